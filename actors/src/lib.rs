@@ -1,0 +1,21 @@
+//! What everyone in the swarm says and does: typed messages, pure cores, thin actix actors, and the port they act through.
+//!
+//! A *core* is a plain struct whose methods take what happened and push [`world::Effect`]s; the actor around it forwards
+//! messages. Nothing here knows a socket, a clock, a tensor library or the simulation kernel: [`world`] is the only door,
+//! and the engine stands on its other side, twice.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod dht;
+pub mod id;
+pub mod ledger;
+pub mod limits;
+pub mod message;
+pub mod orchestrator;
+pub mod peer;
+pub mod record;
+pub mod route;
+mod seats;
+pub mod seed;
+pub mod time;
+pub mod world;

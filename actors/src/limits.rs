@@ -1,0 +1,36 @@
+//! Every bound of the swarm in one place, each with its reason. A bound that is reached is a typed error, never a hang.
+use crate::time::Span;
+
+/// Sessions a peer holds at once. Each is a map entry and a cache slot; a thousand is 16 clients on 64 machines.
+pub const SESSIONS_PER_PEER: usize = 1024;
+
+/// Steps that wait for a peer's device. A session has at most one step in flight, so this many sessions can wait; beyond
+/// it a step is refused as Busy, for actix's mailboxes are unbounded when sent to by `do_send`.
+pub const QUEUED_STEPS_PER_PEER: usize = SESSIONS_PER_PEER;
+
+/// Peers that a registry remembers; a larger swarm needs the real DHT.
+pub const PEERS_PER_REGISTRY: usize = 65_536;
+
+/// Hops of one route: every hop serves at least one block, and no known model has more blocks.
+pub const HOPS_PER_ROUTE: usize = 1024;
+
+/// Batch rows of one request: the wire carries 16 bits.
+pub const BATCH: u32 = 4096;
+
+/// Tokens of one request, prompt and generation together: positions beyond any context window of today.
+pub const TOKENS_PER_REQUEST: u32 = 1 << 20;
+
+/// Width of a hidden state: the wire carries 16 bits.
+pub const HIDDEN: u32 = 65_535;
+
+/// Nodes of one plan: a simulated node costs about a kilobyte.
+pub const NODES: usize = 1 << 20;
+
+/// How old a client's view of the swarm may grow before it asks again (Petals: `update_period` 60 s).
+pub const VIEW_REFRESH: Span = Span::from_secs(60);
+
+/// Bytes of the control part of a frame: the largest is a plan of thousands of nodes.
+pub const FRAME_CONTROL_BYTES: usize = 64 << 20;
+
+/// Bytes of the tensor part of a frame that no plan may exceed: batch x tokens x hidden x 4 of the largest sweep.
+pub const FRAME_TENSOR_BYTES: usize = 1 << 30;

@@ -1,0 +1,403 @@
+//! The typed messages of the swarm, and the jobs of its devices.
+//!
+//! A message is small (a test holds it to 48 bytes): large or rare variants are boxed. An activation says its size and
+//! carries its data only where there is any: nothing in a simulation of costs, bytes in the live world.
+use crate::id::{BlockRange, NodeId, RequestId, SessionId};
+use crate::time::{Moment, Span};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Everything that travels between nodes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    // -- the measured protocol: orchestrator and clients --
+    /// To the orchestrator: this node is up, its weights are loaded, it has announced itself.
+    Present(Present),
+    /// To a client: generate one token with the cell's own prompt and batch, then say Ready.
+    Warm(Warm),
+    /// To the orchestrator: the warm-up is over.
+    Ready(Ready),
+    /// To a client: the barrier is released, start the timed requests.
+    Go(Go),
+    /// To the orchestrator: one timed request took this long.
+    Latency(Latency),
+    /// To the orchestrator: all timed requests of this client are over.
+    Finished(Finished),
+    // -- discovery --
+    Announce(Box<Announce>),
+    Find(Find),
+    Found(Box<Found>),
+    // -- sessions --
+    Open(Box<Open>),
+    Opened(Opened),
+    /// A step of a session on its way to the peer of its hop.
+    Step(Step),
+    /// A step on its way back to the client, after its hop.
+    Returned(Returned),
+    Close(Close),
+    Refused(Refused),
+    // -- said by the world, never by a node --
+    /// The node this comes from cannot be reached any more.
+    Gone(Gone),
+}
+
+/// A message as it reaches the `Handler` of its type.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Letter<M: 'static> {
+    pub from: NodeId,
+    pub body: M,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warm;
+
+/// How the warm-up of a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    pub warmed: Result<(), Failure>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Go;
+
+/// One timed request's duration, the whole generate(), prompt included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    pub request: RequestId,
+    pub took: Result<Span, Failure>,
+    /// Tokens it generated, over all rows of the batch.
+    pub tokens: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    /// On the client's clock.
+    pub at: Moment,
+}
+
+/// What a peer tells the swarm about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Announce {
+    pub peer: NodeId,
+    pub blocks: BlockRange,
+    /// Blocks per second of one-token steps (Petals' `inference_rps`), for the router.
+    pub inference_rps: f64,
+}
+
+/// Who serves these blocks?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Find {
+    pub blocks: BlockRange,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    pub blocks: BlockRange,
+    /// In the order of their node ids.
+    pub peers: Vec<Announce>,
+}
+
+/// One peer of a route and the blocks it computes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    pub peer: NodeId,
+    pub blocks: BlockRange,
+}
+
+/// Who carries a step from hop to hop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Forwarding {
+    /// Each peer returns to the client, which sends on: strictly serial.
+    #[default]
+    Relay,
+    /// Each peer sends straight to the next; the last returns to the client.
+    Push,
+}
+
+/// Asks a peer to hold a session: its part of the route and a KV cache of `max_length` tokens a row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Open {
+    pub session: SessionId,
+    pub request: RequestId,
+    /// The whole route, so that no later step needs to carry it.
+    pub route: Vec<Hop>,
+    /// Which hop of the route the receiver is.
+    pub hop: u16,
+    pub forwarding: Forwarding,
+    pub batch: u32,
+    pub max_length: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    pub session: SessionId,
+    pub hop: u16,
+}
+
+/// New tokens of a session on their way through the route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub session: SessionId,
+    /// Tokens that came before these; the KV cache must hold exactly as many.
+    pub position: u32,
+    /// Which hop is to compute it, or (in a [`Returned`]) has.
+    pub hop: u16,
+    pub activation: Activation,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Returned(pub Step);
+
+/// The session is over: forget its cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Close {
+    pub session: SessionId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The session it is about, where it is about one.
+    pub session: Option<SessionId>,
+    pub why: Refusal,
+}
+
+/// Why a node does not do what it was asked; always typed, so that the asker can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    #[error("its queue is full")]
+    Busy,
+    #[error("its KV cache has no room")]
+    CacheFull,
+    #[error("it does not serve these blocks")]
+    NotServing,
+    #[error("it knows no such session")]
+    UnknownSession,
+    #[error("the step does not follow the last one")]
+    OutOfOrder,
+    #[error("the step is larger than its session allows")]
+    TooLong,
+    #[error("its device failed to execute the step")]
+    DeviceFailed,
+    #[error("it does not handle such messages")]
+    NotUnderstood,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone;
+
+/// Why a request ended without its tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Failure {
+    #[error("no route covers every block")]
+    NoRoute,
+    #[error("{0} refused: {1}")]
+    Refused(NodeId, Refusal),
+    #[error("{0} was lost")]
+    PeerLost(NodeId),
+    #[error("the client's own device failed")]
+    ClientDevice,
+    #[error("timed out")]
+    Timeout,
+}
+
+impl Failure {
+    /// One word for tables and columns.
+    pub fn label(self) -> &'static str {
+        match self {
+            Failure::NoRoute => "no_route",
+            Failure::Refused(_, Refusal::Busy) => "busy",
+            Failure::Refused(_, Refusal::CacheFull) => "cache_full",
+            Failure::Refused(..) => "refused",
+            Failure::PeerLost(_) => "peer_lost",
+            Failure::ClientDevice => "client_device",
+            Failure::Timeout => "timeout",
+        }
+    }
+}
+
+/// The number format of an activation on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum WireType {
+    #[default]
+    F32,
+    F16,
+    Bf16,
+}
+
+impl WireType {
+    pub fn bytes(self) -> u64 {
+        match self {
+            WireType::F32 => 4,
+            WireType::F16 | WireType::Bf16 => 2,
+        }
+    }
+}
+
+/// Hidden states, `[batch, tokens, hidden]`, row-major.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Activation {
+    pub tokens: u32,
+    pub batch: u16,
+    pub hidden: u16,
+    pub dtype: WireType,
+    /// Nothing in a simulation of costs, where only the size is real. The codec sends the values behind the control part
+    /// of a frame, never through serde.
+    #[serde(skip)]
+    pub data: Option<Arc<Payload>>,
+}
+
+impl Activation {
+    /// Bytes of the values on the wire, whether or not they are there.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.tokens) * u64::from(self.batch) * u64::from(self.hidden) * self.dtype.bytes()
+    }
+}
+
+/// The values of an activation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Payload {
+    /// A hash in place of the values.
+    Digest(u64),
+    /// Little-endian values.
+    Buffer(Buffer),
+}
+
+/// Raw bytes of a tensor, kept 8-byte aligned so that a device can read them as numbers in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Buffer {
+    /// `len` zero bytes to be filled in.
+    pub fn zeroed(len: usize) -> Buffer {
+        Buffer { words: vec![0; len.div_ceil(8)], len }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The storage as 64-bit words, of which the last may be partly used.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    pub fn words_mut(&mut self) -> &mut [u64] {
+        &mut self.words
+    }
+}
+
+/// Token ids, `[batch, tokens]` row-major, where a world computes values.
+pub type Ids = Option<Arc<Vec<u32>>>;
+
+/// Identifies a job among those its node has given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ticket(pub u64);
+
+/// Work for the device of a node's host. Its end comes back as [`Computed`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    pub ticket: Ticket,
+    pub work: Work,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// Load what the plan gives this node to hold: its blocks, or the embedding and head.
+    Load,
+    /// Token ids `[batch, tokens]` at `position` to hidden states.
+    Embed { batch: u16, tokens: u32, position: u32, ids: Ids },
+    /// Hidden states through `blocks`, appending to the session's KV cache at `position`.
+    Blocks { session: SessionId, blocks: BlockRange, position: u32, max_length: u32, input: Activation },
+    /// Final norm, head and sampling on the last position of each row.
+    Head { input: Activation },
+    /// Drop the KV cache of a session. No [`Computed`] answers it.
+    Release { session: SessionId },
+}
+
+/// A job is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Computed {
+    pub ticket: Ticket,
+    /// When the device (and the core lease, where hosts share a machine) was the job's.
+    pub started: Moment,
+    pub finished: Moment,
+    pub output: Result<Output, Refusal>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    Loaded,
+    Hidden(Activation),
+    /// One id for each row, where a world computes values.
+    Tokens(Ids),
+}
+
+/// A timer of one's own has run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Woken(pub Timer);
+
+/// What a node asked to be woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Timer {
+    /// A client looks whether its request has run out of time.
+    Deadline,
+    /// The orchestrator looks whether the swarm has come up.
+    Muster,
+}
+
+macro_rules! kinds {
+    ($($kind:ident),* $(,)?) => {
+        impl Message {
+            /// The kind's name, for traces and errors.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Message::$kind(_) => stringify!($kind)),* }
+            }
+        }
+    };
+}
+kinds!(
+    Present, Warm, Ready, Go, Latency, Finished, Announce, Find, Found, Open, Opened, Step, Returned, Close, Refused,
+    Gone
+);
+
+impl Message {
+    /// Bytes on the wire: the frame's header, a control part of typical size, and the values of an activation.
+    ///
+    /// Links are charged by this in both worlds, so that a prediction does not hang on an encoder's details.
+    pub fn wire_bytes(&self) -> u64 {
+        const FRAME: u64 = 64;
+        match self {
+            Message::Step(step) | Message::Returned(Returned(step)) => FRAME + step.activation.bytes(),
+            Message::Found(found) => FRAME + 24 * found.peers.len() as u64,
+            Message::Open(open) => FRAME + 12 * open.route.len() as u64,
+            _ => FRAME,
+        }
+    }
+
+    /// Part of the measured work, as against orchestration: only this is shaped, and only this costs time in a simulation.
+    pub fn is_swarm_traffic(&self) -> bool {
+        !matches!(
+            self,
+            Message::Present(_)
+                | Message::Warm(_)
+                | Message::Ready(_)
+                | Message::Go(_)
+                | Message::Latency(_)
+                | Message::Finished(_)
+                | Message::Gone(_)
+        )
+    }
+}
+
+const _: () = assert!(size_of::<Message>() <= 48, "a wide message makes every queue slower");

@@ -1,0 +1,169 @@
+//! The orchestrator: musters the swarm, warms the clients, holds the barrier, releases it, drains the latencies.
+use crate::id::NodeId;
+use crate::message::{Finished, Go, Gone, Latency, Message, Present, Ready, Timer, Warm, Woken};
+use crate::record::{Abort, Drained, Event};
+use crate::time::{Moment, Span};
+use crate::world::Effect;
+use std::collections::BTreeSet;
+
+/// What the plan says of the orchestrator.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub me: NodeId,
+    pub peers: Vec<NodeId>,
+    pub clients: Vec<NodeId>,
+    /// How long the swarm may take to come up.
+    pub muster: Span,
+}
+
+/// The state machine of the orchestrator.
+pub struct Core {
+    config: Config,
+    phase: Phase,
+    /// Whom the phase still waits for.
+    awaited: BTreeSet<NodeId>,
+    released: Moment,
+    last_end: Moment,
+    /// The queue that is drained when every client has finished.
+    latencies: Vec<Latency>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Muster,
+    Warmup,
+    Timed,
+    Over,
+}
+
+impl Core {
+    pub fn new(config: Config) -> Core {
+        assert!(!config.clients.is_empty() && !config.peers.is_empty(), "the plan has a client and a peer");
+        let awaited = config.peers.iter().chain(&config.clients).copied().collect();
+        let (released, last_end) = (Moment::default(), Moment::default());
+        Core { config, phase: Phase::Muster, awaited, released, last_end, latencies: Vec::new() }
+    }
+
+    pub fn me(&self) -> NodeId {
+        self.config.me
+    }
+
+    /// Whom it waits for, for the error that says why a run does not move.
+    pub fn waits_for(&self) -> impl Iterator<Item = NodeId> {
+        self.awaited.iter().copied()
+    }
+
+    pub fn on_start(&mut self, _now: Moment, out: &mut Vec<Effect>) {
+        out.push(Effect::Wake { after: self.config.muster, timer: Timer::Muster });
+    }
+
+    pub fn on_present(&mut self, now: Moment, from: NodeId, _: Present, out: &mut Vec<Effect>) {
+        if self.phase != Phase::Muster || !self.awaited.remove(&from) {
+            return;
+        }
+        out.push(Effect::Record(Event::Present { node: from, at: now }));
+        if self.awaited.is_empty() {
+            self.turn_to(Phase::Warmup, out);
+        }
+    }
+
+    pub fn on_ready(&mut self, now: Moment, from: NodeId, ready: Ready, out: &mut Vec<Effect>) {
+        if self.phase != Phase::Warmup || !self.awaited.remove(&from) {
+            return;
+        }
+        if let Err(why) = ready.warmed {
+            self.abort(now, Abort::WarmupFailed { client: from, why }, out);
+            return;
+        }
+        out.push(Effect::Record(Event::Ready { client: from, at: now }));
+        if self.awaited.is_empty() {
+            self.released = now;
+            self.last_end = now;
+            out.push(Effect::Record(Event::Released { at: now }));
+            self.turn_to(Phase::Timed, out);
+        }
+    }
+
+    pub fn on_latency(&mut self, _now: Moment, _from: NodeId, latency: Latency, _out: &mut Vec<Effect>) {
+        if self.phase == Phase::Timed {
+            self.latencies.push(latency);
+        }
+    }
+
+    pub fn on_finished(&mut self, now: Moment, from: NodeId, finished: Finished, out: &mut Vec<Effect>) {
+        if self.phase != Phase::Timed || !self.awaited.remove(&from) {
+            return;
+        }
+        self.last_end = self.last_end.max(finished.at);
+        out.push(Effect::Record(Event::Finished { client: from, at: finished.at }));
+        self.drain_if_over(now, out);
+    }
+
+    /// A lost client has finished, late and short; a lost peer is its clients' affair once they run.
+    pub fn on_gone(&mut self, now: Moment, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Muster | Phase::Warmup => self.abort(now, Abort::LostEarly(from), out),
+            Phase::Timed if self.awaited.remove(&from) => {
+                self.last_end = self.last_end.max(now);
+                self.drain_if_over(now, out);
+            }
+            Phase::Timed | Phase::Over => {}
+        }
+    }
+
+    pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
+        if woken.0 == Timer::Muster && self.phase == Phase::Muster {
+            let expected = self.config.peers.len() + self.config.clients.len();
+            let (missing, expected) = (self.awaited.len() as u32, expected as u32);
+            self.abort(now, Abort::NotPresent { missing, expected }, out);
+        }
+    }
+
+    /// Tells every client to begin the phase, and waits for them all.
+    fn turn_to(&mut self, phase: Phase, out: &mut Vec<Effect>) {
+        self.phase = phase;
+        self.awaited = self.config.clients.iter().copied().collect();
+        out.extend(self.config.clients.iter().map(|&to| {
+            let message = if phase == Phase::Warmup { Message::Warm(Warm) } else { Message::Go(Go) };
+            Effect::Send { to, message }
+        }));
+    }
+
+    fn drain_if_over(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        if !self.awaited.is_empty() {
+            return;
+        }
+        self.phase = Phase::Over;
+        let mut drained = Drained {
+            at: now,
+            wall: self.last_end.since(self.released),
+            requests: 0,
+            failed: 0,
+            total_tokens: 0,
+            latency_sum: Span::ZERO,
+        };
+        for latency in self.latencies.drain(..) {
+            drained.requests += 1;
+            drained.total_tokens += u64::from(latency.tokens);
+            match latency.took {
+                Ok(took) => drained.latency_sum += took,
+                Err(_) => drained.failed += 1,
+            }
+        }
+        out.push(Effect::Record(Event::Drained(Box::new(drained))));
+    }
+
+    fn abort(&mut self, at: Moment, why: Abort, out: &mut Vec<Effect>) {
+        self.phase = Phase::Over;
+        out.push(Effect::Record(Event::Aborted { at, why }));
+    }
+}
+
+crate::seats::shell!(Orchestrator around Core {
+    Present => on_present,
+    Ready => on_ready,
+    Latency => on_latency,
+    Finished => on_finished,
+    Gone => on_gone,
+    Woken => on_woken,
+});

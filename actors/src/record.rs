@@ -1,0 +1,176 @@
+//! The events a run leaves behind. They are all that reports are made of, in both worlds.
+//!
+//! An event is stamped on the clock of the host that saw it. Durations inside one event come from one clock, so they are
+//! exact; what happened between hosts is the rest of an interval that one host measured whole.
+use crate::id::{BlockRange, NodeId, RequestId, SessionId};
+use crate::message::Failure;
+use crate::time::{Moment, Span};
+use serde::{Deserialize, Serialize};
+
+/// Where the events of a run go.
+pub trait Recorder {
+    fn record(&mut self, event: Event);
+}
+
+impl Recorder for Vec<Event> {
+    fn record(&mut self, event: Event) {
+        self.push(event);
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// A node is up and known to the orchestrator.
+    Present {
+        node: NodeId,
+        at: Moment,
+    },
+    /// A client's warm-up is over.
+    Ready {
+        client: NodeId,
+        at: Moment,
+    },
+    /// The orchestrator has released the barrier: the timed run begins.
+    Released {
+        at: Moment,
+    },
+    Stepped(Stepped),
+    Served(Served),
+    Carried(Carried),
+    Ended(Box<Ended>),
+    /// A client is through with its timed requests.
+    Finished {
+        client: NodeId,
+        at: Moment,
+    },
+    /// The run is over and the latencies are drained: the orchestrator's own figures.
+    Drained(Box<Drained>),
+    /// The run ended before its time.
+    Aborted {
+        at: Moment,
+        why: Abort,
+    },
+}
+
+/// A client has seen one step of a request through: the prefill, or one decode step.
+///
+/// `seen - began` is the step's whole time; `setup`, `client_queue`, `client` and what [`Served`] says of its hops are
+/// parts of it, and the rest is the network's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stepped {
+    pub session: SessionId,
+    pub request: RequestId,
+    /// Tokens before this step's own.
+    pub position: u32,
+    /// New tokens in each row: the prompt's length in a prefill, 1 in a decode step.
+    pub tokens: u32,
+    pub batch: u16,
+    /// Which output token it gave, counted from 1; 0 for a prefill that was asked for no token.
+    pub output: u32,
+    /// When the client turned to it: the last token's arrival, or the request's sending.
+    pub began: Moment,
+    /// When its token was there; without one, when the last activation returned.
+    pub seen: Moment,
+    /// Discovery, routing and session set-up before the first step.
+    pub setup: Span,
+    /// Waiting for the client's own device.
+    pub client_queue: Span,
+    /// Embedding, head and sampling.
+    pub client: Span,
+}
+
+/// A peer has computed one step of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Served {
+    pub session: SessionId,
+    pub request: RequestId,
+    pub position: u32,
+    pub tokens: u32,
+    pub batch: u16,
+    pub hop: u16,
+    pub peer: NodeId,
+    pub blocks: BlockRange,
+    pub received: Moment,
+    pub started: Moment,
+    pub finished: Moment,
+    /// When the result was handed to the link.
+    pub sent: Moment,
+}
+
+/// The world has carried one step's activation over one link. Only a world that knows the parts records it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Carried {
+    pub session: SessionId,
+    pub position: u32,
+    pub from: NodeId,
+    pub to: NodeId,
+    pub bytes: u64,
+    /// Waiting for the NICs and the link.
+    pub queue: Span,
+    /// Bytes over bandwidth.
+    pub transmit: Span,
+    /// Propagation, connection set-up included.
+    pub propagation: Span,
+}
+
+/// A request is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    pub request: RequestId,
+    pub session: SessionId,
+    pub intended: Moment,
+    pub sent: Moment,
+    /// The last token's arrival, or the last activation's return when no token was asked for, or the failure.
+    pub at: Moment,
+    pub batch: u32,
+    pub prompt: u32,
+    pub generate: u32,
+    /// Tokens of each row it did generate.
+    pub generated: u32,
+    /// Of `at - sent`: looking up the peers in the DHT.
+    pub discovery: Span,
+    /// Of `at - sent`: opening the sessions along the route.
+    pub sessions: Span,
+    pub route: Vec<NodeId>,
+    pub outcome: Result<(), Failure>,
+    /// The ids of row 0, where a world computes values.
+    pub output: Vec<u32>,
+}
+
+/// The orchestrator's figures, made from the latencies it drained: the contract of the benchmark.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drained {
+    pub at: Moment,
+    /// From the barrier's release to the last client's own end stamp.
+    pub wall: Span,
+    pub requests: u32,
+    pub failed: u32,
+    /// P x M x B x T, where nothing failed.
+    pub total_tokens: u64,
+    /// Over the requests that succeeded.
+    pub latency_sum: Span,
+}
+
+impl Drained {
+    /// Tokens per second by wall clock; 0 for an empty run.
+    pub fn throughput(&self) -> f64 {
+        if self.wall == Span::ZERO { 0.0 } else { self.total_tokens as f64 / self.wall.as_secs_f64() }
+    }
+
+    /// Mean seconds of a request; absent if none succeeded.
+    pub fn mean_latency_s(&self) -> Option<f64> {
+        let served = self.requests - self.failed;
+        (served > 0).then(|| self.latency_sum.as_secs_f64() / f64::from(served))
+    }
+}
+
+/// Why a run was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Abort {
+    #[error("{missing} of {expected} nodes did not come up in time")]
+    NotPresent { missing: u32, expected: u32 },
+    #[error("the warm-up of {client} failed: {why}")]
+    WarmupFailed { client: NodeId, why: Failure },
+    #[error("{0} was lost before the timed run began")]
+    LostEarly(NodeId),
+}

@@ -1,0 +1,165 @@
+//! From a message to the `Handler` of its type: the same table for both worlds.
+//!
+//! The simulation calls the handler (`deliver`), actix delivers from a mailbox (`post`). A kind that an actor does not
+//! handle is answered by a typed refusal.
+
+/// What an actor does with a message of a kind it has no handler for.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stray;
+
+/// Writes the actix shell around a core: the actor, one `Handler` per message kind, and the table that routes to them.
+macro_rules! shell {
+    ($actor:ident around $core:ty { $($kind:ident => $method:ident),* $(,)? }) => {
+        /// The actor around the core, in the world `W`.
+        pub struct $actor<W> {
+            pub core: $core,
+            world: std::marker::PhantomData<W>,
+        }
+
+        impl<W> $actor<W> {
+            pub fn new(core: $core) -> Self {
+                Self { core, world: std::marker::PhantomData }
+            }
+        }
+
+        impl actix::Actor for $actor<$crate::world::Live> {
+            type Context = actix::Context<Self>;
+
+            fn started(&mut self, world: &mut Self::Context) {
+                self.begin(world);
+            }
+        }
+
+        impl actix::Actor for $actor<$crate::world::Sim> {
+            type Context = $crate::world::SimContext;
+
+            fn started(&mut self, world: &mut Self::Context) {
+                self.begin(world);
+            }
+        }
+
+        impl<W> $actor<W> {
+            fn begin(&mut self, world: &mut impl $crate::world::World) {
+                let core = &mut self.core;
+                world.act(core.me(), |now, out| core.on_start(now, out));
+            }
+        }
+
+        $(
+            impl<W: Unpin + 'static> actix::Handler<$crate::message::Letter<$crate::message::$kind>> for $actor<W>
+            where
+                Self: actix::Actor<Context: $crate::world::World>,
+            {
+                type Result = ();
+
+                #[inline]
+                fn handle(
+                    &mut self,
+                    letter: $crate::message::Letter<$crate::message::$kind>,
+                    world: &mut Self::Context,
+                ) {
+                    let core = &mut self.core;
+                    $crate::world::World::act(world, core.me(), |now, out| {
+                        core.$method(now, letter.from, letter.body, out)
+                    });
+                }
+            }
+        )*
+
+        impl<W: Unpin + 'static> actix::Handler<$crate::message::Letter<$crate::seats::Stray>> for $actor<W>
+        where
+            Self: actix::Actor<Context: $crate::world::World>,
+        {
+            type Result = ();
+
+            fn handle(&mut self, letter: $crate::message::Letter<$crate::seats::Stray>, world: &mut Self::Context) {
+                let refused = $crate::message::Refused {
+                    session: None,
+                    why: $crate::message::Refusal::NotUnderstood,
+                };
+                $crate::world::World::act(world, self.core.me(), |_, out| {
+                    out.push($crate::world::Effect::Send {
+                        to: letter.from,
+                        message: $crate::message::Message::Refused(refused),
+                    })
+                });
+            }
+        }
+
+        impl $crate::world::Seat for $actor<$crate::world::Sim> {
+            #[inline]
+            fn deliver(
+                &mut self,
+                from: $crate::id::NodeId,
+                parcel: $crate::world::Parcel,
+                world: &mut $crate::world::SimContext,
+            ) {
+                use actix::Handler;
+                use $crate::message::{Letter, Message};
+                use $crate::world::Parcel;
+                // Which kinds are left for the last arms depends on the actor.
+                #[allow(unreachable_patterns)]
+                match parcel {
+                    $($crate::seats::parcel!($kind, body) => {
+                        self.handle(Letter { from, body: $crate::seats::unboxed!($kind, body) }, world)
+                    })*
+                    // Answering these would have two nodes refuse each other for ever.
+                    Parcel::Message(Message::Refused(_) | Message::Gone(_)) | Parcel::Computed(_) | Parcel::Woken(_) => {}
+                    Parcel::Message(_) => self.handle(Letter { from, body: $crate::seats::Stray }, world),
+                }
+            }
+
+            fn start(&mut self, world: &mut $crate::world::SimContext) {
+                actix::Actor::started(self, world);
+            }
+        }
+
+        impl $crate::world::Post for actix::Addr<$actor<$crate::world::Live>> {
+            fn post(&self, from: $crate::id::NodeId, parcel: $crate::world::Parcel) {
+                use $crate::message::{Letter, Message};
+                use $crate::world::Parcel;
+                // Which kinds are left for the last arms depends on the actor.
+                #[allow(unreachable_patterns)]
+                match parcel {
+                    $($crate::seats::parcel!($kind, body) => {
+                        self.do_send(Letter { from, body: $crate::seats::unboxed!($kind, body) })
+                    })*
+                    Parcel::Message(Message::Refused(_) | Message::Gone(_)) | Parcel::Computed(_) | Parcel::Woken(_) => {}
+                    Parcel::Message(_) => self.do_send(Letter { from, body: $crate::seats::Stray }),
+                }
+            }
+        }
+    };
+}
+
+/// The pattern of a parcel of one kind.
+macro_rules! parcel {
+    (Computed, $body:ident) => {
+        Parcel::Computed($body)
+    };
+    (Woken, $body:ident) => {
+        Parcel::Woken($body)
+    };
+    ($kind:ident, $body:ident) => {
+        Parcel::Message(Message::$kind($body))
+    };
+}
+
+/// Takes a boxed body out of its box.
+macro_rules! unboxed {
+    (Announce, $body:ident) => {
+        *$body
+    };
+    (Found, $body:ident) => {
+        *$body
+    };
+    (Open, $body:ident) => {
+        *$body
+    };
+    ($kind:ident, $body:ident) => {
+        $body
+    };
+}
+
+pub(crate) use {parcel, shell, unboxed};

@@ -1,0 +1,5 @@
+//! What to try: scenario files, their sweeps, and the fully explicit plans that the engine runs.
+#![forbid(unsafe_code)]
+
+pub mod plan;
+pub mod shape;
