@@ -1,0 +1,17 @@
+//! Which charts a scenario asks for. Paths are those of scenario fields, `workload.prompt` for one.
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Chart {
+    /// Output throughput against a swept path, a series for each combination of the others, with error bars.
+    ThroughputVs(String),
+    /// Mean request latency against a swept path, likewise.
+    LatencyVs(String),
+    /// Cumulative distribution of request latency.
+    LatencyCdf,
+    /// Mean latency and throughput over two swept paths.
+    Heatmap(String, String),
+    /// Stacked parts of the mean request latency, a bar for each cell.
+    Breakdown,
+}

@@ -1,0 +1,1 @@
+//! Quantities as people write them: a number and its unit.
