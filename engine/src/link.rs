@@ -7,11 +7,12 @@
 //!
 //! The sender's side ([`Stage`] of the egress NIC, then [`Path`]) can be computed without the receiver's, and the other
 //! way round, so that two processes can each do their half.
+use actors::id::HostId;
 use actors::seed::{Seed, Stream};
 use actors::time::{Moment, Span};
 use rand::RngExt;
 use rand_distr::{Distribution as _, LogNormal, Normal};
-use scenarios::plan::{Distribution, Link};
+use scenarios::plan::{Distribution, Link, Plan};
 use serde::{Deserialize, Serialize};
 
 /// A message under way: when its first and its last byte come out of the stages it has passed so far.
@@ -109,6 +110,14 @@ impl Path {
         let stage = Stage::new(link, seed.stream("path", u64::from(from), u64::from(to)));
         let round_trip = round_trip.iter().map(|link| Delay::new(link.delay)).collect();
         Path { stage, round_trip, delivered: Moment::default() }
+    }
+
+    /// The path of `plan` between two hosts.
+    pub fn of(plan: &Plan, from: HostId, to: HostId) -> Path {
+        let (a, b) = (plan.host(from), plan.host(to));
+        let (there, back) = (plan.network.link(from, to), plan.network.link(to, from));
+        let round_trip = [&a.egress, there, &b.ingress, &b.egress, back, &a.ingress];
+        Path::new(there, &round_trip, plan.seed, from.0, to.0)
     }
 
     /// What connecting costs before the first message: one round trip.
