@@ -39,8 +39,14 @@ impl Passage {
         self.last.since(self.first)
     }
 
+    /// The first byte waits; what comes behind it meanwhile is buffered.
     fn wait_until(&mut self, start: Moment) {
-        let wait = start.since(self.first);
+        self.queue += start.since(self.first);
+        self.first = self.first.max(start);
+    }
+
+    /// The whole message waits.
+    fn hold(&mut self, wait: Span) {
         self.queue += wait;
         self.first = self.first + wait;
         self.last = self.last + wait;
@@ -132,10 +138,7 @@ impl Path {
         nic.pass(&mut passage, bytes);
         self.stage.pass(&mut passage, bytes);
         // What is behind another message on the connection cannot be read before it.
-        if passage.last < self.delivered {
-            let wait = self.delivered.since(passage.last);
-            passage.wait_until(passage.first + wait);
-        }
+        passage.hold(self.delivered.since(passage.last));
         self.delivered = passage.last;
         passage
     }
