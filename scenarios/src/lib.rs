@@ -3,6 +3,7 @@
 
 pub mod cell;
 pub mod chart;
+pub mod cost;
 pub mod plan;
 pub mod shape;
 pub mod units;

@@ -150,6 +150,14 @@ pub struct Network {
     pub shape: bool,
 }
 
+impl Network {
+    /// What lies between two hosts' NICs.
+    pub fn link(&self, from: HostId, to: HostId) -> &Link {
+        let named = self.between.iter().find(|between| between.from == from && between.to == to);
+        named.map_or(&self.default, |between| &between.link)
+    }
+}
+
 /// The path from one host to another, one way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Between {
