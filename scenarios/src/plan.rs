@@ -244,3 +244,8 @@ impl Plan {
         2 * u64::from(shape.kv_heads) * u64::from(shape.head_dim()) * u64::from(self.model.cache_value_bytes)
     }
 }
+
+/// Plans as text, for a person to read what a run resolved to.
+pub fn to_ron(plans: &[Plan]) -> Result<String, ron::Error> {
+    ron::ser::to_string_pretty(plans, ron::ser::PrettyConfig::new().struct_names(true))
+}
