@@ -1,1 +1,8 @@
 //! The two worlds: one graph of actors, simulated on one thread or live over TCP and candle.
+#![deny(unsafe_code)]
+
+pub mod link;
+pub mod model;
+pub mod outcome;
+pub mod sim;
+pub mod stage;

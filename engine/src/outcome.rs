@@ -1,0 +1,60 @@
+//! How a run ended, naming the culprit where there is one.
+use actors::id::{HostId, NodeId};
+use actors::ledger::Invariant;
+use actors::record::{Abort, Drained, Event};
+use actors::time::Moment;
+
+/// The end of a run, in either world.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Outcome {
+    #[error("done")]
+    Done(Drained),
+    #[error("nothing was left to happen after {} s, and the orchestrator has not drained the run", at.0 as f64 / 1e9)]
+    Deadlock { at: Moment },
+    #[error("{node} panicked: {what}")]
+    Panicked { node: NodeId, what: String },
+    #[error("the run did not end within {events} events")]
+    Horizon { events: u64 },
+    #[error("the run broke the invariant `{invariant}` at {event:?}")]
+    Broken { invariant: Invariant, event: Box<Event> },
+    #[error("{0}")]
+    Aborted(Abort),
+    #[error("the process of host {} (`{name}`) was lost: {why}", host.0)]
+    HostLost { host: HostId, name: String, why: String },
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Outcome {
+    /// One word for tables and columns.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Outcome::Done(drained) if drained.failed > 0 => "requests_failed",
+            Outcome::Done(_) => "ok",
+            Outcome::Deadlock { .. } => "deadlock",
+            Outcome::Panicked { .. } => "panicked",
+            Outcome::Horizon { .. } => "horizon",
+            Outcome::Broken { .. } => "broken",
+            Outcome::Aborted(Abort::NotPresent { .. } | Abort::LostEarly(_)) => "not_ready",
+            Outcome::Aborted(Abort::WarmupFailed { .. }) => "warmup_failed",
+            Outcome::HostLost { .. } => "host_lost",
+            Outcome::Interrupted => "interrupted",
+        }
+    }
+
+    /// Every request was served.
+    pub fn is_ok(&self) -> bool {
+        self.label() == "ok"
+    }
+}
+
+/// What a run leaves: its end, and every event up to it.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub outcome: Outcome,
+    pub events: Vec<Event>,
+    /// A hash of everything that was delivered, when, in which order; only a simulation can have it.
+    pub trace: Option<u64>,
+    /// Events that a simulation's kernel delivered.
+    pub delivered: u64,
+}

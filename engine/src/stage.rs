@@ -1,0 +1,64 @@
+//! From a plan to the graph of actors: the same call in both worlds.
+use actors::id::{HostId, NodeId};
+use actors::{client, dht, orchestrator, peer};
+use scenarios::plan::{Plan, Role};
+
+/// A world's way to seat an actor.
+pub trait Scene {
+    /// Whether this world computes values, so that clients need prompts.
+    fn computes_values(&self) -> bool;
+    fn orchestrator(&mut self, core: orchestrator::Core);
+    fn registry(&mut self, core: dht::registry::Core);
+    fn peer(&mut self, core: peer::Core);
+    fn client(&mut self, core: client::Core);
+}
+
+/// Seats the whole graph of `plan`, or the part of it that lives on the host `here`, in the order of node ids.
+pub fn raise(plan: &Plan, here: Option<HostId>, scene: &mut impl Scene) {
+    for (me, node) in plan.nodes().filter(|(_, node)| here.is_none_or(|here| node.host == here)) {
+        match node.role {
+            Role::Orchestrator => scene.orchestrator(orchestrator::Core::new(orchestrator_of(plan, me))),
+            Role::Registry => scene.registry(dht::registry::Core::new(me)),
+            Role::Peer { blocks, cache_bytes, inference_rps } => scene.peer(peer::Core::new(peer::Config {
+                me,
+                orchestrator: Plan::ORCHESTRATOR,
+                registry: Plan::REGISTRY,
+                blocks,
+                cache_bytes,
+                cache_bytes_per_token_block: plan.cache_bytes_per_token_block(),
+                inference_rps,
+            })),
+            Role::Client => {
+                let values = scene.computes_values();
+                scene.client(client::Core::new(client_of(plan, me, values)));
+            }
+        }
+    }
+}
+
+fn orchestrator_of(plan: &Plan, me: NodeId) -> orchestrator::Config {
+    orchestrator::Config {
+        me,
+        peers: plan.peers().map(|(id, _)| id).collect(),
+        clients: plan.clients().map(|(id, _)| id).collect(),
+        muster: plan.muster,
+    }
+}
+
+fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
+    let work = plan.workload;
+    client::Config {
+        me,
+        orchestrator: Plan::ORCHESTRATOR,
+        registry: Plan::REGISTRY,
+        blocks: plan.blocks(),
+        micro_batches: work.micro_batches,
+        batch: u16::try_from(work.batch).expect("a plan keeps to limits::BATCH"),
+        prompt: work.prompt,
+        generate: work.generate,
+        routing: plan.routing,
+        forwarding: plan.forwarding,
+        timeout: plan.timeout,
+        prompts: values.then_some(client::Prompts { seed: plan.seed, vocab: plan.model.shape.vocab }),
+    }
+}
