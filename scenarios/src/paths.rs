@@ -184,8 +184,10 @@ fn no_such(text: &str, at: &str, parts: &Parts<'_>, seen: &Path, name: &str) -> 
     let inside = if seen.0.is_empty() { "a scenario".to_owned() } else { format!("`{seen}`") };
     let (message, help) = match parts {
         Parts::Fields(fields) => {
-            let names = fields.iter().map(|(field, _)| *field);
-            (format!("{inside} has no field `{name}`"), nearest::hint(name, names))
+            let names: Vec<&str> = fields.iter().map(|(field, _)| *field).collect();
+            let meant = nearest::nearest(name, names.iter().copied()).map(|name| format!("did you mean `{name}`? "));
+            let help = format!("{}its fields are {}", meant.unwrap_or_default(), names.join(", "));
+            (format!("{inside} has no field `{name}`"), Some(help))
         }
         Parts::Items(items) => (
             format!("{inside} has no item `{name}`"),
@@ -288,11 +290,11 @@ Scenario(
         };
         assert_eq!(
             wrong("hosts.0.cont"),
-            ("`hosts.0` has no field `cont`".to_owned(), "did you mean `count`?".to_owned())
+            ("`hosts.0` has no field `cont`".to_owned(), "did you mean `count`? its fields are name, count".to_owned())
         );
         assert_eq!(wrong("hosts.7"), ("`hosts` has no item `7`".to_owned(), "its items are 0 to 1".to_owned()));
         assert_eq!(wrong("name.x").0, "`name` has no parts, so no `x`");
-        assert_eq!(wrong("hots").1, "did you mean `hosts`?");
+        assert!(wrong("hots").1.starts_with("did you mean `hosts`? its fields are name, hosts, peers"));
     }
 
     #[test]
