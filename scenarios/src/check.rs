@@ -9,6 +9,7 @@ use crate::schema::Scenario;
 use crate::shape::{Arch, Shape};
 use crate::sweep::Overrides;
 use crate::units::Size;
+use actors::limits;
 use actors::seed::Seed;
 use std::collections::BTreeSet;
 
@@ -90,6 +91,10 @@ fn adaptation(scenario: &Scenario, plan: &Plan) -> Vec<String> {
 fn warnings(plan: &Plan) -> Vec<String> {
     let mut warnings = Vec::new();
     let clients = plan.clients().count() as u64;
+    if clients > limits::SESSIONS_PER_PEER as u64 {
+        let most = limits::SESSIONS_PER_PEER;
+        warnings.push(format!("{clients} clients may want a session each, a peer holds {most}: some will be refused"));
+    }
     for (_, node) in plan.peers() {
         let Role::Peer { blocks, cache_bytes, .. } = node.role else { continue };
         let session = session_bytes(plan, blocks);
