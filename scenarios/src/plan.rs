@@ -150,6 +150,17 @@ pub struct Network {
     pub shape: bool,
 }
 
+impl Network {
+    /// The link of the path from one host to another; within a host it is free.
+    pub fn link(&self, from: HostId, to: HostId) -> &Link {
+        if from == to {
+            return &Link::FREE;
+        }
+        let named = self.between.iter().find(|path| path.from == from && path.to == to);
+        named.map_or(&self.default, |path| &path.link)
+    }
+}
+
 /// The path from one host to another, one way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Between {
