@@ -151,13 +151,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// The link of the path from one host to another; within a host it is free.
+    /// What lies between two hosts' NICs.
     pub fn link(&self, from: HostId, to: HostId) -> &Link {
-        if from == to {
-            return &Link::FREE;
-        }
-        let named = self.between.iter().find(|path| path.from == from && path.to == to);
-        named.map_or(&self.default, |path| &path.link)
+        let named = self.between.iter().find(|between| between.from == from && between.to == to);
+        named.map_or(&self.default, |between| &between.link)
     }
 }
 
@@ -246,4 +243,9 @@ impl Plan {
         let shape = &self.model.shape;
         2 * u64::from(shape.kv_heads) * u64::from(shape.head_dim()) * u64::from(self.model.cache_value_bytes)
     }
+}
+
+/// Plans as text, for a person to read what a run resolved to.
+pub fn to_ron(plans: &[Plan]) -> Result<String, ron::Error> {
+    ron::ser::to_string_pretty(plans, ron::ser::PrettyConfig::new().struct_names(true))
 }

@@ -10,7 +10,7 @@ use actors::id::{HostId, NodeId};
 use actors::message::{Message, Returned};
 use actors::record::{Carried, Event};
 use actors::time::{Moment, Span};
-use scenarios::plan::{Link, Plan};
+use scenarios::plan::Plan;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
@@ -66,12 +66,7 @@ impl Shaper {
 
     fn way(&mut self, plan: &Plan, there: HostId) -> &mut Way {
         let here = self.here;
-        self.paths.entry(there).or_insert_with(|| {
-            let (mine, theirs) = (plan.host(here), plan.host(there));
-            let (out, back) = (plan.network.link(here, there), plan.network.link(there, here));
-            let round_trip: [&Link; 6] = [&mine.egress, out, &theirs.ingress, &theirs.egress, back, &mine.ingress];
-            Way { path: Path::new(out, &round_trip, plan.seed, here.0, there.0), connected: false }
-        })
+        self.paths.entry(there).or_insert_with(|| Way { path: Path::of(plan, here, there), connected: false })
     }
 
     /// The sender's half of the way of a message to the host `there`.
