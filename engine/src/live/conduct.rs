@@ -7,8 +7,9 @@ use super::local::{Directory, LocalHost};
 use super::wire::{FrameReader, Limits};
 use super::{LiveError, Options, door};
 use crate::outcome::{Outcome, Run};
-use actors::id::{HostId, NodeId};
+use actors::id::HostId;
 use actors::record::Event;
+use actors::time::Moment;
 use scenarios::plan::Plan;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -88,7 +89,7 @@ async fn perform(
     }
     let outcome = watch.over(&mut news, reports, interrupt).await?;
     let events = watch.collect(&mut news, Instant::now() + options.dismiss_within).await;
-    Ok(run_of(watch.name_the_waiting(outcome, &events), events))
+    Ok(run_of(outcome, events))
 }
 
 fn run_of(outcome: Outcome, events: Vec<Event>) -> Run {
@@ -188,7 +189,8 @@ impl Watch<'_> {
         mut reports: UnboundedReceiver<Report>,
         interrupt: &AtomicBool,
     ) -> Result<Outcome, LiveError> {
-        let horizon = Instant::now() + self.longest();
+        let began = Instant::now();
+        let horizon = began + self.longest();
         loop {
             let report = tokio::select! {
                 report = reports.recv() => report,
@@ -202,7 +204,7 @@ impl Watch<'_> {
                 },
                 () = interrupted(interrupt) => return Ok(Outcome::Interrupted),
                 () = tokio::time::sleep_until(horizon) => {
-                    return Ok(Outcome::Deadlock { at: super::clock::now(), waiting: Vec::new() });
+                    return Ok(Outcome::Deadlock { at: Moment(began.elapsed().as_nanos() as u64) });
                 }
             };
             if let Some(outcome) = report.map(|report| self.judge(report)).transpose()?.flatten() {
@@ -292,15 +294,5 @@ impl Watch<'_> {
         }
         events.extend(records.into_values().flatten());
         events
-    }
-
-    /// A run that was given up says for whom it waited.
-    fn name_the_waiting(&self, outcome: Outcome, events: &[Event]) -> Outcome {
-        let Outcome::Deadlock { at, .. } = outcome else { return outcome };
-        let finished = |node: NodeId| {
-            events.iter().any(|event| matches!(event, Event::Finished { client, .. } if *client == node))
-        };
-        let waiting = self.plan.clients().map(|(node, _)| node).filter(|node| !finished(*node)).collect();
-        Outcome::Deadlock { at, waiting }
     }
 }
