@@ -8,7 +8,7 @@
 //! The sender's side ([`Stage`] of the egress NIC, then [`Path`]) can be computed without the receiver's, and the other
 //! way round, so that two processes can each do their half.
 use actors::id::HostId;
-use actors::seed::{Seed, Stream};
+use actors::seed::{Seed, SmallStream};
 use actors::time::{Moment, Span};
 use rand::RngExt;
 use rand_distr::{Distribution as _, LogNormal, Normal};
@@ -65,23 +65,23 @@ pub struct Stage {
     /// Nanoseconds a byte; 0 where there is no limit.
     ns_per_byte: f64,
     free: Moment,
-    stream: Stream,
+    stream: SmallStream,
 }
 
 impl Stage {
-    pub fn new(link: &Link, stream: Stream) -> Stage {
+    pub fn new(link: &Link, stream: SmallStream) -> Stage {
         let ns_per_byte = link.bandwidth.map_or(0.0, |bandwidth| 1e9 / bandwidth);
         Stage { delay: Delay::new(link.delay), ns_per_byte, free: Moment::default(), stream }
     }
 
     /// The egress NIC of `host`.
     pub fn egress(link: &Link, seed: Seed, host: u32) -> Stage {
-        Stage::new(link, seed.stream("egress", u64::from(host), 0))
+        Stage::new(link, seed.small_stream("egress", u64::from(host), 0))
     }
 
     /// The ingress NIC of `host`.
     pub fn ingress(link: &Link, seed: Seed, host: u32) -> Stage {
-        Stage::new(link, seed.stream("ingress", u64::from(host), 0))
+        Stage::new(link, seed.small_stream("ingress", u64::from(host), 0))
     }
 
     /// Adds no delay and never makes anything wait.
@@ -89,6 +89,7 @@ impl Stage {
         self.ns_per_byte == 0.0 && matches!(self.delay, Delay::Constant(Span::ZERO))
     }
 
+    #[inline]
     pub fn pass(&mut self, passage: &mut Passage, bytes: u64) {
         if self.ns_per_byte > 0.0 {
             passage.wait_until(self.free.max(passage.first));
@@ -105,7 +106,7 @@ impl Stage {
 pub struct Path {
     stage: Stage,
     /// Propagation of everything on the way there and back, for connection set-up.
-    round_trip: Vec<Delay>,
+    round_trip: Box<[Delay]>,
     delivered: Moment,
 }
 
@@ -113,7 +114,7 @@ impl Path {
     /// `round_trip` lists the links of the way there and back, NICs included: a TCP handshake crosses them all once
     /// before the first byte of data may leave (RFC 9293, section 3.5).
     pub fn new(link: &Link, round_trip: &[&Link], seed: Seed, from: u32, to: u32) -> Path {
-        let stage = Stage::new(link, seed.stream("path", u64::from(from), u64::from(to)));
+        let stage = Stage::new(link, seed.small_stream("path", u64::from(from), u64::from(to)));
         let round_trip = round_trip.iter().map(|link| Delay::new(link.delay)).collect();
         Path { stage, round_trip, delivered: Moment::default() }
     }
@@ -170,7 +171,7 @@ impl Delay {
     }
 
     #[inline]
-    fn draw(&self, stream: &mut Stream) -> Span {
+    fn draw(&self, stream: &mut SmallStream) -> Span {
         match self {
             Delay::Constant(span) => *span,
             Delay::Uniform { low, high } => Span(stream.random_range(*low..=*high)),

@@ -69,8 +69,9 @@ impl Scene for Cast {
 
 /// A simulation under way. The graph is whatever sits in `seats`, one for each node of the plan.
 pub struct Simulation<'p> {
-    plan: &'p Plan,
     seats: Vec<Box<dyn Seat>>,
+    /// The host of each node.
+    hosts: Vec<HostId>,
     agenda: Agenda<Happening>,
     network: Network<'p>,
     devices: Devices<'p>,
@@ -104,8 +105,8 @@ impl<'p> Simulation<'p> {
     pub fn new(plan: &'p Plan, seats: Vec<Box<dyn Seat>>) -> Simulation<'p> {
         assert_eq!(seats.len(), plan.nodes.len(), "a seat for each node");
         Simulation {
-            plan,
             seats,
+            hosts: plan.nodes.iter().map(|node| node.host).collect(),
             agenda: Agenda::default(),
             network: Network::new(plan),
             devices: Devices::new(plan),
@@ -147,7 +148,7 @@ impl<'p> Simulation<'p> {
             match happening {
                 Happening::Deliver { from, to, parcel } => self.deliver(from, to, parcel),
                 Happening::Arrive { from, to, mut passage, message } => {
-                    self.network.arrive(self.plan.node(to).host, &mut passage, message.wire_bytes());
+                    self.network.arrive(self.hosts[to.0 as usize], &mut passage, message.wire_bytes());
                     self.carry(from, to, &passage, message);
                 }
                 Happening::JobDone(host) => self.finish_job(host),
@@ -196,7 +197,7 @@ impl<'p> Simulation<'p> {
             // Nothing to forget where nothing is kept.
             Effect::Compute(job) if matches!(job.work, Work::Release { .. }) => {}
             Effect::Compute(job) => {
-                let begun = self.devices.submit(now, self.plan.node(me).host, me, job);
+                let begun = self.devices.submit(now, self.hosts[me.0 as usize], me, job);
                 self.await_job(begun);
             }
             Effect::Record(event) => self.record(event),
@@ -206,7 +207,7 @@ impl<'p> Simulation<'p> {
     #[inline]
     fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
         let now = self.world.now;
-        let (here, there) = (self.plan.node(from).host, self.plan.node(to).host);
+        let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         if here == there || !message.is_swarm_traffic() {
             self.agenda.schedule(now, Happening::Deliver { from, to, parcel: Parcel::Message(message) });
             return;

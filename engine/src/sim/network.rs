@@ -8,6 +8,8 @@ pub struct Network<'p> {
     plan: &'p Plan,
     egress: Vec<Stage>,
     ingress: Vec<Stage>,
+    /// Hosts whose ingress changes nothing: asked for every message, and a byte each.
+    receives_freely: Vec<bool>,
     /// For each host, sorted by the other end: the paths it has sent by.
     paths: Vec<Vec<(HostId, Path)>>,
 }
@@ -15,10 +17,12 @@ pub struct Network<'p> {
 impl<'p> Network<'p> {
     pub fn new(plan: &'p Plan) -> Network<'p> {
         let hosts = || plan.hosts.iter().zip(0..);
+        let ingress: Vec<Stage> = hosts().map(|(host, id)| Stage::ingress(&host.ingress, plan.seed, id)).collect();
         Network {
             plan,
             egress: hosts().map(|(host, id)| Stage::egress(&host.egress, plan.seed, id)).collect(),
-            ingress: hosts().map(|(host, id)| Stage::ingress(&host.ingress, plan.seed, id)).collect(),
+            receives_freely: ingress.iter().map(Stage::is_free).collect(),
+            ingress,
             paths: hosts().map(|_| Vec::new()).collect(),
         }
     }
@@ -44,7 +48,7 @@ impl<'p> Network<'p> {
 
     /// Whether `to` takes in whatever arrives at once, so that the receiver's half changes nothing.
     pub fn receives_freely(&self, to: HostId) -> bool {
-        self.ingress[to.0 as usize].is_free()
+        self.receives_freely[to.0 as usize]
     }
 
     /// The receiver's half, once the first byte is there.

@@ -1,0 +1,31 @@
+//! What a device executes: spans of transformer blocks with their caches, and the client's ends (embedding and head).
+//!
+//! A [`Source`] says where tensors come from: a Hugging Face folder, or a seed. A [`Span`] loads consecutive blocks from
+//! it and a [`Cache`] holds the keys and values of one session over some of them; [`Ends`] is what the client runs.
+//!
+//! Everything here is synchronous and belongs to one thread per device. There is no clock, no network and no actor in
+//! it, and nothing is ever downloaded. Foreign files give a [`ModelError`] that names the file and the tensor.
+mod attention;
+mod cache;
+mod checkpoint;
+mod config;
+mod ends;
+mod error;
+mod folder;
+mod linear;
+mod norm;
+mod opt;
+mod random;
+mod sampling;
+mod source;
+mod span;
+mod tensors;
+
+pub use cache::Cache;
+pub use checkpoint::write_checkpoint;
+pub use config::Config;
+pub use ends::Ends;
+pub use error::ModelError;
+pub use sampling::greedy;
+pub use source::Source;
+pub use span::Span;

@@ -1,0 +1,86 @@
+//! The keys and values of one session: allocated once for its whole length, and written in place.
+use super::config::Config;
+use super::error::ModelError;
+use actors::id::BlockRange;
+use candle_core::{DType, Device, Result, Tensor};
+
+/// The caches of the blocks that one session uses of a span.
+pub struct Cache {
+    pub(super) range: BlockRange,
+    pub(super) blocks: Vec<BlockCache>,
+    pub(super) length: usize,
+    batch: usize,
+    capacity: usize,
+}
+
+/// Keys and values of one block, `[batch, kv_heads, capacity, head_dim]` each.
+pub struct BlockCache {
+    keys: Tensor,
+    values: Tensor,
+}
+
+impl Cache {
+    pub(super) fn new(
+        config: &Config,
+        range: BlockRange,
+        batch: usize,
+        capacity: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Cache> {
+        let dims = (batch, config.kv_heads(), capacity, config.head_dim());
+        let block = || {
+            Ok(BlockCache { keys: Tensor::zeros(dims, dtype, device)?, values: Tensor::zeros(dims, dtype, device)? })
+        };
+        let blocks = (0..range.len()).map(|_| block()).collect::<Result<_>>()?;
+        Ok(Cache { range, blocks, length: 0, batch, capacity })
+    }
+
+    /// Tokens held of each row.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Tokens there is room for in each row.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    pub fn blocks(&self) -> BlockRange {
+        self.range
+    }
+
+    /// Forgets what came at `length` and later (a step is replayed, or a guess was wrong).
+    pub fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
+    }
+
+    /// Whether a step of `tokens` tokens for `batch` rows may come at `position`.
+    pub(super) fn admit(&self, position: usize, batch: usize, tokens: usize) -> std::result::Result<(), ModelError> {
+        if position != self.length {
+            return Err(ModelError::Position { asked: position, held: self.length });
+        }
+        if batch != self.batch || tokens == 0 {
+            let wanted = format!("a batch of {} rows and at least one token", self.batch);
+            return Err(ModelError::Input { found: vec![batch, tokens], wanted });
+        }
+        if position + tokens > self.capacity {
+            return Err(ModelError::Full { position, tokens, capacity: self.capacity });
+        }
+        Ok(())
+    }
+}
+
+impl BlockCache {
+    /// Writes `keys` and `values`, `[batch, kv_heads, tokens, head_dim]`, at `position`, and returns all up to their end.
+    pub fn append(&mut self, position: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.keys.slice_set(&keys.contiguous()?, 2, position)?;
+        self.values.slice_set(&values.contiguous()?, 2, position)?;
+        let length = position + keys.dim(2)?;
+        Ok((self.keys.narrow(2, 0, length)?, self.values.narrow(2, 0, length)?))
+    }
+}

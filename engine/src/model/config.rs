@@ -1,0 +1,106 @@
+//! What a checkpoint's `config.json` says, as far as it changes what is computed.
+mod file;
+
+use super::error::ModelError;
+use scenarios::shape::{Arch, Shape};
+
+/// A model that can be executed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub shape: Shape,
+    pub form: Form,
+    /// The head is the embedding, transposed.
+    pub tied: bool,
+    pub eps: f64,
+}
+
+/// What is particular to an architecture.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Form {
+    Opt(OptForm),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptForm {
+    /// Norms before attention and feed-forward; the 350m checkpoint has them after the residuals.
+    pub norm_first: bool,
+    pub final_norm: bool,
+    /// Width of the embedding (`word_embed_proj_dim`); where it is not the hidden size, projections stand between.
+    pub embed_width: usize,
+    pub biases: bool,
+}
+
+impl Config {
+    /// The usual form of a shape's architecture.
+    pub fn of(shape: &Shape) -> Result<Config, ModelError> {
+        check(shape)?;
+        let config = match shape.arch {
+            Arch::Opt => Config {
+                shape: *shape,
+                form: Form::Opt(OptForm {
+                    norm_first: true,
+                    final_norm: true,
+                    embed_width: shape.hidden as usize,
+                    biases: true,
+                }),
+                tied: true,
+                eps: 1e-5,
+            },
+            arch => return Err(ModelError::Shape(format!("{arch:?} blocks cannot be executed"))),
+        };
+        Ok(config)
+    }
+
+    pub fn hidden(&self) -> usize {
+        self.shape.hidden as usize
+    }
+
+    pub fn heads(&self) -> usize {
+        self.shape.heads as usize
+    }
+
+    pub fn kv_heads(&self) -> usize {
+        self.shape.kv_heads as usize
+    }
+
+    pub fn head_dim(&self) -> usize {
+        self.shape.head_dim() as usize
+    }
+
+    pub fn ffn(&self) -> usize {
+        self.shape.ffn as usize
+    }
+
+    pub fn vocab(&self) -> usize {
+        self.shape.vocab as usize
+    }
+}
+
+fn check(shape: &Shape) -> Result<(), ModelError> {
+    let sizes = [
+        ("layers", shape.layers),
+        ("hidden", shape.hidden),
+        ("heads", shape.heads),
+        ("kv_heads", shape.kv_heads),
+        ("ffn", shape.ffn),
+        ("vocab", shape.vocab),
+        ("max_positions", shape.max_positions),
+    ];
+    if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+        return Err(ModelError::Shape(format!("{name} is 0")));
+    }
+    if !shape.hidden.is_multiple_of(shape.heads) {
+        return Err(ModelError::Shape(format!("hidden {} is not a multiple of {} heads", shape.hidden, shape.heads)));
+    }
+    if !shape.heads.is_multiple_of(shape.kv_heads) {
+        let Shape { heads, kv_heads, .. } = shape;
+        return Err(ModelError::Shape(format!("{heads} heads are not a multiple of {kv_heads} key/value heads")));
+    }
+    if shape.arch != Arch::Llama && shape.heads != shape.kv_heads {
+        return Err(ModelError::Shape(format!(
+            "{:?} has no grouped-query attention: kv_heads must be heads",
+            shape.arch
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! What can go wrong between a folder of weights and a token.
+use actors::id::BlockRange;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum ModelError {
+    #[error("{}: {why}", path.display())]
+    Io { path: PathBuf, why: io::Error },
+    #[error("{}: {why}", path.display())]
+    Config { path: PathBuf, why: String },
+    #[error("{}: the safetensors header is not valid: {why}", path.display())]
+    Header { path: PathBuf, why: String },
+    #[error("{}: there is no tensor `{tensor}`; the folder's config.json asks for it", path.display())]
+    Missing { path: PathBuf, tensor: String },
+    #[error("{}: tensor `{tensor}` has shape {found:?}, config.json makes it {wanted:?}", path.display())]
+    WrongShape { path: PathBuf, tensor: String, found: Vec<usize>, wanted: Vec<usize> },
+    #[error("{}: tensor `{tensor}` is of type {found}; F32, F16 and BF16 can be read", path.display())]
+    WrongType { path: PathBuf, tensor: String, found: String },
+    #[error("{}: tensor `{tensor}` should end at byte {end}, but the file has {length} bytes: is it cut short?", path.display())]
+    Truncated { path: PathBuf, tensor: String, end: u64, length: u64 },
+    #[error("the scenario's shape is not the folder's: {what} is {asked} in the plan and {found} in {}", path.display())]
+    ShapeDiffers { path: PathBuf, what: &'static str, asked: String, found: String },
+    #[error("a shape cannot be built: {0}")]
+    Shape(String),
+    #[error("tensor `{tensor}` has rows of {row} values; {format} weights want a multiple of {multiple}")]
+    RowLength { tensor: String, row: usize, format: &'static str, multiple: usize },
+    #[error("blocks {asked} asked, but {held} are held")]
+    Blocks { asked: BlockRange, held: BlockRange },
+    #[error("a step at position {asked} came to a cache that holds {held} tokens")]
+    Position { asked: usize, held: usize },
+    #[error("{tokens} tokens at position {position} do not fit: there is room for {capacity}")]
+    Full { position: usize, tokens: usize, capacity: usize },
+    #[error("an input of shape {found:?} came where {wanted} is wanted")]
+    Input { found: Vec<usize>, wanted: String },
+    #[error("token id {id} is not in a vocabulary of {vocab}")]
+    Token { id: u32, vocab: usize },
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl ModelError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> ModelError + '_ {
+        move |why| ModelError::Io { path: path.to_owned(), why }
+    }
+
+    pub(crate) fn config(path: &Path, why: impl Into<String>) -> ModelError {
+        ModelError::Config { path: path.to_owned(), why: why.into() }
+    }
+}

@@ -1,0 +1,105 @@
+//! Linear layers over weights of any held type.
+use super::error::ModelError;
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::{DType, Device, Module, Result, Tensor};
+use scenarios::shape::WeightType;
+use std::sync::Arc;
+
+/// `y = activation(x W^T + b)` over the last dimension.
+pub struct Linear {
+    weight: Weight,
+    bias: Option<Tensor>,
+}
+
+/// What follows a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    Identity,
+    Relu,
+}
+
+/// A matrix `[outputs, inputs]` in the type it is held in.
+#[derive(Clone)]
+pub enum Weight {
+    Plain(Tensor),
+    Quantised(Arc<QTensor>),
+}
+
+impl Linear {
+    pub fn new(weight: Weight, bias: Option<Tensor>) -> Linear {
+        Linear { weight, bias }
+    }
+
+    /// `x`: [batch, tokens, inputs] -> [batch, tokens, outputs].
+    pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        let y = self.weight.multiply(x)?;
+        let y = match &self.bias {
+            Some(bias) => y.broadcast_add(bias)?,
+            None => y,
+        };
+        match activation {
+            Activation::Identity => Ok(y),
+            Activation::Relu => y.relu(),
+        }
+    }
+}
+
+impl Weight {
+    /// `tensor` is f32 on the CPU; `name` is for errors.
+    pub fn new(
+        tensor: &Tensor,
+        name: &str,
+        held: WeightType,
+        device: &Device,
+    ) -> std::result::Result<Weight, ModelError> {
+        let plain = |dtype| Ok(Weight::Plain(tensor.to_dtype(dtype)?.to_device(device)?));
+        match held {
+            WeightType::F32 => plain(DType::F32),
+            WeightType::F16 => plain(DType::F16),
+            WeightType::Bf16 => plain(DType::BF16),
+            WeightType::Int8 => Weight::quantise(tensor, name, &[GgmlDType::Q8_0], "Int8", device),
+            // Both take 4.5 bits a value; the one with the larger blocks is the more exact.
+            WeightType::Int4 => Weight::quantise(tensor, name, &[GgmlDType::Q4K, GgmlDType::Q4_0], "Int4", device),
+        }
+    }
+
+    fn quantise(
+        tensor: &Tensor,
+        name: &str,
+        types: &[GgmlDType],
+        format: &'static str,
+        device: &Device,
+    ) -> std::result::Result<Weight, ModelError> {
+        let row = tensor.dim(1)?;
+        let Some(dtype) = types.iter().find(|dtype| row.is_multiple_of(dtype.block_size())) else {
+            let multiple = types.iter().map(|dtype| dtype.block_size()).min().unwrap_or(1);
+            return Err(ModelError::RowLength { tensor: name.to_owned(), row, format, multiple });
+        };
+        Ok(Weight::Quantised(Arc::new(QTensor::quantize_onto(tensor, *dtype, device)?)))
+    }
+
+    /// `x W^T` over the last dimension of `x`: [.., inputs] -> [.., outputs].
+    pub fn multiply(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Weight::Quantised(weight) => QMatMul::from_arc(weight.clone())?.forward(&x.contiguous()?),
+            Weight::Plain(weight) => {
+                let (outputs, inputs) = weight.dims2()?;
+                let mut dims = x.dims().to_vec();
+                if let Some(last) = dims.last_mut() {
+                    *last = outputs;
+                }
+                // The CPU has no f16 or bf16 matmul worth having: there the weight is widened to the activation's type.
+                let weight = if weight.dtype() == x.dtype() { weight.clone() } else { weight.to_dtype(x.dtype())? };
+                x.reshape(((), inputs))?.matmul(&weight.t()?)?.reshape(dims)
+            }
+        }
+    }
+
+    /// The rows of the matrix numbered `ids` (an embedding): `[ids, inputs]` in `compute`.
+    pub fn rows(&self, ids: &Tensor, compute: DType) -> Result<Tensor> {
+        match self {
+            Weight::Quantised(weight) => weight.embedding(ids)?.to_dtype(compute),
+            Weight::Plain(weight) => weight.index_select(ids, 0)?.to_dtype(compute),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Weights drawn from a seed: the same values wherever a tensor is needed, whatever else is loaded.
+//!
+//! Uniform, 16 bits a value: enough levels for a weight, half the bytes to draw, and no transcendental function that
+//! could differ between machines.
+use super::tensors::{Draw, TensorSpec};
+use actors::seed::Seed;
+use candle_core::{DType, Device, Result, Tensor};
+use rand::Rng;
+
+/// Draws the tensor of `spec` in f32 on the CPU. Its stream is named after the tensor.
+pub fn draw(seed: u64, spec: &TensorSpec) -> Result<Tensor> {
+    let width = *spec.dims.last().unwrap_or(&1) as f64;
+    let (mean, std) = match spec.draw {
+        // LeCun et al. 1998: at any width, attention scores have a spread near 1.
+        Draw::Matrix => (0.0, 1.0 / width.sqrt()),
+        Draw::Embedding => (0.0, 1.0),
+        Draw::Scale => (1.0, 0.05),
+        // Logits have a spread near 1. With a tied head, and signs that were all positive, the best next token would
+        // nearly always be the last one again.
+        Draw::LastScale => (0.0, 1.0 / width.sqrt()),
+        Draw::Bias => (0.0, 0.02),
+    };
+    let mut bytes = vec![0; 2 * spec.values()];
+    Seed(seed).stream(&spec.name, 0, 0).fill_bytes(&mut bytes);
+    let steps = Tensor::from_raw_buffer(&bytes, DType::I16, &spec.dims, &Device::Cpu)?.to_dtype(DType::F32)?;
+    // The steps are -32768..=32767, half a step off the middle; a uniform distribution of width w has std w / sqrt(12).
+    let step = std * 12f64.sqrt() / 65536.0;
+    steps.affine(step, mean + step / 2.0)
+}

@@ -1,0 +1,65 @@
+//! Where weights come from: a seed, or a Hugging Face folder.
+use super::config::Config;
+use super::error::ModelError;
+use super::folder::Folder;
+use super::random;
+use super::span::compute_type;
+use super::tensors::{Specs, TensorSpec, Tensors};
+use candle_core::{Device, Tensor};
+use scenarios::plan;
+use scenarios::shape::WeightType;
+use std::path::Path;
+
+pub struct Source {
+    config: Config,
+    origin: Origin,
+}
+
+enum Origin {
+    Random { seed: u64 },
+    Folder(Folder),
+}
+
+impl Source {
+    /// Reads the folder's configuration and headers where there is a folder; no weights yet.
+    pub fn open(model: &plan::Model) -> Result<Source, ModelError> {
+        match &model.weights {
+            plan::Weights::Random { seed } => Source::random(Config::of(&model.shape)?, *seed),
+            plan::Weights::Dir(dir) => {
+                let source = Source::folder(Path::new(dir))?;
+                source.config.agrees(&model.shape, Path::new(dir))?;
+                Ok(source)
+            }
+        }
+    }
+
+    pub fn random(config: Config, seed: u64) -> Result<Source, ModelError> {
+        Ok(Source { config, origin: Origin::Random { seed } })
+    }
+
+    /// A Hugging Face folder: `config.json`, and `model.safetensors` or its shards with their index.
+    pub fn folder(dir: &Path) -> Result<Source, ModelError> {
+        Ok(Source { config: Config::read(dir)?, origin: Origin::Folder(Folder::open(dir)?) })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The tensor of `spec`, in f32 on the CPU.
+    pub(super) fn tensor(&self, spec: &TensorSpec) -> Result<Tensor, ModelError> {
+        match &self.origin {
+            Origin::Random { seed } => Ok(random::draw(*seed, spec)?),
+            Origin::Folder(folder) => folder.tensor(spec),
+        }
+    }
+
+    /// Loads a part of the model.
+    pub(super) fn part(&self, specs: Specs, weight_type: WeightType, device: &Device) -> Result<Tensors, ModelError> {
+        let name = |spec: &TensorSpec| spec.name[specs.prefix.len()..].to_owned();
+        let held =
+            specs.list.iter().map(|spec| Ok((name(spec), self.tensor(spec)?))).collect::<Result<_, ModelError>>()?;
+        let compute = compute_type(weight_type, device);
+        Ok(Tensors { prefix: specs.prefix, held, weight_type, device: device.clone(), compute })
+    }
+}
