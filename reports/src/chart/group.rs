@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::summary::Cell;
 use crate::table;
 use crate::theme::SERIES;
+use scenarios::units::{Dimension, magnitude};
 
 /// What tells one series from another: (name, value), the run's label first where there are several runs.
 pub type Key = Vec<(String, String)>;
@@ -39,22 +40,42 @@ pub struct Keyed<'a> {
 /// All cells of all runs.
 pub fn keyed<'a>(source: &'a Source, on_axes: &[&str]) -> Vec<Keyed<'a>> {
     let inside =
-        |axis: &str, path: &&str| axis == *path || axis.strip_prefix(*path).is_some_and(|rest| rest.starts_with('.'));
-    let mut seen: Vec<(&str, Option<&str>)> = Vec::new();
-    for (axis, value) in source.cells().flat_map(|(_, cell)| &cell.axes) {
-        match seen.iter_mut().find(|(known, _)| known == axis) {
-            Some((_, only)) if only.is_some_and(|only| only != value) => *only = None,
-            Some(_) => {}
-            None => seen.push((axis, Some(value))),
-        }
-    }
-    let varies = |axis: &str| seen.iter().any(|(known, only)| *known == axis && only.is_none());
+        |axis: &str, path: &str| axis == path || axis.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    let names: Vec<String> = names(source)
+        .into_iter()
+        .filter(|name| !on_axes.iter().any(|path| inside(name, path) || inside(path, name)))
+        .collect();
     let key = |run: &Labelled, cell: &Cell| {
         let several = (source.runs.len() > 1).then(|| ("run".to_owned(), run.label.clone()));
-        let axes = cell.axes.iter().filter(|(axis, _)| varies(axis) && !on_axes.iter().any(|path| inside(axis, path)));
-        several.into_iter().chain(axes.cloned()).collect()
+        let named = names.iter().filter_map(|name| Some((name.clone(), value(cell, name)?)));
+        several.into_iter().chain(named).collect()
     };
     source.cells().map(|(run, cell)| Keyed { key: key(run, cell), run, cell }).collect()
+}
+
+/// The paths that vary, in the order of the sweep. Fields of one structure that carry units (a link's delay and bandwidth)
+/// stand together under its path: they were swept as one.
+fn names(source: &Source) -> Vec<String> {
+    let mut seen: Vec<(&str, &str, bool)> = Vec::new();
+    for (axis, value) in source.cells().flat_map(|(_, cell)| &cell.axes) {
+        match seen.iter_mut().find(|(known, ..)| known == axis) {
+            Some((_, first, varies)) => *varies |= first != value,
+            None => seen.push((axis, value, false)),
+        }
+    }
+    let parent = |axis: &str| axis.rsplit_once('.').map_or(String::new(), |(parent, _)| parent.to_owned());
+    let with_unit = |value: &str| magnitude(value).is_some_and(|(_, dimension)| dimension != Dimension::Number);
+    let varying: Vec<&(&str, &str, bool)> = seen.iter().filter(|(.., varies)| *varies).collect();
+    let mut names: Vec<String> = Vec::new();
+    for (axis, value, _) in &varying {
+        let holder = parent(axis);
+        let beside = varying.iter().filter(|(other, value, _)| parent(other) == holder && with_unit(value)).count();
+        let name = if with_unit(value) && beside > 1 { holder } else { (*axis).to_owned() };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// `prompt 512 · egress delay 10 ms`, quantities by their values alone where the unit says enough.
@@ -80,36 +101,53 @@ pub fn distinct(cells: &[Keyed<'_>]) -> Vec<Key> {
 /// A panel: what its series share, and the series by what is left of their keys.
 pub struct Facet {
     pub title: String,
+    /// The names it is one of.
+    by: Vec<String>,
     pub keys: Vec<Key>,
 }
 
-/// At most seven series to a panel: spread over panels by the name that needs the fewest of them.
+/// At most seven series to a panel, and seven looks in all: spread over panels by the names that need the fewest of them.
 pub fn facets(keys: Vec<Key>) -> Vec<Facet> {
     if keys.len() <= SERIES {
-        return vec![Facet { title: String::new(), keys }];
+        return vec![Facet { title: String::new(), by: Vec::new(), keys }];
     }
     let names: Vec<String> = keys[0].iter().map(|(name, _)| name.clone()).collect();
     let mut best: Option<Vec<Facet>> = None;
-    // One name, then two: a single series to a panel is a last resort.
     for by in choices(&names) {
         let split = split_by(&keys, &by);
-        let fits = split.iter().all(|facet| facet.keys.len() <= SERIES);
+        let fits = labels(&split).len() <= SERIES;
         if fits && best.as_ref().is_none_or(|best| split.len() < best.len()) {
             best = Some(split);
         }
     }
     best.unwrap_or_else(|| {
-        keys.chunks(SERIES).map(|part| Facet { title: String::new(), keys: part.to_vec() }).collect()
+        keys.chunks(SERIES).map(|part| Facet { title: String::new(), by: Vec::new(), keys: part.to_vec() }).collect()
     })
 }
 
+/// Every label that a series bears in its panel, once.
+pub fn labels(facets: &[Facet]) -> Vec<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for facet in facets {
+        for key in &facet.keys {
+            let label = label(&within(facet, key));
+            if !labels.contains(&label) {
+                labels.push(label);
+            }
+        }
+    }
+    labels
+}
+
+/// One name, two, or all but one; a single series to a panel is a last resort.
 fn choices(names: &[String]) -> Vec<Vec<&str>> {
     let singles = names.iter().map(|name| vec![name.as_str()]);
     let pairs = names
         .iter()
         .enumerate()
         .flat_map(|(at, first)| names[at + 1..].iter().map(move |second| vec![first.as_str(), second.as_str()]));
-    singles.chain(pairs).collect()
+    let all_but = names.iter().map(|left| names.iter().filter(|name| *name != left).map(String::as_str).collect());
+    singles.chain(pairs).chain(all_but).filter(|by: &Vec<&str>| !by.is_empty()).collect()
 }
 
 fn split_by(keys: &[Key], by: &[&str]) -> Vec<Facet> {
@@ -119,7 +157,8 @@ fn split_by(keys: &[Key], by: &[&str]) -> Vec<Facet> {
         match facets.iter_mut().find(|(known, _)| *known == shared) {
             Some((_, facet)) => facet.keys.push(key.clone()),
             None => {
-                let facet = Facet { title: label(&shared), keys: vec![key.clone()] };
+                let by = by.iter().map(|name| (*name).to_owned()).collect();
+                let facet = Facet { title: label(&shared), by, keys: vec![key.clone()] };
                 facets.push((shared, facet));
             }
         }
@@ -127,18 +166,17 @@ fn split_by(keys: &[Key], by: &[&str]) -> Vec<Facet> {
     facets.into_iter().map(|(_, facet)| facet).collect()
 }
 
-/// What is left of a key in a panel: the names that vary over all its series.
+/// What is left of a key in a panel: what its title does not say.
 pub fn within(facet: &Facet, key: &Key) -> Key {
-    let varies = |(name, value): &&(String, String)| {
-        facet.keys.iter().any(|other| other.iter().any(|(n, v)| n == name && v != value))
-    };
-    if facet.title.is_empty() { key.clone() } else { key.iter().filter(varies).cloned().collect() }
+    key.iter().filter(|(name, _)| !facet.by.contains(name)).cloned().collect()
 }
 
-/// A swept value as a number, where all of an axis are numbers of one dimension.
+/// Swept values as numbers in base units, where all of an axis are of one dimension.
 pub fn numbers(values: &[String]) -> Option<Vec<f64>> {
-    let parsed: Option<Vec<f64>> = values.iter().map(|value| value.trim().replace('_', "").parse().ok()).collect();
-    parsed.filter(|numbers| numbers.iter().all(|number: &f64| number.is_finite()))
+    let parsed: Vec<(f64, Dimension)> = values.iter().map(|value| magnitude(value)).collect::<Option<_>>()?;
+    let dimension = parsed.first()?.1;
+    let sound = |(number, of): &(f64, Dimension)| number.is_finite() && *of == dimension;
+    parsed.iter().all(sound).then(|| parsed.iter().map(|(number, _)| *number).collect())
 }
 
 /// Distinct values of an axis: ascending where they are numbers, else as they came.

@@ -3,18 +3,24 @@ use super::canvas::{Canvas, Lettering, text_width};
 use super::group::{self, Key, Keyed};
 use super::panel::{self, Area, LABEL, MARGIN, TICK};
 use super::picture::Picture;
+use super::scale::Scale;
 use super::{Quantity, Source, WIDTH, impossible, slug};
 use crate::cells::number;
 use crate::error::Result;
 use crate::table::{self, significant};
 use crate::theme;
 
+/// A value and which of the swept values it stands at, x and y.
+type Field = (usize, usize, f64);
+
+/// A panel: what its fields share, and the fields.
+type Panel = (Key, Vec<Field>);
+
 /// All that a heatmap shows.
 struct Map {
     xs: Vec<String>,
     ys: Vec<String>,
-    /// By facet, then the value of each (x, y).
-    facets: Vec<(Key, Vec<(usize, usize, f64)>)>,
+    facets: Vec<Panel>,
     low: f64,
     high: f64,
 }
@@ -53,7 +59,7 @@ fn gather(source: &Source, (x, y): (&str, &str), column: &str, scale: f64) -> Ma
         let fields: Vec<_> = cells.iter().filter(|of| of.key == key).filter_map(field).collect();
         (key, fields)
     });
-    let facets: Vec<(Key, Vec<(usize, usize, f64)>)> = facets.collect();
+    let facets: Vec<Panel> = facets.collect();
     let values = facets.iter().flat_map(|(_, fields)| fields).map(|field| field.2);
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
     Map { xs, ys, facets, low, high }
@@ -73,10 +79,11 @@ impl Map {
         if high > low { (at - low) / (high - low) } else { 0.5 }
     }
 
-    fn unshade(&self, shade: f64) -> f64 {
+    fn scale(&self) -> Scale {
         match self.logarithmic() {
-            true => (self.low.ln() + shade * (self.high.ln() - self.low.ln())).exp(),
-            false => self.low + shade * (self.high - self.low),
+            true => Scale::Log { low: self.low, high: self.high },
+            false if self.high > self.low => Scale::Linear { low: self.low, high: self.high },
+            false => Scale::Names { count: 1 },
         }
     }
 }
@@ -92,7 +99,7 @@ fn draw(
     let count = map.facets.len();
     let columns = if count == 1 {
         1
-    } else if count % 3 == 0 || count > 4 {
+    } else if count.is_multiple_of(3) || count > 4 {
         3
     } else {
         2
@@ -140,13 +147,7 @@ fn draw(
     Ok((drawing, size))
 }
 
-fn draw_fields(
-    canvas: &mut Canvas<'_>,
-    map: &Map,
-    area: Area,
-    (width, height): (f64, f64),
-    fields: &[(usize, usize, f64)],
-) {
+fn draw_fields(canvas: &mut Canvas<'_>, map: &Map, area: Area, (width, height): (f64, f64), fields: &[Field]) {
     for &(x, y, value) in fields {
         // The first value of the y axis stands at the bottom.
         let corner = (area.x + x as f64 * width, area.y + area.height - (y + 1) as f64 * height);
@@ -183,10 +184,14 @@ fn draw_scale(canvas: &mut Canvas<'_>, map: &Map, unit: &str, (x, y, height): (f
         let shade = 1.0 - at as f64 / (SLICES - 1) as f64;
         canvas.rect((x, y + at as f64 * slice), (BAR, slice + 0.4), theme::cividis(shade));
     }
-    for at in 0..=4 {
-        let shade = f64::from(at) / 4.0;
-        let place = (x + BAR + 6.0, y + height * (1.0 - shade));
-        canvas.text(&significant(map.unshade(shade)), place, Lettering::new(TICK).color(theme::FAINT));
+    let mut ticks: Vec<(f64, String)> = map.scale().ticks(5).into_iter().map(|t| (t.value, t.label)).collect();
+    if ticks.len() < 2 {
+        ticks = vec![(map.low, significant(map.low)), (map.high, significant(map.high))];
+    }
+    for (value, label) in ticks {
+        let at = y + height * (1.0 - map.shade(value));
+        canvas.line(&[(x + BAR, at), (x + BAR + 4.0, at)], theme::AXIS, 1.0);
+        canvas.text(&label, (x + BAR + 8.0, at), Lettering::new(TICK).color(theme::FAINT));
     }
     canvas.text(unit, (x, y - 13.0), Lettering::new(TICK).color(theme::FAINT));
 }

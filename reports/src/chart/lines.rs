@@ -183,7 +183,7 @@ fn layout(chart: &Chart, axes: &Axes, entries: &[Entry]) -> Layout {
     let width = (WIDTH - left - MARGIN - gap * (columns - 1) as f64) / columns as f64;
     let height = if count == 1 { 330.0 } else { 200.0 };
     let panel_title = if count == 1 { 0.0 } else { 22.0 };
-    let foot = 12.0 + 14.0 * axes.x_label_rows(width) as f64 + 8.0;
+    let foot = 12.0 + 14.0 * axes.x_label_rows(width) as f64;
     let areas = (0..count).map(|at| Area {
         x: left + (at % columns) as f64 * (width + gap),
         y: panel::HEADING + panel_title + (at / columns) as f64 * (height + panel_title + foot),
@@ -192,7 +192,7 @@ fn layout(chart: &Chart, axes: &Axes, entries: &[Entry]) -> Layout {
     });
     let areas: Vec<Area> = areas.collect();
     let bottom = panel::HEADING + rows as f64 * (height + panel_title + foot);
-    let legend_y = bottom + 24.0;
+    let legend_y = bottom + 22.0;
     let size = (WIDTH, (legend_y + panel::legend_height(entries, WIDTH - left - MARGIN) + MARGIN).ceil());
     Layout { size, areas, columns, legend_y }
 }
@@ -201,19 +201,15 @@ fn draw(chart: Chart) -> Result<Picture> {
     let y_ticks = if chart.steps { share_ticks() } else { chart.y.ticks(6) };
     let axes = Axes { x: chart.x.clone(), x_ticks: chart.x_ticks.clone(), y: chart.y.clone(), y_ticks };
     // Series of the same label look the same in every panel.
-    let mut labels: Vec<String> = Vec::new();
-    for facet in &chart.facets {
-        for key in &facet.keys {
-            let label = group::label(&group::within(facet, key));
-            if !labels.contains(&label) {
-                labels.push(label);
-            }
-        }
-    }
+    let labels = group::labels(&chart.facets);
     let look = |label: &String| labels.iter().position(|known| known == label).unwrap_or(0) % theme::SERIES;
     let entry = |label: &String| {
         let at = look(label);
-        Entry { label: label.clone(), color: theme::PALETTE[at], series: Some((theme::MARKERS[at], theme::DASHES[at])) }
+        Entry {
+            label: label.clone(),
+            color: theme::PALETTE[at],
+            series: Some(((!chart.steps).then_some(theme::MARKERS[at]), theme::DASHES[at])),
+        }
     };
     let entries: Vec<Entry> = if labels == [String::new()] { Vec::new() } else { labels.iter().map(entry).collect() };
     let layout = layout(&chart, &axes, &entries);
@@ -267,9 +263,6 @@ fn draw_series(
         for point in &series.points {
             path.extend([at(point.x, before), at(point.x, point.y)]);
             before = point.y;
-        }
-        if let Some(&(_, y)) = path.last() {
-            path.push((area.x + area.width, y));
         }
         canvas.dashed(&path, color, 1.8, dash);
         return;

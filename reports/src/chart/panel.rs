@@ -124,8 +124,8 @@ pub const HEADING: f64 = MARGIN + 48.0;
 pub struct Entry {
     pub label: String,
     pub color: RGBColor,
-    /// Line and marker of a series; a filled box without.
-    pub series: Option<(theme::Marker, &'static [f64])>,
+    /// Marker and dashes of a series; a filled box without.
+    pub series: Option<(Option<theme::Marker>, &'static [f64])>,
 }
 
 /// Px of a legend's row.
@@ -156,7 +156,9 @@ pub fn legend(canvas: &mut Canvas<'_>, entries: &[Entry], (x, y): Xy, width: f64
         match entry.series {
             Some((marker, dash)) => {
                 canvas.dashed(&[(x, y), (x + 26.0, y)], entry.color, 1.8, dash);
-                canvas.marker((x + 13.0, y), marker, entry.color, 3.6);
+                if let Some(marker) = marker {
+                    canvas.marker((x + 13.0, y), marker, entry.color, 3.6);
+                }
             }
             None => canvas.rect((x + 8.0, y - 6.0), (16.0, 12.0), entry.color),
         }

@@ -8,11 +8,13 @@ use crate::cells::number;
 use crate::error::Result;
 use crate::theme;
 
+/// A cell's name, and one measure of it: live, sim.
+pub type Pair = (String, f64, f64);
+
 /// The points of one measure.
 pub struct Group {
     pub measure: String,
-    /// (cell, live, sim).
-    pub points: Vec<(String, f64, f64)>,
+    pub points: Vec<Pair>,
 }
 
 /// The band about the line of agreement.
@@ -20,8 +22,8 @@ const BAND: f64 = 0.10;
 
 pub fn draw(title: &str, note: &str, groups: &[Group]) -> Result<Picture> {
     let name = "twin";
-    let finite = |p: &(String, f64, f64)| p.1.is_finite() && p.2.is_finite() && p.1 > 0.0 && p.2 > 0.0;
-    let groups: Vec<(&str, Vec<&(String, f64, f64)>)> = groups
+    let finite = |p: &Pair| p.1.is_finite() && p.2.is_finite() && p.1 > 0.0 && p.2 > 0.0;
+    let groups: Vec<(&str, Vec<&Pair>)> = groups
         .iter()
         .map(|group| (group.measure.as_str(), group.points.iter().filter(|p| finite(p)).collect()))
         .collect();
@@ -60,7 +62,7 @@ pub fn draw(title: &str, note: &str, groups: &[Group]) -> Result<Picture> {
     Picture::new(name, title, &drawing, size, &table)
 }
 
-fn draw_panel(canvas: &mut Canvas<'_>, area: Area, measure: &str, points: &[&(String, f64, f64)], look: usize) {
+fn draw_panel(canvas: &mut Canvas<'_>, area: Area, measure: &str, points: &[&Pair], look: usize) {
     let scale = Scale::of_places(points.iter().flat_map(|point| [point.1, point.2]));
     let ticks = scale.ticks(5);
     let axes = Axes { x: scale.clone(), x_ticks: ticks.clone(), y: scale.clone(), y_ticks: ticks };
