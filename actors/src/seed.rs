@@ -3,10 +3,14 @@
 //! A stream depends on the seed and its name alone, so adding a peer or a draw elsewhere never shifts it.
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
-/// The generator of every stream: portable, and the same on every machine.
+/// The generator of a stream: portable, and the same on every machine.
 pub type Stream = ChaCha8Rng;
+
+/// The generator of streams of which there are many, such as one for every link: as portable, in a tenth of the memory.
+pub type SmallStream = Xoshiro256PlusPlus;
 
 /// The seed of a run; everything random in it comes from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +20,11 @@ impl Seed {
     /// The stream called `name` of the things `a` and `b` (two nodes of a link, say; 0 where there is none).
     pub fn stream(self, name: &str, a: u64, b: u64) -> Stream {
         ChaCha8Rng::seed_from_u64(self.derive(name, a, b).0)
+    }
+
+    /// Likewise, in little memory.
+    pub fn small_stream(self, name: &str, a: u64, b: u64) -> SmallStream {
+        SmallStream::seed_from_u64(self.derive(name, a, b).0)
     }
 
     /// Another seed, for a part of the run that draws streams of its own (a repetition, a cell).

@@ -7,11 +7,12 @@
 //!
 //! The sender's side ([`Stage`] of the egress NIC, then [`Path`]) can be computed without the receiver's, and the other
 //! way round, so that two processes can each do their half.
-use actors::seed::{Seed, Stream};
+use actors::id::HostId;
+use actors::seed::{Seed, SmallStream};
 use actors::time::{Moment, Span};
 use rand::RngExt;
 use rand_distr::{Distribution as _, LogNormal, Normal};
-use scenarios::plan::{Distribution, Link};
+use scenarios::plan::{Distribution, Link, Plan};
 use serde::{Deserialize, Serialize};
 
 /// A message under way: when its first and its last byte come out of the stages it has passed so far.
@@ -38,8 +39,14 @@ impl Passage {
         self.last.since(self.first)
     }
 
+    /// The first byte waits; what comes behind it meanwhile is buffered.
     fn wait_until(&mut self, start: Moment) {
-        let wait = start.since(self.first);
+        self.queue += start.since(self.first);
+        self.first = self.first.max(start);
+    }
+
+    /// The whole message waits.
+    fn hold(&mut self, wait: Span) {
         self.queue += wait;
         self.first = self.first + wait;
         self.last = self.last + wait;
@@ -58,23 +65,23 @@ pub struct Stage {
     /// Nanoseconds a byte; 0 where there is no limit.
     ns_per_byte: f64,
     free: Moment,
-    stream: Stream,
+    stream: SmallStream,
 }
 
 impl Stage {
-    pub fn new(link: &Link, stream: Stream) -> Stage {
+    pub fn new(link: &Link, stream: SmallStream) -> Stage {
         let ns_per_byte = link.bandwidth.map_or(0.0, |bandwidth| 1e9 / bandwidth);
         Stage { delay: Delay::new(link.delay), ns_per_byte, free: Moment::default(), stream }
     }
 
     /// The egress NIC of `host`.
     pub fn egress(link: &Link, seed: Seed, host: u32) -> Stage {
-        Stage::new(link, seed.stream("egress", u64::from(host), 0))
+        Stage::new(link, seed.small_stream("egress", u64::from(host), 0))
     }
 
     /// The ingress NIC of `host`.
     pub fn ingress(link: &Link, seed: Seed, host: u32) -> Stage {
-        Stage::new(link, seed.stream("ingress", u64::from(host), 0))
+        Stage::new(link, seed.small_stream("ingress", u64::from(host), 0))
     }
 
     /// Adds no delay and never makes anything wait.
@@ -82,6 +89,7 @@ impl Stage {
         self.ns_per_byte == 0.0 && matches!(self.delay, Delay::Constant(Span::ZERO))
     }
 
+    #[inline]
     pub fn pass(&mut self, passage: &mut Passage, bytes: u64) {
         if self.ns_per_byte > 0.0 {
             passage.wait_until(self.free.max(passage.first));
@@ -98,7 +106,7 @@ impl Stage {
 pub struct Path {
     stage: Stage,
     /// Propagation of everything on the way there and back, for connection set-up.
-    round_trip: Vec<Delay>,
+    round_trip: Box<[Delay]>,
     delivered: Moment,
 }
 
@@ -106,9 +114,17 @@ impl Path {
     /// `round_trip` lists the links of the way there and back, NICs included: a TCP handshake crosses them all once
     /// before the first byte of data may leave (RFC 9293, section 3.5).
     pub fn new(link: &Link, round_trip: &[&Link], seed: Seed, from: u32, to: u32) -> Path {
-        let stage = Stage::new(link, seed.stream("path", u64::from(from), u64::from(to)));
+        let stage = Stage::new(link, seed.small_stream("path", u64::from(from), u64::from(to)));
         let round_trip = round_trip.iter().map(|link| Delay::new(link.delay)).collect();
         Path { stage, round_trip, delivered: Moment::default() }
+    }
+
+    /// The path of `plan` between two hosts.
+    pub fn of(plan: &Plan, from: HostId, to: HostId) -> Path {
+        let (a, b) = (plan.host(from), plan.host(to));
+        let (there, back) = (plan.network.link(from, to), plan.network.link(to, from));
+        let round_trip = [&a.egress, there, &b.ingress, &b.egress, back, &a.ingress];
+        Path::new(there, &round_trip, plan.seed, from.0, to.0)
     }
 
     /// What connecting costs before the first message: one round trip.
@@ -123,10 +139,7 @@ impl Path {
         nic.pass(&mut passage, bytes);
         self.stage.pass(&mut passage, bytes);
         // What is behind another message on the connection cannot be read before it.
-        if passage.last < self.delivered {
-            let wait = self.delivered.since(passage.last);
-            passage.wait_until(passage.first + wait);
-        }
+        passage.hold(self.delivered.since(passage.last));
         self.delivered = passage.last;
         passage
     }
@@ -158,7 +171,7 @@ impl Delay {
     }
 
     #[inline]
-    fn draw(&self, stream: &mut Stream) -> Span {
+    fn draw(&self, stream: &mut SmallStream) -> Span {
         match self {
             Delay::Constant(span) => *span,
             Delay::Uniform { low, high } => Span(stream.random_range(*low..=*high)),

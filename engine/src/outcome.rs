@@ -9,8 +9,8 @@ use actors::time::Moment;
 pub enum Outcome {
     #[error("done")]
     Done(Drained),
-    #[error("nothing but timers was left to happen at {at:?}, and the orchestrator waits for {waiting:?}")]
-    Deadlock { at: Moment, waiting: Vec<NodeId> },
+    #[error("nothing was left to happen after {} s, and the orchestrator has not drained the run", at.0 as f64 / 1e9)]
+    Deadlock { at: Moment },
     #[error("{node} panicked: {what}")]
     Panicked { node: NodeId, what: String },
     #[error("the run did not end within {events} events")]

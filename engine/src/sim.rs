@@ -1,1 +1,278 @@
-//! The simulated world.
+//! The simulated world: one thread, a virtual clock in nanoseconds, every draw from the plan's seed.
+//!
+//! It takes the next happening from the agenda, delivers it to the very `Handler`s that run live, and carries out the
+//! effects they leave: messages by the link model, jobs by the cost model, timers by the clock. The same plan gives the
+//! same run, byte for byte.
+pub mod agenda;
+mod device;
+mod network;
+mod trace;
+
+use crate::link::Passage;
+use crate::outcome::{Outcome, Run};
+use crate::stage::{self, Scene};
+use actors::client::{self, Client};
+use actors::dht::registry::{self, Registry};
+use actors::id::{HostId, NodeId};
+use actors::ledger::Ledger;
+use actors::message::{Message, Returned, Woken, Work};
+use actors::orchestrator::{self, Orchestrator};
+use actors::peer::{self, Peer};
+use actors::record::{Carried, Event};
+use actors::world::{Effect, Parcel, Seat, Sim, SimContext, panic_text};
+use agenda::Agenda;
+use device::{Begun, Devices};
+use network::Network;
+use scenarios::plan::Plan;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use trace::Trace;
+
+/// Runs `plan` to its end, or for `horizon` deliveries.
+pub fn run(plan: &Plan, horizon: u64) -> Run {
+    let mut cast = Cast::default();
+    stage::raise(plan, None, &mut cast);
+    let mut simulation = Simulation::new(plan, cast.seats);
+    let outcome = simulation.run(horizon);
+    Run { outcome, events: simulation.events, trace: Some(simulation.trace.value()), delivered: simulation.delivered }
+}
+
+/// Deliveries after which a run is given up: an hour of simulating, far beyond what a plan within the limits takes.
+pub const HORIZON: u64 = 4_000_000_000;
+
+/// The actors of a simulation, in the order of their node ids.
+#[derive(Default)]
+struct Cast {
+    seats: Vec<Box<dyn Seat>>,
+}
+
+impl Scene for Cast {
+    fn computes_values(&self) -> bool {
+        false
+    }
+
+    fn orchestrator(&mut self, core: orchestrator::Core) {
+        self.seats.push(Box::new(Orchestrator::<Sim>::new(core)));
+    }
+
+    fn registry(&mut self, core: registry::Core) {
+        self.seats.push(Box::new(Registry::<Sim>::new(core)));
+    }
+
+    fn peer(&mut self, core: peer::Core) {
+        self.seats.push(Box::new(Peer::<Sim>::new(core)));
+    }
+
+    fn client(&mut self, core: client::Core) {
+        self.seats.push(Box::new(Client::<Sim>::new(core)));
+    }
+}
+
+/// A simulation under way. The graph is whatever sits in `seats`, one for each node of the plan.
+pub struct Simulation<'p> {
+    seats: Vec<Box<dyn Seat>>,
+    /// The host of each node.
+    hosts: Vec<HostId>,
+    agenda: Agenda<Happening>,
+    network: Network<'p>,
+    devices: Devices<'p>,
+    world: SimContext,
+    ledger: Ledger,
+    trace: Trace,
+    events: Vec<Event>,
+    delivered: u64,
+    recording: bool,
+    end: Option<Outcome>,
+}
+
+enum Happening {
+    Deliver {
+        from: NodeId,
+        to: NodeId,
+        parcel: Parcel,
+    },
+    /// The first byte is at the receiver's NIC.
+    Arrive {
+        from: NodeId,
+        to: NodeId,
+        passage: Box<Passage>,
+        message: Message,
+    },
+    /// The device of this host is through with its job.
+    JobDone(HostId),
+}
+
+impl<'p> Simulation<'p> {
+    pub fn new(plan: &'p Plan, seats: Vec<Box<dyn Seat>>) -> Simulation<'p> {
+        assert_eq!(seats.len(), plan.nodes.len(), "a seat for each node");
+        Simulation {
+            seats,
+            hosts: plan.nodes.iter().map(|node| node.host).collect(),
+            agenda: Agenda::default(),
+            network: Network::new(plan),
+            devices: Devices::new(plan),
+            world: SimContext::default(),
+            ledger: Ledger::of_a_run(),
+            trace: Trace::default(),
+            events: Vec::new(),
+            delivered: 0,
+            recording: true,
+            end: None,
+        }
+    }
+
+    /// Keeps no event of what links carry: for measuring the loop itself over more messages than memory holds.
+    pub fn unrecorded(mut self) -> Self {
+        self.recording = false;
+        self
+    }
+
+    /// Starts every actor and delivers until the run has an end.
+    pub fn run(&mut self, horizon: u64) -> Outcome {
+        for node in 0..self.seats.len() {
+            let me = NodeId(node as u32);
+            self.think(me, |seat, world| seat.start(world));
+        }
+        self.resume(horizon)
+    }
+
+    /// Goes on delivering after a run that ended at its horizon.
+    pub fn resume(&mut self, horizon: u64) -> Outcome {
+        while self.end.is_none() {
+            if self.delivered >= horizon {
+                return Outcome::Horizon { events: self.delivered };
+            }
+            let Some((now, happening)) = self.agenda.next() else {
+                return Outcome::Deadlock { at: self.world.now };
+            };
+            self.world.now = now;
+            match happening {
+                Happening::Deliver { from, to, parcel } => self.deliver(from, to, parcel),
+                Happening::Arrive { from, to, mut passage, message } => {
+                    self.network.arrive(self.hosts[to.0 as usize], &mut passage, message.wire_bytes());
+                    self.carry(from, to, &passage, message);
+                }
+                Happening::JobDone(host) => self.finish_job(host),
+            }
+        }
+        self.end.take().expect("the loop ends with one")
+    }
+
+    /// Deliveries so far.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    #[inline]
+    fn deliver(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
+        self.delivered += 1;
+        self.trace.note(self.world.now, from, to, &parcel);
+        self.think(to, |seat, world| seat.deliver(from, parcel, world));
+    }
+
+    /// Lets an actor act, then carries out its effects.
+    #[inline]
+    fn think(&mut self, me: NodeId, act: impl FnOnce(&mut dyn Seat, &mut SimContext)) {
+        let seat = self.seats[me.0 as usize].as_mut();
+        let world = &mut self.world;
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(seat, world))) {
+            self.end = Some(Outcome::Panicked { node: me, what: panic_text(panic.as_ref()) });
+            return;
+        }
+        let mut effects = std::mem::take(&mut self.world.effects);
+        for effect in effects.drain(..) {
+            self.carry_out(me, effect);
+        }
+        self.world.effects = effects;
+    }
+
+    #[inline]
+    fn carry_out(&mut self, me: NodeId, effect: Effect) {
+        let now = self.world.now;
+        match effect {
+            Effect::Send { to, message } => self.send(me, to, message),
+            Effect::Wake { after, timer } => {
+                let parcel = Parcel::Woken(Woken(timer));
+                self.agenda.schedule(now + after, Happening::Deliver { from: me, to: me, parcel });
+            }
+            // Nothing to forget where nothing is kept.
+            Effect::Compute(job) if matches!(job.work, Work::Release { .. }) => {}
+            Effect::Compute(job) => {
+                let begun = self.devices.submit(now, self.hosts[me.0 as usize], me, job);
+                self.await_job(begun);
+            }
+            Effect::Record(event) => self.record(event),
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
+        let now = self.world.now;
+        let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
+        if here == there || !message.is_swarm_traffic() {
+            self.agenda.schedule(now, Happening::Deliver { from, to, parcel: Parcel::Message(message) });
+            return;
+        }
+        let passage = self.network.depart(now, here, there, message.wire_bytes());
+        if self.network.receives_freely(there) {
+            self.carry(from, to, &passage, message);
+        } else {
+            let passage = Box::new(passage);
+            self.agenda.schedule(passage.first, Happening::Arrive { from, to, passage, message });
+        }
+    }
+
+    /// The message is through every queue: it arrives with its last byte.
+    #[inline]
+    fn carry(&mut self, from: NodeId, to: NodeId, passage: &Passage, message: Message) {
+        if let (true, Message::Step(step) | Message::Returned(Returned(step))) = (self.recording, &message) {
+            self.events.push(Event::Carried(Carried {
+                session: step.session,
+                position: step.position,
+                from,
+                to,
+                bytes: message.wire_bytes(),
+                queue: passage.queue,
+                transmit: passage.transmit(),
+                propagation: passage.propagation,
+            }));
+        }
+        let at = passage.last.max(self.world.now);
+        self.agenda.schedule(at, Happening::Deliver { from, to, parcel: Parcel::Message(message) });
+    }
+
+    fn finish_job(&mut self, host: HostId) {
+        let now = self.world.now;
+        let (node, computed, begun) = self.devices.finish(now, host);
+        for begun in begun {
+            self.await_job(begun);
+        }
+        self.deliver(node, node, Parcel::Computed(computed));
+    }
+
+    fn await_job(&mut self, begun: Option<Begun>) {
+        if let Some(Begun { host, until }) = begun {
+            self.agenda.schedule(until, Happening::JobDone(host));
+        }
+    }
+
+    fn record(&mut self, event: Event) {
+        if let Err(invariant) = self.ledger.check(&event) {
+            self.end.get_or_insert(Outcome::Broken { invariant, event: Box::new(event.clone()) });
+        }
+        match &event {
+            Event::Drained(drained) => self.end = self.end.take().or(Some(Outcome::Done((**drained).clone()))),
+            Event::Aborted { why, .. } => self.end = self.end.take().or(Some(Outcome::Aborted(why.clone()))),
+            _ => {}
+        }
+        self.events.push(event);
+    }
+}
+
+/// Runs `plan` twice and says whether both runs were the same, event for event.
+pub fn is_deterministic(plan: &Plan, horizon: u64) -> (Run, bool) {
+    let (once, again) = (run(plan, horizon), run(plan, horizon));
+    let same = once.trace == again.trace && once.events == again.events;
+    (once, same)
+}
+
+const _: () = assert!(size_of::<Happening>() <= 80, "the slab of the agenda is touched by every event");

@@ -1,1 +1,15 @@
+//! What a run showed: from events to rows, measures, a run directory, tables and charts. Never talks to actors.
+#![forbid(unsafe_code)]
 
+pub mod cells;
+pub mod draw;
+pub mod error;
+pub mod fold;
+pub mod manifest;
+pub mod measures;
+pub mod read;
+pub mod sheet;
+pub mod stats;
+pub mod summary;
+pub mod table;
+pub mod write;

@@ -1,8 +1,30 @@
 //! What to try: scenario files, their sweeps, and the fully explicit plans that the engine runs.
+//!
+//! `load` reads a file into a [`schema::Scenario`] and remembers its text; `Loaded::cells` applies a command line's
+//! overrides and the sweep; `Cell::plan` makes a cell explicit. An error at any of these points at what a person wrote.
 #![forbid(unsafe_code)]
 
 pub mod cell;
 pub mod chart;
+mod check;
+pub mod cost;
+mod error;
+pub mod library;
+mod load;
+mod nearest;
+mod origin;
+pub mod paths;
 pub mod plan;
+pub mod presets;
+pub mod raw;
+mod resolve;
+pub mod schema;
 pub mod shape;
+mod source;
+mod sweep;
 pub mod units;
+
+pub use check::{CellSummary, Summary, live_obstacles};
+pub use error::{At, ScenarioError};
+pub use load::{Loaded, load};
+pub use sweep::{Cell, Overrides};

@@ -150,6 +150,14 @@ pub struct Network {
     pub shape: bool,
 }
 
+impl Network {
+    /// What lies between two hosts' NICs.
+    pub fn link(&self, from: HostId, to: HostId) -> &Link {
+        let named = self.between.iter().find(|between| between.from == from && between.to == to);
+        named.map_or(&self.default, |between| &between.link)
+    }
+}
+
 /// The path from one host to another, one way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Between {
@@ -235,4 +243,9 @@ impl Plan {
         let shape = &self.model.shape;
         2 * u64::from(shape.kv_heads) * u64::from(shape.head_dim()) * u64::from(self.model.cache_value_bytes)
     }
+}
+
+/// Plans as text, for a person to read what a run resolved to.
+pub fn to_ron(plans: &[Plan]) -> Result<String, ron::Error> {
+    ron::ser::to_string_pretty(plans, ron::ser::PrettyConfig::new().struct_names(true))
 }

@@ -1,0 +1,47 @@
+//! A running hash of everything that is delivered: equal hashes mean equal runs.
+use actors::id::NodeId;
+use actors::message::{Message, Returned, Step};
+use actors::time::Moment;
+use actors::world::Parcel;
+
+#[derive(Default)]
+pub struct Trace {
+    hash: u64,
+}
+
+impl Trace {
+    #[inline]
+    pub fn note(&mut self, at: Moment, from: NodeId, to: NodeId, parcel: &Parcel) {
+        let ends = u64::from(from.0) << 32 | u64::from(to.0);
+        self.hash = fold(fold(fold(self.hash, at.0), ends), content(parcel));
+    }
+
+    pub fn value(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// One multiplication a word: FxHash, as used by the Rust compiler.
+#[inline]
+fn fold(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
+}
+
+/// What tells one parcel from another of the same time and ends.
+#[inline]
+fn content(parcel: &Parcel) -> u64 {
+    let step = |step: &Step| {
+        let place = u64::from(step.position) << 32 | u64::from(step.hop) << 16 | u64::from(step.activation.batch);
+        fold(fold(step.session.raw(), place), u64::from(step.activation.tokens))
+    };
+    match parcel {
+        Parcel::Message(Message::Step(body)) => step(body),
+        Parcel::Message(Message::Returned(Returned(body))) => !step(body),
+        Parcel::Message(Message::Opened(opened)) => fold(opened.session.raw(), 1),
+        Parcel::Message(Message::Open(open)) => fold(open.session.raw(), u64::from(open.hop) + 2),
+        Parcel::Message(Message::Close(close)) => fold(close.session.raw(), 3),
+        Parcel::Message(message) => message.kind().bytes().fold(0, |hash, byte| fold(hash, u64::from(byte))),
+        Parcel::Computed(computed) => fold(computed.ticket.0, computed.started.0),
+        Parcel::Woken(woken) => woken.0 as u64,
+    }
+}

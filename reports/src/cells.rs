@@ -1,0 +1,154 @@
+//! `cells.csv`: one row per cell and repetition, the same columns in every run but for what the sweep varies.
+//!
+//! A simulated run's file holds no real time and no path, so that two runs with one seed are the same bytes.
+use crate::error::{Error, Result};
+use crate::measures::{COLUMNS, Judgement, Measures, Verdict};
+use scenarios::cell::CellKey;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How the run of a cell ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CellStatus {
+    Done,
+    /// One word, and a sentence.
+    Failed {
+        label: String,
+        detail: String,
+    },
+}
+
+/// One run of one cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellRow {
+    pub cell: u32,
+    pub repeat: u32,
+    /// `done`, or a failure's label.
+    pub status: String,
+    /// What the sweep varies: (path, value).
+    pub axes: Vec<(String, String)>,
+    pub judgement: Judgement,
+    /// `timeout:2 busy:1`.
+    pub failures: String,
+    pub values: BTreeMap<String, f64>,
+}
+
+const BEFORE: [&str; 3] = ["cell", "repeat", "status"];
+const AFTER: [&str; 3] = ["verdict", "failures", "reasons"];
+const REASONS: &str = "; ";
+
+impl CellRow {
+    pub fn new(key: &CellKey, repeat: u32, status: &CellStatus, measures: &Measures) -> CellRow {
+        let values = COLUMNS.iter().filter_map(|column| {
+            let text = measures.get(&column.name).map(number)?;
+            // What is kept is what is written: a report from a file equals the one at the end of the run.
+            Some((column.name.clone(), text.parse().ok()?))
+        });
+        let failures = measures.failures.iter().map(|(label, count)| format!("{label}:{count}"));
+        let mut judgement = measures.judgement.clone();
+        let status = match status {
+            CellStatus::Done => "done".to_owned(),
+            CellStatus::Failed { label, .. } => {
+                judgement.add(Verdict::Invalid, format!("the run failed: {label}"));
+                label.clone()
+            }
+        };
+        CellRow {
+            cell: key.index,
+            repeat,
+            status,
+            axes: key.values.clone(),
+            judgement,
+            failures: failures.collect::<Vec<_>>().join(" "),
+            values: values.collect(),
+        }
+    }
+
+    pub fn done(&self) -> bool {
+        self.status == "done"
+    }
+
+    pub fn get(&self, column: &str) -> Option<f64> {
+        self.values.get(column).copied()
+    }
+
+    fn record(&self) -> Vec<String> {
+        let before = [self.cell.to_string(), self.repeat.to_string(), self.status.clone()];
+        let values = COLUMNS.iter().map(|column| self.get(&column.name).map(number).unwrap_or_default());
+        let after = [self.judgement.verdict.to_string(), self.failures.clone(), self.judgement.reasons.join(REASONS)];
+        before.into_iter().chain(self.axes.iter().map(|(_, value)| value.clone())).chain(values).chain(after).collect()
+    }
+}
+
+/// The file's text, rows in the order of the sweep.
+pub fn to_csv(rows: &[CellRow]) -> Result<String> {
+    let mut sorted: Vec<&CellRow> = rows.iter().collect();
+    sorted.sort_by_key(|row| (row.cell, row.repeat));
+    let axes = sorted.first().map(|row| row.axes.as_slice()).unwrap_or_default();
+    let header = BEFORE
+        .into_iter()
+        .chain(axes.iter().map(|(path, _)| path.as_str()))
+        .chain(COLUMNS.iter().map(|column| column.name.as_str()))
+        .chain(AFTER);
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(header).map_err(Error::encode("cells.csv"))?;
+    for row in sorted {
+        csv.write_record(row.record()).map_err(Error::encode("cells.csv"))?;
+    }
+    let bytes = csv.into_inner().map_err(Error::encode("cells.csv"))?;
+    String::from_utf8(bytes).map_err(Error::encode("cells.csv"))
+}
+
+/// Reads the file back. Columns that this version does not know are taken for axes only between the known ones.
+pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
+    let mut csv = csv::Reader::from_path(path).map_err(Error::damaged(path))?;
+    let header = csv.headers().map_err(Error::damaged(path))?.clone();
+    let find = |name: &str| {
+        let missing = || Error::Damaged { path: path.to_owned(), why: format!("it has no column {name}") };
+        header.iter().position(|column| column == name).ok_or_else(missing)
+    };
+    let [cell, repeat, status] = [find("cell")?, find("repeat")?, find("status")?];
+    let [verdict, failures, reasons] = [find("verdict")?, find("failures")?, find("reasons")?];
+    let first_measure = find(&COLUMNS[0].name)?;
+    let mut rows = Vec::new();
+    for record in csv.records() {
+        let record = record.map_err(Error::damaged(path))?;
+        let line = rows.len() + 2;
+        let text = |at: usize| record.get(at).unwrap_or_default();
+        let integer = |at: usize| {
+            let why = format!("line {line}: {:?} is no number", text(at));
+            text(at).parse::<u32>().map_err(|_| Error::Damaged { path: path.to_owned(), why })
+        };
+        let axis = |at: usize| (header.get(at).unwrap_or_default().to_owned(), text(at).to_owned());
+        let value = |at: usize| {
+            let value = text(at).parse::<f64>().ok().filter(|value| value.is_finite())?;
+            Some((header.get(at)?.to_owned(), value))
+        };
+        let reasons = text(reasons).split(REASONS).filter(|reason| !reason.is_empty()).map(str::to_owned);
+        rows.push(CellRow {
+            cell: integer(cell)?,
+            repeat: integer(repeat)?,
+            status: text(status).to_owned(),
+            axes: (status + 1..first_measure).map(axis).collect(),
+            judgement: Judgement { verdict: parse_verdict(text(verdict)), reasons: reasons.collect() },
+            failures: text(failures).to_owned(),
+            values: (first_measure..verdict).filter_map(value).collect(),
+        });
+    }
+    Ok(rows)
+}
+
+fn parse_verdict(text: &str) -> Verdict {
+    match text {
+        "VALID" => Verdict::Valid,
+        "SUSPECT" => Verdict::Suspect,
+        _ => Verdict::Invalid,
+    }
+}
+
+/// A figure in a file: up to six decimals (a nanosecond of a millisecond), no zeros at the end.
+pub fn number(value: f64) -> String {
+    let text = format!("{value:.6}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}

@@ -1,0 +1,41 @@
+//! What can go wrong with run directories and charts, said so that a person can act on it.
+use std::path::{Path, PathBuf};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not a run directory: {why}")]
+    NotARun { path: PathBuf, why: String },
+    #[error("{path} was left unfinished by a run that was interrupted; its rows are kept, but it is no whole result")]
+    Partial { path: PathBuf },
+    #[error("{path}: its format is {found}, this version reads {known}; redraw it with the version that wrote it")]
+    Format { path: PathBuf, found: u32, known: u32 },
+    #[error("{path}: {why}")]
+    Damaged { path: PathBuf, why: String },
+    #[error("cell {cell} varies other fields than the first cell did")]
+    OtherAxes { cell: u32 },
+    #[error("the chart {chart}: {why}")]
+    Chart { chart: String, why: String },
+    #[error("{what} could not be written: {why}")]
+    Encode { what: &'static str, why: String },
+    #[error("the two runs share no cell: {why}")]
+    NoTwin { why: String },
+}
+
+impl Error {
+    /// For `map_err`, with the path that the error concerns.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
+        move |source| Error::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn damaged<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> Error + '_ {
+        move |why| Error::Damaged { path: path.to_owned(), why: why.to_string() }
+    }
+
+    pub(crate) fn encode<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Error {
+        move |why| Error::Encode { what, why: why.to_string() }
+    }
+}

@@ -1,0 +1,111 @@
+//! From the events of one run to its rows: requests, tokens (steps) and hops.
+//!
+//! Events come in any order: a live run merges those of several processes. Rows come in the order of their keys. The parts of
+//! a step sum exactly to its time, and the parts of a request to its latency; where clocks of different hosts disagree,
+//! parts are cut down and the row is marked suspect, never the sum.
+mod parts;
+mod rows;
+
+pub use parts::{NetworkParts, Parts};
+pub use rows::{HopRow, RequestRow, TokenRow};
+
+use actors::id::{NodeId, RequestId, SessionId};
+use actors::record::{Abort, Carried, Drained, Ended, Event, Served, Stepped};
+use actors::time::Moment;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The rows of one run of one cell, and what its orchestrator said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fold {
+    /// By client and index; a client's warm-up is its request 0.
+    pub requests: Vec<RequestRow>,
+    /// By request, session and position.
+    pub tokens: Vec<TokenRow>,
+    /// By request, session, position and hop.
+    pub hops: Vec<HopRow>,
+    /// The barrier's release, on the orchestrator's clock.
+    pub released: Option<Moment>,
+    /// Each client's own end stamp.
+    pub finished: BTreeMap<NodeId, Moment>,
+    pub drained: Option<Drained>,
+    pub aborted: Option<Abort>,
+    /// Requests that ended more than once, and steps recorded twice: a merge that went wrong.
+    pub duplicates: u32,
+}
+
+/// A step of a session.
+type StepKey = (SessionId, u32);
+
+impl Fold {
+    pub fn of(events: &[Event]) -> Fold {
+        let mut index = Index::default();
+        for event in events {
+            index.take(event);
+        }
+        index.fold()
+    }
+
+    /// Requests that count in timed statistics: all but warm-ups.
+    pub fn timed(&self) -> impl Iterator<Item = &RequestRow> {
+        self.requests.iter().filter(|row| !row.warmup())
+    }
+}
+
+/// Events by what they speak of.
+#[derive(Default)]
+struct Index<'a> {
+    fold: Fold,
+    steps: BTreeMap<RequestId, BTreeMap<StepKey, &'a Stepped>>,
+    served: BTreeMap<StepKey, Vec<&'a Served>>,
+    carried: BTreeMap<StepKey, Vec<&'a Carried>>,
+    ended: BTreeMap<RequestId, &'a Ended>,
+}
+
+impl<'a> Index<'a> {
+    fn take(&mut self, event: &'a Event) {
+        match event {
+            Event::Stepped(step) => {
+                let steps = self.steps.entry(step.request).or_default();
+                let twice = steps.insert((step.session, step.position), step).is_some();
+                self.fold.duplicates += u32::from(twice);
+            }
+            Event::Served(hop) => self.served.entry((hop.session, hop.position)).or_default().push(hop),
+            Event::Carried(way) => self.carried.entry((way.session, way.position)).or_default().push(way),
+            Event::Ended(ended) => {
+                let twice = self.ended.insert(ended.request, ended).is_some();
+                self.fold.duplicates += u32::from(twice);
+            }
+            Event::Released { at } => self.fold.released = Some(*at),
+            Event::Finished { client, at } => {
+                self.fold.finished.insert(*client, *at);
+            }
+            Event::Drained(drained) => self.fold.drained = Some((**drained).clone()),
+            Event::Aborted { why, .. } => self.fold.aborted = Some(why.clone()),
+            Event::Present { .. } | Event::Ready { .. } => {}
+        }
+    }
+
+    fn fold(mut self) -> Fold {
+        let served = self.served.values().flatten().map(|hop| hop.request);
+        let known: BTreeSet<RequestId> = self.steps.keys().chain(self.ended.keys()).copied().chain(served).collect();
+        // Of equals the earlier first, so that the order of the events does not show.
+        self.served.values_mut().for_each(|hops| hops.sort_by_key(|hop| (hop.hop, hop.received, hop.peer)));
+        self.carried.values_mut().for_each(|ways| ways.sort_by_key(|way| (way.from, way.to, way.bytes, way.queue)));
+        for &request in &known {
+            let first = self.fold.tokens.len();
+            for (key, step) in self.steps.get(&request).into_iter().flatten() {
+                let hops = self.served.get(key).map_or(&[][..], Vec::as_slice);
+                let ways = self.carried.get(key).map_or(&[][..], Vec::as_slice);
+                self.fold.tokens.push(TokenRow::of(step, hops, ways));
+            }
+            let row = RequestRow::of(request, self.ended.get(&request).copied(), &self.fold.tokens[first..]);
+            self.fold.requests.push(row);
+        }
+        for (key, hops) in &self.served {
+            let ways = self.carried.get(key).map_or(&[][..], Vec::as_slice);
+            self.fold.hops.extend(hops.iter().map(|hop| HopRow::of(hop, ways)));
+        }
+        self.fold.hops.sort_by_key(|row| (row.request, row.session, row.position, row.hop));
+        self.fold
+    }
+}

@@ -1,0 +1,246 @@
+//! One row for a request, for a token, for a hop. All times in ns.
+//!
+//! Stamps are on the clock of the host that made them (a request's and a token's on its client's, a hop's on its peer's);
+//! durations are exact.
+use super::parts::{NetworkParts, Parts};
+use actors::id::{BlockRange, NodeId, RequestId, SessionId};
+use actors::record::{Carried, Ended, Served, Stepped};
+use actors::time::Span;
+
+/// One `generate()`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestRow {
+    pub request: RequestId,
+    pub session: Option<SessionId>,
+    pub intended: u64,
+    pub sent: u64,
+    pub ended: u64,
+    pub batch: u32,
+    pub prompt: u32,
+    /// Tokens of each row it was asked for.
+    pub generate: u32,
+    /// Tokens of each row it gave.
+    pub generated: u32,
+    /// `ok`, a failure's label, or `cut` where its end was never recorded.
+    pub outcome: &'static str,
+    pub route: Vec<NodeId>,
+    pub schedule_delay: u64,
+    /// Absent without a token.
+    pub ttft: Option<u64>,
+    /// Mean time between tokens, to the nearest ns; absent below two.
+    pub tpot: Option<u64>,
+    pub e2el: u64,
+    /// e2el over tokens, to the nearest ns; absent without one.
+    pub ntpot: Option<u64>,
+    pub discovery: u64,
+    pub sessions: u64,
+    /// Of the steps that were seen through.
+    pub parts: Parts,
+    pub network: Option<NetworkParts>,
+    /// What no step accounts for: the step that a failure broke off. `parts` and this sum to `e2el`.
+    pub unfinished: u64,
+    /// Bytes of its activations over all links, where the world says.
+    pub bytes: Option<u64>,
+    pub suspect: bool,
+}
+
+/// One step of a request: the prefill or a decode step, and so one output token of each row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenRow {
+    pub request: RequestId,
+    pub session: SessionId,
+    pub position: u32,
+    /// New tokens of each row that the step took in.
+    pub tokens: u32,
+    pub batch: u16,
+    /// Which output token, from 1; 0 for the prefill of a request that asks for none.
+    pub output: u32,
+    pub began: u64,
+    pub seen: u64,
+    /// seen - began: ttft of output 1, itl of the later ones.
+    pub took: u64,
+    pub parts: Parts,
+    pub network: Option<NetworkParts>,
+    pub hops: u16,
+    pub bytes: Option<u64>,
+    pub suspect: bool,
+}
+
+/// One step at one peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HopRow {
+    pub request: RequestId,
+    pub session: SessionId,
+    pub position: u32,
+    pub tokens: u32,
+    pub batch: u16,
+    pub hop: u16,
+    pub peer: NodeId,
+    pub blocks: BlockRange,
+    pub received: u64,
+    pub started: u64,
+    pub finished: u64,
+    pub sent: u64,
+    pub peer_queue: u64,
+    pub compute: u64,
+    /// The way to the peer, where the world says.
+    pub inward: Option<Way>,
+    /// The way from it.
+    pub outward: Option<Way>,
+}
+
+/// What one activation met on one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub bytes: u64,
+    pub queue: u64,
+    pub transmit: u64,
+    pub propagation: u64,
+}
+
+impl RequestRow {
+    pub fn warmup(&self) -> bool {
+        self.request.is_warmup()
+    }
+
+    pub fn ok(&self) -> bool {
+        self.outcome == "ok"
+    }
+
+    /// `steps` are the request's, in order.
+    pub(super) fn of(request: RequestId, ended: Option<&Ended>, steps: &[TokenRow]) -> RequestRow {
+        let first = steps.first();
+        let sent = ended.map(|e| e.sent.0).or(first.map(|s| s.began)).unwrap_or(0);
+        let end = ended.map(|e| e.at.0).or(steps.last().map(|s| s.seen)).unwrap_or(sent);
+        let intended = ended.map_or(sent, |e| e.intended.0);
+        let token = |output| steps.iter().find(|step| step.output == output).map(|step| step.seen);
+        let generated = ended.map_or_else(|| steps.iter().map(|s| s.output).max().unwrap_or(0), |e| e.generated);
+        let mut row = RequestRow {
+            request,
+            session: ended.map(|e| e.session).or(first.map(|s| s.session)),
+            intended,
+            sent,
+            ended: end,
+            batch: ended.map_or_else(|| first.map_or(0, |s| u32::from(s.batch)), |e| e.batch),
+            prompt: ended.map_or_else(|| first.map_or(0, |s| s.tokens), |e| e.prompt),
+            generate: ended.map_or(generated, |e| e.generate),
+            generated,
+            outcome: ended.map_or("cut", |e| e.outcome.map_or_else(|failure| failure.label(), |()| "ok")),
+            route: ended.map(|e| e.route.clone()).unwrap_or_default(),
+            schedule_delay: sent.saturating_sub(intended),
+            ttft: token(1).map(|at| at.saturating_sub(sent)),
+            tpot: None,
+            e2el: end.saturating_sub(sent),
+            ntpot: None,
+            discovery: ended.map_or(0, |e| e.discovery.0),
+            sessions: ended.map_or(0, |e| e.sessions.0),
+            parts: Parts::default(),
+            network: None,
+            unfinished: 0,
+            bytes: sum_if_all(steps.iter().map(|step| step.bytes)),
+            suspect: end < sent || steps.iter().any(|step| step.suspect),
+        };
+        row.ntpot = (generated > 0).then(|| divide(row.e2el, u64::from(generated)));
+        if let (true, Some(t1), Some(tn)) = (generated > 1, token(1), token(generated)) {
+            row.tpot = Some(divide(tn.saturating_sub(t1), u64::from(generated - 1)));
+        }
+        row.take_parts(steps);
+        row
+    }
+
+    /// The sum over its steps; a whole request leaves nothing unfinished, for each step begins where the last ended.
+    fn take_parts(&mut self, steps: &[TokenRow]) {
+        let mut measured = Parts::default();
+        steps.iter().for_each(|step| measured.add(&step.parts));
+        let seen = measured.sum();
+        if seen > self.e2el {
+            (self.parts, self.suspect) = (Parts::within(self.e2el, measured).0, true);
+        } else {
+            self.parts = measured;
+            self.unfinished = self.e2el - seen;
+            self.suspect |= self.ok() && self.unfinished > 0;
+        }
+        let mut network = NetworkParts::default();
+        let known = steps.iter().all(|step| step.network.inspect(|parts| network.add(parts)).is_some());
+        self.network = (known && !steps.is_empty()).then(|| NetworkParts::within(self.parts.network, network).0);
+    }
+}
+
+impl TokenRow {
+    pub(super) fn of(step: &Stepped, hops: &[&Served], ways: &[&Carried]) -> TokenRow {
+        let took = step.seen.since(step.began).0;
+        let measured = Parts {
+            setup: step.setup.0,
+            client_queue: step.client_queue.0,
+            client: step.client.0,
+            peer_queue: hops.iter().map(|hop| hop.started.since(hop.received)).sum::<Span>().0,
+            compute: hops.iter().map(|hop| hop.finished.since(hop.started)).sum::<Span>().0,
+            network: 0,
+        };
+        let (parts, cut) = Parts::within(took, measured);
+        let known = NetworkParts {
+            send_queue: ways.iter().map(|way| way.queue).sum::<Span>().0,
+            transmit: ways.iter().map(|way| way.transmit).sum::<Span>().0,
+            propagation: ways.iter().map(|way| way.propagation).sum::<Span>().0,
+            other: 0,
+        };
+        let network = (!ways.is_empty()).then(|| NetworkParts::within(parts.network, known));
+        let disordered = hops.iter().any(|hop| !(hop.received <= hop.started && hop.started <= hop.finished));
+        TokenRow {
+            request: step.request,
+            session: step.session,
+            position: step.position,
+            tokens: step.tokens,
+            batch: step.batch,
+            output: step.output,
+            began: step.began.0,
+            seen: step.seen.0,
+            took,
+            parts,
+            network: network.map(|(parts, _)| parts),
+            hops: hops.len() as u16,
+            bytes: (!ways.is_empty()).then(|| ways.iter().map(|way| way.bytes).sum()),
+            suspect: cut || disordered || step.seen < step.began || network.is_some_and(|(_, cut)| cut),
+        }
+    }
+}
+
+impl HopRow {
+    pub(super) fn of(hop: &Served, ways: &[&Carried]) -> HopRow {
+        HopRow {
+            request: hop.request,
+            session: hop.session,
+            position: hop.position,
+            tokens: hop.tokens,
+            batch: hop.batch,
+            hop: hop.hop,
+            peer: hop.peer,
+            blocks: hop.blocks,
+            received: hop.received.0,
+            started: hop.started.0,
+            finished: hop.finished.0,
+            sent: hop.sent.0,
+            peer_queue: hop.started.since(hop.received).0,
+            compute: hop.finished.since(hop.started).0,
+            inward: ways.iter().find(|way| way.to == hop.peer).map(|way| Way::of(way)),
+            outward: ways.iter().find(|way| way.from == hop.peer).map(|way| Way::of(way)),
+        }
+    }
+}
+
+impl Way {
+    fn of(way: &Carried) -> Way {
+        Way { bytes: way.bytes, queue: way.queue.0, transmit: way.transmit.0, propagation: way.propagation.0 }
+    }
+}
+
+fn sum_if_all(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    let mut some = false;
+    let sum = values.inspect(|_| some = true).sum::<Option<u64>>();
+    sum.filter(|_| some)
+}
+
+/// To the nearest integer.
+fn divide(whole: u64, count: u64) -> u64 {
+    (whole + count / 2) / count
+}

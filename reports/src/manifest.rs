@@ -1,0 +1,116 @@
+//! What a run directory says about itself: what was run, where, by which version, and whether it is whole.
+use crate::measures::Judgement;
+use scenarios::chart::Chart;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The format of run directories that this version writes and reads.
+pub const FORMAT: u32 = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum World {
+    Live,
+    Sim,
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            World::Live => "live",
+            World::Sim => "sim",
+        })
+    }
+}
+
+/// `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    /// Whether the run got to its end and everything was written.
+    pub complete: bool,
+    pub tool: String,
+    pub scenario: String,
+    /// FNV-1a, 64 bits, of the scenario's text.
+    pub scenario_hash: String,
+    pub world: World,
+    pub seed: u64,
+    pub command: Vec<String>,
+    pub charts: Vec<Chart>,
+    pub machine: Machine,
+    /// Seconds since 1970.
+    pub started_unix_s: u64,
+    pub ended_unix_s: Option<u64>,
+    pub runs_done: u32,
+    pub runs_failed: u32,
+    pub verdict: Judgement,
+    /// (cell, repetition, hash) of each simulated run, in hexadecimal.
+    pub trace_hashes: Vec<(u32, u32, String)>,
+    pub tokens: Kept,
+    pub hops: Kept,
+}
+
+/// How many rows of a kind there were, and how many were kept: whole requests of every n-th are, past a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    pub rows: u64,
+    pub of: u64,
+}
+
+/// The computer that ran it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    pub os: String,
+    pub arch: String,
+    pub cpu: String,
+    pub cores: u32,
+}
+
+impl Manifest {
+    /// Of a run that begins now, on this machine. The writer fills in the rest.
+    pub fn new(scenario: &str, world: World, seed: u64, charts: Vec<Chart>, command: Vec<String>) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            complete: false,
+            tool: format!("swarmbench {}", env!("CARGO_PKG_VERSION")),
+            scenario: scenario.to_owned(),
+            scenario_hash: String::new(),
+            world,
+            seed,
+            command,
+            charts,
+            machine: Machine::here(),
+            started_unix_s: unix_now(),
+            ended_unix_s: None,
+            runs_done: 0,
+            runs_failed: 0,
+            verdict: Judgement::default(),
+            trace_hashes: Vec::new(),
+            tokens: Kept::default(),
+            hops: Kept::default(),
+        }
+    }
+}
+
+impl Machine {
+    pub fn here() -> Machine {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        Machine {
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            cpu: model.map_or("unknown", |(_, name)| name.trim()).to_owned(),
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
+        }
+    }
+}
+
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll and Vo): to tell one text from another, not to defend against anyone.
+pub(crate) fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

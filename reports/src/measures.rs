@@ -1,0 +1,265 @@
+//! The figures of one run of one cell, by the definitions of METRICS.md: the four of the contract first.
+//!
+//! Latencies are of timed requests that succeeded; throughputs count every token event between the barrier's release and
+//! the last client's end, that end included, of failed requests too. Nothing of a warm-up counts but the cold start.
+mod catalogue;
+mod verdict;
+
+pub use catalogue::{COLUMNS, Column, DISTRIBUTIONS};
+pub use verdict::{Judgement, Verdict};
+
+use crate::fold::{Fold, NetworkParts, Parts, RequestRow, TokenRow};
+use crate::stats::{Distribution, Percentile};
+use actors::id::{NodeId, SessionId};
+use actors::message::{Activation, Forwarding, Message, Step};
+use scenarios::plan::Plan;
+use std::collections::BTreeMap;
+
+/// The measures of one run of one cell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measures {
+    values: BTreeMap<String, f64>,
+    /// Why timed requests failed, and how many each.
+    pub failures: BTreeMap<&'static str, u32>,
+    /// Share of the window that each peer computed.
+    pub peer_utilisation: BTreeMap<u32, f64>,
+    /// Percentiles that the sample cannot carry: (column, samples needed).
+    pub withheld: Vec<(String, usize)>,
+    pub judgement: Judgement,
+}
+
+impl Measures {
+    pub fn of(fold: &Fold, plan: &Plan) -> Measures {
+        let mut measures = Measures::default();
+        let wall = wall_ns(fold);
+        measures.contract(fold, plan, wall);
+        measures.cold_start(fold);
+        measures.latencies(fold);
+        measures.rates(fold, wall);
+        measures.breakdown(fold);
+        measures.swarm(fold, plan, wall);
+        measures.judgement = verdict::judge(fold, plan);
+        measures
+    }
+
+    /// The value of a column of [`COLUMNS`], where there is one.
+    pub fn get(&self, column: &str) -> Option<f64> {
+        self.values.get(column).copied()
+    }
+
+    fn set(&mut self, column: &str, value: impl Into<Option<f64>>) {
+        debug_assert!(COLUMNS.iter().any(|known| known.name == column), "{column} is not in the catalogue");
+        if let Some(value) = value.into().filter(|value| value.is_finite()) {
+            self.values.insert(column.to_owned(), value);
+        }
+    }
+
+    fn contract(&mut self, fold: &Fold, plan: &Plan, wall: Option<u64>) {
+        let tokens: u64 = fold.timed().map(|row| u64::from(row.batch) * u64::from(row.generated)).sum();
+        let done: Vec<&RequestRow> = fold.timed().filter(|row| row.ok()).collect();
+        self.set("total_tokens", tokens as f64);
+        self.set("throughput_tokens_per_s", wall.map(|wall| per_second(tokens as f64, wall)));
+        self.set("mean_latency_ms", mean(done.iter().map(|row| ms(row.e2el))));
+        self.set("wall_s", wall.map(|wall| wall as f64 / 1e9));
+        let asked = plan.clients().count() as u32 * plan.workload.micro_batches;
+        self.set("requests", f64::from(asked));
+        self.set("completed", done.len() as f64);
+        self.set("failed", (fold.timed().count() - done.len()) as f64);
+        for row in fold.timed().filter(|row| !row.ok()) {
+            *self.failures.entry(row.outcome).or_default() += 1;
+        }
+    }
+
+    /// Means over the clients' warm-ups.
+    fn cold_start(&mut self, fold: &Fold) {
+        let warmups: Vec<&RequestRow> = fold.requests.iter().filter(|row| row.warmup() && row.ok()).collect();
+        let mean_of = |part: fn(&RequestRow) -> u64| mean(warmups.iter().map(|row| ms(part(row))));
+        let whole = mean_of(|row| row.e2el);
+        self.set("cold_start_ms", whole);
+        self.set("cold_start_discovery_ms", mean_of(|row| row.discovery));
+        self.set("cold_start_sessions_ms", mean_of(|row| row.sessions));
+        self.set("cold_start_first_compute_ms", mean_of(|row| row.e2el.saturating_sub(row.discovery + row.sessions)));
+        let steady = mean(fold.timed().filter(|row| row.ok()).filter_map(|row| row.ttft).map(ms));
+        self.set("cold_start_ratio", whole.zip(steady.filter(|&ttft| ttft > 0.0)).map(|(cold, ttft)| cold / ttft));
+    }
+
+    fn latencies(&mut self, fold: &Fold) {
+        let done = || fold.timed().filter(|row| row.ok());
+        let of = |part: fn(&RequestRow) -> Option<u64>| done().filter_map(part).map(ms).collect::<Vec<f64>>();
+        self.distribution("ttft", of(|row| row.ttft));
+        self.distribution("tpot", of(|row| row.tpot));
+        self.distribution("itl", gaps(fold).map(|row| ms(row.took)).collect());
+        self.distribution("e2el", of(|row| Some(row.e2el)));
+        self.set("ntpot_mean_ms", mean(of(|row| row.ntpot).into_iter()));
+        self.set("schedule_delay_max_ms", of(|row| Some(row.schedule_delay)).into_iter().reduce(f64::max));
+        let corrected = of(|row| row.ttft.map(|ttft| ttft + row.schedule_delay));
+        self.set("ttft_corrected_mean_ms", mean(corrected.into_iter()));
+        let corrected = of(|row| Some(row.e2el + row.schedule_delay));
+        self.set("e2el_corrected_mean_ms", mean(corrected.into_iter()));
+    }
+
+    fn distribution(&mut self, name: &str, values: Vec<f64>) {
+        self.set(&format!("{name}_count"), values.len() as f64);
+        let Some(d) = Distribution::of(values) else { return };
+        let plain = [("mean", Some(d.mean)), ("std", d.std), ("min", Some(d.min)), ("max", Some(d.max))];
+        plain.into_iter().for_each(|(stat, value)| self.set(&format!("{name}_{stat}_ms"), value));
+        for (stat, percentile) in [("p50", d.p50), ("p90", d.p90), ("p95", d.p95), ("p99", d.p99)] {
+            let column = format!("{name}_{stat}_ms");
+            match percentile {
+                Percentile::Value(value) => self.set(&column, value),
+                Percentile::Withheld { needs } => self.withheld.push((column, needs)),
+            }
+        }
+    }
+
+    fn rates(&mut self, fold: &Fold, wall: Option<u64>) {
+        let Some((released, wall)) = fold.released.zip(wall) else { return };
+        let window = released.0..=released.0 + wall;
+        let events = || fold.tokens.iter().filter(|row| !row.request.is_warmup() && window.contains(&row.seen));
+        let rows = |row: &TokenRow| f64::from(row.batch);
+        let output: f64 = events().filter(|row| row.output > 0).map(rows).sum();
+        let prefill: f64 = events().filter(|row| row.position == 0).map(|row| rows(row) * f64::from(row.tokens)).sum();
+        let ended = fold.timed().filter(|row| row.ok() && window.contains(&row.ended)).count();
+        self.set("output_throughput_tokens_per_s", per_second(output, wall));
+        self.set("prefill_throughput_tokens_per_s", per_second(prefill, wall));
+        self.set("total_token_throughput_tokens_per_s", per_second(output + prefill, wall));
+        self.set("request_throughput_per_s", per_second(ended as f64, wall));
+        let busy: f64 = fold.timed().map(|row| row.e2el as f64).sum();
+        self.set("concurrency_mean", (wall > 0).then(|| busy / wall as f64));
+        self.set("concurrency_peak", f64::from(peak_concurrency(fold)));
+    }
+
+    fn breakdown(&mut self, fold: &Fold) {
+        let done: Vec<&RequestRow> = fold.timed().filter(|row| row.ok()).collect();
+        let mut parts = Parts::default();
+        done.iter().for_each(|row| parts.add(&row.parts));
+        let share = |sum: u64| (!done.is_empty()).then(|| ms(sum) / done.len() as f64);
+        for (part, sum) in [
+            ("setup", parts.setup),
+            ("client_queue", parts.client_queue),
+            ("client", parts.client),
+            ("peer_queue", parts.peer_queue),
+            ("compute", parts.compute),
+            ("network", parts.network),
+        ] {
+            self.set(&format!("part_{part}_ms"), share(sum));
+        }
+        let whole: u64 = done.iter().map(|row| row.e2el).sum();
+        self.set("network_fraction", (whole > 0).then(|| parts.network as f64 / whole as f64));
+        let mut network = NetworkParts::default();
+        if done.iter().all(|row| row.network.inspect(|known| network.add(known)).is_some()) {
+            self.set("part_send_queue_ms", share(network.send_queue));
+            self.set("part_transmit_ms", share(network.transmit));
+            self.set("part_propagation_ms", share(network.propagation));
+            self.set("part_network_other_ms", share(network.other));
+        }
+    }
+
+    fn swarm(&mut self, fold: &Fold, plan: &Plan, wall: Option<u64>) {
+        let sent = first_sent(fold);
+        let skew = sent.values().max().zip(sent.values().min()).map(|(last, first)| ms(last - first));
+        self.set("barrier_skew_ms", skew);
+        self.set("hop_count", mean(fold.timed().filter(|row| row.ok()).map(|row| row.route.len() as f64)));
+        self.set("bytes_per_token", bytes_per_token(fold, plan));
+        self.set("petals_speed_steps_per_s", per_client(gaps(fold).map(|row| (row, 1.0))));
+        let prefills = steps(fold).filter(|row| row.position == 0);
+        let tokens = prefills.map(|row| (row, f64::from(row.batch) * f64::from(row.tokens)));
+        self.set("forward_tokens_per_s", per_client(tokens));
+        let Some(wall) = wall.filter(|&wall| wall > 0) else { return };
+        let mut busy: BTreeMap<u32, u64> = plan.peers().map(|(id, _)| (id.0, 0)).collect();
+        for hop in fold.hops.iter().filter(|hop| !hop.request.is_warmup()) {
+            *busy.entry(hop.peer.0).or_default() += hop.compute;
+        }
+        self.peer_utilisation = busy.into_iter().map(|(peer, busy)| (peer, busy as f64 / wall as f64)).collect();
+        self.set("peer_utilisation_mean", mean(self.peer_utilisation.values().copied()));
+        self.set("peer_utilisation_max", self.peer_utilisation.values().copied().reduce(f64::max));
+    }
+}
+
+/// From the release to the last client's end stamp. The orchestrator's own figure where a client left no stamp.
+fn wall_ns(fold: &Fold) -> Option<u64> {
+    let drained = fold.drained.as_ref().map(|drained| drained.wall.0);
+    let stamped = fold.finished.values().max().zip(fold.released).map(|(end, from)| end.since(from).0);
+    drained.max(stamped)
+}
+
+/// Steps of timed requests that succeeded.
+fn steps(fold: &Fold) -> impl Iterator<Item = &TokenRow> {
+    let ok: std::collections::BTreeSet<_> = fold.timed().filter(|row| row.ok()).map(|row| row.request).collect();
+    fold.tokens.iter().filter(move |row| ok.contains(&row.request))
+}
+
+/// Steps whose time is the gap between two tokens.
+fn gaps(fold: &Fold) -> impl Iterator<Item = &TokenRow> {
+    steps(fold).filter(|row| row.output > 1)
+}
+
+/// Work over time of each client's steps, averaged over the clients, as Petals' benchmarks do.
+fn per_client<'a>(steps: impl Iterator<Item = (&'a TokenRow, f64)>) -> Option<f64> {
+    let mut clients: BTreeMap<NodeId, (f64, u64)> = BTreeMap::new();
+    for (row, work) in steps {
+        let (done, took) = clients.entry(row.request.client).or_default();
+        *done += work;
+        *took += row.took;
+    }
+    mean(clients.values().filter(|(_, took)| *took > 0).map(|&(done, took)| done / (took as f64 / 1e9)))
+}
+
+fn first_sent(fold: &Fold) -> BTreeMap<NodeId, u64> {
+    let mut first = BTreeMap::new();
+    for row in fold.timed() {
+        let sent = first.entry(row.request.client).or_insert(row.sent);
+        *sent = row.sent.min(*sent);
+    }
+    first
+}
+
+/// The most timed requests under way at one instant; one that ends as another begins is not beside it.
+fn peak_concurrency(fold: &Fold) -> u32 {
+    let mut changes: Vec<(u64, i32)> = fold.timed().flat_map(|row| [(row.sent, 1), (row.ended, -1)]).collect();
+    changes.sort_unstable();
+    let (mut now, mut peak) = (0i32, 0i32);
+    for (_, change) in changes {
+        now += change;
+        peak = peak.max(now);
+    }
+    peak.max(0) as u32
+}
+
+/// Bytes of activations that timed requests sent over links for each token they generated: as carried, or as the plan has them.
+fn bytes_per_token(fold: &Fold, plan: &Plan) -> Option<f64> {
+    let done = || fold.timed().filter(|row| row.ok());
+    let tokens: u64 = done().map(|row| u64::from(row.batch) * u64::from(row.generated)).sum();
+    let carried: Option<u64> = done().map(|row| row.bytes).sum();
+    let bytes = carried.unwrap_or_else(|| steps(fold).map(|row| planned_bytes(row, plan)).sum());
+    (tokens > 0).then(|| bytes as f64 / tokens as f64)
+}
+
+fn planned_bytes(row: &TokenRow, plan: &Plan) -> u64 {
+    let ways = match plan.forwarding {
+        Forwarding::Relay => 2 * u64::from(row.hops),
+        Forwarding::Push => u64::from(row.hops) + 1,
+    };
+    let hidden = u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX);
+    let activation = Activation { tokens: row.tokens, batch: row.batch, hidden, dtype: plan.model.wire, data: None };
+    let step = Step { session: SessionId::new(row.request.client, 0), position: row.position, hop: 0, activation };
+    ways * Message::Step(step).wire_bytes()
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (mut sum, mut count) = (0.0, 0u64);
+    values.for_each(|value| {
+        sum += value;
+        count += 1;
+    });
+    (count > 0).then(|| sum / count as f64)
+}
+
+fn ms(ns: u64) -> f64 {
+    ns as f64 / 1e6
+}
+
+/// 0 for an empty window.
+fn per_second(count: f64, ns: u64) -> f64 {
+    if ns == 0 { 0.0 } else { count / (ns as f64 / 1e9) }
+}

@@ -1,0 +1,169 @@
+//! Whether a run's figures can be believed.
+use crate::fold::{Fold, RequestRow};
+use actors::id::RequestId;
+use scenarios::plan::Plan;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// From good to bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    #[default]
+    Valid,
+    /// The figures are true, and something about the run makes them doubtful as an answer.
+    Suspect,
+    /// The figures do not add up.
+    Invalid,
+}
+
+/// A verdict and its reasons.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    pub reasons: Vec<String>,
+}
+
+impl Judgement {
+    pub fn add(&mut self, verdict: Verdict, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.verdict = self.verdict.max(verdict);
+        if !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+
+    pub fn absorb(&mut self, other: &Judgement) {
+        self.verdict = self.verdict.max(other.verdict);
+        other.reasons.iter().for_each(|reason| self.add(Verdict::Valid, reason.clone()));
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Verdict::Valid => "VALID",
+            Verdict::Suspect => "SUSPECT",
+            Verdict::Invalid => "INVALID",
+        })
+    }
+}
+
+/// Computing that is this much slower in the first micro-batch than later was not warm yet.
+const STATIONARY_WITHIN: f64 = 0.25;
+
+/// Sent this much late, as a share of the mean latency, the generator is the bottleneck.
+const SATURATED_FROM: f64 = 0.10;
+
+pub(super) fn judge(fold: &Fold, plan: &Plan) -> Judgement {
+    let mut judgement = Judgement::default();
+    ending(fold, plan, &mut judgement);
+    counts(fold, plan, &mut judgement);
+    agreement(fold, plan, &mut judgement);
+    doubts(fold, &mut judgement);
+    judgement
+}
+
+fn ending(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
+    if let Some(why) = &fold.aborted {
+        judgement.add(Verdict::Invalid, format!("the run was given up: {why}"));
+    } else if fold.drained.is_none() {
+        judgement.add(Verdict::Invalid, "the run did not reach its end");
+    }
+    if let Some(released) = fold.released {
+        let early = fold.timed().filter(|row| row.sent < released.0).count();
+        if early > 0 {
+            // Between machines, clocks are only estimated to agree.
+            let verdict = if plan.machines.len() > 1 { Verdict::Suspect } else { Verdict::Invalid };
+            judgement.add(verdict, format!("{early} timed requests were sent before the barrier's release"));
+        }
+    }
+}
+
+fn counts(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
+    if fold.duplicates > 0 {
+        judgement.add(Verdict::Invalid, format!("{} events were recorded twice", fold.duplicates));
+    }
+    let short = |row: &&RequestRow| row.ok() && row.generated != row.generate;
+    let wrong = fold.requests.iter().filter(short).count();
+    if wrong > 0 {
+        judgement.add(Verdict::Invalid, format!("{wrong} successful requests gave other than the tokens asked for"));
+    }
+    let mut tokens_seen: BTreeMap<RequestId, u32> = BTreeMap::new();
+    for token in fold.tokens.iter().filter(|token| token.output > 0) {
+        *tokens_seen.entry(token.request).or_default() += 1;
+    }
+    for row in fold.requests.iter().filter(|row| row.ok()) {
+        let seen = tokens_seen.get(&row.request).copied().unwrap_or(0);
+        if seen != row.generated {
+            let name = format!("request {} of {}", row.request.index, row.request.client);
+            judgement.add(Verdict::Invalid, format!("{name} gave {} tokens, {seen} were seen", row.generated));
+            break;
+        }
+    }
+    let work = &plan.workload;
+    let clients = plan.clients().count() as u64;
+    let failed = fold.timed().any(|row| !row.ok());
+    let expected = clients * u64::from(work.micro_batches) * u64::from(work.batch) * u64::from(work.generate);
+    let tokens: u64 = fold.timed().map(|row| u64::from(row.batch) * u64::from(row.generated)).sum();
+    if fold.drained.is_some() && !failed && fold.finished.len() as u64 == clients && tokens != expected {
+        let sum = format!("{tokens} tokens, not P x M x B x T = {expected}");
+        judgement.add(Verdict::Invalid, format!("token counts do not add up: {sum}"));
+    }
+}
+
+/// The orchestrator made its figures from the latencies it was sent, the fold from the events: they must be the same.
+fn agreement(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
+    let Some(drained) = &fold.drained else { return };
+    let lost: Vec<String> =
+        plan.clients().filter(|(id, _)| !fold.finished.contains_key(id)).map(|(id, _)| id.to_string()).collect();
+    if !lost.is_empty() {
+        judgement.add(Verdict::Suspect, format!("lost in the run: {}", lost.join(", ")));
+        return;
+    }
+    let done = || fold.timed().filter(|row| row.ok());
+    let tokens: u64 = fold.timed().map(|row| u64::from(row.batch) * u64::from(row.generated)).sum();
+    let stamped = fold.finished.values().max().zip(fold.released).map_or(0, |(end, from)| end.since(from).0);
+    for (what, said, found) in [
+        ("requests", u64::from(drained.requests), fold.timed().count() as u64),
+        ("failures", u64::from(drained.failed), fold.timed().filter(|row| !row.ok()).count() as u64),
+        ("tokens", drained.total_tokens, tokens),
+        ("ns of latency", drained.latency_sum.0, done().map(|row| row.e2el).sum()),
+        ("ns of wall clock", drained.wall.0, stamped),
+    ] {
+        if said != found {
+            judgement.add(Verdict::Invalid, format!("the orchestrator drained {said} {what}, the events have {found}"));
+        }
+    }
+}
+
+fn doubts(fold: &Fold, judgement: &mut Judgement) {
+    let failed = fold.timed().filter(|row| !row.ok()).count();
+    if failed > 0 {
+        judgement.add(Verdict::Suspect, format!("{failed} of {} timed requests failed", fold.timed().count()));
+    }
+    let rows = fold.timed().filter(|row| row.suspect).count();
+    if rows > 0 {
+        judgement.add(Verdict::Suspect, format!("clocks disagree in {rows} requests: parts were cut to fit"));
+    }
+    if let Some(slower) = first_batch_slower(fold).filter(|&slower| slower > STATIONARY_WITHIN) {
+        let percent = slower * 100.0;
+        judgement.add(Verdict::Suspect, format!("not warm: the first micro-batch computed {percent:.0} % slower"));
+    }
+    let delay = fold.timed().map(|row| row.schedule_delay).max().unwrap_or(0) as f64;
+    let (count, sum) = fold.timed().fold((0u64, 0u64), |(count, sum), row| (count + 1, sum + row.e2el));
+    if count > 0 && delay > SATURATED_FROM * sum as f64 / count as f64 {
+        judgement.add(Verdict::Suspect, "the generator is saturated: requests were sent late");
+    }
+}
+
+/// By how much the peers took longer for the steps of each client's first timed request than for those of the later ones.
+fn first_batch_slower(fold: &Fold) -> Option<f64> {
+    let mean = |first: bool| {
+        let hops = fold.hops.iter().filter(|hop| hop.request.index > 0 && (hop.request.index == 1) == first);
+        let (count, sum) = hops.fold((0u64, 0u64), |(count, sum), hop| (count + 1, sum + hop.compute));
+        (count > 0 && sum > 0).then(|| sum as f64 / count as f64)
+    };
+    Some(mean(true)? / mean(false)? - 1.0)
+}

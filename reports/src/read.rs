@@ -1,0 +1,73 @@
+//! A run directory read back.
+use crate::cells::{self, CellRow};
+use crate::error::{Error, Result};
+use crate::manifest::{FORMAT, Manifest};
+use crate::sheet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A run: what it says of itself, and its cells.
+#[derive(Debug)]
+pub struct Run {
+    pub dir: PathBuf,
+    pub manifest: Manifest,
+    /// In the order of cell and repetition.
+    pub rows: Vec<CellRow>,
+}
+
+/// A timed request that succeeded, in ms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Latency {
+    pub cell: u32,
+    pub repeat: u32,
+    pub e2el_ms: f64,
+    pub ttft_ms: Option<f64>,
+    pub tpot_ms: Option<f64>,
+}
+
+impl Run {
+    /// Opens a whole run directory; one that was left unfinished is an error that says so.
+    pub fn open(dir: &Path) -> Result<Run> {
+        let run = Run::open_partial(dir)?;
+        if run.manifest.complete { Ok(run) } else { Err(Error::Partial { path: dir.to_owned() }) }
+    }
+
+    /// Opens a run directory, whole or not; `manifest.complete` says which.
+    pub fn open_partial(dir: &Path) -> Result<Run> {
+        let path = dir.join("manifest.json");
+        let text = fs::read_to_string(&path)
+            .map_err(|error| Error::NotARun { path: dir.to_owned(), why: format!("manifest.json: {error}") })?;
+        // The format first: another one may hold other fields.
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(Error::damaged(&path))?;
+        let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0) as u32;
+        if found != FORMAT {
+            return Err(Error::Format { path: dir.to_owned(), found, known: FORMAT });
+        }
+        let manifest = serde_json::from_value(value).map_err(Error::damaged(&path))?;
+        let csv = dir.join("cells.csv");
+        let mut rows = if csv.exists() { cells::read_csv(&csv)? } else { Vec::new() };
+        rows.sort_by_key(|row| (row.cell, row.repeat));
+        Ok(Run { dir: dir.to_owned(), manifest, rows })
+    }
+
+    /// Latencies of timed requests that succeeded, from `requests.parquet`.
+    pub fn latencies(&self) -> Result<Vec<Latency>> {
+        let path = self.dir.join("requests.parquet");
+        let names = ["cell", "repeat", "warmup", "outcome", "e2el_ns", "ttft_ns", "tpot_ns"];
+        let columns = sheet::read(&path, &names)?;
+        let int = |name: &str, at: usize| columns.ints(name).get(at).copied().flatten();
+        let ms = |name: &str, at: usize| int(name, at).map(|ns| ns as f64 / 1e6);
+        let timed = columns.flags("warmup").iter().zip(columns.texts("outcome"));
+        let wanted = timed.enumerate().filter(|(_, (warmup, outcome))| !**warmup && *outcome == "ok");
+        let latency = |at: usize| {
+            Some(Latency {
+                cell: u32::try_from(int("cell", at)?).ok()?,
+                repeat: u32::try_from(int("repeat", at)?).ok()?,
+                e2el_ms: ms("e2el_ns", at)?,
+                ttft_ms: ms("ttft_ns", at),
+                tpot_ms: ms("tpot_ns", at),
+            })
+        };
+        Ok(wanted.filter_map(|(at, _)| latency(at)).collect())
+    }
+}

@@ -1,0 +1,224 @@
+//! Statistics of samples, pure: quantiles, their order-statistic intervals, and repetitions with their t interval.
+//!
+//! A figure that the sample cannot carry is absent and says what it would need; nothing here is ever non-finite for finite
+//! input.
+
+/// The confidence of every interval that is printed.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// The `p`-quantile by linear interpolation between order statistics (type 7 of Hyndman and Fan 1996), of values in
+/// ascending order; absent for an empty sample.
+pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let at = p.clamp(0.0, 1.0) * last as f64;
+    let below = (at.floor() as usize).min(last);
+    let above = (below + 1).min(last);
+    let (low, high) = (sorted[below], sorted[above]);
+    // Both ends are exact, and the result never leaves [low, high] by rounding.
+    Some((low + (high - low) * (at - below as f64)).clamp(low, high))
+}
+
+/// How many samples a `p`-quantile needs before order statistics can bound it with [`CONFIDENCE`].
+///
+/// The widest such interval is [minimum, maximum], which covers the quantile with probability 1 - p^n - (1-p)^n (David and
+/// Nagaraja 2003, section 7.1). p50 needs 6, p90 29, p95 59, p99 299.
+pub fn samples_needed(p: f64) -> usize {
+    let covers = |n: i32| 1.0 - p.powi(n) - (1.0 - p).powi(n) >= CONFIDENCE;
+    (1..100_000).find(|&n| covers(n)).unwrap_or(100_000) as usize
+}
+
+/// A quantile, or why it is withheld.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Percentile {
+    Value(f64),
+    /// Too few samples: so many are needed.
+    Withheld {
+        needs: usize,
+    },
+}
+
+impl Percentile {
+    /// Of values in ascending order.
+    pub fn of(sorted: &[f64], p: f64) -> Percentile {
+        let needs = samples_needed(p);
+        match quantile(sorted, p) {
+            Some(value) if sorted.len() >= needs => Percentile::Value(value),
+            _ => Percentile::Withheld { needs },
+        }
+    }
+
+    pub fn value(self) -> Option<f64> {
+        match self {
+            Percentile::Value(value) => Some(value),
+            Percentile::Withheld { .. } => None,
+        }
+    }
+}
+
+/// What a sample of latencies is boiled down to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distribution {
+    pub count: usize,
+    pub mean: f64,
+    /// Of the sample (n - 1); absent for one value.
+    pub std: Option<f64>,
+    pub min: f64,
+    pub max: f64,
+    pub p50: Percentile,
+    pub p90: Percentile,
+    pub p95: Percentile,
+    pub p99: Percentile,
+}
+
+impl Distribution {
+    /// Absent for an empty sample.
+    pub fn of(mut values: Vec<f64>) -> Option<Distribution> {
+        values.sort_by(f64::total_cmp);
+        let sample = Sample::of(&values)?;
+        Some(Distribution {
+            count: values.len(),
+            mean: sample.mean,
+            std: sample.std,
+            min: values[0],
+            max: values[values.len() - 1],
+            p50: Percentile::of(&values, 0.50),
+            p90: Percentile::of(&values, 0.90),
+            p95: Percentile::of(&values, 0.95),
+            p99: Percentile::of(&values, 0.99),
+        })
+    }
+}
+
+/// Mean of a sample, and how far to trust it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    pub count: usize,
+    pub mean: f64,
+    /// With n - 1; absent for one value.
+    pub std: Option<f64>,
+    /// std / sqrt(n).
+    pub stderr: Option<f64>,
+    /// Half the width of the 95 % t interval of the mean.
+    pub half_width: Option<f64>,
+}
+
+impl Sample {
+    /// Absent for an empty sample.
+    pub fn of(values: &[f64]) -> Option<Sample> {
+        let count = values.len();
+        if count == 0 {
+            return None;
+        }
+        let mean = values.iter().sum::<f64>() / count as f64;
+        let std = (count > 1).then(|| {
+            let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+            (squares / (count - 1) as f64).sqrt()
+        });
+        let stderr = std.map(|std| std / (count as f64).sqrt());
+        let half_width = stderr.map(|stderr| stderr * t_quantile(count - 1));
+        Some(Sample { count, mean, std, stderr, half_width })
+    }
+
+    /// Coefficient of variation, std / |mean|; absent where it means nothing.
+    pub fn cv(&self) -> Option<f64> {
+        self.std.filter(|_| self.mean != 0.0).map(|std| std / self.mean.abs())
+    }
+}
+
+/// The two-sided 95 % quantile of Student's t with `freedom` degrees of freedom.
+///
+/// Bisection on the closed form of the distribution (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
+pub fn t_quantile(freedom: usize) -> f64 {
+    // Beyond this the normal quantile is right to four digits, and the series would only be long.
+    const NORMAL_FROM: usize = 10_000;
+    const NORMAL: f64 = 1.959_963_984_540_054;
+    if freedom >= NORMAL_FROM {
+        return NORMAL;
+    }
+    let (mut low, mut high) = (1.9, 13.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if t_within(middle, freedom.max(1)) < CONFIDENCE {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    0.5 * (low + high)
+}
+
+/// P(|T| < t) for Student's t with `freedom` >= 1 degrees of freedom.
+fn t_within(t: f64, freedom: usize) -> f64 {
+    let theta = (t / (freedom as f64).sqrt()).atan();
+    let (sin, cos) = theta.sin_cos();
+    let odd = freedom % 2 == 1;
+    // The series 1 + 1/2 cos^2 + 3/8 cos^4 + .. (even), cos + 2/3 cos^3 + .. (odd), up to cos^(freedom - 2).
+    let mut term = if odd { cos } else { 1.0 };
+    let mut sum = 0.0;
+    let mut power = if odd { 1 } else { 0 };
+    while power + 2 <= freedom {
+        sum += term;
+        power += 2;
+        term *= cos * cos * (power - 1) as f64 / power as f64;
+    }
+    if odd { (theta + sin * sum) * std::f64::consts::FRAC_2_PI } else { sin * sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Distribution, Percentile, Sample, quantile, samples_needed, t_quantile};
+    use proptest::prelude::{prop_assert, proptest};
+
+    #[test]
+    fn quantiles_are_those_of_numpy() {
+        // numpy.quantile([1, 2, 4, 8, 16], [0, .1, .25, .5, .9, 1])
+        let values = [1.0, 2.0, 4.0, 8.0, 16.0];
+        let of = |p| quantile(&values, p).expect("not empty");
+        for (p, expected) in [(0.0, 1.0), (0.1, 1.4), (0.25, 2.0), (0.5, 4.0), (0.9, 12.8), (1.0, 16.0)] {
+            assert!((of(p) - expected).abs() < 1e-12, "p{p}: {} is not {expected}", of(p));
+        }
+        assert_eq!(quantile(&[], 0.5), None);
+        assert_eq!(quantile(&[7.0], 0.99), Some(7.0));
+    }
+
+    #[test]
+    fn t_quantiles_are_those_of_the_tables() {
+        let table = [(1, 12.706205), (2, 4.302653), (3, 3.182446), (4, 2.776445), (9, 2.262157), (10, 2.228139)];
+        for (freedom, expected) in table.into_iter().chain([(30, 2.042272), (101, 1.983731), (1000, 1.962339)]) {
+            assert!((t_quantile(freedom) - expected).abs() < 1e-6, "{freedom}: {}", t_quantile(freedom));
+        }
+    }
+
+    #[test]
+    fn a_percentile_is_withheld_until_order_statistics_can_bound_it() {
+        assert_eq!([0.5, 0.9, 0.95, 0.99].map(samples_needed), [6, 29, 59, 299]);
+        let five: Vec<f64> = (0..5).map(f64::from).collect();
+        assert_eq!(Percentile::of(&five, 0.5), Percentile::Withheld { needs: 6 });
+        let six: Vec<f64> = (0..6).map(f64::from).collect();
+        assert_eq!(Percentile::of(&six, 0.5), Percentile::Value(2.5));
+    }
+
+    #[test]
+    fn one_repetition_has_a_mean_and_no_interval() {
+        let one = Sample::of(&[3.0]).expect("not empty");
+        assert_eq!((one.mean, one.std, one.half_width, one.cv()), (3.0, None, None, None));
+        let three = Sample::of(&[1.0, 2.0, 3.0]).expect("not empty");
+        assert!((three.half_width.expect("three") - 2.484_138).abs() < 1e-5);
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_ordered_and_within_the_sample(values in proptest::collection::vec(-1e12..1e12f64, 1..400)) {
+            let d = Distribution::of(values.clone()).expect("not empty");
+            let mut sorted = values;
+            sorted.sort_by(f64::total_cmp);
+            let mut before = d.min;
+            for p in 0..=100 {
+                let q = quantile(&sorted, f64::from(p) / 100.0).expect("not empty");
+                prop_assert!(before <= q && q <= d.max);
+                before = q;
+            }
+            prop_assert!(d.min <= d.mean + 1e-3 && d.mean <= d.max + 1e-3);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Cells over their repetitions: mean, spread and 95 % t interval of every measure, and a verdict on the whole.
+use crate::cells::{CellRow, CellStatus};
+use crate::measures::{COLUMNS, Judgement, Measures, Verdict};
+use crate::stats::{Sample, samples_needed};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// A cell of the sweep over its repetitions.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    pub cell: u32,
+    pub axes: Vec<(String, String)>,
+    /// Repetitions that were run, and those that failed.
+    pub runs: u32,
+    pub failed: u32,
+    pub judgement: Judgement,
+    /// Of each measure, over the repetitions that came to their end and have it.
+    pub samples: BTreeMap<String, Sample>,
+}
+
+impl Cell {
+    pub fn get(&self, column: &str) -> Option<&Sample> {
+        self.samples.get(column)
+    }
+
+    pub fn mean(&self, column: &str) -> Option<f64> {
+        self.get(column).map(|sample| sample.mean)
+    }
+
+    pub fn axis(&self, path: &str) -> Option<&str> {
+        self.axes.iter().find(|(axis, _)| axis == path).map(|(_, value)| value.as_str())
+    }
+}
+
+/// In the order of the sweep.
+pub fn cells(rows: &[CellRow]) -> Vec<Cell> {
+    let mut by_cell: BTreeMap<u32, Vec<&CellRow>> = BTreeMap::new();
+    rows.iter().for_each(|row| by_cell.entry(row.cell).or_default().push(row));
+    by_cell.into_iter().map(|(cell, rows)| summarise(cell, &rows)).collect()
+}
+
+fn summarise(cell: u32, rows: &[&CellRow]) -> Cell {
+    let done: Vec<&&CellRow> = rows.iter().filter(|row| row.done()).collect();
+    let mut judgement = Judgement::default();
+    rows.iter().for_each(|row| judgement.absorb(&row.judgement));
+    let completed: f64 = done.iter().filter_map(|row| row.get("completed")).sum();
+    let needed = samples_needed(0.5);
+    if completed < needed as f64 {
+        let reason = format!("too few samples: {completed} requests, a median needs {needed}");
+        judgement.add(Verdict::Suspect, reason);
+    }
+    let sample = |name: &String| {
+        let values: Vec<f64> = done.iter().filter_map(|row| row.get(name)).collect();
+        Some((name.clone(), Sample::of(&values)?))
+    };
+    Cell {
+        cell,
+        axes: rows.first().map(|row| row.axes.clone()).unwrap_or_default(),
+        runs: rows.len() as u32,
+        failed: (rows.len() - done.len()) as u32,
+        judgement,
+        samples: COLUMNS.iter().filter_map(|column| sample(&column.name)).collect(),
+    }
+}
+
+/// What `summary.json` says of one run of a cell beside its row.
+#[derive(Clone, Debug)]
+pub struct Detail {
+    cell: u32,
+    repeat: u32,
+    failure: Option<String>,
+    withheld: Vec<(String, usize)>,
+    peer_utilisation: BTreeMap<u32, f64>,
+}
+
+impl Detail {
+    pub fn new(row: &CellRow, status: &CellStatus, measures: &Measures) -> Detail {
+        let failure = match status {
+            CellStatus::Done => None,
+            CellStatus::Failed { detail, .. } => Some(detail.clone()),
+        };
+        Detail {
+            cell: row.cell,
+            repeat: row.repeat,
+            failure,
+            withheld: measures.withheld.clone(),
+            peer_utilisation: measures.peer_utilisation.clone(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let needs: Map<String, Value> =
+            self.withheld.iter().map(|(name, needs)| (name.clone(), json!(needs))).collect();
+        json!({
+            "repeat": self.repeat,
+            "failure": self.failure,
+            "withheld_needs_samples": needs,
+            "peer_utilisation": self.peer_utilisation,
+        })
+    }
+}
+
+/// `summary.json`: each cell's measures in the order of the catalogue, and what they mean.
+pub fn to_json(cells: &[Cell], details: &mut [Detail]) -> Value {
+    details.sort_by_key(|detail| (detail.cell, detail.repeat));
+    let about: Map<String, Value> = COLUMNS.iter().map(|c| (c.name.clone(), json!(c.about))).collect();
+    let cell = |cell: &Cell| {
+        let axes: Map<String, Value> = cell.axes.iter().map(|(path, value)| (path.clone(), json!(value))).collect();
+        let runs: Vec<Value> = details.iter().filter(|d| d.cell == cell.cell).map(Detail::to_json).collect();
+        json!({
+            "cell": cell.cell,
+            "axes": axes,
+            "runs": cell.runs,
+            "failed": cell.failed,
+            "verdict": cell.judgement,
+            "measures": COLUMNS.iter().filter_map(|c| measure(cell, &c.name)).collect::<Vec<_>>(),
+            "repetitions": runs,
+        })
+    };
+    json!({ "cells": cells.iter().map(cell).collect::<Vec<_>>(), "about": about })
+}
+
+fn measure(cell: &Cell, name: &str) -> Option<Value> {
+    let sample = cell.get(name)?;
+    Some(json!({
+        "name": name,
+        "mean": sample.mean,
+        "n": sample.count,
+        "std": sample.std,
+        "cv": sample.cv(),
+        "stderr": sample.stderr,
+        "ci95_half_width": sample.half_width,
+    }))
+}

@@ -1,0 +1,242 @@
+//! The cells of runs as a table that one reads at a glance, and the same rows as JSON, CSV and Markdown.
+//!
+//! A figure stands with half the width of its 95 % t interval over repetitions, where there is more than one.
+use crate::cells::number;
+use crate::read::Run;
+use crate::stats::Sample;
+use crate::summary::{self, Cell};
+use serde_json::{Map, Value, json};
+
+/// Columns a table falls back to where nobody knows how wide the terminal is.
+pub const WIDTH: usize = 100;
+
+/// What is shown of a cell, the most important first: (heading, column, unit).
+const MEASURES: [(&str, &str, &str); 5] = [
+    ("throughput", "throughput_tokens_per_s", "tok/s"),
+    ("mean latency", "mean_latency_ms", "ms"),
+    ("ttft p50", "ttft_p50_ms", "ms"),
+    ("tpot p50", "tpot_p50_ms", "ms"),
+    ("cold start", "cold_start_ms", "ms"),
+];
+
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Names of the runs' worlds stand in a column of their own when there are several.
+    pub several: bool,
+    pub rows: Vec<Row>,
+}
+
+/// A cell of a run.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Which run it is of.
+    pub run: String,
+    pub cell: Cell,
+}
+
+/// A column of text, ready to be aligned.
+struct Strip {
+    heading: String,
+    right: bool,
+    cells: Vec<String>,
+    /// What goes first where the terminal is narrow: the highest.
+    rank: usize,
+}
+
+impl Table {
+    pub fn of(runs: &[Run]) -> Table {
+        let labels = labels(runs);
+        let rows = runs.iter().zip(&labels).flat_map(|(run, label)| {
+            summary::cells(&run.rows).into_iter().map(|cell| Row { run: label.clone(), cell })
+        });
+        Table { several: runs.len() > 1, rows: rows.collect() }
+    }
+
+    /// For a terminal of so many columns: what does not fit is left out from the right of the measures, the verdict never.
+    pub fn text(&self, width: Option<usize>) -> String {
+        let width = width.unwrap_or(WIDTH).max(40);
+        let mut strips = self.strips();
+        let wide = |strips: &[Strip]| strips.iter().map(|s| s.width() + 2).sum::<usize>().saturating_sub(2);
+        while wide(&strips) > width {
+            let last = strips.iter().enumerate().filter(|(_, s)| s.rank > 0).max_by_key(|(_, s)| s.rank);
+            let Some((at, _)) = last else { break };
+            strips.remove(at);
+        }
+        let mut text = line(&strips, |strip| &strip.heading);
+        text += &(strips.iter().map(|s| "─".repeat(s.width())).collect::<Vec<_>>().join("  ") + "\n");
+        (0..self.rows.len()).for_each(|at| text += &line(&strips, |strip| &strip.cells[at]));
+        for (reason, count) in self.reasons() {
+            text += &format!("  {reason}{}\n", if count > 1 { format!(" ({count} cells)") } else { String::new() });
+        }
+        text
+    }
+
+    pub fn markdown(&self) -> String {
+        let strips = self.strips();
+        let row = |get: &dyn Fn(&Strip) -> String| {
+            let cells: Vec<String> = strips.iter().map(|strip| get(strip).replace('|', "\\|")).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let mut text = row(&|strip| strip.heading.clone());
+        text += &row(&|strip| if strip.right { "--:".to_owned() } else { "---".to_owned() });
+        (0..self.rows.len()).for_each(|at| text += &row(&|strip| strip.cells[at].clone()));
+        text
+    }
+
+    pub fn json(&self) -> String {
+        let rows: Vec<Value> = self.rows.iter().map(Row::to_json).collect();
+        serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n"
+    }
+
+    /// Full precision, the interval's half width in a column of its own.
+    pub fn csv(&self) -> String {
+        let mut text = csv::Writer::from_writer(Vec::new());
+        let axes = self.rows.first().map(|row| row.cell.axes.as_slice()).unwrap_or_default();
+        let mut header = vec!["run".to_owned(), "cell".to_owned()];
+        header.extend(axes.iter().map(|(path, _)| path.clone()));
+        header.extend(MEASURES.iter().flat_map(|(_, column, _)| [(*column).to_owned(), format!("{column}_ci95")]));
+        header.push("verdict".to_owned());
+        // Writing to memory does not fail, and every record is as long as the header.
+        let _ = text.write_record(&header);
+        for row in &self.rows {
+            let mut record = vec![row.run.clone(), row.cell.cell.to_string()];
+            record.extend(axes.iter().map(|(path, _)| row.cell.axis(path).unwrap_or_default().to_owned()));
+            for (_, column, _) in MEASURES {
+                let sample = row.cell.get(column);
+                record.push(sample.map(|s| number(s.mean)).unwrap_or_default());
+                record.push(sample.and_then(|s| s.half_width).map(number).unwrap_or_default());
+            }
+            record.push(row.cell.judgement.verdict.to_string());
+            let _ = text.write_record(&record);
+        }
+        String::from_utf8(text.into_inner().unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// Each reason once, and in how many cells.
+    fn reasons(&self) -> Vec<(String, usize)> {
+        let mut reasons: Vec<(String, usize)> = Vec::new();
+        for row in &self.rows {
+            for reason in &row.cell.judgement.reasons {
+                let text = format!("{}: {reason}", row.cell.judgement.verdict);
+                match reasons.iter_mut().find(|(known, _)| *known == text) {
+                    Some((_, count)) => *count += 1,
+                    None => reasons.push((text, 1)),
+                }
+            }
+        }
+        reasons
+    }
+
+    fn strips(&self) -> Vec<Strip> {
+        let mut strips = Vec::new();
+        if self.several {
+            strips.push(Strip::new("run", false, 0, self.rows.iter().map(|row| row.run.clone())));
+        }
+        for (path, _) in self.rows.first().map(|row| row.cell.axes.as_slice()).unwrap_or_default() {
+            let values = self.rows.iter().map(|row| row.cell.axis(path).unwrap_or_default().to_owned());
+            strips.push(Strip::new(&short(path), true, 0, values));
+        }
+        for (rank, (heading, column, unit)) in MEASURES.into_iter().enumerate() {
+            let samples: Vec<Option<&Sample>> = self.rows.iter().map(|row| row.cell.get(column)).collect();
+            let (unit, scale) = unit_for(unit, samples.iter().flatten().map(|sample| sample.mean));
+            let cells = samples.iter().map(|sample| sample.map_or("–".to_owned(), |s| figure(s, scale)));
+            strips.push(Strip::new(&format!("{heading} {unit}"), true, rank.saturating_sub(1), cells));
+        }
+        let verdict = |row: &Row| match row.cell.failed {
+            0 => row.cell.judgement.verdict.to_string(),
+            failed => format!("{} ({failed} of {} failed)", row.cell.judgement.verdict, row.cell.runs),
+        };
+        strips.push(Strip::new("verdict", false, 0, self.rows.iter().map(verdict)));
+        strips
+    }
+}
+
+impl Row {
+    fn to_json(&self) -> Value {
+        let axes: Map<String, Value> = self.cell.axes.iter().map(|(path, v)| (path.clone(), json!(v))).collect();
+        let mut row = json!({ "run": self.run, "cell": self.cell.cell, "axes": axes });
+        for (_, column, _) in MEASURES {
+            let sample = self.cell.get(column);
+            row[column] = json!(sample.map(|s| s.mean));
+            row[format!("{column}_ci95")] = json!(sample.and_then(|s| s.half_width));
+        }
+        row["verdict"] = json!(self.cell.judgement);
+        row
+    }
+}
+
+impl Strip {
+    fn new(heading: &str, right: bool, rank: usize, cells: impl Iterator<Item = String>) -> Strip {
+        Strip { heading: heading.to_owned(), right, cells: cells.collect(), rank }
+    }
+
+    fn width(&self) -> usize {
+        self.cells.iter().chain([&self.heading]).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    }
+}
+
+fn line<'a>(strips: &'a [Strip], get: impl Fn(&'a Strip) -> &'a str) -> String {
+    let cells = strips.iter().map(|strip| {
+        let (width, cell) = (strip.width(), get(strip));
+        if strip.right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+    });
+    format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+}
+
+/// What each run is called beside others: its world, numbered where a world comes twice.
+pub fn labels(runs: &[Run]) -> Vec<String> {
+    let world = |run: &Run| run.manifest.world.to_string();
+    let same_scenario = runs.windows(2).all(|pair| pair[0].manifest.scenario == pair[1].manifest.scenario);
+    let plain: Vec<String> = runs
+        .iter()
+        .map(|run| if same_scenario { world(run) } else { format!("{} {}", run.manifest.scenario, world(run)) })
+        .collect();
+    let numbered = plain.iter().enumerate().map(|(at, label)| {
+        let twice = plain.iter().filter(|other| *other == label).count() > 1;
+        let before = plain[..at].iter().filter(|other| *other == label).count();
+        if twice { format!("{label} {}", before + 1) } else { label.clone() }
+    });
+    numbered.collect()
+}
+
+/// The last name of a path, with the one before where it says little by itself.
+pub fn short(path: &str) -> String {
+    let names: Vec<&str> = path.split('.').filter(|name| name.parse::<u32>().is_err()).collect();
+    match names.as_slice() {
+        [.., holder, name] if matches!(*name, "delay" | "bandwidth" | "count") => format!("{holder} {name}"),
+        [.., name] => (*name).replace('_', " "),
+        [] => path.to_owned(),
+    }
+}
+
+/// Seconds in place of milliseconds where figures are large.
+pub fn unit_for(unit: &'static str, values: impl Iterator<Item = f64>) -> (&'static str, f64) {
+    let largest = values.fold(0.0, f64::max);
+    if unit == "ms" && largest >= 10_000.0 { ("s", 1e-3) } else { (unit, 1.0) }
+}
+
+fn figure(sample: &Sample, scale: f64) -> String {
+    let mean = significant(sample.mean * scale);
+    match sample.half_width {
+        Some(half) => format!("{mean} ±{}", significant_like(half * scale, &mean)),
+        None => mean,
+    }
+}
+
+/// Four digits for a person: 1234, 123.4, 12.34, 1.234, 0.1234.
+pub fn significant(value: f64) -> String {
+    let decimals = match value.abs() {
+        v if v >= 1000.0 || v == 0.0 => 0,
+        v if v >= 100.0 => 1,
+        v if v >= 10.0 => 2,
+        v if v >= 1.0 => 3,
+        _ => 4,
+    };
+    format!("{value:.decimals$}")
+}
+
+/// As many decimals as its mean has.
+fn significant_like(value: f64, mean: &str) -> String {
+    let decimals = mean.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    format!("{value:.decimals$}")
+}

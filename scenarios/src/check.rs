@@ -1,0 +1,151 @@
+//! Looking at a whole sweep before anything runs.
+use crate::cell::CellKey;
+use crate::cost::block_params;
+use crate::error::ScenarioError;
+use crate::load::Loaded;
+use crate::plan::{Executor, Plan, Role};
+use crate::resolve::{model, session_bytes};
+use crate::schema::Scenario;
+use crate::shape::{Arch, Shape};
+use crate::sweep::Overrides;
+use crate::units::Size;
+use actors::seed::Seed;
+use std::collections::BTreeSet;
+
+/// What a sweep consists of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    pub name: String,
+    pub repeats: u32,
+    pub cells: Vec<CellSummary>,
+    /// How a model's dimensions are mapped to the family that executes them, a line each; empty where they are not.
+    pub adaptation: Vec<String>,
+    /// What is allowed but will hardly be wanted.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellSummary {
+    pub key: CellKey,
+    /// Without the orchestrator's.
+    pub hosts: usize,
+    pub peers: usize,
+    pub clients: usize,
+}
+
+impl Loaded {
+    /// Checks every cell of the sweep.
+    pub fn check(&self, overrides: &Overrides) -> Result<Summary, ScenarioError> {
+        let mut summary = Summary {
+            name: self.scenario.name.clone(),
+            repeats: self.repeats(overrides)?,
+            cells: Vec::new(),
+            adaptation: Vec::new(),
+            warnings: Vec::new(),
+        };
+        for cell in self.cells(overrides)? {
+            let plan = cell.plan(Seed(0), 0)?;
+            push_new(&mut summary.adaptation, adaptation(&cell.scenario, &plan));
+            push_new(&mut summary.warnings, warnings(&plan));
+            let (peers, clients) = (plan.peers().count(), plan.clients().count());
+            summary.cells.push(CellSummary { key: cell.key, hosts: plan.hosts.len() - 1, peers, clients });
+        }
+        Ok(summary)
+    }
+}
+
+fn push_new(lines: &mut Vec<String>, more: Vec<String>) {
+    for line in more {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+}
+
+/// The names that a family's configuration has for hidden size, heads, layers and vocabulary.
+fn names(arch: Arch) -> [&'static str; 4] {
+    match arch {
+        Arch::Opt | Arch::Llama => ["hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size"],
+        Arch::Bloom => ["hidden_size", "n_head", "n_layer", "vocab_size"],
+    }
+}
+
+fn adaptation(scenario: &Scenario, plan: &Plan) -> Vec<String> {
+    let Ok(own) = model::shape(&scenario.model.shape) else { return Vec::new() };
+    let run = &plan.model.shape;
+    if own.arch == run.arch {
+        return Vec::new();
+    }
+    let values = |shape: &Shape| [shape.hidden, shape.heads, shape.layers, shape.vocab];
+    let (from, to) = (names(own.arch), names(run.arch));
+    let mut lines = vec![format!("{:?} is run as {:?}", own.arch, run.arch)];
+    for index in 0..from.len() {
+        lines.push(format!("{} {} -> {} {}", from[index], values(&own)[index], to[index], values(run)[index]));
+    }
+    let millions = |shape: &Shape| block_params(shape) / 1e6;
+    lines.push(format!("parameters a block {:.1} M -> {:.1} M", millions(&own), millions(run)));
+    lines
+}
+
+fn warnings(plan: &Plan) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let clients = plan.clients().count() as u64;
+    for (_, node) in plan.peers() {
+        let Role::Peer { blocks, cache_bytes, .. } = node.role else { continue };
+        let session = session_bytes(plan, blocks);
+        if session.saturating_mul(clients) > cache_bytes {
+            warnings.push(format!(
+                "a peer of blocks {blocks} has a KV cache of {} and {clients} clients may want {} each: some will be refused",
+                Size(cache_bytes),
+                Size(session)
+            ));
+        }
+    }
+    warnings.sort();
+    warnings.dedup();
+    warnings
+}
+
+/// What the live world of one machine cannot do of a plan, and what would be needed; empty if it can do all.
+pub fn live_obstacles(plan: &Plan) -> Vec<String> {
+    let mut obstacles = Vec::new();
+    let mut machines = BTreeSet::new();
+    for (index, group) in groups(plan).into_iter().enumerate() {
+        let Some(first) = group.first().map(|host| &plan.hosts[*host]) else { continue };
+        let names = match group.as_slice() {
+            [_] => format!("host {}", first.name),
+            [.., last] => format!("hosts {} to {}", first.name, plan.hosts[*last].name),
+            [] => continue,
+        };
+        if first.device.executor == Executor::Elsewhere {
+            obstacles.push(format!(
+                "{names}: the device {} is not on this machine, only the simulation knows it; to run on a CPU: \
+                 --set 'hosts.{index}.device=Cpu(threads: 1)'",
+                first.device.name
+            ));
+        } else {
+            machines.extend(group.iter().map(|host| plan.hosts[*host].machine));
+        }
+    }
+    if machines.len() > 1 {
+        obstacles.push(format!(
+            "its CPUs are of {} machines, and this is one: hosts that share it must take turns on its cores; \
+             --set 'machines=[Machine(name: \"here\")]' and for each of its hosts --set hosts.0.machine=here",
+            machines.len()
+        ));
+    }
+    obstacles
+}
+
+/// The hosts of each group of the scenario, in its order, without the orchestrator's.
+fn groups(plan: &Plan) -> Vec<Vec<usize>> {
+    let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
+    for (index, host) in plan.hosts.iter().enumerate().skip(1) {
+        let name = host.name.split('/').next().unwrap_or_default();
+        match groups.last_mut() {
+            Some((last, hosts)) if *last == name => hosts.push(index),
+            _ => groups.push((name, vec![index])),
+        }
+    }
+    groups.into_iter().map(|(_, hosts)| hosts).collect()
+}

@@ -1,0 +1,102 @@
+//! What is wrong with a scenario, where, and what to do: made to be read by the person who wrote it.
+use crate::nearest;
+use crate::source::Source;
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// Why a scenario cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ScenarioError {
+    /// Something at a place of the file.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    At(Box<At>),
+    /// Something in what the command line puts over the file.
+    #[error("{flag}: {message}")]
+    #[diagnostic(code(scenario::flag))]
+    Flag {
+        flag: String,
+        message: String,
+        #[help]
+        help: Option<String>,
+    },
+    #[error("there is no scenario `{name}`, neither a file nor one of the library")]
+    #[diagnostic(code(scenario::unknown))]
+    Unknown {
+        name: String,
+        #[help]
+        help: Option<String>,
+    },
+    #[error("{path} cannot be read: {cause}", path = .path.display())]
+    #[diagnostic(code(scenario::unreadable))]
+    Unreadable { path: PathBuf, cause: std::io::Error },
+}
+
+/// An error at a place of a scenario's text.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{file}:{line}:{column}: {message}")]
+#[diagnostic(code(scenario::bad))]
+pub struct At {
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    pub message: String,
+    #[source_code]
+    text: NamedSource<String>,
+    #[label("here")]
+    span: SourceSpan,
+    #[help]
+    pub help: Option<String>,
+}
+
+impl ScenarioError {
+    pub(crate) fn at(source: &Source, range: Range<usize>, message: String, help: Option<String>) -> ScenarioError {
+        let (line, column) = source.line_column(range.start);
+        ScenarioError::At(Box::new(At {
+            file: source.name.clone(),
+            line,
+            column,
+            message,
+            text: NamedSource::new(&source.name, source.text.clone()),
+            span: range.into(),
+            help,
+        }))
+    }
+
+    /// An error of ron's in the text itself.
+    pub(crate) fn syntax(source: &Source, error: &ron::error::SpannedError) -> ScenarioError {
+        let (message, help) = explain(&error.code);
+        ScenarioError::at(source, source.range(error), message, help)
+    }
+}
+
+/// What ron has to say, in the words of a person who writes scenarios, and what to do.
+pub(crate) fn explain(code: &ron::Error) -> (String, Option<String>) {
+    let of = |outer: &Option<String>| outer.as_ref().map(|name| format!(" of `{name}`")).unwrap_or_default();
+    match code {
+        ron::Error::NoSuchStructField { expected, found, outer } => {
+            (format!("unknown field `{found}`{}", of(outer)), nearest::hint(found, expected.iter().copied()))
+        }
+        ron::Error::NoSuchEnumVariant { expected, found, outer } => {
+            (format!("unknown variant `{found}`{}", of(outer)), nearest::hint(found, expected.iter().copied()))
+        }
+        ron::Error::MissingStructField { field, outer } => {
+            (format!("missing field `{field}`{}", of(outer)), Some(format!("add `{field}: ..`")))
+        }
+        ron::Error::DuplicateStructField { field, outer } => {
+            (format!("field `{field}`{} is given twice", of(outer)), None)
+        }
+        ron::Error::ExpectedDifferentStructName { expected, found } => {
+            (format!("expected `{expected}`, found `{found}`"), None)
+        }
+        other => {
+            let text = other.to_string();
+            let mut chars = text.chars();
+            let first = chars.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
+            (first + chars.as_str(), None)
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The scenarios that come with the program.
+
+/// Name and text, in the order of a catalogue: the first is where to begin.
+pub const LIBRARY: [(&str, &str); 7] = [
+    ("quickstart", include_str!("../library/quickstart.ron")),
+    ("clients", include_str!("../library/clients.ron")),
+    ("heatmap", include_str!("../library/heatmap.ron")),
+    ("nano", include_str!("../library/nano.ron")),
+    ("flexgen-petals-opt6.7b", include_str!("../library/flexgen-petals-opt6.7b.ron")),
+    ("flexgen-petals-opt30b", include_str!("../library/flexgen-petals-opt30b.ron")),
+    ("flexgen-petals-opt175b", include_str!("../library/flexgen-petals-opt175b.ron")),
+];
+
+/// The text of a library scenario.
+pub fn find(name: &str) -> Option<&'static str> {
+    LIBRARY.iter().find(|entry| entry.0 == name).map(|entry| entry.1)
+}
+
+/// The names of all of them.
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+    LIBRARY.iter().map(|entry| entry.0)
+}

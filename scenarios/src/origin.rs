@@ -1,0 +1,133 @@
+//! Where a cell's values come from, so that an error can point at what a person wrote: a place of the file, or a flag.
+use crate::error::{ScenarioError, explain};
+use crate::paths::{self, NoSuchPath, Path};
+use crate::raw::{self, Raw, options};
+use crate::resolve::Fault;
+use crate::schema::Scenario;
+use crate::source::{self, Source};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The text of a scenario, and what was put over it.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub source: Arc<Source>,
+    /// In the order they were put.
+    pub assignments: Vec<Assignment>,
+}
+
+/// A value put at a path.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Assignment {
+    pub path: Path,
+    pub value: String,
+    pub from: From,
+}
+
+/// Who says so.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum From {
+    /// A flag of the command line, as it was given.
+    Flag(String),
+    /// These bytes of the scenario's text.
+    File(Range<usize>),
+}
+
+impl Origin {
+    pub fn of(source: Arc<Source>) -> Origin {
+        Origin { source, assignments: Vec::new() }
+    }
+
+    /// Turns a fault into an error at the place that is to blame.
+    pub fn blame(&self, fault: Fault) -> ScenarioError {
+        let Fault { path, within, message, help } = fault;
+        if let Some(assignment) = self.assignments.iter().rev().find(|assignment| assignment.path.touches(&path)) {
+            return self.reject(assignment, within, message, help);
+        }
+        let written = self.source.written(&path);
+        let range = within.map_or(written.clone(), |part| inside(&written, part));
+        ScenarioError::at(&self.source, range, message, help)
+    }
+
+    /// Puts a value into a canonical text, which stays canonical.
+    pub fn assign(&self, text: &str, assignment: &Assignment) -> Result<String, ScenarioError> {
+        let range = paths::locate(text, &assignment.path).map_err(|missing| self.no_such(assignment, missing))?;
+        let mut refused = match self.try_value(text, &range, &assignment.value) {
+            Ok(text) => return Ok(text),
+            Err(refused) => refused,
+        };
+        if let From::Flag(_) = assignment.from {
+            // A shell takes quotes away: what is not RON for its field may be its string.
+            let quoted = options().to_string(&assignment.value).unwrap_or_default();
+            match self.try_value(text, &range, &quoted) {
+                Ok(text) => return Ok(text),
+                Err(as_string) if Raw::new(&assignment.value).is_err() => refused = as_string,
+                Err(_) => {}
+            }
+        }
+        let (error, part) = refused;
+        let (message, help) = explain(&error);
+        Err(self.reject(assignment, part, message, help))
+    }
+
+    /// The canonical text with `value` at `range`, or what is wrong and with which part of the value.
+    fn try_value(
+        &self,
+        text: &str,
+        range: &Range<usize>,
+        value: &str,
+    ) -> Result<String, (ron::Error, Option<Range<usize>>)> {
+        // By itself first: a value with an unbalanced bracket could otherwise reach beyond its place.
+        Raw::new(value).map_err(|error| (error.code, None))?;
+        let spliced = paths::splice(text, range.clone(), value);
+        let scenario: Scenario = options().from_str(&spliced).map_err(|error| {
+            let at = source::range(&spliced, &error);
+            let part = at.start.checked_sub(range.start).map(|start| start..start + at.len());
+            (error.code, part.filter(|part| part.end <= value.len()))
+        })?;
+        raw::print(&scenario).map_err(|error| (error, None))
+    }
+
+    /// The canonical text of a scenario.
+    pub fn print(&self, scenario: &Scenario) -> Result<String, ScenarioError> {
+        raw::print(scenario).map_err(|error| {
+            let (message, help) = explain(&error);
+            ScenarioError::at(&self.source, 0..0, message, help)
+        })
+    }
+
+    fn reject(
+        &self,
+        assignment: &Assignment,
+        part: Option<Range<usize>>,
+        message: String,
+        help: Option<String>,
+    ) -> ScenarioError {
+        match &assignment.from {
+            From::Flag(flag) => ScenarioError::Flag { flag: flag.clone(), message, help },
+            From::File(range) => {
+                let range = part.map_or(range.clone(), |part| inside(range, part));
+                ScenarioError::at(&self.source, range, message, help)
+            }
+        }
+    }
+
+    fn no_such(&self, assignment: &Assignment, missing: NoSuchPath) -> ScenarioError {
+        let NoSuchPath { message, help, .. } = missing;
+        match &assignment.from {
+            From::Flag(_) => self.reject(assignment, None, message, help),
+            From::File(range) => {
+                // The path is the key that stands before its value.
+                let key = format!("\"{}\"", assignment.path);
+                let start = self.source.text[..range.start].rfind(&key).unwrap_or(range.start);
+                let end = if start < range.start { start + key.len() } else { range.end };
+                ScenarioError::at(&self.source, start..end, message, help)
+            }
+        }
+    }
+}
+
+/// `part` of what stands at `whole`.
+fn inside(whole: &Range<usize>, part: Range<usize>) -> Range<usize> {
+    (whole.start + part.start).min(whole.end)..(whole.start + part.end).min(whole.end)
+}

@@ -1,0 +1,281 @@
+//! Places in the text of a scenario, by path: `workload.prompt`, `hosts.0.egress.delay`.
+//!
+//! `ron::Value` forgets the names of structs and variants, so an override edits text: a path's byte range is found one
+//! level at a time with ron's own parser, another value is put there, and the whole is read again with its types.
+use crate::nearest;
+use crate::raw::options;
+use ron::value::RawValue;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+use std::ops::Range;
+
+/// Names from the root to a value: a field, the index of an item, the key of a map (which may contain dots).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path(Vec<String>);
+
+impl Path {
+    /// Of fields and indices, with dots between.
+    pub fn dotted(text: &str) -> Path {
+        Path(text.split('.').map(str::to_owned).collect())
+    }
+
+    pub fn then(mut self, name: impl fmt::Display) -> Path {
+        self.0.push(name.to_string());
+        self
+    }
+
+    /// Whether one of them is at, above or below the other.
+    pub fn touches(&self, other: &Path) -> bool {
+        self.0.iter().zip(&other.0).all(|(a, b)| a == b)
+    }
+
+    /// Whether `other` is at or below this.
+    pub fn contains(&self, other: &Path) -> bool {
+        self.0.len() <= other.0.len() && self.touches(other)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+/// Why a path leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoSuchPath {
+    pub message: String,
+    pub help: Option<String>,
+    /// Where the last name that exists leads.
+    pub reached: Range<usize>,
+}
+
+/// What a value consists of, as slices of its text.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Parts<'a> {
+    /// Of a struct, or of a map.
+    Fields(Vec<(&'a str, &'a str)>),
+    /// Of a list or tuple.
+    Items(Vec<&'a str>),
+    Leaf,
+}
+
+/// The byte range of a path's value in the text of a scenario, without the space around it.
+pub fn locate(text: &str, path: &Path) -> Result<Range<usize>, NoSuchPath> {
+    let mut at = text;
+    let mut parts = root(text);
+    let mut seen = Path(Vec::new());
+    for name in &path.0 {
+        match parts.child(name) {
+            Some(child) => at = trim(child),
+            None => return Err(no_such(text, at, &parts, &seen, name)),
+        }
+        parts = open(at);
+        seen = seen.then(name);
+    }
+    Ok(range_in(text, at))
+}
+
+/// `text` with `value` in place of what is at `range`.
+pub(crate) fn splice(text: &str, range: Range<usize>, value: &str) -> String {
+    [&text[..range.start], value, &text[range.end..]].concat()
+}
+
+/// The name before a struct's parenthesis, or a whole unit variant; empty where there is none.
+pub(crate) fn name(value: &str) -> &str {
+    let end = value.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(value.len());
+    if value.starts_with(|c: char| c.is_alphabetic()) { &value[..end] } else { "" }
+}
+
+/// The value's parts, one level down.
+pub(crate) fn open(value: &str) -> Parts<'_> {
+    let body = value[name(value).len()..].trim_start();
+    let Ok(mut deserializer) = ron::Deserializer::from_str_with_options(body, &options()) else { return Parts::Leaf };
+    match body.as_bytes().first() {
+        Some(b'[') => deserializer.deserialize_seq(Items).map_or(Parts::Leaf, Parts::Items),
+        Some(b'{') => deserializer.deserialize_map(Fields).map_or(Parts::Leaf, Parts::Fields),
+        Some(b'(') => match deserializer.deserialize_struct("", &[], Fields) {
+            Ok(fields) => Parts::Fields(fields),
+            Err(_) => tuple(body),
+        },
+        _ => Parts::Leaf,
+    }
+}
+
+/// The whole text of a scenario: attributes and comments may come first.
+fn root(text: &str) -> Parts<'_> {
+    let Ok(mut deserializer) = ron::Deserializer::from_str_with_options(text, &options()) else { return Parts::Leaf };
+    deserializer.deserialize_struct("Scenario", &[], Fields).map_or(Parts::Leaf, Parts::Fields)
+}
+
+fn tuple(body: &str) -> Parts<'_> {
+    let Ok(mut deserializer) = ron::Deserializer::from_str_with_options(body, &options()) else { return Parts::Leaf };
+    deserializer.deserialize_tuple(0, Items).map_or(Parts::Leaf, Parts::Items)
+}
+
+/// A value on one line, without the quotes of a string: what a person calls it.
+pub(crate) fn plain(value: &str) -> String {
+    if let Ok(text) = options().from_str::<String>(value) {
+        return text;
+    }
+    let mut line = String::with_capacity(value.len());
+    let (mut quoted, mut escaped) = (false, false);
+    for c in value.chars() {
+        if !quoted && c.is_whitespace() {
+            if !line.ends_with([' ', '(', '[', '{']) {
+                line.push(' ');
+            }
+            continue;
+        }
+        if !quoted && matches!(c, ')' | ']' | '}') {
+            line.truncate(line.trim_end_matches([' ', ',']).len());
+        }
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        line.push(c);
+    }
+    line
+}
+
+impl<'a> Parts<'a> {
+    fn child(&self, name: &str) -> Option<&'a str> {
+        match self {
+            Parts::Fields(fields) => fields.iter().find(|(field, _)| *field == name).map(|(_, value)| *value),
+            Parts::Items(items) => items.get(name.parse::<usize>().ok()?).copied(),
+            Parts::Leaf => None,
+        }
+    }
+}
+
+fn no_such(text: &str, at: &str, parts: &Parts<'_>, seen: &Path, name: &str) -> NoSuchPath {
+    let inside = if seen.0.is_empty() { "a scenario".to_owned() } else { format!("`{seen}`") };
+    let (message, help) = match parts {
+        Parts::Fields(fields) => {
+            let names = fields.iter().map(|(field, _)| *field);
+            (format!("{inside} has no field `{name}`"), nearest::hint(name, names))
+        }
+        Parts::Items(items) => (
+            format!("{inside} has no item `{name}`"),
+            Some(match items.len() {
+                0 => "it is empty".to_owned(),
+                count => format!("its items are 0 to {}", count - 1),
+            }),
+        ),
+        Parts::Leaf => (format!("{inside} has no parts, so no `{name}`"), None),
+    };
+    NoSuchPath { message, help, reached: range_in(text, at) }
+}
+
+fn trim(value: &str) -> &str {
+    RawValue::from_ron(value).map_or(value.trim(), |raw| raw.trim().get_ron())
+}
+
+/// Where `part`, a slice of `text`, lies in it.
+fn range_in(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - text.as_ptr() as usize;
+    start..start + part.len()
+}
+
+/// Reads names and unread values.
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Vec<(&'de str, &'de str)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fields")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(name) = map.next_key::<&str>()? {
+            fields.push((name, map.next_value::<&RawValue>()?.get_ron()));
+        }
+        Ok(fields)
+    }
+}
+
+/// Reads unread values.
+struct Items;
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Vec<&'de str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("items")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element::<&RawValue>()? {
+            items.push(item.get_ron());
+        }
+        Ok(items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Path, locate, plain, splice};
+
+    const TEXT: &str = r#"#![enable(implicit_some)]
+// Scenario( in a comment
+Scenario(
+    name: "x", // a comment with ( paren
+    hosts: [ Host(name: "t4", count: 4), Host(name: "client", delay: /* é */ Normal(mean: "1 ms", std: "2 ms")) ],
+    peers: [ Peers(span: Blocks(0, 12)) ],
+    model: Model(shape: Opt("30b"), run_as: None),
+    sweep: Sweep(axes: { "workload.prompt": [16, 64] }),
+)
+"#;
+
+    #[test]
+    fn a_path_finds_its_value() {
+        for (path, value) in [
+            ("name", "\"x\""),
+            ("hosts.0.count", "4"),
+            ("hosts.1.delay.std", "\"2 ms\""),
+            ("hosts.1.delay", "Normal(mean: \"1 ms\", std: \"2 ms\")"),
+            ("peers.0.span.1", "12"),
+            ("model.shape.0", "\"30b\""),
+            ("model.run_as", "None"),
+        ] {
+            let range = locate(TEXT, &Path::dotted(path)).expect(path);
+            assert_eq!(&TEXT[range], value, "{path}");
+        }
+        let key = Path::dotted("sweep.axes").then("workload.prompt").then(1);
+        assert_eq!(&TEXT[locate(TEXT, &key).expect("a key with a dot")], "64");
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_says_where_it_could_have_gone() {
+        let wrong = |path: &str| {
+            let wrong = locate(TEXT, &Path::dotted(path)).expect_err(path);
+            (wrong.message, wrong.help.unwrap_or_default())
+        };
+        assert_eq!(
+            wrong("hosts.0.cont"),
+            ("`hosts.0` has no field `cont`".to_owned(), "did you mean `count`?".to_owned())
+        );
+        assert_eq!(wrong("hosts.7"), ("`hosts` has no item `7`".to_owned(), "its items are 0 to 1".to_owned()));
+        assert_eq!(wrong("name.x").0, "`name` has no parts, so no `x`");
+        assert_eq!(wrong("hots").1, "did you mean `hosts`?");
+    }
+
+    #[test]
+    fn a_value_goes_where_a_path_leads() {
+        let range = locate(TEXT, &Path::dotted("hosts.1.delay")).expect("it is there");
+        let text = splice(TEXT, range, "\"3 ms\"");
+        assert_eq!(&text[locate(&text, &Path::dotted("hosts.1.delay")).expect("it still is")], "\"3 ms\"");
+    }
+
+    #[test]
+    fn a_value_is_called_by_its_plain_text() {
+        assert_eq!(plain("\"10 ms\""), "10 ms");
+        assert_eq!(
+            plain("Normal(\n    mean: \"1  ms\",\n    std: \"2 ms\",\n)"),
+            "Normal(mean: \"1  ms\", std: \"2 ms\")"
+        );
+        assert_eq!(plain("[\n    1,\n    2,\n]"), "[1, 2]");
+    }
+}

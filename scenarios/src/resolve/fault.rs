@@ -1,0 +1,54 @@
+//! A meaning that a scenario cannot have, and the path of the value to blame.
+use crate::error::explain;
+use crate::nearest;
+use crate::paths::Path;
+use crate::schema::delay;
+use crate::source;
+use std::ops::Range;
+
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub path: Path,
+    /// The part of the value's text that is to blame, where it is known.
+    pub within: Option<Range<usize>>,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl Fault {
+    pub fn new(path: &str, message: impl Into<String>) -> Fault {
+        Fault { path: Path::dotted(path), within: None, message: message.into(), help: None }
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Fault {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// A name that nothing has, with the nearest that something has.
+    pub fn unknown<'a>(path: &str, what: &str, name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Fault {
+        let help = nearest::hint(name, known);
+        Fault { help, ..Fault::new(path, format!("there is no {what} `{name}`")) }
+    }
+
+    pub fn delay(path: &str, text: &str, fault: delay::Fault) -> Fault {
+        match fault {
+            delay::Fault::Meaning(message) => Fault::new(path, message),
+            delay::Fault::Written(error) => {
+                let (message, help) = explain(&error.code);
+                Fault { within: Some(source::range(text, &error)), help, ..Fault::new(path, message) }
+            }
+        }
+    }
+}
+
+/// `value` is within `least..=most`, or a fault that says so.
+pub(crate) fn bounded(path: &str, what: &str, value: u32, least: u32, most: u32) -> Result<(), Fault> {
+    if value < least {
+        return Err(Fault::new(path, format!("{what} is {value}: it must be at least {least}")));
+    }
+    if value > most {
+        return Err(Fault::new(path, format!("{what} is {value}: it may be at most {most}")));
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! Machines, hosts and their devices: every host of every group, the orchestrator's first.
+use super::fault::{Fault, bounded};
+use super::network;
+use crate::plan;
+use crate::presets::devices;
+use crate::schema::{Device, Host, Leases, Machine, Scenario, Table, Workload};
+use crate::shape::WeightType;
+use crate::units::{Rate, Time, Work};
+use actors::limits;
+use std::collections::BTreeSet;
+
+/// The orchestrator's host and group, a name that no group may take.
+pub(super) const ORCHESTRATOR: &str = "orchestrator";
+
+/// Threads of one device: more than any machine has cores.
+const THREADS: u32 = 4096;
+
+/// A host of the plan and the name of its group.
+pub(super) struct Placed<'a> {
+    pub group: &'a str,
+    pub host: plan::Host,
+}
+
+pub(super) struct Computers<'a> {
+    pub machines: Vec<plan::Machine>,
+    /// The first is the orchestrator's.
+    pub hosts: Vec<Placed<'a>>,
+}
+
+impl Computers<'_> {
+    /// The ids of a group's hosts, in order.
+    pub fn of(&self, group: &str) -> impl Iterator<Item = u32> {
+        (0u32..).zip(&self.hosts).filter(move |(_, placed)| placed.group == group).map(|(id, _)| id)
+    }
+}
+
+pub(super) fn resolve(scenario: &Scenario) -> Result<Computers<'_>, Fault> {
+    unique("hosts", "host", scenario.hosts.iter().map(|host| host.name.as_str()))?;
+    unique("machines", "machine", scenario.machines.iter().map(|machine| machine.name.as_str()))?;
+    let mut machines = Vec::new();
+    for (index, machine) in scenario.machines.iter().enumerate() {
+        machines.push(named_machine(index, machine, scenario)?);
+    }
+    let mut hosts = Vec::new();
+    for (index, group) in scenario.hosts.iter().enumerate() {
+        place(index, group, scenario, &mut machines, &mut hosts)?;
+    }
+    let machine = orchestrators_machine(&mut machines, &hosts);
+    let device =
+        plan::Device { name: ORCHESTRATOR.to_owned(), executor: plan::Executor::Elsewhere, cost: devices::cpu(1) };
+    let (egress, ingress) = (plan::Link::FREE, plan::Link::FREE);
+    let name = ORCHESTRATOR.to_owned();
+    let orchestrator = plan::Host { site: name.clone(), name, machine, device, egress, ingress };
+    hosts.insert(0, Placed { group: ORCHESTRATOR, host: orchestrator });
+    Ok(Computers { machines, hosts })
+}
+
+fn unique<'a>(path: &str, what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
+    let mut seen = BTreeSet::new();
+    for (index, name) in names.enumerate() {
+        let at = format!("{path}.{index}.name");
+        if name.is_empty() || name == ORCHESTRATOR || name.contains('/') {
+            return Err(Fault::new(&at, format!("a {what} cannot be called `{name}`")));
+        }
+        if !seen.insert(name) {
+            return Err(Fault::new(&at, format!("there are two {what}s `{name}`")));
+        }
+    }
+    Ok(())
+}
+
+fn named_machine(index: usize, machine: &Machine, scenario: &Scenario) -> Result<plan::Machine, Fault> {
+    let at = format!("machines.{index}");
+    if !scenario.hosts.iter().any(|host| host.machine.as_ref() == Some(&machine.name)) {
+        return Err(Fault::new(&format!("{at}.name"), format!("no host is on machine `{}`", machine.name)));
+    }
+    let leases = match machine.leases {
+        Leases::Off => None,
+        Leases::Of(count) => {
+            bounded(&format!("{at}.leases"), "leases", count, 1, THREADS)?;
+            Some(count)
+        }
+    };
+    Ok(plan::Machine { name: machine.name.clone(), leases })
+}
+
+/// Adds the hosts of a group.
+fn place<'a>(
+    index: usize,
+    group: &'a Host,
+    scenario: &Scenario,
+    machines: &mut Vec<plan::Machine>,
+    hosts: &mut Vec<Placed<'a>>,
+) -> Result<(), Fault> {
+    let at = format!("hosts.{index}");
+    let count = count(&at, group, scenario)?;
+    let device = device(&format!("{at}.device"), &group.device, scenario.model.dtype)?;
+    let egress = network::link(&format!("{at}.egress"), &group.egress)?;
+    let ingress = network::link(&format!("{at}.ingress"), &group.ingress)?;
+    let shared = match &group.machine {
+        None => None,
+        Some(name) => {
+            let known = scenario.machines.iter().position(|machine| machine.name == *name);
+            let names = scenario.machines.iter().map(|machine| machine.name.as_str());
+            let unknown = || Fault::unknown(&format!("{at}.machine"), "machine", name, names);
+            Some(known.ok_or_else(unknown)? as u32)
+        }
+    };
+    for instance in 0..count {
+        let name = if count == 1 { group.name.clone() } else { format!("{}/{instance}", group.name) };
+        let machine = shared.unwrap_or_else(|| {
+            machines.push(plan::Machine { name: name.clone(), leases: None });
+            machines.len() as u32 - 1
+        });
+        let host = plan::Host {
+            name,
+            site: group.site.clone(),
+            machine,
+            device: device.clone(),
+            egress: egress.clone(),
+            ingress: ingress.clone(),
+        };
+        hosts.push(Placed { group: &group.name, host });
+    }
+    Ok(())
+}
+
+/// How many hosts a group has: what it says, or one for each client if it is theirs.
+fn count(at: &str, group: &Host, scenario: &Scenario) -> Result<u32, Fault> {
+    let Workload::Closed { on, clients, .. } = &scenario.workload;
+    let at = format!("{at}.count");
+    let count = match (group.count, group.name == *on) {
+        (Some(count), true) if count != *clients => {
+            let message = format!("{count} hosts for {clients} clients: each client has a host of its own");
+            return Err(Fault::new(&at, message).help("leave `count` out: one host is made for each client"));
+        }
+        (Some(count), _) => count,
+        (None, true) => *clients,
+        (None, false) => 1,
+    };
+    bounded(&at, "count", count, 1, limits::NODES as u32)?;
+    Ok(count)
+}
+
+/// Where all hosts share a machine, the orchestrator is on it too; else it has one of its own.
+fn orchestrators_machine(machines: &mut Vec<plan::Machine>, hosts: &[Placed<'_>]) -> u32 {
+    match hosts {
+        [first, rest @ ..] if rest.iter().all(|placed| placed.host.machine == first.host.machine) => first.host.machine,
+        _ => {
+            machines.push(plan::Machine { name: ORCHESTRATOR.to_owned(), leases: None });
+            machines.len() as u32 - 1
+        }
+    }
+}
+
+fn device(at: &str, device: &Device, weight_type: WeightType) -> Result<plan::Device, Fault> {
+    match device {
+        Device::Preset(name) => {
+            let cost = devices::cost(name, weight_type)
+                .ok_or_else(|| Fault::unknown(&format!("{at}.0"), "device", name, devices::names()))?;
+            Ok(plan::Device { name: name.clone(), executor: plan::Executor::Elsewhere, cost })
+        }
+        Device::Cpu { threads, flops, bandwidth, per_block, per_job, first_job, table: measured } => {
+            bounded(&format!("{at}.threads"), "threads", *threads, 1, THREADS)?;
+            let mut cost = devices::cpu(*threads);
+            if let Some(flops) = flops {
+                cost.roofline.flops = work(at, *flops)?;
+            }
+            if let Some(bandwidth) = bandwidth {
+                cost.roofline.bandwidth = rate(at, *bandwidth)?;
+            }
+            cost.roofline.per_block = per_block.map_or(cost.roofline.per_block, Time::span);
+            cost.roofline.per_job = per_job.map_or(cost.roofline.per_job, Time::span);
+            cost.first_job = first_job.map_or(cost.first_job, Time::span);
+            cost.table = measured.as_ref().map(|measured| table(at, measured)).transpose()?;
+            Ok(plan::Device {
+                name: format!("cpu x{threads}"),
+                executor: plan::Executor::Cpu { threads: *threads },
+                cost,
+            })
+        }
+        Device::Custom { flops, bandwidth, per_block, per_job, first_job, table: measured } => {
+            let roofline = plan::Roofline {
+                flops: work(at, *flops)?,
+                bandwidth: rate(at, *bandwidth)?,
+                per_block: per_block.span(),
+                per_job: per_job.span(),
+            };
+            let table = measured.as_ref().map(|measured| table(at, measured)).transpose()?;
+            let cost = plan::Cost { roofline, table, first_job: first_job.span() };
+            Ok(plan::Device { name: "custom".to_owned(), executor: plan::Executor::Elsewhere, cost })
+        }
+    }
+}
+
+fn work(at: &str, flops: Work) -> Result<f64, Fault> {
+    let idle = || Fault::new(&format!("{at}.flops"), "a device without FLOP/s never ends a job");
+    if flops == Work(0) { Err(idle()) } else { Ok(flops.0 as f64) }
+}
+
+fn rate(at: &str, bandwidth: Rate) -> Result<f64, Fault> {
+    let idle = || Fault::new(&format!("{at}.bandwidth"), "a device without bandwidth never ends a job");
+    if bandwidth == Rate(0) { Err(idle()) } else { Ok(bandwidth.bytes_per_second()) }
+}
+
+fn table(at: &str, table: &Table) -> Result<plan::Table, Fault> {
+    let points = |name: &str, points: &[(u32, Time)]| {
+        let rising =
+            points.windows(2).all(|pair| pair[0].0 < pair[1].0) && points.first().is_none_or(|first| first.0 > 0);
+        if !rising {
+            let message = format!("the points of `{name}` must begin above 0 and rise");
+            return Err(Fault::new(&format!("{at}.table.{name}"), message));
+        }
+        Ok(points.iter().map(|(size, time)| (f64::from(*size), time.span().as_secs_f64())).collect())
+    };
+    Ok(plan::Table {
+        prefill: points("prefill", &table.prefill)?,
+        decode: points("decode", &table.decode)?,
+        per_job: table.per_job.span(),
+    })
+}

@@ -1,0 +1,98 @@
+//! The model that is executed: a preset or one's own dimensions, after any adaptation to another family.
+use super::fault::{Fault, bounded};
+use crate::plan;
+use crate::presets::models;
+use crate::schema::{Model, Shape as Written, Weights};
+use crate::shape::{Arch, Shape, WeightType};
+use actors::limits;
+use actors::message::WireType;
+
+/// More layers than any known model, and few enough for the routers' tables.
+const LAYERS: u32 = limits::HOPS_PER_ROUTE as u32;
+
+/// Beyond any tokeniser of today.
+const VOCAB: u32 = 1 << 22;
+
+pub(super) fn resolve(model: &Model) -> Result<plan::Model, Fault> {
+    let own = shape(&model.shape)?;
+    let shape = model.run_as.map_or(own, |arch| adapt(&own, arch));
+    let wire = model.wire.unwrap_or(match model.dtype {
+        WeightType::F32 => WireType::F32,
+        WeightType::F16 | WeightType::Bf16 | WeightType::Int8 | WeightType::Int4 => WireType::F16,
+    });
+    Ok(plan::Model {
+        shape,
+        block_type: model.dtype,
+        ends_type: model.ends,
+        wire,
+        cache_value_bytes: wire.bytes() as u32,
+        weights: match &model.weights {
+            Weights::Random { seed } => plan::Weights::Random { seed: *seed },
+            Weights::Dir(folder) => plan::Weights::Dir(folder.clone()),
+        },
+    })
+}
+
+/// The dimensions as the scenario gives them.
+pub(crate) fn shape(written: &Written) -> Result<Shape, Fault> {
+    let preset = |arch, name: &str| {
+        models::shape(arch, name)
+            .ok_or_else(|| Fault::unknown("model.shape.0", &format!("{arch:?} model"), name, models::names(arch)))
+    };
+    match written {
+        Written::Opt(name) => preset(Arch::Opt, name),
+        Written::Bloom(name) => preset(Arch::Bloom, name),
+        Written::Llama(name) => preset(Arch::Llama, name),
+        &Written::Custom { arch, layers, hidden, heads, kv_heads, ffn, vocab, max_positions } => {
+            let shape = Shape {
+                arch,
+                layers,
+                hidden,
+                heads,
+                kv_heads: kv_heads.unwrap_or(heads),
+                ffn: ffn.unwrap_or_else(|| models::ffn(arch, hidden)),
+                vocab,
+                max_positions,
+            };
+            check(&shape).map(|()| shape)
+        }
+    }
+}
+
+fn check(shape: &Shape) -> Result<(), Fault> {
+    bounded("model.shape.layers", "layers", shape.layers, 1, LAYERS)?;
+    bounded("model.shape.hidden", "hidden", shape.hidden, 1, limits::HIDDEN)?;
+    bounded("model.shape.heads", "heads", shape.heads, 1, shape.hidden)?;
+    bounded("model.shape.kv_heads", "kv_heads", shape.kv_heads, 1, shape.heads)?;
+    bounded("model.shape.ffn", "ffn", shape.ffn, 1, 16 * limits::HIDDEN)?;
+    bounded("model.shape.vocab", "vocab", shape.vocab, 1, VOCAB)?;
+    bounded("model.shape.max_positions", "max_positions", shape.max_positions, 1, limits::TOKENS_PER_REQUEST)?;
+    let Shape { hidden, heads, kv_heads, .. } = *shape;
+    if hidden % heads != 0 {
+        let near = (1..=hidden).rev().find(|h| *h < heads && hidden % h == 0).unwrap_or(1);
+        return Err(Fault::new("model.shape.heads", format!("hidden {hidden} is not divisible by {heads} heads"))
+            .help(format!("{near} heads divide it")));
+    }
+    if heads % kv_heads != 0 {
+        let message = format!("{heads} heads cannot share {kv_heads} heads of keys and values evenly");
+        return Err(Fault::new("model.shape.kv_heads", message));
+    }
+    if shape.arch != Arch::Llama && kv_heads != heads {
+        let message = format!("{:?} has as many heads of keys and values as of queries", shape.arch);
+        return Err(Fault::new("model.shape.kv_heads", message).help("leave `kv_heads` out, or use the Llama family"));
+    }
+    if shape.arch == Arch::Llama && shape.head_dim() % 2 != 0 {
+        let message = format!("rotary positions turn pairs: {} values a head are odd", shape.head_dim());
+        return Err(Fault::new("model.shape.heads", message));
+    }
+    Ok(())
+}
+
+/// The four dimensions that determine the cost of a layer and the memory of a model carry over (hidden size, heads,
+/// layers, vocabulary), and the length; the rest follows the other family's conventions.
+pub(crate) fn adapt(own: &Shape, arch: Arch) -> Shape {
+    if own.arch == arch {
+        return *own;
+    }
+    Shape { arch, kv_heads: own.heads, ffn: models::ffn(arch, own.hidden), ..*own }
+}

@@ -1,0 +1,89 @@
+//! Which blocks each peer serves, and that somebody serves every block.
+use super::fault::Fault;
+use crate::schema::{Peers, Span};
+use actors::id::BlockRange;
+
+/// The blocks of each peer of each group, which has as many hosts as `counts` says; in order.
+pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Vec<Vec<BlockRange>>, Fault> {
+    if peers.is_empty() {
+        let fault = Fault::new("peers", "a swarm of zero peers serves no block");
+        return Err(fault.help("add a group: Peers(on: \"name of a host\", span: Even)"));
+    }
+    let evens = || peers.iter().zip(counts).filter(|(group, _)| group.span == Span::Even).map(|(_, count)| *count);
+    let (groups, even_peers) = (evens().count(), evens().sum::<u32>());
+    if even_peers > layers {
+        let index = peers.iter().position(|group| group.span == Span::Even).unwrap_or(0);
+        let message =
+            format!("{even_peers} peers share {layers} blocks evenly: {} would have none", even_peers - layers);
+        return Err(Fault::new(&format!("peers.{index}.span"), message).help("use fewer hosts, or Blocks(start, end)"));
+    }
+    let mut even = if groups == 0 { Vec::new() } else { split(layers, even_peers) }.into_iter();
+    let mut spans = Vec::new();
+    for (index, (group, &count)) in peers.iter().zip(counts).enumerate() {
+        spans.push(match group.span {
+            Span::Even => even.by_ref().take(count as usize).collect(),
+            Span::Blocks(start, end) => {
+                if start >= end || end > layers {
+                    let message = format!("blocks {start}..{end} are not among the {layers} of the model");
+                    return Err(Fault::new(&format!("peers.{index}.span"), message));
+                }
+                vec![BlockRange { start, end }; count as usize]
+            }
+        });
+    }
+    covered(&spans, layers)?;
+    Ok(spans)
+}
+
+/// `layers` blocks over `peers` peers, the first of which take the remainder.
+fn split(layers: u32, peers: u32) -> Vec<BlockRange> {
+    let (each, more) = (layers / peers, layers % peers);
+    let start = |peer: u32| peer * each + peer.min(more);
+    (0..peers).map(|peer| BlockRange { start: start(peer), end: start(peer + 1) }).collect()
+}
+
+fn covered(spans: &[Vec<BlockRange>], layers: u32) -> Result<(), Fault> {
+    let served = |block: u32| spans.iter().flatten().any(|span| span.contains(block));
+    let Some(start) = (0..layers).find(|block| !served(*block)) else { return Ok(()) };
+    let end = (start..layers).find(|block| served(*block)).unwrap_or(layers);
+    let fault = Fault::new("peers", format!("blocks {start}..{end} of {layers} are served by no peer"));
+    Err(fault.help(format!("add a group with span: Blocks({start}, {end}), or use Even")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+    use crate::schema::{Peers, Span};
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+
+    fn group(span: Span) -> Peers {
+        Peers { on: "here".to_owned(), span }
+    }
+
+    proptest! {
+        #[test]
+        fn an_even_span_covers_every_block_once(counts in proptest::collection::vec(1..20u32, 1..5), more in 0..100u32) {
+            let layers = counts.iter().sum::<u32>() + more;
+            let groups = vec![group(Span::Even); counts.len()];
+            let spans = resolve(&groups, &counts, layers).expect("enough blocks for all");
+            let flat: Vec<_> = spans.concat();
+            prop_assert_eq!(flat[0].start, 0);
+            prop_assert_eq!(flat[flat.len() - 1].end, layers);
+            prop_assert!(flat.windows(2).all(|pair| pair[0].end == pair[1].start));
+            prop_assert!(flat.windows(2).all(|pair| pair[0].len() == pair[1].len() || pair[0].len() == pair[1].len() + 1));
+            prop_assert!(flat.iter().all(|span| !span.is_empty()));
+            prop_assert_eq!(spans.iter().map(Vec::len).collect::<Vec<_>>(), counts.iter().map(|count| *count as usize).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_nobody_serves_is_named() {
+        let groups = [group(Span::Blocks(0, 24)), group(Span::Blocks(27, 32))];
+        let fault = resolve(&groups, &[1, 2], 32).expect_err("a gap");
+        assert_eq!(fault.message, "blocks 24..27 of 32 are served by no peer");
+        assert!(resolve(&[], &[], 32).expect_err("nobody").message.contains("zero peers"));
+        assert!(resolve(&[group(Span::Even)], &[33], 32).expect_err("too many").message.contains("1 would have none"));
+        assert!(resolve(&[group(Span::Blocks(8, 33))], &[1], 32).expect_err("too far").message.contains("8..33"));
+        assert!(resolve(&[group(Span::Blocks(0, 20)), group(Span::Blocks(10, 32))], &[1, 1], 32).is_ok());
+    }
+}

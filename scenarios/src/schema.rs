@@ -1,0 +1,173 @@
+//! A scenario as it is written: the typed form of a RON file, with defaults where a person need not choose.
+//!
+//! Every field is written when printed, so that a path such as `workload.prompt` has a place in the canonical text of
+//! every scenario; printing and reading gives the same scenario (a property test holds it). What follows from a scenario
+//! is not here: [`crate::resolve`] makes it explicit.
+use crate::chart::Chart;
+use crate::raw::Raw;
+use crate::units::{Rate, Size, Time};
+use actors::message::Forwarding;
+use actors::route::Routing;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+pub mod delay;
+pub mod hosts;
+pub mod model;
+
+pub use delay::Delay;
+pub use hosts::{Device, Host, Leases, Link, Machine, Table};
+pub use model::{Model, Shape, Weights};
+
+/// The format that this program reads.
+pub const VERSION: u32 = 1;
+
+/// A swarm, its network, what is asked of it, and what is varied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    pub version: u32,
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    pub model: Model,
+    /// Computers that several hosts share; a host that names none has one of its own.
+    #[serde(default)]
+    pub machines: Vec<Machine>,
+    pub hosts: Vec<Host>,
+    pub peers: Vec<Peers>,
+    #[serde(default)]
+    pub swarm: Swarm,
+    #[serde(default)]
+    pub network: Network,
+    pub workload: Workload,
+    #[serde(default)]
+    pub measure: Measure,
+    #[serde(default)]
+    pub sweep: Sweep,
+    #[serde(default)]
+    pub report: Vec<Chart>,
+}
+
+/// A peer on every host of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peers {
+    /// The name of a host group.
+    pub on: String,
+    #[serde(default)]
+    pub span: Span,
+}
+
+/// Which blocks a peer serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Span {
+    /// All blocks of the model split over all peers of the scenario's even groups, the first of which take the remainder.
+    #[default]
+    Even,
+    /// From the first to before the second, the same on every host of the group.
+    Blocks(u32, u32),
+}
+
+/// How the swarm works together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Swarm {
+    pub routing: Routing,
+    pub forwarding: Forwarding,
+    /// What the KV caches of a peer may take.
+    pub cache: Size,
+}
+
+impl Default for Swarm {
+    fn default() -> Swarm {
+        Swarm { routing: Routing::default(), forwarding: Forwarding::default(), cache: Size(4 << 30) }
+    }
+}
+
+/// What lies between hosts, beside their own `egress` and `ingress`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Of every path that no entry of `links` names.
+    pub default: Link,
+    /// The last that names a path decides.
+    pub links: Vec<Between>,
+    /// Live: impose the links on the real frames.
+    pub shape: bool,
+}
+
+/// The path from one site or host group to another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Between {
+    pub from: String,
+    pub to: String,
+    /// The way back as well.
+    #[serde(default)]
+    pub both: bool,
+    /// One way.
+    #[serde(default)]
+    pub delay: Delay,
+    /// Nothing: no limit.
+    #[serde(default)]
+    pub bandwidth: Option<Rate>,
+}
+
+/// What is asked of the swarm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Workload {
+    /// `clients` clients, each on a host of its own made after the group `on`, run `micro_batches` requests one after
+    /// another: `batch` rows of `prompt` tokens, of which `generate` more are wanted.
+    Closed {
+        on: String,
+        clients: u32,
+        #[serde(default = "one")]
+        micro_batches: u32,
+        #[serde(default = "one")]
+        batch: u32,
+        prompt: u32,
+        generate: u32,
+    },
+}
+
+/// How long things may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Measure {
+    /// A request.
+    pub timeout: Time,
+    /// The swarm, from its start to its last peer's announcement and its last client's presence.
+    pub muster: Time,
+}
+
+impl Default for Measure {
+    fn default() -> Measure {
+        Measure { timeout: Time(600_000_000_000), muster: Time(60_000_000_000) }
+    }
+}
+
+/// What is varied. The cells are the grid of `axes`, the first axis slowest, then for each case the grid of those axes
+/// that the case does not name; a point that comes up twice is one cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sweep {
+    /// How often each cell is run.
+    pub repeat: u32,
+    /// Path -> values.
+    pub axes: IndexMap<String, Vec<Raw>>,
+    /// Path -> value.
+    pub cases: Vec<IndexMap<String, Raw>>,
+}
+
+impl Default for Sweep {
+    fn default() -> Sweep {
+        Sweep { repeat: 1, axes: IndexMap::new(), cases: Vec::new() }
+    }
+}
+
+fn one() -> u32 {
+    1
+}

@@ -1,0 +1,143 @@
+//! Where nodes live: machines, hosts, their devices and their NICs.
+use crate::raw::Raw;
+use crate::schema::delay::Delay;
+use crate::units::{Rate, Time, Work};
+use serde::de::{self, Deserializer};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+
+/// A computer that several hosts share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    pub name: String,
+    #[serde(default)]
+    pub leases: Leases,
+}
+
+/// How many jobs may compute at once on a machine, first come first served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leases {
+    /// Written as the number.
+    Of(u32),
+    /// Its hosts contend as they please.
+    Off,
+}
+
+impl Default for Leases {
+    /// Of two cores one computes, so that the transport has the other.
+    fn default() -> Leases {
+        Leases::Of(1)
+    }
+}
+
+impl Serialize for Leases {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Leases::Of(count) => serializer.serialize_u32(*count),
+            Leases::Off => serializer.serialize_unit_variant("Leases", 1, "Off"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Leases {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Leases, D::Error> {
+        let raw = Raw::deserialize(deserializer)?;
+        match raw.text() {
+            "Off" => Ok(Leases::Off),
+            number => number
+                .parse()
+                .map(Leases::Of)
+                .map_err(|_| de::Error::custom(format!("leases are a number of jobs or `Off`, not `{number}`"))),
+        }
+    }
+}
+
+/// A group of like hosts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    pub name: String,
+    /// How many there are; where nothing is said, one, or one for each client if the group is the clients'.
+    #[serde(default)]
+    pub count: Option<u32>,
+    #[serde(default = "lan")]
+    pub site: String,
+    /// The machine that all of the group share; where nothing is said, each has one of its own.
+    #[serde(default)]
+    pub machine: Option<String>,
+    pub device: Device,
+    /// What leaves by the NIC.
+    #[serde(default)]
+    pub egress: Link,
+    /// What enters by it.
+    #[serde(default)]
+    pub ingress: Link,
+}
+
+/// What computes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Device {
+    /// A device by name; the simulation alone knows it.
+    Preset(String),
+    /// Threads of this kind of CPU, executed by the live world; what is said of their speed is for the simulation and
+    /// takes the place of the preset's.
+    Cpu {
+        threads: u32,
+        #[serde(default)]
+        flops: Option<Work>,
+        /// Of streamed weights.
+        #[serde(default)]
+        bandwidth: Option<Rate>,
+        #[serde(default)]
+        per_block: Option<Time>,
+        #[serde(default)]
+        per_job: Option<Time>,
+        #[serde(default)]
+        first_job: Option<Time>,
+        #[serde(default)]
+        table: Option<Table>,
+    },
+    /// A device that one describes; the simulation alone knows it.
+    Custom {
+        flops: Work,
+        bandwidth: Rate,
+        #[serde(default)]
+        per_block: Time,
+        #[serde(default)]
+        per_job: Time,
+        #[serde(default)]
+        first_job: Time,
+        #[serde(default)]
+        table: Option<Table>,
+    },
+}
+
+/// Measured times of one block, in place of the roofline's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// (batch x tokens, time), for steps of more than one token.
+    #[serde(default)]
+    pub prefill: Vec<(u32, Time)>,
+    /// (batch, time), for one-token steps.
+    #[serde(default)]
+    pub decode: Vec<(u32, Time)>,
+    #[serde(default)]
+    pub per_job: Time,
+}
+
+/// One direction of a link; neither delay nor limit where nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Link {
+    /// One way.
+    pub delay: Delay,
+    /// Nothing: no limit.
+    pub bandwidth: Option<Rate>,
+}
+
+fn lan() -> String {
+    "lan".to_owned()
+}

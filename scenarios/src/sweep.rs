@@ -1,0 +1,305 @@
+//! The cells of a sweep: a scenario's points, each a scenario of its own, with what a command line puts over them.
+use crate::cell::CellKey;
+use crate::error::ScenarioError;
+use crate::load::Loaded;
+use crate::nearest;
+use crate::origin::{Assignment, From, Origin};
+use crate::paths::{self, Parts, Path};
+use crate::plan::Plan;
+use crate::raw::options;
+use crate::resolve::{self, Run};
+use crate::schema::{Scenario, Sweep};
+use crate::units::magnitude;
+use actors::seed::Seed;
+use std::collections::BTreeSet;
+
+/// Cells of one sweep: each is held as a scenario of some kilobytes.
+const CELLS: usize = 1 << 16;
+
+/// What a command line puts over a scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// (path, value). A value wins over everything the file says; an axis over its path is given up.
+    pub set: Vec<(String, String)>,
+    /// (path, values with commas between). Takes the place of the file's axis, or is one more.
+    pub axis: Vec<(String, String)>,
+    pub repeat: Option<u32>,
+    /// `path=value`, several joined by `&&`: run only the cells that have these values.
+    pub only: Option<String>,
+}
+
+/// One point of a sweep.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    pub key: CellKey,
+    pub scenario: Scenario,
+    origin: Origin,
+}
+
+impl Cell {
+    /// Makes the cell explicit for one repetition; all that is random in it follows from `seed`, the cell and `repeat`.
+    pub fn plan(&self, seed: Seed, repeat: u32) -> Result<Plan, ScenarioError> {
+        let run = Run { seed, cell: self.key.index, repeat };
+        resolve::plan(&self.scenario, run).map_err(|fault| self.origin.blame(fault))
+    }
+}
+
+impl Loaded {
+    /// How often each cell is to be run.
+    pub fn repeats(&self, overrides: &Overrides) -> Result<u32, ScenarioError> {
+        let (scenario, _) = self.base(overrides)?;
+        Ok(scenario.sweep.repeat)
+    }
+
+    /// The cells of the sweep, in its order.
+    pub fn cells(&self, overrides: &Overrides) -> Result<Vec<Cell>, ScenarioError> {
+        let (base, sets) = self.base(overrides)?;
+        let varied = Varied::new(self, overrides)?;
+        let text = Origin::of(self.source.clone()).print(&base)?;
+        let (mut texts, mut seen) = (Vec::new(), BTreeSet::new());
+        for point in varied.points()? {
+            let mut origin = Origin { source: self.source.clone(), assignments: sets.clone() };
+            let mut text = text.clone();
+            // What is set below a varied path is set again after it.
+            let late = |set: &&Assignment| point.iter().any(|varied| varied.path.contains(&set.path));
+            for assignment in point.iter().chain(sets.iter().filter(late)) {
+                text = origin.assign(&text, assignment)?;
+                origin.assignments.push(assignment.clone());
+            }
+            if seen.insert(text.clone()) {
+                texts.push((text, origin));
+            }
+        }
+        let paths = varied.leaves(&texts);
+        let mut cells = Vec::with_capacity(texts.len());
+        for (index, (text, origin)) in texts.into_iter().enumerate() {
+            let scenario = options().from_str(&text).map_err(|error| ScenarioError::syntax(&self.source, &error))?;
+            let value = |path: &Path| paths::locate(&text, path).map_or(String::new(), |at| paths::plain(&text[at]));
+            let values = paths.iter().map(|path| (path.to_string(), value(path))).collect();
+            cells.push(Cell { key: CellKey { index: index as u32, values }, scenario, origin });
+        }
+        match &overrides.only {
+            Some(only) => select(cells, only),
+            None => Ok(cells),
+        }
+    }
+
+    /// The scenario of every cell before anything is varied, and what the command line sets in it.
+    fn base(&self, overrides: &Overrides) -> Result<(Scenario, Vec<Assignment>), ScenarioError> {
+        let mut origin = Origin::of(self.source.clone());
+        let sweep = Sweep { repeat: self.scenario.sweep.repeat, ..Sweep::default() };
+        let mut text = origin.print(&Scenario { sweep, ..self.scenario.clone() })?;
+        let repeat = overrides.repeat.map(|repeat| {
+            let from = From::Flag(format!("--repeat {repeat}"));
+            Assignment { path: Path::dotted("sweep.repeat"), value: repeat.to_string(), from }
+        });
+        for assignment in overrides.set.iter().map(set).chain(repeat) {
+            let (axes, cases) = (Path::dotted("sweep.axes"), Path::dotted("sweep.cases"));
+            if let (true, From::Flag(flag)) =
+                (axes.touches(&assignment.path) || cases.touches(&assignment.path), &assignment.from)
+            {
+                let help = Some("use --axis path=a,b,c".to_owned());
+                let message = "a sweep is not set but given".to_owned();
+                return Err(ScenarioError::Flag { flag: flag.clone(), message, help });
+            }
+            text = origin.assign(&text, &assignment)?;
+            origin.assignments.push(assignment);
+        }
+        let scenario = options().from_str(&text).map_err(|error| ScenarioError::syntax(&self.source, &error))?;
+        Ok((scenario, origin.assignments))
+    }
+}
+
+fn set((path, value): &(String, String)) -> Assignment {
+    let from = From::Flag(format!("--set {path}={value}"));
+    Assignment { path: Path::dotted(path), value: value.clone(), from }
+}
+
+/// What a sweep varies.
+struct Varied {
+    axes: Vec<Vec<Assignment>>,
+    cases: Vec<Vec<Assignment>>,
+}
+
+impl Varied {
+    fn new(loaded: &Loaded, overrides: &Overrides) -> Result<Varied, ScenarioError> {
+        let sweep = &loaded.scenario.sweep;
+        let at = |path: Path| From::File(loaded.source.written(&path));
+        let mut axes = Vec::new();
+        for (path, values) in &sweep.axes {
+            let place = Path::dotted("sweep.axes").then(path);
+            if values.is_empty() {
+                let range = loaded.source.written(&place);
+                let message = format!("the axis `{path}` has no values");
+                return Err(ScenarioError::at(&loaded.source, range, message, None));
+            }
+            let value = |(index, value): (usize, &crate::raw::Raw)| {
+                let from = at(place.clone().then(index));
+                Assignment { path: Path::dotted(path), value: value.text().to_owned(), from }
+            };
+            axes.push(values.iter().enumerate().map(value).collect::<Vec<_>>());
+        }
+        let mut cases = Vec::new();
+        for (index, case) in sweep.cases.iter().enumerate() {
+            let value = |(path, value): (&String, &crate::raw::Raw)| {
+                let from = at(Path::dotted("sweep.cases").then(index).then(path));
+                Assignment { path: Path::dotted(path), value: value.text().to_owned(), from }
+            };
+            cases.push(case.iter().map(value).collect::<Vec<_>>());
+        }
+        let mut varied = Varied { axes, cases };
+        for (path, values) in &overrides.axis {
+            varied.replace(axis(path, values)?);
+        }
+        for (path, _) in &overrides.set {
+            varied.give_up(&Path::dotted(path));
+        }
+        Ok(varied)
+    }
+
+    /// A given axis takes the place of the one over its path.
+    fn replace(&mut self, axis: Vec<Assignment>) {
+        let Some(first) = axis.first() else { return };
+        self.cases.iter_mut().for_each(|case| case.retain(|value| !first.path.contains(&value.path)));
+        match self.axes.iter().position(|old| old.iter().all(|value| value.path == first.path)) {
+            Some(at) => self.axes[at] = axis,
+            None => self.axes.push(axis),
+        }
+    }
+
+    /// What is set is not varied.
+    fn give_up(&mut self, path: &Path) {
+        self.axes.retain(|axis| !axis.iter().all(|value| path.contains(&value.path)));
+        self.cases.iter_mut().for_each(|case| case.retain(|value| !path.contains(&value.path)));
+    }
+
+    /// The grid of the axes, the first slowest; then for each case the grid of the axes it does not name.
+    fn points(&self) -> Result<Vec<Vec<Assignment>>, ScenarioError> {
+        let all: Vec<&[Assignment]> = self.axes.iter().map(Vec::as_slice).collect();
+        let mut points = if all.is_empty() && !self.cases.is_empty() { Vec::new() } else { grid(&all, &[])? };
+        for case in &self.cases {
+            let named = |axis: &&&[Assignment]| {
+                axis.iter().all(|value| !case.iter().any(|fixed| fixed.path.contains(&value.path)))
+            };
+            let free: Vec<&[Assignment]> = all.iter().filter(named).copied().collect();
+            points.extend(grid(&free, case)?);
+        }
+        if points.len() > CELLS { Err(too_many(points.len())) } else { Ok(points) }
+    }
+
+    /// The paths that name a cell: every varied one, taken apart where its values are structs of the same fields, of
+    /// which then only those count that differ.
+    fn leaves(&self, texts: &[(String, Origin)]) -> Vec<Path> {
+        let mut leaves = Vec::new();
+        for assignment in self.axes.iter().chain(&self.cases).flatten() {
+            let texts: Vec<&str> = texts.iter().map(|(text, _)| text.as_str()).collect();
+            for leaf in take_apart(&texts, &assignment.path) {
+                if !leaves.contains(&leaf) {
+                    leaves.push(leaf);
+                }
+            }
+        }
+        leaves
+    }
+}
+
+fn axis(path: &str, values: &str) -> Result<Vec<Assignment>, ScenarioError> {
+    let flag = format!("--axis {path}={values}");
+    let list = format!("[{values}]");
+    let values: Vec<String> = match paths::open(&list) {
+        Parts::Items(items) => items.into_iter().map(|item| item.trim().to_owned()).collect(),
+        _ => values.split(',').map(|value| value.trim().to_owned()).collect(),
+    };
+    if values.is_empty() || values.iter().any(String::is_empty) {
+        let message = "an axis needs values with commas between".to_owned();
+        return Err(ScenarioError::Flag { flag, message, help: None });
+    }
+    let value = |value| Assignment { path: Path::dotted(path), value, from: From::Flag(flag.clone()) };
+    Ok(values.into_iter().map(value).collect())
+}
+
+/// Every combination of the axes' values, each followed by `case`.
+fn grid(axes: &[&[Assignment]], case: &[Assignment]) -> Result<Vec<Vec<Assignment>>, ScenarioError> {
+    let count = axes.iter().try_fold(1usize, |count, axis| count.checked_mul(axis.len()));
+    let count = count.filter(|count| *count <= CELLS).ok_or_else(|| too_many(count.unwrap_or(usize::MAX)))?;
+    let mut points = Vec::with_capacity(count);
+    for index in 0..count {
+        let mut point = Vec::with_capacity(axes.len() + case.len());
+        let (mut rest, mut block) = (index, count);
+        for axis in axes {
+            block /= axis.len();
+            point.push(axis[rest / block].clone());
+            rest %= block;
+        }
+        point.extend_from_slice(case);
+        points.push(point);
+    }
+    Ok(points)
+}
+
+fn too_many(cells: usize) -> ScenarioError {
+    ScenarioError::Flag {
+        flag: "sweep".to_owned(),
+        message: format!("{cells} cells are more than {CELLS}"),
+        help: Some("vary less at once".to_owned()),
+    }
+}
+
+/// The paths below `path` whose values differ between the texts, or `path` itself where its values are not alike.
+fn take_apart(texts: &[&str], path: &Path) -> Vec<Path> {
+    let values: Vec<&str> =
+        texts.iter().map(|text| paths::locate(text, path).map_or("", |range| &text[range])).collect();
+    let fields = |value: &&str| match paths::open(value) {
+        Parts::Fields(fields) => Some((paths::name(value).to_owned(), names(&fields))),
+        Parts::Items(_) | Parts::Leaf => None,
+    };
+    let shapes: BTreeSet<_> = values.iter().map(fields).collect();
+    let [Some((_, names))] = Vec::from_iter(shapes).try_into().unwrap_or([None]) else { return vec![path.clone()] };
+    let differs = |child: &Path| {
+        let values: BTreeSet<_> =
+            texts.iter().map(|text| paths::locate(text, child).ok().map(|at| &text[at])).collect();
+        values.len() > 1
+    };
+    let children: Vec<Path> = names.into_iter().map(|name| path.clone().then(name)).collect();
+    let varied: Vec<Path> = children.iter().filter(|child| differs(child)).cloned().collect();
+    let kept = if varied.is_empty() { children } else { varied };
+    kept.iter().flat_map(|child| take_apart(texts, child)).collect()
+}
+
+fn names(fields: &[(&str, &str)]) -> Vec<String> {
+    fields.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
+/// The cells that have the values an expression asks for.
+fn select(cells: Vec<Cell>, only: &str) -> Result<Vec<Cell>, ScenarioError> {
+    let flag = format!("--only {only}");
+    let mut wanted = Vec::new();
+    for clause in only.split("&&") {
+        let Some((path, value)) = clause.split_once('=') else {
+            let message = format!("`{}` is not path=value", clause.trim());
+            return Err(ScenarioError::Flag { flag, message, help: Some("join several with &&".to_owned()) });
+        };
+        wanted.push((path.trim(), value.trim_start_matches('=').trim()));
+    }
+    let known: Vec<String> =
+        cells.first().map(|cell| cell.key.values.iter().map(|(path, _)| path.clone()).collect()).unwrap_or_default();
+    for (path, _) in &wanted {
+        if !known.iter().any(|name| name == path) {
+            let help = nearest::hint(path, known.iter().map(String::as_str));
+            return Err(ScenarioError::Flag { flag, message: format!("the sweep does not vary `{path}`"), help });
+        }
+    }
+    let has = |cell: &Cell, path: &str, value: &str| {
+        let values = cell.key.values.iter().filter(|(name, _)| name == path);
+        values
+            .into_iter()
+            .any(|(_, found)| found == value || (magnitude(found).is_some() && magnitude(found) == magnitude(value)))
+    };
+    let chosen = |cell: &Cell| wanted.iter().all(|(path, value)| has(cell, path, value));
+    let cells: Vec<Cell> = cells.into_iter().filter(chosen).collect();
+    if cells.is_empty() {
+        let message = "no cell of the sweep has these values".to_owned();
+        return Err(ScenarioError::Flag { flag, message, help: Some("`swarmbench plan` lists the cells".to_owned()) });
+    }
+    Ok(cells)
+}

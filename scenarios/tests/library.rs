@@ -1,0 +1,130 @@
+//! Every scenario of the library is whole: loaded, swept, planned, with the question and the answer it opens with.
+use actors::id::HostId;
+use actors::message::Forwarding;
+use actors::seed::Seed;
+use actors::time::Span;
+use scenarios::library::LIBRARY;
+use scenarios::plan::{Distribution, Executor, Plan, Role};
+use scenarios::shape::{Arch, WeightType};
+use scenarios::{Loaded, Overrides, live_obstacles, load};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn library(name: &str) -> Loaded {
+    load(name).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn plans(name: &str) -> Vec<Plan> {
+    let cells = library(name).cells(&Overrides::default()).expect("a sweep");
+    cells.iter().map(|cell| cell.plan(Seed(7), 0).expect("a plan")).collect()
+}
+
+#[test]
+fn every_file_is_in_the_table_and_opens_with_its_question() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("library");
+    let files: BTreeSet<String> = std::fs::read_dir(folder)
+        .expect("the library")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a plain name"))
+        .collect();
+    let table: BTreeSet<String> = LIBRARY.iter().map(|(name, _)| format!("{name}.ron")).collect();
+    assert_eq!(files, table);
+    for (name, text) in LIBRARY {
+        assert!(text.starts_with("// Question: ") && text.contains("\n// Expected: "), "{name}");
+        assert_eq!(library(name).scenario().name, name);
+    }
+}
+
+#[test]
+fn every_cell_of_every_scenario_has_a_plan_and_nothing_to_warn_of() {
+    for (name, _) in LIBRARY {
+        let summary = library(name).check(&Overrides::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(summary.warnings.is_empty(), "{name}: {:?}", summary.warnings);
+        let keys: BTreeSet<_> = summary.cells.iter().map(|cell| &cell.key.values).collect();
+        assert_eq!(keys.len(), summary.cells.len(), "{name}: a cell comes twice");
+    }
+}
+
+#[test]
+fn quickstart_runs_in_both_worlds() {
+    let plans = plans("quickstart");
+    assert_eq!(plans.len(), 6);
+    for plan in &plans {
+        assert_eq!(live_obstacles(plan), Vec::<String>::new());
+        assert_eq!((plan.peers().count(), plan.clients().count()), (2, 2));
+        assert_eq!((plan.machines.len(), plan.machines[0].leases), (1, Some(1)));
+        assert!(plan.hosts.iter().all(|host| host.machine == 0));
+        assert!(matches!(plan.network.default.delay, Distribution::Uniform { .. }), "another seed gives other bytes");
+    }
+}
+
+#[test]
+fn a_plan_seats_the_orchestrator_and_the_registry_first() {
+    for plan in ["quickstart", "flexgen-petals-opt30b"].into_iter().flat_map(plans) {
+        assert_eq!((&plan.nodes[0].role, plan.nodes[0].host), (&Role::Orchestrator, HostId(0)));
+        assert_eq!((&plan.nodes[1].role, plan.nodes[1].host), (&Role::Registry, HostId(0)));
+        let order: Vec<bool> = plan.nodes.iter().skip(2).map(|node| node.role == Role::Client).collect();
+        assert!(order.is_sorted(), "peers come before clients");
+        let used: BTreeSet<u32> = plan.nodes.iter().map(|node| node.host.0).collect();
+        assert_eq!(used, (0..plan.hosts.len() as u32).collect(), "every host holds a node");
+    }
+}
+
+#[test]
+fn flexgen_opt30b_is_the_benchmark_of_the_paper() {
+    let loaded = library("flexgen-petals-opt30b");
+    assert_eq!(loaded.repeats(&Overrides::default()).expect("repeats"), 3);
+    let plans = plans("flexgen-petals-opt30b");
+    // 3 networks x 2 batches x (3 prompts with 32 new tokens, 5 more lengths of a prompt of 512)
+    assert_eq!(plans.len(), 3 * 2 * (3 + 5));
+    for plan in &plans {
+        let shape = &plan.model.shape;
+        assert_eq!((shape.arch, shape.layers, shape.hidden), (Arch::Bloom, 48, 7168));
+        assert_eq!((shape.heads, shape.vocab, plan.model.block_type), (56, 50_272, WeightType::Int8));
+        assert_eq!((plan.peers().count(), plan.clients().count()), (4, 6));
+        assert_eq!(plan.workload.micro_batches, 2);
+        assert_eq!(plan.forwarding, Forwarding::Relay);
+        for (_, node) in plan.peers() {
+            let Role::Peer { blocks, .. } = node.role else { unreachable!("peers() gives peers") };
+            let host = plan.host(node.host);
+            assert_eq!((blocks.len(), host.device.executor.clone()), (12, Executor::Elsewhere));
+            assert!(matches!(host.egress.delay, Distribution::Constant(delay) if delay >= Span::from_millis(10)));
+            assert_eq!(host.ingress.delay, Distribution::Constant(Span::ZERO));
+        }
+        for (_, node) in plan.clients() {
+            assert_eq!(plan.host(node.host).egress.delay, Distribution::Constant(Span::ZERO));
+        }
+        assert!(live_obstacles(plan)[0].contains("hosts.0.device=Cpu"));
+    }
+    let networks: BTreeSet<String> = plans.iter().map(|plan| format!("{:?}", plan.hosts[1].egress)).collect();
+    assert_eq!(networks.len(), 3);
+    let lengths = |prompt| {
+        let of_prompt = plans.iter().filter(|plan| plan.workload.prompt == prompt);
+        of_prompt.map(|plan| plan.workload.generate).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(lengths(512), BTreeSet::from([0, 4, 8, 16, 24, 32]));
+    assert_eq!((lengths(256), lengths(1024)), (BTreeSet::from([32]), BTreeSet::from([32])));
+}
+
+#[test]
+fn its_siblings_differ_by_model_and_peers() {
+    for (name, peers, layers, hidden, blocks) in
+        [("flexgen-petals-opt6.7b", 1, 32, 4096, 32), ("flexgen-petals-opt175b", 24, 96, 12_288, 4)]
+    {
+        let plan = &plans(name)[0];
+        assert_eq!((plan.model.shape.layers, plan.model.shape.hidden), (layers, hidden));
+        assert_eq!(plan.peers().count(), peers);
+        let spans = plan.peers().filter_map(|(_, node)| match node.role {
+            Role::Peer { blocks, .. } => Some(blocks.len()),
+            _ => None,
+        });
+        assert!(spans.into_iter().all(|span| span == blocks), "{name}");
+    }
+}
+
+#[test]
+fn an_adaptation_says_what_it_maps() {
+    let summary = library("flexgen-petals-opt30b").check(&Overrides::default()).expect("it is whole");
+    assert_eq!(summary.adaptation[0], "Opt is run as Bloom");
+    assert!(summary.adaptation.contains(&"num_attention_heads 56 -> n_head 56".to_owned()));
+    assert!(library("quickstart").check(&Overrides::default()).expect("it is whole").adaptation.is_empty());
+}
