@@ -30,6 +30,6 @@ pub use checkpoint::write_checkpoint;
 pub use config::Config;
 pub use ends::Ends;
 pub use error::ModelError;
-pub use sampling::greedy;
+pub use sampling::{Sampling, greedy};
 pub use source::Source;
 pub use span::Span;
