@@ -1,5 +1,6 @@
 //! The model that is executed: a preset or one's own dimensions, after any adaptation to another family.
 use super::fault::{Fault, bounded};
+use crate::adapt::Adaptation;
 use crate::plan;
 use crate::presets::models;
 use crate::schema::{Model, Shape as Written, Weights};
@@ -15,7 +16,7 @@ const VOCAB: u32 = 1 << 22;
 
 pub(super) fn resolve(model: &Model) -> Result<plan::Model, Fault> {
     let own = shape(&model.shape)?;
-    let shape = model.run_as.map_or(own, |arch| adapt(&own, arch));
+    let shape = model.run_as.map_or(own, |arch| Adaptation::of(&own, arch).to);
     let wire = model.wire.unwrap_or(match model.dtype {
         WeightType::F32 => WireType::F32,
         WeightType::F16 | WeightType::Bf16 | WeightType::Int8 | WeightType::Int4 => WireType::F16,
@@ -86,13 +87,4 @@ fn check(shape: &Shape) -> Result<(), Fault> {
         return Err(Fault::new("model.shape.heads", message));
     }
     Ok(())
-}
-
-/// The four dimensions that determine the cost of a layer and the memory of a model carry over (hidden size, heads,
-/// layers, vocabulary), and the length; the rest follows the other family's conventions.
-pub(crate) fn adapt(own: &Shape, arch: Arch) -> Shape {
-    if own.arch == arch {
-        return *own;
-    }
-    Shape { arch, kv_heads: own.heads, ffn: models::ffn(arch, own.hidden), ..*own }
 }
