@@ -2,8 +2,9 @@
 use super::control::{Invitation, Token};
 use super::{LiveError, Options};
 use actors::id::HostId;
-use scenarios::plan::{Executor, Plan};
+use scenarios::plan::{Executor, Host, Plan};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -54,9 +55,9 @@ impl Crew {
     ) -> Result<(), LiveError> {
         let name = &plan.host(host).name;
         let failed = |why| LiveError::Spawn { host: name.clone(), exe: options.exe.clone(), why };
-        let mut child = command(options, &plan.host(host).device.executor).spawn().map_err(failed)?;
+        let mut child = command(options, plan.host(host)).spawn().map_err(failed)?;
         let Some(mut stdin) = child.stdin.take() else {
-            return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+            return Err(failed(ErrorKind::BrokenPipe.into()));
         };
         let Meeting { orchestrator, token, leases } = *meeting;
         let invitation = Invitation { orchestrator, token, host, leases: leases.to_owned() };
@@ -66,7 +67,11 @@ impl Crew {
         let kill = Rc::new(Notify::new());
         let watch = spawn_local(watch(child, kill.clone(), move |status| exited(host, status)));
         self.members.push(Member { stdin, kill, watch });
-        invited.map_err(failed)
+        match invited {
+            // It has ended already: how, its watch will say.
+            Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
+            invited => invited.map_err(failed),
+        }
     }
 
     /// Closes every child's stdin, which ends it, and kills those that do not end in time.
@@ -86,12 +91,14 @@ impl Crew {
     }
 }
 
-fn command(options: &Options, executor: &Executor) -> Command {
+fn command(options: &Options, host: &Host) -> Command {
     let mut command = Command::new(&options.exe);
+    // Whoever looks at the processes sees which host each is.
+    command.arg0(format!("swarmbench:{}", host.name));
     command.args(&options.args).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
     // A Ctrl-C at the terminal is for the process that conducts the run: it ends the others in order.
     command.process_group(0);
-    if let Executor::Cpu { threads } = executor {
+    if let Executor::Cpu { threads } = host.device.executor {
         // candle has two pools, and each reads its size once.
         command.env("RAYON_NUM_THREADS", threads.to_string()).env("CANDLE_NUM_THREADS", threads.to_string());
     }

@@ -54,3 +54,6 @@ async fn introduce(stream: TcpStream, token: &Token) -> Option<(Greeting, FrameR
     let greeting = greeted(&mut reader, token).await?;
     Some((greeting, reader, writer))
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,3 +147,6 @@ impl Outbound {
         unit
     }
 }
+
+#[cfg(test)]
+mod tests;

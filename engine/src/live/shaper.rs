@@ -167,3 +167,6 @@ fn await_until(until: Moment, frames: &Receiver<Held>) -> Result<Held, RecvTimeo
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@
 //! Whatever the bytes are, reading them gives a frame or a [`WireError`], and allocates no more than what has arrived or
 //! what [`Limits`] and the letter itself allow.
 mod reader;
+#[cfg(test)]
+mod tests;
 
 pub use reader::{FrameReader, Incoming};
 
@@ -232,11 +234,6 @@ impl Unit {
     /// Takes note that `count` more bytes have been written.
     pub fn advance(&mut self, count: usize) {
         self.written += count;
-    }
-
-    /// All of it, for who cannot write vectors.
-    pub fn to_vec(&self) -> Vec<u8> {
-        self.slices().iter().flat_map(|slice| slice.iter().copied()).collect()
     }
 }
 
