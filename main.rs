@@ -214,7 +214,7 @@ impl Sweep {
             let why = obstacles.join("\n");
             return Err(Stop { code: 3, report: miette!("this machine cannot run the scenario live:\n{why}") });
         }
-        let options = engine::live::Options::of_this_program()?;
+        let options = engine::live::Options::new(std::env::current_exe()?);
         let mut keeper = Keeper::new(self, batch, World::Live)?;
         for (index, plan) in batch.plans.iter().enumerate() {
             if INTERRUPT.load(Ordering::Relaxed) {
@@ -258,9 +258,7 @@ impl<'b> Keeper<'b> {
         let (key, plan) = (&self.batch.keys[index], &self.batch.plans[index]);
         let (status, events, trace) = match run {
             Ok(Run { outcome, events, trace, .. }) => (status_of(&outcome), events, trace),
-            Err(detail) => {
-                (CellStatus::Failed { label: "not_started".to_owned(), detail }, Vec::new(), None)
-            }
+            Err(detail) => (CellStatus::Failed { label: "not_started".to_owned(), detail }, Vec::new(), None),
         };
         let said = match &status {
             CellStatus::Done => "ok".to_owned(),
@@ -279,7 +277,8 @@ impl<'b> Keeper<'b> {
         if std::io::stderr().is_terminal() && said == "ok" {
             self.bar.set_message(line);
         } else {
-            self.bar.suspend(|| eprintln!("{} {}/{} {line}", self.bar.prefix(), self.kept, self.batch.plans.len()));
+            let (world, all) = (self.bar.prefix(), self.batch.plans.len());
+            self.bar.suspend(|| eprintln!("{world} {}/{all} {line}", self.kept));
         }
         self.bar.inc(1);
         Ok(())
@@ -288,7 +287,8 @@ impl<'b> Keeper<'b> {
     /// The run directory and the exit code that what it holds deserves.
     fn finish(self) -> Result<(RunDir, u8), Stop> {
         self.bar.finish_and_clear();
-        let interrupted = self.kept < self.batch.plans.len() || self.failures.iter().any(|label| label == "interrupted");
+        let interrupted =
+            self.kept < self.batch.plans.len() || self.failures.iter().any(|label| label == "interrupted");
         let dir = self.writer.finish()?;
         for note in &dir.notes {
             eprintln!("note: {note}");
@@ -331,13 +331,16 @@ fn twin(sweep: &Sweep) -> Done {
     let batch = sweep.batch()?;
     let (live, measured) = sweep.measure(&batch)?;
     let (sim, simulated) = sweep.simulate(&batch, false)?;
-    let twin = reports::twin::compare(&live.path, &sim.path)?;
+    let twin = reports::twin::Twin::of(&reports::read::Run::open(&live.path)?, &reports::read::Run::open(&sim.path)?)?;
+    let dir = twin.write(&sweep.out)?;
+    reports::draw::draw(&[live.path, sim.path], None, Some(&dir))?;
     match sweep.format {
-        Format::Table => print!("{}", twin.text(width())),
-        Format::Json => println!("{}", twin.json()),
-        Format::Csv => print!("{}", twin.csv()?),
+        Format::Table => print!("{}", twin.text()),
+        Format::Json => print!("{}", twin.json()),
+        Format::Csv => print!("{}", twin.csv()),
         Format::Md => print!("{}", twin.markdown()),
     }
+    eprintln!("{}", dir.display());
     Ok(measured.max(simulated))
 }
 
@@ -373,10 +376,11 @@ fn plan(sweep: &Sweep) -> Done {
 }
 
 fn report(runs: &[PathBuf], out: Option<&Path>, format: Format) -> Done {
-    let drawing = reports::draw::draw(runs, out)?;
+    let drawing = reports::draw::draw(runs, None, out)?;
     for note in &drawing.notes {
         eprintln!("note: {note}");
     }
+    eprintln!("{}", drawing.dir.display());
     print_table(&drawing.table, format)?;
     Ok(0)
 }

@@ -11,6 +11,7 @@ mod bloom;
 mod cache;
 mod checkpoint;
 mod config;
+mod cpu;
 mod ends;
 mod error;
 mod folder;

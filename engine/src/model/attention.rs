@@ -1,6 +1,7 @@
 //! Causal self-attention over a cache (Vaswani et al. 2017), with grouped queries (Ainslie et al. 2023), rotary positions
 //! or a linear bias. The same for every architecture once its weights are laid out.
 use super::cache::BlockCache;
+use super::cpu::Attend;
 use super::linear::{Activation, Linear};
 use super::position::Positions;
 use candle_core::{D, DType, Device, Result, Tensor};
@@ -8,6 +9,9 @@ use candle_core::{D, DType, Device, Result, Tensor};
 /// Queries of a long prefill are taken so many at a time: their scores stay small, and what a query may not see is not
 /// computed for most of it.
 const QUERIES: usize = 256;
+
+/// On a CPU, up to so many new tokens read the cache once, query by query; more are worth a matmul.
+const FEW_QUERIES: usize = 8;
 
 pub struct Attention {
     /// Rows: all heads of queries, then of keys, then of values.
@@ -69,7 +73,13 @@ fn mask(position: usize, tokens: usize, dtype: DType, device: &Device) -> Result
 /// Attends from the new tokens' `q`, `[batch, heads, tokens, head_dim]`, to all that `cache` holds. Returns
 /// `[batch, tokens, heads x head_dim]`.
 fn attend(q: &Tensor, cache: &BlockCache, step: &Step) -> Result<Tensor> {
-    let scale = (q.dim(D::Minus1)? as f64).powf(-0.5);
+    let (_, _, tokens, head_dim) = q.dims4()?;
+    let scale = (head_dim as f64).powf(-0.5);
+    if tokens <= FEW_QUERIES && q.device().is_cpu() && q.dtype() == DType::F32 {
+        let (keys, values) = cache.all();
+        let op = Attend { position: step.position, scale: scale as f32, slopes: step.positions.slopes() };
+        return q.apply_op3_no_bwd(keys, values, &op);
+    }
     let q = (q * scale)?;
     let part = |part: &Part| attend_part(&q.narrow(2, part.start, part.tokens)?, cache, part, step);
     let mixed = match step.parts.as_slice() {

@@ -82,6 +82,11 @@ impl BlockCache {
         self.values.slice_set(values, 2, position)
     }
 
+    /// Keys and values as allocated, `[batch, kv_heads, capacity, head_dim]`.
+    pub fn all(&self) -> (&Tensor, &Tensor) {
+        (&self.keys, &self.values)
+    }
+
     /// Keys and values of the first `length` tokens, `[batch, kv_heads, length, head_dim]`.
     pub fn first(&self, length: usize) -> Result<(Tensor, Tensor)> {
         Ok((self.keys.narrow(2, 0, length)?, self.values.narrow(2, 0, length)?))

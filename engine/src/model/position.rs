@@ -8,6 +8,7 @@ pub enum Positions {
     Embedded,
     /// ALiBi (Press, Smith and Lewis 2022): `slope x key index`, for up to as many keys as are cached: [1, heads, 1, keys].
     Biased {
+        slopes: Vec<f32>,
         bias: Tensor,
     },
     /// RoPE (Su et al. 2021), the halves of a head rotated against each other: [tokens, head_dim / 2] each.
@@ -27,7 +28,7 @@ impl Positions {
                 let slopes = alibi_slopes(config.heads());
                 let bias = slopes.iter().flat_map(|slope| (0..keys).map(move |key| slope * key as f32));
                 let bias = Tensor::from_iter(bias, device)?.reshape((1, slopes.len(), 1, keys))?.to_dtype(dtype)?;
-                Ok(Positions::Biased { bias })
+                Ok(Positions::Biased { slopes, bias })
             }
             Form::Llama(form) => {
                 let frequencies = frequencies(config.head_dim(), form.rope_theta, &form.rope_scaling);
@@ -50,10 +51,17 @@ impl Positions {
         }
     }
 
+    pub fn slopes(&self) -> Option<&[f32]> {
+        match self {
+            Positions::Biased { slopes, .. } => Some(slopes),
+            _ => None,
+        }
+    }
+
     /// `scores`: [batch, heads, tokens, keys], of the first keys in the cache.
     pub fn bias(&self, scores: Tensor) -> Result<Tensor> {
         match self {
-            Positions::Biased { bias } => scores.broadcast_add(&bias.narrow(3, 0, scores.dim(3)?)?),
+            Positions::Biased { bias, .. } => scores.broadcast_add(&bias.narrow(3, 0, scores.dim(3)?)?),
             _ => Ok(scores),
         }
     }

@@ -3,6 +3,7 @@ use super::error::ModelError;
 use actors::seed::Stream;
 use candle_core::{D, Tensor};
 use rand::RngExt;
+use std::cmp::Ordering;
 
 /// How a token is chosen. The filters apply in this order, as transformers applies them: temperature, top k, top p.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,11 +55,14 @@ impl Sampling {
     fn candidates(&self, logits: &[f32]) -> Vec<(u32, f64)> {
         let numbers = logits.iter().enumerate().filter(|(_, score)| **score > f32::NEG_INFINITY);
         let mut scored: Vec<(u32, f32)> = numbers.map(|(token, score)| (token as u32, *score)).collect();
-        // Of equals the first, so that a tie is cut the same way everywhere.
-        scored.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        // Of equals the first (-0 is 0), so that a tie is cut the same way everywhere.
+        scored.sort_unstable_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0)));
         scored.truncate(self.top_k.unwrap_or(usize::MAX));
         let top = scored.first().map_or(0.0, |(_, score)| *score);
-        let weight = |score: f32| (f64::from(score - top) / f64::from(self.temperature)).exp();
+        let weight = |score: f32| match score == top {
+            true => 1.0,
+            false => ((f64::from(score) - f64::from(top)) / f64::from(self.temperature)).exp(),
+        };
         let mut weighted: Vec<(u32, f64)> = scored.into_iter().map(|(token, score)| (token, weight(score))).collect();
         if let Some(p) = self.top_p {
             let bound = f64::from(p) * weighted.iter().map(|(_, weight)| weight).sum::<f64>();

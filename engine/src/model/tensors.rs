@@ -111,7 +111,7 @@ impl Tensors {
         let weight = self.weight(name)?;
         let bias = format!("{name}.bias");
         let bias = if self.held.contains_key(&bias) { Some(self.plain(&bias)?) } else { None };
-        Ok(Linear::new(weight, bias))
+        Ok(Linear::new(weight, bias)?)
     }
 
     /// Linear layers of the same input as one, their outputs in the order of `names`.
