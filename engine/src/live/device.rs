@@ -83,8 +83,7 @@ impl Worker {
                 continue;
             }
             let loading = matches!(job.work, Work::Load);
-            let done = self.execute(node, job.ticket, job.work);
-            let (computed, fault) = done;
+            let (computed, fault) = self.execute(node, job.ticket, job.work);
             if let Some(fault) = fault {
                 tracing::error!("the device of {node} failed: {fault}");
                 if loading {
