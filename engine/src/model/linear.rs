@@ -16,6 +16,7 @@ pub struct Linear {
 pub enum Activation {
     Identity,
     Relu,
+    GeluTanh,
 }
 
 /// A matrix `[outputs, inputs]` in the type it is held in.
@@ -40,6 +41,7 @@ impl Linear {
         match activation {
             Activation::Identity => Ok(y),
             Activation::Relu => y.relu(),
+            Activation::GeluTanh => y.gelu(),
         }
     }
 }
