@@ -19,30 +19,40 @@ pub struct Drawing {
     pub notes: Vec<String>,
 }
 
-/// The `report` command: draws run directories again, several of them together with a series for each.
+/// The `report` command: draws again what the runs' scenarios asked for, several runs together with a series for each.
 ///
-/// One run is redrawn in its own directory, several in `out`, or in a new `report-<n>` beside the first. Without `charts`, what
-/// the runs' scenarios asked for is drawn.
-pub fn draw(run_dirs: &[PathBuf], charts: Option<&[Chart]>, out: Option<&Path>) -> Result<Drawing> {
-    let runs: Vec<Run> = run_dirs.iter().map(|dir| Run::open(dir)).collect::<Result<_>>()?;
+/// One run is redrawn in its own directory, several in `out`, or in a new `report-<n>` beside the first.
+pub fn draw(run_dirs: &[PathBuf], out: Option<&Path>) -> Result<Drawing> {
+    let runs = open(run_dirs)?;
+    let mut charts: Vec<Chart> = Vec::new();
+    for chart in runs.iter().flat_map(|run| &run.manifest.charts) {
+        if !charts.contains(chart) {
+            charts.push(chart.clone());
+        }
+    }
+    place(&runs, &charts, out)
+}
+
+/// As [`draw`], with charts of one's own choice.
+pub fn draw_charts(run_dirs: &[PathBuf], charts: &[Chart], out: Option<&Path>) -> Result<Drawing> {
+    place(&open(run_dirs)?, charts, out)
+}
+
+fn open(run_dirs: &[PathBuf]) -> Result<Vec<Run>> {
+    run_dirs.iter().map(|dir| Run::open(dir)).collect()
+}
+
+fn place(runs: &[Run], charts: &[Chart], out: Option<&Path>) -> Result<Drawing> {
     let Some(first) = runs.first() else {
         return Err(Error::NotARun { path: PathBuf::new(), why: "no run was named".to_owned() });
     };
-    let mut wanted: Vec<Chart> = charts.map(<[Chart]>::to_vec).unwrap_or_default();
-    if charts.is_none() {
-        for chart in runs.iter().flat_map(|run| &run.manifest.charts) {
-            if !wanted.contains(chart) {
-                wanted.push(chart.clone());
-            }
-        }
-    }
     let dir = match out {
         Some(out) => out.to_owned(),
         None if runs.len() == 1 => first.dir.clone(),
         None => free_dir(first.dir.parent().unwrap_or(Path::new(".")), "report"),
     };
     fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
-    into(&dir, &runs, &wanted)
+    into(&dir, runs, charts)
 }
 
 /// `<stem>-<n>` with the least free `n`.

@@ -1,5 +1,5 @@
 //! How far the simulation was off: two runs of one scenario, cell by cell and measure by measure.
-use crate::cells::CellRow;
+use crate::cells::{CellRow, number};
 use crate::chart::{Picture, scatter};
 use crate::draw::free_dir;
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use crate::manifest::World;
 use crate::read::Run;
 use crate::stats::quantile;
 use crate::summary::{self, Cell};
-use crate::table::{short, significant};
+use crate::table::{WIDTH, short, significant};
 use crate::write::{write_json, write_synced};
 use serde::Serialize;
 use std::fs;
@@ -46,6 +46,11 @@ pub struct Twin {
     pub worst: f64,
 }
 
+/// Compares a live run directory with a simulated one.
+pub fn compare(live: &Path, sim: &Path) -> Result<Twin> {
+    Twin::of(&Run::open(live)?, &Run::open(sim)?)
+}
+
 impl Twin {
     /// Cells are matched by what the sweep varies in them.
     pub fn of(live: &Run, sim: &Run) -> Result<Twin> {
@@ -82,12 +87,16 @@ impl Twin {
         Some((quantile(&sizes, 0.5)?, *sizes.last()?))
     }
 
-    /// Side by side for a terminal.
-    pub fn text(&self) -> String {
+    /// Side by side for a terminal; where it is narrower than the table, the cells' names are cut.
+    pub fn text(&self, width: Option<usize>) -> String {
+        let terminal = width.unwrap_or(WIDTH);
         let heading = ["cell", "measure", "live", "sim", "error", "live spread"].map(str::to_owned);
-        let rows: Vec<[String; 6]> = [heading].into_iter().chain(self.errors.iter().map(Gap::row)).collect();
-        let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..6).map(width).collect();
+        let mut rows: Vec<[String; 6]> = [heading].into_iter().chain(self.errors.iter().map(Gap::row)).collect();
+        let widest =
+            |rows: &[[String; 6]], at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+        let others: usize = (1..6).map(|at| widest(&rows, at) + 2).sum();
+        rows.iter_mut().for_each(|row| row[0] = cut(&row[0], terminal.saturating_sub(others).max(12)));
+        let widths: Vec<usize> = (0..6).map(|at| widest(&rows, at)).collect();
         let mut text = String::new();
         for row in &rows {
             let cells =
@@ -125,6 +134,21 @@ impl Twin {
 
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// A row for each cell and measure.
+    pub fn csv(&self) -> Result<String> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let header = ["cell", "values", "measure", "live", "sim", "error", "noise_floor"];
+        csv.write_record(header).map_err(Error::encode("the twin's CSV"))?;
+        for gap in &self.errors {
+            let floor = gap.noise_floor.map(number).unwrap_or_default();
+            let figures = [number(gap.live), number(gap.sim), number(gap.error), floor];
+            let names = [gap.cell.to_string(), gap.values.clone(), gap.measure.to_owned()];
+            csv.write_record(names.iter().chain(&figures)).map_err(Error::encode("the twin's CSV"))?;
+        }
+        let bytes = csv.into_inner().map_err(Error::encode("the twin's CSV"))?;
+        String::from_utf8(bytes).map_err(Error::encode("the twin's CSV"))
     }
 
     /// The scatter of both worlds.
@@ -191,6 +215,16 @@ fn gap(column: &'static str, live: &Cell, sim: &Cell, live_rows: &[&CellRow]) ->
         error,
         noise_floor: (values.len() > 1).then(spread),
     })
+}
+
+/// The end of a name says most: prefixes are the same in every row.
+fn cut(name: &str, width: usize) -> String {
+    let count = name.chars().count();
+    if count <= width {
+        name.to_owned()
+    } else {
+        format!("…{}", name.chars().skip(count + 1 - width).collect::<String>())
+    }
 }
 
 fn percent(fraction: f64) -> String {

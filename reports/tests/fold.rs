@@ -149,7 +149,7 @@ fn the_four_figures_are_the_contracts() {
     let fold = Fold::of(&sketch.events());
     let measures = Measures::of(&fold, &sketch.plan(0, 0));
     let drained = fold.drained.as_ref().expect("the run ended");
-    let get = |column| measures.get(column).expect(column);
+    let get = |column: &str| measures.get(column).unwrap_or_else(|| panic!("no {column}"));
     assert_eq!(get("total_tokens"), f64::from(3 * 2 * 2 * 4));
     assert!((get("throughput_tokens_per_s") - drained.throughput()).abs() < 1e-9);
     assert!((get("output_throughput_tokens_per_s") - drained.throughput()).abs() < 1e-9);

@@ -94,7 +94,9 @@ fn every_chart_is_drawn_and_the_same_run_gives_the_same_bytes() {
     let live = run(parent, World::Live, 11);
     let twin = Twin::of(&Run::open(&live.path).expect("whole"), &Run::open(&one.path).expect("whole")).expect("twins");
     assert!(twin.worst < 0.2 && twin.median > 0.0, "{} {}", twin.median, twin.worst);
+    println!("{}", twin.text(None));
+    assert_eq!(twin.csv().expect("CSV").lines().count(), twin.errors.len() + 1);
     twin.write(parent).expect("written");
-    let both = reports::draw::draw(&[live.path, one.path], None, None).expect("drawn");
+    let both = reports::draw::draw(&[live.path, one.path], None).expect("drawn");
     assert!(both.notes.is_empty() && both.dir.starts_with(parent), "{both:?}");
 }

@@ -20,7 +20,9 @@ struct Bar {
 pub fn breakdown(source: &Source) -> Result<Picture> {
     let name = "latency-breakdown";
     let cells = group::keyed(source, &[]);
-    let known: Vec<&Keyed<'_>> = cells.iter().filter(|of| of.cell.mean("part_network_ms").is_some()).collect();
+    let mut known: Vec<&Keyed<'_>> = cells.iter().filter(|of| of.cell.mean("part_network_ms").is_some()).collect();
+    // The same cell of several runs side by side.
+    known.sort_by_key(|of| cells.iter().position(|first| first.cell.axes == of.cell.axes));
     if known.is_empty() {
         return Err(impossible(name, "no timed request succeeded"));
     }

@@ -39,12 +39,7 @@ pub struct Keyed<'a> {
 
 /// All cells of all runs.
 pub fn keyed<'a>(source: &'a Source, on_axes: &[&str]) -> Vec<Keyed<'a>> {
-    let inside =
-        |axis: &str, path: &str| axis == path || axis.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    let names: Vec<String> = names(source)
-        .into_iter()
-        .filter(|name| !on_axes.iter().any(|path| inside(name, path) || inside(path, name)))
-        .collect();
+    let names = names(source, on_axes);
     let key = |run: &Labelled, cell: &Cell| {
         let several = (source.runs.len() > 1).then(|| ("run".to_owned(), run.label.clone()));
         let named = names.iter().filter_map(|name| Some((name.clone(), value(cell, name)?)));
@@ -53,9 +48,11 @@ pub fn keyed<'a>(source: &'a Source, on_axes: &[&str]) -> Vec<Keyed<'a>> {
     source.cells().map(|(run, cell)| Keyed { key: key(run, cell), run, cell }).collect()
 }
 
-/// The paths that vary, in the order of the sweep. Fields of one structure that carry units (a link's delay and bandwidth)
+/// The paths that vary and are on no axis of the chart, in the order of the sweep. Fields of one structure that carry units (a link's delay and bandwidth)
 /// stand together under its path: they were swept as one.
-fn names(source: &Source) -> Vec<String> {
+fn names(source: &Source, on_axes: &[&str]) -> Vec<String> {
+    let inside =
+        |axis: &str, path: &str| axis == path || axis.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
     let mut seen: Vec<(&str, &str, bool)> = Vec::new();
     for (axis, value) in source.cells().flat_map(|(_, cell)| &cell.axes) {
         match seen.iter_mut().find(|(known, ..)| known == axis) {
@@ -65,7 +62,8 @@ fn names(source: &Source) -> Vec<String> {
     }
     let parent = |axis: &str| axis.rsplit_once('.').map_or(String::new(), |(parent, _)| parent.to_owned());
     let with_unit = |value: &str| magnitude(value).is_some_and(|(_, dimension)| dimension != Dimension::Number);
-    let varying: Vec<&(&str, &str, bool)> = seen.iter().filter(|(.., varies)| *varies).collect();
+    let varying: Vec<&(&str, &str, bool)> =
+        seen.iter().filter(|(axis, _, varies)| *varies && !on_axes.iter().any(|path| inside(axis, path))).collect();
     let mut names: Vec<String> = Vec::new();
     for (axis, value, _) in &varying {
         let holder = parent(axis);

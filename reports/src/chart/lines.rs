@@ -49,7 +49,15 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
     let numbers = group::numbers(&places);
     let (unit, scale) = table::unit_for(unit, source.cells().filter_map(|(_, cell)| cell.mean(column)));
     let cells = group::keyed(source, &[path]);
-    let keys = group::distinct(&cells);
+    let mut keys = group::distinct(&cells);
+    // Beside lines, a combination that has one value only (an appended case) is no line.
+    let values = |key: &Key| {
+        let of_key = cells.iter().filter(|of| of.key == *key && of.cell.get(column).is_some());
+        group::ordered(of_key.filter_map(|of| group::value(of.cell, path))).len()
+    };
+    if keys.iter().any(|key| values(key) > 1) {
+        keys.retain(|key| values(key) > 1);
+    }
     let mut rows = vec![vec![
         "series".into(),
         path.to_owned(),

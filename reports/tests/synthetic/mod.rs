@@ -273,6 +273,7 @@ impl Run {
 }
 
 /// A cell's name.
+#[allow(dead_code, reason = "each test file is a crate of its own, and not every one names cells")]
 pub fn key(index: u32, values: &[(&str, &str)]) -> CellKey {
     CellKey { index, values: values.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect() }
 }
