@@ -333,11 +333,11 @@ fn twin(sweep: &Sweep) -> Done {
     let (sim, simulated) = sweep.simulate(&batch, false)?;
     let twin = reports::twin::Twin::of(&reports::read::Run::open(&live.path)?, &reports::read::Run::open(&sim.path)?)?;
     let dir = twin.write(&sweep.out)?;
-    reports::draw::draw(&[live.path, sim.path], None, Some(&dir))?;
+    reports::draw::draw(&[live.path, sim.path], Some(&dir))?;
     match sweep.format {
-        Format::Table => print!("{}", twin.text()),
+        Format::Table => print!("{}", twin.text(width())),
         Format::Json => print!("{}", twin.json()),
-        Format::Csv => print!("{}", twin.csv()),
+        Format::Csv => print!("{}", twin.csv()?),
         Format::Md => print!("{}", twin.markdown()),
     }
     eprintln!("{}", dir.display());
@@ -376,7 +376,7 @@ fn plan(sweep: &Sweep) -> Done {
 }
 
 fn report(runs: &[PathBuf], out: Option<&Path>, format: Format) -> Done {
-    let drawing = reports::draw::draw(runs, None, out)?;
+    let drawing = reports::draw::draw(runs, out)?;
     for note in &drawing.notes {
         eprintln!("note: {note}");
     }

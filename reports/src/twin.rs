@@ -121,17 +121,6 @@ impl Twin {
         text + "\n![simulated against live](charts/twin.svg)\n"
     }
 
-    /// A line for each cell and measure.
-    pub fn csv(&self) -> String {
-        let mut text = "cell,measure,live,sim,error,noise_floor\n".to_owned();
-        for gap in &self.errors {
-            let floor = gap.noise_floor.map_or(String::new(), |floor| floor.to_string());
-            let (cell, measure) = (gap.values.replace('"', "\"\""), &gap.measure);
-            text += &format!("\"{cell}\",{measure},{},{},{},{floor}\n", gap.live, gap.sim, gap.error);
-        }
-        text
-    }
-
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
