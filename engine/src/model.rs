@@ -6,15 +6,20 @@
 //! Everything here is synchronous and belongs to one thread per device. There is no clock, no network and no actor in
 //! it, and nothing is ever downloaded. Foreign files give a [`ModelError`] that names the file and the tensor.
 mod attention;
+mod block;
+mod bloom;
 mod cache;
 mod checkpoint;
 mod config;
+mod cpu;
 mod ends;
 mod error;
 mod folder;
 mod linear;
+mod llama;
 mod norm;
 mod opt;
+mod position;
 mod random;
 mod sampling;
 mod source;
@@ -26,6 +31,6 @@ pub use checkpoint::write_checkpoint;
 pub use config::Config;
 pub use ends::Ends;
 pub use error::ModelError;
-pub use sampling::greedy;
+pub use sampling::{Sampling, greedy};
 pub use source::Source;
 pub use span::Span;

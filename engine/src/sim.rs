@@ -6,6 +6,7 @@
 pub mod agenda;
 mod device;
 mod network;
+pub mod pool;
 mod trace;
 
 use crate::link::Passage;

@@ -8,10 +8,11 @@ use scenarios::shape::{Arch, Shape, WeightType};
 
 const BATCH: usize = 2;
 
-const ARCHS: [Arch; 1] = [Arch::Opt];
+const ARCHS: [Arch; 3] = [Arch::Opt, Arch::Bloom, Arch::Llama];
 
 fn shape(arch: Arch) -> Shape {
-    Shape { arch, layers: 4, hidden: 64, heads: 4, kv_heads: 4, ffn: 256, vocab: 300, max_positions: 64 }
+    let kv_heads = if arch == Arch::Llama { 2 } else { 4 };
+    Shape { arch, layers: 4, hidden: 64, heads: 4, kv_heads, ffn: 256, vocab: 300, max_positions: 64 }
 }
 
 fn open(arch: Arch, weights: Weights) -> Source {

@@ -217,7 +217,7 @@ fn keep<R: Row>(
 ) -> Result<()> {
     let every = rows.len().div_ceil(ROWS_PER_RUN).max(1);
     kept.of += rows.len() as u64;
-    for row in rows.into_iter().filter(|row| request(row) % every == 0) {
+    for row in rows.into_iter().filter(|row| request(row).is_multiple_of(every)) {
         kept.rows += 1;
         sheet.push(cell, repeat, row)?;
     }

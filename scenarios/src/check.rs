@@ -1,14 +1,14 @@
 //! Looking at a whole sweep before anything runs.
+use crate::adapt::Adaptation;
 use crate::cell::CellKey;
-use crate::cost::block_params;
 use crate::error::ScenarioError;
 use crate::load::Loaded;
 use crate::plan::{Executor, Plan, Role};
 use crate::resolve::{model, session_bytes};
 use crate::schema::Scenario;
-use crate::shape::{Arch, Shape};
 use crate::sweep::Overrides;
 use crate::units::Size;
+use actors::limits;
 use actors::seed::Seed;
 use std::collections::BTreeSet;
 
@@ -62,34 +62,27 @@ fn push_new(lines: &mut Vec<String>, more: Vec<String>) {
     }
 }
 
-/// The names that a family's configuration has for hidden size, heads, layers and vocabulary.
-fn names(arch: Arch) -> [&'static str; 4] {
-    match arch {
-        Arch::Opt | Arch::Llama => ["hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size"],
-        Arch::Bloom => ["hidden_size", "n_head", "n_layer", "vocab_size"],
-    }
-}
-
+/// What an adapted model keeps, and how far its work is from the original at the workload's last token.
 fn adaptation(scenario: &Scenario, plan: &Plan) -> Vec<String> {
     let Ok(own) = model::shape(&scenario.model.shape) else { return Vec::new() };
-    let run = &plan.model.shape;
-    if own.arch == run.arch {
+    let adaptation = Adaptation::of(&own, plan.model.shape.arch);
+    if !adaptation.changes() {
         return Vec::new();
     }
-    let values = |shape: &Shape| [shape.hidden, shape.heads, shape.layers, shape.vocab];
-    let (from, to) = (names(own.arch), names(run.arch));
-    let mut lines = vec![format!("{:?} is run as {:?}", own.arch, run.arch)];
-    for index in 0..from.len() {
-        lines.push(format!("{} {} -> {} {}", from[index], values(&own)[index], to[index], values(run)[index]));
-    }
-    let millions = |shape: &Shape| block_params(shape) / 1e6;
-    lines.push(format!("parameters a block {:.1} M -> {:.1} M", millions(&own), millions(run)));
-    lines
+    let context = plan.workload.prompt + plan.workload.generate;
+    let distances = adaptation.distances(plan.model.block_type, plan.model.cache_value_bytes, context);
+    let head = format!("{:?} is run as {:?}", own.arch, plan.model.shape.arch);
+    let mapping = adaptation.mapping().into_iter().map(|mapping| mapping.to_string());
+    std::iter::once(head).chain(mapping).chain(distances.iter().map(|distance| distance.to_string())).collect()
 }
 
 fn warnings(plan: &Plan) -> Vec<String> {
     let mut warnings = Vec::new();
     let clients = plan.clients().count() as u64;
+    if clients > limits::SESSIONS_PER_PEER as u64 {
+        let most = limits::SESSIONS_PER_PEER;
+        warnings.push(format!("{clients} clients may want a session each, a peer holds {most}: some will be refused"));
+    }
     for (_, node) in plan.peers() {
         let Role::Peer { blocks, cache_bytes, .. } = node.role else { continue };
         let session = session_bytes(plan, blocks);

@@ -70,6 +70,23 @@ pub fn head_params(shape: &Shape) -> f64 {
     f64::from(shape.vocab) * f64::from(shape.hidden)
 }
 
+/// Parameters outside the blocks: token table, learned positions (two of OPT's are never used), norms, and the head where
+/// it is not the token table again.
+pub fn ends_params(shape: &Shape) -> f64 {
+    let hidden = f64::from(shape.hidden);
+    head_params(shape)
+        + match shape.arch {
+            Arch::Opt => (f64::from(shape.max_positions) + 2.0 + 2.0) * hidden,
+            Arch::Bloom => 4.0 * hidden,
+            Arch::Llama => head_params(shape) + hidden,
+        }
+}
+
+/// Values that one token of one row takes in the KV cache of one block: a key and a value for each KV head.
+pub fn cache_values(shape: &Shape) -> f64 {
+    2.0 * f64::from(shape.kv_heads) * f64::from(shape.head_dim())
+}
+
 /// FLOPs of one block: two for each matmul parameter and token, and `4 h` for each pair of a query and a key it sees.
 pub fn block_flops(shape: &Shape, batch: u32, tokens: u32, position: u32) -> f64 {
     let (batch, new, before) = (f64::from(batch), f64::from(tokens), f64::from(position));
@@ -83,13 +100,8 @@ pub fn block_flops(shape: &Shape, batch: u32, tokens: u32, position: u32) -> f64
 /// Activations are left out: they stay in the caches of a CPU, and are below a percent on a GPU.
 pub fn block_bytes(model: &Model, batch: u32, tokens: u32, position: u32) -> f64 {
     let context = f64::from(batch) * (f64::from(position) + f64::from(tokens));
-    block_weight_bytes(&model.shape, model.block_type) + context * cache_bytes_per_token(model)
-}
-
-/// Bytes that one token of one row takes in the KV cache of one block: a key and a value for each KV head.
-fn cache_bytes_per_token(model: &Model) -> f64 {
-    let shape = &model.shape;
-    2.0 * f64::from(shape.kv_heads) * f64::from(shape.head_dim()) * f64::from(model.cache_value_bytes)
+    block_weight_bytes(&model.shape, model.block_type)
+        + context * cache_values(&model.shape) * f64::from(model.cache_value_bytes)
 }
 
 fn matmul_params(shape: &Shape) -> f64 {

@@ -4,6 +4,7 @@
 //! overrides and the sweep; `Cell::plan` makes a cell explicit. An error at any of these points at what a person wrote.
 #![forbid(unsafe_code)]
 
+pub mod adapt;
 pub mod cell;
 pub mod chart;
 mod check;

@@ -1,51 +1,108 @@
-//! Causal attention over a cache (Vaswani et al. 2017), with grouped queries (Ainslie et al. 2023) and a bias.
+//! Causal self-attention over a cache (Vaswani et al. 2017), with grouped queries (Ainslie et al. 2023), rotary positions
+//! or a linear bias. The same for every architecture once its weights are laid out.
 use super::cache::BlockCache;
+use super::cpu::Attend;
+use super::linear::{Activation, Linear};
+use super::position::Positions;
 use candle_core::{D, DType, Device, Result, Tensor};
+
+/// Queries of a long prefill are taken so many at a time: their scores stay small, and what a query may not see is not
+/// computed for most of it.
+const QUERIES: usize = 256;
+
+/// On a CPU, up to so many new tokens read the cache once, query by query; more are worth a matmul.
+const FEW_QUERIES: usize = 8;
+
+pub struct Attention {
+    /// Rows: all heads of queries, then of keys, then of values.
+    pub qkv: Linear,
+    pub out: Linear,
+    pub heads: usize,
+    pub kv_heads: usize,
+}
 
 /// What the blocks of a span share in one step.
 pub struct Step {
     /// Of the first new token.
-    pub position: usize,
-    /// 0 where a new token may look and -inf where not, `[tokens, position + tokens]`; nothing for a single token,
-    /// which sees all.
+    position: usize,
+    parts: Vec<Part>,
+    positions: Positions,
+}
+
+/// Some of the new tokens.
+struct Part {
+    start: usize,
+    tokens: usize,
+    /// 0 where a token may look and -inf where not, `[tokens, length]`; nothing for a single token, which sees all.
     mask: Option<Tensor>,
 }
 
-impl Step {
-    pub fn new(position: usize, tokens: usize, dtype: DType, device: &Device) -> Result<Step> {
-        let length = position + tokens;
-        let mask = (tokens > 1).then(|| {
-            let cells = (0..tokens).flat_map(|row| {
-                (0..length).map(move |column| if column > position + row { f32::NEG_INFINITY } else { 0.0 })
-            });
-            Tensor::from_vec(cells.collect::<Vec<f32>>(), (tokens, length), device)?.to_dtype(dtype)
-        });
-        Ok(Step { position, mask: mask.transpose()? })
+impl Attention {
+    /// `x`: [batch, tokens, hidden] -> the same. Keeps the keys and values of `x` in `cache`.
+    pub fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
+        let (batch, tokens, _) = x.dims3()?;
+        let all = self.heads + 2 * self.kv_heads;
+        let qkv = self.qkv.forward(x, Activation::Identity)?.reshape((batch, tokens, all, ()))?;
+        let heads = |first, count| qkv.narrow(2, first, count)?.transpose(1, 2)?.contiguous();
+        let q = step.positions.rotate(heads(0, self.heads)?)?;
+        let k = step.positions.rotate(heads(self.heads, self.kv_heads)?)?;
+        let v = heads(self.heads + self.kv_heads, self.kv_heads)?;
+        cache.append(step.position, &k, &v)?;
+        self.out.forward(&attend(&q, cache, step)?, Activation::Identity)
     }
 }
 
-/// `x`: [batch, tokens, heads x head_dim] -> [batch, heads, tokens, head_dim].
-pub fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (batch, tokens, width) = x.dims3()?;
-    x.reshape((batch, tokens, heads, width / heads))?.transpose(1, 2)?.contiguous()
+impl Step {
+    pub fn new(position: usize, tokens: usize, positions: Positions, dtype: DType, device: &Device) -> Result<Step> {
+        let part = |start: usize| {
+            let count = QUERIES.min(tokens - start);
+            let mask = if count > 1 { Some(mask(position + start, count, dtype, device)?) } else { None };
+            Ok(Part { start, tokens: count, mask })
+        };
+        let parts = (0..tokens).step_by(QUERIES).map(part).collect::<Result<_>>()?;
+        Ok(Step { position, parts, positions })
+    }
 }
 
-/// Attends from `q`, already scaled, `[batch, heads, tokens, head_dim]`, to all that `cache` holds and to the new `k` and
-/// `v`, `[batch, kv_heads, tokens, head_dim]`, which it keeps. Returns `[batch, tokens, heads x head_dim]`.
-pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
+fn mask(position: usize, tokens: usize, dtype: DType, device: &Device) -> Result<Tensor> {
+    let length = position + tokens;
+    let row = |row: usize| (0..length).map(move |column| if column > position + row { f32::NEG_INFINITY } else { 0.0 });
+    Tensor::from_iter((0..tokens).flat_map(row), device)?.reshape((tokens, length))?.to_dtype(dtype)
+}
+
+/// Attends from the new tokens' `q`, `[batch, heads, tokens, head_dim]`, to all that `cache` holds. Returns
+/// `[batch, tokens, heads x head_dim]`.
+fn attend(q: &Tensor, cache: &BlockCache, step: &Step) -> Result<Tensor> {
+    let (_, _, tokens, head_dim) = q.dims4()?;
+    let scale = (head_dim as f64).powf(-0.5);
+    if tokens <= FEW_QUERIES && q.device().is_cpu() && q.dtype() == DType::F32 {
+        let (keys, values) = cache.all();
+        let op = Attend { position: step.position, scale: scale as f32, slopes: step.positions.slopes() };
+        return q.apply_op3_no_bwd(keys, values, &op);
+    }
+    let q = (q * scale)?;
+    let part = |part: &Part| attend_part(&q.narrow(2, part.start, part.tokens)?, cache, part, step);
+    let mixed = match step.parts.as_slice() {
+        [only] => part(only)?,
+        parts => Tensor::cat(&parts.iter().map(part).collect::<Result<Vec<_>>>()?, 2)?,
+    };
+    mixed.transpose(1, 2)?.flatten_from(D::Minus2)
+}
+
+fn attend_part(q: &Tensor, cache: &BlockCache, part: &Part, step: &Step) -> Result<Tensor> {
     let (batch, heads, tokens, head_dim) = q.dims4()?;
-    let (k, v) = cache.append(step.position, k, v)?;
-    let (_, kv_heads, length, _) = k.dims4()?;
-    let group = heads / kv_heads;
+    let length = step.position + part.start + tokens;
+    let (k, v) = cache.first(length)?;
+    let kv_heads = k.dim(1)?;
     // The queries that share a head of keys stand below each other: one matmul, and no copy of the keys.
-    let scores = q.reshape((batch, kv_heads, group * tokens, head_dim))?.matmul(&k.t()?)?;
-    let scores = scores.reshape((batch, heads, tokens, length))?;
-    let scores = match &step.mask {
+    let stacked = heads / kv_heads * tokens;
+    let scores = q.reshape((batch, kv_heads, stacked, head_dim))?.matmul(&k.t()?)?;
+    let scores = step.positions.bias(scores.reshape((batch, heads, tokens, length))?)?;
+    let scores = match &part.mask {
         Some(mask) => scores.broadcast_add(mask)?,
         None => scores,
     };
     let weights = candle_nn::ops::softmax_last_dim(&scores)?;
-    let mixed = weights.reshape((batch, kv_heads, group * tokens, length))?.matmul(&v)?;
-    let mixed = mixed.reshape((batch, heads, tokens, head_dim))?.transpose(1, 2)?;
-    mixed.flatten_from(D::Minus2)
+    let mixed = weights.reshape((batch, kv_heads, stacked, length))?.matmul(&v)?;
+    mixed.reshape((batch, heads, tokens, head_dim))
 }

@@ -76,11 +76,19 @@ impl Cache {
 }
 
 impl BlockCache {
-    /// Writes `keys` and `values`, `[batch, kv_heads, tokens, head_dim]`, at `position`, and returns all up to their end.
-    pub fn append(&mut self, position: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
-        self.keys.slice_set(&keys.contiguous()?, 2, position)?;
-        self.values.slice_set(&values.contiguous()?, 2, position)?;
-        let length = position + keys.dim(2)?;
+    /// Writes `keys` and `values`, `[batch, kv_heads, tokens, head_dim]`, at `position`.
+    pub fn append(&mut self, position: usize, keys: &Tensor, values: &Tensor) -> Result<()> {
+        self.keys.slice_set(keys, 2, position)?;
+        self.values.slice_set(values, 2, position)
+    }
+
+    /// Keys and values as allocated, `[batch, kv_heads, capacity, head_dim]`.
+    pub fn all(&self) -> (&Tensor, &Tensor) {
+        (&self.keys, &self.values)
+    }
+
+    /// Keys and values of the first `length` tokens, `[batch, kv_heads, length, head_dim]`.
+    pub fn first(&self, length: usize) -> Result<(Tensor, Tensor)> {
         Ok((self.keys.narrow(2, 0, length)?, self.values.narrow(2, 0, length)?))
     }
 }

@@ -1,9 +1,7 @@
 //! Writes a random checkpoint as a Hugging Face folder.
 use super::config::Config;
-use super::ends::ends_specs;
 use super::error::ModelError;
 use super::source::Source;
-use super::span::block_specs;
 use super::tensors::TensorSpec;
 use safetensors::Dtype;
 use safetensors::tensor::View;
@@ -19,8 +17,8 @@ pub fn write_checkpoint(shape: &Shape, seed: u64, dir: &Path) -> Result<(), Mode
     let path = dir.join("config.json");
     std::fs::write(&path, config.to_json()).map_err(ModelError::io(&path))?;
     let specs: Vec<TensorSpec> =
-        (0..shape.layers).flat_map(|index| block_specs(&config, index).list).chain(ends_specs(&config).list).collect();
-    let source = Source::random(config, seed)?;
+        (0..shape.layers).flat_map(|index| config.block_specs(index).list).chain(config.ends_specs().list).collect();
+    let source = Source::random(config, seed);
     let views = specs.into_iter().map(|spec| (spec.name.clone(), Drawn { spec, source: &source }));
     let path = dir.join("model.safetensors");
     let note = [("format".to_owned(), "pt".to_owned())].into();

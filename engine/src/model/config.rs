@@ -18,6 +18,8 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Form {
     Opt(OptForm),
+    Bloom(BloomForm),
+    Llama(LlamaForm),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,28 @@ pub struct OptForm {
     /// Width of the embedding (`word_embed_proj_dim`); where it is not the hidden size, projections stand between.
     pub embed_width: usize,
     pub biases: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BloomForm {
+    /// `apply_residual_connection_post_layernorm`.
+    pub residual_after_norm: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LlamaForm {
+    pub rope_theta: f64,
+    pub rope_scaling: RopeScaling,
+    pub attention_bias: bool,
+    pub mlp_bias: bool,
+}
+
+/// How rotary positions are stretched beyond what a model was first trained on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RopeScaling {
+    Unscaled,
+    Linear { factor: f64 },
+    Llama3 { factor: f64, low_freq_factor: f64, high_freq_factor: f64, original_positions: f64 },
 }
 
 impl Config {
@@ -46,7 +70,23 @@ impl Config {
                 tied: true,
                 eps: 1e-5,
             },
-            arch => return Err(ModelError::Shape(format!("{arch:?} blocks cannot be executed"))),
+            Arch::Bloom => Config {
+                shape: *shape,
+                form: Form::Bloom(BloomForm { residual_after_norm: false }),
+                tied: true,
+                eps: 1e-5,
+            },
+            Arch::Llama => Config {
+                shape: *shape,
+                form: Form::Llama(LlamaForm {
+                    rope_theta: 10_000.0,
+                    rope_scaling: RopeScaling::Unscaled,
+                    attention_bias: false,
+                    mlp_bias: false,
+                }),
+                tied: false,
+                eps: 1e-5,
+            },
         };
         Ok(config)
     }
@@ -95,6 +135,13 @@ fn check(shape: &Shape) -> Result<(), ModelError> {
     if !shape.heads.is_multiple_of(shape.kv_heads) {
         let Shape { heads, kv_heads, .. } = shape;
         return Err(ModelError::Shape(format!("{heads} heads are not a multiple of {kv_heads} key/value heads")));
+    }
+    if shape.arch == Arch::Llama && !shape.head_dim().is_multiple_of(2) {
+        return Err(ModelError::Shape(format!("rotary positions want an even head size, not {}", shape.head_dim())));
+    }
+    if shape.arch == Arch::Bloom && Some(shape.ffn) != shape.hidden.checked_mul(4) {
+        let Shape { hidden, ffn, .. } = shape;
+        return Err(ModelError::Shape(format!("BLOOM's ffn is 4 x hidden: {ffn} does not go with {hidden}")));
     }
     if shape.arch != Arch::Llama && shape.heads != shape.kv_heads {
         return Err(ModelError::Shape(format!(

@@ -1,9 +1,9 @@
 //! What the client runs itself: the embedding before the first block, and norm and head behind the last.
-use super::config::{Config, Form};
+use super::config::Config;
 use super::error::ModelError;
-use super::opt;
+use super::linear::{Activation, Linear, Weight};
+use super::norm::Norm;
 use super::source::Source;
-use super::tensors::Specs;
 use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
 
@@ -14,19 +14,31 @@ pub struct Ends {
     compute: DType,
 }
 
-enum Parts {
-    Opt(opt::Ends),
+/// What the ends of any architecture consist of, in the order in which it is passed.
+pub struct Parts {
+    pub tokens: Weight,
+    pub project_in: Option<Linear>,
+    pub positions: Option<Learned>,
+    pub first_norm: Option<Norm>,
+    pub last_norm: Option<Norm>,
+    pub project_out: Option<Linear>,
+    /// Where it is not `tokens` again.
+    pub head: Option<Weight>,
+}
+
+/// Learned positions: that of token 0 is row `offset`.
+pub struct Learned {
+    pub table: Tensor,
+    pub offset: usize,
 }
 
 impl Ends {
     /// Reads the tensors outside the blocks, and no others.
     pub fn load(source: &Source, weight_type: WeightType, device: &Device) -> Result<Ends, ModelError> {
         let config = source.config().clone();
-        let mut tensors = source.part(ends_specs(&config), weight_type, device)?;
-        let parts = match &config.form {
-            Form::Opt(form) => Parts::Opt(opt::Ends::load(&config, form, &mut tensors)?),
-        };
-        Ok(Ends { parts, device: device.clone(), compute: tensors.compute, config })
+        let mut tensors = source.part(config.ends_specs(), weight_type, device)?;
+        let parts = config.ends(&mut tensors)?;
+        Ok(Ends { config, parts, device: device.clone(), compute: tensors.compute })
     }
 
     /// The hidden states that enter the first block, `[batch, tokens, hidden]` in f32, of `ids`, `[batch, tokens]` row
@@ -40,14 +52,22 @@ impl Ends {
             return Err(ModelError::Token { id, vocab });
         }
         let tokens = ids.len() / batch;
-        let capacity = self.config.shape.max_positions as usize;
-        if position + tokens > capacity {
-            return Err(ModelError::Full { position, tokens, capacity });
+        let parts = &self.parts;
+        let ids = Tensor::from_slice(ids, batch * tokens, &self.device)?;
+        let mut x = parts.tokens.rows(&ids, self.compute)?.reshape((batch, tokens, ()))?;
+        if let Some(project) = &parts.project_in {
+            x = project.forward(&x, Activation::Identity)?;
         }
-        let ids = Tensor::from_slice(ids, (batch, tokens), &self.device)?;
-        let x = match &self.parts {
-            Parts::Opt(ends) => ends.embed(&ids, position)?,
-        };
+        if let Some(Learned { table, offset }) = &parts.positions {
+            let capacity = table.dim(0)? - offset;
+            if position + tokens > capacity {
+                return Err(ModelError::Full { position, tokens, capacity });
+            }
+            x = x.broadcast_add(&table.narrow(0, offset + position, tokens)?)?;
+        }
+        if let Some(norm) = &parts.first_norm {
+            x = norm.forward(&x)?;
+        }
         Ok(x.to_dtype(DType::F32)?)
     }
 
@@ -60,16 +80,15 @@ impl Ends {
                 return Err(ModelError::Input { found: x.dims().to_vec(), wanted });
             }
         };
-        let last = x.narrow(1, tokens - 1, 1)?.squeeze(1)?.to_device(&self.device)?.to_dtype(self.compute)?;
-        let logits = match &self.parts {
-            Parts::Opt(ends) => ends.logits(&last)?,
-        };
+        let parts = &self.parts;
+        let mut x = x.narrow(1, tokens - 1, 1)?.squeeze(1)?.to_device(&self.device)?.to_dtype(self.compute)?;
+        if let Some(norm) = &parts.last_norm {
+            x = norm.forward(&x)?;
+        }
+        if let Some(project) = &parts.project_out {
+            x = project.forward(&x, Activation::Identity)?;
+        }
+        let logits = parts.head.as_ref().unwrap_or(&parts.tokens).multiply(&x)?;
         Ok(logits.to_dtype(DType::F32)?)
-    }
-}
-
-pub(super) fn ends_specs(config: &Config) -> Specs {
-    match &config.form {
-        Form::Opt(form) => opt::ends_specs(config, form),
     }
 }

@@ -1,4 +1,5 @@
 //! Linear layers over weights of any held type.
+use super::cpu::{SMALL_ROWS, SmallLinear};
 use super::error::ModelError;
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Module, Result, Tensor};
@@ -8,7 +9,13 @@ use std::sync::Arc;
 /// `y = activation(x W^T + b)` over the last dimension.
 pub struct Linear {
     weight: Weight,
-    bias: Option<Tensor>,
+    bias: Option<Bias>,
+}
+
+struct Bias {
+    tensor: Tensor,
+    /// The same in f32, where the CPU's kernels read it; empty on other devices.
+    values: Vec<f32>,
 }
 
 /// What follows a linear layer.
@@ -16,6 +23,7 @@ pub struct Linear {
 pub enum Activation {
     Identity,
     Relu,
+    GeluTanh,
 }
 
 /// A matrix `[outputs, inputs]` in the type it is held in.
@@ -26,21 +34,35 @@ pub enum Weight {
 }
 
 impl Linear {
-    pub fn new(weight: Weight, bias: Option<Tensor>) -> Linear {
-        Linear { weight, bias }
+    pub fn new(weight: Weight, bias: Option<Tensor>) -> Result<Linear> {
+        let values = |bias: &Tensor| match bias.device() {
+            Device::Cpu => bias.to_dtype(DType::F32)?.to_vec1(),
+            _ => Ok(Vec::new()),
+        };
+        let bias = bias.map(|tensor| Result::Ok(Bias { values: values(&tensor)?, tensor })).transpose()?;
+        Ok(Linear { weight, bias })
     }
 
-    /// `x`: [batch, tokens, inputs] -> [batch, tokens, outputs].
+    /// `x`: [.., inputs] -> [.., outputs].
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        if let Some(weight) = self.weight.small(x) {
+            let bias = self.bias.as_ref().map(|bias| bias.values.as_slice());
+            return x.contiguous()?.apply_op2_no_bwd(weight, &SmallLinear { bias, activation });
+        }
         let y = self.weight.multiply(x)?;
         let y = match &self.bias {
-            Some(bias) => y.broadcast_add(bias)?,
+            Some(bias) => y.broadcast_add(&bias.tensor)?,
             None => y,
         };
         match activation {
             Activation::Identity => Ok(y),
             Activation::Relu => y.relu(),
+            Activation::GeluTanh => y.gelu(),
         }
+    }
+
+    pub fn weight(&self) -> &Weight {
+        &self.weight
     }
 }
 
@@ -78,8 +100,20 @@ impl Weight {
         Ok(Weight::Quantised(Arc::new(QTensor::quantize_onto(tensor, *dtype, device)?)))
     }
 
+    /// The matrix, where `x` has so few rows on the CPU that [`SmallLinear`] is the way.
+    fn small(&self, x: &Tensor) -> Option<&Tensor> {
+        let Weight::Plain(weight) = self else { return None };
+        let rows = x.elem_count() / x.dims().last().copied().unwrap_or(1).max(1);
+        (x.device().is_cpu() && x.dtype() == DType::F32 && rows <= SMALL_ROWS).then_some(weight)
+    }
+
     /// `x W^T` over the last dimension of `x`: [.., inputs] -> [.., outputs].
     pub fn multiply(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(weight) = self.small(x) {
+            return x
+                .contiguous()?
+                .apply_op2_no_bwd(weight, &SmallLinear { bias: None, activation: Activation::Identity });
+        }
         match self {
             Weight::Quantised(weight) => QMatMul::from_arc(weight.clone())?.forward(&x.contiguous()?),
             Weight::Plain(weight) => {
@@ -100,6 +134,22 @@ impl Weight {
         match self {
             Weight::Quantised(weight) => weight.embedding(ids)?.to_dtype(compute),
             Weight::Plain(weight) => weight.index_select(ids, 0)?.to_dtype(compute),
+        }
+    }
+
+    /// How many weights.
+    pub fn values(&self) -> usize {
+        match self {
+            Weight::Quantised(weight) => weight.shape().elem_count(),
+            Weight::Plain(weight) => weight.elem_count(),
+        }
+    }
+
+    /// What they take as they are held.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Weight::Quantised(weight) => weight.storage_size_in_bytes(),
+            Weight::Plain(weight) => weight.elem_count() * weight.dtype().size_in_bytes(),
         }
     }
 }

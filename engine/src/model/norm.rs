@@ -1,15 +1,19 @@
-//! Normalisation of hidden states.
+//! Normalisation of hidden states over their last dimension.
 use candle_core::{Result, Tensor};
 
-/// Layer norm (Ba, Kiros and Hinton 2016) over the last dimension.
-pub struct LayerNorm {
-    pub weight: Tensor,
-    pub bias: Tensor,
-    pub eps: f32,
+pub enum Norm {
+    /// Ba, Kiros and Hinton 2016.
+    Layer { weight: Tensor, bias: Tensor, eps: f32 },
+    /// Zhang and Sennrich 2019.
+    Rms { weight: Tensor, eps: f32 },
 }
 
-impl LayerNorm {
+impl Norm {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::ops::layer_norm(&x.contiguous()?, &self.weight, &self.bias, self.eps)
+        let x = x.contiguous()?;
+        match self {
+            Norm::Layer { weight, bias, eps } => candle_nn::ops::layer_norm(&x, weight, bias, *eps),
+            Norm::Rms { weight, eps } => candle_nn::ops::rms_norm(&x, weight, *eps),
+        }
     }
 }

@@ -24,7 +24,7 @@ impl Source {
     /// Reads the folder's configuration and headers where there is a folder; no weights yet.
     pub fn open(model: &plan::Model) -> Result<Source, ModelError> {
         match &model.weights {
-            plan::Weights::Random { seed } => Source::random(Config::of(&model.shape)?, *seed),
+            plan::Weights::Random { seed } => Ok(Source::random(Config::of(&model.shape)?, *seed)),
             plan::Weights::Dir(dir) => {
                 let source = Source::folder(Path::new(dir))?;
                 source.config.agrees(&model.shape, Path::new(dir))?;
@@ -33,8 +33,9 @@ impl Source {
         }
     }
 
-    pub fn random(config: Config, seed: u64) -> Result<Source, ModelError> {
-        Ok(Source { config, origin: Origin::Random { seed } })
+    /// Weights drawn tensor by tensor.
+    pub fn random(config: Config, seed: u64) -> Source {
+        Source { config, origin: Origin::Random { seed } }
     }
 
     /// A Hugging Face folder: `config.json`, and `model.safetensors` or its shards with their index.

@@ -1,25 +1,21 @@
 //! Consecutive blocks, loaded on a device: what a peer serves.
 use super::attention::Step;
-use super::cache::{BlockCache, Cache};
-use super::config::{Config, Form};
+use super::block::Block;
+use super::cache::Cache;
+use super::config::Config;
 use super::error::ModelError;
-use super::opt;
+use super::position::Positions;
 use super::source::Source;
-use super::tensors::{Specs, Tensors};
 use actors::id::BlockRange;
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
 
 pub struct Span {
     config: Config,
     range: BlockRange,
-    blocks: Vec<Block>,
+    blocks: Vec<Box<dyn Block>>,
     compute: DType,
     device: Device,
-}
-
-enum Block {
-    Opt(opt::Block),
 }
 
 impl Span {
@@ -29,14 +25,14 @@ impl Span {
         blocks: BlockRange,
         weight_type: WeightType,
         device: &Device,
-    ) -> std::result::Result<Span, ModelError> {
+    ) -> Result<Span, ModelError> {
         let config = source.config().clone();
         let all = BlockRange { start: 0, end: config.shape.layers };
         if blocks.is_empty() || !within(blocks, all) {
             return Err(ModelError::Blocks { asked: blocks, held: all });
         }
-        let load = |index| Block::load(&config, &mut source.part(block_specs(&config, index), weight_type, device)?);
-        let loaded = (blocks.start..blocks.end).map(load).collect::<std::result::Result<_, ModelError>>()?;
+        let load = |index| config.block(&mut source.part(config.block_specs(index), weight_type, device)?);
+        let loaded = (blocks.start..blocks.end).map(load).collect::<Result<_, ModelError>>()?;
         Ok(Span {
             range: blocks,
             blocks: loaded,
@@ -47,7 +43,7 @@ impl Span {
     }
 
     /// Room for a session of `batch` rows of `max_length` tokens over `blocks`, all of the span or a part of it.
-    pub fn cache(&self, blocks: BlockRange, batch: usize, max_length: usize) -> std::result::Result<Cache, ModelError> {
+    pub fn cache(&self, blocks: BlockRange, batch: usize, max_length: usize) -> Result<Cache, ModelError> {
         if blocks.is_empty() || !within(blocks, self.range) {
             return Err(ModelError::Blocks { asked: blocks, held: self.range });
         }
@@ -62,7 +58,7 @@ impl Span {
 
     /// Runs the cache's blocks on `x`, `[batch, tokens, hidden]` in f32, the hidden states of tokens `position..`; returns
     /// the same shape in f32. `position` must be what the cache holds; where it fails the cache is as before.
-    pub fn forward(&self, cache: &mut Cache, position: usize, x: &Tensor) -> std::result::Result<Tensor, ModelError> {
+    pub fn forward(&self, cache: &mut Cache, position: usize, x: &Tensor) -> Result<Tensor, ModelError> {
         let (batch, tokens) = match *x.dims() {
             [batch, tokens, hidden] if hidden == self.config.hidden() => (batch, tokens),
             _ => {
@@ -74,7 +70,9 @@ impl Span {
         if !within(cache.range, self.range) {
             return Err(ModelError::Blocks { asked: cache.range, held: self.range });
         }
-        let step = Step::new(position, tokens, self.compute, &self.device)?;
+        let (dtype, device) = (self.compute, &self.device);
+        let positions = Positions::new(&self.config, position, tokens, dtype, device)?;
+        let step = Step::new(position, tokens, positions, dtype, device)?;
         let first = (cache.range.start - self.range.start) as usize;
         let mut x = x.to_device(&self.device)?.to_dtype(self.compute)?;
         for (block, kept) in self.blocks[first..].iter().zip(&mut cache.blocks) {
@@ -86,26 +84,6 @@ impl Span {
 
     pub fn blocks(&self) -> BlockRange {
         self.range
-    }
-}
-
-impl Block {
-    fn load(config: &Config, tensors: &mut Tensors) -> std::result::Result<Block, ModelError> {
-        match &config.form {
-            Form::Opt(form) => Ok(Block::Opt(opt::Block::load(config, form, tensors)?)),
-        }
-    }
-
-    fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
-        match self {
-            Block::Opt(block) => block.forward(x, cache, step),
-        }
-    }
-}
-
-pub(super) fn block_specs(config: &Config, index: u32) -> Specs {
-    match &config.form {
-        Form::Opt(form) => opt::block_specs(config, form, index),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The tensors that a part of a model consists of: what each is called, how large it is, and, loaded, its values.
 use super::error::ModelError;
 use super::linear::{Linear, Weight};
-use super::norm::LayerNorm;
+use super::norm::Norm;
 use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
 use std::collections::BTreeMap;
@@ -70,6 +70,14 @@ impl Specs {
         self.push(format!("{name}.bias"), vec![width], Draw::Bias);
     }
 
+    pub fn rms_norm(&mut self, name: &str, width: usize) {
+        self.push(format!("{name}.weight"), vec![width], Draw::Scale);
+    }
+
+    pub fn last_rms_norm(&mut self, name: &str, width: usize) {
+        self.push(format!("{name}.weight"), vec![width], Draw::LastScale);
+    }
+
     fn push(&mut self, name: String, dims: Vec<usize>, draw: Draw) {
         self.list.push(TensorSpec { name: format!("{}{name}", self.prefix), dims, draw });
     }
@@ -103,15 +111,41 @@ impl Tensors {
         let weight = self.weight(name)?;
         let bias = format!("{name}.bias");
         let bias = if self.held.contains_key(&bias) { Some(self.plain(&bias)?) } else { None };
-        Ok(Linear::new(weight, bias))
+        Ok(Linear::new(weight, bias)?)
     }
 
-    pub fn layer_norm(&mut self, name: &str, eps: f64) -> Result<LayerNorm, ModelError> {
-        Ok(LayerNorm {
-            weight: self.plain(&format!("{name}.weight"))?,
-            bias: self.plain(&format!("{name}.bias"))?,
-            eps: eps as f32,
-        })
+    /// Linear layers of the same input as one, their outputs in the order of `names`.
+    pub fn fused(&mut self, names: &[&str]) -> Result<Linear, ModelError> {
+        let first = names[0];
+        for part in ["weight", "bias"] {
+            if part == "weight" || self.held.contains_key(&format!("{first}.bias")) {
+                let rows =
+                    names.iter().map(|name| self.take(&format!("{name}.{part}"))).collect::<Result<Vec<_>, _>>()?;
+                self.held.insert(format!("{first}.{part}"), Tensor::cat(&rows, 0)?);
+            }
+        }
+        self.linear(first)
+    }
+
+    /// Turns the outputs of a linear layer from `[outer, inner, rest]` into `[inner, outer, rest]`.
+    pub fn regroup(&mut self, name: &str, outer: usize, inner: usize) -> Result<(), ModelError> {
+        for part in ["weight", "bias"] {
+            let name = format!("{name}.{part}");
+            let tensor = self.take(&name)?;
+            let dims = tensor.dims().to_vec();
+            let rows = tensor.reshape((outer, inner, ()))?.transpose(0, 1)?.contiguous()?.reshape(dims)?;
+            self.held.insert(name, rows);
+        }
+        Ok(())
+    }
+
+    pub fn layer_norm(&mut self, name: &str, eps: f64) -> Result<Norm, ModelError> {
+        let (weight, bias) = (self.plain(&format!("{name}.weight"))?, self.plain(&format!("{name}.bias"))?);
+        Ok(Norm::Layer { weight, bias, eps: eps as f32 })
+    }
+
+    pub fn rms_norm(&mut self, name: &str, eps: f64) -> Result<Norm, ModelError> {
+        Ok(Norm::Rms { weight: self.plain(&format!("{name}.weight"))?, eps: eps as f32 })
     }
 
     fn take(&mut self, name: &str) -> Result<Tensor, ModelError> {

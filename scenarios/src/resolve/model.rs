@@ -1,5 +1,6 @@
 //! The model that is executed: a preset or one's own dimensions, after any adaptation to another family.
 use super::fault::{Fault, bounded};
+use crate::adapt::Adaptation;
 use crate::plan;
 use crate::presets::models;
 use crate::schema::{Model, Shape as Written, Weights};
@@ -15,7 +16,7 @@ const VOCAB: u32 = 1 << 22;
 
 pub(super) fn resolve(model: &Model) -> Result<plan::Model, Fault> {
     let own = shape(&model.shape)?;
-    let shape = model.run_as.map_or(own, |arch| adapt(&own, arch));
+    let shape = model.run_as.map_or(own, |arch| Adaptation::of(&own, arch).to);
     let wire = model.wire.unwrap_or(match model.dtype {
         WeightType::F32 => WireType::F32,
         WeightType::F16 | WeightType::Bf16 | WeightType::Int8 | WeightType::Int4 => WireType::F16,
@@ -81,18 +82,9 @@ fn check(shape: &Shape) -> Result<(), Fault> {
         let message = format!("{:?} has as many heads of keys and values as of queries", shape.arch);
         return Err(Fault::new("model.shape.kv_heads", message).help("leave `kv_heads` out, or use the Llama family"));
     }
-    if shape.arch == Arch::Llama && shape.head_dim() % 2 != 0 {
+    if shape.arch == Arch::Llama && !shape.head_dim().is_multiple_of(2) {
         let message = format!("rotary positions turn pairs: {} values a head are odd", shape.head_dim());
         return Err(Fault::new("model.shape.heads", message));
     }
     Ok(())
-}
-
-/// The four dimensions that determine the cost of a layer and the memory of a model carry over (hidden size, heads,
-/// layers, vocabulary), and the length; the rest follows the other family's conventions.
-pub(crate) fn adapt(own: &Shape, arch: Arch) -> Shape {
-    if own.arch == arch {
-        return *own;
-    }
-    Shape { arch, kv_heads: own.heads, ffn: models::ffn(arch, own.hidden), ..*own }
 }

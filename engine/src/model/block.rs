@@ -1,0 +1,50 @@
+//! One decoder block of any architecture, and which architecture a configuration means.
+use super::attention::Step;
+use super::cache::BlockCache;
+use super::config::{Config, Form};
+use super::ends::Parts;
+use super::error::ModelError;
+use super::tensors::{Specs, Tensors};
+use super::{bloom, llama, opt};
+use candle_core::{Result, Tensor};
+
+pub trait Block: Send {
+    /// `x`: [batch, tokens, hidden] -> the same. Keeps the keys and values of `x` in `cache`.
+    fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor>;
+}
+
+impl Config {
+    /// The tensors of block `index`.
+    pub(super) fn block_specs(&self, index: u32) -> Specs {
+        match &self.form {
+            Form::Opt(form) => opt::block_specs(self, form, index),
+            Form::Bloom(_) => bloom::block_specs(self, index),
+            Form::Llama(form) => llama::block_specs(self, form, index),
+        }
+    }
+
+    /// The tensors outside the blocks.
+    pub(super) fn ends_specs(&self) -> Specs {
+        match &self.form {
+            Form::Opt(form) => opt::ends_specs(self, form),
+            Form::Bloom(_) => bloom::ends_specs(self),
+            Form::Llama(_) => llama::ends_specs(self),
+        }
+    }
+
+    pub(super) fn block(&self, tensors: &mut Tensors) -> std::result::Result<Box<dyn Block>, ModelError> {
+        match &self.form {
+            Form::Opt(form) => opt::block(self, form, tensors),
+            Form::Bloom(form) => bloom::block(self, form, tensors),
+            Form::Llama(_) => llama::block(self, tensors),
+        }
+    }
+
+    pub(super) fn ends(&self, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
+        match &self.form {
+            Form::Opt(form) => opt::ends(self, form, tensors),
+            Form::Bloom(_) => bloom::ends(self, tensors),
+            Form::Llama(_) => llama::ends(self, tensors),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! BLOOM (BigScience 2022): ALiBi, biases, tanh GELU, a norm behind the embedding. As Hugging Face's
+//! `BloomForCausalLM` computes it.
+use super::attention::{Attention, Step};
+use super::block::Block;
+use super::cache::BlockCache;
+use super::config::{BloomForm, Config};
+use super::ends::Parts;
+use super::error::ModelError;
+use super::linear::{Activation, Linear};
+use super::norm::Norm;
+use super::tensors::{Specs, Tensors};
+use candle_core::{Result, Tensor};
+
+struct BloomBlock {
+    attention_norm: Norm,
+    attention: Attention,
+    ffn_norm: Norm,
+    up: Linear,
+    down: Linear,
+    residual_after_norm: bool,
+}
+
+impl Block for BloomBlock {
+    fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
+        let normed = self.attention_norm.forward(x)?;
+        let residual = if self.residual_after_norm { &normed } else { x };
+        let x = (residual + self.attention.forward(&normed, cache, step)?)?;
+        let normed = self.ffn_norm.forward(&x)?;
+        let residual = if self.residual_after_norm { &normed } else { &x };
+        let wide = self.up.forward(&normed, Activation::GeluTanh)?;
+        residual + self.down.forward(&wide, Activation::Identity)?
+    }
+}
+
+pub fn block_specs(config: &Config, index: u32) -> Specs {
+    let (hidden, ffn) = (config.hidden(), config.ffn());
+    let mut specs = Specs::under(format!("transformer.h.{index}."));
+    specs.layer_norm("input_layernorm", hidden);
+    specs.linear("self_attention.query_key_value", hidden, 3 * hidden, true);
+    specs.linear("self_attention.dense", hidden, hidden, true);
+    specs.layer_norm("post_attention_layernorm", hidden);
+    specs.linear("mlp.dense_h_to_4h", hidden, ffn, true);
+    specs.linear("mlp.dense_4h_to_h", ffn, hidden, true);
+    specs
+}
+
+pub fn block(
+    config: &Config,
+    form: &BloomForm,
+    tensors: &mut Tensors,
+) -> std::result::Result<Box<dyn Block>, ModelError> {
+    // Its rows are [heads, (q, k, v), head_dim]; attention wants all queries first.
+    tensors.regroup("self_attention.query_key_value", config.heads(), 3)?;
+    let (qkv, out) = (tensors.linear("self_attention.query_key_value")?, tensors.linear("self_attention.dense")?);
+    Ok(Box::new(BloomBlock {
+        attention_norm: tensors.layer_norm("input_layernorm", config.eps)?,
+        attention: Attention { qkv, out, heads: config.heads(), kv_heads: config.kv_heads() },
+        ffn_norm: tensors.layer_norm("post_attention_layernorm", config.eps)?,
+        up: tensors.linear("mlp.dense_h_to_4h")?,
+        down: tensors.linear("mlp.dense_4h_to_h")?,
+        residual_after_norm: form.residual_after_norm,
+    }))
+}
+
+pub fn ends_specs(config: &Config) -> Specs {
+    let (hidden, vocab) = (config.hidden(), config.vocab());
+    let mut specs = Specs::under("");
+    specs.embedding("transformer.word_embeddings", vocab, hidden);
+    specs.layer_norm("transformer.word_embeddings_layernorm", hidden);
+    specs.last_layer_norm("transformer.ln_f", hidden);
+    if !config.tied {
+        specs.embedding("lm_head", vocab, hidden);
+    }
+    specs
+}
+
+pub fn ends(config: &Config, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
+    Ok(Parts {
+        tokens: tensors.weight("transformer.word_embeddings")?,
+        project_in: None,
+        positions: None,
+        first_norm: Some(tensors.layer_norm("transformer.word_embeddings_layernorm", config.eps)?),
+        last_norm: Some(tensors.layer_norm("transformer.ln_f", config.eps)?),
+        project_out: None,
+        head: if config.tied { None } else { Some(tensors.weight("lm_head")?) },
+    })
+}

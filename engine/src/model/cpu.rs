@@ -1,0 +1,32 @@
+//! Kernels for the steps where candle's CPU path is slow: linear layers of a few rows and attention of a few queries.
+//!
+//! Both read memory once and do little with it, so they should run at memory bandwidth. candle's one-row matmul uses one
+//! thread, and its matmul widens f16 and bf16 weights in memory on every call; these widen in registers and use all
+//! threads. The plain candle path remains for everything else, and tests hold the two against each other.
+//!
+//! A kernel is plain Rust over arrays of lanes, compiled once for each instruction set of [`dispatch`] and left to LLVM to
+//! vectorise: there are no intrinsics, and the one unsafe act is to call code compiled for an instruction set that was
+//! found at run time.
+mod attention;
+mod dispatch;
+mod dot;
+mod exp;
+mod linear;
+
+use std::ops::Range;
+
+pub use attention::Attend;
+pub use linear::{SMALL_ROWS, SmallLinear};
+
+/// Values that one thread reads sooner than another wakes.
+const VALUES_ALONE: usize = 1 << 16;
+
+/// Calls `work` with ranges that together are `0..items`, on all threads where `values` in all are to be read and that is
+/// worth it. The pool is candle's, whose threads spin: on a busy machine every round of it can cost a time slice.
+fn share(items: usize, values: usize, work: impl Fn(Range<usize>) + Sync) {
+    if values <= VALUES_ALONE {
+        work(0..items);
+    } else {
+        candle_core::utils::barrier_pool().execute_chunked(items, work);
+    }
+}

@@ -1,0 +1,314 @@
+//! Attention of a few new tokens to a cache: every cached key and value is read once, by whichever thread comes to its
+//! head.
+use super::dispatch::{self, Kernel};
+use super::dot::{multiply_add, tile};
+use super::exp::exp;
+use super::share;
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
+use std::sync::Mutex;
+
+/// The op of `q`, [batch, heads, tokens, head_dim] contiguous, and the whole caches of keys and values,
+/// [batch, kv_heads, capacity, head_dim] contiguous, all f32. Gives [batch, tokens, heads x head_dim].
+pub struct Attend<'a> {
+    /// Of the first token of q; what it may see lies before it in the cache, and its own key at it.
+    pub position: usize,
+    pub scale: f32,
+    /// ALiBi: as many as heads, or nothing.
+    pub slopes: Option<&'a [f32]>,
+}
+
+struct Sizes {
+    heads: usize,
+    kv_heads: usize,
+    tokens: usize,
+    capacity: usize,
+    head_dim: usize,
+}
+
+impl CustomOp3 for Attend<'_> {
+    fn name(&self) -> &'static str {
+        "attend"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        ql: &Layout,
+        k: &CpuStorage,
+        kl: &Layout,
+        v: &CpuStorage,
+        vl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (batch, heads, tokens, head_dim) = ql.shape().dims4()?;
+        let (cached, kv_heads, capacity, width) = kl.shape().dims4()?;
+        let fits = cached == batch && width == head_dim && heads.is_multiple_of(kv_heads) && kl.dims() == vl.dims();
+        if !fits || self.position + tokens > capacity || self.slopes.is_some_and(|slopes| slopes.len() != heads) {
+            bail!("attend: q {:?} at {} does not go with a cache of {:?}", ql.dims(), self.position, kl.dims())
+        }
+        let (q, k, v) = (slice_of(q, ql)?, slice_of(k, kl)?, slice_of(v, vl)?);
+        let sizes = Sizes { heads, kv_heads, tokens, capacity, head_dim };
+        let y = self.all(q, k, v, batch, &sizes);
+        Ok((CpuStorage::F32(y), (batch, tokens, heads * head_dim).into()))
+    }
+}
+
+impl Attend<'_> {
+    fn all(&self, q: &[f32], k: &[f32], v: &[f32], batch: usize, sizes: &Sizes) -> Vec<f32> {
+        let &Sizes { heads, kv_heads, tokens, capacity, head_dim } = sizes;
+        let (group, held) = (heads / kv_heads, capacity * head_dim);
+        let y = Mutex::new(vec![0f32; batch * tokens * heads * head_dim]);
+        let read = 2 * batch * heads * tokens * (self.position + tokens) * head_dim;
+        share(batch * kv_heads, read, |units| {
+            let mut part = vec![0f32; group * tokens * head_dim];
+            let mut scores = vec![0f32; self.position + tokens];
+            for unit in units {
+                let (row, kv_head) = (unit / kv_heads, unit % kv_heads);
+                let first = kv_head * group;
+                dispatch::run(Unit {
+                    q: &q[(row * heads + first) * tokens * head_dim..][..group * tokens * head_dim],
+                    k: &k[unit * held..(unit + 1) * held],
+                    v: &v[unit * held..(unit + 1) * held],
+                    slopes: self.slopes.map(|slopes| &slopes[first..first + group]),
+                    position: self.position,
+                    scale: self.scale,
+                    tokens,
+                    head_dim,
+                    scores: &mut scores,
+                    y: &mut part,
+                });
+                // Held for as long as it takes to copy a few hundred bytes.
+                let mut y = y.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                for (index, from) in part.chunks_exact(head_dim).enumerate() {
+                    let (head, token) = (first + index / tokens, index % tokens);
+                    let at = ((row * tokens + token) * heads + head) * head_dim;
+                    y[at..at + head_dim].copy_from_slice(from);
+                }
+            }
+        });
+        y.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn slice_of<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
+        _ => bail!("attend: wants contiguous f32"),
+    }
+}
+
+/// The heads of queries that share one head of keys, of one batch row.
+struct Unit<'a> {
+    /// [group, tokens, head_dim]
+    q: &'a [f32],
+    /// [capacity, head_dim]
+    k: &'a [f32],
+    v: &'a [f32],
+    slopes: Option<&'a [f32]>,
+    position: usize,
+    scale: f32,
+    tokens: usize,
+    head_dim: usize,
+    /// Room for a score for each key.
+    scores: &'a mut [f32],
+    /// [group, tokens, head_dim]
+    y: &'a mut [f32],
+}
+
+impl Kernel for Unit<'_> {
+    #[inline(always)]
+    fn run<const LANES: usize, const FUSED: bool>(self) {
+        let Unit { q, k, v, slopes, position, scale, tokens, head_dim, scores, y } = self;
+        let queries = q.len() / head_dim;
+        for index in 0..queries {
+            let query = &q[index * head_dim..(index + 1) * head_dim];
+            let seen = position + index % tokens + 1;
+            let slope = match slopes {
+                Some(slopes) => slopes[index / tokens],
+                None => 0.0,
+            };
+            let scores = &mut scores[..seen];
+            score::<LANES, FUSED>(query, k, scale, slope, scores);
+            let sum = exponentiate::<LANES, FUSED>(scores);
+            mix::<LANES, FUSED>(scores, v, 1.0 / sum, &mut y[index * head_dim..(index + 1) * head_dim]);
+        }
+    }
+}
+
+/// `scores[i] = scale (query . k[i]) + slope i`
+#[inline(always)]
+fn score<const LANES: usize, const FUSED: bool>(query: &[f32], k: &[f32], scale: f32, slope: f32, scores: &mut [f32]) {
+    let width = query.len();
+    let mut i = 0;
+    while i + 4 <= scores.len() {
+        let keys = &k[i * width..(i + 4) * width];
+        let rows = [&keys[..width], &keys[width..2 * width], &keys[2 * width..3 * width], &keys[3 * width..]];
+        let sums = tile::<f32, LANES, FUSED, 4, 1>(rows, [query]);
+        for r in 0..4 {
+            scores[i + r] = multiply_add::<FUSED>(sums[r][0], scale, slope * (i + r) as f32);
+        }
+        i += 4;
+    }
+    while i < scores.len() {
+        let sums = tile::<f32, LANES, FUSED, 1, 1>([&k[i * width..(i + 1) * width]], [query]);
+        scores[i] = multiply_add::<FUSED>(sums[0][0], scale, slope * i as f32);
+        i += 1;
+    }
+}
+
+/// `scores[i] = e^(scores[i] - max)`; their sum.
+#[inline(always)]
+fn exponentiate<const LANES: usize, const FUSED: bool>(scores: &mut [f32]) -> f32 {
+    let mut most = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = scores.as_chunks_mut::<LANES>();
+    for chunk in chunks.iter() {
+        for l in 0..LANES {
+            most[l] = if chunk[l] > most[l] { chunk[l] } else { most[l] };
+        }
+    }
+    let mut top = f32::NEG_INFINITY;
+    for lane in most {
+        top = top.max(lane);
+    }
+    for score in rest.iter() {
+        top = top.max(*score);
+    }
+    let mut sums = [0f32; LANES];
+    for chunk in chunks {
+        for l in 0..LANES {
+            chunk[l] = exp::<FUSED>(chunk[l] - top);
+            sums[l] += chunk[l];
+        }
+    }
+    let mut sum = super::dot::fold(sums);
+    for score in rest {
+        *score = exp::<FUSED>(*score - top);
+        sum += *score;
+    }
+    sum
+}
+
+/// `y = factor * sum of weights[i] v[i]`
+#[inline(always)]
+fn mix<const LANES: usize, const FUSED: bool>(weights: &[f32], v: &[f32], factor: f32, y: &mut [f32]) {
+    let mut column = 0;
+    while column + 4 * LANES <= y.len() {
+        mix_columns::<LANES, FUSED, 4>(weights, v, factor, column, y);
+        column += 4 * LANES;
+    }
+    while column + LANES <= y.len() {
+        mix_columns::<LANES, FUSED, 1>(weights, v, factor, column, y);
+        column += LANES;
+    }
+    while column < y.len() {
+        mix_columns::<1, FUSED, 1>(weights, v, factor, column, y);
+        column += 1;
+    }
+}
+
+/// The columns of `PARTS` vectors from `start` on.
+#[inline(always)]
+fn mix_columns<const LANES: usize, const FUSED: bool, const PARTS: usize>(
+    weights: &[f32],
+    v: &[f32],
+    factor: f32,
+    start: usize,
+    y: &mut [f32],
+) {
+    let mut sums = [[0f32; LANES]; PARTS];
+    for (weight, values) in weights.iter().zip(v.chunks_exact(y.len())) {
+        let values = values[start..start + PARTS * LANES].as_chunks::<LANES>().0;
+        for part in 0..PARTS {
+            for l in 0..LANES {
+                sums[part][l] = multiply_add::<FUSED>(*weight, values[part][l], sums[part][l]);
+            }
+        }
+    }
+    for part in 0..PARTS {
+        for l in 0..LANES {
+            y[start + part * LANES + l] = sums[part][l] * factor;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dispatch::{levels, run_at};
+    use super::Attend;
+    use candle_core::{Device, Result, Tensor};
+
+    fn reference(q: &Tensor, k: &Tensor, v: &Tensor, op: &Attend) -> Result<Tensor> {
+        let (batch, heads, tokens, width) = q.dims4()?;
+        let (kv_heads, length) = (k.dim(1)?, op.position + tokens);
+        let spread = |x: &Tensor| {
+            let x = x.narrow(2, 0, length)?.unsqueeze(2)?;
+            x.broadcast_as((batch, kv_heads, heads / kv_heads, length, width))?.reshape((batch, heads, length, width))
+        };
+        let cell = |head: usize, token: usize, key: usize| match key > op.position + token {
+            true => f32::NEG_INFINITY,
+            false => op.slopes.map_or(0.0, |slopes| slopes[head] * key as f32),
+        };
+        let bias = (0..heads).flat_map(|h| (0..tokens).flat_map(move |t| (0..length).map(move |key| (h, t, key))));
+        let bias: Vec<f32> = bias.map(|(h, t, key)| cell(h, t, key)).collect();
+        let bias = Tensor::from_vec(bias, (1, heads, tokens, length), &Device::Cpu)?;
+        let scores = (q.matmul(&spread(k)?.t()?)? * f64::from(op.scale))?.broadcast_add(&bias)?;
+        let mixed = candle_nn::ops::softmax_last_dim(&scores)?.matmul(&spread(v)?)?;
+        mixed.transpose(1, 2)?.reshape((batch, tokens, heads * width))
+    }
+
+    #[test]
+    fn it_is_softmax_attention() {
+        let slopes = [0.5, 0.25, 0.125, 0.0625, 0.03, 0.01];
+        let cases = [
+            (1, 6, 6, 16, 1, 0),
+            (2, 6, 2, 64, 1, 40),
+            (2, 6, 3, 80, 3, 21),
+            (1, 6, 1, 5, 8, 9),
+            (1, 6, 6, 128, 1, 63),
+        ];
+        for (batch, heads, kv_heads, width, tokens, position) in cases {
+            for slopes in [None, Some(&slopes[..])] {
+                let noise = |dims| Tensor::randn(0f32, 1.0, dims, &Device::Cpu).expect("noise");
+                let q = noise((batch, heads, tokens, width));
+                let (k, v) = (noise((batch, kv_heads, 80, width)), noise((batch, kv_heads, 80, width)));
+                let op = Attend { position, scale: (width as f32).powf(-0.5), slopes };
+                let ours = q.apply_op3_no_bwd(&k, &v, &op).expect("shapes go together");
+                let theirs = reference(&q, &k, &v, &op).expect("shapes go together");
+                let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
+                assert!(error < 2e-6, "{batch} x {heads}/{kv_heads} x {width}, {tokens} at {position}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_nearly_the_same() {
+        let values =
+            |seed: usize| (0..50 * 24).map(|i| ((i * 31 + seed * 17) % 23) as f32 / 23.0 - 0.5).collect::<Vec<f32>>();
+        let (q, k, v) = (values(1), values(2), values(3));
+        let run = |level| {
+            let (mut scores, mut y) = (vec![0.0; 50], vec![0.0; 24]);
+            let (q, slopes) = (&q[..24], Some(&[0.1][..]));
+            run_at(
+                level,
+                super::Unit {
+                    q,
+                    k: &k,
+                    v: &v,
+                    slopes,
+                    position: 44,
+                    scale: 0.2,
+                    tokens: 1,
+                    head_dim: 24,
+                    scores: &mut scores,
+                    y: &mut y,
+                },
+            );
+            y
+        };
+        let first = run(levels()[0]);
+        for level in levels() {
+            for (a, b) in first.iter().zip(run(level)) {
+                assert!((a - b).abs() < 1e-6, "{level:?}: {a} {b}");
+            }
+        }
+    }
+}

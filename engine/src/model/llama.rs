@@ -1,0 +1,79 @@
+//! Llama (Touvron et al. 2023; Grattafiori et al. 2024): rotary positions, RMS norm, SwiGLU, grouped queries. As Hugging
+//! Face's `LlamaForCausalLM` computes it.
+use super::attention::{Attention, Step};
+use super::block::Block;
+use super::cache::BlockCache;
+use super::config::{Config, LlamaForm};
+use super::ends::Parts;
+use super::error::ModelError;
+use super::linear::{Activation, Linear};
+use super::norm::Norm;
+use super::tensors::{Specs, Tensors};
+use candle_core::{Result, Tensor};
+
+struct LlamaBlock {
+    attention_norm: Norm,
+    attention: Attention,
+    ffn_norm: Norm,
+    /// Rows: the gate's, then those it gates.
+    gate_up: Linear,
+    down: Linear,
+}
+
+impl Block for LlamaBlock {
+    fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
+        let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, cache, step)?)?;
+        let wide = self.gate_up.forward(&self.ffn_norm.forward(&x)?, Activation::Identity)?;
+        &x + self.down.forward(&candle_nn::ops::swiglu(&wide)?, Activation::Identity)?
+    }
+}
+
+pub fn block_specs(config: &Config, form: &LlamaForm, index: u32) -> Specs {
+    let (hidden, ffn, kv) = (config.hidden(), config.ffn(), config.kv_heads() * config.head_dim());
+    let mut specs = Specs::under(format!("model.layers.{index}."));
+    specs.rms_norm("input_layernorm", hidden);
+    specs.linear("self_attn.q_proj", hidden, hidden, form.attention_bias);
+    specs.linear("self_attn.k_proj", hidden, kv, form.attention_bias);
+    specs.linear("self_attn.v_proj", hidden, kv, form.attention_bias);
+    specs.linear("self_attn.o_proj", hidden, hidden, form.attention_bias);
+    specs.rms_norm("post_attention_layernorm", hidden);
+    specs.linear("mlp.gate_proj", hidden, ffn, form.mlp_bias);
+    specs.linear("mlp.up_proj", hidden, ffn, form.mlp_bias);
+    specs.linear("mlp.down_proj", ffn, hidden, form.mlp_bias);
+    specs
+}
+
+pub fn block(config: &Config, tensors: &mut Tensors) -> std::result::Result<Box<dyn Block>, ModelError> {
+    let qkv = tensors.fused(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"])?;
+    let out = tensors.linear("self_attn.o_proj")?;
+    Ok(Box::new(LlamaBlock {
+        attention_norm: tensors.rms_norm("input_layernorm", config.eps)?,
+        attention: Attention { qkv, out, heads: config.heads(), kv_heads: config.kv_heads() },
+        ffn_norm: tensors.rms_norm("post_attention_layernorm", config.eps)?,
+        gate_up: tensors.fused(&["mlp.gate_proj", "mlp.up_proj"])?,
+        down: tensors.linear("mlp.down_proj")?,
+    }))
+}
+
+pub fn ends_specs(config: &Config) -> Specs {
+    let (hidden, vocab) = (config.hidden(), config.vocab());
+    let mut specs = Specs::under("");
+    specs.embedding("model.embed_tokens", vocab, hidden);
+    specs.last_rms_norm("model.norm", hidden);
+    if !config.tied {
+        specs.embedding("lm_head", vocab, hidden);
+    }
+    specs
+}
+
+pub fn ends(config: &Config, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
+    Ok(Parts {
+        tokens: tensors.weight("model.embed_tokens")?,
+        project_in: None,
+        positions: None,
+        first_norm: None,
+        last_norm: Some(tensors.rms_norm("model.norm", config.eps)?),
+        project_out: None,
+        head: if config.tied { None } else { Some(tensors.weight("lm_head")?) },
+    })
+}
