@@ -12,23 +12,32 @@ use scenarios::plan::Workload;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-/// What a run did, without when: of each request its tokens, its route, and the steps of each hop.
-fn deeds(run: &Run) -> BTreeMap<RequestId, (u32, Vec<NodeId>, Vec<(u16, u32, u32)>)> {
+/// What was done for a request, without when.
+#[derive(Debug, PartialEq)]
+struct Deed {
+    tokens: u32,
+    route: Vec<NodeId>,
+    /// (hop, position, new tokens), sorted.
+    steps: Vec<(u16, u32, u32)>,
+}
+
+fn deeds(run: &Run) -> BTreeMap<RequestId, Deed> {
     let Outcome::Done(drained) = &run.outcome else { panic!("{}", run.outcome) };
     assert_eq!(drained.failed, 0);
     let mut deeds = BTreeMap::new();
     for event in &run.events {
         if let Event::Ended(ended) = event {
-            deeds.insert(ended.request, (ended.generated, ended.route.clone(), Vec::new()));
+            let deed = Deed { tokens: ended.generated, route: ended.route.clone(), steps: Vec::new() };
+            deeds.insert(ended.request, deed);
         }
     }
     for event in &run.events {
         if let Event::Served(hop) = event {
-            let steps = &mut deeds.get_mut(&hop.request).expect("a step of a request").2;
-            steps.push((hop.hop, hop.position, hop.tokens));
+            let deed = deeds.get_mut(&hop.request).expect("a step of a request");
+            deed.steps.push((hop.hop, hop.position, hop.tokens));
         }
     }
-    deeds.values_mut().for_each(|deed| deed.2.sort());
+    deeds.values_mut().for_each(|deed| deed.steps.sort());
     deeds
 }
 
