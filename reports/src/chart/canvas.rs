@@ -92,8 +92,12 @@ impl<'a> Canvas<'a> {
         }
     }
 
+    /// A line without length leaves nothing: the rasteriser would warn of it.
     pub fn line(&mut self, points: &[Xy], color: RGBColor, width: f64) {
         let points: Vec<(i32, i32)> = points.iter().map(|&xy| fine(xy)).collect();
+        if points.windows(2).all(|ends| ends[0] == ends[1]) {
+            return;
+        }
         let drawn = self.area.draw(&PathElement::new(points, stroke(color, width)));
         self.note(drawn);
     }
@@ -108,8 +112,12 @@ impl<'a> Canvas<'a> {
         }
     }
 
+    /// Nor does a rectangle without an area.
     pub fn rect(&mut self, (x, y): Xy, (width, height): Xy, color: RGBColor) {
         let corners = [fine((x, y)), fine((x + width, y + height))];
+        if corners[0].0 == corners[1].0 || corners[0].1 == corners[1].1 {
+            return;
+        }
         let drawn = self.area.draw(&Rectangle::new(corners, color.filled()));
         self.note(drawn);
     }
