@@ -18,8 +18,9 @@ fn live(plan: &Plan) -> Run {
 
 /// Requests in their order, warm-ups among them.
 fn ended(run: &Run) -> Vec<&Ended> {
-    let one = |event| if let &Event::Ended(ref ended) = event { Some(ended.as_ref()) } else { None };
-    let mut ended: Vec<_> = run.events.iter().filter_map(one).collect();
+    let all = run.events.iter();
+    let mut ended: Vec<&Ended> =
+        all.filter_map(|it| if let Event::Ended(it) = it { Some(&**it) } else { None }).collect();
     ended.sort_by_key(|ended| ended.request);
     ended
 }
