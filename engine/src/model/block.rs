@@ -4,11 +4,15 @@ use super::cache::BlockCache;
 use super::config::{Config, Form};
 use super::ends::Parts;
 use super::error::ModelError;
+use super::linear::Linear;
 use super::tensors::{Specs, Tensors};
 use super::{bloom, llama, opt};
 use candle_core::{Result, Tensor};
 
 pub trait Block: Send {
+    /// All that multiplies; each is passed once in a step.
+    fn matrices(&self) -> Vec<&Linear>;
+
     /// `x`: [batch, tokens, hidden] -> the same. Keeps the keys and values of `x` in `cache`.
     fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor>;
 }

@@ -21,6 +21,10 @@ struct BloomBlock {
 }
 
 impl Block for BloomBlock {
+    fn matrices(&self) -> Vec<&Linear> {
+        vec![&self.attention.qkv, &self.attention.out, &self.up, &self.down]
+    }
+
     fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
         let normed = self.attention_norm.forward(x)?;
         let residual = if self.residual_after_norm { &normed } else { x };

@@ -46,6 +46,12 @@ impl Cache {
         self.capacity
     }
 
+    /// Bytes allocated.
+    pub fn bytes(&self) -> u64 {
+        let tensors = self.blocks.iter().flat_map(|block| [&block.keys, &block.values]);
+        tensors.map(|tensor| (tensor.elem_count() * tensor.dtype().size_in_bytes()) as u64).sum()
+    }
+
     pub fn batch(&self) -> usize {
         self.batch
     }

@@ -4,14 +4,15 @@
 //! thread, and its matmul widens f16 and bf16 weights in memory on every call; these widen in registers and use all
 //! threads. The plain candle path remains for everything else, and tests hold the two against each other.
 //!
-//! A kernel is plain Rust over arrays of lanes, compiled once for each instruction set of [`dispatch`] and left to LLVM to
-//! vectorise: there are no intrinsics, and the one unsafe act is to call code compiled for an instruction set that was
-//! found at run time.
+//! A kernel is written once over [`simd::Simd`] and compiled for each instruction set of [`dispatch`], which picks one at
+//! run time. Unsafe code is in those two files alone: the intrinsics, and the call of what was compiled for instructions
+//! that were found to be there.
 mod attention;
 mod dispatch;
 mod dot;
 mod exp;
 mod linear;
+mod simd;
 
 use std::ops::Range;
 

@@ -67,9 +67,7 @@ impl Folder {
 
     /// The tensor of `spec`, in f32 on the CPU.
     pub fn tensor(&self, spec: &TensorSpec) -> Result<Tensor, ModelError> {
-        let bare = PREFIXES.iter().filter_map(|prefix| spec.name.strip_prefix(prefix));
-        let Some(entry) = std::iter::once(spec.name.as_str()).chain(bare).find_map(|name| self.entries.get(name))
-        else {
+        let Some((_, entry)) = self.find(&spec.name) else {
             return Err(ModelError::Missing { path: self.dir.clone(), tensor: spec.name.clone() });
         };
         let (path, length) = &self.files[entry.file];
@@ -93,6 +91,27 @@ impl Folder {
             .and_then(|_| file.read_exact(&mut data))
             .map_err(ModelError::io(&path))?;
         Ok(Tensor::from_raw_buffer(&data, dtype, &spec.dims, &Device::Cpu)?.to_dtype(DType::F32)?)
+    }
+
+    /// What the folder calls the tensor `name`, its dimensions, and the bytes it takes.
+    pub fn stored(&self, name: &str) -> Option<(&str, &[usize], u64)> {
+        self.find(name).map(|(name, entry)| (name, entry.dims.as_slice(), entry.end - entry.start))
+    }
+
+    /// Of every tensor: name and type.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, Dtype)> {
+        self.entries.iter().map(|(name, entry)| (name.as_str(), entry.dtype))
+    }
+
+    /// The files and their bytes.
+    pub fn files(&self) -> &[(PathBuf, u64)] {
+        &self.files
+    }
+
+    fn find(&self, name: &str) -> Option<(&str, &Entry)> {
+        let bare = PREFIXES.iter().filter_map(|prefix| name.strip_prefix(prefix));
+        let held = |name| self.entries.get_key_value(name).map(|(name, entry)| (name.as_str(), entry));
+        std::iter::once(name).chain(bare).find_map(held)
     }
 
     fn add(&mut self, path: &Path) -> Result<(), ModelError> {

@@ -21,6 +21,10 @@ struct LlamaBlock {
 }
 
 impl Block for LlamaBlock {
+    fn matrices(&self) -> Vec<&Linear> {
+        vec![&self.attention.qkv, &self.attention.out, &self.gate_up, &self.down]
+    }
+
     fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
         let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, cache, step)?)?;
         let wide = self.gate_up.forward(&self.ffn_norm.forward(&x)?, Activation::Identity)?;

@@ -23,6 +23,10 @@ struct OptBlock {
 }
 
 impl Block for OptBlock {
+    fn matrices(&self) -> Vec<&Linear> {
+        vec![&self.attention.qkv, &self.attention.out, &self.fc1, &self.fc2]
+    }
+
     fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
         if self.norm_first {
             let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, cache, step)?)?;

@@ -4,6 +4,7 @@ use super::block::Block;
 use super::cache::Cache;
 use super::config::Config;
 use super::error::ModelError;
+use super::linear::{Linear, Weight};
 use super::position::Positions;
 use super::source::Source;
 use actors::id::BlockRange;
@@ -80,6 +81,20 @@ impl Span {
         }
         cache.length = position + tokens;
         Ok(x.to_dtype(DType::F32)?)
+    }
+
+    /// Weights that a step multiplies with, over all blocks of the span; norms and biases do not count.
+    pub fn multiplied(&self) -> u64 {
+        self.weights().map(|weight| weight.values() as u64).sum()
+    }
+
+    /// Bytes that these take as they are held, which a decode step reads.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights().map(|weight| weight.bytes() as u64).sum()
+    }
+
+    fn weights(&self) -> impl Iterator<Item = &Weight> {
+        self.blocks.iter().flat_map(|block| block.matrices()).map(Linear::weight)
     }
 
     pub fn blocks(&self) -> BlockRange {

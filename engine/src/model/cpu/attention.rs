@@ -1,9 +1,10 @@
 //! Attention of a few new tokens to a cache: every cached key and value is read once, by whichever thread comes to its
 //! head.
 use super::dispatch::{self, Kernel};
-use super::dot::{multiply_add, tile};
+use super::dot::tile;
 use super::exp::exp;
 use super::share;
+use super::simd::Simd;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
 use std::sync::Mutex;
 
@@ -116,7 +117,7 @@ struct Unit<'a> {
 
 impl Kernel for Unit<'_> {
     #[inline(always)]
-    fn run<const LANES: usize, const FUSED: bool>(self) {
+    fn run<S: Simd<LANES>, const LANES: usize>(self, simd: S) {
         let Unit { q, k, v, slopes, position, scale, tokens, head_dim, scores, y } = self;
         let queries = q.len() / head_dim;
         for index in 0..queries {
@@ -127,106 +128,109 @@ impl Kernel for Unit<'_> {
                 None => 0.0,
             };
             let scores = &mut scores[..seen];
-            score::<LANES, FUSED>(query, k, scale, slope, scores);
-            let sum = exponentiate::<LANES, FUSED>(scores);
-            mix::<LANES, FUSED>(scores, v, 1.0 / sum, &mut y[index * head_dim..(index + 1) * head_dim]);
+            score(simd, query, k, scale, slope, scores);
+            let sum = if S::FUSED { exponentiate::<true>(scores) } else { exponentiate::<false>(scores) };
+            mix(simd, scores, v, 1.0 / sum, &mut y[index * head_dim..(index + 1) * head_dim]);
         }
     }
 }
 
 /// `scores[i] = scale (query . k[i]) + slope i`
 #[inline(always)]
-fn score<const LANES: usize, const FUSED: bool>(query: &[f32], k: &[f32], scale: f32, slope: f32, scores: &mut [f32]) {
+fn score<S: Simd<LANES>, const LANES: usize>(
+    simd: S,
+    query: &[f32],
+    k: &[f32],
+    scale: f32,
+    slope: f32,
+    scores: &mut [f32],
+) {
     let width = query.len();
     let mut i = 0;
     while i + 4 <= scores.len() {
         let keys = &k[i * width..(i + 4) * width];
         let rows = [&keys[..width], &keys[width..2 * width], &keys[2 * width..3 * width], &keys[3 * width..]];
-        let sums = tile::<f32, LANES, FUSED, 4, 1>(rows, [query]);
+        let sums = tile(simd, rows, [query]);
         for r in 0..4 {
-            scores[i + r] = multiply_add::<FUSED>(sums[r][0], scale, slope * (i + r) as f32);
+            scores[i + r] = sums[r][0] * scale + slope * (i + r) as f32;
         }
         i += 4;
     }
     while i < scores.len() {
-        let sums = tile::<f32, LANES, FUSED, 1, 1>([&k[i * width..(i + 1) * width]], [query]);
-        scores[i] = multiply_add::<FUSED>(sums[0][0], scale, slope * i as f32);
+        let sums = tile(simd, [&k[i * width..(i + 1) * width]], [query]);
+        scores[i] = sums[0][0] * scale + slope * i as f32;
         i += 1;
     }
 }
 
 /// `scores[i] = e^(scores[i] - max)`; their sum.
 #[inline(always)]
-fn exponentiate<const LANES: usize, const FUSED: bool>(scores: &mut [f32]) -> f32 {
-    let mut most = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = scores.as_chunks_mut::<LANES>();
-    for chunk in chunks.iter() {
-        for l in 0..LANES {
-            most[l] = if chunk[l] > most[l] { chunk[l] } else { most[l] };
-        }
-    }
+fn exponentiate<const FUSED: bool>(scores: &mut [f32]) -> f32 {
     let mut top = f32::NEG_INFINITY;
-    for lane in most {
-        top = top.max(lane);
+    for score in scores.iter() {
+        top = if *score > top { *score } else { top };
     }
-    for score in rest.iter() {
-        top = top.max(*score);
+    // One loop that vectorises, then one whose order of additions is fixed.
+    for score in scores.iter_mut() {
+        *score = exp::<FUSED>(*score - top);
     }
-    let mut sums = [0f32; LANES];
+    let mut sums = [0f32; 8];
+    let (chunks, rest) = scores.as_chunks::<8>();
     for chunk in chunks {
-        for l in 0..LANES {
-            chunk[l] = exp::<FUSED>(chunk[l] - top);
+        for l in 0..8 {
             sums[l] += chunk[l];
         }
     }
-    let mut sum = super::dot::fold(sums);
-    for score in rest {
-        *score = exp::<FUSED>(*score - top);
-        sum += *score;
+    let mut sum = 0.0;
+    for part in sums.iter().chain(rest) {
+        sum += part;
     }
     sum
 }
 
 /// `y = factor * sum of weights[i] v[i]`
 #[inline(always)]
-fn mix<const LANES: usize, const FUSED: bool>(weights: &[f32], v: &[f32], factor: f32, y: &mut [f32]) {
+fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, weights: &[f32], v: &[f32], factor: f32, y: &mut [f32]) {
     let mut column = 0;
     while column + 4 * LANES <= y.len() {
-        mix_columns::<LANES, FUSED, 4>(weights, v, factor, column, y);
+        mix_columns::<S, LANES, 4>(simd, weights, v, factor, column, y);
         column += 4 * LANES;
     }
     while column + LANES <= y.len() {
-        mix_columns::<LANES, FUSED, 1>(weights, v, factor, column, y);
+        mix_columns::<S, LANES, 1>(simd, weights, v, factor, column, y);
         column += LANES;
     }
     while column < y.len() {
-        mix_columns::<1, FUSED, 1>(weights, v, factor, column, y);
+        let mut sum = 0.0;
+        for (weight, values) in weights.iter().zip(v.chunks_exact(y.len())) {
+            sum += weight * values[column];
+        }
+        y[column] = sum * factor;
         column += 1;
     }
 }
 
-/// The columns of `PARTS` vectors from `start` on.
+/// The columns of `PARTS` registers from `start` on.
 #[inline(always)]
-fn mix_columns<const LANES: usize, const FUSED: bool, const PARTS: usize>(
+fn mix_columns<S: Simd<LANES>, const LANES: usize, const PARTS: usize>(
+    simd: S,
     weights: &[f32],
     v: &[f32],
     factor: f32,
     start: usize,
     y: &mut [f32],
 ) {
-    let mut sums = [[0f32; LANES]; PARTS];
+    let mut sums = [simd.splat(0.0); PARTS];
     for (weight, values) in weights.iter().zip(v.chunks_exact(y.len())) {
+        let weight = simd.splat(*weight);
         let values = values[start..start + PARTS * LANES].as_chunks::<LANES>().0;
         for part in 0..PARTS {
-            for l in 0..LANES {
-                sums[part][l] = multiply_add::<FUSED>(*weight, values[part][l], sums[part][l]);
-            }
+            sums[part] = simd.multiply_add(weight, simd.load(&values[part]), sums[part]);
         }
     }
+    let columns = y[start..start + PARTS * LANES].as_chunks_mut::<LANES>().0;
     for part in 0..PARTS {
-        for l in 0..LANES {
-            y[start + part * LANES + l] = sums[part][l] * factor;
-        }
+        simd.store(simd.multiply(sums[part], simd.splat(factor)), &mut columns[part]);
     }
 }
 

@@ -3,6 +3,7 @@ use super::dispatch::{self, Kernel};
 use super::dot::{Value, multiply_add, tile};
 use super::exp::tanh;
 use super::share;
+use super::simd::Simd;
 use crate::model::linear::Activation;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, bail};
 use std::ops::Range;
@@ -89,7 +90,7 @@ struct Block<'a, V> {
 
 impl<V: Value> Kernel for Block<'_, V> {
     #[inline(always)]
-    fn run<const LANES: usize, const FUSED: bool>(self) {
+    fn run<S: Simd<LANES>, const LANES: usize>(self, simd: S) {
         let Block { x, weights, inputs, bias, activation, y } = self;
         let (rows, outputs) = (x.len() / inputs, weights.len() / inputs);
         let mut o = 0;
@@ -97,17 +98,17 @@ impl<V: Value> Kernel for Block<'_, V> {
             let mut m = 0;
             if o + 4 <= outputs {
                 while m + 4 <= rows {
-                    tiles::<V, LANES, FUSED, 4, 4>(x, weights, inputs, m, o, y);
+                    tiles::<S, V, LANES, 4, 4>(simd, x, weights, inputs, m, o, y);
                     m += 4;
                 }
                 while m < rows {
-                    tiles::<V, LANES, FUSED, 4, 1>(x, weights, inputs, m, o, y);
+                    tiles::<S, V, LANES, 4, 1>(simd, x, weights, inputs, m, o, y);
                     m += 1;
                 }
                 o += 4;
             } else {
                 while m < rows {
-                    tiles::<V, LANES, FUSED, 1, 1>(x, weights, inputs, m, o, y);
+                    tiles::<S, V, LANES, 1, 1>(simd, x, weights, inputs, m, o, y);
                     m += 1;
                 }
                 o += 1;
@@ -129,7 +130,7 @@ impl<V: Value> Kernel for Block<'_, V> {
                 }
                 Activation::GeluTanh => {
                     for y in row.iter_mut() {
-                        *y = gelu_tanh::<FUSED>(*y);
+                        *y = gelu(*y, S::FUSED);
                     }
                 }
             }
@@ -139,7 +140,8 @@ impl<V: Value> Kernel for Block<'_, V> {
 
 /// Outputs `o..o + R` of rows `m..m + M`.
 #[inline(always)]
-fn tiles<V: Value, const LANES: usize, const FUSED: bool, const R: usize, const M: usize>(
+fn tiles<S: Simd<LANES>, V: Value, const LANES: usize, const R: usize, const M: usize>(
+    simd: S,
     x: &[f32],
     weights: &[V],
     inputs: usize,
@@ -155,12 +157,18 @@ fn tiles<V: Value, const LANES: usize, const FUSED: bool, const R: usize, const 
     for i in 0..M {
         xs[i] = &x[(m + i) * inputs..(m + i + 1) * inputs];
     }
-    let sums = tile::<V, LANES, FUSED, R, M>(rows, xs);
+    let sums = tile(simd, rows, xs);
     for r in 0..R {
         for i in 0..M {
             y[(m + i) * OUTPUTS + o + r] = sums[r][i];
         }
     }
+}
+
+/// Both forms are compiled; the branch on a constant is not.
+#[inline(always)]
+fn gelu(x: f32, fused: bool) -> f32 {
+    if fused { gelu_tanh::<true>(x) } else { gelu_tanh::<false>(x) }
 }
 
 /// Hendrycks and Gimpel 2016, with the tanh that BLOOM has.

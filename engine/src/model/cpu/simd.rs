@@ -1,0 +1,213 @@
+//! Vector registers of one instruction set, behind an interface that is safe to use.
+//!
+//! A value of such a type is the proof that the processor has the instructions: only [`super::dispatch`] makes one, after it
+//! looked. Every method is inlined into the function that dispatch compiles for the instruction set, or it would be a call
+//! per register.
+#![allow(unsafe_code)]
+
+/// `LANES` f32 values are worked on side by side.
+pub trait Simd<const LANES: usize>: Copy {
+    /// A register of them.
+    type F: Copy;
+    /// Whether a multiply-add is one instruction, for the values that are left over.
+    const FUSED: bool;
+
+    fn splat(self, value: f32) -> Self::F;
+    fn load(self, from: &[f32; LANES]) -> Self::F;
+    fn load_f16(self, from: &[half::f16; LANES]) -> Self::F;
+    fn load_bf16(self, from: &[half::bf16; LANES]) -> Self::F;
+    fn store(self, value: Self::F, to: &mut [f32; LANES]);
+    fn multiply(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`
+    fn multiply_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    fn sum(self, value: Self::F) -> f32;
+}
+
+/// What every processor can do; LLVM makes of it what the target's baseline has.
+#[derive(Clone, Copy)]
+pub struct Portable;
+
+impl Simd<8> for Portable {
+    type F = [f32; 8];
+    // Every 64-bit ARM has it. Elsewhere `mul_add` may be a slow call.
+    const FUSED: bool = cfg!(target_arch = "aarch64");
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> [f32; 8] {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; 8]) -> [f32; 8] {
+        *from
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[half::f16; 8]) -> [f32; 8] {
+        from.map(half::f16::to_f32)
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, from: &[half::bf16; 8]) -> [f32; 8] {
+        from.map(half::bf16::to_f32)
+    }
+
+    #[inline(always)]
+    fn store(self, value: [f32; 8], to: &mut [f32; 8]) {
+        *to = value;
+    }
+
+    #[inline(always)]
+    fn multiply(self, mut a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        for l in 0..8 {
+            a[l] *= b[l];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn multiply_add(self, a: [f32; 8], b: [f32; 8], mut c: [f32; 8]) -> [f32; 8] {
+        for l in 0..8 {
+            c[l] = if Self::FUSED { a[l].mul_add(b[l], c[l]) } else { a[l] * b[l] + c[l] };
+        }
+        c
+    }
+
+    #[inline(always)]
+    fn sum(self, v: [f32; 8]) -> f32 {
+        ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7]))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub mod x86 {
+    use super::Simd;
+    use std::arch::x86_64 as arch;
+
+    /// AVX2, FMA and F16C are there.
+    #[derive(Clone, Copy)]
+    pub struct Avx2(());
+
+    /// AVX-512 F is there.
+    #[derive(Clone, Copy)]
+    pub struct Avx512(());
+
+    impl Avx2 {
+        /// # Safety
+        /// The processor has AVX2, FMA and F16C.
+        pub unsafe fn new() -> Avx2 {
+            Avx2(())
+        }
+    }
+
+    impl Avx512 {
+        /// # Safety
+        /// The processor has AVX-512 F.
+        pub unsafe fn new() -> Avx512 {
+            Avx512(())
+        }
+    }
+
+    // SAFETY, of every block below: `self` proves that the processor has the instructions, and the pointers are of arrays
+    // as long as the register; the loads and stores are those that want no alignment.
+    impl Simd<8> for Avx2 {
+        type F = arch::__m256;
+        const FUSED: bool = true;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> arch::__m256 {
+            unsafe { arch::_mm256_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        fn load(self, from: &[f32; 8]) -> arch::__m256 {
+            unsafe { arch::_mm256_loadu_ps(from.as_ptr()) }
+        }
+
+        #[inline(always)]
+        fn load_f16(self, from: &[half::f16; 8]) -> arch::__m256 {
+            unsafe { arch::_mm256_cvtph_ps(arch::_mm_loadu_si128(from.as_ptr().cast())) }
+        }
+
+        #[inline(always)]
+        fn load_bf16(self, from: &[half::bf16; 8]) -> arch::__m256 {
+            unsafe {
+                let wide = arch::_mm256_cvtepu16_epi32(arch::_mm_loadu_si128(from.as_ptr().cast()));
+                arch::_mm256_castsi256_ps(arch::_mm256_slli_epi32::<16>(wide))
+            }
+        }
+
+        #[inline(always)]
+        fn store(self, value: arch::__m256, to: &mut [f32; 8]) {
+            unsafe { arch::_mm256_storeu_ps(to.as_mut_ptr(), value) }
+        }
+
+        #[inline(always)]
+        fn multiply(self, a: arch::__m256, b: arch::__m256) -> arch::__m256 {
+            unsafe { arch::_mm256_mul_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn multiply_add(self, a: arch::__m256, b: arch::__m256, c: arch::__m256) -> arch::__m256 {
+            unsafe { arch::_mm256_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn sum(self, value: arch::__m256) -> f32 {
+            unsafe {
+                let half =
+                    arch::_mm_add_ps(arch::_mm256_castps256_ps128(value), arch::_mm256_extractf128_ps::<1>(value));
+                let quarter = arch::_mm_add_ps(half, arch::_mm_movehl_ps(half, half));
+                arch::_mm_cvtss_f32(arch::_mm_add_ss(quarter, arch::_mm_movehdup_ps(quarter)))
+            }
+        }
+    }
+
+    impl Simd<16> for Avx512 {
+        type F = arch::__m512;
+        const FUSED: bool = true;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> arch::__m512 {
+            unsafe { arch::_mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        fn load(self, from: &[f32; 16]) -> arch::__m512 {
+            unsafe { arch::_mm512_loadu_ps(from.as_ptr()) }
+        }
+
+        #[inline(always)]
+        fn load_f16(self, from: &[half::f16; 16]) -> arch::__m512 {
+            unsafe { arch::_mm512_cvtph_ps(arch::_mm256_loadu_si256(from.as_ptr().cast())) }
+        }
+
+        #[inline(always)]
+        fn load_bf16(self, from: &[half::bf16; 16]) -> arch::__m512 {
+            unsafe {
+                let wide = arch::_mm512_cvtepu16_epi32(arch::_mm256_loadu_si256(from.as_ptr().cast()));
+                arch::_mm512_castsi512_ps(arch::_mm512_slli_epi32::<16>(wide))
+            }
+        }
+
+        #[inline(always)]
+        fn store(self, value: arch::__m512, to: &mut [f32; 16]) {
+            unsafe { arch::_mm512_storeu_ps(to.as_mut_ptr(), value) }
+        }
+
+        #[inline(always)]
+        fn multiply(self, a: arch::__m512, b: arch::__m512) -> arch::__m512 {
+            unsafe { arch::_mm512_mul_ps(a, b) }
+        }
+
+        #[inline(always)]
+        fn multiply_add(self, a: arch::__m512, b: arch::__m512, c: arch::__m512) -> arch::__m512 {
+            unsafe { arch::_mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        fn sum(self, value: arch::__m512) -> f32 {
+            unsafe { arch::_mm512_reduce_add_ps(value) }
+        }
+    }
+}

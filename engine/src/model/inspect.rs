@@ -1,0 +1,117 @@
+//! What a Hugging Face folder holds, and what its blocks cost. Reads headers only.
+use super::config::Config;
+use super::error::ModelError;
+use super::folder::Folder;
+use super::tensors::Specs;
+use scenarios::cost::{block_flops, block_weight_bytes, cache_values};
+use scenarios::shape::WeightType;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Tokens before the one whose work is told.
+const CONTEXT: u32 = 512;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inspection {
+    pub config: Config,
+    /// Files and their bytes.
+    pub files: Vec<(PathBuf, u64)>,
+    /// How many tensors there are of each type.
+    pub types: BTreeMap<String, usize>,
+    /// Block by block.
+    pub blocks: Vec<Holding>,
+    /// Embedding, last norm and head.
+    pub ends: Holding,
+    /// Tensors that the configuration asks for and the folder does not hold, or holds in another shape.
+    pub missing: Vec<String>,
+    /// Tensors that nothing asks for.
+    pub unused: Vec<String>,
+}
+
+/// What the folder holds of one part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    pub parameters: u64,
+    /// As stored.
+    pub bytes: u64,
+}
+
+/// Looks at the folder `dir`.
+pub fn inspect(dir: &Path) -> Result<Inspection, ModelError> {
+    let (config, folder) = (Config::read(dir)?, Folder::open(dir)?);
+    let mut missing = Vec::new();
+    let mut used = BTreeSet::new();
+    let mut holding = |specs: Specs| {
+        let mut held = Holding { parameters: 0, bytes: 0 };
+        for spec in specs.list {
+            held.parameters += spec.values() as u64;
+            match folder.stored(&spec.name) {
+                Some((name, dims, bytes)) => {
+                    held.bytes += bytes;
+                    used.insert(name.to_owned());
+                    if dims != spec.dims {
+                        missing.push(format!("{} of shape {:?}, not {dims:?}", spec.name, spec.dims));
+                    }
+                }
+                None => missing.push(spec.name),
+            }
+        }
+        held
+    };
+    let blocks = (0..config.shape.layers).map(|index| holding(config.block_specs(index))).collect();
+    let ends = holding(config.ends_specs());
+    let mut types = BTreeMap::new();
+    for (_, dtype) in folder.tensors() {
+        *types.entry(format!("{dtype:?}")).or_insert(0) += 1;
+    }
+    let unused =
+        folder.tensors().map(|(name, _)| name).filter(|name| !used.contains(*name)).map(str::to_owned).collect();
+    Ok(Inspection { files: folder.files().to_vec(), config, types, blocks, ends, missing, unused })
+}
+
+impl Inspection {
+    /// Of the whole model.
+    pub fn parameters(&self) -> u64 {
+        self.blocks.iter().chain([&self.ends]).map(|part| part.parameters).sum()
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = &self.config.shape;
+        writeln!(f, "architecture    {:?}, {}", shape.arch, if self.config.tied { "tied head" } else { "own head" })?;
+        writeln!(
+            f,
+            "shape           {} layers, hidden {}, {} heads ({} of keys), ffn {}, vocabulary {}, positions {}",
+            shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.ffn, shape.vocab, shape.max_positions
+        )?;
+        writeln!(f, "parameters      {:.3} M", self.parameters() as f64 / 1e6)?;
+        for (path, bytes) in &self.files {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            writeln!(f, "file            {name}, {:.3} MB", *bytes as f64 / 1e6)?;
+        }
+        let types: Vec<String> = self.types.iter().map(|(dtype, count)| format!("{count} of {dtype}")).collect();
+        writeln!(f, "tensors         {}", types.join(", "))?;
+        for (block, held) in self.blocks.iter().enumerate() {
+            let (millions, megabytes) = (held.parameters as f64 / 1e6, held.bytes as f64 / 1e6);
+            writeln!(f, "block {block:<9} {millions:.3} M parameters, {megabytes:.3} MB stored")?;
+        }
+        let (millions, megabytes) = (self.ends.parameters as f64 / 1e6, self.ends.bytes as f64 / 1e6);
+        writeln!(f, "ends            {millions:.3} M parameters, {megabytes:.3} MB stored")?;
+        for held in [WeightType::F32, WeightType::F16, WeightType::Int8, WeightType::Int4] {
+            let megabytes = block_weight_bytes(shape, held) / 1e6;
+            writeln!(f, "a block as {:<4} {megabytes:.3} MB", format!("{held:?}"))?;
+        }
+        let (flops, values) = (block_flops(shape, 1, 1, CONTEXT) / 1e6, cache_values(shape));
+        writeln!(f, "a block's step  {flops:.3} MFLOP for one token with {CONTEXT} before it")?;
+        writeln!(f, "a block's cache {values:.0} values a token")?;
+        for name in &self.missing {
+            writeln!(f, "missing         {name}")?;
+        }
+        for name in &self.unused {
+            writeln!(f, "unused          {name}")?;
+        }
+        Ok(())
+    }
+}
