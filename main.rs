@@ -13,7 +13,7 @@ use reports::write::{RunDir, RunWriter};
 use scenarios::cell::CellKey;
 use scenarios::plan::Plan;
 use scenarios::{Loaded, Overrides};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +98,7 @@ struct Sweep {
     #[arg(long)]
     only: Option<String>,
     /// How often to run each cell
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
     /// Simulations at a time; as many as there are cores if not given
     #[arg(long)]
@@ -120,6 +120,19 @@ enum Format {
 fn assignment(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').map(|(path, value)| (path.trim().to_owned(), value.trim().to_owned()));
     parts.filter(|(path, _)| !path.is_empty()).ok_or_else(|| format!("`{text}` is not PATH=VALUE"))
+}
+
+/// Prints to stdout. A reader that has seen enough and closed the pipe (`head`) is no error.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let _ = write!(std::io::stdout(), $($text)*);
+    }};
+}
+
+macro_rules! sayln {
+    ($($text:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
 }
 
 type Done = Result<u8, Stop>;
@@ -335,10 +348,10 @@ fn twin(sweep: &Sweep) -> Done {
     let dir = twin.write(&sweep.out)?;
     reports::draw::draw(&[live.path, sim.path], Some(&dir))?;
     match sweep.format {
-        Format::Table => print!("{}", twin.text(width())),
-        Format::Json => print!("{}", twin.json()),
-        Format::Csv => print!("{}", twin.csv()?),
-        Format::Md => print!("{}", twin.markdown()),
+        Format::Table => say!("{}", twin.text(width())),
+        Format::Json => say!("{}", twin.json()),
+        Format::Csv => say!("{}", twin.csv()?),
+        Format::Md => say!("{}", twin.markdown()),
     }
     eprintln!("{}", dir.display());
     Ok(measured.max(simulated))
@@ -347,19 +360,19 @@ fn twin(sweep: &Sweep) -> Done {
 fn check(sweep: &Sweep) -> Done {
     let loaded = scenarios::load(&sweep.scenario).map_err(bad_scenario)?;
     let summary = loaded.check(&sweep.overrides()).map_err(bad_scenario)?;
-    println!("{}: {} cells, {} repetitions each", summary.name, summary.cells.len(), summary.repeats);
+    sayln!("{}: {} cells, {} repetitions each", summary.name, summary.cells.len(), summary.repeats);
     for line in summary.adaptation {
-        println!("  {line}");
+        sayln!("  {line}");
     }
     for warning in summary.warnings {
-        println!("  warning: {warning}");
+        sayln!("  warning: {warning}");
     }
     let batch = sweep.batch()?;
     let obstacles = batch.plans.first().map_or(Vec::new(), scenarios::live_obstacles);
-    println!("  sim: yes");
-    println!("  live: {}", if obstacles.is_empty() { "yes" } else { "not on this machine" });
+    sayln!("  sim: yes");
+    sayln!("  live: {}", if obstacles.is_empty() { "yes" } else { "not on this machine" });
     for obstacle in obstacles {
-        println!("    {obstacle}");
+        sayln!("    {obstacle}");
     }
     Ok(0)
 }
@@ -370,7 +383,7 @@ fn plan(sweep: &Sweep) -> Done {
     for cell in summary.cells {
         let values: Vec<String> = cell.key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
         let (index, peers, clients) = (cell.key.index, cell.peers, cell.clients);
-        println!("{index:4}  {peers} peers  {clients} clients  {}", values.join("  "));
+        sayln!("{index:4}  {peers} peers  {clients} clients  {}", values.join("  "));
     }
     Ok(0)
 }
@@ -392,7 +405,7 @@ fn model(scenario: &str, set: Vec<(String, String)>, out: &Path, seed: u64) -> D
     let cell = cells.first().expect("a sweep without cells is a bad scenario");
     let shape = cell.plan(Seed(seed), 0).map_err(bad_scenario)?.model.shape;
     engine::model::write_checkpoint(&shape, seed, out)?;
-    println!("{}", out.display());
+    sayln!("{}", out.display());
     Ok(0)
 }
 
@@ -400,17 +413,17 @@ fn library() -> Done {
     for name in scenarios::library::names() {
         let text = scenarios::library::find(name).unwrap_or_default();
         let question = text.lines().next().unwrap_or_default().trim_start_matches("// Question: ");
-        println!("{name:26} {question}");
+        sayln!("{name:26} {question}");
     }
     Ok(0)
 }
 
 fn print_table(table: &Table, format: Format) -> Result<(), Stop> {
     match format {
-        Format::Table => print!("{}", table.text(width())),
-        Format::Json => println!("{}", table.json()),
-        Format::Csv => print!("{}", table.csv()),
-        Format::Md => print!("{}", table.markdown()),
+        Format::Table => say!("{}", table.text(width())),
+        Format::Json => sayln!("{}", table.json()),
+        Format::Csv => say!("{}", table.csv()),
+        Format::Md => say!("{}", table.markdown()),
     }
     Ok(())
 }

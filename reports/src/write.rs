@@ -145,6 +145,8 @@ impl RunWriter {
     /// Writes what remains, draws the charts, and gives the directory its name.
     pub fn finish(mut self) -> Result<RunDir> {
         self.write_rest()?;
+        // The report is made from what the directory says of itself.
+        write_json(&self.dir.join("manifest.json"), &self.manifest)?;
         let run = Run::open_partial(&self.dir)?;
         let drawing = draw::into(&self.dir, std::slice::from_ref(&run), &self.manifest.charts)?;
         self.manifest.complete = true;
