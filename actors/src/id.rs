@@ -37,6 +37,7 @@ impl SessionId {
         NodeId((self.0 >> 32) as u32)
     }
 
+    #[inline]
     pub fn raw(self) -> u64 {
         self.0
     }

@@ -234,6 +234,7 @@ pub enum WireType {
 }
 
 impl WireType {
+    #[inline]
     pub fn bytes(self) -> u64 {
         match self {
             WireType::F32 => 4,
@@ -257,6 +258,7 @@ pub struct Activation {
 
 impl Activation {
     /// Bytes of the values on the wire, whether or not they are there.
+    #[inline]
     pub fn bytes(&self) -> u64 {
         u64::from(self.tokens) * u64::from(self.batch) * u64::from(self.hidden) * self.dtype.bytes()
     }
@@ -380,6 +382,7 @@ impl Message {
     /// Bytes on the wire: the frame's header, a control part of typical size, and the values of an activation.
     ///
     /// Links are charged by this in both worlds, so that a prediction does not hang on an encoder's details.
+    #[inline]
     pub fn wire_bytes(&self) -> u64 {
         const FRAME: u64 = 64;
         match self {
@@ -391,6 +394,7 @@ impl Message {
     }
 
     /// Part of the measured work, as against orchestration: only this is shaped, and only this costs time in a simulation.
+    #[inline]
     pub fn is_swarm_traffic(&self) -> bool {
         !matches!(
             self,

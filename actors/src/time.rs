@@ -16,6 +16,7 @@ pub struct Span(pub u64);
 
 impl Moment {
     /// The time since `earlier`; zero if `earlier` is later, which only two different clocks can bring about.
+    #[inline]
     pub fn since(self, earlier: Moment) -> Span {
         Span(self.0.saturating_sub(earlier.0))
     }
@@ -53,6 +54,7 @@ impl Span {
 
 impl Add<Span> for Moment {
     type Output = Moment;
+    #[inline]
     fn add(self, span: Span) -> Moment {
         Moment(self.0.saturating_add(span.0))
     }
@@ -60,12 +62,14 @@ impl Add<Span> for Moment {
 
 impl Add for Span {
     type Output = Span;
+    #[inline]
     fn add(self, other: Span) -> Span {
         Span(self.0.saturating_add(other.0))
     }
 }
 
 impl AddAssign for Span {
+    #[inline]
     fn add_assign(&mut self, other: Span) {
         *self = *self + other;
     }
@@ -73,6 +77,7 @@ impl AddAssign for Span {
 
 impl Sub for Span {
     type Output = Span;
+    #[inline]
     fn sub(self, other: Span) -> Span {
         Span(self.0.saturating_sub(other.0))
     }

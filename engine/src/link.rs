@@ -10,7 +10,7 @@
 use actors::id::HostId;
 use actors::seed::{Seed, SmallStream};
 use actors::time::{Moment, Span};
-use rand::RngExt;
+use rand::distr::Uniform;
 use rand_distr::{Distribution as _, LogNormal, Normal};
 use scenarios::plan::{Distribution, Link, Plan};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,7 @@ pub struct Passage {
 }
 
 impl Passage {
+    #[inline]
     pub fn begin(sent: Moment) -> Passage {
         Passage { sent, first: sent, last: sent, queue: Span::ZERO, propagation: Span::ZERO }
     }
@@ -91,6 +92,9 @@ impl Stage {
 
     #[inline]
     pub fn pass(&mut self, passage: &mut Passage, bytes: u64) {
+        if self.is_free() {
+            return;
+        }
         if self.ns_per_byte > 0.0 {
             passage.wait_until(self.free.max(passage.first));
             let transmit = Span((bytes as f64 * self.ns_per_byte).round() as u64);
@@ -133,6 +137,7 @@ impl Path {
     }
 
     /// The sender's half of the way: by `nic` onto this path, after `handshake` if the connection is new.
+    #[inline]
     pub fn depart(&mut self, nic: &mut Stage, now: Moment, bytes: u64, handshake: Span) -> Passage {
         let mut passage = Passage::begin(now);
         passage.propagate(handshake);
@@ -149,7 +154,7 @@ impl Path {
 #[derive(Clone, Copy)]
 enum Delay {
     Constant(Span),
-    Uniform { low: u64, high: u64 },
+    Uniform(Uniform<u64>),
     Normal(Normal<f64>),
     LogNormal(LogNormal<f64>),
 }
@@ -158,7 +163,10 @@ impl Delay {
     fn new(distribution: Distribution) -> Delay {
         match distribution {
             Distribution::Constant(span) => Delay::Constant(span),
-            Distribution::Uniform { low, high } => Delay::Uniform { low: low.0, high: high.0.max(low.0) },
+            Distribution::Uniform { low, high } => {
+                let uniform = Uniform::new_inclusive(low.0, high.0);
+                uniform.map_or(Delay::Constant(low), Delay::Uniform)
+            }
             Distribution::Normal { mean, std } => {
                 let normal = Normal::new(mean.as_secs_f64(), std.as_secs_f64());
                 normal.map_or(Delay::Constant(mean), Delay::Normal)
@@ -174,7 +182,7 @@ impl Delay {
     fn draw(&self, stream: &mut SmallStream) -> Span {
         match self {
             Delay::Constant(span) => *span,
-            Delay::Uniform { low, high } => Span(stream.random_range(*low..=*high)),
+            Delay::Uniform(uniform) => Span(uniform.sample(stream)),
             Delay::Normal(normal) => Span::from_secs_f64(normal.sample(stream)),
             Delay::LogNormal(log_normal) => Span::from_secs_f64(log_normal.sample(stream)),
         }

@@ -28,6 +28,7 @@ impl<'p> Network<'p> {
     }
 
     /// The sender's half: out of `from` and over the path to `to`, over a new connection if there is none yet.
+    #[inline]
     pub fn depart(&mut self, now: Moment, from: HostId, to: HostId, bytes: u64) -> Passage {
         let index = |host: HostId| host.0 as usize;
         let found = self.paths[index(from)].binary_search_by_key(&to, |(host, _)| *host);
