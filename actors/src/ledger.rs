@@ -3,10 +3,11 @@
 //! A broken invariant is the swarm's fault, never the scenario's: it ends the run and names itself.
 use crate::id::{NodeId, RequestId, SessionId};
 use crate::record::{Event, Served, Stepped};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What must hold in every run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Invariant {
     #[error("no timed work before the barrier's release")]
     NothingBeforeTheBarrier,

@@ -34,3 +34,19 @@ pub const FRAME_CONTROL_BYTES: usize = 64 << 20;
 
 /// Bytes of the tensor part of a frame that no plan may exceed: batch x tokens x hidden x 4 of the largest sweep.
 pub const FRAME_TENSOR_BYTES: usize = 1 << 30;
+
+/// Bytes that wait for one connection: two of the largest frames. A session has at most one step in flight, so more means
+/// that the other side has stopped reading.
+pub const LINK_QUEUE_BYTES: usize = 2 * FRAME_TENSOR_BYTES;
+
+/// Bytes of a tensor that go in one piece: a decode step waits for at most one such piece of a large prefill.
+pub const FRAME_CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes of the frame by which a connection introduces itself, before which nothing else is read.
+pub const GREETING_BYTES: usize = 256;
+
+/// Connections that have not introduced themselves yet; more are dropped at once.
+pub const STRANGERS: usize = 1024;
+
+/// Jobs that wait for a device: every session of a few peers releasing its cache at once.
+pub const QUEUED_JOBS: usize = 4 * SESSIONS_PER_PEER;

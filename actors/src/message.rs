@@ -25,6 +25,8 @@ pub enum Message {
     Finished(Finished),
     // -- discovery --
     Announce(Box<Announce>),
+    /// To a peer: whoever asks from now on finds it.
+    Announced(Announced),
     Find(Find),
     Found(Box<Found>),
     // -- sessions --
@@ -87,6 +89,9 @@ pub struct Announce {
     /// Blocks per second of one-token steps (Petals' `inference_rps`), for the router.
     pub inference_rps: f64,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced;
 
 /// Who serves these blocks?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -367,8 +372,8 @@ macro_rules! kinds {
     };
 }
 kinds!(
-    Present, Warm, Ready, Go, Latency, Finished, Announce, Find, Found, Open, Opened, Step, Returned, Close, Refused,
-    Gone
+    Present, Warm, Ready, Go, Latency, Finished, Announce, Announced, Find, Found, Open, Opened, Step, Returned, Close,
+    Refused, Gone
 );
 
 impl Message {

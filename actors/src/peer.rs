@@ -4,8 +4,8 @@
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
 use crate::message::{
-    Activation, Announce, Close, Computed, Forwarding, Gone, Job, Message, Open, Opened, Output, Present, Refusal,
-    Refused, Returned, Step, Ticket, Work,
+    Activation, Announce, Announced, Close, Computed, Forwarding, Gone, Job, Message, Open, Opened, Output, Present,
+    Refusal, Refused, Returned, Step, Ticket, Work,
 };
 use crate::record::{Event, Served};
 use crate::time::Moment;
@@ -218,6 +218,10 @@ impl Core {
         let announce =
             Announce { peer: self.config.me, blocks: self.config.blocks, inference_rps: self.config.inference_rps };
         send(out, self.config.registry, Message::Announce(Box::new(announce)));
+    }
+
+    /// Present is who can be found: else a warm-up could begin before its route exists.
+    pub fn on_announced(&mut self, _now: Moment, _from: NodeId, _: Announced, out: &mut Vec<Effect>) {
         send(out, self.config.orchestrator, Message::Present(Present));
     }
 
@@ -264,6 +268,7 @@ fn refuse(out: &mut Vec<Effect>, to: NodeId, session: SessionId, why: Refusal) {
 }
 
 crate::seats::shell!(Peer around Core {
+    Announced => on_announced,
     Open => on_open,
     Step => on_step,
     Close => on_close,

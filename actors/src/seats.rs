@@ -101,8 +101,8 @@ macro_rules! shell {
                 // Which kinds are left for the last arms depends on the actor.
                 #[allow(unreachable_patterns)]
                 match parcel {
-                    $($crate::seats::parcel!($kind, body) => {
-                        self.handle(Letter { from, body: $crate::seats::unboxed!($kind, body) }, world)
+                    $($crate::seats::parcel!($kind, inner) => {
+                        self.handle(Letter { from, body: $crate::seats::unboxed!($kind, inner) }, world)
                     })*
                     // Answering these would have two nodes refuse each other for ever.
                     Parcel::Message(Message::Refused(_) | Message::Gone(_)) | Parcel::Computed(_) | Parcel::Woken(_) => {}
@@ -122,8 +122,8 @@ macro_rules! shell {
                 // Which kinds are left for the last arms depends on the actor.
                 #[allow(unreachable_patterns)]
                 match parcel {
-                    $($crate::seats::parcel!($kind, body) => {
-                        self.do_send(Letter { from, body: $crate::seats::unboxed!($kind, body) })
+                    $($crate::seats::parcel!($kind, inner) => {
+                        self.do_send(Letter { from, body: $crate::seats::unboxed!($kind, inner) })
                     })*
                     Parcel::Message(Message::Refused(_) | Message::Gone(_)) | Parcel::Computed(_) | Parcel::Woken(_) => {}
                     Parcel::Message(_) => self.do_send(Letter { from, body: $crate::seats::Stray }),

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod link;
+pub mod live;
 pub mod model;
 pub mod outcome;
 pub mod sim;

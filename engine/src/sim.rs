@@ -6,6 +6,7 @@
 pub mod agenda;
 mod device;
 mod network;
+pub mod pool;
 mod trace;
 
 use crate::link::Passage;
@@ -141,7 +142,7 @@ impl<'p> Simulation<'p> {
             if self.delivered >= horizon {
                 return Outcome::Horizon { events: self.delivered };
             }
-            let Some((now, happening)) = self.agenda.next() else {
+            let Some((now, happening)) = self.agenda.take_next() else {
                 return Outcome::Deadlock { at: self.world.now };
             };
             self.world.now = now;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cells;
+pub mod chart;
 pub mod draw;
 pub mod error;
 pub mod fold;
@@ -12,4 +13,6 @@ pub mod sheet;
 pub mod stats;
 pub mod summary;
 pub mod table;
+pub mod theme;
+pub mod twin;
 pub mod write;

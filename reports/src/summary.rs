@@ -43,9 +43,9 @@ fn summarise(cell: u32, rows: &[&CellRow]) -> Cell {
     let done: Vec<&&CellRow> = rows.iter().filter(|row| row.done()).collect();
     let mut judgement = Judgement::default();
     rows.iter().for_each(|row| judgement.absorb(&row.judgement));
-    let completed: f64 = done.iter().filter_map(|row| row.get("completed")).sum();
+    let completed: u64 = done.iter().filter_map(|row| row.get("completed")).map(|count| count as u64).sum();
     let needed = samples_needed(0.5);
-    if completed < needed as f64 {
+    if completed < needed as u64 {
         let reason = format!("too few samples: {completed} requests, a median needs {needed}");
         judgement.add(Verdict::Suspect, reason);
     }

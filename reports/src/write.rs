@@ -145,6 +145,8 @@ impl RunWriter {
     /// Writes what remains, draws the charts, and gives the directory its name.
     pub fn finish(mut self) -> Result<RunDir> {
         self.write_rest()?;
+        // The report is made from what the directory says of itself.
+        write_json(&self.dir.join("manifest.json"), &self.manifest)?;
         let run = Run::open_partial(&self.dir)?;
         let drawing = draw::into(&self.dir, std::slice::from_ref(&run), &self.manifest.charts)?;
         self.manifest.complete = true;
@@ -217,7 +219,7 @@ fn keep<R: Row>(
 ) -> Result<()> {
     let every = rows.len().div_ceil(ROWS_PER_RUN).max(1);
     kept.of += rows.len() as u64;
-    for row in rows.into_iter().filter(|row| request(row) % every == 0) {
+    for row in rows.into_iter().filter(|row| request(row).is_multiple_of(every)) {
         kept.rows += 1;
         sheet.push(cell, repeat, row)?;
     }

@@ -8,6 +8,7 @@ use crate::resolve::{model, session_bytes};
 use crate::schema::Scenario;
 use crate::sweep::Overrides;
 use crate::units::Size;
+use actors::limits;
 use actors::seed::Seed;
 use std::collections::BTreeSet;
 
@@ -78,6 +79,10 @@ fn adaptation(scenario: &Scenario, plan: &Plan) -> Vec<String> {
 fn warnings(plan: &Plan) -> Vec<String> {
     let mut warnings = Vec::new();
     let clients = plan.clients().count() as u64;
+    if clients > limits::SESSIONS_PER_PEER as u64 {
+        let most = limits::SESSIONS_PER_PEER;
+        warnings.push(format!("{clients} clients may want a session each, a peer holds {most}: some will be refused"));
+    }
     for (_, node) in plan.peers() {
         let Role::Peer { blocks, cache_bytes, .. } = node.role else { continue };
         let session = session_bytes(plan, blocks);

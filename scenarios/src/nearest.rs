@@ -2,12 +2,18 @@
 
 /// The candidate most like `word`, if any is like it at all; among equals the first.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Jaro-Winkler weighs the beginning of a word, where people are surest; 0.7 keeps `promt` -> `prompt` and drops noise.
     const LIKE: f64 = 0.7;
     let word = word.to_lowercase();
-    let scored = candidates.into_iter().map(|name| (strsim::jaro_winkler(&word, &name.to_lowercase()), name));
+    let scored = candidates.into_iter().map(|name| (likeness(&word, &name.to_lowercase()), name));
     let best = scored.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
     (best.0 >= LIKE).then_some(best.1)
+}
+
+/// From 0 to 1. Jaro-Winkler weighs the beginning of a word, where people are surest; one slip of the fingers (a letter
+/// too many, too few, wrong, or two swapped) is near even in a word of three letters.
+fn likeness(word: &str, name: &str) -> f64 {
+    let slip = word.len() > 2 && strsim::damerau_levenshtein(word, name) == 1;
+    strsim::jaro_winkler(word, name).max(if slip { 0.9 } else { 0.0 })
 }
 
 /// "did you mean `x`?", or the whole choice where nothing is alike.
@@ -26,6 +32,7 @@ mod tests {
     #[test]
     fn a_typo_finds_its_name_and_noise_finds_none() {
         assert_eq!(nearest("promt", ["batch", "prompt", "generate"]), Some("prompt"));
+        assert_eq!(nearest("sdt", ["mean", "std"]), Some("std"));
         assert_eq!(nearest("push", ["Relay", "Push"]), Some("Push"));
         assert_eq!(nearest("zzz", ["Relay", "Push"]), None);
         assert_eq!(hint("zzz", ["a", "b"]).as_deref(), Some("there is `a`, `b`"));

@@ -42,7 +42,7 @@ impl Origin {
     pub fn blame(&self, fault: Fault) -> ScenarioError {
         let Fault { path, within, message, help } = fault;
         if let Some(assignment) = self.assignments.iter().rev().find(|assignment| assignment.path.touches(&path)) {
-            return self.reject(assignment, within, message, help);
+            return self.reject(assignment, blamed(assignment, &path, within), message, help);
         }
         let written = self.source.written(&path);
         let range = within.map_or(written.clone(), |part| inside(&written, part));
@@ -125,6 +125,15 @@ impl Origin {
             }
         }
     }
+}
+
+/// The part of an assignment's value that is to blame: what stands at `path` in it, or `within` that.
+fn blamed(assignment: &Assignment, path: &Path, within: Option<Range<usize>>) -> Option<Range<usize>> {
+    if !assignment.path.contains(path) {
+        return None;
+    }
+    let at = paths::locate_in(&assignment.value, &path.below(&assignment.path)).ok()?;
+    Some(within.map_or(at.clone(), |part| inside(&at, part)))
 }
 
 /// `part` of what stands at `whole`.

@@ -29,6 +29,11 @@ impl Path {
         self.0.iter().zip(&other.0).all(|(a, b)| a == b)
     }
 
+    /// The rest of this path below `ancestor`, which must contain it.
+    pub fn below(&self, ancestor: &Path) -> Path {
+        Path(self.0.iter().skip(ancestor.0.len()).cloned().collect())
+    }
+
     /// Whether `other` is at or below this.
     pub fn contains(&self, other: &Path) -> bool {
         self.0.len() <= other.0.len() && self.touches(other)
@@ -62,8 +67,15 @@ pub(crate) enum Parts<'a> {
 
 /// The byte range of a path's value in the text of a scenario, without the space around it.
 pub fn locate(text: &str, path: &Path) -> Result<Range<usize>, NoSuchPath> {
-    let mut at = text;
-    let mut parts = root(text);
+    descend(text, text, root(text), path)
+}
+
+/// The byte range of a path that begins at a value.
+pub(crate) fn locate_in(value: &str, path: &Path) -> Result<Range<usize>, NoSuchPath> {
+    descend(value, trim(value), open(trim(value)), path)
+}
+
+fn descend<'a>(text: &'a str, mut at: &'a str, mut parts: Parts<'a>, path: &Path) -> Result<Range<usize>, NoSuchPath> {
     let mut seen = Path(Vec::new());
     for name in &path.0 {
         match parts.child(name) {
@@ -79,6 +91,27 @@ pub fn locate(text: &str, path: &Path) -> Result<Range<usize>, NoSuchPath> {
 /// `text` with `value` in place of what is at `range`.
 pub(crate) fn splice(text: &str, range: Range<usize>, value: &str) -> String {
     [&text[..range.start], value, &text[range.end..]].concat()
+}
+
+/// The values of a list without brackets, as a shell gives it: at the commas that are within no bracket and no string.
+pub(crate) fn split(list: &str) -> Vec<&str> {
+    let (mut values, mut start, mut depth) = (Vec::new(), 0, 0i32);
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in list.char_indices() {
+        match c {
+            '(' | '[' | '{' if !quoted => depth += 1,
+            ')' | ']' | '}' if !quoted => depth -= 1,
+            ',' if !quoted && depth == 0 => {
+                values.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+    }
+    values.push(&list[start..]);
+    values
 }
 
 /// The name before a struct's parenthesis, or a whole unit variant; empty where there is none.
@@ -151,8 +184,10 @@ fn no_such(text: &str, at: &str, parts: &Parts<'_>, seen: &Path, name: &str) -> 
     let inside = if seen.0.is_empty() { "a scenario".to_owned() } else { format!("`{seen}`") };
     let (message, help) = match parts {
         Parts::Fields(fields) => {
-            let names = fields.iter().map(|(field, _)| *field);
-            (format!("{inside} has no field `{name}`"), nearest::hint(name, names))
+            let names: Vec<&str> = fields.iter().map(|(field, _)| *field).collect();
+            let meant = nearest::nearest(name, names.iter().copied()).map(|name| format!("did you mean `{name}`? "));
+            let help = format!("{}its fields are {}", meant.unwrap_or_default(), names.join(", "));
+            (format!("{inside} has no field `{name}`"), Some(help))
         }
         Parts::Items(items) => (
             format!("{inside} has no item `{name}`"),
@@ -216,7 +251,7 @@ impl<'de> Visitor<'de> for Items {
 
 #[cfg(test)]
 mod tests {
-    use super::{Path, locate, plain, splice};
+    use super::{Path, locate, plain, splice, split};
 
     const TEXT: &str = r#"#![enable(implicit_some)]
 // Scenario( in a comment
@@ -255,11 +290,11 @@ Scenario(
         };
         assert_eq!(
             wrong("hosts.0.cont"),
-            ("`hosts.0` has no field `cont`".to_owned(), "did you mean `count`?".to_owned())
+            ("`hosts.0` has no field `cont`".to_owned(), "did you mean `count`? its fields are name, count".to_owned())
         );
         assert_eq!(wrong("hosts.7"), ("`hosts` has no item `7`".to_owned(), "its items are 0 to 1".to_owned()));
         assert_eq!(wrong("name.x").0, "`name` has no parts, so no `x`");
-        assert_eq!(wrong("hots").1, "did you mean `hosts`?");
+        assert!(wrong("hots").1.starts_with("did you mean `hosts`? its fields are name, hosts, peers"));
     }
 
     #[test]
@@ -267,6 +302,13 @@ Scenario(
         let range = locate(TEXT, &Path::dotted("hosts.1.delay")).expect("it is there");
         let text = splice(TEXT, range, "\"3 ms\"");
         assert_eq!(&text[locate(&text, &Path::dotted("hosts.1.delay")).expect("it still is")], "\"3 ms\"");
+    }
+
+    #[test]
+    fn a_list_is_split_between_its_values() {
+        assert_eq!(split("1 ms,Uniform(low: 1, high: 2),\"a,\\\"b\",[1,2]").len(), 4);
+        assert_eq!(split("8"), ["8"]);
+        assert_eq!(split("8,"), ["8", ""]);
     }
 
     #[test]

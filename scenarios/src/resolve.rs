@@ -100,7 +100,8 @@ fn workload(scenario: &Scenario, model: &plan::Model) -> Result<plan::Workload, 
             "prompt {prompt} and generate {generate} need {positions} positions, the model has learned {}",
             shape.max_positions
         );
-        return Err(Fault::new("workload.prompt", message));
+        let alone = prompt + WARM_UP > shape.max_positions;
+        return Err(Fault::new(if alone { "workload.prompt" } else { "workload.generate" }, message));
     }
     let activation = u64::from(batch) * u64::from(prompt) * u64::from(model.shape.hidden) * model.wire.bytes();
     if activation > limits::FRAME_TENSOR_BYTES as u64 {
@@ -114,6 +115,10 @@ fn workload(scenario: &Scenario, model: &plan::Model) -> Result<plan::Workload, 
 /// The orchestrator, the registry, the peers, the clients.
 fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) -> Result<Vec<Node>, Fault> {
     let Workload::Closed { on, .. } = &scenario.workload;
+    if scenario.peers.is_empty() {
+        let fault = Fault::new("peers", "a swarm of zero peers serves no block");
+        return Err(fault.help("add a group: Peers(on: \"name of a host\", span: Even)"));
+    }
     let names = scenario.hosts.iter().map(|host| host.name.as_str());
     let mut counts = Vec::new();
     for (index, group) in scenario.peers.iter().enumerate() {

@@ -53,7 +53,10 @@ pub(crate) fn range(text: &str, error: &SpannedError) -> Range<usize> {
     let token = read.trim_end();
     let start = match token.strip_suffix('"') {
         Some(inside) => inside.rfind('"').unwrap_or(inside.len()),
-        None => token.rfind(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '.')).map_or(0, |at| at + 1),
+        None => {
+            let before = |(_, c): &(usize, char)| !c.is_alphanumeric() && !matches!(c, '_' | '.');
+            token.char_indices().rev().find(before).map_or(0, |(at, c)| at + c.len_utf8())
+        }
     };
     match &error.code {
         // A value was read, and is not what it should be.

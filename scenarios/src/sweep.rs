@@ -40,7 +40,14 @@ impl Cell {
     /// Makes the cell explicit for one repetition; all that is random in it follows from `seed`, the cell and `repeat`.
     pub fn plan(&self, seed: Seed, repeat: u32) -> Result<Plan, ScenarioError> {
         let run = Run { seed, cell: self.key.index, repeat };
-        resolve::plan(&self.scenario, run).map_err(|fault| self.origin.blame(fault))
+        resolve::plan(&self.scenario, run).map_err(|mut fault| {
+            // What holds in the first cell and not in a later one depends on what that one varies.
+            if self.key.index > 0 {
+                let values: Vec<_> = self.key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
+                fault.message = format!("{} (cell {}: {})", fault.message, self.key.index, values.join(", "));
+            }
+            self.origin.blame(fault)
+        })
     }
 }
 
@@ -57,15 +64,22 @@ impl Loaded {
         let varied = Varied::new(self, overrides)?;
         let text = Origin::of(self.source.clone()).print(&base)?;
         let (mut texts, mut seen) = (Vec::new(), BTreeSet::new());
-        for point in varied.points()? {
-            let mut origin = Origin { source: self.source.clone(), assignments: sets.clone() };
-            let mut text = text.clone();
+        // Neighbours of a grid begin alike: what was put over the text last, and the text after it.
+        let mut trail: Vec<(Assignment, String)> = Vec::new();
+        for mut point in varied.points()? {
             // What is set below a varied path is set again after it.
             let late = |set: &&Assignment| point.iter().any(|varied| varied.path.contains(&set.path));
-            for assignment in point.iter().chain(sets.iter().filter(late)) {
-                text = origin.assign(&text, assignment)?;
-                origin.assignments.push(assignment.clone());
+            let late: Vec<_> = sets.iter().filter(late).cloned().collect();
+            point.extend(late);
+            let mut origin = Origin::of(self.source.clone());
+            trail.truncate(trail.iter().zip(&point).take_while(|((last, _), next)| last == *next).count());
+            for assignment in &point[trail.len()..] {
+                let before = trail.last().map_or(text.as_str(), |(_, text)| text);
+                let after = origin.assign(before, assignment)?;
+                trail.push((assignment.clone(), after));
             }
+            origin.assignments = sets.iter().chain(&point).cloned().collect();
+            let text = trail.last().map_or(&text, |(_, text)| text).clone();
             if seen.insert(text.clone()) {
                 texts.push((text, origin));
             }
@@ -205,12 +219,8 @@ impl Varied {
 
 fn axis(path: &str, values: &str) -> Result<Vec<Assignment>, ScenarioError> {
     let flag = format!("--axis {path}={values}");
-    let list = format!("[{values}]");
-    let values: Vec<String> = match paths::open(&list) {
-        Parts::Items(items) => items.into_iter().map(|item| item.trim().to_owned()).collect(),
-        _ => values.split(',').map(|value| value.trim().to_owned()).collect(),
-    };
-    if values.is_empty() || values.iter().any(String::is_empty) {
+    let values: Vec<String> = paths::split(values).into_iter().map(|value| value.trim().to_owned()).collect();
+    if values.iter().any(String::is_empty) {
         let message = "an axis needs values with commas between".to_owned();
         return Err(ScenarioError::Flag { flag, message, help: None });
     }

@@ -1,7 +1,7 @@
 //! A registry: one node that remembers what every peer has announced.
 use crate::id::NodeId;
 use crate::limits;
-use crate::message::{Announce, Find, Found, Gone, Message, Refusal, Refused};
+use crate::message::{Announce, Announced, Find, Found, Gone, Message, Refusal, Refused};
 use crate::time::Moment;
 use crate::world::Effect;
 use std::collections::BTreeMap;
@@ -28,6 +28,7 @@ impl Core {
         // Nobody speaks for another.
         if room && announce.peer == from {
             self.peers.insert(from, announce);
+            out.push(Effect::Send { to: from, message: Message::Announced(Announced) });
         } else {
             let refused = Refused { session: None, why: Refusal::Busy };
             out.push(Effect::Send { to: from, message: Message::Refused(refused) });

@@ -86,7 +86,7 @@ impl<E> Agenda<E> {
 
     /// Takes the next happening and moves the clock to it.
     #[inline]
-    pub fn next(&mut self) -> Option<(Moment, E)> {
+    pub fn take_next(&mut self) -> Option<(Moment, E)> {
         if self.len == 0 {
             return None;
         }
@@ -148,16 +148,16 @@ mod tests {
                 sequence += 1;
                 for _ in 0..pops / 2 {
                     let expected = heap.pop().map(|Reverse((at, event))| (Moment(at), event));
-                    let found = agenda.next();
+                    let found = agenda.take_next();
                     prop_assert_eq!(found, expected);
                     now = found.map_or(now, |(at, _)| at.0);
                 }
                 prop_assert_eq!(agenda.len(), heap.len());
             }
             while let Some(Reverse((at, event))) = heap.pop() {
-                prop_assert_eq!(agenda.next(), Some((Moment(at), event)));
+                prop_assert_eq!(agenda.take_next(), Some((Moment(at), event)));
             }
-            prop_assert_eq!(agenda.next(), None);
+            prop_assert_eq!(agenda.take_next(), None);
         }
     }
 }

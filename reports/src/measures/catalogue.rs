@@ -61,10 +61,19 @@ const OTHERS: [(&str, &str); 28] = [
     ("part_peer_queue_ms", "of the mean latency: waiting for the peers' devices"),
     ("part_compute_ms", "of the mean latency: the peers' blocks"),
     ("part_network_ms", "of the mean latency: the rest"),
-    ("part_send_queue_ms", "of the network: waiting for NICs and links (simulation only)"),
-    ("part_transmit_ms", "of the network: bytes over bandwidth (simulation only)"),
-    ("part_propagation_ms", "of the network: propagation (simulation only)"),
-    ("part_network_other_ms", "of the network: what remains (simulation only)"),
+    (
+        "part_send_queue_ms",
+        "of the network: waiting for NICs and links (where the link model runs: simulated, or live and shaped)",
+    ),
+    (
+        "part_transmit_ms",
+        "of the network: bytes over bandwidth (where the link model runs: simulated, or live and shaped)",
+    ),
+    ("part_propagation_ms", "of the network: propagation (where the link model runs: simulated, or live and shaped)"),
+    (
+        "part_network_other_ms",
+        "of the network: what remains (where the link model runs: simulated, or live and shaped)",
+    ),
 ];
 
 /// In the order in which they are written.

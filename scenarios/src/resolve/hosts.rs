@@ -102,7 +102,11 @@ fn place<'a>(
         Some(name) => {
             let known = scenario.machines.iter().position(|machine| machine.name == *name);
             let names = scenario.machines.iter().map(|machine| machine.name.as_str());
-            let unknown = || Fault::unknown(&format!("{at}.machine"), "machine", name, names);
+            let unknown = || {
+                let fault = Fault::unknown(&format!("{at}.machine"), "machine", name, names);
+                let declare = format!("declare it: machines: [Machine(name: \"{name}\")]");
+                if fault.help.is_some() { fault } else { fault.help(declare) }
+            };
             Some(known.ok_or_else(unknown)? as u32)
         }
     };

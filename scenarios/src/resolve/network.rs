@@ -7,6 +7,9 @@ use crate::units::Rate;
 use actors::id::HostId;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Paths that one entry may name: a plan lists each, in some hundred bytes.
+const PATHS: usize = 1 << 20;
+
 /// The network between hosts that have these names and sites.
 pub(super) fn resolve(network: &Network, hosts: &[Placed<'_>]) -> Result<plan::Network, Fault> {
     let default = link("network.default", &network.default)?;
@@ -16,6 +19,10 @@ pub(super) fn resolve(network: &Network, hosts: &[Placed<'_>]) -> Result<plan::N
         let link = link_of(&at, &path.delay, path.bandwidth)?;
         let from = members(&format!("{at}.from"), &path.from, hosts)?;
         let to = members(&format!("{at}.to"), &path.to, hosts)?;
+        if from.len().saturating_mul(to.len()) > PATHS {
+            let message = format!("{} by {} hosts are more than {PATHS} paths", from.len(), to.len());
+            return Err(Fault::new(&at, message).help("give the groups an `egress` or `ingress` instead"));
+        }
         for (&a, &b) in from.iter().flat_map(|a| to.iter().map(move |b| (a, b))).filter(|(a, b)| a != b) {
             between.insert((a, b), link.clone());
             if path.both {

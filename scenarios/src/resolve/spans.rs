@@ -5,10 +5,6 @@ use actors::id::BlockRange;
 
 /// The blocks of each peer of each group, which has as many hosts as `counts` says; in order.
 pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Vec<Vec<BlockRange>>, Fault> {
-    if peers.is_empty() {
-        let fault = Fault::new("peers", "a swarm of zero peers serves no block");
-        return Err(fault.help("add a group: Peers(on: \"name of a host\", span: Even)"));
-    }
     let evens = || peers.iter().zip(counts).filter(|(group, _)| group.span == Span::Even).map(|(_, count)| *count);
     let (groups, even_peers) = (evens().count(), evens().sum::<u32>());
     if even_peers > layers {
@@ -43,9 +39,15 @@ fn split(layers: u32, peers: u32) -> Vec<BlockRange> {
 }
 
 fn covered(spans: &[Vec<BlockRange>], layers: u32) -> Result<(), Fault> {
-    let served = |block: u32| spans.iter().flatten().any(|span| span.contains(block));
-    let Some(start) = (0..layers).find(|block| !served(*block)) else { return Ok(()) };
-    let end = (start..layers).find(|block| served(*block)).unwrap_or(layers);
+    let mut served = vec![false; layers as usize];
+    let mut distinct: Vec<BlockRange> = spans.concat();
+    distinct.sort_unstable();
+    distinct.dedup();
+    for span in distinct {
+        served[span.start as usize..span.end as usize].fill(true);
+    }
+    let Some(start) = served.iter().position(|served| !served) else { return Ok(()) };
+    let end = served[start..].iter().position(|served| *served).map_or(layers as usize, |more| start + more);
     let fault = Fault::new("peers", format!("blocks {start}..{end} of {layers} are served by no peer"));
     Err(fault.help(format!("add a group with span: Blocks({start}, {end}), or use Even")))
 }
@@ -81,7 +83,7 @@ mod tests {
         let groups = [group(Span::Blocks(0, 24)), group(Span::Blocks(27, 32))];
         let fault = resolve(&groups, &[1, 2], 32).expect_err("a gap");
         assert_eq!(fault.message, "blocks 24..27 of 32 are served by no peer");
-        assert!(resolve(&[], &[], 32).expect_err("nobody").message.contains("zero peers"));
+        assert!(resolve(&[], &[], 32).expect_err("nobody").message.contains("0..32 of 32"));
         assert!(resolve(&[group(Span::Even)], &[33], 32).expect_err("too many").message.contains("1 would have none"));
         assert!(resolve(&[group(Span::Blocks(8, 33))], &[1], 32).expect_err("too far").message.contains("8..33"));
         assert!(resolve(&[group(Span::Blocks(0, 20)), group(Span::Blocks(10, 32))], &[1, 1], 32).is_ok());

@@ -19,7 +19,7 @@ impl Default for Delay {
 
 /// As people write it. Lengths of time carry units.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename = "Delay")]
 enum Written {
     Uniform { low: Time, high: Time },
     Normal { mean: Time, std: Time },

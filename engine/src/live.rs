@@ -1,0 +1,109 @@
+//! The live world: hosts as processes, real TCP between them, blocks executed by candle.
+//!
+//! [`run`] conducts one cell from this process, which is host 0: it seats the orchestrator and the registry, and starts
+//! a child process for every other host that seats a node. Each raises its part of the same plan with the same actors as
+//! the simulation. Whatever happens, every child has ended when `run` returns.
+//!
+//! There is no discovery of machines here and no way in from another one: all sockets are bound to loopback.
+pub mod clock;
+mod conduct;
+mod control;
+mod crew;
+mod device;
+mod door;
+mod join;
+pub mod lease;
+mod links;
+mod local;
+mod shaper;
+pub mod wire;
+
+pub use join::host_main;
+
+use crate::outcome::Run;
+use actors::id::NodeId;
+use scenarios::plan::{Executor, Plan, Role};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// How a live run is carried out, beside its plan.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The program that child processes run, with `args`: it must end up in [`host_main`].
+    pub exe: PathBuf,
+    pub args: Vec<String>,
+    /// How long a child may take from its start until it has joined.
+    pub join_within: Duration,
+    /// How long hosts may take to send their records when the run is over, and then to exit, before they are killed.
+    pub dismiss_within: Duration,
+}
+
+impl Options {
+    /// Children run `exe host`.
+    pub fn new(exe: impl Into<PathBuf>) -> Options {
+        Options {
+            exe: exe.into(),
+            args: vec!["host".to_owned()],
+            join_within: Duration::from_secs(30),
+            dismiss_within: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why there is no run at all; what ends a run that has begun is an [`crate::outcome::Outcome`].
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    #[error(
+        "host `{host}` cannot be started: its device `{device}` is not on this machine; \
+         simulate the scenario, or give the host a device with a `cpu` or `cuda` executor"
+    )]
+    Elsewhere { host: String, device: String },
+    #[error("the process of host `{host}` cannot be started from {}: {why}", exe.display())]
+    Spawn { host: String, exe: PathBuf, why: io::Error },
+    #[error("host `{host}` has not joined the run: {why}")]
+    NotJoined { host: String, why: String },
+    #[error("{node} on host `{host}` cannot load its part of the model: {what}")]
+    Load { node: NodeId, host: String, what: String },
+    #[error("{what} failed: {why}")]
+    Io { what: &'static str, why: io::Error },
+    #[error(transparent)]
+    Wire(#[from] wire::WireError),
+    #[error(
+        "this is a child process of a live run, started by the one that conducts it, which says how to join: {why}"
+    )]
+    Invitation { why: String },
+    #[error("the orchestrator has ended the connection")]
+    Dismissed,
+}
+
+impl LiveError {
+    fn io(what: &'static str) -> impl FnOnce(io::Error) -> LiveError {
+        move |why| LiveError::Io { what, why }
+    }
+}
+
+/// Runs one cell live, in processes of this machine, until it is over or `interrupt` is set.
+pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run, LiveError> {
+    for host in crew::staffed(plan).map(|id| plan.host(id)) {
+        if host.device.executor == Executor::Elsewhere {
+            return Err(LiveError::Elsewhere { host: host.name.clone(), device: host.device.name.clone() });
+        }
+    }
+    // A thread of its own: an arbiter and its host belong to one run.
+    std::thread::scope(|scope| {
+        let conduct = || actix::System::new().block_on(conduct::conduct(Arc::new(plan.clone()), options, interrupt));
+        let thread = std::thread::Builder::new().name("orchestrator".to_owned()).spawn_scoped(scope, conduct);
+        match thread.map_err(LiveError::io("starting the orchestrator's thread"))?.join() {
+            Ok(ended) => ended,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Whether a node gives work to its host's device.
+fn computes(role: &Role) -> bool {
+    matches!(role, Role::Peer { .. } | Role::Client)
+}

@@ -1,0 +1,19 @@
+//! The live world's clock: CLOCK_MONOTONIC, which all hosts of one machine share.
+use actors::time::Moment;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds since the machine's start, the same in all of its processes.
+pub fn now() -> Moment {
+    let time = clock_gettime(ClockId::Monotonic);
+    Moment(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn it_never_runs_backwards() {
+        let stamps: Vec<_> = (0..1_000).map(|_| super::now()).collect();
+        assert!(stamps.is_sorted());
+        assert!(stamps[0].0 > 0);
+    }
+}

@@ -1,0 +1,136 @@
+//! What the orchestrator's process and a host's process say to each other: joining, reports, the end.
+//!
+//! Not the swarm's own protocol, which is actors' messages: this is how its processes come to be one run.
+use super::wire::{self, FrameReader, Incoming, Kind, Limits, WireError};
+use actors::id::{HostId, NodeId};
+use actors::ledger::Invariant;
+use actors::record::Event;
+use scenarios::plan::Plan;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::tcp::OwnedReadHalf;
+
+/// What a run's processes know and no stranger does.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token([u8; 16]);
+
+impl Token {
+    /// From the system's own source of randomness.
+    pub fn draw() -> std::io::Result<Token> {
+        use std::io::Read;
+        let mut token = [0; 16];
+        std::fs::File::open("/dev/urandom")?.read_exact(&mut token)?;
+        Ok(Token(token))
+    }
+
+    /// In constant time: how long it takes says nothing about the token.
+    pub fn is(&self, other: &Token) -> bool {
+        self.0.iter().zip(other.0).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    }
+}
+
+/// The first line of a child's stdin: how to join the run.
+#[derive(Serialize, Deserialize)]
+pub struct Invitation {
+    pub orchestrator: SocketAddr,
+    pub token: Token,
+    pub host: HostId,
+    /// Where the machine's core leases lie.
+    pub leases: PathBuf,
+}
+
+/// The first frame on every connection.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Greeting {
+    pub token: Token,
+    pub host: HostId,
+    pub purpose: Purpose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// A host joins the run, and listens for the others' letters on this port.
+    Join { port: u16 },
+    /// Letters between two hosts.
+    Letters,
+}
+
+/// From the orchestrator's process to a host's.
+#[derive(Serialize, Deserialize)]
+pub enum Order {
+    /// Raise your part of the plan; this is where the others listen, by host id.
+    Raise { plan: Box<Plan>, book: Vec<Option<SocketAddr>> },
+    /// A host's process is no more.
+    Gone(HostId),
+    /// The run is over: send what you have recorded.
+    Stop,
+}
+
+/// From a host's process to the orchestrator's.
+#[derive(Serialize, Deserialize)]
+pub enum Answer {
+    Report(Report),
+    /// Some of what it has recorded, in order.
+    Events(Vec<Event>),
+    /// There is no more.
+    Over,
+}
+
+/// Something the run as a whole must know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Report {
+    Panicked {
+        node: NodeId,
+        what: String,
+    },
+    LoadFailed {
+        node: NodeId,
+        what: String,
+    },
+    Broken {
+        invariant: Invariant,
+        event: Box<Event>,
+    },
+    /// The connection to a host is lost, seen from here.
+    LinkLost {
+        host: HostId,
+        why: String,
+    },
+    /// The orchestrator has drained the latencies, or given up.
+    Ended(Box<Event>),
+}
+
+/// Events that go back in one frame: a bounded piece of a long run's record.
+pub const EVENTS_PER_FRAME: usize = 4096;
+
+/// How long a connection may take to introduce itself.
+const GREETING_WITHIN: Duration = Duration::from_secs(5);
+
+/// Writes a control frame.
+pub async fn say(to: &mut (impl AsyncWrite + Unpin), what: &impl Serialize) -> Result<(), WireError> {
+    to.write_all(&wire::plain(Kind::Control, what)?).await?;
+    Ok(())
+}
+
+/// The next control frame; nothing at the end.
+pub async fn hear<T: for<'a> Deserialize<'a>>(from: &mut FrameReader<OwnedReadHalf>) -> Result<Option<T>, WireError> {
+    match from.next().await? {
+        Some(Incoming::Control(body)) => wire::read(&body).map(Some),
+        Some(_) => Err(WireError::NotAFrame),
+        None => Ok(None),
+    }
+}
+
+/// Reads who is calling. Nothing: a stranger, or one that takes too long.
+pub async fn greeted(reader: &mut FrameReader<OwnedReadHalf>, token: &Token) -> Option<Greeting> {
+    reader.limits = Limits::GREETING;
+    let heard = tokio::time::timeout(GREETING_WITHIN, reader.next()).await;
+    let greeting: Greeting = match heard {
+        Ok(Ok(Some(Incoming::Greeting(body)))) => wire::read(&body).ok()?,
+        _ => return None,
+    };
+    greeting.token.is(token).then_some(greeting)
+}

@@ -1,0 +1,121 @@
+//! The child processes of a live run: started, watched, and all gone at the end.
+use super::control::{Invitation, Token};
+use super::{LiveError, Options};
+use actors::id::HostId;
+use scenarios::plan::{Executor, Host, Plan};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::rc::Rc;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_local};
+
+/// The hosts that get a process of their own: all that seat a node, but the orchestrator's.
+pub fn staffed(plan: &Plan) -> impl Iterator<Item = HostId> {
+    let seats: BTreeSet<HostId> = plan.nodes.iter().map(|node| node.host).collect();
+    seats.into_iter().filter(|host| *host != HostId(0) && (host.0 as usize) < plan.hosts.len())
+}
+
+pub struct Crew {
+    members: Vec<Member>,
+}
+
+struct Member {
+    /// Kept open: the process ends when it closes.
+    stdin: ChildStdin,
+    kill: Rc<Notify>,
+    /// Ends with the process.
+    watch: JoinHandle<()>,
+}
+
+/// How a child is to find the run.
+pub struct Meeting<'a> {
+    pub orchestrator: SocketAddr,
+    pub token: Token,
+    pub leases: &'a Path,
+}
+
+impl Crew {
+    pub fn new() -> Crew {
+        Crew { members: Vec::new() }
+    }
+
+    /// Starts the process of a host. `exited` is called with its status when it ends.
+    pub async fn start(
+        &mut self,
+        plan: &Plan,
+        host: HostId,
+        options: &Options,
+        meeting: &Meeting<'_>,
+        exited: impl FnOnce(HostId, String) + 'static,
+    ) -> Result<(), LiveError> {
+        let name = &plan.host(host).name;
+        let failed = |why| LiveError::Spawn { host: name.clone(), exe: options.exe.clone(), why };
+        let mut child = command(options, plan.host(host)).spawn().map_err(failed)?;
+        let Some(mut stdin) = child.stdin.take() else {
+            return Err(failed(ErrorKind::BrokenPipe.into()));
+        };
+        let Meeting { orchestrator, token, leases } = *meeting;
+        let invitation = Invitation { orchestrator, token, host, leases: leases.to_owned() };
+        let mut line = serde_json::to_string(&invitation).map_err(|why| failed(why.into()))?;
+        line.push('\n');
+        let invited = stdin.write_all(line.as_bytes()).await;
+        let kill = Rc::new(Notify::new());
+        let watch = spawn_local(watch(child, kill.clone(), move |status| exited(host, status)));
+        self.members.push(Member { stdin, kill, watch });
+        match invited {
+            // It has ended already: how, its watch will say.
+            Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
+            invited => invited.map_err(failed),
+        }
+    }
+
+    /// Closes every child's stdin, which ends it, and kills those that do not end in time.
+    pub async fn dismiss(self, options: &Options) {
+        let mut watches = Vec::new();
+        for Member { stdin, kill, watch } in self.members {
+            drop(stdin);
+            watches.push((kill, watch));
+        }
+        let deadline = tokio::time::Instant::now() + options.dismiss_within;
+        for (kill, mut watch) in watches {
+            if tokio::time::timeout_at(deadline, &mut watch).await.is_err() {
+                kill.notify_one();
+                let _ = watch.await;
+            }
+        }
+    }
+}
+
+fn command(options: &Options, host: &Host) -> Command {
+    let mut command = Command::new(&options.exe);
+    // Whoever looks at the processes sees which host each is.
+    command.arg0(format!("swarmbench:{}", host.name));
+    command.args(&options.args).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
+    // A Ctrl-C at the terminal is for the process that conducts the run: it ends the others in order.
+    command.process_group(0);
+    if let Executor::Cpu { threads } = host.device.executor {
+        // candle has two pools, and each reads its size once.
+        command.env("RAYON_NUM_THREADS", threads.to_string()).env("CANDLE_NUM_THREADS", threads.to_string());
+    }
+    command
+}
+
+/// Waits for the end of a process, which `kill` brings about.
+async fn watch(mut child: Child, kill: Rc<Notify>, exited: impl FnOnce(String)) {
+    let ended = tokio::select! {
+        ended = child.wait() => ended,
+        () = kill.notified() => match child.kill().await {
+            Ok(()) => child.wait().await,
+            Err(why) => Err(why),
+        },
+    };
+    exited(match ended {
+        Ok(status) => format!("its process ended with {status}"),
+        Err(why) => format!("its process cannot be watched: {why}"),
+    });
+}

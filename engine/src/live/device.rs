@@ -1,0 +1,113 @@
+//! A host's device: one thread that owns candle, the weights and the caches, and does one job at a time.
+//!
+//! Jobs go in by a bounded queue and come back to the arbiter as [`Computed`]; the arbiter never waits. Where hosts share
+//! a machine, a job holds a core lease while it runs, and its stamps are taken within. Nothing a job does ends the
+//! thread: an error or a panic is that job's failure. An idle device sleeps and does not spin for its next job: it would
+//! keep the core that its arbiter needs to send the last one's result on (30 us of it cost 35 us a hop).
+mod bench;
+
+use super::clock;
+use super::lease::Turnstile;
+use super::local::Arrival;
+use actors::id::NodeId;
+use actors::limits;
+use actors::message::{Computed, Job, Output, Refusal, Ticket, Work};
+use actors::world::panic_text;
+use bench::{Bench, Fault};
+use scenarios::plan::Plan;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// The arbiter's end of a device.
+pub struct Device {
+    jobs: Option<SyncSender<(NodeId, Job)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Device {
+    /// Starts the thread. Its results, and what keeps it from loading, go to `arrivals`.
+    pub fn start(
+        plan: Arc<Plan>,
+        executor: scenarios::plan::Executor,
+        turnstile: Option<Turnstile>,
+        arrivals: UnboundedSender<Arrival>,
+    ) -> io::Result<Device> {
+        let (jobs, inbox) = sync_channel(limits::QUEUED_JOBS);
+        let worker = Worker { bench: Bench::new(plan, executor), turnstile, arrivals };
+        let thread = thread::Builder::new().name("device".to_owned()).spawn(move || worker.work(&inbox))?;
+        Ok(Device { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// Gives the device a job, or back the refusal that answers it.
+    pub fn give(&self, node: NodeId, job: Job) -> Result<(), Computed> {
+        let ticket = job.ticket;
+        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send((node, job)));
+        if matches!(sent, Some(Ok(()))) {
+            return Ok(());
+        }
+        let now = clock::now();
+        Err(Computed { ticket, started: now, finished: now, output: Err(Refusal::Busy) })
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // It ends with the job it is at.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread owns.
+struct Worker {
+    bench: Bench,
+    turnstile: Option<Turnstile>,
+    arrivals: UnboundedSender<Arrival>,
+}
+
+impl Worker {
+    fn work(mut self, inbox: &Receiver<(NodeId, Job)>) {
+        while let Ok((node, job)) = inbox.recv() {
+            if let Work::Release { session } = job.work {
+                self.bench.release(node, session);
+                continue;
+            }
+            let loading = matches!(job.work, Work::Load);
+            let (computed, fault) = self.execute(node, job.ticket, job.work);
+            if let Some(fault) = fault {
+                tracing::error!("the device of {node} failed: {fault}");
+                if loading {
+                    let _ = self.arrivals.send(Arrival::LoadFailed { node, what: fault });
+                }
+            }
+            if self.arrivals.send(Arrival::Computed { node, computed }).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Does a job under a lease; says what went wrong beside the refusal that the node gets.
+    fn execute(&mut self, node: NodeId, ticket: Ticket, work: Work) -> (Computed, Option<String>) {
+        let Worker { bench, turnstile, .. } = self;
+        let lease = turnstile.as_ref().map(Turnstile::take).transpose();
+        let started = clock::now();
+        let result = match &lease {
+            Ok(_) => catch_unwind(AssertUnwindSafe(|| bench.execute(node, work)))
+                .unwrap_or_else(|panic| Err(Fault::Panic(panic_text(panic.as_ref())))),
+            Err(why) => Err(Fault::Lease(why.to_string())),
+        };
+        let finished = clock::now();
+        drop(lease);
+        let (output, fault): (Result<Output, Refusal>, _) = match result {
+            Ok(output) => (Ok(output), None),
+            Err(fault) => (Err(Refusal::DeviceFailed), Some(fault.to_string())),
+        };
+        (Computed { ticket, started, finished, output }, fault)
+    }
+}

@@ -1,0 +1,184 @@
+//! What lies on a device: the weights of its host's nodes and the caches of their sessions, and how a job uses them.
+use crate::live::wire;
+use crate::model::{self, Cache, Ends, ModelError, Source};
+use actors::id::{BlockRange, NodeId, SessionId};
+use actors::message::{Activation, Buffer, Ids, Output, Payload, WireType, Work};
+use candle_core::{DType, Storage, Tensor};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use scenarios::plan::{Executor, Plan, Role};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Why a job could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    #[error("it panicked: {0}")]
+    Panic(String),
+    #[error("its core lease failed: {0}")]
+    Lease(String),
+    #[error("{0} has loaded nothing that can do this")]
+    NotLoaded(NodeId),
+    #[error("the plan gives {0} nothing to load")]
+    NothingToLoad(NodeId),
+    #[error("an activation came without its values, or with other than it says")]
+    NoValues,
+    #[error("the device is not on this machine")]
+    Elsewhere,
+}
+
+pub struct Bench {
+    plan: Arc<Plan>,
+    executor: Executor,
+    /// Both opened by the first load.
+    opened: Option<(candle_core::Device, Source)>,
+    spans: BTreeMap<NodeId, model::Span>,
+    ends: BTreeMap<NodeId, Ends>,
+    caches: BTreeMap<(NodeId, SessionId), Cache>,
+}
+
+impl Bench {
+    pub fn new(plan: Arc<Plan>, executor: Executor) -> Bench {
+        let (spans, ends, caches) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Bench { plan, executor, opened: None, spans, ends, caches }
+    }
+
+    /// Forgets a session's cache, if it ever came to have one.
+    pub fn release(&mut self, node: NodeId, session: SessionId) {
+        self.caches.remove(&(node, session));
+    }
+
+    pub fn execute(&mut self, node: NodeId, work: Work) -> Result<Output, Fault> {
+        match work {
+            Work::Load => self.load(node).map(|()| Output::Loaded),
+            Work::Embed { batch, tokens, position, ids } => self.embed(node, batch, tokens, position, &ids),
+            Work::Blocks { session, blocks, position, max_length, input } => {
+                let x = self.tensor(&input)?;
+                let span = self.spans.get(&node).ok_or(Fault::NotLoaded(node))?;
+                let cache = cache_of(&mut self.caches, span, (node, session), blocks, &input, max_length)?;
+                let y = span.forward(cache, position as usize, &x)?;
+                Ok(Output::Hidden(activation(&y, &input)?))
+            }
+            Work::Head { input } => {
+                let x = self.tensor(&input)?;
+                let ends = self.ends.get(&node).ok_or(Fault::NotLoaded(node))?;
+                let tokens = model::greedy(&ends.logits(&x)?)?;
+                Ok(Output::Tokens(Some(Arc::new(tokens))))
+            }
+            Work::Release { session } => {
+                self.release(node, session);
+                Ok(Output::Tokens(None))
+            }
+        }
+    }
+
+    fn load(&mut self, node: NodeId) -> Result<(), Fault> {
+        let plan = self.plan.clone();
+        if self.opened.is_none() {
+            self.opened = Some((open(&self.executor)?, Source::open(&plan.model)?));
+        }
+        let (device, source) = self.opened.as_ref().ok_or(Fault::NotLoaded(node))?;
+        match plan.nodes.get(node.0 as usize).map(|node| &node.role) {
+            Some(Role::Peer { blocks, .. }) => {
+                self.spans.insert(node, model::Span::load(source, *blocks, plan.model.block_type, device)?);
+            }
+            Some(Role::Client) => {
+                self.ends.insert(node, Ends::load(source, plan.model.ends_type, device)?);
+            }
+            _ => return Err(Fault::NothingToLoad(node)),
+        }
+        Ok(())
+    }
+
+    fn embed(&self, node: NodeId, batch: u16, tokens: u32, position: u32, ids: &Ids) -> Result<Output, Fault> {
+        let ends = self.ends.get(&node).ok_or(Fault::NotLoaded(node))?;
+        let ids = ids.as_ref().ok_or(Fault::NoValues)?;
+        let x = ends.embed(ids, usize::from(batch), position as usize)?;
+        let hidden = u16::try_from(self.plan.model.shape.hidden).map_err(|_| Fault::NoValues)?;
+        let like = Activation { tokens, batch, hidden, dtype: self.plan.model.wire, data: None };
+        Ok(Output::Hidden(activation(&x, &like)?))
+    }
+
+    /// The values of an activation on this device, `[batch, tokens, hidden]` in f32.
+    fn tensor(&self, input: &Activation) -> Result<Tensor, Fault> {
+        let (device, _) = self.opened.as_ref().ok_or(Fault::NoValues)?;
+        let Some(Payload::Buffer(buffer)) = input.data.as_deref() else { return Err(Fault::NoValues) };
+        if buffer.len() as u64 != input.bytes() {
+            return Err(Fault::NoValues);
+        }
+        let shape = (usize::from(input.batch), input.tokens as usize, usize::from(input.hidden));
+        let count = shape.0 * shape.1 * shape.2;
+        let words = buffer.words();
+        let tensor = match input.dtype {
+            WireType::F32 => Tensor::from_slice(&bytemuck::cast_slice::<u64, f32>(words)[..count], shape, device)?,
+            WireType::F16 => {
+                let values = &bytemuck::cast_slice::<u64, f16>(words)[..count];
+                Tensor::from_vec(values.to_f32_vec(), shape, device)?
+            }
+            WireType::Bf16 => {
+                let values = &bytemuck::cast_slice::<u64, bf16>(words)[..count];
+                Tensor::from_vec(values.to_f32_vec(), shape, device)?
+            }
+        };
+        Ok(tensor)
+    }
+}
+
+fn open(executor: &Executor) -> Result<candle_core::Device, Fault> {
+    match *executor {
+        Executor::Cpu { .. } => Ok(candle_core::Device::Cpu),
+        Executor::Cuda { ordinal } => Ok(candle_core::Device::new_cuda(ordinal as usize)?),
+        Executor::Elsewhere => Err(Fault::Elsewhere),
+    }
+}
+
+/// The cache of a session, made when its first step comes.
+fn cache_of<'a>(
+    caches: &'a mut BTreeMap<(NodeId, SessionId), Cache>,
+    span: &model::Span,
+    key: (NodeId, SessionId),
+    blocks: BlockRange,
+    input: &Activation,
+    max_length: u32,
+) -> Result<&'a mut Cache, ModelError> {
+    use std::collections::btree_map::Entry;
+    match caches.entry(key) {
+        Entry::Occupied(cache) => Ok(cache.into_mut()),
+        Entry::Vacant(place) => Ok(place.insert(span.cache(blocks, usize::from(input.batch), max_length as usize)?)),
+    }
+}
+
+/// A tensor in f32 as an activation of the size and type of `like`.
+fn activation(tensor: &Tensor, like: &Activation) -> Result<Activation, Fault> {
+    let mut buffer = Buffer::zeroed(like.bytes() as usize);
+    let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
+    let count = tensor.elem_count();
+    if count as u64 * like.dtype.bytes() != like.bytes() {
+        return Err(Fault::NoValues);
+    }
+    let (storage, layout) = tensor.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(cpu), Some((start, end))) => write(&mut buffer, &cpu.as_slice::<f32>()?[start..end], like.dtype),
+        _ => {
+            drop(storage);
+            write(&mut buffer, &tensor.flatten_all()?.to_vec1::<f32>()?, like.dtype);
+        }
+    }
+    Ok(Activation { data: Some(Arc::new(Payload::Buffer(buffer))), ..like.clone() })
+}
+
+fn write(buffer: &mut Buffer, values: &[f32], dtype: WireType) {
+    match dtype {
+        WireType::F32 => wire::bytes_of_mut(buffer).copy_from_slice(bytemuck::cast_slice(values)),
+        WireType::F16 => {
+            bytemuck::cast_slice_mut::<u64, f16>(buffer.words_mut())[..values.len()].convert_from_f32_slice(values);
+        }
+        WireType::Bf16 => {
+            bytemuck::cast_slice_mut::<u64, bf16>(buffer.words_mut())[..values.len()].convert_from_f32_slice(values);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! A host's door: takes connections, and lets in who knows the run's token.
+//!
+//! Bound to loopback. A stranger's connection is dropped without an answer, and so is one that says nothing in time or
+//! comes when too many wait to be known.
+use super::control::{Greeting, Token, greeted};
+use super::wire::{FrameReader, Limits};
+use actors::limits;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+
+/// Takes connections for ever, and hands over each that has introduced itself.
+pub async fn attend(
+    listener: TcpListener,
+    token: Token,
+    welcome: impl Fn(Greeting, FrameReader<OwnedReadHalf>, OwnedWriteHalf) + 'static,
+) {
+    let welcome = Rc::new(welcome);
+    let strangers = Rc::new(Cell::new(0));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(why) => {
+                tracing::warn!("a connection could not be taken: {why}");
+                // Out of descriptors, most likely: they may come back.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if strangers.get() >= limits::STRANGERS {
+            tracing::warn!("a connection was dropped: {} have not introduced themselves yet", limits::STRANGERS);
+            continue;
+        }
+        strangers.set(strangers.get() + 1);
+        let (welcome, strangers) = (welcome.clone(), strangers.clone());
+        spawn_local(async move {
+            let known = introduce(stream, &token).await;
+            strangers.set(strangers.get() - 1);
+            match known {
+                Some((greeting, reader, writer)) => welcome(greeting, reader, writer),
+                None => tracing::warn!("a stranger's connection was dropped"),
+            }
+        });
+    }
+}
+
+async fn introduce(stream: TcpStream, token: &Token) -> Option<(Greeting, FrameReader<OwnedReadHalf>, OwnedWriteHalf)> {
+    stream.set_nodelay(true).ok()?;
+    let (reader, writer) = stream.into_split();
+    let mut reader = FrameReader::new(reader, Limits::GREETING);
+    let greeting = greeted(&mut reader, token).await?;
+    Some((greeting, reader, writer))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! A host's process: joins the run it was invited to, raises its part of the plan, and gives its record back at the end.
+//!
+//! It lives as long as its stdin is open: whoever started it and dies, however, takes it along.
+use super::LiveError;
+use super::control::{Answer, EVENTS_PER_FRAME, Greeting, Invitation, Order, Purpose, Report, hear, say};
+use super::local::{Directory, LocalHost};
+use super::wire::{self, FrameReader, Kind, Limits};
+use std::io::{BufRead, Read};
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::spawn_local;
+
+/// Exit code of a process that outlived the one that started it.
+const ORPHANED: i32 = 4;
+
+/// What a child process of a live run does, from its start to its end.
+pub fn host_main() -> ExitCode {
+    die_with_parent();
+    let ended = invitation().and_then(|invitation| {
+        watch_stdin()?;
+        actix::System::new().block_on(join(invitation))
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("swarmbench host: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A second belt beside stdin, which alone would not end a process that is stuck.
+fn die_with_parent() {
+    #[cfg(target_os = "linux")]
+    if let Err(why) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
+        tracing::warn!("this process may outlive the run: {why}");
+    }
+}
+
+fn invitation() -> Result<Invitation, LiveError> {
+    let mut line = String::new();
+    // Unbuffered beyond the line: the rest of stdin is watched for its end.
+    let read = std::io::stdin().lock().take(1 << 16).read_line(&mut line);
+    read.map_err(LiveError::io("reading how to join the run from stdin"))?;
+    serde_json::from_str(&line).map_err(|why| LiveError::Invitation { why: why.to_string() })
+}
+
+/// Ends the process when stdin does.
+fn watch_stdin() -> Result<(), LiveError> {
+    let watch = || {
+        let mut sink = [0; 64];
+        loop {
+            match std::io::stdin().lock().read(&mut sink) {
+                Ok(0) | Err(_) => std::process::exit(ORPHANED),
+                Ok(_) => {}
+            }
+        }
+    };
+    let started = std::thread::Builder::new().name("stdin".to_owned()).spawn(watch);
+    started.map(drop).map_err(LiveError::io("starting a thread"))
+}
+
+async fn join(invitation: Invitation) -> Result<(), LiveError> {
+    let Invitation { orchestrator, token, host: here, leases } = invitation;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(LiveError::io("listening"))?;
+    let port = listener.local_addr().map_err(LiveError::io("listening"))?.port();
+    let stream = TcpStream::connect(orchestrator).await.map_err(LiveError::io("calling the orchestrator"))?;
+    stream.set_nodelay(true).map_err(LiveError::io("calling the orchestrator"))?;
+    let (reader, mut control) = stream.into_split();
+    let greeting = Greeting { token, host: here, purpose: Purpose::Join { port } };
+    control.write_all(&wire::plain(Kind::Greeting, &greeting)?).await.map_err(LiveError::io("joining"))?;
+    let mut orders = FrameReader::new(reader, Limits::CONTROL);
+    let Some(Order::Raise { plan, book }) = hear::<Order>(&mut orders).await? else {
+        return Err(LiveError::Dismissed);
+    };
+    let (sender, reports) = unbounded_channel();
+    let directory = Directory { book, token };
+    let local = LocalHost::raise(Arc::new(*plan), here, directory, &leases, sender).map_err(LiveError::io("rising"))?;
+    spawn_local(open_door(listener, local.clone(), token));
+    serve(&local, orders, control, reports).await
+}
+
+/// Lets in the hosts that know the token.
+async fn open_door(listener: TcpListener, local: Rc<LocalHost>, token: super::control::Token) {
+    super::door::attend(listener, token, move |greeting, reader, writer| match greeting.purpose {
+        Purpose::Letters => local.answer(greeting.host, reader, writer),
+        Purpose::Join { .. } => tracing::warn!("a host wanted to join here, where there is no orchestrator"),
+    })
+    .await;
+}
+
+/// Follows the orchestrator's orders and passes on reports, until the run is over.
+async fn serve(
+    local: &LocalHost,
+    mut orders: FrameReader<OwnedReadHalf>,
+    mut control: OwnedWriteHalf,
+    mut reports: UnboundedReceiver<Report>,
+) -> Result<(), LiveError> {
+    // Reading a frame cannot be broken off, so it is a task of its own.
+    let (sender, mut heard) = unbounded_channel();
+    spawn_local(async move {
+        while let Ok(Some(order)) = hear::<Order>(&mut orders).await {
+            if sender.send(order).is_err() {
+                return;
+            }
+        }
+    });
+    loop {
+        tokio::select! {
+            Some(report) = reports.recv() => say(&mut control, &Answer::Report(report)).await?,
+            order = heard.recv() => match order {
+                Some(Order::Gone(host)) => local.lose_host(host),
+                Some(Order::Stop) => {
+                    local.stop();
+                    for events in local.take_events().chunks(EVENTS_PER_FRAME) {
+                        say(&mut control, &Answer::Events(events.to_vec())).await?;
+                    }
+                    say(&mut control, &Answer::Over).await?;
+                    // Others may still be sending theirs: leave when the orchestrator closes.
+                    while heard.recv().await.is_some() {}
+                    return Ok(());
+                }
+                Some(Order::Raise { .. }) => return Err(LiveError::Dismissed),
+                // Given up by the one who says why.
+                None => return Ok(()),
+            },
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Reads frames off a stream of bytes.
+use super::{DIGEST_BYTES, Envelope, HEADER_BYTES, Header, Kind, Limits, Values, WireError};
+use super::{activation, activation_mut, bytes_of_mut, read};
+use actors::message::{Buffer, Payload};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Bytes read at once: a decode step of the widest model, with room.
+const READ: usize = 64 << 10;
+
+/// What came.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Incoming {
+    Greeting(Vec<u8>),
+    Control(Vec<u8>),
+    Letter(Envelope),
+}
+
+/// The reading end of a connection.
+pub struct FrameReader<R> {
+    source: R,
+    pub limits: Limits,
+    /// `buffer[start..end]` has arrived and is not yet read.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    parted: Option<Parted>,
+}
+
+/// A letter whose tensor is arriving in chunks.
+struct Parted {
+    envelope: Envelope,
+    tensor: Buffer,
+    filled: usize,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    pub fn new(source: R, limits: Limits) -> FrameReader<R> {
+        FrameReader { source, limits, buffer: vec![0; READ], start: 0, end: 0, parted: None }
+    }
+
+    /// The next frame; nothing when the other side has closed between two frames.
+    pub async fn next(&mut self) -> Result<Option<Incoming>, WireError> {
+        loop {
+            if !self.gather(HEADER_BYTES).await? {
+                return if self.start == self.end && self.parted.is_none() {
+                    Ok(None)
+                } else {
+                    Err(WireError::CutShort)
+                };
+            }
+            let bytes = self.take(HEADER_BYTES);
+            let mut header = [0; HEADER_BYTES];
+            header.copy_from_slice(bytes);
+            let header = Header::decode(&header, self.limits)?;
+            if !self.gather(header.control).await? {
+                return Err(WireError::CutShort);
+            }
+            match header.kind {
+                Kind::Greeting | Kind::Control if header.tensor > 0 => return Err(WireError::NoActivation),
+                Kind::Greeting => return Ok(Some(Incoming::Greeting(self.take(header.control).to_vec()))),
+                Kind::Control => return Ok(Some(Incoming::Control(self.take(header.control).to_vec()))),
+                Kind::Letter | Kind::Parted => {
+                    if let Some(envelope) = self.letter(header).await? {
+                        return Ok(Some(Incoming::Letter(envelope)));
+                    }
+                }
+                Kind::Chunk => {
+                    if let Some(envelope) = self.chunk(header).await? {
+                        return Ok(Some(Incoming::Letter(envelope)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A letter with its tensor, or nothing yet if that comes in chunks.
+    async fn letter(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
+        let mut envelope: Envelope = read(self.take(header.control))?;
+        if header.values == Values::None && header.tensor == 0 && header.kind == Kind::Letter {
+            return Ok(Some(envelope));
+        }
+        let said = activation(&envelope.message).ok_or(WireError::NoActivation)?.bytes();
+        if header.values == Values::Digest && header.kind == Kind::Letter {
+            let mut digest = [0; DIGEST_BYTES];
+            self.fill(&mut digest).await?;
+            attach(&mut envelope, Payload::Digest(u64::from_le_bytes(digest)));
+            return Ok(Some(envelope));
+        }
+        if header.values != Values::Buffer || said != header.tensor as u64 {
+            return Err(WireError::TensorSize { said, carried: header.tensor });
+        }
+        let mut tensor = Buffer::zeroed(header.tensor);
+        if header.kind == Kind::Parted {
+            if self.parted.is_some() {
+                return Err(WireError::StrayChunk);
+            }
+            self.parted = Some(Parted { envelope, tensor, filled: 0 });
+            return Ok(None);
+        }
+        self.fill(bytes_of_mut(&mut tensor)).await?;
+        attach(&mut envelope, Payload::Buffer(tensor));
+        Ok(Some(envelope))
+    }
+
+    /// One more piece of a parted letter, which is whole with the last.
+    async fn chunk(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
+        let mut parted = self.parted.take().ok_or(WireError::StrayChunk)?;
+        let end = parted.filled + header.tensor;
+        if header.control > 0 || header.tensor == 0 || end > parted.tensor.len() {
+            return Err(WireError::StrayChunk);
+        }
+        self.fill(&mut bytes_of_mut(&mut parted.tensor)[parted.filled..end]).await?;
+        parted.filled = end;
+        if end < parted.tensor.len() {
+            self.parted = Some(parted);
+            return Ok(None);
+        }
+        attach(&mut parted.envelope, Payload::Buffer(parted.tensor));
+        Ok(Some(parted.envelope))
+    }
+
+    /// Waits until `count` bytes lie in the buffer; false if the stream ends before.
+    async fn gather(&mut self, count: usize) -> Result<bool, WireError> {
+        while self.end - self.start < count {
+            if self.start > 0 {
+                self.buffer.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            }
+            // A frame that says it is large gets room as it arrives, not as it says.
+            if self.end == self.buffer.len() {
+                self.buffer.resize(self.buffer.len() * 2, 0);
+            }
+            match self.source.read(&mut self.buffer[self.end..]).await? {
+                0 => return Ok(false),
+                read => self.end += read,
+            }
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, count: usize) -> &[u8] {
+        let at = self.start;
+        self.start += count;
+        &self.buffer[at..at + count]
+    }
+
+    /// Fills `target` with what comes next, straight from the stream where the buffer has no more.
+    async fn fill(&mut self, target: &mut [u8]) -> Result<(), WireError> {
+        let here = target.len().min(self.end - self.start);
+        let (from_buffer, from_stream) = target.split_at_mut(here);
+        from_buffer.copy_from_slice(self.take(here));
+        match self.source.read_exact(from_stream).await {
+            Ok(_) => Ok(()),
+            Err(why) if why.kind() == std::io::ErrorKind::UnexpectedEof => Err(WireError::CutShort),
+            Err(why) => Err(why.into()),
+        }
+    }
+}
+
+fn attach(envelope: &mut Envelope, payload: Payload) {
+    if let Some(activation) = activation_mut(&mut envelope.message) {
+        activation.data = Some(Arc::new(payload));
+    }
+}

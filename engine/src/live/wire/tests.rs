@@ -1,0 +1,224 @@
+//! What goes in comes out; what is no frame is an error, and nothing panics.
+use super::*;
+use actors::id::{BlockRange, RequestId, SessionId};
+use actors::message::{Announce, Close, Find, Forwarding, Found, Hop, Latency, Open, Present, Step, WireType};
+use actors::time::{Moment, Span};
+use proptest::prelude::*;
+
+const LIMITS: Limits = Limits { control: 1 << 20, tensor: 4 << 20 };
+
+/// Reads everything, `piece` bytes at a time.
+fn read_all(bytes: &[u8], piece: usize, limits: Limits) -> Result<Vec<Incoming>, WireError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (mut near, far) = tokio::io::duplex(piece.max(1));
+        let writing = async move {
+            // A reader that has given up is no fault of the writer's.
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut near, bytes).await;
+        };
+        let reading = async move {
+            let mut reader = FrameReader::new(far, limits);
+            let mut heard = Vec::new();
+            while let Some(incoming) = reader.next().await? {
+                heard.push(incoming);
+            }
+            Ok(heard)
+        };
+        tokio::join!(writing, reading).1
+    })
+}
+
+/// A unit's bytes.
+fn to_vec(unit: &Unit) -> Vec<u8> {
+    unit.slices().iter().flat_map(|slice| slice.iter().copied()).collect()
+}
+
+/// A frame's bytes, chunks behind its letter.
+fn bytes(envelope: &Envelope) -> Vec<u8> {
+    let Frame { first, chunks } = letter(envelope).unwrap();
+    chunks.into_iter().flatten().fold(to_vec(&first), |mut all, unit| {
+        all.extend(to_vec(&unit));
+        all
+    })
+}
+
+fn step(tokens: u32, batch: u16, hidden: u16, dtype: WireType, fill: u64) -> Message {
+    let hollow = Activation { tokens, batch, hidden, dtype, data: None };
+    let mut buffer = Buffer::zeroed(hollow.bytes() as usize);
+    for (at, byte) in bytes_of_mut(&mut buffer).iter_mut().enumerate() {
+        *byte = (fill.wrapping_mul(at as u64 + 1) >> 13) as u8;
+    }
+    let data = Some(Arc::new(Payload::Buffer(buffer)));
+    let activation = Activation { data, ..hollow };
+    Message::Step(Step { session: SessionId::new(NodeId(4), 7), position: 9, hop: 1, activation })
+}
+
+fn envelope(message: Message, passage: Option<Passage>) -> Envelope {
+    Envelope { from: NodeId(3), to: NodeId(300), passage, message }
+}
+
+fn messages() -> impl Strategy<Value = Message> {
+    let dtype = prop_oneof![Just(WireType::F32), Just(WireType::F16), Just(WireType::Bf16)];
+    let node = any::<u32>().prop_map(NodeId);
+    prop_oneof![
+        Just(Message::Present(Present)),
+        (any::<u32>(), any::<u32>()).prop_map(|(start, end)| Message::Find(Find { blocks: BlockRange { start, end } })),
+        (1..40u32, 1..4u16, 1..300u16, dtype, any::<u64>()).prop_map(|(t, b, h, d, fill)| step(t, b, h, d, fill)),
+        (1..40u32, any::<u64>()).prop_map(|(tokens, digest)| {
+            let Message::Step(mut step) = step(tokens, 1, 8, WireType::F32, 0) else { unreachable!() };
+            step.activation.data = Some(Arc::new(Payload::Digest(digest)));
+            Message::Returned(Returned(step))
+        }),
+        (node.clone(), any::<u32>(), any::<u64>()).prop_map(|(client, index, ns)| {
+            Message::Latency(Latency { request: RequestId { client, index }, took: Ok(Span(ns)), tokens: 3 })
+        }),
+        (node.clone(), 0..20usize).prop_map(|(peer, count)| {
+            let blocks = BlockRange { start: 1, end: 3 };
+            let peers = vec![Announce { peer, blocks, inference_rps: 0.5 }; count];
+            Message::Found(Box::new(Found { blocks, peers }))
+        }),
+        (node, 1..20usize).prop_map(|(peer, hops)| {
+            let route = vec![Hop { peer, blocks: BlockRange { start: 0, end: 2 } }; hops];
+            let (session, request) = (SessionId::new(peer, 1), RequestId { client: peer, index: 1 });
+            let forwarding = Forwarding::Push;
+            Message::Open(Box::new(Open { session, request, route, hop: 0, forwarding, batch: 2, max_length: 99 }))
+        }),
+        any::<u32>().prop_map(|n| Message::Close(Close { session: SessionId::new(NodeId(n), n) })),
+    ]
+}
+
+fn passages() -> impl Strategy<Value = Option<Passage>> {
+    proptest::option::of(any::<[u64; 5]>().prop_map(|[sent, first, last, queue, propagation]| Passage {
+        sent: Moment(sent),
+        first: Moment(first),
+        last: Moment(last),
+        queue: Span(queue),
+        propagation: Span(propagation),
+    }))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn letters_come_out_as_they_went_in(
+        sent in proptest::collection::vec((messages(), passages()), 1..6),
+        piece in 1..100_000usize,
+    ) {
+        let sent: Vec<_> = sent.into_iter().map(|(message, passage)| envelope(message, passage)).collect();
+        let stream: Vec<u8> = sent.iter().flat_map(bytes).collect();
+        let heard = read_all(&stream, piece, LIMITS).unwrap();
+        let sent: Vec<_> = sent.into_iter().map(Incoming::Letter).collect();
+        prop_assert_eq!(heard, sent);
+    }
+
+    #[test]
+    fn a_stream_cut_anywhere_is_an_error_or_ends_between_frames(message in messages(), cut in 0.0..1.0f64) {
+        let whole = bytes(&envelope(message, None));
+        let cut = (whole.len() as f64 * cut) as usize;
+        match read_all(&whole[..cut], 4096, LIMITS) {
+            Ok(heard) => prop_assert!(cut == 0 && heard.is_empty()),
+            Err(why) => prop_assert!(matches!(why, WireError::CutShort), "{why}"),
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(noise in proptest::collection::vec(any::<u8>(), 0..400), piece in 1..500usize) {
+        let _ = read_all(&noise, piece, LIMITS);
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic(
+        message in messages(),
+        damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut stream = bytes(&envelope(message, None));
+        for (at, byte) in damage {
+            let at = at.index(stream.len());
+            stream[at] = byte;
+        }
+        let _ = read_all(&stream, 4096, LIMITS);
+    }
+
+    #[test]
+    fn no_control_part_makes_it_panic(control in proptest::collection::vec(any::<u8>(), 0..200), tensor in 0..64usize) {
+        let header = Header { kind: Kind::Letter, values: Values::Buffer, control: control.len(), tensor };
+        let stream = [&header.encode()[..], &control, &vec![7; tensor]].concat();
+        let _ = read_all(&stream, 4096, LIMITS);
+    }
+}
+
+#[test]
+fn a_large_tensor_goes_in_chunks_and_other_frames_pass_between() {
+    let whole = envelope(step(1, 1, 65_535, WireType::F32, 3), None);
+    let large = envelope(step(10, 1, 65_535, WireType::F32, 3), None);
+    let small = envelope(Message::Present(Present), None);
+    let Frame { first, chunks } = letter(&large).unwrap();
+    let chunks: Vec<_> = chunks.expect("2.6 MB are more than a chunk").collect();
+    assert!(chunks.len() > 5 && chunks.iter().all(|unit| unit.left() <= HEADER_BYTES + limits::FRAME_CHUNK_BYTES));
+    let mut stream = to_vec(&first);
+    for (at, unit) in chunks.iter().enumerate() {
+        stream.extend(to_vec(unit));
+        stream.extend(bytes(if at % 2 == 0 { &small } else { &whole }));
+    }
+    let heard = read_all(&stream, 10_000, LIMITS).unwrap();
+    let letters: Vec<_> =
+        heard.iter().map(|incoming| if let Incoming::Letter(it) = incoming { it } else { panic!() }).collect();
+    assert_eq!(letters.len(), chunks.len() + 1);
+    assert_eq!(letters.iter().filter(|letter| ***letter == large).count(), 1);
+    assert_eq!(*letters[0], small);
+}
+
+#[test]
+fn what_is_over_the_limit_is_refused_by_its_header_alone() {
+    let refuse = |control, tensor, limits: Limits| {
+        let header = Header { kind: Kind::Letter, values: Values::Buffer, control, tensor };
+        read_all(&header.encode(), 64, limits).unwrap_err()
+    };
+    let over = refuse(10, LIMITS.tensor + 1, LIMITS);
+    assert!(matches!(over, WireError::TensorTooLarge { bytes, limit } if bytes == limit + 1), "{over}");
+    let over = refuse(LIMITS.control + 1, 0, LIMITS);
+    assert!(matches!(over, WireError::ControlTooLarge { .. }), "{over}");
+    let over = refuse(limits::GREETING_BYTES + 1, 0, Limits::GREETING);
+    assert!(matches!(over, WireError::ControlTooLarge { .. }), "{over}");
+}
+
+#[test]
+fn a_tensor_must_be_what_its_activation_says() {
+    let mut stream = bytes(&envelope(step(1, 1, 8, WireType::F32, 1), None));
+    // The header says 28 bytes where the activation makes 32.
+    stream[12..16].copy_from_slice(&28u32.to_le_bytes());
+    let why = read_all(&stream, 4096, LIMITS).unwrap_err();
+    assert!(matches!(why, WireError::TensorSize { said: 32, carried: 28 }), "{why}");
+}
+
+#[test]
+fn foreign_protocols_and_other_versions_are_told_apart() {
+    let why = read_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 4096, LIMITS).unwrap_err();
+    assert!(matches!(why, WireError::NotAFrame), "{why}");
+    let mut stream = bytes(&envelope(Message::Present(Present), None));
+    stream[4] = VERSION + 1;
+    let why = read_all(&stream, 4096, LIMITS).unwrap_err();
+    assert!(matches!(why, WireError::Version(_)), "{why}");
+}
+
+#[test]
+fn chunks_that_nobody_announced_are_refused() {
+    let header = Header { kind: Kind::Chunk, values: Values::Buffer, control: 0, tensor: 4 };
+    let stream = [&header.encode()[..], &[1, 2, 3, 4]].concat();
+    assert!(matches!(read_all(&stream, 64, LIMITS).unwrap_err(), WireError::StrayChunk));
+}
+
+#[test]
+fn a_unit_that_is_written_bit_by_bit_leaves_nothing_out() {
+    let envelope = envelope(step(2, 1, 50, WireType::F32, 5), None);
+    let Frame { mut first, .. } = letter(&envelope).unwrap();
+    let mut written = Vec::new();
+    while first.left() > 0 {
+        let [head, tail] = first.slices();
+        let next: Vec<u8> = head.iter().chain(tail.iter()).copied().take(7).collect();
+        first.advance(next.len());
+        written.extend(next);
+    }
+    assert_eq!(written, bytes(&envelope));
+}

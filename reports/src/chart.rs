@@ -1,0 +1,86 @@
+//! Charts from the cells of one run or of several: what `scenarios::chart::Chart` names, as pictures.
+//!
+//! Values that are not finite never reach a drawing. A chart that its run cannot fill says why instead.
+mod bars;
+mod canvas;
+mod group;
+mod heat;
+mod lines;
+mod panel;
+mod picture;
+mod scale;
+pub(crate) mod scatter;
+
+pub use picture::Picture;
+
+use crate::error::{Error, Result};
+use crate::read::{Latency, Run};
+use crate::summary::{self, Cell};
+use crate::table;
+use scenarios::chart::Chart;
+
+/// What charts are drawn from: runs under their labels.
+pub struct Source {
+    runs: Vec<Labelled>,
+    /// The scenario's name, for titles.
+    scenario: String,
+}
+
+struct Labelled {
+    label: String,
+    cells: Vec<Cell>,
+    latencies: Vec<Latency>,
+}
+
+/// Width of every picture in px: 178 mm, two columns of a paper, at 108 px an inch.
+const WIDTH: f64 = 760.0;
+
+/// One quantity of the charts: column, name, unit.
+type Quantity = (&'static str, &'static str, &'static str);
+
+const THROUGHPUT: Quantity = ("throughput_tokens_per_s", "throughput", "tokens/s");
+const LATENCY: Quantity = ("mean_latency_ms", "mean latency", "ms");
+
+impl Source {
+    pub fn of(runs: &[Run]) -> Result<Source> {
+        let mut labelled = Vec::new();
+        for (run, label) in runs.iter().zip(table::labels(runs)) {
+            labelled.push(Labelled { label, cells: summary::cells(&run.rows), latencies: run.latencies()? });
+        }
+        let mut names: Vec<&str> = runs.iter().map(|run| run.manifest.scenario.as_str()).collect();
+        names.dedup();
+        Ok(Source { runs: labelled, scenario: names.join(", ") })
+    }
+
+    /// Every run's label and cell.
+    fn cells(&self) -> impl Iterator<Item = (&Labelled, &Cell)> {
+        self.runs.iter().flat_map(|run| run.cells.iter().map(move |cell| (run, cell)))
+    }
+}
+
+/// Draws one chart; a heatmap gives two pictures.
+pub fn draw(chart: &Chart, source: &Source) -> Result<Vec<Picture>> {
+    match chart {
+        Chart::ThroughputVs(path) => lines::against(source, path, THROUGHPUT).map(|picture| vec![picture]),
+        Chart::LatencyVs(path) => lines::against(source, path, LATENCY).map(|picture| vec![picture]),
+        Chart::LatencyCdf => lines::cdf(source).map(|picture| vec![picture]),
+        Chart::Heatmap(x, y) => [LATENCY, THROUGHPUT].map(|of| heat::map(source, x, y, of)).into_iter().collect(),
+        Chart::Breakdown => bars::breakdown(source).map(|picture| vec![picture]),
+    }
+}
+
+/// The chart's name as it stands in a scenario.
+pub fn title(chart: &Chart) -> String {
+    format!("{chart:?}")
+}
+
+fn impossible(chart: &str, why: impl Into<String>) -> Error {
+    Error::Chart { chart: chart.to_owned(), why: why.into() }
+}
+
+/// Part of a file's name.
+fn slug(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let dashed: String = text.chars().map(plain).collect();
+    dashed.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+}

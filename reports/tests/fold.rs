@@ -1,0 +1,186 @@
+//! The fold's law: parts sum exactly to the whole, whatever the clocks say and in whatever order events come.
+mod synthetic;
+
+use actors::id::{BlockRange, NodeId, RequestId, SessionId};
+use actors::record::{Event, Served, Stepped};
+use actors::time::{Moment, Span};
+use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
+use reports::fold::Fold;
+use reports::measures::{Measures, Verdict};
+use synthetic::Sketch;
+
+fn sketches() -> impl Strategy<Value = Sketch> {
+    let sizes = (1..4u32, 1..4u32, 1..4u32, 1..3u32);
+    (sizes, 0..6u32, any::<u64>(), any::<bool>(), any::<bool>()).prop_map(
+        |((clients, peers, micro_batches, batch), generate, seed, carried, fails)| Sketch {
+            clients,
+            peers,
+            micro_batches,
+            batch,
+            generate,
+            seed,
+            carried,
+            fails: fails && generate > 1,
+            ..Sketch::default()
+        },
+    )
+}
+
+/// Stamps that no clock would make together.
+fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
+    let step =
+        (0..1_000_000u64, 0..1_000_000u64, 0..400_000u64, 0..400_000u64, [any::<u32>(), any::<u32>(), any::<u32>()]);
+    proptest::collection::vec(step, 1..12).prop_map(|steps| {
+        let request = RequestId { client: NodeId(5), index: 1 };
+        let session = SessionId::new(NodeId(5), 1);
+        let events = steps.into_iter().enumerate().flat_map(|(at, (began, seen, setup, client, [a, b, c]))| {
+            let (position, blocks) = (at as u32, BlockRange { start: 0, end: 2 });
+            let [received, started, finished] = [a, b, c].map(|at| Moment(u64::from(at % 1_000_000)));
+            let stepped = Stepped {
+                session,
+                request,
+                position,
+                tokens: 1,
+                batch: 1,
+                output: at as u32 + 1,
+                began: Moment(began),
+                seen: Moment(seen),
+                setup: Span(setup),
+                client_queue: Span(setup / 2),
+                client: Span(client),
+            };
+            let served = Served {
+                session,
+                request,
+                position,
+                tokens: 1,
+                batch: 1,
+                hop: 0,
+                peer: NodeId(2),
+                blocks,
+                received,
+                started,
+                finished,
+                sent: finished,
+            };
+            [Event::Stepped(stepped), Event::Served(served)]
+        });
+        events.collect()
+    })
+}
+
+fn check_sums(fold: &Fold) -> Result<(), proptest::test_runner::TestCaseError> {
+    for row in &fold.tokens {
+        prop_assert_eq!(row.parts.sum(), row.took);
+        if let Some(network) = row.network {
+            prop_assert_eq!(network.sum(), row.parts.network);
+        }
+    }
+    for row in &fold.requests {
+        prop_assert_eq!(row.parts.sum() + row.unfinished, row.e2el);
+        if let Some(network) = row.network {
+            prop_assert_eq!(network.sum(), row.parts.network);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn the_parts_of_sound_runs_sum_to_the_whole_with_nothing_left(sketch in sketches()) {
+        let fold = Fold::of(&sketch.events());
+        check_sums(&fold)?;
+        prop_assert!(fold.requests.iter().all(|row| !row.suspect && (row.unfinished == 0 || !row.ok())));
+        let judgement = Measures::of(&fold, &sketch.plan(0, 0)).judgement;
+        let expected = if sketch.fails { Verdict::Suspect } else { Verdict::Valid };
+        // Few steps of jittered computing may look as if not warm.
+        let jitter = judgement.reasons.iter().all(|reason| reason.starts_with("not warm"));
+        prop_assert!(judgement.verdict == expected || jitter, "{:?}", judgement);
+    }
+
+    #[test]
+    fn parts_are_cut_and_the_row_is_suspect_where_clocks_disagree(events in wild_steps()) {
+        let fold = Fold::of(&events);
+        check_sums(&fold)?;
+        for row in fold.tokens {
+            let inside = |event: &Event| matches!(event, Event::Served(hop) if hop.position == row.position
+                && hop.received <= hop.started && hop.started <= hop.finished);
+            prop_assert!(row.suspect || (row.began <= row.seen && events.iter().any(inside)));
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_events_does_not_show(sketch in sketches(), seed in any::<u64>()) {
+        let events = sketch.events();
+        let mut shuffled: Vec<(u64, Event)> =
+            events.iter().enumerate().map(|(at, e)| (actors::seed::mix(seed ^ at as u64), e.clone())).collect();
+        shuffled.sort_by_key(|(order, _)| *order);
+        let shuffled: Vec<Event> = shuffled.into_iter().map(|(_, event)| event).collect();
+        prop_assert_eq!(Fold::of(&events), Fold::of(&shuffled));
+    }
+}
+
+#[test]
+fn a_request_for_no_token_ends_with_its_prefill() {
+    let sketch = Sketch { generate: 0, ..Sketch::default() };
+    let fold = Fold::of(&sketch.events());
+    let measures = Measures::of(&fold, &sketch.plan(0, 0));
+    assert!(fold.timed().all(|row| row.ttft.is_none() && row.tpot.is_none() && row.e2el == row.parts.sum()));
+    assert_eq!(measures.get("total_tokens"), Some(0.0));
+    assert_eq!(measures.get("throughput_tokens_per_s"), Some(0.0));
+    assert!(measures.get("mean_latency_ms").is_some_and(|ms| ms > 40.0));
+    assert_eq!((measures.get("ttft_mean_ms"), measures.get("cold_start_ratio")), (None, None));
+    assert_eq!(measures.judgement.verdict, Verdict::Valid, "{:?}", measures.judgement);
+}
+
+#[test]
+fn one_request_of_one_token_has_a_latency_and_no_gaps() {
+    let sketch = Sketch { clients: 1, micro_batches: 1, generate: 1, ..Sketch::default() };
+    let measures = Measures::of(&Fold::of(&sketch.events()), &sketch.plan(0, 0));
+    let get = |column| measures.get(column);
+    assert_eq!((get("e2el_count"), get("e2el_std_ms"), get("tpot_mean_ms")), (Some(1.0), None, None));
+    assert_eq!((get("e2el_p50_ms"), get("ttft_mean_ms")), (None, get("mean_latency_ms")));
+    assert!(measures.withheld.contains(&("e2el_p50_ms".to_owned(), 6)));
+}
+
+#[test]
+fn the_four_figures_are_the_contracts() {
+    let sketch = Sketch { clients: 3, micro_batches: 2, batch: 2, generate: 4, ..Sketch::default() };
+    let fold = Fold::of(&sketch.events());
+    let measures = Measures::of(&fold, &sketch.plan(0, 0));
+    let drained = fold.drained.as_ref().expect("the run ended");
+    let get = |column: &str| measures.get(column).unwrap_or_else(|| panic!("no {column}"));
+    assert_eq!(get("total_tokens"), f64::from(3 * 2 * 2 * 4));
+    assert!((get("throughput_tokens_per_s") - drained.throughput()).abs() < 1e-9);
+    assert!((get("output_throughput_tokens_per_s") - drained.throughput()).abs() < 1e-9);
+    assert!((get("mean_latency_ms") - 1e3 * drained.mean_latency_s().expect("some")).abs() < 1e-9);
+    let split = get("cold_start_discovery_ms") + get("cold_start_sessions_ms") + get("cold_start_first_compute_ms");
+    assert!((get("cold_start_ms") - split).abs() < 1e-6);
+    assert!((get("cold_start_ms") / get("ttft_mean_ms") - get("cold_start_ratio")).abs() < 1e-9);
+    let parts = ["setup", "client_queue", "client", "peer_queue", "compute", "network"];
+    let sum: f64 = parts.iter().map(|part| get(&format!("part_{part}_ms"))).sum();
+    assert!((sum - get("mean_latency_ms")).abs() < 1e-6);
+    assert_eq!((get("barrier_skew_ms"), get("concurrency_peak")), (0.1, 3.0));
+}
+
+#[test]
+fn figures_that_do_not_add_up_make_a_run_invalid() {
+    let sketch = Sketch::default();
+    let judge = |events: &[Event]| Measures::of(&Fold::of(events), &sketch.plan(0, 0)).judgement;
+    let whole = sketch.events();
+    let without = |wanted: fn(&Event) -> bool| {
+        let at = whole.iter().rposition(wanted).expect("there");
+        whole.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, e)| e.clone()).collect::<Vec<Event>>()
+    };
+    assert_eq!(judge(&whole).verdict, Verdict::Valid, "{:?}", judge(&whole));
+    for gap in [
+        without(|event| matches!(event, Event::Stepped(step) if step.output == 2)),
+        without(|event| matches!(event, Event::Ended(_))),
+        without(|event| matches!(event, Event::Drained(_))),
+    ] {
+        assert_eq!(judge(&gap).verdict, Verdict::Invalid, "{:?}", judge(&gap));
+    }
+    let twice: Vec<Event> =
+        whole.iter().chain(whole.iter().filter(|e| matches!(e, Event::Ended(_)))).cloned().collect();
+    assert_eq!(judge(&twice).verdict, Verdict::Invalid);
+}

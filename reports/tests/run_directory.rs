@@ -1,0 +1,109 @@
+//! A run directory is whole or says that it is not, and keeps what failed cells got done.
+mod synthetic;
+
+use reports::cells::CellStatus;
+use reports::error::Error;
+use reports::manifest::{Manifest, World};
+use reports::measures::Verdict;
+use reports::read::Run;
+use reports::sheet;
+use reports::write::{PARTIAL, RunWriter};
+use scenarios::chart::Chart;
+use std::path::Path;
+use synthetic::{Sketch, key};
+
+fn writer(parent: &Path, charts: Vec<Chart>) -> RunWriter {
+    let manifest = Manifest::new("made-up", World::Sim, 1, charts, vec!["swarmbench".to_owned()]);
+    RunWriter::create(parent, manifest, "Scenario(..)").expect("a new directory")
+}
+
+#[test]
+fn a_run_that_stops_early_leaves_a_partial_directory_with_its_rows() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let sketch = Sketch::default();
+    let mut writer = writer(parent.path(), Vec::new());
+    writer.cell(&key(0, &[]), &sketch.plan(0, 0), CellStatus::Done, &sketch.events()).expect("written");
+    let dir = writer.partial_dir().to_owned();
+    drop(writer);
+    assert!(dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PARTIAL)));
+    assert!(matches!(Run::open(&dir), Err(Error::Partial { .. })));
+    let run = Run::open_partial(&dir).expect("readable");
+    assert_eq!((run.manifest.complete, run.rows.len(), run.latencies().expect("readable").len()), (false, 1, 6));
+}
+
+#[test]
+fn a_failed_cell_keeps_its_rows_and_does_not_stain_the_means() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let mut writer = writer(parent.path(), vec![Chart::LatencyCdf, Chart::ThroughputVs("workload.batch".to_owned())]);
+    let sketch = Sketch { fails: true, ..Sketch::default() };
+    let events = sketch.events();
+    let half = &events[..events.len() / 2];
+    let failed = CellStatus::Failed { label: "deadlock".to_owned(), detail: "node 3 waits for node 4".to_owned() };
+    let name = key(0, &[("workload.prompt", "16")]);
+    writer.cell(&name, &sketch.plan(0, 0), CellStatus::Done, &events).expect("written");
+    writer.cell(&name, &sketch.plan(0, 1), failed, half).expect("written");
+    let done = writer.finish().expect("finished");
+    assert_eq!(done.verdict.verdict, Verdict::Invalid);
+    assert!(done.notes.len() == 1 && done.notes[0].contains("does not vary workload.batch"), "{:?}", done.notes);
+    assert!(done.notes[0].contains("workload.prompt"), "{:?}", done.notes);
+
+    let run = Run::open(&done.path).expect("whole");
+    assert_eq!((run.rows[0].failures.as_str(), run.rows[1].status.as_str()), ("timeout:1", "deadlock"));
+    let columns = sheet::read(&done.path.join("requests.parquet"), &["repeat", "outcome"]).expect("readable");
+    let of_the_failed = columns.ints("repeat").iter().filter(|repeat| **repeat == Some(1)).count();
+    assert!(of_the_failed > 0, "its requests are kept");
+    assert!(columns.texts("outcome").iter().any(|outcome| outcome == "timeout"));
+    let cells = reports::summary::cells(&run.rows);
+    let throughput = cells[0].get("throughput_tokens_per_s").expect("one repetition was done");
+    assert_eq!((cells[0].runs, cells[0].failed, throughput.count), (2, 1, 1));
+    let summary = std::fs::read_to_string(done.path.join("summary.json")).expect("there");
+    assert!(summary.contains("node 3 waits for node 4"));
+}
+
+#[test]
+fn directories_never_collide_and_rows_come_back_as_they_were() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let writers: Vec<RunWriter> = (0..3).map(|_| writer(parent.path(), Vec::new())).collect();
+    let mut paths = Vec::new();
+    for mut writer in writers {
+        let sketch = Sketch::default();
+        let row = writer.cell(&key(0, &[("a", "x, y \"z\"")]), &sketch.plan(0, 0), CellStatus::Done, &sketch.events());
+        let row = row.expect("written").clone();
+        let done = writer.finish().expect("finished");
+        assert_eq!(Run::open(&done.path).expect("whole").rows, [row]);
+        paths.push(done.path);
+    }
+    paths.dedup();
+    assert_eq!(paths.len(), 3);
+}
+
+#[test]
+fn what_is_no_run_directory_is_said_to_be_none() {
+    let parent = tempfile::tempdir().expect("a directory");
+    assert!(matches!(Run::open(parent.path()), Err(Error::NotARun { .. })));
+    std::fs::write(parent.path().join("manifest.json"), "{\"format\": 99}").expect("written");
+    assert!(matches!(Run::open(parent.path()), Err(Error::Format { found: 99, .. })));
+    std::fs::write(parent.path().join("manifest.json"), "{{{").expect("written");
+    assert!(matches!(Run::open(parent.path()), Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn a_table_fits_its_terminal_and_never_loses_the_verdict() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let mut writer = writer(parent.path(), Vec::new());
+    for repeat in 0..3 {
+        let sketch = Sketch { seed: u64::from(repeat), ..Sketch::default() };
+        let name = key(0, &[("workload.prompt", "16")]);
+        writer.cell(&name, &sketch.plan(0, repeat), CellStatus::Done, &sketch.events()).expect("written");
+    }
+    let table = writer.finish().expect("finished").table;
+    for width in [50, 80, 100, 200] {
+        let text = table.text(Some(width));
+        assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+        assert!(text.contains("VALID") && text.contains("throughput"), "{text}");
+    }
+    assert!(table.text(Some(200)).contains("cold start") && !table.text(Some(50)).contains("cold start"));
+    let json: serde_json::Value = serde_json::from_str(&table.json()).expect("JSON");
+    assert!(json[0]["throughput_tokens_per_s_ci95"].as_f64().is_some_and(|half| half > 0.0));
+    assert!(table.csv().starts_with("run,cell,workload.prompt,throughput_tokens_per_s,"));
+}

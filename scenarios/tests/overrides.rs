@@ -1,0 +1,179 @@
+//! What a command line puts over a scenario: values, axes, and a choice of cells.
+use actors::message::Forwarding;
+use actors::seed::Seed;
+use actors::time::Span;
+use scenarios::plan::{Distribution, Executor, Plan};
+use scenarios::{Cell, Loaded, Overrides, live_obstacles, load};
+
+fn over(set: &[(&str, &str)], axis: &[(&str, &str)]) -> Overrides {
+    let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    Overrides { set: owned(set), axis: owned(axis), ..Overrides::default() }
+}
+
+fn loaded(name: &str) -> Loaded {
+    load(name).expect("of the library")
+}
+
+fn cells(name: &str, overrides: &Overrides) -> Vec<Cell> {
+    loaded(name).cells(overrides).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn plan(cell: &Cell) -> Plan {
+    cell.plan(Seed(1), 0).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn refused(name: &str, overrides: &Overrides) -> String {
+    loaded(name).check(overrides).expect_err("a mistake").to_string()
+}
+
+fn values(cells: &[Cell], path: &str) -> Vec<String> {
+    let value = |cell: &Cell| cell.key.values.iter().find(|(name, _)| name == path).map(|(_, value)| value.clone());
+    cells.iter().filter_map(value).collect()
+}
+
+#[test]
+fn the_first_axis_is_the_slowest() {
+    let cells = cells("quickstart", &Overrides::default());
+    assert_eq!(values(&cells, "workload.prompt"), ["16", "16", "16", "64", "64", "64"]);
+    assert_eq!(values(&cells, "workload.generate"), ["1", "8", "16", "1", "8", "16"]);
+    assert_eq!(cells.iter().map(|cell| cell.key.index).collect::<Vec<_>>(), (0..6).collect::<Vec<_>>());
+    let generated: Vec<u32> = cells.iter().map(|cell| plan(cell).workload.generate).collect();
+    assert_eq!(generated, [1, 8, 16, 1, 8, 16]);
+}
+
+#[test]
+fn a_value_is_set_as_a_shell_gives_it() {
+    let overrides = over(
+        &[("swarm.forwarding", "Push"), ("network.default.delay", "5 ms"), ("name", "mine"), ("network.shape", "true")],
+        &[],
+    );
+    for cell in cells("quickstart", &overrides) {
+        let plan = plan(&cell);
+        assert_eq!((plan.forwarding, plan.scenario.as_str()), (Forwarding::Push, "mine"));
+        assert_eq!(plan.network.default.delay, Distribution::Constant(Span::from_millis(5)));
+        assert!(plan.network.shape);
+    }
+    assert_eq!(
+        plan(&cells("flexgen-petals-opt30b", &over(&[("swarm.forwarding", "Push")], &[]))[7]).forwarding,
+        Forwarding::Push
+    );
+}
+
+#[test]
+fn a_whole_part_can_be_set_and_its_defaults_are_there() {
+    let overrides = over(
+        &[
+            ("hosts.0.egress", "Link(delay: LogNormal(median: \"1 ms\", sigma: 0.5))"),
+            ("hosts.0.egress.delay.sigma", "0.25"),
+        ],
+        &[],
+    );
+    let plan = plan(&cells("quickstart", &overrides)[0]);
+    let expected = Distribution::LogNormal { median: Span::from_millis(1), sigma: 0.25 };
+    assert_eq!((plan.hosts[1].egress.delay, plan.hosts[1].egress.bandwidth), (expected, None));
+}
+
+#[test]
+fn what_is_set_is_not_varied() {
+    let fixed = cells("quickstart", &over(&[("workload.prompt", "24")], &[]));
+    assert_eq!(values(&fixed, "workload.generate"), ["1", "8", "16"]);
+    assert!(fixed.iter().all(|cell| plan(cell).workload.prompt == 24));
+    // The cases of the second sweep become the same cells as the grid's then, and are not doubled.
+    let flexgen = cells("flexgen-petals-opt30b", &over(&[("workload.generate", "8")], &[]));
+    assert_eq!(flexgen.len(), 3 * 2 * 3);
+}
+
+#[test]
+fn what_is_set_below_an_axis_holds_in_every_cell() {
+    let flexgen = cells("flexgen-petals-opt30b", &over(&[("hosts.0.egress.delay", "3 ms")], &[]));
+    let delays: Vec<_> = flexgen.iter().map(|cell| plan(cell).hosts[1].egress.delay).collect();
+    assert!(delays.iter().all(|delay| *delay == Distribution::Constant(Span::from_millis(3))));
+}
+
+#[test]
+fn an_axis_replaces_the_files_or_is_one_more() {
+    let replaced = cells("quickstart", &over(&[], &[("workload.generate", "2,4")]));
+    assert_eq!(values(&replaced, "workload.generate"), ["2", "4", "2", "4"]);
+    let added = cells("nano", &over(&[], &[("network.default.delay", "1 ms,Uniform(low: \"1 ms\", high: \"2 ms\")")]));
+    let expected = ["1 ms", "Uniform(low: \"1 ms\", high: \"2 ms\")"];
+    assert_eq!(values(&added, "network.default.delay"), expected);
+    assert_ne!(plan(&added[0]).network, plan(&added[1]).network);
+}
+
+#[test]
+fn a_structured_axis_is_named_by_the_leaves_that_differ() {
+    let flexgen = cells("flexgen-petals-opt30b", &Overrides::default());
+    let names: Vec<&str> = flexgen[0].key.values.iter().map(|(path, _)| path.as_str()).collect();
+    let expected =
+        ["hosts.0.egress.delay", "hosts.0.egress.bandwidth", "workload.batch", "workload.prompt", "workload.generate"];
+    assert_eq!(names, expected);
+    assert!(flexgen.iter().all(|cell| cell.key.values.iter().map(|(path, _)| path.as_str()).eq(names.iter().copied())));
+    assert_eq!(flexgen[47].key.values[0].1, "100 ms");
+    assert_eq!(flexgen[47].key.values[1].1, "100 Mbit/s");
+}
+
+#[test]
+fn a_choice_keeps_the_index_of_its_cells() {
+    let only = |only: &str| Overrides { only: Some(only.to_owned()), ..Overrides::default() };
+    let chosen = cells("quickstart", &only("workload.prompt=64 && workload.generate == 8"));
+    assert_eq!(chosen.iter().map(|cell| cell.key.index).collect::<Vec<_>>(), [4]);
+    let slow = cells("flexgen-petals-opt30b", &only("hosts.0.egress.delay=0.1 s"));
+    assert_eq!(slow.len(), 16);
+    assert!(refused("quickstart", &only("workload.promt=64")).contains("does not vary `workload.promt`"));
+    assert!(refused("quickstart", &only("workload.prompt=65")).contains("no cell"));
+    assert!(refused("quickstart", &only("workload.prompt")).contains("not path=value"));
+}
+
+#[test]
+fn repetitions_are_counted_and_seeded_apart() {
+    let loaded = loaded("quickstart");
+    assert_eq!(loaded.repeats(&Overrides::default()).expect("one"), 1);
+    assert_eq!(loaded.repeats(&Overrides { repeat: Some(5), ..Overrides::default() }).expect("five"), 5);
+    assert_eq!(loaded.repeats(&over(&[("sweep.repeat", "4")], &[])).expect("four"), 4);
+    let cells = loaded.cells(&Overrides::default()).expect("cells");
+    let seed = |cell: usize, seed: u64, repeat| cells[cell].plan(Seed(seed), repeat).expect("a plan").seed;
+    assert_eq!(seed(0, 1, 0), seed(0, 1, 0));
+    let seeds = [seed(0, 1, 0), seed(0, 1, 1), seed(1, 1, 0), seed(0, 2, 0)];
+    let different: std::collections::BTreeSet<u64> = seeds.iter().map(|seed| seed.0).collect();
+    assert_eq!(different.len(), seeds.len());
+}
+
+#[test]
+fn a_mistake_in_a_flag_names_the_flag() {
+    for (set, message) in [
+        (("workload.promt", "3"), "--set workload.promt=3: `workload` has no field `promt`"),
+        (("workload.prompt", "many"), "--set workload.prompt=many: expected integer"),
+        (("network.default.delay", "10"), "--set network.default.delay=10: missing unit: write \"10 ms\""),
+        (("measure.timeout", "10 mss"), "--set measure.timeout=10 mss: unknown unit `mss`: did you mean `ms`?"),
+        (("swarm.forwarding", "push"), "--set swarm.forwarding=push: unknown variant `push` of `Forwarding`"),
+        (("workload.clients", "0"), "--set workload.clients=0: clients is 0: it must be at least 1"),
+        (("sweep.axes", "{}"), "--set sweep.axes={}: a sweep is not set but given"),
+        // It must not reach beyond its place.
+        (("workload.prompt", "3, generate: 5"), "--set workload.prompt=3, generate: 5: expected integer"),
+    ] {
+        assert_eq!(refused("quickstart", &over(&[set], &[])), message);
+    }
+    let axis = refused("quickstart", &over(&[], &[("workload.prompt", "8,x")]));
+    assert_eq!(axis, "--axis workload.prompt=8,x: expected integer");
+}
+
+#[test]
+fn what_the_live_world_lacks_is_cured_as_it_says() {
+    let t4 = plan(&cells("flexgen-petals-opt6.7b", &Overrides::default())[0]);
+    let obstacles = live_obstacles(&t4);
+    assert!(obstacles[0].starts_with("host t4: the device t4 is not on this machine"), "{obstacles:?}");
+    let cpus = [("hosts.0.device", "Cpu(threads: 1)"), ("hosts.1.device", "Cpu(threads: 1)")];
+    let apart = plan(&cells("flexgen-petals-opt6.7b", &over(&cpus, &[]))[0]);
+    assert_eq!(apart.hosts[1].device.executor, Executor::Cpu { threads: 1 });
+    assert!(live_obstacles(&apart)[0].contains("its CPUs are of 7 machines"));
+    let here = [("machines", "[Machine(name: \"here\")]"), ("hosts.0.machine", "here"), ("hosts.1.machine", "here")];
+    let together = plan(&cells("flexgen-petals-opt6.7b", &over(&[&cpus[..], &here[..]].concat(), &[]))[0]);
+    assert_eq!((live_obstacles(&together), together.machines.len()), (vec![], 1));
+    assert_eq!(together.machines[0].leases, Some(1));
+}
+
+#[test]
+fn a_plan_survives_its_text() {
+    let plan = plan(&cells("flexgen-petals-opt30b", &Overrides::default())[0]);
+    assert_eq!(Plan::from_ron(&plan.to_ron().expect("printed")).expect("read"), plan);
+}

@@ -1,0 +1,184 @@
+//! A scenario printed and read again is the same scenario, whatever is in it.
+use actors::message::{Forwarding, WireType};
+use indexmap::IndexMap;
+use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
+use proptest::{collection, option};
+use scenarios::chart::Chart;
+use scenarios::raw::Raw;
+use scenarios::schema::{
+    Between, Device, Host, Leases, Link, Machine, Measure, Model, Network, Peers, Scenario, Shape, Span, Swarm, Sweep,
+    Table, Weights, Workload,
+};
+use scenarios::shape::{Arch, WeightType};
+use scenarios::units::{Rate, Size, Time, Work};
+
+fn text() -> impl Strategy<Value = String> + Clone {
+    "[a-zA-Z0-9 é\"\\\\,()\\[\\]{}:/-]{0,12}"
+}
+
+fn link() -> impl Strategy<Value = Link> + Clone {
+    let delay = prop_oneof![
+        Just("\"10 ms\""),
+        Just("Uniform(low: \"1 ms\", high: \"2 ms\")"),
+        Just("LogNormal(median: \"1 s\", sigma: 0.5)"),
+    ];
+    (delay, option::of(any::<u64>())).prop_map(|(delay, bandwidth)| {
+        let text = format!(
+            "Link(delay: {delay}, bandwidth: {})",
+            match bandwidth {
+                Some(bandwidth) => format!("\"{}\"", Rate(bandwidth)),
+                None => "None".to_owned(),
+            }
+        );
+        let options = ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+        options.from_str(&text).expect("a link")
+    })
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let arch = || prop_oneof![Just(Arch::Opt), Just(Arch::Bloom), Just(Arch::Llama)];
+    prop_oneof![
+        text().prop_map(Shape::Opt),
+        text().prop_map(Shape::Llama),
+        (arch(), any::<[u32; 5]>(), option::of(any::<u32>()), option::of(any::<u32>())).prop_map(
+            |(arch, [layers, hidden, heads, vocab, max_positions], kv_heads, ffn)| Shape::Custom {
+                arch,
+                layers,
+                hidden,
+                heads,
+                kv_heads,
+                ffn,
+                vocab,
+                max_positions
+            }
+        ),
+    ]
+}
+
+fn model() -> impl Strategy<Value = Model> {
+    let dtype = || prop_oneof![Just(WeightType::F32), Just(WeightType::Bf16), Just(WeightType::Int4)];
+    let weights = prop_oneof![any::<u64>().prop_map(|seed| Weights::Random { seed }), text().prop_map(Weights::Dir)];
+    (shape(), option::of(Just(Arch::Bloom)), dtype(), dtype(), option::of(Just(WireType::F16)), weights)
+        .prop_map(|(shape, run_as, dtype, ends, wire, weights)| Model { shape, run_as, dtype, ends, wire, weights })
+}
+
+fn device() -> impl Strategy<Value = Device> {
+    let point = || (any::<u32>(), any::<u64>().prop_map(Time));
+    let table = || {
+        (collection::vec(point(), 0..3), collection::vec(point(), 0..3), any::<u64>())
+            .prop_map(|(prefill, decode, per_job)| Table { prefill, decode, per_job: Time(per_job) })
+    };
+    prop_oneof![
+        text().prop_map(Device::Preset),
+        (any::<u32>(), option::of(any::<u64>()), option::of(table())).prop_map(|(threads, base, table)| Device::Cpu {
+            threads,
+            flops: base.map(Work),
+            bandwidth: base.map(Rate),
+            per_block: base.map(Time),
+            per_job: None,
+            first_job: base.map(Time),
+            table,
+        }),
+        (any::<[u64; 5]>(), option::of(table())).prop_map(
+            |([flops, bandwidth, per_block, per_job, first_job], table)| {
+                Device::Custom {
+                    flops: Work(flops),
+                    bandwidth: Rate(bandwidth),
+                    per_block: Time(per_block),
+                    per_job: Time(per_job),
+                    first_job: Time(first_job),
+                    table,
+                }
+            }
+        ),
+    ]
+}
+
+fn host() -> impl Strategy<Value = Host> {
+    (text(), option::of(any::<u32>()), text(), option::of(text()), device(), link(), link()).prop_map(
+        |(name, count, site, machine, device, egress, ingress)| Host {
+            name,
+            count,
+            site,
+            machine,
+            device,
+            egress,
+            ingress,
+        },
+    )
+}
+
+fn network() -> impl Strategy<Value = Network> {
+    let between = (text(), text(), any::<bool>(), link()).prop_map(|(from, to, both, link)| Between {
+        from,
+        to,
+        both,
+        delay: link.delay,
+        bandwidth: link.bandwidth,
+    });
+    (link(), collection::vec(between, 0..3), any::<bool>()).prop_map(|(default, links, shape)| Network {
+        default,
+        links,
+        shape,
+    })
+}
+
+fn sweep() -> impl Strategy<Value = Sweep> {
+    let raw = || {
+        prop_oneof![Just("1"), Just("\"2 ms\""), Just("Link(delay: \"a, b\" /* ) */)"), Just("Push // so\n")]
+            .prop_map(|text| Raw::new(text).expect("it is RON"))
+    };
+    let axes = collection::vec((text(), collection::vec(raw(), 0..3)), 0..3);
+    let cases = collection::vec(collection::vec((text(), raw()), 0..3), 0..3);
+    (any::<u32>(), axes, cases).prop_map(|(repeat, axes, cases)| Sweep {
+        repeat,
+        axes: IndexMap::from_iter(axes),
+        cases: cases.into_iter().map(IndexMap::from_iter).collect(),
+    })
+}
+
+fn scenario() -> impl Strategy<Value = Scenario> {
+    let machines = collection::vec((text(), prop_oneof![Just(Leases::Off), any::<u32>().prop_map(Leases::Of)]), 0..2);
+    let span = prop_oneof![Just(Span::Even), any::<(u32, u32)>().prop_map(|(start, end)| Span::Blocks(start, end))];
+    let peers = collection::vec((text(), span).prop_map(|(on, span)| Peers { on, span }), 0..3);
+    let swarm = any::<(bool, u64)>().prop_map(|(push, cache)| Swarm {
+        forwarding: if push { Forwarding::Push } else { Forwarding::Relay },
+        cache: Size(cache),
+        ..Swarm::default()
+    });
+    let workload = (text(), any::<[u32; 5]>()).prop_map(|(on, [clients, micro_batches, batch, prompt, generate])| {
+        Workload::Closed { on, clients, micro_batches, batch, prompt, generate }
+    });
+    let report = prop_oneof![Just(vec![]), text().prop_map(|path| vec![Chart::LatencyVs(path), Chart::Breakdown])];
+    let first = (text(), model(), machines, collection::vec(host(), 0..3), peers, swarm);
+    let second = (network(), workload, any::<[u64; 2]>(), sweep(), report);
+    (first, second).prop_map(
+        |((name, model, machines, hosts, peers, swarm), (network, workload, [timeout, muster], sweep, report))| {
+            let machine = |(name, leases)| Machine { name, leases };
+            Scenario {
+                version: 1,
+                description: name.clone(),
+                name,
+                model,
+                machines: machines.into_iter().map(machine).collect(),
+                hosts,
+                peers,
+                swarm,
+                network,
+                workload,
+                measure: Measure { timeout: Time(timeout), muster: Time(muster) },
+                sweep,
+                report,
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn printed_and_read_again_it_is_the_same(scenario in scenario()) {
+        let text = scenario.to_ron().expect("it is printed");
+        let read = Scenario::from_ron(&text);
+        prop_assert_eq!(read.as_ref(), Ok(&scenario), "{}", text);
+    }
+}

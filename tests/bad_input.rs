@@ -1,0 +1,85 @@
+//! Bad input ends in a clear error with the documented exit code, at the place where it was written; nothing is left behind.
+#[path = "support/command.rs"]
+mod command;
+
+use command::expect_code;
+use std::fs;
+use std::path::Path;
+
+/// `quickstart` with `from` replaced, under `check`: what is said, with its line breaks taken out.
+fn check(dir: &Path, from: &str, to: &str) -> String {
+    let text = scenarios::library::find("quickstart").expect("it is in the library");
+    assert!(text.contains(from), "quickstart has no `{from}` any more");
+    fs::write(dir.join("bad.ron"), text.replacen(from, to, 1)).expect("a file");
+    let output = expect_code(dir, &["check", "bad.ron"], 3);
+    let said = String::from_utf8_lossy(&output.stderr).replace("│", " ");
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Line and column of `needle` in `quickstart`, as an editor shows them.
+fn place(needle: &str) -> String {
+    let text = scenarios::library::find("quickstart").expect("it is in the library");
+    let at = text.find(needle).expect("quickstart holds it");
+    let line = text[..at].matches('\n').count() + 1;
+    let column = text[..at].rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("bad.ron:{line}:{column}")
+}
+
+#[test]
+fn a_typo_is_pointed_at_and_the_right_name_suggested() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = check(dir.path(), "micro_batches:", "micro_batchs:");
+    assert!(said.contains(&place("micro_batches:")), "{said}");
+    assert!(said.contains("did you mean `micro_batches`?"), "{said}");
+}
+
+#[test]
+fn a_missing_unit_says_what_to_write() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = check(dir.path(), "\"20 us\"", "\"20\"");
+    assert!(said.contains("bad.ron:") && said.contains("unit"), "{said}");
+}
+
+#[test]
+fn a_swarm_without_peers_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = check(dir.path(), "peers: [Peers(on: \"peer\", span: Even)]", "peers: []");
+    assert!(said.contains("bad.ron:") && said.contains("peer"), "{said}");
+}
+
+#[test]
+fn blocks_that_nobody_serves_are_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = check(dir.path(), "span: Even", "span: Blocks(0, 3)");
+    assert!(said.contains("bad.ron:") && said.contains("served by no peer"), "{said}");
+}
+
+#[test]
+fn a_scenario_that_is_not_there_and_a_wrong_flag_have_their_own_codes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = expect_code(dir.path(), &["sim", "quickstrat"], 3);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("quickstart"));
+    expect_code(dir.path(), &["sim", "quickstart", "--no-such-flag"], 2);
+    expect_code(dir.path(), &["sim", "quickstart", "--set", "workload.promt=3"], 3);
+    expect_code(dir.path(), &["report", "nowhere"], 1);
+    assert!(!dir.path().join("runs").exists(), "nothing was run, so nothing is written");
+}
+
+#[test]
+fn a_device_that_is_not_here_is_said_before_anything_is_started() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = expect_code(dir.path(), &["live", "flexgen-petals-opt30b"], 3);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("t4") && said.contains("--set"), "{said}");
+}
+
+#[test]
+fn requests_that_run_out_of_time_fail_their_cell_and_keep_its_rows() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // The warm-up of a short prompt fits into the time; the long answer of the timed requests does not.
+    let set = ["--set", "measure.timeout=20 ms", "--set", "workload.generate=400", "--set", "workload.prompt=8"];
+    expect_code(dir.path(), &[&["sim", "quickstart"], &set[..]].concat(), 4);
+    let cells = fs::read_to_string(dir.path().join("runs/quickstart-sim-001/cells.csv")).expect("the cells");
+    assert!(cells.contains("requests_failed") && cells.contains("timeout:"), "{cells}");
+    assert!(dir.path().join("runs/quickstart-sim-001/requests.parquet").exists());
+}

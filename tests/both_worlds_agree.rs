@@ -1,0 +1,54 @@
+//! One graph, two worlds: the same plan generates the same number of tokens by the same routes, live and simulated.
+#[path = "support/nano.rs"]
+mod nano;
+
+use actors::id::{NodeId, RequestId};
+use actors::message::Forwarding;
+use actors::record::Event;
+use engine::live::Options;
+use engine::outcome::{Outcome, Run};
+use engine::sim::HORIZON;
+use scenarios::plan::Workload;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+/// What was done for a request, without when.
+#[derive(Debug, PartialEq)]
+struct Deed {
+    tokens: u32,
+    route: Vec<NodeId>,
+    /// (hop, position, new tokens), sorted.
+    steps: Vec<(u16, u32, u32)>,
+}
+
+fn deeds(run: &Run) -> BTreeMap<RequestId, Deed> {
+    let Outcome::Done(drained) = &run.outcome else { panic!("{}", run.outcome) };
+    assert_eq!(drained.failed, 0);
+    let mut deeds = BTreeMap::new();
+    for event in &run.events {
+        if let Event::Ended(ended) = event {
+            let deed = Deed { tokens: ended.generated, route: ended.route.clone(), steps: Vec::new() };
+            deeds.insert(ended.request, deed);
+        }
+    }
+    for event in &run.events {
+        if let Event::Served(hop) = event {
+            let deed = deeds.get_mut(&hop.request).expect("a step of a request");
+            deed.steps.push((hop.hop, hop.position, hop.tokens));
+        }
+    }
+    deeds.values_mut().for_each(|deed| deed.steps.sort());
+    deeds
+}
+
+#[test]
+fn the_same_tokens_by_the_same_routes() {
+    let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
+    for (forwarding, generate) in [(Forwarding::Relay, 5), (Forwarding::Push, 3), (Forwarding::Push, 0)] {
+        let plan = nano::plan(3, 2, forwarding, Workload { micro_batches: 2, batch: 2, prompt: 6, generate });
+        let simulated = deeds(&engine::sim::run(&plan, HORIZON));
+        let measured = deeds(&engine::live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins"));
+        assert_eq!(simulated.len(), 2 * 3);
+        assert_eq!(simulated, measured);
+    }
+}

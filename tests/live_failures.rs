@@ -1,0 +1,184 @@
+//! What goes wrong in a live run is named, keeps what was measured, and leaves no process behind.
+#[path = "support/nano.rs"]
+mod nano;
+
+use actors::message::{Failure, Forwarding};
+use actors::record::Event;
+use engine::live::{LiveError, Options, run};
+use engine::outcome::{Outcome, Run};
+use scenarios::plan::{Executor, Plan, Weights, Workload};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Far more than any test waits for.
+const LONG: Workload = Workload { micro_batches: 1_000, batch: 1, prompt: 4, generate: 100 };
+
+/// No process is left.
+const NONE: [u32; 0] = [];
+
+fn options() -> Options {
+    Options::new(env!("CARGO_BIN_EXE_swarmbench"))
+}
+
+fn live(plan: &Plan) -> Result<Run, LiveError> {
+    run(plan, &options(), &AtomicBool::new(false))
+}
+
+/// A plan whose hosts' names are this test's own, by which its processes are found.
+fn plan(test: &str, work: Workload) -> Plan {
+    let mut plan = nano::plan(2, 2, Forwarding::Relay, work);
+    plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
+    plan
+}
+
+/// Processes of the host, or of all hosts whose names begin so.
+fn processes(host: &str) -> Vec<u32> {
+    let title = format!("swarmbench:{host}");
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let is_it = |pid: &u32| {
+        let line = std::fs::read(PathBuf::from(format!("/proc/{pid}/cmdline"))).unwrap_or_default();
+        line.starts_with(title.as_bytes())
+    };
+    pids.filter(is_it).collect()
+}
+
+/// The process of a host that is in the middle of the timed run: its arbiter has woken more often than start and warm-up
+/// make it, and less often than its requests will.
+fn await_work(host: &str) -> u32 {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let busy = |pid: &u32| wakes(*pid).is_some_and(|wakes| wakes > 300);
+        if let Some(pid) = processes(host).into_iter().find(busy) {
+            return pid;
+        }
+        assert!(Instant::now() < deadline, "{host} does not come to work");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// How often the first thread of a process has waited.
+fn wakes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+}
+
+fn signal(name: &str, pid: u32) {
+    assert!(Command::new("kill").arg(name).arg(pid.to_string()).status().unwrap().success());
+}
+
+/// Runs the plan and sends the signal to a host's process in the middle of the timed run.
+fn run_and_signal(plan: &Plan, name: &str, host: &str) -> Run {
+    thread::scope(|scope| {
+        let running = scope.spawn(|| live(plan));
+        signal(name, await_work(host));
+        running.join().unwrap().expect("the run has begun")
+    })
+}
+
+#[test]
+fn a_killed_peer_fails_requests_and_names_its_host() {
+    let plan = plan("killed-peer", LONG);
+    let run = run_and_signal(&plan, "-KILL", "killed-peer-peer1");
+    let Outcome::HostLost { name, why, .. } = &run.outcome else { panic!("{}", run.outcome) };
+    assert_eq!(name, "killed-peer-peer1");
+    assert!(why.contains("signal: 9"), "{why}");
+    let requests = |wanted: fn(&Result<(), Failure>) -> bool| {
+        run.events.iter().filter(move |event| matches!(event, Event::Ended(it) if wanted(&it.outcome))).count()
+    };
+    assert!(requests(Result::is_ok) > 0, "what came before the loss is kept");
+    assert!(requests(|it| matches!(it, Err(Failure::PeerLost(_)))) > 0, "requests on their way through it have failed");
+    assert!(run.events.iter().any(|event| matches!(event, Event::Drained(_))), "the run ended in order");
+    assert_eq!(processes("killed-peer"), NONE);
+}
+
+#[test]
+fn a_killed_client_does_not_hold_up_the_others() {
+    let mut plan = plan("killed-client", Workload { micro_batches: 30, ..LONG });
+    plan.workload.generate = 20;
+    let run = run_and_signal(&plan, "-KILL", "killed-client-client0");
+    let Outcome::HostLost { name, .. } = &run.outcome else { panic!("{}", run.outcome) };
+    assert_eq!(name, "killed-client-client0");
+    let other = plan.clients().nth(1).unwrap().0;
+    let served = run
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Ended(ended) if ended.request.client == other && ended.outcome.is_ok()));
+    assert_eq!(served.count(), 30 + 1);
+    assert_eq!(processes("killed-client"), NONE);
+}
+
+#[test]
+fn an_interrupt_ends_the_run_and_every_process() {
+    let plan = plan("interrupted", LONG);
+    let interrupt = AtomicBool::new(false);
+    let run = thread::scope(|scope| {
+        let running = scope.spawn(|| run(&plan, &options(), &interrupt));
+        await_work("interrupted-client1");
+        interrupt.store(true, Ordering::Relaxed);
+        let since = Instant::now();
+        let run = running.join().unwrap().expect("the run has begun");
+        assert!(since.elapsed() < Duration::from_secs(5));
+        run
+    });
+    assert_eq!(run.outcome, Outcome::Interrupted);
+    assert!(run.events.iter().any(|event| matches!(event, Event::Ended(_))), "what was measured is kept");
+    assert_eq!(processes("interrupted"), NONE);
+}
+
+#[test]
+fn weights_that_cannot_be_loaded_are_named() {
+    let mut plan = plan("no-weights", LONG);
+    plan.model.weights = Weights::Dir("/nowhere/opt-nano".to_owned());
+    let why = live(&plan).expect_err("there is nothing to load");
+    assert!(matches!(why, LiveError::Load { .. }), "{why}");
+    assert!(why.to_string().contains("/nowhere/opt-nano"), "{why}");
+    assert_eq!(processes("no-weights"), NONE);
+}
+
+#[test]
+fn a_host_that_is_elsewhere_is_not_started() {
+    let mut plan = plan("elsewhere", LONG);
+    plan.hosts[1].device.executor = Executor::Elsewhere;
+    let why = live(&plan).expect_err("the device is elsewhere");
+    assert!(why.to_string().contains("`elsewhere-peer0`"), "{why}");
+}
+
+#[test]
+fn a_program_that_is_no_host_is_named_with_how_it_ended() {
+    let plan = plan("no-host", LONG);
+    let why = run(&plan, &Options::new("/bin/false"), &AtomicBool::new(false)).expect_err("it exits at once");
+    assert!(matches!(&why, LiveError::NotJoined { why, .. } if why.contains("exit status: 1")), "{why}");
+    let why = run(&plan, &Options::new("/nowhere/swarmbench"), &AtomicBool::new(false)).expect_err("there is none");
+    assert!(matches!(&why, LiveError::Spawn { .. }), "{why}");
+    // It runs, but does not call: `cat` waits for its stdin.
+    let silent = Options { args: Vec::new(), join_within: Duration::from_millis(300), ..Options::new("/bin/cat") };
+    let why = run(&plan, &silent, &AtomicBool::new(false)).expect_err("it never joins");
+    assert!(matches!(&why, LiveError::NotJoined { .. }), "{why}");
+    assert_eq!(processes("no-host"), NONE);
+}
+
+#[test]
+fn a_host_started_by_hand_says_what_it_is() {
+    let child = Command::new(env!("CARGO_BIN_EXE_swarmbench")).arg("host").stdin(std::process::Stdio::null()).output();
+    let output = child.unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("child process of a live run"));
+}
+
+#[test]
+fn a_process_that_hangs_does_not_hold_up_the_end() {
+    let plan = plan("stopped", LONG);
+    let options = Options { dismiss_within: Duration::from_millis(500), ..options() };
+    let interrupt = AtomicBool::new(false);
+    let run = thread::scope(|scope| {
+        let running = scope.spawn(|| run(&plan, &options, &interrupt));
+        signal("-STOP", await_work("stopped-peer0"));
+        interrupt.store(true, Ordering::Relaxed);
+        running.join().unwrap().expect("the run has begun")
+    });
+    assert_eq!(run.outcome, Outcome::Interrupted);
+    assert_eq!(processes("stopped"), NONE);
+}

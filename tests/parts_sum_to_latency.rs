@@ -1,0 +1,58 @@
+//! Where the time went: the parts of every step sum exactly to its time, and those of a request to its latency.
+#[path = "support/nano.rs"]
+mod nano;
+
+use actors::message::Forwarding;
+use actors::record::Event;
+use actors::time::Span;
+use engine::live::Options;
+use engine::sim::HORIZON;
+use reports::fold::Fold;
+use scenarios::plan::{Distribution, Link, Plan, Workload};
+use std::sync::atomic::AtomicBool;
+
+/// Everything at once: two clients share two peers over jittery links with a bandwidth, in relay or push.
+fn plan(forwarding: Forwarding, generate: u32) -> Plan {
+    let mut plan = nano::plan(2, 2, forwarding, Workload { micro_batches: 2, batch: 2, prompt: 40, generate });
+    let delay = Distribution::LogNormal { median: Span::from_micros(300), sigma: 0.4 };
+    plan.network.default = Link { delay, bandwidth: Some(20e6) };
+    for host in &mut plan.hosts {
+        host.egress = Link { delay: Distribution::Constant(Span::from_micros(100)), bandwidth: Some(15e6) };
+        host.ingress = Link { delay: Distribution::Constant(Span::ZERO), bandwidth: Some(10e6) };
+    }
+    plan
+}
+
+fn check(events: &[Event], world_knows_network: bool) {
+    let fold = Fold::of(events);
+    assert!(!fold.tokens.is_empty());
+    for token in &fold.tokens {
+        assert_eq!(token.parts.sum(), token.seen - token.began, "{token:?}");
+        assert!(!token.suspect, "{token:?}");
+        if world_knows_network {
+            let network = token.network.expect("a simulation knows the network's parts");
+            assert_eq!(network.sum(), token.parts.network);
+            assert_eq!(network.other, 0, "in a simulation nothing else takes time: {token:?}");
+        }
+    }
+    for request in &fold.requests {
+        assert_eq!(request.parts.sum(), request.e2el, "{request:?}");
+        assert_eq!(request.e2el, request.ended - request.sent);
+    }
+}
+
+#[test]
+fn in_the_simulation_down_to_the_network() {
+    for forwarding in [Forwarding::Relay, Forwarding::Push] {
+        for generate in [0, 1, 5] {
+            check(&engine::sim::run(&plan(forwarding, generate), HORIZON).events, true);
+        }
+    }
+}
+
+#[test]
+fn live() {
+    let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
+    let plan = plan(Forwarding::Relay, 4);
+    check(&engine::live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins").events, false);
+}

@@ -1,0 +1,13 @@
+//! The program as a person runs it: arguments in, streams and an exit code out.
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs `swarmbench` in `dir`, and shows what it said if its exit code is another than `code`.
+#[track_caller]
+pub fn expect_code(dir: &Path, arguments: &[&str], code: i32) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swarmbench"));
+    let output = command.args(arguments).current_dir(dir).output().expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "swarmbench {} said:\n{said}", arguments.join(" "));
+    output
+}

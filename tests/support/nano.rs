@@ -1,0 +1,78 @@
+//! Plans of a nano model for live tests and benches: a few hosts on one machine, real weights drawn from a seed.
+use actors::id::{BlockRange, HostId};
+use actors::message::{Forwarding, WireType};
+use actors::route::Routing;
+use actors::seed::Seed;
+use actors::time::Span;
+use scenarios::plan::{
+    Cost, Device, Executor, Host, Link, Machine, Model, Network, Node, Plan, Role, Roofline, Weights, Workload,
+};
+use scenarios::shape::{Arch, Shape, WeightType};
+
+/// An OPT model of hidden size 64 over `peers` peers of two blocks each, and `clients` clients, each with a host.
+pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload) -> Plan {
+    let shape = Shape {
+        arch: Arch::Opt,
+        layers: 2 * peers,
+        hidden: 64,
+        heads: 4,
+        kv_heads: 4,
+        ffn: 256,
+        vocab: 512,
+        max_positions: 2048,
+    };
+    let mut hosts = vec![host("orchestrator".to_owned())];
+    let mut nodes =
+        vec![Node { host: HostId(0), role: Role::Orchestrator }, Node { host: HostId(0), role: Role::Registry }];
+    for peer in 0..peers {
+        nodes.push(Node {
+            host: HostId(hosts.len() as u32),
+            role: Role::Peer {
+                blocks: BlockRange { start: 2 * peer, end: 2 * peer + 2 },
+                cache_bytes: 1 << 30,
+                inference_rps: 1000.0,
+            },
+        });
+        hosts.push(host(format!("peer{peer}")));
+    }
+    for client in 0..clients {
+        nodes.push(Node { host: HostId(hosts.len() as u32), role: Role::Client });
+        hosts.push(host(format!("client{client}")));
+    }
+    Plan {
+        scenario: "nano".to_owned(),
+        cell: 0,
+        repeat: 0,
+        seed: Seed(7),
+        model: Model {
+            shape,
+            block_type: WeightType::F32,
+            ends_type: WeightType::F32,
+            wire: WireType::F32,
+            cache_value_bytes: 4,
+            weights: Weights::Random { seed: 11 },
+        },
+        machines: vec![Machine { name: "here".to_owned(), leases: Some(1) }],
+        hosts,
+        nodes,
+        network: Network { default: Link::FREE, between: Vec::new(), shape: false },
+        routing: Routing::default(),
+        forwarding,
+        workload,
+        timeout: Span::from_secs(60),
+        muster: Span::from_secs(30),
+    }
+}
+
+fn host(name: String) -> Host {
+    let roofline = Roofline { flops: 1e10, bandwidth: 1e10, per_block: Span::ZERO, per_job: Span::ZERO };
+    let cost = Cost { roofline, table: None, first_job: Span::ZERO };
+    Host {
+        name,
+        site: "here".to_owned(),
+        machine: 0,
+        device: Device { name: "cpu".to_owned(), executor: Executor::Cpu { threads: 1 }, cost },
+        egress: Link::FREE,
+        ingress: Link::FREE,
+    }
+}

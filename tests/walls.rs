@@ -1,0 +1,117 @@
+//! What may import what, held against `cargo metadata` and the sources.
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Direct, ordinary dependencies of each of our packages.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).current_dir(root());
+    let output = cargo.output().expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
+    let text = |value: &Value| value.as_str().expect("a name").to_owned();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let needs = |package: &Value| {
+        let all = package["dependencies"].as_array().expect("dependencies").iter();
+        all.filter(|needed| needed["kind"].is_null()).map(|needed| text(&needed["name"])).collect()
+    };
+    packages.iter().map(|package| (text(&package["name"]), needs(package))).collect()
+}
+
+/// Every Rust file under `dir`, with its text without tests and comments.
+fn sources(dir: &str) -> Vec<(PathBuf, String)> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().join(dir)]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the project") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a text file");
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+                found.push((path, lines.collect::<Vec<_>>().join("\n")));
+            }
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn absent(dir: &str, except: &[&str], words: &[&str]) {
+    let files = sources(dir);
+    assert!(!files.is_empty(), "{dir} holds code");
+    for (path, code) in files {
+        if except.iter().any(|except| path.ends_with(except)) {
+            continue;
+        }
+        for word in words {
+            assert!(!code.contains(word), "{} holds `{word}`", path.display());
+        }
+    }
+}
+
+#[test]
+fn crates_import_downwards_only() {
+    let dependencies = dependencies();
+    let ours: BTreeSet<&str> = ["actors", "scenarios", "engine", "reports"].into();
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("actors", &[][..]),
+        ("scenarios", &["actors"][..]),
+        ("engine", &["actors", "scenarios"][..]),
+        ("reports", &["actors", "scenarios"][..]),
+        ("swarmbench", &["actors", "scenarios", "engine", "reports"][..]),
+    ]);
+    assert_eq!(dependencies.keys().map(String::as_str).collect::<BTreeSet<_>>(), allowed.keys().copied().collect());
+    for (package, needs) in &dependencies {
+        for needed in needs.iter().filter(|needed| ours.contains(needed.as_str())) {
+            assert!(allowed[package.as_str()].contains(&needed.as_str()), "{package} must not import {needed}");
+        }
+    }
+}
+
+#[test]
+fn each_library_has_its_room() {
+    let dependencies = dependencies();
+    for (library, room) in
+        [("candle-core", "engine"), ("candle-nn", "engine"), ("plotters", "reports"), ("ron", "scenarios")]
+    {
+        let users: Vec<&String> =
+            dependencies.iter().filter(|(_, needs)| needs.contains(library)).map(|(n, _)| n).collect();
+        assert_eq!(users, [room], "{library} stays inside {room}");
+    }
+    absent("engine/src/sim", &[], &["candle"]);
+    for file in ["engine/src/stage.rs", "engine/src/link.rs", "engine/src/outcome.rs"] {
+        assert!(!fs::read_to_string(root().join(file)).expect(file).contains("candle"), "{file}");
+    }
+}
+
+/// The shells that `seats` writes and the contexts of `world` know actix; `message` derives its trait. No core does.
+#[test]
+fn cores_know_no_actix_and_no_tokio() {
+    absent("actors/src", &["seats.rs", "world.rs", "message.rs"], &["actix", "tokio"]);
+}
+
+#[test]
+fn cores_and_simulation_have_no_hidden_clock_chance_or_order() {
+    let hidden =
+        ["Instant::now", "SystemTime", "thread_rng", "rand::rng()", "HashMap", "HashSet", "run_later", "tokio::spawn"];
+    absent("actors/src", &[], &hidden);
+    absent("engine/src/sim", &[], &hidden);
+    absent("engine/src", &[], &["thread_rng", "rand::rng()"]);
+}
+
+#[test]
+fn safe_code_only_outside_the_engine() {
+    for lib in ["actors/src/lib.rs", "scenarios/src/lib.rs", "reports/src/lib.rs"] {
+        let text = fs::read_to_string(root().join(lib)).expect(lib);
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{lib}");
+    }
+    absent("engine/src/sim", &[], &["unsafe"]);
+}
