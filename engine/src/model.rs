@@ -26,6 +26,7 @@ mod sampling;
 mod source;
 mod span;
 mod tensors;
+mod text;
 
 pub use cache::Cache;
 pub use checkpoint::write_checkpoint;
@@ -36,3 +37,4 @@ pub use inspect::{Holding, Inspection, inspect};
 pub use sampling::{Sampling, greedy};
 pub use source::Source;
 pub use span::Span;
+pub use text::Text;

@@ -34,6 +34,8 @@ pub enum ModelError {
     Full { position: usize, tokens: usize, capacity: usize },
     #[error("an input of shape {found:?} came where {wanted} is wanted")]
     Input { found: Vec<usize>, wanted: String },
+    #[error("{}: {why}", path.display())]
+    Text { path: PathBuf, why: String },
     #[error("token id {id} is not in a vocabulary of {vocab}")]
     Token { id: u32, vocab: usize },
     #[error(transparent)]

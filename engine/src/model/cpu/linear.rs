@@ -96,23 +96,29 @@ impl<V: Value> Kernel for Block<'_, V> {
         let mut o = 0;
         while o < outputs {
             let mut m = 0;
-            if o + 4 <= outputs {
+            let step = if rows < 4 && o + 8 <= outputs {
+                8
+            } else if o + 4 <= outputs {
+                4
+            } else {
+                1
+            };
+            if step == 4 {
                 while m + 4 <= rows {
                     tiles::<S, V, LANES, 4, 4>(simd, x, weights, inputs, m, o, y);
                     m += 4;
                 }
-                while m < rows {
-                    tiles::<S, V, LANES, 4, 1>(simd, x, weights, inputs, m, o, y);
-                    m += 1;
-                }
-                o += 4;
-            } else {
-                while m < rows {
-                    tiles::<S, V, LANES, 1, 1>(simd, x, weights, inputs, m, o, y);
-                    m += 1;
-                }
-                o += 1;
             }
+            while m < rows {
+                match step {
+                    // Few inputs: more rows of weights at once hide what a short row costs at its end.
+                    8 => tiles::<S, V, LANES, 8, 1>(simd, x, weights, inputs, m, o, y),
+                    4 => tiles::<S, V, LANES, 4, 1>(simd, x, weights, inputs, m, o, y),
+                    _ => tiles::<S, V, LANES, 1, 1>(simd, x, weights, inputs, m, o, y),
+                }
+                m += 1;
+            }
+            o += step;
         }
         for row in y.chunks_exact_mut(OUTPUTS) {
             let row = &mut row[..outputs];
