@@ -90,31 +90,39 @@ impl<E> Agenda<E> {
         if self.len == 0 {
             return None;
         }
-        if self.occupied[0] == 0 {
-            self.descend();
-        }
-        // The clock's own slot is the lowest: whatever is earlier has been taken.
-        let slot = self.occupied[0].trailing_zeros() as usize;
-        let entries = &mut self.slots[slot];
-        let Entry { at, index } = entries[self.taken];
+        let lone = if self.occupied[0] == 0 { self.descend() } else { None };
+        let Entry { at, index } = lone.unwrap_or_else(|| self.take_lowest());
         self.now = at;
-        self.taken += 1;
-        if self.taken == entries.len() {
-            entries.clear();
-            self.taken = 0;
-            self.occupied[0] &= !(1 << slot);
-        }
         self.len -= 1;
         self.vacant.push(index);
         let event = self.slab[index as usize].take().expect("an entry's event is there until it is taken");
         Some((Moment(at), event))
     }
 
-    /// Empties the earliest slot above level 0 into the slots below it.
-    fn descend(&mut self) {
+    /// The next entry of level 0. The clock's own slot is the lowest there: whatever is earlier has been taken.
+    #[inline]
+    fn take_lowest(&mut self) -> Entry {
+        let slot = self.occupied[0].trailing_zeros() as usize;
+        let entries = &mut self.slots[slot];
+        let entry = entries[self.taken];
+        self.taken += 1;
+        if self.taken == entries.len() {
+            entries.clear();
+            self.taken = 0;
+            self.occupied[0] &= !(1 << slot);
+        }
+        entry
+    }
+
+    /// Empties the earliest slot above level 0 into the slots below it; a lone entry there is the next, and is taken.
+    fn descend(&mut self) -> Option<Entry> {
         let level = (1..LEVELS).find(|&level| self.occupied[level] != 0).expect("an event is somewhere");
         let slot = self.occupied[level].trailing_zeros() as usize;
         self.occupied[level] &= !(1 << slot);
+        if let [lone] = self.slots[level * SLOTS + slot][..] {
+            self.slots[level * SLOTS + slot].clear();
+            return Some(lone);
+        }
         std::mem::swap(&mut self.moving, &mut self.slots[level * SLOTS + slot]);
         // With the earliest as the new present, every other one differs from it in a lower digit than before.
         self.now = self.moving.iter().map(|entry| entry.at).min().expect("an occupied slot holds an entry");
@@ -123,6 +131,7 @@ impl<E> Agenda<E> {
         }
         self.moving.clear();
         std::mem::swap(&mut self.moving, &mut self.slots[level * SLOTS + slot]);
+        None
     }
 }
 
