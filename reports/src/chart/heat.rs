@@ -110,7 +110,7 @@ fn draw(
     let left = MARGIN + 24.0 + y_labels + 8.0;
     let right = MARGIN + scale_labels + 8.0 + BAR + 22.0;
     let gap = 16.0;
-    let width = ((WIDTH - left - right - gap * (columns - 1) as f64) / columns as f64).min(110.0 * map.xs.len() as f64);
+    let width = ((WIDTH - left - right - gap * (columns - 1) as f64) / columns as f64).min(200.0 * map.xs.len() as f64);
     let field = (width / map.xs.len() as f64, if count == 1 { 40.0 } else { 30.0 });
     let height = field.1 * map.ys.len() as f64;
     let panel_title = if count == 1 { 0.0 } else { 22.0 };
