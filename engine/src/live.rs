@@ -5,6 +5,7 @@
 //! the simulation. Whatever happens, every child has ended when `run` returns.
 //!
 //! There is no discovery of machines here and no way in from another one: all sockets are bound to loopback.
+mod awake;
 pub mod clock;
 mod conduct;
 mod control;
@@ -92,6 +93,7 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
             return Err(LiveError::Elsewhere { host: host.name.clone(), device: host.device.name.clone() });
         }
     }
+    let _awake = awake::keep();
     // A thread of its own: an arbiter and its host belong to one run.
     std::thread::scope(|scope| {
         let conduct = || actix::System::new().block_on(conduct::conduct(Arc::new(plan.clone()), options, interrupt));
