@@ -2,9 +2,9 @@
 //!
 //! A core that has nothing to do sleeps, and waking it costs the next frame tens of microseconds, more than the frame
 //! itself: on an idle two-core virtual machine the median of `cargo bench --bench hop` was 143-152 us, and 52-95 us awake.
-//! So a run asks the kernel for a wake-up latency of 0, as cyclictest does (Linux, `Documentation/power/pm_qos_interface.rst`: the request
-//! holds for as long as the file is open, so it ends with this process however that ends). Who may not ask, which is most
-//! people but root, measures the wake-ups as well.
+//! So a run asks the kernel for a wake-up latency of 0, as cyclictest does (Linux,
+//! `Documentation/power/pm_qos_interface.rst`). The request holds for as long as the file is open, so it ends with this
+//! process however that ends. Who may not ask, which is most people but root, measures the wake-ups as well.
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 
