@@ -6,11 +6,12 @@ mod request;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
 use crate::limits;
 use crate::message::{
-    Announce, Close, Computed, Failure, Find, Finished, Forwarding, Found, Go, Gone, Ids, Job, Latency, Message, Open,
-    Opened, Output, Present, Ready, Refused, Returned, Step, Ticket, Timer, Warm, Woken, Work,
+    Announce, Close, Computed, Failure, Find, Finished, Found, Go, Gone, Ids, Job, Latency, Message, Open, Opened,
+    Output, Present, Ready, Refused, Returned, Step, Ticket, Timer, Warm, Woken, Work,
 };
+use crate::policy::Policies;
 use crate::record::{Ended, Event, Stepped};
-use crate::route::{self, Routing};
+use crate::route;
 use crate::seed::Seed;
 use crate::time::{Moment, Span};
 use crate::world::Effect;
@@ -32,8 +33,7 @@ pub struct Config {
     pub prompt: u32,
     /// Tokens to generate for each row; 0 ends a request when its prefill returns.
     pub generate: u32,
-    pub routing: Routing,
-    pub forwarding: Forwarding,
+    pub policies: Policies,
     /// How long a request may take.
     pub timeout: Span,
     /// Where prompts are drawn from, in a world that computes values.
@@ -145,7 +145,7 @@ impl Core {
     /// Every request takes a fresh route and opens fresh sessions, as Petals does.
     fn take_route(&mut self, now: Moment, out: &mut Vec<Effect>) {
         let peers = self.view.as_ref().map_or(&[][..], |view| &view.peers);
-        let route = route::choose(self.config.routing, peers, self.config.blocks);
+        let route = route::choose(self.config.policies.routing, peers, self.config.blocks);
         let Some(request) = self.request.as_mut() else { return };
         let Some(route) = route else {
             self.fail(now, Failure::NoRoute, out);
@@ -166,7 +166,7 @@ impl Core {
             request: request.id,
             route: request.route.clone(),
             hop,
-            forwarding: self.config.forwarding,
+            forwarding: self.config.policies.forwarding,
             batch: u32::from(self.config.batch),
             max_length: self.config.prompt + request.generate,
         };

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod message;
 pub mod orchestrator;
 pub mod peer;
+pub mod policy;
 pub mod record;
 pub mod route;
 mod seats;

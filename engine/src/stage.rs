@@ -56,8 +56,7 @@ fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
         batch: u16::try_from(work.batch).expect("a plan keeps to limits::BATCH"),
         prompt: work.prompt,
         generate: work.generate,
-        routing: plan.routing,
-        forwarding: plan.forwarding,
+        policies: plan.policies.clone(),
         timeout: plan.timeout,
         prompts: values.then_some(client::Prompts { seed: plan.seed, vocab: plan.model.shape.vocab }),
     }

@@ -236,7 +236,7 @@ fn bytes_per_token(fold: &Fold, plan: &Plan) -> Option<f64> {
 }
 
 fn planned_bytes(row: &TokenRow, plan: &Plan) -> u64 {
-    let ways = match plan.forwarding {
+    let ways = match plan.policies.forwarding {
         Forwarding::Relay => 2 * u64::from(row.hops),
         Forwarding::Push => u64::from(row.hops) + 1,
     };

@@ -4,8 +4,8 @@
 //! `nodes`, host ids into `hosts`, machine numbers into `machines`.
 use crate::shape::{Shape, WeightType};
 use actors::id::{BlockRange, HostId, NodeId};
-use actors::message::{Forwarding, WireType};
-use actors::route::Routing;
+use actors::message::WireType;
+use actors::policy::Policies;
 use actors::seed::Seed;
 use actors::time::Span;
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,7 @@ pub struct Plan {
     /// `nodes[0]` is the orchestrator, `nodes[1]` the registry, then the peers, then the clients.
     pub nodes: Vec<Node>,
     pub network: Network,
-    pub routing: Routing,
-    pub forwarding: Forwarding,
+    pub policies: Policies,
     pub workload: Workload,
     /// How long a request may take.
     pub timeout: Span,

@@ -8,6 +8,7 @@ use crate::schema::{self, Scenario, Workload};
 use crate::shape::Arch;
 use actors::id::{BlockRange, HostId};
 use actors::limits;
+use actors::policy::Policies;
 use actors::seed::Seed;
 use fault::bounded;
 use hosts::Computers;
@@ -52,8 +53,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run) -> Result<Plan, Fault> {
         hosts: computers.hosts.into_iter().map(|placed| placed.host).collect(),
         nodes,
         network,
-        routing: scenario.swarm.routing,
-        forwarding: scenario.swarm.forwarding,
+        policies: policies(&scenario.swarm),
         workload,
         timeout: positive("measure.timeout", scenario.measure.timeout)?,
         muster: positive("measure.muster", scenario.measure.muster)?,
@@ -79,6 +79,10 @@ pub(crate) fn charts(scenario: &Scenario, text: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+fn policies(swarm: &schema::Swarm) -> Policies {
+    Policies { routing: swarm.routing, forwarding: swarm.forwarding }
 }
 
 fn positive(path: &str, time: crate::units::Time) -> Result<actors::time::Span, Fault> {

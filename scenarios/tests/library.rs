@@ -82,7 +82,7 @@ fn flexgen_opt30b_is_the_benchmark_of_the_paper() {
         assert_eq!((shape.heads, shape.vocab, plan.model.block_type), (56, 50_272, WeightType::Int8));
         assert_eq!((plan.peers().count(), plan.clients().count()), (4, 6));
         assert_eq!(plan.workload.micro_batches, 2);
-        assert_eq!(plan.forwarding, Forwarding::Relay);
+        assert_eq!(plan.policies.forwarding, Forwarding::Relay);
         for (_, node) in plan.peers() {
             let Role::Peer { blocks, .. } = node.role else { unreachable!("peers() gives peers") };
             let host = plan.host(node.host);

@@ -49,12 +49,12 @@ fn a_value_is_set_as_a_shell_gives_it() {
     );
     for cell in cells("quickstart", &overrides) {
         let plan = plan(&cell);
-        assert_eq!((plan.forwarding, plan.scenario.as_str()), (Forwarding::Push, "mine"));
+        assert_eq!((plan.policies.forwarding, plan.scenario.as_str()), (Forwarding::Push, "mine"));
         assert_eq!(plan.network.default.delay, Distribution::Constant(Span::from_millis(5)));
         assert!(plan.network.shape);
     }
     assert_eq!(
-        plan(&cells("flexgen-petals-opt30b", &over(&[("swarm.forwarding", "Push")], &[]))[7]).forwarding,
+        plan(&cells("flexgen-petals-opt30b", &over(&[("swarm.forwarding", "Push")], &[]))[7]).policies.forwarding,
         Forwarding::Push
     );
 }

@@ -1,7 +1,7 @@
 //! Plans of a nano model for live tests and benches: a few hosts on one machine, real weights drawn from a seed.
 use actors::id::{BlockRange, HostId};
 use actors::message::{Forwarding, WireType};
-use actors::route::Routing;
+use actors::policy::Policies;
 use actors::seed::Seed;
 use actors::time::Span;
 use scenarios::plan::{
@@ -56,8 +56,7 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
         hosts,
         nodes,
         network: Network { default: Link::FREE, between: Vec::new(), shape: false },
-        routing: Routing::default(),
-        forwarding,
+        policies: Policies { forwarding, ..Policies::default() },
         workload,
         timeout: Span::from_secs(60),
         muster: Span::from_secs(30),

@@ -1,8 +1,8 @@
 //! Events of runs that never were, but could have been: what the tests of this crate feed on.
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
-use actors::message::{Failure, Forwarding, WireType};
+use actors::message::{Failure, WireType};
+use actors::policy::Policies;
 use actors::record::{Carried, Drained, Ended, Event, Served, Stepped};
-use actors::route::Routing;
 use actors::seed::{Seed, mix};
 use actors::time::{Moment, Span};
 use scenarios::cell::CellKey;
@@ -101,8 +101,7 @@ impl Sketch {
             hosts: vec![host],
             nodes: roles.map(|role| Node { host: HostId(0), role }).collect(),
             network: Network { default: link, between: Vec::new(), shape: false },
-            routing: Routing::default(),
-            forwarding: Forwarding::Relay,
+            policies: Policies::default(),
             workload: Workload {
                 micro_batches: self.micro_batches,
                 batch: self.batch,

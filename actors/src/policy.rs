@@ -1,0 +1,11 @@
+//! How the nodes of a swarm work together: what a scenario may choose, and what-ifs change.
+use crate::message::Forwarding;
+use crate::route::Routing;
+use serde::{Deserialize, Serialize};
+
+/// The policies of a swarm, the same for all of its nodes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Policies {
+    pub routing: Routing,
+    pub forwarding: Forwarding,
+}

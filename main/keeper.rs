@@ -1,0 +1,96 @@
+//! Keeps the runs of a sweep as they end, and tells how far it is.
+use crate::stop::{INTERRUPT, Stop};
+use crate::sweep::{Batch, Sweep};
+use engine::outcome::{Outcome, Run};
+use indicatif::{ProgressBar, ProgressStyle};
+use reports::cells::CellStatus;
+use reports::manifest::{Manifest, World};
+use reports::measures::Verdict;
+use reports::write::{RunDir, RunWriter};
+use std::io::IsTerminal;
+use std::sync::atomic::Ordering;
+
+/// Writes runs to their directory as they end, and tells how far the sweep is.
+pub struct Keeper<'b> {
+    batch: &'b Batch,
+    writer: RunWriter,
+    bar: ProgressBar,
+    kept: usize,
+    /// Labels of the runs that failed.
+    failures: Vec<String>,
+}
+
+impl<'b> Keeper<'b> {
+    pub fn new(sweep: &Sweep, batch: &'b Batch, world: World) -> Result<Keeper<'b>, Stop> {
+        // From here on a ^C has results to save.
+        let _ = ctrlc::set_handler(|| {
+            if INTERRUPT.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        });
+        let scenario = batch.loaded.scenario();
+        let command = std::env::args().collect();
+        let manifest = Manifest::new(&scenario.name, world, sweep.seed, scenario.report.clone(), command);
+        let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text())?;
+        let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}  {eta} left")?;
+        let bar = ProgressBar::new(batch.plans.len() as u64).with_style(style).with_prefix(world.to_string());
+        Ok(Keeper { batch, writer, bar, kept: 0, failures: Vec::new() })
+    }
+
+    pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Stop> {
+        let (key, plan) = (&self.batch.keys[index], &self.batch.plans[index]);
+        let (status, events, trace) = match run {
+            Ok(Run { outcome, events, trace, .. }) => (status_of(&outcome), events, trace),
+            Err(detail) => (CellStatus::Failed { label: "not_started".to_owned(), detail }, Vec::new(), None),
+        };
+        let said = match &status {
+            CellStatus::Done => "ok".to_owned(),
+            CellStatus::Failed { label, detail } => {
+                self.failures.push(label.clone());
+                format!("{label}: {detail}")
+            }
+        };
+        self.kept += 1;
+        self.writer.cell(key, plan, status, &events)?;
+        if let Some(hash) = trace {
+            self.writer.trace_hash(plan, hash);
+        }
+        let values: Vec<String> = key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
+        let line = format!("{} ({}) {said}", values.join(" "), plan.repeat);
+        if std::io::stderr().is_terminal() && said == "ok" {
+            self.bar.set_message(line);
+        } else {
+            let (world, all) = (self.bar.prefix(), self.batch.plans.len());
+            self.bar.suspend(|| eprintln!("{world} {}/{all} {line}", self.kept));
+        }
+        self.bar.inc(1);
+        Ok(())
+    }
+
+    /// The run directory and the exit code that what it holds deserves.
+    pub fn finish(self) -> Result<(RunDir, u8), Stop> {
+        self.bar.finish_and_clear();
+        let interrupted =
+            self.kept < self.batch.plans.len() || self.failures.iter().any(|label| label == "interrupted");
+        let dir = self.writer.finish()?;
+        for note in &dir.notes {
+            eprintln!("note: {note}");
+        }
+        eprintln!("{}", dir.path.display());
+        let code = match () {
+            () if interrupted => 130,
+            () if self.failures.is_empty() && dir.verdict.verdict == Verdict::Invalid => 7,
+            () if self.failures.is_empty() => 0,
+            () if self.failures.iter().all(|label| label == "not_ready") => 8,
+            () => 4,
+        };
+        Ok((dir, code))
+    }
+}
+
+fn status_of(outcome: &Outcome) -> CellStatus {
+    if outcome.is_ok() {
+        return CellStatus::Done;
+    }
+    CellStatus::Failed { label: outcome.label().to_owned(), detail: outcome.to_string() }
+}

@@ -1,0 +1,109 @@
+//! A sweep as the command line names it: made explicit, simulated, measured.
+use crate::keeper::Keeper;
+use crate::print::Format;
+use crate::stop::{INTERRUPT, Stop, bad_scenario};
+use actors::seed::Seed;
+use clap::Args;
+use engine::sim::pool::Pool;
+use miette::miette;
+use reports::manifest::World;
+use reports::write::RunDir;
+use scenarios::cell::CellKey;
+use scenarios::plan::Plan;
+use scenarios::{Loaded, Overrides};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+#[derive(Args)]
+pub struct Sweep {
+    /// A file, or the name of a scenario of the library
+    pub scenario: String,
+    /// Where run directories go
+    #[arg(long, default_value = "runs")]
+    pub out: PathBuf,
+    /// Everything random follows from this
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Put a value over the scenario's, in every cell
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    pub set: Vec<(String, String)>,
+    /// Sweep a path over values
+    #[arg(long = "axis", value_name = "PATH=A,B,C", value_parser = assignment)]
+    pub axis: Vec<(String, String)>,
+    /// Run only the cells with these values: `path=value`, joined by `&&`
+    #[arg(long)]
+    pub only: Option<String>,
+    /// How often to run each cell
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: Option<u32>,
+    /// Simulations at a time; as many as there are cores if not given
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+pub fn assignment(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').map(|(path, value)| (path.trim().to_owned(), value.trim().to_owned()));
+    parts.filter(|(path, _)| !path.is_empty()).ok_or_else(|| format!("`{text}` is not PATH=VALUE"))
+}
+
+/// A sweep made explicit: every cell, every repetition.
+pub struct Batch {
+    pub loaded: Loaded,
+    /// Of each plan.
+    pub keys: Vec<CellKey>,
+    pub plans: Vec<Plan>,
+}
+
+impl Sweep {
+    pub fn overrides(&self) -> Overrides {
+        Overrides { set: self.set.clone(), axis: self.axis.clone(), repeat: self.repeat, only: self.only.clone() }
+    }
+
+    pub fn batch(&self) -> Result<Batch, Stop> {
+        let loaded = scenarios::load(&self.scenario).map_err(bad_scenario)?;
+        let overrides = self.overrides();
+        let repeats = loaded.repeats(&overrides).map_err(bad_scenario)?;
+        let (mut keys, mut plans) = (Vec::new(), Vec::new());
+        for cell in loaded.cells(&overrides).map_err(bad_scenario)? {
+            for repeat in 0..repeats {
+                plans.push(cell.plan(Seed(self.seed), repeat).map_err(bad_scenario)?);
+                keys.push(cell.key.clone());
+            }
+        }
+        Ok(Batch { loaded, keys, plans })
+    }
+
+    pub fn simulate(&self, batch: &Batch, twice: bool) -> Result<(RunDir, u8), Stop> {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let pool = Pool { threads: self.jobs.unwrap_or_else(cores), twice, interrupt: &INTERRUPT };
+        let mut keeper = Keeper::new(self, batch, World::Sim)?;
+        pool.run(&batch.plans, |index, finished| {
+            if !finished.deterministic {
+                let message = "two runs of one plan differed: this is a fault of swarmbench";
+                return Err(Stop { code: 9, report: miette!("cell {}: {message}", batch.plans[index].cell) });
+            }
+            keeper.keep(index, Ok(finished.run))
+        })?;
+        keeper.finish()
+    }
+
+    pub fn measure(&self, batch: &Batch) -> Result<(RunDir, u8), Stop> {
+        let obstacles = batch.plans.first().map_or(Vec::new(), scenarios::live_obstacles);
+        if !obstacles.is_empty() {
+            let why = obstacles.join("\n");
+            return Err(Stop { code: 3, report: miette!("this machine cannot run the scenario live:\n{why}") });
+        }
+        let options = engine::live::Options::new(std::env::current_exe()?);
+        let mut keeper = Keeper::new(self, batch, World::Live)?;
+        for (index, plan) in batch.plans.iter().enumerate() {
+            if INTERRUPT.load(Ordering::Relaxed) {
+                break;
+            }
+            let run = engine::live::run(plan, &options, &INTERRUPT);
+            keeper.keep(index, run.map_err(|error| error.to_string()))?;
+        }
+        keeper.finish()
+    }
+}
