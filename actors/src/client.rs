@@ -6,12 +6,12 @@ mod request;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
 use crate::limits;
 use crate::message::{
-    Announce, Close, Computed, Failure, Find, Finished, Found, Go, Gone, Ids, Job, Latency, Message, Open, Opened,
-    Output, Present, Ready, Refused, Returned, Step, Ticket, Timer, Warm, Woken, Work,
+    Close, Computed, Failure, Find, Finished, Found, Go, Gone, Ids, Job, Latency, Message, Open, Opened, Output,
+    Present, Ready, Refused, Returned, Step, Ticket, Timer, Warm, Woken, Work,
 };
 use crate::policy::Policies;
 use crate::record::{Ended, Event, Stepped};
-use crate::route;
+use crate::route::{Ask, View};
 use crate::seed::Seed;
 use crate::time::{Moment, Span};
 use crate::world::Effect;
@@ -36,6 +36,8 @@ pub struct Config {
     pub policies: Policies,
     /// How long a request may take.
     pub timeout: Span,
+    /// Of the run: what the client leaves to chance is drawn from streams of it.
+    pub seed: Seed,
     /// Where prompts are drawn from, in a world that computes values.
     pub prompts: Option<Prompts>,
 }
@@ -50,7 +52,7 @@ pub struct Prompts {
 /// The state machine of a client.
 pub struct Core {
     config: Config,
-    view: Option<View>,
+    view: View,
     /// A Find is on its way.
     finding: bool,
     request: Option<Request>,
@@ -61,19 +63,13 @@ pub struct Core {
     armed: bool,
 }
 
-/// What the client knows of the swarm.
-struct View {
-    peers: Vec<Announce>,
-    at: Moment,
-}
-
 const LOAD: Ticket = Ticket(0);
 const WARMUP: u32 = 0;
 
 impl Core {
     pub fn new(config: Config) -> Core {
         assert!(config.batch > 0 && config.prompt > 0, "the plan gives every request a token");
-        let (view, request) = (None, None);
+        let (view, request) = (View::default(), None);
         Core { config, view, finding: false, request, timed: 0, sessions: 0, tickets: LOAD.0, armed: false }
     }
 
@@ -115,10 +111,10 @@ impl Core {
             self.armed = true;
             out.push(Effect::Wake { after: self.config.timeout, timer: Timer::Deadline });
         }
-        match &self.view {
+        match self.view.age(now) {
             None => self.find(out),
-            Some(view) => {
-                if now.since(view.at) > limits::VIEW_REFRESH {
+            Some(age) => {
+                if age > limits::VIEW_REFRESH {
                     self.find(out);
                 }
                 self.take_route(now, out);
@@ -135,7 +131,7 @@ impl Core {
 
     pub fn on_found(&mut self, now: Moment, _from: NodeId, found: Found, out: &mut Vec<Effect>) {
         self.finding = false;
-        self.view = Some(View { peers: found.peers, at: now });
+        self.view.refresh(now, found.peers);
         if let Some(request) = self.request.as_mut().filter(|request| request.phase == Phase::Finding) {
             request.discovery = now.since(request.sent);
             self.take_route(now, out);
@@ -144,9 +140,17 @@ impl Core {
 
     /// Every request takes a fresh route and opens fresh sessions, as Petals does.
     fn take_route(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        let peers = self.view.as_ref().map_or(&[][..], |view| &view.peers);
-        let route = route::choose(self.config.policies.routing, peers, self.config.blocks);
         let Some(request) = self.request.as_mut() else { return };
+        let Config { me, blocks, seed, policies, .. } = &self.config;
+        let length = u64::from(self.config.prompt) + u64::from(request.generate);
+        let ask = Ask {
+            blocks: *blocks,
+            cache_tokens: u64::from(self.config.batch) * length,
+            draw: seed.derive("route", u64::from(me.0), u64::from(self.sessions)).0,
+            without: &[],
+            given: None,
+        };
+        let route = self.view.choose(now, &policies.routing, &policies.costs, &policies.pings, &ask);
         let Some(route) = route else {
             self.fail(now, Failure::NoRoute, out);
             return;
@@ -171,10 +175,12 @@ impl Core {
             max_length: self.config.prompt + request.generate,
         };
         let to = request.route[usize::from(hop)].peer;
+        self.view.opening(to);
         self.send(to, Message::Open(Box::new(open)), out);
     }
 
-    pub fn on_opened(&mut self, now: Moment, _from: NodeId, opened: Opened, out: &mut Vec<Effect>) {
+    pub fn on_opened(&mut self, now: Moment, from: NodeId, opened: Opened, out: &mut Vec<Effect>) {
+        self.view.heard(now, from, opened.load);
         let Some(request) = self.current(opened.session) else { return };
         if request.phase != Phase::Opening(opened.hop) {
             return;
@@ -339,9 +345,7 @@ impl Core {
 
     /// A peer that is gone leaves the view; a request on its way through it has failed.
     pub fn on_gone(&mut self, now: Moment, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
-        if let Some(view) = &mut self.view {
-            view.peers.retain(|peer| peer.peer != from);
-        }
+        self.view.lose(from);
         let Some(request) = &self.request else { return };
         let lost_registry = from == self.config.registry && request.phase == Phase::Finding;
         if lost_registry || request.route.iter().any(|hop| hop.peer == from) {

@@ -88,6 +88,30 @@ pub struct Announce {
     pub blocks: BlockRange,
     /// Blocks per second of one-token steps (Petals' `inference_rps`), for the router.
     pub inference_rps: f64,
+    /// When it was announced; what it sends later says it anew.
+    pub load: Load,
+    /// Round trips to peers that may come after it, where it has measured them (Petals' `next_pings`).
+    pub next: Vec<(NodeId, Span)>,
+}
+
+/// How busy a peer is: it says so with its announcements, when it opens a session, and when it is pinged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Tokens of one row that its KV caches still have room for, over all of its blocks (Petals' `cache_tokens_left`).
+    pub cache_tokens: u32,
+    /// Open ones.
+    pub sessions: u32,
+    /// Microseconds of a one-token step, its share where several are computed together; 0: none was yet.
+    pub step: u32,
+    /// Thousandths of the last second or two in which its device worked for it.
+    pub busy: u16,
+}
+
+/// Nothing is known: an idle peer with room for all.
+impl Default for Load {
+    fn default() -> Load {
+        Load { cache_tokens: u32::MAX, sessions: 0, step: 0, busy: 0 }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +165,8 @@ pub struct Open {
 pub struct Opened {
     pub session: SessionId,
     pub hop: u16,
+    /// With this session.
+    pub load: Load,
 }
 
 /// New tokens of a session on their way through the route.
@@ -387,7 +413,9 @@ impl Message {
         const FRAME: u64 = 64;
         match self {
             Message::Step(step) | Message::Returned(Returned(step)) => FRAME + step.activation.bytes(),
-            Message::Found(found) => FRAME + 24 * found.peers.len() as u64,
+            Message::Found(found) => {
+                FRAME + found.peers.iter().map(|peer| 40 + 12 * peer.next.len() as u64).sum::<u64>()
+            }
             Message::Open(open) => FRAME + 12 * open.route.len() as u64,
             _ => FRAME,
         }

@@ -1,15 +1,18 @@
 //! A peer: holds a span of blocks, admits sessions, queues their steps, computes them one at a time, sends them on.
 //!
 //! It knows nothing of tensors or devices: a step goes to the device as a job and comes back as `Computed`.
+mod meter;
+
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
 use crate::message::{
-    Activation, Announce, Announced, Close, Computed, Forwarding, Gone, Job, Message, Open, Opened, Output, Present,
-    Refusal, Refused, Returned, Step, Ticket, Work,
+    Activation, Announce, Announced, Close, Computed, Forwarding, Gone, Job, Load, Message, Open, Opened, Output,
+    Present, Refusal, Refused, Returned, Step, Ticket, Work,
 };
 use crate::record::{Event, Served};
 use crate::time::Moment;
 use crate::world::Effect;
+use meter::Meter;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What the plan says of a peer.
@@ -35,6 +38,7 @@ pub struct Core {
     running: Option<Queued>,
     cache_used: u64,
     tickets: u64,
+    meter: Meter,
 }
 
 struct Session {
@@ -61,6 +65,7 @@ impl Core {
             running: None,
             cache_used: 0,
             tickets: LOAD.0,
+            meter: Meter::default(),
         }
     }
 
@@ -73,15 +78,27 @@ impl Core {
         self.cache_used
     }
 
+    /// What it tells of its load.
+    fn load(&mut self, now: Moment) -> Load {
+        let per_token = u64::from(self.config.blocks.len()) * self.config.cache_bytes_per_token_block;
+        let left = (self.config.cache_bytes - self.cache_used) / per_token.max(1);
+        Load {
+            cache_tokens: u32::try_from(left).unwrap_or(u32::MAX),
+            sessions: self.sessions.len() as u32,
+            step: self.meter.step(),
+            busy: self.meter.busy(now),
+        }
+    }
+
     pub fn on_start(&mut self, _now: Moment, out: &mut Vec<Effect>) {
         out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load }));
     }
 
     /// Reserves the session's cache in full, or refuses at once.
-    pub fn on_open(&mut self, _now: Moment, from: NodeId, open: Open, out: &mut Vec<Effect>) {
+    pub fn on_open(&mut self, now: Moment, from: NodeId, open: Open, out: &mut Vec<Effect>) {
         let session = open.session;
         match self.admit(open) {
-            Ok(hop) => send(out, from, Message::Opened(Opened { session, hop })),
+            Ok(hop) => send(out, from, Message::Opened(Opened { session, hop, load: self.load(now) })),
             Err(why) => refuse(out, from, session, why),
         }
     }
@@ -177,11 +194,12 @@ impl Core {
 
     pub fn on_computed(&mut self, now: Moment, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
         if done.ticket == LOAD {
-            self.on_loaded(done, out);
+            self.on_loaded(now, done, out);
             return;
         }
         assert_eq!(done.ticket, Ticket(self.tickets), "one job at a time");
         let Queued { mut step, received } = self.running.take().expect("a job was running");
+        self.meter.worked(now, done.finished.since(done.started), 1, step.activation.tokens == 1);
         // Closed meanwhile: nobody waits for it.
         if let Some(session) = self.sessions.get(&step.session) {
             match done.output {
@@ -210,13 +228,18 @@ impl Core {
         self.compute_next(out);
     }
 
-    fn on_loaded(&mut self, done: Computed, out: &mut Vec<Effect>) {
+    fn on_loaded(&mut self, now: Moment, done: Computed, out: &mut Vec<Effect>) {
         // A device that could not load leaves the peer absent: the orchestrator names it when the muster is due.
         if done.output.is_err() {
             return;
         }
-        let announce =
-            Announce { peer: self.config.me, blocks: self.config.blocks, inference_rps: self.config.inference_rps };
+        let announce = Announce {
+            peer: self.config.me,
+            blocks: self.config.blocks,
+            inference_rps: self.config.inference_rps,
+            load: self.load(now),
+            next: Vec::new(),
+        };
         send(out, self.config.registry, Message::Announce(Box::new(announce)));
     }
 

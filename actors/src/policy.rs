@@ -1,11 +1,15 @@
 //! How the nodes of a swarm work together: what a scenario may choose, and what-ifs change.
 use crate::message::Forwarding;
-use crate::route::Routing;
+use crate::route::{Bans, Costs, Pings, Routing};
 use serde::{Deserialize, Serialize};
 
 /// The policies of a swarm, the same for all of its nodes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Policies {
     pub routing: Routing,
+    /// How a route's time is estimated, for the routings that do.
+    pub costs: Costs,
+    pub pings: Pings,
+    pub bans: Bans,
     pub forwarding: Forwarding,
 }

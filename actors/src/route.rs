@@ -1,95 +1,145 @@
 //! Choosing the peers of a session: pure functions over a view of the swarm.
-use crate::id::BlockRange;
-use crate::limits;
-use crate::message::{Announce, Hop};
-use crate::time::Span;
-use serde::{Deserialize, Serialize};
+mod ban;
+mod ping;
+mod reach;
+mod shortest;
+#[cfg(test)]
+mod tests;
+mod view;
+mod weighted;
 
-/// What a hop costs beside its blocks, in Petals' router (`sequence_manager.py`: rtt/2 + 18 ms, unknown rtt = 150 ms).
-const HOP: Span = Span::from_millis(18 + 75);
+pub use ban::{Ban, Bans};
+pub use ping::{Pings, RoundTrip};
+pub use view::{Known, View};
+
+use crate::id::{BlockRange, NodeId};
+use crate::limits;
+use crate::message::Hop;
+use crate::time::{Moment, Span};
+use serde::{Deserialize, Serialize};
+use shortest::Estimate;
 
 /// How a client picks its route.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Routing {
-    /// The shortest path by the announced speed of the peers and a constant for each hop.
+    /// The shortest path by round trips and the announced speed of the peers, as Petals routes for generation. It knows no
+    /// load: who knows the same goes the same way.
     #[default]
     MinLatency,
+    /// The same with the time that a step will wait at a peer, by what peers say of their load.
+    LoadAware,
+    /// At random by weight. With the span's length as the weight: Petals' `max_throughput` mode.
+    Random(Weight),
+    /// In turns by weight.
+    RoundRobin(Weight),
+    /// Always these peers, in this order, each to the end of its span.
+    Fixed(Vec<NodeId>),
+    /// The route that each request brings with it, as from a trace.
+    Replay,
 }
 
-/// The route through `peers` that covers every block once with the least estimated time, or nothing if none does.
-///
-/// A route follows a peer's span to its end, as Petals' does. Ties go to the lower node id, so that equal views give
-/// equal routes. O(blocks x peers).
-pub fn choose(routing: Routing, peers: &[Announce], blocks: BlockRange) -> Option<Vec<Hop>> {
-    let Routing::MinLatency = routing;
-    // best[i]: the least time from block `start + i` to the end, and the peer that begins it.
-    let mut best: Vec<Option<(f64, usize)>> = vec![None; blocks.len() as usize + 1];
-    *best.last_mut()? = Some((0.0, usize::MAX));
-    for block in (blocks.start..blocks.end).rev() {
-        let at = (block - blocks.start) as usize;
-        for (index, peer) in peers.iter().enumerate().filter(|(_, peer)| peer.blocks.contains(block)) {
-            let end = peer.blocks.end.min(blocks.end);
-            let Some((rest, _)) = best[(end - blocks.start) as usize] else { continue };
-            let time = rest + HOP.as_secs_f64() + f64::from(end - block) / peer.inference_rps.max(f64::MIN_POSITIVE);
-            let better = best[at].is_none_or(|(least, holder)| (time, peer.peer) < (least, peers[holder].peer));
-            if better {
-                best[at] = Some((time, index));
-            }
+/// What a peer counts, where requests are spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Weight {
+    /// The blocks it serves.
+    #[default]
+    Span,
+    /// The steps that it can take through its blocks each second.
+    Throughput,
+}
+
+/// The terms of a route's estimated time. The values are Petals' (`sequence_manager.py`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Costs {
+    /// Of each peer, for handling a step (`overhead_delay`).
+    pub overhead: Span,
+    /// Taken where no round trip is known (`default_delay`).
+    pub unknown_rtt: Span,
+    /// No round trip counts for more (`max_delay`).
+    pub longest_rtt: Span,
+    /// Of a peer without room for the session in its cache (`alloc_delay`).
+    pub short_cache: Span,
+    /// Blocks per second of a peer that announces no speed (`default_inference_rps`).
+    pub unknown_rps: f64,
+    /// What a second of waiting for others counts, where load does. Petals has no such term.
+    pub load: f64,
+}
+
+impl Default for Costs {
+    fn default() -> Costs {
+        Costs {
+            overhead: Span::from_millis(18),
+            unknown_rtt: Span::from_millis(150),
+            longest_rtt: Span::from_secs(5),
+            short_cache: Span::from_secs(10),
+            unknown_rps: 300.0,
+            load: 1.0,
         }
     }
-    let mut route = Vec::new();
-    let mut block = blocks.start;
-    while block < blocks.end {
-        let (_, index) = best[(block - blocks.start) as usize]?;
-        let end = peers[index].blocks.end.min(blocks.end);
-        route.push(Hop { peer: peers[index].peer, blocks: BlockRange { start: block, end } });
+}
+
+/// What a route is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// All of them are to be covered, each once.
+    pub blocks: BlockRange,
+    /// Tokens that the session needs room for in every cache: its rows times its length.
+    pub cache_tokens: u64,
+    /// Drawn anew for each choice by the client's own stream: what is left to chance hangs on it.
+    pub draw: u64,
+    /// Peers that are out of the question this time.
+    pub without: &'a [NodeId],
+    /// The route that the request brings with it.
+    pub given: Option<&'a [NodeId]>,
+}
+
+impl View {
+    /// The route through the peers that are there which covers every block once, by `routing`; nothing if there is none.
+    ///
+    /// Only [`Routing::RoundRobin`] changes the view: it remembers whose turn it was.
+    pub fn choose(
+        &mut self,
+        now: Moment,
+        routing: &Routing,
+        costs: &Costs,
+        pings: &Pings,
+        ask: &Ask<'_>,
+    ) -> Option<Vec<Hop>> {
+        let usable = |known: &&Known| known.present && !ask.without.contains(&known.id());
+        let mut credits: Vec<f64> = self.all_mut().iter().filter(|known| usable(known)).map(|k| k.credit).collect();
+        let peers: Vec<&Known> = self.present().filter(usable).collect();
+        let estimate = |by_load| Estimate { ask, costs, pings, now, by_load };
+        let route = match routing {
+            Routing::MinLatency => shortest::shortest(&peers, &estimate(false)),
+            Routing::LoadAware => shortest::shortest(&peers, &estimate(true)),
+            Routing::Random(weight) => weighted::random(&peers, ask, *weight, costs.unknown_rps, now),
+            Routing::RoundRobin(weight) => {
+                weighted::in_turns(&peers, ask, *weight, costs.unknown_rps, now, &mut credits)
+            }
+            Routing::Fixed(route) => follow(&peers, ask, route),
+            Routing::Replay => follow(&peers, ask, ask.given?),
+        }?;
+        if matches!(routing, Routing::RoundRobin(_)) {
+            let usable = self.all_mut().iter_mut().filter(|known| usable(&&**known));
+            usable.zip(credits).for_each(|(known, credit)| known.credit = credit);
+        }
+        (route.len() <= limits::HOPS_PER_ROUTE).then_some(route)
+    }
+}
+
+/// The given peers in their order, each from where the last one ended; what of them the blocks do not need is left out.
+fn follow(peers: &[&Known], ask: &Ask<'_>, given: &[NodeId]) -> Option<Vec<Hop>> {
+    let (mut block, mut route) = (ask.blocks.start, Vec::new());
+    for peer in given {
+        let known = peers.iter().find(|known| known.id() == *peer)?;
+        let span = known.announce.blocks;
+        if block == ask.blocks.end || !span.contains(block) {
+            continue;
+        }
+        let end = span.end.min(ask.blocks.end);
+        route.push(Hop { peer: *peer, blocks: BlockRange { start: block, end } });
         block = end;
     }
-    (route.len() <= limits::HOPS_PER_ROUTE).then_some(route)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Routing, choose};
-    use crate::id::{BlockRange, NodeId};
-    use crate::message::Announce;
-    use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
-
-    fn announce(peer: u32, start: u32, end: u32, inference_rps: f64) -> Announce {
-        Announce { peer: NodeId(peer), blocks: BlockRange { start, end }, inference_rps }
-    }
-
-    #[test]
-    fn fewer_hops_and_faster_peers_win() {
-        let peers =
-            [announce(1, 0, 4, 100.0), announce(2, 4, 8, 100.0), announce(3, 4, 8, 900.0), announce(4, 0, 2, 5000.0)];
-        let route = choose(Routing::MinLatency, &peers, BlockRange { start: 0, end: 8 }).expect("covered");
-        assert_eq!(route.iter().map(|hop| hop.peer.0).collect::<Vec<_>>(), [1, 3]);
-    }
-
-    fn swarm() -> impl Strategy<Value = Vec<Announce>> {
-        let peer = (0..20u32, 1..12u32, 1.0..1e4f64);
-        proptest::collection::vec(peer, 0..24).prop_map(|peers| {
-            let numbered = peers.into_iter().enumerate();
-            numbered.map(|(id, (start, len, rps))| announce(id as u32, start, start + len, rps)).collect()
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn a_route_covers_every_block_once_and_exists_whenever_it_can(peers in swarm()) {
-            let blocks = BlockRange { start: 0, end: 16 };
-            let covered = (0..16).all(|block| peers.iter().any(|peer| peer.blocks.contains(block)));
-            let route = choose(Routing::MinLatency, &peers, blocks);
-            prop_assert_eq!(covered, route.is_some());
-            let mut next = 0;
-            for hop in route.into_iter().flatten() {
-                let peer = peers.iter().find(|peer| peer.peer == hop.peer).expect("from the view");
-                prop_assert_eq!(hop.blocks.start, next);
-                prop_assert!(hop.blocks.end > next && peer.blocks.contains(next) && hop.blocks.end <= peer.blocks.end);
-                next = hop.blocks.end;
-            }
-            prop_assert!(!covered || next == 16);
-        }
-    }
+    (block == ask.blocks.end && !route.is_empty()).then_some(route)
 }

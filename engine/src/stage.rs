@@ -58,6 +58,7 @@ fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
         generate: work.generate,
         policies: plan.policies.clone(),
         timeout: plan.timeout,
+        seed: plan.seed,
         prompts: values.then_some(client::Prompts { seed: plan.seed, vocab: plan.model.shape.vocab }),
     }
 }

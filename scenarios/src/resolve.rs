@@ -8,7 +8,6 @@ use crate::schema::{self, Scenario, Workload};
 use crate::shape::Arch;
 use actors::id::{BlockRange, HostId};
 use actors::limits;
-use actors::policy::Policies;
 use actors::seed::Seed;
 use fault::bounded;
 use hosts::Computers;
@@ -18,6 +17,7 @@ mod hosts;
 pub(crate) mod model;
 mod network;
 mod spans;
+mod swarm;
 
 pub(crate) use fault::Fault;
 
@@ -43,6 +43,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run) -> Result<Plan, Fault> {
     let computers = hosts::resolve(scenario)?;
     let nodes = nodes(scenario, &model, &computers)?;
     let network = network::resolve(&scenario.network, &computers.hosts)?;
+    let policies = swarm::resolve(&scenario.swarm, &computers.hosts, &nodes)?;
     let plan = Plan {
         scenario: scenario.name.clone(),
         cell: run.cell,
@@ -53,7 +54,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run) -> Result<Plan, Fault> {
         hosts: computers.hosts.into_iter().map(|placed| placed.host).collect(),
         nodes,
         network,
-        policies: policies(&scenario.swarm),
+        policies,
         workload,
         timeout: positive("measure.timeout", scenario.measure.timeout)?,
         muster: positive("measure.muster", scenario.measure.muster)?,
@@ -79,10 +80,6 @@ pub(crate) fn charts(scenario: &Scenario, text: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
-}
-
-fn policies(swarm: &schema::Swarm) -> Policies {
-    Policies { routing: swarm.routing, forwarding: swarm.forwarding }
 }
 
 fn positive(path: &str, time: crate::units::Time) -> Result<actors::time::Span, Fault> {

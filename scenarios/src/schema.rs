@@ -5,19 +5,19 @@
 //! is not here: [`crate::resolve`] makes it explicit.
 use crate::chart::Chart;
 use crate::raw::Raw;
-use crate::units::{Rate, Size, Time};
-use actors::message::Forwarding;
-use actors::route::Routing;
+use crate::units::{Rate, Time};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub mod delay;
 pub mod hosts;
 pub mod model;
+pub mod swarm;
 
 pub use delay::Delay;
 pub use hosts::{Device, Host, Leases, Link, Machine, Table};
 pub use model::{Model, Shape, Weights};
+pub use swarm::{Bans, Costs, Pings, Routing, Swarm};
 
 /// The format that this program reads.
 pub const VERSION: u32 = 1;
@@ -68,22 +68,6 @@ pub enum Span {
     Even,
     /// From the first to before the second, the same on every host of the group.
     Blocks(u32, u32),
-}
-
-/// How the swarm works together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Swarm {
-    pub routing: Routing,
-    pub forwarding: Forwarding,
-    /// What the KV caches of a peer may take.
-    pub cache: Size,
-}
-
-impl Default for Swarm {
-    fn default() -> Swarm {
-        Swarm { routing: Routing::default(), forwarding: Forwarding::default(), cache: Size(4 << 30) }
-    }
 }
 
 /// What lies between hosts, beside their own `egress` and `ingress`.

@@ -239,6 +239,12 @@ impl Time {
     }
 }
 
+impl From<Span> for Time {
+    fn from(span: Span) -> Time {
+        Time(span.0)
+    }
+}
+
 impl Rate {
     pub fn bytes_per_second(self) -> f64 {
         self.0 as f64 / 8.0

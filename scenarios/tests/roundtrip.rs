@@ -1,13 +1,14 @@
 //! A scenario printed and read again is the same scenario, whatever is in it.
 use actors::message::{Forwarding, WireType};
+use actors::route::Weight;
 use indexmap::IndexMap;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::{collection, option};
 use scenarios::chart::Chart;
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Between, Device, Host, Leases, Link, Machine, Measure, Model, Network, Peers, Scenario, Shape, Span, Swarm, Sweep,
-    Table, Weights, Workload,
+    Bans, Between, Costs, Device, Host, Leases, Link, Machine, Measure, Model, Network, Peers, Pings, Routing,
+    Scenario, Shape, Span, Swarm, Sweep, Table, Weights, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::units::{Rate, Size, Time, Work};
@@ -123,6 +124,44 @@ fn network() -> impl Strategy<Value = Network> {
     })
 }
 
+fn swarm() -> impl Strategy<Value = Swarm> {
+    let weight = || prop_oneof![Just(Weight::Span), Just(Weight::Throughput)];
+    let routing = prop_oneof![
+        Just(Routing::MinLatency),
+        Just(Routing::LoadAware),
+        weight().prop_map(Routing::Random),
+        weight().prop_map(Routing::RoundRobin),
+        collection::vec(text(), 0..3).prop_map(Routing::Fixed),
+        Just(Routing::Replay),
+    ];
+    let time = || any::<u64>().prop_map(Time);
+    let number = || prop_oneof![Just(0.0), Just(0.1), Just(300.0), -1e300..1e300];
+    let costs = (time(), time(), time(), time(), number(), number()).prop_map(
+        |(overhead, unknown_rtt, longest_rtt, short_cache, unknown_rps, load)| Costs {
+            overhead,
+            unknown_rtt,
+            longest_rtt,
+            short_cache,
+            unknown_rps,
+            load,
+        },
+    );
+    let pings = (any::<[u32; 2]>(), time(), number(), time())
+        .prop_map(|([fanout, next], every, smoothing, expiry)| Pings { fanout, every, next, smoothing, expiry });
+    let bans = (time(), number()).prop_map(|(first, growth)| Bans { first, growth });
+    let forwarding = prop_oneof![Just(Forwarding::Relay), Just(Forwarding::Push)];
+    (routing, costs, pings, bans, forwarding, any::<u64>()).prop_map(
+        |(routing, costs, pings, bans, forwarding, cache)| Swarm {
+            routing,
+            costs,
+            pings,
+            bans,
+            forwarding,
+            cache: Size(cache),
+        },
+    )
+}
+
 fn sweep() -> impl Strategy<Value = Sweep> {
     let raw = || {
         prop_oneof![Just("1"), Just("\"2 ms\""), Just("Link(delay: \"a, b\" /* ) */)"), Just("Push // so\n")]
@@ -141,16 +180,11 @@ fn scenario() -> impl Strategy<Value = Scenario> {
     let machines = collection::vec((text(), prop_oneof![Just(Leases::Off), any::<u32>().prop_map(Leases::Of)]), 0..2);
     let span = prop_oneof![Just(Span::Even), any::<(u32, u32)>().prop_map(|(start, end)| Span::Blocks(start, end))];
     let peers = collection::vec((text(), span).prop_map(|(on, span)| Peers { on, span }), 0..3);
-    let swarm = any::<(bool, u64)>().prop_map(|(push, cache)| Swarm {
-        forwarding: if push { Forwarding::Push } else { Forwarding::Relay },
-        cache: Size(cache),
-        ..Swarm::default()
-    });
     let workload = (text(), any::<[u32; 5]>()).prop_map(|(on, [clients, micro_batches, batch, prompt, generate])| {
         Workload::Closed { on, clients, micro_batches, batch, prompt, generate }
     });
     let report = prop_oneof![Just(vec![]), text().prop_map(|path| vec![Chart::LatencyVs(path), Chart::Breakdown])];
-    let first = (text(), model(), machines, collection::vec(host(), 0..3), peers, swarm);
+    let first = (text(), model(), machines, collection::vec(host(), 0..3), peers, swarm());
     let second = (network(), workload, any::<[u64; 2]>(), sweep(), report);
     (first, second).prop_map(
         |((name, model, machines, hosts, peers, swarm), (network, workload, [timeout, muster], sweep, report))| {

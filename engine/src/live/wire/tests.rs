@@ -1,7 +1,7 @@
 //! What goes in comes out; what is no frame is an error, and nothing panics.
 use super::*;
 use actors::id::{BlockRange, RequestId, SessionId};
-use actors::message::{Announce, Close, Find, Forwarding, Found, Hop, Latency, Open, Present, Step, WireType};
+use actors::message::{Announce, Close, Find, Forwarding, Found, Hop, Latency, Load, Open, Present, Step, WireType};
 use actors::time::{Moment, Span};
 use proptest::prelude::*;
 
@@ -74,7 +74,9 @@ fn messages() -> impl Strategy<Value = Message> {
         }),
         (node.clone(), 0..20usize).prop_map(|(peer, count)| {
             let blocks = BlockRange { start: 1, end: 3 };
-            let peers = vec![Announce { peer, blocks, inference_rps: 0.5 }; count];
+            let load = Load { sessions: 2, ..Load::default() };
+            let next = vec![(peer, Span(7)); count / 4];
+            let peers = vec![Announce { peer, blocks, inference_rps: 0.5, load, next }; count];
             Message::Found(Box::new(Found { blocks, peers }))
         }),
         (node, 1..20usize).prop_map(|(peer, hops)| {

@@ -1,0 +1,66 @@
+//! Round trips: measured by pings, averaged, and forgotten when they are old.
+use crate::time::{Moment, Span};
+use serde::{Deserialize, Serialize};
+
+/// Who pings whom, and what becomes of it. The values are Petals' (`ping.py`, `sequence_manager.py`, `server.py`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pings {
+    /// Peers that a client pings after a lookup, of those that may come first, in the middle and last, each; 0: none.
+    pub fanout: u32,
+    /// How often a client pings between its lookups; zero: never.
+    pub every: Span,
+    /// Peers that a peer pings before each announcement, of those that may come after it; 0: none.
+    pub next: u32,
+    /// The weight of the newest round trip in the exponential average.
+    pub smoothing: f64,
+    /// How long a round trip is believed.
+    pub expiry: Span,
+}
+
+impl Default for Pings {
+    fn default() -> Pings {
+        Pings { fanout: 3, every: Span::ZERO, next: 5, smoothing: 0.2, expiry: Span::from_secs(300) }
+    }
+}
+
+/// The averaged round trip to a peer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RoundTrip {
+    average: Span,
+    at: Moment,
+}
+
+impl RoundTrip {
+    /// The average once `took` is in it; an expired one counts no more.
+    pub fn after(last: Option<RoundTrip>, now: Moment, took: Span, pings: &Pings) -> RoundTrip {
+        let before = last.and_then(|trip| trip.within(now, pings.expiry));
+        let average = before.map_or(took, |average| {
+            let (new, old) = (took.as_secs_f64() * pings.smoothing, average.as_secs_f64() * (1.0 - pings.smoothing));
+            Span::from_secs_f64(new + old)
+        });
+        RoundTrip { average, at: now }
+    }
+
+    /// The average, unless it is older than `expiry`.
+    pub fn within(self, now: Moment, expiry: Span) -> Option<Span> {
+        (now.since(self.at) <= expiry).then_some(self.average)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pings, RoundTrip};
+    use crate::time::{Moment, Span};
+
+    #[test]
+    fn a_round_trip_is_averaged_and_expires() {
+        let pings = Pings::default();
+        let at = |seconds| Moment::default() + Span::from_secs(seconds);
+        let first = RoundTrip::after(None, at(0), Span::from_millis(100), &pings);
+        let second = RoundTrip::after(Some(first), at(10), Span::from_millis(200), &pings);
+        assert_eq!(second.within(at(310), pings.expiry), Some(Span::from_millis(120)));
+        assert_eq!(second.within(at(311), pings.expiry), None);
+        let anew = RoundTrip::after(Some(second), at(400), Span::from_millis(30), &pings);
+        assert_eq!(anew.within(at(400), pings.expiry), Some(Span::from_millis(30)));
+    }
+}

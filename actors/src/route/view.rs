@@ -1,0 +1,253 @@
+//! What one node knows of the others: who serves what, how far away and how loaded they are, and whom it avoids.
+//!
+//! A lookup brings announcements, pings bring round trips, and whatever a peer sends may bring its load. Nothing here
+//! acts: a client asks its view for a route, and tells it what it has seen.
+use super::ban::{Ban, Bans};
+use super::ping::{Pings, RoundTrip};
+use crate::id::{BlockRange, NodeId};
+use crate::message::{Announce, Load};
+use crate::time::{Moment, Span};
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
+
+/// A node's view of the peers, in the order of their ids.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    known: Vec<Known>,
+    /// Whose lookup last came in; nothing before the first.
+    refreshed: Option<Moment>,
+}
+
+/// What is known of one peer.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub announce: Announce,
+    /// In the announcements of the last lookup, and not gone since. Bans and round trips outlive an absence.
+    pub present: bool,
+    pub load: Load,
+    /// When that was heard; nothing: only from the announcement.
+    pub load_at: Option<Moment>,
+    /// Sessions opened there by this node since the peer last told its load.
+    pub opened: u32,
+    pub round_trip: Option<RoundTrip>,
+    pub ban: Option<Ban>,
+    /// What weighted round robin owes it.
+    pub credit: f64,
+}
+
+impl Known {
+    fn new(announce: Announce) -> Known {
+        Known {
+            load: announce.load,
+            announce,
+            present: true,
+            load_at: None,
+            opened: 0,
+            round_trip: None,
+            ban: None,
+            credit: 0.0,
+        }
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.announce.peer
+    }
+
+    pub fn is_banned(&self, now: Moment) -> bool {
+        self.ban.is_some_and(|ban| ban.holds(now))
+    }
+
+    /// The averaged round trip, if one was measured within `expiry`.
+    pub fn rtt(&self, now: Moment, expiry: Span) -> Option<Span> {
+        self.round_trip.and_then(|trip| trip.within(now, expiry))
+    }
+}
+
+impl View {
+    /// Takes in a lookup's result. Peers that are not in it are absent until they are again.
+    pub fn refresh(&mut self, now: Moment, announced: Vec<Announce>) {
+        self.refreshed = Some(now);
+        self.known.iter_mut().for_each(|known| known.present = false);
+        for announce in announced {
+            self.learn(announce);
+        }
+    }
+
+    /// Takes in one announcement.
+    pub fn learn(&mut self, announce: Announce) {
+        match self.known.binary_search_by_key(&announce.peer, Known::id) {
+            Ok(at) => {
+                let known = &mut self.known[at];
+                if known.load_at.is_none() {
+                    known.load = announce.load;
+                }
+                known.announce = announce;
+                known.present = true;
+            }
+            Err(at) => self.known.insert(at, Known::new(announce)),
+        }
+    }
+
+    /// How old the last lookup is; nothing before the first.
+    pub fn age(&self, now: Moment) -> Option<Span> {
+        self.refreshed.map(|at| now.since(at))
+    }
+
+    /// The peer cannot be reached: it is absent until a lookup brings it again.
+    pub fn lose(&mut self, peer: NodeId) {
+        if let Some(known) = self.get_mut(peer) {
+            known.present = false;
+        }
+    }
+
+    /// Avoids the peer for a while, which doubles (see [`Bans`]) with each ban that no success has lifted.
+    pub fn ban(&mut self, now: Moment, peer: NodeId, bans: &Bans) {
+        if let Some(known) = self.get_mut(peer) {
+            known.ban = Some(bans.next(now, known.ban));
+        }
+    }
+
+    /// The peer has served: its bans are forgotten.
+    pub fn pardon(&mut self, peer: NodeId) {
+        if let Some(known) = self.get_mut(peer) {
+            known.ban = None;
+        }
+    }
+
+    /// A ping has come back after `took`.
+    pub fn measured(&mut self, now: Moment, peer: NodeId, took: Span, pings: &Pings) {
+        if let Some(known) = self.get_mut(peer) {
+            known.round_trip = Some(RoundTrip::after(known.round_trip, now, took, pings));
+        }
+    }
+
+    /// The peer has told its load.
+    pub fn heard(&mut self, now: Moment, peer: NodeId, load: Load) {
+        if let Some(known) = self.get_mut(peer) {
+            (known.load, known.load_at, known.opened) = (load, Some(now), 0);
+        }
+    }
+
+    /// This node is about to open a session there.
+    pub fn opening(&mut self, peer: NodeId) {
+        if let Some(known) = self.get_mut(peer) {
+            known.opened += 1;
+        }
+    }
+
+    pub fn get(&self, peer: NodeId) -> Option<&Known> {
+        let at = self.known.binary_search_by_key(&peer, Known::id).ok()?;
+        Some(&self.known[at])
+    }
+
+    fn get_mut(&mut self, peer: NodeId) -> Option<&mut Known> {
+        let at = self.known.binary_search_by_key(&peer, Known::id).ok()?;
+        Some(&mut self.known[at])
+    }
+
+    /// The peers that are there, banned ones too.
+    pub fn present(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().filter(|known| known.present)
+    }
+
+    pub(super) fn all_mut(&mut self) -> &mut [Known] {
+        &mut self.known
+    }
+
+    /// Whom to ping for a route over `blocks`: up to `pings.fanout` each of those that may come first, in the middle and
+    /// last, drawn at random, as Petals' clients do (`sequence_manager.py`, `max_pinged`).
+    pub fn to_ping(&self, blocks: BlockRange, pings: &Pings, draw: &mut impl Rng) -> Vec<NodeId> {
+        if blocks.is_empty() {
+            return Vec::new();
+        }
+        let middle = draw.random_range(blocks.start..blocks.end);
+        let mut chosen = Vec::new();
+        for block in [blocks.start, middle, blocks.end - 1] {
+            let holders: Vec<NodeId> =
+                self.present().filter(|known| known.announce.blocks.contains(block)).map(Known::id).collect();
+            chosen.extend(holders.sample(draw, pings.fanout as usize));
+        }
+        chosen.sort_unstable();
+        chosen.dedup();
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::View;
+    use crate::id::{BlockRange, NodeId};
+    use crate::message::{Announce, Load};
+    use crate::route::ban::Bans;
+    use crate::route::ping::Pings;
+    use crate::seed::Seed;
+    use crate::time::{Moment, Span};
+
+    fn announce(peer: u32, start: u32, end: u32) -> Announce {
+        let blocks = BlockRange { start, end };
+        Announce { peer: NodeId(peer), blocks, inference_rps: 100.0, load: Load::default(), next: Vec::new() }
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::default() + Span::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_peer_that_comes_back_is_found_again_with_what_was_known_of_it() {
+        let mut view = View::default();
+        assert_eq!(view.age(at(1)), None);
+        view.refresh(at(1), vec![announce(2, 0, 4), announce(1, 4, 8)]);
+        view.measured(at(2), NodeId(1), Span::from_millis(40), &Pings::default());
+        view.lose(NodeId(1));
+        assert_eq!(view.present().map(|known| known.id()).collect::<Vec<_>>(), [NodeId(2)]);
+        view.refresh(at(3), vec![announce(1, 4, 8)]);
+        assert_eq!(view.present().map(|known| known.id()).collect::<Vec<_>>(), [NodeId(1)]);
+        let rtt = view.get(NodeId(1)).and_then(|known| known.rtt(at(3), Span::from_secs(300)));
+        assert_eq!((rtt, view.age(at(5))), (Some(Span::from_millis(40)), Some(Span::from_secs(2))));
+    }
+
+    #[test]
+    fn bans_grow_until_a_success_and_then_begin_anew() {
+        let (mut view, bans, peer) = (View::default(), Bans::default(), NodeId(1));
+        view.refresh(at(0), vec![announce(1, 0, 8)]);
+        let mut released = Vec::new();
+        let mut now = at(0);
+        for _ in 0..3 {
+            view.ban(now, peer, &bans);
+            let known = view.get(peer).expect("it is known").clone();
+            let end = (0..1000).map(|s| now + Span::from_secs(s)).find(|at| !known.is_banned(*at)).expect("released");
+            released.push(end.since(now));
+            now = end;
+        }
+        assert_eq!(released, [15, 30, 60].map(Span::from_secs));
+        view.pardon(peer);
+        view.ban(now, peer, &bans);
+        assert!(!view.get(peer).expect("it is known").is_banned(now + Span::from_secs(15)));
+    }
+
+    #[test]
+    fn what_a_peer_tells_takes_the_place_of_what_one_supposed() {
+        let mut view = View::default();
+        view.refresh(at(0), vec![announce(1, 0, 8)]);
+        view.opening(NodeId(1));
+        assert_eq!(view.get(NodeId(1)).map(|known| known.opened), Some(1));
+        let load = Load { sessions: 3, ..Load::default() };
+        view.heard(at(1), NodeId(1), load);
+        view.refresh(at(2), vec![announce(1, 0, 8)]);
+        let known = view.get(NodeId(1)).expect("it is known");
+        assert_eq!((known.opened, known.load), (0, load), "an announcement is older than what the peer says itself");
+    }
+
+    #[test]
+    fn pings_go_to_a_few_at_each_end_and_in_the_middle() {
+        let mut view = View::default();
+        let peers = (0..30).map(|peer| announce(peer, peer / 10 * 4, peer / 10 * 4 + 4)).collect();
+        view.refresh(at(0), peers);
+        let blocks = BlockRange { start: 0, end: 12 };
+        let chosen = view.to_ping(blocks, &Pings::default(), &mut Seed(1).small_stream("ping", 0, 0));
+        let holding = |block| chosen.iter().filter(|peer| peer.0 / 10 == block).count();
+        assert!(holding(0) >= 3 && holding(2) >= 3 && chosen.len() <= 9, "{chosen:?}");
+        let off = Pings { fanout: 0, ..Pings::default() };
+        assert!(view.to_ping(blocks, &off, &mut Seed(1).small_stream("ping", 0, 0)).is_empty());
+    }
+}

@@ -1,0 +1,88 @@
+//! The policies of the swarm, made explicit: quantities in range, hosts by the nodes on them.
+use super::fault::{Fault, bounded};
+use super::hosts::Placed;
+use crate::plan::{Node, Role};
+use crate::schema::{self, Swarm};
+use actors::id::NodeId;
+use actors::policy::Policies;
+use actors::route;
+
+/// More pings than any swarm needs at once.
+const FANOUT: u32 = 1024;
+
+pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Policies, Fault> {
+    Ok(Policies {
+        routing: routing(&swarm.routing, hosts, nodes)?,
+        costs: costs(&swarm.costs)?,
+        pings: pings(&swarm.pings)?,
+        bans: bans(&swarm.bans)?,
+        forwarding: swarm.forwarding,
+    })
+}
+
+fn routing(written: &schema::Routing, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<route::Routing, Fault> {
+    Ok(match written {
+        schema::Routing::MinLatency => route::Routing::MinLatency,
+        schema::Routing::LoadAware => route::Routing::LoadAware,
+        schema::Routing::Random(weight) => route::Routing::Random(*weight),
+        schema::Routing::RoundRobin(weight) => route::Routing::RoundRobin(*weight),
+        schema::Routing::Fixed(names) => {
+            let named = names.iter().enumerate().map(|(index, name)| peer_on(index, name, hosts, nodes));
+            route::Routing::Fixed(named.collect::<Result<_, _>>()?)
+        }
+        schema::Routing::Replay => route::Routing::Replay,
+    })
+}
+
+/// The peer that sits on the host of this name.
+fn peer_on(index: usize, name: &str, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<NodeId, Fault> {
+    let peers = || {
+        let all = (0u32..).zip(nodes).filter(|(_, node)| matches!(node.role, Role::Peer { .. }));
+        all.map(|(id, node)| (NodeId(id), hosts[node.host.0 as usize].host.name.as_str()))
+    };
+    let found = peers().find(|(_, host)| *host == name).map(|(id, _)| id);
+    found.ok_or_else(|| {
+        let at = format!("swarm.routing.0.{index}");
+        let fault = Fault::unknown(&at, "peer's host", name, peers().map(|(_, host)| host));
+        match (fault.help.is_some(), peers().next()) {
+            (false, Some((_, host))) => fault.help(format!("a host of a group is named like `{host}`")),
+            _ => fault,
+        }
+    })
+}
+
+fn costs(written: &schema::Costs) -> Result<route::Costs, Fault> {
+    let schema::Costs { overhead, unknown_rtt, longest_rtt, short_cache, unknown_rps, load } = written;
+    Ok(route::Costs {
+        overhead: overhead.span(),
+        unknown_rtt: unknown_rtt.span(),
+        longest_rtt: longest_rtt.span(),
+        short_cache: short_cache.span(),
+        unknown_rps: within("swarm.costs.unknown_rps", *unknown_rps, 1e-9, 1e12)?,
+        load: within("swarm.costs.load", *load, 0.0, 1e6)?,
+    })
+}
+
+fn pings(written: &schema::Pings) -> Result<route::Pings, Fault> {
+    bounded("swarm.pings.fanout", "fanout", written.fanout, 0, FANOUT)?;
+    bounded("swarm.pings.next", "next", written.next, 0, FANOUT)?;
+    Ok(route::Pings {
+        fanout: written.fanout,
+        every: written.every.span(),
+        next: written.next,
+        smoothing: within("swarm.pings.smoothing", written.smoothing, 0.0, 1.0)?,
+        expiry: written.expiry.span(),
+    })
+}
+
+fn bans(written: &schema::Bans) -> Result<route::Bans, Fault> {
+    let growth = within("swarm.bans.growth", written.growth, 1.0, 1e3)?;
+    Ok(route::Bans { first: written.first.span(), growth })
+}
+
+fn within(path: &str, value: f64, least: f64, most: f64) -> Result<f64, Fault> {
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(Fault::new(path, format!("{value} is not between {least} and {most}")))
+}

@@ -1,0 +1,124 @@
+//! How the nodes of a swarm work together: the policies that what-ifs change.
+//!
+//! What is not said is as `actors::policy::Policies` has it by default.
+use crate::units::{Size, Time};
+use actors::message::Forwarding;
+use actors::route::{self, Weight};
+use serde::{Deserialize, Serialize};
+
+/// How the swarm works together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Swarm {
+    pub routing: Routing,
+    /// How `MinLatency` and `LoadAware` estimate the time of a route.
+    pub costs: Costs,
+    pub pings: Pings,
+    pub bans: Bans,
+    pub forwarding: Forwarding,
+    /// What the KV caches of a peer may take.
+    pub cache: Size,
+}
+
+impl Default for Swarm {
+    fn default() -> Swarm {
+        Swarm {
+            routing: Routing::default(),
+            costs: Costs::default(),
+            pings: Pings::default(),
+            bans: Bans::default(),
+            forwarding: Forwarding::default(),
+            cache: Size(4 << 30),
+        }
+    }
+}
+
+/// How a client picks its route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Routing {
+    /// The shortest path by round trips and announced speed, as Petals routes for generation.
+    #[default]
+    MinLatency,
+    /// The same with the time that a step will wait at a peer, by what peers say of their load.
+    LoadAware,
+    /// At random by weight; `Random(Span)` is Petals' `max_throughput` mode.
+    Random(Weight),
+    /// In turns by weight.
+    RoundRobin(Weight),
+    /// Always the peers on these hosts, in this order, each to the end of its span.
+    Fixed(Vec<String>),
+    /// The route that each request brings with it, as from a trace.
+    Replay,
+}
+
+/// The terms of a route's estimated time; the values are Petals'.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Costs {
+    /// Of each peer, for handling a step.
+    pub overhead: Time,
+    /// Taken where no round trip is known.
+    pub unknown_rtt: Time,
+    /// No round trip counts for more.
+    pub longest_rtt: Time,
+    /// Of a peer without room for the session in its cache.
+    pub short_cache: Time,
+    /// Blocks per second of a peer that announces no speed.
+    pub unknown_rps: f64,
+    /// What a second of waiting for others counts in `LoadAware`.
+    pub load: f64,
+}
+
+/// Who measures round trips, and how long they are believed; the values are Petals'.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pings {
+    /// Peers that a client pings after a lookup, of those that may come first, in the middle and last, each; 0: none.
+    pub fanout: u32,
+    /// How often a client pings between its lookups; zero: never.
+    pub every: Time,
+    /// Peers that a peer pings before each announcement, of those that may come after it; 0: none.
+    pub next: u32,
+    /// The weight of the newest round trip in the exponential average.
+    pub smoothing: f64,
+    pub expiry: Time,
+}
+
+/// How long a client avoids a peer that has failed it; the values are Petals'.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bans {
+    pub first: Time,
+    /// The second ban in a row is so many times as long as the first, and so on.
+    pub growth: f64,
+}
+
+impl Default for Costs {
+    fn default() -> Costs {
+        let route::Costs { overhead, unknown_rtt, longest_rtt, short_cache, unknown_rps, load } =
+            route::Costs::default();
+        Costs {
+            overhead: overhead.into(),
+            unknown_rtt: unknown_rtt.into(),
+            longest_rtt: longest_rtt.into(),
+            short_cache: short_cache.into(),
+            unknown_rps,
+            load,
+        }
+    }
+}
+
+impl Default for Pings {
+    fn default() -> Pings {
+        let route::Pings { fanout, every, next, smoothing, expiry } = route::Pings::default();
+        Pings { fanout, every: every.into(), next, smoothing, expiry: expiry.into() }
+    }
+}
+
+impl Default for Bans {
+    fn default() -> Bans {
+        let route::Bans { first, growth } = route::Bans::default();
+        Bans { first: first.into(), growth }
+    }
+}
