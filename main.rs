@@ -1,4 +1,6 @@
 //! The front door: the command line, and with `main/` the only place that knows every crate.
+#[path = "main/calibrate.rs"]
+mod calibrate;
 #[path = "main/keeper.rs"]
 mod keeper;
 #[path = "main/look.rs"]
@@ -49,6 +51,8 @@ enum Command {
     },
     /// Run both on this machine, and print how far the prediction was off
     Twin(Sweep),
+    /// Measure this machine's devices and transport into a profile that a scenario can name
+    Calibrate(calibrate::Calibrate),
     /// Validate a scenario and every cell of its sweep
     Check(Sweep),
     /// List the cells of a sweep
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
         Command::Live(sweep) => worlds::live(&sweep),
         Command::Sim { sweep, check_determinism } => worlds::sim(&sweep, check_determinism),
         Command::Twin(sweep) => worlds::twin(&sweep),
+        Command::Calibrate(wanted) => calibrate::calibrate(&wanted),
         Command::Check(sweep) => look::check(&sweep),
         Command::Plan(sweep) => look::plan(&sweep),
         Command::Report { runs, out, format } => look::report(&runs, out.as_deref(), format),

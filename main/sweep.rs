@@ -57,6 +57,21 @@ pub struct Batch {
 }
 
 impl Sweep {
+    /// The sweep of a scenario with some values put over it, and all else as if nothing was said.
+    pub fn of(scenario: &str, set: Vec<(String, String)>, only: Option<String>) -> Sweep {
+        Sweep {
+            scenario: scenario.to_owned(),
+            out: PathBuf::from("runs"),
+            seed: 1,
+            set,
+            axis: Vec::new(),
+            only,
+            repeat: None,
+            jobs: None,
+            format: Format::default(),
+        }
+    }
+
     pub fn overrides(&self) -> Overrides {
         Overrides { set: self.set.clone(), axis: self.axis.clone(), repeat: self.repeat, only: self.only.clone() }
     }

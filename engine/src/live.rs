@@ -6,6 +6,7 @@
 //!
 //! There is no discovery of machines here and no way in from another one: all sockets are bound to loopback.
 mod awake;
+pub mod calibrate;
 pub mod clock;
 mod conduct;
 mod control;

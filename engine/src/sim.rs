@@ -5,7 +5,9 @@
 //! same run, byte for byte.
 pub mod agenda;
 mod device;
+mod ends;
 mod network;
+pub mod observed;
 pub mod pool;
 mod trace;
 
@@ -20,10 +22,13 @@ use actors::message::{Message, Returned, Woken, Work};
 use actors::orchestrator::{self, Orchestrator};
 use actors::peer::{self, Peer};
 use actors::record::{Carried, Event};
+use actors::time::Span;
 use actors::world::{Effect, Parcel, Seat, Sim, SimContext, panic_text};
 use agenda::Agenda;
 use device::{Begun, Devices};
+use ends::FrameEnds;
 use network::Network;
+use observed::Observed;
 use scenarios::plan::Plan;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use trace::Trace;
@@ -33,6 +38,16 @@ pub fn run(plan: &Plan, horizon: u64) -> Run {
     let mut cast = Cast::default();
     stage::raise(plan, None, &mut cast);
     let mut simulation = Simulation::new(plan, cast.seats);
+    let outcome = simulation.run(horizon);
+    Run { outcome, events: simulation.events, trace: Some(simulation.trace.value()), delivered: simulation.delivered }
+}
+
+/// Runs `plan` with the times that the jobs of a live run of it were observed to take.
+pub fn run_observed(plan: &Plan, horizon: u64, observed: Observed) -> Run {
+    let mut cast = Cast::default();
+    stage::raise(plan, None, &mut cast);
+    let mut simulation = Simulation::new(plan, cast.seats);
+    simulation.devices.observing(observed);
     let outcome = simulation.run(horizon);
     Run { outcome, events: simulation.events, trace: Some(simulation.trace.value()), delivered: simulation.delivered }
 }
@@ -76,6 +91,7 @@ pub struct Simulation<'p> {
     agenda: Agenda<Happening>,
     network: Network<'p>,
     devices: Devices<'p>,
+    ends: FrameEnds,
     world: SimContext,
     ledger: Ledger,
     trace: Trace,
@@ -111,6 +127,7 @@ impl<'p> Simulation<'p> {
             agenda: Agenda::default(),
             network: Network::new(plan),
             devices: Devices::new(plan),
+            ends: FrameEnds::of(plan),
             world: SimContext::default(),
             ledger: Ledger::of_a_run(),
             trace: Trace::default(),
@@ -237,7 +254,7 @@ impl<'p> Simulation<'p> {
                 propagation: passage.propagation,
             }));
         }
-        let at = passage.last.max(self.world.now);
+        let at = self.ends.delivered(from, to, passage, &message).max(self.world.now);
         self.agenda.schedule(at, Happening::Deliver { from, to, parcel: Parcel::Message(message) });
     }
 
@@ -247,7 +264,11 @@ impl<'p> Simulation<'p> {
         for begun in begun {
             self.await_job(begun);
         }
-        self.deliver(node, node, Parcel::Computed(computed));
+        let parcel = Parcel::Computed(computed);
+        match self.devices.way_back(host) {
+            Span::ZERO => self.deliver(node, node, parcel),
+            way => self.agenda.schedule(now + way, Happening::Deliver { from: node, to: node, parcel }),
+        }
     }
 
     fn await_job(&mut self, begun: Option<Begun>) {

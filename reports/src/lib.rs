@@ -1,6 +1,7 @@
 //! What a run showed: from events to rows, measures, a run directory, tables and charts. Never talks to actors.
 #![forbid(unsafe_code)]
 
+pub mod calibrate;
 pub mod cells;
 pub mod chart;
 pub mod draw;

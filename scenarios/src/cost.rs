@@ -1,42 +1,114 @@
 //! How long a device works on a job: arithmetic over a plan's [`Cost`] and [`Model`], pure and without state.
 //!
 //! The simulator's devices and a peer's announced speed both come from here, so they cannot disagree. What is *not* here:
-//! queueing, core leases and [`Cost::first_job`], which depend on what a device did before.
+//! queueing, core leases and [`Cost::first_job`], which depend on what a device did before, and [`Cost::jitter`], which is
+//! drawn.
 //!
 //! A job's time is a roofline, max(FLOPs / achieved rate, bytes / achieved bandwidth) for each block, plus fixed
 //! overheads (Williams, Waterman and Patterson 2009; for transformers: Pope et al. 2022, "Efficiently Scaling Transformer
 //! Inference", section 2). A measured table, where there is one, takes the roofline's place for blocks.
+mod grid;
+
 use crate::plan::{Cost, Model, Roofline, Table};
 use crate::shape::{Arch, Shape, WeightType};
 use actors::time::Span;
 
+/// One sequence's, or one session's, part of a job: `tokens` new tokens of each of `rows` rows, which have `position`
+/// tokens in their caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub rows: u32,
+    pub tokens: u32,
+    pub position: u32,
+}
+
 /// `blocks` blocks over `tokens` new tokens of each of `batch` rows, which have `position` tokens in their caches.
+#[inline]
 pub fn blocks_time(cost: &Cost, model: &Model, blocks: u32, batch: u32, tokens: u32, position: u32) -> Span {
-    let (per_block, per_job) = match measured(cost.table.as_ref(), batch, tokens) {
-        Some((seconds, per_job)) => (seconds, per_job),
+    batch_time(cost, model, blocks, std::iter::once(Item { rows: batch, tokens, position }))
+}
+
+/// `blocks` blocks over several items at once, which share what the weights cost.
+///
+/// By the roofline, FLOPs and cache bytes add up and weights stream once. By a table, one-token steps are a decode batch
+/// and longer ones a prefill batch; where a batch has both, all its tokens go through the matrices as a prefill's do, and
+/// its one-token steps add the attention over their contexts.
+pub fn batch_time(cost: &Cost, model: &Model, blocks: u32, items: impl Iterator<Item = Item>) -> Span {
+    let mut batch = Batch::default();
+    let (mut flops, mut bytes) = (0.0, block_weight_bytes(&model.shape, model.block_type));
+    for item in items {
+        batch.add(item);
+        flops += block_flops(&model.shape, item.rows, item.tokens, item.position);
+        bytes += cache_bytes(model, item.rows, item.tokens, item.position);
+    }
+    let (per_block, per_job) = match cost.table.as_ref().and_then(|table| batch.measured(table)) {
+        Some(measured) => measured,
         None => {
-            let flops = block_flops(&model.shape, batch, tokens, position);
-            let bytes = block_bytes(model, batch, tokens, position);
             let seconds = roofline_seconds(&cost.roofline, flops, bytes) + cost.roofline.per_block.as_secs_f64();
             (seconds, cost.roofline.per_job)
         }
     };
-    Span::from_secs_f64(per_block * f64::from(blocks)) + per_job
+    slowed(cost, Span::from_secs_f64(per_block * f64::from(blocks)) + per_job)
+}
+
+/// The sums by which a measured table is read.
+#[derive(Default)]
+struct Batch {
+    /// Rows of one-token steps, and tokens before them, over all rows.
+    decodes: f64,
+    decoded: f64,
+    /// New tokens of longer steps, and the tokens before them, each counted for each new token.
+    prefills: f64,
+    prefilled: f64,
+}
+
+impl Batch {
+    fn add(&mut self, item: Item) {
+        let (rows, tokens, before) = (f64::from(item.rows), f64::from(item.tokens), f64::from(item.position));
+        if item.tokens == 1 {
+            self.decodes += rows;
+            self.decoded += rows * before;
+        } else {
+            self.prefills += rows * tokens;
+            self.prefilled += rows * tokens * before;
+        }
+    }
+
+    /// Seconds per block and the time per job, if the table has points for this kind of job.
+    fn measured(&self, table: &Table) -> Option<(f64, Span)> {
+        let context = if self.decodes > 0.0 { self.decoded / self.decodes } else { 0.0 };
+        if self.prefills == 0.0 {
+            return Some((table.decode.seconds(self.decodes, context)?, table.per_job));
+        }
+        let matrices = table.prefill.seconds(self.prefills + self.decodes, self.prefilled / self.prefills)?;
+        let attention = match self.decodes > 0.0 {
+            true => table.decode.seconds(self.decodes, context)? - table.decode.seconds(self.decodes, 0.0)?,
+            false => 0.0,
+        };
+        Some((matrices + attention, table.per_job))
+    }
 }
 
 /// Looking up the embeddings of `tokens` tokens of each of `batch` rows: reads a row of the table for each.
 pub fn embed_time(cost: &Cost, model: &Model, batch: u32, tokens: u32) -> Span {
-    let values = f64::from(batch) * f64::from(tokens) * f64::from(model.shape.hidden);
+    let count = f64::from(batch) * f64::from(tokens);
+    if let Some(seconds) = cost.ends.as_ref().and_then(|ends| measured(&ends.embed, count)) {
+        return slowed(cost, Span::from_secs_f64(seconds));
+    }
+    let values = count * f64::from(model.shape.hidden);
     let tables = if model.shape.arch == Arch::Opt { 2.0 } else { 1.0 }; // OPT adds learned positions
     let seconds = roofline_seconds(&cost.roofline, values, values * tables * model.ends_type.bytes());
-    Span::from_secs_f64(seconds) + cost.roofline.per_job
+    slowed(cost, Span::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
 /// The head over the last token of each of `batch` rows: final norm, the `[vocab, hidden]` matmul, and the choice.
 pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Span {
+    if let Some(seconds) = cost.ends.as_ref().and_then(|ends| measured(&ends.head, f64::from(batch))) {
+        return slowed(cost, Span::from_secs_f64(seconds));
+    }
     let weights = head_params(&model.shape);
     let seconds = roofline_seconds(&cost.roofline, 2.0 * f64::from(batch) * weights, weights * model.ends_type.bytes());
-    Span::from_secs_f64(seconds) + cost.roofline.per_job
+    slowed(cost, Span::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
 /// Blocks per second of one-token steps of one row on an empty cache, what a Petals server measures and announces
@@ -99,9 +171,13 @@ pub fn block_flops(shape: &Shape, batch: u32, tokens: u32, position: u32) -> f64
 ///
 /// Activations are left out: they stay in the caches of a CPU, and are below a percent on a GPU.
 pub fn block_bytes(model: &Model, batch: u32, tokens: u32, position: u32) -> f64 {
+    block_weight_bytes(&model.shape, model.block_type) + cache_bytes(model, batch, tokens, position)
+}
+
+/// Bytes of the keys and values that one block reads and writes.
+fn cache_bytes(model: &Model, batch: u32, tokens: u32, position: u32) -> f64 {
     let context = f64::from(batch) * (f64::from(position) + f64::from(tokens));
-    block_weight_bytes(&model.shape, model.block_type)
-        + context * cache_values(&model.shape) * f64::from(model.cache_value_bytes)
+    context * cache_values(&model.shape) * f64::from(model.cache_value_bytes)
 }
 
 fn matmul_params(shape: &Shape) -> f64 {
@@ -116,31 +192,22 @@ fn roofline_seconds(roofline: &Roofline, flops: f64, bytes: f64) -> f64 {
     (flops / roofline.flops).max(bytes / roofline.bandwidth)
 }
 
-/// Seconds per block and the time per job, if the table has points for this kind of step.
-fn measured(table: Option<&Table>, batch: u32, tokens: u32) -> Option<(f64, Span)> {
-    let table = table?;
-    let (points, at) = match tokens {
-        1 => (&table.decode, f64::from(batch)),
-        _ => (&table.prefill, f64::from(batch) * f64::from(tokens)),
-    };
-    Some((interpolate(points, at)?, table.per_job))
+/// A job's time on a device that is so many times slower than its kind.
+#[inline]
+fn slowed(cost: &Cost, time: Span) -> Span {
+    if cost.slow == 1.0 { time } else { Span::from_secs_f64(time.as_secs_f64() * cost.slow) }
 }
 
-/// Linear between points sorted by x, along the outer two beyond them, never negative; one point is a constant.
-fn interpolate(points: &[(f64, f64)], x: f64) -> Option<f64> {
-    let [first, .., _] = points else { return points.first().map(|point| point.1) };
-    let right = points.partition_point(|point| point.0 < x).clamp(1, points.len() - 1);
-    let ((x0, y0), (x1, y1)) = (points[right - 1], points[right]);
-    let slope = if x1 > x0 { (y1 - y0) / (x1 - x0) } else { 0.0 };
-    // Below the smallest measured batch a line may cross zero long before the device does.
-    let y = y0 + slope * (x - x0);
-    Some(if x < first.0 { y.max(first.1 * x / first.0) } else { y.max(0.0) })
+/// Seconds on a curve, if it has points.
+fn measured(curve: &[(f64, f64)], size: f64) -> Option<f64> {
+    let (xs, ys): (Vec<f64>, Vec<f64>) = curve.iter().copied().unzip();
+    (!xs.is_empty()).then(|| grid::line(&xs, &ys, size))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{block_flops, block_params, blocks_time, embed_time, head_time, inference_rps, interpolate};
-    use crate::plan::{Cost, Model, Roofline, Table, Weights};
+    use super::{Item, batch_time, block_flops, block_params, blocks_time, embed_time, head_time, inference_rps};
+    use crate::plan::{Cost, Ends, Grid, Model, Roofline, Table, Weights};
     use crate::shape::{Arch, Shape, WeightType};
     use actors::message::WireType;
     use actors::time::Span;
@@ -181,7 +248,7 @@ mod tests {
     fn cost() -> Cost {
         let roofline =
             Roofline { flops: 1e13, bandwidth: 1e11, per_block: Span::from_millis(1), per_job: Span::from_micros(100) };
-        Cost { roofline, table: None, first_job: Span::ZERO }
+        Cost::of(roofline)
     }
 
     #[test]
@@ -225,21 +292,38 @@ mod tests {
 
     #[test]
     fn a_table_replaces_the_roofline_for_the_steps_it_knows() {
-        let table = Table { prefill: vec![], decode: vec![(2.0, 0.004), (4.0, 0.005)], per_job: Span::ZERO };
-        let tabled = Cost { table: Some(table), ..cost() };
+        let table =
+            Table { prefill: Grid::default(), decode: Grid::flat(&[(2.0, 0.004), (4.0, 0.005)]), per_job: Span::ZERO };
+        let ends = Ends { embed: vec![(1.0, 1e-3), (3.0, 2e-3)], head: vec![] };
+        let tabled = Cost { table: Some(table), ends: Some(ends), ..cost() };
         let model = model(OPT_30B);
         assert_eq!(blocks_time(&tabled, &model, 10, 3, 1, 99), Span::from_millis(45));
         assert_eq!(blocks_time(&tabled, &model, 10, 3, 8, 0), blocks_time(&cost(), &model, 10, 3, 8, 0));
+        assert_eq!(embed_time(&tabled, &model, 1, 2), Span::from_micros(1500));
+        assert_eq!(head_time(&tabled, &model, 1), head_time(&cost(), &model, 1));
     }
 
     #[test]
-    fn interpolation_follows_the_outer_lines() {
-        let points = [(2.0, 4.0), (4.0, 5.0), (8.0, 6.0)];
-        for (x, y) in [(2.0, 4.0), (3.0, 4.5), (4.0, 5.0), (12.0, 7.0), (1.0, 3.5)] {
-            assert_eq!(interpolate(&points, x), Some(y), "at {x}");
-        }
-        assert_eq!(interpolate(&points[..1], 9.0), Some(4.0));
-        assert_eq!(interpolate(&[], 9.0), None);
-        assert!(interpolate(&[(10.0, 1.0), (11.0, 100.0)], 1.0).is_some_and(|y| y > 0.0));
+    fn a_batch_shares_the_weights_and_adds_up_the_rest() {
+        let (cost, model) = (cost(), model(OPT_30B));
+        let item = Item { rows: 1, tokens: 1, position: 100 };
+        let together = batch_time(&cost, &model, 12, [item; 4].into_iter());
+        assert_eq!(together, blocks_time(&cost, &model, 12, 4, 1, 100), "four sequences are four rows");
+        let alone = blocks_time(&cost, &model, 12, 1, 1, 100);
+        assert!(together > alone && together < alone + alone, "{together} for four, {alone} for one");
+    }
+
+    #[test]
+    fn a_mixed_batch_costs_its_matrices_and_the_attention_of_its_decodes() {
+        let table = Table {
+            prefill: Grid::flat(&[(10.0, 0.010), (20.0, 0.020)]),
+            decode: Grid::new(&[(0.0, vec![(1.0, 0.001), (4.0, 0.002)]), (100.0, vec![(1.0, 0.002), (4.0, 0.006)])]),
+            per_job: Span::from_millis(1),
+        };
+        let tabled = Cost { table: Some(table), ..cost() };
+        let prefill = Item { rows: 1, tokens: 12, position: 0 };
+        let decodes = [Item { rows: 1, tokens: 1, position: 100 }; 4];
+        let mixed = batch_time(&tabled, &model(OPT_30B), 1, decodes.into_iter().chain([prefill]));
+        assert_eq!(mixed, Span::from_millis(16 + 4 + 1));
     }
 }

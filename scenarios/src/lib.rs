@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adapt;
+pub mod calibrate;
 pub mod cell;
 pub mod chart;
 mod check;
@@ -17,6 +18,7 @@ mod origin;
 pub mod paths;
 pub mod plan;
 pub mod presets;
+pub mod profile;
 pub mod raw;
 mod resolve;
 pub mod schema;

@@ -10,6 +10,10 @@ use actors::seed::Seed;
 use actors::time::Span;
 use serde::{Deserialize, Serialize};
 
+mod device;
+
+pub use device::{Cost, Curve, Device, Ends, Executor, Grid, Jitter, Overhead, Roofline, Table};
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The scenario's name.
@@ -73,57 +77,6 @@ pub struct Host {
     /// What leaves and what enters by its NIC, beside the path's own link.
     pub egress: Link,
     pub ingress: Link,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Device {
-    pub name: String,
-    /// How the live world executes it.
-    pub executor: Executor,
-    /// How long the simulation takes it to work.
-    pub cost: Cost,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Executor {
-    Cpu {
-        threads: u32,
-    },
-    Cuda {
-        ordinal: u32,
-    },
-    /// A device that is not on the machine that runs the scenario; the simulation alone knows it.
-    Elsewhere,
-}
-
-/// The time of a job: what it executes, plus `first_job` once after start (kernels compile, caches fill).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Cost {
-    pub roofline: Roofline,
-    /// Where there is a measured table for blocks, it takes the roofline's place for them.
-    pub table: Option<Table>,
-    pub first_job: Span,
-}
-
-/// max(FLOPs / rate, bytes / bandwidth) plus overheads (Williams, Waterman and Patterson 2009), at achieved rates.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Roofline {
-    /// FLOP/s achieved on large matmuls.
-    pub flops: f64,
-    /// Bytes/s achieved on streamed weights.
-    pub bandwidth: f64,
-    pub per_block: Span,
-    pub per_job: Span,
-}
-
-/// Seconds per block, measured, linear between points, and along the last two beyond them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Table {
-    /// (batch x tokens of the step, seconds), for steps of more than one token.
-    pub prefill: Vec<(f64, f64)>,
-    /// (batch, seconds), for one-token steps.
-    pub decode: Vec<(f64, f64)>,
-    pub per_job: Span,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -247,4 +200,9 @@ impl Plan {
 /// Plans as text, for a person to read what a run resolved to.
 pub fn to_ron(plans: &[Plan]) -> Result<String, ron::Error> {
     ron::ser::to_string_pretty(plans, ron::ser::PrettyConfig::new().struct_names(true))
+}
+
+/// Plans as [`to_ron`] has written them.
+pub fn from_ron(text: &str) -> Result<Vec<Plan>, ron::error::SpannedError> {
+    ron::from_str(text)
 }

@@ -1,6 +1,6 @@
 //! From a scenario to a plan: everything chosen, named, counted and checked.
 //!
-//! Pure: the same scenario gives the same plan. A meaning that cannot be is a [`Fault`] with the path to blame.
+//! The same scenario, and the same profiles beside it, give the same plan. A meaning that cannot be is a [`Fault`] with the path to blame.
 use crate::cost;
 use crate::paths::{self, Path};
 use crate::plan::{self, Node, Plan, Role};
@@ -32,7 +32,8 @@ pub(crate) struct Run {
     pub repeat: u32,
 }
 
-pub(crate) fn plan(scenario: &Scenario, run: Run) -> Result<Plan, Fault> {
+/// `folder` is where the scenario lies: the profiles it names are found from there.
+pub(crate) fn plan(scenario: &Scenario, run: Run, folder: &std::path::Path) -> Result<Plan, Fault> {
     if scenario.version != schema::VERSION {
         let message = format!("this program reads version {}, not {}", schema::VERSION, scenario.version);
         return Err(Fault::new("version", message));
@@ -40,7 +41,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run) -> Result<Plan, Fault> {
     bounded("sweep.repeat", "repeat", scenario.sweep.repeat, 1, u32::MAX)?;
     let model = model::resolve(&scenario.model)?;
     let workload = workload(scenario, &model)?;
-    let computers = hosts::resolve(scenario)?;
+    let computers = hosts::resolve(scenario, &hosts::Site { model: &model, folder })?;
     let nodes = nodes(scenario, &model, &computers)?;
     let network = network::resolve(&scenario.network, &computers.hosts)?;
     let policies = swarm::resolve(&scenario.swarm, &computers.hosts, &nodes)?;

@@ -12,6 +12,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Where the file lies; the current folder for one of the library.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        std::path::Path::new(&self.name).parent().unwrap_or(std::path::Path::new(""))
+    }
+
     /// Line and column (in characters) of a byte, counted from 1.
     pub(crate) fn line_column(&self, at: usize) -> (usize, usize) {
         let before = &self.text[..at];

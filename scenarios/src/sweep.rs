@@ -40,7 +40,7 @@ impl Cell {
     /// Makes the cell explicit for one repetition; all that is random in it follows from `seed`, the cell and `repeat`.
     pub fn plan(&self, seed: Seed, repeat: u32) -> Result<Plan, ScenarioError> {
         let run = Run { seed, cell: self.key.index, repeat };
-        resolve::plan(&self.scenario, run).map_err(|mut fault| {
+        resolve::plan(&self.scenario, run, self.origin.source.folder()).map_err(|mut fault| {
             // What holds in the first cell and not in a later one depends on what that one varies.
             if self.key.index > 0 {
                 let values: Vec<_> = self.key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();

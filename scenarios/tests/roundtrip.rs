@@ -71,15 +71,19 @@ fn device() -> impl Strategy<Value = Device> {
     };
     prop_oneof![
         text().prop_map(Device::Preset),
-        (any::<u32>(), option::of(any::<u64>()), option::of(table())).prop_map(|(threads, base, table)| Device::Cpu {
-            threads,
-            flops: base.map(Work),
-            bandwidth: base.map(Rate),
-            per_block: base.map(Time),
-            per_job: None,
-            first_job: base.map(Time),
-            table,
-        }),
+        text().prop_map(Device::Profile),
+        (any::<u32>(), option::of(any::<u64>()), option::of(table()), option::of(text())).prop_map(
+            |(threads, base, table, profile)| Device::Cpu {
+                threads,
+                flops: base.map(Work),
+                bandwidth: base.map(Rate),
+                per_block: base.map(Time),
+                per_job: None,
+                first_job: base.map(Time),
+                table,
+                profile,
+            }
+        ),
         (any::<[u64; 5]>(), option::of(table())).prop_map(
             |([flops, bandwidth, per_block, per_job, first_job], table)| {
                 Device::Custom {
@@ -96,13 +100,14 @@ fn device() -> impl Strategy<Value = Device> {
 }
 
 fn host() -> impl Strategy<Value = Host> {
-    (text(), option::of(any::<u32>()), text(), option::of(text()), device(), link(), link()).prop_map(
-        |(name, count, site, machine, device, egress, ingress)| Host {
+    (text(), option::of(any::<u32>()), text(), option::of(text()), device(), 0.01..100.0f64, link(), link()).prop_map(
+        |(name, count, site, machine, device, slow, egress, ingress)| Host {
             name,
             count,
             site,
             machine,
             device,
+            slow,
             egress,
             ingress,
         },

@@ -65,7 +65,7 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
 
 fn host(name: String) -> Host {
     let roofline = Roofline { flops: 1e10, bandwidth: 1e10, per_block: Span::ZERO, per_job: Span::ZERO };
-    let cost = Cost { roofline, table: None, first_job: Span::ZERO };
+    let cost = Cost::of(roofline);
     Host {
         name,
         site: "here".to_owned(),

@@ -58,7 +58,7 @@ pub fn plan(count: u32) -> Plan {
     let shape =
         Shape { arch: Arch::Opt, layers: 1, hidden: 64, heads: 1, kv_heads: 1, ffn: 256, vocab: 1, max_positions: 1 };
     let roofline = Roofline { flops: 1.0, bandwidth: 1.0, per_block: Span::ZERO, per_job: Span::ZERO };
-    let cost = Cost { roofline, table: None, first_job: Span::ZERO };
+    let cost = Cost::of(roofline);
     let host = |name: u32| Host {
         name: name.to_string(),
         site: String::new(),

@@ -1,30 +1,102 @@
 //! The simulated devices: each executes one job at a time, first come first served, at the plan's cost.
 //!
-//! Hosts of one machine take turns at its core leases, first come first served, as live hosts do.
+//! Hosts of one machine take turns at its core leases, first come first served, as live hosts do. What a live host needs
+//! beside computing (the way to the device's thread, the hand-over of a lease) is the device's [`Overhead`].
+use super::observed::Observed;
 use actors::id::{HostId, NodeId};
 use actors::message::{Activation, Computed, Job, Output, Work};
+use actors::seed::SmallStream;
 use actors::time::{Moment, Span};
+use rand::RngExt;
+use rand_distr::{Distribution, LogNormal};
 use scenarios::cost;
-use scenarios::plan::Plan;
+use scenarios::plan::{Cost, Jitter, Overhead, Plan};
 use std::collections::VecDeque;
 
 pub struct Devices<'p> {
     plan: &'p Plan,
     devices: Vec<Device>,
     machines: Vec<Machine>,
+    /// Times that a live run was observed to take, in place of the plan's costs.
+    observed: Option<Observed>,
 }
 
-#[derive(Default)]
 struct Device {
     /// The first is running once the device holds a lease.
-    jobs: VecDeque<(NodeId, Job)>,
+    jobs: VecDeque<Waiting>,
     started: Moment,
     warmed_up: bool,
+    factor: Factor,
+}
+
+/// A job that the device has been given.
+struct Waiting {
+    node: NodeId,
+    job: Job,
+    /// When it has reached the device's thread.
+    ready: Moment,
+}
+
+/// The device's jitter, made ready to draw from, with the device's own stream.
+enum Factor {
+    One,
+    LogNormal(Box<(LogNormal<f64>, SmallStream)>),
+    Quantiles(Box<(Vec<f64>, SmallStream)>),
+}
+
+impl Factor {
+    fn new(jitter: &Jitter, plan: &Plan, host: u64) -> Factor {
+        let stream = || plan.seed.small_stream("device", host, 0);
+        match jitter {
+            Jitter::Off => Factor::One,
+            Jitter::LogNormal { sigma } => {
+                // The mean of exp(N(mu, sigma)) is exp(mu + sigma^2 / 2).
+                let drawn = LogNormal::new(-sigma * sigma / 2.0, *sigma);
+                drawn.map_or(Factor::One, |drawn| Factor::LogNormal(Box::new((drawn, stream()))))
+            }
+            Jitter::Quantiles(factors) => Factor::Quantiles(Box::new((factors.clone(), stream()))),
+        }
+    }
+
+    fn stretch(&mut self, time: Span) -> Span {
+        let factor = match self {
+            Factor::One => return time,
+            Factor::LogNormal(drawn) => drawn.0.sample(&mut drawn.1),
+            Factor::Quantiles(drawn) => {
+                let (factors, stream) = (&drawn.0, &mut drawn.1);
+                let at = stream.random::<f64>() * (factors.len() - 1) as f64;
+                let below = (at as usize).min(factors.len() - 2);
+                factors[below] + (factors[below + 1] - factors[below]) * (at - below as f64)
+            }
+        };
+        Span::from_secs_f64(time.as_secs_f64() * factor)
+    }
 }
 
 struct Machine {
     leases: u32,
     waiting: VecDeque<HostId>,
+}
+
+impl Device {
+    fn new(cost: &Cost, plan: &Plan, host: u64) -> Device {
+        let factor = Factor::new(&cost.jitter, plan, host);
+        Device { jobs: VecDeque::new(), started: Moment::default(), warmed_up: false, factor }
+    }
+}
+
+/// What a job takes by the plan, on a device that is warm and steady.
+fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Span {
+    let model = &plan.model;
+    match work {
+        Work::Embed { batch, tokens, .. } => cost::embed_time(spec, model, u32::from(*batch), *tokens),
+        Work::Blocks { blocks, position, input, .. } => {
+            cost::blocks_time(spec, model, blocks.len(), u32::from(input.batch), input.tokens, *position)
+        }
+        Work::Head { input } => cost::head_time(spec, model, u32::from(input.batch)),
+        // Before the warm-up, so outside of everything that is measured.
+        Work::Load | Work::Release { .. } => Span::ZERO,
+    }
 }
 
 /// A job that has begun, and when it will be over.
@@ -41,15 +113,31 @@ impl<'p> Devices<'p> {
         };
         Devices {
             plan,
-            devices: plan.hosts.iter().map(|_| Device::default()).collect(),
+            devices: plan.hosts.iter().zip(0..).map(|(host, id)| Device::new(&host.device.cost, plan, id)).collect(),
             machines: plan.machines.iter().map(machine).collect(),
+            observed: None,
         }
+    }
+
+    /// Takes the times of jobs from a live run instead of the plan.
+    pub fn observing(&mut self, observed: Observed) {
+        self.observed = Some(observed);
+    }
+
+    fn overhead(&self, host: HostId) -> &Overhead {
+        &self.plan.host(host).device.cost.overhead
+    }
+
+    /// From the end of a job of `host` until its node knows.
+    pub fn way_back(&self, host: HostId) -> Span {
+        self.overhead(host).from_device
     }
 
     /// Gives a job to the device of `host`; if that begins it, says until when.
     pub fn submit(&mut self, now: Moment, host: HostId, node: NodeId, job: Job) -> Option<Begun> {
+        let ready = now + self.overhead(host).to_device;
         let device = &mut self.devices[host.0 as usize];
-        device.jobs.push_back((node, job));
+        device.jobs.push_back(Waiting { node, job, ready });
         if device.jobs.len() > 1 {
             return None;
         }
@@ -66,32 +154,28 @@ impl<'p> Devices<'p> {
         Some(self.begin(now, host))
     }
 
+    /// The device of `host` has its lease at `now`: it begins as soon as its job has reached it.
     fn begin(&mut self, now: Moment, host: HostId) -> Begun {
         let device = &mut self.devices[host.0 as usize];
-        let (_, job) = device.jobs.front().expect("a lease is asked for a job");
+        let Waiting { node, job, ready } = device.jobs.front().expect("a lease is asked for a job");
         let spec = &self.plan.host(host).device.cost;
-        let model = &self.plan.model;
-        let mut took = match &job.work {
-            Work::Embed { batch, tokens, .. } => cost::embed_time(spec, model, u32::from(*batch), *tokens),
-            Work::Blocks { blocks, position, input, .. } => {
-                cost::blocks_time(spec, model, blocks.len(), u32::from(input.batch), input.tokens, *position)
+        let observed = self.observed.as_mut().and_then(|observed| observed.take(*node, &job.work));
+        let took = observed.unwrap_or_else(|| {
+            let mut took = device.factor.stretch(planned(spec, self.plan, &job.work));
+            if !device.warmed_up && !matches!(job.work, Work::Load) {
+                device.warmed_up = true;
+                took += spec.first_job;
             }
-            Work::Head { input } => cost::head_time(spec, model, u32::from(input.batch)),
-            // Before the warm-up, so outside of everything that is measured.
-            Work::Load | Work::Release { .. } => Span::ZERO,
-        };
-        if !device.warmed_up && !matches!(job.work, Work::Load) {
-            device.warmed_up = true;
-            took += spec.first_job;
-        }
-        device.started = now;
-        Begun { host, until: now + took }
+            took
+        });
+        device.started = now.max(*ready);
+        Begun { host, until: device.started + took }
     }
 
     /// Ends the running job of `host`: whose it was, its result, and the jobs that begin now that it has ended.
     pub fn finish(&mut self, now: Moment, host: HostId) -> (NodeId, Computed, [Option<Begun>; 2]) {
         let device = &mut self.devices[host.0 as usize];
-        let (node, job) = device.jobs.pop_front().expect("a running job is in the queue");
+        let Waiting { node, job, .. } = device.jobs.pop_front().expect("a running job is in the queue");
         let more = !device.jobs.is_empty();
         let started = device.started;
         let computed = Computed { ticket: job.ticket, started, finished: now, output: Ok(self.output(job.work)) };
@@ -101,7 +185,8 @@ impl<'p> Devices<'p> {
         let next = machine.waiting.pop_front();
         let handed_over = next.map(|next| {
             self.machines[self.plan.host(next).machine as usize].leases -= 1;
-            self.begin(now, next)
+            let has_it = now + self.overhead(next).hand_over;
+            self.begin(has_it, next)
         });
         let own = if more { self.ask_for_lease(now, host) } else { None };
         (node, computed, [handed_over, own])

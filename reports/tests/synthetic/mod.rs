@@ -55,11 +55,7 @@ impl Sketch {
         let device = Device {
             name: "cpu".to_owned(),
             executor: Executor::Cpu { threads: 1 },
-            cost: Cost {
-                roofline: Roofline { flops: 1e12, bandwidth: 1e11, per_block: Span::ZERO, per_job: Span::ZERO },
-                table: None,
-                first_job: Span::ZERO,
-            },
+            cost: Cost::of(Roofline { flops: 1e12, bandwidth: 1e11, per_block: Span::ZERO, per_job: Span::ZERO }),
         };
         let host = Host {
             name: "h".to_owned(),

@@ -67,21 +67,13 @@ const GPUS: [Gpu; 6] = [
 
 /// A client's CPU of eight virtual cores (four cores of a cloud Xeon): 4 x 75 GFLOP/s of fp32 matmul, and the 30 GB/s that
 /// such a share of a socket's channels streams.
-const CPU_8: Cost = Cost {
-    roofline: Roofline {
-        flops: 300e9,
-        bandwidth: 30e9,
-        per_block: Span::from_micros(50),
-        per_job: Span::from_micros(200),
-    },
-    table: None,
-    first_job: Span::from_millis(5),
-};
+const CPU_8: Roofline =
+    Roofline { flops: 300e9, bandwidth: 30e9, per_block: Span::from_micros(50), per_job: Span::from_micros(200) };
 
 /// The cost of a device with blocks of `weight_type`, if there is one of this name.
 pub fn cost(name: &str, weight_type: WeightType) -> Option<Cost> {
     if name == "cpu-8" {
-        return Some(CPU_8);
+        return Some(Cost { first_job: Span::from_millis(5), ..Cost::of(CPU_8) });
     }
     let gpu = GPUS.iter().find(|gpu| gpu.name == name)?;
     let per_block = match weight_type {
@@ -91,7 +83,7 @@ pub fn cost(name: &str, weight_type: WeightType) -> Option<Cost> {
     };
     let per_job = Span::from_millis(1);
     let roofline = Roofline { flops: gpu.flops, bandwidth: gpu.bandwidth, per_block, per_job };
-    Some(Cost { roofline, table: None, first_job: Span::from_secs(1) })
+    Some(Cost { first_job: Span::from_secs(1), ..Cost::of(roofline) })
 }
 
 /// The names of all devices.
@@ -111,7 +103,7 @@ pub fn cpu(threads: u32) -> Cost {
         per_block: Span::from_micros(40),
         per_job: Span::from_micros(30),
     };
-    Cost { roofline, table: None, first_job: Span::from_millis(2) }
+    Cost { first_job: Span::from_millis(2), ..Cost::of(roofline) }
 }
 
 #[cfg(test)]

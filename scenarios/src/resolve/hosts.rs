@@ -1,13 +1,15 @@
 //! Machines, hosts and their devices: every host of every group, the orchestrator's first.
 use super::fault::{Fault, bounded};
 use super::network;
+use crate::nearest;
 use crate::plan;
 use crate::presets::devices;
+use crate::profile::{self, ProfileError};
 use crate::schema::{Device, Host, Leases, Machine, Scenario, Table, Workload};
-use crate::shape::WeightType;
 use crate::units::{Rate, Time, Work};
 use actors::limits;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// The orchestrator's host and group, a name that no group may take.
 pub(super) const ORCHESTRATOR: &str = "orchestrator";
@@ -34,7 +36,7 @@ impl Computers<'_> {
     }
 }
 
-pub(super) fn resolve(scenario: &Scenario) -> Result<Computers<'_>, Fault> {
+pub(super) fn resolve<'a>(scenario: &'a Scenario, site: &Site<'_>) -> Result<Computers<'a>, Fault> {
     unique("hosts", "host", scenario.hosts.iter().map(|host| host.name.as_str()))?;
     unique("machines", "machine", scenario.machines.iter().map(|machine| machine.name.as_str()))?;
     let mut machines = Vec::new();
@@ -43,7 +45,7 @@ pub(super) fn resolve(scenario: &Scenario) -> Result<Computers<'_>, Fault> {
     }
     let mut hosts = Vec::new();
     for (index, group) in scenario.hosts.iter().enumerate() {
-        place(index, group, scenario, &mut machines, &mut hosts)?;
+        place(index, group, scenario, site, &mut machines, &mut hosts)?;
     }
     let machine = orchestrators_machine(&mut machines, &hosts);
     let device =
@@ -89,12 +91,18 @@ fn place<'a>(
     index: usize,
     group: &'a Host,
     scenario: &Scenario,
+    site: &Site<'_>,
     machines: &mut Vec<plan::Machine>,
     hosts: &mut Vec<Placed<'a>>,
 ) -> Result<(), Fault> {
     let at = format!("hosts.{index}");
     let count = count(&at, group, scenario)?;
-    let device = device(&format!("{at}.device"), &group.device, scenario.model.dtype)?;
+    let mut device = site.device(&format!("{at}.device"), &group.device)?;
+    if !(group.slow.is_finite() && group.slow > 0.0) {
+        let message = format!("slow is {}: it is how many times slower the device is, above 0", group.slow);
+        return Err(Fault::new(&format!("{at}.slow"), message));
+    }
+    device.cost.slow = group.slow;
     let egress = network::link(&format!("{at}.egress"), &group.egress)?;
     let ingress = network::link(&format!("{at}.ingress"), &group.ingress)?;
     let shared = match &group.machine {
@@ -157,44 +165,83 @@ fn orchestrators_machine(machines: &mut Vec<plan::Machine>, hosts: &[Placed<'_>]
     }
 }
 
-fn device(at: &str, device: &Device, weight_type: WeightType) -> Result<plan::Device, Fault> {
-    match device {
-        Device::Preset(name) => {
-            let cost = devices::cost(name, weight_type)
-                .ok_or_else(|| Fault::unknown(&format!("{at}.0"), "device", name, devices::names()))?;
-            Ok(plan::Device { name: name.clone(), executor: plan::Executor::Elsewhere, cost })
-        }
-        Device::Cpu { threads, flops, bandwidth, per_block, per_job, first_job, table: measured } => {
-            bounded(&format!("{at}.threads"), "threads", *threads, 1, THREADS)?;
-            let mut cost = devices::cpu(*threads);
-            if let Some(flops) = flops {
-                cost.roofline.flops = work(at, *flops)?;
+/// What devices are resolved with, beside what a scenario says of them.
+pub(super) struct Site<'a> {
+    pub model: &'a plan::Model,
+    /// Where the scenario lies: paths of profiles begin there.
+    pub folder: &'a Path,
+}
+
+impl Site<'_> {
+    fn device(&self, at: &str, device: &Device) -> Result<plan::Device, Fault> {
+        match device {
+            Device::Preset(name) => {
+                let cost = devices::cost(name, self.model.block_type)
+                    .ok_or_else(|| Fault::unknown(&format!("{at}.0"), "device", name, devices::names()))?;
+                Ok(plan::Device { name: name.clone(), executor: plan::Executor::Elsewhere, cost })
             }
-            if let Some(bandwidth) = bandwidth {
-                cost.roofline.bandwidth = rate(at, *bandwidth)?;
+            Device::Profile(name) => {
+                // The ends that a profile has not measured are those of a CPU beside the device.
+                let mut cost = devices::cpu(1);
+                self.profiled(&format!("{at}.0"), name, &mut cost)?;
+                Ok(plan::Device { name: stem(name), executor: plan::Executor::Elsewhere, cost })
             }
-            cost.roofline.per_block = per_block.map_or(cost.roofline.per_block, Time::span);
-            cost.roofline.per_job = per_job.map_or(cost.roofline.per_job, Time::span);
-            cost.first_job = first_job.map_or(cost.first_job, Time::span);
-            cost.table = measured.as_ref().map(|measured| table(at, measured)).transpose()?;
-            Ok(plan::Device {
-                name: format!("cpu x{threads}"),
-                executor: plan::Executor::Cpu { threads: *threads },
-                cost,
-            })
-        }
-        Device::Custom { flops, bandwidth, per_block, per_job, first_job, table: measured } => {
-            let roofline = plan::Roofline {
-                flops: work(at, *flops)?,
-                bandwidth: rate(at, *bandwidth)?,
-                per_block: per_block.span(),
-                per_job: per_job.span(),
-            };
-            let table = measured.as_ref().map(|measured| table(at, measured)).transpose()?;
-            let cost = plan::Cost { roofline, table, first_job: first_job.span() };
-            Ok(plan::Device { name: "custom".to_owned(), executor: plan::Executor::Elsewhere, cost })
+            Device::Cpu { threads, flops, bandwidth, per_block, per_job, first_job, table: measured, profile } => {
+                bounded(&format!("{at}.threads"), "threads", *threads, 1, THREADS)?;
+                let mut cost = devices::cpu(*threads);
+                if let Some(profile) = profile {
+                    self.profiled(&format!("{at}.profile"), profile, &mut cost)?;
+                }
+                if let Some(flops) = flops {
+                    cost.roofline.flops = work(at, *flops)?;
+                }
+                if let Some(bandwidth) = bandwidth {
+                    cost.roofline.bandwidth = rate(at, *bandwidth)?;
+                }
+                cost.roofline.per_block = per_block.map_or(cost.roofline.per_block, Time::span);
+                cost.roofline.per_job = per_job.map_or(cost.roofline.per_job, Time::span);
+                cost.first_job = first_job.map_or(cost.first_job, Time::span);
+                if let Some(measured) = measured {
+                    cost.table = Some(table(at, measured)?);
+                }
+                Ok(plan::Device {
+                    name: format!("cpu x{threads}"),
+                    executor: plan::Executor::Cpu { threads: *threads },
+                    cost,
+                })
+            }
+            Device::Custom { flops, bandwidth, per_block, per_job, first_job, table: measured } => {
+                let mut cost = plan::Cost::of(plan::Roofline {
+                    flops: work(at, *flops)?,
+                    bandwidth: rate(at, *bandwidth)?,
+                    per_block: per_block.span(),
+                    per_job: per_job.span(),
+                });
+                cost.table = measured.as_ref().map(|measured| table(at, measured)).transpose()?;
+                cost.first_job = first_job.span();
+                Ok(plan::Device { name: "custom".to_owned(), executor: plan::Executor::Elsewhere, cost })
+            }
         }
     }
+
+    fn profiled(&self, at: &str, name: &str, cost: &mut plan::Cost) -> Result<(), Fault> {
+        let applied = profile::load(name, self.folder).and_then(|profile| profile.apply(cost, self.model));
+        applied.map_err(|error| {
+            let help = match error {
+                ProfileError::Unknown { .. } => nearest::hint(name, profile::names()),
+                ProfileError::NotMeasured { .. } => {
+                    Some("measure it on the machine that has the device: swarmbench calibrate SCENARIO".to_owned())
+                }
+                _ => None,
+            };
+            Fault { help, ..Fault::new(at, error.to_string()) }
+        })
+    }
+}
+
+/// A profile's name without folder and extension.
+fn stem(name: &str) -> String {
+    Path::new(name).file_stem().map_or(name.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 fn work(at: &str, flops: Work) -> Result<f64, Fault> {
@@ -215,7 +262,8 @@ fn table(at: &str, table: &Table) -> Result<plan::Table, Fault> {
             let message = format!("the points of `{name}` must begin above 0 and rise");
             return Err(Fault::new(&format!("{at}.table.{name}"), message));
         }
-        Ok(points.iter().map(|(size, time)| (f64::from(*size), time.span().as_secs_f64())).collect())
+        let point = |(size, time): &(u32, Time)| (f64::from(*size), time.span().as_secs_f64());
+        Ok(plan::Grid::flat(&points.iter().map(point).collect::<Vec<_>>()))
     };
     Ok(plan::Table {
         prefill: points("prefill", &table.prefill)?,

@@ -67,6 +67,9 @@ pub struct Host {
     #[serde(default)]
     pub machine: Option<String>,
     pub device: Device,
+    /// How many times slower than its kind the simulation takes the device to be: a straggler has more than 1.
+    #[serde(default = "as_its_kind")]
+    pub slow: f64,
     /// What leaves by the NIC.
     #[serde(default)]
     pub egress: Link,
@@ -81,6 +84,9 @@ pub struct Host {
 pub enum Device {
     /// A device by name; the simulation alone knows it.
     Preset(String),
+    /// A device that somebody has measured, by the file of its profile (see [`crate::profile`]): a path, from the
+    /// scenario's folder on, or the name of one that comes with the program. The simulation alone knows it.
+    Profile(String),
     /// Threads of this kind of CPU, executed by the live world; what is said of their speed is for the simulation and
     /// takes the place of the preset's.
     Cpu {
@@ -98,6 +104,9 @@ pub enum Device {
         first_job: Option<Time>,
         #[serde(default)]
         table: Option<Table>,
+        /// The file of a profile, which takes the place of the preset; what is said beside it wins over it.
+        #[serde(default)]
+        profile: Option<String>,
     },
     /// A device that one describes; the simulation alone knows it.
     Custom {
@@ -136,6 +145,10 @@ pub struct Link {
     pub delay: Delay,
     /// Nothing: no limit.
     pub bandwidth: Option<Rate>,
+}
+
+fn as_its_kind() -> f64 {
+    1.0
 }
 
 fn lan() -> String {

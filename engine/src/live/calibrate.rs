@@ -1,0 +1,60 @@
+//! What of a live host's overhead cannot be read off a run's events, measured by itself.
+use super::lease::Turnstile;
+use super::{LiveError, awake, clock};
+use actors::time::{Moment, Span};
+use std::sync::Mutex;
+use std::thread;
+
+/// How long each holder keeps the lease: of the order of a decode step.
+const HELD: Span = Span::from_micros(400);
+
+/// Turns of each of the two.
+const TURNS: usize = 150;
+
+/// From one executor's giving a core lease back until another that has waited for it holds it: the median of some hundred
+/// hand-overs between two that take turns.
+pub fn hand_over() -> Result<Span, LiveError> {
+    let dir = tempfile::Builder::new().prefix("swarmbench-").tempdir();
+    let dir = dir.map_err(LiveError::io("making a directory for core leases"))?;
+    let _awake = awake::keep();
+    let turns: Mutex<Vec<(Moment, Moment, usize)>> = Mutex::default();
+    let take_turns = |who: usize| -> std::io::Result<()> {
+        let turnstile = Turnstile::open(dir.path(), 1)?;
+        for _ in 0..TURNS {
+            let lease = turnstile.take()?;
+            let began = clock::now();
+            while clock::now().since(began) < HELD {
+                std::hint::spin_loop();
+            }
+            let ended = clock::now();
+            drop(lease);
+            if let Ok(mut turns) = turns.lock() {
+                turns.push((began, ended, who));
+            }
+        }
+        Ok(())
+    };
+    let done = thread::scope(|scope| {
+        let other = scope.spawn(|| take_turns(1));
+        let mine = take_turns(0);
+        other.join().unwrap_or(Ok(())).and(mine)
+    });
+    done.map_err(LiveError::io("taking core leases"))?;
+    let mut turns = turns.into_inner().unwrap_or_default();
+    turns.sort();
+    let changed = turns.windows(2).filter(|pair| pair[0].2 != pair[1].2);
+    let mut gaps: Vec<Span> = changed.map(|pair| pair[1].0.since(pair[0].1)).collect();
+    gaps.sort();
+    Ok(gaps.get(gaps.len() / 2).copied().unwrap_or(Span::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use actors::time::Span;
+
+    #[test]
+    fn a_lease_takes_a_while_to_change_hands() {
+        let took = super::hand_over().expect("file locks work here");
+        assert!(took > Span::ZERO && took < Span::from_millis(20), "{took}");
+    }
+}

@@ -1,0 +1,131 @@
+//! `calibrate`: measures this machine's devices and transport into a profile, or fits one to runs that were made before.
+use crate::print::sayln;
+use crate::stop::{Done, INTERRUPT, Stop};
+use crate::sweep::{Sweep, assignment};
+use actors::seed::mix;
+use clap::Args;
+use engine::live::Options;
+use engine::outcome::Run;
+use indicatif::{ProgressBar, ProgressStyle};
+use miette::miette;
+use reports::calibrate::{Seen, fit};
+use reports::fold::Fold;
+use reports::manifest::Machine;
+use scenarios::plan::Plan;
+use scenarios::profile::Profile;
+use scenarios::units::Time;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+#[derive(Args)]
+pub struct Calibrate {
+    /// The scenario whose model, devices and sizes are measured: a file, or a name of the library
+    #[arg(default_value = "quickstart", conflicts_with = "from")]
+    scenario: String,
+    /// Fit the profile to these run directories of a live run instead
+    #[arg(long, num_args = 1..)]
+    from: Vec<PathBuf>,
+    /// The profile to write
+    #[arg(long)]
+    out: PathBuf,
+    /// How often everything is measured
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Put a value over the scenario's
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+    /// Measure only for the cells with these values: `path=value`, joined by `&&`
+    #[arg(long)]
+    only: Option<String>,
+}
+
+pub fn calibrate(wanted: &Calibrate) -> Done {
+    let name = wanted.out.file_stem().map_or("profile".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let machine = Machine::here();
+    let place = format!("{} with {} cores", machine.cpu, machine.cores);
+    let profile = if wanted.from.is_empty() {
+        let sweep = Sweep::of(&wanted.scenario, wanted.set.clone(), wanted.only.clone());
+        let plans = sweep.batch()?.plans;
+        measure(&plans, wanted.rounds, &name, &format!("swarmbench calibrate {} on {place}", wanted.scenario))?
+    } else {
+        let mut seen = Vec::new();
+        for (round, dir) in (0..).zip(&wanted.from) {
+            seen.extend(reports::calibrate::from_run(dir, round)?);
+        }
+        fit(&seen, None, &name, &format!("fitted to {} live runs on {place}", seen.len()))?
+    };
+    save(&profile, &wanted.out)?;
+    print(&profile);
+    Ok(0)
+}
+
+pub fn save(profile: &Profile, path: &Path) -> Result<(), Stop> {
+    let text = format!("#![enable(implicit_some, unwrap_newtypes)]\n{}\n", profile.to_ron()?);
+    std::fs::write(path, text)?;
+    eprintln!("{}", path.display());
+    Ok(())
+}
+
+/// Runs the small swarms of a sweep, all of them `rounds` times in a different order each, and fits a profile to them.
+pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<Profile, Stop> {
+    let swarms = scenarios::calibrate::swarms(plans).map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
+    let options = Options::new(std::env::current_exe()?);
+    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}  {eta} left")?;
+    let bar = ProgressBar::new(swarms.len() as u64 * u64::from(rounds)).with_style(style).with_prefix("calibrate");
+    let hand_over = Time(engine::live::calibrate::hand_over()?.0);
+    let mut seen = Vec::new();
+    for round in 0..rounds {
+        let mut order: Vec<usize> = (0..swarms.len()).collect();
+        order.sort_by_key(|at| mix(u64::from(round) << 32 | *at as u64));
+        for at in order {
+            seen.push(watch(&swarms[at], round, &options)?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(fit(&seen, Some(hand_over), name, source)?)
+}
+
+/// Runs a plan live and keeps its rows.
+pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<Seen, Stop> {
+    let Run { outcome, events, .. } = engine::live::run(plan, options, &INTERRUPT)?;
+    if !outcome.is_ok() {
+        let code = if INTERRUPT.load(Ordering::Relaxed) { 130 } else { 4 };
+        return Err(Stop { code, report: miette!("a run of the calibration failed: {outcome}") });
+    }
+    let Fold { hops, tokens, .. } = Fold::of(&events);
+    Ok(Seen { plan: plan.clone(), hops, tokens, round })
+}
+
+/// What was measured, for a person to look at.
+fn print(profile: &Profile) {
+    for measured in &profile.models {
+        sayln!("{}", measured.model);
+        sayln!("  a job beside its blocks  {}", measured.per_job);
+        for row in &measured.prefill {
+            let points: Vec<String> = row.times.iter().map(|(tokens, time)| format!("{tokens}: {time}")).collect();
+            sayln!("  a block, new tokens      {}", points.join("  "));
+        }
+        for row in &measured.decode {
+            let points: Vec<String> = row.times.iter().map(|(rows, time)| format!("{rows}: {time}")).collect();
+            sayln!("  a block, rows at {:5}   {}", row.context, points.join("  "));
+        }
+        let points = |points: &[(u32, Time)]| {
+            points.iter().map(|(size, time)| format!("{size}: {time}")).collect::<Vec<_>>().join("  ")
+        };
+        sayln!("  embedding, new tokens    {}", points(&measured.embed));
+        sayln!("  head, rows               {}", points(&measured.head));
+    }
+    let over = &profile.overhead;
+    sayln!("to the device {}, back {}, a lease's hand-over {}", over.to_device, over.from_device, over.hand_over);
+    sayln!("each end of a frame {} and {} a kilobyte, held {}", over.frame, over.per_kilobyte, over.held);
+    if let Some(spread) = &profile.spread {
+        let percent = |fraction: f64| format!("{:.1} %", 100.0 * fraction);
+        sayln!(
+            "{} rounds, apart by {} in computing and by {} in overheads",
+            spread.repetitions,
+            percent(spread.compute),
+            percent(spread.overhead)
+        );
+    }
+}

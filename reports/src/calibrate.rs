@@ -1,0 +1,150 @@
+//! What a machine's devices and transport were measured at: from the rows of live runs to a profile.
+//!
+//! Robust by medians: of each kind of job over all runs. What they leave out, the tail, comes back as the jitter, whose
+//! mean the tables are raised by. Nothing here knows whether the runs were made to calibrate or for something else.
+mod drift;
+mod jobs;
+mod overheads;
+mod runs;
+
+pub use drift::Drift;
+pub use runs::from_run;
+
+use crate::error::{Error, Result};
+use crate::fold::{HopRow, TokenRow};
+use crate::stats::quantile;
+use jobs::{Job, Phase};
+use scenarios::plan::Plan;
+use scenarios::profile::{At, Jitter, Measured, Overhead, Profile, Served, Spread, VERSION};
+use scenarios::units::Time;
+
+/// The rows of one live run.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub plan: Plan,
+    pub hops: Vec<HopRow>,
+    pub tokens: Vec<TokenRow>,
+    /// Runs of the same round were made before those of the next: what differs between rounds is the machine's mood.
+    pub round: u32,
+}
+
+/// Quantiles that the jitter keeps.
+const QUANTILES: usize = 21;
+
+/// Fits a profile to live runs. `hand_over`, where it was measured by itself, takes the place of what the runs show of it.
+pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> Result<Profile> {
+    let too_little = |what: &str| Error::Calibration { what: what.to_owned() };
+    let first = seen.first().ok_or_else(|| too_little("there are no runs"))?;
+    let served = Served::of(&first.plan.model.shape, first.plan.model.block_type);
+    if seen.iter().any(|run| Served::of(&run.plan.model.shape, run.plan.model.block_type) != served) {
+        return Err(too_little("the runs are of several models"));
+    }
+    let jobs = jobs::of(seen);
+    if !jobs.iter().any(|job| job.phase == Phase::Decode) && !jobs.iter().any(|job| job.phase == Phase::Prefill) {
+        return Err(too_little("no timed step was computed"));
+    }
+    let per_job = jobs::per_job(&jobs);
+    let blocks = jobs::Blocks::fit(&jobs, per_job);
+    let factors: Vec<f64> = jobs.iter().filter_map(|job| Some(job.seconds / blocks.predict(job)?)).collect();
+    let (jitter, mean) = jitter(factors);
+    let raised = |seconds: f64| time(seconds * mean);
+    let points = |points: &[(u32, f64)]| points.iter().map(|(size, s)| (*size, raised(*s))).collect::<Vec<_>>();
+    let (embed, head) = jobs::ends(seen);
+    let plain = |points: Vec<(u32, f64)>| points.into_iter().map(|(size, s)| (size, time(s))).collect();
+    let overhead = overheads::fit(seen);
+    let [to_device, from_device, frame, held] =
+        [overhead.to_device, overhead.from_device, overhead.frame, overhead.held].map(time);
+    Ok(Profile {
+        version: VERSION,
+        name: name.to_owned(),
+        source: source.to_owned(),
+        threads: threads(&first.plan),
+        models: vec![Measured {
+            model: served,
+            per_job: raised(per_job),
+            prefill: vec![At { context: 0, times: points(&blocks.prefill) }],
+            decode: blocks.decode().iter().map(|(context, row)| At { context: *context, times: points(row) }).collect(),
+            embed: plain(embed),
+            head: plain(head),
+        }],
+        first_job: time(jobs::first_job(seen, &blocks, mean)),
+        jitter,
+        overhead: Overhead {
+            to_device,
+            from_device,
+            hand_over: hand_over.unwrap_or_else(|| time(overhead.hand_over)),
+            frame,
+            per_kilobyte: time(overhead.per_byte * 1e3),
+            held,
+        },
+        spread: Some(spread(seen, &jobs, &blocks)),
+    })
+}
+
+fn threads(plan: &Plan) -> u32 {
+    let peer = plan.peers().next().map(|(_, node)| &plan.host(node.host).device.executor);
+    match peer {
+        Some(scenarios::plan::Executor::Cpu { threads }) => *threads,
+        _ => 0,
+    }
+}
+
+/// Quantiles of factors over the medians, made of mean 1, and the mean that they had.
+fn jitter(mut factors: Vec<f64>) -> (Jitter, f64) {
+    factors.sort_by(f64::total_cmp);
+    let Some(top) = quantile(&factors, 0.995) else { return (Jitter::Off, 1.0) };
+    let at = |index: usize| quantile(&factors, index as f64 / (QUANTILES - 1) as f64).unwrap_or(1.0).min(top);
+    let quantiles: Vec<f64> = (0..QUANTILES).map(at).collect();
+    // What is drawn linearly between quantiles has this mean.
+    let mean = quantiles.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0).sum::<f64>() / (QUANTILES - 1) as f64;
+    if !(mean.is_finite() && mean > 0.0 && quantiles[0] > 0.0) {
+        return (Jitter::Off, 1.0);
+    }
+    let rounded = |q: &f64| (q / mean * 1e4).round() / 1e4;
+    (Jitter::Quantiles(quantiles.iter().map(rounded).collect()), mean)
+}
+
+/// How far rounds were from each other.
+fn spread(seen: &[Seen], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
+    let rounds: std::collections::BTreeSet<u32> = seen.iter().map(|run| run.round).collect();
+    let of_round = |round: &u32| {
+        let factors = jobs.iter().filter(|job| job.round == *round);
+        median(factors.filter_map(|job| Some(job.seconds / blocks.predict(job)?)).collect())
+    };
+    let compute: Vec<f64> = rounds.iter().filter_map(of_round).collect();
+    let overheads: Vec<f64> = rounds
+        .iter()
+        .map(|round| {
+            let runs: Vec<Seen> = seen.iter().filter(|run| run.round == *round).cloned().collect();
+            let overhead = overheads::fit(&runs);
+            overhead.to_device + overhead.from_device + overhead.frame
+        })
+        .collect();
+    let three = |value: f64| (value * 1e3).round() / 1e3;
+    Spread { compute: three(pairs(&compute)), overhead: three(pairs(&overheads)), repetitions: rounds.len() as u32 }
+}
+
+/// The median of |a - b| over their mean, for all pairs: how far measurements of one thing are from each other.
+pub fn pairs(values: &[f64]) -> f64 {
+    let mut gaps = Vec::new();
+    for (at, a) in values.iter().enumerate() {
+        gaps.extend(values[at + 1..].iter().map(|b| 2.0 * (a - b).abs() / (a + b)).filter(|gap| gap.is_finite()));
+    }
+    median(gaps).unwrap_or(0.0)
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    quantile(&values, 0.5)
+}
+
+/// The mean with what lies above the 99th percentile taken for it.
+fn steady_mean(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let top = quantile(&values, 0.99)?;
+    Some(values.iter().map(|value| value.min(top)).sum::<f64>() / values.len() as f64)
+}
+
+fn time(seconds: f64) -> Time {
+    Time(actors::time::Span::from_secs_f64(seconds).0)
+}

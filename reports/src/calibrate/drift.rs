@@ -1,0 +1,62 @@
+//! How fast the machine is at the moment against the profile: from a short probe of fixed work.
+use super::overheads::{frames_of, seconds};
+use super::{Seen, median};
+use actors::time::Span;
+use scenarios::cost::blocks_time;
+use scenarios::plan::{Cost, Plan};
+
+/// By what the profile's times are multiplied to be today's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drift {
+    pub compute: f64,
+    pub overhead: f64,
+}
+
+impl Drift {
+    pub const NONE: Drift = Drift { compute: 1.0, overhead: 1.0 };
+
+    /// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
+    pub fn of(seen: &Seen) -> Option<Drift> {
+        let cost = |peer| &seen.plan.host(seen.plan.node(peer).host).device.cost;
+        let compute = seen.hops.iter().filter(|hop| !hop.request.is_warmup()).map(|hop| {
+            let (batch, model) = (u32::from(hop.batch), &seen.plan.model);
+            let said = blocks_time(cost(hop.peer), model, hop.blocks.len(), batch, hop.tokens, hop.position);
+            hop.compute as f64 / said.0.max(1) as f64
+        });
+        let over = cost(seen.plan.peers().next()?.0).overhead;
+        let overhead = seen.tokens.iter().filter(|step| !step.request.is_warmup() && step.output > 1).map(|step| {
+            let rest = step.parts.network + step.parts.peer_queue + step.parts.client_queue;
+            let (frames, bytes) = frames_of(&seen.plan, step);
+            let jobs = f64::from(step.hops) + 2.0;
+            let said = jobs * (over.to_device + over.from_device).as_secs_f64()
+                + frames * 2.0 * (over.frame.as_secs_f64() + over.per_byte * bytes as f64);
+            if said > 0.0 { seconds(rest) / said } else { 1.0 }
+        });
+        Some(Drift { compute: median(compute.collect())?, overhead: median(overhead.collect())? })
+    }
+
+    /// Between two probes.
+    pub fn between(before: Drift, after: Drift) -> Drift {
+        let middle = |a: f64, b: f64| (a * b).sqrt();
+        Drift { compute: middle(before.compute, after.compute), overhead: middle(before.overhead, after.overhead) }
+    }
+
+    /// The plan as it is on a machine that has drifted so.
+    pub fn apply(&self, plan: &mut Plan) {
+        for host in &mut plan.hosts {
+            self.scale(&mut host.device.cost);
+        }
+    }
+
+    fn scale(&self, cost: &mut Cost) {
+        let scaled = |span: Span| Span::from_secs_f64(span.as_secs_f64() * self.overhead);
+        cost.slow *= self.compute;
+        let over = &mut cost.overhead;
+        over.to_device = scaled(over.to_device);
+        over.from_device = scaled(over.from_device);
+        over.hand_over = scaled(over.hand_over);
+        over.frame = scaled(over.frame);
+        over.per_byte *= self.overhead;
+        over.held = scaled(over.held);
+    }
+}

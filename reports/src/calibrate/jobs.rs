@@ -1,0 +1,205 @@
+//! The times of jobs: what a block takes by phase, size and context, what a job takes beside its blocks, and the ends.
+use super::{Seen, median, steady_mean};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Prefill,
+    Decode,
+}
+
+/// One job of a peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Job {
+    pub phase: Phase,
+    /// New tokens of all rows in a prefill, rows in a decode step.
+    pub size: u32,
+    pub context: u32,
+    pub blocks: u32,
+    pub seconds: f64,
+    pub round: u32,
+}
+
+/// The timed jobs of all runs.
+pub(super) fn of(seen: &[Seen]) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for run in seen {
+        for hop in run.hops.iter().filter(|hop| !hop.request.is_warmup() && !hop.blocks.is_empty()) {
+            let (phase, size) = match hop.tokens {
+                1 => (Phase::Decode, u32::from(hop.batch)),
+                tokens => (Phase::Prefill, u32::from(hop.batch) * tokens),
+            };
+            jobs.push(Job {
+                phase,
+                size,
+                context: hop.position,
+                blocks: hop.blocks.len(),
+                seconds: hop.compute as f64 / 1e9,
+                round: run.round,
+            });
+        }
+    }
+    jobs
+}
+
+/// Tokens of context within which decode steps are alike.
+const BUCKET: u32 = 32;
+
+/// Seconds of a job beside its blocks: what is left of the decode steps of two spans when a block's share is taken off.
+/// 0 where all spans are alike, for then the two cannot be told apart.
+pub(super) fn per_job(jobs: &[Job]) -> f64 {
+    let mut groups: BTreeMap<(u32, u32), BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
+    for job in jobs.iter().filter(|job| job.phase == Phase::Decode) {
+        groups.entry((job.size, job.context / BUCKET)).or_default().entry(job.blocks).or_default().push(job.seconds);
+    }
+    let intercepts = groups.into_values().filter_map(|spans| {
+        let spans: Vec<(f64, f64)> =
+            spans.into_iter().filter_map(|(blocks, times)| Some((f64::from(blocks), median(times)?))).collect();
+        let (few, many) = (spans.first()?, spans.last()?);
+        (many.0 > few.0).then(|| (few.1 * many.0 - many.1 * few.0) / (many.0 - few.0))
+    });
+    median(intercepts.collect()).unwrap_or(0.0).max(0.0)
+}
+
+/// Seconds of a block.
+pub(super) struct Blocks {
+    per_job: f64,
+    /// (new tokens, seconds)
+    pub prefill: Vec<(u32, f64)>,
+    /// (rows, seconds at no context, seconds for each token of context)
+    decode: Vec<(u32, f64, f64)>,
+    longest: u32,
+}
+
+impl Blocks {
+    pub fn fit(jobs: &[Job], per_job: f64) -> Blocks {
+        let of_block = |job: &Job| (job.seconds - per_job).max(job.seconds * 0.05) / f64::from(job.blocks);
+        let mut prefill: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+        let mut decode: BTreeMap<u32, BTreeMap<u32, Vec<(f64, f64)>>> = BTreeMap::new();
+        for job in jobs {
+            match job.phase {
+                Phase::Prefill => prefill.entry(job.size).or_default().push(of_block(job)),
+                Phase::Decode => {
+                    let bucket = decode.entry(job.size).or_default().entry(job.context / BUCKET).or_default();
+                    bucket.push((f64::from(job.context), of_block(job)));
+                }
+            }
+        }
+        let prefill = prefill.into_iter().filter_map(|(size, times)| Some((size, median(times)?))).collect();
+        let longest = jobs.iter().filter(|job| job.phase == Phase::Decode).map(|job| job.context).max().unwrap_or(0);
+        let decode = decode.into_iter().filter_map(|(size, buckets)| {
+            let points = buckets.into_values().filter_map(|times| {
+                let (contexts, times): (Vec<f64>, Vec<f64>) = times.into_iter().unzip();
+                Some((contexts.iter().sum::<f64>() / contexts.len() as f64, median(times)?))
+            });
+            let (at_none, per_token) = rising_line(&points.collect::<Vec<_>>())?;
+            Some((size, at_none, per_token))
+        });
+        Blocks { per_job, prefill, decode: decode.collect(), longest }
+    }
+
+    /// Rows of (context, points): at none, and at the longest that was seen.
+    pub fn decode(&self) -> Vec<(u32, Vec<(u32, f64)>)> {
+        let row = |context: u32| {
+            let point =
+                |&(size, at_none, per_token): &(u32, f64, f64)| (size, at_none + per_token * f64::from(context));
+            (context, self.decode.iter().map(point).collect())
+        };
+        match (self.decode.is_empty(), self.longest) {
+            (true, _) => Vec::new(),
+            (false, 0) => vec![row(0)],
+            (false, longest) => vec![row(0), row(longest)],
+        }
+    }
+
+    /// What a job of a size that was seen takes at the median.
+    pub fn predict(&self, job: &Job) -> Option<f64> {
+        let block = match job.phase {
+            Phase::Prefill => self.prefill.iter().find(|point| point.0 == job.size)?.1,
+            Phase::Decode => {
+                let (_, at_none, per_token) = self.decode.iter().find(|point| point.0 == job.size)?;
+                at_none + per_token * f64::from(job.context)
+            }
+        };
+        Some(self.per_job + block * f64::from(job.blocks)).filter(|seconds| *seconds > 0.0)
+    }
+}
+
+/// Least squares over points, the slope not below 0; a constant where all points have one x.
+pub(super) fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let count = points.len() as f64;
+    if points.is_empty() {
+        return None;
+    }
+    let (x, y) = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0 / count, sum.1 + point.1 / count));
+    let (xx, xy) = points
+        .iter()
+        .fold((0.0, 0.0), |sum, point| (sum.0 + (point.0 - x) * (point.0 - x), sum.1 + (point.0 - x) * (point.1 - y)));
+    let slope = if xx > 0.0 { (xy / xx).max(0.0) } else { 0.0 };
+    // A block takes time however short its context.
+    let least = points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min) * 0.5;
+    let start = (y - slope * x).max(least);
+    Some((start, if x > 0.0 { (y - start).max(0.0) / x } else { 0.0 }))
+}
+
+/// A client stamps the sum of a step's embedding and head. That of its decode steps is taken to be a tenth embedding, and
+/// what a prefill takes more is embedding too: the two follow each other but for the swarm's work, so only their sum shows.
+const EMBEDDING: f64 = 0.1;
+
+/// (new tokens, seconds) of embeddings, and (rows, seconds) of heads.
+pub(super) fn ends(seen: &[Seen]) -> (Vec<(u32, f64)>, Vec<(u32, f64)>) {
+    let mut decode: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    let mut prefill: BTreeMap<(u32, u32), Vec<f64>> = BTreeMap::new();
+    for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {
+        let (rows, seconds) = (u32::from(step.batch), step.parts.client as f64 / 1e9);
+        match step.tokens {
+            1 => decode.entry(rows).or_default().push(seconds),
+            tokens => prefill.entry((rows, rows * tokens)).or_default().push(seconds),
+        }
+    }
+    let steps: BTreeMap<u32, f64> =
+        decode.into_iter().filter_map(|(rows, times)| Some((rows, steady_mean(times)?))).collect();
+    let head: Vec<(u32, f64)> = steps.iter().map(|(rows, sum)| (*rows, sum * (1.0 - EMBEDDING))).collect();
+    let mut embed: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for ((rows, tokens), times) in prefill {
+        let (Some(sum), Some(step)) = (steady_mean(times), steps.get(&rows)) else { continue };
+        embed.entry(tokens).or_default().push((sum - step * (1.0 - EMBEDDING)).max(step * EMBEDDING));
+    }
+    for (rows, sum) in &steps {
+        embed.entry(*rows).or_default().push(sum * EMBEDDING);
+    }
+    let mut embed: Vec<(u32, f64)> =
+        embed.into_iter().map(|(tokens, times)| (tokens, times.iter().sum::<f64>() / times.len() as f64)).collect();
+    let mut least = 0.0f64;
+    embed.iter_mut().for_each(|point| {
+        least = least.max(point.1);
+        point.1 = least;
+    });
+    (embed, head)
+}
+
+/// By how much the first job of a peer exceeds its like, at the median.
+pub(super) fn first_job(seen: &[Seen], blocks: &Blocks, mean: f64) -> f64 {
+    let mut extra = Vec::new();
+    for run in seen {
+        let mut first: BTreeMap<u32, &crate::fold::HopRow> = BTreeMap::new();
+        for hop in &run.hops {
+            let earliest = first.entry(hop.peer.0).or_insert(hop);
+            if hop.started < earliest.started {
+                *earliest = hop;
+            }
+        }
+        for hop in first.into_values().filter(|hop| hop.request.is_warmup() && hop.tokens > 1) {
+            let job = Job {
+                phase: Phase::Prefill,
+                size: u32::from(hop.batch) * hop.tokens,
+                context: hop.position,
+                blocks: hop.blocks.len(),
+                seconds: hop.compute as f64 / 1e9,
+                round: run.round,
+            };
+            extra.extend(blocks.predict(&job).map(|like| (job.seconds - like * mean).max(0.0)));
+        }
+    }
+    median(extra).unwrap_or(0.0)
+}

@@ -1,0 +1,174 @@
+//! The rows of a run directory, as the fit wants them.
+use super::Seen;
+use crate::error::{Error, Result};
+use crate::fold::{HopRow, NetworkParts, Parts, TokenRow};
+use crate::manifest::World;
+use crate::read::Run;
+use crate::sheet::{self, Columns};
+use actors::id::{BlockRange, NodeId, RequestId, SessionId};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What each cell's runs of a live run directory showed. Only rows that were kept are seen.
+pub fn from_run(dir: &Path, round: u32) -> Result<Vec<Seen>> {
+    let run = Run::open(dir)?;
+    let wrong = |what: &str| Error::Calibration { what: format!("{}: {what}", dir.display()) };
+    if run.manifest.world != World::Live {
+        return Err(wrong("it was simulated: there is nothing to learn from it"));
+    }
+    let path = dir.join("plan.ron");
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let plans = scenarios::plan::from_ron(&text).map_err(Error::damaged(&path))?;
+    let mut seen: BTreeMap<(u32, u32), Seen> = BTreeMap::new();
+    for plan in plans {
+        let key = (plan.cell, plan.repeat);
+        seen.insert(key, Seen { plan, hops: Vec::new(), tokens: Vec::new(), round });
+    }
+    let columns = sheet::read(&dir.join("hops.parquet"), &HOP)?;
+    for at in 0..columns.ints("cell").len() {
+        if let Some((key, row)) = hop(&columns, at)
+            && let Some(of) = seen.get_mut(&key)
+        {
+            of.hops.push(row);
+        }
+    }
+    let columns = sheet::read(&dir.join("tokens.parquet"), &TOKEN)?;
+    for at in 0..columns.ints("cell").len() {
+        if let Some((key, row)) = token(&columns, at)
+            && let Some(of) = seen.get_mut(&key)
+        {
+            of.tokens.push(row);
+        }
+    }
+    Ok(seen.into_values().collect())
+}
+
+/// Cell and repetition.
+type Key = (u32, u32);
+
+const HOP: [&str; 17] = [
+    "cell",
+    "repeat",
+    "client",
+    "request",
+    "session",
+    "position",
+    "hop",
+    "peer",
+    "block_start",
+    "block_end",
+    "tokens",
+    "batch",
+    "received_ns",
+    "started_ns",
+    "finished_ns",
+    "sent_ns",
+    "compute_ns",
+];
+
+const TOKEN: [&str; 20] = [
+    "cell",
+    "repeat",
+    "client",
+    "request",
+    "session",
+    "position",
+    "tokens",
+    "batch",
+    "output",
+    "began_ns",
+    "seen_ns",
+    "took_ns",
+    "setup_ns",
+    "client_queue_ns",
+    "client_ns",
+    "peer_queue_ns",
+    "compute_ns",
+    "network_ns",
+    "network_other_ns",
+    "hops",
+];
+
+/// The figures of a row: those that are missing or negative are no row's.
+struct Figures<'a> {
+    columns: &'a Columns,
+    at: usize,
+}
+
+impl Figures<'_> {
+    fn maybe(&self, name: &str) -> Option<u64> {
+        u64::try_from(self.columns.ints(name).get(self.at).copied().flatten()?).ok()
+    }
+
+    fn small(&self, name: &str) -> Option<u32> {
+        u32::try_from(self.maybe(name)?).ok()
+    }
+
+    fn key(&self) -> Option<Key> {
+        Some((self.small("cell")?, self.small("repeat")?))
+    }
+
+    fn request(&self) -> Option<RequestId> {
+        Some(RequestId { client: NodeId(self.small("client")?), index: self.small("request")? })
+    }
+
+    fn session(&self) -> Option<SessionId> {
+        let raw = self.maybe("session")?;
+        Some(SessionId::new(NodeId((raw >> 32) as u32), raw as u32))
+    }
+}
+
+fn hop(columns: &Columns, at: usize) -> Option<(Key, HopRow)> {
+    let row = Figures { columns, at };
+    let [received, started, finished, sent] =
+        [row.maybe("received_ns")?, row.maybe("started_ns")?, row.maybe("finished_ns")?, row.maybe("sent_ns")?];
+    let hop = HopRow {
+        request: row.request()?,
+        session: row.session()?,
+        position: row.small("position")?,
+        tokens: row.small("tokens")?,
+        batch: u16::try_from(row.small("batch")?).ok()?,
+        hop: u16::try_from(row.small("hop")?).ok()?,
+        peer: NodeId(row.small("peer")?),
+        blocks: BlockRange { start: row.small("block_start")?, end: row.small("block_end")? },
+        received,
+        started,
+        finished,
+        sent,
+        peer_queue: started.saturating_sub(received),
+        compute: row.maybe("compute_ns")?,
+        inward: None,
+        outward: None,
+    };
+    Some((row.key()?, hop))
+}
+
+fn token(columns: &Columns, at: usize) -> Option<(Key, TokenRow)> {
+    let row = Figures { columns, at };
+    let parts = Parts {
+        setup: row.maybe("setup_ns")?,
+        client_queue: row.maybe("client_queue_ns")?,
+        client: row.maybe("client_ns")?,
+        peer_queue: row.maybe("peer_queue_ns")?,
+        compute: row.maybe("compute_ns")?,
+        network: row.maybe("network_ns")?,
+    };
+    let other = |other| NetworkParts { other, ..NetworkParts::default() };
+    let step = TokenRow {
+        request: row.request()?,
+        session: row.session()?,
+        position: row.small("position")?,
+        tokens: row.small("tokens")?,
+        batch: u16::try_from(row.small("batch")?).ok()?,
+        output: row.small("output")?,
+        began: row.maybe("began_ns")?,
+        seen: row.maybe("seen_ns")?,
+        took: row.maybe("took_ns")?,
+        parts,
+        network: row.maybe("network_other_ns").map(other),
+        hops: u16::try_from(row.small("hops")?).ok()?,
+        bytes: None,
+        suspect: false,
+    };
+    Some((row.key()?, step))
+}

@@ -1,0 +1,170 @@
+//! The small swarms by which a machine's devices and transport are measured for a sweep.
+//!
+//! One client and two peers of unlike spans, on the scenario's own machine with its leases and threads: what a block and
+//! what a job takes can then be told apart, and everything is measured where it will be used, between real frames and
+//! other processes' work. Which sizes are measured follows from what the sweep asks for.
+use crate::plan::{Distribution, Executor, Host, Link, Network, Node, Plan, Role};
+use actors::id::{BlockRange, HostId};
+use actors::message::Forwarding;
+use actors::time::Span;
+use std::collections::BTreeSet;
+
+/// Prompts, and batches, that are measured: the least, the greatest, and what lies evenly between.
+const PROMPTS: usize = 6;
+const BATCHES: usize = 3;
+
+/// Steps after each prefill.
+const DECODES: u32 = 24;
+
+/// Requests of each small swarm.
+const REQUESTS: u32 = 3;
+
+/// The delay of the shaped swarm: beyond what a frame needs by itself, and short enough to see many.
+const HELD: Span = Span::from_millis(3);
+
+/// The swarms that measure what `plans` need, each a plan of its own; the last imposes a network. `Err` says why they
+/// cannot be measured on this machine.
+pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
+    let base = plans.first().ok_or("there is nothing to calibrate for")?;
+    if let Some(other) = plans.iter().find(|plan| plan.model != base.model) {
+        return Err(format!(
+            "cells 0 and {} serve different models: calibrate them one by one, with --set or --only",
+            other.cell
+        ));
+    }
+    let hosts = Cast::of(base)?;
+    let prompts = spread(plans.iter().map(|plan| plan.workload.prompt), PROMPTS);
+    let batches = spread(plans.iter().map(|plan| plan.workload.batch), BATCHES);
+    let mut swarms = Vec::new();
+    for &batch in &batches {
+        for &prompt in &prompts {
+            swarms.push(hosts.swarm(base, batch, prompt));
+        }
+    }
+    let mut shaped = hosts.swarm(base, batches[0], prompts[0]);
+    shaped.network =
+        Network { default: Link { delay: Distribution::Constant(HELD), bandwidth: None }, shape: true, ..free() };
+    swarms.push(shaped);
+    Ok(swarms)
+}
+
+/// A short run of the same work each time, by which one sees how fast the machine is at the moment.
+pub fn probe(plans: &[Plan]) -> Result<Plan, String> {
+    let base = plans.first().ok_or("there is nothing to calibrate for")?;
+    let prompts = spread(plans.iter().map(|plan| plan.workload.prompt), PROMPTS);
+    let mut probe = Cast::of(base)?.swarm(base, base.workload.batch, prompts[prompts.len() / 2]);
+    probe.workload.micro_batches = 2;
+    Ok(probe)
+}
+
+/// Who plays in the small swarms.
+struct Cast {
+    peer: Host,
+    client: Host,
+    cache_bytes: u64,
+}
+
+impl Cast {
+    fn of(plan: &Plan) -> Result<Cast, String> {
+        let (peer, client) = (plan.peers().next(), plan.clients().next());
+        let (Some((_, peer)), Some((_, client))) = (peer, client) else {
+            return Err("the scenario has no peer or no client".to_owned());
+        };
+        let Role::Peer { cache_bytes, .. } = peer.role else { return Err("a peer holds blocks".to_owned()) };
+        let (peer, client) = (plan.host(peer.host).clone(), plan.host(client.host).clone());
+        for host in [&peer, &client] {
+            if host.device.executor == Executor::Elsewhere {
+                return Err(format!(
+                    "the device {} of host {} is not on this machine: give it one with an executor, \
+                     --set 'hosts.0.device=Cpu(threads: 1)'",
+                    host.device.name, host.name
+                ));
+            }
+        }
+        Ok(Cast { peer, client, cache_bytes })
+    }
+
+    /// One client that asks two peers, of a quarter and of three quarters of the blocks, for `prompt` tokens and more.
+    fn swarm(&self, base: &Plan, batch: u32, prompt: u32) -> Plan {
+        let layers = base.model.shape.layers;
+        let cut = (layers / 4).max(1);
+        let spans = [(0, cut), (cut, layers)].into_iter().filter(|(start, end)| start < end);
+        let mut plan = base.clone();
+        plan.hosts.truncate(1);
+        plan.nodes.truncate(2);
+        let mut seat = |host: &Host, name: String, role: Role| {
+            let (egress, ingress) = (Link::FREE, Link::FREE);
+            plan.nodes.push(Node { host: HostId(plan.hosts.len() as u32), role });
+            plan.hosts.push(Host { name, egress, ingress, ..host.clone() });
+        };
+        for (index, (start, end)) in spans.enumerate() {
+            let (blocks, cache_bytes) = (BlockRange { start, end }, self.cache_bytes);
+            seat(&self.peer, format!("peer/{index}"), Role::Peer { blocks, cache_bytes, inference_rps: 1.0 });
+        }
+        seat(&self.client, "client".to_owned(), Role::Client);
+        plan.network = free();
+        plan.policies.forwarding = Forwarding::Relay;
+        plan.workload.batch = batch;
+        plan.workload.prompt = prompt;
+        plan.workload.generate = DECODES + 1;
+        plan.workload.micro_batches = REQUESTS;
+        plan
+    }
+}
+
+fn free() -> Network {
+    Network { default: Link::FREE, between: Vec::new(), shape: false }
+}
+
+/// At most `most` of the values: the ends, and those nearest to even steps between them in order.
+fn spread(values: impl Iterator<Item = u32>, most: usize) -> Vec<u32> {
+    let values: Vec<u32> = values.collect::<BTreeSet<_>>().into_iter().collect();
+    if values.len() <= most {
+        return values;
+    }
+    let last = values.len() - 1;
+    (0..most).map(|at| values[(at * last + (most - 1) / 2) / (most - 1)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{probe, spread, swarms};
+    use crate::Overrides;
+    use crate::plan::Role;
+    use actors::seed::Seed;
+
+    #[test]
+    fn the_sizes_are_those_of_the_sweep() {
+        let cells = crate::load("quickstart").expect("it is there").cells(&Overrides::default()).expect("cells");
+        let plans: Vec<_> = cells.iter().map(|cell| cell.plan(Seed(1), 0).expect("a plan")).collect();
+        let swarms = swarms(&plans).expect("CPUs can be measured");
+        let prompts: Vec<u32> = swarms.iter().map(|plan| plan.workload.prompt).collect();
+        assert_eq!(prompts, [16, 64, 16]);
+        assert_eq!(swarms.iter().filter(|plan| plan.network.shape).count(), 1);
+        for plan in swarms.iter().chain([&probe(&plans).expect("likewise")]) {
+            let spans: Vec<u32> = plan
+                .nodes
+                .iter()
+                .filter_map(|node| match node.role {
+                    Role::Peer { blocks, .. } => Some(blocks.len()),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(spans, [1, 3], "two spans tell a block from a job");
+            assert_eq!((plan.clients().count(), plan.hosts.len(), plan.nodes.len()), (1, 4, 5));
+        }
+    }
+
+    #[test]
+    fn what_is_not_here_cannot_be_measured() {
+        let cells = crate::load("flexgen-petals-opt6.7b").expect("it is there").cells(&Overrides::default());
+        let plan = cells.expect("cells")[0].plan(Seed(1), 0).expect("a plan");
+        assert!(swarms(&[plan]).expect_err("a T4 is elsewhere").contains("t4"));
+    }
+
+    #[test]
+    fn the_ends_are_always_among_the_chosen() {
+        assert_eq!(spread([3, 1, 2, 2].into_iter(), 6), [1, 2, 3]);
+        assert_eq!(spread(1..=100, 3), [1, 51, 100]);
+    }
+}

@@ -1,0 +1,139 @@
+//! A device of a plan: how the live world executes it, and how long the simulation takes it to work.
+use actors::time::Span;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    pub name: String,
+    /// How the live world executes it.
+    pub executor: Executor,
+    /// How long the simulation takes it to work.
+    pub cost: Cost,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Executor {
+    Cpu {
+        threads: u32,
+    },
+    Cuda {
+        ordinal: u32,
+    },
+    /// A device that is not on the machine that runs the scenario; the simulation alone knows it.
+    Elsewhere,
+}
+
+/// The time of a job: what it executes, times `slow` and a draw of `jitter`, plus `first_job` once after start (kernels
+/// compile, caches fill).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    pub roofline: Roofline,
+    /// Where there are measured times of blocks, they take the roofline's place for them.
+    pub table: Option<Table>,
+    /// Where there are measured times of the client's ends, they take the roofline's place for them.
+    pub ends: Option<Ends>,
+    pub first_job: Span,
+    pub jitter: Jitter,
+    /// How many times slower than its kind this device is: a straggler has more than 1.
+    pub slow: f64,
+    pub overhead: Overhead,
+}
+
+impl Cost {
+    /// A device of this roofline, and nothing beside it.
+    pub const fn of(roofline: Roofline) -> Cost {
+        Cost {
+            roofline,
+            table: None,
+            ends: None,
+            first_job: Span::ZERO,
+            jitter: Jitter::Off,
+            slow: 1.0,
+            overhead: Overhead::NONE,
+        }
+    }
+}
+
+/// max(FLOPs / rate, bytes / bandwidth) plus overheads (Williams, Waterman and Patterson 2009), at achieved rates.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Roofline {
+    /// FLOP/s achieved on large matmuls.
+    pub flops: f64,
+    /// Bytes/s achieved on streamed weights.
+    pub bandwidth: f64,
+    pub per_block: Span,
+    pub per_job: Span,
+}
+
+/// Measured seconds of one block, and of a job beside its blocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// New tokens over all rows of the job x tokens before them, for steps of more than one token.
+    pub prefill: Grid,
+    /// Rows x tokens before the new one, for one-token steps.
+    pub decode: Grid,
+    pub per_job: Span,
+}
+
+/// Seconds over sizes and contexts; [`crate::cost`] says how they are interpolated. Empty: nothing was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Grid {
+    /// Rising, the first above 0.
+    pub sizes: Vec<f64>,
+    /// Rising.
+    pub contexts: Vec<f64>,
+    /// Never falling along either: all sizes of the first context, then of the next.
+    pub seconds: Vec<f64>,
+}
+
+/// Measured seconds over a size, rising: (size, seconds).
+pub type Curve = Vec<(f64, f64)>;
+
+/// Measured seconds of a client's ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ends {
+    /// Over new tokens of all rows.
+    pub embed: Curve,
+    /// Final norm, head and sampling, over rows.
+    pub head: Curve,
+}
+
+/// By what the time of a job is multiplied: draws from the device's own stream, of mean 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Jitter {
+    Off,
+    /// `exp(N(-sigma^2 / 2, sigma))`.
+    LogNormal {
+        sigma: f64,
+    },
+    /// Measured factors in ascending order, a quantile each, linear between them.
+    Quantiles(Vec<f64>),
+}
+
+/// What a host adds to computing and to the declared network, measured by `calibrate`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Overhead {
+    /// From a node's asking for a job until an idle device has begun it: the way to its thread, and a free core lease.
+    pub to_device: Span,
+    /// From the end of a job until its node knows.
+    pub from_device: Span,
+    /// From the end of one job until the next has a core lease that it waited for.
+    pub hand_over: Span,
+    /// Of a frame at each of its two ends.
+    pub frame: Span,
+    /// Of each byte of a frame at each of its two ends, in seconds.
+    pub per_byte: f64,
+    /// By how much a frame that `shape: true` has held comes after its instant.
+    pub held: Span,
+}
+
+impl Overhead {
+    pub const NONE: Overhead = Overhead {
+        to_device: Span::ZERO,
+        from_device: Span::ZERO,
+        hand_over: Span::ZERO,
+        frame: Span::ZERO,
+        per_byte: 0.0,
+        held: Span::ZERO,
+    };
+}

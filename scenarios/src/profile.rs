@@ -1,0 +1,287 @@
+//! What a device was measured at: a RON file that a scenario names, `device: Profile("t4.ron")`.
+//!
+//! `calibrate` writes one; published measurements come with the program as others. A profile has figures of one or more
+//! models, for a block's time is that of its dimensions and its number format; a scenario whose model it does not have is
+//! refused, never guessed at.
+use crate::plan;
+use crate::raw;
+use crate::shape::{Arch, Shape, WeightType};
+use crate::units::Time;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The format that this program reads and writes.
+pub const VERSION: u32 = 1;
+
+/// Bytes that a profile may have: some thousands of points.
+const FILE_BYTES: u64 = 4 << 20;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    pub version: u32,
+    pub name: String,
+    /// Where the figures come from: a publication with its licence, or the machine and the command that measured them.
+    pub source: String,
+    /// Threads of a CPU; 0 where it is no CPU.
+    #[serde(default)]
+    pub threads: u32,
+    pub models: Vec<Measured>,
+    /// Once after the start.
+    #[serde(default)]
+    pub first_job: Time,
+    #[serde(default)]
+    pub jitter: Jitter,
+    #[serde(default)]
+    pub overhead: Overhead,
+    /// How far repeated measurements of these figures were from each other.
+    #[serde(default)]
+    pub spread: Option<Spread>,
+}
+
+/// The figures of one model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    pub model: Served,
+    /// Beside its blocks, a job takes this long.
+    #[serde(default)]
+    pub per_job: Time,
+    /// Of one block, for steps of more than one token: over the new tokens of all rows.
+    #[serde(default)]
+    pub prefill: Vec<At>,
+    /// Of one block, for one-token steps: over rows.
+    #[serde(default)]
+    pub decode: Vec<At>,
+    /// Of an embedding, over the new tokens of all rows.
+    #[serde(default)]
+    pub embed: Vec<(u32, Time)>,
+    /// Of final norm, head and sampling, over rows.
+    #[serde(default)]
+    pub head: Vec<(u32, Time)>,
+}
+
+/// Which model the figures are of: all that a block's time, and its ends', depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Served {
+    pub arch: Arch,
+    pub hidden: u32,
+    pub heads: u32,
+    pub kv_heads: u32,
+    pub ffn: u32,
+    /// 0 where the ends were not measured.
+    #[serde(default)]
+    pub vocab: u32,
+    pub dtype: WeightType,
+}
+
+/// (size, time) with so many tokens before the new ones. All of a table have the same sizes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct At {
+    pub context: u32,
+    pub times: Vec<(u32, Time)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Jitter {
+    #[default]
+    Off,
+    LogNormal {
+        sigma: f64,
+    },
+    /// Factors of mean 1, ascending, a quantile each from the least to the greatest.
+    Quantiles(Vec<f64>),
+}
+
+/// What a host adds to computing and to the network; see [`plan::Overhead`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Overhead {
+    pub to_device: Time,
+    pub from_device: Time,
+    pub hand_over: Time,
+    pub frame: Time,
+    /// Of a thousand bytes at each end of a frame.
+    pub per_kilobyte: Time,
+    pub held: Time,
+}
+
+/// Medians of |a - b| / mean over pairs of repetitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spread {
+    pub compute: f64,
+    pub overhead: f64,
+    pub repetitions: u32,
+}
+
+/// Why a profile cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    #[error("there is no profile `{name}`, neither the file {path} nor one that comes with the program")]
+    Unknown { name: String, path: String },
+    #[error("the profile {path} cannot be read: {why}")]
+    Unreadable { path: String, why: String },
+    #[error("{path}:{line}:{column}: {message}")]
+    Written { path: String, line: usize, column: usize, message: String },
+    #[error("the profile `{name}` is of version {found}, this program reads {VERSION}")]
+    Version { name: String, found: u32 },
+    #[error("in the profile `{name}`: {what}")]
+    Meaning { name: String, what: String },
+    #[error("the profile `{name}` has no figures for {wanted}; it has them for {known}")]
+    NotMeasured { name: String, wanted: String, known: String },
+}
+
+/// Those that come with the program.
+const LIBRARY: [(&str, &str); 0] = [];
+
+/// The profile that a scenario in `folder` names.
+pub fn load(name: &str, folder: &Path) -> Result<Profile, ProfileError> {
+    let path = folder.join(name);
+    let shown = path.display().to_string();
+    if !path.is_file() {
+        let known = LIBRARY.iter().find(|known| known.0 == name);
+        let (_, text) = known.ok_or_else(|| ProfileError::Unknown { name: name.to_owned(), path: shown.clone() })?;
+        return Profile::read(name, text);
+    }
+    let unreadable = |why: String| ProfileError::Unreadable { path: shown.clone(), why };
+    let size = std::fs::metadata(&path).map_err(|why| unreadable(why.to_string()))?.len();
+    if size > FILE_BYTES {
+        return Err(unreadable(format!("it has {size} bytes, a profile at most {FILE_BYTES}")));
+    }
+    let text = std::fs::read_to_string(&path).map_err(|why| unreadable(why.to_string()))?;
+    Profile::read(&shown, &text)
+}
+
+/// The names of those that come with the program.
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+    LIBRARY.iter().map(|known| known.0)
+}
+
+impl Profile {
+    /// Reads a profile's text; `path` stands for it in errors.
+    pub fn read(path: &str, text: &str) -> Result<Profile, ProfileError> {
+        let profile: Profile = raw::options().from_str(text).map_err(|error| ProfileError::Written {
+            path: path.to_owned(),
+            line: error.span.start.line,
+            column: error.span.start.col,
+            message: error.code.to_string(),
+        })?;
+        if profile.version != VERSION {
+            return Err(ProfileError::Version { name: profile.name, found: profile.version });
+        }
+        profile.check()?;
+        Ok(profile)
+    }
+
+    pub fn to_ron(&self) -> Result<String, ron::Error> {
+        raw::print(self)
+    }
+
+    fn check(&self) -> Result<(), ProfileError> {
+        let wrong = |what: String| Err(ProfileError::Meaning { name: self.name.clone(), what });
+        for measured in &self.models {
+            let curve = |name, points: &[(u32, Time)]| match rising(points) {
+                true => Ok(()),
+                false => wrong(format!("the sizes of `{name}` must begin above 0 and rise")),
+            };
+            curve("embed", &measured.embed)?;
+            curve("head", &measured.head)?;
+            for (name, rows) in [("prefill", &measured.prefill), ("decode", &measured.decode)] {
+                rows.iter().try_for_each(|row| curve(name, &row.times))?;
+                let sizes = |row: &At| row.times.iter().map(|point| point.0).collect::<Vec<_>>();
+                if !rows.windows(2).all(|pair| pair[0].context < pair[1].context && sizes(&pair[0]) == sizes(&pair[1]))
+                {
+                    return wrong(format!("the contexts of `{name}` must rise, and all have the same sizes"));
+                }
+            }
+        }
+        match &self.jitter {
+            Jitter::LogNormal { sigma } if !(sigma.is_finite() && (0.0..=3.0).contains(sigma)) => {
+                wrong(format!("sigma is {sigma}: it is the deviation of ln(time), from 0 to 3"))
+            }
+            Jitter::Quantiles(factors)
+                if factors.len() < 2 || !factors.is_sorted() || !factors.iter().all(|f| f.is_finite() && *f > 0.0) =>
+            {
+                wrong("the factors of `jitter` must be two or more, above 0, and ascend".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds to `cost` what was measured with `model`.
+    pub fn apply(&self, cost: &mut plan::Cost, model: &plan::Model) -> Result<(), ProfileError> {
+        let wanted = Served::of(&model.shape, model.block_type);
+        let fits = |known: &Served| Served { vocab: wanted.vocab, ..*known } == wanted;
+        let measured = self.models.iter().find(|measured| fits(&measured.model)).ok_or_else(|| {
+            let known: Vec<String> = self.models.iter().map(|measured| measured.model.to_string()).collect();
+            ProfileError::NotMeasured { name: self.name.clone(), wanted: wanted.to_string(), known: known.join(", ") }
+        })?;
+        cost.table = Some(plan::Table {
+            prefill: grid(&measured.prefill),
+            decode: grid(&measured.decode),
+            per_job: measured.per_job.span(),
+        });
+        // Ends of another vocabulary, or of none, are the roofline's.
+        cost.ends = (measured.model.vocab == model.shape.vocab)
+            .then(|| plan::Ends { embed: curve(&measured.embed), head: curve(&measured.head) });
+        cost.first_job = self.first_job.span();
+        cost.jitter = self.jitter.resolve();
+        cost.overhead = self.overhead.resolve();
+        Ok(())
+    }
+}
+
+impl Served {
+    pub fn of(shape: &Shape, dtype: WeightType) -> Served {
+        let Shape { arch, hidden, heads, kv_heads, ffn, vocab, .. } = *shape;
+        Served { arch, hidden, heads, kv_heads, ffn, vocab, dtype }
+    }
+}
+
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Served { arch, hidden, heads, kv_heads, ffn, dtype, .. } = self;
+        write!(f, "{arch:?} blocks in {dtype:?} of hidden {hidden}, {heads} heads ({kv_heads} of keys), ffn {ffn}")
+    }
+}
+
+impl Jitter {
+    fn resolve(&self) -> plan::Jitter {
+        match self {
+            Jitter::Off => plan::Jitter::Off,
+            Jitter::LogNormal { sigma } => plan::Jitter::LogNormal { sigma: *sigma },
+            Jitter::Quantiles(factors) => plan::Jitter::Quantiles(factors.clone()),
+        }
+    }
+}
+
+impl Overhead {
+    pub fn resolve(&self) -> plan::Overhead {
+        plan::Overhead {
+            to_device: self.to_device.span(),
+            from_device: self.from_device.span(),
+            hand_over: self.hand_over.span(),
+            frame: self.frame.span(),
+            per_byte: self.per_kilobyte.span().as_secs_f64() / 1e3,
+            held: self.held.span(),
+        }
+    }
+}
+
+fn rising(points: &[(u32, Time)]) -> bool {
+    points.windows(2).all(|pair| pair[0].0 < pair[1].0) && points.first().is_none_or(|first| first.0 > 0)
+}
+
+fn grid(rows: &[At]) -> plan::Grid {
+    let rows: Vec<(f64, Vec<(f64, f64)>)> =
+        rows.iter().map(|row| (f64::from(row.context), curve(&row.times))).collect();
+    plan::Grid::new(&rows)
+}
+
+fn curve(points: &[(u32, Time)]) -> plan::Curve {
+    points.iter().map(|(size, time)| (f64::from(*size), time.span().as_secs_f64())).collect()
+}
