@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod dht;
+pub mod echo;
 pub mod id;
 pub mod ledger;
 pub mod limits;

@@ -286,15 +286,26 @@ impl Activation {
     /// Bytes of the values on the wire, whether or not they are there.
     #[inline]
     pub fn bytes(&self) -> u64 {
-        u64::from(self.tokens) * u64::from(self.batch) * u64::from(self.hidden) * self.dtype.bytes()
+        self.rows() as u64 * u64::from(self.hidden) * self.dtype.bytes()
+    }
+
+    /// Hidden states: tokens of all rows of the batch.
+    #[inline]
+    pub fn rows(&self) -> usize {
+        self.tokens as usize * usize::from(self.batch)
+    }
+
+    /// Bytes that the tensor part of a frame takes, where there are values: these, or a digest for each hidden state.
+    pub fn carried_bytes(&self, digests: bool) -> u64 {
+        if digests { 8 * self.rows() as u64 } else { self.bytes() }
     }
 }
 
 /// The values of an activation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Payload {
-    /// A hash in place of the values.
-    Digest(u64),
+    /// A hash for each row and token in place of its values, as 64-bit words (see [`crate::echo`]).
+    Digests(Buffer),
     /// Little-endian values.
     Buffer(Buffer),
 }

@@ -5,6 +5,7 @@
 //! same run, byte for byte.
 pub mod agenda;
 mod device;
+mod echo;
 mod ends;
 mod network;
 pub mod observed;
@@ -18,7 +19,7 @@ use actors::client::{self, Client};
 use actors::dht::registry::{self, Registry};
 use actors::id::{HostId, NodeId};
 use actors::ledger::Ledger;
-use actors::message::{Message, Returned, Woken, Work};
+use actors::message::{Job, Message, Returned, Woken, Work};
 use actors::orchestrator::{self, Orchestrator};
 use actors::peer::{self, Peer};
 use actors::record::{Carried, Event};
@@ -29,41 +30,45 @@ use device::{Begun, Devices};
 use ends::FrameEnds;
 use network::Network;
 use observed::Observed;
-use scenarios::plan::Plan;
+use scenarios::plan::{Plan, Weights};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use trace::Trace;
 
 /// Runs `plan` to its end, or for `horizon` deliveries.
 pub fn run(plan: &Plan, horizon: u64) -> Run {
-    let mut cast = Cast::default();
-    stage::raise(plan, None, &mut cast);
-    let mut simulation = Simulation::new(plan, cast.seats);
+    let mut simulation = Simulation::new(plan, Cast::of(plan).seats);
     let outcome = simulation.run(horizon);
-    Run { outcome, events: simulation.events, trace: Some(simulation.trace.value()), delivered: simulation.delivered }
+    simulation.over(outcome)
 }
 
 /// Runs `plan` with the times that the jobs of a live run of it were observed to take.
 pub fn run_observed(plan: &Plan, horizon: u64, observed: Observed) -> Run {
-    let mut cast = Cast::default();
-    stage::raise(plan, None, &mut cast);
-    let mut simulation = Simulation::new(plan, cast.seats);
+    let mut simulation = Simulation::new(plan, Cast::of(plan).seats);
     simulation.devices.observing(observed);
     let outcome = simulation.run(horizon);
-    Run { outcome, events: simulation.events, trace: Some(simulation.trace.value()), delivered: simulation.delivered }
+    simulation.over(outcome)
 }
 
 /// Deliveries after which a run is given up: an hour of simulating, far beyond what a plan within the limits takes.
 pub const HORIZON: u64 = 4_000_000_000;
 
 /// The actors of a simulation, in the order of their node ids.
-#[derive(Default)]
 struct Cast {
+    values: bool,
     seats: Vec<Box<dyn Seat>>,
+}
+
+impl Cast {
+    fn of(plan: &Plan) -> Cast {
+        let mut cast = Cast { values: plan.model.weights == Weights::Echo, seats: Vec::new() };
+        stage::raise(plan, None, &mut cast);
+        cast
+    }
 }
 
 impl Scene for Cast {
     fn computes_values(&self) -> bool {
-        false
+        self.values
     }
 
     fn orchestrator(&mut self, core: orchestrator::Core) {
@@ -175,6 +180,11 @@ impl<'p> Simulation<'p> {
         self.end.take().expect("the loop ends with one")
     }
 
+    /// The run that ended in `outcome`.
+    fn over(self, outcome: Outcome) -> Run {
+        Run { outcome, events: self.events, trace: Some(self.trace.value()), delivered: self.delivered }
+    }
+
     /// Deliveries so far.
     pub fn delivered(&self) -> u64 {
         self.delivered
@@ -212,8 +222,7 @@ impl<'p> Simulation<'p> {
                 let parcel = Parcel::Woken(Woken(timer));
                 self.agenda.schedule(now + after, Happening::Deliver { from: me, to: me, parcel });
             }
-            // Nothing to forget where nothing is kept.
-            Effect::Compute(job) if matches!(job.work, Work::Release { .. }) => {}
+            Effect::Compute(Job { work: Work::Release { session }, .. }) => self.devices.release(me, session),
             Effect::Compute(job) => {
                 let begun = self.devices.submit(now, self.hosts[me.0 as usize], me, job);
                 self.await_job(begun);

@@ -3,7 +3,7 @@ use crate::adapt::Adaptation;
 use crate::cell::CellKey;
 use crate::error::ScenarioError;
 use crate::load::Loaded;
-use crate::plan::{Executor, Plan, Role};
+use crate::plan::{Executor, Plan, Role, Weights};
 use crate::resolve::{model, session_bytes};
 use crate::schema::Scenario;
 use crate::sweep::Overrides;
@@ -102,6 +102,9 @@ fn warnings(plan: &Plan) -> Vec<String> {
 /// What the live world of one machine cannot do of a plan, and what would be needed; empty if it can do all.
 pub fn live_obstacles(plan: &Plan) -> Vec<String> {
     let mut obstacles = Vec::new();
+    if plan.model.weights == Weights::Echo {
+        obstacles.push("an echo model has no weights; to run one: --set 'model.weights=Random(seed: 1)'".to_owned());
+    }
     let mut machines = BTreeSet::new();
     for (index, group) in groups(plan).into_iter().enumerate() {
         let Some(first) = group.first().map(|host| &plan.hosts[*host]) else { continue };

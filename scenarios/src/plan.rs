@@ -58,6 +58,8 @@ pub enum Weights {
     Random { seed: u64 },
     /// A Hugging Face folder.
     Dir(String),
+    /// None: the simulation computes hashes of what the caches should hold (see [`actors::echo`]).
+    Echo,
 }
 
 /// A computer: its hosts share its cores.

@@ -58,7 +58,11 @@ fn shape() -> impl Strategy<Value = Shape> {
 
 fn model() -> impl Strategy<Value = Model> {
     let dtype = || prop_oneof![Just(WeightType::F32), Just(WeightType::Bf16), Just(WeightType::Int4)];
-    let weights = prop_oneof![any::<u64>().prop_map(|seed| Weights::Random { seed }), text().prop_map(Weights::Dir)];
+    let weights = prop_oneof![
+        any::<u64>().prop_map(|seed| Weights::Random { seed }),
+        text().prop_map(Weights::Dir),
+        Just(Weights::Echo)
+    ];
     (shape(), option::of(Just(Arch::Bloom)), dtype(), dtype(), option::of(Just(WireType::F16)), weights)
         .prop_map(|(shape, run_as, dtype, ends, wire, weights)| Model { shape, run_as, dtype, ends, wire, weights })
 }

@@ -79,7 +79,7 @@ pub enum Kind {
 #[repr(u8)]
 enum Values {
     None = 0,
-    Digest = 1,
+    Digests = 1,
     Buffer = 2,
 }
 
@@ -99,7 +99,9 @@ impl Limits {
     /// Of the letters of a plan: its largest activation is a prefill's.
     pub fn of(plan: &Plan) -> Limits {
         let rows = u64::from(plan.workload.batch) * u64::from(plan.workload.prompt.max(1));
-        let bytes = rows.saturating_mul(u64::from(plan.model.shape.hidden)).saturating_mul(plan.model.wire.bytes());
+        // A digest may be larger than the values it stands for.
+        let row = (u64::from(plan.model.shape.hidden) * plan.model.wire.bytes()).max(size_of::<u64>() as u64);
+        let bytes = rows.saturating_mul(row);
         let tensor = usize::try_from(bytes).unwrap_or(usize::MAX).min(limits::FRAME_TENSOR_BYTES);
         Limits { control: limits::FRAME_CONTROL_BYTES, tensor }
     }
@@ -140,7 +142,7 @@ impl Header {
         };
         let values = match bytes[6] {
             0 => Values::None,
-            1 => Values::Digest,
+            1 => Values::Digests,
             2 => Values::Buffer,
             other => return Err(WireError::Values(other)),
         };
@@ -149,15 +151,12 @@ impl Header {
         if control > limits.control {
             return Err(WireError::ControlTooLarge { bytes: control, limit: limits.control });
         }
-        // A digest is the one tensor part that may be larger than the values it stands for.
-        if values != Values::Digest && tensor > limits.tensor || values == Values::Digest && tensor != DIGEST_BYTES {
+        if tensor > limits.tensor {
             return Err(WireError::TensorTooLarge { bytes: tensor, limit: limits.tensor });
         }
         Ok(Header { kind, values, control, tensor })
     }
 }
-
-const DIGEST_BYTES: usize = size_of::<u64>();
 
 /// A message under way between two nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -212,8 +211,7 @@ impl Unit {
     fn tail(&self) -> &[u8] {
         match &self.tensor {
             Some((payload, range)) => match payload.as_ref() {
-                Payload::Buffer(buffer) => &bytes_of(buffer)[range.clone()],
-                Payload::Digest(_) => &[],
+                Payload::Buffer(buffer) | Payload::Digests(buffer) => &bytes_of(buffer)[range.clone()],
             },
             None => &[],
         }
@@ -273,27 +271,23 @@ impl Iterator for Chunks {
 
 /// A message between nodes as a frame.
 pub fn letter(envelope: &Envelope) -> Result<Frame, WireError> {
-    let mut head = body(envelope)?;
+    let head = body(envelope)?;
     let control = head.len() - HEADER_BYTES;
     let data = activation(&envelope.message).and_then(|activation| activation.data.as_ref());
     let Some(payload) = data else {
         let header = Header { kind: Kind::Letter, values: Values::None, control, tensor: 0 };
         return Ok(Frame { first: Unit::new(header, head, None), chunks: None });
     };
-    let tensor = match payload.as_ref() {
-        Payload::Digest(digest) => {
-            head.extend_from_slice(&digest.to_le_bytes());
-            let header = Header { kind: Kind::Letter, values: Values::Digest, control, tensor: DIGEST_BYTES };
-            return Ok(Frame { first: Unit::new(header, head, None), chunks: None });
-        }
-        Payload::Buffer(buffer) => buffer.len(),
+    let (values, tensor) = match payload.as_ref() {
+        Payload::Digests(digests) => (Values::Digests, digests.len()),
+        Payload::Buffer(buffer) => (Values::Buffer, buffer.len()),
     };
     if tensor > limits::FRAME_TENSOR_BYTES {
         return Err(WireError::TensorTooLarge { bytes: tensor, limit: limits::FRAME_TENSOR_BYTES });
     }
     let parted = tensor > limits::FRAME_CHUNK_BYTES;
     let kind = if parted { Kind::Parted } else { Kind::Letter };
-    let header = Header { kind, values: Values::Buffer, control, tensor };
+    let header = Header { kind, values, control, tensor };
     if parted {
         let chunks = Chunks { payload: payload.clone(), at: 0, end: tensor };
         Ok(Frame { first: Unit::new(header, head, None), chunks: Some(chunks) })

@@ -38,6 +38,8 @@ pub enum ModelError {
     Text { path: PathBuf, why: String },
     #[error("token id {id} is not in a vocabulary of {vocab}")]
     Token { id: u32, vocab: usize },
+    #[error("an echo model has no weights: only the simulation knows it")]
+    Echo,
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }

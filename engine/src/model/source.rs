@@ -30,6 +30,7 @@ impl Source {
                 source.config.agrees(&model.shape, Path::new(dir))?;
                 Ok(source)
             }
+            plan::Weights::Echo => Err(ModelError::Echo),
         }
     }
 

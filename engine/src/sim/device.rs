@@ -2,15 +2,16 @@
 //!
 //! Hosts of one machine take turns at its core leases, first come first served, as live hosts do. What a live host needs
 //! beside computing (the way to the device's thread, the hand-over of a lease) is the device's [`Overhead`].
+use super::echo::Echo;
 use super::observed::Observed;
-use actors::id::{HostId, NodeId};
+use actors::id::{HostId, NodeId, SessionId};
 use actors::message::{Activation, Computed, Job, Output, Work};
 use actors::seed::SmallStream;
 use actors::time::{Moment, Span};
 use rand::RngExt;
 use rand_distr::{Distribution, LogNormal};
 use scenarios::cost;
-use scenarios::plan::{Cost, Jitter, Overhead, Plan};
+use scenarios::plan::{Cost, Jitter, Overhead, Plan, Weights};
 use std::collections::VecDeque;
 
 pub struct Devices<'p> {
@@ -19,6 +20,8 @@ pub struct Devices<'p> {
     machines: Vec<Machine>,
     /// Times that a live run was observed to take, in place of the plan's costs.
     observed: Option<Observed>,
+    /// Values beside the costs, where the plan's model has them.
+    echo: Option<Echo>,
 }
 
 struct Device {
@@ -116,6 +119,14 @@ impl<'p> Devices<'p> {
             devices: plan.hosts.iter().zip(0..).map(|(host, id)| Device::new(&host.device.cost, plan, id)).collect(),
             machines: plan.machines.iter().map(machine).collect(),
             observed: None,
+            echo: (plan.model.weights == Weights::Echo).then(|| Echo::new(plan.model.shape.vocab)),
+        }
+    }
+
+    /// Forgets what `node` keeps of a session.
+    pub fn release(&mut self, node: NodeId, session: SessionId) {
+        if let Some(echo) = &mut self.echo {
+            echo.release(node, session);
         }
     }
 
@@ -178,7 +189,8 @@ impl<'p> Devices<'p> {
         let Waiting { node, job, .. } = device.jobs.pop_front().expect("a running job is in the queue");
         let more = !device.jobs.is_empty();
         let started = device.started;
-        let computed = Computed { ticket: job.ticket, started, finished: now, output: Ok(self.output(job.work)) };
+        let output = Ok(self.output(node, job.work));
+        let computed = Computed { ticket: job.ticket, started, finished: now, output };
         let machine = &mut self.machines[self.plan.host(host).machine as usize];
         machine.leases = machine.leases.saturating_add(1);
         // This device's next job queues behind the others that wait for the machine.
@@ -192,18 +204,22 @@ impl<'p> Devices<'p> {
         (node, computed, [handed_over, own])
     }
 
-    fn output(&self, work: Work) -> Output {
+    fn output(&mut self, node: NodeId, work: Work) -> Output {
         match work {
             Work::Load | Work::Release { .. } => Output::Loaded,
-            Work::Embed { batch, tokens, .. } => Output::Hidden(Activation {
-                tokens,
-                batch,
-                hidden: u16::try_from(self.plan.model.shape.hidden).expect("a plan keeps to limits::HIDDEN"),
-                dtype: self.plan.model.wire,
-                data: None,
+            Work::Embed { batch, tokens, position, ids } => {
+                let hidden = u16::try_from(self.plan.model.shape.hidden).expect("a plan keeps to limits::HIDDEN");
+                let hollow = Activation { tokens, batch, hidden, dtype: self.plan.model.wire, data: None };
+                Output::Hidden(match (&self.echo, ids) {
+                    (Some(echo), Some(ids)) => echo.embed(position, &ids, hollow),
+                    _ => hollow,
+                })
+            }
+            Work::Blocks { session, blocks, position, input, .. } => Output::Hidden(match &mut self.echo {
+                Some(echo) => echo.blocks(node, session, blocks, position, input),
+                None => input,
             }),
-            Work::Blocks { input, .. } => Output::Hidden(input),
-            Work::Head { .. } => Output::Tokens(None),
+            Work::Head { input } => Output::Tokens(self.echo.as_ref().and_then(|echo| echo.head(&input))),
         }
     }
 }

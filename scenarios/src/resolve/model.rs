@@ -30,6 +30,7 @@ pub(super) fn resolve(model: &Model) -> Result<plan::Model, Fault> {
         weights: match &model.weights {
             Weights::Random { seed } => plan::Weights::Random { seed: *seed },
             Weights::Dir(folder) => plan::Weights::Dir(folder.clone()),
+            Weights::Echo => plan::Weights::Echo,
         },
     })
 }

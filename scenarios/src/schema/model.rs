@@ -55,6 +55,9 @@ pub enum Weights {
     Random { seed: u64 },
     /// A Hugging Face folder.
     Dir(String),
+    /// Simulation only: in place of values, hashes of everything that the KV caches should hold, so that an entry that is
+    /// lost, doubled or misplaced changes the generated tokens.
+    Echo,
 }
 
 impl Default for Weights {

@@ -1,5 +1,5 @@
 //! Reads frames off a stream of bytes.
-use super::{DIGEST_BYTES, Envelope, HEADER_BYTES, Header, Kind, Limits, Values, WireError};
+use super::{Envelope, HEADER_BYTES, Header, Kind, Limits, Values, WireError};
 use super::{activation, activation_mut, bytes_of_mut, read};
 use actors::message::{Buffer, Payload};
 use std::sync::Arc;
@@ -30,6 +30,7 @@ pub struct FrameReader<R> {
 /// A letter whose tensor is arriving in chunks.
 struct Parted {
     envelope: Envelope,
+    digests: bool,
     tensor: Buffer,
     filled: usize,
 }
@@ -77,17 +78,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// A letter with its tensor, or nothing yet if that comes in chunks.
     async fn letter(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
         let mut envelope: Envelope = read(self.take(header.control))?;
+        let digests = header.values == Values::Digests;
         if header.values == Values::None && header.tensor == 0 && header.kind == Kind::Letter {
             return Ok(Some(envelope));
         }
-        let said = activation(&envelope.message).ok_or(WireError::NoActivation)?.bytes();
-        if header.values == Values::Digest && header.kind == Kind::Letter {
-            let mut digest = [0; DIGEST_BYTES];
-            self.fill(&mut digest).await?;
-            attach(&mut envelope, Payload::Digest(u64::from_le_bytes(digest)));
-            return Ok(Some(envelope));
-        }
-        if header.values != Values::Buffer || said != header.tensor as u64 {
+        let said = activation(&envelope.message).ok_or(WireError::NoActivation)?.carried_bytes(digests);
+        if header.values == Values::None || said != header.tensor as u64 {
             return Err(WireError::TensorSize { said, carried: header.tensor });
         }
         let mut tensor = Buffer::zeroed(header.tensor);
@@ -95,11 +91,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if self.parted.is_some() {
                 return Err(WireError::StrayChunk);
             }
-            self.parted = Some(Parted { envelope, tensor, filled: 0 });
+            self.parted = Some(Parted { envelope, digests, tensor, filled: 0 });
             return Ok(None);
         }
         self.fill(bytes_of_mut(&mut tensor)).await?;
-        attach(&mut envelope, Payload::Buffer(tensor));
+        attach(&mut envelope, digests, tensor);
         Ok(Some(envelope))
     }
 
@@ -116,7 +112,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.parted = Some(parted);
             return Ok(None);
         }
-        attach(&mut parted.envelope, Payload::Buffer(parted.tensor));
+        attach(&mut parted.envelope, parted.digests, parted.tensor);
         Ok(Some(parted.envelope))
     }
 
@@ -159,7 +155,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-fn attach(envelope: &mut Envelope, payload: Payload) {
+fn attach(envelope: &mut Envelope, digests: bool, tensor: Buffer) {
+    let payload = if digests { Payload::Digests(tensor) } else { Payload::Buffer(tensor) };
     if let Some(activation) = activation_mut(&mut envelope.message) {
         activation.data = Some(Arc::new(payload));
     }

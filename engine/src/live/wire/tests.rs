@@ -66,7 +66,9 @@ fn messages() -> impl Strategy<Value = Message> {
         (1..40u32, 1..4u16, 1..300u16, dtype, any::<u64>()).prop_map(|(t, b, h, d, fill)| step(t, b, h, d, fill)),
         (1..40u32, any::<u64>()).prop_map(|(tokens, digest)| {
             let Message::Step(mut step) = step(tokens, 1, 8, WireType::F32, 0) else { unreachable!() };
-            step.activation.data = Some(Arc::new(Payload::Digest(digest)));
+            let mut digests = Buffer::zeroed(8 * tokens as usize);
+            digests.words_mut().fill(digest);
+            step.activation.data = Some(Arc::new(Payload::Digests(digests)));
             Message::Returned(Returned(step))
         }),
         (node.clone(), any::<u32>(), any::<u64>()).prop_map(|(client, index, ns)| {

@@ -1,0 +1,67 @@
+//! The values of an echo model: what simulated devices compute where a plan asks for more than costs.
+use actors::echo::{self, Cache};
+use actors::id::{BlockRange, NodeId, SessionId};
+use actors::message::{Activation, Buffer, Ids, Payload};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The caches of all nodes.
+pub struct Echo {
+    vocab: u32,
+    caches: BTreeMap<(NodeId, SessionId), Cache>,
+}
+
+impl Echo {
+    pub fn new(vocab: u32) -> Echo {
+        Echo { vocab, caches: BTreeMap::new() }
+    }
+
+    /// `ids`, `[batch, tokens]` from `position` on, as digests in an activation like `hollow`.
+    pub fn embed(&self, position: u32, ids: &[u32], hollow: Activation) -> Activation {
+        let places = (position..).take(hollow.tokens as usize).cycle();
+        let digests = ids.iter().zip(places).map(|(id, position)| echo::embed(*id, position));
+        filled(hollow, digests)
+    }
+
+    /// `input` through `blocks` at `node`, appended to the session's cache.
+    pub fn blocks(
+        &mut self,
+        node: NodeId,
+        session: SessionId,
+        blocks: BlockRange,
+        position: u32,
+        input: Activation,
+    ) -> Activation {
+        let mut digests = digests(&input).to_vec();
+        let batch = usize::from(input.batch);
+        let cache = self.caches.entry((node, session)).or_insert_with(|| Cache::new(blocks, batch));
+        debug_assert_eq!(cache.blocks(), blocks, "a session is of the same blocks all its life");
+        cache.forward(position as usize, &mut digests);
+        filled(input, digests.into_iter())
+    }
+
+    /// A token for each row, from the digest of its last.
+    pub fn head(&self, input: &Activation) -> Ids {
+        let tokens = input.tokens.max(1) as usize;
+        let last = digests(input).chunks(tokens).filter_map(|row| row.last());
+        Some(Arc::new(last.map(|digest| echo::token(*digest, self.vocab)).collect()))
+    }
+
+    /// Forgets a session's cache at a node.
+    pub fn release(&mut self, node: NodeId, session: SessionId) {
+        self.caches.remove(&(node, session));
+    }
+}
+
+fn digests(activation: &Activation) -> &[u64] {
+    match activation.data.as_deref() {
+        Some(Payload::Digests(digests)) => digests.words(),
+        _ => &[],
+    }
+}
+
+fn filled(hollow: Activation, digests: impl Iterator<Item = u64>) -> Activation {
+    let mut buffer = Buffer::zeroed(8 * hollow.rows());
+    buffer.words_mut().iter_mut().zip(digests).for_each(|(word, digest)| *word = digest);
+    Activation { data: Some(Arc::new(Payload::Digests(buffer))), ..hollow }
+}
