@@ -97,7 +97,7 @@ fn a_shaped_link_costs_what_the_model_says_and_little_more() {
     let mut plan = nano::plan(2, 1, Forwarding::Relay, Workload { generate: 6, ..WORK });
     let delay = Span::from_millis(15);
     plan.network.shape = true;
-    plan.network.default = Link { delay: Distribution::Constant(delay), bandwidth: None };
+    plan.network.default = Link::new(Distribution::Constant(delay), None);
     let run = live(&plan);
     assert!(run.outcome.is_ok(), "{}", run.outcome);
     let compute = |step: &Stepped| {

@@ -15,10 +15,10 @@ use std::sync::atomic::AtomicBool;
 fn plan(forwarding: Forwarding, generate: u32) -> Plan {
     let mut plan = nano::plan(2, 2, forwarding, Workload { micro_batches: 2, batch: 2, prompt: 40, generate });
     let delay = Distribution::LogNormal { median: Span::from_micros(300), sigma: 0.4 };
-    plan.network.default = Link { delay, bandwidth: Some(20e6) };
+    plan.network.default = Link::new(delay, Some(20e6));
     for host in &mut plan.hosts {
-        host.egress = Link { delay: Distribution::Constant(Span::from_micros(100)), bandwidth: Some(15e6) };
-        host.ingress = Link { delay: Distribution::Constant(Span::ZERO), bandwidth: Some(10e6) };
+        host.egress = Link::new(Distribution::Constant(Span::from_micros(100)), Some(15e6));
+        host.ingress = Link::new(Distribution::Constant(Span::ZERO), Some(10e6));
     }
     plan
 }

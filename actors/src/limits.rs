@@ -50,3 +50,6 @@ pub const STRANGERS: usize = 1024;
 
 /// Jobs that wait for a device: every session of a few peers releasing its cache at once.
 pub const QUEUED_JOBS: usize = 4 * SESSIONS_PER_PEER;
+
+/// Samples of an empirical delay in a plan: 8 KiB, and the quantiles of a thousand shares are finer than any measured tail.
+pub const DELAY_SAMPLES: usize = 1024;

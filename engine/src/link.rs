@@ -7,13 +7,19 @@
 //!
 //! The sender's side ([`Stage`] of the egress NIC, then [`Path`]) can be computed without the receiver's, and the other
 //! way round, so that two processes can each do their half.
+mod draw;
+pub mod share;
+mod tcp;
+
+pub use tcp::Framing;
+
 use actors::id::HostId;
 use actors::seed::{Seed, SmallStream};
 use actors::time::{Moment, Span};
-use rand::distr::Uniform;
-use rand_distr::{Distribution as _, LogNormal, Normal};
-use scenarios::plan::{Distribution, Link, Plan};
+use draw::Delay;
+use scenarios::plan::{Link, Plan, Tcp};
 use serde::{Deserialize, Serialize};
+use tcp::{Held, Sender};
 
 /// A message under way: when its first and its last byte come out of the stages it has passed so far.
 ///
@@ -33,6 +39,12 @@ impl Passage {
     #[inline]
     pub fn begin(sent: Moment) -> Passage {
         Passage { sent, first: sent, last: sent, queue: Span::ZERO, propagation: Span::ZERO }
+    }
+
+    /// A passage whose parts are known; it took their sum.
+    pub fn whole(sent: Moment, queue: Span, propagation: Span, transmit: Span) -> Passage {
+        let first = sent + queue + propagation;
+        Passage { sent, first, last: first + transmit, queue, propagation }
     }
 
     /// Bytes over the bandwidth of the slowest stage.
@@ -70,26 +82,40 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(link: &Link, stream: SmallStream) -> Stage {
-        let ns_per_byte = link.bandwidth.map_or(0.0, |bandwidth| 1e9 / bandwidth);
-        Stage { delay: Delay::new(link.delay), ns_per_byte, free: Moment::default(), stream }
+    fn new(link: &Link, delay: Delay, stream: SmallStream) -> Stage {
+        Stage { delay, ns_per_byte: ns_per_byte(link), free: Moment::default(), stream }
     }
 
     /// The egress NIC of `host`.
     pub fn egress(link: &Link, seed: Seed, host: u32) -> Stage {
-        Stage::new(link, seed.small_stream("egress", u64::from(host), 0))
+        Stage::nic(link, seed, "egress", host)
     }
 
     /// The ingress NIC of `host`.
     pub fn ingress(link: &Link, seed: Seed, host: u32) -> Stage {
-        Stage::new(link, seed.small_stream("ingress", u64::from(host), 0))
+        Stage::nic(link, seed, "ingress", host)
+    }
+
+    fn nic(link: &Link, seed: Seed, name: &str, host: u32) -> Stage {
+        Stage::new(link, Delay::of(link, seed, name, 0, host), seed.small_stream(name, u64::from(host), 0))
     }
 
     /// Adds no delay and never makes anything wait.
     pub fn is_free(&self) -> bool {
-        self.ns_per_byte == 0.0 && matches!(self.delay, Delay::Constant(Span::ZERO))
+        self.ns_per_byte == 0.0 && self.delay.is_zero()
     }
 
+    /// Nanoseconds a byte; 0 where there is no limit.
+    pub fn ns_per_byte(&self) -> f64 {
+        self.ns_per_byte
+    }
+
+    /// The delay of one message, whoever sees to its bandwidth.
+    pub fn propagation(&mut self) -> Span {
+        self.delay.draw(&mut self.stream)
+    }
+
+    /// `bytes` as they are on the wire.
     #[inline]
     pub fn pass(&mut self, passage: &mut Passage, bytes: u64) {
         if self.is_free() {
@@ -106,29 +132,81 @@ impl Stage {
     }
 }
 
+fn ns_per_byte(link: &Link) -> f64 {
+    link.bandwidth.map_or(0.0, |bandwidth| 1e9 / bandwidth)
+}
+
 /// The way from one host to another, between their NICs, with the connection that runs over it.
 pub struct Path {
     stage: Stage,
-    /// Propagation of everything on the way there and back, for connection set-up.
+    framing: Framing,
+    /// Propagation of everything on the way there and back, for connection set-up; empty where that costs nothing.
     round_trip: Box<[Delay]>,
+    /// What of TCP is modelled beyond that.
+    sender: Option<Box<Sender>>,
     delivered: Moment,
 }
 
+/// The links of a way there and of the way back, each from NIC to NIC: what a TCP handshake crosses once before the first
+/// byte of data may leave (RFC 9293, section 3.5), and what an acknowledgement crosses.
+pub struct Way<'a> {
+    pub there: [&'a Link; 3],
+    pub back: [&'a Link; 3],
+    pub from: u32,
+    pub to: u32,
+}
+
+impl<'a> Way<'a> {
+    /// The way of `plan` between two hosts.
+    pub fn of(plan: &'a Plan, from: HostId, to: HostId) -> Way<'a> {
+        let (a, b) = (plan.host(from), plan.host(to));
+        let (there, back) = (plan.network.link(from, to), plan.network.link(to, from));
+        let (there, back) = ([&a.egress, there, &b.ingress], [&b.egress, back, &a.ingress]);
+        Way { there, back, from: from.0, to: to.0 }
+    }
+
+    fn delays(&self, seed: Seed) -> Box<[Delay]> {
+        let (from, to) = (self.from, self.to);
+        let of = |[egress, path, ingress]: [&Link; 3], from: u32, to: u32| {
+            [
+                Delay::of(egress, seed, "egress", 0, from),
+                Delay::of(path, seed, "path", from, to),
+                Delay::of(ingress, seed, "ingress", 0, to),
+            ]
+        };
+        of(self.there, from, to).into_iter().chain(of(self.back, to, from)).collect()
+    }
+
+    /// Nanoseconds a byte at its slowest link.
+    fn ns_per_byte(&self) -> f64 {
+        self.there.iter().map(|link| ns_per_byte(link)).fold(0.0, f64::max)
+    }
+
+    /// The share of segments that some link of the way loses.
+    fn loss(&self) -> f64 {
+        1.0 - self.there.iter().map(|link| 1.0 - link.loss).product::<f64>()
+    }
+}
+
 impl Path {
-    /// `round_trip` lists the links of the way there and back, NICs included: a TCP handshake crosses them all once
-    /// before the first byte of data may leave (RFC 9293, section 3.5).
-    pub fn new(link: &Link, round_trip: &[&Link], seed: Seed, from: u32, to: u32) -> Path {
-        let stage = Stage::new(link, seed.small_stream("path", u64::from(from), u64::from(to)));
-        let round_trip = round_trip.iter().map(|link| Delay::new(link.delay)).collect();
-        Path { stage, round_trip, delivered: Moment::default() }
+    pub fn new(way: &Way<'_>, tcp: &Tcp, seed: Seed) -> Path {
+        let (from, to, link) = (way.from, way.to, way.there[1]);
+        let stream = |name: &str| seed.small_stream(name, u64::from(from), u64::from(to));
+        let stage = Stage::new(link, Delay::of(link, seed, "path", from, to), stream("path"));
+        let delays = way.delays(seed);
+        let first: Span = {
+            let mut stream = stream("round trip");
+            delays.iter().map(|delay| delay.draw(&mut stream)).sum()
+        };
+        let sender = Sender::new(tcp, way.ns_per_byte(), first, way.loss(), stream("loss"));
+        let round_trip = if tcp.handshake { delays } else { Box::default() };
+        let framing = Framing::of(tcp);
+        Path { stage, framing, round_trip, sender: sender.map(Box::new), delivered: Moment::default() }
     }
 
     /// The path of `plan` between two hosts.
     pub fn of(plan: &Plan, from: HostId, to: HostId) -> Path {
-        let (a, b) = (plan.host(from), plan.host(to));
-        let (there, back) = (plan.network.link(from, to), plan.network.link(to, from));
-        let round_trip = [&a.egress, there, &b.ingress, &b.egress, back, &a.ingress];
-        Path::new(there, &round_trip, plan.seed, from.0, to.0)
+        Path::new(&Way::of(plan, from, to), &plan.network.tcp, plan.seed)
     }
 
     /// What connecting costs before the first message: one round trip.
@@ -136,111 +214,50 @@ impl Path {
         self.round_trip.iter().map(|delay| delay.draw(&mut self.stage.stream)).sum()
     }
 
-    /// The sender's half of the way: by `nic` onto this path, after `handshake` if the connection is new.
+    /// The sender's half of the way of `payload` bytes: by `nic` onto this path, after `handshake` if the connection is new.
     #[inline]
-    pub fn depart(&mut self, nic: &mut Stage, now: Moment, bytes: u64, handshake: Span) -> Passage {
+    pub fn depart(&mut self, nic: &mut Stage, now: Moment, payload: u64, handshake: Span) -> Passage {
         let mut passage = Passage::begin(now);
+        let bytes = self.framing.bytes(payload);
         passage.propagate(handshake);
         nic.pass(&mut passage, bytes);
+        if let Some(sender) = &mut self.sender {
+            let Held { start, wait, transmit } = sender.send(passage.first, payload);
+            passage.wait_until(start);
+            passage.last = passage.last.max(start + transmit);
+            passage.hold(wait);
+        }
         self.stage.pass(&mut passage, bytes);
-        // What is behind another message on the connection cannot be read before it.
+        self.in_order(passage)
+    }
+
+    /// What is behind another message on the connection cannot be read before it.
+    #[inline]
+    pub fn in_order(&mut self, mut passage: Passage) -> Passage {
         passage.hold(self.delivered.since(passage.last));
         self.delivered = passage.last;
         passage
     }
-}
 
-/// A distribution made ready to draw from.
-#[derive(Clone, Copy)]
-enum Delay {
-    Constant(Span),
-    Uniform(Uniform<u64>),
-    Normal(Normal<f64>),
-    LogNormal(LogNormal<f64>),
-}
+    // -- for a world that shares bandwidth in another way --
 
-impl Delay {
-    fn new(distribution: Distribution) -> Delay {
-        match distribution {
-            Distribution::Constant(span) => Delay::Constant(span),
-            Distribution::Uniform { low, high } => {
-                let uniform = Uniform::new_inclusive(low.0, high.0);
-                uniform.map_or(Delay::Constant(low), Delay::Uniform)
-            }
-            Distribution::Normal { mean, std } => {
-                let normal = Normal::new(mean.as_secs_f64(), std.as_secs_f64());
-                normal.map_or(Delay::Constant(mean), Delay::Normal)
-            }
-            Distribution::LogNormal { median, sigma } => {
-                let log_normal = LogNormal::new(median.as_secs_f64().ln(), sigma);
-                log_normal.map_or(Delay::Constant(median), Delay::LogNormal)
-            }
-        }
+    /// The path's own stage, between the NICs.
+    pub fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
     }
 
-    #[inline]
-    fn draw(&self, stream: &mut SmallStream) -> Span {
-        match self {
-            Delay::Constant(span) => *span,
-            Delay::Uniform(uniform) => Span(uniform.sample(stream)),
-            Delay::Normal(normal) => Span::from_secs_f64(normal.sample(stream)),
-            Delay::LogNormal(log_normal) => Span::from_secs_f64(log_normal.sample(stream)),
+    /// How long a message waits for acknowledgements and repetitions that the idle connection turns to at `start`.
+    pub fn admit(&mut self, start: Moment, payload: u64) -> Span {
+        self.sender.as_mut().map_or(Span::ZERO, |sender| sender.send(start, payload).wait)
+    }
+
+    /// The last byte of the message left at `now`, later than if it had been alone.
+    pub fn left(&mut self, now: Moment) {
+        if let Some(sender) = &mut self.sender {
+            sender.left(now);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Passage, Path, Stage};
-    use actors::seed::Seed;
-    use actors::time::{Moment, Span};
-    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
-    use scenarios::plan::{Distribution, Link};
-
-    fn link(delay_ms: u64, bandwidth: Option<f64>) -> Link {
-        Link { delay: Distribution::Constant(Span::from_millis(delay_ms)), bandwidth }
-    }
-
-    #[test]
-    fn the_slowest_stage_sets_the_transfer_time() {
-        let seed = Seed(1);
-        let mut nic = Stage::egress(&link(10, Some(1e6)), seed, 0);
-        let middle = link(1, Some(10e6));
-        let mut path = Path::new(&middle, &[], seed, 0, 1);
-        let passage = path.depart(&mut nic, Moment(0), 1000, Span::ZERO);
-        assert_eq!(passage.last, Moment(0) + Span::from_millis(10 + 1 + 1));
-        assert_eq!(passage.transmit(), Span::from_millis(1));
-    }
-
-    #[test]
-    fn a_connection_costs_a_round_trip() {
-        let (there, back) = (link(30, None), link(50, None));
-        let mut path = Path::new(&there, &[&there, &back], Seed(1), 0, 1);
-        assert_eq!(path.handshake(), Span::from_millis(80));
-    }
-
-    proptest! {
-        #[test]
-        fn messages_keep_their_order_and_parts_sum_to_the_whole(
-            messages in proptest::collection::vec((0..5_000_000u64, 1..200_000u64), 1..60),
-            sigma in 0.0..2.0f64,
-            bandwidth in 1e5..1e9f64,
-        ) {
-            let jittery = Distribution::LogNormal { median: Span::from_millis(5), sigma };
-            let mut nic = Stage::egress(&link(1, Some(bandwidth)), Seed(3), 0);
-            let mut path = Path::new(&Link { delay: jittery, bandwidth: Some(2e6) }, &[], Seed(3), 0, 1);
-            let mut ingress = Stage::ingress(&link(0, Some(bandwidth * 0.7)), Seed(3), 1);
-            let (mut now, mut last) = (Moment(0), Moment(0));
-            for (gap, bytes) in messages {
-                now = now + Span(gap);
-                let mut passage: Passage = path.depart(&mut nic, now, bytes, Span::ZERO);
-                ingress.pass(&mut passage, bytes);
-                prop_assert!(passage.last >= last);
-                prop_assert_eq!(passage.last.since(now), passage.queue + passage.propagation + passage.transmit());
-                let least = bytes as f64 / bandwidth.min(2e6).min(bandwidth * 0.7);
-                prop_assert!(passage.last.since(now).as_secs_f64() >= least - 1e-8);
-                last = passage.last;
-            }
-        }
-    }
-}
+mod tests;

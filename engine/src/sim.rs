@@ -29,8 +29,9 @@ use agenda::Agenda;
 use device::{Begun, Devices};
 use ends::FrameEnds;
 use network::Network;
+use network::fair::Fair;
 use observed::Observed;
-use scenarios::plan::{Plan, Weights};
+use scenarios::plan::{Plan, Sharing, Weights};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use trace::Trace;
 
@@ -95,6 +96,8 @@ pub struct Simulation<'p> {
     hosts: Vec<HostId>,
     agenda: Agenda<Happening>,
     network: Network<'p>,
+    /// In place of `network` where bandwidth is shared fairly.
+    fair: Option<Box<Fair<'p, (NodeId, NodeId, Message)>>>,
     devices: Devices<'p>,
     ends: FrameEnds,
     world: SimContext,
@@ -121,6 +124,8 @@ enum Happening {
     },
     /// The device of this host is through with its job.
     JobDone(HostId),
+    /// A transfer begins or ends, if the rates are still of this version.
+    Settled(u64),
 }
 
 impl<'p> Simulation<'p> {
@@ -131,6 +136,7 @@ impl<'p> Simulation<'p> {
             hosts: plan.nodes.iter().map(|node| node.host).collect(),
             agenda: Agenda::default(),
             network: Network::new(plan),
+            fair: (plan.network.sharing == Sharing::Fair).then(|| Box::new(Fair::new(plan))),
             devices: Devices::new(plan),
             ends: FrameEnds::of(plan),
             world: SimContext::default(),
@@ -175,6 +181,7 @@ impl<'p> Simulation<'p> {
                     self.carry(from, to, &passage, message);
                 }
                 Happening::JobDone(host) => self.finish_job(host),
+                Happening::Settled(version) => self.settle(version),
             }
         }
         self.end.take().expect("the loop ends with one")
@@ -239,6 +246,11 @@ impl<'p> Simulation<'p> {
             self.agenda.schedule(now, Happening::Deliver { from, to, parcel: Parcel::Message(message) });
             return;
         }
+        if let Some(fair) = &mut self.fair {
+            let bytes = message.wire_bytes();
+            fair.offer(now, (here, there), bytes, (from, to, message));
+            return self.await_settling();
+        }
         let passage = self.network.depart(now, here, there, message.wire_bytes());
         if self.network.receives_freely(there) {
             self.carry(from, to, &passage, message);
@@ -265,6 +277,20 @@ impl<'p> Simulation<'p> {
         }
         let at = self.ends.delivered(from, to, passage, &message).max(self.world.now);
         self.agenda.schedule(at, Happening::Deliver { from, to, parcel: Parcel::Message(message) });
+    }
+
+    fn await_settling(&mut self) {
+        if let Some((at, version)) = self.fair.as_ref().and_then(|fair| Some((fair.next()?, fair.version()))) {
+            self.agenda.schedule(at, Happening::Settled(version));
+        }
+    }
+
+    fn settle(&mut self, version: u64) {
+        let Some(fair) = self.fair.as_mut().filter(|fair| fair.version() == version) else { return };
+        for (passage, (from, to, message)) in fair.take(self.world.now) {
+            self.carry(from, to, &passage, message);
+        }
+        self.await_settling();
     }
 
     fn finish_job(&mut self, host: HostId) {

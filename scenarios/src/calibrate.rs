@@ -42,8 +42,7 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
         }
     }
     let mut shaped = hosts.swarm(base, batches[0], prompts[0]);
-    shaped.network =
-        Network { default: Link { delay: Distribution::Constant(HELD), bandwidth: None }, shape: true, ..free() };
+    shaped.network = Network { default: Link::new(Distribution::Constant(HELD), None), shape: true, ..free() };
     swarms.push(shaped);
     Ok(swarms)
 }
@@ -113,7 +112,7 @@ impl Cast {
 }
 
 fn free() -> Network {
-    Network { default: Link::FREE, between: Vec::new(), shape: false }
+    Network::of(Link::FREE)
 }
 
 /// At most `most` of the values: the ends, and those nearest to even steps between them in order.

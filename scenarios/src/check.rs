@@ -3,7 +3,7 @@ use crate::adapt::Adaptation;
 use crate::cell::CellKey;
 use crate::error::ScenarioError;
 use crate::load::Loaded;
-use crate::plan::{Executor, Plan, Role, Weights};
+use crate::plan::{Executor, Plan, Role, Sharing, Weights};
 use crate::resolve::{model, session_bytes};
 use crate::schema::Scenario;
 use crate::sweep::Overrides;
@@ -129,6 +129,13 @@ pub fn live_obstacles(plan: &Plan) -> Vec<String> {
              --set 'machines=[Machine(name: \"here\")]' and for each of its hosts --set hosts.0.machine=here",
             machines.len()
         ));
+    }
+    if plan.network.shape && plan.network.sharing == Sharing::Fair {
+        obstacles.push(
+            "a host that shapes its frames does not know what else is on its way to the other's: max-min fair sharing \
+             is the simulation's alone; --set network.sharing=Fifo, or --set network.shape=false"
+                .to_owned(),
+        );
     }
     obstacles
 }

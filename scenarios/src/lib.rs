@@ -11,6 +11,7 @@ pub mod chart;
 mod check;
 pub mod cost;
 mod error;
+mod files;
 pub mod library;
 mod load;
 mod nearest;

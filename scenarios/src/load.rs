@@ -1,5 +1,6 @@
 //! Finding and reading a scenario: a file, or one of the library by its name.
 use crate::error::ScenarioError;
+use crate::files::Files;
 use crate::library;
 use crate::nearest;
 use crate::origin::Origin;
@@ -18,6 +19,7 @@ const FILE_BYTES: u64 = 16 << 20;
 pub struct Loaded {
     pub(crate) source: Arc<Source>,
     pub(crate) scenario: Scenario,
+    pub(crate) files: Arc<Files>,
 }
 
 /// Reads the scenario that a person names: a path, or a name in the library.
@@ -42,7 +44,8 @@ impl Loaded {
         let source = Arc::new(Source { name: name.to_owned(), text });
         let scenario: Scenario =
             raw::options().from_str(&source.text).map_err(|error| ScenarioError::syntax(&source, &error))?;
-        let loaded = Loaded { source, scenario };
+        let files = Arc::new(Files::of(source.folder()));
+        let loaded = Loaded { source, scenario, files };
         let origin = Origin::of(loaded.source.clone());
         resolve::charts(&loaded.scenario, &loaded.canonical()?).map_err(|fault| origin.blame(fault))?;
         Ok(loaded)

@@ -9,6 +9,7 @@ use actors::policy::Policies;
 use actors::seed::Seed;
 use actors::time::Span;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 mod device;
 
@@ -99,43 +100,88 @@ pub enum Role {
 pub struct Network {
     /// Of every path that `between` does not name, except within a host, which is free.
     pub default: Link,
+    /// The last that names a path decides.
     pub between: Vec<Between>,
+    pub tcp: Tcp,
+    pub sharing: Sharing,
     /// Live: impose these links on the real frames.
     pub shape: bool,
 }
 
 impl Network {
+    /// The same link between any two hosts; connecting costs a round trip, and nothing else of TCP is modelled.
+    pub fn of(default: Link) -> Network {
+        Network { default, between: Vec::new(), tcp: Tcp::PIPE, sharing: Sharing::Fifo, shape: false }
+    }
+
     /// What lies between two hosts' NICs.
     pub fn link(&self, from: HostId, to: HostId) -> &Link {
-        let named = self.between.iter().find(|between| between.from == from && between.to == to);
+        let named = self.between.iter().rfind(|between| between.from.holds(from) && between.to.holds(to));
         named.map_or(&self.default, |between| &between.link)
     }
 }
 
-/// The path from one host to another, one way.
+/// The paths from any of some hosts to any of others, one way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Between {
-    pub from: HostId,
-    pub to: HostId,
+    pub from: Hosts,
+    pub to: Hosts,
     pub link: Link,
+}
+
+/// Hosts that follow each other, `first` and `last` among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Hosts {
+    pub first: HostId,
+    pub last: HostId,
+}
+
+impl Hosts {
+    pub fn holds(&self, host: HostId) -> bool {
+        (self.first..=self.last).contains(&host)
+    }
+
+    pub fn count(&self) -> usize {
+        (self.last.0 - self.first.0) as usize + 1
+    }
 }
 
 /// One direction of a link.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
-    /// One-way propagation, drawn for each message.
+    /// One-way propagation.
     pub delay: Distribution,
+    /// How often `delay` is drawn.
+    pub drawn: Drawn,
+    /// What is added to the delay of each message.
+    pub jitter: Distribution,
     /// Bytes per second; nothing: no limit.
     pub bandwidth: Option<f64>,
+    /// Share of segments that are lost on the way, each on its own; TCP turns them into delay.
+    pub loss: f64,
 }
 
 impl Link {
     /// Adds no delay and has no limit.
-    pub const FREE: Link = Link { delay: Distribution::Constant(Span::ZERO), bandwidth: None };
+    pub const FREE: Link = Link::new(Distribution::ZERO, None);
+
+    /// A delay drawn for each message, and a bandwidth in bytes per second.
+    pub const fn new(delay: Distribution, bandwidth: Option<f64>) -> Link {
+        Link { delay, drawn: Drawn::PerMessage, jitter: Distribution::ZERO, bandwidth, loss: 0.0 }
+    }
+}
+
+/// How often a delay is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Drawn {
+    #[default]
+    PerMessage,
+    /// Once for a NIC, or once for the two ends of a path and both of its directions.
+    PerPair,
 }
 
 /// A distribution of durations. What it draws is never negative and keeps the order of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Distribution {
     Constant(Span),
     Uniform {
@@ -152,6 +198,72 @@ pub enum Distribution {
         median: Span,
         sigma: f64,
     },
+    /// Mean `shape * scale`, variance `shape * scale^2`.
+    Gamma {
+        shape: f64,
+        scale: Span,
+    },
+    /// P(X > x) = (scale / x)^shape for x >= scale.
+    Pareto {
+        scale: Span,
+        shape: f64,
+    },
+    /// P(X > x) = exp(-(x / scale)^shape).
+    Weibull {
+        scale: Span,
+        shape: f64,
+    },
+    /// One of these, each as likely as the others; ascending.
+    Empirical(Arc<[Span]>),
+}
+
+impl Distribution {
+    pub const ZERO: Distribution = Distribution::Constant(Span::ZERO);
+}
+
+/// What of TCP is modelled on top of links. The formulas stand in `engine::link::tcp`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tcp {
+    /// Connecting costs a round trip.
+    pub handshake: bool,
+    /// Payload bytes of a full segment.
+    pub mss: u64,
+    /// Bytes of headers on the wire with each segment.
+    pub header: u64,
+    /// A new connection begins with a window of so many bytes and doubles it each round trip; nothing: no slow start.
+    pub initial_window: Option<u64>,
+    /// A connection that has been idle for longer than its retransmission timeout has lost some of its window.
+    pub idle_restart: bool,
+    /// Bytes that may be under way without acknowledgement; nothing: no limit.
+    pub window: Option<u64>,
+    /// The least that is added to the round trip for the retransmission timeout.
+    pub least_timeout: Span,
+}
+
+impl Tcp {
+    /// Nothing of it: a link is a pipe that needs no connecting.
+    pub const OFF: Tcp = Tcp { handshake: false, ..Tcp::PIPE };
+
+    /// A pipe that must be connected.
+    pub const PIPE: Tcp = Tcp {
+        handshake: true,
+        mss: 1448,
+        header: 0,
+        initial_window: None,
+        idle_restart: false,
+        window: None,
+        least_timeout: Span::from_millis(200),
+    };
+}
+
+/// How transfers that meet at a NIC or on a path share its bandwidth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sharing {
+    /// One after another.
+    #[default]
+    Fifo,
+    /// All at once, max-min fair; the simulation alone can.
+    Fair,
 }
 
 /// P clients run M micro-batches each, one after another.

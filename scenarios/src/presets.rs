@@ -1,3 +1,4 @@
-//! Published models and devices by name, each number with its source.
+//! Published models and devices by name, and how far the regions of the world are apart, each number with its source.
 pub mod devices;
 pub mod models;
+pub mod regions;

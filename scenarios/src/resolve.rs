@@ -2,6 +2,7 @@
 //!
 //! The same scenario, and the same profiles beside it, give the same plan. A meaning that cannot be is a [`Fault`] with the path to blame.
 use crate::cost;
+use crate::files::Files;
 use crate::paths::{self, Path};
 use crate::plan::{self, Node, Plan, Role};
 use crate::schema::{self, Scenario, Workload};
@@ -32,8 +33,7 @@ pub(crate) struct Run {
     pub repeat: u32,
 }
 
-/// `folder` is where the scenario lies: the profiles it names are found from there.
-pub(crate) fn plan(scenario: &Scenario, run: Run, folder: &std::path::Path) -> Result<Plan, Fault> {
+pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan, Fault> {
     if scenario.version != schema::VERSION {
         let message = format!("this program reads version {}, not {}", schema::VERSION, scenario.version);
         return Err(Fault::new("version", message));
@@ -41,9 +41,9 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, folder: &std::path::Path) -> R
     bounded("sweep.repeat", "repeat", scenario.sweep.repeat, 1, u32::MAX)?;
     let model = model::resolve(&scenario.model)?;
     let workload = workload(scenario, &model)?;
-    let computers = hosts::resolve(scenario, &hosts::Site { model: &model, folder })?;
+    let computers = hosts::resolve(scenario, &hosts::Site { model: &model, files })?;
     let nodes = nodes(scenario, &model, &computers)?;
-    let network = network::resolve(&scenario.network, &computers.hosts)?;
+    let network = network::resolve(&scenario.network, &computers.hosts, files)?;
     let policies = swarm::resolve(&scenario.swarm, &computers.hosts, &nodes)?;
     let plan = Plan {
         scenario: scenario.name.clone(),

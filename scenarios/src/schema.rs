@@ -5,18 +5,20 @@
 //! is not here: [`crate::resolve`] makes it explicit.
 use crate::chart::Chart;
 use crate::raw::Raw;
-use crate::units::{Rate, Time};
+use crate::units::Time;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub mod delay;
 pub mod hosts;
 pub mod model;
+pub mod network;
 pub mod swarm;
 
 pub use delay::Delay;
-pub use hosts::{Device, Host, Leases, Link, Machine, Table};
+pub use hosts::{Device, Host, Leases, Machine, Table};
 pub use model::{Model, Shape, Weights};
+pub use network::{Between, Link, Network, RoundTrips, Transport};
 pub use swarm::{Bans, Costs, Pings, Routing, Swarm};
 
 /// The format that this program reads.
@@ -68,35 +70,6 @@ pub enum Span {
     Even,
     /// From the first to before the second, the same on every host of the group.
     Blocks(u32, u32),
-}
-
-/// What lies between hosts, beside their own `egress` and `ingress`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Network {
-    /// Of every path that no entry of `links` names.
-    pub default: Link,
-    /// The last that names a path decides.
-    pub links: Vec<Between>,
-    /// Live: impose the links on the real frames.
-    pub shape: bool,
-}
-
-/// The path from one site or host group to another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Between {
-    pub from: String,
-    pub to: String,
-    /// The way back as well.
-    #[serde(default)]
-    pub both: bool,
-    /// One way.
-    #[serde(default)]
-    pub delay: Delay,
-    /// Nothing: no limit.
-    #[serde(default)]
-    pub bandwidth: Option<Rate>,
 }
 
 /// What is asked of the swarm.

@@ -1,6 +1,7 @@
 //! The cells of a sweep: a scenario's points, each a scenario of its own, with what a command line puts over them.
 use crate::cell::CellKey;
 use crate::error::ScenarioError;
+use crate::files::Files;
 use crate::load::Loaded;
 use crate::nearest;
 use crate::origin::{Assignment, From, Origin};
@@ -12,6 +13,7 @@ use crate::schema::{Scenario, Sweep};
 use crate::units::magnitude;
 use actors::seed::Seed;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Cells of one sweep: each is held as a scenario of some kilobytes.
 const CELLS: usize = 1 << 16;
@@ -34,13 +36,14 @@ pub struct Cell {
     pub key: CellKey,
     pub scenario: Scenario,
     origin: Origin,
+    files: Arc<Files>,
 }
 
 impl Cell {
     /// Makes the cell explicit for one repetition; all that is random in it follows from `seed`, the cell and `repeat`.
     pub fn plan(&self, seed: Seed, repeat: u32) -> Result<Plan, ScenarioError> {
         let run = Run { seed, cell: self.key.index, repeat };
-        resolve::plan(&self.scenario, run, self.origin.source.folder()).map_err(|mut fault| {
+        resolve::plan(&self.scenario, run, &self.files).map_err(|mut fault| {
             // What holds in the first cell and not in a later one depends on what that one varies.
             if self.key.index > 0 {
                 let values: Vec<_> = self.key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
@@ -90,7 +93,8 @@ impl Loaded {
             let scenario = options().from_str(&text).map_err(|error| ScenarioError::syntax(&self.source, &error))?;
             let value = |path: &Path| paths::locate(&text, path).map_or(String::new(), |at| paths::plain(&text[at]));
             let values = paths.iter().map(|path| (path.to_string(), value(path))).collect();
-            cells.push(Cell { key: CellKey { index: index as u32, values }, scenario, origin });
+            let (key, files) = (CellKey { index: index as u32, values }, self.files.clone());
+            cells.push(Cell { key, scenario, origin, files });
         }
         match &overrides.only {
             Some(only) => select(cells, only),

@@ -70,7 +70,7 @@ fn a_whole_part_can_be_set_and_its_defaults_are_there() {
     );
     let plan = plan(&cells("quickstart", &overrides)[0]);
     let expected = Distribution::LogNormal { median: Span::from_millis(1), sigma: 0.25 };
-    assert_eq!((plan.hosts[1].egress.delay, plan.hosts[1].egress.bandwidth), (expected, None));
+    assert_eq!((plan.hosts[1].egress.delay.clone(), plan.hosts[1].egress.bandwidth), (expected, None));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn what_is_set_is_not_varied() {
 #[test]
 fn what_is_set_below_an_axis_holds_in_every_cell() {
     let flexgen = cells("flexgen-petals-opt30b", &over(&[("hosts.0.egress.delay", "3 ms")], &[]));
-    let delays: Vec<_> = flexgen.iter().map(|cell| plan(cell).hosts[1].egress.delay).collect();
+    let delays: Vec<_> = flexgen.iter().map(|cell| plan(cell).hosts[1].egress.delay.clone()).collect();
     assert!(delays.iter().all(|delay| *delay == Distribution::Constant(Span::from_millis(3))));
 }
 

@@ -59,18 +59,15 @@ fn the_last_link_that_names_a_path_decides() {
         Between(from: "a", to: "client", delay: "5 ms"),
     ]"#;
     let network = plan(&[("network.links", links)]).network;
-    let between = |from, to| network.between.iter().find(|path| (path.from, path.to) == (HostId(from), HostId(to)));
-    let delay = |from, to| between(from, to).map(|path| path.link.delay);
-    let constant = |ms| Some(Distribution::Constant(Span::from_millis(ms)));
+    let path = |from, to| network.link(HostId(from), HostId(to));
+    let delay = |from, to| path(from, to).delay.clone();
+    let constant = |ms| Distribution::Constant(Span::from_millis(ms));
     assert_eq!(
         (delay(1, 4), delay(4, 1), delay(1, 6), delay(6, 1)),
         (constant(40), constant(40), constant(5), constant(40))
     );
-    assert_eq!((delay(1, 2), delay(0, 1)), (None, None), "what no entry names has the default");
-    assert_eq!(between(1, 4).and_then(|path| path.link.bandwidth), Some(12.5e6));
-    assert_eq!(between(1, 6).and_then(|path| path.link.bandwidth), None);
-    let pairs: std::collections::BTreeSet<_> = network.between.iter().map(|path| (path.from, path.to)).collect();
-    assert_eq!(pairs.len(), network.between.len(), "a path comes once");
+    assert_eq!((path(1, 2), path(0, 1)), (&network.default, &network.default), "what no entry names has the default");
+    assert_eq!((path(1, 4).bandwidth, path(1, 6).bandwidth), (Some(12.5e6), None));
 }
 
 #[test]

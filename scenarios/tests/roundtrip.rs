@@ -5,10 +5,11 @@ use indexmap::IndexMap;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::{collection, option};
 use scenarios::chart::Chart;
+use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Bans, Between, Costs, Device, Host, Leases, Link, Machine, Measure, Model, Network, Peers, Pings, Routing,
-    Scenario, Shape, Span, Swarm, Sweep, Table, Weights, Workload,
+    Bans, Between, Costs, Device, Host, Leases, Link, Machine, Measure, Model, Network, Peers, Pings, RoundTrips,
+    Routing, Scenario, Shape, Span, Swarm, Sweep, Table, Transport, Weights, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::units::{Rate, Size, Time, Work};
@@ -17,23 +18,41 @@ fn text() -> impl Strategy<Value = String> + Clone {
     "[a-zA-Z0-9 é\"\\\\,()\\[\\]{}:/-]{0,12}"
 }
 
-fn link() -> impl Strategy<Value = Link> + Clone {
-    let delay = prop_oneof![
+fn delay() -> impl Strategy<Value = &'static str> + Clone {
+    prop_oneof![
         Just("\"10 ms\""),
         Just("Uniform(low: \"1 ms\", high: \"2 ms\")"),
         Just("LogNormal(median: \"1 s\", sigma: 0.5)"),
-    ];
-    (delay, option::of(any::<u64>())).prop_map(|(delay, bandwidth)| {
-        let text = format!(
-            "Link(delay: {delay}, bandwidth: {})",
-            match bandwidth {
-                Some(bandwidth) => format!("\"{}\"", Rate(bandwidth)),
-                None => "None".to_owned(),
-            }
-        );
-        let options = ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
-        options.from_str(&text).expect("a link")
-    })
+        Just("Pareto(scale: \"1 s\", shape: 1.5)"),
+        Just("Empirical(file: \"a.csv\", column: \"rtt_ms\", round_trip: true)"),
+    ]
+}
+
+fn link() -> impl Strategy<Value = Link> + Clone {
+    (delay(), delay(), any::<bool>(), option::of(any::<u64>()), 0.0..0.5f64).prop_map(
+        |(delay, jitter, once, bandwidth, loss)| {
+            let read = |text: &str| ron::from_str(text).expect("a delay");
+            let drawn = if once { Drawn::PerPair } else { Drawn::PerMessage };
+            Link { delay: read(delay), drawn, jitter: read(jitter), bandwidth: bandwidth.map(Rate), loss }
+        },
+    )
+}
+
+fn transport() -> impl Strategy<Value = Transport> + Clone {
+    let on = (any::<[bool; 3]>(), any::<u32>(), any::<[u64; 4]>());
+    let tcp = on.prop_map(|([handshake, slow_start, idle_restart], initial_window, [window, mss, header, timeout])| {
+        Transport::Tcp {
+            handshake,
+            slow_start,
+            initial_window,
+            idle_restart,
+            window: Size(window),
+            mss: Size(mss),
+            header: Size(header),
+            least_timeout: Time(timeout),
+        }
+    });
+    prop_oneof![Just(Transport::Off), tcp]
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
@@ -124,13 +143,16 @@ fn network() -> impl Strategy<Value = Network> {
         to,
         both,
         delay: link.delay,
+        drawn: link.drawn,
+        jitter: link.jitter,
         bandwidth: link.bandwidth,
+        loss: link.loss,
     });
-    (link(), collection::vec(between, 0..3), any::<bool>()).prop_map(|(default, links, shape)| Network {
-        default,
-        links,
-        shape,
-    })
+    let rtt =
+        prop_oneof![Just(RoundTrips::Off), text().prop_map(RoundTrips::Regions), text().prop_map(RoundTrips::Csv)];
+    let sharing = prop_oneof![Just(Sharing::Fifo), Just(Sharing::Fair)];
+    (link(), rtt, collection::vec(between, 0..3), transport(), sharing, any::<bool>())
+        .prop_map(|(default, rtt, links, tcp, sharing, shape)| Network { default, rtt, links, tcp, sharing, shape })
 }
 
 fn swarm() -> impl Strategy<Value = Swarm> {

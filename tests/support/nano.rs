@@ -55,7 +55,7 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
         machines: vec![Machine { name: "here".to_owned(), leases: Some(1) }],
         hosts,
         nodes,
-        network: Network { default: Link::FREE, between: Vec::new(), shape: false },
+        network: Network::of(Link::FREE),
         policies: Policies { forwarding, ..Policies::default() },
         workload,
         timeout: Span::from_secs(60),

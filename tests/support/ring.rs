@@ -85,11 +85,7 @@ pub fn plan(count: u32) -> Plan {
         machines: vec![Machine { name: String::new(), leases: None }],
         hosts: (0..count).map(host).collect(),
         nodes: (0..count).map(|id| Node { host: HostId(id), role: role.clone() }).collect(),
-        network: Network {
-            default: Link { delay: Distribution::Uniform { low: Span(1), high: LONGEST_DELAY }, bandwidth: None },
-            between: Vec::new(),
-            shape: false,
-        },
+        network: Network::of(Link::new(Distribution::Uniform { low: Span(1), high: LONGEST_DELAY }, None)),
         policies: Default::default(),
         workload: Workload { micro_batches: 1, batch: 1, prompt: 1, generate: 1 },
         timeout: Span::ZERO,

@@ -5,7 +5,7 @@
 //! millisecond late; the shaper is a thread of its own that sleeps until shortly before the instant and spins the rest.
 use super::clock;
 use super::local::Arrival;
-use crate::link::{Passage, Path, Stage};
+use crate::link::{Framing, Passage, Path, Stage};
 use actors::id::{HostId, NodeId};
 use actors::message::{Message, Returned};
 use actors::record::{Carried, Event};
@@ -25,6 +25,7 @@ const SPIN: Span = Span::from_micros(150);
 /// The link model of one host's swarm traffic.
 pub struct Shaper {
     here: HostId,
+    framing: Framing,
     egress: Stage,
     ingress: Stage,
     paths: BTreeMap<HostId, Way>,
@@ -56,6 +57,7 @@ impl Shaper {
         thread::Builder::new().name("shaper".to_owned()).spawn(move || hold(&frames, &arrivals))?;
         Ok(Shaper {
             here,
+            framing: Framing::of(&plan.network.tcp),
             egress: Stage::egress(&host.egress, plan.seed, here.0),
             ingress: Stage::ingress(&host.ingress, plan.seed, here.0),
             paths: BTreeMap::new(),
@@ -92,7 +94,7 @@ impl Shaper {
             self.way(plan, node.host).connected = true;
         }
         let bytes = message.wire_bytes();
-        self.ingress.pass(&mut passage, bytes);
+        self.ingress.pass(&mut passage, self.framing.bytes(bytes));
         let carried = match &message {
             Message::Step(step) | Message::Returned(Returned(step)) => Some(Event::Carried(Carried {
                 session: step.session,

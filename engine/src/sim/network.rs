@@ -1,11 +1,14 @@
 //! The simulated network: the link model of every host's NICs and of every path that has been used.
-use crate::link::{Passage, Path, Stage};
+pub mod fair;
+
+use crate::link::{Framing, Passage, Path, Stage};
 use actors::id::HostId;
 use actors::time::{Moment, Span};
 use scenarios::plan::Plan;
 
 pub struct Network<'p> {
     plan: &'p Plan,
+    framing: Framing,
     egress: Vec<Stage>,
     ingress: Vec<Stage>,
     /// Hosts whose ingress changes nothing: asked for every message, and a byte each.
@@ -20,6 +23,7 @@ impl<'p> Network<'p> {
         let ingress: Vec<Stage> = hosts().map(|(host, id)| Stage::ingress(&host.ingress, plan.seed, id)).collect();
         Network {
             plan,
+            framing: Framing::of(&plan.network.tcp),
             egress: hosts().map(|(host, id)| Stage::egress(&host.egress, plan.seed, id)).collect(),
             receives_freely: ingress.iter().map(Stage::is_free).collect(),
             ingress,
@@ -54,6 +58,6 @@ impl<'p> Network<'p> {
 
     /// The receiver's half, once the first byte is there.
     pub fn arrive(&mut self, to: HostId, passage: &mut Passage, bytes: u64) {
-        self.ingress[to.0 as usize].pass(passage, bytes);
+        self.ingress[to.0 as usize].pass(passage, self.framing.bytes(bytes));
     }
 }

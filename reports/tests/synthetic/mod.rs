@@ -65,7 +65,7 @@ impl Sketch {
             egress: Link::FREE,
             ingress: Link::FREE,
         };
-        let link = Link { delay: Distribution::Constant(self.delay), bandwidth: Some(self.bandwidth) };
+        let link = Link::new(Distribution::Constant(self.delay), Some(self.bandwidth));
         let peer = Role::Peer { blocks: BlockRange { start: 0, end: 4 }, cache_bytes: 1 << 30, inference_rps: 100.0 };
         let roles = [Role::Orchestrator, Role::Registry]
             .into_iter()
@@ -96,7 +96,7 @@ impl Sketch {
             machines: vec![Machine { name: "here".to_owned(), leases: None }],
             hosts: vec![host],
             nodes: roles.map(|role| Node { host: HostId(0), role }).collect(),
-            network: Network { default: link, between: Vec::new(), shape: false },
+            network: Network::of(link),
             policies: Policies::default(),
             workload: Workload {
                 micro_batches: self.micro_batches,

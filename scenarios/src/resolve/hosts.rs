@@ -1,6 +1,7 @@
 //! Machines, hosts and their devices: every host of every group, the orchestrator's first.
 use super::fault::{Fault, bounded};
 use super::network;
+use crate::files::Files;
 use crate::nearest;
 use crate::plan;
 use crate::presets::devices;
@@ -103,8 +104,8 @@ fn place<'a>(
         return Err(Fault::new(&format!("{at}.slow"), message));
     }
     device.cost.slow = group.slow;
-    let egress = network::link(&format!("{at}.egress"), &group.egress)?;
-    let ingress = network::link(&format!("{at}.ingress"), &group.ingress)?;
+    let egress = network::link(&format!("{at}.egress"), &group.egress, site.files)?;
+    let ingress = network::link(&format!("{at}.ingress"), &group.ingress, site.files)?;
     let shared = match &group.machine {
         None => None,
         Some(name) => {
@@ -169,7 +170,7 @@ fn orchestrators_machine(machines: &mut Vec<plan::Machine>, hosts: &[Placed<'_>]
 pub(super) struct Site<'a> {
     pub model: &'a plan::Model,
     /// Where the scenario lies: paths of profiles begin there.
-    pub folder: &'a Path,
+    pub files: &'a Files,
 }
 
 impl Site<'_> {
@@ -225,7 +226,7 @@ impl Site<'_> {
     }
 
     fn profiled(&self, at: &str, name: &str, cost: &mut plan::Cost) -> Result<(), Fault> {
-        let applied = profile::load(name, self.folder).and_then(|profile| profile.apply(cost, self.model));
+        let applied = profile::load(name, self.files.folder()).and_then(|profile| profile.apply(cost, self.model));
         applied.map_err(|error| {
             let help = match error {
                 ProfileError::Unknown { .. } => nearest::hint(name, profile::names()),

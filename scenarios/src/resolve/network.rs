@@ -1,60 +1,154 @@
 //! What lies between the hosts of a plan.
-use super::fault::Fault;
-use super::hosts::Placed;
-use crate::plan;
-use crate::schema::{Delay, Link, Network};
-use crate::units::Rate;
-use actors::id::HostId;
-use std::collections::{BTreeMap, BTreeSet};
+mod sites;
 
-/// Paths that one entry may name: a plan lists each, in some hundred bytes.
-const PATHS: usize = 1 << 20;
+use super::fault::{Fault, bounded};
+use super::hosts::Placed;
+use crate::files::Files;
+use crate::plan::{self, Hosts};
+use crate::schema::{Delay, Link, Network, Transport};
+use crate::units::{Rate, Size, Time};
+use actors::id::HostId;
+use actors::time::Span;
+use std::collections::BTreeSet;
+
+/// Entries of a plan's network: each path that is used first looks through them.
+const ENTRIES: usize = 1 << 14;
+
+/// Payload bytes of a segment, and those of its headers.
+const SEGMENT: u64 = 65_535;
+
+/// Segments of an initial window: beyond it there is no slow start to speak of.
+const INITIAL_WINDOW: u32 = 10_000;
 
 /// The network between hosts that have these names and sites.
-pub(super) fn resolve(network: &Network, hosts: &[Placed<'_>]) -> Result<plan::Network, Fault> {
-    let default = link("network.default", &network.default)?;
-    let mut between: BTreeMap<(u32, u32), plan::Link> = BTreeMap::new();
+pub(super) fn resolve(network: &Network, hosts: &[Placed<'_>], files: &Files) -> Result<plan::Network, Fault> {
+    let default = link("network.default", &network.default, files)?;
+    let groups = groups(hosts);
+    let mut between = sites::between(&network.rtt, &groups, &default, files)?;
     for (index, path) in network.links.iter().enumerate() {
         let at = format!("network.links.{index}");
-        let link = link_of(&at, &path.delay, path.bandwidth)?;
-        let from = members(&format!("{at}.from"), &path.from, hosts)?;
-        let to = members(&format!("{at}.to"), &path.to, hosts)?;
-        if from.len().saturating_mul(to.len()) > PATHS {
-            let message = format!("{} by {} hosts are more than {PATHS} paths", from.len(), to.len());
-            return Err(Fault::new(&at, message).help("give the groups an `egress` or `ingress` instead"));
-        }
-        for (&a, &b) in from.iter().flat_map(|a| to.iter().map(move |b| (a, b))).filter(|(a, b)| a != b) {
-            between.insert((a, b), link.clone());
+        let given = Given {
+            delay: &path.delay,
+            jitter: &path.jitter,
+            drawn: path.drawn,
+            bandwidth: path.bandwidth,
+            loss: path.loss,
+        };
+        let link = given.link(&at, files)?;
+        let from = members(&format!("{at}.from"), &path.from, &groups)?;
+        let to = members(&format!("{at}.to"), &path.to, &groups)?;
+        for (&from, &to) in from.iter().flat_map(|from| to.iter().map(move |to| (from, to))) {
+            between.push(plan::Between { from, to, link: link.clone() });
             if path.both {
-                between.insert((b, a), link.clone());
+                between.push(plan::Between { from: to, to: from, link: link.clone() });
             }
         }
     }
-    let named = |((from, to), link)| plan::Between { from: HostId(from), to: HostId(to), link };
-    Ok(plan::Network { default, between: between.into_iter().map(named).collect(), shape: network.shape })
-}
-
-pub(super) fn link(path: &str, link: &Link) -> Result<plan::Link, Fault> {
-    link_of(path, &link.delay, link.bandwidth)
-}
-
-fn link_of(path: &str, delay: &Delay, bandwidth: Option<Rate>) -> Result<plan::Link, Fault> {
-    let at = format!("{path}.delay");
-    let delay = delay.resolve().map_err(|fault| Fault::delay(&at, delay.text(), fault))?;
-    if bandwidth == Some(Rate(0)) {
-        let fault = Fault::new(&format!("{path}.bandwidth"), "a link without bandwidth delivers nothing");
-        return Err(fault.help("leave `bandwidth` out for a link without limit"));
+    if between.len() > ENTRIES {
+        let message = format!("{} links between groups of hosts are more than {ENTRIES}", between.len());
+        return Err(Fault::new("network", message).help("make fewer groups: one for each site"));
     }
-    Ok(plan::Link { delay, bandwidth: bandwidth.map(Rate::bytes_per_second) })
+    let tcp = tcp(network.tcp)?;
+    if network.tcp == Transport::Off && (default.loss > 0.0 || between.iter().any(|path| path.link.loss > 0.0)) {
+        let fault = Fault::new("network.tcp", "links lose segments, and nothing is modelled that repeats them");
+        return Err(fault.help("give it `Tcp()`, or the links no `loss`"));
+    }
+    Ok(plan::Network { default, between, tcp, sharing: network.sharing, shape: network.shape })
+}
+
+/// Hosts of one group, which follow each other.
+struct Group<'a> {
+    name: &'a str,
+    site: &'a str,
+    hosts: Hosts,
+}
+
+fn groups<'a>(hosts: &'a [Placed<'_>]) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for (id, placed) in (0..).map(HostId).zip(hosts) {
+        match groups.last_mut() {
+            Some(last) if last.name == placed.group => last.hosts.last = id,
+            _ => {
+                let hosts = Hosts { first: id, last: id };
+                groups.push(Group { name: placed.group, site: &placed.host.site, hosts });
+            }
+        }
+    }
+    groups
 }
 
 /// The hosts of a site or a group.
-fn members(path: &str, name: &str, hosts: &[Placed<'_>]) -> Result<Vec<u32>, Fault> {
-    let is_member = |placed: &Placed<'_>| placed.host.site == name || placed.group == name;
-    let found: Vec<u32> = (0u32..).zip(hosts).filter(|(_, placed)| is_member(placed)).map(|(id, _)| id).collect();
+fn members(path: &str, name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
+    let found: Vec<Hosts> =
+        groups.iter().filter(|group| group.site == name || group.name == name).map(|group| group.hosts).collect();
     if found.is_empty() {
-        let known: BTreeSet<&str> = hosts.iter().flat_map(|placed| [placed.host.site.as_str(), placed.group]).collect();
+        let known: BTreeSet<&str> = groups.iter().flat_map(|group| [group.site, group.name]).collect();
         return Err(Fault::unknown(path, "site or host", name, known));
     }
     Ok(found)
+}
+
+pub(super) fn link(path: &str, link: &Link, files: &Files) -> Result<plan::Link, Fault> {
+    let Link { delay, drawn, jitter, bandwidth, loss } = link;
+    Given { delay, drawn: *drawn, jitter, bandwidth: *bandwidth, loss: *loss }.link(path, files)
+}
+
+/// What is said of a link, wherever it is said.
+struct Given<'a> {
+    delay: &'a Delay,
+    drawn: plan::Drawn,
+    jitter: &'a Delay,
+    bandwidth: Option<Rate>,
+    loss: f64,
+}
+
+impl Given<'_> {
+    fn link(&self, path: &str, files: &Files) -> Result<plan::Link, Fault> {
+        let distribution = |field: &str, delay: &Delay| {
+            delay.resolve(files).map_err(|fault| Fault::delay(&format!("{path}.{field}"), delay.text(), fault))
+        };
+        let (delay, jitter) = (distribution("delay", self.delay)?, distribution("jitter", self.jitter)?);
+        if self.bandwidth == Some(Rate(0)) {
+            let fault = Fault::new(&format!("{path}.bandwidth"), "a link without bandwidth delivers nothing");
+            return Err(fault.help("leave `bandwidth` out for a link without limit"));
+        }
+        if !(0.0..=0.5).contains(&self.loss) {
+            let message = format!("loss is {}: it is a share of segments, from 0 to 0.5", self.loss);
+            return Err(Fault::new(&format!("{path}.loss"), message));
+        }
+        let bandwidth = self.bandwidth.map(Rate::bytes_per_second);
+        Ok(plan::Link { delay, drawn: self.drawn, jitter, bandwidth, loss: self.loss })
+    }
+}
+
+fn tcp(transport: Transport) -> Result<plan::Tcp, Fault> {
+    let Transport::Tcp { handshake, slow_start, initial_window, idle_restart, window, mss, header, least_timeout } =
+        transport
+    else {
+        return Ok(plan::Tcp::OFF);
+    };
+    let at = |field: &str| format!("network.tcp.{field}");
+    bounded(&at("initial_window"), "initial_window", initial_window, 1, INITIAL_WINDOW)?;
+    for (field, Size(bytes), least) in [("mss", mss, 1), ("header", header, 0)] {
+        if !(least..=SEGMENT).contains(&bytes) {
+            let message = format!("{field} is {}: a segment's is from {least} to {SEGMENT} B", Size(bytes));
+            return Err(Fault::new(&at(field), message));
+        }
+    }
+    if window != Size(0) && window < mss {
+        let message = format!("a window of {window} holds no segment of {mss}");
+        return Err(Fault::new(&at("window"), message).help("write \"0 B\" for a window without limit"));
+    }
+    if least_timeout > Time(60_000_000_000) {
+        return Err(Fault::new(&at("least_timeout"), format!("{least_timeout} is more than a minute")));
+    }
+    Ok(plan::Tcp {
+        handshake,
+        mss: mss.0,
+        header: header.0,
+        initial_window: slow_start.then_some(u64::from(initial_window) * mss.0),
+        idle_restart: idle_restart && slow_start,
+        window: (window != Size(0)).then_some(window.0),
+        least_timeout: Span(least_timeout.0),
+    })
 }

@@ -1,9 +1,11 @@
 //! A one-way delay: a constant ("10 ms") or a distribution (`LogNormal(median: "45 ms", sigma: 0.1)`).
 //!
 //! Kept as text until it is resolved, for no derived type reads both; so its errors know where in the text they are.
+use crate::files::Files;
 use crate::plan::Distribution;
 use crate::raw::{Raw, options};
 use crate::units::Time;
+use actors::limits;
 use actors::time::Span;
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +23,37 @@ impl Default for Delay {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename = "Delay")]
 enum Written {
-    Uniform { low: Time, high: Time },
-    Normal { mean: Time, std: Time },
-    LogNormal { median: Time, sigma: f64 },
+    Uniform {
+        low: Time,
+        high: Time,
+    },
+    Normal {
+        mean: Time,
+        std: Time,
+    },
+    LogNormal {
+        median: Time,
+        sigma: f64,
+    },
+    Gamma {
+        shape: f64,
+        scale: Time,
+    },
+    Pareto {
+        scale: Time,
+        shape: f64,
+    },
+    Weibull {
+        scale: Time,
+        shape: f64,
+    },
+    /// Samples in a column of a CSV file whose name ends in its unit; of round trips, half of each.
+    Empirical {
+        file: String,
+        column: String,
+        #[serde(default)]
+        round_trip: bool,
+    },
 }
 
 /// What a delay's text does not say properly.
@@ -39,26 +69,83 @@ impl Delay {
         self.0.text()
     }
 
-    pub(crate) fn resolve(&self) -> Result<Distribution, Fault> {
+    pub(crate) fn resolve(&self, files: &Files) -> Result<Distribution, Fault> {
         let text = self.text();
         let is_name = text.starts_with(|c: char| c.is_alphabetic());
         if !is_name {
             let constant: Time = options().from_str(text).map_err(Fault::Written)?;
             return Ok(Distribution::Constant(constant.span()));
         }
-        match options().from_str(text).map_err(Fault::Written)? {
-            Written::Uniform { low, high } if low > high => {
-                Err(Fault::Meaning(format!("low is {low} and high is {high}: swap them")))
-            }
+        let written: Written = options().from_str(text).map_err(Fault::Written)?;
+        written.distribution(files).map_err(Fault::Meaning)
+    }
+}
+
+impl Written {
+    fn distribution(self, files: &Files) -> Result<Distribution, String> {
+        match self {
+            Written::Uniform { low, high } if low > high => Err(format!("low is {low} and high is {high}: swap them")),
             Written::Uniform { low, high } => Ok(Distribution::Uniform { low: low.span(), high: high.span() }),
             Written::Normal { mean, std } => Ok(Distribution::Normal { mean: mean.span(), std: std.span() }),
             Written::LogNormal { sigma, .. } if !(sigma.is_finite() && (0.0..=10.0).contains(&sigma)) => {
-                Err(Fault::Meaning(format!("sigma is {sigma}: it is the deviation of ln(delay), from 0 to 10")))
+                Err(format!("sigma is {sigma}: it is the deviation of ln(delay), from 0 to 10"))
             }
-            Written::LogNormal { median: Time(0), .. } => {
-                Err(Fault::Meaning("the median of a log-normal delay is above 0".to_owned()))
+            Written::LogNormal { median: Time(0), .. } => Err("the median of a log-normal delay is above 0".to_owned()),
+            Written::LogNormal { median, sigma } => Ok(Distribution::LogNormal { median: median.span(), sigma }),
+            Written::Gamma { shape, scale } => {
+                let (shape, scale) = shaped(shape, scale)?;
+                Ok(Distribution::Gamma { shape, scale })
             }
-            Written::LogNormal { median, sigma } => Ok(Distribution::LogNormal { median: Span(median.0), sigma }),
+            Written::Pareto { scale, shape } => {
+                let (shape, scale) = shaped(shape, scale)?;
+                Ok(Distribution::Pareto { scale, shape })
+            }
+            Written::Weibull { scale, shape } => {
+                let (shape, scale) = shaped(shape, scale)?;
+                Ok(Distribution::Weibull { scale, shape })
+            }
+            Written::Empirical { file, column, round_trip } => {
+                let samples = files.times(&file, &column, if round_trip { 2 } else { 1 })?;
+                Ok(Distribution::Empirical(thinned(samples).into()))
+            }
         }
+    }
+}
+
+/// Shapes beyond these draw nothing but the least or numbers beyond any clock.
+fn shaped(shape: f64, scale: Time) -> Result<(f64, Span), String> {
+    if !(shape.is_finite() && (0.1..=1000.0).contains(&shape)) {
+        return Err(format!("shape is {shape}: it is a number from 0.1 to 1000"));
+    }
+    if scale == Time(0) {
+        return Err("scale is 0: it is the length of time that the distribution stretches by".to_owned());
+    }
+    Ok((shape, scale.span()))
+}
+
+/// Ascending; where there are more than a plan may hold, the quantiles in the middle of as many equal shares.
+fn thinned(mut samples: Vec<Span>) -> Vec<Span> {
+    samples.sort_unstable();
+    let (count, most) = (samples.len(), limits::DELAY_SAMPLES);
+    if count <= most {
+        return samples;
+    }
+    (0..most).map(|share| samples[(2 * share + 1) * count / (2 * most)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thinned;
+    use actors::limits::DELAY_SAMPLES;
+    use actors::time::Span;
+
+    #[test]
+    fn many_samples_keep_their_quantiles() {
+        let count = DELAY_SAMPLES as u64 * 10;
+        let kept = thinned((0..count).rev().map(Span).collect());
+        assert_eq!(kept.len(), DELAY_SAMPLES);
+        assert!(kept.is_sorted());
+        assert_eq!((kept[0], kept[DELAY_SAMPLES - 1]), (Span(5), Span(count - 5)));
+        assert_eq!(thinned(vec![Span(3), Span(1)]), [Span(1), Span(3)]);
     }
 }

@@ -1,6 +1,6 @@
 //! Where nodes live: machines, hosts, their devices and their NICs.
 use crate::raw::Raw;
-use crate::schema::delay::Delay;
+use crate::schema::network::Link;
 use crate::units::{Rate, Time, Work};
 use serde::de::{self, Deserializer};
 use serde::ser::Serializer;
@@ -135,16 +135,6 @@ pub struct Table {
     pub decode: Vec<(u32, Time)>,
     #[serde(default)]
     pub per_job: Time,
-}
-
-/// One direction of a link; neither delay nor limit where nothing is said.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Link {
-    /// One way.
-    pub delay: Delay,
-    /// Nothing: no limit.
-    pub bandwidth: Option<Rate>,
 }
 
 fn as_its_kind() -> f64 {

@@ -1,0 +1,177 @@
+//! Distributions of delay made ready to draw from.
+//!
+//! What a stage of a path does for each message is kept small: what is rarer than a plain delay is boxed.
+use actors::seed::{Seed, SmallStream};
+use actors::time::Span;
+use rand::RngExt;
+use rand::distr::Uniform;
+use rand_distr::{Distribution as _, Gamma, LogNormal, Normal, Pareto, Weibull};
+use scenarios::plan::{Distribution, Drawn, Link};
+use std::sync::Arc;
+
+/// The delay of one stage.
+#[derive(Clone)]
+pub(super) enum Delay {
+    Constant(Span),
+    Uniform(Uniform<u64>),
+    Normal(Normal<f64>),
+    LogNormal(LogNormal<f64>),
+    Rare(Box<Rare>),
+}
+
+#[derive(Clone)]
+pub(super) enum Rare {
+    Gamma(Gamma<f64>),
+    Pareto(Pareto<f64>),
+    Weibull(Weibull<f64>),
+    Empirical(Arc<[Span]>),
+    /// A delay and its jitter.
+    Sum(Delay, Delay),
+}
+
+impl Delay {
+    /// The delay of a link between `a` and `b` (or of the NIC of `b`, with 0 for `a`); `name` says what kind of link it is.
+    /// What is drawn once is drawn from a stream of its own, the same for both directions.
+    pub fn of(link: &Link, seed: Seed, name: &str, a: u32, b: u32) -> Delay {
+        let mut delay = Delay::new(&link.delay);
+        if link.drawn == Drawn::PerPair {
+            let mut stream = seed.small_stream(&format!("{name} once"), u64::from(a.min(b)), u64::from(a.max(b)));
+            delay = Delay::Constant(delay.draw(&mut stream));
+        }
+        match link.jitter {
+            Distribution::Constant(Span::ZERO) => delay,
+            ref jitter => Delay::Rare(Box::new(Rare::Sum(delay, Delay::new(jitter)))),
+        }
+    }
+
+    /// A distribution that its plan should not have held is the constant it is nearest to.
+    fn new(distribution: &Distribution) -> Delay {
+        let seconds = |span: &Span| span.as_secs_f64();
+        let rare = |rare: Rare| Delay::Rare(Box::new(rare));
+        match distribution {
+            Distribution::Constant(span) => Delay::Constant(*span),
+            Distribution::Uniform { low, high } => {
+                let uniform = Uniform::new_inclusive(low.0, high.0);
+                uniform.map_or(Delay::Constant(*low), Delay::Uniform)
+            }
+            Distribution::Normal { mean, std } => {
+                let normal = Normal::new(seconds(mean), seconds(std));
+                normal.map_or(Delay::Constant(*mean), Delay::Normal)
+            }
+            Distribution::LogNormal { median, sigma } => {
+                let log_normal = LogNormal::new(seconds(median).ln(), *sigma);
+                log_normal.map_or(Delay::Constant(*median), Delay::LogNormal)
+            }
+            Distribution::Gamma { shape, scale } => {
+                let gamma = Gamma::new(*shape, seconds(scale));
+                gamma.map_or(Delay::Constant(*scale), |gamma| rare(Rare::Gamma(gamma)))
+            }
+            Distribution::Pareto { scale, shape } => {
+                let pareto = Pareto::new(seconds(scale), *shape);
+                pareto.map_or(Delay::Constant(*scale), |pareto| rare(Rare::Pareto(pareto)))
+            }
+            Distribution::Weibull { scale, shape } => {
+                let weibull = Weibull::new(seconds(scale), *shape);
+                weibull.map_or(Delay::Constant(*scale), |weibull| rare(Rare::Weibull(weibull)))
+            }
+            Distribution::Empirical(samples) if samples.is_empty() => Delay::Constant(Span::ZERO),
+            Distribution::Empirical(samples) => rare(Rare::Empirical(samples.clone())),
+        }
+    }
+
+    pub fn is_zero(&self) -> bool {
+        matches!(self, Delay::Constant(Span::ZERO))
+    }
+
+    #[inline]
+    pub fn draw(&self, stream: &mut SmallStream) -> Span {
+        match self {
+            Delay::Constant(span) => *span,
+            Delay::Uniform(uniform) => Span(uniform.sample(stream)),
+            Delay::Normal(normal) => Span::from_secs_f64(normal.sample(stream)),
+            Delay::LogNormal(log_normal) => Span::from_secs_f64(log_normal.sample(stream)),
+            Delay::Rare(rare) => rare.draw(stream),
+        }
+    }
+}
+
+/// Delays beyond this are as good as for ever; a heavy tail draws them once in a while.
+const LONGEST: Span = Span::from_secs(3600);
+
+impl Rare {
+    fn draw(&self, stream: &mut SmallStream) -> Span {
+        let drawn = match self {
+            Rare::Gamma(gamma) => Span::from_secs_f64(gamma.sample(stream)),
+            Rare::Pareto(pareto) => Span::from_secs_f64(pareto.sample(stream).min(LONGEST.as_secs_f64())),
+            Rare::Weibull(weibull) => Span::from_secs_f64(weibull.sample(stream).min(LONGEST.as_secs_f64())),
+            Rare::Empirical(samples) => samples[stream.random_range(0..samples.len())],
+            Rare::Sum(delay, jitter) => delay.draw(stream) + jitter.draw(stream),
+        };
+        drawn.min(LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Delay;
+    use actors::seed::Seed;
+    use actors::time::Span;
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+    use scenarios::plan::{Distribution, Drawn, Link};
+
+    /// Mean and standard deviation in seconds of many draws.
+    fn moments(distribution: Distribution) -> (f64, f64) {
+        const DRAWS: usize = 200_000;
+        let delay = Delay::of(&Link::new(distribution, None), Seed(1), "path", 0, 1);
+        let mut stream = Seed(2).small_stream("test", 0, 0);
+        let drawn: Vec<f64> = (0..DRAWS).map(|_| delay.draw(&mut stream).as_secs_f64()).collect();
+        let mean = drawn.iter().sum::<f64>() / DRAWS as f64;
+        let variance = drawn.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / DRAWS as f64;
+        (mean, variance.sqrt())
+    }
+
+    #[test]
+    fn each_distribution_has_its_moments() {
+        let (ms, span) = (1e-3, Span::from_millis(10));
+        let near = |distribution: Distribution, mean: f64, std: f64| {
+            let (found, spread) = moments(distribution.clone());
+            assert!((found / mean - 1.0).abs() < 0.01, "{distribution:?}: mean {found}, not {mean}");
+            assert!((spread - std).abs() < 0.03 * mean, "{distribution:?}: std {spread}, not {std}");
+        };
+        near(Distribution::Constant(span), 10.0 * ms, 0.0);
+        near(Distribution::Uniform { low: Span::ZERO, high: span }, 5.0 * ms, 10.0 * ms / 12f64.sqrt());
+        near(Distribution::Normal { mean: span, std: Span::from_millis(1) }, 10.0 * ms, 1.0 * ms);
+        let (sigma, half) = (0.5f64, 0.125f64);
+        let mean = 10.0 * ms * half.exp();
+        near(Distribution::LogNormal { median: span, sigma }, mean, mean * ((sigma * sigma).exp() - 1.0).sqrt());
+        near(Distribution::Gamma { shape: 4.0, scale: span }, 40.0 * ms, 20.0 * ms);
+        // Mean a/(a-1), variance a/((a-1)^2 (a-2)) of the scale.
+        near(Distribution::Pareto { scale: span, shape: 5.0 }, 12.5 * ms, 10.0 * ms * (5.0f64 / 48.0).sqrt());
+        // Gamma(1 + 1/2) and Gamma(2) of shape 2: sqrt(pi)/2 and 1.
+        let mean = std::f64::consts::PI.sqrt() / 2.0;
+        near(
+            Distribution::Weibull { scale: span, shape: 2.0 },
+            10.0 * ms * mean,
+            10.0 * ms * (1.0 - mean * mean).sqrt(),
+        );
+        let samples: Vec<Span> = [1, 2, 3, 10].map(Span::from_millis).to_vec();
+        near(Distribution::Empirical(samples.into()), 4.0 * ms, 12.5f64.sqrt() * ms);
+    }
+
+    proptest! {
+        #[test]
+        fn drawn_once_it_is_the_same_for_both_directions_and_jitter_comes_on_top(seed: u64, a in 0..50u32, b in 0..50u32) {
+            let delay = Distribution::Uniform { low: Span::from_millis(1), high: Span::from_millis(100) };
+            let link = Link { drawn: Drawn::PerPair, ..Link::new(delay, None) };
+            let mut stream = Seed(9).small_stream("test", 0, 0);
+            let there = Delay::of(&link, Seed(seed), "path", a, b).draw(&mut stream);
+            prop_assert_eq!(there, Delay::of(&link, Seed(seed), "path", b, a).draw(&mut stream));
+            let jitter = Distribution::Uniform { low: Span::ZERO, high: Span::from_millis(3) };
+            let jittery = Delay::of(&Link { jitter, ..link }, Seed(seed), "path", a, b);
+            for _ in 0..20 {
+                let drawn = jittery.draw(&mut stream);
+                prop_assert!(drawn >= there && drawn <= there + Span::from_millis(3));
+            }
+        }
+    }
+}
