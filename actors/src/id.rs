@@ -23,23 +23,36 @@ impl RequestId {
     }
 }
 
-/// A session holds the KV cache of one request along one route; unique in a run.
+/// A session holds the KV cache of one request at one peer: one leg of a route. Its id names the request, and which of
+/// the request's legs it is, counted over every peer it was ever asked of; so nothing that is late can be taken for
+/// something newer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(u64);
 
 impl SessionId {
-    /// The `count`-th session that `client` opens.
-    pub fn new(client: NodeId, count: u32) -> SessionId {
-        SessionId(u64::from(client.0) << 32 | u64::from(count))
+    /// 24 bits of client, 24 of request and 16 of leg, within `limits::{NODES, REQUESTS_PER_CLIENT, LEGS_PER_REQUEST}`.
+    pub fn new(request: RequestId, leg: u16) -> SessionId {
+        SessionId(u64::from(request.client.0) << 40 | u64::from(request.index & 0xff_ffff) << 16 | u64::from(leg))
     }
 
+    #[inline]
     pub fn client(self) -> NodeId {
-        NodeId((self.0 >> 32) as u32)
+        NodeId((self.0 >> 40) as u32)
+    }
+
+    #[inline]
+    pub fn request(self) -> RequestId {
+        RequestId { client: self.client(), index: (self.0 >> 16) as u32 & 0xff_ffff }
     }
 
     #[inline]
     pub fn raw(self) -> u64 {
         self.0
+    }
+
+    /// The id that was written down as its `raw` number.
+    pub fn from_raw(raw: u64) -> SessionId {
+        SessionId(raw)
     }
 }
 

@@ -26,6 +26,12 @@ pub const HIDDEN: u32 = 65_535;
 /// Nodes of one plan: a simulated node costs about a kilobyte.
 pub const NODES: usize = 1 << 20;
 
+/// Requests of one client in one run: a session's id has 24 bits for which of them it belongs to.
+pub const REQUESTS_PER_CLIENT: u32 = 1 << 24;
+
+/// Sessions of one request over all its routes: a session's id has 16 bits for which it is.
+pub const LEGS_PER_REQUEST: u32 = 1 << 16;
+
 /// How old a client's view of the swarm may grow before it asks again (Petals: `update_period` 60 s).
 pub const VIEW_REFRESH: Span = Span::from_secs(60);
 

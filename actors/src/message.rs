@@ -4,6 +4,7 @@
 //! carries its data only where there is any: nothing in a simulation of costs, bytes in the live world.
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
 use crate::time::{Moment, Span};
+use crate::world::Effect;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -38,6 +39,9 @@ pub enum Message {
     Returned(Returned),
     Close(Close),
     Refused(Refused),
+    // -- is anybody there --
+    Ping(Ping),
+    Pong(Pong),
     // -- said by the world, never by a node --
     /// The node this comes from cannot be reached any more.
     Gone(Gone),
@@ -151,32 +155,36 @@ pub enum Forwarding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Open {
     pub session: SessionId,
-    pub request: RequestId,
-    /// The whole route, so that no later step needs to carry it.
-    pub route: Vec<Hop>,
-    /// Which hop of the route the receiver is.
+    /// What the receiver is to compute, and which hop of the route that is.
+    pub blocks: BlockRange,
     pub hop: u16,
-    pub forwarding: Forwarding,
+    /// Who gets what it has computed; without one, the client.
+    pub next: Option<Next>,
     pub batch: u32,
     pub max_length: u32,
+}
+
+/// The session that follows on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    pub peer: NodeId,
+    pub session: SessionId,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     pub session: SessionId,
-    pub hop: u16,
     /// With this session.
     pub load: Load,
 }
 
-/// New tokens of a session on their way through the route.
+/// New tokens on their way through the route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
+    /// That is to compute it, or (in a [`Returned`]) has.
     pub session: SessionId,
     /// Tokens that came before these; the KV cache must hold exactly as many.
     pub position: u32,
-    /// Which hop is to compute it, or (in a [`Returned`]) has.
-    pub hop: u16,
     pub activation: Activation,
 }
 
@@ -194,6 +202,25 @@ pub struct Refused {
     /// The session it is about, where it is about one.
     pub session: Option<SessionId>,
     pub why: Refusal,
+}
+
+/// Asks for a [`Pong`], which every node answers at once, whatever its device is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    pub nonce: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The ping's.
+    pub nonce: u64,
+}
+
+impl Ping {
+    /// The answer to whoever asked.
+    pub fn answer(self, from: NodeId) -> Effect {
+        Effect::Send { to: from, message: Message::Pong(Pong { nonce: self.nonce }) }
+    }
 }
 
 /// Why a node does not do what it was asked; always typed, so that the asker can act on it.
@@ -412,7 +439,7 @@ macro_rules! kinds {
 }
 kinds!(
     Present, Warm, Ready, Go, Latency, Finished, Announce, Announced, Find, Found, Open, Opened, Step, Returned, Close,
-    Refused, Gone
+    Refused, Ping, Pong, Gone
 );
 
 impl Message {
@@ -427,7 +454,6 @@ impl Message {
             Message::Found(found) => {
                 FRAME + found.peers.iter().map(|peer| 40 + 12 * peer.next.len() as u64).sum::<u64>()
             }
-            Message::Open(open) => FRAME + 12 * open.route.len() as u64,
             _ => FRAME,
         }
     }

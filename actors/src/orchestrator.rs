@@ -1,6 +1,6 @@
 //! The orchestrator: musters the swarm, warms the clients, holds the barrier, releases it, drains the latencies.
 use crate::id::NodeId;
-use crate::message::{Finished, Go, Gone, Latency, Message, Present, Ready, Timer, Warm, Woken};
+use crate::message::{Finished, Go, Gone, Latency, Message, Ping, Present, Ready, Timer, Warm, Woken};
 use crate::record::{Abort, Drained, Event};
 use crate::time::{Moment, Span};
 use crate::world::Effect;
@@ -111,6 +111,10 @@ impl Core {
         }
     }
 
+    pub fn on_ping(&mut self, _now: Moment, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
+        out.push(ping.answer(from));
+    }
+
     pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
         if woken.0 == Timer::Muster && self.phase == Phase::Muster {
             let expected = self.config.peers.len() + self.config.clients.len();
@@ -164,6 +168,7 @@ crate::seats::shell!(Orchestrator around Core {
     Ready => on_ready,
     Latency => on_latency,
     Finished => on_finished,
+    Ping => on_ping,
     Gone => on_gone,
     Woken => on_woken,
 });

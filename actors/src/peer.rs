@@ -6,8 +6,8 @@ mod meter;
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
 use crate::message::{
-    Activation, Announce, Announced, Close, Computed, Forwarding, Gone, Job, Load, Message, Open, Opened, Output,
-    Present, Refusal, Refused, Returned, Step, Ticket, Work,
+    Activation, Announce, Announced, Close, Computed, Gone, Job, Load, Message, Open, Opened, Output, Ping, Present,
+    Refusal, Refused, Returned, Step, Ticket, Work,
 };
 use crate::record::{Event, Served};
 use crate::time::Moment;
@@ -98,19 +98,14 @@ impl Core {
     pub fn on_open(&mut self, now: Moment, from: NodeId, open: Open, out: &mut Vec<Effect>) {
         let session = open.session;
         match self.admit(open) {
-            Ok(hop) => send(out, from, Message::Opened(Opened { session, hop, load: self.load(now) })),
+            Ok(()) => send(out, from, Message::Opened(Opened { session, load: self.load(now) })),
             Err(why) => refuse(out, from, session, why),
         }
     }
 
-    fn admit(&mut self, open: Open) -> Result<u16, Refusal> {
-        let hop = open.route.get(usize::from(open.hop)).ok_or(Refusal::NotServing)?;
+    fn admit(&mut self, open: Open) -> Result<(), Refusal> {
         let mine = self.config.blocks;
-        if hop.peer != self.config.me
-            || hop.blocks.is_empty()
-            || hop.blocks.start < mine.start
-            || hop.blocks.end > mine.end
-        {
+        if open.blocks.is_empty() || open.blocks.start < mine.start || open.blocks.end > mine.end {
             return Err(Refusal::NotServing);
         }
         if open.batch == 0 || open.batch > limits::BATCH || open.max_length > limits::TOKENS_PER_REQUEST {
@@ -120,14 +115,13 @@ impl Core {
             return Err(Refusal::Busy);
         }
         let tokens = u64::from(open.batch) * u64::from(open.max_length);
-        let reserved = tokens * u64::from(hop.blocks.len()) * self.config.cache_bytes_per_token_block;
+        let reserved = tokens * u64::from(open.blocks.len()) * self.config.cache_bytes_per_token_block;
         if reserved > self.config.cache_bytes - self.cache_used {
             return Err(Refusal::CacheFull);
         }
         self.cache_used += reserved;
-        let hop = open.hop;
         self.sessions.insert(open.session, Session { open, reserved, length: 0 });
-        Ok(hop)
+        Ok(())
     }
 
     pub fn on_step(&mut self, now: Moment, from: NodeId, step: Step, out: &mut Vec<Effect>) {
@@ -151,7 +145,7 @@ impl Core {
     fn accept(&mut self, step: &Step) -> Result<(), Refusal> {
         let session = self.sessions.get_mut(&step.session).ok_or(Refusal::UnknownSession)?;
         let tokens = step.activation.tokens;
-        if step.hop != session.open.hop || u32::from(step.activation.batch) != session.open.batch || tokens == 0 {
+        if u32::from(step.activation.batch) != session.open.batch || tokens == 0 {
             return Err(Refusal::OutOfOrder);
         }
         if step.position != session.length {
@@ -181,7 +175,7 @@ impl Core {
                 ticket: Ticket(self.tickets),
                 work: Work::Blocks {
                     session: next.step.session,
-                    blocks: session.hop_blocks(),
+                    blocks: session.open.blocks,
                     position: next.step.position,
                     max_length: session.open.max_length,
                     input,
@@ -206,13 +200,13 @@ impl Core {
                 Ok(Output::Hidden(activation)) => {
                     out.push(Effect::Record(Event::Served(Served {
                         session: step.session,
-                        request: session.open.request,
+                        request: step.session.request(),
                         position: step.position,
                         tokens: activation.tokens,
                         batch: activation.batch,
-                        hop: step.hop,
+                        hop: session.open.hop,
                         peer: self.config.me,
-                        blocks: session.hop_blocks(),
+                        blocks: session.open.blocks,
                         received,
                         started: done.started,
                         finished: done.finished,
@@ -255,6 +249,10 @@ impl Core {
         }
     }
 
+    pub fn on_ping(&mut self, _now: Moment, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
+        out.push(ping.answer(from));
+    }
+
     /// Whoever is gone will not close its sessions.
     pub fn on_gone(&mut self, now: Moment, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
         let orphans: Vec<SessionId> =
@@ -266,18 +264,13 @@ impl Core {
 }
 
 impl Session {
-    fn hop_blocks(&self) -> BlockRange {
-        self.open.route[usize::from(self.open.hop)].blocks
-    }
-
     fn forward(&self, mut step: Step, out: &mut Vec<Effect>) {
-        let next = self.open.route.get(usize::from(step.hop) + 1);
-        match (self.open.forwarding, next) {
-            (Forwarding::Push, Some(next)) => {
-                step.hop += 1;
+        match self.open.next {
+            Some(next) => {
+                step.session = next.session;
                 send(out, next.peer, Message::Step(step));
             }
-            _ => send(out, step.session.client(), Message::Returned(Returned(step))),
+            None => send(out, step.session.client(), Message::Returned(Returned(step))),
         }
     }
 }
@@ -295,6 +288,7 @@ crate::seats::shell!(Peer around Core {
     Open => on_open,
     Step => on_step,
     Close => on_close,
+    Ping => on_ping,
     Gone => on_gone,
     Computed => on_computed,
 });

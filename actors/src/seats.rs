@@ -105,7 +105,7 @@ macro_rules! shell {
                         self.handle(Letter { from, body: $crate::seats::unboxed!($kind, inner) }, world)
                     })*
                     // Answering these would have two nodes refuse each other for ever.
-                    Parcel::Message(Message::Refused(_) | Message::Gone(_)) | Parcel::Computed(_) | Parcel::Woken(_) => {}
+                    Parcel::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Parcel::Computed(_) | Parcel::Woken(_) => {}
                     Parcel::Message(_) => self.handle(Letter { from, body: $crate::seats::Stray }, world),
                 }
             }
@@ -125,7 +125,7 @@ macro_rules! shell {
                     $($crate::seats::parcel!($kind, inner) => {
                         self.do_send(Letter { from, body: $crate::seats::unboxed!($kind, inner) })
                     })*
-                    Parcel::Message(Message::Refused(_) | Message::Gone(_)) | Parcel::Computed(_) | Parcel::Woken(_) => {}
+                    Parcel::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Parcel::Computed(_) | Parcel::Woken(_) => {}
                     Parcel::Message(_) => self.do_send(Letter { from, body: $crate::seats::Stray }),
                 }
             }

@@ -15,23 +15,28 @@ pub trait Scene {
 
 /// Seats the whole graph of `plan`, or the part of it that lives on the host `here`, in the order of node ids.
 pub fn raise(plan: &Plan, here: Option<HostId>, scene: &mut impl Scene) {
-    for (me, node) in plan.nodes().filter(|(_, node)| here.is_none_or(|here| node.host == here)) {
-        match node.role {
-            Role::Orchestrator => scene.orchestrator(orchestrator::Core::new(orchestrator_of(plan, me))),
-            Role::Registry => scene.registry(dht::registry::Core::new(me)),
-            Role::Peer { blocks, cache_bytes, inference_rps } => scene.peer(peer::Core::new(peer::Config {
-                me,
-                orchestrator: Plan::ORCHESTRATOR,
-                registry: Plan::REGISTRY,
-                blocks,
-                cache_bytes,
-                cache_bytes_per_token_block: plan.cache_bytes_per_token_block(),
-                inference_rps,
-            })),
-            Role::Client => {
-                let values = scene.computes_values();
-                scene.client(client::Core::new(client_of(plan, me, values)));
-            }
+    for (me, _) in plan.nodes().filter(|(_, node)| here.is_none_or(|here| node.host == here)) {
+        seat(plan, me, scene);
+    }
+}
+
+/// Seats one node, as new: at the beginning, or because its host has come back from a crash.
+pub fn seat(plan: &Plan, me: NodeId, scene: &mut impl Scene) {
+    match plan.node(me).role {
+        Role::Orchestrator => scene.orchestrator(orchestrator::Core::new(orchestrator_of(plan, me))),
+        Role::Registry => scene.registry(dht::registry::Core::new(me)),
+        Role::Peer { blocks, cache_bytes, inference_rps } => scene.peer(peer::Core::new(peer::Config {
+            me,
+            orchestrator: Plan::ORCHESTRATOR,
+            registry: Plan::REGISTRY,
+            blocks,
+            cache_bytes,
+            cache_bytes_per_token_block: plan.cache_bytes_per_token_block(),
+            inference_rps,
+        })),
+        Role::Client => {
+            let values = scene.computes_values();
+            scene.client(client::Core::new(client_of(plan, me, values)));
         }
     }
 }
@@ -53,9 +58,11 @@ fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
         registry: Plan::REGISTRY,
         blocks: plan.blocks(),
         micro_batches: work.micro_batches,
-        batch: u16::try_from(work.batch).expect("a plan keeps to limits::BATCH"),
-        prompt: work.prompt,
-        generate: work.generate,
+        asked: client::Asked {
+            batch: u16::try_from(work.batch).expect("a plan keeps to limits::BATCH"),
+            prompt: work.prompt,
+            generate: work.generate,
+        },
         policies: plan.policies.clone(),
         timeout: plan.timeout,
         seed: plan.seed,

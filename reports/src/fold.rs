@@ -21,7 +21,7 @@ pub struct Fold {
     pub requests: Vec<RequestRow>,
     /// By request, session and position.
     pub tokens: Vec<TokenRow>,
-    /// By request, session, position and hop.
+    /// By request, position, hop and session.
     pub hops: Vec<HopRow>,
     /// The barrier's release, on the orchestrator's clock.
     pub released: Option<Moment>,
@@ -33,8 +33,8 @@ pub struct Fold {
     pub duplicates: u32,
 }
 
-/// A step of a session.
-type StepKey = (SessionId, u32);
+/// A step of a request: its position. A request has a session at each of its peers.
+type StepKey = (RequestId, u32);
 
 impl Fold {
     pub fn of(events: &[Event]) -> Fold {
@@ -55,7 +55,7 @@ impl Fold {
 #[derive(Default)]
 struct Index<'a> {
     fold: Fold,
-    steps: BTreeMap<RequestId, BTreeMap<StepKey, &'a Stepped>>,
+    steps: BTreeMap<RequestId, BTreeMap<(SessionId, u32), &'a Stepped>>,
     served: BTreeMap<StepKey, Vec<&'a Served>>,
     carried: BTreeMap<StepKey, Vec<&'a Carried>>,
     ended: BTreeMap<RequestId, &'a Ended>,
@@ -69,8 +69,8 @@ impl<'a> Index<'a> {
                 let twice = steps.insert((step.session, step.position), step).is_some();
                 self.fold.duplicates += u32::from(twice);
             }
-            Event::Served(hop) => self.served.entry((hop.session, hop.position)).or_default().push(hop),
-            Event::Carried(way) => self.carried.entry((way.session, way.position)).or_default().push(way),
+            Event::Served(hop) => self.served.entry((hop.request, hop.position)).or_default().push(hop),
+            Event::Carried(way) => self.carried.entry((way.session.request(), way.position)).or_default().push(way),
             Event::Ended(ended) => {
                 let twice = self.ended.insert(ended.request, ended).is_some();
                 self.fold.duplicates += u32::from(twice);
@@ -93,7 +93,8 @@ impl<'a> Index<'a> {
         self.carried.values_mut().for_each(|ways| ways.sort_by_key(|way| (way.from, way.to, way.bytes, way.queue)));
         for &request in &known {
             let first = self.fold.tokens.len();
-            for (key, step) in self.steps.get(&request).into_iter().flatten() {
+            for ((_, position), step) in self.steps.get(&request).into_iter().flatten() {
+                let key = &(request, *position);
                 let hops = self.served.get(key).map_or(&[][..], Vec::as_slice);
                 let ways = self.carried.get(key).map_or(&[][..], Vec::as_slice);
                 self.fold.tokens.push(TokenRow::of(step, hops, ways));
@@ -105,7 +106,7 @@ impl<'a> Index<'a> {
             let ways = self.carried.get(key).map_or(&[][..], Vec::as_slice);
             self.fold.hops.extend(hops.iter().map(|hop| HopRow::of(hop, ways)));
         }
-        self.fold.hops.sort_by_key(|row| (row.request, row.session, row.position, row.hop));
+        self.fold.hops.sort_by_key(|row| (row.request, row.position, row.hop, row.session));
         self.fold
     }
 }

@@ -242,7 +242,7 @@ fn planned_bytes(row: &TokenRow, plan: &Plan) -> u64 {
     };
     let hidden = u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX);
     let activation = Activation { tokens: row.tokens, batch: row.batch, hidden, dtype: plan.model.wire, data: None };
-    let step = Step { session: SessionId::new(row.request.client, 0), position: row.position, hop: 0, activation };
+    let step = Step { session: SessionId::new(row.request, 0), position: row.position, activation };
     ways * Message::Step(step).wire_bytes()
 }
 

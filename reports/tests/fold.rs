@@ -32,7 +32,7 @@ fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
         (0..1_000_000u64, 0..1_000_000u64, 0..400_000u64, 0..400_000u64, [any::<u32>(), any::<u32>(), any::<u32>()]);
     proptest::collection::vec(step, 1..12).prop_map(|steps| {
         let request = RequestId { client: NodeId(5), index: 1 };
-        let session = SessionId::new(NodeId(5), 1);
+        let session = SessionId::new(request, 0);
         let events = steps.into_iter().enumerate().flat_map(|(at, (began, seen, setup, client, [a, b, c]))| {
             let (position, blocks) = (at as u32, BlockRange { start: 0, end: 2 });
             let [received, started, finished] = [a, b, c].map(|at| Moment(u64::from(at % 1_000_000)));

@@ -90,7 +90,7 @@ fn positive(path: &str, time: crate::units::Time) -> Result<actors::time::Span, 
 fn workload(scenario: &Scenario, model: &plan::Model) -> Result<plan::Workload, Fault> {
     let &Workload::Closed { clients, micro_batches, batch, prompt, generate, .. } = &scenario.workload;
     bounded("workload.clients", "clients", clients, 1, limits::NODES as u32)?;
-    bounded("workload.micro_batches", "micro_batches", micro_batches, 1, u32::MAX - 1)?;
+    bounded("workload.micro_batches", "micro_batches", micro_batches, 1, limits::REQUESTS_PER_CLIENT - 1)?;
     bounded("workload.batch", "batch", batch, 1, limits::BATCH)?;
     bounded("workload.prompt", "prompt", prompt, 1, limits::TOKENS_PER_REQUEST)?;
     bounded("workload.generate", "generate", generate, 0, limits::TOKENS_PER_REQUEST - prompt)?;

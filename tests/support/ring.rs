@@ -1,7 +1,7 @@
 //! A ring of actors for the kernel's bench and its allocation test: N hosts with a runner each, which passes what it gets
 //! to its neighbour over a link with a random delay, through a real `Handler`.
 use actix::{Actor, Handler};
-use actors::id::{BlockRange, HostId, NodeId, SessionId};
+use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
 use actors::message::{Activation, Letter, Message, Step, WireType};
 use actors::seed::{Seed, mix};
 use actors::time::Span;
@@ -50,7 +50,7 @@ impl Seat for Runner {
 
 fn step(node: NodeId) -> Step {
     let activation = Activation { tokens: 1, batch: 1, hidden: 64, dtype: WireType::F32, data: None };
-    Step { session: SessionId::new(node, 1), position: 0, hop: 0, activation }
+    Step { session: SessionId::new(RequestId { client: node, index: 1 }, 0), position: 0, activation }
 }
 
 /// `count` hosts with a runner each; every path has a uniform delay and no limit.

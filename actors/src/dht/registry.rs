@@ -1,7 +1,7 @@
 //! A registry: one node that remembers what every peer has announced.
 use crate::id::NodeId;
 use crate::limits;
-use crate::message::{Announce, Announced, Find, Found, Gone, Message, Refusal, Refused};
+use crate::message::{Announce, Announced, Find, Found, Gone, Message, Ping, Refusal, Refused};
 use crate::time::Moment;
 use crate::world::Effect;
 use std::collections::BTreeMap;
@@ -42,6 +42,10 @@ impl Core {
         out.push(Effect::Send { to: from, message: Message::Found(Box::new(found)) });
     }
 
+    pub fn on_ping(&mut self, _now: Moment, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
+        out.push(ping.answer(from));
+    }
+
     pub fn on_gone(&mut self, _now: Moment, from: NodeId, _: Gone, _out: &mut Vec<Effect>) {
         self.peers.remove(&from);
     }
@@ -50,5 +54,6 @@ impl Core {
 crate::seats::shell!(Registry around Core {
     Announce => on_announce,
     Find => on_find,
+    Ping => on_ping,
     Gone => on_gone,
 });

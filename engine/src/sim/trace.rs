@@ -31,7 +31,7 @@ fn fold(hash: u64, word: u64) -> u64 {
 #[inline]
 fn content(parcel: &Parcel) -> u64 {
     let step = |step: &Step| {
-        let place = u64::from(step.position) << 32 | u64::from(step.hop) << 16 | u64::from(step.activation.batch);
+        let place = u64::from(step.position) << 32 | u64::from(step.activation.batch);
         fold(fold(step.session.raw(), place), u64::from(step.activation.tokens))
     };
     match parcel {

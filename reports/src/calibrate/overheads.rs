@@ -66,8 +66,8 @@ pub(super) fn frames_of(plan: &Plan, step: &TokenRow) -> (f64, u64) {
     };
     let hidden = u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX);
     let activation = Activation { tokens: step.tokens, batch: step.batch, hidden, dtype: plan.model.wire, data: None };
-    let session = SessionId::new(step.request.client, 0);
-    (count, Message::Step(Step { session, position: step.position, hop: 0, activation }).wire_bytes())
+    let session = SessionId::new(step.request, 0);
+    (count, Message::Step(Step { session, position: step.position, activation }).wire_bytes())
 }
 
 /// A line through points whose relative errors count alike: small frames are many, and their constant matters most.

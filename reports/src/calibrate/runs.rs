@@ -113,8 +113,7 @@ impl Figures<'_> {
     }
 
     fn session(&self) -> Option<SessionId> {
-        let raw = self.maybe("session")?;
-        Some(SessionId::new(NodeId((raw >> 32) as u32), raw as u32))
+        self.maybe("session").map(SessionId::from_raw)
     }
 }
 

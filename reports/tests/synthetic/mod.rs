@@ -160,8 +160,8 @@ impl Run {
     }
 
     fn request(&mut self, client: NodeId, index: u32, sent: Moment, generate: u32, fails: bool) -> Moment {
-        let session = SessionId::new(client, index + 1);
         let request = RequestId { client, index };
+        let session = SessionId::new(request, 0);
         let (discovery, sessions) = (Span(if index == 0 { 3_000_000 } else { 0 }), self.about(Span::from_millis(4)));
         let steps = if fails { generate / 2 } else { generate.max(1) };
         let (mut now, mut position, mut setup) = (sent, 0, discovery + sessions);

@@ -1,7 +1,7 @@
 //! A link over a real socket: everything arrives, whole frames overtake chunks, and a reader that stops is noticed.
 use super::*;
 use crate::live::wire::{Envelope, FrameReader, Incoming, Limits, letter};
-use actors::id::{NodeId, SessionId};
+use actors::id::{NodeId, RequestId, SessionId};
 use actors::message::{Activation, Buffer, Close, Message, Payload, Step, WireType};
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,14 +24,18 @@ fn envelope(message: Message) -> Envelope {
 }
 
 fn small(count: u32) -> Envelope {
-    envelope(Message::Close(Close { session: SessionId::new(NodeId(1), count) }))
+    envelope(Message::Close(Close { session: SessionId::new(RequestId { client: NodeId(1), index: count }, 0) }))
 }
 
 fn large(tokens: u32) -> Envelope {
     let hollow = Activation { tokens, batch: 1, hidden: 4096, dtype: WireType::F32, data: None };
     let data = Some(Arc::new(Payload::Buffer(Buffer::zeroed(hollow.bytes() as usize))));
     let activation = Activation { data, ..hollow };
-    envelope(Message::Step(Step { session: SessionId::new(NodeId(1), 1), position: 0, hop: 0, activation }))
+    envelope(Message::Step(Step {
+        session: SessionId::new(RequestId { client: NodeId(1), index: 1 }, 0),
+        position: 0,
+        activation,
+    }))
 }
 
 #[test]

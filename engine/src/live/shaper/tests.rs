@@ -1,11 +1,11 @@
 //! Frames leave when the link model says, neither before nor much later, and in order.
 use super::*;
-use actors::id::SessionId;
+use actors::id::{RequestId, SessionId};
 use actors::message::Close;
 use tokio::sync::mpsc::unbounded_channel;
 
 fn close(count: u32) -> Message {
-    Message::Close(Close { session: SessionId::new(NodeId(9), count) })
+    Message::Close(Close { session: SessionId::new(RequestId { client: NodeId(9), index: count }, 0) })
 }
 
 #[test]

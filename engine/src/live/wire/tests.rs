@@ -1,7 +1,7 @@
 //! What goes in comes out; what is no frame is an error, and nothing panics.
 use super::*;
 use actors::id::{BlockRange, RequestId, SessionId};
-use actors::message::{Announce, Close, Find, Forwarding, Found, Hop, Latency, Load, Open, Present, Step, WireType};
+use actors::message::{Announce, Close, Find, Found, Latency, Load, Next, Open, Ping, Present, Step, WireType};
 use actors::time::{Moment, Span};
 use proptest::prelude::*;
 
@@ -50,7 +50,11 @@ fn step(tokens: u32, batch: u16, hidden: u16, dtype: WireType, fill: u64) -> Mes
     }
     let data = Some(Arc::new(Payload::Buffer(buffer)));
     let activation = Activation { data, ..hollow };
-    Message::Step(Step { session: SessionId::new(NodeId(4), 7), position: 9, hop: 1, activation })
+    Message::Step(Step {
+        session: SessionId::new(RequestId { client: NodeId(4), index: 7 }, 1),
+        position: 9,
+        activation,
+    })
 }
 
 fn envelope(message: Message, passage: Option<Passage>) -> Envelope {
@@ -81,13 +85,16 @@ fn messages() -> impl Strategy<Value = Message> {
             let peers = vec![Announce { peer, blocks, inference_rps: 0.5, load, next }; count];
             Message::Found(Box::new(Found { blocks, peers }))
         }),
-        (node, 1..20usize).prop_map(|(peer, hops)| {
-            let route = vec![Hop { peer, blocks: BlockRange { start: 0, end: 2 } }; hops];
-            let (session, request) = (SessionId::new(peer, 1), RequestId { client: peer, index: 1 });
-            let forwarding = Forwarding::Push;
-            Message::Open(Box::new(Open { session, request, route, hop: 0, forwarding, batch: 2, max_length: 99 }))
+        (node.clone(), any::<u16>(), any::<bool>()).prop_map(|(peer, leg, last)| {
+            let session = |leg| SessionId::new(RequestId { client: peer, index: 1 }, leg);
+            let next = (!last).then(|| Next { peer, session: session(leg ^ 1) });
+            let (session, blocks) = (session(leg), BlockRange { start: 0, end: 2 });
+            Message::Open(Box::new(Open { session, blocks, hop: leg, next, batch: 2, max_length: 99 }))
         }),
-        any::<u32>().prop_map(|n| Message::Close(Close { session: SessionId::new(NodeId(n), n) })),
+        (node, any::<u16>()).prop_map(|(client, leg)| {
+            Message::Close(Close { session: SessionId::new(RequestId { client, index: 3 }, leg) })
+        }),
+        any::<u64>().prop_map(|nonce| Message::Ping(Ping { nonce })),
     ]
 }
 
