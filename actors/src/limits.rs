@@ -32,6 +32,9 @@ pub const REQUESTS_PER_CLIENT: u32 = 1 << 24;
 /// Sessions of one request over all its routes: a session's id has 16 bits for which it is.
 pub const LEGS_PER_REQUEST: u32 = 1 << 16;
 
+/// Faults of one plan: each takes some hundred bytes of it, and a host that joins a live run gets all of them.
+pub const FAULTS: usize = 1 << 18;
+
 /// How old a client's view of the swarm may grow before it asks again (Petals: `update_period` 60 s).
 pub const VIEW_REFRESH: Span = Span::from_secs(60);
 

@@ -144,7 +144,7 @@ pub fn live_obstacles(plan: &Plan) -> Vec<String> {
 fn groups(plan: &Plan) -> Vec<Vec<usize>> {
     let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
     for (index, host) in plan.hosts.iter().enumerate().skip(1) {
-        let name = host.name.split('/').next().unwrap_or_default();
+        let name = host.name.split('[').next().unwrap_or_default();
         match groups.last_mut() {
             Some((last, hosts)) if *last == name => hosts.push(index),
             _ => groups.push((name, vec![index])),

@@ -15,6 +15,10 @@ mod device;
 
 pub use device::{Cost, Curve, Device, Ends, Executor, Grid, Jitter, Overhead, Roofline, Table};
 
+pub mod faults;
+
+pub use faults::{Fault, What, When};
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The scenario's name.
@@ -36,6 +40,8 @@ pub struct Plan {
     pub timeout: Span,
     /// How long the swarm may take to come up before the warm-up.
     pub muster: Span,
+    /// What goes wrong, in the order of [`When`].
+    pub faults: Vec<Fault>,
 }
 
 /// What is executed, after any adaptation to another architecture.

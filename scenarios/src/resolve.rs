@@ -13,6 +13,7 @@ use actors::seed::Seed;
 use fault::bounded;
 use hosts::Computers;
 
+mod events;
 pub(crate) mod fault;
 mod hosts;
 pub(crate) mod model;
@@ -45,11 +46,14 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
     let nodes = nodes(scenario, &model, &computers)?;
     let network = network::resolve(&scenario.network, &computers.hosts, files)?;
     let policies = swarm::resolve(&scenario.swarm, &computers.hosts, &nodes)?;
+    let seed = run.seed.derive("run", u64::from(run.cell), u64::from(run.repeat));
+    let swarm = events::Swarm { hosts: &computers.hosts, nodes: &nodes, seed, files };
+    let faults = events::resolve(&scenario.events, &swarm)?;
     let plan = Plan {
         scenario: scenario.name.clone(),
         cell: run.cell,
         repeat: run.repeat,
-        seed: run.seed.derive("run", u64::from(run.cell), u64::from(run.repeat)),
+        seed,
         model,
         machines: computers.machines,
         hosts: computers.hosts.into_iter().map(|placed| placed.host).collect(),
@@ -59,8 +63,10 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
         workload,
         timeout: positive("measure.timeout", scenario.measure.timeout)?,
         muster: positive("measure.muster", scenario.measure.muster)?,
+        faults,
     };
     roomy(&plan)?;
+    events::served(&plan, &scenario.events)?;
     Ok(plan)
 }
 

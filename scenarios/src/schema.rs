@@ -10,12 +10,14 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub mod delay;
+pub mod events;
 pub mod hosts;
 pub mod model;
 pub mod network;
 pub mod swarm;
 
 pub use delay::Delay;
+pub use events::{Away, Going, Happening, Lives, Part, When};
 pub use hosts::{Device, Host, Leases, Machine, Table};
 pub use model::{Model, Shape, Weights};
 pub use network::{Between, Link, Network, RoundTrips, Transport};
@@ -43,6 +45,9 @@ pub struct Scenario {
     #[serde(default)]
     pub network: Network,
     pub workload: Workload,
+    /// What goes wrong, and when.
+    #[serde(default)]
+    pub events: Vec<Happening>,
     #[serde(default)]
     pub measure: Measure,
     #[serde(default)]

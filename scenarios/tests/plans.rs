@@ -43,7 +43,7 @@ fn blocks_are_split_over_all_even_groups() {
 fn hosts_have_machines_of_their_own_unless_they_name_one() {
     let apart = plan(&[]);
     let names: Vec<&str> = apart.hosts.iter().map(|host| host.name.as_str()).collect();
-    assert_eq!(names, ["orchestrator", "a/0", "a/1", "a/2", "b/0", "b/1", "client/0", "client/1"]);
+    assert_eq!(names, ["orchestrator", "a[0]", "a[1]", "a[2]", "b[0]", "b[1]", "client[0]", "client[1]"]);
     assert_eq!(apart.machines.len(), 8);
     assert!(apart.machines.iter().all(|machine| machine.leases.is_none()));
     let shared = plan(&[("machines", "[Machine(name: \"rack\", leases: Off)]"), ("hosts.0.machine", "rack")]);

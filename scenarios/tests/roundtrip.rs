@@ -8,8 +8,9 @@ use scenarios::chart::Chart;
 use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Bans, Between, Costs, Device, Host, Leases, Link, Machine, Measure, Model, Network, Peers, Pings, RoundTrips,
-    Routing, Scenario, Shape, Span, Swarm, Sweep, Table, Transport, Weights, Workload,
+    Away, Bans, Between, Costs, Device, Going, Happening, Host, Leases, Link, Lives, Machine, Measure, Model, Network,
+    Part, Peers, Pings, RoundTrips, Routing, Scenario, Shape, Span, Swarm, Sweep, Table, Transport, Weights, When,
+    Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::units::{Rate, Size, Time, Work};
@@ -193,6 +194,62 @@ fn swarm() -> impl Strategy<Value = Swarm> {
     )
 }
 
+fn when() -> impl Strategy<Value = When> {
+    let texts = prop_oneof![Just("\"5 s\""), Just("Start(\"1.5 min\")"), Just("Steps(12)")];
+    texts.prop_map(|text| {
+        let options = ron::Options::default().with_default_extension(ron::extensions::Extensions::UNWRAP_NEWTYPES);
+        options.from_str(text).expect("a time")
+    })
+}
+
+fn lives() -> impl Strategy<Value = Lives> {
+    let time = || any::<u64>().prop_map(Time);
+    let away = (text(), time(), time()).prop_map(|(host, from, till)| Away { host, from, till });
+    prop_oneof![
+        (time(), time()).prop_map(|(mean_up, mean_down)| Lives::Exponential { mean_up, mean_down }),
+        (time(), time(), any::<u32>()).prop_map(|(mean_up, mean_down, eighths)| Lives::Weibull {
+            mean_up,
+            mean_down,
+            shape: f64::from(eighths) / 8.0
+        }),
+        collection::vec(away, 0..3).prop_map(Lives::Trace),
+        text().prop_map(Lives::File),
+    ]
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let time = || any::<u64>().prop_map(Time);
+    let part = || {
+        prop_oneof![
+            text().prop_map(Part::Device),
+            (text(), text(), any::<bool>()).prop_map(|(from, to, both)| Part::Link { from, to, both }),
+        ]
+    };
+    let groups = collection::vec(collection::vec(text(), 0..3), 0..3);
+    let going = prop_oneof![Just(Going::Crash), Just(Going::Leave)];
+    prop_oneof![
+        (text(), when(), option::of(time())).prop_map(|(on, at, back)| Happening::Crash { on, at, back }),
+        (text(), when()).prop_map(|(on, at)| Happening::Restart { on, at }),
+        (text(), when()).prop_map(|(on, at)| Happening::Leave { on, at }),
+        (text(), when()).prop_map(|(on, at)| Happening::Join { on, at }),
+        (text(), when(), time()).prop_map(|(on, at, lasts)| Happening::Stall { on, at, lasts }),
+        (part(), any::<u32>(), when(), time()).prop_map(|(what, by, at, lasts)| Happening::Degrade {
+            what,
+            by: f64::from(by) / 8.0,
+            at,
+            lasts
+        }),
+        (groups, when(), time()).prop_map(|(groups, at, lasts)| Happening::Partition { groups, at, lasts }),
+        (text(), lives(), time(), going).prop_map(|(on, lives, until, by)| Happening::Churn { on, lives, until, by }),
+        (text(), any::<u32>(), time(), any::<u32>()).prop_map(|(on, rate, back, most)| Happening::StepFailures {
+            on,
+            rate: f64::from(rate) / 8.0,
+            back,
+            most
+        }),
+    ]
+}
+
 fn sweep() -> impl Strategy<Value = Sweep> {
     let raw = || {
         prop_oneof![Just("1"), Just("\"2 ms\""), Just("Link(delay: \"a, b\" /* ) */)"), Just("Push // so\n")]
@@ -216,9 +273,13 @@ fn scenario() -> impl Strategy<Value = Scenario> {
     });
     let report = prop_oneof![Just(vec![]), text().prop_map(|path| vec![Chart::LatencyVs(path), Chart::Breakdown])];
     let first = (text(), model(), machines, collection::vec(host(), 0..3), peers, swarm());
-    let second = (network(), workload, any::<[u64; 2]>(), sweep(), report);
+    let events = collection::vec(happening(), 0..4);
+    let second = (network(), workload, events, any::<[u64; 2]>(), sweep(), report);
     (first, second).prop_map(
-        |((name, model, machines, hosts, peers, swarm), (network, workload, [timeout, muster], sweep, report))| {
+        |(
+            (name, model, machines, hosts, peers, swarm),
+            (network, workload, events, [timeout, muster], sweep, report),
+        )| {
             let machine = |(name, leases)| Machine { name, leases };
             Scenario {
                 version: 1,
@@ -231,6 +292,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 swarm,
                 network,
                 workload,
+                events,
                 measure: Measure { timeout: Time(timeout), muster: Time(muster) },
                 sweep,
                 report,

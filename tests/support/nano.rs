@@ -60,6 +60,7 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
         workload,
         timeout: Span::from_secs(60),
         muster: Span::from_secs(30),
+        faults: Vec::new(),
     }
 }
 

@@ -90,6 +90,7 @@ pub fn plan(count: u32) -> Plan {
         workload: Workload { micro_batches: 1, batch: 1, prompt: 1, generate: 1 },
         timeout: Span::ZERO,
         muster: Span::ZERO,
+        faults: Vec::new(),
     }
 }
 

@@ -106,6 +106,7 @@ impl Sketch {
             },
             timeout: Span::from_secs(600),
             muster: Span::from_secs(60),
+            faults: Vec::new(),
         }
     }
 

@@ -62,7 +62,7 @@ fn unique<'a>(path: &str, what: &str, names: impl Iterator<Item = &'a str>) -> R
     let mut seen = BTreeSet::new();
     for (index, name) in names.enumerate() {
         let at = format!("{path}.{index}.name");
-        if name.is_empty() || name == ORCHESTRATOR || name.contains('/') {
+        if name.is_empty() || name == ORCHESTRATOR || name.contains(['/', '[', ']']) {
             return Err(Fault::new(&at, format!("a {what} cannot be called `{name}`")));
         }
         if !seen.insert(name) {
@@ -120,7 +120,7 @@ fn place<'a>(
         }
     };
     for instance in 0..count {
-        let name = if count == 1 { group.name.clone() } else { format!("{}/{instance}", group.name) };
+        let name = if count == 1 { group.name.clone() } else { format!("{}[{instance}]", group.name) };
         let machine = shared.unwrap_or_else(|| {
             machines.push(plan::Machine { name: name.clone(), leases: None });
             machines.len() as u32 - 1

@@ -77,15 +77,33 @@ fn groups<'a>(hosts: &'a [Placed<'_>]) -> Vec<Group<'a>> {
     groups
 }
 
-/// The hosts of a site or a group.
+/// The hosts of a site or a group, or one host of a group, as in `t4[2]`.
 fn members(path: &str, name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
+    let known = || groups.iter().flat_map(|group| [group.site, group.name]).collect::<BTreeSet<&str>>();
+    if let Some((group, index)) = name.strip_suffix(']').and_then(|name| name.rsplit_once('[')) {
+        let Some(group) = groups.iter().find(|other| other.name == group) else {
+            return Err(Fault::unknown(path, "host", name, known()));
+        };
+        let count = group.hosts.last.0 - group.hosts.first.0 + 1;
+        let Some(index) = index.parse().ok().filter(|index: &u32| *index < count) else {
+            let fault = Fault::new(path, format!("there is no host `{name}`"));
+            return Err(fault.help(format!("the group has {count}, counted from 0")));
+        };
+        let host = HostId(group.hosts.first.0 + index);
+        return Ok(vec![Hosts { first: host, last: host }]);
+    }
     let found: Vec<Hosts> =
         groups.iter().filter(|group| group.site == name || group.name == name).map(|group| group.hosts).collect();
     if found.is_empty() {
-        let known: BTreeSet<&str> = groups.iter().flat_map(|group| [group.site, group.name]).collect();
-        return Err(Fault::unknown(path, "site or host", name, known));
+        return Err(Fault::unknown(path, "site or host", name, known()));
     }
     Ok(found)
+}
+
+/// The same, host by host.
+pub(super) fn hosts(path: &str, name: &str, hosts: &[Placed<'_>]) -> Result<Vec<HostId>, Fault> {
+    let found = members(path, name, &groups(hosts))?;
+    Ok(found.into_iter().flat_map(|found| (found.first.0..=found.last.0).map(HostId)).collect())
 }
 
 pub(super) fn link(path: &str, link: &Link, files: &Files) -> Result<plan::Link, Fault> {

@@ -1,0 +1,112 @@
+//! What goes wrong in a run: drawn, counted and put in order, so that both worlds carry out the same.
+use super::{Plan, Role};
+use actors::id::{HostId, NodeId};
+use actors::time::Span;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    pub at: When,
+    pub what: What,
+}
+
+/// When a fault happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum When {
+    /// This long after the start of the run, whether or not the barrier has been released.
+    Start(Span),
+    /// This long after the barrier's release.
+    Release(Span),
+    /// As the `count`-th step (counted from 1) since the release, or since the host's last start if that is later,
+    /// reaches `host`; the step is lost with it. Several of one host come one after another, each counting anew.
+    Steps { host: HostId, count: u64 },
+}
+
+impl When {
+    /// The order of a plan's faults: those from the start by time, those from the release by time, those of steps by
+    /// host; what has the same key keeps its order.
+    pub fn key(&self) -> (u8, u64) {
+        match self {
+            When::Start(after) => (0, after.0),
+            When::Release(after) => (1, after.0),
+            When::Steps { host, .. } => (2, u64::from(host.0)),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum What {
+    /// The host's process is killed. Who has a connection to it is told that it is gone. `back` is of a crash at a step
+    /// alone: so much later the host starts again; at a time, a `Restart` of its own says that.
+    Crash { host: HostId, back: Option<Span> },
+    /// A host that has crashed or left starts again, empty.
+    Restart { host: HostId },
+    /// The host's peer says goodbye, and its process ends when what it has begun is finished.
+    Leave { host: HostId },
+    /// A host that has not been there joins.
+    Join { host: HostId },
+    /// The host does nothing for so long, and loses nothing: neither it nor anybody else is told.
+    Stall { host: HostId, lasts: Span },
+    /// Jobs that the host's device begins meanwhile take `by` times as long.
+    SlowDevice { host: HostId, by: f64, lasts: Span },
+    /// For what is sent meanwhile on the way from one host to another, NICs included, delays are `by` times as long and
+    /// bandwidths as small.
+    SlowLink { from: Vec<HostId>, to: Vec<HostId>, by: f64, lasts: Span },
+    /// What is sent between hosts of different groups waits until it is over. A host that no group names reaches all.
+    Partition { groups: Vec<Vec<HostId>>, lasts: Span },
+}
+
+impl What {
+    /// The host that it befalls, if it is one.
+    pub fn host(&self) -> Option<HostId> {
+        match *self {
+            What::Crash { host, .. }
+            | What::Restart { host }
+            | What::Leave { host }
+            | What::Join { host }
+            | What::Stall { host, .. }
+            | What::SlowDevice { host, .. } => Some(host),
+            What::SlowLink { .. } | What::Partition { .. } => None,
+        }
+    }
+
+    /// What a person calls it, for tables and charts.
+    pub fn label(&self) -> &'static str {
+        match self {
+            What::Crash { .. } => "crash",
+            What::Restart { .. } => "restart",
+            What::Leave { .. } => "leave",
+            What::Join { .. } => "join",
+            What::Stall { .. } => "stall",
+            What::SlowDevice { .. } => "slow device",
+            What::SlowLink { .. } => "slow link",
+            What::Partition { .. } => "partition",
+        }
+    }
+}
+
+impl Plan {
+    /// The hosts that are not there when the run starts: they join later.
+    pub fn late_hosts(&self) -> BTreeSet<HostId> {
+        let joins = |fault: &Fault| match fault.what {
+            What::Join { host } => Some(host),
+            _ => None,
+        };
+        self.faults.iter().filter_map(joins).collect()
+    }
+
+    /// What a person calls a node: its role and its host.
+    pub fn called(&self, node: NodeId) -> String {
+        let Some(seat) = self.nodes.get(node.0 as usize) else { return node.to_string() };
+        let role = match seat.role {
+            Role::Orchestrator => return "the orchestrator".to_owned(),
+            Role::Registry => return "the registry".to_owned(),
+            Role::Peer { .. } => "peer",
+            Role::Client => "client",
+        };
+        let host = &self.host(seat.host).name;
+        // A group may be called after its role.
+        if host.starts_with(role) { host.clone() } else { format!("{role} {host}") }
+    }
+}

@@ -1,0 +1,144 @@
+//! When churning hosts are away: drawn from the seed, or as a trace says.
+use super::Swarm;
+use crate::files::Files;
+use crate::resolve::fault::Fault;
+use crate::schema::{Away, Lives};
+use crate::units::Time;
+use actors::id::HostId;
+use actors::limits;
+use actors::seed::Stream;
+use actors::time::Span;
+use rand_distr::{Distribution as _, Exp, Weibull};
+use std::collections::BTreeMap;
+
+/// A host is away from a time after the release till another.
+pub(super) struct Gap {
+    pub host: HostId,
+    pub from: Span,
+    pub till: Span,
+}
+
+/// The times away of `hosts`, those of one host in order, that begin before `until`.
+pub(super) fn times(
+    swarm: &Swarm<'_>,
+    event: usize,
+    lives: &Lives,
+    hosts: &[HostId],
+    until: Span,
+) -> Result<Vec<Gap>, Fault> {
+    let at = format!("events.{event}.lives");
+    match lives {
+        Lives::Exponential { mean_up, mean_down } => {
+            let exp = |field: &str, mean: Time| {
+                let rate = 1.0 / positive(&at, field, mean)?;
+                Exp::new(rate).map_err(|error| Fault::new(&format!("{at}.{field}"), error.to_string()))
+            };
+            let (up, down) = (exp("mean_up", *mean_up)?, exp("mean_down", *mean_down)?);
+            drawn(swarm, event, hosts, until, |stream| up.sample(stream), |stream| down.sample(stream))
+        }
+        Lives::Weibull { mean_up, mean_down, shape } => {
+            if !(0.1..=100.0).contains(shape) {
+                return Err(Fault::new(&format!("{at}.shape"), format!("shape is {shape}: it is from 0.1 to 100")));
+            }
+            let weibull = |field: &str, mean: Time| {
+                // The mean of Weibull(scale, shape) is scale x Gamma(1 + 1 / shape).
+                let scale = positive(&at, field, mean)? / libm::tgamma(1.0 + 1.0 / shape);
+                Weibull::new(scale, *shape).map_err(|error| Fault::new(&format!("{at}.{field}"), error.to_string()))
+            };
+            let (up, down) = (weibull("mean_up", *mean_up)?, weibull("mean_down", *mean_down)?);
+            drawn(swarm, event, hosts, until, |stream| up.sample(stream), |stream| down.sample(stream))
+        }
+        Lives::Trace(trace) => {
+            let placed = trace.iter().enumerate().map(|(index, away)| (format!("{at}.0.{index}"), None, away.clone()));
+            seen(swarm, placed.collect(), hosts, until)
+        }
+        Lives::File(path) => {
+            let at = format!("{at}.0");
+            let lines = read(swarm.files, path).map_err(|message| Fault::new(&at, message))?;
+            let placed = lines.into_iter().map(|(line, away)| (at.clone(), Some(format!("{path}:{line}")), away));
+            seen(swarm, placed.collect(), hosts, until)
+        }
+    }
+}
+
+fn positive(at: &str, field: &str, mean: Time) -> Result<f64, Fault> {
+    if mean.0 == 0 {
+        return Err(Fault::new(&format!("{at}.{field}"), "a mean of no time: hosts would come and go without end"));
+    }
+    Ok(mean.span().as_secs_f64())
+}
+
+/// Every host begins present; its lives have a stream of their own.
+fn drawn(
+    swarm: &Swarm<'_>,
+    event: usize,
+    hosts: &[HostId],
+    until: Span,
+    up: impl Fn(&mut Stream) -> f64,
+    down: impl Fn(&mut Stream) -> f64,
+) -> Result<Vec<Gap>, Fault> {
+    let mut gaps = Vec::new();
+    for &host in hosts {
+        let mut stream = swarm.seed.stream("churn", u64::from(host.0), event as u64);
+        let mut now = Span::ZERO;
+        loop {
+            let from = now + Span::from_secs_f64(up(&mut stream));
+            if from >= until {
+                break;
+            }
+            // Never back at the very instant: the order of the two would be nobody's.
+            let till = from + Span::from_secs_f64(down(&mut stream)).max(Span(1));
+            gaps.push(Gap { host, from, till });
+            if gaps.len() > limits::FAULTS {
+                let message = format!("churn until then gives more than {} faults", limits::FAULTS);
+                return Err(Fault::new(&format!("events.{event}.until"), message));
+            }
+            now = till;
+        }
+    }
+    Ok(gaps)
+}
+
+/// A trace's lines: where each stands in the scenario, and in its file if it has one.
+type Line = (String, Option<String>, Away);
+
+fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Span) -> Result<Vec<Gap>, Fault> {
+    let mut gaps: BTreeMap<(HostId, Span), Gap> = BTreeMap::new();
+    for (at, line, Away { host, from, till }) in lines {
+        let wrong = |field: &str, message: String| match &line {
+            Some(line) => Fault::new(&at, format!("{line}: {message}")),
+            None => Fault::new(&format!("{at}{field}"), message),
+        };
+        if from >= till {
+            return Err(wrong("", format!("`{host}` is away from {from} till {till}: it must end after it begins")));
+        }
+        let named = swarm.hosts(&at, &host).map_err(|fault| {
+            let help = fault.help.clone();
+            Fault { help, ..wrong(".host", fault.message) }
+        })?;
+        for id in named {
+            if !hosts.contains(&id) {
+                return Err(wrong(".host", format!("`{host}` is not one of the hosts that churn")));
+            }
+            let gap = Gap { host: id, from: from.span(), till: till.span() };
+            if gap.from < until && gaps.insert((id, gap.from), gap).is_some() {
+                return Err(wrong(".from", format!("`{host}` goes twice at {from}")));
+            }
+        }
+    }
+    Ok(gaps.into_values().collect())
+}
+
+/// The lines of a table with the columns `host`, `from` and `till`, each with its number in the file.
+fn read(files: &Files, path: &str) -> Result<Vec<(usize, Away)>, String> {
+    let table = files.table(path)?;
+    let column = |name: &str| table.column(name).map_err(|why| format!("{path}: {why}"));
+    let columns = [column("host")?, column("from")?, column("till")?];
+    let row = |row: usize| {
+        let line = table.rows[row].position().map_or(row + 2, |position| position.line() as usize);
+        let [host, from, till] = columns.map(|column| table.text(row, column));
+        let time = |text: &str| text.parse::<Time>().map_err(|error| format!("{path}:{line}: {error}"));
+        Ok((line, Away { host: host.to_owned(), from: time(from)?, till: time(till)? }))
+    };
+    (0..table.rows.len()).map(row).collect()
+}
