@@ -2,8 +2,10 @@
 //!
 //! It holds the embedding and the head, as jobs for its own device. It never starts a timed request before `Go`.
 mod leg;
+mod prompts;
 mod request;
 
+pub use prompts::Prompts;
 pub use request::Asked;
 
 use crate::id::{BlockRange, NodeId, RequestId};
@@ -37,15 +39,10 @@ pub struct Config {
     pub timeout: Span,
     /// Of the run: what the client leaves to chance is drawn from streams of it.
     pub seed: Seed,
-    /// Where prompts are drawn from, in a world that computes values.
+    /// Where prompts come from, in a world that computes values.
     pub prompts: Option<Prompts>,
-}
-
-/// Uniform random token ids below `vocab`.
-#[derive(Clone, Copy, Debug)]
-pub struct Prompts {
-    pub seed: Seed,
-    pub vocab: u32,
+    /// A request ends early where its first row has one of these.
+    pub stops: Vec<u32>,
 }
 
 /// The state machine of a client.
@@ -179,7 +176,7 @@ impl Core {
         let id = RequestId { client: self.config.me, index: (done.ticket.0 >> 32) as u32 };
         // A job of a request that has failed since is nobody's.
         if let Some(request) = self.requests.get_mut(&id) {
-            let progress = request.on_computed(now, done, out);
+            let progress = request.on_computed(&self.config, now, done, out);
             self.settle(now, id, progress, out);
         }
     }

@@ -390,8 +390,8 @@ pub enum Work {
     Embed { batch: u16, tokens: u32, position: u32, ids: Ids },
     /// Hidden states through `blocks`, appending to the session's KV cache at `position`.
     Blocks { session: SessionId, blocks: BlockRange, position: u32, max_length: u32, input: Activation },
-    /// Final norm, head and sampling on the last position of each row.
-    Head { input: Activation },
+    /// Final norm, head and sampling on the last position of each row: output token `output` of `request`, counted from 1.
+    Head { request: RequestId, output: u32, input: Activation },
     /// Drop the KV cache of a session. No [`Computed`] answers it.
     Release { session: SessionId },
 }

@@ -37,6 +37,7 @@ pub enum Event {
     Stepped(Stepped),
     Served(Served),
     Carried(Carried),
+    Scored(Box<Scored>),
     Ended(Box<Ended>),
     /// A client is through with its timed requests.
     Finished {
@@ -111,6 +112,16 @@ pub struct Carried {
     pub transmit: Span,
     /// Propagation, connection set-up included.
     pub propagation: Span,
+}
+
+/// A client has chosen an output token, in a world that computes values and was asked to keep the scores.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scored {
+    pub request: RequestId,
+    /// Counted from 1.
+    pub output: u32,
+    /// The best of the first row's tokens and their scores (logits), the best first.
+    pub best: Vec<(u32, f32)>,
 }
 
 /// A request is over.

@@ -22,9 +22,11 @@ pub mod wire;
 
 pub use join::host_main;
 
+use crate::model::{PromptError, prompt_ids};
 use crate::outcome::Run;
 use actors::id::NodeId;
 use scenarios::plan::{Executor, Plan, Role};
+use scenarios::tokens::Prompts;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,6 +73,8 @@ pub enum LiveError {
     Load { node: NodeId, host: String, what: String },
     #[error("{what} failed: {why}")]
     Io { what: &'static str, why: io::Error },
+    #[error("the prompts cannot be had: {0}")]
+    Prompts(#[from] PromptError),
     #[error(transparent)]
     Wire(#[from] wire::WireError),
     #[error(
@@ -94,10 +98,15 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
             return Err(LiveError::Elsewhere { host: host.name.clone(), device: host.device.name.clone() });
         }
     }
+    let mut plan = plan.clone();
+    if let Some(rows) = prompt_ids(&plan)? {
+        plan.tokens.prompts = Prompts::Ids(rows);
+    }
+    let plan = Arc::new(plan);
     let _awake = awake::keep();
     // A thread of its own: an arbiter and its host belong to one run.
     std::thread::scope(|scope| {
-        let conduct = || actix::System::new().block_on(conduct::conduct(Arc::new(plan.clone()), options, interrupt));
+        let conduct = || actix::System::new().block_on(conduct::conduct(plan.clone(), options, interrupt));
         let thread = std::thread::Builder::new().name("orchestrator".to_owned()).spawn_scoped(scope, conduct);
         match thread.map_err(LiveError::io("starting the orchestrator's thread"))?.join() {
             Ok(ended) => ended,

@@ -2,6 +2,8 @@
 use actors::id::{HostId, NodeId};
 use actors::{client, dht, orchestrator, peer};
 use scenarios::plan::{Plan, Role};
+use scenarios::tokens::Prompts;
+use std::sync::Arc;
 
 /// A world's way to seat an actor.
 pub trait Scene {
@@ -66,6 +68,20 @@ fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
         policies: plan.policies.clone(),
         timeout: plan.timeout,
         seed: plan.seed,
-        prompts: values.then_some(client::Prompts { seed: plan.seed, vocab: plan.model.shape.vocab }),
+        prompts: values.then(|| prompts_of(plan, me)),
+        stops: plan.tokens.stops.clone(),
+    }
+}
+
+/// In a live run texts have been turned into ids before any host gets the plan.
+fn prompts_of(plan: &Plan, me: NodeId) -> client::Prompts {
+    match &plan.tokens.prompts {
+        Prompts::Ids(rows) => {
+            let (first, stride) = (plan.clients().take_while(|(id, _)| *id != me).count(), plan.clients().count());
+            client::Prompts::Given { rows: Arc::new(rows.clone()), first, stride }
+        }
+        Prompts::Random | Prompts::Texts(_) | Prompts::Lines(_) => {
+            client::Prompts::Random { vocab: plan.model.shape.vocab }
+        }
     }
 }

@@ -81,7 +81,7 @@ impl<'a> Index<'a> {
             }
             Event::Drained(drained) => self.fold.drained = Some((**drained).clone()),
             Event::Aborted { why, .. } => self.fold.aborted = Some(why.clone()),
-            Event::Present { .. } | Event::Ready { .. } => {}
+            Event::Present { .. } | Event::Ready { .. } | Event::Scored(_) => {}
         }
     }
 

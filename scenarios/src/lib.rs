@@ -26,6 +26,7 @@ pub mod schema;
 pub mod shape;
 mod source;
 mod sweep;
+pub mod tokens;
 pub mod units;
 
 pub use check::{CellSummary, Summary, live_obstacles};

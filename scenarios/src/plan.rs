@@ -3,6 +3,7 @@
 //! Both worlds run the same plan, and a host that joins a live run gets it over the wire. Node ids are indices into
 //! `nodes`, host ids into `hosts`, machine numbers into `machines`.
 use crate::shape::{Shape, WeightType};
+use crate::tokens::{Prompts, Sampling};
 use actors::id::{BlockRange, HostId, NodeId};
 use actors::message::WireType;
 use actors::policy::Policies;
@@ -36,6 +37,7 @@ pub struct Plan {
     pub network: Network,
     pub policies: Policies,
     pub workload: Workload,
+    pub tokens: Tokens,
     /// How long a request may take.
     pub timeout: Span,
     /// How long the swarm may take to come up before the warm-up.
@@ -279,6 +281,18 @@ pub struct Workload {
     pub batch: u32,
     pub prompt: u32,
     pub generate: u32,
+}
+
+/// Tokens in and out, where a world computes values.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tokens {
+    pub prompts: Prompts,
+    /// Every choice draws from a stream of its own, named after its request and its place in it.
+    pub sampling: Sampling,
+    /// A request ends early where its first row has one of these. A benchmark has none: T tokens are T tokens.
+    pub stops: Vec<u32>,
+    /// How many of the best scores of each choice are recorded.
+    pub scores: u32,
 }
 
 impl Plan {

@@ -20,6 +20,7 @@ pub(crate) mod model;
 mod network;
 mod spans;
 mod swarm;
+mod tokens;
 
 pub(crate) use fault::Fault;
 
@@ -42,6 +43,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
     bounded("sweep.repeat", "repeat", scenario.sweep.repeat, 1, u32::MAX)?;
     let model = model::resolve(&scenario.model)?;
     let workload = workload(scenario, &model)?;
+    let tokens = tokens::resolve(scenario, &model, &workload)?;
     let computers = hosts::resolve(scenario, &hosts::Site { model: &model, files })?;
     let nodes = nodes(scenario, &model, &computers)?;
     let network = network::resolve(&scenario.network, &computers.hosts, files)?;
@@ -61,6 +63,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
         network,
         policies,
         workload,
+        tokens,
         timeout: positive("measure.timeout", scenario.measure.timeout)?,
         muster: positive("measure.muster", scenario.measure.muster)?,
         faults,

@@ -5,6 +5,7 @@
 //! is not here: [`crate::resolve`] makes it explicit.
 use crate::chart::Chart;
 use crate::raw::Raw;
+use crate::tokens::{Prompts, Sampling};
 use crate::units::Time;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,12 @@ pub struct Scenario {
     #[serde(default)]
     pub network: Network,
     pub workload: Workload,
+    /// Of which tokens the prompts are, where a world computes values.
+    #[serde(default)]
+    pub prompts: Prompts,
+    /// How clients choose tokens, where a world computes values.
+    #[serde(default)]
+    pub sampling: Sampling,
     /// What goes wrong, and when.
     #[serde(default)]
     pub events: Vec<Happening>,

@@ -13,6 +13,7 @@ use scenarios::schema::{
     Workload,
 };
 use scenarios::shape::{Arch, WeightType};
+use scenarios::tokens::{Prompts, Sampling};
 use scenarios::units::{Rate, Size, Time, Work};
 
 fn text() -> impl Strategy<Value = String> + Clone {
@@ -272,13 +273,21 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         Workload::Closed { on, clients, micro_batches, batch, prompt, generate }
     });
     let report = prop_oneof![Just(vec![]), text().prop_map(|path| vec![Chart::LatencyVs(path), Chart::Breakdown])];
+    let prompts = prop_oneof![
+        Just(Prompts::Random),
+        collection::vec(collection::vec(any::<u32>(), 0..3), 0..3).prop_map(Prompts::Ids),
+        collection::vec(text(), 0..3).prop_map(Prompts::Texts),
+        text().prop_map(Prompts::Lines),
+    ];
+    let sampling = (0f32..9.0, option::of(any::<u32>()), option::of(0f32..1.0))
+        .prop_map(|(temperature, top_k, top_p)| Sampling { temperature, top_k, top_p });
     let first = (text(), model(), machines, collection::vec(host(), 0..3), peers, swarm());
     let events = collection::vec(happening(), 0..4);
-    let second = (network(), workload, events, any::<[u64; 2]>(), sweep(), report);
+    let second = (network(), (workload, prompts, sampling), events, any::<[u64; 2]>(), sweep(), report);
     (first, second).prop_map(
         |(
             (name, model, machines, hosts, peers, swarm),
-            (network, workload, events, [timeout, muster], sweep, report),
+            (network, (workload, prompts, sampling), events, [timeout, muster], sweep, report),
         )| {
             let machine = |(name, leases)| Machine { name, leases };
             Scenario {
@@ -292,6 +301,8 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 swarm,
                 network,
                 workload,
+                prompts,
+                sampling,
                 events,
                 measure: Measure { timeout: Time(timeout), muster: Time(muster) },
                 sweep,

@@ -58,6 +58,7 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
         network: Network::of(Link::FREE),
         policies: Policies { forwarding, ..Policies::default() },
         workload,
+        tokens: Default::default(),
         timeout: Span::from_secs(60),
         muster: Span::from_secs(30),
         faults: Vec::new(),

@@ -88,6 +88,7 @@ pub fn plan(count: u32) -> Plan {
         network: Network::of(Link::new(Distribution::Uniform { low: Span(1), high: LONGEST_DELAY }, None)),
         policies: Default::default(),
         workload: Workload { micro_batches: 1, batch: 1, prompt: 1, generate: 1 },
+        tokens: Default::default(),
         timeout: Span::ZERO,
         muster: Span::ZERO,
         faults: Vec::new(),

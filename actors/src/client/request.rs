@@ -12,7 +12,6 @@ use crate::record::{Ended, Event, Stepped};
 use crate::route::View;
 use crate::time::{Moment, Span};
 use crate::world::Effect;
-use rand::RngExt;
 use std::sync::Arc;
 
 /// What is asked of the swarm at once.
@@ -194,10 +193,9 @@ impl Request {
     }
 
     fn draw_prompt(&self, config: &Config) -> Ids {
-        let super::Prompts { seed, vocab } = config.prompts?;
-        let mut stream = seed.stream("prompt", u64::from(self.id.client.0), u64::from(self.id.index));
-        let count = usize::from(self.asked.batch) * self.asked.prompt as usize;
-        Some(Arc::new((0..count).map(|_| stream.random_range(0..vocab)).collect()))
+        let (batch, length) = (usize::from(self.asked.batch), self.asked.prompt as usize);
+        let prompts = config.prompts.as_ref()?;
+        Some(Arc::new(prompts.draw(config.seed, self.id, batch, length)))
     }
 
     fn embed(&mut self, now: Moment, tokens: u32, ids: Ids, out: &mut Vec<Effect>) {
@@ -214,7 +212,7 @@ impl Request {
         out.push(Effect::Compute(Job { ticket, work }));
     }
 
-    pub fn on_computed(&mut self, now: Moment, done: Computed, out: &mut Vec<Effect>) -> Progress {
+    pub fn on_computed(&mut self, config: &Config, now: Moment, done: Computed, out: &mut Vec<Effect>) -> Progress {
         if !matches!(self.phase, Phase::Embedding(ticket) | Phase::Heading(ticket) if ticket == done.ticket) {
             return Going;
         }
@@ -227,7 +225,7 @@ impl Request {
                 send(out, self.legs[0].hop.peer, Message::Step(step));
                 Going
             }
-            Ok(Output::Tokens(ids)) => self.on_tokens(now, ids, out),
+            Ok(Output::Tokens(ids)) => self.on_tokens(config, now, ids, out),
             Ok(Output::Loaded) => unreachable!("only a load gives this"),
             Err(_) => Over(Err(Failure::ClientDevice)),
         }
@@ -251,17 +249,20 @@ impl Request {
             self.record_step(now, out);
             return Over(Ok(()));
         } else {
-            self.compute(now, Phase::Heading, Work::Head { input: step.activation }, out);
+            let (id, output) = (self.id, self.generated + 1);
+            self.compute(now, Phase::Heading, Work::Head { request: id, output, input: step.activation }, out);
         }
         Going
     }
 
     /// One more token of each row is there.
-    fn on_tokens(&mut self, now: Moment, ids: Ids, out: &mut Vec<Effect>) -> Progress {
+    fn on_tokens(&mut self, config: &Config, now: Moment, ids: Ids, out: &mut Vec<Effect>) -> Progress {
         self.generated += 1;
-        self.output.extend(ids.as_ref().and_then(|ids| ids.first()));
+        let first = ids.as_ref().and_then(|ids| ids.first());
+        self.output.extend(first);
+        let stopped = first.is_some_and(|id| config.stops.contains(id));
         self.record_step(now, out);
-        if self.generated == self.asked.generate {
+        if stopped || self.generated == self.asked.generate {
             return Over(Ok(()));
         }
         self.position += self.step.tokens;

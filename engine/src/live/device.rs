@@ -12,6 +12,7 @@ use super::local::Arrival;
 use actors::id::NodeId;
 use actors::limits;
 use actors::message::{Computed, Job, Output, Refusal, Ticket, Work};
+use actors::record::{Event, Scored};
 use actors::world::panic_text;
 use bench::{Bench, Fault};
 use scenarios::plan::Plan;
@@ -78,6 +79,10 @@ impl Worker {
                 self.bench.release(node, session);
                 continue;
             }
+            let choice = match &job.work {
+                Work::Head { request, output, .. } => Some((*request, *output)),
+                _ => None,
+            };
             let loading = matches!(job.work, Work::Load);
             let (computed, fault) = self.execute(node, job.ticket, job.work);
             if let Some(fault) = fault {
@@ -85,6 +90,9 @@ impl Worker {
                 if loading {
                     let _ = self.arrivals.send(Arrival::LoadFailed { node, what: fault });
                 }
+            }
+            if let Some(((request, output), best)) = choice.zip(self.bench.take_scores()) {
+                let _ = self.arrivals.send(Arrival::Seen(Event::Scored(Box::new(Scored { request, output, best }))));
             }
             if self.arrivals.send(Arrival::Computed { node, computed }).is_err() {
                 return;

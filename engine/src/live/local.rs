@@ -38,6 +38,8 @@ pub enum Arrival {
         node: NodeId,
         computed: Computed,
     },
+    /// Beside what the nodes record.
+    Seen(Event),
     LoadFailed {
         node: NodeId,
         what: String,
@@ -143,6 +145,7 @@ impl LocalHost {
         while let Some(arrival) = arrivals.recv().await {
             match arrival {
                 Arrival::Computed { node, computed } => self.post(node, node, Parcel::Computed(computed)),
+                Arrival::Seen(event) => self.record(event),
                 Arrival::LoadFailed { node, what } => self.report(Report::LoadFailed { node, what }),
                 Arrival::Held { from, to, message } => {
                     if let Some(shaper) = &self.shaper {

@@ -3,80 +3,63 @@ use super::error::ModelError;
 use actors::seed::Stream;
 use candle_core::{D, Tensor};
 use rand::RngExt;
+use scenarios::tokens::Sampling;
 use std::cmp::Ordering;
 
-/// How a token is chosen. The filters apply in this order, as transformers applies them: temperature, top k, top p.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampling {
-    /// Divides the scores; 0 is greedy.
-    pub temperature: f32,
-    /// Only the best so many.
-    pub top_k: Option<usize>,
-    /// Only the best whose probabilities add up to this (Holtzman et al. 2020), the one that reaches it among them.
-    pub top_p: Option<f32>,
+/// Chooses from the `logits` of one row, which is not empty. Scores that are not numbers are never chosen.
+pub fn choose(sampling: &Sampling, logits: &[f32], stream: &mut Stream) -> u32 {
+    if sampling.temperature == 0.0 {
+        return best(logits);
+    }
+    let candidates = candidates(sampling, logits);
+    let total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
+    let mut left = stream.random_range(0.0..1.0) * total;
+    for (token, weight) in &candidates {
+        left -= weight;
+        if left < 0.0 {
+            return *token;
+        }
+    }
+    // Rounding can leave a crumb.
+    candidates.last().map_or_else(|| best(logits), |(token, _)| *token)
 }
 
-impl Sampling {
-    pub const GREEDY: Sampling = Sampling { temperature: 0.0, top_k: None, top_p: None };
-
-    /// Whether all is within bounds; else what is not.
-    pub fn check(&self) -> Result<(), String> {
-        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            return Err(format!("temperature {} is not a number from 0 on", self.temperature));
-        }
-        if self.top_k == Some(0) {
-            return Err("top-k 0 leaves no token".to_owned());
-        }
-        match self.top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
-            Some(p) => Err(format!("top-p {p} is not above 0 and at most 1")),
-            None => Ok(()),
-        }
+/// The tokens that remain, the likeliest first, with weights in proportion to their probabilities.
+fn candidates(sampling: &Sampling, logits: &[f32]) -> Vec<(u32, f64)> {
+    let scored = best_scores(logits, sampling.top_k.map_or(usize::MAX, |k| k as usize));
+    let top = scored.first().map_or(0.0, |(_, score)| *score);
+    let weight = |score: f32| match score == top {
+        true => 1.0,
+        false => ((f64::from(score) - f64::from(top)) / f64::from(sampling.temperature)).exp(),
+    };
+    let mut weighted: Vec<(u32, f64)> = scored.into_iter().map(|(token, score)| (token, weight(score))).collect();
+    if let Some(p) = sampling.top_p {
+        let bound = f64::from(p) * weighted.iter().map(|(_, weight)| weight).sum::<f64>();
+        let mut sum = 0.0;
+        let before = weighted.iter().take_while(|(_, weight)| {
+            let needed = sum < bound;
+            sum += weight;
+            needed
+        });
+        let kept = before.count();
+        weighted.truncate(kept.max(1));
     }
+    weighted
+}
 
-    /// Chooses from the `logits` of one row, which is not empty. Scores that are not numbers are never chosen.
-    pub fn choose(&self, logits: &[f32], stream: &mut Stream) -> u32 {
-        if self.temperature == 0.0 {
-            return best(logits);
-        }
-        let candidates = self.candidates(logits);
-        let total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
-        let mut left = stream.random_range(0.0..1.0) * total;
-        for (token, weight) in &candidates {
-            left -= weight;
-            if left < 0.0 {
-                return *token;
-            }
-        }
-        // Rounding can leave a crumb.
-        candidates.last().map_or_else(|| best(logits), |(token, _)| *token)
+/// The best `count` tokens of a row and their scores, the best first; of equals the first. Scores that are not numbers are
+/// left out.
+pub fn best_scores(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let numbers = logits.iter().enumerate().filter(|(_, score)| **score > f32::NEG_INFINITY);
+    let mut scored: Vec<(u32, f32)> = numbers.map(|(token, score)| (token as u32, *score)).collect();
+    // -0 is 0, so that a tie is cut the same way everywhere.
+    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0));
+    if count < scored.len() && count > 0 {
+        scored.select_nth_unstable_by(count - 1, order);
     }
-
-    /// The tokens that remain, the likeliest first, with weights in proportion to their probabilities.
-    fn candidates(&self, logits: &[f32]) -> Vec<(u32, f64)> {
-        let numbers = logits.iter().enumerate().filter(|(_, score)| **score > f32::NEG_INFINITY);
-        let mut scored: Vec<(u32, f32)> = numbers.map(|(token, score)| (token as u32, *score)).collect();
-        // Of equals the first (-0 is 0), so that a tie is cut the same way everywhere.
-        scored.sort_unstable_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0)));
-        scored.truncate(self.top_k.unwrap_or(usize::MAX));
-        let top = scored.first().map_or(0.0, |(_, score)| *score);
-        let weight = |score: f32| match score == top {
-            true => 1.0,
-            false => ((f64::from(score) - f64::from(top)) / f64::from(self.temperature)).exp(),
-        };
-        let mut weighted: Vec<(u32, f64)> = scored.into_iter().map(|(token, score)| (token, weight(score))).collect();
-        if let Some(p) = self.top_p {
-            let bound = f64::from(p) * weighted.iter().map(|(_, weight)| weight).sum::<f64>();
-            let mut sum = 0.0;
-            let before = weighted.iter().take_while(|(_, weight)| {
-                let needed = sum < bound;
-                sum += weight;
-                needed
-            });
-            let kept = before.count();
-            weighted.truncate(kept.max(1));
-        }
-        weighted
-    }
+    scored.truncate(count);
+    scored.sort_unstable_by(order);
+    scored
 }
 
 /// The best token of each row of `logits`, `[batch, vocab]`; of equals the first.
@@ -93,19 +76,20 @@ fn best(logits: &[f32]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::Sampling;
+    use super::{best_scores, candidates, choose};
     use actors::seed::Seed;
     use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
+    use scenarios::tokens::Sampling;
 
     const LOGITS: [f32; 5] = [1.0, 3.0, f32::NAN, 2.0, 3.0];
 
     fn chosen(sampling: Sampling, logits: &[f32], draws: usize) -> Vec<u32> {
         let mut stream = Seed(7).stream("sampling", 0, 0);
-        (0..draws).map(|_| sampling.choose(logits, &mut stream)).collect()
+        (0..draws).map(|_| choose(&sampling, logits, &mut stream)).collect()
     }
 
     fn tokens(sampling: Sampling) -> Vec<u32> {
-        sampling.candidates(&LOGITS).into_iter().map(|(token, _)| token).collect()
+        candidates(&sampling, &LOGITS).into_iter().map(|(token, _)| token).collect()
     }
 
     #[test]
@@ -137,17 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_checked() {
-        assert_eq!(Sampling::GREEDY.check(), Ok(()));
-        for (bad, word) in [
-            (Sampling { temperature: f32::NAN, ..Sampling::GREEDY }, "temperature"),
-            (Sampling { temperature: -1.0, ..Sampling::GREEDY }, "temperature"),
-            (Sampling { top_k: Some(0), ..Sampling::GREEDY }, "top-k"),
-            (Sampling { top_p: Some(0.0), ..Sampling::GREEDY }, "top-p"),
-            (Sampling { top_p: Some(f32::NAN), ..Sampling::GREEDY }, "top-p"),
-        ] {
-            assert!(bad.check().is_err_and(|why| why.contains(word)), "{bad:?}");
-        }
+    fn the_best_scores_come_first_and_ties_by_their_place() {
+        assert_eq!(best_scores(&LOGITS, 3), [(1, 3.0), (4, 3.0), (3, 2.0)]);
+        assert_eq!(best_scores(&LOGITS, 9).len(), 4);
+        assert_eq!(best_scores(&LOGITS, 0), []);
     }
 
     proptest! {
@@ -155,7 +132,7 @@ mod tests {
         fn a_token_is_always_one_of_the_vocabulary_and_tiny_temperatures_are_greedy(
             logits in prop::collection::vec(any::<f32>(), 1..40),
             temperature in 0f32..4.0,
-            top_k in prop::option::of(1usize..50),
+            top_k in prop::option::of(1u32..50),
             top_p in prop::option::of(0.01f32..1.0),
         ) {
             let sampling = Sampling { temperature, top_k, top_p };

@@ -96,7 +96,7 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Span {
         Work::Blocks { blocks, position, input, .. } => {
             cost::blocks_time(spec, model, blocks.len(), u32::from(input.batch), input.tokens, *position)
         }
-        Work::Head { input } => cost::head_time(spec, model, u32::from(input.batch)),
+        Work::Head { input, .. } => cost::head_time(spec, model, u32::from(input.batch)),
         // Before the warm-up, so outside of everything that is measured.
         Work::Load | Work::Release { .. } => Span::ZERO,
     }
@@ -219,7 +219,7 @@ impl<'p> Devices<'p> {
                 Some(echo) => echo.blocks(node, session, blocks, position, input),
                 None => input,
             }),
-            Work::Head { input } => Output::Tokens(self.echo.as_ref().and_then(|echo| echo.head(&input))),
+            Work::Head { input, .. } => Output::Tokens(self.echo.as_ref().and_then(|echo| echo.head(&input))),
         }
     }
 }

@@ -104,6 +104,7 @@ impl Sketch {
                 prompt: self.prompt,
                 generate: self.generate,
             },
+            tokens: Default::default(),
             timeout: Span::from_secs(600),
             muster: Span::from_secs(60),
             faults: Vec::new(),

@@ -83,6 +83,11 @@ fn check(shape: &Shape) -> Result<(), Fault> {
         let message = format!("{:?} has as many heads of keys and values as of queries", shape.arch);
         return Err(Fault::new("model.shape.kv_heads", message).help("leave `kv_heads` out, or use the Llama family"));
     }
+    if shape.arch == Arch::Bloom && u64::from(shape.ffn) != 4 * u64::from(hidden) {
+        let message =
+            format!("BLOOM's ffn is four times its hidden size: {}, not {}", 4 * u64::from(hidden), shape.ffn);
+        return Err(Fault::new("model.shape.ffn", message).help("leave `ffn` out, or use another family"));
+    }
     if shape.arch == Arch::Llama && !shape.head_dim().is_multiple_of(2) {
         let message = format!("rotary positions turn pairs: {} values a head are odd", shape.head_dim());
         return Err(Fault::new("model.shape.heads", message));

@@ -1,12 +1,12 @@
 //! What lies on a device: the weights of its host's nodes and the caches of their sessions, and how a job uses them.
 use crate::live::wire;
 use crate::model::{self, Cache, Ends, ModelError, Source};
-use actors::id::{BlockRange, NodeId, SessionId};
+use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::message::{Activation, Buffer, Ids, Output, Payload, WireType, Work};
 use candle_core::{DType, Storage, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use scenarios::plan::{Executor, Plan, Role};
+use scenarios::plan::{Executor, Plan, Role, Tokens};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -39,12 +39,13 @@ pub struct Bench {
     spans: BTreeMap<NodeId, model::Span>,
     ends: BTreeMap<NodeId, Ends>,
     caches: BTreeMap<(NodeId, SessionId), Cache>,
+    scores: Option<Vec<(u32, f32)>>,
 }
 
 impl Bench {
     pub fn new(plan: Arc<Plan>, executor: Executor) -> Bench {
         let (spans, ends, caches) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Bench { plan, executor, opened: None, spans, ends, caches }
+        Bench { plan, executor, opened: None, spans, ends, caches, scores: None }
     }
 
     /// Forgets a session's cache, if it ever came to have one.
@@ -63,10 +64,11 @@ impl Bench {
                 let y = span.forward(cache, position as usize, &x)?;
                 Ok(Output::Hidden(activation(&y, &input)?))
             }
-            Work::Head { input } => {
+            Work::Head { request, output, input } => {
                 let x = self.tensor(&input)?;
                 let ends = self.ends.get(&node).ok_or(Fault::NotLoaded(node))?;
-                let tokens = model::greedy(&ends.logits(&x)?)?;
+                let logits = ends.logits(&x)?;
+                let tokens = self.choose(&logits, request, output)?;
                 Ok(Output::Tokens(Some(Arc::new(tokens))))
             }
             Work::Release { session } => {
@@ -74,6 +76,27 @@ impl Bench {
                 Ok(Output::Tokens(None))
             }
         }
+    }
+
+    /// A token for each row of `logits`, `[batch, vocab]`, by the plan's sampling. What is drawn depends on the request and
+    /// the token's place in it, and on nothing that happened before.
+    fn choose(&mut self, logits: &Tensor, request: RequestId, output: u32) -> Result<Vec<u32>, Fault> {
+        let Tokens { sampling, scores, .. } = &self.plan.tokens;
+        if *scores == 0 && sampling.temperature == 0.0 {
+            return Ok(model::greedy(logits)?);
+        }
+        let rows = logits.to_vec2::<f32>()?;
+        if *scores > 0 {
+            self.scores = rows.first().map(|row| model::best_scores(row, *scores as usize));
+        }
+        let whose = u64::from(request.client.0) << 32 | u64::from(request.index);
+        let mut stream = self.plan.seed.stream("sampling", whose, u64::from(output));
+        Ok(rows.iter().map(|row| model::choose(sampling, row, &mut stream)).collect())
+    }
+
+    /// The best scores of the last choice, where the plan asks for them, once.
+    pub fn take_scores(&mut self) -> Option<Vec<(u32, f32)>> {
+        self.scores.take()
     }
 
     fn load(&mut self, node: NodeId) -> Result<(), Fault> {

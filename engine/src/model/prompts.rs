@@ -1,0 +1,57 @@
+//! The prompts of a plan as token ids: texts go through the tokenizer of the folder that the weights are from.
+use super::error::ModelError;
+use super::text::Text;
+use scenarios::plan::{Plan, Weights};
+use scenarios::tokens::Prompts;
+use std::path::Path;
+
+/// Why a plan's prompts cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error("random weights have no tokenizer that turns text into ids")]
+    NoTokenizer,
+    #[error("{path}: no line of it is a prompt")]
+    NoLine { path: String },
+    #[error("a prompt gives {found} tokens, and the workload wants {wanted} of each: `{start}`")]
+    Short { start: String, found: usize, wanted: u32 },
+    #[error("token id {id} is not in a vocabulary of {vocab}")]
+    Token { id: u32, vocab: u32 },
+}
+
+/// The ids of the plan's prompts, each as long as the workload wants or longer; nothing where they are drawn.
+pub fn prompt_ids(plan: &Plan) -> Result<Option<Vec<Vec<u32>>>, PromptError> {
+    let rows = match &plan.tokens.prompts {
+        Prompts::Random => return Ok(None),
+        Prompts::Ids(rows) => rows.clone(),
+        Prompts::Texts(texts) => encode(plan, texts.iter().map(String::as_str))?,
+        Prompts::Lines(file) => {
+            let lines = std::fs::read_to_string(file).map_err(ModelError::io(Path::new(file)))?;
+            let rows = encode(plan, lines.lines().filter(|line| !line.trim().is_empty()))?;
+            if rows.is_empty() {
+                return Err(PromptError::NoLine { path: file.clone() });
+            }
+            rows
+        }
+    };
+    let vocab = plan.model.shape.vocab;
+    match rows.iter().flatten().find(|id| **id >= vocab) {
+        Some(&id) => Err(PromptError::Token { id, vocab }),
+        None => Ok(Some(rows)),
+    }
+}
+
+fn encode<'a>(plan: &Plan, texts: impl Iterator<Item = &'a str>) -> Result<Vec<Vec<u32>>, PromptError> {
+    let Weights::Dir(dir) = &plan.model.weights else { return Err(PromptError::NoTokenizer) };
+    let (tokenizer, wanted) = (Text::open(Path::new(dir))?, plan.workload.prompt);
+    let row = |text: &str| {
+        let ids = tokenizer.encode(text)?;
+        if ids.len() < wanted as usize {
+            let start = text.chars().take(40).collect();
+            return Err(PromptError::Short { start, found: ids.len(), wanted });
+        }
+        Ok(ids)
+    };
+    texts.map(row).collect()
+}

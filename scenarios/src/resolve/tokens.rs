@@ -1,0 +1,45 @@
+//! The tokens of prompts, and how those that come out are chosen.
+use super::fault::Fault;
+use crate::plan;
+use crate::schema::Scenario;
+use crate::tokens::Prompts;
+
+pub(super) fn resolve(
+    scenario: &Scenario,
+    model: &plan::Model,
+    workload: &plan::Workload,
+) -> Result<plan::Tokens, Fault> {
+    let sampling = scenario.sampling;
+    sampling.check().map_err(|(field, why)| Fault::new(&format!("sampling.{field}"), why))?;
+    let prompts = scenario.prompts.clone();
+    let none = match &prompts {
+        Prompts::Random => false,
+        Prompts::Ids(rows) => rows.is_empty(),
+        Prompts::Texts(texts) => texts.is_empty(),
+        Prompts::Lines(_) => false,
+    };
+    if none {
+        return Err(Fault::new("prompts", "there is no prompt in the list").help("or leave it out: prompts are random"));
+    }
+    if let Prompts::Ids(rows) = &prompts {
+        for row in rows {
+            ids(row, model.shape.vocab, workload.prompt).map_err(|why| Fault::new("prompts", why))?;
+        }
+    }
+    if let (Prompts::Texts(_) | Prompts::Lines(_), plan::Weights::Random { .. }) = (&prompts, &model.weights) {
+        let fault = Fault::new("prompts", "random weights have no tokenizer that turns text into ids");
+        return Err(fault.help("take weights from a folder that holds a tokenizer.json: model.weights=Dir(\"..\")"));
+    }
+    Ok(plan::Tokens { prompts, sampling, stops: Vec::new(), scores: 0 })
+}
+
+/// Whether a prompt's ids are of the vocabulary and as many as the workload wants.
+fn ids(ids: &[u32], vocab: u32, wanted: u32) -> Result<(), String> {
+    match ids.iter().find(|id| **id >= vocab) {
+        Some(id) => Err(format!("token id {id} is not in a vocabulary of {vocab}")),
+        None if (ids.len() as u64) < u64::from(wanted) => {
+            Err(format!("a prompt of {} ids is shorter than the workload's {wanted}", ids.len()))
+        }
+        None => Ok(()),
+    }
+}
