@@ -13,6 +13,8 @@ mod print;
 mod stop;
 #[path = "main/sweep.rs"]
 mod sweep;
+#[path = "main/twin.rs"]
+mod twin;
 #[path = "main/worlds.rs"]
 mod worlds;
 
@@ -35,7 +37,8 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 internal or I/O, 2 usage, 3 bad scenario, 4 some cells failed, \
-                          7 measurement invalid, 8 swarm not ready, 9 not deterministic, 130 interrupted";
+                          7 measurement invalid, 8 swarm not ready, 9 not deterministic, 10 prediction off by more than \
+                          --fail-above, 130 interrupted";
 
 #[derive(Subcommand)]
 enum Command {
@@ -50,7 +53,7 @@ enum Command {
         check_determinism: bool,
     },
     /// Run both on this machine, and print how far the prediction was off
-    Twin(Sweep),
+    Twin(twin::Arguments),
     /// Measure this machine's devices and transport into a profile that a scenario can name
     Calibrate(calibrate::Calibrate),
     /// Validate a scenario and every cell of its sweep
@@ -91,7 +94,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Live(sweep) => worlds::live(&sweep),
         Command::Sim { sweep, check_determinism } => worlds::sim(&sweep, check_determinism),
-        Command::Twin(sweep) => worlds::twin(&sweep),
+        Command::Twin(wanted) => twin::twin(&wanted),
         Command::Calibrate(wanted) => calibrate::calibrate(&wanted),
         Command::Check(sweep) => look::check(&sweep),
         Command::Plan(sweep) => look::plan(&sweep),

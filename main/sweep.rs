@@ -104,12 +104,18 @@ impl Sweep {
         keeper.finish()
     }
 
-    pub fn measure(&self, batch: &Batch) -> Result<(RunDir, u8), Stop> {
+    /// An error that says why, if this machine cannot run the sweep live.
+    pub fn able(&self, batch: &Batch) -> Result<(), Stop> {
         let obstacles = batch.plans.first().map_or(Vec::new(), scenarios::live_obstacles);
         if !obstacles.is_empty() {
             let why = obstacles.join("\n");
             return Err(Stop { code: 3, report: miette!("this machine cannot run the scenario live:\n{why}") });
         }
+        Ok(())
+    }
+
+    pub fn measure(&self, batch: &Batch) -> Result<(RunDir, u8), Stop> {
+        self.able(batch)?;
         let options = engine::live::Options::new(std::env::current_exe()?);
         let mut keeper = Keeper::new(self, batch, World::Live)?;
         for (index, plan) in batch.plans.iter().enumerate() {

@@ -1,4 +1,5 @@
 //! How far the simulation was off: two runs of one scenario, cell by cell and measure by measure.
+use crate::calibrate::pairs;
 use crate::cells::{CellRow, number};
 use crate::chart::{Picture, scatter};
 use crate::draw::free_dir;
@@ -32,8 +33,13 @@ pub struct Gap {
     pub sim: f64,
     /// (sim - live) / live.
     pub error: f64,
-    /// (max - min) / mean of the live repetitions: no prediction can be held to less. Absent for one repetition.
+    /// Half the width of the error's 95 % interval over repetitions, as a fraction. Absent for one repetition.
+    pub confidence: Option<f64>,
+    /// Live against live of the same cell: the median of |a - b| / mean over pairs of repetitions. No prediction can be
+    /// held to less. Absent for one repetition.
     pub noise_floor: Option<f64>,
+    /// The part of the mean latency that is off by most, and by how many ms (sim - live).
+    pub part: Option<(String, f64)>,
 }
 
 /// A live and a simulated run of the same scenario beside each other.
@@ -44,7 +50,22 @@ pub struct Twin {
     /// Of the errors' magnitudes.
     pub median: f64,
     pub worst: f64,
+    /// What the simulation took for the devices' times.
+    pub times: String,
 }
+
+/// Cells that the table of the worst has.
+const WORST: usize = 10;
+
+/// Parts of a request's latency that both worlds know.
+const PARTS: [(&str, &str); 6] = [
+    ("part_setup_ms", "set-up"),
+    ("part_client_queue_ms", "client queue"),
+    ("part_client_ms", "client"),
+    ("part_peer_queue_ms", "peer queue"),
+    ("part_compute_ms", "compute"),
+    ("part_network_ms", "network"),
+];
 
 /// Compares a live run directory with a simulated one.
 pub fn compare(live: &Path, sim: &Path) -> Result<Twin> {
@@ -73,10 +94,30 @@ impl Twin {
         sizes.sort_by(f64::total_cmp);
         match (quantile(&sizes, 0.5), sizes.last()) {
             (Some(median), Some(&worst)) => {
-                Ok(Twin { scenario: live.manifest.scenario.clone(), errors, median, worst })
+                let (scenario, times) = (live.manifest.scenario.clone(), "the plan's".to_owned());
+                Ok(Twin { scenario, errors, median, worst, times })
             }
             _ => wrong("no cell was done in both with a measure to compare"),
         }
+    }
+
+    /// Says where the simulation had the devices' times from.
+    pub fn with_times_of(mut self, times: &str) -> Twin {
+        self.times = times.to_owned();
+        self
+    }
+
+    /// Errors beyond `limit` that the noise floor does not excuse.
+    pub fn beyond(&self, limit: f64) -> impl Iterator<Item = &Gap> {
+        self.errors.iter().filter(move |gap| gap.error.abs() > limit.max(gap.noise_floor.unwrap_or(0.0)))
+    }
+
+    /// The largest errors first.
+    fn worst_gaps(&self) -> Vec<&Gap> {
+        let mut gaps: Vec<&Gap> = self.errors.iter().collect();
+        gaps.sort_by(|a, b| b.error.abs().total_cmp(&a.error.abs()));
+        gaps.truncate(WORST);
+        gaps
     }
 
     /// Errors of one measure: median and worst of their magnitudes.
@@ -90,7 +131,7 @@ impl Twin {
     /// Side by side for a terminal; where it is narrower than the table, the cells' names are cut.
     pub fn text(&self, width: Option<usize>) -> String {
         let terminal = width.unwrap_or(WIDTH);
-        let heading = ["cell", "measure", "live", "sim", "error", "live spread"].map(str::to_owned);
+        let heading = ["cell", "measure", "live", "sim", "error", "live / live"].map(str::to_owned);
         let mut rows: Vec<[String; 6]> = [heading].into_iter().chain(self.errors.iter().map(Gap::row)).collect();
         let widest =
             |rows: &[[String; 6]], at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
@@ -110,13 +151,39 @@ impl Twin {
                 text += &format!("{name}: median error {}, worst {}\n", percent(median), percent(worst));
             }
         }
-        text + &format!("all: median error {}, worst {}\n", percent(self.median), percent(self.worst))
+        for gap in self.worst_gaps().iter().take(3) {
+            if let Some((part, off)) = &gap.part {
+                let (values, measure) = (&gap.values, gap.measure);
+                text +=
+                    &format!("off most: {values} {measure} {:+.1} %, of it {part} {off:+.3} ms\n", 100.0 * gap.error);
+            }
+        }
+        let (median, worst) = (percent(self.median), percent(self.worst));
+        text + &format!(
+            "all {} measures: median error {median}, worst {worst}; devices' times {}\n",
+            self.errors.len(),
+            self.times
+        )
     }
 
     pub fn markdown(&self) -> String {
         let mut text = format!("# {}: simulated against live\n\n", self.scenario);
-        text += &format!("Median error {}, worst {}.\n\n", percent(self.median), percent(self.worst));
-        text += "| cell | measure | live | sim | error | live spread |\n| --- | --- | --: | --: | --: | --: |\n";
+        text += &format!("Median error {}, worst {}", percent(self.median), percent(self.worst));
+        text += &format!(" of {} measures; devices' times are {}.\n\n", self.errors.len(), self.times);
+        for (column, name, _) in MEASURES {
+            if let Some((median, worst)) = self.of_measure(column) {
+                text += &format!("- {name}: median {}, worst {}\n", percent(median), percent(worst));
+            }
+        }
+        text += "\n## The worst\n\n| cell | measure | error | live / live | the part most off | by ms |\n";
+        text += "| --- | --- | --: | --: | --- | --: |\n";
+        for gap in self.worst_gaps() {
+            let [values, measure, _, _, error, floor] = gap.row();
+            let (part, off) = gap.part.clone().unwrap_or_default();
+            text += &format!("| {values} | {measure} | {error} | {floor} | {part} | {off:+.3} |\n");
+        }
+        text += "\n## All\n\n| cell | measure | live | sim | error | live / live |\n";
+        text += "| --- | --- | --: | --: | --: | --: |\n";
         self.errors.iter().for_each(|gap| text += &format!("| {} |\n", gap.row().join(" | ")));
         text + "\n![simulated against live](charts/twin.svg)\n"
     }
@@ -128,11 +195,13 @@ impl Twin {
     /// A row for each cell and measure.
     pub fn csv(&self) -> Result<String> {
         let mut csv = csv::Writer::from_writer(Vec::new());
-        let header = ["cell", "values", "measure", "live", "sim", "error", "noise_floor"];
+        let header =
+            ["cell", "values", "measure", "live", "sim", "error", "confidence", "noise_floor", "part", "part_ms"];
         csv.write_record(header).map_err(Error::encode("the twin's CSV"))?;
         for gap in &self.errors {
-            let floor = gap.noise_floor.map(number).unwrap_or_default();
-            let figures = [number(gap.live), number(gap.sim), number(gap.error), floor];
+            let [confidence, floor] = [gap.confidence, gap.noise_floor].map(|of| of.map(number).unwrap_or_default());
+            let (part, off) = gap.part.as_ref().map(|(part, off)| (part.clone(), number(*off))).unwrap_or_default();
+            let figures = [number(gap.live), number(gap.sim), number(gap.error), confidence, floor, part, off];
             let names = [gap.cell.to_string(), gap.values.clone(), gap.measure.to_owned()];
             csv.write_record(names.iter().chain(&figures)).map_err(Error::encode("the twin's CSV"))?;
         }
@@ -189,10 +258,9 @@ fn gap(column: &'static str, live: &Cell, sim: &Cell, live_rows: &[&CellRow]) ->
     let (measured, predicted) = (live.mean(column)?, sim.mean(column)?);
     let error = Some((predicted - measured) / measured).filter(|error| error.is_finite())?;
     let values: Vec<f64> = live_rows.iter().filter_map(|row| row.get(column)).collect();
-    let spread = || {
-        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
-        (high - low) / measured
-    };
+    let relative = |cell: &Cell| cell.get(column).and_then(|sample| Some(sample.half_width? / sample.mean));
+    // The ratio of two means: their relative widths add in squares.
+    let confidence = relative(live).map(|width| width.hypot(relative(sim).unwrap_or(0.0)) * (1.0 + error));
     let word = |(path, value): &(String, String)| format!("{}={value}", short(path).replace(' ', "_"));
     let values_text = live.axes.iter().map(word).collect::<Vec<_>>().join(" ");
     Some(Gap {
@@ -202,8 +270,16 @@ fn gap(column: &'static str, live: &Cell, sim: &Cell, live_rows: &[&CellRow]) ->
         live: measured,
         sim: predicted,
         error,
-        noise_floor: (values.len() > 1).then(spread),
+        confidence,
+        noise_floor: (values.len() > 1).then(|| pairs(&values)),
+        part: most_off(live, sim),
     })
+}
+
+/// The part of the mean latency in which the worlds differ most.
+fn most_off(live: &Cell, sim: &Cell) -> Option<(String, f64)> {
+    let off = |(column, name): &(&str, &str)| Some(((*name).to_owned(), sim.mean(column)? - live.mean(column)?));
+    PARTS.iter().filter_map(off).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))
 }
 
 /// The end of a name says most: prefixes are the same in every row.

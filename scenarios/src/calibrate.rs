@@ -3,7 +3,7 @@
 //! One client and two peers of unlike spans, on the scenario's own machine with its leases and threads: what a block and
 //! what a job takes can then be told apart, and everything is measured where it will be used, between real frames and
 //! other processes' work. Which sizes are measured follows from what the sweep asks for.
-use crate::plan::{Distribution, Executor, Host, Link, Network, Node, Plan, Role};
+use crate::plan::{Distribution, Executor, Host, Link, Network, Node, Plan, Role, Tcp};
 use actors::id::{BlockRange, HostId};
 use actors::message::Forwarding;
 use actors::time::Span;
@@ -42,7 +42,8 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
         }
     }
     let mut shaped = hosts.swarm(base, batches[0], prompts[0]);
-    shaped.network = Network { default: Link::new(Distribution::Constant(HELD), None), shape: true, ..free() };
+    shaped.network.default = Link::new(Distribution::Constant(HELD), None);
+    shaped.network.shape = true;
     swarms.push(shaped);
     Ok(swarms)
 }
@@ -101,7 +102,7 @@ impl Cast {
             seat(&self.peer, format!("peer/{index}"), Role::Peer { blocks, cache_bytes, inference_rps: 1.0 });
         }
         seat(&self.client, "client".to_owned(), Role::Client);
-        plan.network = free();
+        loopback(&mut plan);
         plan.policies.forwarding = Forwarding::Relay;
         plan.workload.batch = batch;
         plan.workload.prompt = prompt;
@@ -111,8 +112,15 @@ impl Cast {
     }
 }
 
-fn free() -> Network {
-    Network::of(Link::FREE)
+/// Makes the plan's network that of one machine: what its hosts' overheads say, and nothing beside.
+///
+/// A live run that does not shape its frames has this network, whatever the scenario declares.
+pub fn loopback(plan: &mut Plan) {
+    plan.network = Network { default: Link::FREE, between: Vec::new(), tcp: Tcp::OFF, ..plan.network.clone() };
+    plan.network.shape = false;
+    for host in &mut plan.hosts {
+        (host.egress, host.ingress) = (Link::FREE, Link::FREE);
+    }
 }
 
 /// At most `most` of the values: the ends, and those nearest to even steps between them in order.

@@ -1,10 +1,11 @@
 //! The scenarios that come with the program.
 
 /// Name and text, in the order of a catalogue: the first is where to begin.
-pub const LIBRARY: [(&str, &str); 7] = [
+pub const LIBRARY: [(&str, &str); 8] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
     ("heatmap", include_str!("../library/heatmap.ron")),
+    ("twin-suite", include_str!("../library/twin-suite.ron")),
     ("nano", include_str!("../library/nano.ron")),
     ("flexgen-petals-opt6.7b", include_str!("../library/flexgen-petals-opt6.7b.ron")),
     ("flexgen-petals-opt30b", include_str!("../library/flexgen-petals-opt30b.ron")),

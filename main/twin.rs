@@ -1,0 +1,193 @@
+//! `twin`: runs a scenario live and simulated with this machine's calibrated devices, and says how far they are apart.
+//!
+//! The machine's speed drifts as its neighbours work, so live cells run in random order, each between two short probes of
+//! fixed work, and each is simulated with its devices as fast as its probes found them.
+use crate::calibrate::{measure, save, watch};
+use crate::keeper::Keeper;
+use crate::print::{Format, say, width};
+use crate::stop::{Done, INTERRUPT, Stop};
+use crate::sweep::{Batch, Sweep};
+use actors::seed::mix;
+use clap::Args;
+use engine::live::Options;
+use engine::outcome::Run;
+use engine::sim::observed::Observed;
+use engine::sim::{HORIZON, run, run_observed};
+use miette::miette;
+use reports::calibrate::Drift;
+use reports::manifest::World;
+use reports::read;
+use reports::twin::Twin;
+use scenarios::calibrate::{loopback, probe};
+use scenarios::plan::Plan;
+use scenarios::profile::Profile;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+/// Exit code of a prediction that was off by more than `--fail-above`.
+const OFF: u8 = 10;
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    sweep: Sweep,
+    /// Simulate with the computing times observed in the live run itself: what is off then is not the devices' speed
+    #[arg(long)]
+    observed: bool,
+    /// The profile of this machine; measured first if none is given
+    #[arg(long)]
+    profile: Option<PathBuf>,
+    /// How often everything is measured for the profile
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Exit with 10 if any error is larger, and larger than its noise floor: `10%` or `0.1`
+    #[arg(long, value_parser = fraction)]
+    fail_above: Option<f64>,
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    let (number, whole) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 100.0));
+    let value = number.trim().parse::<f64>().ok().map(|value| value / whole);
+    let sound = value.filter(|value| value.is_finite() && *value >= 0.0);
+    sound.ok_or_else(|| format!("`{text}` is no share: say 10% or 0.1"))
+}
+
+pub fn twin(wanted: &Arguments) -> Done {
+    let sweep = &wanted.sweep;
+    let mut batch = sweep.batch()?;
+    sweep.able(&batch)?;
+    let profile = match &wanted.profile {
+        Some(path) => Some(read_profile(path)?),
+        // What a scenario says of its devices by a profile of its own stands.
+        None if batch.plans.iter().all(profiled) => None,
+        None => {
+            let source = format!("swarmbench twin {}", sweep.scenario);
+            Some(measure(&batch.plans, wanted.rounds, &batch.loaded.scenario().name, &source)?)
+        }
+    };
+    let live = Live::run(sweep, &batch, profile.as_ref())?;
+    // The run directory keeps the plans as they are simulated.
+    for measured in &live.cells {
+        let plan = &mut batch.plans[measured.index];
+        prepare(plan, profile.as_ref())?;
+        measured.drift.apply(plan);
+    }
+    let mut keeper = Keeper::new(sweep, &batch, World::Sim)?;
+    for Measured { index, observed, .. } in live.cells {
+        let plan = &batch.plans[index];
+        let run = if wanted.observed { run_observed(plan, HORIZON, observed) } else { run(plan, HORIZON) };
+        keeper.keep(index, Ok(run))?;
+    }
+    let (sim, code) = keeper.finish()?;
+    let times = if wanted.observed { "observed in the live run" } else { "calibrated" };
+    let twin = Twin::of(&read::Run::open(&live.dir)?, &read::Run::open(&sim.path)?)?.with_times_of(times);
+    let dir = twin.write(&sweep.out)?;
+    if let Some(profile) = &profile {
+        save(profile, &dir.join("profile.ron"))?;
+    }
+    reports::draw::draw(&[live.dir.clone(), sim.path], Some(&dir))?;
+    match sweep.format {
+        Format::Table => say!("{}", twin.text(width())),
+        Format::Json => say!("{}", twin.json()),
+        Format::Csv => say!("{}", twin.csv()?),
+        Format::Md => say!("{}", twin.markdown()),
+    }
+    eprintln!("{}", dir.display());
+    let code = live.code.max(code);
+    let off = wanted.fail_above.map_or(0, |limit| twin.beyond(limit).count());
+    if code == 0 && off > 0 {
+        eprintln!("{off} of {} errors are above the limit and their noise floor", twin.errors.len());
+        return Ok(OFF);
+    }
+    Ok(code)
+}
+
+fn read_profile(path: &std::path::Path) -> Result<Profile, Stop> {
+    let bad = |why: String| Stop { code: 3, report: miette!("{why}") };
+    let text = std::fs::read_to_string(path).map_err(|why| bad(format!("{}: {why}", path.display())))?;
+    Profile::read(&path.display().to_string(), &text).map_err(|why| bad(why.to_string()))
+}
+
+fn profiled(plan: &Plan) -> bool {
+    plan.hosts.iter().skip(1).all(|host| host.device.cost.table.is_some())
+}
+
+/// The plan as this machine will run it: with its devices, and with no network but its own unless frames are shaped.
+fn prepare(plan: &mut Plan, profile: Option<&Profile>) -> Result<(), Stop> {
+    let model = plan.model.clone();
+    for host in plan.hosts.iter_mut().skip(1) {
+        if let Some(profile) = profile {
+            let applied = profile.apply(&mut host.device.cost, &model);
+            applied.map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
+        }
+    }
+    if !plan.network.shape {
+        loopback(plan);
+    }
+    Ok(())
+}
+
+/// The live half.
+struct Live {
+    dir: PathBuf,
+    code: u8,
+    cells: Vec<Measured>,
+}
+
+/// A live run of a cell: which plan it was, how fast the machine was, and what its jobs took.
+struct Measured {
+    index: usize,
+    drift: Drift,
+    observed: Observed,
+}
+
+impl Live {
+    fn run(sweep: &Sweep, batch: &Batch, profile: Option<&Profile>) -> Result<Live, Stop> {
+        let options = Options::new(std::env::current_exe()?);
+        let mut keeper = Keeper::new(sweep, batch, World::Live)?;
+        let probe = Probe::new(batch, profile)?;
+        let mut order: Vec<usize> = (0..batch.plans.len()).collect();
+        order.sort_by_key(|at| mix(mix(sweep.seed) ^ *at as u64));
+        let mut cells = Vec::new();
+        let mut before = probe.look(&options)?;
+        for index in order {
+            if INTERRUPT.load(Ordering::Relaxed) {
+                break;
+            }
+            let run = engine::live::run(&batch.plans[index], &options, &INTERRUPT);
+            let after = probe.look(&options)?;
+            if let Ok(Run { events, .. }) = &run {
+                let drift = Drift::between(before, after);
+                cells.push(Measured { index, drift, observed: Observed::of(events) });
+            }
+            before = after;
+            keeper.keep(index, run.map_err(|error| error.to_string()))?;
+        }
+        cells.sort_by_key(|cell| cell.index);
+        let (dir, code) = keeper.finish()?;
+        Ok(Live { dir: dir.path, code, cells })
+    }
+}
+
+/// A short live run of fixed work, with what the profile says of it.
+struct Probe(Option<Plan>);
+
+impl Probe {
+    fn new(batch: &Batch, profile: Option<&Profile>) -> Result<Probe, Stop> {
+        // Cells of several models have no probe in common.
+        let Ok(mut plan) = probe(&batch.plans) else { return Ok(Probe(None)) };
+        if profile.is_some() || profiled(&plan) {
+            prepare(&mut plan, profile)?;
+            return Ok(Probe(Some(plan)));
+        }
+        Ok(Probe(None))
+    }
+
+    fn look(&self, options: &Options) -> Result<Drift, Stop> {
+        let Some(plan) = &self.0 else { return Ok(Drift::NONE) };
+        if INTERRUPT.load(Ordering::Relaxed) {
+            return Ok(Drift::NONE);
+        }
+        Ok(Drift::of(&watch(plan, 0, options)?).unwrap_or(Drift::NONE))
+    }
+}
