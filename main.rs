@@ -9,6 +9,8 @@ mod look;
 mod model;
 #[path = "main/print.rs"]
 mod print;
+#[path = "main/sensitivity.rs"]
+mod sensitivity;
 #[path = "main/stop.rs"]
 mod stop;
 #[path = "main/sweep.rs"]
@@ -54,6 +56,8 @@ enum Command {
     },
     /// Run both on this machine, and print how far the prediction was off
     Twin(twin::Arguments),
+    /// Vary one input of a scenario after another, and show which moves the result most
+    Sensitivity(sensitivity::Arguments),
     /// Measure this machine's devices and transport into a profile that a scenario can name
     Calibrate(calibrate::Calibrate),
     /// Validate a scenario and every cell of its sweep
@@ -95,6 +99,7 @@ fn main() -> ExitCode {
         Command::Live(sweep) => worlds::live(&sweep),
         Command::Sim { sweep, check_determinism } => worlds::sim(&sweep, check_determinism),
         Command::Twin(wanted) => twin::twin(&wanted),
+        Command::Sensitivity(wanted) => sensitivity::sensitivity(&wanted),
         Command::Calibrate(wanted) => calibrate::calibrate(&wanted),
         Command::Check(sweep) => look::check(&sweep),
         Command::Plan(sweep) => look::plan(&sweep),

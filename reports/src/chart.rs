@@ -10,6 +10,7 @@ mod panel;
 mod picture;
 mod scale;
 pub(crate) mod scatter;
+pub(crate) mod tornado;
 
 pub use picture::Picture;
 

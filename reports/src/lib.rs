@@ -10,6 +10,7 @@ pub mod fold;
 pub mod manifest;
 pub mod measures;
 pub mod read;
+pub mod sensitivity;
 pub mod sheet;
 pub mod stats;
 pub mod summary;

@@ -23,6 +23,7 @@ pub mod profile;
 pub mod raw;
 mod resolve;
 pub mod schema;
+pub mod sensitivity;
 pub mod shape;
 mod source;
 mod sweep;

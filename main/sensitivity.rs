@@ -1,0 +1,82 @@
+//! `sensitivity`: varies one input of a scenario after another, and shows which moves the result most.
+use crate::print::{Format, say, width};
+use crate::stop::{Done, Stop};
+use crate::sweep::Sweep;
+use clap::Args;
+use engine::outcome::Outcome;
+use engine::sim::{HORIZON, run};
+use miette::miette;
+use reports::sensitivity::{Effect, Sensitivity};
+use scenarios::plan::Plan;
+use scenarios::sensitivity::{Input, choices};
+
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    sweep: Sweep,
+    /// By how many per cent numbers are varied, down and up
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=90))]
+    by: u32,
+}
+
+pub fn sensitivity(wanted: &Arguments) -> Done {
+    let batch = wanted.sweep.batch()?;
+    let base = figures(&batch.plans)?;
+    let by = f64::from(wanted.by) / 100.0;
+    let mut effects = Vec::new();
+    for input in Input::ALL {
+        let vary = |factor| varied(&batch.plans, |plan| input.scaled(plan, factor));
+        let (Some(less), Some(more)) = (vary(1.0 - by), vary(1.0 + by)) else { continue };
+        let (less, more) = (figures(&less)?, figures(&more)?);
+        effects.push(Effect::of(&format!("{} ±{} %", input.name(), wanted.by), base, less, Some(more)));
+    }
+    let mut named: Vec<String> = Vec::new();
+    for (name, _) in batch.plans.iter().flat_map(choices) {
+        if !named.contains(&name) {
+            named.push(name);
+        }
+    }
+    for name in named {
+        let choose = |plan: &Plan| choices(plan).into_iter().find(|choice| choice.0 == name).map(|choice| choice.1);
+        if let Some(plans) = varied(&batch.plans, choose) {
+            effects.push(Effect::of(&name, base, figures(&plans)?, None));
+        }
+    }
+    let found = Sensitivity::new(&batch.loaded.scenario().name, base, effects);
+    let dir = found.write(&wanted.sweep.out)?;
+    match wanted.sweep.format {
+        Format::Table => say!("{}", found.text(width())),
+        Format::Json => say!("{}", found.json()),
+        Format::Csv => say!("{}", found.csv()?),
+        Format::Md => say!("{}", found.markdown()),
+    }
+    eprintln!("{}", dir.display());
+    Ok(0)
+}
+
+/// The plans, changed where they can be; nothing where none can.
+fn varied(plans: &[Plan], change: impl Fn(&Plan) -> Option<Plan>) -> Option<Vec<Plan>> {
+    let changed: Vec<Option<Plan>> = plans.iter().map(change).collect();
+    let any = changed.iter().any(Option::is_some);
+    let each = |(plan, changed): (&Plan, Option<Plan>)| changed.unwrap_or_else(|| plan.clone());
+    any.then(|| plans.iter().zip(changed).map(each).collect())
+}
+
+/// Geometric means over all plans, so that a large cell counts no more than a small one: tokens/s, and seconds a request.
+fn figures(plans: &[Plan]) -> Result<(f64, f64), Stop> {
+    let (mut throughput, mut latency) = (0.0, 0.0);
+    for plan in plans {
+        let failed = |why: String| Stop { code: 4, report: miette!("cell {} failed: {why}", plan.cell) };
+        let drained = match run(plan, HORIZON).outcome {
+            Outcome::Done(drained) => drained,
+            other => return Err(failed(other.to_string())),
+        };
+        let mean = drained.mean_latency_s().ok_or_else(|| failed("no request was served".to_owned()))?;
+        // A request for no token has no throughput: requests a second stand for it.
+        let tokens = drained.total_tokens.max(u64::from(drained.requests)) as f64;
+        throughput += (tokens / drained.wall.as_secs_f64().max(1e-9)).ln();
+        latency += mean.max(1e-9).ln();
+    }
+    let count = plans.len().max(1) as f64;
+    Ok(((throughput / count).exp(), (latency / count).exp()))
+}

@@ -1,0 +1,133 @@
+//! Which inputs move a prediction most: a table, and a tornado chart.
+use crate::cells::number;
+use crate::chart::{Picture, tornado};
+use crate::draw::free_dir;
+use crate::error::{Error, Result};
+use crate::write::{write_json, write_synced};
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One input, and by what share the result changes with it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Effect {
+    pub input: String,
+    /// Of the throughput: with less of the input, or with the other choice; with more of it.
+    pub throughput: (f64, Option<f64>),
+    /// Of the mean latency, likewise.
+    pub latency: (f64, Option<f64>),
+}
+
+impl Effect {
+    /// From (tokens/s, seconds a request) as they are, with less, and with more of the input.
+    pub fn of(input: &str, base: (f64, f64), less: (f64, f64), more: Option<(f64, f64)>) -> Effect {
+        let change = |now: f64, was: f64| now / was - 1.0;
+        Effect {
+            input: input.to_owned(),
+            throughput: (change(less.0, base.0), more.map(|more| change(more.0, base.0))),
+            latency: (change(less.1, base.1), more.map(|more| change(more.1, base.1))),
+        }
+    }
+
+    fn size(&self) -> f64 {
+        self.latency.0.abs().max(self.latency.1.unwrap_or(0.0).abs())
+    }
+}
+
+/// The effects of a scenario's inputs, the largest first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sensitivity {
+    pub scenario: String,
+    /// Geometric means over the cells.
+    pub throughput_tokens_per_s: f64,
+    pub mean_latency_s: f64,
+    pub effects: Vec<Effect>,
+}
+
+impl Sensitivity {
+    pub fn new(scenario: &str, base: (f64, f64), mut effects: Vec<Effect>) -> Sensitivity {
+        effects.sort_by(|a, b| b.size().total_cmp(&a.size()));
+        Sensitivity { scenario: scenario.to_owned(), throughput_tokens_per_s: base.0, mean_latency_s: base.1, effects }
+    }
+
+    fn rows(&self) -> Vec<[String; 5]> {
+        let percent = |share: f64| format!("{:+.1} %", 100.0 * share);
+        let maybe = |share: Option<f64>| share.map_or("–".to_owned(), percent);
+        let row = |effect: &Effect| {
+            let (latency, throughput) = (effect.latency, effect.throughput);
+            [effect.input.clone(), percent(latency.0), maybe(latency.1), percent(throughput.0), maybe(throughput.1)]
+        };
+        self.effects.iter().map(row).collect()
+    }
+
+    /// For a terminal.
+    pub fn text(&self, _width: Option<usize>) -> String {
+        let heading = ["input", "latency, less", "more", "throughput, less", "more"].map(str::to_owned);
+        let rows: Vec<[String; 5]> = [heading].into_iter().chain(self.rows()).collect();
+        let wide = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..5).map(wide).collect();
+        let mut text = String::new();
+        for row in &rows {
+            let cell = |(at, cell): (usize, &String)| {
+                let width = widths[at];
+                if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            };
+            text += &(row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ") + "\n");
+        }
+        let (throughput, latency) = (self.throughput_tokens_per_s, self.mean_latency_s);
+        text + &format!("as it is: {throughput:.2} tokens/s, {latency:.3} s a request\n")
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut text = format!("# {}: what moves the result\n\n", self.scenario);
+        text += &format!("As it is: {:.2} tokens/s, ", self.throughput_tokens_per_s);
+        text += &format!("{:.3} s a request (geometric means over the cells).\n\n", self.mean_latency_s);
+        text += "| input | latency, less or chosen | more | throughput, less or chosen | more |\n";
+        text += "| --- | --: | --: | --: | --: |\n";
+        self.rows().iter().for_each(|row| text += &format!("| {} |\n", row.join(" | ")));
+        text + "\n![tornado](charts/tornado.svg)\n"
+    }
+
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    pub fn csv(&self) -> Result<String> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let wrong = Error::encode("the sensitivity's CSV");
+        let written = (|| {
+            csv.write_record(["input", "latency_less", "latency_more", "throughput_less", "throughput_more"])?;
+            for effect in &self.effects {
+                let maybe = |share: Option<f64>| share.map(number).unwrap_or_default();
+                let (latency, throughput) = (effect.latency, effect.throughput);
+                let figures = [number(latency.0), maybe(latency.1), number(throughput.0), maybe(throughput.1)];
+                csv.write_record([effect.input.clone()].iter().chain(&figures))?;
+            }
+            csv.flush().map_err(csv::Error::from)
+        })();
+        written.map_err(wrong)?;
+        let bytes = csv.into_inner().map_err(Error::encode("the sensitivity's CSV"))?;
+        String::from_utf8(bytes).map_err(Error::encode("the sensitivity's CSV"))
+    }
+
+    pub fn picture(&self) -> Result<Picture> {
+        let bars: Vec<tornado::Bar> = self
+            .effects
+            .iter()
+            .map(|effect| tornado::Bar { label: effect.input.clone(), less: effect.latency.0, more: effect.latency.1 })
+            .collect();
+        tornado::draw(&format!("{}: what moves the mean latency", self.scenario), &bars)
+    }
+
+    /// `sensitivity.json`, `.md`, `.csv` and the chart, in a new `<scenario>-sensitivity-<n>` under `parent`.
+    pub fn write(&self, parent: &Path) -> Result<PathBuf> {
+        let dir = free_dir(parent, &format!("{}-sensitivity", self.scenario));
+        let charts = dir.join("charts");
+        fs::create_dir_all(&charts).map_err(Error::io(&charts))?;
+        write_json(&dir.join("sensitivity.json"), self)?;
+        write_synced(&dir.join("sensitivity.md"), self.markdown().as_bytes())?;
+        write_synced(&dir.join("sensitivity.csv"), self.csv()?.as_bytes())?;
+        self.picture()?.write(&charts)?;
+        Ok(dir)
+    }
+}
