@@ -3,6 +3,7 @@
 mod nano;
 
 use actors::message::{Failure, Forwarding};
+use actors::policy::Recovery;
 use actors::record::Event;
 use engine::live::{LiveError, Options, run};
 use engine::outcome::{Outcome, Run};
@@ -30,6 +31,7 @@ fn live(plan: &Plan) -> Result<Run, LiveError> {
 /// A plan whose hosts' names are this test's own, by which its processes are found.
 fn plan(test: &str, work: Workload) -> Plan {
     let mut plan = nano::plan(2, 2, Forwarding::Relay, work);
+    plan.policies.recovery = Recovery::Off;
     plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
     plan
 }

@@ -2,8 +2,11 @@
 //!
 //! It holds the embedding and the head, as jobs for its own device. It never starts a timed request before `Go`.
 mod leg;
+mod mend;
 mod prompts;
 mod request;
+mod turn;
+mod watch;
 
 pub use prompts::Prompts;
 pub use request::Asked;
@@ -15,12 +18,14 @@ use crate::message::{
     Refused, Returned, Ticket, Timer, Warm, Woken, Work,
 };
 use crate::policy::Policies;
-use crate::route::{Ask, View};
+use crate::route::View;
 use crate::seed::Seed;
 use crate::time::{Moment, Span};
 use crate::world::Effect;
 use request::{Progress, Request};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use turn::Turn;
+use watch::Watch;
 
 /// What the plan says of a client.
 #[derive(Clone, Debug)]
@@ -55,10 +60,13 @@ pub struct Core {
     requests: BTreeMap<RequestId, Request>,
     /// Timed requests begun so far.
     timed: u32,
-    /// Routes chosen so far.
-    routes: u32,
+    /// What was left to chance so far.
+    draws: u32,
+    watch: Watch,
     /// The one deadline timer is running.
     armed: bool,
+    /// The one heartbeat timer is running.
+    beating: bool,
 }
 
 const LOAD: Ticket = Ticket(0);
@@ -73,8 +81,17 @@ impl Core {
     pub fn new(config: Config) -> Core {
         assert!(config.asked.batch > 0 && config.asked.prompt > 0, "the plan gives every request a token");
         assert!(config.micro_batches < limits::REQUESTS_PER_CLIENT, "the plan keeps to what a session's id can name");
-        let (view, requests) = (View::default(), BTreeMap::new());
-        Core { config, view, finding: false, requests, timed: 0, routes: 0, armed: false }
+        Core {
+            config,
+            view: View::default(),
+            finding: false,
+            requests: BTreeMap::new(),
+            timed: 0,
+            draws: 0,
+            watch: Watch::default(),
+            armed: false,
+            beating: false,
+        }
     }
 
     pub fn me(&self) -> NodeId {
@@ -120,8 +137,9 @@ impl Core {
             self.find(out);
         }
         if age.is_some() {
-            self.take_route(now, id, out);
+            self.advance(now, id, out, Request::take_route);
         }
+        self.keep_beating(out);
     }
 
     fn find(&mut self, out: &mut Vec<Effect>) {
@@ -134,65 +152,43 @@ impl Core {
     pub fn on_found(&mut self, now: Moment, _from: NodeId, found: Found, out: &mut Vec<Effect>) {
         self.finding = false;
         self.view.refresh(now, found.peers);
-        for id in self.those(Request::is_finding) {
-            if let Some(request) = self.requests.get_mut(&id) {
-                request.on_found(now);
-                self.take_route(now, id, out);
+        for id in self.those(|request| request.is_finding() && !request.is_stuck()) {
+            self.advance(now, id, out, Request::on_found);
+        }
+        // Who waits for peers that are there now need not wait longer.
+        if covers(&self.view, self.config.blocks) {
+            for id in self.those(Request::is_stuck) {
+                self.advance(now, id, out, Request::try_again);
             }
         }
     }
 
-    /// Every request takes a fresh route and opens fresh sessions, as Petals does.
-    fn take_route(&mut self, now: Moment, id: RequestId, out: &mut Vec<Effect>) {
+    /// Lets a request act. If it is over, ends it, once: tells the orchestrator, and turns to the next.
+    fn advance(
+        &mut self,
+        now: Moment,
+        id: RequestId,
+        out: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Request, &mut Turn<'_>) -> Progress,
+    ) {
         let Some(request) = self.requests.get_mut(&id) else { return };
-        let Config { me, blocks, seed, policies, .. } = &self.config;
-        let ask = Ask {
-            blocks: *blocks,
-            cache_tokens: request.asked.cache_tokens(),
-            draw: seed.derive("route", u64::from(me.0), u64::from(self.routes)).0,
-            without: &[],
-            given: None,
-        };
-        self.routes += 1;
-        let route = self.view.choose(now, &policies.routing, &policies.costs, &policies.pings, &ask);
-        let progress = request.take_route(&self.config, &mut self.view, route, out);
-        self.settle(now, id, progress, out);
-    }
-
-    pub fn on_opened(&mut self, now: Moment, from: NodeId, opened: Opened, out: &mut Vec<Effect>) {
-        self.view.heard(now, from, opened.load);
-        if let Some(request) = self.requests.get_mut(&opened.session.request()) {
-            request.on_opened(&self.config, &mut self.view, now, opened.session, out);
+        let Core { config, view, draws, .. } = self;
+        let mut turn = Turn { config, view, draws, now, out, look: false };
+        let progress = act(request, &mut turn);
+        let look = turn.look;
+        if look {
+            self.find(out);
+        }
+        if let Progress::Over(outcome) = progress {
+            self.settle(now, id, outcome, out);
         }
     }
 
-    pub fn on_computed(&mut self, now: Moment, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
-        if done.ticket == LOAD {
-            if done.output.is_ok() {
-                send(out, self.config.orchestrator, Message::Present(Present));
-            }
-            return;
-        }
-        let id = RequestId { client: self.config.me, index: (done.ticket.0 >> 32) as u32 };
-        // A job of a request that has failed since is nobody's.
-        if let Some(request) = self.requests.get_mut(&id) {
-            let progress = request.on_computed(&self.config, now, done, out);
-            self.settle(now, id, progress, out);
-        }
-    }
-
-    pub fn on_returned(&mut self, now: Moment, _from: NodeId, returned: Returned, out: &mut Vec<Effect>) {
-        let id = returned.0.session.request();
-        if let Some(request) = self.requests.get_mut(&id) {
-            let progress = request.on_returned(&self.config, now, returned, out);
-            self.settle(now, id, progress, out);
-        }
-    }
-
-    /// Lets a request go on, or ends it, once: tells the orchestrator, and turns to the next.
-    fn settle(&mut self, now: Moment, id: RequestId, progress: Progress, out: &mut Vec<Effect>) {
-        let Progress::Over(outcome) = progress else { return };
+    fn settle(&mut self, now: Moment, id: RequestId, outcome: Result<(), Failure>, out: &mut Vec<Effect>) {
         let Some(request) = self.requests.remove(&id) else { return };
+        if outcome.is_ok() {
+            request.peers().for_each(|peer| self.view.pardon(peer));
+        }
         let (took, tokens) = request.end(now, outcome, out);
         if id.is_warmup() {
             send(out, self.config.orchestrator, Message::Ready(Ready { warmed: outcome }));
@@ -203,29 +199,68 @@ impl Core {
         }
     }
 
-    pub fn on_refused(&mut self, now: Moment, from: NodeId, refused: Refused, out: &mut Vec<Effect>) {
-        let Some(session) = refused.session else { return };
-        if self.requests.get(&session.request()).is_some_and(|request| request.has(session)) {
-            self.fail(now, session.request(), Failure::Refused(from, refused.why), out);
-        }
+    pub fn on_opened(&mut self, now: Moment, from: NodeId, opened: Opened, out: &mut Vec<Effect>) {
+        self.view.heard(now, from, opened.load);
+        self.advance(now, opened.session.request(), out, |request, turn| {
+            request.on_opened(turn, opened.session);
+            Progress::Going
+        });
     }
 
-    /// A peer that is gone leaves the view; requests on their way through it have failed.
+    pub fn on_computed(&mut self, now: Moment, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
+        if done.ticket == LOAD {
+            if done.output.is_ok() {
+                send(out, self.config.orchestrator, Message::Present(Present));
+            }
+            return;
+        }
+        // A job of a request that has failed since is nobody's.
+        let id = RequestId { client: self.config.me, index: (done.ticket.0 >> 32) as u32 };
+        self.advance(now, id, out, |request, turn| request.on_computed(turn, done));
+    }
+
+    pub fn on_returned(&mut self, now: Moment, _from: NodeId, returned: Returned, out: &mut Vec<Effect>) {
+        let id = returned.0.session.request();
+        self.advance(now, id, out, |request, turn| request.on_returned(turn, returned));
+    }
+
+    pub fn on_refused(&mut self, now: Moment, from: NodeId, refused: Refused, out: &mut Vec<Effect>) {
+        let Some(session) = refused.session else { return };
+        self.advance(now, session.request(), out, |request, turn| request.on_refused(turn, from, session, refused.why));
+    }
+
+    /// A peer that is gone leaves the view until a lookup brings it again; requests on their way through it look for others.
     pub fn on_gone(&mut self, now: Moment, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
         self.view.lose(from);
-        let lost_registry = from == self.config.registry;
-        for id in self.those(|request| request.uses(from) || lost_registry && request.is_finding()) {
-            self.fail(now, id, Failure::PeerLost(from), out);
+        self.view.ban(now, from, &self.config.policies.bans);
+        if from == self.config.registry {
+            self.finding = false;
+            for id in self.those(Request::is_finding) {
+                self.settle(now, id, Err(Failure::PeerLost(from)), out);
+            }
+        }
+        for id in self.those(|request| request.peers().any(|peer| peer == from)) {
+            self.advance(now, id, out, |request, turn| request.on_gone(turn, from));
         }
     }
 
     pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
-        if woken.0 != Timer::Deadline {
-            return;
+        match woken.0 {
+            Timer::Deadline => self.look_at_deadlines(now, out),
+            Timer::Heartbeat => self.beat(now, out),
+            Timer::Retry => {
+                for id in self.those(Request::is_stuck) {
+                    self.advance(now, id, out, Request::on_retry);
+                }
+            }
+            Timer::Muster => {}
         }
+    }
+
+    fn look_at_deadlines(&mut self, now: Moment, out: &mut Vec<Effect>) {
         self.armed = false;
         for id in self.those(|request| now >= request.deadline) {
-            self.fail(now, id, Failure::Timeout, out);
+            self.settle(now, id, Err(Failure::Timeout), out);
         }
         // A failure may have begun the next request, which armed the timer.
         let next = self.requests.values().map(|request| request.deadline).min();
@@ -235,8 +270,27 @@ impl Core {
         }
     }
 
-    fn fail(&mut self, now: Moment, id: RequestId, failure: Failure, out: &mut Vec<Effect>) {
-        self.settle(now, id, Progress::Over(Err(failure)), out);
+    /// Pings those that requests wait for, once each, and gives up who is silent.
+    fn beat(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        self.beating = false;
+        let mut pings = BTreeSet::new();
+        let mut watch = std::mem::take(&mut self.watch);
+        for id in self.those(|_| true) {
+            self.advance(now, id, out, |request, turn| request.beat(turn, &mut watch, &mut pings));
+        }
+        self.watch = watch;
+        out.extend(pings.into_iter().map(|to| Effect::Send { to, message: Message::Ping(Ping { nonce: now.0 }) }));
+        self.keep_beating(out);
+    }
+
+    /// While anything is in flight there are heartbeats.
+    fn keep_beating(&mut self, out: &mut Vec<Effect>) {
+        let detection = self.config.policies.detection;
+        let every = if detection.missed > 0 { detection.heartbeat } else { detection.step_timeout };
+        if !self.beating && !self.requests.is_empty() {
+            self.beating = true;
+            out.push(Effect::Wake { after: every, timer: Timer::Heartbeat });
+        }
     }
 
     /// The requests of which this holds, at present.
@@ -248,7 +302,28 @@ impl Core {
         out.push(ping.answer(from));
     }
 
-    pub fn on_pong(&mut self, _now: Moment, _from: NodeId, _: Pong, _out: &mut Vec<Effect>) {}
+    pub fn on_pong(&mut self, now: Moment, from: NodeId, _: Pong, out: &mut Vec<Effect>) {
+        self.watch.hear(from);
+        for id in self.those(|request| request.peers().any(|peer| peer == from)) {
+            self.advance(now, id, out, |request, turn| {
+                request.hear(turn, from);
+                Progress::Going
+            });
+        }
+    }
+}
+
+/// Whether those that are there cover the blocks between them, bans or not.
+fn covers(view: &View, blocks: BlockRange) -> bool {
+    let mut block = blocks.start;
+    while block < blocks.end {
+        let spans = view.present().map(|known| known.announce.blocks).filter(|span| span.contains(block));
+        match spans.map(|span| span.end).max() {
+            Some(end) => block = end,
+            None => return false,
+        }
+    }
+    true
 }
 
 fn send(out: &mut Vec<Effect>, to: NodeId, message: Message) {

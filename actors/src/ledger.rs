@@ -76,7 +76,7 @@ impl Ledger {
             return Err(Invariant::TokensContiguous);
         }
         *seen = step.output;
-        if step.setup + step.client_queue + step.client > step.seen.since(step.began) {
+        if step.setup + step.client_queue + step.client + step.recovery > step.seen.since(step.began) {
             return Err(Invariant::PartsWithinWhole);
         }
         Ok(())

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod dht;
 pub mod echo;
+pub mod history;
 pub mod id;
 pub mod ledger;
 pub mod limits;

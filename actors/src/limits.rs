@@ -35,6 +35,16 @@ pub const LEGS_PER_REQUEST: u32 = 1 << 16;
 /// Faults of one plan: each takes some hundred bytes of it, and a host that joins a live run gets all of them.
 pub const FAULTS: usize = 1 << 18;
 
+/// Bytes of hidden states that a node keeps to send again after a failure, over all its sessions: a hundred sessions of a
+/// large model over two thousand tokens. Beyond it a session is not kept, and a failure then restarts its request.
+pub const KEPT_BYTES: u64 = 8 << 30;
+
+/// The slowest link, bytes a second, on which a peer may be silent because a step's hidden states are still on their way.
+pub const SLOWEST_LINK: u64 = 1 << 20;
+
+/// How often a client doubles its patience with a peer that was silent for too long and then spoke.
+pub const PATIENCE_DOUBLINGS: u32 = 6;
+
 /// How old a client's view of the swarm may grow before it asks again (Petals: `update_period` 60 s).
 pub const VIEW_REFRESH: Span = Span::from_secs(60);
 

@@ -2,6 +2,10 @@
 //!
 //! A message is small (a test holds it to 48 bytes): large or rare variants are boxed. An activation says its size and
 //! carries its data only where there is any: nothing in a simulation of costs, bytes in the live world.
+mod activation;
+
+pub use activation::{Activation, Buffer, Payload, WireType};
+
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
 use crate::time::{Moment, Span};
 use crate::world::Effect;
@@ -37,6 +41,7 @@ pub enum Message {
     Step(Step),
     /// A step on its way back to the client, after its hop.
     Returned(Returned),
+    Reroute(Box<Reroute>),
     Close(Close),
     Refused(Refused),
     // -- is anybody there --
@@ -162,6 +167,12 @@ pub struct Open {
     pub next: Option<Next>,
     pub batch: u32,
     pub max_length: u32,
+    /// Whether the session has a cache. Without one every step carries the whole prefix, and none is kept.
+    pub cached: bool,
+    /// Keep what is sent to `next`, for whoever may have to take its place.
+    pub keep: bool,
+    /// What is computed of the tokens before this position is of use to nobody further on.
+    pub wanted: u32,
 }
 
 /// The session that follows on a route.
@@ -176,6 +187,14 @@ pub struct Opened {
     pub session: SessionId,
     /// With this session.
     pub load: Load,
+}
+
+/// To a peer: another session follows on yours. What you have sent, or would have sent, from position `from` on goes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reroute {
+    pub session: SessionId,
+    pub next: Next,
+    pub from: u32,
 }
 
 /// New tokens on their way through the route.
@@ -240,6 +259,8 @@ pub enum Refusal {
     TooLong,
     #[error("its device failed to execute the step")]
     DeviceFailed,
+    #[error("it has not kept what it is to send again")]
+    NotKept,
     #[error("it does not handle such messages")]
     NotUnderstood,
 }
@@ -274,97 +295,6 @@ impl Failure {
             Failure::ClientDevice => "client_device",
             Failure::Timeout => "timeout",
         }
-    }
-}
-
-/// The number format of an activation on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum WireType {
-    #[default]
-    F32,
-    F16,
-    Bf16,
-}
-
-impl WireType {
-    #[inline]
-    pub fn bytes(self) -> u64 {
-        match self {
-            WireType::F32 => 4,
-            WireType::F16 | WireType::Bf16 => 2,
-        }
-    }
-}
-
-/// Hidden states, `[batch, tokens, hidden]`, row-major.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Activation {
-    pub tokens: u32,
-    pub batch: u16,
-    pub hidden: u16,
-    pub dtype: WireType,
-    /// Nothing in a simulation of costs, where only the size is real. The codec sends the values behind the control part
-    /// of a frame, never through serde.
-    #[serde(skip)]
-    pub data: Option<Arc<Payload>>,
-}
-
-impl Activation {
-    /// Bytes of the values on the wire, whether or not they are there.
-    #[inline]
-    pub fn bytes(&self) -> u64 {
-        self.rows() as u64 * u64::from(self.hidden) * self.dtype.bytes()
-    }
-
-    /// Hidden states: tokens of all rows of the batch.
-    #[inline]
-    pub fn rows(&self) -> usize {
-        self.tokens as usize * usize::from(self.batch)
-    }
-
-    /// Bytes that the tensor part of a frame takes, where there are values: these, or a digest for each hidden state.
-    pub fn carried_bytes(&self, digests: bool) -> u64 {
-        if digests { 8 * self.rows() as u64 } else { self.bytes() }
-    }
-}
-
-/// The values of an activation.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Payload {
-    /// A hash for each row and token in place of its values, as 64-bit words (see [`crate::echo`]).
-    Digests(Buffer),
-    /// Little-endian values.
-    Buffer(Buffer),
-}
-
-/// Raw bytes of a tensor, kept 8-byte aligned so that a device can read them as numbers in place.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Buffer {
-    words: Vec<u64>,
-    len: usize,
-}
-
-impl Buffer {
-    /// `len` zero bytes to be filled in.
-    pub fn zeroed(len: usize) -> Buffer {
-        Buffer { words: vec![0; len.div_ceil(8)], len }
-    }
-
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The storage as 64-bit words, of which the last may be partly used.
-    pub fn words(&self) -> &[u64] {
-        &self.words
-    }
-
-    pub fn words_mut(&mut self) -> &mut [u64] {
-        &mut self.words
     }
 }
 
@@ -421,8 +351,12 @@ pub struct Woken(pub Timer);
 /// What a node asked to be woken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timer {
-    /// A client looks whether its request has run out of time.
+    /// A client looks whether a request has run out of time.
     Deadline,
+    /// A client looks whether the peers it waits for are still there.
+    Heartbeat,
+    /// A client tries again what has failed.
+    Retry,
     /// The orchestrator looks whether the swarm has come up.
     Muster,
 }
@@ -438,8 +372,8 @@ macro_rules! kinds {
     };
 }
 kinds!(
-    Present, Warm, Ready, Go, Latency, Finished, Announce, Announced, Find, Found, Open, Opened, Step, Returned, Close,
-    Refused, Ping, Pong, Gone
+    Present, Warm, Ready, Go, Latency, Finished, Announce, Announced, Find, Found, Open, Opened, Step, Returned,
+    Reroute, Close, Refused, Ping, Pong, Gone
 );
 
 impl Message {

@@ -3,11 +3,12 @@
 //! It knows nothing of tensors or devices: a step goes to the device as a job and comes back as `Computed`.
 mod meter;
 
+use crate::history::History;
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
 use crate::message::{
     Activation, Announce, Announced, Close, Computed, Gone, Job, Load, Message, Open, Opened, Output, Ping, Present,
-    Refusal, Refused, Returned, Step, Ticket, Work,
+    Refusal, Refused, Reroute, Returned, Step, Ticket, Work,
 };
 use crate::record::{Event, Served};
 use crate::time::Moment;
@@ -37,6 +38,8 @@ pub struct Core {
     queue: VecDeque<Queued>,
     running: Option<Queued>,
     cache_used: u64,
+    /// Of what its sessions keep to send again.
+    kept_bytes: u64,
     tickets: u64,
     meter: Meter,
 }
@@ -46,6 +49,8 @@ struct Session {
     reserved: u64,
     /// Tokens of each row accepted so far, computed or queued: where the next step must begin.
     length: u32,
+    /// What it has computed, from position 0 on (of the last step alone, where there is no cache), to be sent again.
+    kept: Option<History>,
 }
 
 struct Queued {
@@ -64,6 +69,7 @@ impl Core {
             queue: VecDeque::new(),
             running: None,
             cache_used: 0,
+            kept_bytes: 0,
             tickets: LOAD.0,
             meter: Meter::default(),
         }
@@ -114,51 +120,63 @@ impl Core {
         if self.sessions.len() >= limits::SESSIONS_PER_PEER || self.sessions.contains_key(&open.session) {
             return Err(Refusal::Busy);
         }
-        let tokens = u64::from(open.batch) * u64::from(open.max_length);
+        // Without a cache the room is needed only while a step is computed, one at a time.
+        let tokens = if open.cached { u64::from(open.batch) * u64::from(open.max_length) } else { 0 };
         let reserved = tokens * u64::from(open.blocks.len()) * self.config.cache_bytes_per_token_block;
         if reserved > self.config.cache_bytes - self.cache_used {
             return Err(Refusal::CacheFull);
         }
         self.cache_used += reserved;
-        self.sessions.insert(open.session, Session { open, reserved, length: 0 });
+        let kept = open.keep.then(History::default);
+        self.sessions.insert(open.session, Session { open, reserved, length: 0, kept });
         Ok(())
     }
 
     pub fn on_step(&mut self, now: Moment, from: NodeId, step: Step, out: &mut Vec<Effect>) {
-        match self.accept(&step) {
-            Ok(()) => {
+        match self.accept(step) {
+            Ok(None) => {}
+            Ok(Some(step)) => {
                 self.queue.push_back(Queued { step, received: now });
                 self.compute_next(out);
             }
-            Err(why) => {
+            Err((session, why)) => {
                 // A pushed step comes from the peer before; the one that has to act is the client.
-                let client = step.session.client();
-                let to = if self.sessions.contains_key(&step.session) { client } else { from };
-                refuse(out, to, step.session, why);
+                let client = session.client();
+                let to = if self.sessions.contains_key(&session) { client } else { from };
+                refuse(out, to, session, why);
                 if to != client {
-                    refuse(out, client, step.session, why);
+                    refuse(out, client, session, why);
                 }
             }
         }
     }
 
-    fn accept(&mut self, step: &Step) -> Result<(), Refusal> {
-        let session = self.sessions.get_mut(&step.session).ok_or(Refusal::UnknownSession)?;
+    /// The step as it is to be computed: without what the session has already, of which a peer that is new before it may
+    /// send some again. Nothing, if it has all of it.
+    fn accept(&mut self, mut step: Step) -> Result<Option<Step>, (SessionId, Refusal)> {
+        let refused = |why| (step.session, why);
+        let session = self.sessions.get_mut(&step.session).ok_or(refused(Refusal::UnknownSession))?;
         let tokens = step.activation.tokens;
         if u32::from(step.activation.batch) != session.open.batch || tokens == 0 {
-            return Err(Refusal::OutOfOrder);
-        }
-        if step.position != session.length {
-            return Err(Refusal::OutOfOrder);
+            return Err(refused(Refusal::OutOfOrder));
         }
         if u64::from(step.position) + u64::from(tokens) > u64::from(session.open.max_length) {
-            return Err(Refusal::TooLong);
+            return Err(refused(Refusal::TooLong));
+        }
+        let begin = if session.open.cached { session.length } else { 0 };
+        if step.position > begin {
+            return Err(refused(Refusal::OutOfOrder));
+        }
+        if step.position + tokens <= begin {
+            return Ok(None);
         }
         if self.queue.len() >= limits::QUEUED_STEPS_PER_PEER {
-            return Err(Refusal::Busy);
+            return Err(refused(Refusal::Busy));
         }
-        session.length += tokens;
-        Ok(())
+        session.length = step.position + tokens;
+        step.activation = step.activation.skip(begin - step.position);
+        step.position = begin;
+        Ok(Some(step))
     }
 
     /// First in, first out, one at a time.
@@ -195,7 +213,7 @@ impl Core {
         let Queued { mut step, received } = self.running.take().expect("a job was running");
         self.meter.worked(now, done.finished.since(done.started), 1, step.activation.tokens == 1);
         // Closed meanwhile: nobody waits for it.
-        if let Some(session) = self.sessions.get(&step.session) {
+        if let Some(session) = self.sessions.get_mut(&step.session) {
             match done.output {
                 Ok(Output::Hidden(activation)) => {
                     out.push(Effect::Record(Event::Served(Served {
@@ -212,8 +230,14 @@ impl Core {
                         finished: done.finished,
                         sent: now,
                     })));
+                    if !session.open.cached {
+                        let release = Work::Release { session: step.session };
+                        out.push(Effect::Compute(Job { ticket: LOAD, work: release }));
+                    }
                     step.activation = activation;
-                    session.forward(step, out);
+                    session.keep(&step.activation, &mut self.kept_bytes);
+                    let unwanted = session.open.wanted.saturating_sub(step.position);
+                    session.forward(step, unwanted, out);
                 }
                 Ok(Output::Loaded | Output::Tokens(_)) => unreachable!("a job through blocks gives hidden states"),
                 Err(why) => refuse(out, step.session.client(), step.session, why),
@@ -245,7 +269,24 @@ impl Core {
     pub fn on_close(&mut self, _now: Moment, _from: NodeId, close: Close, out: &mut Vec<Effect>) {
         if let Some(session) = self.sessions.remove(&close.session) {
             self.cache_used -= session.reserved;
+            self.kept_bytes -= session.kept.as_ref().map_or(0, History::bytes);
             out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: close.session } }));
+        }
+    }
+
+    /// Another session follows on one of this peer's: it gets what is kept for it, and from now on what comes.
+    pub fn on_reroute(&mut self, _now: Moment, from: NodeId, reroute: Reroute, out: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(&reroute.session).filter(|_| from == reroute.session.client()) else {
+            return refuse(out, from, reroute.session, Refusal::UnknownSession);
+        };
+        session.open.next = Some(reroute.next);
+        session.open.wanted = 0;
+        let Some(kept) = &mut session.kept else {
+            return refuse(out, from, reroute.session, Refusal::NotKept);
+        };
+        if let Some(activation) = kept.since(reroute.from) {
+            let step = Step { session: reroute.session, position: reroute.from, activation };
+            session.forward(step, 0, out);
         }
     }
 
@@ -264,7 +305,29 @@ impl Core {
 }
 
 impl Session {
-    fn forward(&self, mut step: Step, out: &mut Vec<Effect>) {
+    /// Keeps what has been computed, as long as there is room for it.
+    fn keep(&mut self, computed: &Activation, bytes: &mut u64) {
+        let Some(kept) = &mut self.kept else { return };
+        if !self.open.cached {
+            *bytes -= kept.bytes();
+            kept.clear();
+        }
+        if *bytes + computed.bytes() > limits::KEPT_BYTES {
+            *bytes -= kept.bytes();
+            self.kept = None;
+        } else {
+            *bytes += computed.bytes();
+            kept.append(computed);
+        }
+    }
+
+    /// Sends a step on, without its first tokens, which nobody wants.
+    fn forward(&self, mut step: Step, unwanted: u32, out: &mut Vec<Effect>) {
+        if unwanted >= step.activation.tokens {
+            return;
+        }
+        step.position += unwanted;
+        step.activation = step.activation.skip(unwanted);
         match self.open.next {
             Some(next) => {
                 step.session = next.session;
@@ -287,6 +350,7 @@ crate::seats::shell!(Peer around Core {
     Announced => on_announced,
     Open => on_open,
     Step => on_step,
+    Reroute => on_reroute,
     Close => on_close,
     Ping => on_ping,
     Gone => on_gone,

@@ -1,4 +1,8 @@
 //! How the nodes of a swarm work together: what a scenario may choose, and what-ifs change.
+mod recovery;
+
+pub use recovery::{Detection, Recovery, Retry};
+
 use crate::message::Forwarding;
 use crate::route::{Bans, Costs, Pings, Routing};
 use serde::{Deserialize, Serialize};
@@ -12,4 +16,7 @@ pub struct Policies {
     pub pings: Pings,
     pub bans: Bans,
     pub forwarding: Forwarding,
+    pub detection: Detection,
+    pub recovery: Recovery,
+    pub retry: Retry,
 }

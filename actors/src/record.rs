@@ -39,6 +39,7 @@ pub enum Event {
     Carried(Carried),
     Scored(Box<Scored>),
     Ended(Box<Ended>),
+    Failover(Box<Failover>),
     /// A client is through with its timed requests.
     Finished {
         client: NodeId,
@@ -78,6 +79,8 @@ pub struct Stepped {
     pub client_queue: Span,
     /// Embedding, head and sampling.
     pub client: Span,
+    /// From when the client noticed that peers had failed until the step, or its replay, was on its way again.
+    pub recovery: Span,
 }
 
 /// A peer has computed one step of a session.
@@ -103,6 +106,7 @@ pub struct Served {
 pub struct Carried {
     pub session: SessionId,
     pub position: u32,
+    pub tokens: u32,
     pub from: NodeId,
     pub to: NodeId,
     pub bytes: u64,
@@ -122,6 +126,25 @@ pub struct Scored {
     pub output: u32,
     /// The best of the first row's tokens and their scores (logits), the best first.
     pub best: Vec<(u32, f32)>,
+}
+
+/// A request has got over the failure of peers of its route: a step that they had kept from returning has returned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failover {
+    pub request: RequestId,
+    /// Whom it has lost, in the order in which it noticed.
+    pub lost: Vec<NodeId>,
+    /// When the client last heard of the first of them, or gave it something to do.
+    pub heard: Moment,
+    pub noticed: Moment,
+    /// When other peers were there to take over.
+    pub mended: Moment,
+    /// When the step returned.
+    pub resumed: Moment,
+    /// Tries it took.
+    pub tries: u32,
+    /// Tokens of each row that had to be computed again.
+    pub replayed: u32,
 }
 
 /// A request is over.

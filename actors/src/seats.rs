@@ -157,6 +157,9 @@ macro_rules! unboxed {
     (Open, $body:ident) => {
         *$body
     };
+    (Reroute, $body:ident) => {
+        *$body
+    };
     ($kind:ident, $body:ident) => {
         $body
     };

@@ -267,6 +267,7 @@ impl<'p> Simulation<'p> {
             self.events.push(Event::Carried(Carried {
                 session: step.session,
                 position: step.position,
+                tokens: step.activation.tokens,
                 from,
                 to,
                 bytes: message.wire_bytes(),

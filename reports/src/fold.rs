@@ -10,7 +10,7 @@ pub use parts::{NetworkParts, Parts};
 pub use rows::{HopRow, RequestRow, TokenRow};
 
 use actors::id::{NodeId, RequestId, SessionId};
-use actors::record::{Abort, Carried, Drained, Ended, Event, Served, Stepped};
+use actors::record::{Abort, Carried, Drained, Ended, Event, Failover, Served, Stepped};
 use actors::time::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,13 +27,15 @@ pub struct Fold {
     pub released: Option<Moment>,
     /// Each client's own end stamp.
     pub finished: BTreeMap<NodeId, Moment>,
+    /// By request and time.
+    pub failovers: Vec<Failover>,
     pub drained: Option<Drained>,
     pub aborted: Option<Abort>,
     /// Requests that ended more than once, and steps recorded twice: a merge that went wrong.
     pub duplicates: u32,
 }
 
-/// A step of a request: its position. A request has a session at each of its peers.
+/// A step of a request: the position at its end, for what a step replays begins earlier, and ends with it.
 type StepKey = (RequestId, u32);
 
 impl Fold {
@@ -69,8 +71,13 @@ impl<'a> Index<'a> {
                 let twice = steps.insert((step.session, step.position), step).is_some();
                 self.fold.duplicates += u32::from(twice);
             }
-            Event::Served(hop) => self.served.entry((hop.request, hop.position)).or_default().push(hop),
-            Event::Carried(way) => self.carried.entry((way.session.request(), way.position)).or_default().push(way),
+            Event::Served(hop) => {
+                self.served.entry((hop.request, hop.position.saturating_add(hop.tokens))).or_default().push(hop)
+            }
+            Event::Carried(way) => {
+                let key = (way.session.request(), way.position.saturating_add(way.tokens));
+                self.carried.entry(key).or_default().push(way)
+            }
             Event::Ended(ended) => {
                 let twice = self.ended.insert(ended.request, ended).is_some();
                 self.fold.duplicates += u32::from(twice);
@@ -81,6 +88,7 @@ impl<'a> Index<'a> {
             }
             Event::Drained(drained) => self.fold.drained = Some((**drained).clone()),
             Event::Aborted { why, .. } => self.fold.aborted = Some(why.clone()),
+            Event::Failover(failover) => self.fold.failovers.push((**failover).clone()),
             Event::Present { .. } | Event::Ready { .. } | Event::Scored(_) => {}
         }
     }
@@ -94,7 +102,7 @@ impl<'a> Index<'a> {
         for &request in &known {
             let first = self.fold.tokens.len();
             for ((_, position), step) in self.steps.get(&request).into_iter().flatten() {
-                let key = &(request, *position);
+                let key = &(request, position.saturating_add(step.tokens));
                 let hops = self.served.get(key).map_or(&[][..], Vec::as_slice);
                 let ways = self.carried.get(key).map_or(&[][..], Vec::as_slice);
                 self.fold.tokens.push(TokenRow::of(step, hops, ways));
@@ -106,6 +114,7 @@ impl<'a> Index<'a> {
             let ways = self.carried.get(key).map_or(&[][..], Vec::as_slice);
             self.fold.hops.extend(hops.iter().map(|hop| HopRow::of(hop, ways)));
         }
+        self.fold.failovers.sort_by_key(|failover| (failover.request, failover.noticed));
         self.fold.hops.sort_by_key(|row| (row.request, row.position, row.hop, row.session));
         self.fold
     }

@@ -22,7 +22,7 @@ pub use events::{Away, Going, Happening, Lives, Part, When};
 pub use hosts::{Device, Host, Leases, Machine, Table};
 pub use model::{Model, Shape, Weights};
 pub use network::{Between, Link, Network, RoundTrips, Transport};
-pub use swarm::{Bans, Costs, Pings, Routing, Swarm};
+pub use swarm::{Bans, Costs, Detection, Pings, Recovery, Retry, Routing, Swarm};
 
 /// The format that this program reads.
 pub const VERSION: u32 = 1;

@@ -8,9 +8,9 @@ use scenarios::chart::Chart;
 use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Away, Bans, Between, Costs, Device, Going, Happening, Host, Leases, Link, Lives, Machine, Measure, Model, Network,
-    Part, Peers, Pings, RoundTrips, Routing, Scenario, Shape, Span, Swarm, Sweep, Table, Transport, Weights, When,
-    Workload,
+    Away, Bans, Between, Costs, Detection, Device, Going, Happening, Host, Leases, Link, Lives, Machine, Measure,
+    Model, Network, Part, Peers, Pings, Recovery, Retry, RoundTrips, Routing, Scenario, Shape, Span, Swarm, Sweep,
+    Table, Transport, Weights, When, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::tokens::{Prompts, Sampling};
@@ -183,9 +183,21 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         .prop_map(|([fanout, next], every, smoothing, expiry)| Pings { fanout, every, next, smoothing, expiry });
     let bans = (time(), number()).prop_map(|(first, growth)| Bans { first, growth });
     let forwarding = prop_oneof![Just(Forwarding::Relay), Just(Forwarding::Push)];
-    (routing, costs, pings, bans, forwarding, any::<u64>()).prop_map(
-        |(routing, costs, pings, bans, forwarding, cache)| Swarm {
+    let detection = (time(), any::<u32>(), time()).prop_map(|(heartbeat, missed, step_timeout)| Detection {
+        heartbeat,
+        missed,
+        step_timeout,
+    });
+    let recovery =
+        prop_oneof![Just(Recovery::Replay), Just(Recovery::Restart), Just(Recovery::Cacheless), Just(Recovery::Off)];
+    let retry = (any::<u32>(), time(), time()).prop_map(|(limit, first, most)| Retry { limit, first, most });
+    let failing = (detection, recovery, retry);
+    (routing, costs, pings, bans, forwarding, any::<u64>(), failing).prop_map(
+        |(routing, costs, pings, bans, forwarding, cache, (detection, recovery, retry))| Swarm {
             routing,
+            detection,
+            recovery,
+            retry,
             costs,
             pings,
             bans,

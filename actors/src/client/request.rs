@@ -1,15 +1,17 @@
 //! One request in flight at a client: where it stands, and what its present step has cost.
 //!
 //! A request is a state machine of its own. It acts through effects, and says when it is over; which requests there are
-//! and what comes after one is the client's affair.
-use super::Config;
-use super::leg::Leg;
+//! and what comes after one is the client's affair. What it does about peers that fail stands in [`super::mend`].
+use super::leg::{Leg, State};
+use super::mend::Trouble;
+use super::turn::Turn;
 use crate::id::{NodeId, RequestId, SessionId};
 use crate::message::{
-    Close, Computed, Failure, Forwarding, Hop, Ids, Job, Message, Open, Output, Returned, Step, Ticket, Work,
+    Activation, Close, Computed, Failure, Forwarding, Hop, Ids, Job, Message, Open, Output, Returned, Step, Ticket,
+    Work,
 };
+use crate::policy::Recovery;
 use crate::record::{Ended, Event, Stepped};
-use crate::route::View;
 use crate::time::{Moment, Span};
 use crate::world::Effect;
 use std::sync::Arc;
@@ -38,25 +40,34 @@ pub(super) struct Request {
     intended: Moment,
     sent: Moment,
     pub deadline: Moment,
-    phase: Phase,
-    legs: Vec<Leg>,
+    pub(super) phase: Phase,
+    pub(super) legs: Vec<Leg>,
+    /// The first session of the present route.
+    attempt: SessionId,
     /// Legs over all routes so far.
     counted: u32,
     /// Jobs given to the client's device so far.
     jobs: u32,
     /// Tokens of each row that the peers' caches hold.
-    position: u32,
-    generated: u32,
+    pub(super) position: u32,
+    /// Tokens of each row generated on the present route; after a restart fewer than `generated`.
+    pub(super) made: u32,
+    pub(super) generated: u32,
     discovery: Span,
-    sessions: Span,
-    step: StepCost,
+    sessions: Option<Span>,
+    pub(super) step: StepCost,
+    /// When a peer was last given something to do, and how many bytes that was.
+    pub(super) waiting: Moment,
+    pub(super) burden: u64,
+    pub(super) trouble: Option<Box<Trouble>>,
     /// Ids generated for row 0.
     output: Vec<u32>,
 }
 
 /// What the request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
+    /// Peers to be known, or to be there.
     Finding,
     /// The session of this leg.
     Opening(usize),
@@ -68,19 +79,22 @@ enum Phase {
 
 /// The parts of a step that the client itself measures.
 #[derive(Clone, Copy, Debug, Default)]
-struct StepCost {
-    began: Moment,
-    tokens: u32,
-    setup: Span,
+pub(super) struct StepCost {
+    pub began: Moment,
+    pub tokens: u32,
+    pub setup: Span,
     queue: Span,
     compute: Span,
+    pub recovery: Span,
     /// When the present job was given to the device.
     submitted: Moment,
+    /// When it was first on its way to the peers.
+    pub left: Moment,
 }
 
 impl StepCost {
     fn begin(now: Moment) -> StepCost {
-        StepCost { began: now, ..StepCost::default() }
+        StepCost { began: now, left: now, ..StepCost::default() }
     }
 }
 
@@ -104,13 +118,18 @@ impl Request {
             deadline,
             phase: Phase::Finding,
             legs: Vec::new(),
+            attempt: SessionId::new(id, 0),
             counted: 0,
             jobs: 0,
             position: 0,
+            made: 0,
             generated: 0,
             discovery: Span::ZERO,
-            sessions: Span::ZERO,
+            sessions: None,
             step: StepCost::begin(now),
+            waiting: now,
+            burden: 0,
+            trouble: None,
             output: Vec::new(),
         }
     }
@@ -119,48 +138,50 @@ impl Request {
         self.phase == Phase::Finding
     }
 
-    pub fn uses(&self, peer: NodeId) -> bool {
-        self.legs.iter().any(|leg| leg.hop.peer == peer)
-    }
-
     /// The leg of this session, if it still is one: an answer from an earlier leg comes too late to matter.
-    fn leg(&self, session: SessionId) -> Option<usize> {
+    pub(super) fn leg(&self, session: SessionId) -> Option<usize> {
         self.legs.iter().position(|leg| leg.session == session)
     }
 
-    pub fn has(&self, session: SessionId) -> bool {
-        self.leg(session).is_some()
+    /// Discovery has answered for the first time.
+    pub fn on_found(&mut self, turn: &mut Turn<'_>) -> Progress {
+        self.discovery = turn.now.since(self.sent);
+        self.take_route(turn)
     }
 
-    /// Discovery has answered.
-    pub fn on_found(&mut self, now: Moment) {
-        self.discovery = now.since(self.sent);
-    }
-
-    /// Takes to a route and opens a session on each of its legs, one after another, as Petals does.
-    pub fn take_route(
-        &mut self,
-        config: &Config,
-        view: &mut View,
-        route: Option<Vec<Hop>>,
-        out: &mut Vec<Effect>,
-    ) -> Progress {
-        let Some(route) = route else { return Over(Err(Failure::NoRoute)) };
-        let first = self.counted;
-        self.counted += route.len() as u32;
-        let leg = |(hop, leg)| Leg { hop, session: SessionId::new(self.id, leg as u16) };
-        self.legs = route.into_iter().zip(first..).map(leg).collect();
-        self.open(config, view, 0, out);
+    /// Takes to a fresh route and opens a session on each of its legs, one after another, as Petals does.
+    pub fn take_route(&mut self, turn: &mut Turn<'_>) -> Progress {
+        let without = self.trouble.as_ref().map_or(Vec::new(), |trouble| trouble.avoid.clone());
+        let route = turn.route(turn.config.blocks, self.asked.cache_tokens(), &without);
+        let Some(legs) = route.and_then(|route| self.name(route, turn.now)) else {
+            return self.without_route(turn);
+        };
+        self.attempt = legs[0].session;
+        self.legs = legs;
+        self.phase = Phase::Opening(0);
+        self.open(turn, 0);
         Going
     }
 
-    fn open(&mut self, config: &Config, view: &mut View, leg: usize, out: &mut Vec<Effect>) {
-        self.phase = Phase::Opening(leg);
-        let Leg { hop, session } = self.legs[leg];
-        let next = match config.policies.forwarding {
-            Forwarding::Push => self.legs.get(leg + 1).map(Leg::as_next),
-            Forwarding::Relay => None,
-        };
+    /// The legs of a route, each with a new session; nothing, if the request has had too many.
+    pub(super) fn name(&mut self, route: Vec<Hop>, now: Moment) -> Option<Vec<Leg>> {
+        let first = self.counted;
+        self.counted += route.len() as u32;
+        if self.counted > crate::limits::LEGS_PER_REQUEST {
+            return None;
+        }
+        let leg = |(hop, leg)| Leg::new(hop, SessionId::new(self.id, leg as u16), now);
+        Some(route.into_iter().zip(first..).map(leg).collect())
+    }
+
+    pub(super) fn open(&mut self, turn: &mut Turn<'_>, leg: usize) {
+        let policies = &turn.config.policies;
+        let pushed = policies.forwarding == Forwarding::Push;
+        let next = if pushed { self.legs.get(leg + 1).map(Leg::as_next) } else { None };
+        let following = self.legs.get(leg + 1);
+        let complete = following.is_none_or(|next| !next.fresh && next.proven);
+        let cached = policies.recovery != Recovery::Cacheless;
+        let Leg { hop, session, fresh, .. } = self.legs[leg];
         let open = Open {
             session,
             blocks: hop.blocks,
@@ -168,139 +189,218 @@ impl Request {
             next,
             batch: u32::from(self.asked.batch),
             max_length: self.asked.prompt + self.asked.generate,
+            cached,
+            keep: next.is_some() && policies.recovery.keeps(),
+            wanted: if fresh && complete && cached { self.position } else { 0 },
         };
-        view.opening(hop.peer);
-        send(out, hop.peer, Message::Open(Box::new(open)));
+        self.legs[leg].state = State::Asked;
+        self.legs[leg].hear(turn.now);
+        (self.waiting, self.burden) = (turn.now, 0);
+        turn.view.opening(hop.peer);
+        turn.send(hop.peer, Message::Open(Box::new(open)));
     }
 
-    pub fn on_opened(
-        &mut self,
-        config: &Config,
-        view: &mut View,
-        now: Moment,
-        session: SessionId,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(leg) = self.leg(session).filter(|leg| self.phase == Phase::Opening(*leg)) else { return };
-        if leg + 1 < self.legs.len() {
-            self.open(config, view, leg + 1, out);
-            return;
+    pub fn on_opened(&mut self, turn: &mut Turn<'_>, session: SessionId) {
+        let Some(leg) = self.leg(session).filter(|leg| self.legs[*leg].state == State::Asked) else { return };
+        self.legs[leg].state = State::Open;
+        self.legs[leg].hear(turn.now);
+        match self.phase {
+            Phase::Opening(at) if at == leg && leg + 1 < self.legs.len() => {
+                self.phase = Phase::Opening(leg + 1);
+                self.open(turn, leg + 1);
+            }
+            Phase::Opening(at) if at == leg => {
+                let took = turn.now.since(self.sent) - self.discovery;
+                self.sessions.get_or_insert(took);
+                if self.trouble.is_none() {
+                    self.step.setup = turn.now.since(self.step.began);
+                } else if self.made == self.generated {
+                    self.mended(turn.now);
+                }
+                let ids = self.draw_prompt(turn);
+                self.embed(turn, self.asked.prompt, ids);
+            }
+            _ => self.resume_if_open(turn),
         }
-        self.sessions = now.since(self.sent) - self.discovery;
-        self.step.setup = now.since(self.step.began);
-        let ids = self.draw_prompt(config);
-        self.embed(now, self.asked.prompt, ids, out);
     }
 
-    fn draw_prompt(&self, config: &Config) -> Ids {
+    fn draw_prompt(&self, turn: &Turn<'_>) -> Ids {
         let (batch, length) = (usize::from(self.asked.batch), self.asked.prompt as usize);
-        let prompts = config.prompts.as_ref()?;
-        Some(Arc::new(prompts.draw(config.seed, self.id, batch, length)))
+        let prompts = turn.config.prompts.as_ref()?;
+        Some(Arc::new(prompts.draw(turn.config.seed, self.id, batch, length)))
     }
 
-    fn embed(&mut self, now: Moment, tokens: u32, ids: Ids, out: &mut Vec<Effect>) {
+    fn embed(&mut self, turn: &mut Turn<'_>, tokens: u32, ids: Ids) {
         self.step.tokens = tokens;
         let (batch, position) = (self.asked.batch, self.position);
-        self.compute(now, Phase::Embedding, Work::Embed { batch, tokens, position, ids }, out);
+        self.compute(turn, Phase::Embedding, Work::Embed { batch, tokens, position, ids });
     }
 
-    fn compute(&mut self, now: Moment, phase: fn(Ticket) -> Phase, work: Work, out: &mut Vec<Effect>) {
+    fn compute(&mut self, turn: &mut Turn<'_>, phase: fn(Ticket) -> Phase, work: Work) {
         self.jobs += 1;
         let ticket = super::ticket(self.id, self.jobs);
         self.phase = phase(ticket);
-        self.step.submitted = now;
-        out.push(Effect::Compute(Job { ticket, work }));
+        self.step.submitted = turn.now;
+        turn.out.push(Effect::Compute(Job { ticket, work }));
     }
 
-    pub fn on_computed(&mut self, config: &Config, now: Moment, done: Computed, out: &mut Vec<Effect>) -> Progress {
+    pub fn on_computed(&mut self, turn: &mut Turn<'_>, done: Computed) -> Progress {
         if !matches!(self.phase, Phase::Embedding(ticket) | Phase::Heading(ticket) if ticket == done.ticket) {
             return Going;
         }
-        self.step.queue += done.started.since(self.step.submitted);
-        self.step.compute += done.finished.since(done.started);
+        // What is made again after a restart is all recovery.
+        if self.made == self.generated {
+            self.step.queue += done.started.since(self.step.submitted);
+            self.step.compute += done.finished.since(done.started);
+        }
         match done.output {
-            Ok(Output::Hidden(activation)) => {
-                let step = Step { session: self.legs[0].session, position: self.position, activation };
-                self.phase = Phase::Away(0);
-                send(out, self.legs[0].hop.peer, Message::Step(step));
-                Going
-            }
-            Ok(Output::Tokens(ids)) => self.on_tokens(config, now, ids, out),
+            Ok(Output::Hidden(activation)) => self.leave(turn, activation),
+            Ok(Output::Tokens(ids)) => self.on_tokens(turn, ids),
             Ok(Output::Loaded) => unreachable!("only a load gives this"),
             Err(_) => Over(Err(Failure::ClientDevice)),
         }
     }
 
-    pub fn on_returned(&mut self, config: &Config, now: Moment, returned: Returned, out: &mut Vec<Effect>) -> Progress {
+    /// A step, embedded, sets out.
+    fn leave(&mut self, turn: &mut Turn<'_>, activation: Activation) -> Progress {
+        let first = &mut self.legs[0];
+        let mut step = Step { session: first.session, position: self.position, activation };
+        if turn.config.policies.recovery.keeps() {
+            first.history.append(&step.activation);
+        }
+        if turn.config.policies.recovery == Recovery::Cacheless {
+            step.position = 0;
+            step.activation = first.history.since(0).unwrap_or(step.activation);
+        }
+        if self.made == self.generated {
+            self.step.left = turn.now;
+        }
+        self.pass(turn, 0, step)
+    }
+
+    /// Gives a step to a leg, or mends what keeps it from being given.
+    fn pass(&mut self, turn: &mut Turn<'_>, leg: usize, step: Step) -> Progress {
+        self.phase = Phase::Away(leg);
+        let to = &mut self.legs[leg];
+        // One that takes another's place gets this step with what came before.
+        if !to.is_wanting() {
+            to.hear(turn.now);
+            (self.waiting, self.burden) = (turn.now, step.activation.bytes());
+            turn.out.push(Effect::Send { to: to.hop.peer, message: Message::Step(step) });
+        }
+        self.mend_if_due(turn)
+    }
+
+    pub fn on_returned(&mut self, turn: &mut Turn<'_>, returned: Returned) -> Progress {
         let Returned(mut step) = returned;
         let Some(leg) = self.leg(step.session) else { return Going };
-        let expected = match config.policies.forwarding {
-            Forwarding::Relay => self.phase == Phase::Away(leg),
-            Forwarding::Push => matches!(self.phase, Phase::Away(_)),
+        self.legs[leg].hear(turn.now);
+        let relayed = turn.config.policies.forwarding == Forwarding::Relay;
+        let expected = match self.phase {
+            Phase::Away(at) if relayed => at == leg,
+            Phase::Away(_) => leg + 1 == self.legs.len(),
+            _ => false,
         };
-        if !expected || step.position != self.position {
+        // A replay begins earlier than the step it is for, and ends with it.
+        if !expected || step.position + step.activation.tokens != self.position + self.step.tokens {
             return Going;
         }
-        if let Some(next) = self.legs.get(leg + 1) {
-            self.phase = Phase::Away(leg + 1);
-            step.session = next.session;
-            send(out, next.hop.peer, Message::Step(step));
-        } else if self.asked.generate == 0 {
-            self.record_step(now, out);
-            return Over(Ok(()));
-        } else {
-            let (id, output) = (self.id, self.generated + 1);
-            self.compute(now, Phase::Heading, Work::Head { request: id, output, input: step.activation }, out);
+        let Some(next) = self.legs.get_mut(leg + 1).filter(|_| relayed) else {
+            return self.on_through(turn, step.activation);
+        };
+        step.session = next.session;
+        match turn.config.policies.recovery {
+            Recovery::Cacheless => {
+                next.history.clear();
+                next.history.append(&step.activation);
+            }
+            Recovery::Replay => {
+                let has = next.history.tokens();
+                step.activation = step.activation.skip(has.saturating_sub(step.position));
+                step.position = has;
+                next.history.append(&step.activation);
+            }
+            Recovery::Restart | Recovery::Off => {}
         }
+        self.pass(turn, leg + 1, step)
+    }
+
+    /// A step is through all legs.
+    fn on_through(&mut self, turn: &mut Turn<'_>, activation: Activation) -> Progress {
+        self.legs.iter_mut().filter(|leg| !leg.is_wanting()).for_each(|leg| leg.proven = true);
+        self.recovered(turn);
+        if self.asked.generate == 0 {
+            self.record_step(turn);
+            return Over(Ok(()));
+        }
+        self.compute(turn, Phase::Heading, Work::Head { request: self.id, output: self.made + 1, input: activation });
         Going
     }
 
     /// One more token of each row is there.
-    fn on_tokens(&mut self, config: &Config, now: Moment, ids: Ids, out: &mut Vec<Effect>) -> Progress {
-        self.generated += 1;
+    fn on_tokens(&mut self, turn: &mut Turn<'_>, ids: Ids) -> Progress {
+        self.made += 1;
+        self.position += self.step.tokens;
+        if self.made <= self.generated {
+            // It was there before a restart.
+            if self.made == self.generated {
+                self.mended(turn.now);
+            }
+            self.embed(turn, 1, ids);
+            return Going;
+        }
+        self.generated = self.made;
         let first = ids.as_ref().and_then(|ids| ids.first());
         self.output.extend(first);
-        let stopped = first.is_some_and(|id| config.stops.contains(id));
-        self.record_step(now, out);
+        let stopped = first.is_some_and(|id| turn.config.stops.contains(id));
+        self.position -= self.step.tokens;
+        self.record_step(turn);
+        self.position += self.step.tokens;
         if stopped || self.generated == self.asked.generate {
             return Over(Ok(()));
         }
-        self.position += self.step.tokens;
-        self.step = StepCost::begin(now);
-        self.embed(now, 1, ids, out);
+        self.step = StepCost::begin(turn.now);
+        self.embed(turn, 1, ids);
         Going
     }
 
-    fn record_step(&self, now: Moment, out: &mut Vec<Effect>) {
-        out.push(Effect::Record(Event::Stepped(Stepped {
-            session: self.legs[0].session,
+    fn record_step(&self, turn: &mut Turn<'_>) {
+        turn.out.push(Effect::Record(Event::Stepped(Stepped {
+            session: self.attempt,
             request: self.id,
             position: self.position,
             tokens: self.step.tokens,
             batch: self.asked.batch,
             output: self.generated,
             began: self.step.began,
-            seen: now,
+            seen: turn.now,
             setup: self.step.setup,
             client_queue: self.step.queue,
             client: self.step.compute,
+            recovery: self.step.recovery,
         })));
     }
 
-    /// Tells every peer that was asked for a session of its end, and the recorder of the request's; how long it took.
-    pub fn end(self, now: Moment, outcome: Result<(), Failure>, out: &mut Vec<Effect>) -> (Span, u32) {
-        let asked = match self.phase {
-            Phase::Finding => 0,
-            Phase::Opening(leg) => leg + 1,
-            Phase::Embedding(_) | Phase::Away(_) | Phase::Heading(_) => self.legs.len(),
-        };
-        for leg in &self.legs[..asked] {
-            send(out, leg.hop.peer, Message::Close(Close { session: leg.session }));
+    /// Tells the peers that hold a session of these legs that it is over.
+    pub(super) fn close(legs: &[Leg], out: &mut Vec<Effect>) {
+        for leg in legs.iter().filter(|leg| leg.to_close()) {
+            let message = Message::Close(Close { session: leg.session });
+            out.push(Effect::Send { to: leg.hop.peer, message });
         }
+    }
+
+    /// The peers of its route.
+    pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.legs.iter().map(|leg| leg.hop.peer)
+    }
+
+    /// Tells the peers and the recorder of its end; how long it took, and the tokens it gave.
+    pub fn end(self, now: Moment, outcome: Result<(), Failure>, out: &mut Vec<Effect>) -> (Span, u32) {
+        Request::close(&self.legs, out);
         let batch = u32::from(self.asked.batch);
         out.push(Effect::Record(Event::Ended(Box::new(Ended {
             request: self.id,
-            session: self.legs.first().map_or(SessionId::new(self.id, 0), |leg| leg.session),
+            session: self.attempt,
             intended: self.intended,
             sent: self.sent,
             at: now,
@@ -309,15 +409,11 @@ impl Request {
             generate: self.asked.generate,
             generated: self.generated,
             discovery: self.discovery,
-            sessions: self.sessions,
-            route: self.legs.iter().map(|leg| leg.hop.peer).collect(),
+            sessions: self.sessions.unwrap_or(Span::ZERO),
+            route: self.peers().collect(),
             outcome,
             output: self.output,
         }))));
         (now.since(self.sent), batch * self.generated)
     }
-}
-
-fn send(out: &mut Vec<Effect>, to: NodeId, message: Message) {
-    out.push(Effect::Send { to, message });
 }

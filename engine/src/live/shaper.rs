@@ -99,6 +99,7 @@ impl Shaper {
             Message::Step(step) | Message::Returned(Returned(step)) => Some(Event::Carried(Carried {
                 session: step.session,
                 position: step.position,
+                tokens: step.activation.tokens,
                 from,
                 to,
                 bytes,

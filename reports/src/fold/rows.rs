@@ -170,7 +170,7 @@ impl TokenRow {
     pub(super) fn of(step: &Stepped, hops: &[&Served], ways: &[&Carried]) -> TokenRow {
         let took = step.seen.since(step.began).0;
         let measured = Parts {
-            setup: step.setup.0,
+            setup: (step.setup + step.recovery).0,
             client_queue: step.client_queue.0,
             client: step.client.0,
             peer_queue: hops.iter().map(|hop| hop.started.since(hop.received)).sum::<Span>().0,

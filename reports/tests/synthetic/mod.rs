@@ -238,6 +238,7 @@ impl Run {
             setup,
             client_queue,
             client,
+            recovery: Span::ZERO,
         }));
         now
     }
@@ -257,6 +258,7 @@ impl Run {
             self.events.push(Event::Carried(Carried {
                 session,
                 position,
+                tokens,
                 from,
                 to,
                 bytes,

@@ -4,11 +4,15 @@ use super::hosts::Placed;
 use crate::plan::{Node, Role};
 use crate::schema::{self, Swarm};
 use actors::id::NodeId;
-use actors::policy::Policies;
+use actors::policy::{self, Policies};
 use actors::route;
+use actors::time;
 
 /// More pings than any swarm needs at once.
 const FANOUT: u32 = 1024;
+
+/// No heartbeat is shorter.
+const SHORTEST: time::Span = time::Span::from_millis(1);
 
 pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Policies, Fault> {
     Ok(Policies {
@@ -17,6 +21,13 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
         pings: pings(&swarm.pings)?,
         bans: bans(&swarm.bans)?,
         forwarding: swarm.forwarding,
+        detection: detection(&swarm.detection)?,
+        recovery: swarm.recovery.into(),
+        retry: policy::Retry {
+            limit: swarm.retry.limit,
+            first: swarm.retry.first.span(),
+            most: swarm.retry.most.span(),
+        },
     })
 }
 
@@ -78,6 +89,20 @@ fn pings(written: &schema::Pings) -> Result<route::Pings, Fault> {
 fn bans(written: &schema::Bans) -> Result<route::Bans, Fault> {
     let growth = within("swarm.bans.growth", written.growth, 1.0, 1e3)?;
     Ok(route::Bans { first: written.first.span(), growth })
+}
+
+fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
+    let schema::Detection { heartbeat, missed, step_timeout } = written;
+    for (path, time) in [("heartbeat", heartbeat), ("step_timeout", step_timeout)] {
+        if time.span() < SHORTEST {
+            let path = format!("swarm.detection.{path}");
+            return Err(Fault::new(
+                &path,
+                format!("{time} is shorter than {SHORTEST}, below which pings are all there is"),
+            ));
+        }
+    }
+    Ok(policy::Detection { heartbeat: heartbeat.span(), missed: *missed, step_timeout: step_timeout.span() })
 }
 
 fn within(path: &str, value: f64, least: f64, most: f64) -> Result<f64, Fault> {

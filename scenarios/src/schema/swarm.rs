@@ -3,6 +3,7 @@
 //! What is not said is as `actors::policy::Policies` has it by default.
 use crate::units::{Size, Time};
 use actors::message::Forwarding;
+use actors::policy;
 use actors::route::{self, Weight};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,9 @@ pub struct Swarm {
     pub pings: Pings,
     pub bans: Bans,
     pub forwarding: Forwarding,
+    pub detection: Detection,
+    pub recovery: Recovery,
+    pub retry: Retry,
     /// What the KV caches of a peer may take.
     pub cache: Size,
 }
@@ -28,6 +32,9 @@ impl Default for Swarm {
             pings: Pings::default(),
             bans: Bans::default(),
             forwarding: Forwarding::default(),
+            detection: Detection::default(),
+            recovery: Recovery::default(),
+            retry: Retry::default(),
             cache: Size(4 << 30),
         }
     }
@@ -92,6 +99,69 @@ pub struct Bans {
     pub first: Time,
     /// The second ban in a row is so many times as long as the first, and so on.
     pub growth: f64,
+}
+
+/// How a client notices that a peer has failed. A connection that breaks is noticed at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Detection {
+    /// How often a client pings the peers that it waits for.
+    pub heartbeat: Time,
+    /// A peer that is silent for so many heartbeats after a ping has failed; 0: no pings, as in Petals.
+    pub missed: u32,
+    /// A step that is away for longer has failed, whoever answers pings. Petals: 180 s.
+    pub step_timeout: Time,
+}
+
+/// What a client does about a peer that has failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Recovery {
+    /// Other peers take its place and are given again what it was given; the rest of the route keeps its caches.
+    #[default]
+    Replay,
+    /// The request begins anew on another route.
+    Restart,
+    /// No peer keeps a cache, every step carries the whole prefix: a failure costs one step.
+    Cacheless,
+    /// The request has failed.
+    Off,
+}
+
+impl From<Recovery> for policy::Recovery {
+    fn from(written: Recovery) -> policy::Recovery {
+        match written {
+            Recovery::Replay => policy::Recovery::Replay,
+            Recovery::Restart => policy::Recovery::Restart,
+            Recovery::Cacheless => policy::Recovery::Cacheless,
+            Recovery::Off => policy::Recovery::Off,
+        }
+    }
+}
+
+/// How often a client tries again: the first time at once, then after waits that double, give or take a half.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Tries for one token before the request has failed.
+    pub limit: u32,
+    pub first: Time,
+    /// No wait is longer.
+    pub most: Time,
+}
+
+impl Default for Detection {
+    fn default() -> Detection {
+        let policy::Detection { heartbeat, missed, step_timeout } = policy::Detection::default();
+        Detection { heartbeat: heartbeat.into(), missed, step_timeout: step_timeout.into() }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Retry {
+        let policy::Retry { limit, first, most } = policy::Retry::default();
+        Retry { limit, first: first.into(), most: most.into() }
+    }
 }
 
 impl Default for Costs {

@@ -89,7 +89,17 @@ fn messages() -> impl Strategy<Value = Message> {
             let session = |leg| SessionId::new(RequestId { client: peer, index: 1 }, leg);
             let next = (!last).then(|| Next { peer, session: session(leg ^ 1) });
             let (session, blocks) = (session(leg), BlockRange { start: 0, end: 2 });
-            Message::Open(Box::new(Open { session, blocks, hop: leg, next, batch: 2, max_length: 99 }))
+            Message::Open(Box::new(Open {
+                session,
+                blocks,
+                hop: leg,
+                next,
+                batch: 2,
+                max_length: 99,
+                cached: last,
+                keep: !last,
+                wanted: 4,
+            }))
         }),
         (node, any::<u16>()).prop_map(|(client, leg)| {
             Message::Close(Close { session: SessionId::new(RequestId { client, index: 3 }, leg) })

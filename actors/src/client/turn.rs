@@ -1,0 +1,44 @@
+//! What a request has at hand while it acts: its client's settings, view and draws, the time, and where effects go.
+use super::Config;
+use crate::id::{BlockRange, NodeId};
+use crate::message::{Hop, Message};
+use crate::route::{Ask, View};
+use crate::time::{Moment, Span};
+use crate::world::Effect;
+
+pub(super) struct Turn<'a> {
+    pub config: &'a Config,
+    pub view: &'a mut View,
+    /// What the client has left to chance so far.
+    pub draws: &'a mut u32,
+    pub now: Moment,
+    pub out: &'a mut Vec<Effect>,
+    /// The view is not good enough: look again who is there.
+    pub look: bool,
+}
+
+impl Turn<'_> {
+    pub fn send(&mut self, to: NodeId, message: Message) {
+        self.out.push(Effect::Send { to, message });
+    }
+
+    /// 64 bits by chance, of the client's own stream called `name`.
+    fn draw(&mut self, name: &str) -> u64 {
+        *self.draws += 1;
+        self.config.seed.derive(name, u64::from(self.config.me.0), u64::from(*self.draws)).0
+    }
+
+    /// A route over `blocks` by peers that have room for so many tokens.
+    pub fn route(&mut self, blocks: BlockRange, cache_tokens: u64, without: &[NodeId]) -> Option<Vec<Hop>> {
+        let draw = self.draw("route");
+        let policies = &self.config.policies;
+        let ask = Ask { blocks, cache_tokens, draw, without, given: None };
+        self.view.choose(self.now, &policies.routing, &policies.costs, &policies.pings, &ask)
+    }
+
+    /// The wait before the `count`-th further try.
+    pub fn wait(&mut self, count: u32) -> Span {
+        let draw = self.draw("retry");
+        self.config.policies.retry.wait(count, draw)
+    }
+}

@@ -1,0 +1,97 @@
+//! Watching the peers that a client waits for: who is silent for too long after a ping has failed.
+//!
+//! A node answers a ping at once, however busy its device is, so silence is the node's or the network's. A peer that was
+//! given up and speaks again is trusted for twice as long from then on.
+use super::leg::State;
+use super::request::{Phase, Progress, Request};
+use super::turn::Turn;
+use crate::id::NodeId;
+use crate::limits;
+use crate::message::{Failure, Forwarding};
+use crate::policy::Detection;
+use crate::time::Span;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How patient a client is with each peer that was ever silent.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    silent: BTreeMap<NodeId, Suspect>,
+}
+
+#[derive(Debug, Default)]
+struct Suspect {
+    doublings: u32,
+    /// Given up, and not heard of since.
+    given_up: bool,
+}
+
+impl Watch {
+    /// How long a peer may be silent after a ping, while it may be taking in `burden` bytes.
+    fn patience(&self, peer: NodeId, detection: &Detection, burden: u64) -> Span {
+        let doublings = self.silent.get(&peer).map_or(0, |suspect| suspect.doublings);
+        let usual = detection.heartbeat.0.saturating_mul(u64::from(detection.missed)) << doublings;
+        Span(usual) + Span::from_secs_f64(burden as f64 / limits::SLOWEST_LINK as f64)
+    }
+
+    pub fn give_up(&mut self, peer: NodeId) {
+        self.silent.entry(peer).or_default().given_up = true;
+    }
+
+    /// The peer has spoken.
+    pub fn hear(&mut self, peer: NodeId) {
+        if let Some(suspect) = self.silent.get_mut(&peer).filter(|suspect| suspect.given_up) {
+            suspect.given_up = false;
+            suspect.doublings = (suspect.doublings + 1).min(limits::PATIENCE_DOUBLINGS);
+        }
+    }
+}
+
+impl Request {
+    /// Whether something of this leg is being waited for.
+    fn waits_for(&self, leg: usize, forwarding: Forwarding) -> bool {
+        match (self.legs[leg].state, self.phase) {
+            (State::Asked, _) => true,
+            (State::Open, Phase::Away(at)) => forwarding == Forwarding::Push || at == leg,
+            _ => false,
+        }
+    }
+
+    /// A heartbeat: whom to ping, and who has been silent for too long.
+    pub fn beat(&mut self, turn: &mut Turn<'_>, watch: &mut Watch, pings: &mut BTreeSet<NodeId>) -> Progress {
+        let (detection, forwarding) = (turn.config.policies.detection, turn.config.policies.forwarding);
+        let waited = turn.now.since(self.waiting);
+        let mut failed = Vec::new();
+        for leg in 0..self.legs.len() {
+            if !self.waits_for(leg, forwarding) {
+                continue;
+            }
+            let peer = self.legs[leg].hop.peer;
+            let silent = self.legs[leg].pinged.map(|at| turn.now.since(at));
+            let gave_up = detection.missed > 0
+                && silent.is_some_and(|silent| silent >= watch.patience(peer, &detection, self.burden));
+            if gave_up {
+                watch.give_up(peer);
+            }
+            if gave_up || waited >= detection.step_timeout {
+                turn.view.ban(turn.now, peer, &turn.config.policies.bans);
+                failed.push((self.legs[leg].session, peer));
+            } else if detection.missed > 0 && waited >= detection.heartbeat {
+                self.legs[leg].pinged.get_or_insert(turn.now);
+                pings.insert(peer);
+            }
+        }
+        for (session, peer) in failed {
+            let Some(leg) = self.leg(session) else { continue };
+            let progress = self.lose(turn, leg, Failure::PeerLost(peer), false);
+            if progress != Progress::Going {
+                return progress;
+            }
+        }
+        Progress::Going
+    }
+
+    /// A peer has spoken.
+    pub fn hear(&mut self, turn: &Turn<'_>, peer: NodeId) {
+        self.legs.iter_mut().filter(|leg| leg.hop.peer == peer).for_each(|leg| leg.hear(turn.now));
+    }
+}

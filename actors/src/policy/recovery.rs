@@ -1,0 +1,75 @@
+//! What a client does about peers that fail: how it notices, what it does then, and how often.
+use crate::time::Span;
+use serde::{Deserialize, Serialize};
+
+/// How a client notices that a peer has failed which it waits for. A connection that breaks is noticed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detection {
+    /// How often a client pings the peers that it waits for. A node answers at once, however busy its device is.
+    pub heartbeat: Span,
+    /// A peer that is silent for so many heartbeats after a ping has failed; 0: no pings, as in Petals.
+    pub missed: u32,
+    /// A step that is away for longer has failed, whoever answers pings. Petals: 180 s for a request of its transport, and
+    /// nothing else notices a dead server.
+    pub step_timeout: Span,
+}
+
+impl Default for Detection {
+    fn default() -> Detection {
+        Detection { heartbeat: Span::from_secs(1), missed: 5, step_timeout: Span::from_secs(600) }
+    }
+}
+
+/// What a client does about a peer that has failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recovery {
+    /// Other peers take the place of the failed one, and are given again what it was given: the rest of the route keeps its
+    /// caches.
+    #[default]
+    Replay,
+    /// The request begins anew on another route, and generates its tokens again.
+    Restart,
+    /// No peer keeps a cache, every step carries the whole prefix: a failure costs the step it falls into.
+    Cacheless,
+    /// The request has failed.
+    Off,
+}
+
+/// How often a client tries again. The first try comes at once; before each further one it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Tries for one token before the request has failed.
+    pub limit: u32,
+    /// The first wait; each further one is twice as long, give or take a half by the client's own draw.
+    pub first: Span,
+    /// No wait is longer than this before the draw.
+    pub most: Span,
+}
+
+impl Default for Retry {
+    fn default() -> Retry {
+        Retry { limit: 12, first: Span::from_millis(250), most: Span::from_secs(5) }
+    }
+}
+
+impl Retry {
+    /// The wait before the `count`-th further try, counted from 1; `draw` spreads it over a half to one and a half.
+    pub fn wait(&self, count: u32, draw: u64) -> Span {
+        let doubled = self.first.0.saturating_mul(1 << count.saturating_sub(1).min(32)).min(self.most.0);
+        Span(doubled / 2 + ((u128::from(doubled) * u128::from(draw)) >> 64) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Retry;
+    use crate::time::Span;
+
+    #[test]
+    fn waits_double_up_to_a_bound_and_are_spread() {
+        let retry = Retry::default();
+        assert_eq!((retry.wait(1, 0), retry.wait(1, u64::MAX).0 + 1), (Span::from_millis(125), 375_000_000));
+        assert_eq!(retry.wait(3, 1 << 63), Span::from_millis(1000));
+        assert_eq!(retry.wait(4_000, 1 << 63), Span::from_secs(5));
+    }
+}
