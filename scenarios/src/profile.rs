@@ -136,7 +136,11 @@ pub enum ProfileError {
 }
 
 /// Those that come with the program.
-const LIBRARY: [(&str, &str); 0] = [];
+const LIBRARY: [(&str, &str); 3] = [
+    ("helix-a100", include_str!("../profiles/helix-a100.ron")),
+    ("helix-l4", include_str!("../profiles/helix-l4.ron")),
+    ("helix-t4", include_str!("../profiles/helix-t4.ron")),
+];
 
 /// The profile that a scenario in `folder` names.
 pub fn load(name: &str, folder: &Path) -> Result<Profile, ProfileError> {
@@ -284,4 +288,59 @@ fn grid(rows: &[At]) -> plan::Grid {
 
 fn curve(points: &[(u32, Time)]) -> plan::Curve {
     points.iter().map(|(size, time)| (f64::from(*size), time.span().as_secs_f64())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LIBRARY, Profile, load};
+    use crate::cost::blocks_time;
+    use crate::plan::{Cost, Model, Weights};
+    use crate::presets::{devices, models};
+    use crate::shape::{Arch, WeightType};
+    use actors::message::WireType;
+    use actors::time::Span;
+    use std::path::Path;
+
+    fn llama(name: &str, block_type: WeightType) -> Model {
+        Model {
+            shape: models::shape(Arch::Llama, name).expect(name),
+            block_type,
+            ends_type: WeightType::F16,
+            wire: WireType::F16,
+            cache_value_bytes: 2,
+            weights: Weights::Random { seed: 1 },
+        }
+    }
+
+    #[test]
+    fn what_comes_with_the_program_is_read_and_printed_the_same() {
+        for (name, text) in LIBRARY {
+            let profile = Profile::read(name, text).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(profile.name, name);
+            let again = Profile::read(name, &profile.to_ron().expect("it is printed"));
+            assert_eq!(again.expect("and read again"), profile);
+        }
+    }
+
+    #[test]
+    fn a_layer_takes_what_was_measured() {
+        for (device, model, batch, tokens, micros) in
+            [("helix-t4", "30b", 2, 1, 4_700), ("helix-l4", "70b", 30, 1, 7_900), ("helix-a100", "30b", 1, 2000, 9_000)]
+        {
+            let mut cost: Cost = devices::cpu(1);
+            let model = llama(model, WeightType::F16);
+            let profile = load(device, Path::new("")).expect("it comes with the program");
+            profile.apply(&mut cost, &model).expect("it has this model");
+            assert_eq!(blocks_time(&cost, &model, 1, batch, tokens, 64), Span::from_micros(micros), "{device}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_was_not_measured_is_refused() {
+        let profile = load("helix-t4", Path::new("")).expect("it comes with the program");
+        let error = profile.apply(&mut devices::cpu(1), &llama("30b", WeightType::Int8)).expect_err("no int8 there");
+        assert!(error.to_string().contains("Int8") && error.to_string().contains("6656"), "{error}");
+        let unknown = load("helix-t5", Path::new("somewhere")).expect_err("no such profile");
+        assert!(unknown.to_string().contains("somewhere/helix-t5"), "{unknown}");
+    }
 }
