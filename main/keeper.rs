@@ -7,6 +7,7 @@ use reports::cells::CellStatus;
 use reports::manifest::{Manifest, World};
 use reports::measures::Verdict;
 use reports::write::{RunDir, RunWriter};
+use scenarios::plan::Plan;
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 
@@ -77,15 +78,40 @@ impl<'b> Keeper<'b> {
             eprintln!("note: {note}");
         }
         eprintln!("{}", dir.path.display());
+        let missed = objectives_missed(&self.batch.plans, &dir)?;
         let code = match () {
             () if interrupted => 130,
             () if self.failures.is_empty() && dir.verdict.verdict == Verdict::Invalid => 7,
+            () if self.failures.is_empty() && missed => 5,
             () if self.failures.is_empty() => 0,
             () if self.failures.iter().all(|label| label == "not_ready") => 8,
             () => 4,
         };
         Ok((dir, code))
     }
+}
+
+/// Whether a run has a smaller share of good requests than its scenario asks for; says which.
+fn objectives_missed(plans: &[Plan], dir: &RunDir) -> Result<bool, Stop> {
+    if plans.iter().all(|plan| plan.objectives.share.is_none()) {
+        return Ok(false);
+    }
+    let mut missed = false;
+    for row in reports::read::Run::open(&dir.path)?.rows {
+        let plan = plans.iter().find(|plan| (plan.cell, plan.repeat) == (row.cell, row.repeat));
+        let Some(wanted) = plan.and_then(|plan| plan.objectives.share) else { continue };
+        let share = row.get("slo_share").unwrap_or(0.0);
+        if share < wanted {
+            missed = true;
+            let (cell, repeat) = (row.cell, row.repeat);
+            eprintln!(
+                "cell {cell} ({repeat}): {:.1} % of requests are good, {:.1} % must be",
+                share * 100.0,
+                wanted * 100.0
+            );
+        }
+    }
+    Ok(missed)
 }
 
 fn status_of(outcome: &Outcome) -> CellStatus {

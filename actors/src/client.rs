@@ -1,6 +1,7 @@
 //! A client: finds peers, opens sessions along a route, and generates, measuring each request; many may be in flight.
 //!
 //! It holds the embedding and the head, as jobs for its own device. It never starts a timed request before `Go`.
+mod arrivals;
 mod leg;
 mod mend;
 mod prompts;
@@ -8,6 +9,7 @@ mod request;
 mod turn;
 mod watch;
 
+pub use arrivals::{Arrivals, Due};
 pub use prompts::Prompts;
 pub use request::Asked;
 
@@ -37,8 +39,10 @@ pub struct Config {
     pub blocks: BlockRange,
     /// Timed requests, one after another.
     pub micro_batches: u32,
-    /// What each of them asks for.
+    /// What each of them asks for, and the warm-up but for its one token.
     pub asked: Asked,
+    /// Requests that come by themselves, in place of the micro-batches.
+    pub arrivals: Option<Arrivals>,
     pub policies: Policies,
     /// How long a request may take.
     pub timeout: Span,
@@ -67,6 +71,10 @@ pub struct Core {
     armed: bool,
     /// The one heartbeat timer is running.
     beating: bool,
+    /// When the barrier's release was heard of.
+    released: Moment,
+    /// The orchestrator knows that there is nothing more to come.
+    finished: bool,
 }
 
 const LOAD: Ticket = Ticket(0);
@@ -91,6 +99,8 @@ impl Core {
             watch: Watch::default(),
             armed: false,
             beating: false,
+            released: Moment::default(),
+            finished: false,
         }
     }
 
@@ -105,29 +115,41 @@ impl Core {
     pub fn on_warm(&mut self, now: Moment, _from: NodeId, _: Warm, out: &mut Vec<Effect>) {
         if self.requests.is_empty() && self.timed == 0 {
             let asked = Asked { generate: 1, ..self.config.asked };
-            self.begin(now, WARMUP, asked, out);
+            self.begin(now, WARMUP, now, asked, out);
         }
     }
 
     pub fn on_go(&mut self, now: Moment, _from: NodeId, _: Go, out: &mut Vec<Effect>) {
         if self.requests.is_empty() && self.timed == 0 {
+            self.released = now;
             self.begin_next(now, out);
         }
     }
 
-    /// The next micro-batch, or the end of the timed run.
+    /// The next micro-batch, or the end of the timed run. Requests that come by themselves wait for no end of others.
     fn begin_next(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        if self.timed < self.config.micro_batches {
+        if self.config.arrivals.is_some() {
+            if self.timed == 0 {
+                self.take_due(now, out);
+            }
+        } else if self.timed < self.config.micro_batches {
             self.timed += 1;
-            self.begin(now, self.timed, self.config.asked, out);
-        } else if self.requests.is_empty() {
+            self.begin(now, self.timed, now, self.config.asked, out);
+        }
+        self.finish_if_over(now, out);
+    }
+
+    fn finish_if_over(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let all = self.config.arrivals.as_ref().map_or(self.config.micro_batches, |arrivals| arrivals.due.len() as u32);
+        if !self.finished && self.timed == all && self.requests.is_empty() {
+            self.finished = true;
             send(out, self.config.orchestrator, Message::Finished(Finished { at: now }));
         }
     }
 
-    fn begin(&mut self, now: Moment, index: u32, asked: Asked, out: &mut Vec<Effect>) {
+    fn begin(&mut self, now: Moment, index: u32, intended: Moment, asked: Asked, out: &mut Vec<Effect>) {
         let id = RequestId { client: self.config.me, index };
-        self.requests.insert(id, Request::new(id, asked, now, now, now + self.config.timeout));
+        self.requests.insert(id, Request::new(id, asked, intended, now, now + self.config.timeout));
         if !self.armed {
             self.armed = true;
             out.push(Effect::Wake { after: self.config.timeout, timer: Timer::Deadline });
@@ -253,6 +275,7 @@ impl Core {
                     self.advance(now, id, out, Request::on_retry);
                 }
             }
+            Timer::Arrival => self.take_due(now, out),
             Timer::Muster => {}
         }
     }

@@ -72,3 +72,6 @@ pub const QUEUED_JOBS: usize = 4 * SESSIONS_PER_PEER;
 
 /// Samples of an empirical delay in a plan: 8 KiB, and the quantiles of a thousand shares are finer than any measured tail.
 pub const DELAY_SAMPLES: usize = 1024;
+
+/// Requests of an open workload or a trace in one plan: each takes some fifty bytes, in every host's plan.
+pub const ARRIVALS: usize = 1 << 20;

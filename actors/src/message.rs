@@ -281,6 +281,8 @@ pub enum Failure {
     ClientDevice,
     #[error("timed out")]
     Timeout,
+    #[error("its client had as many under way as it may")]
+    Shed,
 }
 
 impl Failure {
@@ -294,6 +296,7 @@ impl Failure {
             Failure::PeerLost(_) => "peer_lost",
             Failure::ClientDevice => "client_device",
             Failure::Timeout => "timeout",
+            Failure::Shed => "shed",
         }
     }
 }
@@ -357,6 +360,8 @@ pub enum Timer {
     Heartbeat,
     /// A client tries again what has failed.
     Retry,
+    /// A client turns to the request that is due.
+    Arrival,
     /// The orchestrator looks whether the swarm has come up.
     Muster,
 }

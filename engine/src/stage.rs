@@ -1,7 +1,7 @@
 //! From a plan to the graph of actors: the same call in both worlds.
 use actors::id::{HostId, NodeId};
 use actors::{client, dht, orchestrator, peer};
-use scenarios::plan::{Plan, Role};
+use scenarios::plan::{Arrival, Plan, Role};
 use scenarios::tokens::Prompts;
 use std::sync::Arc;
 
@@ -54,17 +54,29 @@ fn orchestrator_of(plan: &Plan, me: NodeId) -> orchestrator::Config {
 
 fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
     let work = plan.workload;
+    let batch = u16::try_from(work.batch).expect("a plan keeps to limits::BATCH");
+    let mut asked = client::Asked { batch, prompt: work.prompt, generate: work.generate };
+    let arrivals = plan.open.as_ref().map(|open| {
+        let mine = open.arrivals.iter().filter(|arrival| arrival.client == me);
+        // A client warms up as it will begin; one to which nothing comes, as the run begins.
+        if let Some(first) = mine.clone().chain(&open.arrivals).next() {
+            asked.prompt = first.prompt;
+        }
+        let due = |arrival: &Arrival| client::Due {
+            at: arrival.at,
+            asked: client::Asked { batch, prompt: arrival.prompt, generate: arrival.generate },
+            route: arrival.route.clone(),
+        };
+        client::Arrivals { due: mine.map(due).collect(), in_flight: open.in_flight }
+    });
     client::Config {
         me,
         orchestrator: Plan::ORCHESTRATOR,
         registry: Plan::REGISTRY,
         blocks: plan.blocks(),
         micro_batches: work.micro_batches,
-        asked: client::Asked {
-            batch: u16::try_from(work.batch).expect("a plan keeps to limits::BATCH"),
-            prompt: work.prompt,
-            generate: work.generate,
-        },
+        asked,
+        arrivals,
         policies: plan.policies.clone(),
         timeout: plan.timeout,
         seed: plan.seed,

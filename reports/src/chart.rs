@@ -64,6 +64,7 @@ pub fn draw(chart: &Chart, source: &Source) -> Result<Vec<Picture>> {
     match chart {
         Chart::ThroughputVs(path) => lines::against(source, path, THROUGHPUT).map(|picture| vec![picture]),
         Chart::LatencyVs(path) => lines::against(source, path, LATENCY).map(|picture| vec![picture]),
+        Chart::Pareto(path) => lines::pareto(source, path).map(|picture| vec![picture]),
         Chart::LatencyCdf => lines::cdf(source).map(|picture| vec![picture]),
         Chart::Heatmap(x, y) => [LATENCY, THROUGHPUT].map(|of| heat::map(source, x, y, of)).into_iter().collect(),
         Chart::Breakdown => bars::breakdown(source).map(|picture| vec![picture]),

@@ -11,8 +11,8 @@ pub use verdict::{Judgement, Verdict};
 use crate::fold::{Fold, NetworkParts, Parts, RequestRow, TokenRow};
 use crate::stats::{Distribution, Percentile};
 use actors::id::{NodeId, SessionId};
-use actors::message::{Activation, Forwarding, Message, Step};
-use scenarios::plan::Plan;
+use actors::message::{Activation, Failure, Forwarding, Message, Step};
+use scenarios::plan::{Objective, Plan};
 use std::collections::BTreeMap;
 
 /// The measures of one run of one cell.
@@ -36,6 +36,7 @@ impl Measures {
         measures.cold_start(fold);
         measures.latencies(fold);
         measures.rates(fold, wall);
+        measures.load(fold, plan, wall);
         measures.breakdown(fold);
         measures.swarm(fold, plan, wall);
         measures.judgement = verdict::judge(fold, plan);
@@ -61,8 +62,7 @@ impl Measures {
         self.set("throughput_tokens_per_s", wall.map(|wall| per_second(tokens as f64, wall)));
         self.set("mean_latency_ms", mean(done.iter().map(|row| ms(row.e2el))));
         self.set("wall_s", wall.map(|wall| wall as f64 / 1e9));
-        let asked = plan.clients().count() as u32 * plan.workload.micro_batches;
-        self.set("requests", f64::from(asked));
+        self.set("requests", plan.requests() as f64);
         self.set("completed", done.len() as f64);
         self.set("failed", (fold.timed().count() - done.len()) as f64);
         for row in fold.timed().filter(|row| !row.ok()) {
@@ -91,11 +91,9 @@ impl Measures {
         self.distribution("itl", gaps(fold).map(|row| ms(row.took)).collect());
         self.distribution("e2el", of(|row| Some(row.e2el)));
         self.set("ntpot_mean_ms", mean(of(|row| row.ntpot).into_iter()));
-        self.set("schedule_delay_max_ms", of(|row| Some(row.schedule_delay)).into_iter().reduce(f64::max));
-        let corrected = of(|row| row.ttft.map(|ttft| ttft + row.schedule_delay));
-        self.set("ttft_corrected_mean_ms", mean(corrected.into_iter()));
-        let corrected = of(|row| Some(row.e2el + row.schedule_delay));
-        self.set("e2el_corrected_mean_ms", mean(corrected.into_iter()));
+        self.distribution("schedule_delay", of(|row| Some(row.schedule_delay)));
+        self.distribution("ttft_corrected", of(|row| row.ttft.map(|ttft| ttft + row.schedule_delay)));
+        self.distribution("e2el_corrected", of(|row| Some(row.e2el + row.schedule_delay)));
     }
 
     fn distribution(&mut self, name: &str, values: Vec<f64>) {
@@ -127,6 +125,27 @@ impl Measures {
         let busy: f64 = fold.timed().map(|row| row.e2el as f64).sum();
         self.set("concurrency_mean", (wall > 0).then(|| busy / wall as f64));
         self.set("concurrency_peak", f64::from(peak_concurrency(fold)));
+    }
+
+    /// What was asked of the swarm by the clock, and how much of it was good.
+    fn load(&mut self, fold: &Fold, plan: &Plan, wall: Option<u64>) {
+        if let (Some(open), Some(released)) = (&plan.open, fold.released) {
+            let rate = |count: usize, ns: u64| (ns > 0).then(|| per_second(count as f64, ns));
+            self.set("requested_rate_per_s", rate(open.arrivals.len(), open.horizon.0));
+            let sent = || fold.timed().filter(|row| row.outcome != Failure::Shed.label()).map(|row| row.sent);
+            // Over the same time as was asked for, or longer where the last was sent late.
+            let over = sent().max().unwrap_or(0).saturating_sub(released.0).max(open.horizon.0);
+            self.set("achieved_rate_per_s", rate(sent().count(), over));
+        }
+        if plan.objectives.limits.is_empty() {
+            return;
+        }
+        let good = || fold.timed().filter(|row| is_good(row, &plan.objectives.limits));
+        let tokens: f64 = good().map(|row| f64::from(row.batch) * f64::from(row.generated)).sum();
+        let asked = plan.requests();
+        self.set("slo_share", (asked > 0).then(|| good().count() as f64 / asked as f64));
+        self.set("goodput_requests_per_s", wall.map(|wall| per_second(good().count() as f64, wall)));
+        self.set("goodput_tokens_per_s", wall.map(|wall| per_second(tokens, wall)));
     }
 
     fn breakdown(&mut self, fold: &Fold) {
@@ -174,6 +193,16 @@ impl Measures {
         self.set("peer_utilisation_mean", mean(self.peer_utilisation.values().copied()));
         self.set("peer_utilisation_max", self.peer_utilisation.values().copied().reduce(f64::max));
     }
+}
+
+/// Whether a request succeeded within every limit, counted from the instant it was due.
+fn is_good(row: &RequestRow, limits: &[Objective]) -> bool {
+    let keeps = |limit: &Objective| match limit {
+        Objective::Ttft(most) => row.ttft.is_none_or(|ttft| ttft + row.schedule_delay <= most.0),
+        Objective::Tpot(most) => row.tpot.is_none_or(|tpot| tpot <= most.0),
+        Objective::E2el(most) => row.e2el + row.schedule_delay <= most.0,
+    };
+    row.ok() && limits.iter().all(keeps)
 }
 
 /// From the release to the last client's end stamp. The orchestrator's own figure where a client left no stamp.

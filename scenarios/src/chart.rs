@@ -8,6 +8,8 @@ pub enum Chart {
     ThroughputVs(String),
     /// Mean request latency against a swept path, likewise.
     LatencyVs(String),
+    /// Request latency against output throughput, the cells of a line in the order of a swept path: what more load costs.
+    Pareto(String),
     /// Cumulative distribution of request latency.
     LatencyCdf,
     /// Mean latency and throughput over two swept paths.

@@ -69,7 +69,7 @@ fn adaptation(scenario: &Scenario, plan: &Plan) -> Vec<String> {
     if !adaptation.changes() {
         return Vec::new();
     }
-    let context = plan.workload.prompt + plan.workload.generate;
+    let context = plan.longest();
     let distances = adaptation.distances(plan.model.block_type, plan.model.cache_value_bytes, context);
     let head = format!("{:?} is run as {:?}", own.arch, plan.model.shape.arch);
     let mapping = adaptation.mapping().into_iter().map(|mapping| mapping.to_string());
@@ -79,16 +79,19 @@ fn adaptation(scenario: &Scenario, plan: &Plan) -> Vec<String> {
 fn warnings(plan: &Plan) -> Vec<String> {
     let mut warnings = Vec::new();
     let clients = plan.clients().count() as u64;
+    // Where requests come by themselves, a client may hold several.
+    let each = plan.open.as_ref().map_or(1, |open| u64::from(open.in_flight).min(open.arrivals.len() as u64));
+    let clients = clients * each;
     if clients > limits::SESSIONS_PER_PEER as u64 {
         let most = limits::SESSIONS_PER_PEER;
-        warnings.push(format!("{clients} clients may want a session each, a peer holds {most}: some will be refused"));
+        warnings.push(format!("{clients} sessions may be wanted at once, a peer holds {most}: some will be refused"));
     }
     for (_, node) in plan.peers() {
         let Role::Peer { blocks, cache_bytes, .. } = node.role else { continue };
         let session = session_bytes(plan, blocks);
         if session.saturating_mul(clients) > cache_bytes {
             warnings.push(format!(
-                "a peer of blocks {blocks} has a KV cache of {} and {clients} clients may want {} each: some will be refused",
+                "a peer of blocks {blocks} has a KV cache of {} and {clients} sessions may want {} each: some will be refused",
                 Size(cache_bytes),
                 Size(session)
             ));

@@ -38,6 +38,9 @@ pub struct Plan {
     pub policies: Policies,
     pub workload: Workload,
     pub tokens: Tokens,
+    /// Requests that come when they come, in place of the workload's micro-batches.
+    pub open: Option<Open>,
+    pub objectives: Objectives,
     /// How long a request may take.
     pub timeout: Span,
     /// How long the swarm may take to come up before the warm-up.
@@ -274,7 +277,8 @@ pub enum Sharing {
     Fair,
 }
 
-/// P clients run M micro-batches each, one after another.
+/// P clients run M micro-batches each, one after another. Where requests come by themselves ([`Open`]), there are no
+/// micro-batches, and `prompt` and `generate` are the longest of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
     pub micro_batches: u32,
@@ -293,6 +297,48 @@ pub struct Tokens {
     pub stops: Vec<u32>,
     /// How many of the best scores of each choice are recorded.
     pub scores: u32,
+}
+
+/// Requests that come at their own instants, whatever has become of those before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Open {
+    /// In the order of time.
+    pub arrivals: Vec<Arrival>,
+    /// How long they come for: their number over it is the rate that was asked for.
+    pub horizon: Span,
+    /// Requests that a client has under way at once; one that comes beyond them is shed.
+    pub in_flight: u32,
+}
+
+/// A request of an open workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    pub client: NodeId,
+    /// After the barrier's release.
+    pub at: Span,
+    pub prompt: u32,
+    pub generate: u32,
+    /// The peers it is to take; empty: as the policy has it.
+    pub route: Vec<NodeId>,
+}
+
+/// What a request is expected to keep within.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Objectives {
+    pub limits: Vec<Objective>,
+    /// The share of requests that must keep them; nothing: no run fails by them.
+    pub share: Option<f64>,
+}
+
+/// A limit on one request's time, counted from the instant it was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Objective {
+    /// To the first token.
+    Ttft(Span),
+    /// Mean time between tokens.
+    Tpot(Span),
+    /// To the end.
+    E2el(Span),
 }
 
 impl Plan {
@@ -317,6 +363,31 @@ impl Plan {
 
     pub fn host(&self, id: HostId) -> &Host {
         &self.hosts[id.0 as usize]
+    }
+
+    /// Timed requests of all clients together.
+    pub fn requests(&self) -> u64 {
+        match &self.open {
+            Some(open) => open.arrivals.len() as u64,
+            None => self.clients().count() as u64 * u64::from(self.workload.micro_batches),
+        }
+    }
+
+    /// Tokens that all timed requests ask for, over all rows.
+    pub fn tokens(&self) -> u64 {
+        let rows = u64::from(self.workload.batch);
+        match &self.open {
+            Some(open) => rows * open.arrivals.iter().map(|arrival| u64::from(arrival.generate)).sum::<u64>(),
+            None => rows * self.requests() * u64::from(self.workload.generate),
+        }
+    }
+
+    /// Tokens of the longest request, each row's prompt and answer together.
+    pub fn longest(&self) -> u32 {
+        match &self.open {
+            Some(open) => open.arrivals.iter().map(|arrival| arrival.prompt + arrival.generate).max().unwrap_or(0),
+            None => self.workload.prompt + self.workload.generate,
+        }
     }
 
     /// All blocks of the model.

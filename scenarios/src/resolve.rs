@@ -5,8 +5,7 @@ use crate::cost;
 use crate::files::Files;
 use crate::paths::{self, Path};
 use crate::plan::{self, Node, Plan, Role};
-use crate::schema::{self, Scenario, Workload};
-use crate::shape::Arch;
+use crate::schema::{self, Scenario};
 use actors::id::{BlockRange, HostId};
 use actors::limits;
 use actors::seed::Seed;
@@ -21,6 +20,7 @@ mod network;
 mod spans;
 mod swarm;
 mod tokens;
+mod workload;
 
 pub(crate) use fault::Fault;
 
@@ -42,15 +42,17 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
     }
     bounded("sweep.repeat", "repeat", scenario.sweep.repeat, 1, u32::MAX)?;
     let model = model::resolve(&scenario.model)?;
-    let workload = workload(scenario, &model)?;
-    let tokens = tokens::resolve(scenario, &model, &workload)?;
+    let seed = run.seed.derive("run", u64::from(run.cell), u64::from(run.repeat));
+    let asked = workload::resolve(scenario, &model, seed, files)?;
+    let tokens = tokens::resolve(scenario, &model, &asked.workload)?;
     let computers = hosts::resolve(scenario, &hosts::Site { model: &model, files })?;
     let nodes = nodes(scenario, &model, &computers)?;
     let network = network::resolve(&scenario.network, &computers.hosts, files)?;
     let policies = swarm::resolve(&scenario.swarm, &computers.hosts, &nodes)?;
-    let seed = run.seed.derive("run", u64::from(run.cell), u64::from(run.repeat));
     let swarm = events::Swarm { hosts: &computers.hosts, nodes: &nodes, seed, files };
     let faults = events::resolve(&scenario.events, &swarm)?;
+    let workload = asked.workload;
+    let open = asked.open.map(|coming| coming.seated(&computers.hosts, &nodes)).transpose()?;
     let plan = Plan {
         scenario: scenario.name.clone(),
         cell: run.cell,
@@ -64,6 +66,8 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
         policies,
         workload,
         tokens,
+        open,
+        objectives: objectives(&scenario.measure)?,
         timeout: positive("measure.timeout", scenario.measure.timeout)?,
         muster: positive("measure.muster", scenario.measure.muster)?,
         faults,
@@ -78,7 +82,7 @@ pub(crate) fn charts(scenario: &Scenario, text: &str) -> Result<(), Fault> {
     use crate::chart::Chart;
     for (index, chart) in scenario.report.iter().enumerate() {
         let asked = match chart {
-            Chart::ThroughputVs(path) | Chart::LatencyVs(path) => vec![path],
+            Chart::ThroughputVs(path) | Chart::LatencyVs(path) | Chart::Pareto(path) => vec![path],
             Chart::Heatmap(x, y) => vec![x, y],
             Chart::LatencyCdf | Chart::Breakdown => vec![],
         };
@@ -96,36 +100,28 @@ fn positive(path: &str, time: crate::units::Time) -> Result<actors::time::Span, 
     if time.0 == 0 { Err(Fault::new(path, "nothing can be done in no time")) } else { Ok(time.span()) }
 }
 
-fn workload(scenario: &Scenario, model: &plan::Model) -> Result<plan::Workload, Fault> {
-    let &Workload::Closed { clients, micro_batches, batch, prompt, generate, .. } = &scenario.workload;
-    bounded("workload.clients", "clients", clients, 1, limits::NODES as u32)?;
-    bounded("workload.micro_batches", "micro_batches", micro_batches, 1, limits::REQUESTS_PER_CLIENT - 1)?;
-    bounded("workload.batch", "batch", batch, 1, limits::BATCH)?;
-    bounded("workload.prompt", "prompt", prompt, 1, limits::TOKENS_PER_REQUEST)?;
-    bounded("workload.generate", "generate", generate, 0, limits::TOKENS_PER_REQUEST - prompt)?;
-    // The family that a scenario names, not the one it runs as, has the positions.
-    let shape = model::shape(&scenario.model.shape)?;
-    let positions = prompt + generate.max(WARM_UP);
-    if model.shape.arch == Arch::Opt && positions > shape.max_positions {
-        let message = format!(
-            "prompt {prompt} and generate {generate} need {positions} positions, the model has learned {}",
-            shape.max_positions
-        );
-        let alone = prompt + WARM_UP > shape.max_positions;
-        return Err(Fault::new(if alone { "workload.prompt" } else { "workload.generate" }, message));
+fn objectives(measure: &schema::Measure) -> Result<plan::Objectives, Fault> {
+    if let Some(share) = measure.slo_share {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Fault::new("measure.slo_share", format!("slo_share is {share}: it is a share from 0 to 1")));
+        }
+        if measure.slo.is_empty() {
+            let fault =
+                Fault::new("measure.slo_share", "a share of requests must be good, and nothing says what is good");
+            return Err(fault.help("add for example `slo: [Ttft(\"500 ms\")]`"));
+        }
     }
-    let activation = u64::from(batch) * u64::from(prompt) * u64::from(model.shape.hidden) * model.wire.bytes();
-    if activation > limits::FRAME_TENSOR_BYTES as u64 {
-        let message = format!("a prompt of {prompt} tokens in {batch} rows is a frame of {activation} bytes");
-        return Err(Fault::new("workload.prompt", message)
-            .help(format!("a frame may have {} bytes: ask for less at once", limits::FRAME_TENSOR_BYTES)));
-    }
-    Ok(plan::Workload { micro_batches, batch, prompt, generate })
+    let limit = |slo: &schema::Slo| match slo {
+        schema::Slo::Ttft(time) => plan::Objective::Ttft(time.span()),
+        schema::Slo::Tpot(time) => plan::Objective::Tpot(time.span()),
+        schema::Slo::E2el(time) => plan::Objective::E2el(time.span()),
+    };
+    Ok(plan::Objectives { limits: measure.slo.iter().map(limit).collect(), share: measure.slo_share })
 }
 
 /// The orchestrator, the registry, the peers, the clients.
 fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) -> Result<Vec<Node>, Fault> {
-    let Workload::Closed { on, .. } = &scenario.workload;
+    let on = scenario.workload.on();
     if scenario.peers.is_empty() {
         let fault = Fault::new("peers", "a swarm of zero peers serves no block");
         return Err(fault.help("add a group: Peers(on: \"name of a host\", span: Even)"));
@@ -141,7 +137,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         if scenario.peers[..index].iter().any(|other| other.on == group.on) {
             return Err(Fault::new(&at, format!("the hosts `{}` hold peers already", group.on)));
         }
-        if group.on == *on {
+        if group.on == on {
             let fault =
                 Fault::new("workload.on", format!("the hosts `{on}` hold peers: clients have hosts of their own"));
             return Err(fault.help("add a host for the clients; name one `machine` for both if they share it"));
@@ -152,7 +148,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         return Err(Fault::unknown("workload.on", "host", on, names));
     }
     for (index, host) in scenario.hosts.iter().enumerate() {
-        if host.name != *on && !scenario.peers.iter().any(|group| group.on == host.name) {
+        if host.name != on && !scenario.peers.iter().any(|group| group.on == host.name) {
             let message = format!("the hosts `{}` hold neither peers nor clients", host.name);
             return Err(Fault::new(&format!("hosts.{index}.name"), message));
         }
@@ -195,7 +191,6 @@ fn roomy(plan: &Plan) -> Result<(), Fault> {
 
 /// What a session of the workload reserves at a peer that computes `blocks` of its route.
 pub(crate) fn session_bytes(plan: &Plan, blocks: BlockRange) -> u64 {
-    let workload = &plan.workload;
-    let length = u64::from(workload.prompt) + u64::from(workload.generate.max(WARM_UP));
-    u64::from(workload.batch) * length * u64::from(blocks.len()) * plan.cache_bytes_per_token_block()
+    let length = u64::from(plan.longest().max(plan.workload.prompt + WARM_UP));
+    u64::from(plan.workload.batch) * length * u64::from(blocks.len()) * plan.cache_bytes_per_token_block()
 }

@@ -13,16 +13,20 @@ use serde::{Deserialize, Serialize};
 pub mod delay;
 pub mod events;
 pub mod hosts;
+pub mod lengths;
 pub mod model;
 pub mod network;
 pub mod swarm;
+pub mod workload;
 
 pub use delay::Delay;
 pub use events::{Away, Going, Happening, Lives, Part, When};
 pub use hosts::{Device, Host, Leases, Machine, Table};
+pub use lengths::Lengths;
 pub use model::{Model, Shape, Weights};
 pub use network::{Between, Link, Network, RoundTrips, Transport};
 pub use swarm::{Bans, Costs, Detection, Pings, Recovery, Retry, Routing, Swarm};
+pub use workload::{Columns, Process, Workload};
 
 /// The format that this program reads.
 pub const VERSION: u32 = 1;
@@ -84,37 +88,35 @@ pub enum Span {
     Blocks(u32, u32),
 }
 
-/// What is asked of the swarm.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub enum Workload {
-    /// `clients` clients, each on a host of its own made after the group `on`, run `micro_batches` requests one after
-    /// another: `batch` rows of `prompt` tokens, of which `generate` more are wanted.
-    Closed {
-        on: String,
-        clients: u32,
-        #[serde(default = "one")]
-        micro_batches: u32,
-        #[serde(default = "one")]
-        batch: u32,
-        prompt: u32,
-        generate: u32,
-    },
-}
-
-/// How long things may take.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How long things may take, and how long they should.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Measure {
     /// A request.
     pub timeout: Time,
     /// The swarm, from its start to its last peer's announcement and its last client's presence.
     pub muster: Time,
+    /// What a request that counts as good keeps within, counted from the instant it was due.
+    pub slo: Vec<Slo>,
+    /// The share of requests that must be good; where a run has less, the program ends with exit code 5.
+    pub slo_share: Option<f64>,
+}
+
+/// A service level objective of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Slo {
+    /// Time to the first token.
+    Ttft(Time),
+    /// Mean time between tokens.
+    Tpot(Time),
+    /// Time to the end.
+    E2el(Time),
 }
 
 impl Default for Measure {
     fn default() -> Measure {
-        Measure { timeout: Time(600_000_000_000), muster: Time(60_000_000_000) }
+        Measure { timeout: Time(600_000_000_000), muster: Time(60_000_000_000), slo: Vec::new(), slo_share: None }
     }
 }
 
@@ -135,8 +137,4 @@ impl Default for Sweep {
     fn default() -> Sweep {
         Sweep { repeat: 1, axes: IndexMap::new(), cases: Vec::new() }
     }
-}
-
-fn one() -> u32 {
-    1
 }

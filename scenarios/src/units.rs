@@ -18,6 +18,8 @@ pub enum Dimension {
     Size,
     /// Of arithmetic, in FLOP/s.
     Work,
+    /// Of happenings, in happenings a day; a second as a magnitude.
+    Frequency,
     /// A plain number.
     Number,
 }
@@ -30,6 +32,7 @@ impl Dimension {
             Dimension::Rate => "Mbit/s",
             Dimension::Size => "GiB",
             Dimension::Work => "GFLOP/s",
+            Dimension::Frequency => "/s",
             Dimension::Number => "",
         }
     }
@@ -41,6 +44,7 @@ impl Dimension {
             Dimension::Rate => "bit/s",
             Dimension::Size => "B",
             Dimension::Work => "FLOP/s",
+            Dimension::Frequency => "/s",
             Dimension::Number => "",
         }
     }
@@ -50,7 +54,7 @@ impl Dimension {
 type Unit = (&'static str, Dimension, u64);
 
 /// Every unit, the larger first within a dimension; what is printed is chosen in this order, bits before bytes.
-const UNITS: [Unit; 26] = [
+const UNITS: [Unit; 30] = [
     ("s", Dimension::Time, 1_000_000_000),
     ("ms", Dimension::Time, 1_000_000),
     ("us", Dimension::Time, 1_000),
@@ -77,6 +81,10 @@ const UNITS: [Unit; 26] = [
     ("TFLOP/s", Dimension::Work, 1_000_000_000_000),
     ("GFLOP/s", Dimension::Work, 1_000_000_000),
     ("FLOP/s", Dimension::Work, 1),
+    ("/s", Dimension::Frequency, 86_400),
+    ("/min", Dimension::Frequency, 1_440),
+    ("/h", Dimension::Frequency, 24),
+    ("/day", Dimension::Frequency, 1),
 ];
 
 /// Units that are read but never printed, for there is a plainer way to write the same.
@@ -110,7 +118,11 @@ pub fn magnitude(text: &str) -> Option<(f64, Dimension)> {
     let (number, unit) = split(text)?;
     let &(_, dimension, factor) = UNITS.iter().find(|(symbol, ..)| *symbol == unit)?;
     let base = exact(number, factor)?;
-    let scale = if dimension == Dimension::Time { 1e9 } else { 1.0 };
+    let scale = match dimension {
+        Dimension::Time => 1e9,
+        Dimension::Frequency => 86_400.0,
+        Dimension::Rate | Dimension::Size | Dimension::Work | Dimension::Number => 1.0,
+    };
     Some((base as f64 / scale, dimension))
 }
 
@@ -132,7 +144,8 @@ fn parse(text: &str, dimension: Dimension) -> Result<u64, UnitError> {
                 Dimension::Time => "time",
                 Dimension::Rate => "data rate",
                 Dimension::Size => "data size",
-                Dimension::Work | Dimension::Number => "arithmetic rate",
+                Dimension::Work => "arithmetic rate",
+                Dimension::Frequency | Dimension::Number => "frequency",
             },
             example: dimension.example(),
         });
@@ -168,7 +181,9 @@ fn print(base: u64, dimension: Dimension, f: &mut fmt::Formatter<'_>) -> fmt::Re
     let units = UNITS.iter().filter(|unit| unit.1 == dimension && !READ_ONLY.contains(&unit.0));
     for &(symbol, _, factor) in units {
         let thousandths = u128::from(base % factor) * 1000;
-        if (base != 0 && base < factor) || !thousandths.is_multiple_of(u128::from(factor)) {
+        // Half a second is 500 ms, but half a request a second is no 30 a minute.
+        let small = base != 0 && base < factor && dimension != Dimension::Frequency;
+        if small || !thousandths.is_multiple_of(u128::from(factor)) {
             continue;
         }
         let decimals = format!("{:03}", thousandths / u128::from(factor));
@@ -233,6 +248,18 @@ quantity!(
     Dimension::Work
 );
 
+quantity!(
+    /// Happenings per time, in happenings a day.
+    Frequency,
+    Dimension::Frequency
+);
+
+impl Frequency {
+    pub fn per_second(self) -> f64 {
+        self.0 as f64 / 86_400.0
+    }
+}
+
 impl Time {
     pub const fn span(self) -> Span {
         Span(self.0)
@@ -276,7 +303,7 @@ impl Visitor<'_> for Text {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dimension, Rate, Size, Time, UnitError, Work, magnitude};
+    use super::{Dimension, Frequency, Rate, Size, Time, UnitError, Work, magnitude};
     use proptest::prelude::{prop_assert_eq, proptest};
 
     #[test]
@@ -288,6 +315,8 @@ mod tests {
         assert_eq!("100 Mbit/s".parse(), Ok(Rate(100_000_000)));
         assert_eq!("9 GB/s".parse(), Ok(Rate(72_000_000_000)));
         assert_eq!("4 GiB".parse(), Ok(Size(4 << 30)));
+        assert_eq!("2.5 /s".parse(), Ok(Frequency(216_000)));
+        assert_eq!("30 /min".parse::<Frequency>(), "0.5/s".parse());
         assert_eq!("1.5 TFLOP/s".parse(), Ok(Work(1_500_000_000_000)));
     }
 
@@ -320,6 +349,7 @@ mod tests {
         assert_eq!(magnitude("512"), Some((512.0, Dimension::Number)));
         assert_eq!(magnitude("10 ms"), Some((0.01, Dimension::Time)));
         assert_eq!(magnitude("100 Mbit/s"), Some((1e8, Dimension::Rate)));
+        assert_eq!(magnitude("0.5 /s"), Some((0.5, Dimension::Frequency)));
         assert_eq!(magnitude("Push"), None);
         assert_eq!(magnitude("NaN"), None);
     }
@@ -330,6 +360,7 @@ mod tests {
             prop_assert_eq!(Time(base).to_string().parse(), Ok(Time(base)));
             prop_assert_eq!(Rate(base).to_string().parse(), Ok(Rate(base)));
             prop_assert_eq!(Size(base).to_string().parse(), Ok(Size(base)));
+            prop_assert_eq!(Frequency(base).to_string().parse(), Ok(Frequency(base)));
             prop_assert_eq!(Work(base).to_string().parse(), Ok(Work(base)));
         }
 

@@ -8,13 +8,13 @@ use scenarios::chart::Chart;
 use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Away, Bans, Between, Costs, Detection, Device, Going, Happening, Host, Leases, Link, Lives, Machine, Measure,
-    Model, Network, Part, Peers, Pings, Recovery, Retry, RoundTrips, Routing, Scenario, Shape, Span, Swarm, Sweep,
-    Table, Transport, Weights, When, Workload,
+    Away, Bans, Between, Columns, Costs, Detection, Device, Going, Happening, Host, Leases, Link, Lives, Machine,
+    Measure, Model, Network, Part, Peers, Pings, Process, Recovery, Retry, RoundTrips, Routing, Scenario, Shape, Slo,
+    Span, Swarm, Sweep, Table, Transport, Weights, When, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::tokens::{Prompts, Sampling};
-use scenarios::units::{Rate, Size, Time, Work};
+use scenarios::units::{Frequency, Rate, Size, Time, Work};
 
 fn text() -> impl Strategy<Value = String> + Clone {
     "[a-zA-Z0-9 é\"\\\\,()\\[\\]{}:/-]{0,12}"
@@ -277,13 +277,65 @@ fn sweep() -> impl Strategy<Value = Sweep> {
     })
 }
 
+fn workload() -> impl Strategy<Value = Workload> {
+    let closed = (text(), any::<[u32; 5]>()).prop_map(|(on, [clients, micro_batches, batch, prompt, generate])| {
+        Workload::Closed { on, clients, micro_batches, batch, prompt, generate }
+    });
+    let lengths = || {
+        prop_oneof![Just("512"), Just("Uniform(low: 1, high: 9)"), Just("LogNormal(median: 300.5, sigma: 1)")]
+            .prop_map(|text| ron::from_str(text).expect("lengths"))
+    };
+    let process = prop_oneof![
+        Just(Process::Constant),
+        Just(Process::Poisson),
+        (0.1..10.0f64).prop_map(|cv| Process::Gamma { cv })
+    ];
+    let ramp = collection::vec(any::<[u64; 2]>().prop_map(|[at, rate]| (Time(at), Frequency(rate))), 0..3);
+    let first = (text(), any::<[u32; 3]>(), any::<u64>(), process, ramp, option::of(any::<u64>()));
+    let open = (first, option::of(any::<u32>()), lengths(), lengths(), option::of(any::<u32>())).prop_map(
+        |((on, [clients, batch, in_flight], rate, process, ramp, duration), requests, prompt, generate, longest)| {
+            let (rate, duration) = (Frequency(rate), duration.map(Time));
+            Workload::Open {
+                on,
+                clients,
+                rate,
+                process,
+                ramp,
+                duration,
+                requests,
+                batch,
+                prompt,
+                generate,
+                longest,
+                in_flight,
+            }
+        },
+    );
+    let columns = prop_oneof![Just(Columns::Ours), Just(Columns::Azure2023)];
+    let first = (text(), text(), any::<[u32; 3]>(), columns, any::<u64>(), option::of(any::<u64>()));
+    let trace = (first, option::of(any::<u32>()), 0.1..10.0f64, option::of(any::<u32>())).prop_map(
+        |((on, file, [clients, batch, in_flight], columns, skip, duration), limit, speed, longest)| {
+            let (skip, duration) = (Time(skip), duration.map(Time));
+            Workload::Trace { on, clients, file, columns, skip, duration, limit, speed, batch, longest, in_flight }
+        },
+    );
+    prop_oneof![closed, open, trace]
+}
+
+fn measure() -> impl Strategy<Value = Measure> {
+    let slo = any::<u64>().prop_map(|time| [Slo::Ttft(Time(time)), Slo::Tpot(Time(time)), Slo::E2el(Time(time))]);
+    (any::<[u64; 2]>(), collection::vec(slo, 0..2), option::of(0.0..1.0f64)).prop_map(
+        |([timeout, muster], slo, slo_share)| {
+            let slo = slo.into_iter().flatten().collect();
+            Measure { timeout: Time(timeout), muster: Time(muster), slo, slo_share }
+        },
+    )
+}
+
 fn scenario() -> impl Strategy<Value = Scenario> {
     let machines = collection::vec((text(), prop_oneof![Just(Leases::Off), any::<u32>().prop_map(Leases::Of)]), 0..2);
     let span = prop_oneof![Just(Span::Even), any::<(u32, u32)>().prop_map(|(start, end)| Span::Blocks(start, end))];
     let peers = collection::vec((text(), span).prop_map(|(on, span)| Peers { on, span }), 0..3);
-    let workload = (text(), any::<[u32; 5]>()).prop_map(|(on, [clients, micro_batches, batch, prompt, generate])| {
-        Workload::Closed { on, clients, micro_batches, batch, prompt, generate }
-    });
     let report = prop_oneof![Just(vec![]), text().prop_map(|path| vec![Chart::LatencyVs(path), Chart::Breakdown])];
     let prompts = prop_oneof![
         Just(Prompts::Random),
@@ -295,11 +347,11 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         .prop_map(|(temperature, top_k, top_p)| Sampling { temperature, top_k, top_p });
     let first = (text(), model(), machines, collection::vec(host(), 0..3), peers, swarm());
     let events = collection::vec(happening(), 0..4);
-    let second = (network(), (workload, prompts, sampling), events, any::<[u64; 2]>(), sweep(), report);
+    let second = (network(), (workload(), prompts, sampling), events, measure(), sweep(), report);
     (first, second).prop_map(
         |(
             (name, model, machines, hosts, peers, swarm),
-            (network, (workload, prompts, sampling), events, [timeout, muster], sweep, report),
+            (network, (workload, prompts, sampling), events, measure, sweep, report),
         )| {
             let machine = |(name, leases)| Machine { name, leases };
             Scenario {
@@ -316,7 +368,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 prompts,
                 sampling,
                 events,
-                measure: Measure { timeout: Time(timeout), muster: Time(muster) },
+                measure,
                 sweep,
                 report,
             }

@@ -59,6 +59,8 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
         policies: Policies { forwarding, ..Policies::default() },
         workload,
         tokens: Default::default(),
+        open: None,
+        objectives: Default::default(),
         timeout: Span::from_secs(60),
         muster: Span::from_secs(30),
         faults: Vec::new(),

@@ -89,6 +89,8 @@ pub fn plan(count: u32) -> Plan {
         policies: Default::default(),
         workload: Workload { micro_batches: 1, batch: 1, prompt: 1, generate: 1 },
         tokens: Default::default(),
+        open: None,
+        objectives: Default::default(),
         timeout: Span::ZERO,
         muster: Span::ZERO,
         faults: Vec::new(),

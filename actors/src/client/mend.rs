@@ -225,7 +225,7 @@ impl Request {
         for run in self.runs(turn.config.policies.forwarding).into_iter().rev() {
             let (first, last) = (&self.legs[run.start], &self.legs[run.end - 1]);
             let blocks = BlockRange { start: first.hop.blocks.start, end: last.hop.blocks.end };
-            let route = turn.route(blocks, self.asked.cache_tokens(), &avoid);
+            let route = turn.route(self.id, blocks, self.asked.cache_tokens(), &avoid);
             let Some(mut legs) = route.and_then(|route| self.name(route, turn.now)) else {
                 return self.without_route(turn);
             };

@@ -152,7 +152,7 @@ impl Request {
     /// Takes to a fresh route and opens a session on each of its legs, one after another, as Petals does.
     pub fn take_route(&mut self, turn: &mut Turn<'_>) -> Progress {
         let without = self.trouble.as_ref().map_or(Vec::new(), |trouble| trouble.avoid.clone());
-        let route = turn.route(turn.config.blocks, self.asked.cache_tokens(), &without);
+        let route = turn.route(self.id, turn.config.blocks, self.asked.cache_tokens(), &without);
         let Some(legs) = route.and_then(|route| self.name(route, turn.now)) else {
             return self.without_route(turn);
         };

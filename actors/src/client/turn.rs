@@ -1,6 +1,6 @@
 //! What a request has at hand while it acts: its client's settings, view and draws, the time, and where effects go.
 use super::Config;
-use crate::id::{BlockRange, NodeId};
+use crate::id::{BlockRange, NodeId, RequestId};
 use crate::message::{Hop, Message};
 use crate::route::{Ask, View};
 use crate::time::{Moment, Span};
@@ -28,11 +28,17 @@ impl Turn<'_> {
         self.config.seed.derive(name, u64::from(self.config.me.0), u64::from(*self.draws)).0
     }
 
-    /// A route over `blocks` by peers that have room for so many tokens.
-    pub fn route(&mut self, blocks: BlockRange, cache_tokens: u64, without: &[NodeId]) -> Option<Vec<Hop>> {
+    /// A route of a request over `blocks` by peers that have room for so many tokens.
+    pub fn route(
+        &mut self,
+        request: RequestId,
+        blocks: BlockRange,
+        cache_tokens: u64,
+        without: &[NodeId],
+    ) -> Option<Vec<Hop>> {
         let draw = self.draw("route");
         let policies = &self.config.policies;
-        let ask = Ask { blocks, cache_tokens, draw, without, given: None };
+        let ask = Ask { blocks, cache_tokens, draw, without, given: self.config.given_route(request) };
         self.view.choose(self.now, &policies.routing, &policies.costs, &policies.pings, &ask)
     }
 

@@ -217,7 +217,9 @@ impl Watch<'_> {
     fn longest(&self) -> Duration {
         let plan = self.plan;
         let requests = u64::from(plan.workload.micro_batches) + 1;
-        let longest = plan.muster.0.saturating_add(plan.timeout.0.saturating_mul(requests));
+        let coming =
+            plan.open.as_ref().and_then(|open| open.arrivals.last()).map_or(0, |last| last.at.0 + plan.timeout.0);
+        let longest = plan.muster.0.saturating_add(plan.timeout.0.saturating_mul(requests)).saturating_add(coming);
         // tokio cannot count further than some decades.
         Duration::from_nanos(longest).min(Duration::from_secs(10 * 365 * 86_400)) + GRACE
     }

@@ -111,6 +111,57 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
     })
 }
 
+/// Mean latency from when a request was due against throughput; a line joins the cells in the order of `path`.
+pub fn pareto(source: &Source, path: &str) -> Result<Picture> {
+    let (throughput, latency) = ("throughput_tokens_per_s", "e2el_corrected_mean_ms");
+    let name = format!("pareto-{}", slug(path));
+    group::checked(source, &name, path)?;
+    let places = group::ordered(source.cells().filter_map(|(_, cell)| group::value(cell, path)));
+    let (unit, scale) = table::unit_for("ms", source.cells().filter_map(|(_, cell)| cell.mean(latency)));
+    let cells = group::keyed(source, &[path]);
+    let keys = group::distinct(&cells);
+    let header = ["series", path, "throughput [tokens/s]", &format!("latency [{unit}]"), "ci95 half width"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    let mut series = Vec::new();
+    for key in &keys {
+        let mut points = Vec::new();
+        for place in &places {
+            let here = cells.iter().filter(|of| of.key == *key);
+            let Some(found) = here.into_iter().find(|of| group::value(of.cell, path).as_ref() == Some(place)) else {
+                continue;
+            };
+            let (Some(x), Some(sample)) = (found.cell.mean(throughput), found.cell.get(latency)) else { continue };
+            let half = sample.half_width.map(|half| half * scale);
+            points.push(Point { x, y: sample.mean * scale, half });
+            let half = half.map(number).unwrap_or_default();
+            rows.push(vec![group::label(key), place.clone(), number(x), number(sample.mean * scale), half]);
+        }
+        series.push(Series { key: key.clone(), points });
+    }
+    let points = || series.iter().flat_map(|series| &series.points);
+    if points().next().is_none() {
+        return Err(impossible(&name, "no cell has both a throughput and a latency"));
+    }
+    let x = Scale::of_quantities(points().map(|point| point.x));
+    let x_ticks = x.ticks(6);
+    let y = Scale::of_quantities(points().map(|point| point.y));
+    let (first, last) = (places.first().cloned().unwrap_or_default(), places.last().cloned().unwrap_or_default());
+    draw(Chart {
+        title: format!("{}: latency against throughput", source.scenario),
+        note: format!("along each line {} goes from {first} to {last}", table::short(path)),
+        x_name: "throughput [tokens/s]".to_owned(),
+        y_name: format!("latency, from when it was due [{unit}]"),
+        name,
+        x,
+        x_ticks,
+        y,
+        facets: group::facets(keys),
+        series,
+        steps: false,
+        rows,
+    })
+}
+
 fn repetitions_note(source: &Source, column: &str) -> String {
     let counts: Vec<usize> = source.cells().filter_map(|(_, cell)| cell.get(column)).map(|s| s.count).collect();
     match (counts.iter().min(), counts.iter().max()) {

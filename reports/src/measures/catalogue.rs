@@ -9,11 +9,14 @@ pub struct Column {
 }
 
 /// Latencies that are given as distributions, and what they are.
-pub const DISTRIBUTIONS: [(&str, &str); 4] = [
+pub const DISTRIBUTIONS: [(&str, &str); 7] = [
     ("ttft", "time to first token: t_1 - t_sent"),
     ("tpot", "time per output token: (t_N - t_1) / (N - 1)"),
     ("itl", "inter-token latency: t_k - t_(k-1), pooled over requests"),
     ("e2el", "end-to-end latency: t_end - t_sent"),
+    ("schedule_delay", "how late a request was sent: t_sent - t_intended"),
+    ("ttft_corrected", "time to first token from when the request was due: t_1 - t_intended"),
+    ("e2el_corrected", "end-to-end latency from when the request was due: t_end - t_intended"),
 ];
 
 const STATISTICS: [&str; 8] = ["mean", "std", "min", "max", "p50", "p90", "p95", "p99"];
@@ -31,20 +34,22 @@ const CONTRACT: [(&str, &str); 8] = [
 
 const COUNTS: [(&str, &str); 4] = [
     ("wall_s", "from the barrier's release to the last client's end"),
-    ("requests", "timed requests the plan asks for: P x M"),
+    ("requests", "timed requests the plan asks for: P x M where the workload is closed"),
     ("completed", "timed requests that succeeded"),
     ("failed", "timed requests that did not"),
 ];
 
-const OTHERS: [(&str, &str); 28] = [
+const OTHERS: [(&str, &str); 30] = [
     ("ntpot_mean_ms", "e2el / N"),
-    ("schedule_delay_max_ms", "t_sent - t_intended, the largest"),
-    ("ttft_corrected_mean_ms", "t_1 - t_intended"),
-    ("e2el_corrected_mean_ms", "t_end - t_intended"),
     ("output_throughput_tokens_per_s", "token events in the window, of failed requests too"),
     ("prefill_throughput_tokens_per_s", "prompt tokens whose prefill ended in the window"),
     ("total_token_throughput_tokens_per_s", "both together"),
     ("request_throughput_per_s", "successful requests that ended in the window"),
+    ("requested_rate_per_s", "requests of an open workload over the time they were to come in"),
+    ("achieved_rate_per_s", "those sent, over that time, or until the last was sent if that took longer"),
+    ("slo_share", "requests that succeeded within every objective, of all that were asked for"),
+    ("goodput_requests_per_s", "requests that succeeded within every objective, over the window"),
+    ("goodput_tokens_per_s", "their output tokens, over the window"),
     ("concurrency_mean", "timed requests under way, over the window"),
     ("concurrency_peak", "the most under way at one instant"),
     ("barrier_skew_ms", "between the first and the last client's first timed request"),

@@ -61,7 +61,7 @@ pub(super) fn judge(fold: &Fold, plan: &Plan) -> Judgement {
     ending(fold, plan, &mut judgement);
     counts(fold, plan, &mut judgement);
     agreement(fold, plan, &mut judgement);
-    doubts(fold, &mut judgement);
+    doubts(fold, plan, &mut judgement);
     judgement
 }
 
@@ -102,13 +102,12 @@ fn counts(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
             break;
         }
     }
-    let work = &plan.workload;
     let clients = plan.clients().count() as u64;
     let failed = fold.timed().any(|row| !row.ok());
-    let expected = clients * u64::from(work.micro_batches) * u64::from(work.batch) * u64::from(work.generate);
+    let expected = plan.tokens();
     let tokens: u64 = fold.timed().map(|row| u64::from(row.batch) * u64::from(row.generated)).sum();
     if fold.drained.is_some() && !failed && fold.finished.len() as u64 == clients && tokens != expected {
-        let sum = format!("{tokens} tokens, not P x M x B x T = {expected}");
+        let sum = format!("{tokens} tokens, not the {expected} of the plan");
         judgement.add(Verdict::Invalid, format!("token counts do not add up: {sum}"));
     }
 }
@@ -138,7 +137,7 @@ fn agreement(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
     }
 }
 
-fn doubts(fold: &Fold, judgement: &mut Judgement) {
+fn doubts(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
     let failed = fold.timed().filter(|row| !row.ok()).count();
     if failed > 0 {
         judgement.add(Verdict::Suspect, format!("{failed} of {} timed requests failed", fold.timed().count()));
@@ -147,7 +146,9 @@ fn doubts(fold: &Fold, judgement: &mut Judgement) {
     if rows > 0 {
         judgement.add(Verdict::Suspect, format!("clocks disagree in {rows} requests: parts were cut to fit"));
     }
-    if let Some(slower) = first_batch_slower(fold).filter(|&slower| slower > STATIONARY_WITHIN) {
+    // Requests that come by themselves are of all lengths: the first is no measure of the others.
+    let alike = plan.open.is_none().then(|| first_batch_slower(fold)).flatten();
+    if let Some(slower) = alike.filter(|&slower| slower > STATIONARY_WITHIN) {
         let percent = slower * 100.0;
         judgement.add(Verdict::Suspect, format!("not warm: the first micro-batch computed {percent:.0} % slower"));
     }

@@ -105,6 +105,8 @@ impl Sketch {
                 generate: self.generate,
             },
             tokens: Default::default(),
+            open: None,
+            objectives: Default::default(),
             timeout: Span::from_secs(600),
             muster: Span::from_secs(60),
             faults: Vec::new(),

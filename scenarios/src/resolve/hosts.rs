@@ -6,7 +6,7 @@ use crate::nearest;
 use crate::plan;
 use crate::presets::devices;
 use crate::profile::{self, ProfileError};
-use crate::schema::{Device, Host, Leases, Machine, Scenario, Table, Workload};
+use crate::schema::{Device, Host, Leases, Machine, Scenario, Table};
 use crate::units::{Rate, Time, Work};
 use actors::limits;
 use std::collections::BTreeSet;
@@ -140,15 +140,15 @@ fn place<'a>(
 
 /// How many hosts a group has: what it says, or one for each client if it is theirs.
 fn count(at: &str, group: &Host, scenario: &Scenario) -> Result<u32, Fault> {
-    let Workload::Closed { on, clients, .. } = &scenario.workload;
+    let (on, clients) = (scenario.workload.on(), scenario.workload.clients());
     let at = format!("{at}.count");
-    let count = match (group.count, group.name == *on) {
-        (Some(count), true) if count != *clients => {
+    let count = match (group.count, group.name == on) {
+        (Some(count), true) if count != clients => {
             let message = format!("{count} hosts for {clients} clients: each client has a host of its own");
             return Err(Fault::new(&at, message).help("leave `count` out: one host is made for each client"));
         }
         (Some(count), _) => count,
-        (None, true) => *clients,
+        (None, true) => clients,
         (None, false) => 1,
     };
     bounded(&at, "count", count, 1, limits::NODES as u32)?;

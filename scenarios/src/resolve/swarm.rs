@@ -38,7 +38,10 @@ fn routing(written: &schema::Routing, hosts: &[Placed<'_>], nodes: &[Node]) -> R
         schema::Routing::Random(weight) => route::Routing::Random(*weight),
         schema::Routing::RoundRobin(weight) => route::Routing::RoundRobin(*weight),
         schema::Routing::Fixed(names) => {
-            let named = names.iter().enumerate().map(|(index, name)| peer_on(index, name, hosts, nodes));
+            let named = names
+                .iter()
+                .enumerate()
+                .map(|(index, name)| peer_on(&format!("swarm.routing.0.{index}"), name, hosts, nodes));
             route::Routing::Fixed(named.collect::<Result<_, _>>()?)
         }
         schema::Routing::Replay => route::Routing::Replay,
@@ -46,15 +49,14 @@ fn routing(written: &schema::Routing, hosts: &[Placed<'_>], nodes: &[Node]) -> R
 }
 
 /// The peer that sits on the host of this name.
-fn peer_on(index: usize, name: &str, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<NodeId, Fault> {
+pub(super) fn peer_on(at: &str, name: &str, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<NodeId, Fault> {
     let peers = || {
         let all = (0u32..).zip(nodes).filter(|(_, node)| matches!(node.role, Role::Peer { .. }));
         all.map(|(id, node)| (NodeId(id), hosts[node.host.0 as usize].host.name.as_str()))
     };
     let found = peers().find(|(_, host)| *host == name).map(|(id, _)| id);
     found.ok_or_else(|| {
-        let at = format!("swarm.routing.0.{index}");
-        let fault = Fault::unknown(&at, "peer's host", name, peers().map(|(_, host)| host));
+        let fault = Fault::unknown(at, "peer's host", name, peers().map(|(_, host)| host));
         match (fault.help.is_some(), peers().next()) {
             (false, Some((_, host))) => fault.help(format!("a host of a group is named like `{host}`")),
             _ => fault,

@@ -1,0 +1,177 @@
+//! What is asked of the swarm: explicit requests, however they were described.
+mod process;
+mod trace;
+
+use super::WARM_UP;
+use super::fault::{Fault, bounded};
+use super::hosts::Placed;
+use super::model;
+use super::swarm::peer_on;
+use crate::files::Files;
+use crate::plan::{self, Arrival, Node, Open, Role};
+use crate::schema::{Lengths, Scenario, Workload};
+use crate::shape::Arch;
+use actors::id::NodeId;
+use actors::limits;
+use actors::seed::Seed;
+use actors::time::Span;
+use std::collections::BTreeMap;
+
+/// One request of an open workload before its client is known by its node.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Wanted {
+    at: Span,
+    prompt: u32,
+    generate: u32,
+    /// Counted from 0.
+    client: u32,
+    /// Names of hosts.
+    route: Vec<String>,
+}
+
+/// A workload before the nodes are known.
+pub(super) struct Asked {
+    pub workload: plan::Workload,
+    pub open: Option<Coming>,
+}
+
+/// Requests that come when they come.
+pub(super) struct Coming {
+    wanted: Vec<Wanted>,
+    horizon: Span,
+    in_flight: u32,
+}
+
+impl Coming {
+    /// Puts nodes in the place of names.
+    pub fn seated(self, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Open, Fault> {
+        let clients: Vec<NodeId> =
+            (0..).map(NodeId).zip(nodes).filter(|(_, node)| node.role == Role::Client).map(|(id, _)| id).collect();
+        let mut known: BTreeMap<String, NodeId> = BTreeMap::new();
+        let mut peer = |name: String| match known.get(&name) {
+            Some(id) => Ok(*id),
+            None => {
+                let id = peer_on("workload.file", &name, hosts, nodes)?;
+                known.insert(name, id);
+                Ok(id)
+            }
+        };
+        let mut arrivals = Vec::with_capacity(self.wanted.len());
+        for Wanted { at, prompt, generate, client, route } in self.wanted {
+            let route = route.into_iter().map(&mut peer).collect::<Result<_, Fault>>()?;
+            arrivals.push(Arrival { client: clients[client as usize], at, prompt, generate, route });
+        }
+        Ok(Open { arrivals, horizon: self.horizon, in_flight: self.in_flight })
+    }
+}
+
+pub(super) fn resolve(scenario: &Scenario, model: &plan::Model, seed: Seed, files: &Files) -> Result<Asked, Fault> {
+    let workload = &scenario.workload;
+    bounded("workload.clients", "clients", workload.clients(), 1, limits::NODES as u32)?;
+    let asked = match workload {
+        &Workload::Closed { micro_batches, batch, prompt, generate, .. } => {
+            bounded("workload.micro_batches", "micro_batches", micro_batches, 1, limits::REQUESTS_PER_CLIENT - 1)?;
+            bounded("workload.prompt", "prompt", prompt, 1, limits::TOKENS_PER_REQUEST)?;
+            bounded("workload.generate", "generate", generate, 0, limits::TOKENS_PER_REQUEST - prompt)?;
+            Asked { workload: plan::Workload { micro_batches, batch, prompt, generate }, open: None }
+        }
+        Workload::Open { batch, longest, in_flight, .. } => {
+            let (wanted, horizon) = process::arrivals(workload, seed, files)?;
+            open(wanted, horizon, *batch, *longest, *in_flight)?
+        }
+        Workload::Trace { batch, longest, in_flight, .. } => {
+            let (wanted, horizon) = trace::arrivals(workload, files)?;
+            open(wanted, horizon, *batch, *longest, *in_flight)?
+        }
+    };
+    bounded("workload.batch", "batch", asked.workload.batch, 1, limits::BATCH)?;
+    bounded("workload.clients", "clients", workload.clients(), 1, limits::NODES as u32)?;
+    fits(scenario, model, &asked)?;
+    Ok(asked)
+}
+
+fn open(
+    mut wanted: Vec<Wanted>,
+    horizon: Span,
+    batch: u32,
+    longest: Option<u32>,
+    in_flight: u32,
+) -> Result<Asked, Fault> {
+    bounded("workload.in_flight", "in_flight", in_flight, 1, limits::SESSIONS_PER_PEER as u32)?;
+    if wanted.is_empty() {
+        let fault = Fault::new("workload", "no request comes");
+        return Err(fault.help("give it more time, or a higher rate"));
+    }
+    if let Some(longest) = longest {
+        bounded("workload.longest", "longest", longest, 1 + WARM_UP, limits::TOKENS_PER_REQUEST)?;
+        for request in &mut wanted {
+            request.generate = request.generate.min(longest - 1);
+            request.prompt = request.prompt.min(longest - request.generate.max(WARM_UP));
+        }
+    }
+    for request in &wanted {
+        if request.prompt == 0
+            || u64::from(request.prompt) + u64::from(request.generate) > u64::from(limits::TOKENS_PER_REQUEST)
+        {
+            let message = format!(
+                "a request of {} tokens that wants {} more: it has a prompt, and both are at most {} together",
+                request.prompt,
+                request.generate,
+                limits::TOKENS_PER_REQUEST
+            );
+            return Err(Fault::new("workload", message));
+        }
+    }
+    let most = |of: fn(&Wanted) -> u32| wanted.iter().map(of).max().unwrap_or(1);
+    let workload =
+        plan::Workload { micro_batches: 0, batch, prompt: most(|one| one.prompt), generate: most(|one| one.generate) };
+    Ok(Asked { workload, open: Some(Coming { wanted, horizon, in_flight }) })
+}
+
+/// The longest request must fit the model's positions and a frame.
+fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), Fault> {
+    let plan::Workload { batch, prompt, generate, .. } = asked.workload;
+    // The family that a scenario names, not the one it runs as, has the positions.
+    let shape = model::shape(&scenario.model.shape)?;
+    let closed = asked.open.is_none();
+    let positions = match &asked.open {
+        None => prompt + generate.max(WARM_UP),
+        Some(open) => open.wanted.iter().map(|one| one.prompt + one.generate.max(WARM_UP)).max().unwrap_or(0),
+    };
+    if model.shape.arch == Arch::Opt && positions > shape.max_positions {
+        let needs = if closed {
+            format!("prompt {prompt} and generate {generate} need {positions}")
+        } else {
+            format!("the longest request needs {positions}")
+        };
+        let message = format!("{needs} positions, the model has learned {}", shape.max_positions);
+        let alone = prompt + WARM_UP > shape.max_positions;
+        let path = match (closed, alone) {
+            (false, _) => "workload",
+            (true, true) => "workload.prompt",
+            (true, false) => "workload.generate",
+        };
+        let fault = Fault::new(path, message);
+        return Err(if closed { fault } else { fault.help(format!("cut it: `longest: {}`", shape.max_positions)) });
+    }
+    let activation = u64::from(batch) * u64::from(prompt) * u64::from(model.shape.hidden) * model.wire.bytes();
+    if activation > limits::FRAME_TENSOR_BYTES as u64 {
+        let message = format!("a prompt of {prompt} tokens in {batch} rows is a frame of {activation} bytes");
+        return Err(Fault::new(if closed { "workload.prompt" } else { "workload" }, message)
+            .help(format!("a frame may have {} bytes: ask for less at once", limits::FRAME_TENSOR_BYTES)));
+    }
+    Ok(())
+}
+
+/// As many as a plan may hold.
+fn few_enough(path: &str, count: usize) -> Result<(), Fault> {
+    if count <= limits::ARRIVALS {
+        return Ok(());
+    }
+    let fault = Fault::new(path, format!("more than {} requests come", limits::ARRIVALS));
+    Err(fault.help("let them come for a shorter time"))
+}
+
+fn length_of(path: &str, lengths: &Lengths, files: &Files) -> Result<crate::schema::lengths::Drawn, Fault> {
+    lengths.resolve(files).map_err(|fault| Fault::delay(path, lengths.text(), fault))
+}

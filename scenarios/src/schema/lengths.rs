@@ -1,0 +1,97 @@
+//! How many tokens: a number (`512`) or a distribution (`LogNormal(median: 512, sigma: 0.8)`).
+//!
+//! Kept as text until it is resolved, like a delay. What is drawn is rounded and at least 1 (0 for constants, where that is
+//! allowed).
+use crate::files::Files;
+use crate::raw::{Raw, options};
+use crate::schema::delay::Fault;
+use actors::seed::Stream;
+use rand::RngExt;
+use rand_distr::{Distribution, LogNormal, Normal};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lengths(Raw);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename = "Lengths")]
+enum Written {
+    Uniform {
+        low: u32,
+        high: u32,
+    },
+    Normal {
+        mean: f64,
+        std: f64,
+    },
+    LogNormal {
+        median: f64,
+        sigma: f64,
+    },
+    /// As in a column of a CSV file, each row as likely as the others.
+    Empirical {
+        file: String,
+        column: String,
+    },
+}
+
+/// Made ready to draw from.
+pub(crate) enum Drawn {
+    Constant(u32),
+    Uniform { low: u32, high: u32 },
+    Normal(Normal<f64>),
+    LogNormal(LogNormal<f64>),
+    Empirical(Vec<u32>),
+}
+
+impl Lengths {
+    pub fn text(&self) -> &str {
+        self.0.text()
+    }
+
+    pub(crate) fn resolve(&self, files: &Files) -> Result<Drawn, Fault> {
+        let text = self.text();
+        if !text.starts_with(|c: char| c.is_alphabetic()) {
+            return options().from_str(text).map(Drawn::Constant).map_err(Fault::Written);
+        }
+        let written: Written = options().from_str(text).map_err(Fault::Written)?;
+        written.drawn(files).map_err(Fault::Meaning)
+    }
+}
+
+impl Written {
+    fn drawn(self, files: &Files) -> Result<Drawn, String> {
+        match self {
+            Written::Uniform { low, high } if low > high => Err(format!("low is {low} and high is {high}: swap them")),
+            Written::Uniform { low, high } => Ok(Drawn::Uniform { low, high }),
+            Written::Normal { mean, std } if mean.is_finite() && mean >= 1.0 => Normal::new(mean, std)
+                .map(Drawn::Normal)
+                .map_err(|_| format!("std is {std}: it is a number of tokens, not below 0")),
+            Written::Normal { mean, .. } => Err(format!("the mean is {mean}: it is at least one token")),
+            Written::LogNormal { median, sigma }
+                if median.is_finite() && median >= 1.0 && (0.0..=10.0).contains(&sigma) =>
+            {
+                LogNormal::new(median.ln(), sigma).map(Drawn::LogNormal).map_err(|why| why.to_string())
+            }
+            Written::LogNormal { median, sigma } => Err(format!(
+                "the median is {median} and sigma {sigma}: at least one token, and the deviation of ln(tokens) from 0 to 10"
+            )),
+            Written::Empirical { file, column } => files.counts(&file, &column).map(Drawn::Empirical),
+        }
+    }
+}
+
+impl Drawn {
+    pub fn draw(&self, stream: &mut Stream) -> u32 {
+        // Casts saturate.
+        let whole = |tokens: f64| (tokens.round() as u32).max(1);
+        match self {
+            Drawn::Constant(tokens) => *tokens,
+            Drawn::Uniform { low, high } => stream.random_range(*low..=*high),
+            Drawn::Normal(normal) => whole(normal.sample(stream)),
+            Drawn::LogNormal(log_normal) => whole(log_normal.sample(stream)),
+            Drawn::Empirical(counts) => counts[stream.random_range(0..counts.len())],
+        }
+    }
+}
