@@ -1,6 +1,8 @@
 //! The front door: the command line, and with `main/` the only place that knows every crate.
 #[path = "main/calibrate.rs"]
 mod calibrate;
+#[path = "main/generate.rs"]
+mod generate;
 #[path = "main/keeper.rs"]
 mod keeper;
 #[path = "main/look.rs"]
@@ -25,7 +27,7 @@ use print::Format;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use stop::Stop;
-use sweep::{Sweep, assignment};
+use sweep::Sweep;
 
 /// Measures decentralised LLM inference, and predicts it.
 ///
@@ -74,17 +76,11 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
-    /// Write a random checkpoint of a scenario's model: config.json and model.safetensors
-    Model {
-        scenario: String,
-        /// The folder to write
-        #[arg(long)]
-        out: PathBuf,
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
-        set: Vec<(String, String)>,
-    },
+    /// Generate text with a local live swarm on a checkpoint
+    Generate(Box<generate::Generate>),
+    /// Write random checkpoints, or look at a folder
+    #[command(subcommand)]
+    Model(model::Model),
     /// List the scenarios of the library
     Library,
     /// One process of a live run; started by `live`, not by people
@@ -104,7 +100,8 @@ fn main() -> ExitCode {
         Command::Check(sweep) => look::check(&sweep),
         Command::Plan(sweep) => look::plan(&sweep),
         Command::Report { runs, out, format } => look::report(&runs, out.as_deref(), format),
-        Command::Model { scenario, out, seed, set } => model::model(&scenario, set, &out, seed),
+        Command::Generate(asked) => generate::generate(&asked),
+        Command::Model(asked) => model::model(&asked),
         Command::Library => look::library(),
         Command::Host => return engine::live::host_main(),
     };

@@ -15,7 +15,8 @@ pub fn check(sweep: &Sweep) -> Done {
         sayln!("  warning: {warning}");
     }
     let batch = sweep.batch()?;
-    let obstacles = batch.plans.first().map_or(Vec::new(), scenarios::live_obstacles);
+    batch.suited()?;
+    let obstacles = batch.live_obstacles();
     sayln!("  sim: yes");
     sayln!("  live: {}", if obstacles.is_empty() { "yes" } else { "not on this machine" });
     for obstacle in obstacles {

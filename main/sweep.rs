@@ -4,13 +4,14 @@ use crate::print::Format;
 use crate::stop::{INTERRUPT, Stop, bad_scenario};
 use actors::seed::Seed;
 use clap::Args;
+use engine::model::Unsuited;
 use engine::sim::pool::Pool;
 use miette::miette;
 use reports::manifest::World;
 use reports::write::RunDir;
 use scenarios::cell::CellKey;
 use scenarios::plan::Plan;
-use scenarios::{Loaded, Overrides};
+use scenarios::{Cell, Loaded, Overrides};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -51,9 +52,29 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
 /// A sweep made explicit: every cell, every repetition.
 pub struct Batch {
     pub loaded: Loaded,
+    cells: Vec<Cell>,
     /// Of each plan.
     pub keys: Vec<CellKey>,
     pub plans: Vec<Plan>,
+}
+
+impl Batch {
+    /// What keeps this machine and this build from running the sweep live, as its first cell shows.
+    pub fn live_obstacles(&self) -> Vec<String> {
+        let Some(plan) = self.plans.first() else { return Vec::new() };
+        let mut obstacles = scenarios::live_obstacles(plan);
+        obstacles.extend(engine::live::device_obstacles(plan));
+        obstacles
+    }
+
+    /// Whether the files that the cells name are there and are what the scenario says.
+    pub fn suited(&self) -> Result<(), Stop> {
+        for cell in &self.cells {
+            let plan = cell.plan(Seed(0), 0).map_err(bad_scenario)?;
+            engine::model::suits(&plan).map_err(|Unsuited { path, why }| bad_scenario(cell.reject(path, why)))?;
+        }
+        Ok(())
+    }
 }
 
 impl Sweep {
@@ -81,13 +102,14 @@ impl Sweep {
         let overrides = self.overrides();
         let repeats = loaded.repeats(&overrides).map_err(bad_scenario)?;
         let (mut keys, mut plans) = (Vec::new(), Vec::new());
-        for cell in loaded.cells(&overrides).map_err(bad_scenario)? {
+        let cells = loaded.cells(&overrides).map_err(bad_scenario)?;
+        for cell in &cells {
             for repeat in 0..repeats {
                 plans.push(cell.plan(Seed(self.seed), repeat).map_err(bad_scenario)?);
                 keys.push(cell.key.clone());
             }
         }
-        Ok(Batch { loaded, keys, plans })
+        Ok(Batch { loaded, cells, keys, plans })
     }
 
     pub fn simulate(&self, batch: &Batch, twice: bool) -> Result<(RunDir, u8), Stop> {
@@ -106,12 +128,12 @@ impl Sweep {
 
     /// An error that says why, if this machine cannot run the sweep live.
     pub fn able(&self, batch: &Batch) -> Result<(), Stop> {
-        let obstacles = batch.plans.first().map_or(Vec::new(), scenarios::live_obstacles);
+        let obstacles = batch.live_obstacles();
         if !obstacles.is_empty() {
             let why = obstacles.join("\n");
             return Err(Stop { code: 3, report: miette!("this machine cannot run the scenario live:\n{why}") });
         }
-        Ok(())
+        batch.suited()
     }
 
     pub fn measure(&self, batch: &Batch) -> Result<(RunDir, u8), Stop> {

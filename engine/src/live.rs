@@ -115,6 +115,21 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
     })
 }
 
+/// What keeps this build from executing the devices of a plan: CUDA is a feature of the build.
+pub fn device_obstacles(plan: &Plan) -> Vec<String> {
+    let missing = |host: &&scenarios::plan::Host| {
+        matches!(host.device.executor, Executor::Cuda { .. }) && !cfg!(feature = "cuda")
+    };
+    let say = |host: &scenarios::plan::Host| {
+        format!(
+            "host {}: this build has no CUDA; build it with `cargo build --release --features cuda`, \
+             or give the host a CPU: device: Cpu(threads: 1)",
+            host.name
+        )
+    };
+    plan.hosts.iter().filter(missing).map(say).collect()
+}
+
 /// Whether a node gives work to its host's device.
 fn computes(role: &Role) -> bool {
     matches!(role, Role::Peer { .. } | Role::Client)

@@ -26,6 +26,7 @@ mod random;
 mod sampling;
 mod source;
 mod span;
+mod suits;
 mod tensors;
 mod text;
 
@@ -39,4 +40,5 @@ pub use prompts::{PromptError, prompt_ids};
 pub use sampling::{best_scores, choose, greedy};
 pub use source::Source;
 pub use span::Span;
-pub use text::Text;
+pub use suits::{Unsuited, suits};
+pub use text::{Text, end_of_sequence};

@@ -54,6 +54,13 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// An error at the value of `path`, for what only a world can find wrong with it.
+    pub fn reject(&self, path: &str, why: String) -> ScenarioError {
+        self.origin.blame(resolve::Fault::new(path, why))
+    }
+}
+
 impl Loaded {
     /// How often each cell is to be run.
     pub fn repeats(&self, overrides: &Overrides) -> Result<u32, ScenarioError> {

@@ -96,6 +96,7 @@ fn device() -> impl Strategy<Value = Device> {
     };
     prop_oneof![
         text().prop_map(Device::Preset),
+        (any::<u32>(), text()).prop_map(|(ordinal, like)| Device::Cuda { ordinal, like }),
         text().prop_map(Device::Profile),
         (any::<u32>(), option::of(any::<u64>()), option::of(table()), option::of(text())).prop_map(
             |(threads, base, table, profile)| Device::Cpu {

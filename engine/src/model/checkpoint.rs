@@ -3,19 +3,24 @@ use super::config::Config;
 use super::error::ModelError;
 use super::source::Source;
 use super::tensors::TensorSpec;
+use super::text::byte_tokenizer;
 use safetensors::Dtype;
 use safetensors::tensor::View;
 use scenarios::shape::Shape;
 use std::borrow::Cow;
 use std::path::Path;
 
-/// Writes `config.json` and `model.safetensors` (f32) into `dir`, with the values that `Weights::Random` of this seed
+/// Writes `config.json`, `model.safetensors` (f32) and, where the vocabulary has room for bytes, `tokenizer.json` into `dir`, with the values that `Weights::Random` of this seed
 /// has. Tensors are drawn one at a time as they are written.
 pub fn write_checkpoint(shape: &Shape, seed: u64, dir: &Path) -> Result<(), ModelError> {
     let config = Config::of(shape)?;
     std::fs::create_dir_all(dir).map_err(ModelError::io(dir))?;
     let path = dir.join("config.json");
     std::fs::write(&path, config.to_json()).map_err(ModelError::io(&path))?;
+    if shape.vocab >= 256 {
+        let path = dir.join("tokenizer.json");
+        std::fs::write(&path, byte_tokenizer(shape.vocab)).map_err(ModelError::io(&path))?;
+    }
     let specs: Vec<TensorSpec> =
         (0..shape.layers).flat_map(|index| config.block_specs(index).list).chain(config.ends_specs().list).collect();
     let source = Source::random(config, seed);

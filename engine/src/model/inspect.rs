@@ -77,6 +77,33 @@ impl Inspection {
     }
 }
 
+impl Inspection {
+    /// The same as JSON, for programs.
+    pub fn to_json(&self) -> String {
+        let shape = &self.config.shape;
+        let part = |held: &Holding| serde_json::json!({ "parameters": held.parameters, "bytes": held.bytes });
+        let files = self.files.iter().map(|(path, bytes)| serde_json::json!({ "path": path, "bytes": bytes }));
+        let costs = serde_json::json!({
+            "flops_per_token": block_flops(shape, 1, 1, CONTEXT),
+            "context": CONTEXT,
+            "cache_values_per_token": cache_values(shape),
+        });
+        let value = serde_json::json!({
+            "shape": shape,
+            "tied_head": self.config.tied,
+            "parameters": self.parameters(),
+            "files": files.collect::<Vec<_>>(),
+            "tensor_types": self.types,
+            "blocks": self.blocks.iter().map(part).collect::<Vec<_>>(),
+            "ends": part(&self.ends),
+            "each_block": costs,
+            "missing": self.missing,
+            "unused": self.unused,
+        });
+        format!("{value:#}")
+    }
+}
+
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shape = &self.config.shape;
@@ -105,7 +132,8 @@ impl fmt::Display for Inspection {
         }
         let (flops, values) = (block_flops(shape, 1, 1, CONTEXT) / 1e6, cache_values(shape));
         writeln!(f, "a block's step  {flops:.3} MFLOP for one token with {CONTEXT} before it")?;
-        writeln!(f, "a block's cache {values:.0} values a token")?;
+        let (wide, narrow) = (4.0 * values / 1e3, 2.0 * values / 1e3);
+        writeln!(f, "a block's cache {wide:.3} kB a token in F32, {narrow:.3} kB in F16")?;
         for name in &self.missing {
             writeln!(f, "missing         {name}")?;
         }

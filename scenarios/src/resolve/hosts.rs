@@ -181,6 +181,12 @@ impl Site<'_> {
                     .ok_or_else(|| Fault::unknown(&format!("{at}.0"), "device", name, devices::names()))?;
                 Ok(plan::Device { name: name.clone(), executor: plan::Executor::Elsewhere, cost })
             }
+            Device::Cuda { ordinal, like } => {
+                let cost = devices::cost(like, self.model.block_type)
+                    .ok_or_else(|| Fault::unknown(&format!("{at}.like"), "device", like, devices::names()))?;
+                let executor = plan::Executor::Cuda { ordinal: *ordinal };
+                Ok(plan::Device { name: format!("cuda:{ordinal}"), executor, cost })
+            }
             Device::Profile(name) => {
                 // The ends that a profile has not measured are those of a CPU beside the device.
                 let mut cost = devices::cpu(1);

@@ -87,6 +87,14 @@ pub enum Device {
     /// A device that somebody has measured, by the file of its profile (see [`crate::profile`]): a path, from the
     /// scenario's folder on, or the name of one that comes with the program. The simulation alone knows it.
     Profile(String),
+    /// A GPU of this machine, executed by the live world in a build with CUDA; the simulation takes it to be the preset
+    /// that it is `like`.
+    Cuda {
+        #[serde(default)]
+        ordinal: u32,
+        #[serde(default = "h100")]
+        like: String,
+    },
     /// Threads of this kind of CPU, executed by the live world; what is said of their speed is for the simulation and
     /// takes the place of the preset's.
     Cpu {
@@ -139,6 +147,10 @@ pub struct Table {
 
 fn as_its_kind() -> f64 {
     1.0
+}
+
+fn h100() -> String {
+    "h100".to_owned()
 }
 
 fn lan() -> String {

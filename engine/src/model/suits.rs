@@ -1,0 +1,20 @@
+//! Whether what a plan takes from files is there and is what the plan says. Reads headers only.
+use super::prompts::prompt_ids;
+use super::source::Source;
+use scenarios::plan::{Plan, Weights};
+
+/// What of a scenario is to blame: the path of its value, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsuited {
+    pub path: &'static str,
+    pub why: String,
+}
+
+/// Looks at the folder of the weights and at the prompts of `plan`.
+pub fn suits(plan: &Plan) -> Result<(), Unsuited> {
+    if let Weights::Dir(_) = plan.model.weights {
+        Source::open(&plan.model).map_err(|why| Unsuited { path: "model.weights", why: why.to_string() })?;
+    }
+    prompt_ids(plan).map_err(|why| Unsuited { path: "prompts", why: why.to_string() })?;
+    Ok(())
+}

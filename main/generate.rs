@@ -1,0 +1,216 @@
+//! `generate`: a local live swarm on a checkpoint, and the text it makes.
+use crate::print::{Format, sayln};
+use crate::stop::{Done, INTERRUPT, Stop, bad_scenario};
+use actors::record::{Ended, Event, Scored};
+use actors::seed::Seed;
+use clap::Args;
+use engine::model::{Config, Text, end_of_sequence};
+use engine::outcome::Run;
+use miette::miette;
+use scenarios::plan::Plan;
+use scenarios::shape::Arch;
+use scenarios::tokens::Sampling;
+use scenarios::{Loaded, Overrides};
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct Generate {
+    /// A Hugging Face folder: config.json, safetensors, and tokenizer.json where text is to go in or out
+    folder: PathBuf,
+    /// The prompt as text
+    #[arg(long, conflicts_with = "ids", required_unless_present = "ids")]
+    prompt: Option<String>,
+    /// The prompt as token ids, with commas between
+    #[arg(long, value_delimiter = ',', value_name = "ID,ID,...")]
+    ids: Option<Vec<u32>>,
+    /// How many peers share the blocks, each a process
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    peers: u32,
+    /// How many tokens to generate at most
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    new: u32,
+    /// Run the folder's dimensions as another family, with random weights: its own do not carry over
+    #[arg(long, value_parser = family)]
+    run_as: Option<Arch>,
+    /// What weights are held in
+    #[arg(long, default_value = "F32", value_parser = ["F32", "F16", "Bf16", "Int8", "Int4"])]
+    dtype: String,
+    /// Threads of each process
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Divides the scores; 0 takes the best token
+    #[arg(long, default_value_t = 0.0)]
+    temperature: f32,
+    /// Choose among the best so many
+    #[arg(long)]
+    top_k: Option<u32>,
+    /// Choose among the best whose probabilities add up to this
+    #[arg(long)]
+    top_p: Option<f32>,
+    /// What sampling, and random weights, draw from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Go on after an end-of-sequence token
+    #[arg(long)]
+    ignore_eos: bool,
+    /// Also print the best scores from which the last token was chosen
+    #[arg(long, num_args = 0..=1, default_missing_value = "10", value_name = "COUNT")]
+    logits: Option<u32>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+fn family(name: &str) -> Result<Arch, String> {
+    match name.to_ascii_lowercase().as_str() {
+        "opt" => Ok(Arch::Opt),
+        "bloom" => Ok(Arch::Bloom),
+        "llama" => Ok(Arch::Llama),
+        _ => Err("the families are opt, bloom and llama".to_owned()),
+    }
+}
+
+/// What cannot be run, by the folder or by what is asked of it.
+fn refuse(why: impl std::fmt::Display) -> Stop {
+    Stop { code: 3, report: miette!("{why}") }
+}
+
+pub fn generate(asked: &Generate) -> Done {
+    let sampling = Sampling { temperature: asked.temperature, top_k: asked.top_k, top_p: asked.top_p };
+    sampling.check().map_err(|(_, why)| Stop { code: 2, report: miette!("{why}") })?;
+    let config = Config::read(&asked.folder).map_err(refuse)?;
+    let prompt = prompt(asked, &config)?;
+    let plan = plan(asked, &config, &prompt)?;
+    let _ = ctrlc::set_handler(|| INTERRUPT.store(true, std::sync::atomic::Ordering::Relaxed));
+    let run = engine::live::run(&plan, &engine::live::Options::new(std::env::current_exe()?), &INTERRUPT);
+    let run = run.map_err(refuse)?;
+    let Some(ended) = timed(&run).filter(|ended| ended.outcome.is_ok()) else {
+        let why = timed(&run).and_then(|ended| ended.outcome.err()).map(|why| format!(": {why}"));
+        return Err(Stop { code: 4, report: miette!("{}{}", run.outcome, why.unwrap_or_default()) });
+    };
+    tell(asked, &prompt, ended, scores(&run, ended))?;
+    let seconds = ended.at.since(ended.sent).as_secs_f64();
+    eprintln!("{} tokens over {} peers in {seconds:.3} s", ended.output.len(), asked.peers);
+    Ok(0)
+}
+
+/// The prompt's ids, all of the vocabulary, and the new tokens within the model's positions.
+fn prompt(asked: &Generate, config: &Config) -> Result<Vec<u32>, Stop> {
+    let shape = &config.shape;
+    let ids = match (&asked.ids, &asked.prompt) {
+        (Some(ids), _) => ids.clone(),
+        (None, Some(text)) => {
+            let tokenizer = Text::open(&asked.folder).map_err(|why| {
+                refuse(format!("a prompt as text needs the folder's tokenizer; give --ids instead: {why}"))
+            })?;
+            tokenizer.encode(text).map_err(refuse)?
+        }
+        (None, None) => Vec::new(),
+    };
+    if ids.is_empty() {
+        return Err(refuse("the prompt has no token"));
+    }
+    if let Some(id) = ids.iter().find(|id| **id >= shape.vocab) {
+        return Err(refuse(format!("token id {id} is not in a vocabulary of {}", shape.vocab)));
+    }
+    let (length, new, most) = (ids.len() as u64, u64::from(asked.new), u64::from(shape.max_positions));
+    if asked.run_as.unwrap_or(shape.arch) != Arch::Bloom && length + new > most {
+        return Err(refuse(format!(
+            "{length} tokens of prompt and {new} new ones are more than the model's {most} positions: ask for fewer"
+        )));
+    }
+    if asked.peers > shape.layers {
+        return Err(refuse(format!("{} blocks cannot be shared by {} peers", shape.layers, asked.peers)));
+    }
+    Ok(ids)
+}
+
+/// The swarm, as a scenario would say it.
+fn plan(asked: &Generate, config: &Config, prompt: &[u32]) -> Result<Plan, Stop> {
+    let shape = &config.shape;
+    let folder = asked.folder.to_str().ok_or_else(|| refuse("the folder's name is not Unicode"))?;
+    let (run_as, weights) = match asked.run_as.filter(|arch| *arch != shape.arch) {
+        Some(arch) => {
+            eprintln!("{:?} run as {arch:?}: with random weights, since the folder's do not carry over", shape.arch);
+            (format!("run_as: {arch:?}, "), format!("Random(seed: {})", asked.seed))
+        }
+        None => (String::new(), format!("Dir({folder:?})")),
+    };
+    let text = format!(
+        "#![enable(implicit_some, unwrap_newtypes)]\n\
+         Scenario(\n    version: 1,\n    name: \"generate\",\n    \
+         model: Model(shape: Custom(arch: {:?}, layers: {}, hidden: {}, heads: {}, kv_heads: {}, ffn: {}, vocab: {}, \
+         max_positions: {}), {run_as}dtype: {dtype}, ends: {dtype}, wire: F32, weights: {weights}),\n    \
+         machines: [Machine(name: \"here\", leases: 1)],\n    \
+         hosts: [\n        Host(name: \"peer\", count: {}, machine: \"here\", device: Cpu(threads: {threads})),\n        \
+         Host(name: \"client\", machine: \"here\", device: Cpu(threads: {threads})),\n    ],\n    \
+         peers: [Peers(on: \"peer\", span: Even)],\n    swarm: Swarm(cache: \"64 GiB\"),\n    \
+         workload: Closed(on: \"client\", clients: 1, prompt: {}, generate: {}),\n    prompts: Ids([{prompt:?}]),\n)\n",
+        shape.arch,
+        shape.layers,
+        shape.hidden,
+        shape.heads,
+        shape.kv_heads,
+        shape.ffn,
+        shape.vocab,
+        shape.max_positions,
+        asked.peers,
+        prompt.len(),
+        asked.new,
+        dtype = asked.dtype,
+        threads = asked.threads,
+    );
+    let loaded = Loaded::read("generate", text).map_err(bad_scenario)?;
+    let cells = loaded.cells(&Overrides::default()).map_err(bad_scenario)?;
+    let cell = cells.first().expect("a scenario without a sweep has one cell");
+    let mut plan = cell.plan(Seed(asked.seed), 0).map_err(bad_scenario)?;
+    plan.tokens.sampling = Sampling { temperature: asked.temperature, top_k: asked.top_k, top_p: asked.top_p };
+    plan.tokens.scores = asked.logits.unwrap_or(0);
+    if !asked.ignore_eos {
+        plan.tokens.stops = end_of_sequence(&asked.folder).map_err(refuse)?;
+    }
+    Ok(plan)
+}
+
+fn timed(run: &Run) -> Option<&Ended> {
+    run.events.iter().find_map(|event| match event {
+        Event::Ended(ended) if !ended.request.is_warmup() => Some(&**ended),
+        _ => None,
+    })
+}
+
+/// The scores of the request's last token.
+fn scores<'a>(run: &'a Run, ended: &Ended) -> Option<&'a Scored> {
+    run.events.iter().find_map(|event| match event {
+        Event::Scored(scored) if scored.request == ended.request && scored.output == ended.generated => Some(&**scored),
+        _ => None,
+    })
+}
+
+fn tell(asked: &Generate, prompt: &[u32], ended: &Ended, scored: Option<&Scored>) -> Result<(), Stop> {
+    let text = match asked.folder.join("tokenizer.json").is_file() {
+        true => {
+            let tokenizer = Text::open(&asked.folder).map_err(refuse)?;
+            Some(tokenizer.decode(&[prompt, &ended.output].concat()).map_err(refuse)?)
+        }
+        false => None,
+    };
+    let best = scored.map_or(&[][..], |scored| &scored.best);
+    if matches!(asked.format, Format::Json) {
+        let mut said = serde_json::json!({ "prompt": prompt, "ids": ended.output, "text": text });
+        if asked.logits.is_some() {
+            said["logits"] = best.iter().map(|(id, score)| serde_json::json!({ "id": id, "logit": score })).collect();
+        }
+        sayln!("{said}");
+        return Ok(());
+    }
+    if let Some(text) = text {
+        sayln!("{text}");
+    }
+    let list = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    sayln!("prompt  {}", list(prompt));
+    sayln!("ids     {}", list(&ended.output));
+    for (id, score) in best {
+        sayln!("logit   {id:>8}  {score:.6}");
+    }
+    Ok(())
+}
