@@ -67,7 +67,7 @@ fn tokens_do_not_depend_on_the_way_they_take() {
 
 #[test]
 fn half_precision_on_the_wire_is_served_as_well() {
-    for wire in [WireType::F16, WireType::Bf16] {
+    for wire in [WireType::F16, WireType::Bf16, WireType::Int8 { block: 64 }] {
         let mut plan = nano::plan(2, 1, Forwarding::Push, WORK);
         plan.model.wire = wire;
         let run = live(&plan);

@@ -67,6 +67,9 @@ pub struct Core {
     /// What was left to chance so far.
     draws: u32,
     watch: Watch,
+    /// Rounds of pings so far, and when each of the last round's was sent.
+    rounds: u32,
+    pinged: BTreeMap<NodeId, (u64, Moment)>,
     /// The one deadline timer is running.
     armed: bool,
     /// The one heartbeat timer is running.
@@ -97,6 +100,8 @@ impl Core {
             timed: 0,
             draws: 0,
             watch: Watch::default(),
+            rounds: 0,
+            pinged: BTreeMap::new(),
             armed: false,
             beating: false,
             released: Moment::default(),
@@ -173,7 +178,13 @@ impl Core {
 
     pub fn on_found(&mut self, now: Moment, _from: NodeId, found: Found, out: &mut Vec<Effect>) {
         self.finding = false;
+        let first = self.view.age(now).is_none();
         self.view.refresh(now, found.peers);
+        self.ping_around(now, out);
+        let every = self.config.policies.pings.every;
+        if first && every > Span::ZERO {
+            out.push(Effect::Wake { after: every, timer: Timer::Pings });
+        }
         for id in self.those(|request| request.is_finding() && !request.is_stuck()) {
             self.advance(now, id, out, Request::on_found);
         }
@@ -182,6 +193,20 @@ impl Core {
             for id in self.those(Request::is_stuck) {
                 self.advance(now, id, out, Request::try_again);
             }
+        }
+    }
+
+    /// Measures round trips and hears of loads, of a few peers that may come into a route.
+    fn ping_around(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        self.rounds += 1;
+        let (me, pings) = (u64::from(self.config.me.0), &self.config.policies.pings);
+        let mut draw = self.config.seed.small_stream("pings", me, u64::from(self.rounds));
+        self.pinged.clear();
+        for peer in self.view.to_ping(self.config.blocks, pings, &mut draw) {
+            // Not to be taken for another's, nor for one of an earlier round.
+            let nonce = u64::from(self.rounds);
+            self.pinged.insert(peer, (nonce, now));
+            send(out, peer, Message::Ping(Ping { nonce }));
         }
     }
 
@@ -276,7 +301,12 @@ impl Core {
                 }
             }
             Timer::Arrival => self.take_due(now, out),
-            Timer::Muster => {}
+            Timer::Pings => {
+                self.ping_around(now, out);
+                let every = self.config.policies.pings.every;
+                out.push(Effect::Wake { after: every, timer: Timer::Pings });
+            }
+            Timer::Muster | Timer::Admission => {}
         }
     }
 
@@ -325,8 +355,14 @@ impl Core {
         out.push(ping.answer(from));
     }
 
-    pub fn on_pong(&mut self, now: Moment, from: NodeId, _: Pong, out: &mut Vec<Effect>) {
+    pub fn on_pong(&mut self, now: Moment, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
         self.watch.hear(from);
+        let expected = self.pinged.get(&from).filter(|(nonce, _)| *nonce == pong.nonce);
+        if let Some((_, sent)) = expected {
+            self.view.measured(now, from, now.since(*sent), &self.config.policies.pings);
+            self.view.heard(now, from, pong.load);
+            self.pinged.remove(&from);
+        }
         for id in self.those(|request| request.peers().any(|peer| peer == from)) {
             self.advance(now, id, out, |request, turn| {
                 request.hear(turn, from);

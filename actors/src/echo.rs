@@ -43,9 +43,15 @@ impl Cache {
     /// Takes `digests`, `[batch, tokens]` row-major, through the blocks. They are of the positions from `position` on,
     /// which are overwritten where the cache holds them already, and stand behind holes where it ends before.
     pub fn forward(&mut self, position: usize, digests: &mut [u64]) {
+        self.forward_through(self.blocks, position, digests);
+    }
+
+    /// The same through some of its blocks only: `part` is within them.
+    pub fn forward_through(&mut self, part: BlockRange, position: usize, digests: &mut [u64]) {
         let tokens = digests.len() / self.batch.max(1);
-        let blocks = u64::from(self.blocks.start)..u64::from(self.blocks.end);
-        for (block, chains) in blocks.zip(self.chains.chunks_mut(self.batch.max(1))) {
+        let blocks = u64::from(part.start)..u64::from(part.end);
+        let skipped = (part.start - self.blocks.start) as usize;
+        for (block, chains) in blocks.zip(self.chains.chunks_mut(self.batch.max(1)).skip(skipped)) {
             for (chain, row) in chains.iter_mut().zip(digests.chunks_mut(tokens.max(1))) {
                 chain.resize(position, HOLE);
                 for digest in row {

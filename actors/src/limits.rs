@@ -4,6 +4,9 @@ use crate::time::Span;
 /// Sessions a peer holds at once. Each is a map entry and a cache slot; a thousand is 16 clients on 64 machines.
 pub const SESSIONS_PER_PEER: usize = 1024;
 
+/// Sessions that wait for room in a peer's cache, where they may: as many as it could hold.
+pub const WAITING_SESSIONS_PER_PEER: usize = SESSIONS_PER_PEER;
+
 /// Steps that wait for a peer's device. A session has at most one step in flight, so this many sessions can wait; beyond
 /// it a step is refused as Busy, for actix's mailboxes are unbounded when sent to by `do_send`.
 pub const QUEUED_STEPS_PER_PEER: usize = SESSIONS_PER_PEER;

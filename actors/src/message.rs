@@ -233,12 +233,14 @@ pub struct Ping {
 pub struct Pong {
     /// The ping's.
     pub nonce: u64,
+    /// Of a peer; of other nodes nothing.
+    pub load: Load,
 }
 
 impl Ping {
     /// The answer to whoever asked.
     pub fn answer(self, from: NodeId) -> Effect {
-        Effect::Send { to: from, message: Message::Pong(Pong { nonce: self.nonce }) }
+        Effect::Send { to: from, message: Message::Pong(Pong { nonce: self.nonce, load: Load::default() }) }
     }
 }
 
@@ -321,12 +323,27 @@ pub enum Work {
     Load,
     /// Token ids `[batch, tokens]` at `position` to hidden states.
     Embed { batch: u16, tokens: u32, position: u32, ids: Ids },
-    /// Hidden states through `blocks`, appending to the session's KV cache at `position`.
-    Blocks { session: SessionId, blocks: BlockRange, position: u32, max_length: u32, input: Activation },
+    /// One step.
+    Blocks(Piece),
+    /// Steps of several sessions through the same blocks at once.
+    Batch(Vec<Piece>),
     /// Final norm, head and sampling on the last position of each row: output token `output` of `request`, counted from 1.
     Head { request: RequestId, output: u32, input: Activation },
     /// Drop the KV cache of a session. No [`Computed`] answers it.
     Release { session: SessionId },
+}
+
+/// A step, or a part of one: hidden states through `blocks`, appending to the session's KV cache at `position`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    pub session: SessionId,
+    /// What is computed now: all of `held`, or some of it in order.
+    pub blocks: BlockRange,
+    /// What the session's cache is for.
+    pub held: BlockRange,
+    pub position: u32,
+    pub max_length: u32,
+    pub input: Activation,
 }
 
 /// A job is over.
@@ -343,6 +360,8 @@ pub struct Computed {
 pub enum Output {
     Loaded,
     Hidden(Activation),
+    /// Of each piece of a batch, in order.
+    Batch(Vec<Activation>),
     /// One id for each row, where a world computes values.
     Tokens(Ids),
 }
@@ -364,6 +383,10 @@ pub enum Timer {
     Arrival,
     /// The orchestrator looks whether the swarm has come up.
     Muster,
+    /// A client pings a few peers again.
+    Pings,
+    /// A peer looks who has waited too long for room in its cache.
+    Admission,
 }
 
 macro_rules! kinds {

@@ -1,20 +1,26 @@
-//! A peer: holds a span of blocks, admits sessions, queues their steps, computes them one at a time, sends them on.
+//! A peer: holds a span of blocks, admits sessions, queues their steps, computes them in jobs, sends them on.
 //!
-//! It knows nothing of tensors or devices: a step goes to the device as a job and comes back as `Computed`.
+//! It knows nothing of tensors or devices: steps go to the device as a job and come back as `Computed`, one job at a time.
 mod meter;
+mod queue;
+mod sessions;
 
-use crate::history::History;
+pub use queue::Scheduling;
+pub use sessions::Admission;
+
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
 use crate::message::{
-    Activation, Announce, Announced, Close, Computed, Gone, Job, Load, Message, Open, Opened, Output, Ping, Present,
-    Refusal, Refused, Reroute, Returned, Step, Ticket, Work,
+    Activation, Announce, Announced, Close, Computed, Gone, Job, Load, Message, Open, Opened, Output, Piece, Ping,
+    Pong, Present, Refusal, Refused, Reroute, Step, Ticket, Timer, Woken, Work,
 };
+use crate::policy::Policies;
 use crate::record::{Event, Served};
 use crate::time::Moment;
 use crate::world::Effect;
 use meter::Meter;
-use std::collections::{BTreeMap, VecDeque};
+use queue::{Queue, Queued};
+use sessions::{Entry, Sessions};
 
 /// What the plan says of a peer.
 #[derive(Clone, Debug)]
@@ -29,33 +35,20 @@ pub struct Config {
     pub cache_bytes_per_token_block: u64,
     /// Announced: blocks per second of one-token steps.
     pub inference_rps: f64,
+    pub policies: Policies,
 }
 
 /// The state machine of a peer.
 pub struct Core {
     config: Config,
-    sessions: BTreeMap<SessionId, Session>,
-    queue: VecDeque<Queued>,
-    running: Option<Queued>,
-    cache_used: u64,
-    /// Of what its sessions keep to send again.
-    kept_bytes: u64,
+    sessions: Sessions,
+    queue: Queue,
+    /// The steps of the job that the device is at.
+    running: Vec<Queued>,
     tickets: u64,
     meter: Meter,
-}
-
-struct Session {
-    open: Open,
-    reserved: u64,
-    /// Tokens of each row accepted so far, computed or queued: where the next step must begin.
-    length: u32,
-    /// What it has computed, from position 0 on (of the last step alone, where there is no cache), to be sent again.
-    kept: Option<History>,
-}
-
-struct Queued {
-    step: Step,
-    received: Moment,
+    /// The timer for those who wait for room is running.
+    armed: bool,
 }
 
 const LOAD: Ticket = Ticket(0);
@@ -63,15 +56,15 @@ const LOAD: Ticket = Ticket(0);
 impl Core {
     pub fn new(config: Config) -> Core {
         assert!(!config.blocks.is_empty(), "the plan gives every peer a block");
+        let Config { blocks, cache_bytes, cache_bytes_per_token_block, ref policies, .. } = config;
         Core {
-            config,
-            sessions: BTreeMap::new(),
-            queue: VecDeque::new(),
-            running: None,
-            cache_used: 0,
-            kept_bytes: 0,
+            sessions: Sessions::new(policies.admission, blocks, cache_bytes, cache_bytes_per_token_block),
+            queue: Queue::new(policies.scheduling),
+            running: Vec::new(),
             tickets: LOAD.0,
             meter: Meter::default(),
+            armed: false,
+            config,
         }
     }
 
@@ -81,15 +74,13 @@ impl Core {
 
     /// KV cache reserved at present, in bytes; 0 once every session is closed.
     pub fn cache_used(&self) -> u64 {
-        self.cache_used
+        self.sessions.used()
     }
 
     /// What it tells of its load.
     fn load(&mut self, now: Moment) -> Load {
-        let per_token = u64::from(self.config.blocks.len()) * self.config.cache_bytes_per_token_block;
-        let left = (self.config.cache_bytes - self.cache_used) / per_token.max(1);
         Load {
-            cache_tokens: u32::try_from(left).unwrap_or(u32::MAX),
+            cache_tokens: u32::try_from(self.sessions.tokens_left()).unwrap_or(u32::MAX),
             sessions: self.sessions.len() as u32,
             step: self.meter.step(),
             busy: self.meter.busy(now),
@@ -100,49 +91,56 @@ impl Core {
         out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load }));
     }
 
-    /// Reserves the session's cache in full, or refuses at once.
+    /// Reserves the session's cache in full, lets it wait for room, or refuses.
     pub fn on_open(&mut self, now: Moment, from: NodeId, open: Open, out: &mut Vec<Effect>) {
         let session = open.session;
-        match self.admit(open) {
-            Ok(()) => send(out, from, Message::Opened(Opened { session, load: self.load(now) })),
+        match self.sessions.enter(now, from, open) {
+            Ok(Entry::Open) => send(out, from, Message::Opened(Opened { session, load: self.load(now) })),
+            Ok(Entry::Waits) => self.watch_the_waiting(now, out),
             Err(why) => refuse(out, from, session, why),
         }
     }
 
-    fn admit(&mut self, open: Open) -> Result<(), Refusal> {
-        let mine = self.config.blocks;
-        if open.blocks.is_empty() || open.blocks.start < mine.start || open.blocks.end > mine.end {
-            return Err(Refusal::NotServing);
+    fn watch_the_waiting(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        if let (false, Some(due)) = (self.armed, self.sessions.due()) {
+            self.armed = true;
+            out.push(Effect::Wake { after: due.since(now), timer: Timer::Admission });
         }
-        if open.batch == 0 || open.batch > limits::BATCH || open.max_length > limits::TOKENS_PER_REQUEST {
-            return Err(Refusal::TooLong);
+    }
+
+    pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
+        if woken.0 != Timer::Admission {
+            return;
         }
-        if self.sessions.len() >= limits::SESSIONS_PER_PEER || self.sessions.contains_key(&open.session) {
-            return Err(Refusal::Busy);
+        self.armed = false;
+        while let Some((from, session)) = self.sessions.overdue(now) {
+            refuse(out, from, session, Refusal::CacheFull);
         }
-        // Without a cache the room is needed only while a step is computed, one at a time.
-        let tokens = if open.cached { u64::from(open.batch) * u64::from(open.max_length) } else { 0 };
-        let reserved = tokens * u64::from(open.blocks.len()) * self.config.cache_bytes_per_token_block;
-        if reserved > self.config.cache_bytes - self.cache_used {
-            return Err(Refusal::CacheFull);
+        self.admit_the_waiting(now, out);
+        self.watch_the_waiting(now, out);
+    }
+
+    fn admit_the_waiting(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        while let Some((from, session)) = self.sessions.admit_next() {
+            send(out, from, Message::Opened(Opened { session, load: self.load(now) }));
         }
-        self.cache_used += reserved;
-        let kept = open.keep.then(History::default);
-        self.sessions.insert(open.session, Session { open, reserved, length: 0, kept });
-        Ok(())
     }
 
     pub fn on_step(&mut self, now: Moment, from: NodeId, step: Step, out: &mut Vec<Effect>) {
-        match self.accept(step) {
+        let accepted = match self.queue.len() {
+            len if len >= limits::QUEUED_STEPS_PER_PEER => Err((step.session, Refusal::Busy)),
+            _ => self.sessions.accept(now, step),
+        };
+        match accepted {
             Ok(None) => {}
-            Ok(Some(step)) => {
-                self.queue.push_back(Queued { step, received: now });
+            Ok(Some(queued)) => {
+                self.queue.push(queued);
                 self.compute_next(out);
             }
             Err((session, why)) => {
                 // A pushed step comes from the peer before; the one that has to act is the client.
                 let client = session.client();
-                let to = if self.sessions.contains_key(&session) { client } else { from };
+                let to = if self.sessions.get(session).is_some() { client } else { from };
                 refuse(out, to, session, why);
                 if to != client {
                     refuse(out, client, session, why);
@@ -151,57 +149,31 @@ impl Core {
         }
     }
 
-    /// The step as it is to be computed: without what the session has already, of which a peer that is new before it may
-    /// send some again. Nothing, if it has all of it.
-    fn accept(&mut self, mut step: Step) -> Result<Option<Step>, (SessionId, Refusal)> {
-        let refused = |why| (step.session, why);
-        let session = self.sessions.get_mut(&step.session).ok_or(refused(Refusal::UnknownSession))?;
-        let tokens = step.activation.tokens;
-        if u32::from(step.activation.batch) != session.open.batch || tokens == 0 {
-            return Err(refused(Refusal::OutOfOrder));
-        }
-        if u64::from(step.position) + u64::from(tokens) > u64::from(session.open.max_length) {
-            return Err(refused(Refusal::TooLong));
-        }
-        let begin = if session.open.cached { session.length } else { 0 };
-        if step.position > begin {
-            return Err(refused(Refusal::OutOfOrder));
-        }
-        if step.position + tokens <= begin {
-            return Ok(None);
-        }
-        if self.queue.len() >= limits::QUEUED_STEPS_PER_PEER {
-            return Err(refused(Refusal::Busy));
-        }
-        session.length = step.position + tokens;
-        step.activation = step.activation.skip(begin - step.position);
-        step.position = begin;
-        Ok(Some(step))
-    }
-
-    /// First in, first out, one at a time.
+    /// Gives the device its next job, if it has none.
     fn compute_next(&mut self, out: &mut Vec<Effect>) {
-        if self.running.is_some() {
+        if !self.running.is_empty() {
             return;
         }
-        while let Some(mut next) = self.queue.pop_front() {
-            let Some(session) = self.sessions.get(&next.step.session) else { continue };
-            let hollow = Activation { data: None, ..next.step.activation };
-            let input = std::mem::replace(&mut next.step.activation, hollow);
-            self.tickets += 1;
-            out.push(Effect::Compute(Job {
-                ticket: Ticket(self.tickets),
-                work: Work::Blocks {
-                    session: next.step.session,
-                    blocks: session.open.blocks,
-                    position: next.step.position,
-                    max_length: session.open.max_length,
-                    input,
-                },
-            }));
-            self.running = Some(next);
-            return;
-        }
+        self.queue.take(&mut self.running);
+        let (sessions, scheduling) = (&self.sessions, self.config.policies.scheduling);
+        let piece = |queued: &mut Queued| {
+            let hollow = Activation { data: None, ..queued.step.activation };
+            Piece {
+                session: queued.step.session,
+                blocks: queued.part(scheduling),
+                held: queued.blocks,
+                position: queued.step.position,
+                max_length: sessions.get(queued.step.session).map_or(0, |session| session.open.max_length),
+                input: std::mem::replace(&mut queued.step.activation, hollow),
+            }
+        };
+        let work = match self.running.as_mut_slice() {
+            [] => return,
+            [only] => Work::Blocks(piece(only)),
+            several => Work::Batch(several.iter_mut().map(piece).collect()),
+        };
+        self.tickets += 1;
+        out.push(Effect::Compute(Job { ticket: Ticket(self.tickets), work }));
     }
 
     pub fn on_computed(&mut self, now: Moment, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
@@ -210,40 +182,80 @@ impl Core {
             return;
         }
         assert_eq!(done.ticket, Ticket(self.tickets), "one job at a time");
-        let Queued { mut step, received } = self.running.take().expect("a job was running");
-        self.meter.worked(now, done.finished.since(done.started), 1, step.activation.tokens == 1);
-        // Closed meanwhile: nobody waits for it.
-        if let Some(session) = self.sessions.get_mut(&step.session) {
-            match done.output {
-                Ok(Output::Hidden(activation)) => {
-                    out.push(Effect::Record(Event::Served(Served {
-                        session: step.session,
-                        request: step.session.request(),
-                        position: step.position,
-                        tokens: activation.tokens,
-                        batch: activation.batch,
-                        hop: session.open.hop,
-                        peer: self.config.me,
-                        blocks: session.open.blocks,
-                        received,
-                        started: done.started,
-                        finished: done.finished,
-                        sent: now,
-                    })));
-                    if !session.open.cached {
-                        let release = Work::Release { session: step.session };
-                        out.push(Effect::Compute(Job { ticket: LOAD, work: release }));
-                    }
-                    step.activation = activation;
-                    session.keep(&step.activation, &mut self.kept_bytes);
-                    let unwanted = session.open.wanted.saturating_sub(step.position);
-                    session.forward(step, unwanted, out);
+        let mut running = std::mem::take(&mut self.running);
+        let (started, finished) = (done.started, done.finished);
+        let took = finished.since(started);
+        let decode = running.first().is_some_and(|queued| queued.step.activation.tokens == 1);
+        self.meter.worked(now, took, running.len() as u32, decode);
+        match done.output {
+            Ok(Output::Hidden(activation)) => {
+                let queued = running.pop().expect("a job was running");
+                self.finish(now, queued, activation, (started, finished), out);
+            }
+            Ok(Output::Batch(activations)) => {
+                assert_eq!(running.len(), activations.len(), "an output for each piece");
+                for (queued, activation) in running.drain(..).zip(activations) {
+                    self.finish(now, queued, activation, (started, finished), out);
                 }
-                Ok(Output::Loaded | Output::Tokens(_)) => unreachable!("a job through blocks gives hidden states"),
-                Err(why) => refuse(out, step.session.client(), step.session, why),
+            }
+            Ok(Output::Loaded | Output::Tokens(_)) => unreachable!("a job through blocks gives hidden states"),
+            Err(why) => {
+                for Queued { step, .. } in running.drain(..) {
+                    refuse(out, step.session.client(), step.session, why);
+                }
             }
         }
+        // Its room is used again: no job allocates one.
+        self.running = running;
         self.compute_next(out);
+    }
+
+    /// A step, or its next part, is computed: it goes on to the next blocks here or on its way.
+    fn finish(
+        &mut self,
+        now: Moment,
+        mut queued: Queued,
+        output: Activation,
+        (started, finished): (Moment, Moment),
+        out: &mut Vec<Effect>,
+    ) {
+        let end = queued.part(self.config.policies.scheduling).end;
+        // Closed meanwhile: nobody waits for it.
+        let Some(session) = self.sessions.get_mut(queued.step.session) else { return };
+        let (tokens, batch) = (output.tokens, output.batch);
+        queued.step.activation = output;
+        if end < queued.blocks.end {
+            queued.next_block = end;
+            queued.worked += finished.since(started);
+            self.queue.put_back(queued);
+            return;
+        }
+        session.steps -= 1;
+        let (hop, cached, blocks) = (session.open.hop, session.open.cached, session.open.blocks);
+        let Queued { step, received, worked, .. } = queued;
+        out.push(Effect::Record(Event::Served(Served {
+            session: step.session,
+            request: step.session.request(),
+            position: step.position,
+            tokens,
+            batch,
+            hop,
+            peer: self.config.me,
+            blocks,
+            received,
+            // What came in parts counts as if the parts had come one after another at the end.
+            started: Moment(started.0 - worked.0),
+            finished,
+            sent: now,
+        })));
+        if !cached {
+            out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: step.session } }));
+        }
+        self.sessions.keep(step.session, &step.activation);
+        if let Some(session) = self.sessions.get(step.session) {
+            let unwanted = session.open.wanted.saturating_sub(step.position);
+            session.forward(step, unwanted, out);
+        }
     }
 
     fn on_loaded(&mut self, now: Moment, done: Computed, out: &mut Vec<Effect>) {
@@ -266,17 +278,18 @@ impl Core {
         send(out, self.config.orchestrator, Message::Present(Present));
     }
 
-    pub fn on_close(&mut self, _now: Moment, _from: NodeId, close: Close, out: &mut Vec<Effect>) {
-        if let Some(session) = self.sessions.remove(&close.session) {
-            self.cache_used -= session.reserved;
-            self.kept_bytes -= session.kept.as_ref().map_or(0, History::bytes);
-            out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: close.session } }));
+    pub fn on_close(&mut self, now: Moment, _from: NodeId, close: Close, out: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.leave(close.session) else { return };
+        if session.steps > 0 {
+            self.queue.forget(close.session);
         }
+        out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: close.session } }));
+        self.admit_the_waiting(now, out);
     }
 
     /// Another session follows on one of this peer's: it gets what is kept for it, and from now on what comes.
     pub fn on_reroute(&mut self, _now: Moment, from: NodeId, reroute: Reroute, out: &mut Vec<Effect>) {
-        let Some(session) = self.sessions.get_mut(&reroute.session).filter(|_| from == reroute.session.client()) else {
+        let Some(session) = self.sessions.get_mut(reroute.session).filter(|_| from == reroute.session.client()) else {
             return refuse(out, from, reroute.session, Refusal::UnknownSession);
         };
         session.open.next = Some(reroute.next);
@@ -290,50 +303,15 @@ impl Core {
         }
     }
 
-    pub fn on_ping(&mut self, _now: Moment, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
-        out.push(ping.answer(from));
+    pub fn on_ping(&mut self, now: Moment, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
+        let load = self.load(now);
+        send(out, from, Message::Pong(Pong { nonce: ping.nonce, load }));
     }
 
     /// Whoever is gone will not close its sessions.
     pub fn on_gone(&mut self, now: Moment, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
-        let orphans: Vec<SessionId> =
-            self.sessions.keys().copied().filter(|session| session.client() == from).collect();
-        for session in orphans {
+        for session in self.sessions.of_client(from) {
             self.on_close(now, from, Close { session }, out);
-        }
-    }
-}
-
-impl Session {
-    /// Keeps what has been computed, as long as there is room for it.
-    fn keep(&mut self, computed: &Activation, bytes: &mut u64) {
-        let Some(kept) = &mut self.kept else { return };
-        if !self.open.cached {
-            *bytes -= kept.bytes();
-            kept.clear();
-        }
-        if *bytes + computed.bytes() > limits::KEPT_BYTES {
-            *bytes -= kept.bytes();
-            self.kept = None;
-        } else {
-            *bytes += computed.bytes();
-            kept.append(computed);
-        }
-    }
-
-    /// Sends a step on, without its first tokens, which nobody wants.
-    fn forward(&self, mut step: Step, unwanted: u32, out: &mut Vec<Effect>) {
-        if unwanted >= step.activation.tokens {
-            return;
-        }
-        step.position += unwanted;
-        step.activation = step.activation.skip(unwanted);
-        match self.open.next {
-            Some(next) => {
-                step.session = next.session;
-                send(out, next.peer, Message::Step(step));
-            }
-            None => send(out, step.session.client(), Message::Returned(Returned(step))),
         }
     }
 }
@@ -355,4 +333,5 @@ crate::seats::shell!(Peer around Core {
     Ping => on_ping,
     Gone => on_gone,
     Computed => on_computed,
+    Woken => on_woken,
 });

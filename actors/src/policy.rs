@@ -4,6 +4,7 @@ mod recovery;
 pub use recovery::{Detection, Recovery, Retry};
 
 use crate::message::Forwarding;
+use crate::peer::{Admission, Scheduling};
 use crate::route::{Bans, Costs, Pings, Routing};
 use serde::{Deserialize, Serialize};
 
@@ -19,4 +20,6 @@ pub struct Policies {
     pub detection: Detection,
     pub recovery: Recovery,
     pub retry: Retry,
+    pub scheduling: Scheduling,
+    pub admission: Admission,
 }

@@ -39,6 +39,6 @@ pub use inspect::{Holding, Inspection, inspect};
 pub use prompts::{PromptError, prompt_ids};
 pub use sampling::{best_scores, choose, greedy};
 pub use source::Source;
-pub use span::Span;
+pub use span::{Part, Span};
 pub use suits::{Unsuited, suits};
 pub use text::{Text, end_of_sequence};

@@ -35,6 +35,7 @@ pub fn seat(plan: &Plan, me: NodeId, scene: &mut impl Scene) {
             cache_bytes,
             cache_bytes_per_token_block: plan.cache_bytes_per_token_block(),
             inference_rps,
+            policies: plan.policies.clone(),
         })),
         Role::Client => {
             let values = scene.computes_values();

@@ -2,7 +2,7 @@
 //! the same.
 use actors::id::BlockRange;
 use candle_core::{Device, Tensor};
-use engine::model::{Ends, ModelError, Source, Span, greedy, write_checkpoint};
+use engine::model::{Cache, Ends, ModelError, Part, Source, Span, greedy, write_checkpoint};
 use scenarios::plan::{Model, Weights};
 use scenarios::shape::{Arch, Shape, WeightType};
 
@@ -121,4 +121,59 @@ fn a_part_of_a_span_is_served_and_wrong_steps_are_refused() {
     assert!(matches!(Span::load(&source, range(3, 5), WeightType::F32, &Device::Cpu), Err(ModelError::Blocks { .. })));
     assert!(matches!(ends.embed(&[300], 1, 0), Err(ModelError::Token { id: 300, vocab: 300 })));
     assert!(matches!(ends.embed(&[1], 1, 64), Err(ModelError::Full { capacity: 64, .. })));
+}
+
+/// Three sessions at different places, one of them with a prompt, in one pass and each for itself; then again, block by
+/// block.
+#[test]
+fn a_batch_of_sessions_gives_what_each_gives_alone() {
+    for arch in ARCHS {
+        let source = open(arch, Weights::Random { seed: 5 });
+        let (span, ends) = (load_span(&source, range(0, 4)), load_ends(&source));
+        let sessions: [(usize, usize, usize); 3] = [(1, 9, 1), (2, 4, 1), (1, 0, 7)]; // rows, tokens before, new tokens
+        let filled = || -> Vec<Cache> {
+            let fill = |&(rows, before, _): &(usize, usize, usize)| {
+                let mut cache = span.cache(range(0, 4), rows, 32).expect("a cache of 32 tokens");
+                if before > 0 {
+                    let ids: Vec<u32> = (0..rows * before).map(|id| (id * 31 % 300) as u32).collect();
+                    let x = ends.embed(&ids, rows, 0).expect("ids are in the vocabulary");
+                    span.forward(&mut cache, 0, &x).expect("the first step");
+                }
+                cache
+            };
+            sessions.iter().map(fill).collect()
+        };
+        let input = |&(rows, before, new): &(usize, usize, usize)| {
+            let ids: Vec<u32> = (0..rows * new).map(|id| ((id + before) * 17 % 300) as u32).collect();
+            ends.embed(&ids, rows, before).expect("ids are in the vocabulary")
+        };
+        let mut inputs: Vec<Tensor> = sessions.iter().map(input).collect();
+        let (mut alone, mut together, mut by_block) = (filled(), filled(), filled());
+        let expected: Vec<Tensor> = (0..3)
+            .map(|at| span.forward(&mut alone[at], sessions[at].1, &inputs[at]).expect("positions follow"))
+            .collect();
+        let pass = |blocks, caches: &mut [Cache], inputs: &[Tensor]| {
+            let parts = caches.iter_mut().zip(&sessions).zip(inputs);
+            let part = |((cache, session), x): ((_, &(usize, usize, usize)), _)| Part { cache, position: session.1, x };
+            span.forward_batch(blocks, &mut parts.map(part).collect::<Vec<_>>()).expect("positions follow")
+        };
+        for (own, of_batch) in expected.iter().zip(pass(range(0, 4), &mut together, &inputs)) {
+            assert!(difference(own, &of_batch) < 1e-4, "{arch:?}: {}", difference(own, &of_batch));
+        }
+        for block in 0..4 {
+            inputs = pass(range(block, block + 1), &mut by_block, &inputs);
+        }
+        for (own, in_parts) in expected.iter().zip(&inputs) {
+            assert!(difference(own, in_parts) < 1e-4, "{arch:?}: {}", difference(own, in_parts));
+        }
+        let lengths = |caches: &[Cache]| caches.iter().map(Cache::length).collect::<Vec<_>>();
+        assert_eq!((lengths(&together), lengths(&by_block)), (vec![10, 5, 7], vec![10, 5, 7]));
+        // The caches hold the same: a next token of each comes out the same.
+        for (at, &(rows, before, new)) in sessions.iter().enumerate() {
+            let x = ends.embed(&vec![7; rows], rows, before + new).expect("ids are in the vocabulary");
+            let own = span.forward(&mut alone[at], before + new, &x).expect("positions follow");
+            let of_batch = span.forward(&mut together[at], before + new, &x).expect("positions follow");
+            assert!(difference(&own, &of_batch) < 1e-4, "{arch:?}");
+        }
+    }
 }

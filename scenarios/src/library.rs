@@ -1,11 +1,15 @@
 //! The scenarios that come with the program.
 
 /// Name and text, in the order of a catalogue: the first is where to begin.
-pub const LIBRARY: [(&str, &str); 11] = [
+pub const LIBRARY: [(&str, &str); 15] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
     ("heatmap", include_str!("../library/heatmap.ron")),
     ("twin-suite", include_str!("../library/twin-suite.ron")),
+    ("relay-vs-push", include_str!("../library/relay-vs-push.ron")),
+    ("push-crossing", include_str!("../library/push-crossing.ron")),
+    ("herd", include_str!("../library/herd.ron")),
+    ("batching", include_str!("../library/batching.ron")),
     ("nano", include_str!("../library/nano.ron")),
     ("open-loop", include_str!("../library/open-loop.ron")),
     ("wan-regions", include_str!("../library/wan-regions.ron")),

@@ -1,5 +1,6 @@
 //! A scenario printed and read again is the same scenario, whatever is in it.
 use actors::message::{Forwarding, WireType};
+use actors::peer::Scheduling;
 use actors::route::Weight;
 use indexmap::IndexMap;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
@@ -8,9 +9,9 @@ use scenarios::chart::Chart;
 use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Away, Bans, Between, Columns, Costs, Detection, Device, Going, Happening, Host, Leases, Link, Lives, Machine,
-    Measure, Model, Network, Part, Peers, Pings, Process, Recovery, Retry, RoundTrips, Routing, Scenario, Shape, Slo,
-    Span, Swarm, Sweep, Table, Transport, Weights, When, Workload,
+    Admission, Away, Bans, Between, Columns, Costs, Detection, Device, Going, Happening, Host, Leases, Link, Lives,
+    Machine, Measure, Model, Network, Part, Peers, Pings, Process, Recovery, Retry, RoundTrips, Routing, Scenario,
+    Shape, Slo, Span, Swarm, Sweep, Table, Transport, Weights, When, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::tokens::{Prompts, Sampling};
@@ -84,8 +85,22 @@ fn model() -> impl Strategy<Value = Model> {
         text().prop_map(Weights::Dir),
         Just(Weights::Echo)
     ];
-    (shape(), option::of(Just(Arch::Bloom)), dtype(), dtype(), option::of(Just(WireType::F16)), weights)
-        .prop_map(|(shape, run_as, dtype, ends, wire, weights)| Model { shape, run_as, dtype, ends, wire, weights })
+    (
+        shape(),
+        option::of(Just(Arch::Bloom)),
+        dtype(),
+        dtype(),
+        option::of(prop_oneof![Just(WireType::F16), (0..999u16).prop_map(|block| WireType::Int8 { block })]),
+        weights,
+    )
+        .prop_map(|(shape, run_as, dtype, ends, wire, weights)| Model {
+            shape,
+            run_as,
+            dtype,
+            ends,
+            wire,
+            weights,
+        })
 }
 
 fn device() -> impl Strategy<Value = Device> {
@@ -184,6 +199,14 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         .prop_map(|([fanout, next], every, smoothing, expiry)| Pings { fanout, every, next, smoothing, expiry });
     let bans = (time(), number()).prop_map(|(first, growth)| Bans { first, growth });
     let forwarding = prop_oneof![Just(Forwarding::Relay), Just(Forwarding::Push)];
+    let scheduling = prop_oneof![
+        Just(Scheduling::Fifo),
+        Just(Scheduling::DecodeFirst),
+        any::<u32>().prop_map(|whole| Scheduling::Split { whole }),
+        any::<(u32, u32)>().prop_map(|(tokens, steps)| Scheduling::Continuous { tokens, steps }),
+        any::<u32>().prop_map(|tokens| Scheduling::PrefillThenDecode { tokens }),
+    ];
+    let admission = prop_oneof![Just(Admission::Refuse), any::<u64>().prop_map(|ns| Admission::Wait(Time(ns)))];
     let detection = (time(), any::<u32>(), time()).prop_map(|(heartbeat, missed, step_timeout)| Detection {
         heartbeat,
         missed,
@@ -193,17 +216,21 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         prop_oneof![Just(Recovery::Replay), Just(Recovery::Restart), Just(Recovery::Cacheless), Just(Recovery::Off)];
     let retry = (any::<u32>(), time(), time()).prop_map(|(limit, first, most)| Retry { limit, first, most });
     let failing = (detection, recovery, retry);
-    (routing, costs, pings, bans, forwarding, any::<u64>(), failing).prop_map(
-        |(routing, costs, pings, bans, forwarding, cache, (detection, recovery, retry))| Swarm {
-            routing,
-            detection,
-            recovery,
-            retry,
-            costs,
-            pings,
-            bans,
-            forwarding,
-            cache: Size(cache),
+    (routing, costs, pings, bans, forwarding, any::<u64>(), failing, (scheduling, admission)).prop_map(
+        |(routing, costs, pings, bans, forwarding, cache, (detection, recovery, retry), (scheduling, admission))| {
+            Swarm {
+                routing,
+                detection,
+                recovery,
+                retry,
+                costs,
+                pings,
+                bans,
+                forwarding,
+                scheduling,
+                admission,
+                cache: Size(cache),
+            }
         },
     )
 }

@@ -4,19 +4,27 @@ use std::sync::Arc;
 
 /// The number format of an activation on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum WireType {
     #[default]
     F32,
     F16,
     Bf16,
+    /// Blockwise: a byte for each value, and an f32 scale for each block of so many along the hidden size.
+    Int8 {
+        block: u16,
+    },
 }
 
 impl WireType {
+    /// Bytes of the hidden state of one token of one row, which stand together.
     #[inline]
-    pub fn bytes(self) -> u64 {
+    pub fn row_bytes(self, hidden: u16) -> u64 {
+        let hidden = u64::from(hidden);
         match self {
-            WireType::F32 => 4,
-            WireType::F16 | WireType::Bf16 => 2,
+            WireType::F32 => 4 * hidden,
+            WireType::F16 | WireType::Bf16 => 2 * hidden,
+            WireType::Int8 { block } => hidden + 4 * hidden.div_ceil(u64::from(block.max(1))),
         }
     }
 }
@@ -38,7 +46,7 @@ impl Activation {
     /// Bytes of the values on the wire, whether or not they are there.
     #[inline]
     pub fn bytes(&self) -> u64 {
-        self.rows() as u64 * u64::from(self.hidden) * self.dtype.bytes()
+        self.rows() as u64 * self.dtype.row_bytes(self.hidden)
     }
 
     /// Hidden states: tokens of all rows of the batch.

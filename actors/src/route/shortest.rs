@@ -59,13 +59,15 @@ impl Estimate<'_> {
 
     /// How long a step will wait at the peer: as long as the steps of the sessions there take, for the share of the time
     /// in which its device is busy at all; and as long as those take that one opens oneself, or that others are just
-    /// opening: of these one supposes one, by chance, so that clients who know the same do not all go the same way.
+    /// opening: of these one supposes one, by chance, and what was heard is old and believed to within a half. So clients
+    /// who know the same do not all go the same way.
     fn waiting(&self, peer: &Known, expected: f64) -> f64 {
         let known = peer.load_at.is_some_and(|at| self.now.since(at) <= self.pings.expiry);
         let load = if known { peer.load } else { peer.announce.load };
         let step = if load.step == 0 { expected } else { f64::from(load.step) * 1e-6 };
         let chance = mix(self.ask.draw ^ u64::from(peer.id().0)) as f64 / u64::MAX as f64;
-        step * (f64::from(load.busy) / 1000.0 * f64::from(load.sessions) + f64::from(peer.opened) + chance)
+        let heard = f64::from(load.busy) / 1000.0 * f64::from(load.sessions);
+        step * (heard * (0.5 + chance) + f64::from(peer.opened) + chance)
     }
 }
 

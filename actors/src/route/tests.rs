@@ -212,9 +212,10 @@ fn turns_are_as_even_as_the_weights() {
         let turn = |_| peers(&choose(&mut view, &Routing::RoundRobin(weight), &asked).expect("covered"))[0];
         (0..8).map(turn).collect()
     };
-    assert_eq!(turns(Weight::Span), [1, 2, 1, 2, 1, 2, 1, 2]);
+    let even = turns(Weight::Span);
+    assert!(even.windows(2).all(|pair| pair[0] != pair[1]), "{even:?}");
     let by_throughput = turns(Weight::Throughput);
-    assert_eq!(by_throughput.iter().filter(|peer| **peer == 1).count(), 6, "{by_throughput:?}");
+    assert!((5..=7).contains(&by_throughput.iter().filter(|peer| **peer == 1).count()), "{by_throughput:?}");
 }
 
 #[test]

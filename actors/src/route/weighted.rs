@@ -4,7 +4,7 @@ use super::view::Known;
 use super::{Ask, Weight};
 use crate::id::BlockRange;
 use crate::message::Hop;
-use crate::seed::Seed;
+use crate::seed::{Seed, mix};
 use crate::time::Moment;
 use rand::RngExt;
 
@@ -54,6 +54,10 @@ pub(super) fn in_turns(
     credits: &mut [f64],
 ) -> Option<Vec<Hop>> {
     let weights: Vec<f64> = peers.iter().map(|peer| weight.of(peer, unknown_rps)).collect();
+    // Each client begins somewhere else, or all would take their turns in step.
+    for (credit, peer) in credits.iter_mut().zip(peers).filter(|(credit, _)| **credit == 0.0) {
+        *credit = mix(ask.draw ^ u64::from(peer.id().0)) as f64 / u64::MAX as f64;
+    }
     walk(peers, ask, now, |candidates| {
         let total: f64 = candidates.iter().map(|index| weights[*index]).sum();
         candidates.iter().for_each(|index| credits[*index] += weights[*index] / total);

@@ -5,6 +5,7 @@
 //! thread: an error or a panic is that job's failure. An idle device sleeps and does not spin for its next job: it would
 //! keep the core that its arbiter needs to send the last one's result on (30 us of it cost 35 us a hop).
 mod bench;
+mod blockwise;
 
 use super::clock;
 use super::lease::Turnstile;

@@ -100,7 +100,11 @@ impl Limits {
     pub fn of(plan: &Plan) -> Limits {
         let rows = u64::from(plan.workload.batch) * u64::from(plan.workload.prompt.max(1));
         // A digest may be larger than the values it stands for.
-        let row = (u64::from(plan.model.shape.hidden) * plan.model.wire.bytes()).max(size_of::<u64>() as u64);
+        let row = plan
+            .model
+            .wire
+            .row_bytes(u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX))
+            .max(size_of::<u64>() as u64);
         let bytes = rows.saturating_mul(row);
         let tensor = usize::try_from(bytes).unwrap_or(usize::MAX).min(limits::FRAME_TENSOR_BYTES);
         Limits { control: limits::FRAME_CONTROL_BYTES, tensor }

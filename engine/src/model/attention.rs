@@ -21,6 +21,14 @@ pub struct Attention {
     pub kv_heads: usize,
 }
 
+/// Where one session sits in a pass through a block: its cache, and which of the pass's tokens are its own.
+pub struct Seat<'a> {
+    pub cache: &'a mut BlockCache,
+    pub step: &'a Step,
+    pub batch: usize,
+    pub tokens: usize,
+}
+
 /// What the blocks of a span share in one step.
 pub struct Step {
     /// Of the first new token.
@@ -38,17 +46,36 @@ struct Part {
 }
 
 impl Attention {
-    /// `x`: [batch, tokens, hidden] -> the same. Keeps the keys and values of `x` in `cache`.
-    pub fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
-        let (batch, tokens, _) = x.dims3()?;
+    /// `x`: [batch, tokens, hidden] of the one seat, or [1, rows x tokens of all seats, hidden] -> the same. Keeps the keys
+    /// and values of `x` in the seats' caches.
+    pub fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor> {
+        let qkv = self.qkv.forward(x, Activation::Identity)?;
+        let mixed = match seats {
+            [only] => self.attend(&qkv, only)?,
+            several => {
+                let (mut first, mut mixed) = (0, Vec::with_capacity(several.len()));
+                for seat in several {
+                    let rows = seat.batch * seat.tokens;
+                    let own = qkv.narrow(1, first, rows)?.reshape((seat.batch, seat.tokens, ()))?;
+                    mixed.push(self.attend(&own, seat)?.reshape((1, rows, ()))?);
+                    first += rows;
+                }
+                Tensor::cat(&mixed, 1)?
+            }
+        };
+        self.out.forward(&mixed, Activation::Identity)
+    }
+
+    /// `qkv`: [batch, tokens, heads of all three x head_dim] -> [batch, tokens, heads x head_dim].
+    fn attend(&self, qkv: &Tensor, seat: &mut Seat<'_>) -> Result<Tensor> {
         let all = self.heads + 2 * self.kv_heads;
-        let qkv = self.qkv.forward(x, Activation::Identity)?.reshape((batch, tokens, all, ()))?;
+        let qkv = qkv.reshape((seat.batch, seat.tokens, all, ()))?;
         let heads = |first, count| qkv.narrow(2, first, count)?.transpose(1, 2)?.contiguous();
-        let q = step.positions.rotate(heads(0, self.heads)?)?;
-        let k = step.positions.rotate(heads(self.heads, self.kv_heads)?)?;
+        let q = seat.step.positions.rotate(heads(0, self.heads)?)?;
+        let k = seat.step.positions.rotate(heads(self.heads, self.kv_heads)?)?;
         let v = heads(self.heads + self.kv_heads, self.kv_heads)?;
-        cache.append(step.position, &k, &v)?;
-        self.out.forward(&attend(&q, cache, step)?, Activation::Identity)
+        seat.cache.append(seat.step.position, &k, &v)?;
+        attend(&q, seat.cache, seat.step)
     }
 }
 

@@ -1,6 +1,5 @@
 //! One decoder block of any architecture, and which architecture a configuration means.
-use super::attention::Step;
-use super::cache::BlockCache;
+use super::attention::Seat;
 use super::config::{Config, Form};
 use super::ends::Parts;
 use super::error::ModelError;
@@ -13,8 +12,9 @@ pub trait Block: Send {
     /// All that multiplies; each is passed once in a step.
     fn matrices(&self) -> Vec<&Linear>;
 
-    /// `x`: [batch, tokens, hidden] -> the same. Keeps the keys and values of `x` in `cache`.
-    fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor>;
+    /// `x`: [batch, tokens, hidden] of the one seat, or [1, rows x tokens of all seats, hidden] -> the same. Keeps the keys
+    /// and values of `x` in the seats' caches.
+    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor>;
 }
 
 impl Config {

@@ -1,8 +1,7 @@
 //! BLOOM (BigScience 2022): ALiBi, biases, tanh GELU, a norm behind the embedding. As Hugging Face's
 //! `BloomForCausalLM` computes it.
-use super::attention::{Attention, Step};
+use super::attention::{Attention, Seat};
 use super::block::Block;
-use super::cache::BlockCache;
 use super::config::{BloomForm, Config};
 use super::ends::Parts;
 use super::error::ModelError;
@@ -25,10 +24,10 @@ impl Block for BloomBlock {
         vec![&self.attention.qkv, &self.attention.out, &self.up, &self.down]
     }
 
-    fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor> {
         let normed = self.attention_norm.forward(x)?;
         let residual = if self.residual_after_norm { &normed } else { x };
-        let x = (residual + self.attention.forward(&normed, cache, step)?)?;
+        let x = (residual + self.attention.forward(&normed, seats)?)?;
         let normed = self.ffn_norm.forward(&x)?;
         let residual = if self.residual_after_norm { &normed } else { &x };
         let wide = self.up.forward(&normed, Activation::GeluTanh)?;

@@ -1,8 +1,7 @@
 //! Llama (Touvron et al. 2023; Grattafiori et al. 2024): rotary positions, RMS norm, SwiGLU, grouped queries. As Hugging
 //! Face's `LlamaForCausalLM` computes it.
-use super::attention::{Attention, Step};
+use super::attention::{Attention, Seat};
 use super::block::Block;
-use super::cache::BlockCache;
 use super::config::{Config, LlamaForm};
 use super::ends::Parts;
 use super::error::ModelError;
@@ -25,8 +24,8 @@ impl Block for LlamaBlock {
         vec![&self.attention.qkv, &self.attention.out, &self.gate_up, &self.down]
     }
 
-    fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
-        let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, cache, step)?)?;
+    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor> {
+        let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, seats)?)?;
         let wide = self.gate_up.forward(&self.ffn_norm.forward(&x)?, Activation::Identity)?;
         &x + self.down.forward(&candle_nn::ops::swiglu(&wide)?, Activation::Identity)?
     }

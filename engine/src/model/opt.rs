@@ -1,7 +1,6 @@
 //! OPT (Zhang et al. 2022): learned positions, biases, ReLU. As Hugging Face's `OPTForCausalLM` computes it.
-use super::attention::{Attention, Step};
+use super::attention::{Attention, Seat};
 use super::block::Block;
-use super::cache::BlockCache;
 use super::config::{Config, OptForm};
 use super::ends::{Learned, Parts};
 use super::error::ModelError;
@@ -27,12 +26,12 @@ impl Block for OptBlock {
         vec![&self.attention.qkv, &self.attention.out, &self.fc1, &self.fc2]
     }
 
-    fn forward(&self, x: &Tensor, cache: &mut BlockCache, step: &Step) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor> {
         if self.norm_first {
-            let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, cache, step)?)?;
+            let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, seats)?)?;
             &x + self.feed_forward(&self.ffn_norm.forward(&x)?)?
         } else {
-            let x = self.attention_norm.forward(&(x + self.attention.forward(x, cache, step)?)?)?;
+            let x = self.attention_norm.forward(&(x + self.attention.forward(x, seats)?)?)?;
             self.ffn_norm.forward(&(&x + self.feed_forward(&x)?)?)
         }
     }

@@ -1,5 +1,5 @@
 //! Consecutive blocks, loaded on a device: what a peer serves.
-use super::attention::Step;
+use super::attention::{Seat, Step};
 use super::block::Block;
 use super::cache::Cache;
 use super::config::Config;
@@ -10,6 +10,15 @@ use super::source::Source;
 use actors::id::BlockRange;
 use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
+
+/// One session's part of a pass.
+pub struct Part<'a> {
+    pub cache: &'a mut Cache,
+    /// What the cache holds.
+    pub position: usize,
+    /// `[batch, tokens, hidden]` in f32.
+    pub x: &'a Tensor,
+}
 
 pub struct Span {
     config: Config,
@@ -60,27 +69,67 @@ impl Span {
     /// Runs the cache's blocks on `x`, `[batch, tokens, hidden]` in f32, the hidden states of tokens `position..`; returns
     /// the same shape in f32. `position` must be what the cache holds; where it fails the cache is as before.
     pub fn forward(&self, cache: &mut Cache, position: usize, x: &Tensor) -> Result<Tensor, ModelError> {
-        let (batch, tokens) = match *x.dims() {
-            [batch, tokens, hidden] if hidden == self.config.hidden() => (batch, tokens),
-            _ => {
-                let wanted = format!("[batch, tokens, {}]", self.config.hidden());
-                return Err(ModelError::Input { found: x.dims().to_vec(), wanted });
+        let blocks = cache.range;
+        let mut outputs = self.forward_batch(blocks, &mut [Part { cache, position, x }])?;
+        outputs.pop().ok_or(ModelError::Blocks { asked: blocks, held: self.range })
+    }
+
+    /// Runs `blocks` on steps of several sessions at once, as [`Span::forward`] does for each: what multiplies is passed
+    /// once for all of them, and each attends to its own cache. `blocks` are of every cache, and a cache that has more
+    /// has taken a step in when its last block has. The outputs are in the order of `parts`.
+    pub fn forward_batch(&self, blocks: BlockRange, parts: &mut [Part<'_>]) -> Result<Vec<Tensor>, ModelError> {
+        let (dtype, device, hidden) = (self.compute, &self.device, self.config.hidden());
+        if blocks.is_empty() || !within(blocks, self.range) {
+            return Err(ModelError::Blocks { asked: blocks, held: self.range });
+        }
+        let (mut sizes, mut steps, mut inputs) = (Vec::new(), Vec::new(), Vec::new());
+        for Part { cache, position, x } in parts.iter() {
+            let (batch, tokens) = match *x.dims() {
+                [batch, tokens, width] if width == hidden => (batch, tokens),
+                _ => {
+                    let wanted = format!("[batch, tokens, {hidden}]");
+                    return Err(ModelError::Input { found: x.dims().to_vec(), wanted });
+                }
+            };
+            cache.admit(*position, batch, tokens)?;
+            if !within(blocks, cache.range) {
+                return Err(ModelError::Blocks { asked: blocks, held: cache.range });
+            }
+            let positions = Positions::new(&self.config, *position, tokens, dtype, device)?;
+            steps.push(Step::new(*position, tokens, positions, dtype, device)?);
+            sizes.push((batch, tokens));
+            inputs.push(x.to_device(device)?.to_dtype(dtype)?);
+        }
+        let mut x = match inputs.as_slice() {
+            [only] => only.clone(),
+            several => {
+                let rows = |x: &Tensor| x.reshape((1, (), hidden));
+                Tensor::cat(&several.iter().map(rows).collect::<Result<Vec<_>, _>>()?, 1)?
             }
         };
-        cache.admit(position, batch, tokens)?;
-        if !within(cache.range, self.range) {
-            return Err(ModelError::Blocks { asked: cache.range, held: self.range });
+        for index in blocks.start..blocks.end {
+            let seats = parts.iter_mut().zip(&steps).zip(&sizes).map(|((part, step), &(batch, tokens))| Seat {
+                cache: &mut part.cache.blocks[(index - part.cache.range.start) as usize],
+                step,
+                batch,
+                tokens,
+            });
+            let block = &self.blocks[(index - self.range.start) as usize];
+            x = block.forward(&x, &mut seats.collect::<Vec<_>>())?;
         }
-        let (dtype, device) = (self.compute, &self.device);
-        let positions = Positions::new(&self.config, position, tokens, dtype, device)?;
-        let step = Step::new(position, tokens, positions, dtype, device)?;
-        let first = (cache.range.start - self.range.start) as usize;
-        let mut x = x.to_device(&self.device)?.to_dtype(self.compute)?;
-        for (block, kept) in self.blocks[first..].iter().zip(&mut cache.blocks) {
-            x = block.forward(&x, kept, &step)?;
+        let x = x.to_dtype(DType::F32)?;
+        let mut outputs = Vec::with_capacity(parts.len());
+        let (mut first, alone) = (0, parts.len() == 1);
+        for (part, &(batch, tokens)) in parts.iter_mut().zip(&sizes) {
+            if blocks.end == part.cache.range.end {
+                part.cache.length = part.position + tokens;
+            }
+            let rows = batch * tokens;
+            let own = if alone { x.clone() } else { x.narrow(1, first, rows)?.reshape((batch, tokens, hidden))? };
+            outputs.push(own);
+            first += rows;
         }
-        cache.length = position + tokens;
-        Ok(x.to_dtype(DType::F32)?)
+        Ok(outputs)
     }
 
     /// Weights that a step multiplies with, over all blocks of the span; norms and biases do not count.

@@ -5,7 +5,7 @@
 use super::echo::Echo;
 use super::observed::Observed;
 use actors::id::{HostId, NodeId, SessionId};
-use actors::message::{Activation, Computed, Job, Output, Work};
+use actors::message::{Activation, Computed, Job, Output, Piece, Work};
 use actors::seed::SmallStream;
 use actors::time::{Moment, Span};
 use rand::RngExt;
@@ -93,13 +93,19 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Span {
     let model = &plan.model;
     match work {
         Work::Embed { batch, tokens, .. } => cost::embed_time(spec, model, u32::from(*batch), *tokens),
-        Work::Blocks { blocks, position, input, .. } => {
-            cost::blocks_time(spec, model, blocks.len(), u32::from(input.batch), input.tokens, *position)
+        Work::Blocks(piece) => cost::batch_time(spec, model, piece.blocks.len(), std::iter::once(item(piece))),
+        Work::Batch(pieces) => {
+            let blocks = pieces.first().map_or(0, |piece| piece.blocks.len());
+            cost::batch_time(spec, model, blocks, pieces.iter().map(item))
         }
         Work::Head { input, .. } => cost::head_time(spec, model, u32::from(input.batch)),
         // Before the warm-up, so outside of everything that is measured.
         Work::Load | Work::Release { .. } => Span::ZERO,
     }
+}
+
+fn item(piece: &Piece) -> cost::Item {
+    cost::Item { rows: u32::from(piece.input.batch), tokens: piece.input.tokens, position: piece.position }
 }
 
 /// A job that has begun, and when it will be over.
@@ -204,6 +210,13 @@ impl<'p> Devices<'p> {
         (node, computed, [handed_over, own])
     }
 
+    fn hidden(&mut self, node: NodeId, piece: Piece) -> Activation {
+        match &mut self.echo {
+            Some(echo) => echo.blocks(node, piece),
+            None => piece.input,
+        }
+    }
+
     fn output(&mut self, node: NodeId, work: Work) -> Output {
         match work {
             Work::Load | Work::Release { .. } => Output::Loaded,
@@ -215,10 +228,8 @@ impl<'p> Devices<'p> {
                     _ => hollow,
                 })
             }
-            Work::Blocks { session, blocks, position, input, .. } => Output::Hidden(match &mut self.echo {
-                Some(echo) => echo.blocks(node, session, blocks, position, input),
-                None => input,
-            }),
+            Work::Blocks(piece) => Output::Hidden(self.hidden(node, piece)),
+            Work::Batch(pieces) => Output::Batch(pieces.into_iter().map(|piece| self.hidden(node, piece)).collect()),
             Work::Head { input, .. } => Output::Tokens(self.echo.as_ref().and_then(|echo| echo.head(&input))),
         }
     }

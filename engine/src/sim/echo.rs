@@ -1,7 +1,7 @@
 //! The values of an echo model: what simulated devices compute where a plan asks for more than costs.
 use actors::echo::{self, Cache};
-use actors::id::{BlockRange, NodeId, SessionId};
-use actors::message::{Activation, Buffer, Ids, Payload};
+use actors::id::{NodeId, SessionId};
+use actors::message::{Activation, Buffer, Ids, Payload, Piece};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,20 +23,14 @@ impl Echo {
         filled(hollow, digests)
     }
 
-    /// `input` through `blocks` at `node`, appended to the session's cache.
-    pub fn blocks(
-        &mut self,
-        node: NodeId,
-        session: SessionId,
-        blocks: BlockRange,
-        position: u32,
-        input: Activation,
-    ) -> Activation {
+    /// The input of `piece` through its blocks at `node`, appended to the session's cache.
+    pub fn blocks(&mut self, node: NodeId, piece: Piece) -> Activation {
+        let Piece { session, blocks, held, position, input, .. } = piece;
         let mut digests = digests(&input).to_vec();
         let batch = usize::from(input.batch);
-        let cache = self.caches.entry((node, session)).or_insert_with(|| Cache::new(blocks, batch));
-        debug_assert_eq!(cache.blocks(), blocks, "a session is of the same blocks all its life");
-        cache.forward(position as usize, &mut digests);
+        let cache = self.caches.entry((node, session)).or_insert_with(|| Cache::new(held, batch));
+        debug_assert_eq!(cache.blocks(), held, "a session is of the same blocks all its life");
+        cache.forward_through(blocks, position as usize, &mut digests);
         filled(input, digests.into_iter())
     }
 

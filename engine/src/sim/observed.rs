@@ -3,7 +3,7 @@
 //! With them a simulation predicts everything but computing: queueing, scheduling and the network. What a live run did not
 //! do (a job of a kind that none was observed of) is left to the plan's costs.
 use actors::id::NodeId;
-use actors::message::Work;
+use actors::message::{Piece, Work};
 use actors::record::{Event, Served, Stepped};
 use actors::time::Span;
 use std::collections::{BTreeMap, VecDeque};
@@ -57,7 +57,7 @@ impl Observed {
     /// The time of the next job of this kind, if one was observed.
     pub fn take(&mut self, node: NodeId, work: &Work) -> Option<Span> {
         match work {
-            Work::Blocks { position, input, .. } => {
+            Work::Blocks(Piece { position, input, .. }) => {
                 let tokens = u32::from(input.batch) * input.tokens;
                 self.next(Kind { node, phase: Phase::Blocks, tokens, bucket: position / BUCKET })
             }
@@ -70,7 +70,8 @@ impl Observed {
                 Some(embedding)
             }
             Work::Head { .. } => self.left.remove(&node),
-            Work::Load | Work::Release { .. } => None,
+            // A batch is stamped once for each of its steps, which do not say whom they were computed with.
+            Work::Batch(_) | Work::Load | Work::Release { .. } => None,
         }
     }
 

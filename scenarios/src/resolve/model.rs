@@ -21,12 +21,19 @@ pub(super) fn resolve(model: &Model) -> Result<plan::Model, Fault> {
         WeightType::F32 => WireType::F32,
         WeightType::F16 | WeightType::Bf16 | WeightType::Int8 | WeightType::Int4 => WireType::F16,
     });
+    if let WireType::Int8 { block } = wire {
+        bounded("model.wire.block", "block", u32::from(block), 1, limits::HIDDEN)?;
+    }
     Ok(plan::Model {
         shape,
         block_type: model.dtype,
         ends_type: model.ends,
         wire,
-        cache_value_bytes: wire.bytes() as u32,
+        // Caches keep values as they are computed with, not as they were packed for the way.
+        cache_value_bytes: match (wire, model.dtype) {
+            (WireType::F32, _) | (WireType::Int8 { .. }, WeightType::F32) => 4,
+            (WireType::F16 | WireType::Bf16 | WireType::Int8 { .. }, _) => 2,
+        },
         weights: match &model.weights {
             Weights::Random { seed } => plan::Weights::Random { seed: *seed },
             Weights::Dir(folder) => plan::Weights::Dir(folder.clone()),

@@ -4,6 +4,7 @@ use super::hosts::Placed;
 use crate::plan::{Node, Role};
 use crate::schema::{self, Swarm};
 use actors::id::NodeId;
+use actors::peer::{Admission, Scheduling};
 use actors::policy::{self, Policies};
 use actors::route;
 use actors::time;
@@ -27,6 +28,11 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
             limit: swarm.retry.limit,
             first: swarm.retry.first.span(),
             most: swarm.retry.most.span(),
+        },
+        scheduling: scheduling(swarm.scheduling)?,
+        admission: match swarm.admission {
+            schema::Admission::Refuse => Admission::Refuse,
+            schema::Admission::Wait(longest) => Admission::Wait(longest.span()),
         },
     })
 }
@@ -86,6 +92,21 @@ fn pings(written: &schema::Pings) -> Result<route::Pings, Fault> {
         smoothing: within("swarm.pings.smoothing", written.smoothing, 0.0, 1.0)?,
         expiry: written.expiry.span(),
     })
+}
+
+/// Batches of nothing make no progress.
+fn scheduling(written: Scheduling) -> Result<Scheduling, Fault> {
+    match written {
+        Scheduling::Continuous { tokens, steps } => {
+            bounded("swarm.scheduling.tokens", "tokens", tokens, 1, u32::MAX)?;
+            bounded("swarm.scheduling.steps", "steps", steps, 1, u32::MAX)?;
+        }
+        Scheduling::PrefillThenDecode { tokens } => {
+            bounded("swarm.scheduling.tokens", "tokens", tokens, 1, u32::MAX)?;
+        }
+        Scheduling::Fifo | Scheduling::DecodeFirst | Scheduling::Split { .. } => {}
+    }
+    Ok(written)
 }
 
 fn bans(written: &schema::Bans) -> Result<route::Bans, Fault> {

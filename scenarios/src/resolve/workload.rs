@@ -154,7 +154,7 @@ fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), F
         let fault = Fault::new(path, message);
         return Err(if closed { fault } else { fault.help(format!("cut it: `longest: {}`", shape.max_positions)) });
     }
-    let activation = u64::from(batch) * u64::from(prompt) * u64::from(model.shape.hidden) * model.wire.bytes();
+    let activation = u64::from(batch) * u64::from(prompt) * model.wire.row_bytes(model.shape.hidden as u16);
     if activation > limits::FRAME_TENSOR_BYTES as u64 {
         let message = format!("a prompt of {prompt} tokens in {batch} rows is a frame of {activation} bytes");
         return Err(Fault::new(if closed { "workload.prompt" } else { "workload" }, message)

@@ -17,7 +17,8 @@ pub struct Model {
     /// Of the client's embedding and head.
     #[serde(default = "f32_weights")]
     pub ends: WeightType,
-    /// Of activations between nodes, and of the values in KV caches. Where nothing is said: F32 with F32 blocks, else F16.
+    /// Of activations between nodes: `Int8(block: 64)` packs them, with a scale for each block of so many values; else it
+    /// is also the type of the values in KV caches. Where nothing is said: F32 with F32 blocks, else F16.
     #[serde(default)]
     pub wire: Option<WireType>,
     #[serde(default)]

@@ -3,6 +3,7 @@
 //! What is not said is as `actors::policy::Policies` has it by default.
 use crate::units::{Size, Time};
 use actors::message::Forwarding;
+use actors::peer::Scheduling;
 use actors::policy;
 use actors::route::{self, Weight};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,10 @@ pub struct Swarm {
     pub detection: Detection,
     pub recovery: Recovery,
     pub retry: Retry,
+    /// In which order a peer computes the steps that wait, and how many in one job.
+    pub scheduling: Scheduling,
+    /// What becomes of a session that finds no room in a peer's cache.
+    pub admission: Admission,
     /// What the KV caches of a peer may take.
     pub cache: Size,
 }
@@ -35,6 +40,8 @@ impl Default for Swarm {
             detection: Detection::default(),
             recovery: Recovery::default(),
             retry: Retry::default(),
+            scheduling: Scheduling::default(),
+            admission: Admission::default(),
             cache: Size(4 << 30),
         }
     }
@@ -57,6 +64,17 @@ pub enum Routing {
     Fixed(Vec<String>),
     /// The route that each request brings with it, as from a trace.
     Replay,
+}
+
+/// What becomes of a session for which there is no room in a KV cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Admission {
+    /// It is refused at once.
+    #[default]
+    Refuse,
+    /// It waits so long for others to close, and is refused then.
+    Wait(Time),
 }
 
 /// The terms of a route's estimated time; the values are Petals'.

@@ -1,8 +1,9 @@
 //! What lies on a device: the weights of its host's nodes and the caches of their sessions, and how a job uses them.
+use super::blockwise;
 use crate::live::wire;
 use crate::model::{self, Cache, Ends, ModelError, Source};
-use actors::id::{BlockRange, NodeId, RequestId, SessionId};
-use actors::message::{Activation, Buffer, Ids, Output, Payload, WireType, Work};
+use actors::id::{NodeId, RequestId, SessionId};
+use actors::message::{Activation, Buffer, Ids, Output, Payload, Piece, WireType, Work};
 use candle_core::{DType, Storage, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -57,13 +58,11 @@ impl Bench {
         match work {
             Work::Load => self.load(node).map(|()| Output::Loaded),
             Work::Embed { batch, tokens, position, ids } => self.embed(node, batch, tokens, position, &ids),
-            Work::Blocks { session, blocks, position, max_length, input } => {
-                let x = self.tensor(&input)?;
-                let span = self.spans.get(&node).ok_or(Fault::NotLoaded(node))?;
-                let cache = cache_of(&mut self.caches, span, (node, session), blocks, &input, max_length)?;
-                let y = span.forward(cache, position as usize, &x)?;
-                Ok(Output::Hidden(activation(&y, &input)?))
+            Work::Blocks(piece) => {
+                let mut outputs = self.blocks(node, &[piece])?;
+                outputs.pop().map(Output::Hidden).ok_or(Fault::NoValues)
             }
+            Work::Batch(pieces) => self.blocks(node, &pieces).map(Output::Batch),
             Work::Head { request, output, input } => {
                 let x = self.tensor(&input)?;
                 let ends = self.ends.get(&node).ok_or(Fault::NotLoaded(node))?;
@@ -97,6 +96,41 @@ impl Bench {
     /// The best scores of the last choice, where the plan asks for them, once.
     pub fn take_scores(&mut self) -> Option<Vec<(u32, f32)>> {
         self.scores.take()
+    }
+
+    /// Steps of different sessions through the same blocks, in one pass.
+    fn blocks(&mut self, node: NodeId, pieces: &[Piece]) -> Result<Vec<Activation>, Fault> {
+        let Some(blocks) = pieces.first().map(|piece| piece.blocks) else { return Ok(Vec::new()) };
+        let inputs = pieces.iter().map(|piece| self.tensor(&piece.input)).collect::<Result<Vec<_>, _>>()?;
+        let span = self.spans.get(&node).ok_or(Fault::NotLoaded(node))?;
+        // Taken out, so that each can be written while the others are; whatever comes of it they are put back.
+        let mut caches = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let cache = match self.caches.remove(&(node, piece.session)) {
+                Some(cache) => Ok(cache),
+                None => span.cache(piece.held, usize::from(piece.input.batch), piece.max_length as usize),
+            };
+            caches.push(cache);
+        }
+        let outputs = if caches.iter().all(Result::is_ok) {
+            let parts = caches.iter_mut().flatten().zip(pieces).zip(&inputs);
+            let part =
+                |((cache, piece), x): ((_, &Piece), _)| model::Part { cache, position: piece.position as usize, x };
+            span.forward_batch(blocks, &mut parts.map(part).collect::<Vec<_>>())
+        } else {
+            Ok(Vec::new())
+        };
+        let mut fault = None;
+        for (piece, cache) in pieces.iter().zip(caches) {
+            match cache {
+                Ok(cache) => _ = self.caches.insert((node, piece.session), cache),
+                Err(why) => fault = Some(why),
+            }
+        }
+        if let Some(why) = fault {
+            return Err(why.into());
+        }
+        pieces.iter().zip(outputs?).map(|(piece, y)| activation(&y, &piece.input)).collect()
     }
 
     fn load(&mut self, node: NodeId) -> Result<(), Fault> {
@@ -142,6 +176,10 @@ impl Bench {
                 let values = &bytemuck::cast_slice::<u64, f16>(words)[..count];
                 Tensor::from_vec(values.to_f32_vec(), shape, device)?
             }
+            WireType::Int8 { block } => {
+                let bytes = wire::bytes_of(buffer);
+                Tensor::from_vec(blockwise::unpack(bytes, count, shape.2, block.max(1).into()), shape, device)?
+            }
             WireType::Bf16 => {
                 let values = &bytemuck::cast_slice::<u64, bf16>(words)[..count];
                 Tensor::from_vec(values.to_f32_vec(), shape, device)?
@@ -159,43 +197,30 @@ fn open(executor: &Executor) -> Result<candle_core::Device, Fault> {
     }
 }
 
-/// The cache of a session, made when its first step comes.
-fn cache_of<'a>(
-    caches: &'a mut BTreeMap<(NodeId, SessionId), Cache>,
-    span: &model::Span,
-    key: (NodeId, SessionId),
-    blocks: BlockRange,
-    input: &Activation,
-    max_length: u32,
-) -> Result<&'a mut Cache, ModelError> {
-    use std::collections::btree_map::Entry;
-    match caches.entry(key) {
-        Entry::Occupied(cache) => Ok(cache.into_mut()),
-        Entry::Vacant(place) => Ok(place.insert(span.cache(blocks, usize::from(input.batch), max_length as usize)?)),
-    }
-}
-
 /// A tensor in f32 as an activation of the size and type of `like`.
 fn activation(tensor: &Tensor, like: &Activation) -> Result<Activation, Fault> {
     let mut buffer = Buffer::zeroed(like.bytes() as usize);
     let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
     let count = tensor.elem_count();
-    if count as u64 * like.dtype.bytes() != like.bytes() {
+    if count != like.rows() * usize::from(like.hidden) {
         return Err(Fault::NoValues);
     }
     let (storage, layout) = tensor.storage_and_layout();
     match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(cpu), Some((start, end))) => write(&mut buffer, &cpu.as_slice::<f32>()?[start..end], like.dtype),
+        (Storage::Cpu(cpu), Some((start, end))) => write(&mut buffer, &cpu.as_slice::<f32>()?[start..end], like),
         _ => {
             drop(storage);
-            write(&mut buffer, &tensor.flatten_all()?.to_vec1::<f32>()?, like.dtype);
+            write(&mut buffer, &tensor.flatten_all()?.to_vec1::<f32>()?, like);
         }
     }
     Ok(Activation { data: Some(Arc::new(Payload::Buffer(buffer))), ..like.clone() })
 }
 
-fn write(buffer: &mut Buffer, values: &[f32], dtype: WireType) {
-    match dtype {
+fn write(buffer: &mut Buffer, values: &[f32], like: &Activation) {
+    match like.dtype {
+        WireType::Int8 { block } => {
+            blockwise::pack(values, like.hidden.into(), block.max(1).into(), wire::bytes_of_mut(buffer));
+        }
         WireType::F32 => wire::bytes_of_mut(buffer).copy_from_slice(bytemuck::cast_slice(values)),
         WireType::F16 => {
             bytemuck::cast_slice_mut::<u64, f16>(buffer.words_mut())[..values.len()].convert_from_f32_slice(values);

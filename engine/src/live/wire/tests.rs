@@ -62,7 +62,8 @@ fn envelope(message: Message, passage: Option<Passage>) -> Envelope {
 }
 
 fn messages() -> impl Strategy<Value = Message> {
-    let dtype = prop_oneof![Just(WireType::F32), Just(WireType::F16), Just(WireType::Bf16)];
+    let dtype =
+        prop_oneof![Just(WireType::F32), Just(WireType::F16), Just(WireType::Bf16), Just(WireType::Int8 { block: 64 })];
     let node = any::<u32>().prop_map(NodeId);
     prop_oneof![
         Just(Message::Present(Present)),

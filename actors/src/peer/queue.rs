@@ -1,0 +1,268 @@
+//! The steps that wait for a peer's device, and which of them make its next job.
+//!
+//! Pure: steps go in as they come, and each call of [`Queue::take`] gives those of one job. The steps of a session keep
+//! their order whatever the policy, and every step comes to its turn.
+use crate::id::{BlockRange, SessionId};
+use crate::message::Step;
+use crate::time::{Moment, Span};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// In which order a peer computes the steps that wait, and how many in one job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Scheduling {
+    /// One at a time, first come, first served.
+    #[default]
+    Fifo,
+    /// One at a time; one-token steps before longer ones. Prompts wait as long as decode steps keep coming.
+    DecodeFirst,
+    /// One at a time, first come, first served; a step of more than `whole` tokens (over its rows) goes block by block and
+    /// lets others between, as in Petals (`inference_session.py`, `MAX_SHORT_INFERENCE_TOKENS`: 128).
+    Split { whole: u32 },
+    /// Steps of several sessions in one job, in the order they came: at most `steps` of them, and no more than `tokens`
+    /// tokens over all rows unless the oldest alone has more (continuous batching: Yu et al. 2022, Orca).
+    Continuous { tokens: u32, steps: u32 },
+    /// Two kinds of jobs in turn: all waiting prompts up to `tokens` tokens, then all waiting one-token steps, as the
+    /// workers of Helix do around vLLM 0.4 (Mei et al. 2025).
+    PrefillThenDecode { tokens: u32 },
+}
+
+/// A step that waits, or is being computed.
+pub struct Queued {
+    pub step: Step,
+    /// The blocks of its session, which steps of one job must share.
+    pub blocks: BlockRange,
+    pub received: Moment,
+    /// Where a step goes block by block: the next one.
+    pub next_block: u32,
+    /// What its pieces took so far.
+    pub worked: Span,
+    /// Older steps of its session waited or were computed when it came.
+    pub behind: bool,
+}
+
+impl Queued {
+    fn tokens(&self) -> u64 {
+        u64::from(self.step.activation.tokens) * u64::from(self.step.activation.batch)
+    }
+
+    fn is_decode(&self) -> bool {
+        self.step.activation.tokens == 1
+    }
+
+    /// The blocks of its next job.
+    pub fn part(&self, scheduling: Scheduling) -> BlockRange {
+        match scheduling {
+            Scheduling::Split { whole } if self.tokens() > u64::from(whole) => {
+                BlockRange { start: self.next_block, end: self.next_block + 1 }
+            }
+            _ => BlockRange { start: self.next_block, end: self.blocks.end },
+        }
+    }
+}
+
+/// What waits, in the order it came.
+pub struct Queue {
+    scheduling: Scheduling,
+    waiting: VecDeque<Queued>,
+    /// The last job was a prefill: it is the decode steps' turn.
+    prefilled: bool,
+}
+
+impl Queue {
+    pub fn new(scheduling: Scheduling) -> Queue {
+        Queue { scheduling, waiting: VecDeque::new(), prefilled: false }
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    #[inline]
+    pub fn push(&mut self, queued: Queued) {
+        self.waiting.push_back(queued);
+    }
+
+    /// Puts a step back that has more blocks to go: to the end, so that others come in between, but before later steps of
+    /// its own session.
+    pub fn put_back(&mut self, queued: Queued) {
+        let session = queued.step.session;
+        let at = self.waiting.iter().position(|other| other.step.session == session);
+        self.waiting.insert(at.unwrap_or(self.waiting.len()), queued);
+    }
+
+    /// Forgets what waits of a session.
+    pub fn forget(&mut self, session: SessionId) {
+        self.waiting.retain(|queued| queued.step.session != session);
+    }
+
+    /// The steps of the next job go to `job`, which is empty; it stays so only if nothing waits.
+    #[inline]
+    pub fn take(&mut self, job: &mut Vec<Queued>) {
+        match self.scheduling {
+            Scheduling::Fifo | Scheduling::Split { .. } => job.extend(self.waiting.pop_front()),
+            Scheduling::DecodeFirst => {
+                let decode = (0..self.waiting.len()).find(|at| self.waiting[*at].is_decode() && self.is_first(*at));
+                job.extend(self.waiting.remove(decode.unwrap_or(0)));
+            }
+            Scheduling::Continuous { tokens, steps } => self.fill(job, tokens, steps, |_| true),
+            Scheduling::PrefillThenDecode { tokens } => {
+                let prompts = !self.prefilled || !self.waiting.iter().any(Queued::is_decode);
+                if prompts {
+                    self.fill(job, tokens, u32::MAX, |queued| !queued.is_decode());
+                }
+                self.prefilled = !job.is_empty();
+                if job.is_empty() {
+                    self.fill(job, u32::MAX, u32::MAX, Queued::is_decode);
+                }
+                // Only steps behind one of their own session, of the other kind.
+                if job.is_empty() {
+                    job.extend(self.waiting.pop_front());
+                }
+            }
+        }
+    }
+
+    /// Whether no older step of its session waits.
+    fn is_first(&self, at: usize) -> bool {
+        let queued = &self.waiting[at];
+        let session = queued.step.session;
+        !queued.behind || self.waiting.iter().take(at).all(|older| older.step.session != session)
+    }
+
+    /// Takes steps of the same blocks and of different sessions, the oldest first, as long as they fit.
+    fn fill(&mut self, job: &mut Vec<Queued>, tokens: u32, steps: u32, wanted: impl Fn(&Queued) -> bool) {
+        let mut left = u64::from(tokens);
+        let mut at = 0;
+        // Once a prompt has not fitted, no later one passes it.
+        let mut prompts = true;
+        while at < self.waiting.len() && job.len() < steps as usize {
+            let queued = &self.waiting[at];
+            let first = job.is_empty();
+            let fits = first || queued.tokens() <= left && (prompts || queued.is_decode());
+            let goes_with = job.first().is_none_or(|with| with.blocks == queued.blocks)
+                && (!queued.behind || job.iter().all(|other| other.step.session != queued.step.session));
+            if wanted(queued) && goes_with && fits && self.is_first(at) {
+                left = left.saturating_sub(queued.tokens());
+                job.extend(self.waiting.remove(at));
+            } else {
+                prompts &= fits || !wanted(queued) || queued.is_decode();
+                at += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Queue, Queued, Scheduling};
+    use crate::id::{BlockRange, NodeId, RequestId, SessionId};
+    use crate::message::{Activation, Step, WireType};
+    use crate::time::{Moment, Span};
+    use proptest::collection;
+    use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
+    use std::collections::BTreeMap;
+
+    fn session(number: u32) -> SessionId {
+        SessionId::new(RequestId { client: NodeId(7), index: number }, 0)
+    }
+
+    fn queued(number: u32, position: u32, tokens: u32, blocks: u32) -> Queued {
+        let activation = Activation { tokens, batch: 1, hidden: 8, dtype: WireType::F32, data: None };
+        Queued {
+            step: Step { session: session(number), position, activation },
+            blocks: BlockRange { start: 0, end: blocks },
+            received: Moment::default(),
+            next_block: 0,
+            worked: Span::ZERO,
+            behind: position > 0,
+        }
+    }
+
+    /// Which sessions each job holds, until nothing waits.
+    fn jobs(scheduling: Scheduling, steps: &[(u32, u32)]) -> Vec<Vec<u32>> {
+        let mut queue = Queue::new(scheduling);
+        steps.iter().for_each(|&(number, tokens)| queue.push(queued(number, 0, tokens, 4)));
+        let mut jobs = Vec::new();
+        while queue.len() > 0 {
+            let mut job = Vec::new();
+            queue.take(&mut job);
+            jobs.push(job.iter().map(|queued| queued.step.session.request().index).collect());
+        }
+        jobs
+    }
+
+    #[test]
+    fn each_policy_has_its_order() {
+        let steps = [(1, 50), (2, 1), (3, 90), (4, 1), (5, 1)];
+        assert_eq!(jobs(Scheduling::Fifo, &steps), [[1], [2], [3], [4], [5]]);
+        assert_eq!(jobs(Scheduling::DecodeFirst, &steps), [[2], [4], [5], [1], [3]]);
+        let continuous = |tokens, steps| Scheduling::Continuous { tokens, steps };
+        assert_eq!(jobs(continuous(100, 8), &steps), [vec![1, 2, 4, 5], vec![3]]);
+        assert_eq!(jobs(continuous(100, 2), &steps), [vec![1, 2], vec![3, 4], vec![5]]);
+        assert_eq!(jobs(continuous(10, 8), &steps), [vec![1], vec![2, 4, 5], vec![3]]);
+        assert_eq!(jobs(Scheduling::PrefillThenDecode { tokens: 4096 }, &steps), [vec![1, 3], vec![2, 4, 5]]);
+        assert_eq!(jobs(Scheduling::PrefillThenDecode { tokens: 60 }, &steps), [vec![1], vec![2, 4, 5], vec![3]]);
+    }
+
+    #[test]
+    fn a_long_step_goes_block_by_block() {
+        let split = Scheduling::Split { whole: 128 };
+        let (short, long) = (queued(1, 0, 128, 4), queued(2, 0, 129, 4));
+        assert_eq!(short.part(split), BlockRange { start: 0, end: 4 });
+        assert_eq!(long.part(split), BlockRange { start: 0, end: 1 });
+        assert_eq!(long.part(Scheduling::Fifo), BlockRange { start: 0, end: 4 });
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_doubled_or_overtaken_within_a_session(
+            scheduling in prop_oneof![
+                Just(Scheduling::Fifo),
+                Just(Scheduling::DecodeFirst),
+                Just(Scheduling::Split { whole: 8 }),
+                (1..40u32, 1..5u32).prop_map(|(tokens, steps)| Scheduling::Continuous { tokens, steps }),
+                (1..40u32).prop_map(|tokens| Scheduling::PrefillThenDecode { tokens }),
+            ],
+            steps in collection::vec((0..5u32, prop_oneof![Just(1u32), 2..30u32], 1..3u32), 0..40),
+            taken in collection::vec(0..4usize, 0..20),
+        ) {
+            let mut queue = Queue::new(scheduling);
+            let mut lengths: BTreeMap<u32, u32> = BTreeMap::new();
+            let mut seen: BTreeMap<SessionId, u32> = BTreeMap::new();
+            let mut pauses = taken.into_iter();
+            let mut job = Vec::new();
+            let mut check = |job: &mut Vec<Queued>| {
+                let blocks = job.first().map(|queued| queued.blocks);
+                for queued in job.drain(..) {
+                    assert_eq!(Some(queued.blocks), blocks, "one job computes the same blocks for all");
+                    let next = seen.entry(queued.step.session).or_default();
+                    assert_eq!(queued.step.position, *next, "steps of a session keep their order");
+                    *next += queued.step.activation.tokens;
+                }
+            };
+            for (number, tokens, blocks) in steps {
+                let at = lengths.entry(number).or_default();
+                queue.push(queued(number, *at, tokens, blocks));
+                *at += tokens;
+                if pauses.next() == Some(0) {
+                    queue.take(&mut job);
+                    prop_assert!(!job.is_empty());
+                    check(&mut job);
+                }
+            }
+            while queue.len() > 0 {
+                queue.take(&mut job);
+                prop_assert!(!job.is_empty(), "every call takes something");
+                if let Scheduling::Continuous { steps, .. } = scheduling {
+                    prop_assert!(job.len() <= steps as usize);
+                }
+                check(&mut job);
+            }
+            for (number, length) in lengths {
+                prop_assert_eq!(seen.get(&session(number)).copied().unwrap_or(0), length);
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Blockwise int8 activations: each block of consecutive values of a token has a scale, its largest magnitude over 127.
+//!
+//! The bytes of a token's hidden state stand together: its scales, as f32, then its values, as i8. So tokens can be cut
+//! off and joined without being unpacked. The last block is as short as what is left.
+
+/// Writes `values`, rows of `hidden`, into `bytes`, which are as many as `WireType::row_bytes` says for all rows.
+pub fn pack(values: &[f32], hidden: usize, block: usize, bytes: &mut [u8]) {
+    let scales = 4 * hidden.div_ceil(block);
+    for (row, bytes) in values.chunks(hidden).zip(bytes.chunks_mut(scales + hidden)) {
+        let (scales, packed) = bytes.split_at_mut(scales);
+        let blocks = row.chunks(block).zip(packed.chunks_mut(block)).zip(scales.chunks_exact_mut(4));
+        for ((values, packed), scale) in blocks {
+            let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            let step = largest / 127.0;
+            scale.copy_from_slice(&step.to_le_bytes());
+            let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
+            for (value, byte) in values.iter().zip(packed) {
+                *byte = (value * per_step).round().clamp(-127.0, 127.0) as i8 as u8;
+            }
+        }
+    }
+}
+
+/// The values again: off by at most half a scale each.
+pub fn unpack(bytes: &[u8], count: usize, hidden: usize, block: usize) -> Vec<f32> {
+    let scales = 4 * hidden.div_ceil(block);
+    let mut values = Vec::with_capacity(count);
+    for row in bytes.chunks_exact(scales + hidden) {
+        let (scales, packed) = row.split_at(scales);
+        for (packed, scale) in packed.chunks(block).zip(scales.chunks_exact(4)) {
+            let step = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
+            values.extend(packed.iter().map(|byte| f32::from(*byte as i8) * step));
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{pack, unpack};
+    use actors::message::WireType;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_value_comes_back_within_half_a_scale(
+            rows in 1..4usize,
+            hidden in 1..200usize,
+            block in 1..100u16,
+            magnitude in -20..20i32,
+            fill in any::<u64>(),
+        ) {
+            let value = |at: u64| (actors::seed::mix(fill ^ at) as f64 / u64::MAX as f64 - 0.5) as f32;
+            let values: Vec<f32> = (0..(rows * hidden) as u64).map(|at| value(at) * 2f32.powi(magnitude)).collect();
+            let wire = WireType::Int8 { block };
+            let mut bytes = vec![0; rows * wire.row_bytes(hidden as u16) as usize];
+            pack(&values, hidden, block.into(), &mut bytes);
+            let back = unpack(&bytes, values.len(), hidden, block.into());
+            prop_assert_eq!(back.len(), values.len());
+            for (row, came) in values.chunks(hidden).zip(back.chunks(hidden)) {
+                for (own, came) in row.chunks(block.into()).zip(came.chunks(block.into())) {
+                    let largest = own.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+                    for (a, b) in own.iter().zip(came) {
+                        prop_assert!((a - b).abs() <= largest / 127.0 * 0.51, "{a} came as {b}, of at most {largest}");
+                    }
+                }
+            }
+        }
+    }
+}

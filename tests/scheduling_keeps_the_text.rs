@@ -1,0 +1,86 @@
+//! Whatever a peer computes first and together, and whoever must wait for room, every request gets the same text.
+#[path = "support/nano.rs"]
+mod nano;
+
+use actors::id::RequestId;
+use actors::message::Forwarding;
+use actors::peer::{Admission, Scheduling};
+use actors::record::{Ended, Event, Served};
+use actors::time::Span;
+use engine::outcome::Outcome;
+use engine::sim::{HORIZON, run};
+use scenarios::plan::{Plan, Role, Weights, Workload};
+use std::collections::BTreeMap;
+
+const WORK: Workload = Workload { micro_batches: 3, batch: 1, prompt: 40, generate: 6 };
+
+fn plan(scheduling: Scheduling, admission: Admission) -> Plan {
+    let mut plan = nano::plan(2, 5, Forwarding::Push, WORK);
+    plan.model.weights = Weights::Echo;
+    (plan.policies.scheduling, plan.policies.admission) = (scheduling, admission);
+    // Slow peers of machines of their own, so that steps wait for each other.
+    for host in &mut plan.hosts {
+        host.device.cost.roofline.per_block = Span::from_millis(5);
+    }
+    plan.machines[0].leases = None;
+    plan
+}
+
+/// The end of each timed request, and what peers served.
+fn outcome(plan: &Plan) -> (BTreeMap<RequestId, Ended>, Vec<Served>) {
+    let run = run(plan, HORIZON);
+    let Outcome::Done(_) = &run.outcome else { panic!("{}", run.outcome) };
+    let (mut ends, mut served) = (BTreeMap::new(), Vec::new());
+    for event in run.events {
+        match event {
+            Event::Ended(ended) if !ended.request.is_warmup() => _ = ends.insert(ended.request, *ended),
+            Event::Served(hop) if !hop.request.is_warmup() => served.push(hop),
+            _ => {}
+        }
+    }
+    (ends, served)
+}
+
+fn texts(ends: &BTreeMap<RequestId, Ended>) -> Vec<&[u32]> {
+    ends.values().map(|ended| ended.output.as_slice()).collect()
+}
+
+#[test]
+fn in_every_order_and_every_batch() {
+    let (expected, _) = outcome(&plan(Scheduling::Fifo, Admission::Refuse));
+    assert!(expected.values().all(|ended| ended.outcome.is_ok() && ended.output.len() == 6));
+    for scheduling in [
+        Scheduling::DecodeFirst,
+        Scheduling::Split { whole: 8 },
+        Scheduling::Continuous { tokens: 64, steps: 8 },
+        Scheduling::PrefillThenDecode { tokens: 4096 },
+    ] {
+        let (ends, served) = outcome(&plan(scheduling, Admission::Refuse));
+        assert_eq!(texts(&expected), texts(&ends), "{scheduling:?}");
+        let mut jobs: BTreeMap<_, u32> = BTreeMap::new();
+        served.iter().for_each(|hop| *jobs.entry((hop.peer, hop.finished)).or_default() += 1);
+        let batches = matches!(scheduling, Scheduling::Continuous { .. } | Scheduling::PrefillThenDecode { .. });
+        assert_eq!(batches, jobs.values().any(|steps| *steps > 1), "{scheduling:?} computes steps together or not");
+    }
+}
+
+#[test]
+fn who_waits_for_room_gets_it() {
+    let narrow = |admission| {
+        let mut plan = plan(Scheduling::Fifo, admission);
+        let room = 2 * 2 * 46 * plan.cache_bytes_per_token_block();
+        for node in &mut plan.nodes {
+            if let Role::Peer { cache_bytes, .. } = &mut node.role {
+                *cache_bytes = room + room / 2;
+            }
+        }
+        plan
+    };
+    let (expected, _) = outcome(&plan(Scheduling::Fifo, Admission::Refuse));
+    let (waited, _) = outcome(&narrow(Admission::Wait(Span::from_secs(60))));
+    assert_eq!(texts(&expected), texts(&waited));
+    assert!(waited.values().all(|ended| ended.outcome.is_ok()));
+    // The clients warm up at once, and a millisecond is not long enough for those who come third.
+    let run = run(&narrow(Admission::Wait(Span::from_millis(1))), HORIZON);
+    assert!(run.outcome.to_string().contains("its KV cache has no room"), "{}", run.outcome);
+}
