@@ -6,4 +6,5 @@ pub mod live;
 pub mod model;
 pub mod outcome;
 pub mod sim;
+pub mod spells;
 pub mod stage;

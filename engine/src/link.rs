@@ -65,6 +65,14 @@ impl Passage {
         self.last = self.last + wait;
     }
 
+    /// Everything on the way so far took `by` times as long, but the waiting.
+    pub fn stretch(&mut self, by: f64) {
+        let more = |span: Span| Span::from_secs_f64(span.as_secs_f64() * (by - 1.0).max(0.0));
+        let (propagation, transmit) = (more(self.propagation), more(self.transmit()));
+        self.propagate(propagation);
+        self.last = self.last + transmit;
+    }
+
     fn propagate(&mut self, delay: Span) {
         self.propagation += delay;
         self.first = self.first + delay;

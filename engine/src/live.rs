@@ -5,6 +5,7 @@
 //! the simulation. Whatever happens, every child has ended when `run` returns.
 //!
 //! There is no discovery of machines here and no way in from another one: all sockets are bound to loopback.
+mod agenda;
 mod awake;
 pub mod calibrate;
 pub mod clock;
@@ -18,6 +19,7 @@ pub mod lease;
 mod links;
 mod local;
 mod shaper;
+mod watch;
 pub mod wire;
 
 pub use join::host_main;

@@ -45,9 +45,10 @@ pub fn seat(plan: &Plan, me: NodeId, scene: &mut impl Scene) {
 }
 
 fn orchestrator_of(plan: &Plan, me: NodeId) -> orchestrator::Config {
+    let late = plan.late_hosts();
     orchestrator::Config {
         me,
-        peers: plan.peers().map(|(id, _)| id).collect(),
+        peers: plan.peers().filter(|(_, node)| !late.contains(&node.host)).map(|(id, _)| id).collect(),
         clients: plan.clients().map(|(id, _)| id).collect(),
         muster: plan.muster,
     }

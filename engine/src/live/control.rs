@@ -5,6 +5,7 @@ use super::wire::{self, FrameReader, Incoming, Kind, Limits, WireError};
 use actors::id::{HostId, NodeId};
 use actors::ledger::Invariant;
 use actors::record::Event;
+use actors::time::Moment;
 use scenarios::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -38,6 +39,8 @@ pub struct Invitation {
     pub orchestrator: SocketAddr,
     pub token: Token,
     pub host: HostId,
+    /// Which of the host's processes this is: 0 is there from the start.
+    pub life: u32,
     /// Where the machine's core leases lie.
     pub leases: PathBuf,
 }
@@ -47,6 +50,8 @@ pub struct Invitation {
 pub struct Greeting {
     pub token: Token,
     pub host: HostId,
+    /// Which of the host's processes is calling: what an earlier one said counts for nothing.
+    pub life: u32,
     pub purpose: Purpose,
 }
 
@@ -61,12 +66,25 @@ pub enum Purpose {
 /// From the orchestrator's process to a host's.
 #[derive(Serialize, Deserialize)]
 pub enum Order {
-    /// Raise your part of the plan; this is where the others listen, by host id.
-    Raise { plan: Box<Plan>, book: Vec<Option<SocketAddr>> },
+    /// Raise your part of the plan; this is where the others listen, by host id, and when the run started.
+    Raise { plan: Box<Plan>, book: Vec<Option<Place>>, started: Moment },
     /// A host's process is no more.
-    Gone(HostId),
+    Gone { host: HostId, life: u32 },
+    /// A host that was not there, or is again, listens here.
+    Here { host: HostId, place: Place },
+    /// The barrier was released at this moment of the clock that all share.
+    Released { at: Moment },
+    /// Say goodbye, send what you have recorded, and end.
+    Leave,
     /// The run is over: send what you have recorded.
     Stop,
+}
+
+/// Where a host listens, and which of its processes it is that does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub address: SocketAddr,
+    pub life: u32,
 }
 
 /// From a host's process to the orchestrator's.
@@ -98,6 +116,10 @@ pub enum Report {
     LinkLost {
         host: HostId,
         why: String,
+    },
+    /// The orchestrator has released the barrier.
+    Released {
+        at: Moment,
     },
     /// The orchestrator has drained the latencies, or given up.
     Ended(Box<Event>),

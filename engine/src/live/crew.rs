@@ -2,6 +2,7 @@
 use super::control::{Invitation, Token};
 use super::{LiveError, Options};
 use actors::id::HostId;
+use rustix::process::{Pid, Signal, kill_process};
 use scenarios::plan::{Executor, Host, Plan};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -25,6 +26,8 @@ pub struct Crew {
 }
 
 struct Member {
+    host: HostId,
+    pid: Option<Pid>,
     /// Kept open: the process ends when it closes.
     stdin: ChildStdin,
     kill: Rc<Notify>,
@@ -48,7 +51,7 @@ impl Crew {
     pub async fn start(
         &mut self,
         plan: &Plan,
-        host: HostId,
+        (host, life): (HostId, u32),
         options: &Options,
         meeting: &Meeting<'_>,
         exited: impl FnOnce(HostId, String) + 'static,
@@ -56,17 +59,18 @@ impl Crew {
         let name = &plan.host(host).name;
         let failed = |why| LiveError::Spawn { host: name.clone(), exe: options.exe.clone(), why };
         let mut child = command(options, plan.host(host)).spawn().map_err(failed)?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
         let Some(mut stdin) = child.stdin.take() else {
             return Err(failed(ErrorKind::BrokenPipe.into()));
         };
         let Meeting { orchestrator, token, leases } = *meeting;
-        let invitation = Invitation { orchestrator, token, host, leases: leases.to_owned() };
+        let invitation = Invitation { orchestrator, token, host, life, leases: leases.to_owned() };
         let mut line = serde_json::to_string(&invitation).map_err(|why| failed(why.into()))?;
         line.push('\n');
         let invited = stdin.write_all(line.as_bytes()).await;
         let kill = Rc::new(Notify::new());
         let watch = spawn_local(watch(child, kill.clone(), move |status| exited(host, status)));
-        self.members.push(Member { stdin, kill, watch });
+        self.members.push(Member { host, pid, stdin, kill, watch });
         match invited {
             // It has ended already: how, its watch will say.
             Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -74,10 +78,21 @@ impl Crew {
         }
     }
 
+    /// Sends a signal to the process of a host, if it lives.
+    pub fn signal(&self, host: HostId, signal: Signal) {
+        let member = self.members.iter().find(|member| member.host == host && !member.watch.is_finished());
+        // Not waited for yet, so the number is still its own.
+        if let Some(pid) = member.and_then(|member| member.pid)
+            && let Err(why) = kill_process(pid, signal)
+        {
+            tracing::warn!("a signal to host {} was not sent: {why}", host.0);
+        }
+    }
+
     /// Closes every child's stdin, which ends it, and kills those that do not end in time.
     pub async fn dismiss(self, options: &Options) {
         let mut watches = Vec::new();
-        for Member { stdin, kill, watch } in self.members {
+        for Member { stdin, kill, watch, .. } in self.members {
             drop(stdin);
             watches.push((kill, watch));
         }

@@ -10,18 +10,21 @@ mod blockwise;
 use super::clock;
 use super::lease::Turnstile;
 use super::local::Arrival;
-use actors::id::NodeId;
+use crate::spells::Spells;
+use actors::id::{HostId, NodeId};
 use actors::limits;
 use actors::message::{Computed, Job, Output, Refusal, Ticket, Work};
 use actors::record::{Event, Scored};
+use actors::time::Moment;
 use actors::world::panic_text;
 use bench::{Bench, Fault};
 use scenarios::plan::Plan;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// The arbiter's end of a device.
@@ -36,10 +39,11 @@ impl Device {
         plan: Arc<Plan>,
         executor: scenarios::plan::Executor,
         turnstile: Option<Turnstile>,
+        strain: Strain,
         arrivals: UnboundedSender<Arrival>,
     ) -> io::Result<Device> {
         let (jobs, inbox) = sync_channel(limits::QUEUED_JOBS);
-        let worker = Worker { bench: Bench::new(plan, executor), turnstile, arrivals };
+        let worker = Worker { bench: Bench::new(plan, executor), turnstile, strain, arrivals };
         let thread = thread::Builder::new().name("device".to_owned()).spawn(move || worker.work(&inbox))?;
         Ok(Device { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -70,7 +74,39 @@ impl Drop for Device {
 struct Worker {
     bench: Bench,
     turnstile: Option<Turnstile>,
+    strain: Strain,
     arrivals: UnboundedSender<Arrival>,
+}
+
+/// How much slower than it is the plan wants the device to be at present.
+#[derive(Clone)]
+pub struct Strain {
+    here: HostId,
+    /// Nothing: never.
+    spells: Option<Arc<Mutex<Spells>>>,
+}
+
+impl Strain {
+    pub fn new(here: HostId, spells: Spells) -> Strain {
+        Strain { here, spells: (!spells.is_empty()).then(|| Arc::new(Mutex::new(spells))) }
+    }
+
+    /// The barrier was released then.
+    pub fn release(&self, at: Moment) {
+        if let Some(spells) = &self.spells {
+            spells.lock().unwrap_or_else(PoisonError::into_inner).release(at);
+        }
+    }
+
+    /// Sleeps for what a job that has begun at `started` is to take longer than it took.
+    fn bear(&self, started: Moment) {
+        let Some(spells) = &self.spells else { return };
+        let by = spells.lock().unwrap_or_else(PoisonError::into_inner).slow_device(started, self.here);
+        let more = clock::now().since(started).as_secs_f64() * (by - 1.0).max(0.0);
+        if more > 0.0 {
+            thread::sleep(Duration::from_secs_f64(more));
+        }
+    }
 }
 
 impl Worker {
@@ -111,8 +147,9 @@ impl Worker {
                 .unwrap_or_else(|panic| Err(Fault::Panic(panic_text(panic.as_ref())))),
             Err(why) => Err(Fault::Lease(why.to_string())),
         };
-        let finished = clock::now();
         drop(lease);
+        self.strain.bear(started);
+        let finished = clock::now();
         let (output, fault): (Result<Output, Refusal>, _) = match result {
             Ok(output) => (Ok(output), None),
             Err(fault) => (Err(Refusal::DeviceFailed), Some(fault.to_string())),

@@ -5,16 +5,22 @@ use super::LiveError;
 use super::control::{Answer, EVENTS_PER_FRAME, Greeting, Invitation, Order, Purpose, Report, hear, say};
 use super::local::{Directory, LocalHost};
 use super::wire::{self, FrameReader, Kind, Limits};
+use actors::id::HostId;
+use scenarios::plan::{Plan, What};
 use std::io::{BufRead, Read};
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_local;
+
+/// How often a process that may be killed hands over what it has recorded: so much of its record is lost with it.
+const HAND_OVER: Duration = Duration::from_millis(20);
 
 /// Exit code of a process that outlived the one that started it.
 const ORPHANED: i32 = 4;
@@ -67,32 +73,47 @@ fn watch_stdin() -> Result<(), LiveError> {
 }
 
 async fn join(invitation: Invitation) -> Result<(), LiveError> {
-    let Invitation { orchestrator, token, host: here, leases } = invitation;
+    let Invitation { orchestrator, token, host: here, life, leases } = invitation;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(LiveError::io("listening"))?;
     let port = listener.local_addr().map_err(LiveError::io("listening"))?.port();
     let stream = TcpStream::connect(orchestrator).await.map_err(LiveError::io("calling the orchestrator"))?;
     stream.set_nodelay(true).map_err(LiveError::io("calling the orchestrator"))?;
     let (reader, mut control) = stream.into_split();
-    let greeting = Greeting { token, host: here, purpose: Purpose::Join { port } };
+    let greeting = Greeting { token, host: here, life, purpose: Purpose::Join { port } };
     control.write_all(&wire::plain(Kind::Greeting, &greeting)?).await.map_err(LiveError::io("joining"))?;
     let mut orders = FrameReader::new(reader, Limits::CONTROL);
-    let Some(Order::Raise { plan, book }) = hear::<Order>(&mut orders).await? else {
+    let Some(Order::Raise { plan, book, started }) = hear::<Order>(&mut orders).await? else {
         return Err(LiveError::Dismissed);
     };
     let (sender, reports) = unbounded_channel();
-    let directory = Directory { book, token };
-    let local = LocalHost::raise(Arc::new(*plan), here, directory, &leases, sender).map_err(LiveError::io("rising"))?;
+    let directory = Directory { book, token, life, started };
+    let plan = Arc::new(*plan);
+    let falls = falls(&plan, here);
+    let local = LocalHost::raise(plan, here, directory, &leases, sender).map_err(LiveError::io("rising"))?;
     spawn_local(open_door(listener, local.clone(), token));
-    serve(&local, orders, control, reports).await
+    serve(&local, orders, control, reports, falls).await
 }
 
 /// Lets in the hosts that know the token.
 async fn open_door(listener: TcpListener, local: Rc<LocalHost>, token: super::control::Token) {
     super::door::attend(listener, token, move |greeting, reader, writer| match greeting.purpose {
-        Purpose::Letters => local.answer(greeting.host, reader, writer),
+        Purpose::Letters => local.answer(&greeting, reader, writer),
         Purpose::Join { .. } => tracing::warn!("a host wanted to join here, where there is no orchestrator"),
     })
     .await;
+}
+
+/// Whether the plan may kill this host's process before the end of the run.
+fn falls(plan: &Plan, here: HostId) -> bool {
+    plan.faults.iter().any(|fault| matches!(fault.what, What::Crash { host, .. } if host == here))
+}
+
+/// Sends what has been recorded since the last time.
+async fn hand_over(local: &LocalHost, control: &mut OwnedWriteHalf) -> Result<(), LiveError> {
+    for events in local.take_events().chunks(EVENTS_PER_FRAME) {
+        say(control, &Answer::Events(events.to_vec())).await?;
+    }
+    Ok(())
 }
 
 /// Follows the orchestrator's orders and passes on reports, until the run is over.
@@ -101,6 +122,7 @@ async fn serve(
     mut orders: FrameReader<OwnedReadHalf>,
     mut control: OwnedWriteHalf,
     mut reports: UnboundedReceiver<Report>,
+    falls: bool,
 ) -> Result<(), LiveError> {
     // Reading a frame cannot be broken off, so it is a task of its own.
     let (sender, mut heard) = unbounded_channel();
@@ -111,16 +133,22 @@ async fn serve(
             }
         }
     });
+    let mut tick = tokio::time::interval(HAND_OVER);
     loop {
         tokio::select! {
+            _ = tick.tick(), if falls => hand_over(local, &mut control).await?,
             Some(report) = reports.recv() => say(&mut control, &Answer::Report(report)).await?,
             order = heard.recv() => match order {
-                Some(Order::Gone(host)) => local.lose_host(host),
+                Some(Order::Gone { host, life }) => local.lose_host(host, life),
+                Some(Order::Here { host, place }) => local.here_again(host, place),
+                Some(Order::Released { at }) => local.released(at),
+                Some(Order::Leave) => {
+                    local.stop();
+                    return hand_over(local, &mut control).await;
+                }
                 Some(Order::Stop) => {
                     local.stop();
-                    for events in local.take_events().chunks(EVENTS_PER_FRAME) {
-                        say(&mut control, &Answer::Events(events.to_vec())).await?;
-                    }
+                    hand_over(local, &mut control).await?;
                     say(&mut control, &Answer::Over).await?;
                     // Others may still be sending theirs: leave when the orchestrator closes.
                     while heard.recv().await.is_some() {}

@@ -3,12 +3,13 @@
 //! Everything here runs on one arbiter, so that a token crosses a host without a task switch between threads but those to
 //! and from the device. Nothing waits: what takes time comes back as an [`Arrival`] or through a link.
 use super::clock;
-use super::control::{Greeting, Purpose, Report, Token};
-use super::device::Device;
+use super::control::{Greeting, Place, Purpose, Report, Token};
+use super::device::{Device, Strain};
 use super::lease::Turnstile;
 use super::links::Link;
 use super::shaper::Shaper;
 use super::wire::{self, Envelope, FrameReader, Incoming, Kind, Limits, WireError};
+use crate::spells::Spells;
 use crate::stage::{self, Scene};
 use actix::Actor;
 use actors::id::{HostId, NodeId};
@@ -18,10 +19,10 @@ use actors::record::Event;
 use actors::time::{Moment, Span};
 use actors::world::{self, Effect, Host, Parcel, Post};
 use actors::{client, dht, orchestrator, peer};
-use scenarios::plan::Plan;
+use scenarios::plan::{Plan, When};
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -52,23 +53,36 @@ pub enum Arrival {
     },
 }
 
-/// Where the other hosts are, and what lets one in there.
+/// What a process is told of the run as it joins.
 pub struct Directory {
     /// Where each host listens, by its id.
-    pub book: Vec<Option<SocketAddr>>,
+    pub book: Vec<Option<Place>>,
+    /// Lets one in there.
     pub token: Token,
+    /// Which of its host's processes this is.
+    pub life: u32,
+    pub started: Moment,
 }
 
 pub struct LocalHost {
     itself: Weak<LocalHost>,
     here: HostId,
     plan: Arc<Plan>,
-    directory: Directory,
+    token: Token,
+    life: u32,
+    /// Where the other hosts are, by their ids.
+    book: RefCell<Vec<Option<Place>>>,
+    spells: RefCell<Spells>,
+    /// What waits for the end of a partition, in order.
+    waiting: RefCell<BTreeMap<HostId, VecDeque<(NodeId, NodeId, Message)>>>,
+    /// Steps that this process may still take in, if it is to crash at one.
+    doom: Cell<Option<u64>>,
     /// The mailboxes of the nodes that sit here, by node id.
     posts: RefCell<Vec<Option<Box<dyn Post>>>>,
     /// By host id.
     links: RefCell<Vec<Far>>,
     device: Option<Device>,
+    strain: Strain,
     shaper: Option<RefCell<Shaper>>,
     events: RefCell<Vec<Event>>,
     ledger: RefCell<Ledger>,
@@ -96,12 +110,16 @@ impl LocalHost {
     ) -> io::Result<Rc<LocalHost>> {
         let (sender, arrivals) = unbounded_channel();
 
+        let Directory { book, token, life, started } = directory;
+        let spells = Spells::of(&plan, started);
+        let strain = Strain::new(here, spells.clone());
         let device = match plan.nodes().any(|(_, node)| node.host == here && super::computes(&node.role)) {
             true => {
                 let host = plan.host(here);
                 let cores = plan.machines.get(host.machine as usize).and_then(|machine| machine.leases);
                 let turnstile = cores.map(|cores| Turnstile::open(leases, cores)).transpose()?;
-                Some(Device::start(plan.clone(), host.device.executor.clone(), turnstile, sender.clone())?)
+                let executor = host.device.executor.clone();
+                Some(Device::start(plan.clone(), executor, turnstile, strain.clone(), sender.clone())?)
             }
             false => None,
         };
@@ -115,9 +133,15 @@ impl LocalHost {
             here,
             links: RefCell::new(vec![Far::Unknown; plan.hosts.len()]),
             plan: plan.clone(),
-            directory,
+            token,
+            life,
+            book: RefCell::new(book),
+            spells: RefCell::new(spells),
+            waiting: RefCell::default(),
+            doom: Cell::new(None),
             posts: RefCell::new(posts),
             device,
+            strain,
             shaper,
             events: RefCell::default(),
             ledger: RefCell::new(Ledger::of_a_host()),
@@ -133,6 +157,18 @@ impl LocalHost {
     /// What has been recorded here so far; the record is empty afterwards.
     pub fn take_events(&self) -> Vec<Event> {
         self.events.take()
+    }
+
+    /// The barrier is released: faults count from here.
+    pub fn released(&self, at: Moment) {
+        self.spells.borrow_mut().release(at);
+        self.strain.release(at);
+        let mine = |fault: &scenarios::plan::Fault| match fault.at {
+            When::Steps { host, count } if host == self.here => Some(count),
+            _ => None,
+        };
+        // Each of the host's lives ends at the next of its steps.
+        self.doom.set(self.plan.faults.iter().filter_map(mine).nth(self.life as usize));
     }
 
     /// From now on a connection that ends is no loss.
@@ -178,12 +214,47 @@ impl LocalHost {
         if node.host == self.here {
             return self.post(from, to, Parcel::Message(message));
         }
-        let Some(link) = self.link(node.host) else {
+        let there = node.host;
+        if message.is_swarm_traffic() && !self.spells.borrow().is_empty() {
+            let mut waiting = self.waiting.borrow_mut();
+            if let Some(queue) = waiting.get_mut(&there) {
+                return queue.push_back((from, to, message));
+            }
+            if let Some(until) = self.spells.borrow().apart(clock::now(), self.here, there) {
+                waiting.insert(there, VecDeque::from([(from, to, message)]));
+                return self.flush_at(there, until);
+            }
+        }
+        self.transmit(from, to, there, message);
+    }
+
+    /// Sends what has waited for the end of a partition, which is then.
+    fn flush_at(&self, there: HostId, until: Moment) {
+        let Some(host) = self.itself.upgrade() else { return };
+        spawn_local(async move {
+            let mut until = Some(until);
+            while let Some(end) = until {
+                tokio::time::sleep(Duration::from_nanos(end.since(clock::now()).0)).await;
+                until = host.spells.borrow().apart(clock::now(), host.here, there);
+            }
+            let waited = host.waiting.borrow_mut().remove(&there).unwrap_or_default();
+            for (from, to, message) in waited {
+                host.transmit(from, to, there, message);
+            }
+        });
+    }
+
+    fn transmit(&self, from: NodeId, to: NodeId, there: HostId, message: Message) {
+        let Some(link) = self.link(there) else {
             return self.post(to, from, Parcel::Message(Message::Gone(Gone)));
         };
         let passage = match &self.shaper {
             Some(shaper) if message.is_swarm_traffic() => {
-                Some(shaper.borrow_mut().depart(&self.plan, node.host, &message))
+                let mut passage = shaper.borrow_mut().depart(&self.plan, there, &message);
+                if !self.spells.borrow().is_empty() {
+                    passage.stretch(self.spells.borrow().slow_link(clock::now(), self.here, there));
+                }
+                Some(passage)
             }
             _ => None,
         };
@@ -192,7 +263,7 @@ impl LocalHost {
             Err(why) => Err(why.to_string()),
         };
         if let Err(why) = sent {
-            self.lose_link(node.host, &why);
+            self.lose_link(there, self.life_of(there), &why);
         }
     }
 
@@ -208,14 +279,15 @@ impl LocalHost {
         self.adopt(there, link.clone());
         let host = self.itself.upgrade()?;
         let dialled = link.clone();
+        let life = self.life_of(there);
         spawn_local(async move {
             match host.dial(there).await {
                 Ok((reader, writer)) => {
                     dialled.connect(writer);
                     let reader = FrameReader::new(reader, Limits::of(&host.plan));
-                    host.read(there, reader, None).await;
+                    host.read(there, life, reader, None).await;
                 }
-                Err(why) => host.lose_link(there, &why.to_string()),
+                Err(why) => host.lose_link(there, life, &why.to_string()),
             }
         });
         Some(link)
@@ -225,19 +297,21 @@ impl LocalHost {
     fn adopt(&self, there: HostId, link: Rc<Link>) {
         self.links.borrow_mut()[there.0 as usize] = Far::Linked(link.clone());
         let Some(host) = self.itself.upgrade() else { return };
+        let life = self.life_of(there);
         spawn_local(async move {
             let why = link.write().await;
-            host.lose_link(there, &why.to_string());
+            host.lose_link(there, life, &why.to_string());
         });
     }
 
     async fn dial(&self, there: HostId) -> Result<(OwnedReadHalf, OwnedWriteHalf), WireError> {
-        let known = self.directory.book.get(there.0 as usize).copied().flatten();
-        let address = known.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        let known = self.book.borrow().get(there.0 as usize).copied().flatten();
+        let address = known.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?.address;
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (reader, mut writer) = stream.into_split();
-        let greeting = Greeting { token: self.directory.token, host: self.here, purpose: Purpose::Letters };
+        let (token, host, life) = (self.token, self.here, self.life);
+        let greeting = Greeting { token, host, life, purpose: Purpose::Letters };
         writer.write_all(&wire::plain(Kind::Greeting, &greeting)?).await?;
         Ok((reader, writer))
     }
@@ -245,12 +319,18 @@ impl LocalHost {
     // -- receiving --
 
     /// Takes over a connection that another host has dialled and introduced itself on.
-    pub fn answer(&self, there: HostId, mut reader: FrameReader<OwnedReadHalf>, writer: OwnedWriteHalf) {
-        let Some(far) = self.links.borrow().get(there.0 as usize).cloned() else { return };
+    pub fn answer(&self, greeting: &Greeting, mut reader: FrameReader<OwnedReadHalf>, writer: OwnedWriteHalf) {
+        let Greeting { host: there, life, .. } = *greeting;
         let Some(host) = self.itself.upgrade() else { return };
-        if there == self.here {
+        // A process that has ended since it called has nothing more to say.
+        if there == self.here || life < self.life_of(there) {
             return;
         }
+        if life > self.life_of(there) {
+            // It calls before the orchestrator has said where it listens: it is reached by this connection.
+            self.here_again(there, Place { address: ([127, 0, 0, 1], 0).into(), life });
+        }
+        let Some(far) = self.links.borrow().get(there.0 as usize).cloned() else { return };
         reader.limits = Limits::of(&self.plan);
         // Both may have dialled at once; then each sends on its own connection and reads on both.
         let spare = match far {
@@ -260,13 +340,14 @@ impl LocalHost {
             }
             Far::Linked(_) | Far::Lost => Some(writer),
         };
-        spawn_local(host.read(there, reader, spare));
+        spawn_local(host.read(there, life, reader, spare));
     }
 
     /// Reads letters until the connection ends. `_spare` keeps its other direction open.
     async fn read(
         self: Rc<Self>,
         there: HostId,
+        life: u32,
         mut reader: FrameReader<OwnedReadHalf>,
         _spare: Option<OwnedWriteHalf>,
     ) {
@@ -282,7 +363,7 @@ impl LocalHost {
                 Err(why) => break why.to_string(),
             }
         };
-        self.lose_link(there, &why);
+        self.lose_link(there, life, &why);
     }
 
     fn deliver(&self, there: HostId, envelope: Envelope) -> Result<(), String> {
@@ -290,6 +371,9 @@ impl LocalHost {
         let sits = |node: NodeId, host| self.plan.nodes.get(node.0 as usize).is_some_and(|node| node.host == host);
         if !sits(from, there) || !sits(to, self.here) {
             return Err(format!("it sent a letter from {from} to {to}, who do not sit there and here"));
+        }
+        if matches!(message, Message::Step(_)) {
+            self.step_closer_to_doom();
         }
         let message = match (&self.shaper, passage) {
             (Some(shaper), Some(passage)) => {
@@ -310,20 +394,51 @@ impl LocalHost {
     // -- losing --
 
     /// A connection is lost, and with it, for all this host can know, the process at its end.
-    fn lose_link(&self, there: HostId, why: &str) {
-        if self.mark_lost(there) {
+    fn lose_link(&self, there: HostId, life: u32, why: &str) {
+        if self.mark_lost(there, life) {
             self.report(Report::LinkLost { host: there, why: why.to_owned() });
         }
     }
 
     /// The orchestrator's process says that a host is gone.
-    pub fn lose_host(&self, there: HostId) {
-        self.mark_lost(there);
+    pub fn lose_host(&self, there: HostId, life: u32) {
+        self.mark_lost(there, life);
+    }
+
+    /// A host listens there: one that was not there before, or the new process of one that was.
+    pub fn here_again(&self, there: HostId, place: Place) {
+        let index = there.0 as usize;
+        if there == self.here || index >= self.plan.hosts.len() || place.life < self.life_of(there) {
+            return;
+        }
+        if place.life > self.life_of(there) {
+            // Whoever has not noticed that the old process is gone learns it now.
+            self.mark_lost(there, self.life_of(there));
+            self.links.borrow_mut()[index] = Far::Unknown;
+        }
+        self.book.borrow_mut()[index] = Some(place);
+    }
+
+    /// Which of a host's processes is the one known here.
+    fn life_of(&self, there: HostId) -> u32 {
+        self.book.borrow().get(there.0 as usize).copied().flatten().map_or(0, |place| place.life)
+    }
+
+    /// A step has come: the process kills itself if it is the one that the plan says.
+    fn step_closer_to_doom(&self) {
+        let Some(left) = self.doom.get() else { return };
+        if left <= 1 {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+        self.doom.set(Some(left - 1));
     }
 
     /// Tells every node here that those of `there` are gone, once.
-    fn mark_lost(&self, there: HostId) -> bool {
+    fn mark_lost(&self, there: HostId, life: u32) -> bool {
         let index = there.0 as usize;
+        if life != self.life_of(there) {
+            return false;
+        }
         let known = self.links.borrow().get(index).is_some_and(|far| !matches!(far, Far::Lost));
         if self.stopping.get() || !known || there == self.here {
             return false;
@@ -366,6 +481,9 @@ impl LocalHost {
     fn record(&self, event: Event) {
         if let Err(invariant) = self.ledger.borrow_mut().check(&event) {
             self.report(Report::Broken { invariant, event: Box::new(event.clone()) });
+        }
+        if let Event::Released { at } = event {
+            self.report(Report::Released { at });
         }
         if matches!(event, Event::Drained(_) | Event::Aborted { .. }) {
             self.report(Report::Ended(Box::new(event.clone())));

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod churn;
 
-/// Slower than this, or faster, is another device or link.
+/// Slower than this is no device or link.
 const FACTOR: f64 = 1e6;
 
 /// What events may name.
@@ -75,8 +75,8 @@ impl Swarm<'_> {
             }
             Happening::Degrade { what, by, at: when, lasts } => {
                 let (when, lasts) = (timed(&at, when)?, lasting(&at, *lasts)?);
-                if !(*by > 0.0 && *by <= FACTOR) {
-                    let message = format!("`by` is {by}: it must be above 0 and at most {FACTOR}");
+                if !(1.0..=FACTOR).contains(by) {
+                    let message = format!("`by` is {by}: it is from 1 to {FACTOR}");
                     return Err(Fault::new(&format!("{at}.by"), message));
                 }
                 self.degrade(&at, what, *by, lasts, &mut |what| keep(when, what))?;

@@ -1,0 +1,295 @@
+//! Watches over a live run that has begun: carries its faults out, notices what nobody asked for, and takes in the record.
+use super::agenda::{Agenda, Deed};
+use super::conduct::{Joined, LOOK, Meet, News, interrupted, listen};
+use super::control::{Answer, Order, Place, Report, say};
+use super::crew::Crew;
+use super::local::LocalHost;
+use super::{LiveError, clock};
+use crate::outcome::Outcome;
+use actors::id::HostId;
+use actors::record::Event;
+use actors::time::Moment;
+use rustix::process::Signal;
+use scenarios::plan::{Plan, What, When};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, timeout_at};
+
+/// What a run may take beyond the sum of its own time limits before it is given up.
+const GRACE: Duration = Duration::from_secs(30);
+
+pub struct Watch<'a> {
+    pub plan: &'a Plan,
+    pub local: Rc<LocalHost>,
+    pub crew: &'a mut Crew,
+    pub meet: Meet<'a>,
+    pub news: UnboundedSender<News>,
+    /// How to give orders to the hosts that live.
+    pub hosts: BTreeMap<HostId, OwnedWriteHalf>,
+    /// Where hosts listen, by id, and which of their processes does.
+    pub book: Vec<Option<Place>>,
+    pub started: Moment,
+    pub released: Option<Moment>,
+    pub agenda: Agenda,
+    /// Hosts whose processes are to end, but have not yet.
+    pub doomed: BTreeSet<HostId>,
+    /// Hosts that have gone as they were asked to, or were not there from the start.
+    pub away: BTreeSet<HostId>,
+    /// Hosts that are to begin again as soon as their last process has ended.
+    pub wanted: BTreeSet<HostId>,
+    /// Hosts that stand still, and how many stalls they are in.
+    pub stalled: BTreeMap<HostId, u32>,
+    /// Hosts whose processes ended unasked, and how.
+    pub lost: Vec<(HostId, String)>,
+    /// Connections that broke between hosts, by the host on the far end.
+    pub cut: Vec<(HostId, String)>,
+    pub records: BTreeMap<HostId, Vec<Event>>,
+}
+
+impl Watch<'_> {
+    /// Until the orchestrator has drained the latencies, or something ends the run before.
+    pub async fn over(
+        &mut self,
+        news: &mut UnboundedReceiver<News>,
+        mut reports: UnboundedReceiver<Report>,
+        interrupt: &AtomicBool,
+    ) -> Result<Outcome, LiveError> {
+        let began = Instant::now();
+        let horizon = began + self.longest();
+        loop {
+            while let Some(deed) = self.agenda.take(clock::now()) {
+                self.carry_out(deed).await;
+            }
+            let next = self.agenda.next().map_or(LOOK, |at| Duration::from_nanos(at.since(clock::now()).0));
+            let report = tokio::select! {
+                report = reports.recv() => report,
+                Some(heard) = news.recv() => self.hear(heard).await,
+                () = tokio::time::sleep(next) => None,
+                () = interrupted(interrupt) => return Ok(Outcome::Interrupted),
+                () = tokio::time::sleep_until(horizon) => {
+                    return Ok(Outcome::Deadlock { at: Moment(began.elapsed().as_nanos() as u64) });
+                }
+            };
+            if let Some(Report::Released { at }) = report {
+                self.release(at).await;
+            } else if let Some(outcome) = report.map(|report| self.judge(report)).transpose()?.flatten() {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Takes in what a child or its process has to say; a report is for the one who judges.
+    async fn hear(&mut self, news: News) -> Option<Report> {
+        match news {
+            News::Answer { answer: Answer::Report(report), .. } => return Some(report),
+            News::Answer { host, answer: Answer::Events(more) } => self.records.entry(host).or_default().extend(more),
+            News::Answer { answer: Answer::Over, .. } => {}
+            News::Joined { host, life, joined } => self.joined(host, life, joined).await,
+            News::Exited { host, why } => self.exited(host, why).await,
+        }
+        None
+    }
+
+    /// No run that goes by its own rules takes longer.
+    fn longest(&self) -> Duration {
+        let plan = self.plan;
+        let requests = u64::from(plan.workload.micro_batches) + 1;
+        let coming =
+            plan.open.as_ref().and_then(|open| open.arrivals.last()).map_or(0, |last| last.at.0 + plan.timeout.0);
+        let longest = plan.muster.0.saturating_add(plan.timeout.0.saturating_mul(requests)).saturating_add(coming);
+        // tokio cannot count further than some decades.
+        Duration::from_nanos(longest).min(Duration::from_secs(10 * 365 * 86_400)) + GRACE
+    }
+
+    async fn release(&mut self, at: Moment) {
+        self.released = Some(at);
+        self.agenda.release(at);
+        self.local.released(at);
+        self.tell_all(&Order::Released { at }).await;
+    }
+
+    async fn tell_all(&mut self, order: &Order) {
+        for orders in self.hosts.values_mut() {
+            // One that cannot be told is itself lost, and its exit will say so.
+            let _ = say(orders, order).await;
+        }
+    }
+
+    // -- what the plan wants to go wrong --
+
+    async fn carry_out(&mut self, deed: Deed) {
+        match deed {
+            Deed::Crash(host) => {
+                self.doomed.insert(host);
+                self.crew.signal(host, Signal::KILL);
+            }
+            Deed::Leave(host) => {
+                self.doomed.insert(host);
+                if let Some(orders) = self.hosts.get_mut(&host) {
+                    let _ = say(orders, &Order::Leave).await;
+                }
+            }
+            Deed::Begin(host) if self.away.contains(&host) => self.begin(host).await,
+            Deed::Begin(host) => {
+                self.wanted.insert(host);
+            }
+            Deed::Stall(host, lasts) => {
+                *self.stalled.entry(host).or_default() += 1;
+                self.crew.signal(host, Signal::STOP);
+                self.agenda.add(clock::now() + lasts, Deed::Resume(host));
+            }
+            Deed::Resume(host) => {
+                let stalls = self.stalled.entry(host).or_default();
+                *stalls = stalls.saturating_sub(1);
+                if *stalls == 0 {
+                    self.crew.signal(host, Signal::CONT);
+                }
+            }
+        }
+    }
+
+    /// Starts the next process of a host.
+    async fn begin(&mut self, host: HostId) {
+        let life = self.book[host.0 as usize].map_or(1, |place| place.life + 1);
+        let news = self.news.clone();
+        let exited = move |host, why| drop(news.send(News::Exited { host, why }));
+        let started = self.crew.start(self.plan, (host, life), self.meet.options, &self.meet.meeting, exited).await;
+        self.away.remove(&host);
+        self.doomed.remove(&host);
+        if let Err(why) = started {
+            self.lost.push((host, why.to_string()));
+        }
+    }
+
+    /// A host that was away is there: the others learn where before it can call them.
+    async fn joined(&mut self, host: HostId, life: u32, mut joined: Joined) {
+        let expected = self.book[host.0 as usize].map_or(1, |place| place.life + 1);
+        if self.hosts.contains_key(&host) || life != expected {
+            return;
+        }
+        let place = Place { address: SocketAddr::from((Ipv4Addr::LOCALHOST, joined.port)), life };
+        self.book[host.0 as usize] = Some(place);
+        self.local.here_again(host, place);
+        self.tell_all(&Order::Here { host, place }).await;
+        let (plan, book, started) = (Box::new(self.plan.clone()), self.book.clone(), self.started);
+        let _ = say(&mut joined.orders, &Order::Raise { plan, book, started }).await;
+        if let Some(at) = self.released {
+            let _ = say(&mut joined.orders, &Order::Released { at }).await;
+        }
+        spawn_local(listen(host, joined.answers, self.news.clone()));
+        self.hosts.insert(host, joined.orders);
+    }
+
+    async fn exited(&mut self, host: HostId, why: String) {
+        let life = self.book[host.0 as usize].map_or(0, |place| place.life);
+        self.hosts.remove(&host);
+        self.stalled.remove(&host);
+        let at_a_step = self.crash_at_step(host, life).filter(|_| why.contains("signal: 9"));
+        if let Some(back) = at_a_step {
+            self.away.insert(host);
+            if let Some(back) = back {
+                self.agenda.add(clock::now() + back, Deed::Begin(host));
+            }
+        } else if self.doomed.remove(&host) {
+            self.away.insert(host);
+        } else {
+            self.lost.push((host, why));
+        }
+        self.local.lose_host(host, life);
+        self.tell_all(&Order::Gone { host, life }).await;
+        if self.away.contains(&host) && self.wanted.remove(&host) {
+            self.begin(host).await;
+        }
+    }
+
+    /// Whether the plan lets this process of the host crash at a step, and after what time the next one is to begin.
+    fn crash_at_step(&self, host: HostId, life: u32) -> Option<Option<actors::time::Span>> {
+        let here = |fault: &&scenarios::plan::Fault| matches!(fault.at, When::Steps { host: at, .. } if at == host);
+        let fault = self.plan.faults.iter().filter(here).nth(life as usize)?;
+        match fault.what {
+            What::Crash { back, .. } => Some(back),
+            _ => None,
+        }
+    }
+
+    // -- what ends a run --
+
+    /// What a report makes of the run: its end, or nothing yet.
+    fn judge(&mut self, report: Report) -> Result<Option<Outcome>, LiveError> {
+        match report {
+            Report::Panicked { node, what } => Ok(Some(Outcome::Panicked { node, what })),
+            Report::Broken { invariant, event } => Ok(Some(Outcome::Broken { invariant, event })),
+            Report::LoadFailed { node, what } => {
+                let host = self.plan.nodes.get(node.0 as usize).map(|node| self.plan.host(node.host).name.clone());
+                Err(LiveError::Load { node, host: host.unwrap_or_default(), what })
+            }
+            Report::LinkLost { host, why } => {
+                // The links of a host that the plan takes away break as they should.
+                if !self.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
+                    self.cut.push((host, why));
+                }
+                Ok(None)
+            }
+            Report::Released { .. } => Ok(None),
+            Report::Ended(event) => Ok(Some(self.end(*event))),
+        }
+    }
+
+    /// The orchestrator's own word on the run, or the loss that explains it.
+    fn end(&self, event: Event) -> Outcome {
+        let outcome = match event {
+            Event::Drained(drained) => Outcome::Done(*drained),
+            Event::Aborted { why, .. } => Outcome::Aborted(why),
+            _ => return Outcome::Interrupted,
+        };
+        // A cut connection may have cost nothing; a lost process has cost at least its record.
+        let cut = if outcome.is_ok() { None } else { self.cut.first() };
+        match self.lost.first().or(cut) {
+            Some((host, why)) => Outcome::HostLost {
+                host: *host,
+                name: self.plan.hosts.get(host.0 as usize).map(|host| host.name.clone()).unwrap_or_default(),
+                why: why.clone(),
+            },
+            None => outcome,
+        }
+    }
+
+    /// Stops every host and takes in its record, until `deadline`.
+    pub async fn collect(&mut self, news: &mut UnboundedReceiver<News>, deadline: Instant) -> Vec<Event> {
+        self.local.stop();
+        let mut events = self.local.take_events();
+        // Who stands still could not answer.
+        for host in self.stalled.keys() {
+            self.crew.signal(*host, Signal::CONT);
+        }
+        self.tell_all(&Order::Stop).await;
+        let mut awaited: Vec<HostId> = self.hosts.keys().copied().collect();
+        while !awaited.is_empty() {
+            let Ok(Some(heard)) = timeout_at(deadline, news.recv()).await else { break };
+            match heard {
+                News::Answer { host, answer: Answer::Events(more) } => {
+                    self.records.entry(host).or_default().extend(more);
+                }
+                News::Answer { host, answer: Answer::Over } | News::Exited { host, .. } => {
+                    awaited.retain(|awaited| *awaited != host);
+                }
+                News::Answer { answer: Answer::Report(_), .. } | News::Joined { .. } => {}
+            }
+        }
+        for host in awaited {
+            tracing::warn!("host `{}` did not send its record in time", self.plan.host(host).name);
+        }
+        events.extend(std::mem::take(&mut self.records).into_values().flatten());
+        events
+    }
+}
+
+fn falls(what: &What, host: HostId) -> bool {
+    matches!(what, What::Crash { .. } | What::Leave { .. }) && what.host() == Some(host)
+}

@@ -1,0 +1,224 @@
+//! Faults that a plan asks for happen to real processes: killed, started again, stopped, cut off; and the run ends in order.
+#[path = "support/nano.rs"]
+mod nano;
+
+use actors::id::{HostId, NodeId, RequestId};
+use actors::message::Forwarding;
+use actors::policy::{Detection, Recovery};
+use actors::record::{Ended, Event, Served};
+use actors::time::{Moment, Span};
+use engine::live::{Options, run};
+use engine::outcome::{Outcome, Run};
+use scenarios::plan::{Fault, Plan, What, When, Workload};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+/// About a second of requests.
+const WORK: Workload = Workload { micro_batches: 60, batch: 1, prompt: 4, generate: 20 };
+
+const PEER: HostId = HostId(1);
+
+fn plan(test: &str, faults: Vec<Fault>) -> Plan {
+    let mut plan = nano::plan(2, 1, Forwarding::Relay, WORK);
+    plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
+    // Nobody could take the place of a peer.
+    plan.policies.recovery = Recovery::Off;
+    plan.faults = faults;
+    plan
+}
+
+fn at(ms: u64, what: What) -> Fault {
+    Fault { at: When::Release(Span::from_millis(ms)), what }
+}
+
+fn live(plan: &Plan) -> Run {
+    run(plan, &Options::new(env!("CARGO_BIN_EXE_swarmbench")), &AtomicBool::new(false)).expect("the run begins")
+}
+
+fn nobody_is_left(test: &str) {
+    let title = format!("swarmbench:{test}-");
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(PathBuf::from(entry.path()).join("cmdline")).unwrap_or_default();
+        assert!(!line.starts_with(title.as_bytes()), "{:?} is left", entry.path());
+    }
+}
+
+fn released(run: &Run) -> Moment {
+    let released = |event: &Event| if let Event::Released { at } = event { Some(*at) } else { None };
+    run.events.iter().find_map(released).expect("the barrier was released")
+}
+
+/// Steps that a node served, from the release on, in order.
+fn served(run: &Run, peer: NodeId) -> Vec<Served> {
+    let release = released(run);
+    let by = |event: &Event| match event {
+        Event::Served(hop) if hop.peer == peer && hop.received >= release => Some(*hop),
+        _ => None,
+    };
+    let mut served: Vec<Served> = run.events.iter().filter_map(by).collect();
+    served.sort_by_key(|hop| hop.received);
+    served
+}
+
+fn ended(run: &Run) -> Vec<&Ended> {
+    run.events.iter().filter_map(|event| if let Event::Ended(it) = event { Some(&**it) } else { None }).collect()
+}
+
+fn peer(plan: &Plan) -> NodeId {
+    plan.peers().find(|(_, node)| node.host == PEER).expect("it holds a peer").0
+}
+
+/// Two peers for each half of the blocks; the first of each pair is used as long as it is there.
+fn doubled(test: &str, work: Workload, faults: Vec<Fault>) -> Plan {
+    let mut plan = nano::doubled(1, work);
+    plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
+    plan.faults = faults;
+    plan
+}
+
+/// What each request generated, in the order of requests.
+fn texts(run: &Run) -> Vec<(RequestId, Vec<u32>)> {
+    let mut texts: Vec<_> = ended(run).iter().map(|ended| (ended.request, ended.output.clone())).collect();
+    texts.sort();
+    texts
+}
+
+#[test]
+fn tokens_after_a_kill_in_mid_generation_are_those_of_the_undisturbed_run() {
+    let work = Workload { micro_batches: 3, batch: 1, prompt: 8, generate: 40 };
+    let undisturbed = live(&doubled("whole", work, vec![]));
+    // In the middle of the second request, the last hop of its route.
+    let mid =
+        Fault { at: When::Steps { host: HostId(3), count: 60 }, what: What::Crash { host: HostId(3), back: None } };
+    let plan = doubled("killed", work, vec![mid]);
+    let killed = live(&plan);
+    assert!(undisturbed.outcome.is_ok() && killed.outcome.is_ok(), "{} {}", undisturbed.outcome, killed.outcome);
+    let by = |run: &Run, host| served(run, plan.peers().find(|(_, node)| node.host == host).expect("a peer").0).len();
+    assert!(by(&undisturbed, HostId(4)) == 0 && by(&killed, HostId(4)) > 60, "the spare has taken over");
+    assert_eq!(texts(&killed), texts(&undisturbed));
+    nobody_is_left("killed");
+}
+
+#[test]
+fn a_restarted_peer_serves_again() {
+    let work = Workload { micro_batches: 400, batch: 1, prompt: 4, generate: 10 };
+    // The spare goes after the restart: whoever is served then is served by the new process.
+    let faults = vec![
+        at(100, What::Crash { host: HostId(3), back: None }),
+        at(200, What::Restart { host: HostId(3) }),
+        at(600, What::Crash { host: HostId(4), back: None }),
+    ];
+    let plan = doubled("again", work, faults);
+    let run = live(&plan);
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    let peer = plan.peers().find(|(_, node)| node.host == HostId(3)).expect("a peer").0;
+    let after = released(&run) + Span::from_millis(600);
+    assert!(served(&run, peer).iter().any(|hop| hop.received > after), "the new process serves");
+    nobody_is_left("again");
+}
+
+#[test]
+fn a_stall_longer_than_detection_moves_the_session_and_keeps_its_text() {
+    let work = Workload { micro_batches: 3, batch: 1, prompt: 8, generate: 200 };
+    let undisturbed = live(&doubled("steady", work, vec![]));
+    let stall = at(50, What::Stall { host: HostId(3), lasts: Span::from_millis(1500) });
+    let mut plan = doubled("stopped", work, vec![stall]);
+    plan.policies.detection = Detection { heartbeat: Span::from_millis(50), missed: 3, ..Detection::default() };
+    let run = live(&plan);
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    let spare = plan.peers().find(|(_, node)| node.host == HostId(4)).expect("a peer").0;
+    assert!(!served(&run, spare).is_empty(), "the spare has taken over");
+    assert_eq!(texts(&run), texts(&undisturbed));
+    nobody_is_left("stopped");
+}
+
+#[test]
+fn a_crash_that_was_asked_for_is_no_loss_of_the_run() {
+    let plan = plan("crash", vec![at(100, What::Crash { host: PEER, back: None })]);
+    let run = live(&plan);
+    let Outcome::Done(drained) = &run.outcome else { panic!("{}", run.outcome) };
+    assert_eq!(drained.requests, 60, "every request has an end");
+    assert!(drained.failed > 0 && drained.failed < 60, "{drained:?}");
+    assert!(ended(&run).iter().any(|ended| ended.outcome.is_err()));
+    let last = served(&run, peer(&plan)).last().expect("its record is kept").received;
+    assert!(last <= released(&run) + Span::from_millis(200));
+    nobody_is_left("crash");
+}
+
+#[test]
+fn a_stalled_host_goes_on_with_what_it_holds() {
+    let undisturbed = live(&plan("calm", vec![]));
+    let plan = plan("stall", vec![at(100, What::Stall { host: PEER, lasts: Span::from_millis(400) })]);
+    let run = live(&plan);
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    let stamps: Vec<Moment> = served(&run, peer(&plan)).iter().map(|hop| hop.received).collect();
+    let gap = stamps.windows(2).map(|pair| pair[1].since(pair[0])).max().expect("steps");
+    assert!(gap >= Span::from_millis(350), "{gap}");
+    let text = |run: &Run| ended(run).iter().map(|ended| (ended.request, ended.output.clone())).collect::<Vec<_>>();
+    assert_eq!(text(&run), text(&undisturbed), "nothing is lost");
+    nobody_is_left("stall");
+}
+
+#[test]
+fn a_partition_holds_what_is_sent_until_it_is_over() {
+    let (client, lasts) = (HostId(3), Span::from_millis(300));
+    let apart = What::Partition { groups: vec![vec![PEER], vec![client]], lasts };
+    let plan = plan("apart", vec![at(100, apart)]);
+    let run = live(&plan);
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    let (from, till) = (released(&run) + Span::from_millis(110), released(&run) + Span::from_millis(395));
+    let served = served(&run, peer(&plan));
+    assert!(served.iter().all(|hop| hop.received <= from || hop.received >= till));
+    assert!(served.iter().any(|hop| hop.received >= till), "it goes on afterwards");
+    nobody_is_left("apart");
+}
+
+#[test]
+fn a_host_crashes_as_the_very_step_reaches_it() {
+    let crash = Fault { at: When::Steps { host: PEER, count: 7 }, what: What::Crash { host: PEER, back: None } };
+    let plan = plan("step", vec![crash]);
+    let run = live(&plan);
+    assert!(matches!(run.outcome, Outcome::Done(_)), "{}", run.outcome);
+    assert!(served(&run, peer(&plan)).len() <= 6, "the seventh is lost, and what was not handed over yet");
+    let first = ended(&run).into_iter().find(|ended| ended.request.index == 1).expect("it has an end").clone();
+    assert!(first.outcome.is_err() && first.generated == 6, "{first:?}");
+    nobody_is_left("step");
+}
+
+#[test]
+fn a_slow_device_is_slow_for_as_long_as_it_is_asked_to_be() {
+    let slow = What::SlowDevice { host: PEER, by: 50.0, lasts: Span::from_millis(300) };
+    let plan = plan("slow", vec![at(100, slow)]);
+    let run = live(&plan);
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    let within = |hop: &&Served| {
+        let since = hop.started.since(released(&run));
+        hop.tokens == 1 && since > Span::from_millis(110) && since < Span::from_millis(390)
+    };
+    let served = served(&run, peer(&plan));
+    let mean = |hops: Vec<&Served>| {
+        hops.iter().map(|hop| hop.finished.since(hop.started).0).sum::<u64>() / hops.len().max(1) as u64
+    };
+    let slow = mean(served.iter().filter(within).collect());
+    let fast = mean(
+        served
+            .iter()
+            .filter(|hop| hop.tokens == 1 && hop.started.since(released(&run)) > Span::from_millis(500))
+            .collect(),
+    );
+    assert!(slow > 10 * fast.max(1), "{slow} ns against {fast}");
+    nobody_is_left("slow");
+}
+
+#[test]
+fn a_host_that_joins_later_is_found() {
+    let work = Workload { micro_batches: 400, batch: 1, prompt: 4, generate: 10 };
+    let faults = vec![at(100, What::Join { host: HostId(4) }), at(500, What::Crash { host: HostId(3), back: None })];
+    let plan = doubled("late", work, faults);
+    let run = live(&plan);
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    let late = plan.peers().find(|(_, node)| node.host == HostId(4)).expect("a peer").0;
+    let first = served(&run, late).first().expect("it serves").received;
+    assert!(first > released(&run) + Span::from_millis(100));
+    nobody_is_left("late");
+}
