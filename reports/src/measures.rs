@@ -13,7 +13,7 @@ use crate::stats::{Distribution, Percentile};
 use actors::id::{NodeId, SessionId};
 use actors::message::{Activation, Failure, Forwarding, Message, Step};
 use scenarios::plan::{Objective, Plan};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The measures of one run of one cell.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -186,8 +186,12 @@ impl Measures {
         self.set("forward_tokens_per_s", per_client(tokens));
         let Some(wall) = wall.filter(|&wall| wall > 0) else { return };
         let mut busy: BTreeMap<u32, u64> = plan.peers().map(|(id, _)| (id.0, 0)).collect();
+        // A peer computes one job at a time, so steps that end at one instant are of one job.
+        let mut jobs = BTreeSet::new();
         for hop in fold.hops.iter().filter(|hop| !hop.request.is_warmup()) {
-            *busy.entry(hop.peer.0).or_default() += hop.compute;
+            if jobs.insert((hop.peer, hop.finished)) {
+                *busy.entry(hop.peer.0).or_default() += hop.compute;
+            }
         }
         self.peer_utilisation = busy.into_iter().map(|(peer, busy)| (peer, busy as f64 / wall as f64)).collect();
         self.set("peer_utilisation_mean", mean(self.peer_utilisation.values().copied()));
