@@ -96,9 +96,10 @@ impl Limits {
     /// Of a connection between the orchestrator's process and a host's.
     pub const CONTROL: Limits = Limits { control: limits::FRAME_CONTROL_BYTES, tensor: 0 };
 
-    /// Of the letters of a plan: its largest activation is a prefill's.
+    /// Of the letters of a plan: its largest activation is a whole history that another peer is given again.
     pub fn of(plan: &Plan) -> Limits {
-        let rows = u64::from(plan.workload.batch) * u64::from(plan.workload.prompt.max(1));
+        // A warm-up generates a token, whatever is generated after.
+        let rows = u64::from(plan.workload.batch) * (u64::from(plan.longest()) + 1);
         // A digest may be larger than the values it stands for.
         let row = plan
             .model
