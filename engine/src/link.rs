@@ -59,7 +59,7 @@ impl Passage {
     }
 
     /// The whole message waits.
-    fn hold(&mut self, wait: Span) {
+    pub fn hold(&mut self, wait: Span) {
         self.queue += wait;
         self.first = self.first + wait;
         self.last = self.last + wait;

@@ -7,6 +7,7 @@ pub mod agenda;
 mod device;
 mod echo;
 mod ends;
+mod faults;
 mod network;
 pub mod observed;
 pub mod pool;
@@ -23,11 +24,12 @@ use actors::message::{Job, Message, Returned, Woken, Work};
 use actors::orchestrator::{self, Orchestrator};
 use actors::peer::{self, Peer};
 use actors::record::{Carried, Event};
-use actors::time::Span;
+use actors::time::{Moment, Span};
 use actors::world::{Effect, Parcel, Seat, Sim, SimContext, panic_text};
 use agenda::Agenda;
 use device::{Begun, Devices};
 use ends::FrameEnds;
+use faults::Faults;
 use network::Network;
 use network::fair::Fair;
 use observed::Observed;
@@ -61,9 +63,13 @@ struct Cast {
 
 impl Cast {
     fn of(plan: &Plan) -> Cast {
-        let mut cast = Cast { values: plan.model.weights == Weights::Echo, seats: Vec::new() };
+        let mut cast = Cast::empty(plan);
         stage::raise(plan, None, &mut cast);
         cast
+    }
+
+    fn empty(plan: &Plan) -> Cast {
+        Cast { values: plan.model.weights == Weights::Echo, seats: Vec::new() }
     }
 }
 
@@ -100,6 +106,8 @@ pub struct Simulation<'p> {
     fair: Option<Box<Fair<'p, (NodeId, NodeId, Message)>>>,
     devices: Devices<'p>,
     ends: FrameEnds,
+    /// Nothing, where the plan has none.
+    faults: Option<Box<Faults<'p>>>,
     world: SimContext,
     ledger: Ledger,
     trace: Trace,
@@ -113,19 +121,22 @@ enum Happening {
     Deliver {
         from: NodeId,
         to: NodeId,
+        /// Which life of the receiver's host it is for.
+        life: u32,
         parcel: Parcel,
     },
     /// The first byte is at the receiver's NIC.
-    Arrive {
-        from: NodeId,
-        to: NodeId,
-        passage: Box<Passage>,
-        message: Message,
-    },
+    Arrive { from: NodeId, to: NodeId, passage: Box<Passage>, message: Message },
     /// The device of this host is through with its job.
-    JobDone(HostId),
+    JobDone(HostId, u32),
     /// A transfer begins or ends, if the rates are still of this version.
     Settled(u64),
+    /// A fault of the plan.
+    Strikes(u32),
+    /// A host starts again.
+    Starts(HostId),
+    /// A host that has stood still goes on.
+    Stirs(HostId),
 }
 
 impl<'p> Simulation<'p> {
@@ -139,6 +150,7 @@ impl<'p> Simulation<'p> {
             fair: (plan.network.sharing == Sharing::Fair).then(|| Box::new(Fair::new(plan))),
             devices: Devices::new(plan),
             ends: FrameEnds::of(plan),
+            faults: Faults::of(plan),
             world: SimContext::default(),
             ledger: Ledger::of_a_run(),
             trace: Trace::default(),
@@ -159,8 +171,12 @@ impl<'p> Simulation<'p> {
     pub fn run(&mut self, horizon: u64) -> Outcome {
         for node in 0..self.seats.len() {
             let me = NodeId(node as u32);
+            if self.faults.as_ref().is_some_and(|faults| faults.is_down(self.hosts[node])) {
+                continue;
+            }
             self.think(me, |seat, world| seat.start(world));
         }
+        self.schedule_faults(false);
         self.resume(horizon)
     }
 
@@ -175,13 +191,16 @@ impl<'p> Simulation<'p> {
             };
             self.world.now = now;
             match happening {
-                Happening::Deliver { from, to, parcel } => self.deliver(from, to, parcel),
+                Happening::Deliver { from, to, life, parcel } => self.deliver(from, to, life, parcel),
                 Happening::Arrive { from, to, mut passage, message } => {
                     self.network.arrive(self.hosts[to.0 as usize], &mut passage, message.wire_bytes());
                     self.carry(from, to, &passage, message);
                 }
-                Happening::JobDone(host) => self.finish_job(host),
+                Happening::JobDone(host, version) => self.finish_job(host, version),
                 Happening::Settled(version) => self.settle(version),
+                Happening::Strikes(index) => self.strike(index),
+                Happening::Starts(host) => self.start_again(host),
+                Happening::Stirs(host) => self.stir(host),
             }
         }
         self.end.take().expect("the loop ends with one")
@@ -198,7 +217,14 @@ impl<'p> Simulation<'p> {
     }
 
     #[inline]
-    fn deliver(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
+    fn deliver(&mut self, from: NodeId, to: NodeId, life: u32, parcel: Parcel) {
+        let parcel = match &self.faults {
+            None => parcel,
+            Some(_) => match self.admit(from, to, parcel, life) {
+                Some(parcel) => parcel,
+                None => return,
+            },
+        };
         self.delivered += 1;
         self.trace.note(self.world.now, from, to, &parcel);
         self.think(to, |seat, world| seat.deliver(from, parcel, world));
@@ -226,8 +252,7 @@ impl<'p> Simulation<'p> {
         match effect {
             Effect::Send { to, message } => self.send(me, to, message),
             Effect::Wake { after, timer } => {
-                let parcel = Parcel::Woken(Woken(timer));
-                self.agenda.schedule(now + after, Happening::Deliver { from: me, to: me, parcel });
+                self.post_at(now + after, me, me, Parcel::Woken(Woken(timer)));
             }
             Effect::Compute(Job { work: Work::Release { session }, .. }) => self.devices.release(me, session),
             Effect::Compute(job) => {
@@ -243,9 +268,19 @@ impl<'p> Simulation<'p> {
         let now = self.world.now;
         let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         if here == there || !message.is_swarm_traffic() {
-            self.agenda.schedule(now, Happening::Deliver { from, to, parcel: Parcel::Message(message) });
-            return;
+            return self.post_at(now, from, to, Parcel::Message(message));
         }
+        if let Some(faults) = &mut self.faults {
+            faults.connect(here, there);
+        }
+        self.transmit(from, to, message);
+    }
+
+    /// Onto the network, whatever it is.
+    #[inline]
+    fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
+        let now = self.world.now;
+        let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         if let Some(fair) = &mut self.fair {
             let bytes = message.wire_bytes();
             fair.offer(now, (here, there), bytes, (from, to, message));
@@ -263,6 +298,11 @@ impl<'p> Simulation<'p> {
     /// The message is through every queue: it arrives with its last byte.
     #[inline]
     fn carry(&mut self, from: NodeId, to: NodeId, passage: &Passage, message: Message) {
+        let mut passage = *passage;
+        if let Some(faults) = &mut self.faults {
+            faults.hinder(self.hosts[from.0 as usize], self.hosts[to.0 as usize], &mut passage);
+        }
+        let passage = &passage;
         if let (true, Message::Step(step) | Message::Returned(Returned(step))) = (self.recording, &message) {
             self.events.push(Event::Carried(Carried {
                 session: step.session,
@@ -277,7 +317,18 @@ impl<'p> Simulation<'p> {
             }));
         }
         let at = self.ends.delivered(from, to, passage, &message).max(self.world.now);
-        self.agenda.schedule(at, Happening::Deliver { from, to, parcel: Parcel::Message(message) });
+        self.post_at(at, from, to, Parcel::Message(message));
+    }
+
+    #[inline]
+    fn post(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
+        self.post_at(self.world.now, from, to, parcel);
+    }
+
+    #[inline]
+    fn post_at(&mut self, at: Moment, from: NodeId, to: NodeId, parcel: Parcel) {
+        let life = self.faults.as_ref().map_or(0, |faults| faults.life(self.hosts[to.0 as usize]));
+        self.agenda.schedule(at, Happening::Deliver { from, to, life, parcel });
     }
 
     fn await_settling(&mut self) {
@@ -294,22 +345,37 @@ impl<'p> Simulation<'p> {
         self.await_settling();
     }
 
-    fn finish_job(&mut self, host: HostId) {
+    fn finish_job(&mut self, host: HostId, version: u32) {
         let now = self.world.now;
+        if self.devices.version(host) != version {
+            return;
+        }
         let (node, computed, begun) = self.devices.finish(now, host);
         for begun in begun {
             self.await_job(begun);
         }
         let parcel = Parcel::Computed(computed);
         match self.devices.way_back(host) {
-            Span::ZERO => self.deliver(node, node, parcel),
-            way => self.agenda.schedule(now + way, Happening::Deliver { from: node, to: node, parcel }),
+            Span::ZERO => {
+                let life = self.faults.as_ref().map_or(0, |faults| faults.life(host));
+                self.deliver(node, node, life, parcel);
+            }
+            way => self.post_at(now + way, node, node, parcel),
         }
     }
 
     fn await_job(&mut self, begun: Option<Begun>) {
-        if let Some(Begun { host, until }) = begun {
-            self.agenda.schedule(until, Happening::JobDone(host));
+        let Some(Begun { host, until, version }) = begun else { return };
+        match &self.faults {
+            None => self.agenda.schedule(until, Happening::JobDone(host, version)),
+            Some(faults) => {
+                let now = self.world.now;
+                let by = faults.slow_device(now, host).max(1.0);
+                let took = Span::from_secs_f64(until.since(now).as_secs_f64() * by);
+                let until = now + took + faults.still(now, host);
+                self.devices.ends(host, until);
+                self.agenda.schedule(until, Happening::JobDone(host, version));
+            }
         }
     }
 
@@ -318,6 +384,7 @@ impl<'p> Simulation<'p> {
             self.end.get_or_insert(Outcome::Broken { invariant, event: Box::new(event.clone()) });
         }
         match &event {
+            Event::Released { .. } => self.schedule_faults(true),
             Event::Drained(drained) => self.end = self.end.take().or(Some(Outcome::Done((**drained).clone()))),
             Event::Aborted { why, .. } => self.end = self.end.take().or(Some(Outcome::Aborted(why.clone()))),
             _ => {}

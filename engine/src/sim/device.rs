@@ -28,6 +28,11 @@ struct Device {
     /// The first is running once the device holds a lease.
     jobs: VecDeque<Waiting>,
     started: Moment,
+    /// When the running job will be over.
+    until: Moment,
+    running: bool,
+    /// Counts jobs that were to end, see [`Begun`].
+    version: u32,
     warmed_up: bool,
     factor: Factor,
 }
@@ -84,7 +89,15 @@ struct Machine {
 impl Device {
     fn new(cost: &Cost, plan: &Plan, host: u64) -> Device {
         let factor = Factor::new(&cost.jitter, plan, host);
-        Device { jobs: VecDeque::new(), started: Moment::default(), warmed_up: false, factor }
+        Device {
+            jobs: VecDeque::new(),
+            started: Moment::default(),
+            until: Moment::default(),
+            running: false,
+            version: 0,
+            warmed_up: false,
+            factor,
+        }
     }
 }
 
@@ -112,6 +125,8 @@ fn item(piece: &Piece) -> cost::Item {
 pub struct Begun {
     pub host: HostId,
     pub until: Moment,
+    /// Which job of the device it is; another takes its place if the host crashes or stands still.
+    pub version: u32,
 }
 
 impl<'p> Devices<'p> {
@@ -186,7 +201,53 @@ impl<'p> Devices<'p> {
             took
         });
         device.started = now.max(*ready);
-        Begun { host, until: device.started + took }
+        device.until = device.started + took;
+        device.running = true;
+        device.version += 1;
+        Begun { host, until: device.until, version: device.version }
+    }
+
+    /// Which job of `host` is to end next.
+    pub fn version(&self, host: HostId) -> u32 {
+        self.devices[host.0 as usize].version
+    }
+
+    /// The running job of `host` will be over then.
+    pub fn ends(&mut self, host: HostId, until: Moment) {
+        self.devices[host.0 as usize].until = until;
+    }
+
+    /// The running job of `host` ends so much later, if there is one.
+    pub fn put_off(&mut self, host: HostId, by: Span) -> Option<Begun> {
+        let device = &mut self.devices[host.0 as usize];
+        if !device.running {
+            return None;
+        }
+        device.version += 1;
+        device.until = device.until + by;
+        Some(Begun { host, until: device.until, version: device.version })
+    }
+
+    /// Forgets the jobs of `host` and what its nodes keep; the job that begins with the lease it held, if there is one.
+    pub fn crash(&mut self, now: Moment, host: HostId, nodes: &[NodeId]) -> Option<Begun> {
+        if let Some(echo) = &mut self.echo {
+            nodes.iter().for_each(|node| echo.forget(*node));
+        }
+        let device = &mut self.devices[host.0 as usize];
+        device.jobs.clear();
+        device.version += 1;
+        device.warmed_up = false;
+        let held = std::mem::take(&mut device.running);
+        let machine = &mut self.machines[self.plan.host(host).machine as usize];
+        machine.waiting.retain(|waiting| *waiting != host);
+        if !held {
+            return None;
+        }
+        machine.leases = machine.leases.saturating_add(1);
+        let next = machine.waiting.pop_front()?;
+        machine.leases -= 1;
+        let has_it = now + self.overhead(next).hand_over;
+        Some(self.begin(has_it, next))
     }
 
     /// Ends the running job of `host`: whose it was, its result, and the jobs that begin now that it has ended.
@@ -194,6 +255,7 @@ impl<'p> Devices<'p> {
         let device = &mut self.devices[host.0 as usize];
         let Waiting { node, job, .. } = device.jobs.pop_front().expect("a running job is in the queue");
         let more = !device.jobs.is_empty();
+        device.running = false;
         let started = device.started;
         let output = Ok(self.output(node, job.work));
         let computed = Computed { ticket: job.ticket, started, finished: now, output };

@@ -41,6 +41,11 @@ impl Echo {
         Some(Arc::new(last.map(|digest| echo::token(*digest, self.vocab)).collect()))
     }
 
+    /// Forgets all caches of a node.
+    pub fn forget(&mut self, node: NodeId) {
+        self.caches.retain(|(holder, _), _| *holder != node);
+    }
+
     /// Forgets a session's cache at a node.
     pub fn release(&mut self, node: NodeId, session: SessionId) {
         self.caches.remove(&(node, session));
