@@ -13,6 +13,8 @@ mod model;
 mod print;
 #[path = "main/sensitivity.rs"]
 mod sensitivity;
+#[path = "main/soak.rs"]
+mod soak;
 #[path = "main/stop.rs"]
 mod stop;
 #[path = "main/sweep.rs"]
@@ -81,6 +83,8 @@ enum Command {
     /// Write random checkpoints, or look at a folder
     #[command(subcommand)]
     Model(model::Model),
+    /// Draw swarms with faults from seeds, simulate them, and look whether any loses, doubles or changes a token
+    Soak(soak::Soak),
     /// List the scenarios of the library
     Library,
     /// One process of a live run; started by `live`, not by people
@@ -102,6 +106,7 @@ fn main() -> ExitCode {
         Command::Report { runs, out, format } => look::report(&runs, out.as_deref(), format),
         Command::Generate(asked) => generate::generate(&asked),
         Command::Model(asked) => model::model(&asked),
+        Command::Soak(wanted) => soak::run(&wanted),
         Command::Library => look::library(),
         Command::Host => return engine::live::host_main(),
     };

@@ -28,8 +28,8 @@ pub struct Ledger {
     /// Whether the barrier's release is among the events watched here (it is the orchestrator's).
     watches_barrier: bool,
     ended: BTreeSet<RequestId>,
-    outputs: BTreeMap<SessionId, u32>,
-    caches: BTreeMap<(NodeId, SessionId), u32>,
+    outputs: BTreeMap<RequestId, u32>,
+    caches: BTreeMap<(SessionId, NodeId), u32>,
 }
 
 impl Ledger {
@@ -54,7 +54,11 @@ impl Ledger {
                 if !self.ended.insert(ended.request) {
                     return Err(Invariant::OneEnd);
                 }
-                self.outputs.remove(&ended.session);
+                self.outputs.remove(&ended.request);
+                let session = |leg| (SessionId::new(ended.request, leg), NodeId(0));
+                let of_it = self.caches.range(session(0)..).map(|(key, _)| *key);
+                let over: Vec<_> = of_it.take_while(|(session, _)| session.request() == ended.request).collect();
+                over.iter().for_each(|key| _ = self.caches.remove(key));
             }
             _ => {}
         }
@@ -70,7 +74,7 @@ impl Ledger {
 
     fn check_step(&mut self, step: &Stepped) -> Result<(), Invariant> {
         self.timed(step.request)?;
-        let seen = self.outputs.entry(step.session).or_default();
+        let seen = self.outputs.entry(step.request).or_default();
         // A prefill that was asked for no token has output 0, once, and nothing after it.
         if step.output != *seen + 1 && !(step.output == 0 && step.position == 0) {
             return Err(Invariant::TokensContiguous);
@@ -84,7 +88,11 @@ impl Ledger {
 
     fn check_cache(&mut self, served: &Served) -> Result<(), Invariant> {
         self.timed(served.request)?;
-        let length = self.caches.entry((served.peer, served.session)).or_default();
+        // A peer may hear of the end only after its last step.
+        if !served.cached || self.ended.contains(&served.request) {
+            return Ok(());
+        }
+        let length = self.caches.entry((served.session, served.peer)).or_default();
         if served.position != *length {
             return Err(Invariant::CacheContiguous);
         }

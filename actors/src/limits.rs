@@ -46,7 +46,7 @@ pub const KEPT_BYTES: u64 = 8 << 30;
 pub const SLOWEST_LINK: u64 = 1 << 20;
 
 /// How often a client doubles its patience with a peer that was silent for too long and then spoke.
-pub const PATIENCE_DOUBLINGS: u32 = 6;
+pub const PATIENCE_DOUBLINGS: u32 = 10;
 
 /// How old a client's view of the swarm may grow before it asks again (Petals: `update_period` 60 s).
 pub const VIEW_REFRESH: Span = Span::from_secs(60);

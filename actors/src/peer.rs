@@ -242,6 +242,7 @@ impl Core {
             hop,
             peer: self.config.me,
             blocks,
+            cached,
             received,
             // What came in parts counts as if the parts had come one after another at the end.
             started: Moment(started.0 - worked.0),

@@ -94,6 +94,8 @@ pub struct Served {
     pub hop: u16,
     pub peer: NodeId,
     pub blocks: BlockRange,
+    /// The session keeps a cache; without one every step begins at 0.
+    pub cached: bool,
     pub received: Moment,
     pub started: Moment,
     pub finished: Moment,

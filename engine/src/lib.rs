@@ -6,5 +6,6 @@ pub mod live;
 pub mod model;
 pub mod outcome;
 pub mod sim;
+pub mod soak;
 pub mod spells;
 pub mod stage;

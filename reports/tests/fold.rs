@@ -59,6 +59,7 @@ fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
                 hop: 0,
                 peer: NodeId(2),
                 blocks,
+                cached: true,
                 received,
                 started,
                 finished,

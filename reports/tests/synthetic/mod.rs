@@ -221,6 +221,7 @@ impl Run {
                 hop: hop as u16,
                 peer,
                 blocks: BlockRange { start: 4 * hop, end: 4 * hop + 4 },
+                cached: true,
                 received: now,
                 started,
                 finished,

@@ -1,0 +1,157 @@
+//! Soaking: swarms drawn from a seed, with faults, each simulated over an echo model and held against its own run without.
+//!
+//! What is finished must have the text that it has without faults, whatever happened; what is not finished must say why,
+//! and must have had a reason.
+mod draw;
+
+use crate::outcome::Outcome;
+use crate::sim;
+use actors::id::RequestId;
+use actors::message::Failure;
+use actors::policy::Recovery;
+use actors::record::{Ended, Event};
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use draw::{Drawn, draw};
+
+/// Deliveries after which a drawn swarm has gone astray: a thousand times what one takes.
+const HORIZON: u64 = 20_000_000;
+
+/// What a soaked swarm has been through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Soaked {
+    pub requests: u32,
+    pub failed: u32,
+    pub failovers: u32,
+    pub replayed: u64,
+    pub faults: u32,
+    pub delivered: u64,
+}
+
+impl Soaked {
+    pub fn add(&mut self, other: &Soaked) {
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.failovers += other.failovers;
+        self.replayed += other.replayed;
+        self.faults += other.faults;
+        self.delivered += other.delivered;
+    }
+}
+
+/// What is wrong with a swarm's run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wrong {
+    Ended(Outcome),
+    Text { request: RequestId, wanted: Vec<u32>, got: Vec<u32> },
+    Missing { request: RequestId },
+    Failed { request: RequestId, why: Failure },
+    Kept { node: u32, bytes: u64 },
+    Undetermined,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |request: &RequestId| format!("request {} of {}", request.index, request.client);
+        match self {
+            Wrong::Ended(outcome) => write!(f, "the run ended otherwise than by draining: {outcome}"),
+            Wrong::Text { request, wanted, got } => {
+                let at = wanted.iter().zip(got).take_while(|(wanted, got)| wanted == got).count();
+                write!(f, "{} has another text than without faults, from token {} on", name(request), at + 1)
+            }
+            Wrong::Missing { request } => write!(f, "{} has no end", name(request)),
+            Wrong::Failed { request, why } => write!(f, "{} failed without need: {why}", name(request)),
+            Wrong::Kept { node, bytes } => write!(f, "node {node} still holds {bytes} bytes of KV cache at the end"),
+            Wrong::Undetermined => write!(f, "two runs differ"),
+        }
+    }
+}
+
+/// Simulates the swarm of `seed` with its faults and without; `twice`: with them once more, which must be the same.
+pub fn soak(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
+    let drawn = draw(seed);
+    let run = sim::run(&drawn.plan, HORIZON);
+    if !matches!(run.outcome, Outcome::Done(_)) {
+        return Err(Wrong::Ended(run.outcome));
+    }
+    if twice && sim::run(&drawn.plan, HORIZON).trace != run.trace {
+        return Err(Wrong::Undetermined);
+    }
+    let mut calm = drawn.plan.clone();
+    calm.faults.clear();
+    let calm = sim::run(&calm, HORIZON);
+    if !matches!(calm.outcome, Outcome::Done(_)) {
+        return Err(Wrong::Ended(calm.outcome));
+    }
+    let mut soaked = Soaked { faults: drawn.plan.faults.len() as u32, delivered: run.delivered, ..Soaked::default() };
+    let ended = ends(&run.events);
+    for (request, wanted) in ends(&calm.events) {
+        if let Err(why) = wanted.outcome {
+            return Err(Wrong::Failed { request, why });
+        }
+        let Some(got) = ended.get(&request) else {
+            // Nobody asks on behalf of a client that has crashed.
+            if drawn.lost_clients.contains(&request.client) {
+                continue;
+            }
+            return Err(Wrong::Missing { request });
+        };
+        soaked.requests += 1;
+        match got.outcome {
+            Ok(()) if got.output != wanted.output => {
+                let (wanted, got) = (wanted.output.clone(), got.output.clone());
+                return Err(Wrong::Text { request, wanted, got });
+            }
+            Ok(()) => {}
+            Err(why) if !may_fail(&drawn, why) => return Err(Wrong::Failed { request, why }),
+            Err(_) => soaked.failed += 1,
+        }
+    }
+    for event in &run.events {
+        if let Event::Failover(failover) = event {
+            soaked.failovers += 1;
+            soaked.replayed += u64::from(failover.replayed);
+        }
+    }
+    Ok(soaked)
+}
+
+/// Whether a request has a reason to fail: blocks that nobody serves for longer than clients try, or clients that do not.
+fn may_fail(drawn: &Drawn, why: Failure) -> bool {
+    let policies = &drawn.plan.policies;
+    match why {
+        // Its device does not fail, and nothing sheds load.
+        Failure::ClientDevice | Failure::Shed => false,
+        // A restart may begin anew for ever where peers fail often.
+        Failure::Timeout => drawn.uncovered || policies.recovery == Recovery::Restart,
+        Failure::NoRoute | Failure::PeerLost(_) | Failure::Refused(..) => {
+            drawn.uncovered || policies.recovery == Recovery::Off
+        }
+    }
+}
+
+fn ends(events: &[Event]) -> BTreeMap<RequestId, &Ended> {
+    let ended = |event| match event {
+        &Event::Ended(ref ended) if !ended.request.is_warmup() => Some((ended.request, ended.as_ref())),
+        _ => None,
+    };
+    events.iter().filter_map(ended).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::soak;
+
+    #[test]
+    fn a_few_dozen_swarms_lose_no_token() {
+        let mut all = super::Soaked::default();
+        for seed in 0..48 {
+            match soak(seed, seed % 8 == 0) {
+                Ok(soaked) => all.add(&soaked),
+                Err(wrong) => panic!("seed {seed}: {wrong}"),
+            }
+        }
+        assert!(all.failovers > 20 && all.requests > 100, "{all:?}: too little happened to prove anything");
+    }
+}

@@ -1,0 +1,290 @@
+//! Drawing a swarm from a seed: its shape, its peers and clients, its policies and network, and what befalls it.
+use actors::id::{BlockRange, HostId, NodeId};
+use actors::message::{Forwarding, WireType};
+use actors::policy::{Detection, Policies, Recovery, Retry};
+use actors::route::{Bans, Routing, Weight};
+use actors::seed::{Seed, Stream};
+use actors::time::Span;
+use rand::RngExt;
+use scenarios::plan::{
+    Cost, Device, Distribution, Executor, Fault, Host, Link, Machine, Model, Network, Node, Plan, Role, Roofline,
+    Sharing, Weights, What, When, Workload,
+};
+use scenarios::shape::{Arch, Shape, WeightType};
+use std::collections::BTreeSet;
+
+/// A swarm, and what of its faults excuses a request that fails.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    pub plan: Plan,
+    /// Some blocks may be served by nobody for longer than clients try.
+    pub uncovered: bool,
+    pub lost_clients: BTreeSet<NodeId>,
+}
+
+/// The swarm of a seed.
+pub fn draw(seed: u64) -> Drawn {
+    let mut chance = Chance(Seed(seed).stream("soak", 0, 0));
+    let layers = chance.of(2..=9);
+    let mut peers: Vec<BlockRange> = Vec::new();
+    // Each block has at least two peers, most more, in spans that are cut anew each time.
+    for _ in 0..chance.of(2..=4) {
+        let mut start = 0;
+        while start < layers {
+            let end = (start + chance.of(1..=layers)).min(layers);
+            peers.push(BlockRange { start, end });
+            start = end;
+        }
+    }
+    let clients = chance.of(1..=4);
+    let mut plan = plan(seed, layers, &peers, clients, &mut chance);
+    let mut drawn_faults = Faults { faults: Vec::new(), uncovered: false, lost_clients: BTreeSet::new() };
+    drawn_faults.draw(&plan, &peers, layers, &mut chance);
+    let Faults { mut faults, uncovered, lost_clients } = drawn_faults;
+    faults.sort_by_key(|fault| fault.at.key());
+    plan.faults = faults;
+    Drawn { plan, uncovered, lost_clients }
+}
+
+/// The seed's own stream of choices.
+struct Chance(Stream);
+
+impl Chance {
+    fn of(&mut self, range: std::ops::RangeInclusive<u32>) -> u32 {
+        self.0.random_range(range)
+    }
+
+    /// In so many of a hundred cases.
+    fn is(&mut self, percent: u32) -> bool {
+        self.0.random_range(0..100) < percent
+    }
+
+    /// Spread evenly over orders of magnitude.
+    fn span(&mut self, least: Span, most: Span) -> Span {
+        let (least, most) = ((least.0.max(1) as f64).ln(), (most.0.max(1) as f64).ln());
+        Span(self.0.random_range(least..=most).exp() as u64)
+    }
+
+    fn one<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.0.random_range(0..of.len())].clone()
+    }
+}
+
+const MS: Span = Span::from_millis(1);
+
+fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut Chance) -> Plan {
+    let shape = Shape {
+        arch: Arch::Opt,
+        layers,
+        hidden: 64,
+        heads: 4,
+        kv_heads: 4,
+        ffn: 256,
+        vocab: 50_000,
+        max_positions: 2048,
+    };
+    let shared = chance.is(20);
+    let (mut hosts, mut nodes) = (Vec::new(), Vec::new());
+    hosts.push(host("orchestrator".to_owned(), 0, chance));
+    nodes.push(Node { host: HostId(0), role: Role::Orchestrator });
+    nodes.push(Node { host: HostId(0), role: Role::Registry });
+    let roles = peers.iter().map(|&blocks| Role::Peer { blocks, cache_bytes: 1 << 30, inference_rps: 100.0 });
+    for role in roles.chain((0..clients).map(|_| Role::Client)) {
+        let id = hosts.len() as u32;
+        hosts.push(host(format!("host-{id}"), if shared { 0 } else { id }, chance));
+        nodes.push(Node { host: HostId(id), role });
+    }
+    let machine = |leases| move |id: u32| Machine { name: format!("machine-{id}"), leases };
+    let count = if shared { 1 } else { hosts.len() as u32 };
+    let leases = if shared { Some(chance.of(1..=3)) } else { None };
+    let machines = (0..count).map(machine(leases)).collect();
+    let mut network = Network::of(link(chance));
+    network.sharing = if chance.is(15) { Sharing::Fair } else { Sharing::Fifo };
+    Plan {
+        scenario: "soak".to_owned(),
+        cell: 0,
+        repeat: 0,
+        seed: Seed(seed).derive("swarm", 0, 0),
+        model: Model {
+            shape,
+            block_type: WeightType::F32,
+            ends_type: WeightType::F32,
+            wire: chance.one(&[WireType::F32, WireType::F16]),
+            cache_value_bytes: 4,
+            weights: Weights::Echo,
+        },
+        machines,
+        hosts,
+        nodes,
+        network,
+        policies: policies(chance),
+        workload: Workload {
+            micro_batches: chance.of(1..=3),
+            batch: chance.of(1..=3),
+            prompt: chance.of(1..=24),
+            generate: chance.of(0..=24),
+        },
+        tokens: Default::default(),
+        objectives: Default::default(),
+        open: None,
+        timeout: Span::from_secs(1800),
+        muster: Span::from_secs(60),
+        faults: Vec::new(),
+    }
+}
+
+fn host(name: String, machine: u32, chance: &mut Chance) -> Host {
+    let per_block = chance.span(Span::from_micros(50), Span::from_millis(20));
+    let roofline = Roofline { flops: 1e10, bandwidth: 1e10, per_block, per_job: Span::from_micros(100) };
+    let device = Device { name: "drawn".to_owned(), executor: Executor::Elsewhere, cost: Cost::of(roofline) };
+    let nic = |chance: &mut Chance| if chance.is(30) { link(chance) } else { Link::FREE };
+    Host { name, site: "here".to_owned(), machine, device, egress: nic(chance), ingress: nic(chance) }
+}
+
+fn link(chance: &mut Chance) -> Link {
+    let delay = chance.span(Span::from_micros(20), Span::from_millis(80));
+    let delay = match chance.of(0..=2) {
+        0 => Distribution::Constant(delay),
+        1 => Distribution::Uniform { low: Span::ZERO, high: delay },
+        _ => Distribution::LogNormal { median: delay, sigma: 0.5 },
+    };
+    let bandwidth = chance.one(&[None, Some(1e5), Some(1e6), Some(1e8)]);
+    Link::new(delay, bandwidth)
+}
+
+fn policies(chance: &mut Chance) -> Policies {
+    let routings = [
+        Routing::MinLatency,
+        Routing::LoadAware,
+        Routing::Random(Weight::Span),
+        Routing::Random(Weight::Throughput),
+        Routing::RoundRobin(Weight::Throughput),
+    ];
+    let recovery = match chance.of(0..=19) {
+        0..=11 => Recovery::Replay,
+        12..=15 => Recovery::Cacheless,
+        16..=18 => Recovery::Restart,
+        _ => Recovery::Off,
+    };
+    let detection = match recovery {
+        // Nothing makes up for a false alarm.
+        Recovery::Off => Detection::default(),
+        _ => Detection {
+            heartbeat: chance.span(Span::from_millis(20), Span::from_secs(2)),
+            missed: chance.of(1..=6),
+            step_timeout: chance.span(Span::from_secs(30), Span::from_secs(600)),
+        },
+    };
+    Policies {
+        routing: chance.one(&routings),
+        forwarding: chance.one(&[Forwarding::Relay, Forwarding::Push]),
+        recovery,
+        detection,
+        retry: Retry { limit: 60, first: chance.span(MS, Span::from_secs(1)), most: Span::from_secs(5) },
+        bans: Bans { first: chance.span(MS, Span::from_secs(30)), growth: 2.0 },
+        ..Policies::default()
+    }
+}
+
+struct Faults {
+    faults: Vec<Fault>,
+    uncovered: bool,
+    lost_clients: BTreeSet<NodeId>,
+}
+
+impl Faults {
+    fn draw(&mut self, plan: &Plan, peers: &[BlockRange], layers: u32, chance: &mut Chance) {
+        let host = |peer: usize| HostId(1 + peer as u32);
+        // How many peers of each block are there all the time or soon again.
+        let mut lasting = vec![0u32; layers as usize];
+        let blocks = |span: BlockRange| span.start as usize..span.end as usize;
+        for span in peers {
+            lasting[blocks(*span)].iter_mut().for_each(|count| *count += 1);
+        }
+        let busy = chance.of(0..=60);
+        for (peer, span) in peers.iter().enumerate() {
+            if !chance.is(busy) {
+                continue;
+            }
+            let spared = lasting[blocks(*span)].iter().all(|count| *count > 1);
+            match chance.of(0..=9) {
+                0..=3 => self.crash(host(peer), chance),
+                4 | 5 => self.crash_at_steps(host(peer), chance),
+                // For good.
+                6 if spared || chance.is(10) => {
+                    let at = self.time(chance);
+                    let gone =
+                        chance.one(&[What::Crash { host: host(peer), back: None }, What::Leave { host: host(peer) }]);
+                    self.push(at, gone);
+                    lasting[blocks(*span)].iter_mut().for_each(|count| *count -= 1);
+                    self.uncovered |= !spared;
+                }
+                7 if spared => {
+                    lasting[blocks(*span)].iter_mut().for_each(|count| *count -= 1);
+                    let at = self.time(chance);
+                    self.push(at, What::Join { host: host(peer) });
+                }
+                _ => {
+                    let lasts = chance.span(MS, Span::from_secs(20));
+                    let at = self.time(chance);
+                    self.push(at, What::Stall { host: host(peer), lasts });
+                }
+            }
+        }
+        self.draw_ways(plan, chance);
+        if chance.is(5) {
+            let clients: Vec<NodeId> = plan.clients().map(|(id, _)| id).collect();
+            let client = chance.one(&clients);
+            self.lost_clients.insert(client);
+            let at = self.time(chance);
+            self.push(at, What::Crash { host: plan.node(client).host, back: None });
+        }
+    }
+
+    /// Links and devices that are slow, and partitions, which all pass.
+    fn draw_ways(&mut self, plan: &Plan, chance: &mut Chance) {
+        let others: Vec<HostId> = (1..plan.hosts.len() as u32).map(HostId).collect();
+        for _ in 0..chance.of(0..=3) {
+            let (at, lasts) = (self.time(chance), chance.span(MS, Span::from_secs(20)));
+            let by = f64::from(chance.of(2..=30));
+            let some = |chance: &mut Chance| others.iter().copied().filter(|_| chance.is(50)).collect::<Vec<_>>();
+            let what = match chance.of(0..=2) {
+                0 => What::SlowDevice { host: chance.one(&others), by, lasts },
+                1 => What::SlowLink { from: some(chance), to: some(chance), by, lasts },
+                _ => {
+                    let one = some(chance);
+                    let rest = others.iter().copied().filter(|host| !one.contains(host)).collect();
+                    What::Partition { groups: vec![one, rest], lasts }
+                }
+            };
+            self.push(at, what);
+        }
+    }
+
+    fn time(&self, chance: &mut Chance) -> When {
+        When::Release(chance.span(MS, Span::from_secs(20)))
+    }
+
+    fn push(&mut self, at: When, what: What) {
+        self.faults.push(Fault { at, what });
+    }
+
+    /// Crashes, each followed by a new start.
+    fn crash(&mut self, host: HostId, chance: &mut Chance) {
+        let mut at = Span::ZERO;
+        for _ in 0..chance.of(1..=4) {
+            at += chance.span(MS, Span::from_secs(10));
+            self.push(When::Release(at), What::Crash { host, back: None });
+            at += chance.span(MS, Span::from_secs(10));
+            self.push(When::Release(at), What::Restart { host });
+        }
+    }
+
+    fn crash_at_steps(&mut self, host: HostId, chance: &mut Chance) {
+        for _ in 0..chance.of(1..=4) {
+            let count = u64::from(chance.of(1..=30));
+            let back = Some(chance.span(MS, Span::from_secs(10)));
+            self.push(When::Steps { host, count }, What::Crash { host, back });
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `soak`: swarms drawn from seeds, each with its faults, and whether any lost, doubled or changed a token.
+use crate::stop::{INTERRUPT, Stop};
+use clap::Args;
+use engine::soak::{Soaked, draw, soak};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+#[derive(Args)]
+pub struct Soak {
+    /// How many swarms to draw
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The seed of the first; the others count up from it
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Simulations at a time; as many as there are cores if not given
+    #[arg(long)]
+    jobs: Option<usize>,
+}
+
+/// What is drawn from a seed, for who looks into one swarm.
+fn show(seed: u64) {
+    let plan = draw(seed).plan;
+    println!("{:?}\n{:?}", plan.workload, plan.policies);
+    for (node, seat) in plan.nodes() {
+        println!("{node} on host {}: {:?}", seat.host.0, seat.role);
+    }
+    for fault in &plan.faults {
+        println!("{:?}: {:?}", fault.at, fault.what);
+    }
+}
+
+/// One swarm of so many is simulated twice and compared.
+const SAMPLE: u64 = 16;
+
+pub fn run(wanted: &Soak) -> Result<u8, Stop> {
+    let began = Instant::now();
+    if wanted.seeds == 1 {
+        show(wanted.seed);
+    }
+    let threads = wanted.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let (next, all, wrong) = (AtomicU64::new(0), Mutex::new(Soaked::default()), Mutex::new(Vec::new()));
+    let style =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} swarms, {eta} left").unwrap_or(ProgressStyle::default_bar());
+    let bar = ProgressBar::new(wanted.seeds).with_style(style);
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= wanted.seeds || INTERRUPT.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let seed = wanted.seed.wrapping_add(at);
+                    match soak(seed, at % SAMPLE == 0) {
+                        Ok(soaked) => all.lock().expect("no thread panics with it").add(&soaked),
+                        Err(why) => wrong.lock().expect("no thread panics with it").push((seed, why)),
+                    }
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let all = all.into_inner().expect("no thread panics with it");
+    let mut wrong = wrong.into_inner().expect("no thread panics with it");
+    wrong.sort_by_key(|(seed, _)| *seed);
+    for (seed, why) in &wrong {
+        println!("seed {seed}: {why}\n  again: swarmbench soak --seed {seed} --seeds 1");
+    }
+    let done = next.load(Ordering::Relaxed).min(wanted.seeds);
+    println!(
+        "{done} swarms, {} wrong; {} faults, {} requests of which {} failed, {} failovers, {} tokens replayed, \
+         {} deliveries, {:.1} s",
+        wrong.len(),
+        all.faults,
+        all.requests,
+        all.failed,
+        all.failovers,
+        all.replayed,
+        all.delivered,
+        began.elapsed().as_secs_f64(),
+    );
+    Ok(if wrong.is_empty() { 0 } else { 1 })
+}
