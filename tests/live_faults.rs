@@ -38,7 +38,7 @@ fn live(plan: &Plan) -> Run {
 fn nobody_is_left(test: &str) {
     let title = format!("swarmbench:{test}-");
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let line = std::fs::read(PathBuf::from(entry.path()).join("cmdline")).unwrap_or_default();
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         assert!(!line.starts_with(title.as_bytes()), "{:?} is left", entry.path());
     }
 }

@@ -210,7 +210,9 @@ impl Request {
     fn runs(&self, forwarding: Forwarding) -> Vec<Range<usize>> {
         let end = |from: usize| from + self.legs[from..].iter().take_while(|leg| leg.is_wanting()).count();
         match (forwarding, self.phase) {
-            (Forwarding::Relay, Phase::Away(at)) => [at..end(at)].into_iter().filter(|run| !run.is_empty()).collect(),
+            (Forwarding::Relay, Phase::Away(at)) => {
+                std::iter::once(at..end(at)).filter(|run| !run.is_empty()).collect()
+            }
             _ => {
                 let begins = |&at: &usize| self.legs[at].is_wanting() && (at == 0 || !self.legs[at - 1].is_wanting());
                 (0..self.legs.len()).filter(begins).map(|from| from..end(from)).collect()

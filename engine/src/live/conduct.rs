@@ -31,7 +31,7 @@ pub const LOOK: Duration = Duration::from_millis(20);
 
 /// What comes from the children and their processes.
 pub enum News {
-    Joined { host: HostId, life: u32, joined: Joined },
+    Joined { host: HostId, life: u32, joined: Box<Joined> },
     Answer { host: HostId, answer: Answer },
     Exited { host: HostId, why: String },
 }
@@ -125,7 +125,7 @@ async fn open_door(
         let Greeting { host, life, purpose, .. } = greeting;
         match purpose {
             Purpose::Join { port } => {
-                let joined = Joined { port, orders: writer, answers: reader };
+                let joined = Box::new(Joined { port, orders: writer, answers: reader });
                 let _ = news.send(News::Joined { host, life, joined });
             }
             // Nobody has the address of a host before all have joined.
@@ -175,7 +175,7 @@ async fn gather(
             Ok(Some(News::Joined { host, joined: caller, .. })) => {
                 // Only a process that knows the token gets here; it can still be mistaken about who it is.
                 if early(plan).any(|expected| expected == host) {
-                    joined.entry(host).or_insert(caller);
+                    joined.entry(host).or_insert(*caller);
                 }
             }
             Ok(Some(News::Exited { host, why })) => return Err(not_joined(host, why)),

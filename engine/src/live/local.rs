@@ -64,6 +64,9 @@ pub struct Directory {
     pub started: Moment,
 }
 
+/// A message that waits for its way: from whom, to whom.
+type Waiting = (NodeId, NodeId, Message);
+
 pub struct LocalHost {
     itself: Weak<LocalHost>,
     here: HostId,
@@ -74,7 +77,7 @@ pub struct LocalHost {
     book: RefCell<Vec<Option<Place>>>,
     spells: RefCell<Spells>,
     /// What waits for the end of a partition, in order.
-    waiting: RefCell<BTreeMap<HostId, VecDeque<(NodeId, NodeId, Message)>>>,
+    waiting: RefCell<BTreeMap<HostId, VecDeque<Waiting>>>,
     /// Steps that this process may still take in, if it is to crash at one.
     doom: Cell<Option<u64>>,
     /// The mailboxes of the nodes that sit here, by node id.

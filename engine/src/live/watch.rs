@@ -90,7 +90,7 @@ impl Watch<'_> {
             News::Answer { answer: Answer::Report(report), .. } => return Some(report),
             News::Answer { host, answer: Answer::Events(more) } => self.records.entry(host).or_default().extend(more),
             News::Answer { answer: Answer::Over, .. } => {}
-            News::Joined { host, life, joined } => self.joined(host, life, joined).await,
+            News::Joined { host, life, joined } => self.joined(host, life, *joined).await,
             News::Exited { host, why } => self.exited(host, why).await,
         }
         None

@@ -146,8 +146,11 @@ pub(super) fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
 /// what a prefill takes more is embedding too: the two follow each other but for the swarm's work, so only their sum shows.
 const EMBEDDING: f64 = 0.1;
 
+/// Seconds against a count.
+type Points = Vec<(u32, f64)>;
+
 /// (new tokens, seconds) of embeddings, and (rows, seconds) of heads.
-pub(super) fn ends(seen: &[Seen]) -> (Vec<(u32, f64)>, Vec<(u32, f64)>) {
+pub(super) fn ends(seen: &[Seen]) -> (Points, Points) {
     let mut decode: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     let mut prefill: BTreeMap<(u32, u32), Vec<f64>> = BTreeMap::new();
     for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {
