@@ -10,7 +10,6 @@ use actors::time::{Moment, Span};
 use engine::live::{Options, run};
 use engine::outcome::{Outcome, Run};
 use scenarios::plan::{Fault, Plan, What, When, Workload};
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 /// About a second of requests.
