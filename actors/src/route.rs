@@ -34,7 +34,7 @@ pub enum Routing {
     RoundRobin(Weight),
     /// Always these peers, in this order, each to the end of its span.
     Fixed(Vec<NodeId>),
-    /// The route that each request brings with it, as from a trace.
+    /// The route that each request brings with it, as from a trace; the shortest for one that brings none, such as a warm-up.
     Replay,
 }
 
@@ -118,7 +118,10 @@ impl View {
                 weighted::in_turns(&peers, ask, *weight, costs.unknown_rps, now, &mut credits)
             }
             Routing::Fixed(route) => follow(&peers, ask, route),
-            Routing::Replay => follow(&peers, ask, ask.given?),
+            Routing::Replay => match ask.given {
+                Some(given) => follow(&peers, ask, given),
+                None => shortest::shortest(&peers, &estimate(false)),
+            },
         }?;
         if matches!(routing, Routing::RoundRobin(_)) {
             let usable = self.all_mut().iter_mut().filter(|known| usable(&&**known));

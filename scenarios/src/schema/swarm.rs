@@ -62,7 +62,7 @@ pub enum Routing {
     RoundRobin(Weight),
     /// Always the peers on these hosts, in this order, each to the end of its span.
     Fixed(Vec<String>),
-    /// The route that each request brings with it, as from a trace.
+    /// The route that each request brings with it, as from a trace; the shortest for one that brings none.
     Replay,
 }
 
