@@ -132,11 +132,11 @@ fn may_fail(drawn: &Drawn, why: Failure) -> bool {
 }
 
 fn ends(events: &[Event]) -> BTreeMap<RequestId, &Ended> {
-    let ended = |event| match event {
-        &Event::Ended(ref ended) if !ended.request.is_warmup() => Some((ended.request, ended.as_ref())),
+    let timed = events.iter().filter_map(|event| match event {
+        Event::Ended(ended) if !ended.request.is_warmup() => Some((ended.request, ended.as_ref())),
         _ => None,
-    };
-    events.iter().filter_map(ended).collect()
+    });
+    timed.collect()
 }
 
 #[cfg(test)]
