@@ -2,18 +2,20 @@
 //!
 //! It knows nothing of tensors or devices: a step goes to the device as a job and comes back as `Computed`.
 mod meter;
+pub mod presence;
 
 use crate::history::History;
-use crate::id::{BlockRange, NodeId, SessionId};
+use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::message::{
-    Activation, Announce, Announced, Close, Computed, Gone, Job, Load, Message, Open, Opened, Output, Ping, Present,
-    Refusal, Refused, Reroute, Returned, Step, Ticket, Work,
+    Activation, Close, Computed, Gone, Job, Load, Message, Open, Opened, Output, Ping, Pong, Present, Refusal, Refused,
+    Reroute, Returned, Rpc, Step, Ticket, Timer, Woken, Work,
 };
 use crate::record::{Event, Served};
 use crate::time::Moment;
 use crate::world::Effect;
 use meter::Meter;
+use presence::{Presence, Turn};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What the plan says of a peer.
@@ -21,14 +23,11 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Config {
     pub me: NodeId,
     pub orchestrator: NodeId,
-    pub registry: NodeId,
-    pub blocks: BlockRange,
+    pub place: presence::Config,
     /// Bytes its KV cache may take.
     pub cache_bytes: u64,
     /// Bytes that one token of one row takes in the cache of one block.
     pub cache_bytes_per_token_block: u64,
-    /// Announced: blocks per second of one-token steps.
-    pub inference_rps: f64,
 }
 
 /// The state machine of a peer.
@@ -42,6 +41,9 @@ pub struct Core {
     kept_bytes: u64,
     tickets: u64,
     meter: Meter,
+    presence: Presence,
+    /// The orchestrator knows that others find it.
+    present: bool,
 }
 
 struct Session {
@@ -62,8 +64,9 @@ const LOAD: Ticket = Ticket(0);
 
 impl Core {
     pub fn new(config: Config) -> Core {
-        assert!(!config.blocks.is_empty(), "the plan gives every peer a block");
         Core {
+            presence: Presence::new(config.place.clone()),
+            present: false,
             config,
             sessions: BTreeMap::new(),
             queue: VecDeque::new(),
@@ -86,7 +89,7 @@ impl Core {
 
     /// What it tells of its load.
     fn load(&mut self, now: Moment) -> Load {
-        let per_token = u64::from(self.config.blocks.len()) * self.config.cache_bytes_per_token_block;
+        let per_token = u64::from(self.presence.span().len()) * self.config.cache_bytes_per_token_block;
         let left = (self.config.cache_bytes - self.cache_used) / per_token.max(1);
         Load {
             cache_tokens: u32::try_from(left).unwrap_or(u32::MAX),
@@ -96,8 +99,42 @@ impl Core {
         }
     }
 
-    pub fn on_start(&mut self, _now: Moment, out: &mut Vec<Effect>) {
-        out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load }));
+    pub fn on_start(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let turns = self.presence.start(now, out);
+        self.follow(now, turns, out);
+    }
+
+    /// Does what its place in the swarm asks for.
+    fn follow(&mut self, now: Moment, turns: Vec<Turn>, out: &mut Vec<Effect>) {
+        let mut turns = VecDeque::from(turns);
+        while let Some(turn) = turns.pop_front() {
+            match turn {
+                Turn::Serve(blocks) => {
+                    self.give_up(now, out);
+                    out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load { blocks: Some(blocks) } }));
+                    turns.push_back(Turn::Announce);
+                }
+                Turn::Announce => {
+                    let load = self.load(now);
+                    turns.extend(self.presence.announce(now, load, out));
+                }
+                // Present is who can be found: else a warm-up could begin before its route exists.
+                Turn::Found if !self.present => {
+                    self.present = true;
+                    send(out, self.config.orchestrator, Message::Present(Present));
+                }
+                Turn::Found => {}
+            }
+        }
+    }
+
+    /// Its blocks change: every session on the old ones is over, and its client is told.
+    fn give_up(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            refuse(out, session.client(), session, Refusal::NotServing);
+            self.on_close(now, session.client(), Close { session }, out);
+        }
     }
 
     /// Reserves the session's cache in full, or refuses at once.
@@ -110,8 +147,12 @@ impl Core {
     }
 
     fn admit(&mut self, open: Open) -> Result<(), Refusal> {
-        let mine = self.config.blocks;
-        if open.blocks.is_empty() || open.blocks.start < mine.start || open.blocks.end > mine.end {
+        let mine = self.presence.span();
+        if !self.presence.is_online()
+            || open.blocks.is_empty()
+            || open.blocks.start < mine.start
+            || open.blocks.end > mine.end
+        {
             return Err(Refusal::NotServing);
         }
         if open.batch == 0 || open.batch > limits::BATCH || open.max_length > limits::TOKENS_PER_REQUEST {
@@ -251,19 +292,35 @@ impl Core {
         if done.output.is_err() {
             return;
         }
-        let announce = Announce {
-            peer: self.config.me,
-            blocks: self.config.blocks,
-            inference_rps: self.config.inference_rps,
-            load: self.load(now),
-            next: Vec::new(),
-        };
-        send(out, self.config.registry, Message::Announce(Box::new(announce)));
+        let turns = self.presence.on_loaded(now, out);
+        self.follow(now, turns, out);
     }
 
-    /// Present is who can be found: else a warm-up could begin before its route exists.
-    pub fn on_announced(&mut self, _now: Moment, _from: NodeId, _: Announced, out: &mut Vec<Effect>) {
-        send(out, self.config.orchestrator, Message::Present(Present));
+    pub fn on_rpc(&mut self, now: Moment, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {
+        let done = self.presence.node.on_rpc(now, from, rpc, out);
+        let turns = self.presence.take(now, done, out);
+        self.follow(now, turns, out);
+    }
+
+    pub fn on_pong(&mut self, now: Moment, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
+        self.presence.node.on_pong(now, from, pong.nonce, out);
+    }
+
+    pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
+        let turns = match woken.0 {
+            Timer::Dht => {
+                let done = self.presence.node.on_woken(now, out);
+                self.presence.take(now, done, out)
+            }
+            Timer::Announce => {
+                out.push(Effect::Wake { after: self.presence.node.rules().announce, timer: Timer::Announce });
+                vec![Turn::Announce]
+            }
+            Timer::AnnounceAgain => vec![Turn::Announce],
+            Timer::Place => self.presence.on_place(now, out),
+            _ => return,
+        };
+        self.follow(now, turns, out);
     }
 
     pub fn on_close(&mut self, _now: Moment, _from: NodeId, close: Close, out: &mut Vec<Effect>) {
@@ -301,6 +358,8 @@ impl Core {
         for session in orphans {
             self.on_close(now, from, Close { session }, out);
         }
+        let turns = self.presence.on_gone(now, from, out);
+        self.follow(now, turns, out);
     }
 }
 
@@ -347,12 +406,14 @@ fn refuse(out: &mut Vec<Effect>, to: NodeId, session: SessionId, why: Refusal) {
 }
 
 crate::seats::shell!(Peer around Core {
-    Announced => on_announced,
+    Rpc => on_rpc,
     Open => on_open,
     Step => on_step,
     Reroute => on_reroute,
     Close => on_close,
     Ping => on_ping,
+    Pong => on_pong,
     Gone => on_gone,
     Computed => on_computed,
+    Woken => on_woken,
 });

@@ -3,7 +3,9 @@ mod recovery;
 
 pub use recovery::{Detection, Recovery, Retry};
 
+use crate::dht::Kademlia;
 use crate::message::Forwarding;
+use crate::placement::Placement;
 use crate::route::{Bans, Costs, Pings, Routing};
 use serde::{Deserialize, Serialize};
 
@@ -19,4 +21,7 @@ pub struct Policies {
     pub detection: Detection,
     pub recovery: Recovery,
     pub retry: Retry,
+    pub dht: Kademlia,
+    /// Of peers that choose their blocks.
+    pub placement: Placement,
 }

@@ -1,4 +1,5 @@
 //! A scenario printed and read again is the same scenario, whatever is in it.
+use actors::dht::Search;
 use actors::message::{Forwarding, WireType};
 use actors::route::Weight;
 use indexmap::IndexMap;
@@ -8,9 +9,9 @@ use scenarios::chart::Chart;
 use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Away, Bans, Between, Columns, Costs, Detection, Device, Going, Happening, Host, Leases, Link, Lives, Machine,
-    Measure, Model, Network, Part, Peers, Pings, Process, Recovery, Retry, RoundTrips, Routing, Scenario, Shape, Slo,
-    Span, Swarm, Sweep, Table, Transport, Weights, When, Workload,
+    Away, Bans, Between, Columns, Costs, Detection, Device, Going, Happening, Host, Kademlia, Leases, Link, Lives,
+    Machine, Measure, Model, Network, Part, Peers, Pings, Placement, Process, Recovery, Retry, RoundTrips, Routing,
+    Scenario, Shape, Slo, Span, Swarm, Sweep, Table, Transport, Weights, When, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::tokens::{Prompts, Sampling};
@@ -184,6 +185,21 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         .prop_map(|([fanout, next], every, smoothing, expiry)| Pings { fanout, every, next, smoothing, expiry });
     let bans = (time(), number()).prop_map(|(first, growth)| Bans { first, growth });
     let forwarding = prop_oneof![Just(Forwarding::Relay), Just(Forwarding::Push)];
+    let search = prop_oneof![Just(Search::Latest), Just(Search::First)];
+    let dht = (any::<[u16; 3]>(), search, any::<[u64; 4]>()).prop_map(
+        |([k, alpha, replicas], search, [timeout, announce, expiry, refresh])| Kademlia {
+            k,
+            alpha,
+            replicas,
+            search,
+            timeout: Time(timeout),
+            announce: Time(announce),
+            expiry: Time(expiry),
+            refresh: Time(refresh),
+        },
+    );
+    let placement =
+        (time(), number(), time()).prop_map(|(period, quality, delay)| Placement { period, quality, delay });
     let detection = (time(), any::<u32>(), time()).prop_map(|(heartbeat, missed, step_timeout)| Detection {
         heartbeat,
         missed,
@@ -192,9 +208,11 @@ fn swarm() -> impl Strategy<Value = Swarm> {
     let recovery =
         prop_oneof![Just(Recovery::Replay), Just(Recovery::Restart), Just(Recovery::Cacheless), Just(Recovery::Off)];
     let retry = (any::<u32>(), time(), time()).prop_map(|(limit, first, most)| Retry { limit, first, most });
-    let failing = (detection, recovery, retry);
+    let failing = (detection, recovery, retry, dht, placement);
     (routing, costs, pings, bans, forwarding, any::<u64>(), failing).prop_map(
-        |(routing, costs, pings, bans, forwarding, cache, (detection, recovery, retry))| Swarm {
+        |(routing, costs, pings, bans, forwarding, cache, (detection, recovery, retry, dht, placement))| Swarm {
+            dht,
+            placement,
             routing,
             detection,
             recovery,
@@ -335,7 +353,11 @@ fn measure() -> impl Strategy<Value = Measure> {
 
 fn scenario() -> impl Strategy<Value = Scenario> {
     let machines = collection::vec((text(), prop_oneof![Just(Leases::Off), any::<u32>().prop_map(Leases::Of)]), 0..2);
-    let span = prop_oneof![Just(Span::Even), any::<(u32, u32)>().prop_map(|(start, end)| Span::Blocks(start, end))];
+    let span = prop_oneof![
+        Just(Span::Even),
+        any::<(u32, u32)>().prop_map(|(start, end)| Span::Blocks(start, end)),
+        any::<u32>().prop_map(|blocks| Span::Capacity { blocks })
+    ];
     let peers = collection::vec((text(), span).prop_map(|(on, span)| Peers { on, span }), 0..3);
     let report = prop_oneof![Just(vec![]), text().prop_map(|path| vec![Chart::LatencyVs(path), Chart::Breakdown])];
     let prompts = prop_oneof![

@@ -70,7 +70,7 @@ impl Observed {
                 Some(embedding)
             }
             Work::Head { .. } => self.left.remove(&node),
-            Work::Load | Work::Release { .. } => None,
+            Work::Load { .. } | Work::Release { .. } => None,
         }
     }
 
