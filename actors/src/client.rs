@@ -190,7 +190,7 @@ impl Core {
         }
         // Who waits for peers that are there now need not wait longer.
         if covers(&self.view, self.config.blocks) {
-            for id in self.those(Request::is_stuck) {
+            for id in self.those(Request::is_unrouted) {
                 self.advance(now, id, out, Request::try_again);
             }
         }

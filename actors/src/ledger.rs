@@ -100,3 +100,97 @@ impl Ledger {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Invariant, Ledger};
+    use crate::id::{BlockRange, NodeId, RequestId, SessionId};
+    use crate::record::{Ended, Event, Served, Stepped};
+    use crate::time::{Moment, Span};
+
+    const REQUEST: RequestId = RequestId { client: NodeId(7), index: 1 };
+
+    fn step(output: u32) -> Stepped {
+        Stepped {
+            session: SessionId::new(REQUEST, 0),
+            request: REQUEST,
+            position: output + 3,
+            tokens: 1,
+            batch: 1,
+            output,
+            began: Moment(0),
+            seen: Moment(10),
+            setup: Span(1),
+            client_queue: Span(2),
+            client: Span(3),
+            recovery: Span(4),
+        }
+    }
+
+    fn served(leg: u16, position: u32, tokens: u32) -> Served {
+        Served {
+            session: SessionId::new(REQUEST, leg),
+            request: REQUEST,
+            position,
+            tokens,
+            batch: 1,
+            hop: 0,
+            peer: NodeId(2),
+            blocks: BlockRange { start: 0, end: 1 },
+            cached: true,
+            received: Moment(0),
+            started: Moment(1),
+            finished: Moment(2),
+            sent: Moment(2),
+        }
+    }
+
+    fn end() -> Event {
+        Event::Ended(Box::new(Ended {
+            request: REQUEST,
+            session: SessionId::new(REQUEST, 0),
+            intended: Moment(0),
+            sent: Moment(0),
+            at: Moment(10),
+            batch: 1,
+            prompt: 4,
+            generate: 2,
+            generated: 2,
+            discovery: Span::ZERO,
+            sessions: Span::ZERO,
+            route: vec![NodeId(2)],
+            outcome: Ok(()),
+            output: Vec::new(),
+        }))
+    }
+
+    /// What a released run of these events breaks.
+    fn broken(events: impl IntoIterator<Item = Event>) -> Option<Invariant> {
+        let mut ledger = Ledger::of_a_run();
+        let released = Event::Released { at: Moment(0) };
+        [released].into_iter().chain(events).find_map(|event| ledger.check(&event).err())
+    }
+
+    #[test]
+    fn what_holds_passes() {
+        let replay = Event::Served(served(1, 0, 5));
+        let serves = [Event::Served(served(0, 0, 4)), Event::Stepped(step(1)), replay, Event::Served(served(1, 5, 1))];
+        assert_eq!(broken(serves.into_iter().chain([Event::Stepped(step(2)), end()])), None);
+        let without = |position| Event::Served(Served { cached: false, ..served(0, position, 9) });
+        assert_eq!(broken([without(0), without(0)]), None);
+    }
+
+    #[test]
+    fn each_that_is_broken_is_named() {
+        assert_eq!(Ledger::of_a_run().check(&end()), Err(Invariant::NothingBeforeTheBarrier));
+        assert_eq!(broken([end(), end()]), Some(Invariant::OneEnd));
+        assert_eq!(broken([Event::Stepped(step(1)), Event::Stepped(step(1))]), Some(Invariant::TokensContiguous));
+        assert_eq!(broken([Event::Stepped(step(1)), Event::Stepped(step(3))]), Some(Invariant::TokensContiguous));
+        let gap = [Event::Served(served(0, 0, 4)), Event::Served(served(0, 5, 1))];
+        assert_eq!(broken(gap), Some(Invariant::CacheContiguous));
+        let again = [Event::Served(served(0, 0, 4)), Event::Served(served(0, 3, 1))];
+        assert_eq!(broken(again), Some(Invariant::CacheContiguous));
+        let long = Stepped { recovery: Span(5), ..step(1) };
+        assert_eq!(broken([Event::Stepped(long)]), Some(Invariant::PartsWithinWhole));
+    }
+}

@@ -65,9 +65,20 @@ impl Measures {
         self.set("requests", plan.requests() as f64);
         self.set("completed", done.len() as f64);
         self.set("failed", (fold.timed().count() - done.len()) as f64);
+        self.failovers(fold);
         for row in fold.timed().filter(|row| !row.ok()) {
             *self.failures.entry(row.outcome).or_default() += 1;
         }
+    }
+
+    fn failovers(&mut self, fold: &Fold) {
+        let timed = || fold.failovers.iter().filter(|failover| !failover.request.is_warmup());
+        let recovered = || timed().map(|failover| ms(failover.resumed.since(failover.noticed).0));
+        self.set("failovers", timed().count() as f64);
+        self.set("tokens_replayed", timed().map(|failover| f64::from(failover.replayed)).sum::<f64>());
+        self.set("time_to_notice_ms", mean(timed().map(|failover| ms(failover.noticed.since(failover.heard).0))));
+        self.set("time_to_recover_ms", mean(recovered()));
+        self.set("time_to_recover_max_ms", recovered().reduce(f64::max));
     }
 
     /// Means over the clients' warm-ups.

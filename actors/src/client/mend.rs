@@ -28,6 +28,8 @@ pub(super) struct Trouble {
     /// Since when time is lost that no step has been charged with yet.
     since: Moment,
     stage: Stage,
+    /// The last try found no peers for some blocks.
+    unrouted: bool,
     tries: u32,
     replayed: u32,
 }
@@ -152,6 +154,7 @@ impl Request {
             }
             self.trouble = Some(Box::new(Trouble::new(Failure::NoRoute, turn.now, turn.now)));
         }
+        self.trouble.iter_mut().for_each(|trouble| trouble.unrouted = true);
         self.wait(turn)
     }
 
@@ -177,15 +180,20 @@ impl Request {
         }
     }
 
-    /// It waits, and may have waited for peers that are there now.
+    /// It waits before its next try.
     pub fn is_stuck(&self) -> bool {
         matches!(self.trouble.as_deref(), Some(Trouble { stage: Stage::Waiting(_), .. }))
+    }
+
+    /// It waits because there was no route; one that peers keep failing must not hurry.
+    pub fn is_unrouted(&self) -> bool {
+        matches!(self.trouble.as_deref(), Some(Trouble { stage: Stage::Waiting(_), unrouted: true, .. }))
     }
 
     pub(super) fn try_again(&mut self, turn: &mut Turn<'_>) -> Progress {
         let Some(trouble) = &mut self.trouble else { return Going };
         trouble.tries += 1;
-        trouble.stage = Stage::Opening;
+        (trouble.stage, trouble.unrouted) = (Stage::Opening, false);
         let anew = matches!(self.phase, Phase::Finding | Phase::Opening(_));
         if anew || turn.config.policies.recovery == Recovery::Restart {
             self.start_over(turn)
@@ -316,6 +324,17 @@ impl Request {
 impl Trouble {
     fn new(why: Failure, heard: Moment, now: Moment) -> Trouble {
         let (lost, avoid) = (Vec::new(), Vec::new());
-        Trouble { why, lost, avoid, heard, noticed: now, since: now, stage: Stage::Opening, tries: 0, replayed: 0 }
+        Trouble {
+            why,
+            lost,
+            avoid,
+            heard,
+            noticed: now,
+            since: now,
+            stage: Stage::Opening,
+            unrouted: false,
+            tries: 0,
+            replayed: 0,
+        }
     }
 }

@@ -159,7 +159,9 @@ impl Simulation<'_> {
         let (there, here) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         let it = &mut faults.lives[here.0 as usize];
         if it.state == State::Down || it.ended != life {
+            // Who had a connection to an earlier life was told of its end.
             if let Parcel::Message(message) = &parcel
+                && (it.state, it.ended) == (State::Down, life)
                 && there != here
                 && message.is_swarm_traffic()
                 && !faults.is_down(there)

@@ -32,11 +32,19 @@ const CONTRACT: [(&str, &str); 8] = [
     ("cold_start_ratio", "cold_start over the mean ttft of timed requests"),
 ];
 
-const COUNTS: [(&str, &str); 4] = [
+const COUNTS: [(&str, &str); 9] = [
     ("wall_s", "from the barrier's release to the last client's end"),
     ("requests", "timed requests the plan asks for: P x M where the workload is closed"),
     ("completed", "timed requests that succeeded"),
     ("failed", "timed requests that did not"),
+    ("failovers", "failures of peers that timed requests got over"),
+    ("tokens_replayed", "of each row, computed again for them"),
+    (
+        "time_to_notice_ms",
+        "from the last word of a failed peer, or the last given to it, until its failure was noticed; mean",
+    ),
+    ("time_to_recover_ms", "from then until the step that it kept from returning had returned; mean"),
+    ("time_to_recover_max_ms", "the longest of them"),
 ];
 
 const OTHERS: [(&str, &str); 30] = [
