@@ -117,6 +117,21 @@ fn a_restarted_peer_serves_again() {
 }
 
 #[test]
+fn a_peer_that_nobody_can_replace_is_waited_for() {
+    // The registry may list the peer for a moment after its clients have lost it: whoever then tries at once, and again,
+    // has no try left when it is back.
+    for run_number in 0..4 {
+        let test = format!("alone{run_number}");
+        let mut plan = nano::plan(2, 2, Forwarding::Relay, Workload { micro_batches: 40, ..WORK });
+        plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
+        plan.faults = vec![at(50, What::Crash { host: PEER, back: None }), at(250, What::Restart { host: PEER })];
+        let run = live(&plan);
+        assert!(run.outcome.is_ok(), "{} in run {run_number}", run.outcome);
+        nobody_is_left(&test);
+    }
+}
+
+#[test]
 fn a_stall_longer_than_detection_moves_the_session_and_keeps_its_text() {
     let work = Workload { micro_batches: 3, batch: 1, prompt: 8, generate: 200 };
     let undisturbed = live(&doubled("steady", work, vec![]));

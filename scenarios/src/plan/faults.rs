@@ -42,7 +42,7 @@ pub enum What {
     Crash { host: HostId, back: Option<Span> },
     /// A host that has crashed or left starts again, empty.
     Restart { host: HostId },
-    /// The host's peer says goodbye, and its process ends when what it has begun is finished.
+    /// The host's peer says goodbye, and its process ends.
     Leave { host: HostId },
     /// A host that has not been there joins.
     Join { host: HostId },

@@ -20,7 +20,7 @@ pub enum Happening {
     },
     /// Hosts that have crashed or left start again, with nothing in their caches.
     Restart { on: String, at: When },
-    /// Peers say goodbye, finish what they have begun, and end.
+    /// Peers say goodbye and end; what they had begun is lost as in a crash, but nobody has to notice it.
     Leave { on: String, at: When },
     /// Hosts that are not there from the start join.
     Join { on: String, at: When },
