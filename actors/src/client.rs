@@ -13,11 +13,13 @@ pub use arrivals::{Arrivals, Due};
 pub use prompts::Prompts;
 pub use request::Asked;
 
+use crate::dht::node::{self, Node};
+use crate::dht::{Done, Key, State};
 use crate::id::{BlockRange, NodeId, RequestId};
 use crate::limits;
 use crate::message::{
-    Computed, Failure, Find, Finished, Found, Go, Gone, Job, Latency, Message, Opened, Ping, Pong, Present, Ready,
-    Refused, Returned, Ticket, Timer, Warm, Woken, Work,
+    Announce, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Opened, Ping, Pong, Present, Ready,
+    Refused, Returned, Rpc, Ticket, Timer, Warm, Woken, Work,
 };
 use crate::policy::Policies;
 use crate::route::View;
@@ -34,7 +36,7 @@ use watch::Watch;
 pub struct Config {
     pub me: NodeId,
     pub orchestrator: NodeId,
-    pub registry: NodeId,
+    pub dht: node::Config,
     /// All blocks of the model.
     pub blocks: BlockRange,
     /// Timed requests, one after another.
@@ -58,7 +60,10 @@ pub struct Config {
 pub struct Core {
     config: Config,
     view: View,
-    /// A Find is on its way.
+    dht: Node,
+    /// Where the servers of each block announce themselves.
+    keys: Vec<Key>,
+    /// A lookup is under way.
     finding: bool,
     /// In flight.
     requests: BTreeMap<RequestId, Request>,
@@ -92,9 +97,12 @@ impl Core {
     pub fn new(config: Config) -> Core {
         assert!(config.asked.batch > 0 && config.asked.prompt > 0, "the plan gives every request a token");
         assert!(config.micro_batches < limits::REQUESTS_PER_CLIENT, "the plan keeps to what a session's id can name");
+        let (dht, keys) = (Node::new(config.dht.clone()), Key::of_blocks(config.blocks.end));
         Core {
             config,
             view: View::default(),
+            dht,
+            keys,
             finding: false,
             requests: BTreeMap::new(),
             timed: 0,
@@ -114,7 +122,7 @@ impl Core {
     }
 
     pub fn on_start(&mut self, _now: Moment, out: &mut Vec<Effect>) {
-        out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load }));
+        out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load { blocks: None } }));
     }
 
     pub fn on_warm(&mut self, now: Moment, _from: NodeId, _: Warm, out: &mut Vec<Effect>) {
@@ -160,8 +168,8 @@ impl Core {
             out.push(Effect::Wake { after: self.config.timeout, timer: Timer::Deadline });
         }
         let age = self.view.age(now);
-        if age.is_none_or(|age| age > limits::VIEW_REFRESH) {
-            self.find(out);
+        if age.is_none_or(|age| age > self.config.policies.dht.refresh) {
+            self.find(now, out);
         }
         if age.is_some() {
             self.advance(now, id, out, Request::take_route);
@@ -169,17 +177,33 @@ impl Core {
         self.keep_beating(out);
     }
 
-    fn find(&mut self, out: &mut Vec<Effect>) {
+    /// Looks up all blocks at once.
+    fn find(&mut self, now: Moment, out: &mut Vec<Effect>) {
         if !self.finding {
             self.finding = true;
-            send(out, self.config.registry, Message::Find(Find { blocks: self.config.blocks }));
+            let done = self.dht.find(now, &self.keys, out);
+            self.on_done(now, done, out);
         }
     }
 
-    pub fn on_found(&mut self, now: Moment, _from: NodeId, found: Found, out: &mut Vec<Effect>) {
-        self.finding = false;
+    pub fn on_rpc(&mut self, now: Moment, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {
+        let done = self.dht.on_rpc(now, from, rpc, out);
+        self.on_done(now, done, out);
+    }
+
+    /// A lookup has brought who serves what. Who is still loading is no hop of a route yet.
+    fn on_done(&mut self, now: Moment, done: Vec<Done>, out: &mut Vec<Effect>) {
+        for done in done {
+            let Done::Found(records) = done else { continue };
+            self.finding = false;
+            let online = records.iter().filter(|record| record.state == State::Online);
+            self.on_found(now, online.map(|record| record.announce.clone()).collect(), out);
+        }
+    }
+
+    fn on_found(&mut self, now: Moment, peers: Vec<Announce>, out: &mut Vec<Effect>) {
         let first = self.view.age(now).is_none();
-        self.view.refresh(now, found.peers);
+        self.view.refresh(now, peers);
         self.ping_around(now, out);
         let every = self.config.policies.pings.every;
         if first && every > Span::ZERO {
@@ -224,7 +248,7 @@ impl Core {
         let progress = act(request, &mut turn);
         let look = turn.look;
         if look {
-            self.find(out);
+            self.find(now, out);
         }
         if let Progress::Over(outcome) = progress {
             self.settle(now, id, outcome, out);
@@ -280,12 +304,8 @@ impl Core {
     pub fn on_gone(&mut self, now: Moment, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
         self.view.lose(from);
         self.view.ban(now, from, &self.config.policies.bans);
-        if from == self.config.registry {
-            self.finding = false;
-            for id in self.those(Request::is_finding) {
-                self.settle(now, id, Err(Failure::PeerLost(from)), out);
-            }
-        }
+        let done = self.dht.on_gone(now, from, out);
+        self.on_done(now, done, out);
         for id in self.those(|request| request.peers().any(|peer| peer == from)) {
             self.advance(now, id, out, |request, turn| request.on_gone(turn, from));
         }
@@ -306,7 +326,11 @@ impl Core {
                 let every = self.config.policies.pings.every;
                 out.push(Effect::Wake { after: every, timer: Timer::Pings });
             }
-            Timer::Muster | Timer::Admission => {}
+            Timer::Dht => {
+                let done = self.dht.on_woken(now, out);
+                self.on_done(now, done, out);
+            }
+            Timer::Muster | Timer::Admission | Timer::Announce | Timer::AnnounceAgain | Timer::Place => {}
         }
     }
 
@@ -356,6 +380,7 @@ impl Core {
     }
 
     pub fn on_pong(&mut self, now: Moment, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
+        self.dht.on_pong(now, from, pong.nonce, out);
         self.watch.hear(from);
         let expected = self.pinged.get(&from).filter(|(nonce, _)| *nonce == pong.nonce);
         if let Some((_, sent)) = expected {
@@ -392,7 +417,7 @@ fn send(out: &mut Vec<Effect>, to: NodeId, message: Message) {
 crate::seats::shell!(Client around Core {
     Warm => on_warm,
     Go => on_go,
-    Found => on_found,
+    Rpc => on_rpc,
     Opened => on_opened,
     Returned => on_returned,
     Refused => on_refused,

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod message;
 pub mod orchestrator;
 pub mod peer;
+pub mod placement;
 pub mod policy;
 pub mod record;
 pub mod route;

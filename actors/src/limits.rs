@@ -11,8 +11,28 @@ pub const WAITING_SESSIONS_PER_PEER: usize = SESSIONS_PER_PEER;
 /// it a step is refused as Busy, for actix's mailboxes are unbounded when sent to by `do_send`.
 pub const QUEUED_STEPS_PER_PEER: usize = SESSIONS_PER_PEER;
 
-/// Peers that a registry remembers; a larger swarm needs the real DHT.
-pub const PEERS_PER_REGISTRY: usize = 65_536;
+/// Records that a node of the DHT keeps, one for each block and peer: with 5 replicas that is a swarm of a thousand peers
+/// of 80 blocks on a hundred nodes, in some megabytes.
+pub const DHT_RECORDS: usize = 16_384;
+
+/// Keys of one question or one STORE: a few hundred blocks are the largest models.
+pub const DHT_KEYS_PER_CALL: usize = 256;
+
+/// Contacts of one answer: `k` for each of many keys would be a flood.
+pub const DHT_CONTACTS_PER_ANSWER: usize = 256;
+
+/// Peers of one answer, each with its record: hundreds serve a block of a large public swarm.
+pub const DHT_RECORDS_PER_ANSWER: usize = 4096;
+
+/// How long a record may live, whatever its announcer asks for.
+pub const DHT_LIFE: Span = Span::from_secs(24 * 3600);
+
+/// Rounds in which a peer that thinks of moving lets everybody move in its mind: it settles within a few.
+pub const PLACEMENT_ROUNDS: usize = 100;
+
+/// How long a simulation may see nothing but upkeep (announcements, lookups, pings) before it is a deadlock: longer than
+/// any job, and a run's own timeouts may make it longer still.
+pub const STILLNESS: Span = Span::from_secs(3600);
 
 /// Hops of one route: every hop serves at least one block, and no known model has more blocks.
 pub const HOPS_PER_ROUTE: usize = 1024;
@@ -47,9 +67,6 @@ pub const SLOWEST_LINK: u64 = 1 << 20;
 
 /// How often a client doubles its patience with a peer that was silent for too long and then spoke.
 pub const PATIENCE_DOUBLINGS: u32 = 10;
-
-/// How old a client's view of the swarm may grow before it asks again (Petals: `update_period` 60 s).
-pub const VIEW_REFRESH: Span = Span::from_secs(60);
 
 /// Bytes of the control part of a frame: the largest is a plan of thousands of nodes.
 pub const FRAME_CONTROL_BYTES: usize = 64 << 20;

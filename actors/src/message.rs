@@ -6,6 +6,7 @@ mod activation;
 
 pub use activation::{Activation, Buffer, Payload, WireType};
 
+pub use crate::dht::rpc::Rpc;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
 use crate::time::{Moment, Span};
 use crate::world::Effect;
@@ -29,11 +30,8 @@ pub enum Message {
     /// To the orchestrator: all timed requests of this client are over.
     Finished(Finished),
     // -- discovery --
-    Announce(Box<Announce>),
-    /// To a peer: whoever asks from now on finds it.
-    Announced(Announced),
-    Find(Find),
-    Found(Box<Found>),
+    /// Between the nodes of the DHT.
+    Rpc(Box<Rpc>),
     // -- sessions --
     Open(Box<Open>),
     Opened(Opened),
@@ -121,22 +119,6 @@ impl Default for Load {
     fn default() -> Load {
         Load { cache_tokens: u32::MAX, sessions: 0, step: 0, busy: 0 }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announced;
-
-/// Who serves these blocks?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Find {
-    pub blocks: BlockRange,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Found {
-    pub blocks: BlockRange,
-    /// In the order of their node ids.
-    pub peers: Vec<Announce>,
 }
 
 /// One peer of a route and the blocks it computes there.
@@ -319,8 +301,8 @@ pub struct Job {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-    /// Load what the plan gives this node to hold: its blocks, or the embedding and head.
-    Load,
+    /// Load these blocks, in place of those it has; without any, the embedding and the head.
+    Load { blocks: Option<BlockRange> },
     /// Token ids `[batch, tokens]` at `position` to hidden states.
     Embed { batch: u16, tokens: u32, position: u32, ids: Ids },
     /// One step.
@@ -387,6 +369,22 @@ pub enum Timer {
     Pings,
     /// A peer looks who has waited too long for room in its cache.
     Admission,
+    /// A node of the DHT looks who has not answered.
+    Dht,
+    /// A peer announces itself again, as it does from time to time.
+    Announce,
+    /// A peer announces itself once more, for nobody has kept what it said.
+    AnnounceAgain,
+    /// A peer that chooses its blocks looks whether others need it more.
+    Place,
+}
+
+impl Timer {
+    /// Runs out again and again, whether or not anybody asks for a token.
+    #[inline]
+    pub fn is_upkeep(self) -> bool {
+        matches!(self, Timer::Dht | Timer::Announce | Timer::AnnounceAgain | Timer::Place)
+    }
 }
 
 macro_rules! kinds {
@@ -400,8 +398,8 @@ macro_rules! kinds {
     };
 }
 kinds!(
-    Present, Warm, Ready, Go, Latency, Finished, Announce, Announced, Find, Found, Open, Opened, Step, Returned,
-    Reroute, Close, Refused, Ping, Pong, Gone
+    Present, Warm, Ready, Go, Latency, Finished, Rpc, Open, Opened, Step, Returned, Reroute, Close, Refused, Ping,
+    Pong, Gone
 );
 
 impl Message {
@@ -413,11 +411,15 @@ impl Message {
         const FRAME: u64 = 64;
         match self {
             Message::Step(step) | Message::Returned(Returned(step)) => FRAME + step.activation.bytes(),
-            Message::Found(found) => {
-                FRAME + found.peers.iter().map(|peer| 40 + 12 * peer.next.len() as u64).sum::<u64>()
-            }
+            Message::Rpc(rpc) => FRAME + rpc.wire_bytes(),
             _ => FRAME,
         }
+    }
+
+    /// What nodes say to keep the swarm together, whether or not anybody asks for a token.
+    #[inline]
+    pub fn is_upkeep(&self) -> bool {
+        matches!(self, Message::Rpc(_) | Message::Ping(_) | Message::Pong(_))
     }
 
     /// Part of the measured work, as against orchestration: only this is shaped, and only this costs time in a simulation.

@@ -2,39 +2,39 @@
 //!
 //! It knows nothing of tensors or devices: steps go to the device as a job and come back as `Computed`, one job at a time.
 mod meter;
+pub mod presence;
 mod queue;
 mod sessions;
 
 pub use queue::Scheduling;
 pub use sessions::Admission;
 
-use crate::id::{BlockRange, NodeId, SessionId};
+use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::message::{
-    Activation, Announce, Announced, Close, Computed, Gone, Job, Load, Message, Open, Opened, Output, Piece, Ping,
-    Pong, Present, Refusal, Refused, Reroute, Step, Ticket, Timer, Woken, Work,
+    Activation, Close, Computed, Gone, Job, Load, Message, Open, Opened, Output, Piece, Ping, Pong, Present, Refusal,
+    Refused, Reroute, Rpc, Step, Ticket, Timer, Woken, Work,
 };
 use crate::policy::Policies;
 use crate::record::{Event, Served};
 use crate::time::Moment;
 use crate::world::Effect;
 use meter::Meter;
+use presence::{Presence, Turn};
 use queue::{Queue, Queued};
 use sessions::{Entry, Sessions};
+use std::collections::VecDeque;
 
 /// What the plan says of a peer.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub me: NodeId,
     pub orchestrator: NodeId,
-    pub registry: NodeId,
-    pub blocks: BlockRange,
+    pub place: presence::Config,
     /// Bytes its KV cache may take.
     pub cache_bytes: u64,
     /// Bytes that one token of one row takes in the cache of one block.
     pub cache_bytes_per_token_block: u64,
-    /// Announced: blocks per second of one-token steps.
-    pub inference_rps: f64,
     pub policies: Policies,
 }
 
@@ -49,15 +49,20 @@ pub struct Core {
     meter: Meter,
     /// The timer for those who wait for room is running.
     armed: bool,
+    presence: Presence,
+    /// The orchestrator knows that others find it.
+    present: bool,
 }
 
 const LOAD: Ticket = Ticket(0);
 
 impl Core {
     pub fn new(config: Config) -> Core {
-        assert!(!config.blocks.is_empty(), "the plan gives every peer a block");
-        let Config { blocks, cache_bytes, cache_bytes_per_token_block, ref policies, .. } = config;
+        let Config { cache_bytes, cache_bytes_per_token_block, ref policies, ref place, .. } = config;
+        let blocks = place.blocks;
         Core {
+            presence: Presence::new(place.clone()),
+            present: false,
             sessions: Sessions::new(policies.admission, blocks, cache_bytes, cache_bytes_per_token_block),
             queue: Queue::new(policies.scheduling),
             running: Vec::new(),
@@ -87,13 +92,50 @@ impl Core {
         }
     }
 
-    pub fn on_start(&mut self, _now: Moment, out: &mut Vec<Effect>) {
-        out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load }));
+    pub fn on_start(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let turns = self.presence.start(now, out);
+        self.follow(now, turns, out);
+    }
+
+    /// Does what its place in the swarm asks for.
+    fn follow(&mut self, now: Moment, turns: Vec<Turn>, out: &mut Vec<Effect>) {
+        let mut turns = VecDeque::from(turns);
+        while let Some(turn) = turns.pop_front() {
+            match turn {
+                Turn::Serve(blocks) => {
+                    self.give_up(now, out);
+                    self.sessions.serve(blocks);
+                    out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load { blocks: Some(blocks) } }));
+                    turns.push_back(Turn::Announce);
+                }
+                Turn::Announce => {
+                    let load = self.load(now);
+                    turns.extend(self.presence.announce(now, load, out));
+                }
+                // Present is who can be found: else a warm-up could begin before its route exists.
+                Turn::Found if !self.present => {
+                    self.present = true;
+                    send(out, self.config.orchestrator, Message::Present(Present));
+                }
+                Turn::Found => {}
+            }
+        }
+    }
+
+    /// Its blocks change: every session on the old ones is over, and its client is told.
+    fn give_up(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        for session in self.sessions.all() {
+            refuse(out, session.client(), session, Refusal::NotServing);
+            self.on_close(now, session.client(), Close { session }, out);
+        }
     }
 
     /// Reserves the session's cache in full, lets it wait for room, or refuses.
     pub fn on_open(&mut self, now: Moment, from: NodeId, open: Open, out: &mut Vec<Effect>) {
         let session = open.session;
+        if !self.presence.is_online() {
+            return refuse(out, from, session, Refusal::NotServing);
+        }
         match self.sessions.enter(now, from, open) {
             Ok(Entry::Open) => send(out, from, Message::Opened(Opened { session, load: self.load(now) })),
             Ok(Entry::Waits) => self.watch_the_waiting(now, out),
@@ -108,10 +150,8 @@ impl Core {
         }
     }
 
-    pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
-        if woken.0 != Timer::Admission {
-            return;
-        }
+    /// Whoever has waited too long for room is refused.
+    fn on_admission(&mut self, now: Moment, out: &mut Vec<Effect>) {
         self.armed = false;
         while let Some((from, session)) = self.sessions.overdue(now) {
             refuse(out, from, session, Refusal::CacheFull);
@@ -264,19 +304,36 @@ impl Core {
         if done.output.is_err() {
             return;
         }
-        let announce = Announce {
-            peer: self.config.me,
-            blocks: self.config.blocks,
-            inference_rps: self.config.inference_rps,
-            load: self.load(now),
-            next: Vec::new(),
-        };
-        send(out, self.config.registry, Message::Announce(Box::new(announce)));
+        let turns = self.presence.on_loaded(now, out);
+        self.follow(now, turns, out);
     }
 
-    /// Present is who can be found: else a warm-up could begin before its route exists.
-    pub fn on_announced(&mut self, _now: Moment, _from: NodeId, _: Announced, out: &mut Vec<Effect>) {
-        send(out, self.config.orchestrator, Message::Present(Present));
+    pub fn on_rpc(&mut self, now: Moment, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {
+        let done = self.presence.node.on_rpc(now, from, rpc, out);
+        let turns = self.presence.take(now, done, out);
+        self.follow(now, turns, out);
+    }
+
+    pub fn on_pong(&mut self, now: Moment, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
+        self.presence.node.on_pong(now, from, pong.nonce, out);
+    }
+
+    pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
+        let turns = match woken.0 {
+            Timer::Dht => {
+                let done = self.presence.node.on_woken(now, out);
+                self.presence.take(now, done, out)
+            }
+            Timer::Announce => {
+                out.push(Effect::Wake { after: self.presence.node.rules().announce, timer: Timer::Announce });
+                vec![Turn::Announce]
+            }
+            Timer::AnnounceAgain => vec![Turn::Announce],
+            Timer::Place => self.presence.on_place(now, out),
+            Timer::Admission => return self.on_admission(now, out),
+            _ => return,
+        };
+        self.follow(now, turns, out);
     }
 
     pub fn on_close(&mut self, now: Moment, _from: NodeId, close: Close, out: &mut Vec<Effect>) {
@@ -314,6 +371,8 @@ impl Core {
         for session in self.sessions.of_client(from) {
             self.on_close(now, from, Close { session }, out);
         }
+        let turns = self.presence.on_gone(now, from, out);
+        self.follow(now, turns, out);
     }
 }
 
@@ -326,12 +385,13 @@ fn refuse(out: &mut Vec<Effect>, to: NodeId, session: SessionId, why: Refusal) {
 }
 
 crate::seats::shell!(Peer around Core {
-    Announced => on_announced,
+    Rpc => on_rpc,
     Open => on_open,
     Step => on_step,
     Reroute => on_reroute,
     Close => on_close,
     Ping => on_ping,
+    Pong => on_pong,
     Gone => on_gone,
     Computed => on_computed,
     Woken => on_woken,

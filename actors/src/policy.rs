@@ -3,8 +3,10 @@ mod recovery;
 
 pub use recovery::{Detection, Recovery, Retry};
 
+use crate::dht::Kademlia;
 use crate::message::Forwarding;
 use crate::peer::{Admission, Scheduling};
+use crate::placement::Placement;
 use crate::route::{Bans, Costs, Pings, Routing};
 use serde::{Deserialize, Serialize};
 
@@ -22,4 +24,7 @@ pub struct Policies {
     pub retry: Retry,
     pub scheduling: Scheduling,
     pub admission: Admission,
+    pub dht: Kademlia,
+    /// Of peers that choose their blocks.
+    pub placement: Placement,
 }

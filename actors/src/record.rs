@@ -2,6 +2,7 @@
 //!
 //! An event is stamped on the clock of the host that saw it. Durations inside one event come from one clock, so they are
 //! exact; what happened between hosts is the rest of an interval that one host measured whole.
+use crate::dht::State;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
 use crate::message::Failure;
 use crate::time::{Moment, Span};
@@ -40,6 +41,8 @@ pub enum Event {
     Scored(Box<Scored>),
     Ended(Box<Ended>),
     Failover(Box<Failover>),
+    Looked(Box<Looked>),
+    Serving(Box<Serving>),
     /// A client is through with its timed requests.
     Finished {
         client: NodeId,
@@ -171,6 +174,46 @@ pub struct Ended {
     pub outcome: Result<(), Failure>,
     /// The ids of row 0, where a world computes values.
     pub output: Vec<u32>,
+}
+
+/// What a node looks for in the DHT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Its own id, to become known.
+    Join,
+    /// Contacts for the buckets that have room.
+    Fill,
+    /// Who serves blocks.
+    Find,
+    /// Where to store what it announces.
+    Announce,
+}
+
+/// A lookup in the DHT is over: of several keys, where they were looked up together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Looked {
+    pub node: NodeId,
+    pub purpose: Purpose,
+    pub at: Moment,
+    pub took: Span,
+    pub keys: u32,
+    /// Questions, one after another, that led to the node nearest to a key: the most of all keys.
+    pub hops: u16,
+    /// Questions in all.
+    pub asked: u32,
+    /// Of them, those that nobody answered.
+    pub silent: u32,
+    /// Peers whose records it found.
+    pub found: u32,
+}
+
+/// A peer has come or gone as the server of its blocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Serving {
+    pub peer: NodeId,
+    pub at: Moment,
+    pub blocks: BlockRange,
+    pub state: State,
 }
 
 /// The orchestrator's figures, made from the latencies it drained: the contract of the benchmark.

@@ -148,10 +148,7 @@ macro_rules! parcel {
 
 /// Takes a boxed body out of its box.
 macro_rules! unboxed {
-    (Announce, $body:ident) => {
-        *$body
-    };
-    (Found, $body:ident) => {
+    (Rpc, $body:ident) => {
         *$body
     };
     (Open, $body:ident) => {

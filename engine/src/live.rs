@@ -1,6 +1,6 @@
 //! The live world: hosts as processes, real TCP between them, blocks executed by candle.
 //!
-//! [`run`] conducts one cell from this process, which is host 0: it seats the orchestrator and the registry, and starts
+//! [`run`] conducts one cell from this process, which is host 0: it seats the orchestrator and the bootstrap node, and starts
 //! a child process for every other host that seats a node. Each raises its part of the same plan with the same actors as
 //! the simulation. Whatever happens, every child has ended when `run` returns.
 //!

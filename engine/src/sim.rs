@@ -17,9 +17,10 @@ use crate::link::Passage;
 use crate::outcome::{Outcome, Run};
 use crate::stage::{self, Scene};
 use actors::client::{self, Client};
-use actors::dht::registry::{self, Registry};
+use actors::dht::bootstrap::{self, Bootstrap};
 use actors::id::{HostId, NodeId};
 use actors::ledger::Ledger;
+use actors::limits;
 use actors::message::{Job, Message, Returned, Woken, Work};
 use actors::orchestrator::{self, Orchestrator};
 use actors::peer::{self, Peer};
@@ -82,8 +83,8 @@ impl Scene for Cast {
         self.seats.push(Box::new(Orchestrator::<Sim>::new(core)));
     }
 
-    fn registry(&mut self, core: registry::Core) {
-        self.seats.push(Box::new(Registry::<Sim>::new(core)));
+    fn bootstrap(&mut self, core: bootstrap::Core) {
+        self.seats.push(Box::new(Bootstrap::<Sim>::new(core)));
     }
 
     fn peer(&mut self, core: peer::Core) {
@@ -114,6 +115,10 @@ pub struct Simulation<'p> {
     events: Vec<Event>,
     delivered: u64,
     recording: bool,
+    /// When anything but upkeep happened last, and until when the run waits for the next such thing.
+    progressed: Moment,
+    still_at: Moment,
+    stillness: Span,
     end: Option<Outcome>,
 }
 
@@ -142,6 +147,8 @@ enum Happening {
 impl<'p> Simulation<'p> {
     pub fn new(plan: &'p Plan, seats: Vec<Box<dyn Seat>>) -> Simulation<'p> {
         assert_eq!(seats.len(), plan.nodes.len(), "a seat for each node");
+        let wait = Span(plan.timeout.max(plan.muster).0.saturating_mul(2));
+        let stillness = wait.max(limits::STILLNESS);
         Simulation {
             seats,
             hosts: plan.nodes.iter().map(|node| node.host).collect(),
@@ -157,6 +164,9 @@ impl<'p> Simulation<'p> {
             events: Vec::new(),
             delivered: 0,
             recording: true,
+            progressed: Moment::default(),
+            still_at: Moment::default() + stillness,
+            stillness,
             end: None,
         }
     }
@@ -189,6 +199,9 @@ impl<'p> Simulation<'p> {
             let Some((now, happening)) = self.agenda.take_next() else {
                 return Outcome::Deadlock { at: self.world.now };
             };
+            if now > self.still_at {
+                return Outcome::Deadlock { at: self.progressed };
+            }
             self.world.now = now;
             match happening {
                 Happening::Deliver { from, to, life, parcel } => self.deliver(from, to, life, parcel),
@@ -226,8 +239,18 @@ impl<'p> Simulation<'p> {
             },
         };
         self.delivered += 1;
+        if !is_upkeep(&parcel) {
+            self.progress();
+        }
         self.trace.note(self.world.now, from, to, &parcel);
         self.think(to, |seat, world| seat.deliver(from, parcel, world));
+    }
+
+    /// Something has happened but upkeep. The next such thing may be as far away as the longest wait of the plan.
+    #[inline]
+    fn progress(&mut self) {
+        self.progressed = self.world.now;
+        self.still_at = self.world.now + self.stillness;
     }
 
     /// Lets an actor act, then carries out its effects.
@@ -390,6 +413,16 @@ impl<'p> Simulation<'p> {
             _ => {}
         }
         self.events.push(event);
+    }
+}
+
+/// The nodes' keeping the swarm together, which goes on for ever.
+#[inline]
+fn is_upkeep(parcel: &Parcel) -> bool {
+    match parcel {
+        Parcel::Message(message) => message.is_upkeep(),
+        Parcel::Woken(woken) => woken.0.is_upkeep(),
+        Parcel::Computed(_) => false,
     }
 }
 

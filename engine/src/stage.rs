@@ -1,6 +1,8 @@
 //! From a plan to the graph of actors: the same call in both worlds.
+use actors::dht::{bootstrap, node};
 use actors::id::{HostId, NodeId};
-use actors::{client, dht, orchestrator, peer};
+use actors::placement::Speed;
+use actors::{client, orchestrator, peer};
 use scenarios::plan::{Arrival, Plan, Role};
 use scenarios::tokens::Prompts;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ pub trait Scene {
     /// Whether this world computes values, so that clients need prompts.
     fn computes_values(&self) -> bool;
     fn orchestrator(&mut self, core: orchestrator::Core);
-    fn registry(&mut self, core: dht::registry::Core);
+    fn bootstrap(&mut self, core: bootstrap::Core);
     fn peer(&mut self, core: peer::Core);
     fn client(&mut self, core: client::Core);
 }
@@ -26,22 +28,32 @@ pub fn raise(plan: &Plan, here: Option<HostId>, scene: &mut impl Scene) {
 pub fn seat(plan: &Plan, me: NodeId, scene: &mut impl Scene) {
     match plan.node(me).role {
         Role::Orchestrator => scene.orchestrator(orchestrator::Core::new(orchestrator_of(plan, me))),
-        Role::Registry => scene.registry(dht::registry::Core::new(me)),
-        Role::Peer { blocks, cache_bytes, inference_rps } => scene.peer(peer::Core::new(peer::Config {
-            me,
-            orchestrator: Plan::ORCHESTRATOR,
-            registry: Plan::REGISTRY,
-            blocks,
-            cache_bytes,
-            cache_bytes_per_token_block: plan.cache_bytes_per_token_block(),
-            inference_rps,
-            policies: plan.policies.clone(),
-        })),
+        Role::Bootstrap => scene.bootstrap(bootstrap::Core::new(dht_of(plan, me, false))),
+        Role::Peer { blocks, chooses, cache_bytes, inference_rps, forward_rps, network_rps } => {
+            scene.peer(peer::Core::new(peer::Config {
+                me,
+                orchestrator: Plan::ORCHESTRATOR,
+                place: peer::presence::Config {
+                    dht: dht_of(plan, me, false),
+                    layers: plan.model.shape.layers,
+                    blocks,
+                    chooses: chooses.then_some(plan.policies.placement),
+                    speed: Speed { inference_rps, forward_rps, network_rps },
+                },
+                cache_bytes,
+                cache_bytes_per_token_block: plan.cache_bytes_per_token_block(),
+                policies: plan.policies.clone(),
+            }))
+        }
         Role::Client => {
             let values = scene.computes_values();
             scene.client(client::Core::new(client_of(plan, me, values)));
         }
     }
+}
+
+fn dht_of(plan: &Plan, me: NodeId, client: bool) -> node::Config {
+    node::Config { me, bootstrap: Some(Plan::BOOTSTRAP), seed: plan.seed, rules: plan.policies.dht, client }
 }
 
 fn orchestrator_of(plan: &Plan, me: NodeId) -> orchestrator::Config {
@@ -74,7 +86,7 @@ fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
     client::Config {
         me,
         orchestrator: Plan::ORCHESTRATOR,
-        registry: Plan::REGISTRY,
+        dht: dht_of(plan, me, true),
         blocks: plan.blocks(),
         micro_batches: work.micro_batches,
         asked,

@@ -90,6 +90,7 @@ impl<'a> Index<'a> {
             Event::Aborted { why, .. } => self.fold.aborted = Some(why.clone()),
             Event::Failover(failover) => self.fold.failovers.push((**failover).clone()),
             Event::Present { .. } | Event::Ready { .. } | Event::Scored(_) => {}
+            Event::Looked(_) | Event::Serving(_) => {}
         }
     }
 

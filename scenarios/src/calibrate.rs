@@ -99,7 +99,18 @@ impl Cast {
         };
         for (index, (start, end)) in spans.enumerate() {
             let (blocks, cache_bytes) = (BlockRange { start, end }, self.cache_bytes);
-            seat(&self.peer, format!("peer/{index}"), Role::Peer { blocks, cache_bytes, inference_rps: 1.0 });
+            seat(
+                &self.peer,
+                format!("peer/{index}"),
+                Role::Peer {
+                    blocks,
+                    chooses: false,
+                    cache_bytes,
+                    inference_rps: 1.0,
+                    forward_rps: 1.0,
+                    network_rps: 1.0,
+                },
+            );
         }
         seat(&self.client, "client".to_owned(), Role::Client);
         loopback(&mut plan);

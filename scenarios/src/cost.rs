@@ -9,7 +9,7 @@
 //! Inference", section 2). A measured table, where there is one, takes the roofline's place for blocks.
 mod grid;
 
-use crate::plan::{Cost, Model, Roofline, Table};
+use crate::plan::{Cost, Link, Model, Roofline, Table};
 use crate::shape::{Arch, Shape, WeightType};
 use actors::time::Span;
 
@@ -116,6 +116,20 @@ pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Span {
 pub fn inference_rps(cost: &Cost, model: &Model) -> f64 {
     let seconds = blocks_time(cost, model, 1, 1, 1, 0).as_secs_f64();
     1.0 / seconds.max(1e-9)
+}
+
+/// Blocks per second and token of a step of 1024 tokens (Petals' `forward_rps`).
+pub fn forward_rps(cost: &Cost, model: &Model) -> f64 {
+    const TOKENS: u32 = 1024;
+    f64::from(TOKENS) / blocks_time(cost, model, 1, 1, TOKENS, 0).as_secs_f64().max(1e-9)
+}
+
+/// Tokens per second that a host's NIC carries, at 16 bits a value, the lesser of both ways; 100 Mbit/s where nothing limits
+/// it (`petals/server/throughput.py`).
+pub fn network_rps(egress: &Link, ingress: &Link, model: &Model) -> f64 {
+    const UNKNOWN: f64 = 100e6 / 8.0;
+    let known = egress.bandwidth.into_iter().chain(ingress.bandwidth).reduce(f64::min);
+    known.unwrap_or(UNKNOWN) / (2.0 * f64::from(model.shape.hidden))
 }
 
 /// Parameters of one block: the matrices, their biases and the norms.

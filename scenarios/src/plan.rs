@@ -32,7 +32,7 @@ pub struct Plan {
     pub machines: Vec<Machine>,
     /// `hosts[0]` is the orchestrator's.
     pub hosts: Vec<Host>,
-    /// `nodes[0]` is the orchestrator, `nodes[1]` the registry, then the peers, then the clients.
+    /// `nodes[0]` is the orchestrator, `nodes[1]` the bootstrap node of the DHT, then the peers, then the clients.
     pub nodes: Vec<Node>,
     pub network: Network,
     pub policies: Policies,
@@ -102,8 +102,20 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Role {
     Orchestrator,
-    Registry,
-    Peer { blocks: BlockRange, cache_bytes: u64, inference_rps: f64 },
+    /// The node of the DHT that newcomers ask first.
+    Bootstrap,
+    Peer {
+        /// If it chooses, only how many count.
+        blocks: BlockRange,
+        chooses: bool,
+        cache_bytes: u64,
+        /// Blocks per second of one-token steps.
+        inference_rps: f64,
+        /// Blocks per second and token of a step of 1024 tokens.
+        forward_rps: f64,
+        /// Tokens per second that its NIC carries.
+        network_rps: f64,
+    },
     Client,
 }
 
@@ -343,7 +355,7 @@ pub enum Objective {
 
 impl Plan {
     pub const ORCHESTRATOR: NodeId = NodeId(0);
-    pub const REGISTRY: NodeId = NodeId(1);
+    pub const BOOTSTRAP: NodeId = NodeId(1);
 
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.nodes.iter().enumerate().map(|(id, node)| (NodeId(id as u32), node))

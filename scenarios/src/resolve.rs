@@ -119,7 +119,7 @@ fn objectives(measure: &schema::Measure) -> Result<plan::Objectives, Fault> {
     Ok(plan::Objectives { limits: measure.slo.iter().map(limit).collect(), share: measure.slo_share })
 }
 
-/// The orchestrator, the registry, the peers, the clients.
+/// The orchestrator, the bootstrap node, the peers, the clients.
 fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) -> Result<Vec<Node>, Fault> {
     let on = scenario.workload.on();
     if scenario.peers.is_empty() {
@@ -156,10 +156,11 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     let spans = spans::resolve(&scenario.peers, &counts, model.shape.layers)?;
     let orchestrator = HostId(0);
     let mut nodes =
-        vec![Node { host: orchestrator, role: Role::Orchestrator }, Node { host: orchestrator, role: Role::Registry }];
+        vec![Node { host: orchestrator, role: Role::Orchestrator }, Node { host: orchestrator, role: Role::Bootstrap }];
     for (group, spans) in scenario.peers.iter().zip(spans) {
         let seats = computers.of(&group.on).zip(spans);
-        nodes.extend(seats.map(|(host, blocks)| peer(scenario, model, computers, host, blocks)));
+        let chooses = matches!(group.span, schema::Span::Capacity { .. });
+        nodes.extend(seats.map(|(host, blocks)| peer(scenario, model, computers, (host, blocks, chooses))));
     }
     nodes.extend(computers.of(on).map(|host| Node { host: HostId(host), role: Role::Client }));
     if nodes.len() > limits::NODES {
@@ -169,10 +170,23 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     Ok(nodes)
 }
 
-fn peer(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>, host: u32, blocks: BlockRange) -> Node {
-    let cost = &computers.hosts[host as usize].host.device.cost;
-    let inference_rps = cost::inference_rps(cost, model);
-    Node { host: HostId(host), role: Role::Peer { blocks, cache_bytes: scenario.swarm.cache.0, inference_rps } }
+fn peer(
+    scenario: &Scenario,
+    model: &plan::Model,
+    computers: &Computers<'_>,
+    (host, blocks, chooses): (u32, BlockRange, bool),
+) -> Node {
+    let place = &computers.hosts[host as usize].host;
+    let cost = &place.device.cost;
+    let role = Role::Peer {
+        blocks,
+        chooses,
+        cache_bytes: scenario.swarm.cache.0,
+        inference_rps: cost::inference_rps(cost, model),
+        forward_rps: cost::forward_rps(cost, model),
+        network_rps: cost::network_rps(&place.egress, &place.ingress, model),
+    };
+    Node { host: HostId(host), role }
 }
 
 /// Every peer must have room for at least one session.

@@ -25,7 +25,7 @@ pub use hosts::{Device, Host, Leases, Machine, Table};
 pub use lengths::Lengths;
 pub use model::{Model, Shape, Weights};
 pub use network::{Between, Link, Network, RoundTrips, Transport};
-pub use swarm::{Admission, Bans, Costs, Detection, Pings, Recovery, Retry, Routing, Swarm};
+pub use swarm::{Admission, Bans, Costs, Detection, Kademlia, Pings, Placement, Recovery, Retry, Routing, Swarm};
 pub use workload::{Columns, Process, Workload};
 
 /// The format that this program reads.
@@ -86,6 +86,8 @@ pub enum Span {
     Even,
     /// From the first to before the second, the same on every host of the group.
     Blocks(u32, u32),
+    /// So many blocks, which the peer chooses by `swarm.placement`, and may change.
+    Capacity { blocks: u32 },
 }
 
 /// How long things may take, and how long they should.

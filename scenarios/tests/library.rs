@@ -58,10 +58,10 @@ fn quickstart_runs_in_both_worlds() {
 }
 
 #[test]
-fn a_plan_seats_the_orchestrator_and_the_registry_first() {
+fn a_plan_seats_the_orchestrator_and_the_bootstrap_node_first() {
     for plan in ["quickstart", "flexgen-petals-opt30b"].into_iter().flat_map(plans) {
         assert_eq!((&plan.nodes[0].role, plan.nodes[0].host), (&Role::Orchestrator, HostId(0)));
-        assert_eq!((&plan.nodes[1].role, plan.nodes[1].host), (&Role::Registry, HostId(0)));
+        assert_eq!((&plan.nodes[1].role, plan.nodes[1].host), (&Role::Bootstrap, HostId(0)));
         let order: Vec<bool> = plan.nodes.iter().skip(2).map(|node| node.role == Role::Client).collect();
         assert!(order.is_sorted(), "peers come before clients");
         let used: BTreeSet<u32> = plan.nodes.iter().map(|node| node.host.0).collect();

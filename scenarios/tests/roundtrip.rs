@@ -1,4 +1,5 @@
 //! A scenario printed and read again is the same scenario, whatever is in it.
+use actors::dht::Search;
 use actors::message::{Forwarding, WireType};
 use actors::peer::Scheduling;
 use actors::route::Weight;
@@ -9,9 +10,9 @@ use scenarios::chart::Chart;
 use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Admission, Away, Bans, Between, Columns, Costs, Detection, Device, Going, Happening, Host, Leases, Link, Lives,
-    Machine, Measure, Model, Network, Part, Peers, Pings, Process, Recovery, Retry, RoundTrips, Routing, Scenario,
-    Shape, Slo, Span, Swarm, Sweep, Table, Transport, Weights, When, Workload,
+    Admission, Away, Bans, Between, Columns, Costs, Detection, Device, Going, Happening, Host, Kademlia, Leases, Link,
+    Lives, Machine, Measure, Model, Network, Part, Peers, Pings, Placement, Process, Recovery, Retry, RoundTrips,
+    Routing, Scenario, Shape, Slo, Span, Swarm, Sweep, Table, Transport, Weights, When, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::tokens::{Prompts, Sampling};
@@ -207,6 +208,21 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         any::<u32>().prop_map(|tokens| Scheduling::PrefillThenDecode { tokens }),
     ];
     let admission = prop_oneof![Just(Admission::Refuse), any::<u64>().prop_map(|ns| Admission::Wait(Time(ns)))];
+    let search = prop_oneof![Just(Search::Latest), Just(Search::First)];
+    let dht = (any::<[u16; 3]>(), search, any::<[u64; 4]>()).prop_map(
+        |([k, alpha, replicas], search, [timeout, announce, expiry, refresh])| Kademlia {
+            k,
+            alpha,
+            replicas,
+            search,
+            timeout: Time(timeout),
+            announce: Time(announce),
+            expiry: Time(expiry),
+            refresh: Time(refresh),
+        },
+    );
+    let placement =
+        (time(), number(), time()).prop_map(|(period, quality, delay)| Placement { period, quality, delay });
     let detection = (time(), any::<u32>(), time()).prop_map(|(heartbeat, missed, step_timeout)| Detection {
         heartbeat,
         missed,
@@ -216,23 +232,36 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         prop_oneof![Just(Recovery::Replay), Just(Recovery::Restart), Just(Recovery::Cacheless), Just(Recovery::Off)];
     let retry = (any::<u32>(), time(), time()).prop_map(|(limit, first, most)| Retry { limit, first, most });
     let failing = (detection, recovery, retry);
-    (routing, costs, pings, bans, forwarding, any::<u64>(), failing, (scheduling, admission)).prop_map(
-        |(routing, costs, pings, bans, forwarding, cache, (detection, recovery, retry), (scheduling, admission))| {
-            Swarm {
+    (routing, costs, pings, bans, forwarding, any::<u64>(), failing, (scheduling, admission), (dht, placement))
+        .prop_map(
+            |(
                 routing,
-                detection,
-                recovery,
-                retry,
                 costs,
                 pings,
                 bans,
                 forwarding,
-                scheduling,
-                admission,
-                cache: Size(cache),
-            }
-        },
-    )
+                cache,
+                (detection, recovery, retry),
+                (scheduling, admission),
+                (dht, placement),
+            )| {
+                Swarm {
+                    dht,
+                    placement,
+                    routing,
+                    detection,
+                    recovery,
+                    retry,
+                    costs,
+                    pings,
+                    bans,
+                    forwarding,
+                    scheduling,
+                    admission,
+                    cache: Size(cache),
+                }
+            },
+        )
 }
 
 fn when() -> impl Strategy<Value = When> {
@@ -362,7 +391,11 @@ fn measure() -> impl Strategy<Value = Measure> {
 
 fn scenario() -> impl Strategy<Value = Scenario> {
     let machines = collection::vec((text(), prop_oneof![Just(Leases::Off), any::<u32>().prop_map(Leases::Of)]), 0..2);
-    let span = prop_oneof![Just(Span::Even), any::<(u32, u32)>().prop_map(|(start, end)| Span::Blocks(start, end))];
+    let span = prop_oneof![
+        Just(Span::Even),
+        any::<(u32, u32)>().prop_map(|(start, end)| Span::Blocks(start, end)),
+        any::<u32>().prop_map(|blocks| Span::Capacity { blocks })
+    ];
     let peers = collection::vec((text(), span).prop_map(|(on, span)| Peers { on, span }), 0..3);
     let report = prop_oneof![Just(vec![]), text().prop_map(|path| vec![Chart::LatencyVs(path), Chart::Breakdown])];
     let prompts = prop_oneof![

@@ -23,14 +23,17 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
     };
     let mut hosts = vec![host("orchestrator".to_owned())];
     let mut nodes =
-        vec![Node { host: HostId(0), role: Role::Orchestrator }, Node { host: HostId(0), role: Role::Registry }];
+        vec![Node { host: HostId(0), role: Role::Orchestrator }, Node { host: HostId(0), role: Role::Bootstrap }];
     for peer in 0..peers {
         nodes.push(Node {
             host: HostId(hosts.len() as u32),
             role: Role::Peer {
                 blocks: BlockRange { start: 2 * peer, end: 2 * peer + 2 },
                 cache_bytes: 1 << 30,
+                chooses: false,
                 inference_rps: 1000.0,
+                forward_rps: 1000.0,
+                network_rps: 1000.0,
             },
         });
         hosts.push(host(format!("peer{peer}")));

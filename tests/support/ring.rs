@@ -68,7 +68,8 @@ pub fn plan(count: u32) -> Plan {
         ingress: Link::FREE,
     };
     let blocks = BlockRange { start: 0, end: 1 };
-    let role = Role::Peer { blocks, cache_bytes: 0, inference_rps: 1.0 };
+    let role =
+        Role::Peer { blocks, chooses: false, cache_bytes: 0, inference_rps: 1.0, forward_rps: 1.0, network_rps: 1.0 };
     Plan {
         scenario: "ring".to_owned(),
         cell: 0,

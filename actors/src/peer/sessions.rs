@@ -165,10 +165,19 @@ impl Sessions {
         left
     }
 
+    /// From now on these are the blocks. None may be open or waiting.
+    pub fn serve(&mut self, blocks: BlockRange) {
+        self.blocks = blocks;
+    }
+
+    /// All sessions, open or waiting.
+    pub fn all(&self) -> Vec<SessionId> {
+        self.open.keys().copied().chain(self.waiting.iter().map(|waiting| waiting.open.session)).collect()
+    }
+
     /// Sessions of a client, open or waiting.
     pub fn of_client(&self, client: NodeId) -> Vec<SessionId> {
-        let all = self.open.keys().copied().chain(self.waiting.iter().map(|waiting| waiting.open.session));
-        all.filter(|session| session.client() == client).collect()
+        self.all().into_iter().filter(|session| session.client() == client).collect()
     }
 
     /// The step as it is to be queued: without what the session has already, of which a peer that is new before it may

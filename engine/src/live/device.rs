@@ -120,7 +120,7 @@ impl Worker {
                 Work::Head { request, output, .. } => Some((*request, *output)),
                 _ => None,
             };
-            let loading = matches!(job.work, Work::Load);
+            let loading = matches!(job.work, Work::Load { .. });
             let (computed, fault) = self.execute(node, job.ticket, job.work);
             if let Some(fault) = fault {
                 tracing::error!("the device of {node} failed: {fault}");

@@ -534,8 +534,8 @@ impl Scene for Seating<'_> {
         self.seat(core.me(), orchestrator::Orchestrator::<world::Live>::new(core).start());
     }
 
-    fn registry(&mut self, core: dht::registry::Core) {
-        self.seat(core.me(), dht::registry::Registry::<world::Live>::new(core).start());
+    fn bootstrap(&mut self, core: dht::bootstrap::Core) {
+        self.seat(core.me(), dht::bootstrap::Bootstrap::<world::Live>::new(core).start());
     }
 
     fn peer(&mut self, core: peer::Core) {

@@ -113,7 +113,7 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Span {
         }
         Work::Head { input, .. } => cost::head_time(spec, model, u32::from(input.batch)),
         // Before the warm-up, so outside of everything that is measured.
-        Work::Load | Work::Release { .. } => Span::ZERO,
+        Work::Load { .. } | Work::Release { .. } => Span::ZERO,
     }
 }
 
@@ -194,7 +194,7 @@ impl<'p> Devices<'p> {
         let observed = self.observed.as_mut().and_then(|observed| observed.take(*node, &job.work));
         let took = observed.unwrap_or_else(|| {
             let mut took = device.factor.stretch(planned(spec, self.plan, &job.work));
-            if !device.warmed_up && !matches!(job.work, Work::Load) {
+            if !device.warmed_up && !matches!(job.work, Work::Load { .. }) {
                 device.warmed_up = true;
                 took += spec.first_job;
             }
@@ -281,7 +281,7 @@ impl<'p> Devices<'p> {
 
     fn output(&mut self, node: NodeId, work: Work) -> Output {
         match work {
-            Work::Load | Work::Release { .. } => Output::Loaded,
+            Work::Load { .. } | Work::Release { .. } => Output::Loaded,
             Work::Embed { batch, tokens, position, ids } => {
                 let hidden = u16::try_from(self.plan.model.shape.hidden).expect("a plan keeps to limits::HIDDEN");
                 let hollow = Activation { tokens, batch, hidden, dtype: self.plan.model.wire, data: None };

@@ -71,7 +71,7 @@ impl Observed {
             }
             Work::Head { .. } => self.left.remove(&node),
             // A batch is stamped once for each of its steps, which do not say whom they were computed with.
-            Work::Batch(_) | Work::Load | Work::Release { .. } => None,
+            Work::Batch(_) | Work::Load { .. } | Work::Release { .. } => None,
         }
     }
 

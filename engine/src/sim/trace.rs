@@ -40,6 +40,9 @@ fn content(parcel: &Parcel) -> u64 {
         Parcel::Message(Message::Opened(opened)) => fold(opened.session.raw(), 1),
         Parcel::Message(Message::Open(open)) => fold(open.session.raw(), u64::from(open.hop) + 2),
         Parcel::Message(Message::Close(close)) => fold(close.session.raw(), 3),
+        Parcel::Message(Message::Rpc(rpc)) => {
+            rpc.kind().bytes().fold(u64::from(rpc.id), |hash, byte| fold(hash, u64::from(byte)))
+        }
         Parcel::Message(message) => message.kind().bytes().fold(0, |hash, byte| fold(hash, u64::from(byte))),
         Parcel::Computed(computed) => fold(computed.ticket.0, computed.started.0),
         Parcel::Woken(woken) => woken.0 as u64,

@@ -66,8 +66,15 @@ impl Sketch {
             ingress: Link::FREE,
         };
         let link = Link::new(Distribution::Constant(self.delay), Some(self.bandwidth));
-        let peer = Role::Peer { blocks: BlockRange { start: 0, end: 4 }, cache_bytes: 1 << 30, inference_rps: 100.0 };
-        let roles = [Role::Orchestrator, Role::Registry]
+        let peer = Role::Peer {
+            blocks: BlockRange { start: 0, end: 4 },
+            chooses: false,
+            cache_bytes: 1 << 30,
+            inference_rps: 100.0,
+            forward_rps: 100.0,
+            network_rps: 100.0,
+        };
+        let roles = [Role::Orchestrator, Role::Bootstrap]
             .into_iter()
             .chain((0..self.peers).map(|_| peer.clone()))
             .chain((0..self.clients).map(|_| Role::Client));

@@ -101,7 +101,7 @@ impl Plan {
         let Some(seat) = self.nodes.get(node.0 as usize) else { return node.to_string() };
         let role = match seat.role {
             Role::Orchestrator => return "the orchestrator".to_owned(),
-            Role::Registry => return "the registry".to_owned(),
+            Role::Bootstrap => return "the bootstrap node".to_owned(),
             Role::Peer { .. } => "peer",
             Role::Client => "client",
         };

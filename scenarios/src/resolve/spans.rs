@@ -25,9 +25,20 @@ pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Ve
                 }
                 vec![BlockRange { start, end }; count as usize]
             }
+            Span::Capacity { blocks } => {
+                if blocks == 0 || blocks > layers {
+                    let message = format!("a peer cannot choose {blocks} of the {layers} blocks of the model");
+                    return Err(Fault::new(&format!("peers.{index}.span.blocks"), message));
+                }
+                vec![BlockRange { start: 0, end: blocks }; count as usize]
+            }
         });
     }
-    covered(&spans, layers)?;
+    let chooses = |group: &&Peers| matches!(group.span, Span::Capacity { .. });
+    let (chosen, given): (Vec<_>, Vec<_>) = peers.iter().zip(&spans).partition(|(group, _)| chooses(group));
+    let given: Vec<_> = given.into_iter().map(|(_, spans)| spans.clone()).collect();
+    let room: u32 = chosen.iter().flat_map(|(_, spans)| spans.iter()).map(|span| span.len()).sum();
+    covered(&given, layers, room)?;
     Ok(spans)
 }
 
@@ -38,7 +49,8 @@ fn split(layers: u32, peers: u32) -> Vec<BlockRange> {
     (0..peers).map(|peer| BlockRange { start: start(peer), end: start(peer + 1) }).collect()
 }
 
-fn covered(spans: &[Vec<BlockRange>], layers: u32) -> Result<(), Fault> {
+/// Every block has a peer, or there is room for it at the peers that choose theirs.
+fn covered(spans: &[Vec<BlockRange>], layers: u32, room: u32) -> Result<(), Fault> {
     let mut served = vec![false; layers as usize];
     let mut distinct: Vec<BlockRange> = spans.concat();
     distinct.sort_unstable();
@@ -46,7 +58,13 @@ fn covered(spans: &[Vec<BlockRange>], layers: u32) -> Result<(), Fault> {
     for span in distinct {
         served[span.start as usize..span.end as usize].fill(true);
     }
-    let Some(start) = served.iter().position(|served| !served) else { return Ok(()) };
+    let left = served.iter().filter(|served| !**served).count() as u32;
+    if room > 0 && left > room {
+        let message = format!("{left} of {layers} blocks are left to peers that choose, who have room for {room}");
+        return Err(Fault::new("peers", message).help("use more hosts, or a larger Capacity"));
+    }
+    let hole = served.iter().position(|served| !served).filter(|_| room == 0);
+    let Some(start) = hole else { return Ok(()) };
     let end = served[start..].iter().position(|served| *served).map_or(layers as usize, |more| start + more);
     let fault = Fault::new("peers", format!("blocks {start}..{end} of {layers} are served by no peer"));
     Err(fault.help(format!("add a group with span: Blocks({start}, {end}), or use Even")))

@@ -1,10 +1,13 @@
 //! The policies of the swarm, made explicit: quantities in range, hosts by the nodes on them.
 use super::fault::{Fault, bounded};
 use super::hosts::Placed;
+use super::positive;
 use crate::plan::{Node, Role};
 use crate::schema::{self, Swarm};
 use actors::id::NodeId;
+use actors::limits;
 use actors::peer::{Admission, Scheduling};
+use actors::placement::Placement;
 use actors::policy::{self, Policies};
 use actors::route;
 use actors::time;
@@ -34,6 +37,8 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
             schema::Admission::Refuse => Admission::Refuse,
             schema::Admission::Wait(longest) => Admission::Wait(longest.span()),
         },
+        dht: dht(&swarm.dht)?,
+        placement: placement(&swarm.placement)?,
     })
 }
 
@@ -126,6 +131,38 @@ fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
         }
     }
     Ok(policy::Detection { heartbeat: heartbeat.span(), missed: *missed, step_timeout: step_timeout.span() })
+}
+
+fn dht(written: &schema::Kademlia) -> Result<actors::dht::Kademlia, Fault> {
+    let schema::Kademlia { k, alpha, replicas, search, timeout, announce, expiry, refresh } = written;
+    for (name, value) in [("k", *k), ("alpha", *alpha), ("replicas", *replicas)] {
+        bounded(&format!("swarm.dht.{name}"), name, u32::from(value), 1, limits::DHT_CONTACTS_PER_ANSWER as u32)?;
+    }
+    if expiry.0 <= announce.0 {
+        let fault = Fault::new("swarm.dht.expiry", "records expire before their peers announce themselves again");
+        return Err(fault.help("Petals' records live for two periods of `announce`"));
+    }
+    if expiry.span() > limits::DHT_LIFE {
+        return Err(Fault::new("swarm.dht.expiry", format!("no record lives longer than {}", limits::DHT_LIFE)));
+    }
+    Ok(actors::dht::Kademlia {
+        k: *k,
+        alpha: *alpha,
+        replicas: *replicas,
+        search: *search,
+        timeout: positive("swarm.dht.timeout", *timeout)?,
+        announce: positive("swarm.dht.announce", *announce)?,
+        expiry: expiry.span(),
+        refresh: refresh.span(),
+    })
+}
+
+fn placement(written: &schema::Placement) -> Result<Placement, Fault> {
+    Ok(Placement {
+        period: positive("swarm.placement.period", written.period)?,
+        quality: within("swarm.placement.quality", written.quality, 0.0, 1.0)?,
+        delay: written.delay.span(),
+    })
 }
 
 fn within(path: &str, value: f64, least: f64, most: f64) -> Result<f64, Fault> {

@@ -2,6 +2,7 @@
 //!
 //! What is not said is as `actors::policy::Policies` has it by default.
 use crate::units::{Size, Time};
+use actors::dht::{self, Search};
 use actors::message::Forwarding;
 use actors::peer::Scheduling;
 use actors::policy;
@@ -25,6 +26,9 @@ pub struct Swarm {
     pub scheduling: Scheduling,
     /// What becomes of a session that finds no room in a peer's cache.
     pub admission: Admission,
+    pub dht: Kademlia,
+    /// Of peers with `Capacity`.
+    pub placement: Placement,
     /// What the KV caches of a peer may take.
     pub cache: Size,
 }
@@ -42,6 +46,8 @@ impl Default for Swarm {
             retry: Retry::default(),
             scheduling: Scheduling::default(),
             admission: Admission::default(),
+            dht: Kademlia::default(),
+            placement: Placement::default(),
             cache: Size(4 << 30),
         }
     }
@@ -179,6 +185,55 @@ impl Default for Retry {
     fn default() -> Retry {
         let policy::Retry { limit, first, most } = policy::Retry::default();
         Retry { limit, first: first.into(), most: most.into() }
+    }
+}
+
+/// How peers announce themselves and are found; the values are Petals'.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kademlia {
+    /// Contacts of a bucket, and how many nodes a lookup finds.
+    pub k: u16,
+    /// Questions that a lookup has under way at once.
+    pub alpha: u16,
+    /// Nodes that keep a record.
+    pub replicas: u16,
+    /// Whether a lookup of records goes on when it has found one.
+    pub search: Search,
+    /// How long an answer may take.
+    pub timeout: Time,
+    /// How often a peer announces itself.
+    pub announce: Time,
+    /// How long a record lives unless it is announced again.
+    pub expiry: Time,
+    /// How old a client's view may be when it begins a request; then it looks again.
+    pub refresh: Time,
+}
+
+/// How peers choose their blocks; the values are Petals'.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Placement {
+    /// The mean time between two looks whether to move; each is drawn uniformly up to twice this.
+    pub period: Time,
+    /// It moves if the weakest block has less than this part of what it would have.
+    pub quality: f64,
+    /// The mean time before a newcomer chooses.
+    pub delay: Time,
+}
+
+impl Default for Kademlia {
+    fn default() -> Kademlia {
+        let dht::Kademlia { k, alpha, replicas, search, timeout, announce, expiry, refresh } = dht::Kademlia::default();
+        let (timeout, announce, expiry, refresh) = (timeout.into(), announce.into(), expiry.into(), refresh.into());
+        Kademlia { k, alpha, replicas, search, timeout, announce, expiry, refresh }
+    }
+}
+
+impl Default for Placement {
+    fn default() -> Placement {
+        let actors::placement::Placement { period, quality, delay } = actors::placement::Placement::default();
+        Placement { period: period.into(), quality, delay: delay.into() }
     }
 }
 

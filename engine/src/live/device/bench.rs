@@ -2,7 +2,7 @@
 use super::blockwise;
 use crate::live::wire;
 use crate::model::{self, Cache, Ends, ModelError, Source};
-use actors::id::{NodeId, RequestId, SessionId};
+use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::message::{Activation, Buffer, Ids, Output, Payload, Piece, WireType, Work};
 use candle_core::{DType, Storage, Tensor};
 use half::slice::HalfFloatSliceExt;
@@ -56,7 +56,7 @@ impl Bench {
 
     pub fn execute(&mut self, node: NodeId, work: Work) -> Result<Output, Fault> {
         match work {
-            Work::Load => self.load(node).map(|()| Output::Loaded),
+            Work::Load { blocks } => self.load(node, blocks).map(|()| Output::Loaded),
             Work::Embed { batch, tokens, position, ids } => self.embed(node, batch, tokens, position, &ids),
             Work::Blocks(piece) => {
                 let mut outputs = self.blocks(node, &[piece])?;
@@ -133,17 +133,20 @@ impl Bench {
         pieces.iter().zip(outputs?).map(|(piece, y)| activation(&y, &piece.input)).collect()
     }
 
-    fn load(&mut self, node: NodeId) -> Result<(), Fault> {
+    fn load(&mut self, node: NodeId, blocks: Option<BlockRange>) -> Result<(), Fault> {
         let plan = self.plan.clone();
         if self.opened.is_none() {
             self.opened = Some((open(&self.executor)?, Source::open(&plan.model)?));
         }
         let (device, source) = self.opened.as_ref().ok_or(Fault::NotLoaded(node))?;
-        match plan.nodes.get(node.0 as usize).map(|node| &node.role) {
-            Some(Role::Peer { blocks, .. }) => {
-                self.spans.insert(node, model::Span::load(source, *blocks, plan.model.block_type, device)?);
+        match (plan.nodes.get(node.0 as usize).map(|node| &node.role), blocks) {
+            (Some(Role::Peer { .. }), Some(blocks)) => {
+                // The old first, so that there is room for the new.
+                self.spans.remove(&node);
+                self.caches.retain(|(owner, _), _| *owner != node);
+                self.spans.insert(node, model::Span::load(source, blocks, plan.model.block_type, device)?);
             }
-            Some(Role::Client) => {
+            (Some(Role::Client), None) => {
                 self.ends.insert(node, Ends::load(source, plan.model.ends_type, device)?);
             }
             _ => return Err(Fault::NothingToLoad(node)),

@@ -1,7 +1,11 @@
 //! What goes in comes out; what is no frame is an error, and nothing panics.
 use super::*;
+use actors::dht::Key;
+use actors::dht::record::{Held, Record, State};
+use actors::dht::rpc::{Body, Rpc};
+use actors::dht::table::Contact;
 use actors::id::{BlockRange, RequestId, SessionId};
-use actors::message::{Announce, Close, Find, Found, Latency, Load, Next, Open, Ping, Present, Step, WireType};
+use actors::message::{Announce, Close, Latency, Load, Next, Open, Ping, Present, Step, WireType};
 use actors::time::{Moment, Span};
 use proptest::prelude::*;
 
@@ -67,7 +71,10 @@ fn messages() -> impl Strategy<Value = Message> {
     let node = any::<u32>().prop_map(NodeId);
     prop_oneof![
         Just(Message::Present(Present)),
-        (any::<u32>(), any::<u32>()).prop_map(|(start, end)| Message::Find(Find { blocks: BlockRange { start, end } })),
+        (any::<u32>(), any::<[u64; 4]>()).prop_map(|(id, key)| {
+            let body = Body::FindValue { targets: vec![Key(key); 3] };
+            Message::Rpc(Box::new(Rpc { id, key: Some(Key(key)), body }))
+        }),
         (1..40u32, 1..4u16, 1..300u16, dtype, any::<u64>()).prop_map(|(t, b, h, d, fill)| step(t, b, h, d, fill)),
         (1..40u32, any::<u64>()).prop_map(|(tokens, digest)| {
             let Message::Step(mut step) = step(tokens, 1, 8, WireType::F32, 0) else { unreachable!() };
@@ -83,8 +90,11 @@ fn messages() -> impl Strategy<Value = Message> {
             let blocks = BlockRange { start: 1, end: 3 };
             let load = Load { sessions: 2, ..Load::default() };
             let next = vec![(peer, Span(7)); count / 4];
-            let peers = vec![Announce { peer, blocks, inference_rps: 0.5, load, next }; count];
-            Message::Found(Box::new(Found { blocks, peers }))
+            let announce = Announce { peer, blocks, inference_rps: 0.5, load, next };
+            let record = Arc::new(Record { announce, state: State::Online, throughput: 2.5, version: Moment(9) });
+            let held = vec![Held { record, lives: Span(11), keys: vec![0, 7] }; count];
+            let contacts = vec![Contact { key: Key([1, 2, 3, 4]), node: peer }; count];
+            Message::Rpc(Box::new(Rpc { id: 5, key: None, body: Body::Values { contacts, held } }))
         }),
         (node.clone(), any::<u16>(), any::<bool>()).prop_map(|(peer, leg, last)| {
             let session = |leg| SessionId::new(RequestId { client: peer, index: 1 }, leg);

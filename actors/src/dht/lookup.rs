@@ -1,0 +1,242 @@
+//! One iterative lookup: asks ever nearer nodes until the nearest that answer have all been asked.
+//!
+//! Up to `alpha` questions are under way at once. When answers bring nobody nearer than the nearest known, the rest of the
+//! `k` nearest are asked all at once (Maymounkov and Mazieres 2002, section 2.3). Who stays silent is passed over. Pure:
+//! who asks, and how long one waits for an answer, is [`super::node`]'s.
+use super::key::{Distance, Key};
+use super::table::Contact;
+
+/// A lookup of the nodes nearest to a key.
+pub struct Lookup {
+    target: Key,
+    k: usize,
+    alpha: usize,
+    /// Nearest first.
+    candidates: Vec<Candidate>,
+    under_way: usize,
+    /// Answers since the last that brought somebody nearer than all before.
+    fruitless: usize,
+}
+
+struct Candidate {
+    distance: Distance,
+    contact: Contact,
+    /// Questions on the way to it: 1 if it was known at the start.
+    depth: u16,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Fresh,
+    Asked,
+    Answered,
+    Silent,
+}
+
+impl Lookup {
+    /// Looks for the `k` nodes nearest to `target`, from those that are known.
+    pub fn new(target: Key, k: usize, alpha: usize, known: &[Contact]) -> Lookup {
+        let mut lookup = Lookup { target, k, alpha, candidates: Vec::new(), under_way: 0, fruitless: 0 };
+        for contact in known {
+            lookup.learn(*contact, 1);
+        }
+        lookup
+    }
+
+    pub fn target(&self) -> Key {
+        self.target
+    }
+
+    /// The next node to ask, which counts as asked from now on; nothing while enough are under way.
+    pub fn next(&mut self) -> Option<Contact> {
+        let parallel = if self.fruitless >= self.alpha { self.k } else { self.alpha };
+        if self.under_way >= parallel {
+            return None;
+        }
+        let next = self.nearest_mut().find(|candidate| candidate.state == State::Fresh)?;
+        next.state = State::Asked;
+        let contact = next.contact;
+        self.under_way += 1;
+        Some(contact)
+    }
+
+    /// Counts `contact` as asked if it is one that this lookup would ask sooner or later: it is being asked anyhow.
+    pub fn join(&mut self, contact: Contact) -> bool {
+        let wanted =
+            |candidate: &&mut Candidate| candidate.state == State::Fresh && candidate.contact.key == contact.key;
+        let Some(candidate) = self.nearest_mut().find(wanted) else { return false };
+        candidate.state = State::Asked;
+        self.under_way += 1;
+        true
+    }
+
+    /// The answer of a node that was asked: those it knows nearest to the target.
+    pub fn on_answer(&mut self, from: Key, contacts: &[Contact]) {
+        let Some(depth) = self.settle(from, State::Answered) else { return };
+        let nearest = self.candidates.first().map(|candidate| candidate.distance);
+        for contact in contacts {
+            self.learn(*contact, depth + 1);
+        }
+        let nearer = self.candidates.first().map(|candidate| candidate.distance) < nearest;
+        self.fruitless = if nearer { 0 } else { self.fruitless + 1 };
+    }
+
+    /// A node that was asked does not answer.
+    pub fn on_silence(&mut self, from: Key) {
+        self.settle(from, State::Silent);
+    }
+
+    /// The `k` nearest that answer have all been asked, and have answered.
+    pub fn is_over(&mut self) -> bool {
+        self.under_way == 0 && self.nearest_mut().all(|candidate| candidate.state == State::Answered)
+    }
+
+    /// The nearest that have answered, nearest first.
+    pub fn closest(&self, count: usize) -> impl Iterator<Item = Contact> {
+        let answered = self.candidates.iter().filter(|candidate| candidate.state == State::Answered);
+        answered.map(|candidate| candidate.contact).take(count)
+    }
+
+    /// Questions, one after another, that led to the nearest node; 0 if nobody answered.
+    pub fn hops(&self) -> u16 {
+        let nearest = self.candidates.iter().find(|candidate| candidate.state == State::Answered);
+        nearest.map_or(0, |candidate| candidate.depth)
+    }
+
+    /// The `k` nearest of those that have not been silent.
+    fn nearest_mut(&mut self) -> impl Iterator<Item = &mut Candidate> {
+        self.candidates.iter_mut().filter(|candidate| candidate.state != State::Silent).take(self.k)
+    }
+
+    fn learn(&mut self, contact: Contact, depth: u16) {
+        let distance = contact.key.distance(self.target);
+        if let Err(place) = self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance) {
+            self.candidates.insert(place, Candidate { distance, contact, depth, state: State::Fresh });
+        }
+    }
+
+    fn settle(&mut self, from: Key, state: State) -> Option<u16> {
+        let distance = from.distance(self.target);
+        let place = self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance).ok()?;
+        let candidate = &mut self.candidates[place];
+        if candidate.state != State::Asked {
+            return None;
+        }
+        candidate.state = state;
+        self.under_way -= 1;
+        Some(candidate.depth)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lookup;
+    use crate::dht::key::Key;
+    use crate::dht::table::{Contact, Table};
+    use crate::id::NodeId;
+    use crate::seed::Seed;
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+    use rand::RngExt;
+    use std::collections::{BTreeSet, VecDeque};
+
+    const K: usize = 8;
+    const ALPHA: usize = 3;
+
+    fn contact(node: u32) -> Contact {
+        Contact { key: Key::of_node(Seed(3), NodeId(node)), node: NodeId(node) }
+    }
+
+    /// Everybody has heard from everybody once, in an order of its own: buckets are as full as they can be.
+    fn network(size: u32, seed: u64) -> Vec<Table> {
+        let mut stream = Seed(seed).stream("network", 0, 0);
+        let table = |me: u32, stream: &mut crate::seed::Stream| {
+            let mut table = Table::new(contact(me).key, K);
+            let first = stream.random_range(0..size);
+            for other in (0..size).map(|other| (first + other) % size).filter(|other| *other != me) {
+                table.heard(contact(other));
+            }
+            table
+        };
+        (0..size).map(|me| table(me, &mut stream)).collect()
+    }
+
+    /// Runs a lookup to its end; nodes in `dead` never answer. Returns it and the most questions ever under way.
+    fn run(tables: &[Table], from: u32, target: Key, dead: &BTreeSet<u32>) -> (Lookup, usize) {
+        let mut lookup = Lookup::new(target, K, ALPHA, &tables[from as usize].closest(target, K));
+        let (mut asked, mut most) = (VecDeque::new(), 0);
+        loop {
+            while let Some(next) = lookup.next() {
+                asked.push_back(next);
+            }
+            most = most.max(asked.len());
+            let Some(next) = asked.pop_front() else { break };
+            if dead.contains(&next.node.0) {
+                lookup.on_silence(next.key);
+            } else {
+                lookup.on_answer(next.key, &tables[next.node.0 as usize].closest(target, K));
+            }
+        }
+        assert!(lookup.is_over());
+        (lookup, most)
+    }
+
+    proptest! {
+        #[test]
+        fn finds_the_k_closest_of_a_random_network(size in 2..300u32, seed in 0..1000u64, target in 0..1000u32) {
+            let (tables, target) = (network(size, seed), contact(10_000 + target).key);
+            let (lookup, most) = run(&tables, 0, target, &BTreeSet::new());
+            let mut all: Vec<Contact> = (1..size).map(contact).collect();
+            all.sort_by_key(|contact| contact.key.distance(target));
+            all.truncate(K);
+            // The asker itself may be among what the others tell.
+            let found: Vec<Contact> = lookup.closest(K + 1).filter(|contact| contact.node.0 != 0).take(K).collect();
+            prop_assert_eq!(&found[..all.len().min(K - 1)], &all[..all.len().min(K - 1)]);
+            prop_assert!(most <= K);
+        }
+
+        #[test]
+        fn passes_over_the_silent(size in 60..200u32, seed in 0..1000u64, target in 0..1000u32) {
+            let (tables, target) = (network(size, seed), contact(10_000 + target).key);
+            let mut stream = Seed(seed).stream("dead", 0, 0);
+            let dead: BTreeSet<u32> = (1..size).filter(|_| stream.random_bool(0.2)).collect();
+            let (lookup, _) = run(&tables, 0, target, &dead);
+            let nearest = (1..size).filter(|node| !dead.contains(node)).map(contact);
+            let nearest = nearest.min_by_key(|contact| contact.key.distance(target));
+            prop_assert_eq!(lookup.closest(2).find(|contact| contact.node.0 != 0), nearest);
+            prop_assert!(lookup.closest(K).all(|contact| !dead.contains(&contact.node.0)));
+        }
+    }
+
+    #[test]
+    fn at_most_alpha_are_asked_until_nobody_nearer_turns_up() {
+        let target = contact(1000).key;
+        let mut nodes: Vec<Contact> = (0..40).map(contact).collect();
+        nodes.sort_by_key(|contact| contact.key.distance(target));
+        let far = nodes.split_off(20);
+        let mut lookup = Lookup::new(target, K, ALPHA, &far);
+        let first: Vec<Contact> = std::iter::from_fn(|| lookup.next()).collect();
+        assert_eq!(first, far[..ALPHA]);
+        lookup.on_answer(first[0].key, &nodes[..1]);
+        assert_eq!(lookup.next(), Some(nodes[0]), "the nearer one, at once");
+        assert_eq!(lookup.next(), None);
+        for fruitless in [first[1], first[2], nodes[0]] {
+            lookup.on_answer(fruitless.key, &[]);
+        }
+        // 4 of the 8 nearest are settled: the other 4 at once.
+        assert_eq!(std::iter::from_fn(|| lookup.next()).count(), K - 4);
+        assert_eq!(lookup.hops(), 2);
+    }
+
+    #[test]
+    fn hops_grow_with_the_logarithm_of_the_size() {
+        let mean = |size: u32| {
+            let tables = network(size, 5);
+            let hops =
+                |at: u32| f64::from(run(&tables, at % size, contact(20_000 + at).key, &BTreeSet::new()).0.hops());
+            (0..40).map(hops).sum::<f64>() / 40.0
+        };
+        let (small, large) = (mean(30), mean(1000));
+        assert!(small >= 1.0 && large > small && large < 5.0, "{small} {large}");
+    }
+}

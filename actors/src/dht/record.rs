@@ -1,0 +1,181 @@
+//! What a peer has the DHT say of it, and the bounded store in which a node keeps what it was told.
+//!
+//! There is one key for each block, and under it a subkey for each peer that serves the block. A record lives until it
+//! expires: who is dead is forgotten because it does not announce itself again. Nobody speaks for another.
+use super::key::Key;
+use crate::id::NodeId;
+use crate::limits;
+use crate::message::Announce;
+use crate::time::{Moment, Span};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How far a peer has come with its span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum State {
+    /// It has left, or is about to serve other blocks.
+    Offline,
+    /// It is loading: others count on it when they choose their blocks, but no route leads through it.
+    Joining,
+    Online,
+}
+
+/// A peer's announcement, the same under the key of each of its blocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub announce: Announce,
+    pub state: State,
+    /// Tokens per second through the whole span as the network allows, for placement (Petals' `throughput`).
+    pub throughput: f64,
+    /// The announcer's clock: of two records of a peer the later one counts.
+    pub version: Moment,
+}
+
+impl Record {
+    pub fn peer(&self) -> NodeId {
+        self.announce.peer
+    }
+
+    /// On the wire, without the keys it stands under: about that of Petals' `ServerInfo` as msgpack, with its signature.
+    pub fn wire_bytes(&self) -> u64 {
+        192 + 12 * self.announce.next.len() as u64
+    }
+}
+
+/// A record as it travels: clocks differ from host to host, so what it says is how long it still lives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    pub record: Arc<Record>,
+    pub lives: Span,
+    /// Which of the keys that were asked for it stands under, by their place in the question.
+    pub keys: Vec<u16>,
+}
+
+/// The records that a node keeps for others.
+#[derive(Default)]
+pub struct Store {
+    keys: BTreeMap<Key, BTreeMap<NodeId, Entry>>,
+    len: usize,
+    /// Nothing has expired before.
+    sweep_at: Moment,
+}
+
+struct Entry {
+    record: Arc<Record>,
+    expires: Moment,
+}
+
+impl Store {
+    /// Records in it, those that have expired but were not yet swept among them.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Keeps `record` under `key` until it expires, in place of an older one of the same peer. False if there is no room.
+    pub fn keep(&mut self, now: Moment, key: Key, record: &Arc<Record>, lives: Span) -> bool {
+        if self.len >= limits::DHT_RECORDS {
+            self.sweep(now);
+        }
+        let full = self.len >= limits::DHT_RECORDS;
+        let subkeys = self.keys.entry(key).or_default();
+        let expires = now + lives;
+        self.sweep_at = if self.len == 0 { expires } else { self.sweep_at.min(expires) };
+        match subkeys.get_mut(&record.peer()) {
+            Some(entry) if entry.record.version > record.version && entry.expires > now => true,
+            Some(entry) => {
+                *entry = Entry { record: record.clone(), expires };
+                true
+            }
+            None if full => false,
+            None => {
+                subkeys.insert(record.peer(), Entry { record: record.clone(), expires });
+                self.len += 1;
+                true
+            }
+        }
+    }
+
+    /// What stands under `key` and has not expired, by peer, and how long it still lives.
+    pub fn under(&self, now: Moment, key: Key) -> impl Iterator<Item = (&Arc<Record>, Span)> {
+        let entries = self.keys.get(&key).into_iter().flat_map(BTreeMap::values);
+        entries.filter(move |entry| entry.expires > now).map(move |entry| (&entry.record, entry.expires.since(now)))
+    }
+
+    /// Forgets what has expired.
+    pub fn sweep(&mut self, now: Moment) {
+        if now < self.sweep_at {
+            return;
+        }
+        let (mut len, mut next) = (0, Moment(u64::MAX));
+        self.keys.retain(|_, subkeys| {
+            subkeys.retain(|_, entry| entry.expires > now);
+            len += subkeys.len();
+            next = subkeys.values().fold(next, |next, entry| next.min(entry.expires));
+            !subkeys.is_empty()
+        });
+        (self.len, self.sweep_at) = (len, next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Record, State, Store};
+    use crate::dht::key::Key;
+    use crate::id::{BlockRange, NodeId};
+    use crate::limits;
+    use crate::message::{Announce, Load};
+    use crate::time::{Moment, Span};
+    use std::sync::Arc;
+
+    fn record(peer: u32, version: u64) -> Arc<Record> {
+        let announce = Announce {
+            peer: NodeId(peer),
+            blocks: BlockRange { start: 0, end: 1 },
+            inference_rps: 1.0,
+            load: Load::default(),
+            next: Vec::new(),
+        };
+        Arc::new(Record { announce, state: State::Online, throughput: 1.0, version: Moment(version) })
+    }
+
+    const LIVES: Span = Span(100);
+
+    #[test]
+    fn a_record_lives_until_it_expires_and_a_later_one_takes_its_place() {
+        let (mut store, key) = (Store::default(), Key([1; 4]));
+        assert!(store.keep(Moment(0), key, &record(1, 1), LIVES));
+        assert!(store.keep(Moment(0), key, &record(2, 1), LIVES));
+        assert!(store.keep(Moment(50), key, &record(1, 2), LIVES));
+        // A late copy of the first changes nothing.
+        assert!(store.keep(Moment(60), key, &record(1, 1), LIVES));
+        let under =
+            |at| store.under(Moment(at), key).map(|(record, lives)| (record.version.0, lives.0)).collect::<Vec<_>>();
+        assert_eq!(under(60), [(2, 90), (1, 40)]);
+        assert_eq!(under(100), [(2, 50)]);
+        assert!(under(150).is_empty());
+        assert_eq!(store.under(Moment(0), Key([2; 4])).count(), 0);
+        store.sweep(Moment(120));
+        assert_eq!(store.len(), 1);
+        store.sweep(Moment(150));
+        assert!(store.is_empty());
+    }
+
+    #[test]
+    fn a_full_store_refuses_until_something_expires() {
+        let mut store = Store::default();
+        let (one, another) = (record(1, 1), record(2, 1));
+        for key in 0..limits::DHT_RECORDS as u64 {
+            assert!(store.keep(Moment(key), Key([key, 0, 0, 0]), &one, Span(limits::DHT_RECORDS as u64)));
+        }
+        let now = Moment(limits::DHT_RECORDS as u64 - 1);
+        assert!(!store.keep(now, Key([0; 4]), &another, LIVES));
+        assert!(store.keep(now, Key([0; 4]), &one, LIVES), "what is there may be renewed");
+        assert!(store.keep(now + Span(10), Key([u64::MAX; 4]), &another, LIVES));
+        assert!(store.len() <= limits::DHT_RECORDS);
+    }
+}

@@ -1,0 +1,189 @@
+//! A node's routing table: k-buckets of the contacts it has heard from, by the length of their common prefix.
+//!
+//! A bucket holds at most `k` contacts, the least recently seen first. A newcomer to a full bucket waits while the least
+//! recently seen contact is pinged: if that answers it moves to the end and the newcomer is forgotten, if not it makes room
+//! (Maymounkov and Mazieres 2002, section 2.2). So contacts that have been up for long stay, and no flood of new ones can
+//! flush them out.
+use super::key::Key;
+use crate::id::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// A node and its id in the key space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    pub key: Key,
+    pub node: NodeId,
+}
+
+/// Where a node has heard from the others.
+pub struct Table {
+    me: Key,
+    k: usize,
+    /// By the number of bits in common; none is kept beyond the deepest that holds a contact.
+    buckets: Vec<Bucket>,
+    len: usize,
+}
+
+#[derive(Default)]
+struct Bucket {
+    /// The least recently seen first.
+    contacts: Vec<Contact>,
+    /// Takes the place of the first contact if that does not answer.
+    newcomer: Option<Contact>,
+}
+
+impl Table {
+    pub fn new(me: Key, k: usize) -> Table {
+        Table { me, k, buckets: Vec::new(), len: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Notes that `contact` has been heard from. If its bucket is full, gives back the one that is to be pinged for it.
+    pub fn heard(&mut self, contact: Contact) -> Option<Contact> {
+        let bits = self.me.common_bits(contact.key) as usize;
+        if bits >= Key::BITS as usize {
+            return None;
+        }
+        while self.buckets.len() <= bits {
+            self.buckets.push(Bucket::default());
+        }
+        let bucket = &mut self.buckets[bits];
+        if let Some(at) = bucket.contacts.iter().position(|known| known.key == contact.key) {
+            bucket.contacts.remove(at);
+            bucket.contacts.push(contact);
+            // The one that was pinged lives.
+            if at == 0 {
+                bucket.newcomer = None;
+            }
+            return None;
+        }
+        if bucket.contacts.len() < self.k {
+            bucket.contacts.push(contact);
+            self.len += 1;
+            return None;
+        }
+        let asked_already = bucket.newcomer.replace(contact).is_some();
+        if asked_already { None } else { bucket.contacts.first().copied() }
+    }
+
+    /// Forgets a node that did not answer; whoever waits for its place takes it.
+    pub fn silent(&mut self, contact: Contact) {
+        let Some(bucket) = self.buckets.get_mut(self.me.common_bits(contact.key) as usize) else { return };
+        if bucket.newcomer.is_some_and(|newcomer| newcomer.key == contact.key) {
+            bucket.newcomer = None;
+        }
+        let Some(at) = bucket.contacts.iter().position(|known| known.key == contact.key) else { return };
+        bucket.contacts.remove(at);
+        match bucket.newcomer.take() {
+            Some(newcomer) => bucket.contacts.push(newcomer),
+            None => self.len -= 1,
+        }
+    }
+
+    /// The contact of a node, by its number. O(table).
+    pub fn contact(&self, node: NodeId) -> Option<Contact> {
+        self.iter().find(|contact| contact.node == node)
+    }
+
+    /// The `count` known contacts nearest to `target`, nearest first.
+    pub fn closest(&self, target: Key, count: usize) -> Vec<Contact> {
+        let mut near: Vec<Contact> = self.iter().collect();
+        if near.len() > count && count > 0 {
+            near.select_nth_unstable_by_key(count - 1, |contact| contact.key.distance(target));
+        }
+        near.truncate(count);
+        near.sort_unstable_by_key(|contact| contact.key.distance(target));
+        near
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Contact> {
+        self.buckets.iter().flat_map(|bucket| bucket.contacts.iter().copied())
+    }
+
+    /// The buckets further away than the nearest contact that have room: a newcomer looks for contacts there.
+    pub fn lacking(&self) -> impl Iterator<Item = u32> {
+        let nearest = self.buckets.iter().rposition(|bucket| !bucket.contacts.is_empty()).unwrap_or(0);
+        let far = (0..).zip(&self.buckets[..nearest.min(self.buckets.len())]);
+        far.filter(|(_, bucket)| bucket.contacts.len() < self.k).map(|(bits, _)| bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Contact, Table};
+    use crate::dht::key::Key;
+    use crate::id::NodeId;
+    use crate::seed::Seed;
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+    use std::collections::BTreeSet;
+
+    fn contact(node: u32) -> Contact {
+        Contact { key: Key::of_node(Seed(9), NodeId(node)), node: NodeId(node) }
+    }
+
+    /// Contacts of the bucket of half the key space.
+    fn far(me: Key, count: usize) -> Vec<Contact> {
+        (1..).map(contact).filter(|contact| me.common_bits(contact.key) == 0).take(count).collect()
+    }
+
+    #[test]
+    fn a_full_bucket_keeps_who_answers() {
+        let me = contact(0).key;
+        let mut table = Table::new(me, 3);
+        let nodes = far(me, 5);
+        assert!(nodes[..3].iter().all(|contact| table.heard(*contact).is_none()));
+        assert_eq!(table.heard(nodes[3]), Some(nodes[0]), "the least recently seen is pinged");
+        assert_eq!(table.heard(nodes[4]), None, "one ping at a time");
+        // It answers: the newcomers are forgotten, and the next in line is the second.
+        table.heard(nodes[0]);
+        assert_eq!(table.iter().collect::<Vec<_>>(), [nodes[1], nodes[2], nodes[0]]);
+        assert_eq!(table.heard(nodes[3]), Some(nodes[1]));
+    }
+
+    #[test]
+    fn who_is_silent_makes_room_for_the_newest_that_waits() {
+        let me = contact(0).key;
+        let mut table = Table::new(me, 2);
+        let nodes = far(me, 4);
+        for node in &nodes[..2] {
+            table.heard(*node);
+        }
+        assert_eq!(table.heard(nodes[2]), Some(nodes[0]));
+        table.silent(nodes[0]);
+        assert_eq!(table.iter().collect::<Vec<_>>(), [nodes[1], nodes[2]]);
+        table.silent(nodes[1]);
+        assert_eq!((table.len(), table.contact(nodes[2].node)), (1, Some(nodes[2])));
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_hold_k_of_their_prefix_and_closest_is_exact(
+            heard in proptest::collection::vec(1..300u32, 0..400), k in 1..8usize, target in 0..1000u32, count in 0..30usize,
+        ) {
+            let me = contact(0).key;
+            let mut table = Table::new(me, k);
+            for node in heard {
+                table.heard(contact(node));
+            }
+            prop_assert_eq!(table.iter().count(), table.len());
+            let distinct: BTreeSet<u32> = table.iter().map(|contact| contact.node.0).collect();
+            prop_assert_eq!(distinct.len(), table.len());
+            for bits in 0..256 {
+                let held = table.iter().filter(|contact| me.common_bits(contact.key) == bits).count();
+                prop_assert!(held <= k);
+            }
+            let target = contact(target).key;
+            let mut all: Vec<Contact> = table.iter().collect();
+            all.sort_by_key(|contact| contact.key.distance(target));
+            all.truncate(count);
+            prop_assert_eq!(table.closest(target, count), all);
+        }
+    }
+}
