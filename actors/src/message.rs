@@ -46,7 +46,7 @@ pub enum Message {
     Ping(Ping),
     Pong(Pong),
     // -- said by the world, never by a node --
-    /// The node this comes from cannot be reached any more.
+    /// The node this comes from cannot be reached any more. From itself: it is to leave.
     Gone(Gone),
 }
 

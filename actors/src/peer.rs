@@ -366,8 +366,11 @@ impl Core {
         send(out, from, Message::Pong(Pong { nonce: ping.nonce, load }));
     }
 
-    /// Whoever is gone will not close its sessions.
+    /// Whoever is gone will not close its sessions. It is its own turn to go: nobody is to find it from now on.
     pub fn on_gone(&mut self, now: Moment, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
+        if from == self.config.me {
+            return self.presence.leave(now, out);
+        }
         for session in self.sessions.of_client(from) {
             self.on_close(now, from, Close { session }, out);
         }

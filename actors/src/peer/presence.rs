@@ -35,6 +35,7 @@ pub struct Presence {
     span: BlockRange,
     state: State,
     joined: bool,
+    left: bool,
     stream: SmallStream,
 }
 
@@ -59,6 +60,7 @@ impl Presence {
             span: config.blocks,
             state: State::Offline,
             joined: false,
+            left: false,
             stream: seed.small_stream("placement", u64::from(me.0), 0),
             config,
         }
@@ -101,6 +103,9 @@ impl Presence {
 
     /// The blocks are loaded.
     pub fn on_loaded(&mut self, now: Moment, out: &mut Vec<Effect>) -> Vec<Turn> {
+        if self.left {
+            return Vec::new();
+        }
         self.turn_to(now, State::Online, out);
         if self.joined { vec![Turn::Announce] } else { Vec::new() }
     }
@@ -153,7 +158,7 @@ impl Presence {
 
     /// Its time has come to look whether it serves the right blocks.
     pub fn on_place(&mut self, now: Moment, out: &mut Vec<Effect>) -> Vec<Turn> {
-        let Some(placement) = self.config.chooses else { return Vec::new() };
+        let Some(placement) = self.config.chooses.filter(|_| !self.left) else { return Vec::new() };
         let after = Placement::draw(placement.period, &mut self.stream);
         out.push(Effect::Wake { after, timer: Timer::Place });
         if self.state == State::Joining {
@@ -164,7 +169,7 @@ impl Presence {
     }
 
     fn place(&mut self, now: Moment, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<Turn> {
-        let placement = self.config.chooses?;
+        let placement = self.config.chooses.filter(|_| !self.left)?;
         let mut spans = placement::spans(records);
         let (me, layers) = (self.config.dht.me, self.config.layers);
         match self.state {
@@ -181,6 +186,12 @@ impl Presence {
                 Some(self.serve(now, place, out))
             }
         }
+    }
+
+    /// Leaves the swarm: it says so, and never that it is back.
+    pub fn leave(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        self.left = true;
+        self.withdraw(now, out);
     }
 
     /// Says OFFLINE of the blocks it served.

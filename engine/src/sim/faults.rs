@@ -244,11 +244,11 @@ impl Simulation<'_> {
         }
     }
 
-    /// Nobody finds the host's peers from now on; what they have begun they finish.
+    /// The host's nodes are told, as by a signal to their process: peers withdraw, and finish what they have begun.
     fn leave(&mut self, host: HostId) {
         let Some(faults) = &self.faults else { return };
         for node in faults.nodes(host) {
-            self.transmit(node, Plan::REGISTRY, Message::Gone(Gone));
+            self.post(node, node, Parcel::Message(Message::Gone(Gone)));
         }
     }
 

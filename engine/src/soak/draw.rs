@@ -87,8 +87,15 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     let (mut hosts, mut nodes) = (Vec::new(), Vec::new());
     hosts.push(host("orchestrator".to_owned(), 0, chance));
     nodes.push(Node { host: HostId(0), role: Role::Orchestrator });
-    nodes.push(Node { host: HostId(0), role: Role::Registry });
-    let roles = peers.iter().map(|&blocks| Role::Peer { blocks, cache_bytes: 1 << 30, inference_rps: 100.0 });
+    nodes.push(Node { host: HostId(0), role: Role::Bootstrap });
+    let roles = peers.iter().map(|&blocks| Role::Peer {
+        blocks,
+        chooses: false,
+        cache_bytes: 1 << 30,
+        inference_rps: 100.0,
+        forward_rps: 100.0,
+        network_rps: 100.0,
+    });
     for role in roles.chain((0..clients).map(|_| Role::Client)) {
         let id = hosts.len() as u32;
         hosts.push(host(format!("host-{id}"), if shared { 0 } else { id }, chance));
