@@ -96,7 +96,7 @@ fn who_joins_later_is_not_there_from_the_start() {
 fn a_node_is_called_by_its_role_and_its_host() {
     let plan = plan("[]", 1);
     let called: Vec<String> = plan.nodes().map(|(id, _)| plan.called(id)).collect();
-    assert_eq!(called[..3], ["the orchestrator", "the registry", "peer a[0]"]);
+    assert_eq!(called[..3], ["the orchestrator", "the bootstrap node", "peer a[0]"]);
     assert_eq!(called[5..], ["peer[0]", "peer[1]", "client[0]", "client[1]"]);
 }
 
