@@ -93,8 +93,9 @@ fn tokens_after_a_kill_in_mid_generation_are_those_of_the_undisturbed_run() {
     let killed = live(&plan);
     assert!(undisturbed.outcome.is_ok() && killed.outcome.is_ok(), "{} {}", undisturbed.outcome, killed.outcome);
     let by = |run: &Run, host| served(run, plan.peers().find(|(_, node)| node.host == host).expect("a peer").0).len();
-    // How much of it hangs on the machine: a busy one may take a peer for lost that is not.
-    assert!(by(&killed, HostId(4)) > 0, "the spare has taken over");
+    assert_eq!(by(&undisturbed, HostId(4)), 0, "nobody is taken for lost that is not");
+    // What the killed peer has not done: its 60th step is lost, the history comes again in one.
+    assert!(by(&killed, HostId(4)) >= 60, "the spare has taken over, {}", by(&killed, HostId(4)));
     assert_eq!(texts(&killed), texts(&undisturbed));
     nobody_is_left("killed");
 }
@@ -134,15 +135,16 @@ fn a_stall_longer_than_detection_moves_the_session_and_keeps_its_text() {
 
 #[test]
 fn a_crash_that_was_asked_for_is_no_loss_of_the_run() {
-    let plan = plan("crash", vec![at(100, What::Crash { host: PEER, back: None })]);
+    // In the eleventh request or thereabouts, of 60.
+    let crash = Fault { at: When::Steps { host: PEER, count: 210 }, what: What::Crash { host: PEER, back: None } };
+    let plan = plan("crash", vec![crash]);
     let run = live(&plan);
     let Outcome::Done(drained) = &run.outcome else { panic!("{}", run.outcome) };
     assert_eq!(drained.requests, 60, "every request has an end");
-    // How many were served before the crash is up to the machine.
-    assert!(drained.failed > 0, "{drained:?}");
+    assert!((1..60).contains(&drained.failed), "{drained:?}");
     assert!(ended(&run).iter().any(|ended| ended.outcome.is_err()));
-    let last = served(&run, peer(&plan)).last().expect("its record is kept").received;
-    assert!(last <= released(&run) + Span::from_millis(200));
+    let served = served(&run, peer(&plan)).len();
+    assert!((150..210).contains(&served), "its record is kept up to the crash: {served}");
     nobody_is_left("crash");
 }
 
