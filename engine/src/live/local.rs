@@ -131,6 +131,12 @@ impl LocalHost {
             false => None,
         };
         let posts = plan.nodes.iter().map(|_| None).collect();
+        let mine = |fault: &scenarios::plan::Fault| match fault.at {
+            When::Steps { host, count } if host == here => Some(count),
+            _ => None,
+        };
+        // Each of the host's lives ends at the next of its steps.
+        let doom = plan.faults.iter().filter_map(mine).nth(life as usize);
         let host = Rc::new_cyclic(|itself| LocalHost {
             itself: itself.clone(),
             here,
@@ -141,7 +147,7 @@ impl LocalHost {
             book: RefCell::new(book),
             spells: RefCell::new(spells),
             waiting: RefCell::default(),
-            doom: Cell::new(None),
+            doom: Cell::new(doom),
             posts: RefCell::new(posts),
             device,
             strain,
@@ -166,12 +172,6 @@ impl LocalHost {
     pub fn released(&self, at: Moment) {
         self.spells.borrow_mut().release(at);
         self.strain.release(at);
-        let mine = |fault: &scenarios::plan::Fault| match fault.at {
-            When::Steps { host, count } if host == self.here => Some(count),
-            _ => None,
-        };
-        // Each of the host's lives ends at the next of its steps.
-        self.doom.set(self.plan.faults.iter().filter_map(mine).nth(self.life as usize));
     }
 
     /// From now on a connection that ends is no loss.
@@ -375,7 +375,8 @@ impl LocalHost {
         if !sits(from, there) || !sits(to, self.here) {
             return Err(format!("it sent a letter from {from} to {to}, who do not sit there and here"));
         }
-        if matches!(message, Message::Step(_)) {
+        // Told from the warm-up's by whose they are: the first may come before word of the barrier does.
+        if matches!(&message, Message::Step(step) if !step.session.request().is_warmup()) {
             self.step_closer_to_doom();
         }
         let message = match (&self.shaper, passage) {
