@@ -43,6 +43,7 @@ pub enum Event {
     Failover(Box<Failover>),
     Looked(Box<Looked>),
     Serving(Box<Serving>),
+    Struck(Box<Struck>),
     /// A client is through with its timed requests.
     Finished {
         client: NodeId,
@@ -214,6 +215,46 @@ pub struct Serving {
     pub at: Moment,
     pub blocks: BlockRange,
     pub state: State,
+}
+
+/// What may go wrong in a run because its plan wants it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Mishap {
+    Crash,
+    Restart,
+    Leave,
+    Join,
+    Stall,
+    SlowDevice,
+    SlowLink,
+    Partition,
+}
+
+impl Mishap {
+    /// What a person calls it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Mishap::Crash => "crash",
+            Mishap::Restart => "restart",
+            Mishap::Leave => "leave",
+            Mishap::Join => "join",
+            Mishap::Stall => "stall",
+            Mishap::SlowDevice => "slow device",
+            Mishap::SlowLink => "slow link",
+            Mishap::Partition => "partition",
+        }
+    }
+}
+
+/// A fault of the plan has struck. The world that carries it out records it: who crashes cannot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Struck {
+    pub at: Moment,
+    pub mishap: Mishap,
+    /// Whom it befalls.
+    pub nodes: Vec<NodeId>,
+    /// How long it lasts, if it ends by itself.
+    pub lasts: Option<Span>,
 }
 
 /// The orchestrator's figures, made from the latencies it drained: the contract of the benchmark.

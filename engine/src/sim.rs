@@ -212,7 +212,7 @@ impl<'p> Simulation<'p> {
                 Happening::JobDone(host, version) => self.finish_job(host, version),
                 Happening::Settled(version) => self.settle(version),
                 Happening::Strikes(index) => self.strike(index),
-                Happening::Starts(host) => self.start_again(host),
+                Happening::Starts(host) => self.return_from_crash(host),
                 Happening::Stirs(host) => self.stir(host),
             }
         }

@@ -3,6 +3,7 @@
 //! Values that are not finite never reach a drawing. A chart that its run cannot fill says why instead.
 mod bars;
 mod canvas;
+mod coverage;
 mod group;
 mod heat;
 mod lines;
@@ -19,6 +20,7 @@ use crate::read::{Latency, Run};
 use crate::summary::{self, Cell};
 use crate::table;
 use scenarios::chart::Chart;
+use std::path::PathBuf;
 
 /// What charts are drawn from: runs under their labels.
 pub struct Source {
@@ -31,6 +33,7 @@ struct Labelled {
     label: String,
     cells: Vec<Cell>,
     latencies: Vec<Latency>,
+    dir: PathBuf,
 }
 
 /// Width of every picture in px: 178 mm, two columns of a paper, at 108 px an inch.
@@ -41,12 +44,15 @@ type Quantity = (&'static str, &'static str, &'static str);
 
 const THROUGHPUT: Quantity = ("throughput_tokens_per_s", "throughput", "tokens/s");
 const LATENCY: Quantity = ("mean_latency_ms", "mean latency", "ms");
+const DISCOVERY: [Quantity; 2] =
+    [("discovery_mean_ms", "discovery time", "ms"), ("lookup_hops_mean", "lookup hops", "")];
 
 impl Source {
     pub fn of(runs: &[Run]) -> Result<Source> {
         let mut labelled = Vec::new();
         for (run, label) in runs.iter().zip(table::labels(runs)) {
-            labelled.push(Labelled { label, cells: summary::cells(&run.rows), latencies: run.latencies()? });
+            let (cells, latencies) = (summary::cells(&run.rows), run.latencies()?);
+            labelled.push(Labelled { label, cells, latencies, dir: run.dir.clone() });
         }
         let mut names: Vec<&str> = runs.iter().map(|run| run.manifest.scenario.as_str()).collect();
         names.dedup();
@@ -59,7 +65,7 @@ impl Source {
     }
 }
 
-/// Draws one chart; a heatmap gives two pictures.
+/// Draws one chart; a heatmap and discovery give two pictures.
 pub fn draw(chart: &Chart, source: &Source) -> Result<Vec<Picture>> {
     match chart {
         Chart::ThroughputVs(path) => lines::against(source, path, THROUGHPUT).map(|picture| vec![picture]),
@@ -68,6 +74,8 @@ pub fn draw(chart: &Chart, source: &Source) -> Result<Vec<Picture>> {
         Chart::LatencyCdf => lines::cdf(source).map(|picture| vec![picture]),
         Chart::Heatmap(x, y) => [LATENCY, THROUGHPUT].map(|of| heat::map(source, x, y, of)).into_iter().collect(),
         Chart::Breakdown => bars::breakdown(source).map(|picture| vec![picture]),
+        Chart::Discovery(path) => DISCOVERY.map(|of| lines::against(source, path, of)).into_iter().collect(),
+        Chart::Coverage => coverage::over_time(source).map(|picture| vec![picture]),
     }
 }
 

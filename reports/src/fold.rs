@@ -10,7 +10,7 @@ pub use parts::{NetworkParts, Parts};
 pub use rows::{HopRow, RequestRow, TokenRow};
 
 use actors::id::{NodeId, RequestId, SessionId};
-use actors::record::{Abort, Carried, Drained, Ended, Event, Failover, Served, Stepped};
+use actors::record::{Abort, Carried, Drained, Ended, Event, Failover, Looked, Served, Serving, Stepped, Struck};
 use actors::time::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,12 @@ pub struct Fold {
     pub finished: BTreeMap<NodeId, Moment>,
     /// By request and time.
     pub failovers: Vec<Failover>,
+    /// Lookups in the DHT, by node and time.
+    pub lookups: Vec<Looked>,
+    /// Who came and went as a server of blocks, in order.
+    pub serving: Vec<Serving>,
+    /// Faults that struck, in order.
+    pub struck: Vec<Struck>,
     pub drained: Option<Drained>,
     pub aborted: Option<Abort>,
     /// Requests that ended more than once, and steps recorded twice: a merge that went wrong.
@@ -45,6 +51,14 @@ impl Fold {
             index.take(event);
         }
         index.fold()
+    }
+
+    /// From the barrier's release to the last client's end stamp, or to the orchestrator's figure if that is later.
+    pub fn window(&self) -> Option<(Moment, Moment)> {
+        let released = self.released?;
+        let drained = self.drained.as_ref().map(|drained| released + drained.wall);
+        let end = drained.max(self.finished.values().max().copied())?;
+        Some((released, end.max(released)))
     }
 
     /// Requests that count in timed statistics: all but warm-ups.
@@ -90,7 +104,9 @@ impl<'a> Index<'a> {
             Event::Aborted { why, .. } => self.fold.aborted = Some(why.clone()),
             Event::Failover(failover) => self.fold.failovers.push((**failover).clone()),
             Event::Present { .. } | Event::Ready { .. } | Event::Scored(_) => {}
-            Event::Looked(_) | Event::Serving(_) => {}
+            Event::Looked(looked) => self.fold.lookups.push((**looked).clone()),
+            Event::Serving(serving) => self.fold.serving.push((**serving).clone()),
+            Event::Struck(struck) => self.fold.struck.push((**struck).clone()),
         }
     }
 
@@ -116,6 +132,10 @@ impl<'a> Index<'a> {
             self.fold.hops.extend(hops.iter().map(|hop| HopRow::of(hop, ways)));
         }
         self.fold.failovers.sort_by_key(|failover| (failover.request, failover.noticed));
+        self.fold.lookups.sort_by_key(|looked| (looked.node, looked.at, looked.purpose));
+        // A peer says at one instant that it leaves its old blocks and loads others: that order is kept.
+        self.fold.serving.sort_by_key(|serving| (serving.at, serving.peer));
+        self.fold.struck.sort_by(|a, b| (a.at, a.mishap, &a.nodes).cmp(&(b.at, b.mishap, &b.nodes)));
         self.fold.hops.sort_by_key(|row| (row.request, row.position, row.hop, row.session));
         self.fold
     }

@@ -8,10 +8,12 @@ mod verdict;
 pub use catalogue::{COLUMNS, Column, DISTRIBUTIONS};
 pub use verdict::{Judgement, Verdict};
 
+use crate::course::Coverage;
 use crate::fold::{Fold, NetworkParts, Parts, RequestRow, TokenRow};
 use crate::stats::{Distribution, Percentile};
 use actors::id::{NodeId, SessionId};
 use actors::message::{Activation, Failure, Forwarding, Message, Step};
+use actors::record::{Looked, Purpose};
 use scenarios::plan::{Objective, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +33,7 @@ pub struct Measures {
 impl Measures {
     pub fn of(fold: &Fold, plan: &Plan) -> Measures {
         let mut measures = Measures::default();
-        let wall = wall_ns(fold);
+        let wall = fold.window().map(|(from, till)| till.since(from).0);
         measures.contract(fold, plan, wall);
         measures.cold_start(fold);
         measures.latencies(fold);
@@ -39,6 +41,7 @@ impl Measures {
         measures.load(fold, plan, wall);
         measures.breakdown(fold);
         measures.swarm(fold, plan, wall);
+        measures.discovery(fold, plan);
         measures.judgement = verdict::judge(fold, plan);
         measures
     }
@@ -208,6 +211,30 @@ impl Measures {
         self.set("peer_utilisation_mean", mean(self.peer_utilisation.values().copied()));
         self.set("peer_utilisation_max", self.peer_utilisation.values().copied().reduce(f64::max));
     }
+
+    /// How clients found the peers, and whether there were any to find.
+    fn discovery(&mut self, fold: &Fold, plan: &Plan) {
+        let lookups = findings(fold, plan);
+        self.distribution("discovery", lookups.iter().map(|looked| ms(looked.took.0)).collect());
+        let hops = || lookups.iter().map(|looked| f64::from(looked.hops));
+        self.set("lookup_hops_mean", mean(hops()));
+        self.set("lookup_hops_max", hops().reduce(f64::max));
+        self.set("lookup_questions_mean", mean(lookups.iter().map(|looked| f64::from(looked.asked))));
+        self.set("lookup_silent", lookups.iter().map(|looked| f64::from(looked.silent)).reduce(|a, b| a + b));
+        let coverage = Coverage::of(fold, plan.model.shape.layers);
+        let Some(holes) = fold.window().and_then(|(from, till)| coverage.holes(from, till)) else { return };
+        self.set("coverage_mean", holes.mean);
+        self.set("coverage_min", holes.least);
+        self.set("holes", f64::from(holes.count));
+        self.set("hole_s", holes.time.as_secs_f64());
+    }
+}
+
+/// Lookups in the DHT by which clients found the peers, the warm-ups' too.
+fn findings(fold: &Fold, plan: &Plan) -> Vec<Looked> {
+    let clients: BTreeSet<NodeId> = plan.clients().map(|(id, _)| id).collect();
+    let finds = |looked: &&Looked| looked.purpose == Purpose::Find && clients.contains(&looked.node);
+    fold.lookups.iter().filter(finds).cloned().collect()
 }
 
 /// Whether a request succeeded within every limit, counted from the instant it was due.
@@ -218,13 +245,6 @@ fn is_good(row: &RequestRow, limits: &[Objective]) -> bool {
         Objective::E2el(most) => row.e2el + row.schedule_delay <= most.0,
     };
     row.ok() && limits.iter().all(keeps)
-}
-
-/// From the release to the last client's end stamp. The orchestrator's own figure where a client left no stamp.
-fn wall_ns(fold: &Fold) -> Option<u64> {
-    let drained = fold.drained.as_ref().map(|drained| drained.wall.0);
-    let stamped = fold.finished.values().max().zip(fold.released).map(|(end, from)| end.since(from).0);
-    drained.max(stamped)
 }
 
 /// Steps of timed requests that succeeded.

@@ -8,6 +8,7 @@ pub use reader::{Columns, read};
 
 use crate::error::{Error, Result};
 use crate::fold::{HopRow, RequestRow, TokenRow};
+use actors::record::Looked;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type};
 use parquet::file::metadata::KeyValue;
@@ -57,6 +58,10 @@ impl Row for TokenRow {
 
 impl Row for HopRow {
     const FIELDS: &'static [Field<Self>] = columns::HOPS;
+}
+
+impl Row for Looked {
+    const FIELDS: &'static [Field<Self>] = columns::LOOKUPS;
 }
 
 /// A parquet file in the making.

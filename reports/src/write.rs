@@ -3,6 +3,7 @@
 //! Everything goes to `.partial-<name>` beside its place, with `complete: false` in its manifest, and takes its name when all is
 //! written and synced. A run that stops before leaves the partial directory with the rows it got so far.
 use crate::cells::{self, CellRow, CellStatus};
+use crate::course::{Course, CourseWriter};
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::fold::{Fold, HopRow, RequestRow, TokenRow};
@@ -12,7 +13,7 @@ use crate::read::Run;
 use crate::sheet::{Row, Sheet};
 use crate::summary;
 use crate::table::Table;
-use actors::record::Event;
+use actors::record::{Event, Looked};
 use scenarios::cell::CellKey;
 use scenarios::plan::{self, Plan};
 use std::collections::BTreeMap;
@@ -56,6 +57,8 @@ struct Sheets {
     requests: Sheet<RequestRow>,
     tokens: Sheet<TokenRow>,
     hops: Sheet<HopRow>,
+    lookups: Sheet<Looked>,
+    course: CourseWriter,
 }
 
 impl RunWriter {
@@ -71,6 +74,8 @@ impl RunWriter {
             requests: Sheet::create(&dir.join("requests.parquet"))?,
             tokens: Sheet::create(&dir.join("tokens.parquet"))?,
             hops: Sheet::create(&dir.join("hops.parquet"))?,
+            lookups: Sheet::create(&dir.join("lookups.parquet"))?,
+            course: CourseWriter::create(&dir)?,
         };
         let path = dir.join("events.jsonl");
         let events = BufWriter::new(File::create(&path).map_err(Error::io(&path))?);
@@ -109,7 +114,7 @@ impl RunWriter {
         self.manifest.verdict.absorb(&row.judgement);
         self.details.push(summary::Detail::new(&row, &status, &measures));
         self.write_rare(key.index, plan.repeat, events)?;
-        self.write_rows(key.index, plan.repeat, fold)?;
+        self.write_rows(key.index, plan, fold)?;
         self.plans.entry(key.index).or_insert_with(|| plan.clone());
         self.rows.push(row);
         // A run that is killed leaves the rows of the cells it got through.
@@ -125,16 +130,22 @@ impl RunWriter {
     }
 
     fn write_rare(&mut self, cell: u32, repeat: u32, events: &[Event]) -> Result<()> {
-        let rare = |event: &&Event| !matches!(event, Event::Stepped(_) | Event::Served(_) | Event::Carried(_));
-        for event in events.iter().filter(rare).filter(|event| !matches!(event, Event::Ended(_))) {
+        let filed = |event: &&Event| {
+            let rows = matches!(event, Event::Stepped(_) | Event::Served(_) | Event::Carried(_));
+            rows || matches!(event, Event::Ended(_) | Event::Looked(_))
+        };
+        for event in events.iter().filter(|event| !filed(event)) {
             let line = serde_json::json!({ "cell": cell, "repeat": repeat, "event": event });
             writeln!(self.events, "{line}").map_err(Error::io(&self.dir))?;
         }
         self.events.flush().map_err(Error::io(&self.dir))
     }
 
-    fn write_rows(&mut self, cell: u32, repeat: u32, fold: Fold) -> Result<()> {
+    fn write_rows(&mut self, cell: u32, plan: &Plan, fold: Fold) -> Result<()> {
         let Some(sheets) = &mut self.sheets else { return Ok(()) };
+        let repeat = plan.repeat;
+        sheets.course.add(&Course::of(&fold, plan, cell))?;
+        fold.lookups.into_iter().try_for_each(|row| sheets.lookups.push(cell, repeat, row))?;
         let order: BTreeMap<_, _> = fold.requests.iter().enumerate().map(|(at, row)| (row.request, at)).collect();
         let at = |request| order.get(&request).copied().unwrap_or(0);
         fold.requests.into_iter().try_for_each(|row| sheets.requests.push(cell, repeat, row))?;
@@ -164,7 +175,9 @@ impl RunWriter {
     /// All files but charts and report, which are made from these.
     fn write_rest(&mut self) -> Result<()> {
         if let Some(sheets) = self.sheets.take() {
-            for file in [sheets.requests.close()?, sheets.tokens.close()?, sheets.hops.close()?] {
+            let Sheets { requests, tokens, hops, lookups, course } = sheets;
+            let rows = [requests.close()?, tokens.close()?, hops.close()?, lookups.close()?];
+            for file in rows.into_iter().chain(course.close()?) {
                 file.sync_all().map_err(Error::io(&self.dir))?;
             }
         }

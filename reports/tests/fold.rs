@@ -2,7 +2,7 @@
 mod synthetic;
 
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
-use actors::record::{Event, Served, Stepped};
+use actors::record::{Event, Looked, Mishap, Served, Stepped, Struck};
 use actors::time::{Moment, Span};
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use reports::fold::Fold;
@@ -185,4 +185,31 @@ fn figures_that_do_not_add_up_make_a_run_invalid() {
     let twice: Vec<Event> =
         whole.iter().chain(whole.iter().filter(|e| matches!(e, Event::Ended(_)))).cloned().collect();
     assert_eq!(judge(&twice).verdict, Verdict::Invalid);
+}
+
+#[test]
+fn discovery_is_the_clients_lookups_and_coverage_what_peers_say() {
+    let sketch = Sketch::default();
+    let mut events = sketch.events();
+    let of = |events: &[Event]| Measures::of(&Fold::of(events), &sketch.plan(0, 0));
+    let plain = of(&events);
+    let get = |measures: &Measures, name: &str| measures.get(name).unwrap_or_else(|| panic!("no {name}"));
+    assert_eq!((get(&plain, "discovery_count"), get(&plain, "discovery_mean_ms")), (3.0, 3.0));
+    assert_eq!((get(&plain, "lookup_hops_mean"), get(&plain, "lookup_questions_mean")), (2.0, 5.0));
+    assert_eq!((get(&plain, "coverage_mean"), get(&plain, "holes"), get(&plain, "hole_s")), (1.0, 0.0, 0.0));
+    // A peer's own lookups are not the clients'; the second peer of two crashes halfway, and nobody takes its place.
+    let (released, end) = Fold::of(&events).window().expect("it was released");
+    let halfway = Moment((released.0 + end.0) / 2);
+    let crash = Struck { at: halfway, mishap: Mishap::Crash, nodes: vec![NodeId(3)], lasts: None };
+    events.push(Event::Struck(Box::new(crash)));
+    let looked = events.iter().find_map(|event| match event {
+        Event::Looked(looked) => Some(Looked { node: NodeId(2), took: Span(9), ..(**looked).clone() }),
+        _ => None,
+    });
+    events.push(Event::Looked(Box::new(looked.expect("clients look up"))));
+    let holed = of(&events);
+    assert_eq!(get(&holed, "discovery_mean_ms"), 3.0);
+    assert_eq!((get(&holed, "coverage_min"), get(&holed, "holes")), (0.5, 1.0));
+    assert!((get(&holed, "coverage_mean") - 0.75).abs() < 1e-6);
+    assert!((get(&holed, "hole_s") - end.since(halfway).as_secs_f64()).abs() < 1e-9);
 }

@@ -23,6 +23,8 @@ fn charts() -> Vec<Chart> {
         Chart::LatencyCdf,
         Chart::Heatmap(path(PROMPT), path(GENERATE)),
         Chart::Breakdown,
+        Chart::Discovery(path(PROMPT)),
+        Chart::Coverage,
     ]
 }
 
@@ -79,9 +81,9 @@ fn every_chart_is_drawn_and_the_same_run_gives_the_same_bytes() {
     let (one, two) = (run(parent, World::Sim, 1), run(parent, World::Sim, 1));
     assert!(one.notes.is_empty(), "{:?}", one.notes);
     let drawn = files(&one.path.join("charts"));
-    assert_eq!(drawn.len(), 3 * 7, "{drawn:?}");
+    assert_eq!(drawn.len(), 3 * 10, "{drawn:?}");
     for file in drawn.iter().chain(
-        &["cells.csv", "requests.parquet", "tokens.parquet", "hops.parquet", "summary.json"]
+        &["cells.csv", "requests.parquet", "tokens.parquet", "hops.parquet", "lookups.parquet", "summary.json"]
             .map(|name| one.path.join(name)),
     ) {
         let other = two.path.join(file.strip_prefix(&one.path).expect("inside"));

@@ -1,8 +1,13 @@
 //! A run directory is whole or says that it is not, and keeps what failed cells got done.
 mod synthetic;
 
+use actors::id::NodeId;
+use actors::record::{Event, Mishap, Struck};
+use actors::time::Span;
 use reports::cells::CellStatus;
+use reports::course::Course;
 use reports::error::Error;
+use reports::fold::Fold;
 use reports::manifest::{Manifest, World};
 use reports::measures::Verdict;
 use reports::read::Run;
@@ -106,4 +111,33 @@ fn a_table_fits_its_terminal_and_never_loses_the_verdict() {
     let json: serde_json::Value = serde_json::from_str(&table.json()).expect("JSON");
     assert!(json[0]["throughput_tokens_per_s_ci95"].as_f64().is_some_and(|half| half > 0.0));
     assert!(table.csv().starts_with("run,cell,workload.prompt,throughput_tokens_per_s,"));
+}
+
+#[test]
+fn the_course_of_a_run_comes_back_and_its_tokens_are_all_of_them() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let mut writer = writer(parent.path(), Vec::new());
+    let sketch = Sketch { batch: 3, micro_batches: 4, ..Sketch::default() };
+    let mut events = sketch.events();
+    let stall = Struck {
+        at: Fold::of(&events).released.expect("it was released") + Span::from_millis(40),
+        mishap: Mishap::Stall,
+        nodes: vec![NodeId(2)],
+        lasts: Some(Span::from_millis(15)),
+    };
+    events.push(Event::Struck(Box::new(stall)));
+    let plan = sketch.plan(0, 0);
+    let row = writer.cell(&key(0, &[]), &plan, CellStatus::Done, &events).expect("written").clone();
+    let done = writer.finish().expect("finished");
+    let course = Course::read(&done.path).expect("readable");
+    assert_eq!(course, Course::of(&Fold::of(&events), &plan, 0));
+    let tokens: u64 = course.bins.iter().map(|bin| bin.tokens).sum();
+    assert_eq!(tokens as f64, row.get("total_tokens").expect("it was measured"));
+    let width = course.bins[0].till_ns - course.bins[0].from_ns;
+    let under_way: f64 = course.bins.iter().map(|bin| bin.under_way * width as f64 / 1e9).sum();
+    let wanted = row.get("concurrency_mean").expect("it was measured") * row.get("wall_s").expect("it was measured");
+    assert!((under_way - wanted).abs() < 1e-3 * wanted, "{under_way} {wanted}");
+    assert!(course.bins.iter().all(|bin| (0.0..=1.0).contains(&bin.peers_busy)));
+    let [blow] = course.blows.as_slice() else { panic!("{:?}", course.blows) };
+    assert_eq!((blow.at_ns, blow.lasts_ns, blow.what.as_str()), (40_000_000, Some(15_000_000), "stall"));
 }

@@ -16,4 +16,8 @@ pub enum Chart {
     Heatmap(String, String),
     /// Stacked parts of the mean request latency, a bar for each cell.
     Breakdown,
+    /// How long a client's lookup of the peers takes, and over how many hops, against a swept path.
+    Discovery(String),
+    /// Share of the model's blocks that are served, over time.
+    Coverage,
 }

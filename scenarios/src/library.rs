@@ -1,7 +1,7 @@
 //! The scenarios that come with the program.
 
 /// Name and text, in the order of a catalogue: the first is where to begin.
-pub const LIBRARY: [(&str, &str); 15] = [
+pub const LIBRARY: [(&str, &str); 16] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
     ("heatmap", include_str!("../library/heatmap.ron")),
@@ -13,6 +13,7 @@ pub const LIBRARY: [(&str, &str); 15] = [
     ("nano", include_str!("../library/nano.ron")),
     ("open-loop", include_str!("../library/open-loop.ron")),
     ("wan-regions", include_str!("../library/wan-regions.ron")),
+    ("discovery", include_str!("../library/discovery.ron")),
     ("slow-start", include_str!("../library/slow-start.ron")),
     ("flexgen-petals-opt6.7b", include_str!("../library/flexgen-petals-opt6.7b.ron")),
     ("flexgen-petals-opt30b", include_str!("../library/flexgen-petals-opt30b.ron")),

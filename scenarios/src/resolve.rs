@@ -82,9 +82,11 @@ pub(crate) fn charts(scenario: &Scenario, text: &str) -> Result<(), Fault> {
     use crate::chart::Chart;
     for (index, chart) in scenario.report.iter().enumerate() {
         let asked = match chart {
-            Chart::ThroughputVs(path) | Chart::LatencyVs(path) | Chart::Pareto(path) => vec![path],
+            Chart::ThroughputVs(path) | Chart::LatencyVs(path) | Chart::Pareto(path) | Chart::Discovery(path) => {
+                vec![path]
+            }
             Chart::Heatmap(x, y) => vec![x, y],
-            Chart::LatencyCdf | Chart::Breakdown => vec![],
+            Chart::LatencyCdf | Chart::Breakdown | Chart::Coverage => vec![],
         };
         for (part, path) in asked.into_iter().enumerate() {
             paths::locate(text, &Path::dotted(path)).map_err(|missing| Fault {

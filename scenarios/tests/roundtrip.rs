@@ -397,7 +397,15 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         any::<u32>().prop_map(|blocks| Span::Capacity { blocks })
     ];
     let peers = collection::vec((text(), span).prop_map(|(on, span)| Peers { on, span }), 0..3);
-    let report = prop_oneof![Just(vec![]), text().prop_map(|path| vec![Chart::LatencyVs(path), Chart::Breakdown])];
+    let report = prop_oneof![
+        Just(vec![]),
+        text().prop_map(|path| vec![
+            Chart::LatencyVs(path.clone()),
+            Chart::Discovery(path),
+            Chart::Breakdown,
+            Chart::Coverage
+        ])
+    ];
     let prompts = prop_oneof![
         Just(Prompts::Random),
         collection::vec(collection::vec(any::<u32>(), 0..3), 0..3).prop_map(Prompts::Ids),

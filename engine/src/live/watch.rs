@@ -7,8 +7,8 @@ use super::local::LocalHost;
 use super::{LiveError, clock};
 use crate::outcome::Outcome;
 use actors::id::HostId;
-use actors::record::Event;
-use actors::time::Moment;
+use actors::record::{Event, Mishap};
+use actors::time::{Moment, Span};
 use rustix::process::Signal;
 use scenarios::plan::{Plan, What, When};
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,6 +110,7 @@ impl Watch<'_> {
     async fn release(&mut self, at: Moment) {
         self.released = Some(at);
         self.agenda.release(at);
+        self.note_spells(at);
         self.local.released(at);
         self.tell_all(&Order::Released { at }).await;
     }
@@ -123,7 +124,34 @@ impl Watch<'_> {
 
     // -- what the plan wants to go wrong --
 
+    /// Keeps a fault in the record: who crashes could not.
+    fn note(&mut self, struck: Event) {
+        self.records.entry(HostId(0)).or_default().push(struck);
+    }
+
+    fn note_mishap(&mut self, mishap: Mishap, host: HostId, lasts: Option<Span>) {
+        self.note(self.plan.befell(clock::now(), mishap, &[host], lasts));
+    }
+
+    /// Slow devices, slow links and partitions, which the hosts look up for themselves, at the moments they begin.
+    fn note_spells(&mut self, released: Moment) {
+        for fault in self.plan.faults.iter().filter(|fault| is_spell(&fault.what)) {
+            match fault.at {
+                When::Start(after) => self.note(self.plan.struck(self.started + after, &fault.what)),
+                When::Release(after) => self.note(self.plan.struck(released + after, &fault.what)),
+                When::Steps { .. } => {}
+            }
+        }
+    }
+
     async fn carry_out(&mut self, deed: Deed) {
+        match deed {
+            Deed::Crash(host) | Deed::Leave(host) if self.away.contains(&host) => {}
+            Deed::Crash(host) => self.note_mishap(Mishap::Crash, host, None),
+            Deed::Leave(host) => self.note_mishap(Mishap::Leave, host, None),
+            Deed::Stall(host, lasts) => self.note_mishap(Mishap::Stall, host, Some(lasts)),
+            Deed::Begin(_) | Deed::Resume(_) => {}
+        }
         match deed {
             Deed::Crash(host) => {
                 self.doomed.insert(host);
@@ -156,7 +184,9 @@ impl Watch<'_> {
 
     /// Starts the next process of a host.
     async fn begin(&mut self, host: HostId) {
-        let life = self.book[host.0 as usize].map_or(1, |place| place.life + 1);
+        let before = self.book[host.0 as usize].map(|place| place.life);
+        self.note_mishap(if before.is_some() { Mishap::Restart } else { Mishap::Join }, host, None);
+        let life = before.map_or(1, |life| life + 1);
         let news = self.news.clone();
         let exited = move |host, why| drop(news.send(News::Exited { host, why }));
         let started = self.crew.start(self.plan, (host, life), self.meet.options, &self.meet.meeting, exited).await;
@@ -192,6 +222,7 @@ impl Watch<'_> {
         self.stalled.remove(&host);
         let at_a_step = self.crash_at_step(host, life).filter(|_| why.contains("signal: 9"));
         if let Some(back) = at_a_step {
+            self.note_mishap(Mishap::Crash, host, None);
             self.away.insert(host);
             if let Some(back) = back {
                 self.agenda.add(clock::now() + back, Deed::Begin(host));
@@ -209,7 +240,7 @@ impl Watch<'_> {
     }
 
     /// Whether the plan lets this process of the host crash at a step, and after what time the next one is to begin.
-    fn crash_at_step(&self, host: HostId, life: u32) -> Option<Option<actors::time::Span>> {
+    fn crash_at_step(&self, host: HostId, life: u32) -> Option<Option<Span>> {
         let here = |fault: &&scenarios::plan::Fault| matches!(fault.at, When::Steps { host: at, .. } if at == host);
         let fault = self.plan.faults.iter().filter(here).nth(life as usize)?;
         match fault.what {
@@ -288,6 +319,11 @@ impl Watch<'_> {
         events.extend(std::mem::take(&mut self.records).into_values().flatten());
         events
     }
+}
+
+/// What lasts without anybody's doing.
+fn is_spell(what: &What) -> bool {
+    matches!(what, What::SlowDevice { .. } | What::SlowLink { .. } | What::Partition { .. })
 }
 
 fn falls(what: &What, host: HostId) -> bool {

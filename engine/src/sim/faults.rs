@@ -9,6 +9,7 @@ use crate::spells::Spells;
 use crate::stage;
 use actors::id::{HostId, NodeId};
 use actors::message::{Gone, Message};
+use actors::record::Mishap;
 use actors::time::{Moment, Span};
 use actors::world::{Parcel, Seat, SimContext};
 use scenarios::plan::{Plan, What, When};
@@ -143,7 +144,12 @@ impl Simulation<'_> {
     /// A fault happens.
     pub(super) fn strike(&mut self, index: u32) {
         let Some(faults) = &self.faults else { return };
-        match faults.plan.faults[index as usize].what {
+        let what = &faults.plan.faults[index as usize].what;
+        // A host that is down cannot crash again.
+        if !matches!(*what, What::Crash { host, .. } if faults.is_down(host)) {
+            self.events.push(faults.plan.struck(self.world.now, what));
+        }
+        match *what {
             What::Crash { host, .. } => self.crash(host),
             What::Restart { host } | What::Join { host } => self.start_again(host),
             What::Leave { host } => self.leave(host),
@@ -178,6 +184,7 @@ impl Simulation<'_> {
             it.steps += 1;
             if it.crashes.front().is_some_and(|(count, _)| *count == it.steps) {
                 let back = it.crashes.pop_front().and_then(|(_, back)| back);
+                self.events.push(faults.plan.befell(self.world.now, Mishap::Crash, &[here], None));
                 self.crash(here);
                 if let Some(back) = back {
                     self.agenda.schedule(self.world.now + back, Happening::Starts(here));
@@ -186,6 +193,14 @@ impl Simulation<'_> {
             }
         }
         Some(parcel)
+    }
+
+    /// A host that crashed at a step is back.
+    pub(super) fn return_from_crash(&mut self, host: HostId) {
+        if let Some(faults) = &self.faults {
+            self.events.push(faults.plan.befell(self.world.now, Mishap::Restart, &[host], None));
+        }
+        self.start_again(host);
     }
 
     fn crash(&mut self, host: HostId) {
@@ -226,7 +241,7 @@ impl Simulation<'_> {
     }
 
     /// The host's nodes begin as new.
-    pub(super) fn start_again(&mut self, host: HostId) {
+    fn start_again(&mut self, host: HostId) {
         let Some(faults) = &mut self.faults else { return };
         let plan = faults.plan;
         // It has left, and its process ends now at the latest.

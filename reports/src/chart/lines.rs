@@ -11,34 +11,34 @@ use crate::table;
 use crate::theme;
 
 /// One line of a panel.
-struct Series {
-    key: Key,
-    points: Vec<Point>,
+pub(super) struct Series {
+    pub key: Key,
+    pub points: Vec<Point>,
 }
 
 #[derive(Clone, Copy)]
-struct Point {
-    x: f64,
-    y: f64,
+pub(super) struct Point {
+    pub x: f64,
+    pub y: f64,
     /// Half of the interval.
-    half: Option<f64>,
+    pub half: Option<f64>,
 }
 
 /// All that a line chart shows.
-struct Chart {
-    name: String,
-    title: String,
-    note: String,
-    x_name: String,
-    y_name: String,
-    x: Scale,
-    x_ticks: Vec<Tick>,
-    y: Scale,
-    facets: Vec<Facet>,
-    series: Vec<Series>,
+pub(super) struct Chart {
+    pub name: String,
+    pub title: String,
+    pub note: String,
+    pub x_name: String,
+    pub y_name: String,
+    pub x: Scale,
+    pub x_ticks: Vec<Tick>,
+    pub y: Scale,
+    pub facets: Vec<Facet>,
+    pub series: Vec<Series>,
     /// A staircase without markers.
-    steps: bool,
-    rows: Vec<Vec<String>>,
+    pub steps: bool,
+    pub rows: Vec<Vec<String>>,
 }
 
 /// A quantity against a swept path, a line for each combination of what else is swept.
@@ -61,7 +61,7 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
     let mut rows = vec![vec![
         "series".into(),
         path.to_owned(),
-        format!("{quantity} [{unit}]"),
+        in_unit(quantity, unit),
         "ci95 half width".into(),
         "repetitions".into(),
     ]];
@@ -99,7 +99,7 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
         title: format!("{}: {quantity} against {}", source.scenario, table::short(path)),
         note: repetitions_note(source, column),
         x_name: table::short(path),
-        y_name: format!("{quantity} [{unit}]"),
+        y_name: in_unit(quantity, unit),
         name,
         x,
         x_ticks,
@@ -109,6 +109,11 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
         steps: false,
         rows,
     })
+}
+
+/// `latency [ms]`; a count has no unit.
+fn in_unit(quantity: &str, unit: &str) -> String {
+    if unit.is_empty() { quantity.to_owned() } else { format!("{quantity} [{unit}]") }
 }
 
 /// Mean latency from when a request was due against throughput; a line joins the cells in the order of `path`.
@@ -256,7 +261,7 @@ fn layout(chart: &Chart, axes: &Axes, entries: &[Entry]) -> Layout {
     Layout { size, areas, columns, legend_y }
 }
 
-fn draw(chart: Chart) -> Result<Picture> {
+pub(super) fn draw(chart: Chart) -> Result<Picture> {
     let y_ticks = if chart.steps { share_ticks() } else { chart.y.ticks(6) };
     let axes = Axes { x: chart.x.clone(), x_ticks: chart.x_ticks.clone(), y: chart.y.clone(), y_ticks };
     // Series of the same label look the same in every panel.

@@ -9,13 +9,14 @@ pub struct Column {
 }
 
 /// Latencies that are given as distributions, and what they are.
-pub const DISTRIBUTIONS: [(&str, &str); 7] = [
+pub const DISTRIBUTIONS: [(&str, &str); 8] = [
     ("ttft", "time to first token: t_1 - t_sent"),
     ("tpot", "time per output token: (t_N - t_1) / (N - 1)"),
     ("itl", "inter-token latency: t_k - t_(k-1), pooled over requests"),
     ("e2el", "end-to-end latency: t_end - t_sent"),
     ("schedule_delay", "how late a request was sent: t_sent - t_intended"),
     ("ttft_corrected", "time to first token from when the request was due: t_1 - t_intended"),
+    ("discovery", "a client's lookup of all blocks in the DHT, the warm-ups' too"),
     ("e2el_corrected", "end-to-end latency from when the request was due: t_end - t_intended"),
 ];
 
@@ -47,7 +48,7 @@ const COUNTS: [(&str, &str); 9] = [
     ("time_to_recover_max_ms", "the longest of them"),
 ];
 
-const OTHERS: [(&str, &str); 30] = [
+const OTHERS: [(&str, &str); 38] = [
     ("ntpot_mean_ms", "e2el / N"),
     ("output_throughput_tokens_per_s", "token events in the window, of failed requests too"),
     ("prefill_throughput_tokens_per_s", "prompt tokens whose prefill ended in the window"),
@@ -64,6 +65,17 @@ const OTHERS: [(&str, &str); 30] = [
     ("petals_speed_steps_per_s", "1 / mean time of a one-token step, per client, averaged over clients"),
     ("forward_tokens_per_s", "prompt tokens over prefill time, per client, averaged over clients"),
     ("hop_count", "peers on a route"),
+    (
+        "lookup_hops_mean",
+        "questions one after another to the node nearest to a key, the most of a lookup's keys, by client lookups",
+    ),
+    ("lookup_hops_max", "the most of a lookup"),
+    ("lookup_questions_mean", "questions of a client's lookup in all"),
+    ("lookup_silent", "questions of client lookups that nobody answered"),
+    ("coverage_mean", "share of the model's blocks that some peer served, over the window"),
+    ("coverage_min", "the least of it"),
+    ("holes", "spells of the window in which some block was served by nobody"),
+    ("hole_s", "how long they took together"),
     ("bytes_per_token", "bytes of activations on links for each generated token"),
     ("peer_utilisation_mean", "share of the window in which a peer computed, over the peers"),
     ("peer_utilisation_max", "that of the busiest peer"),

@@ -1,6 +1,7 @@
 //! The columns of the raw files. Order and names are the format: add at the end.
 use super::{Field, Filed, Get};
 use crate::fold::{HopRow, NetworkParts, RequestRow, TokenRow};
+use actors::record::Looked;
 
 const fn field<R>(name: &'static str, about: &'static str, get: Get<R>) -> Field<R> {
     Field { name, about, get }
@@ -134,3 +135,25 @@ pub(super) const HOPS: &[Field<HopRow>] = &[
     field("out_transmit_ns", "the way from the peer: bytes over bandwidth", way!(outward transmit)),
     field("out_propagation_ns", "the way from the peer", way!(outward propagation)),
 ];
+
+pub(super) const LOOKUPS: &[Field<Looked>] = &[
+    field("cell", CELL, int!(f => f.cell)),
+    field("repeat", REPEAT, int!(f => f.repeat)),
+    field("node", "node id of who looked up", int!(f => f.row.node.0)),
+    field("purpose", "what for: find (who serves blocks), announce, join, fill (buckets)", Get::Text(purpose)),
+    field("ended_ns", "when it was over, on its own clock", int!(f => f.row.at.0)),
+    field("took_ns", "from the first question", int!(f => f.row.took.0)),
+    field("keys", "looked up together", int!(f => f.row.keys)),
+    field(
+        "hops",
+        "questions one after another to the node nearest to a key: the most of all keys",
+        int!(f => f.row.hops),
+    ),
+    field("asked", "questions in all", int!(f => f.row.asked)),
+    field("silent", "of them, those that nobody answered", int!(f => f.row.silent)),
+    field("found", "peers whose records it found", int!(f => f.row.found)),
+];
+
+fn purpose(f: &Filed<Looked>) -> String {
+    format!("{:?}", f.row.purpose).to_ascii_lowercase()
+}

@@ -1,8 +1,9 @@
 //! Events of runs that never were, but could have been: what the tests of this crate feed on.
+use actors::dht::State;
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
 use actors::message::{Failure, WireType};
 use actors::policy::Policies;
-use actors::record::{Carried, Drained, Ended, Event, Served, Stepped};
+use actors::record::{Carried, Drained, Ended, Event, Looked, Purpose, Served, Serving, Stepped};
 use actors::seed::{Seed, mix};
 use actors::time::{Moment, Span};
 use scenarios::cell::CellKey;
@@ -125,7 +126,23 @@ impl Sketch {
         let mut run = Run { sketch: *self, draws: 0, events: Vec::new() };
         let client = |at: u32| NodeId(2 + self.peers + at);
         let mut release = Moment(0);
+        for at in 0..self.peers {
+            let blocks = BlockRange { start: 4 * at, end: 4 * at + 4 };
+            let (peer, at) = (NodeId(2 + at), Moment(1000 * u64::from(at)));
+            run.events.push(Event::Serving(Box::new(Serving { peer, at, blocks, state: State::Online })));
+        }
         for at in 0..self.clients {
+            run.events.push(Event::Looked(Box::new(Looked {
+                node: client(at),
+                purpose: Purpose::Find,
+                at: Moment(4_000_000),
+                took: Span(3_000_000),
+                keys: 4 * self.peers,
+                hops: 2,
+                asked: 5,
+                silent: 0,
+                found: self.peers,
+            })));
             let end = run.request(client(at), 0, Moment(1_000_000), 1, false);
             run.events.push(Event::Ready { client: client(at), at: end });
             release = release.max(end);

@@ -1,7 +1,8 @@
 //! What goes wrong in a run: drawn, counted and put in order, so that both worlds carry out the same.
 use super::{Plan, Role};
 use actors::id::{HostId, NodeId};
-use actors::time::Span;
+use actors::record::{Event, Mishap, Struck};
+use actors::time::{Moment, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -71,17 +72,36 @@ impl What {
         }
     }
 
-    /// What a person calls it, for tables and charts.
-    pub fn label(&self) -> &'static str {
+    pub fn mishap(&self) -> Mishap {
         match self {
-            What::Crash { .. } => "crash",
-            What::Restart { .. } => "restart",
-            What::Leave { .. } => "leave",
-            What::Join { .. } => "join",
-            What::Stall { .. } => "stall",
-            What::SlowDevice { .. } => "slow device",
-            What::SlowLink { .. } => "slow link",
-            What::Partition { .. } => "partition",
+            What::Crash { .. } => Mishap::Crash,
+            What::Restart { .. } => Mishap::Restart,
+            What::Leave { .. } => Mishap::Leave,
+            What::Join { .. } => Mishap::Join,
+            What::Stall { .. } => Mishap::Stall,
+            What::SlowDevice { .. } => Mishap::SlowDevice,
+            What::SlowLink { .. } => Mishap::SlowLink,
+            What::Partition { .. } => Mishap::Partition,
+        }
+    }
+
+    /// The hosts that it befalls.
+    pub fn hosts(&self) -> Vec<HostId> {
+        match self {
+            What::SlowLink { from, to, .. } => from.iter().chain(to).copied().collect(),
+            What::Partition { groups, .. } => groups.iter().flatten().copied().collect(),
+            _ => self.host().into_iter().collect(),
+        }
+    }
+
+    /// How long it lasts, if it ends by itself.
+    pub fn lasts(&self) -> Option<Span> {
+        match *self {
+            What::Stall { lasts, .. }
+            | What::SlowDevice { lasts, .. }
+            | What::SlowLink { lasts, .. }
+            | What::Partition { lasts, .. } => Some(lasts),
+            What::Crash { .. } | What::Restart { .. } | What::Leave { .. } | What::Join { .. } => None,
         }
     }
 }
@@ -94,6 +114,17 @@ impl Plan {
             _ => None,
         };
         self.faults.iter().filter_map(joins).collect()
+    }
+
+    /// What a world records as it carries a fault out.
+    pub fn struck(&self, at: Moment, what: &What) -> Event {
+        self.befell(at, what.mishap(), &what.hosts(), what.lasts())
+    }
+
+    /// Likewise, of something that befalls some hosts.
+    pub fn befell(&self, at: Moment, mishap: Mishap, hosts: &[HostId], lasts: Option<Span>) -> Event {
+        let nodes = self.nodes().filter(|(_, node)| hosts.contains(&node.host)).map(|(id, _)| id).collect();
+        Event::Struck(Box::new(Struck { at, mishap, nodes, lasts }))
     }
 
     /// What a person calls a node: its role and its host.

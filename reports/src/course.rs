@@ -1,0 +1,144 @@
+//! How a run went over time: throughput in short spans, blocks served, faults. Small tables beside the rows, all from the
+//! barrier's release on, so that charts over time need no row that was thinned out.
+mod coverage;
+mod timeline;
+
+pub use coverage::{Coverage, Holes};
+
+use crate::error::{Error, Result};
+use crate::fold::Fold;
+use scenarios::plan::Plan;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::path::Path;
+
+/// A short span of a run, one of many of the same width. Times in ns since the barrier's release.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bin {
+    pub cell: u32,
+    pub repeat: u32,
+    pub from_ns: i64,
+    pub till_ns: i64,
+    /// Output tokens of all rows that arrived in it, of failed requests too.
+    pub tokens: u64,
+    /// Timed requests under way, on the mean.
+    pub under_way: f64,
+    /// Share of it that the peers computed, on the mean over the peers of the plan.
+    pub peers_busy: f64,
+}
+
+/// For how long so many of the model's blocks were served by somebody. Times in ns since the barrier's release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cover {
+    pub cell: u32,
+    pub repeat: u32,
+    pub from_ns: i64,
+    pub till_ns: i64,
+    pub served: u32,
+    pub blocks: u32,
+}
+
+/// A fault that struck. Times in ns since the barrier's release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blow {
+    pub cell: u32,
+    pub repeat: u32,
+    pub at_ns: i64,
+    /// Absent, if it does not end by itself.
+    pub lasts_ns: Option<u64>,
+    pub what: String,
+    /// Whom it befell, as people call them.
+    pub on: String,
+}
+
+/// The tables of some runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Course {
+    pub bins: Vec<Bin>,
+    pub covers: Vec<Cover>,
+    pub blows: Vec<Blow>,
+}
+
+impl Course {
+    /// Of one run; empty where the barrier was never released.
+    pub fn of(fold: &Fold, plan: &Plan, cell: u32) -> Course {
+        let Some((released, till)) = fold.window() else { return Course::default() };
+        let since = |at: u64| at as i64 - released.0 as i64;
+        let run = (cell, plan.repeat);
+        let coverage = Coverage::of(fold, plan.model.shape.layers);
+        let covers = coverage.stretches(till).map(|(from, till, served)| Cover {
+            cell,
+            repeat: plan.repeat,
+            from_ns: since(from.0),
+            till_ns: since(till.0),
+            served,
+            blocks: coverage.blocks(),
+        });
+        let blows = fold.struck.iter().filter(|struck| struck.at <= till).map(|struck| Blow {
+            cell,
+            repeat: plan.repeat,
+            at_ns: since(struck.at.0),
+            lasts_ns: struck.lasts.map(|lasts| lasts.0),
+            what: struck.mishap.label().to_owned(),
+            on: struck.nodes.iter().map(|node| plan.called(*node)).collect::<Vec<_>>().join(" "),
+        });
+        Course { covers: covers.collect(), blows: blows.collect(), bins: timeline::bins(fold, plan, run) }
+    }
+
+    /// What a run directory holds of it; nothing of what it lacks.
+    pub fn read(dir: &Path) -> Result<Course> {
+        Ok(Course {
+            bins: read(&dir.join("timeline.csv"))?,
+            covers: read(&dir.join("coverage.csv"))?,
+            blows: read(&dir.join("faults.csv"))?,
+        })
+    }
+}
+
+/// The tables of a run directory in the making.
+pub struct CourseWriter {
+    bins: csv::Writer<File>,
+    covers: csv::Writer<File>,
+    blows: csv::Writer<File>,
+}
+
+impl CourseWriter {
+    pub fn create(dir: &Path) -> Result<CourseWriter> {
+        let create = |name: &str, header: &[&str]| {
+            let path = dir.join(name);
+            let file = File::create(&path).map_err(Error::io(&path))?;
+            let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(file);
+            writer.write_record(header).map_err(Error::encode("a CSV file"))?;
+            Ok(writer)
+        };
+        let timeline = ["cell", "repeat", "from_ns", "till_ns", "tokens", "under_way", "peers_busy"];
+        Ok(CourseWriter {
+            bins: create("timeline.csv", &timeline)?,
+            covers: create("coverage.csv", &["cell", "repeat", "from_ns", "till_ns", "served", "blocks"])?,
+            blows: create("faults.csv", &["cell", "repeat", "at_ns", "lasts_ns", "what", "on"])?,
+        })
+    }
+
+    pub fn add(&mut self, course: &Course) -> Result<()> {
+        course.bins.iter().try_for_each(|row| self.bins.serialize(row)).map_err(Error::encode("a CSV file"))?;
+        course.covers.iter().try_for_each(|row| self.covers.serialize(row)).map_err(Error::encode("a CSV file"))?;
+        course.blows.iter().try_for_each(|row| self.blows.serialize(row)).map_err(Error::encode("a CSV file"))
+    }
+
+    pub fn close(self) -> Result<Vec<File>> {
+        let files = [self.bins, self.covers, self.blows].map(csv::Writer::into_inner);
+        files.into_iter().map(|file| file.map_err(Error::encode("a CSV file"))).collect()
+    }
+}
+
+fn read<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let mut csv = csv::Reader::from_path(path).map_err(Error::damaged(path))?;
+    csv.deserialize().collect::<std::result::Result<_, _>>().map_err(Error::damaged(path))
+}
