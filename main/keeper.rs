@@ -1,12 +1,13 @@
 //! Keeps the runs of a sweep as they end, and tells how far it is.
 use crate::stop::{INTERRUPT, Stop};
 use crate::sweep::{Batch, Sweep};
+use actors::record::Event;
 use engine::outcome::{Outcome, Run};
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::cells::CellStatus;
 use reports::manifest::{Manifest, World};
 use reports::measures::Verdict;
-use reports::write::{RunDir, RunWriter};
+use reports::write::{RunDir, RunWriter, Said};
 use scenarios::plan::Plan;
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
@@ -15,6 +16,7 @@ use std::sync::atomic::Ordering;
 pub struct Keeper<'b> {
     batch: &'b Batch,
     writer: RunWriter,
+    world: World,
     bar: ProgressBar,
     kept: usize,
     /// Labels of the runs that failed.
@@ -35,7 +37,7 @@ impl<'b> Keeper<'b> {
         let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text())?;
         let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}  {eta} left")?;
         let bar = ProgressBar::new(batch.plans.len() as u64).with_style(style).with_prefix(world.to_string());
-        Ok(Keeper { batch, writer, bar, kept: 0, failures: Vec::new() })
+        Ok(Keeper { batch, writer, world, bar, kept: 0, failures: Vec::new() })
     }
 
     pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Stop> {
@@ -53,6 +55,9 @@ impl<'b> Keeper<'b> {
         };
         self.kept += 1;
         self.writer.cell(key, plan, status, &events)?;
+        if self.world == World::Live {
+            self.keep_texts(plan, &events)?;
+        }
         if let Some(hash) = trace {
             self.writer.trace_hash(plan, hash);
         }
@@ -65,6 +70,27 @@ impl<'b> Keeper<'b> {
             self.bar.suspend(|| eprintln!("{world} {}/{all} {line}", self.kept));
         }
         self.bar.inc(1);
+        Ok(())
+    }
+
+    /// Keeps what requests of given prompts said, and shows the first of it.
+    fn keep_texts(&mut self, plan: &Plan, events: &[Event]) -> Result<(), Stop> {
+        let texts = match engine::live::texts(plan, events) {
+            Ok(texts) => texts,
+            // The figures are there; that the text is not ends no sweep.
+            Err(why) => {
+                eprintln!("note: what was said cannot be turned into text: {why}");
+                return Ok(());
+            }
+        };
+        let said: Vec<Said> = texts
+            .into_iter()
+            .map(|said| Said { request: said.request, prompt: said.prompt, ids: said.ids, texts: said.texts })
+            .collect();
+        self.writer.texts(plan.cell, plan.repeat, &said)?;
+        if let Some((prompt, answer)) = said.iter().find_map(|said| said.texts.as_ref()) {
+            self.bar.suspend(|| eprintln!("  {:?} -> {:?}", shortened(prompt), shortened(answer)));
+        }
         Ok(())
     }
 
@@ -112,6 +138,13 @@ fn objectives_missed(plans: &[Plan], dir: &RunDir) -> Result<bool, Stop> {
         }
     }
     Ok(missed)
+}
+
+/// Of a text that may be long, its beginning.
+fn shortened(text: &str) -> String {
+    const CHARS: usize = 60;
+    let more = if text.chars().count() > CHARS { ".." } else { "" };
+    text.chars().take(CHARS).collect::<String>() + more
 }
 
 fn status_of(outcome: &Outcome) -> CellStatus {

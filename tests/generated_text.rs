@@ -150,3 +150,41 @@ fn a_scenario_is_held_against_the_folder_that_it_names() {
     let said = expect_code(dir.path(), &set("model.weights=Dir(\"gone\")").each_ref().map(String::as_str), 3);
     assert!(self::said(&said).contains("gone/config.json"));
 }
+
+const LIVE: &str = r#"#![enable(implicit_some, unwrap_newtypes)]
+Scenario(
+    version: 1,
+    name: "said",
+    model: Model(
+        shape: Custom(arch: Opt, layers: 4, hidden: 64, heads: 4, ffn: 256, vocab: 300, max_positions: 64),
+        dtype: F32, ends: F32, wire: F32, weights: Dir("small"),
+    ),
+    machines: [Machine(name: "here", leases: 1)],
+    hosts: [
+        Host(name: "peer", count: 2, machine: "here", device: Cpu(threads: 1)),
+        Host(name: "client", machine: "here", device: Cpu(threads: 1)),
+    ],
+    peers: [Peers(on: "peer", span: Even)],
+    workload: Closed(on: "client", clients: 1, micro_batches: 2, prompt: 10, generate: 6),
+    prompts: Texts(["A swarm of bees", "Many peers"]),
+)
+"#;
+
+#[test]
+fn a_live_run_of_real_prompts_keeps_its_text_and_shows_some() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    write_checkpoint(&shape(Arch::Opt), 3, &dir.path().join("small")).expect("writable");
+    std::fs::write(dir.path().join("said.ron"), LIVE).expect("writable");
+    let shown = expect_code(dir.path(), &["live", "said.ron"], 0);
+    let lines = std::fs::read_to_string(dir.path().join("runs/said-live-001/texts.jsonl")).expect("it was written");
+    let said: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(said.len(), 2, "the timed requests, and no warm-up:\n{lines}");
+    for (said, prompt) in said.iter().zip(["A swarm of", "Many peers"]) {
+        let bytes: Vec<u32> = prompt.bytes().map(u32::from).collect();
+        let folder = dir.path().join("small");
+        assert_eq!((said["prompt"].as_str(), ids(said)), (Some(prompt), alone(&folder, &bytes)), "{said}");
+        let text = engine::model::Text::open(&folder).expect("a tokenizer").decode(&ids(said)).expect("ids");
+        assert_eq!(said["text"].as_str(), Some(text.as_str()));
+    }
+    assert!(self::said(&shown).contains("\"A swarm of\" ->"), "{}", self::said(&shown));
+}

@@ -87,7 +87,9 @@ fn live_and_never_early() {
 #[test]
 fn what_a_client_has_no_room_for_is_shed() {
     let plan = plan(Span::ZERO, 2);
-    let (ends, _) = ends(&engine::sim::run(&plan, HORIZON));
+    let run = engine::sim::run(&plan, HORIZON);
+    assert!(run.outcome.is_ok(), "to shed is no failure: {}", run.outcome.label());
+    let (ends, _) = ends(&run);
     let shed = ends.values().filter(|ended| ended.outcome == Err(Failure::Shed)).count();
     assert_eq!((ends.len(), shed), (12, 8), "two of six at once for each of two clients");
     assert!(ends.values().all(|ended| ended.outcome.is_ok() || ended.at == ended.sent && ended.generated == 0));

@@ -1,6 +1,6 @@
 //! The orchestrator: musters the swarm, warms the clients, holds the barrier, releases it, drains the latencies.
 use crate::id::NodeId;
-use crate::message::{Finished, Go, Gone, Latency, Message, Ping, Present, Ready, Timer, Warm, Woken};
+use crate::message::{Failure, Finished, Go, Gone, Latency, Message, Ping, Present, Ready, Timer, Warm, Woken};
 use crate::record::{Abort, Drained, Event};
 use crate::time::{Moment, Span};
 use crate::world::Effect;
@@ -143,6 +143,7 @@ impl Core {
             wall: self.last_end.since(self.released),
             requests: 0,
             failed: 0,
+            shed: 0,
             total_tokens: 0,
             latency_sum: Span::ZERO,
         };
@@ -151,6 +152,7 @@ impl Core {
             drained.total_tokens += u64::from(latency.tokens);
             match latency.took {
                 Ok(took) => drained.latency_sum += took,
+                Err(Failure::Shed) => drained.shed += 1,
                 Err(_) => drained.failed += 1,
             }
         }

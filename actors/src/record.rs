@@ -265,6 +265,8 @@ pub struct Drained {
     pub wall: Span,
     pub requests: u32,
     pub failed: u32,
+    /// Not sent, since their clients had as many under way as they may.
+    pub shed: u32,
     /// P x M x B x T, where nothing failed.
     pub total_tokens: u64,
     /// Over the requests that succeeded.
@@ -279,7 +281,7 @@ impl Drained {
 
     /// Mean seconds of a request; absent if none succeeded.
     pub fn mean_latency_s(&self) -> Option<f64> {
-        let served = self.requests - self.failed;
+        let served = self.requests - self.failed - self.shed;
         (served > 0).then(|| self.latency_sum.as_secs_f64() / f64::from(served))
     }
 }

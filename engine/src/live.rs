@@ -19,10 +19,12 @@ pub mod lease;
 mod links;
 mod local;
 mod shaper;
+mod texts;
 mod watch;
 pub mod wire;
 
 pub use join::host_main;
+pub use texts::{Said, texts};
 
 use crate::model::{PromptError, prompt_ids};
 use crate::outcome::Run;

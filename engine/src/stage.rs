@@ -100,7 +100,7 @@ fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
 }
 
 /// In a live run texts have been turned into ids before any host gets the plan.
-fn prompts_of(plan: &Plan, me: NodeId) -> client::Prompts {
+pub(crate) fn prompts_of(plan: &Plan, me: NodeId) -> client::Prompts {
     match &plan.tokens.prompts {
         Prompts::Ids(rows) => {
             let (first, stride) = (plan.clients().take_while(|(id, _)| *id != me).count(), plan.clients().count());

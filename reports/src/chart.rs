@@ -4,6 +4,7 @@
 mod bars;
 mod canvas;
 mod coverage;
+mod gantt;
 mod group;
 mod heat;
 mod lines;
@@ -11,11 +12,14 @@ mod panel;
 mod picture;
 mod scale;
 pub(crate) mod scatter;
+mod timeline;
 pub(crate) mod tornado;
+mod utilisation;
 
 pub use picture::Picture;
 
 use crate::error::{Error, Result};
+use crate::manifest::Kept;
 use crate::read::{Latency, Run};
 use crate::summary::{self, Cell};
 use crate::table;
@@ -34,6 +38,8 @@ struct Labelled {
     cells: Vec<Cell>,
     latencies: Vec<Latency>,
     dir: PathBuf,
+    /// How many rows of hops there were, and were kept.
+    hops: Kept,
 }
 
 /// Width of every picture in px: 178 mm, two columns of a paper, at 108 px an inch.
@@ -52,7 +58,7 @@ impl Source {
         let mut labelled = Vec::new();
         for (run, label) in runs.iter().zip(table::labels(runs)) {
             let (cells, latencies) = (summary::cells(&run.rows), run.latencies()?);
-            labelled.push(Labelled { label, cells, latencies, dir: run.dir.clone() });
+            labelled.push(Labelled { label, cells, latencies, dir: run.dir.clone(), hops: run.manifest.hops });
         }
         let mut names: Vec<&str> = runs.iter().map(|run| run.manifest.scenario.as_str()).collect();
         names.dedup();
@@ -76,6 +82,9 @@ pub fn draw(chart: &Chart, source: &Source) -> Result<Vec<Picture>> {
         Chart::Breakdown => bars::breakdown(source).map(|picture| vec![picture]),
         Chart::Discovery(path) => DISCOVERY.map(|of| lines::against(source, path, of)).into_iter().collect(),
         Chart::Coverage => coverage::over_time(source).map(|picture| vec![picture]),
+        Chart::Timeline => timeline::timeline(source).map(|picture| vec![picture]),
+        Chart::Gantt => gantt::gantt(source).map(|picture| vec![picture]),
+        Chart::Utilisation => utilisation::strips(source).map(|picture| vec![picture]),
     }
 }
 

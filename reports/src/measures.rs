@@ -12,7 +12,7 @@ use crate::course::Coverage;
 use crate::fold::{Fold, NetworkParts, Parts, RequestRow, TokenRow};
 use crate::stats::{Distribution, Percentile};
 use actors::id::{NodeId, SessionId};
-use actors::message::{Activation, Failure, Forwarding, Message, Step};
+use actors::message::{Activation, Forwarding, Message, Step};
 use actors::record::{Looked, Purpose};
 use scenarios::plan::{Objective, Plan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,7 +67,8 @@ impl Measures {
         self.set("wall_s", wall.map(|wall| wall as f64 / 1e9));
         self.set("requests", plan.requests() as f64);
         self.set("completed", done.len() as f64);
-        self.set("failed", (fold.timed().count() - done.len()) as f64);
+        self.set("failed", fold.timed().filter(|row| row.failed()).count() as f64);
+        self.set("shed", fold.timed().filter(|row| row.shed()).count() as f64);
         self.failovers(fold);
         for row in fold.timed().filter(|row| !row.ok()) {
             *self.failures.entry(row.outcome).or_default() += 1;
@@ -146,7 +147,7 @@ impl Measures {
         if let (Some(open), Some(released)) = (&plan.open, fold.released) {
             let rate = |count: usize, ns: u64| (ns > 0).then(|| per_second(count as f64, ns));
             self.set("requested_rate_per_s", rate(open.arrivals.len(), open.horizon.0));
-            let sent = || fold.timed().filter(|row| row.outcome != Failure::Shed.label()).map(|row| row.sent);
+            let sent = || fold.timed().filter(|row| !row.shed()).map(|row| row.sent);
             // Over the same time as was asked for, or longer where the last was sent late.
             let over = sent().max().unwrap_or(0).saturating_sub(released.0).max(open.horizon.0);
             self.set("achieved_rate_per_s", rate(sent().count(), over));

@@ -13,6 +13,7 @@ use crate::read::Run;
 use crate::sheet::{Row, Sheet};
 use crate::summary;
 use crate::table::Table;
+use actors::id::RequestId;
 use actors::record::{Event, Looked};
 use scenarios::cell::CellKey;
 use scenarios::plan::{self, Plan};
@@ -37,6 +38,16 @@ pub struct RunDir {
     pub table: Table,
     /// Charts that could not be drawn, and why.
     pub notes: Vec<String>,
+}
+
+/// What a request said: the first row of its batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub request: RequestId,
+    pub prompt: Vec<u32>,
+    pub ids: Vec<u32>,
+    /// Prompt and answer as text, where there is a tokenizer.
+    pub texts: Option<(String, String)>,
 }
 
 /// A run directory in the making.
@@ -122,6 +133,25 @@ impl RunWriter {
         let new = &self.rows[self.rows.len() - 1..];
         append(&path, cells::to_csv(new)?.as_str(), self.rows.len() > 1)?;
         Ok(&self.rows[self.rows.len() - 1])
+    }
+
+    /// What requests of a cell's run said: the lines of `texts.jsonl`, which only runs of given prompts have.
+    pub fn texts(&mut self, cell: u32, repeat: u32, texts: &[Said]) -> Result<()> {
+        let path = self.dir.join("texts.jsonl");
+        for said in texts {
+            let line = serde_json::json!({
+                "cell": cell,
+                "repeat": repeat,
+                "client": said.request.client.0,
+                "request": said.request.index,
+                "prompt": said.texts.as_ref().map(|texts| &texts.0),
+                "text": said.texts.as_ref().map(|texts| &texts.1),
+                "prompt_ids": said.prompt,
+                "ids": said.ids,
+            });
+            append(&path, &format!("{line}\n"), false)?;
+        }
+        Ok(())
     }
 
     /// The trace hash of a simulated run, for the manifest.

@@ -25,6 +25,9 @@ fn charts() -> Vec<Chart> {
         Chart::Breakdown,
         Chart::Discovery(path(PROMPT)),
         Chart::Coverage,
+        Chart::Timeline,
+        Chart::Gantt,
+        Chart::Utilisation,
     ]
 }
 
@@ -81,7 +84,7 @@ fn every_chart_is_drawn_and_the_same_run_gives_the_same_bytes() {
     let (one, two) = (run(parent, World::Sim, 1), run(parent, World::Sim, 1));
     assert!(one.notes.is_empty(), "{:?}", one.notes);
     let drawn = files(&one.path.join("charts"));
-    assert_eq!(drawn.len(), 3 * 10, "{drawn:?}");
+    assert_eq!(drawn.len(), 3 * 13, "{drawn:?}");
     for file in drawn.iter().chain(
         &["cells.csv", "requests.parquet", "tokens.parquet", "hops.parquet", "lookups.parquet", "summary.json"]
             .map(|name| one.path.join(name)),

@@ -20,4 +20,10 @@ pub enum Chart {
     Discovery(String),
     /// Share of the model's blocks that are served, over time.
     Coverage,
+    /// Throughput over time, with the faults that struck.
+    Timeline,
+    /// Where a few requests are over time: computing, waiting, on their way.
+    Gantt,
+    /// How busy each peer is over time.
+    Utilisation,
 }

@@ -87,6 +87,7 @@ pub(crate) fn charts(scenario: &Scenario, text: &str) -> Result<(), Fault> {
             }
             Chart::Heatmap(x, y) => vec![x, y],
             Chart::LatencyCdf | Chart::Breakdown | Chart::Coverage => vec![],
+            Chart::Timeline | Chart::Gantt | Chart::Utilisation => vec![],
         };
         for (part, path) in asked.into_iter().enumerate() {
             paths::locate(text, &Path::dotted(path)).map_err(|missing| Fault {

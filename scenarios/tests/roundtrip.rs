@@ -403,7 +403,10 @@ fn scenario() -> impl Strategy<Value = Scenario> {
             Chart::LatencyVs(path.clone()),
             Chart::Discovery(path),
             Chart::Breakdown,
-            Chart::Coverage
+            Chart::Coverage,
+            Chart::Timeline,
+            Chart::Gantt,
+            Chart::Utilisation
         ])
     ];
     let prompts = prop_oneof![

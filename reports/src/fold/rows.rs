@@ -4,6 +4,7 @@
 //! durations are exact.
 use super::parts::{NetworkParts, Parts};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
+use actors::message::Failure;
 use actors::record::{Carried, Ended, Served, Stepped};
 use actors::time::Span;
 
@@ -105,6 +106,16 @@ impl RequestRow {
 
     pub fn ok(&self) -> bool {
         self.outcome == "ok"
+    }
+
+    /// Not sent, since its client had as many under way as it may: the answer of a swarm under too much load.
+    pub fn shed(&self) -> bool {
+        self.outcome == Failure::Shed.label()
+    }
+
+    /// It was sent, and did not succeed.
+    pub fn failed(&self) -> bool {
+        !self.ok() && !self.shed()
     }
 
     /// `steps` are the request's, in order.

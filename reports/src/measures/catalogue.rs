@@ -33,11 +33,12 @@ const CONTRACT: [(&str, &str); 8] = [
     ("cold_start_ratio", "cold_start over the mean ttft of timed requests"),
 ];
 
-const COUNTS: [(&str, &str); 9] = [
+const COUNTS: [(&str, &str); 10] = [
     ("wall_s", "from the barrier's release to the last client's end"),
     ("requests", "timed requests the plan asks for: P x M where the workload is closed"),
     ("completed", "timed requests that succeeded"),
-    ("failed", "timed requests that did not"),
+    ("failed", "timed requests that were sent and did not"),
+    ("shed", "timed requests that were not sent: their clients had as many under way as they may"),
     ("failovers", "failures of peers that timed requests got over"),
     ("tokens_replayed", "of each row, computed again for them"),
     (

@@ -126,7 +126,8 @@ fn agreement(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
     let stamped = fold.finished.values().max().zip(fold.released).map_or(0, |(end, from)| end.since(from).0);
     for (what, said, found) in [
         ("requests", u64::from(drained.requests), fold.timed().count() as u64),
-        ("failures", u64::from(drained.failed), fold.timed().filter(|row| !row.ok()).count() as u64),
+        ("failures", u64::from(drained.failed), fold.timed().filter(|row| row.failed()).count() as u64),
+        ("shed requests", u64::from(drained.shed), fold.timed().filter(|row| row.shed()).count() as u64),
         ("tokens", drained.total_tokens, tokens),
         ("ns of latency", drained.latency_sum.0, done().map(|row| row.e2el).sum()),
         ("ns of wall clock", drained.wall.0, stamped),
@@ -138,7 +139,7 @@ fn agreement(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
 }
 
 fn doubts(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
-    let failed = fold.timed().filter(|row| !row.ok()).count();
+    let failed = fold.timed().filter(|row| row.failed()).count();
     if failed > 0 {
         judgement.add(Verdict::Suspect, format!("{failed} of {} timed requests failed", fold.timed().count()));
     }

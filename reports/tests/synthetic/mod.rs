@@ -148,8 +148,15 @@ impl Sketch {
             release = release.max(end);
         }
         run.events.push(Event::Released { at: release });
-        let mut drained =
-            Drained { at: release, wall: Span::ZERO, requests: 0, failed: 0, total_tokens: 0, latency_sum: Span::ZERO };
+        let mut drained = Drained {
+            at: release,
+            wall: Span::ZERO,
+            requests: 0,
+            failed: 0,
+            shed: 0,
+            total_tokens: 0,
+            latency_sum: Span::ZERO,
+        };
         for at in 0..self.clients {
             let mut now = release + Span::from_micros(50 * u64::from(at));
             for index in 1..=self.micro_batches {

@@ -1,0 +1,46 @@
+//! What a live run of given prompts said: the texts of its requests, where the checkpoint has a tokenizer.
+use crate::model::{PromptError, Text, prompt_ids};
+use crate::stage;
+use actors::id::RequestId;
+use actors::record::Event;
+use scenarios::plan::{Plan, Weights};
+use scenarios::tokens::Prompts;
+use std::path::Path;
+
+/// The first row of a request's batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub request: RequestId,
+    /// As it was sent: cut to the workload's length.
+    pub prompt: Vec<u32>,
+    /// What was generated, all of it or until the request failed.
+    pub ids: Vec<u32>,
+    /// Both as text, without special tokens; nothing, where there is no tokenizer.
+    pub texts: Option<(String, String)>,
+}
+
+/// What the timed requests of a run said, in order. Nothing where prompts are random: their texts are noise.
+pub fn texts(plan: &Plan, events: &[Event]) -> Result<Vec<Said>, PromptError> {
+    let Some(rows) = prompt_ids(plan)? else { return Ok(Vec::new()) };
+    let mut plan = plan.clone();
+    plan.tokens.prompts = Prompts::Ids(rows);
+    let tokenizer = match &plan.model.weights {
+        Weights::Dir(dir) if Path::new(dir).join("tokenizer.json").is_file() => Some(Text::open(Path::new(dir))?),
+        _ => None,
+    };
+    let mut said = Vec::new();
+    for event in events {
+        let Event::Ended(ended) = event else { continue };
+        if ended.request.is_warmup() || ended.output.is_empty() {
+            continue;
+        }
+        let prompts = stage::prompts_of(&plan, ended.request.client);
+        let mut prompt = prompts.draw(plan.seed, ended.request, ended.batch as usize, ended.prompt as usize);
+        prompt.truncate(ended.prompt as usize);
+        let decode = |text: &Text| Ok::<_, PromptError>((text.decode(&prompt)?, text.decode(&ended.output)?));
+        let texts = tokenizer.as_ref().map(decode).transpose()?;
+        said.push(Said { request: ended.request, ids: ended.output.clone(), texts, prompt });
+    }
+    said.sort_by_key(|said| said.request);
+    Ok(said)
+}

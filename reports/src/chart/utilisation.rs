@@ -1,0 +1,189 @@
+//! How busy each peer was over time: a strip for each, of the first repetition of each cell.
+use super::canvas::{Canvas, Lettering, text_width};
+use super::group::{self, Keyed};
+use super::panel::{self, Area, Axes, LABEL, MARGIN, TICK};
+use super::picture::Picture;
+use super::scale::Scale;
+use super::{Labelled, Source, WIDTH, impossible};
+use crate::cells::number;
+use crate::course::Course;
+use crate::error::{Error, Result};
+use crate::sheet;
+use crate::theme;
+use actors::id::NodeId;
+use scenarios::plan::{self, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Cells, and peers of each, that are shown: the others are no picture any more.
+const CELLS: usize = 4;
+const PEERS: usize = 24;
+const BINS: usize = 120;
+
+struct Strips {
+    title: String,
+    /// Length of the window in s.
+    length: f64,
+    /// Name and busy share in each bin, in the order of the swarm.
+    peers: Vec<(String, Vec<f64>)>,
+    left_out: usize,
+}
+
+pub fn strips(source: &Source) -> Result<Picture> {
+    let name = "utilisation";
+    let mut all = Vec::new();
+    let mut more = 0;
+    for Keyed { key, run, cell } in &group::keyed(source, &[]) {
+        if all.len() == CELLS {
+            more += 1;
+            continue;
+        }
+        if let Some(strips) = read(run, cell.cell, group::label(key)).map_err(|why| match why {
+            Error::Chart { why, .. } => impossible(name, why),
+            other => other,
+        })? {
+            all.push(strips);
+        }
+    }
+    if all.is_empty() {
+        return Err(impossible(name, "no run got as far as its barrier's release"));
+    }
+    let title = format!("{}: how busy the peers are", source.scenario);
+    let more = if more > 0 { format!("; {more} more cells are not shown") } else { String::new() };
+    let note = format!("share of short spans of the first repetition that a peer computed{more}");
+    let (drawing, size) = draw(&title, &note, &all).map_err(|why| impossible(name, why))?;
+    let mut rows = vec![["cell", "peer", "from [s]", "busy share"].map(str::to_owned).to_vec()];
+    for strips in &all {
+        for (peer, shares) in &strips.peers {
+            let width = strips.length / shares.len().max(1) as f64;
+            rows.extend(shares.iter().enumerate().map(|(at, share)| {
+                vec![strips.title.clone(), peer.clone(), number(at as f64 * width), number(*share)]
+            }));
+        }
+    }
+    Picture::new(name, &title, &drawing, size, &rows)
+}
+
+/// From the release on. Nothing, where there was none.
+fn read(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>> {
+    if run.hops.rows < run.hops.of {
+        let why = format!(
+            "{} of {} steps at peers were kept, too few to tell how busy these were",
+            run.hops.rows, run.hops.of
+        );
+        return Err(impossible("utilisation", why));
+    }
+    let course = Course::read(&run.dir)?;
+    let here = || course.bins.iter().filter(|bin| bin.cell == cell && bin.repeat == 0);
+    let (Some(length), Some(released)) = (here().map(|bin| bin.till_ns).max(), released(run, cell)?) else {
+        return Ok(None);
+    };
+    let path = run.dir.join("plan.ron");
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let plans = plan::from_ron(&text).map_err(Error::damaged(&path))?;
+    let Some(plan) = plans.iter().find(|plan| plan.cell == cell) else { return Ok(None) };
+    let mut busy: BTreeMap<i64, Vec<f64>> = plan.peers().map(|(id, _)| (i64::from(id.0), vec![0.0; BINS])).collect();
+    let names = ["cell", "repeat", "peer", "started_ns", "finished_ns"];
+    let hops = sheet::read(&run.dir.join("hops.parquet"), &names)?;
+    let mut jobs = BTreeSet::new();
+    let width = length as f64 / BINS as f64;
+    for at in 0..hops.ints("cell").len() {
+        let [in_cell, repeat, peer, started, finished] =
+            names.map(|name| hops.ints(name).get(at).copied().flatten().unwrap_or(-1));
+        // Steps that end at one instant at a peer are of one job.
+        if in_cell != i64::from(cell) || repeat != 0 || !jobs.insert((peer, finished)) {
+            continue;
+        }
+        let Some(shares) = busy.get_mut(&peer) else { continue };
+        let (from, till) =
+            ((started - released).clamp(0, length) as f64, (finished - released).clamp(0, length) as f64);
+        for (bin, share) in shares.iter_mut().enumerate().skip((from / width) as usize) {
+            let (low, high) = (bin as f64 * width, (bin + 1) as f64 * width);
+            if low >= till {
+                break;
+            }
+            *share += (till.min(high) - from.max(low)).max(0.0) / width;
+        }
+    }
+    Ok(Some(chosen(plan, busy, title, length as f64 / 1e9)))
+}
+
+/// The busiest, where there are too many.
+fn chosen(plan: &Plan, busy: BTreeMap<i64, Vec<f64>>, title: String, length: f64) -> Strips {
+    let left_out = busy.len().saturating_sub(PEERS);
+    let mut ranked: Vec<(i64, f64)> = busy.iter().map(|(peer, shares)| (*peer, shares.iter().sum())).collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let kept: BTreeSet<i64> = ranked.into_iter().take(PEERS).map(|(peer, _)| peer).collect();
+    let name = |peer: i64| plan.called(NodeId(u32::try_from(peer).unwrap_or(u32::MAX)));
+    let peers = busy.into_iter().filter(|(peer, _)| kept.contains(peer)).map(|(peer, shares)| (name(peer), shares));
+    Strips { title, length, peers: peers.collect(), left_out }
+}
+
+/// The barrier's release of a cell's first repetition, on the run's clock.
+fn released(run: &Labelled, cell: u32) -> Result<Option<i64>> {
+    let path = run.dir.join("events.jsonl");
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    for line in text.lines().filter(|line| line.contains("\"Released\"")) {
+        let value: serde_json::Value = serde_json::from_str(line).map_err(Error::damaged(&path))?;
+        if value["cell"] == cell && value["repeat"] == 0 {
+            return Ok(value["event"]["Released"]["at"].as_i64());
+        }
+    }
+    Ok(None)
+}
+
+fn draw(title: &str, note: &str, all: &[Strips]) -> std::result::Result<(String, (f64, f64)), String> {
+    const BAR: f64 = 14.0;
+    let names = all.iter().flat_map(|strips| &strips.peers).map(|(name, _)| text_width(name, TICK));
+    let left = MARGIN + names.fold(0.0, f64::max) + 10.0;
+    let right = MARGIN + BAR + 22.0 + text_width("100 %", TICK) + 8.0;
+    let most = all.iter().map(|strips| strips.peers.len()).max().unwrap_or(0);
+    let pitch = if most > 12 { 16.0 } else { 22.0 };
+    let x = Scale::Linear { low: 0.0, high: all.iter().map(|strips| strips.length).fold(0.0, f64::max).max(1e-9) };
+    let heights: Vec<f64> = all.iter().map(|strips| pitch * strips.peers.len() as f64).collect();
+    let above = if all.len() > 1 || all.iter().any(|strips| !strips.title.is_empty()) { 24.0 } else { 4.0 };
+    let total: f64 = heights.iter().map(|height| above + height + 10.0).sum();
+    let size = (WIDTH, (panel::HEADING + total + 46.0 + MARGIN).ceil());
+    let mut drawing = String::new();
+    let mut canvas = Canvas::new(&mut drawing, size);
+    panel::heading(&mut canvas, title, note);
+    let mut y = panel::HEADING;
+    for (at, (strips, &height)) in all.iter().zip(&heights).enumerate() {
+        let area = Area { x: left, y: y + above, width: WIDTH - left - right, height };
+        let others = if strips.left_out > 0 {
+            format!(" ({} less busy peers not shown)", strips.left_out)
+        } else {
+            String::new()
+        };
+        canvas.text(&format!("{}{others}", strips.title), (area.x, area.y - 11.0), Lettering::new(TICK).bold());
+        let last = at + 1 == all.len();
+        let x_ticks = x.ticks(8);
+        let axes = Axes { x: x.clone(), x_ticks, y: Scale::Names { count: strips.peers.len() }, y_ticks: Vec::new() };
+        axes.draw(&mut canvas, area, (last, false));
+        for (row, (name, shares)) in strips.peers.iter().enumerate() {
+            let top = area.y + pitch * row as f64;
+            canvas.text(name, (area.x - 8.0, top + pitch / 2.0), Lettering::new(TICK).right());
+            let width = area.width * x.place(strips.length) / shares.len().max(1) as f64;
+            for (bin, share) in shares.iter().enumerate() {
+                let color = theme::cividis(share.clamp(0.0, 1.0));
+                canvas.rect((area.x + bin as f64 * width, top + 1.0), (width + 0.15, pitch - 2.0), color);
+            }
+        }
+        y += above + height + 10.0;
+    }
+    let below = (left + (WIDTH - left - right) / 2.0, y + 24.0);
+    canvas.text("time since the barrier's release [s]", below, Lettering::new(LABEL).center());
+    let (x, top, height) =
+        (WIDTH - right + 18.0, panel::HEADING + above, heights[0].clamp(90.0, 220.0).min(total - 20.0));
+    for slice in 0..64 {
+        let share = 1.0 - f64::from(slice) / 63.0;
+        canvas.rect((x, top + f64::from(slice) * height / 64.0), (BAR, height / 64.0 + 0.4), theme::cividis(share));
+    }
+    for quarter in 0..=2 {
+        let share = f64::from(quarter) / 2.0;
+        let label = format!("{:.0} %", share * 100.0);
+        let at = (x + BAR + 6.0, top + height * (1.0 - share));
+        canvas.text(&label, at, Lettering::new(TICK).color(theme::FAINT));
+    }
+    canvas.finish()?;
+    Ok((drawing, size))
+}
