@@ -153,3 +153,40 @@ fn status_of(outcome: &Outcome) -> CellStatus {
     }
     CellStatus::Failed { label: outcome.label().to_owned(), detail: outcome.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Keeper;
+    use crate::sweep::Sweep;
+    use actors::record::Event;
+    use engine::outcome::Run;
+    use engine::sim::{HORIZON, run};
+    use reports::manifest::World;
+
+    /// The exit code of a sweep of one cell, after something was done to its record.
+    fn code(spoil: impl FnOnce(&mut Run)) -> u8 {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let only = Some("workload.generate=1 && workload.prompt=16".to_owned());
+        let sweep = Sweep { out: dir.path().to_owned(), ..Sweep::of("quickstart", Vec::new(), only) };
+        let batch = sweep.batch().unwrap_or_else(|stop| panic!("{:?}", stop.report));
+        assert!(!batch.plans.is_empty());
+        let mut keeper = Keeper::new(&sweep, &batch, World::Sim).unwrap_or_else(|stop| panic!("{:?}", stop.report));
+        let mut runs: Vec<Run> = batch.plans.iter().map(|plan| run(plan, HORIZON)).collect();
+        spoil(&mut runs[0]);
+        for (index, run) in runs.into_iter().enumerate() {
+            keeper.keep(index, Ok(run)).unwrap_or_else(|stop| panic!("{:?}", stop.report));
+        }
+        keeper.finish().unwrap_or_else(|stop| panic!("{:?}", stop.report)).1
+    }
+
+    #[test]
+    fn a_record_that_was_merged_twice_makes_the_measurement_invalid() {
+        assert_eq!(code(|_| {}), 0);
+        let twice = |run: &mut Run| {
+            let ended = run.events.iter().find(|event| matches!(event, Event::Ended(it) if !it.request.is_warmup()));
+            let ended = ended.expect("a timed request").clone();
+            run.events.push(ended);
+        };
+        assert_eq!(code(twice), 7);
+    }
+}

@@ -5,7 +5,8 @@ use crate::stop::{INTERRUPT, Stop, bad_scenario};
 use actors::seed::Seed;
 use clap::Args;
 use engine::model::Unsuited;
-use engine::sim::pool::Pool;
+use engine::outcome::Run;
+use engine::sim::pool::{Finished, Pool};
 use miette::miette;
 use reports::manifest::World;
 use reports::write::RunDir;
@@ -117,11 +118,7 @@ impl Sweep {
         let pool = Pool { threads: self.jobs.unwrap_or_else(cores), twice, interrupt: &INTERRUPT };
         let mut keeper = Keeper::new(self, batch, World::Sim)?;
         pool.run(&batch.plans, |index, finished| {
-            if !finished.deterministic {
-                let message = "two runs of one plan differed: this is a fault of swarmbench";
-                return Err(Stop { code: 9, report: miette!("cell {}: {message}", batch.plans[index].cell) });
-            }
-            keeper.keep(index, Ok(finished.run))
+            keeper.keep(index, Ok(same_twice(finished, batch.plans[index].cell)?))
         })?;
         keeper.finish()
     }
@@ -148,5 +145,31 @@ impl Sweep {
             keeper.keep(index, run.map_err(|error| error.to_string()))?;
         }
         keeper.finish()
+    }
+}
+
+/// The run, unless a second one of the same plan was another.
+fn same_twice(finished: Finished, cell: u32) -> Result<Run, Stop> {
+    if finished.deterministic {
+        return Ok(finished.run);
+    }
+    let message = "two runs of one plan differed: this is a fault of swarmbench";
+    Err(Stop { code: 9, report: miette!("cell {cell}: {message}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sweep, same_twice};
+    use engine::sim::pool::Finished;
+    use engine::sim::{HORIZON, is_deterministic};
+
+    #[test]
+    fn two_runs_that_differ_have_an_exit_code_of_their_own() {
+        let sweep = Sweep::of("nano", Vec::new(), None);
+        let plan = &sweep.batch().unwrap_or_else(|stop| panic!("{:?}", stop.report)).plans[0];
+        let (run, deterministic) = is_deterministic(plan, HORIZON);
+        let differed = Finished { run: run.clone(), deterministic: false };
+        assert_eq!(same_twice(differed, 3).map_err(|stop| stop.code).err(), Some(9));
+        assert!(same_twice(Finished { run, deterministic }, 3).is_ok());
     }
 }

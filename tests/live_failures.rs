@@ -8,6 +8,7 @@ use actors::record::Event;
 use engine::live::{LiveError, Options, run};
 use engine::outcome::{Outcome, Run};
 use scenarios::plan::{Executor, Plan, Weights, Workload};
+use scenarios::tokens::Prompts;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -183,4 +184,17 @@ fn a_process_that_hangs_does_not_hold_up_the_end() {
     });
     assert_eq!(run.outcome, Outcome::Interrupted);
     assert_eq!(processes("stopped"), NONE);
+}
+
+#[test]
+fn a_panic_in_a_process_of_the_run_names_its_node_and_ends_the_run() {
+    let mut plan = plan("panics", LONG);
+    // No scenario gives an empty list of prompts, so no client looks for one.
+    plan.tokens.prompts = Prompts::Ids(Vec::new());
+    let run = live(&plan).expect("the run has begun");
+    let Outcome::Panicked { node, what } = &run.outcome else { panic!("{}", run.outcome) };
+    assert!(plan.clients().any(|(client, _)| client == *node), "{node}");
+    assert!(what.contains("divisor of zero"), "{what}");
+    assert_eq!(run.outcome.label(), "panicked");
+    assert_eq!(processes("panics"), NONE);
 }

@@ -25,7 +25,7 @@ pub use hosts::{Device, Host, Leases, Machine, Table};
 pub use lengths::Lengths;
 pub use model::{Model, Shape, Weights};
 pub use network::{Between, Link, Network, RoundTrips, Transport};
-pub use swarm::{Admission, Bans, Costs, Detection, Kademlia, Pings, Placement, Recovery, Retry, Routing, Swarm};
+pub use swarm::{Admission, Bans, Costs, Detection, Kademlia, Pings, Placement, Retry, Routing, Swarm};
 pub use workload::{Columns, Process, Workload};
 
 /// The format that this program reads.

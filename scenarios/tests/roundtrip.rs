@@ -2,6 +2,7 @@
 use actors::dht::Search;
 use actors::message::{Forwarding, WireType};
 use actors::peer::Scheduling;
+use actors::policy::Recovery;
 use actors::route::Weight;
 use indexmap::IndexMap;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
@@ -11,8 +12,8 @@ use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
     Admission, Away, Bans, Between, Columns, Costs, Detection, Device, Going, Happening, Host, Kademlia, Leases, Link,
-    Lives, Machine, Measure, Model, Network, Part, Peers, Pings, Placement, Process, Recovery, Retry, RoundTrips,
-    Routing, Scenario, Shape, Slo, Span, Swarm, Sweep, Table, Transport, Weights, When, Workload,
+    Lives, Machine, Measure, Model, Network, Part, Peers, Pings, Placement, Process, Retry, RoundTrips, Routing,
+    Scenario, Shape, Slo, Span, Swarm, Sweep, Table, Transport, Weights, When, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::tokens::{Prompts, Sampling};

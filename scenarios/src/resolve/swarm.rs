@@ -26,7 +26,7 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
         bans: bans(&swarm.bans)?,
         forwarding: swarm.forwarding,
         detection: detection(&swarm.detection)?,
-        recovery: swarm.recovery.into(),
+        recovery: swarm.recovery,
         retry: policy::Retry {
             limit: swarm.retry.limit,
             first: swarm.retry.first.span(),

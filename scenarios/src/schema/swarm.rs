@@ -5,7 +5,7 @@ use crate::units::{Size, Time};
 use actors::dht::{self, Search};
 use actors::message::Forwarding;
 use actors::peer::Scheduling;
-use actors::policy;
+use actors::policy::{self, Recovery};
 use actors::route::{self, Weight};
 use serde::{Deserialize, Serialize};
 
@@ -135,32 +135,6 @@ pub struct Detection {
     pub missed: u32,
     /// A step that is away for longer has failed, whoever answers pings. Petals: 180 s.
     pub step_timeout: Time,
-}
-
-/// What a client does about a peer that has failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub enum Recovery {
-    /// Other peers take its place and are given again what it was given; the rest of the route keeps its caches.
-    #[default]
-    Replay,
-    /// The request begins anew on another route.
-    Restart,
-    /// No peer keeps a cache, every step carries the whole prefix: a failure costs one step.
-    Cacheless,
-    /// The request has failed.
-    Off,
-}
-
-impl From<Recovery> for policy::Recovery {
-    fn from(written: Recovery) -> policy::Recovery {
-        match written {
-            Recovery::Replay => policy::Recovery::Replay,
-            Recovery::Restart => policy::Recovery::Restart,
-            Recovery::Cacheless => policy::Recovery::Cacheless,
-            Recovery::Off => policy::Recovery::Off,
-        }
-    }
 }
 
 /// How often a client tries again: the first time at once, then after waits that double, give or take a half.
