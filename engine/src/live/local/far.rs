@@ -1,0 +1,278 @@
+//! A host's way to the others: what it sends them and hears of them, and what it does when one is lost.
+use super::LocalHost;
+use crate::live::clock;
+use crate::live::control::{Greeting, Place, Purpose, Report};
+use crate::live::links::Link;
+use crate::live::wire::{self, Envelope, FrameReader, Incoming, Kind, Limits, WireError};
+use actors::id::{HostId, NodeId};
+use actors::message::{Gone, Message};
+use actors::time::Moment;
+use actors::world::Parcel;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::spawn_local;
+
+/// A message that waits for its way: from whom, to whom.
+pub(super) type Waiting = (NodeId, NodeId, Message);
+
+/// Another host as it is seen from here.
+#[derive(Clone)]
+pub(super) enum Far {
+    Unknown,
+    Linked(Rc<Link>),
+    Lost,
+}
+
+impl LocalHost {
+    pub(super) fn send(&self, from: NodeId, to: NodeId, message: Message) {
+        let Some(node) = self.plan.nodes.get(to.0 as usize) else {
+            tracing::warn!("{from} sends to {to}, which is not in the plan");
+            return self.post(to, from, Parcel::Message(Message::Gone(Gone)));
+        };
+        if node.host == self.here {
+            return self.post(from, to, Parcel::Message(message));
+        }
+        let there = node.host;
+        if message.is_swarm_traffic() && !self.spells.borrow().is_empty() {
+            let mut waiting = self.waiting.borrow_mut();
+            if let Some(queue) = waiting.get_mut(&there) {
+                return queue.push_back((from, to, message));
+            }
+            if let Some(until) = self.spells.borrow().apart(clock::now(), self.here, there) {
+                waiting.insert(there, VecDeque::from([(from, to, message)]));
+                return self.flush_at(there, until);
+            }
+        }
+        self.transmit(from, to, there, message);
+    }
+
+    /// Sends what has waited for the end of a partition, which is then.
+    fn flush_at(&self, there: HostId, until: Moment) {
+        let Some(host) = self.itself.upgrade() else { return };
+        spawn_local(async move {
+            let mut until = Some(until);
+            while let Some(end) = until {
+                tokio::time::sleep(Duration::from_nanos(end.since(clock::now()).0)).await;
+                until = host.spells.borrow().apart(clock::now(), host.here, there);
+            }
+            let waited = host.waiting.borrow_mut().remove(&there).unwrap_or_default();
+            for (from, to, message) in waited {
+                host.transmit(from, to, there, message);
+            }
+        });
+    }
+
+    fn transmit(&self, from: NodeId, to: NodeId, there: HostId, message: Message) {
+        let Some(link) = self.link(there) else {
+            return self.post(to, from, Parcel::Message(Message::Gone(Gone)));
+        };
+        let passage = match &self.shaper {
+            Some(shaper) if message.is_swarm_traffic() => {
+                let mut passage = shaper.borrow_mut().depart(&self.plan, there, &message);
+                if !self.spells.borrow().is_empty() {
+                    passage.stretch(self.spells.borrow().slow_link(clock::now(), self.here, there));
+                }
+                Some(passage)
+            }
+            _ => None,
+        };
+        let sent = match wire::letter(&Envelope { from, to, passage, message }) {
+            Ok(frame) => link.send(frame).map_err(|why| why.to_string()),
+            Err(why) => Err(why.to_string()),
+        };
+        if let Err(why) = sent {
+            self.lose_link(there, self.life_of(there), &why);
+        }
+    }
+
+    /// The link to another host, dialled if there is none yet; nothing if that host is lost.
+    fn link(&self, there: HostId) -> Option<Rc<Link>> {
+        let index = there.0 as usize;
+        match &self.links.borrow()[index] {
+            Far::Lost => return None,
+            Far::Linked(link) => return Some(link.clone()),
+            Far::Unknown => {}
+        }
+        let link = Link::dialling();
+        self.adopt(there, link.clone());
+        let host = self.itself.upgrade()?;
+        let dialled = link.clone();
+        let life = self.life_of(there);
+        spawn_local(async move {
+            match host.dial(there).await {
+                Ok((reader, writer)) => {
+                    dialled.connect(writer);
+                    let reader = FrameReader::new(reader, Limits::of(&host.plan));
+                    host.read(there, life, reader, None).await;
+                }
+                Err(why) => host.lose_link(there, life, &why.to_string()),
+            }
+        });
+        Some(link)
+    }
+
+    /// Makes `link` the one that leads to `there`, and starts its writer.
+    fn adopt(&self, there: HostId, link: Rc<Link>) {
+        self.links.borrow_mut()[there.0 as usize] = Far::Linked(link.clone());
+        let Some(host) = self.itself.upgrade() else { return };
+        let life = self.life_of(there);
+        spawn_local(async move {
+            let why = link.write().await;
+            host.lose_link(there, life, &why.to_string());
+        });
+    }
+
+    async fn dial(&self, there: HostId) -> Result<(OwnedReadHalf, OwnedWriteHalf), WireError> {
+        let known = self.book.borrow().get(there.0 as usize).copied().flatten();
+        let address = known.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?.address;
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (reader, mut writer) = stream.into_split();
+        let (token, host, life) = (self.token, self.here, self.life);
+        let greeting = Greeting { token, host, life, purpose: Purpose::Letters };
+        writer.write_all(&wire::plain(Kind::Greeting, &greeting)?).await?;
+        Ok((reader, writer))
+    }
+
+    // -- receiving --
+
+    /// Takes over a connection that another host has dialled and introduced itself on.
+    pub fn answer(&self, greeting: &Greeting, mut reader: FrameReader<OwnedReadHalf>, writer: OwnedWriteHalf) {
+        let Greeting { host: there, life, .. } = *greeting;
+        let Some(host) = self.itself.upgrade() else { return };
+        // A process that has ended since it called has nothing more to say.
+        if there == self.here || life < self.life_of(there) {
+            return;
+        }
+        if life > self.life_of(there) {
+            // It calls before the orchestrator has said where it listens: it is reached by this connection.
+            self.here_again(there, Place { address: ([127, 0, 0, 1], 0).into(), life });
+        }
+        let Some(far) = self.links.borrow().get(there.0 as usize).cloned() else { return };
+        reader.limits = Limits::of(&self.plan);
+        // Both may have dialled at once; then each sends on its own connection and reads on both.
+        let spare = match far {
+            Far::Unknown => {
+                self.adopt(there, Link::connected(writer));
+                None
+            }
+            Far::Linked(_) | Far::Lost => Some(writer),
+        };
+        spawn_local(host.read(there, life, reader, spare));
+    }
+
+    /// Reads letters until the connection ends. `_spare` keeps its other direction open.
+    async fn read(
+        self: Rc<Self>,
+        there: HostId,
+        life: u32,
+        mut reader: FrameReader<OwnedReadHalf>,
+        _spare: Option<OwnedWriteHalf>,
+    ) {
+        let why = loop {
+            match reader.next().await {
+                Ok(Some(Incoming::Letter(envelope))) => {
+                    if let Err(why) = self.deliver(there, envelope) {
+                        break why;
+                    }
+                }
+                Ok(Some(_)) => break "it sent something else than letters".to_owned(),
+                Ok(None) => break "it closed the connection".to_owned(),
+                Err(why) => break why.to_string(),
+            }
+        };
+        self.lose_link(there, life, &why);
+    }
+
+    fn deliver(&self, there: HostId, envelope: Envelope) -> Result<(), String> {
+        let Envelope { from, to, passage, message } = envelope;
+        let sits = |node: NodeId, host| self.plan.nodes.get(node.0 as usize).is_some_and(|node| node.host == host);
+        if !sits(from, there) || !sits(to, self.here) {
+            return Err(format!("it sent a letter from {from} to {to}, who do not sit there and here"));
+        }
+        // Told from the warm-up's by whose they are: the first may come before word of the barrier does.
+        if matches!(&message, Message::Step(step) if !step.session.request().is_warmup()) {
+            self.step_closer_to_doom();
+        }
+        let message = match (&self.shaper, passage) {
+            (Some(shaper), Some(passage)) => {
+                let (message, carried) = shaper.borrow_mut().arrive(&self.plan, passage, (from, to), message);
+                if let Some(event) = carried {
+                    self.record(event);
+                }
+                message
+            }
+            _ => Some(message),
+        };
+        if let Some(message) = message {
+            self.post(from, to, Parcel::Message(message));
+        }
+        Ok(())
+    }
+
+    // -- losing --
+
+    /// A connection is lost, and with it, for all this host can know, the process at its end.
+    fn lose_link(&self, there: HostId, life: u32, why: &str) {
+        if self.mark_lost(there, life) {
+            self.report(Report::LinkLost { host: there, why: why.to_owned() });
+        }
+    }
+
+    /// The orchestrator's process says that a host is gone.
+    pub fn lose_host(&self, there: HostId, life: u32) {
+        self.mark_lost(there, life);
+    }
+
+    /// A host listens there: one that was not there before, or the new process of one that was.
+    pub fn here_again(&self, there: HostId, place: Place) {
+        let index = there.0 as usize;
+        if there == self.here || index >= self.plan.hosts.len() || place.life < self.life_of(there) {
+            return;
+        }
+        if place.life > self.life_of(there) {
+            // Whoever has not noticed that the old process is gone learns it now.
+            self.mark_lost(there, self.life_of(there));
+            self.links.borrow_mut()[index] = Far::Unknown;
+        }
+        self.book.borrow_mut()[index] = Some(place);
+    }
+
+    /// Which of a host's processes is the one known here.
+    fn life_of(&self, there: HostId) -> u32 {
+        self.book.borrow().get(there.0 as usize).copied().flatten().map_or(0, |place| place.life)
+    }
+
+    /// A step has come: the process kills itself if it is the one that the plan says.
+    fn step_closer_to_doom(&self) {
+        let Some(left) = self.doom.get() else { return };
+        if left <= 1 {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+        self.doom.set(Some(left - 1));
+    }
+
+    /// Tells every node here that those of `there` are gone, once.
+    fn mark_lost(&self, there: HostId, life: u32) -> bool {
+        let index = there.0 as usize;
+        if life != self.life_of(there) {
+            return false;
+        }
+        let known = self.links.borrow().get(index).is_some_and(|far| !matches!(far, Far::Lost));
+        if self.stopping.get() || !known || there == self.here {
+            return false;
+        }
+        self.links.borrow_mut()[index] = Far::Lost;
+        for (gone, _) in self.plan.nodes().filter(|(_, node)| node.host == there) {
+            for post in self.posts.borrow().iter().flatten() {
+                post.post(gone, Parcel::Message(Message::Gone(Gone)));
+            }
+        }
+        true
+    }
+}
