@@ -202,28 +202,33 @@ fn draw(title: &str, requests: &[Request], plan: Option<&Plan>) -> std::result::
     for name in names.iter().zip(&lanes) {
         canvas.text(name.0, (area.x - 8.0, middle(*name.1)), Lettering::new(TICK).right());
     }
-    for (at, request) in requests.iter().enumerate() {
-        let color = theme::PALETTE[at % theme::SERIES];
-        let place = |at: f64| area.x + area.width * axes.x.place(at);
-        // Ways lie below the bars, so they come first.
+    let place = |at: f64| area.x + area.width * axes.x.place(at);
+    let colored = || requests.iter().enumerate().map(|(at, request)| (theme::PALETTE[at % theme::SERIES], request));
+    // Ways lie below the bars, and what waits below what computes.
+    for (color, request) in colored() {
         for (from, till) in ways(request) {
             let ends = [(place(time(from.1)), middle(from.0)), (place(time(till.1)), middle(till.0))];
             canvas.line(&ends, color, 0.9);
         }
-        for (node, mark) in marks(request, time) {
-            let y = middle(node);
-            let (from, till, thick, opacity) = match mark {
-                Mark::Token(at) => {
-                    canvas.marker((place(at), y), theme::Marker::Diamond, color, 3.4);
-                    continue;
+    }
+    for waiting in [true, false] {
+        for (color, request) in colored() {
+            for (node, mark) in marks(request, time) {
+                let y = middle(node);
+                let (from, till, thick, opacity) = match mark {
+                    Mark::Waits(from, till) if waiting => (from, till, 0.30, 0.35),
+                    Mark::Thinks(from, till) if !waiting => (from, till, 0.36, 1.0),
+                    Mark::Computes(from, till) if !waiting => (from, till, 0.62, 1.0),
+                    Mark::Token(at) if !waiting => {
+                        canvas.marker((place(at), y), theme::Marker::Diamond, color, 3.4);
+                        continue;
+                    }
+                    _ => continue,
+                };
+                let (x0, x1, half) = (place(from), place(till), thick * pitch / 2.0);
+                if x1 - x0 >= 0.1 {
+                    canvas.polygon(&[(x0, y - half), (x1, y - half), (x1, y + half), (x0, y + half)], color, opacity);
                 }
-                Mark::Waits(from, till) => (from, till, 0.30, 0.35),
-                Mark::Thinks(from, till) => (from, till, 0.36, 1.0),
-                Mark::Computes(from, till) => (from, till, 0.62, 1.0),
-            };
-            let (x0, x1, half) = (place(from), place(till), thick * pitch / 2.0);
-            if x1 - x0 >= 0.1 {
-                canvas.polygon(&[(x0, y - half), (x1, y - half), (x1, y + half), (x0, y + half)], color, opacity);
             }
         }
     }

@@ -165,7 +165,9 @@ fn draw(title: &str, note: &str, all: &[Strips]) -> std::result::Result<(String,
             let width = area.width * x.place(strips.length) / shares.len().max(1) as f64;
             for (bin, share) in shares.iter().enumerate() {
                 let color = theme::cividis(share.clamp(0.0, 1.0));
-                canvas.rect((area.x + bin as f64 * width, top + 1.0), (width + 0.15, pitch - 2.0), color);
+                // Each reaches into the next, which covers that again: edges that only touch leave a seam.
+                let beyond = if bin + 1 < shares.len() { 0.8 } else { 0.0 };
+                canvas.rect((area.x + bin as f64 * width, top + 1.0), (width + beyond, pitch - 2.0), color);
             }
         }
         y += above + height + 10.0;

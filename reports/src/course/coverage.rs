@@ -89,10 +89,10 @@ impl Coverage {
         let mut coverage = Coverage { blocks, changes: Vec::new() };
         for (at, _, change) in changes {
             count.take(change);
-            match coverage.changes.last_mut() {
-                Some((last, served)) if *last == at => *served = count.served,
-                Some((_, served)) if *served == count.served => {}
-                _ => coverage.changes.push((at, count.served)),
+            // Of several words at one instant the last counts, and no change is none.
+            coverage.changes.pop_if(|(last, _)| *last == at);
+            if coverage.changes.last().is_none_or(|(_, served)| *served != count.served) {
+                coverage.changes.push((at, count.served));
             }
         }
         coverage
