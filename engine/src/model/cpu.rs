@@ -12,12 +12,13 @@ mod dispatch;
 mod dot;
 mod exp;
 mod linear;
+mod panel;
 mod simd;
 
 use std::ops::Range;
 
 pub use attention::Attend;
-pub use linear::{SMALL_ROWS, SmallLinear};
+pub use linear::FusedLinear;
 
 /// Values that one thread reads sooner than another wakes.
 const VALUES_ALONE: usize = 1 << 16;

@@ -1,5 +1,5 @@
 //! Linear layers over weights of any held type.
-use super::cpu::{SMALL_ROWS, SmallLinear};
+use super::cpu::FusedLinear;
 use super::error::ModelError;
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Module, Result, Tensor};
@@ -45,9 +45,9 @@ impl Linear {
 
     /// `x`: [.., inputs] -> [.., outputs].
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        if let Some(weight) = self.weight.small(x) {
+        if let Some(weight) = self.weight.fused(x) {
             let bias = self.bias.as_ref().map(|bias| bias.values.as_slice());
-            return x.contiguous()?.apply_op2_no_bwd(weight, &SmallLinear { bias, activation });
+            return x.contiguous()?.apply_op2_no_bwd(weight, &FusedLinear { bias, activation });
         }
         let y = self.weight.multiply(x)?;
         let y = match &self.bias {
@@ -100,19 +100,18 @@ impl Weight {
         Ok(Weight::Quantised(Arc::new(QTensor::quantize_onto(tensor, *dtype, device)?)))
     }
 
-    /// The matrix, where `x` has so few rows on the CPU that [`SmallLinear`] is the way.
-    fn small(&self, x: &Tensor) -> Option<&Tensor> {
+    /// The matrix, where [`FusedLinear`] is the way.
+    fn fused(&self, x: &Tensor) -> Option<&Tensor> {
         let Weight::Plain(weight) = self else { return None };
-        let rows = x.elem_count() / x.dims().last().copied().unwrap_or(1).max(1);
-        (x.device().is_cpu() && x.dtype() == DType::F32 && rows <= SMALL_ROWS).then_some(weight)
+        (x.device().is_cpu() && x.dtype() == DType::F32).then_some(weight)
     }
 
     /// `x W^T` over the last dimension of `x`: [.., inputs] -> [.., outputs].
     pub fn multiply(&self, x: &Tensor) -> Result<Tensor> {
-        if let Some(weight) = self.small(x) {
+        if let Some(weight) = self.fused(x) {
             return x
                 .contiguous()?
-                .apply_op2_no_bwd(weight, &SmallLinear { bias: None, activation: Activation::Identity });
+                .apply_op2_no_bwd(weight, &FusedLinear { bias: None, activation: Activation::Identity });
         }
         match self {
             Weight::Quantised(weight) => QMatMul::from_arc(weight.clone())?.forward(&x.contiguous()?),
@@ -122,7 +121,6 @@ impl Weight {
                 if let Some(last) = dims.last_mut() {
                     *last = outputs;
                 }
-                // The CPU has no f16 or bf16 matmul worth having: there the weight is widened to the activation's type.
                 let weight = if weight.dtype() == x.dtype() { weight.clone() } else { weight.to_dtype(x.dtype())? };
                 x.reshape(((), inputs))?.matmul(&weight.t()?)?.reshape(dims)
             }

@@ -11,6 +11,8 @@ pub trait Simd<const LANES: usize>: Copy {
     type F: Copy;
     /// Whether a multiply-add is one instruction, for the values that are left over.
     const FUSED: bool;
+    /// How many rows a tile of two registers width may have, so that it and what it is made from fit the registers.
+    const TILE: usize;
 
     fn splat(self, value: f32) -> Self::F;
     fn load(self, from: &[f32; LANES]) -> Self::F;
@@ -31,6 +33,7 @@ impl Simd<8> for Portable {
     type F = [f32; 8];
     // Every 64-bit ARM has it. Elsewhere `mul_add` may be a slow call.
     const FUSED: bool = cfg!(target_arch = "aarch64");
+    const TILE: usize = if cfg!(target_arch = "aarch64") { 6 } else { 2 };
 
     #[inline(always)]
     fn splat(self, value: f32) -> [f32; 8] {
@@ -113,6 +116,7 @@ pub mod x86 {
     impl Simd<8> for Avx2 {
         type F = arch::__m256;
         const FUSED: bool = true;
+        const TILE: usize = 6;
 
         #[inline(always)]
         fn splat(self, value: f32) -> arch::__m256 {
@@ -166,6 +170,7 @@ pub mod x86 {
     impl Simd<16> for Avx512 {
         type F = arch::__m512;
         const FUSED: bool = true;
+        const TILE: usize = 12;
 
         #[inline(always)]
         fn splat(self, value: f32) -> arch::__m512 {
