@@ -10,9 +10,6 @@ use candle_core::{D, DType, Device, Result, Tensor};
 /// computed for most of it.
 const QUERIES: usize = 256;
 
-/// On a CPU, up to so many new tokens read the cache once, query by query; more are worth a matmul.
-const FEW_QUERIES: usize = 8;
-
 pub struct Attention {
     /// Rows: all heads of queries, then of keys, then of values.
     pub qkv: Linear,
@@ -100,14 +97,18 @@ fn mask(position: usize, tokens: usize, dtype: DType, device: &Device) -> Result
 /// Attends from the new tokens' `q`, `[batch, heads, tokens, head_dim]`, to all that `cache` holds. Returns
 /// `[batch, tokens, heads x head_dim]`.
 fn attend(q: &Tensor, cache: &BlockCache, step: &Step) -> Result<Tensor> {
-    let (_, _, tokens, head_dim) = q.dims4()?;
+    let (_, _, _, head_dim) = q.dims4()?;
     let scale = (head_dim as f64).powf(-0.5);
-    if tokens <= FEW_QUERIES && q.device().is_cpu() && q.dtype() == DType::F32 {
+    if q.device().is_cpu() && q.dtype() == DType::F32 {
         let (keys, values) = cache.all();
         let op = Attend { position: step.position, scale: scale as f32, slopes: step.positions.slopes() };
         return q.apply_op3_no_bwd(keys, values, &op);
     }
-    let q = (q * scale)?;
+    attend_by_matmul(&(q * scale)?, cache, step)
+}
+
+/// `q` is scaled.
+fn attend_by_matmul(q: &Tensor, cache: &BlockCache, step: &Step) -> Result<Tensor> {
     let part = |part: &Part| attend_part(&q.narrow(2, part.start, part.tokens)?, cache, part, step);
     let mixed = match step.parts.as_slice() {
         [only] => part(only)?,
@@ -132,4 +133,44 @@ fn attend_part(q: &Tensor, cache: &BlockCache, part: &Part, step: &Step) -> Resu
     let weights = candle_nn::ops::softmax_last_dim(&scores)?;
     let mixed = weights.reshape((batch, kv_heads, stacked, length))?.matmul(&v)?;
     mixed.reshape((batch, heads, tokens, head_dim))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cache::Cache;
+    use super::super::config::Config;
+    use super::super::position::Positions;
+    use super::{Step, attend, attend_by_matmul};
+    use actors::id::BlockRange;
+    use candle_core::{DType, Device, Tensor};
+    use scenarios::presets::models;
+    use scenarios::shape::Arch;
+
+    /// What a GPU does is the reference of what a CPU does.
+    #[test]
+    fn the_kernels_and_the_matmuls_agree() {
+        for (arch, name) in [(Arch::Bloom, "560m"), (Arch::Llama, "3-8b")] {
+            let shape = models::shape(arch, name).expect("a preset");
+            let config = Config::of(&shape).expect("presets can be executed");
+            for (tokens, position) in [(1, 5), (7, 30), (40, 0), (300, 20)] {
+                let range = BlockRange { start: 0, end: 1 };
+                let mut cache =
+                    Cache::new(&config, range, 2, position + tokens, DType::F32, &Device::Cpu).expect("a cache");
+                let noise = |heads, tokens| {
+                    let dims = (2, heads, tokens, config.head_dim());
+                    Tensor::randn(0f32, 1.0, dims, &Device::Cpu).expect("noise")
+                };
+                let (k, v) = (noise(config.kv_heads(), position + tokens), noise(config.kv_heads(), position + tokens));
+                cache.blocks[0].append(0, &k, &v).expect("it has room");
+                let positions = Positions::new(&config, position, tokens, DType::F32, &Device::Cpu);
+                let step = Step::new(position, tokens, positions.expect("tables"), DType::F32, &Device::Cpu);
+                let (q, step) = (noise(config.heads(), tokens), step.expect("masks"));
+                let ours = attend(&q, &cache.blocks[0], &step).expect("shapes go together");
+                let scaled = (q * (config.head_dim() as f64).powf(-0.5)).expect("a product");
+                let theirs = attend_by_matmul(&scaled, &cache.blocks[0], &step).expect("shapes go together");
+                let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
+                assert!(error < 2e-5, "{name}, {tokens} at {position}: {error}");
+            }
+        }
+    }
 }

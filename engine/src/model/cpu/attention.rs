@@ -1,5 +1,7 @@
-//! Attention of a few new tokens to a cache: every cached key and value is read once, by whichever thread comes to its
-//! head.
+//! Attention of new tokens to a cache. Of a few: every cached key and value is read once, by whichever thread comes to its
+//! head. Of many: see [`many`].
+mod many;
+
 use super::dispatch::{self, Kernel};
 use super::dot::tile;
 use super::exp::exp;
@@ -7,6 +9,9 @@ use super::share;
 use super::simd::Simd;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
 use std::sync::Mutex;
+
+/// Up to so many new tokens of a sequence go query by query; more fill a panel's lanes.
+const FEW_QUERIES: usize = 8;
 
 /// The op of `q`, [batch, heads, tokens, head_dim] contiguous, and the whole caches of keys and values,
 /// [batch, kv_heads, capacity, head_dim] contiguous, all f32. Gives [batch, tokens, heads x head_dim].
@@ -48,13 +53,16 @@ impl CustomOp3 for Attend<'_> {
         }
         let (q, k, v) = (slice_of(q, ql)?, slice_of(k, kl)?, slice_of(v, vl)?);
         let sizes = Sizes { heads, kv_heads, tokens, capacity, head_dim };
-        let y = self.all(q, k, v, batch, &sizes);
+        let y = match tokens {
+            0..=FEW_QUERIES => self.few(q, k, v, batch, &sizes),
+            _ => self.many(q, k, v, batch, &sizes),
+        };
         Ok((CpuStorage::F32(y), (batch, tokens, heads * head_dim).into()))
     }
 }
 
 impl Attend<'_> {
-    fn all(&self, q: &[f32], k: &[f32], v: &[f32], batch: usize, sizes: &Sizes) -> Vec<f32> {
+    fn few(&self, q: &[f32], k: &[f32], v: &[f32], batch: usize, sizes: &Sizes) -> Vec<f32> {
         let &Sizes { heads, kv_heads, tokens, capacity, head_dim } = sizes;
         let (group, held) = (heads / kv_heads, capacity * head_dim);
         let y = Mutex::new(vec![0f32; batch * tokens * heads * head_dim]);
@@ -238,7 +246,9 @@ fn mix_columns<S: Simd<LANES>, const LANES: usize, const PARTS: usize>(
 mod tests {
     use super::super::dispatch::{levels, run_at};
     use super::Attend;
+    use super::many::Piece;
     use candle_core::{Device, Result, Tensor};
+    use proptest::prelude::*;
 
     fn reference(q: &Tensor, k: &Tensor, v: &Tensor, op: &Attend) -> Result<Tensor> {
         let (batch, heads, tokens, width) = q.dims4()?;
@@ -259,27 +269,47 @@ mod tests {
         mixed.transpose(1, 2)?.reshape((batch, tokens, heads * width))
     }
 
+    fn compare(batch: usize, (heads, kv_heads): (usize, usize), width: usize, tokens: usize, position: usize) {
+        let slopes: Vec<f32> = (1..=heads).map(|head| 0.5f32.powi(head as i32)).collect();
+        for slopes in [None, Some(&slopes[..])] {
+            let noise = |dims| Tensor::randn(0f32, 1.0, dims, &Device::Cpu).expect("noise");
+            let q = noise((batch, heads, tokens, width));
+            let cached = (batch, kv_heads, position + tokens + 3, width);
+            let (k, v) = (noise(cached), noise(cached));
+            let op = Attend { position, scale: (width as f32).powf(-0.5), slopes };
+            let ours = q.apply_op3_no_bwd(&k, &v, &op).expect("shapes go together");
+            let theirs = reference(&q, &k, &v, &op).expect("shapes go together");
+            let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
+            // A bias moves scores into the tens, where a step of f32 is that of a weight's last digits.
+            assert!(error < 2e-5, "{batch} x {heads}/{kv_heads} x {width}, {tokens} at {position}: {error}");
+        }
+    }
+
     #[test]
     fn it_is_softmax_attention() {
-        let slopes = [0.5, 0.25, 0.125, 0.0625, 0.03, 0.01];
-        let cases = [
-            (1, 6, 6, 16, 1, 0),
-            (2, 6, 2, 64, 1, 40),
-            (2, 6, 3, 80, 3, 21),
-            (1, 6, 1, 5, 8, 9),
-            (1, 6, 6, 128, 1, 63),
-        ];
-        for (batch, heads, kv_heads, width, tokens, position) in cases {
-            for slopes in [None, Some(&slopes[..])] {
-                let noise = |dims| Tensor::randn(0f32, 1.0, dims, &Device::Cpu).expect("noise");
-                let q = noise((batch, heads, tokens, width));
-                let (k, v) = (noise((batch, kv_heads, 80, width)), noise((batch, kv_heads, 80, width)));
-                let op = Attend { position, scale: (width as f32).powf(-0.5), slopes };
-                let ours = q.apply_op3_no_bwd(&k, &v, &op).expect("shapes go together");
-                let theirs = reference(&q, &k, &v, &op).expect("shapes go together");
-                let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
-                assert!(error < 2e-6, "{batch} x {heads}/{kv_heads} x {width}, {tokens} at {position}: {error}");
-            }
+        compare(1, (6, 6), 16, 1, 0);
+        compare(2, (6, 2), 64, 1, 40);
+        compare(2, (6, 3), 80, 3, 21);
+        compare(1, (6, 1), 5, 8, 9);
+        compare(1, (6, 6), 128, 1, 63);
+        // More keys than are mixed at a time.
+        compare(1, (2, 1), 64, 40, 300);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Ragged in every direction, with and without a cache before, grouped or not.
+        #[test]
+        fn many_queries_are_softmax_attention(
+            batch in 1usize..3,
+            kv_heads in 1usize..4,
+            group in 1usize..4,
+            width in 1usize..40,
+            tokens in 9usize..150,
+            position in 0usize..90,
+        ) {
+            compare(batch, (kv_heads * group, kv_heads), width, tokens, position);
         }
     }
 
@@ -309,6 +339,44 @@ mod tests {
             y
         };
         let first = run(levels()[0]);
+        for level in levels() {
+            for (a, b) in first.iter().zip(run(level)) {
+                assert!((a - b).abs() < 1e-6, "{level:?}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_nearly_the_same_for_many() {
+        let values = |seed: usize, count: usize| {
+            (0..count).map(|i| ((i * 31 + seed * 17) % 23) as f32 / 23.0 - 0.5).collect::<Vec<f32>>()
+        };
+        let (queries, head_dim, keys) = (21, 20, 64);
+        let (q, k, v) = (values(1, queries * head_dim), values(2, keys * head_dim), values(3, keys * head_dim));
+        let run = |level| {
+            let (mut panel, mut scores, mut mixed) =
+                (vec![0.0; head_dim * 32], vec![0.0; keys * 32], vec![0.0; head_dim * 32]);
+            let mut y = vec![0.0; queries * head_dim];
+            run_at(
+                level,
+                Piece {
+                    q: &q,
+                    k: &k,
+                    v: &v,
+                    slope: 0.1,
+                    position: 40,
+                    scale: 0.2,
+                    head_dim,
+                    panel: &mut panel,
+                    scores: &mut scores,
+                    mixed: &mut mixed,
+                    y: &mut y,
+                },
+            );
+            y
+        };
+        let first = run(levels()[0]);
+        assert!(first.iter().all(|y| *y != 0.0));
         for level in levels() {
             for (a, b) in first.iter().zip(run(level)) {
                 assert!((a - b).abs() < 1e-6, "{level:?}: {a} {b}");

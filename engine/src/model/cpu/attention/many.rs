@@ -1,0 +1,223 @@
+//! For many queries: a panel of them meets the keys, so do their weights the values, and softmax runs down the lanes.
+use super::super::dispatch::{self, Kernel};
+use super::super::exp::exp;
+use super::super::panel::{self, Pair, VECTORS, add_columns, add_rows, aligned, pairs_mut, room};
+use super::super::share;
+use super::super::simd::Simd;
+use super::{Attend, Sizes};
+use std::sync::Mutex;
+
+/// Keys whose weights are mixed at a time: so many stay in the first-level cache.
+const KEYS: usize = 256;
+
+impl Attend<'_> {
+    /// As [`Attend::few`]; a piece of work is [`VECTORS`] queries of one head.
+    pub(super) fn many(&self, q: &[f32], k: &[f32], v: &[f32], batch: usize, sizes: &Sizes) -> Vec<f32> {
+        let &Sizes { heads, kv_heads, tokens, capacity, head_dim } = sizes;
+        let (width, held) = (heads * head_dim, capacity * head_dim);
+        let mut y = vec![0f32; batch * tokens * width];
+        let places = y.chunks_mut(tokens * width).flat_map(|row| row.chunks_mut(VECTORS * width));
+        let places = places.map(Mutex::new).collect::<Vec<_>>();
+        let (parts, rows) = (tokens.div_ceil(VECTORS), batch * heads);
+        let multiplied = 2 * rows * tokens * (self.position + tokens) * head_dim;
+        share(parts * rows, multiplied, |pieces| {
+            let mut panel = room(head_dim * VECTORS);
+            let mut scores = room((self.position + tokens) * VECTORS);
+            let mut mixed = room(head_dim * VECTORS);
+            let mut part = vec![0f32; VECTORS * head_dim];
+            for piece in pieces {
+                // The last queries see most: they come first, and little is left when a thread runs out of work.
+                let (index, row, head) = (parts - 1 - piece / rows, piece % rows / heads, piece % rows % heads);
+                let (first, kv) = (index * VECTORS, row * kv_heads + head / (heads / kv_heads));
+                let count = VECTORS.min(tokens - first);
+                dispatch::run(Piece {
+                    q: &q[((row * heads + head) * tokens + first) * head_dim..][..count * head_dim],
+                    k: &k[kv * held..(kv + 1) * held],
+                    v: &v[kv * held..(kv + 1) * held],
+                    slope: self.slopes.map_or(0.0, |slopes| slopes[head]),
+                    position: self.position + first,
+                    scale: self.scale,
+                    head_dim,
+                    panel: aligned(&mut panel),
+                    scores: aligned(&mut scores),
+                    mixed: aligned(&mut mixed),
+                    y: &mut part[..count * head_dim],
+                });
+                let mut y = places[row * parts + index].lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                for (y, from) in y.chunks_exact_mut(width).zip(part.chunks_exact(head_dim)) {
+                    y[head * head_dim..(head + 1) * head_dim].copy_from_slice(from);
+                }
+            }
+        });
+        drop(places);
+        y
+    }
+}
+
+/// Some successive queries of one head.
+pub(super) struct Piece<'a> {
+    /// [queries, head_dim], up to [`VECTORS`] of them.
+    pub q: &'a [f32],
+    /// [capacity, head_dim]
+    pub k: &'a [f32],
+    pub v: &'a [f32],
+    pub slope: f32,
+    /// Of the first query.
+    pub position: usize,
+    pub scale: f32,
+    pub head_dim: usize,
+    /// Room for [head_dim] pairs.
+    pub panel: &'a mut [f32],
+    /// Room for [keys] pairs.
+    pub scores: &'a mut [f32],
+    /// Room for [head_dim] pairs.
+    pub mixed: &'a mut [f32],
+    /// [queries, head_dim]
+    pub y: &'a mut [f32],
+}
+
+impl Kernel for Piece<'_> {
+    #[inline(always)]
+    fn run<S: Simd<LANES>, const LANES: usize>(self, simd: S) {
+        let Piece { q, k, v, slope, position, scale, head_dim, panel, scores, mixed, y } = self;
+        let panel = &mut pairs_mut::<LANES>(panel)[..head_dim];
+        let mixed = &mut pairs_mut::<LANES>(mixed)[..head_dim];
+        let mut position = position;
+        let chunk = 2 * LANES * head_dim;
+        for (q, y) in q.chunks(chunk).zip(y.chunks_mut(chunk)) {
+            let queries = q.len() / head_dim;
+            let seen = position + queries;
+            panel::pack(q, scale, panel);
+            let scores = &mut pairs_mut::<LANES>(scores)[..seen];
+            score(simd, &k[..seen * head_dim], panel, scores);
+            bias(scores, slope, position);
+            let sums = exponentiate::<S, LANES>(scores);
+            mix(simd, &v[..seen * head_dim], scores, mixed);
+            for pair in mixed.iter_mut() {
+                for half in 0..2 {
+                    for lane in 0..LANES {
+                        pair[half][lane] /= sums[half][lane];
+                    }
+                }
+            }
+            panel::unpack(mixed, queries, y, 0..head_dim);
+            position += queries;
+        }
+    }
+}
+
+/// `scores[i] = k[i] . panel`
+#[inline(always)]
+fn score<S: Simd<LANES>, const LANES: usize>(simd: S, k: &[f32], panel: &[Pair<LANES>], scores: &mut [Pair<LANES>]) {
+    scores.as_flattened_mut().as_flattened_mut().fill(0.0);
+    let i = match S::TILE {
+        12 => score_by::<S, LANES, 12>(simd, k, panel, scores, 0),
+        6 => score_by::<S, LANES, 6>(simd, k, panel, scores, 0),
+        _ => score_by::<S, LANES, 2>(simd, k, panel, scores, 0),
+    };
+    score_by::<S, LANES, 1>(simd, k, panel, scores, i);
+}
+
+/// From key `i` on, `R` at a time; the key that is next.
+#[inline(always)]
+fn score_by<S: Simd<LANES>, const LANES: usize, const R: usize>(
+    simd: S,
+    k: &[f32],
+    panel: &[Pair<LANES>],
+    scores: &mut [Pair<LANES>],
+    mut i: usize,
+) -> usize {
+    let width = panel.len();
+    while i + R <= scores.len() {
+        let mut keys: [&[f32]; R] = [&[]; R];
+        for r in 0..R {
+            keys[r] = &k[(i + r) * width..(i + r + 1) * width];
+        }
+        add_rows(simd, keys, panel, &mut scores[i..i + R]);
+        i += R;
+    }
+    i
+}
+
+/// ALiBi, and what a query may not see: the keys behind its own. The first query is at `position`.
+#[inline(always)]
+fn bias<const LANES: usize>(scores: &mut [Pair<LANES>], slope: f32, position: usize) {
+    if slope != 0.0 {
+        for (key, pair) in scores.iter_mut().enumerate() {
+            let bias = slope * key as f32;
+            for value in pair.as_flattened_mut() {
+                *value += bias;
+            }
+        }
+    }
+    for (later, pair) in scores[position..].iter_mut().enumerate() {
+        let lanes = pair.as_flattened_mut();
+        lanes[..later].fill(f32::NEG_INFINITY);
+    }
+}
+
+/// `scores[i] = e^(scores[i] - max)`, lane by lane; their sums.
+#[inline(always)]
+fn exponentiate<S: Simd<LANES>, const LANES: usize>(scores: &mut [Pair<LANES>]) -> Pair<LANES> {
+    let mut top = [[f32::NEG_INFINITY; LANES]; 2];
+    for pair in scores.iter() {
+        for half in 0..2 {
+            for lane in 0..LANES {
+                let (a, b) = (pair[half][lane], top[half][lane]);
+                top[half][lane] = if a > b { a } else { b };
+            }
+        }
+    }
+    for pair in scores.iter_mut() {
+        for half in 0..2 {
+            for lane in 0..LANES {
+                pair[half][lane] -= top[half][lane];
+            }
+        }
+    }
+    for value in scores.as_flattened_mut().as_flattened_mut() {
+        *value = if S::FUSED { exp::<true>(*value) } else { exp::<false>(*value) };
+    }
+    let mut sums = [[0f32; LANES]; 2];
+    for pair in scores.iter() {
+        for half in 0..2 {
+            for lane in 0..LANES {
+                sums[half][lane] += pair[half][lane];
+            }
+        }
+    }
+    sums
+}
+
+/// `mixed[d] = sum of weights[i] v[i][d]`
+#[inline(always)]
+fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, v: &[f32], weights: &[Pair<LANES>], mixed: &mut [Pair<LANES>]) {
+    let width = mixed.len();
+    mixed.as_flattened_mut().as_flattened_mut().fill(0.0);
+    for (weights, v) in weights.chunks(KEYS).zip(v.chunks(KEYS * width)) {
+        // A head's size is a multiple of these, not of a full tile.
+        let d = match S::TILE {
+            12 => mix_by::<S, LANES, 8>(simd, v, weights, mixed, 0),
+            6 => mix_by::<S, LANES, 4>(simd, v, weights, mixed, 0),
+            _ => mix_by::<S, LANES, 2>(simd, v, weights, mixed, 0),
+        };
+        mix_by::<S, LANES, 1>(simd, v, weights, mixed, d);
+    }
+}
+
+/// From column `d` on, `R` at a time; the column that is next.
+#[inline(always)]
+fn mix_by<S: Simd<LANES>, const LANES: usize, const R: usize>(
+    simd: S,
+    v: &[f32],
+    weights: &[Pair<LANES>],
+    mixed: &mut [Pair<LANES>],
+    mut d: usize,
+) -> usize {
+    let width = mixed.len();
+    while d + R <= width {
+        add_columns::<S, LANES, R>(simd, v, width, d, weights, &mut mixed[d..d + R]);
+        d += R;
+    }
+    d
+}
