@@ -11,6 +11,8 @@ mod look;
 mod model;
 #[path = "main/print.rs"]
 mod print;
+#[path = "main/published.rs"]
+mod published;
 #[path = "main/sensitivity.rs"]
 mod sensitivity;
 #[path = "main/soak.rs"]
@@ -83,6 +85,8 @@ enum Command {
     /// Write random checkpoints, or look at a folder
     #[command(subcommand)]
     Model(model::Model),
+    /// Simulate systems that others have measured, and print what was published beside it
+    Published(published::Arguments),
     /// Draw swarms with faults from seeds, simulate them, and look whether any loses, doubles or changes a token
     Soak(soak::Soak),
     /// List the scenarios of the library
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
         Command::Live(sweep) => worlds::live(&sweep),
         Command::Sim { sweep, check_determinism } => worlds::sim(&sweep, check_determinism),
         Command::Twin(wanted) => twin::twin(&wanted),
+        Command::Published(wanted) => published::published(&wanted),
         Command::Sensitivity(wanted) => sensitivity::sensitivity(&wanted),
         Command::Calibrate(wanted) => calibrate::calibrate(&wanted),
         Command::Check(sweep) => look::check(&sweep),

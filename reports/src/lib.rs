@@ -10,6 +10,7 @@ pub mod error;
 pub mod fold;
 pub mod manifest;
 pub mod measures;
+pub mod published;
 pub mod read;
 pub mod sensitivity;
 pub mod sheet;

@@ -20,6 +20,7 @@ pub mod paths;
 pub mod plan;
 pub mod presets;
 pub mod profile;
+pub mod published;
 pub mod raw;
 mod resolve;
 pub mod schema;

@@ -1,7 +1,7 @@
 //! The scenarios that come with the program.
 
 /// Name and text, in the order of a catalogue: the first is where to begin.
-pub const LIBRARY: [(&str, &str); 16] = [
+pub const LIBRARY: [(&str, &str); 21] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
     ("heatmap", include_str!("../library/heatmap.ron")),
@@ -18,6 +18,18 @@ pub const LIBRARY: [(&str, &str); 16] = [
     ("flexgen-petals-opt6.7b", include_str!("../library/flexgen-petals-opt6.7b.ron")),
     ("flexgen-petals-opt30b", include_str!("../library/flexgen-petals-opt30b.ron")),
     ("flexgen-petals-opt175b", include_str!("../library/flexgen-petals-opt175b.ron")),
+    ("petals-bloom-176b", include_str!("../library/petals-bloom-176b.ron")),
+    ("petals-llama-2-70b", include_str!("../library/petals-llama-2-70b.ron")),
+    ("helix-a100", include_str!("../library/helix-a100.ron")),
+    ("helix-l4", include_str!("../library/helix-l4.ron")),
+    ("helix-t4", include_str!("../library/helix-t4.ron")),
+];
+
+/// Tables that they name, which are read where no file lies at their path.
+pub(crate) const TABLES: [(&str, &str); 3] = [
+    ("helix-a100.csv", include_str!("../published/helix-a100.csv")),
+    ("helix-l4.csv", include_str!("../published/helix-l4.csv")),
+    ("helix-t4.csv", include_str!("../published/helix-t4.csv")),
 ];
 
 /// The text of a library scenario.

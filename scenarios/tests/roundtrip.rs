@@ -143,18 +143,27 @@ fn device() -> impl Strategy<Value = Device> {
 }
 
 fn host() -> impl Strategy<Value = Host> {
-    (text(), option::of(any::<u32>()), text(), option::of(text()), device(), 0.01..100.0f64, link(), link()).prop_map(
-        |(name, count, site, machine, device, slow, egress, ingress)| Host {
+    (
+        text(),
+        option::of(any::<u32>()),
+        text(),
+        option::of(text()),
+        device(),
+        (0.01..100.0f64, any::<u64>()),
+        link(),
+        link(),
+    )
+        .prop_map(|(name, count, site, machine, device, (slow, per_job), egress, ingress)| Host {
             name,
             count,
             site,
             machine,
             device,
             slow,
+            per_job: Time(per_job),
             egress,
             ingress,
-        },
-    )
+        })
 }
 
 fn network() -> impl Strategy<Value = Network> {

@@ -70,6 +70,10 @@ pub struct Host {
     /// How many times slower than its kind the simulation takes the device to be: a straggler has more than 1.
     #[serde(default = "as_its_kind")]
     pub slow: f64,
+    /// What the host adds to each job while its device waits, in the simulation: copies to and from a GPU, the loop around
+    /// it.
+    #[serde(default)]
+    pub per_job: Time,
     /// What leaves by the NIC.
     #[serde(default)]
     pub egress: Link,

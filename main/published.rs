@@ -1,0 +1,62 @@
+//! `published`: simulates systems that others have measured, and prints both figures side by side.
+use crate::print::{Format, say};
+use crate::stop::{Done, Stop, bad_scenario};
+use actors::seed::Seed;
+use clap::Args;
+use engine::sim::{HORIZON, run};
+use miette::miette;
+use reports::fold::Fold;
+use reports::published::{Compared, compare, markdown};
+use scenarios::published::{System, systems};
+use scenarios::{Overrides, load};
+
+/// Runs whose mean is taken, with seeds of their own.
+const RUNS: u32 = 3;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Only these scenarios
+    scenarios: Vec<String>,
+    /// Put a value over the scenarios'
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = crate::sweep::assignment)]
+    set: Vec<(String, String)>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub fn published(wanted: &Arguments) -> Done {
+    let mut all = Vec::new();
+    for system in systems().map_err(|why| Stop { code: 1, report: miette!("{why}") })? {
+        if wanted.scenarios.is_empty() || wanted.scenarios.contains(&system.scenario) {
+            all.extend(of(&system, &wanted.set)?);
+        }
+    }
+    if all.is_empty() {
+        return Err(Stop { code: 2, report: miette!("nothing was published of {}", wanted.scenarios.join(", ")) });
+    }
+    match wanted.format {
+        Format::Json => say!("{}\n", serde_json::to_string_pretty(&all)?),
+        _ => say!("{}", markdown(&all)),
+    }
+    Ok(0)
+}
+
+fn of(system: &System, set: &[(String, String)]) -> Result<Vec<Compared>, Stop> {
+    let overrides = Overrides { set: set.to_vec(), only: system.only.clone(), ..Overrides::default() };
+    let cells = load(&system.scenario).and_then(|loaded| loaded.cells(&overrides)).map_err(bad_scenario)?;
+    let [cell] = &cells[..] else {
+        let message = format!("{} cells of {} are meant by one figure", cells.len(), system.scenario);
+        return Err(Stop { code: 3, report: miette!(message) });
+    };
+    let mut runs = Vec::new();
+    for repeat in 0..RUNS {
+        let plan = cell.plan(Seed(1), repeat).map_err(bad_scenario)?;
+        let done = run(&plan, HORIZON);
+        if !done.outcome.is_ok() {
+            return Err(Stop { code: 4, report: miette!("{}: {}", system.scenario, done.outcome) });
+        }
+        let fold = Fold::of(&done.events);
+        runs.push((plan, fold));
+    }
+    Ok(compare(system, &runs))
+}
