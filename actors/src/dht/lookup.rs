@@ -49,7 +49,7 @@ impl Lookup {
     }
 
     /// The next node to ask, which counts as asked from now on; nothing while enough are under way.
-    pub fn next(&mut self) -> Option<Contact> {
+    pub fn next_to_ask(&mut self) -> Option<Contact> {
         let parallel = if self.fruitless >= self.alpha { self.k } else { self.alpha };
         if self.under_way >= parallel {
             return None;
@@ -166,7 +166,7 @@ mod tests {
         let mut lookup = Lookup::new(target, K, ALPHA, &tables[from as usize].closest(target, K));
         let (mut asked, mut most) = (VecDeque::new(), 0);
         loop {
-            while let Some(next) = lookup.next() {
+            while let Some(next) = lookup.next_to_ask() {
                 asked.push_back(next);
             }
             most = most.max(asked.len());
@@ -215,16 +215,16 @@ mod tests {
         nodes.sort_by_key(|contact| contact.key.distance(target));
         let far = nodes.split_off(20);
         let mut lookup = Lookup::new(target, K, ALPHA, &far);
-        let first: Vec<Contact> = std::iter::from_fn(|| lookup.next()).collect();
+        let first: Vec<Contact> = std::iter::from_fn(|| lookup.next_to_ask()).collect();
         assert_eq!(first, far[..ALPHA]);
         lookup.on_answer(first[0].key, &nodes[..1]);
-        assert_eq!(lookup.next(), Some(nodes[0]), "the nearer one, at once");
-        assert_eq!(lookup.next(), None);
+        assert_eq!(lookup.next_to_ask(), Some(nodes[0]), "the nearer one, at once");
+        assert_eq!(lookup.next_to_ask(), None);
         for fruitless in [first[1], first[2], nodes[0]] {
             lookup.on_answer(fruitless.key, &[]);
         }
         // 4 of the 8 nearest are settled: the other 4 at once.
-        assert_eq!(std::iter::from_fn(|| lookup.next()).count(), K - 4);
+        assert_eq!(std::iter::from_fn(|| lookup.next_to_ask()).count(), K - 4);
         assert_eq!(lookup.hops(), 2);
     }
 

@@ -346,7 +346,7 @@ impl Node {
         let mut asked: Vec<(Contact, Vec<u16>)> = Vec::new();
         for index in 0..task.lookups.len() {
             while !task.satisfied.contains(&(index as u16)) {
-                let Some(contact) = task.lookups[index].next() else { break };
+                let Some(contact) = task.lookups[index].next_to_ask() else { break };
                 // Whoever is asked is asked for every key that it is wanted for.
                 let mut wanted = vec![index as u16];
                 for other in 0..task.lookups.len() as u16 {
