@@ -3,9 +3,12 @@
 //!
 //!     cargo bench -p engine --bench blocks [-- FILTER]
 //!
+//! With SWARMBENCH_BENCH_DEVICE=cuda:0, in a build with CUDA, blocks of Llama 3 on that GPU, beside what its memory and its
+//! matmuls reach through candle in the same run.
+//!
 //! RAYON_NUM_THREADS and CANDLE_NUM_THREADS set the threads; both are all cores where they are not set.
 use actors::id::BlockRange;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use criterion::Criterion;
 use engine::model::{Config, Source, Span};
 use scenarios::presets::models;
@@ -16,60 +19,86 @@ use std::time::{Duration, Instant};
 /// Tokens in the cache before a decode step.
 const CONTEXT: usize = 512;
 const PREFILL: usize = 256;
+/// The prefill of a GPU.
+const LONG_PREFILL: usize = 2048;
 
-struct Case {
+struct Case<'a> {
     arch: Arch,
     name: &'static str,
     /// Enough that their weights do not stay in a CPU's cache.
     blocks: u32,
     weights: WeightType,
+    device: &'a Device,
 }
 
 fn main() {
+    let gpu = std::env::var("SWARMBENCH_BENCH_DEVICE").ok().map(|name| {
+        let ordinal = name.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok()).expect("cuda:0, or another");
+        Device::new_cuda(ordinal).expect("a build with CUDA, and that GPU")
+    });
     let threads = candle_core::utils::get_num_threads();
-    let bandwidth = read_bandwidth(threads);
-    println!("floor threads={threads} read_gb_per_s={:.2}", bandwidth / 1e9);
+    let bandwidth = match &gpu {
+        Some(device) => {
+            let (bandwidth, flops) = gpu_floors(device).expect("room for a GiB or two");
+            println!(
+                "floor device=gpu copy_gb_per_s={:.0} bf16_matmul_gflop_per_s={:.0}",
+                bandwidth / 1e9,
+                flops / 1e9
+            );
+            bandwidth
+        }
+        None => {
+            let bandwidth = read_bandwidth(threads);
+            println!("floor threads={threads} read_gb_per_s={:.2}", bandwidth / 1e9);
+            bandwidth
+        }
+    };
+    let device = gpu.clone().unwrap_or(Device::Cpu);
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
     let mut lines = Vec::new();
-    for (arch, name, blocks) in [(Arch::Opt, "125m", 6), (Arch::Opt, "1.3b", 2)] {
-        for weights in [WeightType::F32, WeightType::Bf16, WeightType::Int8] {
-            measure(&mut criterion, &Case { arch, name, blocks, weights }, bandwidth, &mut lines);
-        }
+    let cases: &[_] = match gpu {
+        Some(_) => &[(Arch::Llama, "3-8b", 4, WeightType::Bf16), (Arch::Llama, "3-8b", 4, WeightType::F16)],
+        None => &[
+            (Arch::Opt, "125m", 6, WeightType::F32),
+            (Arch::Opt, "125m", 6, WeightType::Bf16),
+            (Arch::Opt, "125m", 6, WeightType::Int8),
+            (Arch::Opt, "1.3b", 2, WeightType::F32),
+            (Arch::Opt, "1.3b", 2, WeightType::Bf16),
+            (Arch::Opt, "1.3b", 2, WeightType::Int8),
+            (Arch::Opt, "1.3b", 2, WeightType::Int4),
+        ],
+    };
+    for &(arch, name, blocks, weights) in cases {
+        measure(&mut criterion, &Case { arch, name, blocks, weights, device: &device }, bandwidth, &mut lines);
     }
-    measure(
-        &mut criterion,
-        &Case { arch: Arch::Opt, name: "1.3b", blocks: 2, weights: WeightType::Int4 },
-        bandwidth,
-        &mut lines,
-    );
     criterion.final_summary();
     lines.iter().for_each(|line| println!("{line}"));
 }
 
-fn measure(criterion: &mut Criterion, case: &Case, bandwidth: f64, lines: &mut Vec<String>) {
+fn measure(criterion: &mut Criterion, case: &Case<'_>, bandwidth: f64, lines: &mut Vec<String>) {
     let shape = models::shape(case.arch, case.name).expect("a preset");
     let config = Config::of(&shape).expect("presets can be executed");
     let range = BlockRange { start: 0, end: case.blocks };
     // Loaded at the first step that the command line's filter lets through.
     let mut span = None;
-    for (step, batch, tokens) in [("decode", 1, 1), ("decode", 8, 1), ("prefill", 1, PREFILL)] {
+    let prefill = if case.device.is_cpu() { PREFILL } else { LONG_PREFILL };
+    for (step, batch, tokens) in [("decode", 1, 1), ("decode", 8, 1), ("prefill", 1, prefill)] {
         let name = format!("{:?}-{}/{:?}/{step}-{batch}", case.arch, case.name, case.weights);
         let mut best = f64::INFINITY;
-        let hidden = |tokens| Tensor::randn(0f32, 1.0, (batch, tokens, config.hidden()), &Device::Cpu).expect("noise");
+        let hidden = |tokens| Tensor::randn(0f32, 1.0, (batch, tokens, config.hidden()), case.device).expect("noise");
         let position = if step == "decode" { CONTEXT } else { 0 };
         // Criterion calls the closure once a sample: the cache is filled once.
         let mut filled = None;
         criterion.bench_function(&name, |bencher| {
             let span = span.get_or_insert_with(|| {
-                Span::load(&Source::random(config.clone(), 1), range, case.weights, &Device::Cpu)
-                    .expect("a random span")
+                Span::load(&Source::random(config.clone(), 1), range, case.weights, case.device).expect("a random span")
             });
             let (cache, x) = filled.get_or_insert_with(|| {
-                let mut cache = span.cache(range, batch, CONTEXT + 1).expect("a cache");
+                let mut cache = span.cache(range, batch, tokens.max(CONTEXT) + 1).expect("a cache");
                 if position > 0 {
                     span.forward(&mut cache, 0, &hidden(position)).expect("a prefill");
                 }
@@ -81,6 +110,7 @@ fn measure(criterion: &mut Criterion, case: &Case, bandwidth: f64, lines: &mut V
                     cache.truncate(position);
                     let begun = Instant::now();
                     black_box(span.forward(cache, position, x).expect("a step"));
+                    case.device.synchronize().expect("what was begun ends");
                     best = best.min(begun.elapsed().as_secs_f64());
                 }
                 start.elapsed()
@@ -90,7 +120,8 @@ fn measure(criterion: &mut Criterion, case: &Case, bandwidth: f64, lines: &mut V
             let blocks = f64::from(case.blocks);
             let context = (batch * (position + tokens)) as f64;
             let bytes = span.as_ref().map_or(0.0, |span| span.weight_bytes() as f64) / blocks;
-            let cached = 4.0 * context * scenarios::cost::cache_values(&shape);
+            let value = if case.device.is_cpu() { 4.0 } else { 2.0 };
+            let cached = value * context * scenarios::cost::cache_values(&shape);
             let flops = scenarios::cost::block_flops(&shape, batch as u32, tokens as u32, position as u32);
             let (ms, floor) = (best / blocks * 1e3, bytes / bandwidth * 1e3);
             let gflops = flops / (best / blocks) / 1e9;
@@ -126,4 +157,26 @@ fn read_bandwidth(threads: usize) -> f64 {
     };
     let best = (0..8).map(round).fold(f64::INFINITY, f64::min);
     (threads * WORDS * 8) as f64 / best
+}
+
+/// Bytes per second, read and written, of an elementwise op, and multiply-adds' FLOP per second of a square bf16 matmul; the
+/// best of several rounds.
+fn gpu_floors(device: &Device) -> candle_core::Result<(f64, f64)> {
+    const VALUES: usize = 1 << 28;
+    const SIDE: usize = 8192;
+    let best = |work: &dyn Fn() -> candle_core::Result<Tensor>| {
+        let mut best = f64::INFINITY;
+        for _ in 0..8 {
+            device.synchronize()?;
+            let start = Instant::now();
+            black_box(work()?);
+            device.synchronize()?;
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        candle_core::Result::Ok(best)
+    };
+    let values = Tensor::zeros(VALUES, DType::BF16, device)?;
+    let matrix = Tensor::zeros((SIDE, SIDE), DType::BF16, device)?;
+    let (copy, product) = (best(&|| values.affine(1.0, 1.0))?, best(&|| matrix.matmul(&matrix))?);
+    Ok((4.0 * VALUES as f64 / copy, 2.0 * (SIDE as f64).powi(3) / product))
 }

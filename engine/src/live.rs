@@ -119,19 +119,25 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
     })
 }
 
-/// What keeps this build from executing the devices of a plan: CUDA is a feature of the build.
+/// What keeps this build, on this machine, from executing the devices of a plan: CUDA is a feature of the build, and a GPU
+/// is there or is not.
 pub fn device_obstacles(plan: &Plan) -> Vec<String> {
-    let missing = |host: &&scenarios::plan::Host| {
-        matches!(host.device.executor, Executor::Cuda { .. }) && !cfg!(feature = "cuda")
-    };
-    let say = |host: &scenarios::plan::Host| {
-        format!(
+    let obstacle = |host: &scenarios::plan::Host| match host.device.executor {
+        Executor::Cuda { .. } if !cfg!(feature = "cuda") => Some(format!(
             "host {}: this build has no CUDA; build it with `cargo build --release --features cuda`, \
              or give the host a CPU: device: Cpu(threads: 1)",
             host.name
-        )
+        )),
+        Executor::Cuda { ordinal } => candle_core::Device::new_cuda(ordinal as usize).err().map(|why| {
+            format!(
+                "host {}: CUDA device {ordinal} cannot be opened ({why}); `nvidia-smi -L` lists those that are here, \
+                 counted from 0",
+                host.name
+            )
+        }),
+        _ => None,
     };
-    plan.hosts.iter().filter(missing).map(say).collect()
+    plan.hosts.iter().filter_map(obstacle).collect()
 }
 
 /// Whether a node gives work to its host's device.

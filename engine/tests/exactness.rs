@@ -1,5 +1,5 @@
 //! Every architecture and variant agrees with Hugging Face transformers, from the files that transformers wrote.
-//! `fixtures/make_fixtures.py` made them.
+//! `fixtures/make_fixtures.py` made them. On a CPU; with `SWARMBENCH_TEST_DEVICE=cuda:0`, in a build with CUDA, on a GPU.
 use actors::id::BlockRange;
 use candle_core::{DType, Device, Tensor};
 use engine::model::{Cache, Ends, Source, Span, greedy};
@@ -29,6 +29,13 @@ struct Swarm {
     batch: usize,
 }
 
+fn device() -> Device {
+    let Ok(name) = std::env::var("SWARMBENCH_TEST_DEVICE") else { return Device::Cpu };
+    let ordinal = name.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok());
+    let ordinal = ordinal.unwrap_or_else(|| panic!("SWARMBENCH_TEST_DEVICE is {name}, not cuda:0 or another number"));
+    Device::new_cuda(ordinal).unwrap_or_else(|why| panic!("{name}: {why}"))
+}
+
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
@@ -43,16 +50,17 @@ fn ids(golden: &HashMap<String, Tensor>, name: &str) -> Vec<Vec<u32>> {
 
 impl Swarm {
     fn load(name: &str, peers: u32, batch: usize, weights: WeightType) -> Swarm {
+        let device = device();
         let source = Source::folder(&folder(name)).unwrap_or_else(|why| panic!("{name}: {why}"));
         let layers = source.config().shape.layers;
         let cut = |peer| peer * layers / peers;
         let span = |peer| {
             let blocks = BlockRange { start: cut(peer), end: cut(peer + 1) };
-            Span::load(&source, blocks, weights, &Device::Cpu).unwrap_or_else(|why| panic!("{name}: {why}"))
+            Span::load(&source, blocks, weights, &device).unwrap_or_else(|why| panic!("{name}: {why}"))
         };
         let spans: Vec<Span> = (0..peers).map(span).collect();
         let caches = spans.iter().map(|span| span.cache(span.blocks(), batch, 40).expect("a cache")).collect();
-        let ends = Ends::load(&source, weights, &Device::Cpu).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let ends = Ends::load(&source, weights, &device).unwrap_or_else(|why| panic!("{name}: {why}"));
         Swarm { ends, spans, caches, batch }
     }
 
@@ -62,7 +70,8 @@ impl Swarm {
         for (span, cache) in self.spans.iter().zip(&mut self.caches) {
             x = span.forward(cache, position, &x).expect("positions follow each other");
         }
-        self.ends.logits(&x).expect("x has the model's width")
+        let logits = self.ends.logits(&x).expect("x has the model's width");
+        logits.to_device(&Device::Cpu).expect("room")
     }
 }
 
