@@ -93,8 +93,9 @@ fn draw(title: &str, note: &str, panels: &[Panel]) -> std::result::Result<(Strin
     }
     let left = MARGIN + 24.0 + axes.y_label_width() + 10.0;
     let height = if panels.len() == 1 { 260.0 } else { 120.0 };
-    // Room for the panel's title, and for two rows of what struck whom.
-    let above = 22.0 + if entries.is_empty() { 0.0 } else { 26.0 };
+    // Room for the panel's title, where there are several, and for two rows of what struck whom.
+    let above = if panels.iter().any(|panel| !panel.title.is_empty()) { 22.0 } else { 6.0 }
+        + if entries.is_empty() { 0.0 } else { 26.0 };
     let step = above + height + 12.0;
     let bottom = panel::HEADING + panels.len() as f64 * step;
     let legend_y = bottom + 42.0;
