@@ -2,7 +2,8 @@
 //!
 //! A broken invariant is the swarm's fault, never the scenario's: it ends the run and names itself.
 use crate::id::{NodeId, RequestId, SessionId};
-use crate::record::{Event, Served, Stepped};
+use crate::limits;
+use crate::record::{Event, Reserved, Routed, Served, Stepped};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,33 @@ pub enum Invariant {
     CacheContiguous,
     #[error("the parts of a step are within its time")]
     PartsWithinWhole,
+    #[error("a peer reserves no more KV cache than it has, and what is used is the sum over its sessions")]
+    CacheWithinBudget,
+    #[error("no peer holds KV cache once the run is drained")]
+    CacheFreed,
+    #[error("a route covers every block once")]
+    RouteCovers,
+    #[error("nobody takes a banned peer while others hold its blocks")]
+    BansRespected,
+    #[error("what waits is bounded")]
+    QueuesBounded,
+    #[error("what is sent is delivered, lost or in flight")]
+    MailBalanced,
+}
+
+/// Messages between nodes, as a world that sees all of them counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mail {
+    pub sent: u64,
+    pub delivered: u64,
+    pub lost: u64,
+}
+
+impl Mail {
+    /// Holds the count against what is under way.
+    pub fn balance(&self, in_flight: u64) -> Result<(), Invariant> {
+        if self.sent == self.delivered + self.lost + in_flight { Ok(()) } else { Err(Invariant::MailBalanced) }
+    }
 }
 
 /// Watches the events of one host, or of a whole simulation.
@@ -30,6 +58,9 @@ pub struct Ledger {
     ended: BTreeSet<RequestId>,
     outputs: BTreeMap<RequestId, u32>,
     caches: BTreeMap<(SessionId, NodeId), u32>,
+    /// What each session has reserved at each peer, and what that is for each peer.
+    held: BTreeMap<(NodeId, SessionId), Reserved>,
+    used: BTreeMap<NodeId, u64>,
 }
 
 impl Ledger {
@@ -49,6 +80,8 @@ impl Ledger {
             Event::Released { .. } => self.released = true,
             Event::Stepped(step) => self.check_step(step)?,
             Event::Served(served) => self.check_cache(served)?,
+            Event::Reserved(reserved) => self.check_reserved(reserved)?,
+            Event::Routed(routed) => self.check_route(routed)?,
             Event::Ended(ended) => {
                 self.timed(ended.request)?;
                 if !self.ended.insert(ended.request) {
@@ -86,8 +119,66 @@ impl Ledger {
         Ok(())
     }
 
+    fn check_reserved(&mut self, reserved: &Reserved) -> Result<(), Invariant> {
+        self.timed(reserved.session.request())?;
+        let key = (reserved.peer, reserved.session);
+        let used = self.used.entry(reserved.peer).or_default();
+        let known = match reserved.bytes {
+            Some(bytes) => {
+                *used += bytes;
+                self.held.insert(key, *reserved).is_none()
+            }
+            None => match self.held.remove(&key) {
+                Some(held) => {
+                    *used -= held.bytes.unwrap_or(0);
+                    true
+                }
+                None => false,
+            },
+        };
+        if !known || *used != reserved.used || reserved.used > reserved.budget {
+            return Err(Invariant::CacheWithinBudget);
+        }
+        if reserved.open as usize > limits::SESSIONS_PER_PEER
+            || reserved.waiting as usize > limits::WAITING_SESSIONS_PER_PEER
+        {
+            return Err(Invariant::QueuesBounded);
+        }
+        Ok(())
+    }
+
+    fn check_route(&self, routed: &Routed) -> Result<(), Invariant> {
+        self.timed(routed.request)?;
+        let mut block = routed.blocks.start;
+        for hop in &routed.hops {
+            if hop.blocks.start != block || hop.blocks.is_empty() {
+                return Err(Invariant::RouteCovers);
+            }
+            block = hop.blocks.end;
+        }
+        match routed.needless {
+            _ if block != routed.blocks.end => Err(Invariant::RouteCovers),
+            Some(_) => Err(Invariant::BansRespected),
+            None => Ok(()),
+        }
+    }
+
+    /// A session that a peer holds; none may be left when a run is drained and all of its messages have arrived.
+    pub fn holding(&self) -> Option<&Reserved> {
+        self.held.values().next()
+    }
+
+    /// A peer's process is gone, and all that it held with it.
+    pub fn lost(&mut self, peer: NodeId) {
+        self.used.remove(&peer);
+        self.held.retain(|(holder, _), _| *holder != peer);
+    }
+
     fn check_cache(&mut self, served: &Served) -> Result<(), Invariant> {
         self.timed(served.request)?;
+        if served.queued as usize > limits::QUEUED_STEPS_PER_PEER {
+            return Err(Invariant::QueuesBounded);
+        }
         // A peer may hear of the end only after its last step.
         if !served.cached || self.ended.contains(&served.request) {
             return Ok(());
@@ -103,9 +194,11 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use super::{Invariant, Ledger};
+    use super::{Invariant, Ledger, Mail};
     use crate::id::{BlockRange, NodeId, RequestId, SessionId};
-    use crate::record::{Ended, Event, Served, Stepped};
+    use crate::limits;
+    use crate::message::Hop;
+    use crate::record::{Ended, Event, Reserved, Routed, Served, Stepped};
     use crate::time::{Moment, Span};
 
     const REQUEST: RequestId = RequestId { client: NodeId(7), index: 1 };
@@ -142,6 +235,7 @@ mod tests {
             started: Moment(1),
             finished: Moment(2),
             sent: Moment(2),
+            queued: 0,
         }
     }
 
@@ -192,5 +286,75 @@ mod tests {
         assert_eq!(broken(again), Some(Invariant::CacheContiguous));
         let long = Stepped { recovery: Span(5), ..step(1) };
         assert_eq!(broken([Event::Stepped(long)]), Some(Invariant::PartsWithinWhole));
+    }
+
+    const BUDGET: u64 = 100;
+
+    /// Session `leg` of the request holds so much from now on, and all of the peer's together `used`.
+    fn reserved(leg: u16, bytes: Option<u64>, used: u64) -> Reserved {
+        Reserved {
+            session: SessionId::new(REQUEST, leg),
+            peer: NodeId(2),
+            at: Moment(1),
+            bytes,
+            used,
+            budget: BUDGET,
+            open: 1,
+            waiting: 0,
+        }
+    }
+
+    #[test]
+    fn cache_is_reserved_within_the_budget_and_given_back() {
+        let check = |events: &[Reserved]| broken(events.iter().map(|event| Event::Reserved(*event)));
+        let (one, two) = (reserved(0, Some(60), 60), reserved(1, Some(40), 100));
+        assert_eq!(check(&[one, two, reserved(0, None, 40), reserved(2, Some(0), 40), reserved(1, None, 0)]), None);
+        let budget = Some(Invariant::CacheWithinBudget);
+        assert_eq!(check(&[one, reserved(1, Some(41), 101)]), budget, "more than there is");
+        assert_eq!(check(&[one, reserved(1, Some(50), 100)]), budget, "not the sum over the sessions");
+        assert_eq!(check(&[one, reserved(0, Some(0), 60)]), budget, "a session that is open already");
+        assert_eq!(check(&[one, reserved(1, None, 60)]), budget, "a session that never was");
+        let many = limits::SESSIONS_PER_PEER as u32 + 1;
+        assert_eq!(check(&[Reserved { open: many, ..one }]), Some(Invariant::QueuesBounded));
+        assert_eq!(check(&[Reserved { waiting: many, ..one }]), Some(Invariant::QueuesBounded));
+    }
+
+    #[test]
+    fn what_is_held_after_the_end_is_found() {
+        let mut ledger = Ledger::of_a_host();
+        for event in [reserved(0, Some(60), 60), reserved(1, Some(40), 100), reserved(0, None, 40)] {
+            assert_eq!(ledger.check(&Event::Reserved(event)), Ok(()));
+        }
+        assert_eq!(ledger.holding().map(|kept| (kept.peer, kept.bytes)), Some((NodeId(2), Some(40))));
+        ledger.lost(NodeId(2));
+        assert_eq!(ledger.holding(), None);
+        assert_eq!(ledger.check(&Event::Reserved(reserved(3, Some(7), 7))), Ok(()), "its next process begins anew");
+    }
+
+    #[test]
+    fn routes_cover_blocks_once_without_a_banned_peer() {
+        let hop = |peer, start, end| Hop { peer: NodeId(peer), blocks: BlockRange { start, end } };
+        let check = |hops: &[Hop], needless| {
+            let blocks = BlockRange { start: 0, end: 4 };
+            let routed = Routed { request: REQUEST, at: Moment(1), blocks, hops: hops.to_vec(), needless };
+            broken([Event::Routed(Box::new(routed))])
+        };
+        assert_eq!(check(&[hop(1, 0, 3), hop(2, 3, 4)], None), None);
+        let covers = Some(Invariant::RouteCovers);
+        assert_eq!(check(&[hop(1, 0, 2), hop(2, 3, 4)], None), covers, "a block is left out");
+        assert_eq!(check(&[hop(1, 0, 2), hop(2, 1, 4)], None), covers, "a block is computed twice");
+        assert_eq!(check(&[hop(1, 0, 3)], None), covers, "it ends too early");
+        assert_eq!(check(&[], None), covers);
+        assert_eq!(check(&[hop(1, 0, 4)], Some(NodeId(1))), Some(Invariant::BansRespected));
+    }
+
+    #[test]
+    fn queues_and_mail_are_counted() {
+        let full = Served { queued: limits::QUEUED_STEPS_PER_PEER as u32 + 1, ..served(0, 0, 4) };
+        assert_eq!(broken([Event::Served(full)]), Some(Invariant::QueuesBounded));
+        let mail = Mail { sent: 9, delivered: 6, lost: 2 };
+        assert_eq!(mail.balance(1), Ok(()));
+        assert_eq!(mail.balance(0), Err(Invariant::MailBalanced), "one has vanished");
+        assert_eq!(mail.balance(2), Err(Invariant::MailBalanced), "one came twice");
     }
 }

@@ -16,7 +16,7 @@ use crate::message::{
     Refused, Reroute, Rpc, Step, Ticket, Timer, Woken, Work,
 };
 use crate::policy::Policies;
-use crate::record::{Event, Served};
+use crate::record::{Event, Reserved, Served};
 use crate::time::Moment;
 use crate::world::Effect;
 use meter::Meter;
@@ -137,10 +137,30 @@ impl Core {
             return refuse(out, from, session, Refusal::NotServing);
         }
         match self.sessions.enter(now, from, open) {
-            Ok(Entry::Open) => send(out, from, Message::Opened(Opened { session, load: self.load(now) })),
+            Ok(Entry::Open) => self.opened(now, from, session, out),
             Ok(Entry::Waits) => self.watch_the_waiting(now, out),
             Err(why) => refuse(out, from, session, why),
         }
+    }
+
+    fn opened(&mut self, now: Moment, from: NodeId, session: SessionId, out: &mut Vec<Effect>) {
+        let bytes = self.sessions.get(session).map(|session| session.reserved);
+        self.note_cache(now, session, bytes, out);
+        send(out, from, Message::Opened(Opened { session, load: self.load(now) }));
+    }
+
+    /// Records what the session has reserved from now on; nothing: it is over.
+    fn note_cache(&self, at: Moment, session: SessionId, bytes: Option<u64>, out: &mut Vec<Effect>) {
+        out.push(Effect::Record(Event::Reserved(Reserved {
+            session,
+            peer: self.config.me,
+            at,
+            bytes,
+            used: self.sessions.used(),
+            budget: self.config.cache_bytes,
+            open: self.sessions.len() as u32,
+            waiting: self.sessions.waiting() as u32,
+        })));
     }
 
     fn watch_the_waiting(&mut self, now: Moment, out: &mut Vec<Effect>) {
@@ -162,7 +182,7 @@ impl Core {
 
     fn admit_the_waiting(&mut self, now: Moment, out: &mut Vec<Effect>) {
         while let Some((from, session)) = self.sessions.admit_next() {
-            send(out, from, Message::Opened(Opened { session, load: self.load(now) }));
+            self.opened(now, from, session, out);
         }
     }
 
@@ -288,6 +308,7 @@ impl Core {
             started: Moment(started.0 - worked.0),
             finished,
             sent: now,
+            queued: self.queue.len() as u32,
         })));
         if !cached {
             out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: step.session } }));
@@ -341,6 +362,7 @@ impl Core {
         if session.steps > 0 {
             self.queue.forget(close.session);
         }
+        self.note_cache(now, close.session, None, out);
         out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: close.session } }));
         self.admit_the_waiting(now, out);
     }

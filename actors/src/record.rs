@@ -4,7 +4,7 @@
 //! exact; what happened between hosts is the rest of an interval that one host measured whole.
 use crate::dht::State;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
-use crate::message::Failure;
+use crate::message::{Failure, Hop};
 use crate::time::{Moment, Span};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,8 @@ pub enum Event {
     },
     Stepped(Stepped),
     Served(Served),
+    Reserved(Reserved),
+    Routed(Box<Routed>),
     Carried(Carried),
     Scored(Box<Scored>),
     Ended(Box<Ended>),
@@ -105,6 +107,35 @@ pub struct Served {
     pub finished: Moment,
     /// When the result was handed to the link.
     pub sent: Moment,
+    /// Steps that wait at the peer meanwhile.
+    pub queued: u32,
+}
+
+/// A peer has reserved a session's KV cache, or has given it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    pub session: SessionId,
+    pub peer: NodeId,
+    pub at: Moment,
+    /// What the session holds from now on; nothing: its session is over.
+    pub bytes: Option<u64>,
+    /// What all sessions of the peer hold from now on, and what they may.
+    pub used: u64,
+    pub budget: u64,
+    /// Sessions that are open from now on, and those that wait for room.
+    pub open: u32,
+    pub waiting: u32,
+}
+
+/// A client has chosen peers for blocks of a request: for all of them, or in place of peers that have failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Routed {
+    pub request: RequestId,
+    pub at: Moment,
+    pub blocks: BlockRange,
+    pub hops: Vec<Hop>,
+    /// A peer among them that is banned, although others hold some of its blocks.
+    pub needless: Option<NodeId>,
 }
 
 /// The world has carried one step's activation over one link. Only a world that knows the parts records it.

@@ -38,6 +38,17 @@ pub enum Routing {
     Replay,
 }
 
+impl Routing {
+    /// Whether peers that are banned are passed over for a request with such a route of its own.
+    pub fn heeds_bans(&self, given: Option<&[NodeId]>) -> bool {
+        match self {
+            Routing::MinLatency | Routing::LoadAware | Routing::Random(_) | Routing::RoundRobin(_) => true,
+            Routing::Fixed(_) => false,
+            Routing::Replay => given.is_none(),
+        }
+    }
+}
+
 /// What a peer counts, where requests are spread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,6 @@
 //! How a run ended, naming the culprit where there is one.
 use actors::id::{HostId, NodeId};
-use actors::ledger::Invariant;
+use actors::ledger::{Invariant, Mail};
 use actors::record::{Abort, Drained, Event};
 use actors::time::Moment;
 
@@ -17,6 +17,11 @@ pub enum Outcome {
     Horizon { events: u64 },
     #[error("the run broke the invariant `{invariant}` at {event:?}")]
     Broken { invariant: Invariant, event: Box<Event> },
+    #[error(
+        "the run broke the invariant `{}`: {} were sent, {} delivered, {} lost, {in_flight} in flight",
+        Invariant::MailBalanced, mail.sent, mail.delivered, mail.lost
+    )]
+    Unbalanced { mail: Mail, in_flight: u64 },
     #[error("{0}")]
     Aborted(Abort),
     #[error("the process of host {} (`{name}`) was lost: {why}", host.0)]
@@ -34,7 +39,7 @@ impl Outcome {
             Outcome::Deadlock { .. } => "deadlock",
             Outcome::Panicked { .. } => "panicked",
             Outcome::Horizon { .. } => "horizon",
-            Outcome::Broken { .. } => "broken",
+            Outcome::Broken { .. } | Outcome::Unbalanced { .. } => "broken",
             Outcome::Aborted(Abort::NotPresent { .. } | Abort::LostEarly(_)) => "not_ready",
             Outcome::Aborted(Abort::WarmupFailed { .. }) => "warmup_failed",
             Outcome::HostLost { .. } => "host_lost",

@@ -19,7 +19,7 @@ use crate::stage::{self, Scene};
 use actors::client::{self, Client};
 use actors::dht::bootstrap::{self, Bootstrap};
 use actors::id::{HostId, NodeId};
-use actors::ledger::Ledger;
+use actors::ledger::{Invariant, Ledger, Mail};
 use actors::limits;
 use actors::message::{Job, Message, Returned, Woken, Work};
 use actors::orchestrator::{self, Orchestrator};
@@ -111,6 +111,7 @@ pub struct Simulation<'p> {
     faults: Option<Box<Faults<'p>>>,
     world: SimContext,
     ledger: Ledger,
+    mail: Mail,
     trace: Trace,
     events: Vec<Event>,
     delivered: u64,
@@ -160,6 +161,7 @@ impl<'p> Simulation<'p> {
             faults: Faults::of(plan),
             world: SimContext::default(),
             ledger: Ledger::of_a_run(),
+            mail: Mail::default(),
             trace: Trace::default(),
             events: Vec::new(),
             delivered: 0,
@@ -202,26 +204,71 @@ impl<'p> Simulation<'p> {
             if now > self.still_at {
                 return Outcome::Deadlock { at: self.progressed };
             }
-            self.world.now = now;
-            match happening {
-                Happening::Deliver { from, to, life, parcel } => self.deliver(from, to, life, parcel),
-                Happening::Arrive { from, to, mut passage, message } => {
-                    self.network.arrive(self.hosts[to.0 as usize], &mut passage, message.wire_bytes());
-                    self.carry(from, to, &passage, message);
-                }
-                Happening::JobDone(host, version) => self.finish_job(host, version),
-                Happening::Settled(version) => self.settle(version),
-                Happening::Strikes(index) => self.strike(index),
-                Happening::Starts(host) => self.return_from_crash(host),
-                Happening::Stirs(host) => self.stir(host),
-            }
+            self.happen(now, happening);
         }
         self.end.take().expect("the loop ends with one")
     }
 
-    /// The run that ended in `outcome`.
-    fn over(self, outcome: Outcome) -> Run {
-        Run { outcome, events: self.events, trace: Some(self.trace.value()), delivered: self.delivered }
+    #[inline]
+    fn happen(&mut self, now: Moment, happening: Happening) {
+        self.world.now = now;
+        match happening {
+            Happening::Deliver { from, to, life, parcel } => self.deliver(from, to, life, parcel),
+            Happening::Arrive { from, to, mut passage, message } => {
+                self.network.arrive(self.hosts[to.0 as usize], &mut passage, message.wire_bytes());
+                self.carry(from, to, &passage, message);
+            }
+            Happening::JobDone(host, version) => self.finish_job(host, version),
+            Happening::Settled(version) => self.settle(version),
+            Happening::Strikes(index) => self.strike(index),
+            Happening::Starts(host) => self.return_from_crash(host),
+            Happening::Stirs(host) => self.stir(host),
+        }
+    }
+
+    /// The run that ended in `outcome`, if what is left of it adds up.
+    fn over(mut self, outcome: Outcome) -> Run {
+        let (trace, delivered, recorded) = (Some(self.trace.value()), self.delivered, self.events.len());
+        let outcome = match outcome {
+            Outcome::Done(_) => self.clear_up(outcome),
+            other => other,
+        };
+        self.events.truncate(recorded);
+        Run { outcome, events: self.events, trace, delivered }
+    }
+
+    /// Lets what is under way arrive after the end of a run, until no peer holds a session, and counts the messages.
+    fn clear_up(&mut self, outcome: Outcome) -> Outcome {
+        let until = self.world.now + self.stillness;
+        while self.end.is_none() && self.ledger.holding().is_some() {
+            match self.agenda.take_next() {
+                Some((now, happening)) if now <= until => self.happen(now, happening),
+                _ => break,
+            }
+        }
+        if let Some(end) = self.end.take() {
+            return end;
+        }
+        if let Some(kept) = self.ledger.holding() {
+            return Outcome::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(*kept)) };
+        }
+        let (mail, in_flight) = (self.mail, self.in_flight());
+        match mail.balance(in_flight) {
+            Ok(()) => outcome,
+            Err(_) => Outcome::Unbalanced { mail, in_flight },
+        }
+    }
+
+    /// Messages that are on their way.
+    fn in_flight(&self) -> u64 {
+        let queued = self.agenda.iter().filter(|happening| match happening {
+            Happening::Deliver { parcel, .. } => matches!(parcel, Parcel::Message(_)),
+            Happening::Arrive { .. } => true,
+            _ => false,
+        });
+        let sharing = self.fair.as_ref().map_or(0, |fair| fair.len());
+        let held = self.faults.as_ref().map_or(0, |faults| faults.held());
+        (queued.count() + sharing + held) as u64
     }
 
     /// Deliveries so far.
@@ -239,6 +286,7 @@ impl<'p> Simulation<'p> {
             },
         };
         self.delivered += 1;
+        self.mail.delivered += u64::from(matches!(parcel, Parcel::Message(_)));
         if !is_upkeep(&parcel) {
             self.progress();
         }
@@ -288,6 +336,7 @@ impl<'p> Simulation<'p> {
 
     #[inline]
     fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
+        self.mail.sent += 1;
         let now = self.world.now;
         let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         if here == there || !message.is_swarm_traffic() {

@@ -162,7 +162,7 @@ impl RunWriter {
     fn write_rare(&mut self, cell: u32, repeat: u32, events: &[Event]) -> Result<()> {
         let filed = |event: &&Event| {
             let rows = matches!(event, Event::Stepped(_) | Event::Served(_) | Event::Carried(_));
-            rows || matches!(event, Event::Ended(_) | Event::Looked(_))
+            rows || matches!(event, Event::Ended(_) | Event::Looked(_) | Event::Reserved(_) | Event::Routed(_))
         };
         for event in events.iter().filter(|event| !filed(event)) {
             let line = serde_json::json!({ "cell": cell, "repeat": repeat, "event": event });

@@ -64,6 +64,7 @@ fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
                 started,
                 finished,
                 sent: finished,
+                queued: 0,
             };
             [Event::Stepped(stepped), Event::Served(served)]
         });

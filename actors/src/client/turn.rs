@@ -2,6 +2,7 @@
 use super::Config;
 use crate::id::{BlockRange, NodeId, RequestId};
 use crate::message::{Hop, Message};
+use crate::record::{Event, Routed};
 use crate::route::{Ask, View};
 use crate::time::{Moment, Span};
 use crate::world::Effect;
@@ -39,7 +40,12 @@ impl Turn<'_> {
         let draw = self.draw("route");
         let policies = &self.config.policies;
         let ask = Ask { blocks, cache_tokens, draw, without, given: self.config.given_route(request) };
-        self.view.choose(self.now, &policies.routing, &policies.costs, &policies.pings, &ask)
+        let route = self.view.choose(self.now, &policies.routing, &policies.costs, &policies.pings, &ask)?;
+        let needless =
+            if policies.routing.heeds_bans(ask.given) { self.view.needless(self.now, &route, without) } else { None };
+        let (at, hops) = (self.now, route.clone());
+        self.out.push(Effect::Record(Event::Routed(Box::new(Routed { request, at, blocks, hops, needless }))));
+        Some(route)
     }
 
     /// The wait before the `count`-th further try.

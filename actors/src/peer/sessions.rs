@@ -25,7 +25,8 @@ pub enum Admission {
 
 pub struct Session {
     pub open: Open,
-    reserved: u64,
+    /// Bytes of KV cache.
+    pub reserved: u64,
     /// Tokens of each row accepted so far, computed or queued: where the next step must begin.
     length: u32,
     /// Its steps that wait or are computed.
@@ -77,6 +78,11 @@ impl Sessions {
 
     pub fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Sessions that wait for room.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// KV cache reserved, in bytes.

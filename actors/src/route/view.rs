@@ -5,7 +5,7 @@
 use super::ban::{Ban, Bans};
 use super::ping::{Pings, RoundTrip};
 use crate::id::{BlockRange, NodeId};
-use crate::message::{Announce, Load};
+use crate::message::{Announce, Hop, Load};
 use crate::time::{Moment, Span};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
@@ -148,6 +148,18 @@ impl View {
     /// The peers that are there, banned ones too.
     pub fn present(&self) -> impl Iterator<Item = &Known> {
         self.known.iter().filter(|known| known.present)
+    }
+
+    /// The first peer of a route that is banned although others, but those `without`, hold some of its blocks.
+    pub fn needless(&self, now: Moment, route: &[Hop], without: &[NodeId]) -> Option<NodeId> {
+        let banned = |hop: &&Hop| self.get(hop.peer).is_some_and(|peer| peer.is_banned(now));
+        let free = |hop: &&Hop| {
+            let usable = self.present().filter(|peer| !peer.is_banned(now) && !without.contains(&peer.id()));
+            usable
+                .map(|peer| peer.announce.blocks)
+                .any(|span| span.start.max(hop.blocks.start) < span.end.min(hop.blocks.end))
+        };
+        route.iter().filter(banned).find(free).map(|hop| hop.peer)
     }
 
     pub(super) fn all_mut(&mut self) -> &mut [Known] {

@@ -106,8 +106,8 @@ async fn perform(
         spawn_local(listen(host, answers, sender.clone()));
         watch.hosts.insert(host, orders);
     }
-    let outcome = watch.over(&mut news, reports, interrupt).await?;
-    let events = watch.collect(&mut news, Instant::now() + options.dismiss_within).await;
+    let mut outcome = watch.over(&mut news, reports, interrupt).await?;
+    let events = watch.collect(&mut news, &mut outcome, Instant::now() + options.dismiss_within).await;
     Ok(run_of(outcome, events))
 }
 

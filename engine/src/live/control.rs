@@ -76,8 +76,8 @@ pub enum Order {
     Released { at: Moment },
     /// Say goodbye, send what you have recorded, and end.
     Leave,
-    /// The run is over: send what you have recorded.
-    Stop,
+    /// The run is over: send what you have recorded. `drained`: every client was through, so that no session may be left.
+    Stop { drained: bool },
 }
 
 /// Where a host listens, and which of its processes it is that does.

@@ -146,8 +146,11 @@ async fn serve(
                     local.stop();
                     return hand_over(local, &mut control).await;
                 }
-                Some(Order::Stop) => {
+                Some(Order::Stop { drained }) => {
                     local.stop();
+                    if let Some(report) = local.left_over(drained).await {
+                        say(&mut control, &Answer::Report(report)).await?;
+                    }
                     hand_over(local, &mut control).await?;
                     say(&mut control, &Answer::Over).await?;
                     // Others may still be sending theirs: leave when the orchestrator closes.

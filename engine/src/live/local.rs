@@ -13,14 +13,14 @@ use crate::spells::Spells;
 use crate::stage::{self, Scene};
 use actix::Actor;
 use actors::id::{HostId, NodeId};
-use actors::ledger::Ledger;
-use actors::message::{Computed, Job, Message, Refusal, Timer, Woken, Work};
+use actors::ledger::{Invariant, Ledger};
+use actors::message::{Computed, Gone, Job, Message, Refusal, Timer, Woken, Work};
 use actors::record::Event;
 use actors::time::{Moment, Span};
 use actors::world::{self, Effect, Host, Parcel, Post};
 use actors::{client, dht, orchestrator, peer};
 use far::{Far, Waiting};
-use scenarios::plan::{Plan, When};
+use scenarios::plan::{Plan, What, When};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -30,6 +30,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
+
+/// How long word of a session's end may take after a run: any shaped path's time, and a busy machine's.
+const CLOSED_WITHIN: Span = Span::from_secs(2);
 
 /// What reaches the arbiter from another thread of this process.
 pub enum Arrival {
@@ -164,6 +167,21 @@ impl LocalHost {
     /// From now on a connection that ends is no loss.
     pub fn stop(&self) {
         self.stopping.set(true);
+    }
+
+    /// After a run that was drained: what is broken if a node here still holds a session when word of its end must have come.
+    pub async fn left_over(&self, drained: bool) -> Option<Report> {
+        // What is cut off or stands still hears of it when that is over, perhaps long after the run.
+        let hinders = |what: &What| matches!(what, What::Partition { .. } | What::Stall { .. } | What::SlowLink { .. });
+        if !drained || self.plan.faults.iter().any(|fault| hinders(&fault.what)) {
+            return None;
+        }
+        let deadline = clock::now() + CLOSED_WITHIN;
+        while self.ledger.borrow().holding().is_some() && clock::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let kept = *self.ledger.borrow().holding()?;
+        Some(Report::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(kept)) })
     }
 
     /// Hands over what other threads have for the arbiter.

@@ -292,14 +292,22 @@ impl Watch<'_> {
     }
 
     /// Stops every host and takes in its record, until `deadline`.
-    pub async fn collect(&mut self, news: &mut UnboundedReceiver<News>, deadline: Instant) -> Vec<Event> {
+    ///
+    /// What a host then finds broken takes the place of `outcome`.
+    pub async fn collect(
+        &mut self,
+        news: &mut UnboundedReceiver<News>,
+        outcome: &mut Outcome,
+        deadline: Instant,
+    ) -> Vec<Event> {
+        let drained = matches!(outcome, Outcome::Done(_));
         self.local.stop();
         let mut events = self.local.take_events();
         // Who stands still could not answer.
         for host in self.stalled.keys() {
             self.crew.signal(*host, Signal::CONT);
         }
-        self.tell_all(&Order::Stop).await;
+        self.tell_all(&Order::Stop { drained }).await;
         let mut awaited: Vec<HostId> = self.hosts.keys().copied().collect();
         while !awaited.is_empty() {
             let Ok(Some(heard)) = timeout_at(deadline, news.recv()).await else { break };
@@ -309,6 +317,9 @@ impl Watch<'_> {
                 }
                 News::Answer { host, answer: Answer::Over } | News::Exited { host, .. } => {
                     awaited.retain(|awaited| *awaited != host);
+                }
+                News::Answer { answer: Answer::Report(Report::Broken { invariant, event }), .. } => {
+                    *outcome = Outcome::Broken { invariant, event };
                 }
                 News::Answer { answer: Answer::Report(_), .. } | News::Joined { .. } => {}
             }

@@ -56,6 +56,11 @@ impl<E> Agenda<E> {
         self.len == 0
     }
 
+    /// All that is to happen, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &E> {
+        self.slab.iter().flatten()
+    }
+
     /// Schedules `event`; ties are taken in the order of these calls.
     #[inline]
     pub fn schedule(&mut self, at: Moment, event: E) {

@@ -117,6 +117,12 @@ impl<'p> Faults<'p> {
         self.spells.slow_device(now, host)
     }
 
+    /// Messages that wait for a host that stands still.
+    pub fn held(&self) -> usize {
+        let held = self.lives.iter().flat_map(|life| &life.held);
+        held.filter(|(.., parcel)| matches!(parcel, Parcel::Message(_))).count()
+    }
+
     fn nodes(&self, host: HostId) -> Vec<NodeId> {
         self.plan.nodes().filter(|(_, node)| node.host == host).map(|(id, _)| id).collect()
     }
@@ -165,6 +171,7 @@ impl Simulation<'_> {
         let (there, here) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         let it = &mut faults.lives[here.0 as usize];
         if it.state == State::Down || it.ended != life {
+            self.mail.lost += u64::from(matches!(parcel, Parcel::Message(_)));
             // Who had a connection to an earlier life was told of its end.
             if let Parcel::Message(message) = &parcel
                 && (it.state, it.ended) == (State::Down, life)
@@ -172,6 +179,7 @@ impl Simulation<'_> {
                 && message.is_swarm_traffic()
                 && !faults.is_down(there)
             {
+                self.mail.sent += 1;
                 self.transmit(to, from, Message::Gone(Gone));
             }
             return None;
@@ -185,6 +193,7 @@ impl Simulation<'_> {
             if it.crashes.front().is_some_and(|(count, _)| *count == it.steps) {
                 let back = it.crashes.pop_front().and_then(|(_, back)| back);
                 self.events.push(faults.plan.befell(self.world.now, Mishap::Crash, &[here], None));
+                self.mail.lost += 1;
                 self.crash(here);
                 if let Some(back) = back {
                     self.agenda.schedule(self.world.now + back, Happening::Starts(here));
@@ -211,7 +220,8 @@ impl Simulation<'_> {
         }
         (life.state, life.steps) = (State::Down, 0);
         life.ended += 1;
-        life.held.clear();
+        let held = life.held.drain(..);
+        self.mail.lost += held.filter(|(.., parcel)| matches!(parcel, Parcel::Message(_))).count() as u64;
         let gone = faults.nodes(host);
         let linked: Vec<HostId> = {
             let other = |&(a, b): &(HostId, HostId)| match () {
@@ -226,11 +236,13 @@ impl Simulation<'_> {
         let told: Vec<NodeId> = linked.into_iter().chain([HostId(0)]).flat_map(|other| faults.nodes(other)).collect();
         for node in &gone {
             self.seats[node.0 as usize] = Box::new(Vacant);
+            self.ledger.lost(*node);
         }
         let begun = self.devices.crash(self.world.now, host, &gone);
         self.await_job(begun);
         for dead in gone {
             for &node in &told {
+                self.mail.sent += 1;
                 if node == Plan::ORCHESTRATOR {
                     self.post(dead, node, Parcel::Message(Message::Gone(Gone)));
                 } else {
@@ -263,6 +275,7 @@ impl Simulation<'_> {
     fn leave(&mut self, host: HostId) {
         let Some(faults) = &self.faults else { return };
         for node in faults.nodes(host) {
+            self.mail.sent += 1;
             self.post(node, node, Parcel::Message(Message::Gone(Gone)));
         }
     }

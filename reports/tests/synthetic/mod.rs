@@ -257,6 +257,7 @@ impl Run {
                 started,
                 finished,
                 sent: finished,
+                queued: 0,
             }));
             now = self.way((session, position), (peer, request.client), tokens, finished);
         }

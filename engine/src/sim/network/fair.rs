@@ -92,6 +92,11 @@ impl<'p, T> Fair<'p, T> {
         self.settle();
     }
 
+    /// Messages under way.
+    pub fn len(&self) -> usize {
+        self.connections.values().map(|connection| connection.queue.len()).sum()
+    }
+
     /// When something ends or begins next.
     pub fn next(&self) -> Option<Moment> {
         self.connections.values().filter_map(|connection| connection.next(self.now)).min()
