@@ -18,7 +18,7 @@ use crate::dht::{Done, Key, State};
 use crate::id::{BlockRange, NodeId, RequestId};
 use crate::limits;
 use crate::message::{
-    Announce, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Opened, Ping, Pong, Present, Ready,
+    Announce, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Opened, Ping, Pong, Present, Ready,
     Refused, Returned, Rpc, Ticket, Timer, Warm, Woken, Work,
 };
 use crate::policy::Policies;
@@ -272,6 +272,11 @@ impl Core {
 
     pub fn on_opened(&mut self, now: Moment, from: NodeId, opened: Opened, out: &mut Vec<Effect>) {
         self.view.heard(now, from, opened.load);
+        let request = self.requests.get(&opened.session.request());
+        if !request.is_some_and(|request| request.awaits(opened.session)) {
+            // Given up meanwhile, perhaps because an earlier process of the peer was gone: nobody else would close it.
+            return send(out, from, Message::Close(Close { session: opened.session }));
+        }
         self.advance(now, opened.session.request(), out, |request, turn| {
             request.on_opened(turn, opened.session);
             Progress::Going

@@ -1,6 +1,8 @@
 //! How the nodes of a swarm work together: what a scenario may choose, and what-ifs change.
+mod prefill;
 mod recovery;
 
+pub use prefill::Prefill;
 pub use recovery::{Detection, Recovery, Retry};
 
 use crate::dht::Kademlia;
@@ -19,6 +21,7 @@ pub struct Policies {
     pub pings: Pings,
     pub bans: Bans,
     pub forwarding: Forwarding,
+    pub prefill: Prefill,
     pub detection: Detection,
     pub recovery: Recovery,
     pub retry: Retry,

@@ -120,10 +120,11 @@ impl<'a> Index<'a> {
         for &request in &known {
             let first = self.fold.tokens.len();
             for ((_, position), step) in self.steps.get(&request).into_iter().flatten() {
-                let key = &(request, position.saturating_add(step.tokens));
-                let hops = self.served.get(key).map_or(&[][..], Vec::as_slice);
-                let ways = self.carried.get(key).map_or(&[][..], Vec::as_slice);
-                self.fold.tokens.push(TokenRow::of(step, hops, ways));
+                // A prefill in chunks has several ends.
+                let keys = (request, position.saturating_add(1))..=(request, position.saturating_add(step.tokens));
+                let hops: Vec<_> = self.served.range(keys.clone()).flat_map(|(_, hops)| hops).copied().collect();
+                let ways: Vec<_> = self.carried.range(keys).flat_map(|(_, ways)| ways).copied().collect();
+                self.fold.tokens.push(TokenRow::of(step, &hops, &ways));
             }
             let row = RequestRow::of(request, self.ended.get(&request).copied(), &self.fold.tokens[first..]);
             self.fold.requests.push(row);

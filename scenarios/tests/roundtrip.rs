@@ -2,7 +2,7 @@
 use actors::dht::Search;
 use actors::message::{Forwarding, WireType};
 use actors::peer::Scheduling;
-use actors::policy::Recovery;
+use actors::policy::{Prefill, Recovery};
 use actors::route::Weight;
 use indexmap::IndexMap;
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
@@ -210,6 +210,7 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         .prop_map(|([fanout, next], every, smoothing, expiry)| Pings { fanout, every, next, smoothing, expiry });
     let bans = (time(), number()).prop_map(|(first, growth)| Bans { first, growth });
     let forwarding = prop_oneof![Just(Forwarding::Relay), Just(Forwarding::Push)];
+    let prefill = prop_oneof![Just(Prefill::Whole), any::<u32>().prop_map(|tokens| Prefill::Chunked { tokens }),];
     let scheduling = prop_oneof![
         Just(Scheduling::Fifo),
         Just(Scheduling::DecodeFirst),
@@ -242,14 +243,24 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         prop_oneof![Just(Recovery::Replay), Just(Recovery::Restart), Just(Recovery::Cacheless), Just(Recovery::Off)];
     let retry = (any::<u32>(), time(), time()).prop_map(|(limit, first, most)| Retry { limit, first, most });
     let failing = (detection, recovery, retry);
-    (routing, costs, pings, bans, forwarding, any::<u64>(), failing, (scheduling, admission), (dht, placement))
+    (
+        routing,
+        costs,
+        pings,
+        bans,
+        (forwarding, prefill),
+        any::<u64>(),
+        failing,
+        (scheduling, admission),
+        (dht, placement),
+    )
         .prop_map(
             |(
                 routing,
                 costs,
                 pings,
                 bans,
-                forwarding,
+                (forwarding, prefill),
                 cache,
                 (detection, recovery, retry),
                 (scheduling, admission),
@@ -266,6 +277,7 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                     pings,
                     bans,
                     forwarding,
+                    prefill,
                     scheduling,
                     admission,
                     cache: Size(cache),

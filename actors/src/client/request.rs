@@ -143,6 +143,11 @@ impl Request {
         self.legs.iter().position(|leg| leg.session == session)
     }
 
+    /// The session was asked for, and is wanted still.
+    pub fn awaits(&self, session: SessionId) -> bool {
+        self.leg(session).is_some_and(|leg| self.legs[leg].state == State::Asked)
+    }
+
     /// Discovery has answered for the first time.
     pub fn on_found(&mut self, turn: &mut Turn<'_>) -> Progress {
         self.discovery = turn.now.since(self.sent);
@@ -217,8 +222,7 @@ impl Request {
                 } else if self.made == self.generated {
                     self.mended(turn.now);
                 }
-                let ids = self.draw_prompt(turn);
-                self.embed(turn, self.asked.prompt, ids);
+                self.embed_prompt(turn);
             }
             _ => self.resume_if_open(turn),
         }
@@ -228,6 +232,20 @@ impl Request {
         let (batch, length) = (usize::from(self.asked.batch), self.asked.prompt as usize);
         let prompts = turn.config.prompts.as_ref()?;
         Some(Arc::new(prompts.draw(turn.config.seed, self.id, batch, length)))
+    }
+
+    /// The next step of the prompt, of which the peers hold what is before the position.
+    fn embed_prompt(&mut self, turn: &mut Turn<'_>) {
+        let (from, length) = (self.position as usize, self.asked.prompt as usize);
+        let tokens = turn.config.policies.prefill.next(self.asked.prompt - self.position);
+        let ids = self.draw_prompt(turn).map(|ids| match tokens == self.asked.prompt {
+            true => ids,
+            false => {
+                let part = ids.chunks(length).flat_map(|row| &row[from..from + tokens as usize]);
+                Arc::new(part.copied().collect())
+            }
+        });
+        self.embed(turn, tokens, ids);
     }
 
     fn embed(&mut self, turn: &mut Turn<'_>, tokens: u32, ids: Ids) {
@@ -329,6 +347,12 @@ impl Request {
     fn on_through(&mut self, turn: &mut Turn<'_>, activation: Activation) -> Progress {
         self.legs.iter_mut().filter(|leg| !leg.is_wanting()).for_each(|leg| leg.proven = true);
         self.recovered(turn);
+        let through = self.position + self.step.tokens;
+        if through < self.asked.prompt {
+            self.position = through;
+            self.embed_prompt(turn);
+            return Going;
+        }
         if self.asked.generate == 0 {
             self.record_step(turn);
             return Over(Ok(()));
@@ -365,11 +389,14 @@ impl Request {
     }
 
     fn record_step(&self, turn: &mut Turn<'_>) {
+        // A prefill in chunks is one step of the request.
+        let prompt = self.asked.prompt;
+        let (position, tokens) = if self.position < prompt { (0, prompt) } else { (self.position, self.step.tokens) };
         turn.out.push(Effect::Record(Event::Stepped(Stepped {
             session: self.attempt,
             request: self.id,
-            position: self.position,
-            tokens: self.step.tokens,
+            position,
+            tokens,
             batch: self.asked.batch,
             output: self.generated,
             began: self.step.began,

@@ -1,17 +1,19 @@
 //! Drawing a swarm from a seed: its shape, its peers and clients, its policies and network, and what befalls it.
 use actors::id::{BlockRange, HostId, NodeId};
 use actors::message::{Forwarding, WireType};
-use actors::policy::{Detection, Policies, Recovery, Retry};
+use actors::peer::{Admission, Scheduling};
+use actors::placement::Placement;
+use actors::policy::{Detection, Policies, Prefill, Recovery, Retry};
 use actors::route::{Bans, Routing, Weight};
 use actors::seed::{Seed, Stream};
 use actors::time::Span;
 use rand::RngExt;
 use scenarios::plan::{
-    Cost, Device, Distribution, Executor, Fault, Host, Link, Machine, Model, Network, Node, Plan, Role, Roofline,
-    Sharing, Weights, What, When, Workload,
+    Arrival, Cost, Device, Distribution, Executor, Fault, Host, Link, Machine, Model, Network, Node, Open, Plan, Role,
+    Roofline, Sharing, Weights, What, When, Workload,
 };
 use scenarios::shape::{Arch, Shape, WeightType};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A swarm, and what of its faults excuses a request that fails.
 #[derive(Clone, Debug)]
@@ -19,7 +21,16 @@ pub struct Drawn {
     pub plan: Plan,
     /// Some blocks may be served by nobody for longer than clients try.
     pub uncovered: bool,
+    /// A peer's cache may have no room for a session for longer than clients try.
+    pub tight: bool,
     pub lost_clients: BTreeSet<NodeId>,
+}
+
+impl Drawn {
+    /// Peers choose their blocks: whether all are served hangs on when each looks.
+    pub fn chooses(&self) -> bool {
+        self.plan.peers().any(|(_, node)| matches!(node.role, Role::Peer { chooses: true, .. }))
+    }
 }
 
 /// The swarm of a seed.
@@ -43,7 +54,50 @@ pub fn draw(seed: u64) -> Drawn {
     let Faults { mut faults, uncovered, lost_clients } = drawn_faults;
     faults.sort_by_key(|fault| fault.at.key());
     plan.faults = faults;
-    Drawn { plan, uncovered, lost_clients }
+    // What lasts longer than clients try may cost a request; who tries often enough has no such excuse.
+    let uncovered = uncovered || troubled(&plan) > shortest_patience(&plan.policies.retry);
+    let tight = draw_caches(&mut plan, &mut chance);
+    Drawn { plan, uncovered, tight, lost_clients }
+}
+
+/// How long hosts and ways are away at most, if one thing comes after another.
+fn troubled(plan: &Plan) -> Span {
+    let mut crashed = BTreeMap::new();
+    let mut sum = Span::ZERO;
+    for fault in &plan.faults {
+        match (&fault.what, fault.at) {
+            (What::Stall { lasts, .. } | What::Partition { lasts, .. } | What::SlowLink { lasts, .. }, _) => {
+                sum += *lasts
+            }
+            (What::Crash { back: Some(back), .. }, _) => sum += *back,
+            (What::Crash { host, back: None }, When::Release(at)) => _ = crashed.insert(*host, at),
+            (What::Restart { host }, When::Release(at)) => {
+                sum += crashed.remove(host).map_or(Span::ZERO, |since| at - since);
+            }
+            _ => {}
+        }
+    }
+    sum
+}
+
+/// The least time over which a client tries for one token: each wait is drawn down to its half.
+fn shortest_patience(retry: &Retry) -> Span {
+    (1..retry.limit).map(|count| retry.wait(count, 0)).fold(Span::ZERO, |sum, wait| sum + wait)
+}
+
+/// Some swarms have room for little more than one session of each client at each peer.
+fn draw_caches(plan: &mut Plan, chance: &mut Chance) -> bool {
+    if !chance.is(20) {
+        return false;
+    }
+    let longest = u64::from(plan.longest()) * u64::from(plan.workload.batch) * plan.cache_bytes_per_token_block();
+    let sessions = plan.clients().count() as u64 + u64::from(chance.of(0..=2));
+    for node in &mut plan.nodes {
+        if let Role::Peer { blocks, cache_bytes, .. } = &mut node.role {
+            *cache_bytes = longest * u64::from(blocks.len()) * sessions;
+        }
+    }
+    true
 }
 
 /// The seed's own stream of choices.
@@ -88,9 +142,11 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     hosts.push(host("orchestrator".to_owned(), 0, chance));
     nodes.push(Node { host: HostId(0), role: Role::Orchestrator });
     nodes.push(Node { host: HostId(0), role: Role::Bootstrap });
+    // Peers that choose have the same room; the spans that were cut are only the faults' affair then.
+    let chooses = chance.is(12);
     let roles = peers.iter().map(|&blocks| Role::Peer {
-        blocks,
-        chooses: false,
+        blocks: if chooses { BlockRange { start: 0, end: blocks.len() } } else { blocks },
+        chooses,
         cache_bytes: 1 << 30,
         inference_rps: 100.0,
         forward_rps: 100.0,
@@ -107,6 +163,13 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     let machines = (0..count).map(machine(leases)).collect();
     let mut network = Network::of(link(chance));
     network.sharing = if chance.is(15) { Sharing::Fair } else { Sharing::Fifo };
+    let workload = Workload {
+        micro_batches: chance.of(1..=3),
+        batch: chance.of(1..=3),
+        prompt: chance.of(1..=24),
+        generate: chance.of(0..=24),
+    };
+    let open = chance.is(30).then(|| open(&nodes, &workload, chance));
     Plan {
         scenario: "soak".to_owned(),
         cell: 0,
@@ -116,7 +179,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
             shape,
             block_type: WeightType::F32,
             ends_type: WeightType::F32,
-            wire: chance.one(&[WireType::F32, WireType::F16]),
+            wire: chance.one(&[WireType::F32, WireType::F16, WireType::Int8 { block: 16 }]),
             cache_value_bytes: 4,
             weights: Weights::Echo,
         },
@@ -125,19 +188,27 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         nodes,
         network,
         policies: policies(chance),
-        workload: Workload {
-            micro_batches: chance.of(1..=3),
-            batch: chance.of(1..=3),
-            prompt: chance.of(1..=24),
-            generate: chance.of(0..=24),
-        },
+        workload,
         tokens: Default::default(),
         objectives: Default::default(),
-        open: None,
+        open,
         timeout: Span::from_secs(1800),
         muster: Span::from_secs(60),
         faults: Vec::new(),
     }
+}
+
+/// Requests that come at their own instants, as long as the workload's at most.
+fn open(nodes: &[Node], longest: &Workload, chance: &mut Chance) -> Open {
+    let clients = (0u32..).zip(nodes).filter(|(_, node)| node.role == Role::Client).map(|(id, _)| NodeId(id));
+    let clients: Vec<NodeId> = clients.collect();
+    let (mut at, mut arrivals) = (Span::ZERO, Vec::new());
+    for _ in 0..chance.of(1..=12) {
+        at += chance.span(MS, Span::from_secs(3));
+        let (prompt, generate) = (chance.of(1..=longest.prompt), chance.of(0..=longest.generate));
+        arrivals.push(Arrival { client: chance.one(&clients), at, prompt, generate, route: Vec::new() });
+    }
+    Open { arrivals, horizon: at, in_flight: chance.of(1..=4) }
 }
 
 fn host(name: String, machine: u32, chance: &mut Chance) -> Host {
@@ -177,7 +248,7 @@ fn policies(chance: &mut Chance) -> Policies {
         // Nothing makes up for a false alarm.
         Recovery::Off => Detection::default(),
         _ => Detection {
-            heartbeat: chance.span(Span::from_millis(20), Span::from_secs(2)),
+            heartbeat: chance.span(MS, Span::from_secs(2)),
             missed: chance.of(1..=6),
             step_timeout: chance.span(Span::from_secs(30), Span::from_secs(600)),
         },
@@ -185,11 +256,38 @@ fn policies(chance: &mut Chance) -> Policies {
     Policies {
         routing: chance.one(&routings),
         forwarding: chance.one(&[Forwarding::Relay, Forwarding::Push]),
+        prefill: match chance.is(30) {
+            true => Prefill::Chunked { tokens: chance.of(1..=16) },
+            false => Prefill::Whole,
+        },
         recovery,
         detection,
-        retry: Retry { limit: 60, first: chance.span(MS, Span::from_secs(1)), most: Span::from_secs(5) },
+        retry: match chance.is(50) {
+            true => Retry::default(),
+            false => Retry { limit: 60, first: chance.span(MS, Span::from_secs(1)), most: Span::from_secs(5) },
+        },
         bans: Bans { first: chance.span(MS, Span::from_secs(30)), growth: 2.0 },
+        scheduling: scheduling(chance),
+        admission: match chance.is(30) {
+            true => Admission::Wait(chance.span(Span::from_millis(100), Span::from_secs(5))),
+            false => Admission::Refuse,
+        },
+        placement: Placement {
+            period: chance.span(Span::from_secs(1), Span::from_secs(30)),
+            quality: 0.75,
+            delay: chance.span(MS, Span::from_secs(5)),
+        },
         ..Policies::default()
+    }
+}
+
+fn scheduling(chance: &mut Chance) -> Scheduling {
+    match chance.of(0..=7) {
+        0..=2 => Scheduling::Fifo,
+        3 => Scheduling::DecodeFirst,
+        4 => Scheduling::Split { whole: chance.of(1..=24) },
+        5 | 6 => Scheduling::Continuous { tokens: chance.of(1..=64), steps: chance.of(1..=8) },
+        _ => Scheduling::PrefillThenDecode { tokens: chance.of(1..=64) },
     }
 }
 
@@ -202,6 +300,8 @@ struct Faults {
 impl Faults {
     fn draw(&mut self, plan: &Plan, peers: &[BlockRange], layers: u32, chance: &mut Chance) {
         let host = |peer: usize| HostId(1 + peer as u32);
+        // Where they choose, a crash may leave blocks to nobody until others have moved.
+        self.uncovered |= plan.peers().any(|(_, node)| matches!(node.role, Role::Peer { chooses: true, .. }));
         // How many peers of each block are there all the time or soon again.
         let mut lasting = vec![0u32; layers as usize];
         let blocks = |span: BlockRange| span.start as usize..span.end as usize;

@@ -8,7 +8,7 @@ use actors::id::NodeId;
 use actors::limits;
 use actors::peer::{Admission, Scheduling};
 use actors::placement::Placement;
-use actors::policy::{self, Policies};
+use actors::policy::{self, Policies, Prefill};
 use actors::route;
 use actors::time;
 
@@ -25,6 +25,7 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
         pings: pings(&swarm.pings)?,
         bans: bans(&swarm.bans)?,
         forwarding: swarm.forwarding,
+        prefill: prefill(swarm.prefill)?,
         detection: detection(&swarm.detection)?,
         recovery: swarm.recovery,
         retry: policy::Retry {
@@ -97,6 +98,14 @@ fn pings(written: &schema::Pings) -> Result<route::Pings, Fault> {
         smoothing: within("swarm.pings.smoothing", written.smoothing, 0.0, 1.0)?,
         expiry: written.expiry.span(),
     })
+}
+
+/// Chunks of nothing make no progress.
+fn prefill(written: Prefill) -> Result<Prefill, Fault> {
+    if let Prefill::Chunked { tokens } = written {
+        bounded("swarm.prefill.tokens", "tokens", tokens, 1, limits::TOKENS_PER_REQUEST)?;
+    }
+    Ok(written)
 }
 
 /// Batches of nothing make no progress.

@@ -5,7 +5,7 @@ use crate::units::{Size, Time};
 use actors::dht::{self, Search};
 use actors::message::Forwarding;
 use actors::peer::Scheduling;
-use actors::policy::{self, Recovery};
+use actors::policy::{self, Prefill, Recovery};
 use actors::route::{self, Weight};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ pub struct Swarm {
     pub pings: Pings,
     pub bans: Bans,
     pub forwarding: Forwarding,
+    /// How much of a prompt goes through the route at once.
+    pub prefill: Prefill,
     pub detection: Detection,
     pub recovery: Recovery,
     pub retry: Retry,
@@ -41,6 +43,7 @@ impl Default for Swarm {
             pings: Pings::default(),
             bans: Bans::default(),
             forwarding: Forwarding::default(),
+            prefill: Prefill::default(),
             detection: Detection::default(),
             recovery: Recovery::default(),
             retry: Retry::default(),
