@@ -88,6 +88,9 @@ pub struct Core {
 const LOAD: Ticket = Ticket(0);
 const WARMUP: u32 = 0;
 
+/// In the nonce of a heartbeat's ping, beside the time at which it was sent. The DHT's pings have the bit above.
+const BEAT: u64 = 1 << 62;
+
 /// The `count`-th job of a request, counted from 1, so that none is [`LOAD`].
 fn ticket(request: RequestId, count: u32) -> Ticket {
     Ticket(u64::from(request.index) << 32 | u64::from(count))
@@ -361,7 +364,8 @@ impl Core {
             self.advance(now, id, out, |request, turn| request.beat(turn, &mut watch, &mut pings));
         }
         self.watch = watch;
-        out.extend(pings.into_iter().map(|to| Effect::Send { to, message: Message::Ping(Ping { nonce: now.0 }) }));
+        let ping = Message::Ping(Ping { nonce: BEAT | now.0 });
+        out.extend(pings.into_iter().map(|to| Effect::Send { to, message: ping.clone() }));
         self.keep_beating(out);
     }
 
@@ -388,7 +392,11 @@ impl Core {
         self.dht.on_pong(now, from, pong.nonce, out);
         self.watch.hear(from);
         let expected = self.pinged.get(&from).filter(|(nonce, _)| *nonce == pong.nonce);
+        if expected.is_none() && pong.nonce & BEAT != 0 {
+            self.watch.measured(from, now.since(Moment(pong.nonce & !BEAT)));
+        }
         if let Some((_, sent)) = expected {
+            self.watch.measured(from, now.since(*sent));
             self.view.measured(now, from, now.since(*sent), &self.config.policies.pings);
             self.view.heard(now, from, pong.load);
             self.pinged.remove(&from);

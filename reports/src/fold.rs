@@ -122,8 +122,14 @@ impl<'a> Index<'a> {
             for ((_, position), step) in self.steps.get(&request).into_iter().flatten() {
                 // A prefill in chunks has several ends.
                 let keys = (request, position.saturating_add(1))..=(request, position.saturating_add(step.tokens));
-                let hops: Vec<_> = self.served.range(keys.clone()).flat_map(|(_, hops)| hops).copied().collect();
-                let ways: Vec<_> = self.carried.range(keys).flat_map(|(_, ways)| ways).copied().collect();
+                let mut hops: Vec<_> = self.served.range(keys.clone()).flat_map(|(_, hops)| hops).copied().collect();
+                let mut ways: Vec<_> = self.carried.range(keys).flat_map(|(_, ways)| ways).copied().collect();
+                // What another attempt at the request computed before or after is not of this step.
+                let within = |hop: &&Served| (step.began..=step.seen).contains(&hop.received);
+                if hops.iter().any(within) && !hops.iter().all(within) {
+                    hops.retain(within);
+                    ways.retain(|way| hops.iter().any(|hop| hop.session == way.session));
+                }
                 self.fold.tokens.push(TokenRow::of(step, &hops, &ways));
             }
             let row = RequestRow::of(request, self.ended.get(&request).copied(), &self.fold.tokens[first..]);

@@ -1,7 +1,7 @@
 //! The scenarios that come with the program.
 
 /// Name and text, in the order of a catalogue: the first is where to begin.
-pub const LIBRARY: [(&str, &str); 21] = [
+pub const LIBRARY: [(&str, &str); 27] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
     ("heatmap", include_str!("../library/heatmap.ron")),
@@ -9,6 +9,9 @@ pub const LIBRARY: [(&str, &str); 21] = [
     ("relay-vs-push", include_str!("../library/relay-vs-push.ron")),
     ("push-crossing", include_str!("../library/push-crossing.ron")),
     ("herd", include_str!("../library/herd.ron")),
+    ("churn", include_str!("../library/churn.ron")),
+    ("placement", include_str!("../library/placement.ron")),
+    ("more-peers", include_str!("../library/more-peers.ron")),
     ("batching", include_str!("../library/batching.ron")),
     ("nano", include_str!("../library/nano.ron")),
     ("open-loop", include_str!("../library/open-loop.ron")),

@@ -1,7 +1,8 @@
 //! Watching the peers that a client waits for: who is silent for too long after a ping has failed.
 //!
 //! A node answers a ping at once, however busy its device is, so silence is the node's or the network's. A peer that was
-//! given up and speaks again is trusted for twice as long from then on.
+//! given up and speaks again is trusted for twice as long from then on; and no peer is given up within the time that its
+//! pongs are known to take, however short the heartbeat.
 use super::leg::State;
 use super::request::{Phase, Progress, Request};
 use super::turn::Turn;
@@ -16,6 +17,30 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     silent: BTreeMap<NodeId, Suspect>,
+    trips: BTreeMap<NodeId, Trip>,
+}
+
+/// How long pongs of a peer take: RFC 6298's average and variation.
+#[derive(Clone, Copy, Debug)]
+struct Trip {
+    smoothed: Span,
+    varies: Span,
+}
+
+impl Trip {
+    fn after(last: Option<Trip>, took: Span) -> Trip {
+        let Some(Trip { smoothed, varies }) = last else { return Trip { smoothed: took, varies: Span(took.0 / 2) } };
+        let off = smoothed.0.abs_diff(took.0);
+        Trip {
+            smoothed: Span(smoothed.0 - smoothed.0 / 8 + took.0 / 8),
+            varies: Span(varies.0 - varies.0 / 4 + off / 4),
+        }
+    }
+
+    /// After which a pong is late.
+    fn longest(self) -> Span {
+        Span(self.smoothed.0.saturating_add(self.varies.0.saturating_mul(4)))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -26,15 +51,23 @@ struct Suspect {
 }
 
 impl Watch {
-    /// How long a peer may be silent after a ping, while it may be taking in `burden` bytes.
-    fn patience(&self, peer: NodeId, detection: &Detection, burden: u64) -> Span {
+    /// How long a peer may be silent after a ping, while it may be taking in `burden` bytes; `unknown`: where none of its
+    /// round trips is known, at least.
+    fn patience(&self, peer: NodeId, detection: &Detection, unknown: Span, burden: u64) -> Span {
         let doublings = self.silent.get(&peer).map_or(0, |suspect| suspect.doublings);
         let usual = detection.heartbeat.0.saturating_mul(u64::from(detection.missed)) << doublings;
-        Span(usual) + Span::from_secs_f64(burden as f64 / limits::SLOWEST_LINK as f64)
+        let trip = self.trips.get(&peer).map_or(unknown, |trip| trip.longest());
+        Span(usual).max(trip) + Span::from_secs_f64(burden as f64 / limits::SLOWEST_LINK as f64)
     }
 
     pub fn give_up(&mut self, peer: NodeId) {
         self.silent.entry(peer).or_default().given_up = true;
+    }
+
+    /// A pong has taken so long.
+    pub fn measured(&mut self, peer: NodeId, took: Span) {
+        let trip = Trip::after(self.trips.get(&peer).copied(), took);
+        self.trips.insert(peer, trip);
     }
 
     /// The peer has spoken.
@@ -59,6 +92,7 @@ impl Request {
     /// A heartbeat: whom to ping, and who has been silent for too long.
     pub fn beat(&mut self, turn: &mut Turn<'_>, watch: &mut Watch, pings: &mut BTreeSet<NodeId>) -> Progress {
         let (detection, forwarding) = (turn.config.policies.detection, turn.config.policies.forwarding);
+        let unknown = turn.config.policies.costs.unknown_rtt;
         let waited = turn.now.since(self.waiting);
         let mut failed = Vec::new();
         for leg in 0..self.legs.len() {
@@ -68,7 +102,7 @@ impl Request {
             let peer = self.legs[leg].hop.peer;
             let silent = self.legs[leg].pinged.map(|at| turn.now.since(at));
             let gave_up = detection.missed > 0
-                && silent.is_some_and(|silent| silent >= watch.patience(peer, &detection, self.burden));
+                && silent.is_some_and(|silent| silent >= watch.patience(peer, &detection, unknown, self.burden));
             if gave_up {
                 watch.give_up(peer);
             }
@@ -93,5 +127,30 @@ impl Request {
     /// A peer has spoken.
     pub fn hear(&mut self, turn: &Turn<'_>, peer: NodeId) {
         self.legs.iter_mut().filter(|leg| leg.hop.peer == peer).for_each(|leg| leg.hear(turn.now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Watch;
+    use crate::id::NodeId;
+    use crate::policy::Detection;
+    use crate::time::Span;
+
+    #[test]
+    fn nobody_is_given_up_within_a_round_trip() {
+        let (mut watch, peer) = (Watch::default(), NodeId(3));
+        let detection = Detection { heartbeat: Span::from_millis(1), missed: 2, ..Detection::default() };
+        let unknown = Span::from_millis(150);
+        assert_eq!(watch.patience(peer, &detection, unknown, 0), unknown);
+        watch.measured(peer, Span::from_millis(200));
+        assert_eq!(watch.patience(peer, &detection, unknown, 0), Span::from_millis(600), "three times the first");
+        for _ in 0..60 {
+            watch.measured(peer, Span::from_millis(10));
+        }
+        let patience = watch.patience(peer, &detection, unknown, 0);
+        assert!(patience < Span::from_millis(20), "{patience}: a delay that has passed is forgotten");
+        let slow = Detection::default();
+        assert_eq!(watch.patience(peer, &slow, unknown, 0), Span::from_secs(5), "the heartbeats say how long at least");
     }
 }

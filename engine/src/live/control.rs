@@ -74,7 +74,7 @@ pub enum Order {
     Here { host: HostId, place: Place },
     /// The barrier was released at this moment of the clock that all share.
     Released { at: Moment },
-    /// Say goodbye, send what you have recorded, and end.
+    /// Say goodbye, finish what you hold, send what you have recorded, and end.
     Leave,
     /// The run is over: send what you have recorded. `drained`: every client was through, so that no session may be left.
     Stop { drained: bool },

@@ -1,11 +1,12 @@
 //! A host's process: joins the run it was invited to, raises its part of the plan, and gives its record back at the end.
 //!
 //! It lives as long as its stdin is open: whoever started it and dies, however, takes it along.
-use super::LiveError;
 use super::control::{Answer, EVENTS_PER_FRAME, Greeting, Invitation, Order, Purpose, Report, hear, say};
 use super::local::{Directory, LocalHost};
 use super::wire::{self, FrameReader, Kind, Limits};
+use super::{LiveError, clock};
 use actors::id::HostId;
+use actors::time::Span;
 use scenarios::plan::{Plan, What};
 use std::io::{BufRead, Read};
 use std::net::Ipv4Addr;
@@ -21,6 +22,9 @@ use tokio::task::spawn_local;
 
 /// How often a process that may be killed hands over what it has recorded: so much of its record is lost with it.
 const HAND_OVER: Duration = Duration::from_millis(20);
+
+/// How long a host that leaves stays at least, so that its goodbye has been sent and heard.
+const FAREWELL: Span = Span::from_millis(500);
 
 /// Exit code of a process that outlived the one that started it.
 const ORPHANED: i32 = 4;
@@ -134,17 +138,24 @@ async fn serve(
         }
     });
     let mut tick = tokio::time::interval(HAND_OVER);
+    let mut leaving = None;
     loop {
         tokio::select! {
-            _ = tick.tick(), if falls => hand_over(local, &mut control).await?,
+            _ = tick.tick(), if falls || leaving.is_some() => {
+                hand_over(local, &mut control).await?;
+                if leaving.is_some_and(|since| clock::now().since(since) >= FAREWELL) && local.is_idle() {
+                    local.stop();
+                    return Ok(());
+                }
+            }
             Some(report) = reports.recv() => say(&mut control, &Answer::Report(report)).await?,
             order = heard.recv() => match order {
                 Some(Order::Gone { host, life }) => local.lose_host(host, life),
                 Some(Order::Here { host, place }) => local.here_again(host, place),
                 Some(Order::Released { at }) => local.released(at),
                 Some(Order::Leave) => {
-                    local.stop();
-                    return hand_over(local, &mut control).await;
+                    local.leave();
+                    leaving = Some(clock::now());
                 }
                 Some(Order::Stop { drained }) => {
                     local.stop();

@@ -20,7 +20,7 @@ use actors::time::{Moment, Span};
 use actors::world::{self, Effect, Host, Parcel, Post};
 use actors::{client, dht, orchestrator, peer};
 use far::{Far, Waiting};
-use scenarios::plan::{Plan, What, When};
+use scenarios::plan::{Plan, Role, What, When};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -162,6 +162,20 @@ impl LocalHost {
     pub fn released(&self, at: Moment) {
         self.spells.borrow_mut().release(at);
         self.strain.release(at);
+    }
+
+    /// The peers here are told to go: they withdraw from the DHT, open no more sessions, and finish those they have.
+    pub fn leave(&self) {
+        for (me, node) in self.plan.nodes() {
+            if node.host == self.here && matches!(node.role, Role::Peer { .. }) {
+                self.post(me, me, Parcel::Message(Message::Gone(Gone)));
+            }
+        }
+    }
+
+    /// No node here holds a session.
+    pub fn is_idle(&self) -> bool {
+        self.ledger.borrow().holding().is_none()
     }
 
     /// From now on a connection that ends is no loss.

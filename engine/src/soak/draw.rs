@@ -169,6 +169,14 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         prompt: chance.of(1..=24),
         generate: chance.of(0..=24),
     };
+    let mut policies = policies(chance);
+    if chooses {
+        // A hole that they leave at first is closed when they look again.
+        policies.retry.limit = 60;
+        if policies.recovery == Recovery::Off {
+            policies.recovery = Recovery::Replay;
+        }
+    }
     let open = chance.is(30).then(|| open(&nodes, &workload, chance));
     Plan {
         scenario: "soak".to_owned(),
@@ -187,7 +195,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         hosts,
         nodes,
         network,
-        policies: policies(chance),
+        policies,
         workload,
         tokens: Default::default(),
         objectives: Default::default(),
