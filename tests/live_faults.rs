@@ -101,6 +101,19 @@ fn tokens_after_a_kill_in_mid_generation_are_those_of_the_undisturbed_run() {
 }
 
 #[test]
+fn a_peer_that_leaves_finishes_what_it_holds() {
+    let work = Workload { micro_batches: 1, batch: 1, prompt: 8, generate: 300 };
+    let mut plan = doubled("leaving", work, vec![at(20, What::Leave { host: HostId(3) })]);
+    // Whatever it broke off would fail.
+    plan.policies.recovery = Recovery::Off;
+    let run = live(&plan);
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    let leaver = plan.peers().find(|(_, node)| node.host == HostId(3)).expect("a peer").0;
+    assert_eq!(served(&run, leaver).len(), 300, "every step of the request");
+    nobody_is_left("leaving");
+}
+
+#[test]
 fn a_restarted_peer_serves_again() {
     let work = Workload { micro_batches: 400, batch: 1, prompt: 4, generate: 10 };
     // The spare goes after the restart: whoever is served then is served by the new process.
