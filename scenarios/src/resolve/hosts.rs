@@ -105,9 +105,9 @@ fn place<'a>(
     }
     device.cost.slow = group.slow;
     let per_job = group.per_job.span();
-    device.cost.roofline.per_job = device.cost.roofline.per_job + per_job;
+    device.cost.roofline.per_job += per_job;
     if let Some(table) = &mut device.cost.table {
-        table.per_job = table.per_job + per_job;
+        table.per_job += per_job;
     }
     let egress = network::link(&format!("{at}.egress"), &group.egress, site.files)?;
     let ingress = network::link(&format!("{at}.ingress"), &group.ingress, site.files)?;
