@@ -23,9 +23,9 @@ pub struct Generate {
     /// The prompt as token ids, with commas between
     #[arg(long, value_delimiter = ',', value_name = "ID,ID,...")]
     ids: Option<Vec<u32>>,
-    /// How many peers share the blocks, each a process
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
-    peers: u32,
+    /// How many peers share the blocks, each a process; two if not given, where there are as many blocks
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    peers: Option<u32>,
     /// How many tokens to generate at most
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     new: u32,
@@ -60,6 +60,13 @@ pub struct Generate {
     format: Format,
 }
 
+impl Generate {
+    /// How many peers share so many blocks.
+    fn peers(&self, layers: u32) -> u32 {
+        self.peers.unwrap_or(layers.clamp(1, 2))
+    }
+}
+
 fn family(name: &str) -> Result<Arch, String> {
     match name.to_ascii_lowercase().as_str() {
         "opt" => Ok(Arch::Opt),
@@ -89,7 +96,7 @@ pub fn generate(asked: &Generate) -> Done {
     };
     tell(asked, &prompt, ended, scores(&run, ended))?;
     let seconds = ended.at.since(ended.sent).as_secs_f64();
-    eprintln!("{} tokens over {} peers in {seconds:.3} s", ended.output.len(), asked.peers);
+    eprintln!("{} tokens over {} peers in {seconds:.3} s", ended.output.len(), ended.route.len());
     Ok(0)
 }
 
@@ -118,8 +125,9 @@ fn prompt(asked: &Generate, config: &Config) -> Result<Vec<u32>, Stop> {
             "{length} tokens of prompt and {new} new ones are more than the model's {most} positions: ask for fewer"
         )));
     }
-    if asked.peers > shape.layers {
-        return Err(refuse(format!("{} blocks cannot be shared by {} peers", shape.layers, asked.peers)));
+    let peers = asked.peers(shape.layers);
+    if peers > shape.layers {
+        return Err(refuse(format!("{} blocks cannot be shared by {peers} peers", shape.layers)));
     }
     Ok(ids)
 }
@@ -153,7 +161,7 @@ fn plan(asked: &Generate, config: &Config, prompt: &[u32]) -> Result<Plan, Stop>
         shape.ffn,
         shape.vocab,
         shape.max_positions,
-        asked.peers,
+        asked.peers(shape.layers),
         prompt.len(),
         asked.new,
         dtype = asked.dtype,

@@ -98,6 +98,14 @@ impl Folder {
         self.find(name).map(|(name, entry)| (name, entry.dims.as_slice(), entry.end - entry.start))
     }
 
+    /// Why the tensor `name` cannot be read, where its file ends before it does.
+    pub fn cut_off(&self, name: &str) -> Option<ModelError> {
+        let (_, entry) = self.find(name)?;
+        let (path, length) = &self.files[entry.file];
+        let (path, tensor) = (path.clone(), name.to_owned());
+        (entry.end > *length).then(|| ModelError::Truncated { path, tensor, end: entry.end, length: *length })
+    }
+
     /// Of every tensor: name and type.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, Dtype)> {
         self.entries.iter().map(|(name, entry)| (name.as_str(), entry.dtype))

@@ -53,6 +53,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, ModelError> {
                     if dims != spec.dims {
                         missing.push(format!("{} of shape {:?}, not {dims:?}", spec.name, spec.dims));
                     }
+                    missing.extend(folder.cut_off(&spec.name).map(|why| why.to_string()));
                 }
                 None => missing.push(spec.name),
             }
