@@ -11,7 +11,7 @@ pub use rows::{HopRow, RequestRow, TokenRow};
 
 use actors::id::{NodeId, RequestId, SessionId};
 use actors::record::{Abort, Carried, Drained, Ended, Event, Failover, Looked, Served, Serving, Stepped, Struck};
-use actors::time::Moment;
+use actors::time::{Moment, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The rows of one run of one cell, and what its orchestrator said.
@@ -129,6 +129,13 @@ impl<'a> Index<'a> {
                 if hops.iter().any(within) && !hops.iter().all(within) {
                     hops.retain(within);
                     ways.retain(|way| hops.iter().any(|hop| hop.session == way.session));
+                }
+                // What reached nobody was sent for a step that had to recover.
+                if step.recovery == Span::ZERO && !hops.is_empty() {
+                    let with = |way: &Carried, hop: &Served| {
+                        (way.session, way.position, way.tokens) == (hop.session, hop.position, hop.tokens)
+                    };
+                    ways.retain(|way| hops.iter().any(|hop| with(way, hop)));
                 }
                 self.fold.tokens.push(TokenRow::of(step, &hops, &ways));
             }

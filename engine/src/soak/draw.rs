@@ -90,7 +90,7 @@ fn draw_caches(plan: &mut Plan, chance: &mut Chance) -> bool {
     if !chance.is(20) {
         return false;
     }
-    let longest = u64::from(plan.longest()) * u64::from(plan.workload.batch) * plan.cache_bytes_per_token_block();
+    let longest = u64::from(plan.longest() + 1) * u64::from(plan.workload.batch) * plan.cache_bytes_per_token_block();
     let sessions = plan.clients().count() as u64 + u64::from(chance.of(0..=2));
     for node in &mut plan.nodes {
         if let Role::Peer { blocks, cache_bytes, .. } = &mut node.role {
@@ -256,7 +256,8 @@ fn policies(chance: &mut Chance) -> Policies {
         // Nothing makes up for a false alarm.
         Recovery::Off => Detection::default(),
         _ => Detection {
-            heartbeat: chance.span(MS, Span::from_secs(2)),
+            // Shorter ones take a busy peer for lost again and again, and replays keep it busy.
+            heartbeat: chance.span(Span::from_millis(20), Span::from_secs(2)),
             missed: chance.of(1..=6),
             step_timeout: chance.span(Span::from_secs(30), Span::from_secs(600)),
         },

@@ -196,6 +196,9 @@ impl TokenRow {
             other: 0,
         };
         let network = (!ways.is_empty()).then(|| NetworkParts::within(parts.network, known));
+        // What a failed try has under way goes on beside the recovery from it: no clock is to blame that both are longer
+        // than the step.
+        let overlaps = step.recovery > Span::ZERO;
         let disordered = hops.iter().any(|hop| !(hop.received <= hop.started && hop.started <= hop.finished));
         TokenRow {
             request: step.request,
@@ -211,7 +214,7 @@ impl TokenRow {
             network: network.map(|(parts, _)| parts),
             hops: hops.len() as u16,
             bytes: (!ways.is_empty()).then(|| ways.iter().map(|way| way.bytes).sum()),
-            suspect: cut || disordered || step.seen < step.began || network.is_some_and(|(_, cut)| cut),
+            suspect: disordered || step.seen < step.began || !overlaps && (cut || network.is_some_and(|(_, cut)| cut)),
         }
     }
 }
