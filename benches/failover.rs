@@ -6,10 +6,13 @@
 //! replay and the next token.
 //!
 //! `cargo bench --bench failover`, or with a number of runs behind `--`.
+#[path = "../tests/support/doubled.rs"]
+mod doubled;
 #[path = "../tests/support/nano.rs"]
 mod nano;
 
 use actors::id::HostId;
+use actors::message::Forwarding;
 use actors::record::{Event, Stepped};
 use actors::time::Span;
 use engine::live::{Options, run};
@@ -37,7 +40,7 @@ fn main() {
 /// The longest wait for a token in a run whose last peer is killed.
 fn gap(run_number: u64) -> Span {
     let work = Workload { micro_batches: 1, batch: 1, prompt: 16, generate: 64 };
-    let mut plan = nano::doubled(1, work);
+    let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Relay, work));
     let host = HostId(3);
     // Anywhere in the generation.
     let at = When::Steps { host, count: 8 + run_number % 48 };

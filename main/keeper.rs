@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use reports::cells::CellStatus;
 use reports::manifest::{Manifest, World};
 use reports::measures::Verdict;
-use reports::write::{RunDir, RunWriter, Said};
+use reports::write::{RunDir, RunWriter};
 use scenarios::plan::Plan;
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
@@ -75,18 +75,14 @@ impl<'b> Keeper<'b> {
 
     /// Keeps what requests of given prompts said, and shows the first of it.
     fn keep_texts(&mut self, plan: &Plan, events: &[Event]) -> Result<(), Stop> {
-        let texts = match engine::live::texts(plan, events) {
-            Ok(texts) => texts,
+        let said = match engine::live::texts(plan, events) {
+            Ok(said) => said,
             // The figures are there; that the text is not ends no sweep.
             Err(why) => {
                 eprintln!("note: what was said cannot be turned into text: {why}");
                 return Ok(());
             }
         };
-        let said: Vec<Said> = texts
-            .into_iter()
-            .map(|said| Said { request: said.request, prompt: said.prompt, ids: said.ids, texts: said.texts })
-            .collect();
         self.writer.texts(plan.cell, plan.repeat, &said)?;
         if let Some((prompt, answer)) = said.iter().find_map(|said| said.texts.as_ref()) {
             self.bar.suspend(|| eprintln!("  {:?} -> {:?}", shortened(prompt), shortened(answer)));

@@ -1,4 +1,6 @@
 //! A prompt that goes through the route in chunks gives the text that it gives whole, in both worlds, whatever fails meanwhile.
+#[path = "support/doubled.rs"]
+mod doubled;
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -79,9 +81,9 @@ fn chunks_of_any_size_give_the_same_text() {
 #[test]
 fn a_peer_that_fails_between_chunks_is_replaced_without_a_trace() {
     let doubled = |prefill, recovery, forwarding| {
-        let mut plan = nano::doubled(1, WORK);
+        let mut plan = doubled::doubled(nano::plan(4, 1, forwarding, WORK));
         plan.model.weights = Weights::Echo;
-        (plan.policies.prefill, plan.policies.recovery, plan.policies.forwarding) = (prefill, recovery, forwarding);
+        (plan.policies.prefill, plan.policies.recovery) = (prefill, recovery);
         plan
     };
     let whole = texts(&sim::run(&doubled(Prefill::Whole, Recovery::Replay, Forwarding::Relay), HORIZON));

@@ -1,4 +1,6 @@
 //! Faults that a plan asks for happen to real processes: killed, started again, stopped, cut off; and the run ends in order.
+#[path = "support/doubled.rs"]
+mod doubled;
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -69,7 +71,7 @@ fn peer(plan: &Plan) -> NodeId {
 
 /// Two peers for each half of the blocks; the first of each pair is used as long as it is there.
 fn doubled(test: &str, work: Workload, faults: Vec<Fault>) -> Plan {
-    let mut plan = nano::doubled(1, work);
+    let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Relay, work));
     plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
     plan.faults = faults;
     plan

@@ -165,6 +165,18 @@ pub struct Scored {
     pub best: Vec<(u32, f32)>,
 }
 
+/// What a request of a given prompt said: the first row of its batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub request: RequestId,
+    /// As it was sent: cut to the workload's length.
+    pub prompt: Vec<u32>,
+    /// What was generated, all of it or until the request failed.
+    pub ids: Vec<u32>,
+    /// Both as text, without special tokens; nothing, where there is no tokenizer.
+    pub texts: Option<(String, String)>,
+}
+
 /// A request has got over the failure of peers of its route: a step that they had kept from returning has returned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failover {

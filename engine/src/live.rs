@@ -24,7 +24,7 @@ mod watch;
 pub mod wire;
 
 pub use join::host_main;
-pub use texts::{Said, texts};
+pub use texts::texts;
 
 use crate::model::{PromptError, prompt_ids};
 use crate::outcome::Run;

@@ -13,8 +13,7 @@ use crate::read::Run;
 use crate::sheet::{Row, Sheet};
 use crate::summary;
 use crate::table::Table;
-use actors::id::RequestId;
-use actors::record::{Event, Looked};
+use actors::record::{Event, Looked, Said};
 use scenarios::cell::CellKey;
 use scenarios::plan::{self, Plan};
 use std::collections::BTreeMap;
@@ -38,16 +37,6 @@ pub struct RunDir {
     pub table: Table,
     /// Charts that could not be drawn, and why.
     pub notes: Vec<String>,
-}
-
-/// What a request said: the first row of its batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    pub request: RequestId,
-    pub prompt: Vec<u32>,
-    pub ids: Vec<u32>,
-    /// Prompt and answer as text, where there is a tokenizer.
-    pub texts: Option<(String, String)>,
 }
 
 /// A run directory in the making.

@@ -70,21 +70,6 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
     }
 }
 
-/// Four peers, two for each half of the blocks: of each pair the one with the lower id is used first.
-#[allow(dead_code)] // not by every test that has these plans
-pub fn doubled(clients: u32, workload: Workload) -> Plan {
-    let mut plan = plan(4, clients, Forwarding::Relay, workload);
-    // Round trips measured on a loopback would choose now this one, now that.
-    plan.policies.pings.fanout = 0;
-    for (index, node) in plan.nodes.iter_mut().skip(2).take(4).enumerate() {
-        let start = 4 * (index as u32 / 2);
-        if let Role::Peer { blocks, .. } = &mut node.role {
-            *blocks = BlockRange { start, end: start + 4 };
-        }
-    }
-    plan
-}
-
 fn host(name: String) -> Host {
     let roofline = Roofline { flops: 1e10, bandwidth: 1e10, per_block: Span::ZERO, per_job: Span::ZERO };
     let cost = Cost::of(roofline);

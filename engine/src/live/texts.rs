@@ -1,23 +1,10 @@
 //! What a live run of given prompts said: the texts of its requests, where the checkpoint has a tokenizer.
 use crate::model::{PromptError, Text, prompt_ids};
 use crate::stage;
-use actors::id::RequestId;
-use actors::record::Event;
+use actors::record::{Event, Said};
 use scenarios::plan::{Plan, Weights};
 use scenarios::tokens::Prompts;
 use std::path::Path;
-
-/// The first row of a request's batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    pub request: RequestId,
-    /// As it was sent: cut to the workload's length.
-    pub prompt: Vec<u32>,
-    /// What was generated, all of it or until the request failed.
-    pub ids: Vec<u32>,
-    /// Both as text, without special tokens; nothing, where there is no tokenizer.
-    pub texts: Option<(String, String)>,
-}
 
 /// What the timed requests of a run said, in order. Nothing where prompts are random: their texts are noise.
 pub fn texts(plan: &Plan, events: &[Event]) -> Result<Vec<Said>, PromptError> {

@@ -1,0 +1,20 @@
+//! A plan with a spare for every peer, for tests and benches of failures.
+use actors::id::BlockRange;
+use scenarios::plan::{Plan, Role};
+
+/// Of a plan with four peers of two blocks each: two for each half of the blocks, and of each pair the one with the lower
+/// id is used first.
+pub fn doubled(mut plan: Plan) -> Plan {
+    // Round trips measured on a loopback would choose now this one, now that.
+    plan.policies.pings.fanout = 0;
+    let mut peers = 0;
+    for node in &mut plan.nodes {
+        if let Role::Peer { blocks, .. } = &mut node.role {
+            let start = 4 * (peers / 2);
+            *blocks = BlockRange { start, end: start + 4 };
+            peers += 1;
+        }
+    }
+    assert_eq!(peers, 4, "the plan has four peers");
+    plan
+}
