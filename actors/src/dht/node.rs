@@ -3,22 +3,25 @@
 //! A full node answers questions and stands in the tables of others; a client-mode node only looks up. It is pure like the
 //! core around it: what comes of a lookup is given back as [`Done`] by the call that ended it. Its one timer is for
 //! questions that were not answered, and runs only while there are some; announcing again and again is the owner's.
+mod task;
+
+use super::Kademlia;
 use super::key::Key;
 use super::lookup::Lookup;
 use super::record::{Held, Record, Store};
 use super::rpc::{Body, Rpc};
 use super::table::{Contact, Table};
-use super::{Kademlia, Search};
 use crate::id::NodeId;
 use crate::limits;
 use crate::message::{Message, Ping, Timer};
-use crate::record::{Event, Looked, Purpose};
+use crate::record::{Event, Purpose};
 use crate::seed::{Seed, SmallStream};
 use crate::time::{Moment, Span};
 use crate::world::Effect;
 use rand::RngExt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use task::Task;
 
 /// What the plan says of a node of the DHT.
 #[derive(Clone, Debug)]
@@ -59,22 +62,6 @@ pub struct Node {
     /// The one timer is running.
     armed: bool,
     stream: SmallStream,
-}
-
-/// Lookups that began together, and what is to be done with their result.
-struct Task {
-    purpose: Purpose,
-    began: Moment,
-    lookups: Vec<Lookup>,
-    /// Those that need no more answers.
-    satisfied: BTreeSet<u16>,
-    found: BTreeMap<NodeId, Arc<Record>>,
-    /// What is to be stored where the lookups end, and what came of it.
-    announce: Option<(Arc<Record>, Span)>,
-    storing: u32,
-    kept: usize,
-    asked: u32,
-    silent: u32,
 }
 
 struct Call {
@@ -171,21 +158,10 @@ impl Node {
             known.extend(self.bootstrap.filter(|_| self.table.is_empty()));
             lookups.push(Lookup::new(*key, k, alpha, &known));
         }
-        let mut task = Task {
-            purpose,
-            began: now,
-            lookups,
-            satisfied: BTreeSet::new(),
-            found: BTreeMap::new(),
-            announce,
-            storing: 0,
-            kept: 0,
-            asked: 0,
-            silent: 0,
-        };
+        let mut task = Task::new(purpose, now, lookups, announce);
         if purpose == Purpose::Find {
             for key in keys {
-                self.store.under(now, *key).for_each(|(record, _)| merge(&mut task.found, record));
+                self.store.under(now, *key).for_each(|(record, _)| task.find(record));
             }
         }
         let id = self.next_task;
@@ -211,7 +187,8 @@ impl Node {
             }
             Body::FindValue { targets } => {
                 let targets = bounded(&targets);
-                let answer = Body::Values { contacts: self.nearest(from, targets), held: self.held(now, targets) };
+                let answer =
+                    Body::Values { contacts: self.nearest(from, targets), held: self.store.held(now, targets) };
                 self.say(from, rpc.id, answer, out);
             }
             Body::Store { record, lives, keys } => {
@@ -228,7 +205,7 @@ impl Node {
             Body::Values { contacts, held } => self.on_found(now, from, rpc.id, &contacts, &held, out, &mut done),
             Body::Stored { kept } => {
                 if let Some(Asked::Store { task }) = self.answered(from, rpc.id) {
-                    self.stored(now, task, kept > 0, out, &mut done);
+                    self.stored(task, kept > 0, &mut done);
                 }
             }
         }
@@ -275,16 +252,11 @@ impl Node {
             match call.what {
                 Asked::Ping => {}
                 Asked::Store { task } => {
-                    self.note_silence(task);
-                    self.stored(now, task, false, out, &mut done);
+                    self.note_silence(task, call.to.key, &[]);
+                    self.stored(task, false, &mut done);
                 }
                 Asked::Find { task, lookups } => {
-                    self.note_silence(task);
-                    if let Some(task) = self.tasks.get_mut(&task) {
-                        for lookup in lookups {
-                            task.lookups[usize::from(lookup)].on_silence(call.to.key);
-                        }
-                    }
+                    self.note_silence(task, call.to.key, &lookups);
                     self.advance(now, task, out, &mut done);
                 }
             }
@@ -293,49 +265,18 @@ impl Node {
         done
     }
 
-    fn note_silence(&mut self, task: u32) {
+    fn note_silence(&mut self, task: u32, from: Key, lookups: &[u16]) {
         if let Some(task) = self.tasks.get_mut(&task) {
-            task.silent += 1;
+            task.on_silence(from, lookups);
         }
     }
 
-    // -- answering --
-
-    /// Those nearest to any of the targets, each once; not the asker, who knows itself.
+    /// Those nearest to any of the targets; not the asker, who knows itself.
     fn nearest(&self, asker: NodeId, targets: &[Key]) -> Vec<Contact> {
-        let k = usize::from(self.rules.k);
-        let mut near: Vec<Contact> = match targets {
-            _ if self.table.len() <= k => self.table.iter().collect(),
-            [target] => self.table.closest(*target, k),
-            targets => {
-                let mut all: Vec<_> = targets.iter().flat_map(|target| self.table.closest(*target, k)).collect();
-                all.sort_unstable_by_key(|contact| contact.key);
-                all.dedup_by_key(|contact| contact.key);
-                all
-            }
-        };
+        let mut near = self.table.closest_to_any(targets, usize::from(self.rules.k));
         near.retain(|contact| contact.node != asker);
         near.truncate(limits::DHT_CONTACTS_PER_ANSWER);
         near
-    }
-
-    fn held(&self, now: Moment, targets: &[Key]) -> Vec<Held> {
-        let mut held: BTreeMap<NodeId, Held> = BTreeMap::new();
-        for (index, target) in (0..).zip(targets) {
-            for (record, lives) in self.store.under(now, *target) {
-                let entry = held.entry(record.peer()).or_insert_with(|| Held {
-                    record: record.clone(),
-                    lives,
-                    keys: Vec::new(),
-                });
-                // A peer that has moved left an older record under the keys of its old blocks.
-                if record.version > entry.record.version {
-                    (entry.record, entry.lives) = (record.clone(), lives);
-                }
-                entry.keys.push(index);
-            }
-        }
-        held.into_values().take(limits::DHT_RECORDS_PER_ANSWER).collect()
     }
 
     // -- asking --
@@ -343,44 +284,26 @@ impl Node {
     /// Sends every question of a task that may be under way now; ends the task if there is none left.
     fn advance(&mut self, now: Moment, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let mut asked: Vec<(Contact, Vec<u16>)> = Vec::new();
-        for index in 0..task.lookups.len() {
-            while !task.satisfied.contains(&(index as u16)) {
-                let Some(contact) = task.lookups[index].next_to_ask() else { break };
-                // Whoever is asked is asked for every key that it is wanted for.
-                let mut wanted = vec![index as u16];
-                for other in 0..task.lookups.len() as u16 {
-                    let open = wanted.len() < limits::DHT_KEYS_PER_CALL && !task.satisfied.contains(&other);
-                    if open && usize::from(other) != index && task.lookups[usize::from(other)].join(contact) {
-                        wanted.push(other);
-                    }
-                }
-                asked.push((contact, wanted));
-            }
-        }
-        task.asked += asked.len() as u32;
-        let values = task.purpose == Purpose::Find;
-        for (contact, lookups) in asked {
-            let lookup = &self.tasks[&id].lookups;
-            let targets = lookups.iter().map(|index| lookup[usize::from(*index)].target()).collect();
-            let body = if values { Body::FindValue { targets } } else { Body::FindNode { targets } };
+        for (contact, lookups, body) in task.questions() {
             self.ask(now, contact, Asked::Find { task: id, lookups }, body, out);
         }
-        let over = |task: &mut Task| {
-            let Task { lookups, satisfied, .. } = task;
-            (0..).zip(lookups).all(|(index, lookup)| satisfied.contains(&index) || lookup.is_over())
-        };
-        if self.tasks.get_mut(&id).is_some_and(over) {
+        if self.tasks.get_mut(&id).is_some_and(Task::has_looked) {
             self.looked(now, id, out, done);
         }
     }
 
     fn ask(&mut self, now: Moment, to: Contact, what: Asked, body: Body, out: &mut Vec<Effect>) {
+        let id = self.expect(now, to, what);
+        self.say(to.node, id, body, out);
+    }
+
+    /// The number of a question that is to be answered from now on.
+    fn expect(&mut self, now: Moment, to: Contact, what: Asked) -> u32 {
         let id = self.next_call;
         // An answer to an older question of this number would have come long ago.
         self.next_call = self.next_call.wrapping_add(1);
         self.calls.insert(id, Call { to, deadline: now + self.rules.timeout, what });
-        self.say(to.node, id, body, out);
+        id
     }
 
     fn say(&self, to: NodeId, id: u32, body: Body, out: &mut Vec<Effect>) {
@@ -412,15 +335,8 @@ impl Node {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let near = &contacts[..contacts.len().min(limits::DHT_CONTACTS_PER_ANSWER)];
         let near: Vec<Contact> = near.iter().copied().filter(|contact| contact.key != me).collect();
-        for index in &lookups {
-            task.lookups[usize::from(*index)].on_answer(key, &near);
-        }
-        for held in held.iter().take(limits::DHT_RECORDS_PER_ANSWER) {
-            merge(&mut task.found, &held.record);
-            if self.rules.search == Search::First {
-                task.satisfied.extend(held.keys.iter().filter_map(|at| lookups.get(usize::from(*at))));
-            }
-        }
+        let held = &held[..held.len().min(limits::DHT_RECORDS_PER_ANSWER)];
+        task.on_answer(key, &lookups, &near, held, self.rules.search);
         self.advance(now, id, out, done);
     }
 
@@ -429,18 +345,7 @@ impl Node {
     /// The lookups of a task are over.
     fn looked(&mut self, now: Moment, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let task = self.tasks.get_mut(&id).expect("its lookups were under way");
-        let hops = task.lookups.iter().map(Lookup::hops).max().unwrap_or(0);
-        out.push(Effect::Record(Event::Looked(Box::new(Looked {
-            node: self.me.node,
-            purpose: task.purpose,
-            at: now,
-            took: now.since(task.began),
-            keys: task.lookups.len() as u32,
-            hops,
-            asked: task.asked,
-            silent: task.silent,
-            found: task.found.len() as u32,
-        }))));
+        out.push(Effect::Record(Event::Looked(Box::new(task.looked(now, self.me.node)))));
         match task.purpose {
             Purpose::Join => {
                 self.tasks.remove(&id);
@@ -464,26 +369,9 @@ impl Node {
     fn store_at_nearest(&mut self, now: Moment, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let task = self.tasks.get_mut(&id).expect("its lookups were under way");
         let (record, lives) = task.announce.clone().expect("an announcement says what");
-        let replicas = usize::from(self.rules.replicas);
-        let mut holders: BTreeMap<NodeId, (Contact, Vec<Key>)> = BTreeMap::new();
-        let mut here = 0;
-        for lookup in &task.lookups {
-            let key = lookup.target();
-            let mut nearest: Vec<Contact> = lookup.closest(replicas).collect();
-            nearest.push(self.me);
-            nearest.sort_unstable_by_key(|contact| contact.key.distance(key));
-            for holder in nearest.into_iter().take(replicas) {
-                if holder == self.me {
-                    here += usize::from(self.store.keep(now, key, &record, lives));
-                } else {
-                    holders.entry(holder.node).or_insert_with(|| (holder, Vec::new())).1.push(key);
-                }
-            }
-        }
-        task.kept = usize::from(here > 0);
-        let mut stores = Vec::new();
-        for (contact, keys) in holders.into_values() {
-            stores.extend(keys.chunks(limits::DHT_KEYS_PER_CALL).map(|keys| (contact, keys.to_vec())));
+        let (here, stores) = task.holders(self.me, usize::from(self.rules.replicas));
+        for key in here {
+            task.kept |= usize::from(self.store.keep(now, key, &record, lives));
         }
         task.storing = stores.len() as u32;
         if stores.is_empty() {
@@ -495,7 +383,7 @@ impl Node {
         }
     }
 
-    fn stored(&mut self, _now: Moment, id: u32, kept: bool, _out: &mut Vec<Effect>, done: &mut Vec<Done>) {
+    fn stored(&mut self, id: u32, kept: bool, done: &mut Vec<Done>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.kept += usize::from(kept);
         task.storing -= 1;
@@ -517,9 +405,7 @@ impl Node {
             return;
         }
         if let Some(oldest) = self.table.heard(contact) {
-            let id = self.next_call;
-            self.next_call = self.next_call.wrapping_add(1);
-            self.calls.insert(id, Call { to: oldest, deadline: now + self.rules.timeout, what: Asked::Ping });
+            let id = self.expect(now, oldest, Asked::Ping);
             let ping = Ping { nonce: NONCE | u64::from(id) };
             out.push(Effect::Send { to: oldest.node, message: Message::Ping(ping) });
         }
@@ -534,14 +420,6 @@ impl Node {
             self.armed = true;
             out.push(Effect::Wake { after: call.deadline.since(now), timer: Timer::Dht });
         }
-    }
-}
-
-/// Of two records of a peer the later one counts.
-fn merge(found: &mut BTreeMap<NodeId, Arc<Record>>, record: &Arc<Record>) {
-    let known = found.entry(record.peer()).or_insert_with(|| record.clone());
-    if known.version < record.version {
-        *known = record.clone();
     }
 }
 

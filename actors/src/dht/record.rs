@@ -106,6 +106,26 @@ impl Store {
         entries.filter(move |entry| entry.expires > now).map(move |entry| (&entry.record, entry.expires.since(now)))
     }
 
+    /// What stands under the keys, the latest record of each peer with the indices of its keys; bounded.
+    pub fn held(&self, now: Moment, keys: &[Key]) -> Vec<Held> {
+        let mut held: BTreeMap<NodeId, Held> = BTreeMap::new();
+        for (index, key) in (0..).zip(keys) {
+            for (record, lives) in self.under(now, *key) {
+                let entry = held.entry(record.peer()).or_insert_with(|| Held {
+                    record: record.clone(),
+                    lives,
+                    keys: Vec::new(),
+                });
+                // A peer that has moved left an older record under the keys of its old blocks.
+                if record.version > entry.record.version {
+                    (entry.record, entry.lives) = (record.clone(), lives);
+                }
+                entry.keys.push(index);
+            }
+        }
+        held.into_values().take(limits::DHT_RECORDS_PER_ANSWER).collect()
+    }
+
     /// Forgets what has expired.
     pub fn sweep(&mut self, now: Moment) {
         if now < self.sweep_at {

@@ -103,6 +103,20 @@ impl Table {
         near
     }
 
+    /// The `count` known contacts nearest to each of the targets, each once.
+    pub fn closest_to_any(&self, targets: &[Key], count: usize) -> Vec<Contact> {
+        match targets {
+            _ if self.len <= count => self.iter().collect(),
+            [target] => self.closest(*target, count),
+            targets => {
+                let mut all: Vec<_> = targets.iter().flat_map(|target| self.closest(*target, count)).collect();
+                all.sort_unstable_by_key(|contact| contact.key);
+                all.dedup_by_key(|contact| contact.key);
+                all
+            }
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = Contact> {
         self.buckets.iter().flat_map(|bucket| bucket.contacts.iter().copied())
     }

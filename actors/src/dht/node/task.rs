@@ -1,0 +1,137 @@
+//! Lookups that began together, and what is to be done with their result. Pure: who asks and waits is the node.
+use crate::dht::Search;
+use crate::dht::key::Key;
+use crate::dht::lookup::Lookup;
+use crate::dht::record::{Held, Record};
+use crate::dht::rpc::Body;
+use crate::dht::table::Contact;
+use crate::id::NodeId;
+use crate::limits;
+use crate::record::{Looked, Purpose};
+use crate::time::{Moment, Span};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub(super) struct Task {
+    pub purpose: Purpose,
+    began: Moment,
+    lookups: Vec<Lookup>,
+    /// Those that need no more answers.
+    satisfied: BTreeSet<u16>,
+    /// The latest record of each peer.
+    pub found: BTreeMap<NodeId, Arc<Record>>,
+    /// What is to be stored where the lookups end, and what came of it.
+    pub announce: Option<(Arc<Record>, Span)>,
+    pub storing: u32,
+    pub kept: usize,
+    asked: u32,
+    pub silent: u32,
+}
+
+impl Task {
+    pub fn new(purpose: Purpose, began: Moment, lookups: Vec<Lookup>, announce: Option<(Arc<Record>, Span)>) -> Task {
+        let (satisfied, found) = (BTreeSet::new(), BTreeMap::new());
+        Task { purpose, began, lookups, satisfied, found, announce, storing: 0, kept: 0, asked: 0, silent: 0 }
+    }
+
+    /// Of two records of a peer the later one counts.
+    pub fn find(&mut self, record: &Arc<Record>) {
+        let known = self.found.entry(record.peer()).or_insert_with(|| record.clone());
+        if known.version < record.version {
+            *known = record.clone();
+        }
+    }
+
+    /// Every question that may be under way now: whom, for which lookups, and what. They count as asked.
+    pub fn questions(&mut self) -> Vec<(Contact, Vec<u16>, Body)> {
+        let mut questions = Vec::new();
+        for index in 0..self.lookups.len() {
+            while !self.satisfied.contains(&(index as u16)) {
+                let Some(contact) = self.lookups[index].next_to_ask() else { break };
+                // Whoever is asked is asked for every key that it is wanted for.
+                let mut wanted = vec![index as u16];
+                for other in 0..self.lookups.len() as u16 {
+                    let open = wanted.len() < limits::DHT_KEYS_PER_CALL && !self.satisfied.contains(&other);
+                    if open && usize::from(other) != index && self.lookups[usize::from(other)].join(contact) {
+                        wanted.push(other);
+                    }
+                }
+                let targets = wanted.iter().map(|index| self.lookups[usize::from(*index)].target()).collect();
+                let body = match self.purpose {
+                    Purpose::Find => Body::FindValue { targets },
+                    Purpose::Join | Purpose::Fill | Purpose::Announce => Body::FindNode { targets },
+                };
+                questions.push((contact, wanted, body));
+            }
+        }
+        self.asked += questions.len() as u32;
+        questions
+    }
+
+    /// The node `from` has answered the question for these lookups.
+    pub fn on_answer(&mut self, from: Key, lookups: &[u16], near: &[Contact], held: &[Held], search: Search) {
+        for index in lookups {
+            self.lookups[usize::from(*index)].on_answer(from, near);
+        }
+        for held in held {
+            self.find(&held.record);
+            if search == Search::First {
+                self.satisfied.extend(held.keys.iter().filter_map(|at| lookups.get(usize::from(*at))));
+            }
+        }
+    }
+
+    /// The node `from` will not answer the question for these lookups.
+    pub fn on_silence(&mut self, from: Key, lookups: &[u16]) {
+        self.silent += 1;
+        for index in lookups {
+            self.lookups[usize::from(*index)].on_silence(from);
+        }
+    }
+
+    /// No lookup has anything to ask or to wait for any more.
+    pub fn has_looked(&mut self) -> bool {
+        let Task { lookups, satisfied, .. } = self;
+        (0..).zip(lookups).all(|(index, lookup)| satisfied.contains(&index) || lookup.is_over())
+    }
+
+    /// What came of the lookups of `node`.
+    pub fn looked(&self, now: Moment, node: NodeId) -> Looked {
+        Looked {
+            node,
+            purpose: self.purpose,
+            at: now,
+            took: now.since(self.began),
+            keys: self.lookups.len() as u32,
+            hops: self.lookups.iter().map(Lookup::hops).max().unwrap_or(0),
+            asked: self.asked,
+            silent: self.silent,
+            found: self.found.len() as u32,
+        }
+    }
+
+    /// Who of those found and `me` are the `replicas` nearest to each key: the keys for which `me` is, and whom to ask to
+    /// store under which, a question for each node as far as the keys fit into one.
+    pub fn holders(&self, me: Contact, replicas: usize) -> (Vec<Key>, Vec<(Contact, Vec<Key>)>) {
+        let mut here = Vec::new();
+        let mut holders: BTreeMap<NodeId, (Contact, Vec<Key>)> = BTreeMap::new();
+        for lookup in &self.lookups {
+            let key = lookup.target();
+            let mut nearest: Vec<Contact> = lookup.closest(replicas).collect();
+            nearest.push(me);
+            nearest.sort_unstable_by_key(|contact| contact.key.distance(key));
+            for holder in nearest.into_iter().take(replicas) {
+                if holder == me {
+                    here.push(key);
+                } else {
+                    holders.entry(holder.node).or_insert_with(|| (holder, Vec::new())).1.push(key);
+                }
+            }
+        }
+        let mut stores = Vec::new();
+        for (contact, keys) in holders.into_values() {
+            stores.extend(keys.chunks(limits::DHT_KEYS_PER_CALL).map(|keys| (contact, keys.to_vec())));
+        }
+        (here, stores)
+    }
+}
