@@ -134,19 +134,33 @@ fn measure(criterion: &mut Criterion, case: &Case<'_>, bandwidth: f64, lines: &m
     }
 }
 
-/// Bytes per second at which `threads` threads read memory that no cache holds; the best of several rounds.
+/// Bytes per second at which `threads` threads read memory that no cache holds, each in so many places at once as is
+/// fastest: a matrix is read in several rows at once, and one stream alone does not fill a core's requests under way.
 fn read_bandwidth(threads: usize) -> f64 {
+    [read_in::<1>(threads), read_in::<4>(threads), read_in::<8>(threads), read_in::<16>(threads)]
+        .into_iter()
+        .fold(0.0, f64::max)
+}
+
+/// The same with `STREAMS` places; the best of several rounds.
+fn read_in<const STREAMS: usize>(threads: usize) -> f64 {
     const WORDS: usize = 1 << 24;
+    /// Of a cache line.
+    const LINE: usize = 8;
     let buffers: Vec<Vec<u64>> = (0..threads).map(|seed| vec![seed as u64 + 1; WORDS]).collect();
     let round = |_| {
         let start = Instant::now();
         std::thread::scope(|scope| {
             for buffer in &buffers {
                 scope.spawn(move || {
-                    let mut sums = [0u64; 32];
-                    for chunk in buffer.chunks_exact(32) {
-                        for (sum, word) in sums.iter_mut().zip(chunk) {
-                            *sum = sum.wrapping_add(*word);
+                    let mut sums = [0u64; LINE];
+                    let streams: [&[u64]; STREAMS] =
+                        std::array::from_fn(|at| &buffer[at * (WORDS / STREAMS)..(at + 1) * (WORDS / STREAMS)]);
+                    for from in (0..WORDS / STREAMS).step_by(LINE) {
+                        for stream in &streams {
+                            for (sum, word) in sums.iter_mut().zip(&stream[from..from + LINE]) {
+                                *sum = sum.wrapping_add(*word);
+                            }
                         }
                     }
                     black_box(sums)

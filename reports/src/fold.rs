@@ -111,6 +111,30 @@ impl<'a> Index<'a> {
         }
     }
 
+    /// What peers and links did for the step itself. It ends where the step does, and so may what other attempts at the
+    /// request did, before or after.
+    fn done_for(&self, step: &Stepped) -> (Vec<&'a Served>, Vec<&'a Carried>) {
+        // A prefill in chunks has several ends.
+        let end = |tokens| (step.request, step.position.saturating_add(tokens));
+        let keys = end(1)..=end(step.tokens);
+        let mut hops: Vec<_> = self.served.range(keys.clone()).flat_map(|(_, hops)| hops).copied().collect();
+        let mut ways: Vec<_> = self.carried.range(keys).flat_map(|(_, ways)| ways).copied().collect();
+        let within = |hop: &&Served| (step.began..=step.seen).contains(&hop.received);
+        // If none is within the step, clocks disagree.
+        if hops.iter().any(within) && !hops.iter().all(within) {
+            hops.retain(within);
+            ways.retain(|way| hops.iter().any(|hop| hop.session == way.session));
+        }
+        // What reached nobody was sent for a step that had to recover.
+        if step.recovery == Span::ZERO && !hops.is_empty() {
+            let with = |way: &Carried, hop: &Served| {
+                (way.session, way.position, way.tokens) == (hop.session, hop.position, hop.tokens)
+            };
+            ways.retain(|way| hops.iter().any(|hop| with(way, hop)));
+        }
+        (hops, ways)
+    }
+
     fn fold(mut self) -> Fold {
         let served = self.served.values().flatten().map(|hop| hop.request);
         let known: BTreeSet<RequestId> = self.steps.keys().chain(self.ended.keys()).copied().chain(served).collect();
@@ -119,24 +143,8 @@ impl<'a> Index<'a> {
         self.carried.values_mut().for_each(|ways| ways.sort_by_key(|way| (way.from, way.to, way.bytes, way.queue)));
         for &request in &known {
             let first = self.fold.tokens.len();
-            for ((_, position), step) in self.steps.get(&request).into_iter().flatten() {
-                // A prefill in chunks has several ends.
-                let keys = (request, position.saturating_add(1))..=(request, position.saturating_add(step.tokens));
-                let mut hops: Vec<_> = self.served.range(keys.clone()).flat_map(|(_, hops)| hops).copied().collect();
-                let mut ways: Vec<_> = self.carried.range(keys).flat_map(|(_, ways)| ways).copied().collect();
-                // What another attempt at the request computed before or after is not of this step.
-                let within = |hop: &&Served| (step.began..=step.seen).contains(&hop.received);
-                if hops.iter().any(within) && !hops.iter().all(within) {
-                    hops.retain(within);
-                    ways.retain(|way| hops.iter().any(|hop| hop.session == way.session));
-                }
-                // What reached nobody was sent for a step that had to recover.
-                if step.recovery == Span::ZERO && !hops.is_empty() {
-                    let with = |way: &Carried, hop: &Served| {
-                        (way.session, way.position, way.tokens) == (hop.session, hop.position, hop.tokens)
-                    };
-                    ways.retain(|way| hops.iter().any(|hop| with(way, hop)));
-                }
+            for step in self.steps.get(&request).into_iter().flat_map(BTreeMap::values) {
+                let (hops, ways) = self.done_for(step);
                 self.fold.tokens.push(TokenRow::of(step, &hops, &ways));
             }
             let row = RequestRow::of(request, self.ended.get(&request).copied(), &self.fold.tokens[first..]);
