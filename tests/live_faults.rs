@@ -240,3 +240,15 @@ fn a_host_that_joins_later_is_found() {
     assert!(first > released(&run) + Span::from_millis(100));
     nobody_is_left("late");
 }
+
+#[test]
+fn a_peer_that_nobody_can_replace_is_waited_for() {
+    // The DHT still names the peer when its clients have lost it: whoever then tries at once, and again, has no try left
+    // when it is back.
+    let mut plan =
+        plan("alone", vec![at(50, What::Crash { host: PEER, back: None }), at(250, What::Restart { host: PEER })]);
+    plan.policies.recovery = Recovery::Replay;
+    let run = live(&plan);
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    nobody_is_left("alone");
+}

@@ -216,7 +216,7 @@ impl Core {
             self.advance(now, id, out, Request::on_found);
         }
         // Who waits for peers that are there now need not wait longer.
-        if covers(&self.view, self.config.blocks) {
+        if covers(&self.view, self.config.blocks, now) {
             for id in self.those(Request::is_unrouted) {
                 self.advance(now, id, out, Request::try_again);
             }
@@ -410,11 +410,13 @@ impl Core {
     }
 }
 
-/// Whether those that are there cover the blocks between them, bans or not.
-fn covers(view: &View, blocks: BlockRange) -> bool {
+/// Whether those that are there and are not avoided cover the blocks between them. The DHT may still name who has just
+/// been lost: a try for each such answer would use up all tries at once.
+fn covers(view: &View, blocks: BlockRange, now: Moment) -> bool {
     let mut block = blocks.start;
     while block < blocks.end {
-        let spans = view.present().map(|known| known.announce.blocks).filter(|span| span.contains(block));
+        let trusted = view.present().filter(|known| !known.is_banned(now));
+        let spans = trusted.map(|known| known.announce.blocks).filter(|span| span.contains(block));
         match spans.map(|span| span.end).max() {
             Some(end) => block = end,
             None => return false,
