@@ -7,7 +7,7 @@
 #[path = "../tests/support/nano.rs"]
 mod nano;
 
-use actors::id::SessionId;
+use actors::id::RequestId;
 use actors::message::Forwarding;
 use actors::record::{Event, Served};
 use actors::time::Span;
@@ -58,10 +58,10 @@ struct Parts {
 
 impl Parts {
     fn of(run: &Run) -> Parts {
-        let mut served: BTreeMap<(SessionId, u32), Vec<Served>> = BTreeMap::new();
+        let mut served: BTreeMap<(RequestId, u32), Vec<Served>> = BTreeMap::new();
         for event in &run.events {
             if let Event::Served(hop) = event {
-                served.entry((hop.session, hop.position)).or_default().push(*hop);
+                served.entry((hop.request, hop.position)).or_default().push(*hop);
             }
         }
         let mut parts = Parts::default();
@@ -70,7 +70,7 @@ impl Parts {
             if step.request.is_warmup() || step.tokens > 1 || step.output < WARMUP {
                 continue;
             }
-            let hops = served.remove(&(step.session, step.position)).unwrap_or_default();
+            let hops = served.remove(&(step.request, step.position)).unwrap_or_default();
             assert_eq!(hops.len() as u32, PEERS, "every step has all of its hops");
             let compute: Span = hops.iter().map(|hop| hop.finished.since(hop.started)).sum();
             let resident: Span = hops.iter().map(|hop| hop.sent.since(hop.received)).sum();

@@ -209,7 +209,8 @@ impl<'p> Simulation<'p> {
         self.end.take().expect("the loop ends with one")
     }
 
-    #[inline]
+    // This and what follows of a message's way is one piece of code: as calls, each would move the message once more.
+    #[inline(always)]
     fn happen(&mut self, now: Moment, happening: Happening) {
         self.world.now = now;
         match happening {
@@ -276,15 +277,18 @@ impl<'p> Simulation<'p> {
         self.delivered
     }
 
-    #[inline]
+    #[inline(always)]
     fn deliver(&mut self, from: NodeId, to: NodeId, life: u32, parcel: Parcel) {
-        let parcel = match &self.faults {
-            None => parcel,
-            Some(_) => match self.admit(from, to, parcel, life) {
-                Some(parcel) => parcel,
-                None => return,
-            },
-        };
+        if self.faults.is_none() {
+            return self.hand_over(from, to, parcel);
+        }
+        if let Some(parcel) = self.admit(from, to, parcel, life) {
+            self.hand_over(from, to, parcel);
+        }
+    }
+
+    #[inline(always)]
+    fn hand_over(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
         self.delivered += 1;
         self.mail.delivered += u64::from(matches!(parcel, Parcel::Message(_)));
         if !is_upkeep(&parcel) {
@@ -317,7 +321,7 @@ impl<'p> Simulation<'p> {
         self.world.effects = effects;
     }
 
-    #[inline]
+    #[inline(always)]
     fn carry_out(&mut self, me: NodeId, effect: Effect) {
         let now = self.world.now;
         match effect {
@@ -334,7 +338,7 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
         self.mail.sent += 1;
         let now = self.world.now;
@@ -349,7 +353,7 @@ impl<'p> Simulation<'p> {
     }
 
     /// Onto the network, whatever it is.
-    #[inline]
+    #[inline(always)]
     fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
         let now = self.world.now;
         let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
@@ -368,13 +372,14 @@ impl<'p> Simulation<'p> {
     }
 
     /// The message is through every queue: it arrives with its last byte.
-    #[inline]
+    #[inline(always)]
     fn carry(&mut self, from: NodeId, to: NodeId, passage: &Passage, message: Message) {
-        let mut passage = *passage;
-        if let Some(faults) = &mut self.faults {
+        let hindered = self.faults.as_mut().map(|faults| {
+            let mut passage = *passage;
             faults.hinder(self.hosts[from.0 as usize], self.hosts[to.0 as usize], &mut passage);
-        }
-        let passage = &passage;
+            passage
+        });
+        let passage = hindered.as_ref().unwrap_or(passage);
         if let (true, Message::Step(step) | Message::Returned(Returned(step))) = (self.recording, &message) {
             self.events.push(Event::Carried(Carried {
                 session: step.session,
@@ -397,7 +402,7 @@ impl<'p> Simulation<'p> {
         self.post_at(self.world.now, from, to, parcel);
     }
 
-    #[inline]
+    #[inline(always)]
     fn post_at(&mut self, at: Moment, from: NodeId, to: NodeId, parcel: Parcel) {
         let life = self.faults.as_ref().map_or(0, |faults| faults.life(self.hosts[to.0 as usize]));
         self.agenda.schedule(at, Happening::Deliver { from, to, life, parcel });
