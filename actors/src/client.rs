@@ -21,7 +21,7 @@ use crate::message::{
     Announce, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Opened, Ping, Pong, Present, Ready,
     Refused, Returned, Rpc, Ticket, Timer, Warm, Woken, Work,
 };
-use crate::policy::Policies;
+use crate::policy::{Detection, Policies};
 use crate::route::View;
 use crate::seed::Seed;
 use crate::time::{Moment, Span};
@@ -177,7 +177,7 @@ impl Core {
         if age.is_some() {
             self.advance(now, id, out, Request::take_route);
         }
-        self.keep_beating(out);
+        self.keep_beating(now, out);
     }
 
     /// Looks up all blocks at once.
@@ -338,7 +338,7 @@ impl Core {
                 let done = self.dht.on_woken(now, out);
                 self.on_done(now, done, out);
             }
-            Timer::Muster | Timer::Admission | Timer::Announce | Timer::AnnounceAgain | Timer::Place => {}
+            Timer::Muster | Timer::Admission | Timer::Lifetime | Timer::Announce | Timer::AnnounceAgain | Timer::Place => {}
         }
     }
 
@@ -366,17 +366,25 @@ impl Core {
         self.watch = watch;
         let ping = Message::Ping(Ping { nonce: BEAT | now.0 });
         out.extend(pings.into_iter().map(|to| Effect::Send { to, message: ping.clone() }));
-        self.keep_beating(out);
+        self.keep_beating(now, out);
     }
 
     /// While anything is in flight there are heartbeats.
-    fn keep_beating(&mut self, out: &mut Vec<Effect>) {
-        let detection = self.config.policies.detection;
-        let every = if detection.missed > 0 { detection.heartbeat } else { detection.step_timeout };
-        if !self.beating && !self.requests.is_empty() {
-            self.beating = true;
-            out.push(Effect::Wake { after: every, timer: Timer::Heartbeat });
+    fn keep_beating(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        if self.beating || self.requests.is_empty() {
+            return;
         }
+        let policies = &self.config.policies;
+        let Detection { heartbeat, missed, step_timeout, open_timeout } = policies.detection;
+        let after = if missed > 0 {
+            heartbeat
+        } else {
+            // Without pings there is nothing to do before something has taken too long.
+            let due = self.requests.values().filter_map(|request| request.overdue(policies)).min();
+            due.map_or(Span(u64::MAX), |due| due.since(now)).min(step_timeout).min(open_timeout)
+        };
+        self.beating = true;
+        out.push(Effect::Wake { after, timer: Timer::Heartbeat });
     }
 
     /// The requests of which this holds, at present.

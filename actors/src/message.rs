@@ -245,6 +245,8 @@ pub enum Refusal {
     DeviceFailed,
     #[error("it has not kept what it is to send again")]
     NotKept,
+    #[error("the session has lasted as long as it may")]
+    Expired,
     #[error("it does not handle such messages")]
     NotUnderstood,
 }
@@ -369,6 +371,8 @@ pub enum Timer {
     Pings,
     /// A peer looks who has waited too long for room in its cache.
     Admission,
+    /// A peer looks which sessions have lasted too long.
+    Lifetime,
     /// A node of the DHT looks who has not answered.
     Dht,
     /// A peer announces itself again, as it does from time to time.

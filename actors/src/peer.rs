@@ -15,9 +15,9 @@ use crate::message::{
     Activation, Close, Computed, Gone, Job, Load, Message, Open, Opened, Output, Piece, Ping, Pong, Present, Refusal,
     Refused, Reroute, Rpc, Step, Ticket, Timer, Woken, Work,
 };
-use crate::policy::Policies;
+use crate::policy::{Lifetime, Policies};
 use crate::record::{Event, Reserved, Served};
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 use crate::world::Effect;
 use meter::Meter;
 use presence::{Presence, Turn};
@@ -49,6 +49,8 @@ pub struct Core {
     meter: Meter,
     /// The timer for those who wait for room is running.
     armed: bool,
+    /// The timer for those who have lasted too long is running.
+    timing: bool,
     presence: Presence,
     /// The orchestrator knows that others find it.
     present: bool,
@@ -69,6 +71,7 @@ impl Core {
             tickets: LOAD.0,
             meter: Meter::default(),
             armed: false,
+            timing: false,
             config,
         }
     }
@@ -146,6 +149,7 @@ impl Core {
     fn opened(&mut self, now: Moment, from: NodeId, session: SessionId, out: &mut Vec<Effect>) {
         let bytes = self.sessions.get(session).map(|session| session.reserved);
         self.note_cache(now, session, bytes, out);
+        self.watch_lifetimes(now, out);
         send(out, from, Message::Opened(Opened { session, load: self.load(now) }));
     }
 
@@ -180,8 +184,33 @@ impl Core {
         self.watch_the_waiting(now, out);
     }
 
+    fn watch_lifetimes(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let lifetime = self.config.policies.lifetime;
+        if self.timing || lifetime == Lifetime::default() {
+            return;
+        }
+        if let Some((_, after)) = self.sessions.expiring(now, lifetime) {
+            self.timing = true;
+            out.push(Effect::Wake { after, timer: Timer::Lifetime });
+        } else if self.sessions.len() > 0 {
+            // All are computed, and nothing else bounds them.
+            self.timing = true;
+            out.push(Effect::Wake { after: lifetime.idle, timer: Timer::Lifetime });
+        }
+    }
+
+    /// Sessions that have lasted too long are over, and their clients are told.
+    fn on_lifetime(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        self.timing = false;
+        while let Some((session, Span::ZERO)) = self.sessions.expiring(now, self.config.policies.lifetime) {
+            refuse(out, session.client(), session, Refusal::Expired);
+            self.on_close(now, session.client(), Close { session }, out);
+        }
+        self.watch_lifetimes(now, out);
+    }
+
     fn admit_the_waiting(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        while let Some((from, session)) = self.sessions.admit_next() {
+        while let Some((from, session)) = self.sessions.admit_next(now) {
             self.opened(now, from, session, out);
         }
     }
@@ -291,6 +320,7 @@ impl Core {
             return;
         }
         session.steps -= 1;
+        session.active = now;
         let (hop, cached, blocks) = (session.open.hop, session.open.cached, session.open.blocks);
         let Queued { step, received, worked, .. } = queued;
         out.push(Effect::Record(Event::Served(Served {
@@ -352,6 +382,7 @@ impl Core {
             Timer::AnnounceAgain => vec![Turn::Announce],
             Timer::Place => self.presence.on_place(now, out),
             Timer::Admission => return self.on_admission(now, out),
+            Timer::Lifetime => return self.on_lifetime(now, out),
             _ => return,
         };
         self.follow(now, turns, out);

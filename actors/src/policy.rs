@@ -1,9 +1,13 @@
 //! How the nodes of a swarm work together: what a scenario may choose, and what-ifs change.
+mod lifetime;
 mod prefill;
 mod recovery;
+mod speeds;
 
+pub use lifetime::Lifetime;
 pub use prefill::Prefill;
 pub use recovery::{Detection, Recovery, Retry};
+pub use speeds::{Probe, Speeds};
 
 use crate::dht::Kademlia;
 use crate::message::Forwarding;
@@ -27,6 +31,9 @@ pub struct Policies {
     pub retry: Retry,
     pub scheduling: Scheduling,
     pub admission: Admission,
+    /// Of sessions.
+    pub lifetime: Lifetime,
+    pub speeds: Speeds,
     pub dht: Kademlia,
     /// Of peers that choose their blocks.
     pub placement: Placement,

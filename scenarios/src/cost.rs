@@ -124,12 +124,11 @@ pub fn forward_rps(cost: &Cost, model: &Model) -> f64 {
     f64::from(TOKENS) / blocks_time(cost, model, 1, 1, TOKENS, 0).as_secs_f64().max(1e-9)
 }
 
-/// Tokens per second that a host's NIC carries, at 16 bits a value, the lesser of both ways; 100 Mbit/s where nothing limits
-/// it (`petals/server/throughput.py`).
-pub fn network_rps(egress: &Link, ingress: &Link, model: &Model) -> f64 {
-    const UNKNOWN: f64 = 100e6 / 8.0;
+/// Tokens per second that a host's NIC carries, at 16 bits a value, the lesser of both ways; `unknown` bytes per second
+/// where nothing limits it (`petals/server/throughput.py`).
+pub fn network_rps(egress: &Link, ingress: &Link, model: &Model, unknown: f64) -> f64 {
     let known = egress.bandwidth.into_iter().chain(ingress.bandwidth).reduce(f64::min);
-    known.unwrap_or(UNKNOWN) / (2.0 * f64::from(model.shape.hidden))
+    known.unwrap_or(unknown) / (2.0 * f64::from(model.shape.hidden))
 }
 
 /// Parameters of one block: the matrices, their biases and the norms.

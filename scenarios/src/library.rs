@@ -1,7 +1,7 @@
 //! The scenarios that come with the program.
 
 /// Name and text, in the order of a catalogue: the first is where to begin.
-pub const LIBRARY: [(&str, &str); 24] = [
+pub const LIBRARY: [(&str, &str); 25] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
     ("heatmap", include_str!("../library/heatmap.ron")),
@@ -10,6 +10,7 @@ pub const LIBRARY: [(&str, &str); 24] = [
     ("push-crossing", include_str!("../library/push-crossing.ron")),
     ("herd", include_str!("../library/herd.ron")),
     ("churn", include_str!("../library/churn.ron")),
+    ("detection", include_str!("../library/detection.ron")),
     ("placement", include_str!("../library/placement.ron")),
     ("more-peers", include_str!("../library/more-peers.ron")),
     ("batching", include_str!("../library/batching.ron")),

@@ -4,7 +4,6 @@ use crate::files::Files;
 use crate::library;
 use crate::nearest;
 use crate::origin::Origin;
-use crate::raw;
 use crate::resolve;
 use crate::schema::Scenario;
 use crate::source::Source;
@@ -42,8 +41,8 @@ impl Loaded {
     /// Reads the text of a scenario; `name` stands for it in errors.
     pub fn read(name: &str, text: String) -> Result<Loaded, ScenarioError> {
         let source = Arc::new(Source { name: name.to_owned(), text });
-        let scenario: Scenario =
-            raw::options().from_str(&source.text).map_err(|error| ScenarioError::syntax(&source, &error))?;
+        let scenario =
+            Scenario::from_ron(&source.text).map_err(|error| ScenarioError::syntax(&source, &error))?;
         let files = Arc::new(Files::of(source.folder()));
         let loaded = Loaded { source, scenario, files };
         let origin = Origin::of(loaded.source.clone());

@@ -80,7 +80,7 @@ impl Origin {
         // By itself first: a value with an unbalanced bracket could otherwise reach beyond its place.
         Raw::new(value).map_err(|error| (error.code, None))?;
         let spliced = paths::splice(text, range.clone(), value);
-        let scenario: Scenario = options().from_str(&spliced).map_err(|error| {
+        let scenario = Scenario::from_ron(&spliced).map_err(|error| {
             let at = source::range(&spliced, &error);
             let part = at.start.checked_sub(range.start).map(|start| start..start + at.len());
             (error.code, part.filter(|part| part.end <= value.len()))

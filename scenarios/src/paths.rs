@@ -19,6 +19,15 @@ impl Path {
         Path(text.split('.').map(str::to_owned).collect())
     }
 
+    /// Of the whole.
+    pub fn root() -> Path {
+        Path(Vec::new())
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn then(mut self, name: impl fmt::Display) -> Path {
         self.0.push(name.to_string());
         self

@@ -64,6 +64,14 @@ pub struct Model {
     pub weights: Weights,
 }
 
+impl Model {
+    /// Bytes that one token of one row takes in the KV cache of one block: keys and values.
+    pub fn cache_bytes_per_token_block(&self) -> u64 {
+        let shape = &self.shape;
+        2 * u64::from(shape.kv_heads) * u64::from(shape.head_dim()) * u64::from(self.cache_value_bytes)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Weights {
     /// Drawn tensor by tensor from a stream of this seed: the same values wherever a tensor is needed.
@@ -113,7 +121,7 @@ pub enum Role {
         inference_rps: f64,
         /// Blocks per second and token of a step of 1024 tokens.
         forward_rps: f64,
-        /// Tokens per second that its NIC carries.
+        /// Tokens per second that its NIC carries, or what is left of them where it is reached through others.
         network_rps: f64,
     },
     Client,
@@ -409,8 +417,7 @@ impl Plan {
 
     /// Bytes that one token of one row takes in the KV cache of one block: keys and values.
     pub fn cache_bytes_per_token_block(&self) -> u64 {
-        let shape = &self.model.shape;
-        2 * u64::from(shape.kv_heads) * u64::from(shape.head_dim()) * u64::from(self.model.cache_value_bytes)
+        self.model.cache_bytes_per_token_block()
     }
 }
 

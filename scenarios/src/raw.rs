@@ -1,5 +1,6 @@
 //! The one dialect of RON that scenarios are written in, and values kept as their text.
 use crate::plan::Plan;
+use crate::presets;
 use crate::schema::Scenario;
 use ron::extensions::Extensions;
 use ron::value::RawValue;
@@ -40,7 +41,7 @@ impl Scenario {
     }
 
     pub fn from_ron(text: &str) -> Result<Scenario, ron::error::SpannedError> {
-        options().from_str(text)
+        presets::swarm::read(text)
     }
 }
 

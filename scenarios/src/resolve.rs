@@ -156,14 +156,17 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
             return Err(Fault::new(&format!("hosts.{index}.name"), message));
         }
     }
+    swarm::within("swarm.throughput.relayed", scenario.swarm.throughput.relayed, 0.0, 1.0)?;
+    if scenario.swarm.throughput.unknown.0 == 0 {
+        return Err(Fault::new("swarm.throughput.unknown", "a NIC without bandwidth carries no token"));
+    }
     let spans = spans::resolve(&scenario.peers, &counts, model.shape.layers)?;
     let orchestrator = HostId(0);
     let mut nodes =
         vec![Node { host: orchestrator, role: Role::Orchestrator }, Node { host: orchestrator, role: Role::Bootstrap }];
     for (group, spans) in scenario.peers.iter().zip(spans) {
         let seats = computers.of(&group.on).zip(spans);
-        let chooses = matches!(group.span, schema::Span::Capacity { .. });
-        nodes.extend(seats.map(|(host, blocks)| peer(scenario, model, computers, (host, blocks, chooses))));
+        nodes.extend(seats.map(|(host, blocks)| peer(scenario, model, computers, group, (host, blocks))));
     }
     nodes.extend(computers.of(on).map(|host| Node { host: HostId(host), role: Role::Client }));
     if nodes.len() > limits::NODES {
@@ -177,17 +180,21 @@ fn peer(
     scenario: &Scenario,
     model: &plan::Model,
     computers: &Computers<'_>,
-    (host, blocks, chooses): (u32, BlockRange, bool),
+    group: &schema::Peers,
+    (host, blocks): (u32, BlockRange),
 ) -> Node {
     let place = &computers.hosts[host as usize].host;
-    let cost = &place.device.cost;
+    let (cost, swarm) = (&place.device.cost, &scenario.swarm);
+    let unknown = swarm.throughput.unknown.bytes_per_second();
+    let reached = if group.relayed { swarm.throughput.relayed } else { 1.0 };
+    let is_grouped = model.shape.kv_heads < model.shape.heads;
     let role = Role::Peer {
         blocks,
-        chooses,
-        cache_bytes: scenario.swarm.cache.0,
+        chooses: matches!(group.span, schema::Span::Capacity { .. }),
+        cache_bytes: swarm.cache.bytes(blocks.len(), model.cache_bytes_per_token_block(), is_grouped),
         inference_rps: cost::inference_rps(cost, model),
         forward_rps: cost::forward_rps(cost, model),
-        network_rps: cost::network_rps(&place.egress, &place.ingress, model),
+        network_rps: cost::network_rps(&place.egress, &place.ingress, model, unknown) * reached,
     };
     Node { host: HostId(host), role }
 }

@@ -10,22 +10,29 @@ use crate::units::Time;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+pub mod cache;
 pub mod delay;
 pub mod events;
 pub mod hosts;
 pub mod lengths;
+pub mod limit;
 pub mod model;
 pub mod network;
 pub mod swarm;
 pub mod workload;
 
+pub use cache::Cache;
 pub use delay::Delay;
 pub use events::{Away, Going, Happening, Lives, Part, When};
-pub use hosts::{Device, Host, Leases, Machine, Table};
+pub use hosts::{Device, Host, Machine, Table};
 pub use lengths::Lengths;
+pub use limit::Limit;
 pub use model::{Model, Shape, Weights};
 pub use network::{Between, Link, Network, RoundTrips, Transport};
-pub use swarm::{Admission, Bans, Costs, Detection, Kademlia, Pings, Placement, Retry, Routing, Swarm};
+pub use swarm::{
+    Admission, Bans, Costs, Detection, Kademlia, Lifetime, Pings, Placement, Probe, Retry, Routing, Speeds, Swarm,
+    Throughput,
+};
 pub use workload::{Columns, Process, Workload};
 
 /// The format that this program reads.
@@ -75,6 +82,9 @@ pub struct Peers {
     pub on: String,
     #[serde(default)]
     pub span: Span,
+    /// They are reached through others, and announce less throughput for it (`swarm.throughput.relayed`).
+    #[serde(default)]
+    pub relayed: bool,
 }
 
 /// Which blocks a peer serves.

@@ -7,7 +7,6 @@ use crate::nearest;
 use crate::origin::{Assignment, From, Origin};
 use crate::paths::{self, Parts, Path};
 use crate::plan::Plan;
-use crate::raw::options;
 use crate::resolve::{self, Run};
 use crate::schema::{Scenario, Sweep};
 use crate::units::magnitude;
@@ -97,7 +96,7 @@ impl Loaded {
         let paths = varied.leaves(&texts);
         let mut cells = Vec::with_capacity(texts.len());
         for (index, (text, origin)) in texts.into_iter().enumerate() {
-            let scenario = options().from_str(&text).map_err(|error| ScenarioError::syntax(&self.source, &error))?;
+            let scenario = Scenario::from_ron(&text).map_err(|error| ScenarioError::syntax(&self.source, &error))?;
             let value = |path: &Path| paths::locate(&text, path).map_or(String::new(), |at| paths::plain(&text[at]));
             let values = paths.iter().map(|path| (path.to_string(), value(path))).collect();
             let (key, files) = (CellKey { index: index as u32, values }, self.files.clone());
@@ -130,7 +129,7 @@ impl Loaded {
             text = origin.assign(&text, &assignment)?;
             origin.assignments.push(assignment);
         }
-        let scenario = options().from_str(&text).map_err(|error| ScenarioError::syntax(&self.source, &error))?;
+        let scenario = Scenario::from_ron(&text).map_err(|error| ScenarioError::syntax(&self.source, &error))?;
         Ok((scenario, origin.assignments))
     }
 }

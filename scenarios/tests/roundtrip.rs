@@ -11,9 +11,9 @@ use scenarios::chart::Chart;
 use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Admission, Away, Bans, Between, Columns, Costs, Detection, Device, Going, Happening, Host, Kademlia, Leases, Link,
-    Lives, Machine, Measure, Model, Network, Part, Peers, Pings, Placement, Process, Retry, RoundTrips, Routing,
-    Scenario, Shape, Slo, Span, Swarm, Sweep, Table, Transport, Weights, When, Workload,
+    Admission, Away, Bans, Between, Cache, Columns, Costs, Detection, Device, Going, Happening, Host, Kademlia, Lifetime,
+    Limit, Link, Lives, Machine, Measure, Model, Network, Part, Peers, Pings, Placement, Probe, Process, Retry, RoundTrips,
+    Routing, Scenario, Shape, Slo, Span, Speeds, Swarm, Sweep, Table, Throughput, Transport, Weights, When, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::tokens::{Prompts, Sampling};
@@ -206,8 +206,10 @@ fn swarm() -> impl Strategy<Value = Swarm> {
             load,
         },
     );
-    let pings = (any::<[u32; 2]>(), time(), number(), time())
-        .prop_map(|([fanout, next], every, smoothing, expiry)| Pings { fanout, every, next, smoothing, expiry });
+    let pings =
+        (any::<[u32; 3]>(), time(), number(), time()).prop_map(|([fanout, next, middle], every, smoothing, expiry)| {
+            Pings { fanout, every, next, middle, smoothing, expiry }
+        });
     let bans = (time(), number()).prop_map(|(first, growth)| Bans { first, growth });
     let forwarding = prop_oneof![Just(Forwarding::Relay), Just(Forwarding::Push)];
     let prefill = prop_oneof![Just(Prefill::Whole), any::<u32>().prop_map(|tokens| Prefill::Chunked { tokens }),];
@@ -234,14 +236,26 @@ fn swarm() -> impl Strategy<Value = Swarm> {
     );
     let placement =
         (time(), number(), time()).prop_map(|(period, quality, delay)| Placement { period, quality, delay });
-    let detection = (time(), any::<u32>(), time()).prop_map(|(heartbeat, missed, step_timeout)| Detection {
-        heartbeat,
-        missed,
-        step_timeout,
-    });
+    let detection = (time(), any::<u32>(), time(), time()).prop_map(
+        |(heartbeat, missed, step_timeout, open_timeout)| Detection { heartbeat, missed, step_timeout, open_timeout },
+    );
     let recovery =
         prop_oneof![Just(Recovery::Replay), Just(Recovery::Restart), Just(Recovery::Cacheless), Just(Recovery::Off)];
-    let retry = (any::<u32>(), time(), time()).prop_map(|(limit, first, most)| Retry { limit, first, most });
+    let limit = prop_oneof![any::<u32>().prop_map(Limit::Of), Just(Limit::Off)];
+    let retry = (limit, time(), time(), number())
+        .prop_map(|(limit, first, most, jitter)| Retry { limit, first, most, jitter });
+    let lifetime = (time(), time()).prop_map(|(idle, longest)| Lifetime { idle, longest });
+    let probe = || (any::<[u32; 2]>(), time()).prop_map(|([tokens, steps], most)| Probe { tokens, steps, most });
+    let speeds = prop_oneof![
+        Just(Speeds::Told),
+        (probe(), probe()).prop_map(|(decode, forward)| Speeds::Measured { decode, forward })
+    ];
+    let throughput = (speeds, number(), any::<u64>())
+        .prop_map(|(speeds, relayed, unknown)| Throughput { speeds, relayed, unknown: Rate(unknown) });
+    let cache = prop_oneof![
+        any::<u64>().prop_map(|bytes| Cache::Bytes(Size(bytes))),
+        any::<[u32; 2]>().prop_map(|[full, grouped]| Cache::Tokens { full, grouped })
+    ];
     let failing = (detection, recovery, retry);
     (
         routing,
@@ -249,9 +263,9 @@ fn swarm() -> impl Strategy<Value = Swarm> {
         pings,
         bans,
         (forwarding, prefill),
-        any::<u64>(),
+        cache,
         failing,
-        (scheduling, admission),
+        (scheduling, admission, lifetime, throughput),
         (dht, placement),
     )
         .prop_map(
@@ -263,7 +277,7 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                 (forwarding, prefill),
                 cache,
                 (detection, recovery, retry),
-                (scheduling, admission),
+                (scheduling, admission, lifetime, throughput),
                 (dht, placement),
             )| {
                 Swarm {
@@ -280,7 +294,9 @@ fn swarm() -> impl Strategy<Value = Swarm> {
                     prefill,
                     scheduling,
                     admission,
-                    cache: Size(cache),
+                    lifetime,
+                    throughput,
+                    cache,
                 }
             },
         )
@@ -412,13 +428,14 @@ fn measure() -> impl Strategy<Value = Measure> {
 }
 
 fn scenario() -> impl Strategy<Value = Scenario> {
-    let machines = collection::vec((text(), prop_oneof![Just(Leases::Off), any::<u32>().prop_map(Leases::Of)]), 0..2);
+    let machines = collection::vec((text(), prop_oneof![Just(Limit::Off), any::<u32>().prop_map(Limit::Of)]), 0..2);
     let span = prop_oneof![
         Just(Span::Even),
         any::<(u32, u32)>().prop_map(|(start, end)| Span::Blocks(start, end)),
         any::<u32>().prop_map(|blocks| Span::Capacity { blocks })
     ];
-    let peers = collection::vec((text(), span).prop_map(|(on, span)| Peers { on, span }), 0..3);
+    let peers = (text(), span, any::<bool>()).prop_map(|(on, span, relayed)| Peers { on, span, relayed });
+    let peers = collection::vec(peers, 0..3);
     let report = prop_oneof![
         Just(vec![]),
         text().prop_map(|path| vec![

@@ -9,8 +9,9 @@ use super::turn::Turn;
 use crate::id::NodeId;
 use crate::limits;
 use crate::message::{Failure, Forwarding};
-use crate::policy::Detection;
-use crate::time::Span;
+use crate::peer::Admission;
+use crate::policy::{Detection, Policies};
+use crate::time::{Moment, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How patient a client is with each peer that was ever silent.
@@ -89,6 +90,25 @@ impl Request {
         }
     }
 
+    /// How long what is asked of this leg may take.
+    fn allowed(&self, leg: usize, policies: &Policies) -> Span {
+        let Detection { step_timeout, open_timeout, .. } = policies.detection;
+        let admission = match policies.admission {
+            Admission::Wait(longest) => longest,
+            Admission::Refuse => Span::ZERO,
+        };
+        match self.legs[leg].state {
+            State::Asked => step_timeout.min(open_timeout + admission),
+            _ => step_timeout,
+        }
+    }
+
+    /// When what is waited for has taken too long, whoever answers pings.
+    pub fn overdue(&self, policies: &Policies) -> Option<Moment> {
+        let awaited = (0..self.legs.len()).filter(|leg| self.waits_for(*leg, policies.forwarding));
+        awaited.map(|leg| self.waiting + self.allowed(leg, policies)).min()
+    }
+
     /// A heartbeat: whom to ping, and who has been silent for too long.
     pub fn beat(&mut self, turn: &mut Turn<'_>, watch: &mut Watch, pings: &mut BTreeSet<NodeId>) -> Progress {
         let (detection, forwarding) = (turn.config.policies.detection, turn.config.policies.forwarding);
@@ -106,7 +126,7 @@ impl Request {
             if gave_up {
                 watch.give_up(peer);
             }
-            if gave_up || waited >= detection.step_timeout {
+            if gave_up || waited >= self.allowed(leg, &turn.config.policies) {
                 turn.view.ban(turn.now, peer, &turn.config.policies.bans);
                 failed.push((self.legs[leg].session, peer));
             } else if detection.missed > 0 && waited >= detection.heartbeat {

@@ -7,6 +7,7 @@ use crate::history::History;
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
 use crate::message::{Activation, Message, Open, Refusal, Returned, Step};
+use crate::policy::Lifetime;
 use crate::time::{Moment, Span};
 use crate::world::Effect;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub struct Session {
     length: u32,
     /// Its steps that wait or are computed.
     pub steps: u32,
+    opened: Moment,
+    /// When it last had a step, as the next one came or its answer went.
+    pub active: Moment,
     /// What it has computed, from position 0 on (of the last step alone, where there is no cache), to be sent again.
     pub kept: Option<History>,
 }
@@ -109,7 +113,7 @@ impl Sessions {
         }
         let need = self.need(&open);
         if self.waiting.is_empty() && need <= self.bytes - self.used {
-            self.reserve(open, need);
+            self.reserve(now, open, need);
             return Ok(Entry::Open);
         }
         match self.admission {
@@ -129,21 +133,21 @@ impl Sessions {
         tokens * u64::from(open.blocks.len()) * self.bytes_per_token_block
     }
 
-    fn reserve(&mut self, open: Open, reserved: u64) {
+    fn reserve(&mut self, now: Moment, open: Open, reserved: u64) {
         self.used += reserved;
         let kept = open.keep.then(History::default);
-        self.open.insert(open.session, Session { open, reserved, length: 0, steps: 0, kept });
+        self.open.insert(open.session, Session { open, reserved, length: 0, steps: 0, opened: now, active: now, kept });
     }
 
     /// The next that there is room for now: it is open from now on.
-    pub fn admit_next(&mut self) -> Option<(NodeId, SessionId)> {
+    pub fn admit_next(&mut self, now: Moment) -> Option<(NodeId, SessionId)> {
         let need = self.need(&self.waiting.front()?.open);
         if need > self.bytes - self.used || self.open.len() >= limits::SESSIONS_PER_PEER {
             return None;
         }
         let Waiting { from, open, .. } = self.waiting.pop_front()?;
         let session = open.session;
-        self.reserve(open, need);
+        self.reserve(now, open, need);
         Some((from, session))
     }
 
@@ -151,6 +155,15 @@ impl Sessions {
     pub fn overdue(&mut self, now: Moment) -> Option<(NodeId, SessionId)> {
         let due = self.due().is_some_and(|due| due <= now);
         due.then(|| self.waiting.pop_front()).flatten().map(|waiting| (waiting.from, waiting.open.session))
+    }
+
+    /// A session that has lasted as long as it may, and when the next one will have.
+    pub fn expiring(&self, now: Moment, lifetime: Lifetime) -> Option<(SessionId, Span)> {
+        let left = self.open.iter().filter_map(|(id, session)| {
+            let idle = (session.steps == 0).then(|| now.since(session.active));
+            Some((*id, lifetime.left(now.since(session.opened), idle)?))
+        });
+        left.min_by_key(|(_, left)| *left)
     }
 
     /// When the next that waits is due.
@@ -310,10 +323,10 @@ mod tests {
         // There would be room for it, but another was first.
         assert_eq!(sessions.enter(at(2), CLIENT, open(3, 2)), Ok(Entry::Waits));
         assert_eq!(sessions.enter(at(2), CLIENT, open(4, 99)), Err(Refusal::CacheFull), "it never will have room");
-        assert_eq!(sessions.admit_next(), None);
+        assert_eq!(sessions.admit_next(at(3)), None);
         sessions.leave(session(1));
-        assert_eq!(sessions.admit_next(), Some((CLIENT, session(2))));
-        assert_eq!(sessions.admit_next(), Some((CLIENT, session(3))));
+        assert_eq!(sessions.admit_next(at(3)), Some((CLIENT, session(2))));
+        assert_eq!(sessions.admit_next(at(3)), Some((CLIENT, session(3))));
         assert_eq!(sessions.enter(at(3), CLIENT, open(5, 9)), Ok(Entry::Waits));
         assert_eq!((sessions.due(), sessions.overdue(at(7))), (Some(at(8)), None));
         assert_eq!(sessions.overdue(at(8)), Some((CLIENT, session(5))));

@@ -12,11 +12,19 @@ pub struct Detection {
     /// A step that is away for longer has failed, whoever answers pings. Petals: 180 s for a request of its transport, and
     /// nothing else notices a dead server.
     pub step_timeout: Span,
+    /// A session that nobody has opened within this, and the wait that admission allows, has failed. Petals: 5 s
+    /// (`connect_timeout`).
+    pub open_timeout: Span,
 }
 
 impl Default for Detection {
     fn default() -> Detection {
-        Detection { heartbeat: Span::from_secs(1), missed: 5, step_timeout: Span::from_secs(600) }
+        Detection {
+            heartbeat: Span::from_secs(1),
+            missed: 5,
+            step_timeout: Span::from_secs(600),
+            open_timeout: Span::from_secs(600),
+        }
     }
 }
 
@@ -36,27 +44,30 @@ pub enum Recovery {
 }
 
 /// How often a client tries again. The first try comes at once; before each further one it waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
-    /// Tries for one token before the request has failed.
+    /// Tries for one token before the request has failed; `u32::MAX`: it never has.
     pub limit: u32,
-    /// The first wait; each further one is twice as long, give or take a half by the client's own draw.
+    /// The first wait; each further one is twice as long.
     pub first: Span,
     /// No wait is longer than this before the draw.
     pub most: Span,
+    /// By which part of itself a wait is longer or shorter, by the client's own draw: from 0 to 1.
+    pub jitter: f64,
 }
 
 impl Default for Retry {
     fn default() -> Retry {
-        Retry { limit: 12, first: Span::from_millis(250), most: Span::from_secs(5) }
+        Retry { limit: 12, first: Span::from_millis(250), most: Span::from_secs(5), jitter: 0.5 }
     }
 }
 
 impl Retry {
-    /// The wait before the `count`-th further try, counted from 1; `draw` spreads it over a half to one and a half.
+    /// The wait before the `count`-th further try, counted from 1; `draw` spreads it by `jitter`.
     pub fn wait(&self, count: u32, draw: u64) -> Span {
         let doubled = self.first.0.saturating_mul(1 << count.saturating_sub(1).min(32)).min(self.most.0);
-        Span(doubled / 2 + ((u128::from(doubled) * u128::from(draw)) >> 64) as u64)
+        let (least, width) = (doubled as f64 * (1.0 - self.jitter), doubled as f64 * 2.0 * self.jitter);
+        Span(least as u64 + ((u128::from(width as u64) * u128::from(draw)) >> 64) as u64)
     }
 }
 
@@ -71,5 +82,8 @@ mod tests {
         assert_eq!((retry.wait(1, 0), retry.wait(1, u64::MAX).0 + 1), (Span::from_millis(125), 375_000_000));
         assert_eq!(retry.wait(3, 1 << 63), Span::from_millis(1000));
         assert_eq!(retry.wait(4_000, 1 << 63), Span::from_secs(5));
+        let sure = Retry { jitter: 0.0, first: Span::from_secs(1), most: Span::from_secs(60), ..retry };
+        let waits: Vec<u64> = (1..=8).map(|count| sure.wait(count, u64::MAX).0 / 1_000_000_000).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60], "Petals'");
     }
 }

@@ -9,8 +9,10 @@ pub struct Pings {
     pub fanout: u32,
     /// How often a client pings between its lookups; zero: never.
     pub every: Span,
-    /// Peers that a peer pings before each announcement, of those that may come after it; 0: none.
+    /// Peers that a peer pings at each announcement, of those that a route may go on to from the end of its blocks; 0: none.
     pub next: u32,
+    /// Likewise, of those that hold blocks in the midst of its own, to which a route goes on where it is avoided.
+    pub middle: u32,
     /// The weight of the newest round trip in the exponential average.
     pub smoothing: f64,
     /// How long a round trip is believed.
@@ -19,7 +21,7 @@ pub struct Pings {
 
 impl Default for Pings {
     fn default() -> Pings {
-        Pings { fanout: 3, every: Span::ZERO, next: 5, smoothing: 0.2, expiry: Span::from_secs(300) }
+        Pings { fanout: 3, every: Span::ZERO, next: 5, middle: 5, smoothing: 0.2, expiry: Span::from_secs(300) }
     }
 }
 

@@ -260,6 +260,7 @@ fn policies(chance: &mut Chance) -> Policies {
             heartbeat: chance.span(Span::from_millis(20), Span::from_secs(2)),
             missed: chance.of(1..=6),
             step_timeout: chance.span(Span::from_secs(30), Span::from_secs(600)),
+            ..Detection::default()
         },
     };
     Policies {
@@ -273,7 +274,7 @@ fn policies(chance: &mut Chance) -> Policies {
         detection,
         retry: match chance.is(50) {
             true => Retry::default(),
-            false => Retry { limit: 60, first: chance.span(MS, Span::from_secs(1)), most: Span::from_secs(5) },
+            false => Retry { limit: 60, first: chance.span(MS, Span::from_secs(1)), ..Retry::default() },
         },
         bans: Bans { first: chance.span(MS, Span::from_secs(30)), growth: 2.0 },
         scheduling: scheduling(chance),

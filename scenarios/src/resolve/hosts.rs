@@ -6,7 +6,7 @@ use crate::nearest;
 use crate::plan;
 use crate::presets::devices;
 use crate::profile::{self, ProfileError};
-use crate::schema::{Device, Host, Leases, Machine, Scenario, Table};
+use crate::schema::{Device, Host, Limit, Machine, Scenario, Table};
 use crate::units::{Rate, Time, Work};
 use actors::limits;
 use std::collections::BTreeSet;
@@ -78,8 +78,8 @@ fn named_machine(index: usize, machine: &Machine, scenario: &Scenario) -> Result
         return Err(Fault::new(&format!("{at}.name"), format!("no host is on machine `{}`", machine.name)));
     }
     let leases = match machine.leases {
-        Leases::Off => None,
-        Leases::Of(count) => {
+        Limit::Off => None,
+        Limit::Of(count) => {
             bounded(&format!("{at}.leases"), "leases", count, 1, THREADS)?;
             Some(count)
         }

@@ -77,7 +77,7 @@ mod tests {
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
     fn group(span: Span) -> Peers {
-        Peers { on: "here".to_owned(), span }
+        Peers { on: "here".to_owned(), span, relayed: false }
     }
 
     proptest! {

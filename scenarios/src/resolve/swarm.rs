@@ -3,17 +3,21 @@ use super::fault::{Fault, bounded};
 use super::hosts::Placed;
 use super::positive;
 use crate::plan::{Node, Role};
-use crate::schema::{self, Swarm};
+use crate::schema::{self, Limit, Swarm};
 use actors::id::NodeId;
 use actors::limits;
 use actors::peer::{Admission, Scheduling};
 use actors::placement::Placement;
-use actors::policy::{self, Policies, Prefill};
+use actors::policy::{self, Lifetime, Policies, Prefill};
 use actors::route;
 use actors::time;
 
 /// More pings than any swarm needs at once.
 const FANOUT: u32 = 1024;
+
+/// Tokens and steps of a peer's measurement of itself: more than any device needs to be known.
+const PROBE_TOKENS: u32 = 65_536;
+const PROBE_STEPS: u32 = 100_000;
 
 /// No heartbeat is shorter.
 const SHORTEST: time::Span = time::Span::from_millis(1);
@@ -29,15 +33,21 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
         detection: detection(&swarm.detection)?,
         recovery: swarm.recovery,
         retry: policy::Retry {
-            limit: swarm.retry.limit,
+            limit: match swarm.retry.limit {
+                Limit::Of(limit) => limit,
+                Limit::Off => u32::MAX,
+            },
             first: swarm.retry.first.span(),
             most: swarm.retry.most.span(),
+            jitter: within("swarm.retry.jitter", swarm.retry.jitter, 0.0, 1.0)?,
         },
         scheduling: scheduling(swarm.scheduling)?,
         admission: match swarm.admission {
             schema::Admission::Refuse => Admission::Refuse,
             schema::Admission::Wait(longest) => Admission::Wait(longest.span()),
         },
+        lifetime: Lifetime { idle: swarm.lifetime.idle.span(), longest: swarm.lifetime.longest.span() },
+        speeds: speeds(&swarm.throughput)?,
         dht: dht(&swarm.dht)?,
         placement: placement(&swarm.placement)?,
     })
@@ -91,10 +101,12 @@ fn costs(written: &schema::Costs) -> Result<route::Costs, Fault> {
 fn pings(written: &schema::Pings) -> Result<route::Pings, Fault> {
     bounded("swarm.pings.fanout", "fanout", written.fanout, 0, FANOUT)?;
     bounded("swarm.pings.next", "next", written.next, 0, FANOUT)?;
+    bounded("swarm.pings.middle", "middle", written.middle, 0, FANOUT)?;
     Ok(route::Pings {
         fanout: written.fanout,
         every: written.every.span(),
         next: written.next,
+        middle: written.middle,
         smoothing: within("swarm.pings.smoothing", written.smoothing, 0.0, 1.0)?,
         expiry: written.expiry.span(),
     })
@@ -129,8 +141,9 @@ fn bans(written: &schema::Bans) -> Result<route::Bans, Fault> {
 }
 
 fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
-    let schema::Detection { heartbeat, missed, step_timeout } = written;
-    for (path, time) in [("heartbeat", heartbeat), ("step_timeout", step_timeout)] {
+    let schema::Detection { heartbeat, missed, step_timeout, open_timeout } = written;
+    let times = [("heartbeat", heartbeat), ("step_timeout", step_timeout), ("open_timeout", open_timeout)];
+    for (path, time) in times {
         if time.span() < SHORTEST {
             let path = format!("swarm.detection.{path}");
             return Err(Fault::new(
@@ -139,7 +152,24 @@ fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
             ));
         }
     }
-    Ok(policy::Detection { heartbeat: heartbeat.span(), missed: *missed, step_timeout: step_timeout.span() })
+    let (step_timeout, open_timeout) = (step_timeout.span(), open_timeout.span());
+    Ok(policy::Detection { heartbeat: heartbeat.span(), missed: *missed, step_timeout, open_timeout })
+}
+
+/// Probes are bounded by what a step may be, and a measurement has at least one.
+fn speeds(written: &schema::Throughput) -> Result<policy::Speeds, Fault> {
+    let probe = |name: &str, probe: &schema::Probe| {
+        let at = format!("swarm.throughput.speeds.{name}");
+        bounded(&format!("{at}.tokens"), "tokens", probe.tokens, 1, PROBE_TOKENS)?;
+        bounded(&format!("{at}.steps"), "steps", probe.steps, 1, PROBE_STEPS)?;
+        Ok(policy::Probe { tokens: probe.tokens, steps: probe.steps, most: probe.most.span() })
+    };
+    Ok(match &written.speeds {
+        schema::Speeds::Told => policy::Speeds::Told,
+        schema::Speeds::Measured { decode, forward } => {
+            policy::Speeds::Measured { decode: probe("decode", decode)?, forward: probe("forward", forward)? }
+        }
+    })
 }
 
 fn dht(written: &schema::Kademlia) -> Result<actors::dht::Kademlia, Fault> {
@@ -174,7 +204,7 @@ fn placement(written: &schema::Placement) -> Result<Placement, Fault> {
     })
 }
 
-fn within(path: &str, value: f64, least: f64, most: f64) -> Result<f64, Fault> {
+pub(super) fn within(path: &str, value: f64, least: f64, most: f64) -> Result<f64, Fault> {
     if (least..=most).contains(&value) {
         return Ok(value);
     }

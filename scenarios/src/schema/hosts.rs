@@ -1,9 +1,7 @@
 //! Where nodes live: machines, hosts, their devices and their NICs.
-use crate::raw::Raw;
+use crate::schema::limit::Limit;
 use crate::schema::network::Link;
 use crate::units::{Rate, Time, Work};
-use serde::de::{self, Deserializer};
-use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 /// A computer that several hosts share.
@@ -11,46 +9,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     pub name: String,
-    #[serde(default)]
-    pub leases: Leases,
-}
-
-/// How many jobs may compute at once on a machine, first come first served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leases {
-    /// Written as the number.
-    Of(u32),
-    /// Its hosts contend as they please.
-    Off,
-}
-
-impl Default for Leases {
-    /// Of two cores one computes, so that the transport has the other.
-    fn default() -> Leases {
-        Leases::Of(1)
-    }
-}
-
-impl Serialize for Leases {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Leases::Of(count) => serializer.serialize_u32(*count),
-            Leases::Off => serializer.serialize_unit_variant("Leases", 1, "Off"),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Leases {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Leases, D::Error> {
-        let raw = Raw::deserialize(deserializer)?;
-        match raw.text() {
-            "Off" => Ok(Leases::Off),
-            number => number
-                .parse()
-                .map(Leases::Of)
-                .map_err(|_| de::Error::custom(format!("leases are a number of jobs or `Off`, not `{number}`"))),
-        }
-    }
+    /// How many jobs may compute at once, first come first served. `Off`: its hosts contend as they please.
+    #[serde(default = "leaving_one_core")]
+    pub leases: Limit,
 }
 
 /// A group of like hosts.
@@ -147,6 +108,11 @@ pub struct Table {
     pub decode: Vec<(u32, Time)>,
     #[serde(default)]
     pub per_job: Time,
+}
+
+/// Of two cores one computes, so that the transport has the other.
+fn leaving_one_core() -> Limit {
+    Limit::Of(1)
 }
 
 fn as_its_kind() -> f64 {

@@ -1,7 +1,9 @@
 //! How the nodes of a swarm work together: the policies that what-ifs change.
 //!
 //! What is not said is as `actors::policy::Policies` has it by default.
-use crate::units::{Size, Time};
+use crate::schema::cache::Cache;
+use crate::schema::limit::Limit;
+use crate::units::{Rate, Size, Time};
 use actors::dht::{self, Search};
 use actors::message::Forwarding;
 use actors::peer::Scheduling;
@@ -28,11 +30,15 @@ pub struct Swarm {
     pub scheduling: Scheduling,
     /// What becomes of a session that finds no room in a peer's cache.
     pub admission: Admission,
+    /// How long a session may last.
+    pub lifetime: Lifetime,
+    /// What peers say that they can do.
+    pub throughput: Throughput,
     pub dht: Kademlia,
     /// Of peers with `Capacity`.
     pub placement: Placement,
-    /// What the KV caches of a peer may take.
-    pub cache: Size,
+    /// What the KV caches of a peer may take: `"4 GiB"`, or `Tokens(full: 4096, grouped: 16384)` in each block.
+    pub cache: Cache,
 }
 
 impl Default for Swarm {
@@ -49,9 +55,11 @@ impl Default for Swarm {
             retry: Retry::default(),
             scheduling: Scheduling::default(),
             admission: Admission::default(),
+            lifetime: Lifetime::default(),
+            throughput: Throughput::default(),
             dht: Kademlia::default(),
             placement: Placement::default(),
-            cache: Size(4 << 30),
+            cache: Cache::Bytes(Size(4 << 30)),
         }
     }
 }
@@ -112,8 +120,10 @@ pub struct Pings {
     pub fanout: u32,
     /// How often a client pings between its lookups; zero: never.
     pub every: Time,
-    /// Peers that a peer pings before each announcement, of those that may come after it; 0: none.
+    /// Peers that a peer pings at each announcement, of those that a route may go on to from its last block; 0: none.
     pub next: u32,
+    /// Likewise, of those that hold blocks in the midst of its own.
+    pub middle: u32,
     /// The weight of the newest round trip in the exponential average.
     pub smoothing: f64,
     pub expiry: Time,
@@ -138,30 +148,86 @@ pub struct Detection {
     pub missed: u32,
     /// A step that is away for longer has failed, whoever answers pings. Petals: 180 s.
     pub step_timeout: Time,
+    /// A session that is not open after this (and the wait that `admission` allows) has failed. Petals: 5 s.
+    pub open_timeout: Time,
 }
 
-/// How often a client tries again: the first time at once, then after waits that double, give or take a half.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How often a client tries again: the first time at once, then after waits that double.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
-    /// Tries for one token before the request has failed.
-    pub limit: u32,
+    /// Tries for one token before the request has failed; `Off`: until its time is up.
+    pub limit: Limit,
     pub first: Time,
-    /// No wait is longer.
+    /// No wait is longer, before it is spread.
+    pub most: Time,
+    /// By which part of itself each wait is longer or shorter, at random: 0 to 1.
+    pub jitter: f64,
+}
+
+/// How long a session may last at a peer, whose cache it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lifetime {
+    /// Without a step; zero: for ever. Petals: 300 s.
+    pub idle: Time,
+    /// In all; zero: for ever. Petals: 1800 s.
+    pub longest: Time,
+}
+
+/// What peers say of their throughput, for placement and for routes by throughput: what their device computes or what
+/// their network carries, whichever is less.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Throughput {
+    pub speeds: Speeds,
+    /// What is left of the network's of a peer that is reached through others. Petals: 0.2.
+    pub relayed: f64,
+    /// Of a NIC that nothing limits. Petals: 100 Mbit/s.
+    pub unknown: Rate,
+}
+
+/// How peers come to know how fast their device is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Speeds {
+    /// By what the scenario says of their device, in both worlds.
+    #[default]
+    Told,
+    /// Live they measure it on one of their blocks as they start; the simulation tells them.
+    Measured { decode: Probe, forward: Probe },
+}
+
+/// Steps by which a peer measures itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Of each step.
+    pub tokens: u32,
+    pub steps: u32,
+    /// No further step begins after this; zero: however long it takes.
+    #[serde(default)]
     pub most: Time,
 }
 
 impl Default for Detection {
     fn default() -> Detection {
-        let policy::Detection { heartbeat, missed, step_timeout } = policy::Detection::default();
-        Detection { heartbeat: heartbeat.into(), missed, step_timeout: step_timeout.into() }
+        let policy::Detection { heartbeat, missed, step_timeout, open_timeout } = policy::Detection::default();
+        let (heartbeat, step_timeout, open_timeout) = (heartbeat.into(), step_timeout.into(), open_timeout.into());
+        Detection { heartbeat, missed, step_timeout, open_timeout }
     }
 }
 
 impl Default for Retry {
     fn default() -> Retry {
-        let policy::Retry { limit, first, most } = policy::Retry::default();
-        Retry { limit, first: first.into(), most: most.into() }
+        let policy::Retry { limit, first, most, jitter } = policy::Retry::default();
+        Retry { limit: Limit::Of(limit), first: first.into(), most: most.into(), jitter }
+    }
+}
+
+impl Default for Throughput {
+    fn default() -> Throughput {
+        Throughput { speeds: Speeds::default(), relayed: 0.2, unknown: Rate(100_000_000) }
     }
 }
 
@@ -231,8 +297,8 @@ impl Default for Costs {
 
 impl Default for Pings {
     fn default() -> Pings {
-        let route::Pings { fanout, every, next, smoothing, expiry } = route::Pings::default();
-        Pings { fanout, every: every.into(), next, smoothing, expiry: expiry.into() }
+        let route::Pings { fanout, every, next, middle, smoothing, expiry } = route::Pings::default();
+        Pings { fanout, every: every.into(), next, middle, smoothing, expiry: expiry.into() }
     }
 }
 
