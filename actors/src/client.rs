@@ -338,7 +338,12 @@ impl Core {
                 let done = self.dht.on_woken(now, out);
                 self.on_done(now, done, out);
             }
-            Timer::Muster | Timer::Admission | Timer::Lifetime | Timer::Announce | Timer::AnnounceAgain | Timer::Place => {}
+            Timer::Muster
+            | Timer::Admission
+            | Timer::Lifetime
+            | Timer::Announce
+            | Timer::AnnounceAgain
+            | Timer::Place => {}
         }
     }
 

@@ -41,8 +41,7 @@ impl Loaded {
     /// Reads the text of a scenario; `name` stands for it in errors.
     pub fn read(name: &str, text: String) -> Result<Loaded, ScenarioError> {
         let source = Arc::new(Source { name: name.to_owned(), text });
-        let scenario =
-            Scenario::from_ron(&source.text).map_err(|error| ScenarioError::syntax(&source, &error))?;
+        let scenario = Scenario::from_ron(&source.text).map_err(|error| ScenarioError::syntax(&source, &error))?;
         let files = Arc::new(Files::of(source.folder()));
         let loaded = Loaded { source, scenario, files };
         let origin = Origin::of(loaded.source.clone());

@@ -11,9 +11,10 @@ use scenarios::chart::Chart;
 use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Admission, Away, Bans, Between, Cache, Columns, Costs, Detection, Device, Going, Happening, Host, Kademlia, Lifetime,
-    Limit, Link, Lives, Machine, Measure, Model, Network, Part, Peers, Pings, Placement, Probe, Process, Retry, RoundTrips,
-    Routing, Scenario, Shape, Slo, Span, Speeds, Swarm, Sweep, Table, Throughput, Transport, Weights, When, Workload,
+    Admission, Away, Bans, Between, Cache, Columns, Costs, Detection, Device, Going, Happening, Host, Kademlia,
+    Lifetime, Limit, Link, Lives, Machine, Measure, Model, Network, Part, Peers, Pings, Placement, Probe, Process,
+    Retry, RoundTrips, Routing, Scenario, Shape, Slo, Span, Speeds, Swarm, Sweep, Table, Throughput, Transport,
+    Weights, When, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::tokens::{Prompts, Sampling};
@@ -236,22 +237,29 @@ fn swarm() -> impl Strategy<Value = Swarm> {
     );
     let placement =
         (time(), number(), time()).prop_map(|(period, quality, delay)| Placement { period, quality, delay });
-    let detection = (time(), any::<u32>(), time(), time()).prop_map(
-        |(heartbeat, missed, step_timeout, open_timeout)| Detection { heartbeat, missed, step_timeout, open_timeout },
-    );
+    let detection =
+        (time(), any::<u32>(), time(), time()).prop_map(|(heartbeat, missed, step_timeout, open_timeout)| Detection {
+            heartbeat,
+            missed,
+            step_timeout,
+            open_timeout,
+        });
     let recovery =
         prop_oneof![Just(Recovery::Replay), Just(Recovery::Restart), Just(Recovery::Cacheless), Just(Recovery::Off)];
     let limit = prop_oneof![any::<u32>().prop_map(Limit::Of), Just(Limit::Off)];
-    let retry = (limit, time(), time(), number())
-        .prop_map(|(limit, first, most, jitter)| Retry { limit, first, most, jitter });
+    let retry =
+        (limit, time(), time(), number()).prop_map(|(limit, first, most, jitter)| Retry { limit, first, most, jitter });
     let lifetime = (time(), time()).prop_map(|(idle, longest)| Lifetime { idle, longest });
     let probe = || (any::<[u32; 2]>(), time()).prop_map(|([tokens, steps], most)| Probe { tokens, steps, most });
     let speeds = prop_oneof![
         Just(Speeds::Told),
         (probe(), probe()).prop_map(|(decode, forward)| Speeds::Measured { decode, forward })
     ];
-    let throughput = (speeds, number(), any::<u64>())
-        .prop_map(|(speeds, relayed, unknown)| Throughput { speeds, relayed, unknown: Rate(unknown) });
+    let throughput = (speeds, number(), any::<u64>()).prop_map(|(speeds, relayed, unknown)| Throughput {
+        speeds,
+        relayed,
+        unknown: Rate(unknown),
+    });
     let cache = prop_oneof![
         any::<u64>().prop_map(|bytes| Cache::Bytes(Size(bytes))),
         any::<[u32; 2]>().prop_map(|[full, grouped]| Cache::Tokens { full, grouped })
