@@ -72,7 +72,7 @@ pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<
     let options = Options::new(std::env::current_exe()?);
     let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}  {eta} left")?;
     let bar = ProgressBar::new(swarms.len() as u64 * u64::from(rounds)).with_style(style).with_prefix("calibrate");
-    let hand_over = Time(engine::live::calibrate::hand_over()?.0);
+    let hand_over = Time(engine::live::calibrate::hand_over(&swarms[0])?.0);
     let mut seen = Vec::new();
     for round in 0..rounds {
         let mut order: Vec<usize> = (0..swarms.len()).collect();

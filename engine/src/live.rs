@@ -11,6 +11,7 @@ pub mod calibrate;
 pub mod clock;
 mod conduct;
 mod control;
+mod cores;
 mod crew;
 mod device;
 mod door;

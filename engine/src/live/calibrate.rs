@@ -1,7 +1,9 @@
 //! What of a live host's overhead cannot be read off a run's events, measured by itself.
+use super::cores::Cores;
 use super::lease::Turnstile;
 use super::{LiveError, awake, clock};
 use actors::time::{Moment, Span};
+use scenarios::plan::Plan;
 use std::sync::Mutex;
 use std::thread;
 
@@ -12,13 +14,16 @@ const HELD: Span = Span::from_micros(400);
 const TURNS: usize = 150;
 
 /// From one executor's giving a core lease back until another that has waited for it holds it: the median of some hundred
-/// hand-overs between two that take turns.
-pub fn hand_over() -> Result<Span, LiveError> {
+/// hand-overs between two that take turns, on the cores that the plan's jobs run on.
+pub fn hand_over(plan: &Plan) -> Result<Span, LiveError> {
     let dir = tempfile::Builder::new().prefix("swarmbench-").tempdir();
     let dir = dir.map_err(LiveError::io("making a directory for core leases"))?;
     let _awake = awake::keep();
+    let machine = plan.peers().next().map_or(0, |(_, peer)| plan.host(peer.host).machine);
+    let cores = Cores::of(plan, machine);
     let turns: Mutex<Vec<(Moment, Moment, usize)>> = Mutex::default();
     let take_turns = |who: usize| -> std::io::Result<()> {
+        cores.iter().for_each(Cores::compute);
         let turnstile = Turnstile::open(dir.path(), 1)?;
         for _ in 0..TURNS {
             let lease = turnstile.take()?;
@@ -36,8 +41,8 @@ pub fn hand_over() -> Result<Span, LiveError> {
     };
     let done = thread::scope(|scope| {
         let other = scope.spawn(|| take_turns(1));
-        let mine = take_turns(0);
-        other.join().unwrap_or(Ok(())).and(mine)
+        let one = scope.spawn(|| take_turns(0));
+        one.join().unwrap_or(Ok(())).and(other.join().unwrap_or(Ok(())))
     });
     done.map_err(LiveError::io("taking core leases"))?;
     let mut turns = turns.into_inner().unwrap_or_default();
@@ -54,7 +59,9 @@ mod tests {
 
     #[test]
     fn a_lease_takes_a_while_to_change_hands() {
-        let took = super::hand_over().expect("file locks work here");
+        let cells = scenarios::load("quickstart").expect("it is there").cells(&scenarios::Overrides::default());
+        let plan = cells.expect("it has cells")[0].plan(actors::seed::Seed(1), 0).expect("a plan");
+        let took = super::hand_over(&plan).expect("file locks work here");
         assert!(took > Span::ZERO && took < Span::from_millis(20), "{took}");
     }
 }

@@ -8,6 +8,7 @@ mod bench;
 mod blockwise;
 
 use super::clock;
+use super::cores::Cores;
 use super::lease::Turnstile;
 use super::local::Arrival;
 use crate::spells::Spells;
@@ -38,13 +39,17 @@ impl Device {
     pub fn start(
         plan: Arc<Plan>,
         executor: scenarios::plan::Executor,
-        turnstile: Option<Turnstile>,
+        (turnstile, cores): (Option<Turnstile>, Option<Cores>),
         strain: Strain,
         arrivals: UnboundedSender<Arrival>,
     ) -> io::Result<Device> {
         let (jobs, inbox) = sync_channel(limits::QUEUED_JOBS);
         let worker = Worker { bench: Bench::new(plan, executor), turnstile, strain, arrivals };
-        let thread = thread::Builder::new().name("device".to_owned()).spawn(move || worker.work(&inbox))?;
+        let thread = thread::Builder::new().name("device".to_owned()).spawn(move || {
+            // candle's pools are started by the first job, and stay where this thread is.
+            cores.iter().for_each(Cores::compute);
+            worker.work(&inbox);
+        })?;
         Ok(Device { jobs: Some(jobs), thread: Some(thread) })
     }
 

@@ -6,6 +6,7 @@ mod far;
 
 use super::clock;
 use super::control::{Place, Report, Token};
+use super::cores::Cores;
 use super::device::{Device, Strain};
 use super::lease::Turnstile;
 use super::shaper::Shaper;
@@ -112,7 +113,17 @@ impl LocalHost {
                 let cores = plan.machines.get(host.machine as usize).and_then(|machine| machine.leases);
                 let turnstile = cores.map(|cores| Turnstile::open(leases, cores)).transpose()?;
                 let executor = host.device.executor.clone();
-                Some(Device::start(plan.clone(), executor, turnstile, strain.clone(), sender.clone())?)
+                let divided = Cores::of(&plan, host.machine);
+                let device = Device::start(
+                    plan.clone(),
+                    executor,
+                    (turnstile, divided.clone()),
+                    strain.clone(),
+                    sender.clone(),
+                )?;
+                // From now on, so that the device's thread has not inherited it.
+                divided.iter().for_each(Cores::serve);
+                Some(device)
             }
             false => None,
         };
