@@ -28,6 +28,7 @@ mod worlds;
 
 use clap::{Parser, Subcommand};
 use print::Format;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use stop::Stop;
@@ -98,7 +99,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let done = match Arguments::parse().command {
         Command::Live(sweep) => worlds::live(&sweep),
         Command::Sim { sweep, check_determinism } => worlds::sim(&sweep, check_determinism),

@@ -1,6 +1,7 @@
 //! `generate`: a local live swarm on a checkpoint, and the text it makes.
-use crate::print::{Format, sayln};
+use crate::print::{Plain, sayln};
 use crate::stop::{Done, INTERRUPT, Stop, bad_scenario};
+use actors::limits;
 use actors::record::{Ended, Event, Scored};
 use actors::seed::Seed;
 use clap::Args;
@@ -36,16 +37,16 @@ pub struct Generate {
     #[arg(long, default_value = "F32", value_parser = ["F32", "F16", "Bf16", "Int8", "Int4"])]
     dtype: String,
     /// Threads of each process
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::THREADS)))]
     threads: u32,
-    /// Divides the scores; 0 takes the best token
-    #[arg(long, default_value_t = 0.0)]
+    /// Divides the scores before a token is drawn by them; 0 takes the best token
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f32,
-    /// Choose among the best so many
-    #[arg(long)]
+    /// Draw among the best so many
+    #[arg(long, allow_negative_numbers = true)]
     top_k: Option<u32>,
-    /// Choose among the best whose probabilities add up to this
-    #[arg(long)]
+    /// Draw among the best whose probabilities add up to this
+    #[arg(long, allow_negative_numbers = true)]
     top_p: Option<f32>,
     /// What sampling, and random weights, draw from
     #[arg(long, default_value_t = 1)]
@@ -54,10 +55,11 @@ pub struct Generate {
     #[arg(long)]
     ignore_eos: bool,
     /// Also print the best scores from which the last token was chosen
-    #[arg(long, num_args = 0..=1, default_missing_value = "10", value_name = "COUNT")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "10", value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..))]
     logits: Option<u32>,
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: Plain,
 }
 
 impl Generate {
@@ -83,10 +85,16 @@ fn refuse(why: impl std::fmt::Display) -> Stop {
 
 pub fn generate(asked: &Generate) -> Done {
     let sampling = Sampling { temperature: asked.temperature, top_k: asked.top_k, top_p: asked.top_p };
-    sampling.check().map_err(|(_, why)| Stop { code: 2, report: miette!("{why}") })?;
+    let usage = |why: String| Stop { code: 2, report: miette!("{why}") };
+    sampling.check().map_err(|(_, why)| usage(why))?;
+    if sampling.temperature == 0.0 && (asked.top_k.is_some() || asked.top_p.is_some()) {
+        let why = "--top-k and --top-p choose what a token is drawn from, and at a temperature of 0 the best is taken";
+        return Err(usage(format!("{why}: give --temperature too")));
+    }
     let config = Config::read(&asked.folder).map_err(refuse)?;
     let prompt = prompt(asked, &config)?;
     let plan = plan(asked, &config, &prompt)?;
+    engine::model::suits(&plan).map_err(|unsuited| refuse(unsuited.why))?;
     let _ = ctrlc::set_handler(|| INTERRUPT.store(true, std::sync::atomic::Ordering::Relaxed));
     let run = engine::live::run(&plan, &engine::live::Options::new(std::env::current_exe()?), &INTERRUPT);
     let run = run.map_err(refuse)?;
@@ -203,7 +211,7 @@ fn tell(asked: &Generate, prompt: &[u32], ended: &Ended, scored: Option<&Scored>
         false => None,
     };
     let best = scored.map_or(&[][..], |scored| &scored.best);
-    if matches!(asked.format, Format::Json) {
+    if matches!(asked.format, Plain::Json) {
         let mut said = serde_json::json!({ "prompt": prompt, "ids": ended.output, "text": text });
         if asked.logits.is_some() {
             said["logits"] = best.iter().map(|(id, score)| serde_json::json!({ "id": id, "logit": score })).collect();
@@ -212,7 +220,7 @@ fn tell(asked: &Generate, prompt: &[u32], ended: &Ended, scored: Option<&Scored>
         return Ok(());
     }
     if let Some(text) = text {
-        sayln!("{text}");
+        sayln!("{}", printable(&text));
     }
     let list = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     sayln!("prompt  {}", list(prompt));
@@ -221,4 +229,14 @@ fn tell(asked: &Generate, prompt: &[u32], ended: &Ended, scored: Option<&Scored>
         sayln!("logit   {id:>8}  {score:.6}");
     }
     Ok(())
+}
+
+/// Without what would move a terminal's cursor or worse: a model of random weights says anything.
+fn printable(text: &str) -> String {
+    let shown = |symbol: char| match symbol {
+        '\n' | '\t' => symbol,
+        symbol if symbol.is_control() => char::REPLACEMENT_CHARACTER,
+        symbol => symbol,
+    };
+    text.chars().map(shown).collect()
 }

@@ -8,8 +8,8 @@ pub fn check(sweep: &Sweep) -> Done {
     let loaded = scenarios::load(&sweep.scenario).map_err(bad_scenario)?;
     let summary = loaded.check(&sweep.overrides()).map_err(bad_scenario)?;
     sayln!("{}: {} cells, {} repetitions each", summary.name, summary.cells.len(), summary.repeats);
-    for line in summary.adaptation {
-        sayln!("  {line}");
+    for adapted in summary.adapted {
+        adapted.to_string().lines().for_each(|line| sayln!("  {line}"));
     }
     for warning in summary.warnings {
         sayln!("  warning: {warning}");

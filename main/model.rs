@@ -1,24 +1,27 @@
 //! `model`: checkpoints, written and looked at.
-use crate::print::{Format, sayln};
+use crate::print::{Plain, sayln};
 use crate::stop::{Done, Stop, bad_scenario};
 use crate::sweep::assignment;
 use actors::seed::Seed;
 use clap::{Args, Subcommand};
+use engine::model::{Checkpoint, Config, ModelError};
 use miette::miette;
 use scenarios::Overrides;
 use scenarios::presets::models;
 use scenarios::shape::{Arch, Shape};
+use scenarios::units::Size;
 use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
 pub enum Model {
-    /// Write a random checkpoint: config.json, model.safetensors, and a tokenizer of bytes
+    /// Write a random checkpoint: config.json, safetensors, and a tokenizer of bytes where the vocabulary has room for it
     Write(Write),
     /// Print what a folder holds, and what each block costs
     Inspect {
+        /// A Hugging Face folder
         folder: PathBuf,
         #[arg(long, value_enum, default_value_t)]
-        format: Format,
+        format: Plain,
     },
 }
 
@@ -26,27 +29,35 @@ pub enum Model {
 pub struct Write {
     /// A published model (opt-125m, bloom-560m, llama-3-8b, ...), or a scenario whose model is meant
     what: String,
-    /// The folder to write
+    /// The folder to write; it must not hold a model yet
     #[arg(long)]
     out: PathBuf,
+    /// What the weights are drawn from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Of a published model: how much of its layers and of its heads; a head keeps its width
-    #[arg(long, default_value_t = 1.0)]
-    scale: f64,
+    /// Of a published model: how much of its layers and of its heads; a head keeps its width [default: 1]
+    #[arg(long)]
+    scale: Option<f64>,
+    /// Of a published model: so many layers, whatever the scale
     #[arg(long)]
     layers: Option<u32>,
+    /// Of a published model: so many tokens in its vocabulary
     #[arg(long)]
     vocab: Option<u32>,
-    /// Put a value over the scenario's
+    /// Of a scenario: put a value over its own
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
+    /// Write several files of at most this ("500 MB"), and the index of which tensor is in which; else one file
+    #[arg(long, value_name = "SIZE")]
+    shard_size: Option<Size>,
 }
 
 pub fn model(asked: &Model) -> Done {
     match asked {
         Model::Write(asked) => {
-            engine::model::write_checkpoint(&shape(asked)?, asked.seed, &asked.out)?;
+            let shard_bytes = asked.shard_size.map(|size| size.0);
+            let checkpoint = Checkpoint { config: config(asked)?, seed: asked.seed, shard_bytes };
+            checkpoint.write(&asked.out)?;
             sayln!("{}", asked.out.display());
             Ok(0)
         }
@@ -54,15 +65,34 @@ pub fn model(asked: &Model) -> Done {
     }
 }
 
-fn shape(asked: &Write) -> Result<Shape, Stop> {
-    let Some(preset) = preset(&asked.what) else { return of_scenario(asked) };
-    if !(asked.scale.is_finite() && asked.scale > 0.0) {
-        return Err(Stop { code: 2, report: miette!("a scale of {} is not a number above 0", asked.scale) });
+fn usage(why: String) -> Stop {
+    Stop { code: 2, report: miette!("{why}") }
+}
+
+fn config(asked: &Write) -> Result<Config, Stop> {
+    let cannot = |why: ModelError| usage(why.to_string());
+    match published(&asked.what)? {
+        Some((name, shape)) => {
+            if !asked.set.is_empty() {
+                return Err(usage(format!("--set is for scenarios, and {} is a published model", asked.what)));
+            }
+            let scale = asked.scale.unwrap_or(1.0);
+            if !(scale.is_finite() && scale > 0.0) {
+                return Err(usage(format!("a --scale of {scale} is not a number above 0")));
+            }
+            let mut shape = shape.scaled(scale);
+            shape.layers = asked.layers.unwrap_or(shape.layers);
+            shape.vocab = asked.vocab.unwrap_or(shape.vocab);
+            Config::published(name, &shape).map_err(cannot)
+        }
+        None if asked.scale.is_some() || asked.layers.is_some() || asked.vocab.is_some() => {
+            let what = &asked.what;
+            Err(usage(format!(
+                "--scale, --layers and --vocab are for published models, {what} is none; --set is for scenarios"
+            )))
+        }
+        None => Config::of(&of_scenario(asked)?).map_err(cannot),
     }
-    let mut shape = preset.scaled(asked.scale);
-    shape.layers = asked.layers.unwrap_or(shape.layers);
-    shape.vocab = asked.vocab.unwrap_or(shape.vocab);
-    Ok(shape)
 }
 
 fn of_scenario(asked: &Write) -> Result<Shape, Stop> {
@@ -73,22 +103,30 @@ fn of_scenario(asked: &Write) -> Result<Shape, Stop> {
     Ok(cell.plan(Seed(asked.seed), 0).map_err(bad_scenario)?.model.shape)
 }
 
-fn preset(name: &str) -> Option<Shape> {
-    let (family, size) = name.split_once('-')?;
+/// The model and its name within its family, where `what` begins as those of a family do.
+fn published(what: &str) -> Result<Option<(&str, Shape)>, Stop> {
+    let Some((family, name)) = what.split_once('-') else { return Ok(None) };
     let arch = match family {
         "opt" => Arch::Opt,
         "bloom" => Arch::Bloom,
         "llama" => Arch::Llama,
-        _ => return None,
+        _ => return Ok(None),
     };
-    models::shape(arch, size)
+    match models::shape(arch, name) {
+        Some(shape) => Ok(Some((name, shape))),
+        None if Path::new(what).exists() => Ok(None),
+        None => {
+            let names: Vec<String> = models::names(arch).iter().map(|name| format!("{family}-{name}")).collect();
+            Err(usage(format!("there is no {what}; of this family there are {}", names.join(", "))))
+        }
+    }
 }
 
-fn inspect(folder: &Path, format: Format) -> Done {
+fn inspect(folder: &Path, format: Plain) -> Done {
     let held = engine::model::inspect(folder).map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
     match format {
-        Format::Json => sayln!("{}", held.to_json()),
-        _ => sayln!("{}", held.to_string().trim_end()),
+        Plain::Json => sayln!("{}", held.to_json()),
+        Plain::Text => sayln!("{}", held.to_string().trim_end()),
     }
     Ok(if held.missing.is_empty() { 0 } else { 3 })
 }

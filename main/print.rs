@@ -13,6 +13,14 @@ pub enum Format {
     Md,
 }
 
+/// How that is printed which is no table.
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub enum Plain {
+    #[default]
+    Text,
+    Json,
+}
+
 /// Prints to stdout. A reader that has seen enough and closed the pipe (`head`) is no error.
 macro_rules! say {
     ($($text:tt)*) => {{

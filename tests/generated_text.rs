@@ -87,6 +87,9 @@ fn sampling_follows_its_seed_and_stays_within_its_filters() {
     assert_eq!(sample(&hot), sample(&hot));
     assert_ne!(sample(&hot), sample(&["--temperature", "2", "--seed", "6"]));
     assert_eq!(sample(&["--temperature", "2", "--top-k", "1"]), sample(&[]), "of one token the best is chosen");
+    for peers in ["1", "4"] {
+        assert_eq!(sample(&[&hot[..], &["--peers", peers]].concat()), sample(&hot), "over {peers} peers");
+    }
 }
 
 #[test]
@@ -128,12 +131,33 @@ fn what_cannot_be_generated_is_said() {
         (3, vec!["nowhere", "--ids", "1"], "nowhere/config.json"),
         (2, vec![folder], "--prompt"),
         (2, vec![folder, "--ids", "1,x"], "invalid value"),
-        (2, vec![folder, "--ids", "1", "--temperature=-1"], "temperature"),
+        (2, vec![folder, "--ids", "1", "--temperature", "-1"], "temperature"),
+        (2, vec![folder, "--ids", "1", "--temperature", "1", "--top-p", "1.5"], "top_p of 1.5"),
+        (2, vec![folder, "--ids", "1", "--top-k", "5"], "give --temperature too"),
+        (2, vec![folder, "--ids", "1", "--logits", "0"], "--logits"),
+        (2, vec![folder, "--ids", "1", "--threads", "100000"], "--threads"),
+        (2, vec![folder, "--ids", "1", "--format", "csv"], "--format"),
+        (2, vec![folder, "--ids", "1", "--run-as", "gpt"], "opt, bloom and llama"),
     ] {
         let said = expect_code(dir.path(), &[&["generate"], arguments.as_slice()].concat(), code);
         let said = self::said(&said);
         assert!(said.contains(why), "{arguments:?} said:\n{said}");
     }
+}
+
+/// One error, before any process is started: no line of a log beside it.
+#[test]
+fn a_folder_that_cannot_be_loaded_is_refused_before_a_swarm_is_started() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    write_checkpoint(&shape(Arch::Llama), 3, dir.path()).expect("writable");
+    let path = dir.path().join("model.safetensors");
+    let whole = std::fs::read(&path).expect("it was written");
+    std::fs::write(&path, &whole[..whole.len() - 1]).expect("writable");
+    let folder = dir.path().to_str().expect("a plain path");
+    let refused = expect_code(dir.path(), &["generate", folder, "--ids", "1"], 3);
+    let said = self::said(&refused).replace("/ ", "/");
+    assert!(said.contains("model.safetensors: tensor `") && said.contains("cut short"), "{said}");
+    assert_eq!((said.matches("cut short").count(), said.contains("ERROR")), (1, false), "{said}");
 }
 
 #[test]

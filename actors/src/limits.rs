@@ -46,6 +46,15 @@ pub const TOKENS_PER_REQUEST: u32 = 1 << 20;
 /// Width of a hidden state: the wire carries 16 bits.
 pub const HIDDEN: u32 = 65_535;
 
+/// Width within a feed-forward layer: four times the hidden size is usual, and no known model has more than eight.
+pub const FFN: u32 = 16 * HIDDEN;
+
+/// Tokens of a vocabulary: beyond any tokeniser of today.
+pub const VOCABULARY: u32 = 1 << 22;
+
+/// Threads of one device: more than any machine has cores.
+pub const THREADS: u32 = 4096;
+
 /// Nodes of one plan: a simulated node costs about a kilobyte.
 pub const NODES: usize = 1 << 20;
 

@@ -31,7 +31,7 @@ mod tensors;
 mod text;
 
 pub use cache::Cache;
-pub use checkpoint::write_checkpoint;
+pub use checkpoint::{Checkpoint, write_checkpoint};
 pub use config::Config;
 pub use ends::Ends;
 pub use error::ModelError;

@@ -1,7 +1,7 @@
 //! A folder that is not what it says gives an error that names the file and the tensor; it never panics.
 use actors::id::BlockRange;
 use candle_core::Device;
-use engine::model::{Ends, ModelError, Source, Span, write_checkpoint};
+use engine::model::{Checkpoint, Config, Ends, ModelError, Source, Span, inspect, write_checkpoint};
 use scenarios::shape::{Arch, Shape, WeightType};
 use std::fs;
 use std::path::Path;
@@ -61,6 +61,10 @@ fn configurations_that_cannot_be_executed_say_why() {
         ("\"relu\"", "\"gelu\"", "gelu"),
         ("\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "3 heads"),
         ("\"num_attention_heads\": 2", "\"num_attention_heads\": 0", "heads is 0"),
+        ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4000000000", "layers is 4000000000"),
+        ("\"vocab_size\": 20", "\"vocab_size\": 4294967295", "vocab is 4294967295"),
+        ("\"word_embed_proj_dim\": 16", "\"word_embed_proj_dim\": 0", "word_embed_proj_dim is 0"),
+        ("\"model_type\": \"opt\",", "", "no model_type"),
         ("\"hidden_size\": 16,", "", "hidden_size"),
         ("\"hidden_size\": 16", "\"hidden_size\": -16", "-16"),
         ("{", "[", "expected"),
@@ -102,8 +106,98 @@ fn a_header_that_lies_is_not_believed() {
         let dir = checkpoint();
         edit(dir.path(), "model.safetensors", from, to);
         let why = load(dir.path(), WeightType::F32).expect_err(to).to_string();
-        assert!(why.contains("model.safetensors"), "{to}: {why}");
+        assert!(why.contains("model.safetensors") && why.contains("tensor `model.decoder."), "{to}: {why}");
     }
+}
+
+#[test]
+fn numbers_that_would_make_nothing_of_a_text_are_refused() {
+    let cases = [
+        (Arch::Bloom, "\"layer_norm_epsilon\": 0.00001", "\"layer_norm_epsilon\": -1", "epsilon"),
+        (Arch::Llama, "\"rope_theta\": 10000.0", "\"rope_theta\": 0", "rope_theta is 0"),
+        (
+            Arch::Llama,
+            "\"rope_scaling\": null",
+            "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \
+             \"high_freq_factor\": 4, \"original_max_position_embeddings\": 8192}",
+            "low_freq_factor 4 is not below",
+        ),
+        (Arch::Llama, "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\"}", "`yarn`"),
+    ];
+    for (arch, from, to, word) in cases {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        write_checkpoint(&Shape { arch, ffn: 64, ..SHAPE }, 3, dir.path()).expect("the folder is writable");
+        let path = dir.path().join("config.json");
+        let text = fs::read_to_string(&path).expect("it was written").replace("1e-5", "0.00001");
+        fs::write(&path, text).expect("writable");
+        edit(dir.path(), "config.json", from, to);
+        let why = load(dir.path(), WeightType::F32).expect_err(to).to_string();
+        assert!(why.contains("config.json") && why.contains(word), "{to}: {why}");
+    }
+}
+
+/// The checkpoint in files of so many bytes at most.
+fn sharded(shard_bytes: u64) -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let config = Config::of(&SHAPE).expect("the shape is sound");
+    Checkpoint { config, seed: 3, shard_bytes: Some(shard_bytes) }.write(dir.path()).expect("the folder is writable");
+    dir
+}
+
+#[test]
+fn shards_hold_the_same_tensors_as_one_file() {
+    let (one, several) = (checkpoint(), sharded(4096));
+    let (held, whole) = (inspect(several.path()).expect("sound"), inspect(one.path()).expect("sound"));
+    assert!(held.files.len() > 2, "{held}");
+    assert!(held.files.iter().all(|(_, bytes)| *bytes < 4096 + 2048), "a header and its values: {held}");
+    assert_eq!((&held.blocks, held.ends, &held.missing, &held.unused), (&whole.blocks, whole.ends, &vec![], &vec![]));
+    let logits = |dir: &TempDir| {
+        let ends = Ends::load(&Source::folder(dir.path()).expect("sound"), WeightType::F32, &Device::Cpu);
+        let ends = ends.expect("its ends");
+        ends.logits(&ends.embed(&[3, 7], 1, 0).expect("ids")).and_then(|logits| Ok(logits.to_vec2::<f32>()?))
+    };
+    assert_eq!(logits(&one).expect("logits"), logits(&several).expect("logits"));
+}
+
+#[test]
+fn of_shards_the_one_that_is_wrong_is_named() {
+    let dir = sharded(4096);
+    let names: Vec<_> = inspect(dir.path()).expect("sound").files.into_iter().map(|(path, _)| path).collect();
+    let last = names.last().expect("there are some");
+    let bytes = fs::read(last).expect("it was written");
+    fs::write(last, &bytes[..bytes.len() - 1]).expect("writable");
+    let why = Source::folder(dir.path()).and_then(|source| source.check()).expect_err("it is cut short").to_string();
+    let name = last.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(why.contains(&name) && why.contains("cut short"), "{why}");
+    fs::remove_file(last).expect("it is there");
+    let why = load(dir.path(), WeightType::F32).expect_err("a shard is gone").to_string();
+    assert!(why.contains(&name), "{why}");
+}
+
+#[test]
+fn a_folder_that_holds_a_model_is_not_written_over() {
+    let dir = checkpoint();
+    let before = fs::read(dir.path().join("model.safetensors")).expect("it was written");
+    let why = write_checkpoint(&SHAPE, 4, dir.path()).expect_err("it is taken");
+    assert!(matches!(why, ModelError::Occupied { .. }), "{why}");
+    assert_eq!(fs::read(dir.path().join("model.safetensors")).expect("it is there"), before);
+}
+
+#[test]
+fn more_than_a_disk_holds_is_not_begun() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let huge = Shape { hidden: 65_532, heads: 4, kv_heads: 4, ffn: 1_000_000, layers: 1024, ..SHAPE };
+    let why = write_checkpoint(&huge, 1, dir.path()).expect_err("it takes 600 TB");
+    assert!(matches!(why, ModelError::Room { .. }), "{why}");
+    assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn weights_in_another_format_are_named() {
+    let dir = checkpoint();
+    fs::rename(dir.path().join("model.safetensors"), dir.path().join("pytorch_model.bin")).expect("writable");
+    let why = load(dir.path(), WeightType::F32).expect_err("there are no safetensors").to_string();
+    assert!(why.contains("pytorch_model.bin is not read"), "{why}");
 }
 
 #[test]

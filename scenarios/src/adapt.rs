@@ -24,9 +24,11 @@ pub struct Mapping {
 }
 
 /// One measure of the work, before and after.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Distance {
     pub measure: &'static str,
+    /// What the measure depends on beside the dimensions; may be empty.
+    pub given: String,
     pub unit: &'static str,
     pub original: f64,
     pub adapted: f64,
@@ -60,15 +62,16 @@ impl Adaptation {
         let flops =
             |shape: &Shape| f64::from(shape.layers) * block_flops(shape, 1, 1, context) + 2.0 * head_params(shape);
         let cached = |shape: &Shape| f64::from(shape.layers) * cache_values(shape) * f64::from(cache_value_bytes);
-        let distance = |measure, unit, of: &dyn Fn(&Shape) -> f64| {
+        let distance = |measure, given: String, unit, of: &dyn Fn(&Shape) -> f64| {
             let (original, adapted) = (of(&self.from), of(&self.to));
-            Distance { measure, unit, original, adapted }
+            Distance { measure, given, unit, original, adapted }
         };
+        let weights = |shape: &Shape| params(shape) * weight_type.bytes();
         [
-            distance("parameters", "", &params),
-            distance("FLOPs a token", "", &flops),
-            distance("weight bytes", "B", &|shape| params(shape) * weight_type.bytes()),
-            distance("KV bytes a token", "B", &cached),
+            distance("parameters", String::new(), "", &params),
+            distance("weight bytes", format!("held as {weight_type:?}"), "B", &weights),
+            distance("KV bytes a token", format!("{cache_value_bytes} bytes a value"), "B", &cached),
+            distance("FLOPs a token", format!("{context} tokens before it"), "", &flops),
         ]
     }
 }
@@ -104,30 +107,118 @@ impl Distance {
     pub fn relative(&self) -> f64 {
         if self.original == self.adapted { 0.0 } else { self.adapted / self.original - 1.0 }
     }
-}
 
-impl fmt::Display for Mapping {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ((from, was), (to, is)) = (self.from, self.to);
-        write!(f, "{from} {was} -> {to} {is}")
-    }
-}
-
-impl fmt::Display for Distance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scaled = |value: f64| match value {
-            value if value >= 1e9 => format!("{:.2} G", value / 1e9),
-            value if value >= 1e6 => format!("{:.2} M", value / 1e6),
-            value => format!("{:.2} k", value / 1e3),
+    /// A value of this measure as it is printed.
+    fn scaled(&self, value: f64) -> String {
+        let (value, prefix) = match value {
+            value if value >= 1e9 => (value / 1e9, "G"),
+            value if value >= 1e6 => (value / 1e6, "M"),
+            value => (value / 1e3, "k"),
         };
-        let (measure, unit, percent) = (self.measure, self.unit, 100.0 * self.relative());
-        write!(f, "{measure} {}{unit} -> {}{unit} ({percent:+.1} %)", scaled(self.original), scaled(self.adapted))
+        format!("{value:.2} {prefix}{}", self.unit)
     }
+}
+
+/// The models of a sweep that are run as another family's, and which cells do so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adapted {
+    pub adaptation: Adaptation,
+    /// By their numbers, in order.
+    pub cells: Vec<u32>,
+    /// Each with the cells that it is of: what a sweep varies may change a measure.
+    pub distances: Vec<(Distance, Vec<u32>)>,
+}
+
+impl Adapted {
+    /// Adds what a cell runs to the list of what the cells before it run.
+    pub fn add(list: &mut Vec<Adapted>, cell: u32, adaptation: Adaptation, distances: [Distance; 4]) {
+        let at = list.iter().position(|adapted| adapted.adaptation == adaptation).unwrap_or_else(|| {
+            list.push(Adapted { adaptation, cells: Vec::new(), distances: Vec::new() });
+            list.len() - 1
+        });
+        let adapted = &mut list[at];
+        adapted.cells.push(cell);
+        for distance in distances {
+            match adapted.distances.iter_mut().find(|(known, _)| *known == distance) {
+                Some((_, cells)) => cells.push(cell),
+                None => adapted.distances.push((distance, vec![cell])),
+            }
+        }
+        // What of a measure differs between cells stands together.
+        let order = |measure| DISTANCES.iter().position(|known| *known == measure);
+        adapted.distances.sort_by_key(|(distance, _)| order(distance.measure));
+    }
+}
+
+/// Two tables: the dimensions under the names of both families, and the measures, each with what it depends on and the
+/// cells it is of where those are not all.
+impl fmt::Display for Adapted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = (format!("{:?}", self.adaptation.from.arch), format!("{:?}", self.adaptation.to.arch));
+        writeln!(f, "{from} is run as {to} in {}", numbers(&self.cells))?;
+        let mut rows = vec![[from.clone(), String::new(), to.clone(), String::new(), String::new()]];
+        for Mapping { from: (from, was), to: (to, is) } in self.adaptation.mapping() {
+            let row = [from.to_owned(), was.to_string(), to.to_owned(), is.to_string(), String::new()];
+            // Heads of keys are heads where both families have only one number for them.
+            if !rows.contains(&row) {
+                rows.push(row);
+            }
+        }
+        table(f, &rows, [false, true, false, true, false])?;
+        let mut rows = vec![[String::new(), from, to, "change".to_owned(), String::new()]];
+        rows.extend(self.distances.iter().map(|(distance, cells)| {
+            let of = if *cells == self.cells { String::new() } else { numbers(cells) };
+            let given = [distance.given.clone(), of].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
+            let (was, is) = (distance.scaled(distance.original), distance.scaled(distance.adapted));
+            let change = match distance.relative() {
+                0.0 => "same".to_owned(),
+                relative => format!("{:+.2} %", 100.0 * relative),
+            };
+            [distance.measure.to_owned(), was, is, change, given.join(", ")]
+        }));
+        table(f, &rows, [false, true, true, true, false])
+    }
+}
+
+/// Measures in the order in which they are shown.
+const DISTANCES: [&str; 4] = ["parameters", "weight bytes", "KV bytes a token", "FLOPs a token"];
+
+/// Rows under each other, the columns of `right` flush with it.
+fn table(f: &mut fmt::Formatter<'_>, rows: &[[String; 5]], right: [bool; 5]) -> fmt::Result {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 5] = std::array::from_fn(width);
+    for row in rows {
+        let cell = |column: usize| match right[column] {
+            true => format!("{:>width$}", row[column], width = widths[column]),
+            false => format!("{:<width$}", row[column], width = widths[column]),
+        };
+        let line = (0..row.len()).map(cell).collect::<Vec<_>>().join("  ");
+        writeln!(f, "  {}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Cells as people list them: `cells 0 to 3, 7`.
+fn numbers(cells: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for &cell in cells {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == cell => *last = cell,
+            _ => runs.push((cell, cell)),
+        }
+    }
+    let run = |&(first, last): &(u32, u32)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first} to {last}"),
+    };
+    let list = runs.iter().map(run).collect::<Vec<_>>().join(", ");
+    if cells.len() == 1 { format!("cell {list}") } else { format!("cells {list}") }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Adaptation;
+    use super::{Adaptation, Adapted};
     use crate::presets::models::shape;
     use crate::shape::{Arch, WeightType};
 
@@ -152,7 +243,7 @@ mod tests {
     #[test]
     fn opt_as_bloom_has_the_same_blocks_and_no_table_of_positions() {
         let source = shape(Arch::Opt, "30b").expect("a preset");
-        let [params, flops, bytes, cached] = Adaptation::of(&source, Arch::Bloom).distances(WeightType::Int8, 2, 512);
+        let [params, bytes, cached, flops] = Adaptation::of(&source, Arch::Bloom).distances(WeightType::Int8, 2, 512);
         // BLOOM lacks 2050 learned positions and has a norm behind the embedding.
         assert_eq!(params.original - params.adapted, 2050.0 * 7168.0 - 2.0 * 7168.0);
         assert_eq!(bytes.relative(), params.relative());
@@ -164,11 +255,31 @@ mod tests {
     fn grouped_queries_are_lost() {
         let source = shape(Arch::Llama, "3-8b").expect("a preset");
         let adaptation = Adaptation::of(&source, Arch::Opt);
-        let [.., cached] = adaptation.distances(WeightType::F16, 2, 0);
+        let [.., cached, _] = adaptation.distances(WeightType::F16, 2, 0);
         assert_eq!(cached.relative(), 3.0);
-        assert_eq!(cached.to_string(), "KV bytes a token 131.07 kB -> 524.29 kB (+300.0 %)");
-        let lines: Vec<String> = adaptation.mapping().iter().map(|line| line.to_string()).collect();
-        assert!(lines.contains(&"num_key_value_heads 8 -> num_attention_heads 32".to_owned()), "{lines:?}");
-        assert!(lines.contains(&"intermediate_size 14336 -> ffn_dim 16384".to_owned()), "{lines:?}");
+    }
+
+    #[test]
+    fn a_table_says_which_cells_a_measure_is_of() {
+        let source = shape(Arch::Llama, "3-8b").expect("a preset");
+        let adaptation = Adaptation::of(&source, Arch::Opt);
+        let mut list = Vec::new();
+        for (cell, context) in [(0, 512), (1, 512), (2, 1024), (4, 512)] {
+            Adapted::add(&mut list, cell, adaptation, adaptation.distances(WeightType::F16, 2, context));
+        }
+        let said = list.iter().map(Adapted::to_string).collect::<String>();
+        let lines: Vec<String> =
+            said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        for line in [
+            "Llama is run as Opt in cells 0 to 2, 4",
+            "num_key_value_heads 8 num_attention_heads 32",
+            "intermediate_size 14336 ffn_dim 16384",
+            "weight bytes 16.06 GB 13.73 GB -14.50 % held as F16",
+            "KV bytes a token 131.07 kB 524.29 kB +300.00 % 2 bytes a value",
+            "FLOPs a token 15.28 G 13.95 G -8.7 % 512 tokens before it, cells 0, 1, 4",
+            "FLOPs a token 15.55 G 14.23 G -8.5 % 1024 tokens before it, cell 2",
+        ] {
+            assert!(lines.iter().any(|said| said == line), "{line} is not in\n{said}");
+        }
     }
 }

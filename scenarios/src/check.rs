@@ -1,12 +1,11 @@
 //! Looking at a whole sweep before anything runs.
-use crate::adapt::Adaptation;
+use crate::adapt::{Adaptation, Adapted};
 use crate::cell::CellKey;
 use crate::error::ScenarioError;
 use crate::load::Loaded;
 use crate::plan::{Executor, Plan, Role, Sharing, Weights};
 use crate::resolve::{model, session_bytes};
-use crate::schema::Scenario;
-use crate::sweep::Overrides;
+use crate::sweep::{Cell, Overrides};
 use crate::units::Size;
 use actors::limits;
 use actors::seed::Seed;
@@ -18,8 +17,8 @@ pub struct Summary {
     pub name: String,
     pub repeats: u32,
     pub cells: Vec<CellSummary>,
-    /// How a model's dimensions are mapped to the family that executes them, a line each; empty where they are not.
-    pub adaptation: Vec<String>,
+    /// The models whose dimensions are run as another family's.
+    pub adapted: Vec<Adapted>,
     /// What is allowed but will hardly be wanted.
     pub warnings: Vec<String>,
 }
@@ -40,13 +39,17 @@ impl Loaded {
             name: self.scenario.name.clone(),
             repeats: self.repeats(overrides)?,
             cells: Vec::new(),
-            adaptation: Vec::new(),
+            adapted: Vec::new(),
             warnings: Vec::new(),
         };
         for cell in self.cells(overrides)? {
             let plan = cell.plan(Seed(0), 0)?;
-            push_new(&mut summary.adaptation, adaptation(&cell.scenario, &plan));
-            push_new(&mut summary.warnings, warnings(&plan));
+            adapt(&mut summary.adapted, &cell, &plan);
+            for warning in warnings(&plan) {
+                if !summary.warnings.contains(&warning) {
+                    summary.warnings.push(warning);
+                }
+            }
             let (peers, clients) = (plan.peers().count(), plan.clients().count());
             summary.cells.push(CellSummary { key: cell.key, hosts: plan.hosts.len() - 1, peers, clients });
         }
@@ -54,26 +57,15 @@ impl Loaded {
     }
 }
 
-fn push_new(lines: &mut Vec<String>, more: Vec<String>) {
-    for line in more {
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-}
-
 /// What an adapted model keeps, and how far its work is from the original at the workload's last token.
-fn adaptation(scenario: &Scenario, plan: &Plan) -> Vec<String> {
-    let Ok(own) = model::shape(&scenario.model.shape) else { return Vec::new() };
+fn adapt(adapted: &mut Vec<Adapted>, cell: &Cell, plan: &Plan) {
+    let Ok(own) = model::shape(&cell.scenario.model.shape) else { return };
     let adaptation = Adaptation::of(&own, plan.model.shape.arch);
-    if !adaptation.changes() {
-        return Vec::new();
+    if adaptation.changes() {
+        let distances =
+            adaptation.distances(plan.model.block_type, plan.model.cache_value_bytes, plan.longest().saturating_sub(1));
+        Adapted::add(adapted, cell.key.index, adaptation, distances);
     }
-    let context = plan.longest();
-    let distances = adaptation.distances(plan.model.block_type, plan.model.cache_value_bytes, context);
-    let head = format!("{:?} is run as {:?}", own.arch, plan.model.shape.arch);
-    let mapping = adaptation.mapping().into_iter().map(|mapping| mapping.to_string());
-    std::iter::once(head).chain(mapping).chain(distances.iter().map(|distance| distance.to_string())).collect()
 }
 
 fn warnings(plan: &Plan) -> Vec<String> {

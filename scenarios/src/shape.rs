@@ -33,14 +33,16 @@ impl Shape {
     }
 
     /// The shape with `scale` times the layers and the heads, at least one of each. A head keeps its width, queries go on
-    /// sharing keys as they do, and the FFN keeps its ratio; vocabulary and positions stay.
+    /// sharing keys as they do, and the FFN keeps its ratio; vocabulary and positions stay. What is too large for a
+    /// dimension stops at its end.
     pub fn scaled(&self, scale: f64) -> Shape {
         let times = |count: u32| ((f64::from(count) * scale).round() as u32).max(1);
-        let group = self.heads / self.kv_heads;
         let kv_heads = times(self.kv_heads);
-        let hidden = kv_heads * group * self.head_dim();
+        let heads = kv_heads.saturating_mul(self.heads / self.kv_heads);
+        let hidden = heads.saturating_mul(self.head_dim());
         let ffn = u64::from(self.ffn) * u64::from(hidden) / u64::from(self.hidden);
-        Shape { layers: times(self.layers), heads: kv_heads * group, kv_heads, hidden, ffn: ffn.max(1) as u32, ..*self }
+        let ffn = u32::try_from(ffn).unwrap_or(u32::MAX).max(1);
+        Shape { layers: times(self.layers), heads, kv_heads, hidden, ffn, ..*self }
     }
 }
 

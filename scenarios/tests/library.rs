@@ -124,7 +124,12 @@ fn its_siblings_differ_by_model_and_peers() {
 #[test]
 fn an_adaptation_says_what_it_maps() {
     let summary = library("flexgen-petals-opt30b").check(&Overrides::default()).expect("it is whole");
-    assert_eq!(summary.adaptation[0], "Opt is run as Bloom");
-    assert!(summary.adaptation.contains(&"num_attention_heads 56 -> n_head 56".to_owned()));
-    assert!(library("quickstart").check(&Overrides::default()).expect("it is whole").adaptation.is_empty());
+    let [adapted] = summary.adapted.as_slice() else { panic!("one model in all cells") };
+    assert_eq!(adapted.cells.len(), summary.cells.len());
+    let said = adapted.to_string();
+    assert!(said.starts_with("Opt is run as Bloom in cells 0 to 47\n"), "{said}");
+    let flops = adapted.distances.iter().filter(|(distance, _)| distance.measure == "FLOPs a token");
+    let cells = flops.flat_map(|(_, cells)| cells).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(cells.len(), summary.cells.len(), "each cell has its work");
+    assert!(library("quickstart").check(&Overrides::default()).expect("it is whole").adapted.is_empty());
 }

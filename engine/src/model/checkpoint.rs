@@ -1,39 +1,127 @@
 //! Writes a random checkpoint as a Hugging Face folder.
 use super::config::Config;
 use super::error::ModelError;
+use super::folder::{INDEX, WEIGHTS};
 use super::source::Source;
 use super::tensors::TensorSpec;
 use super::text::byte_tokenizer;
 use safetensors::Dtype;
 use safetensors::tensor::View;
 use scenarios::shape::Shape;
+use serde_json::json;
 use std::borrow::Cow;
+use std::fs;
 use std::path::Path;
 
-/// Writes `config.json`, `model.safetensors` (f32) and, where the vocabulary has room for bytes, `tokenizer.json` into `dir`, with the values that `Weights::Random` of this seed
-/// has. Tensors are drawn one at a time as they are written.
+/// Bytes of an f32, in which all is written.
+const VALUE: usize = 4;
+
+/// A checkpoint with the values that `Weights::Random` of the same seed has.
+pub struct Checkpoint {
+    pub config: Config,
+    pub seed: u64,
+    /// Bytes of values in one file, which a single larger tensor exceeds; one file holds all where nothing is said.
+    pub shard_bytes: Option<u64>,
+}
+
+/// Writes the usual form of `shape` into one file, see [`Checkpoint::write`].
 pub fn write_checkpoint(shape: &Shape, seed: u64, dir: &Path) -> Result<(), ModelError> {
-    let config = Config::of(shape)?;
-    std::fs::create_dir_all(dir).map_err(ModelError::io(dir))?;
-    let path = dir.join("config.json");
-    std::fs::write(&path, config.to_json()).map_err(ModelError::io(&path))?;
-    if shape.vocab >= 256 {
-        let path = dir.join("tokenizer.json");
-        std::fs::write(&path, byte_tokenizer(shape.vocab)).map_err(ModelError::io(&path))?;
+    Checkpoint { config: Config::of(shape)?, seed, shard_bytes: None }.write(dir)
+}
+
+impl Checkpoint {
+    /// Writes `config.json`, `model.safetensors` (f32) or its shards with their index, and, where the vocabulary has room
+    /// for bytes, `tokenizer.json` into `dir`, which must not hold a model yet. Tensors are drawn one at a time as they
+    /// are written.
+    pub fn write(&self, dir: &Path) -> Result<(), ModelError> {
+        fs::create_dir_all(dir).map_err(ModelError::io(dir))?;
+        let taken = ["config.json", WEIGHTS, INDEX].into_iter().find(|name| dir.join(name).exists());
+        if let Some(name) = taken {
+            return Err(ModelError::Occupied { path: dir.to_owned(), name });
+        }
+        let shape = &self.config.shape;
+        let blocks = (0..shape.layers).map(|index| self.config.block_specs(index));
+        let specs: Vec<TensorSpec> = blocks.chain([self.config.ends_specs()]).flat_map(|specs| specs.list).collect();
+        room(dir, specs.iter().map(bytes).sum())?;
+        let save = |name: &str, text: String| {
+            let path = dir.join(name);
+            fs::write(&path, text).map_err(ModelError::io(&path))
+        };
+        save("config.json", self.config.to_json())?;
+        if shape.vocab >= 256 {
+            save("tokenizer.json", byte_tokenizer(shape.vocab))?;
+        }
+        let source = Source::random(self.config.clone(), self.seed);
+        match self.shard_bytes {
+            None => write_file(&dir.join(WEIGHTS), &specs, &source),
+            Some(most) => {
+                let shards = shards(specs, most);
+                save(INDEX, index(&shards))?;
+                let write =
+                    |(at, specs): (usize, &Vec<_>)| write_file(&dir.join(shard_name(at, shards.len())), specs, &source);
+                shards.iter().enumerate().try_for_each(write)
+            }
+        }
     }
-    let specs: Vec<TensorSpec> =
-        (0..shape.layers).flat_map(|index| config.block_specs(index).list).chain(config.ends_specs().list).collect();
-    let source = Source::random(config, seed);
-    let views = specs.into_iter().map(|spec| (spec.name.clone(), Drawn { spec, source: &source }));
-    let path = dir.join("model.safetensors");
+}
+
+fn bytes(spec: &TensorSpec) -> u64 {
+    spec.values() as u64 * VALUE as u64
+}
+
+/// An error where the file system of `dir` has less room than is needed.
+fn room(dir: &Path, needed: u64) -> Result<(), ModelError> {
+    let held = rustix::fs::statvfs(dir).map_err(|why| ModelError::Io { path: dir.to_owned(), why: why.into() })?;
+    let free = held.f_bavail.saturating_mul(held.f_frsize);
+    if free < needed { Err(ModelError::Room { path: dir.to_owned(), needed, free }) } else { Ok(()) }
+}
+
+/// The tensors in their order, in as many files as it takes.
+fn shards(specs: Vec<TensorSpec>, most: u64) -> Vec<Vec<TensorSpec>> {
+    let mut shards: Vec<Vec<TensorSpec>> = Vec::new();
+    let mut held = 0;
+    for spec in specs {
+        let more = bytes(&spec);
+        match shards.last_mut() {
+            Some(shard) if held + more <= most => {
+                held += more;
+                shard.push(spec);
+            }
+            _ => {
+                held = more;
+                shards.push(vec![spec]);
+            }
+        }
+    }
+    shards
+}
+
+/// As transformers names them.
+fn shard_name(at: usize, of: usize) -> String {
+    format!("model-{:05}-of-{of:05}.safetensors", at + 1)
+}
+
+/// `model.safetensors.index.json`.
+fn index(shards: &[Vec<TensorSpec>]) -> String {
+    let total: u64 = shards.iter().flatten().map(bytes).sum();
+    let place = |(at, specs): (usize, &Vec<TensorSpec>)| {
+        let file = shard_name(at, shards.len());
+        specs.iter().map(|spec| (spec.name.clone(), json!(file))).collect::<Vec<_>>()
+    };
+    let map: serde_json::Map<_, _> = shards.iter().enumerate().flat_map(place).collect();
+    format!("{:#}\n", json!({ "metadata": { "total_size": total }, "weight_map": map }))
+}
+
+fn write_file(path: &Path, specs: &[TensorSpec], source: &Source) -> Result<(), ModelError> {
+    let views = specs.iter().map(|spec| (spec.name.clone(), Drawn { spec, source }));
     let note = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::serialize_to_file(views, Some(note), &path)
-        .map_err(|why| ModelError::Io { path, why: std::io::Error::other(why) })
+    safetensors::serialize_to_file(views, Some(note), path)
+        .map_err(|why| ModelError::Io { path: path.to_owned(), why: std::io::Error::other(why) })
 }
 
 /// A tensor that is drawn when it is written.
 struct Drawn<'a> {
-    spec: TensorSpec,
+    spec: &'a TensorSpec,
     source: &'a Source,
 }
 
@@ -47,12 +135,12 @@ impl View for Drawn<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let values = self.source.tensor(&self.spec).and_then(|tensor| Ok(tensor.flatten_all()?.to_vec1::<f32>()?));
+        let values = self.source.tensor(self.spec).and_then(|tensor| Ok(tensor.flatten_all()?.to_vec1::<f32>()?));
         let values = values.expect("drawing an f32 tensor on the CPU has nothing to fail on");
         Cow::Owned(values.into_iter().flat_map(f32::to_le_bytes).collect())
     }
 
     fn data_len(&self) -> usize {
-        self.spec.values() * 4
+        self.spec.values() * VALUE
     }
 }

@@ -1,7 +1,9 @@
 //! What a checkpoint's `config.json` says, as far as it changes what is computed.
 mod file;
+mod published;
 
 use super::error::ModelError;
+use actors::limits;
 use scenarios::shape::{Arch, Shape};
 
 /// A model that can be executed.
@@ -118,16 +120,16 @@ impl Config {
 
 fn check(shape: &Shape) -> Result<(), ModelError> {
     let sizes = [
-        ("layers", shape.layers),
-        ("hidden", shape.hidden),
-        ("heads", shape.heads),
-        ("kv_heads", shape.kv_heads),
-        ("ffn", shape.ffn),
-        ("vocab", shape.vocab),
-        ("max_positions", shape.max_positions),
+        ("layers", shape.layers, limits::HOPS_PER_ROUTE as u32),
+        ("hidden", shape.hidden, limits::HIDDEN),
+        ("heads", shape.heads, shape.hidden),
+        ("kv_heads", shape.kv_heads, shape.heads),
+        ("ffn", shape.ffn, limits::FFN),
+        ("vocab", shape.vocab, limits::VOCABULARY),
+        ("max_positions", shape.max_positions, limits::TOKENS_PER_REQUEST),
     ];
-    if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-        return Err(ModelError::Shape(format!("{name} is 0")));
+    if let Some((name, size, most)) = sizes.into_iter().find(|(_, size, most)| *size == 0 || size > most) {
+        return Err(ModelError::Shape(format!("{name} is {size}: it may be 1 to {most}")));
     }
     if !shape.hidden.is_multiple_of(shape.heads) {
         return Err(ModelError::Shape(format!("hidden {} is not a multiple of {} heads", shape.hidden, shape.heads)));

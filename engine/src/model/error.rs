@@ -10,6 +10,12 @@ pub enum ModelError {
     Io { path: PathBuf, why: io::Error },
     #[error("{}: {why}", path.display())]
     Config { path: PathBuf, why: String },
+    #[error("{}: there is neither model.safetensors nor model.safetensors.index.json{}", path.display(), hint(other))]
+    NoWeights { path: PathBuf, other: Option<String> },
+    #[error("{} holds a model already ({name}): name another folder, or empty it", path.display())]
+    Occupied { path: PathBuf, name: &'static str },
+    #[error("{} has room for {:.3} GB, and the model takes {:.3} GB", path.display(), *free as f64 / 1e9, *needed as f64 / 1e9)]
+    Room { path: PathBuf, needed: u64, free: u64 },
     #[error("{}: the safetensors header is not valid: {why}", path.display())]
     Header { path: PathBuf, why: String },
     #[error("{}: there is no tensor `{tensor}`; the folder's config.json asks for it", path.display())]
@@ -42,6 +48,10 @@ pub enum ModelError {
     Echo,
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+fn hint(other: &Option<String>) -> String {
+    other.as_ref().map(|name| format!(", and {name} is not read: convert it to safetensors")).unwrap_or_default()
 }
 
 impl ModelError {

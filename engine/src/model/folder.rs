@@ -1,36 +1,32 @@
 //! Tensors in the safetensors files of a Hugging Face folder, read one byte range at a time.
 //!
 //! No header is believed: sizes and offsets are held against the file before anything is allocated.
+mod header;
+
 use super::error::ModelError;
 use super::tensors::TensorSpec;
 use candle_core::{DType, Device, Tensor};
-use safetensors::Dtype;
-use safetensors::tensor::Metadata;
+use header::Entry;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a header: the safetensors crate's own bound.
-const HEADER_BYTES: u64 = 100_000_000;
+/// All tensors, where they are in one file.
+pub const WEIGHTS: &str = "model.safetensors";
+/// Which file has which tensor, where they are in several.
+pub const INDEX: &str = "model.safetensors.index.json";
 
 /// Some files on the hub lack these at the front of their names.
 const PREFIXES: [&str; 2] = ["model.", "transformer."];
 
 pub struct Folder {
     dir: PathBuf,
-    entries: BTreeMap<String, Entry>,
+    /// By the tensors' names: the number of the file, and where in it.
+    entries: BTreeMap<String, (usize, Entry)>,
+    /// With their bytes.
     files: Vec<(PathBuf, u64)>,
-}
-
-/// Where a tensor lies: in which file, and at which bytes of it.
-struct Entry {
-    file: usize,
-    dtype: Dtype,
-    dims: Vec<usize>,
-    start: u64,
-    end: u64,
 }
 
 /// `model.safetensors.index.json`.
@@ -43,9 +39,13 @@ impl Folder {
     /// Reads the headers of all files.
     pub fn open(dir: &Path) -> Result<Folder, ModelError> {
         let mut folder = Folder { dir: dir.to_owned(), entries: BTreeMap::new(), files: Vec::new() };
-        let index = dir.join("model.safetensors.index.json");
+        let index = dir.join(INDEX);
         if !index.is_file() {
-            folder.add(&dir.join("model.safetensors"))?;
+            let whole = dir.join(WEIGHTS);
+            if !whole.is_file() {
+                return Err(ModelError::NoWeights { path: dir.to_owned(), other: other_weights(dir) });
+            }
+            folder.add(&whole)?;
             return Ok(folder);
         }
         let text = std::fs::read_to_string(&index).map_err(ModelError::io(&index))?;
@@ -67,48 +67,48 @@ impl Folder {
 
     /// The tensor of `spec`, in f32 on the CPU.
     pub fn tensor(&self, spec: &TensorSpec) -> Result<Tensor, ModelError> {
-        let Some((_, entry)) = self.find(&spec.name) else {
-            return Err(ModelError::Missing { path: self.dir.clone(), tensor: spec.name.clone() });
-        };
-        let (path, length) = &self.files[entry.file];
-        let (path, tensor) = (path.clone(), spec.name.clone());
-        if entry.dims != spec.dims {
-            return Err(ModelError::WrongShape { path, tensor, found: entry.dims.clone(), wanted: spec.dims.clone() });
-        }
-        let dtype = match entry.dtype {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            other => return Err(ModelError::WrongType { path, tensor, found: format!("{other:?}") }),
-        };
-        let bytes = spec.values() * dtype.size_in_bytes();
-        if entry.end > *length || entry.end - entry.start != bytes as u64 {
-            return Err(ModelError::Truncated { path, tensor, end: entry.start + bytes as u64, length: *length });
-        }
-        let mut data = vec![0; bytes];
-        let mut file = File::open(&path).map_err(ModelError::io(&path))?;
-        file.seek(SeekFrom::Start(entry.start))
-            .and_then(|_| file.read_exact(&mut data))
-            .map_err(ModelError::io(&path))?;
+        let Found { path, start, dtype } = self.locate(spec)?;
+        let mut data = vec![0; spec.values() * dtype.size_in_bytes()];
+        let mut file = File::open(path).map_err(ModelError::io(path))?;
+        file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut data)).map_err(ModelError::io(path))?;
         Ok(Tensor::from_raw_buffer(&data, dtype, &spec.dims, &Device::Cpu)?.to_dtype(DType::F32)?)
     }
 
-    /// What the folder calls the tensor `name`, its dimensions, and the bytes it takes.
-    pub fn stored(&self, name: &str) -> Option<(&str, &[usize], u64)> {
-        self.find(name).map(|(name, entry)| (name, entry.dims.as_slice(), entry.end - entry.start))
+    /// Whether the tensor of `spec` is there, whole, in its shape and in a type that is read. Nothing of it is read.
+    pub fn check(&self, spec: &TensorSpec) -> Result<(), ModelError> {
+        self.locate(spec).map(|_| ())
     }
 
-    /// Why the tensor `name` cannot be read, where its file ends before it does.
-    pub fn cut_off(&self, name: &str) -> Option<ModelError> {
-        let (_, entry) = self.find(name)?;
-        let (path, length) = &self.files[entry.file];
-        let (path, tensor) = (path.clone(), name.to_owned());
-        (entry.end > *length).then(|| ModelError::Truncated { path, tensor, end: entry.end, length: *length })
+    fn locate(&self, spec: &TensorSpec) -> Result<Found<'_>, ModelError> {
+        let tensor = spec.name.clone();
+        let Some((file, entry)) = self.find(&spec.name) else {
+            return Err(ModelError::Missing { path: self.dir.clone(), tensor });
+        };
+        let (path, length) = &self.files[*file];
+        let dtype = match entry.dtype.as_str() {
+            "F32" => DType::F32,
+            "F16" => DType::F16,
+            "BF16" => DType::BF16,
+            other => return Err(ModelError::WrongType { path: path.clone(), tensor, found: other.to_owned() }),
+        };
+        if entry.dims != spec.dims {
+            let (found, wanted) = (entry.dims.clone(), spec.dims.clone());
+            return Err(ModelError::WrongShape { path: path.clone(), tensor, found, wanted });
+        }
+        if entry.end > *length {
+            return Err(ModelError::Truncated { path: path.clone(), tensor, end: entry.end, length: *length });
+        }
+        Ok(Found { path, start: entry.start, dtype })
+    }
+
+    /// What the folder calls the tensor `name`, and the bytes it takes.
+    pub fn stored(&self, name: &str) -> Option<(&str, u64)> {
+        self.find(name).map(|(_, entry)| (entry.name.as_str(), entry.end - entry.start))
     }
 
     /// Of every tensor: name and type.
-    pub fn tensors(&self) -> impl Iterator<Item = (&str, Dtype)> {
-        self.entries.iter().map(|(name, entry)| (name.as_str(), entry.dtype))
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.values().map(|(_, entry)| (entry.name.as_str(), entry.dtype.as_str()))
     }
 
     /// The files and their bytes.
@@ -116,41 +116,29 @@ impl Folder {
         &self.files
     }
 
-    fn find(&self, name: &str) -> Option<(&str, &Entry)> {
+    fn find(&self, name: &str) -> Option<&(usize, Entry)> {
         let bare = PREFIXES.iter().filter_map(|prefix| name.strip_prefix(prefix));
-        let held = |name| self.entries.get_key_value(name).map(|(name, entry)| (name.as_str(), entry));
-        std::iter::once(name).chain(bare).find_map(held)
+        std::iter::once(name).chain(bare).find_map(|name| self.entries.get(name))
     }
 
     fn add(&mut self, path: &Path) -> Result<(), ModelError> {
-        let header = |why: &str| ModelError::Header { path: path.to_owned(), why: why.to_owned() };
-        let mut file = File::open(path).map_err(ModelError::io(path))?;
-        let length = file.metadata().map_err(ModelError::io(path))?.len();
-        let mut size = [0; 8];
-        file.read_exact(&mut size).map_err(|_| header("the file has less than 8 bytes"))?;
-        let size = u64::from_le_bytes(size);
-        if size > HEADER_BYTES || size > length.saturating_sub(8) {
-            return Err(header(&format!("it claims {size} bytes of a file of {length}")));
-        }
-        let mut text = vec![0; size as usize];
-        file.read_exact(&mut text).map_err(ModelError::io(path))?;
-        let metadata: Metadata = serde_json::from_slice(&text).map_err(|why| header(&why.to_string()))?;
+        let (entries, length) = header::read(path)?;
         let number = self.files.len();
         self.files.push((path.to_owned(), length));
-        for (name, info) in metadata.tensors() {
-            let (start, end) = info.data_offsets;
-            let entry = Entry {
-                file: number,
-                dtype: info.dtype,
-                dims: info.shape.clone(),
-                start: (start as u64).saturating_add(8 + size),
-                end: (end as u64).saturating_add(8 + size),
-            };
-            if end < start {
-                return Err(header(&format!("tensor `{name}` ends before it starts")));
-            }
-            self.entries.insert(name, entry);
-        }
+        self.entries.extend(entries.into_iter().map(|entry| (entry.name.clone(), (number, entry))));
         Ok(())
     }
+}
+
+/// Where to read a tensor.
+struct Found<'a> {
+    path: &'a Path,
+    start: u64,
+    dtype: DType,
+}
+
+/// Weights that `dir` has in a format that is not read.
+fn other_weights(dir: &Path) -> Option<String> {
+    let names = std::fs::read_dir(dir).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| [".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"].iter().any(|end| name.ends_with(end))).min()
 }

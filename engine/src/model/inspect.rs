@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// Tokens before the one whose work is told.
 const CONTEXT: u32 = 512;
 
+/// Lines of tensors that are missing, or not used.
+const LINES: usize = 8;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
     pub config: Config,
@@ -23,7 +26,8 @@ pub struct Inspection {
     pub blocks: Vec<Holding>,
     /// Embedding, last norm and head.
     pub ends: Holding,
-    /// Tensors that the configuration asks for and the folder does not hold, or holds in another shape.
+    /// Why tensors that the configuration asks for cannot be read: they are not there, not whole, or of another shape or
+    /// type.
     pub missing: Vec<String>,
     /// Tensors that nothing asks for.
     pub unused: Vec<String>,
@@ -46,16 +50,10 @@ pub fn inspect(dir: &Path) -> Result<Inspection, ModelError> {
         let mut held = Holding { parameters: 0, bytes: 0 };
         for spec in specs.list {
             held.parameters += spec.values() as u64;
-            match folder.stored(&spec.name) {
-                Some((name, dims, bytes)) => {
-                    held.bytes += bytes;
-                    used.insert(name.to_owned());
-                    if dims != spec.dims {
-                        missing.push(format!("{} of shape {:?}, not {dims:?}", spec.name, spec.dims));
-                    }
-                    missing.extend(folder.cut_off(&spec.name).map(|why| why.to_string()));
-                }
-                None => missing.push(spec.name),
+            missing.extend(folder.check(&spec).err().map(|why| why.to_string()));
+            if let Some((name, bytes)) = folder.stored(&spec.name) {
+                held.bytes += bytes;
+                used.insert(name.to_owned());
             }
         }
         held
@@ -64,7 +62,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, ModelError> {
     let ends = holding(config.ends_specs());
     let mut types = BTreeMap::new();
     for (_, dtype) in folder.tensors() {
-        *types.entry(format!("{dtype:?}")).or_insert(0) += 1;
+        *types.entry(dtype.to_owned()).or_insert(0) += 1;
     }
     let unused =
         folder.tensors().map(|(name, _)| name).filter(|name| !used.contains(*name)).map(str::to_owned).collect();
@@ -76,9 +74,7 @@ impl Inspection {
     pub fn parameters(&self) -> u64 {
         self.blocks.iter().chain([&self.ends]).map(|part| part.parameters).sum()
     }
-}
 
-impl Inspection {
     /// The same as JSON, for programs.
     pub fn to_json(&self) -> String {
         let shape = &self.config.shape;
@@ -135,11 +131,13 @@ impl fmt::Display for Inspection {
         writeln!(f, "a block's step  {flops:.3} MFLOP for one token with {CONTEXT} before it")?;
         let (wide, narrow) = (4.0 * values / 1e3, 2.0 * values / 1e3);
         writeln!(f, "a block's cache {wide:.3} kB a token in F32, {narrow:.3} kB in F16")?;
-        for name in &self.missing {
-            writeln!(f, "missing         {name}")?;
-        }
-        for name in &self.unused {
-            writeln!(f, "unused          {name}")?;
+        for (what, names) in [("missing", &self.missing), ("unused", &self.unused)] {
+            for name in names.iter().take(LINES) {
+                writeln!(f, "{what:<15} {name}")?;
+            }
+            if names.len() > LINES {
+                writeln!(f, "{what:<15} and {} more; --format json lists all", names.len() - LINES)?;
+            }
         }
         Ok(())
     }

@@ -48,6 +48,13 @@ impl Source {
         &self.config
     }
 
+    /// Whether every tensor of the model is there, whole, and of the shape that the configuration makes it. Reads headers.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let Origin::Folder(folder) = &self.origin else { return Ok(()) };
+        let blocks = (0..self.config.shape.layers).map(|index| self.config.block_specs(index));
+        blocks.chain([self.config.ends_specs()]).flat_map(|specs| specs.list).try_for_each(|spec| folder.check(&spec))
+    }
+
     /// The tensor of `spec`, in f32 on the CPU.
     pub(super) fn tensor(&self, spec: &TensorSpec) -> Result<Tensor, ModelError> {
         match &self.origin {

@@ -13,7 +13,8 @@ pub struct Unsuited {
 /// Looks at the folder of the weights and at the prompts of `plan`.
 pub fn suits(plan: &Plan) -> Result<(), Unsuited> {
     if let Weights::Dir(_) = plan.model.weights {
-        Source::open(&plan.model).map_err(|why| Unsuited { path: "model.weights", why: why.to_string() })?;
+        let sound = Source::open(&plan.model).and_then(|source| source.check());
+        sound.map_err(|why| Unsuited { path: "model.weights", why: why.to_string() })?;
     }
     prompt_ids(plan).map_err(|why| Unsuited { path: "prompts", why: why.to_string() })?;
     Ok(())

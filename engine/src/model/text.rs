@@ -45,10 +45,13 @@ pub fn end_of_sequence(dir: &Path) -> Result<Vec<u32>, ModelError> {
         }
         let bytes = std::fs::read(&path).map_err(ModelError::io(&path))?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|why| ModelError::config(&path, why.to_string()))?;
-        let ids: Vec<u32> = match &value["eos_token_id"] {
-            Value::Array(ids) => ids.iter().filter_map(Value::as_u64).filter_map(|id| id.try_into().ok()).collect(),
-            id => id.as_u64().and_then(|id| id.try_into().ok()).into_iter().collect(),
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let ids: Option<Vec<u32>> = match &value["eos_token_id"] {
+            Value::Null => Some(Vec::new()),
+            Value::Array(ids) => ids.iter().map(id).collect(),
+            one => id(one).map(|id| vec![id]),
         };
+        let ids = ids.ok_or_else(|| ModelError::config(&path, "eos_token_id is neither an id nor a list of them"))?;
         if !ids.is_empty() {
             return Ok(ids);
         }

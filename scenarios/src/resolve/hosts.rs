@@ -15,9 +15,6 @@ use std::path::Path;
 /// The orchestrator's host and group, a name that no group may take.
 pub(super) const ORCHESTRATOR: &str = "orchestrator";
 
-/// Threads of one device: more than any machine has cores.
-const THREADS: u32 = 4096;
-
 /// A host of the plan and the name of its group.
 pub(super) struct Placed<'a> {
     pub group: &'a str,
@@ -80,7 +77,7 @@ fn named_machine(index: usize, machine: &Machine, scenario: &Scenario) -> Result
     let leases = match machine.leases {
         Limit::Off => None,
         Limit::Of(count) => {
-            bounded(&format!("{at}.leases"), "leases", count, 1, THREADS)?;
+            bounded(&format!("{at}.leases"), "leases", count, 1, limits::THREADS)?;
             Some(count)
         }
     };
@@ -199,7 +196,7 @@ impl Site<'_> {
                 Ok(plan::Device { name: stem(name), executor: plan::Executor::Elsewhere, cost })
             }
             Device::Cpu { threads, flops, bandwidth, per_block, per_job, first_job, table: measured, profile } => {
-                bounded(&format!("{at}.threads"), "threads", *threads, 1, THREADS)?;
+                bounded(&format!("{at}.threads"), "threads", *threads, 1, limits::THREADS)?;
                 let mut cost = devices::cpu(*threads);
                 if let Some(profile) = profile {
                     self.profiled(&format!("{at}.profile"), profile, &mut cost)?;

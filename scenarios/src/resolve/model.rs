@@ -11,9 +11,6 @@ use actors::message::WireType;
 /// More layers than any known model, and few enough for the routers' tables.
 const LAYERS: u32 = limits::HOPS_PER_ROUTE as u32;
 
-/// Beyond any tokeniser of today.
-const VOCAB: u32 = 1 << 22;
-
 pub(super) fn resolve(model: &Model) -> Result<plan::Model, Fault> {
     let own = shape(&model.shape)?;
     let shape = model.run_as.map_or(own, |arch| Adaptation::of(&own, arch).to);
@@ -73,8 +70,8 @@ fn check(shape: &Shape) -> Result<(), Fault> {
     bounded("model.shape.hidden", "hidden", shape.hidden, 1, limits::HIDDEN)?;
     bounded("model.shape.heads", "heads", shape.heads, 1, shape.hidden)?;
     bounded("model.shape.kv_heads", "kv_heads", shape.kv_heads, 1, shape.heads)?;
-    bounded("model.shape.ffn", "ffn", shape.ffn, 1, 16 * limits::HIDDEN)?;
-    bounded("model.shape.vocab", "vocab", shape.vocab, 1, VOCAB)?;
+    bounded("model.shape.ffn", "ffn", shape.ffn, 1, limits::FFN)?;
+    bounded("model.shape.vocab", "vocab", shape.vocab, 1, limits::VOCABULARY)?;
     bounded("model.shape.max_positions", "max_positions", shape.max_positions, 1, limits::TOKENS_PER_REQUEST)?;
     let Shape { hidden, heads, kv_heads, .. } = *shape;
     if hidden % heads != 0 {

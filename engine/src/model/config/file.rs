@@ -1,6 +1,7 @@
 //! `config.json` as Hugging Face's transformers writes it.
 use super::{BloomForm, Config, Form, LlamaForm, OptForm, RopeScaling, check};
 use crate::model::error::ModelError;
+use actors::limits;
 use scenarios::shape::{Arch, Shape};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +17,9 @@ impl Config {
 
     fn parse(text: &str) -> Result<Config, String> {
         let value: Value = serde_json::from_str(text).map_err(|why| why.to_string())?;
-        let model_type = value.get("model_type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let Some(model_type) = value.get("model_type").and_then(Value::as_str).map(str::to_owned) else {
+            return Err("there is no model_type: it says whether this is opt, bloom or llama".to_owned());
+        };
         let config = match model_type.as_str() {
             "opt" => serde_json::from_value(value).map_err(|why| why.to_string()).and_then(OptFile::config)?,
             "bloom" => serde_json::from_value(value).map_err(|why| why.to_string()).map(BloomFile::config)?,
@@ -24,7 +27,22 @@ impl Config {
             other => return Err(format!("model_type `{other}` is not one of opt, bloom, llama")),
         };
         check(&config.shape).map_err(|why| why.to_string())?;
-        Ok(config)
+        positive(config.eps, "the norms' epsilon")?;
+        match &config.form {
+            Form::Opt(form) if form.embed_width == 0 || form.embed_width > limits::HIDDEN as usize => {
+                Err(format!("word_embed_proj_dim is {}: it may be 1 to {}", form.embed_width, limits::HIDDEN))
+            }
+            Form::Llama(form) => {
+                positive(form.rope_theta, "rope_theta")?;
+                match form.rope_scaling {
+                    RopeScaling::Llama3 { low_freq_factor: low, high_freq_factor: high, .. } if low >= high => {
+                        Err(format!("rope scaling: low_freq_factor {low} is not below high_freq_factor {high}"))
+                    }
+                    _ => Ok(config),
+                }
+            }
+            _ => Ok(config),
+        }
     }
 
     /// What `read` reads.
@@ -101,6 +119,10 @@ impl Config {
             None => Ok(()),
         }
     }
+}
+
+fn positive(value: f64, name: &str) -> Result<f64, String> {
+    if value.is_finite() && value > 0.0 { Ok(value) } else { Err(format!("{name} is {value}, not a positive number")) }
 }
 
 fn yes() -> bool {
@@ -269,9 +291,7 @@ impl LlamaFile {
 impl RopeFile {
     fn scaling(self) -> Result<RopeScaling, String> {
         let need = |value: Option<f64>, name: &str| {
-            value
-                .filter(|value| value.is_finite() && *value > 0.0)
-                .ok_or(format!("rope scaling wants a positive {name}"))
+            value.ok_or(format!("rope scaling wants a {name}")).and_then(|value| positive(value, name))
         };
         match self.rope_type.as_deref().unwrap_or("default") {
             "default" => Ok(RopeScaling::Unscaled),

@@ -1,0 +1,182 @@
+//! The header of a safetensors file: which tensors lie where. Read by ourselves, so that what is wrong with one of them
+//! names it, and one of a type that nobody asks for is no obstacle.
+//!
+//! The format: 8 bytes of the header's length, little-endian; the header, JSON from a tensor's name to its type, its shape,
+//! and where it begins and ends behind the header; the values.
+use super::super::error::ModelError;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Bytes of a header: the safetensors crate's own bound.
+const HEADER_BYTES: u64 = 100_000_000;
+
+/// Where a tensor lies in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: String,
+    /// As the file writes it: `F32`, `BF16` and others.
+    pub dtype: String,
+    pub dims: Vec<usize>,
+    /// Bytes of the file.
+    pub start: u64,
+    pub end: u64,
+}
+
+/// Reads the header of the file at `path`; its tensors in the order of their places, and how long the file is. A tensor may
+/// end behind the file's end: who reads it finds that out.
+pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
+    let wrong = |why: String| ModelError::Header { path: path.to_owned(), why };
+    let mut file = File::open(path).map_err(ModelError::io(path))?;
+    let length = file.metadata().map_err(ModelError::io(path))?.len();
+    let mut size = [0; 8];
+    file.read_exact(&mut size).map_err(|_| wrong("the file has less than 8 bytes".to_owned()))?;
+    let size = u64::from_le_bytes(size);
+    if size > HEADER_BYTES || size > length.saturating_sub(8) {
+        return Err(wrong(format!("it claims {size} bytes of a file of {length}")));
+    }
+    let mut text = vec![0; size as usize];
+    file.read_exact(&mut text).map_err(ModelError::io(path))?;
+    entries(&text, 8 + size).map(|entries| (entries, length)).map_err(wrong)
+}
+
+/// The tensors of a header whose values begin at byte `base` of their file.
+fn entries(text: &[u8], base: u64) -> Result<Vec<Entry>, String> {
+    let Listed(listed) = serde_json::from_slice(text).map_err(|why| why.to_string())?;
+    let mut entries =
+        listed.into_iter().map(|(name, value)| entry(name, value, base)).collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
+    let pairs = entries.iter().zip(entries.iter().skip(1));
+    if let Some((a, b)) = pairs.into_iter().find(|(a, b)| b.start < a.end) {
+        return Err(format!("the tensors `{}` and `{}` lie in the same bytes", a.name, b.name));
+    }
+    let mut names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("the tensor `{}` is listed twice", pair[0])),
+        None => Ok(entries),
+    }
+}
+
+fn entry(name: String, value: serde_json::Value, base: u64) -> Result<Entry, String> {
+    let Described { dtype, shape, data_offsets: [start, end] } =
+        serde_json::from_value(value).map_err(|why| format!("tensor `{name}`: {why}"))?;
+    if end < start {
+        return Err(format!("tensor `{name}` ends at {end}, before it starts at {start}"));
+    }
+    let bytes = width(&dtype).and_then(|width| shape.iter().try_fold(width, |bytes, side| bytes.checked_mul(*side)));
+    if width(&dtype).is_some() && bytes != Some(end - start) {
+        return Err(format!("tensor `{name}` of shape {shape:?} in {dtype} does not take {} bytes", end - start));
+    }
+    let dims = shape.iter().map(|side| usize::try_from(*side)).collect::<Result<_, _>>();
+    Ok(Entry {
+        dims: dims.map_err(|_| format!("tensor `{name}`: {shape:?} is no shape"))?,
+        start: start.saturating_add(base),
+        end: end.saturating_add(base),
+        name,
+        dtype,
+    })
+}
+
+/// Bytes of a value, of the types that are read.
+fn width(dtype: &str) -> Option<u64> {
+    match dtype {
+        "F32" => Some(4),
+        "F16" | "BF16" => Some(2),
+        _ => None,
+    }
+}
+
+/// What a header says of a tensor.
+#[derive(serde::Deserialize)]
+struct Described {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: [u64; 2],
+}
+
+/// The tensors as they are listed, so that one that comes twice is seen.
+struct Listed(Vec<(String, serde_json::Value)>);
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Listed, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Listed;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("tensors by their names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Listed, A::Error> {
+                let mut listed = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    // Free text about the file.
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        listed.push((name, map.next_value()?));
+                    }
+                }
+                Ok(Listed(listed))
+            }
+        }
+        deserializer.deserialize_map(Names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::entries;
+    use proptest::prelude::{any, prop, proptest};
+
+    fn header(tensors: &str) -> Result<Vec<(String, u64, u64)>, String> {
+        let all = entries(format!("{{\"__metadata__\": {{\"format\": \"pt\"}}, {tensors}}}").as_bytes(), 100)?;
+        Ok(all.into_iter().map(|entry| (entry.name, entry.start, entry.end)).collect())
+    }
+
+    #[test]
+    fn tensors_lie_where_it_says() {
+        let two = r#""b": {"dtype": "BF16", "shape": [3], "data_offsets": [16, 22]},
+                     "a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}"#;
+        assert_eq!(header(two), Ok(vec![("a".to_owned(), 100, 116), ("b".to_owned(), 116, 122)]));
+        // Of a type that is not read: no obstacle for the others.
+        assert_eq!(
+            header(r#""c": {"dtype": "F8_E4M3", "shape": [], "data_offsets": [0, 1]}"#).map(|all| all.len()),
+            Ok(1)
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_tensor() {
+        let tensor =
+            |text: &str| format!(r#""good": {{"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, {text}"#);
+        for (text, why) in [
+            (r#""bad": {"dtype": "F32", "shape": [2], "data_offsets": [4, 8]}"#, "`bad` of shape [2] in F32"),
+            (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [8, 4]}"#, "`bad` ends at 4"),
+            (r#""bad": {"dtype": "F32", "shape": [9223372036854775807, 9], "data_offsets": [4, 8]}"#, "`bad` of shape"),
+            (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}"#, "`bad`: invalid value"),
+            (r#""bad": {"dtype": "F32", "data_offsets": [4, 8]}"#, "`bad`: missing field `shape`"),
+            (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [2, 6]}"#, "`good` and `bad` lie in the same"),
+            (r#""good": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}"#, "`good` is listed twice"),
+        ] {
+            let said = header(&tensor(text)).expect_err(text);
+            assert!(said.contains(why), "{text}: {said}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), base: u64) {
+            let _ = entries(&bytes, base);
+        }
+
+        #[test]
+        fn no_figures_make_it_panic(shape in prop::collection::vec(any::<u64>(), 0..4), start: u64, end: u64, base: u64) {
+            let text = format!("{{\"a\": {{\"dtype\": \"F16\", \"shape\": {shape:?}, \"data_offsets\": [{start}, {end}]}}}}");
+            let _ = entries(text.as_bytes(), base);
+        }
+    }
+}
