@@ -24,9 +24,10 @@ fn every_published_shape_can_be_written_small_and_in_shards() {
         for name in models::names(arch) {
             let dir = tempfile::tempdir().expect("a temporary folder");
             let what = format!("{family}-{name}");
-            write(dir.path(), &what, &["--scale", "0.01", "--vocab", "300", "--shard-size", "300 kB"]);
+            write(dir.path(), &what, &["--scale", "0.01", "--vocab", "300", "--shard-size", "100 kB"]);
             let held = inspect(dir.path(), "x");
-            let (files, blocks) = (held["files"].as_array().expect("files"), held["blocks"].as_array().expect("blocks"));
+            let (files, blocks) =
+                (held["files"].as_array().expect("files"), held["blocks"].as_array().expect("blocks"));
             assert!(files.len() > 1, "{what}: {held}");
             assert_eq!(blocks.len() as u64, held["shape"]["layers"].as_u64().expect("a number"), "{what}");
             assert_eq!((&held["missing"], &held["unused"]), (&Value::Array(vec![]), &Value::Array(vec![])), "{what}");

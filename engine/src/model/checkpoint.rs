@@ -52,16 +52,13 @@ impl Checkpoint {
             save("tokenizer.json", byte_tokenizer(shape.vocab))?;
         }
         let source = Source::random(self.config.clone(), self.seed);
-        match self.shard_bytes {
-            None => write_file(&dir.join(WEIGHTS), &specs, &source),
-            Some(most) => {
-                let shards = shards(specs, most);
-                save(INDEX, index(&shards))?;
-                let write =
-                    |(at, specs): (usize, &Vec<_>)| write_file(&dir.join(shard_name(at, shards.len())), specs, &source);
-                shards.iter().enumerate().try_for_each(write)
-            }
+        let shards = shards(specs, self.shard_bytes.unwrap_or(u64::MAX));
+        if let [all] = shards.as_slice() {
+            return write_file(&dir.join(WEIGHTS), all, &source);
         }
+        save(INDEX, index(&shards))?;
+        let write = |(at, specs): (usize, &Vec<_>)| write_file(&dir.join(shard_name(at, shards.len())), specs, &source);
+        shards.iter().enumerate().try_for_each(write)
     }
 }
 
