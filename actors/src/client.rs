@@ -343,6 +343,7 @@ impl Core {
             | Timer::Lifetime
             | Timer::Announce
             | Timer::AnnounceAgain
+            | Timer::Onward
             | Timer::Place => {}
         }
     }

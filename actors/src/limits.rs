@@ -24,6 +24,9 @@ pub const DHT_CONTACTS_PER_ANSWER: usize = 256;
 /// Peers of one answer, each with its record: hundreds serve a block of a large public swarm.
 pub const DHT_RECORDS_PER_ANSWER: usize = 4096;
 
+/// Round trips that a peer announces: Petals' servers measure ten at a time, and each takes twelve bytes in many answers.
+pub const ROUND_TRIPS_PER_RECORD: usize = 64;
+
 /// How long a record may live, whatever its announcer asks for.
 pub const DHT_LIFE: Span = Span::from_secs(24 * 3600);
 

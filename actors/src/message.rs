@@ -379,6 +379,8 @@ pub enum Timer {
     Announce,
     /// A peer announces itself once more, for nobody has kept what it said.
     AnnounceAgain,
+    /// A peer waits no longer for those that it has pinged, and announces itself.
+    Onward,
     /// A peer that chooses its blocks looks whether others need it more.
     Place,
 }
@@ -387,7 +389,7 @@ impl Timer {
     /// Runs out again and again, whether or not anybody asks for a token.
     #[inline]
     pub fn is_upkeep(self) -> bool {
-        matches!(self, Timer::Dht | Timer::Announce | Timer::AnnounceAgain | Timer::Place)
+        matches!(self, Timer::Dht | Timer::Announce | Timer::AnnounceAgain | Timer::Onward | Timer::Place)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of tensors or devices: steps go to the device as a job and come back as `Computed`, one job at a time.
 mod meter;
+mod onward;
 pub mod presence;
 mod queue;
 mod sessions;
@@ -111,7 +112,8 @@ impl Core {
                     out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load { blocks: Some(blocks) } }));
                     turns.push_back(Turn::Announce);
                 }
-                Turn::Announce => {
+                Turn::Announce => turns.extend(self.presence.prepare(now, out)),
+                Turn::AnnounceNow => {
                     let load = self.load(now);
                     turns.extend(self.presence.announce(now, load, out));
                 }
@@ -366,7 +368,8 @@ impl Core {
     }
 
     pub fn on_pong(&mut self, now: Moment, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
-        self.presence.node.on_pong(now, from, pong.nonce, out);
+        let turns = self.presence.on_pong(now, from, pong.nonce, out);
+        self.follow(now, turns, out);
     }
 
     pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
@@ -380,6 +383,7 @@ impl Core {
                 vec![Turn::Announce]
             }
             Timer::AnnounceAgain => vec![Turn::Announce],
+            Timer::Onward => self.presence.on_pings_over(),
             Timer::Place => self.presence.on_place(now, out),
             Timer::Admission => return self.on_admission(now, out),
             Timer::Lifetime => return self.on_lifetime(now, out),

@@ -231,6 +231,8 @@ pub enum Purpose {
     Find,
     /// Where to store what it announces.
     Announce,
+    /// To whom a route goes on from a peer.
+    Onward,
 }
 
 /// A lookup in the DHT is over: of several keys, where they were looked up together.

@@ -39,6 +39,7 @@ pub fn seat(plan: &Plan, me: NodeId, scene: &mut impl Scene) {
                     blocks,
                     chooses: chooses.then_some(plan.policies.placement),
                     speed: Speed { inference_rps, forward_rps, network_rps },
+                    pings: plan.policies.pings,
                 },
                 cache_bytes,
                 cache_bytes_per_token_block: plan.cache_bytes_per_token_block(),

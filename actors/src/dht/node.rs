@@ -43,6 +43,8 @@ pub enum Done {
     Joined,
     /// The latest record of each peer that stands under the keys, in the order of node ids.
     Found(Vec<Arc<Record>>),
+    /// Likewise, of [`Node::look_onward`].
+    Onward(Vec<Arc<Record>>),
     /// The record is kept by so many nodes.
     Announced { record: Arc<Record>, kept: usize },
 }
@@ -130,6 +132,11 @@ impl Node {
         self.begin(now, Purpose::Find, keys, None, out)
     }
 
+    /// Likewise, for the round trips to those to whom a route goes on.
+    pub fn look_onward(&mut self, now: Moment, keys: &[Key], out: &mut Vec<Effect>) -> Vec<Done> {
+        self.begin(now, Purpose::Onward, keys, None, out)
+    }
+
     /// Stores `record` under each of `keys` at the nodes nearest to it, to be kept for `lives`.
     pub fn announce(
         &mut self,
@@ -159,7 +166,7 @@ impl Node {
             lookups.push(Lookup::new(*key, k, alpha, &known));
         }
         let mut task = Task::new(purpose, now, lookups, announce);
-        if purpose == Purpose::Find {
+        if matches!(purpose, Purpose::Find | Purpose::Onward) {
             for key in keys {
                 self.store.under(now, *key).for_each(|(record, _)| task.find(record));
             }
@@ -357,9 +364,10 @@ impl Node {
                 }
             }
             Purpose::Fill => drop(self.tasks.remove(&id)),
-            Purpose::Find => {
+            Purpose::Find | Purpose::Onward => {
                 let task = self.tasks.remove(&id).expect("it was just there");
-                done.push(Done::Found(task.found.into_values().collect()));
+                let (purpose, found) = (task.purpose, task.found.into_values().collect());
+                done.push(if purpose == Purpose::Find { Done::Found(found) } else { Done::Onward(found) });
             }
             Purpose::Announce => self.store_at_nearest(now, id, out, done),
         }

@@ -1,16 +1,18 @@
 //! A peer's place in the swarm: its node of the DHT, what it announces there, and which blocks it serves.
 //!
 //! A peer joins the DHT while it loads, says JOINING until its blocks are there and ONLINE from then on, again and again,
-//! so that its records do not expire. One that chooses its blocks looks from time to time whether others need it more;
+//! so that its records do not expire; before it says ONLINE it measures how far away those are that may come after it. One that chooses its blocks looks from time to time whether others need it more;
 //! then it says OFFLINE of the old ones, and loads the new.
 use crate::dht::node::{self, Node};
 use crate::dht::{Done, Key, Record, State};
 use crate::id::{BlockRange, NodeId};
 use crate::message::{Announce, Load, Timer};
+use crate::peer::onward::Onward;
 use crate::placement::{self, Placement, Speed};
 use crate::record::{Event, Serving};
+use crate::route::Pings;
 use crate::seed::SmallStream;
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 use crate::world::Effect;
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ pub struct Config {
     /// Where it chooses: how.
     pub chooses: Option<Placement>,
     pub speed: Speed,
+    /// Whom it pings of those that may come after it.
+    pub pings: Pings,
 }
 
 pub struct Presence {
@@ -37,6 +41,9 @@ pub struct Presence {
     joined: bool,
     left: bool,
     stream: SmallStream,
+    onward: Onward,
+    /// What is left to chance of whom it pings.
+    draws: SmallStream,
 }
 
 /// What a peer is to do because of what its place asks for.
@@ -44,8 +51,10 @@ pub struct Presence {
 pub enum Turn {
     /// Load these blocks, and give up those it had.
     Serve(BlockRange),
-    /// Announce itself.
+    /// Announce itself, when it has measured how far away those are that may come after it.
     Announce,
+    /// Announce itself as it is.
+    AnnounceNow,
     /// Others find it from now on.
     Found,
 }
@@ -62,6 +71,8 @@ impl Presence {
             joined: false,
             left: false,
             stream: seed.small_stream("placement", u64::from(me.0), 0),
+            onward: Onward::default(),
+            draws: seed.small_stream("onward", u64::from(me.0), 0),
             config,
         }
     }
@@ -91,6 +102,7 @@ impl Presence {
 
     fn serve(&mut self, now: Moment, blocks: BlockRange, out: &mut Vec<Effect>) -> Turn {
         self.span = blocks;
+        self.onward.stop();
         self.turn_to(now, State::Joining, out);
         Turn::Serve(blocks)
     }
@@ -110,6 +122,48 @@ impl Presence {
         if self.joined { vec![Turn::Announce] } else { Vec::new() }
     }
 
+    /// Measures how far away those are that may come after it, and says then how it stands.
+    pub fn prepare(&mut self, now: Moment, out: &mut Vec<Effect>) -> Vec<Turn> {
+        if self.onward.is_busy() {
+            return Vec::new();
+        }
+        let begun = match self.state {
+            State::Online if self.joined => self.onward.begin(self.span, self.config.layers, &self.config.pings),
+            _ => None,
+        };
+        let Some(blocks) = begun else { return vec![Turn::AnnounceNow] };
+        let keys = self.keys[blocks.start as usize..blocks.end as usize].to_vec();
+        let done = self.node.look_onward(now, &keys, out);
+        self.take(now, done, out)
+    }
+
+    /// Those that it has pinged have had time to answer.
+    pub fn on_pings_over(&mut self) -> Vec<Turn> {
+        if self.onward.end() { vec![Turn::AnnounceNow] } else { Vec::new() }
+    }
+
+    pub fn on_pong(&mut self, now: Moment, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> Vec<Turn> {
+        if self.node.on_pong(now, from, nonce, out) || !self.onward.on_pong(now, from, nonce, &self.config.pings) {
+            return Vec::new();
+        }
+        vec![Turn::AnnounceNow]
+    }
+
+    fn ping_onward(&mut self, now: Moment, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<Turn> {
+        if !self.onward.is_busy() {
+            return None;
+        }
+        let me = (self.config.dht.me, self.span);
+        if self.onward.found(now, me, records, &self.config.pings, &mut self.draws, out) {
+            // Records must not expire because somebody is silent.
+            let rules = self.node.rules();
+            let after = rules.timeout.min(Span(rules.announce.0 / 4));
+            out.push(Effect::Wake { after, timer: Timer::Onward });
+            return None;
+        }
+        Some(Turn::AnnounceNow)
+    }
+
     /// Says how it stands, under the keys of its blocks. `load` is the peer's own.
     pub fn announce(&mut self, now: Moment, load: Load, out: &mut Vec<Effect>) -> Vec<Turn> {
         if !self.joined || self.state == State::Offline {
@@ -121,7 +175,7 @@ impl Presence {
                 blocks: self.span,
                 inference_rps: self.config.speed.inference_rps,
                 load,
-                next: Vec::new(),
+                next: self.onward.round_trips(now, &self.config.pings),
             },
             state: self.state,
             throughput: self.config.speed.throughput(self.span.len()),
@@ -151,6 +205,7 @@ impl Presence {
                 }
                 Done::Announced { .. } => {}
                 Done::Found(records) => turns.extend(self.place(now, &records, out)),
+                Done::Onward(records) => turns.extend(self.ping_onward(now, &records, out)),
             }
         }
         turns
@@ -213,6 +268,10 @@ impl Presence {
     /// A node that cannot be reached any more.
     pub fn on_gone(&mut self, now: Moment, from: NodeId, out: &mut Vec<Effect>) -> Vec<Turn> {
         let done = self.node.on_gone(now, from, out);
-        self.take(now, done, out)
+        let mut turns = self.take(now, done, out);
+        if self.onward.on_gone(from) {
+            turns.push(Turn::AnnounceNow);
+        }
+        turns
     }
 }

@@ -2,7 +2,7 @@
 use crate::time::{Moment, Span};
 use serde::{Deserialize, Serialize};
 
-/// Who pings whom, and what becomes of it. The values are Petals' (`ping.py`, `sequence_manager.py`, `server.py`).
+/// Who pings whom, and what becomes of it. The values are Petals' but for one (`ping.py`, `sequence_manager.py`, `server.py`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pings {
     /// Peers that a client pings after a lookup, of those that may come first, in the middle and last, each; 0: none.
@@ -11,7 +11,8 @@ pub struct Pings {
     pub every: Span,
     /// Peers that a peer pings at each announcement, of those that a route may go on to from the end of its blocks; 0: none.
     pub next: u32,
-    /// Likewise, of those that hold blocks in the midst of its own, to which a route goes on where it is avoided.
+    /// Likewise, of those that hold blocks in the midst of its own: 5 in Petals, where a route may leave a peer before its
+    /// end. Here it follows a peer to its end unless that is avoided.
     pub middle: u32,
     /// The weight of the newest round trip in the exponential average.
     pub smoothing: f64,
@@ -21,7 +22,7 @@ pub struct Pings {
 
 impl Default for Pings {
     fn default() -> Pings {
-        Pings { fanout: 3, every: Span::ZERO, next: 5, middle: 5, smoothing: 0.2, expiry: Span::from_secs(300) }
+        Pings { fanout: 3, every: Span::ZERO, next: 5, middle: 0, smoothing: 0.2, expiry: Span::from_secs(300) }
     }
 }
 
@@ -41,6 +42,11 @@ impl RoundTrip {
             Span::from_secs_f64(new + old)
         });
         RoundTrip { average, at: now }
+    }
+
+    /// When it was last measured.
+    pub fn at(self) -> Moment {
+        self.at
     }
 
     /// The average, unless it is older than `expiry`.

@@ -58,7 +58,7 @@ impl Task {
                 }
                 let targets = wanted.iter().map(|index| self.lookups[usize::from(*index)].target()).collect();
                 let body = match self.purpose {
-                    Purpose::Find => Body::FindValue { targets },
+                    Purpose::Find | Purpose::Onward => Body::FindValue { targets },
                     Purpose::Join | Purpose::Fill | Purpose::Announce => Body::FindNode { targets },
                 };
                 questions.push((contact, wanted, body));
