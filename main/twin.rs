@@ -109,15 +109,15 @@ fn read_profile(path: &std::path::Path) -> Result<Profile, Stop> {
 }
 
 fn profiled(plan: &Plan) -> bool {
-    plan.hosts.iter().skip(1).all(|host| host.device.cost.table.is_some())
+    plan.hosts.iter().skip(1).flat_map(|host| host.devices()).all(|device| device.cost.table.is_some())
 }
 
 /// The plan as this machine will run it: with its devices, and with no network but its own unless frames are shaped.
 fn prepare(plan: &mut Plan, profile: Option<&Profile>) -> Result<(), Stop> {
     let model = plan.model.clone();
-    for host in plan.hosts.iter_mut().skip(1) {
+    for device in plan.hosts.iter_mut().skip(1).flat_map(|host| host.devices_mut()) {
         if let Some(profile) = profile {
-            let applied = profile.apply(&mut host.device.cost, &model);
+            let applied = profile.apply(&mut device.cost, &model);
             applied.map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
         }
     }

@@ -58,6 +58,9 @@ pub const VOCABULARY: u32 = 1 << 22;
 /// Threads of one device: more than any machine has cores.
 pub const THREADS: u32 = 4096;
 
+/// Devices of one host beside its first: more than any server has slots.
+pub const DEVICES: u32 = 64;
+
 /// Nodes of one plan: a simulated node costs about a kilobyte.
 pub const NODES: usize = 1 << 20;
 

@@ -99,8 +99,8 @@ impl LiveError {
 /// Runs one cell live, in processes of this machine, until it is over or `interrupt` is set.
 pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run, LiveError> {
     for host in crew::staffed(plan).map(|id| plan.host(id)) {
-        if host.device.executor == Executor::Elsewhere {
-            return Err(LiveError::Elsewhere { host: host.name.clone(), device: host.device.name.clone() });
+        if let Some(device) = host.devices().find(|device| device.executor == Executor::Elsewhere) {
+            return Err(LiveError::Elsewhere { host: host.name.clone(), device: device.name.clone() });
         }
     }
     let mut plan = plan.clone();
@@ -123,7 +123,7 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
 /// What keeps this build, on this machine, from executing the devices of a plan: CUDA is a feature of the build, and a GPU
 /// is there or is not.
 pub fn device_obstacles(plan: &Plan) -> Vec<String> {
-    let obstacle = |host: &scenarios::plan::Host| match host.device.executor {
+    let obstacle = |(host, device): (&scenarios::plan::Host, &scenarios::plan::Device)| match device.executor {
         Executor::Cuda { .. } if !cfg!(feature = "cuda") => Some(format!(
             "host {}: this build has no CUDA; build it with `cargo build --release --features cuda`, \
              or give the host a CPU: device: Cpu(threads: 1)",
@@ -138,7 +138,8 @@ pub fn device_obstacles(plan: &Plan) -> Vec<String> {
         }),
         _ => None,
     };
-    plan.hosts.iter().filter_map(obstacle).collect()
+    let devices = plan.hosts.iter().flat_map(|host| host.devices().map(move |device| (host, device)));
+    devices.filter_map(obstacle).collect()
 }
 
 /// Whether a node gives work to its host's device.

@@ -28,7 +28,7 @@ use actors::record::{Carried, Event};
 use actors::time::{Moment, Span};
 use actors::world::{Effect, Parcel, Seat, Sim, SimContext, panic_text};
 use agenda::Agenda;
-use device::{Begun, Devices};
+use device::{Begun, Devices, Slot};
 use ends::FrameEnds;
 use faults::Faults;
 use network::Network;
@@ -133,8 +133,8 @@ enum Happening {
     },
     /// The first byte is at the receiver's NIC.
     Arrive { from: NodeId, to: NodeId, passage: Box<Passage>, message: Message },
-    /// The device of this host is through with its job.
-    JobDone(HostId, u32),
+    /// This device is through with its job of this version.
+    JobDone(Slot, u32),
     /// A transfer begins or ends, if the rates are still of this version.
     Settled(u64),
     /// A fault of the plan.
@@ -219,7 +219,7 @@ impl<'p> Simulation<'p> {
                 self.network.arrive(self.hosts[to.0 as usize], &mut passage, message.wire_bytes());
                 self.carry(from, to, &passage, message);
             }
-            Happening::JobDone(host, version) => self.finish_job(host, version),
+            Happening::JobDone(slot, version) => self.finish_job(slot, version),
             Happening::Settled(version) => self.settle(version),
             Happening::Strikes(index) => self.strike(index),
             Happening::Starts(host) => self.return_from_crash(host),
@@ -331,7 +331,7 @@ impl<'p> Simulation<'p> {
             }
             Effect::Compute(Job { work: Work::Release { session }, .. }) => self.devices.release(me, session),
             Effect::Compute(job) => {
-                let begun = self.devices.submit(now, self.hosts[me.0 as usize], me, job);
+                let begun = self.devices.submit(now, me, job);
                 self.await_job(begun);
             }
             Effect::Record(event) => self.record(event),
@@ -422,17 +422,18 @@ impl<'p> Simulation<'p> {
         self.await_settling();
     }
 
-    fn finish_job(&mut self, host: HostId, version: u32) {
+    fn finish_job(&mut self, slot: Slot, version: u32) {
         let now = self.world.now;
-        if self.devices.version(host) != version {
+        let (host, present) = self.devices.version(slot);
+        if present != version {
             return;
         }
-        let (node, computed, begun) = self.devices.finish(now, host);
+        let (node, computed, begun) = self.devices.finish(now, slot);
         for begun in begun {
             self.await_job(begun);
         }
         let parcel = Parcel::Computed(computed);
-        match self.devices.way_back(host) {
+        match self.devices.way_back(slot) {
             Span::ZERO => {
                 let life = self.faults.as_ref().map_or(0, |faults| faults.life(host));
                 self.deliver(node, node, life, parcel);
@@ -442,16 +443,16 @@ impl<'p> Simulation<'p> {
     }
 
     fn await_job(&mut self, begun: Option<Begun>) {
-        let Some(Begun { host, until, version }) = begun else { return };
+        let Some(Begun { slot, host, until, version }) = begun else { return };
         match &self.faults {
-            None => self.agenda.schedule(until, Happening::JobDone(host, version)),
+            None => self.agenda.schedule(until, Happening::JobDone(slot, version)),
             Some(faults) => {
                 let now = self.world.now;
                 let by = faults.slow_device(now, host).max(1.0);
                 let took = Span::from_secs_f64(until.since(now).as_secs_f64() * by);
                 let until = now + took + faults.still(now, host);
-                self.devices.ends(host, until);
-                self.agenda.schedule(until, Happening::JobDone(host, version));
+                self.devices.ends(slot, until);
+                self.agenda.schedule(until, Happening::JobDone(slot, version));
             }
         }
     }

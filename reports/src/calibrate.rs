@@ -82,7 +82,7 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
 }
 
 fn threads(plan: &Plan) -> u32 {
-    let peer = plan.peers().next().map(|(_, node)| &plan.host(node.host).device.executor);
+    let peer = plan.peers().next().map(|(peer, _)| &plan.device(peer).executor);
     match peer {
         Some(scenarios::plan::Executor::Cpu { threads }) => *threads,
         _ => 0,

@@ -71,7 +71,13 @@ impl Cast {
             return Err("the scenario has no peer or no client".to_owned());
         };
         let Role::Peer { cache_bytes, .. } = peer.role else { return Err("a peer holds blocks".to_owned()) };
-        let (peer, client) = (plan.host(peer.host).clone(), plan.host(client.host).clone());
+        // One device each: what others beside it do is not its affair.
+        let alone = |node: &Node| {
+            let host = plan.host(node.host).clone();
+            let device = host.devices().nth(node.device as usize).unwrap_or(&host.device).clone();
+            Host { device, also: Vec::new(), ..host }
+        };
+        let (peer, client) = (alone(peer), alone(client));
         for host in [&peer, &client] {
             if host.device.executor == Executor::Elsewhere {
                 return Err(format!(
@@ -94,7 +100,7 @@ impl Cast {
         plan.nodes.truncate(2);
         let mut seat = |host: &Host, name: String, role: Role| {
             let (egress, ingress) = (Link::FREE, Link::FREE);
-            plan.nodes.push(Node { host: HostId(plan.hosts.len() as u32), role });
+            plan.nodes.push(Node { host: HostId(plan.hosts.len() as u32), device: 0, role });
             plan.hosts.push(Host { name, egress, ingress, ..host.clone() });
         };
         for (index, (start, end)) in spans.enumerate() {

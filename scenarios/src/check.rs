@@ -89,6 +89,14 @@ fn warnings(plan: &Plan) -> Vec<String> {
             ));
         }
     }
+    for (host, id) in plan.hosts.iter().zip(0..).skip(1) {
+        let busy =
+            plan.nodes.iter().filter(|node| node.host.0 == id).map(|node| node.device).collect::<BTreeSet<_>>().len();
+        if busy <= host.also.len() {
+            let (name, devices) = (&host.name, 1 + host.also.len());
+            warnings.push(format!("{} of the {devices} devices of {name} compute for nobody", devices - busy));
+        }
+    }
     warnings.sort();
     warnings.dedup();
     warnings
@@ -108,11 +116,27 @@ pub fn live_obstacles(plan: &Plan) -> Vec<String> {
             [.., last] => format!("hosts {} to {}", first.name, plan.hosts[*last].name),
             [] => continue,
         };
-        if first.device.executor == Executor::Elsewhere {
+        let further = |(number, device): (usize, _)| match number {
+            0 => (format!("hosts.{index}.device"), device),
+            number => (format!("hosts.{index}.also.{}", number - 1), device),
+        };
+        let absent =
+            first.devices().enumerate().find(|(_, device)| device.executor == Executor::Elsewhere).map(further);
+        let cpus = first.devices().filter_map(|device| match device.executor {
+            Executor::Cpu { threads } => Some(threads),
+            _ => None,
+        });
+        let cpus: Vec<u32> = cpus.collect();
+        if let Some((path, device)) = absent {
             obstacles.push(format!(
                 "{names}: the device {} is not on this machine, only the simulation knows it; to run on a CPU: \
-                 --set 'hosts.{index}.device=Cpu(threads: 1)'",
-                first.device.name
+                 --set '{path}=Cpu(threads: 1)'",
+                device.name
+            ));
+        } else if cpus.len() > 1 && cpus.iter().any(|threads| *threads > 1) {
+            obstacles.push(format!(
+                "{names}: CPU devices of one process share its threads, so each may have one alone; give each \
+                 `Cpu(threads: 1)`, or make them hosts of one machine"
             ));
         } else {
             machines.extend(group.iter().map(|host| plan.hosts[*host].machine));

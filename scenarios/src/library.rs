@@ -1,7 +1,7 @@
 //! The scenarios that come with the program.
 
 /// Name and text, in the order of a catalogue: the first is where to begin.
-pub const LIBRARY: [(&str, &str); 25] = [
+pub const LIBRARY: [(&str, &str); 26] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
     ("heatmap", include_str!("../library/heatmap.ron")),
@@ -13,6 +13,7 @@ pub const LIBRARY: [(&str, &str); 25] = [
     ("detection", include_str!("../library/detection.ron")),
     ("placement", include_str!("../library/placement.ron")),
     ("more-peers", include_str!("../library/more-peers.ron")),
+    ("shared-gpu", include_str!("../library/shared-gpu.ron")),
     ("batching", include_str!("../library/batching.ron")),
     ("nano", include_str!("../library/nano.ron")),
     ("open-loop", include_str!("../library/open-loop.ron")),

@@ -96,14 +96,29 @@ pub struct Host {
     pub site: String,
     pub machine: u32,
     pub device: Device,
+    /// Its further devices: each computes by itself, and its jobs wait for it alone.
+    pub also: Vec<Device>,
     /// What leaves and what enters by its NIC, beside the path's own link.
     pub egress: Link,
     pub ingress: Link,
 }
 
+impl Host {
+    /// In the order in which nodes name them.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        std::iter::once(&self.device).chain(&self.also)
+    }
+
+    pub fn devices_mut(&mut self) -> impl Iterator<Item = &mut Device> {
+        std::iter::once(&mut self.device).chain(&mut self.also)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     pub host: HostId,
+    /// Which of its host's devices computes for it; nodes that share one take turns, first come, first served.
+    pub device: u32,
     pub role: Role,
 }
 
@@ -383,6 +398,12 @@ impl Plan {
 
     pub fn host(&self, id: HostId) -> &Host {
         &self.hosts[id.0 as usize]
+    }
+
+    /// What computes for a node.
+    pub fn device(&self, id: NodeId) -> &Device {
+        let node = self.node(id);
+        self.host(node.host).devices().nth(node.device as usize).expect("a plan names devices that there are")
     }
 
     /// Timed requests of all clients together.

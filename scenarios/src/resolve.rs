@@ -137,15 +137,23 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         if count == 0 {
             return Err(Fault::unknown(&at, "host", &group.on, names.clone()));
         }
-        if scenario.peers[..index].iter().any(|other| other.on == group.on) {
-            return Err(Fault::new(&at, format!("the hosts `{}` hold peers already", group.on)));
-        }
         if group.on == on {
             let fault =
                 Fault::new("workload.on", format!("the hosts `{on}` hold peers: clients have hosts of their own"));
             return Err(fault.help("add a host for the clients; name one `machine` for both if they share it"));
         }
-        counts.push(count);
+        bounded(&format!("peers.{index}.count"), "count", group.count, 1, limits::NODES as u32)?;
+        let devices = scenario.hosts.iter().find(|host| host.name == group.on).map_or(1, |host| 1 + host.also.len());
+        if let Some(device) = group.device.filter(|device| *device as usize >= devices) {
+            let fault = Fault::new(
+                &format!("peers.{index}.device"),
+                format!("the hosts `{}` have no device {device}", group.on),
+            );
+            return Err(
+                fault.help(format!("they have {devices}, counted from 0; give them more: also: [Preset(\"a100\")]"))
+            );
+        }
+        counts.push(count.saturating_mul(group.count));
     }
     if computers.of(on).next().is_none() {
         return Err(Fault::unknown("workload.on", "host", on, names));
@@ -162,13 +170,22 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     }
     let spans = spans::resolve(&scenario.peers, &counts, model.shape.layers)?;
     let orchestrator = HostId(0);
-    let mut nodes =
-        vec![Node { host: orchestrator, role: Role::Orchestrator }, Node { host: orchestrator, role: Role::Bootstrap }];
+    let own = |host, role| Node { host, device: 0, role };
+    let mut nodes = vec![own(orchestrator, Role::Orchestrator), own(orchestrator, Role::Bootstrap)];
+    // How many peers of each host have taken a device in turn.
+    let mut turns = vec![0; computers.hosts.len()];
     for (group, spans) in scenario.peers.iter().zip(spans) {
-        let seats = computers.of(&group.on).zip(spans);
-        nodes.extend(seats.map(|(host, blocks)| peer(scenario, model, computers, group, (host, blocks))));
+        let hosts = computers.of(&group.on).flat_map(|host| std::iter::repeat_n(host, group.count as usize));
+        for (host, blocks) in hosts.zip(spans) {
+            let turn: &mut u32 = &mut turns[host as usize];
+            let device = group.device.unwrap_or_else(|| {
+                *turn += 1;
+                (*turn - 1) % computers.hosts[host as usize].host.devices().count() as u32
+            });
+            nodes.push(peer(scenario, model, computers, group, Seat { host, device, blocks }));
+        }
     }
-    nodes.extend(computers.of(on).map(|host| Node { host: HostId(host), role: Role::Client }));
+    nodes.extend(computers.of(on).map(|host| own(HostId(host), Role::Client)));
     if nodes.len() > limits::NODES {
         let message = format!("a swarm of {} nodes is more than {}", nodes.len(), limits::NODES);
         return Err(Fault::new("hosts", message));
@@ -176,15 +193,24 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     Ok(nodes)
 }
 
+/// Where a peer sits, and what it serves.
+struct Seat {
+    host: u32,
+    device: u32,
+    blocks: BlockRange,
+}
+
 fn peer(
     scenario: &Scenario,
     model: &plan::Model,
     computers: &Computers<'_>,
     group: &schema::Peers,
-    (host, blocks): (u32, BlockRange),
+    seat: Seat,
 ) -> Node {
+    let Seat { host, device, blocks } = seat;
     let place = &computers.hosts[host as usize].host;
-    let (cost, swarm) = (&place.device.cost, &scenario.swarm);
+    let swarm = &scenario.swarm;
+    let cost = place.devices().nth(device as usize).map_or(&place.device.cost, |device| &device.cost);
     let unknown = swarm.throughput.unknown.bytes_per_second();
     let reached = if group.relayed { swarm.throughput.relayed } else { 1.0 };
     let is_grouped = model.shape.kv_heads < model.shape.heads;
@@ -196,7 +222,7 @@ fn peer(
         forward_rps: cost::forward_rps(cost, model),
         network_rps: cost::network_rps(&place.egress, &place.ingress, model, unknown) * reached,
     };
-    Node { host: HostId(host), role }
+    Node { host: HostId(host), device, role }
 }
 
 /// Every peer must have room for at least one session.

@@ -74,17 +74,27 @@ pub struct Scenario {
     pub report: Vec<Chart>,
 }
 
-/// A peer on every host of a group.
+/// Peers on every host of a group. Those of one host are of one process, and talk to each other without a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peers {
     /// The name of a host group.
     pub on: String,
+    /// On each of its hosts.
+    #[serde(default = "one")]
+    pub count: u32,
+    /// Which of a host's devices they share, counted from 0; where nothing is said, a host's peers take them in turn.
+    #[serde(default)]
+    pub device: Option<u32>,
     #[serde(default)]
     pub span: Span,
     /// They are reached through others, and announce less throughput for it (`swarm.throughput.relayed`).
     #[serde(default)]
     pub relayed: bool,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Which blocks a peer serves.
@@ -94,7 +104,7 @@ pub enum Span {
     /// All blocks of the model split over all peers of the scenario's even groups, the first of which take the remainder.
     #[default]
     Even,
-    /// From the first to before the second, the same on every host of the group.
+    /// From the first to before the second, the same for every peer of the group.
     Blocks(u32, u32),
     /// So many blocks, which the peer chooses by `swarm.placement`, and may change.
     Capacity { blocks: u32 },

@@ -1,5 +1,5 @@
 //! What a prediction hangs on: a plan with one of its inputs changed.
-use crate::plan::{Distribution, Host, Link, Plan, Role, Sharing};
+use crate::plan::{Distribution, Link, Overhead, Plan, Role, Sharing};
 use actors::id::HostId;
 use actors::message::Forwarding;
 use actors::time::Span;
@@ -42,7 +42,10 @@ impl Input {
             }
             Input::PeerTime => each_device(&mut changed, true, factor),
             Input::ClientTime => each_device(&mut changed, false, factor),
-            Input::Overhead => changed.hosts.iter_mut().for_each(|host| overheads(host, factor)),
+            Input::Overhead => {
+                let devices = changed.hosts.iter_mut().flat_map(|host| host.devices_mut());
+                devices.for_each(|device| overheads(&mut device.cost.overhead, factor));
+            }
         }
         (changed != *plan).then_some(changed)
     }
@@ -64,7 +67,8 @@ pub fn choices(plan: &Plan) -> Vec<(String, Plan)> {
     offer("sharing: Fair", &|plan| plan.network.sharing = Sharing::Fair);
     offer("no slow start", &|plan| plan.network.tcp.initial_window = None);
     offer("no jitter of devices", &|plan| {
-        plan.hosts.iter_mut().for_each(|host| host.device.cost.jitter = crate::plan::Jitter::Off);
+        let devices = plan.hosts.iter_mut().flat_map(|host| host.devices_mut());
+        devices.for_each(|device| device.cost.jitter = crate::plan::Jitter::Off);
     });
     offer("no core leases", &|plan| plan.machines.iter_mut().for_each(|machine| machine.leases = None));
     choices
@@ -83,12 +87,11 @@ fn each_device(plan: &mut Plan, of_peers: bool, factor: f64) {
     let serves = |role: &Role| if of_peers { matches!(role, Role::Peer { .. }) } else { *role == Role::Client };
     let hosts: BTreeSet<HostId> = plan.nodes.iter().filter(|node| serves(&node.role)).map(|node| node.host).collect();
     for host in hosts {
-        plan.hosts[host.0 as usize].device.cost.slow *= factor;
+        plan.hosts[host.0 as usize].devices_mut().for_each(|device| device.cost.slow *= factor);
     }
 }
 
-fn overheads(host: &mut Host, factor: f64) {
-    let over = &mut host.device.cost.overhead;
+fn overheads(over: &mut Overhead, factor: f64) {
     for span in [&mut over.to_device, &mut over.from_device, &mut over.hand_over, &mut over.frame, &mut over.held] {
         *span = scaled(*span, factor);
     }

@@ -149,17 +149,18 @@ fn host() -> impl Strategy<Value = Host> {
         option::of(any::<u32>()),
         text(),
         option::of(text()),
-        device(),
+        (device(), collection::vec(device(), 0..3)),
         (0.01..100.0f64, any::<u64>()),
         link(),
         link(),
     )
-        .prop_map(|(name, count, site, machine, device, (slow, per_job), egress, ingress)| Host {
+        .prop_map(|(name, count, site, machine, (device, also), (slow, per_job), egress, ingress)| Host {
             name,
             count,
             site,
             machine,
             device,
+            also,
             slow,
             per_job: Time(per_job),
             egress,
@@ -442,7 +443,14 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         any::<(u32, u32)>().prop_map(|(start, end)| Span::Blocks(start, end)),
         any::<u32>().prop_map(|blocks| Span::Capacity { blocks })
     ];
-    let peers = (text(), span, any::<bool>()).prop_map(|(on, span, relayed)| Peers { on, span, relayed });
+    let seats = (any::<u32>(), option::of(any::<u32>()));
+    let peers = (text(), seats, span, any::<bool>()).prop_map(|(on, (count, device), span, relayed)| Peers {
+        on,
+        count,
+        device,
+        span,
+        relayed,
+    });
     let peers = collection::vec(peers, 0..3);
     let report = prop_oneof![
         Just(vec![]),

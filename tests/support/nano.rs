@@ -23,10 +23,11 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
     };
     let mut hosts = vec![host("orchestrator".to_owned())];
     let mut nodes =
-        vec![Node { host: HostId(0), role: Role::Orchestrator }, Node { host: HostId(0), role: Role::Bootstrap }];
+        [Role::Orchestrator, Role::Bootstrap].map(|role| Node { host: HostId(0), device: 0, role }).to_vec();
     for peer in 0..peers {
         nodes.push(Node {
             host: HostId(hosts.len() as u32),
+            device: 0,
             role: Role::Peer {
                 blocks: BlockRange { start: 2 * peer, end: 2 * peer + 2 },
                 cache_bytes: 1 << 30,
@@ -39,7 +40,7 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
         hosts.push(host(format!("peer{peer}")));
     }
     for client in 0..clients {
-        nodes.push(Node { host: HostId(hosts.len() as u32), role: Role::Client });
+        nodes.push(Node { host: HostId(hosts.len() as u32), device: 0, role: Role::Client });
         hosts.push(host(format!("client{client}")));
     }
     Plan {
@@ -78,6 +79,7 @@ fn host(name: String) -> Host {
         site: "here".to_owned(),
         machine: 0,
         device: Device { name: "cpu".to_owned(), executor: Executor::Cpu { threads: 1 }, cost },
+        also: Vec::new(),
         egress: Link::FREE,
         ingress: Link::FREE,
     }

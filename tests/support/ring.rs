@@ -64,6 +64,7 @@ pub fn plan(count: u32) -> Plan {
         site: String::new(),
         machine: 0,
         device: Device { name: String::new(), executor: Executor::Elsewhere, cost: cost.clone() },
+        also: Vec::new(),
         egress: Link::FREE,
         ingress: Link::FREE,
     };
@@ -85,7 +86,7 @@ pub fn plan(count: u32) -> Plan {
         },
         machines: vec![Machine { name: String::new(), leases: None }],
         hosts: (0..count).map(host).collect(),
-        nodes: (0..count).map(|id| Node { host: HostId(id), role: role.clone() }).collect(),
+        nodes: (0..count).map(|id| Node { host: HostId(id), device: 0, role: role.clone() }).collect(),
         network: Network::of(Link::new(Distribution::Uniform { low: Span(1), high: LONGEST_DELAY }, None)),
         policies: Default::default(),
         workload: Workload { micro_batches: 1, batch: 1, prompt: 1, generate: 1 },

@@ -18,8 +18,8 @@ impl Cores {
     /// For the hosts of `machine`, on the cores that this process may use.
     pub fn of(plan: &Plan, machine: u32) -> Option<Cores> {
         let leases = plan.machines.get(machine as usize)?.leases?;
-        let hosts = plan.hosts.iter().filter(|host| host.machine == machine);
-        let threads = hosts.map(|host| match host.device.executor {
+        let devices = plan.hosts.iter().filter(|host| host.machine == machine).flat_map(|host| host.devices());
+        let threads = devices.map(|device| match device.executor {
             Executor::Cpu { threads } => threads,
             Executor::Cuda { .. } | Executor::Elsewhere => 1,
         });

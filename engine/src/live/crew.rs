@@ -113,7 +113,12 @@ fn command(options: &Options, host: &Host) -> Command {
     command.args(&options.args).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
     // A Ctrl-C at the terminal is for the process that conducts the run: it ends the others in order.
     command.process_group(0);
-    if let Executor::Cpu { threads } = host.device.executor {
+    // Devices of more threads than one do not share a process: see `scenarios::live_obstacles`.
+    let threads = host.devices().filter_map(|device| match device.executor {
+        Executor::Cpu { threads } => Some(threads),
+        _ => None,
+    });
+    if let Some(threads) = threads.max() {
         // candle has two pools, and each reads its size once.
         command.env("RAYON_NUM_THREADS", threads.to_string()).env("CANDLE_NUM_THREADS", threads.to_string());
     }

@@ -103,14 +103,15 @@ impl Strain {
         }
     }
 
-    /// Sleeps for what a job that has begun at `started` is to take longer than it took.
-    fn bear(&self, started: Moment) {
-        let Some(spells) = &self.spells else { return };
+    /// Sleeps for what a job that has begun at `started` is to take longer than it took; whether it had to.
+    fn bear(&self, started: Moment) -> bool {
+        let Some(spells) = &self.spells else { return false };
         let by = spells.lock().unwrap_or_else(PoisonError::into_inner).slow_device(started, self.here);
         let more = clock::now().since(started).as_secs_f64() * (by - 1.0).max(0.0);
         if more > 0.0 {
             thread::sleep(Duration::from_secs_f64(more));
         }
+        more > 0.0
     }
 }
 
@@ -152,9 +153,9 @@ impl Worker {
                 .unwrap_or_else(|panic| Err(Fault::Panic(panic_text(panic.as_ref())))),
             Err(why) => Err(Fault::Lease(why.to_string())),
         };
+        let computed = clock::now();
         drop(lease);
-        self.strain.bear(started);
-        let finished = clock::now();
+        let finished = if self.strain.bear(started) { clock::now() } else { computed };
         let (output, fault): (Result<Output, Refusal>, _) = match result {
             Ok(output) => (Ok(output), None),
             Err(fault) => (Err(Refusal::DeviceFailed), Some(fault.to_string())),

@@ -83,7 +83,8 @@ pub struct LocalHost {
     posts: RefCell<Vec<Option<Box<dyn Post>>>>,
     /// By host id.
     links: RefCell<Vec<Far>>,
-    device: Option<Device>,
+    /// In the plan's order; empty where no node computes.
+    devices: Vec<Device>,
     strain: Strain,
     shaper: Option<RefCell<Shaper>>,
     events: RefCell<Vec<Event>>,
@@ -107,26 +108,26 @@ impl LocalHost {
         let Directory { book, token, life, started } = directory;
         let spells = Spells::of(&plan, started);
         let strain = Strain::new(here, spells.clone());
-        let device = match plan.nodes().any(|(_, node)| node.host == here && super::computes(&node.role)) {
-            true => {
-                let host = plan.host(here);
-                let cores = plan.machines.get(host.machine as usize).and_then(|machine| machine.leases);
+        let mut devices = Vec::new();
+        if plan.nodes().any(|(_, node)| node.host == here && super::computes(&node.role)) {
+            let host = plan.host(here);
+            let cores = plan.machines.get(host.machine as usize).and_then(|machine| machine.leases);
+            for device in host.devices() {
+                // Each takes its turns by itself, as the devices of other processes do.
                 let turnstile = cores.map(|cores| Turnstile::open(leases, cores)).transpose()?;
-                let executor = host.device.executor.clone();
+                let executor = device.executor.clone();
                 let divided = Cores::of(&plan, host.machine);
-                let device = Device::start(
+                devices.push(Device::start(
                     plan.clone(),
                     executor,
-                    (turnstile, divided.clone()),
+                    (turnstile, divided),
                     strain.clone(),
                     sender.clone(),
-                )?;
-                // From now on, so that the device's thread has not inherited it.
-                divided.iter().for_each(Cores::serve);
-                Some(device)
+                )?);
             }
-            false => None,
-        };
+            // From now on, so that the devices' threads have not inherited it.
+            Cores::of(&plan, host.machine).iter().for_each(Cores::serve);
+        }
         let shaper = match plan.network.shape {
             true => Some(RefCell::new(Shaper::start(&plan, here, sender)?)),
             false => None,
@@ -150,7 +151,7 @@ impl LocalHost {
             waiting: RefCell::default(),
             doom: Cell::new(doom),
             posts: RefCell::new(posts),
-            device,
+            devices,
             strain,
             shaper,
             events: RefCell::default(),
@@ -249,7 +250,8 @@ impl LocalHost {
 
     fn compute(&self, me: NodeId, job: Job) {
         let (ticket, answered) = (job.ticket, !matches!(job.work, Work::Release { .. }));
-        let given = match &self.device {
+        let device = self.plan.nodes.get(me.0 as usize).and_then(|node| self.devices.get(node.device as usize));
+        let given = match device {
             Some(device) => device.give(me, job),
             None => {
                 let now = clock::now();

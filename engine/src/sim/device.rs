@@ -1,7 +1,8 @@
 //! The simulated devices: each executes one job at a time, first come first served, at the plan's cost.
 //!
-//! Hosts of one machine take turns at its core leases, first come first served, as live hosts do. What a live host needs
-//! beside computing (the way to the device's thread, the hand-over of a lease) is the device's [`Overhead`].
+//! Peers that share a device wait for it in one queue. Devices of one machine take turns at its core leases, first come,
+//! first served, as live ones do. What a live host needs beside computing (the way to the device's thread, the hand-over
+//! of a lease) is the device's [`Overhead`].
 use super::echo::Echo;
 use super::observed::Observed;
 use actors::id::{HostId, NodeId, SessionId};
@@ -14,9 +15,15 @@ use scenarios::cost;
 use scenarios::plan::{Cost, Jitter, Overhead, Plan, Weights};
 use std::collections::VecDeque;
 
+/// Which device: the first one of each host has the host's number, the further ones follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(u32);
+
 pub struct Devices<'p> {
     plan: &'p Plan,
-    devices: Vec<Device>,
+    devices: Vec<Device<'p>>,
+    /// Which device each node computes on.
+    of_node: Vec<Slot>,
     machines: Vec<Machine>,
     /// Times that a live run was observed to take, in place of the plan's costs.
     observed: Option<Observed>,
@@ -24,7 +31,10 @@ pub struct Devices<'p> {
     echo: Option<Echo>,
 }
 
-struct Device {
+struct Device<'p> {
+    host: HostId,
+    machine: u32,
+    cost: &'p Cost,
     /// The first is running once the device holds a lease.
     jobs: VecDeque<Waiting>,
     started: Moment,
@@ -53,8 +63,9 @@ enum Factor {
 }
 
 impl Factor {
-    fn new(jitter: &Jitter, plan: &Plan, host: u64) -> Factor {
-        let stream = || plan.seed.small_stream("device", host, 0);
+    /// For the device of this number on its host.
+    fn new(jitter: &Jitter, plan: &Plan, host: HostId, number: u64) -> Factor {
+        let stream = || plan.seed.small_stream("device", host.0.into(), number);
         match jitter {
             Jitter::Off => Factor::One,
             Jitter::LogNormal { sigma } => {
@@ -83,13 +94,16 @@ impl Factor {
 
 struct Machine {
     leases: u32,
-    waiting: VecDeque<HostId>,
+    waiting: VecDeque<Slot>,
 }
 
-impl Device {
-    fn new(cost: &Cost, plan: &Plan, host: u64) -> Device {
-        let factor = Factor::new(&cost.jitter, plan, host);
+impl<'p> Device<'p> {
+    fn new(cost: &'p Cost, plan: &Plan, host: HostId, number: u64) -> Device<'p> {
+        let factor = Factor::new(&cost.jitter, plan, host, number);
         Device {
+            host,
+            machine: plan.host(host).machine,
+            cost,
             jobs: VecDeque::new(),
             started: Moment::default(),
             until: Moment::default(),
@@ -123,9 +137,10 @@ fn item(piece: &Piece) -> cost::Item {
 
 /// A job that has begun, and when it will be over.
 pub struct Begun {
+    pub slot: Slot,
     pub host: HostId,
     pub until: Moment,
-    /// Which job of the device it is; another takes its place if the host crashes or stands still.
+    /// Which job of the device it is; another takes its place if its host crashes or stands still.
     pub version: u32,
 }
 
@@ -135,9 +150,22 @@ impl<'p> Devices<'p> {
             leases: machine.leases.unwrap_or(u32::MAX),
             waiting: VecDeque::new(),
         };
+        let hosts = || plan.hosts.iter().zip(0..).map(|(host, id)| (host, HostId(id)));
+        let mut devices: Vec<Device<'p>> =
+            hosts().map(|(host, id)| Device::new(&host.device.cost, plan, id, 0)).collect();
+        let mut further = Vec::with_capacity(plan.hosts.len());
+        for (host, id) in hosts() {
+            further.push(devices.len() as u32);
+            devices.extend(host.also.iter().zip(1..).map(|(also, number)| Device::new(&also.cost, plan, id, number)));
+        }
+        let slot = |node: &scenarios::plan::Node| match node.device.checked_sub(1) {
+            None => Slot(node.host.0),
+            Some(beyond) => Slot(further[node.host.0 as usize] + beyond),
+        };
         Devices {
             plan,
-            devices: plan.hosts.iter().zip(0..).map(|(host, id)| Device::new(&host.device.cost, plan, id)).collect(),
+            of_node: plan.nodes.iter().map(slot).collect(),
+            devices,
             machines: plan.machines.iter().map(machine).collect(),
             observed: None,
             echo: (plan.model.weights == Weights::Echo).then(|| Echo::new(plan.model.shape.vocab)),
@@ -156,41 +184,46 @@ impl<'p> Devices<'p> {
         self.observed = Some(observed);
     }
 
-    fn overhead(&self, host: HostId) -> &Overhead {
-        &self.plan.host(host).device.cost.overhead
+    fn overhead(&self, slot: Slot) -> &'p Overhead {
+        &self.devices[slot.0 as usize].cost.overhead
     }
 
-    /// From the end of a job of `host` until its node knows.
-    pub fn way_back(&self, host: HostId) -> Span {
-        self.overhead(host).from_device
+    /// From the end of a job until its node knows.
+    pub fn way_back(&self, slot: Slot) -> Span {
+        self.overhead(slot).from_device
     }
 
-    /// Gives a job to the device of `host`; if that begins it, says until when.
-    pub fn submit(&mut self, now: Moment, host: HostId, node: NodeId, job: Job) -> Option<Begun> {
-        let ready = now + self.overhead(host).to_device;
-        let device = &mut self.devices[host.0 as usize];
+    /// Gives a job of `node` to its device; if that begins it, says until when.
+    pub fn submit(&mut self, now: Moment, node: NodeId, job: Job) -> Option<Begun> {
+        let slot = self.of_node[node.0 as usize];
+        let ready = now + self.overhead(slot).to_device;
+        let device = &mut self.devices[slot.0 as usize];
         device.jobs.push_back(Waiting { node, job, ready });
         if device.jobs.len() > 1 {
             return None;
         }
-        self.ask_for_lease(now, host)
+        self.ask_for_lease(now, slot)
     }
 
-    fn ask_for_lease(&mut self, now: Moment, host: HostId) -> Option<Begun> {
-        let machine = &mut self.machines[self.plan.host(host).machine as usize];
+    fn machine(&mut self, slot: Slot) -> &mut Machine {
+        &mut self.machines[self.devices[slot.0 as usize].machine as usize]
+    }
+
+    fn ask_for_lease(&mut self, now: Moment, slot: Slot) -> Option<Begun> {
+        let machine = self.machine(slot);
         if machine.leases == 0 {
-            machine.waiting.push_back(host);
+            machine.waiting.push_back(slot);
             return None;
         }
         machine.leases -= 1;
-        Some(self.begin(now, host))
+        Some(self.begin(now, slot))
     }
 
-    /// The device of `host` has its lease at `now`: it begins as soon as its job has reached it.
-    fn begin(&mut self, now: Moment, host: HostId) -> Begun {
-        let device = &mut self.devices[host.0 as usize];
+    /// The device has its lease at `now`: it begins as soon as its job has reached it.
+    fn begin(&mut self, now: Moment, slot: Slot) -> Begun {
+        let device = &mut self.devices[slot.0 as usize];
         let Waiting { node, job, ready } = device.jobs.front().expect("a lease is asked for a job");
-        let spec = &self.plan.host(host).device.cost;
+        let spec = device.cost;
         let observed = self.observed.as_mut().and_then(|observed| observed.take(*node, &job.work));
         let took = observed.unwrap_or_else(|| {
             let mut took = device.factor.stretch(planned(spec, self.plan, &job.work));
@@ -204,71 +237,84 @@ impl<'p> Devices<'p> {
         device.until = device.started + took;
         device.running = true;
         device.version += 1;
-        Begun { host, until: device.until, version: device.version }
+        Begun { slot, host: device.host, until: device.until, version: device.version }
     }
 
-    /// Which job of `host` is to end next.
-    pub fn version(&self, host: HostId) -> u32 {
-        self.devices[host.0 as usize].version
+    /// The host that a device is of, and which job of the device is to end next.
+    pub fn version(&self, slot: Slot) -> (HostId, u32) {
+        let device = &self.devices[slot.0 as usize];
+        (device.host, device.version)
     }
 
-    /// The running job of `host` will be over then.
-    pub fn ends(&mut self, host: HostId, until: Moment) {
-        self.devices[host.0 as usize].until = until;
+    /// The running job of a device will be over then.
+    pub fn ends(&mut self, slot: Slot, until: Moment) {
+        self.devices[slot.0 as usize].until = until;
     }
 
-    /// The running job of `host` ends so much later, if there is one.
-    pub fn put_off(&mut self, host: HostId, by: Span) -> Option<Begun> {
-        let device = &mut self.devices[host.0 as usize];
-        if !device.running {
-            return None;
-        }
-        device.version += 1;
-        device.until = device.until + by;
-        Some(Begun { host, until: device.until, version: device.version })
+    fn of_host(&self, host: HostId) -> Vec<Slot> {
+        (0..).zip(&self.devices).filter(|(_, device)| device.host == host).map(|(slot, _)| Slot(slot)).collect()
     }
 
-    /// Forgets the jobs of `host` and what its nodes keep; the job that begins with the lease it held, if there is one.
-    pub fn crash(&mut self, now: Moment, host: HostId, nodes: &[NodeId]) -> Option<Begun> {
+    /// The running jobs of `host` end so much later.
+    pub fn put_off(&mut self, host: HostId, by: Span) -> Vec<Begun> {
+        let mut running = self.of_host(host);
+        running.retain(|slot| self.devices[slot.0 as usize].running);
+        let later = |slot: Slot| {
+            let device = &mut self.devices[slot.0 as usize];
+            device.version += 1;
+            device.until = device.until + by;
+            Begun { slot, host, until: device.until, version: device.version }
+        };
+        running.into_iter().map(later).collect()
+    }
+
+    /// Forgets the jobs of `host` and what its nodes keep; the jobs that begin with the leases it held.
+    pub fn crash(&mut self, now: Moment, host: HostId, nodes: &[NodeId]) -> Vec<Begun> {
         if let Some(echo) = &mut self.echo {
             nodes.iter().for_each(|node| echo.forget(*node));
         }
-        let device = &mut self.devices[host.0 as usize];
-        device.jobs.clear();
-        device.version += 1;
-        device.warmed_up = false;
-        let held = std::mem::take(&mut device.running);
-        let machine = &mut self.machines[self.plan.host(host).machine as usize];
-        machine.waiting.retain(|waiting| *waiting != host);
-        if !held {
-            return None;
+        let slots = self.of_host(host);
+        let mut held = 0;
+        for &slot in &slots {
+            let device = &mut self.devices[slot.0 as usize];
+            device.jobs.clear();
+            device.version += 1;
+            device.warmed_up = false;
+            held += u32::from(std::mem::take(&mut device.running));
         }
-        machine.leases = machine.leases.saturating_add(1);
-        let next = machine.waiting.pop_front()?;
-        machine.leases -= 1;
-        let has_it = now + self.overhead(next).hand_over;
-        Some(self.begin(has_it, next))
+        let machine = self.plan.host(host).machine as usize;
+        self.machines[machine].waiting.retain(|waiting| !slots.contains(waiting));
+        let mut begun = Vec::new();
+        for _ in 0..held {
+            let machine = &mut self.machines[machine];
+            machine.leases = machine.leases.saturating_add(1);
+            let Some(next) = machine.waiting.pop_front() else { continue };
+            machine.leases -= 1;
+            let has_it = now + self.overhead(next).hand_over;
+            begun.push(self.begin(has_it, next));
+        }
+        begun
     }
 
-    /// Ends the running job of `host`: whose it was, its result, and the jobs that begin now that it has ended.
-    pub fn finish(&mut self, now: Moment, host: HostId) -> (NodeId, Computed, [Option<Begun>; 2]) {
-        let device = &mut self.devices[host.0 as usize];
+    /// Ends the running job of a device: whose it was, its result, and the jobs that begin now that it has ended.
+    pub fn finish(&mut self, now: Moment, slot: Slot) -> (NodeId, Computed, [Option<Begun>; 2]) {
+        let device = &mut self.devices[slot.0 as usize];
         let Waiting { node, job, .. } = device.jobs.pop_front().expect("a running job is in the queue");
         let more = !device.jobs.is_empty();
         device.running = false;
         let started = device.started;
         let output = Ok(self.output(node, job.work));
         let computed = Computed { ticket: job.ticket, started, finished: now, output };
-        let machine = &mut self.machines[self.plan.host(host).machine as usize];
+        let machine = self.machine(slot);
         machine.leases = machine.leases.saturating_add(1);
         // This device's next job queues behind the others that wait for the machine.
         let next = machine.waiting.pop_front();
         let handed_over = next.map(|next| {
-            self.machines[self.plan.host(next).machine as usize].leases -= 1;
+            self.machine(next).leases -= 1;
             let has_it = now + self.overhead(next).hand_over;
             self.begin(has_it, next)
         });
-        let own = if more { self.ask_for_lease(now, host) } else { None };
+        let own = if more { self.ask_for_lease(now, slot) } else { None };
         (node, computed, [handed_over, own])
     }
 

@@ -16,7 +16,7 @@ pub struct FrameEnds {
 
 impl FrameEnds {
     pub fn of(plan: &Plan) -> FrameEnds {
-        let of_node: Vec<Overhead> = plan.nodes.iter().map(|node| plan.host(node.host).device.cost.overhead).collect();
+        let of_node: Vec<Overhead> = plan.nodes().map(|(node, _)| plan.device(node).cost.overhead).collect();
         let free = |overhead: &Overhead| {
             overhead.frame == Span::ZERO && overhead.per_byte == 0.0 && overhead.held == Span::ZERO
         };

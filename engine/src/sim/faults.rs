@@ -238,8 +238,9 @@ impl Simulation<'_> {
             self.seats[node.0 as usize] = Box::new(Vacant);
             self.ledger.lost(*node);
         }
-        let begun = self.devices.crash(self.world.now, host, &gone);
-        self.await_job(begun);
+        for begun in self.devices.crash(self.world.now, host, &gone) {
+            self.await_job(Some(begun));
+        }
         for dead in gone {
             for &node in &told {
                 self.mail.sent += 1;
@@ -290,9 +291,8 @@ impl Simulation<'_> {
         }
         life.state = State::Still(now + lasts);
         self.agenda.schedule(now + lasts, Happening::Stirs(host));
-        let begun = self.devices.put_off(host, Span(lasts.0 - before.0));
-        if let Some(begun) = begun {
-            self.agenda.schedule(begun.until, Happening::JobDone(host, begun.version));
+        for begun in self.devices.put_off(host, Span(lasts.0 - before.0)) {
+            self.agenda.schedule(begun.until, Happening::JobDone(begun.slot, begun.version));
         }
     }
 

@@ -140,8 +140,8 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     let shared = chance.is(20);
     let (mut hosts, mut nodes) = (Vec::new(), Vec::new());
     hosts.push(host("orchestrator".to_owned(), 0, chance));
-    nodes.push(Node { host: HostId(0), role: Role::Orchestrator });
-    nodes.push(Node { host: HostId(0), role: Role::Bootstrap });
+    nodes.push(Node { host: HostId(0), device: 0, role: Role::Orchestrator });
+    nodes.push(Node { host: HostId(0), device: 0, role: Role::Bootstrap });
     // Peers that choose have the same room; the spans that were cut are only the faults' affair then.
     let chooses = chance.is(12);
     let roles = peers.iter().map(|&blocks| Role::Peer {
@@ -155,7 +155,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     for role in roles.chain((0..clients).map(|_| Role::Client)) {
         let id = hosts.len() as u32;
         hosts.push(host(format!("host-{id}"), if shared { 0 } else { id }, chance));
-        nodes.push(Node { host: HostId(id), role });
+        nodes.push(Node { host: HostId(id), device: 0, role });
     }
     let machine = |leases| move |id: u32| Machine { name: format!("machine-{id}"), leases };
     let count = if shared { 1 } else { hosts.len() as u32 };
@@ -224,7 +224,8 @@ fn host(name: String, machine: u32, chance: &mut Chance) -> Host {
     let roofline = Roofline { flops: 1e10, bandwidth: 1e10, per_block, per_job: Span::from_micros(100) };
     let device = Device { name: "drawn".to_owned(), executor: Executor::Elsewhere, cost: Cost::of(roofline) };
     let nic = |chance: &mut Chance| if chance.is(30) { link(chance) } else { Link::FREE };
-    Host { name, site: "here".to_owned(), machine, device, egress: nic(chance), ingress: nic(chance) }
+    let (egress, ingress) = (nic(chance), nic(chance));
+    Host { name, site: "here".to_owned(), machine, device, also: Vec::new(), egress, ingress }
 }
 
 fn link(chance: &mut Chance) -> Link {

@@ -17,7 +17,7 @@ impl Drift {
 
     /// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
     pub fn of(seen: &Seen) -> Option<Drift> {
-        let cost = |peer| &seen.plan.host(seen.plan.node(peer).host).device.cost;
+        let cost = |peer| &seen.plan.device(peer).cost;
         let compute = seen.hops.iter().filter(|hop| !hop.request.is_warmup()).map(|hop| {
             let (batch, model) = (u32::from(hop.batch), &seen.plan.model);
             let said = blocks_time(cost(hop.peer), model, hop.blocks.len(), batch, hop.tokens, hop.position);

@@ -63,6 +63,7 @@ impl Sketch {
             site: "lan".to_owned(),
             machine: 0,
             device,
+            also: Vec::new(),
             egress: Link::FREE,
             ingress: Link::FREE,
         };
@@ -103,7 +104,7 @@ impl Sketch {
             },
             machines: vec![Machine { name: "here".to_owned(), leases: None }],
             hosts: vec![host],
-            nodes: roles.map(|role| Node { host: HostId(0), role }).collect(),
+            nodes: roles.map(|role| Node { host: HostId(0), device: 0, role }).collect(),
             network: Network::of(link),
             policies: Policies::default(),
             workload: Workload {

@@ -50,7 +50,7 @@ pub(super) fn resolve<'a>(scenario: &'a Scenario, site: &Site<'_>) -> Result<Com
         plan::Device { name: ORCHESTRATOR.to_owned(), executor: plan::Executor::Elsewhere, cost: devices::cpu(1) };
     let (egress, ingress) = (plan::Link::FREE, plan::Link::FREE);
     let name = ORCHESTRATOR.to_owned();
-    let orchestrator = plan::Host { site: name.clone(), name, machine, device, egress, ingress };
+    let orchestrator = plan::Host { site: name.clone(), name, machine, device, also: Vec::new(), egress, ingress };
     hosts.insert(0, Placed { group: ORCHESTRATOR, host: orchestrator });
     Ok(Computers { machines, hosts })
 }
@@ -95,17 +95,16 @@ fn place<'a>(
 ) -> Result<(), Fault> {
     let at = format!("hosts.{index}");
     let count = count(&at, group, scenario)?;
-    let mut device = site.device(&format!("{at}.device"), &group.device)?;
     if !(group.slow.is_finite() && group.slow > 0.0) {
         let message = format!("slow is {}: it is how many times slower the device is, above 0", group.slow);
         return Err(Fault::new(&format!("{at}.slow"), message));
     }
-    device.cost.slow = group.slow;
-    let per_job = group.per_job.span();
-    device.cost.roofline.per_job += per_job;
-    if let Some(table) = &mut device.cost.table {
-        table.per_job += per_job;
-    }
+    let device = site.hosted(&format!("{at}.device"), &group.device, group)?;
+    bounded(&format!("{at}.also"), "the number of further devices", group.also.len() as u32, 0, limits::DEVICES)?;
+    let further = group.also.iter().enumerate();
+    let also: Vec<plan::Device> = further
+        .map(|(index, also)| site.hosted(&format!("{at}.also.{index}"), also, group))
+        .collect::<Result<_, _>>()?;
     let egress = network::link(&format!("{at}.egress"), &group.egress, site.files)?;
     let ingress = network::link(&format!("{at}.ingress"), &group.ingress, site.files)?;
     let shared = match &group.machine {
@@ -132,6 +131,7 @@ fn place<'a>(
             site: group.site.clone(),
             machine,
             device: device.clone(),
+            also: also.clone(),
             egress: egress.clone(),
             ingress: ingress.clone(),
         };
@@ -176,6 +176,18 @@ pub(super) struct Site<'a> {
 }
 
 impl Site<'_> {
+    /// A device with what its host does to it.
+    fn hosted(&self, at: &str, device: &Device, group: &Host) -> Result<plan::Device, Fault> {
+        let mut device = self.device(at, device)?;
+        device.cost.slow = group.slow;
+        let per_job = group.per_job.span();
+        device.cost.roofline.per_job += per_job;
+        if let Some(table) = &mut device.cost.table {
+            table.per_job += per_job;
+        }
+        Ok(device)
+    }
+
     fn device(&self, at: &str, device: &Device) -> Result<plan::Device, Fault> {
         match device {
             Device::Preset(name) => {

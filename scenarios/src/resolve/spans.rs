@@ -3,7 +3,7 @@ use super::fault::Fault;
 use crate::schema::{Peers, Span};
 use actors::id::BlockRange;
 
-/// The blocks of each peer of each group, which has as many hosts as `counts` says; in order.
+/// The blocks of each peer of each group, which has as many peers as `counts` says; in order.
 pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Vec<Vec<BlockRange>>, Fault> {
     let evens = || peers.iter().zip(counts).filter(|(group, _)| group.span == Span::Even).map(|(_, count)| *count);
     let (groups, even_peers) = (evens().count(), evens().sum::<u32>());
@@ -77,7 +77,7 @@ mod tests {
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
     fn group(span: Span) -> Peers {
-        Peers { on: "here".to_owned(), span, relayed: false }
+        Peers { on: "here".to_owned(), count: 1, device: None, span, relayed: false }
     }
 
     proptest! {

@@ -70,13 +70,25 @@ fn routing(written: &schema::Routing, hosts: &[Placed<'_>], nodes: &[Node]) -> R
     })
 }
 
-/// The peer that sits on the host of this name.
+/// The peer that sits on the host of this name, or one of them: `box/1` is the second of the host `box`.
 pub(super) fn peer_on(at: &str, name: &str, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<NodeId, Fault> {
     let peers = || {
         let all = (0u32..).zip(nodes).filter(|(_, node)| matches!(node.role, Role::Peer { .. }));
         all.map(|(id, node)| (NodeId(id), hosts[node.host.0 as usize].host.name.as_str()))
     };
-    let found = peers().find(|(_, host)| *host == name).map(|(id, _)| id);
+    let (host, place) = match name.rsplit_once('/') {
+        Some((host, place)) => (host, place.parse::<usize>().ok()),
+        None => (name, None),
+    };
+    let here: Vec<NodeId> = peers().filter(|(_, on)| *on == host).map(|(id, _)| id).collect();
+    let found = match (place, &here[..]) {
+        (None, &[only]) if !name.contains('/') => Some(only),
+        (None, [_, _, ..]) => {
+            let fault = Fault::new(at, format!("the host `{host}` has {} peers", here.len()));
+            return Err(fault.help(format!("say which, counted from 0: \"{host}/0\"")));
+        }
+        (place, here) => place.and_then(|place| here.get(place).copied()),
+    };
     found.ok_or_else(|| {
         let fault = Fault::unknown(at, "peer's host", name, peers().map(|(_, host)| host));
         match (fault.help.is_some(), peers().next()) {

@@ -28,7 +28,10 @@ pub struct Host {
     #[serde(default)]
     pub machine: Option<String>,
     pub device: Device,
-    /// How many times slower than its kind the simulation takes the device to be: a straggler has more than 1.
+    /// Further devices of the host, each of which computes beside the others; its peers take them in turn.
+    #[serde(default)]
+    pub also: Vec<Device>,
+    /// How many times slower than their kind the simulation takes the devices to be: a straggler has more than 1.
     #[serde(default = "as_its_kind")]
     pub slow: f64,
     /// What the host adds to each job while its device waits, in the simulation: copies to and from a GPU, the loop around
