@@ -49,14 +49,25 @@ pub fn calibrate(wanted: &Calibrate) -> Done {
         measure(&plans, wanted.rounds, &name, &format!("swarmbench calibrate {} on {place}", wanted.scenario))?
     } else {
         let mut seen = Vec::new();
-        for (round, dir) in (0..).zip(&wanted.from) {
-            seen.extend(reports::calibrate::from_run(dir, round)?);
+        for dir in &wanted.from {
+            let rounds = seen.iter().map(|run: &Seen| run.round + 1).max().unwrap_or(0);
+            seen.extend(reports::calibrate::from_run(dir, rounds)?);
         }
-        fit(&seen, None, &name, &format!("fitted to {} live runs on {place}", seen.len()))?
+        let source = format!("fitted to {} of {}, on {place}", runs(seen.len()), dirs(&wanted.from));
+        fit(&seen, None, &name, &source)?
     };
     save(&profile, &wanted.out)?;
     print(&profile);
     Ok(0)
+}
+
+fn runs(count: usize) -> String {
+    if count == 1 { "one run".to_owned() } else { format!("{count} runs") }
+}
+
+fn dirs(from: &[PathBuf]) -> String {
+    let names = from.iter().map(|dir| dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 pub fn save(profile: &Profile, path: &Path) -> Result<(), Stop> {
@@ -93,8 +104,8 @@ pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<Seen, Stop> {
         let code = if INTERRUPT.load(Ordering::Relaxed) { 130 } else { 4 };
         return Err(Stop { code, report: miette!("a run of the calibration failed: {outcome}") });
     }
-    let Fold { hops, tokens, .. } = Fold::of(&events);
-    Ok(Seen { plan: plan.clone(), hops, tokens, round })
+    let Fold { hops, tokens, pings, .. } = Fold::of(&events);
+    Ok(Seen { plan: plan.clone(), hops, tokens, pings, round })
 }
 
 /// What was measured, for a person to look at.
@@ -119,6 +130,13 @@ fn print(profile: &Profile) {
     let over = &profile.overhead;
     sayln!("to the device {}, back {}, a lease's hand-over {}", over.to_device, over.from_device, over.hand_over);
     sayln!("each end of a frame {} and {} a kilobyte, held {}", over.frame, over.per_kilobyte, over.held);
+    for path in &profile.links {
+        let middle = path.rtt.get(path.rtt.len() / 2).copied().unwrap_or_default();
+        let (least, most) =
+            (path.rtt.first().copied().unwrap_or_default(), path.rtt.last().copied().unwrap_or_default());
+        let bandwidth = path.bandwidth.map_or("as much as was asked".to_owned(), |rate| rate.to_string());
+        sayln!("{} to {} and back {least}, {middle}, {most} (least, median, most), {bandwidth}", path.from, path.to);
+    }
     if let Some(spread) = &profile.spread {
         let percent = |fraction: f64| format!("{:.1} %", 100.0 * fraction);
         sayln!(

@@ -22,6 +22,7 @@ use crate::message::{
     Refused, Returned, Rpc, Ticket, Timer, Warm, Woken, Work,
 };
 use crate::policy::{Detection, Policies};
+use crate::record::{Event, Pinged};
 use crate::route::View;
 use crate::seed::Seed;
 use crate::time::{Moment, Span};
@@ -410,8 +411,10 @@ impl Core {
             self.watch.measured(from, now.since(Moment(pong.nonce & !BEAT)));
         }
         if let Some((_, sent)) = expected {
-            self.watch.measured(from, now.since(*sent));
-            self.view.measured(now, from, now.since(*sent), &self.config.policies.pings);
+            let took = now.since(*sent);
+            out.push(Effect::Record(Event::Pinged(Pinged { client: self.config.me, peer: from, at: now, took })));
+            self.watch.measured(from, took);
+            self.view.measured(now, from, took, &self.config.policies.pings);
             self.view.heard(now, from, pong.load);
             self.pinged.remove(&from);
         }

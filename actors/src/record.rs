@@ -44,6 +44,7 @@ pub enum Event {
     Ended(Box<Ended>),
     Failover(Box<Failover>),
     Looked(Box<Looked>),
+    Pinged(Pinged),
     Serving(Box<Serving>),
     Struck(Box<Struck>),
     /// A client is through with its timed requests.
@@ -153,6 +154,16 @@ pub struct Carried {
     pub transmit: Span,
     /// Propagation, connection set-up included.
     pub propagation: Span,
+}
+
+/// A ping of a client has come back from a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinged {
+    pub client: NodeId,
+    pub peer: NodeId,
+    /// When it was back.
+    pub at: Moment,
+    pub took: Span,
 }
 
 /// A client has chosen an output token, in a world that computes values and was asked to keep the scores.

@@ -4,6 +4,7 @@
 //! mean the tables are raised by. Nothing here knows whether the runs were made to calibrate or for something else.
 mod drift;
 mod jobs;
+mod links;
 mod overheads;
 mod runs;
 
@@ -13,6 +14,7 @@ pub use runs::from_run;
 use crate::error::{Error, Result};
 use crate::fold::{HopRow, TokenRow};
 use crate::stats::quantile;
+use actors::record::Pinged;
 use jobs::{Job, Phase};
 use scenarios::plan::Plan;
 use scenarios::profile::{At, Jitter, Measured, Overhead, Profile, Served, Spread, VERSION};
@@ -24,6 +26,7 @@ pub struct Seen {
     pub plan: Plan,
     pub hops: Vec<HopRow>,
     pub tokens: Vec<TokenRow>,
+    pub pings: Vec<Pinged>,
     /// Runs of the same round were made before those of the next: what differs between rounds is the machine's mood.
     pub round: u32,
 }
@@ -77,6 +80,7 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
             per_kilobyte: time(overhead.per_byte * 1e3),
             held,
         },
+        links: links::fit(seen, overhead.from_device),
         spread: Some(spread(seen, &jobs, &blocks)),
     })
 }

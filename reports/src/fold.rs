@@ -10,7 +10,9 @@ pub use parts::{NetworkParts, Parts};
 pub use rows::{HopRow, RequestRow, TokenRow};
 
 use actors::id::{NodeId, RequestId, SessionId};
-use actors::record::{Abort, Carried, Drained, Ended, Event, Failover, Looked, Served, Serving, Stepped, Struck};
+use actors::record::{
+    Abort, Carried, Drained, Ended, Event, Failover, Looked, Pinged, Served, Serving, Stepped, Struck,
+};
 use actors::time::{Moment, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +33,7 @@ pub struct Fold {
     pub failovers: Vec<Failover>,
     /// Lookups in the DHT, by node and time.
     pub lookups: Vec<Looked>,
+    pub pings: Vec<Pinged>,
     /// Who came and went as a server of blocks, in order.
     pub serving: Vec<Serving>,
     /// Faults that struck, in order.
@@ -104,6 +107,7 @@ impl<'a> Index<'a> {
             Event::Aborted { why, .. } => self.fold.aborted = Some(why.clone()),
             Event::Failover(failover) => self.fold.failovers.push((**failover).clone()),
             Event::Present { .. } | Event::Ready { .. } | Event::Scored(_) => {}
+            Event::Pinged(pinged) => self.fold.pings.push(*pinged),
             Event::Looked(looked) => self.fold.lookups.push((**looked).clone()),
             Event::Serving(serving) => self.fold.serving.push((**serving).clone()),
             Event::Struck(struck) => self.fold.struck.push((**struck).clone()),
@@ -156,6 +160,7 @@ impl<'a> Index<'a> {
         }
         self.fold.failovers.sort_by_key(|failover| (failover.request, failover.noticed));
         self.fold.lookups.sort_by_key(|looked| (looked.node, looked.at, looked.purpose));
+        self.fold.pings.sort_by_key(|pinged| (pinged.client, pinged.peer, pinged.at));
         // A peer says at one instant that it leaves its old blocks and loads others: that order is kept.
         self.fold.serving.sort_by_key(|serving| (serving.at, serving.peer));
         self.fold.struck.sort_by(|a, b| (a.at, a.mishap, &a.nodes).cmp(&(b.at, b.mishap, &b.nodes)));

@@ -8,7 +8,7 @@ pub use reader::{Columns, read};
 
 use crate::error::{Error, Result};
 use crate::fold::{HopRow, RequestRow, TokenRow};
-use actors::record::Looked;
+use actors::record::{Looked, Pinged};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type};
 use parquet::file::metadata::KeyValue;
@@ -62,6 +62,10 @@ impl Row for HopRow {
 
 impl Row for Looked {
     const FIELDS: &'static [Field<Self>] = columns::LOOKUPS;
+}
+
+impl Row for Pinged {
+    const FIELDS: &'static [Field<Self>] = columns::PINGS;
 }
 
 /// A parquet file in the making.

@@ -13,7 +13,7 @@ use crate::read::Run;
 use crate::sheet::{Row, Sheet};
 use crate::summary;
 use crate::table::Table;
-use actors::record::{Event, Looked, Said};
+use actors::record::{Event, Looked, Pinged, Said};
 use scenarios::cell::CellKey;
 use scenarios::plan::{self, Plan};
 use std::collections::BTreeMap;
@@ -58,6 +58,7 @@ struct Sheets {
     tokens: Sheet<TokenRow>,
     hops: Sheet<HopRow>,
     lookups: Sheet<Looked>,
+    pings: Sheet<Pinged>,
     course: CourseWriter,
 }
 
@@ -75,6 +76,7 @@ impl RunWriter {
             tokens: Sheet::create(&dir.join("tokens.parquet"))?,
             hops: Sheet::create(&dir.join("hops.parquet"))?,
             lookups: Sheet::create(&dir.join("lookups.parquet"))?,
+            pings: Sheet::create(&dir.join("pings.parquet"))?,
             course: CourseWriter::create(&dir)?,
         };
         let path = dir.join("events.jsonl");
@@ -151,7 +153,8 @@ impl RunWriter {
     fn write_rare(&mut self, cell: u32, repeat: u32, events: &[Event]) -> Result<()> {
         let filed = |event: &&Event| {
             let rows = matches!(event, Event::Stepped(_) | Event::Served(_) | Event::Carried(_));
-            rows || matches!(event, Event::Ended(_) | Event::Looked(_) | Event::Reserved(_) | Event::Routed(_))
+            let looked = matches!(event, Event::Looked(_) | Event::Pinged(_));
+            rows || looked || matches!(event, Event::Ended(_) | Event::Reserved(_) | Event::Routed(_))
         };
         for event in events.iter().filter(|event| !filed(event)) {
             let line = serde_json::json!({ "cell": cell, "repeat": repeat, "event": event });
@@ -165,6 +168,7 @@ impl RunWriter {
         let repeat = plan.repeat;
         sheets.course.add(&Course::of(&fold, plan, cell))?;
         fold.lookups.into_iter().try_for_each(|row| sheets.lookups.push(cell, repeat, row))?;
+        fold.pings.into_iter().try_for_each(|row| sheets.pings.push(cell, repeat, row))?;
         let order: BTreeMap<_, _> = fold.requests.iter().enumerate().map(|(at, row)| (row.request, at)).collect();
         let at = |request| order.get(&request).copied().unwrap_or(0);
         fold.requests.into_iter().try_for_each(|row| sheets.requests.push(cell, repeat, row))?;
@@ -194,8 +198,8 @@ impl RunWriter {
     /// All files but charts and report, which are made from these.
     fn write_rest(&mut self) -> Result<()> {
         if let Some(sheets) = self.sheets.take() {
-            let Sheets { requests, tokens, hops, lookups, course } = sheets;
-            let rows = [requests.close()?, tokens.close()?, hops.close()?, lookups.close()?];
+            let Sheets { requests, tokens, hops, lookups, pings, course } = sheets;
+            let rows = [requests.close()?, tokens.close()?, hops.close()?, lookups.close()?, pings.close()?];
             for file in rows.into_iter().chain(course.close()?) {
                 file.sync_all().map_err(Error::io(&self.dir))?;
             }

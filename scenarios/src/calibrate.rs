@@ -19,10 +19,14 @@ const DECODES: u32 = 24;
 /// Requests of each small swarm.
 const REQUESTS: u32 = 3;
 
+/// How often the client pings in the swarm that measures round trips: many times in a step or two, and seldom enough that
+/// nobody waits for it.
+const PINGED: Span = Span::from_millis(2);
+
 /// The delay of the shaped swarm: beyond what a frame needs by itself, and short enough to see many.
 const HELD: Span = Span::from_millis(3);
 
-/// The swarms that measure what `plans` need, each a plan of its own; the last imposes a network. `Err` says why they
+/// The swarms that measure what `plans` need, each a plan of its own; the last but one measures round trips, the last imposes a network. `Err` says why they
 /// cannot be measured on this machine.
 pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     let base = plans.first().ok_or("there is nothing to calibrate for")?;
@@ -41,6 +45,10 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
             swarms.push(hosts.swarm(base, batch, prompt));
         }
     }
+    let mut pinged = hosts.swarm(base, batches[0], prompts[prompts.len() - 1]);
+    pinged.policies.pings.every = PINGED;
+    pinged.workload.micro_batches = 2 * REQUESTS;
+    swarms.push(pinged);
     let mut shaped = hosts.swarm(base, batches[0], prompts[0]);
     shaped.network.default = Link::new(Distribution::Constant(HELD), None);
     shaped.network.shape = true;
@@ -156,6 +164,7 @@ mod tests {
     use crate::Overrides;
     use crate::plan::Role;
     use actors::seed::Seed;
+    use actors::time::Span;
 
     #[test]
     fn the_sizes_are_those_of_the_sweep() {
@@ -163,7 +172,8 @@ mod tests {
         let plans: Vec<_> = cells.iter().map(|cell| cell.plan(Seed(1), 0).expect("a plan")).collect();
         let swarms = swarms(&plans).expect("CPUs can be measured");
         let prompts: Vec<u32> = swarms.iter().map(|plan| plan.workload.prompt).collect();
-        assert_eq!(prompts, [16, 64, 16]);
+        assert_eq!(prompts, [16, 64, 64, 16]);
+        assert_eq!(swarms.iter().filter(|plan| plan.policies.pings.every > Span::ZERO).count(), 1);
         assert_eq!(swarms.iter().filter(|plan| plan.network.shape).count(), 1);
         for plan in swarms.iter().chain([&probe(&plans).expect("likewise")]) {
             let spans: Vec<u32> = plan

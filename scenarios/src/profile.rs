@@ -6,9 +6,13 @@
 use crate::plan;
 use crate::raw;
 use crate::shape::{Arch, Shape, WeightType};
-use crate::units::Time;
+use crate::units::{Rate, Time};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+
+mod way;
+
+pub use way::Way;
 
 /// The format that this program reads and writes.
 pub const VERSION: u32 = 1;
@@ -34,6 +38,9 @@ pub struct Profile {
     pub jitter: Jitter,
     #[serde(default)]
     pub overhead: Overhead,
+    /// The ways between hosts.
+    #[serde(default)]
+    pub links: Vec<Way>,
     /// How far repeated measurements of these figures were from each other.
     #[serde(default)]
     pub spread: Option<Spread>,
@@ -201,6 +208,17 @@ impl Profile {
                 {
                     return wrong(format!("the contexts of `{name}` must rise, and all have the same sizes"));
                 }
+            }
+        }
+        for path in &self.links {
+            if path.rtt.is_empty() || !path.rtt.is_sorted() {
+                return wrong(format!("the round trips from {} to {} must be there, and ascend", path.from, path.to));
+            }
+            if path.bandwidth == Some(Rate(0)) {
+                return wrong(format!(
+                    "from {} to {} there is no bandwidth: leave it out for no limit",
+                    path.from, path.to
+                ));
             }
         }
         match &self.jitter {

@@ -182,8 +182,17 @@ fn network() -> impl Strategy<Value = Network> {
     let rtt =
         prop_oneof![Just(RoundTrips::Off), text().prop_map(RoundTrips::Regions), text().prop_map(RoundTrips::Csv)];
     let sharing = prop_oneof![Just(Sharing::Fifo), Just(Sharing::Fair)];
-    (link(), rtt, collection::vec(between, 0..3), transport(), sharing, any::<bool>())
-        .prop_map(|(default, rtt, links, tcp, sharing, shape)| Network { default, rtt, links, tcp, sharing, shape })
+    (link(), rtt, (option::of(text()), collection::vec(between, 0..3)), transport(), sharing, any::<bool>()).prop_map(
+        |(default, rtt, (profile, links), tcp, sharing, shape)| Network {
+            default,
+            rtt,
+            profile,
+            links,
+            tcp,
+            sharing,
+            shape,
+        },
+    )
 }
 
 fn swarm() -> impl Strategy<Value = Swarm> {

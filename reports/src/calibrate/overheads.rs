@@ -71,7 +71,7 @@ pub(super) fn frames_of(plan: &Plan, step: &TokenRow) -> (f64, u64) {
 }
 
 /// A line through points whose relative errors count alike: small frames are many, and their constant matters most.
-fn weighted_line(points: &[(f64, f64)]) -> (f64, f64) {
+pub(super) fn weighted_line(points: &[(f64, f64)]) -> (f64, f64) {
     let (mut w, mut wx, mut wy, mut wxx, mut wxy) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for (x, y) in points.iter().filter(|point| point.1 > 0.0) {
         let weight = 1.0 / (y * y);

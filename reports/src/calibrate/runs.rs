@@ -3,13 +3,18 @@ use super::Seen;
 use crate::error::{Error, Result};
 use crate::fold::{HopRow, NetworkParts, Parts, TokenRow};
 use crate::manifest::World;
+use crate::measures::Verdict;
 use crate::read::Run;
 use crate::sheet::{self, Columns};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
+use actors::record::Pinged;
+use actors::time::{Moment, Span};
+use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What each cell's runs of a live run directory showed. Only rows that were kept are seen.
+/// What each cell's repetitions in a live run directory showed, those that came to their end and can be believed. Only rows
+/// that were kept are seen. Rounds are counted from `round`: each repetition of the sweep is one.
 pub fn from_run(dir: &Path, round: u32) -> Result<Vec<Seen>> {
     let run = Run::open(dir)?;
     let wrong = |what: &str| Error::Calibration { what: format!("{}: {what}", dir.display()) };
@@ -19,10 +24,13 @@ pub fn from_run(dir: &Path, round: u32) -> Result<Vec<Seen>> {
     let path = dir.join("plan.ron");
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
     let plans = scenarios::plan::from_ron(&text).map_err(Error::damaged(&path))?;
-    let mut seen: BTreeMap<(u32, u32), Seen> = BTreeMap::new();
-    for plan in plans {
-        let key = (plan.cell, plan.repeat);
-        seen.insert(key, Seen { plan, hops: Vec::new(), tokens: Vec::new(), round });
+    let mut seen: BTreeMap<Key, Seen> = BTreeMap::new();
+    for row in run.rows.iter().filter(|row| row.status == "done" && row.judgement.verdict != Verdict::Invalid) {
+        // A cell has one plan in the file, that of its first repetition; the others differ from it in draws alone.
+        let Some(plan) = plans.iter().find(|plan| plan.cell == row.cell) else { continue };
+        let plan = Plan { repeat: row.repeat, ..plan.clone() };
+        let (hops, tokens, pings) = (Vec::new(), Vec::new(), Vec::new());
+        seen.insert((row.cell, row.repeat), Seen { plan, hops, tokens, pings, round: round + row.repeat });
     }
     let columns = sheet::read(&dir.join("hops.parquet"), &HOP)?;
     for at in 0..columns.ints("cell").len() {
@@ -38,6 +46,17 @@ pub fn from_run(dir: &Path, round: u32) -> Result<Vec<Seen>> {
             && let Some(of) = seen.get_mut(&key)
         {
             of.tokens.push(row);
+        }
+    }
+    let path = dir.join("pings.parquet");
+    if path.exists() {
+        let columns = sheet::read(&path, &PING)?;
+        for at in 0..columns.ints("cell").len() {
+            if let Some((key, row)) = ping(&columns, at)
+                && let Some(of) = seen.get_mut(&key)
+            {
+                of.pings.push(row);
+            }
         }
     }
     Ok(seen.into_values().collect())
@@ -66,7 +85,9 @@ const HOP: [&str; 17] = [
     "compute_ns",
 ];
 
-const TOKEN: [&str; 20] = [
+const PING: [&str; 6] = ["cell", "repeat", "client", "peer", "ended_ns", "took_ns"];
+
+const TOKEN: [&str; 21] = [
     "cell",
     "repeat",
     "client",
@@ -85,6 +106,7 @@ const TOKEN: [&str; 20] = [
     "peer_queue_ns",
     "compute_ns",
     "network_ns",
+    "send_queue_ns",
     "network_other_ns",
     "hops",
 ];
@@ -142,6 +164,13 @@ fn hop(columns: &Columns, at: usize) -> Option<(Key, HopRow)> {
     Some((row.key()?, hop))
 }
 
+fn ping(columns: &Columns, at: usize) -> Option<(Key, Pinged)> {
+    let row = Figures { columns, at };
+    let (client, peer) = (NodeId(row.small("client")?), NodeId(row.small("peer")?));
+    let (at, took) = (Moment(row.maybe("ended_ns")?), Span(row.maybe("took_ns")?));
+    Some((row.key()?, Pinged { client, peer, at, took }))
+}
+
 fn token(columns: &Columns, at: usize) -> Option<(Key, TokenRow)> {
     let row = Figures { columns, at };
     let parts = Parts {
@@ -152,7 +181,8 @@ fn token(columns: &Columns, at: usize) -> Option<(Key, TokenRow)> {
         compute: row.maybe("compute_ns")?,
         network: row.maybe("network_ns")?,
     };
-    let other = |other| NetworkParts { other, ..NetworkParts::default() };
+    let known =
+        |other| NetworkParts { other, send_queue: row.maybe("send_queue_ns").unwrap_or(0), ..NetworkParts::default() };
     let step = TokenRow {
         request: row.request()?,
         session: row.session()?,
@@ -164,7 +194,7 @@ fn token(columns: &Columns, at: usize) -> Option<(Key, TokenRow)> {
         seen: row.maybe("seen_ns")?,
         took: row.maybe("took_ns")?,
         parts,
-        network: row.maybe("network_other_ns").map(other),
+        network: row.maybe("network_other_ns").map(known),
         hops: u16::try_from(row.small("hops")?).ok()?,
         bytes: None,
         suspect: false,

@@ -1,7 +1,7 @@
 //! The columns of the raw files. Order and names are the format: add at the end.
 use super::{Field, Filed, Get};
 use crate::fold::{HopRow, NetworkParts, RequestRow, TokenRow};
-use actors::record::Looked;
+use actors::record::{Looked, Pinged};
 
 const fn field<R>(name: &'static str, about: &'static str, get: Get<R>) -> Field<R> {
     Field { name, about, get }
@@ -152,6 +152,15 @@ pub(super) const LOOKUPS: &[Field<Looked>] = &[
     field("asked", "questions in all", int!(f => f.row.asked)),
     field("silent", "of them, those that nobody answered", int!(f => f.row.silent)),
     field("found", "peers whose records it found", int!(f => f.row.found)),
+];
+
+pub(super) const PINGS: &[Field<Pinged>] = &[
+    field("cell", CELL, int!(f => f.cell)),
+    field("repeat", REPEAT, int!(f => f.repeat)),
+    field("client", CLIENT, int!(f => f.row.client.0)),
+    field("peer", "node id of who answered", int!(f => f.row.peer.0)),
+    field("ended_ns", "when it was back, on the client's clock", int!(f => f.row.at.0)),
+    field("took_ns", "the round trip", int!(f => f.row.took.0)),
 ];
 
 fn purpose(f: &Filed<Looked>) -> String {

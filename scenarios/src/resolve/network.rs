@@ -1,4 +1,5 @@
 //! What lies between the hosts of a plan.
+mod measured;
 mod sites;
 
 use super::fault::{Fault, bounded};
@@ -25,6 +26,9 @@ pub(super) fn resolve(network: &Network, hosts: &[Placed<'_>], files: &Files) ->
     let default = link("network.default", &network.default, files)?;
     let groups = groups(hosts);
     let mut between = sites::between(&network.rtt, &groups, &default, files)?;
+    if let Some(name) = &network.profile {
+        between.extend(measured::between(name, &groups, hosts, network.shape, files)?);
+    }
     for (index, path) in network.links.iter().enumerate() {
         let at = format!("network.links.{index}");
         let given = Given {

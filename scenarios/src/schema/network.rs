@@ -12,7 +12,10 @@ pub struct Network {
     pub default: Link,
     /// Round trips between sites; half of one takes the place of the default's delay where two sites differ.
     pub rtt: RoundTrips,
-    /// The last that names a path decides.
+    /// The file of a profile whose measured ways between groups or sites are taken; one that has a single way has it
+    /// everywhere. Nothing: none.
+    pub profile: Option<String>,
+    /// The last that names a path decides, also over `rtt` and `profile`.
     pub links: Vec<Between>,
     pub tcp: Transport,
     pub sharing: Sharing,

@@ -1,0 +1,64 @@
+//! Ways between hosts as a profile has measured them.
+use super::{Fault, Group, members};
+use crate::files::Files;
+use crate::nearest;
+use crate::plan::{Between, Hosts, Overhead};
+use crate::profile::{self, ProfileError, Way};
+use crate::resolve::hosts::Placed;
+
+const AT: &str = "network.profile";
+
+/// The ways of the profile `name`, between all that it names; a single one is between any two groups.
+///
+/// What the profile's devices pay for the ends of a frame is not paid again on the way, but where live frames are `shaped`,
+/// and held until what was declared is over.
+pub(super) fn between(
+    name: &str,
+    groups: &[Group<'_>],
+    hosts: &[Placed<'_>],
+    shaped: bool,
+    files: &Files,
+) -> Result<Vec<Between>, Fault> {
+    let profile = profile::load(name, files.folder()).map_err(|error| {
+        let help =
+            matches!(error, ProfileError::Unknown { .. }).then(|| nearest::hint(name, profile::names())).flatten();
+        Fault { help, ..Fault::new(AT, error.to_string()) }
+    })?;
+    let overhead = |of: Hosts| match shaped {
+        true => Overhead::NONE,
+        false => hosts[of.first.0 as usize].host.device.cost.overhead,
+    };
+    let way = |path: &Way, from: Hosts, to: Hosts| {
+        let (a, b) = (overhead(from), overhead(to));
+        Between { from, to, link: path.link(a.frame + b.frame, a.per_byte + b.per_byte) }
+    };
+    let mut ways = Vec::new();
+    match &profile.links[..] {
+        [] => {
+            let fault = Fault::new(AT, format!("the profile `{name}` has no links"));
+            return Err(fault.help("measure them: swarmbench calibrate SCENARIO, or --from a live run"));
+        }
+        [path] => {
+            let pairs = groups.iter().flat_map(|a| groups.iter().map(move |b| (a.hosts, b.hosts)));
+            ways.extend(pairs.map(|(a, b)| way(path, a, b)));
+        }
+        paths => {
+            for path in paths {
+                let (from, to) = (known(&path.from, groups)?, known(&path.to, groups)?);
+                for (&a, &b) in from.iter().flat_map(|a| to.iter().map(move |b| (a, b))) {
+                    ways.extend([way(path, a, b), way(path, b, a)]);
+                }
+            }
+        }
+    }
+    Ok(ways)
+}
+
+/// The hosts of a group or site that a profile names.
+fn known(name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
+    members(AT, name, groups).map_err(|fault| {
+        let message = format!("{}, to which the profile has a link", fault.message);
+        let help = "a profile of several links is for scenarios with its own groups or sites".to_owned();
+        Fault { message, help: Some(help), ..fault }
+    })
+}
