@@ -26,7 +26,7 @@ pub fn hand_over(plan: &Plan) -> Result<Span, LiveError> {
         cores.iter().for_each(Cores::compute);
         let turnstile = Turnstile::open(dir.path(), 1)?;
         for _ in 0..TURNS {
-            let lease = turnstile.take()?;
+            let lease = turnstile.take(turnstile.line_up()?)?;
             let began = clock::now();
             while clock::now().since(began) < HELD {
                 std::hint::spin_loop();

@@ -9,12 +9,12 @@ mod blockwise;
 
 use super::clock;
 use super::cores::Cores;
-use super::lease::Turnstile;
+use super::lease::{Turn, Turnstile};
 use super::local::Arrival;
 use crate::spells::Spells;
 use actors::id::{HostId, NodeId};
 use actors::limits;
-use actors::message::{Computed, Job, Output, Refusal, Ticket, Work};
+use actors::message::{Computed, Job, Output, Refusal, Work};
 use actors::record::{Event, Scored};
 use actors::time::Moment;
 use actors::world::panic_text;
@@ -44,7 +44,7 @@ impl Device {
         arrivals: UnboundedSender<Arrival>,
     ) -> io::Result<Device> {
         let (jobs, inbox) = sync_channel(limits::QUEUED_JOBS);
-        let worker = Worker { bench: Bench::new(plan, executor), turnstile, strain, arrivals };
+        let worker = Worker { bench: Bench::new(plan, executor), turnstile: turnstile.map(Arc::new), strain, arrivals };
         let thread = thread::Builder::new().name("device".to_owned()).spawn(move || {
             // candle's pools are started by the first job, and stay where this thread is.
             cores.iter().for_each(Cores::compute);
@@ -78,7 +78,7 @@ impl Drop for Device {
 /// What the thread owns.
 struct Worker {
     bench: Bench,
-    turnstile: Option<Turnstile>,
+    turnstile: Option<Arc<Turnstile>>,
     strain: Strain,
     arrivals: UnboundedSender<Arrival>,
 }
@@ -115,19 +115,24 @@ impl Strain {
     }
 }
 
+/// A job with its device's place in the queue for a core, where the machine has leases.
+struct Next {
+    node: NodeId,
+    job: Job,
+    turn: Option<io::Result<Turn>>,
+}
+
 impl Worker {
     fn work(mut self, inbox: &Receiver<(NodeId, Job)>) {
-        while let Ok((node, job)) = inbox.recv() {
-            if let Work::Release { session } = job.work {
-                self.bench.release(node, session);
-                continue;
-            }
+        let mut next = None;
+        while let Some(Next { node, job, turn }) = next.take().or_else(|| self.next(|| inbox.recv().ok())) {
             let choice = match &job.work {
                 Work::Head { request, output, .. } => Some((*request, *output)),
                 _ => None,
             };
             let loading = matches!(job.work, Work::Load { .. });
-            let (computed, fault) = self.execute(node, job.ticket, job.work);
+            let (computed, fault);
+            (computed, fault, next) = self.execute(node, job, turn, inbox);
             if let Some(fault) = fault {
                 tracing::error!("the device of {node} failed: {fault}");
                 if loading {
@@ -143,10 +148,33 @@ impl Worker {
         }
     }
 
-    /// Does a job under a lease; says what went wrong beside the refusal that the node gets.
-    fn execute(&mut self, node: NodeId, ticket: Ticket, work: Work) -> (Computed, Option<String>) {
-        let Worker { bench, turnstile, .. } = self;
-        let lease = turnstile.as_ref().map(Turnstile::take).transpose();
+    /// The next job that `receive` gives, lined up for a core; what needs none is done at once.
+    fn next(&mut self, mut receive: impl FnMut() -> Option<(NodeId, Job)>) -> Option<Next> {
+        loop {
+            let (node, job) = receive()?;
+            if let Work::Release { session } = job.work {
+                self.bench.release(node, session);
+                continue;
+            }
+            let turn = self.turnstile.as_deref().map(Turnstile::line_up);
+            return Some(Next { node, job, turn });
+        }
+    }
+
+    /// Does a job under a lease; says what went wrong beside the refusal that the node gets, and which job is next.
+    ///
+    /// A job that waits already is lined up before the lease is given back: behind those who wait for it, and before
+    /// whoever comes later, wherever the kernel lets this thread run on.
+    fn execute(
+        &mut self,
+        node: NodeId,
+        Job { ticket, work }: Job,
+        turn: Option<io::Result<Turn>>,
+        inbox: &Receiver<(NodeId, Job)>,
+    ) -> (Computed, Option<String>, Option<Next>) {
+        let (turnstile, bench) = (self.turnstile.clone(), &mut self.bench);
+        let turn = turnstile.as_ref().zip(turn);
+        let lease = turn.map(|(turnstile, turn)| turn.and_then(|turn| turnstile.take(turn))).transpose();
         let started = clock::now();
         let result = match &lease {
             Ok(_) => catch_unwind(AssertUnwindSafe(|| bench.execute(node, work)))
@@ -154,12 +182,14 @@ impl Worker {
             Err(why) => Err(Fault::Lease(why.to_string())),
         };
         let computed = clock::now();
+        // Not where it may have to sleep before it can go on: those behind it would wait for that.
+        let next = if self.strain.spells.is_none() { self.next(|| inbox.try_recv().ok()) } else { None };
         drop(lease);
         let finished = if self.strain.bear(started) { clock::now() } else { computed };
         let (output, fault): (Result<Output, Refusal>, _) = match result {
             Ok(output) => (Ok(output), None),
             Err(fault) => (Err(Refusal::DeviceFailed), Some(fault.to_string())),
         };
-        (Computed { ticket, started, finished, output }, fault)
+        (Computed { ticket, started, finished, output }, fault, next)
     }
 }

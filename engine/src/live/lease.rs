@@ -24,6 +24,10 @@ pub struct Turnstile {
     cores: Vec<File>,
 }
 
+/// A place in the queue of the turnstile that gave it.
+#[must_use = "those behind it wait until it is taken"]
+pub struct Turn(u64);
+
 /// A core is the holder's until this is dropped.
 pub struct Lease<'a> {
     core: &'a File,
@@ -46,14 +50,13 @@ impl Turnstile {
     }
 
     /// Waits its turn, then for a core.
-    pub fn take(&self) -> io::Result<Lease<'_>> {
-        let number = self.number()?;
-        let before = self.turn(number.wrapping_sub(1));
+    pub fn take(&self, turn: Turn) -> io::Result<Lease<'_>> {
+        let before = self.turn(turn.0.wrapping_sub(1));
         let core = lock(before).and_then(|()| {
             unlock(before);
             self.first_free()
         });
-        unlock(self.turn(number));
+        unlock(self.turn(turn.0));
         Ok(Lease { core: core? })
     }
 
@@ -61,9 +64,10 @@ impl Turnstile {
         &self.turns[(number % TURNS) as usize]
     }
 
-    /// Takes the next number and locks its file, before anyone can have the number after it.
-    fn number(&self) -> io::Result<u64> {
+    /// Takes the last place of the queue. Whoever comes after waits until this turn is taken.
+    pub fn line_up(&self) -> io::Result<Turn> {
         lock(&self.next)?;
+        // Its number's file is locked before anyone can have the number after it.
         let taken = || {
             let mut bytes = [0; 8];
             // An empty file: nobody has come yet.
@@ -72,11 +76,11 @@ impl Turnstile {
                 _ => 0,
             };
             self.next.write_all_at(&number.wrapping_add(1).to_ne_bytes(), 0)?;
-            lock(self.turn(number)).map(|()| number)
+            lock(self.turn(number)).map(|()| Turn(number))
         };
-        let number = taken();
+        let turn = taken();
         unlock(&self.next);
-        number
+        turn
     }
 
     fn first_free(&self) -> io::Result<&File> {
@@ -135,7 +139,7 @@ mod tests {
                     scope.spawn(|| {
                         let turnstile = Turnstile::open(dir.path(), cores).unwrap();
                         for _ in 0..20 {
-                            let lease = turnstile.take().unwrap();
+                            let lease = turnstile.take(turnstile.line_up().unwrap()).unwrap();
                             most.fetch_max(held.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                             thread::sleep(Duration::from_micros(200));
                             held.fetch_sub(1, Ordering::SeqCst);
@@ -154,12 +158,12 @@ mod tests {
         let holder = Turnstile::open(dir.path(), 1).unwrap();
         let served = Mutex::new(Vec::new());
         thread::scope(|scope| {
-            let lease = holder.take().unwrap();
+            let lease = holder.take(holder.line_up().unwrap()).unwrap();
             for comer in 0..6 {
                 let (dir, served) = (dir.path(), &served);
                 scope.spawn(move || {
                     let turnstile = Turnstile::open(dir, 1).unwrap();
-                    let lease = turnstile.take().unwrap();
+                    let lease = turnstile.take(turnstile.line_up().unwrap()).unwrap();
                     served.lock().unwrap().push(comer);
                     thread::sleep(Duration::from_millis(2));
                     drop(lease);
@@ -184,7 +188,7 @@ mod tests {
                     let turnstile = Turnstile::open(dir, 1).unwrap();
                     all_here.wait();
                     for _ in 0..40 {
-                        let lease = turnstile.take().unwrap();
+                        let lease = turnstile.take(turnstile.line_up().unwrap()).unwrap();
                         served.lock().unwrap().push(who);
                         thread::sleep(Duration::from_micros(300 + 500 * (who % 2)));
                         drop(lease);
@@ -201,15 +205,39 @@ mod tests {
     }
 
     #[test]
+    fn who_lines_up_while_it_holds_the_lease_is_behind_those_who_wait_and_before_those_who_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let [holder, waiting, later] = [(); 3].map(|()| Turnstile::open(dir.path(), 1).unwrap());
+        let served = Mutex::new(Vec::new());
+        let serve = |turnstile: &Turnstile, turn, name| {
+            let lease = turnstile.take(turn).unwrap();
+            served.lock().unwrap().push(name);
+            drop(lease);
+        };
+        thread::scope(|scope| {
+            let lease = holder.take(holder.line_up().unwrap()).unwrap();
+            let turn = waiting.line_up().unwrap();
+            scope.spawn(|| serve(&waiting, turn, "waiting"));
+            let again = holder.line_up().unwrap();
+            let turn = later.line_up().unwrap();
+            scope.spawn(|| serve(&later, turn, "later"));
+            drop(lease);
+            thread::sleep(Duration::from_millis(5));
+            serve(&holder, again, "holder");
+        });
+        assert_eq!(served.into_inner().unwrap(), ["waiting", "holder", "later"]);
+    }
+
+    #[test]
     fn one_that_dies_in_the_queue_holds_nobody_up() {
         let dir = tempfile::tempdir().unwrap();
         let [first, dead, last] = [(); 3].map(|()| Turnstile::open(dir.path(), 1).unwrap());
-        let lease = first.take().unwrap();
+        let lease = first.take(first.line_up().unwrap()).unwrap();
         // It has a number, and goes with all its files.
-        dead.number().unwrap();
+        let _turn = dead.line_up().unwrap();
         drop(dead);
         thread::scope(|scope| {
-            let waits = scope.spawn(|| drop(last.take().unwrap()));
+            let waits = scope.spawn(|| drop(last.take(last.line_up().unwrap()).unwrap()));
             thread::sleep(Duration::from_millis(20));
             assert!(!waits.is_finished(), "the core is still held");
             drop(lease);
@@ -226,7 +254,7 @@ mod tests {
                     let turnstile = Turnstile::open(dir.path(), 1).unwrap();
                     let end = std::time::Instant::now() + Duration::from_millis(400);
                     while std::time::Instant::now() < end {
-                        let _lease = turnstile.take().unwrap();
+                        let _lease = turnstile.take(turnstile.line_up().unwrap()).unwrap();
                         thread::sleep(Duration::from_millis(1));
                         count.fetch_add(1, Ordering::SeqCst);
                     }
