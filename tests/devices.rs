@@ -1,4 +1,6 @@
 //! What a device of a plan is beside its roofline shows in a simulation: stragglers, jitter, overheads, observed times.
+use actors::peer::Scheduling;
+use actors::record::Event;
 use actors::seed::Seed;
 use actors::time::Span;
 use engine::outcome::Outcome;
@@ -6,6 +8,7 @@ use engine::sim::observed::Observed;
 use engine::sim::{HORIZON, run, run_observed};
 use scenarios::Overrides;
 use scenarios::plan::{Cost, Jitter, Plan};
+use std::collections::BTreeMap;
 
 fn quickstart(clients: u32, change: impl Fn(&mut Cost)) -> Plan {
     let set = |path: &str, value: String| (path.to_owned(), value);
@@ -78,4 +81,41 @@ fn observed_times_give_the_run_that_they_were_observed_in() {
     };
     let off = replayed.latency_sum.as_secs_f64() / seen.latency_sum.as_secs_f64() - 1.0;
     assert!(off.abs() < 1e-6, "off by {off}");
+}
+
+/// What is observed in a simulation whose devices jitter is what a simulation of steady ones takes, batched steps too.
+#[test]
+fn batches_and_parts_of_steps_are_observed_as_they_were_computed() {
+    let of = |slow: f64, jitter: Jitter, scheduling: Scheduling| {
+        let mut plan = quickstart(6, |cost| (cost.slow, cost.jitter) = (slow, jitter.clone()));
+        plan.policies.scheduling = scheduling;
+        plan
+    };
+    for scheduling in [
+        Scheduling::Continuous { tokens: 256, steps: 8 },
+        Scheduling::PrefillThenDecode { tokens: 512 },
+        Scheduling::Split { whole: 4 },
+        Scheduling::DecodeFirst,
+    ] {
+        let seen = run(&of(1.0, Jitter::LogNormal { sigma: 0.3 }, scheduling), HORIZON);
+        let most = |events: &[Event]| {
+            let mut jobs: BTreeMap<_, u32> = BTreeMap::new();
+            for event in events {
+                if let Event::Served(hop) = event {
+                    *jobs.entry((hop.peer, hop.started, hop.finished)).or_default() += 1;
+                }
+            }
+            jobs.into_values().max().unwrap_or(0)
+        };
+        let batched = matches!(scheduling, Scheduling::Continuous { .. } | Scheduling::PrefillThenDecode { .. });
+        assert_eq!(most(&seen.events) > 2, batched, "{scheduling:?}");
+        // The plan itself takes devices to be twenty times as slow: hardly a job may be left to it.
+        let replayed = run_observed(&of(20.0, Jitter::Off, scheduling), HORIZON, Observed::of(&seen.events));
+        let (Outcome::Done(seen), Outcome::Done(replayed)) = (&seen.outcome, &replayed.outcome) else {
+            panic!("{} and {}", seen.outcome, replayed.outcome)
+        };
+        let off = replayed.latency_sum.as_secs_f64() / seen.latency_sum.as_secs_f64() - 1.0;
+        println!("{scheduling:?}: off by {off}");
+        assert!(off.abs() < 0.02, "{scheduling:?}: off by {off}");
+    }
 }

@@ -31,6 +31,12 @@ pub(crate) struct Table {
     pub rows: Vec<csv::StringRecord>,
 }
 
+/// Why a text is no table.
+struct Malformed {
+    line: Option<u64>,
+    why: String,
+}
+
 impl Files {
     pub fn of(folder: &Path) -> Files {
         Files { folder: folder.to_owned(), read: Mutex::default() }
@@ -52,7 +58,11 @@ impl Files {
             Some((_, text)) => (*text).to_owned(),
             None => text(&here)?,
         };
-        let table = Arc::new(Table::parse(&text).map_err(|why| format!("{path}: {why}"))?);
+        let table = Table::parse(&text).map_err(|Malformed { line, why }| match line {
+            Some(line) => format!("{path}:{line}: {why}"),
+            None => format!("{path}: {why}"),
+        })?;
+        let table = Arc::new(table);
         read.insert(path.to_owned(), table.clone());
         Ok(table)
     }
@@ -63,7 +73,7 @@ impl Files {
         let at = table.column(column).map_err(|why| format!("{path}: {why}"))?;
         let count = |row: usize| {
             let text = table.text(row, at);
-            text.parse().map_err(|_| format!("{path}, row {}: `{text}` is no number of tokens", row + 1))
+            text.parse().map_err(|_| format!("{path}:{}: `{text}` is no number of tokens", table.line(row)))
         };
         let counts = (0..table.rows.len()).map(count).collect::<Result<Vec<u32>, String>>()?;
         if counts.is_empty() { Err(format!("{path} has no rows")) } else { Ok(counts) }
@@ -78,7 +88,8 @@ impl Files {
         let time = |row: usize| {
             let text = table.text(row, at);
             let time = Time::from_str(&format!("{text} {unit}"));
-            time.map(|time| Span(time.0 / share)).map_err(|_| format!("{path}, row {}: `{text}` is no time", row + 1))
+            time.map(|time| Span(time.0 / share))
+                .map_err(|_| format!("{path}:{}: `{text}` is no time", table.line(row)))
         };
         let times = (0..table.rows.len()).map(time).collect::<Result<Vec<Span>, String>>()?;
         if times.is_empty() { Err(format!("{path} has no rows")) } else { Ok(times) }
@@ -86,10 +97,19 @@ impl Files {
 }
 
 impl Table {
-    fn parse(text: &str) -> Result<Table, csv::Error> {
+    fn parse(text: &str) -> Result<Table, Malformed> {
+        Table::read(text).map_err(|error| match (error.kind(), error.position()) {
+            (csv::ErrorKind::UnequalLengths { expected_len, len, .. }, Some(at)) => {
+                Malformed { line: Some(at.line()), why: format!("{len} fields, and the heading has {expected_len}") }
+            }
+            (_, at) => Malformed { line: at.map(csv::Position::line), why: error.to_string() },
+        })
+    }
+
+    fn read(text: &str) -> Result<Table, csv::Error> {
         let mut csv = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
         let header = csv.headers()?.iter().map(str::to_owned).collect();
-        let rows = csv.records().collect::<Result<_, _>>()?;
+        let rows = csv.records().collect::<Result<Vec<_>, _>>()?;
         Ok(Table { header, rows })
     }
 
@@ -104,6 +124,11 @@ impl Table {
 
     pub fn find(&self, name: &str) -> Option<usize> {
         self.header.iter().position(|column| column == name)
+    }
+
+    /// Where a row stands in the file, counted from 1.
+    pub fn line(&self, row: usize) -> u64 {
+        self.rows[row].position().map_or(0, |position| position.line())
     }
 
     pub fn text(&self, row: usize, column: usize) -> &str {
@@ -153,6 +178,14 @@ mod tests {
         assert_eq!(halves, [Span::from_micros(5_000), Span::from_micros(10_250)]);
         let why = files.times(&path(&plain), "rtt_mss", 1).expect_err("a typo");
         assert!(why.ends_with("it has no column `rtt_mss`: did you mean `rtt_ms`?"), "{why}");
+        std::fs::write(&plain, "# two\nrtt_ms,x\n1,2\n3\n").expect("it is written");
+        let files = Files::of(dir.path());
+        let why = files.table("a.csv").expect_err("a field is missing");
+        assert_eq!(why, "a.csv:4: 1 fields, and the heading has 2");
+        std::fs::write(dir.path().join("b.csv"), "rtt_ms\n1\n\nsoon\n").expect("it is written");
+        assert_eq!(files.times("b.csv", "rtt_ms", 1).expect_err("no time"), "b.csv:4: `soon` is no time");
+        std::fs::write(&plain, text).expect("it is written");
+        let files = Files::of(dir.path());
         assert!(files.times(&path(&plain), "when", 1).expect_err("no unit").contains("unit"));
         assert!(files.table("nowhere.csv").expect_err("no file").ends_with("(os error 2)"));
     }

@@ -2,16 +2,17 @@
 //!
 //! With them a simulation predicts everything but computing: queueing, scheduling and the network. What a live run did not
 //! do (a job of a kind that none was observed of) is left to the plan's costs.
-use actors::id::NodeId;
+use actors::id::{BlockRange, NodeId};
 use actors::message::{Piece, Work};
-use actors::record::{Event, Served, Stepped};
-use actors::time::Span;
+use actors::record::{Event, Served};
+use actors::time::{Moment, Span};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Tokens of context that are one bucket: the time of a decode step hardly changes within it.
 const BUCKET: u32 = 16;
 
-/// What makes jobs alike: who computes it, what it is, the new tokens of all rows, and the context's bucket.
+/// What makes jobs alike: who computes it, what it is, the new tokens of all rows, and the bucket of its context, which is
+/// the mean of its steps'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     node: NodeId,
@@ -22,15 +23,24 @@ struct Kind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    Blocks,
+    /// Blocks, of so many steps in one job.
+    Blocks { steps: u32 },
     /// Embedding and head of one step, of which a client stamps the sum.
     Ends,
+}
+
+/// What a job, or a client's step, took.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    took: Span,
+    /// That were computed: a step may come in parts, which have their shares of the time.
+    blocks: BlockRange,
 }
 
 /// The observed times of each kind, in the order of their starts. The last comes again where more are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    times: BTreeMap<Kind, VecDeque<Span>>,
+    times: BTreeMap<Kind, VecDeque<Time>>,
     /// Of a step's ends, what its embedding has left for the head, by client.
     left: BTreeMap<NodeId, Span>,
 }
@@ -39,12 +49,25 @@ impl Observed {
     /// Of all events of a live run, in whatever order.
     pub fn of(events: &[Event]) -> Observed {
         let mut stamped = Vec::new();
+        // The steps of one job have its stamps, all of them.
+        let mut jobs: BTreeMap<(NodeId, Moment, Moment), Vec<&Served>> = BTreeMap::new();
         for event in events {
             match event {
-                Event::Served(hop) => stamped.push((hop.started, blocks(hop), hop.finished.since(hop.started))),
-                Event::Stepped(step) => stamped.push((step.began, ends(step), step.client)),
+                Event::Served(hop) => jobs.entry((hop.peer, hop.started, hop.finished)).or_default().push(hop),
+                Event::Stepped(step) => {
+                    let tokens = u32::from(step.batch) * step.tokens;
+                    let kind =
+                        Kind { node: step.request.client, phase: Phase::Ends, tokens, bucket: step.position / BUCKET };
+                    let blocks = BlockRange { start: 0, end: 0 };
+                    stamped.push((step.began, kind, Time { took: step.client, blocks }));
+                }
                 _ => {}
             }
+        }
+        for ((node, started, finished), hops) in jobs {
+            let steps = hops.iter().map(|hop| (u32::from(hop.batch) * hop.tokens, hop.position));
+            let Some(first) = hops.first() else { continue };
+            stamped.push((started, of_job(node, steps), Time { took: finished.since(started), blocks: first.blocks }));
         }
         stamped.sort_by_key(|(at, kind, _)| (*at, *kind));
         let mut observed = Observed::default();
@@ -56,37 +79,59 @@ impl Observed {
 
     /// The time of the next job of this kind, if one was observed.
     pub fn take(&mut self, node: NodeId, work: &Work) -> Option<Span> {
+        let of_piece = |piece: &Piece| (u32::from(piece.input.batch) * piece.input.tokens, piece.position);
         match work {
-            Work::Blocks(Piece { position, input, .. }) => {
-                let tokens = u32::from(input.batch) * input.tokens;
-                self.next(Kind { node, phase: Phase::Blocks, tokens, bucket: position / BUCKET })
+            Work::Blocks(piece) => self.next(of_job(node, std::iter::once(of_piece(piece))), piece.blocks),
+            Work::Batch(pieces) => {
+                let blocks = pieces.first()?.blocks;
+                self.next(of_job(node, pieces.iter().map(of_piece)), blocks)
             }
             Work::Embed { batch, tokens, position, .. } => {
                 let tokens = u32::from(*batch) * tokens;
-                let both = self.next(Kind { node, phase: Phase::Ends, tokens, bucket: position / BUCKET })?;
+                let kind = Kind { node, phase: Phase::Ends, tokens, bucket: position / BUCKET };
+                let both = self.next(kind, BlockRange { start: 0, end: 0 })?;
                 // A step computes nothing between the two, so how they share the time changes nothing but their order.
                 let embedding = Span(both.0 / 10);
                 self.left.insert(node, both - embedding);
                 Some(embedding)
             }
             Work::Head { .. } => self.left.remove(&node),
-            // A batch is stamped once for each of its steps, which do not say whom they were computed with.
-            Work::Batch(_) | Work::Load { .. } | Work::Release { .. } => None,
+            Work::Load { .. } | Work::Release { .. } => None,
         }
     }
 
-    fn next(&mut self, kind: Kind) -> Option<Span> {
-        let times = self.times.get_mut(&kind)?;
-        if times.len() > 1 { times.pop_front() } else { times.front().copied() }
+    /// The time of these blocks in a job of this kind, or in the most like it of as many steps and tokens: who is batched
+    /// with whom hangs on microseconds, so contexts differ.
+    fn next(&mut self, kind: Kind, blocks: BlockRange) -> Option<Span> {
+        let like = match self.times.contains_key(&kind) {
+            true => kind,
+            false => {
+                let (first, last) = (Kind { bucket: 0, ..kind }, Kind { bucket: u32::MAX, ..kind });
+                let known = self.times.range(first..=last).map(|(known, _)| *known);
+                known.min_by_key(|known| known.bucket.abs_diff(kind.bucket))?
+            }
+        };
+        let times = self.times.get_mut(&like)?;
+        let time = *times.front()?;
+        let whole = blocks.end >= time.blocks.end;
+        if whole && times.len() > 1 {
+            times.pop_front();
+        }
+        match (blocks.len(), time.blocks.len()) {
+            (some, all) if some < all => Some(Span((time.took.0 as f64 * f64::from(some) / f64::from(all)) as u64)),
+            _ => Some(time.took),
+        }
     }
 }
 
-fn blocks(hop: &Served) -> Kind {
-    let tokens = u32::from(hop.batch) * hop.tokens;
-    Kind { node: hop.peer, phase: Phase::Blocks, tokens, bucket: hop.position / BUCKET }
-}
-
-fn ends(step: &Stepped) -> Kind {
-    let tokens = u32::from(step.batch) * step.tokens;
-    Kind { node: step.request.client, phase: Phase::Ends, tokens, bucket: step.position / BUCKET }
+/// The kind of a job of these steps, each its new tokens of all rows and its context.
+fn of_job(node: NodeId, steps: impl Iterator<Item = (u32, u32)>) -> Kind {
+    let (mut count, mut tokens, mut contexts) = (0, 0u32, 0u64);
+    for (new, context) in steps {
+        count += 1;
+        tokens = tokens.saturating_add(new);
+        contexts += u64::from(context);
+    }
+    let bucket = (contexts / u64::from(count).max(1)) as u32 / BUCKET;
+    Kind { node, phase: Phase::Blocks { steps: count }, tokens, bucket }
 }

@@ -27,6 +27,8 @@ pub(super) struct Wanted {
     client: u32,
     /// Names of hosts.
     route: Vec<String>,
+    /// Where it stands in its file; 0, if it has none.
+    line: u64,
 }
 
 /// A workload before the nodes are known.
@@ -40,6 +42,8 @@ pub(super) struct Coming {
     wanted: Vec<Wanted>,
     horizon: Span,
     in_flight: u32,
+    /// Of a trace.
+    file: Option<String>,
 }
 
 impl Coming {
@@ -57,8 +61,12 @@ impl Coming {
             }
         };
         let mut arrivals = Vec::with_capacity(self.wanted.len());
-        for Wanted { at, prompt, generate, client, route } in self.wanted {
-            let route = route.into_iter().map(&mut peer).collect::<Result<_, Fault>>()?;
+        for Wanted { at, prompt, generate, client, route, line } in self.wanted {
+            let route = route.into_iter().map(&mut peer).collect::<Result<_, Fault>>();
+            let route = route.map_err(|fault| match &self.file {
+                Some(file) => Fault { message: format!("{file}:{line}: {}", fault.message), ..fault },
+                None => fault,
+            })?;
             arrivals.push(Arrival { client: clients[client as usize], at, prompt, generate, route });
         }
         Ok(Open { arrivals, horizon: self.horizon, in_flight: self.in_flight })
@@ -77,11 +85,11 @@ pub(super) fn resolve(scenario: &Scenario, model: &plan::Model, seed: Seed, file
         }
         Workload::Open { batch, longest, in_flight, .. } => {
             let (wanted, horizon) = process::arrivals(workload, seed, files)?;
-            open(wanted, horizon, *batch, *longest, *in_flight)?
+            open(Coming { wanted, horizon, in_flight: *in_flight, file: None }, *batch, *longest)?
         }
-        Workload::Trace { batch, longest, in_flight, .. } => {
+        Workload::Trace { batch, longest, in_flight, file, .. } => {
             let (wanted, horizon) = trace::arrivals(workload, files)?;
-            open(wanted, horizon, *batch, *longest, *in_flight)?
+            open(Coming { wanted, horizon, in_flight: *in_flight, file: Some(file.clone()) }, *batch, *longest)?
         }
     };
     bounded("workload.batch", "batch", asked.workload.batch, 1, limits::BATCH)?;
@@ -90,13 +98,9 @@ pub(super) fn resolve(scenario: &Scenario, model: &plan::Model, seed: Seed, file
     Ok(asked)
 }
 
-fn open(
-    mut wanted: Vec<Wanted>,
-    horizon: Span,
-    batch: u32,
-    longest: Option<u32>,
-    in_flight: u32,
-) -> Result<Asked, Fault> {
+fn open(mut coming: Coming, batch: u32, longest: Option<u32>) -> Result<Asked, Fault> {
+    let Coming { wanted, in_flight, file, .. } = &mut coming;
+    let in_flight = *in_flight;
     bounded("workload.in_flight", "in_flight", in_flight, 1, limits::SESSIONS_PER_PEER as u32)?;
     if wanted.is_empty() {
         let fault = Fault::new("workload", "no request comes");
@@ -104,12 +108,12 @@ fn open(
     }
     if let Some(longest) = longest {
         bounded("workload.longest", "longest", longest, 1 + WARM_UP, limits::TOKENS_PER_REQUEST)?;
-        for request in &mut wanted {
+        for request in wanted.iter_mut() {
             request.generate = request.generate.min(longest - 1);
             request.prompt = request.prompt.min(longest - request.generate.max(WARM_UP));
         }
     }
-    for request in &wanted {
+    for request in wanted.iter() {
         if request.prompt == 0
             || u64::from(request.prompt) + u64::from(request.generate) > u64::from(limits::TOKENS_PER_REQUEST)
         {
@@ -119,13 +123,16 @@ fn open(
                 request.generate,
                 limits::TOKENS_PER_REQUEST
             );
-            return Err(Fault::new("workload", message));
+            return Err(match file {
+                Some(file) => Fault::new("workload.file", format!("{file}:{}: {message}", request.line)),
+                None => Fault::new("workload", message),
+            });
         }
     }
     let most = |of: fn(&Wanted) -> u32| wanted.iter().map(of).max().unwrap_or(1);
     let workload =
         plan::Workload { micro_batches: 0, batch, prompt: most(|one| one.prompt), generate: most(|one| one.generate) };
-    Ok(Asked { workload, open: Some(Coming { wanted, horizon, in_flight }) })
+    Ok(Asked { workload, open: Some(coming) })
 }
 
 /// The longest request must fit the model's positions and a frame.

@@ -86,7 +86,7 @@ impl Matrix {
 
     fn read_list(&mut self, table: &Table, [from, to, rtt]: [usize; 3]) -> Result<(), String> {
         for row in 0..table.rows.len() {
-            let rtt = milliseconds(table.text(row, rtt)).map_err(|why| format!("row {}: {why}", row + 1))?;
+            let rtt = milliseconds(table.text(row, rtt)).map_err(|why| format!("line {}: {why}", table.line(row)))?;
             self.add(table.text(row, from), table.text(row, to), rtt);
         }
         Ok(())
@@ -99,7 +99,8 @@ impl Matrix {
             for (column, to) in table.header.iter().enumerate().skip(1) {
                 let text = table.text(row, column);
                 if !text.is_empty() {
-                    let rtt = milliseconds(text).map_err(|why| format!("from `{from}` to `{to}`: {why}"))?;
+                    let rtt = milliseconds(text)
+                        .map_err(|why| format!("line {}: from `{from}` to `{to}`: {why}", table.line(row)))?;
                     self.add(from, to, rtt);
                 }
             }

@@ -43,6 +43,7 @@ pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result
             generate: generate.draw(&mut answers),
             client: wanted.len() as u32 % clients,
             route: Vec::new(),
+            line: 0,
         });
         few_enough("workload", wanted.len())?;
     }

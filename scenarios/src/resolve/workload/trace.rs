@@ -22,7 +22,7 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
     let reader = Reader::new(&table, *columns).map_err(|why| blame(format!("{file}: {why}")))?;
     let mut wanted = Vec::with_capacity(table.rows.len());
     for row in 0..table.rows.len() {
-        let read = reader.read(row).map_err(|why| blame(format!("{file}, row {}: {why}", row + 1)))?;
+        let read = reader.read(row).map_err(|why| blame(format!("{file}:{}: {why}", table.line(row))))?;
         wanted.push(read);
     }
     wanted.sort_by_key(|(wanted, _)| wanted.at);
@@ -39,7 +39,8 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
         wanted.at = Span::from_secs_f64((wanted.at - begin).as_secs_f64() / speed);
         wanted.client = client.unwrap_or(index as u32 % clients);
         if wanted.client >= *clients {
-            let message = format!("{file} has a request of client {}, and there are {clients}", wanted.client);
+            let message =
+                format!("{file}:{}: a request of client {}, and there are {clients}", wanted.line, wanted.client);
             return Err(Fault::new("workload.clients", message).help("the clients of a trace count from 0"));
         }
     }
@@ -93,7 +94,17 @@ impl<'a> Reader<'a> {
         };
         let names = self.route.map_or("", text);
         let route = names.split('>').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        Ok((Wanted { at, prompt: count(self.prompt)?, generate: count(self.generate)?, client: 0, route }, client))
+        Ok((
+            Wanted {
+                at,
+                prompt: count(self.prompt)?,
+                generate: count(self.generate)?,
+                client: 0,
+                route,
+                line: self.table.line(row),
+            },
+            client,
+        ))
     }
 }
 
