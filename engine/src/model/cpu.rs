@@ -13,12 +13,14 @@ mod dot;
 mod exp;
 mod linear;
 mod panel;
+mod quantised;
 mod simd;
+mod unit;
 
 use std::ops::Range;
 
 pub use attention::Attend;
-pub use linear::FusedLinear;
+pub use linear::{Finish, PlainLinear, QuantisedLinear};
 
 /// Values that one thread reads sooner than another wakes.
 const VALUES_ALONE: usize = 1 << 16;

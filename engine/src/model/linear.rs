@@ -1,5 +1,5 @@
 //! Linear layers over weights of any held type.
-use super::cpu::FusedLinear;
+use super::cpu::{Finish, PlainLinear, QuantisedLinear};
 use super::error::ModelError;
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Module, Result, Tensor};
@@ -45,9 +45,9 @@ impl Linear {
 
     /// `x`: [.., inputs] -> [.., outputs].
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        if let Some(weight) = self.weight.fused(x) {
-            let bias = self.bias.as_ref().map(|bias| bias.values.as_slice());
-            return x.contiguous()?.apply_op2_no_bwd(weight, &FusedLinear { bias, activation });
+        let bias = self.bias.as_ref().map(|bias| bias.values.as_slice());
+        if let Some(y) = self.weight.fused(x, Finish { bias, activation }) {
+            return y;
         }
         let y = self.weight.multiply(x)?;
         let y = match &self.bias {
@@ -100,18 +100,25 @@ impl Weight {
         Ok(Weight::Quantised(Arc::new(QTensor::quantize_onto(tensor, *dtype, device)?)))
     }
 
-    /// The matrix, where [`FusedLinear`] is the way.
-    fn fused(&self, x: &Tensor) -> Option<&Tensor> {
-        let Weight::Plain(weight) = self else { return None };
-        (x.device().is_cpu() && x.dtype() == DType::F32).then_some(weight)
+    /// `x W^T` with what follows it, where the CPU's own kernels are the way.
+    fn fused(&self, x: &Tensor, finish: Finish<'_>) -> Option<Result<Tensor>> {
+        if !x.device().is_cpu() || x.dtype() != DType::F32 {
+            return None;
+        }
+        let x = x.contiguous();
+        match self {
+            Weight::Plain(weight) => Some(x.and_then(|x| x.apply_op2_no_bwd(weight, &PlainLinear(finish)))),
+            Weight::Quantised(weight) if QuantisedLinear::knows(weight.dtype()) => {
+                Some(x.and_then(|x| x.apply_op1_no_bwd(&QuantisedLinear { weight, finish })))
+            }
+            Weight::Quantised(_) => None,
+        }
     }
 
     /// `x W^T` over the last dimension of `x`: [.., inputs] -> [.., outputs].
     pub fn multiply(&self, x: &Tensor) -> Result<Tensor> {
-        if let Some(weight) = self.fused(x) {
-            return x
-                .contiguous()?
-                .apply_op2_no_bwd(weight, &FusedLinear { bias: None, activation: Activation::Identity });
+        if let Some(y) = self.fused(x, Finish { bias: None, activation: Activation::Identity }) {
+            return y;
         }
         match self {
             Weight::Quantised(weight) => QMatMul::from_arc(weight.clone())?.forward(&x.contiguous()?),

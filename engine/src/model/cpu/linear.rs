@@ -3,71 +3,111 @@
 mod few;
 mod many;
 
-use super::dot::{Value, multiply_add};
+use super::dot::multiply_add;
 use super::exp::tanh;
+use super::quantised::{Q4, Q4K, Q8};
 use super::simd::Simd;
+use super::unit::Unit;
 use crate::model::linear::Activation;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, bail};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, bail};
 use std::ops::Range;
 
 /// From more rows on, reading weights is not what takes the time.
 const FEW_ROWS: usize = 16;
 
-/// The op of `x`, [.., inputs] in f32, and `W`, [outputs, inputs] in f32, f16 or bf16, both contiguous.
-pub struct FusedLinear<'a> {
+/// What follows the products.
+#[derive(Clone, Copy)]
+pub struct Finish<'a> {
     /// As many as outputs, or nothing.
     pub bias: Option<&'a [f32]>,
     pub activation: Activation,
 }
 
-impl CustomOp2 for FusedLinear<'_> {
+/// The op of `x`, [.., inputs] in f32, and `W`, [outputs, inputs] in f32, f16 or bf16, both contiguous.
+pub struct PlainLinear<'a>(pub Finish<'a>);
+
+impl CustomOp2 for PlainLinear<'_> {
     fn name(&self) -> &'static str {
         "linear"
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, w: &CpuStorage, wl: &Layout) -> Result<(CpuStorage, Shape)> {
         let (outputs, inputs) = wl.shape().dims2()?;
-        let mut dims = xl.dims().to_vec();
+        let (x, shape) = self.0.rows(x, xl, outputs, inputs)?;
+        let Some((start, end)) = wl.contiguous_offsets() else { bail!("linear: the weight must be contiguous") };
+        let y = match w {
+            CpuStorage::F32(w) => self.0.all(x, &w[start..end], outputs, inputs),
+            CpuStorage::F16(w) => self.0.all(x, &w[start..end], outputs, inputs),
+            CpuStorage::BF16(w) => self.0.all(x, &w[start..end], outputs, inputs),
+            _ => bail!("linear: weights are f32, f16 or bf16"),
+        };
+        Ok((CpuStorage::F32(y), shape))
+    }
+}
+
+/// The op of `x`, [.., inputs] in f32 and contiguous, for a `W`, [outputs, inputs], that is quantised. Products are of the
+/// values that its blocks stand for, in f32: `x` is not quantised.
+pub struct QuantisedLinear<'a> {
+    pub weight: &'a QTensor,
+    pub finish: Finish<'a>,
+}
+
+impl QuantisedLinear<'_> {
+    /// Whether there is a kernel for the type.
+    pub fn knows(dtype: GgmlDType) -> bool {
+        matches!(dtype, GgmlDType::Q8_0 | GgmlDType::Q4_0 | GgmlDType::Q4K)
+    }
+}
+
+impl CustomOp1 for QuantisedLinear<'_> {
+    fn name(&self) -> &'static str {
+        "quantised-linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (outputs, inputs) = self.weight.shape().dims2()?;
+        let (x, shape) = self.finish.rows(x, xl, outputs, inputs)?;
+        let bytes = self.weight.data()?;
+        let y = match self.weight.dtype() {
+            GgmlDType::Q8_0 => self.finish.all::<Q8>(x, bytes.as_chunks().0, outputs, inputs),
+            GgmlDType::Q4_0 => self.finish.all::<Q4>(x, bytes.as_chunks().0, outputs, inputs),
+            GgmlDType::Q4K => self.finish.all::<Q4K>(x, bytes.as_chunks().0, outputs, inputs),
+            other => bail!("linear: weights of {other:?} have no kernel"),
+        };
+        Ok((CpuStorage::F32(y), shape))
+    }
+}
+
+impl<'a> Finish<'a> {
+    /// The values of `x`, and the shape of what comes of them.
+    fn rows<'x>(
+        &self,
+        x: &'x CpuStorage,
+        layout: &Layout,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<(&'x [f32], Shape)> {
+        let mut dims = layout.dims().to_vec();
         match dims.last_mut() {
             Some(last) if *last == inputs => *last = outputs,
-            _ => bail!("linear: x is {:?} and the weight {:?}", xl.dims(), wl.dims()),
+            _ => bail!("linear: x is {:?} and the weight {:?}", layout.dims(), [outputs, inputs]),
         }
         if self.bias.is_some_and(|bias| bias.len() != outputs) {
             bail!("linear: the bias has not {outputs} values")
         }
-        let (Some((x0, x1)), Some((w0, w1))) = (xl.contiguous_offsets(), wl.contiguous_offsets()) else {
-            bail!("linear: x and the weight must be contiguous")
-        };
-        let x = &x.as_slice::<f32>()?[x0..x1];
-        let y = match w {
-            CpuStorage::F32(w) => self.all(x, &w[w0..w1], outputs, inputs),
-            CpuStorage::F16(w) => self.all(x, &w[w0..w1], outputs, inputs),
-            CpuStorage::BF16(w) => self.all(x, &w[w0..w1], outputs, inputs),
-            _ => bail!("linear: weights are f32, f16 or bf16"),
-        };
-        Ok((CpuStorage::F32(y), dims.into()))
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("linear: x must be contiguous") };
+        Ok((&x.as_slice::<f32>()?[start..end], dims.into()))
     }
-}
 
-impl FusedLinear<'_> {
-    fn all<V: Value>(&self, x: &[f32], weights: &[V], outputs: usize, inputs: usize) -> Vec<f32> {
-        let last = Finish { bias: self.bias, activation: self.activation };
+    fn all<U: Unit>(self, x: &[f32], weights: &[U], outputs: usize, inputs: usize) -> Vec<f32> {
         if x.len() <= FEW_ROWS * inputs {
-            few::all(x, weights, outputs, inputs, last)
+            few::all(x, weights, outputs, inputs, self)
         } else {
-            many::all(x, weights, outputs, inputs, last)
+            many::all(x, weights, outputs, inputs, self)
         }
     }
-}
 
-/// What follows the products.
-#[derive(Clone, Copy)]
-struct Finish<'a> {
-    bias: Option<&'a [f32]>,
-    activation: Activation,
-}
-
-impl<'a> Finish<'a> {
     /// That of some outputs.
     fn of(self, outputs: Range<usize>) -> Finish<'a> {
         Finish { bias: self.bias.map(|bias| &bias[outputs]), ..self }
@@ -107,7 +147,8 @@ fn gelu_tanh<const FUSED: bool>(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Activation, FusedLinear};
+    use super::{Activation, Finish, PlainLinear, QuantisedLinear};
+    use candle_core::quantized::{GgmlDType, QTensor};
     use candle_core::{DType, Device, Result, Tensor};
     use proptest::prelude::*;
 
@@ -129,7 +170,7 @@ mod tests {
         let (x, w) = (noise((rows, inputs)), noise((outputs, inputs)).to_dtype(dtype).expect("a float type"));
         let bias: Vec<f32> = (0..outputs).map(|i| i as f32 / 50.0 - 0.5).collect();
         let bias = biased.then_some(bias.as_slice());
-        let ours = x.apply_op2_no_bwd(&w, &FusedLinear { bias, activation }).expect("shapes go together");
+        let ours = x.apply_op2_no_bwd(&w, &PlainLinear(Finish { bias, activation })).expect("shapes go together");
         let theirs = reference(&x, &w, bias, activation).expect("shapes go together");
         let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
         // Both round once a product: some steps of f32 at the size that sums of so many have.
@@ -163,6 +204,35 @@ mod tests {
             biased: bool,
         ) {
             compare(rows, inputs, outputs, dtype, activation, biased);
+        }
+    }
+
+    /// The reference multiplies with what candle makes of the blocks.
+    fn compare_quantised(rows: usize, inputs: usize, outputs: usize, dtype: GgmlDType, activation: Activation) {
+        let noise = |dims: (usize, usize)| Tensor::randn(0f32, 1.0, dims, &Device::Cpu).expect("noise");
+        let (x, w) =
+            (noise((rows, inputs)), QTensor::quantize(&noise((outputs, inputs)), dtype).expect("whole blocks"));
+        let bias: Vec<f32> = (0..outputs).map(|i| i as f32 / 50.0 - 0.5).collect();
+        let bias = Some(bias.as_slice());
+        let op = QuantisedLinear { weight: &w, finish: Finish { bias, activation } };
+        let ours = x.apply_op1_no_bwd(&op).expect("shapes go together");
+        let wide = w.dequantize(&Device::Cpu).expect("values");
+        let theirs = reference(&x, &wide, bias, activation).expect("shapes go together");
+        let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
+        let allowed = 1e-5 * (inputs as f32).sqrt().max(4.0);
+        assert!(error < allowed, "{rows} x {inputs} -> {outputs} in {dtype:?}, {activation:?}: {error}");
+    }
+
+    #[test]
+    fn quantised_weights_are_multiplied_as_the_values_that_they_stand_for() {
+        for (dtype, inputs) in
+            [(GgmlDType::Q8_0, 96), (GgmlDType::Q4_0, 96), (GgmlDType::Q4K, 256), (GgmlDType::Q8_0, 288)]
+        {
+            for (rows, outputs) in [(1, 33), (3, 64), (4, 7), (9, 130), (16, 12), (17, 5), (70, 101)] {
+                for activation in [Activation::Identity, Activation::Relu, Activation::GeluTanh] {
+                    compare_quantised(rows, inputs, outputs, dtype, activation);
+                }
+            }
         }
     }
 }

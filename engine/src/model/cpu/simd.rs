@@ -18,6 +18,11 @@ pub trait Simd<const LANES: usize>: Copy {
     fn load(self, from: &[f32; LANES]) -> Self::F;
     fn load_f16(self, from: &[half::f16; LANES]) -> Self::F;
     fn load_bf16(self, from: &[half::bf16; LANES]) -> Self::F;
+    /// Bytes as signed numbers.
+    fn load_i8(self, from: &[u8; LANES]) -> Self::F;
+    /// The lower and the upper four bits of bytes.
+    fn load_nibbles(self, from: &[u8; LANES]) -> [Self::F; 2];
+    fn splat_f16(self, value: half::f16) -> Self::F;
     fn store(self, value: Self::F, to: &mut [f32; LANES]);
     fn multiply(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`
@@ -53,6 +58,21 @@ impl Simd<8> for Portable {
     #[inline(always)]
     fn load_bf16(self, from: &[half::bf16; 8]) -> [f32; 8] {
         from.map(half::bf16::to_f32)
+    }
+
+    #[inline(always)]
+    fn load_i8(self, from: &[u8; 8]) -> [f32; 8] {
+        from.map(|byte| f32::from(byte as i8))
+    }
+
+    #[inline(always)]
+    fn load_nibbles(self, from: &[u8; 8]) -> [[f32; 8]; 2] {
+        [from.map(|byte| f32::from(byte & 15)), from.map(|byte| f32::from(byte >> 4))]
+    }
+
+    #[inline(always)]
+    fn splat_f16(self, value: half::f16) -> [f32; 8] {
+        [value.to_f32(); 8]
     }
 
     #[inline(always)]
@@ -142,6 +162,28 @@ pub mod x86 {
         }
 
         #[inline(always)]
+        fn load_i8(self, from: &[u8; 8]) -> arch::__m256 {
+            unsafe {
+                let bytes = arch::_mm_loadl_epi64(from.as_ptr().cast());
+                arch::_mm256_cvtepi32_ps(arch::_mm256_cvtepi8_epi32(bytes))
+            }
+        }
+
+        #[inline(always)]
+        fn load_nibbles(self, from: &[u8; 8]) -> [arch::__m256; 2] {
+            unsafe {
+                let wide = arch::_mm256_cvtepu8_epi32(arch::_mm_loadl_epi64(from.as_ptr().cast()));
+                let low = arch::_mm256_and_si256(wide, arch::_mm256_set1_epi32(15));
+                [arch::_mm256_cvtepi32_ps(low), arch::_mm256_cvtepi32_ps(arch::_mm256_srli_epi32::<4>(wide))]
+            }
+        }
+
+        #[inline(always)]
+        fn splat_f16(self, value: half::f16) -> arch::__m256 {
+            unsafe { arch::_mm256_cvtph_ps(arch::_mm_set1_epi16(value.to_bits() as i16)) }
+        }
+
+        #[inline(always)]
         fn store(self, value: arch::__m256, to: &mut [f32; 8]) {
             unsafe { arch::_mm256_storeu_ps(to.as_mut_ptr(), value) }
         }
@@ -193,6 +235,28 @@ pub mod x86 {
                 let wide = arch::_mm512_cvtepu16_epi32(arch::_mm256_loadu_si256(from.as_ptr().cast()));
                 arch::_mm512_castsi512_ps(arch::_mm512_slli_epi32::<16>(wide))
             }
+        }
+
+        #[inline(always)]
+        fn load_i8(self, from: &[u8; 16]) -> arch::__m512 {
+            unsafe {
+                let bytes = arch::_mm_loadu_si128(from.as_ptr().cast());
+                arch::_mm512_cvtepi32_ps(arch::_mm512_cvtepi8_epi32(bytes))
+            }
+        }
+
+        #[inline(always)]
+        fn load_nibbles(self, from: &[u8; 16]) -> [arch::__m512; 2] {
+            unsafe {
+                let wide = arch::_mm512_cvtepu8_epi32(arch::_mm_loadu_si128(from.as_ptr().cast()));
+                let low = arch::_mm512_and_si512(wide, arch::_mm512_set1_epi32(15));
+                [arch::_mm512_cvtepi32_ps(low), arch::_mm512_cvtepi32_ps(arch::_mm512_srli_epi32::<4>(wide))]
+            }
+        }
+
+        #[inline(always)]
+        fn splat_f16(self, value: half::f16) -> arch::__m512 {
+            unsafe { arch::_mm512_cvtph_ps(arch::_mm256_set1_epi16(value.to_bits() as i16)) }
         }
 
         #[inline(always)]

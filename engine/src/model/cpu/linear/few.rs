@@ -1,8 +1,8 @@
 //! For few rows of x: every weight is read once, by whichever thread comes to it, and meets all rows in registers.
 use super::super::dispatch::{self, Kernel};
-use super::super::dot::{Value, tile};
 use super::super::share;
 use super::super::simd::Simd;
+use super::super::unit::Unit;
 use super::{Finish, finish};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -10,15 +10,15 @@ use std::sync::Mutex;
 /// Outputs that a thread computes at a time: enough that handing them out costs nothing beside reading their weights.
 const OUTPUTS: usize = 32;
 
-/// `x`: [rows, inputs], `weights`: [outputs, inputs] -> [rows, outputs].
-pub fn all<V: Value>(x: &[f32], weights: &[V], outputs: usize, inputs: usize, last: Finish<'_>) -> Vec<f32> {
+/// `x`: [rows, inputs], `weights`: [outputs, inputs] in units -> [rows, outputs].
+pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, last: Finish<'_>) -> Vec<f32> {
     let rows = x.len() / inputs;
     let y = Mutex::new(vec![0f32; rows * outputs]);
-    share(outputs.div_ceil(OUTPUTS), weights.len(), |blocks| {
+    share(outputs.div_ceil(OUTPUTS), outputs * inputs, |blocks| {
         let mut part = vec![0f32; rows * OUTPUTS];
         for block in blocks {
             let range = block * OUTPUTS..outputs.min((block + 1) * OUTPUTS);
-            let weights = &weights[range.start * inputs..range.end * inputs];
+            let weights = &weights[range.start * inputs / U::VALUES..range.end * inputs / U::VALUES];
             dispatch::run(Block { x, weights, inputs, last: last.of(range.clone()), y: &mut part });
             // Held for as long as it takes to copy a few hundred bytes.
             put(&mut y.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), &part, range, outputs);
@@ -35,20 +35,20 @@ fn put(y: &mut [f32], part: &[f32], range: Range<usize>, outputs: usize) {
 }
 
 /// Some outputs for all rows of x.
-struct Block<'a, V> {
+struct Block<'a, U> {
     x: &'a [f32],
-    weights: &'a [V],
+    weights: &'a [U],
     inputs: usize,
     last: Finish<'a>,
     /// [rows, OUTPUTS]
     y: &'a mut [f32],
 }
 
-impl<V: Value> Kernel for Block<'_, V> {
+impl<U: Unit> Kernel for Block<'_, U> {
     #[inline(always)]
     fn run<S: Simd<LANES>, const LANES: usize>(self, simd: S) {
         let Block { x, weights, inputs, last, y } = self;
-        let (rows, outputs) = (x.len() / inputs, weights.len() / inputs);
+        let (rows, outputs) = (x.len() / inputs, weights.len() * U::VALUES / inputs);
         let mut o = 0;
         while o < outputs {
             let mut m = 0;
@@ -61,16 +61,16 @@ impl<V: Value> Kernel for Block<'_, V> {
             };
             if step == 4 {
                 while m + 4 <= rows {
-                    tiles::<S, V, LANES, 4, 4>(simd, x, weights, inputs, m, o, y);
+                    tiles::<S, U, LANES, 4, 4>(simd, x, weights, inputs, m, o, y);
                     m += 4;
                 }
             }
             while m < rows {
                 match step {
                     // Few inputs: more rows of weights at once hide what a short row costs at its end.
-                    8 => tiles::<S, V, LANES, 8, 1>(simd, x, weights, inputs, m, o, y),
-                    4 => tiles::<S, V, LANES, 4, 1>(simd, x, weights, inputs, m, o, y),
-                    _ => tiles::<S, V, LANES, 1, 1>(simd, x, weights, inputs, m, o, y),
+                    8 => tiles::<S, U, LANES, 8, 1>(simd, x, weights, inputs, m, o, y),
+                    4 => tiles::<S, U, LANES, 4, 1>(simd, x, weights, inputs, m, o, y),
+                    _ => tiles::<S, U, LANES, 1, 1>(simd, x, weights, inputs, m, o, y),
                 }
                 m += 1;
             }
@@ -90,24 +90,25 @@ impl<V: Value> Kernel for Block<'_, V> {
 
 /// Outputs `o..o + R` of rows `m..m + M`.
 #[inline(always)]
-fn tiles<S: Simd<LANES>, V: Value, const LANES: usize, const R: usize, const M: usize>(
+fn tiles<S: Simd<LANES>, U: Unit, const LANES: usize, const R: usize, const M: usize>(
     simd: S,
     x: &[f32],
-    weights: &[V],
+    weights: &[U],
     inputs: usize,
     m: usize,
     o: usize,
     y: &mut [f32],
 ) {
-    let mut rows: [&[V]; R] = [&[]; R];
+    let mut rows: [&[U]; R] = [&[]; R];
+    let units = inputs / U::VALUES;
     for r in 0..R {
-        rows[r] = &weights[(o + r) * inputs..(o + r + 1) * inputs];
+        rows[r] = &weights[(o + r) * units..(o + r + 1) * units];
     }
     let mut xs: [&[f32]; M] = [&[]; M];
     for i in 0..M {
         xs[i] = &x[(m + i) * inputs..(m + i + 1) * inputs];
     }
-    let sums = tile(simd, rows, xs);
+    let sums = U::tile(simd, rows, xs);
     for r in 0..R {
         for i in 0..M {
             y[(m + i) * OUTPUTS + o + r] = sums[r][i];

@@ -1,10 +1,10 @@
 //! For many rows of x: its rows stand side by side in panels, weights are broadcast over them. Weights are widened a block
 //! at a time, into a scratch that stays in a core's cache.
 use super::super::dispatch::{self, Kernel};
-use super::super::dot::Value;
 use super::super::panel::{self, Pair, VECTORS, add_rows, aligned, pairs, pairs_mut, room};
 use super::super::share;
 use super::super::simd::Simd;
+use super::super::unit::Unit;
 use super::{Finish, finish};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
@@ -14,11 +14,12 @@ use std::sync::{Mutex, MutexGuard};
 const OUTPUTS: usize = 96;
 /// Of a tile that the fewest threads get.
 const TILE: usize = 12;
-/// Inputs that are passed at a time: a panel of as many, and a tile's weights, stay in the first-level cache.
+/// Inputs that are passed at a time: a panel of as many, and a tile's weights, stay in the first-level cache. Whole
+/// blocks of every quantised type.
 const INPUTS: usize = 256;
 
-/// `x`: [rows, inputs], `weights`: [outputs, inputs] -> [rows, outputs].
-pub fn all<V: Value>(x: &[f32], weights: &[V], outputs: usize, inputs: usize, last: Finish<'_>) -> Vec<f32> {
+/// `x`: [rows, inputs], `weights`: [outputs, inputs] in units -> [rows, outputs].
+pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, last: Finish<'_>) -> Vec<f32> {
     let rows = x.len() / inputs;
     let mut packed = room(rows.next_multiple_of(VECTORS) * inputs);
     let packed = aligned(&mut packed);
@@ -32,11 +33,11 @@ pub fn all<V: Value>(x: &[f32], weights: &[V], outputs: usize, inputs: usize, la
     // Several threads write at once, to different rows or in turns.
     let places = y.chunks_mut(VECTORS * outputs).map(Mutex::new).collect::<Vec<_>>();
     let piece = outputs.div_ceil(4 * candle_core::utils::get_num_threads()).next_multiple_of(TILE).min(OUTPUTS);
-    share(outputs.div_ceil(piece), rows * weights.len(), |pieces| {
+    share(outputs.div_ceil(piece), rows * outputs * inputs, |pieces| {
         let (mut wide, mut sums) = (room(piece * INPUTS), room(rows.next_multiple_of(VECTORS) * piece));
         for index in pieces {
             let range = index * piece..outputs.min((index + 1) * piece);
-            let weights = &weights[range.start * inputs..range.end * inputs];
+            let weights = &weights[range.start * inputs / U::VALUES..range.end * inputs / U::VALUES];
             let (wide, sums) = (aligned(&mut wide), aligned(&mut sums));
             dispatch::run(Multiply { packed, weights, inputs, piece, wide, sums });
             for (sums, y) in sums.chunks_exact_mut(VECTORS * piece).zip(&places) {
@@ -71,9 +72,9 @@ impl Kernel for Pack<'_> {
 }
 
 /// Some outputs for all rows of x.
-struct Multiply<'a, V> {
+struct Multiply<'a, U> {
     packed: &'a [f32],
-    weights: &'a [V],
+    weights: &'a [U],
     inputs: usize,
     /// Outputs that `wide` and `sums` have room for.
     piece: usize,
@@ -83,17 +84,18 @@ struct Multiply<'a, V> {
     sums: &'a mut [f32],
 }
 
-impl<V: Value> Kernel for Multiply<'_, V> {
+impl<U: Unit> Kernel for Multiply<'_, U> {
     #[inline(always)]
     fn run<S: Simd<LANES>, const LANES: usize>(self, simd: S) {
         let Multiply { packed, weights, inputs, piece, wide, sums } = self;
-        let outputs = weights.len() / inputs;
+        let (units, outputs) = (inputs / U::VALUES, weights.len() * U::VALUES / inputs);
         sums.fill(0.0);
         let mut first = 0;
         while first < inputs {
             let count = INPUTS.min(inputs - first);
-            for (row, to) in weights.chunks_exact(inputs).zip(wide.chunks_exact_mut(INPUTS)) {
-                widen(simd, &row[first..first + count], &mut to[..count]);
+            let range = first / U::VALUES..(first + count) / U::VALUES;
+            for (row, to) in weights.chunks_exact(units).zip(wide.chunks_exact_mut(INPUTS)) {
+                U::widen(simd, &row[range.clone()], &mut to[..count]);
             }
             let panels = packed.chunks_exact(2 * LANES * inputs);
             for (panel, sums) in panels.zip(sums.chunks_exact_mut(2 * LANES * piece)) {
@@ -127,18 +129,6 @@ fn tiles<S: Simd<LANES>, const LANES: usize, const R: usize>(
         }
         add_rows(simd, rows, panel, &mut sums[o..o + R]);
         o += R;
-    }
-}
-
-#[inline(always)]
-fn widen<S: Simd<LANES>, V: Value, const LANES: usize>(simd: S, from: &[V], to: &mut [f32]) {
-    let (whole, rest) = from.as_chunks::<LANES>();
-    let (whole_to, rest_to) = to.as_chunks_mut::<LANES>();
-    for (from, to) in whole.iter().zip(whole_to) {
-        simd.store(V::load(simd, from), to);
-    }
-    for (from, to) in rest.iter().zip(rest_to) {
-        *to = from.widen();
     }
 }
 
