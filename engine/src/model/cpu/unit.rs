@@ -1,0 +1,118 @@
+//! What the rows of a matrix consist of as they are held: values of f32, f16 or bf16, or quantised blocks.
+use super::dot::{self, Value};
+use super::quantised::{Block, Sink};
+use super::simd::Simd;
+
+/// A value, or a block of several.
+pub trait Unit: Copy + Send + Sync {
+    /// How many.
+    const VALUES: usize;
+
+    /// `to` = the values of `units`.
+    fn widen<S: Simd<LANES>, const LANES: usize>(simd: S, units: &[Self], to: &mut [f32]);
+
+    /// `sums[r][m] = rows[r] . xs[m]`; all rows have the length of the first, and all of `xs` that of its values.
+    fn tile<S: Simd<LANES>, const LANES: usize, const R: usize, const M: usize>(
+        simd: S,
+        rows: [&[Self]; R],
+        xs: [&[f32]; M],
+    ) -> [[f32; M]; R];
+}
+
+impl<V: Value> Unit for V {
+    const VALUES: usize = 1;
+
+    #[inline(always)]
+    fn widen<S: Simd<LANES>, const LANES: usize>(simd: S, units: &[V], to: &mut [f32]) {
+        let (whole, rest) = units.as_chunks::<LANES>();
+        let (whole_to, rest_to) = to.as_chunks_mut::<LANES>();
+        for (from, to) in whole.iter().zip(whole_to) {
+            simd.store(V::load(simd, from), to);
+        }
+        for (from, to) in rest.iter().zip(rest_to) {
+            *to = from.widen();
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd<LANES>, const LANES: usize, const R: usize, const M: usize>(
+        simd: S,
+        rows: [&[V]; R],
+        xs: [&[f32]; M],
+    ) -> [[f32; M]; R] {
+        dot::tile(simd, rows, xs)
+    }
+}
+
+/// The bytes of a block, for each format: no two formats have as many.
+macro_rules! blocks {
+    ($($block:ty),*) => {$(
+        impl Unit for $block {
+            const VALUES: usize = <$block as Block>::COUNT;
+
+            #[inline(always)]
+            fn widen<S: Simd<LANES>, const LANES: usize>(simd: S, units: &[Self], to: &mut [f32]) {
+                for (block, to) in units.iter().zip(to.chunks_exact_mut(Self::VALUES)) {
+                    block.decode(simd, &mut Store(to));
+                }
+            }
+
+            #[inline(always)]
+            fn tile<S: Simd<LANES>, const LANES: usize, const R: usize, const M: usize>(
+                simd: S,
+                rows: [&[Self]; R],
+                xs: [&[f32]; M],
+            ) -> [[f32; M]; R] {
+                let count = rows[0].len();
+                let mut sums = [[simd.splat(0.0); M]; R];
+                let mut parts: [&[f32]; M] = [&[]; M];
+                for at in 0..count {
+                    for m in 0..M {
+                        parts[m] = &xs[m][at * Self::VALUES..(at + 1) * Self::VALUES];
+                    }
+                    for r in 0..R {
+                        rows[r][at].decode(simd, &mut Dots { xs: parts, sums: &mut sums[r] });
+                    }
+                }
+                let mut whole = [[0f32; M]; R];
+                for r in 0..R {
+                    for m in 0..M {
+                        whole[r][m] = simd.sum(sums[r][m]);
+                    }
+                }
+                whole
+            }
+        }
+    )*};
+}
+
+blocks!(super::quantised::Q8, super::quantised::Q4, super::quantised::Q4K);
+
+/// Values go to memory.
+struct Store<'a>(&'a mut [f32]);
+
+impl<S: Simd<LANES>, const LANES: usize> Sink<S, LANES> for Store<'_> {
+    #[inline(always)]
+    fn take(&mut self, simd: S, at: usize, values: S::F) {
+        if let Some(to) = self.0[at..].first_chunk_mut() {
+            simd.store(values, to);
+        }
+    }
+}
+
+/// Values meet those of several vectors at the same places.
+struct Dots<'a, F, const M: usize> {
+    xs: [&'a [f32]; M],
+    sums: &'a mut [F; M],
+}
+
+impl<S: Simd<LANES>, const LANES: usize, const M: usize> Sink<S, LANES> for Dots<'_, S::F, M> {
+    #[inline(always)]
+    fn take(&mut self, simd: S, at: usize, values: S::F) {
+        for m in 0..M {
+            if let Some(x) = self.xs[m][at..].first_chunk() {
+                self.sums[m] = simd.multiply_add(values, simd.load(x), self.sums[m]);
+            }
+        }
+    }
+}
