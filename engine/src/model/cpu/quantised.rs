@@ -67,12 +67,11 @@ impl Block for Q4K {
         let [a, b, c, d] = head[0];
         let scale = simd.splat_f16(half::f16::from_le_bytes([a, b]));
         let offset = simd.multiply(simd.splat_f16(half::f16::from_le_bytes([c, d])), simd.splat(-1.0));
-        let (scales, offsets) =
-            six_bits(u32::from_le_bytes(head[1]), u32::from_le_bytes(head[2]), u32::from_le_bytes(head[3]));
+        let [scales, offsets] = six_bits([head[1], head[2], head[3]].map(u32::from_le_bytes));
         for (index, pairs) in pairs.as_flattened().as_chunks::<GROUP>().0.iter().enumerate() {
             let group = |number: usize| {
-                let factor = |of: u64| simd.splat(((of >> (8 * number)) & 63) as f32);
-                (simd.multiply(scale, factor(scales)), simd.multiply(offset, factor(offsets)))
+                let (factor, shift) = (simd.splat(scales[number]), simd.splat(offsets[number]));
+                (simd.multiply(scale, factor), simd.multiply(offset, shift))
             };
             let (a, b) = (group(2 * index), group(2 * index + 1));
             let start = 2 * index * GROUP;
@@ -85,13 +84,16 @@ impl Block for Q4K {
     }
 }
 
-/// The 8 scales and the 8 offsets, a byte each, of the twelve bytes in which they are packed: the first four of either
-/// have a byte's low bits, the others four bits of the last word, and their upper two from above the first ones'.
+/// The 8 scales and the 8 offsets of the words in which they are packed: the first four of either have the low six bits of
+/// the first or the second word's bytes; the others have four bits of the last word's, and above them the two bits that
+/// were left of the first or the second.
 #[inline(always)]
-fn six_bits(scales: u32, offsets: u32, rest: u32) -> (u64, u64) {
+fn six_bits([scales, offsets, rest]: [u32; 3]) -> [[f32; 8]; 2] {
     let upper = |word: u32| ((word >> 6) & 0x0303_0303) << 4;
     let join = |first: u32, second: u32| u64::from(first & 0x3f3f_3f3f) | u64::from(second) << 32;
-    (join(scales, (rest & 0x0f0f_0f0f) | upper(scales)), join(offsets, ((rest >> 4) & 0x0f0f_0f0f) | upper(offsets)))
+    let scales = join(scales, (rest & 0x0f0f_0f0f) | upper(scales));
+    let offsets = join(offsets, ((rest >> 4) & 0x0f0f_0f0f) | upper(offsets));
+    [scales.to_le_bytes().map(f32::from), offsets.to_le_bytes().map(f32::from)]
 }
 
 #[cfg(test)]

@@ -63,30 +63,45 @@ macro_rules! blocks {
                 rows: [&[Self]; R],
                 xs: [&[f32]; M],
             ) -> [[f32; M]; R] {
-                let count = rows[0].len();
-                let mut sums = [[simd.splat(0.0); M]; R];
-                let mut parts: [&[f32]; M] = [&[]; M];
-                for at in 0..count {
-                    for m in 0..M {
-                        parts[m] = &xs[m][at * Self::VALUES..(at + 1) * Self::VALUES];
-                    }
-                    for r in 0..R {
-                        rows[r][at].decode(simd, &mut Dots { xs: parts, sums: &mut sums[r] });
-                    }
+                // A chain of sums waits for itself; several vectors are chains enough.
+                match M {
+                    1 => sum_blocks::<_, S, LANES, R, M, 4>(simd, rows, xs),
+                    _ => sum_blocks::<_, S, LANES, R, M, 1>(simd, rows, xs),
                 }
-                let mut whole = [[0f32; M]; R];
-                for r in 0..R {
-                    for m in 0..M {
-                        whole[r][m] = simd.sum(sums[r][m]);
-                    }
-                }
-                whole
             }
         }
     )*};
 }
 
 blocks!(super::quantised::Q8, super::quantised::Q4, super::quantised::Q4K);
+
+/// [`Unit::tile`] of blocks, each sum in `C` parts.
+#[inline(always)]
+fn sum_blocks<B: Block, S: Simd<LANES>, const LANES: usize, const R: usize, const M: usize, const C: usize>(
+    simd: S,
+    rows: [&[B]; R],
+    xs: [&[f32]; M],
+) -> [[f32; M]; R] {
+    let mut sums = [[[simd.splat(0.0); M]; C]; R];
+    let mut parts: [&[f32]; M] = [&[]; M];
+    for at in 0..rows[0].len() {
+        for m in 0..M {
+            parts[m] = &xs[m][at * B::COUNT..(at + 1) * B::COUNT];
+        }
+        for r in 0..R {
+            rows[r][at].decode(simd, &mut Dots { xs: parts, sums: &mut sums[r] });
+        }
+    }
+    let mut whole = [[0f32; M]; R];
+    for r in 0..R {
+        for m in 0..M {
+            for c in 0..C {
+                whole[r][m] += simd.sum(sums[r][c][m]);
+            }
+        }
+    }
+    whole
+}
 
 /// Values go to memory.
 struct Store<'a>(&'a mut [f32]);
@@ -101,17 +116,18 @@ impl<S: Simd<LANES>, const LANES: usize> Sink<S, LANES> for Store<'_> {
 }
 
 /// Values meet those of several vectors at the same places.
-struct Dots<'a, F, const M: usize> {
+struct Dots<'a, F, const M: usize, const C: usize> {
     xs: [&'a [f32]; M],
-    sums: &'a mut [F; M],
+    sums: &'a mut [[F; M]; C],
 }
 
-impl<S: Simd<LANES>, const LANES: usize, const M: usize> Sink<S, LANES> for Dots<'_, S::F, M> {
+impl<S: Simd<LANES>, const LANES: usize, const M: usize, const C: usize> Sink<S, LANES> for Dots<'_, S::F, M, C> {
     #[inline(always)]
     fn take(&mut self, simd: S, at: usize, values: S::F) {
+        let sums = &mut self.sums[at / LANES % C];
         for m in 0..M {
             if let Some(x) = self.xs[m][at..].first_chunk() {
-                self.sums[m] = simd.multiply_add(values, simd.load(x), self.sums[m]);
+                sums[m] = simd.multiply_add(values, simd.load(x), sums[m]);
             }
         }
     }

@@ -48,33 +48,10 @@ impl<U: Unit> Kernel for Block<'_, U> {
     #[inline(always)]
     fn run<S: Simd<LANES>, const LANES: usize>(self, simd: S) {
         let Block { x, weights, inputs, last, y } = self;
-        let (rows, outputs) = (x.len() / inputs, weights.len() * U::VALUES / inputs);
-        let mut o = 0;
-        while o < outputs {
-            let mut m = 0;
-            let step = if rows < 4 && o + 8 <= outputs {
-                8
-            } else if o + 4 <= outputs {
-                4
-            } else {
-                1
-            };
-            if step == 4 {
-                while m + 4 <= rows {
-                    tiles::<S, U, LANES, 4, 4>(simd, x, weights, inputs, m, o, y);
-                    m += 4;
-                }
-            }
-            while m < rows {
-                match step {
-                    // Few inputs: more rows of weights at once hide what a short row costs at its end.
-                    8 => tiles::<S, U, LANES, 8, 1>(simd, x, weights, inputs, m, o, y),
-                    4 => tiles::<S, U, LANES, 4, 1>(simd, x, weights, inputs, m, o, y),
-                    _ => tiles::<S, U, LANES, 1, 1>(simd, x, weights, inputs, m, o, y),
-                }
-                m += 1;
-            }
-            o += step;
+        let outputs = weights.len() * U::VALUES / inputs;
+        match U::VALUES {
+            1 => self::values(simd, x, weights, inputs, y),
+            _ => self::blocks(simd, x, weights, inputs, y),
         }
         for row in y.chunks_exact_mut(OUTPUTS) {
             let row = &mut row[..outputs];
@@ -85,6 +62,79 @@ impl<U: Unit> Kernel for Block<'_, U> {
             }
             finish::<S, LANES>(last.activation, row);
         }
+    }
+}
+
+/// Weights that are values: a tile of them is loaded once for four rows of x.
+#[inline(always)]
+fn values<S: Simd<LANES>, U: Unit, const LANES: usize>(
+    simd: S,
+    x: &[f32],
+    weights: &[U],
+    inputs: usize,
+    y: &mut [f32],
+) {
+    let (rows, outputs) = (x.len() / inputs, weights.len() / inputs);
+    let mut o = 0;
+    while o < outputs {
+        let mut m = 0;
+        let step = if rows < 4 && o + 8 <= outputs {
+            8
+        } else if o + 4 <= outputs {
+            4
+        } else {
+            1
+        };
+        if step == 4 {
+            while m + 4 <= rows {
+                tiles::<S, U, LANES, 4, 4>(simd, x, weights, inputs, m, o, y);
+                m += 4;
+            }
+        }
+        while m < rows {
+            match step {
+                // Few inputs: more rows of weights at once hide what a short row costs at its end.
+                8 => tiles::<S, U, LANES, 8, 1>(simd, x, weights, inputs, m, o, y),
+                4 => tiles::<S, U, LANES, 4, 1>(simd, x, weights, inputs, m, o, y),
+                _ => tiles::<S, U, LANES, 1, 1>(simd, x, weights, inputs, m, o, y),
+            }
+            m += 1;
+        }
+        o += step;
+    }
+}
+
+/// Weights in blocks: decoding them is what takes the time, so as many rows of x as have registers meet each.
+#[inline(always)]
+fn blocks<S: Simd<LANES>, U: Unit, const LANES: usize>(
+    simd: S,
+    x: &[f32],
+    weights: &[U],
+    inputs: usize,
+    y: &mut [f32],
+) {
+    let (rows, outputs) = (x.len() / inputs, weights.len() * U::VALUES / inputs);
+    let mut m = 0;
+    while m < rows {
+        let step = match rows - m {
+            8.. => 8,
+            4.. => 4,
+            _ => 1,
+        };
+        let mut o = 0;
+        while o < outputs {
+            match step {
+                8 => tiles::<S, U, LANES, 1, 8>(simd, x, weights, inputs, m, o, y),
+                4 => tiles::<S, U, LANES, 1, 4>(simd, x, weights, inputs, m, o, y),
+                _ if o + 2 <= outputs => {
+                    tiles::<S, U, LANES, 2, 1>(simd, x, weights, inputs, m, o, y);
+                    o += 1;
+                }
+                _ => tiles::<S, U, LANES, 1, 1>(simd, x, weights, inputs, m, o, y),
+            }
+            o += 1;
+        }
+        m += step;
     }
 }
 
