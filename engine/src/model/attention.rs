@@ -30,8 +30,16 @@ pub struct Seat<'a> {
 pub struct Step {
     /// Of the first new token.
     position: usize,
-    parts: Vec<Part>,
     positions: Positions,
+    /// Nothing where the CPU's kernels attend: they know what a token may see.
+    tables: Option<Tables>,
+}
+
+/// What attention by matmuls adds to its scores.
+struct Tables {
+    parts: Vec<Part>,
+    /// ALiBi, of all keys: `[1, heads, 1, keys]`.
+    bias: Option<Tensor>,
 }
 
 /// Some of the new tokens.
@@ -78,13 +86,27 @@ impl Attention {
 
 impl Step {
     pub fn new(position: usize, tokens: usize, positions: Positions, dtype: DType, device: &Device) -> Result<Step> {
+        let kernels = device.is_cpu() && dtype == DType::F32;
+        let tables =
+            if kernels { None } else { Some(Tables::new(position, tokens, positions.slopes(), dtype, device)?) };
+        Ok(Step { position, positions, tables })
+    }
+}
+
+impl Tables {
+    fn new(position: usize, tokens: usize, slopes: Option<&[f32]>, dtype: DType, device: &Device) -> Result<Tables> {
         let part = |start: usize| {
             let count = QUERIES.min(tokens - start);
             let mask = if count > 1 { Some(mask(position + start, count, dtype, device)?) } else { None };
             Ok(Part { start, tokens: count, mask })
         };
         let parts = (0..tokens).step_by(QUERIES).map(part).collect::<Result<_>>()?;
-        Ok(Step { position, parts, positions })
+        let bias = |slopes: &[f32]| {
+            let keys = position + tokens;
+            let values = slopes.iter().flat_map(|slope| (0..keys).map(move |key| slope * key as f32));
+            Tensor::from_iter(values, device)?.reshape((1, slopes.len(), 1, keys))?.to_dtype(dtype)
+        };
+        Ok(Tables { parts, bias: slopes.map(bias).transpose()? })
     }
 }
 
@@ -99,39 +121,46 @@ fn mask(position: usize, tokens: usize, dtype: DType, device: &Device) -> Result
 fn attend(q: &Tensor, cache: &BlockCache, step: &Step) -> Result<Tensor> {
     let (_, _, _, head_dim) = q.dims4()?;
     let scale = (head_dim as f64).powf(-0.5);
-    if q.device().is_cpu() && q.dtype() == DType::F32 {
-        let (keys, values) = cache.all();
-        let op = Attend { position: step.position, scale: scale as f32, slopes: step.positions.slopes() };
-        return q.apply_op3_no_bwd(keys, values, &op);
+    match &step.tables {
+        Some(tables) => attend_by_matmul(&(q * scale)?, cache, step.position, tables),
+        None => {
+            let (keys, values) = cache.all();
+            let op = Attend { position: step.position, scale: scale as f32, slopes: step.positions.slopes() };
+            q.apply_op3_no_bwd(keys, values, &op)
+        }
     }
-    attend_by_matmul(&(q * scale)?, cache, step)
 }
 
-/// `q` is scaled.
-fn attend_by_matmul(q: &Tensor, cache: &BlockCache, step: &Step) -> Result<Tensor> {
-    let part = |part: &Part| attend_part(&q.narrow(2, part.start, part.tokens)?, cache, part, step);
-    let mixed = match step.parts.as_slice() {
+/// `q` is scaled; its first token is at `position`.
+fn attend_by_matmul(q: &Tensor, cache: &BlockCache, position: usize, tables: &Tables) -> Result<Tensor> {
+    let part = |part: &Part| {
+        let (k, v) = cache.first(position + part.start + part.tokens)?;
+        attend_part(&q.narrow(2, part.start, part.tokens)?, &k, &v, part.mask.as_ref(), tables.bias.as_ref())
+    };
+    let mixed = match tables.parts.as_slice() {
         [only] => part(only)?,
         parts => Tensor::cat(&parts.iter().map(part).collect::<Result<Vec<_>>>()?, 2)?,
     };
     mixed.transpose(1, 2)?.flatten_from(D::Minus2)
 }
 
-fn attend_part(q: &Tensor, cache: &BlockCache, part: &Part, step: &Step) -> Result<Tensor> {
+/// `q`: `[batch, heads, tokens, head_dim]`, `k` and `v`: `[batch, kv_heads, length, head_dim]`; the last token sees all of
+/// the length.
+fn attend_part(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
     let (batch, heads, tokens, head_dim) = q.dims4()?;
-    let length = step.position + part.start + tokens;
-    let (k, v) = cache.first(length)?;
-    let kv_heads = k.dim(1)?;
+    let (_, kv_heads, length, _) = k.dims4()?;
     // The queries that share a head of keys stand below each other: one matmul, and no copy of the keys.
     let stacked = heads / kv_heads * tokens;
     let scores = q.reshape((batch, kv_heads, stacked, head_dim))?.matmul(&k.t()?)?;
-    let scores = step.positions.bias(scores.reshape((batch, heads, tokens, length))?)?;
-    let scores = match &part.mask {
-        Some(mask) => scores.broadcast_add(mask)?,
-        None => scores,
-    };
+    let mut scores = scores.reshape((batch, heads, tokens, length))?;
+    if let Some(bias) = bias {
+        scores = scores.broadcast_add(&bias.narrow(3, 0, length)?)?;
+    }
+    if let Some(mask) = mask {
+        scores = scores.broadcast_add(mask)?;
+    }
     let weights = candle_nn::ops::softmax_last_dim(&scores)?;
-    let mixed = weights.reshape((batch, kv_heads, stacked, length))?.matmul(&v)?;
+    let mixed = weights.reshape((batch, kv_heads, stacked, length))?.matmul(v)?;
     mixed.reshape((batch, heads, tokens, head_dim))
 }
 
@@ -140,7 +169,7 @@ mod tests {
     use super::super::cache::Cache;
     use super::super::config::Config;
     use super::super::position::Positions;
-    use super::{Step, attend, attend_by_matmul};
+    use super::{Step, Tables, attend, attend_by_matmul};
     use actors::id::BlockRange;
     use candle_core::{DType, Device, Tensor};
     use scenarios::presets::models;
@@ -164,10 +193,13 @@ mod tests {
                 cache.blocks[0].append(0, &k, &v).expect("it has room");
                 let positions = Positions::new(&config, position, tokens, DType::F32, &Device::Cpu);
                 let step = Step::new(position, tokens, positions.expect("tables"), DType::F32, &Device::Cpu);
-                let (q, step) = (noise(config.heads(), tokens), step.expect("masks"));
+                let (q, step) = (noise(config.heads(), tokens), step.expect("kernels want no tables"));
+                assert!(step.tables.is_none());
+                let tables = Tables::new(position, tokens, step.positions.slopes(), DType::F32, &Device::Cpu);
                 let ours = attend(&q, &cache.blocks[0], &step).expect("shapes go together");
                 let scaled = (q * (config.head_dim() as f64).powf(-0.5)).expect("a product");
-                let theirs = attend_by_matmul(&scaled, &cache.blocks[0], &step).expect("shapes go together");
+                let theirs = attend_by_matmul(&scaled, &cache.blocks[0], position, &tables.expect("masks"));
+                let theirs = theirs.expect("shapes go together");
                 let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
                 assert!(error < 2e-5, "{name}, {tokens} at {position}: {error}");
             }

@@ -6,10 +6,9 @@ use candle_core::{DType, Device, Result, Tensor};
 /// The positions of one step's tokens.
 pub enum Positions {
     Embedded,
-    /// ALiBi (Press, Smith and Lewis 2022): `slope x key index`, for up to as many keys as are cached: [1, heads, 1, keys].
+    /// ALiBi (Press, Smith and Lewis 2022): each head adds `slope x key index` to its scores.
     Biased {
         slopes: Vec<f32>,
-        bias: Tensor,
     },
     /// RoPE (Su et al. 2021), the halves of a head rotated against each other: [tokens, head_dim / 2] each.
     Rotated {
@@ -23,13 +22,7 @@ impl Positions {
     pub fn new(config: &Config, position: usize, tokens: usize, dtype: DType, device: &Device) -> Result<Positions> {
         match &config.form {
             Form::Opt(_) => Ok(Positions::Embedded),
-            Form::Bloom(_) => {
-                let keys = position + tokens;
-                let slopes = alibi_slopes(config.heads());
-                let bias = slopes.iter().flat_map(|slope| (0..keys).map(move |key| slope * key as f32));
-                let bias = Tensor::from_iter(bias, device)?.reshape((1, slopes.len(), 1, keys))?.to_dtype(dtype)?;
-                Ok(Positions::Biased { slopes, bias })
-            }
+            Form::Bloom(_) => Ok(Positions::Biased { slopes: alibi_slopes(config.heads()) }),
             Form::Llama(form) => {
                 let frequencies = frequencies(config.head_dim(), form.rope_theta, &form.rope_scaling);
                 let angle = |token: usize| frequencies.iter().map(move |f| (position + token) as f64 * f);
@@ -53,16 +46,8 @@ impl Positions {
 
     pub fn slopes(&self) -> Option<&[f32]> {
         match self {
-            Positions::Biased { slopes, .. } => Some(slopes),
+            Positions::Biased { slopes } => Some(slopes),
             _ => None,
-        }
-    }
-
-    /// `scores`: [batch, heads, tokens, keys], of the first keys in the cache.
-    pub fn bias(&self, scores: Tensor) -> Result<Tensor> {
-        match self {
-            Positions::Biased { bias, .. } => scores.broadcast_add(&bias.narrow(3, 0, scores.dim(3)?)?),
-            _ => Ok(scores),
         }
     }
 }
