@@ -2,6 +2,7 @@
 //!
 //! Robust by medians: of each kind of job over all runs. What they leave out, the tail, comes back as the jitter, whose
 //! mean the tables are raised by. Nothing here knows whether the runs were made to calibrate or for something else.
+mod cold;
 mod drift;
 mod jobs;
 mod links;
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::fold::{HopRow, TokenRow};
 use crate::stats::quantile;
 use actors::record::Pinged;
+use cold::Cold;
 use jobs::{Job, Phase};
 use scenarios::plan::Plan;
 use scenarios::profile::{At, Jitter, Measured, Overhead, Profile, Served, Spread, VERSION};
@@ -46,13 +48,19 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
     if !jobs.iter().any(|job| job.phase == Phase::Decode) && !jobs.iter().any(|job| job.phase == Phase::Prefill) {
         return Err(too_little("no timed step was computed"));
     }
-    let per_job = jobs::per_job(&jobs);
-    let blocks = jobs::Blocks::fit(&jobs, per_job);
-    let factors: Vec<f64> = jobs.iter().filter_map(|job| Some(job.seconds / blocks.predict(job)?)).collect();
+    let cold = Cold::fit(&jobs, seen);
+    let warm: Vec<Job> = jobs
+        .iter()
+        .map(|job| Job { seconds: (job.seconds - cold.of_job(job)).max(job.seconds * 0.05), ..*job })
+        .collect();
+    let per_job = jobs::per_job(&warm);
+    let blocks = jobs::Blocks::fit(&warm, per_job);
+    let factor = |job: &Job| Some(job.seconds / (blocks.predict(job)? + cold.of_job(job)));
+    let factors: Vec<f64> = jobs.iter().filter_map(factor).collect();
     let (jitter, mean) = jitter(factors);
     let raised = |seconds: f64| time(seconds * mean);
     let points = |points: &[(u32, f64)]| points.iter().map(|(size, s)| (*size, raised(*s))).collect::<Vec<_>>();
-    let (embed, head) = jobs::ends(seen);
+    let (embed, head) = jobs::ends(seen, &cold);
     let plain = |points: Vec<(u32, f64)>| points.into_iter().map(|(size, s)| (size, time(s))).collect();
     let overhead = overheads::fit(seen);
     let [to_device, from_device, frame, held] =
@@ -67,6 +75,7 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
             per_job: raised(per_job),
             prefill: vec![At { context: 0, times: points(&blocks.prefill) }],
             decode: blocks.decode().iter().map(|(context, row)| At { context: *context, times: points(row) }).collect(),
+            cold: cold.written(),
             embed: plain(embed),
             head: plain(head),
         }],
@@ -81,7 +90,7 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
             held,
         },
         links: links::fit(seen, overhead.from_device),
-        spread: Some(spread(seen, &jobs, &blocks)),
+        spread: Some(spread(seen, &warm, &blocks)),
     })
 }
 

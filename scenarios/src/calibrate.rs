@@ -23,11 +23,16 @@ const REQUESTS: u32 = 3;
 /// nobody waits for it.
 const PINGED: Span = Span::from_millis(2);
 
-/// The delay of the shaped swarm: beyond what a frame needs by itself, and short enough to see many.
-const HELD: Span = Span::from_millis(3);
+/// The delays of the shaped swarms: beyond what a frame needs by itself, short enough to see many, and far enough apart to
+/// show what idle devices forget.
+const HELD: [Span; 2] = [Span::from_millis(3), Span::from_millis(12)];
 
-/// The swarms that measure what `plans` need, each a plan of its own; the last but one measures round trips, the last imposes a network. `Err` says why they
-/// cannot be measured on this machine.
+/// The most clients of the swarm that is never idle.
+const CLIENTS: u32 = 4;
+
+/// The swarms that measure what `plans` need, each a plan of its own: the sizes; round trips; devices that are never idle,
+/// where several clients are asked for; and devices that wait for a network. `Err` says why they cannot be measured on
+/// this machine.
 pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     let base = plans.first().ok_or("there is nothing to calibrate for")?;
     if let Some(other) = plans.iter().find(|plan| plan.model != base.model) {
@@ -42,17 +47,23 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     let mut swarms = Vec::new();
     for &batch in &batches {
         for &prompt in &prompts {
-            swarms.push(hosts.swarm(base, batch, prompt));
+            swarms.push(hosts.swarm(base, 1, batch, prompt));
         }
     }
-    let mut pinged = hosts.swarm(base, batches[0], prompts[prompts.len() - 1]);
+    let mut pinged = hosts.swarm(base, 1, batches[0], prompts[prompts.len() - 1]);
     pinged.policies.pings.every = PINGED;
     pinged.workload.micro_batches = 2 * REQUESTS;
     swarms.push(pinged);
-    let mut shaped = hosts.swarm(base, batches[0], prompts[0]);
-    shaped.network.default = Link::new(Distribution::Constant(HELD), None);
-    shaped.network.shape = true;
-    swarms.push(shaped);
+    let clients = plans.iter().map(|plan| plan.clients().count() as u32).max().unwrap_or(1);
+    if clients > 1 {
+        swarms.push(hosts.swarm(base, clients.min(CLIENTS), batches[0], prompts[0]));
+    }
+    for delay in HELD {
+        let mut shaped = hosts.swarm(base, 1, batches[0], prompts[0]);
+        shaped.network.default = Link::new(Distribution::Constant(delay), None);
+        shaped.network.shape = true;
+        swarms.push(shaped);
+    }
     Ok(swarms)
 }
 
@@ -60,7 +71,7 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
 pub fn probe(plans: &[Plan]) -> Result<Plan, String> {
     let base = plans.first().ok_or("there is nothing to calibrate for")?;
     let prompts = spread(plans.iter().map(|plan| plan.workload.prompt), PROMPTS);
-    let mut probe = Cast::of(base)?.swarm(base, base.workload.batch, prompts[prompts.len() / 2]);
+    let mut probe = Cast::of(base)?.swarm(base, 1, base.workload.batch, prompts[prompts.len() / 2]);
     probe.workload.micro_batches = 2;
     Ok(probe)
 }
@@ -98,8 +109,8 @@ impl Cast {
         Ok(Cast { peer, client, cache_bytes })
     }
 
-    /// One client that asks two peers, of a quarter and of three quarters of the blocks, for `prompt` tokens and more.
-    fn swarm(&self, base: &Plan, batch: u32, prompt: u32) -> Plan {
+    /// Clients that ask two peers, of a quarter and of three quarters of the blocks, for `prompt` tokens and more.
+    fn swarm(&self, base: &Plan, clients: u32, batch: u32, prompt: u32) -> Plan {
         let layers = base.model.shape.layers;
         let cut = (layers / 4).max(1);
         let spans = [(0, cut), (cut, layers)].into_iter().filter(|(start, end)| start < end);
@@ -126,7 +137,9 @@ impl Cast {
                 },
             );
         }
-        seat(&self.client, "client".to_owned(), Role::Client);
+        for index in 0..clients {
+            seat(&self.client, format!("client/{index}"), Role::Client);
+        }
         loopback(&mut plan);
         plan.policies.forwarding = Forwarding::Relay;
         plan.workload.batch = batch;
@@ -172,9 +185,9 @@ mod tests {
         let plans: Vec<_> = cells.iter().map(|cell| cell.plan(Seed(1), 0).expect("a plan")).collect();
         let swarms = swarms(&plans).expect("CPUs can be measured");
         let prompts: Vec<u32> = swarms.iter().map(|plan| plan.workload.prompt).collect();
-        assert_eq!(prompts, [16, 64, 64, 16]);
+        assert_eq!(prompts, [16, 64, 64, 16, 16, 16]);
         assert_eq!(swarms.iter().filter(|plan| plan.policies.pings.every > Span::ZERO).count(), 1);
-        assert_eq!(swarms.iter().filter(|plan| plan.network.shape).count(), 1);
+        assert_eq!(swarms.iter().filter(|plan| plan.network.shape).count(), 2);
         for plan in swarms.iter().chain([&probe(&plans).expect("likewise")]) {
             let spans: Vec<u32> = plan
                 .nodes
@@ -185,8 +198,11 @@ mod tests {
                 })
                 .collect();
             assert_eq!(spans, [1, 3], "two spans tell a block from a job");
-            assert_eq!((plan.clients().count(), plan.hosts.len(), plan.nodes.len()), (1, 4, 5));
+            let clients = plan.clients().count();
+            assert_eq!((plan.hosts.len(), plan.nodes.len()), (3 + clients, 4 + clients));
         }
+        let clients: Vec<usize> = swarms.iter().map(|plan| plan.clients().count()).collect();
+        assert_eq!(clients, [1, 1, 1, 4, 1, 1], "one of them is never idle");
     }
 
     #[test]

@@ -60,12 +60,24 @@ pub struct Measured {
     /// Of one block, for one-token steps: over rows.
     #[serde(default)]
     pub decode: Vec<At>,
+    /// What weights that have left the caches cost.
+    #[serde(default)]
+    pub cold: Cold,
     /// Of an embedding, over the new tokens of all rows.
     #[serde(default)]
     pub embed: Vec<(u32, Time)>,
     /// Of final norm, head and sampling, over rows.
     #[serde(default)]
     pub head: Vec<(u32, Time)>,
+}
+
+/// See [`plan::Cold`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cold {
+    pub per_block: Time,
+    pub head: Time,
+    pub half_after: Time,
 }
 
 /// Which model the figures are of: all that a block's time, and its ends', depends on.
@@ -251,6 +263,8 @@ impl Profile {
         cost.ends = (measured.model.vocab == model.shape.vocab)
             .then(|| plan::Ends { embed: curve(&measured.embed), head: curve(&measured.head) });
         cost.first_job = self.first_job.span();
+        let Cold { per_block, head, half_after } = measured.cold;
+        cost.cold = plan::Cold { per_block: per_block.span(), head: head.span(), half_after: half_after.span() };
         cost.jitter = self.jitter.resolve();
         cost.overhead = self.overhead.resolve();
         Ok(())

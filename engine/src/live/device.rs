@@ -9,7 +9,7 @@ mod blockwise;
 
 use super::clock;
 use super::cores::Cores;
-use super::lease::{Turn, Turnstile};
+use super::lease::{Lease, Turn, Turnstile};
 use super::local::Arrival;
 use crate::spells::Spells;
 use actors::id::{HostId, NodeId};
@@ -22,16 +22,49 @@ use bench::{Bench, Fault};
 use scenarios::plan::Plan;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// The arbiter's end of a device.
 pub struct Device {
-    jobs: Option<SyncSender<(NodeId, Job)>>,
+    jobs: Option<SyncSender<(NodeId, Job, Place)>>,
+    line: Arc<Line>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A job's place in the queue for a core: none where the machine has no leases, or as long as another job of the device is
+/// to be done before it.
+type Place = Option<io::Result<Turn>>;
+
+/// A device's way to the cores of its machine: it is in the queue for them once, for the first of its jobs.
+///
+/// A job that finds its device idle is lined up by the arbiter, and one that waits for another by the device's thread at
+/// that one's end, before its lease is given back. So the order is that of events, as in the simulation, wherever and
+/// whenever the kernel lets this thread run on.
+struct Line {
+    turnstile: Option<Turnstile>,
+    /// Jobs that were given and are not done.
+    pending: Mutex<u32>,
+}
+
+impl Line {
+    fn pending(&self) -> MutexGuard<'_, u32> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A job is done: the place of the one after it, if there is one.
+    fn end(&self) -> Place {
+        let mut pending = self.pending();
+        *pending = pending.saturating_sub(1);
+        if *pending > 0 { self.line_up() } else { None }
+    }
+
+    fn line_up(&self) -> Place {
+        self.turnstile.as_ref().map(Turnstile::line_up)
+    }
 }
 
 impl Device {
@@ -44,21 +77,33 @@ impl Device {
         arrivals: UnboundedSender<Arrival>,
     ) -> io::Result<Device> {
         let (jobs, inbox) = sync_channel(limits::QUEUED_JOBS);
-        let worker = Worker { bench: Bench::new(plan, executor), turnstile: turnstile.map(Arc::new), strain, arrivals };
+        let line = Arc::new(Line { turnstile, pending: Mutex::new(0) });
+        let worker = Worker { bench: Bench::new(plan, executor), line: line.clone(), strain, arrivals };
         let thread = thread::Builder::new().name("device".to_owned()).spawn(move || {
             // candle's pools are started by the first job, and stay where this thread is.
             cores.iter().for_each(Cores::compute);
             worker.work(&inbox);
         })?;
-        Ok(Device { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Device { jobs: Some(jobs), line, thread: Some(thread) })
     }
 
     /// Gives the device a job, or back the refusal that answers it.
     pub fn give(&self, node: NodeId, job: Job) -> Result<(), Computed> {
-        let ticket = job.ticket;
-        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send((node, job)));
-        if matches!(sent, Some(Ok(()))) {
-            return Ok(());
+        let (ticket, release) = (job.ticket, matches!(job.work, Work::Release { .. }));
+        if let Some(jobs) = &self.jobs {
+            let mut pending = self.line.pending();
+            let place = if release || *pending > 0 { None } else { self.line.line_up() };
+            match jobs.try_send((node, job, place)) {
+                Ok(()) => {
+                    *pending += u32::from(!release);
+                    return Ok(());
+                }
+                Err(TrySendError::Full((.., place)) | TrySendError::Disconnected((.., place))) => {
+                    if let (Some(turnstile), Some(Ok(turn))) = (&self.line.turnstile, place) {
+                        turnstile.give_up(turn);
+                    }
+                }
+            }
         }
         let now = clock::now();
         Err(Computed { ticket, started: now, finished: now, output: Err(Refusal::Busy) })
@@ -78,7 +123,7 @@ impl Drop for Device {
 /// What the thread owns.
 struct Worker {
     bench: Bench,
-    turnstile: Option<Arc<Turnstile>>,
+    line: Arc<Line>,
     strain: Strain,
     arrivals: UnboundedSender<Arrival>,
 }
@@ -115,81 +160,74 @@ impl Strain {
     }
 }
 
-/// A job with its device's place in the queue for a core, where the machine has leases.
-struct Next {
-    node: NodeId,
-    job: Job,
-    turn: Option<io::Result<Turn>>,
-}
-
 impl Worker {
-    fn work(mut self, inbox: &Receiver<(NodeId, Job)>) {
-        let mut next = None;
-        while let Some(Next { node, job, turn }) = next.take().or_else(|| self.next(|| inbox.recv().ok())) {
+    fn work(mut self, inbox: &Receiver<(NodeId, Job, Place)>) {
+        let mut next: Place = None;
+        while let Ok((node, job, place)) = inbox.recv() {
+            if let Work::Release { session } = job.work {
+                self.bench.release(node, session);
+                continue;
+            }
+            let place = place.or(next.take());
             let choice = match &job.work {
                 Work::Head { request, output, .. } => Some((*request, *output)),
                 _ => None,
             };
             let loading = matches!(job.work, Work::Load { .. });
-            let (computed, fault);
-            (computed, fault, next) = self.execute(node, job, turn, inbox);
-            if let Some(fault) = fault {
+            let Done { started, finished, result, mut lease } =
+                execute(&mut self.bench, &self.line, place, node, job.work);
+            let finished = match self.strain.spells.is_some() {
+                // Those behind it would wait until it has slept, were it lined up before.
+                true => {
+                    drop(lease.take());
+                    if self.strain.bear(started) { clock::now() } else { finished }
+                }
+                false => finished,
+            };
+            next = self.line.end();
+            let output = result.map_err(|fault| {
                 tracing::error!("the device of {node} failed: {fault}");
                 if loading {
-                    let _ = self.arrivals.send(Arrival::LoadFailed { node, what: fault });
+                    let _ = self.arrivals.send(Arrival::LoadFailed { node, what: fault.to_string() });
                 }
-            }
+                Refusal::DeviceFailed
+            });
             if let Some(((request, output), best)) = choice.zip(self.bench.take_scores()) {
                 let _ = self.arrivals.send(Arrival::Seen(Event::Scored(Box::new(Scored { request, output, best }))));
             }
+            let computed = Computed { ticket: job.ticket, started, finished, output };
+            // Before the lease is given back, for then the kernel may let its next holder run on this core at once.
             if self.arrivals.send(Arrival::Computed { node, computed }).is_err() {
                 return;
             }
+            drop(lease);
         }
     }
+}
 
-    /// The next job that `receive` gives, lined up for a core; what needs none is done at once.
-    fn next(&mut self, mut receive: impl FnMut() -> Option<(NodeId, Job)>) -> Option<Next> {
-        loop {
-            let (node, job) = receive()?;
-            if let Work::Release { session } = job.work {
-                self.bench.release(node, session);
-                continue;
-            }
-            let turn = self.turnstile.as_deref().map(Turnstile::line_up);
-            return Some(Next { node, job, turn });
-        }
-    }
+/// A job that was done, its holder's lease not yet given back.
+struct Done<'a> {
+    started: Moment,
+    finished: Moment,
+    result: Result<Output, Fault>,
+    lease: Option<Lease<'a>>,
+}
 
-    /// Does a job under a lease; says what went wrong beside the refusal that the node gets, and which job is next.
-    ///
-    /// A job that waits already is lined up before the lease is given back: behind those who wait for it, and before
-    /// whoever comes later, wherever the kernel lets this thread run on.
-    fn execute(
-        &mut self,
-        node: NodeId,
-        Job { ticket, work }: Job,
-        turn: Option<io::Result<Turn>>,
-        inbox: &Receiver<(NodeId, Job)>,
-    ) -> (Computed, Option<String>, Option<Next>) {
-        let (turnstile, bench) = (self.turnstile.clone(), &mut self.bench);
-        let turn = turnstile.as_ref().zip(turn);
-        let lease = turn.map(|(turnstile, turn)| turn.and_then(|turn| turnstile.take(turn))).transpose();
-        let started = clock::now();
-        let result = match &lease {
-            Ok(_) => catch_unwind(AssertUnwindSafe(|| bench.execute(node, work)))
-                .unwrap_or_else(|panic| Err(Fault::Panic(panic_text(panic.as_ref())))),
-            Err(why) => Err(Fault::Lease(why.to_string())),
-        };
-        let computed = clock::now();
-        // Not where it may have to sleep before it can go on: those behind it would wait for that.
-        let next = if self.strain.spells.is_none() { self.next(|| inbox.try_recv().ok()) } else { None };
-        drop(lease);
-        let finished = if self.strain.bear(started) { clock::now() } else { computed };
-        let (output, fault): (Result<Output, Refusal>, _) = match result {
-            Ok(output) => (Ok(output), None),
-            Err(fault) => (Err(Refusal::DeviceFailed), Some(fault.to_string())),
-        };
-        (Computed { ticket, started, finished, output }, fault, next)
-    }
+/// Does a job under a lease.
+fn execute<'a>(bench: &mut Bench, line: &'a Line, place: Place, node: NodeId, work: Work) -> Done<'a> {
+    let taken = line.turnstile.as_ref().map(|turnstile| match place {
+        Some(turn) => turnstile.take(turn?),
+        None => turnstile.take(turnstile.line_up()?),
+    });
+    let (lease, refused) = match taken.transpose() {
+        Ok(lease) => (lease, None),
+        Err(why) => (None, Some(Fault::Lease(why.to_string()))),
+    };
+    let started = clock::now();
+    let result = match refused {
+        None => catch_unwind(AssertUnwindSafe(|| bench.execute(node, work)))
+            .unwrap_or_else(|panic| Err(Fault::Panic(panic_text(panic.as_ref())))),
+        Some(fault) => Err(fault),
+    };
+    Done { started, finished: clock::now(), result, lease }
 }

@@ -131,6 +131,16 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Span {
     }
 }
 
+/// What it takes longer because its device stood idle before.
+fn cold(spec: &Cost, work: &Work, idle: Span) -> Span {
+    match work {
+        Work::Blocks(piece) => cost::cold_blocks_time(spec, piece.blocks.len(), idle),
+        Work::Batch(pieces) => cost::cold_blocks_time(spec, pieces.first().map_or(0, |piece| piece.blocks.len()), idle),
+        Work::Head { .. } => cost::cold_head_time(spec, idle),
+        Work::Embed { .. } | Work::Load { .. } | Work::Release { .. } => Span::ZERO,
+    }
+}
+
 fn item(piece: &Piece) -> cost::Item {
     cost::Item { rows: u32::from(piece.input.batch), tokens: piece.input.tokens, position: piece.position }
 }
@@ -225,16 +235,18 @@ impl<'p> Devices<'p> {
         let Waiting { node, job, ready } = device.jobs.front().expect("a lease is asked for a job");
         let spec = device.cost;
         let observed = self.observed.as_mut().and_then(|observed| observed.take(*node, &job.work));
+        let started = now.max(*ready);
         let took = observed.unwrap_or_else(|| {
-            let mut took = device.factor.stretch(planned(spec, self.plan, &job.work));
+            let idle = started.since(device.until);
+            let mut took = device.factor.stretch(planned(spec, self.plan, &job.work) + cold(spec, &job.work, idle));
             if !device.warmed_up && !matches!(job.work, Work::Load { .. }) {
                 device.warmed_up = true;
                 took += spec.first_job;
             }
             took
         });
-        device.started = now.max(*ready);
-        device.until = device.started + took;
+        device.started = started;
+        device.until = started + took;
         device.running = true;
         device.version += 1;
         Begun { slot, host: device.host, until: device.until, version: device.version }

@@ -1,8 +1,9 @@
 //! How fast the machine is at the moment against the profile: from a short probe of fixed work.
+use super::jobs::idle;
 use super::overheads::{frames_of, seconds};
 use super::{Seen, median};
 use actors::time::Span;
-use scenarios::cost::blocks_time;
+use scenarios::cost::{blocks_time, cold_blocks_time};
 use scenarios::plan::{Cost, Plan};
 
 /// By what the profile's times are multiplied to be today's.
@@ -18,9 +19,11 @@ impl Drift {
     /// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
     pub fn of(seen: &Seen) -> Option<Drift> {
         let cost = |peer| &seen.plan.device(peer).cost;
-        let compute = seen.hops.iter().filter(|hop| !hop.request.is_warmup()).map(|hop| {
+        let compute = idle(seen).into_iter().filter(|(hop, _)| !hop.request.is_warmup()).map(|(hop, idle)| {
             let (batch, model) = (u32::from(hop.batch), &seen.plan.model);
-            let said = blocks_time(cost(hop.peer), model, hop.blocks.len(), batch, hop.tokens, hop.position);
+            let cost = cost(hop.peer);
+            let said = blocks_time(cost, model, hop.blocks.len(), batch, hop.tokens, hop.position)
+                + cold_blocks_time(cost, hop.blocks.len(), Span::from_secs_f64(idle));
             hop.compute as f64 / said.0.max(1) as f64
         });
         let over = cost(seen.plan.peers().next()?.0).overhead;

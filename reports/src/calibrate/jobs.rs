@@ -1,5 +1,8 @@
 //! The times of jobs: what a block takes by phase, size and context, what a job takes beside its blocks, and the ends.
+use super::cold::Cold;
+use super::overheads::seconds;
 use super::{Seen, median, steady_mean};
+use crate::fold::HopRow;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,14 +20,35 @@ pub(super) struct Job {
     pub context: u32,
     pub blocks: u32,
     pub seconds: f64,
+    /// Seconds that its device had stood idle before.
+    pub idle: f64,
     pub round: u32,
+}
+
+/// Each hop with the seconds that its device had stood idle before: from the end of the last job that was recorded of it.
+pub(super) fn idle(run: &Seen) -> Vec<(&HopRow, f64)> {
+    let device = |hop: &HopRow| {
+        let node = run.plan.node(hop.peer);
+        (node.host, node.device)
+    };
+    let mut hops: Vec<&HopRow> = run.hops.iter().collect();
+    hops.sort_by_key(|hop| (device(hop), hop.started));
+    let before = std::iter::once(None).chain(hops.iter().copied().map(Some));
+    let idle = hops.iter().zip(before).map(|(hop, before)| {
+        let last = before.filter(|before| device(before) == device(hop)).map_or(0, |before| before.finished);
+        (*hop, seconds(hop.started.saturating_sub(last)))
+    });
+    idle.collect()
 }
 
 /// The timed jobs of all runs.
 pub(super) fn of(seen: &[Seen]) -> Vec<Job> {
     let mut jobs = Vec::new();
     for run in seen {
-        for hop in run.hops.iter().filter(|hop| !hop.request.is_warmup() && !hop.blocks.is_empty()) {
+        for (hop, idle) in idle(run) {
+            if hop.request.is_warmup() || hop.blocks.is_empty() {
+                continue;
+            }
             let (phase, size) = match hop.tokens {
                 1 => (Phase::Decode, u32::from(hop.batch)),
                 tokens => (Phase::Prefill, u32::from(hop.batch) * tokens),
@@ -34,7 +58,8 @@ pub(super) fn of(seen: &[Seen]) -> Vec<Job> {
                 size,
                 context: hop.position,
                 blocks: hop.blocks.len(),
-                seconds: hop.compute as f64 / 1e9,
+                seconds: seconds(hop.compute),
+                idle,
                 round: run.round,
             });
         }
@@ -43,7 +68,7 @@ pub(super) fn of(seen: &[Seen]) -> Vec<Job> {
 }
 
 /// Tokens of context within which decode steps are alike.
-const BUCKET: u32 = 32;
+pub(super) const BUCKET: u32 = 32;
 
 /// Seconds of a job beside its blocks: what is left of the decode steps of two spans when a block's share is taken off.
 /// 0 where all spans are alike, for then the two cannot be told apart.
@@ -149,12 +174,13 @@ const EMBEDDING: f64 = 0.1;
 /// Seconds against a count.
 type Points = Vec<(u32, f64)>;
 
-/// (new tokens, seconds) of embeddings, and (rows, seconds) of heads.
-pub(super) fn ends(seen: &[Seen]) -> (Points, Points) {
+/// (new tokens, seconds) of embeddings, and (rows, seconds) of heads, whose weights are at hand.
+pub(super) fn ends(seen: &[Seen], cold: &Cold) -> (Points, Points) {
     let mut decode: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     let mut prefill: BTreeMap<(u32, u32), Vec<f64>> = BTreeMap::new();
     for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {
-        let (rows, seconds) = (u32::from(step.batch), step.parts.client as f64 / 1e9);
+        let (rows, whole) = (u32::from(step.batch), seconds(step.parts.client));
+        let seconds = (whole - cold.of_head(step)).max(whole * 0.05);
         match step.tokens {
             1 => decode.entry(rows).or_default().push(seconds),
             tokens => prefill.entry((rows, rows * tokens)).or_default().push(seconds),
@@ -185,7 +211,7 @@ pub(super) fn ends(seen: &[Seen]) -> (Points, Points) {
 pub(super) fn first_job(seen: &[Seen], blocks: &Blocks, mean: f64) -> f64 {
     let mut extra = Vec::new();
     for run in seen {
-        let mut first: BTreeMap<u32, &crate::fold::HopRow> = BTreeMap::new();
+        let mut first: BTreeMap<u32, &HopRow> = BTreeMap::new();
         for hop in &run.hops {
             let earliest = first.entry(hop.peer.0).or_insert(hop);
             if hop.started < earliest.started {
@@ -198,7 +224,9 @@ pub(super) fn first_job(seen: &[Seen], blocks: &Blocks, mean: f64) -> f64 {
                 size: u32::from(hop.batch) * hop.tokens,
                 context: hop.position,
                 blocks: hop.blocks.len(),
-                seconds: hop.compute as f64 / 1e9,
+                seconds: seconds(hop.compute),
+                // Whatever it stood idle for is in it too.
+                idle: 0.0,
                 round: run.round,
             };
             extra.extend(blocks.predict(&job).map(|like| (job.seconds - like * mean).max(0.0)));

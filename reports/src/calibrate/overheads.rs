@@ -29,7 +29,10 @@ pub(super) fn fit(seen: &[Seen]) -> Overheads {
     let to_device = steady_mean(alone.collect()).unwrap_or(0.0);
     let mut frames: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     let mut held = Vec::new();
-    for run in seen {
+    // Likewise frames, but for a network that nobody saw without company.
+    let solitary = |run: &Seen| run.plan.clients().count() == 1;
+    let company = !seen.iter().any(solitary);
+    for run in seen.iter().filter(|run| company || solitary(run)) {
         for step in run.tokens.iter().filter(|step| !step.request.is_warmup()) {
             let (count, bytes) = frames_of(&run.plan, step);
             // No device accounts for the way back from it, which the step's network part has of every job.
