@@ -10,7 +10,7 @@ pub trait Sink<S: Simd<LANES>, const LANES: usize> {
 pub trait Block {
     const COUNT: usize;
 
-    /// Every value once. `LANES` divides [`GROUP`].
+    /// Every value once. Registers have 8 lanes or 16.
     fn decode<S: Simd<LANES>, const LANES: usize>(&self, simd: S, to: &mut impl Sink<S, LANES>);
 }
 
@@ -20,14 +20,8 @@ pub type Q8 = [u8; 2 + GROUP];
 /// `q4_0`: a scale in f16, and 16 bytes of two values each, which stand 16 apart; 8 means 0.
 pub type Q4 = [u8; 2 + GROUP / 2];
 
-/// `q4_K`: 8 groups of 32 values. A scale and an offset in f16 of what follows; 8 scales and offsets of 6 bits each; 4
-/// times 32 bytes of two values each, which are of successive groups.
-pub type Q4K = [u8; 2 + 2 + PACKED + 8 * GROUP / 2];
-
-/// Values of the smallest block, and those of a larger one that share a scale.
+/// Values of a block.
 const GROUP: usize = 32;
-/// Bytes of the 6-bit scales and offsets.
-const PACKED: usize = 12;
 
 impl Block for Q8 {
     const COUNT: usize = GROUP;
@@ -58,50 +52,12 @@ impl Block for Q4 {
     }
 }
 
-impl Block for Q4K {
-    const COUNT: usize = 8 * GROUP;
-
-    #[inline(always)]
-    fn decode<S: Simd<LANES>, const LANES: usize>(&self, simd: S, to: &mut impl Sink<S, LANES>) {
-        let (head, pairs) = self.as_chunks::<4>().0.split_at(1 + PACKED / 4);
-        let [a, b, c, d] = head[0];
-        let scale = simd.splat_f16(half::f16::from_le_bytes([a, b]));
-        let offset = simd.multiply(simd.splat_f16(half::f16::from_le_bytes([c, d])), simd.splat(-1.0));
-        let [scales, offsets] = six_bits([head[1], head[2], head[3]].map(u32::from_le_bytes));
-        for (index, pairs) in pairs.as_flattened().as_chunks::<GROUP>().0.iter().enumerate() {
-            let group = |number: usize| {
-                let (factor, shift) = (simd.splat(scales[number]), simd.splat(offsets[number]));
-                (simd.multiply(scale, factor), simd.multiply(offset, shift))
-            };
-            let (a, b) = (group(2 * index), group(2 * index + 1));
-            let start = 2 * index * GROUP;
-            for (part, pairs) in pairs.as_chunks::<LANES>().0.iter().enumerate() {
-                let [first, second] = simd.load_nibbles(pairs);
-                to.take(simd, start + part * LANES, simd.multiply_add(first, a.0, a.1));
-                to.take(simd, start + GROUP + part * LANES, simd.multiply_add(second, b.0, b.1));
-            }
-        }
-    }
-}
-
-/// The 8 scales and the 8 offsets of the words in which they are packed: the first four of either have the low six bits of
-/// the first or the second word's bytes; the others have four bits of the last word's, and above them the two bits that
-/// were left of the first or the second.
-#[inline(always)]
-fn six_bits([scales, offsets, rest]: [u32; 3]) -> [[f32; 8]; 2] {
-    let upper = |word: u32| ((word >> 6) & 0x0303_0303) << 4;
-    let join = |first: u32, second: u32| u64::from(first & 0x3f3f_3f3f) | u64::from(second) << 32;
-    let scales = join(scales, (rest & 0x0f0f_0f0f) | upper(scales));
-    let offsets = join(offsets, ((rest >> 4) & 0x0f0f_0f0f) | upper(offsets));
-    [scales.to_le_bytes().map(f32::from), offsets.to_le_bytes().map(f32::from)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::dispatch::{Kernel, levels, run_at};
     use super::super::simd::Simd;
     use super::super::unit::Unit;
-    use super::{Q4, Q4K, Q8};
+    use super::{Q4, Q8};
     use candle_core::quantized::{GgmlDType, QTensor};
     use candle_core::{Device, Tensor};
 
@@ -156,6 +112,5 @@ mod tests {
     fn blocks_are_decoded_as_candle_decodes_them() {
         compare::<Q8, 34>(GgmlDType::Q8_0, |blocks| blocks);
         compare::<Q4, 18>(GgmlDType::Q4_0, |blocks| blocks);
-        compare::<Q4K, 144>(GgmlDType::Q4K, |blocks| blocks);
     }
 }

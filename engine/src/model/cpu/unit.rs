@@ -73,7 +73,7 @@ macro_rules! blocks {
     )*};
 }
 
-blocks!(super::quantised::Q8, super::quantised::Q4, super::quantised::Q4K);
+blocks!(super::quantised::Q8, super::quantised::Q4);
 
 /// [`Unit::tile`] of blocks, each sum in `C` parts.
 #[inline(always)]
