@@ -6,7 +6,7 @@ use scenarios::plan::{Plan, Role};
 /// id is used first.
 pub fn doubled(mut plan: Plan) -> Plan {
     // Round trips measured on a loopback would choose now this one, now that.
-    plan.policies.pings.fanout = 0;
+    (plan.policies.pings.fanout, plan.policies.pings.next) = (0, 0);
     let mut peers = 0;
     for node in &mut plan.nodes {
         if let Role::Peer { blocks, .. } = &mut node.role {

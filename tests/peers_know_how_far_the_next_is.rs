@@ -1,0 +1,69 @@
+//! Peers measure how far away those are to which a route goes on from them, announce it, and clients route by it: in both
+//! worlds.
+#[path = "support/doubled.rs"]
+mod doubled;
+#[path = "support/nano.rs"]
+mod nano;
+
+use actors::id::{HostId, NodeId};
+use actors::message::Forwarding;
+use actors::record::{Event, Purpose};
+use actors::time::Span;
+use engine::live::Options;
+use engine::outcome::Run;
+use engine::sim::HORIZON;
+use scenarios::plan::{Between, Distribution, Hosts, Link, Plan, Workload};
+use std::sync::atomic::AtomicBool;
+
+/// From the first peer it is far to the third, which the lower id would choose, and near to the fourth. All are equally
+/// far from the client.
+fn plan(next: u32) -> Plan {
+    let work = Workload { micro_batches: 200, batch: 1, prompt: 4, generate: 4 };
+    let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Push, work));
+    let only = |host| Hosts { first: HostId(host), last: HostId(host) };
+    let far = Link::new(Distribution::Constant(Span::from_millis(20)), None);
+    for (from, to) in [(1, 3), (3, 1), (2, 3), (3, 2), (2, 4), (4, 2)] {
+        plan.network.between.push(Between { from: only(from), to: only(to), link: far.clone() });
+    }
+    plan.network.shape = true;
+    plan.policies.pings.next = next;
+    let dht = &mut plan.policies.dht;
+    (dht.announce, dht.expiry) = (Span::from_millis(250), Span::from_secs(10));
+    dht.refresh = Span::from_millis(200);
+    plan
+}
+
+/// The peers of the last request.
+fn last_route(run: &Run) -> Vec<NodeId> {
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    let ended = |event: &Event| match event {
+        Event::Ended(ended) => Some((ended.request, ended.route.clone())),
+        _ => None,
+    };
+    run.events.iter().filter_map(ended).max_by_key(|(request, _)| request.index).expect("a request").1
+}
+
+fn looked_onward(run: &Run) -> usize {
+    let onward = |event: &&Event| matches!(event, Event::Looked(looked) if looked.purpose == Purpose::Onward);
+    run.events.iter().filter(onward).count()
+}
+
+fn peer(plan: &Plan, host: u32) -> NodeId {
+    plan.peers().find(|(_, node)| node.host == HostId(host)).expect("a peer").0
+}
+
+#[test]
+fn the_nearer_of_two_is_taken_in_both_worlds() {
+    let (blind, seeing) = (plan(0), plan(5));
+    let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
+    let by_ids = [peer(&blind, 1), peer(&blind, 3)];
+    let nearer = [peer(&seeing, 1), peer(&seeing, 4)];
+    let simulated = engine::sim::run(&blind, HORIZON);
+    assert_eq!((last_route(&simulated), looked_onward(&simulated)), (by_ids.to_vec(), 0), "who knows nothing");
+    let simulated = engine::sim::run(&seeing, HORIZON);
+    assert_eq!(last_route(&simulated), nearer);
+    assert!(looked_onward(&simulated) > 1, "again and again");
+    let measured = engine::live::run(&seeing, &options, &AtomicBool::new(false)).expect("it begins");
+    assert_eq!(last_route(&measured), nearer);
+    assert!(looked_onward(&measured) > 1);
+}
