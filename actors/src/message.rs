@@ -8,6 +8,7 @@ pub use activation::{Activation, Buffer, Payload, WireType};
 
 pub use crate::dht::rpc::Rpc;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
+pub use crate::peer::Trial;
 use crate::time::{Moment, Span};
 use crate::world::Effect;
 use serde::{Deserialize, Serialize};
@@ -313,6 +314,8 @@ pub enum Work {
     Batch(Vec<Piece>),
     /// Final norm, head and sampling on the last position of each row: output token `output` of `request`, counted from 1.
     Head { request: RequestId, output: u32, input: Activation },
+    /// A step of made-up values through one block, into a cache of the peer's own, to see how long it takes.
+    Trial { block: u32, trial: Trial },
     /// Drop the KV cache of a session. No [`Computed`] answers it.
     Release { session: SessionId },
 }
@@ -343,6 +346,8 @@ pub struct Computed {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     Loaded,
+    /// Of a [`Work::Trial`].
+    Tried,
     Hidden(Activation),
     /// Of each piece of a batch, in order.
     Batch(Vec<Activation>),

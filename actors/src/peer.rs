@@ -5,9 +5,11 @@ mod meter;
 mod onward;
 pub mod presence;
 mod queue;
+mod rating;
 mod sessions;
 
 pub use queue::Scheduling;
+pub use rating::Trial;
 pub use sessions::Admission;
 
 use crate::id::{NodeId, SessionId};
@@ -16,13 +18,14 @@ use crate::message::{
     Activation, Close, Computed, Gone, Job, Load, Message, Open, Opened, Output, Piece, Ping, Pong, Present, Refusal,
     Refused, Reroute, Rpc, Step, Ticket, Timer, Woken, Work,
 };
-use crate::policy::{Lifetime, Policies};
+use crate::policy::{Lifetime, Policies, Speeds};
 use crate::record::{Event, Reserved, Served};
 use crate::time::{Moment, Span};
 use crate::world::Effect;
 use meter::Meter;
 use presence::{Presence, Turn};
 use queue::{Queue, Queued};
+use rating::Rating;
 use sessions::{Entry, Sessions};
 use std::collections::VecDeque;
 
@@ -53,11 +56,16 @@ pub struct Core {
     /// The timer for those who have lasted too long is running.
     timing: bool,
     presence: Presence,
+    /// It measures itself at present.
+    rating: Option<Rating>,
+    rated: bool,
     /// The orchestrator knows that others find it.
     present: bool,
 }
 
 const LOAD: Ticket = Ticket(0);
+/// Of its measuring itself; jobs of steps are counted up from 1.
+const TRIAL: Ticket = Ticket(u64::MAX);
 
 impl Core {
     pub fn new(config: Config) -> Core {
@@ -65,6 +73,8 @@ impl Core {
         let blocks = place.blocks;
         Core {
             presence: Presence::new(place.clone()),
+            rating: None,
+            rated: false,
             present: false,
             sessions: Sessions::new(policies.admission, blocks, cache_bytes, cache_bytes_per_token_block),
             queue: Queue::new(policies.scheduling),
@@ -272,6 +282,9 @@ impl Core {
             self.on_loaded(now, done, out);
             return;
         }
+        if done.ticket == TRIAL {
+            return self.on_tried(now, done, out);
+        }
         assert_eq!(done.ticket, Ticket(self.tickets), "one job at a time");
         let mut running = std::mem::take(&mut self.running);
         let (started, finished) = (done.started, done.finished);
@@ -289,7 +302,9 @@ impl Core {
                     self.finish(now, queued, activation, (started, finished), out);
                 }
             }
-            Ok(Output::Loaded | Output::Tokens(_)) => unreachable!("a job through blocks gives hidden states"),
+            Ok(Output::Loaded | Output::Tried | Output::Tokens(_)) => {
+                unreachable!("a job through blocks gives hidden states")
+            }
             Err(why) => {
                 for Queued { step, .. } in running.drain(..) {
                     refuse(out, step.session.client(), step.session, why);
@@ -357,8 +372,39 @@ impl Core {
         if done.output.is_err() {
             return;
         }
+        if let (Speeds::Measured { decode, forward }, false) = (self.config.policies.speeds, self.rated) {
+            self.rating = Some(Rating::new(decode, forward));
+            return self.try_next(now, out);
+        }
         let turns = self.presence.on_loaded(now, out);
         self.follow(now, turns, out);
+    }
+
+    /// The next step of its measuring itself, or what follows on it.
+    fn try_next(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let Some(rating) = &mut self.rating else { return };
+        let block = self.presence.span().start;
+        if let Some(trial) = rating.next() {
+            return out.push(Effect::Compute(Job { ticket: TRIAL, work: Work::Trial { block, trial } }));
+        }
+        self.presence.rate(now, rating.speed(self.config.place.speed), out);
+        self.rated_at_last(now, out);
+    }
+
+    fn rated_at_last(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        (self.rating, self.rated) = (None, true);
+        let turns = self.presence.on_loaded(now, out);
+        self.follow(now, turns, out);
+    }
+
+    fn on_tried(&mut self, now: Moment, done: Computed, out: &mut Vec<Effect>) {
+        let Some(rating) = &mut self.rating else { return };
+        if done.output.is_err() {
+            // A device that cannot do so many tokens may well do fewer: what it was told has to do.
+            return self.rated_at_last(now, out);
+        }
+        rating.took(done.started, done.finished);
+        self.try_next(now, out);
     }
 
     pub fn on_rpc(&mut self, now: Moment, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {

@@ -5,6 +5,7 @@
 use crate::dht::State;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
 use crate::message::{Failure, Hop};
+use crate::placement::Speed;
 use crate::time::{Moment, Span};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,7 @@ pub enum Event {
     Looked(Box<Looked>),
     Pinged(Pinged),
     Serving(Box<Serving>),
+    Rated(Box<Rated>),
     Struck(Box<Struck>),
     /// A client is through with its timed requests.
     Finished {
@@ -262,6 +264,16 @@ pub struct Looked {
     pub silent: u32,
     /// Peers whose records it found.
     pub found: u32,
+}
+
+/// A peer has measured how fast it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rated {
+    pub peer: NodeId,
+    pub at: Moment,
+    pub speed: Speed,
+    /// Tokens per second through its blocks, by what it announces.
+    pub throughput: f64,
 }
 
 /// A peer has come or gone as the server of its blocks.

@@ -111,7 +111,7 @@ impl<'a> Index<'a> {
             Event::Looked(looked) => self.fold.lookups.push((**looked).clone()),
             Event::Serving(serving) => self.fold.serving.push((**serving).clone()),
             Event::Struck(struck) => self.fold.struck.push((**struck).clone()),
-            Event::Reserved(_) | Event::Routed(_) => {}
+            Event::Reserved(_) | Event::Routed(_) | Event::Rated(_) => {}
         }
     }
 

@@ -274,7 +274,9 @@ impl Request {
         match done.output {
             Ok(Output::Hidden(activation)) => self.leave(turn, activation),
             Ok(Output::Tokens(ids)) => self.on_tokens(turn, ids),
-            Ok(Output::Loaded | Output::Batch(_)) => unreachable!("a client neither loads twice nor computes batches"),
+            Ok(Output::Loaded | Output::Tried | Output::Batch(_)) => {
+                unreachable!("a client neither loads twice nor computes batches")
+            }
             Err(_) => Over(Err(Failure::ClientDevice)),
         }
     }

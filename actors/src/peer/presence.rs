@@ -9,7 +9,7 @@ use crate::id::{BlockRange, NodeId};
 use crate::message::{Announce, Load, Timer};
 use crate::peer::onward::Onward;
 use crate::placement::{self, Placement, Speed};
-use crate::record::{Event, Serving};
+use crate::record::{Event, Rated, Serving};
 use crate::route::Pings;
 use crate::seed::SmallStream;
 use crate::time::{Moment, Span};
@@ -111,6 +111,13 @@ impl Presence {
         self.state = state;
         let serving = Serving { peer: self.config.dht.me, at, blocks: self.span, state };
         out.push(Effect::Record(Event::Serving(Box::new(serving))));
+    }
+
+    /// It has measured how fast it is.
+    pub fn rate(&mut self, at: Moment, speed: Speed, out: &mut Vec<Effect>) {
+        self.config.speed = speed;
+        let (peer, throughput) = (self.config.dht.me, speed.throughput(self.span.len()));
+        out.push(Effect::Record(Event::Rated(Box::new(Rated { peer, at, speed, throughput }))));
     }
 
     /// The blocks are loaded.

@@ -126,6 +126,10 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Span {
             cost::batch_time(spec, model, blocks, pieces.iter().map(item))
         }
         Work::Head { input, .. } => cost::head_time(spec, model, u32::from(input.batch)),
+        Work::Trial { trial, .. } => {
+            let item = cost::Item { rows: 1, tokens: trial.tokens, position: trial.position };
+            cost::batch_time(spec, model, 1, std::iter::once(item))
+        }
         // Before the warm-up, so outside of everything that is measured.
         Work::Load { .. } | Work::Release { .. } => Span::ZERO,
     }
@@ -340,6 +344,7 @@ impl<'p> Devices<'p> {
     fn output(&mut self, node: NodeId, work: Work) -> Output {
         match work {
             Work::Load { .. } | Work::Release { .. } => Output::Loaded,
+            Work::Trial { .. } => Output::Tried,
             Work::Embed { batch, tokens, position, ids } => {
                 let hidden = u16::try_from(self.plan.model.shape.hidden).expect("a plan keeps to limits::HIDDEN");
                 let hollow = Activation { tokens, batch, hidden, dtype: self.plan.model.wire, data: None };

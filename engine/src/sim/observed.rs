@@ -96,7 +96,7 @@ impl Observed {
                 Some(embedding)
             }
             Work::Head { .. } => self.left.remove(&node),
-            Work::Load { .. } | Work::Release { .. } => None,
+            Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => None,
         }
     }
 
