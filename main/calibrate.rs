@@ -102,7 +102,10 @@ pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<Seen, Stop> {
     let Run { outcome, events, .. } = engine::live::run(plan, options, &INTERRUPT)?;
     if !outcome.is_ok() {
         let code = if INTERRUPT.load(Ordering::Relaxed) { 130 } else { 4 };
-        return Err(Stop { code, report: miette!("a run of the calibration failed: {outcome}") });
+        return Err(Stop {
+            code,
+            report: miette!("a run of the calibration failed: {}", plan.in_words(&outcome.to_string())),
+        });
     }
     let Fold { hops, tokens, pings, .. } = Fold::of(&events);
     Ok(Seen { plan: plan.clone(), hops, tokens, pings, round })

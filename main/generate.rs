@@ -97,10 +97,11 @@ pub fn generate(asked: &Generate) -> Done {
     engine::model::suits(&plan).map_err(|unsuited| refuse(unsuited.why))?;
     let _ = ctrlc::set_handler(|| INTERRUPT.store(true, std::sync::atomic::Ordering::Relaxed));
     let run = engine::live::run(&plan, &engine::live::Options::new(std::env::current_exe()?), &INTERRUPT);
-    let run = run.map_err(refuse)?;
+    let run = run.map_err(|why| refuse(plan.in_words(&why.to_string())))?;
     let Some(ended) = timed(&run).filter(|ended| ended.outcome.is_ok()) else {
         let why = timed(&run).and_then(|ended| ended.outcome.err()).map(|why| format!(": {why}"));
-        return Err(Stop { code: 4, report: miette!("{}{}", run.outcome, why.unwrap_or_default()) });
+        let why = plan.in_words(&format!("{}{}", run.outcome, why.unwrap_or_default()));
+        return Err(Stop { code: 4, report: miette!("{why}") });
     };
     tell(asked, &prompt, ended, scores(&run, ended))?;
     let seconds = ended.at.since(ended.sent).as_secs_f64();

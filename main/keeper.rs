@@ -43,8 +43,11 @@ impl<'b> Keeper<'b> {
     pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Stop> {
         let (key, plan) = (&self.batch.keys[index], &self.batch.plans[index]);
         let (status, events, trace) = match run {
-            Ok(Run { outcome, events, trace, .. }) => (status_of(&outcome), events, trace),
-            Err(detail) => (CellStatus::Failed { label: "not_started".to_owned(), detail }, Vec::new(), None),
+            Ok(Run { outcome, events, trace, .. }) => (status_of(plan, &outcome), events, trace),
+            Err(why) => {
+                let (label, detail) = ("not_started".to_owned(), plan.in_words(&why));
+                (CellStatus::Failed { label, detail }, Vec::new(), None)
+            }
         };
         let said = match &status {
             CellStatus::Done => "ok".to_owned(),
@@ -143,11 +146,11 @@ fn shortened(text: &str) -> String {
     text.chars().take(CHARS).collect::<String>() + more
 }
 
-fn status_of(outcome: &Outcome) -> CellStatus {
+fn status_of(plan: &Plan, outcome: &Outcome) -> CellStatus {
     if outcome.is_ok() {
         return CellStatus::Done;
     }
-    CellStatus::Failed { label: outcome.label().to_owned(), detail: outcome.to_string() }
+    CellStatus::Failed { label: outcome.label().to_owned(), detail: plan.in_words(&outcome.to_string()) }
 }
 
 #[cfg(test)]

@@ -53,7 +53,8 @@ fn of(system: &System, set: &[(String, String)]) -> Result<Vec<Compared>, Stop> 
         let plan = cell.plan(Seed(1), repeat).map_err(bad_scenario)?;
         let done = run(&plan, HORIZON);
         if !done.outcome.is_ok() {
-            return Err(Stop { code: 4, report: miette!("{}: {}", system.scenario, done.outcome) });
+            let why = plan.in_words(&done.outcome.to_string());
+            return Err(Stop { code: 4, report: miette!("{}: {why}", system.scenario) });
         }
         let fold = Fold::of(&done.events);
         runs.push((plan, fold));

@@ -69,7 +69,7 @@ fn figures(plans: &[Plan]) -> Result<(f64, f64), Stop> {
         let failed = |why: String| Stop { code: 4, report: miette!("cell {} failed: {why}", plan.cell) };
         let drained = match run(plan, HORIZON).outcome {
             Outcome::Done(drained) => drained,
-            other => return Err(failed(other.to_string())),
+            other => return Err(failed(plan.in_words(&other.to_string()))),
         };
         let mean = drained.mean_latency_s().ok_or_else(|| failed("no request was served".to_owned()))?;
         // A request for no token has no throughput: requests a second stand for it.

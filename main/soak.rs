@@ -26,10 +26,10 @@ fn show(seed: u64) {
     let plan = draw(seed).plan;
     println!("{:?}\n{:?}", plan.workload, plan.policies);
     for (node, seat) in plan.nodes() {
-        println!("{node} on host {}: {:?}", seat.host.0, seat.role);
+        println!("{}: {:?}", plan.called(node), seat.role);
     }
     for fault in &plan.faults {
-        println!("{:?}: {:?}", fault.at, fault.what);
+        println!("{}", plan.in_words(&format!("{:?}: {:?}", fault.at, fault.what)));
     }
 }
 
@@ -57,7 +57,10 @@ pub fn run(wanted: &Soak) -> Result<u8, Stop> {
                     let seed = wanted.seed.wrapping_add(at);
                     match soak(seed, at % SAMPLE == 0) {
                         Ok(soaked) => all.lock().expect("no thread panics with it").add(&soaked),
-                        Err(why) => wrong.lock().expect("no thread panics with it").push((seed, why)),
+                        Err(why) => {
+                            let why = draw(seed).plan.in_words(&why.to_string());
+                            wrong.lock().expect("no thread panics with it").push((seed, why));
+                        }
                     }
                     bar.inc(1);
                 }

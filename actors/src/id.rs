@@ -26,8 +26,14 @@ impl RequestId {
 /// A session holds the KV cache of one request at one peer: one leg of a route. Its id names the request, and which of
 /// the request's legs it is, counted over every peer it was ever asked of; so nothing that is late can be taken for
 /// something newer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(u64);
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({:?}, leg {})", self.request(), self.0 as u16)
+    }
+}
 
 impl SessionId {
     /// 24 bits of client, 24 of request and 16 of leg, within `limits::{NODES, REQUESTS_PER_CLIENT, LEGS_PER_REQUEST}`.

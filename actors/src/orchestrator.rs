@@ -119,7 +119,8 @@ impl Core {
         if woken.0 == Timer::Muster && self.phase == Phase::Muster {
             let expected = self.config.peers.len() + self.config.clients.len();
             let (missing, expected) = (self.awaited.len() as u32, expected as u32);
-            self.abort(now, Abort::NotPresent { missing, expected }, out);
+            let such_as = self.awaited.first().copied().unwrap_or(self.config.me);
+            self.abort(now, Abort::NotPresent { missing, expected, such_as }, out);
         }
     }
 

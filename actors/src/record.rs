@@ -357,8 +357,8 @@ impl Drained {
 /// Why a run was given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Abort {
-    #[error("{missing} of {expected} nodes did not come up in time")]
-    NotPresent { missing: u32, expected: u32 },
+    #[error("{missing} of {expected} nodes did not come up in time, {such_as} among them")]
+    NotPresent { missing: u32, expected: u32, such_as: NodeId },
     #[error("the warm-up of {client} failed: {why}")]
     WarmupFailed { client: NodeId, why: Failure },
     #[error("{0} was lost before the timed run began")]

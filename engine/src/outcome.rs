@@ -24,7 +24,7 @@ pub enum Outcome {
     Unbalanced { mail: Mail, in_flight: u64 },
     #[error("{0}")]
     Aborted(Abort),
-    #[error("the process of host {} (`{name}`) was lost: {why}", host.0)]
+    #[error("the process of host `{name}` was lost: {why}")]
     HostLost { host: HostId, name: String, why: String },
     #[error("interrupted")]
     Interrupted,

@@ -17,6 +17,7 @@ mod device;
 pub use device::{Cold, Cost, Curve, Device, Ends, Executor, Grid, Jitter, Overhead, Roofline, Table};
 
 pub mod faults;
+mod names;
 
 pub use faults::{Fault, What, When};
 

@@ -1,6 +1,6 @@
 //! What goes wrong in a run: drawn, counted and put in order, so that both worlds carry out the same.
-use super::{Plan, Role};
-use actors::id::{HostId, NodeId};
+use super::Plan;
+use actors::id::HostId;
 use actors::record::{Event, Mishap, Struck};
 use actors::time::{Moment, Span};
 use serde::{Deserialize, Serialize};
@@ -125,19 +125,5 @@ impl Plan {
     pub fn befell(&self, at: Moment, mishap: Mishap, hosts: &[HostId], lasts: Option<Span>) -> Event {
         let nodes = self.nodes().filter(|(_, node)| hosts.contains(&node.host)).map(|(id, _)| id).collect();
         Event::Struck(Box::new(Struck { at, mishap, nodes, lasts }))
-    }
-
-    /// What a person calls a node: its role and its host.
-    pub fn called(&self, node: NodeId) -> String {
-        let Some(seat) = self.nodes.get(node.0 as usize) else { return node.to_string() };
-        let role = match seat.role {
-            Role::Orchestrator => return "the orchestrator".to_owned(),
-            Role::Bootstrap => return "the bootstrap node".to_owned(),
-            Role::Peer { .. } => "peer",
-            Role::Client => "client",
-        };
-        let host = &self.host(seat.host).name;
-        // A group may be called after its role.
-        if host.starts_with(role) { host.clone() } else { format!("{role} {host}") }
     }
 }

@@ -1,0 +1,73 @@
+//! What a person calls the nodes and hosts of a plan, whose parts know them by number.
+use super::{Plan, Role};
+use actors::id::{HostId, NodeId};
+
+impl Plan {
+    /// What a person calls a node: its role and its host.
+    pub fn called(&self, node: NodeId) -> String {
+        let Some(seat) = self.nodes.get(node.0 as usize) else { return node.to_string() };
+        let role = match seat.role {
+            Role::Orchestrator => return "the orchestrator".to_owned(),
+            Role::Bootstrap => return "the bootstrap node".to_owned(),
+            Role::Peer { .. } => "peer",
+            Role::Client => "client",
+        };
+        let host = &self.host(seat.host).name;
+        // A group may be called after its role.
+        if host.starts_with(role) { host.clone() } else { format!("{role} {host}") }
+    }
+
+    /// `text` with the names of nodes and hosts in place of their numbers: wherever it says `node 4`, `NodeId(4)` or
+    /// `HostId(2)`, as errors, events and outcomes do, which know no plan.
+    pub fn in_words(&self, text: &str) -> String {
+        let mut words = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((at, kind)) =
+            KINDS.iter().filter_map(|kind| Some((rest.find(kind.before)?, kind))).min_by_key(|found| found.0)
+        {
+            let (before, from) = rest.split_at(at);
+            words.push_str(before);
+            let number = &from[kind.before.len()..];
+            let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+            let name = number[..digits].parse().ok().and_then(|id| self.name(kind, id));
+            // "anode 4" is no node.
+            let within = before.ends_with(|c: char| c.is_alphanumeric());
+            match name.filter(|_| !within && number[digits..].starts_with(kind.after)) {
+                Some(name) => {
+                    words.push_str(&name);
+                    rest = &number[digits + kind.after.len()..];
+                }
+                None => {
+                    words.push_str(kind.before);
+                    rest = number;
+                }
+            }
+        }
+        words + rest
+    }
+
+    fn name(&self, kind: &Kind, id: u32) -> Option<String> {
+        match kind.of {
+            Of::Nodes => self.nodes.get(id as usize).map(|_| self.called(NodeId(id))),
+            Of::Hosts => self.hosts.get(id as usize).map(|_| format!("host {}", self.host(HostId(id)).name)),
+        }
+    }
+}
+
+/// A way in which numbers are written.
+struct Kind {
+    of: Of,
+    before: &'static str,
+    after: &'static str,
+}
+
+enum Of {
+    Nodes,
+    Hosts,
+}
+
+const KINDS: [Kind; 3] = [
+    Kind { of: Of::Nodes, before: "node ", after: "" },
+    Kind { of: Of::Nodes, before: "NodeId(", after: ")" },
+    Kind { of: Of::Hosts, before: "HostId(", after: ")" },
+];
