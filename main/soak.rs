@@ -1,5 +1,6 @@
 //! `soak`: swarms drawn from seeds, each with its faults, and whether any lost, doubled or changed a token.
 use crate::stop::{INTERRUPT, Stop};
+use actors::record::Event;
 use clap::Args;
 use engine::soak::{Soaked, draw, soak};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,6 +31,17 @@ fn show(seed: u64) {
     }
     for fault in &plan.faults {
         println!("{}", plan.in_words(&format!("{:?}: {:?}", fault.at, fault.what)));
+    }
+}
+
+/// What happened in a swarm, without its steps.
+fn tell(seed: u64) {
+    let plan = draw(seed).plan;
+    for event in engine::sim::run(&plan, engine::sim::HORIZON).events {
+        match event {
+            Event::Stepped(_) | Event::Served(_) | Event::Reserved(_) | Event::Carried(_) | Event::Looked(_) => {}
+            told => println!("{}", plan.in_words(&format!("{told:?}"))),
+        }
     }
 }
 
@@ -73,6 +85,9 @@ pub fn run(wanted: &Soak) -> Result<u8, Stop> {
     wrong.sort_by_key(|(seed, _)| *seed);
     for (seed, why) in &wrong {
         println!("seed {seed}: {why}\n  again: swarmbench soak --seed {seed} --seeds 1");
+    }
+    if wanted.seeds == 1 && !wrong.is_empty() {
+        tell(wanted.seed);
     }
     let done = next.load(Ordering::Relaxed).min(wanted.seeds);
     println!(

@@ -168,6 +168,12 @@ impl Ledger {
         self.held.values().next()
     }
 
+    /// Whether a peer holds any session.
+    pub fn holds(&self, peer: NodeId) -> bool {
+        let first = SessionId::from_raw(0);
+        self.held.range((peer, first)..).next().is_some_and(|((holder, _), _)| *holder == peer)
+    }
+
     /// A peer's process is gone, and all that it held with it.
     pub fn lost(&mut self, peer: NodeId) {
         self.used.remove(&peer);
@@ -326,6 +332,7 @@ mod tests {
             assert_eq!(ledger.check(&Event::Reserved(event)), Ok(()));
         }
         assert_eq!(ledger.holding().map(|kept| (kept.peer, kept.bytes)), Some((NodeId(2), Some(40))));
+        assert_eq!([1, 2, 3].map(|peer| ledger.holds(NodeId(peer))), [false, true, false]);
         ledger.lost(NodeId(2));
         assert_eq!(ledger.holding(), None);
         assert_eq!(ledger.check(&Event::Reserved(reserved(3, Some(7), 7))), Ok(()), "its next process begins anew");

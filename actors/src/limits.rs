@@ -80,8 +80,9 @@ pub const KEPT_BYTES: u64 = 8 << 30;
 /// The slowest link, bytes a second, on which a peer may be silent because a step's hidden states are still on their way.
 pub const SLOWEST_LINK: u64 = 1 << 20;
 
-/// How often a client doubles its patience with a peer that was silent for too long and then spoke.
-pub const PATIENCE_DOUBLINGS: u32 = 10;
+/// A client doubles its patience with a peer that was silent for too long and then spoke, up to this: longer than links
+/// and devices are slow, shorter than people wait. From a heartbeat of a millisecond that is sixteen false alarms.
+pub const LONGEST_PATIENCE: Span = Span::from_secs(60);
 
 /// Bytes of the control part of a frame: the largest is a plan of thousands of nodes.
 pub const FRAME_CONTROL_BYTES: usize = 64 << 20;
@@ -107,6 +108,11 @@ pub const QUEUED_JOBS: usize = 4 * SESSIONS_PER_PEER;
 
 /// Samples of an empirical delay in a plan: 8 KiB, and the quantiles of a thousand shares are finer than any measured tail.
 pub const DELAY_SAMPLES: usize = 1024;
+
+/// How long a host that leaves stays at least, so that its goodbye has been sent and heard, and how often it then looks
+/// whether it holds a session yet.
+pub const FAREWELL: Span = Span::from_millis(500);
+pub const FAREWELL_LOOK: Span = Span::from_millis(20);
 
 /// Requests of an open workload or a trace in one plan: each takes some fifty bytes, in every host's plan.
 pub const ARRIVALS: usize = 1 << 20;

@@ -143,6 +143,8 @@ enum Happening {
     Starts(HostId),
     /// A host that has stood still goes on.
     Stirs(HostId),
+    /// A host that leaves looks whether it may end.
+    Departs(HostId),
 }
 
 impl<'p> Simulation<'p> {
@@ -224,6 +226,7 @@ impl<'p> Simulation<'p> {
             Happening::Strikes(index) => self.strike(index),
             Happening::Starts(host) => self.return_from_crash(host),
             Happening::Stirs(host) => self.stir(host),
+            Happening::Departs(host) => self.depart(host),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Watching the peers that a client waits for: who is silent for too long after a ping has failed.
 //!
 //! A node answers a ping at once, however busy its device is, so silence is the node's or the network's. A peer that was
-//! given up and speaks again is trusted for twice as long from then on; and no peer is given up within the time that its
-//! pongs are known to take, however short the heartbeat.
+//! given up and speaks again is trusted for twice as long from then on, so that false alarms come to an end however short
+//! the heartbeat; and no peer is given up within the time that its pongs are known to take.
 use super::leg::State;
 use super::request::{Phase, Progress, Request};
 use super::turn::Turn;
@@ -56,7 +56,9 @@ impl Watch {
     /// round trips is known, at least.
     fn patience(&self, peer: NodeId, detection: &Detection, unknown: Span, burden: u64) -> Span {
         let doublings = self.silent.get(&peer).map_or(0, |suspect| suspect.doublings);
-        let usual = detection.heartbeat.0.saturating_mul(u64::from(detection.missed)) << doublings;
+        let asked = detection.heartbeat.0.saturating_mul(u64::from(detection.missed));
+        let doubled = asked.saturating_mul(1 << doublings.min(62)).min(limits::LONGEST_PATIENCE.0);
+        let usual = asked.max(doubled);
         let trip = self.trips.get(&peer).map_or(unknown, |trip| trip.longest());
         Span(usual).max(trip) + Span::from_secs_f64(burden as f64 / limits::SLOWEST_LINK as f64)
     }
@@ -75,7 +77,7 @@ impl Watch {
     pub fn hear(&mut self, peer: NodeId) {
         if let Some(suspect) = self.silent.get_mut(&peer).filter(|suspect| suspect.given_up) {
             suspect.given_up = false;
-            suspect.doublings = (suspect.doublings + 1).min(limits::PATIENCE_DOUBLINGS);
+            suspect.doublings += 1;
         }
     }
 }
@@ -130,8 +132,11 @@ impl Request {
                 turn.view.ban(turn.now, peer, &turn.config.policies.bans);
                 failed.push((self.legs[leg].session, peer));
             } else if detection.missed > 0 && waited >= detection.heartbeat {
-                self.legs[leg].pinged.get_or_insert(turn.now);
-                pings.insert(peer);
+                // One ping at a time: on a narrow link more of them would be what keeps it from answering.
+                if self.legs[leg].pinged.is_none() {
+                    self.legs[leg].pinged = Some(turn.now);
+                    pings.insert(peer);
+                }
             }
         }
         for (session, peer) in failed {
@@ -154,6 +159,7 @@ impl Request {
 mod tests {
     use super::Watch;
     use crate::id::NodeId;
+    use crate::limits;
     use crate::policy::Detection;
     use crate::time::Span;
 
@@ -170,6 +176,16 @@ mod tests {
         }
         let patience = watch.patience(peer, &detection, unknown, 0);
         assert!(patience < Span::from_millis(20), "{patience}: a delay that has passed is forgotten");
+        for alarm in 0..40 {
+            watch.give_up(peer);
+            watch.hear(peer);
+            let patience = watch.patience(peer, &detection, unknown, 0);
+            let doubled = Span::from_millis(2).0 << (alarm + 1).min(40);
+            assert!(patience.0 >= doubled.min(limits::LONGEST_PATIENCE.0), "{patience} after {alarm} false alarms");
+            assert!(patience <= limits::LONGEST_PATIENCE);
+        }
+        watch = Watch::default();
+        watch.measured(peer, Span::from_millis(10));
         let slow = Detection::default();
         assert_eq!(watch.patience(peer, &slow, unknown, 0), Span::from_secs(5), "the heartbeats say how long at least");
     }

@@ -6,7 +6,7 @@ use super::local::{Directory, LocalHost};
 use super::wire::{self, FrameReader, Kind, Limits};
 use super::{LiveError, clock};
 use actors::id::HostId;
-use actors::time::Span;
+use actors::limits;
 use scenarios::plan::{Plan, What};
 use std::io::{BufRead, Read};
 use std::net::Ipv4Addr;
@@ -21,10 +21,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_local;
 
 /// How often a process that may be killed hands over what it has recorded: so much of its record is lost with it.
-const HAND_OVER: Duration = Duration::from_millis(20);
-
-/// How long a host that leaves stays at least, so that its goodbye has been sent and heard.
-const FAREWELL: Span = Span::from_millis(500);
+const HAND_OVER: Duration = Duration::from_nanos(limits::FAREWELL_LOOK.0);
 
 /// Exit code of a process that outlived the one that started it.
 const ORPHANED: i32 = 4;
@@ -143,7 +140,7 @@ async fn serve(
         tokio::select! {
             _ = tick.tick(), if falls || leaving.is_some() => {
                 hand_over(local, &mut control).await?;
-                if leaving.is_some_and(|since| clock::now().since(since) >= FAREWELL) && local.is_idle() {
+                if leaving.is_some_and(|since| clock::now().since(since) >= limits::FAREWELL) && local.is_idle() {
                     local.stop();
                     return Ok(());
                 }

@@ -8,6 +8,7 @@ use crate::link::Passage;
 use crate::spells::Spells;
 use crate::stage;
 use actors::id::{HostId, NodeId};
+use actors::limits;
 use actors::message::{Gone, Message};
 use actors::record::Mishap;
 use actors::time::{Moment, Span};
@@ -38,6 +39,10 @@ struct Life {
     crashes: VecDeque<(u64, Option<Span>)>,
     /// Since the release or the last start.
     steps: u64,
+    /// It has been told to leave, and ends when it holds no session any more.
+    leaving: bool,
+    /// It is to start again when it has left.
+    wanted: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -156,7 +161,13 @@ impl Simulation<'_> {
             self.events.push(faults.plan.struck(self.world.now, what));
         }
         match *what {
-            What::Crash { host, .. } => self.crash(host),
+            What::Crash { host, .. } => {
+                let wanted = faults.lives[host.0 as usize].wanted;
+                self.crash(host);
+                if wanted {
+                    self.start_again(host);
+                }
+            }
             What::Restart { host } | What::Join { host } => self.start_again(host),
             What::Leave { host } => self.leave(host),
             What::Stall { host, lasts } => self.stall(host, lasts),
@@ -219,6 +230,7 @@ impl Simulation<'_> {
             return;
         }
         (life.state, life.steps) = (State::Down, 0);
+        (life.leaving, life.wanted) = (false, false);
         life.ended += 1;
         let held = life.held.drain(..);
         self.mail.lost += held.filter(|(.., parcel)| matches!(parcel, Parcel::Message(_))).count() as u64;
@@ -257,7 +269,12 @@ impl Simulation<'_> {
     fn start_again(&mut self, host: HostId) {
         let Some(faults) = &mut self.faults else { return };
         let plan = faults.plan;
-        // It has left, and its process ends now at the latest.
+        let life = &mut faults.lives[host.0 as usize];
+        if life.leaving && life.state != State::Down {
+            // Its next process begins when the present one has ended.
+            life.wanted = true;
+            return;
+        }
         self.crash(host);
         let Some(faults) = &mut self.faults else { return };
         faults.lives[host.0 as usize].state = State::Up;
@@ -274,10 +291,36 @@ impl Simulation<'_> {
 
     /// The host's nodes are told, as by a signal to their process: peers withdraw, and finish what they have begun.
     fn leave(&mut self, host: HostId) {
-        let Some(faults) = &self.faults else { return };
+        let now = self.world.now;
+        let Some(faults) = &mut self.faults else { return };
+        let life = &mut faults.lives[host.0 as usize];
+        if life.state == State::Down || life.leaving {
+            return;
+        }
+        life.leaving = true;
+        self.agenda.schedule(now + limits::FAREWELL, Happening::Departs(host));
         for node in faults.nodes(host) {
             self.mail.sent += 1;
             self.post(node, node, Parcel::Message(Message::Gone(Gone)));
+        }
+    }
+
+    /// The process of a host that leaves ends, if it has finished what it held.
+    pub(super) fn depart(&mut self, host: HostId) {
+        let now = self.world.now;
+        let Some(faults) = &self.faults else { return };
+        let life = &faults.lives[host.0 as usize];
+        if life.state == State::Down || !life.leaving {
+            return;
+        }
+        let wanted = life.wanted;
+        let holds = faults.nodes(host).iter().any(|node| self.ledger.holds(*node));
+        if holds || life.state != State::Up {
+            return self.agenda.schedule(now + limits::FAREWELL_LOOK, Happening::Departs(host));
+        }
+        self.crash(host);
+        if wanted {
+            self.start_again(host);
         }
     }
 

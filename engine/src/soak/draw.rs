@@ -257,8 +257,7 @@ fn policies(chance: &mut Chance) -> Policies {
         // Nothing makes up for a false alarm.
         Recovery::Off => Detection::default(),
         _ => Detection {
-            // Shorter ones take a busy peer for lost again and again, and replays keep it busy.
-            heartbeat: chance.span(Span::from_millis(20), Span::from_secs(2)),
+            heartbeat: chance.span(MS, Span::from_secs(2)),
             missed: chance.of(1..=6),
             step_timeout: chance.span(Span::from_secs(30), Span::from_secs(600)),
             ..Detection::default()

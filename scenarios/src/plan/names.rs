@@ -49,7 +49,7 @@ impl Plan {
     fn name(&self, kind: &Kind, id: u32) -> Option<String> {
         match kind.of {
             Of::Nodes => self.nodes.get(id as usize).map(|_| self.called(NodeId(id))),
-            Of::Hosts => self.hosts.get(id as usize).map(|_| format!("host {}", self.host(HostId(id)).name)),
+            Of::Hosts => self.hosts.get(id as usize).map(|_| self.host(HostId(id)).name.clone()),
         }
     }
 }
