@@ -60,6 +60,8 @@ pub(super) struct Request {
     pub(super) waiting: Moment,
     pub(super) burden: u64,
     pub(super) trouble: Option<Box<Trouble>>,
+    /// The ids of a prompt of which a chunk is still to be sent, where a world computes values.
+    prompt: Ids,
     /// Ids generated for row 0.
     output: Vec<u32>,
 }
@@ -130,6 +132,7 @@ impl Request {
             waiting: now,
             burden: 0,
             trouble: None,
+            prompt: None,
             output: Vec::new(),
         }
     }
@@ -238,13 +241,16 @@ impl Request {
     fn embed_prompt(&mut self, turn: &mut Turn<'_>) {
         let (from, length) = (self.position as usize, self.asked.prompt as usize);
         let tokens = turn.config.policies.prefill.next(self.asked.prompt - self.position);
-        let ids = self.draw_prompt(turn).map(|ids| match tokens == self.asked.prompt {
-            true => ids,
+        // Drawn once, and held until its last chunk sets out.
+        let whole = self.prompt.take().or_else(|| self.draw_prompt(turn));
+        let ids = whole.as_ref().map(|ids| match tokens == self.asked.prompt {
+            true => ids.clone(),
             false => {
                 let part = ids.chunks(length).flat_map(|row| &row[from..from + tokens as usize]);
                 Arc::new(part.copied().collect())
             }
         });
+        self.prompt = whole.filter(|_| from + (tokens as usize) < length);
         self.embed(turn, tokens, ids);
     }
 

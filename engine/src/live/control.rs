@@ -146,13 +146,16 @@ pub async fn hear<T: for<'a> Deserialize<'a>>(from: &mut FrameReader<OwnedReadHa
     }
 }
 
-/// Reads who is calling. Nothing: a stranger, or one that takes too long.
-pub async fn greeted(reader: &mut FrameReader<OwnedReadHalf>, token: &Token) -> Option<Greeting> {
+/// Reads who is calling, or why nobody who belongs here is.
+pub async fn greeted(reader: &mut FrameReader<OwnedReadHalf>, token: &Token) -> Result<Greeting, String> {
     reader.limits = Limits::GREETING;
     let heard = tokio::time::timeout(GREETING_WITHIN, reader.next()).await;
     let greeting: Greeting = match heard {
-        Ok(Ok(Some(Incoming::Greeting(body)))) => wire::read(&body).ok()?,
-        _ => return None,
+        Ok(Ok(Some(Incoming::Greeting(body)))) => wire::read(&body).map_err(|why| why.to_string())?,
+        Ok(Ok(Some(_))) => return Err("it sent something else before it greeted".to_owned()),
+        Ok(Ok(None)) => return Err("it closed without a word".to_owned()),
+        Ok(Err(why)) => return Err(why.to_string()),
+        Err(_) => return Err(format!("it did not greet within {GREETING_WITHIN:?}")),
     };
-    greeting.token.is(token).then_some(greeting)
+    if greeting.token.is(token) { Ok(greeting) } else { Err("it does not know the token of this run".to_owned()) }
 }

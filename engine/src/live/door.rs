@@ -21,8 +21,8 @@ pub async fn attend(
     let welcome = Rc::new(welcome);
     let strangers = Rc::new(Cell::new(0));
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match listener.accept().await {
+            Ok(caller) => caller,
             Err(why) => {
                 tracing::warn!("a connection could not be taken: {why}");
                 // Out of descriptors, most likely: they may come back.
@@ -40,19 +40,22 @@ pub async fn attend(
             let known = introduce(stream, &token).await;
             strangers.set(strangers.get() - 1);
             match known {
-                Some((greeting, reader, writer)) => welcome(greeting, reader, writer),
-                None => tracing::warn!("a stranger's connection was dropped"),
+                Ok((greeting, reader, writer)) => welcome(greeting, reader, writer),
+                Err(why) => tracing::warn!("the connection of a stranger at {from} was dropped: {why}"),
             }
         });
     }
 }
 
-async fn introduce(stream: TcpStream, token: &Token) -> Option<(Greeting, FrameReader<OwnedReadHalf>, OwnedWriteHalf)> {
-    stream.set_nodelay(true).ok()?;
+/// Whoever has introduced itself.
+type Known = (Greeting, FrameReader<OwnedReadHalf>, OwnedWriteHalf);
+
+async fn introduce(stream: TcpStream, token: &Token) -> Result<Known, String> {
+    stream.set_nodelay(true).map_err(|why| why.to_string())?;
     let (reader, writer) = stream.into_split();
     let mut reader = FrameReader::new(reader, Limits::GREETING);
     let greeting = greeted(&mut reader, token).await?;
-    Some((greeting, reader, writer))
+    Ok((greeting, reader, writer))
 }
 
 #[cfg(test)]
