@@ -18,7 +18,7 @@ use std::ops::Range;
 
 /// A failure that a request has not got over yet.
 pub(super) struct Trouble {
-    /// What the request has failed of, if it comes to that.
+    /// What the request has failed of, if it comes to that: what was the matter last.
     why: Failure,
     lost: Vec<NodeId>,
     /// Whom not to ask in the next try.
@@ -135,6 +135,7 @@ impl Request {
             self.step.setup = turn.now.since(self.step.began);
         }
         let trouble = self.trouble.get_or_insert_with(|| Box::new(Trouble::new(why, heard, turn.now)));
+        trouble.why = why;
         if !trouble.lost.contains(&peer) {
             trouble.lost.push(peer);
         }
