@@ -405,7 +405,7 @@ impl Core {
 
     pub fn on_pong(&mut self, now: Moment, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
         self.dht.on_pong(now, from, pong.nonce, out);
-        self.watch.hear(from);
+        self.watch.hear(now, from);
         let expected = self.pinged.get(&from).filter(|(nonce, _)| *nonce == pong.nonce);
         if expected.is_none() && pong.nonce & BEAT != 0 {
             self.watch.measured(from, now.since(Moment(pong.nonce & !BEAT)));

@@ -80,8 +80,8 @@ pub const KEPT_BYTES: u64 = 8 << 30;
 /// The slowest link, bytes a second, on which a peer may be silent because a step's hidden states are still on their way.
 pub const SLOWEST_LINK: u64 = 1 << 20;
 
-/// A client doubles its patience with a peer that was silent for too long and then spoke, up to this: longer than links
-/// and devices are slow, shorter than people wait. From a heartbeat of a millisecond that is sixteen false alarms.
+/// A client becomes more patient with a peer that was silent for too long and then spoke, up to this: longer than links and
+/// devices are slow, shorter than people wait. From a heartbeat of a millisecond that is sixteen false alarms at most.
 pub const LONGEST_PATIENCE: Span = Span::from_secs(60);
 
 /// Bytes of the control part of a frame: the largest is a plan of thousands of nodes.

@@ -132,6 +132,8 @@ fn may_fail(drawn: &Drawn, why: Failure) -> bool {
             drawn.uncovered
                 || policies.recovery == Recovery::Off && (!drawn.plan.faults.is_empty() || drawn.tight)
                 || drawn.tight && (why == Failure::NoRoute || matches!(why, Failure::Refused(_, Refusal::CacheFull)))
+                // What others have reserved uses up tries that a fault needs as well.
+                || drawn.tight && !drawn.plan.faults.is_empty() && matches!(why, Failure::PeerLost(_))
         }
     }
 }

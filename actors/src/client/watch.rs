@@ -1,8 +1,9 @@
 //! Watching the peers that a client waits for: who is silent for too long after a ping has failed.
 //!
 //! A node answers a ping at once, however busy its device is, so silence is the node's or the network's. A peer that was
-//! given up and speaks again is trusted for twice as long from then on, so that false alarms come to an end however short
-//! the heartbeat; and no peer is given up within the time that its pongs are known to take.
+//! given up and speaks again is trusted from then on for twice as long, or for half as long again as it was silent, so
+//! that false alarms come to an end however short the heartbeat; and no peer is given up within the time that its pongs
+//! are known to take.
 use super::leg::State;
 use super::request::{Phase, Progress, Request};
 use super::turn::Turn;
@@ -46,25 +47,25 @@ impl Trip {
 
 #[derive(Debug, Default)]
 struct Suspect {
-    doublings: u32,
-    /// Given up, and not heard of since.
-    given_up: bool,
+    /// It may be silent for so long at least.
+    patience: Span,
+    /// Given up, and not heard of since: since when it was silent, and how patient one was.
+    given_up: Option<(Moment, Span)>,
 }
 
 impl Watch {
     /// How long a peer may be silent after a ping, while it may be taking in `burden` bytes; `unknown`: where none of its
     /// round trips is known, at least.
     fn patience(&self, peer: NodeId, detection: &Detection, unknown: Span, burden: u64) -> Span {
-        let doublings = self.silent.get(&peer).map_or(0, |suspect| suspect.doublings);
-        let asked = detection.heartbeat.0.saturating_mul(u64::from(detection.missed));
-        let doubled = asked.saturating_mul(1 << doublings.min(62)).min(limits::LONGEST_PATIENCE.0);
-        let usual = asked.max(doubled);
+        let learnt = self.silent.get(&peer).map_or(Span::ZERO, |suspect| suspect.patience);
+        let usual = detection.heartbeat.0.saturating_mul(u64::from(detection.missed)).max(learnt.0);
         let trip = self.trips.get(&peer).map_or(unknown, |trip| trip.longest());
         Span(usual).max(trip) + Span::from_secs_f64(burden as f64 / limits::SLOWEST_LINK as f64)
     }
 
-    pub fn give_up(&mut self, peer: NodeId) {
-        self.silent.entry(peer).or_default().given_up = true;
+    /// A peer is given up that has been silent since then, longer than one was patient.
+    pub fn give_up(&mut self, peer: NodeId, since: Moment, patience: Span) {
+        self.silent.entry(peer).or_default().given_up = Some((since, patience));
     }
 
     /// A pong has taken so long.
@@ -74,10 +75,12 @@ impl Watch {
     }
 
     /// The peer has spoken.
-    pub fn hear(&mut self, peer: NodeId) {
-        if let Some(suspect) = self.silent.get_mut(&peer).filter(|suspect| suspect.given_up) {
-            suspect.given_up = false;
-            suspect.doublings += 1;
+    pub fn hear(&mut self, now: Moment, peer: NodeId) {
+        let Some(suspect) = self.silent.get_mut(&peer) else { return };
+        if let Some((since, patience)) = suspect.given_up.take() {
+            let silent = now.since(since);
+            let longer = (patience + patience).max(silent + Span(silent.0 / 2));
+            suspect.patience = suspect.patience.max(longer).min(limits::LONGEST_PATIENCE);
         }
     }
 }
@@ -123,10 +126,10 @@ impl Request {
             }
             let peer = self.legs[leg].hop.peer;
             let silent = self.legs[leg].pinged.map(|at| turn.now.since(at));
-            let gave_up = detection.missed > 0
-                && silent.is_some_and(|silent| silent >= watch.patience(peer, &detection, unknown, self.burden));
-            if gave_up {
-                watch.give_up(peer);
+            let patience = watch.patience(peer, &detection, unknown, self.burden);
+            let gave_up = detection.missed > 0 && silent.is_some_and(|silent| silent >= patience);
+            if let (true, Some(since)) = (gave_up, self.legs[leg].pinged) {
+                watch.give_up(peer, since, patience);
             }
             if gave_up || waited >= self.allowed(leg, &turn.config.policies) {
                 turn.view.ban(turn.now, peer, &turn.config.policies.bans);
@@ -161,7 +164,7 @@ mod tests {
     use crate::id::NodeId;
     use crate::limits;
     use crate::policy::Detection;
-    use crate::time::Span;
+    use crate::time::{Moment, Span};
 
     #[test]
     fn nobody_is_given_up_within_a_round_trip() {
@@ -176,17 +179,36 @@ mod tests {
         }
         let patience = watch.patience(peer, &detection, unknown, 0);
         assert!(patience < Span::from_millis(20), "{patience}: a delay that has passed is forgotten");
-        for alarm in 0..40 {
-            watch.give_up(peer);
-            watch.hear(peer);
-            let patience = watch.patience(peer, &detection, unknown, 0);
-            let doubled = Span::from_millis(2).0 << (alarm + 1).min(40);
-            assert!(patience.0 >= doubled.min(limits::LONGEST_PATIENCE.0), "{patience} after {alarm} false alarms");
-            assert!(patience <= limits::LONGEST_PATIENCE);
-        }
         watch = Watch::default();
         watch.measured(peer, Span::from_millis(10));
         let slow = Detection::default();
         assert_eq!(watch.patience(peer, &slow, unknown, 0), Span::from_secs(5), "the heartbeats say how long at least");
+    }
+
+    #[test]
+    fn false_alarms_come_to_an_end_however_short_the_heartbeat() {
+        let detection = Detection { heartbeat: Span::from_millis(1), missed: 1, ..Detection::default() };
+        // A way that takes so long to be sure, of whose pongs nothing is known.
+        for seconds in [1, 5, 30, 59] {
+            let (mut watch, peer, mut alarms) = (Watch::default(), NodeId(3), 0);
+            let silent = Span::from_secs(seconds);
+            let since = Moment::default();
+            while watch.patience(peer, &detection, Span::ZERO, 0) < silent {
+                watch.give_up(peer, since, watch.patience(peer, &detection, Span::ZERO, 0));
+                watch.hear(since + silent, peer);
+                alarms += 1;
+            }
+            assert_eq!(alarms, 1, "one alarm teaches how long silence may last");
+            assert!(watch.patience(peer, &detection, Span::ZERO, 0) <= limits::LONGEST_PATIENCE);
+        }
+        // Silence that grows by what one does about it: no alarm is twice as early as the last.
+        let (mut watch, peer, mut alarms) = (Watch::default(), NodeId(3), 0);
+        while watch.patience(peer, &detection, Span::ZERO, 0) < limits::LONGEST_PATIENCE {
+            let patience = watch.patience(peer, &detection, Span::ZERO, 0);
+            watch.give_up(peer, Moment::default(), patience);
+            watch.hear(Moment::default() + patience, peer);
+            alarms += 1;
+        }
+        assert_eq!(alarms, 16, "from a millisecond to a minute");
     }
 }

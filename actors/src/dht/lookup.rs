@@ -63,10 +63,15 @@ impl Lookup {
 
     /// Counts `contact` as asked if it is one that this lookup would ask sooner or later: it is being asked anyhow.
     pub fn join(&mut self, contact: Contact) -> bool {
-        let wanted =
-            |candidate: &&mut Candidate| candidate.state == State::Fresh && candidate.contact.key == contact.key;
-        let Some(candidate) = self.nearest_mut().find(wanted) else { return false };
-        candidate.state = State::Asked;
+        let distance = contact.key.distance(self.target);
+        let Ok(place) = self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance) else {
+            return false;
+        };
+        let nearer = self.candidates[..place].iter().filter(|candidate| candidate.state != State::Silent);
+        if self.candidates[place].state != State::Fresh || place >= self.k && nearer.count() >= self.k {
+            return false;
+        }
+        self.candidates[place].state = State::Asked;
         self.under_way += 1;
         true
     }

@@ -93,13 +93,27 @@ impl Table {
     }
 
     /// The `count` known contacts nearest to `target`, nearest first.
+    ///
+    /// Nearest are those of the target's own bucket, who have more bits in common with it than anybody else; then those of
+    /// all deeper buckets, who have as many as this node; then bucket after bucket outwards. So few need be looked at.
     pub fn closest(&self, target: Key, count: usize) -> Vec<Contact> {
-        let mut near: Vec<Contact> = self.iter().collect();
-        if near.len() > count && count > 0 {
-            near.select_nth_unstable_by_key(count - 1, |contact| contact.key.distance(target));
+        let (bits, all) = (self.me.common_bits(target) as usize, self.buckets.len());
+        let (own, inner) = (bits.min(all)..(bits + 1).min(all), (bits + 1).min(all)..all);
+        let outer = (0..bits.min(all)).rev().map(|bucket| bucket..bucket + 1);
+        let mut near = Vec::with_capacity(count.min(self.len));
+        for group in [own, inner].into_iter().chain(outer) {
+            if near.len() >= count {
+                break;
+            }
+            let first = near.len();
+            near.extend(self.buckets[group].iter().flat_map(|bucket| bucket.contacts.iter().copied()));
+            let (group, wanted) = (&mut near[first..], count - first);
+            if group.len() > wanted {
+                group.select_nth_unstable_by_key(wanted - 1, |contact| contact.key.distance(target));
+            }
+            near.truncate(count);
+            near[first..].sort_unstable_by_key(|contact| contact.key.distance(target));
         }
-        near.truncate(count);
-        near.sort_unstable_by_key(|contact| contact.key.distance(target));
         near
     }
 
