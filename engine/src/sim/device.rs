@@ -141,7 +141,7 @@ fn cold(spec: &Cost, work: &Work, idle: Span) -> Span {
         Work::Blocks(piece) => cost::cold_blocks_time(spec, piece.blocks.len(), idle),
         Work::Batch(pieces) => cost::cold_blocks_time(spec, pieces.first().map_or(0, |piece| piece.blocks.len()), idle),
         Work::Head { .. } => cost::cold_head_time(spec, idle),
-        Work::Embed { .. } | Work::Load { .. } | Work::Release { .. } => Span::ZERO,
+        Work::Embed { .. } | Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => Span::ZERO,
     }
 }
 
