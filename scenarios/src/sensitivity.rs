@@ -2,6 +2,7 @@
 use crate::plan::{Distribution, Link, Overhead, Plan, Role, Sharing};
 use actors::id::HostId;
 use actors::message::Forwarding;
+use actors::peer::Scheduling;
 use actors::time::Span;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -65,6 +66,15 @@ pub fn choices(plan: &Plan) -> Vec<(String, Plan)> {
     offer("forwarding: Push", &|plan| plan.policies.forwarding = Forwarding::Push);
     offer("sharing: Fifo", &|plan| plan.network.sharing = Sharing::Fifo);
     offer("sharing: Fair", &|plan| plan.network.sharing = Sharing::Fair);
+    // As far as it goes: the steps that wait, up to a usual bound.
+    let together = Scheduling::Continuous { tokens: 512, steps: 64 };
+    let batches = |plan: &Plan| {
+        matches!(plan.policies.scheduling, Scheduling::Continuous { .. } | Scheduling::PrefillThenDecode { .. })
+    };
+    match batches(plan) {
+        true => offer("no batching", &|plan| plan.policies.scheduling = Scheduling::Fifo),
+        false => offer("batching: 512 tokens", &|plan| plan.policies.scheduling = together),
+    }
     offer("no slow start", &|plan| plan.network.tcp.initial_window = None);
     offer("no jitter of devices", &|plan| {
         let devices = plan.hosts.iter_mut().flat_map(|host| host.devices_mut());
@@ -137,5 +147,7 @@ mod tests {
         let names: Vec<String> = choices(&plan).into_iter().map(|choice| choice.0).collect();
         assert!(names.contains(&"forwarding: Push".to_owned()), "{names:?}");
         assert!(!names.contains(&"forwarding: Relay".to_owned()), "it relays already");
+        assert!(names.contains(&"batching: 512 tokens".to_owned()), "{names:?}");
+        assert!(!names.contains(&"no batching".to_owned()), "it has none");
     }
 }

@@ -50,10 +50,12 @@ pub fn draw(title: &str, bars: &[Bar]) -> Result<Picture> {
         for (positive, at) in [(false, low), (true, high)] {
             let end = ends.iter().flatten().filter(|share| (**share > 0.0) == positive).copied();
             let far = end.fold(0.0f64, |far, share| if share.abs() > far.abs() { share } else { far });
-            if far == 0.0 || at == 0.0 {
+            // What changes nothing says so, once.
+            let nothing = !positive && ends.iter().flatten().all(|share| *share == 0.0);
+            if (far == 0.0 || at == 0.0) && !nothing {
                 continue;
             }
-            let text = format!("{:+.1} %", 100.0 * far);
+            let text = if far.abs() < 0.0005 { "0.0 %".to_owned() } else { format!("{:+.1} %", 100.0 * far) };
             let how = Lettering::new(TICK).color(theme::FAINT);
             match positive {
                 true => canvas.text(&text, (place(far) + 6.0, middle), how),
