@@ -46,8 +46,8 @@ impl Drift {
 
     /// The plan as it is on a machine that has drifted so.
     pub fn apply(&self, plan: &mut Plan) {
-        for host in &mut plan.hosts {
-            self.scale(&mut host.device.cost);
+        for device in plan.hosts.iter_mut().flat_map(|host| host.devices_mut()) {
+            self.scale(&mut device.cost);
         }
     }
 

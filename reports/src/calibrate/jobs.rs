@@ -41,30 +41,38 @@ pub(super) fn idle(run: &Seen) -> Vec<(&HopRow, f64)> {
     idle.collect()
 }
 
-/// The timed jobs of all runs.
+/// The timed jobs of all runs. The steps of one job have its stamps: the rows of a decode job, and the new tokens of a
+/// prefill, are those of all of them. A job that mixes both is neither, and is left out.
 pub(super) fn of(seen: &[Seen]) -> Vec<Job> {
     let mut jobs = Vec::new();
     for run in seen {
-        for (hop, idle) in idle(run) {
-            if hop.request.is_warmup() || hop.blocks.is_empty() {
-                continue;
-            }
-            let (phase, size) = match hop.tokens {
-                1 => (Phase::Decode, u32::from(hop.batch)),
-                tokens => (Phase::Prefill, u32::from(hop.batch) * tokens),
-            };
-            jobs.push(Job {
-                phase,
-                size,
-                context: hop.position,
-                blocks: hop.blocks.len(),
-                seconds: seconds(hop.compute),
-                idle,
-                round: run.round,
-            });
+        let mut together: BTreeMap<_, Vec<(&HopRow, f64)>> = BTreeMap::new();
+        for (hop, idle) in idle(run).into_iter().filter(|(hop, _)| !hop.blocks.is_empty()) {
+            together.entry((hop.peer.0, hop.started, hop.finished)).or_default().push((hop, idle));
         }
+        jobs.extend(together.into_values().filter_map(|steps| job(&steps, run.round)));
     }
     jobs
+}
+
+/// Of these steps, each with the seconds before it.
+fn job(steps: &[(&HopRow, f64)], round: u32) -> Option<Job> {
+    let (first, _) = steps.first()?;
+    let decodes = first.tokens == 1;
+    if steps.iter().any(|(step, _)| step.request.is_warmup() || (step.tokens == 1) != decodes) {
+        return None;
+    }
+    let contexts = steps.iter().map(|(step, _)| u64::from(step.position)).sum::<u64>();
+    Some(Job {
+        phase: if decodes { Phase::Decode } else { Phase::Prefill },
+        size: steps.iter().map(|(step, _)| u32::from(step.batch) * step.tokens).sum(),
+        context: (contexts / steps.len() as u64) as u32,
+        blocks: first.blocks.len(),
+        seconds: seconds(first.compute),
+        // All but one of them follow each other at once.
+        idle: steps.iter().map(|(_, idle)| *idle).fold(0.0, f64::max),
+        round,
+    })
 }
 
 /// Tokens of context within which decode steps are alike.
@@ -233,4 +241,44 @@ pub(super) fn first_job(seen: &[Seen], blocks: &Blocks, mean: f64) -> f64 {
         }
     }
     median(extra).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Phase, job};
+    use crate::fold::HopRow;
+    use actors::id::{BlockRange, NodeId, RequestId, SessionId};
+
+    fn step(client: u32, position: u32, tokens: u32) -> HopRow {
+        let request = RequestId { client: NodeId(client), index: 1 };
+        HopRow {
+            request,
+            session: SessionId::new(request, 0),
+            position,
+            tokens,
+            batch: 2,
+            hop: 0,
+            peer: NodeId(2),
+            blocks: BlockRange { start: 0, end: 4 },
+            received: 5,
+            started: 10,
+            finished: 3_000_010,
+            sent: 3_000_020,
+            peer_queue: 5,
+            compute: 3_000_000,
+            inward: None,
+            outward: None,
+        }
+    }
+
+    #[test]
+    fn steps_of_one_job_are_one_job() {
+        let (a, b, c) = (step(4, 10, 1), step(5, 30, 1), step(6, 0, 7));
+        let both = job(&[(&a, 0.25), (&b, 0.0)], 3).expect("a decode job of four rows");
+        assert!(both.phase == Phase::Decode && (both.size, both.context, both.blocks, both.round) == (4, 20, 4, 3));
+        assert_eq!((both.seconds, both.idle), (0.003, 0.25));
+        let prefill = job(&[(&c, 0.0), (&c, 0.0)], 0).expect("a prefill of 28 tokens");
+        assert!(prefill.phase == Phase::Prefill && prefill.size == 28);
+        assert!(job(&[(&a, 0.0), (&c, 0.0)], 0).is_none(), "neither");
+    }
 }
