@@ -291,6 +291,7 @@ impl Core {
         let took = finished.since(started);
         let decode = running.first().is_some_and(|queued| queued.step.activation.tokens == 1);
         self.meter.worked(now, took, running.len() as u32, decode);
+        let first = out.len();
         match done.output {
             Ok(Output::Hidden(activation)) => {
                 let queued = running.pop().expect("a job was running");
@@ -313,7 +314,10 @@ impl Core {
         }
         // Its room is used again: no job allocates one.
         self.running = running;
+        let results = out.len();
         self.compute_next(out);
+        // The device has its next job before the results are sent, which takes a live host tens of microseconds each.
+        out[first..].rotate_left(results - first);
     }
 
     /// A step, or its next part, is computed: it goes on to the next blocks here or on its way.

@@ -129,7 +129,7 @@ fn spread(seen: &[Seen], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
         .iter()
         .map(|round| {
             let runs: Vec<Seen> = seen.iter().filter(|run| run.round == *round).cloned().collect();
-            let overhead = overheads::fit(&runs);
+            let overhead = overheads::of_round(&runs);
             overhead.to_device + overhead.from_device + overhead.frame
         })
         .collect();

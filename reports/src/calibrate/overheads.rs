@@ -18,7 +18,26 @@ pub(super) struct Overheads {
     pub held: f64,
 }
 
+/// The median over rounds of what each shows: a neighbour that was busy for a while spoils one of them, and not the others.
 pub(super) fn fit(seen: &[Seen]) -> Overheads {
+    let mut rounds: BTreeMap<u32, Vec<Seen>> = BTreeMap::new();
+    for run in seen {
+        rounds.entry(run.round).or_default().push(run.clone());
+    }
+    let fits: Vec<Overheads> = rounds.values().map(|runs| of_round(runs)).collect();
+    let middle = |part: fn(&Overheads) -> f64| median(fits.iter().map(part).collect()).unwrap_or(0.0);
+    Overheads {
+        to_device: middle(|fit| fit.to_device),
+        from_device: middle(|fit| fit.from_device),
+        hand_over: middle(|fit| fit.hand_over),
+        frame: middle(|fit| fit.frame),
+        per_byte: middle(|fit| fit.per_byte),
+        held: middle(|fit| fit.held),
+    }
+}
+
+/// Of runs that were made one after another.
+pub(super) fn of_round(seen: &[Seen]) -> Overheads {
     let hops = || {
         seen.iter().flat_map(|run| run.hops.iter().filter(|hop| !hop.request.is_warmup()).map(move |hop| (run, hop)))
     };
