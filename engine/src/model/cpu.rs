@@ -1,8 +1,9 @@
-//! Kernels for the steps where candle's CPU path is slow: linear layers of a few rows and attention of a few queries.
+//! Kernels for what a CPU spends its time on: linear layers and attention, of few rows and queries and of many.
 //!
-//! Both read memory once and do little with it, so they should run at memory bandwidth. candle's one-row matmul uses one
-//! thread, and its matmul widens f16 and bf16 weights in memory on every call; these widen in registers and use all
-//! threads. The plain candle path remains for everything else, and tests hold the two against each other.
+//! Of few, they read memory once and do little with it, so they should run at memory bandwidth; of many, at the rate of the
+//! multipliers. candle's one-row matmul uses one thread, its matmul widens f16 and bf16 weights in memory on every call, and
+//! its product of Int8 quantises x too; these widen in registers and use all threads. The plain candle path remains for
+//! everything else, and tests hold the two against each other.
 //!
 //! A kernel is written once over [`simd::Simd`] and compiled for each instruction set of [`dispatch`], which picks one at
 //! run time. Unsafe code is in those two files alone: the intrinsics, and the call of what was compiled for instructions

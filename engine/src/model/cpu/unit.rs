@@ -94,9 +94,9 @@ fn sum_blocks<B: Block, S: Simd<LANES>, const LANES: usize, const R: usize, cons
     }
     let mut whole = [[0f32; M]; R];
     for r in 0..R {
-        for m in 0..M {
-            for c in 0..C {
-                whole[r][m] += simd.sum(sums[r][c][m]);
+        for part in &sums[r] {
+            for m in 0..M {
+                whole[r][m] += simd.sum(part[m]);
             }
         }
     }
@@ -125,9 +125,9 @@ impl<S: Simd<LANES>, const LANES: usize, const M: usize, const C: usize> Sink<S,
     #[inline(always)]
     fn take(&mut self, simd: S, at: usize, values: S::F) {
         let sums = &mut self.sums[at / LANES % C];
-        for m in 0..M {
-            if let Some(x) = self.xs[m][at..].first_chunk() {
-                sums[m] = simd.multiply_add(values, simd.load(x), sums[m]);
+        for (sum, x) in sums.iter_mut().zip(&self.xs) {
+            if let Some(x) = x[at..].first_chunk() {
+                *sum = simd.multiply_add(values, simd.load(x), *sum);
             }
         }
     }
