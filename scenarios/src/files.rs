@@ -29,6 +29,8 @@ pub(crate) struct Files {
 pub(crate) struct Table {
     pub header: Vec<String>,
     pub rows: Vec<csv::StringRecord>,
+    /// Where each row stands.
+    lines: Vec<u64>,
 }
 
 /// Why a text is no table.
@@ -99,9 +101,10 @@ impl Files {
 impl Table {
     fn parse(text: &str) -> Result<Table, Malformed> {
         Table::read(text).map_err(|error| match (error.kind(), error.position()) {
-            (csv::ErrorKind::UnequalLengths { expected_len, len, .. }, Some(at)) => {
-                Malformed { line: Some(at.line()), why: format!("{len} fields, and the heading has {expected_len}") }
-            }
+            (csv::ErrorKind::UnequalLengths { expected_len, len, .. }, Some(at)) => Malformed {
+                line: Some(written(text, at)),
+                why: format!("{len} fields, and the heading has {expected_len}"),
+            },
             (_, at) => Malformed { line: at.map(csv::Position::line), why: error.to_string() },
         })
     }
@@ -110,7 +113,8 @@ impl Table {
         let mut csv = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
         let header = csv.headers()?.iter().map(str::to_owned).collect();
         let rows = csv.records().collect::<Result<Vec<_>, _>>()?;
-        Ok(Table { header, rows })
+        let lines = rows.iter().map(|row| row.position().map_or(0, |at| written(text, at))).collect();
+        Ok(Table { header, rows, lines })
     }
 
     /// Where a column stands.
@@ -128,12 +132,19 @@ impl Table {
 
     /// Where a row stands in the file, counted from 1.
     pub fn line(&self, row: usize) -> u64 {
-        self.rows[row].position().map_or(0, |position| position.line())
+        self.lines.get(row).copied().unwrap_or(0)
     }
 
     pub fn text(&self, row: usize, column: usize) -> &str {
         self.rows[row].get(column).unwrap_or_default()
     }
+}
+
+/// The line of a record that the reader came to at `at`: what it passes over before it, empty lines and comments, counts.
+fn written(text: &str, at: &csv::Position) -> u64 {
+    let rest = text.get(at.byte() as usize..).unwrap_or_default();
+    let passed = rest.lines().take_while(|line| line.trim().is_empty() || line.starts_with('#')).count();
+    at.line() + passed as u64
 }
 
 fn unit_of(column: &str) -> Option<&str> {
