@@ -72,7 +72,7 @@ pub fn probe(plans: &[Plan]) -> Result<Plan, String> {
     let base = plans.first().ok_or("there is nothing to calibrate for")?;
     let prompts = spread(plans.iter().map(|plan| plan.workload.prompt), PROMPTS);
     let mut probe = Cast::of(base)?.swarm(base, 1, base.workload.batch, prompts[prompts.len() / 2]);
-    probe.workload.micro_batches = 2;
+    probe.workload.micro_batches = 4;
     Ok(probe)
 }
 

@@ -1,31 +1,38 @@
 //! How fast the machine is at the moment against the profile: from a short probe of fixed work.
 use super::jobs::idle;
 use super::overheads::{frames_of, seconds};
-use super::{Seen, median};
+use super::{Seen, steady_mean};
 use actors::time::Span;
 use scenarios::cost::{blocks_time, cold_blocks_time};
 use scenarios::plan::{Cost, Plan};
 
 /// By what the profile's times are multiplied to be today's.
+///
+/// One-token steps and longer ones drift apart: the first wait for memory, which neighbours share, the others for the core.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drift {
-    pub compute: f64,
+    pub decode: f64,
+    pub prefill: f64,
     pub overhead: f64,
 }
 
 impl Drift {
-    pub const NONE: Drift = Drift { compute: 1.0, overhead: 1.0 };
+    pub const NONE: Drift = Drift { decode: 1.0, prefill: 1.0, overhead: 1.0 };
 
-    /// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
+    /// What was seen over what the plan's devices, with their profile, are said to take: means as the profile's own, for it
+    /// is means that it says. Absent where nothing was seen.
     pub fn of(seen: &Seen) -> Option<Drift> {
         let cost = |peer| &seen.plan.device(peer).cost;
-        let compute = idle(seen).into_iter().filter(|(hop, _)| !hop.request.is_warmup()).map(|(hop, idle)| {
+        let (mut decode, mut prefill) = (Vec::new(), Vec::new());
+        for (hop, idle) in idle(seen).into_iter().filter(|(hop, _)| !hop.request.is_warmup()) {
             let (batch, model) = (u32::from(hop.batch), &seen.plan.model);
             let cost = cost(hop.peer);
             let said = blocks_time(cost, model, hop.blocks.len(), batch, hop.tokens, hop.position)
                 + cold_blocks_time(cost, hop.blocks.len(), Span::from_secs_f64(idle));
-            hop.compute as f64 / said.0.max(1) as f64
-        });
+            let kind = if hop.tokens == 1 { &mut decode } else { &mut prefill };
+            kind.push(hop.compute as f64 / said.0.max(1) as f64);
+        }
+        let (decode, prefill) = (steady_mean(decode), steady_mean(prefill));
         let over = cost(seen.plan.peers().next()?.0).overhead;
         let overhead = seen.tokens.iter().filter(|step| !step.request.is_warmup() && step.output > 1).map(|step| {
             let rest = step.parts.network + step.parts.peer_queue + step.parts.client_queue;
@@ -35,13 +42,18 @@ impl Drift {
                 + frames * 2.0 * (over.frame.as_secs_f64() + over.per_byte * bytes as f64);
             if said > 0.0 { seconds(rest) / said } else { 1.0 }
         });
-        Some(Drift { compute: median(compute.collect())?, overhead: median(overhead.collect())? })
+        let overhead = steady_mean(overhead.collect())?;
+        Some(Drift { decode: decode.or(prefill)?, prefill: prefill.or(decode)?, overhead })
     }
 
     /// Between two probes.
     pub fn between(before: Drift, after: Drift) -> Drift {
         let middle = |a: f64, b: f64| (a * b).sqrt();
-        Drift { compute: middle(before.compute, after.compute), overhead: middle(before.overhead, after.overhead) }
+        Drift {
+            decode: middle(before.decode, after.decode),
+            prefill: middle(before.prefill, after.prefill),
+            overhead: middle(before.overhead, after.overhead),
+        }
     }
 
     /// The plan as it is on a machine that has drifted so.
@@ -53,7 +65,10 @@ impl Drift {
 
     fn scale(&self, cost: &mut Cost) {
         let scaled = |span: Span| Span::from_secs_f64(span.as_secs_f64() * self.overhead);
-        cost.slow *= self.compute;
+        cost.slow *= self.decode;
+        if let Some(table) = &mut cost.table {
+            table.prefill.seconds.iter_mut().for_each(|seconds| *seconds *= self.prefill / self.decode);
+        }
         let over = &mut cost.overhead;
         over.to_device = scaled(over.to_device);
         over.from_device = scaled(over.from_device);
