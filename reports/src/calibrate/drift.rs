@@ -1,7 +1,7 @@
 //! How fast the machine is at the moment against the profile: from a short probe of fixed work.
 use super::jobs::idle;
 use super::overheads::{frames_of, seconds};
-use super::{Seen, steady_mean};
+use super::{Seen, median, steady_mean};
 use actors::time::Span;
 use scenarios::cost::{blocks_time, cold_blocks_time};
 use scenarios::plan::{Cost, Plan};
@@ -19,8 +19,10 @@ pub struct Drift {
 impl Drift {
     pub const NONE: Drift = Drift { decode: 1.0, prefill: 1.0, overhead: 1.0 };
 
-    /// What was seen over what the plan's devices, with their profile, are said to take: means as the profile's own, for it
-    /// is means that it says. Absent where nothing was seen.
+    /// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
+    ///
+    /// Of one-token steps it is the mean, for there are many, their times are skewed, and the profile says means. Of prefills
+    /// and overheads a probe has few, and one that a neighbour has disturbed would be taken for all of them: the median.
     pub fn of(seen: &Seen) -> Option<Drift> {
         let cost = |peer| &seen.plan.device(peer).cost;
         let (mut decode, mut prefill) = (Vec::new(), Vec::new());
@@ -32,7 +34,7 @@ impl Drift {
             let kind = if hop.tokens == 1 { &mut decode } else { &mut prefill };
             kind.push(hop.compute as f64 / said.0.max(1) as f64);
         }
-        let (decode, prefill) = (steady_mean(decode), steady_mean(prefill));
+        let (decode, prefill) = (steady_mean(decode), median(prefill));
         let over = cost(seen.plan.peers().next()?.0).overhead;
         let overhead = seen.tokens.iter().filter(|step| !step.request.is_warmup() && step.output > 1).map(|step| {
             let rest = step.parts.network + step.parts.peer_queue + step.parts.client_queue;
@@ -42,7 +44,7 @@ impl Drift {
                 + frames * 2.0 * (over.frame.as_secs_f64() + over.per_byte * bytes as f64);
             if said > 0.0 { seconds(rest) / said } else { 1.0 }
         });
-        let overhead = steady_mean(overhead.collect())?;
+        let overhead = median(overhead.collect())?;
         Some(Drift { decode: decode.or(prefill)?, prefill: prefill.or(decode)?, overhead })
     }
 
