@@ -24,7 +24,7 @@ pub fn hand_over(plan: &Plan) -> Result<Span, LiveError> {
     let turns: Mutex<Vec<(Moment, Moment, usize)>> = Mutex::default();
     let take_turns = |who: usize| -> std::io::Result<()> {
         cores.iter().for_each(Cores::compute);
-        let turnstile = Turnstile::open(dir.path(), 1)?;
+        let turnstile = Turnstile::open(dir.path(), 1, 2)?;
         for _ in 0..TURNS {
             let lease = turnstile.take(turnstile.line_up()?)?;
             let began = clock::now();

@@ -72,7 +72,8 @@ impl Device {
     pub fn start(
         plan: Arc<Plan>,
         executor: scenarios::plan::Executor,
-        (turnstile, cores): (Option<Turnstile>, Option<Cores>),
+        turnstile: Option<Turnstile>,
+        cores: Option<Cores>,
         strain: Strain,
         arrivals: UnboundedSender<Arrival>,
     ) -> io::Result<Device> {

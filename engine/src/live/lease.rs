@@ -19,7 +19,8 @@ use std::time::Duration;
 pub struct Turnstile {
     /// The next number, held while one is taken.
     next: File,
-    /// Of a number, that at the number modulo their count.
+    /// Of a number, that at the number modulo their count: one more than there are executors, each of which has at most one
+    /// number, so that nobody ever waits for a file before its number's.
     turns: Vec<File>,
     cores: Vec<File>,
 }
@@ -33,19 +34,16 @@ pub struct Lease<'a> {
     core: &'a File,
 }
 
-/// Numbers that have a file each. Were more executors in the queue, the last would wait for a file before its number's.
-const TURNS: u64 = 64;
-
 /// How often the first of the queue looks for a free core where there are several: no lock can wait for any of many.
 const LOOK: Duration = Duration::from_micros(20);
 
 impl Turnstile {
-    /// The turnstile of `cores` cores whose lock files are in `dir`, which all executors of the machine name alike.
-    pub fn open(dir: &Path, cores: u32) -> io::Result<Turnstile> {
+    /// The turnstile of `cores` cores whose lock files are in `dir`. All `executors` of the machine say the same.
+    pub fn open(dir: &Path, cores: u32, executors: usize) -> io::Result<Turnstile> {
         let open =
             |name: String| OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(name));
         let cores = (0..cores.max(1)).map(|core| open(format!("core-{core}"))).collect::<io::Result<_>>()?;
-        let turns = (0..TURNS).map(|turn| open(format!("turn-{turn}"))).collect::<io::Result<_>>()?;
+        let turns = (0..=executors).map(|turn| open(format!("turn-{turn}"))).collect::<io::Result<_>>()?;
         Ok(Turnstile { next: open("next".to_owned())?, turns, cores })
     }
 
@@ -66,7 +64,7 @@ impl Turnstile {
     }
 
     fn turn(&self, number: u64) -> &File {
-        &self.turns[(number % TURNS) as usize]
+        &self.turns[(number % self.turns.len() as u64) as usize]
     }
 
     /// Takes the last place of the queue. Whoever comes after waits until this turn is taken.
@@ -142,7 +140,7 @@ mod tests {
             thread::scope(|scope| {
                 for _ in 0..6 {
                     scope.spawn(|| {
-                        let turnstile = Turnstile::open(dir.path(), cores).unwrap();
+                        let turnstile = Turnstile::open(dir.path(), cores, 6).unwrap();
                         for _ in 0..20 {
                             let lease = turnstile.take(turnstile.line_up().unwrap()).unwrap();
                             most.fetch_max(held.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -160,14 +158,14 @@ mod tests {
     #[test]
     fn who_came_first_is_served_first() {
         let dir = tempfile::tempdir().unwrap();
-        let holder = Turnstile::open(dir.path(), 1).unwrap();
+        let holder = Turnstile::open(dir.path(), 1, 7).unwrap();
         let served = Mutex::new(Vec::new());
         thread::scope(|scope| {
             let lease = holder.take(holder.line_up().unwrap()).unwrap();
             for comer in 0..6 {
                 let (dir, served) = (dir.path(), &served);
                 scope.spawn(move || {
-                    let turnstile = Turnstile::open(dir, 1).unwrap();
+                    let turnstile = Turnstile::open(dir, 1, 7).unwrap();
                     let lease = turnstile.take(turnstile.line_up().unwrap()).unwrap();
                     served.lock().unwrap().push(comer);
                     thread::sleep(Duration::from_millis(2));
@@ -190,7 +188,7 @@ mod tests {
             for who in 0..6u64 {
                 let (dir, served, all_here) = (dir.path(), &served, &all_here);
                 scope.spawn(move || {
-                    let turnstile = Turnstile::open(dir, 1).unwrap();
+                    let turnstile = Turnstile::open(dir, 1, 6).unwrap();
                     all_here.wait();
                     for _ in 0..40 {
                         let lease = turnstile.take(turnstile.line_up().unwrap()).unwrap();
@@ -212,7 +210,7 @@ mod tests {
     #[test]
     fn who_lines_up_while_it_holds_the_lease_is_behind_those_who_wait_and_before_those_who_come() {
         let dir = tempfile::tempdir().unwrap();
-        let [holder, waiting, later] = [(); 3].map(|()| Turnstile::open(dir.path(), 1).unwrap());
+        let [holder, waiting, later] = [(); 3].map(|()| Turnstile::open(dir.path(), 1, 3).unwrap());
         let served = Mutex::new(Vec::new());
         let serve = |turnstile: &Turnstile, turn, name| {
             let lease = turnstile.take(turn).unwrap();
@@ -236,7 +234,7 @@ mod tests {
     #[test]
     fn one_that_dies_in_the_queue_holds_nobody_up() {
         let dir = tempfile::tempdir().unwrap();
-        let [first, dead, last] = [(); 3].map(|()| Turnstile::open(dir.path(), 1).unwrap());
+        let [first, dead, last] = [(); 3].map(|()| Turnstile::open(dir.path(), 1, 3).unwrap());
         let lease = first.take(first.line_up().unwrap()).unwrap();
         // It has a number, and goes with all its files.
         let _turn = dead.line_up().unwrap();
@@ -256,7 +254,7 @@ mod tests {
         thread::scope(|scope| {
             for count in &counts {
                 scope.spawn(|| {
-                    let turnstile = Turnstile::open(dir.path(), 1).unwrap();
+                    let turnstile = Turnstile::open(dir.path(), 1, 2).unwrap();
                     let end = std::time::Instant::now() + Duration::from_millis(400);
                     while std::time::Instant::now() < end {
                         let _lease = turnstile.take(turnstile.line_up().unwrap()).unwrap();

@@ -100,7 +100,7 @@ impl LocalHost {
         plan: Arc<Plan>,
         here: HostId,
         directory: Directory,
-        leases: &Path,
+        turns: &Path,
         reports: UnboundedSender<Report>,
     ) -> io::Result<Rc<LocalHost>> {
         let (sender, arrivals) = unbounded_channel();
@@ -111,22 +111,18 @@ impl LocalHost {
         let mut devices = Vec::new();
         if plan.nodes().any(|(_, node)| node.host == here && super::computes(&node.role)) {
             let host = plan.host(here);
-            let cores = plan.machines.get(host.machine as usize).and_then(|machine| machine.leases);
+            let leases = plan.machines.get(host.machine as usize).and_then(|machine| machine.leases);
+            let neighbours = plan.hosts.iter().filter(|other| other.machine == host.machine);
+            let executors = neighbours.flat_map(|host| host.devices()).count();
+            let divided = Cores::of(&plan, host.machine);
             for device in host.devices() {
                 // Each takes its turns by itself, as the devices of other processes do.
-                let turnstile = cores.map(|cores| Turnstile::open(leases, cores)).transpose()?;
-                let executor = device.executor.clone();
-                let divided = Cores::of(&plan, host.machine);
-                devices.push(Device::start(
-                    plan.clone(),
-                    executor,
-                    (turnstile, divided),
-                    strain.clone(),
-                    sender.clone(),
-                )?);
+                let turnstile = leases.map(|cores| Turnstile::open(turns, cores, executors)).transpose()?;
+                let (executor, cores) = (device.executor.clone(), divided.clone());
+                devices.push(Device::start(plan.clone(), executor, turnstile, cores, strain.clone(), sender.clone())?);
             }
             // From now on, so that the devices' threads have not inherited it.
-            Cores::of(&plan, host.machine).iter().for_each(Cores::serve);
+            divided.iter().for_each(Cores::serve);
         }
         let shaper = match plan.network.shape {
             true => Some(RefCell::new(Shaper::start(&plan, here, sender)?)),
