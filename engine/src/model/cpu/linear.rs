@@ -165,6 +165,12 @@ mod tests {
         }
     }
 
+    /// Both round once a product: some steps of f32 at the size that sums of so many inputs have.
+    fn assert_agree(ours: Tensor, theirs: Tensor, inputs: usize, what: &str) {
+        let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
+        assert!(error < 1e-5 * (inputs as f32).sqrt().max(4.0), "{what}: {error}");
+    }
+
     fn compare(rows: usize, inputs: usize, outputs: usize, dtype: DType, activation: Activation, biased: bool) {
         let noise = |dims: (usize, usize)| Tensor::randn(0f32, 1.0, dims, &Device::Cpu).expect("noise");
         let (x, w) = (noise((rows, inputs)), noise((outputs, inputs)).to_dtype(dtype).expect("a float type"));
@@ -172,10 +178,7 @@ mod tests {
         let bias = biased.then_some(bias.as_slice());
         let ours = x.apply_op2_no_bwd(&w, &PlainLinear(Finish { bias, activation })).expect("shapes go together");
         let theirs = reference(&x, &w, bias, activation).expect("shapes go together");
-        let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
-        // Both round once a product: some steps of f32 at the size that sums of so many have.
-        let allowed = 1e-5 * (inputs as f32).sqrt().max(4.0);
-        assert!(error < allowed, "{rows} x {inputs} -> {outputs} in {dtype:?}, {activation:?}: {error}");
+        assert_agree(ours, theirs, inputs, &format!("{rows} x {inputs} -> {outputs} in {dtype:?}, {activation:?}"));
     }
 
     #[test]
@@ -218,9 +221,7 @@ mod tests {
         let ours = x.apply_op1_no_bwd(&op).expect("shapes go together");
         let wide = w.dequantize(&Device::Cpu).expect("values");
         let theirs = reference(&x, &wide, bias, activation).expect("shapes go together");
-        let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
-        let allowed = 1e-5 * (inputs as f32).sqrt().max(4.0);
-        assert!(error < allowed, "{rows} x {inputs} -> {outputs} in {dtype:?}, {activation:?}: {error}");
+        assert_agree(ours, theirs, inputs, &format!("{rows} x {inputs} -> {outputs} in {dtype:?}, {activation:?}"));
     }
 
     #[test]

@@ -1,0 +1,111 @@
+//! Which sessions a peer lets in, lets wait for room, and ends, and what it records of that.
+use super::sessions::Entry;
+use super::{Core, LOAD, refuse, send};
+use crate::id::{NodeId, SessionId};
+use crate::message::{Close, Job, Message, Open, Opened, Refusal, Timer, Work};
+use crate::policy::Lifetime;
+use crate::record::{Event, Reserved};
+use crate::time::{Moment, Span};
+use crate::world::Effect;
+
+impl Core {
+    /// Its blocks change: every session on the old ones is over, and its client is told.
+    pub(super) fn give_up(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        for session in self.sessions.all() {
+            refuse(out, session.client(), session, Refusal::NotServing);
+            self.on_close(now, session.client(), Close { session }, out);
+        }
+    }
+
+    /// Reserves the session's cache in full, lets it wait for room, or refuses.
+    pub fn on_open(&mut self, now: Moment, from: NodeId, open: Open, out: &mut Vec<Effect>) {
+        let session = open.session;
+        if !self.presence.is_online() {
+            return refuse(out, from, session, Refusal::NotServing);
+        }
+        match self.sessions.enter(now, from, open) {
+            Ok(Entry::Open) => self.opened(now, from, session, out),
+            Ok(Entry::Waits) => self.watch_the_waiting(now, out),
+            Err(why) => refuse(out, from, session, why),
+        }
+    }
+
+    fn opened(&mut self, now: Moment, from: NodeId, session: SessionId, out: &mut Vec<Effect>) {
+        let bytes = self.sessions.get(session).map(|session| session.reserved);
+        self.note_cache(now, session, bytes, out);
+        self.watch_lifetimes(now, out);
+        send(out, from, Message::Opened(Opened { session, load: self.load(now) }));
+    }
+
+    /// Records what the session has reserved from now on; nothing: it is over.
+    fn note_cache(&self, at: Moment, session: SessionId, bytes: Option<u64>, out: &mut Vec<Effect>) {
+        out.push(Effect::Record(Event::Reserved(Reserved {
+            session,
+            peer: self.config.me,
+            at,
+            bytes,
+            used: self.sessions.used(),
+            budget: self.config.cache_bytes,
+            open: self.sessions.len() as u32,
+            waiting: self.sessions.waiting() as u32,
+        })));
+    }
+
+    fn watch_the_waiting(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        if let (false, Some(due)) = (self.armed, self.sessions.due()) {
+            self.armed = true;
+            out.push(Effect::Wake { after: due.since(now), timer: Timer::Admission });
+        }
+    }
+
+    /// Whoever has waited too long for room is refused.
+    pub(super) fn on_admission(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        self.armed = false;
+        while let Some((from, session)) = self.sessions.overdue(now) {
+            refuse(out, from, session, Refusal::CacheFull);
+        }
+        self.admit_the_waiting(now, out);
+        self.watch_the_waiting(now, out);
+    }
+
+    fn watch_lifetimes(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let lifetime = self.config.policies.lifetime;
+        if self.timing || lifetime == Lifetime::default() {
+            return;
+        }
+        let after = match self.sessions.expiring(now, lifetime) {
+            Some((_, after)) => after,
+            // All are computed, and nothing else bounds them.
+            None if self.sessions.len() > 0 => lifetime.idle,
+            None => return,
+        };
+        self.timing = true;
+        out.push(Effect::Wake { after, timer: Timer::Lifetime });
+    }
+
+    /// Sessions that have lasted too long are over, and their clients are told.
+    pub(super) fn on_lifetime(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        self.timing = false;
+        while let Some((session, Span::ZERO)) = self.sessions.expiring(now, self.config.policies.lifetime) {
+            refuse(out, session.client(), session, Refusal::Expired);
+            self.on_close(now, session.client(), Close { session }, out);
+        }
+        self.watch_lifetimes(now, out);
+    }
+
+    pub(super) fn admit_the_waiting(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        while let Some((from, session)) = self.sessions.admit_next(now) {
+            self.opened(now, from, session, out);
+        }
+    }
+
+    pub fn on_close(&mut self, now: Moment, _from: NodeId, close: Close, out: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.leave(close.session) else { return };
+        if session.steps > 0 {
+            self.queue.forget(close.session);
+        }
+        self.note_cache(now, close.session, None, out);
+        out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: close.session } }));
+        self.admit_the_waiting(now, out);
+    }
+}
