@@ -1,8 +1,9 @@
 //! A peer's place in the swarm: its node of the DHT, what it announces there, and which blocks it serves.
 //!
 //! A peer joins the DHT while it loads, says JOINING until its blocks are there and ONLINE from then on, again and again,
-//! so that its records do not expire; before it says ONLINE it measures how far away those are that may come after it. One that chooses its blocks looks from time to time whether others need it more;
-//! then it says OFFLINE of the old ones, and loads the new.
+//! so that its records do not expire; before it says ONLINE it measures how far away those are that may come after it.
+//! One that chooses its blocks looks from time to time whether others need it more; then it says OFFLINE of the old ones,
+//! and loads the new.
 use crate::dht::node::{self, Node};
 use crate::dht::{Done, Key, Record, State};
 use crate::id::{BlockRange, NodeId};

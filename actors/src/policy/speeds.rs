@@ -8,8 +8,7 @@ pub enum Speeds {
     /// By the cost of their device, as the simulation has it.
     #[default]
     Told,
-    /// They measure it on one of their blocks before they announce themselves. A simulation measures nothing: it tells
-    /// them.
+    /// They measure it on one of their blocks before they announce themselves; in a simulation, on the modelled device.
     Measured { decode: Probe, forward: Probe },
 }
 
