@@ -49,7 +49,8 @@ impl Turnstile {
 
     /// Waits its turn, then for a core.
     pub fn take(&self, turn: Turn) -> io::Result<Lease<'_>> {
-        let before = self.turn(turn.0.wrapping_sub(1));
+        // As if it were a round later, for there is none before the first.
+        let before = self.turn(turn.0 + self.turns.len() as u64 - 1);
         let core = lock(before).and_then(|()| {
             unlock(before);
             self.first_free()
@@ -78,7 +79,7 @@ impl Turnstile {
                 8 => u64::from_ne_bytes(bytes),
                 _ => 0,
             };
-            self.next.write_all_at(&number.wrapping_add(1).to_ne_bytes(), 0)?;
+            self.next.write_all_at(&(number + 1).to_ne_bytes(), 0)?;
             lock(self.turn(number)).map(|()| Turn(number))
         };
         let turn = taken();
@@ -229,6 +230,30 @@ mod tests {
             serve(&holder, again, "holder");
         });
         assert_eq!(served.into_inner().unwrap(), ["waiting", "holder", "later"]);
+    }
+
+    #[test]
+    fn the_first_of_all_waits_for_nobody() {
+        for executors in 2..9 {
+            let dir = tempfile::tempdir().unwrap();
+            let turnstiles: Vec<_> =
+                (0..executors).map(|_| Turnstile::open(dir.path(), 1, executors).unwrap()).collect();
+            // All are in the queue before the first asks for its core.
+            let turns: Vec<_> = turnstiles.iter().map(|turnstile| turnstile.line_up().unwrap()).collect();
+            let (sender, served) = std::sync::mpsc::channel();
+            for (who, (turnstile, turn)) in turnstiles.into_iter().zip(turns).enumerate() {
+                let sender = sender.clone();
+                // Not scoped: if it waited for ever, the test would too.
+                thread::spawn(move || {
+                    let lease = turnstile.take(turn).unwrap();
+                    sender.send(who).unwrap();
+                    drop(lease);
+                });
+            }
+            let order: Vec<usize> =
+                (0..executors).map_while(|_| served.recv_timeout(Duration::from_secs(5)).ok()).collect();
+            assert_eq!(order, (0..executors).collect::<Vec<_>>(), "of {executors}");
+        }
     }
 
     #[test]
