@@ -19,7 +19,7 @@ pub struct Keeper<'b> {
     world: World,
     bar: ProgressBar,
     kept: usize,
-    /// Labels of the runs that failed.
+    /// Labels of the runs that failed, or some of whose requests did.
     failures: Vec<String>,
 }
 
@@ -42,16 +42,24 @@ impl<'b> Keeper<'b> {
 
     pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Stop> {
         let (key, plan) = (&self.batch.keys[index], &self.batch.plans[index]);
-        let (status, events, trace) = match run {
-            Ok(Run { outcome, events, trace, .. }) => (status_of(plan, &outcome), events, trace),
+        let (status, lost, events, trace) = match run {
+            Ok(Run { outcome, events, trace, .. }) => {
+                let (status, lost) = status_of(plan, &outcome);
+                (status, lost, events, trace)
+            }
             Err(why) => {
                 let (label, detail) = ("not_started".to_owned(), plan.in_words(&why));
-                (CellStatus::Failed { label, detail }, Vec::new(), None)
+                (CellStatus::Failed { label, detail }, 0, Vec::new(), None)
             }
         };
-        let said = match &status {
-            CellStatus::Done => "ok".to_owned(),
-            CellStatus::Failed { label, detail } => {
+        let said = match (&status, lost) {
+            (CellStatus::Done, 0) => "ok".to_owned(),
+            // The cell's figures are what they are; that the sweep went well is not to be said of it.
+            (CellStatus::Done, lost) => {
+                self.failures.push("requests_failed".to_owned());
+                format!("{lost} requests failed")
+            }
+            (CellStatus::Failed { label, detail }, _) => {
                 self.failures.push(label.clone());
                 format!("{label}: {detail}")
             }
@@ -146,11 +154,15 @@ fn shortened(text: &str) -> String {
     text.chars().take(CHARS).collect::<String>() + more
 }
 
-fn status_of(plan: &Plan, outcome: &Outcome) -> CellStatus {
-    if outcome.is_ok() {
-        return CellStatus::Done;
+/// And how many of its requests failed.
+fn status_of(plan: &Plan, outcome: &Outcome) -> (CellStatus, u32) {
+    match outcome {
+        Outcome::Done(drained) => (CellStatus::Done, drained.failed),
+        _ => {
+            let (label, detail) = (outcome.label().to_owned(), plan.in_words(&outcome.to_string()));
+            (CellStatus::Failed { label, detail }, 0)
+        }
     }
-    CellStatus::Failed { label: outcome.label().to_owned(), detail: plan.in_words(&outcome.to_string()) }
 }
 
 #[cfg(test)]

@@ -19,11 +19,11 @@ mod utilisation;
 pub use picture::Picture;
 
 use crate::error::{Error, Result};
-use crate::manifest::Kept;
 use crate::read::{Latency, Run};
 use crate::summary::{self, Cell};
 use crate::table;
 use scenarios::chart::Chart;
+use scenarios::only::Only;
 use std::path::PathBuf;
 
 /// What charts are drawn from: runs under their labels.
@@ -38,8 +38,6 @@ struct Labelled {
     cells: Vec<Cell>,
     latencies: Vec<Latency>,
     dir: PathBuf,
-    /// How many rows of hops there were, and were kept.
-    hops: Kept,
 }
 
 /// Width of every picture in px: 178 mm, two columns of a paper, at 108 px an inch.
@@ -58,11 +56,22 @@ impl Source {
         let mut labelled = Vec::new();
         for (run, label) in runs.iter().zip(table::labels(runs)) {
             let (cells, latencies) = (summary::cells(&run.rows), run.latencies()?);
-            labelled.push(Labelled { label, cells, latencies, dir: run.dir.clone(), hops: run.manifest.hops });
+            labelled.push(Labelled { label, cells, latencies, dir: run.dir.clone() });
         }
         let mut names: Vec<&str> = runs.iter().map(|run| run.manifest.scenario.as_str()).collect();
         names.dedup();
         Ok(Source { runs: labelled, scenario: names.join(", ") })
+    }
+
+    /// The same with those cells alone that are meant; titles say which.
+    fn only(&self, only: &Only, which: &str) -> Source {
+        let narrowed = |run: &Labelled| {
+            let cells: Vec<Cell> = run.cells.iter().filter(|cell| only.takes(&cell.axes)).cloned().collect();
+            let here = |latency: &&Latency| cells.iter().any(|cell| cell.cell == latency.cell);
+            let latencies = run.latencies.iter().filter(here).copied().collect();
+            Labelled { label: run.label.clone(), cells, latencies, dir: run.dir.clone() }
+        };
+        Source { runs: self.runs.iter().map(narrowed).collect(), scenario: format!("{} ({which})", self.scenario) }
     }
 
     /// Every run's label and cell.
@@ -71,7 +80,7 @@ impl Source {
     }
 }
 
-/// Draws one chart; a heatmap and discovery give two pictures.
+/// Draws one chart; a heatmap and discovery give two pictures. Names of pictures of some cells alone end in which.
 pub fn draw(chart: &Chart, source: &Source) -> Result<Vec<Picture>> {
     match chart {
         Chart::ThroughputVs(path) => lines::against(source, path, THROUGHPUT).map(|picture| vec![picture]),
@@ -85,6 +94,18 @@ pub fn draw(chart: &Chart, source: &Source) -> Result<Vec<Picture>> {
         Chart::Timeline => timeline::timeline(source).map(|picture| vec![picture]),
         Chart::Gantt => gantt::gantt(source).map(|picture| vec![picture]),
         Chart::Utilisation => utilisation::strips(source).map(|picture| vec![picture]),
+        Chart::Only(text, chart) => {
+            let only = Only::parse(text).map_err(|why| impossible("only", why))?;
+            only.paths().try_for_each(|path| group::checked(source, "only", path))?;
+            let which = group::label(only.values());
+            let narrowed = source.only(&only, &which);
+            if narrowed.cells().next().is_none() {
+                return Err(impossible("only", format!("no cell has {text}")));
+            }
+            let mut pictures = draw(chart, &narrowed)?;
+            pictures.iter_mut().for_each(|picture| picture.name += &format!("-{}", slug(&which)));
+            Ok(pictures)
+        }
     }
 }
 

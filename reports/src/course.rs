@@ -29,6 +29,38 @@ pub struct Bin {
     pub peers_busy: f64,
 }
 
+/// How busy a peer was in the spans of a cell's first repetition, one after another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busy {
+    pub cell: u32,
+    /// The node's id.
+    pub peer: u32,
+    /// Of each span, the thousandths in which it computed.
+    pub thousandths: Vec<u32>,
+}
+
+/// [`Busy`] as it stands in `busy.csv`: thousandths with spaces between.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BusyRow {
+    cell: u32,
+    peer: u32,
+    thousandths: String,
+}
+
+impl Busy {
+    fn row(&self) -> BusyRow {
+        let thousandths = self.thousandths.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+        BusyRow { cell: self.cell, peer: self.peer, thousandths }
+    }
+
+    /// What is no number counts as idle.
+    fn from(row: BusyRow) -> Busy {
+        let thousandths = row.thousandths.split(' ').map(|text| text.parse().unwrap_or(0)).collect();
+        Busy { cell: row.cell, peer: row.peer, thousandths }
+    }
+}
+
 /// For how long so many of the model's blocks were served by somebody. Times in ns since the barrier's release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +91,7 @@ pub struct Blow {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Course {
     pub bins: Vec<Bin>,
+    pub busy: Vec<Busy>,
     pub covers: Vec<Cover>,
     pub blows: Vec<Blow>,
 }
@@ -86,13 +119,15 @@ impl Course {
             what: struck.mishap.label().to_owned(),
             on: struck.nodes.iter().map(|node| plan.called(*node)).collect::<Vec<_>>().join(" "),
         });
-        Course { covers: covers.collect(), blows: blows.collect(), bins: timeline::bins(fold, plan, run) }
+        let (bins, busy) = timeline::bins(fold, plan, run);
+        Course { bins, busy, covers: covers.collect(), blows: blows.collect() }
     }
 
     /// What a run directory holds of it; nothing of what it lacks.
     pub fn read(dir: &Path) -> Result<Course> {
         Ok(Course {
             bins: read(&dir.join("timeline.csv"))?,
+            busy: read(&dir.join("busy.csv"))?.into_iter().map(Busy::from).collect(),
             covers: read(&dir.join("coverage.csv"))?,
             blows: read(&dir.join("faults.csv"))?,
         })
@@ -102,6 +137,7 @@ impl Course {
 /// The tables of a run directory in the making.
 pub struct CourseWriter {
     bins: csv::Writer<File>,
+    busy: csv::Writer<File>,
     covers: csv::Writer<File>,
     blows: csv::Writer<File>,
 }
@@ -118,6 +154,7 @@ impl CourseWriter {
         let timeline = ["cell", "repeat", "from_ns", "till_ns", "tokens", "under_way", "peers_busy"];
         Ok(CourseWriter {
             bins: create("timeline.csv", &timeline)?,
+            busy: create("busy.csv", &["cell", "peer", "thousandths"])?,
             covers: create("coverage.csv", &["cell", "repeat", "from_ns", "till_ns", "served", "blocks"])?,
             blows: create("faults.csv", &["cell", "repeat", "at_ns", "lasts_ns", "what", "on"])?,
         })
@@ -125,12 +162,13 @@ impl CourseWriter {
 
     pub fn add(&mut self, course: &Course) -> Result<()> {
         course.bins.iter().try_for_each(|row| self.bins.serialize(row)).map_err(Error::encode("a CSV file"))?;
+        course.busy.iter().try_for_each(|peer| self.busy.serialize(peer.row())).map_err(Error::encode("a CSV file"))?;
         course.covers.iter().try_for_each(|row| self.covers.serialize(row)).map_err(Error::encode("a CSV file"))?;
         course.blows.iter().try_for_each(|row| self.blows.serialize(row)).map_err(Error::encode("a CSV file"))
     }
 
     pub fn close(self) -> Result<Vec<File>> {
-        let files = [self.bins, self.covers, self.blows].map(csv::Writer::into_inner);
+        let files = [self.bins, self.busy, self.covers, self.blows].map(csv::Writer::into_inner);
         files.into_iter().map(|file| file.map_err(Error::encode("a CSV file"))).collect()
     }
 }

@@ -3,6 +3,7 @@ use crate::fold::{Fold, TokenRow};
 use crate::measures::Measures;
 use crate::stats::quantile;
 use crate::table::significant;
+use scenarios::columns::Columns;
 use scenarios::plan::Plan;
 use scenarios::published::{Figure, Measure, System};
 use serde::Serialize;
@@ -88,22 +89,10 @@ pub fn markdown(compared: &[Compared]) -> String {
     let heading = ["scenario", "measure", "published", "predicted", "error", "asked", ""].map(str::to_owned);
     let mut rows = vec![heading];
     rows.extend(compared.iter().map(row));
-    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..7).map(width).collect();
-    let line = |row: &[String; 7]| {
-        let cell = |(at, (cell, width)): (usize, (&String, &usize))| match at {
-            2..=5 => format!("{cell:>width$}"),
-            _ => format!("{cell:<width$}"),
-        };
-        format!("| {} |\n", row.iter().zip(&widths).enumerate().map(cell).collect::<Vec<_>>().join(" | "))
-    };
-    let rule = |(at, width): (usize, &usize)| match at {
-        2..=5 => format!("{}:", "-".repeat(width.saturating_sub(1))),
-        _ => "-".repeat((*width).max(3)),
-    };
-    let rules = widths.iter().enumerate().map(rule).collect::<Vec<_>>().join(" | ");
-    let body: String = rows[1..].iter().map(line).collect();
-    format!("{}| {rules} |\n{body}", line(&rows[0]))
+    let columns = Columns::of(&rows, &[false, false, true, true, true, true, false]);
+    let mut lines: Vec<String> = rows.iter().map(|row| columns.markdown(row) + "\n").collect();
+    lines.insert(1, columns.markdown_rule() + "\n");
+    lines.concat()
 }
 
 fn row(one: &Compared) -> [String; 7] {

@@ -4,6 +4,7 @@ use crate::chart::{Picture, tornado};
 use crate::draw::free_dir;
 use crate::error::{Error, Result};
 use crate::write::{write_json, write_synced};
+use scenarios::columns::Columns;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,16 +65,8 @@ impl Sensitivity {
     pub fn text(&self, _width: Option<usize>) -> String {
         let heading = ["input", "latency, less", "more", "throughput, less", "more"].map(str::to_owned);
         let rows: Vec<[String; 5]> = [heading].into_iter().chain(self.rows()).collect();
-        let wide = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..5).map(wide).collect();
-        let mut text = String::new();
-        for row in &rows {
-            let cell = |(at, cell): (usize, &String)| {
-                let width = widths[at];
-                if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-            };
-            text += &(row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ") + "\n");
-        }
+        let columns = Columns::of(&rows, &[false, true, true, true, true]);
+        let text: String = rows.iter().map(|row| columns.line(row) + "\n").collect();
         let (throughput, latency) = (self.throughput_tokens_per_s, self.mean_latency_s);
         text + &format!("as it is: {throughput:.2} tokens/s, {latency:.3} s a request\n")
     }

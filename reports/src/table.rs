@@ -5,6 +5,7 @@ use crate::cells::number;
 use crate::read::Run;
 use crate::stats::Sample;
 use crate::summary::{self, Cell};
+use scenarios::columns::Columns;
 use serde_json::{Map, Value, json};
 
 /// Columns a table falls back to where nobody knows how wide the terminal is.
@@ -34,7 +35,7 @@ pub struct Row {
     pub cell: Cell,
 }
 
-/// A column of text, ready to be aligned.
+/// A column of text.
 struct Strip {
     heading: String,
     right: bool,
@@ -56,15 +57,19 @@ impl Table {
     pub fn text(&self, width: Option<usize>) -> String {
         let width = width.unwrap_or(WIDTH).max(40);
         let mut strips = self.strips();
-        let wide = |strips: &[Strip]| strips.iter().map(|s| s.width() + 2).sum::<usize>().saturating_sub(2);
-        while wide(&strips) > width {
+        let (rows, columns) = loop {
+            let rows = rows(&strips);
+            let right: Vec<bool> = strips.iter().map(|strip| strip.right).collect();
+            let columns = Columns::of(&rows, &right);
             let last = strips.iter().enumerate().filter(|(_, s)| s.rank > 0).max_by_key(|(_, s)| s.rank);
-            let Some((at, _)) = last else { break };
-            strips.remove(at);
-        }
-        let mut text = line(&strips, |strip| &strip.heading);
-        text += &(strips.iter().map(|s| "─".repeat(s.width())).collect::<Vec<_>>().join("  ") + "\n");
-        (0..self.rows.len()).for_each(|at| text += &line(&strips, |strip| &strip.cells[at]));
+            match last.filter(|_| columns.width() > width) {
+                Some((at, _)) => drop(strips.remove(at)),
+                None => break (rows, columns),
+            }
+        };
+        let mut lines: Vec<String> = rows.iter().map(|row| columns.line(row) + "\n").collect();
+        lines.insert(1, columns.rule() + "\n");
+        let mut text = lines.concat();
         for (reason, count) in self.reasons() {
             text += &format!("  {reason}{}\n", if count > 1 { format!(" ({count} cells)") } else { String::new() });
         }
@@ -73,14 +78,11 @@ impl Table {
 
     pub fn markdown(&self) -> String {
         let strips = self.strips();
-        let row = |get: &dyn Fn(&Strip) -> String| {
-            let cells: Vec<String> = strips.iter().map(|strip| get(strip).replace('|', "\\|")).collect();
-            format!("| {} |\n", cells.join(" | "))
-        };
-        let mut text = row(&|strip| strip.heading.clone());
-        text += &row(&|strip| if strip.right { "--:".to_owned() } else { "---".to_owned() });
-        (0..self.rows.len()).for_each(|at| text += &row(&|strip| strip.cells[at].clone()));
-        text
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let rows = rows(&strips).into_iter().map(|row| line(row.iter().map(|cell| cell.replace('|', "\\|")).collect()));
+        let mut lines: Vec<String> = rows.collect();
+        lines.insert(1, line(strips.iter().map(|strip| if strip.right { "--:" } else { "---" }.to_owned()).collect()));
+        lines.concat()
     }
 
     pub fn json(&self) -> String {
@@ -134,7 +136,11 @@ impl Table {
         }
         for (path, _) in self.rows.first().map(|row| row.cell.axes.as_slice()).unwrap_or_default() {
             let values = self.rows.iter().map(|row| row.cell.axis(path).unwrap_or_default().to_owned());
-            strips.push(Strip::new(&short(path), true, 0, values));
+            let strip = Strip::new(&short(path), true, 0, values);
+            // Of two fields of the same name that have the same value everywhere one is enough.
+            if !strips.iter().any(|known| known.heading == strip.heading && known.cells == strip.cells) {
+                strips.push(strip);
+            }
         }
         for (rank, (heading, column, unit)) in MEASURES.into_iter().enumerate() {
             let samples: Vec<Option<&Sample>> = self.rows.iter().map(|row| row.cell.get(column)).collect();
@@ -169,18 +175,13 @@ impl Strip {
     fn new(heading: &str, right: bool, rank: usize, cells: impl Iterator<Item = String>) -> Strip {
         Strip { heading: heading.to_owned(), right, cells: cells.collect(), rank }
     }
-
-    fn width(&self) -> usize {
-        self.cells.iter().chain([&self.heading]).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    }
 }
 
-fn line<'a>(strips: &'a [Strip], get: impl Fn(&'a Strip) -> &'a str) -> String {
-    let cells = strips.iter().map(|strip| {
-        let (width, cell) = (strip.width(), get(strip));
-        if strip.right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-    });
-    format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+/// The headings, and a row of each line's cells.
+fn rows(strips: &[Strip]) -> Vec<Vec<String>> {
+    let count = strips.iter().map(|strip| strip.cells.len()).max().unwrap_or(0);
+    let row = |at: usize| strips.iter().map(|strip| strip.cells[at].clone()).collect();
+    [strips.iter().map(|strip| strip.heading.clone()).collect()].into_iter().chain((0..count).map(row)).collect()
 }
 
 /// What each run is called beside others: its world, numbered where a world comes twice.
@@ -199,11 +200,14 @@ pub fn labels(runs: &[Run]) -> Vec<String> {
     numbered.collect()
 }
 
-/// The last name of a path, with the one before where it says little by itself.
+/// The last name of a path, with the one before where it says little by itself. How many there are of something is called
+/// as that.
 pub fn short(path: &str) -> String {
     let names: Vec<&str> = path.split('.').filter(|name| name.parse::<u32>().is_err()).collect();
     match names.as_slice() {
-        [.., holder, name] if matches!(*name, "delay" | "bandwidth" | "count") => format!("{holder} {name}"),
+        [.., holder, "count"] => (*holder).to_owned(),
+        [.., "default", name] => (*name).replace('_', " "),
+        [.., holder, name] if matches!(*name, "delay" | "bandwidth") => format!("{holder} {name}"),
         [.., name] => (*name).replace('_', " "),
         [] => path.to_owned(),
     }

@@ -10,6 +10,7 @@ use crate::stats::quantile;
 use crate::summary::{self, Cell};
 use crate::table::{WIDTH, short, significant};
 use crate::write::{write_json, write_synced};
+use scenarios::columns::Columns;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -133,19 +134,12 @@ impl Twin {
         let terminal = width.unwrap_or(WIDTH);
         let heading = ["cell", "measure", "live", "sim", "error", "live / live"].map(str::to_owned);
         let mut rows: Vec<[String; 6]> = [heading].into_iter().chain(self.errors.iter().map(Gap::row)).collect();
-        let widest =
-            |rows: &[[String; 6]], at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-        let others: usize = (1..6).map(|at| widest(&rows, at) + 2).sum();
+        let right = [false, false, true, true, true, true];
+        let widest = |rows: &[[String; 6]]| rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
+        let others = Columns::of(&rows, &right).width().saturating_sub(widest(&rows));
         rows.iter_mut().for_each(|row| row[0] = cut(&row[0], terminal.saturating_sub(others).max(12)));
-        let widths: Vec<usize> = (0..6).map(|at| widest(&rows, at)).collect();
-        let mut text = String::new();
-        for row in &rows {
-            let cells =
-                row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
-                    if at < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-                });
-            text += &format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end());
-        }
+        let columns = Columns::of(&rows, &right);
+        let mut text: String = rows.iter().map(|row| columns.line(row) + "\n").collect();
         for (column, name, _) in MEASURES {
             if let Some((median, worst)) = self.of_measure(column) {
                 text += &format!("{name}: median error {}, worst {}\n", percent(median), percent(worst));

@@ -189,6 +189,19 @@ fn figures_that_do_not_add_up_make_a_run_invalid() {
 }
 
 #[test]
+fn peers_that_were_slow_at_first_are_not_warm_and_slow_peers_that_came_first_are() {
+    let sketch = Sketch { micro_batches: 3, ..Sketch::default() };
+    let judged = |spoil: &dyn Fn(&mut reports::fold::HopRow)| {
+        let mut fold = Fold::of(&sketch.events());
+        fold.hops.iter_mut().filter(|hop| hop.request.index == 1).for_each(spoil);
+        let judgement = Measures::of(&fold, &sketch.plan(0, 0)).judgement;
+        judgement.reasons.iter().any(|reason| reason.starts_with("not warm"))
+    };
+    assert!(judged(&|hop| hop.compute *= 3), "the same peers were slower");
+    assert!(!judged(&|hop| (hop.compute, hop.peer) = (hop.compute * 3, NodeId(77))), "another peer is slower");
+}
+
+#[test]
 fn discovery_is_the_clients_lookups_and_coverage_what_peers_say() {
     let sketch = Sketch::default();
     let mut events = sketch.events();

@@ -28,6 +28,11 @@ fn charts() -> Vec<Chart> {
         Chart::Timeline,
         Chart::Gantt,
         Chart::Utilisation,
+        Chart::Only(
+            "workload.prompt=512 && hosts.0.egress.delay=0.1 s".to_owned(),
+            Box::new(Chart::LatencyVs(path(GENERATE))),
+        ),
+        Chart::Only("workload.generate=32 && workload.prompt = 512".to_owned(), Box::new(Chart::Utilisation)),
     ]
 }
 
@@ -84,7 +89,7 @@ fn every_chart_is_drawn_and_the_same_run_gives_the_same_bytes() {
     let (one, two) = (run(parent, World::Sim, 1), run(parent, World::Sim, 1));
     assert!(one.notes.is_empty(), "{:?}", one.notes);
     let drawn = files(&one.path.join("charts"));
-    assert_eq!(drawn.len(), 3 * 13, "{drawn:?}");
+    assert_eq!(drawn.len(), 3 * 15, "{drawn:?}");
     for file in drawn.iter().chain(
         &["cells.csv", "requests.parquet", "tokens.parquet", "hops.parquet", "lookups.parquet", "summary.json"]
             .map(|name| one.path.join(name)),
@@ -94,6 +99,10 @@ fn every_chart_is_drawn_and_the_same_run_gives_the_same_bytes() {
     }
     let svg = std::fs::read_to_string(one.path.join("charts/latency-cdf.svg")).expect("there");
     assert!(!svg.contains("<text") && svg.contains("<path"), "text must be outlines");
+    let some = std::fs::read_to_string(
+        one.path.join("charts/mean-latency-vs-workload-generate-prompt-512-egress-delay-0-1-s.csv"),
+    );
+    assert_eq!(some.expect("there").lines().count(), 1 + 4, "one network, one prompt, four lengths");
     println!("{}", one.table.text(None));
 
     let live = run(parent, World::Live, 11);

@@ -132,6 +132,11 @@ fn the_course_of_a_run_comes_back_and_its_tokens_are_all_of_them() {
     let done = writer.finish().expect("finished");
     let course = Course::read(&done.path).expect("readable");
     assert_eq!(course, Course::of(&Fold::of(&events), &plan, 0));
+    for (at, bin) in course.bins.iter().enumerate() {
+        let peers = course.busy.iter().map(|busy| f64::from(busy.thousandths[at]) / 1000.0);
+        let mean = peers.sum::<f64>() / course.busy.len() as f64;
+        assert!((mean - bin.peers_busy).abs() <= 1e-3, "peers one by one are as busy as together: {mean} {bin:?}");
+    }
     let tokens: u64 = course.bins.iter().map(|bin| bin.tokens).sum();
     assert_eq!(tokens as f64, row.get("total_tokens").expect("it was measured"));
     let width = course.bins[0].till_ns - course.bins[0].from_ns;

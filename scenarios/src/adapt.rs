@@ -4,6 +4,7 @@
 //! The four dimensions that make the cost of a layer and the memory of a model (hidden size, heads, layers, vocabulary)
 //! carry over, and the length; the rest follows the other family's conventions. Weights do not carry over: an adapted
 //! model has the original's work, not its answers.
+use crate::columns::Columns;
 use crate::cost::{block_flops, block_params, cache_values, ends_params, head_params};
 use crate::presets::models;
 use crate::shape::{Arch, Shape, WeightType};
@@ -185,17 +186,8 @@ const DISTANCES: [&str; 4] = ["parameters", "weight bytes", "KV bytes a token", 
 
 /// Rows under each other, the columns of `right` flush with it.
 fn table(f: &mut fmt::Formatter<'_>, rows: &[[String; 5]], right: [bool; 5]) -> fmt::Result {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 5] = std::array::from_fn(width);
-    for row in rows {
-        let cell = |column: usize| match right[column] {
-            true => format!("{:>width$}", row[column], width = widths[column]),
-            false => format!("{:<width$}", row[column], width = widths[column]),
-        };
-        let line = (0..row.len()).map(cell).collect::<Vec<_>>().join("  ");
-        writeln!(f, "  {}", line.trim_end())?;
-    }
-    Ok(())
+    let columns = Columns::of(rows, &right);
+    rows.iter().try_for_each(|row| writeln!(f, "  {}", columns.line(row)))
 }
 
 /// Cells as people list them: `cells 0 to 3, 7`.

@@ -26,4 +26,6 @@ pub enum Chart {
     Gantt,
     /// How busy each peer is over time.
     Utilisation,
+    /// A chart of those cells alone that have some values: `Only("swarm.routing=LoadAware && workload.clients=16", Gantt)`.
+    Only(String, Box<Chart>),
 }

@@ -1,8 +1,10 @@
 //! From a scenario to a plan: everything chosen, named, counted and checked.
 //!
 //! The same scenario, and the same profiles beside it, give the same plan. A meaning that cannot be is a [`Fault`] with the path to blame.
+use crate::chart::Chart;
 use crate::cost;
 use crate::files::Files;
+use crate::only::Only;
 use crate::paths::{self, Path};
 use crate::plan::{self, Node, Plan, Role};
 use crate::schema::{self, Scenario};
@@ -79,24 +81,30 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
 
 /// Every chart's path must be one of a scenario: `text` is its canonical form.
 pub(crate) fn charts(scenario: &Scenario, text: &str) -> Result<(), Fault> {
-    use crate::chart::Chart;
-    for (index, chart) in scenario.report.iter().enumerate() {
-        let asked = match chart {
-            Chart::ThroughputVs(path) | Chart::LatencyVs(path) | Chart::Pareto(path) | Chart::Discovery(path) => {
-                vec![path]
-            }
-            Chart::Heatmap(x, y) => vec![x, y],
-            Chart::LatencyCdf | Chart::Breakdown | Chart::Coverage => vec![],
-            Chart::Timeline | Chart::Gantt | Chart::Utilisation => vec![],
+    scenario.report.iter().enumerate().try_for_each(|(index, chart)| charted(chart, &format!("report.{index}"), text))
+}
+
+fn charted(chart: &Chart, at: &str, text: &str) -> Result<(), Fault> {
+    let known = |part: u32, path: &str| {
+        let fault = |missing: paths::NoSuchPath| Fault {
+            help: missing.help,
+            ..Fault::new(&format!("{at}.{part}"), missing.message)
         };
-        for (part, path) in asked.into_iter().enumerate() {
-            paths::locate(text, &Path::dotted(path)).map_err(|missing| Fault {
-                help: missing.help,
-                ..Fault::new(&format!("report.{index}.{part}"), missing.message)
-            })?;
+        paths::locate(text, &Path::dotted(path)).map(|_| ()).map_err(fault)
+    };
+    match chart {
+        Chart::ThroughputVs(path) | Chart::LatencyVs(path) | Chart::Pareto(path) | Chart::Discovery(path) => {
+            known(0, path)
         }
+        Chart::Heatmap(x, y) => known(0, x).and_then(|()| known(1, y)),
+        Chart::Only(only, chart) => {
+            let wrong = |why| Fault::new(&format!("{at}.0"), why).help("join several with &&");
+            Only::parse(only).map_err(wrong)?.paths().try_for_each(|path| known(0, path))?;
+            charted(chart, &format!("{at}.1"), text)
+        }
+        Chart::LatencyCdf | Chart::Breakdown | Chart::Coverage => Ok(()),
+        Chart::Timeline | Chart::Gantt | Chart::Utilisation => Ok(()),
     }
-    Ok(())
 }
 
 fn positive(path: &str, time: crate::units::Time) -> Result<actors::time::Span, Fault> {

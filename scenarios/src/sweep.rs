@@ -4,12 +4,12 @@ use crate::error::ScenarioError;
 use crate::files::Files;
 use crate::load::Loaded;
 use crate::nearest;
+use crate::only::Only;
 use crate::origin::{Assignment, From, Origin};
 use crate::paths::{self, Parts, Path};
 use crate::plan::Plan;
 use crate::resolve::{self, Run};
 use crate::schema::{Scenario, Sweep};
-use crate::units::magnitude;
 use actors::seed::Seed;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -291,35 +291,22 @@ fn names(fields: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// The cells that have the values an expression asks for.
-fn select(cells: Vec<Cell>, only: &str) -> Result<Vec<Cell>, ScenarioError> {
-    let flag = format!("--only {only}");
-    let mut wanted = Vec::new();
-    for clause in only.split("&&") {
-        let Some((path, value)) = clause.split_once('=') else {
-            let message = format!("`{}` is not path=value", clause.trim());
-            return Err(ScenarioError::Flag { flag, message, help: Some("join several with &&".to_owned()) });
-        };
-        wanted.push((path.trim(), value.trim_start_matches('=').trim()));
-    }
+fn select(cells: Vec<Cell>, text: &str) -> Result<Vec<Cell>, ScenarioError> {
+    let wrong =
+        |message: String, help: Option<String>| ScenarioError::Flag { flag: format!("--only {text}"), message, help };
+    let only = Only::parse(text).map_err(|why| wrong(why, Some("join several with &&".to_owned())))?;
     let known: Vec<String> =
         cells.first().map(|cell| cell.key.values.iter().map(|(path, _)| path.clone()).collect()).unwrap_or_default();
-    for (path, _) in &wanted {
+    for path in only.paths() {
         if !known.iter().any(|name| name == path) {
             let help = nearest::hint(path, known.iter().map(String::as_str));
-            return Err(ScenarioError::Flag { flag, message: format!("the sweep does not vary `{path}`"), help });
+            return Err(wrong(format!("the sweep does not vary `{path}`"), help));
         }
     }
-    let has = |cell: &Cell, path: &str, value: &str| {
-        let values = cell.key.values.iter().filter(|(name, _)| name == path);
-        values
-            .into_iter()
-            .any(|(_, found)| found == value || (magnitude(found).is_some() && magnitude(found) == magnitude(value)))
-    };
-    let chosen = |cell: &Cell| wanted.iter().all(|(path, value)| has(cell, path, value));
-    let cells: Vec<Cell> = cells.into_iter().filter(chosen).collect();
+    let cells: Vec<Cell> = cells.into_iter().filter(|cell| only.takes(&cell.key.values)).collect();
     if cells.is_empty() {
-        let message = "no cell of the sweep has these values".to_owned();
-        return Err(ScenarioError::Flag { flag, message, help: Some("`swarmbench plan` lists the cells".to_owned()) });
+        let help = Some("`swarmbench plan` lists the cells".to_owned());
+        return Err(wrong("no cell of the sweep has these values".to_owned(), help));
     }
     Ok(cells)
 }

@@ -338,6 +338,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
         Just(vec![]),
         text().prop_map(|path| vec![
             Chart::LatencyVs(path.clone()),
+            Chart::Only(path.clone(), Box::new(Chart::Pareto(path.clone()))),
             Chart::Discovery(path),
             Chart::Breakdown,
             Chart::Coverage,

@@ -46,9 +46,21 @@ pub fn breakdown(source: &Source) -> Result<Picture> {
     Picture::new(name, &title, &drawing, size, &rows)
 }
 
+/// How far the axis reaches: over all bars, but for a few that are many times as long as all others, which are cut.
+fn reach(totals: impl Iterator<Item = f64>) -> f64 {
+    const TIMES: f64 = 4.0;
+    let mut totals: Vec<f64> = totals.collect();
+    totals.sort_by(|a, b| b.total_cmp(a));
+    let few = totals.len() / 4;
+    let outliers = (1..=few).find(|&count| totals[count - 1] > TIMES * totals[count]);
+    outliers.map_or(totals.first().copied().unwrap_or(0.0), |count| 1.4 * totals[count]).max(1e-9)
+}
+
 fn draw(title: &str, bars: &[Bar], parts: &[Part], unit: &str) -> std::result::Result<(String, (f64, f64)), String> {
     let total = |bar: &Bar| bar.parts.iter().sum::<f64>();
-    let x = Scale::Linear { low: 0.0, high: bars.iter().map(total).fold(0.0, f64::max).max(1e-9) };
+    let high = reach(bars.iter().map(total));
+    let cut = bars.iter().any(|bar| total(bar) > high);
+    let x = Scale::Linear { low: 0.0, high };
     let labels = bars.iter().map(|bar| text_width(&bar.label, TICK)).fold(0.0, f64::max);
     let figures = bars.iter().map(|bar| text_width(&significant(total(bar)), TICK)).fold(0.0, f64::max);
     let left = MARGIN + labels + 10.0;
@@ -69,7 +81,9 @@ fn draw(title: &str, bars: &[Bar], parts: &[Part], unit: &str) -> std::result::R
     let size = (WIDTH, (legend_y + panel::legend_height(&entries, WIDTH - 2.0 * MARGIN) + MARGIN).ceil());
     let mut drawing = String::new();
     let mut canvas = Canvas::new(&mut drawing, size);
-    panel::heading(&mut canvas, title, "parts of the mean latency of timed requests; they sum to it exactly");
+    let cut = if cut { ". A bar with a gap is cut short" } else { "" };
+    let note = format!("parts of the mean latency of timed requests; they sum to it exactly{cut}");
+    panel::heading(&mut canvas, title, &note);
     let x_ticks = x.ticks(7);
     let axes = Axes { x, x_ticks, y: Scale::Names { count: bars.len() }, y_ticks: Vec::new() };
     axes.draw(&mut canvas, area, (true, false));
@@ -79,12 +93,16 @@ fn draw(title: &str, bars: &[Bar], parts: &[Part], unit: &str) -> std::result::R
         canvas.text(&bar.label, (area.x - 8.0, middle), Lettering::new(TICK).right());
         let mut from = 0.0;
         for (part, value) in parts.iter().zip(&bar.parts).filter(|(_, value)| **value > 0.0) {
-            let (x0, x1) = (axes.x.place(from), axes.x.place(from + value));
+            let (x0, x1) = (axes.x.place(from).min(1.0), axes.x.place(from + value).min(1.0));
             let corner = (area.x + area.width * x0, y + 0.14 * pitch);
             canvas.rect(corner, (area.width * (x1 - x0), 0.72 * pitch), part.2);
             from += value;
         }
-        let end = area.x + area.width * axes.x.place(from);
+        let end = area.x + area.width * axes.x.place(from).min(1.0);
+        if from > high {
+            let gap = [(end - 30.0, y + pitch), (end - 24.0, y), (end - 18.0, y), (end - 24.0, y + pitch)];
+            canvas.polygon(&gap, theme::PAPER, 1.0);
+        }
         canvas.text(&significant(from), (end + 6.0, middle), Lettering::new(TICK).color(theme::FAINT));
     }
     let below = (area.x + area.width / 2.0, area.y + area.height + 32.0);
@@ -92,4 +110,17 @@ fn draw(title: &str, bars: &[Bar], parts: &[Part], unit: &str) -> std::result::R
     panel::legend(&mut canvas, &entries, (MARGIN, legend_y), WIDTH - 2.0 * MARGIN);
     canvas.finish()?;
     Ok((drawing, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reach;
+
+    #[test]
+    fn only_a_few_bars_that_tower_over_all_others_are_cut() {
+        let reach = |totals: &[f64]| reach(totals.iter().copied());
+        assert_eq!(reach(&[10.0, 30.0, 20.0, 25.0, 90.0]), 90.0, "three times is no tower");
+        assert_eq!(reach(&[10.0, 30.0, 20.0, 25.0, 1300.0]), 1.4 * 30.0);
+        assert_eq!(reach(&[1.0, 50.0]), 50.0, "one of two is not a few");
+    }
 }

@@ -15,7 +15,9 @@ pub fn value(cell: &Cell, path: &str) -> Option<String> {
         return Some(value.to_owned());
     }
     let inside = |axis: &str| axis.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    let parts: Vec<&str> = cell.axes.iter().filter(|(axis, _)| inside(axis)).map(|(_, v)| v.as_str()).collect();
+    let given = |value: &&str| *value != "None";
+    let parts: Vec<&str> =
+        cell.axes.iter().filter(|(axis, _)| inside(axis)).map(|(_, v)| v.as_str()).filter(given).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
@@ -48,27 +50,33 @@ pub fn keyed<'a>(source: &'a Source, on_axes: &[&str]) -> Vec<Keyed<'a>> {
     source.cells().map(|(run, cell)| Keyed { key: key(run, cell), run, cell }).collect()
 }
 
-/// The paths that vary and are on no axis of the chart, in the order of the sweep. Fields of one structure that carry units (a link's delay and bandwidth)
-/// stand together under its path: they were swept as one.
+/// The paths that vary and are on no axis of the chart, in the order of the sweep. Fields of one structure that carry units
+/// (a link's delay and bandwidth) stand together under its path: they were swept as one. What says the same as another is
+/// left out.
 fn names(source: &Source, on_axes: &[&str]) -> Vec<String> {
     let inside =
         |axis: &str, path: &str| axis == path || axis.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    let mut seen: Vec<(&str, &str, bool)> = Vec::new();
+    let mut axes: Vec<(&str, Vec<&str>)> = Vec::new();
     for (axis, value) in source.cells().flat_map(|(_, cell)| &cell.axes) {
-        match seen.iter_mut().find(|(known, ..)| known == axis) {
-            Some((_, first, varies)) => *varies |= first != value,
-            None => seen.push((axis, value, false)),
+        match axes.iter_mut().find(|(known, _)| known == axis) {
+            Some((_, values)) => values.push(value),
+            None => axes.push((axis, vec![value])),
         }
     }
+    axes.retain(|(axis, values)| {
+        values.iter().any(|value| *value != values[0]) && !on_axes.iter().any(|path| inside(axis, path))
+    });
+    let said: Vec<bool> = (0..axes.len()).map(|at| said_by_another(&axes, at)).collect();
+    let mut said = said.into_iter();
+    axes.retain(|_| !said.next().unwrap_or(false));
     let parent = |axis: &str| axis.rsplit_once('.').map_or(String::new(), |(parent, _)| parent.to_owned());
-    let with_unit = |value: &str| magnitude(value).is_some_and(|(_, dimension)| dimension != Dimension::Number);
-    let varying: Vec<&(&str, &str, bool)> =
-        seen.iter().filter(|(axis, _, varies)| *varies && !on_axes.iter().any(|path| inside(axis, path))).collect();
+    let with_unit =
+        |values: &[&str]| values.iter().any(|value| magnitude(value).is_some_and(|(_, of)| of != Dimension::Number));
     let mut names: Vec<String> = Vec::new();
-    for (axis, value, _) in &varying {
+    for (axis, values) in &axes {
         let holder = parent(axis);
-        let beside = varying.iter().filter(|(other, value, _)| parent(other) == holder && with_unit(value)).count();
-        let name = if with_unit(value) && beside > 1 { holder } else { (*axis).to_owned() };
+        let beside = axes.iter().filter(|(other, values)| parent(other) == holder && with_unit(values)).count();
+        let name = if with_unit(values) && beside > 1 { holder } else { (*axis).to_owned() };
         if !names.contains(&name) {
             names.push(name);
         }
@@ -76,11 +84,35 @@ fn names(source: &Source, on_axes: &[&str]) -> Vec<String> {
     names
 }
 
-/// `prompt 512 · egress delay 10 ms`, quantities by their values alone where the unit says enough.
+/// Of fields of the same name that have the same value everywhere the first says it for all. And a switch is said by
+/// whatever tells whether it is on: no delay where frames are not shaped.
+fn said_by_another(axes: &[(&str, Vec<&str>)], at: usize) -> bool {
+    let (axis, values) = &axes[at];
+    let name = |axis: &str| axis.rsplit('.').next().unwrap_or_default().to_owned();
+    let tells = |others: &[&str]| {
+        others.len() == values.len()
+            && (0..values.len()).all(|a| (0..a).all(|b| others[a] != others[b] || values[a] == values[b]))
+    };
+    let switch = values.iter().all(|value| matches!(*value, "true" | "false"));
+    axes.iter().enumerate().any(|(other, (path, others))| {
+        let twice = other < at && name(path) == name(axis) && others == values;
+        twice
+            || (switch
+                && other != at
+                && others.iter().any(|value| !matches!(*value, "true" | "false"))
+                && tells(others))
+    })
+}
+
+/// `Push · prompt 512 · heartbeat 1 s`: words by themselves, what is a number or a switch with its name.
 pub fn label(key: &[(String, String)]) -> String {
-    let word = |(name, value): &(String, String)| {
-        let bare = name == "run" || value.chars().any(char::is_alphabetic);
-        if bare { value.clone() } else { format!("{} {value}", table::short(name)) }
+    let word = |(name, value): &(String, String)| match value.as_str() {
+        _ if name == "run" => value.clone(),
+        "None" => format!("{} None", table::short(name)),
+        "true" => table::short(name),
+        "false" => format!("no {}", table::short(name)),
+        _ if magnitude(value).is_some() || value.starts_with('[') => format!("{} {value}", table::short(name)),
+        _ => value.clone(),
     };
     key.iter().map(word).collect::<Vec<_>>().join(" · ")
 }
@@ -104,21 +136,33 @@ pub struct Facet {
     pub keys: Vec<Key>,
 }
 
-/// At most seven series to a panel, and seven looks in all: spread over panels by the names that need the fewest of them.
+/// So many panels are still seen at a glance.
+const PANELS: usize = 6;
+
+/// At most seven series to a panel, and seven looks in all: spread over panels by names that are numbers, with as few looks
+/// as some panels can do with, or else by those that need the fewest panels.
 pub fn facets(keys: Vec<Key>) -> Vec<Facet> {
     if keys.len() <= SERIES {
         return vec![Facet { title: String::new(), by: Vec::new(), keys }];
     }
     let names: Vec<String> = keys[0].iter().map(|(name, _)| name.clone()).collect();
-    let mut best: Option<Vec<Facet>> = None;
+    // Words (policies) are best compared within a panel, numbers over several.
+    let numeric = |by: &[&str]| {
+        keys.iter().flatten().all(|(name, value)| !by.contains(&name.as_str()) || magnitude(value).is_some())
+    };
+    let mut best: Option<((bool, usize, usize), Vec<Facet>)> = None;
     for by in choices(&names) {
         let split = split_by(&keys, &by);
-        let fits = labels(&split).len() <= SERIES;
-        if fits && best.as_ref().is_none_or(|best| split.len() < best.len()) {
-            best = Some(split);
+        let looks = labels(&split).len();
+        let rank = match numeric(&by) && split.len() <= PANELS {
+            true => (false, looks, split.len()),
+            false => (true, split.len(), looks),
+        };
+        if looks <= SERIES && best.as_ref().is_none_or(|(known, _)| rank < *known) {
+            best = Some((rank, split));
         }
     }
-    best.unwrap_or_else(|| {
+    best.map(|(_, split)| split).unwrap_or_else(|| {
         keys.chunks(SERIES).map(|part| Facet { title: String::new(), by: Vec::new(), keys: part.to_vec() }).collect()
     })
 }
@@ -148,6 +192,7 @@ fn choices(names: &[String]) -> Vec<Vec<&str>> {
     singles.chain(pairs).chain(all_but).filter(|by: &Vec<&str>| !by.is_empty()).collect()
 }
 
+/// In the order of their values.
 fn split_by(keys: &[Key], by: &[&str]) -> Vec<Facet> {
     let mut facets: Vec<(Key, Facet)> = Vec::new();
     for key in keys {
@@ -160,6 +205,11 @@ fn split_by(keys: &[Key], by: &[&str]) -> Vec<Facet> {
                 facets.push((shared, facet));
             }
         }
+    }
+    if let [name] = by {
+        let value = |key: &Key| key.iter().find(|(of, _)| of == name).map(|(_, value)| value.clone());
+        let order = ordered(facets.iter().filter_map(|(shared, _)| value(shared)));
+        facets.sort_by_key(|(shared, _)| order.iter().position(|known| Some(known) == value(shared).as_ref()));
     }
     facets.into_iter().map(|(_, facet)| facet).collect()
 }
@@ -191,4 +241,48 @@ pub fn ordered(values: impl Iterator<Item = String>) -> Vec<String> {
         return pairs.into_iter().map(|(_, value)| value).collect();
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Key, facets, label, labels, said_by_another};
+
+    fn key(pairs: &[(&str, &str)]) -> Key {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn words_stand_by_themselves_and_numbers_and_switches_with_their_names() {
+        let of = key(&[("swarm.forwarding", "Push"), ("swarm.detection.heartbeat", "1 s"), ("hosts.0.count", "8")]);
+        assert_eq!(label(&of), "Push · heartbeat 1 s · hosts 8");
+        let of =
+            key(&[("network.tcp.slow_start", "false"), ("hosts.0.egress", "10 ms, 1 Gbit/s"), ("hosts.0.also", "[]")]);
+        assert_eq!(label(&of), "no slow start · 10 ms, 1 Gbit/s · also []");
+    }
+
+    #[test]
+    fn policies_are_compared_within_a_panel() {
+        let mut keys = Vec::new();
+        for prompt in ["1024", "64", "256", "16"] {
+            for forwarding in ["Relay", "Push"] {
+                keys.push(key(&[("swarm.forwarding", forwarding), ("workload.prompt", prompt)]));
+            }
+        }
+        let split = facets(keys);
+        assert_eq!(labels(&split), ["Relay", "Push"]);
+        let titles: Vec<&str> = split.iter().map(|facet| facet.title.as_str()).collect();
+        assert_eq!(titles, ["prompt 16", "prompt 64", "prompt 256", "prompt 1024"]);
+    }
+
+    #[test]
+    fn what_another_value_says_is_not_said_twice() {
+        let spans = vec!["Even", "Capacity(blocks: 4)", "Capacity(blocks: 8)"];
+        let shape = ("network.shape", vec!["false", "true", "true"]);
+        let delay = ("network.default.delay", vec!["0 s", "10 ms", "100 ms"]);
+        let axes = [("peers.0.span", spans.clone()), ("peers.1.span", spans), shape, delay];
+        let said: Vec<bool> = (0..axes.len()).map(|at| said_by_another(&axes, at)).collect();
+        assert_eq!(said, [false, true, true, false]);
+        let grid = [("a.on", vec!["false", "true", "false", "true"]), ("b", vec!["1", "1", "2", "2"])];
+        assert!(!said_by_another(&grid, 0), "nothing else tells it");
+    }
 }

@@ -116,7 +116,9 @@ fn draw(
     let panel_title = if count == 1 { 0.0 } else { 22.0 };
     let rows = count.div_ceil(columns);
     let step = height + panel_title + 26.0;
-    let size = (WIDTH, (panel::HEADING + rows as f64 * step + 20.0 + MARGIN).ceil());
+    let used = columns as f64 * width + gap * (columns - 1) as f64;
+    let wide = (left + used + right).max(text_width(title, panel::TITLE) * 1.1 + 2.0 * MARGIN).min(WIDTH);
+    let size = (wide.ceil(), (panel::HEADING + rows as f64 * step + 20.0 + MARGIN).ceil());
     let mut drawing = String::new();
     let mut canvas = Canvas::new(&mut drawing, size);
     let kind = if map.logarithmic() { "; colours by its logarithm" } else { "" };
@@ -135,7 +137,6 @@ fn draw(
         draw_labels(&mut canvas, map, area, field, at % columns == 0);
     }
     let bottom = panel::HEADING + rows as f64 * step;
-    let used = columns as f64 * width + gap * (columns - 1) as f64;
     canvas.text(x_name, (left + used / 2.0, bottom + 10.0), Lettering::new(LABEL).center());
     canvas.text(
         y_name,

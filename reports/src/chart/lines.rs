@@ -85,11 +85,7 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
     if series.iter().all(|series| series.points.is_empty()) {
         return Err(impossible(&name, format!("no cell has a {quantity}")));
     }
-    let ends = series
-        .iter()
-        .flat_map(|s| &s.points)
-        .flat_map(|p| [p.y, p.y + p.half.unwrap_or(0.0), (p.y - p.half.unwrap_or(0.0)).max(0.5 * p.y)]);
-    let y = Scale::of_quantities(ends);
+    let y = Scale::of_quantities(ends(&series));
     let (x, x_ticks) = match &numbers {
         Some(numbers) => (Scale::of_places(numbers.iter().copied()), numbers.clone()),
         None => (Scale::Names { count: places.len() }, (0..places.len()).map(|at| at as f64).collect()),
@@ -109,6 +105,12 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
         steps: false,
         rows,
     })
+}
+
+/// What an axis must show of points and their intervals: of those only so much that they leave room for the points.
+fn ends(series: &[Series]) -> impl Iterator<Item = f64> {
+    let ends = |p: &Point| [p.y, p.y + p.half.unwrap_or(0.0), (p.y - p.half.unwrap_or(0.0)).max(0.5 * p.y)];
+    series.iter().flat_map(|series| &series.points).flat_map(ends)
 }
 
 /// `latency [ms]`; a count has no unit.
@@ -149,7 +151,7 @@ pub fn pareto(source: &Source, path: &str) -> Result<Picture> {
     }
     let x = Scale::of_quantities(points().map(|point| point.x));
     let x_ticks = x.ticks(6);
-    let y = Scale::of_quantities(points().map(|point| point.y));
+    let y = Scale::of_quantities(ends(&series));
     let (first, last) = (places.first().cloned().unwrap_or_default(), places.last().cloned().unwrap_or_default());
     draw(Chart {
         title: format!("{}: latency against throughput", source.scenario),
@@ -336,7 +338,10 @@ fn draw_series(
             let ((x, top), (_, bottom)) = (at(point.x, point.y + half), at(point.x, point.y - half));
             canvas.line(&[(x, top), (x, bottom)], color, 1.2);
             canvas.line(&[(x - 4.0, top), (x + 4.0, top)], color, 1.2);
-            canvas.line(&[(x - 4.0, bottom), (x + 4.0, bottom)], color, 1.2);
+            // An interval that leaves the axis has no end there.
+            if axes.y.shows(point.y - half) {
+                canvas.line(&[(x - 4.0, bottom), (x + 4.0, bottom)], color, 1.2);
+            }
         }
     }
     let path: Vec<Xy> = series.points.iter().map(|point| at(point.x, point.y)).collect();

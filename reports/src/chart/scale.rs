@@ -63,6 +63,14 @@ impl Scale {
         }
     }
 
+    /// Whether a value has a place on it.
+    pub fn shows(&self, value: f64) -> bool {
+        match *self {
+            Scale::Linear { low, high } | Scale::Log { low, high } => (low..=high).contains(&value),
+            Scale::Names { .. } => true,
+        }
+    }
+
     /// About `wanted` ticks at 1, 2 and 5 times powers of ten; none for names.
     pub fn ticks(&self, wanted: usize) -> Vec<Tick> {
         match *self {

@@ -139,18 +139,27 @@ fn draw_panel(canvas: &mut Canvas<'_>, axes: &Axes, area: Area, panel: &Panel, l
     let filled: Vec<_> = [(ends.0, floor)].into_iter().chain(steps.iter().copied()).chain([(ends.1, floor)]).collect();
     canvas.polygon(&filled, theme::PALETTE[0], 0.18);
     canvas.line(&steps, theme::PALETTE[0], 1.5);
-    // Where each of two rows of labels is free.
-    let mut free = [f64::MIN; 2];
+    let line = |blow: &Blow| axes.at(area, (blow.at_ns as f64 / 1e9, 0.0)).0;
     for blow in &panel.blows {
         let (color, dash) = look(&blow.what);
-        let x = axes.at(area, (blow.at_ns as f64 / 1e9, 0.0)).0;
-        canvas.dashed(&[(x, area.y - 3.0), (x, floor)], color, 1.3, dash);
-        let (label, width) = (&blow.on, text_width(&blow.on, TICK));
-        let row = free.iter().position(|free| *free <= x - width / 2.0);
-        // Whom a partition cuts off is no label.
-        let Some(row) = row.filter(|_| width < 120.0 && !label.is_empty()) else { continue };
-        let center = x.clamp(area.x + width / 2.0, (area.x + area.width - width / 2.0).max(area.x));
-        canvas.text(label, (center, area.y - 10.0 - 13.0 * row as f64), Lettering::new(TICK).center().color(color));
-        free[row] = center + width / 2.0 + 6.0;
+        canvas.dashed(&[(line(blow), area.y - 3.0), (line(blow), floor)], color, 1.3, dash);
     }
+    for (blow, center, row) in names(&panel.blows, area, line) {
+        let how = Lettering::new(TICK).center().color(look(&blow.what).0);
+        canvas.text(&blow.on, (center, area.y - 10.0 - 13.0 * row as f64), how);
+    }
+}
+
+/// Whom faults befell, each where there is room for it in one of two rows: none at all, where there is none for all of them.
+fn names(blows: &[Blow], area: Area, line: impl Fn(&Blow) -> f64) -> Vec<(&Blow, f64, usize)> {
+    let (mut free, mut names) = ([f64::MIN; 2], Vec::new());
+    // Whom a partition cuts off is no name.
+    for blow in blows.iter().filter(|blow| !blow.on.is_empty() && text_width(&blow.on, TICK) < 120.0) {
+        let half = text_width(&blow.on, TICK) / 2.0;
+        let center = line(blow).clamp(area.x + half, (area.x + area.width - half).max(area.x));
+        let Some(row) = free.iter().position(|free| *free <= center - half) else { return Vec::new() };
+        free[row] = center + half + 6.0;
+        names.push((blow, center, row));
+    }
+    names
 }

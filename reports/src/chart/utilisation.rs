@@ -6,18 +6,15 @@ use super::picture::Picture;
 use super::scale::Scale;
 use super::{Labelled, Source, WIDTH, impossible};
 use crate::cells::number;
-use crate::course::Course;
+use crate::course::{Busy, Course};
 use crate::error::{Error, Result};
-use crate::sheet;
 use crate::theme;
 use actors::id::NodeId;
 use scenarios::plan::{self, Plan};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Cells, and peers of each, that are shown: the others are no picture any more.
 const CELLS: usize = 4;
 const PEERS: usize = 24;
-const BINS: usize = 120;
 
 struct Strips {
     title: String,
@@ -37,10 +34,7 @@ pub fn strips(source: &Source) -> Result<Picture> {
             more += 1;
             continue;
         }
-        if let Some(strips) = read(run, cell.cell, group::label(key)).map_err(|why| match why {
-            Error::Chart { why, .. } => impossible(name, why),
-            other => other,
-        })? {
+        if let Some(strips) = read(run, cell.cell, group::label(key))? {
             all.push(strips);
         }
     }
@@ -65,70 +59,27 @@ pub fn strips(source: &Source) -> Result<Picture> {
 
 /// From the release on. Nothing, where there was none.
 fn read(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>> {
-    if run.hops.rows < run.hops.of {
-        let why = format!(
-            "{} of {} steps at peers were kept, too few to tell how busy these were",
-            run.hops.rows, run.hops.of
-        );
-        return Err(impossible("utilisation", why));
-    }
     let course = Course::read(&run.dir)?;
-    let here = || course.bins.iter().filter(|bin| bin.cell == cell && bin.repeat == 0);
-    let (Some(length), Some(released)) = (here().map(|bin| bin.till_ns).max(), released(run, cell)?) else {
-        return Ok(None);
-    };
+    let busy: Vec<&Busy> = course.busy.iter().filter(|busy| busy.cell == cell).collect();
+    let here = course.bins.iter().filter(|bin| bin.cell == cell && bin.repeat == 0);
+    let Some(length) = here.map(|bin| bin.till_ns).max().filter(|_| !busy.is_empty()) else { return Ok(None) };
     let path = run.dir.join("plan.ron");
     let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
     let plans = plan::from_ron(&text).map_err(Error::damaged(&path))?;
     let Some(plan) = plans.iter().find(|plan| plan.cell == cell) else { return Ok(None) };
-    let mut busy: BTreeMap<i64, Vec<f64>> = plan.peers().map(|(id, _)| (i64::from(id.0), vec![0.0; BINS])).collect();
-    let names = ["cell", "repeat", "peer", "started_ns", "finished_ns"];
-    let hops = sheet::read(&run.dir.join("hops.parquet"), &names)?;
-    let mut jobs = BTreeSet::new();
-    let width = length as f64 / BINS as f64;
-    for at in 0..hops.ints("cell").len() {
-        let [in_cell, repeat, peer, started, finished] =
-            names.map(|name| hops.ints(name).get(at).copied().flatten().unwrap_or(-1));
-        // Steps that end at one instant at a peer are of one job.
-        if in_cell != i64::from(cell) || repeat != 0 || !jobs.insert((peer, finished)) {
-            continue;
-        }
-        let Some(shares) = busy.get_mut(&peer) else { continue };
-        let (from, till) =
-            ((started - released).clamp(0, length) as f64, (finished - released).clamp(0, length) as f64);
-        for (bin, share) in shares.iter_mut().enumerate().skip((from / width) as usize) {
-            let (low, high) = (bin as f64 * width, (bin + 1) as f64 * width);
-            if low >= till {
-                break;
-            }
-            *share += (till.min(high) - from.max(low)).max(0.0) / width;
-        }
-    }
     Ok(Some(chosen(plan, busy, title, length as f64 / 1e9)))
 }
 
 /// The busiest, where there are too many.
-fn chosen(plan: &Plan, busy: BTreeMap<i64, Vec<f64>>, title: String, length: f64) -> Strips {
-    let left_out = busy.len().saturating_sub(PEERS);
-    let mut ranked: Vec<(i64, f64)> = busy.iter().map(|(peer, shares)| (*peer, shares.iter().sum())).collect();
-    ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    let kept: BTreeSet<i64> = ranked.into_iter().take(PEERS).map(|(peer, _)| peer).collect();
-    let name = |peer: i64| plan.called(NodeId(u32::try_from(peer).unwrap_or(u32::MAX)));
-    let peers = busy.into_iter().filter(|(peer, _)| kept.contains(peer)).map(|(peer, shares)| (name(peer), shares));
-    Strips { title, length, peers: peers.collect(), left_out }
-}
-
-/// The barrier's release of a cell's first repetition, on the run's clock.
-fn released(run: &Labelled, cell: u32) -> Result<Option<i64>> {
-    let path = run.dir.join("events.jsonl");
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    for line in text.lines().filter(|line| line.contains("\"Released\"")) {
-        let value: serde_json::Value = serde_json::from_str(line).map_err(Error::damaged(&path))?;
-        if value["cell"] == cell && value["repeat"] == 0 {
-            return Ok(value["event"]["Released"]["at"].as_i64());
-        }
-    }
-    Ok(None)
+fn chosen(plan: &Plan, mut busy: Vec<&Busy>, title: String, length: f64) -> Strips {
+    let total = |busy: &Busy| busy.thousandths.iter().sum::<u32>();
+    let shares = |busy: &Busy| busy.thousandths.iter().map(|share| f64::from(*share) / 1000.0).collect();
+    busy.sort_by(|a, b| total(b).cmp(&total(a)).then(a.peer.cmp(&b.peer)));
+    busy.truncate(PEERS);
+    busy.sort_by_key(|busy| busy.peer);
+    let left_out = plan.peers().count().saturating_sub(busy.len());
+    let peers = busy.into_iter().map(|busy| (plan.called(NodeId(busy.peer)), shares(busy))).collect();
+    Strips { title, length, peers, left_out }
 }
 
 fn draw(title: &str, note: &str, all: &[Strips]) -> std::result::Result<(String, (f64, f64)), String> {

@@ -1,6 +1,6 @@
 //! Whether a run's figures can be believed.
 use crate::fold::{Fold, RequestRow};
-use actors::id::RequestId;
+use actors::id::{NodeId, RequestId};
 use scenarios::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -160,12 +160,19 @@ fn doubts(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
     }
 }
 
-/// By how much the peers took longer for the steps of each client's first timed request than for those of the later ones.
+/// By how much the peers took longer for the steps of each client's first timed request than for those of the later ones:
+/// the same peers for steps of as many tokens, so that who went another way first is not taken for cold.
 fn first_batch_slower(fold: &Fold) -> Option<f64> {
-    let mean = |first: bool| {
-        let hops = fold.hops.iter().filter(|hop| hop.request.index > 0 && (hop.request.index == 1) == first);
-        let (count, sum) = hops.fold((0u64, 0u64), |(count, sum), hop| (count + 1, sum + hop.compute));
-        (count > 0 && sum > 0).then(|| sum as f64 / count as f64)
-    };
-    Some(mean(true)? / mean(false)? - 1.0)
+    let mut steps: BTreeMap<(NodeId, u32), [(u64, u64); 2]> = BTreeMap::new();
+    for hop in fold.hops.iter().filter(|hop| !hop.request.is_warmup()) {
+        let (count, sum) = &mut steps.entry((hop.peer, hop.tokens)).or_default()[usize::from(hop.request.index > 1)];
+        *count += 1;
+        *sum += hop.compute;
+    }
+    let known = steps.values().filter(|[first, later]| first.0 > 0 && later.0 > 0);
+    let as_later = |first: (u64, u64), later: (u64, u64)| first.0 as f64 * later.1 as f64 / later.0 as f64;
+    let sums = known.fold((0.0, 0.0), |(found, expected), [first, later]| {
+        (found + first.1 as f64, expected + as_later(*first, *later))
+    });
+    (sums.1 > 0.0).then(|| sums.0 / sums.1 - 1.0)
 }
