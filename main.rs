@@ -45,9 +45,9 @@ struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 internal or I/O, 2 usage, 3 bad scenario, 4 some cells failed, \
-                          7 measurement invalid, 8 swarm not ready, 9 not deterministic, 10 prediction off by more than \
-                          --fail-above, 130 interrupted";
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 internal or I/O, 2 usage, 3 bad scenario, 4 some cells or requests \
+                          failed, 5 objectives missed, 7 measurement invalid, 8 swarm not ready, 9 not deterministic, \
+                          10 prediction off by more than --fail-above, 130 interrupted";
 
 #[derive(Subcommand)]
 enum Command {

@@ -90,13 +90,21 @@ pub(crate) fn explain(code: &ron::Error) -> (String, Option<String>) {
             (format!("field `{field}`{} is given twice", of(outer)), None)
         }
         ron::Error::ExpectedDifferentStructName { expected, found } => {
-            (format!("expected `{expected}`, found `{found}`"), None)
+            (format!("expected `{expected}`, found `{found}`"), Some(format!("write `{expected}(..)`")))
         }
         other => {
             let text = other.to_string();
             let mut chars = text.chars();
             let first = chars.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
-            (first + chars.as_str(), None)
+            let help = match other {
+                ron::Error::ExpectedComma => Some(
+                    "close the bracket before this, or put a comma; a quantity is text with its unit (\"10 ms\"), a count a whole number",
+                ),
+                ron::Error::ExpectedInteger => Some("write a whole number, without quotes"),
+                ron::Error::IntegerOutOfBounds => Some("a count is a whole number from 0 on"),
+                _ => None,
+            };
+            (first + chars.as_str(), help.map(str::to_owned))
         }
     }
 }

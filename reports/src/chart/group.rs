@@ -15,9 +15,9 @@ pub fn value(cell: &Cell, path: &str) -> Option<String> {
         return Some(value.to_owned());
     }
     let inside = |axis: &str| axis.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    let given = |value: &&str| *value != "None";
-    let parts: Vec<&str> =
-        cell.axes.iter().filter(|(axis, _)| inside(axis)).map(|(_, v)| v.as_str()).filter(given).collect();
+    // Of what stands together with its unit, a link's bandwidth alone may be left out.
+    let word = |value: &str| if value == "None" { "no limit".to_owned() } else { value.to_owned() };
+    let parts: Vec<String> = cell.axes.iter().filter(|(axis, _)| inside(axis)).map(|(_, value)| word(value)).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
@@ -104,13 +104,15 @@ fn said_by_another(axes: &[(&str, Vec<&str>)], at: usize) -> bool {
     })
 }
 
-/// `Push · prompt 512 · heartbeat 1 s`: words by themselves, what is a number or a switch with its name.
+/// `Push · 100 Mbit/s · prompt 512 · heartbeat 1 s`: words, and what is a bandwidth by its unit, by themselves, all other
+/// numbers and switches with their names.
 pub fn label(key: &[(String, String)]) -> String {
     let word = |(name, value): &(String, String)| match value.as_str() {
         _ if name == "run" => value.clone(),
         "None" => format!("{} None", table::short(name)),
         "true" => table::short(name),
         "false" => format!("no {}", table::short(name)),
+        _ if magnitude(value).is_some_and(|(_, of)| of == Dimension::Rate) => value.clone(),
         _ if magnitude(value).is_some() || value.starts_with('[') => format!("{} {value}", table::short(name)),
         _ => value.clone(),
     };
@@ -255,6 +257,7 @@ mod tests {
     fn words_stand_by_themselves_and_numbers_and_switches_with_their_names() {
         let of = key(&[("swarm.forwarding", "Push"), ("swarm.detection.heartbeat", "1 s"), ("hosts.0.count", "8")]);
         assert_eq!(label(&of), "Push · heartbeat 1 s · hosts 8");
+        assert_eq!(label(&key(&[("network.links.0.bandwidth", "100 Mbit/s")])), "100 Mbit/s");
         let of =
             key(&[("network.tcp.slow_start", "false"), ("hosts.0.egress", "10 ms, 1 Gbit/s"), ("hosts.0.also", "[]")]);
         assert_eq!(label(&of), "no slow start · 10 ms, 1 Gbit/s · also []");

@@ -131,7 +131,7 @@ fn draw(
             height,
         };
         if count > 1 {
-            canvas.text(&group::label(key), (area.x, area.y - 11.0), Lettering::new(TICK).bold());
+            panel::title(&mut canvas, &group::label(key), area);
         }
         draw_fields(&mut canvas, map, area, field, fields);
         draw_labels(&mut canvas, map, area, field, at % columns == 0);

@@ -284,7 +284,7 @@ pub(super) fn draw(chart: Chart) -> Result<Picture> {
     panel::heading(&mut canvas, &chart.title, &chart.note);
     for (at, (facet, &area)) in chart.facets.iter().zip(&layout.areas).enumerate() {
         if chart.facets.len() > 1 {
-            canvas.text(&facet.title, (area.x, area.y - 11.0), Lettering::new(LABEL).bold());
+            panel::title(&mut canvas, &facet.title, area);
         }
         axes.draw(&mut canvas, area, (true, at % layout.columns == 0));
         for (place, key) in facet.keys.iter().enumerate() {

@@ -111,6 +111,12 @@ pub fn wrap(label: &str, room: f64) -> Vec<String> {
     lines
 }
 
+/// The title of one of several panels, above it, and no wider than it.
+pub fn title(canvas: &mut Canvas<'_>, text: &str, area: Area) {
+    let size = (LABEL * area.width / (1.08 * text_width(text, LABEL).max(1.0))).clamp(7.0, LABEL);
+    canvas.text(text, (area.x, area.y - 11.0), Lettering::new(size).bold());
+}
+
 /// The picture's title and what its figures are; the px they take.
 pub fn heading(canvas: &mut Canvas<'_>, title: &str, note: &str) -> f64 {
     canvas.text(title, (MARGIN, MARGIN + 8.0), Lettering::new(TITLE).bold());
