@@ -114,6 +114,7 @@ impl<'b> Keeper<'b> {
         let missed = objectives_missed(&self.batch.plans, &dir)?;
         let code = match () {
             () if interrupted => 130,
+            () if self.failures.iter().any(|label| label == "broken") => 7,
             () if self.failures.is_empty() && dir.verdict.verdict == Verdict::Invalid => 7,
             () if self.failures.is_empty() && missed => 5,
             () if self.failures.is_empty() => 0,

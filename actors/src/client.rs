@@ -129,15 +129,15 @@ impl Core {
         out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load { blocks: None } }));
     }
 
-    pub fn on_warm(&mut self, now: Moment, _from: NodeId, _: Warm, out: &mut Vec<Effect>) {
-        if self.requests.is_empty() && self.timed == 0 {
+    pub fn on_warm(&mut self, now: Moment, from: NodeId, _: Warm, out: &mut Vec<Effect>) {
+        if from == self.config.orchestrator && self.requests.is_empty() && self.timed == 0 {
             let asked = Asked { generate: 1, ..self.config.asked };
             self.begin(now, WARMUP, now, asked, out);
         }
     }
 
-    pub fn on_go(&mut self, now: Moment, _from: NodeId, _: Go, out: &mut Vec<Effect>) {
-        if self.requests.is_empty() && self.timed == 0 {
+    pub fn on_go(&mut self, now: Moment, from: NodeId, _: Go, out: &mut Vec<Effect>) {
+        if from == self.config.orchestrator && self.requests.is_empty() && self.timed == 0 {
             self.released = now;
             self.begin_next(now, out);
         }
@@ -277,7 +277,7 @@ impl Core {
     pub fn on_opened(&mut self, now: Moment, from: NodeId, opened: Opened, out: &mut Vec<Effect>) {
         self.view.heard(now, from, opened.load);
         let request = self.requests.get(&opened.session.request());
-        if !request.is_some_and(|request| request.awaits(opened.session)) {
+        if !request.is_some_and(|request| request.awaits(from, opened.session)) {
             // Given up meanwhile, perhaps because an earlier process of the peer was gone: nobody else would close it.
             return send(out, from, Message::Close(Close { session: opened.session }));
         }
@@ -299,9 +299,9 @@ impl Core {
         self.advance(now, id, out, |request, turn| request.on_computed(turn, done));
     }
 
-    pub fn on_returned(&mut self, now: Moment, _from: NodeId, returned: Returned, out: &mut Vec<Effect>) {
+    pub fn on_returned(&mut self, now: Moment, from: NodeId, returned: Returned, out: &mut Vec<Effect>) {
         let id = returned.0.session.request();
-        self.advance(now, id, out, |request, turn| request.on_returned(turn, returned));
+        self.advance(now, id, out, |request, turn| request.on_returned(turn, from, returned));
     }
 
     pub fn on_refused(&mut self, now: Moment, from: NodeId, refused: Refused, out: &mut Vec<Effect>) {

@@ -3,8 +3,10 @@
 //! A message is small (a test holds it to 48 bytes): large or rare variants are boxed. An activation says its size and
 //! carries its data only where there is any: nothing in a simulation of costs, bytes in the live world.
 mod activation;
+mod party;
 
 pub use activation::{Activation, Buffer, Payload, WireType};
+pub use party::Party;
 
 pub use crate::dht::rpc::Rpc;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};

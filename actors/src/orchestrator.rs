@@ -84,8 +84,8 @@ impl Core {
         }
     }
 
-    pub fn on_latency(&mut self, _now: Moment, _from: NodeId, latency: Latency, _out: &mut Vec<Effect>) {
-        if self.phase == Phase::Timed {
+    pub fn on_latency(&mut self, _now: Moment, from: NodeId, latency: Latency, _out: &mut Vec<Effect>) {
+        if self.phase == Phase::Timed && latency.request.client == from {
             self.latencies.push(latency);
         }
     }

@@ -18,10 +18,15 @@ pub enum Outcome {
     #[error("the run broke the invariant `{invariant}` at {event:?}")]
     Broken { invariant: Invariant, event: Box<Event> },
     #[error(
-        "the run broke the invariant `{}`: {} were sent, {} delivered, {} lost, {in_flight} in flight",
-        Invariant::MailBalanced, mail.sent, mail.delivered, mail.lost
+        "the run broke the invariant `{}`{}: {} were sent, {} delivered, {} lost, {in_flight} in flight",
+        Invariant::MailBalanced, between(way), mail.sent, mail.delivered, mail.lost
     )]
-    Unbalanced { mail: Mail, in_flight: u64 },
+    Unbalanced {
+        /// From which host to which, where only the messages of one way are counted.
+        way: Option<(String, String)>,
+        mail: Mail,
+        in_flight: u64,
+    },
     #[error("{0}")]
     Aborted(Abort),
     #[error("the process of host `{name}` was lost: {why}")]
@@ -53,6 +58,10 @@ impl Outcome {
     }
 }
 
+fn between(way: &Option<(String, String)>) -> String {
+    way.as_ref().map_or(String::new(), |(from, to)| format!(" from host `{from}` to host `{to}`"))
+}
+
 /// What a run leaves: its end, and every event up to it.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -62,4 +71,6 @@ pub struct Run {
     pub trace: Option<u64>,
     /// Events that a simulation's kernel delivered.
     pub delivered: u64,
+    /// The messages between nodes, where the run was drained and they are accounted for.
+    pub mail: Option<Mail>,
 }

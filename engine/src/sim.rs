@@ -21,7 +21,7 @@ use actors::dht::bootstrap::{self, Bootstrap};
 use actors::id::{HostId, NodeId};
 use actors::ledger::{Invariant, Ledger, Mail};
 use actors::limits;
-use actors::message::{Job, Message, Returned, Woken, Work};
+use actors::message::{Job, Message, Party, Returned, Woken, Work};
 use actors::orchestrator::{self, Orchestrator};
 use actors::peer::{self, Peer};
 use actors::record::{Carried, Event};
@@ -101,6 +101,8 @@ pub struct Simulation<'p> {
     seats: Vec<Box<dyn Seat>>,
     /// The host of each node.
     hosts: Vec<HostId>,
+    /// What each node is: only looked at where assertions are.
+    parties: Vec<Party>,
     agenda: Agenda<Happening>,
     network: Network<'p>,
     /// In place of `network` where bandwidth is shared fairly.
@@ -155,6 +157,7 @@ impl<'p> Simulation<'p> {
         Simulation {
             seats,
             hosts: plan.nodes.iter().map(|node| node.host).collect(),
+            parties: plan.nodes.iter().map(|node| node.role.party()).collect(),
             agenda: Agenda::default(),
             network: Network::new(plan),
             fair: (plan.network.sharing == Sharing::Fair).then(|| Box::new(Fair::new(plan))),
@@ -238,7 +241,8 @@ impl<'p> Simulation<'p> {
             other => other,
         };
         self.events.truncate(recorded);
-        Run { outcome, events: self.events, trace, delivered }
+        let mail = matches!(outcome, Outcome::Done(_)).then_some(self.mail);
+        Run { outcome, events: self.events, trace, delivered, mail }
     }
 
     /// Lets what is under way arrive after the end of a run, until no peer holds a session, and counts the messages.
@@ -259,7 +263,7 @@ impl<'p> Simulation<'p> {
         let (mail, in_flight) = (self.mail, self.in_flight());
         match mail.balance(in_flight) {
             Ok(()) => outcome,
-            Err(_) => Outcome::Unbalanced { mail, in_flight },
+            Err(_) => Outcome::Unbalanced { way: None, mail, in_flight },
         }
     }
 
@@ -343,6 +347,7 @@ impl<'p> Simulation<'p> {
 
     #[inline(always)]
     fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
+        debug_assert!(self.parties[from.0 as usize].may_say(&message), "{from} sends a {}", message.kind());
         self.mail.sent += 1;
         let now = self.world.now;
         let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);

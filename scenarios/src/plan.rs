@@ -5,7 +5,7 @@
 use crate::shape::{Shape, WeightType};
 use crate::tokens::{Prompts, Sampling};
 use actors::id::{BlockRange, HostId, NodeId};
-use actors::message::WireType;
+use actors::message::{Party, WireType};
 use actors::policy::Policies;
 use actors::seed::Seed;
 use actors::time::Span;
@@ -141,6 +141,18 @@ pub enum Role {
         network_rps: f64,
     },
     Client,
+}
+
+impl Role {
+    /// What the protocol takes it for.
+    pub fn party(&self) -> Party {
+        match self {
+            Role::Orchestrator => Party::Orchestrator,
+            Role::Bootstrap => Party::Bootstrap,
+            Role::Peer { .. } => Party::Peer,
+            Role::Client => Party::Client,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

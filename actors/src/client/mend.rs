@@ -78,7 +78,7 @@ impl Request {
     }
 
     pub fn on_refused(&mut self, turn: &mut Turn<'_>, from: NodeId, session: SessionId, why: Refusal) -> Progress {
-        let Some(leg) = self.leg(session) else { return Going };
+        let Some(leg) = self.leg_of(from, session) else { return Going };
         self.legs[leg].hear(turn.now);
         let failure = Failure::Refused(from, why);
         if turn.config.policies.recovery == Recovery::Off {

@@ -146,9 +146,14 @@ impl Request {
         self.legs.iter().position(|leg| leg.session == session)
     }
 
-    /// The session was asked for, and is wanted still.
-    pub fn awaits(&self, session: SessionId) -> bool {
-        self.leg(session).is_some_and(|leg| self.legs[leg].state == State::Asked)
+    /// The leg of this session, if this is its peer: nobody speaks for another.
+    pub(super) fn leg_of(&self, peer: NodeId, session: SessionId) -> Option<usize> {
+        self.leg(session).filter(|leg| self.legs[*leg].hop.peer == peer)
+    }
+
+    /// The session was asked for of this peer, and is wanted still.
+    pub fn awaits(&self, peer: NodeId, session: SessionId) -> bool {
+        self.leg_of(peer, session).is_some_and(|leg| self.legs[leg].state == State::Asked)
     }
 
     /// Discovery has answered for the first time.
@@ -317,9 +322,9 @@ impl Request {
         self.mend_if_due(turn)
     }
 
-    pub fn on_returned(&mut self, turn: &mut Turn<'_>, returned: Returned) -> Progress {
+    pub fn on_returned(&mut self, turn: &mut Turn<'_>, from: NodeId, returned: Returned) -> Progress {
         let Returned(mut step) = returned;
-        let Some(leg) = self.leg(step.session) else { return Going };
+        let Some(leg) = self.leg_of(from, step.session) else { return Going };
         self.legs[leg].hear(turn.now);
         let relayed = turn.config.policies.forwarding == Forwarding::Relay;
         let expected = match self.phase {
@@ -328,7 +333,8 @@ impl Request {
             _ => false,
         };
         // A replay begins earlier than the step it is for, and ends with it.
-        if !expected || step.position + step.activation.tokens != self.position + self.step.tokens {
+        let end = step.position.checked_add(step.activation.tokens);
+        if !expected || end != Some(self.position + self.step.tokens) || step.activation.batch != self.asked.batch {
             return Going;
         }
         let Some(next) = self.legs.get_mut(leg + 1).filter(|_| relayed) else {

@@ -20,6 +20,9 @@ impl Core {
     /// Reserves the session's cache in full, lets it wait for room, or refuses.
     pub fn on_open(&mut self, now: Moment, from: NodeId, open: Open, out: &mut Vec<Effect>) {
         let session = open.session;
+        if from != session.client() {
+            return refuse(out, from, session, Refusal::UnknownSession);
+        }
         if !self.presence.is_online() {
             return refuse(out, from, session, Refusal::NotServing);
         }
@@ -99,7 +102,11 @@ impl Core {
         }
     }
 
-    pub fn on_close(&mut self, now: Moment, _from: NodeId, close: Close, out: &mut Vec<Effect>) {
+    /// Its client has no more use for a session. Nobody closes another's.
+    pub fn on_close(&mut self, now: Moment, from: NodeId, close: Close, out: &mut Vec<Effect>) {
+        if from != close.session.client() {
+            return;
+        }
         let Some(session) = self.sessions.leave(close.session) else { return };
         if session.steps > 0 {
             self.queue.forget(close.session);

@@ -107,12 +107,14 @@ async fn perform(
         watch.hosts.insert(host, orders);
     }
     let mut outcome = watch.over(&mut news, reports, interrupt).await?;
-    let events = watch.collect(&mut news, &mut outcome, Instant::now() + options.dismiss_within).await;
-    Ok(run_of(outcome, events))
+    let deadline = Instant::now() + options.dismiss_within;
+    let events = watch.collect(&mut news, &mut outcome, deadline).await;
+    let mail = watch.count_mail(&mut news, &mut outcome, deadline).await;
+    Ok(Run { mail, ..run_of(outcome, events) })
 }
 
 fn run_of(outcome: Outcome, events: Vec<Event>) -> Run {
-    Run { outcome, events, trace: None, delivered: 0 }
+    Run { outcome, events, trace: None, delivered: 0, mail: None }
 }
 
 async fn open_door(

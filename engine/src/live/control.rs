@@ -4,6 +4,7 @@
 use super::wire::{self, FrameReader, Incoming, Kind, Limits, WireError};
 use actors::id::{HostId, NodeId};
 use actors::ledger::Invariant;
+use actors::ledger::mail::Account;
 use actors::record::Event;
 use actors::time::Moment;
 use scenarios::plan::Plan;
@@ -78,6 +79,8 @@ pub enum Order {
     Leave,
     /// The run is over: send what you have recorded. `drained`: every client was through, so that no session may be left.
     Stop { drained: bool },
+    /// From now on no node sends: say what was sent and delivered. Asked again until all that was under way has arrived.
+    Count,
 }
 
 /// Where a host listens, and which of its processes it is that does.
@@ -95,6 +98,8 @@ pub enum Answer {
     Events(Vec<Event>),
     /// There is no more.
     Over,
+    /// The messages it has sent and was sent.
+    Counted(Account),
 }
 
 /// Something the run as a whole must know.

@@ -162,10 +162,15 @@ async fn serve(
                     hand_over(local, &mut control).await?;
                     say(&mut control, &Answer::Over).await?;
                     // Others may still be sending theirs: leave when the orchestrator closes.
-                    while heard.recv().await.is_some() {}
+                    while let Some(order) = heard.recv().await {
+                        if let Order::Count = order {
+                            local.seal();
+                            say(&mut control, &Answer::Counted(local.account())).await?;
+                        }
+                    }
                     return Ok(());
                 }
-                Some(Order::Raise { .. }) => return Err(LiveError::Dismissed),
+                Some(Order::Raise { .. } | Order::Count) => return Err(LiveError::Dismissed),
                 // Given up by the one who says why.
                 None => return Ok(()),
             },

@@ -3,17 +3,19 @@
 //! Everything here runs on one arbiter, so that a token crosses a host without a task switch between threads but those to
 //! and from the device. Nothing waits: what takes time comes back as an [`Arrival`] or through a link.
 mod far;
+mod mail;
 
 use super::clock;
 use super::control::{Place, Report, Token};
 use super::cores::Cores;
 use super::device::{Device, Strain};
 use super::lease::Turnstile;
-use super::shaper::Shaper;
+use super::shaper::{Held, Shaper};
 use crate::spells::Spells;
 use crate::stage::{self, Scene};
 use actix::Actor;
 use actors::id::{HostId, NodeId};
+use actors::ledger::mail::Account;
 use actors::ledger::{Invariant, Ledger};
 use actors::message::{Computed, Gone, Job, Message, Refusal, Timer, Woken, Work};
 use actors::record::Event;
@@ -21,6 +23,7 @@ use actors::time::{Moment, Span};
 use actors::world::{self, Effect, Host, Parcel, Post};
 use actors::{client, dht, orchestrator, peer};
 use far::{Far, Waiting};
+use mail::Counts;
 use scenarios::plan::{Plan, Role, What, When};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -48,11 +51,7 @@ pub enum Arrival {
         what: String,
     },
     /// A frame that the shaper has held.
-    Held {
-        from: NodeId,
-        to: NodeId,
-        message: Message,
-    },
+    Held(Held),
 }
 
 /// What a process is told of the run as it joins.
@@ -90,8 +89,11 @@ pub struct LocalHost {
     events: RefCell<Vec<Event>>,
     ledger: RefCell<Ledger>,
     reports: UnboundedSender<Report>,
+    mail: RefCell<Counts>,
     /// The run is over: connections may end.
     stopping: Cell<bool>,
+    /// What was sent is being counted: no node sends any more.
+    sealed: Cell<bool>,
 }
 
 impl LocalHost {
@@ -133,6 +135,8 @@ impl LocalHost {
             When::Steps { host, count } if host == here => Some(count),
             _ => None,
         };
+        let mut lives: Vec<u32> = book.iter().map(|place| place.map_or(0, |place| place.life)).collect();
+        lives[here.0 as usize] = life;
         // Each of the host's lives ends at the next of its steps.
         let doom = plan.faults.iter().filter_map(mine).nth(life as usize);
         let host = Rc::new_cyclic(|itself| LocalHost {
@@ -153,7 +157,9 @@ impl LocalHost {
             events: RefCell::default(),
             ledger: RefCell::new(Ledger::of_a_host()),
             reports,
+            mail: RefCell::new(Counts::of(lives.into_iter())),
             stopping: Cell::new(false),
+            sealed: Cell::new(false),
         });
         world::install(host.clone());
         spawn_local(host.clone().receive(arrivals));
@@ -191,6 +197,18 @@ impl LocalHost {
         self.stopping.set(true);
     }
 
+    /// After the end of a run: from now on no node's message is sent, so that what was can be counted.
+    pub fn seal(&self) {
+        self.sealed.set(true);
+    }
+
+    /// The messages that were sent from here and delivered here so far.
+    pub fn account(&self) -> Account {
+        let waiting = self.waiting.borrow();
+        let waits = |there: HostId| waiting.get(&there).map_or(0, |queue| queue.len() as u64);
+        Account { host: self.here, life: self.life, tallies: self.mail.borrow().tallies(waits) }
+    }
+
     /// After a run that was drained: what is broken if a node here still holds a session when word of its end must have come.
     pub async fn left_over(&self, drained: bool) -> Option<Report> {
         // What is cut off or stands still hears of it when that is over, perhaps long after the run.
@@ -213,11 +231,11 @@ impl LocalHost {
                 Arrival::Computed { node, computed } => self.post(node, node, Parcel::Computed(computed)),
                 Arrival::Seen(event) => self.record(event),
                 Arrival::LoadFailed { node, what } => self.report(Report::LoadFailed { node, what }),
-                Arrival::Held { from, to, message } => {
+                Arrival::Held(Held { from, to, life, message, .. }) => {
                     if let Some(shaper) = &self.shaper {
                         shaper.borrow_mut().delivered();
                     }
-                    self.post(from, to, Parcel::Message(message));
+                    self.hand_over(from, life, to, message);
                 }
             }
         }
@@ -226,6 +244,14 @@ impl LocalHost {
     fn post(&self, from: NodeId, to: NodeId, parcel: Parcel) {
         if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
             post.post(from, parcel);
+        }
+    }
+
+    /// A message of a node, which may sit here, reaches a node here.
+    fn hand_over(&self, from: NodeId, life: u32, to: NodeId, message: Message) {
+        if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
+            post.post(from, Parcel::Message(message));
+            self.mail.borrow_mut().delivered(self.plan.node(from).host, life);
         }
     }
 
@@ -326,3 +352,6 @@ impl Scene for Seating<'_> {
         self.seat(core.me(), client::Client::<world::Live>::new(core).start());
     }
 }
+
+#[cfg(test)]
+mod tests;

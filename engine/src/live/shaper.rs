@@ -43,10 +43,12 @@ struct Way {
 
 /// A frame and the instant of its delivery.
 pub struct Held {
-    until: Moment,
-    from: NodeId,
-    to: NodeId,
-    message: Message,
+    pub until: Moment,
+    pub from: NodeId,
+    pub to: NodeId,
+    /// Which process of the sender's host it comes from.
+    pub life: u32,
+    pub message: Message,
 }
 
 impl Shaper {
@@ -82,20 +84,20 @@ impl Shaper {
         path.depart(egress, clock::now(), message.wire_bytes(), handshake)
     }
 
-    /// The receiver's half: delivers now by giving the message back, or holds it. Says what the way has cost a step.
+    /// The receiver's half of a frame's way: delivers now by giving the message back, or holds it. Says what the way has cost a step.
     pub fn arrive(
         &mut self,
         plan: &Plan,
         mut passage: Passage,
-        (from, to): (NodeId, NodeId),
-        message: Message,
+        frame: Held,
     ) -> (Option<Message>, Option<Event>) {
+        let Held { from, to, ref message, .. } = frame;
         if let Some(node) = plan.nodes.get(from.0 as usize) {
             self.way(plan, node.host).connected = true;
         }
         let bytes = message.wire_bytes();
         self.ingress.pass(&mut passage, self.framing.bytes(bytes));
-        let carried = match &message {
+        let carried = match message {
             Message::Step(step) | Message::Returned(Returned(step)) => Some(Event::Carried(Carried {
                 session: step.session,
                 position: step.position,
@@ -110,11 +112,11 @@ impl Shaper {
             _ => None,
         };
         if self.held == 0 && passage.last <= clock::now() {
-            return (Some(message), carried);
+            return (Some(frame.message), carried);
         }
         self.held += 1;
         // The thread ends only with this sender.
-        let _ = self.holding.send(Held { until: passage.last, from, to, message });
+        let _ = self.holding.send(Held { until: passage.last, ..frame });
         (None, carried)
     }
 
@@ -143,8 +145,8 @@ fn hold(frames: &Receiver<Held>, arrivals: &UnboundedSender<Arrival>) {
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 let due = queue.pop().and_then(|Reverse((_, number))| waiting.remove(&number));
-                let Some(Held { from, to, message, .. }) = due else { continue };
-                if arrivals.send(Arrival::Held { from, to, message }).is_err() {
+                let Some(held) = due else { continue };
+                if arrivals.send(Arrival::Held(held)).is_err() {
                     return;
                 }
             }

@@ -1,4 +1,6 @@
 //! Watches over a live run that has begun: carries its faults out, notices what nobody asked for, and takes in the record.
+mod collect;
+
 use super::agenda::{Agenda, Deed};
 use super::conduct::{Joined, LOOK, Meet, News, interrupted, listen};
 use super::control::{Answer, Order, Place, Report, say};
@@ -19,7 +21,7 @@ use std::time::Duration;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// What a run may take beyond the sum of its own time limits before it is given up.
 const GRACE: Duration = Duration::from_secs(30);
@@ -89,7 +91,7 @@ impl Watch<'_> {
         match news {
             News::Answer { answer: Answer::Report(report), .. } => return Some(report),
             News::Answer { host, answer: Answer::Events(more) } => self.records.entry(host).or_default().extend(more),
-            News::Answer { answer: Answer::Over, .. } => {}
+            News::Answer { answer: Answer::Over | Answer::Counted(_), .. } => {}
             News::Joined { host, life, joined } => self.joined(host, life, *joined).await,
             News::Exited { host, why } => self.exited(host, why).await,
         }
@@ -289,46 +291,6 @@ impl Watch<'_> {
             },
             None => outcome,
         }
-    }
-
-    /// Stops every host and takes in its record, until `deadline`.
-    ///
-    /// What a host then finds broken takes the place of `outcome`.
-    pub async fn collect(
-        &mut self,
-        news: &mut UnboundedReceiver<News>,
-        outcome: &mut Outcome,
-        deadline: Instant,
-    ) -> Vec<Event> {
-        let drained = matches!(outcome, Outcome::Done(_));
-        self.local.stop();
-        let mut events = self.local.take_events();
-        // Who stands still could not answer.
-        for host in self.stalled.keys() {
-            self.crew.signal(*host, Signal::CONT);
-        }
-        self.tell_all(&Order::Stop { drained }).await;
-        let mut awaited: Vec<HostId> = self.hosts.keys().copied().collect();
-        while !awaited.is_empty() {
-            let Ok(Some(heard)) = timeout_at(deadline, news.recv()).await else { break };
-            match heard {
-                News::Answer { host, answer: Answer::Events(more) } => {
-                    self.records.entry(host).or_default().extend(more);
-                }
-                News::Answer { host, answer: Answer::Over } | News::Exited { host, .. } => {
-                    awaited.retain(|awaited| *awaited != host);
-                }
-                News::Answer { answer: Answer::Report(Report::Broken { invariant, event }), .. } => {
-                    *outcome = Outcome::Broken { invariant, event };
-                }
-                News::Answer { answer: Answer::Report(_), .. } | News::Joined { .. } => {}
-            }
-        }
-        for host in awaited {
-            tracing::warn!("host `{}` did not send its record in time", self.plan.host(host).name);
-        }
-        events.extend(std::mem::take(&mut self.records).into_values().flatten());
-        events
     }
 }
 

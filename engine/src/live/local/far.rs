@@ -3,6 +3,7 @@ use super::LocalHost;
 use crate::live::clock;
 use crate::live::control::{Greeting, Place, Purpose, Report};
 use crate::live::links::Link;
+use crate::live::shaper::Held;
 use crate::live::wire::{self, Envelope, FrameReader, Incoming, Kind, Limits, WireError};
 use actors::id::{HostId, NodeId};
 use actors::message::{Gone, Message};
@@ -32,12 +33,18 @@ impl LocalHost {
     pub(super) fn send(&self, from: NodeId, to: NodeId, message: Message) {
         let Some(node) = self.plan.nodes.get(to.0 as usize) else {
             tracing::warn!("{from} sends to {to}, which is not in the plan");
-            return self.post(to, from, Parcel::Message(Message::Gone(Gone)));
+            self.bounce(from, to);
+            return;
         };
-        if node.host == self.here {
-            return self.post(from, to, Parcel::Message(message));
-        }
         let there = node.host;
+        if self.sealed.get() {
+            return;
+        }
+        self.mail.borrow_mut().sent(there);
+        if there == self.here {
+            self.mail.borrow_mut().arrived(there, self.life);
+            return self.hand_over(from, self.life, to, message);
+        }
         if message.is_swarm_traffic() && !self.spells.borrow().is_empty() {
             let mut waiting = self.waiting.borrow_mut();
             if let Some(queue) = waiting.get_mut(&there) {
@@ -51,6 +58,11 @@ impl LocalHost {
         self.transmit(from, to, there, message);
     }
 
+    /// Tells a sender that nobody is there.
+    fn bounce(&self, from: NodeId, to: NodeId) {
+        self.post(to, from, Parcel::Message(Message::Gone(Gone)));
+    }
+
     /// Sends what has waited for the end of a partition, which is then.
     fn flush_at(&self, there: HostId, until: Moment) {
         let Some(host) = self.itself.upgrade() else { return };
@@ -59,6 +71,9 @@ impl LocalHost {
             while let Some(end) = until {
                 tokio::time::sleep(Duration::from_nanos(end.since(clock::now()).0)).await;
                 until = host.spells.borrow().apart(clock::now(), host.here, there);
+            }
+            if host.sealed.get() {
+                return;
             }
             let waited = host.waiting.borrow_mut().remove(&there).unwrap_or_default();
             for (from, to, message) in waited {
@@ -69,7 +84,8 @@ impl LocalHost {
 
     fn transmit(&self, from: NodeId, to: NodeId, there: HostId, message: Message) {
         let Some(link) = self.link(there) else {
-            return self.post(to, from, Parcel::Message(Message::Gone(Gone)));
+            self.mail.borrow_mut().lost(there);
+            return self.bounce(from, to);
         };
         let passage = match &self.shaper {
             Some(shaper) if message.is_swarm_traffic() => {
@@ -177,7 +193,7 @@ impl LocalHost {
         let why = loop {
             match reader.next().await {
                 Ok(Some(Incoming::Letter(envelope))) => {
-                    if let Err(why) = self.deliver(there, envelope) {
+                    if let Err(why) = self.deliver(there, life, envelope) {
                         break why;
                     }
                 }
@@ -189,19 +205,24 @@ impl LocalHost {
         self.lose_link(there, life, &why);
     }
 
-    fn deliver(&self, there: HostId, envelope: Envelope) -> Result<(), String> {
+    fn deliver(&self, there: HostId, life: u32, envelope: Envelope) -> Result<(), String> {
         let Envelope { from, to, passage, message } = envelope;
         let sits = |node: NodeId, host| self.plan.nodes.get(node.0 as usize).is_some_and(|node| node.host == host);
         if !sits(from, there) || !sits(to, self.here) {
             return Err(format!("it sent a letter from {from} to {to}, who do not sit there and here"));
         }
+        if !self.plan.node(from).role.party().may_say(&message) {
+            return Err(format!("it sent a {} from {from}, which no such node sends", message.kind()));
+        }
+        self.mail.borrow_mut().arrived(there, life);
         // Told from the warm-up's by whose they are: the first may come before word of the barrier does.
         if matches!(&message, Message::Step(step) if !step.session.request().is_warmup()) {
             self.step_closer_to_doom();
         }
         let message = match (&self.shaper, passage) {
             (Some(shaper), Some(passage)) => {
-                let (message, carried) = shaper.borrow_mut().arrive(&self.plan, passage, (from, to), message);
+                let held = Held { until: passage.last, from, to, life, message };
+                let (message, carried) = shaper.borrow_mut().arrive(&self.plan, passage, held);
                 if let Some(event) = carried {
                     self.record(event);
                 }
@@ -210,7 +231,7 @@ impl LocalHost {
             _ => Some(message),
         };
         if let Some(message) = message {
-            self.post(from, to, Parcel::Message(message));
+            self.hand_over(from, life, to, message);
         }
         Ok(())
     }
@@ -240,6 +261,7 @@ impl LocalHost {
             self.mark_lost(there, self.life_of(there));
             self.links.borrow_mut()[index] = Far::Unknown;
         }
+        self.mail.borrow_mut().began(there, place.life);
         self.book.borrow_mut()[index] = Some(place);
     }
 
@@ -263,6 +285,7 @@ impl LocalHost {
         if life != self.life_of(there) {
             return false;
         }
+        self.mail.borrow_mut().broke(there);
         let known = self.links.borrow().get(index).is_some_and(|far| !matches!(far, Far::Lost));
         if self.stopping.get() || !known || there == self.here {
             return false;

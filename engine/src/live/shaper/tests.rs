@@ -17,7 +17,7 @@ fn frames_are_held_to_within_a_millisecond_of_their_instant() {
     for round in 0..20 {
         let until = clock::now() + Span::from_micros(2_000 + 137 * round);
         let (from, to) = (NodeId(1), NodeId(2));
-        holding.send(Held { until, from, to, message: close(round as u32) }).unwrap();
+        holding.send(Held { until, from, to, life: 0, message: close(round as u32) }).unwrap();
         arrivals.blocking_recv().unwrap();
         let now = clock::now();
         assert!(now >= until, "never before its instant");
@@ -37,12 +37,12 @@ fn the_earlier_instant_leaves_first_and_equal_ones_in_their_order() {
     let start = clock::now() + Span::from_millis(20);
     for (count, after) in [(0, 9), (1, 3), (2, 3), (3, 1), (4, 9)] {
         let until = start + Span::from_millis(after);
-        holding.send(Held { until, from: NodeId(1), to: NodeId(2), message: close(count) }).unwrap();
+        holding.send(Held { until, from: NodeId(1), to: NodeId(2), life: 0, message: close(count) }).unwrap();
     }
     let thread = thread::spawn(move || hold(&frames, &sender));
     let order: Vec<_> = (0..5)
         .map(|_| match arrivals.blocking_recv().unwrap() {
-            Arrival::Held { message, .. } => message,
+            Arrival::Held(Held { message, .. }) => message,
             _ => panic!("the shaper sends what it has held"),
         })
         .collect();

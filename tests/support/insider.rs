@@ -1,0 +1,109 @@
+//! A live run whose token the test gets to know, so that it can call its hosts as one of them.
+use actors::id::{HostId, NodeId};
+use actors::message::Message;
+use engine::live::Options;
+use engine::live::wire::{self, Envelope, Kind};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+use tempfile::TempDir;
+
+/// Notes down the invitation that a host's process gets on its stdin, and hands it on.
+const TAP: &str = r#"IFS= read -r line; printf '%s\n' "$line" > "$2/new-$$"; mv "$2/new-$$" "$2/invitation"
+{ printf '%s\n' "$line"; exec cat; } | exec "$1" host"#;
+
+/// Listens at the stdin of a run's hosts.
+pub struct Insider {
+    dir: TempDir,
+}
+
+impl Insider {
+    pub fn new() -> Insider {
+        Insider { dir: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// For a run whose hosts are to be called.
+    pub fn options(&self) -> Options {
+        let dir = self.dir.path().to_str().expect("a plain path");
+        let args = ["-c", TAP, "tap", env!("CARGO_BIN_EXE_swarmbench"), dir];
+        let args = args.map(str::to_owned).to_vec();
+        Options { args, dismiss_within: Duration::from_secs(2), ..Options::new("/bin/sh") }
+    }
+
+    /// The run's token, as soon as a host has been invited.
+    fn token(&self) -> [u8; 16] {
+        let line = soon("no host was invited", || fs::read(self.dir.path().join("invitation")).ok());
+        let invitation: serde_json::Value = serde_json::from_slice(&line).expect("an invitation");
+        serde_json::from_value(invitation["token"].clone()).expect("a token")
+    }
+
+    /// A connection to the process called `title`, introduced as one of the first process of `host`.
+    pub fn call(&self, title: &str, host: HostId) -> TcpStream {
+        let port = soon("it does not listen", || listening(title).first().copied());
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+        // Token, host, life, and that letters follow.
+        let greeting = wire::plain(Kind::Greeting, &(self.token(), host.0, 0_u32, 1_u8)).expect("a frame");
+        stream.write_all(&greeting).expect("it is heard");
+        stream
+    }
+}
+
+/// A frame without a tensor that carries a message between two nodes.
+pub fn letter(from: NodeId, to: NodeId, message: Message) -> Vec<u8> {
+    let frame = wire::letter(&Envelope { from, to, passage: None, message }).expect("a frame");
+    frame.first.slices().iter().flat_map(|slice| slice.to_vec()).collect()
+}
+
+/// Waits until a host's processes have worked: their arbiter has woken more often than start and warm-up make it.
+pub fn await_work(title: &str) {
+    let wakes = |process: &PathBuf| {
+        let status = fs::read_to_string(process.join("status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse::<u64>().ok()
+    };
+    soon("it does not come to work", || {
+        family(title).iter().filter_map(wakes).any(|wakes| wakes > 300).then_some(())
+    });
+}
+
+fn soon<T>(otherwise: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{otherwise}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The process called `title`, and those of its group, as folders of /proc.
+fn family(title: &str) -> Vec<PathBuf> {
+    let processes = || fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let called = |process: &PathBuf| fs::read(process.join("cmdline")).is_ok_and(|it| it.starts_with(title.as_bytes()));
+    // Behind the name, which may hold anything but a last bracket: state, parent, group.
+    let group = |process: &Path| {
+        let stat = fs::read_to_string(process.join("stat")).ok()?;
+        stat.rsplit(')').next()?.split_whitespace().nth(2).map(str::to_owned)
+    };
+    let leaders: BTreeSet<String> = processes().filter(called).filter_map(|process| group(&process)).collect();
+    processes().filter(|process| group(process).is_some_and(|group| leaders.contains(&group))).collect()
+}
+
+/// Ports of the loopback on which the process called `title` or its children listen.
+fn listening(title: &str) -> Vec<u16> {
+    let descriptors = family(title).into_iter().filter_map(|process| fs::read_dir(process.join("fd")).ok()).flatten();
+    let sockets: BTreeSet<String> = descriptors
+        .filter_map(|fd| fs::read_link(fd.ok()?.path()).ok()?.into_os_string().into_string().ok())
+        .filter_map(|target| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let port = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_ours = fields.get(3) == Some(&"0A") && sockets.contains(*fields.get(9)?);
+        is_ours.then(|| u16::from_str_radix(fields[1].split(':').nth(1)?, 16).ok())?
+    };
+    table.lines().skip(1).filter_map(port).collect()
+}
