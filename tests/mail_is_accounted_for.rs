@@ -11,6 +11,7 @@ use actors::message::{Forwarding, Message, Ping};
 use actors::policy::Recovery;
 use actors::record::Event;
 use actors::time::Span;
+use engine::live::wire::{self, Envelope};
 use engine::live::{Options, run};
 use engine::outcome::{Outcome, Run};
 use insider::Insider;
@@ -79,7 +80,9 @@ fn a_message_that_nobody_sent_is_named_with_its_way() {
         let running = scope.spawn(|| run(&plan, &insider.options(), &AtomicBool::new(false)));
         insider::await_work("swarmbench:forged-peer0");
         let mut call = insider.call("swarmbench:forged-peer0", client.1.host);
-        call.write_all(&insider::letter(client.0, peer.0, Message::Ping(Ping { nonce: 1 }))).expect("it is heard");
+        let ping = Envelope { from: client.0, to: peer.0, passage: None, message: Message::Ping(Ping { nonce: 1 }) };
+        let frame = wire::letter(&ping).expect("a frame").first;
+        frame.slices().iter().for_each(|part| call.write_all(part).expect("it is heard"));
         // Held open: a connection that broke would excuse what is missing, though not what is too much.
         let run = running.join().expect("it ends");
         drop(call);

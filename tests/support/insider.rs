@@ -1,8 +1,7 @@
 //! A live run whose token the test gets to know, so that it can call its hosts as one of them.
-use actors::id::{HostId, NodeId};
-use actors::message::Message;
+use actors::id::HostId;
 use engine::live::Options;
-use engine::live::wire::{self, Envelope, Kind};
+use engine::live::wire::{self, Kind};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
@@ -51,21 +50,13 @@ impl Insider {
     }
 }
 
-/// A frame without a tensor that carries a message between two nodes.
-pub fn letter(from: NodeId, to: NodeId, message: Message) -> Vec<u8> {
-    let frame = wire::letter(&Envelope { from, to, passage: None, message }).expect("a frame");
-    frame.first.slices().iter().flat_map(|slice| slice.to_vec()).collect()
-}
-
 /// Waits until a host's processes have worked: their arbiter has woken more often than start and warm-up make it.
 pub fn await_work(title: &str) {
     let wakes = |process: &PathBuf| {
         let status = fs::read_to_string(process.join("status")).ok()?;
         status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse::<u64>().ok()
     };
-    soon("it does not come to work", || {
-        family(title).iter().filter_map(wakes).any(|wakes| wakes > 300).then_some(())
-    });
+    soon("it does not come to work", || family(title).iter().filter_map(wakes).any(|wakes| wakes > 300).then_some(()));
 }
 
 fn soon<T>(otherwise: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -5,7 +5,7 @@
 //! them. A link that fails is never mended: whoever sits on its far end is gone.
 use super::wire::{Chunks, Frame, HEADER_BYTES, Unit};
 use actors::limits;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
@@ -17,6 +17,7 @@ pub struct Link {
     outbound: RefCell<Outbound>,
     /// Wakes the writer task.
     more: Notify,
+    closed: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -37,6 +38,8 @@ struct Outbound {
 pub enum LinkError {
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
+    #[error("it was given up")]
+    Closed,
     #[error("{bytes} bytes wait for it, and the limit is {}", limits::LINK_QUEUE_BYTES)]
     Full { bytes: usize },
 }
@@ -44,7 +47,7 @@ pub enum LinkError {
 impl Link {
     /// A link that is being dialled: what is sent waits.
     pub fn dialling() -> Rc<Link> {
-        Rc::new(Link { outbound: RefCell::default(), more: Notify::new() })
+        Rc::new(Link { outbound: RefCell::default(), more: Notify::new(), closed: Cell::new(false) })
     }
 
     pub fn connected(socket: OwnedWriteHalf) -> Rc<Link> {
@@ -55,6 +58,9 @@ impl Link {
 
     /// The connection stands: what has waited may go.
     pub fn connect(&self, socket: OwnedWriteHalf) {
+        if self.closed.get() {
+            return;
+        }
         self.outbound.borrow_mut().socket = Some(Rc::new(socket));
         self.more.notify_one();
     }
@@ -72,13 +78,28 @@ impl Link {
         Ok(())
     }
 
+    /// Gives the link up: what waits is dropped, and the connection ends.
+    pub fn close(&self) {
+        self.closed.set(true);
+        self.outbound.take();
+        self.more.notify_one();
+    }
+
     /// Writes what waits whenever the socket takes more. Ends with the link.
     pub async fn write(self: Rc<Self>) -> LinkError {
         loop {
             self.more.notified().await;
             loop {
+                if self.closed.get() {
+                    return LinkError::Closed;
+                }
                 let Some(socket) = self.outbound.borrow().socket.clone() else { break };
-                if let Err(why) = socket.writable().await {
+                let writable = tokio::select! {
+                    writable = socket.writable() => writable,
+                    // Given up meanwhile, or there is more of the same.
+                    () = self.more.notified() => continue,
+                };
+                if let Err(why) = writable {
                     return why.into();
                 }
                 match self.outbound.borrow_mut().pump() {

@@ -85,12 +85,7 @@ impl Shaper {
     }
 
     /// The receiver's half of a frame's way: delivers now by giving the message back, or holds it. Says what the way has cost a step.
-    pub fn arrive(
-        &mut self,
-        plan: &Plan,
-        mut passage: Passage,
-        frame: Held,
-    ) -> (Option<Message>, Option<Event>) {
+    pub fn arrive(&mut self, plan: &Plan, mut passage: Passage, frame: Held) -> (Option<Message>, Option<Event>) {
         let Held { from, to, ref message, .. } = frame;
         if let Some(node) = plan.nodes.get(from.0 as usize) {
             self.way(plan, node.host).connected = true;

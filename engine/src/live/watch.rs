@@ -265,6 +265,7 @@ impl Watch<'_> {
             Report::LinkLost { host, why } => {
                 // The links of a host that the plan takes away break as they should.
                 if !self.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
+                    tracing::warn!("a connection to host `{}` is lost: {why}", self.plan.host(host).name);
                     self.cut.push((host, why));
                 }
                 Ok(None)

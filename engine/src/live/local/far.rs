@@ -290,7 +290,9 @@ impl LocalHost {
         if self.stopping.get() || !known || there == self.here {
             return false;
         }
-        self.links.borrow_mut()[index] = Far::Lost;
+        if let Far::Linked(link) = std::mem::replace(&mut self.links.borrow_mut()[index], Far::Lost) {
+            link.close();
+        }
         for (gone, _) in self.plan.nodes().filter(|(_, node)| node.host == there) {
             for post in self.posts.borrow().iter().flatten() {
                 post.post(gone, Parcel::Message(Message::Gone(Gone)));

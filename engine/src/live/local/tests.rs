@@ -7,8 +7,8 @@ use crate::live::wire::{Envelope, FrameReader, Incoming, Kind, Limits, bytes_of_
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
 use actors::ledger::mail::{Account, Tally, settle};
 use actors::message::{
-    Activation, Buffer, Close, Go, Gone, Message, Open, Opened, Payload, Ping, Present, Refusal, Refused, Reroute, Step,
-    WireType,
+    Activation, Buffer, Close, Go, Gone, Message, Open, Opened, Payload, Ping, Present, Refusal, Refused, Reroute,
+    Step, WireType,
 };
 use actors::message::{Load, Next};
 use actors::seed::Seed;
@@ -46,12 +46,8 @@ impl Alone {
         let others = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let place = Place { address: others.local_addr().expect("a port"), life: 0 };
         let token = Token::draw().expect("randomness");
-        let directory = Directory {
-            book: vec![Some(place); plan.hosts.len()],
-            token,
-            life: 0,
-            started: crate::live::clock::now(),
-        };
+        let directory =
+            Directory { book: vec![Some(place); plan.hosts.len()], token, life: 0, started: crate::live::clock::now() };
         let leases = tempfile::tempdir().expect("a folder");
         let (sender, reports) = unbounded_channel();
         let host = LocalHost::raise(plan.clone(), here, directory, leases.path(), sender).expect("it rises");

@@ -70,26 +70,31 @@ impl Watch<'_> {
             return None;
         }
         self.local.seal();
+        let mut last = None;
         loop {
-            match settle(&self.accounts(news, deadline).await) {
+            let (accounts, complete) = self.accounts(news, deadline).await;
+            // Who does not answer in time is not judged; but what everybody's counts had shown before stands.
+            let settled = if complete { settle(&accounts) } else { last.map_or_else(|| settle(&accounts), Err) };
+            match settled {
                 Ok(mail) => return Some(mail),
-                Err(Gap { from, to, mail, in_flight }) if Instant::now() >= deadline => {
+                Err(gap) if complete && Instant::now() < deadline => last = Some(gap),
+                Err(Gap { from, to, mail, in_flight }) => {
                     let name = |host| self.plan.host(host).name.clone();
                     *outcome = Outcome::Unbalanced { way: Some((name(from), name(to))), mail, in_flight };
                     return None;
                 }
-                Err(_) => sleep(COUNT_AGAIN).await,
             }
+            sleep(COUNT_AGAIN).await;
         }
     }
 
-    /// What each process that lives has counted by now.
-    async fn accounts(&mut self, news: &mut UnboundedReceiver<News>, deadline: Instant) -> Vec<Account> {
+    /// What each process that lives has counted by now, and whether all have answered.
+    async fn accounts(&mut self, news: &mut UnboundedReceiver<News>, deadline: Instant) -> (Vec<Account>, bool) {
         self.tell_all(&Order::Count).await;
         let mut accounts = vec![self.local.account()];
         let mut awaited: Vec<HostId> = self.hosts.keys().copied().collect();
         while !awaited.is_empty() {
-            let Ok(Some(heard)) = timeout_at(deadline, news.recv()).await else { break };
+            let Ok(Some(heard)) = timeout_at(deadline, news.recv()).await else { return (accounts, false) };
             match heard {
                 News::Answer { host, answer: Answer::Counted(account) } => {
                     awaited.retain(|awaited| *awaited != host);
@@ -102,6 +107,6 @@ impl Watch<'_> {
                 News::Answer { .. } | News::Joined { .. } => {}
             }
         }
-        accounts
+        (accounts, true)
     }
 }

@@ -1,0 +1,82 @@
+//! A host that belongs to the run, and sends garbage after its valid greeting: its connection is closed, whoever needed it
+//! goes on with others, or the run says which host it lost and why.
+#[path = "support/doubled.rs"]
+mod doubled;
+#[path = "support/insider.rs"]
+mod insider;
+#[path = "support/nano.rs"]
+mod nano;
+
+use actors::id::{HostId, RequestId};
+use actors::message::Forwarding;
+use actors::policy::Recovery;
+use actors::record::Event;
+use engine::live::{Options, run};
+use engine::outcome::{Outcome, Run};
+use insider::Insider;
+use scenarios::plan::{Plan, Workload};
+use std::io::Write;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+/// The first hop of every route, as long as it is there.
+const FIRST: HostId = HostId(1);
+
+fn plan(test: &str) -> Plan {
+    let work = Workload { micro_batches: 600, batch: 1, prompt: 4, generate: 10 };
+    let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Relay, work));
+    plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
+    plan
+}
+
+/// Runs the plan, and speaks garbage to the client's host in the middle of it, as if it came from the first peer's.
+fn run_and_lie(test: &str, plan: &Plan) -> Run {
+    let insider = Insider::new();
+    let client = format!("swarmbench:{test}-client0");
+    thread::scope(|scope| {
+        let running = scope.spawn(|| run(plan, &insider.options(), &AtomicBool::new(false)));
+        insider::await_work(&client);
+        let mut call = insider.call(&client, FIRST);
+        call.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is heard");
+        let run = running.join().expect("it ends").expect("the run has begun");
+        drop(call);
+        run
+    })
+}
+
+fn texts(run: &Run) -> Vec<(RequestId, Vec<u32>)> {
+    let text = |event: &Event| match event {
+        Event::Ended(ended) => Some((ended.request, ended.output.clone())),
+        _ => None,
+    };
+    let mut texts: Vec<_> = run.events.iter().filter_map(text).collect();
+    texts.sort();
+    texts
+}
+
+#[test]
+fn garbage_from_a_peer_costs_that_peer_and_no_token() {
+    let plan = plan("garbage");
+    let run = run_and_lie("garbage", &plan);
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    let spare = plan.peers().nth(1).expect("a spare").0;
+    let taken_over = run.events.iter().any(|event| matches!(event, Event::Served(hop) if hop.peer == spare));
+    assert!(taken_over, "the liar was given up");
+    assert!(run.mail.is_some(), "its messages are accounted for all the same");
+    let undisturbed = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
+    let calm = engine::live::run(&self::plan("calm"), &undisturbed, &AtomicBool::new(false)).expect("the run begins");
+    assert_eq!(texts(&run), texts(&calm));
+}
+
+#[test]
+fn where_nobody_can_take_over_the_outcome_names_the_host_and_what_it_said() {
+    let mut plan = plan("nobody");
+    plan.policies.recovery = Recovery::Off;
+    // The spare holds the other half.
+    plan.nodes[3].role = plan.nodes[5].role.clone();
+    let run = run_and_lie("nobody", &plan);
+    let Outcome::HostLost { host, name, why } = &run.outcome else { panic!("{}", run.outcome) };
+    assert_eq!((*host, name.as_str()), (FIRST, "nobody-peer0"));
+    assert!(why.contains("what came is not a frame"), "{why}");
+    assert!(run.events.iter().any(|event| matches!(event, Event::Drained(_))), "the run ended in order");
+}
