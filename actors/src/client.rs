@@ -408,12 +408,13 @@ impl Core {
         self.watch.hear(now, from);
         let expected = self.pinged.get(&from).filter(|(nonce, _)| *nonce == pong.nonce);
         if expected.is_none() && pong.nonce & BEAT != 0 {
-            self.watch.measured(from, now.since(Moment(pong.nonce & !BEAT)));
+            let took = now.since(Moment(pong.nonce & !BEAT));
+            self.watch.measured(now, from, took, &self.config.policies.pings);
         }
         if let Some((_, sent)) = expected {
             let took = now.since(*sent);
             out.push(Effect::Record(Event::Pinged(Pinged { client: self.config.me, peer: from, at: now, took })));
-            self.watch.measured(from, took);
+            self.watch.measured(now, from, took, &self.config.policies.pings);
             self.view.measured(now, from, took, &self.config.policies.pings);
             self.view.heard(now, from, pong.load);
             self.pinged.remove(&from);

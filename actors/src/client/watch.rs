@@ -12,6 +12,7 @@ use crate::limits;
 use crate::message::{Failure, Forwarding};
 use crate::peer::Admission;
 use crate::policy::{Detection, Policies};
+use crate::route::{Pings, RoundTrip};
 use crate::time::{Moment, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,30 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     silent: BTreeMap<NodeId, Suspect>,
-    trips: BTreeMap<NodeId, Trip>,
-}
-
-/// How long pongs of a peer take: RFC 6298's average and variation.
-#[derive(Clone, Copy, Debug)]
-struct Trip {
-    smoothed: Span,
-    varies: Span,
-}
-
-impl Trip {
-    fn after(last: Option<Trip>, took: Span) -> Trip {
-        let Some(Trip { smoothed, varies }) = last else { return Trip { smoothed: took, varies: Span(took.0 / 2) } };
-        let off = smoothed.0.abs_diff(took.0);
-        Trip {
-            smoothed: Span(smoothed.0 - smoothed.0 / 8 + took.0 / 8),
-            varies: Span(varies.0 - varies.0 / 4 + off / 4),
-        }
-    }
-
-    /// After which a pong is late.
-    fn longest(self) -> Span {
-        Span(self.smoothed.0.saturating_add(self.varies.0.saturating_mul(4)))
-    }
+    /// Of heartbeats too, which a route's estimate is not made of.
+    trips: BTreeMap<NodeId, RoundTrip>,
 }
 
 #[derive(Debug, Default)]
@@ -69,8 +48,8 @@ impl Watch {
     }
 
     /// A pong has taken so long.
-    pub fn measured(&mut self, peer: NodeId, took: Span) {
-        let trip = Trip::after(self.trips.get(&peer).copied(), took);
+    pub fn measured(&mut self, now: Moment, peer: NodeId, took: Span, pings: &Pings) {
+        let trip = RoundTrip::after(self.trips.get(&peer).copied(), now, took, pings);
         self.trips.insert(peer, trip);
     }
 
@@ -164,23 +143,24 @@ mod tests {
     use crate::id::NodeId;
     use crate::limits;
     use crate::policy::Detection;
+    use crate::route::Pings;
     use crate::time::{Moment, Span};
 
     #[test]
     fn nobody_is_given_up_within_a_round_trip() {
         let (mut watch, peer) = (Watch::default(), NodeId(3));
         let detection = Detection { heartbeat: Span::from_millis(1), missed: 2, ..Detection::default() };
-        let unknown = Span::from_millis(150);
+        let (unknown, now, pings) = (Span::from_millis(150), Moment::default(), Pings::default());
         assert_eq!(watch.patience(peer, &detection, unknown, 0), unknown);
-        watch.measured(peer, Span::from_millis(200));
+        watch.measured(now, peer, Span::from_millis(200), &pings);
         assert_eq!(watch.patience(peer, &detection, unknown, 0), Span::from_millis(600), "three times the first");
         for _ in 0..60 {
-            watch.measured(peer, Span::from_millis(10));
+            watch.measured(now, peer, Span::from_millis(10), &pings);
         }
         let patience = watch.patience(peer, &detection, unknown, 0);
         assert!(patience < Span::from_millis(20), "{patience}: a delay that has passed is forgotten");
         watch = Watch::default();
-        watch.measured(peer, Span::from_millis(10));
+        watch.measured(now, peer, Span::from_millis(10), &pings);
         let slow = Detection::default();
         assert_eq!(watch.patience(peer, &slow, unknown, 0), Span::from_secs(5), "the heartbeats say how long at least");
     }

@@ -26,22 +26,31 @@ impl Default for Pings {
     }
 }
 
-/// The averaged round trip to a peer.
+/// The averaged round trip to a peer, and how much it varies (RFC 6298's mean deviation).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RoundTrip {
     average: Span,
+    varies: Span,
     at: Moment,
 }
 
 impl RoundTrip {
     /// The average once `took` is in it; an expired one counts no more.
     pub fn after(last: Option<RoundTrip>, now: Moment, took: Span, pings: &Pings) -> RoundTrip {
-        let before = last.and_then(|trip| trip.within(now, pings.expiry));
-        let average = before.map_or(took, |average| {
-            let (new, old) = (took.as_secs_f64() * pings.smoothing, average.as_secs_f64() * (1.0 - pings.smoothing));
-            Span::from_secs_f64(new + old)
-        });
-        RoundTrip { average, at: now }
+        let Some(RoundTrip { average, varies, .. }) = last.filter(|trip| trip.within(now, pings.expiry).is_some())
+        else {
+            return RoundTrip { average: took, varies: Span(took.0 / 2), at: now };
+        };
+        let mixed = |old: Span, new: Span, weight: f64| {
+            Span::from_secs_f64(new.as_secs_f64() * weight + old.as_secs_f64() * (1.0 - weight))
+        };
+        let off = Span(average.0.abs_diff(took.0));
+        RoundTrip { average: mixed(average, took, pings.smoothing), varies: mixed(varies, off, 0.25), at: now }
+    }
+
+    /// After which an answer is late (RFC 6298, 2.3).
+    pub fn longest(self) -> Span {
+        Span(self.average.0.saturating_add(self.varies.0.saturating_mul(4)))
     }
 
     /// When it was last measured.

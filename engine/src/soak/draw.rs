@@ -152,10 +152,25 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         forward_rps: 100.0,
         network_rps: 100.0,
     });
-    for role in roles.chain((0..clients).map(|_| Role::Client)) {
-        let id = hosts.len() as u32;
-        hosts.push(host(format!("host-{id}"), if shared { 0 } else { id }, chance));
-        nodes.push(Node { host: HostId(id), device: 0, role });
+    // Peers that are neighbours may be one process, on one device or each on its own.
+    let together = if chance.is(25) { chance.of(2..=3) } else { 1 };
+    let mut seat = |role, fresh: bool, chance: &mut Chance| {
+        let id = hosts.len() as u32 - u32::from(!fresh);
+        if fresh {
+            hosts.push(host(format!("host-{id}"), if shared { 0 } else { id }, chance));
+        }
+        let home = &mut hosts[id as usize];
+        if !fresh && chance.is(50) {
+            home.also.push(device(chance));
+        }
+        let device = chance.of(0..=home.also.len() as u32);
+        nodes.push(Node { host: HostId(id), device, role });
+    };
+    for (index, role) in (0..).zip(roles) {
+        seat(role, index % together == 0 || chance.is(25), chance);
+    }
+    for _ in 0..clients {
+        seat(Role::Client, true, chance);
     }
     let machine = |leases| move |id: u32| Machine { name: format!("machine-{id}"), leases };
     let count = if shared { 1 } else { hosts.len() as u32 };
@@ -219,10 +234,14 @@ fn open(nodes: &[Node], longest: &Workload, chance: &mut Chance) -> Open {
     Open { arrivals, horizon: at, in_flight: chance.of(1..=4) }
 }
 
-fn host(name: String, machine: u32, chance: &mut Chance) -> Host {
+fn device(chance: &mut Chance) -> Device {
     let per_block = chance.span(Span::from_micros(50), Span::from_millis(20));
     let roofline = Roofline { flops: 1e10, bandwidth: 1e10, per_block, per_job: Span::from_micros(100) };
-    let device = Device { name: "drawn".to_owned(), executor: Executor::Elsewhere, cost: Cost::of(roofline) };
+    Device { name: "drawn".to_owned(), executor: Executor::Elsewhere, cost: Cost::of(roofline) }
+}
+
+fn host(name: String, machine: u32, chance: &mut Chance) -> Host {
+    let device = device(chance);
     let nic = |chance: &mut Chance| if chance.is(30) { link(chance) } else { Link::FREE };
     let (egress, ingress) = (nic(chance), nic(chance));
     Host { name, site: "here".to_owned(), machine, device, also: Vec::new(), egress, ingress }
@@ -309,7 +328,6 @@ struct Faults {
 
 impl Faults {
     fn draw(&mut self, plan: &Plan, peers: &[BlockRange], layers: u32, chance: &mut Chance) {
-        let host = |peer: usize| HostId(1 + peer as u32);
         // Where they choose, a crash may leave blocks to nobody until others have moved.
         self.uncovered |= plan.peers().any(|(_, node)| matches!(node.role, Role::Peer { chooses: true, .. }));
         // How many peers of each block are there all the time or soon again.
@@ -318,33 +336,40 @@ impl Faults {
         for span in peers {
             lasting[blocks(*span)].iter_mut().for_each(|count| *count += 1);
         }
+        // What befalls a host befalls all of its peers.
+        let mut hosts: BTreeMap<HostId, Vec<u32>> = BTreeMap::new();
+        for ((_, node), span) in plan.peers().zip(peers) {
+            let holds = hosts.entry(node.host).or_insert_with(|| vec![0; layers as usize]);
+            holds[blocks(*span)].iter_mut().for_each(|count| *count += 1);
+        }
         let busy = chance.of(0..=60);
-        for (peer, span) in peers.iter().enumerate() {
+        for (host, holds) in hosts {
             if !chance.is(busy) {
                 continue;
             }
-            let spared = lasting[blocks(*span)].iter().all(|count| *count > 1);
+            let others = |lasting: &[u32]| lasting.iter().zip(&holds).all(|(all, own)| *own == 0 || all > own);
+            let spared = others(&lasting);
+            let mut gone = || lasting.iter_mut().zip(&holds).for_each(|(all, own)| *all -= own);
             match chance.of(0..=9) {
-                0..=3 => self.crash(host(peer), chance),
-                4 | 5 => self.crash_at_steps(host(peer), chance),
+                0..=3 => self.crash(host, chance),
+                4 | 5 => self.crash_at_steps(host, chance),
                 // For good.
                 6 if spared || chance.is(10) => {
                     let at = self.time(chance);
-                    let gone =
-                        chance.one(&[What::Crash { host: host(peer), back: None }, What::Leave { host: host(peer) }]);
-                    self.push(at, gone);
-                    lasting[blocks(*span)].iter_mut().for_each(|count| *count -= 1);
+                    let how = chance.one(&[What::Crash { host, back: None }, What::Leave { host }]);
+                    self.push(at, how);
+                    gone();
                     self.uncovered |= !spared;
                 }
                 7 if spared => {
-                    lasting[blocks(*span)].iter_mut().for_each(|count| *count -= 1);
+                    gone();
                     let at = self.time(chance);
-                    self.push(at, What::Join { host: host(peer) });
+                    self.push(at, What::Join { host });
                 }
                 _ => {
                     let lasts = chance.span(MS, Span::from_secs(20));
                     let at = self.time(chance);
-                    self.push(at, What::Stall { host: host(peer), lasts });
+                    self.push(at, What::Stall { host, lasts });
                 }
             }
         }

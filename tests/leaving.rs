@@ -1,0 +1,139 @@
+//! A peer that is told to leave: it finishes what it holds, opens nothing more, and ends; the others go on without it. The
+//! same in both worlds.
+#[path = "support/doubled.rs"]
+mod doubled;
+#[path = "support/nano.rs"]
+mod nano;
+
+use actors::dht::State;
+use actors::id::{HostId, NodeId, RequestId, SessionId};
+use actors::limits;
+use actors::message::Forwarding;
+use actors::record::{Ended, Event, Mishap, Reserved, Serving};
+use actors::time::{Moment, Span};
+use engine::live::Options;
+use engine::outcome::Run;
+use engine::sim;
+use scenarios::plan::{Fault, Plan, Weights, What, When, Workload};
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+/// Takes the second half of every route, as long as it is there; the spare for that half is the host after it.
+const LEAVER: HostId = HostId(3);
+const SPARE: HostId = HostId(4);
+
+/// Told to leave, and to start again as soon as it has left.
+fn plan(test: &str, micro_batches: u32, forwarding: Forwarding) -> Plan {
+    let work = Workload { micro_batches, batch: 1, prompt: 8, generate: 100 };
+    let mut plan = doubled::doubled(nano::plan(4, 2, forwarding, work));
+    plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
+    let at = |ms| When::Release(Span::from_millis(ms));
+    plan.faults = vec![
+        Fault { at: at(5), what: What::Leave { host: LEAVER } },
+        Fault { at: at(6), what: What::Restart { host: LEAVER } },
+    ];
+    plan
+}
+
+fn calm(mut plan: Plan) -> Plan {
+    plan.faults.clear();
+    plan
+}
+
+fn peer_on(plan: &Plan, host: HostId) -> NodeId {
+    plan.peers().find(|(_, node)| node.host == host).expect("it holds a peer").0
+}
+
+/// What the peer reserved (true) or gave back, and when, in order.
+fn reservations(run: &Run, peer: NodeId) -> Vec<Reserved> {
+    let of = |event: &Event| match event {
+        Event::Reserved(reserved) if reserved.peer == peer => Some(*reserved),
+        _ => None,
+    };
+    let mut all: Vec<Reserved> = run.events.iter().filter_map(of).collect();
+    all.sort_by_key(|reserved| reserved.at);
+    all
+}
+
+fn servings(run: &Run, peer: NodeId) -> Vec<Serving> {
+    let of = |event: &Event| match event {
+        Event::Serving(serving) if serving.peer == peer => Some((**serving).clone()),
+        _ => None,
+    };
+    let mut all: Vec<Serving> = run.events.iter().filter_map(of).collect();
+    all.sort_by_key(|serving| serving.at);
+    all
+}
+
+fn left_at(run: &Run) -> Moment {
+    let left = |event: &Event| match event {
+        Event::Struck(struck) if struck.mishap == Mishap::Leave => Some(struck.at),
+        _ => None,
+    };
+    run.events.iter().find_map(left).expect("it was told to leave")
+}
+
+fn texts(run: &Run) -> Vec<(RequestId, Vec<u32>)> {
+    let ended = run.events.iter().filter_map(|event| if let Event::Ended(it) = event { Some(&**it) } else { None });
+    let mut texts: Vec<_> = ended.map(|Ended { request, output, .. }| (*request, output.clone())).collect();
+    texts.sort();
+    texts
+}
+
+/// Holds a run against the same without faults. `heard`: how long its being told may take.
+fn leaves_in_order(plan: &Plan, run: &Run, calm: &Run, heard: Span) {
+    assert!(run.outcome.is_ok() && calm.outcome.is_ok(), "{} {}", run.outcome, calm.outcome);
+    assert_eq!(texts(run), texts(calm));
+    let (leaver, told) = (peer_on(plan, LEAVER), left_at(run));
+
+    // It ends, and only then its next process begins.
+    let offline = servings(run, leaver).into_iter().find(|it| it.at >= told && it.state == State::Offline);
+    let goodbye = offline.expect("it says goodbye").at;
+    assert!(goodbye.since(told) <= heard, "{}", goodbye.since(told));
+    let again = servings(run, leaver).into_iter().find(|it| it.at > goodbye && it.state != State::Offline);
+    let again = again.expect("its next process comes up").at;
+    assert!(again.since(goodbye) + heard >= limits::FAREWELL, "it stays until its goodbye was heard");
+
+    // It finishes what it holds, and opens nothing more.
+    let before = reservations(run, leaver).into_iter().filter(|it| it.at < again);
+    let (until, after): (Vec<_>, Vec<_>) = before.partition(|it| it.at <= goodbye);
+    let mut held: BTreeSet<SessionId> = BTreeSet::new();
+    for reserved in &until {
+        match reserved.bytes {
+            Some(_) => held.insert(reserved.session),
+            None => held.remove(&reserved.session),
+        };
+    }
+    assert!(!held.is_empty(), "it held something when it was told");
+    assert!(after.iter().all(|it| it.bytes.is_none()), "it opens nothing more");
+    let given_back: BTreeSet<SessionId> = after.iter().map(|it| it.session).collect();
+    assert_eq!(given_back, held, "and what it held came to its end before it ended");
+    let moved = |event: &Event| matches!(event, Event::Failover(failover) if failover.replayed > 0);
+    assert!(!run.events.iter().any(moved), "nobody had to be given again what it held");
+
+    // The rest goes on without it.
+    let spare = peer_on(plan, SPARE);
+    let served = |event: &Event| match event {
+        Event::Served(hop) if hop.peer == spare => hop.received > goodbye,
+        _ => false,
+    };
+    assert!(run.events.iter().any(served), "its spare serves from then on");
+}
+
+#[test]
+fn a_simulated_peer_leaves_in_order() {
+    for forwarding in [Forwarding::Relay, Forwarding::Push] {
+        let mut plan = plan("sim", 300, forwarding);
+        plan.model.weights = Weights::Echo;
+        let run = |plan: &Plan| sim::run(plan, sim::HORIZON);
+        leaves_in_order(&plan, &run(&plan), &run(&calm(plan.clone())), Span::ZERO);
+    }
+}
+
+#[test]
+fn a_live_peer_leaves_in_order() {
+    let plan = plan("leaves", 60, Forwarding::Push);
+    let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
+    let run = |plan: &Plan| engine::live::run(plan, &options, &AtomicBool::new(false)).expect("the run begins");
+    leaves_in_order(&plan, &run(&plan), &run(&calm(plan.clone())), Span::from_millis(400));
+}
