@@ -193,7 +193,7 @@ impl Liar {
 /// A node under test, fed as its shell would feed it.
 enum Node {
     Orchestrator(orchestrator::Core),
-    Bootstrap(bootstrap::Core),
+    Bootstrap(Box<bootstrap::Core>),
     Peer(Box<peer::Core>),
     Client(Box<client::Core>),
 }
@@ -220,7 +220,7 @@ fn nodes(policies: &Policies) -> Vec<Node> {
             clients,
             muster: Span::from_secs(60),
         })),
-        Node::Bootstrap(bootstrap::Core::new(dht(BOOTSTRAP, false))),
+        Node::Bootstrap(Box::new(bootstrap::Core::new(dht(BOOTSTRAP, false)))),
         Node::Peer(Box::new(peer::Core::new(peer::Config {
             me: PEER,
             orchestrator: ORCHESTRATOR,

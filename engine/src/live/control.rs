@@ -121,6 +121,8 @@ pub enum Report {
     LinkLost {
         host: HostId,
         why: String,
+        /// It said what no honest host does, so that it was cut off; else the connection has just ended.
+        lied: bool,
     },
     /// The orchestrator has released the barrier.
     Released {

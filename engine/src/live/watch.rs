@@ -49,7 +49,7 @@ pub struct Watch<'a> {
     pub stalled: BTreeMap<HostId, u32>,
     /// Hosts whose processes ended unasked, and how.
     pub lost: Vec<(HostId, String)>,
-    /// Connections that broke between hosts, by the host on the far end.
+    /// Connections that broke between hosts, by the host on the far end; those first that were cut off for what they said.
     pub cut: Vec<(HostId, String)>,
     pub records: BTreeMap<HostId, Vec<Event>>,
 }
@@ -262,12 +262,8 @@ impl Watch<'_> {
                 let host = self.plan.nodes.get(node.0 as usize).map(|node| self.plan.host(node.host).name.clone());
                 Err(LiveError::Load { node, host: host.unwrap_or_default(), what })
             }
-            Report::LinkLost { host, why } => {
-                // The links of a host that the plan takes away break as they should.
-                if !self.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
-                    tracing::warn!("a connection to host `{}` is lost: {why}", self.plan.host(host).name);
-                    self.cut.push((host, why));
-                }
+            Report::LinkLost { host, why, lied } => {
+                self.note_cut(host, why, lied);
                 Ok(None)
             }
             Report::Released { .. } => Ok(None),
@@ -275,13 +271,28 @@ impl Watch<'_> {
         }
     }
 
-    /// The orchestrator's own word on the run, or the loss that explains it.
+    fn note_cut(&mut self, host: HostId, why: String, lied: bool) {
+        // The links of a host that the plan takes away break as they should.
+        if self.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
+            return;
+        }
+        tracing::warn!("a connection to host `{}` is lost: {why}", self.plan.host(host).name);
+        // Whoever is cut off for what it said loses its end as well, and may say so first.
+        let at = if lied { 0 } else { self.cut.len() };
+        self.cut.insert(at, (host, why));
+    }
+
+    /// The orchestrator's own word on the run.
     fn end(&self, event: Event) -> Outcome {
-        let outcome = match event {
-            Event::Drained(drained) => Outcome::Done(*drained),
-            Event::Aborted { why, .. } => Outcome::Aborted(why),
-            _ => return Outcome::Interrupted,
-        };
+        match event {
+            Event::Drained(drained) => self.explained(Outcome::Done(*drained)),
+            Event::Aborted { why, .. } => self.explained(Outcome::Aborted(why)),
+            _ => Outcome::Interrupted,
+        }
+    }
+
+    /// An outcome, or the loss that explains it.
+    fn explained(&self, outcome: Outcome) -> Outcome {
         // A cut connection may have cost nothing; a lost process has cost at least its record.
         let cut = if outcome.is_ok() { None } else { self.cut.first() };
         match self.lost.first().or(cut) {

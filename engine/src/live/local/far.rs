@@ -190,19 +190,19 @@ impl LocalHost {
         mut reader: FrameReader<OwnedReadHalf>,
         _spare: Option<OwnedWriteHalf>,
     ) {
-        let why = loop {
+        let (why, lied) = loop {
             match reader.next().await {
                 Ok(Some(Incoming::Letter(envelope))) => {
                     if let Err(why) = self.deliver(there, life, envelope) {
-                        break why;
+                        break (why, true);
                     }
                 }
-                Ok(Some(_)) => break "it sent something else than letters".to_owned(),
-                Ok(None) => break "it closed the connection".to_owned(),
-                Err(why) => break why.to_string(),
+                Ok(Some(_)) => break ("it sent something else than letters".to_owned(), true),
+                Ok(None) => break ("it closed the connection".to_owned(), false),
+                Err(why) => break (why.to_string(), !matches!(why, WireError::Io(_) | WireError::CutShort)),
             }
         };
-        self.lose_link(there, life, &why);
+        self.cut_off(there, life, why, lied);
     }
 
     fn deliver(&self, there: HostId, life: u32, envelope: Envelope) -> Result<(), String> {
@@ -240,8 +240,13 @@ impl LocalHost {
 
     /// A connection is lost, and with it, for all this host can know, the process at its end.
     fn lose_link(&self, there: HostId, life: u32, why: &str) {
-        if self.mark_lost(there, life) {
-            self.report(Report::LinkLost { host: there, why: why.to_owned() });
+        self.cut_off(there, life, why.to_owned(), false);
+    }
+
+    /// Likewise; `lied`: because of what it said.
+    fn cut_off(&self, host: HostId, life: u32, why: String, lied: bool) {
+        if self.mark_lost(host, life) {
+            self.report(Report::LinkLost { host, why, lied });
         }
     }
 

@@ -72,7 +72,7 @@ impl Alone {
     async fn lost(&mut self) -> (HostId, String) {
         loop {
             match timeout(SOON, self.reports.recv()).await.expect("it notices").expect("it lives") {
-                Report::LinkLost { host, why } => return (host, why),
+                Report::LinkLost { host, why, .. } => return (host, why),
                 report => assert!(!matches!(report, Report::Panicked { .. } | Report::Broken { .. }), "{report:?}"),
             }
         }

@@ -47,6 +47,13 @@ impl Watch<'_> {
                 News::Answer { answer: Answer::Report(Report::Broken { invariant, event }), .. } => {
                     *outcome = Outcome::Broken { invariant, event };
                 }
+                // It was on its way when the orchestrator had drained the last latency.
+                News::Answer { answer: Answer::Report(Report::LinkLost { host, why, lied }), .. } => {
+                    self.note_cut(host, why, lied);
+                    if let Outcome::Done(_) | Outcome::Aborted(_) | Outcome::HostLost { .. } = outcome {
+                        *outcome = self.explained(outcome.clone());
+                    }
+                }
                 News::Answer { answer: Answer::Report(_) | Answer::Counted(_), .. } | News::Joined { .. } => {}
             }
         }
