@@ -5,6 +5,7 @@ use crate::summary::Cell;
 use crate::table;
 use crate::theme::SERIES;
 use scenarios::units::{Dimension, magnitude};
+use std::cmp::Reverse;
 
 /// What tells one series from another: (name, value), the run's label first where there are several runs.
 pub type Key = Vec<(String, String)>;
@@ -169,10 +170,12 @@ pub fn facets(keys: Vec<Key>) -> Vec<Facet> {
     })
 }
 
-/// Every label that a series bears in its panel, once.
+/// Every label that a series bears in its panel, once: as they come in the fullest panel, then what others have besides.
 pub fn labels(facets: &[Facet]) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
-    for facet in facets {
+    let mut fullest: Vec<&Facet> = facets.iter().collect();
+    fullest.sort_by_key(|facet| Reverse(facet.keys.len()));
+    for facet in fullest {
         for key in &facet.keys {
             let label = label(&within(facet, key));
             if !labels.contains(&label) {
