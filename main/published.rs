@@ -6,12 +6,9 @@ use clap::Args;
 use engine::sim::{HORIZON, run};
 use miette::miette;
 use reports::fold::Fold;
-use reports::published::{Compared, compare, markdown};
+use reports::published::{Published, RUNS, compare, paired};
 use scenarios::published::{System, systems};
 use scenarios::{Overrides, load};
-
-/// Runs whose mean is taken, with seeds of their own.
-const RUNS: u32 = 3;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -25,23 +22,24 @@ pub struct Arguments {
 }
 
 pub fn published(wanted: &Arguments) -> Done {
-    let mut all = Vec::new();
+    let mut all = Published::default();
     for system in systems().map_err(|why| Stop { code: 1, report: miette!("{why}") })? {
         if wanted.scenarios.is_empty() || wanted.scenarios.contains(&system.scenario) {
-            all.extend(of(&system, &wanted.set)?);
+            of(&system, &wanted.set, &mut all)?;
         }
     }
-    if all.is_empty() {
+    if all.figures.is_empty() {
         return Err(Stop { code: 2, report: miette!("nothing was published of {}", wanted.scenarios.join(", ")) });
     }
     match wanted.format {
         Format::Json => say!("{}\n", serde_json::to_string_pretty(&all)?),
-        _ => say!("{}", markdown(&all)),
+        _ => say!("{}", all.markdown()),
     }
     Ok(0)
 }
 
-fn of(system: &System, set: &[(String, String)]) -> Result<Vec<Compared>, Stop> {
+/// Simulates a system, and adds what was compared to `all`.
+fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<(), Stop> {
     let overrides = Overrides { set: set.to_vec(), only: system.only.clone(), ..Overrides::default() };
     let cells = load(&system.scenario).and_then(|loaded| loaded.cells(&overrides)).map_err(bad_scenario)?;
     let [cell] = &cells[..] else {
@@ -59,5 +57,8 @@ fn of(system: &System, set: &[(String, String)]) -> Result<Vec<Compared>, Stop> 
         let fold = Fold::of(&done.events);
         runs.push((plan, fold));
     }
-    Ok(compare(system, &runs))
+    let measured = system.measured().map_err(|why| Stop { code: 1, report: miette!("{why}") })?;
+    all.figures.extend(compare(system, &measured, &runs));
+    all.queries.extend(paired(system, &measured, &runs));
+    Ok(())
 }

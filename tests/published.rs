@@ -2,7 +2,7 @@
 use actors::seed::Seed;
 use engine::sim::{HORIZON, run};
 use reports::fold::Fold;
-use reports::published::compare;
+use reports::published::{RUNS, compare};
 use scenarios::published::systems;
 use scenarios::{Overrides, load};
 
@@ -12,13 +12,14 @@ fn each_figure_is_kept_or_its_miss_is_owned_up_to() {
         let overrides = Overrides { only: system.only.clone(), ..Overrides::default() };
         let cells = load(&system.scenario).and_then(|loaded| loaded.cells(&overrides)).expect("a sweep");
         assert_eq!(cells.len(), 1, "{}: one cell is meant", system.scenario);
-        let simulated = (0..3).map(|repeat| {
+        let simulated = (0..RUNS).map(|repeat| {
             let plan = cells[0].plan(Seed(1), repeat).expect("a plan");
             let done = run(&plan, HORIZON);
             assert!(done.outcome.is_ok(), "{}: {}", system.scenario, done.outcome);
             (plan, Fold::of(&done.events))
         });
-        let compared = compare(&system, &simulated.collect::<Vec<_>>());
+        let measured = system.measured().expect("its queries");
+        let compared = compare(&system, &measured, &simulated.collect::<Vec<_>>());
         assert_eq!(compared.len(), system.figures.len(), "{}: a figure is not measured", system.scenario);
         for one in compared {
             assert_eq!(one.kept(), one.missed.is_none(), "{one:?}");

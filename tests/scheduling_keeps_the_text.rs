@@ -65,6 +65,37 @@ fn in_every_order_and_every_batch() {
 }
 
 #[test]
+fn what_was_computed_together_stays_together_where_peers_gather() {
+    let scheduling = Scheduling::PrefillThenDecode { tokens: 4096 };
+    let (expected, _) = outcome(&plan(scheduling, Admission::Refuse));
+    // Of the jobs of several steps at the first peer, those whose steps were one job at the second.
+    let kept = |gather: Span| {
+        let mut plan = plan(scheduling, Admission::Refuse);
+        plan.policies.gather = gather;
+        // A slow path: a message takes 10 us longer than the one before it.
+        plan.network.default.bandwidth = Some(1e8);
+        let (ends, served) = outcome(&plan);
+        assert_eq!(texts(&expected), texts(&ends), "gathering for {gather}");
+        let job = |hop: &Served| served.iter().filter(|at| (at.hop, at.finished) == (hop.hop, hop.finished)).count();
+        let second = |hop: &Served| {
+            let of = |at: &&Served| at.hop == 1 && (at.request, at.position) == (hop.request, hop.position);
+            served.iter().find(of).expect("it went on").started
+        };
+        let mut ends_of: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for hop in served.iter().filter(|hop| hop.hop == 0 && job(hop) > 1) {
+            ends_of.entry(hop.finished).or_default().push(second(hop));
+        }
+        assert!(ends_of.len() > 3, "the first peer computes together: {ends_of:?}");
+        let together = ends_of.values().filter(|starts| starts.iter().all(|start| *start == starts[0])).count();
+        (together, ends_of.len())
+    };
+    let (together, all) = kept(Span::from_millis(1));
+    assert_eq!(together, all, "none is torn apart");
+    let (together, all) = kept(Span::ZERO);
+    assert!(together < all, "{together} of {all} stay together by themselves");
+}
+
+#[test]
 fn who_waits_for_room_gets_it() {
     let narrow = |admission| {
         let mut plan = plan(Scheduling::Fifo, admission);

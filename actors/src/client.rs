@@ -342,6 +342,7 @@ impl Core {
             Timer::Muster
             | Timer::Admission
             | Timer::Lifetime
+            | Timer::Gather
             | Timer::Announce
             | Timer::AnnounceAgain
             | Timer::Onward

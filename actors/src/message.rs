@@ -380,6 +380,8 @@ pub enum Timer {
     Admission,
     /// A peer looks which sessions have lasted too long.
     Lifetime,
+    /// A peer waits no longer for more steps, and computes those that have come.
+    Gather,
     /// A node of the DHT looks who has not answered.
     Dht,
     /// A peer announces itself again, as it does from time to time.

@@ -21,7 +21,7 @@ use crate::message::{
 };
 use crate::policy::{Policies, Speeds};
 use crate::record::{Event, Served};
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 use crate::world::Effect;
 use meter::Meter;
 use presence::{Presence, Turn};
@@ -52,6 +52,8 @@ pub struct Core {
     running: Vec<Queued>,
     tickets: u64,
     meter: Meter,
+    /// The timer for more steps is running.
+    gathering: bool,
     /// The timer for those who wait for room is running.
     armed: bool,
     /// The timer for those who have lasted too long is running.
@@ -82,6 +84,7 @@ impl Core {
             running: Vec::new(),
             tickets: LOAD.0,
             meter: Meter::default(),
+            gathering: false,
             armed: false,
             timing: false,
             config,
@@ -146,8 +149,10 @@ impl Core {
         match accepted {
             Ok(None) => {}
             Ok(Some(queued)) => {
+                // What a client sends comes alone.
+                let pushed = from != queued.step.session.client();
                 self.queue.push(queued);
-                self.compute_next(out);
+                self.gather(pushed, out);
             }
             Err((session, why)) => {
                 // A pushed step comes from the peer before; the one that has to act is the client.
@@ -158,6 +163,19 @@ impl Core {
                     refuse(out, client, session, why);
                 }
             }
+        }
+    }
+
+    /// Gives an idle device its next job, at once or when what was computed with a pushed step has had time to come.
+    #[inline]
+    fn gather(&mut self, pushed: bool, out: &mut Vec<Effect>) {
+        let after = self.config.policies.gather;
+        if after == Span::ZERO || !pushed {
+            return self.compute_next(out);
+        }
+        if self.running.is_empty() && !self.gathering {
+            self.gathering = true;
+            out.push(Effect::Wake { after, timer: Timer::Gather });
         }
     }
 
@@ -348,6 +366,10 @@ impl Core {
             Timer::Place => self.presence.on_place(now, out),
             Timer::Admission => return self.on_admission(now, out),
             Timer::Lifetime => return self.on_lifetime(now, out),
+            Timer::Gather => {
+                self.gathering = false;
+                return self.compute_next(out);
+            }
             _ => return,
         };
         self.follow(now, turns, out);

@@ -14,6 +14,7 @@ use crate::message::Forwarding;
 use crate::peer::{Admission, Scheduling};
 use crate::placement::Placement;
 use crate::route::{Bans, Costs, Pings, Routing};
+use crate::time::Span;
 use serde::{Deserialize, Serialize};
 
 /// The policies of a swarm, the same for all of its nodes.
@@ -30,6 +31,10 @@ pub struct Policies {
     pub recovery: Recovery,
     pub retry: Retry,
     pub scheduling: Scheduling,
+    /// How long an idle peer waits for more steps before it begins a job with those that have come. What one job computed
+    /// leaves in a message for each step, and those come one after another: whoever begins with the first of them computes
+    /// the others apart.
+    pub gather: Span,
     pub admission: Admission,
     /// Of sessions.
     pub lifetime: Lifetime,

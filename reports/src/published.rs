@@ -1,12 +1,35 @@
 //! A simulated run beside what others have published of the system that it is of.
-use crate::fold::{Fold, TokenRow};
+use crate::fold::{Fold, RequestRow, TokenRow};
 use crate::measures::Measures;
-use crate::stats::quantile;
+use crate::stats::{quantile, quantile_interval};
 use crate::table::significant;
 use scenarios::columns::Columns;
 use scenarios::plan::Plan;
-use scenarios::published::{Figure, Measure, System};
+use scenarios::published::{Figure, Measure, Query, System};
 use serde::Serialize;
+use std::ops::Range;
+
+/// Simulated runs whose mean is taken, with seeds of their own.
+pub const RUNS: u32 = 5;
+
+/// Systems beside predictions of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Published {
+    pub figures: Vec<Compared>,
+    /// Of those systems whose queries are known one by one.
+    pub queries: Vec<Paired>,
+}
+
+impl Published {
+    /// As tables of Markdown, which a terminal shows well enough too.
+    pub fn markdown(&self) -> String {
+        let figures = figures(&self.figures);
+        match self.queries.is_empty() {
+            true => figures,
+            false => format!("{figures}\nPrompts, one by one:\n\n{}", queries(&self.queries)),
+        }
+    }
+}
 
 /// One figure, predicted and published.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -14,7 +37,12 @@ pub struct Compared {
     pub scenario: String,
     pub measure: String,
     pub published: f64,
+    /// Where the published figure is a quantile of times that are known: between which of them the quantile of all such
+    /// times lies with 95 % confidence. An end that so few do not bound is absent.
+    pub interval: Option<(Option<f64>, Option<f64>)>,
     pub predicted: f64,
+    /// The least and the greatest of the runs.
+    pub runs: (f64, f64),
     /// (predicted - published) / published.
     pub error: f64,
     /// The error that was asked for.
@@ -31,19 +59,37 @@ impl Compared {
     }
 }
 
-/// The figures of a system beside the means of simulated runs of it; those that no run has are left out.
-pub fn compare(system: &System, runs: &[(Plan, Fold)]) -> Vec<Compared> {
-    let mean = |figure: &Figure| {
-        let values: Vec<f64> = runs.iter().filter_map(|(plan, fold)| value(system, figure, plan, fold)).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    };
+/// Predicted and measured, query by query: what quantiles cannot hide.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Paired {
+    pub scenario: String,
+    pub queries: usize,
+    /// Medians of (predicted - measured) / measured of the prompts' latencies, and of its size.
+    pub error: f64,
+    pub off: f64,
+    /// Shares of the queries that are no further off.
+    pub within_10: f64,
+    pub within_20: f64,
+}
+
+/// The figures of a system beside the means of simulated runs of it; those that no run has are left out. `measured` are the
+/// queries that the published figures are of, where they are known.
+pub fn compare(system: &System, measured: &[Query], runs: &[(Plan, Fold)]) -> Vec<Compared> {
+    let prompts = prompts(system, measured);
     let compared = |figure: &Figure| {
-        let predicted = mean(figure)?;
+        let values: Vec<f64> = runs.iter().filter_map(|(plan, fold)| value(system, figure, plan, fold)).collect();
+        let predicted = (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)?;
+        let interval = match figure.measure {
+            Measure::PromptLatency(q) if !prompts.is_empty() => Some(quantile_interval(&prompts, q)),
+            _ => None,
+        };
         Some(Compared {
             scenario: system.scenario.clone(),
             measure: name(&figure.measure),
             published: figure.value,
+            interval,
             predicted,
+            runs: values.iter().fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value))),
             error: (predicted - figure.value) / figure.value,
             within: figure.within,
             calibrated: figure.calibrated,
@@ -51,6 +97,50 @@ pub fn compare(system: &System, runs: &[(Plan, Fold)]) -> Vec<Compared> {
         })
     };
     system.figures.iter().filter_map(compared).collect()
+}
+
+/// The measured latencies of the prompts that count, in ms, ascending.
+fn prompts(system: &System, measured: &[Query]) -> Vec<f64> {
+    let mut took: Vec<f64> = measured.iter().filter(|query| counts(system, query)).map(first_ms).collect();
+    took.sort_by(f64::total_cmp);
+    took
+}
+
+fn counts(system: &System, query: &Query) -> bool {
+    let came = query.sent.0 + query.first.0;
+    system.window.is_none_or(|(from, till)| (from.0..=till.0).contains(&came))
+}
+
+fn first_ms(query: &Query) -> f64 {
+    query.first.as_millis_f64()
+}
+
+/// The prompts of simulated runs beside the measured ones that count; nothing where a run has others than were measured.
+pub fn paired(system: &System, measured: &[Query], runs: &[(Plan, Fold)]) -> Option<Paired> {
+    let mut errors = Vec::new();
+    for (_, fold) in runs {
+        let mut requests: Vec<&RequestRow> = fold.requests.iter().filter(|row| !row.request.is_warmup()).collect();
+        requests.sort_by_key(|row| row.intended);
+        if requests.len() != measured.len() {
+            return None;
+        }
+        for (row, query) in requests.iter().zip(measured).filter(|(_, query)| counts(system, query)) {
+            let first = row.ttft?.saturating_sub(row.parts.setup) as f64 / 1e6;
+            errors.push(first / first_ms(query) - 1.0);
+        }
+    }
+    let mut off: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
+    errors.sort_by(f64::total_cmp);
+    off.sort_by(f64::total_cmp);
+    let within = |most: f64| off.partition_point(|off| *off <= most) as f64 / off.len() as f64;
+    Some(Paired {
+        scenario: system.scenario.clone(),
+        queries: errors.len() / runs.len(),
+        error: quantile(&errors, 0.5)?,
+        off: quantile(&off, 0.5)?,
+        within_10: within(0.1),
+        within_20: within(0.2),
+    })
 }
 
 fn name(measure: &Measure) -> String {
@@ -69,43 +159,70 @@ fn name(measure: &Measure) -> String {
 fn value(system: &System, figure: &Figure, plan: &Plan, fold: &Fold) -> Option<f64> {
     let released = fold.released?.0;
     let (from, till) = system.window.map_or((0, u64::MAX), |(from, till)| (released + from.0, released + till.0));
-    let took = |wanted: &dyn Fn(&TokenRow) -> bool| {
+    let times = |wanted: &dyn Fn(&TokenRow) -> bool, time: &dyn Fn(&TokenRow) -> u64| {
         let rows = fold.tokens.iter().filter(|row| !row.request.is_warmup() && (from..=till).contains(&row.seen));
-        let mut took: Vec<f64> = rows.filter(|row| wanted(row)).map(|row| row.took as f64 / 1e6).collect();
-        took.sort_by(f64::total_cmp);
-        took
+        let mut times: Vec<f64> = rows.filter(|row| wanted(row)).map(|row| time(row) as f64 / 1e6).collect();
+        times.sort_by(f64::total_cmp);
+        times
     };
-    let decodes = || took(&|row| row.output > 1);
+    let decodes = || times(&|row| row.output > 1, &|row| row.took);
+    let prompts = || times(&|row| row.output == 1, &|row| row.took - row.parts.setup);
     match &figure.measure {
         Measure::DecodeThroughput => Some(decodes().len() as f64 / ((till - from) as f64 / 1e9)),
         Measure::DecodeLatency(q) => quantile(&decodes(), *q),
-        Measure::PromptLatency(q) => quantile(&took(&|row| row.output == 1), *q),
+        Measure::PromptLatency(q) => quantile(&prompts(), *q),
         Measure::Column(column) => Measures::of(fold, plan).get(column),
     }
 }
 
-/// As a table of Markdown, which a terminal shows well enough too.
-pub fn markdown(compared: &[Compared]) -> String {
-    let heading = ["scenario", "measure", "published", "predicted", "error", "asked", ""].map(str::to_owned);
-    let mut rows = vec![heading];
-    rows.extend(compared.iter().map(row));
-    let columns = Columns::of(&rows, &[false, false, true, true, true, true, false]);
-    let mut lines: Vec<String> = rows.iter().map(|row| columns.markdown(row) + "\n").collect();
+fn figures(compared: &[Compared]) -> String {
+    let heading = ["scenario", "measure", "published", "95 % interval", "predicted", "runs", "error", "asked", ""];
+    let rows: Vec<[String; 9]> = compared.iter().map(row).collect();
+    lines(&heading.map(str::to_owned), &rows, 2..8)
+}
+
+fn queries(paired: &[Paired]) -> String {
+    let heading = ["scenario", "queries", "median error", "median size", "within 10 %", "within 20 %"];
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let row = |one: &Paired| {
+        let (error, off) = (format!("{:+.1} %", 100.0 * one.error), format!("{:.1} %", 100.0 * one.off));
+        let within = [percent(one.within_10), percent(one.within_20)];
+        let [ten, twenty] = within;
+        [one.scenario.clone(), one.queries.to_string(), error, off, ten, twenty]
+    };
+    lines(&heading.map(str::to_owned), &paired.iter().map(row).collect::<Vec<_>>(), 1..6)
+}
+
+/// A table of Markdown whose columns in `right` stand flush right.
+fn lines<const N: usize>(heading: &[String; N], rows: &[[String; N]], right: Range<usize>) -> String {
+    let all: Vec<[String; N]> = std::iter::once(heading).chain(rows).cloned().collect();
+    let flush: Vec<bool> = (0..N).map(|at| right.contains(&at)).collect();
+    let columns = Columns::of(&all, &flush);
+    let mut lines: Vec<String> = all.iter().map(|row| columns.markdown(row) + "\n").collect();
     lines.insert(1, columns.markdown_rule() + "\n");
     lines.concat()
 }
 
-fn row(one: &Compared) -> [String; 7] {
+fn row(one: &Compared) -> [String; 9] {
     let note = match (one.kept(), one.calibrated) {
         (true, false) => String::new(),
         (true, true) => "calibrated on it".to_owned(),
         (false, _) => format!("missed: {}", one.missed.as_deref().unwrap_or("it is not known why")),
     };
+    let interval = match one.interval {
+        None | Some((None, None)) => String::new(),
+        Some((Some(low), Some(high))) => format!("{} to {}", significant(low), significant(high)),
+        Some((Some(low), None)) => format!("from {}", significant(low)),
+        Some((None, Some(high))) => format!("up to {}", significant(high)),
+    };
+    let (low, high) = (significant(one.runs.0), significant(one.runs.1));
     [
         one.scenario.clone(),
         one.measure.clone(),
         significant(one.published),
+        interval,
         significant(one.predicted),
+        if low == high { low } else { format!("{low} to {high}") },
         format!("{:+.1} %", 100.0 * one.error),
         format!("{:.0} %", 100.0 * one.within),
         note,

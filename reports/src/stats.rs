@@ -18,6 +18,28 @@ pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
     Some((low + (high - low) * (at - below as f64)).clamp(low, high))
 }
 
+/// Between which order statistics the `p`-quantile of what the sample is of lies with [`CONFIDENCE`], whatever its
+/// distribution: the ranks below and above which a binomial (n, p) has half of what is left each (David and Nagaraja 2003,
+/// section 7.1). An end that no order statistic bounds is absent.
+pub fn quantile_interval(sorted: &[f64], p: f64) -> (Option<f64>, Option<f64>) {
+    let tail = (1.0 - CONFIDENCE) / 2.0;
+    let n = sorted.len();
+    // ln of the probability that k of n are below the quantile.
+    let (mut ln, mut below, mut ends) = (n as f64 * (1.0 - p).ln(), 0.0, (None, None));
+    for (k, value) in sorted.iter().enumerate() {
+        // So far: at most k - 1 are below.
+        if below <= tail {
+            ends.0 = (k > 0).then(|| sorted[k - 1]);
+        }
+        below += ln.exp();
+        if below >= 1.0 - tail && ends.1.is_none() {
+            ends.1 = Some(*value);
+        }
+        ln += ((n - k) as f64 / (k + 1) as f64).ln() + p.ln() - (1.0 - p).ln();
+    }
+    ends
+}
+
 /// How many samples a `p`-quantile needs before order statistics can bound it with [`CONFIDENCE`].
 ///
 /// The widest such interval is [minimum, maximum], which covers the quantile with probability 1 - p^n - (1-p)^n (David and
@@ -166,7 +188,7 @@ fn t_within(t: f64, freedom: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Distribution, Percentile, Sample, quantile, samples_needed, t_quantile};
+    use super::{Distribution, Percentile, Sample, quantile, quantile_interval, samples_needed, t_quantile};
     use proptest::prelude::{prop_assert, proptest};
 
     #[test]
@@ -179,6 +201,23 @@ mod tests {
         }
         assert_eq!(quantile(&[], 0.5), None);
         assert_eq!(quantile(&[7.0], 0.99), Some(7.0));
+    }
+
+    #[test]
+    fn a_quantile_lies_between_the_ranks_that_a_binomial_gives() {
+        // Ranks from 1 by summing binomial(n, p) in exact arithmetic; none: no order statistic is an end.
+        for (n, p, ranks) in [
+            (35, 0.5, (Some(12), Some(24))),
+            (35, 0.95, (Some(30), None)),
+            (121, 0.5, (Some(50), Some(72))),
+            (121, 0.95, (Some(110), Some(120))),
+            (1, 0.5, (None, None)),
+            (0, 0.5, (None, None)),
+        ] {
+            let values: Vec<f64> = (1..=n).map(f64::from).collect();
+            let (low, high) = quantile_interval(&values, p);
+            assert_eq!((low, high), (ranks.0.map(f64::from), ranks.1.map(f64::from)), "p{p} of {n}");
+        }
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub fn blocks_time(cost: &Cost, model: &Model, blocks: u32, batch: u32, tokens: 
 ///
 /// By the roofline, FLOPs and cache bytes add up and weights stream once. By a table, one-token steps are a decode batch
 /// and longer ones a prefill batch; where a batch has both, all its tokens go through the matrices as a prefill's do, and
-/// its one-token steps add the attention over their contexts.
+/// its one-token steps add the attention over their contexts. However short a prompt, it streams the weights that a
+/// one-token step of one row streams, and takes no less.
 pub fn batch_time(cost: &Cost, model: &Model, blocks: u32, items: impl Iterator<Item = Item>) -> Span {
     let mut batch = Batch::default();
     let (mut flops, mut bytes) = (0.0, block_weight_bytes(&model.shape, model.block_type));
@@ -81,6 +82,7 @@ impl Batch {
             return Some((table.decode.seconds(self.decodes, context)?, table.per_job));
         }
         let matrices = table.prefill.seconds(self.prefills + self.decodes, self.prefilled / self.prefills)?;
+        let matrices = table.decode.seconds(1.0, 0.0).map_or(matrices, |weights| matrices.max(weights));
         let attention = match self.decodes > 0.0 {
             true => table.decode.seconds(self.decodes, context)? - table.decode.seconds(self.decodes, 0.0)?,
             false => 0.0,
@@ -318,6 +320,18 @@ mod tests {
         assert!((head_time(&cost, &model, 1).as_secs_f64() - head).abs() < 1e-8);
         let embed = 512.0 * 7168.0 * 2.0 * 4.0 / 1e11 + 1e-4;
         assert!((embed_time(&cost, &model, 1, 512).as_secs_f64() - embed).abs() < 1e-8);
+    }
+
+    #[test]
+    fn a_short_prompt_streams_all_weights() {
+        let table = Table {
+            prefill: Grid::flat(&[(250.0, 0.001), (500.0, 0.002)]),
+            decode: Grid::flat(&[(2.0, 0.0009), (4.0, 0.001)]),
+            per_job: Span::ZERO,
+        };
+        let tabled = Cost { table: Some(table), ..cost() };
+        let of = |tokens| blocks_time(&tabled, &model(OPT_30B), 10, 1, tokens, 0);
+        assert_eq!((of(18), of(500)), (of(1), Span::from_millis(20)));
     }
 
     #[test]

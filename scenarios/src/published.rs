@@ -1,7 +1,10 @@
 //! What others have measured of systems that the library has as scenarios, so that predictions can be held against it.
+use crate::files::Files;
 use crate::raw;
 use crate::units::Time;
+use actors::time::Span;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 const PUBLISHED: &str = include_str!("../published/published.ron");
 
@@ -16,6 +19,9 @@ pub struct System {
     /// From the barrier's release: what ended in it counts. Nothing: the whole run.
     #[serde(default)]
     pub window: Option<(Time, Time)>,
+    /// The trace that the scenario replays, where its column `first_ms` says how long each prompt took.
+    #[serde(default)]
+    pub queries: Option<String>,
     pub figures: Vec<Figure>,
 }
 
@@ -41,10 +47,31 @@ pub enum Measure {
     DecodeThroughput,
     /// A quantile of the times of such steps, in ms.
     DecodeLatency(f64),
-    /// A quantile of the times to the first token, in ms, of requests whose first token came in the window.
+    /// A quantile of the times to the first token, in ms, of requests whose first token came in the window. Where others
+    /// open no sessions, their time begins when the prompt leaves: what finding a route and opening sessions takes is left
+    /// out.
     PromptLatency(f64),
     /// A column of `cells.csv`.
     Column(String),
+}
+
+/// A request of a run that others have measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Query {
+    /// From the run's beginning.
+    pub sent: Span,
+    /// To its first token.
+    pub first: Span,
+}
+
+impl System {
+    /// The requests that its figures are of, in the order of the trace; none where nobody says.
+    pub fn measured(&self) -> Result<Vec<Query>, String> {
+        let Some(file) = &self.queries else { return Ok(Vec::new()) };
+        let files = Files::of(Path::new("."));
+        let (sent, first) = (files.times(file, "at_s", 1)?, files.times(file, "first_ms", 1)?);
+        Ok(sent.into_iter().zip(first).map(|(sent, first)| Query { sent, first }).collect())
+    }
 }
 
 /// All of them.

@@ -306,6 +306,7 @@ fn policies(chance: &mut Chance) -> Policies {
             quality: 0.75,
             delay: chance.span(MS, Span::from_secs(5)),
         },
+        gather: if chance.is(20) { chance.span(Span::from_micros(10), Span::from_millis(50)) } else { Span::ZERO },
         ..Policies::default()
     }
 }

@@ -45,7 +45,8 @@ const GPUS: [Gpu; 6] = [
         per_block: Span::from_micros(60),
         per_int8_block: QUANTISED,
     },
-    // The A100's fractions (82 % and 75 %) of 936 GB/s and 71 TFLOP/s (fp16 into fp32); an estimate.
+    // An estimate: the A100's fractions (82 % and 75 %) of 936 GB/s and 71 TFLOP/s (fp16 into fp32; NVIDIA's white paper of
+    // GA102), and its time per block.
     Gpu {
         name: "rtx3090",
         flops: 53e12,
@@ -53,7 +54,7 @@ const GPUS: [Gpu; 6] = [
         per_block: Span::from_micros(60),
         per_int8_block: QUANTISED,
     },
-    // The same fractions of 3.35 TB/s and 989 TFLOP/s (H100 SXM); an estimate.
+    // An estimate: the same fractions of 3.35 TB/s and 989 TFLOP/s (dense; NVIDIA's data sheet of H100 SXM).
     Gpu {
         name: "h100",
         flops: 740e12,
@@ -61,7 +62,8 @@ const GPUS: [Gpu; 6] = [
         per_block: Span::from_micros(60),
         per_int8_block: QUANTISED,
     },
-    // Measured through PyTorch: 4.3 TB/s copied, 770 to 800 TFLOP/s of bf16 matmul.
+    // 4.8 TB/s and 989 TFLOP/s at peak. Measured through PyTorch: 4.3 TB/s copied (90 %), 770 to 800 TFLOP/s of bf16 matmul
+    // (78 %). No model was run: the times per block are the A100's, an estimate.
     Gpu { name: "h200", flops: 770e12, bandwidth: 4.3e12, per_block: Span::from_micros(60), per_int8_block: QUANTISED },
 ];
 

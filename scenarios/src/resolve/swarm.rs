@@ -42,6 +42,7 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
             jitter: within("swarm.retry.jitter", swarm.retry.jitter, 0.0, 1.0)?,
         },
         scheduling: scheduling(swarm.scheduling)?,
+        gather: swarm.gather.span(),
         admission: match swarm.admission {
             schema::Admission::Refuse => Admission::Refuse,
             schema::Admission::Wait(longest) => Admission::Wait(longest.span()),

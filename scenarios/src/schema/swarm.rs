@@ -28,6 +28,8 @@ pub struct Swarm {
     pub retry: Retry,
     /// In which order a peer computes the steps that wait, and how many in one job.
     pub scheduling: Scheduling,
+    /// How long an idle peer waits for more steps before it begins a job with those that have come.
+    pub gather: Time,
     /// What becomes of a session that finds no room in a peer's cache.
     pub admission: Admission,
     /// How long a session may last.
@@ -54,6 +56,7 @@ impl Default for Swarm {
             recovery: Recovery::default(),
             retry: Retry::default(),
             scheduling: Scheduling::default(),
+            gather: Time(0),
             admission: Admission::default(),
             lifetime: Lifetime::default(),
             throughput: Throughput::default(),

@@ -101,7 +101,7 @@ pub fn swarm() -> impl Strategy<Value = Swarm> {
         (forwarding, prefill),
         cache,
         failing,
-        (scheduling, admission, lifetime, throughput),
+        (scheduling, time(), admission, lifetime, throughput),
         (dht, placement),
     )
         .prop_map(
@@ -113,7 +113,7 @@ pub fn swarm() -> impl Strategy<Value = Swarm> {
                 (forwarding, prefill),
                 cache,
                 (detection, recovery, retry),
-                (scheduling, admission, lifetime, throughput),
+                (scheduling, gather, admission, lifetime, throughput),
                 (dht, placement),
             )| {
                 Swarm {
@@ -129,6 +129,7 @@ pub fn swarm() -> impl Strategy<Value = Swarm> {
                     forwarding,
                     prefill,
                     scheduling,
+                    gather,
                     admission,
                     lifetime,
                     throughput,
