@@ -356,9 +356,12 @@ mod tests {
 
     #[test]
     fn a_layer_takes_what_was_measured() {
-        for (device, model, batch, tokens, micros) in
-            [("helix-t4", "30b", 2, 1, 4_700), ("helix-l4", "70b", 30, 1, 7_900), ("helix-a100", "30b", 1, 2000, 9_000)]
-        {
+        for (device, model, batch, tokens, micros) in [
+            ("helix-t4", "30b", 2, 1, 4_700),
+            ("helix-l4", "70b", 30, 1, 7_900),
+            // Published as 9 ms, in whole milliseconds.
+            ("helix-a100", "30b", 1, 2000, 9_180),
+        ] {
             let mut cost: Cost = devices::cpu(1);
             let model = llama(model, WeightType::F16);
             let profile = load(device, Path::new("")).expect("it comes with the program");
