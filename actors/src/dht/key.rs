@@ -3,12 +3,13 @@ use crate::id::NodeId;
 use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::cmp::Ordering;
 use std::fmt;
 
 /// A point of the key space, as four words of which the first is the most significant.
 ///
 /// The order is that of the number, so that of two distances the lesser is the nearer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Key(pub [u64; 4]);
 
 /// The XOR of two keys (Maymounkov and Mazieres 2002, section 2.1), ordered as a number.
@@ -69,6 +70,21 @@ impl Key {
     }
 }
 
+impl Ord for Key {
+    /// That of the number, of which the first word nearly always decides: lookups and tables compare distances all the time.
+    #[inline]
+    fn cmp(&self, other: &Key) -> Ordering {
+        self.0[0].cmp(&other.0[0]).then_with(|| self.0[1..].cmp(&other.0[1..]))
+    }
+}
+
+impl PartialOrd for Key {
+    #[inline]
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}..", self.0[0])
@@ -100,6 +116,14 @@ mod tests {
             // The triangle, on the words that decide: a xor c = (a xor b) xor (b xor c) <= their sum.
             let sum = u128::from(a.distance(b).0[0]) + u128::from(b.distance(c).0[0]);
             prop_assert!(u128::from(a.distance(c).0[0]) <= sum);
+        }
+
+        #[test]
+        fn the_order_is_that_of_the_number(a in any::<[u64; 4]>(), b in any::<[u64; 4]>(), same in 0..5usize) {
+            let mut b = b;
+            b[..same].copy_from_slice(&a[..same]);
+            prop_assert_eq!(Key(a).cmp(&Key(b)), a.cmp(&b));
+            prop_assert_eq!(Key(a) < Key(b), a < b);
         }
 
         #[test]

@@ -3,27 +3,36 @@
 //! Up to `alpha` questions are under way at once. When answers bring nobody nearer than the nearest known, the rest of the
 //! `k` nearest are asked all at once (Maymounkov and Mazieres 2002, section 2.3). Who stays silent is passed over. Pure:
 //! who asks, and how long one waits for an answer, is [`super::node`]'s.
-use super::key::{Distance, Key};
+use super::key::Key;
 use super::table::Contact;
+use crate::id::NodeId;
 
 /// A lookup of the nodes nearest to a key.
 pub struct Lookup {
     target: Key,
     k: usize,
     alpha: usize,
-    /// Nearest first.
+    /// In the order in which they were learnt: in a large swarm there are hundreds, and what is sorted is kept small.
     candidates: Vec<Candidate>,
+    /// The first word of each one's distance and its place among them, nearest first.
+    order: Vec<(u64, u32)>,
     under_way: usize,
     /// Answers since the last that brought somebody nearer than all before.
     fruitless: usize,
 }
 
 struct Candidate {
-    distance: Distance,
-    contact: Contact,
+    key: Key,
+    node: NodeId,
     /// Questions on the way to it: 1 if it was known at the start.
     depth: u16,
     state: State,
+}
+
+impl Candidate {
+    fn contact(&self) -> Contact {
+        Contact { key: self.key, node: self.node }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,7 +46,8 @@ enum State {
 impl Lookup {
     /// Looks for the `k` nodes nearest to `target`, from those that are known.
     pub fn new(target: Key, k: usize, alpha: usize, known: &[Contact]) -> Lookup {
-        let mut lookup = Lookup { target, k, alpha, candidates: Vec::new(), under_way: 0, fruitless: 0 };
+        let (candidates, order) = (Vec::with_capacity(2 * known.len()), Vec::with_capacity(2 * known.len()));
+        let mut lookup = Lookup { target, k, alpha, candidates, order, under_way: 0, fruitless: 0 };
         for contact in known {
             lookup.learn(*contact, 1);
         }
@@ -54,24 +64,21 @@ impl Lookup {
         if self.under_way >= parallel {
             return None;
         }
-        let next = self.nearest_mut().find(|candidate| candidate.state == State::Fresh)?;
+        let next = self.nearest().find(|at| self.candidates[*at].state == State::Fresh)?;
+        let next = &mut self.candidates[next];
         next.state = State::Asked;
-        let contact = next.contact;
         self.under_way += 1;
-        Some(contact)
+        Some(next.contact())
     }
 
     /// Counts `contact` as asked if it is one that this lookup would ask sooner or later: it is being asked anyhow.
     pub fn join(&mut self, contact: Contact) -> bool {
-        let distance = contact.key.distance(self.target);
-        let Ok(place) = self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance) else {
-            return false;
-        };
-        let nearer = self.candidates[..place].iter().filter(|candidate| candidate.state != State::Silent);
-        if self.candidates[place].state != State::Fresh || place >= self.k && nearer.count() >= self.k {
+        let Ok(place) = self.find(contact.key) else { return false };
+        let at = self.order[place].1 as usize;
+        if self.candidates[at].state != State::Fresh || place >= self.k && !self.nearest().any(|near| near == at) {
             return false;
         }
-        self.candidates[place].state = State::Asked;
+        self.candidates[at].state = State::Asked;
         self.under_way += 1;
         true
     }
@@ -79,11 +86,11 @@ impl Lookup {
     /// The answer of a node that was asked: those it knows nearest to the target.
     pub fn on_answer(&mut self, from: Key, contacts: &[Contact]) {
         let Some(depth) = self.settle(from, State::Answered) else { return };
-        let nearest = self.candidates.first().map(|candidate| candidate.distance);
+        let nearest = self.order.first().map(|(_, at)| *at);
         for contact in contacts {
             self.learn(*contact, depth + 1);
         }
-        let nearer = self.candidates.first().map(|candidate| candidate.distance) < nearest;
+        let nearer = self.order.first().map(|(_, at)| *at) != nearest;
         self.fruitless = if nearer { 0 } else { self.fruitless + 1 };
     }
 
@@ -93,38 +100,53 @@ impl Lookup {
     }
 
     /// The `k` nearest that answer have all been asked, and have answered.
-    pub fn is_over(&mut self) -> bool {
-        self.under_way == 0 && self.nearest_mut().all(|candidate| candidate.state == State::Answered)
+    pub fn is_over(&self) -> bool {
+        self.under_way == 0 && self.nearest().all(|at| self.candidates[at].state == State::Answered)
     }
 
     /// The nearest that have answered, nearest first.
     pub fn closest(&self, count: usize) -> impl Iterator<Item = Contact> {
-        let answered = self.candidates.iter().filter(|candidate| candidate.state == State::Answered);
-        answered.map(|candidate| candidate.contact).take(count)
+        self.sorted().filter(|candidate| candidate.state == State::Answered).map(Candidate::contact).take(count)
     }
 
     /// Questions, one after another, that led to the nearest node; 0 if nobody answered.
     pub fn hops(&self) -> u16 {
-        let nearest = self.candidates.iter().find(|candidate| candidate.state == State::Answered);
+        let nearest = self.sorted().find(|candidate| candidate.state == State::Answered);
         nearest.map_or(0, |candidate| candidate.depth)
     }
 
-    /// The `k` nearest of those that have not been silent.
-    fn nearest_mut(&mut self) -> impl Iterator<Item = &mut Candidate> {
-        self.candidates.iter_mut().filter(|candidate| candidate.state != State::Silent).take(self.k)
+    /// Nearest first.
+    fn sorted(&self) -> impl Iterator<Item = &Candidate> {
+        self.order.iter().map(|(_, at)| &self.candidates[*at as usize])
+    }
+
+    /// The `k` nearest of those that have not been silent, by their places.
+    fn nearest(&self) -> impl Iterator<Item = usize> {
+        let places = self.order.iter().map(|(_, at)| *at as usize);
+        places.filter(|at| self.candidates[*at].state != State::Silent).take(self.k)
+    }
+
+    /// Where a key stands in the order, or would stand.
+    #[inline]
+    fn find(&self, key: Key) -> Result<usize, usize> {
+        let distance = key.distance(self.target);
+        self.order.binary_search_by(|(first, at)| {
+            let whole = || self.candidates[*at as usize].key.distance(self.target);
+            first.cmp(&distance.0[0]).then_with(|| whole().cmp(&distance))
+        })
     }
 
     fn learn(&mut self, contact: Contact, depth: u16) {
-        let distance = contact.key.distance(self.target);
-        if let Err(place) = self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance) {
-            self.candidates.insert(place, Candidate { distance, contact, depth, state: State::Fresh });
+        if let Err(place) = self.find(contact.key) {
+            let Contact { key, node } = contact;
+            self.order.insert(place, (key.distance(self.target).0[0], self.candidates.len() as u32));
+            self.candidates.push(Candidate { key, node, depth, state: State::Fresh });
         }
     }
 
     fn settle(&mut self, from: Key, state: State) -> Option<u16> {
-        let distance = from.distance(self.target);
-        let place = self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance).ok()?;
-        let candidate = &mut self.candidates[place];
+        let place = self.find(from).ok()?;
+        let candidate = &mut self.candidates[self.order[place].1 as usize];
         if candidate.state != State::Asked {
             return None;
         }

@@ -168,14 +168,15 @@ impl Node {
         let mut task = Task::new(purpose, now, lookups, announce);
         if matches!(purpose, Purpose::Find | Purpose::Onward) {
             for key in keys {
-                self.store.under(now, *key).for_each(|(record, _)| task.find(record));
+                task.find(self.store.under(now, *key).map(|(record, _)| record));
             }
         }
+        let all = task.all();
         let id = self.next_task;
         self.next_task = self.next_task.wrapping_add(1);
         self.tasks.insert(id, task);
         let mut done = Vec::new();
-        self.advance(now, id, out, &mut done);
+        self.advance(now, id, &all, out, &mut done);
         self.arm(now, out);
         done
     }
@@ -208,8 +209,8 @@ impl Node {
                 }
                 self.say(from, rpc.id, Body::Stored { kept }, out);
             }
-            Body::Nodes { contacts } => self.on_found(now, from, rpc.id, &contacts, &[], out, &mut done),
-            Body::Values { contacts, held } => self.on_found(now, from, rpc.id, &contacts, &held, out, &mut done),
+            Body::Nodes { contacts } => self.on_found(now, from, rpc.id, contacts, &[], out, &mut done),
+            Body::Values { contacts, held } => self.on_found(now, from, rpc.id, contacts, &held, out, &mut done),
             Body::Stored { kept } => {
                 if let Some(Asked::Store { task }) = self.answered(from, rpc.id) {
                     self.stored(task, kept > 0, &mut done);
@@ -262,9 +263,10 @@ impl Node {
                     self.note_silence(task, call.to.key, &[]);
                     self.stored(task, false, &mut done);
                 }
-                Asked::Find { task, lookups } => {
+                Asked::Find { task, mut lookups } => {
                     self.note_silence(task, call.to.key, &lookups);
-                    self.advance(now, task, out, &mut done);
+                    lookups.sort_unstable();
+                    self.advance(now, task, &lookups, out, &mut done);
                 }
             }
         }
@@ -288,13 +290,16 @@ impl Node {
 
     // -- asking --
 
-    /// Sends every question of a task that may be under way now; ends the task if there is none left.
-    fn advance(&mut self, now: Moment, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
+    /// Sends every question of a task that may be under way now that these of its lookups have changed; ends the task if
+    /// there is none left.
+    fn advance(&mut self, now: Moment, id: u32, changed: &[u16], out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        for (contact, lookups, body) in task.questions() {
+        let questions = task.questions(changed);
+        let over = questions.is_empty() && task.has_looked();
+        for (contact, lookups, body) in questions {
             self.ask(now, contact, Asked::Find { task: id, lookups }, body, out);
         }
-        if self.tasks.get_mut(&id).is_some_and(Task::has_looked) {
+        if over {
             self.looked(now, id, out, done);
         }
     }
@@ -331,20 +336,21 @@ impl Node {
         now: Moment,
         from: NodeId,
         id: u32,
-        contacts: &[Contact],
+        mut contacts: Vec<Contact>,
         held: &[Held],
         out: &mut Vec<Effect>,
         done: &mut Vec<Done>,
     ) {
         let Some(call) = self.calls.get(&id).filter(|call| call.to.node == from) else { return };
         let (key, me) = (call.to.key, self.me.key);
-        let Some(Asked::Find { task: id, lookups }) = self.answered(from, id) else { return };
+        let Some(Asked::Find { task: id, mut lookups }) = self.answered(from, id) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let near = &contacts[..contacts.len().min(limits::DHT_CONTACTS_PER_ANSWER)];
-        let near: Vec<Contact> = near.iter().copied().filter(|contact| contact.key != me).collect();
+        contacts.truncate(limits::DHT_CONTACTS_PER_ANSWER);
+        contacts.retain(|contact| contact.key != me);
         let held = &held[..held.len().min(limits::DHT_RECORDS_PER_ANSWER)];
-        task.on_answer(key, &lookups, &near, held, self.rules.search);
-        self.advance(now, id, out, done);
+        task.on_answer(key, &lookups, &contacts, held, self.rules.search);
+        lookups.sort_unstable();
+        self.advance(now, id, &lookups, out, done);
     }
 
     // -- what comes of it --
@@ -366,7 +372,7 @@ impl Node {
             Purpose::Fill => drop(self.tasks.remove(&id)),
             Purpose::Find | Purpose::Onward => {
                 let task = self.tasks.remove(&id).expect("it was just there");
-                let (purpose, found) = (task.purpose, task.found.into_values().collect());
+                let (purpose, found) = (task.purpose, task.into_found());
                 done.push(if purpose == Purpose::Find { Done::Found(found) } else { Done::Onward(found) });
             }
             Purpose::Announce => self.store_at_nearest(now, id, out, done),

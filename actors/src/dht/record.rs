@@ -48,8 +48,37 @@ impl Record {
 pub struct Held {
     pub record: Arc<Record>,
     pub lives: Span,
-    /// Which of the keys that were asked for it stands under, by their place in the question.
-    pub keys: Vec<u16>,
+    /// Which of the keys that were asked for it stands under.
+    pub keys: Places,
+}
+
+/// Some of the keys of a question, by their places in it: a bit for each, so that no record of an answer allocates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places([u64; 4]);
+
+const _: () = assert!(limits::DHT_KEYS_PER_CALL <= 256, "a place is a bit");
+
+impl Places {
+    /// Adds a place; one beyond the bound of a question is none.
+    #[inline]
+    pub fn add(&mut self, place: usize) {
+        if let Some(word) = self.0.get_mut(place / 64) {
+            *word |= 1 << (place % 64);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// In ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        (0..256).filter(|place| self.0[place / 64] & 1 << (place % 64) != 0)
+    }
 }
 
 /// The records that a node keeps for others.
@@ -108,22 +137,27 @@ impl Store {
 
     /// What stands under the keys, the latest record of each peer with the indices of its keys; bounded.
     pub fn held(&self, now: Moment, keys: &[Key]) -> Vec<Held> {
-        let mut held: BTreeMap<NodeId, Held> = BTreeMap::new();
-        for (index, key) in (0..).zip(keys) {
+        let subkeys = |key: &Key| self.keys.get(key).map_or(0, BTreeMap::len);
+        let mut held: Vec<(NodeId, Held)> = Vec::with_capacity(keys.iter().map(subkeys).max().unwrap_or(0));
+        for (index, key) in keys.iter().enumerate() {
+            // Under each key they stand in the order of their peers.
+            let mut at = 0;
             for (record, lives) in self.under(now, *key) {
-                let entry = held.entry(record.peer()).or_insert_with(|| Held {
-                    record: record.clone(),
-                    lives,
-                    keys: Vec::new(),
-                });
+                let peer = record.peer();
+                at += held[at..].partition_point(|(known, _)| *known < peer);
+                if held.get(at).is_none_or(|(known, _)| *known != peer) {
+                    held.insert(at, (peer, Held { record: record.clone(), lives, keys: Places::default() }));
+                }
+                let entry = &mut held[at].1;
                 // A peer that has moved left an older record under the keys of its old blocks.
                 if record.version > entry.record.version {
                     (entry.record, entry.lives) = (record.clone(), lives);
                 }
-                entry.keys.push(index);
+                entry.keys.add(index);
+                at += 1;
             }
         }
-        held.into_values().take(limits::DHT_RECORDS_PER_ANSWER).collect()
+        held.into_iter().map(|(_, held)| held).take(limits::DHT_RECORDS_PER_ANSWER).collect()
     }
 
     /// Forgets what has expired.
@@ -144,7 +178,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use super::{Record, State, Store};
+    use super::{Places, Record, State, Store};
     use crate::dht::key::Key;
     use crate::id::{BlockRange, NodeId};
     use crate::limits;
@@ -164,6 +198,23 @@ mod tests {
     }
 
     const LIVES: Span = Span(100);
+
+    #[test]
+    fn what_stands_under_several_keys_is_told_once_with_its_latest_record() {
+        let mut store = Store::default();
+        let keys = [1, 2, 3].map(|key| Key([key; 4]));
+        for (key, peer, version) in [(0, 5, 1), (0, 2, 1), (1, 5, 3), (2, 9, 1), (2, 2, 1)] {
+            assert!(store.keep(Moment(version), keys[key], &record(peer, version), LIVES));
+        }
+        let held = store.held(Moment(10), &keys);
+        let told: Vec<_> =
+            held.iter().map(|held| (held.record.peer().0, held.record.version.0, held.keys.iter().collect())).collect();
+        assert_eq!(told, [(2, 1, vec![0, 2]), (5, 3, vec![0, 1]), (9, 1, vec![2])]);
+        assert_eq!(held.iter().map(|held| held.keys.len()).sum::<usize>(), 5);
+        let mut places = Places::default();
+        [255, 0, 64, 256, 9999].into_iter().for_each(|place| places.add(place));
+        assert_eq!(places.iter().collect::<Vec<_>>(), [0, 64, 255], "there is none beyond the last");
+    }
 
     #[test]
     fn a_record_lives_until_it_expires_and_a_later_one_takes_its_place() {

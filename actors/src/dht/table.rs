@@ -97,24 +97,29 @@ impl Table {
     /// Nearest are those of the target's own bucket, who have more bits in common with it than anybody else; then those of
     /// all deeper buckets, who have as many as this node; then bucket after bucket outwards. So few need be looked at.
     pub fn closest(&self, target: Key, count: usize) -> Vec<Contact> {
+        let mut near = Vec::with_capacity(count.min(self.len));
+        self.add_closest(target, count, &mut near);
+        near
+    }
+
+    fn add_closest(&self, target: Key, count: usize, near: &mut Vec<Contact>) {
         let (bits, all) = (self.me.common_bits(target) as usize, self.buckets.len());
         let (own, inner) = (bits.min(all)..(bits + 1).min(all), (bits + 1).min(all)..all);
         let outer = (0..bits.min(all)).rev().map(|bucket| bucket..bucket + 1);
-        let mut near = Vec::with_capacity(count.min(self.len));
+        let end = near.len() + count;
         for group in [own, inner].into_iter().chain(outer) {
-            if near.len() >= count {
+            if near.len() >= end {
                 break;
             }
             let first = near.len();
             near.extend(self.buckets[group].iter().flat_map(|bucket| bucket.contacts.iter().copied()));
-            let (group, wanted) = (&mut near[first..], count - first);
+            let (group, wanted) = (&mut near[first..], end - first);
             if group.len() > wanted {
                 group.select_nth_unstable_by_key(wanted - 1, |contact| contact.key.distance(target));
             }
-            near.truncate(count);
+            near.truncate(end);
             near[first..].sort_unstable_by_key(|contact| contact.key.distance(target));
         }
-        near
     }
 
     /// The `count` known contacts nearest to each of the targets, each once.
@@ -123,7 +128,8 @@ impl Table {
             _ if self.len <= count => self.iter().collect(),
             [target] => self.closest(*target, count),
             targets => {
-                let mut all: Vec<_> = targets.iter().flat_map(|target| self.closest(*target, count)).collect();
+                let mut all = Vec::with_capacity(targets.len() * count.min(self.len));
+                targets.iter().for_each(|target| self.add_closest(*target, count, &mut all));
                 all.sort_unstable_by_key(|contact| contact.key);
                 all.dedup_by_key(|contact| contact.key);
                 all

@@ -18,8 +18,8 @@ pub(super) struct Task {
     lookups: Vec<Lookup>,
     /// Those that need no more answers.
     satisfied: BTreeSet<u16>,
-    /// The latest record of each peer.
-    pub found: BTreeMap<NodeId, Arc<Record>>,
+    /// The latest record of each peer, in the order of their ids.
+    found: Vec<(NodeId, Arc<Record>)>,
     /// What is to be stored where the lookups end, and what came of it.
     pub announce: Option<(Arc<Record>, Span)>,
     pub storing: u32,
@@ -30,29 +30,55 @@ pub(super) struct Task {
 
 impl Task {
     pub fn new(purpose: Purpose, began: Moment, lookups: Vec<Lookup>, announce: Option<(Arc<Record>, Span)>) -> Task {
-        let (satisfied, found) = (BTreeSet::new(), BTreeMap::new());
+        let (satisfied, found) = (BTreeSet::new(), Vec::new());
         Task { purpose, began, lookups, satisfied, found, announce, storing: 0, kept: 0, asked: 0, silent: 0 }
     }
 
-    /// Of two records of a peer the later one counts.
-    pub fn find(&mut self, record: &Arc<Record>) {
-        let known = self.found.entry(record.peer()).or_insert_with(|| record.clone());
-        if known.version < record.version {
-            *known = record.clone();
+    /// Takes in records. Of two of a peer the later one counts.
+    pub fn find<'a>(&mut self, records: impl IntoIterator<Item = &'a Arc<Record>>) {
+        let mut at = 0;
+        for record in records {
+            let peer = record.peer();
+            // Who answers names peers in the order of their ids: the next is often the one after the last.
+            if self.found.get(at).is_none_or(|(known, _)| *known != peer) {
+                at = self.found.partition_point(|(known, _)| *known < peer);
+            }
+            match self.found.get_mut(at) {
+                Some((known, latest)) if *known == peer => {
+                    if !Arc::ptr_eq(latest, record) && latest.version < record.version {
+                        *latest = record.clone();
+                    }
+                }
+                _ => self.found.insert(at, (peer, record.clone())),
+            }
+            at += 1;
         }
     }
 
+    /// What was found.
+    pub fn into_found(self) -> Vec<Arc<Record>> {
+        self.found.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// All of its lookups.
+    pub fn all(&self) -> Vec<u16> {
+        (0..self.lookups.len() as u16).collect()
+    }
+
     /// Every question that may be under way now: whom, for which lookups, and what. They count as asked.
-    pub fn questions(&mut self) -> Vec<(Contact, Vec<u16>, Body)> {
+    ///
+    /// `changed` are the lookups that have begun or got an answer since the last call, in ascending order: others have
+    /// nothing more to ask than they had then.
+    pub fn questions(&mut self, changed: &[u16]) -> Vec<(Contact, Vec<u16>, Body)> {
         let mut questions = Vec::new();
-        for index in 0..self.lookups.len() {
-            while !self.satisfied.contains(&(index as u16)) {
-                let Some(contact) = self.lookups[index].next_to_ask() else { break };
+        for &index in changed {
+            while !self.satisfied.contains(&index) {
+                let Some(contact) = self.lookups[usize::from(index)].next_to_ask() else { break };
                 // Whoever is asked is asked for every key that it is wanted for.
-                let mut wanted = vec![index as u16];
+                let mut wanted = vec![index];
                 for other in 0..self.lookups.len() as u16 {
                     let open = wanted.len() < limits::DHT_KEYS_PER_CALL && !self.satisfied.contains(&other);
-                    if open && usize::from(other) != index && self.lookups[usize::from(other)].join(contact) {
+                    if open && other != index && self.lookups[usize::from(other)].join(contact) {
                         wanted.push(other);
                     }
                 }
@@ -73,11 +99,10 @@ impl Task {
         for index in lookups {
             self.lookups[usize::from(*index)].on_answer(from, near);
         }
-        for held in held {
-            self.find(&held.record);
-            if search == Search::First {
-                self.satisfied.extend(held.keys.iter().filter_map(|at| lookups.get(usize::from(*at))));
-            }
+        self.find(held.iter().map(|held| &held.record));
+        if search == Search::First {
+            let places = held.iter().flat_map(|held| held.keys.iter());
+            self.satisfied.extend(places.filter_map(|place| lookups.get(place)));
         }
     }
 
@@ -90,9 +115,9 @@ impl Task {
     }
 
     /// No lookup has anything to ask or to wait for any more.
-    pub fn has_looked(&mut self) -> bool {
-        let Task { lookups, satisfied, .. } = self;
-        (0..).zip(lookups).all(|(index, lookup)| satisfied.contains(&index) || lookup.is_over())
+    pub fn has_looked(&self) -> bool {
+        let mut lookups = (0..).zip(&self.lookups);
+        lookups.all(|(index, lookup)| self.satisfied.contains(&index) || lookup.is_over())
     }
 
     /// What came of the lookups of `node`.
