@@ -145,6 +145,9 @@ fn ns_per_byte(link: &Link) -> f64 {
 }
 
 /// The way from one host to another, between their NICs, with the connection that runs over it.
+///
+/// A large swarm has one for every two nodes that ever spoke: what a message touches lies in two lines of the cache.
+#[repr(align(64))]
 pub struct Path {
     stage: Stage,
     framing: Framing,
@@ -222,13 +225,31 @@ impl Path {
         self.round_trip.iter().map(|delay| delay.draw(&mut self.stage.stream)).sum()
     }
 
+    /// The connection stays: what another set-up of it would need is let go.
+    pub fn stays(&mut self) {
+        self.round_trip = Box::default();
+    }
+
     /// The sender's half of the way of `payload` bytes: by `nic` onto this path, after `handshake` if the connection is new.
     #[inline]
     pub fn depart(&mut self, nic: &mut Stage, now: Moment, payload: u64, handshake: Span) -> Passage {
         let mut passage = Passage::begin(now);
-        let bytes = self.framing.bytes(payload);
         passage.propagate(handshake);
-        nic.pass(&mut passage, bytes);
+        nic.pass(&mut passage, self.framing.bytes(payload));
+        self.cross(passage, payload)
+    }
+
+    /// Likewise where the NIC is free.
+    #[inline]
+    pub fn depart_freely(&mut self, now: Moment, payload: u64, handshake: Span) -> Passage {
+        let mut passage = Passage::begin(now);
+        passage.propagate(handshake);
+        self.cross(passage, payload)
+    }
+
+    #[inline]
+    fn cross(&mut self, mut passage: Passage, payload: u64) -> Passage {
+        let bytes = self.framing.bytes(payload);
         if let Some(sender) = &mut self.sender {
             let Held { start, wait, transmit } = sender.send(passage.first, payload);
             passage.wait_until(start);

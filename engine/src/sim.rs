@@ -35,7 +35,7 @@ use network::Network;
 use network::fair::Fair;
 use observed::Observed;
 use scenarios::plan::{Plan, Sharing, Weights};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use trace::Trace;
 
 /// Runs `plan` to its end, or for `horizon` deliveries.
@@ -118,6 +118,8 @@ pub struct Simulation<'p> {
     events: Vec<Event>,
     delivered: u64,
     recording: bool,
+    /// The node that acts at present.
+    thinking: Option<NodeId>,
     /// When anything but upkeep happened last, and until when the run waits for the next such thing.
     progressed: Moment,
     still_at: Moment,
@@ -171,6 +173,7 @@ impl<'p> Simulation<'p> {
             events: Vec::new(),
             delivered: 0,
             recording: true,
+            thinking: None,
             progressed: Moment::default(),
             still_at: Moment::default() + stillness,
             stillness,
@@ -186,19 +189,37 @@ impl<'p> Simulation<'p> {
 
     /// Starts every actor and delivers until the run has an end.
     pub fn run(&mut self, horizon: u64) -> Outcome {
-        for node in 0..self.seats.len() {
-            let me = NodeId(node as u32);
-            if self.faults.as_ref().is_some_and(|faults| faults.is_down(self.hosts[node])) {
-                continue;
+        self.guarded(|run| {
+            for node in 0..run.seats.len() {
+                let me = NodeId(node as u32);
+                if run.faults.as_ref().is_some_and(|faults| faults.is_down(run.hosts[node])) {
+                    continue;
+                }
+                run.think(me, |seat, world| seat.start(world));
             }
-            self.think(me, |seat, world| seat.start(world));
-        }
-        self.schedule_faults(false);
-        self.resume(horizon)
+            run.schedule_faults(false);
+            run.deliver_until(horizon)
+        })
     }
 
     /// Goes on delivering after a run that ended at its horizon.
     pub fn resume(&mut self, horizon: u64) -> Outcome {
+        self.guarded(|run| run.deliver_until(horizon))
+    }
+
+    /// What comes of `act`; if an actor panics in it, that is the end of the run, and the actor is named.
+    fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
+        // Once for all messages: for each of them it would be a call that nothing can be inlined into.
+        match catch_unwind(AssertUnwindSafe(|| act(self))) {
+            Ok(outcome) => outcome,
+            Err(panic) => match self.thinking.take() {
+                Some(node) => Outcome::Panicked { node, what: panic_text(panic.as_ref()) },
+                None => resume_unwind(panic),
+            },
+        }
+    }
+
+    fn deliver_until(&mut self, horizon: u64) -> Outcome {
         while self.end.is_none() {
             if self.delivered >= horizon {
                 return Outcome::Horizon { events: self.delivered };
@@ -237,7 +258,7 @@ impl<'p> Simulation<'p> {
     fn over(mut self, outcome: Outcome) -> Run {
         let (trace, delivered, recorded) = (Some(self.trace.value()), self.delivered, self.events.len());
         let outcome = match outcome {
-            Outcome::Done(_) => self.clear_up(outcome),
+            Outcome::Done(_) => self.guarded(|run| run.clear_up(outcome)),
             other => other,
         };
         self.events.truncate(recorded);
@@ -316,11 +337,9 @@ impl<'p> Simulation<'p> {
     #[inline]
     fn think(&mut self, me: NodeId, act: impl FnOnce(&mut dyn Seat, &mut SimContext)) {
         let seat = self.seats[me.0 as usize].as_mut();
-        let world = &mut self.world;
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(seat, world))) {
-            self.end = Some(Outcome::Panicked { node: me, what: panic_text(panic.as_ref()) });
-            return;
-        }
+        self.thinking = Some(me);
+        act(seat, &mut self.world);
+        self.thinking = None;
         let mut effects = std::mem::take(&mut self.world.effects);
         for effect in effects.drain(..) {
             self.carry_out(me, effect);

@@ -81,6 +81,14 @@ impl Places {
     }
 }
 
+impl FromIterator<usize> for Places {
+    fn from_iter<I: IntoIterator<Item = usize>>(all: I) -> Places {
+        let mut places = Places::default();
+        all.into_iter().for_each(|place| places.add(place));
+        places
+    }
+}
+
 /// The records that a node keeps for others.
 #[derive(Default)]
 pub struct Store {
@@ -211,8 +219,7 @@ mod tests {
             held.iter().map(|held| (held.record.peer().0, held.record.version.0, held.keys.iter().collect())).collect();
         assert_eq!(told, [(2, 1, vec![0, 2]), (5, 3, vec![0, 1]), (9, 1, vec![2])]);
         assert_eq!(held.iter().map(|held| held.keys.len()).sum::<usize>(), 5);
-        let mut places = Places::default();
-        [255, 0, 64, 256, 9999].into_iter().for_each(|place| places.add(place));
+        let places: Places = [255, 0, 64, 256, 9999].into_iter().collect();
         assert_eq!(places.iter().collect::<Vec<_>>(), [0, 64, 255], "there is none beyond the last");
     }
 

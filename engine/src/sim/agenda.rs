@@ -2,14 +2,21 @@
 //!
 //! A hierarchical timing wheel in the manner of Varghese and Lauck (1987) with exact order: a happening lies in the slot
 //! of its highest base-64 digit that differs from the present time's, and moves down a level when the clock comes to that
-//! slot. Happenings at one instant always share a slot and stay in the order they were scheduled in, so no sequence
-//! number needs to be kept. The happenings themselves lie in a slab: what moves is a time and an index. Nothing is
-//! allocated once the slots have grown to a run's size.
+//! slot. A slot of few happenings moves down no further: they are sorted, and taken one after another; what is scheduled
+//! into their time meanwhile is put among them. Happenings at one instant always share a slot and stay in the order they
+//! were scheduled in, so no sequence number needs to be kept. The happenings themselves lie in a slab: what moves is a
+//! time and an index. Nothing is allocated once the slots have grown to a run's size.
 use actors::time::Moment;
 
 const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 const LEVELS: usize = 64usize.div_ceil(BITS as usize);
+
+/// Sorting so few costs less than moving them down a level.
+const FEW: usize = 16;
+
+/// Where more wait in order, and one is put before others, most go back to the wheel.
+const MANY: usize = 64;
 
 /// The queue of a simulation. Time never runs backwards: nothing may be scheduled before what was taken last.
 pub struct Agenda<E> {
@@ -18,8 +25,10 @@ pub struct Agenda<E> {
     slots: Vec<Vec<Entry>>,
     /// For each level a bit for each slot that holds anything.
     occupied: [u64; LEVELS],
-    /// How many entries of the level-0 slot of `now` are taken already.
+    /// What comes next, in order, all that is to happen by `until`; so many of it are taken already.
+    next: Vec<Entry>,
     taken: usize,
+    until: u64,
     slab: Vec<Option<E>>,
     vacant: Vec<u32>,
     /// Reused when a slot is emptied into lower ones.
@@ -39,7 +48,9 @@ impl<E> Default for Agenda<E> {
             len: 0,
             slots: (0..LEVELS * SLOTS).map(|_| Vec::new()).collect(),
             occupied: [0; LEVELS],
+            next: Vec::new(),
             taken: 0,
+            until: 0,
             slab: Vec::new(),
             vacant: Vec::new(),
             moving: Vec::new(),
@@ -76,7 +87,35 @@ impl<E> Agenda<E> {
             }
         };
         self.len += 1;
-        self.place(Entry { at: at.0, index });
+        let entry = Entry { at: at.0, index };
+        if at.0 > self.until { self.place(entry) } else { self.put_among_next(entry) }
+    }
+
+    /// After all that is to happen by its time.
+    fn put_among_next(&mut self, entry: Entry) {
+        if self.taken > MANY {
+            self.next.drain(..self.taken);
+            self.taken = 0;
+        }
+        if self.next[self.taken..].last().is_none_or(|last| last.at <= entry.at) {
+            return self.next.push(entry);
+        }
+        let before = self.next[self.taken..].partition_point(|other| other.at <= entry.at);
+        self.next.insert(self.taken + before, entry);
+        if self.next.len() - self.taken > MANY {
+            self.shorten();
+        }
+    }
+
+    /// Puts all but the first few of those that come next back into the wheel; what happens at one instant stays together.
+    fn shorten(&mut self) {
+        let from = self.next[self.taken + FEW].at;
+        let kept = self.taken + self.next[self.taken..].partition_point(|entry| entry.at < from);
+        for position in kept..self.next.len() {
+            self.place(self.next[position]);
+        }
+        self.next.truncate(kept);
+        self.until = from - 1;
     }
 
     #[inline]
@@ -95,8 +134,11 @@ impl<E> Agenda<E> {
         if self.len == 0 {
             return None;
         }
-        let lone = if self.occupied[0] == 0 { self.descend() } else { None };
-        let Entry { at, index } = lone.unwrap_or_else(|| self.take_lowest());
+        if self.taken == self.next.len() {
+            self.descend();
+        }
+        let Entry { at, index } = self.next[self.taken];
+        self.taken += 1;
         self.now = at;
         self.len -= 1;
         self.vacant.push(index);
@@ -104,39 +146,33 @@ impl<E> Agenda<E> {
         Some((Moment(at), event))
     }
 
-    /// The next entry of level 0. The clock's own slot is the lowest there: whatever is earlier has been taken.
-    #[inline]
-    fn take_lowest(&mut self) -> Entry {
-        let slot = self.occupied[0].trailing_zeros() as usize;
-        let entries = &mut self.slots[slot];
-        let entry = entries[self.taken];
-        self.taken += 1;
-        if self.taken == entries.len() {
-            entries.clear();
-            self.taken = 0;
-            self.occupied[0] &= !(1 << slot);
+    /// Takes the earliest slot to be the next; one of many entries is emptied into the slots below it first.
+    fn descend(&mut self) {
+        self.next.clear();
+        self.taken = 0;
+        loop {
+            let level = (0..LEVELS).find(|&level| self.occupied[level] != 0).expect("an event is somewhere");
+            let slot = self.occupied[level].trailing_zeros() as usize;
+            self.occupied[level] &= !(1 << slot);
+            let entries = &mut self.slots[level * SLOTS + slot];
+            if level == 0 || entries.len() <= FEW {
+                self.next.append(entries);
+                // At level 0 they are of one instant.
+                if level > 0 {
+                    self.next.sort_by_key(|entry| entry.at);
+                }
+                self.until = self.next[0].at | ((1 << (level as u32 * BITS)) - 1);
+                return;
+            }
+            std::mem::swap(&mut self.moving, entries);
+            // With the earliest as the new present, every other one differs from it in a lower digit than before.
+            self.now = self.moving.iter().map(|entry| entry.at).min().expect("an occupied slot holds an entry");
+            for position in 0..self.moving.len() {
+                self.place(self.moving[position]);
+            }
+            self.moving.clear();
+            std::mem::swap(&mut self.moving, &mut self.slots[level * SLOTS + slot]);
         }
-        entry
-    }
-
-    /// Empties the earliest slot above level 0 into the slots below it; a lone entry there is the next, and is taken.
-    fn descend(&mut self) -> Option<Entry> {
-        let level = (1..LEVELS).find(|&level| self.occupied[level] != 0).expect("an event is somewhere");
-        let slot = self.occupied[level].trailing_zeros() as usize;
-        self.occupied[level] &= !(1 << slot);
-        if let [lone] = self.slots[level * SLOTS + slot][..] {
-            self.slots[level * SLOTS + slot].clear();
-            return Some(lone);
-        }
-        std::mem::swap(&mut self.moving, &mut self.slots[level * SLOTS + slot]);
-        // With the earliest as the new present, every other one differs from it in a lower digit than before.
-        self.now = self.moving.iter().map(|entry| entry.at).min().expect("an occupied slot holds an entry");
-        for position in 0..self.moving.len() {
-            self.place(self.moving[position]);
-        }
-        self.moving.clear();
-        std::mem::swap(&mut self.moving, &mut self.slots[level * SLOTS + slot]);
-        None
     }
 }
 
@@ -172,6 +208,31 @@ mod tests {
                 prop_assert_eq!(agenda.take_next(), Some((Moment(at), event)));
             }
             prop_assert_eq!(agenda.take_next(), None);
+        }
+
+        /// Likewise where hundreds wait within the time of one slot, far ahead of what was taken, and many at one instant.
+        #[test]
+        fn crowded_slots_keep_the_order(
+            width in 1..100_000u64, delays in proptest::collection::vec((0..u64::MAX, 0..5u32), 300..900),
+        ) {
+            let mut agenda = Agenda::default();
+            let mut heap = BinaryHeap::new();
+            let (mut now, mut sequence) = (0u64, 0u64);
+            for (at, delay) in delays.into_iter().enumerate() {
+                let at = now + if at == 0 { 1 << 40 } else { delay.0 % width / u64::from(delay.1.max(1)) };
+                agenda.schedule(Moment(at), sequence);
+                heap.push(Reverse((at, sequence)));
+                sequence += 1;
+                if delay.1 == 0 {
+                    let expected = heap.pop().map(|Reverse((at, event))| (Moment(at), event));
+                    prop_assert_eq!(agenda.take_next(), expected);
+                    now = expected.map_or(now, |(at, _)| at.0);
+                }
+            }
+            while let Some(Reverse((at, event))) = heap.pop() {
+                prop_assert_eq!(agenda.take_next(), Some((Moment(at), event)));
+            }
+            prop_assert_eq!(agenda.len(), 0);
         }
     }
 }

@@ -92,7 +92,7 @@ fn messages() -> impl Strategy<Value = Message> {
             let next = vec![(peer, Span(7)); count / 4];
             let announce = Announce { peer, blocks, inference_rps: 0.5, load, next };
             let record = Arc::new(Record { announce, state: State::Online, throughput: 2.5, version: Moment(9) });
-            let held = vec![Held { record, lives: Span(11), keys: vec![0, 7] }; count];
+            let held = vec![Held { record, lives: Span(11), keys: [0, 7].into_iter().collect() }; count];
             let contacts = vec![Contact { key: Key([1, 2, 3, 4]), node: peer }; count];
             Message::Rpc(Box::new(Rpc { id: 5, key: None, body: Body::Values { contacts, held } }))
         }),
