@@ -1,6 +1,14 @@
 //! A message through the simulation allocates nothing: its queues and slots have grown to the run's size and are reused.
+//! Neither does a decode step of the real client and peers: what they hold is a request's, not a step's.
+#[path = "support/nano.rs"]
+mod nano;
 #[path = "support/ring.rs"]
 mod ring;
+
+use actors::message::Forwarding;
+use engine::outcome::Outcome;
+use engine::sim::{HORIZON, run};
+use scenarios::plan::Workload;
 
 #[test]
 fn a_turning_ring_allocates_next_to_nothing() {
@@ -13,4 +21,27 @@ fn a_turning_ring_allocates_next_to_nothing() {
     });
     // A slot of the timing wheel may still double when more fall into it than ever before.
     assert!(counted.count_total < MESSAGES / 100, "{} allocations for {MESSAGES} messages", counted.count_total);
+}
+
+/// Allocations and deliveries of a whole run in which two clients ask three peers for so many tokens.
+fn counted(forwarding: Forwarding, generate: u32) -> (u64, u64) {
+    let plan = nano::plan(3, 2, forwarding, Workload { micro_batches: 2, batch: 1, prompt: 8, generate });
+    let mut delivered = 0;
+    let counted = allocation_counter::measure(|| {
+        let run = run(&plan, HORIZON);
+        assert!(matches!(run.outcome, Outcome::Done(_)), "{}", run.outcome);
+        delivered = run.delivered;
+    });
+    (counted.count_total, delivered)
+}
+
+#[test]
+fn a_decode_step_allocates_next_to_nothing() {
+    for forwarding in [Forwarding::Relay, Forwarding::Push] {
+        let (short, long) = (counted(forwarding, 100), counted(forwarding, 1_500));
+        let (allocations, deliveries) = (long.0 - short.0, long.1 - short.1);
+        assert!(deliveries > 4 * 1_400 * 4, "{deliveries}");
+        // The list of events doubles now and then.
+        assert!(allocations < deliveries / 500, "{forwarding:?}: {allocations} allocations for {deliveries} deliveries");
+    }
 }
