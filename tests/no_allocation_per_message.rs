@@ -42,6 +42,9 @@ fn a_decode_step_allocates_next_to_nothing() {
         let (allocations, deliveries) = (long.0 - short.0, long.1 - short.1);
         assert!(deliveries > 4 * 1_400 * 4, "{deliveries}");
         // The list of events doubles now and then.
-        assert!(allocations < deliveries / 500, "{forwarding:?}: {allocations} allocations for {deliveries} deliveries");
+        assert!(
+            allocations < deliveries / 500,
+            "{forwarding:?}: {allocations} allocations for {deliveries} deliveries"
+        );
     }
 }

@@ -107,15 +107,22 @@ impl<E> Agenda<E> {
         }
     }
 
-    /// Puts all but the first few of those that come next back into the wheel; what happens at one instant stays together.
+    /// Puts all but the first few of those that come next back into the wheel. What is kept is all of a slot of the clock's
+    /// own time: until the clock has come to its end, whatever is later differs from it in the same digit.
     fn shorten(&mut self) {
-        let from = self.next[self.taken + FEW].at;
-        let kept = self.taken + self.next[self.taken..].partition_point(|entry| entry.at < from);
+        let (mut until, mut kept) = (self.until, self.next.len());
+        for level in (0..LEVELS as u32).rev() {
+            let end = self.now | ((1 << (level * BITS)) - 1);
+            if end < until && kept - self.taken > FEW {
+                until = end;
+                kept = self.taken + self.next[self.taken..kept].partition_point(|entry| entry.at <= end);
+            }
+        }
         for position in kept..self.next.len() {
             self.place(self.next[position]);
         }
         self.next.truncate(kept);
-        self.until = from - 1;
+        self.until = until;
     }
 
     #[inline]
