@@ -81,10 +81,10 @@ impl Places {
     }
 }
 
-impl FromIterator<usize> for Places {
-    fn from_iter<I: IntoIterator<Item = usize>>(all: I) -> Places {
+impl FromIterator<u16> for Places {
+    fn from_iter<I: IntoIterator<Item = u16>>(all: I) -> Places {
         let mut places = Places::default();
-        all.into_iter().for_each(|place| places.add(place));
+        all.into_iter().for_each(|place| places.add(usize::from(place)));
         places
     }
 }
