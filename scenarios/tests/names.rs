@@ -30,6 +30,15 @@ fn numbers_of_nodes_and_hosts_become_names() {
 }
 
 #[test]
+fn peers_of_one_host_are_told_apart() {
+    let mut plan = plan();
+    let (first, second) = (plan.called(NodeId(2)), plan.called(NodeId(3)));
+    assert!(first != second && !first.contains('/'), "{first} {second}");
+    plan.nodes[3].host = plan.nodes[2].host;
+    assert_eq!((plan.called(NodeId(2)), plan.called(NodeId(3))), (first.clone(), format!("{first}/1")));
+}
+
+#[test]
 fn what_names_nobody_stays_as_it_is() {
     let plan = plan();
     for text in

@@ -14,7 +14,13 @@ impl Plan {
         };
         let host = &self.host(seat.host).name;
         // A group may be called after its role.
-        if host.starts_with(role) { host.clone() } else { format!("{role} {host}") }
+        let name = if host.starts_with(role) { host.clone() } else { format!("{role} {host}") };
+        // Several on one host are told apart as in routes: `box/1` is the second.
+        let before = self.nodes[..node.0 as usize].iter().filter(|other| other.host == seat.host);
+        match before.filter(|other| other.role.party() == seat.role.party()).count() {
+            0 => name,
+            count => format!("{name}/{count}"),
+        }
     }
 
     /// `text` with the names of nodes and hosts in place of their numbers: wherever it says `node 4`, `NodeId(4)` or
