@@ -14,11 +14,11 @@ use engine::outcome::Run;
 use engine::sim::observed::Observed;
 use engine::sim::{HORIZON, run, run_observed};
 use miette::miette;
-use reports::calibrate::Drift;
+use reports::calibrate::{Drift, Mood, Probed};
 use reports::manifest::World;
 use reports::read;
 use reports::twin::Twin;
-use scenarios::calibrate::{loopback, probe};
+use scenarios::calibrate::{loopback, probes};
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ pub fn twin(wanted: &Arguments) -> Done {
     for measured in &live.cells {
         let plan = &mut batch.plans[measured.index];
         prepare(plan, profile.as_ref())?;
-        measured.drift.apply(plan);
+        live.mood.apply(measured.probe, plan);
     }
     let mut keeper = Keeper::new(sweep, &batch, World::Sim)?;
     for Measured { index, observed, .. } in live.cells {
@@ -80,7 +80,8 @@ pub fn twin(wanted: &Arguments) -> Done {
     }
     let (sim, code) = keeper.finish()?;
     let times = if wanted.observed { "observed in the live run" } else { "calibrated" };
-    let twin = Twin::of(&read::Run::open(&live.dir)?, &read::Run::open(&sim.path)?)?.with_times_of(times);
+    let twin =
+        Twin::of(&read::Run::open(&live.dir)?, &read::Run::open(&sim.path)?)?.with_times_of(times, live.mood.probes);
     let dir = twin.write(&sweep.out)?;
     if let Some(profile) = &profile {
         save(profile, &dir.join("profile.ron"))?;
@@ -132,12 +133,13 @@ struct Live {
     dir: PathBuf,
     code: u8,
     cells: Vec<Measured>,
+    mood: Mood,
 }
 
-/// A live run of a cell: which plan it was, how fast the machine was, and what its jobs took.
+/// A live run of a cell: which plan it was, the probe before it, and what its jobs took.
 struct Measured {
     index: usize,
-    drift: Drift,
+    probe: usize,
     observed: Observed,
 }
 
@@ -145,49 +147,52 @@ impl Live {
     fn run(sweep: &Sweep, batch: &Batch, profile: Option<&Profile>) -> Result<Live, Stop> {
         let options = Options::new(std::env::current_exe()?);
         let mut keeper = Keeper::new(sweep, batch, World::Live)?;
-        let probe = Probe::new(batch, profile)?;
+        let mut probes = Probes::new(batch, profile)?;
         let mut order: Vec<usize> = (0..batch.plans.len()).collect();
         order.sort_by_key(|at| mix(mix(sweep.seed) ^ *at as u64));
         let mut cells = Vec::new();
-        let mut before = probe.look(&options)?;
-        for index in order {
+        probes.look(&options)?;
+        for (probe, index) in order.into_iter().enumerate() {
             if INTERRUPT.load(Ordering::Relaxed) {
                 break;
             }
             let run = engine::live::run(&batch.plans[index], &options, &INTERRUPT);
-            let after = probe.look(&options)?;
+            probes.look(&options)?;
             if let Ok(Run { events, .. }) = &run {
-                let drift = Drift::between(before, after);
-                cells.push(Measured { index, drift, observed: Observed::of(events) });
+                cells.push(Measured { index, probe, observed: Observed::of(events) });
             }
-            before = after;
             keeper.keep(index, run.map_err(|error| error.to_string()))?;
         }
         cells.sort_by_key(|cell| cell.index);
         let (dir, code) = keeper.finish()?;
-        Ok(Live { dir: dir.path, code, cells })
+        Ok(Live { dir: dir.path, code, cells, mood: Mood::of(probes.seen) })
     }
 }
 
-/// A short live run of fixed work, with what the profile says of it.
-struct Probe(Option<Plan>);
+/// Short live runs of fixed work, of each size by turns, with what the profile says of them.
+struct Probes {
+    /// None where nothing says how long they should take.
+    plans: Vec<Plan>,
+    /// What they showed so far, with their sizes.
+    seen: Vec<Probed>,
+}
 
-impl Probe {
-    fn new(batch: &Batch, profile: Option<&Profile>) -> Result<Probe, Stop> {
+impl Probes {
+    fn new(batch: &Batch, profile: Option<&Profile>) -> Result<Probes, Stop> {
         // Cells of several models have no probe in common.
-        let Ok(mut plan) = probe(&batch.plans) else { return Ok(Probe(None)) };
-        if profile.is_some() || profiled(&plan) {
-            prepare(&mut plan, profile)?;
-            return Ok(Probe(Some(plan)));
-        }
-        Ok(Probe(None))
+        let mut plans = probes(&batch.plans).unwrap_or_default();
+        plans.retain(|plan| profile.is_some() || profiled(plan));
+        plans.iter_mut().try_for_each(|plan| prepare(plan, profile))?;
+        Ok(Probes { plans, seen: Vec::new() })
     }
 
-    fn look(&self, options: &Options) -> Result<Drift, Stop> {
-        let Some(plan) = &self.0 else { return Ok(Drift::NONE) };
-        if INTERRUPT.load(Ordering::Relaxed) {
-            return Ok(Drift::NONE);
+    fn look(&mut self, options: &Options) -> Result<(), Stop> {
+        let turn = self.seen.len();
+        let Some(plan) = turn.checked_rem(self.plans.len()).map(|at| &self.plans[at]) else { return Ok(()) };
+        if !INTERRUPT.load(Ordering::Relaxed) {
+            let drift = Drift::of(&watch(plan, 0, options)?);
+            self.seen.push(Probed { size: plan.workload.prompt, drift });
         }
-        Ok(Drift::of(&watch(plan, 0, options)?).unwrap_or(Drift::NONE))
+        Ok(())
     }
 }

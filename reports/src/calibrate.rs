@@ -6,10 +6,12 @@ mod cold;
 mod drift;
 mod jobs;
 mod links;
+mod mood;
 mod overheads;
 mod runs;
 
 pub use drift::Drift;
+pub use mood::{Mood, Probed};
 pub use runs::from_run;
 
 use crate::error::{Error, Result};

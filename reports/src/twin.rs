@@ -1,5 +1,5 @@
 //! How far the simulation was off: two runs of one scenario, cell by cell and measure by measure.
-use crate::calibrate::pairs;
+use crate::calibrate::{Probed, pairs};
 use crate::cells::{CellRow, number};
 use crate::chart::{Picture, scatter};
 use crate::draw::free_dir;
@@ -53,6 +53,8 @@ pub struct Twin {
     pub worst: f64,
     /// What the simulation took for the devices' times.
     pub times: String,
+    /// How fast the machine was between the live cells, against those times.
+    pub probes: Vec<Probed>,
 }
 
 /// Cells that the table of the worst has.
@@ -96,15 +98,16 @@ impl Twin {
         match (quantile(&sizes, 0.5), sizes.last()) {
             (Some(median), Some(&worst)) => {
                 let (scenario, times) = (live.manifest.scenario.clone(), "the plan's".to_owned());
-                Ok(Twin { scenario, errors, median, worst, times })
+                Ok(Twin { scenario, errors, median, worst, times, probes: Vec::new() })
             }
             _ => wrong("no cell was done in both with a measure to compare"),
         }
     }
 
-    /// Says where the simulation had the devices' times from.
-    pub fn with_times_of(mut self, times: &str) -> Twin {
+    /// Says where the simulation had the devices' times from, and what was probed beside.
+    pub fn with_times_of(mut self, times: &str, probes: Vec<Probed>) -> Twin {
         self.times = times.to_owned();
+        self.probes = probes;
         self
     }
 
@@ -129,17 +132,9 @@ impl Twin {
         Some((quantile(&sizes, 0.5)?, *sizes.last()?))
     }
 
-    /// Side by side for a terminal; where it is narrower than the table, the cells' names are cut.
+    /// Side by side for a terminal; where it is narrower than the table, cells stand in lines of their own.
     pub fn text(&self, width: Option<usize>) -> String {
-        let terminal = width.unwrap_or(WIDTH);
-        let heading = ["cell", "measure", "live", "sim", "error", "live / live"].map(str::to_owned);
-        let mut rows: Vec<[String; 6]> = [heading].into_iter().chain(self.errors.iter().map(Gap::row)).collect();
-        let right = [false, false, true, true, true, true];
-        let widest = |rows: &[[String; 6]]| rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
-        let others = Columns::of(&rows, &right).width().saturating_sub(widest(&rows));
-        rows.iter_mut().for_each(|row| row[0] = cut(&row[0], terminal.saturating_sub(others).max(12)));
-        let columns = Columns::of(&rows, &right);
-        let mut text: String = rows.iter().map(|row| columns.line(row) + "\n").collect();
+        let mut text = self.columns(width.unwrap_or(WIDTH));
         for (column, name, _) in MEASURES {
             if let Some((median, worst)) = self.of_measure(column) {
                 text += &format!("{name}: median error {}, worst {}\n", percent(median), percent(worst));
@@ -274,16 +269,6 @@ fn gap(column: &'static str, live: &Cell, sim: &Cell, live_rows: &[&CellRow]) ->
 fn most_off(live: &Cell, sim: &Cell) -> Option<(String, f64)> {
     let off = |(column, name): &(&str, &str)| Some(((*name).to_owned(), sim.mean(column)? - live.mean(column)?));
     PARTS.iter().filter_map(off).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))
-}
-
-/// The end of a name says most: prefixes are the same in every row.
-fn cut(name: &str, width: usize) -> String {
-    let count = name.chars().count();
-    if count <= width {
-        name.to_owned()
-    } else {
-        format!("…{}", name.chars().skip(count + 1 - width).collect::<String>())
-    }
 }
 
 fn percent(fraction: f64) -> String {

@@ -67,13 +67,18 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     Ok(swarms)
 }
 
-/// A short run of the same work each time, by which one sees how fast the machine is at the moment.
-pub fn probe(plans: &[Plan]) -> Result<Plan, String> {
+/// Short runs by which one sees how fast the machine is at the moment: the same work each time, of each size that is
+/// calibrated.
+pub fn probes(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     let base = plans.first().ok_or("there is nothing to calibrate for")?;
     let prompts = spread(plans.iter().map(|plan| plan.workload.prompt), PROMPTS);
-    let mut probe = Cast::of(base)?.swarm(base, 1, base.workload.batch, prompts[prompts.len() / 2]);
-    probe.workload.micro_batches = 4;
-    Ok(probe)
+    let cast = Cast::of(base)?;
+    let probe = |prompt: u32| {
+        let mut probe = cast.swarm(base, 1, base.workload.batch, prompt);
+        probe.workload.micro_batches = 4;
+        probe
+    };
+    Ok(prompts.into_iter().map(probe).collect())
 }
 
 /// Who plays in the small swarms.
@@ -173,7 +178,7 @@ fn spread(values: impl Iterator<Item = u32>, most: usize) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{probe, spread, swarms};
+    use super::{probes, spread, swarms};
     use crate::Overrides;
     use crate::plan::Role;
     use actors::seed::Seed;
@@ -188,7 +193,7 @@ mod tests {
         assert_eq!(prompts, [16, 64, 64, 16, 16, 16]);
         assert_eq!(swarms.iter().filter(|plan| plan.policies.pings.every > Span::ZERO).count(), 1);
         assert_eq!(swarms.iter().filter(|plan| plan.network.shape).count(), 2);
-        for plan in swarms.iter().chain([&probe(&plans).expect("likewise")]) {
+        for plan in swarms.iter().chain(&probes(&plans).expect("likewise")) {
             let spans: Vec<u32> = plan
                 .nodes
                 .iter()

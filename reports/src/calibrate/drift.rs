@@ -4,21 +4,29 @@ use super::overheads::{frames_of, seconds};
 use super::{Seen, median, steady_mean};
 use actors::time::Span;
 use scenarios::cost::{blocks_time, cold_blocks_time};
-use scenarios::plan::{Cost, Plan};
+use scenarios::plan::{Cost, Table};
+use serde::Serialize;
 
 /// By what the profile's times are multiplied to be today's.
 ///
 /// One-token steps and longer ones drift apart: the first wait for memory, which neighbours share, the others for the core.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Drift {
     pub decode: f64,
     pub prefill: f64,
     pub overhead: f64,
 }
 
-impl Drift {
-    pub const NONE: Drift = Drift { decode: 1.0, prefill: 1.0, overhead: 1.0 };
+/// What a profile is off by at one size, whatever the hour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shape {
+    /// Tokens of a prefill, and of the context of the steps that follow it.
+    pub size: u32,
+    pub decode: f64,
+    pub prefill: f64,
+}
 
+impl Drift {
     /// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
     ///
     /// Of one-token steps it is the mean, for there are many, their times are skewed, and the profile says means. Of prefills
@@ -48,28 +56,20 @@ impl Drift {
         Some(Drift { decode: decode.or(prefill)?, prefill: prefill.or(decode)?, overhead })
     }
 
-    /// Between two probes.
-    pub fn between(before: Drift, after: Drift) -> Drift {
-        let middle = |a: f64, b: f64| (a * b).sqrt();
-        Drift {
-            decode: middle(before.decode, after.decode),
-            prefill: middle(before.prefill, after.prefill),
-            overhead: middle(before.overhead, after.overhead),
-        }
-    }
-
-    /// The plan as it is on a machine that has drifted so.
-    pub fn apply(&self, plan: &mut Plan) {
-        for device in plan.hosts.iter_mut().flat_map(|host| host.devices_mut()) {
-            self.scale(&mut device.cost);
-        }
-    }
-
-    fn scale(&self, cost: &mut Cost) {
+    /// The cost on a machine that has drifted so, with a profile that is off by so much at single sizes.
+    pub(super) fn scale(&self, cost: &mut Cost, shapes: &[Shape]) {
         let scaled = |span: Span| Span::from_secs_f64(span.as_secs_f64() * self.overhead);
         cost.slow *= self.decode;
         if let Some(table) = &mut cost.table {
-            table.prefill.seconds.iter_mut().for_each(|seconds| *seconds *= self.prefill / self.decode);
+            let Table { prefill, decode, .. } = table;
+            let sizes = prefill.sizes.clone();
+            for (seconds, size) in prefill.seconds.iter_mut().zip(sizes.iter().cycle()) {
+                *seconds *= self.prefill / self.decode * shape(shapes, *size, |shape| shape.prefill);
+            }
+            let width = decode.sizes.len().max(1);
+            for (row, context) in decode.seconds.chunks_mut(width).zip(&decode.contexts) {
+                row.iter_mut().for_each(|seconds| *seconds *= shape(shapes, *context, |shape| shape.decode));
+            }
         }
         let over = &mut cost.overhead;
         over.to_device = scaled(over.to_device);
@@ -78,5 +78,15 @@ impl Drift {
         over.frame = scaled(over.frame);
         over.per_byte *= self.overhead;
         over.held = scaled(over.held);
+    }
+}
+
+/// Linear between the sizes, and beyond them as at the last; 1 where there are none.
+fn shape(shapes: &[Shape], size: f64, part: impl Fn(&Shape) -> f64) -> f64 {
+    let (xs, ys): (Vec<f64>, Vec<f64>) = shapes.iter().map(|shape| (f64::from(shape.size), part(shape))).unzip();
+    let above = xs.partition_point(|at| *at < size);
+    match (above.checked_sub(1).map(|at| (xs[at], ys[at])), xs.get(above).map(|at| (*at, ys[above]))) {
+        (Some(low), Some(high)) => low.1 + (high.1 - low.1) * (size - low.0) / (high.0 - low.0),
+        (low, high) => low.or(high).map_or(1.0, |at| at.1),
     }
 }

@@ -1,0 +1,163 @@
+//! How fast a machine was over a run, from the probes that were made all along it.
+//!
+//! A probe is short and noisy, and the machine drifts: so a cell is told by as many probes on either side of it as tell a
+//! probe best that is left out (leave-one-out cross-validation of a running median's width). Probes take the sizes of the
+//! sweep by turns: what sizes differ by all along is the profile's fault, not the hour's, and is mended by size.
+use super::drift::{Drift, Shape};
+use super::median;
+use scenarios::plan::Plan;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Probes of a size that are asked for before its own factor is believed.
+const ENOUGH: usize = 8;
+
+/// Probes on either side among which the best number is chosen.
+const REACHES: [usize; 5] = [1, 2, 4, 8, 16];
+
+/// One probe: the tokens of its prompts, and its times over the profile's, if it showed any.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Probed {
+    pub size: u32,
+    pub drift: Option<Drift>,
+}
+
+/// What the probes of a run tell, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Mood {
+    pub probes: Vec<Probed>,
+    /// Of each size: decode and prefill.
+    shapes: Vec<Shape>,
+    /// Of one-token steps, longer ones, and overheads.
+    courses: [Course; 3],
+}
+
+/// The logarithms of one factor over the probes.
+#[derive(Clone, Debug, Default)]
+struct Course {
+    logs: Vec<Option<f64>>,
+    reach: usize,
+}
+
+impl Mood {
+    pub fn of(probes: Vec<Probed>) -> Mood {
+        let course = |part: fn(&Drift) -> f64| {
+            let log = |probe: &Probed| probe.drift.map(|drift| part(&drift).ln()).filter(|log| log.is_finite());
+            probes.iter().map(log).collect::<Vec<_>>()
+        };
+        let [mut decode, mut prefill, overhead] =
+            [course(|drift| drift.decode), course(|drift| drift.prefill), course(|drift| drift.overhead)];
+        let sizes: Vec<u32> = probes.iter().map(|probe| probe.size).collect();
+        let [decodes, prefills] = [&mut decode, &mut prefill].map(|logs| take_shape(&sizes, logs));
+        let shapes = decodes.into_iter().zip(prefills);
+        let shapes = shapes.map(|((size, decode), (_, prefill))| Shape { size, decode, prefill }).collect();
+        Mood { probes, shapes, courses: [decode, prefill, overhead].map(Course::new) }
+    }
+
+    /// The profile's cost of a device, as it was between the probe of this index and the next.
+    pub fn apply(&self, probe: usize, plan: &mut Plan) {
+        let drift = self.after(probe);
+        for device in plan.hosts.iter_mut().flat_map(|host| host.devices_mut()) {
+            drift.scale(&mut device.cost, &self.shapes);
+        }
+    }
+
+    /// Between the probe of this index and the next.
+    fn after(&self, probe: usize) -> Drift {
+        let [decode, prefill, overhead] = &self.courses;
+        let at = |course: &Course| course.around(probe + 1, probe + 1).map_or(1.0, f64::exp);
+        Drift { decode: at(decode), prefill: at(prefill), overhead: at(overhead) }
+    }
+}
+
+/// Takes from each what is its size's. Sizes share one factor unless each was probed often.
+fn take_shape(sizes: &[u32], logs: &mut [Option<f64>]) -> Vec<(u32, f64)> {
+    let mut by_size: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for (size, log) in sizes.iter().zip(logs.iter()) {
+        by_size.entry(*size).or_default().extend(*log);
+    }
+    let enough = by_size.values().all(|logs| logs.len() >= ENOUGH);
+    let shape = |logs: Vec<f64>| if enough { median(logs).unwrap_or(0.0) } else { 0.0 };
+    let shape: BTreeMap<u32, f64> = by_size.into_iter().map(|(size, logs)| (size, shape(logs))).collect();
+    for (size, log) in sizes.iter().zip(logs.iter_mut()) {
+        *log = log.map(|log| log - shape[size]);
+    }
+    shape.into_iter().map(|(size, log)| (size, log.exp())).collect()
+}
+
+impl Course {
+    fn new(logs: Vec<Option<f64>>) -> Course {
+        let course = |reach| Course { logs: logs.clone(), reach };
+        let mut all: Vec<Course> = REACHES.map(course).into();
+        let missed = |course: &Course| {
+            let misses = course
+                .logs
+                .iter()
+                .enumerate()
+                .filter_map(|(at, log)| Some((course.around(at, at + 1)? - (*log)?).abs()));
+            misses.sum::<f64>()
+        };
+        let best = (0..all.len()).min_by(|a, b| missed(&all[*a]).total_cmp(&missed(&all[*b]))).unwrap_or(0);
+        all.swap_remove(best)
+    }
+
+    /// The median of those before `left` and from `right` on, as far as this course reaches.
+    fn around(&self, left: usize, right: usize) -> Option<f64> {
+        let before = &self.logs[left.saturating_sub(self.reach)..left.min(self.logs.len())];
+        let after = &self.logs[right.min(self.logs.len())..(right + self.reach).min(self.logs.len())];
+        median(before.iter().chain(after).flatten().copied().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Drift, Mood, Probed};
+
+    /// Within a hundredth of 0 either way, the same each time.
+    fn noise(at: usize) -> f64 {
+        (at * 7919 % 200) as f64 / 1e4 - 0.01
+    }
+
+    fn probes(count: usize, level: impl Fn(usize) -> f64) -> Vec<Probed> {
+        let probe = |at: usize| {
+            let (size, off) = [(16, 1.2), (64, 1.0), (256, 0.9)][at % 3];
+            let level = level(at) * (1.0 + noise(at));
+            Probed { size, drift: Some(Drift { decode: level, prefill: level * off, overhead: 1.0 / level }) }
+        };
+        (0..count).map(probe).collect()
+    }
+
+    #[test]
+    fn what_sizes_are_off_by_is_told_from_the_hour() {
+        // Slow in the second half.
+        let mood = Mood::of(probes(60, |at| if at < 30 { 1.0 } else { 1.5 }));
+        for (at, level) in [(5, 1.0), (20, 1.0), (40, 1.5), (58, 1.5)] {
+            let ratio = |size: usize| {
+                let now = mood.after(at);
+                now.prefill * mood.shapes[size].prefill / level
+            };
+            for (size, off) in [(0, 1.2), (1, 1.0), (2, 0.9)] {
+                assert!((ratio(size) / off - 1.0).abs() < 0.02, "probe {at}, size {size}: {}", ratio(size));
+            }
+            assert!((mood.after(at).overhead * level - 1.0).abs() < 0.02);
+        }
+    }
+
+    #[test]
+    fn few_probes_say_nothing_of_sizes() {
+        let mood = Mood::of(probes(7, |_| 1.3));
+        assert!(mood.shapes.iter().all(|shape| (shape.decode, shape.prefill) == (1.0, 1.0)));
+        assert!((mood.after(2).decode / 1.3 - 1.0).abs() < 0.02);
+        assert_eq!(Mood::of(Vec::new()).after(0), Drift { decode: 1.0, prefill: 1.0, overhead: 1.0 });
+    }
+
+    #[test]
+    fn noise_is_told_by_many_probes_and_a_step_by_few() {
+        // Every third probe is disturbed.
+        let noisy = Mood::of(probes(60, |at| if at % 4 == 1 { 1.4 } else { 1.0 }));
+        assert!(noisy.courses[0].reach > 1);
+        assert!((0..60).all(|at| noisy.after(at).decode < 1.02), "the disturbed do not count");
+        let steps = Mood::of(probes(60, |at| 1.0 + 0.2 * (at / 6) as f64));
+        assert!(steps.courses[0].reach <= 2, "{}", steps.courses[0].reach);
+    }
+}
