@@ -4,7 +4,7 @@
 //! fixed work, and each is simulated with its devices as fast as its probes found them.
 use crate::calibrate::{measure, save, watch};
 use crate::keeper::Keeper;
-use crate::print::{Format, say, width};
+use crate::print::{Format, say, sayln, width};
 use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Batch, Sweep};
 use actors::seed::mix;
@@ -31,7 +31,7 @@ const OFF: u8 = 10;
 pub struct Arguments {
     #[command(flatten)]
     sweep: Sweep,
-    /// Simulate with the computing times observed in the live run itself: what is off then is not the devices' speed
+    /// Simulate also with the computing times observed in the live run itself: what is off then is not the devices' speed
     #[arg(long)]
     observed: bool,
     /// The profile of this machine; measured first if none is given
@@ -72,21 +72,15 @@ pub fn twin(wanted: &Arguments) -> Done {
         prepare(plan, profile.as_ref())?;
         live.mood.apply(measured.probe, plan);
     }
-    let mut keeper = Keeper::new(sweep, &batch, World::Sim)?;
-    for Measured { index, observed, .. } in live.cells {
-        let plan = &batch.plans[index];
-        let run = if wanted.observed { run_observed(plan, HORIZON, observed) } else { run(plan, HORIZON) };
-        keeper.keep(index, Ok(run))?;
+    let mut twin = predict(sweep, &batch, &live, Times::Calibrated, profile.as_ref())?;
+    if wanted.observed {
+        // Whoever wants to know what is not the devices' speed wants to see beside it what is.
+        if let Format::Table = sweep.format {
+            sayln!("{}", twin.seen.last_line());
+        }
+        twin = predict(sweep, &batch, &live, Times::Observed, profile.as_ref())?;
     }
-    let (sim, code) = keeper.finish()?;
-    let times = if wanted.observed { "observed in the live run" } else { "calibrated" };
-    let twin =
-        Twin::of(&read::Run::open(&live.dir)?, &read::Run::open(&sim.path)?)?.with_times_of(times, live.mood.probes);
-    let dir = twin.write(&sweep.out)?;
-    if let Some(profile) = &profile {
-        save(profile, &dir.join("profile.ron"))?;
-    }
-    reports::draw::draw(&[live.dir.clone(), sim.path], Some(&dir))?;
+    let Predicted { seen: twin, dir, code } = twin;
     match sweep.format {
         Format::Table => say!("{}", twin.text(width())),
         Format::Json => say!("{}", twin.json()),
@@ -101,6 +95,48 @@ pub fn twin(wanted: &Arguments) -> Done {
         return Ok(OFF);
     }
     Ok(code)
+}
+
+/// What the simulation takes for the devices' times.
+#[derive(Clone, Copy, PartialEq)]
+enum Times {
+    Calibrated,
+    Observed,
+}
+
+/// A simulation of all live cells beside them, the directory of both, and the simulation's exit code.
+struct Predicted {
+    seen: Twin,
+    dir: PathBuf,
+    code: u8,
+}
+
+fn predict(
+    sweep: &Sweep,
+    batch: &Batch,
+    live: &Live,
+    times: Times,
+    profile: Option<&Profile>,
+) -> Result<Predicted, Stop> {
+    let mut keeper = Keeper::new(sweep, batch, World::Sim)?;
+    for Measured { index, observed, .. } in &live.cells {
+        let plan = &batch.plans[*index];
+        let run = match times {
+            Times::Calibrated => run(plan, HORIZON),
+            Times::Observed => run_observed(plan, HORIZON, observed.clone()),
+        };
+        keeper.keep(*index, Ok(run))?;
+    }
+    let (sim, code) = keeper.finish()?;
+    let name = if times == Times::Observed { "observed in the live run" } else { "calibrated" };
+    let twin = Twin::of(&read::Run::open(&live.dir)?, &read::Run::open(&sim.path)?)?;
+    let twin = twin.with_times_of(name, live.mood.probes.clone());
+    let dir = twin.write(&sweep.out)?;
+    if let Some(profile) = profile {
+        save(profile, &dir.join("profile.ron"))?;
+    }
+    reports::draw::draw(&[live.dir.clone(), sim.path], Some(&dir))?;
+    Ok(Predicted { seen: twin, dir, code })
 }
 
 fn read_profile(path: &std::path::Path) -> Result<Profile, Stop> {

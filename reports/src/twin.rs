@@ -147,10 +147,16 @@ impl Twin {
                     &format!("off most: {values} {measure} {:+.1} %, of it {part} {off:+.3} ms\n", 100.0 * gap.error);
             }
         }
-        let (median, worst) = (percent(self.median), percent(self.worst));
-        text + &format!(
-            "all {} measures: median error {median}, worst {worst}; devices' times {}\n",
+        text + &self.last_line() + "\n"
+    }
+
+    /// What it comes to.
+    pub fn last_line(&self) -> String {
+        format!(
+            "all {} measures: median error {}, worst {}; devices' times {}",
             self.errors.len(),
+            percent(self.median),
+            percent(self.worst),
             self.times
         )
     }
