@@ -29,7 +29,7 @@ pub struct Calibrate {
     #[arg(long)]
     out: PathBuf,
     /// How often everything is measured
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Put a value over the scenario's
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]

@@ -38,7 +38,7 @@ pub struct Arguments {
     #[arg(long)]
     profile: Option<PathBuf>,
     /// How often everything is measured for the profile
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Exit with 10 if any error is larger, and larger than its noise floor: `10%` or `0.1`
     #[arg(long, value_parser = fraction)]

@@ -150,6 +150,27 @@ impl Twin {
         text + &self.last_line() + "\n"
     }
 
+    /// A line for each error, no wider than the terminal if that can be.
+    fn columns(&self, terminal: usize) -> String {
+        let heading = ["cell", "measure", "live", "sim", "error", "live / live"].map(str::to_owned);
+        let rows: Vec<[String; 6]> = [heading].into_iter().chain(self.errors.iter().map(Gap::row)).collect();
+        let right = [false, false, true, true, true, true];
+        let columns = Columns::of(&rows, &right);
+        if columns.width() <= terminal {
+            return rows.iter().map(|row| columns.line(row) + "\n").collect();
+        }
+        let figures: Vec<&[String]> = rows.iter().map(|row| &row[1..]).collect();
+        let columns = Columns::of(&figures, &right[1..]);
+        let mut text = String::new();
+        for (at, row) in rows.iter().enumerate() {
+            if at == 0 || row[0] != rows[at - 1][0] {
+                text += &format!("{}\n", row[0]);
+            }
+            text += &format!("  {}\n", columns.line(&row[1..]));
+        }
+        text
+    }
+
     /// What it comes to.
     pub fn last_line(&self) -> String {
         format!(

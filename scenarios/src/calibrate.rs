@@ -19,6 +19,9 @@ const DECODES: u32 = 24;
 /// Requests of each small swarm.
 const REQUESTS: u32 = 3;
 
+/// Requests of a probe: some tenths of a second of computing, within which a machine's speed is not the same throughout.
+const PROBED: u32 = 8;
+
 /// How often the client pings in the swarm that measures round trips: many times in a step or two, and seldom enough that
 /// nobody waits for it.
 const PINGED: Span = Span::from_millis(2);
@@ -75,7 +78,7 @@ pub fn probes(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     let cast = Cast::of(base)?;
     let probe = |prompt: u32| {
         let mut probe = cast.swarm(base, 1, base.workload.batch, prompt);
-        probe.workload.micro_batches = 4;
+        probe.workload.micro_batches = PROBED;
         probe
     };
     Ok(prompts.into_iter().map(probe).collect())
