@@ -1,7 +1,6 @@
 //! How fast the machine is at the moment against the profile: from a short probe of fixed work.
 use super::jobs::idle;
-use super::overheads::{frames_of, seconds};
-use super::{Seen, median, steady_mean};
+use super::{Seen, median, overheads, steady_mean};
 use actors::time::Span;
 use scenarios::cost::{blocks_time, cold_blocks_time};
 use scenarios::plan::{Cost, Table};
@@ -14,7 +13,10 @@ use serde::Serialize;
 pub struct Drift {
     pub decode: f64,
     pub prefill: f64,
-    pub overhead: f64,
+    /// Of overheads: the way to a device, the way back from it, and frames.
+    pub to_device: f64,
+    pub from_device: f64,
+    pub frame: f64,
 }
 
 /// What a profile is off by at one size, whatever the hour.
@@ -30,7 +32,8 @@ impl Drift {
     /// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
     ///
     /// Of one-token steps it is the mean, for there are many, their times are skewed, and the profile says means. Of prefills
-    /// and overheads a probe has few, and one that a neighbour has disturbed would be taken for all of them: the median.
+    /// a probe has few, and one that a neighbour has disturbed would be taken for all of them: the median. Overheads are
+    /// what a calibration of this probe alone would say of them.
     pub fn of(seen: &Seen) -> Option<Drift> {
         let cost = |peer| &seen.plan.device(peer).cost;
         let (mut decode, mut prefill) = (Vec::new(), Vec::new());
@@ -43,22 +46,21 @@ impl Drift {
             kind.push(hop.compute as f64 / said.0.max(1) as f64);
         }
         let (decode, prefill) = (steady_mean(decode), median(prefill));
-        let over = cost(seen.plan.peers().next()?.0).overhead;
-        let overhead = seen.tokens.iter().filter(|step| !step.request.is_warmup() && step.output > 1).map(|step| {
-            let rest = step.parts.network + step.parts.peer_queue + step.parts.client_queue;
-            let (frames, bytes) = frames_of(&seen.plan, step);
-            let jobs = f64::from(step.hops) + 2.0;
-            let said = jobs * (over.to_device + over.from_device).as_secs_f64()
-                + frames * 2.0 * (over.frame.as_secs_f64() + over.per_byte * bytes as f64);
-            if said > 0.0 { seconds(rest) / said } else { 1.0 }
-        });
-        let overhead = median(overhead.collect())?;
-        Some(Drift { decode: decode.or(prefill)?, prefill: prefill.or(decode)?, overhead })
+        let said = cost(seen.plan.peers().next()?.0).overhead;
+        let found = overheads::of_round(std::slice::from_ref(seen));
+        let over =
+            |found: f64, said: Span| if said > Span::ZERO && found > 0.0 { found / said.as_secs_f64() } else { 1.0 };
+        Some(Drift {
+            decode: decode.or(prefill)?,
+            prefill: prefill.or(decode)?,
+            to_device: over(found.to_device, said.to_device),
+            from_device: over(found.from_device, said.from_device),
+            frame: over(found.frame, said.frame),
+        })
     }
 
     /// The cost on a machine that has drifted so, with a profile that is off by so much at single sizes.
     pub(super) fn scale(&self, cost: &mut Cost, shapes: &[Shape]) {
-        let scaled = |span: Span| Span::from_secs_f64(span.as_secs_f64() * self.overhead);
         cost.slow *= self.decode;
         if let Some(table) = &mut cost.table {
             let Table { prefill, decode, .. } = table;
@@ -71,13 +73,15 @@ impl Drift {
                 row.iter_mut().for_each(|seconds| *seconds *= shape(shapes, *context, |shape| shape.decode));
             }
         }
+        let scaled = |span: Span, by: f64| Span::from_secs_f64(span.as_secs_f64() * by);
         let over = &mut cost.overhead;
-        over.to_device = scaled(over.to_device);
-        over.from_device = scaled(over.from_device);
-        over.hand_over = scaled(over.hand_over);
-        over.frame = scaled(over.frame);
-        over.per_byte *= self.overhead;
-        over.held = scaled(over.held);
+        over.to_device = scaled(over.to_device, self.to_device);
+        over.from_device = scaled(over.from_device, self.from_device);
+        // A lease that changes hands wakes a thread, as the way to a device does.
+        over.hand_over = scaled(over.hand_over, self.to_device);
+        over.frame = scaled(over.frame, self.frame);
+        over.per_byte *= self.frame;
+        over.held = scaled(over.held, self.frame);
     }
 }
 

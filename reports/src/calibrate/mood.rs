@@ -28,8 +28,10 @@ pub struct Mood {
     pub probes: Vec<Probed>,
     /// Of each size: decode and prefill.
     shapes: Vec<Shape>,
-    /// Of one-token steps, longer ones, and overheads.
-    courses: [Course; 3],
+    decode: Course,
+    prefill: Course,
+    /// To devices, from devices, frames.
+    over: [Course; 3],
 }
 
 /// The logarithms of one factor over the probes.
@@ -45,13 +47,13 @@ impl Mood {
             let log = |probe: &Probed| probe.drift.map(|drift| part(&drift).ln()).filter(|log| log.is_finite());
             probes.iter().map(log).collect::<Vec<_>>()
         };
-        let [mut decode, mut prefill, overhead] =
-            [course(|drift| drift.decode), course(|drift| drift.prefill), course(|drift| drift.overhead)];
+        let [mut decode, mut prefill] = [course(|drift| drift.decode), course(|drift| drift.prefill)];
+        let over = [course(|drift| drift.to_device), course(|drift| drift.from_device), course(|drift| drift.frame)];
         let sizes: Vec<u32> = probes.iter().map(|probe| probe.size).collect();
         let [decodes, prefills] = [&mut decode, &mut prefill].map(|logs| take_shape(&sizes, logs));
         let shapes = decodes.into_iter().zip(prefills);
         let shapes = shapes.map(|((size, decode), (_, prefill))| Shape { size, decode, prefill }).collect();
-        Mood { probes, shapes, courses: [decode, prefill, overhead].map(Course::new) }
+        Mood { probes, shapes, decode: Course::new(decode), prefill: Course::new(prefill), over: over.map(Course::new) }
     }
 
     /// The profile's cost of a device, as it was between the probe of this index and the next.
@@ -64,9 +66,9 @@ impl Mood {
 
     /// Between the probe of this index and the next.
     fn after(&self, probe: usize) -> Drift {
-        let [decode, prefill, overhead] = &self.courses;
         let at = |course: &Course| course.around(probe + 1, probe + 1).map_or(1.0, f64::exp);
-        Drift { decode: at(decode), prefill: at(prefill), overhead: at(overhead) }
+        let [to_device, from_device, frame] = self.over.each_ref().map(at);
+        Drift { decode: at(&self.decode), prefill: at(&self.prefill), to_device, from_device, frame }
     }
 }
 
@@ -118,11 +120,15 @@ mod tests {
         (at * 7919 % 200) as f64 / 1e4 - 0.01
     }
 
+    fn drift(decode: f64, prefill: f64, over: f64) -> Drift {
+        Drift { decode, prefill, to_device: over, from_device: over, frame: over }
+    }
+
     fn probes(count: usize, level: impl Fn(usize) -> f64) -> Vec<Probed> {
         let probe = |at: usize| {
             let (size, off) = [(16, 1.2), (64, 1.0), (256, 0.9)][at % 3];
             let level = level(at) * (1.0 + noise(at));
-            Probed { size, drift: Some(Drift { decode: level, prefill: level * off, overhead: 1.0 / level }) }
+            Probed { size, drift: Some(drift(level, level * off, 1.0 / level)) }
         };
         (0..count).map(probe).collect()
     }
@@ -139,7 +145,7 @@ mod tests {
             for (size, off) in [(0, 1.2), (1, 1.0), (2, 0.9)] {
                 assert!((ratio(size) / off - 1.0).abs() < 0.02, "probe {at}, size {size}: {}", ratio(size));
             }
-            assert!((mood.after(at).overhead * level - 1.0).abs() < 0.02);
+            assert!((mood.after(at).frame * level - 1.0).abs() < 0.02);
         }
     }
 
@@ -148,16 +154,16 @@ mod tests {
         let mood = Mood::of(probes(7, |_| 1.3));
         assert!(mood.shapes.iter().all(|shape| (shape.decode, shape.prefill) == (1.0, 1.0)));
         assert!((mood.after(2).decode / 1.3 - 1.0).abs() < 0.02);
-        assert_eq!(Mood::of(Vec::new()).after(0), Drift { decode: 1.0, prefill: 1.0, overhead: 1.0 });
+        assert_eq!(Mood::of(Vec::new()).after(0), drift(1.0, 1.0, 1.0));
     }
 
     #[test]
     fn noise_is_told_by_many_probes_and_a_step_by_few() {
         // Every third probe is disturbed.
         let noisy = Mood::of(probes(60, |at| if at % 4 == 1 { 1.4 } else { 1.0 }));
-        assert!(noisy.courses[0].reach > 1);
+        assert!(noisy.decode.reach > 1);
         assert!((0..60).all(|at| noisy.after(at).decode < 1.02), "the disturbed do not count");
         let steps = Mood::of(probes(60, |at| 1.0 + 0.2 * (at / 6) as f64));
-        assert!(steps.courses[0].reach <= 2, "{}", steps.courses[0].reach);
+        assert!(steps.decode.reach <= 2, "{}", steps.decode.reach);
     }
 }
