@@ -132,7 +132,13 @@ fn print(profile: &Profile) {
     }
     let over = &profile.overhead;
     sayln!("to the device {}, back {}, a lease's hand-over {}", over.to_device, over.from_device, over.hand_over);
-    sayln!("each end of a frame {} and {} a kilobyte, held {}", over.frame, over.per_kilobyte, over.held);
+    sayln!(
+        "each end of a frame {} and {} a kilobyte, varying by {}, held {}",
+        over.frame,
+        over.per_kilobyte,
+        over.sigma,
+        over.held
+    );
     for path in &profile.links {
         let middle = path.rtt.get(path.rtt.len() / 2).copied().unwrap_or_default();
         let (least, most) =

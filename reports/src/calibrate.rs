@@ -38,7 +38,7 @@ pub struct Seen {
 /// Quantiles that the jitter keeps.
 const QUANTILES: usize = 21;
 
-/// Fits a profile to live runs. `hand_over`, where it was measured by itself, takes the place of what the runs show of it.
+/// Fits a profile to live runs. `hand_over`, measured by itself, stands where no run shows any.
 pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> Result<Profile> {
     let too_little = |what: &str| Error::Calibration { what: what.to_owned() };
     let first = seen.first().ok_or_else(|| too_little("there are no runs"))?;
@@ -86,10 +86,11 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
         overhead: Overhead {
             to_device,
             from_device,
-            hand_over: hand_over.unwrap_or_else(|| time(overhead.hand_over)),
+            hand_over: if overhead.hand_over > 0.0 { time(overhead.hand_over) } else { hand_over.unwrap_or_default() },
             frame,
             per_kilobyte: time(overhead.per_byte * 1e3),
             held,
+            sigma: (overhead.sigma * 1e3).round() / 1e3,
         },
         links: links::fit(seen, overhead.from_device),
         spread: Some(spread(seen, &warm, &blocks)),

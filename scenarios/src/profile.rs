@@ -126,6 +126,7 @@ pub struct Overhead {
     /// Of a thousand bytes at each end of a frame.
     pub per_kilobyte: Time,
     pub held: Time,
+    pub sigma: f64,
 }
 
 /// Medians of |a - b| / mean over pairs of repetitions.
@@ -304,6 +305,7 @@ impl Overhead {
             frame: self.frame.span(),
             per_byte: self.per_kilobyte.span().as_secs_f64() / 1e3,
             held: self.held.span(),
+            sigma: self.sigma,
         }
     }
 }

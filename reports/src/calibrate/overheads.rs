@@ -16,6 +16,8 @@ pub(super) struct Overheads {
     pub frame: f64,
     pub per_byte: f64,
     pub held: f64,
+    /// Of the logarithm of what an end of a frame costs.
+    pub sigma: f64,
 }
 
 /// The median over rounds of what each shows: a neighbour that was busy for a while spoils one of them, and not the others.
@@ -33,6 +35,7 @@ pub(super) fn fit(seen: &[Seen]) -> Overheads {
         frame: middle(|fit| fit.frame),
         per_byte: middle(|fit| fit.per_byte),
         held: middle(|fit| fit.held),
+        sigma: middle(|fit| fit.sigma),
     }
 }
 
@@ -77,7 +80,32 @@ pub(super) fn of_round(seen: &[Seen]) -> Overheads {
         frame: frame / 2.0,
         per_byte: per_byte / 2.0,
         held: steady_mean(held).unwrap_or(0.0),
+        sigma: sigma(seen).unwrap_or(0.0),
     }
+}
+
+/// How much what a frame's end costs varies: from how long small frames take on their own machine from one peer to the
+/// client and on to the next, two frames of two ends each. The middle two thirds of them say it, as of a log-normal.
+fn sigma(seen: &[Seen]) -> Option<f64> {
+    let mut logs = Vec::new();
+    let plain = |run: &&Seen| !run.plan.network.shape && run.plan.policies.forwarding == Forwarding::Relay;
+    for run in seen.iter().filter(plain) {
+        let mut steps: BTreeMap<_, Vec<&HopRow>> = BTreeMap::new();
+        for hop in run.hops.iter().filter(|hop| !hop.request.is_warmup() && hop.tokens == 1) {
+            steps.entry((hop.request, hop.position)).or_default().push(hop);
+        }
+        for hops in steps.values_mut() {
+            hops.sort_by_key(|hop| hop.hop);
+            let ways = hops.windows(2).map(|pair| pair[1].received.saturating_sub(pair[0].sent));
+            logs.extend(ways.filter(|way| *way > 0).map(|way| seconds(way).ln()));
+        }
+    }
+    logs.sort_by(f64::total_cmp);
+    let of_way =
+        (crate::stats::quantile(&logs, 5.0 / 6.0)? - crate::stats::quantile(&logs, 1.0 / 6.0)?) / (2.0 * 0.967);
+    // Variances relative to the mean add up: that of a quarter is four times that of the whole.
+    let relative = 4.0 * (of_way * of_way).exp_m1();
+    Some(relative.ln_1p().sqrt())
 }
 
 /// How many frames a step is, and the bytes of each.

@@ -150,6 +150,8 @@ pub struct Overhead {
     pub per_byte: f64,
     /// By how much a frame that `shape: true` has held comes after its instant.
     pub held: Span,
+    /// What frames cost varies by this: it is multiplied by exp(N(-sigma^2 / 2, sigma)) at each end. 0: it does not.
+    pub sigma: f64,
 }
 
 impl Overhead {
@@ -160,5 +162,6 @@ impl Overhead {
         frame: Span::ZERO,
         per_byte: 0.0,
         held: Span::ZERO,
+        sigma: 0.0,
     };
 }
