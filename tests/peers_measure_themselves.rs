@@ -50,7 +50,6 @@ fn holds(plan: &Plan, run: &Run) {
     let of = |host| all.iter().find(|rated| rated.peer == on(plan, host)).expect("it is rated");
     let (slow, fast) = (of(1), of(2));
     assert!(slow.speed.inference_rps * 4.0 < fast.speed.inference_rps, "{slow:?} {fast:?}");
-    assert!(fast.speed.forward_rps > fast.speed.inference_rps, "{fast:?}: many tokens at once are cheaper");
     for rated in all {
         assert_eq!(rated.speed.network_rps, 1000.0, "what the network carries is told");
         assert_eq!(rated.throughput, (rated.speed.forward_rps / 2.5).min(1000.0), "the lesser, of four blocks");
@@ -64,7 +63,13 @@ fn the_slower_of_two_is_passed_over_in_both_worlds() {
     let run = engine::sim::run(&told, HORIZON);
     assert!(rated(&run).is_empty() && firsts(&run).iter().all(|peer| *peer == on(&told, 1)));
     let plan = plan(measured());
-    holds(&plan, &engine::sim::run(&plan, HORIZON));
+    let run = engine::sim::run(&plan, HORIZON);
+    holds(&plan, &run);
+    // Live that is the machine's affair, and of so small a block not even always so.
+    assert!(
+        rated(&run).iter().all(|rated| rated.speed.forward_rps > rated.speed.inference_rps),
+        "tokens are cheaper together"
+    );
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
     holds(&plan, &engine::live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins"));
 }
