@@ -108,7 +108,8 @@ pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<Seen, Stop> {
         });
     }
     let Fold { hops, tokens, pings, .. } = Fold::of(&events);
-    Ok(Seen { plan: plan.clone(), hops, tokens, pings, round })
+    let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get() as u32);
+    Ok(Seen { plan: plan.clone(), hops, tokens, pings, cores, round })
 }
 
 /// What was measured, for a person to look at.
@@ -131,14 +132,22 @@ fn print(profile: &Profile) {
         sayln!("  head, rows               {}", points(&measured.head));
     }
     let over = &profile.overhead;
-    sayln!("to the device {}, back {}, a lease's hand-over {}", over.to_device, over.from_device, over.hand_over);
     sayln!(
-        "each end of a frame {} and {} a kilobyte, varying by {}, held {}",
+        "to the device {}, back {}, each and {} a kilobyte; a lease's hand-over {}",
+        over.to_device,
+        over.from_device,
+        over.per_kilobyte_copied,
+        over.hand_over
+    );
+    sayln!(
+        "each end of a frame {} and {} a kilobyte, varying by {}; up to {} after idleness, half of it after {}",
         over.frame,
         over.per_kilobyte,
         over.sigma,
-        over.held
+        over.idle,
+        over.half_after
     );
+    sayln!("a session's opening {}; a frame that was held {}", over.opening, over.held);
     for path in &profile.links {
         let middle = path.rtt.get(path.rtt.len() / 2).copied().unwrap_or_default();
         let (least, most) =

@@ -73,16 +73,20 @@ pub fn twin(wanted: &Arguments) -> Done {
         live.mood.apply(measured.probe, plan);
     }
     let mut twin = predict(sweep, &batch, &live, Times::Calibrated, profile.as_ref())?;
+    // Whoever wants to know what is not the devices' speed wants to see beside it what is.
+    let mut beside = None;
     if wanted.observed {
-        // Whoever wants to know what is not the devices' speed wants to see beside it what is.
-        if let Format::Table = sweep.format {
-            sayln!("{}", twin.seen.last_line());
-        }
+        beside = Some(twin.seen.last_line());
         twin = predict(sweep, &batch, &live, Times::Observed, profile.as_ref())?;
     }
     let Predicted { seen: twin, dir, code } = twin;
     match sweep.format {
-        Format::Table => say!("{}", twin.text(width())),
+        Format::Table => {
+            say!("{}", twin.text(width()));
+            if let Some(calibrated) = beside {
+                sayln!("{calibrated}");
+            }
+        }
         Format::Json => say!("{}", twin.json()),
         Format::Csv => say!("{}", twin.csv()?),
         Format::Md => say!("{}", twin.markdown()),

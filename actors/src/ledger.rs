@@ -211,6 +211,7 @@ mod tests {
             setup: Span(1),
             client_queue: Span(2),
             client: Span(3),
+            embedding: Span(1),
             recovery: Span(4),
         }
     }

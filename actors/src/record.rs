@@ -88,6 +88,8 @@ pub struct Stepped {
     pub client_queue: Span,
     /// Embedding, head and sampling.
     pub client: Span,
+    /// Of it, the embedding.
+    pub embedding: Span,
     /// From when the client noticed that peers had failed until the step, or its replay, was on its way again.
     pub recovery: Span,
 }

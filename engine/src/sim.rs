@@ -12,6 +12,7 @@ mod network;
 pub mod observed;
 pub mod pool;
 mod trace;
+mod turns;
 
 use crate::link::Passage;
 use crate::outcome::{Outcome, Run};
@@ -240,7 +241,10 @@ impl<'p> Simulation<'p> {
     fn happen(&mut self, now: Moment, happening: Happening) {
         self.world.now = now;
         match happening {
-            Happening::Deliver { from, to, life, parcel } => self.deliver(from, to, life, parcel),
+            Happening::Deliver { from, to, life, parcel } => match self.ends.put_off(now, from, to) {
+                None => self.deliver(from, to, life, parcel),
+                Some(at) => self.agenda.schedule(at, Happening::Deliver { from, to, life, parcel }),
+            },
             Happening::Arrive { from, to, mut passage, message } => {
                 self.network.arrive(self.hosts[to.0 as usize], &mut passage, message.wire_bytes());
                 self.carry(from, to, &passage, message);
@@ -459,8 +463,9 @@ impl<'p> Simulation<'p> {
         for begun in begun {
             self.await_job(begun);
         }
+        let way = self.devices.way_back(slot, &computed);
         let parcel = Parcel::Computed(computed);
-        match self.devices.way_back(slot) {
+        match way {
             Span::ZERO => {
                 let life = self.faults.as_ref().map_or(0, |faults| faults.life(host));
                 self.deliver(node, node, life, parcel);

@@ -4,11 +4,13 @@
 //! mean the tables are raised by. Nothing here knows whether the runs were made to calibrate or for something else.
 mod cold;
 mod drift;
+mod frames;
 mod jobs;
 mod links;
 mod mood;
 mod overheads;
 mod runs;
+mod wake;
 
 pub use drift::Drift;
 pub use mood::{Mood, Probed};
@@ -31,6 +33,8 @@ pub struct Seen {
     pub hops: Vec<HopRow>,
     pub tokens: Vec<TokenRow>,
     pub pings: Vec<Pinged>,
+    /// Cores that the run had.
+    pub cores: u32,
     /// Runs of the same round were made before those of the next: what differs between rounds is the machine's mood.
     pub round: u32,
 }
@@ -65,8 +69,7 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
     let (embed, head) = jobs::ends(seen, &cold);
     let plain = |points: Vec<(u32, f64)>| points.into_iter().map(|(size, s)| (size, time(s))).collect();
     let overhead = overheads::fit(seen);
-    let [to_device, from_device, frame, held] =
-        [overhead.to_device, overhead.from_device, overhead.frame, overhead.held].map(time);
+    let ends = overhead.ends;
     Ok(Profile {
         version: VERSION,
         name: name.to_owned(),
@@ -84,17 +87,29 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
         first_job: time(jobs::first_job(seen, &blocks, mean)),
         jitter,
         overhead: Overhead {
-            to_device,
-            from_device,
+            to_device: time(overhead.to_device),
+            from_device: time(overhead.from_device),
+            per_kilobyte_copied: time(overhead.per_copied * 1e3),
             hand_over: if overhead.hand_over > 0.0 { time(overhead.hand_over) } else { hand_over.unwrap_or_default() },
-            frame,
-            per_kilobyte: time(overhead.per_byte * 1e3),
-            held,
+            frame: time(ends.start),
+            per_kilobyte: time(ends.per_byte * 1e3),
+            idle: time(overhead.wake.idle),
+            half_after: time(overhead.wake.half_after),
+            opening: time(overhead.opening),
+            held: time(overhead.held),
+            serving: serving(&first.plan, first.cores),
             sigma: (overhead.sigma * 1e3).round() / 1e3,
         },
         links: links::fit(seen, overhead.from_device),
         spread: Some(spread(seen, &warm, &blocks)),
     })
+}
+
+/// Cores that are left to the network where jobs keep to as many as the leases can use.
+fn serving(plan: &Plan, cores: u32) -> u32 {
+    let peer = plan.peers().next().map(|(_, peer)| plan.host(peer.host).machine as usize);
+    let leases = peer.and_then(|machine| plan.machines.get(machine)?.leases);
+    leases.map_or(0, |leases| cores.saturating_sub(leases.saturating_mul(threads(plan).max(1))))
 }
 
 fn threads(plan: &Plan) -> u32 {
@@ -132,8 +147,8 @@ fn spread(seen: &[Seen], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
         .iter()
         .map(|round| {
             let runs: Vec<Seen> = seen.iter().filter(|run| run.round == *round).cloned().collect();
-            let overhead = overheads::of_round(&runs);
-            overhead.to_device + overhead.from_device + overhead.frame
+            let overhead = overheads::fit(&runs);
+            overhead.to_device + overhead.from_device + overhead.ends.start + overhead.wake.idle
         })
         .collect();
     let three = |value: f64| (value * 1e3).round() / 1e3;

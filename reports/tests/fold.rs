@@ -48,6 +48,7 @@ fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
                 setup: Span(setup),
                 client_queue: Span(setup / 2),
                 client: Span(client),
+                embedding: Span::ZERO,
                 recovery: Span(client / 3),
             };
             let served = Served {

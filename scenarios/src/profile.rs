@@ -121,11 +121,17 @@ pub enum Jitter {
 pub struct Overhead {
     pub to_device: Time,
     pub from_device: Time,
+    /// Of a thousand bytes that a job is given or gives.
+    pub per_kilobyte_copied: Time,
     pub hand_over: Time,
     pub frame: Time,
     /// Of a thousand bytes at each end of a frame.
     pub per_kilobyte: Time,
+    pub idle: Time,
+    pub half_after: Time,
+    pub opening: Time,
     pub held: Time,
+    pub serving: u32,
     pub sigma: f64,
 }
 
@@ -301,10 +307,15 @@ impl Overhead {
         plan::Overhead {
             to_device: self.to_device.span(),
             from_device: self.from_device.span(),
+            per_copied: self.per_kilobyte_copied.span().as_secs_f64() / 1e3,
             hand_over: self.hand_over.span(),
             frame: self.frame.span(),
             per_byte: self.per_kilobyte.span().as_secs_f64() / 1e3,
+            idle: self.idle.span(),
+            half_after: self.half_after.span(),
+            opening: self.opening.span(),
             held: self.held.span(),
+            serving: self.serving,
             sigma: self.sigma,
         }
     }

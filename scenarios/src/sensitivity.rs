@@ -102,10 +102,12 @@ fn each_device(plan: &mut Plan, of_peers: bool, factor: f64) {
 }
 
 fn overheads(over: &mut Overhead, factor: f64) {
-    for span in [&mut over.to_device, &mut over.from_device, &mut over.hand_over, &mut over.frame, &mut over.held] {
+    let Overhead { to_device, from_device, hand_over, frame, idle, opening, held, .. } = over;
+    for span in [to_device, from_device, hand_over, frame, idle, opening, held] {
         *span = scaled(*span, factor);
     }
     over.per_byte *= factor;
+    over.per_copied *= factor;
 }
 
 fn scaled(span: Span, factor: f64) -> Span {

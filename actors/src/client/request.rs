@@ -87,6 +87,7 @@ pub(super) struct StepCost {
     pub setup: Span,
     queue: Span,
     compute: Span,
+    embedding: Span,
     pub recovery: Span,
     /// When the present job was given to the device.
     submitted: Moment,
@@ -280,7 +281,11 @@ impl Request {
         // What is made again after a restart is all recovery.
         if self.made == self.generated {
             self.step.queue += done.started.since(self.step.submitted);
-            self.step.compute += done.finished.since(done.started);
+            let took = done.finished.since(done.started);
+            self.step.compute += took;
+            if matches!(self.phase, Phase::Embedding(_)) {
+                self.step.embedding += took;
+            }
         }
         match done.output {
             Ok(Output::Hidden(activation)) => self.leave(turn, activation),
@@ -418,6 +423,7 @@ impl Request {
             setup: self.step.setup,
             client_queue: self.step.queue,
             client: self.step.compute,
+            embedding: self.step.embedding,
             recovery: self.step.recovery,
         })));
     }

@@ -117,8 +117,11 @@ impl Store {
     pub fn keep(&mut self, now: Moment, key: Key, record: &Arc<Record>, lives: Span) -> bool {
         if self.len >= limits::DHT_RECORDS {
             self.sweep(now);
+            let held = self.keys.get(&key).is_some_and(|subkeys| subkeys.contains_key(&record.peer()));
+            if !held && self.len >= limits::DHT_RECORDS {
+                return false;
+            }
         }
-        let full = self.len >= limits::DHT_RECORDS;
         let subkeys = self.keys.entry(key).or_default();
         let expires = now + lives;
         self.sweep_at = if self.len == 0 { expires } else { self.sweep_at.min(expires) };
@@ -128,7 +131,6 @@ impl Store {
                 *entry = Entry { record: record.clone(), expires };
                 true
             }
-            None if full => false,
             None => {
                 subkeys.insert(record.peer(), Entry { record: record.clone(), expires });
                 self.len += 1;
@@ -252,6 +254,8 @@ mod tests {
         }
         let now = Moment(limits::DHT_RECORDS as u64 - 1);
         assert!(!store.keep(now, Key([0; 4]), &another, LIVES));
+        assert!(!store.keep(now, Key([u64::MAX; 4]), &another, LIVES));
+        assert!(!store.keys.contains_key(&Key([u64::MAX; 4])), "what is refused leaves nothing");
         assert!(store.keep(now, Key([0; 4]), &one, LIVES), "what is there may be renewed");
         assert!(store.keep(now + Span(10), Key([u64::MAX; 4]), &another, LIVES));
         assert!(store.len() <= limits::DHT_RECORDS);

@@ -85,7 +85,7 @@ pub(super) fn shortest(peers: &[&Known], estimate: &Estimate<'_>) -> Option<Vec<
             let rest = if end == blocks.end {
                 Some(Rest { seconds: estimate.client(peer), next: None })
             } else {
-                orders.get(&end).and_then(|order| onwards(peers, index, order, estimate))
+                orders.get(&end).and_then(|order| onwards(peers, index, (end, order), &rests, estimate))
             };
             let Some(rest) = rest else { continue };
             let seconds = rest.seconds + estimate.work(peer, end - block);
@@ -109,13 +109,25 @@ pub(super) fn shortest(peers: &[&Known], estimate: &Estimate<'_>) -> Option<Vec<
     (block == blocks.end).then_some(route)
 }
 
-/// The best way on from the peer at `index`: its announced round trips name a few, all others are equally far.
-fn onwards(peers: &[&Known], index: usize, order: &[(f64, usize)], estimate: &Estimate<'_>) -> Option<Rest> {
+/// The best way on from the peer at `index` at a block, given those that may follow there: its announced round trips name
+/// a few of them, and all others are equally far.
+fn onwards(
+    peers: &[&Known],
+    index: usize,
+    (block, order): (u32, &[(f64, usize)]),
+    rests: &BTreeMap<(u32, usize), Rest>,
+    estimate: &Estimate<'_>,
+) -> Option<Rest> {
     let from = peers[index];
-    let named = |to: usize| from.announce.next.iter().any(|(peer, _)| *peer == peers[to].id());
-    let near = order.iter().filter(|(_, to)| named(*to));
-    let far = order.iter().find(|(_, to)| !named(*to));
-    let all = near.chain(far).map(|&(rest, to)| (rest + estimate.between(from, peers[to]), to));
+    let next = &from.announce.next;
+    let near = next.iter().filter_map(|(id, _)| {
+        let to = peers.binary_search_by_key(id, |peer| peer.id()).ok()?;
+        let rest = rests.get(&(block, to))?;
+        Some((estimate.entry(peers[to]) + rest.seconds, to))
+    });
+    let named = |to: usize| next.iter().any(|(peer, _)| *peer == peers[to].id());
+    let far = order.iter().find(|(_, to)| !named(*to)).copied();
+    let all = near.chain(far).map(|(rest, to)| (rest + estimate.between(from, peers[to]), to));
     let best = all.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
     Some(Rest { seconds: best.0, next: Some(best.1) })
 }

@@ -202,15 +202,33 @@ impl<'p> Devices<'p> {
         &self.devices[slot.0 as usize].cost.overhead
     }
 
-    /// From the end of a job until its node knows.
-    pub fn way_back(&self, slot: Slot) -> Span {
-        self.overhead(slot).from_device
+    /// From the end of a job until its node knows what it gave.
+    pub fn way_back(&self, slot: Slot, computed: &Computed) -> Span {
+        let bytes = match &computed.output {
+            Ok(Output::Hidden(given)) => given.bytes(),
+            Ok(Output::Batch(given)) => given.iter().map(Activation::bytes).sum(),
+            Ok(Output::Loaded | Output::Tried | Output::Tokens(_)) | Err(_) => 0,
+        };
+        self.overhead(slot).way_back(bytes, computed.finished.since(computed.started))
+    }
+
+    /// Until a device begins its first job that has just been handed the core lease it waited for.
+    fn hand_over(&self, now: Moment, slot: Slot) -> Span {
+        let ready = self.devices[slot.0 as usize].jobs.front().map_or(now, |waiting| waiting.ready);
+        self.overhead(slot).handed_over(now.since(ready))
     }
 
     /// Gives a job of `node` to its device; if that begins it, says until when.
     pub fn submit(&mut self, now: Moment, node: NodeId, job: Job) -> Option<Begun> {
         let slot = self.of_node[node.0 as usize];
-        let ready = now + self.overhead(slot).to_device;
+        let bytes = match &job.work {
+            Work::Blocks(piece) => piece.input.bytes(),
+            Work::Batch(pieces) => pieces.iter().map(|piece| piece.input.bytes()).sum(),
+            Work::Head { input, .. } => input.bytes(),
+            Work::Embed { .. } | Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => 0,
+        };
+        let idle = now.since(self.devices[slot.0 as usize].until);
+        let ready = now + self.overhead(slot).way_there(bytes, idle);
         let device = &mut self.devices[slot.0 as usize];
         device.jobs.push_back(Waiting { node, job, ready });
         if device.jobs.len() > 1 {
@@ -306,7 +324,7 @@ impl<'p> Devices<'p> {
             machine.leases = machine.leases.saturating_add(1);
             let Some(next) = machine.waiting.pop_front() else { continue };
             machine.leases -= 1;
-            let has_it = now + self.overhead(next).hand_over;
+            let has_it = now + self.hand_over(now, next);
             begun.push(self.begin(has_it, next));
         }
         begun
@@ -327,7 +345,7 @@ impl<'p> Devices<'p> {
         let next = machine.waiting.pop_front();
         let handed_over = next.map(|next| {
             self.machine(next).leases -= 1;
-            let has_it = now + self.overhead(next).hand_over;
+            let has_it = now + self.hand_over(now, next);
             self.begin(has_it, next)
         });
         let own = if more { self.ask_for_lease(now, slot) } else { None };

@@ -2,6 +2,7 @@
 //!
 //! Without a shaped network it is added to the network's own time. With `shape: true` a live run holds a frame until its
 //! scheduled instant, so that what the ends cost is absorbed as long as it is less, and only the wake-up comes on top.
+use super::turns::Turns;
 use crate::link::Passage;
 use actors::id::NodeId;
 use actors::message::Message;
@@ -14,6 +15,10 @@ use std::collections::BTreeMap;
 /// The overheads of each node's host. Empty where no host has any, which costs nothing.
 pub struct FrameEnds {
     of_node: Vec<Overhead>,
+    /// When each node had its last frame.
+    busy: Vec<Moment>,
+    /// Where frames meet; what holds them until an instant, as a shaped network does, has room for that.
+    turns: Option<Turns>,
     shaped: bool,
     /// Where what ends cost is drawn.
     drawn: Option<Drawn>,
@@ -30,7 +35,8 @@ impl FrameEnds {
     pub fn of(plan: &Plan) -> FrameEnds {
         let of_node: Vec<Overhead> = plan.nodes().map(|(node, _)| plan.device(node).cost.overhead).collect();
         let free = |overhead: &Overhead| {
-            overhead.frame == Span::ZERO && overhead.per_byte == 0.0 && overhead.held == Span::ZERO
+            let Overhead { frame, idle, opening, held, .. } = *overhead;
+            [frame, idle, opening, held].iter().all(|span| *span == Span::ZERO) && overhead.per_byte == 0.0
         };
         let of_node = if of_node.iter().all(free) { Vec::new() } else { of_node };
         let drawn = of_node.iter().any(|overhead| overhead.sigma > 0.0).then(|| Drawn {
@@ -38,7 +44,14 @@ impl FrameEnds {
             of_node: of_node.iter().map(|overhead| factor(overhead.sigma)).collect(),
             last: BTreeMap::new(),
         });
-        FrameEnds { of_node, shaped: plan.network.shape, drawn }
+        let serving = |machine: usize| {
+            let here =
+                plan.nodes().zip(&of_node).filter(|((_, node), _)| plan.host(node.host).machine as usize == machine);
+            here.map(|(_, overhead)| overhead.serving).max().unwrap_or(0)
+        };
+        let turns = if plan.network.shape { None } else { Turns::of(plan, serving) };
+        let busy = vec![Moment::default(); of_node.len()];
+        FrameEnds { of_node, busy, turns, shaped: plan.network.shape, drawn }
     }
 
     /// When the receiver has the message.
@@ -50,17 +63,35 @@ impl FrameEnds {
         };
         let bytes = message.wire_bytes() as f64;
         let copied = Span::from_secs_f64(bytes * (sender.per_byte + receiver.per_byte));
-        let (mut frames, mut held) = (sender.frame + receiver.frame, receiver.held);
+        let idle = |node: NodeId, now: Moment| now.since(self.busy[node.0 as usize]);
+        let mut sends = sender.end_of_frame(idle(from, passage.sent));
+        let (mut receives, mut held) = (receiver.end_of_frame(idle(to, passage.last)), receiver.held);
+        if let Message::Opened(_) = message {
+            sends += sender.opening;
+        }
         if let Some(drawn) = &mut self.drawn {
-            frames = drawn.stretch(from, sender.frame) + drawn.stretch(to, receiver.frame);
+            (sends, receives) = (drawn.stretch(from, sends), drawn.stretch(to, receives));
             held = drawn.stretch(to, held);
         }
-        let unshaped = if self.shaped { passage.sent } else { passage.last } + frames + copied;
-        let at = if self.shaped && passage.last > unshaped { passage.last + held } else { unshaped };
-        match &mut self.drawn {
-            Some(drawn) => drawn.in_order(from, to, at),
-            None => at,
+        let ends = sends + receives + copied;
+        let unshaped = if self.shaped { passage.sent } else { passage.last } + ends;
+        let mut at = if self.shaped && passage.last > unshaped { passage.last + held } else { unshaped };
+        if let Some(drawn) = &mut self.drawn {
+            at = drawn.in_order(from, to, at);
         }
+        if let Some(turns) = &mut self.turns {
+            at = turns.send(passage.sent, (from, to), ends, at);
+        }
+        self.busy[from.0 as usize] = passage.sent;
+        self.busy[to.0 as usize] = at;
+        at
+    }
+
+    /// A message is to be delivered now: when instead, if its frame has been put off by others.
+    #[inline]
+    pub fn put_off(&mut self, now: Moment, from: NodeId, to: NodeId) -> Option<Moment> {
+        let turns = self.turns.as_mut().filter(|_| from != to)?;
+        turns.put_off(now, from, to)
     }
 }
 

@@ -25,14 +25,16 @@ struct Kind {
 enum Phase {
     /// Blocks, of so many steps in one job.
     Blocks { steps: u32 },
-    /// Embedding and head of one step, of which a client stamps the sum.
+    /// Embedding and head of one step.
     Ends,
 }
 
-/// What a job, or a client's step, took.
+/// What a job took; of a client's step, its embedding.
 #[derive(Clone, Copy, Debug)]
 struct Time {
     took: Span,
+    /// Of a client's step.
+    head: Span,
     /// That were computed: a step may come in parts, which have their shares of the time.
     blocks: BlockRange,
 }
@@ -41,8 +43,8 @@ struct Time {
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     times: BTreeMap<Kind, VecDeque<Time>>,
-    /// Of a step's ends, what its embedding has left for the head, by client.
-    left: BTreeMap<NodeId, Span>,
+    /// The head that follows what a client has embedded.
+    heads: BTreeMap<NodeId, Span>,
 }
 
 impl Observed {
@@ -59,7 +61,8 @@ impl Observed {
                     let kind =
                         Kind { node: step.request.client, phase: Phase::Ends, tokens, bucket: step.position / BUCKET };
                     let blocks = BlockRange { start: 0, end: 0 };
-                    stamped.push((step.began, kind, Time { took: step.client, blocks }));
+                    let head = step.client - step.embedding;
+                    stamped.push((step.began, kind, Time { took: step.embedding, head, blocks }));
                 }
                 _ => {}
             }
@@ -67,7 +70,8 @@ impl Observed {
         for ((node, started, finished), hops) in jobs {
             let steps = hops.iter().map(|hop| (u32::from(hop.batch) * hop.tokens, hop.position));
             let Some(first) = hops.first() else { continue };
-            stamped.push((started, of_job(node, steps), Time { took: finished.since(started), blocks: first.blocks }));
+            let time = Time { took: finished.since(started), head: Span::ZERO, blocks: first.blocks };
+            stamped.push((started, of_job(node, steps), time));
         }
         stamped.sort_by_key(|(at, kind, _)| (*at, *kind));
         let mut observed = Observed::default();
@@ -81,28 +85,28 @@ impl Observed {
     pub fn take(&mut self, node: NodeId, work: &Work) -> Option<Span> {
         let of_piece = |piece: &Piece| (u32::from(piece.input.batch) * piece.input.tokens, piece.position);
         match work {
-            Work::Blocks(piece) => self.next(of_job(node, std::iter::once(of_piece(piece))), piece.blocks),
+            Work::Blocks(piece) => {
+                self.next(of_job(node, std::iter::once(of_piece(piece))), piece.blocks).map(|time| time.took)
+            }
             Work::Batch(pieces) => {
                 let blocks = pieces.first()?.blocks;
-                self.next(of_job(node, pieces.iter().map(of_piece)), blocks)
+                self.next(of_job(node, pieces.iter().map(of_piece)), blocks).map(|time| time.took)
             }
             Work::Embed { batch, tokens, position, .. } => {
                 let tokens = u32::from(*batch) * tokens;
                 let kind = Kind { node, phase: Phase::Ends, tokens, bucket: position / BUCKET };
-                let both = self.next(kind, BlockRange { start: 0, end: 0 })?;
-                // A step computes nothing between the two, so how they share the time changes nothing but their order.
-                let embedding = Span(both.0 / 10);
-                self.left.insert(node, both - embedding);
-                Some(embedding)
+                let time = self.next(kind, BlockRange { start: 0, end: 0 })?;
+                self.heads.insert(node, time.head);
+                Some(time.took)
             }
-            Work::Head { .. } => self.left.remove(&node),
+            Work::Head { .. } => self.heads.remove(&node),
             Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => None,
         }
     }
 
     /// The time of these blocks in a job of this kind, or in the most like it of as many steps and tokens: who is batched
     /// with whom hangs on microseconds, so contexts differ.
-    fn next(&mut self, kind: Kind, blocks: BlockRange) -> Option<Span> {
+    fn next(&mut self, kind: Kind, blocks: BlockRange) -> Option<Time> {
         let like = match self.times.contains_key(&kind) {
             true => kind,
             false => {
@@ -118,8 +122,11 @@ impl Observed {
             times.pop_front();
         }
         match (blocks.len(), time.blocks.len()) {
-            (some, all) if some < all => Some(Span((time.took.0 as f64 * f64::from(some) / f64::from(all)) as u64)),
-            _ => Some(time.took),
+            (some, all) if some < all => {
+                let share = Span((time.took.0 as f64 * f64::from(some) / f64::from(all)) as u64);
+                Some(Time { took: share, ..time })
+            }
+            _ => Some(time),
         }
     }
 }

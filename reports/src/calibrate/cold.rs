@@ -35,7 +35,7 @@ impl Cold {
         let mut ends: BTreeMap<u16, Alike> = BTreeMap::new();
         for step in seen.iter().flat_map(|run| &run.tokens) {
             if !step.request.is_warmup() && step.output > 0 && step.tokens == 1 {
-                ends.entry(step.batch).or_default().push((idle_before_head(step), step.parts.client as f64 / 1e9));
+                ends.entry(step.batch).or_default().push((idle_before_head(step), head(step)));
             }
         }
         let (blocks, ends) = (steady(blocks), steady(ends));
@@ -57,7 +57,7 @@ impl Cold {
         self.per_block * f64::from(job.blocks) * self.share(job.idle)
     }
 
-    /// Seconds of a client's step that are the cold's.
+    /// Seconds of a client's head that are the cold's.
     pub fn of_head(&self, step: &TokenRow) -> f64 {
         self.head * self.share(idle_before_head(step))
     }
@@ -66,6 +66,11 @@ impl Cold {
         let time = super::time;
         profile::Cold { per_block: time(self.per_block), head: time(self.head), half_after: time(self.half_after) }
     }
+}
+
+/// Seconds of a client's head.
+pub(super) fn head(step: &TokenRow) -> f64 {
+    step.parts.client.saturating_sub(step.embedding) as f64 / 1e9
 }
 
 /// Between a step's embedding and its head a client's device has nothing to do, but for other requests' ends.

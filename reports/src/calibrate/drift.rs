@@ -32,8 +32,8 @@ impl Drift {
     /// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
     ///
     /// Of one-token steps it is the mean, for there are many, their times are skewed, and the profile says means. Of prefills
-    /// a probe has few, and one that a neighbour has disturbed would be taken for all of them: the median. Overheads are
-    /// what a calibration of this probe alone would say of them.
+    /// a probe has few, and one that a neighbour has disturbed would be taken for all of them: the median. Of overheads it
+    /// is the mean again.
     pub fn of(seen: &Seen) -> Option<Drift> {
         let cost = |peer| &seen.plan.device(peer).cost;
         let (mut decode, mut prefill) = (Vec::new(), Vec::new());
@@ -47,16 +47,8 @@ impl Drift {
         }
         let (decode, prefill) = (steady_mean(decode), median(prefill));
         let said = cost(seen.plan.peers().next()?.0).overhead;
-        let found = overheads::of_round(std::slice::from_ref(seen));
-        let over =
-            |found: f64, said: Span| if said > Span::ZERO && found > 0.0 { found / said.as_secs_f64() } else { 1.0 };
-        Some(Drift {
-            decode: decode.or(prefill)?,
-            prefill: prefill.or(decode)?,
-            to_device: over(found.to_device, said.to_device),
-            from_device: over(found.from_device, said.from_device),
-            frame: over(found.frame, said.frame),
-        })
+        let [to_device, from_device, frame] = overheads::against(seen, &said);
+        Some(Drift { decode: decode.or(prefill)?, prefill: prefill.or(decode)?, to_device, from_device, frame })
     }
 
     /// The cost on a machine that has drifted so, with a profile that is off by so much at single sizes.
@@ -79,9 +71,12 @@ impl Drift {
         over.from_device = scaled(over.from_device, self.from_device);
         // A lease that changes hands wakes a thread, as the way to a device does.
         over.hand_over = scaled(over.hand_over, self.to_device);
-        over.frame = scaled(over.frame, self.frame);
+        over.idle = scaled(over.idle, (self.to_device + self.from_device + self.frame) / 3.0);
+        for span in [&mut over.frame, &mut over.opening, &mut over.held] {
+            *span = scaled(*span, self.frame);
+        }
         over.per_byte *= self.frame;
-        over.held = scaled(over.held, self.frame);
+        over.per_copied *= self.from_device;
     }
 }
 

@@ -175,44 +175,29 @@ pub(super) fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     Some((start, if x > 0.0 { (y - start).max(0.0) / x } else { 0.0 }))
 }
 
-/// A client stamps the sum of a step's embedding and head. That of its decode steps is taken to be a tenth embedding, and
-/// what a prefill takes more is embedding too: the two follow each other but for the swarm's work, so only their sum shows.
-const EMBEDDING: f64 = 0.1;
-
 /// Seconds against a count.
 type Points = Vec<(u32, f64)>;
 
 /// (new tokens, seconds) of embeddings, and (rows, seconds) of heads, whose weights are at hand.
 pub(super) fn ends(seen: &[Seen], cold: &Cold) -> (Points, Points) {
-    let mut decode: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-    let mut prefill: BTreeMap<(u32, u32), Vec<f64>> = BTreeMap::new();
+    let (mut embed, mut head): (BTreeMap<u32, Vec<f64>>, BTreeMap<u32, Vec<f64>>) = Default::default();
     for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {
-        let (rows, whole) = (u32::from(step.batch), seconds(step.parts.client));
-        let seconds = (whole - cold.of_head(step)).max(whole * 0.05);
-        match step.tokens {
-            1 => decode.entry(rows).or_default().push(seconds),
-            tokens => prefill.entry((rows, rows * tokens)).or_default().push(seconds),
-        }
+        let rows = u32::from(step.batch);
+        embed.entry(rows * step.tokens).or_default().push(seconds(step.embedding));
+        // That of a prefill is like the others, but for how long the device stood idle.
+        let whole = super::cold::head(step);
+        head.entry(rows).or_default().push((whole - cold.of_head(step)).max(whole * 0.05));
     }
-    let steps: BTreeMap<u32, f64> =
-        decode.into_iter().filter_map(|(rows, times)| Some((rows, steady_mean(times)?))).collect();
-    let head: Vec<(u32, f64)> = steps.iter().map(|(rows, sum)| (*rows, sum * (1.0 - EMBEDDING))).collect();
-    let mut embed: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-    for ((rows, tokens), times) in prefill {
-        let (Some(sum), Some(step)) = (steady_mean(times), steps.get(&rows)) else { continue };
-        embed.entry(tokens).or_default().push((sum - step * (1.0 - EMBEDDING)).max(step * EMBEDDING));
-    }
-    for (rows, sum) in &steps {
-        embed.entry(*rows).or_default().push(sum * EMBEDDING);
-    }
-    let mut embed: Vec<(u32, f64)> =
-        embed.into_iter().map(|(tokens, times)| (tokens, times.iter().sum::<f64>() / times.len() as f64)).collect();
+    let means = |times: BTreeMap<u32, Vec<f64>>| {
+        times.into_iter().filter_map(|(size, times)| Some((size, steady_mean(times)?))).collect::<Points>()
+    };
+    let mut embed = means(embed);
     let mut least = 0.0f64;
     embed.iter_mut().for_each(|point| {
         least = least.max(point.1);
         point.1 = least;
     });
-    (embed, head)
+    (embed, means(head))
 }
 
 /// By how much the first job of a peer exceeds its like, at the median.

@@ -3,7 +3,8 @@
 //! Clients ping peers, so the ways are those between clients and peers, by the groups of their hosts. Where there were too
 //! few pings, the smallest frames of steps stand for them: a step's share of the network is spread over its frames evenly,
 //! so single ones are not seen, and their distribution comes out narrower than it is.
-use super::overheads::{frames_of, seconds, weighted_line};
+use super::frames::frames_of;
+use super::overheads::{seconds, weighted_line};
 use super::{Seen, time};
 use crate::stats::quantile;
 use actors::id::{NodeId, RequestId};
@@ -97,7 +98,7 @@ fn frames(run: &Seen, from_device: f64, ways: &mut BTreeMap<Ends, Way>) {
         // Waiting for a link is no property of it; nor is the way back from a device.
         let waited = step.network.map_or(0.0, |network| seconds(network.send_queue));
         let returns = (2.0 + f64::from(step.hops)) * from_device;
-        let took = (seconds(step.parts.network) - waited - returns).max(0.0) / count;
+        let took = (seconds(step.parts.network) - waited - returns).max(0.0) / f64::from(count);
         ways.entry(ends.clone()).or_default().frames.entry(bytes).or_default().push(took);
     }
 }

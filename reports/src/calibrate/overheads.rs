@@ -1,20 +1,22 @@
-//! What live hosts add to computing and to the declared network: the way to a device and back, frames, leases.
-use super::jobs::rising_line;
-use super::{Seen, median, steady_mean};
-use crate::fold::{HopRow, TokenRow};
-use actors::id::SessionId;
-use actors::message::{Activation, Forwarding, Message, Step};
-use scenarios::plan::Plan;
+//! What live hosts add to computing and to the declared network: the way to a device and back, frames, sessions, leases.
+use super::jobs::{idle, rising_line};
+use super::wake::{Line, Start, Wake};
+use super::{Seen, frames, median, steady_mean};
+use crate::fold::HopRow;
+use actors::time::Span;
+use scenarios::plan::{Overhead, Plan};
 use std::collections::BTreeMap;
 
-/// In seconds; see [`scenarios::plan::Overhead`].
+/// In seconds; see [`Overhead`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Overheads {
     pub to_device: f64,
     pub from_device: f64,
+    pub per_copied: f64,
     pub hand_over: f64,
-    pub frame: f64,
-    pub per_byte: f64,
+    pub ends: Line,
+    pub wake: Wake,
+    pub opening: f64,
     pub held: f64,
     /// Of the logarithm of what an end of a frame costs.
     pub sigma: f64,
@@ -22,102 +24,102 @@ pub(super) struct Overheads {
 
 /// The median over rounds of what each shows: a neighbour that was busy for a while spoils one of them, and not the others.
 pub(super) fn fit(seen: &[Seen]) -> Overheads {
-    let mut rounds: BTreeMap<u32, Vec<Seen>> = BTreeMap::new();
-    for run in seen {
-        rounds.entry(run.round).or_default().push(run.clone());
-    }
-    let fits: Vec<Overheads> = rounds.values().map(|runs| of_round(runs)).collect();
-    let middle = |part: fn(&Overheads) -> f64| median(fits.iter().map(part).collect()).unwrap_or(0.0);
-    Overheads {
-        to_device: middle(|fit| fit.to_device),
-        from_device: middle(|fit| fit.from_device),
-        hand_over: middle(|fit| fit.hand_over),
-        frame: middle(|fit| fit.frame),
-        per_byte: middle(|fit| fit.per_byte),
-        held: middle(|fit| fit.held),
-        sigma: middle(|fit| fit.sigma),
-    }
-}
-
-/// Of runs that were made one after another.
-pub(super) fn of_round(seen: &[Seen]) -> Overheads {
-    let hops = || {
-        seen.iter().flat_map(|run| run.hops.iter().filter(|hop| !hop.request.is_warmup()).map(move |hop| (run, hop)))
-    };
-    let from_device = hops().map(|(_, hop)| seconds(hop.sent.saturating_sub(hop.finished)));
-    let from_device = steady_mean(from_device.collect()).unwrap_or(0.0);
     // Who asks alone waits for nobody.
-    let alone = hops().filter(|(run, _)| run.plan.clients().count() == 1).map(|(_, hop)| seconds(hop.peer_queue));
-    let to_device = steady_mean(alone.collect()).unwrap_or(0.0);
-    let mut frames: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-    let mut held = Vec::new();
+    let there: Vec<Start> = seen.iter().filter(|run| solitary(run)).flat_map(ways_there).collect();
+    let back: Vec<Start> = seen.iter().flat_map(ways_back).collect();
     // Likewise frames, but for a network that nobody saw without company.
-    let solitary = |run: &Seen| run.plan.clients().count() == 1;
     let company = !seen.iter().any(solitary);
-    for run in seen.iter().filter(|run| company || solitary(run)) {
-        for step in run.tokens.iter().filter(|step| !step.request.is_warmup()) {
-            let (count, bytes) = frames_of(&run.plan, step);
-            // No device accounts for the way back from it, which the step's network part has of every job.
-            let returns = (2.0 + f64::from(step.hops)) * from_device;
-            match (run.plan.network.shape, step.network) {
-                (true, Some(network)) => held.push((seconds(network.other) - returns).max(0.0) / count),
-                (true, None) => {}
-                (false, _) => {
-                    let rest = seconds(step.parts.network) - returns;
-                    frames.entry(bytes).or_default().push(rest.max(0.0) / count);
-                }
-            }
-        }
-    }
-    let points: Vec<(f64, f64)> =
-        frames.into_iter().filter_map(|(bytes, times)| Some((bytes as f64, steady_mean(times)?))).collect();
-    let (frame, per_byte) = weighted_line(&points);
-    Overheads {
-        to_device,
-        from_device,
-        hand_over: hand_over(seen).unwrap_or(0.0),
-        // Both ends of a frame pay alike.
-        frame: frame / 2.0,
-        per_byte: per_byte / 2.0,
-        held: steady_mean(held).unwrap_or(0.0),
-        sigma: sigma(seen).unwrap_or(0.0),
-    }
-}
-
-/// How much what a frame's end costs varies: from how long small frames take on their own machine from one peer to the
-/// client and on to the next, two frames of two ends each. The middle two thirds of them say it, as of a log-normal.
-fn sigma(seen: &[Seen]) -> Option<f64> {
-    let mut logs = Vec::new();
-    let plain = |run: &&Seen| !run.plan.network.shape && run.plan.policies.forwarding == Forwarding::Relay;
-    for run in seen.iter().filter(plain) {
-        let mut steps: BTreeMap<_, Vec<&HopRow>> = BTreeMap::new();
-        for hop in run.hops.iter().filter(|hop| !hop.request.is_warmup() && hop.tokens == 1) {
-            steps.entry((hop.request, hop.position)).or_default().push(hop);
-        }
-        for hops in steps.values_mut() {
-            hops.sort_by_key(|hop| hop.hop);
-            let ways = hops.windows(2).map(|pair| pair[1].received.saturating_sub(pair[0].sent));
-            logs.extend(ways.filter(|way| *way > 0).map(|way| seconds(way).ln()));
-        }
-    }
-    logs.sort_by(f64::total_cmp);
-    let of_way =
-        (crate::stats::quantile(&logs, 5.0 / 6.0)? - crate::stats::quantile(&logs, 1.0 / 6.0)?) / (2.0 * 0.967);
-    // Variances relative to the mean add up: that of a quarter is four times that of the whole.
-    let relative = 4.0 * (of_way * of_way).exp_m1();
-    Some(relative.ln_1p().sqrt())
-}
-
-/// How many frames a step is, and the bytes of each.
-pub(super) fn frames_of(plan: &Plan, step: &TokenRow) -> (f64, u64) {
-    let count = match plan.policies.forwarding {
-        Forwarding::Relay => 2.0 * f64::from(step.hops),
-        Forwarding::Push => f64::from(step.hops) + 1.0,
+    let plain = |run: &&Seen| !run.plan.network.shape && (company || solitary(run));
+    let frames_after = |back: Line| -> Vec<Start> {
+        seen.iter().filter(plain).flat_map(|run| frames::starts(run, |bytes| back.of(bytes))).collect()
     };
-    let hidden = u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX);
-    let activation = Activation { tokens: step.tokens, batch: step.batch, hidden, dtype: plan.model.wire, data: None };
-    let session = SessionId::new(step.request, 0);
-    (count, Message::Step(Step { session, position: step.position, activation }).wire_bytes())
+    let wake = Wake::fit(&[&there, &back, &frames_after(Line::fit(&back, Wake::default()))]);
+    let (there, back) = (Line::fit(&there, wake), Line::fit(&back, wake));
+    let frames = frames_after(back);
+    let ends = Line::fit(&frames, wake);
+    let middle = |of: &dyn Fn(&[Seen]) -> Option<f64>| {
+        let mut rounds: BTreeMap<u32, Vec<Seen>> = BTreeMap::new();
+        seen.iter().for_each(|run| rounds.entry(run.round).or_default().push(run.clone()));
+        median(rounds.values().filter_map(|runs| of(runs)).collect()).unwrap_or(0.0)
+    };
+    let held = |runs: &[Seen]| {
+        let shaped = runs.iter().filter(|run| run.plan.network.shape);
+        median(shaped.filter_map(|run| frames::held(run, back.start)).collect())
+    };
+    Overheads {
+        to_device: there.start,
+        from_device: back.start,
+        per_copied: (there.per_byte + back.per_byte) / 2.0,
+        hand_over: middle(&|runs| hand_over(runs, wake)),
+        ends,
+        wake,
+        opening: middle(&|runs| opening(runs.iter().filter(plain), ends)),
+        held: middle(&held),
+        sigma: sigma(&frames, ends, wake).unwrap_or(0.0),
+    }
+}
+
+/// By what a host's overheads are to be multiplied to be those of a run: the ways to a device and back, and frames.
+pub(super) fn against(seen: &Seen, said: &Overhead) -> [f64; 3] {
+    let wake = Wake::of(said);
+    let line = |span: Span, per_byte: f64| Line { start: span.as_secs_f64(), per_byte };
+    let ratio = |starts: &[Start], line: Line| {
+        let ratios = starts.iter().map(|start| start.seconds.max(0.0) / line.predict(start, wake));
+        steady_mean(ratios.collect()).filter(|ratio| ratio.is_finite() && *ratio > 0.0).unwrap_or(1.0)
+    };
+    let there = ratio(&ways_there(seen), line(said.to_device, said.per_copied));
+    let back = line(said.from_device, said.per_copied);
+    let times = ratio(&ways_back(seen), back);
+    let frames = frames::starts(seen, |bytes| back.of(bytes) * times);
+    [there, times, ratio(&frames, line(said.frame, said.per_byte))]
+}
+
+/// From a step's coming to a peer until its job begins.
+fn ways_there(run: &Seen) -> Vec<Start> {
+    let start = |(hop, idle): (&HopRow, f64)| {
+        let waited = seconds(hop.peer_queue);
+        let still = vec![(idle - waited).max(0.0)];
+        Start { round: run.round, bytes: bytes_of(&run.plan, hop), count: 1, still, seconds: waited }
+    };
+    idle(run).into_iter().filter(|(hop, _)| !hop.request.is_warmup()).map(start).collect()
+}
+
+/// From the end of a peer's job until the peer has it.
+fn ways_back(run: &Seen) -> Vec<Start> {
+    let start = |hop: &HopRow| {
+        let seconds_back = seconds(hop.sent.saturating_sub(hop.finished));
+        let still = vec![seconds(hop.compute)];
+        Start { round: run.round, bytes: bytes_of(&run.plan, hop), count: 1, still, seconds: seconds_back }
+    };
+    run.hops.iter().filter(|hop| !hop.request.is_warmup()).map(start).collect()
+}
+
+fn solitary(run: &Seen) -> bool {
+    run.plan.clients().count() == 1
+}
+
+/// Bytes of the activations that a hop's job is given, and gives.
+fn bytes_of(plan: &Plan, hop: &HopRow) -> u64 {
+    u64::from(hop.batch)
+        * u64::from(hop.tokens)
+        * plan.model.wire.row_bytes(u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX))
+}
+
+/// Of each kind, the mean of each round, and of these the median.
+pub(super) fn middles<K: Ord>(times: impl Iterator<Item = (u32, K, f64)>) -> BTreeMap<K, f64> {
+    let mut kinds: BTreeMap<K, BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
+    for (round, kind, time) in times {
+        kinds.entry(kind).or_default().entry(round).or_default().push(time);
+    }
+    let middle = |rounds: BTreeMap<u32, Vec<f64>>| median(rounds.into_values().filter_map(steady_mean).collect());
+    kinds.into_iter().filter_map(|(kind, rounds)| Some((kind, middle(rounds)?))).collect()
+}
+
+/// Of a session, beside the two small frames that ask for it and answer.
+fn opening<'a>(runs: impl Iterator<Item = &'a Seen>, ends: Line) -> Option<f64> {
+    let steps = runs.flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.parts.setup > 0);
+    let each = steps.filter(|step| step.hops > 0).map(|step| seconds(step.parts.setup) / f64::from(step.hops));
+    Some((median(each.collect())? - 4.0 * ends.start).max(0.0))
 }
 
 /// A line through points whose relative errors count alike: small frames are many, and their constant matters most.
@@ -139,17 +141,17 @@ pub(super) fn weighted_line(points: &[(f64, f64)]) -> (f64, f64) {
     (((wy - slope * wx) / w).max(0.0), slope)
 }
 
-/// From the end of a peer's job until one of another host that waited for it begins. Clients' jobs, of which nobody knows
-/// when they were, come between some; the lower quarter has none.
-fn hand_over(seen: &[Seen]) -> Option<f64> {
+/// From the end of a peer's job until one of another host that waited for it begins, without what comes of its having
+/// waited so long. Clients' jobs, of which nobody knows when they were, come between some; the lower quarter has none.
+fn hand_over(seen: &[Seen], wake: Wake) -> Option<f64> {
     let mut gaps = Vec::new();
     for run in seen.iter().filter(|run| run.plan.clients().count() > 1) {
         let mut hops: Vec<&HopRow> = run.hops.iter().filter(|hop| !hop.request.is_warmup()).collect();
         hops.sort_by_key(|hop| hop.started);
         for pair in hops.windows(2) {
-            let waited = pair[1].peer != pair[0].peer && pair[1].received + 50_000 < pair[0].finished;
-            if waited && pair[1].started >= pair[0].finished {
-                gaps.push(seconds(pair[1].started - pair[0].finished));
+            let waited = pair[0].finished.saturating_sub(pair[1].received);
+            if pair[1].peer != pair[0].peer && waited > 50_000 && pair[1].started >= pair[0].finished {
+                gaps.push((seconds(pair[1].started - pair[0].finished) - wake.after(seconds(waited))).max(0.0));
             }
         }
     }
@@ -157,6 +159,40 @@ fn hand_over(seen: &[Seen]) -> Option<f64> {
     crate::stats::quantile(&gaps, 0.25).or_else(|| median(gaps))
 }
 
+/// How much what a frame's end costs varies: by the middle two thirds of what frames take over what they should, as of a
+/// log-normal.
+fn sigma(frames: &[Start], ends: Line, wake: Wake) -> Option<f64> {
+    let logs = frames.iter().map(|start| (start.seconds / ends.predict(start, wake)).ln());
+    let mut logs: Vec<f64> = logs.filter(|log| log.is_finite()).collect();
+    logs.sort_by(f64::total_cmp);
+    let of_all =
+        (crate::stats::quantile(&logs, 5.0 / 6.0)? - crate::stats::quantile(&logs, 1.0 / 6.0)?) / (2.0 * 0.967);
+    // Variances relative to the mean add up: that of a quarter is four times that of the whole.
+    let count = frames.iter().map(|start| start.count).max().unwrap_or(0);
+    let relative = f64::from(count) * (of_all * of_all).exp_m1();
+    Some(relative.ln_1p().sqrt())
+}
+
 pub(super) fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Line, Start, Wake, sigma};
+
+    #[test]
+    fn frames_that_vary_show_it() {
+        let ends = Line { start: 10e-6, per_byte: 0.0 };
+        let of = |spread: f64| {
+            let start = |at: u32| {
+                let seconds = 40e-6 * (spread * (f64::from(at % 101) / 50.0 - 1.0)).exp();
+                Start { round: 0, bytes: 0, count: 4, still: Vec::new(), seconds }
+            };
+            let starts: Vec<Start> = (0..1010).map(start).collect();
+            sigma(&starts, ends, Wake::default()).expect("there are frames")
+        };
+        assert!(of(0.0) < 1e-9);
+        assert!(of(0.4) > of(0.2) && of(0.2) > 0.1);
+    }
 }

@@ -30,7 +30,8 @@ pub fn from_run(dir: &Path, round: u32) -> Result<Vec<Seen>> {
         let Some(plan) = plans.iter().find(|plan| plan.cell == row.cell) else { continue };
         let plan = Plan { repeat: row.repeat, ..plan.clone() };
         let (hops, tokens, pings) = (Vec::new(), Vec::new(), Vec::new());
-        seen.insert((row.cell, row.repeat), Seen { plan, hops, tokens, pings, round: round + row.repeat });
+        let (cores, round) = (run.manifest.machine.cores, round + row.repeat);
+        seen.insert((row.cell, row.repeat), Seen { plan, hops, tokens, pings, cores, round });
     }
     let columns = sheet::read(&dir.join("hops.parquet"), &HOP)?;
     for at in 0..columns.ints("cell").len() {
@@ -87,7 +88,7 @@ const HOP: [&str; 17] = [
 
 const PING: [&str; 6] = ["cell", "repeat", "client", "peer", "ended_ns", "took_ns"];
 
-const TOKEN: [&str; 21] = [
+const TOKEN: [&str; 22] = [
     "cell",
     "repeat",
     "client",
@@ -103,6 +104,7 @@ const TOKEN: [&str; 21] = [
     "setup_ns",
     "client_queue_ns",
     "client_ns",
+    "embedding_ns",
     "peer_queue_ns",
     "compute_ns",
     "network_ns",
@@ -194,6 +196,7 @@ fn token(columns: &Columns, at: usize) -> Option<(Key, TokenRow)> {
         seen: row.maybe("seen_ns")?,
         took: row.maybe("took_ns")?,
         parts,
+        embedding: row.maybe("embedding_ns")?,
         network: row.maybe("network_other_ns").map(known),
         hops: u16::try_from(row.small("hops")?).ok()?,
         bytes: None,

@@ -61,6 +61,8 @@ pub struct TokenRow {
     /// seen - began: ttft of output 1, itl of the later ones.
     pub took: u64,
     pub parts: Parts,
+    /// Of the client's part, the embedding.
+    pub embedding: u64,
     pub network: Option<NetworkParts>,
     pub hops: u16,
     pub bytes: Option<u64>,
@@ -211,6 +213,7 @@ impl TokenRow {
             seen: step.seen.0,
             took,
             parts,
+            embedding: step.embedding.0.min(parts.client),
             network: network.map(|(parts, _)| parts),
             hops: hops.len() as u16,
             bytes: (!ways.is_empty()).then(|| ways.iter().map(|way| way.bytes).sum()),

@@ -95,6 +95,7 @@ pub(super) const TOKENS: &[Field<TokenRow>] = &[
     field("setup_ns", "part: discovery, routing and sessions", int!(f => f.row.parts.setup)),
     field("client_queue_ns", "part: waiting for the client's device", int!(f => f.row.parts.client_queue)),
     field("client_ns", "part: embedding, head, sampling", int!(f => f.row.parts.client)),
+    field("embedding_ns", "of client_ns: the embedding", int!(f => f.row.embedding)),
     field("peer_queue_ns", "part: waiting for the peers' devices", int!(f => f.row.parts.peer_queue)),
     field("compute_ns", "part: the peers' blocks", int!(f => f.row.parts.compute)),
     field("network_ns", "part: the rest", int!(f => f.row.parts.network)),

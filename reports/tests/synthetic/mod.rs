@@ -274,6 +274,7 @@ impl Run {
             setup,
             client_queue,
             client,
+            embedding: Span::ZERO,
             recovery: Span::ZERO,
         }));
         now

@@ -142,14 +142,26 @@ pub struct Overhead {
     pub to_device: Span,
     /// From the end of a job until its node knows.
     pub from_device: Span,
+    /// Of each byte of activations that a job is given, and of each that it gives, in seconds: a copy each.
+    pub per_copied: f64,
     /// From the end of one job until the next has a core lease that it waited for.
     pub hand_over: Span,
     /// Of a frame at each of its two ends.
     pub frame: Span,
     /// Of each byte of a frame at each of its two ends, in seconds.
     pub per_byte: f64,
+    /// What each of these takes longer where a thread, or a connection, has been still for long; after a time `g`, the
+    /// share `g / (g + half_after)` of it. Of the way to a device that is since its last job, of the way back the job
+    /// itself, of a core lease the waiting for it, of an end of a frame since its node's last frame.
+    pub idle: Span,
+    pub half_after: Span,
+    /// What a peer does between hearing that a session is to open and saying that it is open.
+    pub opening: Span,
     /// By how much a frame that `shape: true` has held comes after its instant.
     pub held: Span,
+    /// On so many cores of its machine the frames of all hosts there are sent and received, which take turns at them; 0:
+    /// nobody waits for another.
+    pub serving: u32,
     /// What frames cost varies by this: it is multiplied by exp(N(-sigma^2 / 2, sigma)) at each end. 0: it does not.
     pub sigma: f64,
 }
@@ -158,10 +170,46 @@ impl Overhead {
     pub const NONE: Overhead = Overhead {
         to_device: Span::ZERO,
         from_device: Span::ZERO,
+        per_copied: 0.0,
         hand_over: Span::ZERO,
         frame: Span::ZERO,
         per_byte: 0.0,
+        idle: Span::ZERO,
+        half_after: Span::ZERO,
+        opening: Span::ZERO,
         held: Span::ZERO,
+        serving: 0,
         sigma: 0.0,
     };
+
+    /// From a node's asking for a job of so many bytes until a device has begun it that has been idle for so long.
+    pub fn way_there(&self, bytes: u64, idle: Span) -> Span {
+        self.to_device + self.woken(idle) + Span::from_secs_f64(bytes as f64 * self.per_copied)
+    }
+
+    /// From the end of a job that gives so many bytes, and took so long, until its node knows.
+    pub fn way_back(&self, bytes: u64, took: Span) -> Span {
+        match *self {
+            // As it is for all that no profile speaks of, without a float's work.
+            Overhead { from_device: Span::ZERO, idle: Span::ZERO, per_copied: 0.0, .. } => Span::ZERO,
+            _ => self.from_device + self.woken(took) + Span::from_secs_f64(bytes as f64 * self.per_copied),
+        }
+    }
+
+    /// From the end of one job until another begins that has waited so long for the core lease.
+    pub fn handed_over(&self, waited: Span) -> Span {
+        self.hand_over + self.woken(waited)
+    }
+
+    /// An end of a frame at a node that has had no other for so long, without what its bytes take.
+    pub fn end_of_frame(&self, idle: Span) -> Span {
+        self.frame + self.woken(idle)
+    }
+
+    fn woken(&self, still: Span) -> Span {
+        match self.idle {
+            Span::ZERO => Span::ZERO,
+            whole => Span((whole.0 as f64 * Cold::share(self.half_after, still)) as u64),
+        }
+    }
 }
