@@ -15,13 +15,35 @@ use std::collections::BTreeMap;
 /// The overheads of each node's host. Empty where no host has any, which costs nothing.
 pub struct FrameEnds {
     of_node: Vec<Overhead>,
-    /// When each node had its last frame.
-    busy: Vec<Moment>,
+    /// What each node was at last.
+    nodes: Vec<Busy>,
     /// Where frames meet; what holds them until an instant, as a shaped network does, has room for that.
     turns: Option<Turns>,
     shaped: bool,
     /// Where what ends cost is drawn.
     drawn: Option<Drawn>,
+}
+
+/// From when till when a node is at an end of a frame: one at a time, for a node is one thread.
+#[derive(Clone, Copy, Default)]
+struct Busy {
+    from: Moment,
+    until: Moment,
+    /// When it will have been at its last.
+    last: Moment,
+}
+
+impl Busy {
+    /// It is for so long at an end that comes at `now`, after what it is at then: when it is through with it.
+    fn at_end(&mut self, now: Moment, takes: Span) -> Moment {
+        let waits = self.from <= now && now < self.until;
+        (self.from, self.until) = match waits {
+            true => (self.from, self.until + takes),
+            false => (now, now + takes),
+        };
+        self.last = self.last.max(self.until);
+        self.until
+    }
 }
 
 /// Draws for frames, which do not overtake each other on their connection for that.
@@ -50,8 +72,8 @@ impl FrameEnds {
             here.map(|(_, overhead)| overhead.serving).max().unwrap_or(0)
         };
         let turns = if plan.network.shape { None } else { Turns::of(plan, serving) };
-        let busy = vec![Moment::default(); of_node.len()];
-        FrameEnds { of_node, busy, turns, shaped: plan.network.shape, drawn }
+        let nodes = vec![Busy::default(); of_node.len()];
+        FrameEnds { of_node, nodes, turns, shaped: plan.network.shape, drawn }
     }
 
     /// When the receiver has the message.
@@ -62,10 +84,10 @@ impl FrameEnds {
             return passage.last;
         };
         let bytes = message.wire_bytes() as f64;
-        let copied = Span::from_secs_f64(bytes * (sender.per_byte + receiver.per_byte));
-        let idle = |node: NodeId, now: Moment| now.since(self.busy[node.0 as usize]);
-        let mut sends = sender.end_of_frame(idle(from, passage.sent));
-        let (mut receives, mut held) = (receiver.end_of_frame(idle(to, passage.last)), receiver.held);
+        let copy = |of: &Overhead| Span::from_secs_f64(bytes * of.per_byte);
+        let still = |node: NodeId, now: Moment| now.since(self.nodes[node.0 as usize].last);
+        let mut sends = sender.end_of_frame(still(from, passage.sent));
+        let (mut receives, mut held) = (receiver.end_of_frame(still(to, passage.last)), receiver.held);
         if let Message::Opened(_) = message {
             sends += sender.opening;
         }
@@ -73,17 +95,22 @@ impl FrameEnds {
             (sends, receives) = (drawn.stretch(from, sends), drawn.stretch(to, receives));
             held = drawn.stretch(to, held);
         }
-        let ends = sends + receives + copied;
-        let unshaped = if self.shaped { passage.sent } else { passage.last } + ends;
+        let (sends, receives) = (sends + copy(sender), receives + copy(receiver));
+        let left = self.nodes[from.0 as usize].at_end(passage.sent, sends);
+        // What a shaped network holds until its instant is received then, and not before.
+        let unshaped = match self.shaped {
+            true => left + receives,
+            false => self.nodes[to.0 as usize].at_end(left + passage.last.since(passage.sent), receives),
+        };
         let mut at = if self.shaped && passage.last > unshaped { passage.last + held } else { unshaped };
         if let Some(drawn) = &mut self.drawn {
             at = drawn.in_order(from, to, at);
         }
         if let Some(turns) = &mut self.turns {
-            at = turns.send(passage.sent, (from, to), ends, at);
+            at = turns.send(passage.sent, (from, to), sends + receives, at);
         }
-        self.busy[from.0 as usize] = passage.sent;
-        self.busy[to.0 as usize] = at;
+        let receiver = &mut self.nodes[to.0 as usize];
+        receiver.last = receiver.last.max(at);
         at
     }
 
@@ -117,11 +144,50 @@ impl Drawn {
 
 #[cfg(test)]
 mod tests {
-    use super::{Drawn, factor};
-    use actors::id::NodeId;
+    use super::{Busy, Drawn, FrameEnds, factor};
+    use crate::link::Passage;
+    use actors::id::{NodeId, RequestId, SessionId};
+    use actors::message::{Close, Load, Message, Opened};
     use actors::seed::Seed;
     use actors::time::{Moment, Span};
+    use scenarios::plan::Overhead;
     use std::collections::BTreeMap;
+
+    const FRAME: Overhead = Overhead { frame: Span(10), ..Overhead::NONE };
+
+    fn ends(overhead: Overhead) -> FrameEnds {
+        let (of_node, nodes) = (vec![overhead; 3], vec![Busy::default(); 3]);
+        FrameEnds { of_node, nodes, turns: None, shaped: false, drawn: None }
+    }
+
+    fn session() -> SessionId {
+        SessionId::new(RequestId { client: NodeId(0), index: 1 }, 0)
+    }
+
+    /// When the receiver has a frame that is sent at `now`.
+    fn delivered(ends: &mut FrameEnds, now: u64, from: u32, to: u32, message: &Message) -> u64 {
+        ends.delivered(NodeId(from), NodeId(to), &Passage::begin(Moment(now)), message).0
+    }
+
+    #[test]
+    fn a_node_is_at_one_end_at_a_time() {
+        let close = Message::Close(Close { session: session() });
+        let mut ends = ends(FRAME);
+        assert_eq!(delivered(&mut ends, 1000, 0, 2, &close), 1020);
+        assert_eq!(delivered(&mut ends, 1000, 1, 2, &close), 1030, "the receiver is still at the one before");
+        assert_eq!(delivered(&mut ends, 2000, 0, 1, &close), 2020);
+        assert_eq!(delivered(&mut ends, 2000, 0, 2, &close), 2030, "the sender is");
+        assert_eq!(delivered(&mut ends, 2005, 1, 0, &close), 2030, "nobody waits for what is yet to come");
+    }
+
+    #[test]
+    fn an_end_takes_longer_after_stillness_and_a_session_to_open() {
+        let close = Message::Close(Close { session: session() });
+        let opened = Message::Opened(Opened { session: session(), load: Load::default() });
+        let mut ends = ends(Overhead { idle: Span(20), half_after: Span(1000), opening: Span(7), ..FRAME });
+        assert_eq!(delivered(&mut ends, 1000, 0, 1, &close), 1040, "half of it at each end after that time");
+        assert_eq!(delivered(&mut ends, 1040, 1, 0, &opened), 1067, "and nothing at once");
+    }
 
     #[test]
     fn frames_vary_about_their_mean_and_keep_their_order() {

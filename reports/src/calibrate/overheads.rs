@@ -115,11 +115,13 @@ pub(super) fn middles<K: Ord>(times: impl Iterator<Item = (u32, K, f64)>) -> BTr
     kinds.into_iter().filter_map(|(kind, rounds)| Some((kind, middle(rounds)?))).collect()
 }
 
-/// Of a session, beside the two small frames that ask for it and answer.
+/// Of a session, beside the two small frames that ask for it and answer, and the one by which the client has just taken
+/// leave of each peer of its last request.
 fn opening<'a>(runs: impl Iterator<Item = &'a Seen>, ends: Line) -> Option<f64> {
     let steps = runs.flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.parts.setup > 0);
-    let each = steps.filter(|step| step.hops > 0).map(|step| seconds(step.parts.setup) / f64::from(step.hops));
-    Some((median(each.collect())? - 4.0 * ends.start).max(0.0))
+    let each = steps.filter(|step| step.hops > 0);
+    let each = each.map(|step| seconds(step.parts.setup) / f64::from(step.hops) - 5.0 * ends.start);
+    Some(median(each.collect())?.max(0.0))
 }
 
 /// A line through points whose relative errors count alike: small frames are many, and their constant matters most.
