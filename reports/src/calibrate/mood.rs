@@ -9,8 +9,13 @@ use scenarios::plan::Plan;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Probes of a size that are asked for before its own factor is believed.
+/// Probes of a size by which a factor of its own is believed, and those that are asked for before it is thought of.
 const ENOUGH: usize = 8;
+const SOME: usize = 3;
+
+/// What is left of how far the course misses its probes, for sizes of some probes to have factors of their own: these are
+/// made of the same probes, and some of it goes by chance.
+const MUCH: f64 = 0.75;
 
 /// Probes on either side among which the best number is chosen.
 const REACHES: [usize; 5] = [1, 2, 4, 8, 16];
@@ -72,18 +77,22 @@ impl Mood {
     }
 }
 
-/// Takes from each what is its size's. Sizes share one factor unless each was probed often.
+/// Takes from each what is its size's. Where there are some probes of each and not enough, sizes share one factor unless the
+/// course of what is left without their own is told much better.
 fn take_shape(sizes: &[u32], logs: &mut [Option<f64>]) -> Vec<(u32, f64)> {
     let mut by_size: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for (size, log) in sizes.iter().zip(logs.iter()) {
         by_size.entry(*size).or_default().extend(*log);
     }
-    let enough = by_size.values().all(|logs| logs.len() >= ENOUGH);
-    let shape = |logs: Vec<f64>| if enough { median(logs).unwrap_or(0.0) } else { 0.0 };
-    let shape: BTreeMap<u32, f64> = by_size.into_iter().map(|(size, logs)| (size, shape(logs))).collect();
-    for (size, log) in sizes.iter().zip(logs.iter_mut()) {
-        *log = log.map(|log| log - shape[size]);
+    let least = by_size.values().map(Vec::len).min().unwrap_or(0);
+    let shape: BTreeMap<u32, f64> =
+        by_size.into_iter().map(|(size, logs)| (size, median(logs).unwrap_or(0.0))).collect();
+    let apart: Vec<Option<f64>> = sizes.iter().zip(&*logs).map(|(size, log)| Some((*log)? - shape[size])).collect();
+    let missed = |logs: &[Option<f64>]| Course::new(logs.to_vec()).missed();
+    if least < SOME || least < ENOUGH && missed(&apart) > MUCH * missed(logs) {
+        return shape.into_keys().map(|size| (size, 1.0)).collect();
     }
+    logs.copy_from_slice(&apart);
     shape.into_iter().map(|(size, log)| (size, log.exp())).collect()
 }
 
@@ -91,16 +100,14 @@ impl Course {
     fn new(logs: Vec<Option<f64>>) -> Course {
         let course = |reach| Course { logs: logs.clone(), reach };
         let mut all: Vec<Course> = REACHES.map(course).into();
-        let missed = |course: &Course| {
-            let misses = course
-                .logs
-                .iter()
-                .enumerate()
-                .filter_map(|(at, log)| Some((course.around(at, at + 1)? - (*log)?).abs()));
-            misses.sum::<f64>()
-        };
-        let best = (0..all.len()).min_by(|a, b| missed(&all[*a]).total_cmp(&missed(&all[*b]))).unwrap_or(0);
+        let best = (0..all.len()).min_by(|a, b| all[*a].missed().total_cmp(&all[*b].missed())).unwrap_or(0);
         all.swap_remove(best)
+    }
+
+    /// How far each is from what the course says without it, in all.
+    fn missed(&self) -> f64 {
+        let misses = self.logs.iter().enumerate();
+        misses.filter_map(|(at, log)| Some((self.around(at, at + 1)? - (*log)?).abs())).sum()
     }
 
     /// The median of those before `left` and from `right` on, as far as this course reaches.
@@ -155,6 +162,17 @@ mod tests {
         assert!(mood.shapes.iter().all(|shape| (shape.decode, shape.prefill) == (1.0, 1.0)));
         assert!((mood.after(2).decode / 1.3 - 1.0).abs() < 0.02);
         assert_eq!(Mood::of(Vec::new()).after(0), drift(1.0, 1.0, 1.0));
+    }
+
+    #[test]
+    fn sizes_that_differ_no_more_than_probes_do_share_one_factor() {
+        let alike = |at: usize| Probed { size: [16, 64, 256][at % 3], drift: Some(drift(1.0 + noise(at), 1.0, 1.0)) };
+        let mood = Mood::of((0..12).map(alike).collect());
+        assert!(mood.shapes.iter().all(|shape| shape.decode == 1.0), "{:?}", mood.shapes);
+        let few = Mood::of(probes(9, |_| 1.3));
+        for (shape, off) in few.shapes.iter().zip([1.2, 1.0, 0.9]) {
+            assert!((shape.prefill / 1.3 / off - 1.0).abs() < 0.02, "three of each tell: {shape:?}");
+        }
     }
 
     #[test]
