@@ -4,6 +4,7 @@
 //! effects they leave: messages by the link model, jobs by the cost model, timers by the clock. The same plan gives the
 //! same run, byte for byte.
 pub mod agenda;
+mod cast;
 mod device;
 mod echo;
 mod ends;
@@ -16,26 +17,22 @@ mod turns;
 
 use crate::link::Passage;
 use crate::outcome::{Outcome, Run};
-use crate::stage::{self, Scene};
-use actors::client::{self, Client};
-use actors::dht::bootstrap::{self, Bootstrap};
 use actors::id::{HostId, NodeId};
 use actors::ledger::{Invariant, Ledger, Mail};
 use actors::limits;
 use actors::message::{Job, Message, Party, Returned, Woken, Work};
-use actors::orchestrator::{self, Orchestrator};
-use actors::peer::{self, Peer};
 use actors::record::{Carried, Event};
 use actors::time::{Moment, Span};
-use actors::world::{Effect, Parcel, Seat, Sim, SimContext, panic_text};
+use actors::world::{Effect, Parcel, Seat, SimContext, panic_text};
 use agenda::Agenda;
+use cast::Cast;
 use device::{Begun, Devices, Slot};
 use ends::FrameEnds;
 use faults::Faults;
 use network::Network;
 use network::fair::Fair;
 use observed::Observed;
-use scenarios::plan::{Plan, Sharing, Weights};
+use scenarios::plan::{Plan, Sharing};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use trace::Trace;
 
@@ -56,46 +53,6 @@ pub fn run_observed(plan: &Plan, horizon: u64, observed: Observed) -> Run {
 
 /// Deliveries after which a run is given up: an hour of simulating, far beyond what a plan within the limits takes.
 pub const HORIZON: u64 = 4_000_000_000;
-
-/// The actors of a simulation, in the order of their node ids.
-struct Cast {
-    values: bool,
-    seats: Vec<Box<dyn Seat>>,
-}
-
-impl Cast {
-    fn of(plan: &Plan) -> Cast {
-        let mut cast = Cast::empty(plan);
-        stage::raise(plan, None, &mut cast);
-        cast
-    }
-
-    fn empty(plan: &Plan) -> Cast {
-        Cast { values: plan.model.weights == Weights::Echo, seats: Vec::new() }
-    }
-}
-
-impl Scene for Cast {
-    fn computes_values(&self) -> bool {
-        self.values
-    }
-
-    fn orchestrator(&mut self, core: orchestrator::Core) {
-        self.seats.push(Box::new(Orchestrator::<Sim>::new(core)));
-    }
-
-    fn bootstrap(&mut self, core: bootstrap::Core) {
-        self.seats.push(Box::new(Bootstrap::<Sim>::new(core)));
-    }
-
-    fn peer(&mut self, core: peer::Core) {
-        self.seats.push(Box::new(Peer::<Sim>::new(core)));
-    }
-
-    fn client(&mut self, core: client::Core) {
-        self.seats.push(Box::new(Client::<Sim>::new(core)));
-    }
-}
 
 /// A simulation under way. The graph is whatever sits in `seats`, one for each node of the plan.
 pub struct Simulation<'p> {
