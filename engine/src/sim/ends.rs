@@ -66,12 +66,8 @@ impl FrameEnds {
             of_node: of_node.iter().map(|overhead| factor(overhead.sigma)).collect(),
             last: BTreeMap::new(),
         });
-        let serving = |machine: usize| {
-            let here =
-                plan.nodes().zip(&of_node).filter(|((_, node), _)| plan.host(node.host).machine as usize == machine);
-            here.map(|(_, overhead)| overhead.serving).max().unwrap_or(0)
-        };
-        let turns = if plan.network.shape { None } else { Turns::of(plan, serving) };
+        let turns =
+            if plan.network.shape { None } else { Turns::of(plan, of_node.iter().map(|overhead| overhead.serving)) };
         let nodes = vec![Busy::default(); of_node.len()];
         FrameEnds { of_node, nodes, turns, shaped: plan.network.shape, drawn }
     }

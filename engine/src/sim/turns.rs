@@ -39,11 +39,14 @@ impl Frame {
 }
 
 impl Turns {
-    /// With `cores` for each machine, 0: frames there do not meet. None where they do nowhere.
-    pub fn of(plan: &Plan, cores: impl Fn(usize) -> u32) -> Option<Turns> {
-        let machine = |at| Machine { cores: cores(at) as usize, under_way: Vec::new() };
-        let machines: Vec<Machine> = (0..plan.machines.len()).map(machine).collect();
-        let of_node = plan.nodes().map(|(_, node)| plan.host(node.host).machine as usize).collect();
+    /// On as many cores of each machine as the nodes there say, 0: frames there do not meet. None where they do nowhere.
+    pub fn of(plan: &Plan, serving: impl Iterator<Item = u32>) -> Option<Turns> {
+        let of_node: Vec<usize> = plan.nodes().map(|(_, node)| plan.host(node.host).machine as usize).collect();
+        let mut machines: Vec<Machine> =
+            plan.machines.iter().map(|_| Machine { cores: 0, under_way: Vec::new() }).collect();
+        for (machine, cores) in of_node.iter().zip(serving) {
+            machines[*machine].cores = machines[*machine].cores.max(cores as usize);
+        }
         machines.iter().any(|machine| machine.cores > 0).then_some(Turns { of_node, machines })
     }
 
@@ -58,7 +61,8 @@ impl Turns {
         let left = |core: usize| {
             under_way.iter().filter(|frame| frame.core == core).map(|frame| frame.left(now)).sum::<Span>()
         };
-        let core = (0..*cores).min_by_key(|core| left(*core)).unwrap_or(0);
+        // With more cores than frames under way, one of so many first ones is idle.
+        let core = (0..=under_way.len()).take(*cores).min_by_key(|core| left(*core)).unwrap_or(0);
         let mut waits = Span::ZERO;
         for frame in under_way.iter_mut().filter(|frame| frame.core == core) {
             let turns = frame.left(now).min(takes);
@@ -134,6 +138,13 @@ mod tests {
         assert_eq!(send(&mut turns, 15, (C, A), 10), 30, "with the one of which less is left");
         assert_eq!(delivered(&mut turns, 20, (B, C)), 25);
         assert_eq!(delivered(&mut turns, 50, (A, B)), 50);
+    }
+
+    #[test]
+    fn as_many_cores_as_can_be_counted_are_no_work() {
+        let mut turns = turns(u32::MAX as usize);
+        let sent: Vec<u64> = (0..100).map(|at| send(&mut turns, at, (A, B), 500) - at).collect();
+        assert!(sent.iter().all(|took| *took == 500), "each has one of its own: {sent:?}");
     }
 
     #[test]
