@@ -108,8 +108,7 @@ pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<Seen, Stop> {
         });
     }
     let Fold { hops, tokens, pings, .. } = Fold::of(&events);
-    let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get() as u32);
-    Ok(Seen { plan: plan.clone(), hops, tokens, pings, cores, round })
+    Ok(Seen { plan: plan.clone(), hops, tokens, pings, cores: Machine::here().cores, round })
 }
 
 /// What was measured, for a person to look at.

@@ -413,6 +413,17 @@ impl Plan {
         &self.hosts[id.0 as usize]
     }
 
+    /// Cores of a machine on which jobs run, as many as its leases can use; none where it has no leases.
+    pub fn computing_cores(&self, machine: u32) -> Option<u32> {
+        let leases = self.machines.get(machine as usize)?.leases?;
+        let devices = self.hosts.iter().filter(|host| host.machine == machine).flat_map(|host| host.devices());
+        let threads = devices.map(|device| match device.executor {
+            Executor::Cpu { threads } => threads,
+            Executor::Cuda { .. } | Executor::Elsewhere => 1,
+        });
+        Some(leases.saturating_mul(threads.max().unwrap_or(1)))
+    }
+
     /// What computes for a node.
     pub fn device(&self, id: NodeId) -> &Device {
         let node = self.node(id);

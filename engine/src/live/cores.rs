@@ -5,7 +5,7 @@
 //! 40 us for a swarm with one client, in which nobody computes meanwhile. Hosts that have machines of their own do nothing
 //! of the kind to each other, so here the cores are divided: jobs run on as many as the leases can use, all else on the
 //! others. Without leases, without cores to spare, and on other systems than Linux, all run everywhere.
-use scenarios::plan::{Executor, Plan};
+use scenarios::plan::Plan;
 
 /// The division of this machine's cores, as the numbers by which the kernel knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,13 +17,7 @@ pub struct Cores {
 impl Cores {
     /// For the hosts of `machine`, on the cores that this process may use.
     pub fn of(plan: &Plan, machine: u32) -> Option<Cores> {
-        let leases = plan.machines.get(machine as usize)?.leases?;
-        let devices = plan.hosts.iter().filter(|host| host.machine == machine).flat_map(|host| host.devices());
-        let threads = devices.map(|device| match device.executor {
-            Executor::Cpu { threads } => threads,
-            Executor::Cuda { .. } | Executor::Elsewhere => 1,
-        });
-        Cores::divided(&kernel::allowed(), leases.saturating_mul(threads.max().unwrap_or(1)))
+        Cores::divided(&kernel::allowed(), plan.computing_cores(machine)?)
     }
 
     fn divided(allowed: &[usize], computing: u32) -> Option<Cores> {
