@@ -68,7 +68,7 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
     let points = |points: &[(u32, f64)]| points.iter().map(|(size, s)| (*size, raised(*s))).collect::<Vec<_>>();
     let (embed, head) = jobs::ends(seen, &cold);
     let plain = |points: Vec<(u32, f64)>| points.into_iter().map(|(size, s)| (size, time(s))).collect();
-    let overhead = overheads::fit(seen);
+    let overhead = overheads::fit(&seen.iter().collect::<Vec<_>>());
     let ends = overhead.ends;
     Ok(Profile {
         version: VERSION,
@@ -107,9 +107,8 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
 
 /// Cores that are left to the network where jobs keep to as many as the leases can use.
 fn serving(plan: &Plan, cores: u32) -> u32 {
-    let peer = plan.peers().next().map(|(_, peer)| plan.host(peer.host).machine as usize);
-    let leases = peer.and_then(|machine| plan.machines.get(machine)?.leases);
-    leases.map_or(0, |leases| cores.saturating_sub(leases.saturating_mul(threads(plan).max(1))))
+    let machine = plan.peers().next().map(|(_, peer)| plan.host(peer.host).machine);
+    machine.and_then(|machine| plan.computing_cores(machine)).map_or(0, |computing| cores.saturating_sub(computing))
 }
 
 fn threads(plan: &Plan) -> u32 {
@@ -146,7 +145,7 @@ fn spread(seen: &[Seen], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
     let overheads: Vec<f64> = rounds
         .iter()
         .map(|round| {
-            let runs: Vec<Seen> = seen.iter().filter(|run| run.round == *round).cloned().collect();
+            let runs: Vec<&Seen> = seen.iter().filter(|run| run.round == *round).collect();
             let overhead = overheads::fit(&runs);
             overhead.to_device + overhead.from_device + overhead.ends.start + overhead.wake.idle
         })

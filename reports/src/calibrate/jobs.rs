@@ -159,7 +159,7 @@ impl Blocks {
 }
 
 /// Least squares over points, the slope not below 0; a constant where all points have one x.
-pub(super) fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     let count = points.len() as f64;
     if points.is_empty() {
         return None;

@@ -4,7 +4,8 @@
 //! few pings, the smallest frames of steps stand for them: a step's share of the network is spread over its frames evenly,
 //! so single ones are not seen, and their distribution comes out narrower than it is.
 use super::frames::frames_of;
-use super::overheads::{seconds, weighted_line};
+use super::overheads::seconds;
+use super::wake::Line;
 use super::{Seen, time};
 use crate::stats::quantile;
 use actors::id::{NodeId, RequestId};
@@ -46,7 +47,7 @@ fn path((from, to): Ends, way: Way) -> Option<profile::Way> {
     let points =
         way.frames.iter().filter_map(|(bytes, times)| Some((*bytes as f64, super::steady_mean(times.clone())?)));
     let points: Vec<(f64, f64)> = points.collect();
-    let slope = if points.len() > 1 { weighted_line(&points).1 } else { 0.0 };
+    let slope = Line::through(&points).per_byte;
     let mut trips = match way.round_trips.len() >= PINGS {
         true => way.round_trips,
         false => way.frames.into_values().next().unwrap_or_default().iter().map(|seconds| 2.0 * seconds).collect(),

@@ -1,5 +1,5 @@
 //! What live hosts add to computing and to the declared network: the way to a device and back, frames, sessions, leases.
-use super::jobs::{idle, rising_line};
+use super::jobs::idle;
 use super::wake::{Line, Start, Wake};
 use super::{Seen, frames, median, steady_mean};
 use crate::fold::HopRow;
@@ -23,13 +23,13 @@ pub(super) struct Overheads {
 }
 
 /// The median over rounds of what each shows: a neighbour that was busy for a while spoils one of them, and not the others.
-pub(super) fn fit(seen: &[Seen]) -> Overheads {
+pub(super) fn fit(seen: &[&Seen]) -> Overheads {
     // Who asks alone waits for nobody.
-    let there: Vec<Start> = seen.iter().filter(|run| solitary(run)).flat_map(ways_there).collect();
-    let back: Vec<Start> = seen.iter().flat_map(ways_back).collect();
+    let there: Vec<Start> = seen.iter().filter(|run| solitary(run)).flat_map(|run| ways_there(run)).collect();
+    let back: Vec<Start> = seen.iter().flat_map(|run| ways_back(run)).collect();
     // Likewise frames, but for a network that nobody saw without company.
-    let company = !seen.iter().any(solitary);
-    let plain = |run: &&Seen| !run.plan.network.shape && (company || solitary(run));
+    let company = !seen.iter().any(|run| solitary(run));
+    let plain = |run: &&&Seen| !run.plan.network.shape && (company || solitary(run));
     let frames_after = |back: Line| -> Vec<Start> {
         seen.iter().filter(plain).flat_map(|run| frames::starts(run, |bytes| back.of(bytes))).collect()
     };
@@ -37,12 +37,12 @@ pub(super) fn fit(seen: &[Seen]) -> Overheads {
     let (there, back) = (Line::fit(&there, wake), Line::fit(&back, wake));
     let frames = frames_after(back);
     let ends = Line::fit(&frames, wake);
-    let middle = |of: &dyn Fn(&[Seen]) -> Option<f64>| {
-        let mut rounds: BTreeMap<u32, Vec<Seen>> = BTreeMap::new();
-        seen.iter().for_each(|run| rounds.entry(run.round).or_default().push(run.clone()));
+    let mut rounds: BTreeMap<u32, Vec<&Seen>> = BTreeMap::new();
+    seen.iter().for_each(|run| rounds.entry(run.round).or_default().push(run));
+    let middle = |of: &dyn Fn(&[&Seen]) -> Option<f64>| {
         median(rounds.values().filter_map(|runs| of(runs)).collect()).unwrap_or(0.0)
     };
-    let held = |runs: &[Seen]| {
+    let held = |runs: &[&Seen]| {
         let shaped = runs.iter().filter(|run| run.plan.network.shape);
         median(shaped.filter_map(|run| frames::held(run, back.start)).collect())
     };
@@ -53,7 +53,7 @@ pub(super) fn fit(seen: &[Seen]) -> Overheads {
         hand_over: middle(&|runs| hand_over(runs, wake)),
         ends,
         wake,
-        opening: middle(&|runs| opening(runs.iter().filter(plain), ends)),
+        opening: middle(&|runs| opening(runs.iter().filter(plain).copied(), ends)),
         held: middle(&held),
         sigma: sigma(&frames, ends, wake).unwrap_or(0.0),
     }
@@ -124,28 +124,9 @@ fn opening<'a>(runs: impl Iterator<Item = &'a Seen>, ends: Line) -> Option<f64> 
     Some(median(each.collect())?.max(0.0))
 }
 
-/// A line through points whose relative errors count alike: small frames are many, and their constant matters most.
-pub(super) fn weighted_line(points: &[(f64, f64)]) -> (f64, f64) {
-    let (mut w, mut wx, mut wy, mut wxx, mut wxy) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for (x, y) in points.iter().filter(|point| point.1 > 0.0) {
-        let weight = 1.0 / (y * y);
-        w += weight;
-        wx += weight * x;
-        wy += weight * y;
-        wxx += weight * x * x;
-        wxy += weight * x * y;
-    }
-    let bend = w * wxx - wx * wx;
-    if w == 0.0 || bend <= 0.0 {
-        return rising_line(points).unwrap_or((0.0, 0.0));
-    }
-    let slope = ((w * wxy - wx * wy) / bend).max(0.0);
-    (((wy - slope * wx) / w).max(0.0), slope)
-}
-
 /// From the end of a peer's job until one of another host that waited for it begins, without what comes of its having
 /// waited so long. Clients' jobs, of which nobody knows when they were, come between some; the lower quarter has none.
-fn hand_over(seen: &[Seen], wake: Wake) -> Option<f64> {
+fn hand_over(seen: &[&Seen], wake: Wake) -> Option<f64> {
     let mut gaps = Vec::new();
     for run in seen.iter().filter(|run| run.plan.clients().count() > 1) {
         let mut hops: Vec<&HopRow> = run.hops.iter().filter(|hop| !hop.request.is_warmup()).collect();

@@ -72,6 +72,13 @@ impl Wake {
 }
 
 impl Line {
+    /// Through (bytes, seconds) whose relative errors count alike. Flat where all have as many bytes.
+    pub fn through(points: &[(f64, f64)]) -> Line {
+        let seen = points.iter().filter(|point| point.1 > 0.0);
+        let points = seen.map(|&(bytes, y)| Point { bytes, share: 0.0, y, weight: 1.0 / (y * y) });
+        line(&points.collect::<Vec<_>>(), 0.0).0
+    }
+
     pub fn fit(starts: &[Start], wake: Wake) -> Line {
         let points: Vec<Point> = groups(starts).iter().map(|group| group.point(wake.half_after)).collect();
         line(&points, wake.idle).0
