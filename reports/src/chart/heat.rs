@@ -118,7 +118,10 @@ fn draw(
     let step = height + panel_title + 26.0;
     let used = columns as f64 * width + gap * (columns - 1) as f64;
     let wide = (left + used + right).max(text_width(title, panel::TITLE) * 1.1 + 2.0 * MARGIN).min(WIDTH);
-    let size = (wide.ceil(), (panel::HEADING + rows as f64 * step + 20.0 + MARGIN).ceil());
+    // A map of a row or two is lower than its scale.
+    let scale = height.clamp(120.0, 260.0);
+    let high = (rows as f64 * step + 20.0).max(panel_title + scale + TICK);
+    let size = (wide.ceil(), (panel::HEADING + high + MARGIN).ceil());
     let mut drawing = String::new();
     let mut canvas = Canvas::new(&mut drawing, size);
     let kind = if map.logarithmic() { "; colours by its logarithm" } else { "" };
@@ -143,7 +146,7 @@ fn draw(
         (MARGIN + 6.0, (panel::HEADING + bottom - 26.0) / 2.0),
         Lettering::new(LABEL).center().upright(),
     );
-    draw_scale(&mut canvas, map, unit, (left + used + 22.0, panel::HEADING + panel_title, height.clamp(120.0, 260.0)));
+    draw_scale(&mut canvas, map, unit, (left + used + 22.0, panel::HEADING + panel_title, scale));
     canvas.finish()?;
     Ok((drawing, size))
 }
