@@ -31,7 +31,7 @@ impl<'b> Keeper<'b> {
                 std::process::exit(130);
             }
         });
-        let scenario = batch.loaded.scenario();
+        let scenario = batch.scenario();
         let command = std::env::args().collect();
         let manifest = Manifest::new(&scenario.name, world, sweep.seed, scenario.report.clone(), command);
         let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text())?;

@@ -42,7 +42,7 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
             effects.push(Effect::of(&name, base, figures(&plans)?, None));
         }
     }
-    let found = Sensitivity::new(&batch.loaded.scenario().name, base, effects);
+    let found = Sensitivity::new(&batch.scenario().name, base, effects);
     let dir = found.write(&wanted.sweep.out)?;
     match wanted.sweep.format {
         Format::Table => say!("{}", found.text(width())),

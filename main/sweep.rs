@@ -12,6 +12,7 @@ use reports::manifest::World;
 use reports::write::RunDir;
 use scenarios::cell::CellKey;
 use scenarios::plan::Plan;
+use scenarios::schema::Scenario;
 use scenarios::{Cell, Loaded, Overrides};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -60,6 +61,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The scenario with what the command line sets in it: its name and its charts are those of all cells.
+    pub fn scenario(&self) -> &Scenario {
+        self.cells.first().map_or_else(|| self.loaded.scenario(), |cell| &cell.scenario)
+    }
+
     /// What keeps this machine and this build from running the sweep live, as its first cell shows.
     pub fn live_obstacles(&self) -> Vec<String> {
         let Some(plan) = self.plans.first() else { return Vec::new() };

@@ -62,7 +62,7 @@ pub fn twin(wanted: &Arguments) -> Done {
         None if batch.plans.iter().all(profiled) => None,
         None => {
             let source = format!("swarmbench twin {}", sweep.scenario);
-            Some(measure(&batch.plans, wanted.rounds, &batch.loaded.scenario().name, &source)?)
+            Some(measure(&batch.plans, wanted.rounds, &batch.scenario().name, &source)?)
         }
     };
     let live = Live::run(sweep, &batch, profile.as_ref())?;

@@ -67,3 +67,17 @@ fn a_twin_leaves_two_run_directories_of_one_format_and_their_comparison() {
     expect_code(dir.path(), &["report", "runs/quickstart-live-001", "runs/quickstart-sim-001", "--out", "both"], 0);
     assert!(charts(&dir.path().join("both")).iter().any(|name| name.ends_with(".png")));
 }
+
+#[test]
+fn charts_that_are_set_are_the_charts_and_a_map_of_one_field_holds_its_scale() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let set = "report=[Heatmap(\"workload.prompt\", \"workload.generate\")]";
+    let one = "workload.prompt=16 && workload.generate=8";
+    let output = expect_code(dir.path(), &["sim", "quickstart", "--only", one, "--set", set, "--set", "name=one"], 0);
+    // What lies beyond a picture's edge is warned of.
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains("WARN"), "{stderr}");
+    let charts = charts(&dir.path().join("runs/one-sim-001"));
+    let pictures: Vec<&String> = charts.iter().filter(|name| name.ends_with(".png")).collect();
+    assert!(pictures.len() == 2 && pictures.iter().all(|name| name.contains("-over-")), "{pictures:?}");
+}
