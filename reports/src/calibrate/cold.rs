@@ -18,7 +18,7 @@ pub(super) struct Cold {
 /// Those half times among which the best is chosen: 0.25 ms to 64 ms.
 const HALVES: std::ops::Range<i32> = -2..7;
 
-/// Warm weights take some time too: so much of the median may be the cold's.
+/// Warm weights take some time too: so much of any job's time, but for the lowest few, may be the cold's.
 const MOST: f64 = 0.8;
 
 /// A group's idle times and times.
@@ -93,7 +93,7 @@ fn steady<K>(groups: BTreeMap<K, Alike>) -> Vec<Alike> {
 
 /// (seconds for a whole share, what is left of the squares), if being idle makes the times longer.
 fn slope(groups: &[Alike], half: f64) -> Option<(f64, f64)> {
-    let (mut xx, mut xy, mut yy, mut all) = (0.0, 0.0, 0.0, Vec::new());
+    let (mut xx, mut xy, mut yy, mut whole) = (0.0, 0.0, 0.0, Vec::new());
     for group in groups {
         let count = group.len() as f64;
         let share = |idle: f64| idle / (idle + half);
@@ -103,11 +103,14 @@ fn slope(groups: &[Alike], half: f64) -> Option<(f64, f64)> {
             xx += dx * dx;
             xy += dx * dy;
             yy += dy * dy;
-            all.push(*seconds);
+            // If all of it were the cold's.
+            whole.push(seconds / share(*idle));
         }
     }
     let slope = (xx > 0.0 && xy > 0.0).then(|| xy / xx)?;
-    let most = MOST * super::median(all)?;
+    whole.retain(|seconds| seconds.is_finite());
+    whole.sort_by(f64::total_cmp);
+    let most = MOST * quantile(&whole, 0.05)?;
     Some((slope.min(most), yy - slope * xy))
 }
 
@@ -131,5 +134,17 @@ mod tests {
         assert!((cold.per_block / 120e-6 - 1.0).abs() < 0.05, "{cold:?}");
         let always_warm: Vec<Job> = jobs.iter().map(|job| Job { seconds: 1e-3 - job.idle * 1e-4, ..*job }).collect();
         assert_eq!(Cold::fit(&always_warm, &[]), Cold::default(), "nothing that idleness makes faster is cold");
+    }
+
+    #[test]
+    fn cold_weights_may_take_several_times_as_long_as_warm_ones() {
+        // Half of the jobs come at once, half after a network's delay.
+        let job = |at: u32| {
+            let idle = if at % 2 == 0 { 3e-4 } else { 8e-3 + 2e-4 * f64::from(at % 60) };
+            let cold = 250e-6 * idle / (idle + 2e-3);
+            Job { phase: Phase::Decode, size: 1, context: 40, blocks: 2, seconds: 2.0 * (70e-6 + cold), idle, round: 0 }
+        };
+        let cold = Cold::fit(&(0..400).map(job).collect::<Vec<_>>(), &[]);
+        assert!((cold.per_block / 250e-6 - 1.0).abs() < 0.02 && cold.half_after == 2e-3, "{cold:?}");
     }
 }
