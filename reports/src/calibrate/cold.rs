@@ -140,7 +140,7 @@ mod tests {
     fn cold_weights_may_take_several_times_as_long_as_warm_ones() {
         // Half of the jobs come at once, half after a network's delay.
         let job = |at: u32| {
-            let idle = if at % 2 == 0 { 3e-4 } else { 8e-3 + 2e-4 * f64::from(at % 60) };
+            let idle = if at.is_multiple_of(2) { 3e-4 } else { 8e-3 + 2e-4 * f64::from(at % 60) };
             let cold = 250e-6 * idle / (idle + 2e-3);
             Job { phase: Phase::Decode, size: 1, context: 40, blocks: 2, seconds: 2.0 * (70e-6 + cold), idle, round: 0 }
         };
