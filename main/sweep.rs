@@ -66,6 +66,20 @@ impl Batch {
         self.cells.first().map_or_else(|| self.loaded.scenario(), |cell| &cell.scenario)
     }
 
+    /// Each plan so often, one after another, with what is chance in a simulation drawn anew.
+    pub fn drawn(self, times: u32) -> Batch {
+        let again = |plan: &Plan| {
+            let plan = plan.clone();
+            (0..times).map(move |draw| Plan {
+                repeat: plan.repeat * times + draw,
+                chance: if draw == 0 { plan.chance } else { plan.chance.derive("draw", draw.into(), 0) },
+                ..plan.clone()
+            })
+        };
+        let keys = self.keys.iter().flat_map(|key| std::iter::repeat_n(key.clone(), times as usize)).collect();
+        Batch { keys, plans: self.plans.iter().flat_map(again).collect(), ..self }
+    }
+
     /// What keeps this machine and this build from running the sweep live, as its first cell shows.
     pub fn live_obstacles(&self) -> Vec<String> {
         let Some(plan) = self.plans.first() else { return Vec::new() };

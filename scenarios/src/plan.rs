@@ -29,6 +29,8 @@ pub struct Plan {
     pub cell: u32,
     pub repeat: u32,
     pub seed: Seed,
+    /// What follows from nothing live, and from this in a simulation: how devices and frames vary.
+    pub chance: Seed,
     pub model: Model,
     pub machines: Vec<Machine>,
     /// `hosts[0]` is the orchestrator's.

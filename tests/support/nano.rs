@@ -48,6 +48,7 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
         cell: 0,
         repeat: 0,
         seed: Seed(7),
+        chance: Seed(7),
         model: Model {
             shape,
             block_type: WeightType::F32,

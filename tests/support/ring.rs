@@ -76,6 +76,7 @@ pub fn plan(count: u32) -> Plan {
         cell: 0,
         repeat: 0,
         seed: Seed(1),
+        chance: Seed(1),
         model: Model {
             shape,
             block_type: WeightType::F32,

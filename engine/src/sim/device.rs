@@ -65,7 +65,7 @@ enum Factor {
 impl Factor {
     /// For the device of this number on its host.
     fn new(jitter: &Jitter, plan: &Plan, host: HostId, number: u64) -> Factor {
-        let stream = || plan.seed.small_stream("device", host.0.into(), number);
+        let stream = || plan.chance.small_stream("device", host.0.into(), number);
         match jitter {
             Jitter::Off => Factor::One,
             Jitter::LogNormal { sigma } => {

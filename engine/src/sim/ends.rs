@@ -62,7 +62,7 @@ impl FrameEnds {
         };
         let of_node = if of_node.iter().all(free) { Vec::new() } else { of_node };
         let drawn = of_node.iter().any(|overhead| overhead.sigma > 0.0).then(|| Drawn {
-            stream: plan.seed.small_stream("ends", 0, 0),
+            stream: plan.chance.small_stream("ends", 0, 0),
             of_node: of_node.iter().map(|overhead| factor(overhead.sigma)).collect(),
             last: BTreeMap::new(),
         });

@@ -198,6 +198,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         cell: 0,
         repeat: 0,
         seed: Seed(seed).derive("swarm", 0, 0),
+        chance: Seed(seed).derive("swarm", 0, 0),
         model: Model {
             shape,
             block_type: WeightType::F32,

@@ -85,6 +85,7 @@ impl Sketch {
             cell,
             repeat,
             seed: Seed(self.seed),
+            chance: Seed(self.seed),
             model: Model {
                 shape: Shape {
                     arch: Arch::Opt,
