@@ -146,7 +146,15 @@ fn print(profile: &Profile) {
         over.idle,
         over.half_after
     );
-    sayln!("a session's opening {}; a frame that was held {}", over.opening, over.held);
+    sayln!(
+        "among others' frames {:.0} % longer; a session's opening {}; a frame that was held {}",
+        100.0 * over.company,
+        over.opening,
+        over.held
+    );
+    if over.steal.every > Time(0) {
+        sayln!("a core is stolen every {}, for {}", over.steal.every, over.steal.last);
+    }
     for path in &profile.links {
         let middle = path.rtt.get(path.rtt.len() / 2).copied().unwrap_or_default();
         let (least, most) =

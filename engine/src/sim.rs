@@ -5,6 +5,7 @@
 //! same run, byte for byte.
 pub mod agenda;
 mod cast;
+mod company;
 mod device;
 mod echo;
 mod ends;
@@ -12,6 +13,7 @@ mod faults;
 mod network;
 pub mod observed;
 pub mod pool;
+mod steal;
 mod trace;
 mod turns;
 
@@ -427,7 +429,10 @@ impl<'p> Simulation<'p> {
                 let life = self.faults.as_ref().map_or(0, |faults| faults.life(host));
                 self.deliver(node, node, life, parcel);
             }
-            way => self.post_at(now + way, node, node, parcel),
+            way => {
+                let at = self.ends.held_up(now, node, now, now + way);
+                self.post_at(at, node, node, parcel);
+            }
         }
     }
 

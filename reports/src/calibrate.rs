@@ -10,6 +10,7 @@ mod links;
 mod mood;
 mod overheads;
 mod runs;
+mod steal;
 mod wake;
 
 pub use drift::Drift;
@@ -99,6 +100,8 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
             held: time(overhead.held),
             serving: serving(&first.plan, first.cores),
             sigma: (overhead.sigma * 1e3).round() / 1e3,
+            company: (overhead.company * 1e3).round() / 1e3,
+            steal: overhead.steal.written(),
         },
         links: links::fit(seen, overhead.from_device),
         spread: Some(spread(seen, &warm, &blocks)),

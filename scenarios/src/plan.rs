@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 mod device;
 
-pub use device::{Cold, Cost, Curve, Device, Ends, Executor, Grid, Jitter, Overhead, Roofline, Table};
+pub use device::{Cold, Cost, Curve, Device, Ends, Executor, Grid, Jitter, Overhead, Roofline, Steal, Table};
 
 pub mod faults;
 mod names;

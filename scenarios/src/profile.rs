@@ -133,6 +133,16 @@ pub struct Overhead {
     pub held: Time,
     pub serving: u32,
     pub sigma: f64,
+    pub company: f64,
+    pub steal: Steal,
+}
+
+/// See [`plan::Steal`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Steal {
+    pub every: Time,
+    pub last: Time,
 }
 
 /// Medians of |a - b| / mean over pairs of repetitions.
@@ -240,6 +250,18 @@ impl Profile {
                 ));
             }
         }
+        let Overhead { sigma, company, steal, .. } = self.overhead;
+        for (name, value) in [("sigma", sigma), ("company", company)] {
+            if !(value.is_finite() && (0.0..=10.0).contains(&value)) {
+                return wrong(format!("`{name}` of `overhead` is {value}: from 0 to 10"));
+            }
+        }
+        if steal.every.0 > 0 && (steal.every.0 < 1_000_000 || steal.last.0 > steal.every.0) {
+            return wrong(format!(
+                "cores are stolen for {} every {}: at most for as long, and 1 ms",
+                steal.last, steal.every
+            ));
+        }
         match &self.jitter {
             Jitter::LogNormal { sigma } if !(sigma.is_finite() && (0.0..=3.0).contains(sigma)) => {
                 wrong(format!("sigma is {sigma}: it is the deviation of ln(time), from 0 to 3"))
@@ -317,6 +339,8 @@ impl Overhead {
             held: self.held.span(),
             serving: self.serving,
             sigma: self.sigma,
+            company: self.company,
+            steal: plan::Steal { every: self.steal.every.span(), last: self.steal.last.span() },
         }
     }
 }

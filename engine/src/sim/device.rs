@@ -5,6 +5,7 @@
 //! of a lease) is the device's [`Overhead`].
 use super::echo::Echo;
 use super::observed::Observed;
+use super::steal::Computing;
 use actors::id::{HostId, NodeId, SessionId};
 use actors::message::{Activation, Computed, Job, Output, Piece, Work};
 use actors::seed::SmallStream;
@@ -45,6 +46,8 @@ struct Device<'p> {
     version: u32,
     warmed_up: bool,
     factor: Factor,
+    /// Nothing where its core is never stolen.
+    steal: Option<Box<Computing>>,
 }
 
 /// A job that the device has been given.
@@ -100,6 +103,7 @@ struct Machine {
 impl<'p> Device<'p> {
     fn new(cost: &'p Cost, plan: &Plan, host: HostId, number: u64) -> Device<'p> {
         let factor = Factor::new(&cost.jitter, plan, host, number);
+        let stolen = || plan.chance.small_stream("device stolen", host.0.into(), number);
         Device {
             host,
             machine: plan.host(host).machine,
@@ -111,6 +115,7 @@ impl<'p> Device<'p> {
             version: 0,
             warmed_up: false,
             factor,
+            steal: Computing::of(cost.overhead.steal, stolen),
         }
     }
 }
@@ -264,6 +269,9 @@ impl<'p> Devices<'p> {
             if !device.warmed_up && !matches!(job.work, Work::Load { .. }) {
                 device.warmed_up = true;
                 took += spec.first_job;
+            }
+            if let Some(steal) = &mut device.steal {
+                took += steal.within(took);
             }
             took
         });

@@ -2,6 +2,8 @@
 //!
 //! Without a shaped network it is added to the network's own time. With `shape: true` a live run holds a frame until its
 //! scheduled instant, so that what the ends cost is absorbed as long as it is less, and only the wake-up comes on top.
+use super::company::Company;
+use super::steal::Serving;
 use super::turns::Turns;
 use crate::link::Passage;
 use actors::id::NodeId;
@@ -19,6 +21,9 @@ pub struct FrameEnds {
     nodes: Vec<Busy>,
     /// Where frames meet; what holds them until an instant, as a shaped network does, has room for that.
     turns: Option<Turns>,
+    /// Whose frames the machines were last at.
+    company: Option<Company>,
+    steal: Option<Serving>,
     shaped: bool,
     /// Where what ends cost is drawn.
     drawn: Option<Drawn>,
@@ -61,7 +66,10 @@ impl FrameEnds {
             [frame, idle, opening, held].iter().all(|span| *span == Span::ZERO) && overhead.per_byte == 0.0
         };
         let of_node = if of_node.iter().all(free) { Vec::new() } else { of_node };
-        let drawn = of_node.iter().any(|overhead| overhead.sigma > 0.0).then(|| Drawn {
+        let steal = Serving::of(plan, of_node.iter().map(|overhead| overhead.steal));
+        let company = of_node.iter().any(|overhead| overhead.company > 0.0).then(|| Company::of(plan));
+        let varies = steal.is_some() || company.is_some() || of_node.iter().any(|overhead| overhead.sigma > 0.0);
+        let drawn = varies.then(|| Drawn {
             stream: plan.chance.small_stream("ends", 0, 0),
             of_node: of_node.iter().map(|overhead| factor(overhead.sigma)).collect(),
             last: BTreeMap::new(),
@@ -69,7 +77,7 @@ impl FrameEnds {
         let turns =
             if plan.network.shape { None } else { Turns::of(plan, of_node.iter().map(|overhead| overhead.serving)) };
         let nodes = vec![Busy::default(); of_node.len()];
-        FrameEnds { of_node, nodes, turns, shaped: plan.network.shape, drawn }
+        FrameEnds { of_node, nodes, turns, company, steal, shaped: plan.network.shape, drawn }
     }
 
     /// When the receiver has the message.
@@ -87,18 +95,25 @@ impl FrameEnds {
         if let Message::Opened(_) = message {
             sends += sender.opening;
         }
+        (sends, receives) = (sends + copy(sender), receives + copy(receiver));
+        if let Some(company) = &mut self.company {
+            let [at_sender, at_receiver] = company.meet(from, to, message);
+            (sends, receives) = (sender.among_others(sends, at_sender), receiver.among_others(receives, at_receiver));
+        }
         if let Some(drawn) = &mut self.drawn {
             (sends, receives) = (drawn.stretch(from, sends), drawn.stretch(to, receives));
             held = drawn.stretch(to, held);
         }
-        let (sends, receives) = (sends + copy(sender), receives + copy(receiver));
         let left = self.nodes[from.0 as usize].at_end(passage.sent, sends);
+        let left = self.held_up(passage.sent, from, passage.sent, left);
         // What a shaped network holds until its instant is received then, and not before.
-        let unshaped = match self.shaped {
-            true => left + receives,
-            false => self.nodes[to.0 as usize].at_end(left + passage.last.since(passage.sent), receives),
+        let there = left + passage.last.since(passage.sent);
+        let (begun, at) = match self.shaped {
+            true if passage.last > left + receives => (passage.last, passage.last + held),
+            true => (left, left + receives),
+            false => (there, self.nodes[to.0 as usize].at_end(there, receives)),
         };
-        let mut at = if self.shaped && passage.last > unshaped { passage.last + held } else { unshaped };
+        let mut at = self.held_up(passage.sent, to, begun, at);
         if let Some(drawn) = &mut self.drawn {
             at = drawn.in_order(from, to, at);
         }
@@ -108,6 +123,15 @@ impl FrameEnds {
         let receiver = &mut self.nodes[to.0 as usize];
         receiver.last = receiver.last.max(at);
         at
+    }
+
+    /// When what `node` begins at `from`, and would be through with at `until`, is done: later, if its core is stolen.
+    #[inline]
+    pub fn held_up(&mut self, now: Moment, node: NodeId, from: Moment, until: Moment) -> Moment {
+        match &mut self.steal {
+            Some(steal) => steal.through(now, node, from, until),
+            None => until,
+        }
     }
 
     /// A message is to be delivered now: when instead, if its frame has been put off by others.
@@ -153,7 +177,7 @@ mod tests {
 
     fn ends(overhead: Overhead) -> FrameEnds {
         let (of_node, nodes) = (vec![overhead; 3], vec![Busy::default(); 3]);
-        FrameEnds { of_node, nodes, turns: None, shaped: false, drawn: None }
+        FrameEnds { of_node, nodes, turns: None, company: None, steal: None, shaped: false, drawn: None }
     }
 
     fn session() -> SessionId {

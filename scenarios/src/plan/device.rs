@@ -164,6 +164,23 @@ pub struct Overhead {
     pub serving: u32,
     /// What frames cost varies by this: it is multiplied by exp(N(-sigma^2 / 2, sigma)) at each end. 0: it does not.
     pub sigma: f64,
+    /// By this share of itself an end of a frame takes longer whose machine was last at frames of other clients alone, for
+    /// they have had its caches; by less as some of them were of the same client.
+    pub company: f64,
+    pub steal: Steal,
+}
+
+/// When a machine's cores stand still though there is work for them: those of a virtual one are taken for others now and
+/// then (what Linux counts as steal). From one time to the next, and how long one lasts, are exponential; these are the means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Steal {
+    /// Of each core. 0: never.
+    pub every: Span,
+    pub last: Span,
+}
+
+impl Steal {
+    pub const NONE: Steal = Steal { every: Span::ZERO, last: Span::ZERO };
 }
 
 impl Overhead {
@@ -180,6 +197,8 @@ impl Overhead {
         held: Span::ZERO,
         serving: 0,
         sigma: 0.0,
+        company: 0.0,
+        steal: Steal::NONE,
     };
 
     /// From a node's asking for a job of so many bytes until a device has begun it that has been idle for so long.
@@ -204,6 +223,11 @@ impl Overhead {
     /// An end of a frame at a node that has had no other for so long, without what its bytes take.
     pub fn end_of_frame(&self, idle: Span) -> Span {
         self.frame + self.woken(idle)
+    }
+
+    /// What takes so long by itself, at a machine whose last frames were of other clients to this share.
+    pub fn among_others(&self, takes: Span, share: f64) -> Span {
+        Span((takes.0 as f64 * (1.0 + self.company * share)) as u64)
     }
 
     fn woken(&self, still: Span) -> Span {
