@@ -2,7 +2,7 @@
 //!
 //! The machine's speed drifts as its neighbours work, so live cells run in random order, each between two short probes of
 //! fixed work, and each is simulated with its devices as fast as its probes found them.
-use crate::calibrate::{measure, save, watch};
+use crate::calibrate::{measure, prepare, save, watch};
 use crate::keeper::Keeper;
 use crate::print::{Format, say, sayln, width};
 use crate::stop::{Done, INTERRUPT, Stop};
@@ -18,7 +18,7 @@ use reports::calibrate::{Drift, Mood, Probed};
 use reports::manifest::World;
 use reports::read;
 use reports::twin::Twin;
-use scenarios::calibrate::{loopback, probes};
+use scenarios::calibrate::probes;
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
 use std::path::PathBuf;
@@ -158,21 +158,6 @@ fn read_profile(path: &std::path::Path) -> Result<Profile, Stop> {
 
 fn profiled(plan: &Plan) -> bool {
     plan.hosts.iter().skip(1).flat_map(|host| host.devices()).all(|device| device.cost.table.is_some())
-}
-
-/// The plan as this machine will run it: with its devices, and with no network but its own unless frames are shaped.
-fn prepare(plan: &mut Plan, profile: Option<&Profile>) -> Result<(), Stop> {
-    let model = plan.model.clone();
-    for device in plan.hosts.iter_mut().skip(1).flat_map(|host| host.devices_mut()) {
-        if let Some(profile) = profile {
-            let applied = profile.apply(&mut device.cost, &model);
-            applied.map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
-        }
-    }
-    if !plan.network.shape {
-        loopback(plan);
-    }
-    Ok(())
 }
 
 /// The live half.

@@ -3,6 +3,7 @@
 //! Robust by medians: of each kind of job over all runs. What they leave out, the tail, comes back as the jitter, whose
 //! mean the tables are raised by. Nothing here knows whether the runs were made to calibrate or for something else.
 mod cold;
+mod company;
 mod drift;
 mod frames;
 mod jobs;
@@ -13,6 +14,7 @@ mod runs;
 mod steal;
 mod wake;
 
+pub use company::{Company, in_company};
 pub use drift::Drift;
 pub use mood::{Mood, Probed};
 pub use runs::from_run;
@@ -43,7 +45,7 @@ pub struct Seen {
 /// Quantiles that the jitter keeps.
 const QUANTILES: usize = 21;
 
-/// Fits a profile to live runs. `hand_over`, measured by itself, stands where no run shows any.
+/// Fits a profile to live runs, all but what company costs: see [`Company`]. `hand_over`, measured by itself, stands where no run shows any.
 pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> Result<Profile> {
     let too_little = |what: &str| Error::Calibration { what: what.to_owned() };
     let first = seen.first().ok_or_else(|| too_little("there are no runs"))?;
@@ -100,7 +102,7 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
             held: time(overhead.held),
             serving: serving(&first.plan, first.cores),
             sigma: (overhead.sigma * 1e3).round() / 1e3,
-            company: (overhead.company * 1e3).round() / 1e3,
+            company: 0.0,
             steal: overhead.steal.written(),
         },
         links: links::fit(seen, overhead.from_device),

@@ -21,8 +21,6 @@ pub(super) struct Overheads {
     pub held: f64,
     /// Of the logarithm of what an end of a frame costs.
     pub sigma: f64,
-    /// Its share that comes on top among others' frames alone.
-    pub company: f64,
     pub steal: Steal,
 }
 
@@ -61,7 +59,6 @@ pub(super) fn fit(seen: &[&Seen]) -> Overheads {
         opening: middle(&|runs| opening(runs.iter().filter(plain).copied(), ends)),
         held: middle(&held),
         sigma: sigma(&frames, ends, wake).unwrap_or(0.0),
-        company: middle(&|runs| company_of(runs, back, ends, wake)),
         steal: Steal::fit(&back_seconds),
     }
 }
@@ -101,7 +98,8 @@ fn ways_back(run: &Seen) -> Vec<Start> {
     run.hops.iter().filter(|hop| !hop.request.is_warmup()).map(start).collect()
 }
 
-fn solitary(run: &Seen) -> bool {
+/// Nobody asks beside its client.
+pub(super) fn solitary(run: &Seen) -> bool {
     run.plan.clients().count() == 1
 }
 
@@ -147,23 +145,6 @@ fn hand_over(seen: &[&Seen], wake: Wake) -> Option<f64> {
     }
     gaps.sort_by(f64::total_cmp);
     crate::stats::quantile(&gaps, 0.25).or_else(|| median(gaps))
-}
-
-/// By which share of itself a frame takes longer among those of others alone: of the frames of several clients, all but one
-/// of as many are of others. By medians, for those that wait for others at the core take longer still, and are simulated
-/// so. None where frames were not seen both alone and in company.
-fn company_of(runs: &[&Seen], back: Line, ends: Line, wake: Wake) -> Option<f64> {
-    let ratio = |run: &&Seen| {
-        let starts = frames::starts(run, |bytes| back.of(bytes));
-        median(starts.iter().map(|start| start.seconds / ends.predict(start, wake)).collect())
-    };
-    let plain = || runs.iter().filter(|run| !run.plan.network.shape).copied();
-    let alone = median(plain().filter(|run| solitary(run)).filter_map(|run| ratio(&run)).collect())?;
-    let among = plain().filter(|run| !solitary(run)).filter_map(|run| {
-        let others = 1.0 - 1.0 / run.plan.clients().count() as f64;
-        Some((ratio(&run)? / alone - 1.0) / others)
-    });
-    Some(median(among.collect())?.max(0.0))
 }
 
 /// How much what a frame's end costs varies: by the middle two thirds of what frames take over what they should, as of a
