@@ -25,6 +25,8 @@ pub struct Devices<'p> {
     devices: Vec<Device<'p>>,
     /// Which device each node computes on.
     of_node: Vec<Slot>,
+    /// When a job began that read each node's weights, the last one.
+    read: Vec<Moment>,
     machines: Vec<Machine>,
     /// Times that a live run was observed to take, in place of the plan's costs.
     observed: Option<Observed>,
@@ -140,12 +142,19 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Span {
     }
 }
 
-/// What it takes longer because its device stood idle before.
-fn cold(spec: &Cost, work: &Work, idle: Span) -> Span {
+/// Whether it reads the weights of blocks, or of the head.
+fn reads(work: &Work) -> bool {
+    matches!(work, Work::Blocks(_) | Work::Batch(_) | Work::Head { .. })
+}
+
+/// What it takes longer because its weights were read so long ago.
+fn cold(spec: &Cost, work: &Work, since: Span) -> Span {
     match work {
-        Work::Blocks(piece) => cost::cold_blocks_time(spec, piece.blocks.len(), idle),
-        Work::Batch(pieces) => cost::cold_blocks_time(spec, pieces.first().map_or(0, |piece| piece.blocks.len()), idle),
-        Work::Head { .. } => cost::cold_head_time(spec, idle),
+        Work::Blocks(piece) => cost::cold_blocks_time(spec, piece.blocks.len(), since),
+        Work::Batch(pieces) => {
+            cost::cold_blocks_time(spec, pieces.first().map_or(0, |piece| piece.blocks.len()), since)
+        }
+        Work::Head { .. } => cost::cold_head_time(spec, since),
         Work::Embed { .. } | Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => Span::ZERO,
     }
 }
@@ -184,6 +193,7 @@ impl<'p> Devices<'p> {
         Devices {
             plan,
             of_node: plan.nodes.iter().map(slot).collect(),
+            read: vec![Moment::default(); plan.nodes.len()],
             devices,
             machines: plan.machines.iter().map(machine).collect(),
             observed: None,
@@ -264,8 +274,8 @@ impl<'p> Devices<'p> {
         let observed = self.observed.as_mut().and_then(|observed| observed.take(*node, &job.work));
         let started = now.max(*ready);
         let took = observed.unwrap_or_else(|| {
-            let idle = started.since(device.until);
-            let mut took = device.factor.stretch(planned(spec, self.plan, &job.work) + cold(spec, &job.work, idle));
+            let since = started.since(self.read[node.0 as usize]);
+            let mut took = device.factor.stretch(planned(spec, self.plan, &job.work) + cold(spec, &job.work, since));
             if !device.warmed_up && !matches!(job.work, Work::Load { .. }) {
                 device.warmed_up = true;
                 took += spec.first_job;
@@ -275,6 +285,9 @@ impl<'p> Devices<'p> {
             }
             took
         });
+        if reads(&job.work) {
+            self.read[node.0 as usize] = started;
+        }
         device.started = started;
         device.until = started + took;
         device.running = true;

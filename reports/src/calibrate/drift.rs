@@ -1,5 +1,5 @@
 //! How fast the machine is at the moment against the profile: from a short probe of fixed work.
-use super::jobs::idle;
+use super::jobs::since_read;
 use super::{Seen, median, overheads, steady_mean};
 use actors::time::Span;
 use scenarios::cost::{blocks_time, cold_blocks_time};
@@ -37,11 +37,11 @@ impl Drift {
     pub fn of(seen: &Seen) -> Option<Drift> {
         let cost = |peer| &seen.plan.device(peer).cost;
         let (mut decode, mut prefill) = (Vec::new(), Vec::new());
-        for (hop, idle) in idle(seen).into_iter().filter(|(hop, _)| !hop.request.is_warmup()) {
+        for (hop, since) in since_read(seen).into_iter().filter(|(hop, _)| !hop.request.is_warmup()) {
             let (batch, model) = (u32::from(hop.batch), &seen.plan.model);
             let cost = cost(hop.peer);
             let said = blocks_time(cost, model, hop.blocks.len(), batch, hop.tokens, hop.position)
-                + cold_blocks_time(cost, hop.blocks.len(), Span::from_secs_f64(idle));
+                + cold_blocks_time(cost, hop.blocks.len(), Span::from_secs_f64(since));
             let kind = if hop.tokens == 1 { &mut decode } else { &mut prefill };
             kind.push(hop.compute as f64 / said.0.max(1) as f64);
         }

@@ -20,8 +20,8 @@ pub(super) struct Job {
     pub context: u32,
     pub blocks: u32,
     pub seconds: f64,
-    /// Seconds that its device had stood idle before.
-    pub idle: f64,
+    /// Seconds since the last job of its peer began, which read the same weights.
+    pub since: f64,
     pub round: u32,
 }
 
@@ -41,21 +41,33 @@ pub(super) fn idle(run: &Seen) -> Vec<(&HopRow, f64)> {
     idle.collect()
 }
 
+/// Each hop with the seconds since the last job of its peer began that was recorded, 0 for steps of one job after the first.
+pub(super) fn since_read(run: &Seen) -> Vec<(&HopRow, f64)> {
+    let mut hops: Vec<&HopRow> = run.hops.iter().collect();
+    hops.sort_by_key(|hop| (hop.peer, hop.started));
+    let before = std::iter::once(None).chain(hops.iter().copied().map(Some));
+    let since = hops.iter().zip(before).map(|(hop, before)| {
+        let last = before.filter(|before| before.peer == hop.peer).map_or(0, |before| before.started);
+        (*hop, seconds(hop.started.saturating_sub(last)))
+    });
+    since.collect()
+}
+
 /// The timed jobs of all runs. The steps of one job have its stamps: the rows of a decode job, and the new tokens of a
 /// prefill, are those of all of them. A job that mixes both is neither, and is left out.
 pub(super) fn of(seen: &[Seen]) -> Vec<Job> {
     let mut jobs = Vec::new();
     for run in seen {
         let mut together: BTreeMap<_, Vec<(&HopRow, f64)>> = BTreeMap::new();
-        for (hop, idle) in idle(run).into_iter().filter(|(hop, _)| !hop.blocks.is_empty()) {
-            together.entry((hop.peer.0, hop.started, hop.finished)).or_default().push((hop, idle));
+        for (hop, since) in since_read(run).into_iter().filter(|(hop, _)| !hop.blocks.is_empty()) {
+            together.entry((hop.peer.0, hop.started, hop.finished)).or_default().push((hop, since));
         }
         jobs.extend(together.into_values().filter_map(|steps| job(&steps, run.round)));
     }
     jobs
 }
 
-/// Of these steps, each with the seconds before it.
+/// Of these steps, each with the seconds since what came before it.
 fn job(steps: &[(&HopRow, f64)], round: u32) -> Option<Job> {
     let (first, _) = steps.first()?;
     let decodes = first.tokens == 1;
@@ -69,8 +81,7 @@ fn job(steps: &[(&HopRow, f64)], round: u32) -> Option<Job> {
         context: (contexts / steps.len() as u64) as u32,
         blocks: first.blocks.len(),
         seconds: seconds(first.compute),
-        // All but one of them follow each other at once.
-        idle: steps.iter().map(|(_, idle)| *idle).fold(0.0, f64::max),
+        since: steps.iter().map(|(_, since)| *since).fold(0.0, f64::max),
         round,
     })
 }
@@ -184,7 +195,7 @@ pub(super) fn ends(seen: &[Seen], cold: &Cold) -> (Points, Points) {
     for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {
         let rows = u32::from(step.batch);
         embed.entry(rows * step.tokens).or_default().push(seconds(step.embedding));
-        // That of a prefill is like the others, but for how long the device stood idle.
+        // That of a prefill is like the others, but for how long ago the weights were read.
         let whole = super::cold::head(step);
         head.entry(rows).or_default().push((whole - cold.of_head(step)).max(whole * 0.05));
     }
@@ -218,8 +229,8 @@ pub(super) fn first_job(seen: &[Seen], blocks: &Blocks, mean: f64) -> f64 {
                 context: hop.position,
                 blocks: hop.blocks.len(),
                 seconds: seconds(hop.compute),
-                // Whatever it stood idle for is in it too.
-                idle: 0.0,
+                // That its weights were never read is in it too.
+                since: 0.0,
                 round: run.round,
             };
             extra.extend(blocks.predict(&job).map(|like| (job.seconds - like * mean).max(0.0)));
@@ -261,7 +272,7 @@ mod tests {
         let (a, b, c) = (step(4, 10, 1), step(5, 30, 1), step(6, 0, 7));
         let both = job(&[(&a, 0.25), (&b, 0.0)], 3).expect("a decode job of four rows");
         assert!(both.phase == Phase::Decode && (both.size, both.context, both.blocks, both.round) == (4, 20, 4, 3));
-        assert_eq!((both.seconds, both.idle), (0.003, 0.25));
+        assert_eq!((both.seconds, both.since), (0.003, 0.25));
         let prefill = job(&[(&c, 0.0), (&c, 0.0)], 0).expect("a prefill of 28 tokens");
         assert!(prefill.phase == Phase::Prefill && prefill.size == 28);
         assert!(job(&[(&a, 0.0), (&c, 0.0)], 0).is_none(), "neither");
