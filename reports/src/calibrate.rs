@@ -53,11 +53,12 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
     if seen.iter().any(|run| Served::of(&run.plan.model.shape, run.plan.model.block_type) != served) {
         return Err(too_little("the runs are of several models"));
     }
-    let jobs = jobs::of(seen);
+    let (jobs, gaps) = jobs::of(seen);
     if !jobs.iter().any(|job| job.phase == Phase::Decode) && !jobs.iter().any(|job| job.phase == Phase::Prefill) {
         return Err(too_little("no timed step was computed"));
     }
-    let cold = Cold::fit(&jobs, seen);
+    let (heads, between_heads) = jobs::heads(seen);
+    let cold = Cold::fit((&jobs, &gaps), (&heads, &between_heads));
     let warm: Vec<Job> = jobs
         .iter()
         .map(|job| Job { seconds: (job.seconds - cold.of_job(job)).max(job.seconds * 0.05), ..*job })
@@ -69,7 +70,7 @@ pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> 
     let (jitter, mean) = jitter(factors);
     let raised = |seconds: f64| time(seconds * mean);
     let points = |points: &[(u32, f64)]| points.iter().map(|(size, s)| (*size, raised(*s))).collect::<Vec<_>>();
-    let (embed, head) = jobs::ends(seen, &cold);
+    let (embed, head) = jobs::ends(seen, &heads, &cold);
     let plain = |points: Vec<(u32, f64)>| points.into_iter().map(|(size, s)| (size, time(s))).collect();
     let overhead = overheads::fit(&seen.iter().collect::<Vec<_>>());
     let ends = overhead.ends;

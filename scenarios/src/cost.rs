@@ -2,14 +2,14 @@
 //!
 //! The simulator's devices and a peer's announced speed both come from here, so they cannot disagree. What is *not* here:
 //! queueing, core leases and [`Cost::first_job`], which depend on what a device did before, and [`Cost::jitter`], which is
-//! drawn. How long ago its weights were read is an argument.
+//! drawn. How cold its weights are is an argument.
 //!
 //! A job's time is a roofline, max(FLOPs / achieved rate, bytes / achieved bandwidth) for each block, plus fixed
 //! overheads (Williams, Waterman and Patterson 2009; for transformers: Pope et al. 2022, "Efficiently Scaling Transformer
 //! Inference", section 2). A measured table, where there is one, takes the roofline's place for blocks.
 mod grid;
 
-use crate::plan::{Cold, Cost, Link, Model, Roofline, Table};
+use crate::plan::{Cost, Link, Model, Roofline, Table};
 use crate::shape::{Arch, Shape, WeightType};
 use actors::time::Span;
 
@@ -113,21 +113,21 @@ pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Span {
     slowed(cost, Span::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
-/// What `blocks` blocks take longer because their weights were read so long ago.
-pub fn cold_blocks_time(cost: &Cost, blocks: u32, since: Span) -> Span {
-    Span(cold_time(cost, cost.cold.per_block, since).0 * u64::from(blocks))
+/// What `blocks` blocks take longer of whose weights this share is cold.
+pub fn cold_blocks_time(cost: &Cost, blocks: u32, share: f64) -> Span {
+    Span(cold_time(cost, cost.cold.per_block, share).0 * u64::from(blocks))
 }
 
 /// Likewise a head.
-pub fn cold_head_time(cost: &Cost, since: Span) -> Span {
-    cold_time(cost, cost.cold.head, since)
+pub fn cold_head_time(cost: &Cost, share: f64) -> Span {
+    cold_time(cost, cost.cold.head, share)
 }
 
-fn cold_time(cost: &Cost, all: Span, since: Span) -> Span {
+fn cold_time(cost: &Cost, all: Span, share: f64) -> Span {
     if all == Span::ZERO {
         return Span::ZERO;
     }
-    slowed(cost, Span::from_secs_f64(all.as_secs_f64() * Cold::share(cost.cold.half_after, since)))
+    slowed(cost, Span::from_secs_f64(all.as_secs_f64() * share))
 }
 
 /// Blocks per second of one-token steps of one row on an empty cache, what a Petals server measures and announces

@@ -72,12 +72,13 @@ pub struct Measured {
 }
 
 /// See [`plan::Cold`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cold {
     pub per_block: Time,
     pub head: Time,
     pub half_after: Time,
+    pub left: f64,
 }
 
 /// Which model the figures are of: all that a block's time, and its ends', depends on.
@@ -250,6 +251,9 @@ impl Profile {
                 ));
             }
         }
+        if let Some(Measured { cold, .. }) = self.models.iter().find(|of| !(0.0..1.0).contains(&of.cold.left)) {
+            return wrong(format!("`left` of `cold` is {}: a share, below 1", cold.left));
+        }
         let Overhead { sigma, company, steal, .. } = self.overhead;
         for (name, value) in [("sigma", sigma), ("company", company)] {
             if !(value.is_finite() && (0.0..=10.0).contains(&value)) {
@@ -292,8 +296,8 @@ impl Profile {
         cost.ends = (measured.model.vocab == model.shape.vocab)
             .then(|| plan::Ends { embed: curve(&measured.embed), head: curve(&measured.head) });
         cost.first_job = self.first_job.span();
-        let Cold { per_block, head, half_after } = measured.cold;
-        cost.cold = plan::Cold { per_block: per_block.span(), head: head.span(), half_after: half_after.span() };
+        let Cold { per_block, head, half_after, left } = measured.cold;
+        cost.cold = plan::Cold { per_block: per_block.span(), head: head.span(), half_after: half_after.span(), left };
         cost.jitter = self.jitter.resolve();
         cost.overhead = self.overhead.resolve();
         Ok(())

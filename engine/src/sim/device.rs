@@ -25,8 +25,8 @@ pub struct Devices<'p> {
     devices: Vec<Device<'p>>,
     /// Which device each node computes on.
     of_node: Vec<Slot>,
-    /// When a job began that read each node's weights, the last one.
-    read: Vec<Moment>,
+    /// Of each node, when the last job began that read its weights, and which share it found cold.
+    read: Vec<(Moment, f64)>,
     machines: Vec<Machine>,
     /// Times that a live run was observed to take, in place of the plan's costs.
     observed: Option<Observed>,
@@ -147,14 +147,14 @@ fn reads(work: &Work) -> bool {
     matches!(work, Work::Blocks(_) | Work::Batch(_) | Work::Head { .. })
 }
 
-/// What it takes longer because its weights were read so long ago.
-fn cold(spec: &Cost, work: &Work, since: Span) -> Span {
+/// What it takes longer because this share of its weights is cold.
+fn cold(spec: &Cost, work: &Work, share: f64) -> Span {
     match work {
-        Work::Blocks(piece) => cost::cold_blocks_time(spec, piece.blocks.len(), since),
+        Work::Blocks(piece) => cost::cold_blocks_time(spec, piece.blocks.len(), share),
         Work::Batch(pieces) => {
-            cost::cold_blocks_time(spec, pieces.first().map_or(0, |piece| piece.blocks.len()), since)
+            cost::cold_blocks_time(spec, pieces.first().map_or(0, |piece| piece.blocks.len()), share)
         }
-        Work::Head { .. } => cost::cold_head_time(spec, since),
+        Work::Head { .. } => cost::cold_head_time(spec, share),
         Work::Embed { .. } | Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => Span::ZERO,
     }
 }
@@ -193,7 +193,7 @@ impl<'p> Devices<'p> {
         Devices {
             plan,
             of_node: plan.nodes.iter().map(slot).collect(),
-            read: vec![Moment::default(); plan.nodes.len()],
+            read: vec![(Moment::default(), 1.0); plan.nodes.len()],
             devices,
             machines: plan.machines.iter().map(machine).collect(),
             observed: None,
@@ -273,9 +273,14 @@ impl<'p> Devices<'p> {
         let spec = device.cost;
         let observed = self.observed.as_mut().and_then(|observed| observed.take(*node, &job.work));
         let started = now.max(*ready);
+        let mut share = 0.0;
+        if reads(&job.work) {
+            let (last, before) = &mut self.read[node.0 as usize];
+            share = spec.cold.again(*before, started.since(*last));
+            (*last, *before) = (started, share);
+        }
         let took = observed.unwrap_or_else(|| {
-            let since = started.since(self.read[node.0 as usize]);
-            let mut took = device.factor.stretch(planned(spec, self.plan, &job.work) + cold(spec, &job.work, since));
+            let mut took = device.factor.stretch(planned(spec, self.plan, &job.work) + cold(spec, &job.work, share));
             if !device.warmed_up && !matches!(job.work, Work::Load { .. }) {
                 device.warmed_up = true;
                 took += spec.first_job;
@@ -285,9 +290,6 @@ impl<'p> Devices<'p> {
             }
             took
         });
-        if reads(&job.work) {
-            self.read[node.0 as usize] = started;
-        }
         device.started = started;
         device.until = started + took;
         device.running = true;

@@ -1,81 +1,87 @@
-//! What weights that have left the caches cost: from jobs that are alike but for how long ago their weights were read.
-use super::Seen;
-use super::jobs::{BUCKET, Job, Phase};
-use crate::fold::TokenRow;
+//! What weights that have left the caches cost: from jobs that are alike but for how cold their weights were.
+use super::jobs::{BUCKET, Gaps, Head, Job, Phase};
 use crate::stats::quantile;
+use actors::time::Span;
 use scenarios::plan;
 use scenarios::profile;
 use std::collections::BTreeMap;
 
-/// In seconds; see [`plan::Cold`].
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// See [`plan::Cold`]; and the shares that were cold of the weights of jobs and heads, by their places.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Cold {
+    law: Law,
+    /// In seconds.
     per_block: f64,
     head: f64,
-    half_after: f64,
+    jobs: Vec<f64>,
+    heads: Vec<f64>,
 }
 
-/// Those half times among which the best is chosen: 0.25 ms to 64 ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Law {
+    half_after: f64,
+    left: f64,
+}
+
+/// Those half times among which the best is chosen: 0.25 ms to 64 ms; and what a job leaves cold.
 const HALVES: std::ops::Range<i32> = -2..7;
+const LEFT: [f64; 7] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9];
 
 /// Warm weights take some time too: so much of any job's time, but for the lowest few, may be the cold's.
 const MOST: f64 = 0.8;
 
-/// Of each of a group: seconds since its weights were read, and its time.
-type Alike = Vec<(f64, f64)>;
+impl Law {
+    /// The share that is cold for one job after another.
+    fn shares(&self, gaps: &[f64]) -> Vec<f64> {
+        let span = Span::from_secs_f64;
+        let law = plan::Cold { half_after: span(self.half_after), left: self.left, ..plan::Cold::OFF };
+        let mut before = 1.0;
+        let next = |gap: &f64| {
+            before = if gap.is_finite() { law.again(before, span(*gap)) } else { 1.0 };
+            before
+        };
+        gaps.iter().map(next).collect()
+    }
+}
+
+/// Like jobs: the place and the seconds of each.
+type Alike = Vec<(usize, f64)>;
 
 impl Cold {
     /// Least squares within groups of like decode steps of peers, and of clients' decode steps.
-    pub fn fit(jobs: &[Job], seen: &[Seen]) -> Cold {
+    pub fn fit((jobs, gaps): (&[Job], &Gaps), (heads, between_heads): (&[Head], &Gaps)) -> Cold {
         let mut blocks: BTreeMap<(u32, u32, u32), Alike> = BTreeMap::new();
         for job in jobs.iter().filter(|job| job.phase == Phase::Decode) {
             let key = (job.size, job.context / BUCKET, job.blocks);
-            blocks.entry(key).or_default().push((job.since, job.seconds / f64::from(job.blocks)));
+            blocks.entry(key).or_default().push((job.at, job.seconds / f64::from(job.blocks)));
         }
-        let mut ends: BTreeMap<u16, Alike> = BTreeMap::new();
-        for step in seen.iter().flat_map(|run| &run.tokens) {
-            if !step.request.is_warmup() && step.output > 0 && step.tokens == 1 {
-                ends.entry(step.batch).or_default().push((since_head(step), head(step)));
-            }
+        let mut ends: BTreeMap<u32, Alike> = BTreeMap::new();
+        for head in heads.iter().filter(|head| !head.prefill) {
+            ends.entry(head.rows).or_default().push((head.at, head.seconds));
         }
         let (blocks, ends) = (steady(blocks), steady(ends));
-        let halves = HALVES.map(|power| 1e-3 * 2f64.powi(power));
-        let fits = halves.filter_map(|half| slope(&blocks, half).map(|(slope, left)| (left, slope, half)));
-        let best = fits.min_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, per_block, half_after)) = best else { return Cold::default() };
-        let head = slope(&ends, half_after).map_or(0.0, |(slope, _)| slope);
-        Cold { per_block, head, half_after }
-    }
-
-    fn share(&self, since: f64) -> f64 {
-        let span = actors::time::Span::from_secs_f64;
-        plan::Cold::share(span(self.half_after), span(since))
+        let laws = HALVES.flat_map(|power| LEFT.map(|left| Law { half_after: 1e-3 * 2f64.powi(power), left }));
+        let fits = laws.filter_map(|law| slope(&blocks, &law.shares(gaps)).map(|(slope, left)| (left, slope, law)));
+        let Some((_, per_block, law)) = fits.min_by(|a, b| a.0.total_cmp(&b.0)) else { return Cold::default() };
+        let of_heads = law.shares(between_heads);
+        let head = slope(&ends, &of_heads).map_or(0.0, |(slope, _)| slope);
+        Cold { law, per_block, head, jobs: law.shares(gaps), heads: of_heads }
     }
 
     /// Seconds of a peer's job that are the cold's.
     pub fn of_job(&self, job: &Job) -> f64 {
-        self.per_block * f64::from(job.blocks) * self.share(job.since)
+        self.per_block * f64::from(job.blocks) * self.jobs.get(job.at).copied().unwrap_or(0.0)
     }
 
     /// Seconds of a client's head that are the cold's.
-    pub fn of_head(&self, step: &TokenRow) -> f64 {
-        self.head * self.share(since_head(step))
+    pub fn of_head(&self, head: &Head) -> f64 {
+        self.head * self.heads.get(head.at).copied().unwrap_or(0.0)
     }
 
     pub fn written(&self) -> profile::Cold {
-        let time = super::time;
-        profile::Cold { per_block: time(self.per_block), head: time(self.head), half_after: time(self.half_after) }
+        let (time, Law { half_after, left }) = (super::time, self.law);
+        profile::Cold { per_block: time(self.per_block), head: time(self.head), half_after: time(half_after), left }
     }
-}
-
-/// Seconds of a client's head.
-pub(super) fn head(step: &TokenRow) -> f64 {
-    step.parts.client.saturating_sub(step.embedding) as f64 / 1e9
-}
-
-/// Seconds since the head of the step before, which was over when this one began.
-fn since_head(step: &TokenRow) -> f64 {
-    step.took as f64 / 1e9
 }
 
 /// The groups, with the times that stick out brought back to the 5th and the 95th percentile.
@@ -91,68 +97,72 @@ fn steady<K>(groups: BTreeMap<K, Alike>) -> Vec<Alike> {
     groups
 }
 
-/// (seconds for a whole share, what is left of the squares), if times are longer the longer ago it was.
-fn slope(groups: &[Alike], half: f64) -> Option<(f64, f64)> {
+/// (seconds where all is cold, what is left of the squares), if times are longer the colder it is.
+fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
     let (mut xx, mut xy, mut yy, mut whole) = (0.0, 0.0, 0.0, Vec::new());
     for group in groups {
         let count = group.len() as f64;
-        let share = |since: f64| since / (since + half);
-        let (x, y) = group.iter().fold((0.0, 0.0), |sum, point| (sum.0 + share(point.0), sum.1 + point.1));
-        for (since, seconds) in group {
-            let (dx, dy) = (share(*since) - x / count, seconds - y / count);
+        let (x, y) = group.iter().fold((0.0, 0.0), |sum, point| (sum.0 + shares[point.0], sum.1 + point.1));
+        for (at, seconds) in group {
+            let (dx, dy) = (shares[*at] - x / count, seconds - y / count);
             xx += dx * dx;
             xy += dx * dy;
             yy += dy * dy;
             // If all of it were the cold's.
-            whole.push(seconds / share(*since));
+            whole.push(seconds / shares[*at]);
         }
     }
     let slope = (xx > 0.0 && xy > 0.0).then(|| xy / xx)?;
     whole.retain(|seconds| seconds.is_finite());
     whole.sort_by(f64::total_cmp);
-    let most = MOST * quantile(&whole, 0.05)?;
-    Some((slope.min(most), yy - slope * xy))
+    let slope = slope.min(MOST * quantile(&whole, 0.05)?);
+    Some((slope, yy - 2.0 * slope * xy + slope * slope * xx))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Cold, Job, Phase};
+    use super::{Cold, Job, Law, Phase};
 
-    #[test]
-    fn what_cold_weights_cost_is_told_from_what_blocks_cost() {
-        let job = |at: u32| {
-            let (blocks, since) = (2 + 4 * (at % 2), 1e-4 * 1.05f64.powi(at as i32 % 160));
-            let cold = 120e-6 * since / (since + 4e-3);
+    const LAW: Law = Law { half_after: 4e-3, left: 0.8 };
+
+    /// Requests of thirty steps each after a longer job; what is cold costs so much a block.
+    fn jobs(law: Law, gap: impl Fn(usize) -> f64, per_block: f64) -> (Vec<Job>, Vec<f64>) {
+        let gaps: Vec<f64> = (0..900).map(|at| if at == 0 { f64::INFINITY } else { gap(at) }).collect();
+        let job = |(at, share): (usize, f64)| {
             // A part in a hundred of noise, the same each time.
-            let noise = 1.0 + 0.01 * f64::from((at * 7919 % 200) as i32 - 100) / 100.0;
-            let seconds = (30e-6 + f64::from(blocks) * (200e-6 + cold)) * noise;
-            Job { phase: Phase::Decode, size: 1, context: 40, blocks, seconds, since, round: 0 }
+            let noise = 1.0 + 0.01 * ((at * 7919 % 200) as f64 - 100.0) / 100.0;
+            let seconds = (30e-6 + 4.0 * (150e-6 + per_block * share)) * noise;
+            Job { phase: Phase::Decode, size: 1, context: 40, blocks: 4, seconds, at, round: 0 }
         };
-        let jobs: Vec<Job> = (0..800).map(job).collect();
-        let cold = Cold::fit(&jobs, &[]);
-        assert_eq!(cold.half_after, 4e-3);
-        assert!((cold.per_block / 120e-6 - 1.0).abs() < 0.05, "{cold:?}");
-        let always_warm: Vec<Job> = jobs.iter().map(|job| Job { seconds: 1e-3 - job.since * 1e-4, ..*job }).collect();
-        assert_eq!(Cold::fit(&always_warm, &[]), Cold::default(), "nothing that is faster for it is cold");
+        (law.shares(&gaps).into_iter().enumerate().map(job).collect(), gaps)
+    }
+
+    fn fit((jobs, gaps): &(Vec<Job>, Vec<f64>)) -> Cold {
+        Cold::fit((jobs, gaps), (&[], &Vec::new()))
+    }
+
+    fn after_prefill(at: usize) -> f64 {
+        if at.is_multiple_of(30) { 13e-3 } else { [0.5e-3, 2e-3, 6e-3][at / 30 % 3] }
     }
 
     #[test]
-    fn cold_weights_may_take_several_times_as_long_as_warm_ones() {
+    fn what_cold_weights_cost_is_told_from_what_blocks_cost() {
+        let cold = fit(&jobs(LAW, after_prefill, 120e-6));
+        assert_eq!(cold.law, LAW);
+        assert!((cold.per_block / 120e-6 - 1.0).abs() < 0.05, "{}", cold.per_block);
+        let mut warm = jobs(LAW, after_prefill, 0.0);
+        let shares = LAW.shares(&warm.1);
+        warm.0.iter_mut().for_each(|job| job.seconds = 1e-3 - 1e-4 * shares[job.at]);
+        assert_eq!(fit(&warm), Cold::default(), "nothing that is faster for it is cold");
+    }
+
+    #[test]
+    fn caches_that_keep_what_was_read_once_leave_nothing_cold() {
         // Half of the jobs come at once, half after a network's delay.
-        let job = |at: u32| {
-            let since = if at.is_multiple_of(2) { 3e-4 } else { 8e-3 + 2e-4 * f64::from(at % 60) };
-            let cold = 250e-6 * since / (since + 2e-3);
-            Job {
-                phase: Phase::Decode,
-                size: 1,
-                context: 40,
-                blocks: 2,
-                seconds: 2.0 * (70e-6 + cold),
-                since,
-                round: 0,
-            }
-        };
-        let cold = Cold::fit(&(0..400).map(job).collect::<Vec<_>>(), &[]);
-        assert!((cold.per_block / 250e-6 - 1.0).abs() < 0.02 && cold.half_after == 2e-3, "{cold:?}");
+        let law = Law { half_after: 2e-3, left: 0.0 };
+        let gap = |at: usize| if at.is_multiple_of(2) { 3e-4 } else { 8e-3 + 2e-4 * (at % 60) as f64 };
+        let cold = fit(&jobs(law, gap, 400e-6));
+        assert_eq!(cold.law, law);
+        assert!((cold.per_block / 400e-6 - 1.0).abs() < 0.05, "{}", cold.per_block);
     }
 }

@@ -1,5 +1,5 @@
 //! How fast the machine is at the moment against the profile: from a short probe of fixed work.
-use super::jobs::since_read;
+use super::jobs::{gaps, of_peers};
 use super::{Seen, median, overheads, steady_mean};
 use actors::time::Span;
 use scenarios::cost::{blocks_time, cold_blocks_time};
@@ -28,6 +28,12 @@ pub struct Shape {
     pub prefill: f64,
 }
 
+/// The share of a block's weights that decode steps find cold, more or less: see [`scenarios::plan::Cold`].
+const OFTEN: f64 = 0.5;
+
+/// What is left at least of a table's time, whatever single sizes are off by.
+const LEAST: f64 = 0.2;
+
 impl Drift {
     /// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
     ///
@@ -37,13 +43,20 @@ impl Drift {
     pub fn of(seen: &Seen) -> Option<Drift> {
         let cost = |peer| &seen.plan.device(peer).cost;
         let (mut decode, mut prefill) = (Vec::new(), Vec::new());
-        for (hop, since) in since_read(seen).into_iter().filter(|(hop, _)| !hop.request.is_warmup()) {
-            let (batch, model) = (u32::from(hop.batch), &seen.plan.model);
-            let cost = cost(hop.peer);
-            let said = blocks_time(cost, model, hop.blocks.len(), batch, hop.tokens, hop.position)
-                + cold_blocks_time(cost, hop.blocks.len(), Span::from_secs_f64(since));
-            let kind = if hop.tokens == 1 { &mut decode } else { &mut prefill };
-            kind.push(hop.compute as f64 / said.0.max(1) as f64);
+        for peer in of_peers(seen) {
+            let starts: Vec<u64> = peer.iter().map(|steps| steps[0].started).collect();
+            let mut share = 1.0;
+            for (steps, gap) in peer.iter().zip(gaps(&starts)) {
+                let cost = cost(steps[0].peer);
+                share = if gap.is_finite() { cost.cold.again(share, Span::from_secs_f64(gap)) } else { 1.0 };
+                for hop in steps.iter().filter(|hop| !hop.request.is_warmup()) {
+                    let (batch, model) = (u32::from(hop.batch), &seen.plan.model);
+                    let said = blocks_time(cost, model, hop.blocks.len(), batch, hop.tokens, hop.position)
+                        + cold_blocks_time(cost, hop.blocks.len(), share);
+                    let kind = if hop.tokens == 1 { &mut decode } else { &mut prefill };
+                    kind.push(hop.compute as f64 / said.0.max(1) as f64);
+                }
+            }
         }
         let (decode, prefill) = (steady_mean(decode), median(prefill));
         let said = cost(seen.plan.peers().next()?.0).overhead;
@@ -53,16 +66,22 @@ impl Drift {
 
     /// The cost on a machine that has drifted so, with a profile that is off by so much at single sizes.
     pub(super) fn scale(&self, cost: &mut Cost, shapes: &[Shape]) {
-        cost.slow *= self.decode;
+        // What sizes have in common is the whole device's: what its cold weights cost is not in the table.
+        let common = shapes.iter().map(|shape| shape.decode.ln()).sum::<f64>() / shapes.len().max(1) as f64;
+        let all = self.decode * common.exp();
+        cost.slow *= all;
+        let cold = cost.cold.per_block.as_secs_f64() * OFTEN;
         if let Some(table) = &mut cost.table {
             let Table { prefill, decode, .. } = table;
             let sizes = prefill.sizes.clone();
             for (seconds, size) in prefill.seconds.iter_mut().zip(sizes.iter().cycle()) {
-                *seconds *= self.prefill / self.decode * shape(shapes, *size, |shape| shape.prefill);
+                *seconds *= self.prefill / all * shape(shapes, *size, |shape| shape.prefill);
             }
             let width = decode.sizes.len().max(1);
             for (row, context) in decode.seconds.chunks_mut(width).zip(&decode.contexts) {
-                row.iter_mut().for_each(|seconds| *seconds *= shape(shapes, *context, |shape| shape.decode));
+                let by = shape(shapes, *context, |shape| shape.decode) / common.exp();
+                let scaled = |seconds: f64| (seconds * by + cold * (by - 1.0)).max(seconds * LEAST);
+                row.iter_mut().for_each(|seconds| *seconds = scaled(*seconds));
             }
         }
         let scaled = |span: Span, by: f64| Span::from_secs_f64(span.as_secs_f64() * by);

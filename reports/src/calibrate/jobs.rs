@@ -2,7 +2,7 @@
 use super::cold::Cold;
 use super::overheads::seconds;
 use super::{Seen, median, steady_mean};
-use crate::fold::HopRow;
+use crate::fold::{HopRow, TokenRow};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,8 +20,8 @@ pub(super) struct Job {
     pub context: u32,
     pub blocks: u32,
     pub seconds: f64,
-    /// Seconds since the last job of its peer began, which read the same weights.
-    pub since: f64,
+    /// Its place among the [`Gaps`] of all.
+    pub at: usize,
     pub round: u32,
 }
 
@@ -41,47 +41,53 @@ pub(super) fn idle(run: &Seen) -> Vec<(&HopRow, f64)> {
     idle.collect()
 }
 
-/// Each hop with the seconds since the last job of its peer began that was recorded, 0 for steps of one job after the first.
-pub(super) fn since_read(run: &Seen) -> Vec<(&HopRow, f64)> {
-    let mut hops: Vec<&HopRow> = run.hops.iter().collect();
-    hops.sort_by_key(|hop| (hop.peer, hop.started));
-    let before = std::iter::once(None).chain(hops.iter().copied().map(Some));
-    let since = hops.iter().zip(before).map(|(hop, before)| {
-        let last = before.filter(|before| before.peer == hop.peer).map_or(0, |before| before.started);
-        (*hop, seconds(hop.started.saturating_sub(last)))
-    });
-    since.collect()
+/// For job after job of a peer, and of the next: seconds since the one before began, which read the same weights. Nothing
+/// came before the first.
+pub(super) type Gaps = Vec<f64>;
+
+/// Of the starts of one after another.
+pub(super) fn gaps(starts: &[u64]) -> impl Iterator<Item = f64> {
+    let after = starts.windows(2).map(|pair| seconds(pair[1].saturating_sub(pair[0])));
+    std::iter::once(f64::INFINITY).chain(after).take(starts.len())
 }
 
-/// The timed jobs of all runs. The steps of one job have its stamps: the rows of a decode job, and the new tokens of a
-/// prefill, are those of all of them. A job that mixes both is neither, and is left out.
-pub(super) fn of(seen: &[Seen]) -> Vec<Job> {
-    let mut jobs = Vec::new();
-    for run in seen {
-        let mut together: BTreeMap<_, Vec<(&HopRow, f64)>> = BTreeMap::new();
-        for (hop, since) in since_read(run).into_iter().filter(|(hop, _)| !hop.blocks.is_empty()) {
-            together.entry((hop.peer.0, hop.started, hop.finished)).or_default().push((hop, since));
-        }
-        jobs.extend(together.into_values().filter_map(|steps| job(&steps, run.round)));
+/// The steps of each job of each peer, in order; those of one job have its stamps.
+pub(super) fn of_peers(run: &Seen) -> Vec<Vec<Vec<&HopRow>>> {
+    let mut peers: BTreeMap<u32, BTreeMap<(u64, u64), Vec<&HopRow>>> = BTreeMap::new();
+    for hop in run.hops.iter().filter(|hop| !hop.blocks.is_empty()) {
+        peers.entry(hop.peer.0).or_default().entry((hop.started, hop.finished)).or_default().push(hop);
     }
-    jobs
+    peers.into_values().map(|jobs| jobs.into_values().collect()).collect()
 }
 
-/// Of these steps, each with the seconds since what came before it.
-fn job(steps: &[(&HopRow, f64)], round: u32) -> Option<Job> {
-    let (first, _) = steps.first()?;
+/// The timed jobs of all runs, and the gaps before them and all others. The rows of a decode job, and the new tokens of a
+/// prefill, are those of all its steps. A job that mixes both is neither, and is left out.
+pub(super) fn of(seen: &[Seen]) -> (Vec<Job>, Gaps) {
+    let (mut jobs, mut all) = (Vec::new(), Vec::new());
+    for run in seen {
+        for peer in of_peers(run) {
+            let starts: Vec<u64> = peer.iter().map(|steps| steps[0].started).collect();
+            jobs.extend(peer.iter().zip(all.len()..).filter_map(|(steps, at)| job(steps, at, run.round)));
+            all.extend(gaps(&starts));
+        }
+    }
+    (jobs, all)
+}
+
+fn job(steps: &[&HopRow], at: usize, round: u32) -> Option<Job> {
+    let first = steps.first()?;
     let decodes = first.tokens == 1;
-    if steps.iter().any(|(step, _)| step.request.is_warmup() || (step.tokens == 1) != decodes) {
+    if steps.iter().any(|step| step.request.is_warmup() || (step.tokens == 1) != decodes) {
         return None;
     }
-    let contexts = steps.iter().map(|(step, _)| u64::from(step.position)).sum::<u64>();
+    let contexts = steps.iter().map(|step| u64::from(step.position)).sum::<u64>();
     Some(Job {
         phase: if decodes { Phase::Decode } else { Phase::Prefill },
-        size: steps.iter().map(|(step, _)| u32::from(step.batch) * step.tokens).sum(),
+        size: steps.iter().map(|step| u32::from(step.batch) * step.tokens).sum(),
         context: (contexts / steps.len() as u64) as u32,
         blocks: first.blocks.len(),
         seconds: seconds(first.compute),
-        since: steps.iter().map(|(_, since)| *since).fold(0.0, f64::max),
+        at,
         round,
     })
 }
@@ -189,15 +195,45 @@ fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
 /// Seconds against a count.
 type Points = Vec<(u32, f64)>;
 
+/// One head of a client.
+pub(super) struct Head {
+    pub rows: u32,
+    /// Of the first step of a request.
+    pub prefill: bool,
+    pub seconds: f64,
+    /// Its place among the [`Gaps`] of all.
+    pub at: usize,
+}
+
+/// The timed heads of all runs, and the gaps before them and all others: the head of the step before was over when a step
+/// began.
+pub(super) fn heads(seen: &[Seen]) -> (Vec<Head>, Gaps) {
+    let (mut heads, mut all) = (Vec::new(), Vec::new());
+    for run in seen {
+        let mut clients: BTreeMap<u32, Vec<&TokenRow>> = BTreeMap::new();
+        run.tokens.iter().for_each(|step| clients.entry(step.request.client.0).or_default().push(step));
+        for mut steps in clients.into_values() {
+            steps.sort_by_key(|step| step.began);
+            for (nth, step) in steps.into_iter().enumerate() {
+                if !step.request.is_warmup() && step.output > 0 {
+                    let (rows, whole) = (u32::from(step.batch), step.parts.client.saturating_sub(step.embedding));
+                    heads.push(Head { rows, prefill: step.tokens > 1, seconds: seconds(whole), at: all.len() });
+                }
+                all.push(if nth == 0 { f64::INFINITY } else { seconds(step.took) });
+            }
+        }
+    }
+    (heads, all)
+}
+
 /// (new tokens, seconds) of embeddings, and (rows, seconds) of heads, whose weights are at hand.
-pub(super) fn ends(seen: &[Seen], cold: &Cold) -> (Points, Points) {
+pub(super) fn ends(seen: &[Seen], heads: &[Head], cold: &Cold) -> (Points, Points) {
     let (mut embed, mut head): (BTreeMap<u32, Vec<f64>>, BTreeMap<u32, Vec<f64>>) = Default::default();
     for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {
-        let rows = u32::from(step.batch);
-        embed.entry(rows * step.tokens).or_default().push(seconds(step.embedding));
-        // That of a prefill is like the others, but for how long ago the weights were read.
-        let whole = super::cold::head(step);
-        head.entry(rows).or_default().push((whole - cold.of_head(step)).max(whole * 0.05));
+        embed.entry(u32::from(step.batch) * step.tokens).or_default().push(seconds(step.embedding));
+    }
+    for of in heads {
+        head.entry(of.rows).or_default().push((of.seconds - cold.of_head(of)).max(of.seconds * 0.05));
     }
     let means = |times: BTreeMap<u32, Vec<f64>>| {
         times.into_iter().filter_map(|(size, times)| Some((size, steady_mean(times)?))).collect::<Points>()
@@ -229,8 +265,7 @@ pub(super) fn first_job(seen: &[Seen], blocks: &Blocks, mean: f64) -> f64 {
                 context: hop.position,
                 blocks: hop.blocks.len(),
                 seconds: seconds(hop.compute),
-                // That its weights were never read is in it too.
-                since: 0.0,
+                at: 0,
                 round: run.round,
             };
             extra.extend(blocks.predict(&job).map(|like| (job.seconds - like * mean).max(0.0)));
@@ -270,11 +305,11 @@ mod tests {
     #[test]
     fn steps_of_one_job_are_one_job() {
         let (a, b, c) = (step(4, 10, 1), step(5, 30, 1), step(6, 0, 7));
-        let both = job(&[(&a, 0.25), (&b, 0.0)], 3).expect("a decode job of four rows");
+        let both = job(&[&a, &b], 7, 3).expect("a decode job of four rows");
         assert!(both.phase == Phase::Decode && (both.size, both.context, both.blocks, both.round) == (4, 20, 4, 3));
-        assert_eq!((both.seconds, both.since), (0.003, 0.25));
-        let prefill = job(&[(&c, 0.0), (&c, 0.0)], 0).expect("a prefill of 28 tokens");
+        assert_eq!((both.seconds, both.at), (0.003, 7));
+        let prefill = job(&[&c, &c], 0, 0).expect("a prefill of 28 tokens");
         assert!(prefill.phase == Phase::Prefill && prefill.size == 28);
-        assert!(job(&[(&a, 0.0), (&c, 0.0)], 0).is_none(), "neither");
+        assert!(job(&[&a, &c], 0, 0).is_none(), "neither");
     }
 }
