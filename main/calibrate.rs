@@ -214,3 +214,43 @@ fn print(profile: &Profile) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{fitted, rows};
+    use crate::sweep::Sweep;
+    use actors::time::Span;
+    use engine::sim::HORIZON;
+    use reports::calibrate::Seen;
+    use scenarios::plan::Overhead;
+
+    /// What the small swarms show on a machine whose hosts have this overhead.
+    fn seen(overhead: Overhead) -> Vec<Seen> {
+        let batch =
+            Sweep::of("quickstart", Vec::new(), None).batch().unwrap_or_else(|stop| panic!("{:?}", stop.report));
+        let swarms = scenarios::calibrate::swarms(&batch.plans).expect("CPUs can be measured");
+        let watched = |mut plan: scenarios::plan::Plan| {
+            plan.hosts
+                .iter_mut()
+                .flat_map(|host| host.devices_mut())
+                .for_each(|device| device.cost.overhead = overhead);
+            let events = engine::sim::run(&plan, HORIZON).events;
+            rows(plan, 0, &events)
+        };
+        swarms.into_iter().map(watched).collect()
+    }
+
+    #[test]
+    fn what_company_costs_is_found_beside_what_clients_wait_for_each_other() {
+        let [frame, to_device, from_device, hand_over] = [7_000, 9_000, 8_000, 20_000].map(Span);
+        let alone =
+            Overhead { frame, per_byte: 2e-10, to_device, from_device, hand_over, serving: 1, ..Overhead::NONE };
+        for company in [0.0, 0.5, 1.0] {
+            let seen = seen(Overhead { company, ..alone });
+            let profile =
+                fitted(&seen, None, "here", "a simulation").unwrap_or_else(|stop| panic!("{:?}", stop.report));
+            let found = profile.overhead.company;
+            assert!((found - company).abs() < 0.1, "{found}, not {company}");
+        }
+    }
+}

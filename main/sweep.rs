@@ -182,6 +182,21 @@ mod tests {
     use super::{Sweep, same_twice};
     use engine::sim::pool::Finished;
     use engine::sim::{HORIZON, is_deterministic};
+    use scenarios::plan::Plan;
+
+    #[test]
+    fn what_is_drawn_again_differs_by_chance_alone() {
+        let batch = Sweep::of("nano", Vec::new(), None).batch().unwrap_or_else(|stop| panic!("{:?}", stop.report));
+        let (keys, plans) = (batch.keys.clone(), batch.plans.clone());
+        let drawn = batch.drawn(3);
+        assert_eq!(drawn.plans.len(), 3 * plans.len());
+        for (at, (plan, key)) in drawn.plans.iter().zip(&drawn.keys).enumerate() {
+            let of = &plans[at / 3];
+            assert_eq!((key, plan.repeat), (&keys[at / 3], of.repeat * 3 + at as u32 % 3), "a repetition of its own");
+            assert_eq!(plan.chance == of.chance, at % 3 == 0, "the first is as it was");
+            assert_eq!(*of, Plan { repeat: of.repeat, chance: of.chance, ..plan.clone() });
+        }
+    }
 
     #[test]
     fn two_runs_that_differ_have_an_exit_code_of_their_own() {
