@@ -130,7 +130,8 @@ fn opening<'a>(runs: impl Iterator<Item = &'a Seen>, ends: Line) -> Option<f64> 
 }
 
 /// From the end of a peer's job until one of another host that waited for it begins, without what comes of its having
-/// waited so long. Clients' jobs, of which nobody knows when they were, come between some; the lower quarter has none.
+/// waited so long. Clients' jobs, of which nobody knows when they were, come between most where there are four of them; the
+/// lowest tenth has none.
 fn hand_over(seen: &[&Seen], wake: Wake) -> Option<f64> {
     let mut gaps = Vec::new();
     for run in seen.iter().filter(|run| run.plan.clients().count() > 1) {
@@ -144,7 +145,7 @@ fn hand_over(seen: &[&Seen], wake: Wake) -> Option<f64> {
         }
     }
     gaps.sort_by(f64::total_cmp);
-    crate::stats::quantile(&gaps, 0.25).or_else(|| median(gaps))
+    crate::stats::quantile(&gaps, 0.1)
 }
 
 /// How much what a frame's end costs varies: by the middle two thirds of what frames take over what they should, as of a
