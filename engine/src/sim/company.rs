@@ -8,23 +8,19 @@ use std::collections::VecDeque;
 const LAST: usize = 16;
 
 pub struct Company {
-    of_node: Vec<usize>,
     /// Of each machine, the clients whose requests its last frames were of.
     machines: Vec<VecDeque<NodeId>>,
 }
 
 impl Company {
     pub fn of(plan: &Plan) -> Company {
-        Company {
-            of_node: plan.nodes().map(|(_, node)| plan.host(node.host).machine as usize).collect(),
-            machines: plan.machines.iter().map(|_| VecDeque::with_capacity(LAST)).collect(),
-        }
+        Company { machines: plan.machines.iter().map(|_| VecDeque::with_capacity(LAST)).collect() }
     }
 
-    /// A frame goes from one node to another: which share of the last ones at the machines of both were of other clients.
-    pub fn meet(&mut self, from: NodeId, to: NodeId, message: &Message) -> [f64; 2] {
+    /// A frame goes from a node on one machine to one on another, or the same: which share of the last ones at each were of
+    /// other clients.
+    pub fn meet(&mut self, ends: [usize; 2], message: &Message) -> [f64; 2] {
         let Some(client) = asks(message) else { return [0.0; 2] };
-        let ends = [from, to].map(|node| self.of_node[node.0 as usize]);
         let shares = ends.map(|machine| {
             let last = &self.machines[machine];
             let others = last.iter().filter(|other| **other != client).count();
@@ -68,17 +64,17 @@ mod tests {
     #[test]
     fn the_share_of_others_is_that_among_the_last_frames_of_each_machine() {
         // A peer on one machine, two clients on another.
-        let mut company = Company { of_node: vec![0, 1, 1], machines: vec![VecDeque::new(); 2] };
-        let [peer, one, other] = [0, 1, 2].map(NodeId);
+        let mut company = Company { machines: vec![VecDeque::new(); 2] };
+        let (one, other) = (NodeId(1), NodeId(2));
         let of = |client| Message::Close(Close { session: SessionId::new(RequestId { client, index: 1 }, 0) });
-        assert_eq!(company.meet(one, peer, &of(one)), [0.0, 0.0], "nobody was there");
-        assert_eq!(company.meet(peer, one, &of(one)), [0.0, 0.0]);
-        assert_eq!(company.meet(other, peer, &of(other)), [1.0, 1.0]);
-        assert_eq!(company.meet(one, other, &of(one)), [1.0 / 3.0; 2]);
-        assert_eq!(company.meet(one, other, &of(one)), [0.25; 2], "once, where both ends are on one machine");
+        assert_eq!(company.meet([1, 0], &of(one)), [0.0, 0.0], "nobody was there");
+        assert_eq!(company.meet([0, 1], &of(one)), [0.0, 0.0]);
+        assert_eq!(company.meet([1, 0], &of(other)), [1.0, 1.0]);
+        assert_eq!(company.meet([1, 1], &of(one)), [1.0 / 3.0; 2]);
+        assert_eq!(company.meet([1, 1], &of(one)), [0.25; 2], "once, where both ends are on one machine");
         for _ in 0..40 {
-            company.meet(other, one, &of(other));
+            company.meet([1, 1], &of(other));
         }
-        assert_eq!(company.meet(one, peer, &of(one)), [1.0, 1.0 / 3.0], "what was long ago is forgotten");
+        assert_eq!(company.meet([1, 0], &of(one)), [1.0, 1.0 / 3.0], "what was long ago is forgotten");
     }
 }

@@ -142,20 +142,19 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Span {
     }
 }
 
-/// Whether it reads the weights of blocks, or of the head.
-fn reads(work: &Work) -> bool {
-    matches!(work, Work::Blocks(_) | Work::Batch(_) | Work::Head { .. })
-}
-
-/// What it takes longer because this share of its weights is cold.
-fn cold(spec: &Cost, work: &Work, share: f64) -> Span {
-    match work {
-        Work::Blocks(piece) => cost::cold_blocks_time(spec, piece.blocks.len(), share),
-        Work::Batch(pieces) => {
-            cost::cold_blocks_time(spec, pieces.first().map_or(0, |piece| piece.blocks.len()), share)
-        }
-        Work::Head { .. } => cost::cold_head_time(spec, share),
-        Work::Embed { .. } | Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => Span::ZERO,
+/// What it takes longer because a share of its weights is cold: by when they were `read` last, and what was cold then.
+fn cold(spec: &Cost, work: &Work, read: &mut (Moment, f64), started: Moment) -> Span {
+    let blocks = match work {
+        Work::Blocks(piece) => Some(piece.blocks.len()),
+        Work::Batch(pieces) => Some(pieces.first().map_or(0, |piece| piece.blocks.len())),
+        Work::Head { .. } => None,
+        Work::Embed { .. } | Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => return Span::ZERO,
+    };
+    let share = spec.cold.again(read.1, started.since(read.0));
+    *read = (started, share);
+    match blocks {
+        Some(blocks) => cost::cold_blocks_time(spec, blocks, share),
+        None => cost::cold_head_time(spec, share),
     }
 }
 
@@ -273,14 +272,9 @@ impl<'p> Devices<'p> {
         let spec = device.cost;
         let observed = self.observed.as_mut().and_then(|observed| observed.take(*node, &job.work));
         let started = now.max(*ready);
-        let mut share = 0.0;
-        if reads(&job.work) {
-            let (last, before) = &mut self.read[node.0 as usize];
-            share = spec.cold.again(*before, started.since(*last));
-            (*last, *before) = (started, share);
-        }
+        let cold = cold(spec, &job.work, &mut self.read[node.0 as usize], started);
         let took = observed.unwrap_or_else(|| {
-            let mut took = device.factor.stretch(planned(spec, self.plan, &job.work) + cold(spec, &job.work, share));
+            let mut took = device.factor.stretch(planned(spec, self.plan, &job.work) + cold);
             if !device.warmed_up && !matches!(job.work, Work::Load { .. }) {
                 device.warmed_up = true;
                 took += spec.first_job;

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 /// The overheads of each node's host. Empty where no host has any, which costs nothing.
 pub struct FrameEnds {
     of_node: Vec<Overhead>,
+    /// Of each node.
+    machines: Vec<usize>,
     /// What each node was at last.
     nodes: Vec<Busy>,
     /// Where frames meet; what holds them until an instant, as a shaped network does, has room for that.
@@ -62,11 +64,13 @@ impl FrameEnds {
     pub fn of(plan: &Plan) -> FrameEnds {
         let of_node: Vec<Overhead> = plan.nodes().map(|(node, _)| plan.device(node).cost.overhead).collect();
         let free = |overhead: &Overhead| {
-            let Overhead { frame, idle, opening, held, .. } = *overhead;
-            [frame, idle, opening, held].iter().all(|span| *span == Span::ZERO) && overhead.per_byte == 0.0
+            let Overhead { frame, idle, opening, held, steal, .. } = *overhead;
+            [frame, idle, opening, held, steal.every].iter().all(|span| *span == Span::ZERO) && overhead.per_byte == 0.0
         };
         let of_node = if of_node.iter().all(free) { Vec::new() } else { of_node };
-        let steal = Serving::of(plan, of_node.iter().map(|overhead| overhead.steal));
+        let machines: Vec<usize> = plan.nodes().map(|(_, node)| plan.host(node.host).machine as usize).collect();
+        let said = || machines.iter().copied().zip(&of_node);
+        let steal = Serving::of(plan, said().map(|(machine, overhead)| (machine, overhead.steal)));
         let company = of_node.iter().any(|overhead| overhead.company > 0.0).then(|| Company::of(plan));
         let varies = steal.is_some() || company.is_some() || of_node.iter().any(|overhead| overhead.sigma > 0.0);
         let drawn = varies.then(|| Drawn {
@@ -74,10 +78,10 @@ impl FrameEnds {
             of_node: of_node.iter().map(|overhead| factor(overhead.sigma)).collect(),
             last: BTreeMap::new(),
         });
-        let turns =
-            if plan.network.shape { None } else { Turns::of(plan, of_node.iter().map(|overhead| overhead.serving)) };
+        let serving = said().map(|(machine, overhead)| (machine, overhead.serving));
+        let turns = if plan.network.shape { None } else { Turns::of(plan, serving) };
         let nodes = vec![Busy::default(); of_node.len()];
-        FrameEnds { of_node, nodes, turns, company, steal, shaped: plan.network.shape, drawn }
+        FrameEnds { of_node, machines, nodes, turns, company, steal, shaped: plan.network.shape, drawn }
     }
 
     /// When the receiver has the message.
@@ -97,7 +101,8 @@ impl FrameEnds {
         }
         (sends, receives) = (sends + copy(sender), receives + copy(receiver));
         if let Some(company) = &mut self.company {
-            let [at_sender, at_receiver] = company.meet(from, to, message);
+            let ends = [from, to].map(|node| self.machines[node.0 as usize]);
+            let [at_sender, at_receiver] = company.meet(ends, message);
             (sends, receives) = (sender.among_others(sends, at_sender), receiver.among_others(receives, at_receiver));
         }
         if let Some(drawn) = &mut self.drawn {
@@ -118,7 +123,7 @@ impl FrameEnds {
             at = drawn.in_order(from, to, at);
         }
         if let Some(turns) = &mut self.turns {
-            at = turns.send(passage.sent, (from, to), sends + receives, at);
+            at = turns.send(passage.sent, self.machines[from.0 as usize], (from, to), sends + receives, at);
         }
         let receiver = &mut self.nodes[to.0 as usize];
         receiver.last = receiver.last.max(at);
@@ -129,7 +134,7 @@ impl FrameEnds {
     #[inline]
     pub fn held_up(&mut self, now: Moment, node: NodeId, from: Moment, until: Moment) -> Moment {
         match &mut self.steal {
-            Some(steal) => steal.through(now, node, from, until),
+            Some(steal) => steal.through(now, self.machines[node.0 as usize], from, until),
             None => until,
         }
     }
@@ -138,7 +143,7 @@ impl FrameEnds {
     #[inline]
     pub fn put_off(&mut self, now: Moment, from: NodeId, to: NodeId) -> Option<Moment> {
         let turns = self.turns.as_mut().filter(|_| from != to)?;
-        turns.put_off(now, from, to)
+        turns.put_off(now, self.machines[from.0 as usize], (from, to))
     }
 }
 
@@ -176,8 +181,8 @@ mod tests {
     const FRAME: Overhead = Overhead { frame: Span(10), ..Overhead::NONE };
 
     fn ends(overhead: Overhead) -> FrameEnds {
-        let (of_node, nodes) = (vec![overhead; 3], vec![Busy::default(); 3]);
-        FrameEnds { of_node, nodes, turns: None, company: None, steal: None, shaped: false, drawn: None }
+        let (of_node, machines, nodes) = (vec![overhead; 3], vec![0; 3], vec![Busy::default(); 3]);
+        FrameEnds { of_node, machines, nodes, turns: None, company: None, steal: None, shaped: false, drawn: None }
     }
 
     fn session() -> SessionId {

@@ -1,5 +1,4 @@
 //! Cores that stand still though there is work for them, as those of a virtual machine do while others have them.
-use actors::id::NodeId;
 use actors::seed::{Seed, SmallStream};
 use actors::time::{Moment, Span};
 use rand_distr::{Distribution, Exp1};
@@ -8,25 +7,23 @@ use std::collections::VecDeque;
 
 /// Of the cores on which each machine serves the network: its nodes are all held up together.
 pub struct Serving {
-    of_node: Vec<usize>,
     machines: Vec<Option<Course>>,
 }
 
 impl Serving {
-    /// As the nodes of a machine say, the first that says anything. None where no core is stolen.
-    pub fn of(plan: &Plan, steal: impl Iterator<Item = Steal>) -> Option<Serving> {
-        let of_node: Vec<usize> = plan.nodes().map(|(_, node)| plan.host(node.host).machine as usize).collect();
+    /// As the nodes say, each by its machine: the first of one that says anything. None where no core is stolen.
+    pub fn of(plan: &Plan, steal: impl Iterator<Item = (usize, Steal)>) -> Option<Serving> {
         let mut machines: Vec<Option<Course>> = plan.machines.iter().map(|_| None).collect();
-        for (machine, steal) in of_node.iter().zip(steal) {
-            let course = || Course::new(steal, plan.chance, *machine as u64);
-            machines[*machine] = machines[*machine].take().or_else(course);
+        for (machine, steal) in steal {
+            let course = || Course::new(steal, plan.chance, machine as u64);
+            machines[machine] = machines[machine].take().or_else(course);
         }
-        machines.iter().any(Option::is_some).then_some(Serving { of_node, machines })
+        machines.iter().any(Option::is_some).then_some(Serving { machines })
     }
 
-    /// When what `node` begins at `from`, and would be through with at `until`, is done. It is `now`, or later.
-    pub fn through(&mut self, now: Moment, node: NodeId, from: Moment, until: Moment) -> Moment {
-        match &mut self.machines[self.of_node[node.0 as usize]] {
+    /// When what `machine` begins at `from`, and would be through with at `until`, is done. It is `now`, or later.
+    pub fn through(&mut self, now: Moment, machine: usize, from: Moment, until: Moment) -> Moment {
+        match &mut self.machines[machine] {
             Some(course) => course.through(now, from, until),
             None => until,
         }

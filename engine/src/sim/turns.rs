@@ -8,7 +8,6 @@ use scenarios::plan::Plan;
 
 /// The serving cores of each machine, and what is under way there.
 pub struct Turns {
-    of_node: Vec<usize>,
     machines: Vec<Machine>,
 }
 
@@ -39,21 +38,28 @@ impl Frame {
 }
 
 impl Turns {
-    /// On as many cores of each machine as the nodes there say, 0: frames there do not meet. None where they do nowhere.
-    pub fn of(plan: &Plan, serving: impl Iterator<Item = u32>) -> Option<Turns> {
-        let of_node: Vec<usize> = plan.nodes().map(|(_, node)| plan.host(node.host).machine as usize).collect();
+    /// On as many cores of each machine as its nodes say, each by its machine; 0: frames there do not meet. None where they
+    /// do nowhere.
+    pub fn of(plan: &Plan, serving: impl Iterator<Item = (usize, u32)>) -> Option<Turns> {
         let mut machines: Vec<Machine> =
             plan.machines.iter().map(|_| Machine { cores: 0, under_way: Vec::new() }).collect();
-        for (machine, cores) in of_node.iter().zip(serving) {
-            machines[*machine].cores = machines[*machine].cores.max(cores as usize);
+        for (machine, cores) in serving {
+            machines[machine].cores = machines[machine].cores.max(cores as usize);
         }
-        machines.iter().any(|machine| machine.cores > 0).then_some(Turns { of_node, machines })
+        machines.iter().any(|machine| machine.cores > 0).then_some(Turns { machines })
     }
 
-    /// A frame that takes a core so long, and would be delivered at `at`: when it is delivered as things are. What both its
-    /// ends do is done on its sender's machine.
-    pub fn send(&mut self, now: Moment, (from, to): (NodeId, NodeId), takes: Span, at: Moment) -> Moment {
-        let Machine { cores, under_way } = &mut self.machines[self.of_node[from.0 as usize]];
+    /// A frame that takes a core of its sender's `machine` so long, for both its ends, and would be delivered at `at`: when
+    /// it is delivered as things are.
+    pub fn send(
+        &mut self,
+        now: Moment,
+        machine: usize,
+        (from, to): (NodeId, NodeId),
+        takes: Span,
+        at: Moment,
+    ) -> Moment {
+        let Machine { cores, under_way } = &mut self.machines[machine];
         if *cores == 0 {
             return at;
         }
@@ -75,9 +81,9 @@ impl Turns {
     }
 
     /// A frame is to be delivered now: when instead, if it was put off, or one before it on its connection was.
-    pub fn put_off(&mut self, now: Moment, from: NodeId, to: NodeId) -> Option<Moment> {
-        let under_way = &mut self.machines[self.of_node[from.0 as usize]].under_way;
-        let of_connection = |frame: &Frame| (frame.from, frame.to) == (from, to);
+    pub fn put_off(&mut self, now: Moment, machine: usize, connection: (NodeId, NodeId)) -> Option<Moment> {
+        let under_way = &mut self.machines[machine].under_way;
+        let of_connection = |frame: &Frame| (frame.from, frame.to) == connection;
         let position = under_way.iter().position(|frame| of_connection(frame) && frame.at == now)?;
         let before = under_way[..position].iter().filter(|frame| of_connection(frame));
         let before = before.map(|frame| frame.at + frame.later).max().unwrap_or_default();
@@ -103,16 +109,16 @@ mod tests {
     const C: NodeId = NodeId(2);
 
     fn turns(cores: usize) -> Turns {
-        Turns { of_node: vec![0; 3], machines: vec![Machine { cores, under_way: Vec::new() }] }
+        Turns { machines: vec![Machine { cores, under_way: Vec::new() }] }
     }
 
     /// A frame of this length is sent; when it would be delivered.
     fn send(turns: &mut Turns, now: u64, way: (NodeId, NodeId), takes: u64) -> u64 {
-        turns.send(Moment(now), way, Span(takes), Moment(now + takes)).0
+        turns.send(Moment(now), 0, way, Span(takes), Moment(now + takes)).0
     }
 
-    fn delivered(turns: &mut Turns, mut at: u64, (from, to): (NodeId, NodeId)) -> u64 {
-        while let Some(later) = turns.put_off(Moment(at), from, to) {
+    fn delivered(turns: &mut Turns, mut at: u64, way: (NodeId, NodeId)) -> u64 {
+        while let Some(later) = turns.put_off(Moment(at), 0, way) {
             assert!(later.0 > at);
             at = later.0;
         }
