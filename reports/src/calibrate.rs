@@ -45,7 +45,8 @@ pub struct Seen {
 /// Quantiles that the jitter keeps.
 const QUANTILES: usize = 21;
 
-/// Fits a profile to live runs, all but what company costs: see [`Company`]. `hand_over`, measured by itself, stands where no run shows any.
+/// Fits a profile to live runs, all but what company costs: see [`Company`]. `hand_over`, measured by itself, stands where
+/// no run shows any.
 pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> Result<Profile> {
     let too_little = |what: &str| Error::Calibration { what: what.to_owned() };
     let first = seen.first().ok_or_else(|| too_little("there are no runs"))?;

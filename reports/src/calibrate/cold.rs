@@ -4,23 +4,18 @@ use crate::stats::quantile;
 use actors::time::Span;
 use scenarios::plan;
 use scenarios::profile;
+use scenarios::units::Time;
 use std::collections::BTreeMap;
 
-/// See [`plan::Cold`]; and the shares that were cold of the weights of jobs and heads, by their places.
+/// In seconds; and the shares that were cold of the weights of jobs and heads, by their places.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Cold {
-    law: Law,
-    /// In seconds.
+    /// By which weights get cold, and warm: what they cost is beside it.
+    law: plan::Cold,
     per_block: f64,
     head: f64,
     jobs: Vec<f64>,
     heads: Vec<f64>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Law {
-    half_after: f64,
-    left: f64,
 }
 
 /// Those half times among which the best is chosen: 0.25 ms to 64 ms; and what a job leaves cold.
@@ -30,18 +25,18 @@ const LEFT: [f64; 7] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9];
 /// Warm weights take some time too: so much of any job's time, but for the lowest few, may be the cold's.
 const MOST: f64 = 0.8;
 
-impl Law {
-    /// The share that is cold for one job after another.
-    fn shares(&self, gaps: &[f64]) -> Vec<f64> {
-        let span = Span::from_secs_f64;
-        let law = plan::Cold { half_after: span(self.half_after), left: self.left, ..plan::Cold::OFF };
-        let mut before = 1.0;
-        let next = |gap: &f64| {
-            before = if gap.is_finite() { law.again(before, span(*gap)) } else { 1.0 };
-            before
-        };
-        gaps.iter().map(next).collect()
-    }
+fn law(half_after: f64, left: f64) -> plan::Cold {
+    plan::Cold { half_after: Span::from_secs_f64(half_after), left, ..plan::Cold::OFF }
+}
+
+/// The share that is cold for one job after another.
+pub(super) fn shares(law: &plan::Cold, gaps: &[f64]) -> Vec<f64> {
+    let mut before = 1.0;
+    let next = |gap: &f64| {
+        before = if gap.is_finite() { law.again(before, Span::from_secs_f64(*gap)) } else { 1.0 };
+        before
+    };
+    gaps.iter().map(next).collect()
 }
 
 /// Like jobs: the place and the seconds of each.
@@ -60,12 +55,12 @@ impl Cold {
             ends.entry(head.rows).or_default().push((head.at, head.seconds));
         }
         let (blocks, ends) = (steady(blocks), steady(ends));
-        let laws = HALVES.flat_map(|power| LEFT.map(|left| Law { half_after: 1e-3 * 2f64.powi(power), left }));
-        let fits = laws.filter_map(|law| slope(&blocks, &law.shares(gaps)).map(|(slope, left)| (left, slope, law)));
+        let laws = HALVES.flat_map(|power| LEFT.map(|left| law(1e-3 * 2f64.powi(power), left)));
+        let fits = laws.filter_map(|law| slope(&blocks, &shares(&law, gaps)).map(|(slope, left)| (left, slope, law)));
         let Some((_, per_block, law)) = fits.min_by(|a, b| a.0.total_cmp(&b.0)) else { return Cold::default() };
-        let of_heads = law.shares(between_heads);
+        let of_heads = shares(&law, between_heads);
         let head = slope(&ends, &of_heads).map_or(0.0, |(slope, _)| slope);
-        Cold { law, per_block, head, jobs: law.shares(gaps), heads: of_heads }
+        Cold { law, per_block, head, jobs: shares(&law, gaps), heads: of_heads }
     }
 
     /// Seconds of a peer's job that are the cold's.
@@ -79,8 +74,9 @@ impl Cold {
     }
 
     pub fn written(&self) -> profile::Cold {
-        let (time, Law { half_after, left }) = (super::time, self.law);
-        profile::Cold { per_block: time(self.per_block), head: time(self.head), half_after: time(half_after), left }
+        let time = super::time;
+        let plan::Cold { half_after, left, .. } = self.law;
+        profile::Cold { per_block: time(self.per_block), head: time(self.head), half_after: Time(half_after.0), left }
     }
 }
 
@@ -121,12 +117,14 @@ fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cold, Job, Law, Phase};
+    use super::{Cold, Job, Phase, law, shares};
+    use actors::time::Span;
+    use scenarios::plan;
 
-    const LAW: Law = Law { half_after: 4e-3, left: 0.8 };
+    const LAW: plan::Cold = plan::Cold { half_after: Span::from_millis(4), left: 0.8, ..plan::Cold::OFF };
 
     /// Requests of thirty steps each after a longer job; what is cold costs so much a block.
-    fn jobs(law: Law, gap: impl Fn(usize) -> f64, per_block: f64) -> (Vec<Job>, Vec<f64>) {
+    fn jobs(law: plan::Cold, gap: impl Fn(usize) -> f64, per_block: f64) -> (Vec<Job>, Vec<f64>) {
         let gaps: Vec<f64> = (0..900).map(|at| if at == 0 { f64::INFINITY } else { gap(at) }).collect();
         let job = |(at, share): (usize, f64)| {
             // A part in a hundred of noise, the same each time.
@@ -134,7 +132,7 @@ mod tests {
             let seconds = (30e-6 + 4.0 * (150e-6 + per_block * share)) * noise;
             Job { phase: Phase::Decode, size: 1, context: 40, blocks: 4, seconds, at, round: 0 }
         };
-        (law.shares(&gaps).into_iter().enumerate().map(job).collect(), gaps)
+        (shares(&law, &gaps).into_iter().enumerate().map(job).collect(), gaps)
     }
 
     fn fit((jobs, gaps): &(Vec<Job>, Vec<f64>)) -> Cold {
@@ -151,7 +149,7 @@ mod tests {
         assert_eq!(cold.law, LAW);
         assert!((cold.per_block / 120e-6 - 1.0).abs() < 0.05, "{}", cold.per_block);
         let mut warm = jobs(LAW, after_prefill, 0.0);
-        let shares = LAW.shares(&warm.1);
+        let shares = shares(&LAW, &warm.1);
         warm.0.iter_mut().for_each(|job| job.seconds = 1e-3 - 1e-4 * shares[job.at]);
         assert_eq!(fit(&warm), Cold::default(), "nothing that is faster for it is cold");
     }
@@ -159,7 +157,7 @@ mod tests {
     #[test]
     fn caches_that_keep_what_was_read_once_leave_nothing_cold() {
         // Half of the jobs come at once, half after a network's delay.
-        let law = Law { half_after: 2e-3, left: 0.0 };
+        let law = law(2e-3, 0.0);
         let gap = |at: usize| if at.is_multiple_of(2) { 3e-4 } else { 8e-3 + 2e-4 * (at % 60) as f64 };
         let cold = fit(&jobs(law, gap, 400e-6));
         assert_eq!(cold.law, law);

@@ -1,4 +1,5 @@
 //! How fast the machine is at the moment against the profile: from a short probe of fixed work.
+use super::cold::shares;
 use super::jobs::{gaps, of_peers};
 use super::{Seen, median, overheads, steady_mean};
 use actors::time::Span;
@@ -44,11 +45,8 @@ impl Drift {
         let cost = |peer| &seen.plan.device(peer).cost;
         let (mut decode, mut prefill) = (Vec::new(), Vec::new());
         for peer in of_peers(seen) {
-            let starts: Vec<u64> = peer.iter().map(|steps| steps[0].started).collect();
-            let mut share = 1.0;
-            for (steps, gap) in peer.iter().zip(gaps(&starts)) {
-                let cost = cost(steps[0].peer);
-                share = if gap.is_finite() { cost.cold.again(share, Span::from_secs_f64(gap)) } else { 1.0 };
+            let cost = cost(peer[0][0].peer);
+            for (steps, share) in peer.iter().zip(shares(&cost.cold, &gaps(&peer))) {
                 for hop in steps.iter().filter(|hop| !hop.request.is_warmup()) {
                     let (batch, model) = (u32::from(hop.batch), &seen.plan.model);
                     let said = blocks_time(cost, model, hop.blocks.len(), batch, hop.tokens, hop.position)

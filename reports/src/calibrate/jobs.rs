@@ -45,10 +45,10 @@ pub(super) fn idle(run: &Seen) -> Vec<(&HopRow, f64)> {
 /// came before the first.
 pub(super) type Gaps = Vec<f64>;
 
-/// Of the starts of one after another.
-pub(super) fn gaps(starts: &[u64]) -> impl Iterator<Item = f64> {
-    let after = starts.windows(2).map(|pair| seconds(pair[1].saturating_sub(pair[0])));
-    std::iter::once(f64::INFINITY).chain(after).take(starts.len())
+/// Of one peer, its jobs by their steps.
+pub(super) fn gaps(jobs: &[Vec<&HopRow>]) -> Gaps {
+    let after = jobs.windows(2).map(|pair| seconds(pair[1][0].started.saturating_sub(pair[0][0].started)));
+    std::iter::once(f64::INFINITY).chain(after).take(jobs.len()).collect()
 }
 
 /// The steps of each job of each peer, in order; those of one job have its stamps.
@@ -66,9 +66,8 @@ pub(super) fn of(seen: &[Seen]) -> (Vec<Job>, Gaps) {
     let (mut jobs, mut all) = (Vec::new(), Vec::new());
     for run in seen {
         for peer in of_peers(run) {
-            let starts: Vec<u64> = peer.iter().map(|steps| steps[0].started).collect();
             jobs.extend(peer.iter().zip(all.len()..).filter_map(|(steps, at)| job(steps, at, run.round)));
-            all.extend(gaps(&starts));
+            all.extend(gaps(&peer));
         }
     }
     (jobs, all)
