@@ -1,0 +1,121 @@
+//! Input files, read with a bound: every file that a person or another program hands over goes through here.
+//!
+//! A file is refused before it is read if it is not a regular file (opening a named pipe without a writer would block for
+//! ever) or if it is larger than its kind may be. The limits of all kinds are in this file, each with its reason.
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// A scenario, or a profile of measured devices: hand-written text, and a table of some thousand measured points.
+pub const TEXT_BYTES: u64 = 64 << 20;
+
+/// A `config.json`, `tokenizer_config.json` or shard index: published ones have at most some MB.
+pub const CONFIG_BYTES: u64 = 16 << 20;
+
+/// A `tokenizer.json`: the largest published ones have 35 MB.
+pub const TOKENIZER_BYTES: u64 = 128 << 20;
+
+/// The `manifest.json` of a run directory: a line for each of a million runs.
+pub const MANIFEST_BYTES: u64 = 256 << 20;
+
+/// Why an input file was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: this is {found}; only regular files are read", path.display())]
+    NotRegular { path: PathBuf, found: &'static str },
+    #[error("{}: the file has {found} bytes; at most {limit} are read", path.display())]
+    TooLarge { path: PathBuf, found: u64, limit: u64 },
+    #[error("{}: byte {at} is not UTF-8 text", path.display())]
+    NotUtf8 { path: PathBuf, at: usize },
+}
+
+/// Opens a regular file for reading, and returns its length in bytes with it.
+///
+/// # Errors
+/// If the file cannot be opened, or is a directory, named pipe, socket or device.
+pub fn open(path: &Path) -> Result<(File, u64), InputError> {
+    let io = |source| InputError::Io { path: path.to_owned(), source };
+    // Asked before opening: opening a named pipe waits for its other end.
+    let kind = std::fs::metadata(path).map_err(io)?.file_type();
+    if !kind.is_file() {
+        let found = if kind.is_dir() { "a directory" } else { "a pipe, socket or device" };
+        return Err(InputError::NotRegular { path: path.to_owned(), found });
+    }
+    let file = File::open(path).map_err(io)?;
+    let bytes = file.metadata().map_err(io)?.len();
+    Ok((file, bytes))
+}
+
+/// Reads a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// As [`open`], or if the file is larger than `limit`. The limit also holds for a file that grows while it is read.
+pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
+    let (file, found) = open(path)?;
+    let too_large = |found| InputError::TooLarge { path: path.to_owned(), found, limit };
+    if found > limit {
+        return Err(too_large(found));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| InputError::Io { path: path.to_owned(), source })?;
+    if bytes.len() as u64 > limit {
+        return Err(too_large(bytes.len() as u64));
+    }
+    Ok(bytes)
+}
+
+/// Reads a regular UTF-8 file of at most `limit` bytes as text, without a leading byte order mark.
+///
+/// # Errors
+/// As [`read_bytes`], or if the bytes are not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String, InputError> {
+    let text = String::from_utf8(read_bytes(path, limit)?)
+        .map_err(|error| InputError::NotUtf8 { path: path.to_owned(), at: error.utf8_error().valid_up_to() })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{InputError, read_bytes, read_text};
+
+    #[test]
+    fn a_byte_order_mark_is_not_part_of_the_text() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("a.ron");
+        std::fs::write(&path, "\u{feff}Scenario()").expect("written");
+        assert_eq!(read_text(&path, 100).expect("text"), "Scenario()");
+    }
+
+    #[test]
+    fn a_file_over_its_limit_is_refused_with_both_sizes() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("a.json");
+        std::fs::write(&path, [b' '; 11]).expect("written");
+        assert_eq!(read_bytes(&path, 11).expect("at the limit").len(), 11);
+        let error = read_bytes(&path, 10).expect_err("over the limit");
+        assert!(matches!(error, InputError::TooLarge { found: 11, limit: 10, .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_waiting() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+        assert!(made.success());
+        for path in [pipe.as_path(), dir.path(), std::path::Path::new("/dev/zero")] {
+            let error = read_bytes(path, 10).expect_err("not a regular file");
+            assert!(matches!(error, InputError::NotRegular { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_with_their_place() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("a.txt");
+        std::fs::write(&path, b"abc\xff").expect("written");
+        let error = read_text(&path, 10).expect_err("not UTF-8");
+        assert!(matches!(error, InputError::NotUtf8 { at: 3, .. }), "{error}");
+    }
+}
