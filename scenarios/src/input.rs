@@ -18,6 +18,15 @@ pub const TOKENIZER_BYTES: u64 = 128 << 20;
 /// The `manifest.json` of a run directory: a line for each of a million runs.
 pub const MANIFEST_BYTES: u64 = 256 << 20;
 
+/// The `plan.ron` of a run directory: some hundred bytes for each of a million nodes, in each of some cells.
+pub const PLAN_BYTES: u64 = 1 << 30;
+
+/// A CSV table of a run directory: a hundred columns for each of a million runs.
+pub const TABLE_BYTES: u64 = 1 << 30;
+
+/// The footer of a parquet file of a run directory: some kilobytes for each of a thousand groups of 65,536 rows.
+pub const FOOTER_BYTES: u64 = 16 << 20;
+
 /// Why an input file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
@@ -46,6 +55,18 @@ pub fn open(path: &Path) -> Result<(File, u64), InputError> {
     let file = File::open(path).map_err(io)?;
     let bytes = file.metadata().map_err(io)?.len();
     Ok((file, bytes))
+}
+
+/// Opens a regular file of at most `limit` bytes, to be read piece by piece.
+///
+/// # Errors
+/// As [`open`], or if the file is larger than `limit`.
+pub fn open_within(path: &Path, limit: u64) -> Result<File, InputError> {
+    let (file, found) = open(path)?;
+    if found > limit {
+        return Err(InputError::TooLarge { path: path.to_owned(), found, limit });
+    }
+    Ok(file)
 }
 
 /// Reads a regular file of at most `limit` bytes.

@@ -13,6 +13,7 @@ pub mod columns;
 pub mod cost;
 mod error;
 mod files;
+pub mod guard;
 pub mod input;
 pub mod library;
 mod load;

@@ -1,0 +1,57 @@
+//! Runs a parser of another library such that a panic in it becomes an error.
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
+thread_local! {
+    /// How many guarded calls this thread is in.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Calls `parse`, and returns the panic's message as the error if it panics.
+///
+/// The panic is not printed: whoever calls reports the file that caused it. Stack overflows and failed allocations end the
+/// process all the same, so bound the input's size and counts before.
+///
+/// # Errors
+/// If `parse` panics.
+pub fn guard<T>(parse: impl FnOnce() -> T) -> Result<T, String> {
+    silence();
+    DEPTH.with(|depth| depth.set(depth.get() + 1));
+    let result = catch_unwind(AssertUnwindSafe(parse));
+    DEPTH.with(|depth| depth.set(depth.get() - 1));
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        format!("the parser failed on it: {}", text.as_deref().unwrap_or("a panic without a message"))
+    })
+}
+
+/// Makes the process's panic hook pass over panics within [`guard`].
+fn silence() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            // Unreadable only while the thread ends, and then nothing is guarded.
+            if DEPTH.try_with(Cell::get).unwrap_or(0) == 0 {
+                before(info);
+            }
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::guard;
+
+    #[test]
+    fn a_panic_becomes_its_message_and_a_value_passes() {
+        assert_eq!(guard(|| 3), Ok(3));
+        let number = std::hint::black_box(7);
+        let error = guard(|| assert_eq!(number, 8, "eight is wanted")).expect_err("it panics");
+        assert!(error.contains("eight is wanted"), "{error}");
+        let nested = guard(|| guard(|| panic!("inner")).map(|()| 1).unwrap_or(2));
+        assert_eq!(nested, Ok(2));
+    }
+}
