@@ -15,6 +15,8 @@ mod cores;
 mod crew;
 mod device;
 mod door;
+#[doc(hidden)]
+pub mod fuzz;
 mod join;
 pub mod lease;
 mod links;

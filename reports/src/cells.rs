@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::measures::{COLUMNS, Judgement, Measures, Verdict};
 use scenarios::cell::CellKey;
 use std::collections::BTreeMap;
+use scenarios::input::{TABLE_BYTES, open_within};
 use std::path::Path;
 
 /// How the run of a cell ended.
@@ -101,10 +102,11 @@ pub fn to_csv(rows: &[CellRow]) -> Result<String> {
 
 /// Reads the file back. Columns that this version does not know are taken for axes only between the known ones.
 pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
-    let mut csv = csv::Reader::from_path(path).map_err(Error::damaged(path))?;
+    let mut csv = csv::Reader::from_reader(open_within(path, TABLE_BYTES)?);
     let header = csv.headers().map_err(Error::damaged(path))?.clone();
+    let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
     let find = |name: &str| {
-        let missing = || Error::Damaged { path: path.to_owned(), why: format!("it has no column {name}") };
+        let missing = || damaged(format!("it has no column {name}"));
         header.iter().position(|column| column == name).ok_or_else(missing)
     };
     let [cell, repeat, status] = [find("cell")?, find("repeat")?, find("status")?];
@@ -113,16 +115,20 @@ pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
     let mut rows = Vec::new();
     for record in csv.records() {
         let record = record.map_err(Error::damaged(path))?;
-        let line = rows.len() + 2;
+        let line = record.position().map_or(0, csv::Position::line);
         let text = |at: usize| record.get(at).unwrap_or_default();
         let integer = |at: usize| {
-            let why = format!("line {line}: {:?} is no number", text(at));
-            text(at).parse::<u32>().map_err(|_| Error::Damaged { path: path.to_owned(), why })
+            let name = header.get(at).unwrap_or_default();
+            let wrong = |_| damaged(format!("line {line}, column {name}: {:?} is no whole number", text(at)));
+            text(at).parse::<u32>().map_err(wrong)
         };
         let axis = |at: usize| (header.get(at).unwrap_or_default().to_owned(), text(at).to_owned());
         let value = |at: usize| {
-            let value = text(at).parse::<f64>().ok().filter(|value| value.is_finite())?;
-            Some((header.get(at)?.to_owned(), value))
+            let (name, found) = (header.get(at).unwrap_or_default(), text(at));
+            match found.parse::<f64>() {
+                Ok(value) if value.is_finite() => Ok((name.to_owned(), value)),
+                _ => Err(damaged(format!("line {line}, column {name}: {found:?} is no finite number"))),
+            }
         };
         let reasons = text(reasons).split(REASONS).filter(|reason| !reason.is_empty()).map(str::to_owned);
         rows.push(CellRow {
@@ -130,20 +136,22 @@ pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
             repeat: integer(repeat)?,
             status: text(status).to_owned(),
             axes: (status + 1..first_measure).map(axis).collect(),
-            judgement: Judgement { verdict: parse_verdict(text(verdict)), reasons: reasons.collect() },
+            judgement: Judgement {
+                verdict: parse_verdict(text(verdict)).ok_or_else(|| {
+                    let found = text(verdict);
+                    damaged(format!("line {line}, column verdict: {found:?} is none of VALID, SUSPECT, INVALID"))
+                })?,
+                reasons: reasons.collect(),
+            },
             failures: text(failures).to_owned(),
-            values: (first_measure..verdict).filter_map(value).collect(),
+            values: (first_measure..verdict).filter(|at| !text(*at).is_empty()).map(value).collect::<Result<_>>()?,
         });
     }
     Ok(rows)
 }
 
-fn parse_verdict(text: &str) -> Verdict {
-    match text {
-        "VALID" => Verdict::Valid,
-        "SUSPECT" => Verdict::Suspect,
-        _ => Verdict::Invalid,
-    }
+fn parse_verdict(text: &str) -> Option<Verdict> {
+    [Verdict::Valid, Verdict::Suspect, Verdict::Invalid].into_iter().find(|verdict| verdict.to_string() == text)
 }
 
 /// A figure in a file: up to six decimals (a nanosecond of a millisecond), no zeros at the end.

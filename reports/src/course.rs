@@ -7,11 +7,24 @@ pub use coverage::{Coverage, Holes};
 
 use crate::error::{Error, Result};
 use crate::fold::Fold;
+use scenarios::input::{TABLE_BYTES, open_within};
 use scenarios::plan::Plan;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::path::Path;
+
+/// The longest time that tables of a run speak of: 36 years in ns, so that sums of some are numbers.
+const LONGEST: i64 = 1 << 60;
+
+/// Requests under way at most, and peers: more than any plan has.
+const MOST: f64 = 1e12;
+
+/// Thousandths of a span that a peer computes, at most: jobs that overlap count each for itself.
+const MOST_THOUSANDTHS: u32 = 1_000_000;
+
+/// Spans of a run at most; the writer makes fewer.
+const MOST_BINS: usize = 4096;
 
 /// A short span of a run, one of many of the same width. Times in ns since the barrier's release.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,10 +67,17 @@ impl Busy {
         BusyRow { cell: self.cell, peer: self.peer, thousandths }
     }
 
-    /// What is no number counts as idle.
-    fn from(row: BusyRow) -> Busy {
-        let thousandths = row.thousandths.split(' ').map(|text| text.parse().unwrap_or(0)).collect();
-        Busy { cell: row.cell, peer: row.peer, thousandths }
+    fn from(row: BusyRow) -> std::result::Result<Busy, String> {
+        let texts = row.thousandths.split(' ').filter(|text| !text.is_empty());
+        let share = |text: &str| match text.parse::<u32>() {
+            Ok(share) if share <= MOST_THOUSANDTHS => Ok(share),
+            _ => Err(format!("{text:?} is no number of thousandths from 0 to {MOST_THOUSANDTHS}")),
+        };
+        let thousandths: Vec<u32> = texts.map(share).collect::<std::result::Result<_, _>>()?;
+        if thousandths.len() > MOST_BINS {
+            return Err(format!("{} spans of a run; there are {MOST_BINS} at most", thousandths.len()));
+        }
+        Ok(Busy { cell: row.cell, peer: row.peer, thousandths })
     }
 }
 
@@ -126,10 +146,26 @@ impl Course {
     /// What a run directory holds of it; nothing of what it lacks.
     pub fn read(dir: &Path) -> Result<Course> {
         Ok(Course {
-            bins: read(&dir.join("timeline.csv"))?,
-            busy: read(&dir.join("busy.csv"))?.into_iter().map(Busy::from).collect(),
-            covers: read(&dir.join("coverage.csv"))?,
-            blows: read(&dir.join("faults.csv"))?,
+            bins: read(&dir.join("timeline.csv"), |bin: Bin| {
+                instants([bin.from_ns, bin.till_ns])?;
+                let shares = [bin.under_way, bin.peers_busy];
+                match shares.iter().find(|share| !(share.is_finite() && (0.0..=MOST).contains(*share))) {
+                    Some(share) => Err(format!("{share} is no mean of a span: from 0 to {MOST}")),
+                    None => Ok(bin),
+                }
+            })?,
+            busy: read(&dir.join("busy.csv"), Busy::from)?,
+            covers: read(&dir.join("coverage.csv"), |cover: Cover| {
+                instants([cover.from_ns, cover.till_ns])?;
+                if cover.served > cover.blocks {
+                    return Err(format!("{} blocks are served of {}", cover.served, cover.blocks));
+                }
+                Ok(cover)
+            })?,
+            blows: read(&dir.join("faults.csv"), |blow: Blow| {
+                let lasts = blow.lasts_ns.map_or(Ok(0), i64::try_from).unwrap_or(i64::MAX);
+                instants([blow.at_ns, blow.at_ns.saturating_add(lasts)]).map(|()| blow)
+            })?,
         })
     }
 }
@@ -173,10 +209,31 @@ impl CourseWriter {
     }
 }
 
-fn read<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>> {
+/// Reads a table row by row, and checks each.
+fn read<R: DeserializeOwned, T>(
+    path: &Path,
+    check: impl Fn(R) -> std::result::Result<T, String>,
+) -> Result<Vec<T>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let mut csv = csv::Reader::from_path(path).map_err(Error::damaged(path))?;
-    csv.deserialize().collect::<std::result::Result<_, _>>().map_err(Error::damaged(path))
+    let mut csv = csv::Reader::from_reader(open_within(path, TABLE_BYTES)?);
+    let header = csv.headers().map_err(Error::damaged(path))?.clone();
+    let mut rows = Vec::new();
+    for record in csv.records() {
+        let record = record.map_err(Error::damaged(path))?;
+        let row = record.deserialize(Some(&header)).map_err(Error::damaged(path))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        rows.push(check(row).map_err(|why| Error::Damaged { path: path.to_owned(), why: format!("line {line}: {why}") })?);
+    }
+    Ok(rows)
+}
+
+/// Checks that a span of time is one, and within [`LONGEST`].
+fn instants([from, till]: [i64; 2]) -> std::result::Result<(), String> {
+    if from <= till && from >= -LONGEST && till <= LONGEST {
+        Ok(())
+    } else {
+        Err(format!("from {from} to {till} ns is no span of a run of {LONGEST} ns at most"))
+    }
 }

@@ -7,12 +7,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Input(#[from] scenarios::input::InputError),
     #[error("{path} is not a run directory: {why}")]
     NotARun { path: PathBuf, why: String },
     #[error("{path} was left unfinished by a run that was interrupted; its rows are kept, but it is no whole result")]
     Partial { path: PathBuf },
     #[error("{path}: its format is {found}, this version reads {known}; redraw it with the version that wrote it")]
-    Format { path: PathBuf, found: u32, known: u32 },
+    Format { path: PathBuf, found: u64, known: u32 },
     #[error("{path}: {why}")]
     Damaged { path: PathBuf, why: String },
     #[error("cell {cell} varies other fields than the first cell did")]

@@ -1,9 +1,10 @@
 //! A run directory read back.
 use crate::cells::{self, CellRow};
 use crate::error::{Error, Result};
-use crate::manifest::{FORMAT, Manifest};
+use crate::manifest::{FORMAT, Kept, Manifest};
 use crate::sheet;
-use std::fs;
+use scenarios::input::{self, MANIFEST_BYTES, PLAN_BYTES};
+use scenarios::plan::{self, Plan};
 use std::path::{Path, PathBuf};
 
 /// A run: what it says of itself, and its cells.
@@ -35,18 +36,24 @@ impl Run {
     /// Opens a run directory, whole or not; `manifest.complete` says which.
     pub fn open_partial(dir: &Path) -> Result<Run> {
         let path = dir.join("manifest.json");
-        let text = fs::read_to_string(&path)
-            .map_err(|error| Error::NotARun { path: dir.to_owned(), why: format!("manifest.json: {error}") })?;
+        if !path.exists() {
+            return Err(Error::NotARun { path: dir.to_owned(), why: "it has no manifest.json".to_owned() });
+        }
+        let text = input::read_text(&path, MANIFEST_BYTES)?;
         // The format first: another one may hold other fields.
         let value: serde_json::Value = serde_json::from_str(&text).map_err(Error::damaged(&path))?;
-        let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0) as u32;
-        if found != FORMAT {
+        let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if found != u64::from(FORMAT) {
             return Err(Error::Format { path: dir.to_owned(), found, known: FORMAT });
         }
-        let manifest = serde_json::from_value(value).map_err(Error::damaged(&path))?;
+        let manifest: Manifest = serde_json::from_value(value).map_err(Error::damaged(&path))?;
         let csv = dir.join("cells.csv");
         let mut rows = if csv.exists() { cells::read_csv(&csv)? } else { Vec::new() };
         rows.sort_by_key(|row| (row.cell, row.repeat));
+        if manifest.complete {
+            check_rows(dir, "tokens.parquet", manifest.tokens)?;
+            check_rows(dir, "hops.parquet", manifest.hops)?;
+        }
         Ok(Run { dir: dir.to_owned(), manifest, rows })
     }
 
@@ -70,4 +77,37 @@ impl Run {
         };
         Ok(wanted.filter_map(|(at, _)| latency(at)).collect())
     }
+}
+
+/// Checks that a raw file has as many rows as the manifest says were kept. A directory may lack the file.
+fn check_rows(dir: &Path, name: &str, kept: Kept) -> Result<()> {
+    let path = dir.join(name);
+    if !path.exists() {
+        return Ok(());
+    }
+    match sheet::rows(&path)? {
+        rows if rows == kept.rows => Ok(()),
+        rows => {
+            let why = format!("it has {rows} rows; the manifest says that {} were kept", kept.rows);
+            Err(Error::Damaged { path, why })
+        }
+    }
+}
+
+/// Reads the plans of a run directory: one for each cell, that of its first repetition.
+///
+/// # Errors
+/// If `plan.ron` cannot be read, or names hosts that it does not have.
+pub(crate) fn plans(dir: &Path) -> Result<Vec<Plan>> {
+    let path = dir.join("plan.ron");
+    let text = input::read_text(&path, PLAN_BYTES)?;
+    let plans = plan::from_ron(&text).map_err(Error::damaged(&path))?;
+    for plan in &plans {
+        let hosts = plan.hosts.len();
+        if let Some(node) = plan.nodes.iter().find(|node| node.host.0 as usize >= hosts) {
+            let why = format!("cell {}: a node is on host {}, of {hosts} hosts", plan.cell, node.host.0);
+            return Err(Error::Damaged { path, why });
+        }
+    }
+    Ok(plans)
 }

@@ -1,10 +1,11 @@
 //! Raw rows as parquet: one schema for each kind of row, written in bounded chunks and read back by column.
 //!
 //! Same rows, same bytes. Times are INT64 nanoseconds; what a column means stands in the file's key-value metadata.
+mod bounds;
 mod columns;
 mod reader;
 
-pub use reader::{Columns, read};
+pub use reader::{Columns, read, rows};
 
 use crate::error::{Error, Result};
 use crate::fold::{HopRow, RequestRow, TokenRow};

@@ -153,3 +153,56 @@ fn the_course_of_a_run_comes_back_and_its_tokens_are_all_of_them() {
     let [blow] = course.blows.as_slice() else { panic!("{:?}", course.blows) };
     assert_eq!((blow.at_ns, blow.lasts_ns, blow.what.as_str()), (40_000_000, Some(15_000_000), "stall"));
 }
+
+#[test]
+fn damage_to_any_file_is_an_error_that_names_it() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let mut writer = writer(parent.path(), Vec::new());
+    let sketch = Sketch::default();
+    writer.cell(&key(0, &[]), &sketch.plan(0, 0), CellStatus::Done, &sketch.events()).expect("written");
+    let dir = writer.finish().expect("finished").path;
+    let read = || {
+        let run = Run::open(&dir)?;
+        let _ = run.latencies()?;
+        Course::read(&dir).map(drop)
+    };
+    read().expect("a whole run");
+    type Damage = fn(&mut Vec<u8>);
+    let replace = |name: &str, from: &str, to: &str| {
+        let text = std::fs::read_to_string(dir.join(name)).expect("a table");
+        assert!(text.contains(from), "{name} has {from}: {text}");
+        text.replacen(from, to, 1).into_bytes()
+    };
+    let damaged = |name: &str, damage: Damage| {
+        let mut bytes = std::fs::read(dir.join(name)).expect("a file of the run");
+        damage(&mut bytes);
+        bytes
+    };
+    let half: Damage = |bytes| bytes.truncate(bytes.len() / 2);
+    let no_parquet: Damage = |bytes| *bytes = b"cell,repeat\n0,0\n".to_vec();
+    let long_footer: Damage = |bytes| {
+        let at = bytes.len() - 8;
+        bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+    };
+    for (name, bytes, said) in [
+        ("requests.parquet", damaged("requests.parquet", half), "it was cut"),
+        ("requests.parquet", damaged("requests.parquet", no_parquet), "of another kind"),
+        ("requests.parquet", damaged("requests.parquet", long_footer), "4294967295 bytes"),
+        // A file of another run, whole in itself.
+        ("hops.parquet", damaged("tokens.parquet", |_| ()), "the manifest says"),
+        ("cells.csv", replace("cells.csv", "VALID", "FINE"), "column verdict: \"FINE\""),
+        ("cells.csv", replace("cells.csv", "0,0,done", "0,first,done"), "line 2, column repeat: \"first\""),
+        ("busy.csv", replace("busy.csv", "0,2,", "0,2,idle "), "line 2: \"idle\""),
+        ("timeline.csv", replace("timeline.csv", "0,0,0,", "0,0,99999999999999,"), "line 2: from 99999999999999"),
+        ("coverage.csv", damaged("coverage.csv", |bytes| bytes.extend(b"0,0,0,1,3,2\n")), "3 blocks are served of 2"),
+        ("manifest.json", damaged("manifest.json", half), "EOF"),
+    ] {
+        let path = dir.join(name);
+        let whole = std::fs::read(&path).expect("a file of the run");
+        std::fs::write(&path, bytes).expect("damaged");
+        let why = read().expect_err(said).to_string();
+        std::fs::write(&path, whole).expect("mended");
+        assert!(why.contains(name) && why.contains(said), "{name}: {why}");
+    }
+    read().expect("whole again");
+}

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::fold::{HopRow, NetworkParts, Parts, TokenRow};
 use crate::manifest::World;
 use crate::measures::Verdict;
-use crate::read::Run;
+use crate::read::{self, Run};
 use crate::sheet::{self, Columns};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::record::Pinged;
@@ -21,9 +21,7 @@ pub fn from_run(dir: &Path, round: u32) -> Result<Vec<Seen>> {
     if run.manifest.world != World::Live {
         return Err(wrong("it was simulated: there is nothing to learn from it"));
     }
-    let path = dir.join("plan.ron");
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let plans = scenarios::plan::from_ron(&text).map_err(Error::damaged(&path))?;
+    let plans = read::plans(dir)?;
     let mut seen: BTreeMap<Key, Seen> = BTreeMap::new();
     for row in run.rows.iter().filter(|row| row.status == "done" && row.judgement.verdict != Verdict::Invalid) {
         // A cell has one plan in the file, that of its first repetition; the others differ from it in draws alone.

@@ -9,10 +9,11 @@ use super::picture::Picture;
 use super::scale::Scale;
 use super::{Labelled, Source, WIDTH, impossible};
 use crate::cells::number;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::read;
 use crate::sheet::{self, Columns};
 use crate::theme;
-use scenarios::plan::{self, Plan};
+use scenarios::plan::Plan;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Requests shown: the first timed one of as many clients.
@@ -60,13 +61,11 @@ pub fn gantt(source: &Source) -> Result<Picture> {
     let (Some(run), Some(cell)) = (source.runs.first(), source.runs.first().and_then(|run| run.cells.first())) else {
         return Err(impossible(name, "there is no run"));
     };
-    let requests = read(run, cell.cell)?;
+    let requests = first_requests(run, cell.cell)?;
     if requests.is_empty() {
         return Err(impossible(name, "no timed request of the first cell was kept"));
     }
-    let path = run.dir.join("plan.ron");
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let plans = plan::from_ron(&text).map_err(Error::damaged(&path))?;
+    let plans = read::plans(&run.dir)?;
     let plan = plans.iter().find(|plan| plan.cell == cell.cell);
     let label = group::keyed(source, &[]).first().map(|of| group::label(&of.key)).unwrap_or_default();
     let title = match label.as_str() {
@@ -90,7 +89,7 @@ pub fn gantt(source: &Source) -> Result<Picture> {
 }
 
 /// The first timed requests of the first repetition.
-fn read(run: &Labelled, cell: u32) -> Result<Vec<Request>> {
+fn first_requests(run: &Labelled, cell: u32) -> Result<Vec<Request>> {
     let tokens = sheet::read(
         &run.dir.join("tokens.parquet"),
         &["cell", "repeat", "client", "request", "position", "tokens", "began_ns", "seen_ns"],

@@ -7,10 +7,11 @@ use super::scale::Scale;
 use super::{Labelled, Source, WIDTH, impossible};
 use crate::cells::number;
 use crate::course::{Busy, Course};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::read;
 use crate::theme;
 use actors::id::NodeId;
-use scenarios::plan::{self, Plan};
+use scenarios::plan::Plan;
 
 /// Cells, and peers of each, that are shown: the others are no picture any more.
 const CELLS: usize = 4;
@@ -34,7 +35,7 @@ pub fn strips(source: &Source) -> Result<Picture> {
             more += 1;
             continue;
         }
-        if let Some(strips) = read(run, cell.cell, group::label(key))? {
+        if let Some(strips) = strips(run, cell.cell, group::label(key))? {
             all.push(strips);
         }
     }
@@ -58,14 +59,12 @@ pub fn strips(source: &Source) -> Result<Picture> {
 }
 
 /// From the release on. Nothing, where there was none.
-fn read(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>> {
+fn strips(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>> {
     let course = Course::read(&run.dir)?;
     let busy: Vec<&Busy> = course.busy.iter().filter(|busy| busy.cell == cell).collect();
     let here = course.bins.iter().filter(|bin| bin.cell == cell && bin.repeat == 0);
     let Some(length) = here.map(|bin| bin.till_ns).max().filter(|_| !busy.is_empty()) else { return Ok(None) };
-    let path = run.dir.join("plan.ron");
-    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-    let plans = plan::from_ron(&text).map_err(Error::damaged(&path))?;
+    let plans = read::plans(&run.dir)?;
     let Some(plan) = plans.iter().find(|plan| plan.cell == cell) else { return Ok(None) };
     Ok(Some(chosen(plan, busy, title, length as f64 / 1e9)))
 }

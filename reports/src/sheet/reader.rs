@@ -1,12 +1,17 @@
-//! Raw files back as columns.
+//! Parquet files of a run directory, read back as columns.
+use super::bounds;
 use crate::error::{Error, Result};
 use parquet::column::reader::{ColumnReader, get_typed_column_reader};
 use parquet::data_type::{BoolType, ByteArrayType, Int64Type};
-use parquet::errors::Result as ParquetResult;
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use scenarios::guard::guard;
+use scenarios::input;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+
+/// The largest number of a column, so that sums of some of them are numbers: in ns it is 36 years. Session ids may be larger.
+const LARGEST: i64 = 1 << 60;
 
 /// The columns asked for, as long as each other.
 #[derive(Debug, Default)]
@@ -14,6 +19,8 @@ pub struct Columns {
     ints: BTreeMap<String, Vec<Option<i64>>>,
     texts: BTreeMap<String, Vec<String>>,
     flags: BTreeMap<String, Vec<bool>>,
+    /// Bytes in memory that further values may take.
+    left: u64,
 }
 
 impl Columns {
@@ -31,37 +38,87 @@ impl Columns {
     }
 }
 
-/// Reads the named columns of a parquet file that this crate wrote.
+/// Reads the named columns of a parquet file of a run directory.
+///
+/// # Errors
+/// If the file cannot be read, is damaged, or is none that a run writes.
 pub fn read(path: &Path, names: &[&str]) -> Result<Columns> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    read_columns(file, names).map_err(Error::damaged(path))
+    let (file, length) = input::open(path)?;
+    let columns = guard(|| decode(&file, length, names));
+    columns.and_then(|columns| columns).map_err(Error::damaged(path))
 }
 
-fn read_columns(file: File, names: &[&str]) -> ParquetResult<Columns> {
-    let reader = SerializedFileReader::new(file)?;
+/// Counts the rows of a parquet file of a run directory by its footer.
+///
+/// # Errors
+/// As [`read`].
+pub fn rows(path: &Path) -> Result<u64> {
+    let (file, _) = input::open(path)?;
+    let rows = guard(|| bounds::rows(footer(&file)?.metadata()));
+    rows.and_then(|rows| rows).map_err(Error::damaged(path))
+}
+
+fn text(why: impl std::fmt::Display) -> String {
+    why.to_string()
+}
+
+fn footer(file: &File) -> std::result::Result<SerializedFileReader<File>, String> {
+    bounds::footer(file)?;
+    SerializedFileReader::new(file.try_clone().map_err(text)?).map_err(text)
+}
+
+fn decode(file: &File, length: u64, names: &[&str]) -> std::result::Result<Columns, String> {
+    let reader = footer(file)?;
+    let rows = bounds::rows(reader.metadata())?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
-    let mut columns = Columns::default();
-    for group in 0..reader.num_row_groups() {
-        let group = reader.get_row_group(group)?;
-        let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
-        for at in 0..schema.num_columns() {
-            let name = schema.column(at).name().to_owned();
-            if names.contains(&name.as_str()) {
-                columns.append(name, group.get_column_reader(at)?, rows)?;
+    let mut wanted: Vec<(usize, &str)> = Vec::new();
+    for (at, column) in schema.columns().iter().enumerate() {
+        if let Some(name) = names.iter().find(|name| **name == column.path().string()) {
+            if wanted.iter().any(|known| known.1 == *name) {
+                return Err(format!("it has the column {name} twice"));
             }
+            wanted.push((at, name));
+        }
+    }
+    // The row's run: every version has written these two.
+    for name in ["cell", "repeat"] {
+        if names.contains(&name) && !wanted.iter().any(|known| known.1 == name) {
+            return Err(format!("it has no column {name}"));
+        }
+    }
+    let most = bounds::memory(length);
+    let mut columns = Columns { left: most, ..Columns::default() };
+    if rows.saturating_mul(wanted.len() as u64) > most {
+        return Err(format!("its {rows} rows of {} columns are too many for a file of {length} bytes", wanted.len()));
+    }
+    for at in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(at).map_err(text)?;
+        let rows = usize::try_from(group.metadata().num_rows()).map_err(text)?;
+        for &(column, name) in &wanted {
+            let of = |why: String| format!("column {name}, group {at}: {why}");
+            bounds::chunk(file, group.metadata().column(column), rows as u64).map_err(of)?;
+            let reader = group.get_column_reader(column).map_err(|why| of(text(why)))?;
+            columns.append(name, reader, rows).map_err(of)?;
         }
     }
     Ok(columns)
 }
 
 impl Columns {
-    fn append(&mut self, name: String, reader: ColumnReader, rows: usize) -> ParquetResult<()> {
+    /// Adds a group's values of a column.
+    fn append(&mut self, name: &str, reader: ColumnReader, rows: usize) -> std::result::Result<(), String> {
         match reader {
             reader @ ColumnReader::Int64ColumnReader(_) => {
                 let mut typed = get_typed_column_reader::<Int64Type>(reader);
                 let (mut values, mut levels) = (Vec::new(), Vec::new());
-                typed.read_records(rows, Some(&mut levels), None, &mut values)?;
-                let into = self.ints.entry(name).or_default();
+                let (read, ..) = typed.read_records(rows, Some(&mut levels), None, &mut values).map_err(text)?;
+                whole(read, rows)?;
+                self.take((rows * size_of::<Option<i64>>()) as u64)?;
+                let beyond = |value: &&i64| name != "session" && value.unsigned_abs() > LARGEST.unsigned_abs();
+                if let Some(value) = values.iter().find(beyond) {
+                    return Err(format!("it holds {value}; a run's numbers are at most {LARGEST}"));
+                }
+                let into = self.ints.entry(name.to_owned()).or_default();
                 if levels.is_empty() {
                     into.extend(values.into_iter().map(Some));
                 } else {
@@ -70,19 +127,31 @@ impl Columns {
                 }
             }
             reader @ ColumnReader::ByteArrayColumnReader(_) => {
-                let mut values = Vec::new();
-                get_typed_column_reader::<ByteArrayType>(reader).read_records(rows, None, None, &mut values)?;
+                let (mut values, mut typed) = (Vec::new(), get_typed_column_reader::<ByteArrayType>(reader));
+                let (read, ..) = typed.read_records(rows, None, None, &mut values).map_err(text)?;
+                whole(read, rows)?;
+                self.take(values.iter().map(|bytes| (bytes.len() + size_of::<String>()) as u64).sum())?;
                 let texts = values.iter().map(|bytes| String::from_utf8_lossy(bytes.data()).into_owned());
-                self.texts.entry(name).or_default().extend(texts);
+                self.texts.entry(name.to_owned()).or_default().extend(texts);
             }
             reader @ ColumnReader::BoolColumnReader(_) => {
-                let mut values = Vec::new();
-                get_typed_column_reader::<BoolType>(reader).read_records(rows, None, None, &mut values)?;
-                self.flags.entry(name).or_default().extend(values);
+                let (mut values, mut typed) = (Vec::new(), get_typed_column_reader::<BoolType>(reader));
+                let (read, ..) = typed.read_records(rows, None, None, &mut values).map_err(text)?;
+                whole(read, rows)?;
+                self.take(rows as u64)?;
+                self.flags.entry(name.to_owned()).or_default().extend(values);
             }
-            // This crate writes no other type; a column it does not know it does not read.
-            _ => {}
+            _ => return Err("its values are of a type that runs do not write".to_owned()),
         }
         Ok(())
     }
+
+    fn take(&mut self, bytes: u64) -> std::result::Result<(), String> {
+        self.left = self.left.checked_sub(bytes).ok_or("its values take more memory than a file of its length may")?;
+        Ok(())
+    }
+}
+
+fn whole(read: usize, rows: usize) -> std::result::Result<(), String> {
+    if read == rows { Ok(()) } else { Err(format!("{read} values were read where the group has {rows} rows")) }
 }

@@ -1,0 +1,290 @@
+//! What a parquet file of a run directory may claim, checked before the parquet library decodes it.
+//!
+//! The library makes room for as many rows and dictionary entries as a header claims: a damaged count of 2^31 takes
+//! gigabytes and minutes. A file within these bounds takes memory and time in proportion to its length.
+use super::CHUNK;
+use parquet::basic::{Compression, Type};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::reader::ChunkReader;
+use scenarios::input::FOOTER_BYTES;
+
+/// Bytes in memory for each byte of a file: the columns of a row are two hundred bytes, and take two in a file at least.
+const MEMORY_PER_BYTE: u64 = 1 << 10;
+
+/// Bytes in memory that a file of any length may take: a short file of constant columns has a ratio of its own.
+const MEMORY_BASE: u64 = 16 << 20;
+
+/// Bytes in memory that no file may exceed: beyond it a machine of usual size ends the program.
+const MEMORY_MOST: u64 = 8 << 30;
+
+/// Uncompressed bytes of the texts of a group: a kilobyte for each of its rows.
+const TEXT_BYTES: u64 = 64 << 20;
+
+/// Uncompressed bytes of a group's values of fixed size, each 8 bytes with room for its level and its dictionary index.
+const FIXED_BYTES: u64 = 32 * CHUNK as u64;
+
+/// Bytes of a page's header: statistics of two texts are the largest part of it.
+const HEADER_BYTES: usize = 4 << 10;
+
+/// Magic bytes at the end of a parquet file, after its footer's length of four bytes.
+const MAGIC: &[u8] = b"PAR1";
+
+/// Bytes in memory that the columns of a file of `length` bytes may take together.
+pub(super) fn memory(length: u64) -> u64 {
+    length.saturating_mul(MEMORY_PER_BYTE).saturating_add(MEMORY_BASE).min(MEMORY_MOST)
+}
+
+/// Checks the end of a file: the footer must lie in it, and be no longer than footers are.
+pub(super) fn footer(source: &impl ChunkReader) -> Result<(), String> {
+    let length = source.len();
+    if length < 12 {
+        return Err(format!("it has {length} bytes; a parquet file has 12 at least"));
+    }
+    let tail = source.get_bytes(length - 8, 8).map_err(|why| why.to_string())?;
+    if &tail[4..] != MAGIC {
+        return Err("it does not end as a parquet file does: it was cut, or is of another kind".to_owned());
+    }
+    let footer = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
+    if footer > length - 12 || footer > FOOTER_BYTES {
+        return Err(format!("its footer claims {footer} bytes of a file of {length}; at most {FOOTER_BYTES} are read"));
+    }
+    Ok(())
+}
+
+/// Rows of a file, group by group, each within what the writer puts in one.
+pub(super) fn rows(metadata: &ParquetMetaData) -> Result<u64, String> {
+    let mut sum = 0;
+    for (at, group) in metadata.row_groups().iter().enumerate() {
+        match u64::try_from(group.num_rows()) {
+            Ok(rows @ 1..) if rows <= CHUNK as u64 => sum += rows,
+            _ => return Err(format!("group {at} claims {} rows; a group has 1 to {CHUNK}", group.num_rows())),
+        }
+    }
+    let claimed = metadata.file_metadata().num_rows();
+    if u64::try_from(claimed) == Ok(sum) {
+        Ok(sum)
+    } else {
+        Err(format!("its footer claims {claimed} rows, its groups have {sum}"))
+    }
+}
+
+/// Checks the pages of a column's chunk of `rows` rows.
+pub(super) fn chunk(source: &impl ChunkReader, chunk: &ColumnChunkMetaData, rows: u64) -> Result<(), String> {
+    let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+    let range = u64::try_from(start).ok().zip(u64::try_from(chunk.compressed_size()).ok());
+    let within = |(start, bytes): &(u64, u64)| start.checked_add(*bytes).is_some_and(|end| end <= source.len());
+    let Some((start, bytes)) = range.filter(within) else {
+        let claimed = chunk.compressed_size();
+        return Err(format!("it claims {claimed} bytes from byte {start} on, of a file of {}", source.len()));
+    };
+    if !matches!(chunk.compression(), Compression::ZSTD(_) | Compression::UNCOMPRESSED) {
+        return Err(format!("its compression is {}; runs write ZSTD", chunk.compression()));
+    }
+    let most = if chunk.column_type() == Type::BYTE_ARRAY { TEXT_BYTES } else { FIXED_BYTES };
+    if bytes > most {
+        return Err(format!("it claims {bytes} compressed bytes; a column of a group has {most} at most"));
+    }
+    let bytes = source.get_bytes(start, bytes as usize).map_err(|why| why.to_string())?;
+    pages(&bytes, rows, most)
+}
+
+/// Walks the pages of a chunk: their sizes, and that their values are as many as the group has rows.
+fn pages(mut bytes: &[u8], rows: u64, most: u64) -> Result<(), String> {
+    let (mut values, mut uncompressed, mut first) = (0u64, 0u64, true);
+    while !bytes.is_empty() {
+        let mut header = Header { bytes: &bytes[..bytes.len().min(HEADER_BYTES)], page: Page::default() };
+        header.read()?;
+        let Page { kind, plain, packed, data, dictionary } = header.page;
+        let left = bytes.len().min(HEADER_BYTES) - header.bytes.len();
+        let (plain, packed) = (size(plain, "uncompressed bytes")?, size(packed, "bytes")?);
+        uncompressed += plain;
+        let rest = &bytes[left..];
+        if packed > rest.len() as u64 {
+            return Err(format!("a page claims {packed} bytes where {} are left", rest.len()));
+        }
+        if uncompressed > most {
+            return Err(format!("its pages claim {uncompressed} uncompressed bytes; a column has {most} at most"));
+        }
+        match (kind, data, dictionary) {
+            (Some(DATA), Some(count), None) => values += size(Some(count), "values")?.max(1),
+            (Some(DICTIONARY), None, Some(count)) if first => {
+                let count = size(Some(count), "values")?;
+                if count > rows {
+                    return Err(format!("a dictionary claims {count} values where the group has {rows} rows"));
+                }
+            }
+            _ => return Err("it has a page of a kind that runs do not write".to_owned()),
+        }
+        if values > rows {
+            return Err(format!("its pages claim {values} values or more where the group has {rows} rows"));
+        }
+        first = false;
+        bytes = &rest[packed as usize..];
+    }
+    if values == rows { Ok(()) } else { Err(format!("its pages have {values} values where the group has {rows} rows")) }
+}
+
+fn size(claimed: Option<i64>, of: &str) -> Result<u64, String> {
+    let claimed = claimed.ok_or_else(|| format!("a page's header does not say how many {of} it has"))?;
+    match i32::try_from(claimed).ok().and_then(|claimed| u64::try_from(claimed).ok()) {
+        Some(size) => Ok(size),
+        None => Err(format!("a page claims {claimed} {of}")),
+    }
+}
+
+const DATA: i64 = 0;
+const DICTIONARY: i64 = 2;
+
+/// What the header of a page claims (`PageHeader` of parquet.thrift).
+#[derive(Default)]
+struct Page {
+    kind: Option<i64>,
+    plain: Option<i64>,
+    packed: Option<i64>,
+    /// Values of a data page.
+    data: Option<i64>,
+    /// Values of a dictionary page.
+    dictionary: Option<i64>,
+}
+
+/// Reads a page's header by Thrift's compact protocol. Types and fields that the header does not have are refused.
+struct Header<'a> {
+    bytes: &'a [u8],
+    page: Page,
+}
+
+// Types of the compact protocol.
+const TRUE: u8 = 1;
+const FALSE: u8 = 2;
+const I32: u8 = 5;
+const I64: u8 = 6;
+const BINARY: u8 = 8;
+const STRUCT: u8 = 12;
+
+impl Header<'_> {
+    fn read(&mut self) -> Result<(), String> {
+        self.fields(|header, id, kind| match (id, kind) {
+            (1..=4, I32) => {
+                let value = header.integer()?;
+                match id {
+                    1 => header.page.kind = Some(value),
+                    2 => header.page.plain = Some(value),
+                    3 => header.page.packed = Some(value),
+                    _ => {}
+                }
+                Ok(())
+            }
+            (5, STRUCT) => header.fields(|header, id, kind| match (id, kind) {
+                (1, I32) => header.integer().map(|count| header.page.data = Some(count)),
+                (2..=4, I32) => header.integer().map(drop),
+                (5, STRUCT) => header.fields(|header, _, kind| header.statistic(kind)),
+                _ => Err(UNKNOWN.to_owned()),
+            }),
+            (7, STRUCT) => header.fields(|header, id, kind| match (id, kind) {
+                (1, I32) => header.integer().map(|count| header.page.dictionary = Some(count)),
+                (2, I32) => header.integer().map(drop),
+                (3, TRUE | FALSE) => Ok(()),
+                _ => Err(UNKNOWN.to_owned()),
+            }),
+            _ => Err(UNKNOWN.to_owned()),
+        })
+    }
+
+    /// The fields of a struct in the order of their numbers, until its end.
+    fn fields(&mut self, mut field: impl FnMut(&mut Self, u8, u8) -> Result<(), String>) -> Result<(), String> {
+        let mut id = 0u8;
+        loop {
+            let head = self.byte()?;
+            let (step, kind) = (head >> 4, head & 0x0f);
+            if head == 0 {
+                return Ok(());
+            }
+            // A step of 0 would be followed by a number in full, which no header of so few fields needs.
+            id = id.checked_add(step).filter(|_| step > 0).ok_or(UNKNOWN)?;
+            field(self, id, kind)?;
+        }
+    }
+
+    fn statistic(&mut self, kind: u8) -> Result<(), String> {
+        match kind {
+            TRUE | FALSE => Ok(()),
+            I32 | I64 => self.integer().map(drop),
+            BINARY => {
+                let length = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+                self.bytes = self.bytes.get(length..).ok_or(CUT)?;
+                Ok(())
+            }
+            _ => Err(UNKNOWN.to_owned()),
+        }
+    }
+
+    fn integer(&mut self) -> Result<i64, String> {
+        let value = self.varint()?;
+        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    fn varint(&mut self) -> Result<u64, String> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err("a page's header has a number of more than 64 bits".to_owned())
+    }
+
+    fn byte(&mut self) -> Result<u8, String> {
+        let (first, rest) = self.bytes.split_first().ok_or(CUT)?;
+        self.bytes = rest;
+        Ok(*first)
+    }
+}
+
+const CUT: &str = "a page's header is cut";
+const UNKNOWN: &str = "a page's header has a field that runs do not write";
+
+#[cfg(test)]
+mod tests {
+    use super::{TEXT_BYTES, pages};
+
+    /// Thrift's bytes of 2^31 - 1, and of -1.
+    const HUGE: [u8; 5] = [0xfe, 0xff, 0xff, 0xff, 0x0f];
+    const MINUS_ONE: [u8; 1] = [0x01];
+
+    /// A page of `payload`, whose header claims these sizes and so many values.
+    fn page(kind: u8, plain: &[u8], packed: &[u8], values: &[u8], payload: &[u8]) -> Vec<u8> {
+        let own = if kind == 0 { 0x2c } else { 0x4c };
+        let ends: &[u8] = if kind == 0 { &[0x15, 0, 0x15, 6, 0x15, 6, 0, 0] } else { &[0x15, 0, 0, 0] };
+        [&[0x15, 2 * kind, 0x15], plain, &[0x15], packed, &[own, 0x15], values, ends, payload].concat()
+    }
+
+    #[test]
+    fn pages_within_bounds_are_let_through() {
+        let dictionary = page(2, &[16], &[16], &[2], &[0; 8]);
+        let data = page(0, &[8], &[8], &[4], &[0; 4]);
+        assert_eq!(pages(&[dictionary, data.clone(), data].concat(), 4, TEXT_BYTES), Ok(()));
+    }
+
+    #[test]
+    fn claims_beyond_the_rows_or_the_bytes_are_refused() {
+        let payload = [0; 4];
+        for (bytes, said) in [
+            (page(0, &[8], &[8], &HUGE, &payload), "2147483647 values"),
+            (page(2, &[8], &[8], &HUGE, &payload), "a dictionary claims 2147483647 values"),
+            (page(0, &HUGE, &[8], &[4], &payload), "2147483647 uncompressed bytes"),
+            (page(0, &[8], &HUGE, &[4], &payload), "2147483647 bytes where 4 are left"),
+            (page(0, &MINUS_ONE, &[8], &[4], &payload), "a page claims -1 uncompressed bytes"),
+            (page(0, &[8], &[8], &MINUS_ONE, &payload), "a page claims -1 values"),
+            (page(0, &[8], &[8], &[2], &payload), "1 values where the group has 2 rows"),
+            (page(3, &[8], &[8], &[4], &payload), "a kind that runs do not write"),
+            // A header that ends within its first number, and one with a list.
+            (vec![0x15, 0x80], "cut"),
+            (vec![0x19, 0x00], "a field that runs do not write"),
+        ] {
+            let why = pages(&bytes, 2, TEXT_BYTES).expect_err(said);
+            assert!(why.contains(said), "{why}");
+        }
+    }
+}
