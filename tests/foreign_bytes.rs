@@ -165,7 +165,7 @@ fn scenarios_of_any_text_are_scenarios_or_errors() {
 
 #[test]
 fn run_directories_of_any_bytes_are_read_or_the_damaged_file_is_named() {
-    attack("run_directory", 2_000);
+    attack("run_directory", 3_000);
 }
 
 #[test]

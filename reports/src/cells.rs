@@ -102,7 +102,7 @@ pub fn to_csv(rows: &[CellRow]) -> Result<String> {
 
 /// Reads the file back. Columns that this version does not know are taken for axes only between the known ones.
 pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
-    let mut csv = csv::Reader::from_reader(open_within(path, TABLE_BYTES)?);
+    let mut csv = csv::Reader::from_reader(open_within(path, TABLE_BYTES).map_err(Error::Input)?);
     let header = csv.headers().map_err(Error::damaged(path))?.clone();
     let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
     let find = |name: &str| {

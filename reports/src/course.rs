@@ -217,7 +217,7 @@ fn read<R: DeserializeOwned, T>(
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let mut csv = csv::Reader::from_reader(open_within(path, TABLE_BYTES)?);
+    let mut csv = csv::Reader::from_reader(open_within(path, TABLE_BYTES).map_err(Error::Input)?);
     let header = csv.headers().map_err(Error::damaged(path))?.clone();
     let mut rows = Vec::new();
     for record in csv.records() {

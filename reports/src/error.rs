@@ -8,7 +8,7 @@ pub enum Error {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
-    Input(#[from] scenarios::input::InputError),
+    Input(scenarios::input::InputError),
     #[error("{path} is not a run directory: {why}")]
     NotARun { path: PathBuf, why: String },
     #[error("{path} was left unfinished by a run that was interrupted; its rows are kept, but it is no whole result")]

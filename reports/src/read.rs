@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{FORMAT, Kept, Manifest};
 use crate::sheet;
 use scenarios::input::{self, MANIFEST_BYTES, PLAN_BYTES};
-use scenarios::plan::{self, Plan};
+use scenarios::plan::{self, Node, Plan};
 use std::path::{Path, PathBuf};
 
 /// A run: what it says of itself, and its cells.
@@ -39,7 +39,7 @@ impl Run {
         if !path.exists() {
             return Err(Error::NotARun { path: dir.to_owned(), why: "it has no manifest.json".to_owned() });
         }
-        let text = input::read_text(&path, MANIFEST_BYTES)?;
+        let text = input::read_text(&path, MANIFEST_BYTES).map_err(Error::Input)?;
         // The format first: another one may hold other fields.
         let value: serde_json::Value = serde_json::from_str(&text).map_err(Error::damaged(&path))?;
         let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
@@ -97,15 +97,16 @@ fn check_rows(dir: &Path, name: &str, kept: Kept) -> Result<()> {
 /// Reads the plans of a run directory: one for each cell, that of its first repetition.
 ///
 /// # Errors
-/// If `plan.ron` cannot be read, or names hosts that it does not have.
+/// If `plan.ron` cannot be read, or names hosts or devices that it lacks.
 pub(crate) fn plans(dir: &Path) -> Result<Vec<Plan>> {
     let path = dir.join("plan.ron");
-    let text = input::read_text(&path, PLAN_BYTES)?;
+    let text = input::read_text(&path, PLAN_BYTES).map_err(Error::Input)?;
     let plans = plan::from_ron(&text).map_err(Error::damaged(&path))?;
     for plan in &plans {
-        let hosts = plan.hosts.len();
-        if let Some(node) = plan.nodes.iter().find(|node| node.host.0 as usize >= hosts) {
-            let why = format!("cell {}: a node is on host {}, of {hosts} hosts", plan.cell, node.host.0);
+        let device = |node: &Node| plan.hosts.get(node.host.0 as usize)?.devices().nth(node.device as usize);
+        if let Some((id, node)) = plan.nodes().find(|(_, node)| device(node).is_none()) {
+            let (host, device) = (node.host.0, node.device);
+            let why = format!("cell {}: {id} is on device {device} of host {host}, which the plan lacks", plan.cell);
             return Err(Error::Damaged { path, why });
         }
     }

@@ -35,7 +35,7 @@ pub fn strips(source: &Source) -> Result<Picture> {
             more += 1;
             continue;
         }
-        if let Some(strips) = strips(run, cell.cell, group::label(key))? {
+        if let Some(strips) = strips_of(run, cell.cell, group::label(key))? {
             all.push(strips);
         }
     }
@@ -59,7 +59,7 @@ pub fn strips(source: &Source) -> Result<Picture> {
 }
 
 /// From the release on. Nothing, where there was none.
-fn strips(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>> {
+fn strips_of(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>> {
     let course = Course::read(&run.dir)?;
     let busy: Vec<&Busy> = course.busy.iter().filter(|busy| busy.cell == cell).collect();
     let here = course.bins.iter().filter(|bin| bin.cell == cell && bin.repeat == 0);

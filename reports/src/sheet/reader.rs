@@ -43,7 +43,7 @@ impl Columns {
 /// # Errors
 /// If the file cannot be read, is damaged, or is none that a run writes.
 pub fn read(path: &Path, names: &[&str]) -> Result<Columns> {
-    let (file, length) = input::open(path)?;
+    let (file, length) = input::open(path).map_err(Error::Input)?;
     let columns = guard(|| decode(&file, length, names));
     columns.and_then(|columns| columns).map_err(Error::damaged(path))
 }
@@ -53,7 +53,7 @@ pub fn read(path: &Path, names: &[&str]) -> Result<Columns> {
 /// # Errors
 /// As [`read`].
 pub fn rows(path: &Path) -> Result<u64> {
-    let (file, _) = input::open(path)?;
+    let (file, _) = input::open(path).map_err(Error::Input)?;
     let rows = guard(|| bounds::rows(footer(&file)?.metadata()));
     rows.and_then(|rows| rows).map_err(Error::damaged(path))
 }
