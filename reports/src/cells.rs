@@ -4,8 +4,8 @@
 use crate::error::{Error, Result};
 use crate::measures::{COLUMNS, Judgement, Measures, Verdict};
 use scenarios::cell::CellKey;
-use std::collections::BTreeMap;
 use scenarios::input::{TABLE_BYTES, open_within};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// How the run of a cell ended.

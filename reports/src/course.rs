@@ -210,10 +210,7 @@ impl CourseWriter {
 }
 
 /// Reads a table row by row, and checks each.
-fn read<R: DeserializeOwned, T>(
-    path: &Path,
-    check: impl Fn(R) -> std::result::Result<T, String>,
-) -> Result<Vec<T>> {
+fn read<R: DeserializeOwned, T>(path: &Path, check: impl Fn(R) -> std::result::Result<T, String>) -> Result<Vec<T>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
@@ -224,7 +221,9 @@ fn read<R: DeserializeOwned, T>(
         let record = record.map_err(Error::damaged(path))?;
         let row = record.deserialize(Some(&header)).map_err(Error::damaged(path))?;
         let line = record.position().map_or(0, csv::Position::line);
-        rows.push(check(row).map_err(|why| Error::Damaged { path: path.to_owned(), why: format!("line {line}: {why}") })?);
+        rows.push(
+            check(row).map_err(|why| Error::Damaged { path: path.to_owned(), why: format!("line {line}: {why}") })?,
+        );
     }
     Ok(rows)
 }
