@@ -15,9 +15,11 @@ use engine::live::{Options, run};
 use engine::outcome::{Outcome, Run};
 use insider::Insider;
 use scenarios::plan::{Plan, Workload};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 
 /// The first hop of every route, as long as it is there.
 const FIRST: HostId = HostId(1);
@@ -79,4 +81,40 @@ fn where_nobody_can_take_over_the_outcome_names_the_host_and_what_it_said() {
     assert_eq!((*host, name.as_str()), (FIRST, "nobody-peer0"));
     assert!(why.contains("what came is not a frame"), "{why}");
     assert!(run.events.iter().any(|event| matches!(event, Event::Drained(_))), "the run ended in order");
+}
+
+/// Whether the other side hangs up without a word.
+fn is_cut_off(mut call: TcpStream) -> bool {
+    call.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let mut answer = Vec::new();
+    let kept = call.read_to_end(&mut answer).is_err_and(|why| why.kind() == std::io::ErrorKind::WouldBlock);
+    answer.is_empty() && !kept
+}
+
+#[test]
+fn who_joins_or_calls_as_a_host_that_is_not_expected_is_cut_off_and_the_run_is_unharmed() {
+    let plan = plan("claims");
+    let insider = Insider::new();
+    let run = thread::scope(|scope| {
+        let running = scope.spawn(|| run(&plan, &insider.options(), &AtomicBool::new(false)));
+        insider::await_work("swarmbench:claims-client0");
+        // No such host, the orchestrator, hosts that have joined, and processes that nobody has started.
+        for (host, life) in [(9_999, 0), (u32::MAX, 0), (0, 0), (0, 1), (1, 0), (5, 0), (1, 1), (1, u32::MAX)] {
+            assert!(is_cut_off(insider.join(host, life)), "host {host}, process {life} is let in");
+        }
+        // All at once: what the orchestrator might still announce waits some seconds for its word.
+        let mut calls = Vec::new();
+        for (host, life) in [(9_999, 0), (u32::MAX, 0), (0, 1), (5, 0), (1, u32::MAX)] {
+            calls.push((host, life, insider.claim("swarmbench:claims-client0", host, life)));
+        }
+        for (host, life, call) in calls {
+            assert!(is_cut_off(call), "host {host}, process {life} is let in by a client");
+        }
+        running.join().expect("it ends").expect("the run has begun")
+    });
+    assert!(run.outcome.is_ok(), "{}", run.outcome);
+    assert!(run.mail.is_some(), "all messages are accounted for");
+    let undisturbed = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
+    let calm = engine::live::run(&self::plan("still"), &undisturbed, &AtomicBool::new(false)).expect("the run begins");
+    assert_eq!(texts(&run), texts(&calm));
 }

@@ -98,6 +98,21 @@ fn a_killed_peer_fails_requests_and_names_its_host() {
 }
 
 #[test]
+fn a_killed_peer_that_nobody_can_replace_ends_the_run_where_requests_would_wait_for_it() {
+    let mut plan = plan("irreplaceable", LONG);
+    plan.policies.recovery = Recovery::Replay;
+    let run = run_and_signal(&plan, "-KILL", "irreplaceable-peer1");
+    let Outcome::BlocksLost { blocks, hosts } = &run.outcome else { panic!("{}", run.outcome) };
+    assert_eq!((blocks.len(), blocks[0].start, blocks[0].end), (1, 2, 4));
+    let [(host, why)] = &hosts[..] else { panic!("{hosts:?}") };
+    assert_eq!(host, "irreplaceable-peer1");
+    assert!(why.contains("signal: 9"), "{why}");
+    let finished = run.events.iter().filter(|event| matches!(event, Event::Ended(it) if it.outcome.is_ok())).count();
+    assert!(finished > 0, "what came before the loss is kept");
+    assert_eq!(processes("irreplaceable"), NONE);
+}
+
+#[test]
 fn a_killed_client_does_not_hold_up_the_others() {
     let mut plan = plan("killed-client", Workload { micro_batches: 30, ..LONG });
     plan.workload.generate = 20;

@@ -3,6 +3,7 @@
 #[path = "support/nano.rs"]
 mod nano;
 
+use actors::limits::REPEATED_WARNINGS;
 use actors::message::Forwarding;
 use actors::record::Event;
 use engine::live::{Options, run};
@@ -132,4 +133,29 @@ fn a_run_goes_on_whoever_calls() {
     assert!(run.outcome.is_ok(), "{}", run.outcome);
     assert!(called.len() >= 4, "the orchestrator's port and those of three hosts: {called:?}");
     assert_eq!(texts(&run), texts(&quiet));
+}
+
+#[test]
+fn warnings_about_strangers_are_counted_and_not_repeated() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_swarmbench"));
+    command.args(["live", "nano", "--set", "workload.micro_batches=30", "--out"]).arg(dir.path());
+    let run = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn();
+    let run = run.expect("the program starts");
+    let process = std::path::PathBuf::from(format!("/proc/{}", run.id()));
+    let port = loop {
+        if let Some(port) = listening(&process).first() {
+            break *port;
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    for _ in 0..200 {
+        assert!(disturb(port, b"GET / HTTP/1.1\r\n\r\n", Some(Shutdown::Write)), "a stranger is answered");
+    }
+    let output = run.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let warnings = said.lines().filter(|line| line.contains("the connection of a stranger")).count() as u64;
+    assert_eq!(warnings, REPEATED_WARNINGS, "{said}");
+    assert!(said.contains(&format!("{} more connections", 200 - REPEATED_WARNINGS)), "{said}");
 }

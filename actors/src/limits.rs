@@ -103,6 +103,15 @@ pub const GREETING_BYTES: usize = 256;
 /// Connections that have not introduced themselves yet; more are dropped at once.
 pub const STRANGERS: usize = 1024;
 
+/// Warnings of one kind that a process logs, where strangers or other hosts can cause them: the rest are counted.
+pub const REPEATED_WARNINGS: u64 = 4;
+
+/// How long a host may call before the orchestrator's word that it is there arrives: both come over the loopback.
+pub const CALLS_AHEAD: Span = Span::from_secs(5);
+
+/// How long a run goes on after the last peer of some blocks is gone for good: what has passed those blocks arrives.
+pub const LAST_ANSWERS: Span = Span::from_millis(500);
+
 /// Jobs that wait for a device: every session of a few peers releasing its cache at once.
 pub const QUEUED_JOBS: usize = 4 * SESSIONS_PER_PEER;
 

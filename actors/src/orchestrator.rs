@@ -1,10 +1,11 @@
 //! The orchestrator: musters the swarm, warms the clients, holds the barrier, releases it, drains the latencies.
-use crate::id::NodeId;
+use crate::id::{NodeId, RequestId};
+use crate::limits;
 use crate::message::{Failure, Finished, Go, Gone, Latency, Message, Ping, Present, Ready, Timer, Warm, Woken};
 use crate::record::{Abort, Drained, Event};
 use crate::time::{Moment, Span};
 use crate::world::Effect;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the plan says of the orchestrator.
 #[derive(Clone, Debug)]
@@ -24,8 +25,8 @@ pub struct Core {
     awaited: BTreeSet<NodeId>,
     released: Moment,
     last_end: Moment,
-    /// The queue that is drained when every client has finished.
-    latencies: Vec<Latency>,
+    /// Of each timed request, once: what is drained when every client has finished.
+    latencies: BTreeMap<RequestId, Latency>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Core {
         assert!(!config.clients.is_empty() && !config.peers.is_empty(), "the plan has a client and a peer");
         let awaited = config.peers.iter().chain(&config.clients).copied().collect();
         let (released, last_end) = (Moment::default(), Moment::default());
-        Core { config, phase: Phase::Muster, awaited, released, last_end, latencies: Vec::new() }
+        Core { config, phase: Phase::Muster, awaited, released, last_end, latencies: BTreeMap::new() }
     }
 
     pub fn me(&self) -> NodeId {
@@ -85,8 +86,10 @@ impl Core {
     }
 
     pub fn on_latency(&mut self, _now: Moment, from: NodeId, latency: Latency, _out: &mut Vec<Effect>) {
-        if self.phase == Phase::Timed && latency.request.client == from {
-            self.latencies.push(latency);
+        let request = latency.request;
+        let timed = !request.is_warmup() && request.index <= limits::REQUESTS_PER_CLIENT;
+        if self.phase == Phase::Timed && request.client == from && timed {
+            self.latencies.entry(request).or_insert(latency);
         }
     }
 
@@ -148,7 +151,7 @@ impl Core {
             total_tokens: 0,
             latency_sum: Span::ZERO,
         };
-        for latency in self.latencies.drain(..) {
+        for latency in std::mem::take(&mut self.latencies).into_values() {
             drained.requests += 1;
             drained.total_tokens += u64::from(latency.tokens);
             match latency.took {

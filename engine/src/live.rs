@@ -6,6 +6,7 @@
 //!
 //! There is no discovery of machines here and no way in from another one: all sockets are bound to loopback.
 mod agenda;
+mod answers;
 mod awake;
 pub mod calibrate;
 pub mod clock;
@@ -23,6 +24,7 @@ mod links;
 mod local;
 mod shaper;
 mod texts;
+mod warnings;
 mod watch;
 pub mod wire;
 

@@ -1,5 +1,5 @@
 //! How a run ended, naming the culprit where there is one.
-use actors::id::{HostId, NodeId};
+use actors::id::{BlockRange, HostId, NodeId};
 use actors::ledger::{Invariant, Mail};
 use actors::record::{Abort, Drained, Event};
 use actors::time::Moment;
@@ -31,6 +31,12 @@ pub enum Outcome {
     Aborted(Abort),
     #[error("the process of host `{name}` was lost: {why}")]
     HostLost { host: HostId, name: String, why: String },
+    #[error("no peer holds {} any more, and none will: {}", ranges(blocks), departed(hosts))]
+    BlocksLost {
+        blocks: Vec<BlockRange>,
+        /// Those that held them and are gone for good, each with the reason.
+        hosts: Vec<(String, String)>,
+    },
     #[error("interrupted")]
     Interrupted,
 }
@@ -48,6 +54,7 @@ impl Outcome {
             Outcome::Aborted(Abort::NotPresent { .. } | Abort::LostEarly(_)) => "not_ready",
             Outcome::Aborted(Abort::WarmupFailed { .. }) => "warmup_failed",
             Outcome::HostLost { .. } => "host_lost",
+            Outcome::BlocksLost { .. } => "blocks_lost",
             Outcome::Interrupted => "interrupted",
         }
     }
@@ -56,6 +63,17 @@ impl Outcome {
     pub fn is_ok(&self) -> bool {
         self.label() == "ok"
     }
+}
+
+fn ranges(blocks: &[BlockRange]) -> String {
+    let ranges: Vec<String> = blocks.iter().map(|range| format!("Blocks({}, {})", range.start, range.end)).collect();
+    ranges.join(", ")
+}
+
+fn departed(hosts: &[(String, String)]) -> String {
+    let hosts: Vec<String> =
+        hosts.iter().map(|(name, why)| format!("host `{name}` is gone for good ({why})")).collect();
+    hosts.join(", ")
 }
 
 fn between(way: &Option<(String, String)>) -> String {

@@ -109,6 +109,8 @@ enum Happening {
     Stirs(HostId),
     /// A host that leaves looks whether it may end.
     Departs(HostId),
+    /// Blocks are lost for good: the run ends.
+    GivesUp,
 }
 
 impl<'p> Simulation<'p> {
@@ -214,6 +216,7 @@ impl<'p> Simulation<'p> {
             Happening::Starts(host) => self.return_from_crash(host),
             Happening::Stirs(host) => self.stir(host),
             Happening::Departs(host) => self.depart(host),
+            Happening::GivesUp => self.give_up(),
         }
     }
 

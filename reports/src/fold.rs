@@ -151,7 +151,8 @@ impl<'a> Index<'a> {
                 let (hops, ways) = self.done_for(step);
                 self.fold.tokens.push(TokenRow::of(step, &hops, &ways));
             }
-            let row = RequestRow::of(request, self.ended.get(&request).copied(), &self.fold.tokens[first..]);
+            let hops = self.served.range((request, 0)..=(request, u32::MAX)).flat_map(|(_, hops)| hops).copied();
+            let row = RequestRow::of(request, self.ended.get(&request).copied(), &self.fold.tokens[first..], hops);
             self.fold.requests.push(row);
         }
         for (key, hops) in &self.served {

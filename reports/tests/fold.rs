@@ -125,6 +125,29 @@ proptest! {
 }
 
 #[test]
+fn a_client_that_was_lost_with_its_record_is_not_blamed_for_the_barrier() {
+    let sketch = Sketch::default();
+    let plan = sketch.plan(0, 0);
+    let lost = plan.clients().next().expect("a client").0;
+    let mut events = sketch.events();
+    events.retain(|event| match event {
+        Event::Stepped(stepped) => stepped.request.client != lost,
+        Event::Ended(ended) => ended.request.client != lost,
+        Event::Finished { client, .. } => *client != lost,
+        _ => true,
+    });
+    let fold = Fold::of(&events);
+    let released = fold.released.expect("a release").0;
+    let rows: Vec<_> = fold.timed().filter(|row| row.request.client == lost).collect();
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.outcome == "cut" && row.sent >= released), "{rows:?}");
+    let measures = Measures::of(&fold, &plan);
+    let reasons = &measures.judgement.reasons;
+    assert!(reasons.iter().all(|reason| !reason.contains("barrier")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.starts_with("lost in the run")), "{reasons:?}");
+    assert!(measures.get("barrier_skew_ms").expect("two clients") < 1_000.0);
+}
+
+#[test]
 fn a_request_for_no_token_ends_with_its_prefill() {
     let sketch = Sketch { generate: 0, ..Sketch::default() };
     let fold = Fold::of(&sketch.events());

@@ -108,7 +108,7 @@ impl Sessions {
         if open.batch == 0 || open.batch > limits::BATCH || open.max_length > limits::TOKENS_PER_REQUEST {
             return Err(Refusal::TooLong);
         }
-        if self.open.len() >= limits::SESSIONS_PER_PEER || self.open.contains_key(&open.session) {
+        if self.open.len() >= limits::SESSIONS_PER_PEER || self.holds(open.session) {
             return Err(Refusal::Busy);
         }
         let need = self.need(&open);
@@ -125,6 +125,11 @@ impl Sessions {
             }
             _ => Err(Refusal::CacheFull),
         }
+    }
+
+    /// The session is open, or waits for room: it reserves nothing a second time.
+    fn holds(&self, session: SessionId) -> bool {
+        self.open.contains_key(&session) || self.waiting.iter().any(|waiting| waiting.open.session == session)
     }
 
     fn need(&self, open: &Open) -> u64 {
@@ -313,6 +318,21 @@ mod tests {
         assert_eq!(sessions.enter(at(0), CLIENT, open(3, 3)), Ok(Entry::Open));
         assert!(sessions.leave(session(1)).is_some() && sessions.leave(session(3)).is_some());
         assert_eq!(sessions.used(), 0);
+    }
+
+    #[test]
+    fn a_session_that_is_asked_for_again_while_it_waits_reserves_its_cache_once() {
+        let mut sessions = sessions(Admission::Wait(Span::from_secs(5)));
+        assert_eq!(sessions.enter(at(0), CLIENT, open(1, 10)), Ok(Entry::Open));
+        assert_eq!(sessions.enter(at(0), CLIENT, open(1, 1)), Err(Refusal::Busy), "it is open");
+        assert_eq!(sessions.enter(at(0), CLIENT, open(2, 4)), Ok(Entry::Waits));
+        assert_eq!(sessions.enter(at(1), CLIENT, open(2, 4)), Err(Refusal::Busy), "it waits");
+        sessions.leave(session(1));
+        assert_eq!(sessions.admit_next(at(2)), Some((CLIENT, session(2))));
+        assert_eq!(sessions.admit_next(at(2)), None);
+        assert_eq!(sessions.used(), 4 * 2 * 4);
+        sessions.leave(session(2));
+        assert_eq!((sessions.used(), sessions.waiting(), sessions.len()), (0, 0, 0));
     }
 
     #[test]

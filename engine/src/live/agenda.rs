@@ -13,6 +13,8 @@ pub enum Deed {
     Begin(HostId),
     Stall(HostId, Span),
     Resume(HostId),
+    /// Blocks are lost for good, and what had passed them has arrived.
+    GiveUp,
 }
 
 impl Deed {
@@ -59,6 +61,11 @@ impl Agenda {
     pub fn add(&mut self, at: Moment, deed: Deed) {
         self.due.insert((at, self.count), deed);
         self.count += 1;
+    }
+
+    /// Whether a process of the host is to begin yet.
+    pub fn begins(&self, host: HostId) -> bool {
+        self.due.values().chain(self.later.iter().map(|(_, deed)| deed)).any(|deed| *deed == Deed::Begin(host))
     }
 
     /// When the next is due.

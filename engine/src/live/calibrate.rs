@@ -1,6 +1,6 @@
 //! What of a live host's overhead cannot be read off a run's events, measured by itself.
 use super::cores::Cores;
-use super::lease::Turnstile;
+use super::lease::{self, Turnstile};
 use super::{LiveError, awake, clock};
 use actors::time::{Moment, Span};
 use scenarios::plan::Plan;
@@ -16,8 +16,7 @@ const TURNS: usize = 150;
 /// From one executor's giving a core lease back until another that has waited for it holds it: the median of some hundred
 /// hand-overs between two that take turns, on the cores that the plan's jobs run on.
 pub fn hand_over(plan: &Plan) -> Result<Span, LiveError> {
-    let dir = tempfile::Builder::new().prefix("swarmbench-").tempdir();
-    let dir = dir.map_err(LiveError::io("making a directory for core leases"))?;
+    let dir = lease::directory().map_err(LiveError::io("making a directory for core leases"))?;
     let _awake = awake::keep();
     let machine = plan.peers().next().map_or(0, |(_, peer)| plan.host(peer.host).machine);
     let cores = Cores::of(plan, machine);

@@ -3,11 +3,12 @@
 //! What the swarm does is the actors' affair; here is only what keeps their processes together.
 use super::agenda::Agenda;
 use super::control::{Answer, Greeting, Order, Place, Purpose, Token, hear, say};
-use super::crew::{Crew, Meeting, staffed};
+use super::crew::{Crew, Expected, Meeting, staffed};
 use super::local::{Directory, LocalHost};
 use super::watch::Watch;
-use super::wire::{FrameReader, Limits};
-use super::{LiveError, Options, clock, door};
+use super::wire::{FrameReader, Limits, WireError};
+use super::{LiveError, Options, answers, clock, door, lease};
+use crate::holders::Holders;
 use crate::outcome::{Outcome, Run};
 use actors::id::HostId;
 use actors::record::Event;
@@ -24,21 +25,39 @@ use tokio::net::TcpListener;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// How often the interrupt flag is looked at.
 pub const LOOK: Duration = Duration::from_millis(20);
 
+/// How soon after its connection a process ends at the latest, if it ends.
+const EXIT_WITHIN: Duration = Duration::from_secs(2);
+
 /// What comes from the children and their processes.
 pub enum News {
-    Joined { host: HostId, life: u32, joined: Box<Joined> },
-    Answer { host: HostId, answer: Answer },
-    Exited { host: HostId, why: String },
+    Joined {
+        host: HostId,
+        life: u32,
+        joined: Box<Joined>,
+    },
+    Answer {
+        host: HostId,
+        answer: Answer,
+    },
+    Exited {
+        host: HostId,
+        why: String,
+    },
+    /// Its connection has ended, or was ended for what it said.
+    HungUp {
+        host: HostId,
+        life: u32,
+        why: String,
+    },
 }
 
 pub async fn conduct(plan: Arc<Plan>, options: &Options, interrupt: &AtomicBool) -> Result<Run, LiveError> {
-    let leases = tempfile::Builder::new().prefix("swarmbench-").tempdir();
-    let leases = leases.map_err(LiveError::io("making a directory for core leases"))?;
+    let leases = lease::directory().map_err(LiveError::io("making a directory for core leases"))?;
     let mut crew = Crew::new();
     let ended = perform(&plan, options, interrupt, leases.path(), &mut crew).await;
     crew.dismiss(options).await;
@@ -57,7 +76,7 @@ async fn perform(
     let token = Token::draw().map_err(LiveError::io("drawing the run's token"))?;
     let (sender, mut news) = unbounded_channel();
     let local: Rc<OnceCell<Rc<LocalHost>>> = Rc::default();
-    spawn_local(open_door(listener, token, local.clone(), sender.clone()));
+    spawn_local(open_door(listener, token, local.clone(), sender.clone(), crew.expected.clone()));
 
     let meeting = Meeting { orchestrator, token, leases };
     let late = plan.late_hosts();
@@ -67,7 +86,10 @@ async fn perform(
         crew.start(plan, (host, 0), options, &meeting, exited).await?;
     }
     let gathered = tokio::select! {
-        gathered = gather(plan, options, &mut news) => gathered?,
+        gathered = gather(plan, options, &mut news) => match gathered? {
+            Ok(gathered) => gathered,
+            Err(lost) => return Ok(run_of(lost, Vec::new())),
+        },
         () = interrupted(interrupt) => return Ok(run_of(Outcome::Interrupted, Vec::new())),
     };
     let mut book = vec![None; plan.hosts.len()];
@@ -97,18 +119,22 @@ async fn perform(
         away: late,
         wanted: BTreeSet::new(),
         stalled: BTreeMap::new(),
+        holders: Holders::of(plan),
         lost: Vec::new(),
         cut: Vec::new(),
+        cut_by: BTreeMap::new(),
         records: BTreeMap::new(),
     };
     for (host, Joined { mut orders, answers, .. }) in gathered {
-        say(&mut orders, &Order::Raise { plan: Box::new(plan.as_ref().clone()), book: book.clone(), started }).await?;
-        spawn_local(listen(host, answers, sender.clone()));
+        let raise = Order::Raise { plan: Box::new(plan.as_ref().clone()), book: book.clone(), started };
+        // A process that cannot be told has ended, or hangs: its exit, or the muster's end, will say so.
+        let _ = timeout(options.join_within, say(&mut orders, &raise)).await;
+        spawn_local(listen(plan.clone(), (host, 0), answers, sender.clone()));
         watch.hosts.insert(host, orders);
     }
     let mut outcome = watch.over(&mut news, reports, interrupt).await?;
+    let events = watch.collect(&mut news, &mut outcome, options.dismiss_within).await;
     let deadline = Instant::now() + options.dismiss_within;
-    let events = watch.collect(&mut news, &mut outcome, deadline).await;
     let mail = watch.count_mail(&mut news, &mut outcome, deadline).await;
     Ok(Run { mail, ..run_of(outcome, events) })
 }
@@ -122,20 +148,27 @@ async fn open_door(
     token: Token,
     local: Rc<OnceCell<Rc<LocalHost>>>,
     news: UnboundedSender<News>,
+    expected: Expected,
 ) {
     door::attend(listener, token, move |greeting, reader, writer| {
         let Greeting { host, life, purpose, .. } = greeting;
         match purpose {
             Purpose::Join { port } => {
-                let joined = Box::new(Joined { port, orders: writer, answers: reader });
-                let _ = news.send(News::Joined { host, life, joined });
-            }
-            // Nobody has the address of a host before all have joined.
-            Purpose::Letters => {
-                if let Some(local) = local.get() {
-                    local.answer(&greeting, reader, writer);
+                let mut expected = expected.borrow_mut();
+                if port == 0 || expected.get(&host) != Some(&life) {
+                    return Err(format!(
+                        "process {life} of host {} wants to join the run, and none is expected",
+                        host.0
+                    ));
                 }
+                expected.remove(&host);
+                let joined = Box::new(Joined { port, orders: writer, answers: reader });
+                news.send(News::Joined { host, life, joined }).map_err(|_| "the run is over".to_owned())
             }
+            Purpose::Letters => match local.get() {
+                Some(local) => local.answer(&greeting, reader, writer),
+                None => Err(format!("host {} calls before all have joined, and knows nobody's address yet", host.0)),
+            },
         }
     })
     .await;
@@ -160,12 +193,12 @@ fn early(plan: &Plan) -> impl Iterator<Item = HostId> {
     staffed(plan).filter(move |host| !late.contains(host))
 }
 
-/// Waits until every child that is there from the start has joined.
+/// Waits until every child that is there from the start has joined, or one that had joined is lost.
 async fn gather(
     plan: &Plan,
     options: &Options,
     news: &mut UnboundedReceiver<News>,
-) -> Result<BTreeMap<HostId, Joined>, LiveError> {
+) -> Result<Result<BTreeMap<HostId, Joined>, Outcome>, LiveError> {
     let deadline = Instant::now() + options.join_within;
     let mut joined = BTreeMap::new();
     while let Some(missing) = early(plan).find(|host| !joined.contains_key(host)) {
@@ -175,26 +208,45 @@ async fn gather(
                 return Err(not_joined(missing, format!("nothing was heard of it for {:?}", options.join_within)));
             }
             Ok(Some(News::Joined { host, joined: caller, .. })) => {
-                // Only a process that knows the token gets here; it can still be mistaken about who it is.
-                if early(plan).any(|expected| expected == host) {
-                    joined.entry(host).or_insert(*caller);
-                }
+                joined.insert(host, *caller);
+            }
+            Ok(Some(News::Exited { host, why })) if joined.contains_key(&host) => {
+                return Ok(Err(Outcome::HostLost { host, name: plan.host(host).name.clone(), why }));
             }
             Ok(Some(News::Exited { host, why })) => return Err(not_joined(host, why)),
-            Ok(Some(News::Answer { .. }) | None) => {}
+            Ok(Some(News::Answer { .. } | News::HungUp { .. }) | None) => {}
         }
     }
-    Ok(joined)
+    Ok(Ok(joined))
 }
 
-/// Passes on what a host says until its connection ends; that its process does is noticed elsewhere.
-pub async fn listen(host: HostId, mut answers: FrameReader<OwnedReadHalf>, news: UnboundedSender<News>) {
+/// Passes on what a host's process says until its connection ends, or until it says what no honest process does.
+pub async fn listen(
+    plan: Arc<Plan>,
+    (host, life): (HostId, u32),
+    mut answers: FrameReader<OwnedReadHalf>,
+    news: UnboundedSender<News>,
+) {
     answers.limits = Limits::CONTROL;
-    while let Ok(Some(answer)) = hear::<Answer>(&mut answers).await {
+    let (why, lied) = loop {
+        let answer = match hear::<Answer>(&mut answers).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => break ("it closed its connection to the orchestrator".to_owned(), false),
+            Err(WireError::Io(why)) => break (why.to_string(), false),
+            Err(why) => break (why.to_string(), true),
+        };
+        if let Err(why) = answers::check(&plan, host, life, &answer) {
+            break (why, true);
+        }
         if news.send(News::Answer { host, answer }).is_err() {
             return;
         }
+    };
+    if !lied {
+        // Most likely its process has ended: how, its exit says.
+        sleep(EXIT_WITHIN).await;
     }
+    let _ = news.send(News::HungUp { host, life, why });
 }
 
 pub async fn interrupted(interrupt: &AtomicBool) {

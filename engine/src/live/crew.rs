@@ -4,7 +4,8 @@ use super::{LiveError, Options};
 use actors::id::HostId;
 use rustix::process::{Pid, Signal, kill_process};
 use scenarios::plan::{Executor, Host, Plan};
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,7 +24,12 @@ pub fn staffed(plan: &Plan) -> impl Iterator<Item = HostId> {
 
 pub struct Crew {
     members: Vec<Member>,
+    /// Processes that were started and have not joined the run yet: nobody else may join it.
+    pub expected: Expected,
 }
+
+/// Which process of which host is to join the run.
+pub type Expected = Rc<RefCell<BTreeMap<HostId, u32>>>;
 
 struct Member {
     host: HostId,
@@ -44,7 +50,7 @@ pub struct Meeting<'a> {
 
 impl Crew {
     pub fn new() -> Crew {
-        Crew { members: Vec::new() }
+        Crew { members: Vec::new(), expected: Rc::default() }
     }
 
     /// Starts the process of a host. `exited` is called with its status when it ends.
@@ -69,7 +75,12 @@ impl Crew {
         line.push('\n');
         let invited = stdin.write_all(line.as_bytes()).await;
         let kill = Rc::new(Notify::new());
-        let watch = spawn_local(watch(child, kill.clone(), move |status| exited(host, status)));
+        self.expected.borrow_mut().insert(host, life);
+        let expected = self.expected.clone();
+        let watch = spawn_local(watch(child, kill.clone(), move |status| {
+            expected.borrow_mut().retain(|of, which| (*of, *which) != (host, life));
+            exited(host, status);
+        }));
         self.members.push(Member { host, pid, stdin, kill, watch });
         match invited {
             // It has ended already: how, its watch will say.
@@ -85,7 +96,7 @@ impl Crew {
         if let Some(pid) = member.and_then(|member| member.pid)
             && let Err(why) = kill_process(pid, signal)
         {
-            tracing::warn!("a signal to host {} was not sent: {why}", host.0);
+            tracing::warn!("a signal to process {} was not sent: {why}", pid.as_raw_nonzero());
         }
     }
 

@@ -3,6 +3,7 @@
 //! Bound to loopback. A stranger's connection is dropped without an answer, and so is one that says nothing in time or
 //! comes when too many wait to be known.
 use super::control::{Greeting, Token, greeted};
+use super::warnings::Warnings;
 use super::wire::{FrameReader, Limits};
 use actors::limits;
 use std::cell::Cell;
@@ -12,36 +13,40 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
-/// Takes connections for ever, and hands over each that has introduced itself.
+/// Takes connections for ever, and hands over each that has introduced itself. `welcome` says why it turns one away.
 pub async fn attend(
     listener: TcpListener,
     token: Token,
-    welcome: impl Fn(Greeting, FrameReader<OwnedReadHalf>, OwnedWriteHalf) + 'static,
+    welcome: impl Fn(Greeting, FrameReader<OwnedReadHalf>, OwnedWriteHalf) -> Result<(), String> + 'static,
 ) {
     let welcome = Rc::new(welcome);
     let strangers = Rc::new(Cell::new(0));
+    let dropped =
+        Rc::new(Warnings::new("connections of strangers, or of hosts that the plan does not expect, were dropped"));
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(caller) => caller,
             Err(why) => {
-                tracing::warn!("a connection could not be taken: {why}");
+                dropped.warn(|| format!("a connection could not be taken: {why}"));
                 // Out of descriptors, most likely: they may come back.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
         if strangers.get() >= limits::STRANGERS {
-            tracing::warn!("a connection was dropped: {} have not introduced themselves yet", limits::STRANGERS);
+            let waiting = limits::STRANGERS;
+            dropped.warn(|| format!("a connection was dropped: {waiting} have not introduced themselves yet"));
             continue;
         }
         strangers.set(strangers.get() + 1);
-        let (welcome, strangers) = (welcome.clone(), strangers.clone());
+        let (welcome, strangers, dropped) = (welcome.clone(), strangers.clone(), dropped.clone());
         spawn_local(async move {
             let known = introduce(stream, &token).await;
             strangers.set(strangers.get() - 1);
-            match known {
-                Ok((greeting, reader, writer)) => welcome(greeting, reader, writer),
-                Err(why) => tracing::warn!("the connection of a stranger at {from} was dropped: {why}"),
+            match known.map(|(greeting, reader, writer)| welcome(greeting, reader, writer)) {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => dropped.warn(|| format!("a connection from {from} was dropped: {why}")),
+                Err(why) => dropped.warn(|| format!("the connection of a stranger at {from} was dropped: {why}")),
             }
         });
     }

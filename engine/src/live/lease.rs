@@ -9,11 +9,12 @@
 //! stamp means anything.
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// One executor's way to the cores of its machine. Each executor opens its own: a file lock belongs to an open file.
 pub struct Turnstile {
@@ -37,11 +38,19 @@ pub struct Lease<'a> {
 /// How often the first of the queue looks for a free core where there are several: no lock can wait for any of many.
 const LOOK: Duration = Duration::from_micros(20);
 
+/// A new directory for lock files. Only this user can enter it: whoever can open a lock file can take the lock, and stall a
+/// run that would still call itself valid.
+pub fn directory() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("swarmbench-").permissions(Permissions::from_mode(0o700)).tempdir()
+}
+
 impl Turnstile {
     /// The turnstile of `cores` cores whose lock files are in `dir`. All `executors` of the machine say the same.
     pub fn open(dir: &Path, cores: u32, executors: usize) -> io::Result<Turnstile> {
-        let open =
-            |name: String| OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(name));
+        let open = |name: String| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(name))
+        };
         let cores = (0..cores.max(1)).map(|core| open(format!("core-{core}"))).collect::<io::Result<_>>()?;
         let turns = (0..=executors).map(|turn| open(format!("turn-{turn}"))).collect::<io::Result<_>>()?;
         Ok(Turnstile { next: open("next".to_owned())?, turns, cores })
@@ -127,11 +136,23 @@ fn unlock(file: &File) {
 
 #[cfg(test)]
 mod tests {
-    use super::Turnstile;
+    use super::{Turnstile, directory};
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::thread;
     use std::time::Duration;
+
+    #[test]
+    fn no_other_user_can_take_a_lease() {
+        let dir = directory().unwrap();
+        let _turnstile = Turnstile::open(dir.path(), 2, 3).unwrap();
+        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(dir.path()), 0o700);
+        let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), 2 + 4 + 1);
+        assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+    }
 
     #[test]
     fn no_more_than_the_leases_are_held_at_once() {

@@ -11,6 +11,7 @@ use super::cores::Cores;
 use super::device::{Device, Strain};
 use super::lease::Turnstile;
 use super::shaper::{Held, Shaper};
+use super::warnings::Warnings;
 use crate::spells::Spells;
 use crate::stage::{self, Scene};
 use actix::Actor;
@@ -32,6 +33,7 @@ use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
 
@@ -82,6 +84,13 @@ pub struct LocalHost {
     posts: RefCell<Vec<Option<Box<dyn Post>>>>,
     /// By host id.
     links: RefCell<Vec<Far>>,
+    /// Which of its processes called last, by host id.
+    callers: RefCell<Vec<Option<u32>>>,
+    /// Calls that came before the orchestrator's word of who calls.
+    ahead: Cell<usize>,
+    places_changed: Notify,
+    /// What others can cause without end.
+    astray: Warnings,
     /// In the plan's order; empty where no node computes.
     devices: Vec<Device>,
     strain: Strain,
@@ -143,6 +152,10 @@ impl LocalHost {
             itself: itself.clone(),
             here,
             links: RefCell::new(vec![Far::Unknown; plan.hosts.len()]),
+            callers: RefCell::new(vec![None; plan.hosts.len()]),
+            ahead: Cell::new(0),
+            places_changed: Notify::new(),
+            astray: Warnings::new("messages and calls led nowhere"),
             plan: plan.clone(),
             token,
             life,
@@ -282,7 +295,10 @@ impl LocalHost {
         };
         match given {
             Err(refused) if answered => self.post(me, me, Parcel::Computed(refused)),
-            Err(_) => tracing::error!("{me} cannot release a session's cache: its device's queue is full"),
+            Err(_) => self.astray.warn(|| {
+                let node = self.plan.called(me);
+                format!("{node} cannot release a session's cache: its device's queue is full")
+            }),
             Ok(()) => {}
         }
     }

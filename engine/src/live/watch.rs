@@ -7,8 +7,10 @@ use super::control::{Answer, Order, Place, Report, say};
 use super::crew::Crew;
 use super::local::LocalHost;
 use super::{LiveError, clock};
+use crate::holders::Holders;
 use crate::outcome::Outcome;
 use actors::id::HostId;
+use actors::limits;
 use actors::record::{Event, Mishap};
 use actors::time::{Moment, Span};
 use rustix::process::Signal;
@@ -16,18 +18,19 @@ use scenarios::plan::{Plan, What, When};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_local;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// What a run may take beyond the sum of its own time limits before it is given up.
 const GRACE: Duration = Duration::from_secs(30);
 
 pub struct Watch<'a> {
-    pub plan: &'a Plan,
+    pub plan: &'a Arc<Plan>,
     pub local: Rc<LocalHost>,
     pub crew: &'a mut Crew,
     pub meet: Meet<'a>,
@@ -47,10 +50,13 @@ pub struct Watch<'a> {
     pub wanted: BTreeSet<HostId>,
     /// Hosts that stand still, and how many stalls they are in.
     pub stalled: BTreeMap<HostId, u32>,
+    pub holders: Holders,
     /// Hosts whose processes ended unasked, and how.
     pub lost: Vec<(HostId, String)>,
     /// Connections that broke between hosts, by the host on the far end; those first that were cut off for what they said.
     pub cut: Vec<(HostId, String)>,
+    /// By the host on the far end, those that have lost their connections to it.
+    pub cut_by: BTreeMap<HostId, BTreeSet<HostId>>,
     pub records: BTreeMap<HostId, Vec<Event>>,
 }
 
@@ -66,11 +72,14 @@ impl Watch<'_> {
         let horizon = began + self.longest();
         loop {
             while let Some(deed) = self.agenda.take(clock::now()) {
+                if let (Deed::GiveUp, Some(outcome)) = (&deed, self.holders.outcome(self.plan)) {
+                    return Ok(outcome);
+                }
                 self.carry_out(deed).await;
             }
             let next = self.agenda.next().map_or(LOOK, |at| Duration::from_nanos(at.since(clock::now()).0));
             let report = tokio::select! {
-                report = reports.recv() => report,
+                report = reports.recv() => report.map(|report| (HostId(0), report)),
                 Some(heard) = news.recv() => self.hear(heard).await,
                 () = tokio::time::sleep(next) => None,
                 () = interrupted(interrupt) => return Ok(Outcome::Interrupted),
@@ -78,22 +87,27 @@ impl Watch<'_> {
                     return Ok(Outcome::Deadlock { at: Moment(began.elapsed().as_nanos() as u64) });
                 }
             };
-            if let Some(Report::Released { at }) = report {
-                self.release(at).await;
-            } else if let Some(outcome) = report.map(|report| self.judge(report)).transpose()?.flatten() {
-                return Ok(outcome);
+            match report {
+                Some((_, Report::Released { at })) => self.release(at).await,
+                Some((by, report)) => {
+                    if let Some(outcome) = self.judge(by, report)? {
+                        return Ok(outcome);
+                    }
+                }
+                None => {}
             }
         }
     }
 
-    /// Takes in what a child or its process has to say; a report is for the one who judges.
-    async fn hear(&mut self, news: News) -> Option<Report> {
+    /// Takes in what a child or its process has to say; a report, and whose it is, is for the one who judges.
+    async fn hear(&mut self, news: News) -> Option<(HostId, Report)> {
         match news {
-            News::Answer { answer: Answer::Report(report), .. } => return Some(report),
+            News::Answer { host, answer: Answer::Report(report) } => return Some((host, report)),
             News::Answer { host, answer: Answer::Events(more) } => self.records.entry(host).or_default().extend(more),
             News::Answer { answer: Answer::Over | Answer::Counted(_), .. } => {}
             News::Joined { host, life, joined } => self.joined(host, life, *joined).await,
             News::Exited { host, why } => self.exited(host, why).await,
+            News::HungUp { host, life, why } => self.hung_up(host, life, why).await,
         }
         None
     }
@@ -152,7 +166,7 @@ impl Watch<'_> {
             Deed::Crash(host) => self.note_mishap(Mishap::Crash, host, None),
             Deed::Leave(host) => self.note_mishap(Mishap::Leave, host, None),
             Deed::Stall(host, lasts) => self.note_mishap(Mishap::Stall, host, Some(lasts)),
-            Deed::Begin(_) | Deed::Resume(_) => {}
+            Deed::Begin(_) | Deed::Resume(_) | Deed::GiveUp => {}
         }
         match deed {
             Deed::Crash(host) => {
@@ -181,6 +195,7 @@ impl Watch<'_> {
                     self.crew.signal(host, Signal::CONT);
                 }
             }
+            Deed::GiveUp => {}
         }
     }
 
@@ -209,36 +224,73 @@ impl Watch<'_> {
         self.book[host.0 as usize] = Some(place);
         self.local.here_again(host, place);
         self.tell_all(&Order::Here { host, place }).await;
-        let (plan, book, started) = (Box::new(self.plan.clone()), self.book.clone(), self.started);
-        let _ = say(&mut joined.orders, &Order::Raise { plan, book, started }).await;
+        self.cut_by.remove(&host);
+        let (plan, book, started) = (Box::new(self.plan.as_ref().clone()), self.book.clone(), self.started);
+        // A process that cannot be told has ended, or hangs.
+        let raise = Order::Raise { plan, book, started };
+        let _ = timeout(self.meet.options.join_within, say(&mut joined.orders, &raise)).await;
         if let Some(at) = self.released {
             let _ = say(&mut joined.orders, &Order::Released { at }).await;
         }
-        spawn_local(listen(host, joined.answers, self.news.clone()));
+        spawn_local(listen(self.plan.clone(), (host, life), joined.answers, self.news.clone()));
         self.hosts.insert(host, joined.orders);
     }
 
     async fn exited(&mut self, host: HostId, why: String) {
-        let life = self.book[host.0 as usize].map_or(0, |place| place.life);
-        self.hosts.remove(&host);
         self.stalled.remove(&host);
-        let at_a_step = self.crash_at_step(host, life).filter(|_| why.contains("signal: 9"));
+        let at_a_step = self.crashed_at_step(host, &why);
         if let Some(back) = at_a_step {
             self.note_mishap(Mishap::Crash, host, None);
-            self.away.insert(host);
             if let Some(back) = back {
                 self.agenda.add(clock::now() + back, Deed::Begin(host));
             }
-        } else if self.doomed.remove(&host) {
-            self.away.insert(host);
-        } else {
-            self.lost.push((host, why));
         }
-        self.local.lose_host(host, life);
-        self.tell_all(&Order::Gone { host, life }).await;
-        if self.away.contains(&host) && self.wanted.remove(&host) {
+        let why = match at_a_step.is_some() || self.doomed.remove(&host) {
+            true => "the scenario took it away".to_owned(),
+            false => {
+                self.lost.push((host, why.clone()));
+                why
+            }
+        };
+        self.away.insert(host);
+        self.gone(host, why).await;
+        if self.wanted.remove(&host) {
             self.begin(host).await;
         }
+    }
+
+    /// A process that lives has ended its connection, or was cut off for what it said.
+    async fn hung_up(&mut self, host: HostId, life: u32, why: String) {
+        let present = self.book[host.0 as usize].is_some_and(|place| place.life == life);
+        if present && self.hosts.contains_key(&host) && !self.doomed.contains(&host) {
+            tracing::warn!("host `{}` is lost: {why}", self.plan.host(host).name);
+            self.lost.push((host, why.clone()));
+            self.gone(host, why).await;
+        }
+    }
+
+    /// The present process of a host is no more: nobody reaches its nodes.
+    async fn gone(&mut self, host: HostId, why: String) {
+        let life = self.book[host.0 as usize].map_or(0, |place| place.life);
+        self.hosts.remove(&host);
+        self.local.lose_host(host, life);
+        self.tell_all(&Order::Gone { host, life }).await;
+        self.note_unreachable(host, why);
+    }
+
+    /// Ends the run soon if the host does not come back and was the last with some blocks. Before the barrier's release the
+    /// orchestrator gives up by itself.
+    fn note_unreachable(&mut self, host: HostId, why: String) {
+        let back = self.wanted.contains(&host) || self.agenda.begins(host);
+        if !back && self.holders.lose(self.plan, host, why) && self.released.is_some() {
+            self.agenda.add(clock::now() + limits::LAST_ANSWERS, Deed::GiveUp);
+        }
+    }
+
+    /// Whether a process ended because the plan lets it crash at a step; then after what time the next one is to begin.
+    fn crashed_at_step(&self, host: HostId, why: &str) -> Option<Option<Span>> {
+        let life = self.book[host.0 as usize].map_or(0, |place| place.life);
+        self.crash_at_step(host, life).filter(|_| why.contains("signal: 9"))
     }
 
     /// Whether the plan lets this process of the host crash at a step, and after what time the next one is to begin.
@@ -254,7 +306,7 @@ impl Watch<'_> {
     // -- what ends a run --
 
     /// What a report makes of the run: its end, or nothing yet.
-    fn judge(&mut self, report: Report) -> Result<Option<Outcome>, LiveError> {
+    fn judge(&mut self, by: HostId, report: Report) -> Result<Option<Outcome>, LiveError> {
         match report {
             Report::Panicked { node, what } => Ok(Some(Outcome::Panicked { node, what })),
             Report::Broken { invariant, event } => Ok(Some(Outcome::Broken { invariant, event })),
@@ -263,7 +315,7 @@ impl Watch<'_> {
                 Err(LiveError::Load { node, host: host.unwrap_or_default(), what })
             }
             Report::LinkLost { host, why, lied } => {
-                self.note_cut(host, why, lied);
+                self.note_cut(by, host, why, lied);
                 Ok(None)
             }
             Report::Released { .. } => Ok(None),
@@ -271,7 +323,8 @@ impl Watch<'_> {
         }
     }
 
-    fn note_cut(&mut self, host: HostId, why: String, lied: bool) {
+    /// `by` has lost its connection to `host`.
+    fn note_cut(&mut self, by: HostId, host: HostId, why: String, lied: bool) {
         // The links of a host that the plan takes away break as they should.
         if self.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
             return;
@@ -279,7 +332,15 @@ impl Watch<'_> {
         tracing::warn!("a connection to host `{}` is lost: {why}", self.plan.host(host).name);
         // Whoever is cut off for what it said loses its end as well, and may say so first.
         let at = if lied { 0 } else { self.cut.len() };
-        self.cut.insert(at, (host, why));
+        self.cut.insert(at, (host, why.clone()));
+        // A connection is not mended: a host that no client reaches serves nobody any more.
+        let by_whom = self.cut_by.entry(host).or_default();
+        by_whom.insert(by);
+        let mut clients =
+            self.plan.clients().map(|(_, node)| node.host).filter(|client| self.hosts.contains_key(client));
+        if clients.all(|client| by_whom.contains(&client)) {
+            self.note_unreachable(host, why);
+        }
     }
 
     /// The orchestrator's own word on the run.

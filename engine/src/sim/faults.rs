@@ -4,6 +4,7 @@
 //! the time of the way; so does whoever sends to it later. What was on its way to it is lost. A stall and a partition lose
 //! nothing, as TCP does not: what is sent meanwhile comes later, in order.
 use super::{Cast, Happening, Simulation};
+use crate::holders::Holders;
 use crate::link::Passage;
 use crate::spells::Spells;
 use crate::stage;
@@ -26,6 +27,7 @@ pub(super) struct Faults<'p> {
     /// When the last message of a way arrives: a connection keeps its order.
     last: BTreeMap<(HostId, HostId), Moment>,
     released: bool,
+    holders: Holders,
 }
 
 #[derive(Default)]
@@ -43,6 +45,8 @@ struct Life {
     leaving: bool,
     /// It is to start again when it has left.
     wanted: bool,
+    /// Starts of it that are still to come.
+    starts: u32,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -72,13 +76,17 @@ impl<'p> Faults<'p> {
             lives[host.0 as usize].state = State::Down;
         }
         for fault in &plan.faults {
-            if let (When::Steps { count, .. }, &What::Crash { host, back }) = (fault.at, &fault.what) {
-                lives[host.0 as usize].crashes.push_back((count, back));
+            match (fault.at, &fault.what) {
+                (When::Steps { count, .. }, &What::Crash { host, back }) => {
+                    lives[host.0 as usize].crashes.push_back((count, back));
+                }
+                (_, What::Restart { host } | What::Join { host }) => lives[host.0 as usize].starts += 1,
+                _ => {}
             }
         }
         let spells = Spells::of(plan, Moment::default());
         let (links, last) = (BTreeSet::new(), BTreeMap::new());
-        Some(Box::new(Faults { plan, spells, lives, links, last, released: false }))
+        Some(Box::new(Faults { plan, spells, lives, links, last, released: false, holders: Holders::of(plan) }))
     }
 
     /// Which life of a host it is.
@@ -167,8 +175,12 @@ impl Simulation<'_> {
                 if wanted {
                     self.start_again(host);
                 }
+                self.look_for_lost_blocks(host, "it crashed, as the scenario asks");
             }
-            What::Restart { host } | What::Join { host } => self.start_again(host),
+            What::Restart { host } | What::Join { host } => {
+                self.begin_start(host);
+                self.start_again(host);
+            }
             What::Leave { host } => self.leave(host),
             What::Stall { host, lasts } => self.stall(host, lasts),
             // They are asked for when something is on its way or begins.
@@ -207,8 +219,10 @@ impl Simulation<'_> {
                 self.mail.lost += 1;
                 self.crash(here);
                 if let Some(back) = back {
+                    self.expect_start(here);
                     self.agenda.schedule(self.world.now + back, Happening::Starts(here));
                 }
+                self.look_for_lost_blocks(here, "it crashed at a step, as the scenario asks");
                 return None;
             }
         }
@@ -220,7 +234,42 @@ impl Simulation<'_> {
         if let Some(faults) = &self.faults {
             self.events.push(faults.plan.befell(self.world.now, Mishap::Restart, &[host], None));
         }
+        self.begin_start(host);
         self.start_again(host);
+    }
+
+    /// A start of the host is to come.
+    fn expect_start(&mut self, host: HostId) {
+        if let Some(faults) = &mut self.faults {
+            faults.lives[host.0 as usize].starts += 1;
+        }
+    }
+
+    /// It comes now.
+    fn begin_start(&mut self, host: HostId) {
+        if let Some(faults) = &mut self.faults {
+            let starts = &mut faults.lives[host.0 as usize].starts;
+            *starts = starts.saturating_sub(1);
+        }
+    }
+
+    /// Ends the run soon if the host is down for good and was the last with some blocks. Before the barrier's release the
+    /// orchestrator gives up by itself.
+    fn look_for_lost_blocks(&mut self, host: HostId, why: &str) {
+        let now = self.world.now;
+        let Some(faults) = &mut self.faults else { return };
+        let life = &faults.lives[host.0 as usize];
+        let for_good = life.state == State::Down && life.starts == 0;
+        if for_good && faults.holders.lose(faults.plan, host, why.to_owned()) && faults.released {
+            self.agenda.schedule(now + limits::LAST_ANSWERS, Happening::GivesUp);
+        }
+    }
+
+    /// Blocks are lost for good, and what had passed them has arrived.
+    pub(super) fn give_up(&mut self) {
+        if let Some(outcome) = self.faults.as_ref().and_then(|faults| faults.holders.outcome(faults.plan)) {
+            self.end.get_or_insert(outcome);
+        }
     }
 
     fn crash(&mut self, host: HostId) {
@@ -322,6 +371,7 @@ impl Simulation<'_> {
         if wanted {
             self.start_again(host);
         }
+        self.look_for_lost_blocks(host, "it left, as the scenario asks");
     }
 
     fn stall(&mut self, host: HostId, lasts: Span) {

@@ -120,11 +120,19 @@ impl RequestRow {
         !self.ok() && !self.shed()
     }
 
-    /// `steps` are the request's, in order.
-    pub(super) fn of(request: RequestId, ended: Option<&Ended>, steps: &[TokenRow]) -> RequestRow {
+    /// `steps` are the request's, in order. `hops` are those that peers served of it: they stand in for the stamps of a
+    /// client that was lost with its record.
+    pub(super) fn of<'a>(
+        request: RequestId,
+        ended: Option<&Ended>,
+        steps: &[TokenRow],
+        hops: impl Iterator<Item = &'a Served> + Clone,
+    ) -> RequestRow {
         let first = steps.first();
-        let sent = ended.map(|e| e.sent.0).or(first.map(|s| s.began)).unwrap_or(0);
-        let end = ended.map(|e| e.at.0).or(steps.last().map(|s| s.seen)).unwrap_or(sent);
+        let received = || hops.clone().map(|hop| hop.received.0).min();
+        let served = || hops.clone().map(|hop| hop.sent.0).max();
+        let sent = ended.map(|e| e.sent.0).or(first.map(|s| s.began)).or_else(received).unwrap_or(0);
+        let end = ended.map(|e| e.at.0).or(steps.last().map(|s| s.seen)).or_else(served).unwrap_or(sent);
         let intended = ended.map_or(sent, |e| e.intended.0);
         let token = |output| steps.iter().find(|step| step.output == output).map(|step| step.seen);
         let generated = ended.map_or_else(|| steps.iter().map(|s| s.output).max().unwrap_or(0), |e| e.generated);

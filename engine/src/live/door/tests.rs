@@ -19,7 +19,9 @@ fn strangers_are_dropped_and_hosts_let_in() {
         let (token, other) = (Token::draw().unwrap(), Token::draw().unwrap());
         assert!(!token.is(&other), "two runs have two tokens");
         let (known, mut hosts) = unbounded_channel();
-        spawn_local(attend(listener, token, move |greeting, _, _| known.send(greeting.host).unwrap()));
+        spawn_local(attend(listener, token, move |greeting, _, _| {
+            known.send(greeting.host).map_err(|why| why.to_string())
+        }));
 
         let mut control = wire::plain(Kind::Control, &7u32).unwrap();
         control.extend([0; 64]);

@@ -6,6 +6,7 @@ use crate::live::links::Link;
 use crate::live::shaper::Held;
 use crate::live::wire::{self, Envelope, FrameReader, Incoming, Kind, Limits, WireError};
 use actors::id::{HostId, NodeId};
+use actors::limits;
 use actors::message::{Gone, Message};
 use actors::time::Moment;
 use actors::world::Parcel;
@@ -32,7 +33,7 @@ pub(super) enum Far {
 impl LocalHost {
     pub(super) fn send(&self, from: NodeId, to: NodeId, message: Message) {
         let Some(node) = self.plan.nodes.get(to.0 as usize) else {
-            tracing::warn!("{from} sends to {to}, which is not in the plan");
+            self.astray.warn(|| format!("{} sends to {to}, which is not in the plan", self.plan.called(from)));
             self.bounce(from, to);
             return;
         };
@@ -144,8 +145,7 @@ impl LocalHost {
     }
 
     async fn dial(&self, there: HostId) -> Result<(OwnedReadHalf, OwnedWriteHalf), WireError> {
-        let known = self.book.borrow().get(there.0 as usize).copied().flatten();
-        let address = known.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?.address;
+        let address = self.place_of(there).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?.address;
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (reader, mut writer) = stream.into_split();
@@ -157,29 +157,90 @@ impl LocalHost {
 
     // -- receiving --
 
-    /// Takes over a connection that another host has dialled and introduced itself on.
-    pub fn answer(&self, greeting: &Greeting, mut reader: FrameReader<OwnedReadHalf>, writer: OwnedWriteHalf) {
+    /// Takes over a connection that another host has dialled and introduced itself on; or says why it is turned away.
+    ///
+    /// Whoever calls knows the run's token, and may still claim to be somebody else: the greeting is held against the plan
+    /// and against what the orchestrator has said of the hosts' processes. Each process calls another once.
+    pub fn answer(
+        &self,
+        greeting: &Greeting,
+        reader: FrameReader<OwnedReadHalf>,
+        writer: OwnedWriteHalf,
+    ) -> Result<(), String> {
         let Greeting { host: there, life, .. } = *greeting;
-        let Some(host) = self.itself.upgrade() else { return };
-        // A process that has ended since it called has nothing more to say.
-        if there == self.here || life < self.life_of(there) {
-            return;
+        let Some(host) = self.itself.upgrade() else { return Ok(()) };
+        let Some(name) = self.plan.hosts.get(there.0 as usize).map(|host| &host.name) else {
+            return Err(format!("it says that it is host {}, and the plan has {}", there.0, self.plan.hosts.len()));
+        };
+        if there == self.here || !self.plan.nodes.iter().any(|node| node.host == there) {
+            return Err(format!("it says that it is host `{name}`, which does not call here"));
         }
-        if life > self.life_of(there) {
-            // It calls before the orchestrator has said where it listens: it is reached by this connection.
-            self.here_again(there, Place { address: ([127, 0, 0, 1], 0).into(), life });
+        let claim = || format!("it says that it is process {life} of host `{name}`");
+        match self.place_of(there).map(|place| place.life) {
+            Some(known) if life == known => self.welcome(there, life, reader, writer),
+            Some(known) if life < known => Err(format!("{}, and process {known} has taken its place", claim())),
+            // The orchestrator's own process starts them, and so knows each before it can call.
+            _ if self.here == HostId(0) => Err(format!("{}, which was not started", claim())),
+            _ if self.ahead.get() >= limits::STRANGERS => Err(format!("{}, and too many wait to be known", claim())),
+            _ => {
+                self.ahead.set(self.ahead.get() + 1);
+                let claim = claim();
+                spawn_local(async move {
+                    let announced = host.announced(there, life).await;
+                    host.ahead.set(host.ahead.get() - 1);
+                    let welcomed = match announced {
+                        true => host.welcome(there, life, reader, writer),
+                        false => Err(format!("{claim}, of which the orchestrator has said nothing")),
+                    };
+                    if let Err(why) = welcomed {
+                        host.astray.warn(|| format!("a connection was dropped: {why}"));
+                    }
+                });
+                Ok(())
+            }
         }
-        let Some(far) = self.links.borrow().get(there.0 as usize).cloned() else { return };
+    }
+
+    /// Waits until the orchestrator has said that this process of a host is there: its word comes by another connection
+    /// than the call.
+    async fn announced(&self, there: HostId, life: u32) -> bool {
+        let known = async {
+            while self.place_of(there).is_none_or(|place| place.life < life) {
+                self.places_changed.notified().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_nanos(limits::CALLS_AHEAD.0), known).await.is_ok();
+        in_time && self.place_of(there).is_some_and(|place| place.life == life)
+    }
+
+    /// Takes over the one connection that this process of another host dials.
+    fn welcome(
+        &self,
+        there: HostId,
+        life: u32,
+        mut reader: FrameReader<OwnedReadHalf>,
+        writer: OwnedWriteHalf,
+    ) -> Result<(), String> {
+        let Some(host) = self.itself.upgrade() else { return Ok(()) };
+        let index = there.0 as usize;
+        let name = &self.plan.host(there).name;
+        let called = self.callers.borrow_mut()[index].replace(life);
+        if called == Some(life) {
+            return Err(format!("it says that it is host `{name}`, which has called before"));
+        }
         reader.limits = Limits::of(&self.plan);
         // Both may have dialled at once; then each sends on its own connection and reads on both.
+        let far = self.links.borrow()[index].clone();
         let spare = match far {
             Far::Unknown => {
                 self.adopt(there, Link::connected(writer));
                 None
             }
-            Far::Linked(_) | Far::Lost => Some(writer),
+            Far::Linked(_) => Some(writer),
+            Far::Lost => return Err(format!("it says that it is host `{name}`, which was cut off")),
         };
         spawn_local(host.read(there, life, reader, spare));
+        Ok(())
     }
 
     /// Reads letters until the connection ends. `_spare` keeps its other direction open.
@@ -268,11 +329,17 @@ impl LocalHost {
         }
         self.mail.borrow_mut().began(there, place.life);
         self.book.borrow_mut()[index] = Some(place);
+        self.places_changed.notify_waiters();
+    }
+
+    /// Where a host listens, as far as the orchestrator has said.
+    fn place_of(&self, there: HostId) -> Option<Place> {
+        self.book.borrow().get(there.0 as usize).copied().flatten()
     }
 
     /// Which of a host's processes is the one known here.
     fn life_of(&self, there: HostId) -> u32 {
-        self.book.borrow().get(there.0 as usize).copied().flatten().map_or(0, |place| place.life)
+        self.place_of(there).map_or(0, |place| place.life)
     }
 
     /// A step has come: the process kills itself if it is the one that the plan says.

@@ -35,7 +35,7 @@ struct Alone {
     reports: UnboundedReceiver<Report>,
     _leases: tempfile::TempDir,
     /// Where all others listen, as far as it knows: nobody takes these calls.
-    _others: TcpListener,
+    others: TcpListener,
 }
 
 impl Alone {
@@ -55,9 +55,9 @@ impl Alone {
         let door = listener.local_addr().expect("a port");
         let answering = host.clone();
         spawn_local(door::attend(listener, token, move |greeting, reader, writer| {
-            answering.answer(&greeting, reader, writer);
+            answering.answer(&greeting, reader, writer)
         }));
-        Alone { plan, host, door, token, reports, _leases: leases, _others: others }
+        Alone { plan, host, door, token, reports, _leases: leases, others }
     }
 
     /// A call of one of the processes of `host`.
@@ -66,6 +66,12 @@ impl Alone {
         let greeting = Greeting { token: self.token, host, life, purpose: Purpose::Letters };
         writer.write_all(&plain(Kind::Greeting, &greeting).expect("a frame")).await.expect("it is heard");
         (FrameReader::new(reader, Limits::of(&self.plan)), writer)
+    }
+
+    /// The orchestrator's word that this process of a host is there.
+    fn announce(&self, host: HostId, life: u32) {
+        let address = self.others.local_addr().expect("a port");
+        self.host.here_again(host, Place { address, life });
     }
 
     /// The next connection that it has lost: to whom, and why.
@@ -163,12 +169,14 @@ fn offences(here: &Alone) -> Vec<(Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn a_known_host_that_says_what_no_honest_one_does_is_cut_off_by_name_and_the_others_are_answered() {
+fn a_known_host_that_says_what_no_honest_one_does_is_cut_off_by_name_and_theothers_are_answered() {
     run(async {
         let mut here = Alone::raise().await;
         let (me, other, client) = here.nodes();
         let (mut honest, mut voice) = here.call(here.home(client), 0).await;
         for (life, (noise, said)) in (1..).zip(offences(&here)) {
+            // Each is another process of the host, by the orchestrator's word.
+            here.announce(here.home(other), life);
             let (mut far, mut liar) = here.call(here.home(other), life).await;
             liar.write_all(&noise).await.expect("it is heard");
             liar.shutdown().await.expect("it says no more");
@@ -181,6 +189,40 @@ fn a_known_host_that_says_what_no_honest_one_does_is_cut_off_by_name_and_the_oth
             voice.write_all(&bytes(client, me, Message::Ping(Ping { nonce: life.into() }))).await.expect("it is heard");
             let Message::Pong(pong) = hear(&mut honest, client).await else { panic!("no pong") };
             assert_eq!(pong.nonce, u64::from(life));
+        }
+    });
+}
+
+#[test]
+fn a_greeting_that_is_not_of_the_plan_is_turned_away_and_costs_nobody_a_connection() {
+    run(async {
+        let mut here = Alone::raise().await;
+        let (me, other, client) = here.nodes();
+        let (mut honest, mut voice) = here.call(here.home(client), 0).await;
+        let outside = [here.plan.hosts.len() as u32, 9_999, u32::MAX].map(|host| (HostId(host), 0));
+        let itself = (here.home(me), 0);
+        let twice = (here.home(client), 0);
+        for (host, life) in outside.into_iter().chain([itself, twice]) {
+            let (mut far, _liar) = here.call(host, life).await;
+            let closed = async { while let Ok(Some(_)) = far.next().await {} };
+            timeout(SOON, closed).await.unwrap_or_else(|_| panic!("{host:?} is not turned away"));
+        }
+        // A process that the orchestrator has not told of waits for its word, and takes nobody's place meanwhile.
+        let (mut early, _early) = here.call(here.home(client), u32::MAX).await;
+        let (mut unknown, mut next) = here.call(here.home(other), 1).await;
+        next.write_all(&bytes(other, me, Message::Ping(Ping { nonce: 5 }))).await.expect("it is heard");
+        voice.write_all(&bytes(client, me, Message::Ping(Ping { nonce: 4 }))).await.expect("it is heard");
+        let Message::Pong(pong) = hear(&mut honest, client).await else { panic!("no pong") };
+        assert_eq!(pong.nonce, 4);
+        here.announce(here.home(other), 1);
+        let Message::Pong(pong) = hear(&mut unknown, other).await else { panic!("no pong") };
+        assert_eq!(pong.nonce, 5);
+        let closed = async { while let Ok(Some(_)) = early.next().await {} };
+        timeout(SOON, closed).await.expect("nobody has told of it");
+        voice.write_all(&bytes(client, me, Message::Ping(Ping { nonce: 6 }))).await.expect("it is heard");
+        assert!(matches!(hear(&mut honest, client).await, Message::Pong(_)));
+        while let Ok(report) = here.reports.try_recv() {
+            assert!(!matches!(report, Report::LinkLost { host, .. } if host == here.home(client)), "{report:?}");
         }
     });
 }

@@ -1,0 +1,53 @@
+//! Warnings that strangers or other hosts can cause again and again: the first few are logged, the others counted.
+use actors::limits::REPEATED_WARNINGS;
+use std::cell::Cell;
+
+/// Warnings of one kind. When this is dropped, it logs how many were left out.
+pub struct Warnings {
+    /// What the warnings are about, in the plural: `connections that were dropped`.
+    about: &'static str,
+    count: Cell<u64>,
+}
+
+impl Warnings {
+    pub fn new(about: &'static str) -> Warnings {
+        Warnings { about, count: Cell::new(0) }
+    }
+
+    /// Logs the warning, or counts it if there have been enough of them.
+    pub fn warn(&self, warning: impl FnOnce() -> String) {
+        if self.is_next_logged() {
+            tracing::warn!("{}", warning());
+        }
+    }
+
+    fn is_next_logged(&self) -> bool {
+        self.count.set(self.count.get() + 1);
+        self.count.get() <= REPEATED_WARNINGS
+    }
+
+    fn left_out(&self) -> u64 {
+        self.count.get().saturating_sub(REPEATED_WARNINGS)
+    }
+}
+
+impl Drop for Warnings {
+    fn drop(&mut self) {
+        if self.left_out() > 0 {
+            tracing::warn!("{} more {}", self.left_out(), self.about);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Warnings;
+    use actors::limits::REPEATED_WARNINGS;
+
+    #[test]
+    fn the_first_warnings_are_logged_and_the_others_counted() {
+        let warnings = Warnings::new("calls");
+        let logged = (0..1_000).filter(|_| warnings.is_next_logged()).count() as u64;
+        assert_eq!((logged, warnings.left_out()), (REPEATED_WARNINGS, 1_000 - REPEATED_WARNINGS));
+    }
+}

@@ -1,0 +1,91 @@
+//! A host's process that is killed in a live run is the run's outcome, whenever it dies: exit code 4, the host by its name,
+//! and no blame for what is whole.
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+/// A live run of the nano scenario with so many clients of so many requests.
+fn start(out: &Path, clients: u32, requests: u32) -> Child {
+    let (clients, requests) = (format!("workload.clients={clients}"), format!("workload.micro_batches={requests}"));
+    let arguments = ["live", "nano", "--set", "workload.generate=32", "--set", &requests, "--set", &clients, "--out"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swarmbench"));
+    let command = command.args(arguments).arg(out).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("the program starts")
+}
+
+/// Children of a process that are called so.
+fn children(parent: u32, title: &str) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").expect("there is a /proc").flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_it = |pid: &u32| {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+        // Behind the name: state, parent.
+        let of = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+        of == Some(parent) && line.starts_with(format!("swarmbench:{title}").as_bytes())
+    };
+    pids.filter(is_it).collect()
+}
+
+fn await_children(parent: u32, title: &str, count: usize) -> Vec<u32> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let found = children(parent, title);
+        if found.len() == count {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{count} processes called {title} are to come, {} are there", found.len());
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until an arbiter has woken so often: some dozens of times in the warm-up, hundreds in the timed run.
+fn await_wakes(pid: u32, wanted: u64) {
+    let wakes = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse::<u64>().ok()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while wakes().unwrap_or(0) < wanted {
+        assert!(Instant::now() < deadline, "process {pid} does not come to work");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Kills a client when it has woken so often, and looks at what is said of the run.
+fn kill_a_client(clients: u32, requests: u32, wakes: u64) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let run = start(dir.path(), clients, requests);
+    let victim = await_children(run.id(), "client", clients as usize)[0];
+    let title = fs::read(format!("/proc/{victim}/cmdline")).expect("it lives");
+    let title = String::from_utf8_lossy(title.split(|byte| *byte == 0).next().expect("a name")).into_owned();
+    let host = title.strip_prefix("swarmbench:").expect("a host").to_owned();
+    await_wakes(victim, wakes);
+    assert!(Command::new("kill").args(["-KILL", &victim.to_string()]).status().expect("there is a kill").success());
+    let output = run.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    let when = format!("after {wakes} wakes, of {clients}");
+    assert!(!said.contains("before the barrier's release"), "{when}: {said}");
+    assert_eq!(output.status.code(), Some(4), "{when}: {said}");
+    // A process that has not joined yet keeps the run from starting.
+    assert!(said.contains("host_lost") || said.contains("not_started"), "{when}: {said}");
+    assert!(said.contains(&format!("`{host}`")) && said.contains("signal: 9"), "{when}: {said}");
+}
+
+#[test]
+fn the_only_client_is_named_whenever_it_is_killed() {
+    // From its first instants, before it has joined, over the warm-up, to the middle of the timed run.
+    for wakes in [0, 3, 10, 30, 60, 100, 200, 500] {
+        // For minutes, if nobody ends it.
+        kill_a_client(1, 5_000, wakes);
+    }
+}
+
+#[test]
+fn one_of_two_clients_is_named_and_the_other_goes_on() {
+    for wakes in [60, 300] {
+        kill_a_client(2, 20, wakes);
+    }
+}
