@@ -78,9 +78,10 @@ fn a_message_that_nobody_sent_is_named_with_its_way() {
     let insider = Insider::new();
     let run = thread::scope(|scope| {
         let running = scope.spawn(|| run(&plan, &insider.options(), &AtomicBool::new(false)));
-        insider::await_work("swarmbench:forged-peer0");
-        let mut call = insider.call("swarmbench:forged-peer0", client.1.host);
-        let ping = Envelope { from: client.0, to: peer.0, passage: None, message: Message::Ping(Ping { nonce: 1 }) };
+        insider::await_work("swarmbench:forged-client0");
+        // The client has called the peer, and the peer answers on that connection: its own call is still to come.
+        let mut call = insider.call("swarmbench:forged-client0", peer.1.host);
+        let ping = Envelope { from: peer.0, to: client.0, passage: None, message: Message::Ping(Ping { nonce: 1 }) };
         let frame = wire::letter(&ping).expect("a frame").first;
         frame.slices().iter().for_each(|part| call.write_all(part).expect("it is heard"));
         // Held open: a connection that broke would excuse what is missing, though not what is too much.
@@ -89,7 +90,7 @@ fn a_message_that_nobody_sent_is_named_with_its_way() {
         run.expect("the run has begun")
     });
     let Outcome::Unbalanced { way: Some((from, to)), mail, .. } = &run.outcome else { panic!("{}", run.outcome) };
-    assert_eq!((from.as_str(), to.as_str()), ("forged-client0", "forged-peer0"));
+    assert_eq!((from.as_str(), to.as_str()), ("forged-peer0", "forged-client0"));
     assert_eq!(mail.delivered, mail.sent + 1, "{}", run.outcome);
     assert_eq!(run.outcome.label(), "broken");
 }

@@ -4,7 +4,7 @@ use engine::live::Options;
 use engine::live::wire::{self, Kind};
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -33,42 +33,29 @@ impl Insider {
     }
 
     /// The run's invitation, as soon as a host has got one.
-    fn invitation(&self) -> serde_json::Value {
+    pub fn invitation(&self) -> serde_json::Value {
         let line = soon("no host was invited", || fs::read(self.dir.path().join("invitation")).ok());
         serde_json::from_slice(&line).expect("an invitation")
     }
 
     /// The run's token.
-    fn token(&self) -> [u8; 16] {
+    pub fn token(&self) -> [u8; 16] {
         serde_json::from_value(self.invitation()["token"].clone()).expect("a token")
-    }
-
-    /// A connection to the orchestrator of a process that says that it is this one of `host`, and joins the run.
-    pub fn join(&self, host: u32, life: u32) -> TcpStream {
-        let orchestrator: SocketAddr =
-            serde_json::from_value(self.invitation()["orchestrator"].clone()).expect("an address");
-        // Token, host, life, and that it listens at a port.
-        let greeting = wire::plain(Kind::Greeting, &(self.token(), host, life, 0_u8, 1_u16)).expect("a frame");
-        greet(orchestrator, &greeting)
     }
 
     /// A connection to the process called `title` of one that says that it is this one of `host`.
     pub fn claim(&self, title: &str, host: u32, life: u32) -> TcpStream {
         let port = soon("it does not listen", || listening(title).first().copied());
         let greeting = wire::plain(Kind::Greeting, &(self.token(), host, life, 1_u8)).expect("a frame");
-        greet((Ipv4Addr::LOCALHOST, port).into(), &greeting)
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+        stream.write_all(&greeting).expect("it is heard");
+        stream
     }
 
     /// A connection to the process called `title`, introduced as one of the first process of `host`.
     pub fn call(&self, title: &str, host: HostId) -> TcpStream {
         self.claim(title, host.0, 0)
     }
-}
-
-fn greet(address: SocketAddr, greeting: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.write_all(greeting).expect("it is heard");
-    stream
 }
 
 /// Waits until a host's processes have worked: their arbiter has woken more often than start and warm-up make it.

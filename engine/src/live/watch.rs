@@ -338,7 +338,8 @@ impl Watch<'_> {
         by_whom.insert(by);
         let mut clients =
             self.plan.clients().map(|(_, node)| node.host).filter(|client| self.hosts.contains_key(client));
-        if clients.all(|client| by_whom.contains(&client)) {
+        // How a process ended says more than that its connections broke.
+        if self.hosts.contains_key(&host) && clients.all(|client| by_whom.contains(&client)) {
             self.note_unreachable(host, why);
         }
     }
