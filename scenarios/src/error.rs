@@ -1,9 +1,9 @@
 //! What is wrong with a scenario, where, and what to do: made to be read by the person who wrote it.
+use crate::input::InputError;
 use crate::nearest;
 use crate::source::Source;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use std::ops::Range;
-use std::path::PathBuf;
 
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -28,9 +28,10 @@ pub enum ScenarioError {
         #[help]
         help: Option<String>,
     },
-    #[error("{path} cannot be read: {cause}", path = .path.display())]
+    // Its text says all of its causes, which a report would print again.
+    #[error("{0}")]
     #[diagnostic(code(scenario::unreadable))]
-    Unreadable { path: PathBuf, cause: std::io::Error },
+    Unreadable(InputError),
 }
 
 /// An error at a place of a scenario's text.
@@ -101,6 +102,7 @@ pub(crate) fn explain(code: &ron::Error) -> (String, Option<String>) {
                     "close the bracket before this, or put a comma; a quantity is text with its unit (\"10 ms\"), a count a whole number",
                 ),
                 ron::Error::ExpectedInteger => Some("write a whole number, without quotes"),
+                ron::Error::ExpectedFloat => Some("write a number without quotes or unit; a share of 5 % is 0.05"),
                 ron::Error::IntegerOutOfBounds => Some("a count is a whole number from 0 on"),
                 _ => None,
             };

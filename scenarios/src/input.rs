@@ -15,6 +15,9 @@ pub const CONFIG_BYTES: u64 = 16 << 20;
 /// A `tokenizer.json`: the largest published ones have 35 MB.
 pub const TOKENIZER_BYTES: u64 = 128 << 20;
 
+/// A file of prompts: some hundred prompts as long as the longest contexts of today.
+pub const PROMPT_BYTES: u64 = 64 << 20;
+
 /// The `manifest.json` of a run directory: a line for each of a million runs.
 pub const MANIFEST_BYTES: u64 = 256 << 20;
 

@@ -1,6 +1,7 @@
 //! Finding and reading a scenario: a file, or one of the library by its name.
 use crate::error::ScenarioError;
 use crate::files::Files;
+use crate::input;
 use crate::library;
 use crate::nearest;
 use crate::origin::Origin;
@@ -9,9 +10,6 @@ use crate::schema::Scenario;
 use crate::source::Source;
 use std::path::Path;
 use std::sync::Arc;
-
-/// A scenario file bound for this size is not one: the largest of the library has some kilobytes.
-const FILE_BYTES: u64 = 16 << 20;
 
 /// A scenario as it was written and as it was understood.
 #[derive(Clone, Debug)]
@@ -24,17 +22,24 @@ pub struct Loaded {
 /// Reads the scenario that a person names: a path, or a name in the library.
 pub fn load(scenario: &str) -> Result<Loaded, ScenarioError> {
     let path = Path::new(scenario);
-    if path.is_file() {
-        return Loaded::read(scenario, read(path)?);
-    }
-    if let Some(text) = library::find(scenario) {
+    if let (false, Some(text)) = (path.is_file(), library::find(scenario)) {
         return Loaded::read(&format!("{scenario}.ron"), text.to_owned());
     }
-    let help = match nearest::hint(scenario, library::names()) {
-        Some(hint) if hint.starts_with("there is") => Some(format!("in the library {hint}")),
-        hint => hint,
+    if !path.exists() {
+        return Err(unknown(scenario));
+    }
+    let text = input::read_text(path, input::TEXT_BYTES).map_err(ScenarioError::Unreadable)?;
+    Loaded::read(scenario, text)
+}
+
+fn unknown(scenario: &str) -> ScenarioError {
+    // A file's name may be one of the library with a folder or an extension too many.
+    let stem = Path::new(scenario).file_stem().map_or(scenario.into(), std::ffi::OsStr::to_string_lossy);
+    let help = match nearest::nearest(&stem, library::names()) {
+        Some(name) => format!("did you mean `{name}`, a scenario of the library?"),
+        None => "give the path of a scenario file, or the name of one that `swarmbench library` lists".to_owned(),
     };
-    Err(ScenarioError::Unknown { name: scenario.to_owned(), help })
+    ScenarioError::Unknown { name: scenario.to_owned(), help: Some(help) }
 }
 
 impl Loaded {
@@ -62,13 +67,4 @@ impl Loaded {
     pub(crate) fn canonical(&self) -> Result<String, ScenarioError> {
         Origin::of(self.source.clone()).print(&self.scenario)
     }
-}
-
-fn read(path: &Path) -> Result<String, ScenarioError> {
-    let unreadable = |cause| ScenarioError::Unreadable { path: path.to_owned(), cause };
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > FILE_BYTES {
-        return Err(unreadable(std::io::Error::other(format!("it has {size} bytes, a scenario at most {FILE_BYTES}"))));
-    }
-    std::fs::read_to_string(path).map_err(unreadable)
 }

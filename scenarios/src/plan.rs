@@ -79,7 +79,7 @@ impl Model {
 pub enum Weights {
     /// Drawn tensor by tensor from a stream of this seed: the same values wherever a tensor is needed.
     Random { seed: u64 },
-    /// A Hugging Face folder.
+    /// A Hugging Face folder: a path from the working directory on.
     Dir(String),
     /// None: the simulation computes hashes of what the caches should hold (see [`actors::echo`]).
     Echo,

@@ -3,6 +3,7 @@
 //! `calibrate` writes one; published measurements come with the program as others. A profile has figures of one or more
 //! models, for a block's time is that of its dimensions and its number format; a scenario whose model it does not have is
 //! refused, never guessed at.
+use crate::input::{self, InputError};
 use crate::plan;
 use crate::raw;
 use crate::shape::{Arch, Shape, WeightType};
@@ -16,9 +17,6 @@ pub use way::Way;
 
 /// The format that this program reads and writes.
 pub const VERSION: u32 = 1;
-
-/// Bytes that a profile may have: some thousands of points.
-const FILE_BYTES: u64 = 4 << 20;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,8 +158,8 @@ pub struct Spread {
 pub enum ProfileError {
     #[error("there is no profile `{name}`, neither the file {path} nor one that comes with the program")]
     Unknown { name: String, path: String },
-    #[error("the profile {path} cannot be read: {why}")]
-    Unreadable { path: String, why: String },
+    #[error("the profile cannot be read: {0}")]
+    Unreadable(InputError),
     #[error("{path}:{line}:{column}: {message}")]
     Written { path: String, line: usize, column: usize, message: String },
     #[error("the profile `{name}` is of version {found}, this program reads {VERSION}")]
@@ -188,13 +186,7 @@ pub fn load(name: &str, folder: &Path) -> Result<Profile, ProfileError> {
         let (_, text) = known.ok_or_else(|| ProfileError::Unknown { name: name.to_owned(), path: shown.clone() })?;
         return Profile::read(name, text);
     }
-    let unreadable = |why: String| ProfileError::Unreadable { path: shown.clone(), why };
-    let size = std::fs::metadata(&path).map_err(|why| unreadable(why.to_string()))?.len();
-    if size > FILE_BYTES {
-        return Err(unreadable(format!("it has {size} bytes, a profile at most {FILE_BYTES}")));
-    }
-    let text = std::fs::read_to_string(&path).map_err(|why| unreadable(why.to_string()))?;
-    Profile::read(&shown, &text)
+    Profile::read(&shown, &input::read_text(&path, input::TEXT_BYTES).map_err(ProfileError::Unreadable)?)
 }
 
 /// The names of those that come with the program.

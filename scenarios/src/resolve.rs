@@ -43,10 +43,11 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
         return Err(Fault::new("version", message));
     }
     bounded("sweep.repeat", "repeat", scenario.sweep.repeat, 1, u32::MAX)?;
-    let model = model::resolve(&scenario.model)?;
+    named("name", "scenario", &scenario.name)?;
+    let model = model::resolve(&scenario.model, files)?;
     let seed = run.seed.derive("run", u64::from(run.cell), u64::from(run.repeat));
     let asked = workload::resolve(scenario, &model, seed, files)?;
-    let tokens = tokens::resolve(scenario, &model, &asked.workload)?;
+    let tokens = tokens::resolve(scenario, &model, &asked.workload, files)?;
     let computers = hosts::resolve(scenario, &hosts::Site { model: &model, files })?;
     let nodes = nodes(scenario, &model, &computers)?;
     let network = network::resolve(&scenario.network, &computers.hosts, files)?;
@@ -108,6 +109,21 @@ fn charted(chart: &Chart, at: &str, text: &str) -> Result<(), Fault> {
     }
 }
 
+/// Where a file or folder lies that a scenario names: a relative path begins at the scenario's folder.
+fn place(files: &Files, path: &str) -> String {
+    files.folder().join(path).to_string_lossy().into_owned()
+}
+
+/// A name that can be told from others where it is printed, and that is no part of a path or of a reference to a host.
+fn named(path: &str, what: &str, name: &str) -> Result<(), Fault> {
+    let plain = |c: char| !c.is_control() && !"/\\[]>".contains(c);
+    if !name.is_empty() && name.trim() == name && name.chars().all(plain) {
+        return Ok(());
+    }
+    let fault = Fault::new(path, format!("a {what} cannot be called `{}`", name.escape_debug()));
+    Err(fault.help(r"a name is not empty, has no space around it, and none of / \ [ ] >"))
+}
+
 fn positive(path: &str, time: crate::units::Time) -> Result<actors::time::Span, Fault> {
     if time.0 == 0 { Err(Fault::new(path, "nothing can be done in no time")) } else { Ok(time.span()) }
 }
@@ -144,15 +160,17 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         let at = format!("peers.{index}.on");
         let count = computers.of(&group.on).count() as u32;
         if count == 0 {
-            return Err(Fault::unknown(&at, "host", &group.on, names.clone()));
+            let of_group = computers.of(hosts::group_of(&group.on)).count();
+            let fault = Fault::unknown(&at, "host", &group.on, names.clone());
+            return Err(if of_group > 0 { fault.help(format!("the group has {of_group}, counted from 0")) } else { fault });
         }
-        if group.on == on {
+        if hosts::group_of(&group.on) == on {
             let fault =
                 Fault::new("workload.on", format!("the hosts `{on}` hold peers: clients have hosts of their own"));
             return Err(fault.help("add a host for the clients; name one `machine` for both if they share it"));
         }
         bounded(&format!("peers.{index}.count"), "count", group.count, 1, limits::NODES as u32)?;
-        let devices = scenario.hosts.iter().find(|host| host.name == group.on).map_or(1, |host| 1 + host.also.len());
+        let devices = scenario.hosts.iter().find(|host| host.name == hosts::group_of(&group.on)).map_or(1, |host| 1 + host.also.len());
         if let Some(device) = group.device.filter(|device| *device as usize >= devices) {
             let fault = Fault::new(
                 &format!("peers.{index}.device"),
@@ -167,11 +185,20 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     if computers.of(on).next().is_none() {
         return Err(Fault::unknown("workload.on", "host", on, names));
     }
+    if let Some((group, _)) = hosts::member(on) {
+        let fault = Fault::new("workload.on", format!("`{on}` is one host: each client has a host of its own"));
+        return Err(fault.help(format!("name the group: on: \"{group}\"")));
+    }
     for (index, host) in scenario.hosts.iter().enumerate() {
-        if host.name != on && !scenario.peers.iter().any(|group| group.on == host.name) {
-            let message = format!("the hosts `{}` hold neither peers nor clients", host.name);
-            return Err(Fault::new(&format!("hosts.{index}.name"), message));
+        let used = |id: u32| scenario.peers.iter().any(|group| computers.of(&group.on).any(|host| host == id));
+        let Some(id) = computers.of(&host.name).find(|id| host.name != on && !used(*id)) else { continue };
+        let at = format!("hosts.{index}.name");
+        if computers.of(&host.name).any(used) {
+            let name = &computers.hosts[id as usize].host.name;
+            let fault = Fault::new(&at, format!("the host `{name}` holds neither peers nor clients"));
+            return Err(fault.help(format!("add Peers(on: \"{name}\", ..), or lower the group's `count`")));
         }
+        return Err(Fault::new(&at, format!("the hosts `{}` hold neither peers nor clients", host.name)));
     }
     swarm::within("swarm.throughput.relayed", scenario.swarm.throughput.relayed, 0.0, 1.0)?;
     if scenario.swarm.throughput.unknown.0 == 0 {

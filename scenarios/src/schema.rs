@@ -3,6 +3,10 @@
 //! Every field is written when printed, so that a path such as `workload.prompt` has a place in the canonical text of
 //! every scenario; printing and reading gives the same scenario (a property test holds it). What follows from a scenario
 //! is not here: [`crate::resolve`] makes it explicit.
+//!
+//! Every path of a file or folder in a scenario (tables, traces, profiles, weights, prompts) begins at the folder of the
+//! scenario file, unless it is absolute; for a scenario of the library it begins at the working directory. A path that
+//! `--set` or `--axis` gives is a value of the scenario as any other, and begins at the same folder.
 use crate::chart::Chart;
 use crate::raw::Raw;
 use crate::tokens::{Prompts, Sampling};
@@ -78,9 +82,9 @@ pub struct Scenario {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peers {
-    /// The name of a host group.
+    /// A host group, or one host of it, counted from 0: `gpu[0]`.
     pub on: String,
-    /// On each of its hosts.
+    /// On each of these hosts.
     #[serde(default = "one")]
     pub count: u32,
     /// Which of a host's devices they share, counted from 0; where nothing is said, a host's peers take them in turn.

@@ -13,7 +13,8 @@ pub enum Prompts {
     Ids(Vec<Vec<u32>>),
     /// Texts, turned into ids by the `tokenizer.json` of the folder that the weights are from.
     Texts(Vec<String>),
-    /// A file with a text on each line that is not empty.
+    /// A file with a text on each line that is not empty. A scenario's path begins at the scenario's folder, a plan's at
+    /// the working directory.
     Lines(String),
 }
 

@@ -7,6 +7,7 @@
 use super::leg::State;
 use super::request::{Phase, Progress, Request};
 use super::turn::Turn;
+use crate::limits;
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::message::{Failure, Forwarding, Message, Refusal, Reroute, Step, Timer};
 use crate::policy::Recovery;
@@ -196,11 +197,17 @@ impl Request {
         trouble.tries += 1;
         (trouble.stage, trouble.unrouted) = (Stage::Opening, false);
         let anew = matches!(self.phase, Phase::Finding | Phase::Opening(_));
-        if anew || turn.config.policies.recovery == Recovery::Restart {
+        if anew || turn.config.policies.recovery == Recovery::Restart || self.is_too_long_to_replay() {
             self.start_over(turn)
         } else {
             self.replace(turn)
         }
+    }
+
+    /// The history of a peer that is to be replaced is no frame.
+    fn is_too_long_to_replay(&self) -> bool {
+        let most = limits::FRAME_TENSOR_BYTES as u64;
+        self.legs.iter().any(|leg| leg.is_wanting() && leg.history.bytes() > most)
     }
 
     /// Begins anew on another route.

@@ -246,7 +246,9 @@ impl Sessions {
             self.kept_bytes -= kept.bytes();
             kept.clear();
         }
-        if self.kept_bytes + computed.bytes() > limits::KEPT_BYTES {
+        // What is kept goes to another peer in one frame.
+        let too_long = kept.bytes() + computed.bytes() > limits::FRAME_TENSOR_BYTES as u64;
+        if too_long || self.kept_bytes + computed.bytes() > limits::KEPT_BYTES {
             self.kept_bytes -= kept.bytes();
             session.kept = None;
         } else {

@@ -1,6 +1,7 @@
 //! The prompts of a plan as token ids: texts go through the tokenizer of the folder that the weights are from.
 use super::error::ModelError;
 use super::text::Text;
+use scenarios::input::{InputError, PROMPT_BYTES, read_text};
 use scenarios::plan::{Plan, Weights};
 use scenarios::tokens::Prompts;
 use std::path::Path;
@@ -10,6 +11,8 @@ use std::path::Path;
 pub enum PromptError {
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    File(#[from] InputError),
     #[error("random weights have no tokenizer that turns text into ids")]
     NoTokenizer,
     #[error("{path}: no line of it is a prompt")]
@@ -27,7 +30,7 @@ pub fn prompt_ids(plan: &Plan) -> Result<Option<Vec<Vec<u32>>>, PromptError> {
         Prompts::Ids(rows) => rows.clone(),
         Prompts::Texts(texts) => encode(plan, texts.iter().map(String::as_str))?,
         Prompts::Lines(file) => {
-            let lines = std::fs::read_to_string(file).map_err(ModelError::io(Path::new(file)))?;
+            let lines = read_text(Path::new(file), PROMPT_BYTES)?;
             let rows = encode(plan, lines.lines().filter(|line| !line.trim().is_empty()))?;
             if rows.is_empty() {
                 return Err(PromptError::NoLine { path: file.clone() });

@@ -1,6 +1,6 @@
 //! Machines, hosts and their devices: every host of every group, the orchestrator's first.
 use super::fault::{Fault, bounded};
-use super::network;
+use super::{named, network};
 use crate::files::Files;
 use crate::nearest;
 use crate::plan;
@@ -28,10 +28,27 @@ pub(super) struct Computers<'a> {
 }
 
 impl Computers<'_> {
-    /// The ids of a group's hosts, in order.
-    pub fn of(&self, group: &str) -> impl Iterator<Item = u32> {
-        (0u32..).zip(&self.hosts).filter(move |(_, placed)| placed.group == group).map(|(id, _)| id)
+    /// The ids of a group's hosts, in order; of one host, if the name is that of a member, as in `gpu[0]`.
+    pub fn of(&self, name: &str) -> impl Iterator<Item = u32> {
+        let (group, member) = match member(name) {
+            Some((group, index)) => (group, Some(index)),
+            None => (name, None),
+        };
+        let hosts = (0u32..).zip(&self.hosts).filter(move |(_, placed)| placed.group == group).map(|(id, _)| id);
+        let (skipped, taken) = member.map_or((0, usize::MAX), |index| (index as usize, 1));
+        hosts.skip(skipped).take(taken)
     }
+}
+
+/// The group of a host's name and its place in it, counted from 0: `gpu[0]`.
+pub(super) fn member(name: &str) -> Option<(&str, u32)> {
+    let (group, index) = name.strip_suffix(']')?.rsplit_once('[')?;
+    Some((group, index.parse().ok()?))
+}
+
+/// The group that a name of hosts is of: `gpu` in `gpu` and in `gpu[0]`.
+pub(super) fn group_of(name: &str) -> &str {
+    member(name).map_or(name, |(group, _)| group)
 }
 
 pub(super) fn resolve<'a>(scenario: &'a Scenario, site: &Site<'_>) -> Result<Computers<'a>, Fault> {
@@ -59,8 +76,10 @@ fn unique<'a>(path: &str, what: &str, names: impl Iterator<Item = &'a str>) -> R
     let mut seen = BTreeSet::new();
     for (index, name) in names.enumerate() {
         let at = format!("{path}.{index}.name");
-        if name.is_empty() || name == ORCHESTRATOR || name.contains(['/', '[', ']']) {
-            return Err(Fault::new(&at, format!("a {what} cannot be called `{name}`")));
+        named(&at, what, name)?;
+        if name == ORCHESTRATOR {
+            let fault = Fault::new(&at, format!("a {what} cannot be called `{name}`"));
+            return Err(fault.help("the program has a host of this name: choose another"));
         }
         if !seen.insert(name) {
             return Err(Fault::new(&at, format!("there are two {what}s `{name}`")));
@@ -99,6 +118,7 @@ fn place<'a>(
         let message = format!("slow is {}: it is how many times slower the device is, above 0", group.slow);
         return Err(Fault::new(&format!("{at}.slow"), message));
     }
+    named(&format!("{at}.site"), "site", &group.site)?;
     let device = site.hosted(&format!("{at}.device"), &group.device, group)?;
     bounded(&format!("{at}.also"), "the number of further devices", group.also.len() as u32, 0, limits::DEVICES)?;
     let further = group.also.iter().enumerate();

@@ -1,6 +1,8 @@
 //! The model that is executed: a preset or one's own dimensions, after any adaptation to another family.
 use super::fault::{Fault, bounded};
+use super::place;
 use crate::adapt::Adaptation;
+use crate::files::Files;
 use crate::plan;
 use crate::presets::models;
 use crate::schema::{Model, Shape as Written, Weights};
@@ -11,7 +13,7 @@ use actors::message::WireType;
 /// More layers than any known model, and few enough for the routers' tables.
 const LAYERS: u32 = limits::HOPS_PER_ROUTE as u32;
 
-pub(super) fn resolve(model: &Model) -> Result<plan::Model, Fault> {
+pub(super) fn resolve(model: &Model, files: &Files) -> Result<plan::Model, Fault> {
     let own = shape(&model.shape)?;
     let shape = model.run_as.map_or(own, |arch| Adaptation::of(&own, arch).to);
     let wire = model.wire.unwrap_or(match model.dtype {
@@ -33,7 +35,7 @@ pub(super) fn resolve(model: &Model) -> Result<plan::Model, Fault> {
         },
         weights: match &model.weights {
             Weights::Random { seed } => plan::Weights::Random { seed: *seed },
-            Weights::Dir(folder) => plan::Weights::Dir(folder.clone()),
+            Weights::Dir(folder) => plan::Weights::Dir(place(files, folder)),
             Weights::Echo => plan::Weights::Echo,
         },
     })

@@ -3,7 +3,7 @@ mod measured;
 mod sites;
 
 use super::fault::{Fault, bounded};
-use super::hosts::Placed;
+use super::hosts::{Placed, member};
 use crate::files::Files;
 use crate::plan::{self, Hosts};
 use crate::schema::{Delay, Link, Network, Transport};
@@ -84,15 +84,15 @@ fn groups<'a>(hosts: &'a [Placed<'_>]) -> Vec<Group<'a>> {
 /// The hosts of a site or a group, or one host of a group, as in `t4[2]`.
 fn members(path: &str, name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
     let known = || groups.iter().flat_map(|group| [group.site, group.name]).collect::<BTreeSet<&str>>();
-    if let Some((group, index)) = name.strip_suffix(']').and_then(|name| name.rsplit_once('[')) {
+    if let Some((group, index)) = member(name) {
         let Some(group) = groups.iter().find(|other| other.name == group) else {
             return Err(Fault::unknown(path, "host", name, known()));
         };
         let count = group.hosts.last.0 - group.hosts.first.0 + 1;
-        let Some(index) = index.parse().ok().filter(|index: &u32| *index < count) else {
+        if index >= count {
             let fault = Fault::new(path, format!("there is no host `{name}`"));
             return Err(fault.help(format!("the group has {count}, counted from 0")));
-        };
+        }
         let host = HostId(group.hosts.first.0 + index);
         return Ok(vec![Hosts { first: host, last: host }]);
     }

@@ -1,6 +1,6 @@
 //! The policies of the swarm, made explicit: quantities in range, hosts by the nodes on them.
 use super::fault::{Fault, bounded};
-use super::hosts::Placed;
+use super::hosts::{Placed, member};
 use super::positive;
 use crate::plan::{Node, Role};
 use crate::schema::{self, Limit, Swarm};
@@ -80,6 +80,11 @@ pub(super) fn peer_on(at: &str, name: &str, hosts: &[Placed<'_>], nodes: &[Node]
     let (host, place) = match name.rsplit_once('/') {
         Some((host, place)) => (host, place.parse::<usize>().ok()),
         None => (name, None),
+    };
+    // A group of one host is called as the group; it is a member of it all the same.
+    let host = match member(host) {
+        Some((group, 0)) if hosts.iter().any(|placed| placed.host.name == group) => group,
+        _ => host,
     };
     let here: Vec<NodeId> = peers().filter(|(_, on)| *on == host).map(|(id, _)| id).collect();
     let found = match (place, &here[..]) {

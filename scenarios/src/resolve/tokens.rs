@@ -1,5 +1,7 @@
 //! The tokens of prompts, and how those that come out are chosen.
 use super::fault::Fault;
+use super::place;
+use crate::files::Files;
 use crate::plan;
 use crate::schema::Scenario;
 use crate::tokens::Prompts;
@@ -8,10 +10,14 @@ pub(super) fn resolve(
     scenario: &Scenario,
     model: &plan::Model,
     workload: &plan::Workload,
+    files: &Files,
 ) -> Result<plan::Tokens, Fault> {
     let sampling = scenario.sampling;
     sampling.check().map_err(|(field, why)| Fault::new(&format!("sampling.{field}"), why))?;
-    let prompts = scenario.prompts.clone();
+    let prompts = match &scenario.prompts {
+        Prompts::Lines(file) => Prompts::Lines(place(files, file)),
+        prompts => prompts.clone(),
+    };
     let none = match &prompts {
         Prompts::Random => false,
         Prompts::Ids(rows) => rows.is_empty(),

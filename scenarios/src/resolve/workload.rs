@@ -9,10 +9,11 @@ use super::model;
 use super::swarm::peer_on;
 use crate::files::Files;
 use crate::plan::{self, Arrival, Node, Open, Role};
-use crate::schema::{Lengths, Scenario, Workload};
+use crate::schema::{Lengths, Scenario, Swarm, Workload};
 use crate::shape::Arch;
 use actors::id::NodeId;
 use actors::limits;
+use actors::policy::{Prefill, Recovery};
 use actors::seed::Seed;
 use actors::time::Span;
 use std::collections::BTreeMap;
@@ -161,13 +162,31 @@ fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), F
         let fault = Fault::new(path, message);
         return Err(if closed { fault } else { fault.help(format!("cut it: `longest: {}`", shape.max_positions)) });
     }
-    let activation = u64::from(batch) * u64::from(prompt) * model.wire.row_bytes(model.shape.hidden as u16);
-    if activation > limits::FRAME_TENSOR_BYTES as u64 {
-        let message = format!("a prompt of {prompt} tokens in {batch} rows is a frame of {activation} bytes");
-        return Err(Fault::new(if closed { "workload.prompt" } else { "workload" }, message)
-            .help(format!("a frame may have {} bytes: ask for less at once", limits::FRAME_TENSOR_BYTES)));
+    let (tokens, what) = longest_step(&scenario.swarm, prompt, positions);
+    let frame = |tokens: u32| u64::from(batch) * u64::from(tokens) * model.wire.row_bytes(model.shape.hidden as u16);
+    if frame(tokens) > limits::FRAME_TENSOR_BYTES as u64 {
+        let message = format!("{what} of {tokens} tokens in {batch} rows is a frame of {} bytes", frame(tokens));
+        let most = limits::FRAME_TENSOR_BYTES;
+        let help = match u32::try_from(most as u64 / frame(1).max(1)).unwrap_or(u32::MAX) {
+            0 => format!("a frame may have {most} bytes: ask for fewer rows"),
+            _ if scenario.swarm.recovery == Recovery::Cacheless => {
+                format!("a frame may have {most} bytes: ask for less, or let peers keep caches (`swarm.recovery: Replay`)")
+            }
+            fit => format!("a frame may have {most} bytes: ask for less, or set `swarm.prefill: Chunked(tokens: {})`", fit.min(512)),
+        };
+        return Err(Fault::new(if closed { "workload.prompt" } else { "workload" }, message).help(help));
     }
     Ok(())
+}
+
+/// The most tokens of a row that one step carries, and what they are. A step that another peer is given again after a
+/// failure is not counted: a request whose history is larger than a frame begins anew.
+fn longest_step(swarm: &Swarm, prompt: u32, positions: u32) -> (u32, &'static str) {
+    match (swarm.recovery, swarm.prefill) {
+        (Recovery::Cacheless, _) => (positions, "a prompt with its answer"),
+        (_, Prefill::Whole) => (prompt, "a prompt"),
+        (_, chunked @ Prefill::Chunked { .. }) => (chunked.next(prompt), "a chunk of a prompt"),
+    }
 }
 
 /// As many as a plan may hold.

@@ -54,7 +54,7 @@ pub enum Shape {
 pub enum Weights {
     /// Drawn from a seed.
     Random { seed: u64 },
-    /// A Hugging Face folder.
+    /// A Hugging Face folder: a path from the scenario's folder on.
     Dir(String),
     /// Simulation only: in place of values, hashes of everything that the KV caches should hold, so that an entry that is
     /// lost, doubled or misplaced changes the generated tokens.

@@ -49,7 +49,7 @@ pub enum Workload {
     Trace {
         on: String,
         clients: u32,
-        /// CSV, packed by gzip or not.
+        /// CSV, packed by gzip or not: a path from the scenario's folder on.
         file: String,
         #[serde(default)]
         columns: Columns,
