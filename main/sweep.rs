@@ -58,6 +58,8 @@ pub struct Batch {
     /// Of each plan.
     pub keys: Vec<CellKey>,
     pub plans: Vec<Plan>,
+    /// What is allowed in a cell and can hardly be meant.
+    warnings: Vec<String>,
 }
 
 impl Batch {
@@ -122,15 +124,28 @@ impl Sweep {
         let loaded = scenarios::load(&self.scenario).map_err(bad_scenario)?;
         let overrides = self.overrides();
         let repeats = loaded.repeats(&overrides).map_err(bad_scenario)?;
-        let (mut keys, mut plans) = (Vec::new(), Vec::new());
+        let (mut keys, mut plans, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
         let cells = loaded.cells(&overrides).map_err(bad_scenario)?;
         for cell in &cells {
             for repeat in 0..repeats {
-                plans.push(cell.plan(Seed(self.seed), repeat).map_err(bad_scenario)?);
+                let plan = cell.plan(Seed(self.seed), repeat).map_err(bad_scenario)?;
+                if repeat == 0 {
+                    warnings.extend(cell.warnings(&plan));
+                }
+                plans.push(plan);
                 keys.push(cell.key.clone());
             }
         }
-        Ok(Batch { loaded, cells, keys, plans })
+        warnings.sort();
+        warnings.dedup();
+        Ok(Batch { loaded, cells, keys, plans, warnings })
+    }
+
+    /// The sweep to be run, its warnings printed.
+    pub fn ready(&self) -> Result<Batch, Stop> {
+        let batch = self.batch()?;
+        batch.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        Ok(batch)
     }
 
     pub fn simulate(&self, batch: &Batch, twice: bool) -> Result<(RunDir, u8), Stop> {

@@ -58,7 +58,7 @@ fn fraction(text: &str) -> Result<f64, String> {
 
 pub fn twin(wanted: &Arguments) -> Done {
     let sweep = &wanted.sweep;
-    let mut batch = sweep.batch()?;
+    let mut batch = sweep.ready()?;
     sweep.able(&batch)?;
     let profile = match &wanted.profile {
         Some(path) => Some(read_profile(path)?),

@@ -4,7 +4,7 @@ use crate::stop::Done;
 use crate::sweep::Sweep;
 
 pub fn sim(sweep: &Sweep, twice: bool) -> Done {
-    let (dir, code) = sweep.simulate(&sweep.batch()?, twice)?;
+    let (dir, code) = sweep.simulate(&sweep.ready()?, twice)?;
     print_table(&dir.table, sweep.format)?;
     if twice {
         eprintln!("deterministic: every run was the same twice");
@@ -13,7 +13,7 @@ pub fn sim(sweep: &Sweep, twice: bool) -> Done {
 }
 
 pub fn live(sweep: &Sweep) -> Done {
-    let (dir, code) = sweep.measure(&sweep.batch()?)?;
+    let (dir, code) = sweep.measure(&sweep.ready()?)?;
     print_table(&dir.table, sweep.format)?;
     Ok(code)
 }

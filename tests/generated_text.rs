@@ -201,6 +201,15 @@ fn a_live_run_of_real_prompts_keeps_its_text_and_shows_some() {
     std::fs::write(dir.path().join("said.ron"), LIVE).expect("writable");
     let shown = expect_code(dir.path(), &["live", "said.ron"], 0);
     let lines = std::fs::read_to_string(dir.path().join("runs/said-live-001/texts.jsonl")).expect("it was written");
+    // From a file beside the scenario, with a byte order mark: the same prompts, wherever the program is started.
+    let (texts, file) = ("Texts([\"A swarm of bees\", \"Many peers\"])", "Lines(\"prompts.txt\")");
+    std::fs::write(dir.path().join("said.ron"), LIVE.replace(texts, file)).expect("writable");
+    std::fs::write(dir.path().join("prompts.txt"), "\u{feff}A swarm of bees\n\nMany peers\n").expect("writable");
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    let scenario = dir.path().join("said.ron");
+    expect_code(elsewhere.path(), &["live", scenario.to_str().expect("a plain path")], 0);
+    let again = std::fs::read_to_string(elsewhere.path().join("runs/said-live-001/texts.jsonl"));
+    assert_eq!(again.expect("it was written"), lines);
     let said: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(said.len(), 2, "the timed requests, and no warm-up:\n{lines}");
     for (said, prompt) in said.iter().zip(["A swarm of", "Many peers"]) {

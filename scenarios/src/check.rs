@@ -45,7 +45,7 @@ impl Loaded {
         for cell in self.cells(overrides)? {
             let plan = cell.plan(Seed(0), 0)?;
             adapt(&mut summary.adapted, &cell, &plan);
-            for warning in warnings(&plan) {
+            for warning in warnings(&plan).into_iter().chain(cell.warnings(&plan)) {
                 if !summary.warnings.contains(&warning) {
                     summary.warnings.push(warning);
                 }

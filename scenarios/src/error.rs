@@ -56,13 +56,14 @@ pub struct At {
 impl ScenarioError {
     pub(crate) fn at(source: &Source, range: Range<usize>, message: String, help: Option<String>) -> ScenarioError {
         let (line, column) = source.line_column(range.start);
+        let (text, span) = excerpt(&source.text, range);
         ScenarioError::At(Box::new(At {
             file: source.name.clone(),
             line,
             column,
             message,
-            text: NamedSource::new(&source.name, source.text.clone()),
-            span: range.into(),
+            text: NamedSource::new(&source.name, text),
+            span: span.into(),
             help,
         }))
     }
@@ -72,6 +73,31 @@ impl ScenarioError {
         let (message, help) = explain(&error.code);
         ScenarioError::at(source, source.range(error), message, help)
     }
+}
+
+/// The text as it is shown, its long lines shortened to what is near `range`, and where that is in it.
+fn excerpt(text: &str, range: Range<usize>) -> (String, Range<usize>) {
+    const SHOWN: usize = 240;
+    if text.lines().all(|line| line.len() <= SHOWN) {
+        return (text.to_owned(), range);
+    }
+    let (mut shown, mut span, mut at) = (String::new(), range.clone(), 0);
+    for line in text.split_inclusive('\n') {
+        let end = at + line.len();
+        let holds = (at..end).contains(&range.start) || range.start == text.len() && end == text.len();
+        let focus = if holds { range.start - at } else { 0 };
+        let from = if line.len() > SHOWN { line.floor_char_boundary(focus.saturating_sub(SHOWN / 2)) } else { 0 };
+        let till = if line.len() > SHOWN { line.floor_char_boundary(from + SHOWN) } else { line.len() };
+        shown.push_str(if from > 0 { ".. " } else { "" });
+        if holds {
+            let start = shown.len() + focus - from;
+            span = start..start + range.len().min(till - focus);
+        }
+        shown.push_str(&line[from..till]);
+        shown.push_str(if till < line.len() { " ..\n" } else { "" });
+        at = end;
+    }
+    (shown, span)
 }
 
 /// What ron has to say, in the words of a person who writes scenarios, and what to do.

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adapt;
+mod beyond;
 pub mod calibrate;
 pub mod cell;
 pub mod chart;

@@ -3,7 +3,7 @@ use crate::error::{ScenarioError, explain};
 use crate::paths::{self, NoSuchPath, Path};
 use crate::raw::{self, Raw, options};
 use crate::resolve::Fault;
-use crate::schema::Scenario;
+use crate::schema::{Scenario, Sweep};
 use crate::source::{self, Source};
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,6 +36,21 @@ pub(crate) enum From {
 impl Origin {
     pub fn of(source: Arc<Source>) -> Origin {
         Origin { source, assignments: Vec::new() }
+    }
+
+    /// The scenario without one of the overrides; nothing if what remains is no scenario.
+    pub fn without(&self, left_out: &Assignment) -> Option<Scenario> {
+        let written = Scenario::from_ron(&self.source.text).ok()?;
+        let base =
+            Scenario { sweep: Sweep { axes: Default::default(), cases: Vec::new(), ..written.sweep }, ..written };
+        let mut others = self.assignments.iter().filter(|assignment| *assignment != left_out);
+        let text = others.try_fold(raw::print(&base).ok()?, |text, assignment| self.assign(&text, assignment).ok())?;
+        Scenario::from_ron(&text).ok()
+    }
+
+    /// An error at an override.
+    pub fn blame_value(&self, assignment: &Assignment, fault: Fault) -> ScenarioError {
+        self.reject(assignment, None, fault.message, fault.help)
     }
 
     /// Turns a fault into an error at the place that is to blame.

@@ -27,7 +27,7 @@ mod workload;
 pub(crate) use fault::Fault;
 
 /// Tokens that a client generates before the barrier, whatever it generates after.
-const WARM_UP: u32 = 1;
+pub(crate) const WARM_UP: u32 = 1;
 
 /// Which run of a sweep a plan is for.
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +162,11 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         if count == 0 {
             let of_group = computers.of(hosts::group_of(&group.on)).count();
             let fault = Fault::unknown(&at, "host", &group.on, names.clone());
-            return Err(if of_group > 0 { fault.help(format!("the group has {of_group}, counted from 0")) } else { fault });
+            return Err(if of_group > 0 {
+                fault.help(format!("the group has {of_group}, counted from 0"))
+            } else {
+                fault
+            });
         }
         if hosts::group_of(&group.on) == on {
             let fault =
@@ -170,7 +174,11 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
             return Err(fault.help("add a host for the clients; name one `machine` for both if they share it"));
         }
         bounded(&format!("peers.{index}.count"), "count", group.count, 1, limits::NODES as u32)?;
-        let devices = scenario.hosts.iter().find(|host| host.name == hosts::group_of(&group.on)).map_or(1, |host| 1 + host.also.len());
+        let devices = scenario
+            .hosts
+            .iter()
+            .find(|host| host.name == hosts::group_of(&group.on))
+            .map_or(1, |host| 1 + host.also.len());
         if let Some(device) = group.device.filter(|device| *device as usize >= devices) {
             let fault = Fault::new(
                 &format!("peers.{index}.device"),

@@ -1,4 +1,5 @@
 //! The cells of a sweep: a scenario's points, each a scenario of its own, with what a command line puts over them.
+use crate::beyond;
 use crate::cell::CellKey;
 use crate::error::ScenarioError;
 use crate::files::Files;
@@ -14,8 +15,8 @@ use actors::seed::Seed;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Cells of one sweep: each is held as a scenario of some kilobytes.
-const CELLS: usize = 1 << 16;
+/// Runs of one sweep, cells times repetitions: each is planned before the first begins, and takes some ten kilobytes.
+const RUNS: u64 = 1 << 16;
 
 /// What a command line puts over a scenario.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,13 +44,43 @@ impl Cell {
     pub fn plan(&self, seed: Seed, repeat: u32) -> Result<Plan, ScenarioError> {
         let run = Run { seed, cell: self.key.index, repeat };
         resolve::plan(&self.scenario, run, &self.files).map_err(|mut fault| {
+            let cause = self.cause(&fault, run);
             // What holds in the first cell and not in a later one depends on what that one varies.
             if self.key.index > 0 {
                 let values: Vec<_> = self.key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
                 fault.message = format!("{} (cell {}: {})", fault.message, self.key.index, values.join(", "));
             }
-            self.origin.blame(fault)
+            match cause {
+                Some(assignment) => self.origin.blame_value(assignment, fault),
+                None => self.origin.blame(fault),
+            }
         })
+    }
+
+    /// The override that makes the plan fail, where the fault is not at its own path: without it the scenario can be
+    /// planned, or at least has nothing wrong at that place. A flag comes before a value of the file's sweep.
+    fn cause(&self, fault: &resolve::Fault, run: Run) -> Option<&Assignment> {
+        let assignments = &self.origin.assignments;
+        if assignments.iter().any(|assignment| assignment.path.contains(&fault.path)) {
+            return None;
+        }
+        let is_flag = |assignment: &&Assignment| matches!(assignment.from, From::Flag(_));
+        let (flags, others): (Vec<_>, Vec<_>) = assignments.iter().rev().partition(is_flag);
+        let mut elsewhere = None;
+        for assignment in flags.into_iter().chain(others) {
+            let Some(scenario) = self.origin.without(assignment) else { continue };
+            match resolve::plan(&scenario, run, &self.files) {
+                Ok(_) => return Some(assignment),
+                Err(other) if other.path != fault.path => elsewhere = elsewhere.or(Some(assignment)),
+                Err(_) => {}
+            }
+        }
+        elsewhere
+    }
+
+    /// What is allowed in a plan of this cell and can hardly be meant.
+    pub fn warnings(&self, plan: &Plan) -> Vec<String> {
+        beyond::warnings(&self.scenario, plan)
     }
 }
 
@@ -67,15 +98,31 @@ impl Loaded {
         Ok(scenario.sweep.repeat)
     }
 
+    /// Refuses a sweep of more runs than may be planned.
+    fn few_enough(&self, cells: usize, repeat: u32, origin: &Origin) -> Result<(), ScenarioError> {
+        let runs = (cells as u64).saturating_mul(u64::from(repeat));
+        if runs <= RUNS {
+            return Ok(());
+        }
+        let message = format!("{cells} cells, {repeat} repetitions each, are {runs} runs: a sweep has at most {RUNS}");
+        let fault = resolve::Fault::new("sweep.repeat", message);
+        Err(origin.blame(fault.help("repeat less, or run a part of the cells at a time: --only 'PATH=VALUE'")))
+    }
+
     /// The cells of the sweep, in its order.
     pub fn cells(&self, overrides: &Overrides) -> Result<Vec<Cell>, ScenarioError> {
-        let (base, sets) = self.base(overrides)?;
+        let (base, over) = self.base(overrides)?;
+        let sets = &over.assignments;
         let varied = Varied::new(self, overrides)?;
+        let points = varied.points().map_err(|cells| self.too_many(cells, overrides))?;
+        if overrides.only.is_none() {
+            self.few_enough(points.len(), base.sweep.repeat, &over)?;
+        }
         let text = Origin::of(self.source.clone()).print(&base)?;
         let (mut texts, mut seen) = (Vec::new(), BTreeSet::new());
         // Neighbours of a grid begin alike: what was put over the text last, and the text after it.
         let mut trail: Vec<(Assignment, String)> = Vec::new();
-        for mut point in varied.points()? {
+        for mut point in points {
             // What is set below a varied path is set again after it.
             let late = |set: &&Assignment| point.iter().any(|varied| varied.path.contains(&set.path));
             let late: Vec<_> = sets.iter().filter(late).cloned().collect();
@@ -102,14 +149,24 @@ impl Loaded {
             let (key, files) = (CellKey { index: index as u32, values }, self.files.clone());
             cells.push(Cell { key, scenario, origin, files });
         }
-        match &overrides.only {
-            Some(only) => select(cells, only),
-            None => Ok(cells),
+        if let Some(only) = &overrides.only {
+            cells = select(cells, only)?;
+        }
+        self.few_enough(cells.len(), base.sweep.repeat, &over)?;
+        Ok(cells)
+    }
+
+    fn too_many(&self, cells: u64, overrides: &Overrides) -> ScenarioError {
+        let message = format!("the axes and cases give {cells} cells: a sweep has at most {RUNS}");
+        let help = Some("give fewer axes, or fewer values".to_owned());
+        match overrides.axis.last() {
+            Some((path, values)) => ScenarioError::Flag { flag: format!("--axis {path}={values}"), message, help },
+            None => ScenarioError::at(&self.source, self.source.written(&Path::dotted("sweep.axes")), message, help),
         }
     }
 
-    /// The scenario of every cell before anything is varied, and what the command line sets in it.
-    fn base(&self, overrides: &Overrides) -> Result<(Scenario, Vec<Assignment>), ScenarioError> {
+    /// The scenario of every cell before anything is varied, and where its values come from.
+    fn base(&self, overrides: &Overrides) -> Result<(Scenario, Origin), ScenarioError> {
         let mut origin = Origin::of(self.source.clone());
         let sweep = Sweep { repeat: self.scenario.sweep.repeat, ..Sweep::default() };
         let mut text = origin.print(&Scenario { sweep, ..self.scenario.clone() })?;
@@ -130,7 +187,7 @@ impl Loaded {
             origin.assignments.push(assignment);
         }
         let scenario = Scenario::from_ron(&text).map_err(|error| ScenarioError::syntax(&self.source, &error))?;
-        Ok((scenario, origin.assignments))
+        Ok((scenario, origin))
     }
 }
 
@@ -175,8 +232,15 @@ impl Varied {
         for (path, values) in &overrides.axis {
             varied.replace(axis(path, values)?);
         }
-        for (path, _) in &overrides.set {
-            varied.give_up(&Path::dotted(path));
+        for (path, value) in &overrides.set {
+            let set = Path::dotted(path);
+            // The file's axis over it is given up, but two flags that contradict each other are a mistake.
+            if let Some((axis, values)) = overrides.axis.iter().find(|(axis, _)| set.contains(&Path::dotted(axis))) {
+                let message = format!("--axis {axis}={values} varies what this sets");
+                let help = Some("leave one of the two out".to_owned());
+                return Err(ScenarioError::Flag { flag: format!("--set {path}={value}"), message, help });
+            }
+            varied.give_up(&set);
         }
         Ok(varied)
     }
@@ -197,8 +261,9 @@ impl Varied {
         self.cases.iter_mut().for_each(|case| case.retain(|value| !path.contains(&value.path)));
     }
 
-    /// The grid of the axes, the first slowest; then for each case the grid of the axes it does not name.
-    fn points(&self) -> Result<Vec<Vec<Assignment>>, ScenarioError> {
+    /// The grid of the axes, the first slowest; then for each case the grid of the axes it does not name. Or how many
+    /// there would be, if these are too many.
+    fn points(&self) -> Result<Vec<Vec<Assignment>>, u64> {
         let all: Vec<&[Assignment]> = self.axes.iter().map(Vec::as_slice).collect();
         let mut points = if all.is_empty() && !self.cases.is_empty() { Vec::new() } else { grid(&all, &[])? };
         for case in &self.cases {
@@ -208,7 +273,8 @@ impl Varied {
             let free: Vec<&[Assignment]> = all.iter().filter(named).copied().collect();
             points.extend(grid(&free, case)?);
         }
-        if points.len() > CELLS { Err(too_many(points.len())) } else { Ok(points) }
+        let count = points.len() as u64;
+        if count > RUNS { Err(count) } else { Ok(points) }
     }
 
     /// The paths that name a cell: every varied one, taken apart where its values are structs of the same fields, of
@@ -238,10 +304,13 @@ fn axis(path: &str, values: &str) -> Result<Vec<Assignment>, ScenarioError> {
     Ok(values.into_iter().map(value).collect())
 }
 
-/// Every combination of the axes' values, each followed by `case`.
-fn grid(axes: &[&[Assignment]], case: &[Assignment]) -> Result<Vec<Vec<Assignment>>, ScenarioError> {
-    let count = axes.iter().try_fold(1usize, |count, axis| count.checked_mul(axis.len()));
-    let count = count.filter(|count| *count <= CELLS).ok_or_else(|| too_many(count.unwrap_or(usize::MAX)))?;
+/// Every combination of the axes' values, each followed by `case`; or how many there are, if these are too many.
+fn grid(axes: &[&[Assignment]], case: &[Assignment]) -> Result<Vec<Vec<Assignment>>, u64> {
+    let count = axes.iter().fold(1u64, |count, axis| count.saturating_mul(axis.len() as u64));
+    if count > RUNS {
+        return Err(count);
+    }
+    let count = count as usize;
     let mut points = Vec::with_capacity(count);
     for index in 0..count {
         let mut point = Vec::with_capacity(axes.len() + case.len());
@@ -255,14 +324,6 @@ fn grid(axes: &[&[Assignment]], case: &[Assignment]) -> Result<Vec<Vec<Assignmen
         points.push(point);
     }
     Ok(points)
-}
-
-fn too_many(cells: usize) -> ScenarioError {
-    ScenarioError::Flag {
-        flag: "sweep".to_owned(),
-        message: format!("{cells} cells are more than {CELLS}"),
-        help: Some("vary less at once".to_owned()),
-    }
 }
 
 /// The paths below `path` whose values differ between the texts, or `path` itself where its values are not alike.

@@ -143,7 +143,7 @@ fn a_mistake_in_a_flag_names_the_flag() {
     for (set, message) in [
         (("workload.promt", "3"), "--set workload.promt=3: `workload` has no field `promt`"),
         (("workload.prompt", "many"), "--set workload.prompt=many: expected integer"),
-        (("network.default.delay", "10"), "--set network.default.delay=10: missing unit: write \"10 ms\""),
+        (("network.default.delay", "10"), "--set network.default.delay=10: missing unit: write for example \"10 ms\""),
         (("measure.timeout", "10 mss"), "--set measure.timeout=10 mss: unknown unit `mss`: did you mean `ms`?"),
         (("swarm.forwarding", "push"), "--set swarm.forwarding=push: unknown variant `push` of `Forwarding`"),
         (("workload.clients", "0"), "--set workload.clients=0: clients is 0: it must be at least 1"),
@@ -155,6 +155,53 @@ fn a_mistake_in_a_flag_names_the_flag() {
     }
     let axis = refused("quickstart", &over(&[], &[("workload.prompt", "8,x")]));
     assert_eq!(axis, "--axis workload.prompt=8,x: expected integer");
+}
+
+#[test]
+fn a_mistake_that_a_flag_makes_elsewhere_names_the_flag() {
+    // An axis over the rate touches the workload as well; another field of it is at fault.
+    let none = refused("open-loop", &over(&[("workload.duration", "0 s")], &[]));
+    assert_eq!(none, "--set workload.duration=0 s: no request comes");
+    // The frame is too large by its rows, and the file's prompt is what it was.
+    let rows = refused("nano", &over(&[("workload.batch", "4096"), ("model.shape.hidden", "65532")], &[]));
+    assert!(
+        rows.starts_with("--set model.shape.hidden=65532: a prompt of 8 tokens in 4096 rows is a frame of"),
+        "{rows}"
+    );
+    let axis = refused("nano", &over(&[("model.shape.hidden", "65532")], &[("workload.batch", "4096")]));
+    assert!(axis.starts_with("--axis workload.batch=4096: a prompt of 8 tokens"), "{axis}");
+}
+
+#[test]
+fn a_sweep_has_no_more_runs_than_can_be_planned() {
+    let often = Overrides { repeat: Some(4_000_000_000), ..Overrides::default() };
+    let said = loaded("quickstart").cells(&often).expect_err("24 thousand million runs").to_string();
+    let expected =
+        "--repeat 4000000000: 6 cells, 4000000000 repetitions each, are 24000000000 runs: a sweep has at most 65536";
+    assert_eq!(said, expected);
+    let values = (1..=300).map(|value| value.to_string()).collect::<Vec<_>>().join(",");
+    let axes: Vec<_> = ["workload.prompt", "workload.generate", "workload.batch", "workload.clients"]
+        .map(|path| (path, values.as_str()))
+        .to_vec();
+    let said = refused("nano", &over(&[], &axes));
+    assert!(said.contains("the axes and cases give 8100000000 cells: a sweep has at most 65536"), "{said}");
+    // A part of the cells may be repeated more often.
+    let only = Some("workload.prompt=16 && workload.generate=1".to_owned());
+    let one = Overrides { repeat: Some(65_536), only, ..Overrides::default() };
+    assert_eq!(loaded("quickstart").cells(&one).expect("as many as there may be").len(), 1);
+}
+
+#[test]
+fn a_path_is_set_or_varied() {
+    let both = over(&[("workload.prompt", "8")], &[("workload.prompt", "8,16")]);
+    let expected = "--set workload.prompt=8: --axis workload.prompt=8,16 varies what this sets";
+    assert_eq!(refused("quickstart", &both), expected);
+    let above = over(&[("network.default", "Link(delay: \"1 ms\")")], &[("network.default.delay", "1 ms,2 ms")]);
+    assert!(refused("quickstart", &above).contains("varies what this sets"));
+    // What is set below an axis holds in every cell.
+    let below =
+        over(&[("network.default.delay", "3 ms")], &[("network.default", "Link(),Link(bandwidth: \"1 Gbit/s\")")]);
+    assert_eq!(cells("nano", &below).len(), 2);
 }
 
 #[test]

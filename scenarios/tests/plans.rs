@@ -1,6 +1,7 @@
 //! What a scenario leaves open, the plan makes explicit.
-use actors::id::HostId;
+use actors::id::{HostId, NodeId};
 use actors::message::WireType;
+use actors::route::Routing;
 use actors::seed::Seed;
 use actors::time::Span;
 use scenarios::plan::{Distribution, Executor, Plan, Role};
@@ -37,6 +38,22 @@ fn blocks_are_split_over_all_even_groups() {
         })
         .collect();
     assert_eq!(spans, [(1, 0, 3), (2, 3, 6), (3, 6, 8), (4, 8, 10), (5, 10, 12)]);
+}
+
+#[test]
+fn peers_may_sit_on_one_host_of_a_group() {
+    let peers = r#"[Peers(on: "a[2]", span: Blocks(0, 4)), Peers(on: "a[0]"), Peers(on: "a[1]"), Peers(on: "b")]"#;
+    let plan = plan(&[("peers", peers), ("hosts.1.count", "1"), ("swarm.routing", r#"Fixed(["a[2]", "b[0]"])"#)]);
+    let hosts: Vec<_> = plan.peers().map(|(_, node)| plan.host(node.host).name.as_str()).collect();
+    assert_eq!(hosts, ["a[2]", "a[0]", "a[1]", "b"]);
+    // A group of one host is called as the group, and is a member of it all the same.
+    assert_eq!(plan.policies.routing, Routing::Fixed(vec![NodeId(2), NodeId(5)]));
+}
+
+#[test]
+fn a_prompt_in_chunks_is_held_against_a_frame_by_its_chunks() {
+    let long = [("model.shape", "Llama(\"3-70b\")"), ("swarm.cache", "999 GiB"), ("workload.prompt", "126000")];
+    assert_eq!(plan(&[&long[..], &[("swarm.prefill", "Chunked(tokens: 512)")]].concat()).workload.prompt, 126_000);
 }
 
 #[test]

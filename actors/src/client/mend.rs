@@ -7,8 +7,8 @@
 use super::leg::State;
 use super::request::{Phase, Progress, Request};
 use super::turn::Turn;
-use crate::limits;
 use crate::id::{BlockRange, NodeId, SessionId};
+use crate::limits;
 use crate::message::{Failure, Forwarding, Message, Refusal, Reroute, Step, Timer};
 use crate::policy::Recovery;
 use crate::record::{Event, Failover};

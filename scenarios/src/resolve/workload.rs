@@ -170,9 +170,14 @@ fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), F
         let help = match u32::try_from(most as u64 / frame(1).max(1)).unwrap_or(u32::MAX) {
             0 => format!("a frame may have {most} bytes: ask for fewer rows"),
             _ if scenario.swarm.recovery == Recovery::Cacheless => {
-                format!("a frame may have {most} bytes: ask for less, or let peers keep caches (`swarm.recovery: Replay`)")
+                format!(
+                    "a frame may have {most} bytes: ask for less, or let peers keep caches (`swarm.recovery: Replay`)"
+                )
             }
-            fit => format!("a frame may have {most} bytes: ask for less, or set `swarm.prefill: Chunked(tokens: {})`", fit.min(512)),
+            fit => format!(
+                "a frame may have {most} bytes: ask for less, or set `swarm.prefill: Chunked(tokens: {})`",
+                fit.min(512)
+            ),
         };
         return Err(Fault::new(if closed { "workload.prompt" } else { "workload" }, message).help(help));
     }

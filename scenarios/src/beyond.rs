@@ -1,0 +1,71 @@
+//! What a scenario asks for beyond the model's context or the run's end: allowed, and hardly meant.
+use crate::plan::Plan;
+use crate::resolve::{self, model};
+use crate::schema::events::Due;
+use crate::schema::{Happening, Lives, Scenario};
+use crate::shape::Arch;
+use crate::units::Time;
+use actors::time::Span;
+
+/// A sentence for each such thing in one cell's plan.
+pub(crate) fn warnings(scenario: &Scenario, plan: &Plan) -> Vec<String> {
+    let events = scenario.events.iter().enumerate().filter_map(|(index, event)| late(index, event, plan));
+    context(scenario, plan).into_iter().chain(events).collect()
+}
+
+/// Requests longer than the context that the model was trained for. Learned positions end there, which is an error;
+/// rotary positions and ALiBi go on.
+fn context(scenario: &Scenario, plan: &Plan) -> Option<String> {
+    let own = model::shape(&scenario.model.shape).ok()?;
+    let longest = plan.longest().max(plan.workload.prompt + resolve::WARM_UP);
+    if longest <= own.max_positions {
+        return None;
+    }
+    let positions = match plan.model.shape.arch {
+        Arch::Opt => return None,
+        Arch::Llama => "rotary positions",
+        Arch::Bloom => "ALiBi",
+    };
+    Some(format!(
+        "the longest request has {longest} tokens, prompt and answer together, and the model's context ends at {}: \
+         {positions} can be computed beyond it, so times hold, but a trained model's text would make no sense",
+        own.max_positions
+    ))
+}
+
+/// An event that begins after the last request has come.
+fn late(index: usize, event: &Happening, plan: &Plan) -> Option<String> {
+    let last = plan.open.as_ref()?.horizon;
+    let begins = begins(event, plan.muster)?;
+    if begins <= last {
+        return None;
+    }
+    let fate = match last + plan.timeout < begins {
+        true => format!("the last of them has ended by {}, so it cannot happen", Time::from(last + plan.timeout)),
+        false => "it happens only if one of them is still under way".to_owned(),
+    };
+    let (begins, last) = (Time::from(begins), Time::from(last));
+    Some(format!("`events.{index}` begins at {begins}, and requests come until {last}: {fate}"))
+}
+
+/// When an event begins at the earliest, after the release; nothing where no time says it.
+fn begins(event: &Happening, muster: Span) -> Option<Span> {
+    let at = match event {
+        Happening::Crash { at, .. }
+        | Happening::Restart { at, .. }
+        | Happening::Leave { at, .. }
+        | Happening::Join { at, .. }
+        | Happening::Stall { at, .. }
+        | Happening::Degrade { at, .. }
+        | Happening::Partition { at, .. } => at,
+        Happening::Churn { lives: Lives::Trace(away), .. } => {
+            return away.iter().map(|away| away.from.span()).min();
+        }
+        Happening::Churn { .. } | Happening::StepFailures { .. } => return None,
+    };
+    match at.resolve().ok()? {
+        Due::Release(after) => Some(after),
+        Due::Start(after) => Some(Span(after.0.saturating_sub(muster.0))),
+        Due::Steps(_) => None,
+    }
+}

@@ -1,0 +1,53 @@
+//! What a scenario asks for beyond the model's context, or after the run's end, is said with both figures.
+use scenarios::{Overrides, load};
+
+fn warnings(name: &str, set: &[(&str, &str)]) -> Vec<String> {
+    let set = set.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
+    let only = (name == "open-loop").then(|| "workload.rate=0.1 /s".to_owned());
+    let summary = load(name).expect("it reads").check(&Overrides { set, only, ..Overrides::default() });
+    summary.unwrap_or_else(|error| panic!("{error}")).warnings
+}
+
+#[test]
+fn an_event_after_the_last_request_is_told_with_both_times() {
+    let crash = |at: &str| format!("[Crash(on: \"l4[0]\", at: {at}, back: \"10 s\")]");
+    let said = |at: &str, timeout: &str| {
+        let found = warnings("open-loop", &[("events", &crash(at)), ("measure.timeout", timeout)]);
+        found.into_iter().filter(|warning| warning.contains("events.0")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(
+        said("\"6000 s\"", "600 s"),
+        "`events.0` begins at 6000 s, and requests come until 300 s: the last of them has ended by 900 s, so it cannot happen"
+    );
+    assert_eq!(
+        said("\"350 s\"", "600 s"),
+        "`events.0` begins at 350 s, and requests come until 300 s: it happens only if one of them is still under way"
+    );
+    assert_eq!(said("\"299 s\"", "600 s"), "");
+    // The start comes before the release, at most by the time that the swarm may take to be ready.
+    assert_eq!(said("Start(\"350 s\")", "600 s"), "");
+    assert!(said("Start(\"6000 s\")", "600 s").contains("cannot happen"));
+    assert_eq!(said("Steps(9)", "600 s"), "");
+}
+
+#[test]
+fn a_request_beyond_the_models_context_is_told_or_refused() {
+    let long = [("workload.longest", "100000"), ("workload.prompt", "9000"), ("swarm.cache", "900 GiB")];
+    let found = warnings("open-loop", &long);
+    assert!(
+        found.iter().any(|warning| warning.contains("and the model's context ends at 8192: rotary positions")),
+        "{found:?}"
+    );
+    assert!(warnings("open-loop", &[]).iter().all(|warning| !warning.contains("context")));
+    let bloom = [("model.shape", "Bloom(\"560m\")"), ("workload.prompt", "2048"), ("swarm.cache", "9 GiB")];
+    let found = warnings("nano", &bloom);
+    assert!(found.iter().any(|warning| warning.contains("has 2176 tokens") && warning.contains("ALiBi")), "{found:?}");
+    // Learned positions end where they end: that is an error.
+    let set = vec![("workload.prompt".to_owned(), "2048".to_owned())];
+    let opt = load("nano").expect("it reads").check(&Overrides { set, ..Overrides::default() });
+    let said = opt.expect_err("no position is left").to_string();
+    assert_eq!(
+        said,
+        "--set workload.prompt=2048: prompt 2048 and generate 128 need 2176 positions, the model has learned 512"
+    );
+}
