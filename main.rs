@@ -27,8 +27,7 @@ mod twin;
 mod worlds;
 
 use clap::{Parser, Subcommand};
-use print::Format;
-use std::io::IsTerminal;
+use print::{Format, errln};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use stop::Stop;
@@ -98,10 +97,29 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
-    let done = match Arguments::parse().command {
+    print::log();
+    let code = Arguments::try_parse().map_or_else(|usage| refuse(&usage), |arguments| run(arguments.command));
+    match print::finish() {
+        Ok(()) => ExitCode::from(code),
+        Err(why) => {
+            errln!("results could not be written to stdout: {why}");
+            ExitCode::from(if code == 0 { 1 } else { code })
+        }
+    }
+}
+
+/// Prints the help that was asked for, or what is wrong with the command line.
+fn refuse(usage: &clap::Error) -> u8 {
+    let printed = usage.print();
+    if !usage.use_stderr() {
+        print::keep(printed);
+    }
+    usage.exit_code() as u8
+}
+
+/// Runs a command, and says why where it ends without what it was asked for.
+fn run(command: Command) -> u8 {
+    let done = match command {
         Command::Live(sweep) => worlds::live(&sweep),
         Command::Sim { sweep, check_determinism } => worlds::sim(&sweep, check_determinism),
         Command::Twin(wanted) => twin::twin(&wanted),
@@ -115,13 +133,21 @@ fn main() -> ExitCode {
         Command::Model(asked) => model::model(&asked),
         Command::Soak(wanted) => soak::run(&wanted),
         Command::Library => look::library(),
-        Command::Host => return engine::live::host_main(),
+        Command::Host => return host(),
     };
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(Stop { code, report }) => {
-            eprintln!("{report:?}");
-            ExitCode::from(code)
-        }
-    }
+    done.unwrap_or_else(|Stop { code, report }| {
+        errln!("{report:?}");
+        code
+    })
+}
+
+/// The process of a host. Its stderr is that of the process that started it.
+fn host() -> u8 {
+    engine::live::host_main().map_or_else(
+        |why| {
+            errln!("swarmbench host: {why}");
+            1
+        },
+        |()| 0,
+    )
 }

@@ -1,5 +1,5 @@
 //! `calibrate`: measures this machine's devices and transport into a profile, or fits one to runs that were made before.
-use crate::print::sayln;
+use crate::print::{errln, sayln};
 use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Sweep, assignment};
 use actors::record::Event;
@@ -76,7 +76,7 @@ fn dirs(from: &[PathBuf]) -> String {
 pub fn save(profile: &Profile, path: &Path) -> Result<(), Stop> {
     let text = format!("#![enable(implicit_some, unwrap_newtypes)]\n{}\n", profile.to_ron()?);
     std::fs::write(path, text)?;
-    eprintln!("{}", path.display());
+    errln!("{}", path.display());
     Ok(())
 }
 

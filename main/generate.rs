@@ -1,5 +1,5 @@
 //! `generate`: a local live swarm on a checkpoint, and the text it makes.
-use crate::print::{Plain, sayln};
+use crate::print::{Plain, errln, sayln};
 use crate::stop::{Done, INTERRUPT, Stop, bad_scenario};
 use actors::limits;
 use actors::record::{Ended, Event, Scored};
@@ -105,7 +105,7 @@ pub fn generate(asked: &Generate) -> Done {
     };
     tell(asked, &prompt, ended, scores(&run, ended))?;
     let seconds = ended.at.since(ended.sent).as_secs_f64();
-    eprintln!("{} tokens over {} peers in {seconds:.3} s", ended.output.len(), ended.route.len());
+    errln!("{} tokens over {} peers in {seconds:.3} s", ended.output.len(), ended.route.len());
     Ok(0)
 }
 
@@ -147,7 +147,7 @@ fn plan(asked: &Generate, config: &Config, prompt: &[u32]) -> Result<Plan, Stop>
     let folder = asked.folder.to_str().ok_or_else(|| refuse("the folder's name is not Unicode"))?;
     let (run_as, weights) = match asked.run_as.filter(|arch| *arch != shape.arch) {
         Some(arch) => {
-            eprintln!("{:?} run as {arch:?}: with random weights, since the folder's do not carry over", shape.arch);
+            errln!("{:?} run as {arch:?}: with random weights, since the folder's do not carry over", shape.arch);
             (format!("run_as: {arch:?}, "), format!("Random(seed: {})", asked.seed))
         }
         None => (String::new(), format!("Dir({folder:?})")),

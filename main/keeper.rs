@@ -1,4 +1,5 @@
 //! Keeps the runs of a sweep as they end, and tells how far it is.
+use crate::print::{errln, stderr_is_terminal};
 use crate::stop::{INTERRUPT, Stop};
 use crate::sweep::{Batch, Sweep};
 use actors::record::Event;
@@ -9,7 +10,6 @@ use reports::manifest::{Manifest, World};
 use reports::measures::Verdict;
 use reports::write::{RunDir, RunWriter};
 use scenarios::plan::Plan;
-use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
 
 /// Writes runs to their directory as they end, and tells how far the sweep is.
@@ -32,7 +32,7 @@ impl<'b> Keeper<'b> {
             }
         });
         let scenario = batch.scenario();
-        let command = std::env::args().collect();
+        let command = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let manifest = Manifest::new(&scenario.name, world, sweep.seed, scenario.report.clone(), command);
         let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text())?;
         let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}  {eta} left")?;
@@ -74,11 +74,11 @@ impl<'b> Keeper<'b> {
         }
         let values: Vec<String> = key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
         let line = format!("{} ({}) {said}", values.join(" "), plan.repeat);
-        if std::io::stderr().is_terminal() && said == "ok" {
+        if stderr_is_terminal() && said == "ok" {
             self.bar.set_message(line);
         } else {
             let (world, all) = (self.bar.prefix(), self.batch.plans.len());
-            self.bar.suspend(|| eprintln!("{world} {}/{all} {line}", self.kept));
+            self.bar.suspend(|| errln!("{world} {}/{all} {line}", self.kept));
         }
         self.bar.inc(1);
         Ok(())
@@ -90,13 +90,13 @@ impl<'b> Keeper<'b> {
             Ok(said) => said,
             // The figures are there; that the text is not ends no sweep.
             Err(why) => {
-                eprintln!("note: what was said cannot be turned into text: {why}");
+                errln!("note: what was said cannot be turned into text: {why}");
                 return Ok(());
             }
         };
         self.writer.texts(plan.cell, plan.repeat, &said)?;
         if let Some((prompt, answer)) = said.iter().find_map(|said| said.texts.as_ref()) {
-            self.bar.suspend(|| eprintln!("  {:?} -> {:?}", shortened(prompt), shortened(answer)));
+            self.bar.suspend(|| errln!("  {:?} -> {:?}", shortened(prompt), shortened(answer)));
         }
         Ok(())
     }
@@ -108,9 +108,9 @@ impl<'b> Keeper<'b> {
             self.kept < self.batch.plans.len() || self.failures.iter().any(|label| label == "interrupted");
         let dir = self.writer.finish()?;
         for note in &dir.notes {
-            eprintln!("note: {note}");
+            errln!("note: {note}");
         }
-        eprintln!("{}", dir.path.display());
+        errln!("{}", dir.path.display());
         let missed = objectives_missed(&self.batch.plans, &dir)?;
         let code = match () {
             () if interrupted => 130,
@@ -138,7 +138,7 @@ fn objectives_missed(plans: &[Plan], dir: &RunDir) -> Result<bool, Stop> {
         if share < wanted {
             missed = true;
             let (cell, repeat) = (row.cell, row.repeat);
-            eprintln!(
+            errln!(
                 "cell {cell} ({repeat}): {:.1} % of requests are good, {:.1} % must be",
                 share * 100.0,
                 wanted * 100.0

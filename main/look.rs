@@ -1,5 +1,5 @@
 //! `check`, `plan`, `report` and `library`: looking without running.
-use crate::print::{Format, print_table, sayln};
+use crate::print::{Format, errln, print_table, sayln};
 use crate::stop::{Done, bad_scenario};
 use crate::sweep::Sweep;
 use std::path::{Path, PathBuf};
@@ -39,9 +39,9 @@ pub fn plan(sweep: &Sweep) -> Done {
 pub fn report(runs: &[PathBuf], out: Option<&Path>, format: Format) -> Done {
     let drawing = reports::draw::draw(runs, out)?;
     for note in &drawing.notes {
-        eprintln!("note: {note}");
+        errln!("note: {note}");
     }
-    eprintln!("{}", drawing.dir.display());
+    errln!("{}", drawing.dir.display());
     print_table(&drawing.table, format)?;
     Ok(0)
 }

@@ -1,7 +1,12 @@
-//! Results on stdout, in the format that was asked for.
+//! All that the program writes to stdout and stderr: results, in the format that was asked for, and progress.
+//!
+//! Nothing else prints, so that a stream which is closed or full never ends the program by a panic.
 use crate::stop::Stop;
 use clap::ValueEnum;
 use reports::table::Table;
+use std::fmt::Arguments;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::Mutex;
 
 /// How results are printed.
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -21,22 +26,65 @@ pub enum Plain {
     Json,
 }
 
-/// Prints to stdout. A reader that has seen enough and closed the pipe (`head`) is no error.
+/// Prints results to stdout.
 macro_rules! say {
-    ($($text:tt)*) => {{
-        use std::io::Write;
-        let _ = write!(std::io::stdout(), $($text)*);
-    }};
+    ($($text:tt)*) => { $crate::print::result(format_args!($($text)*)) };
 }
 
+/// Prints a line of results to stdout.
 macro_rules! sayln {
-    ($($text:tt)*) => {{
-        use std::io::Write;
-        let _ = writeln!(std::io::stdout(), $($text)*);
-    }};
+    ($($text:tt)*) => { $crate::print::result(format_args!("{}\n", format_args!($($text)*))) };
 }
 
-pub(crate) use {say, sayln};
+/// Prints a line to stderr: progress, notes, and why the program ends.
+macro_rules! errln {
+    ($($text:tt)*) => { $crate::print::message(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+pub(crate) use {errln, say, sayln};
+
+/// Why some results were not written to stdout.
+static UNWRITTEN: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Writes results to stdout. An error is kept for [`finish`], so that whatever else is to be saved still is.
+pub fn result(text: Arguments) {
+    keep(io::stdout().lock().write_fmt(text));
+}
+
+/// Writes messages to stderr in one piece. An error is ignored: results do not go there, and nothing is left to say it on.
+pub fn message(text: Arguments) {
+    let _ = io::stderr().lock().write_all(text.to_string().as_bytes());
+}
+
+/// Shows on stderr what `RUST_LOG` selects; warnings if it is not set.
+pub fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr_is_terminal());
+    // It would say on stderr, and panic if it cannot, that it could not write to stderr.
+    subscriber.with_writer(io::stderr).log_internal_errors(false).init();
+}
+
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Keeps the first error. A reader that has seen enough and closed the pipe (`head`) is no error.
+pub fn keep(written: io::Result<()>) {
+    if let Err(why) = written
+        && why.kind() != ErrorKind::BrokenPipe
+    {
+        UNWRITTEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(why);
+    }
+}
+
+/// Writes what is still buffered.
+///
+/// # Errors
+/// Why not all results were written to stdout.
+pub fn finish() -> io::Result<()> {
+    keep(io::stdout().lock().flush());
+    UNWRITTEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take().map_or(Ok(()), Err)
+}
 
 pub fn print_table(table: &Table, format: Format) -> Result<(), Stop> {
     match format {

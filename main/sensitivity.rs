@@ -1,5 +1,5 @@
 //! `sensitivity`: varies one input of a scenario after another, and shows which moves the result most.
-use crate::print::{Format, say, width};
+use crate::print::{Format, errln, say, width};
 use crate::stop::{Done, Stop};
 use crate::sweep::Sweep;
 use clap::Args;
@@ -50,7 +50,7 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
         Format::Csv => say!("{}", found.csv()?),
         Format::Md => say!("{}", found.markdown()),
     }
-    eprintln!("{}", dir.display());
+    errln!("{}", dir.display());
     Ok(0)
 }
 

@@ -1,5 +1,7 @@
 //! `soak`: swarms drawn from seeds, each with its faults, and whether any lost, doubled or changed a token.
+use crate::print::sayln;
 use crate::stop::{INTERRUPT, Stop};
+use crate::sweep::{jobs, threads};
 use actors::record::Event;
 use clap::Args;
 use engine::soak::{Soaked, draw, soak};
@@ -18,19 +20,19 @@ pub struct Soak {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Simulations at a time; as many as there are cores if not given
-    #[arg(long)]
-    jobs: Option<usize>,
+    #[arg(long, value_parser = jobs())]
+    jobs: Option<u32>,
 }
 
 /// What is drawn from a seed, for who looks into one swarm.
 fn show(seed: u64) {
     let plan = draw(seed).plan;
-    println!("{:?}\n{:?}", plan.workload, plan.policies);
+    sayln!("{:?}\n{:?}", plan.workload, plan.policies);
     for (node, seat) in plan.nodes() {
-        println!("{}: {:?}", plan.called(node), seat.role);
+        sayln!("{}: {:?}", plan.called(node), seat.role);
     }
     for fault in &plan.faults {
-        println!("{}", plan.in_words(&format!("{:?}: {:?}", fault.at, fault.what)));
+        sayln!("{}", plan.in_words(&format!("{:?}: {:?}", fault.at, fault.what)));
     }
 }
 
@@ -40,7 +42,7 @@ fn tell(seed: u64) {
     for event in engine::sim::run(&plan, engine::sim::HORIZON).events {
         match event {
             Event::Stepped(_) | Event::Served(_) | Event::Reserved(_) | Event::Carried(_) | Event::Looked(_) => {}
-            told => println!("{}", plan.in_words(&format!("{told:?}"))),
+            told => sayln!("{}", plan.in_words(&format!("{told:?}"))),
         }
     }
 }
@@ -53,44 +55,45 @@ pub fn run(wanted: &Soak) -> Result<u8, Stop> {
     if wanted.seeds == 1 {
         show(wanted.seed);
     }
-    let threads = wanted.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let threads = threads(wanted.jobs).min(usize::try_from(wanted.seeds).unwrap_or(usize::MAX));
     let (next, all, wrong) = (AtomicU64::new(0), Mutex::new(Soaked::default()), Mutex::new(Vec::new()));
     let style =
         ProgressStyle::with_template("{bar:40} {pos}/{len} swarms, {eta} left").unwrap_or(ProgressStyle::default_bar());
     let bar = ProgressBar::new(wanted.seeds).with_style(style);
-    thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= wanted.seeds || INTERRUPT.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let seed = wanted.seed.wrapping_add(at);
-                    match soak(seed, at % SAMPLE == 0) {
-                        Ok(soaked) => all.lock().expect("no thread panics with it").add(&soaked),
-                        Err(why) => {
-                            let why = draw(seed).plan.in_words(&why.to_string());
-                            wrong.lock().expect("no thread panics with it").push((seed, why));
-                        }
-                    }
-                    bar.inc(1);
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= wanted.seeds || INTERRUPT.load(Ordering::Relaxed) {
+                return;
+            }
+            let seed = wanted.seed.wrapping_add(at);
+            match soak(seed, at % SAMPLE == 0) {
+                Ok(soaked) => all.lock().expect("no thread panics with it").add(&soaked),
+                Err(why) => {
+                    let why = draw(seed).plan.in_words(&why.to_string());
+                    wrong.lock().expect("no thread panics with it").push((seed, why));
                 }
-            });
+            }
+            bar.inc(1);
         }
+    };
+    thread::scope(|scope| {
+        // This thread works too: the system may have room for fewer than were asked for.
+        let _ = (1..threads).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).count();
+        work();
     });
     bar.finish_and_clear();
     let all = all.into_inner().expect("no thread panics with it");
     let mut wrong = wrong.into_inner().expect("no thread panics with it");
     wrong.sort_by_key(|(seed, _)| *seed);
     for (seed, why) in &wrong {
-        println!("seed {seed}: {why}\n  again: swarmbench soak --seed {seed} --seeds 1");
+        sayln!("seed {seed}: {why}\n  again: swarmbench soak --seed {seed} --seeds 1");
     }
     if wanted.seeds == 1 && !wrong.is_empty() {
         tell(wanted.seed);
     }
     let done = next.load(Ordering::Relaxed).min(wanted.seeds);
-    println!(
+    sayln!(
         "{done} swarms, {} wrong; {} faults, {} requests of which {} failed, {} failovers, {} tokens replayed, \
          {} deliveries, {:.1} s",
         wrong.len(),

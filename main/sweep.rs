@@ -2,8 +2,10 @@
 use crate::keeper::Keeper;
 use crate::print::Format;
 use crate::stop::{INTERRUPT, Stop, bad_scenario};
+use actors::limits;
 use actors::seed::Seed;
 use clap::Args;
+use clap::builder::RangedI64ValueParser;
 use engine::model::Unsuited;
 use engine::outcome::Run;
 use engine::sim::pool::{Finished, Pool};
@@ -40,8 +42,8 @@ pub struct Sweep {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: Option<u32>,
     /// Simulations at a time; as many as there are cores if not given
-    #[arg(long)]
-    pub jobs: Option<usize>,
+    #[arg(long, value_parser = jobs())]
+    pub jobs: Option<u32>,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -49,6 +51,16 @@ pub struct Sweep {
 pub fn assignment(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').map(|(path, value)| (path.trim().to_owned(), value.trim().to_owned()));
     parts.filter(|(path, _)| !path.is_empty()).ok_or_else(|| format!("`{text}` is not PATH=VALUE"))
+}
+
+/// How many simulations at a time may be asked for.
+pub fn jobs() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(limits::THREADS))
+}
+
+/// Threads for so many simulations at a time.
+pub fn threads(jobs: Option<u32>) -> usize {
+    jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |jobs| jobs as usize)
 }
 
 /// A sweep made explicit: every cell, every repetition.
@@ -149,8 +161,7 @@ impl Sweep {
     }
 
     pub fn simulate(&self, batch: &Batch, twice: bool) -> Result<(RunDir, u8), Stop> {
-        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let pool = Pool { threads: self.jobs.unwrap_or_else(cores), twice, interrupt: &INTERRUPT };
+        let pool = Pool { threads: threads(self.jobs), twice, interrupt: &INTERRUPT };
         let mut keeper = Keeper::new(self, batch, World::Sim)?;
         pool.run(&batch.plans, |index, finished| {
             keeper.keep(index, Ok(same_twice(finished, batch.plans[index].cell)?))

@@ -4,7 +4,7 @@
 //! fixed work, and each is simulated with its devices as fast as its probes found them.
 use crate::calibrate::{measure, prepare, save, watch};
 use crate::keeper::Keeper;
-use crate::print::{Format, say, sayln, width};
+use crate::print::{Format, errln, say, sayln, width};
 use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Batch, Sweep};
 use actors::seed::mix;
@@ -96,11 +96,11 @@ pub fn twin(wanted: &Arguments) -> Done {
         Format::Csv => say!("{}", twin.csv()?),
         Format::Md => say!("{}", twin.markdown()),
     }
-    eprintln!("{}", dir.display());
+    errln!("{}", dir.display());
     let code = live.code.max(code);
     let off = wanted.fail_above.map_or(0, |limit| twin.beyond(limit).count());
     if code == 0 && off > 0 {
-        eprintln!("{off} of {} errors are above the limit and their noise floor", twin.errors.len());
+        errln!("{off} of {} errors are above the limit and their noise floor", twin.errors.len());
         return Ok(OFF);
     }
     Ok(code)

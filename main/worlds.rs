@@ -1,5 +1,5 @@
 //! `sim` and `live`: running a sweep.
-use crate::print::print_table;
+use crate::print::{errln, print_table};
 use crate::stop::Done;
 use crate::sweep::Sweep;
 
@@ -7,7 +7,7 @@ pub fn sim(sweep: &Sweep, twice: bool) -> Done {
     let (dir, code) = sweep.simulate(&sweep.ready()?, twice)?;
     print_table(&dir.table, sweep.format)?;
     if twice {
-        eprintln!("deterministic: every run was the same twice");
+        errln!("deterministic: every run was the same twice");
     }
     Ok(code)
 }

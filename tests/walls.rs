@@ -107,6 +107,18 @@ fn cores_and_simulation_have_no_hidden_clock_chance_or_order() {
     absent("engine/src", &[], &["thread_rng", "rand::rng()"]);
 }
 
+/// `println!` and its like panic where a stream is closed or full.
+#[test]
+fn printing_has_one_place() {
+    let printing = ["println!", "print!", "dbg!", "io::stdout", "io::stderr"];
+    for crate_ in ["actors/src", "scenarios/src", "engine/src", "reports/src"] {
+        absent(crate_, &[], &printing);
+    }
+    absent("main", &["print.rs"], &printing);
+    let front = fs::read_to_string(root().join("main.rs")).expect("main.rs");
+    assert!(printing.iter().all(|word| !front.contains(word)), "main.rs prints");
+}
+
 #[test]
 fn safe_code_only_outside_the_engine() {
     for lib in ["actors/src/lib.rs", "scenarios/src/lib.rs", "reports/src/lib.rs"] {

@@ -55,7 +55,7 @@ pub const FFN: u32 = 16 * HIDDEN;
 /// Tokens of a vocabulary: beyond any tokeniser of today.
 pub const VOCABULARY: u32 = 1 << 22;
 
-/// Threads of one device: more than any machine has cores.
+/// Threads of one device, and simulations at a time: more than any machine has cores.
 pub const THREADS: u32 = 4096;
 
 /// Devices of one host beside its first: more than any server has slots.

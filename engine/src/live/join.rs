@@ -10,7 +10,6 @@ use actors::limits;
 use scenarios::plan::{Plan, What};
 use std::io::{BufRead, Read};
 use std::net::Ipv4Addr;
-use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,19 +26,14 @@ const HAND_OVER: Duration = Duration::from_nanos(limits::FAREWELL_LOOK.0);
 const ORPHANED: i32 = 4;
 
 /// What a child process of a live run does, from its start to its end.
-pub fn host_main() -> ExitCode {
+///
+/// # Errors
+/// Why it did not join the run, or left it before its end.
+pub fn host_main() -> Result<(), LiveError> {
     die_with_parent();
-    let ended = invitation().and_then(|invitation| {
-        watch_stdin()?;
-        actix::System::new().block_on(join(invitation))
-    });
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("swarmbench host: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    let invitation = invitation()?;
+    watch_stdin()?;
+    actix::System::new().block_on(join(invitation))
 }
 
 /// A second belt beside stdin, which alone would not end a process that is stuck.

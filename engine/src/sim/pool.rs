@@ -28,10 +28,11 @@ impl Pool<'_> {
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let (sender, receiver) = mpsc::sync_channel(2 * self.threads.max(1));
-            for _ in 0..self.threads.clamp(1, plans.len().max(1)) {
+            let threads = self.threads.clamp(1, plans.len().max(1));
+            let (sender, receiver) = mpsc::sync_channel(2 * threads);
+            let start = |_| {
                 let (sender, next, stop) = (sender.clone(), &next, &stop);
-                scope.spawn(move || {
+                let work = move || {
                     while !stop.load(Ordering::Relaxed) && !self.interrupt.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(plan) = plans.get(index) else { break };
@@ -39,9 +40,17 @@ impl Pool<'_> {
                             break;
                         }
                     }
-                });
-            }
+                };
+                std::thread::Builder::new().spawn_scoped(scope, work).ok()
+            };
+            // The system may have room for fewer threads than were asked for.
+            let started = (0..threads).map_while(start).count();
             drop(sender);
+            if started == 0 {
+                let wanted = |_: &_| !self.interrupt.load(Ordering::Relaxed);
+                let mut rest = plans.iter().enumerate().take_while(wanted);
+                return rest.try_for_each(|(index, plan)| each(index, self.finish(plan)));
+            }
             let mut early = BTreeMap::new();
             let mut due = 0;
             for (index, finished) in receiver {
