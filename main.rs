@@ -9,12 +9,16 @@ mod keeper;
 mod look;
 #[path = "main/model.rs"]
 mod model;
+#[path = "main/place.rs"]
+mod place;
 #[path = "main/print.rs"]
 mod print;
 #[path = "main/published.rs"]
 mod published;
 #[path = "main/sensitivity.rs"]
 mod sensitivity;
+#[path = "main/signals.rs"]
+mod signals;
 #[path = "main/soak.rs"]
 mod soak;
 #[path = "main/stop.rs"]
@@ -119,6 +123,13 @@ fn refuse(usage: &clap::Error) -> u8 {
 
 /// Runs a command, and says why where it ends without what it was asked for.
 fn run(command: Command) -> u8 {
+    // A host is told by its controller when to end.
+    if !matches!(command, Command::Host)
+        && let Err(why) = signals::listen()
+    {
+        errln!("signals cannot be listened to: {why}");
+        return 1;
+    }
     let done = match command {
         Command::Live(sweep) => worlds::live(&sweep),
         Command::Sim { sweep, check_determinism } => worlds::sim(&sweep, check_determinism),

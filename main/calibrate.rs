@@ -1,5 +1,7 @@
 //! `calibrate`: measures this machine's devices and transport into a profile, or fits one to runs that were made before.
+use crate::place;
 use crate::print::{errln, sayln};
+use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Sweep, assignment};
 use actors::record::Event;
@@ -18,7 +20,6 @@ use scenarios::plan::Plan;
 use scenarios::profile::Profile;
 use scenarios::units::Time;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 #[derive(Args)]
 pub struct Calibrate {
@@ -43,10 +44,12 @@ pub struct Calibrate {
 }
 
 pub fn calibrate(wanted: &Calibrate) -> Done {
+    place::file(&wanted.out)?;
+    let _heeding = Heeding::new();
     let name = wanted.out.file_stem().map_or("profile".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let machine = Machine::here();
     let place = format!("{} with {} cores", machine.cpu, machine.cores);
-    let profile = if wanted.from.is_empty() {
+    let Measured { profile, interrupted } = if wanted.from.is_empty() {
         let sweep = Sweep::of(&wanted.scenario, wanted.set.clone(), wanted.only.clone());
         let plans = sweep.batch()?.plans;
         measure(&plans, wanted.rounds, &name, &format!("swarmbench calibrate {} on {place}", wanted.scenario))?
@@ -57,11 +60,14 @@ pub fn calibrate(wanted: &Calibrate) -> Done {
             seen.extend(reports::calibrate::from_run(dir, rounds)?);
         }
         let source = format!("fitted to {} of {}, on {place}", runs(seen.len()), dirs(&wanted.from));
-        fitted(&seen, None, &name, &source)?
+        Measured { profile: fitted(&seen, None, &name, &source)?, interrupted: None }
     };
     save(&profile, &wanted.out)?;
     print(&profile);
-    Ok(0)
+    Ok(interrupted.map_or(0, |how| {
+        errln!("{how}");
+        INTERRUPTED
+    }))
 }
 
 fn runs(count: usize) -> String {
@@ -75,13 +81,25 @@ fn dirs(from: &[PathBuf]) -> String {
 
 pub fn save(profile: &Profile, path: &Path) -> Result<(), Stop> {
     let text = format!("#![enable(implicit_some, unwrap_newtypes)]\n{}\n", profile.to_ron()?);
-    std::fs::write(path, text)?;
+    if place::is_device(path) {
+        std::fs::write(path, text)?;
+    } else {
+        reports::write::write_synced(path, text.as_bytes())?;
+    }
     errln!("{}", path.display());
     Ok(())
 }
 
-/// Runs the small swarms of a sweep, all of them `rounds` times in a different order each, and fits a profile to them.
-pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<Profile, Stop> {
+/// What was measured of this machine.
+pub struct Measured {
+    pub profile: Profile,
+    /// How much of it there is, if a signal ended it before its time.
+    pub interrupted: Option<String>,
+}
+
+/// Runs the small swarms of a sweep, all of them `rounds` times in a different order each, and fits a profile to them. If a
+/// signal comes, the profile is fitted to the rounds that are over.
+pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<Measured, Stop> {
     let swarms = scenarios::calibrate::swarms(plans).map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
     let options = Options::new(std::env::current_exe()?);
     let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}  {eta} left")?;
@@ -92,12 +110,38 @@ pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<
         let mut order: Vec<usize> = (0..swarms.len()).collect();
         order.sort_by_key(|at| mix(u64::from(round) << 32 | *at as u64));
         for at in order {
-            seen.push(watch(&swarms[at], round, &options)?);
+            let run = watch(&swarms[at], round, &options);
+            if interrupted() {
+                break;
+            }
+            seen.push(run?);
             bar.inc(1);
+        }
+        if interrupted() {
+            bar.finish_and_clear();
+            return part(seen, (round, rounds), hand_over, name, source);
         }
     }
     bar.finish_and_clear();
-    fitted(&seen, Some(hand_over), name, source)
+    Ok(Measured { profile: fitted(&seen, Some(hand_over), name, source)?, interrupted: None })
+}
+
+/// The profile of the rounds before that which was interrupted.
+fn part(
+    mut seen: Vec<Seen>,
+    (over, rounds): (u32, u32),
+    hand_over: Time,
+    name: &str,
+    source: &str,
+) -> Result<Measured, Stop> {
+    if over == 0 {
+        let why = format!("interrupted before the first of {rounds} rounds was over: no profile can be fitted");
+        return Err(Stop { code: INTERRUPTED, report: miette!("{why}") });
+    }
+    seen.retain(|run| run.round < over);
+    let how = format!("interrupted: the profile is fitted to {over} of {rounds} rounds");
+    let profile = fitted(&seen, Some(hand_over), name, &format!("{source}, {over} of {rounds} rounds"))?;
+    Ok(Measured { profile, interrupted: Some(how) })
 }
 
 /// Times that what company costs is mended by what a simulation with it lacks.
@@ -143,7 +187,7 @@ fn rows(plan: Plan, round: u32, events: &[Event]) -> Seen {
 pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<Seen, Stop> {
     let Run { outcome, events, .. } = engine::live::run(plan, options, &INTERRUPT)?;
     if !outcome.is_ok() {
-        let code = if INTERRUPT.load(Ordering::Relaxed) { 130 } else { 4 };
+        let code = if interrupted() { INTERRUPTED } else { 4 };
         return Err(Stop {
             code,
             report: miette!("a run of the calibration failed: {}", plan.in_words(&outcome.to_string())),

@@ -1,12 +1,13 @@
 //! `generate`: a local live swarm on a checkpoint, and the text it makes.
 use crate::print::{Plain, errln, sayln};
+use crate::signals::{Heeding, INTERRUPTED};
 use crate::stop::{Done, INTERRUPT, Stop, bad_scenario};
 use actors::limits;
 use actors::record::{Ended, Event, Scored};
 use actors::seed::Seed;
 use clap::Args;
 use engine::model::{Config, Text, end_of_sequence};
-use engine::outcome::Run;
+use engine::outcome::{Outcome, Run};
 use miette::miette;
 use scenarios::plan::Plan;
 use scenarios::shape::Arch;
@@ -95,13 +96,14 @@ pub fn generate(asked: &Generate) -> Done {
     let prompt = prompt(asked, &config)?;
     let plan = plan(asked, &config, &prompt)?;
     engine::model::suits(&plan).map_err(|unsuited| refuse(unsuited.why))?;
-    let _ = ctrlc::set_handler(|| INTERRUPT.store(true, std::sync::atomic::Ordering::Relaxed));
+    let _heeding = Heeding::new();
     let run = engine::live::run(&plan, &engine::live::Options::new(std::env::current_exe()?), &INTERRUPT);
     let run = run.map_err(|why| refuse(plan.in_words(&why.to_string())))?;
     let Some(ended) = timed(&run).filter(|ended| ended.outcome.is_ok()) else {
         let why = timed(&run).and_then(|ended| ended.outcome.err()).map(|why| format!(": {why}"));
         let why = plan.in_words(&format!("{}{}", run.outcome, why.unwrap_or_default()));
-        return Err(Stop { code: 4, report: miette!("{why}") });
+        let code = if matches!(run.outcome, Outcome::Interrupted) { INTERRUPTED } else { 4 };
+        return Err(Stop { code, report: miette!("{why}") });
     };
     tell(asked, &prompt, ended, scores(&run, ended))?;
     let seconds = ended.at.since(ended.sent).as_secs_f64();

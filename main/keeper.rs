@@ -1,6 +1,7 @@
 //! Keeps the runs of a sweep as they end, and tells how far it is.
 use crate::print::{errln, stderr_is_terminal};
-use crate::stop::{INTERRUPT, Stop};
+use crate::signals::{Heeding, INTERRUPTED, interrupted};
+use crate::stop::Stop;
 use crate::sweep::{Batch, Sweep};
 use actors::record::Event;
 use engine::outcome::{Outcome, Run};
@@ -10,7 +11,7 @@ use reports::manifest::{Manifest, World};
 use reports::measures::Verdict;
 use reports::write::{RunDir, RunWriter};
 use scenarios::plan::Plan;
-use std::sync::atomic::Ordering;
+use std::path::Path;
 
 /// Writes runs to their directory as they end, and tells how far the sweep is.
 pub struct Keeper<'b> {
@@ -19,28 +20,30 @@ pub struct Keeper<'b> {
     world: World,
     bar: ProgressBar,
     kept: usize,
+    /// Whether the last run was given up.
+    cut: bool,
+    /// From the start on there is something to save.
+    _heeding: Heeding,
     /// Labels of the runs that failed, or some of whose requests did.
     failures: Vec<String>,
 }
 
 impl<'b> Keeper<'b> {
     pub fn new(sweep: &Sweep, batch: &'b Batch, world: World) -> Result<Keeper<'b>, Stop> {
-        // From here on a ^C has results to save.
-        let _ = ctrlc::set_handler(|| {
-            if INTERRUPT.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-        });
         let scenario = batch.scenario();
         let command = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let manifest = Manifest::new(&scenario.name, world, sweep.seed, scenario.report.clone(), command);
-        let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text())?;
+        let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text(), &batch.plans)?;
         let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}  {eta} left")?;
         let bar = ProgressBar::new(batch.plans.len() as u64).with_style(style).with_prefix(world.to_string());
-        Ok(Keeper { batch, writer, world, bar, kept: 0, failures: Vec::new() })
+        Ok(Keeper { batch, writer, world, bar, kept: 0, cut: false, _heeding: Heeding::new(), failures: Vec::new() })
     }
 
     pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Stop> {
+        self.write(index, run).map_err(|stop| left(stop, self.kept, self.writer.partial_dir()))
+    }
+
+    fn write(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Stop> {
         let (key, plan) = (&self.batch.keys[index], &self.batch.plans[index]);
         let (status, lost, events, trace) = match run {
             Ok(Run { outcome, events, trace, .. }) => {
@@ -63,8 +66,11 @@ impl<'b> Keeper<'b> {
                 self.failures.push(label.clone());
                 format!("{label}: {detail}")
             }
+            (CellStatus::Interrupted, _) => {
+                self.cut = true;
+                "interrupted".to_owned()
+            }
         };
-        self.kept += 1;
         self.writer.cell(key, plan, status, &events)?;
         if self.world == World::Live {
             self.keep_texts(plan, &events)?;
@@ -72,6 +78,7 @@ impl<'b> Keeper<'b> {
         if let Some(hash) = trace {
             self.writer.trace_hash(plan, hash);
         }
+        self.kept += 1;
         let values: Vec<String> = key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
         let line = format!("{} ({}) {said}", values.join(" "), plan.repeat);
         if stderr_is_terminal() && said == "ok" {
@@ -102,27 +109,42 @@ impl<'b> Keeper<'b> {
     }
 
     /// The run directory and the exit code that what it holds deserves.
-    pub fn finish(self) -> Result<(RunDir, u8), Stop> {
+    pub fn finish(mut self) -> Result<(RunDir, u8), Stop> {
         self.bar.finish_and_clear();
-        let interrupted =
-            self.kept < self.batch.plans.len() || self.failures.iter().any(|label| label == "interrupted");
-        let dir = self.writer.finish()?;
-        for note in &dir.notes {
+        let interrupted = interrupted() && (self.cut || self.kept < self.batch.plans.len());
+        if interrupted {
+            self.writer.interrupt();
+        }
+        let (kept, partial) = (self.kept, self.writer.partial_dir().to_owned());
+        let dir = self.writer.finish().map_err(|why| left(why.into(), kept, &partial))?;
+        for note in dir.notes.iter().chain(&dir.unwritten) {
             errln!("note: {note}");
         }
         errln!("{}", dir.path.display());
         let missed = objectives_missed(&self.batch.plans, &dir)?;
         let code = match () {
-            () if interrupted => 130,
+            () if interrupted => INTERRUPTED,
             () if self.failures.iter().any(|label| label == "broken") => 7,
             () if self.failures.is_empty() && dir.verdict.verdict == Verdict::Invalid => 7,
             () if self.failures.is_empty() && missed => 5,
+            // The data are whole, and not all that is made from them is there.
+            () if self.failures.is_empty() && !dir.unwritten.is_empty() => 1,
             () if self.failures.is_empty() => 0,
             () if self.failures.iter().all(|label| label == "not_ready") => 8,
             () => 4,
         };
         Ok((dir, code))
     }
+}
+
+/// The error of a sweep that could not be written further, with where those of its runs are that were.
+fn left(stop: Stop, kept: usize, dir: &Path) -> Stop {
+    if kept == 0 {
+        return stop;
+    }
+    let dir = dir.display();
+    let why = format!("the sweep ended after {kept} runs, which `swarmbench report {dir}` draws");
+    Stop { code: stop.code, report: stop.report.wrap_err(why) }
 }
 
 /// Whether a run has a smaller share of good requests than its scenario asks for; says which.
@@ -159,6 +181,7 @@ fn shortened(text: &str) -> String {
 fn status_of(plan: &Plan, outcome: &Outcome) -> (CellStatus, u32) {
     match outcome {
         Outcome::Done(drained) => (CellStatus::Done, drained.failed),
+        Outcome::Interrupted => (CellStatus::Interrupted, 0),
         _ => {
             let (label, detail) = (outcome.label().to_owned(), plan.in_words(&outcome.to_string()));
             (CellStatus::Failed { label, detail }, 0)

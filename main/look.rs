@@ -38,12 +38,15 @@ pub fn plan(sweep: &Sweep) -> Done {
 
 pub fn report(runs: &[PathBuf], out: Option<&Path>, format: Format) -> Done {
     let drawing = reports::draw::draw(runs, out)?;
-    for note in &drawing.notes {
+    for note in drawing.missing() {
         errln!("note: {note}");
+    }
+    if matches!(format, Format::Json | Format::Csv) {
+        drawing.table.notes.iter().for_each(|note| errln!("note: {note}"));
     }
     errln!("{}", drawing.dir.display());
     print_table(&drawing.table, format)?;
-    Ok(0)
+    Ok(u8::from(!drawing.unwritten.is_empty()))
 }
 
 pub fn library() -> Done {

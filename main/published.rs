@@ -1,5 +1,6 @@
 //! `published`: simulates systems that others have measured, and prints both figures side by side.
-use crate::print::{Format, say};
+use crate::print::{Format, errln, say};
+use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{Done, Stop, bad_scenario};
 use actors::seed::Seed;
 use clap::Args;
@@ -23,17 +24,23 @@ pub struct Arguments {
 
 pub fn published(wanted: &Arguments) -> Done {
     let mut all = Published::default();
+    let _heeding = Heeding::new();
     for system in systems().map_err(|why| Stop { code: 1, report: miette!("{why}") })? {
-        if wanted.scenarios.is_empty() || wanted.scenarios.contains(&system.scenario) {
+        let meant = wanted.scenarios.is_empty() || wanted.scenarios.contains(&system.scenario);
+        if meant && !interrupted() {
             of(&system, &wanted.set, &mut all)?;
         }
     }
-    if all.figures.is_empty() {
+    if all.figures.is_empty() && !interrupted() {
         return Err(Stop { code: 2, report: miette!("nothing was published of {}", wanted.scenarios.join(", ")) });
     }
     match wanted.format {
         Format::Json => say!("{}\n", serde_json::to_string_pretty(&all)?),
         _ => say!("{}", all.markdown()),
+    }
+    if interrupted() {
+        errln!("interrupted: not all systems were simulated");
+        return Ok(INTERRUPTED);
     }
     Ok(0)
 }
@@ -48,6 +55,10 @@ fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<
     };
     let mut runs = Vec::new();
     for repeat in 0..RUNS {
+        // A system of fewer runs than the others is left out.
+        if interrupted() {
+            return Ok(());
+        }
         let plan = cell.plan(Seed(1), repeat).map_err(bad_scenario)?;
         let done = run(&plan, HORIZON);
         if !done.outcome.is_ok() {

@@ -1,5 +1,7 @@
 //! `sensitivity`: varies one input of a scenario after another, and shows which moves the result most.
+use crate::place;
 use crate::print::{Format, errln, say, width};
+use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{Done, Stop};
 use crate::sweep::Sweep;
 use clap::Args;
@@ -20,11 +22,14 @@ pub struct Arguments {
 }
 
 pub fn sensitivity(wanted: &Arguments) -> Done {
+    place::directory(&wanted.sweep.out)?;
     let batch = wanted.sweep.batch()?;
     let base = figures(&batch.plans)?;
+    // From here on there is something to save.
+    let _heeding = Heeding::new();
     let by = f64::from(wanted.by) / 100.0;
     let mut effects = Vec::new();
-    for input in Input::ALL {
+    for input in Input::ALL.into_iter().take_while(|_| !interrupted()) {
         let vary = |factor| varied(&batch.plans, |plan| input.scaled(plan, factor));
         let (Some(less), Some(more)) = (vary(1.0 - by), vary(1.0 + by)) else { continue };
         let (less, more) = (figures(&less)?, figures(&more)?);
@@ -36,22 +41,29 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
             named.push(name);
         }
     }
-    for name in named {
+    for name in named.into_iter().take_while(|_| !interrupted()) {
         let choose = |plan: &Plan| choices(plan).into_iter().find(|choice| choice.0 == name).map(|choice| choice.1);
         if let Some(plans) = varied(&batch.plans, choose) {
             effects.push(Effect::of(&name, base, figures(&plans)?, None));
         }
     }
     let found = Sensitivity::new(&batch.scenario().name, base, effects);
-    let dir = found.write(&wanted.sweep.out)?;
+    let (dir, missing) = found.write(&wanted.sweep.out)?;
     match wanted.sweep.format {
         Format::Table => say!("{}", found.text(width())),
         Format::Json => say!("{}", found.json()),
         Format::Csv => say!("{}", found.csv()?),
         Format::Md => say!("{}", found.markdown()),
     }
+    if let Some(why) = &missing {
+        errln!("note: the chart is missing: {why}");
+    }
     errln!("{}", dir.display());
-    Ok(0)
+    if interrupted() {
+        errln!("interrupted: not all inputs were varied");
+        return Ok(INTERRUPTED);
+    }
+    Ok(u8::from(missing.is_some()))
 }
 
 /// The plans, changed where they can be; nothing where none can.

@@ -1,5 +1,6 @@
 //! `soak`: swarms drawn from seeds, each with its faults, and whether any lost, doubled or changed a token.
-use crate::print::sayln;
+use crate::print::{errln, sayln};
+use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{INTERRUPT, Stop};
 use crate::sweep::{jobs, threads};
 use actors::record::Event;
@@ -52,11 +53,13 @@ const SAMPLE: u64 = 16;
 
 pub fn run(wanted: &Soak) -> Result<u8, Stop> {
     let began = Instant::now();
+    let _heeding = Heeding::new();
     if wanted.seeds == 1 {
         show(wanted.seed);
     }
     let threads = threads(wanted.jobs).min(usize::try_from(wanted.seeds).unwrap_or(usize::MAX));
-    let (next, all, wrong) = (AtomicU64::new(0), Mutex::new(Soaked::default()), Mutex::new(Vec::new()));
+    let (next, done, all, wrong) =
+        (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Soaked::default()), Mutex::new(Vec::new()));
     let style =
         ProgressStyle::with_template("{bar:40} {pos}/{len} swarms, {eta} left").unwrap_or(ProgressStyle::default_bar());
     let bar = ProgressBar::new(wanted.seeds).with_style(style);
@@ -74,6 +77,7 @@ pub fn run(wanted: &Soak) -> Result<u8, Stop> {
                     wrong.lock().expect("no thread panics with it").push((seed, why));
                 }
             }
+            done.fetch_add(1, Ordering::Relaxed);
             bar.inc(1);
         }
     };
@@ -92,7 +96,7 @@ pub fn run(wanted: &Soak) -> Result<u8, Stop> {
     if wanted.seeds == 1 && !wrong.is_empty() {
         tell(wanted.seed);
     }
-    let done = next.load(Ordering::Relaxed).min(wanted.seeds);
+    let done = done.into_inner();
     sayln!(
         "{done} swarms, {} wrong; {} faults, {} requests of which {} failed, {} failovers, {} tokens replayed, \
          {} deliveries, {:.1} s",
@@ -105,5 +109,9 @@ pub fn run(wanted: &Soak) -> Result<u8, Stop> {
         all.delivered,
         began.elapsed().as_secs_f64(),
     );
+    if interrupted() && done < wanted.seeds {
+        errln!("interrupted: {done} of {} swarms were simulated", wanted.seeds);
+        return Ok(INTERRUPTED);
+    }
     Ok(if wrong.is_empty() { 0 } else { 1 })
 }

@@ -21,5 +21,5 @@ pub fn bad_scenario(error: impl Diagnostic + Send + Sync + 'static) -> Stop {
     Stop { code: 3, report: miette::Report::new(error) }
 }
 
-/// Set by the first ^C: what runs is given up, what is done is saved.
+/// Set by the first signal: what runs is given up, what is done is saved.
 pub static INTERRUPT: AtomicBool = AtomicBool::new(false);

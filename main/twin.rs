@@ -2,15 +2,17 @@
 //!
 //! The machine's speed drifts as its neighbours work, so live cells run in random order, each between two short probes of
 //! fixed work, and each is simulated with its devices as fast as its probes found them.
-use crate::calibrate::{measure, prepare, save, watch};
+use crate::calibrate::{Measured, measure, prepare, save, watch};
 use crate::keeper::Keeper;
+use crate::place;
 use crate::print::{Format, errln, say, sayln, width};
+use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Batch, Sweep};
 use actors::seed::mix;
 use clap::Args;
 use engine::live::Options;
-use engine::outcome::Run;
+use engine::outcome::{Outcome, Run};
 use engine::sim::observed::Observed;
 use engine::sim::{HORIZON, run, run_observed};
 use miette::miette;
@@ -22,7 +24,6 @@ use scenarios::calibrate::probes;
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
 /// Exit code of a prediction that was off by more than `--fail-above`.
 const OFF: u8 = 10;
@@ -58,18 +59,35 @@ fn fraction(text: &str) -> Result<f64, String> {
 
 pub fn twin(wanted: &Arguments) -> Done {
     let sweep = &wanted.sweep;
+    place::directory(&sweep.out)?;
     let mut batch = sweep.ready()?;
     sweep.able(&batch)?;
+    let _heeding = Heeding::new();
     let profile = match &wanted.profile {
         Some(path) => Some(read_profile(path)?),
         // What a scenario says of its devices by a profile of its own stands.
         None if batch.plans.iter().all(profiled) => None,
         None => {
             let source = format!("swarmbench twin {}", sweep.scenario);
-            Some(measure(&batch.plans, wanted.rounds, &batch.scenario().name, &source)?)
+            let name = &batch.scenario().name;
+            let Measured { profile, interrupted } = measure(&batch.plans, wanted.rounds, name, &source)?;
+            if let Some(how) = interrupted {
+                let dir = reports::claim::directory(&sweep.out, &format!("{name}-twin"))?;
+                save(&profile, &dir.join("profile.ron"))?;
+                errln!("{how}, and no cell was run; --profile takes it");
+                return Ok(INTERRUPTED);
+            }
+            Some(profile)
         }
     };
     let live = Live::run(sweep, &batch, profile.as_ref())?;
+    if live.cells.is_empty() && interrupted() {
+        if let Some(profile) = &profile {
+            save(profile, &live.dir.join("profile.ron"))?;
+        }
+        errln!("interrupted before a cell was run live: there is nothing to compare");
+        return Ok(INTERRUPTED);
+    }
     // The run directory keeps the plans as they are simulated.
     for measured in &live.cells {
         let plan = &mut batch.plans[measured.index];
@@ -128,7 +146,12 @@ fn predict(
     profile: Option<&Profile>,
 ) -> Result<Predicted, Stop> {
     let mut keeper = Keeper::new(sweep, batch, World::Sim)?;
-    for Measured { index, observed, .. } in &live.cells {
+    // A signal that came while cells ran live asks for those that were run.
+    let before = interrupted();
+    for Watched { index, observed, .. } in &live.cells {
+        if interrupted() && !before {
+            break;
+        }
         for index in (index * DRAWS as usize..).take(DRAWS as usize) {
             let plan = &batch.plans[index];
             let run = match times {
@@ -138,15 +161,23 @@ fn predict(
             keeper.keep(index, Ok(run))?;
         }
     }
-    let (sim, code) = keeper.finish()?;
+    let (sim, mut code) = keeper.finish()?;
     let name = if times == Times::Observed { "observed in the live run" } else { "calibrated" };
     let twin = Twin::of(&read::Run::open(&live.dir)?, &read::Run::open(&sim.path)?)?;
     let twin = twin.with_times_of(name, live.mood.probes.clone());
-    let dir = twin.write(&sweep.out)?;
+    let (dir, missing) = twin.write(&sweep.out)?;
+    if let Some(why) = missing {
+        errln!("note: the chart of the twin is missing: {why}");
+        code = code.max(1);
+    }
     if let Some(profile) = profile {
         save(profile, &dir.join("profile.ron"))?;
     }
-    reports::draw::draw(&[live.dir.clone(), sim.path], Some(&dir))?;
+    let drawing = reports::draw::draw(&[live.dir.clone(), sim.path], Some(&dir))?;
+    for note in &drawing.unwritten {
+        errln!("note: {note}");
+        code = code.max(1);
+    }
     Ok(Predicted { seen: twin, dir, code })
 }
 
@@ -164,12 +195,12 @@ fn profiled(plan: &Plan) -> bool {
 struct Live {
     dir: PathBuf,
     code: u8,
-    cells: Vec<Measured>,
+    cells: Vec<Watched>,
     mood: Mood,
 }
 
 /// A live run of a cell: which plan it was, the probe before it, and what its jobs took.
-struct Measured {
+struct Watched {
     index: usize,
     probe: usize,
     observed: Observed,
@@ -185,13 +216,15 @@ impl Live {
         let mut cells = Vec::new();
         probes.look(&options)?;
         for (probe, index) in order.into_iter().enumerate() {
-            if INTERRUPT.load(Ordering::Relaxed) {
+            if interrupted() {
                 break;
             }
             let run = engine::live::run(&batch.plans[index], &options, &INTERRUPT);
             probes.look(&options)?;
-            if let Ok(Run { events, .. }) = &run {
-                cells.push(Measured { index, probe, observed: Observed::of(events) });
+            if let Ok(Run { events, outcome, .. }) = &run
+                && !matches!(outcome, Outcome::Interrupted)
+            {
+                cells.push(Watched { index, probe, observed: Observed::of(events) });
             }
             keeper.keep(index, run.map_err(|error| error.to_string()))?;
         }
@@ -221,9 +254,12 @@ impl Probes {
     fn look(&mut self, options: &Options) -> Result<(), Stop> {
         let turn = self.seen.len();
         let Some(plan) = turn.checked_rem(self.plans.len()).map(|at| &self.plans[at]) else { return Ok(()) };
-        if !INTERRUPT.load(Ordering::Relaxed) {
-            let drift = Drift::of(&watch(plan, 0, options)?);
-            self.seen.push(Probed { size: plan.workload.prompt, drift });
+        if interrupted() {
+            return Ok(());
+        }
+        match watch(plan, 0, options) {
+            Err(_) if interrupted() => {}
+            run => self.seen.push(Probed { size: plan.workload.prompt, drift: Drift::of(&run?) }),
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::measures::{COLUMNS, Judgement, Measures, Verdict};
 use scenarios::cell::CellKey;
-use scenarios::input::{TABLE_BYTES, open_within};
+use scenarios::input::{TABLE_BYTES, read_text};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -17,14 +17,19 @@ pub enum CellStatus {
         label: String,
         detail: String,
     },
+    /// A signal ended it before its time.
+    Interrupted,
 }
+
+/// The status of a run that a signal ended.
+const INTERRUPTED: &str = "interrupted";
 
 /// One run of one cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CellRow {
     pub cell: u32,
     pub repeat: u32,
-    /// `done`, or a failure's label.
+    /// `done`, `interrupted`, or a failure's label.
     pub status: String,
     /// What the sweep varies: (path, value).
     pub axes: Vec<(String, String)>,
@@ -53,6 +58,10 @@ impl CellRow {
                 judgement.add(Verdict::Invalid, format!("the run failed: {label}"));
                 label.clone()
             }
+            CellStatus::Interrupted => {
+                judgement.add(Verdict::Invalid, "the run was interrupted");
+                INTERRUPTED.to_owned()
+            }
         };
         CellRow {
             cell: key.index,
@@ -67,6 +76,11 @@ impl CellRow {
 
     pub fn done(&self) -> bool {
         self.status == "done"
+    }
+
+    /// A signal ended it: it says nothing of the cell, neither that it failed.
+    pub fn interrupted(&self) -> bool {
+        self.status == INTERRUPTED
     }
 
     pub fn get(&self, column: &str) -> Option<f64> {
@@ -100,9 +114,12 @@ pub fn to_csv(rows: &[CellRow]) -> Result<String> {
     String::from_utf8(bytes).map_err(Error::encode("cells.csv"))
 }
 
-/// Reads the file back. Columns that this version does not know are taken for axes only between the known ones.
+/// Reads the file back. Columns that this version does not know are taken for axes only between the known ones. A last line
+/// without an end was being written when its process died, and is left out.
 pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
-    let mut csv = csv::Reader::from_reader(open_within(path, TABLE_BYTES).map_err(Error::Input)?);
+    let text = read_text(path, TABLE_BYTES).map_err(Error::Input)?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let mut csv = csv::Reader::from_reader(whole.as_bytes());
     let header = csv.headers().map_err(Error::damaged(path))?.clone();
     let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
     let find = |name: &str| {

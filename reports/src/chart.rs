@@ -20,7 +20,7 @@ pub use picture::Picture;
 
 use crate::error::{Error, Result};
 use crate::read::{Latency, Run};
-use crate::summary::{self, Cell};
+use crate::summary::Cell;
 use crate::table;
 use scenarios::chart::Chart;
 use scenarios::only::Only;
@@ -55,7 +55,7 @@ impl Source {
     pub fn of(runs: &[Run]) -> Result<Source> {
         let mut labelled = Vec::new();
         for (run, label) in runs.iter().zip(table::labels(runs)) {
-            let (cells, latencies) = (summary::cells(&run.rows), run.latencies()?);
+            let (cells, latencies) = (run.cells(), run.latencies()?);
             labelled.push(Labelled { label, cells, latencies, dir: run.dir.clone() });
         }
         let mut names: Vec<&str> = runs.iter().map(|run| run.manifest.scenario.as_str()).collect();

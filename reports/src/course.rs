@@ -170,6 +170,9 @@ impl Course {
     }
 }
 
+/// Bytes of a table that are written at once: more than a run has, so that a killed sweep leaves no half line.
+const BUFFER: usize = 1 << 20;
+
 /// The tables of a run directory in the making.
 pub struct CourseWriter {
     bins: csv::Writer<File>,
@@ -183,7 +186,8 @@ impl CourseWriter {
         let create = |name: &str, header: &[&str]| {
             let path = dir.join(name);
             let file = File::create(&path).map_err(Error::io(&path))?;
-            let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(file);
+            let mut builder = csv::WriterBuilder::new();
+            let mut writer = builder.has_headers(false).buffer_capacity(BUFFER).from_writer(file);
             writer.write_record(header).map_err(Error::encode("a CSV file"))?;
             Ok(writer)
         };
@@ -200,7 +204,10 @@ impl CourseWriter {
         course.bins.iter().try_for_each(|row| self.bins.serialize(row)).map_err(Error::encode("a CSV file"))?;
         course.busy.iter().try_for_each(|peer| self.busy.serialize(peer.row())).map_err(Error::encode("a CSV file"))?;
         course.covers.iter().try_for_each(|row| self.covers.serialize(row)).map_err(Error::encode("a CSV file"))?;
-        course.blows.iter().try_for_each(|row| self.blows.serialize(row)).map_err(Error::encode("a CSV file"))
+        course.blows.iter().try_for_each(|row| self.blows.serialize(row)).map_err(Error::encode("a CSV file"))?;
+        // A sweep that is killed leaves the tables of the runs it got through.
+        let files = [&mut self.bins, &mut self.busy, &mut self.covers, &mut self.blows];
+        files.into_iter().try_for_each(csv::Writer::flush).map_err(Error::encode("a CSV file"))
     }
 
     pub fn close(self) -> Result<Vec<File>> {

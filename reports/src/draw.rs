@@ -1,5 +1,6 @@
 //! Tables and charts of run directories: at the end of a run, and again whenever someone asks.
 use crate::chart::{self, Picture, Source};
+use crate::claim;
 use crate::error::{Error, Result};
 use crate::read::Run;
 use crate::table::Table;
@@ -15,8 +16,10 @@ pub struct Drawing {
     pub table: Table,
     /// Files' names in `charts/`, without extension, and titles.
     pub charts: Vec<(String, String)>,
-    /// Charts that could not be drawn, and why.
+    /// Charts that these runs cannot fill, and why.
     pub notes: Vec<String>,
+    /// Files that could not be written, and why.
+    pub unwritten: Vec<String>,
 }
 
 /// The `report` command: draws again what the runs' scenarios asked for, several runs together with a series for each.
@@ -49,39 +52,50 @@ fn place(runs: &[Run], charts: &[Chart], out: Option<&Path>) -> Result<Drawing> 
     let dir = match out {
         Some(out) => out.to_owned(),
         None if runs.len() == 1 => first.dir.clone(),
-        None => free_dir(first.dir.parent().unwrap_or(Path::new(".")), "report"),
+        None => claim::directory(first.dir.parent().unwrap_or(Path::new(".")), "report")?,
     };
     fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
-    into(&dir, runs, charts)
+    Ok(into(&dir, runs, charts))
 }
 
-/// `<stem>-<n>` with the least free `n`.
-pub(crate) fn free_dir(parent: &Path, stem: &str) -> PathBuf {
-    let numbered = |n: u32| parent.join(format!("{stem}-{n:03}"));
-    (1..).map(numbered).find(|dir| !dir.exists()).unwrap_or_else(|| numbered(0))
-}
-
-/// Writes `report.md` and `charts/` into a directory. A chart that cannot be drawn is a note, not the end of the others.
-pub(crate) fn into(dir: &Path, runs: &[Run], charts: &[Chart]) -> Result<Drawing> {
-    let mut drawing = Drawing { dir: dir.to_owned(), table: Table::of(runs), charts: Vec::new(), notes: Vec::new() };
-    let folder = dir.join("charts");
-    fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-    let source = Source::of(runs)?;
-    for wanted in charts {
-        match chart::draw(wanted, &source) {
-            Ok(pictures) => pictures.iter().try_for_each(|picture| drawing.add(&folder, picture))?,
-            Err(error) => drawing.notes.push(format!("{} was not drawn: {error}", chart::title(wanted))),
-        }
+/// Writes `report.md` and `charts/` into a directory. A file that cannot be made is said to be missing, and is not the end of
+/// the others.
+pub(crate) fn into(dir: &Path, runs: &[Run], charts: &[Chart]) -> Drawing {
+    let mut drawing = Drawing {
+        dir: dir.to_owned(),
+        table: Table::of(runs),
+        charts: Vec::new(),
+        notes: Vec::new(),
+        unwritten: Vec::new(),
+    };
+    match Source::of(runs) {
+        Ok(source) => charts.iter().for_each(|wanted| drawing.draw(wanted, &source)),
+        Err(error) => drawing.notes.push(format!("no chart was drawn: {error}")),
     }
-    write_synced(&dir.join("report.md"), drawing.markdown(runs).as_bytes())?;
-    Ok(drawing)
+    if let Err(error) = write_synced(&dir.join("report.md"), drawing.markdown(runs).as_bytes()) {
+        drawing.unwritten.push(format!("report.md is missing: {error}"));
+    }
+    drawing
 }
 
 impl Drawing {
-    fn add(&mut self, folder: &Path, picture: &Picture) -> Result<()> {
-        picture.write(folder)?;
-        self.charts.push((picture.name.clone(), picture.title.clone()));
-        Ok(())
+    fn draw(&mut self, wanted: &Chart, source: &Source) {
+        match chart::draw(wanted, source) {
+            Ok(pictures) => pictures.iter().for_each(|picture| self.add(picture)),
+            Err(error) => self.notes.push(format!("{} was not drawn: {error}", chart::title(wanted))),
+        }
+    }
+
+    fn add(&mut self, picture: &Picture) {
+        match picture.write(&self.dir.join("charts")) {
+            Ok(()) => self.charts.push((picture.name.clone(), picture.title.clone())),
+            Err(error) => self.unwritten.push(format!("the chart {} is missing: {error}", picture.name)),
+        }
+    }
+
+    /// What is not there of what was wanted, and why.
+    pub fn missing(&self) -> impl Iterator<Item = &String> {
+        self.notes.iter().chain(&self.unwritten)
     }
 
     fn markdown(&self, runs: &[Run]) -> String {
@@ -90,8 +104,8 @@ impl Drawing {
         let mut text = format!("# {}\n\n", names.join(", "));
         for run in runs {
             let m = &run.manifest;
-            text += &format!("- {} run by {}, seed {}: {} runs done, ", m.world, m.tool, m.seed, m.runs_done);
-            text += &format!("{} failed, {}\n", m.runs_failed, m.verdict.verdict);
+            let (counts, verdict) = (m.partial().unwrap_or_else(|| m.counts()), m.verdict.verdict);
+            text += &format!("- {} run by {}, seed {}: {counts}, {verdict}\n", m.world, m.tool, m.seed);
             m.verdict.reasons.iter().for_each(|reason| text += &format!("  - {reason}\n"));
         }
         text += "\n± is half the width of the 95 % t interval of the mean over repetitions.\n\n";
@@ -100,7 +114,7 @@ impl Drawing {
             text += &format!("\n## {title}\n\n![{title}](charts/{name}.svg)\n\n");
             text += &format!("[PNG](charts/{name}.png) · [figures](charts/{name}.csv)\n");
         }
-        self.notes.iter().for_each(|note| text += &format!("\n> {note}\n"));
+        self.missing().for_each(|note| text += &format!("\n> {note}\n"));
         text
     }
 }

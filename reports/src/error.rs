@@ -11,8 +11,8 @@ pub enum Error {
     Input(scenarios::input::InputError),
     #[error("{path} is not a run directory: {why}")]
     NotARun { path: PathBuf, why: String },
-    #[error("{path} was left unfinished by a run that was interrupted; its rows are kept, but it is no whole result")]
-    Partial { path: PathBuf },
+    #[error("{parent} has no free number for a directory {stem}-<n>: use another --out")]
+    NoNumber { parent: PathBuf, stem: String },
     #[error("{path}: its format is {found}, this version reads {known}; redraw it with the version that wrote it")]
     Format { path: PathBuf, found: u64, known: u32 },
     #[error("{path}: {why}")]

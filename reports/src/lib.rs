@@ -4,6 +4,7 @@
 pub mod calibrate;
 pub mod cells;
 pub mod chart;
+pub mod claim;
 pub mod course;
 pub mod draw;
 pub mod error;

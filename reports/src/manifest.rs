@@ -1,4 +1,5 @@
 //! What a run directory says about itself: what was run, where, by which version, and whether it is whole.
+use crate::cells::CellRow;
 use crate::measures::Judgement;
 use scenarios::chart::Chart;
 use serde::{Deserialize, Serialize};
@@ -28,8 +29,12 @@ impl fmt::Display for World {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
-    /// Whether the run got to its end and everything was written.
+    /// Whether every planned run was run to its end or failed by itself, and all that it showed was written. Charts are made
+    /// from that and do not count.
     pub complete: bool,
+    /// Whether a signal ended the sweep before its last run.
+    #[serde(default)]
+    pub interrupted: bool,
     pub tool: String,
     pub scenario: String,
     /// FNV-1a, 64 bits, of the scenario's text.
@@ -42,9 +47,17 @@ pub struct Manifest {
     /// Seconds since 1970.
     pub started_unix_s: u64,
     pub ended_unix_s: Option<u64>,
+    /// Cells of the sweep, and their repetitions in all; 0 in directories from before they were counted.
+    #[serde(default)]
+    pub cells_planned: u32,
+    #[serde(default)]
+    pub runs_planned: u32,
     pub runs_done: u32,
     pub runs_failed: u32,
     pub verdict: Judgement,
+    /// Charts that are not there, and why.
+    #[serde(default)]
+    pub charts_missing: Vec<String>,
     /// (cell, repetition, hash) of each simulated run, in hexadecimal.
     pub trace_hashes: Vec<(u32, u32, String)>,
     pub tokens: Kept,
@@ -73,6 +86,7 @@ impl Manifest {
         Manifest {
             format: FORMAT,
             complete: false,
+            interrupted: false,
             tool: format!("swarmbench {}", env!("CARGO_PKG_VERSION")),
             scenario: scenario.to_owned(),
             scenario_hash: String::new(),
@@ -83,13 +97,43 @@ impl Manifest {
             machine: Machine::here(),
             started_unix_s: unix_now(),
             ended_unix_s: None,
+            cells_planned: 0,
+            runs_planned: 0,
             runs_done: 0,
             runs_failed: 0,
             verdict: Judgement::default(),
+            charts_missing: Vec::new(),
             trace_hashes: Vec::new(),
             tokens: Kept::default(),
             hops: Kept::default(),
         }
+    }
+
+    /// How often each cell was to be run; 0 where it was not counted.
+    pub fn repeats(&self) -> u32 {
+        self.runs_planned.checked_div(self.cells_planned).unwrap_or(0)
+    }
+
+    /// Counts the runs that ended by themselves, and judges them. Fewer than were planned are no whole result, and the verdict
+    /// says so.
+    pub(crate) fn count(&mut self, rows: &[CellRow]) {
+        self.runs_done = rows.iter().filter(|row| row.done()).count() as u32;
+        let ended = rows.iter().filter(|row| !row.interrupted());
+        self.runs_failed = ended.clone().count() as u32 - self.runs_done;
+        ended.for_each(|row| self.verdict.absorb(&row.judgement));
+        self.complete = self.runs_done + self.runs_failed >= self.runs_planned;
+    }
+
+    /// `17 of 144 runs done, 0 failed`.
+    pub fn counts(&self) -> String {
+        let planned = self.runs_planned.max(self.runs_done + self.runs_failed);
+        format!("{} of {planned} runs done, {} failed", self.runs_done, self.runs_failed)
+    }
+
+    /// Why this is no whole result, where it is none.
+    pub fn partial(&self) -> Option<String> {
+        let how = if self.interrupted { "interrupted" } else { "unfinished" };
+        (!self.complete).then(|| format!("{how}: {}", self.counts()))
     }
 }
 

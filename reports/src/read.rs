@@ -2,7 +2,9 @@
 use crate::cells::{self, CellRow};
 use crate::error::{Error, Result};
 use crate::manifest::{FORMAT, Kept, Manifest};
+use crate::measures::{Judgement, Verdict};
 use crate::sheet;
+use crate::summary::{self, Cell};
 use scenarios::input::{self, MANIFEST_BYTES, PLAN_BYTES};
 use scenarios::plan::{self, Node, Plan};
 use std::path::{Path, PathBuf};
@@ -27,14 +29,9 @@ pub struct Latency {
 }
 
 impl Run {
-    /// Opens a whole run directory; one that was left unfinished is an error that says so.
+    /// Opens a run directory, whole or not; `manifest.complete` says which. A partial one has the runs whose rows stand in its
+    /// `cells.csv`.
     pub fn open(dir: &Path) -> Result<Run> {
-        let run = Run::open_partial(dir)?;
-        if run.manifest.complete { Ok(run) } else { Err(Error::Partial { path: dir.to_owned() }) }
-    }
-
-    /// Opens a run directory, whole or not; `manifest.complete` says which.
-    pub fn open_partial(dir: &Path) -> Result<Run> {
         let path = dir.join("manifest.json");
         if !path.exists() {
             return Err(Error::NotARun { path: dir.to_owned(), why: "it has no manifest.json".to_owned() });
@@ -46,15 +43,26 @@ impl Run {
         if found != u64::from(FORMAT) {
             return Err(Error::Format { path: dir.to_owned(), found, known: FORMAT });
         }
-        let manifest: Manifest = serde_json::from_value(value).map_err(Error::damaged(&path))?;
+        let mut manifest: Manifest = serde_json::from_value(value).map_err(Error::damaged(&path))?;
         let csv = dir.join("cells.csv");
         let mut rows = if csv.exists() { cells::read_csv(&csv)? } else { Vec::new() };
         rows.sort_by_key(|row| (row.cell, row.repeat));
         if manifest.complete {
             check_rows(dir, "tokens.parquet", manifest.tokens)?;
             check_rows(dir, "hops.parquet", manifest.hops)?;
+        } else {
+            manifest.verdict = Judgement::default();
+            manifest.count(&rows);
+            // Its process did not come to say that it is whole.
+            manifest.complete = false;
+            manifest.partial().into_iter().for_each(|why| manifest.verdict.add(Verdict::Suspect, why));
         }
         Ok(Run { dir: dir.to_owned(), manifest, rows })
+    }
+
+    /// The cells over their repetitions.
+    pub fn cells(&self) -> Vec<Cell> {
+        summary::cells(&self.rows, self.manifest.repeats())
     }
 
     /// Latencies of timed requests that succeeded, from `requests.parquet`.

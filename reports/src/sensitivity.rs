@@ -1,12 +1,11 @@
 //! Which inputs move a prediction most: a table, and a tornado chart.
 use crate::cells::number;
 use crate::chart::{Picture, tornado};
-use crate::draw::free_dir;
+use crate::claim;
 use crate::error::{Error, Result};
 use crate::write::{write_json, write_synced};
 use scenarios::columns::Columns;
 use serde::Serialize;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One input, and by what share the result changes with it.
@@ -112,15 +111,14 @@ impl Sensitivity {
         tornado::draw(&format!("{}: what moves the mean latency", self.scenario), &bars)
     }
 
-    /// `sensitivity.json`, `.md`, `.csv` and the chart, in a new `<scenario>-sensitivity-<n>` under `parent`.
-    pub fn write(&self, parent: &Path) -> Result<PathBuf> {
-        let dir = free_dir(parent, &format!("{}-sensitivity", self.scenario));
-        let charts = dir.join("charts");
-        fs::create_dir_all(&charts).map_err(Error::io(&charts))?;
+    /// `sensitivity.json`, `.md`, `.csv` and the chart, in a new `<scenario>-sensitivity-<n>` under `parent`. Also gives
+    /// why the chart is missing, if it is.
+    pub fn write(&self, parent: &Path) -> Result<(PathBuf, Option<Error>)> {
+        let dir = claim::directory(parent, &format!("{}-sensitivity", self.scenario))?;
         write_json(&dir.join("sensitivity.json"), self)?;
         write_synced(&dir.join("sensitivity.md"), self.markdown().as_bytes())?;
         write_synced(&dir.join("sensitivity.csv"), self.csv()?.as_bytes())?;
-        self.picture()?.write(&charts)?;
-        Ok(dir)
+        let drawn = self.picture().and_then(|picture| picture.write(&dir.join("charts")));
+        Ok((dir, drawn.err()))
     }
 }

@@ -1,11 +1,15 @@
 //! Raw rows as parquet: one schema for each kind of row, written in bounded chunks and read back by column.
 //!
 //! Same rows, same bytes. Times are INT64 nanoseconds; what a column means stands in the file's key-value metadata.
+//!
+//! A parquet file cannot be read before its footer is written, which comes last. So while a sweep goes on the rows of each run
+//! also stand in a small file of their own under `parts/`. They go when the whole file has its name; of a sweep that dies they
+//! are what is read.
 mod bounds;
 mod columns;
 mod reader;
 
-pub use reader::{Columns, read, rows};
+pub use reader::{Columns, rows};
 
 use crate::error::{Error, Result};
 use crate::fold::{HopRow, RequestRow, TokenRow};
@@ -13,11 +17,12 @@ use actors::record::{Looked, Pinged};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
-use std::fs::File;
-use std::path::Path;
+use parquet::schema::types::TypePtr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Rows of a chunk (a parquet row group): what is held in memory before it goes to the file.
@@ -69,36 +74,68 @@ impl Row for Pinged {
     const FIELDS: &'static [Field<Self>] = columns::PINGS;
 }
 
+/// The folder of the rows of single runs, in a directory that is not whole.
+const PARTS: &str = "parts";
+
 /// A parquet file in the making.
 pub struct Sheet<R> {
+    /// The file's name when it is whole, and until then.
+    path: PathBuf,
+    growing: PathBuf,
     writer: SerializedFileWriter<File>,
+    schema: TypePtr,
+    /// Rows that are in no chunk of the file yet.
     rows: Vec<Filed<R>>,
+    /// Rows of the run that is being written.
+    run: Vec<Filed<R>>,
 }
 
 impl<R: Row> Sheet<R> {
-    pub fn create(path: &Path) -> Result<Sheet<R>> {
-        let fields = R::FIELDS.iter().map(|field| match field.get {
-            Get::Int(_) => format!("REQUIRED INT64 {};", field.name),
-            Get::Maybe(_) => format!("OPTIONAL INT64 {};", field.name),
-            Get::Text(_) => format!("REQUIRED BYTE_ARRAY {} (STRING);", field.name),
-            Get::Flag(_) => format!("REQUIRED BOOLEAN {};", field.name),
-        });
-        let schema = format!("message rows {{ {} }}", fields.collect::<Vec<_>>().join(" "));
-        let schema = parse_message_type(&schema).map_err(Error::damaged(path))?;
+    /// Begins `<name>.parquet` in `dir`. It gets its name when it is closed.
+    pub fn create(dir: &Path, name: &str) -> Result<Sheet<R>> {
+        let path = dir.join(format!("{name}.parquet"));
+        let growing = dir.join(format!(".{name}.parquet.new"));
+        let schema = schema::<R>().map_err(Error::damaged(&path))?;
         let about = |field: &Field<R>| KeyValue::new(format!("about {}", field.name), field.about.to_owned());
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_created_by("swarmbench".to_owned())
-            .set_key_value_metadata(Some(R::FIELDS.iter().map(about).collect()))
-            .build();
-        let file = File::create(path).map_err(Error::io(path))?;
-        let writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties));
-        Ok(Sheet { writer: writer.map_err(Error::damaged(path))?, rows: Vec::new() })
+        let properties = properties().set_key_value_metadata(Some(R::FIELDS.iter().map(about).collect()));
+        let file = File::create(&growing).map_err(Error::io(&growing))?;
+        let writer = SerializedFileWriter::new(file, schema.clone(), Arc::new(properties.build()));
+        let writer = writer.map_err(Error::damaged(&path))?;
+        Ok(Sheet { path, growing, writer, schema, rows: Vec::new(), run: Vec::new() })
     }
 
-    pub fn push(&mut self, cell: u32, repeat: u32, row: R) -> Result<()> {
-        self.rows.push(Filed { cell, repeat, row });
-        if self.rows.len() >= CHUNK { self.flush() } else { Ok(()) }
+    pub fn push(&mut self, cell: u32, repeat: u32, row: R) {
+        self.run.push(Filed { cell, repeat, row });
+    }
+
+    /// Ends the rows of a run: from here on they can be read, whatever happens to the sweep.
+    pub fn end_run(&mut self, cell: u32, repeat: u32) -> Result<()> {
+        if self.run.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.run);
+        let dir = self.path.with_file_name(PARTS);
+        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
+        let path = dir.join(format!("{stem}-{cell:06}-{repeat:06}.parquet"));
+        fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
+        let growing = path.with_extension("new");
+        let file = File::create(&growing).map_err(Error::io(&growing))?;
+        // A sweep may have thousands of these.
+        let small = properties().set_statistics_enabled(EnabledStatistics::None).set_dictionary_enabled(false);
+        let part = SerializedFileWriter::new(file, self.schema.clone(), Arc::new(small.build()));
+        let written = part.and_then(|mut part| {
+            rows.chunks(CHUNK).try_for_each(|rows| write_group(&mut part, rows))?;
+            part.close().map(drop)
+        });
+        written.map_err(Error::damaged(&path))?;
+        fs::rename(&growing, &path).map_err(Error::io(&path))?;
+        for row in rows {
+            self.rows.push(row);
+            if self.rows.len() >= CHUNK {
+                self.flush()?;
+            }
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -106,25 +143,69 @@ impl<R: Row> Sheet<R> {
             return Ok(());
         }
         let rows = std::mem::take(&mut self.rows);
-        self.write(&rows).map_err(Error::encode("a parquet file"))
+        write_group(&mut self.writer, &rows).map_err(Error::damaged(&self.path))
     }
 
-    fn write(&mut self, rows: &[Filed<R>]) -> parquet::errors::Result<()> {
-        let mut group = self.writer.next_row_group()?;
-        for field in R::FIELDS {
-            let Some(mut column) = group.next_column()? else { break };
-            write_column(&mut column, field, rows)?;
-            column.close()?;
-        }
-        group.close()?;
-        Ok(())
-    }
-
-    /// Writes the footer, without which nothing can be read.
-    pub fn close(mut self) -> Result<File> {
+    /// Writes the footer, without which nothing can be read, and gives the file its name.
+    pub fn close(mut self) -> Result<()> {
         self.flush()?;
-        self.writer.into_inner().map_err(Error::encode("a parquet file"))
+        let file = self.writer.into_inner().map_err(Error::damaged(&self.path))?;
+        file.sync_all().and_then(|()| fs::rename(&self.growing, &self.path)).map_err(Error::io(&self.path))
     }
+}
+
+/// Removes the rows of single runs, when the whole files have their names.
+pub fn remove_parts(dir: &Path) -> Result<()> {
+    let parts = dir.join(PARTS);
+    if parts.exists() { fs::remove_dir_all(&parts).map_err(Error::io(&parts)) } else { Ok(()) }
+}
+
+/// Reads the named columns of a parquet file that this crate wrote; of a directory that is not whole, of the runs whose rows
+/// are there.
+pub fn read(path: &Path, names: &[&str]) -> Result<Columns> {
+    let dir = path.with_file_name(PARTS);
+    if path.exists() || !dir.exists() {
+        return reader::read(path, names);
+    }
+    let stem = format!("{}-", path.file_stem().unwrap_or_default().to_string_lossy());
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(&dir).map_err(Error::io(&dir))? {
+        let name = entry.map_err(Error::io(&dir))?.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&stem) && name.ends_with(".parquet") {
+            parts.push(name);
+        }
+    }
+    parts.sort();
+    let mut columns = Columns::default();
+    parts.iter().try_for_each(|part| reader::read(&dir.join(part), names).map(|part| columns.extend(part)))?;
+    Ok(columns)
+}
+
+fn schema<R: Row>() -> parquet::errors::Result<TypePtr> {
+    let fields = R::FIELDS.iter().map(|field| match field.get {
+        Get::Int(_) => format!("REQUIRED INT64 {};", field.name),
+        Get::Maybe(_) => format!("OPTIONAL INT64 {};", field.name),
+        Get::Text(_) => format!("REQUIRED BYTE_ARRAY {} (STRING);", field.name),
+        Get::Flag(_) => format!("REQUIRED BOOLEAN {};", field.name),
+    });
+    parse_message_type(&format!("message rows {{ {} }}", fields.collect::<Vec<_>>().join(" "))).map(Arc::new)
+}
+
+fn properties() -> WriterPropertiesBuilder {
+    let compression = Compression::ZSTD(ZstdLevel::default());
+    WriterProperties::builder().set_compression(compression).set_created_by("swarmbench".to_owned())
+}
+
+/// Writes the rows as one row group.
+fn write_group<R: Row>(writer: &mut SerializedFileWriter<File>, rows: &[Filed<R>]) -> parquet::errors::Result<()> {
+    let mut group = writer.next_row_group()?;
+    for field in R::FIELDS {
+        let Some(mut column) = group.next_column()? else { break };
+        write_column(&mut column, field, rows)?;
+        column.close()?;
+    }
+    group.close()?;
+    Ok(())
 }
 
 fn write_column<R>(

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 pub struct Cell {
     pub cell: u32,
     pub axes: Vec<(String, String)>,
-    /// Repetitions that were run, and those that failed.
+    /// Repetitions that were wanted, those that were run to their end, and those of them that failed.
+    pub planned: u32,
     pub runs: u32,
     pub failed: u32,
     pub judgement: Judgement,
@@ -32,17 +33,22 @@ impl Cell {
     }
 }
 
-/// In the order of the sweep.
-pub fn cells(rows: &[CellRow]) -> Vec<Cell> {
+/// In the order of the sweep, each of which was to be run `repeats` times; 0 if that is not known.
+pub fn cells(rows: &[CellRow], repeats: u32) -> Vec<Cell> {
     let mut by_cell: BTreeMap<u32, Vec<&CellRow>> = BTreeMap::new();
     rows.iter().for_each(|row| by_cell.entry(row.cell).or_default().push(row));
-    by_cell.into_iter().map(|(cell, rows)| summarise(cell, &rows)).collect()
+    by_cell.into_iter().map(|(cell, rows)| summarise(cell, &rows, repeats)).collect()
 }
 
-fn summarise(cell: u32, rows: &[&CellRow]) -> Cell {
+fn summarise(cell: u32, rows: &[&CellRow], repeats: u32) -> Cell {
     let done: Vec<&&CellRow> = rows.iter().filter(|row| row.done()).collect();
+    let ended: Vec<&&CellRow> = rows.iter().filter(|row| !row.interrupted()).collect();
     let mut judgement = Judgement::default();
-    rows.iter().for_each(|row| judgement.absorb(&row.judgement));
+    ended.iter().for_each(|row| judgement.absorb(&row.judgement));
+    let (runs, planned) = (ended.len() as u32, repeats.max(rows.len() as u32));
+    if runs < planned {
+        judgement.add(Verdict::Suspect, format!("{runs} of {planned} repetitions were run to their end"));
+    }
     let completed: u64 = done.iter().filter_map(|row| row.get("completed")).map(|count| count as u64).sum();
     let needed = samples_needed(0.5);
     if completed < needed as u64 {
@@ -56,8 +62,9 @@ fn summarise(cell: u32, rows: &[&CellRow]) -> Cell {
     Cell {
         cell,
         axes: rows.first().map(|row| row.axes.clone()).unwrap_or_default(),
-        runs: rows.len() as u32,
-        failed: (rows.len() - done.len()) as u32,
+        planned,
+        runs,
+        failed: runs - done.len() as u32,
         judgement,
         samples: COLUMNS.iter().filter_map(|column| sample(&column.name)).collect(),
     }
@@ -78,6 +85,7 @@ impl Detail {
         let failure = match status {
             CellStatus::Done => None,
             CellStatus::Failed { detail, .. } => Some(detail.clone()),
+            CellStatus::Interrupted => Some("interrupted".to_owned()),
         };
         Detail {
             cell: row.cell,
@@ -110,6 +118,7 @@ pub fn to_json(cells: &[Cell], details: &mut [Detail]) -> Value {
         json!({
             "cell": cell.cell,
             "axes": axes,
+            "planned": cell.planned,
             "runs": cell.runs,
             "failed": cell.failed,
             "verdict": cell.judgement,

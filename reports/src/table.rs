@@ -4,7 +4,7 @@
 use crate::cells::number;
 use crate::read::Run;
 use crate::stats::Sample;
-use crate::summary::{self, Cell};
+use crate::summary::Cell;
 use scenarios::columns::Columns;
 use serde_json::{Map, Value, json};
 
@@ -25,6 +25,8 @@ pub struct Table {
     /// Names of the runs' worlds stand in a column of their own when there are several.
     pub several: bool,
     pub rows: Vec<Row>,
+    /// Of runs that are no whole results: how many of the planned runs there are.
+    pub notes: Vec<String>,
 }
 
 /// A cell of a run.
@@ -47,10 +49,13 @@ struct Strip {
 impl Table {
     pub fn of(runs: &[Run]) -> Table {
         let labels = labels(runs);
-        let rows = runs.iter().zip(&labels).flat_map(|(run, label)| {
-            summary::cells(&run.rows).into_iter().map(|cell| Row { run: label.clone(), cell })
-        });
-        Table { several: runs.len() > 1, rows: rows.collect() }
+        let rows = runs
+            .iter()
+            .zip(&labels)
+            .flat_map(|(run, label)| run.cells().into_iter().map(|cell| Row { run: label.clone(), cell }));
+        let partial = |(run, label): (&Run, &String)| run.manifest.partial().map(|why| format!("{label} {why}"));
+        let notes = runs.iter().zip(&labels).filter_map(partial).collect();
+        Table { several: runs.len() > 1, rows: rows.collect(), notes }
     }
 
     /// For a terminal of so many columns: what does not fit is left out from the right of the measures, the verdict never.
@@ -73,6 +78,7 @@ impl Table {
         for (reason, count) in self.reasons() {
             text += &format!("  {reason}{}\n", if count > 1 { format!(" ({count} cells)") } else { String::new() });
         }
+        self.notes.iter().for_each(|note| text += &format!("{note}\n"));
         text
     }
 
@@ -82,6 +88,7 @@ impl Table {
         let rows = rows(&strips).into_iter().map(|row| line(row.iter().map(|cell| cell.replace('|', "\\|")).collect()));
         let mut lines: Vec<String> = rows.collect();
         lines.insert(1, line(strips.iter().map(|strip| if strip.right { "--:" } else { "---" }.to_owned()).collect()));
+        self.notes.iter().for_each(|note| lines.push(format!("\n{note}\n")));
         lines.concat()
     }
 
@@ -97,7 +104,7 @@ impl Table {
         let mut header = vec!["run".to_owned(), "cell".to_owned()];
         header.extend(axes.iter().map(|(path, _)| path.clone()));
         header.extend(MEASURES.iter().flat_map(|(_, column, _)| [(*column).to_owned(), format!("{column}_ci95")]));
-        header.push("verdict".to_owned());
+        header.extend(["planned", "runs", "failed", "verdict"].map(str::to_owned));
         // Writing to memory does not fail, and every record is as long as the header.
         let _ = text.write_record(&header);
         for row in &self.rows {
@@ -108,6 +115,7 @@ impl Table {
                 record.push(sample.map(|s| number(s.mean)).unwrap_or_default());
                 record.push(sample.and_then(|s| s.half_width).map(number).unwrap_or_default());
             }
+            record.extend([row.cell.planned, row.cell.runs, row.cell.failed].map(|count| count.to_string()));
             record.push(row.cell.judgement.verdict.to_string());
             let _ = text.write_record(&record);
         }
@@ -148,9 +156,13 @@ impl Table {
             let cells = samples.iter().map(|sample| sample.map_or("–".to_owned(), |s| figure(s, scale)));
             strips.push(Strip::new(&format!("{heading} {unit}"), true, rank.saturating_sub(1), cells));
         }
-        let verdict = |row: &Row| match row.cell.failed {
-            0 => row.cell.judgement.verdict.to_string(),
-            failed => format!("{} ({failed} of {} failed)", row.cell.judgement.verdict, row.cell.runs),
+        let verdict = |row: &Row| {
+            let Cell { planned, runs, failed, judgement, .. } = &row.cell;
+            let run = (runs < planned).then(|| format!("{runs} of {planned} run"));
+            let failed = (*failed > 0).then(|| format!("{failed} of {runs} failed"));
+            let counts: Vec<String> = run.into_iter().chain(failed).collect();
+            let counts = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
+            format!("{}{counts}", judgement.verdict)
         };
         strips.push(Strip::new("verdict", false, 0, self.rows.iter().map(verdict)));
         strips
@@ -166,6 +178,9 @@ impl Row {
             row[column] = json!(sample.map(|s| s.mean));
             row[format!("{column}_ci95")] = json!(sample.and_then(|s| s.half_width));
         }
+        row["planned"] = json!(self.cell.planned);
+        row["runs"] = json!(self.cell.runs);
+        row["failed"] = json!(self.cell.failed);
         row["verdict"] = json!(self.cell.judgement);
         row
     }

@@ -2,17 +2,16 @@
 use crate::calibrate::{Probed, pairs};
 use crate::cells::{CellRow, number};
 use crate::chart::{Picture, scatter};
-use crate::draw::free_dir;
+use crate::claim;
 use crate::error::{Error, Result};
 use crate::manifest::World;
 use crate::read::Run;
 use crate::stats::quantile;
-use crate::summary::{self, Cell};
+use crate::summary::Cell;
 use crate::table::{WIDTH, short, significant};
 use crate::write::{write_json, write_synced};
 use scenarios::columns::Columns;
 use serde::Serialize;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is compared: (column, name, unit).
@@ -55,6 +54,8 @@ pub struct Twin {
     pub times: String,
     /// How fast the machine was between the live cells, against those times.
     pub probes: Vec<Probed>,
+    /// Of the two runs, those that are no whole results.
+    pub partial: Vec<String>,
 }
 
 /// Cells that the table of the worst has.
@@ -85,9 +86,9 @@ impl Twin {
         if live.manifest.scenario != sim.manifest.scenario {
             return wrong("they are of different scenarios");
         }
-        let simulated = summary::cells(&sim.rows);
+        let simulated = sim.cells();
         let mut errors = Vec::new();
-        for measured in summary::cells(&live.rows) {
+        for measured in live.cells() {
             let rows: Vec<&CellRow> = live.rows.iter().filter(|row| row.cell == measured.cell && row.done()).collect();
             if let Some(predicted) = simulated.iter().find(|cell| cell.axes == measured.axes) {
                 errors.extend(MEASURES.iter().filter_map(|(column, _, _)| gap(column, &measured, predicted, &rows)));
@@ -98,7 +99,9 @@ impl Twin {
         match (quantile(&sizes, 0.5), sizes.last()) {
             (Some(median), Some(&worst)) => {
                 let (scenario, times) = (live.manifest.scenario.clone(), "the plan's".to_owned());
-                Ok(Twin { scenario, errors, median, worst, times, probes: Vec::new() })
+                let named = |run: &Run| Some(format!("{} {}", run.manifest.world, run.manifest.partial()?));
+                let partial = [live, sim].into_iter().filter_map(named).collect();
+                Ok(Twin { scenario, errors, median, worst, times, probes: Vec::new(), partial })
             }
             _ => wrong("no cell was done in both with a measure to compare"),
         }
@@ -147,6 +150,7 @@ impl Twin {
                     &format!("off most: {values} {measure} {:+.1} %, of it {part} {off:+.3} ms\n", 100.0 * gap.error);
             }
         }
+        self.partial.iter().for_each(|why| text += &format!("{why}\n"));
         text + &self.last_line() + "\n"
     }
 
@@ -186,6 +190,7 @@ impl Twin {
         let mut text = format!("# {}: simulated against live\n\n", self.scenario);
         text += &format!("Median error {}, worst {}", percent(self.median), percent(self.worst));
         text += &format!(" of {} measures; devices' times are {}.\n\n", self.errors.len(), self.times);
+        self.partial.iter().for_each(|why| text += &format!("{why}.\n\n"));
         for (column, name, _) in MEASURES {
             if let Some((median, worst)) = self.of_measure(column) {
                 text += &format!("- {name}: median {}, worst {}\n", percent(median), percent(worst));
@@ -247,15 +252,14 @@ impl Twin {
         scatter::draw(&format!("{}: simulated against live", self.scenario), &note, &groups)
     }
 
-    /// `twin.json`, `twin.md` and the chart, in a new `<scenario>-twin-<n>` under `parent`.
-    pub fn write(&self, parent: &Path) -> Result<PathBuf> {
-        let dir = free_dir(parent, &format!("{}-twin", self.scenario));
-        let charts = dir.join("charts");
-        fs::create_dir_all(&charts).map_err(Error::io(&charts))?;
+    /// `twin.json`, `twin.md` and the chart, in a new `<scenario>-twin-<n>` under `parent`. Also gives why the chart is
+    /// missing, if it is.
+    pub fn write(&self, parent: &Path) -> Result<(PathBuf, Option<Error>)> {
+        let dir = claim::directory(parent, &format!("{}-twin", self.scenario))?;
         write_json(&dir.join("twin.json"), self)?;
         write_synced(&dir.join("twin.md"), self.markdown().as_bytes())?;
-        self.picture()?.write(&charts)?;
-        Ok(dir)
+        let drawn = self.picture().and_then(|picture| picture.write(&dir.join("charts")));
+        Ok((dir, drawn.err()))
     }
 }
 

@@ -8,6 +8,7 @@ use reports::read::Run;
 use reports::twin::Twin;
 use reports::write::{RunDir, RunWriter};
 use scenarios::chart::Chart;
+use scenarios::plan::Plan;
 use std::path::{Path, PathBuf};
 use synthetic::{Sketch, key};
 
@@ -39,7 +40,9 @@ fn charts() -> Vec<Chart> {
 /// Three networks, three prompts, four lengths, three repetitions.
 fn run(parent: &Path, world: World, seed: u64) -> RunDir {
     let manifest = Manifest::new("made-up", world, seed, charts(), vec!["swarmbench".to_owned()]);
-    let mut writer = RunWriter::create(parent, manifest, "Scenario(..)").expect("a new directory");
+    let plans: Vec<Plan> =
+        (0..36).flat_map(|cell| (0..3).map(move |repeat| Sketch::default().plan(cell, repeat))).collect();
+    let mut writer = RunWriter::create(parent, manifest, "Scenario(..)", &plans).expect("a new directory");
     let networks = [(10, "1 Gbit/s", 1.25e8), (10, "100 Mbit/s", 1.25e7), (100, "100 Mbit/s", 1.25e7)];
     let mut index = 0;
     for (delay, name, bandwidth) in networks {

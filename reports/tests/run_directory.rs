@@ -5,6 +5,7 @@ use actors::id::NodeId;
 use actors::record::{Event, Mishap, Struck};
 use actors::time::Span;
 use reports::cells::CellStatus;
+use reports::claim::PARTIAL;
 use reports::course::Course;
 use reports::error::Error;
 use reports::fold::Fold;
@@ -12,35 +13,97 @@ use reports::manifest::{Manifest, World};
 use reports::measures::Verdict;
 use reports::read::Run;
 use reports::sheet;
-use reports::write::{PARTIAL, RunWriter};
+use reports::write::RunWriter;
 use scenarios::chart::Chart;
+use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 use std::path::Path;
 use synthetic::{Sketch, key};
 
-fn writer(parent: &Path, charts: Vec<Chart>) -> RunWriter {
+/// Of a sweep of one cell, so often.
+fn writer(parent: &Path, charts: Vec<Chart>, repeats: u32) -> RunWriter {
     let manifest = Manifest::new("made-up", World::Sim, 1, charts, vec!["swarmbench".to_owned()]);
-    RunWriter::create(parent, manifest, "Scenario(..)").expect("a new directory")
+    let plans: Vec<Plan> = (0..repeats).map(|repeat| Sketch::default().plan(0, repeat)).collect();
+    RunWriter::create(parent, manifest, "Scenario(..)", &plans).expect("a new directory")
 }
 
 #[test]
 fn a_run_that_stops_early_leaves_a_partial_directory_with_its_rows() {
     let parent = tempfile::tempdir().expect("a directory");
     let sketch = Sketch::default();
-    let mut writer = writer(parent.path(), Vec::new());
-    writer.cell(&key(0, &[]), &sketch.plan(0, 0), CellStatus::Done, &sketch.events()).expect("written");
+    let mut writer = writer(parent.path(), vec![Chart::LatencyCdf, Chart::Gantt, Chart::Timeline], 3);
+    for repeat in 0..2 {
+        let plan = sketch.plan(0, repeat);
+        writer.cell(&key(0, &[]), &plan, CellStatus::Done, &sketch.events()).expect("written");
+    }
     let dir = writer.partial_dir().to_owned();
-    drop(writer);
+    // As a process that is killed: nothing is closed, nothing is said.
+    std::mem::forget(writer);
     assert!(dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PARTIAL)));
-    assert!(matches!(Run::open(&dir), Err(Error::Partial { .. })));
-    let run = Run::open_partial(&dir).expect("readable");
-    assert_eq!((run.manifest.complete, run.rows.len(), run.latencies().expect("readable").len()), (false, 1, 6));
+    let cells = dir.join("cells.csv");
+    let torn = std::fs::read_to_string(&cells).expect("there") + "0,2,do";
+    std::fs::write(&cells, torn).expect("written");
+    let run = Run::open(&dir).expect("readable");
+    assert_eq!((run.manifest.complete, run.rows.len(), run.latencies().expect("readable").len()), (false, 2, 12));
+    assert_eq!(run.manifest.verdict.verdict, Verdict::Suspect);
+    let tokens = sheet::read(&dir.join("tokens.parquet"), &["repeat"]).expect("readable");
+    assert!([Some(0), Some(1)].iter().all(|repeat| tokens.ints("repeat").contains(repeat)));
+
+    let drawing = reports::draw::draw(std::slice::from_ref(&dir), None).expect("drawn");
+    assert_eq!(drawing.missing().collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(drawing.charts.len(), 3);
+    let report = std::fs::read_to_string(dir.join("report.md")).expect("there");
+    let said = "unfinished: 2 of 3 runs done, 0 failed";
+    assert!(report.contains(said) && drawing.table.text(None).contains(said), "{report}");
+}
+
+#[test]
+fn an_interrupted_sweep_says_how_much_of_it_was_run() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let sketch = Sketch::default();
+    let mut writer = writer(parent.path(), Vec::new(), 3);
+    writer.cell(&key(0, &[]), &sketch.plan(0, 0), CellStatus::Done, &sketch.events()).expect("written");
+    let events = sketch.events();
+    let half = &events[..events.len() / 2];
+    writer.cell(&key(0, &[]), &sketch.plan(0, 1), CellStatus::Interrupted, half).expect("written");
+    writer.interrupt();
+    let done = writer.finish().expect("finished");
+    assert_eq!(done.verdict.verdict, Verdict::Suspect);
+    let run = Run::open(&done.path).expect("readable");
+    let m = &run.manifest;
+    assert_eq!((m.complete, m.interrupted, m.runs_planned, m.runs_done, m.runs_failed), (false, true, 3, 1, 0));
+    let report = std::fs::read_to_string(done.path.join("report.md")).expect("there");
+    let said = "interrupted: 1 of 3 runs done, 0 failed";
+    let text = done.table.text(None);
+    assert!(report.contains(said) && text.contains(said) && text.contains("SUSPECT (1 of 3 run)"), "{report}{text}");
+    let json: serde_json::Value = serde_json::from_str(&done.table.json()).expect("JSON");
+    assert_eq!((&json[0]["planned"], &json[0]["runs"]), (&3.into(), &1.into()));
+    assert_eq!(json[0]["verdict"]["verdict"], "SUSPECT");
+}
+
+#[test]
+fn a_chart_that_cannot_be_written_leaves_the_data_whole_and_is_said_to_be_missing() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let sketch = Sketch::default();
+    let mut writer = writer(parent.path(), vec![Chart::LatencyCdf], 1);
+    writer.cell(&key(0, &[]), &sketch.plan(0, 0), CellStatus::Done, &sketch.events()).expect("written");
+    std::fs::write(writer.partial_dir().join("charts"), "a file is in the way").expect("written");
+    let done = writer.finish().expect("finished");
+    let run = Run::open(&done.path).expect("readable");
+    assert!(run.manifest.complete && run.manifest.verdict.verdict == done.verdict.verdict);
+    assert_eq!(run.latencies().expect("readable").len(), 6);
+    let said = "the chart latency-cdf is missing: ";
+    let report = std::fs::read_to_string(done.path.join("report.md")).expect("there");
+    for missing in [&done.unwritten, &run.manifest.charts_missing, &vec![report]] {
+        assert!(missing.iter().any(|why| why.contains(said) && why.contains("charts")), "{missing:?}");
+    }
 }
 
 #[test]
 fn a_failed_cell_keeps_its_rows_and_does_not_stain_the_means() {
     let parent = tempfile::tempdir().expect("a directory");
-    let mut writer = writer(parent.path(), vec![Chart::LatencyCdf, Chart::ThroughputVs("workload.batch".to_owned())]);
+    let mut writer =
+        writer(parent.path(), vec![Chart::LatencyCdf, Chart::ThroughputVs("workload.batch".to_owned())], 2);
     let sketch = Sketch { fails: true, ..Sketch::default() };
     let events = sketch.events();
     let half = &events[..events.len() / 2];
@@ -59,7 +122,7 @@ fn a_failed_cell_keeps_its_rows_and_does_not_stain_the_means() {
     let of_the_failed = columns.ints("repeat").iter().filter(|repeat| **repeat == Some(1)).count();
     assert!(of_the_failed > 0, "its requests are kept");
     assert!(columns.texts("outcome").iter().any(|outcome| outcome == "timeout"));
-    let cells = reports::summary::cells(&run.rows);
+    let cells = run.cells();
     let throughput = cells[0].get("throughput_tokens_per_s").expect("one repetition was done");
     assert_eq!((cells[0].runs, cells[0].failed, throughput.count), (2, 1, 1));
     let summary = std::fs::read_to_string(done.path.join("summary.json")).expect("there");
@@ -69,7 +132,7 @@ fn a_failed_cell_keeps_its_rows_and_does_not_stain_the_means() {
 #[test]
 fn directories_never_collide_and_rows_come_back_as_they_were() {
     let parent = tempfile::tempdir().expect("a directory");
-    let writers: Vec<RunWriter> = (0..3).map(|_| writer(parent.path(), Vec::new())).collect();
+    let writers: Vec<RunWriter> = (0..3).map(|_| writer(parent.path(), Vec::new(), 1)).collect();
     let mut paths = Vec::new();
     for mut writer in writers {
         let sketch = Sketch::default();
@@ -96,7 +159,7 @@ fn what_is_no_run_directory_is_said_to_be_none() {
 #[test]
 fn a_table_fits_its_terminal_and_never_loses_the_verdict() {
     let parent = tempfile::tempdir().expect("a directory");
-    let mut writer = writer(parent.path(), Vec::new());
+    let mut writer = writer(parent.path(), Vec::new(), 3);
     for repeat in 0..3 {
         let sketch = Sketch { seed: u64::from(repeat), ..Sketch::default() };
         let name = key(0, &[("workload.prompt", "16")]);
@@ -117,7 +180,7 @@ fn a_table_fits_its_terminal_and_never_loses_the_verdict() {
 #[test]
 fn the_course_of_a_run_comes_back_and_its_tokens_are_all_of_them() {
     let parent = tempfile::tempdir().expect("a directory");
-    let mut writer = writer(parent.path(), Vec::new());
+    let mut writer = writer(parent.path(), Vec::new(), 1);
     let sketch = Sketch { batch: 3, micro_batches: 4, ..Sketch::default() };
     let mut events = sketch.events();
     let stall = Struck {

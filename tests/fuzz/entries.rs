@@ -184,7 +184,8 @@ pub fn run(parent: &Path) -> PathBuf {
     let ran = sim::run(&plan, sim::HORIZON);
     // As of a live run, so that a fit takes it.
     let manifest = Manifest::new("nano", World::Live, 1, Vec::new(), Vec::new());
-    let mut writer = RunWriter::create(parent, manifest, loaded.text()).expect("a new directory");
+    let mut writer =
+        RunWriter::create(parent, manifest, loaded.text(), std::slice::from_ref(&plan)).expect("a new directory");
     writer.cell(&cell.key, &plan, CellStatus::Done, &ran.events).expect("its rows are written");
     writer.finish().expect("the run is whole").path
 }

@@ -32,7 +32,8 @@ pub fn write_checkpoint(shape: &Shape, seed: u64, dir: &Path) -> Result<(), Mode
 impl Checkpoint {
     /// Writes `config.json`, `model.safetensors` (f32) or its shards with their index, and, where the vocabulary has room
     /// for bytes, `tokenizer.json` into `dir`, which must not hold a model yet. Tensors are drawn one at a time as they
-    /// are written.
+    /// are written, and files get their names when they are whole, `config.json` last: a folder that was not written to its
+    /// end is no model.
     pub fn write(&self, dir: &Path) -> Result<(), ModelError> {
         fs::create_dir_all(dir).map_err(ModelError::io(dir))?;
         let taken = ["config.json", WEIGHTS, INDEX].into_iter().find(|name| dir.join(name).exists());
@@ -47,18 +48,19 @@ impl Checkpoint {
             let path = dir.join(name);
             fs::write(&path, text).map_err(ModelError::io(&path))
         };
-        save("config.json", self.config.to_json())?;
         if shape.vocab >= 256 {
             save("tokenizer.json", byte_tokenizer(shape.vocab))?;
         }
         let source = Source::random(self.config.clone(), self.seed);
         let shards = shards(specs, self.shard_bytes.unwrap_or(u64::MAX));
         if let [all] = shards.as_slice() {
-            return write_file(&dir.join(WEIGHTS), all, &source);
+            write_file(&dir.join(WEIGHTS), all, &source)?;
+        } else {
+            let name = |at| dir.join(shard_name(at, shards.len()));
+            shards.iter().enumerate().try_for_each(|(at, specs)| write_file(&name(at), specs, &source))?;
+            save(INDEX, index(&shards))?;
         }
-        save(INDEX, index(&shards))?;
-        let write = |(at, specs): (usize, &Vec<_>)| write_file(&dir.join(shard_name(at, shards.len())), specs, &source);
-        shards.iter().enumerate().try_for_each(write)
+        save("config.json", self.config.to_json())
     }
 }
 
@@ -112,8 +114,10 @@ fn index(shards: &[Vec<TensorSpec>]) -> String {
 fn write_file(path: &Path, specs: &[TensorSpec], source: &Source) -> Result<(), ModelError> {
     let views = specs.iter().map(|spec| (spec.name.clone(), Drawn { spec, source }));
     let note = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::serialize_to_file(views, Some(note), path)
-        .map_err(|why| ModelError::Io { path: path.to_owned(), why: std::io::Error::other(why) })
+    let growing = path.with_extension("new");
+    safetensors::serialize_to_file(views, Some(note), &growing)
+        .map_err(|why| ModelError::Io { path: path.to_owned(), why: std::io::Error::other(why) })?;
+    fs::rename(&growing, path).map_err(ModelError::io(path))
 }
 
 /// A tensor that is drawn when it is written.

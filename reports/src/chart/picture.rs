@@ -6,6 +6,7 @@ use crate::theme;
 use crate::write::write_synced;
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{self, Options, Tree, WriteOptions};
+use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -45,12 +46,16 @@ impl Picture {
         Ok(Picture { name: name.to_owned(), title: title.to_owned(), svg, png, csv: to_csv(rows)? })
     }
 
-    /// `<name>.svg`, `.png` and `.csv` in `dir`.
+    /// `<name>.svg`, `.png` and `.csv` in `dir`: all of them, or none.
     pub fn write(&self, dir: &Path) -> Result<()> {
-        let path = |extension: &str| dir.join(format!("{}.{extension}", self.name));
-        write_synced(&path("svg"), self.svg.as_bytes())?;
-        write_synced(&path("png"), &self.png)?;
-        write_synced(&path("csv"), self.csv.as_bytes())
+        let files = [("svg", self.svg.as_bytes()), ("png", &self.png), ("csv", self.csv.as_bytes())];
+        let files = files.map(|(extension, bytes)| (dir.join(format!("{}.{extension}", self.name)), bytes));
+        let written = fs::create_dir_all(dir).map_err(Error::io(dir));
+        let written = written.and_then(|()| files.iter().try_for_each(|(path, bytes)| write_synced(path, bytes)));
+        if written.is_err() {
+            files.iter().for_each(|(path, _)| drop(fs::remove_file(path)));
+        }
+        written
     }
 
     pub fn svg(&self) -> &str {

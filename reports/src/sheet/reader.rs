@@ -105,6 +105,13 @@ fn decode(file: &File, length: u64, names: &[&str]) -> std::result::Result<Colum
 }
 
 impl Columns {
+    /// Adds the rows of another file below these.
+    pub(super) fn extend(&mut self, more: Columns) {
+        more.ints.into_iter().for_each(|(name, values)| self.ints.entry(name).or_default().extend(values));
+        more.texts.into_iter().for_each(|(name, values)| self.texts.entry(name).or_default().extend(values));
+        more.flags.into_iter().for_each(|(name, values)| self.flags.entry(name).or_default().extend(values));
+    }
+
     /// Adds a group's values of a column.
     fn append(&mut self, name: &str, reader: ColumnReader, rows: usize) -> std::result::Result<(), String> {
         match reader {

@@ -1,0 +1,78 @@
+//! Signals that ask the program to end: ^C (INT), TERM and HUP. All three mean the same.
+//!
+//! The first is heeded by a command that has something to save: it gives up what runs and saves what is done. A second one ends
+//! the program at once, and so does the first where nothing is to be saved.
+use crate::print::errln;
+use crate::stop::INTERRUPT;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Signals that follow one within this time are the same request: `timeout -s INT` sends one to the program and one to its
+/// process group, a closed terminal HUP and TERM.
+const SAME: Duration = Duration::from_millis(200);
+
+/// Exit code of a program that was interrupted.
+pub const INTERRUPTED: u8 = 130;
+
+/// How many parts of the program heed the first signal.
+static HEEDING: AtomicUsize = AtomicUsize::new(0);
+
+/// While it lives, the first signal sets [`INTERRUPT`] and the command ends by itself.
+pub struct Heeding(());
+
+impl Heeding {
+    pub fn new() -> Heeding {
+        HEEDING.fetch_add(1, Ordering::SeqCst);
+        Heeding(())
+    }
+}
+
+impl Drop for Heeding {
+    fn drop(&mut self) {
+        HEEDING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether the user wants the program to end.
+pub fn interrupted() -> bool {
+    INTERRUPT.load(Ordering::SeqCst)
+}
+
+/// Listens from now on, in a thread of its own.
+///
+/// # Errors
+/// If the system gives no handler or no thread.
+pub fn listen() -> io::Result<()> {
+    let ignored = ignored();
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignored(*signal)))?;
+    let listening = thread::Builder::new().name("signals".to_owned());
+    listening.spawn(move || {
+        let mut counted: Option<Instant> = None;
+        for _ in signals.forever() {
+            let now = Instant::now();
+            if counted.is_some_and(|last| now.duration_since(last) < SAME) {
+                continue;
+            }
+            counted = Some(now);
+            if HEEDING.load(Ordering::SeqCst) > 0 && !INTERRUPT.swap(true, Ordering::SeqCst) {
+                errln!("interrupted: what runs is given up, what is done is saved; once more ends the program at once");
+            } else {
+                errln!("interrupted");
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Which signals whoever started the program has told it to ignore, as `nohup` does with HUP: they stay ignored.
+fn ignored() -> impl Fn(i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    let mask = mask.unwrap_or(0);
+    move |signal| mask >> (signal - 1) & 1 == 1
+}
