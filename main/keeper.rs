@@ -30,6 +30,9 @@ pub struct Keeper<'b> {
 
 impl<'b> Keeper<'b> {
     pub fn new(sweep: &Sweep, batch: &'b Batch, world: World) -> Result<Keeper<'b>, Stop> {
+        for note in batch.loaded.notes() {
+            errln!("note: {note}");
+        }
         let scenario = batch.scenario();
         let command = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let manifest = Manifest::new(&scenario.name, world, sweep.seed, scenario.report.clone(), command);

@@ -14,6 +14,9 @@ pub fn check(sweep: &Sweep) -> Done {
     for warning in summary.warnings {
         sayln!("  warning: {warning}");
     }
+    for note in loaded.notes() {
+        sayln!("  note: {note}");
+    }
     let batch = sweep.batch()?;
     batch.suited()?;
     let obstacles = batch.live_obstacles();

@@ -30,6 +30,20 @@ pub const TABLE_BYTES: u64 = 1 << 30;
 /// The footer of a parquet file of a run directory: some kilobytes for each of a thousand groups of 65,536 rows.
 pub const FOOTER_BYTES: u64 = 16 << 20;
 
+/// A table (a trace, round trips, samples, times away), unpacked. It is read as a stream and only what is wanted of it is
+/// kept, so this bounds time, not memory: public traces of a week have over 1 GB.
+pub const STREAM_BYTES: u64 = 4 << 30;
+
+/// One line of a table, the only part of a stream that is in memory as a whole: a matrix of a thousand sites has 10 kB, a
+/// request of a million tokens with the hash of each of its blocks some 100 kB.
+pub const LINE_BYTES: u64 = 1 << 20;
+
+/// Samples of a table's column, 8 bytes each: a delay keeps a thousand quantiles of them.
+pub const SAMPLES: usize = 1 << 22;
+
+/// Round trips of a table, 50 bytes each: a matrix of a thousand sites.
+pub const ROUND_TRIPS: usize = 1 << 20;
+
 /// Why an input file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {

@@ -63,6 +63,11 @@ impl Loaded {
         &self.scenario
     }
 
+    /// What a person should know of the files that plans were made of so far: rows that were left out or not read.
+    pub fn notes(&self) -> Vec<String> {
+        self.files.notes()
+    }
+
     /// The scenario with every field written out.
     pub(crate) fn canonical(&self) -> Result<String, ScenarioError> {
         Origin::of(self.source.clone()).print(&self.scenario)

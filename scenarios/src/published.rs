@@ -69,8 +69,9 @@ impl System {
     pub fn measured(&self) -> Result<Vec<Query>, String> {
         let Some(file) = &self.queries else { return Ok(Vec::new()) };
         let files = Files::of(Path::new("."));
-        let (sent, first) = (files.times(file, "at_s", 1)?, files.times(file, "first_ms", 1)?);
-        Ok(sent.into_iter().zip(first).map(|(sent, first)| Query { sent, first }).collect())
+        let times = |column: &str| files.times(file, column).map_err(|error| error.to_string());
+        let (sent, first) = (times("at_s")?, times("first_ms")?);
+        Ok(sent.iter().zip(first.iter()).map(|(&sent, &first)| Query { sent, first }).collect())
     }
 }
 

@@ -170,6 +170,34 @@ fn a_trace_is_carried_out_as_it_is_from_text_and_from_a_file() {
 }
 
 #[test]
+fn mistakes_in_a_file_of_times_away_are_shown_where_they_are() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("away.csv");
+    let events = format!("[Churn(on: \"a\", lives: File({file:?}), until: \"60 s\")]");
+    let said = |table: &str| {
+        std::fs::write(&file, table).expect("a file");
+        let loaded = Loaded::read("faults.ron", SCENARIO.to_owned()).expect("a scenario");
+        let set = vec![("events".to_owned(), events.clone())];
+        let cells = loaded.cells(&Overrides { set, ..Overrides::default() }).expect("cells");
+        cells[0].plan(Seed(1), 0).map(|plan| plan.faults.len()).map_err(|error| error.to_string())
+    };
+    // Lines count as an editor shows them, whatever ends them and whatever stands between.
+    assert_eq!(said("# seen\r\nhost,from,till\r\n\r\na[1],4 s,5e0 s\r\n"), Ok(2));
+    for (table, expected) in [
+        ("# seen\r\nhost,from,till\r\n\r\n# one\r\na[1],4 s,soon\r\n", "away.csv:5:10: `soon` is not a number"),
+        ("host,from,till\n\na[1],4,5 s\n", "away.csv:3:6: missing unit: write \"4 ms\""),
+        ("host,from,till\na[1],,5 s\n", "away.csv:2:6: the field is empty: a time with its unit is expected"),
+        ("host,from,till\na[1],5 s,4 s\n", "away.csv:2:6: `a[1]` is away from 5 s till 4 s"),
+        ("host,from,till\n\nb9,1 s,2 s\n", "away.csv:3:1: there is no"),
+        ("host,from,till\na[1],1 s,2 s\n\na[1],1 s,3 s\n", "away.csv:4:6: `a[1]` goes twice at 1 s, as line 2 says already"),
+        ("host,from,to\na[1],1 s,2 s\n", "away.csv:1:1: the heading has no column `till`"),
+    ] {
+        let said = said(table).expect_err(table);
+        assert!(said.contains(expected), "{said}\nshould say: {expected}");
+    }
+}
+
+#[test]
 fn failures_per_step_come_at_their_rate() {
     let plan = plan("[StepFailures(on: \"a\", rate: 0.01, back: \"0 s\")]", 1);
     assert_eq!(plan.faults.len(), 3000);

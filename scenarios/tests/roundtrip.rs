@@ -297,12 +297,33 @@ fn workload() -> impl Strategy<Value = Workload> {
             }
         },
     );
-    let columns = prop_oneof![Just(Columns::Ours), Just(Columns::Azure2023)];
+    let columns = proptest::sample::select(vec![
+        Columns::Ours,
+        Columns::Azure2023,
+        Columns::Azure2024,
+        Columns::BurstGpt,
+        Columns::Mooncake,
+        Columns::QwenBailian,
+    ]);
+    let columns = (columns, collection::vec(text(), 0..2));
     let first = (text(), text(), any::<[u32; 3]>(), columns, any::<u64>(), option::of(any::<u64>()));
     let trace = (first, option::of(any::<u32>()), 0.1..10.0f64, option::of(any::<u32>())).prop_map(
-        |((on, file, [clients, batch, in_flight], columns, skip, duration), limit, speed, longest)| {
+        |((on, file, [clients, batch, in_flight], (columns, ignore), skip, duration), limit, speed, longest)| {
             let (skip, duration) = (Time(skip), duration.map(Time));
-            Workload::Trace { on, clients, file, columns, skip, duration, limit, speed, batch, longest, in_flight }
+            Workload::Trace {
+                on,
+                clients,
+                file,
+                columns,
+                ignore,
+                skip,
+                duration,
+                limit,
+                speed,
+                batch,
+                longest,
+                in_flight,
+            }
         },
     );
     prop_oneof![closed, open, trace]

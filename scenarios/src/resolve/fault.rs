@@ -1,5 +1,6 @@
 //! A meaning that a scenario cannot have, and the path of the value to blame.
 use crate::error::explain;
+use crate::files::TableError;
 use crate::nearest;
 use crate::paths::Path;
 use crate::schema::delay;
@@ -31,9 +32,15 @@ impl Fault {
         Fault { help, ..Fault::new(path, format!("there is no {what} `{name}`")) }
     }
 
+    /// An error in a table that the value at `path` names.
+    pub fn table(path: &str, error: TableError) -> Fault {
+        Fault { help: error.help.clone(), ..Fault::new(path, error.to_string()) }
+    }
+
     pub fn delay(path: &str, text: &str, fault: delay::Fault) -> Fault {
         match fault {
             delay::Fault::Meaning(message) => Fault::new(path, message),
+            delay::Fault::Table(error) => Fault::table(path, error),
             delay::Fault::Written(error) => {
                 let (message, help) = explain(&error.code);
                 Fault { within: Some(source::range(text, &error)), help, ..Fault::new(path, message) }

@@ -7,7 +7,8 @@ use super::fault::{Fault, bounded};
 use super::hosts::Placed;
 use super::model;
 use super::swarm::peer_on;
-use crate::files::Files;
+use crate::files::trace::Place;
+use crate::files::{Files, TableError};
 use crate::plan::{self, Arrival, Node, Open, Role};
 use crate::schema::{Lengths, Scenario, Swarm, Workload};
 use crate::shape::Arch;
@@ -28,8 +29,8 @@ pub(super) struct Wanted {
     client: u32,
     /// Names of hosts.
     route: Vec<String>,
-    /// Where it stands in its file; 0, if it has none.
-    line: u64,
+    /// In its file, if it has one.
+    place: Place,
 }
 
 /// A workload before the nodes are known.
@@ -62,10 +63,13 @@ impl Coming {
             }
         };
         let mut arrivals = Vec::with_capacity(self.wanted.len());
-        for Wanted { at, prompt, generate, client, route, line } in self.wanted {
+        for Wanted { at, prompt, generate, client, route, place } in self.wanted {
             let route = route.into_iter().map(&mut peer).collect::<Result<_, Fault>>();
             let route = route.map_err(|fault| match &self.file {
-                Some(file) => Fault { message: format!("{file}:{line}: {}", fault.message), ..fault },
+                Some(file) => {
+                    let error = TableError::at(file, place.line, place.route, fault.message);
+                    Fault { help: fault.help, ..Fault::table("workload.file", error) }
+                }
                 None => fault,
             })?;
             arrivals.push(Arrival { client: clients[client as usize], at, prompt, generate, route });
@@ -125,7 +129,10 @@ fn open(mut coming: Coming, batch: u32, longest: Option<u32>) -> Result<Asked, F
                 limits::TOKENS_PER_REQUEST
             );
             return Err(match file {
-                Some(file) => Fault::new("workload.file", format!("{file}:{}: {message}", request.line)),
+                Some(file) => {
+                    let Place { line, prompt, .. } = request.place;
+                    Fault::table("workload.file", TableError::at(file, line, prompt, message))
+                }
                 None => Fault::new("workload", message),
             });
         }

@@ -1,7 +1,7 @@
 //! A one-way delay: a constant ("10 ms") or a distribution (`LogNormal(median: "45 ms", sigma: 0.1)`).
 //!
 //! Kept as text until it is resolved, for no derived type reads both; so its errors know where in the text they are.
-use crate::files::Files;
+use crate::files::{Files, TableError};
 use crate::plan::Distribution;
 use crate::raw::{Raw, options};
 use crate::units::Time;
@@ -62,6 +62,20 @@ pub(crate) enum Fault {
     /// With ron's position in the delay's own text.
     Written(ron::error::SpannedError),
     Meaning(String),
+    /// In a table that it names.
+    Table(TableError),
+}
+
+impl From<String> for Fault {
+    fn from(message: String) -> Fault {
+        Fault::Meaning(message)
+    }
+}
+
+impl From<TableError> for Fault {
+    fn from(error: TableError) -> Fault {
+        Fault::Table(error)
+    }
 }
 
 impl Delay {
@@ -77,20 +91,20 @@ impl Delay {
             return Ok(Distribution::Constant(constant.span()));
         }
         let written: Written = options().from_str(text).map_err(Fault::Written)?;
-        written.distribution(files).map_err(Fault::Meaning)
+        written.distribution(files)
     }
 }
 
 impl Written {
-    fn distribution(self, files: &Files) -> Result<Distribution, String> {
+    fn distribution(self, files: &Files) -> Result<Distribution, Fault> {
         match self {
-            Written::Uniform { low, high } if low > high => Err(format!("low is {low} and high is {high}: swap them")),
+            Written::Uniform { low, high } if low > high => Err(format!("low is {low} and high is {high}: swap them").into()),
             Written::Uniform { low, high } => Ok(Distribution::Uniform { low: low.span(), high: high.span() }),
             Written::Normal { mean, std } => Ok(Distribution::Normal { mean: mean.span(), std: std.span() }),
             Written::LogNormal { sigma, .. } if !(sigma.is_finite() && (0.0..=10.0).contains(&sigma)) => {
-                Err(format!("sigma is {sigma}: it is the deviation of ln(delay), from 0 to 10"))
+                Err(format!("sigma is {sigma}: it is the deviation of ln(delay), from 0 to 10").into())
             }
-            Written::LogNormal { median: Time(0), .. } => Err("the median of a log-normal delay is above 0".to_owned()),
+            Written::LogNormal { median: Time(0), .. } => Err("the median of a log-normal delay is above 0".to_owned().into()),
             Written::LogNormal { median, sigma } => Ok(Distribution::LogNormal { median: median.span(), sigma }),
             Written::Gamma { shape, scale } => {
                 let (shape, scale) = shaped(shape, scale)?;
@@ -105,8 +119,10 @@ impl Written {
                 Ok(Distribution::Weibull { scale, shape })
             }
             Written::Empirical { file, column, round_trip } => {
-                let samples = files.times(&file, &column, if round_trip { 2 } else { 1 })?;
-                Ok(Distribution::Empirical(thinned(samples).into()))
+                let samples = files.times(&file, &column)?;
+                let share = if round_trip { 2 } else { 1 };
+                let delays = samples.iter().map(|time| Span(time.0 / share)).collect();
+                Ok(Distribution::Empirical(thinned(delays).into()))
             }
         }
     }

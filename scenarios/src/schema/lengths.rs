@@ -9,6 +9,7 @@ use actors::seed::Stream;
 use rand::RngExt;
 use rand_distr::{Distribution, LogNormal, Normal};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -42,7 +43,7 @@ pub(crate) enum Drawn {
     Uniform { low: u32, high: u32 },
     Normal(Normal<f64>),
     LogNormal(LogNormal<f64>),
-    Empirical(Vec<u32>),
+    Empirical(Arc<[u32]>),
 }
 
 impl Lengths {
@@ -56,28 +57,29 @@ impl Lengths {
             return options().from_str(text).map(Drawn::Constant).map_err(Fault::Written);
         }
         let written: Written = options().from_str(text).map_err(Fault::Written)?;
-        written.drawn(files).map_err(Fault::Meaning)
+        written.drawn(files)
     }
 }
 
 impl Written {
-    fn drawn(self, files: &Files) -> Result<Drawn, String> {
+    fn drawn(self, files: &Files) -> Result<Drawn, Fault> {
         match self {
-            Written::Uniform { low, high } if low > high => Err(format!("low is {low} and high is {high}: swap them")),
+            Written::Uniform { low, high } if low > high => Err(format!("low is {low} and high is {high}: swap them").into()),
             Written::Uniform { low, high } => Ok(Drawn::Uniform { low, high }),
             Written::Normal { mean, std } if mean.is_finite() && mean >= 1.0 => Normal::new(mean, std)
                 .map(Drawn::Normal)
-                .map_err(|_| format!("std is {std}: it is a number of tokens, not below 0")),
-            Written::Normal { mean, .. } => Err(format!("the mean is {mean}: it is at least one token")),
+                .map_err(|_| format!("std is {std}: it is a number of tokens, not below 0").into()),
+            Written::Normal { mean, .. } => Err(format!("the mean is {mean}: it is at least one token").into()),
             Written::LogNormal { median, sigma }
                 if median.is_finite() && median >= 1.0 && (0.0..=10.0).contains(&sigma) =>
             {
-                LogNormal::new(median.ln(), sigma).map(Drawn::LogNormal).map_err(|why| why.to_string())
+                LogNormal::new(median.ln(), sigma).map(Drawn::LogNormal).map_err(|why| why.to_string().into())
             }
             Written::LogNormal { median, sigma } => Err(format!(
                 "the median is {median} and sigma {sigma}: at least one token, and the deviation of ln(tokens) from 0 to 10"
-            )),
-            Written::Empirical { file, column } => files.counts(&file, &column).map(Drawn::Empirical),
+            )
+            .into()),
+            Written::Empirical { file, column } => Ok(Drawn::Empirical(files.counts(&file, &column)?)),
         }
     }
 }

@@ -53,6 +53,9 @@ pub enum Workload {
         file: String,
         #[serde(default)]
         columns: Columns,
+        /// Columns of the file that have no meaning here.
+        #[serde(default)]
+        ignore: Vec<String>,
         /// So much of the file's beginning is left out, ...
         #[serde(default)]
         skip: Time,
@@ -87,15 +90,27 @@ pub enum Process {
     Gamma { cv: f64 },
 }
 
-/// What the columns of a trace are called.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The format of a trace: what its columns are called, and what its times count from.
+///
+/// Times of our own format count from the trace's beginning, those of the others begin with the first request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Columns {
-    /// at_s, prompt, generate, and where they are there client (from 0) and route (hosts of peers with `>` between).
+    /// CSV with the columns at_s, prompt, generate, and where they are there client (from 0), route (hosts of peers with
+    /// `>` between) and first_ms (the measured time to the first token, for `published`). Others must be in `ignore`.
     #[default]
     Ours,
-    /// TIMESTAMP, ContextTokens, GeneratedTokens: Azure's traces of LLM inference, 2023.
+    /// CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens: Azure's traces of LLM inference, 2023.
     Azure2023,
+    /// The same of 2024, whose timestamps have an offset.
+    Azure2024,
+    /// CSV with the columns Timestamp (s), Request tokens, Response tokens among others: BurstGPT. Failed requests, which
+    /// have no response tokens, are left out.
+    BurstGpt,
+    /// JSON lines with timestamp (ms), input_length, output_length and hash_ids: Mooncake.
+    Mooncake,
+    /// JSON lines with timestamp (s), input_length, output_length among others: Qwen's traces from Bailian.
+    QwenBailian,
 }
 
 impl Workload {

@@ -1,6 +1,6 @@
 //! When churning hosts are away: drawn from the seed, or as a trace says.
 use super::Swarm;
-use crate::files::Files;
+use crate::files::{Files, TableError};
 use crate::resolve::fault::Fault;
 use crate::schema::{Away, Lives};
 use crate::units::Time;
@@ -10,6 +10,7 @@ use actors::seed::Stream;
 use actors::time::Span;
 use rand_distr::{Distribution as _, Exp, Weibull};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A host is away from a time after the release till another.
 pub(super) struct Gap {
@@ -54,8 +55,8 @@ pub(super) fn times(
         }
         Lives::File(path) => {
             let at = format!("{at}.0");
-            let lines = read(swarm.files, path).map_err(|message| Fault::new(&at, message))?;
-            let placed = lines.into_iter().map(|(line, away)| (at.clone(), Some(format!("{path}:{line}")), away));
+            let rows = read(swarm.files, path).map_err(|error| Fault::table(&at, error))?;
+            let placed = rows.into_iter().map(|(place, away)| (at.clone(), Some(place), away));
             seen(swarm, placed.collect(), hosts, until)
         }
     }
@@ -99,20 +100,31 @@ fn drawn(
     Ok(gaps)
 }
 
-/// A trace's lines: where each stands in the scenario, and in its file if it has one.
-type Line = (String, Option<String>, Away);
+/// Where a time away stands in its file: its line, and the columns of its host and its beginning.
+struct Place {
+    file: Arc<str>,
+    line: u64,
+    host: u32,
+    from: u32,
+}
+
+/// A time away, where it stands in the scenario, and where in its file if it has one.
+type Line = (String, Option<Place>, Away);
 
 fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Span) -> Result<Vec<Gap>, Fault> {
-    let mut gaps: BTreeMap<(HostId, Span), Gap> = BTreeMap::new();
-    for (at, line, Away { host, from, till }) in lines {
-        let wrong = |field: &str, message: String| match &line {
-            Some(line) => Fault::new(&at, format!("{line}: {message}")),
+    let mut gaps: BTreeMap<(HostId, Span), (Gap, usize)> = BTreeMap::new();
+    for (index, (at, place, Away { host, from, till })) in lines.iter().enumerate() {
+        let wrong = |field: &str, message: String| match place {
+            Some(Place { file, line, host, from }) => {
+                let column = if field == ".host" { *host } else { *from };
+                Fault::table(at, TableError::at(file, *line, column, message))
+            }
             None => Fault::new(&format!("{at}{field}"), message),
         };
         if from >= till {
             return Err(wrong("", format!("`{host}` is away from {from} till {till}: it must end after it begins")));
         }
-        let named = swarm.hosts(&at, &host).map_err(|fault| {
+        let named = swarm.hosts(at, host).map_err(|fault| {
             let help = fault.help.clone();
             Fault { help, ..wrong(".host", fault.message) }
         })?;
@@ -121,24 +133,32 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Span) -> R
                 return Err(wrong(".host", format!("`{host}` is not one of the hosts that churn")));
             }
             let gap = Gap { host: id, from: from.span(), till: till.span() };
-            if gap.from < until && gaps.insert((id, gap.from), gap).is_some() {
-                return Err(wrong(".from", format!("`{host}` goes twice at {from}")));
+            if gap.from >= until {
+                continue;
+            }
+            if let Some((_, before)) = gaps.insert((id, gap.from), (gap, index)) {
+                let before = lines[before].1.as_ref().map(|place| format!(", as line {} says already", place.line));
+                let before = before.unwrap_or_default();
+                return Err(wrong(".from", format!("`{host}` goes twice at {from}{before}")));
             }
         }
     }
-    Ok(gaps.into_values().collect())
+    Ok(gaps.into_values().map(|(gap, _)| gap).collect())
 }
 
-/// The lines of a table with the columns `host`, `from` and `till`, each with its number in the file.
-fn read(files: &Files, path: &str) -> Result<Vec<(usize, Away)>, String> {
-    let table = files.table(path)?;
-    let column = |name: &str| table.column(name).map_err(|why| format!("{path}: {why}"));
-    let columns = [column("host")?, column("from")?, column("till")?];
-    let row = |row: usize| {
-        let line = table.rows[row].position().map_or(row + 2, |position| position.line() as usize);
-        let [host, from, till] = columns.map(|column| table.text(row, column));
-        let time = |text: &str| text.parse::<Time>().map_err(|error| format!("{path}:{line}: {error}"));
-        Ok((line, Away { host: host.to_owned(), from: time(from)?, till: time(till)? }))
-    };
-    (0..table.rows.len()).map(row).collect()
+/// The rows of a table with the columns `host`, `from` and `till`.
+fn read(files: &Files, path: &str) -> Result<Vec<(Place, Away)>, TableError> {
+    let mut table = files.table(path)?;
+    let [host, from, till] = [table.column("host")?, table.column("from")?, table.column("till")?];
+    let (mut rows, file) = (Vec::new(), Arc::from(path));
+    while let Some(row) = table.read()? {
+        if rows.len() == limits::FAULTS {
+            let error = row.wrong(0, format!("the file has more than {} rows, and each is a fault", limits::FAULTS));
+            return Err(error.help("cut it to fewer rows".to_owned()));
+        }
+        let place = Place { file: Arc::clone(&file), line: row.line(), host: row.column(host), from: row.column(from) };
+        let away = Away { host: row.text(host).into_owned(), from: row.quantity(from)?, till: row.quantity(till)? };
+        rows.push((place, away));
+    }
+    Ok(rows)
 }

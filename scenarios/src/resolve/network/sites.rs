@@ -1,6 +1,7 @@
 //! How far sites are apart: the round trips of a matrix or a list, halved to one way.
 use super::Group;
-use crate::files::{Files, Table};
+use crate::files::{Files, Row, Table, TableError};
+use crate::input::ROUND_TRIPS;
 use crate::plan::{Between, Distribution, Drawn, Link};
 use crate::presets::regions;
 use crate::resolve::fault::Fault;
@@ -13,8 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Round trips by their two ends.
 #[derive(Default)]
 struct Matrix {
-    round_trips: BTreeMap<(String, String), Span>,
-    sites: BTreeSet<String>,
+    /// Sites by their names, numbered as they come.
+    sites: BTreeMap<String, u32>,
+    /// From the first site to the second, with the line of the file that says so.
+    round_trips: BTreeMap<(u32, u32), (Span, u64)>,
 }
 
 /// A link between any two groups whose sites are apart: the default's, with half the round trip as its delay.
@@ -28,15 +31,15 @@ pub(super) fn between(
         RoundTrips::Off => return Ok(Vec::new()),
         RoundTrips::Regions(name) => ("network.rtt", preset(name)?),
         RoundTrips::Csv(file) => {
-            ("network.rtt", Matrix::read(file, files).map_err(|why| Fault::new("network.rtt", why))?)
+            ("network.rtt", Matrix::read(file, files).map_err(|error| Fault::table("network.rtt", error))?)
         }
     };
     let mut between = Vec::new();
     // The orchestrator stands nowhere.
     let groups = || groups.iter().filter(|group| group.name != ORCHESTRATOR);
     for from in groups() {
-        if !matrix.sites.contains(from.site) {
-            let known = matrix.sites.iter().map(String::as_str);
+        if !matrix.sites.contains_key(from.site) {
+            let known = matrix.sites.keys().map(String::as_str);
             let what = format!("site of the host `{}` among its round trips, called", from.name);
             return Err(Fault::unknown(path, &what, from.site, known));
         }
@@ -62,7 +65,10 @@ fn preset(name: &str) -> Result<Matrix, Fault> {
     let set = regions::regions(name)
         .ok_or_else(|| Fault::unknown("network.rtt.0", "set of regions", name, regions::names()))?;
     let mut matrix = Matrix::default();
-    set.pairs().for_each(|(from, to, rtt)| matrix.add(from, to, Span::from_millis(u64::from(rtt))));
+    for (from, to, rtt) in set.pairs() {
+        let pair = (matrix.site(from), matrix.site(to));
+        matrix.round_trips.insert(pair, (Span::from_millis(u64::from(rtt)), 0));
+    }
     Ok(matrix)
 }
 
@@ -71,61 +77,106 @@ const FROM: [&str; 2] = ["from", "cty1"];
 const TO: [&str; 2] = ["to", "cty2"];
 const ROUND_TRIP_MS: [&str; 2] = ["rtt_ms", "rtt_avg"];
 
+/// What to do about a pair or a site that stands twice.
+const ONCE: &str = "leave one of them out; A to B beside B to A is no repetition, and the mean of both is taken";
+
 impl Matrix {
-    fn read(file: &str, files: &Files) -> Result<Matrix, String> {
-        let table = files.table(file)?;
-        let find = |names: [&str; 2]| names.into_iter().find_map(|name| table.find(name));
+    fn read(file: &str, files: &Files) -> Result<Matrix, TableError> {
+        let mut table = files.table(file)?;
         let mut matrix = Matrix::default();
-        let read = match (find(FROM), find(TO), find(ROUND_TRIP_MS)) {
-            (Some(from), Some(to), Some(rtt)) => matrix.read_list(&table, [from, to, rtt]),
-            _ => matrix.read_matrix(&table),
-        };
-        read.map_err(|why| format!("{file}: {why}"))?;
-        if matrix.sites.is_empty() { Err(format!("{file} names no site")) } else { Ok(matrix) }
+        let [from, to, rtt] = [FROM, TO, ROUND_TRIP_MS].map(|names| names.into_iter().find(|name| table.header.iter().any(|column| column == name)));
+        if [from, to, rtt].iter().flatten().count() >= 2 {
+            let columns = [
+                table.column(from.unwrap_or(FROM[0]))?,
+                table.column(to.unwrap_or(TO[0]))?,
+                table.column(rtt.unwrap_or(ROUND_TRIP_MS[0]))?,
+            ];
+            matrix.read_list(&mut table, columns)?;
+        } else {
+            matrix.read_matrix(&mut table)?;
+        }
+        if matrix.sites.is_empty() { Err(table.heading(0, "the table names no site")) } else { Ok(matrix) }
     }
 
-    fn read_list(&mut self, table: &Table, [from, to, rtt]: [usize; 3]) -> Result<(), String> {
-        for row in 0..table.rows.len() {
-            let rtt = milliseconds(table.text(row, rtt)).map_err(|why| format!("line {}: {why}", table.line(row)))?;
-            self.add(table.text(row, from), table.text(row, to), rtt);
+    fn read_list(&mut self, table: &mut Table, [from, to, rtt]: [usize; 3]) -> Result<(), TableError> {
+        while let Some(row) = table.read()? {
+            let pair = (self.named(&row, from)?, self.named(&row, to)?);
+            self.add(&row, pair, from, row.time(rtt, "ms")?)?;
         }
         Ok(())
     }
 
     /// The first column holds the sites, whatever it is called. An empty field says nothing.
-    fn read_matrix(&mut self, table: &Table) -> Result<(), String> {
-        for row in 0..table.rows.len() {
-            let from = table.text(row, 0);
-            for (column, to) in table.header.iter().enumerate().skip(1) {
-                let text = table.text(row, column);
-                if !text.is_empty() {
-                    let rtt = milliseconds(text)
-                        .map_err(|why| format!("line {}: from `{from}` to `{to}`: {why}", table.line(row)))?;
-                    self.add(from, to, rtt);
+    fn read_matrix(&mut self, table: &mut Table) -> Result<(), TableError> {
+        let names = table.header.clone();
+        let columns: BTreeSet<&str> = names.iter().skip(1).map(String::as_str).collect();
+        for name in columns.into_iter().filter(|name| !name.is_empty()) {
+            table.column(name)?;
+        }
+        let mut rows: BTreeMap<u32, u64> = BTreeMap::new();
+        while let Some(row) = table.read()? {
+            let from = self.named(&row, 0)?;
+            if let Some(line) = rows.insert(from, row.line()) {
+                let message = format!("the site `{}` has a second row, the first is line {line}", row.text(0));
+                return Err(row.wrong(0, message).help(ONCE.to_owned()));
+            }
+            for (column, to) in names.iter().enumerate().skip(1) {
+                if row.text(column).is_empty() {
+                    continue;
                 }
+                if to.is_empty() {
+                    return Err(row.wrong(column, "the heading names no site above this round trip"));
+                }
+                let to = self.site(to);
+                self.add(&row, (from, to), column, row.time(column, "ms")?)?;
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, from: &str, to: &str, rtt: Span) {
-        for site in [from, to] {
-            if !self.sites.contains(site) {
-                self.sites.insert(site.to_owned());
+    /// The site that a field names.
+    fn named(&mut self, row: &Row<'_>, at: usize) -> Result<u32, TableError> {
+        let name = row.text(at);
+        if name.is_empty() { Err(row.wrong(at, "the field is empty: the name of a site is expected")) } else { Ok(self.site(&name)) }
+    }
+
+    fn site(&mut self, name: &str) -> u32 {
+        match self.sites.get(name) {
+            Some(site) => *site,
+            None => {
+                let site = self.sites.len() as u32;
+                self.sites.insert(name.to_owned(), site);
+                site
             }
         }
-        self.round_trips.insert((from.to_owned(), to.to_owned()), rtt);
+    }
+
+    /// Keeps the round trip of a row, to which the field `at` belongs.
+    fn add(&mut self, row: &Row<'_>, pair: (u32, u32), at: usize, rtt: Span) -> Result<(), TableError> {
+        if self.round_trips.len() == ROUND_TRIPS {
+            let error = row.wrong(at, format!("the table has more than {ROUND_TRIPS} round trips"));
+            return Err(error.help("cut it to the sites of the scenario".to_owned()));
+        }
+        match self.round_trips.insert(pair, (rtt, row.line())) {
+            None => Ok(()),
+            Some((before, line)) => {
+                let name = |site: u32| self.sites.iter().find(|known| *known.1 == site).map_or("", |known| known.0);
+                let (from, to) = (name(pair.0), name(pair.1));
+                let (before, rtt) = (Time(before.0), Time(rtt.0));
+                let message = format!(
+                    "the round trip from `{from}` to `{to}` is given a second time: {rtt} here, {before} in line {line}"
+                );
+                Err(row.wrong(at, message).help(ONCE.to_owned()))
+            }
+        }
     }
 
     /// Half a round trip, which is the mean of the two that were measured from either end. Within a site, 0 says nothing.
     fn one_way(&self, from: &str, to: &str) -> Option<Span> {
-        let measured = |a: &str, b: &str| self.round_trips.get(&(a.to_owned(), b.to_owned())).copied();
-        let (there, back) = (measured(from, to), measured(to, from));
+        let (from, to) = (*self.sites.get(from)?, *self.sites.get(to)?);
+        let measured = |pair: (u32, u32)| self.round_trips.get(&pair).map(|(rtt, _)| *rtt);
+        let (there, back) = (measured((from, to)), measured((to, from)));
         let twice = there.or(back)? + back.or(there)?;
         (from != to || twice > Span::ZERO).then_some(Span(twice.0 / 4))
     }
-}
-
-fn milliseconds(text: &str) -> Result<Span, String> {
-    format!("{text} ms").parse().map(Time::span).map_err(|_| format!("`{text}` is no time in ms"))
 }

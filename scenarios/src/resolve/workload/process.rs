@@ -5,6 +5,7 @@
 //! may change, and the draws stay the same.
 use super::{Wanted, few_enough, length_of};
 use crate::files::Files;
+use crate::files::trace::Place;
 use crate::resolve::fault::Fault;
 use crate::schema::{Process, Workload};
 use crate::units::{Frequency, Time};
@@ -43,7 +44,7 @@ pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result
             generate: generate.draw(&mut answers),
             client: wanted.len() as u32 % clients,
             route: Vec::new(),
-            line: 0,
+            place: Place::default(),
         });
         few_enough("workload", wanted.len())?;
     }

@@ -1,0 +1,127 @@
+//! The fields of a row of CSV, as RFC 4180 has them. Fields keep their places in the row's text, so errors can name them;
+//! the csv crate, which tests hold this against, forgets them.
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// The separator of a heading: commas, or else semicolons, or else tabs.
+pub(super) fn separator(heading: &str) -> u8 {
+    let mut fields = Vec::new();
+    let separates = |separator: &&u8| {
+        split(heading, **separator, &mut fields);
+        fields.len() > 1
+    };
+    *b",;\t".iter().find(separates).unwrap_or(&b',')
+}
+
+/// Finds the fields of a record, quotes included, and returns where the last one begins.
+pub(super) fn split(record: &str, separator: u8, fields: &mut Vec<Range<usize>>) -> usize {
+    fields.clear();
+    let start = scan(record, separator, |field| fields.push(field)).0;
+    fields.push(start..record.len());
+    start
+}
+
+/// Whether the record's last field is quoted and its quote is not closed.
+pub(super) fn is_open(record: &str, separator: u8) -> bool {
+    scan(record, separator, |_| {}).1
+}
+
+/// Calls `field` with every field but the last; returns where that begins and whether a quote is open at its end.
+fn scan(record: &str, separator: u8, mut field: impl FnMut(Range<usize>)) -> (usize, bool) {
+    if !record.contains('"') {
+        let mut start = 0;
+        for (at, _) in record.match_indices(char::from(separator)) {
+            field(start..at);
+            start = at + 1;
+        }
+        return (start, false);
+    }
+    let (mut start, mut state) = (0, State::Begin);
+    for (at, byte) in record.bytes().enumerate() {
+        state = match (state, byte) {
+            (State::Begin | State::Closed, b'"') => State::Quoted,
+            (State::Quoted, b'"') => State::Closed,
+            (State::Quoted, _) => State::Quoted,
+            (_, byte) if byte == separator => {
+                field(start..at);
+                start = at + 1;
+                State::Begin
+            }
+            (State::Begin, b' ') => State::Begin,
+            _ => State::Plain,
+        };
+    }
+    (start, state == State::Quoted)
+}
+
+/// What was seen of a field.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// At most spaces.
+    Begin,
+    /// An opening quote.
+    Quoted,
+    /// A quote that closes it, or the first of two that stand for one within it.
+    Closed,
+    /// Text in which quotes have no meaning.
+    Plain,
+}
+
+/// A field without quotes and without the space around it.
+pub(super) fn plain(field: &str) -> Cow<'_, str> {
+    let field = field.trim();
+    match field.strip_prefix('"').and_then(|field| field.strip_suffix('"')) {
+        None => Cow::Borrowed(field),
+        Some(inside) if inside.contains('"') => Cow::Owned(inside.replace("\"\"", "\"").trim().to_owned()),
+        Some(inside) => Cow::Borrowed(inside.trim()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_open, plain, separator, split};
+    use proptest::prelude::{prop_assert_eq, proptest};
+
+    fn fields(record: &str, separator: u8) -> Vec<String> {
+        let mut fields = Vec::new();
+        split(record, separator, &mut fields);
+        fields.into_iter().map(|field| plain(&record[field]).into_owned()).collect()
+    }
+
+    #[test]
+    fn quotes_count_where_a_field_begins() {
+        assert_eq!(fields(r#" a , "b, c" ,"say ""hi""", 5" pipe"#, b','), ["a", "b, c", r#"say "hi""#, "5\" pipe"]);
+        assert_eq!(fields("a,,", b','), ["a", "", ""]);
+        assert!(is_open(r#"a,"b"#, b','));
+        assert!(is_open(r#"a,"b"""#, b','));
+        assert!(!is_open(r#"a,5" pipe"#, b','));
+    }
+
+    #[test]
+    fn the_heading_says_what_separates() {
+        assert_eq!(separator("a;b;c"), b';');
+        assert_eq!(separator("a\tb"), b'\t');
+        assert_eq!(separator("a;b,c"), b',');
+        assert_eq!(separator("rtt_ms"), b',');
+        assert_eq!(separator(r#""a,b";c"#), b';');
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_csv_crate_writes_is_read(row in proptest::collection::vec("[a-z\",;\n\t #0-9]{0,8}", 2..6), semicolons: bool) {
+            let separator = if semicolons { b';' } else { b',' };
+            let mut writer = csv::WriterBuilder::new().delimiter(separator).from_writer(Vec::new());
+            writer.write_record(&row).expect("written");
+            let written = String::from_utf8(writer.into_inner().expect("flushed")).expect("text");
+            let record = written.strip_suffix('\n').expect("a line");
+            let trimmed: Vec<&str> = row.iter().map(|field| field.trim()).collect();
+            prop_assert_eq!(fields(record, separator), trimmed);
+            prop_assert_eq!(is_open(record, separator), false);
+        }
+
+        #[test]
+        fn no_record_panics(record in "[a-z\", é]{0,30}") {
+            let _ = (fields(&record, b','), is_open(&record, b','));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The lines of a text file, one after another, packed or not: a file of any length takes the memory of its longest line.
+use super::error::TableError;
+use crate::input::{self, LINE_BYTES, STREAM_BYTES};
+use flate2::bufread::MultiGzDecoder;
+use std::io::{BufRead, BufReader, Cursor, Read};
+use std::path::Path;
+
+/// What a file packed by gzip begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// How a file that is too long is cut.
+const CUT: &str = "cut it to its first rows, as in: head -n 100000 FILE > SHORT";
+
+pub(crate) struct Lines {
+    /// Its name in errors.
+    pub file: String,
+    reader: Box<dyn BufRead>,
+    buffer: Vec<u8>,
+    line: u64,
+    bytes: u64,
+}
+
+impl Lines {
+    /// Opens the regular file at `path`, which errors call `file`.
+    pub fn open(file: &str, path: &Path) -> Result<Lines, TableError> {
+        let (opened, _) = input::open(path).map_err(|error| TableError::input(&error))?;
+        let mut plain = BufReader::with_capacity(1 << 16, opened);
+        let begin = plain.fill_buf().map_err(|error| TableError::file(file, error.to_string()))?;
+        let reader: Box<dyn BufRead> = match begin.starts_with(&GZIP) {
+            true => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(plain))),
+            false => Box::new(plain),
+        };
+        Ok(Lines::from(file, reader))
+    }
+
+    /// The lines of a text in memory.
+    pub fn of_text(file: &str, text: impl AsRef<[u8]> + Send + 'static) -> Lines {
+        Lines::from(file, Box::new(Cursor::new(text)))
+    }
+
+    fn from(file: &str, reader: Box<dyn BufRead>) -> Lines {
+        Lines { file: file.to_owned(), reader, buffer: Vec::new(), line: 0, bytes: 0 }
+    }
+
+    /// The number of the line that was read last, from 1.
+    pub fn number(&self) -> u64 {
+        self.line
+    }
+
+    /// The next line without its end; nothing after the last.
+    pub fn read(&mut self) -> Result<Option<&str>, TableError> {
+        self.buffer.clear();
+        self.line += 1;
+        let (file, line) = (&self.file, self.line);
+        let wrong = |column: u32, message: String| TableError::at(file, line, column, message);
+        let limit = LINE_BYTES + 1;
+        let read = self.reader.as_mut().take(limit).read_until(b'\n', &mut self.buffer);
+        let read = read.map_err(|error| wrong(1, format!("the file cannot be read on from here: {error}")))? as u64;
+        self.bytes += read;
+        if read == 0 {
+            self.line -= 1;
+            return Ok(None);
+        }
+        if read == limit {
+            let message = format!("this line has more than {LINE_BYTES} bytes: this is not a table of lines");
+            return Err(wrong(1, message));
+        }
+        if self.bytes > STREAM_BYTES {
+            let message = format!("the file has more than {STREAM_BYTES} bytes up to here: at most so many are read");
+            return Err(wrong(1, message).help(CUT.to_owned()));
+        }
+        let first = line == 1;
+        if first && (self.buffer.starts_with(&[0xff, 0xfe]) || self.buffer.starts_with(&[0xfe, 0xff])) {
+            return Err(wrong(1, "the file is UTF-16 text: tables are read as UTF-8".to_owned())
+                .help("save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 FILE > OTHER".to_owned()));
+        }
+        let text = std::str::from_utf8(&self.buffer).map_err(|error| {
+            let column = String::from_utf8_lossy(&self.buffer[..error.valid_up_to()]).chars().count() as u32 + 1;
+            let byte = self.buffer[error.valid_up_to()];
+            wrong(column, format!("the byte {byte:#04x} is not UTF-8 text"))
+        })?;
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        let text = if first { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
+        if let Some(at) = text.find('\r') {
+            let column = text[..at].chars().count() as u32 + 1;
+            return Err(wrong(column, "a carriage return stands within the line".to_owned())
+                .help("end lines with LF or CR LF, as in: tr '\\r' '\\n' < FILE > OTHER".to_owned()));
+        }
+        Ok(Some(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lines;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+    use std::path::Path;
+
+    /// Every line with its number, and then the error if there is one.
+    fn lines(path: &Path) -> Vec<String> {
+        let mut lines = match Lines::open("f", path) {
+            Ok(lines) => lines,
+            Err(error) => return vec![error.to_string()],
+        };
+        let mut all = Vec::new();
+        loop {
+            match lines.read() {
+                Ok(Some(line)) => all.push(line.to_owned()),
+                Ok(None) => return all,
+                Err(error) => {
+                    all.push(error.to_string());
+                    return all;
+                }
+            }
+        }
+    }
+
+    fn of(bytes: &[u8]) -> Vec<String> {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("t.csv");
+        std::fs::write(&path, bytes).expect("written");
+        lines(&path)
+    }
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        let mut gz = GzEncoder::new(Vec::new(), Compression::best());
+        gz.write_all(bytes).expect("packed");
+        gz.finish().expect("packed")
+    }
+
+    #[test]
+    fn ends_of_lines_and_a_byte_order_mark_are_left_out() {
+        assert_eq!(of(b"\xef\xbb\xbfa,b\r\n\r\n1,2\n3,4"), ["a,b", "", "1,2", "3,4"]);
+        assert_eq!(of(&packed(b"\xef\xbb\xbfa\r\n1")), ["a", "1"]);
+        assert_eq!(of(b""), [""; 0]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_lines_of_text_are_refused_where_they_are() {
+        assert_eq!(of("a\nä,\u{7f}x".as_bytes()), ["a", "ä,\u{7f}x"]);
+        assert_eq!(of(b"a\n\xc3\xa4,\xff\n"), ["a", "f:2:3: the byte 0xff is not UTF-8 text"]);
+        assert_eq!(of(b"\xff\xfea\0"), ["f:1:1: the file is UTF-16 text: tables are read as UTF-8"]);
+        assert_eq!(of(b"a,b\r1,2\r"), ["f:1:4: a carriage return stands within the line"]);
+    }
+
+    #[test]
+    fn a_packed_file_that_unpacks_without_end_is_refused_by_its_length() {
+        let bomb = packed(&vec![b'x'; 40 << 20]);
+        assert!(bomb.len() < 50_000);
+        assert_eq!(of(&bomb), ["f:1:1: this line has more than 1048576 bytes: this is not a table of lines"]);
+        let mut cut = packed(b"a\n1\n2\n");
+        cut.truncate(cut.len() - 6);
+        assert!(of(&cut).last().is_some_and(|last| last.contains(": the file cannot be read on from here")));
+    }
+
+    #[test]
+    fn a_pipe_is_refused_without_waiting() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let pipe = dir.path().join("pipe.csv");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+        assert!(made.success());
+        assert_eq!(lines(&pipe), [format!("{}: this is a pipe, socket or device; only regular files are read", pipe.display())]);
+        assert_eq!(lines(dir.path()), [format!("{}: this is a directory; only regular files are read", dir.path().display())]);
+    }
+}

@@ -1,0 +1,205 @@
+//! Requests as a file has recorded them, cut to the part that is wanted.
+//!
+//! A trace in the order of time is read up to the end of that part. One that is not is read three times: to see that it is
+//! not, for its earliest request, and for the part; so a trace of any length takes the memory of the part alone.
+mod format;
+mod timestamp;
+
+use super::{Files, TableError};
+use crate::schema::Columns;
+use actors::limits::ARRIVALS;
+use actors::time::Span;
+use format::Rows;
+use std::sync::{Arc, PoisonError};
+
+/// Requests that are kept of all traces together, where cells cut theirs differently.
+const KEPT: usize = 2 * ARRIVALS;
+
+/// Which part of which trace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cut {
+    pub file: String,
+    pub columns: Columns,
+    /// Columns of the file that have no meaning here.
+    pub ignore: Vec<String>,
+    /// From the trace's beginning to the part's.
+    pub skip: Span,
+    /// From the part's beginning to its end.
+    pub duration: Option<Span>,
+    /// Requests, at most.
+    pub limit: Option<u32>,
+}
+
+/// A request as it was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Recorded {
+    /// In a cut trace after the part's beginning, else after whatever the file counts from.
+    pub at: Span,
+    pub prompt: u32,
+    pub generate: u32,
+    pub client: Option<u32>,
+    /// Names of peers' hosts with `>` between.
+    pub route: String,
+    pub place: Place,
+}
+
+/// Where a request stands in its file: its line and the columns of its fields, 0 for those that it has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub line: u64,
+    pub at: u32,
+    pub prompt: u32,
+    pub client: u32,
+    pub route: u32,
+}
+
+/// What a pass over the file gave.
+enum Pass {
+    Done(Vec<Recorded>),
+    /// The request at this place came before the one above it.
+    Disordered(Place),
+}
+
+impl Files {
+    /// The part of a trace, in the order of time. It has one request more than [`ARRIVALS`] if there are more.
+    pub fn trace(&self, cut: &Cut) -> Result<Arc<[Recorded]>, TableError> {
+        let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(trace) = traces.get(cut) {
+            return Ok(trace.clone());
+        }
+        let trace: Arc<[Recorded]> = self.cut(cut)?.into();
+        if traces.values().map(|trace| trace.len()).sum::<usize>() + trace.len() > KEPT {
+            traces.clear();
+        }
+        traces.insert(cut.clone(), trace.clone());
+        Ok(trace)
+    }
+
+    fn cut(&self, cut: &Cut) -> Result<Vec<Recorded>, TableError> {
+        let Place { line, at: column, .. } = match self.in_order(cut)? {
+            Pass::Done(requests) => return Ok(requests),
+            Pass::Disordered(place) => place,
+        };
+        let file = &cut.file;
+        self.note(&format!(
+            "{file}:{line}:{column}: this request is earlier than the one above it: the whole file was read and sorted"
+        ));
+        let begin = match begin(cut.columns) {
+            Some(begin) => begin,
+            None => self.earliest(cut)?,
+        };
+        self.sorted(cut, begin + cut.skip)
+    }
+
+    /// The part of a trace whose rows are in order.
+    fn in_order(&self, cut: &Cut) -> Result<Pass, TableError> {
+        let mut rows = self.rows(cut)?;
+        let (mut start, mut last) = (begin(cut.columns).map(|begin| begin + cut.skip), Span::ZERO);
+        let mut part = Part::new(cut);
+        while let Some(request) = rows.read()? {
+            if request.at < last {
+                return Ok(Pass::Disordered(request.place));
+            }
+            last = request.at;
+            let start = *start.get_or_insert(request.at + cut.skip);
+            let line = request.place.line;
+            if part.is_full() || part.is_after(&request, start) {
+                let file = &cut.file;
+                let reached = if part.is_full() { "limit" } else { "duration" };
+                self.note(&format!(
+                    "{file} was read up to line {line}, where `{reached}` is reached: later rows are taken to be later in time"
+                ));
+                break;
+            }
+            part.add(request, start);
+            if part.requests.len() > ARRIVALS {
+                break;
+            }
+        }
+        self.note_skipped(&rows, cut);
+        Ok(Pass::Done(part.requests))
+    }
+
+    /// When the first request of a trace without order came.
+    fn earliest(&self, cut: &Cut) -> Result<Span, TableError> {
+        let (mut rows, mut earliest) = (self.rows(cut)?, Span(u64::MAX));
+        while let Some(request) = rows.read()? {
+            earliest = earliest.min(request.at);
+        }
+        Ok(earliest)
+    }
+
+    /// The part of a trace whose rows are in any order, which begins at `start`.
+    fn sorted(&self, cut: &Cut, start: Span) -> Result<Vec<Recorded>, TableError> {
+        let mut rows = self.rows(cut)?;
+        let mut part = Part::new(cut);
+        while let Some(request) = rows.read()? {
+            if !part.is_after(&request, start) {
+                part.add(request, start);
+            }
+            if part.requests.len() >= 2 * part.most {
+                part.sort();
+            }
+        }
+        part.sort();
+        self.note_skipped(&rows, cut);
+        Ok(part.requests)
+    }
+
+    fn rows(&self, cut: &Cut) -> Result<Rows, TableError> {
+        Rows::new(self.lines(&cut.file)?, cut.columns, &cut.ignore)
+    }
+
+    fn note_skipped(&self, rows: &Rows, cut: &Cut) {
+        let (skipped, read) = (rows.skipped, rows.read);
+        if skipped > 0 {
+            let why = match cut.columns {
+                Columns::BurstGpt => "requests that failed, with no response tokens or none in their prompt",
+                _ => "requests without a token in their prompt",
+            };
+            self.note(&format!("{}: {skipped} of {read} rows were left out: {why}", cut.file));
+        }
+    }
+}
+
+/// When a trace begins, if its first request does not say: our own count from a beginning, others from anywhere.
+fn begin(columns: Columns) -> Option<Span> {
+    (columns == Columns::Ours).then_some(Span::ZERO)
+}
+
+/// The wanted part of a trace as it is gathered.
+struct Part {
+    requests: Vec<Recorded>,
+    duration: Span,
+    /// Requests that may be wanted: one more than a plan may hold shows that there are too many.
+    most: usize,
+    limited: bool,
+}
+
+impl Part {
+    fn new(cut: &Cut) -> Part {
+        let limit = cut.limit.map_or(usize::MAX, |limit| limit as usize);
+        let (most, duration) = (limit.min(ARRIVALS + 1), cut.duration.unwrap_or(Span(u64::MAX)));
+        Part { requests: Vec::new(), duration, most, limited: limit <= ARRIVALS }
+    }
+
+    fn is_full(&self) -> bool {
+        self.limited && self.requests.len() >= self.most
+    }
+
+    fn is_after(&self, request: &Recorded, start: Span) -> bool {
+        request.at > start && request.at - start > self.duration
+    }
+
+    fn add(&mut self, request: Recorded, start: Span) {
+        if request.at >= start {
+            self.requests.push(Recorded { at: request.at - start, ..request });
+        }
+    }
+
+    /// Keeps the first ones; those of one instant in the order of the file.
+    fn sort(&mut self) {
+        self.requests.sort_by_key(|request| (request.at, request.place.line));
+        self.requests.truncate(self.most);
+    }
+}

@@ -1,0 +1,214 @@
+//! The formats that traces come in, row by row.
+use super::timestamp::{Clock, timestamp};
+use super::{Place, Recorded};
+use crate::files::lines::Lines;
+use crate::files::number::{self, scaled};
+use crate::files::{Row, Table, TableError};
+use crate::nearest;
+use crate::schema::Columns;
+use actors::time::Span;
+use serde::Deserialize;
+use serde_json::Number;
+
+/// The requests of a file in its order.
+pub(super) struct Rows {
+    source: Source,
+    columns: Columns,
+    /// Rows that were read, and those among them that are no request that could be repeated.
+    pub read: u64,
+    pub skipped: u64,
+}
+
+enum Source {
+    Csv { table: Table, at: Fields, clock: Option<Clock> },
+    Json { lines: Lines },
+}
+
+/// Which fields of a CSV file are which.
+struct Fields {
+    at: usize,
+    prompt: usize,
+    generate: usize,
+    client: Option<usize>,
+    route: Option<usize>,
+}
+
+/// A line of the traces that are JSON, whose further fields say nothing here.
+#[derive(Deserialize)]
+struct Line {
+    timestamp: Number,
+    input_length: Number,
+    output_length: Number,
+}
+
+/// Columns that a trace of our own may have; `first_ms` holds what others have measured.
+const OURS: [&str; 6] = ["at_s", "prompt", "generate", "client", "route", "first_ms"];
+
+/// The required columns of the formats that are CSV: time, prompt, answer.
+fn required(columns: Columns) -> Option<[&'static str; 3]> {
+    match columns {
+        Columns::Ours => Some(["at_s", "prompt", "generate"]),
+        Columns::Azure2023 | Columns::Azure2024 => Some(["TIMESTAMP", "ContextTokens", "GeneratedTokens"]),
+        Columns::BurstGpt => Some(["Timestamp", "Request tokens", "Response tokens"]),
+        Columns::Mooncake | Columns::QwenBailian => None,
+    }
+}
+
+/// Formats to propose for a heading.
+const CSV: [Columns; 3] = [Columns::Ours, Columns::Azure2023, Columns::BurstGpt];
+
+impl Rows {
+    pub fn new(lines: Lines, columns: Columns, ignore: &[String]) -> Result<Rows, TableError> {
+        let source = match required(columns) {
+            None => Source::Json { lines },
+            Some(names) => {
+                let table = Table::new(lines)?;
+                let at = fields(&table, columns, names, ignore)?;
+                Source::Csv { table, at, clock: None }
+            }
+        };
+        Ok(Rows { source, columns, read: 0, skipped: 0 })
+    }
+
+    /// The next request; nothing after the last.
+    pub fn read(&mut self) -> Result<Option<Recorded>, TableError> {
+        loop {
+            let read = match &mut self.source {
+                Source::Csv { table, at, clock } => match table.read()? {
+                    Some(row) => Some(recorded(&row, at, self.columns, clock)?),
+                    None => None,
+                },
+                Source::Json { lines } => json(lines, self.columns)?,
+            };
+            let Some(request) = read else { return Ok(None) };
+            self.read += 1;
+            let failed = match self.columns {
+                // In a trace that was written for this program it is a mistake, and told as one.
+                Columns::Ours => false,
+                Columns::BurstGpt => request.prompt == 0 || request.generate == 0,
+                _ => request.prompt == 0,
+            };
+            if !failed {
+                return Ok(Some(request));
+            }
+            self.skipped += 1;
+        }
+    }
+}
+
+/// Finds a format's fields. A column that a trace of our own cannot have is a misspelt one until it is told apart by
+/// `ignore`; those of other formats have columns that nothing here needs.
+fn fields(table: &Table, columns: Columns, names: [&str; 3], ignore: &[String]) -> Result<Fields, TableError> {
+    let required = |name: &str| table.column(name).map_err(|error| proposed(table, columns, error));
+    let [at, prompt, generate] = [required(names[0])?, required(names[1])?, required(names[2])?];
+    if columns != Columns::Ours {
+        return Ok(Fields { at, prompt, generate, client: None, route: None });
+    }
+    for (index, name) in table.header.iter().enumerate() {
+        if !OURS.contains(&name.as_str()) && !ignore.contains(name) {
+            let unused = OURS.into_iter().filter(|known| !table.header.iter().any(|column| column == known));
+            let help = nearest::nearest(name, unused).map(|known| format!("did you mean `{known}`?"));
+            let ignored = format!("if it has no meaning here, say so: `ignore: [{name:?}]`");
+            return Err(table.heading(index, format!("unknown column `{name}`")).help(help.unwrap_or(ignored)));
+        }
+    }
+    Ok(Fields { at, prompt, generate, client: table.find("client")?, route: table.find("route")? })
+}
+
+/// The error of a missing column, with the format that the heading is of if it is one.
+fn proposed(table: &Table, columns: Columns, error: TableError) -> TableError {
+    let has = |other: &Columns| {
+        required(*other).is_some_and(|names| names.iter().all(|name| table.header.iter().any(|column| column == name)))
+    };
+    if table.header.first().is_some_and(|first| first.starts_with('{')) {
+        let message = format!("the file begins with JSON, and `columns: {columns:?}` is CSV");
+        return table.heading(0, message).help("write `columns: Mooncake` or `columns: QwenBailian`".to_owned());
+    }
+    match CSV.iter().find(|other| has(other)) {
+        Some(other) => error.help(format!("the heading is that of `columns: {other:?}`")),
+        None => error,
+    }
+}
+
+fn recorded(row: &Row<'_>, at: &Fields, columns: Columns, clock: &mut Option<Clock>) -> Result<Recorded, TableError> {
+    let time = match columns {
+        Columns::Azure2023 | Columns::Azure2024 => time_of_day(row, at.at, clock)?,
+        _ => row.time(at.at, "s")?,
+    };
+    let client = match at.client.filter(|client| !row.text(*client).is_empty()) {
+        Some(client) => Some(row.count(client, "client's number")?),
+        None => None,
+    };
+    let route = at.route.map(|route| row.text(route).into_owned()).unwrap_or_default();
+    let column = |at: Option<usize>| at.map_or(0, |at| row.column(at));
+    let place = Place {
+        line: row.line(),
+        at: row.column(at.at),
+        prompt: row.column(at.prompt),
+        client: column(at.client),
+        route: column(at.route),
+    };
+    let (prompt, generate) = (row.tokens(at.prompt)?, row.tokens(at.generate)?);
+    Ok(Recorded { at: time, prompt, generate, client, route, place })
+}
+
+/// A timestamp; all of one file have an offset, or none has.
+fn time_of_day(row: &Row<'_>, at: usize, clock: &mut Option<Clock>) -> Result<Span, TableError> {
+    let text = row.text(at);
+    let (time, found) = timestamp(&text).ok_or_else(|| {
+        row.wrong(at, format!("`{text}` is not a time as in `2024-05-10 00:00:00.5` or `2024-05-10 00:00:00.5+00:00`"))
+    })?;
+    if *clock.get_or_insert(found) != found {
+        let message = match found {
+            Clock::Local => format!("`{text}` has no offset from UTC, and the times above have one"),
+            Clock::Offset => format!("`{text}` has an offset from UTC, and the times above have none"),
+        };
+        return Err(row.wrong(at, message));
+    }
+    Ok(time)
+}
+
+/// The next request of JSON lines.
+fn json(lines: &mut Lines, columns: Columns) -> Result<Option<Recorded>, TableError> {
+    loop {
+        let (file, number) = (lines.file.clone(), lines.number() + 1);
+        let Some(text) = lines.read()? else { return Ok(None) };
+        if text.trim().is_empty() {
+            continue;
+        }
+        // A byte's column in characters.
+        let column = |byte: usize| text.get(..byte).map_or(1, |before| before.chars().count() as u32 + 1);
+        let line: Line = serde_json::from_str(text).map_err(|error| {
+            let why = error.to_string();
+            let why = why.split(" at line ").next().unwrap_or_default();
+            let message = format!("this is not a request of `columns: {columns:?}`: {why}");
+            let error = TableError::at(&file, number, column(error.column().saturating_sub(1)), message);
+            error.help(format!("a line has {EXAMPLE}, and may have more"))
+        })?;
+        let place = |key: &str| column(text.find(&format!("\"{key}\"")).unwrap_or(0));
+        let read = |key: &str, value: &Number, factor: u64, what: &str| match scaled(&value.to_string(), factor) {
+            Ok((value, exact)) if exact || factor > 1 => Ok(value),
+            Ok(_) => Err(format!("`{value}` is not a whole number, and a {what} is one")),
+            Err(number::NumberError::TooLarge) => Err(format!("`{value}` is too large for a {what}")),
+            Err(_) => Err(format!("`{value}` is not a {what}")),
+        }
+        .map_err(|message| TableError::at(&file, number, place(key), message));
+        let tokens = |key: &str, value: &Number| {
+            let count = read(key, value, 1, "number of tokens")?;
+            u32::try_from(count).map_err(|_| {
+                TableError::at(&file, number, place(key), format!("`{count}` is too large for a number of tokens"))
+            })
+        };
+        let nanoseconds = if columns == Columns::Mooncake { 1_000_000 } else { 1_000_000_000 };
+        return Ok(Some(Recorded {
+            at: Span(read("timestamp", &line.timestamp, nanoseconds, "time")?),
+            prompt: tokens("input_length", &line.input_length)?,
+            generate: tokens("output_length", &line.output_length)?,
+            client: None,
+            route: String::new(),
+            place: Place { line: number, at: place("timestamp"), prompt: place("input_length"), ..Place::default() },
+        }));
+    }
+}
+
+const EXAMPLE: &str = r#"{"timestamp": 27482, "input_length": 6955, "output_length": 52}"#;
