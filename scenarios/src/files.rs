@@ -99,7 +99,11 @@ impl Files {
             }
             samples.push(read(row, at)?);
         }
-        if samples.is_empty() { Err(table.heading(at, "there are no rows below the heading")) } else { Ok(samples.into()) }
+        if samples.is_empty() {
+            Err(table.heading(at, "there are no rows below the heading"))
+        } else {
+            Ok(samples.into())
+        }
     }
 
     /// Keeps something that a person should know of a file.

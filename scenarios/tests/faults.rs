@@ -189,7 +189,10 @@ fn mistakes_in_a_file_of_times_away_are_shown_where_they_are() {
         ("host,from,till\na[1],,5 s\n", "away.csv:2:6: the field is empty: a time with its unit is expected"),
         ("host,from,till\na[1],5 s,4 s\n", "away.csv:2:6: `a[1]` is away from 5 s till 4 s"),
         ("host,from,till\n\nb9,1 s,2 s\n", "away.csv:3:1: there is no"),
-        ("host,from,till\na[1],1 s,2 s\n\na[1],1 s,3 s\n", "away.csv:4:6: `a[1]` goes twice at 1 s, as line 2 says already"),
+        (
+            "host,from,till\na[1],1 s,2 s\n\na[1],1 s,3 s\n",
+            "away.csv:4:6: `a[1]` goes twice at 1 s, as line 2 says already",
+        ),
         ("host,from,to\na[1],1 s,2 s\n", "away.csv:1:1: the heading has no column `till`"),
     ] {
         let said = said(table).expect_err(table);

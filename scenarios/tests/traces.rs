@@ -190,7 +190,7 @@ fn lines_that_are_no_requests_are_shown() {
         open(dir.path(), &MOONCAKE.replacen(from, to, 1), "Mooncake", &[]).expect_err("it is wrong")
     };
     for (said, expected) in [
-        (wrong("7322", "null"), "trace.csv:2:41: this is not a request of `columns: Mooncake`: invalid type: null"),
+        (wrong("7322", "null"), "trace.csv:2:40: this is not a request of `columns: Mooncake`: invalid type: null"),
         (wrong("7322", "73.5"), "trace.csv:2:21: `73.5` is not a whole number, and a number of tokens is one"),
         (wrong("7322", "-1"), "trace.csv:2:21: `-1` is not a number of tokens"),
         (wrong("490", "5000000000"), "trace.csv:2:43: `5000000000` is too large for a number of tokens"),

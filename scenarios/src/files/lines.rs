@@ -161,7 +161,13 @@ mod tests {
         let pipe = dir.path().join("pipe.csv");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
         assert!(made.success());
-        assert_eq!(lines(&pipe), [format!("{}: this is a pipe, socket or device; only regular files are read", pipe.display())]);
-        assert_eq!(lines(dir.path()), [format!("{}: this is a directory; only regular files are read", dir.path().display())]);
+        assert_eq!(
+            lines(&pipe),
+            [format!("{}: this is a pipe, socket or device; only regular files are read", pipe.display())]
+        );
+        assert_eq!(
+            lines(dir.path()),
+            [format!("{}: this is a directory; only regular files are read", dir.path().display())]
+        );
     }
 }

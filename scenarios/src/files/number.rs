@@ -47,7 +47,9 @@ pub(crate) fn scaled(text: &str, factor: u64) -> Result<(u64, bool), NumberError
     let (result, exact) = match (shift >= 0, power) {
         (true, Some(power)) => (product.checked_mul(power).ok_or(NumberError::TooLarge)?, exact),
         (true, None) => return Err(NumberError::TooLarge),
-        (false, Some(power)) => (product / power + u128::from(product % power >= power.div_ceil(2)), exact && product % power == 0),
+        (false, Some(power)) => {
+            (product / power + u128::from(product % power >= power.div_ceil(2)), exact && product % power == 0)
+        }
         (false, None) => (0, false),
     };
     Ok((u64::try_from(result).map_err(|_| NumberError::TooLarge)?, exact))
@@ -92,7 +94,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_told_apart() {
-        for text in ["", "-", "+", ".", "e5", "NaN", "nan", "inf", "1e", "1e+", "1e1.5", "0x10", "1,5", "1 2", "10 ms", "½"] {
+        for text in
+            ["", "-", "+", ".", "e5", "NaN", "nan", "inf", "1e", "1e+", "1e1.5", "0x10", "1,5", "1 2", "10 ms", "½"]
+        {
             assert_eq!(scaled(text, 1), Err(NumberError::NotANumber), "{text}");
         }
         assert_eq!(scaled("-6", 1), Err(NumberError::Negative));

@@ -46,7 +46,10 @@ impl Table {
             Table { lines, header: Vec::new(), heading: Record::default(), separator: b',', row: Record::default() };
         let mut heading = Record::default();
         if !record(&mut table.lines, None, &mut heading)? {
-            return Err(TableError::file(&table.lines.file, "the file is empty: a table begins with its columns' names"));
+            return Err(TableError::file(
+                &table.lines.file,
+                "the file is empty: a table begins with its columns' names",
+            ));
         }
         table.separator = fields::separator(&heading.text);
         fields::split(&heading.text, table.separator, &mut heading.fields);
@@ -99,7 +102,7 @@ impl Table {
         let row = self.row_of(&self.row);
         if found != expected {
             let message = format!("the row has {found} fields, and the heading has {expected}");
-            return Err(row.wrong(found.min(expected).saturating_sub(1), message));
+            return Err(row.wrong(expected.min(found - 1), message));
         }
         Ok(Some(row))
     }
@@ -158,7 +161,8 @@ impl<'t> Row<'t> {
     fn place(&self, at: usize) -> (u64, u32) {
         let start = self.record.fields.get(at).map_or(0, |field| {
             let text = &self.record.text[field.clone()];
-            field.start + text.len() - text.trim_start().len()
+            let blank = text.len() - text.trim_start().len();
+            field.start + if blank == text.len() { 0 } else { blank }
         });
         let before = &self.record.text[..start];
         let line = before.matches('\n').count() as u64;
@@ -182,7 +186,9 @@ impl<'t> Row<'t> {
         let text = self.text(at);
         match number::scaled(&text, 1) {
             Ok((count, true)) if count <= u64::from(u32::MAX) => Ok(count as u32),
-            Ok((_, true)) | Err(NumberError::TooLarge) => Err(self.wrong(at, format!("`{text}` is too large for a {what}"))),
+            Ok((_, true)) | Err(NumberError::TooLarge) => {
+                Err(self.wrong(at, format!("`{text}` is too large for a {what}")))
+            }
             Ok((_, false)) => Err(self.wrong(at, format!("`{text}` is not a whole number, and a {what} is one"))),
             Err(_) if text.is_empty() => Err(self.wrong(at, format!("the field is empty: a {what} is expected"))),
             Err(_) => Err(self.wrong(at, format!("`{text}` is not a {what}"))),

@@ -64,9 +64,14 @@ fn rows_and_headings_that_do_not_fit_are_refused_where_they_are() {
 
 #[test]
 fn fields_that_are_unambiguous_are_read_and_others_are_shown() {
-    for (field, ns) in
-        [("10", 10_000_000), ("20.5", 20_500_000), ("1e1", 10_000_000), ("9e-05", 90), ("10 ms", 10_000_000), ("\"1\"", 1_000_000)]
-    {
+    for (field, ns) in [
+        ("10", 10_000_000),
+        ("20.5", 20_500_000),
+        ("1e1", 10_000_000),
+        ("9e-05", 90),
+        ("10 ms", 10_000_000),
+        ("\"1\"", 1_000_000),
+    ] {
         assert_eq!(time(field), Ok(Span(ns)), "{field}");
     }
     for (field, expected) in [

@@ -98,13 +98,17 @@ impl Delay {
 impl Written {
     fn distribution(self, files: &Files) -> Result<Distribution, Fault> {
         match self {
-            Written::Uniform { low, high } if low > high => Err(format!("low is {low} and high is {high}: swap them").into()),
+            Written::Uniform { low, high } if low > high => {
+                Err(format!("low is {low} and high is {high}: swap them").into())
+            }
             Written::Uniform { low, high } => Ok(Distribution::Uniform { low: low.span(), high: high.span() }),
             Written::Normal { mean, std } => Ok(Distribution::Normal { mean: mean.span(), std: std.span() }),
             Written::LogNormal { sigma, .. } if !(sigma.is_finite() && (0.0..=10.0).contains(&sigma)) => {
                 Err(format!("sigma is {sigma}: it is the deviation of ln(delay), from 0 to 10").into())
             }
-            Written::LogNormal { median: Time(0), .. } => Err("the median of a log-normal delay is above 0".to_owned().into()),
+            Written::LogNormal { median: Time(0), .. } => {
+                Err("the median of a log-normal delay is above 0".to_owned().into())
+            }
             Written::LogNormal { median, sigma } => Ok(Distribution::LogNormal { median: median.span(), sigma }),
             Written::Gamma { shape, scale } => {
                 let (shape, scale) = shaped(shape, scale)?;

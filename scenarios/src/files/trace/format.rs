@@ -186,13 +186,15 @@ fn json(lines: &mut Lines, columns: Columns) -> Result<Option<Recorded>, TableEr
             error.help(format!("a line has {EXAMPLE}, and may have more"))
         })?;
         let place = |key: &str| column(text.find(&format!("\"{key}\"")).unwrap_or(0));
-        let read = |key: &str, value: &Number, factor: u64, what: &str| match scaled(&value.to_string(), factor) {
-            Ok((value, exact)) if exact || factor > 1 => Ok(value),
-            Ok(_) => Err(format!("`{value}` is not a whole number, and a {what} is one")),
-            Err(number::NumberError::TooLarge) => Err(format!("`{value}` is too large for a {what}")),
-            Err(_) => Err(format!("`{value}` is not a {what}")),
-        }
-        .map_err(|message| TableError::at(&file, number, place(key), message));
+        let read = |key: &str, value: &Number, factor: u64, what: &str| {
+            match scaled(&value.to_string(), factor) {
+                Ok((value, exact)) if exact || factor > 1 => Ok(value),
+                Ok(_) => Err(format!("`{value}` is not a whole number, and a {what} is one")),
+                Err(number::NumberError::TooLarge) => Err(format!("`{value}` is too large for a {what}")),
+                Err(_) => Err(format!("`{value}` is not a {what}")),
+            }
+            .map_err(|message| TableError::at(&file, number, place(key), message))
+        };
         let tokens = |key: &str, value: &Number| {
             let count = read(key, value, 1, "number of tokens")?;
             u32::try_from(count).map_err(|_| {

@@ -84,7 +84,8 @@ impl Matrix {
     fn read(file: &str, files: &Files) -> Result<Matrix, TableError> {
         let mut table = files.table(file)?;
         let mut matrix = Matrix::default();
-        let [from, to, rtt] = [FROM, TO, ROUND_TRIP_MS].map(|names| names.into_iter().find(|name| table.header.iter().any(|column| column == name)));
+        let [from, to, rtt] = [FROM, TO, ROUND_TRIP_MS]
+            .map(|names| names.into_iter().find(|name| table.header.iter().any(|column| column == name)));
         if [from, to, rtt].iter().flatten().count() >= 2 {
             let columns = [
                 table.column(from.unwrap_or(FROM[0]))?,
@@ -137,7 +138,11 @@ impl Matrix {
     /// The site that a field names.
     fn named(&mut self, row: &Row<'_>, at: usize) -> Result<u32, TableError> {
         let name = row.text(at);
-        if name.is_empty() { Err(row.wrong(at, "the field is empty: the name of a site is expected")) } else { Ok(self.site(&name)) }
+        if name.is_empty() {
+            Err(row.wrong(at, "the field is empty: the name of a site is expected"))
+        } else {
+            Ok(self.site(&name))
+        }
     }
 
     fn site(&mut self, name: &str) -> u32 {

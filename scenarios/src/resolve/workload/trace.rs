@@ -46,7 +46,6 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
     let last = wanted.last().map_or(Span::ZERO, |wanted| wanted.at);
     // Where a length of time was cut out of the file, and not a number of requests, they come over all of it.
     let limited = limit.is_some_and(|limit| wanted.len() >= limit as usize);
-    let whole =
-        duration.filter(|_| !limited).map(|time| Span::from_secs_f64(time.span().as_secs_f64() / speed));
+    let whole = duration.filter(|_| !limited).map(|time| Span::from_secs_f64(time.span().as_secs_f64() / speed));
     Ok((wanted, whole.unwrap_or(last)))
 }
