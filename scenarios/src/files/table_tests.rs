@@ -75,7 +75,7 @@ fn fields_that_are_unambiguous_are_read_and_others_are_shown() {
         assert_eq!(time(field), Ok(Span(ns)), "{field}");
     }
     for (field, expected) in [
-        ("", "t.csv:2:4: the field is empty: a time in ms is expected"),
+        ("", "t.csv:2:3: the field is empty: a time in ms is expected"),
         ("NaN", "t.csv:2:4: `NaN` is not a time in ms"),
         ("-", "t.csv:2:4: `-` is not a time in ms"),
         ("-3", "t.csv:2:4: `-3` is below 0: a time in ms is expected"),

@@ -1,0 +1,81 @@
+//! Tables that other programs wrote are read as they are, or refused with file, line and column and exit code 3.
+#[path = "support/command.rs"]
+mod command;
+
+use command::expect_code;
+use std::fs;
+use std::path::Path;
+
+/// What the program says of a scenario that repeats `trace.csv` as `columns`, with its line breaks taken out.
+fn said(dir: &Path, command: &str, columns: &str, code: i32) -> String {
+    let text = format!(
+        r#"#![enable(implicit_some, unwrap_newtypes)]
+Scenario(
+    version: 1,
+    name: "traced",
+    model: Model(shape: Llama("7b")),
+    hosts: [
+        Host(name: "peer", site: "a", device: Preset("a100")),
+        Host(name: "client", site: "b", device: Preset("cpu-8")),
+    ],
+    peers: [Peers(on: "peer", span: Even)],
+    swarm: Swarm(cache: "40 GiB"),
+    network: Network(rtt: Csv("rtt.csv")),
+    workload: Trace(on: "client", clients: 1, file: "trace.csv", columns: {columns}, limit: 2),
+)"#
+    );
+    fs::write(dir.join("traced.ron"), text).expect("a file");
+    let output = expect_code(dir, &[command, "traced.ron"], code);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).replace("│", " ");
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+const ROUND_TRIPS: &str = "from,to,rtt_ms\na,b,10\nb,a,12\n";
+
+const REQUESTS: &str = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\r\n\
+    5,ChatGPT,47,0,47,API log\r\n6,ChatGPT,10,2,12,API log\r\n6.5,GPT-4,20,3,23,API log\r\n9,GPT-4,20,3,23,API log\r\n";
+
+#[test]
+fn requests_that_were_left_out_are_counted_by_check_and_sim() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("rtt.csv"), ROUND_TRIPS).expect("a file");
+    fs::write(dir.path().join("trace.csv"), REQUESTS).expect("a file");
+    for command in ["check", "sim"] {
+        let said = said(dir.path(), command, "BurstGpt", 0);
+        assert!(said.contains("note: trace.csv: 1 of 4 rows were left out: requests that failed"), "{said}");
+        assert!(said.contains("note: trace.csv was read up to line 5, where `limit` is reached"), "{said}");
+    }
+}
+
+#[test]
+fn a_pair_that_is_given_twice_names_both_lines() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("trace.csv"), REQUESTS).expect("a file");
+    for (first, second) in [(1331, 5741), (5741, 1331)] {
+        let table = format!("from,to,rtt_ms\na,b,{first}\nb,a,1\na,b,{second}\n");
+        fs::write(dir.path().join("rtt.csv"), table).expect("a file");
+        let said = said(dir.path(), "sim", "BurstGpt", 3);
+        assert!(said.contains("traced.ron:12:") && said.contains("rtt.csv:4:"), "{said}");
+        assert!(said.contains("from `a` to `b` is given a second time") && said.contains("in line 2"), "{said}");
+    }
+}
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("rtt.csv"), ROUND_TRIPS).expect("a file");
+    let made = std::process::Command::new("mkfifo").arg(dir.path().join("trace.csv")).status().expect("mkfifo runs");
+    assert!(made.success());
+    let said = said(dir.path(), "check", "Ours", 3);
+    assert!(said.contains("trace.csv: this is a pipe, socket or device"), "{said}");
+}
+
+#[test]
+fn a_field_that_is_no_number_is_shown() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("rtt.csv"), ROUND_TRIPS).expect("a file");
+    fs::write(dir.path().join("trace.csv"), REQUESTS.replace("6,ChatGPT,10", "6,ChatGPT,NaN")).expect("a file");
+    let said = said(dir.path(), "check", "BurstGpt", 3);
+    assert!(said.contains("trace.csv:3:11: `NaN` is not a number of tokens"), "{said}");
+}
