@@ -20,7 +20,7 @@ pub(super) struct Rows {
 }
 
 enum Source {
-    Csv { table: Table, at: Fields, clock: Option<Clock> },
+    Csv { table: Box<Table>, at: Fields, clock: Option<Clock> },
     Json { lines: Lines },
 }
 
@@ -62,7 +62,7 @@ impl Rows {
         let source = match required(columns) {
             None => Source::Json { lines },
             Some(names) => {
-                let table = Table::new(lines)?;
+                let table = Box::new(Table::new(lines)?);
                 let at = fields(&table, columns, names, ignore)?;
                 Source::Csv { table, at, clock: None }
             }
