@@ -95,7 +95,8 @@ pub fn generate(asked: &Generate) -> Done {
     let config = Config::read(&asked.folder).map_err(refuse)?;
     let prompt = prompt(asked, &config)?;
     let plan = plan(asked, &config, &prompt)?;
-    engine::model::suits(&plan).map_err(|unsuited| refuse(unsuited.why))?;
+    let warnings = engine::model::suits(&plan).map_err(|unsuited| refuse(unsuited.why))?;
+    warnings.iter().for_each(|warning| errln!("warning: {warning}"));
     let _heeding = Heeding::new();
     let run = engine::live::run(&plan, &engine::live::Options::new(std::env::current_exe()?), &INTERRUPT);
     let run = run.map_err(|why| refuse(plan.in_words(&why.to_string())))?;
@@ -206,7 +207,7 @@ fn scores<'a>(run: &'a Run, ended: &Ended) -> Option<&'a Scored> {
 }
 
 fn tell(asked: &Generate, prompt: &[u32], ended: &Ended, scored: Option<&Scored>) -> Result<(), Stop> {
-    let text = match asked.folder.join("tokenizer.json").is_file() {
+    let text = match Text::is_in(&asked.folder) {
         true => {
             let tokenizer = Text::open(&asked.folder).map_err(refuse)?;
             Some(tokenizer.decode(&[prompt, &ended.output].concat()).map_err(refuse)?)

@@ -18,7 +18,9 @@ pub fn check(sweep: &Sweep) -> Done {
         sayln!("  note: {note}");
     }
     let batch = sweep.batch()?;
-    batch.suited()?;
+    for warning in batch.suited()? {
+        sayln!("  warning: {warning}");
+    }
     let obstacles = batch.live_obstacles();
     sayln!("  sim: yes");
     sayln!("  live: {}", if obstacles.is_empty() { "yes" } else { "not on this machine" });

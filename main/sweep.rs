@@ -1,6 +1,6 @@
 //! A sweep as the command line names it: made explicit, simulated, measured.
 use crate::keeper::Keeper;
-use crate::print::Format;
+use crate::print::{Format, errln};
 use crate::stop::{INTERRUPT, Stop, bad_scenario};
 use actors::limits;
 use actors::seed::Seed;
@@ -102,13 +102,16 @@ impl Batch {
         obstacles
     }
 
-    /// Whether the files that the cells name are there and are what the scenario says.
-    pub fn suited(&self) -> Result<(), Stop> {
+    /// Whether the files that the cells name are there and are what the scenario says; returns what to warn of, once each.
+    pub fn suited(&self) -> Result<Vec<String>, Stop> {
+        let mut warnings = Vec::new();
         for cell in &self.cells {
             let plan = cell.plan(Seed(0), 0).map_err(bad_scenario)?;
-            engine::model::suits(&plan).map_err(|Unsuited { path, why }| bad_scenario(cell.reject(path, why)))?;
+            let reject = |Unsuited { path, why }| bad_scenario(cell.reject(path, why));
+            let found = engine::model::suits(&plan).map_err(reject)?;
+            warnings.extend(found.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
         }
-        Ok(())
+        Ok(warnings)
     }
 }
 
@@ -156,7 +159,7 @@ impl Sweep {
     /// The sweep to be run, its warnings printed.
     pub fn ready(&self) -> Result<Batch, Stop> {
         let batch = self.batch()?;
-        batch.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        batch.warnings.iter().for_each(|warning| errln!("warning: {warning}"));
         Ok(batch)
     }
 
@@ -169,8 +172,8 @@ impl Sweep {
         keeper.finish()
     }
 
-    /// An error that says why, if this machine cannot run the sweep live.
-    pub fn able(&self, batch: &Batch) -> Result<(), Stop> {
+    /// An error that says why, if this machine cannot run the sweep live; else what to warn of.
+    pub fn able(&self, batch: &Batch) -> Result<Vec<String>, Stop> {
         let obstacles = batch.live_obstacles();
         if !obstacles.is_empty() {
             let why = obstacles.join("\n");
@@ -180,7 +183,7 @@ impl Sweep {
     }
 
     pub fn measure(&self, batch: &Batch) -> Result<(RunDir, u8), Stop> {
-        self.able(batch)?;
+        self.able(batch)?.iter().for_each(|warning| errln!("warning: {warning}"));
         let options = engine::live::Options::new(std::env::current_exe()?);
         let mut keeper = Keeper::new(self, batch, World::Live)?;
         for (index, plan) in batch.plans.iter().enumerate() {

@@ -3,10 +3,13 @@
 #[path = "support/command.rs"]
 mod command;
 
+use candle_core::{Device, Tensor};
 use command::expect_code;
+use engine::model::write_checkpoint;
 use scenarios::presets::models;
-use scenarios::shape::Arch;
+use scenarios::shape::{Arch, Shape};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::path::Path;
 
 fn write(dir: &Path, what: &str, more: &[&str]) {
@@ -68,4 +71,137 @@ fn what_cannot_be_written_is_said() {
         assert!(said.contains(why), "{arguments:?} said:\n{said}");
     }
     assert!(!dir.path().join("y").exists());
+}
+
+/// A small model in the folder `x`.
+fn small(dir: &Path, arch: Arch) {
+    let ffn = if arch == Arch::Llama { 96 } else { 256 };
+    let shape = Shape { arch, layers: 2, hidden: 64, heads: 4, kv_heads: 4, ffn, vocab: 300, max_positions: 512 };
+    write_checkpoint(&shape, 3, &dir.join("x")).expect("writable");
+}
+
+/// Changes the tensors of the folder `x`.
+fn change(dir: &Path, edit: impl FnOnce(&mut HashMap<String, Tensor>)) {
+    let path = dir.join("x/model.safetensors");
+    let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).expect("it was written");
+    edit(&mut tensors);
+    candle_core::safetensors::save(&tensors, &path).expect("writable");
+}
+
+/// The stdout and the stderr of `generate` on the folder `x`, on one line each.
+fn generate(dir: &Path, more: &[&str], code: i32) -> (Value, String) {
+    let arguments = [&["generate", "x", "--new", "4", "--format", "json"], more].concat();
+    let output = expect_code(dir, &arguments, code);
+    (serde_json::from_slice(&output.stdout).unwrap_or_default(), words(&output.stderr))
+}
+
+/// Text on one line, without the frame of an error.
+fn words(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text).replace('│', " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+const IDS: [&str; 2] = ["--ids", "1,2,3"];
+
+#[test]
+fn weights_that_are_not_finite_make_no_text() {
+    for bad in [f32::NAN, f32::INFINITY] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        small(dir.path(), Arch::Llama);
+        let name = "model.layers.1.mlp.down_proj.weight";
+        change(dir.path(), |tensors| {
+            let weight = tensors.get_mut(name).expect("it is there");
+            *weight = weight.affine(0.0, f64::from(bad)).expect("a tensor");
+        });
+        let (ids, said) = generate(dir.path(), &IDS, 3);
+        assert!(ids.is_null() && said.contains(name) && said.contains("are not finite"), "{ids} {said}");
+    }
+}
+
+#[test]
+fn scores_that_are_not_finite_make_no_text() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    small(dir.path(), Arch::Llama);
+    // Finite weights, whose products are not.
+    change(dir.path(), |tensors| {
+        for name in ["lm_head.weight", "model.norm.weight"] {
+            let weight = tensors.get_mut(name).expect("it is there");
+            *weight = weight.affine(1e38, 0.0).expect("a tensor");
+        }
+    });
+    for more in [&[][..], &["--temperature", "1"]] {
+        let (ids, said) = generate(dir.path(), &[&IDS, more].concat(), 4);
+        assert!(ids.is_null() && said.contains("scores are not finite"), "{ids} {said}");
+    }
+}
+
+#[test]
+fn weights_that_nothing_takes_are_warned_of_by_name_and_number() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    small(dir.path(), Arch::Llama);
+    let (plain, said) = generate(dir.path(), &IDS, 0);
+    assert!(!said.contains("warning"), "{said}");
+    change(dir.path(), |tensors| {
+        for (block, part) in [0, 1].into_iter().flat_map(|block| ["q", "k", "v"].map(|part| (block, part))) {
+            let bias = Tensor::full(0.5f32, 64, &Device::Cpu).expect("a tensor");
+            tensors.insert(format!("model.layers.{block}.self_attn.{part}_proj.bias"), bias);
+        }
+        let spare = Tensor::full(0.5f32, 8, &Device::Cpu).expect("a tensor");
+        tensors.insert("model.layers.0.self_attn.rotary_emb.inv_freq".to_owned(), spare);
+    });
+    let warning = "6 tensors of the folder are not used, since config.json does not ask for them (`attention_bias` \
+                   would): model.layers.0.self_attn.k_proj.bias, model.layers.0.self_attn.q_proj.bias, \
+                   model.layers.0.self_attn.v_proj.bias, model.layers.1.self_attn.k_proj.bias and 2 more";
+    let (text, said) = generate(dir.path(), &IDS, 0);
+    assert_eq!((said.matches(warning).count(), &text["ids"]), (1, &plain["ids"]), "{said}");
+    let inspected = words(&expect_code(dir.path(), &["model", "inspect", "x"], 0).stdout);
+    assert!(inspected.contains(warning), "{inspected}");
+    let shape = "model.shape=Custom(arch: Llama, layers: 2, hidden: 64, heads: 4, ffn: 96, vocab: 300)";
+    let set = ["nano", "--set", shape, "--set", "model.weights=Dir(\"x\")"];
+    let checked = words(&expect_code(dir.path(), &[&["check"], &set[..]].concat(), 0).stdout);
+    assert_eq!(checked.matches(warning).count(), 1, "{checked}");
+    let live = words(&expect_code(dir.path(), &[&["live"], &set[..]].concat(), 0).stderr);
+    assert_eq!(live.matches(warning).count(), 1, "{live}");
+    // The configuration asks for them where it is whole.
+    let path = dir.path().join("x/config.json");
+    let config = std::fs::read_to_string(&path).expect("it was written");
+    std::fs::write(&path, config.replace("\"attention_bias\": false", "\"attention_bias\": true")).expect("writable");
+    let (_, said) = generate(dir.path(), &IDS, 3);
+    assert!(said.contains("there is no tensor `model.layers.0.self_attn.o_proj.bias`"), "{said}");
+}
+
+#[test]
+fn a_damaged_tokenizer_is_named_and_nothing_panics() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    small(dir.path(), Arch::Opt);
+    let path = dir.path().join("x/tokenizer.json");
+    let whole = std::fs::read_to_string(&path).expect("it was written");
+    let (text, _) = generate(dir.path(), &["--prompt", "A swarm"], 0);
+    let at = whole.find("\"decoder\"").expect("it has one");
+    for damaged in [&whole[..at + 20], &whole.replacen("\"decoder\": {", "\"decoder\": [{", 1), "{}", ""] {
+        std::fs::write(&path, damaged).expect("writable");
+        let (_, said) = generate(dir.path(), &["--prompt", "A swarm"], 3);
+        assert!(said.contains("tokenizer.json") && !said.contains("panicked"), "{said}");
+    }
+    let padding = r#""padding": {"strategy": {"Fixed": 20000000000}, "direction": "Right", "pad_to_multiple_of": null,
+                     "pad_id": 0, "pad_type_id": 0, "pad_token": "!"}"#;
+    let truncation =
+        r#""truncation": {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 9}"#;
+    let odd = whole.replace("\"padding\": null", padding).replace("\"truncation\": null", truncation);
+    assert!(odd.contains("20000000000") && odd.contains("stride"));
+    std::fs::write(&path, odd).expect("writable");
+    assert_eq!(generate(dir.path(), &["--prompt", "A swarm"], 0).0, text);
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_refused_by_name() {
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        small(dir.path(), Arch::Opt);
+        let path = dir.path().join("x").join(name);
+        std::fs::remove_file(&path).expect("it was written");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        let (_, said) = generate(dir.path(), &["--prompt", "A swarm"], 3);
+        assert!(said.replace("/ ", "/").contains(name) && said.contains("a pipe, socket or device"), "{said}");
+    }
 }

@@ -12,6 +12,9 @@ pub const TEXT_BYTES: u64 = 64 << 20;
 /// A `config.json`, `tokenizer_config.json` or shard index: published ones have at most some MB.
 pub const CONFIG_BYTES: u64 = 16 << 20;
 
+/// The JSON header of a safetensors file: some 100 bytes a tensor, and published files have at most some 10,000 tensors.
+pub const SAFETENSORS_HEADER_BYTES: u64 = 32 << 20;
+
 /// A `tokenizer.json`: the largest published ones have 35 MB.
 pub const TOKENIZER_BYTES: u64 = 128 << 20;
 

@@ -12,7 +12,7 @@ pub fn texts(plan: &Plan, events: &[Event]) -> Result<Vec<Said>, PromptError> {
     let mut plan = plan.clone();
     plan.tokens.prompts = Prompts::Ids(rows);
     let tokenizer = match &plan.model.weights {
-        Weights::Dir(dir) if Path::new(dir).join("tokenizer.json").is_file() => Some(Text::open(Path::new(dir))?),
+        Weights::Dir(dir) if Text::is_in(Path::new(dir)) => Some(Text::open(Path::new(dir))?),
         _ => None,
     };
     let mut said = Vec::new();

@@ -68,7 +68,7 @@ pub fn block(
 pub fn ends_specs(config: &Config) -> Specs {
     let (hidden, vocab) = (config.hidden(), config.vocab());
     let mut specs = Specs::under("");
-    specs.embedding("transformer.word_embeddings", vocab, hidden);
+    specs.tokens("transformer.word_embeddings", vocab, hidden, config.tied);
     specs.layer_norm("transformer.word_embeddings_layernorm", hidden);
     specs.last_layer_norm("transformer.ln_f", hidden);
     if !config.tied {

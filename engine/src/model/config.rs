@@ -1,6 +1,9 @@
 //! What a checkpoint's `config.json` says, as far as it changes what is computed.
 mod file;
+mod keys;
 mod published;
+
+pub use keys::{Keys, unexpected};
 
 use super::error::ModelError;
 use actors::limits;

@@ -1,6 +1,7 @@
 //! What the client runs itself: the embedding before the first block, and norm and head behind the last.
 use super::config::Config;
 use super::error::ModelError;
+use super::finite::check_finite;
 use super::linear::{Activation, Linear, Weight};
 use super::norm::Norm;
 use super::source::Source;
@@ -68,6 +69,7 @@ impl Ends {
         if let Some(norm) = &parts.first_norm {
             x = norm.forward(&x)?;
         }
+        check_finite(&x, || "hidden states of the embedding".to_owned())?;
         Ok(x.to_dtype(DType::F32)?)
     }
 

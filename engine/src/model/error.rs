@@ -1,5 +1,6 @@
 //! What can go wrong between a folder of weights and a token.
 use actors::id::BlockRange;
+use scenarios::input::InputError;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -8,18 +9,26 @@ use thiserror::Error;
 pub enum ModelError {
     #[error("{}: {why}", path.display())]
     Io { path: PathBuf, why: io::Error },
+    #[error(transparent)]
+    File(#[from] InputError),
+    #[error("{}: this is a Git LFS pointer to a file of {} bytes, not the file: run `git lfs pull` in the folder", path.display(), size(bytes))]
+    LfsPointer { path: PathBuf, bytes: Option<u64> },
     #[error("{}: {why}", path.display())]
     Config { path: PathBuf, why: String },
-    #[error("{}: there is neither model.safetensors nor model.safetensors.index.json{}", path.display(), hint(other))]
-    NoWeights { path: PathBuf, other: Option<String> },
+    #[error("{}: there is neither model.safetensors nor model.safetensors.index.json{hint}", path.display())]
+    NoWeights { path: PathBuf, hint: String },
     #[error("{} holds a model already ({name}): name another folder, or empty it", path.display())]
     Occupied { path: PathBuf, name: &'static str },
     #[error("{} has room for {:.3} GB, and the model takes {:.3} GB", path.display(), *free as f64 / 1e9, *needed as f64 / 1e9)]
     Room { path: PathBuf, needed: u64, free: u64 },
     #[error("{}: the safetensors header is not valid: {why}", path.display())]
     Header { path: PathBuf, why: String },
-    #[error("{}: there is no tensor `{tensor}`; the folder's config.json asks for it", path.display())]
+    #[error("{}: there is no tensor `{tensor}`, which config.json asks for", path.display())]
     Missing { path: PathBuf, tensor: String },
+    #[error("{}: in place of the tensor `{tensor}` there is `{packed}`, as AWQ and GPTQ pack weights: they are not read; use the folder of the unquantised model", path.display())]
+    Packed { path: PathBuf, tensor: String, packed: String },
+    #[error("{what} are not finite")]
+    NotFinite { what: String },
     #[error("{}: tensor `{tensor}` has shape {found:?}, config.json makes it {wanted:?}", path.display())]
     WrongShape { path: PathBuf, tensor: String, found: Vec<usize>, wanted: Vec<usize> },
     #[error("{}: tensor `{tensor}` is of type {found}; F32, F16 and BF16 can be read", path.display())]
@@ -50,8 +59,8 @@ pub enum ModelError {
     Candle(#[from] candle_core::Error),
 }
 
-fn hint(other: &Option<String>) -> String {
-    other.as_ref().map(|name| format!(", and {name} is not read: convert it to safetensors")).unwrap_or_default()
+fn size(bytes: &Option<u64>) -> String {
+    bytes.map_or("unknown".to_owned(), |bytes| bytes.to_string())
 }
 
 impl ModelError {

@@ -3,9 +3,10 @@ use super::config::Config;
 use super::error::ModelError;
 use super::folder::Folder;
 use super::tensors::Specs;
+use super::unused::{unused, warnings};
 use scenarios::cost::{block_flops, block_weight_bytes, cache_values};
 use scenarios::shape::WeightType;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -29,8 +30,10 @@ pub struct Inspection {
     /// Why tensors that the configuration asks for cannot be read: they are not there, not whole, or of another shape or
     /// type.
     pub missing: Vec<String>,
-    /// Tensors that nothing asks for.
+    /// Tensors that nothing asks for, without those that the family stores and does not need.
     pub unused: Vec<String>,
+    /// What may make the folder's text another than its authors'.
+    pub warnings: Vec<String>,
 }
 
 /// What the folder holds of one part.
@@ -45,16 +48,12 @@ pub struct Holding {
 pub fn inspect(dir: &Path) -> Result<Inspection, ModelError> {
     let (config, folder) = (Config::read(dir)?, Folder::open(dir)?);
     let mut missing = Vec::new();
-    let mut used = BTreeSet::new();
     let mut holding = |specs: Specs| {
         let mut held = Holding { parameters: 0, bytes: 0 };
         for spec in specs.list {
             held.parameters += spec.values() as u64;
             missing.extend(folder.check(&spec).err().map(|why| why.to_string()));
-            if let Some((name, bytes)) = folder.stored(&spec.name) {
-                held.bytes += bytes;
-                used.insert(name.to_owned());
-            }
+            held.bytes += folder.stored(&spec).map_or(0, |(_, bytes)| bytes);
         }
         held
     };
@@ -64,9 +63,8 @@ pub fn inspect(dir: &Path) -> Result<Inspection, ModelError> {
     for (_, dtype) in folder.tensors() {
         *types.entry(dtype.to_owned()).or_insert(0) += 1;
     }
-    let unused =
-        folder.tensors().map(|(name, _)| name).filter(|name| !used.contains(*name)).map(str::to_owned).collect();
-    Ok(Inspection { files: folder.files().to_vec(), config, types, blocks, ends, missing, unused })
+    let (unused, warnings) = (unused(&config, &folder), warnings(&config, &folder));
+    Ok(Inspection { files: folder.files().to_vec(), config, types, blocks, ends, missing, unused, warnings })
 }
 
 impl Inspection {
@@ -96,6 +94,7 @@ impl Inspection {
             "each_block": costs,
             "missing": self.missing,
             "unused": self.unused,
+            "warnings": self.warnings,
         });
         format!("{value:#}")
     }
@@ -138,6 +137,9 @@ impl fmt::Display for Inspection {
             if names.len() > LINES {
                 writeln!(f, "{what:<15} and {} more; --format json lists all", names.len() - LINES)?;
             }
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning         {warning}")?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Linear layers over weights of any held type.
 use super::cpu::{Finish, PlainLinear, QuantisedLinear};
 use super::error::ModelError;
+use super::finite::check_finite;
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Module, Result, Tensor};
 use scenarios::shape::WeightType;
@@ -74,7 +75,14 @@ impl Weight {
         held: WeightType,
         device: &Device,
     ) -> std::result::Result<Weight, ModelError> {
-        let plain = |dtype| Ok(Weight::Plain(tensor.to_dtype(dtype)?.to_device(device)?));
+        let plain = |dtype| {
+            let held = tensor.to_dtype(dtype)?.to_device(device)?;
+            if dtype != DType::F32 {
+                // A value beyond the range of the type became infinite.
+                check_finite(&held, || format!("values of the tensor `{name}`, held as {dtype:?},"))?;
+            }
+            Ok(Weight::Plain(held))
+        };
         match held {
             WeightType::F32 => plain(DType::F32),
             WeightType::F16 => plain(DType::F16),

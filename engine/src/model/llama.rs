@@ -61,7 +61,7 @@ pub fn block(config: &Config, tensors: &mut Tensors) -> std::result::Result<Box<
 pub fn ends_specs(config: &Config) -> Specs {
     let (hidden, vocab) = (config.hidden(), config.vocab());
     let mut specs = Specs::under("");
-    specs.embedding("model.embed_tokens", vocab, hidden);
+    specs.tokens("model.embed_tokens", vocab, hidden, config.tied);
     specs.last_rms_norm("model.norm", hidden);
     if !config.tied {
         specs.embedding("lm_head", vocab, hidden);

@@ -76,7 +76,7 @@ pub fn block(
 pub fn ends_specs(config: &Config, form: &OptForm) -> Specs {
     let (hidden, width, vocab) = (config.hidden(), form.embed_width, config.vocab());
     let mut specs = Specs::under("");
-    specs.embedding("model.decoder.embed_tokens", vocab, width);
+    specs.tokens("model.decoder.embed_tokens", vocab, width, config.tied);
     specs.embedding("model.decoder.embed_positions", config.shape.max_positions as usize + POSITION_OFFSET, hidden);
     if width != hidden {
         specs.linear("model.decoder.project_in", width, hidden, false);

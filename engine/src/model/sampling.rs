@@ -1,15 +1,25 @@
 //! From scores to tokens.
 use super::error::ModelError;
+use super::finite::{check_finite, first_not_finite};
 use actors::seed::Stream;
 use candle_core::{D, Tensor};
 use rand::RngExt;
 use scenarios::tokens::Sampling;
 use std::cmp::Ordering;
 
-/// Chooses from the `logits` of one row, which is not empty. Scores that are not numbers are never chosen.
-pub fn choose(sampling: &Sampling, logits: &[f32], stream: &mut Stream) -> u32 {
+/// The scores of the next token, in errors.
+const SCORES: &str = "scores";
+
+/// Chooses a token from the `logits` of one row, which is not empty.
+///
+/// # Errors
+/// If a score is not finite.
+pub fn choose(sampling: &Sampling, logits: &[f32], stream: &mut Stream) -> Result<u32, ModelError> {
+    if first_not_finite(logits).is_some() {
+        return Err(ModelError::NotFinite { what: SCORES.to_owned() });
+    }
     if sampling.temperature == 0.0 {
-        return best(logits);
+        return Ok(best(logits));
     }
     let candidates = candidates(sampling, logits);
     let total: f64 = candidates.iter().map(|(_, weight)| weight).sum();
@@ -17,11 +27,11 @@ pub fn choose(sampling: &Sampling, logits: &[f32], stream: &mut Stream) -> u32 {
     for (token, weight) in &candidates {
         left -= weight;
         if left < 0.0 {
-            return *token;
+            return Ok(*token);
         }
     }
     // Rounding can leave a crumb.
-    candidates.last().map_or_else(|| best(logits), |(token, _)| *token)
+    Ok(candidates.last().map_or_else(|| best(logits), |(token, _)| *token))
 }
 
 /// The tokens that remain, the likeliest first, with weights in proportion to their probabilities.
@@ -63,7 +73,11 @@ pub fn best_scores(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
 }
 
 /// The best token of each row of `logits`, `[batch, vocab]`; of equals the first.
+///
+/// # Errors
+/// If a score is not finite.
 pub fn greedy(logits: &Tensor) -> Result<Vec<u32>, ModelError> {
+    check_finite(logits, || SCORES.to_owned())?;
     Ok(logits.argmax(D::Minus1)?.to_vec1()?)
 }
 
@@ -76,16 +90,17 @@ fn best(logits: &[f32]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{best_scores, candidates, choose};
+    use super::{best_scores, candidates, choose, greedy};
     use actors::seed::Seed;
-    use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
+    use candle_core::{Device, Tensor};
+    use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
     use scenarios::tokens::Sampling;
 
-    const LOGITS: [f32; 5] = [1.0, 3.0, f32::NAN, 2.0, 3.0];
+    const LOGITS: [f32; 5] = [1.0, 3.0, -7.5, 2.0, 3.0];
 
     fn chosen(sampling: Sampling, logits: &[f32], draws: usize) -> Vec<u32> {
         let mut stream = Seed(7).stream("sampling", 0, 0);
-        (0..draws).map(|_| choose(&sampling, logits, &mut stream)).collect()
+        (0..draws).map(|_| choose(&sampling, logits, &mut stream).expect("finite scores")).collect()
     }
 
     fn tokens(sampling: Sampling) -> Vec<u32> {
@@ -95,20 +110,33 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_best() {
         assert_eq!(chosen(Sampling::GREEDY, &LOGITS, 1), [1]);
-        assert_eq!(chosen(Sampling::GREEDY, &[f32::NAN, f32::NEG_INFINITY], 1), [0]);
+    }
+
+    #[test]
+    fn scores_that_are_not_finite_choose_no_token() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let logits = [1.0, bad, 2.0];
+            for temperature in [0.0, 1.0] {
+                let sampling = Sampling { temperature, ..Sampling::GREEDY };
+                let error = choose(&sampling, &logits, &mut Seed(7).stream("sampling", 0, 0)).expect_err("not finite");
+                assert_eq!(error.to_string(), "scores are not finite");
+            }
+            let error = greedy(&Tensor::new(&[[1f32, 2.0, 3.0], logits], &Device::Cpu).expect("a tensor"));
+            assert_eq!(error.expect_err("the second row is not finite").to_string(), "scores are not finite");
+        }
     }
 
     #[test]
     fn filters_keep_the_best() {
         let base = Sampling { temperature: 1.0, ..Sampling::GREEDY };
-        assert_eq!(tokens(base), [1, 4, 3, 0]);
+        assert_eq!(tokens(base), [1, 4, 3, 0, 2]);
         assert_eq!(tokens(Sampling { top_k: Some(3), ..base }), [1, 4, 3]);
         // Probabilities: 0.3995 twice, 0.1470, 0.0541.
         assert_eq!(tokens(Sampling { top_p: Some(0.39), ..base }), [1]);
         assert_eq!(tokens(Sampling { top_p: Some(0.41), ..base }), [1, 4]);
         assert_eq!(tokens(Sampling { top_p: Some(0.95), ..base }), [1, 4, 3, 0]);
         assert_eq!(tokens(Sampling { top_k: Some(2), top_p: Some(0.95), ..base }), [1, 4]);
-        assert_eq!(tokens(Sampling { top_p: Some(1.0), ..base }), [1, 4, 3, 0]);
+        assert_eq!(tokens(Sampling { top_p: Some(1.0), ..base }), [1, 4, 3, 0, 2]);
     }
 
     #[test]
@@ -123,14 +151,14 @@ mod tests {
     #[test]
     fn the_best_scores_come_first_and_ties_by_their_place() {
         assert_eq!(best_scores(&LOGITS, 3), [(1, 3.0), (4, 3.0), (3, 2.0)]);
-        assert_eq!(best_scores(&LOGITS, 9).len(), 4);
+        assert_eq!(best_scores(&LOGITS, 9).len(), 5);
         assert_eq!(best_scores(&LOGITS, 0), []);
     }
 
     proptest! {
         #[test]
         fn a_token_is_always_one_of_the_vocabulary_and_tiny_temperatures_are_greedy(
-            logits in prop::collection::vec(any::<f32>(), 1..40),
+            logits in prop::collection::vec(any::<f32>().prop_filter("finite", |score| score.is_finite()), 1..40),
             temperature in 0f32..4.0,
             top_k in prop::option::of(1u32..50),
             top_p in prop::option::of(0.01f32..1.0),

@@ -5,6 +5,7 @@ use super::folder::Folder;
 use super::random;
 use super::span::compute_type;
 use super::tensors::{Specs, TensorSpec, Tensors};
+use super::unused::warnings;
 use candle_core::{Device, Tensor};
 use scenarios::plan;
 use scenarios::shape::WeightType;
@@ -53,6 +54,14 @@ impl Source {
         let Origin::Folder(folder) = &self.origin else { return Ok(()) };
         let blocks = (0..self.config.shape.layers).map(|index| self.config.block_specs(index));
         blocks.chain([self.config.ends_specs()]).flat_map(|specs| specs.list).try_for_each(|spec| folder.check(&spec))
+    }
+
+    /// What in the folder may make its text another than its authors', a sentence each. Reads headers.
+    pub fn warnings(&self) -> Vec<String> {
+        match &self.origin {
+            Origin::Folder(folder) => warnings(&self.config, folder),
+            Origin::Random { .. } => Vec::new(),
+        }
     }
 
     /// The tensor of `spec`, in f32 on the CPU.

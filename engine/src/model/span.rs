@@ -4,6 +4,7 @@ use super::block::Block;
 use super::cache::Cache;
 use super::config::Config;
 use super::error::ModelError;
+use super::finite::check_finite;
 use super::linear::{Linear, Weight};
 use super::position::Positions;
 use super::source::Source;
@@ -96,6 +97,7 @@ impl Span {
                 return Err(ModelError::Blocks { asked: blocks, held: cache.range });
             }
             let positions = Positions::new(&self.config, *position, tokens, dtype, device)?;
+            check_finite(x, || format!("hidden states that came to block {}", blocks.start))?;
             steps.push(Step::new(*position, tokens, positions, dtype, device)?);
             sizes.push((batch, tokens));
             inputs.push(x.to_device(device)?.to_dtype(dtype)?);
@@ -116,6 +118,10 @@ impl Span {
             });
             let block = &self.blocks[(index - self.range.start) as usize];
             x = block.forward(&x, &mut seats.collect::<Vec<_>>())?;
+            // A GPU would have to wait for each block.
+            if device.is_cpu() || index + 1 == blocks.end {
+                check_finite(&x, || format!("hidden states after block {index}"))?;
+            }
         }
         let x = x.to_dtype(DType::F32)?;
         let mut outputs = Vec::with_capacity(parts.len());

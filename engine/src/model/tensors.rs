@@ -6,10 +6,15 @@ use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
 use std::collections::BTreeMap;
 
+/// The head, in each family.
+pub const HEAD: &str = "lm_head.weight";
+
 /// One tensor of a checkpoint, by its Hugging Face name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     pub name: String,
+    /// Another tensor that holds the same values and may be stored alone: the head that is tied to an embedding.
+    pub shared_with: Option<&'static str>,
     pub dims: Vec<usize>,
     pub draw: Draw,
 }
@@ -52,6 +57,14 @@ impl Specs {
         self.push(format!("{name}.weight"), vec![rows, width], Draw::Embedding);
     }
 
+    /// The embedding of tokens; where the head is `tied` to it, a folder may have the head alone.
+    pub fn tokens(&mut self, name: &str, rows: usize, width: usize, tied: bool) {
+        self.embedding(name, rows, width);
+        if let Some(spec) = self.list.last_mut().filter(|_| tied) {
+            spec.shared_with = Some(HEAD);
+        }
+    }
+
     /// A linear layer from `inputs` to `outputs`, stored `[outputs, inputs]`.
     pub fn linear(&mut self, name: &str, inputs: usize, outputs: usize, bias: bool) {
         self.push(format!("{name}.weight"), vec![outputs, inputs], Draw::Matrix);
@@ -79,7 +92,7 @@ impl Specs {
     }
 
     fn push(&mut self, name: String, dims: Vec<usize>, draw: Draw) {
-        self.list.push(TensorSpec { name: format!("{}{name}", self.prefix), dims, draw });
+        self.list.push(TensorSpec { name: format!("{}{name}", self.prefix), shared_with: None, dims, draw });
     }
 }
 

@@ -95,7 +95,7 @@ impl Bench {
         let client = self.plan.clients().position(|(node, _)| node == request.client).unwrap_or(0);
         let whose = (client as u64) << 32 | u64::from(request.index);
         let mut stream = self.plan.seed.stream("sampling", whose, u64::from(output));
-        Ok(rows.iter().map(|row| model::choose(sampling, row, &mut stream)).collect())
+        Ok(rows.iter().map(|row| model::choose(sampling, row, &mut stream)).collect::<Result<_, _>>()?)
     }
 
     /// The best scores of the last choice, where the plan asks for them, once.

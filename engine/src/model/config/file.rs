@@ -1,9 +1,11 @@
 //! `config.json` as Hugging Face's transformers writes it.
+use super::keys::Keys;
 use super::{BloomForm, Config, Form, LlamaForm, OptForm, RopeScaling, check};
 use crate::model::error::ModelError;
+use crate::model::file::read_text;
 use actors::limits;
+use scenarios::input::CONFIG_BYTES;
 use scenarios::shape::{Arch, Shape};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -11,21 +13,26 @@ impl Config {
     /// Reads `dir/config.json`.
     pub fn read(dir: &Path) -> Result<Config, ModelError> {
         let path = dir.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(ModelError::io(&path))?;
+        let text = read_text(&path, CONFIG_BYTES)?;
         Config::parse(&text).map_err(|why| ModelError::Config { path, why })
     }
 
-    fn parse(text: &str) -> Result<Config, String> {
-        let value: Value = serde_json::from_str(text).map_err(|why| why.to_string())?;
-        let Some(model_type) = value.get("model_type").and_then(Value::as_str).map(str::to_owned) else {
+    /// Reads the text of a `config.json`.
+    ///
+    /// # Errors
+    /// If this is no such text, or if the model that it describes cannot be executed: the key, and what was found there.
+    pub fn parse(text: &str) -> Result<Config, String> {
+        let keys = Keys::parse(text)?;
+        let Some(model_type) = keys.text(&["model_type"])? else {
             return Err("there is no model_type: it says whether this is opt, bloom or llama".to_owned());
         };
         let config = match model_type.as_str() {
-            "opt" => serde_json::from_value(value).map_err(|why| why.to_string()).and_then(OptFile::config)?,
-            "bloom" => serde_json::from_value(value).map_err(|why| why.to_string()).map(BloomFile::config)?,
-            "llama" => serde_json::from_value(value).map_err(|why| why.to_string()).and_then(LlamaFile::config)?,
+            "opt" => opt(&keys)?,
+            "bloom" => bloom(&keys)?,
+            "llama" => llama(&keys)?,
             other => return Err(format!("model_type `{other}` is not one of opt, bloom, llama")),
         };
+        unquantised(&keys)?;
         check(&config.shape).map_err(|why| why.to_string())?;
         positive(config.eps, "the norms' epsilon")?;
         match &config.form {
@@ -125,186 +132,141 @@ fn positive(value: f64, name: &str) -> Result<f64, String> {
     if value.is_finite() && value > 0.0 { Ok(value) } else { Err(format!("{name} is {value}, not a positive number")) }
 }
 
-fn yes() -> bool {
-    true
-}
-
 /// `OPTConfig`, with its defaults.
-#[derive(Deserialize)]
-struct OptFile {
-    hidden_size: u32,
-    num_hidden_layers: u32,
-    num_attention_heads: u32,
-    ffn_dim: u32,
-    vocab_size: u32,
-    max_position_embeddings: u32,
-    #[serde(default = "yes")]
-    do_layer_norm_before: bool,
-    #[serde(default, rename = "_remove_final_layer_norm")]
-    remove_final_layer_norm: bool,
-    word_embed_proj_dim: Option<u32>,
-    #[serde(default = "yes")]
-    enable_bias: bool,
-    #[serde(default = "yes")]
-    layer_norm_elementwise_affine: bool,
-    activation_function: Option<String>,
-    #[serde(default = "yes")]
-    tie_word_embeddings: bool,
-}
-
-impl OptFile {
-    fn config(self) -> Result<Config, String> {
-        if let Some(name) = self.activation_function.filter(|name| name != "relu") {
-            return Err(format!("activation_function `{name}`: OPT blocks have relu"));
-        }
-        if !self.layer_norm_elementwise_affine {
-            return Err("layer_norm_elementwise_affine: false is not supported".to_owned());
-        }
-        let shape = Shape {
-            arch: Arch::Opt,
-            layers: self.num_hidden_layers,
-            hidden: self.hidden_size,
-            heads: self.num_attention_heads,
-            kv_heads: self.num_attention_heads,
-            ffn: self.ffn_dim,
-            vocab: self.vocab_size,
-            max_positions: self.max_position_embeddings,
-        };
-        let form = OptForm {
-            norm_first: self.do_layer_norm_before,
-            final_norm: self.do_layer_norm_before && !self.remove_final_layer_norm,
-            embed_width: self.word_embed_proj_dim.unwrap_or(self.hidden_size) as usize,
-            biases: self.enable_bias,
-        };
-        Ok(Config { shape, form: Form::Opt(form), tied: self.tie_word_embeddings, eps: 1e-5 })
+fn opt(keys: &Keys) -> Result<Config, String> {
+    if let Some(name) = keys.text(&["activation_function"])?.filter(|name| name != "relu") {
+        return Err(format!("activation_function `{name}`: OPT blocks have relu"));
     }
+    if !keys.flag("layer_norm_elementwise_affine", true)? {
+        return Err("layer_norm_elementwise_affine: false is not supported".to_owned());
+    }
+    let (hidden, heads) = (keys.needed(&["hidden_size"])?, keys.needed(&["num_attention_heads"])?);
+    let shape = Shape {
+        arch: Arch::Opt,
+        layers: keys.needed(&["num_hidden_layers"])?,
+        hidden,
+        heads,
+        kv_heads: heads,
+        ffn: keys.needed(&["ffn_dim"])?,
+        vocab: keys.needed(&["vocab_size"])?,
+        max_positions: keys.needed(&["max_position_embeddings"])?,
+    };
+    let norm_first = keys.flag("do_layer_norm_before", true)?;
+    let form = OptForm {
+        norm_first,
+        final_norm: norm_first && !keys.flag("_remove_final_layer_norm", false)?,
+        embed_width: keys.count(&["word_embed_proj_dim"])?.unwrap_or(hidden) as usize,
+        biases: keys.flag("enable_bias", true)?,
+    };
+    Ok(Config { shape, form: Form::Opt(form), tied: keys.flag("tie_word_embeddings", true)?, eps: 1e-5 })
 }
 
 /// `BloomConfig`, with its defaults. Older files have the names that GPT-2 has.
-#[derive(Deserialize)]
-struct BloomFile {
-    #[serde(alias = "n_embed")]
-    hidden_size: u32,
-    #[serde(alias = "num_hidden_layers")]
-    n_layer: u32,
-    #[serde(alias = "num_attention_heads")]
-    n_head: u32,
-    vocab_size: u32,
-    seq_length: Option<u32>,
-    layer_norm_epsilon: Option<f64>,
-    #[serde(default)]
-    apply_residual_connection_post_layernorm: bool,
-    #[serde(default = "yes")]
-    tie_word_embeddings: bool,
-}
-
-impl BloomFile {
-    fn config(self) -> Config {
-        let shape = Shape {
-            arch: Arch::Bloom,
-            layers: self.n_layer,
-            hidden: self.hidden_size,
-            heads: self.n_head,
-            kv_heads: self.n_head,
-            ffn: self.hidden_size.saturating_mul(4),
-            vocab: self.vocab_size,
-            // What BLOOM was trained on; its positions have no end.
-            max_positions: self.seq_length.unwrap_or(2048),
-        };
-        let form = BloomForm { residual_after_norm: self.apply_residual_connection_post_layernorm };
-        let eps = self.layer_norm_epsilon.unwrap_or(1e-5);
-        Config { shape, form: Form::Bloom(form), tied: self.tie_word_embeddings, eps }
-    }
+fn bloom(keys: &Keys) -> Result<Config, String> {
+    let hidden = keys.needed(&["hidden_size", "n_embed"])?;
+    let heads = keys.needed(&["n_head", "num_attention_heads"])?;
+    let shape = Shape {
+        arch: Arch::Bloom,
+        layers: keys.needed(&["n_layer", "num_hidden_layers"])?,
+        hidden,
+        heads,
+        kv_heads: heads,
+        ffn: hidden.saturating_mul(4),
+        vocab: keys.needed(&["vocab_size"])?,
+        // What BLOOM was trained on; its positions have no end.
+        max_positions: keys.count(&["seq_length"])?.unwrap_or(2048),
+    };
+    let residual_after_norm = keys.flag("apply_residual_connection_post_layernorm", false)?;
+    let tied = keys.flag("tie_word_embeddings", true)?;
+    let eps = keys.number("layer_norm_epsilon")?.unwrap_or(1e-5);
+    Ok(Config { shape, form: Form::Bloom(BloomForm { residual_after_norm }), tied, eps })
 }
 
 /// `LlamaConfig`, with its defaults.
-#[derive(Deserialize)]
-struct LlamaFile {
-    hidden_size: u32,
-    intermediate_size: u32,
-    num_hidden_layers: u32,
-    num_attention_heads: u32,
-    num_key_value_heads: Option<u32>,
-    head_dim: Option<u32>,
-    vocab_size: u32,
-    max_position_embeddings: Option<u32>,
-    rms_norm_eps: Option<f64>,
-    rope_theta: Option<f64>,
-    rope_scaling: Option<RopeFile>,
-    /// What transformers 5 writes instead of the two.
-    rope_parameters: Option<RopeFile>,
-    #[serde(default)]
-    attention_bias: bool,
-    #[serde(default)]
-    mlp_bias: bool,
-    hidden_act: Option<String>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
+fn llama(keys: &Keys) -> Result<Config, String> {
+    if let Some(name) = keys.text(&["hidden_act"])?.filter(|name| name != "silu") {
+        return Err(format!("hidden_act `{name}`: Llama blocks have silu"));
+    }
+    let (hidden, heads) = (keys.needed(&["hidden_size"])?, keys.needed(&["num_attention_heads"])?);
+    if let Some(head_dim) = keys.count(&["head_dim"])?.filter(|head_dim| head_dim.checked_mul(heads) != Some(hidden)) {
+        return Err(format!(
+            "`head_dim` is {head_dim}: {heads} heads of it are not `hidden_size` {hidden}, which is not supported"
+        ));
+    }
+    let shape = Shape {
+        arch: Arch::Llama,
+        layers: keys.needed(&["num_hidden_layers"])?,
+        hidden,
+        heads,
+        kv_heads: keys.count(&["num_key_value_heads"])?.unwrap_or(heads),
+        ffn: keys.needed(&["intermediate_size"])?,
+        vocab: keys.needed(&["vocab_size"])?,
+        max_positions: keys.count(&["max_position_embeddings"])?.unwrap_or(2048),
+    };
+    let (rope_theta, rope_scaling) = rope(keys)?;
+    let form = LlamaForm {
+        rope_theta,
+        rope_scaling,
+        attention_bias: keys.flag("attention_bias", false)?,
+        mlp_bias: keys.flag("mlp_bias", false)?,
+    };
+    let eps = keys.number("rms_norm_eps")?.unwrap_or(1e-6);
+    Ok(Config { shape, form: Form::Llama(form), tied: keys.flag("tie_word_embeddings", false)?, eps })
 }
 
-#[derive(Deserialize)]
-struct RopeFile {
-    #[serde(alias = "type")]
-    rope_type: Option<String>,
-    rope_theta: Option<f64>,
-    factor: Option<f64>,
-    low_freq_factor: Option<f64>,
-    high_freq_factor: Option<f64>,
-    original_max_position_embeddings: Option<f64>,
+/// Rotary positions: `rope_theta` and `rope_scaling`, or the `rope_parameters` that transformers 5 has in their place.
+fn rope(keys: &Keys) -> Result<(f64, RopeScaling), String> {
+    let names = ["rope_parameters", "rope_scaling"];
+    let mut read = Vec::new();
+    for name in names {
+        if let Some(inner) = keys.object(name)? {
+            let within = |why: String| format!("`{name}`: {why}");
+            let theta = inner.number("rope_theta").map_err(within)?;
+            read.push((name, theta, scaling(&inner).map_err(within)?));
+        }
+    }
+    if let [(_, _, a), (_, _, b)] = read.as_slice()
+        && a != b
+    {
+        return Err("`rope_parameters` and `rope_scaling` differ, and both are names of one value: keep one".to_owned());
+    }
+    let thetas = read.iter().filter_map(|(name, theta, _)| theta.map(|theta| (*name, theta)));
+    let outer = keys.number("rope_theta")?.map(|theta| ("config.json", theta));
+    let thetas: Vec<(&str, f64)> = thetas.chain(outer).collect();
+    if let Some(pair) = thetas.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+        let [(a, first), (b, second)] = [pair[0], pair[1]];
+        return Err(format!("`rope_theta` is {first} in `{a}` and {second} in `{b}`: keep one"));
+    }
+    let theta = thetas.first().map_or(10_000.0, |(_, theta)| *theta);
+    Ok((theta, read.first().map_or(RopeScaling::Unscaled, |(_, _, scaling)| *scaling)))
 }
 
-impl LlamaFile {
-    fn config(self) -> Result<Config, String> {
-        if let Some(name) = self.hidden_act.filter(|name| name != "silu") {
-            return Err(format!("hidden_act `{name}`: Llama blocks have silu"));
-        }
-        let heads = self.num_attention_heads;
-        if let Some(head_dim) = self.head_dim.filter(|head_dim| head_dim.checked_mul(heads) != Some(self.hidden_size)) {
-            return Err(format!(
-                "{heads} heads of {head_dim} are not the hidden size {}: not supported",
-                self.hidden_size
-            ));
-        }
-        let rope = self.rope_parameters.or(self.rope_scaling);
-        let theta = rope.as_ref().and_then(|rope| rope.rope_theta).or(self.rope_theta);
-        let shape = Shape {
-            arch: Arch::Llama,
-            layers: self.num_hidden_layers,
-            hidden: self.hidden_size,
-            heads,
-            kv_heads: self.num_key_value_heads.unwrap_or(heads),
-            ffn: self.intermediate_size,
-            vocab: self.vocab_size,
-            max_positions: self.max_position_embeddings.unwrap_or(2048),
-        };
-        let form = LlamaForm {
-            rope_theta: theta.unwrap_or(10_000.0),
-            rope_scaling: rope.map_or(Ok(RopeScaling::Unscaled), RopeFile::scaling)?,
-            attention_bias: self.attention_bias,
-            mlp_bias: self.mlp_bias,
-        };
-        let eps = self.rms_norm_eps.unwrap_or(1e-6);
-        Ok(Config { shape, form: Form::Llama(form), tied: self.tie_word_embeddings, eps })
+fn scaling(keys: &Keys) -> Result<RopeScaling, String> {
+    let need = |name: &str| {
+        let value = keys.number(name)?.ok_or(format!("rope scaling wants a {name}"))?;
+        positive(value, name)
+    };
+    match keys.text(&["rope_type", "type"])?.as_deref().unwrap_or("default") {
+        "default" => Ok(RopeScaling::Unscaled),
+        "linear" => Ok(RopeScaling::Linear { factor: need("factor")? }),
+        "llama3" => Ok(RopeScaling::Llama3 {
+            factor: need("factor")?,
+            low_freq_factor: need("low_freq_factor")?,
+            high_freq_factor: need("high_freq_factor")?,
+            original_positions: need("original_max_position_embeddings")?,
+        }),
+        other => Err(format!("rope scaling `{other}` is not one of default, linear, llama3")),
     }
 }
 
-impl RopeFile {
-    fn scaling(self) -> Result<RopeScaling, String> {
-        let need = |value: Option<f64>, name: &str| {
-            value.ok_or(format!("rope scaling wants a {name}")).and_then(|value| positive(value, name))
-        };
-        match self.rope_type.as_deref().unwrap_or("default") {
-            "default" => Ok(RopeScaling::Unscaled),
-            "linear" => Ok(RopeScaling::Linear { factor: need(self.factor, "factor")? }),
-            "llama3" => Ok(RopeScaling::Llama3 {
-                factor: need(self.factor, "factor")?,
-                low_freq_factor: need(self.low_freq_factor, "low_freq_factor")?,
-                high_freq_factor: need(self.high_freq_factor, "high_freq_factor")?,
-                original_positions: need(self.original_max_position_embeddings, "original_max_position_embeddings")?,
-            }),
-            other => Err(format!("rope scaling `{other}` is not one of default, linear, llama3")),
-        }
-    }
+/// Weights that were packed by a method of quantisation cannot be read: they are named by the method.
+fn unquantised(keys: &Keys) -> Result<(), String> {
+    let Some(packing) = keys.object("quantization_config")? else { return Ok(()) };
+    let method = packing.text(&["quant_method"])?.unwrap_or_else(|| "unknown".to_owned());
+    Err(format!(
+        "`quantization_config` has the quant_method `{method}`: such weights are not read; use the folder of the \
+         unquantised model, and hold its weights as Int8 or Int4 if they are to be small"
+    ))
 }
 
 fn rope_json(scaling: &RopeScaling) -> Value {

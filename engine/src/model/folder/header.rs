@@ -4,14 +4,12 @@
 //! The format: 8 bytes of the header's length, little-endian; the header, JSON from a tensor's name to its type, its shape,
 //! and where it begins and ends behind the header; the values.
 use super::super::error::ModelError;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use super::super::file::check_no_pointer;
+use scenarios::input::{self, SAFETENSORS_HEADER_BYTES};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-
-/// Bytes of a header: the safetensors crate's own bound.
-const HEADER_BYTES: u64 = 100_000_000;
 
 /// Where a tensor lies in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +27,16 @@ pub struct Entry {
 /// end behind the file's end: who reads it finds that out.
 pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
     let wrong = |why: String| ModelError::Header { path: path.to_owned(), why };
-    let mut file = File::open(path).map_err(ModelError::io(path))?;
-    let length = file.metadata().map_err(ModelError::io(path))?.len();
+    let (mut file, length) = input::open(path)?;
+    check_no_pointer(path, length)?;
     let mut size = [0; 8];
     file.read_exact(&mut size).map_err(|_| wrong("the file has less than 8 bytes".to_owned()))?;
     let size = u64::from_le_bytes(size);
-    if size > HEADER_BYTES || size > length.saturating_sub(8) {
+    if size > length.saturating_sub(8) {
         return Err(wrong(format!("it claims {size} bytes of a file of {length}")));
+    }
+    if size > SAFETENSORS_HEADER_BYTES {
+        return Err(wrong(format!("it has {size} bytes; at most {SAFETENSORS_HEADER_BYTES} are read")));
     }
     let mut text = vec![0; size as usize];
     file.read_exact(&mut text).map_err(ModelError::io(path))?;
@@ -43,7 +44,7 @@ pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
 }
 
 /// The tensors of a header whose values begin at byte `base` of their file.
-fn entries(text: &[u8], base: u64) -> Result<Vec<Entry>, String> {
+pub fn entries(text: &[u8], base: u64) -> Result<Vec<Entry>, String> {
     let Listed(listed) = serde_json::from_slice(text).map_err(|why| why.to_string())?;
     let mut entries =
         listed.into_iter().map(|(name, value)| entry(name, value, base)).collect::<Result<Vec<_>, _>>()?;
@@ -60,9 +61,8 @@ fn entries(text: &[u8], base: u64) -> Result<Vec<Entry>, String> {
     }
 }
 
-fn entry(name: String, value: serde_json::Value, base: u64) -> Result<Entry, String> {
-    let Described { dtype, shape, data_offsets: [start, end] } =
-        serde_json::from_value(value).map_err(|why| format!("tensor `{name}`: {why}"))?;
+fn entry(name: String, described: Described, base: u64) -> Result<Entry, String> {
+    let Described { dtype, shape, data_offsets: [start, end] } = described;
     if end < start {
         return Err(format!("tensor `{name}` ends at {end}, before it starts at {start}"));
     }
@@ -98,7 +98,7 @@ struct Described {
 }
 
 /// The tensors as they are listed, so that one that comes twice is seen.
-struct Listed(Vec<(String, serde_json::Value)>);
+struct Listed(Vec<(String, Described)>);
 
 impl<'de> Deserialize<'de> for Listed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Listed, D::Error> {
@@ -117,7 +117,9 @@ impl<'de> Deserialize<'de> for Listed {
                     if name == "__metadata__" {
                         map.next_value::<IgnoredAny>()?;
                     } else {
-                        listed.push((name, map.next_value()?));
+                        let wrong = |why| A::Error::custom(format!("tensor `{name}`: {why}"));
+                        let described = map.next_value().map_err(wrong)?;
+                        listed.push((name, described));
                     }
                 }
                 Ok(Listed(listed))

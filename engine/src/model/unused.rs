@@ -1,0 +1,55 @@
+//! Tensors of a folder that no part of the model takes: a sign that its configuration is not the whole truth.
+use super::config::{Config, Form};
+use super::folder::{Folder, INDEX, WEIGHTS};
+use super::tensors::HEAD;
+use std::collections::BTreeSet;
+
+/// Names of unused tensors in a warning.
+const NAMES: usize = 4;
+
+/// The names of the tensors that `config` does not ask for, without those that its family stores and does not need.
+pub fn unused(config: &Config, folder: &Folder) -> Vec<String> {
+    let blocks = (0..config.shape.layers).map(|index| config.block_specs(index));
+    let specs = blocks.chain([config.ends_specs()]).flat_map(|specs| specs.list);
+    let used: BTreeSet<String> = specs.filter_map(|spec| Some(folder.stored(&spec)?.0.to_owned())).collect();
+    let names = folder.tensors().map(|(name, _)| name);
+    names.filter(|name| !used.contains(*name) && !is_spare(config, name)).map(str::to_owned).collect()
+}
+
+/// Whether transformers computes the tensor from others, and so ignores what is stored.
+fn is_spare(config: &Config, name: &str) -> bool {
+    let tied_head = config.tied && name == HEAD;
+    tied_head || matches!(config.form, Form::Llama(_)) && name.ends_with("rotary_emb.inv_freq")
+}
+
+/// What in the folder may make its text another than its authors', a sentence each.
+pub fn warnings(config: &Config, folder: &Folder) -> Vec<String> {
+    let names = unused(config, folder);
+    let mut warnings = Vec::new();
+    if !names.is_empty() {
+        let first = names.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = names.len().checked_sub(NAMES + 1).map_or(String::new(), |more| format!(" and {} more", more + 1));
+        let (count, one) = (names.len(), names.len() == 1);
+        let (tensors, them) = if one { ("tensor", "it") } else { ("tensors", "them") };
+        let are = if one { "is" } else { "are" };
+        warnings.push(format!(
+            "{count} {tensors} of the folder {are} not used, since config.json does not ask for {them}{}: {first}{more}",
+            asking(config, &names).map(|key| format!(" (`{key}` would)")).unwrap_or_default()
+        ));
+    }
+    if folder.passes_over_an_index() {
+        warnings.push(format!("{WEIGHTS} is read, and {INDEX} beside it is not"));
+    }
+    warnings
+}
+
+/// The key that would ask for the unused tensors, where these are biases.
+fn asking(config: &Config, names: &[String]) -> Option<&'static str> {
+    let has = |part: &str| names.iter().any(|name| name.contains(part) && name.ends_with(".bias"));
+    match &config.form {
+        Form::Llama(form) if !form.attention_bias && has(".self_attn.") => Some("attention_bias"),
+        Form::Llama(form) if !form.mlp_bias && has(".mlp.") => Some("mlp_bias"),
+        Form::Opt(form) if !form.biases && has(".layers.") => Some("enable_bias"),
+        _ => None,
+    }
+}
