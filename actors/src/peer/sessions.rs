@@ -278,7 +278,8 @@ impl Session {
 mod tests {
     use super::{Admission, Entry, Sessions};
     use crate::id::{BlockRange, NodeId, RequestId, SessionId};
-    use crate::message::{Open, Refusal};
+    use crate::limits;
+    use crate::message::{Activation, Open, Refusal, WireType};
     use crate::time::{Moment, Span};
 
     const CLIENT: NodeId = NodeId(9);
@@ -335,6 +336,19 @@ mod tests {
         assert_eq!(sessions.used(), 4 * 2 * 4);
         sessions.leave(session(2));
         assert_eq!((sessions.used(), sessions.waiting(), sessions.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_history_that_no_frame_can_carry_is_not_kept() {
+        let mut sessions = sessions(Admission::Refuse);
+        assert_eq!(sessions.enter(at(0), CLIENT, Open { keep: true, ..open(1, 4) }), Ok(Entry::Open));
+        let is_kept = |sessions: &Sessions| sessions.open[&session(1)].kept.is_some();
+        let row = Activation { tokens: 1, batch: 1, hidden: 16_384, dtype: WireType::F32, data: None };
+        let most = limits::FRAME_TENSOR_BYTES as u64 / row.bytes();
+        sessions.keep(session(1), &row.hollow(most as u32));
+        assert!(is_kept(&sessions), "it fits a frame");
+        sessions.keep(session(1), &row);
+        assert_eq!((is_kept(&sessions), sessions.kept_bytes), (false, 0));
     }
 
     #[test]
