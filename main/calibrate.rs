@@ -82,7 +82,8 @@ fn dirs(from: &[PathBuf]) -> String {
 pub fn save(profile: &Profile, path: &Path) -> Result<(), Stop> {
     let text = format!("#![enable(implicit_some, unwrap_newtypes)]\n{}\n", profile.to_ron()?);
     if place::is_device(path) {
-        std::fs::write(path, text)?;
+        let unwritten = |why| Stop { code: 1, report: miette!("{}: {why}", path.display()) };
+        std::fs::write(path, text).map_err(unwritten)?;
     } else {
         reports::write::write_synced(path, text.as_bytes())?;
     }

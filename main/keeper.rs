@@ -35,7 +35,7 @@ impl<'b> Keeper<'b> {
         }
         let scenario = batch.scenario();
         let command = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        let manifest = Manifest::new(&scenario.name, world, sweep.seed, scenario.report.clone(), command);
+        let manifest = Manifest::new(&scenario.name, world, sweep.seed, batch.charts(), command);
         let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text(), &batch.plans)?;
         let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}  {eta} left")?;
         let bar = ProgressBar::new(batch.plans.len() as u64).with_style(style).with_prefix(world.to_string());

@@ -6,10 +6,10 @@ use actors::seed::Seed;
 use clap::{Args, Subcommand};
 use engine::model::{Checkpoint, Config, ModelError};
 use miette::miette;
-use scenarios::Overrides;
 use scenarios::presets::models;
 use scenarios::shape::{Arch, Shape};
 use scenarios::units::Size;
+use scenarios::{Overrides, ScenarioError};
 use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
@@ -96,29 +96,42 @@ fn config(asked: &Write) -> Result<Config, Stop> {
 }
 
 fn of_scenario(asked: &Write) -> Result<Shape, Stop> {
-    let loaded = scenarios::load(&asked.what).map_err(bad_scenario)?;
+    let loaded = match scenarios::load(&asked.what) {
+        Err(ScenarioError::Unknown { .. }) => return Err(neither(&asked.what)),
+        loaded => loaded.map_err(bad_scenario)?,
+    };
     let overrides = Overrides { set: asked.set.clone(), ..Overrides::default() };
     let cells = loaded.cells(&overrides).map_err(bad_scenario)?;
     let cell = cells.first().expect("a sweep without cells is a bad scenario");
     Ok(cell.plan(Seed(asked.seed), 0).map_err(bad_scenario)?.model.shape)
 }
 
+/// What is neither a published model nor a scenario: the models that are like it, or all.
+fn neither(what: &str) -> Stop {
+    let all: Vec<String> = FAMILIES.iter().flat_map(|(family, arch)| names(family, *arch)).collect();
+    let help = scenarios::nearest(what, all.iter().map(String::as_str)).map_or_else(
+        || format!("the published models are {}; `swarmbench library` lists the scenarios", all.join(", ")),
+        |name| format!("did you mean `{name}`?"),
+    );
+    Stop { code: 2, report: miette!(help = help, "`{what}` is neither a published model nor a scenario") }
+}
+
+/// Families of published models, and what their names begin with.
+const FAMILIES: [(&str, Arch); 3] = [("opt", Arch::Opt), ("bloom", Arch::Bloom), ("llama", Arch::Llama)];
+
+fn names(family: &str, arch: Arch) -> Vec<String> {
+    models::names(arch).iter().map(|name| format!("{family}-{name}")).collect()
+}
+
 /// The model and its name within its family, where `what` begins as those of a family do.
 fn published(what: &str) -> Result<Option<(&str, Shape)>, Stop> {
     let Some((family, name)) = what.split_once('-') else { return Ok(None) };
-    let arch = match family {
-        "opt" => Arch::Opt,
-        "bloom" => Arch::Bloom,
-        "llama" => Arch::Llama,
-        _ => return Ok(None),
-    };
+    let Some((_, arch)) = FAMILIES.iter().find(|known| known.0 == family) else { return Ok(None) };
+    let arch = *arch;
     match models::shape(arch, name) {
         Some(shape) => Ok(Some((name, shape))),
         None if Path::new(what).exists() => Ok(None),
-        None => {
-            let names: Vec<String> = models::names(arch).iter().map(|name| format!("{family}-{name}")).collect();
-            Err(usage(format!("there is no {what}; of this family there are {}", names.join(", "))))
-        }
+        None => Err(usage(format!("there is no {what}; of this family there are {}", names(family, arch).join(", ")))),
     }
 }
 

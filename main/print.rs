@@ -96,6 +96,27 @@ pub fn print_table(table: &Table, format: Format) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Prints rows under their headings as Markdown where that was asked for, else as CSV.
+pub fn print_rows(headings: &[String], rows: &[Vec<String>], format: Format) -> Result<(), Stop> {
+    let all = std::iter::once(headings).chain(rows.iter().map(Vec::as_slice));
+    if let Format::Md = format {
+        let cell = |cell: &String| cell.trim_end().replace('|', "\\|").replace('\n', "<br>");
+        for (index, row) in all.enumerate() {
+            sayln!("| {} |", row.iter().map(cell).collect::<Vec<_>>().join(" | "));
+            if index == 0 {
+                sayln!("|{}", " --- |".repeat(headings.len()));
+            }
+        }
+        return Ok(());
+    }
+    let mut text = csv::Writer::from_writer(Vec::new());
+    for row in all {
+        text.write_record(row)?;
+    }
+    say!("{}", String::from_utf8_lossy(&text.into_inner()?));
+    Ok(())
+}
+
 /// Columns of the terminal, if it is one.
 pub fn width() -> Option<usize> {
     console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns))

@@ -13,9 +13,11 @@ use miette::miette;
 use reports::manifest::World;
 use reports::write::RunDir;
 use scenarios::cell::CellKey;
+use scenarios::chart::Chart;
 use scenarios::plan::Plan;
 use scenarios::schema::Scenario;
-use scenarios::{Cell, Loaded, Overrides};
+use scenarios::{Cell, Loaded, Overrides, Summary};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -70,14 +72,37 @@ pub struct Batch {
     /// Of each plan.
     pub keys: Vec<CellKey>,
     pub plans: Vec<Plan>,
-    /// What is allowed in a cell and can hardly be meant.
-    warnings: Vec<String>,
 }
 
 impl Batch {
     /// The scenario with what the command line sets in it: its name and its charts are those of all cells.
     pub fn scenario(&self) -> &Scenario {
         self.cells.first().map_or_else(|| self.loaded.scenario(), |cell| &cell.scenario)
+    }
+
+    /// The charts that the scenario asks for, or those that suit what is varied.
+    pub fn charts(&self) -> Vec<Chart> {
+        let asked = &self.scenario().report;
+        if !asked.is_empty() {
+            return asked.clone();
+        }
+        let varied = self.cells.first().map(|cell| cell.key.values.as_slice()).unwrap_or_default();
+        let count = |at: usize| self.cells.iter().map(|cell| &cell.key.values[at].1).collect::<BTreeSet<_>>().len();
+        let axes = varied.iter().enumerate().map(|(at, (path, _))| (path.as_str(), count(at)));
+        Chart::suited(&axes.filter(|(_, values)| *values > 1).collect::<Vec<_>>(), self.cells.len())
+    }
+
+    /// What the sweep consists of, and what in it will hardly be wanted.
+    fn summary(&self) -> Summary {
+        let scenario = self.scenario();
+        let mut summary = Summary::new(scenario.name.clone(), scenario.sweep.repeat);
+        self.firsts().for_each(|(cell, plan)| summary.add(cell, plan));
+        summary
+    }
+
+    /// Every cell with the plan of its first repetition.
+    fn firsts(&self) -> impl Iterator<Item = (&Cell, &Plan)> {
+        self.cells.iter().zip(self.plans.chunk_by(|a, b| a.cell == b.cell).filter_map(<[Plan]>::first))
     }
 
     /// Each plan so often, one after another, with what is chance in a simulation drawn anew.
@@ -105,11 +130,19 @@ impl Batch {
     /// Whether the files that the cells name are there and are what the scenario says; returns what to warn of, once each.
     pub fn suited(&self) -> Result<Vec<String>, Stop> {
         let mut warnings = Vec::new();
-        for cell in &self.cells {
-            let plan = cell.plan(Seed(0), 0).map_err(bad_scenario)?;
-            let reject = |Unsuited { path, why }| bad_scenario(cell.reject(path, why));
-            let found = engine::model::suits(&plan).map_err(reject)?;
-            warnings.extend(found.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
+        let mut last: Option<&Plan> = None;
+        for (cell, plan) in self.firsts() {
+            // What the files must suit is often the same in the next cell.
+            let same = |last: &Plan| {
+                (&last.model, &last.tokens, &last.workload) == (&plan.model, &plan.tokens, &plan.workload)
+                    && last.open == plan.open
+            };
+            if !last.is_some_and(same) {
+                let reject = |Unsuited { path, why }| bad_scenario(cell.reject(path, why));
+                let found = engine::model::suits(plan).map_err(reject)?;
+                warnings.extend(found.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
+            }
+            last = Some(plan);
         }
         Ok(warnings)
     }
@@ -137,29 +170,37 @@ impl Sweep {
 
     pub fn batch(&self) -> Result<Batch, Stop> {
         let loaded = scenarios::load(&self.scenario).map_err(bad_scenario)?;
+        let repeats = loaded.repeats(&self.overrides()).map_err(bad_scenario)?;
+        self.repeated(loaded, repeats)
+    }
+
+    /// The first repetition of every cell, and what the sweep consists of.
+    pub fn look(&self) -> Result<(Batch, Summary), Stop> {
+        let loaded = scenarios::load(&self.scenario).map_err(bad_scenario)?;
+        let repeats = loaded.repeats(&self.overrides()).map_err(bad_scenario)?;
+        let batch = self.repeated(loaded, 1)?;
+        let summary = Summary { repeats, ..batch.summary() };
+        Ok((batch, summary))
+    }
+
+    /// The first `repeats` repetitions of every cell.
+    fn repeated(&self, loaded: Loaded, repeats: u32) -> Result<Batch, Stop> {
         let overrides = self.overrides();
-        let repeats = loaded.repeats(&overrides).map_err(bad_scenario)?;
-        let (mut keys, mut plans, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut keys, mut plans) = (Vec::new(), Vec::new());
         let cells = loaded.cells(&overrides).map_err(bad_scenario)?;
         for cell in &cells {
             for repeat in 0..repeats {
-                let plan = cell.plan(Seed(self.seed), repeat).map_err(bad_scenario)?;
-                if repeat == 0 {
-                    warnings.extend(cell.warnings(&plan));
-                }
-                plans.push(plan);
+                plans.push(cell.plan(Seed(self.seed), repeat).map_err(bad_scenario)?);
                 keys.push(cell.key.clone());
             }
         }
-        warnings.sort();
-        warnings.dedup();
-        Ok(Batch { loaded, cells, keys, plans, warnings })
+        Ok(Batch { loaded, cells, keys, plans })
     }
 
     /// The sweep to be run, its warnings printed.
     pub fn ready(&self) -> Result<Batch, Stop> {
         let batch = self.batch()?;
-        batch.warnings.iter().for_each(|warning| errln!("warning: {warning}"));
+        batch.summary().warnings.iter().for_each(|warning| errln!("warning: {warning}"));
         Ok(batch)
     }
 

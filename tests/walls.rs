@@ -119,6 +119,21 @@ fn printing_has_one_place() {
     assert!(printing.iter().all(|word| !front.contains(word)), "main.rs prints");
 }
 
+/// An error's text says its cause. A cause that is also chained is printed twice by a report.
+#[test]
+fn errors_say_their_causes_once() {
+    for crate_ in ["actors/src", "scenarios/src", "engine/src", "reports/src", "main"] {
+        absent(crate_, &[], &["#[source]"]);
+        for (path, code) in sources(crate_) {
+            for (line, before) in code.lines().skip(1).zip(code.lines()) {
+                let twice = before.contains("#[error(") && before.contains("{source}");
+                let chained = twice || line.contains("#[from]") && !before.contains("#[error(transparent)]");
+                assert!(!chained, "{}: {line}", path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn safe_code_only_outside_the_engine() {
     for lib in ["actors/src/lib.rs", "scenarios/src/lib.rs", "reports/src/lib.rs"] {

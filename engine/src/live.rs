@@ -83,7 +83,7 @@ pub enum LiveError {
     #[error("{what} failed: {why}")]
     Io { what: &'static str, why: io::Error },
     #[error("the prompts cannot be had: {0}")]
-    Prompts(#[from] PromptError),
+    Prompts(PromptError),
     #[error(transparent)]
     Wire(#[from] wire::WireError),
     #[error(
@@ -108,7 +108,7 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
         }
     }
     let mut plan = plan.clone();
-    if let Some(rows) = prompt_ids(&plan)? {
+    if let Some(rows) = prompt_ids(&plan).map_err(LiveError::Prompts)? {
         plan.tokens.prompts = Prompts::Ids(rows);
     }
     let plan = Arc::new(plan);

@@ -16,7 +16,7 @@ fn made(dir: &Path) -> Result<bool> {
     match fs::create_dir(dir) {
         Ok(()) => Ok(true),
         Err(why) if why.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(why) => Err(Error::Io { path: dir.to_owned(), source: why }),
+        Err(why) => Err(Error::Io { path: dir.to_owned(), why }),
     }
 }
 

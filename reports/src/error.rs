@@ -5,8 +5,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {why}")]
+    Io { path: PathBuf, why: std::io::Error },
     #[error(transparent)]
     Input(scenarios::input::InputError),
     #[error("{path} is not a run directory: {why}")]
@@ -32,7 +32,7 @@ pub enum Error {
 impl Error {
     /// For `map_err`, with the path that the error concerns.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
-        move |source| Error::Io { path: path.to_owned(), source }
+        move |why| Error::Io { path: path.to_owned(), why }
     }
 
     pub(crate) fn damaged<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> Error + '_ {

@@ -191,7 +191,7 @@ fn table(f: &mut fmt::Formatter<'_>, rows: &[[String; 5]], right: [bool; 5]) -> 
 }
 
 /// Cells as people list them: `cells 0 to 3, 7`.
-fn numbers(cells: &[u32]) -> String {
+pub(crate) fn numbers(cells: &[u32]) -> String {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for &cell in cells {
         match runs.last_mut() {

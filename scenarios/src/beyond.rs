@@ -1,4 +1,5 @@
 //! What a scenario asks for beyond the model's context or the run's end: allowed, and hardly meant.
+use crate::check::Kind;
 use crate::plan::Plan;
 use crate::resolve::{self, model};
 use crate::schema::events::Due;
@@ -7,10 +8,11 @@ use crate::shape::Arch;
 use crate::units::Time;
 use actors::time::Span;
 
-/// A sentence for each such thing in one cell's plan.
-pub(crate) fn warnings(scenario: &Scenario, plan: &Plan) -> Vec<String> {
-    let events = scenario.events.iter().enumerate().filter_map(|(index, event)| late(index, event, plan));
-    context(scenario, plan).into_iter().chain(events).collect()
+/// A sentence for each such thing in one cell's plan, with its kind and how bad it is.
+pub(crate) fn warnings(scenario: &Scenario, plan: &Plan) -> Vec<(Kind, f64, String)> {
+    let late = |(index, event)| late(index, event, plan).map(|text| (Kind::Event(index), 0.0, text));
+    let context = context(scenario, plan).map(|text| (Kind::Context, f64::from(plan.longest()), text));
+    context.into_iter().chain(scenario.events.iter().enumerate().filter_map(late)).collect()
 }
 
 /// Requests longer than the context that the model was trained for. Learned positions end there, which is an error;

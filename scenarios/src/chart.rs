@@ -29,3 +29,51 @@ pub enum Chart {
     /// A chart of those cells alone that have some values: `Only("swarm.routing=LoadAware && workload.clients=16", Gantt)`.
     Only(String, Box<Chart>),
 }
+
+/// Series of a chart that can be told apart, and bars that can be read side by side.
+const SERIES: usize = 8;
+const BARS: usize = 32;
+
+impl Chart {
+    /// The charts that suit a sweep whose scenario asks for none: `axes` are the paths that it varies with how many values
+    /// each, in the order of the sweep, which has so many `cells`.
+    pub fn suited(axes: &[(&str, usize)], cells: usize) -> Vec<Chart> {
+        let longest = axes.iter().rev().max_by_key(|(_, values)| values);
+        let mut charts = Vec::new();
+        if let Some((path, values)) = longest {
+            if cells.div_ceil(*values) <= SERIES {
+                charts.extend([Chart::ThroughputVs((*path).to_owned()), Chart::LatencyVs((*path).to_owned())]);
+            }
+            if let [(x, columns), (y, rows)] = axes
+                && *columns > 2
+                && *rows > 2
+            {
+                charts.push(Chart::Heatmap((*x).to_owned(), (*y).to_owned()));
+            }
+        }
+        if cells <= SERIES {
+            charts.push(Chart::LatencyCdf);
+        }
+        if cells <= BARS {
+            charts.push(Chart::Breakdown);
+        }
+        charts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Chart;
+
+    #[test]
+    fn charts_suit_the_axes() {
+        let line = |path: &str| [Chart::ThroughputVs(path.to_owned()), Chart::LatencyVs(path.to_owned())];
+        let heat = Chart::Heatmap("a".to_owned(), "b".to_owned());
+        assert_eq!(Chart::suited(&[], 1), [Chart::LatencyCdf, Chart::Breakdown]);
+        let few = [&line("a")[..], &[Chart::LatencyCdf, Chart::Breakdown]].concat();
+        assert_eq!(Chart::suited(&[("a", 3)], 3), few);
+        assert_eq!(Chart::suited(&[("a", 2), ("b", 12)], 24), [&line("b")[..], &[Chart::Breakdown]].concat());
+        assert_eq!(Chart::suited(&[("a", 60), ("b", 60)], 3600), [heat]);
+        assert_eq!(Chart::suited(&[("a", 6), ("b", 6), ("c", 100)], 3600), []);
+    }
+}

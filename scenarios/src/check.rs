@@ -1,5 +1,5 @@
 //! Looking at a whole sweep before anything runs.
-use crate::adapt::{Adaptation, Adapted};
+use crate::adapt::{self, Adaptation, Adapted};
 use crate::cell::CellKey;
 use crate::error::ScenarioError;
 use crate::load::Loaded;
@@ -7,9 +7,11 @@ use crate::plan::{Executor, Plan, Role, Sharing, Weights};
 use crate::resolve::{model, session_bytes};
 use crate::sweep::{Cell, Overrides};
 use crate::units::Size;
+use actors::id::{BlockRange, HostId, NodeId};
 use actors::limits;
 use actors::seed::Seed;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// What a sweep consists of.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +21,8 @@ pub struct Summary {
     pub cells: Vec<CellSummary>,
     /// The models whose dimensions are run as another family's.
     pub adapted: Vec<Adapted>,
-    /// What is allowed but will hardly be wanted.
-    pub warnings: Vec<String>,
+    /// What is allowed but will hardly be wanted, each kind once.
+    pub warnings: Vec<Warning>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,28 +34,84 @@ pub struct CellSummary {
     pub clients: usize,
 }
 
+/// Something that is allowed but will hardly be wanted, in one cell or in several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warning {
+    kind: Kind,
+    /// How bad it is in the cell where it is worst.
+    excess: f64,
+    /// Of the cell where it is worst.
+    pub text: String,
+    /// The cell where it is worst, if there are several.
+    pub worst: Option<CellKey>,
+    /// All cells that it holds for, by their numbers, in order.
+    pub cells: Vec<u32>,
+}
+
+/// Warnings of one kind differ only in their figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sessions,
+    Cache,
+    Devices,
+    Context,
+    /// That the event of this index can hardly happen.
+    Event(usize),
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.worst, self.cells.as_slice()) {
+            (Some(worst), [_, _, ..]) => {
+                let values: Vec<_> = worst.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
+                let (cells, index, values) = (adapt::numbers(&self.cells), worst.index, values.join(", "));
+                write!(f, "{cells}, worst in cell {index} ({values}): {}", self.text)
+            }
+            (Some(worst), _) => write!(f, "cell {}: {}", worst.index, self.text),
+            (None, _) => f.write_str(&self.text),
+        }
+    }
+}
+
 impl Loaded {
     /// Checks every cell of the sweep.
+    ///
+    /// # Errors
+    /// What is wrong with the scenario, with the overrides, or with the first cell that is not valid.
     pub fn check(&self, overrides: &Overrides) -> Result<Summary, ScenarioError> {
-        let mut summary = Summary {
-            name: self.scenario.name.clone(),
-            repeats: self.repeats(overrides)?,
-            cells: Vec::new(),
-            adapted: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let mut summary = Summary::new(self.scenario.name.clone(), self.repeats(overrides)?);
         for cell in self.cells(overrides)? {
             let plan = cell.plan(Seed(0), 0)?;
-            adapt(&mut summary.adapted, &cell, &plan);
-            for warning in warnings(&plan).into_iter().chain(cell.warnings(&plan)) {
-                if !summary.warnings.contains(&warning) {
-                    summary.warnings.push(warning);
-                }
-            }
-            let (peers, clients) = (plan.peers().count(), plan.clients().count());
-            summary.cells.push(CellSummary { key: cell.key, hosts: plan.hosts.len() - 1, peers, clients });
+            summary.add(&cell, &plan);
         }
         Ok(summary)
+    }
+}
+
+impl Summary {
+    /// Of a sweep, before its cells are added.
+    pub fn new(name: String, repeats: u32) -> Summary {
+        Summary { name, repeats, cells: Vec::new(), adapted: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Adds a cell, with the plan of one of its repetitions.
+    pub fn add(&mut self, cell: &Cell, plan: &Plan) {
+        adapt(&mut self.adapted, cell, plan);
+        for (kind, excess, text) in warnings(plan).into_iter().chain(cell.warnings(plan)) {
+            // A sweep of one cell has no other to tell it from.
+            let worst = Some(cell.key.clone()).filter(|key| !key.values.is_empty());
+            match self.warnings.iter_mut().find(|known| known.kind == kind) {
+                Some(known) => {
+                    known.cells.push(cell.key.index);
+                    if excess > known.excess {
+                        (known.excess, known.text, known.worst) = (excess, text, worst);
+                    }
+                }
+                None => self.warnings.push(Warning { kind, excess, text, worst, cells: vec![cell.key.index] }),
+            }
+        }
+        let (peers, clients) = (plan.peers().count(), plan.clients().count());
+        self.cells.push(CellSummary { key: cell.key.clone(), hosts: plan.hosts.len() - 1, peers, clients });
     }
 }
 
@@ -68,38 +126,72 @@ fn adapt(adapted: &mut Vec<Adapted>, cell: &Cell, plan: &Plan) {
     }
 }
 
-fn warnings(plan: &Plan) -> Vec<String> {
+/// Sessions that the workload can have open at once: a client has as many as it has requests under way.
+fn sessions(plan: &Plan) -> u64 {
+    let Some(open) = &plan.open else { return plan.clients().count() as u64 };
+    let mut requests: BTreeMap<NodeId, u64> = BTreeMap::new();
+    for arrival in &open.arrivals {
+        *requests.entry(arrival.client).or_default() += 1;
+    }
+    requests.values().map(|requests| u64::from(open.in_flight).min(*requests)).sum()
+}
+
+/// What a plan has that will hardly be wanted, each kind once: with how bad it is and where it is worst.
+fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
     let mut warnings = Vec::new();
-    let clients = plan.clients().count() as u64;
-    // Where requests come by themselves, a client may hold several.
-    let each = plan.open.as_ref().map_or(1, |open| u64::from(open.in_flight).min(open.arrivals.len() as u64));
-    let clients = clients * each;
-    if clients > limits::SESSIONS_PER_PEER as u64 {
-        let most = limits::SESSIONS_PER_PEER;
-        warnings.push(format!("{clients} sessions may be wanted at once, a peer holds {most}: some will be refused"));
+    let (sessions, most) = (sessions(plan), limits::SESSIONS_PER_PEER as u64);
+    if sessions > most {
+        let text = format!("{sessions} sessions may be open at once, and a peer holds {most}: it may refuse some");
+        warnings.push((Kind::Sessions, sessions as f64, text));
     }
-    for (_, node) in plan.peers() {
-        let Role::Peer { blocks, cache_bytes, .. } = node.role else { continue };
-        let session = session_bytes(plan, blocks);
-        if session.saturating_mul(clients) > cache_bytes {
-            warnings.push(format!(
-                "a peer of blocks {blocks} has a KV cache of {} and {clients} sessions may want {} each: some will be refused",
-                Size(cache_bytes),
-                Size(session)
-            ));
-        }
+    let block = session_bytes(plan, BlockRange { start: 0, end: 1 });
+    let crowded = plan.peers().filter_map(|(id, node)| {
+        let Role::Peer { blocks, cache_bytes, .. } = node.role else { return None };
+        let session = block.saturating_mul(u64::from(blocks.len()));
+        let wanted = session.saturating_mul(sessions);
+        (wanted > cache_bytes).then(|| (wanted as f64 / cache_bytes.max(1) as f64, id, blocks, cache_bytes, session))
+    });
+    let crowded: Vec<_> = crowded.collect();
+    if let Some(&(excess, id, blocks, cache, session)) = crowded.iter().rev().max_by(|a, b| a.0.total_cmp(&b.0)) {
+        let fit = if session == 0 { sessions } else { cache / session };
+        warnings.push((
+            Kind::Cache,
+            excess,
+            format!(
+                "{} (blocks {blocks}) has a KV cache of {}, room for {fit} sessions of {}, and {sessions} may be open \
+                 at once: it may refuse some{}",
+                plan.called(id),
+                Size(cache),
+                Size(session),
+                others(crowded.len() - 1, "peer"),
+            ),
+        ));
     }
-    for (host, id) in plan.hosts.iter().zip(0..).skip(1) {
-        let busy =
-            plan.nodes.iter().filter(|node| node.host.0 == id).map(|node| node.device).collect::<BTreeSet<_>>().len();
-        if busy <= host.also.len() {
-            let (name, devices) = (&host.name, 1 + host.also.len());
-            warnings.push(format!("{} of the {devices} devices of {name} compute for nobody", devices - busy));
-        }
+    let mut used: BTreeMap<HostId, BTreeSet<u32>> = BTreeMap::new();
+    for node in &plan.nodes {
+        used.entry(node.host).or_default().insert(node.device);
     }
-    warnings.sort();
-    warnings.dedup();
+    let idle = plan.hosts.iter().zip(0..).skip(1).filter_map(|(host, id)| {
+        let devices = 1 + host.also.len();
+        let idle = devices - used.get(&HostId(id)).map_or(0, BTreeSet::len);
+        (idle > 0).then_some((idle, devices, &host.name))
+    });
+    let idle: Vec<_> = idle.collect();
+    if let Some((count, devices, name)) = idle.iter().rev().max_by_key(|(idle, ..)| idle) {
+        let others = others(idle.len() - 1, "host");
+        let text = format!("{count} of the {devices} devices of {name} compute for nobody{others}");
+        warnings.push((Kind::Devices, *count as f64, text));
+    }
     warnings
+}
+
+/// How many more a warning holds for than the one that it names.
+fn others(count: usize, what: &str) -> String {
+    match count {
+        0 => String::new(),
+        1 => format!("; so it is for one other {what}"),
+        _ => format!("; so it is for {count} other {what}s"),
+    }
 }
 
 /// What the live world of one machine cannot do of a plan, and what would be needed; empty if it can do all.

@@ -50,8 +50,8 @@ pub const ROUND_TRIPS: usize = 1 << 20;
 /// Why an input file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    #[error("{}: {why}", path.display())]
+    Io { path: PathBuf, why: io::Error },
     #[error("{}: this is {found}; only regular files are read", path.display())]
     NotRegular { path: PathBuf, found: &'static str },
     #[error("{}: the file has {found} bytes; at most {limit} are read", path.display())]
@@ -65,7 +65,7 @@ pub enum InputError {
 /// # Errors
 /// If the file cannot be opened, or is a directory, named pipe, socket or device.
 pub fn open(path: &Path) -> Result<(File, u64), InputError> {
-    let io = |source| InputError::Io { path: path.to_owned(), source };
+    let io = |why| InputError::Io { path: path.to_owned(), why };
     // Asked before opening: opening a named pipe waits for its other end.
     let kind = std::fs::metadata(path).map_err(io)?.file_type();
     if !kind.is_file() {
@@ -100,7 +100,7 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
         return Err(too_large(found));
     }
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| InputError::Io { path: path.to_owned(), source })?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|why| InputError::Io { path: path.to_owned(), why })?;
     if bytes.len() as u64 > limit {
         return Err(too_large(bytes.len() as u64));
     }

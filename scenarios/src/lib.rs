@@ -36,7 +36,8 @@ mod sweep;
 pub mod tokens;
 pub mod units;
 
-pub use check::{CellSummary, Summary, live_obstacles};
+pub use check::{CellSummary, Summary, Warning, live_obstacles};
 pub use error::{At, ScenarioError};
 pub use load::{Loaded, load};
+pub use nearest::nearest;
 pub use sweep::{Cell, Overrides};

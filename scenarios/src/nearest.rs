@@ -1,7 +1,7 @@
 //! The name a person probably meant.
 
 /// The candidate most like `word`, if any is like it at all; among equals the first.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LIKE: f64 = 0.7;
     let word = word.to_lowercase();
     let scored = candidates.into_iter().map(|name| (likeness(&word, &name.to_lowercase()), name));

@@ -44,8 +44,9 @@ impl Origin {
         let base =
             Scenario { sweep: Sweep { axes: Default::default(), cases: Vec::new(), ..written.sweep }, ..written };
         let mut others = self.assignments.iter().filter(|assignment| *assignment != left_out);
-        let text = others.try_fold(raw::print(&base).ok()?, |text, assignment| self.assign(&text, assignment).ok())?;
-        Scenario::from_ron(&text).ok()
+        let (_, scenario) = others
+            .try_fold((raw::print(&base).ok()?, base), |(text, _), assignment| self.assign(&text, assignment).ok())?;
+        Some(scenario)
     }
 
     /// An error at an override.
@@ -64,18 +65,18 @@ impl Origin {
         ScenarioError::at(&self.source, range, message, help)
     }
 
-    /// Puts a value into a canonical text, which stays canonical.
-    pub fn assign(&self, text: &str, assignment: &Assignment) -> Result<String, ScenarioError> {
+    /// Puts a value into a canonical text, which stays canonical, and returns the scenario with it.
+    pub fn assign(&self, text: &str, assignment: &Assignment) -> Result<(String, Scenario), ScenarioError> {
         let range = paths::locate(text, &assignment.path).map_err(|missing| self.no_such(assignment, missing))?;
         let mut refused = match self.try_value(text, &range, &assignment.value) {
-            Ok(text) => return Ok(text),
+            Ok(assigned) => return Ok(assigned),
             Err(refused) => refused,
         };
         if let From::Flag(_) = assignment.from {
             // A shell takes quotes away: what is not RON for its field may be its string.
             let quoted = options().to_string(&assignment.value).unwrap_or_default();
             match self.try_value(text, &range, &quoted) {
-                Ok(text) => return Ok(text),
+                Ok(assigned) => return Ok(assigned),
                 Err(as_string) if Raw::new(&assignment.value).is_err() => refused = as_string,
                 Err(_) => {}
             }
@@ -91,7 +92,7 @@ impl Origin {
         text: &str,
         range: &Range<usize>,
         value: &str,
-    ) -> Result<String, (ron::Error, Option<Range<usize>>)> {
+    ) -> Result<(String, Scenario), (ron::Error, Option<Range<usize>>)> {
         // By itself first: a value with an unbalanced bracket could otherwise reach beyond its place.
         Raw::new(value).map_err(|error| (error.code, None))?;
         let spliced = paths::splice(text, range.clone(), value);
@@ -100,7 +101,7 @@ impl Origin {
             let part = at.start.checked_sub(range.start).map(|start| start..start + at.len());
             (error.code, part.filter(|part| part.end <= value.len()))
         })?;
-        raw::print(&scenario).map_err(|error| (error, None))
+        raw::print(&scenario).map(|text| (text, scenario)).map_err(|error| (error, None))
     }
 
     /// The canonical text of a scenario.

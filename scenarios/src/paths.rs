@@ -76,22 +76,30 @@ pub(crate) enum Parts<'a> {
 
 /// The byte range of a path's value in the text of a scenario, without the space around it.
 pub fn locate(text: &str, path: &Path) -> Result<Range<usize>, NoSuchPath> {
-    descend(text, text, root(text), path)
+    descend(text, text, &root(text), path)
+}
+
+/// The values of several paths in the text of a scenario, which is parsed once; empty where a path leads nowhere.
+pub(crate) fn values<'a>(text: &'a str, paths: &[Path]) -> Vec<&'a str> {
+    let root = root(text);
+    paths.iter().map(|path| descend(text, text, &root, path).map_or("", |range| &text[range])).collect()
 }
 
 /// The byte range of a path that begins at a value.
 pub(crate) fn locate_in(value: &str, path: &Path) -> Result<Range<usize>, NoSuchPath> {
-    descend(value, trim(value), open(trim(value)), path)
+    descend(value, trim(value), &open(trim(value)), path)
 }
 
-fn descend<'a>(text: &'a str, mut at: &'a str, mut parts: Parts<'a>, path: &Path) -> Result<Range<usize>, NoSuchPath> {
+fn descend<'a>(text: &'a str, mut at: &'a str, parts: &Parts<'a>, path: &Path) -> Result<Range<usize>, NoSuchPath> {
     let mut seen = Path(Vec::new());
+    let mut below: Option<Parts<'a>> = None;
     for name in &path.0 {
-        match parts.child(name) {
+        let here = below.as_ref().unwrap_or(parts);
+        match here.child(name) {
             Some(child) => at = trim(child),
-            None => return Err(no_such(text, at, &parts, &seen, name)),
+            None => return Err(no_such(text, at, here, &seen, name)),
         }
-        parts = open(at);
+        below = Some(open(at));
         seen = seen.then(name);
     }
     Ok(range_in(text, at))

@@ -1,6 +1,7 @@
 //! The cells of a sweep: a scenario's points, each a scenario of its own, with what a command line puts over them.
 use crate::beyond;
 use crate::cell::CellKey;
+use crate::check::Kind;
 use crate::error::ScenarioError;
 use crate::files::Files;
 use crate::load::Loaded;
@@ -79,7 +80,7 @@ impl Cell {
     }
 
     /// What is allowed in a plan of this cell and can hardly be meant.
-    pub fn warnings(&self, plan: &Plan) -> Vec<String> {
+    pub(crate) fn warnings(&self, plan: &Plan) -> Vec<(Kind, f64, String)> {
         beyond::warnings(&self.scenario, plan)
     }
 }
@@ -119,9 +120,9 @@ impl Loaded {
             self.few_enough(points.len(), base.sweep.repeat, &over)?;
         }
         let text = Origin::of(self.source.clone()).print(&base)?;
-        let (mut texts, mut seen) = (Vec::new(), BTreeSet::new());
+        let (mut kept, mut texts, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         // Neighbours of a grid begin alike: what was put over the text last, and the text after it.
-        let mut trail: Vec<(Assignment, String)> = Vec::new();
+        let mut trail: Vec<(Assignment, (String, Scenario))> = Vec::new();
         for mut point in points {
             // What is set below a varied path is set again after it.
             let late = |set: &&Assignment| point.iter().any(|varied| varied.path.contains(&set.path));
@@ -130,25 +131,24 @@ impl Loaded {
             let mut origin = Origin::of(self.source.clone());
             trail.truncate(trail.iter().zip(&point).take_while(|((last, _), next)| last == *next).count());
             for assignment in &point[trail.len()..] {
-                let before = trail.last().map_or(text.as_str(), |(_, text)| text);
+                let before = trail.last().map_or(text.as_str(), |(_, (text, _))| text);
                 let after = origin.assign(before, assignment)?;
                 trail.push((assignment.clone(), after));
             }
             origin.assignments = sets.iter().chain(&point).cloned().collect();
-            let text = trail.last().map_or(&text, |(_, text)| text).clone();
+            let (text, scenario) = trail.last().map_or((&text, &base), |(_, (text, scenario))| (text, scenario));
             if seen.insert(text.clone()) {
-                texts.push((text, origin));
+                kept.push((scenario.clone(), origin));
+                texts.push(text.clone());
             }
         }
         let paths = varied.leaves(&texts);
-        let mut cells = Vec::with_capacity(texts.len());
-        for (index, (text, origin)) in texts.into_iter().enumerate() {
-            let scenario = Scenario::from_ron(&text).map_err(|error| ScenarioError::syntax(&self.source, &error))?;
-            let value = |path: &Path| paths::locate(&text, path).map_or(String::new(), |at| paths::plain(&text[at]));
-            let values = paths.iter().map(|path| (path.to_string(), value(path))).collect();
-            let (key, files) = (CellKey { index: index as u32, values }, self.files.clone());
-            cells.push(Cell { key, scenario, origin, files });
-        }
+        let cell = |(index, ((scenario, origin), text)): (usize, ((Scenario, Origin), &String))| {
+            let values = paths::values(text, &paths).into_iter().map(paths::plain);
+            let values = paths.iter().map(Path::to_string).zip(values).collect();
+            Cell { key: CellKey { index: index as u32, values }, scenario, origin, files: self.files.clone() }
+        };
+        let mut cells: Vec<Cell> = kept.into_iter().zip(&texts).enumerate().map(cell).collect();
         if let Some(only) = &overrides.only {
             cells = select(cells, only)?;
         }
@@ -169,7 +169,8 @@ impl Loaded {
     fn base(&self, overrides: &Overrides) -> Result<(Scenario, Origin), ScenarioError> {
         let mut origin = Origin::of(self.source.clone());
         let sweep = Sweep { repeat: self.scenario.sweep.repeat, ..Sweep::default() };
-        let mut text = origin.print(&Scenario { sweep, ..self.scenario.clone() })?;
+        let mut scenario = Scenario { sweep, ..self.scenario.clone() };
+        let mut text = origin.print(&scenario)?;
         let repeat = overrides.repeat.map(|repeat| {
             let from = From::Flag(format!("--repeat {repeat}"));
             Assignment { path: Path::dotted("sweep.repeat"), value: repeat.to_string(), from }
@@ -183,10 +184,9 @@ impl Loaded {
                 let message = "a sweep is not set but given".to_owned();
                 return Err(ScenarioError::Flag { flag: flag.clone(), message, help });
             }
-            text = origin.assign(&text, &assignment)?;
+            (text, scenario) = origin.assign(&text, &assignment)?;
             origin.assignments.push(assignment);
         }
-        let scenario = Scenario::from_ron(&text).map_err(|error| ScenarioError::syntax(&self.source, &error))?;
         Ok((scenario, origin))
     }
 }
@@ -279,14 +279,24 @@ impl Varied {
 
     /// The paths that name a cell: every varied one, taken apart where its values are structs of the same fields, of
     /// which then only those count that differ.
-    fn leaves(&self, texts: &[(String, Origin)]) -> Vec<Path> {
-        let mut leaves = Vec::new();
+    fn leaves(&self, texts: &[String]) -> Vec<Path> {
+        let mut varied: Vec<Path> = Vec::new();
         for assignment in self.axes.iter().chain(&self.cases).flatten() {
-            let texts: Vec<&str> = texts.iter().map(|(text, _)| text.as_str()).collect();
-            for leaf in take_apart(&texts, &assignment.path) {
-                if !leaves.contains(&leaf) {
-                    leaves.push(leaf);
-                }
+            if !varied.contains(&assignment.path) {
+                varied.push(assignment.path.clone());
+            }
+        }
+        // The values that each path has in any of the texts.
+        let mut found = vec![BTreeSet::new(); varied.len()];
+        for text in texts {
+            for (found, value) in found.iter_mut().zip(paths::values(text, &varied)) {
+                found.insert(value);
+            }
+        }
+        let mut leaves = Vec::new();
+        for leaf in varied.iter().zip(&found).flat_map(|(path, values)| take_apart(values, path)) {
+            if !leaves.contains(&leaf) {
+                leaves.push(leaf);
             }
         }
         leaves
@@ -326,25 +336,24 @@ fn grid(axes: &[&[Assignment]], case: &[Assignment]) -> Result<Vec<Vec<Assignmen
     Ok(points)
 }
 
-/// The paths below `path` whose values differ between the texts, or `path` itself where its values are not alike.
-fn take_apart(texts: &[&str], path: &Path) -> Vec<Path> {
-    let values: Vec<&str> =
-        texts.iter().map(|text| paths::locate(text, path).map_or("", |range| &text[range])).collect();
+/// The paths below `path` whose values differ, or `path` itself where its values are not alike.
+fn take_apart(values: &BTreeSet<&str>, path: &Path) -> Vec<Path> {
     let fields = |value: &&str| match paths::open(value) {
         Parts::Fields(fields) => Some((paths::name(value).to_owned(), names(&fields))),
         Parts::Items(_) | Parts::Leaf => None,
     };
     let shapes: BTreeSet<_> = values.iter().map(fields).collect();
     let [Some((_, names))] = Vec::from_iter(shapes).try_into().unwrap_or([None]) else { return vec![path.clone()] };
-    let differs = |child: &Path| {
-        let values: BTreeSet<_> =
-            texts.iter().map(|text| paths::locate(text, child).ok().map(|at| &text[at])).collect();
-        values.len() > 1
+    let child = |name: &String| {
+        let below = Path::root().then(name);
+        let values = values.iter().copied();
+        let values = values.map(|value| paths::locate_in(value, &below).map_or("", |range| &value[range]));
+        (path.clone().then(name), values.collect::<BTreeSet<&str>>())
     };
-    let children: Vec<Path> = names.into_iter().map(|name| path.clone().then(name)).collect();
-    let varied: Vec<Path> = children.iter().filter(|child| differs(child)).cloned().collect();
-    let kept = if varied.is_empty() { children } else { varied };
-    kept.iter().flat_map(|child| take_apart(texts, child)).collect()
+    let children: Vec<_> = names.iter().map(child).collect();
+    let differ = children.iter().any(|(_, values)| values.len() > 1);
+    let kept = children.iter().filter(|(_, values)| !differ || values.len() > 1);
+    kept.flat_map(|(path, values)| take_apart(values, path)).collect()
 }
 
 fn names(fields: &[(&str, &str)]) -> Vec<String> {

@@ -37,11 +37,18 @@ struct Outbound {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error("the connection broke: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("it was given up")]
     Closed,
     #[error("{bytes} bytes wait for it, and the limit is {}", limits::LINK_QUEUE_BYTES)]
     Full { bytes: usize },
+}
+
+// By hand: with `#[from]` a report would print the cause again, which the text says already.
+impl From<io::Error> for LinkError {
+    fn from(why: io::Error) -> LinkError {
+        LinkError::Io(why)
+    }
 }
 
 impl Link {

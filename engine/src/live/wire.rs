@@ -33,7 +33,7 @@ const VERSION: u8 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     #[error("the connection broke: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("what came is not a frame")]
     NotAFrame,
     #[error("a frame of version {0} came; this is version {VERSION}")]
@@ -47,7 +47,7 @@ pub enum WireError {
     #[error("a frame's tensor of {bytes} bytes is over the limit of {limit}")]
     TensorTooLarge { bytes: usize, limit: usize },
     #[error("a frame's control part cannot be read: {0}")]
-    Control(#[from] postcard::Error),
+    Control(postcard::Error),
     #[error("{0} bytes are left over behind a frame's control part")]
     LeftOver(usize),
     #[error("a tensor of {carried} bytes came with an activation of {said}")]
@@ -58,6 +58,19 @@ pub enum WireError {
     StrayChunk,
     #[error("the connection ended within a frame")]
     CutShort,
+}
+
+// By hand: with `#[from]` a report would print the cause again, which the texts say already.
+impl From<io::Error> for WireError {
+    fn from(why: io::Error) -> WireError {
+        WireError::Io(why)
+    }
+}
+
+impl From<postcard::Error> for WireError {
+    fn from(why: postcard::Error) -> WireError {
+        WireError::Control(why)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,126 @@
+//! `check` and `plan` say what a sweep holds, in the format that was asked for, and warn of what can be alone.
+#[path = "support/command.rs"]
+mod command;
+
+use command::expect_code;
+use serde_json::Value;
+use std::path::Path;
+
+fn said(dir: &Path, arguments: &[&str]) -> String {
+    String::from_utf8(expect_code(dir, arguments, 0).stdout).expect("text")
+}
+
+/// What is on stderr, without the line breaks and bars of a report.
+fn refused(dir: &Path, arguments: &[&str], code: i32) -> String {
+    let output = expect_code(dir, arguments, code);
+    String::from_utf8_lossy(&output.stderr).replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn warnings(dir: &Path, arguments: &[&str]) -> Vec<String> {
+    let text = said(dir, &[&["check"], arguments, &["--format", "json"]].concat());
+    let found: Value = serde_json::from_str(&text).expect("JSON");
+    let list = found["warnings"].as_array().expect("a list");
+    list.iter().map(|warning| warning.as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn plan_and_check_print_the_format_that_was_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let axis = ["--axis", "workload.prompt=8,16"];
+    let plan = said(dir.path(), &[&["plan", "nano", "--format", "json"], &axis[..]].concat());
+    let cells: Value = serde_json::from_str(&plan).expect("JSON");
+    assert_eq!((&cells[0]["cell"], &cells[1]["values"]["workload.prompt"]), (&0.into(), &"16".into()), "{plan}");
+    let plan = said(dir.path(), &[&["plan", "nano", "--format", "csv"], &axis[..]].concat());
+    let mut rows = csv::Reader::from_reader(plan.as_bytes());
+    assert_eq!(rows.headers().expect("headings"), vec!["cell", "hosts", "peers", "clients", "workload.prompt"]);
+    assert_eq!(rows.records().filter_map(Result::ok).map(|row| row[4].to_owned()).collect::<Vec<_>>(), ["8", "16"]);
+    let plan = said(dir.path(), &[&["plan", "nano", "--format", "md"], &axis[..]].concat());
+    assert!(plan.starts_with("| cell | hosts | peers | clients | workload.prompt |\n| --- |"), "{plan}");
+    let check = said(dir.path(), &[&["check", "nano", "--format", "json"], &axis[..]].concat());
+    let found: Value = serde_json::from_str(&check).expect("JSON");
+    assert_eq!((&found["cells"], &found["live"], &found["scenario"]), (&2.into(), &true.into(), &"nano".into()));
+    let check = said(dir.path(), &[&["check", "nano", "--format", "csv"], &axis[..]].concat());
+    let mut rows = csv::Reader::from_reader(check.as_bytes());
+    assert!(rows.records().all(|row| row.is_ok_and(|row| row.len() == 2)), "{check}");
+    assert!(check.contains("\ncells,2\n"), "{check}");
+}
+
+#[test]
+fn no_more_sessions_are_expected_than_requests_come() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let open = "workload=Open(on: \"client\", clients: 8, rate: \"4 /s\", process: Constant, duration: \"10 s\", \
+                prompt: 16, generate: 4)";
+    let cache = |size: &str| format!("swarm.cache={size}");
+    let found = warnings(dir.path(), &["clients", "--set", open, "--set", &cache("1 MiB")]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("40 may be open at once"), "{found:?}");
+    assert!(warnings(dir.path(), &["clients", "--set", open, "--set", &cache("1 GiB")]).is_empty());
+}
+
+#[test]
+fn what_is_the_same_in_many_cells_is_said_once_with_their_names() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let axes = ["--axis", "workload.clients=1,20,40", "--set", "swarm.cache=1 MiB"];
+    let found = warnings(dir.path(), &[&["clients"], &axes[..]].concat());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("cells 1, 2, worst in cell 2 (workload.clients=40): peer"), "{found:?}");
+}
+
+#[test]
+fn a_scenario_that_asks_for_no_charts_gets_those_that_suit_its_axes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = scenarios::library::find("nano").expect("it is in the library");
+    let without: String =
+        text.lines().filter(|line| !line.trim_start().starts_with("report:")).map(|l| format!("{l}\n")).collect();
+    assert_ne!(text.trim(), without.trim());
+    std::fs::write(dir.path().join("bare.ron"), without).expect("a file");
+    expect_code(dir.path(), &["sim", "bare.ron", "--axis", "workload.prompt=8,16,32", "--repeat", "2"], 0);
+    let drawn = std::fs::read_dir(dir.path().join("runs/nano-sim-001/charts")).expect("charts");
+    let drawn: Vec<String> = drawn.flatten().map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    for chart in ["throughput", "latency", "breakdown"] {
+        assert!(drawn.iter().any(|file| file.contains(chart) && file.ends_with(".png")), "{chart}: {drawn:?}");
+    }
+}
+
+#[test]
+fn a_model_that_is_not_known_is_compared_with_the_models() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = refused(dir.path(), &["model", "write", "qwen2.5", "--out", "x"], 2);
+    assert!(said.contains("opt-125m") && said.contains("llama-"), "{said}");
+    let said = refused(dir.path(), &["model", "write", "opt125m", "--out", "x"], 2);
+    assert!(said.contains("did you mean `opt-125m`"), "{said}");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named_once_with_the_reason() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let once = |said: &str, what: &str| assert_eq!(said.matches(what).count(), 1, "{said}");
+    once(&refused(dir.path(), &["report", "nowhere"], 1), "No such file");
+    std::fs::write(dir.path().join("file"), "x").expect("a file");
+    let said = refused(dir.path(), &["sim", "nano", "--out", "file"], 1);
+    once(&said, "os error");
+    assert!(said.contains("file"), "{said}");
+    std::fs::create_dir(dir.path().join("folder")).expect("a folder");
+    let said = refused(dir.path(), &["check", "folder"], 3);
+    assert!(said.contains("folder") && said.contains("directory"), "{said}");
+}
+
+#[test]
+fn one_path_is_not_both_set_and_varied() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let flags = ["--set", "workload.prompt=4", "--axis", "workload.prompt=8,16"];
+    for command in ["plan", "check", "sim"] {
+        let said = refused(dir.path(), &[&[command, "nano"], &flags[..]].concat(), 3);
+        assert!(said.contains("--set workload.prompt=4") && said.contains("--axis workload.prompt=8,16"), "{said}");
+    }
+    assert!(!dir.path().join("runs").exists());
+}
+
+#[test]
+fn a_file_that_does_not_exist_is_compared_with_the_scenarios_and_not_with_all() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let said = refused(dir.path(), &["check", "nofile.ron"], 3);
+    assert!(said.contains("nofile.ron") && !said.contains("helix"), "{said}");
+    let said = refused(dir.path(), &["check", "quickstrat.ron"], 3);
+    assert!(said.contains("did you mean `quickstart`"), "{said}");
+}
