@@ -220,7 +220,7 @@ fn the_course_of_a_run_comes_back_and_its_tokens_are_all_of_them() {
 #[test]
 fn damage_to_any_file_is_an_error_that_names_it() {
     let parent = tempfile::tempdir().expect("a directory");
-    let mut writer = writer(parent.path(), Vec::new());
+    let mut writer = writer(parent.path(), Vec::new(), 1);
     let sketch = Sketch::default();
     writer.cell(&key(0, &[]), &sketch.plan(0, 0), CellStatus::Done, &sketch.events()).expect("written");
     let dir = writer.finish().expect("finished").path;
