@@ -142,3 +142,13 @@ fn safe_code_only_outside_the_engine() {
     }
     absent("engine/src/sim", &[], &["unsafe"]);
 }
+
+/// Canaries are bugs: only tests plant them, and no release build contains them.
+#[test]
+fn canaries_act_in_tests_only() {
+    for dir in ["actors/src", "scenarios/src", "engine/src", "reports/src", "main"] {
+        absent(dir, &["actors/src/canary.rs"], &["plant(", "canary::plant;"]);
+    }
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace's manifest");
+    assert!(!manifest.contains("debug-assertions"), "a profile turns on what canaries are compiled by");
+}

@@ -13,6 +13,7 @@ pub use arrivals::{Arrivals, Due};
 pub use prompts::Prompts;
 pub use request::Asked;
 
+use crate::canary::{Canary, planted};
 use crate::dht::node::{self, Node};
 use crate::dht::{Done, Key, State};
 use crate::id::{BlockRange, NodeId, RequestId};
@@ -166,7 +167,8 @@ impl Core {
 
     fn begin(&mut self, now: Moment, index: u32, intended: Moment, asked: Asked, out: &mut Vec<Effect>) {
         let id = RequestId { client: self.config.me, index };
-        self.requests.insert(id, Request::new(id, asked, intended, now, now + self.config.timeout));
+        let late = if planted(Canary::DeadlineDoubled) { self.config.timeout } else { Span::ZERO };
+        self.requests.insert(id, Request::new(id, asked, intended, now, now + self.config.timeout + late));
         if !self.armed {
             self.armed = true;
             out.push(Effect::Wake { after: self.config.timeout, timer: Timer::Deadline });

@@ -5,6 +5,7 @@
 //! and the engine stands on its other side, twice.
 #![forbid(unsafe_code)]
 
+pub mod canary;
 pub mod client;
 pub mod dht;
 pub mod echo;

@@ -13,6 +13,7 @@ pub use queue::Scheduling;
 pub use rating::Trial;
 pub use sessions::Admission;
 
+use crate::canary::{Canary, planted};
 use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::message::{
@@ -41,6 +42,20 @@ pub struct Config {
     /// Bytes that one token of one row takes in the cache of one block.
     pub cache_bytes_per_token_block: u64,
     pub policies: Policies,
+}
+
+/// What a peer holds for sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Open sessions, and those that wait for room.
+    pub sessions: usize,
+    pub waiting: usize,
+    /// Steps in the queue, without those of the job that the device computes.
+    pub steps: usize,
+    /// Bytes of KV cache that are reserved.
+    pub cache_bytes: u64,
+    /// Bytes of hidden states that are kept for a replay.
+    pub kept_bytes: u64,
 }
 
 /// The state machine of a peer.
@@ -100,6 +115,17 @@ impl Core {
         self.sessions.used()
     }
 
+    /// All that the peer holds for sessions at present; nothing once every session is closed.
+    pub fn holdings(&self) -> Holdings {
+        Holdings {
+            sessions: self.sessions.len(),
+            waiting: self.sessions.waiting(),
+            steps: self.queue.len(),
+            cache_bytes: self.sessions.used(),
+            kept_bytes: self.sessions.kept_bytes(),
+        }
+    }
+
     /// What it tells of its load.
     fn load(&mut self, now: Moment) -> Load {
         Load {
@@ -143,7 +169,9 @@ impl Core {
 
     pub fn on_step(&mut self, now: Moment, from: NodeId, step: Step, out: &mut Vec<Effect>) {
         let accepted = match self.queue.len() {
-            len if len >= limits::QUEUED_STEPS_PER_PEER => Err((step.session, Refusal::Busy)),
+            len if len >= limits::QUEUED_STEPS_PER_PEER && !planted(Canary::QueueUnbounded) => {
+                Err((step.session, Refusal::Busy))
+            }
             _ => self.sessions.accept(now, step),
         };
         match accepted {
@@ -290,7 +318,7 @@ impl Core {
             sent: now,
             queued: self.queue.len() as u32,
         })));
-        if !cached {
+        if !cached && !planted(Canary::StepCacheKept) {
             out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: step.session } }));
         }
         self.sessions.keep(step.session, &step.activation);
@@ -377,7 +405,8 @@ impl Core {
 
     /// Another session follows on one of this peer's: it gets what is kept for it, and from now on what comes.
     pub fn on_reroute(&mut self, _now: Moment, from: NodeId, reroute: Reroute, out: &mut Vec<Effect>) {
-        let Some(session) = self.sessions.get_mut(reroute.session).filter(|_| from == reroute.session.client()) else {
+        let is_its_client = from == reroute.session.client() || planted(Canary::StrangerReroutes);
+        let Some(session) = self.sessions.get_mut(reroute.session).filter(|_| is_its_client) else {
             return refuse(out, from, reroute.session, Refusal::UnknownSession);
         };
         session.open.next = Some(reroute.next);
@@ -401,7 +430,7 @@ impl Core {
         if from == self.config.me {
             return self.presence.leave(now, out);
         }
-        for session in self.sessions.of_client(from) {
+        for session in self.sessions.of_client(from).into_iter().filter(|_| !planted(Canary::GoneClientKept)) {
             self.on_close(now, from, Close { session }, out);
         }
         let turns = self.presence.on_gone(now, from, out);

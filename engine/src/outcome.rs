@@ -1,5 +1,5 @@
 //! How a run ended, naming the culprit where there is one.
-use actors::id::{BlockRange, HostId, NodeId};
+use actors::id::{BlockRange, HostId, NodeId, SessionId};
 use actors::ledger::{Invariant, Mail};
 use actors::record::{Abort, Drained, Event};
 use actors::time::Moment;
@@ -27,6 +27,11 @@ pub enum Outcome {
         mail: Mail,
         in_flight: u64,
     },
+    #[error(
+        "the run broke the invariant `{}`: the device of {node} holds the cache of {session:?}, which is closed",
+        Invariant::CacheFreed
+    )]
+    CacheKept { node: NodeId, session: SessionId },
     #[error("{0}")]
     Aborted(Abort),
     #[error("the process of host `{name}` was lost: {why}")]
@@ -50,7 +55,7 @@ impl Outcome {
             Outcome::Deadlock { .. } => "deadlock",
             Outcome::Panicked { .. } => "panicked",
             Outcome::Horizon { .. } => "horizon",
-            Outcome::Broken { .. } | Outcome::Unbalanced { .. } => "broken",
+            Outcome::Broken { .. } | Outcome::Unbalanced { .. } | Outcome::CacheKept { .. } => "broken",
             Outcome::Aborted(Abort::NotPresent { .. } | Abort::LostEarly(_)) => "not_ready",
             Outcome::Aborted(Abort::WarmupFailed { .. }) => "warmup_failed",
             Outcome::HostLost { .. } => "host_lost",

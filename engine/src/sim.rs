@@ -247,6 +247,9 @@ impl<'p> Simulation<'p> {
         if let Some(kept) = self.ledger.holding() {
             return Outcome::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(*kept)) };
         }
+        if let Some((node, session)) = self.devices.holding() {
+            return Outcome::CacheKept { node, session };
+        }
         let (mail, in_flight) = (self.mail, self.in_flight());
         match mail.balance(in_flight) {
             Ok(()) => outcome,

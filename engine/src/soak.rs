@@ -1,8 +1,11 @@
 //! Soaking: swarms drawn from a seed, with faults, each simulated over an echo model and held against its own run without.
 //!
 //! What is finished must have the text that it has without faults, whatever happened; what is not finished must say why,
-//! and must have had a reason.
+//! and must have had a reason. The same seed gives one peer a storm of sessions and steps, and one node of the DHT records.
 mod draw;
+mod figures;
+mod records;
+mod storm;
 
 use crate::outcome::Outcome;
 use crate::sim;
@@ -10,8 +13,10 @@ use actors::id::RequestId;
 use actors::message::{Failure, Refusal};
 use actors::policy::Recovery;
 use actors::record::{Ended, Event};
+use actors::world::panic_text;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::catch_unwind;
 
 pub use draw::{Drawn, draw};
 
@@ -44,10 +49,24 @@ impl Soaked {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wrong {
     Ended(Outcome),
-    Text { request: RequestId, wanted: Vec<u32>, got: Vec<u32> },
-    Missing { request: RequestId },
-    Failed { request: RequestId, why: Failure },
+    Text {
+        request: RequestId,
+        wanted: Vec<u32>,
+        got: Vec<u32>,
+    },
+    Missing {
+        request: RequestId,
+    },
+    Failed {
+        request: RequestId,
+        why: Failure,
+    },
     Undetermined,
+    /// The figures that the run gives do not follow from what happened in it.
+    Figures(String),
+    /// A peer in a storm, or a node of the DHT, is not as it has to be.
+    Peer(String),
+    Records(String),
 }
 
 impl fmt::Display for Wrong {
@@ -62,12 +81,37 @@ impl fmt::Display for Wrong {
             Wrong::Missing { request } => write!(f, "{} has no end", name(request)),
             Wrong::Failed { request, why } => write!(f, "{} failed without need: {why}", name(request)),
             Wrong::Undetermined => write!(f, "two runs differ"),
+            Wrong::Figures(what) => write!(f, "{what}"),
+            Wrong::Peer(what) => write!(f, "a peer in a storm {what}"),
+            Wrong::Records(what) => write!(f, "{what}"),
         }
     }
 }
 
-/// Simulates the swarm of `seed` with its faults and without; `twice`: with them once more, which must be the same.
+/// Soaks the peer, the node of the DHT and the swarm of `seed`.
 pub fn soak(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
+    storm(seed)?;
+    records(seed)?;
+    swarm(seed, twice)
+}
+
+/// Gives one peer the storm of sessions and steps of `seed`.
+pub fn storm(seed: u64) -> Result<(), Wrong> {
+    guarded(|| storm::storm(seed)).map_err(Wrong::Peer)
+}
+
+/// Gives one node of the DHT the records of `seed`.
+pub fn records(seed: u64) -> Result<(), Wrong> {
+    guarded(|| records::records(seed)).map_err(Wrong::Records)
+}
+
+/// What comes of `act`; if it panics, with what.
+fn guarded(act: impl FnOnce() -> Result<(), String> + std::panic::UnwindSafe) -> Result<(), String> {
+    catch_unwind(act).unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(panic.as_ref()))))
+}
+
+/// Simulates the swarm of `seed` with its faults and without; `twice`: with them once more, which must be the same.
+pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     let drawn = draw(seed);
     let run = sim::run(&drawn.plan, HORIZON);
     // Its requests that were under way have no end.
@@ -84,6 +128,9 @@ pub fn soak(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     if !matches!(calm.outcome, Outcome::Done(_)) {
         return Err(Wrong::Ended(calm.outcome));
     }
+    for run in [&run, &calm] {
+        figures::check(&drawn.plan, run).map_err(Wrong::Figures)?;
+    }
     let mut soaked = Soaked { faults: drawn.plan.faults.len() as u32, delivered: run.delivered, ..Soaked::default() };
     let ended = ends(&run.events);
     for (request, wanted) in ends(&calm.events) {
@@ -92,6 +139,7 @@ pub fn soak(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
             // Whether there is room for one hangs on the instants at which others end.
             Err(Failure::Shed) if drawn.plan.open.is_some() => continue,
             Err(Failure::Refused(_, Refusal::CacheFull)) if drawn.tight => continue,
+            Err(Failure::Timeout) if drawn.hurries() => continue,
             Err(_) if drawn.chooses() => continue,
             Err(why) => return Err(Wrong::Failed { request, why }),
         }
@@ -129,7 +177,7 @@ fn may_fail(drawn: &Drawn, why: Failure) -> bool {
         // Its device does not fail.
         Failure::ClientDevice => false,
         Failure::Shed => drawn.plan.open.is_some(),
-        Failure::Timeout => drawn.uncovered,
+        Failure::Timeout => drawn.uncovered || drawn.hurries(),
         Failure::NoRoute | Failure::PeerLost(_) | Failure::Refused(..) => {
             drawn.uncovered
                 || policies.recovery == Recovery::Off && (!drawn.plan.faults.is_empty() || drawn.tight)

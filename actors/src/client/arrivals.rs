@@ -1,5 +1,6 @@
 //! Requests that come at their own instants, whatever has become of those before.
 use super::{Asked, Config, Core, Failure};
+use crate::canary::{Canary, planted};
 use crate::id::{NodeId, RequestId};
 use crate::message::Timer;
 use crate::time::{Moment, Span};
@@ -33,7 +34,7 @@ impl Core {
                 out.push(Effect::Wake { after: intended.since(now), timer: Timer::Arrival });
                 return;
             }
-            let full = self.requests.len() >= arrivals.in_flight as usize;
+            let full = self.requests.len() >= arrivals.in_flight as usize && !planted(Canary::InFlightUnbounded);
             self.timed += 1;
             if full {
                 self.shed(now, intended, asked, out);

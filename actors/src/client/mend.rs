@@ -7,12 +7,13 @@
 use super::leg::State;
 use super::request::{Phase, Progress, Request};
 use super::turn::Turn;
+use crate::canary::{Canary, planted};
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
 use crate::message::{Failure, Forwarding, Message, Refusal, Reroute, Step, Timer};
 use crate::policy::Recovery;
 use crate::record::{Event, Failover};
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 use crate::world::Effect;
 use Progress::{Going, Over};
 use std::ops::Range;
@@ -166,7 +167,7 @@ impl Request {
         if trouble.tries >= turn.config.policies.retry.limit {
             return Over(Err(trouble.why));
         }
-        let wait = turn.wait(trouble.tries.max(1));
+        let wait = if planted(Canary::RetriesWithoutWait) { Span::ZERO } else { turn.wait(trouble.tries.max(1)) };
         trouble.avoid.clear();
         trouble.stage = Stage::Waiting(turn.now + wait);
         turn.look = true;
@@ -249,7 +250,9 @@ impl Request {
             };
             legs.iter_mut().for_each(|leg| leg.fresh = true);
             legs[0].history = std::mem::take(&mut self.legs[run.start].history);
-            Request::close(&self.legs[run.clone()], turn.out);
+            if !planted(Canary::ReplacedSessionKept) {
+                Request::close(&self.legs[run.clone()], turn.out);
+            }
             self.legs.splice(run, legs);
         }
         for leg in 0..self.legs.len() {
@@ -291,7 +294,7 @@ impl Request {
     /// Gives a new peer at once all that its predecessor was given.
     fn replay(&mut self, turn: &mut Turn<'_>, leg: usize) {
         let to = &mut self.legs[leg];
-        let Some(activation) = to.history.since(0) else { return };
+        let Some(activation) = to.history.since(u32::from(planted(Canary::ReplayOffByOne))) else { return };
         to.hear(turn.now);
         (self.waiting, self.burden) = (turn.now, activation.bytes());
         let step = Step { session: to.session, position: 0, activation };

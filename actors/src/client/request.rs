@@ -5,6 +5,7 @@
 use super::leg::{Leg, State};
 use super::mend::Trouble;
 use super::turn::Turn;
+use crate::canary::{Canary, planted};
 use crate::id::{NodeId, RequestId, SessionId};
 use crate::message::{
     Activation, Close, Computed, Failure, Forwarding, Hop, Ids, Job, Message, Open, Output, Returned, Step, Ticket,
@@ -339,7 +340,8 @@ impl Request {
         };
         // A replay begins earlier than the step it is for, and ends with it.
         let end = step.position.checked_add(step.activation.tokens);
-        if !expected || end != Some(self.position + self.step.tokens) || step.activation.batch != self.asked.batch {
+        let present = end == Some(self.position + self.step.tokens) || planted(Canary::LateAnswerAccepted);
+        if !expected || !present || step.activation.batch != self.asked.batch {
             return Going;
         }
         let Some(next) = self.legs.get_mut(leg + 1).filter(|_| relayed) else {
@@ -384,7 +386,7 @@ impl Request {
     fn on_tokens(&mut self, turn: &mut Turn<'_>, ids: Ids) -> Progress {
         self.made += 1;
         self.position += self.step.tokens;
-        if self.made <= self.generated {
+        if self.made + u32::from(planted(Canary::TokenDoubledAfterRestart)) <= self.generated {
             // It was there before a restart.
             if self.made == self.generated {
                 self.mended(turn.now);

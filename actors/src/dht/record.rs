@@ -3,6 +3,7 @@
 //! There is one key for each block, and under it a subkey for each peer that serves the block. A record lives until it
 //! expires: who is dead is forgotten because it does not announce itself again. Nobody speaks for another.
 use super::key::Key;
+use crate::canary::{Canary, planted};
 use crate::id::NodeId;
 use crate::limits;
 use crate::message::Announce;
@@ -126,7 +127,13 @@ impl Store {
         let expires = now + lives;
         self.sweep_at = if self.len == 0 { expires } else { self.sweep_at.min(expires) };
         match subkeys.get_mut(&record.peer()) {
-            Some(entry) if entry.record.version > record.version && entry.expires > now => true,
+            Some(entry)
+                if entry.record.version > record.version
+                    && entry.expires > now
+                    && !planted(Canary::OlderRecordWins) =>
+            {
+                true
+            }
             Some(entry) => {
                 *entry = Entry { record: record.clone(), expires };
                 true
@@ -142,7 +149,8 @@ impl Store {
     /// What stands under `key` and has not expired, by peer, and how long it still lives.
     pub fn under(&self, now: Moment, key: Key) -> impl Iterator<Item = (&Arc<Record>, Span)> {
         let entries = self.keys.get(&key).into_iter().flat_map(BTreeMap::values);
-        entries.filter(move |entry| entry.expires > now).map(move |entry| (&entry.record, entry.expires.since(now)))
+        let lives = move |entry: &&Entry| entry.expires > now || planted(Canary::ExpiredRecordServed);
+        entries.filter(lives).map(move |entry| (&entry.record, entry.expires.since(now)))
     }
 
     /// What stands under the keys, the latest record of each peer with the indices of its keys; bounded.

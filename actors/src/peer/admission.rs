@@ -1,6 +1,7 @@
 //! Which sessions a peer lets in, lets wait for room, and ends, and what it records of that.
 use super::sessions::Entry;
 use super::{Core, LOAD, refuse, send};
+use crate::canary::{Canary, planted};
 use crate::id::{NodeId, SessionId};
 use crate::message::{Close, Job, Message, Open, Opened, Refusal, Timer, Work};
 use crate::policy::Lifetime;
@@ -23,7 +24,7 @@ impl Core {
         if from != session.client() {
             return refuse(out, from, session, Refusal::UnknownSession);
         }
-        if !self.presence.is_online() {
+        if !self.presence.is_online() && !planted(Canary::OpensAfterLeaving) {
             return refuse(out, from, session, Refusal::NotServing);
         }
         match self.sessions.enter(now, from, open) {
@@ -77,6 +78,10 @@ impl Core {
             return;
         }
         let after = match self.sessions.expiring(now, lifetime) {
+            // A session that is computed at present may be idle from the next instant on.
+            Some((_, after)) if lifetime.idle > Span::ZERO && !planted(Canary::IdleLookedAtLate) => {
+                after.min(lifetime.idle)
+            }
             Some((_, after)) => after,
             // All are computed, and nothing else bounds them.
             None if self.sessions.len() > 0 => lifetime.idle,
@@ -104,15 +109,23 @@ impl Core {
 
     /// Its client has no more use for a session. Nobody closes another's.
     pub fn on_close(&mut self, now: Moment, from: NodeId, close: Close, out: &mut Vec<Effect>) {
-        if from != close.session.client() {
+        if from != close.session.client() && !planted(Canary::StrangerCloses) {
             return;
         }
-        let Some(session) = self.sessions.leave(close.session) else { return };
-        if session.steps > 0 {
+        let Some(session) = self.sessions.leave(close.session) else {
+            // It waited: there may be room for those behind it.
+            if !planted(Canary::RoomUnused) {
+                self.admit_the_waiting(now, out);
+            }
+            return;
+        };
+        if session.steps > 0 && !planted(Canary::ClosedStepsKept) {
             self.queue.forget(close.session);
         }
         self.note_cache(now, close.session, None, out);
-        out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: close.session } }));
+        if !planted(Canary::DeviceCacheKept) {
+            out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: close.session } }));
+        }
         self.admit_the_waiting(now, out);
     }
 }

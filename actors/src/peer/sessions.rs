@@ -3,6 +3,7 @@
 //! Invariants: what is reserved is within the budget, and is the sum over the open sessions; whoever waits is let in in
 //! the order they came.
 use super::queue::Queued;
+use crate::canary::{Canary, planted};
 use crate::history::History;
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
@@ -94,6 +95,11 @@ impl Sessions {
         self.used
     }
 
+    /// Bytes of hidden states kept for a replay, over all sessions.
+    pub fn kept_bytes(&self) -> u64 {
+        self.kept_bytes
+    }
+
     /// Tokens of one row that there is room for over all blocks.
     pub fn tokens_left(&self) -> u64 {
         (self.bytes - self.used) / (u64::from(self.blocks.len()) * self.bytes_per_token_block).max(1)
@@ -108,18 +114,19 @@ impl Sessions {
         if open.batch == 0 || open.batch > limits::BATCH || open.max_length > limits::TOKENS_PER_REQUEST {
             return Err(Refusal::TooLong);
         }
-        if self.open.len() >= limits::SESSIONS_PER_PEER || self.holds(open.session) {
+        let full = self.open.len() >= limits::SESSIONS_PER_PEER && !planted(Canary::SessionsUnbounded);
+        if full || self.holds(open.session) {
             return Err(Refusal::Busy);
         }
         let need = self.need(&open);
-        if self.waiting.is_empty() && need <= self.bytes - self.used {
+        let room = need <= self.bytes - self.used || planted(Canary::BudgetSkipped);
+        if self.waiting.is_empty() && room {
             self.reserve(now, open, need);
             return Ok(Entry::Open);
         }
+        let crowded = self.waiting.len() >= limits::WAITING_SESSIONS_PER_PEER && !planted(Canary::WaitingUnbounded);
         match self.admission {
-            Admission::Wait(longest)
-                if need <= self.bytes && self.waiting.len() < limits::WAITING_SESSIONS_PER_PEER =>
-            {
+            Admission::Wait(longest) if need <= self.bytes && !crowded => {
                 self.waiting.push_back(Waiting { from, open, due: now + longest });
                 Ok(Entry::Waits)
             }
@@ -146,6 +153,9 @@ impl Sessions {
 
     /// The next that there is room for now: it is open from now on.
     pub fn admit_next(&mut self, now: Moment) -> Option<(NodeId, SessionId)> {
+        if planted(Canary::LastWaitingFirst) {
+            self.waiting.rotate_right(1.min(self.waiting.len()));
+        }
         let need = self.need(&self.waiting.front()?.open);
         if need > self.bytes - self.used || self.open.len() >= limits::SESSIONS_PER_PEER {
             return None;
@@ -158,13 +168,13 @@ impl Sessions {
 
     /// The next that has waited as long as it may. All wait equally long, so the oldest is due first.
     pub fn overdue(&mut self, now: Moment) -> Option<(NodeId, SessionId)> {
-        let due = self.due().is_some_and(|due| due <= now);
+        let due = self.due().is_some_and(|due| due <= now) && !planted(Canary::WaitingNeverEnds);
         due.then(|| self.waiting.pop_front()).flatten().map(|waiting| (waiting.from, waiting.open.session))
     }
 
     /// A session that has lasted as long as it may, and when the next one will have.
     pub fn expiring(&self, now: Moment, lifetime: Lifetime) -> Option<(SessionId, Span)> {
-        let left = self.open.iter().filter_map(|(id, session)| {
+        let left = self.open.iter().filter(|_| !planted(Canary::SessionNeverExpires)).filter_map(|(id, session)| {
             let idle = (session.steps == 0).then(|| now.since(session.active));
             Some((*id, lifetime.left(now.since(session.opened), idle)?))
         });
@@ -182,7 +192,8 @@ impl Sessions {
         match &left {
             Some(open) => {
                 self.used -= open.reserved;
-                self.kept_bytes -= open.kept.as_ref().map_or(0, History::bytes);
+                let kept = open.kept.as_ref().filter(|_| !planted(Canary::ClosedHistoryCounted));
+                self.kept_bytes -= kept.map_or(0, History::bytes);
             }
             None => self.waiting.retain(|waiting| waiting.open.session != session),
         }
@@ -221,7 +232,7 @@ impl Sessions {
         if step.position > begin {
             return Err(refused(Refusal::OutOfOrder));
         }
-        if step.position + tokens <= begin {
+        if step.position + tokens <= begin && !planted(Canary::StepComputedTwice) {
             return Ok(None);
         }
         session.length = step.position + tokens;

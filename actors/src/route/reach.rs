@@ -3,6 +3,7 @@
 //! A route follows a peer to the end of its span, as Petals' does. A peer that is banned is passed over, except for blocks
 //! that only banned peers hold: bans never make a swarm unreachable.
 use super::view::Known;
+use crate::canary::{Canary, planted};
 use crate::id::BlockRange;
 use crate::time::Moment;
 
@@ -19,7 +20,8 @@ pub(super) struct Reach {
 impl Reach {
     pub fn of(peers: &[&Known], blocks: BlockRange, now: Moment) -> Reach {
         let mut free = vec![false; blocks.len() as usize];
-        let spans: Vec<_> = peers.iter().map(|peer| (peer.announce.blocks, peer.is_banned(now))).collect();
+        let banned = |peer: &Known| peer.is_banned(now) && !planted(Canary::BannedPeerTaken);
+        let spans: Vec<_> = peers.iter().map(|peer| (peer.announce.blocks, banned(peer))).collect();
         let inside = |span: BlockRange| span.start.max(blocks.start)..span.end.min(blocks.end);
         for &(span, _) in spans.iter().filter(|(_, banned)| !banned) {
             inside(span).for_each(|block| free[(block - blocks.start) as usize] = true);

@@ -58,6 +58,17 @@ struct Waiting {
     job: Job,
     /// When it has reached the device's thread.
     ready: Moment,
+    /// Sessions of the job that were released after it was given to the device: their caches go when it ends.
+    released: Vec<SessionId>,
+}
+
+/// Whether a job takes a step of `session` through blocks.
+fn is_of(work: &Work, session: SessionId) -> bool {
+    match work {
+        Work::Blocks(piece) => piece.session == session,
+        Work::Batch(pieces) => pieces.iter().any(|piece| piece.session == session),
+        _ => false,
+    }
 }
 
 /// The device's jitter, made ready to draw from, with the device's own stream.
@@ -200,11 +211,18 @@ impl<'p> Devices<'p> {
         }
     }
 
-    /// Forgets what `node` keeps of a session.
+    /// Forgets what `node` keeps of a session, once the jobs that the device has been given are over.
     pub fn release(&mut self, node: NodeId, session: SessionId) {
-        if let Some(echo) = &mut self.echo {
-            echo.release(node, session);
-        }
+        let Some(echo) = &mut self.echo else { return };
+        echo.release(node, session);
+        let jobs = &mut self.devices[self.of_node[node.0 as usize].0 as usize].jobs;
+        let under_way = jobs.iter_mut().filter(|waiting| waiting.node == node && is_of(&waiting.job.work, session));
+        under_way.for_each(|waiting| waiting.released.push(session));
+    }
+
+    /// A session whose cache a node still holds on its device; only known where a plan's model has values.
+    pub fn holding(&self) -> Option<(NodeId, SessionId)> {
+        self.echo.as_ref().and_then(Echo::holding)
     }
 
     /// Takes the times of jobs from a live run instead of the plan.
@@ -244,7 +262,7 @@ impl<'p> Devices<'p> {
         let idle = now.since(self.devices[slot.0 as usize].until);
         let ready = now + self.overhead(slot).way_there(bytes, idle);
         let device = &mut self.devices[slot.0 as usize];
-        device.jobs.push_back(Waiting { node, job, ready });
+        device.jobs.push_back(Waiting { node, job, ready, released: Vec::new() });
         if device.jobs.len() > 1 {
             return None;
         }
@@ -268,7 +286,7 @@ impl<'p> Devices<'p> {
     /// The device has its lease at `now`: it begins as soon as its job has reached it.
     fn begin(&mut self, now: Moment, slot: Slot) -> Begun {
         let device = &mut self.devices[slot.0 as usize];
-        let Waiting { node, job, ready } = device.jobs.front().expect("a lease is asked for a job");
+        let Waiting { node, job, ready, .. } = device.jobs.front().expect("a lease is asked for a job");
         let spec = device.cost;
         let observed = self.observed.as_mut().and_then(|observed| observed.take(*node, &job.work));
         let started = now.max(*ready);
@@ -350,11 +368,14 @@ impl<'p> Devices<'p> {
     /// Ends the running job of a device: whose it was, its result, and the jobs that begin now that it has ended.
     pub fn finish(&mut self, now: Moment, slot: Slot) -> (NodeId, Computed, [Option<Begun>; 2]) {
         let device = &mut self.devices[slot.0 as usize];
-        let Waiting { node, job, .. } = device.jobs.pop_front().expect("a running job is in the queue");
+        let Waiting { node, job, released, .. } = device.jobs.pop_front().expect("a running job is in the queue");
         let more = !device.jobs.is_empty();
         device.running = false;
         let started = device.started;
         let output = Ok(self.output(node, job.work));
+        if let Some(echo) = &mut self.echo {
+            released.into_iter().for_each(|session| echo.release(node, session));
+        }
         let computed = Computed { ticket: job.ticket, started, finished: now, output };
         let machine = self.machine(slot);
         machine.leases = machine.leases.saturating_add(1);

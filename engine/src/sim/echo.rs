@@ -41,6 +41,11 @@ impl Echo {
         Some(Arc::new(last.map(|digest| echo::token(*digest, self.vocab)).collect()))
     }
 
+    /// A session whose cache a node holds.
+    pub fn holding(&self) -> Option<(NodeId, SessionId)> {
+        self.caches.keys().next().copied()
+    }
+
     /// Forgets all caches of a node.
     pub fn forget(&mut self, node: NodeId) {
         self.caches.retain(|(holder, _), _| *holder != node);

@@ -3,7 +3,7 @@ use actors::id::{BlockRange, HostId, NodeId};
 use actors::message::{Forwarding, WireType};
 use actors::peer::{Admission, Scheduling};
 use actors::placement::Placement;
-use actors::policy::{Detection, Policies, Prefill, Recovery, Retry};
+use actors::policy::{Detection, Lifetime, Policies, Prefill, Recovery, Retry};
 use actors::route::{Bans, Routing, Weight};
 use actors::seed::{Seed, Stream};
 use actors::time::Span;
@@ -27,6 +27,11 @@ pub struct Drawn {
 }
 
 impl Drawn {
+    /// Requests may run out of time without any fault.
+    pub fn hurries(&self) -> bool {
+        self.plan.timeout < PATIENT
+    }
+
     /// Peers choose their blocks: whether all are served hangs on when each looks.
     pub fn chooses(&self) -> bool {
         self.plan.peers().any(|(_, node)| matches!(node.role, Role::Peer { chooses: true, .. }))
@@ -35,7 +40,7 @@ impl Drawn {
 
 /// The swarm of a seed.
 pub fn draw(seed: u64) -> Drawn {
-    let mut chance = Chance(Seed(seed).stream("soak", 0, 0));
+    let mut chance = Chance::new(Seed(seed).stream("soak", 0, 0));
     let layers = chance.of(2..=9);
     let mut peers: Vec<BlockRange> = Vec::new();
     // Each block has at least two peers, most more, in spans that are cut anew each time.
@@ -49,6 +54,7 @@ pub fn draw(seed: u64) -> Drawn {
     }
     let clients = chance.of(1..=4);
     let mut plan = plan(seed, layers, &peers, clients, &mut chance);
+    draw_bounds(&mut plan, &mut Chance::new(Seed(seed).stream("soak bounds", 0, 0)));
     let mut drawn_faults = Faults { faults: Vec::new(), uncovered: false, lost_clients: BTreeSet::new() };
     drawn_faults.draw(&plan, &peers, layers, &mut chance);
     let Faults { mut faults, uncovered, lost_clients } = drawn_faults;
@@ -58,6 +64,18 @@ pub fn draw(seed: u64) -> Drawn {
     let uncovered = uncovered || troubled(&plan) > shortest_patience(&plan.policies.retry);
     let tight = draw_caches(&mut plan, &mut chance);
     Drawn { plan, uncovered, tight, lost_clients }
+}
+
+/// Some swarms bound how long a session or a request may take.
+fn draw_bounds(plan: &mut Plan, chance: &mut Chance) {
+    let seconds = |chance: &mut Chance| chance.span(Span::from_secs(10), Span::from_secs(60));
+    if chance.is(15) && plan.policies.recovery != Recovery::Off {
+        let longest = if chance.is(50) { seconds(chance) } else { Span::ZERO };
+        plan.policies.lifetime = Lifetime { idle: seconds(chance), longest };
+    }
+    if chance.is(10) {
+        plan.timeout = seconds(chance);
+    }
 }
 
 /// How long hosts and ways are away at most, if one thing comes after another.
@@ -101,20 +119,24 @@ fn draw_caches(plan: &mut Plan, chance: &mut Chance) -> bool {
 }
 
 /// The seed's own stream of choices.
-struct Chance(Stream);
+pub(super) struct Chance(Stream);
 
 impl Chance {
-    fn of(&mut self, range: std::ops::RangeInclusive<u32>) -> u32 {
+    pub fn new(stream: Stream) -> Chance {
+        Chance(stream)
+    }
+
+    pub fn of(&mut self, range: std::ops::RangeInclusive<u32>) -> u32 {
         self.0.random_range(range)
     }
 
     /// In so many of a hundred cases.
-    fn is(&mut self, percent: u32) -> bool {
+    pub fn is(&mut self, percent: u32) -> bool {
         self.0.random_range(0..100) < percent
     }
 
     /// Spread evenly over orders of magnitude.
-    fn span(&mut self, least: Span, most: Span) -> Span {
+    pub fn span(&mut self, least: Span, most: Span) -> Span {
         let (least, most) = ((least.0.max(1) as f64).ln(), (most.0.max(1) as f64).ln());
         Span(self.0.random_range(least..=most).exp() as u64)
     }
@@ -124,7 +146,10 @@ impl Chance {
     }
 }
 
-const MS: Span = Span::from_millis(1);
+pub(super) const MS: Span = Span::from_millis(1);
+
+/// A timeout that no request needs.
+const PATIENT: Span = Span::from_secs(1800);
 
 fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut Chance) -> Plan {
     let shape = Shape {
@@ -216,7 +241,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         tokens: Default::default(),
         objectives: Default::default(),
         open,
-        timeout: Span::from_secs(1800),
+        timeout: PATIENT,
         muster: Span::from_secs(60),
         faults: Vec::new(),
     }
@@ -312,7 +337,7 @@ fn policies(chance: &mut Chance) -> Policies {
     }
 }
 
-fn scheduling(chance: &mut Chance) -> Scheduling {
+pub(super) fn scheduling(chance: &mut Chance) -> Scheduling {
     match chance.of(0..=7) {
         0..=2 => Scheduling::Fifo,
         3 => Scheduling::DecodeFirst,

@@ -1,0 +1,127 @@
+//! Canaries: bugs that are planted on purpose, so that the tests can prove that they find such bugs.
+//!
+//! A build with debug assertions contains the canaries. None acts before a test plants it with `plant`, and then it acts
+//! only on the thread of that test. A release build contains none: [`planted`] is constant there and `plant` is missing.
+
+macro_rules! canaries {
+    ($($(#[$says:meta])* $canary:ident),* $(,)?) => {
+        /// A planted bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Canary { $($(#[$says])* $canary),* }
+
+        impl Canary {
+            /// All canaries.
+            pub const ALL: &[Canary] = &[$(Canary::$canary),*];
+        }
+    };
+}
+
+canaries! {
+    // -- peer --
+    /// The device keeps the KV cache of a session that is closed.
+    DeviceCacheKept,
+    /// The device keeps the cache that a session without a cache needed for one step.
+    StepCacheKept,
+    /// The queue of steps has no bound.
+    QueueUnbounded,
+    /// The queue keeps the steps of a session that is closed.
+    ClosedStepsKept,
+    /// A session opens although its KV cache exceeds the budget.
+    BudgetSkipped,
+    /// The sessions of a peer have no bound.
+    SessionsUnbounded,
+    /// The sessions that wait for room have no bound.
+    WaitingUnbounded,
+    /// The session that began to wait last is admitted first.
+    LastWaitingFirst,
+    /// A session waits for room without an end.
+    WaitingNeverEnds,
+    /// The bytes that a closed session kept for a replay stay counted.
+    ClosedHistoryCounted,
+    /// A session that waits behind one that is closed stays there although there is room.
+    RoomUnused,
+    /// A session that becomes idle is looked at only when a busy one would expire.
+    IdleLookedAtLate,
+    /// A session never expires.
+    SessionNeverExpires,
+    /// A node closes the session of another node.
+    StrangerCloses,
+    /// A node reroutes the session of another node.
+    StrangerReroutes,
+    /// A peer keeps the sessions of a client that is gone.
+    GoneClientKept,
+    /// A step that was computed already is computed again.
+    StepComputedTwice,
+    /// A step that goes block by block is put behind later steps of its session.
+    PartsOvertaken,
+    /// A peer that has left opens sessions.
+    OpensAfterLeaving,
+    // -- client --
+    /// A replay leaves out the first token.
+    ReplayOffByOne,
+    /// A token that was there before a restart is recorded again.
+    TokenDoubledAfterRestart,
+    /// An answer to an earlier step is taken for the answer to the present one.
+    LateAnswerAccepted,
+    /// The session at a peer that was replaced stays open.
+    ReplacedSessionKept,
+    /// A client has more requests in flight than it may.
+    InFlightUnbounded,
+    /// A request takes twice as long as it may.
+    DeadlineDoubled,
+    /// Tries follow one another without a wait.
+    RetriesWithoutWait,
+    // -- routes --
+    /// A route leaves out a block.
+    RouteGap,
+    /// A banned peer is part of a route although others serve its blocks.
+    BannedPeerTaken,
+    // -- DHT --
+    /// A record is served after it has expired.
+    ExpiredRecordServed,
+    /// An older record takes the place of a newer one of the same peer.
+    OlderRecordWins,
+    // -- orchestrator --
+    /// The barrier is released while one client still warms up.
+    BarrierOffByOne,
+    /// The latency of a failed request is not counted.
+    FailureUncounted,
+}
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Canary>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether `canary` is planted on this thread.
+#[cfg(debug_assertions)]
+#[inline]
+pub fn planted(canary: Canary) -> bool {
+    PLANTED.get() == Some(canary)
+}
+
+/// Whether `canary` is planted: never, in a release build.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub const fn planted(_: Canary) -> bool {
+    false
+}
+
+/// Keeps a canary planted on the thread of a test until it is dropped.
+#[cfg(debug_assertions)]
+#[must_use = "the canary is removed when this is dropped"]
+pub struct Plant(std::marker::PhantomData<*const ()>);
+
+/// Plants `canary` on this thread, in place of any other.
+#[cfg(debug_assertions)]
+pub fn plant(canary: Canary) -> Plant {
+    PLANTED.set(Some(canary));
+    Plant(std::marker::PhantomData)
+}
+
+#[cfg(debug_assertions)]
+impl Drop for Plant {
+    fn drop(&mut self) {
+        PLANTED.set(None);
+    }
+}
