@@ -3,6 +3,8 @@
 //! A model of the peer follows the messages: which sessions are open, which wait and since when, how many steps are
 //! queued, and which KV caches the device holds. The peer must agree with the model after every message, must refuse what
 //! exceeds a bound, and must hold nothing once every session is closed.
+mod agree;
+
 use super::draw::{Chance, MS, scheduling};
 use actors::dht::node;
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
@@ -12,7 +14,7 @@ use actors::message::{
     Activation, Close, Computed, Gone, Job, Message, Next, Open, Output, Piece, Refusal, Refused, Reroute, Step, Timer,
     WireType, Woken, Work,
 };
-use actors::peer::{Admission, Config, Core, Holdings, presence};
+use actors::peer::{Admission, Config, Core, presence};
 use actors::placement::Speed;
 use actors::policy::{Lifetime, Policies};
 use actors::record::Event;
@@ -462,55 +464,6 @@ impl Storm {
         self.left = true;
         self.tell(|peer, now, out| peer.on_gone(now, ME, Gone, out))?;
         self.agree()
-    }
-
-    /// Closes every session: nothing may be left of them.
-    fn over(&mut self) -> Result<(), String> {
-        let waiting: Vec<SessionId> = self.waiting.iter().map(|(session, _)| *session).collect();
-        for session in waiting.into_iter().rev().chain(self.open.keys().copied().collect::<Vec<_>>()) {
-            self.close(session)?;
-        }
-        self.finish()?;
-        match self.peer.holdings() {
-            none if none == Holdings::default() && self.job.is_none() => Ok(()),
-            left => Err(format!("holds something after every session was closed: {left:?}")),
-        }
-    }
-
-    // -- what has to hold --
-
-    fn agree(&self) -> Result<(), String> {
-        let is = self.peer.holdings();
-        let kept_bytes = if self.open.is_empty() { 0 } else { is.kept_bytes };
-        let wanted = Holdings {
-            sessions: self.open.len(),
-            waiting: self.waiting.len(),
-            steps: self.queued,
-            cache_bytes: self.used,
-            kept_bytes,
-        };
-        if is != wanted {
-            return Err(format!("holds {is:?} in place of {wanted:?}"));
-        }
-        if self.used > self.budget
-            || self.queued > limits::QUEUED_STEPS_PER_PEER
-            || self.waiting.len() > limits::WAITING_SESSIONS_PER_PEER
-        {
-            return Err(format!("holds more than it may: {is:?}"));
-        }
-        if let Some((first, held)) = self.waiting.front()
-            && held.need <= self.budget - self.used
-            && self.open.len() < limits::SESSIONS_PER_PEER
-        {
-            return Err(format!("lets {first:?} wait although there is room for it"));
-        }
-        let needed = |session: &SessionId| {
-            self.open.get(session).is_some_and(|held| held.cached || held.queued + held.running > 0)
-        };
-        match self.caches.iter().find(|session| !needed(session)) {
-            Some(session) => Err(format!("lets the device keep the cache of {session:?}")),
-            None => Ok(()),
-        }
     }
 
     fn one(&self, chance: &mut Chance) -> Option<SessionId> {

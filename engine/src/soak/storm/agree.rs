@@ -1,0 +1,54 @@
+//! What a peer has to hold after every message of a storm, and that it holds nothing after the last.
+use super::Storm;
+use actors::id::SessionId;
+use actors::limits;
+use actors::peer::Holdings;
+
+impl Storm {
+    /// Closes every session: nothing may be left of them.
+    pub(super) fn over(&mut self) -> Result<(), String> {
+        let waiting: Vec<SessionId> = self.waiting.iter().map(|(session, _)| *session).collect();
+        for session in waiting.into_iter().rev().chain(self.open.keys().copied().collect::<Vec<_>>()) {
+            self.close(session)?;
+        }
+        self.finish()?;
+        match self.peer.holdings() {
+            none if none == Holdings::default() && self.job.is_none() => Ok(()),
+            left => Err(format!("holds something after every session was closed: {left:?}")),
+        }
+    }
+
+    pub(super) fn agree(&self) -> Result<(), String> {
+        let is = self.peer.holdings();
+        let kept_bytes = if self.open.is_empty() { 0 } else { is.kept_bytes };
+        let wanted = Holdings {
+            sessions: self.open.len(),
+            waiting: self.waiting.len(),
+            steps: self.queued,
+            cache_bytes: self.used,
+            kept_bytes,
+        };
+        if is != wanted {
+            return Err(format!("holds {is:?} in place of {wanted:?}"));
+        }
+        if self.used > self.budget
+            || self.queued > limits::QUEUED_STEPS_PER_PEER
+            || self.waiting.len() > limits::WAITING_SESSIONS_PER_PEER
+        {
+            return Err(format!("holds more than it may: {is:?}"));
+        }
+        if let Some((first, held)) = self.waiting.front()
+            && held.need <= self.budget - self.used
+            && self.open.len() < limits::SESSIONS_PER_PEER
+        {
+            return Err(format!("lets {first:?} wait although there is room for it"));
+        }
+        let needed = |session: &SessionId| {
+            self.open.get(session).is_some_and(|held| held.cached || held.queued + held.running > 0)
+        };
+        match self.caches.iter().find(|session| !needed(session)) {
+            Some(session) => Err(format!("lets the device keep the cache of {session:?}")),
+            None => Ok(()),
+        }
+    }
+}
