@@ -185,7 +185,7 @@ fn mistakes_in_a_file_of_times_away_are_shown_where_they_are() {
     assert_eq!(said("# seen\r\nhost,from,till\r\n\r\na[1],4 s,5e0 s\r\n"), Ok(2));
     for (table, expected) in [
         ("# seen\r\nhost,from,till\r\n\r\n# one\r\na[1],4 s,soon\r\n", "away.csv:5:10: `soon` is not a number"),
-        ("host,from,till\n\na[1],4,5 s\n", "away.csv:3:6: missing unit: write \"4 ms\""),
+        ("host,from,till\n\na[1],4,5 s\n", "away.csv:3:6: missing unit: write for example \"4 ms\""),
         ("host,from,till\na[1],,5 s\n", "away.csv:2:6: the field is empty: a time with its unit is expected"),
         ("host,from,till\na[1],5 s,4 s\n", "away.csv:2:6: `a[1]` is away from 5 s till 4 s"),
         ("host,from,till\n\nb9,1 s,2 s\n", "away.csv:3:1: there is no"),

@@ -5,7 +5,8 @@ fn warnings(name: &str, set: &[(&str, &str)]) -> Vec<String> {
     let set = set.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
     let only = (name == "open-loop").then(|| "workload.rate=0.1 /s".to_owned());
     let summary = load(name).expect("it reads").check(&Overrides { set, only, ..Overrides::default() });
-    summary.unwrap_or_else(|error| panic!("{error}")).warnings
+    let summary = summary.unwrap_or_else(|error| panic!("{error}"));
+    summary.warnings.into_iter().map(|warning| warning.text).collect()
 }
 
 #[test]
