@@ -1,4 +1,4 @@
-//! The figures of one run of one cell, by the definitions of METRICS.md: the four of the contract first.
+//! The figures of one run of one cell, by the definitions of docs/src/measures.md: the four of the contract first.
 //!
 //! Latencies are of timed requests that succeeded; throughputs count every token event between the barrier's release and
 //! the last client's end, that end included, of failed requests too. Nothing of a warm-up counts but the cold start.
