@@ -3,7 +3,7 @@
 #[path = "fuzz/entries.rs"]
 mod entries;
 
-use entries::{ENTRIES, Entry, seeds};
+use entries::{Entry, entry, seeds};
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -96,10 +96,6 @@ fn run(entry: Entry, inputs: impl Iterator<Item = (String, Vec<u8>)> + Send + 's
     assert!(thread.join().is_ok(), "{last} made it panic");
 }
 
-fn entry(name: &str) -> Entry {
-    ENTRIES.iter().find(|entry| entry.0 == name).expect("an entry of this name").1
-}
-
 /// Mutates the seeds and the corpus of an entry for so many rounds.
 #[track_caller]
 fn attack(name: &'static str, rounds: u64) {
@@ -140,12 +136,12 @@ fn every_corpus_is_replayed() {
 
 #[test]
 fn frames_of_any_bytes_are_frames_or_errors() {
-    attack("frames", 20_000);
+    attack("frames", 10_000);
 }
 
 #[test]
 fn greetings_of_any_bytes_are_greetings_or_errors() {
-    attack("greeting", 20_000);
+    attack("greeting", 10_000);
 }
 
 #[test]
@@ -165,10 +161,38 @@ fn scenarios_of_any_text_are_scenarios_or_errors() {
 
 #[test]
 fn run_directories_of_any_bytes_are_read_or_the_damaged_file_is_named() {
-    attack("run_directory", 3_000);
+    attack("run_directory", 2_000);
 }
 
 #[test]
 fn charts_of_damaged_run_directories_are_drawn_or_refused() {
     attack("report", 60);
+}
+
+#[test]
+fn model_configurations_of_any_text_are_read_or_named() {
+    attack("config", 800);
+}
+
+#[test]
+fn weights_of_any_bytes_are_read_or_named() {
+    attack("safetensors", 300);
+    attack("safetensors_index", 150);
+}
+
+#[test]
+fn tokenizers_of_any_text_are_read_or_named() {
+    attack("tokenizer", 1_000);
+}
+
+#[test]
+fn tables_of_any_bytes_are_read_or_named() {
+    attack("round_trips", 400);
+    attack("samples", 150);
+    attack("times_away", 400);
+}
+
+#[test]
+fn traces_of_any_bytes_are_read_or_named() {
+    attack("trace", 300);
 }

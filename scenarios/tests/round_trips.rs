@@ -81,6 +81,8 @@ fn what_is_no_round_trip_is_shown_where_it_is() {
         ("from,to,rtt_ms\na,,1\n", "rtt.csv:2:3: the field is empty: the name of a site is expected"),
         ("from,to,rtt\na,b,1\n", "rtt.csv:1:1: the heading has no column `rtt_ms`"),
         ("site,a,b\na,0,x\n", "rtt.csv:2:5: `x` is not a time in ms"),
+        ("from,to,rtt_ms\nc,b,1\n", "there is no site in `rtt.csv` for the host `peer`, called `a`"),
+        ("from,to,rtt_ms\na,c,1\nb,c,2\n", "`rtt.csv` has no round trip from `a` to `b`"),
         ("site,a,\na,0,1\n", "rtt.csv:2:5: the heading names no site above this round trip"),
     ] {
         let said = delays(dir.path(), table).expect_err(table).to_string();

@@ -117,6 +117,7 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
         ),
         (wrong(OURS, "Azure2023"), "trace.csv:1:1: the heading has no column `TIMESTAMP`"),
         (wrong("", "Ours"), "trace.csv: the file is empty"),
+        (wrong("at_s,prompt,generate\n", "Ours"), "trace.csv: no request is in the part that is taken"),
     ] {
         assert!(said.contains("traced.ron:") && said.contains(expected), "{said}\nshould say: {expected}");
     }

@@ -2,6 +2,9 @@
 //!
 //! The fuzz targets call these functions, and so does `tests/foreign_bytes.rs`, which replays the corpora and mutates them
 //! with a seeded generator. An entry panics only if the program has a fault.
+mod models;
+mod tables;
+
 use actors::id::NodeId;
 use actors::message::{Activation, Buffer, Message, Payload, Present, Step, WireType};
 use actors::seed::Seed;
@@ -29,15 +32,29 @@ use tempfile::TempDir;
 pub type Entry = fn(&[u8]);
 
 /// All entries by the names of their targets and corpora.
-pub const ENTRIES: [(&str, Entry); 7] = [
+pub const ENTRIES: [(&str, Entry); 15] = [
+    ("config", models::config),
     ("frames", frames),
     ("greeting", greeting),
     ("plan", plan),
     ("profile", profile),
     ("report", report),
+    ("round_trips", tables::round_trips),
     ("run_directory", run_directory),
+    ("safetensors", models::safetensors),
+    ("safetensors_index", models::safetensors_index),
+    ("samples", tables::samples),
     ("scenario", scenario),
+    ("times_away", tables::times_away),
+    ("tokenizer", models::tokenizer),
+    ("trace", tables::trace),
 ];
+
+/// The entry of this name.
+pub fn entry(name: &str) -> Entry {
+    let found = ENTRIES.iter().find(|entry| entry.0 == name);
+    found.unwrap_or_else(|| panic!("there is no entry {name}")).1
+}
 
 /// A stream of frames, from a host that has introduced itself.
 pub fn frames(bytes: &[u8]) {
@@ -201,6 +218,11 @@ fn nano() -> (Loaded, Cell, Plan) {
 
 /// What mutation of a kind starts from: valid bytes, made by the program itself.
 pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
+    match entry {
+        "config" | "safetensors" | "safetensors_index" | "tokenizer" => return models::seeds(entry),
+        "round_trips" | "samples" | "times_away" | "trace" => return tables::seeds(entry),
+        _ => {}
+    }
     let (loaded, _, plan) = nano();
     match entry {
         "frames" => vec![step(), letter(Message::Present(Present))],

@@ -108,8 +108,11 @@ fn open(mut coming: Coming, batch: u32, longest: Option<u32>) -> Result<Asked, F
     let in_flight = *in_flight;
     bounded("workload.in_flight", "in_flight", in_flight, 1, limits::SESSIONS_PER_PEER as u32)?;
     if wanted.is_empty() {
-        let fault = Fault::new("workload", "no request comes");
-        return Err(fault.help("give it more time, or a higher rate"));
+        return Err(match file {
+            Some(file) => Fault::new("workload.file", format!("{file}: no request is in the part that is taken"))
+                .help("take another part with `skip` and `duration`, or the `columns` of another format"),
+            None => Fault::new("workload", "no request comes").help("give it more time, or a higher rate"),
+        });
     }
     if let Some(longest) = longest {
         bounded("workload.longest", "longest", longest, 1 + WARM_UP, limits::TOKENS_PER_REQUEST)?;

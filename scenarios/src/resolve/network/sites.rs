@@ -27,12 +27,11 @@ pub(super) fn between(
     default: &Link,
     files: &Files,
 ) -> Result<Vec<Between>, Fault> {
-    let (path, matrix) = match rtt {
+    let path = "network.rtt";
+    let (name, matrix) = match rtt {
         RoundTrips::Off => return Ok(Vec::new()),
-        RoundTrips::Regions(name) => ("network.rtt", preset(name)?),
-        RoundTrips::Csv(file) => {
-            ("network.rtt", Matrix::read(file, files).map_err(|error| Fault::table("network.rtt", error))?)
-        }
+        RoundTrips::Regions(name) => (name, preset(name)?),
+        RoundTrips::Csv(file) => (file, Matrix::read(file, files).map_err(|error| Fault::table(path, error))?),
     };
     let mut between = Vec::new();
     // The orchestrator stands nowhere.
@@ -40,7 +39,7 @@ pub(super) fn between(
     for from in groups() {
         if !matrix.sites.contains_key(from.site) {
             let known = matrix.sites.keys().map(String::as_str);
-            let what = format!("site of the host `{}` among its round trips, called", from.name);
+            let what = format!("site in `{name}` for the host `{}`, called", from.name);
             return Err(Fault::unknown(path, &what, from.site, known));
         }
         for to in groups() {
@@ -52,7 +51,7 @@ pub(super) fn between(
                 }
                 None if from.site == to.site => {}
                 None => {
-                    let message = format!("nothing says how far `{}` is from `{}`", from.site, to.site);
+                    let message = format!("`{name}` has no round trip from `{}` to `{}`", from.site, to.site);
                     return Err(Fault::new(path, message).help("add the pair, or give it an entry of `network.links`"));
                 }
             }

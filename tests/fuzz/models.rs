@@ -1,0 +1,96 @@
+//! Files of a Hugging Face folder: its configuration, its weights and their index, and its tokenizer.
+use actors::id::BlockRange;
+use candle_core::Device;
+use engine::model::{Checkpoint, Config, Ends, ModelError, Source, Span, Text, end_of_sequence, inspect};
+use scenarios::shape::{Arch, Shape, WeightType};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const TOKENIZER: &str = "tokenizer.json";
+
+/// Text with spaces, numbers, marks that combine, and characters of several bytes.
+const PROMPT: &str = " Hello, wo\u{308}rld 1234!\n\tÄ 漢字 🦀 <s>";
+
+thread_local! {
+    static WHOLE: (TempDir, PathBuf) = folder(Arch::Opt, None);
+    static SHARDS: (TempDir, PathBuf) = folder(Arch::Llama, Some(20_000));
+}
+
+/// `config.json` beside weights that it does not describe if it was changed.
+pub fn config(bytes: &[u8]) {
+    WHOLE.with(|(_, dir)| damaged(dir, CONFIG, bytes, |dir| load(dir).and(end_of_sequence(dir).map(drop))));
+}
+
+/// A safetensors file.
+pub fn safetensors(bytes: &[u8]) {
+    WHOLE.with(|(_, dir)| damaged(dir, WEIGHTS, bytes, load));
+}
+
+/// The index of several safetensors files.
+pub fn safetensors_index(bytes: &[u8]) {
+    SHARDS.with(|(_, dir)| damaged(dir, INDEX, bytes, load));
+}
+
+/// A `tokenizer.json`.
+pub fn tokenizer(bytes: &[u8]) {
+    let speak = |dir: &Path| {
+        let text = Text::open(dir)?;
+        let ids = text.encode(PROMPT)?;
+        text.decode(&ids)?;
+        text.decode(&[0, 1, 2, u32::MAX]).map(drop)
+    };
+    WHOLE.with(|(_, dir)| damaged(dir, TOKENIZER, bytes, speak));
+}
+
+/// Looks at the folder, and loads its first block and its ends.
+fn load(dir: &Path) -> Result<(), ModelError> {
+    let _ = inspect(dir)?.to_json();
+    let source = Source::folder(dir)?;
+    source.check()?;
+    let first = BlockRange { start: 0, end: 1 };
+    Span::load(&source, first, WeightType::Int8, &Device::Cpu)?;
+    let ends = Ends::load(&source, WeightType::F32, &Device::Cpu)?;
+    ends.embed(&[0], 1, 0).map(drop)
+}
+
+/// Reads a folder of which one file holds `bytes`, and gives the file its own bytes again.
+fn damaged(dir: &Path, name: &str, bytes: &[u8], read: impl Fn(&Path) -> Result<(), ModelError>) {
+    let path = dir.join(name);
+    let whole = fs::read(&path).expect("the folder is whole");
+    fs::write(&path, bytes).expect("the folder can be written to");
+    let told = read(dir);
+    fs::write(&path, whole).expect("the folder can be written to");
+    if let Err(why) = told.map_err(|why| why.to_string()) {
+        let named = why.contains(&dir.display().to_string());
+        assert!(named, "the error of a damaged {name} names no file: {why}");
+    }
+}
+
+/// A small model, which says how it is sharded.
+fn folder(arch: Arch, shard_bytes: Option<u64>) -> (TempDir, PathBuf) {
+    let parent = tempfile::tempdir().expect("a temporary directory");
+    let dir = parent.path().join("model");
+    let shape = Shape { arch, layers: 2, hidden: 32, heads: 2, kv_heads: 2, ffn: 128, vocab: 300, max_positions: 32 };
+    let config = Config::of(&shape).expect("it can be executed");
+    Checkpoint { config, seed: 1, shard_bytes }.write(&dir).expect("the folder can be written to");
+    (parent, dir)
+}
+
+/// Sound files of each kind.
+pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
+    let read = |arch, shard_bytes, name: &str| {
+        let (_parent, dir) = folder(arch, shard_bytes);
+        fs::read(dir.join(name)).expect("a file of the folder")
+    };
+    match entry {
+        "config" => [Arch::Opt, Arch::Bloom, Arch::Llama].map(|arch| read(arch, None, CONFIG)).into(),
+        "safetensors" => vec![read(Arch::Opt, None, WEIGHTS)],
+        "safetensors_index" => vec![read(Arch::Llama, Some(20_000), INDEX)],
+        "tokenizer" => vec![read(Arch::Opt, None, TOKENIZER)],
+        other => panic!("there is no model file {other}"),
+    }
+}
