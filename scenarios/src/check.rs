@@ -153,7 +153,7 @@ fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
     });
     let crowded: Vec<_> = crowded.collect();
     if let Some(&(excess, id, blocks, cache, session)) = crowded.iter().rev().max_by(|a, b| a.0.total_cmp(&b.0)) {
-        let fit = if session == 0 { sessions } else { cache / session };
+        let fit = cache.checked_div(session).unwrap_or(sessions);
         warnings.push((
             Kind::Cache,
             excess,

@@ -33,6 +33,9 @@ pub(crate) enum From {
     File(Range<usize>),
 }
 
+/// Why a value was rejected, and the part of its text that is to blame.
+type Rejected = (ron::Error, Option<Range<usize>>);
+
 impl Origin {
     pub fn of(source: Arc<Source>) -> Origin {
         Origin { source, assignments: Vec::new() }
@@ -87,12 +90,7 @@ impl Origin {
     }
 
     /// The canonical text with `value` at `range`, or what is wrong and with which part of the value.
-    fn try_value(
-        &self,
-        text: &str,
-        range: &Range<usize>,
-        value: &str,
-    ) -> Result<(String, Scenario), (ron::Error, Option<Range<usize>>)> {
+    fn try_value(&self, text: &str, range: &Range<usize>, value: &str) -> Result<(String, Scenario), Rejected> {
         // By itself first: a value with an unbalanced bracket could otherwise reach beyond its place.
         Raw::new(value).map_err(|error| (error.code, None))?;
         let spliced = paths::splice(text, range.clone(), value);
