@@ -2,8 +2,11 @@
 use crate::chart::{self, Picture, Source};
 use crate::claim;
 use crate::error::{Error, Result};
+use crate::load::MachineLoad;
+use crate::manifest::World;
 use crate::read::Run;
 use crate::table::Table;
+use crate::twin::Twin;
 use crate::write::write_synced;
 use scenarios::chart::Chart;
 use std::fs;
@@ -107,6 +110,9 @@ impl Drawing {
             let (counts, verdict) = (m.partial().unwrap_or_else(|| m.counts()), m.verdict.verdict);
             text += &format!("- {} run by {}, seed {}: {counts}, {verdict}\n", m.world, m.tool, m.seed);
             m.verdict.reasons.iter().for_each(|reason| text += &format!("  - {reason}\n"));
+            if m.world == World::Live && m.load != MachineLoad::default() {
+                text += &format!("  - machine: {}\n", m.load);
+            }
         }
         text += "\n± is half the width of the 95 % t interval of the mean over repetitions.\n\n";
         text += &self.table.markdown();
@@ -115,6 +121,12 @@ impl Drawing {
             text += &format!("[PNG](charts/{name}.png) · [figures](charts/{name}.csv)\n");
         }
         self.missing().for_each(|note| text += &format!("\n> {note}\n"));
+        // Two runs that can be compared are; others are drawn together.
+        if let [one, other] = runs
+            && let Ok(twin) = Twin::of(one, other).or_else(|_| Twin::of(other, one))
+        {
+            text += &format!("\n## Simulated against live\n\n{}\n", twin.verdict.text);
+        }
         text
     }
 }

@@ -9,6 +9,7 @@ pub mod course;
 pub mod draw;
 pub mod error;
 pub mod fold;
+pub mod load;
 pub mod manifest;
 pub mod measures;
 pub mod published;

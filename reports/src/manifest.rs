@@ -1,5 +1,6 @@
 //! What a run directory says about itself: what was run, where, by which version, and whether it is whole.
 use crate::cells::CellRow;
+use crate::load::MachineLoad;
 use crate::measures::Judgement;
 use scenarios::chart::Chart;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub struct Manifest {
     #[serde(default)]
     pub interrupted: bool,
     pub tool: String,
+    #[serde(default)]
+    pub build: Build,
     pub scenario: String,
     /// FNV-1a, 64 bits, of the scenario's text.
     pub scenario_hash: String,
@@ -44,6 +47,8 @@ pub struct Manifest {
     pub command: Vec<String>,
     pub charts: Vec<Chart>,
     pub machine: Machine,
+    #[serde(default)]
+    pub load: MachineLoad,
     /// Seconds since 1970.
     pub started_unix_s: u64,
     pub ended_unix_s: Option<u64>,
@@ -71,6 +76,17 @@ pub struct Kept {
     pub of: u64,
 }
 
+/// What the program that ran it was built from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The commit, as git names it. Absent where the sources were in no repository.
+    pub commit: Option<String>,
+    /// Whether the sources differed from that commit.
+    pub modified: Option<bool>,
+    /// Optional features of the program that were built in.
+    pub features: Vec<String>,
+}
+
 /// The computer that ran it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -88,6 +104,7 @@ impl Manifest {
             complete: false,
             interrupted: false,
             tool: format!("swarmbench {}", env!("CARGO_PKG_VERSION")),
+            build: Build::default(),
             scenario: scenario.to_owned(),
             scenario_hash: String::new(),
             world,
@@ -95,6 +112,7 @@ impl Manifest {
             command,
             charts,
             machine: Machine::here(),
+            load: MachineLoad::at_start(world == World::Live),
             started_unix_s: unix_now(),
             ended_unix_s: None,
             cells_planned: 0,

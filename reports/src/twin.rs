@@ -4,6 +4,7 @@ use crate::cells::{CellRow, number};
 use crate::chart::{Picture, scatter};
 use crate::claim;
 use crate::error::{Error, Result};
+use crate::load::CpuShares;
 use crate::manifest::World;
 use crate::read::Run;
 use crate::stats::quantile;
@@ -13,6 +14,10 @@ use crate::write::{write_json, write_synced};
 use scenarios::columns::Columns;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+
+mod verdict;
+
+pub use verdict::TwinVerdict;
 
 /// What is compared: (column, name, unit).
 const MEASURES: [(&str, &str, &str); 4] = [
@@ -56,7 +61,13 @@ pub struct Twin {
     pub probes: Vec<Probed>,
     /// Of the two runs, those that are no whole results.
     pub partial: Vec<String>,
+    /// How busy the machine was during the live run.
+    pub machine: Option<CpuShares>,
+    pub verdict: TwinVerdict,
 }
+
+/// Of the table of all errors.
+const HEADINGS: [&str; 7] = ["cell", "measure", "live", "sim", "error", "± 95 %", "live / live"];
 
 /// Cells that the table of the worst has.
 const WORST: usize = 10;
@@ -101,7 +112,9 @@ impl Twin {
                 let (scenario, times) = (live.manifest.scenario.clone(), "the plan's".to_owned());
                 let named = |run: &Run| Some(format!("{} {}", run.manifest.world, run.manifest.partial()?));
                 let partial = [live, sim].into_iter().filter_map(named).collect();
-                Ok(Twin { scenario, errors, median, worst, times, probes: Vec::new(), partial })
+                let machine = live.manifest.load.during;
+                let verdict = TwinVerdict::of(&errors, machine);
+                Ok(Twin { scenario, errors, median, worst, times, probes: Vec::new(), partial, machine, verdict })
             }
             _ => wrong("no cell was done in both with a measure to compare"),
         }
@@ -135,8 +148,14 @@ impl Twin {
         Some((quantile(&sizes, 0.5)?, *sizes.last()?))
     }
 
-    /// Side by side for a terminal; where it is narrower than the table, cells stand in lines of their own.
+    /// Side by side for a terminal; where it is narrower than the table, cells stand in lines of their own. The last line is the
+    /// verdict.
     pub fn text(&self, width: Option<usize>) -> String {
+        self.text_beside(width, None)
+    }
+
+    /// As [`Twin::text`], with the last line of another comparison before the verdict.
+    pub fn text_beside(&self, width: Option<usize>, beside: Option<&str>) -> String {
         let mut text = self.columns(width.unwrap_or(WIDTH));
         for (column, name, _) in MEASURES {
             if let Some((median, worst)) = self.of_measure(column) {
@@ -151,14 +170,16 @@ impl Twin {
             }
         }
         self.partial.iter().for_each(|why| text += &format!("{why}\n"));
-        text + &self.last_line() + "\n"
+        text += &format!("{}\n", self.last_line());
+        beside.into_iter().for_each(|line| text += &format!("{line}\n"));
+        text + &self.verdict.text + "\n"
     }
 
     /// A line for each error, no wider than the terminal if that can be.
     fn columns(&self, terminal: usize) -> String {
-        let heading = ["cell", "measure", "live", "sim", "error", "live / live"].map(str::to_owned);
-        let rows: Vec<[String; 6]> = [heading].into_iter().chain(self.errors.iter().map(Gap::row)).collect();
-        let right = [false, false, true, true, true, true];
+        let heading = HEADINGS.map(str::to_owned);
+        let rows: Vec<[String; 7]> = [heading].into_iter().chain(self.errors.iter().map(Gap::row)).collect();
+        let right = [false, false, true, true, true, true, true];
         let columns = Columns::of(&rows, &right);
         if columns.width() <= terminal {
             return rows.iter().map(|row| columns.line(row) + "\n").collect();
@@ -196,17 +217,17 @@ impl Twin {
                 text += &format!("- {name}: median {}, worst {}\n", percent(median), percent(worst));
             }
         }
-        text += "\n## The worst\n\n| cell | measure | error | live / live | the part most off | by ms |\n";
-        text += "| --- | --- | --: | --: | --- | --: |\n";
+        text += "\n## The worst\n\n| cell | measure | error | ± 95 % | live / live | the part most off | by ms |\n";
+        text += "| --- | --- | --: | --: | --: | --- | --: |\n";
         for gap in self.worst_gaps() {
-            let [values, measure, _, _, error, floor] = gap.row();
+            let [values, measure, _, _, error, confidence, floor] = gap.row();
             let (part, off) = gap.part.clone().unwrap_or_default();
-            text += &format!("| {values} | {measure} | {error} | {floor} | {part} | {off:+.3} |\n");
+            text += &format!("| {values} | {measure} | {error} | {confidence} | {floor} | {part} | {off:+.3} |\n");
         }
-        text += "\n## All\n\n| cell | measure | live | sim | error | live / live |\n";
-        text += "| --- | --- | --: | --: | --: | --: |\n";
+        text += &format!("\n## All\n\n| {} |\n", HEADINGS.join(" | "));
+        text += "| --- | --- | --: | --: | --: | --: | --: |\n";
         self.errors.iter().for_each(|gap| text += &format!("| {} |\n", gap.row().join(" | ")));
-        text + "\n![simulated against live](charts/twin.svg)\n"
+        text + &format!("\n![simulated against live](charts/twin.svg)\n\n{}\n", self.verdict.text)
     }
 
     pub fn json(&self) -> String {
@@ -264,12 +285,23 @@ impl Twin {
 }
 
 impl Gap {
-    fn row(&self) -> [String; 6] {
-        let name = MEASURES.iter().find(|(column, _, _)| *column == self.measure);
-        let name = name.map_or(self.measure.to_owned(), |(_, name, unit)| format!("{name} {unit}"));
-        let spread = self.noise_floor.map_or("–".to_owned(), percent);
+    /// What chance may have made of the error, as a fraction: the larger of noise floor and confidence. Absent for one
+    /// repetition.
+    pub fn noise(&self) -> Option<f64> {
+        Some(self.noise_floor?.max(self.confidence.unwrap_or(0.0)))
+    }
+
+    /// The measure's name without its unit, as tables have it.
+    fn name(&self) -> &'static str {
+        MEASURES.iter().find(|(column, _, _)| *column == self.measure).map_or(self.measure, |measure| measure.1)
+    }
+
+    fn row(&self) -> [String; 7] {
+        let unit = MEASURES.iter().find(|(column, _, _)| *column == self.measure).map_or("", |measure| measure.2);
+        let name = format!("{} {unit}", self.name());
+        let [confidence, floor] = [self.confidence, self.noise_floor].map(|of| of.map_or("–".to_owned(), percent));
         let error = format!("{:+.1} %", self.error * 100.0);
-        [self.values.clone(), name, significant(self.live), significant(self.sim), error, spread]
+        [self.values.clone(), name, significant(self.live), significant(self.sim), error, confidence, floor]
     }
 }
 

@@ -9,6 +9,7 @@ use crate::course::{Course, CourseWriter};
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::fold::{Fold, HopRow, RequestRow, TokenRow};
+use crate::load::CpuTime;
 use crate::manifest::{Kept, Manifest, fnv1a, unix_now};
 use crate::measures::{Judgement, Measures, Verdict};
 use crate::read::Run;
@@ -45,6 +46,8 @@ pub struct RunWriter {
     claim: Claim,
     dir: PathBuf,
     manifest: Manifest,
+    /// When the first run began.
+    start: Option<CpuTime>,
     rows: Vec<CellRow>,
     details: Vec<summary::Detail>,
     sheets: Option<Sheets>,
@@ -103,12 +106,18 @@ impl RunWriter {
         let path = dir.join("events.jsonl");
         let events = BufWriter::new(File::create(&path).map_err(Error::io(&path))?);
         let (rows, details) = (Vec::new(), Vec::new());
-        Ok(RunWriter { claim, dir, manifest, rows, details, sheets: Some(sheets), events })
+        let start = CpuTime::now();
+        Ok(RunWriter { claim, dir, manifest, start, rows, details, sheets: Some(sheets), events })
     }
 
     /// Where the run's files are until it is finished.
     pub fn partial_dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// How many cells the sweep has.
+    pub fn cells_planned(&self) -> u32 {
+        self.manifest.cells_planned
     }
 
     /// Adds one run of a cell, failed ones too: what they got done is kept. Returns its row of `cells.csv`.
@@ -193,6 +202,7 @@ impl RunWriter {
 
     /// Writes what remains, draws the charts, and gives the directory its name.
     pub fn finish(mut self) -> Result<RunDir> {
+        self.manifest.load.end(self.start);
         self.write_rest()?;
         self.manifest.ended_unix_s = Some(unix_now());
         self.write_manifest()?;

@@ -5,6 +5,7 @@ use crate::nearest;
 use crate::plan::{Between, Hosts, Overhead};
 use crate::profile::{self, ProfileError, Way};
 use crate::resolve::hosts::Placed;
+use std::collections::BTreeMap;
 
 const AT: &str = "network.profile";
 
@@ -43,15 +44,31 @@ pub(super) fn between(
             ways.extend(pairs.map(|(a, b)| way(path, a, b)));
         }
         paths => {
-            for path in paths {
+            // Which link of the profile joins two groups; it has the same name in both directions.
+            let mut joined: BTreeMap<(Hosts, Hosts), usize> = BTreeMap::new();
+            for (at, path) in paths.iter().enumerate() {
                 let (from, to) = (known(&path.from, groups)?, known(&path.to, groups)?);
                 for (&a, &b) in from.iter().flat_map(|a| to.iter().map(move |b| (a, b))) {
+                    let first = *joined.entry((a.min(b), a.max(b))).or_insert(at);
+                    if first != at {
+                        return Err(twice(name, (first, &paths[first]), (at, path)));
+                    }
                     ways.extend([way(path, a, b), way(path, b, a)]);
                 }
             }
         }
     }
     Ok(ways)
+}
+
+/// Two links of a profile join the same groups, and nothing says which of them is meant.
+fn twice(profile: &str, first: (usize, &Way), second: (usize, &Way)) -> Fault {
+    let link = |(at, way): (usize, &Way)| {
+        let median = way.rtt.get(way.rtt.len() / 2).copied().unwrap_or_default();
+        format!("link {} (from `{}` to `{}`, {median} round trip)", at + 1, way.from, way.to)
+    };
+    let message = format!("in the profile `{profile}`, {} and {} join the same hosts", link(first), link(second));
+    Fault::new(AT, message).help("a link is for both directions: keep one of the two")
 }
 
 /// The hosts of a group or site that a profile names.
