@@ -1,36 +1,23 @@
-//! The front door: the command line, and with `main/` the only place that knows every crate.
-#[path = "main/calibrate.rs"]
+//! The command line. Only this folder knows every crate.
 mod calibrate;
-#[path = "main/generate.rs"]
+mod documents;
 mod generate;
-#[path = "main/keeper.rs"]
 mod keeper;
-#[path = "main/look.rs"]
 mod look;
-#[path = "main/model.rs"]
 mod model;
-#[path = "main/place.rs"]
 mod place;
-#[path = "main/print.rs"]
 mod print;
-#[path = "main/published.rs"]
 mod published;
-#[path = "main/sensitivity.rs"]
 mod sensitivity;
-#[path = "main/signals.rs"]
 mod signals;
-#[path = "main/soak.rs"]
 mod soak;
-#[path = "main/stop.rs"]
 mod stop;
-#[path = "main/sweep.rs"]
 mod sweep;
-#[path = "main/twin.rs"]
 mod twin;
-#[path = "main/worlds.rs"]
 mod worlds;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use print::{Format, errln};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,8 +42,14 @@ const EXIT_CODES: &str = "Exit codes: 0 ok, 1 internal or I/O, 2 usage, 3 bad sc
 #[derive(Subcommand)]
 enum Command {
     /// Run the sweep over real TCP and candle, its hosts as child processes
+    #[command(
+        after_help = "Examples:\n  swarmbench live quickstart\n  swarmbench live quickstart --set network.shape=true --set 'network.default.delay=20 ms'"
+    )]
     Live(Sweep),
     /// Run the same sweep in the simulated network
+    #[command(
+        after_help = "Examples:\n  swarmbench sim quickstart\n  swarmbench sim quickstart --axis workload.clients=1,2,4 --repeat 3\n  swarmbench sim my.ron --only 'workload.prompt=16 && swarm.forwarding=Push'"
+    )]
     Sim {
         #[command(flatten)]
         sweep: Sweep,
@@ -65,16 +58,26 @@ enum Command {
         check_determinism: bool,
     },
     /// Run both on this machine, and print how far the prediction was off
+    #[command(
+        after_help = "Examples:\n  swarmbench twin quickstart\n  swarmbench twin my.ron --repeat 3 --observed --fail-above 10%"
+    )]
     Twin(twin::Arguments),
     /// Vary one input of a scenario after another, and show which moves the result most
+    #[command(after_help = "Example: swarmbench sensitivity flexgen-petals-opt30b --by 20")]
     Sensitivity(sensitivity::Arguments),
     /// Measure this machine's devices and transport into a profile that a scenario can name
+    #[command(
+        after_help = "Examples:\n  swarmbench calibrate quickstart --out here.ron\n  swarmbench calibrate --from runs/quickstart-live-001 --out here.ron"
+    )]
     Calibrate(calibrate::Calibrate),
     /// Validate a scenario and every cell of its sweep
+    #[command(after_help = "Example: swarmbench check my.ron")]
     Check(Sweep),
     /// List the cells of a sweep
+    #[command(after_help = "Example: swarmbench plan quickstart --axis 'network.default.delay=1 ms,10 ms'")]
     Plan(Sweep),
     /// Draw the charts and tables of run directories, again or together
+    #[command(after_help = "Example: swarmbench report runs/quickstart-live-001 runs/quickstart-sim-001 --out both")]
     Report {
         #[arg(required = true)]
         runs: Vec<PathBuf>,
@@ -85,16 +88,37 @@ enum Command {
         format: Format,
     },
     /// Generate text with a local live swarm on a checkpoint
+    #[command(
+        after_help = "Examples:\n  swarmbench generate models/opt-125m --prompt \"A swarm of\" --new 16 --peers 2\n  swarmbench generate models/opt-125m --ids 5,17,3 --temperature 0.8 --seed 3"
+    )]
     Generate(Box<generate::Generate>),
     /// Write random checkpoints, or look at a folder
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  swarmbench model write opt-125m --scale 0.5 --out models/half\n  swarmbench model inspect models/half"
+    )]
     Model(model::Model),
     /// Simulate systems that others have measured, and print what was published beside it
+    #[command(after_help = "Examples:\n  swarmbench published\n  swarmbench published helix-a100")]
     Published(published::Arguments),
     /// Draw swarms with faults from seeds, simulate them, and look whether any loses, doubles or changes a token
+    #[command(after_help = "Example: swarmbench soak --seeds 1000")]
     Soak(soak::Soak),
     /// List the scenarios of the library
+    #[command(after_help = "Example: swarmbench library")]
     Library,
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example: swarmbench completions bash > ~/.local/share/bash-completion/completions/swarmbench"
+    )]
+    Completions { shell: Shell },
+    /// Print the manual page, or write one for each command into a folder
+    #[command(after_help = "Examples:\n  swarmbench man | man -l -\n  swarmbench man --out ~/.local/share/man/man1")]
+    Man {
+        /// The folder for the pages of all commands
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// One process of a live run; started by `live`, not by people
     #[command(hide = true)]
     Host,
@@ -144,6 +168,8 @@ fn run(command: Command) -> u8 {
         Command::Model(asked) => model::model(&asked),
         Command::Soak(wanted) => soak::run(&wanted),
         Command::Library => look::library(),
+        Command::Completions { shell } => documents::completions(&mut Arguments::command(), shell),
+        Command::Man { out } => documents::manual(Arguments::command(), out.as_deref()),
         Command::Host => return host(),
     };
     done.unwrap_or_else(|Stop { code, report }| {

@@ -1,0 +1,33 @@
+//! `completions` and `man`: documents that the command line is made into.
+use crate::print::say;
+use crate::stop::{Done, Stop};
+use clap::Command;
+use clap_complete::Shell;
+use clap_mangen::Man;
+use miette::miette;
+use std::path::Path;
+
+/// Prints the completion script of a shell.
+pub fn completions(command: &mut Command, shell: Shell) -> Done {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, command, "swarmbench", &mut script);
+    say!("{}", String::from_utf8_lossy(&script));
+    Ok(0)
+}
+
+/// Prints the manual page of the program, or writes the pages of all its commands into a folder.
+///
+/// # Errors
+/// If the folder cannot be made or written; the text names it.
+pub fn manual(command: Command, out: Option<&Path>) -> Done {
+    let Some(folder) = out else {
+        let mut page = Vec::new();
+        Man::new(command).render(&mut page)?;
+        say!("{}", String::from_utf8_lossy(&page));
+        return Ok(0);
+    };
+    let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
+    let unwritten =
+        |why| Stop { code: 1, report: miette!("manual pages cannot be written to {}: {why}", folder.display()) };
+    written.map(|()| 0).map_err(unwritten)
+}
