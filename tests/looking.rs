@@ -95,7 +95,7 @@ fn a_model_that_is_not_known_is_compared_with_the_models() {
 fn a_file_that_cannot_be_used_is_named_once_with_the_reason() {
     let dir = tempfile::tempdir().expect("a directory");
     let once = |said: &str, what: &str| assert_eq!(said.matches(what).count(), 1, "{said}");
-    once(&refused(dir.path(), &["report", "nowhere"], 1), "No such file");
+    once(&refused(dir.path(), &["report", "nowhere"], 1), "it has no manifest.json");
     std::fs::write(dir.path().join("file"), "x").expect("a file");
     let said = refused(dir.path(), &["sim", "nano", "--out", "file"], 1);
     once(&said, "os error");
