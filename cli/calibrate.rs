@@ -1,6 +1,7 @@
 //! `calibrate`: measures this machine's devices and transport into a profile, or fits one to runs that were made before.
 use crate::place;
 use crate::print::{errln, sayln};
+use crate::progress::Progress;
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Sweep, assignment};
@@ -10,7 +11,6 @@ use clap::Args;
 use engine::live::Options;
 use engine::outcome::Run;
 use engine::sim::HORIZON;
-use indicatif::{ProgressBar, ProgressStyle};
 use miette::miette;
 use reports::calibrate::{Company, Seen, fit, in_company};
 use reports::fold::Fold;
@@ -103,8 +103,9 @@ pub struct Measured {
 pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<Measured, Stop> {
     let swarms = scenarios::calibrate::swarms(plans).map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
     let options = Options::new(std::env::current_exe()?);
-    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}  {eta} left")?;
-    let bar = ProgressBar::new(swarms.len() as u64 * u64::from(rounds)).with_style(style).with_prefix("calibrate");
+    let runs = swarms.len() as u64 * u64::from(rounds);
+    let task = format!("measuring this machine by {runs} short live runs, {} in each of {rounds} rounds", swarms.len());
+    let progress = Progress::new("calibrate", runs, &task)?;
     let hand_over = Time(engine::live::calibrate::hand_over(&swarms[0])?.0);
     let mut seen = Vec::new();
     for round in 0..rounds {
@@ -116,14 +117,14 @@ pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<
                 break;
             }
             seen.push(run?);
-            bar.inc(1);
+            progress.step();
         }
         if interrupted() {
-            bar.finish_and_clear();
+            progress.end();
             return part(seen, (round, rounds), hand_over, name, source);
         }
     }
-    bar.finish_and_clear();
+    progress.end();
     Ok(Measured { profile: fitted(&seen, Some(hand_over), name, source)?, interrupted: None })
 }
 

@@ -1,13 +1,13 @@
 //! Keeps the runs of a sweep as they end, and tells how far it is.
 use crate::print::{errln, stderr_is_terminal};
+use crate::progress::Progress;
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::Stop;
 use crate::sweep::{Batch, Sweep};
 use actors::record::Event;
 use engine::outcome::{Outcome, Run};
-use indicatif::{ProgressBar, ProgressStyle};
 use reports::cells::CellStatus;
-use reports::manifest::{Manifest, World};
+use reports::manifest::{Build, Manifest, World};
 use reports::measures::Verdict;
 use reports::write::{RunDir, RunWriter};
 use scenarios::plan::Plan;
@@ -18,7 +18,7 @@ pub struct Keeper<'b> {
     batch: &'b Batch,
     writer: RunWriter,
     world: World,
-    bar: ProgressBar,
+    progress: Progress,
     kept: usize,
     /// Whether the last run was given up.
     cut: bool,
@@ -35,11 +35,25 @@ impl<'b> Keeper<'b> {
         }
         let scenario = batch.scenario();
         let command = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-        let manifest = Manifest::new(&scenario.name, world, sweep.seed, batch.charts(), command);
+        let mut manifest = Manifest::new(&scenario.name, world, sweep.seed, batch.charts(), command);
+        manifest.build = build();
         let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text(), &batch.plans)?;
-        let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}  {eta} left")?;
-        let bar = ProgressBar::new(batch.plans.len() as u64).with_style(style).with_prefix(world.to_string());
-        Ok(Keeper { batch, writer, world, bar, kept: 0, cut: false, _heeding: Heeding::new(), failures: Vec::new() })
+        let (name, runs) = match world {
+            World::Live => ("live", "live runs"),
+            World::Sim => ("sim", "simulations"),
+        };
+        let task = format!("{} {runs} of {} cells", batch.plans.len(), writer.cells_planned());
+        let progress = Progress::new(name, batch.plans.len() as u64, &task)?;
+        Ok(Keeper {
+            batch,
+            writer,
+            world,
+            progress,
+            kept: 0,
+            cut: false,
+            _heeding: Heeding::new(),
+            failures: Vec::new(),
+        })
     }
 
     pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Stop> {
@@ -85,13 +99,17 @@ impl<'b> Keeper<'b> {
         let values: Vec<String> = key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
         let line = format!("{} ({}) {said}", values.join(" "), plan.repeat);
         if stderr_is_terminal() && said == "ok" {
-            self.bar.set_message(line);
+            self.progress.doing(line);
         } else {
-            let (world, all) = (self.bar.prefix(), self.batch.plans.len());
-            self.bar.suspend(|| errln!("{world} {}/{all} {line}", self.kept));
+            self.progress.line(&format!("{} {}/{} {line}", self.world, self.kept, self.batch.plans.len()));
         }
-        self.bar.inc(1);
+        self.progress.count();
         Ok(())
+    }
+
+    /// Says beside the bar what happens between two runs.
+    pub fn doing(&self, what: &str) {
+        self.progress.doing(what.to_owned());
     }
 
     /// Keeps what requests of given prompts said, and shows the first of it.
@@ -106,14 +124,14 @@ impl<'b> Keeper<'b> {
         };
         self.writer.texts(plan.cell, plan.repeat, &said)?;
         if let Some((prompt, answer)) = said.iter().find_map(|said| said.texts.as_ref()) {
-            self.bar.suspend(|| errln!("  {:?} -> {:?}", shortened(prompt), shortened(answer)));
+            self.progress.line(&format!("  {:?} -> {:?}", shortened(prompt), shortened(answer)));
         }
         Ok(())
     }
 
     /// The run directory and the exit code that what it holds deserves.
     pub fn finish(mut self) -> Result<(RunDir, u8), Stop> {
-        self.bar.finish_and_clear();
+        self.progress.end();
         let interrupted = interrupted() && (self.cut || self.kept < self.batch.plans.len());
         if interrupted {
             self.writer.interrupt();
@@ -137,6 +155,16 @@ impl<'b> Keeper<'b> {
             () => 4,
         };
         Ok((dir, code))
+    }
+}
+
+/// What this program was built from, as `build.rs` found it.
+fn build() -> Build {
+    let features = [("cuda", cfg!(feature = "cuda"))].into_iter().filter(|feature| feature.1);
+    Build {
+        commit: option_env!("SWARMBENCH_COMMIT").map(str::to_owned),
+        modified: option_env!("SWARMBENCH_MODIFIED").map(|modified| modified == "true"),
+        features: features.map(|feature| feature.0.to_owned()).collect(),
     }
 }
 

@@ -7,6 +7,7 @@ mod look;
 mod model;
 mod place;
 mod print;
+mod progress;
 mod published;
 mod sensitivity;
 mod signals;

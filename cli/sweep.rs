@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Sweep {
     /// A file, or the name of a scenario of the library
     pub scenario: String,
@@ -162,6 +162,15 @@ impl Sweep {
             jobs: None,
             format: Format::default(),
         }
+    }
+
+    /// This sweep with at least `least` repetitions of each cell, unless the command line says how many.
+    pub fn repeated_at_least(&self, least: u32) -> Result<Sweep, Stop> {
+        let said = self.repeat.is_some() || self.set.iter().any(|(path, _)| path == "sweep.repeat");
+        let loaded = scenarios::load(&self.scenario).map_err(bad_scenario)?;
+        let repeats = loaded.repeats(&self.overrides()).map_err(bad_scenario)?;
+        let repeat = if said { self.repeat } else { Some(repeats.max(least)) };
+        Ok(Sweep { repeat, ..self.clone() })
     }
 
     pub fn overrides(&self) -> Overrides {

@@ -5,7 +5,7 @@
 use crate::calibrate::{Measured, measure, prepare, save, watch};
 use crate::keeper::Keeper;
 use crate::place;
-use crate::print::{Format, errln, say, sayln, width};
+use crate::print::{Format, errln, say, width};
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Batch, Sweep};
@@ -21,6 +21,7 @@ use reports::manifest::World;
 use reports::read;
 use reports::twin::Twin;
 use scenarios::calibrate::probes;
+use scenarios::input;
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
 use std::path::PathBuf;
@@ -31,6 +32,10 @@ const OFF: u8 = 10;
 /// How often each live run is simulated. Small chances decide whether clients fall in step and stay so, and a prediction is
 /// the mean over them: of a swarm of three clients single runs were up to 15 % apart.
 const DRAWS: u32 = 5;
+
+/// How often each cell is run live at least, unless the command line says otherwise: fewer repetitions show no noise, and without it
+/// an error cannot be judged.
+const REPEATS: u32 = 3;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -58,8 +63,8 @@ fn fraction(text: &str) -> Result<f64, String> {
 }
 
 pub fn twin(wanted: &Arguments) -> Done {
-    let sweep = &wanted.sweep;
-    place::directory(&sweep.out)?;
+    place::directory(&wanted.sweep.out)?;
+    let sweep = &wanted.sweep.repeated_at_least(REPEATS)?;
     let mut batch = sweep.ready()?;
     sweep.able(&batch)?;
     let _heeding = Heeding::new();
@@ -105,13 +110,13 @@ pub fn twin(wanted: &Arguments) -> Done {
     let Predicted { seen: twin, dir, code } = twin;
     match sweep.format {
         Format::Table => {
-            say!("{}", twin.text(width()));
-            if let Some(calibrated) = beside {
-                sayln!("{calibrated}");
-            }
+            say!("{}", twin.text_beside(width(), beside.as_deref()));
         }
         Format::Json => say!("{}", twin.json()),
-        Format::Csv => say!("{}", twin.csv()?),
+        Format::Csv => {
+            say!("{}", twin.csv()?);
+            errln!("{}", twin.verdict.text);
+        }
         Format::Md => say!("{}", twin.markdown()),
     }
     errln!("{}", dir.display());
@@ -183,7 +188,7 @@ fn predict(
 
 fn read_profile(path: &std::path::Path) -> Result<Profile, Stop> {
     let bad = |why: String| Stop { code: 3, report: miette!("{why}") };
-    let text = std::fs::read_to_string(path).map_err(|why| bad(format!("{}: {why}", path.display())))?;
+    let text = input::read_text(path, input::TEXT_BYTES).map_err(|why| bad(why.to_string()))?;
     Profile::read(&path.display().to_string(), &text).map_err(|why| bad(why.to_string()))
 }
 
@@ -214,12 +219,14 @@ impl Live {
         let mut order: Vec<usize> = (0..batch.plans.len()).collect();
         order.sort_by_key(|at| mix(mix(sweep.seed) ^ *at as u64));
         let mut cells = Vec::new();
+        keeper.doing("probe");
         probes.look(&options)?;
         for (probe, index) in order.into_iter().enumerate() {
             if interrupted() {
                 break;
             }
             let run = engine::live::run(&batch.plans[index], &options, &INTERRUPT);
+            keeper.doing("probe");
             probes.look(&options)?;
             if let Ok(Run { events, outcome, .. }) = &run
                 && !matches!(outcome, Outcome::Interrupted)
