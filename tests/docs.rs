@@ -1,0 +1,65 @@
+//! The docs lead somewhere: links have a target, every page is in the book's summary, and shells and `man` have their files.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The pages of the book and the documents at the root.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [root.to_owned(), root.join("docs/src")];
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("a folder").flatten());
+    files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+}
+
+/// The targets of `[text](target)` and of `![text](target)` that are files of the repository.
+fn links(text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let local = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
+    local.map(|target| target.split('#').next().unwrap_or(target).to_owned()).collect()
+}
+
+#[test]
+fn every_link_has_its_target() {
+    let mut seen = 0;
+    for page in pages() {
+        for link in links(&fs::read_to_string(&page).expect("text")) {
+            let target = page.parent().expect("a folder").join(&link);
+            assert!(target.exists(), "{}: there is no {link}", page.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "only {seen} links were found");
+}
+
+#[test]
+fn every_page_is_in_the_summary() {
+    let book = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src");
+    let listed = links(&fs::read_to_string(book.join("SUMMARY.md")).expect("a summary"));
+    for page in pages().iter().filter(|page| page.starts_with(&book)) {
+        let name = page.file_name().expect("a name").to_string_lossy().into_owned();
+        assert!(name == "SUMMARY.md" || listed.contains(&name), "{name} is not in the summary");
+    }
+}
+
+#[test]
+fn every_command_has_examples_a_completion_and_a_manual_page() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_swarmbench")).args(arguments).output().expect("it starts");
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let script = run(&["completions", "bash"]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let man = dir.path().join("man");
+    run(&["man", "--out", man.to_str().expect("a plain path")]);
+    for command in
+        ["live", "sim", "twin", "check", "plan", "calibrate", "sensitivity", "published", "report", "generate"]
+    {
+        assert!(
+            run(&[command, "--help"]).contains(&format!("swarmbench {command}")),
+            "{command} --help has no example"
+        );
+        assert!(script.contains(&format!("swarmbench__subcmd__{command}")), "no completion of {command}");
+        assert!(man.join(format!("swarmbench-{command}.1")).exists(), "no page of {command}");
+    }
+}
