@@ -10,8 +10,8 @@
 use actors::id::BlockRange;
 use candle_core::{DType, Device, Tensor};
 use criterion::Criterion;
-use engine::model::{Config, Source, Span};
-use scenarios::presets::models;
+use models::{Config, Source, Span};
+use scenarios::presets;
 use scenarios::shape::{Arch, WeightType};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ fn main() {
 }
 
 fn measure(criterion: &mut Criterion, case: &Case<'_>, bandwidth: f64, lines: &mut Vec<String>) {
-    let shape = models::shape(case.arch, case.name).expect("a preset");
+    let shape = presets::models::shape(case.arch, case.name).expect("a preset");
     let config = Config::of(&shape).expect("presets can be executed");
     let range = BlockRange { start: 0, end: case.blocks };
     // Loaded at the first step that the command line's filter lets through.

@@ -15,7 +15,7 @@ use actors::id::HostId;
 use actors::message::Forwarding;
 use actors::record::{Event, Stepped};
 use actors::time::Span;
-use engine::live::{Options, run};
+use live::{Options, run};
 use scenarios::plan::{Fault, What, When, Workload};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;

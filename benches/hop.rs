@@ -11,11 +11,11 @@ use actors::id::RequestId;
 use actors::message::Forwarding;
 use actors::record::{Event, Served};
 use actors::time::Span;
-use engine::live::{Options, run};
-use engine::outcome::Run;
+use live::{Options, run};
 use scenarios::plan::Workload;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use topology::outcome::Run;
 
 const PEERS: u32 = 2;
 const WORK: Workload = Workload { micro_batches: 4, batch: 1, prompt: 8, generate: 600 };

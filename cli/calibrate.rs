@@ -8,9 +8,7 @@ use crate::sweep::{Sweep, assignment};
 use actors::record::Event;
 use actors::seed::mix;
 use clap::Args;
-use engine::live::Options;
-use engine::outcome::Run;
-use engine::sim::HORIZON;
+use live::Options;
 use miette::miette;
 use reports::calibrate::{Company, Seen, fit, in_company};
 use reports::fold::Fold;
@@ -19,7 +17,9 @@ use scenarios::calibrate::loopback;
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
 use scenarios::units::Time;
+use simulator::HORIZON;
 use std::path::{Path, PathBuf};
+use topology::outcome::Run;
 
 #[derive(Args)]
 pub struct Calibrate {
@@ -106,7 +106,7 @@ pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<
     let runs = swarms.len() as u64 * u64::from(rounds);
     let task = format!("measuring this machine by {runs} short live runs, {} in each of {rounds} rounds", swarms.len());
     let progress = Progress::new("calibrate", runs, &task)?;
-    let hand_over = Time(engine::live::calibrate::hand_over(&swarms[0])?.0);
+    let hand_over = Time(live::calibrate::hand_over(&swarms[0])?.0);
     let mut seen = Vec::new();
     for round in 0..rounds {
         let mut order: Vec<usize> = (0..swarms.len()).collect();
@@ -156,7 +156,7 @@ fn fitted(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> R
         for run in seen.iter().filter(|run| in_company(run)) {
             let mut plan = run.plan.clone();
             prepare(&mut plan, Some(&profile))?;
-            let events = engine::sim::run(&plan, HORIZON).events;
+            let events = simulator::run(&plan, HORIZON).events;
             company.compare(run, &rows(plan, run.round, &events));
         }
         let company = (profile.overhead.company + company.more()).clamp(0.0, 10.0);
@@ -187,7 +187,7 @@ fn rows(plan: Plan, round: u32, events: &[Event]) -> Seen {
 
 /// Runs a plan live and keeps its rows.
 pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<Seen, Stop> {
-    let Run { outcome, events, .. } = engine::live::run(plan, options, &INTERRUPT)?;
+    let Run { outcome, events, .. } = live::run(plan, options, &INTERRUPT)?;
     if !outcome.is_ok() {
         let code = if interrupted() { INTERRUPTED } else { 4 };
         return Err(Stop {
@@ -266,9 +266,9 @@ mod tests {
     use super::{fitted, rows};
     use crate::sweep::Sweep;
     use actors::time::Span;
-    use engine::sim::HORIZON;
     use reports::calibrate::Seen;
     use scenarios::plan::Overhead;
+    use simulator::HORIZON;
 
     /// What the small swarms show on a machine whose hosts have this overhead.
     fn seen(overhead: Overhead) -> Vec<Seen> {
@@ -280,7 +280,7 @@ mod tests {
                 .iter_mut()
                 .flat_map(|host| host.devices_mut())
                 .for_each(|device| device.cost.overhead = overhead);
-            let events = engine::sim::run(&plan, HORIZON).events;
+            let events = simulator::run(&plan, HORIZON).events;
             rows(plan, 0, &events)
         };
         swarms.into_iter().map(watched).collect()

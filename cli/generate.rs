@@ -6,14 +6,14 @@ use actors::limits;
 use actors::record::{Ended, Event, Scored};
 use actors::seed::Seed;
 use clap::Args;
-use engine::model::{Config, Text, end_of_sequence};
-use engine::outcome::{Outcome, Run};
 use miette::miette;
+use models::{Config, Text, end_of_sequence};
 use scenarios::plan::Plan;
 use scenarios::shape::Arch;
 use scenarios::tokens::Sampling;
 use scenarios::{Loaded, Overrides};
 use std::path::PathBuf;
+use topology::outcome::{Outcome, Run};
 
 #[derive(Args)]
 pub struct Generate {
@@ -95,10 +95,10 @@ pub fn generate(asked: &Generate) -> Done {
     let config = Config::read(&asked.folder).map_err(refuse)?;
     let prompt = prompt(asked, &config)?;
     let plan = plan(asked, &config, &prompt)?;
-    let warnings = engine::model::suits(&plan).map_err(|unsuited| refuse(unsuited.why))?;
+    let warnings = models::suits(&plan).map_err(|unsuited| refuse(unsuited.why))?;
     warnings.iter().for_each(|warning| errln!("warning: {warning}"));
     let _heeding = Heeding::new();
-    let run = engine::live::run(&plan, &engine::live::Options::new(std::env::current_exe()?), &INTERRUPT);
+    let run = live::run(&plan, &live::Options::new(std::env::current_exe()?), &INTERRUPT);
     let run = run.map_err(|why| refuse(plan.in_words(&why.to_string())))?;
     let Some(ended) = timed(&run).filter(|ended| ended.outcome.is_ok()) else {
         let why = timed(&run).and_then(|ended| ended.outcome.err()).map(|why| format!(": {why}"));

@@ -5,13 +5,13 @@ use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::Stop;
 use crate::sweep::{Batch, Sweep};
 use actors::record::Event;
-use engine::outcome::{Outcome, Run};
 use reports::cells::CellStatus;
 use reports::manifest::{Build, Manifest, World};
 use reports::measures::Verdict;
 use reports::write::{RunDir, RunWriter};
 use scenarios::plan::Plan;
 use std::path::Path;
+use topology::outcome::{Outcome, Run};
 
 /// Writes runs to their directory as they end, and tells how far the sweep is.
 pub struct Keeper<'b> {
@@ -89,6 +89,7 @@ impl<'b> Keeper<'b> {
             }
         };
         self.writer.cell(key, plan, status, &events)?;
+        #[cfg(feature = "live")]
         if self.world == World::Live {
             self.keep_texts(plan, &events)?;
         }
@@ -112,9 +113,10 @@ impl<'b> Keeper<'b> {
         self.progress.doing(what.to_owned());
     }
 
+    #[cfg(feature = "live")]
     /// Keeps what requests of given prompts said, and shows the first of it.
     fn keep_texts(&mut self, plan: &Plan, events: &[Event]) -> Result<(), Stop> {
-        let said = match engine::live::texts(plan, events) {
+        let said = match live::texts(plan, events) {
             Ok(said) => said,
             // The figures are there; that the text is not ends no sweep.
             Err(why) => {
@@ -225,9 +227,9 @@ mod tests {
     use super::Keeper;
     use crate::sweep::Sweep;
     use actors::record::Event;
-    use engine::outcome::Run;
-    use engine::sim::{HORIZON, run};
     use reports::manifest::World;
+    use simulator::{HORIZON, run};
+    use topology::outcome::Run;
 
     /// The exit code of a sweep of one cell, after something was done to its record.
     fn code(spoil: impl FnOnce(&mut Run)) -> u8 {

@@ -1,9 +1,17 @@
 //! The command line. Only this folder knows every crate.
+// The commands that a build without the feature `live` leaves out are the only users of some helpers.
+#![cfg_attr(not(feature = "live"), allow(dead_code, unused_imports))]
+#[cfg(feature = "live")]
 mod calibrate;
 mod documents;
+mod execute;
+#[cfg(feature = "live")]
 mod generate;
 mod keeper;
+#[cfg(feature = "live")]
+mod live_runs;
 mod look;
+#[cfg(feature = "live")]
 mod model;
 mod place;
 mod print;
@@ -11,11 +19,12 @@ mod progress;
 mod published;
 mod sensitivity;
 mod signals;
+mod simulate;
 mod soak;
 mod stop;
 mod sweep;
+#[cfg(feature = "live")]
 mod twin;
-mod worlds;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -36,12 +45,23 @@ struct Arguments {
     command: Command,
 }
 
+fn is_host(command: &Command) -> bool {
+    #[cfg(feature = "live")]
+    return matches!(command, Command::Host);
+    #[cfg(not(feature = "live"))]
+    return {
+        let _ = command;
+        false
+    };
+}
+
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 internal or I/O, 2 usage, 3 bad scenario, 4 some cells or requests \
                           failed, 5 objectives missed, 7 measurement invalid, 8 swarm not ready, 9 not deterministic, \
                           10 prediction off by more than --fail-above, 130 interrupted";
 
 #[derive(Subcommand)]
 enum Command {
+    #[cfg(feature = "live")]
     /// Run the sweep over real TCP and candle, its hosts as child processes
     #[command(
         after_help = "Examples:\n  swarmbench live quickstart\n  swarmbench live quickstart --set network.shape=true --set 'network.default.delay=20 ms'"
@@ -58,6 +78,7 @@ enum Command {
         #[arg(long)]
         check_determinism: bool,
     },
+    #[cfg(feature = "live")]
     /// Run both on this machine, and print how far the prediction was off
     #[command(
         after_help = "Examples:\n  swarmbench twin quickstart\n  swarmbench twin my.ron --repeat 3 --observed --fail-above 10%"
@@ -66,6 +87,7 @@ enum Command {
     /// Vary one input of a scenario after another, and show which moves the result most
     #[command(after_help = "Example: swarmbench sensitivity flexgen-petals-opt30b --by 20")]
     Sensitivity(sensitivity::Arguments),
+    #[cfg(feature = "live")]
     /// Measure this machine's devices and transport into a profile that a scenario can name
     #[command(
         after_help = "Examples:\n  swarmbench calibrate quickstart --out here.ron\n  swarmbench calibrate --from runs/quickstart-live-001 --out here.ron"
@@ -88,11 +110,13 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    #[cfg(feature = "live")]
     /// Generate text with a local live swarm on a checkpoint
     #[command(
         after_help = "Examples:\n  swarmbench generate models/opt-125m --prompt \"A swarm of\" --new 16 --peers 2\n  swarmbench generate models/opt-125m --ids 5,17,3 --temperature 0.8 --seed 3"
     )]
     Generate(Box<generate::Generate>),
+    #[cfg(feature = "live")]
     /// Write random checkpoints, or look at a folder
     #[command(
         subcommand,
@@ -120,6 +144,7 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    #[cfg(feature = "live")]
     /// One process of a live run; started by `live`, not by people
     #[command(hide = true)]
     Host,
@@ -149,28 +174,34 @@ fn refuse(usage: &clap::Error) -> u8 {
 /// Runs a command, and says why where it ends without what it was asked for.
 fn run(command: Command) -> u8 {
     // A host is told by its controller when to end.
-    if !matches!(command, Command::Host)
+    if !is_host(&command)
         && let Err(why) = signals::listen()
     {
         errln!("signals cannot be listened to: {why}");
         return 1;
     }
     let done = match command {
-        Command::Live(sweep) => worlds::live(&sweep),
-        Command::Sim { sweep, check_determinism } => worlds::sim(&sweep, check_determinism),
+        #[cfg(feature = "live")]
+        Command::Live(sweep) => live_runs::live(&sweep),
+        Command::Sim { sweep, check_determinism } => simulate::sim(&sweep, check_determinism),
+        #[cfg(feature = "live")]
         Command::Twin(wanted) => twin::twin(&wanted),
         Command::Published(wanted) => published::published(&wanted),
         Command::Sensitivity(wanted) => sensitivity::sensitivity(&wanted),
+        #[cfg(feature = "live")]
         Command::Calibrate(wanted) => calibrate::calibrate(&wanted),
         Command::Check(sweep) => look::check(&sweep),
         Command::Plan(sweep) => look::plan(&sweep),
         Command::Report { runs, out, format } => look::report(&runs, out.as_deref(), format),
+        #[cfg(feature = "live")]
         Command::Generate(asked) => generate::generate(&asked),
+        #[cfg(feature = "live")]
         Command::Model(asked) => model::model(&asked),
         Command::Soak(wanted) => soak::run(&wanted),
         Command::Library => look::library(),
         Command::Completions { shell } => documents::completions(&mut Arguments::command(), shell),
         Command::Man { out } => documents::manual(Arguments::command(), out.as_deref()),
+        #[cfg(feature = "live")]
         Command::Host => return host(),
     };
     done.unwrap_or_else(|Stop { code, report }| {
@@ -180,8 +211,9 @@ fn run(command: Command) -> u8 {
 }
 
 /// The process of a host. Its stderr is that of the process that started it.
+#[cfg(feature = "live")]
 fn host() -> u8 {
-    engine::live::host_main().map_or_else(
+    live::host_main().map_or_else(
         |why| {
             errln!("swarmbench host: {why}");
             1

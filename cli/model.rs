@@ -4,9 +4,9 @@ use crate::stop::{Done, Stop, bad_scenario};
 use crate::sweep::assignment;
 use actors::seed::Seed;
 use clap::{Args, Subcommand};
-use engine::model::{Checkpoint, Config, ModelError};
 use miette::miette;
-use scenarios::presets::models;
+use models::{Checkpoint, Config, ModelError};
+use scenarios::presets;
 use scenarios::shape::{Arch, Shape};
 use scenarios::units::Size;
 use scenarios::{Overrides, ScenarioError};
@@ -120,7 +120,7 @@ fn neither(what: &str) -> Stop {
 const FAMILIES: [(&str, Arch); 3] = [("opt", Arch::Opt), ("bloom", Arch::Bloom), ("llama", Arch::Llama)];
 
 fn names(family: &str, arch: Arch) -> Vec<String> {
-    models::names(arch).iter().map(|name| format!("{family}-{name}")).collect()
+    presets::models::names(arch).iter().map(|name| format!("{family}-{name}")).collect()
 }
 
 /// The model and its name within its family, where `what` begins as those of a family do.
@@ -128,7 +128,7 @@ fn published(what: &str) -> Result<Option<(&str, Shape)>, Stop> {
     let Some((family, name)) = what.split_once('-') else { return Ok(None) };
     let Some((_, arch)) = FAMILIES.iter().find(|known| known.0 == family) else { return Ok(None) };
     let arch = *arch;
-    match models::shape(arch, name) {
+    match presets::models::shape(arch, name) {
         Some(shape) => Ok(Some((name, shape))),
         None if Path::new(what).exists() => Ok(None),
         None => Err(usage(format!("there is no {what}; of this family there are {}", names(family, arch).join(", ")))),
@@ -136,7 +136,7 @@ fn published(what: &str) -> Result<Option<(&str, Shape)>, Stop> {
 }
 
 fn inspect(folder: &Path, format: Plain) -> Done {
-    let held = engine::model::inspect(folder).map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
+    let held = models::inspect(folder).map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
     match format {
         Plain::Json => sayln!("{}", held.to_json()),
         Plain::Text => sayln!("{}", held.to_string().trim_end()),

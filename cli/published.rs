@@ -4,12 +4,12 @@ use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{Done, Stop, bad_scenario};
 use actors::seed::Seed;
 use clap::Args;
-use engine::sim::{HORIZON, run};
 use miette::miette;
 use reports::fold::Fold;
 use reports::published::{Published, RUNS, compare, paired};
 use scenarios::published::{System, systems};
 use scenarios::{Overrides, load};
+use simulator::{HORIZON, run};
 
 #[derive(Args)]
 pub struct Arguments {

@@ -5,12 +5,12 @@ use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{Done, Stop};
 use crate::sweep::Sweep;
 use clap::Args;
-use engine::outcome::Outcome;
-use engine::sim::{HORIZON, run};
 use miette::miette;
 use reports::sensitivity::{Effect, Sensitivity};
 use scenarios::plan::Plan;
 use scenarios::sensitivity::{Input, choices};
+use simulator::{HORIZON, run};
+use topology::outcome::Outcome;
 
 #[derive(Args)]
 pub struct Arguments {

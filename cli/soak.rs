@@ -5,8 +5,8 @@ use crate::stop::{INTERRUPT, Stop};
 use crate::sweep::{jobs, threads};
 use actors::record::Event;
 use clap::Args;
-use engine::soak::{Soaked, draw, soak};
 use indicatif::{ProgressBar, ProgressStyle};
+use simulator::soak::{Soaked, draw, soak};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -40,7 +40,7 @@ fn show(seed: u64) {
 /// What happened in a swarm, without its steps.
 fn tell(seed: u64) {
     let plan = draw(seed).plan;
-    for event in engine::sim::run(&plan, engine::sim::HORIZON).events {
+    for event in simulator::run(&plan, simulator::HORIZON).events {
         match event {
             Event::Stepped(_) | Event::Served(_) | Event::Reserved(_) | Event::Carried(_) | Event::Looked(_) => {}
             told => sayln!("{}", plan.in_words(&format!("{told:?}"))),

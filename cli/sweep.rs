@@ -1,4 +1,5 @@
 //! A sweep as the command line names it: made explicit, simulated, measured.
+use crate::execute::{self, Unsuited};
 use crate::keeper::Keeper;
 use crate::print::{Format, errln};
 use crate::stop::{INTERRUPT, Stop, bad_scenario};
@@ -6,9 +7,6 @@ use actors::limits;
 use actors::seed::Seed;
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
-use engine::model::Unsuited;
-use engine::outcome::Run;
-use engine::sim::pool::{Finished, Pool};
 use miette::miette;
 use reports::manifest::World;
 use reports::write::RunDir;
@@ -17,9 +15,10 @@ use scenarios::chart::Chart;
 use scenarios::plan::Plan;
 use scenarios::schema::Scenario;
 use scenarios::{Cell, Loaded, Overrides, Summary};
+use simulator::pool::{Finished, Pool};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use topology::outcome::Run;
 
 #[derive(Args, Clone)]
 pub struct Sweep {
@@ -123,7 +122,7 @@ impl Batch {
     pub fn live_obstacles(&self) -> Vec<String> {
         let Some(plan) = self.plans.first() else { return Vec::new() };
         let mut obstacles = scenarios::live_obstacles(plan);
-        obstacles.extend(engine::live::device_obstacles(plan));
+        obstacles.extend(execute::device_obstacles(plan));
         obstacles
     }
 
@@ -139,7 +138,7 @@ impl Batch {
             };
             if !last.is_some_and(same) {
                 let reject = |Unsuited { path, why }| bad_scenario(cell.reject(path, why));
-                let found = engine::model::suits(plan).map_err(reject)?;
+                let found = execute::check_files(plan).map_err(reject)?;
                 warnings.extend(found.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>());
             }
             last = Some(plan);
@@ -221,30 +220,6 @@ impl Sweep {
         })?;
         keeper.finish()
     }
-
-    /// An error that says why, if this machine cannot run the sweep live; else what to warn of.
-    pub fn able(&self, batch: &Batch) -> Result<Vec<String>, Stop> {
-        let obstacles = batch.live_obstacles();
-        if !obstacles.is_empty() {
-            let why = obstacles.join("\n");
-            return Err(Stop { code: 3, report: miette!("this machine cannot run the scenario live:\n{why}") });
-        }
-        batch.suited()
-    }
-
-    pub fn measure(&self, batch: &Batch) -> Result<(RunDir, u8), Stop> {
-        self.able(batch)?.iter().for_each(|warning| errln!("warning: {warning}"));
-        let options = engine::live::Options::new(std::env::current_exe()?);
-        let mut keeper = Keeper::new(self, batch, World::Live)?;
-        for (index, plan) in batch.plans.iter().enumerate() {
-            if INTERRUPT.load(Ordering::Relaxed) {
-                break;
-            }
-            let run = engine::live::run(plan, &options, &INTERRUPT);
-            keeper.keep(index, run.map_err(|error| error.to_string()))?;
-        }
-        keeper.finish()
-    }
 }
 
 /// The run, unless a second one of the same plan was another.
@@ -259,9 +234,9 @@ fn same_twice(finished: Finished, cell: u32) -> Result<Run, Stop> {
 #[cfg(test)]
 mod tests {
     use super::{Sweep, same_twice};
-    use engine::sim::pool::Finished;
-    use engine::sim::{HORIZON, is_deterministic};
     use scenarios::plan::Plan;
+    use simulator::pool::Finished;
+    use simulator::{HORIZON, is_deterministic};
 
     #[test]
     fn what_is_drawn_again_differs_by_chance_alone() {

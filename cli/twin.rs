@@ -11,10 +11,7 @@ use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Batch, Sweep};
 use actors::seed::mix;
 use clap::Args;
-use engine::live::Options;
-use engine::outcome::{Outcome, Run};
-use engine::sim::observed::Observed;
-use engine::sim::{HORIZON, run, run_observed};
+use live::Options;
 use miette::miette;
 use reports::calibrate::{Drift, Mood, Probed};
 use reports::manifest::World;
@@ -24,7 +21,10 @@ use scenarios::calibrate::probes;
 use scenarios::input;
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
+use simulator::observed::Observed;
+use simulator::{HORIZON, run, run_observed};
 use std::path::PathBuf;
+use topology::outcome::{Outcome, Run};
 
 /// Exit code of a prediction that was off by more than `--fail-above`.
 const OFF: u8 = 10;
@@ -225,7 +225,7 @@ impl Live {
             if interrupted() {
                 break;
             }
-            let run = engine::live::run(&batch.plans[index], &options, &INTERRUPT);
+            let run = live::run(&batch.plans[index], &options, &INTERRUPT);
             keeper.doing("probe");
             probes.look(&options)?;
             if let Ok(Run { events, outcome, .. }) = &run

@@ -5,12 +5,12 @@ mod nano;
 use actors::id::{NodeId, RequestId};
 use actors::message::Forwarding;
 use actors::record::Event;
-use engine::live::Options;
-use engine::outcome::{Outcome, Run};
-use engine::sim::HORIZON;
+use live::Options;
 use scenarios::plan::Workload;
+use simulator::HORIZON;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use topology::outcome::{Outcome, Run};
 
 /// What was done for a request, without when.
 #[derive(Debug, PartialEq)]
@@ -46,8 +46,8 @@ fn the_same_tokens_by_the_same_routes() {
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
     for (forwarding, generate) in [(Forwarding::Relay, 5), (Forwarding::Push, 3), (Forwarding::Push, 0)] {
         let plan = nano::plan(3, 2, forwarding, Workload { micro_batches: 2, batch: 2, prompt: 6, generate });
-        let simulated = deeds(&engine::sim::run(&plan, HORIZON));
-        let measured = deeds(&engine::live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins"));
+        let simulated = deeds(&simulator::run(&plan, HORIZON));
+        let measured = deeds(&live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins"));
         assert_eq!(simulated.len(), 2 * 3);
         assert_eq!(simulated, measured);
     }

@@ -2,7 +2,7 @@
 //! seeds without it. A release build has no canaries, so there is nothing to find.
 #![cfg(debug_assertions)]
 use actors::canary::{Canary, plant};
-use engine::soak::{self, Wrong};
+use simulator::soak::{self, Wrong};
 use std::collections::BTreeSet;
 use std::ops::Range;
 

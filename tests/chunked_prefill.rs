@@ -9,11 +9,11 @@ use actors::message::Forwarding;
 use actors::policy::{Prefill, Recovery};
 use actors::record::{Ended, Event, Served, Stepped};
 use actors::time::Span;
-use engine::live::{self, Options};
-use engine::outcome::{Outcome, Run};
-use engine::sim::{self, HORIZON};
+use live::{self, Options};
 use scenarios::plan::{Fault, Plan, Weights, What, When, Workload};
+use simulator::{self, HORIZON};
 use std::sync::atomic::AtomicBool;
+use topology::outcome::{Outcome, Run};
 
 const WORK: Workload = Workload { micro_batches: 2, batch: 2, prompt: 21, generate: 5 };
 
@@ -62,11 +62,11 @@ fn echo(forwarding: Forwarding, prefill: Prefill) -> Plan {
 
 #[test]
 fn chunks_of_any_size_give_the_same_text() {
-    let whole = texts(&sim::run(&echo(Forwarding::Relay, Prefill::Whole), HORIZON));
+    let whole = texts(&simulator::run(&echo(Forwarding::Relay, Prefill::Whole), HORIZON));
     assert!(whole.len() == 4 && whole.iter().all(|text| text.len() == 5));
     for forwarding in [Forwarding::Relay, Forwarding::Push] {
         for tokens in [1, 8, 20, 21, 64] {
-            let run = sim::run(&echo(forwarding, Prefill::Chunked { tokens }), HORIZON);
+            let run = simulator::run(&echo(forwarding, Prefill::Chunked { tokens }), HORIZON);
             assert_eq!(whole, texts(&run), "{forwarding:?}, chunks of {tokens}");
             let longest = served(&run).iter().map(|served| served.tokens).max();
             assert_eq!(longest, Some(tokens.min(21)));
@@ -86,7 +86,7 @@ fn a_peer_that_fails_between_chunks_is_replaced_without_a_trace() {
         (plan.policies.prefill, plan.policies.recovery) = (prefill, recovery);
         plan
     };
-    let whole = texts(&sim::run(&doubled(Prefill::Whole, Recovery::Replay, Forwarding::Relay), HORIZON));
+    let whole = texts(&simulator::run(&doubled(Prefill::Whole, Recovery::Replay, Forwarding::Relay), HORIZON));
     for recovery in [Recovery::Replay, Recovery::Restart, Recovery::Cacheless] {
         for forwarding in [Forwarding::Relay, Forwarding::Push] {
             let mut plan = doubled(Prefill::Chunked { tokens: 4 }, recovery, forwarding);
@@ -95,7 +95,7 @@ fn a_peer_that_fails_between_chunks_is_replaced_without_a_trace() {
                 let what = What::Crash { host, back: Some(Span::from_millis(5)) };
                 plan.faults.push(Fault { at: When::Steps { host, count: 3 }, what });
             }
-            let run = sim::run(&plan, HORIZON);
+            let run = simulator::run(&plan, HORIZON);
             assert_eq!(whole, texts(&run), "{recovery:?}, {forwarding:?}");
             let failovers = run.events.iter().filter(|event| matches!(event, Event::Failover(_))).count();
             assert!(failovers > 0, "{recovery:?}, {forwarding:?}: nothing failed");

@@ -3,12 +3,12 @@ use actors::peer::Scheduling;
 use actors::record::Event;
 use actors::seed::Seed;
 use actors::time::Span;
-use engine::outcome::Outcome;
-use engine::sim::observed::Observed;
-use engine::sim::{HORIZON, run, run_observed};
 use scenarios::Overrides;
 use scenarios::plan::{Cost, Jitter, Plan};
+use simulator::observed::Observed;
+use simulator::{HORIZON, run, run_observed};
 use std::collections::BTreeMap;
+use topology::outcome::Outcome;
 
 fn quickstart(clients: u32, change: impl Fn(&mut Cost)) -> Plan {
     let set = |path: &str, value: String| (path.to_owned(), value);

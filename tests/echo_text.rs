@@ -5,8 +5,8 @@ mod nano;
 use actors::id::{BlockRange, RequestId};
 use actors::message::Forwarding;
 use actors::record::Event;
-use engine::sim::{HORIZON, run};
 use scenarios::plan::{Plan, Role, Weights, Workload};
+use simulator::{HORIZON, run};
 
 const WORK: Workload = Workload { micro_batches: 2, batch: 2, prompt: 9, generate: 6 };
 

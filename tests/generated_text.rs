@@ -6,7 +6,7 @@ mod command;
 use actors::id::BlockRange;
 use candle_core::{DType, Device};
 use command::expect_code;
-use engine::model::{Ends, Source, Span, greedy, write_checkpoint};
+use models::{Ends, Source, Span, greedy, write_checkpoint};
 use scenarios::shape::{Arch, Shape, WeightType};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ fn the_text_is_the_same_over_any_number_of_peers_and_without_a_swarm() {
 #[test]
 fn it_is_the_text_of_transformers() {
     for name in ["opt", "bloom", "llama-3"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/tests/fixtures").join(name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/models/tests/fixtures").join(name);
         let golden = candle_core::safetensors::load(folder.join("golden.safetensors"), &Device::Cpu).expect("golden");
         let all: Vec<u32> =
             golden["greedy"].to_dtype(DType::U32).and_then(|ids| ids.flatten_all()?.to_vec1()).expect("ids");
@@ -216,7 +216,7 @@ fn a_live_run_of_real_prompts_keeps_its_text_and_shows_some() {
         let bytes: Vec<u32> = prompt.bytes().map(u32::from).collect();
         let folder = dir.path().join("small");
         assert_eq!((said["prompt"].as_str(), ids(said)), (Some(prompt), alone(&folder, &bytes)), "{said}");
-        let text = engine::model::Text::open(&folder).expect("a tokenizer").decode(&ids(said)).expect("ids");
+        let text = models::Text::open(&folder).expect("a tokenizer").decode(&ids(said)).expect("ids");
         assert_eq!(said["text"].as_str(), Some(text.as_str()));
     }
     assert!(self::said(&shown).contains("\"A swarm of\" ->"), "{}", self::said(&shown));

@@ -11,16 +11,16 @@ use actors::id::{HostId, RequestId};
 use actors::message::Forwarding;
 use actors::policy::Recovery;
 use actors::record::Event;
-use engine::live::wire::{self, Kind};
-use engine::live::{Options, run};
-use engine::outcome::{Outcome, Run};
 use insider::Insider;
+use live::wire::{self, Kind};
+use live::{Options, run};
 use scenarios::plan::{Plan, Workload};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
+use topology::outcome::{Outcome, Run};
 
 /// The first hop of every route, as long as it is there.
 const FIRST: HostId = HostId(1);
@@ -67,7 +67,7 @@ fn garbage_from_a_peer_costs_that_peer_and_no_token() {
     assert!(taken_over, "the liar was given up");
     assert!(run.mail.is_some(), "its messages are accounted for all the same");
     let undisturbed = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
-    let calm = engine::live::run(&self::plan("calm"), &undisturbed, &AtomicBool::new(false)).expect("the run begins");
+    let calm = live::run(&self::plan("calm"), &undisturbed, &AtomicBool::new(false)).expect("the run begins");
     assert_eq!(texts(&run), texts(&calm));
 }
 
@@ -126,6 +126,6 @@ fn who_joins_or_calls_as_a_host_that_is_not_expected_is_cut_off_and_the_run_is_u
     assert!(run.outcome.is_ok(), "{}", run.outcome);
     assert!(run.mail.is_some(), "all messages are accounted for");
     let undisturbed = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
-    let calm = engine::live::run(&self::plan("still"), &undisturbed, &AtomicBool::new(false)).expect("the run begins");
+    let calm = live::run(&self::plan("still"), &undisturbed, &AtomicBool::new(false)).expect("the run begins");
     assert_eq!(texts(&run), texts(&calm));
 }

@@ -11,12 +11,11 @@ use actors::limits;
 use actors::message::Forwarding;
 use actors::record::{Ended, Event, Mishap, Reserved, Serving};
 use actors::time::{Moment, Span};
-use engine::live::Options;
-use engine::outcome::Run;
-use engine::sim;
+use live::Options;
 use scenarios::plan::{Fault, Plan, Weights, What, When, Workload};
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
+use topology::outcome::Run;
 
 /// Takes the second half of every route, as long as it is there; the spare for that half is the host after it.
 const LEAVER: HostId = HostId(3);
@@ -125,7 +124,7 @@ fn a_simulated_peer_leaves_in_order() {
     for forwarding in [Forwarding::Relay, Forwarding::Push] {
         let mut plan = plan("sim", 300, forwarding);
         plan.model.weights = Weights::Echo;
-        let run = |plan: &Plan| sim::run(plan, sim::HORIZON);
+        let run = |plan: &Plan| simulator::run(plan, simulator::HORIZON);
         leaves_in_order(&plan, &run(&plan), &run(&calm(plan.clone())), Span::ZERO);
     }
 }
@@ -134,6 +133,6 @@ fn a_simulated_peer_leaves_in_order() {
 fn a_live_peer_leaves_in_order() {
     let plan = plan("leaves", 60, Forwarding::Push);
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
-    let run = |plan: &Plan| engine::live::run(plan, &options, &AtomicBool::new(false)).expect("the run begins");
+    let run = |plan: &Plan| live::run(plan, &options, &AtomicBool::new(false)).expect("the run begins");
     leaves_in_order(&plan, &run(&plan), &run(&calm(plan.clone())), Span::from_millis(400));
 }

@@ -5,8 +5,7 @@ mod nano;
 use actors::message::{Failure, Forwarding};
 use actors::policy::Recovery;
 use actors::record::Event;
-use engine::live::{LiveError, Options, run};
-use engine::outcome::{Outcome, Run};
+use live::{LiveError, Options, run};
 use scenarios::plan::{Executor, Plan, Weights, Workload};
 use scenarios::tokens::Prompts;
 use std::path::PathBuf;
@@ -14,6 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use topology::outcome::{Outcome, Run};
 
 /// Far more than any test waits for.
 const LONG: Workload = Workload { micro_batches: 1_000, batch: 1, prompt: 4, generate: 100 };

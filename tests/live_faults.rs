@@ -9,10 +9,10 @@ use actors::message::Forwarding;
 use actors::policy::{Detection, Recovery};
 use actors::record::{Ended, Event, Served};
 use actors::time::{Moment, Span};
-use engine::live::{Options, run};
-use engine::outcome::{Outcome, Run};
+use live::{Options, run};
 use scenarios::plan::{Fault, Plan, What, When, Workload};
 use std::sync::atomic::AtomicBool;
+use topology::outcome::{Outcome, Run};
 
 /// About a second of requests.
 const WORK: Workload = Workload { micro_batches: 60, batch: 1, prompt: 4, generate: 20 };

@@ -5,10 +5,10 @@ mod nano;
 use actors::message::{Forwarding, WireType};
 use actors::record::{Ended, Event, Served, Stepped};
 use actors::time::Span;
-use engine::live::{Options, run};
-use engine::outcome::{Outcome, Run};
+use live::{Options, run};
 use scenarios::plan::{Distribution, Link, Plan, Workload};
 use std::sync::atomic::AtomicBool;
+use topology::outcome::{Outcome, Run};
 
 const WORK: Workload = Workload { micro_batches: 2, batch: 2, prompt: 5, generate: 4 };
 

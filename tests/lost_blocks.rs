@@ -8,11 +8,11 @@ use actors::message::Forwarding;
 use actors::policy::Recovery;
 use actors::record::Event;
 use actors::time::Span;
-use engine::live::Options;
-use engine::outcome::{Outcome, Run};
-use engine::sim::{self, HORIZON};
+use live::Options;
 use scenarios::plan::{Fault, Plan, Role, What, When, Workload};
+use simulator::{self, HORIZON};
 use std::sync::atomic::AtomicBool;
+use topology::outcome::{Outcome, Run};
 
 /// Holds the first half of the blocks, alone.
 const PEER: HostId = HostId(1);
@@ -31,8 +31,7 @@ fn at_a_step(back: Option<Span>) -> Fault {
 }
 
 fn live(plan: &Plan) -> Run {
-    engine::live::run(plan, &Options::new(env!("CARGO_BIN_EXE_swarmbench")), &AtomicBool::new(false))
-        .expect("it begins")
+    live::run(plan, &Options::new(env!("CARGO_BIN_EXE_swarmbench")), &AtomicBool::new(false)).expect("it begins")
 }
 
 fn finished(run: &Run) -> usize {
@@ -55,7 +54,7 @@ fn expect_lost(run: &Run, host: &str, because: &str) {
 #[test]
 fn a_crash_of_the_only_holder_ends_the_run_in_both_worlds() {
     let plan = plan("crash", vec![at_a_step(None)]);
-    expect_lost(&sim::run(&plan, HORIZON), "crash-peer0", "it crashed at a step, as the scenario asks");
+    expect_lost(&simulator::run(&plan, HORIZON), "crash-peer0", "it crashed at a step, as the scenario asks");
     expect_lost(&live(&plan), "crash-peer0", "the scenario took it away");
 }
 
@@ -64,7 +63,7 @@ fn a_leave_of_the_only_holder_ends_the_run_in_both_worlds() {
     let mut plan = plan("leave", vec![at_a_step(None)]);
     plan.workload.micro_batches = 4_000;
     plan.faults[0] = Fault { at: When::Release(Span::from_millis(300)), what: What::Leave { host: PEER } };
-    for run in [sim::run(&plan, HORIZON), live(&plan)] {
+    for run in [simulator::run(&plan, HORIZON), live(&plan)] {
         assert!(matches!(run.outcome, Outcome::BlocksLost { .. }), "{}", run.outcome);
         assert!(run.outcome.to_string().contains("`leave-peer0` is gone for good"), "{}", run.outcome);
         assert!(finished(&run) > 0);
@@ -74,7 +73,7 @@ fn a_leave_of_the_only_holder_ends_the_run_in_both_worlds() {
 #[test]
 fn a_holder_that_comes_back_is_waited_for() {
     let plan = plan("back", vec![at_a_step(Some(Span::from_millis(200)))]);
-    for run in [sim::run(&plan, HORIZON), live(&plan)] {
+    for run in [simulator::run(&plan, HORIZON), live(&plan)] {
         assert!(run.outcome.is_ok(), "{}", run.outcome);
         assert_eq!(finished(&run), 40);
     }
@@ -88,7 +87,7 @@ fn a_run_goes_on_as_long_as_one_holder_is_left() {
         let Role::Peer { blocks, .. } = &mut node.role else { panic!("a peer") };
         *blocks = BlockRange { start: 0, end: 4 };
     }
-    let run = sim::run(&plan, HORIZON);
+    let run = simulator::run(&plan, HORIZON);
     assert!(run.outcome.is_ok(), "{}", run.outcome);
 }
 
@@ -99,7 +98,7 @@ fn a_scenario_that_asks_to_wait_or_to_fail_gets_that() {
     let mut fails = plan("fails", vec![at_a_step(None)]);
     fails.policies.recovery = Recovery::Off;
     for plan in [waits, fails] {
-        let run = sim::run(&plan, HORIZON);
+        let run = simulator::run(&plan, HORIZON);
         let Outcome::Done(drained) = &run.outcome else { panic!("{}", run.outcome) };
         assert_eq!(drained.requests, 40, "every request has an end");
         assert!(drained.failed > 30, "{drained:?}");

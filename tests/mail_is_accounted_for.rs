@@ -11,14 +11,14 @@ use actors::message::{Forwarding, Message, Ping};
 use actors::policy::Recovery;
 use actors::record::Event;
 use actors::time::Span;
-use engine::live::wire::{self, Envelope};
-use engine::live::{Options, run};
-use engine::outcome::{Outcome, Run};
 use insider::Insider;
+use live::wire::{self, Envelope};
+use live::{Options, run};
 use scenarios::plan::{Distribution, Fault, Link, Plan, What, When, Workload};
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use topology::outcome::{Outcome, Run};
 
 const WORK: Workload = Workload { micro_batches: 4, batch: 1, prompt: 8, generate: 10 };
 
@@ -39,7 +39,7 @@ fn steps(run: &Run) -> u64 {
 fn a_run_in_which_nothing_breaks_loses_nothing() {
     for forwarding in [Forwarding::Relay, Forwarding::Push] {
         let plan = nano::plan(2, 2, forwarding, WORK);
-        let (live, sim) = (live(&plan), engine::sim::run(&plan, engine::sim::HORIZON));
+        let (live, sim) = (live(&plan), simulator::run(&plan, simulator::HORIZON));
         for (run, world) in [(&live, "live"), (&sim, "sim")] {
             let mail = accounted(run);
             assert!(mail.sent > steps(run) && steps(run) > 0, "{world} {mail:?}");

@@ -5,8 +5,8 @@ mod command;
 
 use candle_core::{Device, Tensor};
 use command::expect_code;
-use engine::model::write_checkpoint;
-use scenarios::presets::models;
+use models::write_checkpoint;
+use scenarios::presets;
 use scenarios::shape::{Arch, Shape};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ fn inspect(dir: &Path, folder: &str) -> Value {
 #[test]
 fn every_published_shape_can_be_written_small_and_in_shards() {
     for (family, arch) in [("opt", Arch::Opt), ("bloom", Arch::Bloom), ("llama", Arch::Llama)] {
-        for name in models::names(arch) {
+        for name in presets::models::names(arch) {
             let dir = tempfile::tempdir().expect("a temporary folder");
             let what = format!("{family}-{name}");
             write(dir.path(), &what, &["--scale", "0.01", "--vocab", "300", "--shard-size", "100 kB"]);

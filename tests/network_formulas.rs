@@ -4,10 +4,10 @@
 //! One client relays to one peer, whose computing takes no time to speak of: a step is two frames, one each way.
 use actors::record::{Event, Served, Stepped};
 use actors::seed::Seed;
-use engine::outcome::Run;
-use engine::sim::{HORIZON, run};
 use scenarios::{Loaded, Overrides};
+use simulator::{HORIZON, run};
 use std::path::PathBuf;
+use topology::outcome::Run;
 
 const WIRE: &str = r#"#![enable(implicit_some, unwrap_newtypes)]
 Scenario(

@@ -6,9 +6,9 @@ mod nano;
 mod ring;
 
 use actors::message::Forwarding;
-use engine::outcome::Outcome;
-use engine::sim::{HORIZON, run};
 use scenarios::plan::Workload;
+use simulator::{HORIZON, run};
+use topology::outcome::Outcome;
 
 #[test]
 fn a_turning_ring_allocates_next_to_nothing() {

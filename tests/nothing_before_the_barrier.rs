@@ -5,9 +5,9 @@ mod nano;
 use actors::message::Forwarding;
 use actors::record::Event;
 use actors::time::Moment;
-use engine::live::Options;
-use engine::sim::HORIZON;
+use live::Options;
 use scenarios::plan::{Plan, Workload};
+use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;
 
 const CLIENTS: u32 = 3;
@@ -46,11 +46,11 @@ fn check(events: &[Event]) {
 
 #[test]
 fn in_the_simulation() {
-    check(&engine::sim::run(&plan(), HORIZON).events);
+    check(&simulator::run(&plan(), HORIZON).events);
 }
 
 #[test]
 fn live() {
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
-    check(&engine::live::run(&plan(), &options, &AtomicBool::new(false)).expect("it begins").events);
+    check(&live::run(&plan(), &options, &AtomicBool::new(false)).expect("it begins").events);
 }

@@ -5,10 +5,10 @@ mod nano;
 use actors::message::Forwarding;
 use actors::record::Event;
 use actors::time::Span;
-use engine::live::Options;
-use engine::sim::HORIZON;
+use live::Options;
 use reports::fold::Fold;
 use scenarios::plan::{Distribution, Link, Plan, Workload};
+use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;
 
 /// Everything at once: two clients share two peers over jittery links with a bandwidth, in relay or push.
@@ -45,7 +45,7 @@ fn check(events: &[Event], world_knows_network: bool) {
 fn in_the_simulation_down_to_the_network() {
     for forwarding in [Forwarding::Relay, Forwarding::Push] {
         for generate in [0, 1, 5] {
-            check(&engine::sim::run(&plan(forwarding, generate), HORIZON).events, true);
+            check(&simulator::run(&plan(forwarding, generate), HORIZON).events, true);
         }
     }
 }
@@ -54,5 +54,5 @@ fn in_the_simulation_down_to_the_network() {
 fn live() {
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
     let plan = plan(Forwarding::Relay, 4);
-    check(&engine::live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins").events, false);
+    check(&live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins").events, false);
 }

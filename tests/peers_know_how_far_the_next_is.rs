@@ -9,11 +9,11 @@ use actors::id::{HostId, NodeId};
 use actors::message::Forwarding;
 use actors::record::{Event, Purpose};
 use actors::time::Span;
-use engine::live::Options;
-use engine::outcome::Run;
-use engine::sim::HORIZON;
+use live::Options;
 use scenarios::plan::{Between, Distribution, Hosts, Link, Plan, Workload};
+use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;
+use topology::outcome::Run;
 
 /// From the first peer it is far to the third, which the lower id would choose, and near to the fourth. All are equally
 /// far from the client.
@@ -58,12 +58,12 @@ fn the_nearer_of_two_is_taken_in_both_worlds() {
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
     let by_ids = [peer(&blind, 1), peer(&blind, 3)];
     let nearer = [peer(&seeing, 1), peer(&seeing, 4)];
-    let simulated = engine::sim::run(&blind, HORIZON);
+    let simulated = simulator::run(&blind, HORIZON);
     assert_eq!((last_route(&simulated), looked_onward(&simulated)), (by_ids.to_vec(), 0), "who knows nothing");
-    let simulated = engine::sim::run(&seeing, HORIZON);
+    let simulated = simulator::run(&seeing, HORIZON);
     assert_eq!(last_route(&simulated), nearer);
     assert!(looked_onward(&simulated) > 1, "again and again");
-    let measured = engine::live::run(&seeing, &options, &AtomicBool::new(false)).expect("it begins");
+    let measured = live::run(&seeing, &options, &AtomicBool::new(false)).expect("it begins");
     assert_eq!(last_route(&measured), nearer);
     assert!(looked_onward(&measured) > 1);
 }

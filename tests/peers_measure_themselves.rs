@@ -9,11 +9,11 @@ use actors::message::Forwarding;
 use actors::policy::{Probe, Speeds};
 use actors::record::{Event, Rated};
 use actors::time::Span;
-use engine::live::Options;
-use engine::outcome::Run;
-use engine::sim::HORIZON;
+use live::Options;
 use scenarios::plan::{Fault, Plan, What, When, Workload};
+use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;
+use topology::outcome::Run;
 
 /// By what they are told all peers are equally fast, but the device of the first is thirty times slower.
 fn plan(speeds: Speeds) -> Plan {
@@ -60,10 +60,10 @@ fn holds(plan: &Plan, run: &Run) {
 #[test]
 fn the_slower_of_two_is_passed_over_in_both_worlds() {
     let told = plan(Speeds::Told);
-    let run = engine::sim::run(&told, HORIZON);
+    let run = simulator::run(&told, HORIZON);
     assert!(rated(&run).is_empty() && firsts(&run).iter().all(|peer| *peer == on(&told, 1)));
     let plan = plan(measured());
-    let run = engine::sim::run(&plan, HORIZON);
+    let run = simulator::run(&plan, HORIZON);
     holds(&plan, &run);
     // Live that is the machine's affair, and of so small a block not even always so.
     assert!(
@@ -71,14 +71,14 @@ fn the_slower_of_two_is_passed_over_in_both_worlds() {
         "tokens are cheaper together"
     );
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
-    holds(&plan, &engine::live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins"));
+    holds(&plan, &live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins"));
 }
 
 #[test]
 fn a_steady_device_is_measured_as_it_is_told() {
     let mut plan = plan(measured());
     plan.faults.clear();
-    let run = engine::sim::run(&plan, HORIZON);
+    let run = simulator::run(&plan, HORIZON);
     for rated in rated(&run) {
         let cost = &plan.host(plan.node(rated.peer).host).device.cost;
         let told = scenarios::cost::inference_rps(cost, &plan.model);

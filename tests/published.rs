@@ -1,10 +1,10 @@
 //! Predictions of systems that others have measured are as far off as the library says, and no further.
 use actors::seed::Seed;
-use engine::sim::{HORIZON, run};
 use reports::fold::Fold;
 use reports::published::{RUNS, compare};
 use scenarios::published::systems;
 use scenarios::{Overrides, load};
+use simulator::{HORIZON, run};
 
 #[test]
 fn each_figure_is_kept_or_its_miss_is_owned_up_to() {

@@ -8,12 +8,12 @@ use actors::message::{Failure, Forwarding};
 use actors::record::{Ended, Event};
 use actors::route::Routing;
 use actors::time::{Moment, Span};
-use engine::live::Options;
-use engine::outcome::{Outcome, Run};
-use engine::sim::HORIZON;
+use live::Options;
 use scenarios::plan::{Arrival, Open, Plan, Workload};
+use simulator::HORIZON;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use topology::outcome::{Outcome, Run};
 
 /// Twelve requests for two clients, `gap` apart, of growing lengths.
 fn plan(gap: Span, in_flight: u32) -> Plan {
@@ -71,7 +71,7 @@ fn check(plan: &Plan, run: &Run, late: Span) {
 #[test]
 fn simulated_to_the_nanosecond() {
     let plan = plan(Span::from_micros(10), 64);
-    let run = engine::sim::run(&plan, HORIZON);
+    let run = simulator::run(&plan, HORIZON);
     check(&plan, &run, Span::ZERO);
 }
 
@@ -79,7 +79,7 @@ fn simulated_to_the_nanosecond() {
 fn live_and_never_early() {
     let plan = plan(Span::from_millis(20), 64);
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
-    let run = engine::live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins");
+    let run = live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins");
     // Late by whatever a busy machine makes of a timer: what is promised is the order and nothing before its time.
     check(&plan, &run, Span::from_secs(5));
 }
@@ -87,7 +87,7 @@ fn live_and_never_early() {
 #[test]
 fn what_a_client_has_no_room_for_is_shed() {
     let plan = plan(Span::ZERO, 2);
-    let run = engine::sim::run(&plan, HORIZON);
+    let run = simulator::run(&plan, HORIZON);
     assert!(run.outcome.is_ok(), "to shed is no failure: {}", run.outcome.label());
     let (ends, _) = ends(&run);
     let shed = ends.values().filter(|ended| ended.outcome == Err(Failure::Shed)).count();

@@ -7,10 +7,10 @@ use actors::message::Forwarding;
 use actors::peer::{Admission, Scheduling};
 use actors::record::{Ended, Event, Served};
 use actors::time::Span;
-use engine::outcome::Outcome;
-use engine::sim::{HORIZON, run};
 use scenarios::plan::{Plan, Role, Weights, Workload};
+use simulator::{HORIZON, run};
 use std::collections::BTreeMap;
+use topology::outcome::Outcome;
 
 const WORK: Workload = Workload { micro_batches: 3, batch: 1, prompt: 40, generate: 6 };
 

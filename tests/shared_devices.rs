@@ -3,12 +3,12 @@ use actors::id::NodeId;
 use actors::record::{Ended, Event, Served};
 use actors::seed::Seed;
 use actors::time::Span;
-use engine::live::{self, Options};
-use engine::outcome::{Outcome, Run};
-use engine::sim::{self, HORIZON};
+use live::{self, Options};
 use scenarios::plan::{Fault, Plan, Role, Weights, What, When};
 use scenarios::{Overrides, live_obstacles};
+use simulator::{self, HORIZON};
 use std::sync::atomic::AtomicBool;
+use topology::outcome::{Outcome, Run};
 
 /// Two peers on one host, of two blocks each, for four clients that do not wait for cores.
 fn plan(set: &[(&str, &str)]) -> Plan {
@@ -29,7 +29,7 @@ fn plan(set: &[(&str, &str)]) -> Plan {
 const TWO: (&str, &str) = ("hosts.0.also", "[Cpu(threads: 1)]");
 
 fn simulated(plan: &Plan) -> Run {
-    sim::run(plan, HORIZON)
+    simulator::run(plan, HORIZON)
 }
 
 fn lived(plan: &Plan) -> Run {

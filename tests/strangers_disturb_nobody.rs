@@ -6,8 +6,7 @@ mod nano;
 use actors::limits::REPEATED_WARNINGS;
 use actors::message::Forwarding;
 use actors::record::Event;
-use engine::live::{Options, run};
-use engine::outcome::Run;
+use live::{Options, run};
 use scenarios::plan::{Plan, Workload};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -16,6 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
+use topology::outcome::Run;
 
 fn plan(name: &str) -> Plan {
     let work = Workload { micro_batches: 60, batch: 1, prompt: 8, generate: 20 };

@@ -57,20 +57,29 @@ fn absent(dir: &str, except: &[&str], words: &[&str]) {
     }
 }
 
+/// Each of our packages and those of ours that it may import.
+const ALLOWED: [(&str, &[&str]); 9] = [
+    ("actors", &[]),
+    ("scenarios", &["actors"]),
+    ("links", &["actors", "scenarios"]),
+    ("topology", &["actors", "scenarios"]),
+    ("simulator", &["actors", "scenarios", "links", "topology"]),
+    ("models", &["actors", "scenarios"]),
+    ("live", &["actors", "scenarios", "links", "topology", "models"]),
+    ("reports", &["actors", "scenarios"]),
+    ("swarmbench", &["actors", "scenarios", "topology", "simulator", "models", "live", "reports"]),
+];
+
+/// The folders of the packages that are libraries.
+const LIBRARIES: [&str; 4] = ["actors/src", "scenarios/src", "engine", "reports/src"];
+
 #[test]
 fn crates_import_downwards_only() {
     let dependencies = dependencies();
-    let ours: BTreeSet<&str> = ["actors", "scenarios", "engine", "reports"].into();
-    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
-        ("actors", &[][..]),
-        ("scenarios", &["actors"][..]),
-        ("engine", &["actors", "scenarios"][..]),
-        ("reports", &["actors", "scenarios"][..]),
-        ("swarmbench", &["actors", "scenarios", "engine", "reports"][..]),
-    ]);
+    let allowed = BTreeMap::from(ALLOWED);
     assert_eq!(dependencies.keys().map(String::as_str).collect::<BTreeSet<_>>(), allowed.keys().copied().collect());
     for (package, needs) in &dependencies {
-        for needed in needs.iter().filter(|needed| ours.contains(needed.as_str())) {
+        for needed in needs.iter().filter(|needed| allowed.contains_key(needed.as_str())) {
             assert!(allowed[package.as_str()].contains(&needed.as_str()), "{package} must not import {needed}");
         }
     }
@@ -79,16 +88,30 @@ fn crates_import_downwards_only() {
 #[test]
 fn each_library_has_its_room() {
     let dependencies = dependencies();
-    for (library, room) in
-        [("candle-core", "engine"), ("candle-nn", "engine"), ("plotters", "reports"), ("ron", "scenarios")]
-    {
+    let rooms: [(&str, &[&str]); 5] = [
+        ("candle-core", &["live", "models"]),
+        ("candle-nn", &["models"]),
+        ("tokenizers", &["models"]),
+        ("plotters", &["reports"]),
+        ("ron", &["scenarios"]),
+    ];
+    for (library, rooms) in rooms {
         let users: Vec<&String> =
             dependencies.iter().filter(|(_, needs)| needs.contains(library)).map(|(n, _)| n).collect();
-        assert_eq!(users, [room], "{library} stays inside {room}");
+        assert_eq!(users, rooms, "{library} stays inside {rooms:?}");
     }
-    absent("engine/src/sim", &[], &["candle"]);
-    for file in ["engine/src/stage.rs", "engine/src/link.rs", "engine/src/outcome.rs"] {
-        assert!(!fs::read_to_string(root().join(file)).expect(file).contains("candle"), "{file}");
+}
+
+/// A build without the feature `live` contains neither candle nor tokenizers.
+#[test]
+fn a_build_that_only_simulates_executes_no_model() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["tree", "--no-default-features", "--edges", "normal", "--prefix", "none", "--offline"]);
+    let output = cargo.current_dir(root()).output().expect("cargo runs");
+    let tree = String::from_utf8(output.stdout).expect("names of packages");
+    assert!(tree.contains("simulator v"), "{tree}{}", String::from_utf8_lossy(&output.stderr));
+    for package in ["candle", "tokenizers", "models v", "live v"] {
+        assert!(!tree.lines().any(|line| line.starts_with(package)), "{package} is in {tree}");
     }
 }
 
@@ -103,15 +126,17 @@ fn cores_and_simulation_have_no_hidden_clock_chance_or_order() {
     let hidden =
         ["Instant::now", "SystemTime", "thread_rng", "rand::rng()", "HashMap", "HashSet", "run_later", "tokio::spawn"];
     absent("actors/src", &[], &hidden);
-    absent("engine/src/sim", &[], &hidden);
-    absent("engine/src", &[], &["thread_rng", "rand::rng()"]);
+    for dir in ["engine/simulator/src", "engine/links/src", "engine/topology/src"] {
+        absent(dir, &[], &hidden);
+    }
+    absent("engine", &[], &["thread_rng", "rand::rng()"]);
 }
 
 /// `println!` and its like panic where a stream is closed or full.
 #[test]
 fn printing_has_one_place() {
     let printing = ["println!", "print!", "dbg!", "io::stdout", "io::stderr"];
-    for crate_ in ["actors/src", "scenarios/src", "engine/src", "reports/src"] {
+    for crate_ in LIBRARIES {
         absent(crate_, &[], &printing);
     }
     absent("cli", &["print.rs"], &printing);
@@ -120,7 +145,7 @@ fn printing_has_one_place() {
 /// An error's text says its cause. A cause that is also chained is printed twice by a report.
 #[test]
 fn errors_say_their_causes_once() {
-    for crate_ in ["actors/src", "scenarios/src", "engine/src", "reports/src", "cli"] {
+    for crate_ in LIBRARIES.into_iter().chain(["cli"]) {
         absent(crate_, &[], &["#[source]"]);
         for (path, code) in sources(crate_) {
             for (line, before) in code.lines().skip(1).zip(code.lines()) {
@@ -132,19 +157,21 @@ fn errors_say_their_causes_once() {
     }
 }
 
+/// Only the kernels of the CPU are unsafe.
 #[test]
-fn safe_code_only_outside_the_engine() {
-    for lib in ["actors/src/lib.rs", "scenarios/src/lib.rs", "reports/src/lib.rs"] {
-        let text = fs::read_to_string(root().join(lib)).expect(lib);
+fn unsafe_code_stays_in_the_models() {
+    let safe = ["actors", "scenarios", "reports", "engine/links", "engine/topology", "engine/simulator", "engine/live"];
+    for package in safe {
+        let lib = format!("{package}/src/lib.rs");
+        let text = fs::read_to_string(root().join(&lib)).expect("the root of a library");
         assert!(text.contains("#![forbid(unsafe_code)]"), "{lib}");
     }
-    absent("engine/src/sim", &[], &["unsafe"]);
 }
 
 /// Canaries are bugs: only tests plant them, and no release build contains them.
 #[test]
 fn canaries_act_in_tests_only() {
-    for dir in ["actors/src", "scenarios/src", "engine/src", "reports/src", "cli"] {
+    for dir in LIBRARIES.into_iter().chain(["cli"]) {
         absent(dir, &["actors/src/canary.rs"], &["plant(", "canary::plant;"]);
     }
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace's manifest");

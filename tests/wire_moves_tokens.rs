@@ -5,11 +5,11 @@ mod nano;
 use actors::id::RequestId;
 use actors::message::{Forwarding, WireType};
 use actors::record::Event;
-use engine::live::Options;
-use engine::outcome::Outcome;
+use live::Options;
 use scenarios::plan::Workload;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use topology::outcome::Outcome;
 
 const WORK: Workload = Workload { micro_batches: 8, batch: 1, prompt: 12, generate: 8 };
 
@@ -17,7 +17,7 @@ fn texts(wire: WireType) -> BTreeMap<RequestId, Vec<u32>> {
     let mut plan = nano::plan(2, 1, Forwarding::Push, WORK);
     plan.model.wire = wire;
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
-    let run = engine::live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins");
+    let run = live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins");
     let Outcome::Done(_) = &run.outcome else { panic!("{}", run.outcome) };
     let text = |event| match event {
         Event::Ended(ended) if !ended.request.is_warmup() => Some((ended.request, ended.output)),

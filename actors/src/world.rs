@@ -1,7 +1,7 @@
 //! The port: all that an actor can see and do, and the two contexts it can live in.
 //!
 //! Both contexts stand here because an actor's `Actor` impl must be where the actor is (Rust's orphan rule). They are
-//! empty rooms: `engine::sim` drives the one, `engine::live` furnishes the other. There is no way round the port: no
+//! empty rooms: `simulator` drives the one, `live` furnishes the other. There is no way round the port: no
 //! futures, no `run_later`, no registry, no clock of one's own.
 use crate::id::NodeId;
 use crate::message::{Computed, Job, Message, Timer, Woken};

@@ -20,10 +20,10 @@ runs=$(mktemp -d)
 trap 'rm -rf "$runs"' EXIT
 
 echo "== 1 exactness"
-SWARMBENCH_TEST_DEVICE=cuda:$ordinal cargo test --release -p engine --features cuda --test exactness
+SWARMBENCH_TEST_DEVICE=cuda:$ordinal cargo test --release -p models --features cuda --test exactness
 
 echo "== 2 speed against the floors"
-SWARMBENCH_BENCH_DEVICE=cuda:$ordinal cargo bench -p engine --features cuda --bench blocks
+SWARMBENCH_BENCH_DEVICE=cuda:$ordinal cargo bench -p models --features cuda --bench blocks
 
 echo "== 3 a live swarm, its peers on one card"
 "$program" live quickstart --out "$runs" --set "hosts.0.device=Cuda(ordinal: $ordinal)"

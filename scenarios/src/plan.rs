@@ -282,7 +282,7 @@ impl Distribution {
     pub const ZERO: Distribution = Distribution::Constant(Span::ZERO);
 }
 
-/// What of TCP is modelled on top of links. The formulas stand in `engine::link::tcp`.
+/// What of TCP is modelled on top of links. The formulas stand in `links::tcp`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tcp {
     /// Connecting costs a round trip.

@@ -8,9 +8,8 @@ mod tables;
 use actors::id::NodeId;
 use actors::message::{Activation, Buffer, Message, Payload, Present, Step, WireType};
 use actors::seed::Seed;
-use engine::live::fuzz;
-use engine::live::wire::{self, FrameReader, Incoming, Limits};
-use engine::sim;
+use live::fuzz;
+use live::wire::{self, FrameReader, Incoming, Limits};
 use reports::cells::CellStatus;
 use reports::course::Course;
 use reports::manifest::{Manifest, World};
@@ -198,7 +197,7 @@ fn draw(dir: &Path) -> Result<(), String> {
 /// A small run of the library's `nano`, written under `parent`.
 pub fn run(parent: &Path) -> PathBuf {
     let (loaded, cell, plan) = nano();
-    let ran = sim::run(&plan, sim::HORIZON);
+    let ran = simulator::run(&plan, simulator::HORIZON);
     // As of a live run, so that a fit takes it.
     let manifest = Manifest::new("nano", World::Live, 1, Vec::new(), Vec::new());
     let mut writer =

@@ -1,7 +1,7 @@
 //! Files of a Hugging Face folder: its configuration, its weights and their index, and its tokenizer.
 use actors::id::BlockRange;
 use candle_core::Device;
-use engine::model::{Checkpoint, Config, Ends, ModelError, Source, Span, Text, end_of_sequence, inspect};
+use models::{Checkpoint, Config, Ends, ModelError, Source, Span, Text, end_of_sequence, inspect};
 use scenarios::shape::{Arch, Shape, WeightType};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! A live run whose token the test gets to know, so that it can call its hosts as one of them.
 use actors::id::HostId;
-use engine::live::Options;
-use engine::live::wire::{self, Kind};
+use live::Options;
+use live::wire::{self, Kind};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};

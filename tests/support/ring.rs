@@ -6,10 +6,10 @@ use actors::message::{Activation, Letter, Message, Step, WireType};
 use actors::seed::{Seed, mix};
 use actors::time::Span;
 use actors::world::{Effect, Parcel, Seat, SimContext, World};
-use engine::sim::Simulation;
 use scenarios::plan::{Cost, Device, Distribution, Executor, Host, Link, Machine, Model, Network, Node, Plan, Role};
 use scenarios::plan::{Roofline, Weights, Workload};
 use scenarios::shape::{Arch, Shape, WeightType};
+use simulator::Simulation;
 
 pub const LONGEST_DELAY: Span = Span::from_millis(1);
 

@@ -1,0 +1,49 @@
+//! What this build can execute. Without the feature `live` it only simulates, and knows neither devices nor models.
+use scenarios::plan::Plan;
+
+/// What the files of a plan's model and prompts lack, and at which path of the scenario.
+pub struct Unsuited {
+    pub path: &'static str,
+    pub why: String,
+}
+
+#[cfg(feature = "live")]
+mod with_live {
+    use super::{Plan, Unsuited};
+
+    /// What keeps this machine and this build from opening the devices of `plan`.
+    pub fn device_obstacles(plan: &Plan) -> Vec<String> {
+        live::device_obstacles(plan)
+    }
+
+    /// Opens the model folder and the prompts of `plan`, and returns warnings.
+    ///
+    /// # Errors
+    /// The folder or a prompt cannot be used.
+    pub fn check_files(plan: &Plan) -> Result<Vec<String>, Unsuited> {
+        models::suits(plan).map_err(|models::Unsuited { path, why }| Unsuited { path, why })
+    }
+}
+
+#[cfg(not(feature = "live"))]
+mod without_live {
+    use super::{Plan, Unsuited};
+
+    /// This build cannot run anything live.
+    pub fn device_obstacles(_: &Plan) -> Vec<String> {
+        vec!["this build of swarmbench only simulates: build it with its default features".to_owned()]
+    }
+
+    /// A simulation needs neither weights nor tokenizers, so this build does not look at them.
+    ///
+    /// # Errors
+    /// None.
+    pub fn check_files(_: &Plan) -> Result<Vec<String>, Unsuited> {
+        Ok(Vec::new())
+    }
+}
+
+#[cfg(feature = "live")]
+pub use with_live::{check_files, device_obstacles};
+#[cfg(not(feature = "live"))]
+pub use without_live::{check_files, device_obstacles};

@@ -1,0 +1,45 @@
+//! `live`: running a sweep over real TCP and real blocks.
+use crate::keeper::Keeper;
+use crate::place;
+use crate::print::{errln, print_table};
+use crate::stop::INTERRUPT;
+use crate::stop::{Done, Stop};
+use crate::sweep::{Batch, Sweep};
+use live::Options;
+use miette::miette;
+use reports::manifest::World;
+use reports::write::RunDir;
+use std::sync::atomic::Ordering;
+
+pub fn live(sweep: &Sweep) -> Done {
+    place::directory(&sweep.out)?;
+    let (dir, code) = sweep.measure(&sweep.ready()?)?;
+    print_table(&dir.table, sweep.format)?;
+    Ok(code)
+}
+
+impl Sweep {
+    /// An error that says why, if this machine cannot run the sweep live; else what to warn of.
+    pub fn able(&self, batch: &Batch) -> Result<Vec<String>, Stop> {
+        let obstacles = batch.live_obstacles();
+        if !obstacles.is_empty() {
+            let why = obstacles.join("\n");
+            return Err(Stop { code: 3, report: miette!("this machine cannot run the scenario live:\n{why}") });
+        }
+        batch.suited()
+    }
+
+    pub fn measure(&self, batch: &Batch) -> Result<(RunDir, u8), Stop> {
+        self.able(batch)?.iter().for_each(|warning| errln!("warning: {warning}"));
+        let options = Options::new(std::env::current_exe()?);
+        let mut keeper = Keeper::new(self, batch, World::Live)?;
+        for (index, plan) in batch.plans.iter().enumerate() {
+            if INTERRUPT.load(Ordering::Relaxed) {
+                break;
+            }
+            let run = live::run(plan, &options, &INTERRUPT);
+            keeper.keep(index, run.map_err(|error| error.to_string()))?;
+        }
+        keeper.finish()
+    }
+}

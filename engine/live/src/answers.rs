@@ -1,0 +1,119 @@
+//! What a host's process may say to the orchestrator's: each answer is held against the plan before anything uses it.
+//!
+//! The process knows the run's token, and may still be mistaken, or be another one than it says.
+use super::control::{Answer, Report};
+use actors::id::{HostId, NodeId};
+use actors::record::Event;
+use scenarios::plan::Plan;
+
+/// Whether this process of `host` may give such an answer; otherwise what is wrong with it.
+pub fn check(plan: &Plan, host: HostId, life: u32, answer: &Answer) -> Result<(), String> {
+    match answer {
+        Answer::Over => Ok(()),
+        Answer::Events(events) => events.iter().try_for_each(|event| recorded(plan, host, event)),
+        Answer::Counted(account) if (account.host, account.life) != (host, life) => {
+            Err(format!("it gave the account of process {} of host {}", account.life, account.host.0))
+        }
+        Answer::Counted(account) => account.tallies.iter().try_for_each(|tally| known(plan, tally.there)),
+        Answer::Report(report) => match report {
+            Report::Panicked { node, .. } | Report::LoadFailed { node, .. } => sits(plan, host, *node),
+            Report::Broken { event, .. } => recorded(plan, host, event),
+            Report::LinkLost { host: there, .. } => known(plan, *there),
+            Report::Released { .. } | Report::Ended(_) => {
+                Err("it reported what only the orchestrator's process knows".to_owned())
+            }
+        },
+    }
+}
+
+fn known(plan: &Plan, host: HostId) -> Result<(), String> {
+    if (host.0 as usize) < plan.hosts.len() {
+        return Ok(());
+    }
+    Err(format!("it spoke of host {}, and the plan has {}", host.0, plan.hosts.len()))
+}
+
+fn sits(plan: &Plan, host: HostId, node: NodeId) -> Result<(), String> {
+    match plan.nodes.get(node.0 as usize) {
+        Some(seat) if seat.host == host => Ok(()),
+        Some(_) => Err(format!("it spoke for {}, which is on another host", plan.called(node))),
+        None => Err(format!("it spoke for {node}, and the plan has {} nodes", plan.nodes.len())),
+    }
+}
+
+/// An event is recorded where the node is that it is about.
+fn recorded(plan: &Plan, host: HostId, event: &Event) -> Result<(), String> {
+    let node = match event {
+        Event::Stepped(stepped) => stepped.request.client,
+        Event::Served(served) => served.peer,
+        Event::Reserved(reserved) => reserved.peer,
+        Event::Routed(routed) => routed.request.client,
+        Event::Carried(carried) => carried.to,
+        Event::Scored(scored) => scored.request.client,
+        Event::Ended(ended) => ended.request.client,
+        Event::Failover(failover) => failover.request.client,
+        Event::Looked(looked) => looked.node,
+        Event::Pinged(pinged) => pinged.client,
+        Event::Serving(serving) => serving.peer,
+        Event::Rated(rated) => rated.peer,
+        Event::Present { .. }
+        | Event::Ready { .. }
+        | Event::Released { .. }
+        | Event::Struck(_)
+        | Event::Finished { .. }
+        | Event::Drained(_)
+        | Event::Aborted { .. } => return Err("it recorded what only the orchestrator's process sees".to_owned()),
+    };
+    sits(plan, host, node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::control::{Answer, Report};
+    use actors::id::{HostId, NodeId};
+    use actors::ledger::mail::{Account, Tally};
+    use actors::record::{Event, Pinged};
+    use actors::seed::Seed;
+    use actors::time::{Moment, Span};
+
+    #[test]
+    fn a_process_speaks_for_its_own_host_alone_and_of_what_the_plan_has() {
+        let cells = scenarios::load("quickstart").expect("it is there").cells(&scenarios::Overrides::default());
+        let plan = cells.expect("it has cells")[0].plan(Seed(1), 0).expect("a plan");
+        let (peer, client) = (plan.peers().next().expect("a peer"), plan.clients().next().expect("a client"));
+        let (here, there) = (peer.1.host, client.1.host);
+        let account = |host, life, far| Answer::Counted(Account { host, life, tallies: vec![Tally::of(far, 0)] });
+        let pinged = |client| {
+            let at = Moment::default();
+            Answer::Events(vec![Event::Pinged(Pinged { client, peer: peer.0, at, took: Span::ZERO })])
+        };
+        let failed = |node| Answer::Report(Report::LoadFailed { node, what: String::new() });
+        let lost = |host| Answer::Report(Report::LinkLost { host, why: String::new(), lied: false });
+        let nowhere = (HostId(9_999), NodeId(9_999));
+        for (host, answer) in [
+            (here, Answer::Over),
+            (here, account(here, 3, there)),
+            (here, failed(peer.0)),
+            (here, lost(there)),
+            (there, pinged(client.0)),
+        ] {
+            assert_eq!(check(&plan, host, 3, &answer), Ok(()));
+        }
+        for (answer, said) in [
+            (account(there, 3, here), "the account of process 3 of host"),
+            (account(here, 2, there), "the account of process 2 of host"),
+            (account(here, 3, nowhere.0), "spoke of host 9999"),
+            (failed(client.0), "on another host"),
+            (failed(nowhere.1), "spoke for node 9999"),
+            (lost(nowhere.0), "spoke of host 9999"),
+            (pinged(client.0), "on another host"),
+            (pinged(nowhere.1), "spoke for node 9999"),
+            (Answer::Report(Report::Released { at: Moment::default() }), "only the orchestrator's process knows"),
+            (Answer::Events(vec![Event::Released { at: Moment::default() }]), "only the orchestrator's process sees"),
+        ] {
+            let why = check(&plan, here, 3, &answer).expect_err(said);
+            assert!(why.contains(said), "{why:?} is to say {said:?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The live world: hosts as processes, real TCP between them, blocks executed by candle.
+//!
+//! [`run`] conducts one cell from this process, which is host 0: it seats the orchestrator and the bootstrap node, and starts
+//! a child process for every other host that seats a node. Each raises its part of the same plan with the same actors as
+//! the simulation. Whatever happens, every child has ended when `run` returns.
+//!
+//! There is no discovery of machines here and no way in from another one: all sockets are bound to loopback.
+#![forbid(unsafe_code)]
+mod agenda;
+mod answers;
+mod awake;
+pub mod calibrate;
+pub mod clock;
+mod conduct;
+mod control;
+mod cores;
+mod crew;
+mod device;
+mod door;
+#[doc(hidden)]
+pub mod fuzz;
+mod join;
+pub mod lease;
+mod links;
+mod local;
+mod shaper;
+mod texts;
+mod warnings;
+mod watch;
+pub mod wire;
+
+pub use join::host_main;
+pub use texts::texts;
+
+use actors::id::NodeId;
+use models::{PromptError, prompt_ids};
+use scenarios::plan::{Executor, Plan, Role};
+use scenarios::tokens::Prompts;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use topology::outcome::Run;
+
+/// How a live run is carried out, beside its plan.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The program that child processes run, with `args`: it must end up in [`host_main`].
+    pub exe: PathBuf,
+    pub args: Vec<String>,
+    /// How long a child may take from its start until it has joined.
+    pub join_within: Duration,
+    /// How long hosts may take to send their records when the run is over, and then to exit, before they are killed.
+    pub dismiss_within: Duration,
+}
+
+impl Options {
+    /// Children run `exe host`.
+    pub fn new(exe: impl Into<PathBuf>) -> Options {
+        Options {
+            exe: exe.into(),
+            args: vec!["host".to_owned()],
+            join_within: Duration::from_secs(30),
+            dismiss_within: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why there is no run at all; what ends a run that has begun is an [`topology::outcome::Outcome`].
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    #[error(
+        "host `{host}` cannot be started: its device `{device}` is not on this machine; \
+         simulate the scenario, or give the host a device with a `cpu` or `cuda` executor"
+    )]
+    Elsewhere { host: String, device: String },
+    #[error("the process of host `{host}` cannot be started from {}: {why}", exe.display())]
+    Spawn { host: String, exe: PathBuf, why: io::Error },
+    #[error("host `{host}` has not joined the run: {why}")]
+    NotJoined { host: String, why: String },
+    #[error("{node} on host `{host}` cannot load its part of the model: {what}")]
+    Load { node: NodeId, host: String, what: String },
+    #[error("{what} failed: {why}")]
+    Io { what: &'static str, why: io::Error },
+    #[error("the prompts cannot be had: {0}")]
+    Prompts(PromptError),
+    #[error(transparent)]
+    Wire(#[from] wire::WireError),
+    #[error(
+        "this is a child process of a live run, started by the one that conducts it, which says how to join: {why}"
+    )]
+    Invitation { why: String },
+    #[error("the orchestrator has ended the connection")]
+    Dismissed,
+}
+
+impl LiveError {
+    fn io(what: &'static str) -> impl FnOnce(io::Error) -> LiveError {
+        move |why| LiveError::Io { what, why }
+    }
+}
+
+/// Runs one cell live, in processes of this machine, until it is over or `interrupt` is set.
+pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run, LiveError> {
+    for host in crew::staffed(plan).map(|id| plan.host(id)) {
+        if let Some(device) = host.devices().find(|device| device.executor == Executor::Elsewhere) {
+            return Err(LiveError::Elsewhere { host: host.name.clone(), device: device.name.clone() });
+        }
+    }
+    let mut plan = plan.clone();
+    if let Some(rows) = prompt_ids(&plan).map_err(LiveError::Prompts)? {
+        plan.tokens.prompts = Prompts::Ids(rows);
+    }
+    let plan = Arc::new(plan);
+    let _awake = awake::keep();
+    // A thread of its own: an arbiter and its host belong to one run.
+    std::thread::scope(|scope| {
+        let conduct = || actix::System::new().block_on(conduct::conduct(plan.clone(), options, interrupt));
+        let thread = std::thread::Builder::new().name("orchestrator".to_owned()).spawn_scoped(scope, conduct);
+        match thread.map_err(LiveError::io("starting the orchestrator's thread"))?.join() {
+            Ok(ended) => ended,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// What keeps this build, on this machine, from executing the devices of a plan: CUDA is a feature of the build, and a GPU
+/// is there or is not.
+pub fn device_obstacles(plan: &Plan) -> Vec<String> {
+    let obstacle = |(host, device): (&scenarios::plan::Host, &scenarios::plan::Device)| match device.executor {
+        Executor::Cuda { .. } if !cfg!(feature = "cuda") => Some(format!(
+            "host {}: this build has no CUDA; build it with `cargo build --release --features cuda`, \
+             or give the host a CPU: device: Cpu(threads: 1)",
+            host.name
+        )),
+        Executor::Cuda { ordinal } => candle_core::Device::new_cuda(ordinal as usize).err().map(|why| {
+            format!(
+                "host {}: CUDA device {ordinal} cannot be opened ({why}); `nvidia-smi -L` lists those that are here, \
+                 counted from 0",
+                host.name
+            )
+        }),
+        _ => None,
+    };
+    let devices = plan.hosts.iter().flat_map(|host| host.devices().map(move |device| (host, device)));
+    devices.filter_map(obstacle).collect()
+}
+
+/// Whether a node gives work to its host's device.
+fn computes(role: &Role) -> bool {
+    matches!(role, Role::Peer { .. } | Role::Client)
+}

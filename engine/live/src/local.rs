@@ -1,0 +1,373 @@
+//! This process as a host: seats its actors, carries their effects, and holds its device, its links and its record.
+//!
+//! Everything here runs on one arbiter, so that a token crosses a host without a task switch between threads but those to
+//! and from the device. Nothing waits: what takes time comes back as an [`Arrival`] or through a link.
+mod far;
+mod mail;
+
+use super::clock;
+use super::control::{Place, Report, Token};
+use super::cores::Cores;
+use super::device::{Device, Strain};
+use super::lease::Turnstile;
+use super::shaper::{Held, Shaper};
+use super::warnings::Warnings;
+use actix::Actor;
+use actors::id::{HostId, NodeId};
+use actors::ledger::mail::Account;
+use actors::ledger::{Invariant, Ledger};
+use actors::message::{Computed, Gone, Job, Message, Refusal, Timer, Woken, Work};
+use actors::record::Event;
+use actors::time::{Moment, Span};
+use actors::world::{self, Effect, Host, Parcel, Post};
+use actors::{client, dht, orchestrator, peer};
+use far::{Far, Waiting};
+use mail::Counts;
+use scenarios::plan::{Plan, Role, What, When};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::spawn_local;
+use topology::fault_windows::FaultWindows;
+use topology::spawn::{self, Scene};
+
+/// How long word of a session's end may take after a run: any shaped path's time, and a busy machine's.
+const CLOSED_WITHIN: Span = Span::from_secs(2);
+
+/// What reaches the arbiter from another thread of this process.
+pub enum Arrival {
+    Computed {
+        node: NodeId,
+        computed: Computed,
+    },
+    /// Beside what the nodes record.
+    Seen(Event),
+    LoadFailed {
+        node: NodeId,
+        what: String,
+    },
+    /// A frame that the shaper has held.
+    Held(Held),
+}
+
+/// What a process is told of the run as it joins.
+pub struct Directory {
+    /// Where each host listens, by its id.
+    pub book: Vec<Option<Place>>,
+    /// Lets one in there.
+    pub token: Token,
+    /// Which of its host's processes this is.
+    pub life: u32,
+    pub started: Moment,
+}
+
+pub struct LocalHost {
+    itself: Weak<LocalHost>,
+    here: HostId,
+    plan: Arc<Plan>,
+    token: Token,
+    life: u32,
+    /// Where the other hosts are, by their ids.
+    book: RefCell<Vec<Option<Place>>>,
+    windows: RefCell<FaultWindows>,
+    /// What waits for the end of a partition, in order.
+    waiting: RefCell<BTreeMap<HostId, VecDeque<Waiting>>>,
+    /// Steps that this process may still take in, if it is to crash at one.
+    doom: Cell<Option<u64>>,
+    /// The mailboxes of the nodes that sit here, by node id.
+    posts: RefCell<Vec<Option<Box<dyn Post>>>>,
+    /// By host id.
+    links: RefCell<Vec<Far>>,
+    /// Which of its processes called last, by host id.
+    callers: RefCell<Vec<Option<u32>>>,
+    /// Calls that came before the orchestrator's word of who calls.
+    ahead: Cell<usize>,
+    places_changed: Notify,
+    /// What others can cause without end.
+    astray: Warnings,
+    /// In the plan's order; empty where no node computes.
+    devices: Vec<Device>,
+    strain: Strain,
+    shaper: Option<RefCell<Shaper>>,
+    events: RefCell<Vec<Event>>,
+    ledger: RefCell<Ledger>,
+    reports: UnboundedSender<Report>,
+    mail: RefCell<Counts>,
+    /// The run is over: connections may end.
+    stopping: Cell<bool>,
+    /// What was sent is being counted: no node sends any more.
+    sealed: Cell<bool>,
+}
+
+impl LocalHost {
+    /// Raises the part of the plan that lives on `here`, on this arbiter.
+    pub fn raise(
+        plan: Arc<Plan>,
+        here: HostId,
+        directory: Directory,
+        turns: &Path,
+        reports: UnboundedSender<Report>,
+    ) -> io::Result<Rc<LocalHost>> {
+        let (sender, arrivals) = unbounded_channel();
+
+        let Directory { book, token, life, started } = directory;
+        let windows = FaultWindows::of(&plan, started);
+        let strain = Strain::new(here, windows.clone());
+        let mut devices = Vec::new();
+        if plan.nodes().any(|(_, node)| node.host == here && super::computes(&node.role)) {
+            let host = plan.host(here);
+            let leases = plan.machines.get(host.machine as usize).and_then(|machine| machine.leases);
+            let neighbours = plan.hosts.iter().filter(|other| other.machine == host.machine);
+            let executors = neighbours.flat_map(|host| host.devices()).count();
+            let divided = Cores::of(&plan, host.machine);
+            for device in host.devices() {
+                // Each takes its turns by itself, as the devices of other processes do.
+                let turnstile = leases.map(|cores| Turnstile::open(turns, cores, executors)).transpose()?;
+                let (executor, cores) = (device.executor.clone(), divided.clone());
+                devices.push(Device::start(plan.clone(), executor, turnstile, cores, strain.clone(), sender.clone())?);
+            }
+            // From now on, so that the devices' threads have not inherited it.
+            divided.iter().for_each(Cores::serve);
+        }
+        let shaper = match plan.network.shape {
+            true => Some(RefCell::new(Shaper::start(&plan, here, sender)?)),
+            false => None,
+        };
+        let posts = plan.nodes.iter().map(|_| None).collect();
+        let mine = |fault: &scenarios::plan::Fault| match fault.at {
+            When::Steps { host, count } if host == here => Some(count),
+            _ => None,
+        };
+        let mut lives: Vec<u32> = book.iter().map(|place| place.map_or(0, |place| place.life)).collect();
+        lives[here.0 as usize] = life;
+        // Each of the host's lives ends at the next of its steps.
+        let doom = plan.faults.iter().filter_map(mine).nth(life as usize);
+        let host = Rc::new_cyclic(|itself| LocalHost {
+            itself: itself.clone(),
+            here,
+            links: RefCell::new(vec![Far::Unknown; plan.hosts.len()]),
+            callers: RefCell::new(vec![None; plan.hosts.len()]),
+            ahead: Cell::new(0),
+            places_changed: Notify::new(),
+            astray: Warnings::new("messages and calls led nowhere"),
+            plan: plan.clone(),
+            token,
+            life,
+            book: RefCell::new(book),
+            windows: RefCell::new(windows),
+            waiting: RefCell::default(),
+            doom: Cell::new(doom),
+            posts: RefCell::new(posts),
+            devices,
+            strain,
+            shaper,
+            events: RefCell::default(),
+            ledger: RefCell::new(Ledger::of_a_host()),
+            reports,
+            mail: RefCell::new(Counts::of(lives.into_iter())),
+            stopping: Cell::new(false),
+            sealed: Cell::new(false),
+        });
+        world::install(host.clone());
+        spawn_local(host.clone().receive(arrivals));
+        spawn::raise(&plan, Some(here), &mut Seating(&host));
+        Ok(host)
+    }
+
+    /// What has been recorded here so far; the record is empty afterwards.
+    pub fn take_events(&self) -> Vec<Event> {
+        self.events.take()
+    }
+
+    /// The barrier is released: faults count from here.
+    pub fn released(&self, at: Moment) {
+        self.windows.borrow_mut().release(at);
+        self.strain.release(at);
+    }
+
+    /// The peers here are told to go: they withdraw from the DHT, open no more sessions, and finish those they have.
+    pub fn leave(&self) {
+        for (me, node) in self.plan.nodes() {
+            if node.host == self.here && matches!(node.role, Role::Peer { .. }) {
+                self.post(me, me, Parcel::Message(Message::Gone(Gone)));
+            }
+        }
+    }
+
+    /// No node here holds a session.
+    pub fn is_idle(&self) -> bool {
+        self.ledger.borrow().holding().is_none()
+    }
+
+    /// From now on a connection that ends is no loss.
+    pub fn stop(&self) {
+        self.stopping.set(true);
+    }
+
+    /// After the end of a run: from now on no node's message is sent, so that what was can be counted.
+    pub fn seal(&self) {
+        self.sealed.set(true);
+    }
+
+    /// The messages that were sent from here and delivered here so far.
+    pub fn account(&self) -> Account {
+        let waiting = self.waiting.borrow();
+        let waits = |there: HostId| waiting.get(&there).map_or(0, |queue| queue.len() as u64);
+        Account { host: self.here, life: self.life, tallies: self.mail.borrow().tallies(waits) }
+    }
+
+    /// After a run that was drained: what is broken if a node here still holds a session when word of its end must have come.
+    pub async fn left_over(&self, drained: bool) -> Option<Report> {
+        // What is cut off or stands still hears of it when that is over, perhaps long after the run.
+        let hinders = |what: &What| matches!(what, What::Partition { .. } | What::Stall { .. } | What::SlowLink { .. });
+        if !drained || self.plan.faults.iter().any(|fault| hinders(&fault.what)) {
+            return None;
+        }
+        let deadline = clock::now() + CLOSED_WITHIN;
+        while self.ledger.borrow().holding().is_some() && clock::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let kept = *self.ledger.borrow().holding()?;
+        Some(Report::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(kept)) })
+    }
+
+    /// Hands over what other threads have for the arbiter.
+    async fn receive(self: Rc<Self>, mut arrivals: UnboundedReceiver<Arrival>) {
+        while let Some(arrival) = arrivals.recv().await {
+            match arrival {
+                Arrival::Computed { node, computed } => self.post(node, node, Parcel::Computed(computed)),
+                Arrival::Seen(event) => self.record(event),
+                Arrival::LoadFailed { node, what } => self.report(Report::LoadFailed { node, what }),
+                Arrival::Held(Held { from, to, life, message, .. }) => {
+                    if let Some(shaper) = &self.shaper {
+                        shaper.borrow_mut().delivered();
+                    }
+                    self.hand_over(from, life, to, message);
+                }
+            }
+        }
+    }
+
+    fn post(&self, from: NodeId, to: NodeId, parcel: Parcel) {
+        if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
+            post.post(from, parcel);
+        }
+    }
+
+    /// A message of a node, which may sit here, reaches a node here.
+    fn hand_over(&self, from: NodeId, life: u32, to: NodeId, message: Message) {
+        if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
+            post.post(from, Parcel::Message(message));
+            self.mail.borrow_mut().delivered(self.plan.node(from).host, life);
+        }
+    }
+
+    fn report(&self, report: Report) {
+        // Nobody listens only when the run is over.
+        let _ = self.reports.send(report);
+    }
+
+    // -- what actors ask for --
+
+    fn wake(&self, me: NodeId, after: Span, timer: Timer) {
+        let Some(host) = self.itself.upgrade() else { return };
+        spawn_local(async move {
+            tokio::time::sleep(Duration::from_nanos(after.0)).await;
+            host.post(me, me, Parcel::Woken(Woken(timer)));
+        });
+    }
+
+    fn compute(&self, me: NodeId, job: Job) {
+        let (ticket, answered) = (job.ticket, !matches!(job.work, Work::Release { .. }));
+        let device = self.plan.nodes.get(me.0 as usize).and_then(|node| self.devices.get(node.device as usize));
+        let given = match device {
+            Some(device) => device.give(me, job),
+            None => {
+                let now = clock::now();
+                Err(Computed { ticket, started: now, finished: now, output: Err(Refusal::DeviceFailed) })
+            }
+        };
+        match given {
+            Err(refused) if answered => self.post(me, me, Parcel::Computed(refused)),
+            Err(_) => self.astray.warn(|| {
+                let node = self.plan.called(me);
+                format!("{node} cannot release a session's cache: its device's queue is full")
+            }),
+            Ok(()) => {}
+        }
+    }
+
+    fn record(&self, event: Event) {
+        if let Err(invariant) = self.ledger.borrow_mut().check(&event) {
+            self.report(Report::Broken { invariant, event: Box::new(event.clone()) });
+        }
+        if let Event::Released { at } = event {
+            self.report(Report::Released { at });
+        }
+        if matches!(event, Event::Drained(_) | Event::Aborted { .. }) {
+            self.report(Report::Ended(Box::new(event.clone())));
+        }
+        self.events.borrow_mut().push(event);
+    }
+}
+
+impl Host for LocalHost {
+    fn now(&self) -> Moment {
+        clock::now()
+    }
+
+    fn carry(&self, me: NodeId, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { to, message } => self.send(me, to, message),
+                Effect::Wake { after, timer } => self.wake(me, after, timer),
+                Effect::Compute(job) => self.compute(me, job),
+                Effect::Record(event) => self.record(event),
+            }
+        }
+    }
+
+    fn panicked(&self, me: NodeId, what: String) {
+        self.report(Report::Panicked { node: me, what });
+    }
+}
+
+/// Seats cores as live actors of a host.
+struct Seating<'a>(&'a LocalHost);
+
+impl Seating<'_> {
+    fn seat(&self, me: NodeId, post: impl Post + 'static) {
+        self.0.posts.borrow_mut()[me.0 as usize] = Some(Box::new(post));
+    }
+}
+
+impl Scene for Seating<'_> {
+    fn computes_values(&self) -> bool {
+        true
+    }
+
+    fn orchestrator(&mut self, core: orchestrator::Core) {
+        self.seat(core.me(), orchestrator::Orchestrator::<world::Live>::new(core).start());
+    }
+
+    fn bootstrap(&mut self, core: dht::bootstrap::Core) {
+        self.seat(core.me(), dht::bootstrap::Bootstrap::<world::Live>::new(core).start());
+    }
+
+    fn peer(&mut self, core: peer::Core) {
+        self.seat(core.me(), peer::Peer::<world::Live>::new(core).start());
+    }
+
+    fn client(&mut self, core: client::Core) {
+        self.seat(core.me(), client::Client::<world::Live>::new(core).start());
+    }
+}
+
+#[cfg(test)]
+mod tests;

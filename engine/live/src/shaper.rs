@@ -1,0 +1,172 @@
+//! Imposes the link model on real frames: what arrives before its scheduled instant is held until then.
+//!
+//! The sender computes its half of a frame's way (egress NIC, path) and sends at once; the receiver adds its ingress NIC
+//! and holds the frame, so that what the loopback costs is absorbed, not added. tokio's timers are more than a
+//! millisecond late; the shaper is a thread of its own that sleeps until shortly before the instant and spins the rest.
+use super::clock;
+use super::local::Arrival;
+use actors::id::{HostId, NodeId};
+use actors::message::{Message, Returned};
+use actors::record::{Carried, Event};
+use actors::time::{Moment, Span};
+use links::{Framing, Passage, Path, Stage};
+use scenarios::plan::Plan;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// How long before the instant the thread wakes: what a timed sleep may be late by.
+const SPIN: Span = Span::from_micros(150);
+
+/// The link model of one host's swarm traffic.
+pub struct Shaper {
+    here: HostId,
+    framing: Framing,
+    egress: Stage,
+    ingress: Stage,
+    paths: BTreeMap<HostId, Way>,
+    holding: Sender<Held>,
+    /// Frames that the thread holds, or that have left it and are not delivered yet.
+    held: usize,
+}
+
+/// The path to one other host.
+struct Way {
+    path: Path,
+    /// Whether the connection stands, by whomever it was dialled: only its first frame pays for the handshake.
+    connected: bool,
+}
+
+/// A frame and the instant of its delivery.
+pub struct Held {
+    pub until: Moment,
+    pub from: NodeId,
+    pub to: NodeId,
+    /// Which process of the sender's host it comes from.
+    pub life: u32,
+    pub message: Message,
+}
+
+impl Shaper {
+    /// Starts the thread, which sends what it has held to `arrivals`.
+    pub fn start(plan: &Plan, here: HostId, arrivals: UnboundedSender<Arrival>) -> io::Result<Shaper> {
+        let host = plan.host(here);
+        let (holding, frames) = channel();
+        thread::Builder::new().name("shaper".to_owned()).spawn(move || hold(&frames, &arrivals))?;
+        Ok(Shaper {
+            here,
+            framing: Framing::of(&plan.network.tcp),
+            egress: Stage::egress(&host.egress, plan.seed, here.0),
+            ingress: Stage::ingress(&host.ingress, plan.seed, here.0),
+            paths: BTreeMap::new(),
+            holding,
+            held: 0,
+        })
+    }
+
+    fn way(&mut self, plan: &Plan, there: HostId) -> &mut Way {
+        let here = self.here;
+        self.paths.entry(there).or_insert_with(|| Way { path: Path::of(plan, here, there), connected: false })
+    }
+
+    /// The sender's half of the way of a message to the host `there`.
+    pub fn depart(&mut self, plan: &Plan, there: HostId, message: &Message) -> Passage {
+        let way = self.way(plan, there);
+        let handshake = if way.connected { Span::ZERO } else { way.path.handshake() };
+        way.connected = true;
+        // Borrowed anew: the path and the NIC are two fields.
+        let Shaper { paths, egress, .. } = self;
+        let path = &mut paths.get_mut(&there).expect("made above").path;
+        path.depart(egress, clock::now(), message.wire_bytes(), handshake)
+    }
+
+    /// The receiver's half of a frame's way: delivers now by giving the message back, or holds it. Says what the way has cost a step.
+    pub fn arrive(&mut self, plan: &Plan, mut passage: Passage, frame: Held) -> (Option<Message>, Option<Event>) {
+        let Held { from, to, ref message, .. } = frame;
+        if let Some(node) = plan.nodes.get(from.0 as usize) {
+            self.way(plan, node.host).connected = true;
+        }
+        let bytes = message.wire_bytes();
+        self.ingress.pass(&mut passage, self.framing.bytes(bytes));
+        let carried = match message {
+            Message::Step(step) | Message::Returned(Returned(step)) => Some(Event::Carried(Carried {
+                session: step.session,
+                position: step.position,
+                tokens: step.activation.tokens,
+                from,
+                to,
+                bytes,
+                queue: passage.queue,
+                transmit: passage.transmit(),
+                propagation: passage.propagation,
+            })),
+            _ => None,
+        };
+        if self.held == 0 && passage.last <= clock::now() {
+            return (Some(frame.message), carried);
+        }
+        self.held += 1;
+        // The thread ends only with this sender.
+        let _ = self.holding.send(Held { until: passage.last, ..frame });
+        (None, carried)
+    }
+
+    /// A held frame has been delivered.
+    pub fn delivered(&mut self) {
+        self.held = self.held.saturating_sub(1);
+    }
+}
+
+/// Holds frames until their instants, in the order of these and then of arrival.
+fn hold(frames: &Receiver<Held>, arrivals: &UnboundedSender<Arrival>) {
+    let mut queue: BinaryHeap<Reverse<(Moment, u64)>> = BinaryHeap::new();
+    let mut waiting: BTreeMap<u64, Held> = BTreeMap::new();
+    let mut count = 0;
+    loop {
+        let next = match queue.peek() {
+            None => frames.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(Reverse((until, _))) => await_until(*until, frames),
+        };
+        match next {
+            Ok(held) => {
+                count += 1;
+                queue.push(Reverse((held.until, count)));
+                waiting.insert(count, held);
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                let due = queue.pop().and_then(|Reverse((_, number))| waiting.remove(&number));
+                let Some(held) = due else { continue };
+                if arrivals.send(Arrival::Held(held)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// A frame that comes before `until`, or the timeout exactly then.
+fn await_until(until: Moment, frames: &Receiver<Held>) -> Result<Held, RecvTimeoutError> {
+    let left = until.since(clock::now());
+    if left > SPIN {
+        match frames.recv_timeout(Duration::from_nanos((left - SPIN).0)) {
+            Err(RecvTimeoutError::Timeout) => {}
+            other => return other,
+        }
+    }
+    loop {
+        match frames.try_recv() {
+            Ok(held) => return Ok(held),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) if clock::now() >= until => return Err(RecvTimeoutError::Timeout),
+            Err(TryRecvError::Empty) => std::hint::spin_loop(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

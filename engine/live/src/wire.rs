@@ -1,0 +1,341 @@
+//! Frames: a fixed header, a control part by postcard, and raw tensor bytes behind it.
+//!
+//! A float never passes through serde: the values of an activation are written from the buffer that holds them and read
+//! into the buffer that will. A tensor larger than [`limits::FRAME_CHUNK_BYTES`] follows its letter in chunks, and whole
+//! frames may pass between them; one such letter at a time is under way on a connection.
+//!
+//! Whatever the bytes are, reading them gives a frame or a [`WireError`], and allocates no more than what has arrived or
+//! what [`Limits`] and the letter itself allow.
+mod reader;
+#[cfg(test)]
+mod tests;
+
+pub use reader::{FrameReader, Incoming};
+
+use actors::id::NodeId;
+use actors::limits;
+use actors::message::{Activation, Buffer, Message, Payload, Returned};
+use links::Passage;
+use scenarios::plan::Plan;
+use serde::{Deserialize, Serialize};
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::sync::Arc;
+
+const _: () = assert!(cfg!(target_endian = "little"), "tensors are sent as they lie in memory");
+
+/// Magic (4), version (1), kind (1), what the tensor part is (1), nothing yet (1), control bytes (4), tensor bytes (4).
+pub const HEADER_BYTES: usize = 16;
+
+const MAGIC: [u8; 4] = *b"SwRM";
+const VERSION: u8 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    #[error("the connection broke: {0}")]
+    Io(io::Error),
+    #[error("what came is not a frame")]
+    NotAFrame,
+    #[error("a frame of version {0} came; this is version {VERSION}")]
+    Version(u8),
+    #[error("a frame of unknown kind {0} came")]
+    Kind(u8),
+    #[error("a tensor part of unknown kind {0} came")]
+    Values(u8),
+    #[error("a frame's control part of {bytes} bytes is over the limit of {limit}")]
+    ControlTooLarge { bytes: usize, limit: usize },
+    #[error("a frame's tensor of {bytes} bytes is over the limit of {limit}")]
+    TensorTooLarge { bytes: usize, limit: usize },
+    #[error("a frame's control part cannot be read: {0}")]
+    Control(postcard::Error),
+    #[error("{0} bytes are left over behind a frame's control part")]
+    LeftOver(usize),
+    #[error("a tensor of {carried} bytes came with an activation of {said}")]
+    TensorSize { said: u64, carried: usize },
+    #[error("a tensor came with a frame that has no activation")]
+    NoActivation,
+    #[error("a chunk came that no letter announced")]
+    StrayChunk,
+    #[error("the connection ended within a frame")]
+    CutShort,
+}
+
+// By hand: with `#[from]` a report would print the cause again, which the texts say already.
+impl From<io::Error> for WireError {
+    fn from(why: io::Error) -> WireError {
+        WireError::Io(why)
+    }
+}
+
+impl From<postcard::Error> for WireError {
+    fn from(why: postcard::Error) -> WireError {
+        WireError::Control(why)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// The first on a connection: who is calling.
+    Greeting = 1,
+    /// Between the orchestrator's process and a host's.
+    Control = 2,
+    /// A message between nodes, with its tensor if it has one.
+    Letter = 3,
+    /// A letter whose tensor follows in chunks.
+    Parted = 4,
+    Chunk = 5,
+}
+
+/// What the tensor part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Values {
+    None = 0,
+    Digests = 1,
+    Buffer = 2,
+}
+
+/// What a connection may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub control: usize,
+    pub tensor: usize,
+}
+
+impl Limits {
+    /// Of a connection that has not introduced itself.
+    pub const GREETING: Limits = Limits { control: limits::GREETING_BYTES, tensor: 0 };
+    /// Of a connection between the orchestrator's process and a host's.
+    pub const CONTROL: Limits = Limits { control: limits::FRAME_CONTROL_BYTES, tensor: 0 };
+
+    /// Of the letters of a plan: its largest activation is a whole history that another peer is given again.
+    pub fn of(plan: &Plan) -> Limits {
+        // A warm-up generates a token, whatever is generated after.
+        let rows = u64::from(plan.workload.batch) * (u64::from(plan.longest()) + 1);
+        // A digest may be larger than the values it stands for.
+        let row = plan
+            .model
+            .wire
+            .row_bytes(u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX))
+            .max(size_of::<u64>() as u64);
+        let bytes = rows.saturating_mul(row);
+        let tensor = usize::try_from(bytes).unwrap_or(usize::MAX).min(limits::FRAME_TENSOR_BYTES);
+        Limits { control: limits::FRAME_CONTROL_BYTES, tensor }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    kind: Kind,
+    values: Values,
+    control: usize,
+    tensor: usize,
+}
+
+impl Header {
+    fn encode(self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4..7].copy_from_slice(&[VERSION, self.kind as u8, self.values as u8]);
+        bytes[8..12].copy_from_slice(&(self.control as u32).to_le_bytes());
+        bytes[12..].copy_from_slice(&(self.tensor as u32).to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; HEADER_BYTES], limits: Limits) -> Result<Header, WireError> {
+        if bytes[..4] != MAGIC {
+            return Err(WireError::NotAFrame);
+        }
+        if bytes[4] != VERSION {
+            return Err(WireError::Version(bytes[4]));
+        }
+        let kind = match bytes[5] {
+            1 => Kind::Greeting,
+            2 => Kind::Control,
+            3 => Kind::Letter,
+            4 => Kind::Parted,
+            5 => Kind::Chunk,
+            other => return Err(WireError::Kind(other)),
+        };
+        let values = match bytes[6] {
+            0 => Values::None,
+            1 => Values::Digests,
+            2 => Values::Buffer,
+            other => return Err(WireError::Values(other)),
+        };
+        let length = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
+        let (control, tensor) = (length(8), length(12));
+        if control > limits.control {
+            return Err(WireError::ControlTooLarge { bytes: control, limit: limits.control });
+        }
+        if tensor > limits.tensor {
+            return Err(WireError::TensorTooLarge { bytes: tensor, limit: limits.tensor });
+        }
+        Ok(Header { kind, values, control, tensor })
+    }
+}
+
+/// A message under way between two nodes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    pub from: NodeId,
+    pub to: NodeId,
+    /// The sender's half of a shaped way.
+    pub passage: Option<Passage>,
+    pub message: Message,
+}
+
+/// The activation a message carries, if it is of a kind that does.
+fn activation(message: &Message) -> Option<&Activation> {
+    match message {
+        Message::Step(step) | Message::Returned(Returned(step)) => Some(&step.activation),
+        _ => None,
+    }
+}
+
+fn activation_mut(message: &mut Message) -> Option<&mut Activation> {
+    match message {
+        Message::Step(step) | Message::Returned(Returned(step)) => Some(&mut step.activation),
+        _ => None,
+    }
+}
+
+/// The bytes of a tensor.
+pub fn bytes_of(buffer: &Buffer) -> &[u8] {
+    &bytemuck::cast_slice(buffer.words())[..buffer.len()]
+}
+
+/// The bytes of a tensor, to be filled in.
+pub fn bytes_of_mut(buffer: &mut Buffer) -> &mut [u8] {
+    let len = buffer.len();
+    &mut bytemuck::cast_slice_mut(buffer.words_mut())[..len]
+}
+
+/// Bytes ready to be written in one go: some of our own, then a piece of a tensor.
+#[derive(Debug)]
+pub struct Unit {
+    head: Vec<u8>,
+    tensor: Option<(Arc<Payload>, Range<usize>)>,
+    written: usize,
+}
+
+impl Unit {
+    fn new(header: Header, mut head: Vec<u8>, tensor: Option<(Arc<Payload>, Range<usize>)>) -> Unit {
+        head[..HEADER_BYTES].copy_from_slice(&header.encode());
+        Unit { head, tensor, written: 0 }
+    }
+
+    fn tail(&self) -> &[u8] {
+        match &self.tensor {
+            Some((payload, range)) => match payload.as_ref() {
+                Payload::Buffer(buffer) | Payload::Digests(buffer) => &bytes_of(buffer)[range.clone()],
+            },
+            None => &[],
+        }
+    }
+
+    /// Bytes still to be written.
+    pub fn left(&self) -> usize {
+        self.head.len() + self.tail().len() - self.written
+    }
+
+    /// The bytes still to be written, for a vectored write.
+    pub fn slices(&self) -> [IoSlice<'_>; 2] {
+        let head = &self.head[self.written.min(self.head.len())..];
+        let tail = &self.tail()[self.written.saturating_sub(self.head.len())..];
+        [IoSlice::new(head), IoSlice::new(tail)]
+    }
+
+    /// Takes note that `count` more bytes have been written.
+    pub fn advance(&mut self, count: usize) {
+        self.written += count;
+    }
+}
+
+/// A frame ready to leave: its first unit, and the chunks that follow it.
+pub struct Frame {
+    pub first: Unit,
+    pub chunks: Option<Chunks>,
+}
+
+/// The rest of a large tensor.
+pub struct Chunks {
+    payload: Arc<Payload>,
+    at: usize,
+    end: usize,
+}
+
+impl Chunks {
+    /// Bytes that the chunks still hold, their headers not counted.
+    pub fn left(&self) -> usize {
+        self.end - self.at
+    }
+
+    fn cut(&mut self) -> Unit {
+        let range = self.at..(self.at + limits::FRAME_CHUNK_BYTES).min(self.end);
+        self.at = range.end;
+        let header = Header { kind: Kind::Chunk, values: Values::Buffer, control: 0, tensor: range.len() };
+        Unit::new(header, vec![0; HEADER_BYTES], Some((self.payload.clone(), range)))
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = Unit;
+    fn next(&mut self) -> Option<Unit> {
+        (self.at < self.end).then(|| self.cut())
+    }
+}
+
+/// A message between nodes as a frame.
+pub fn letter(envelope: &Envelope) -> Result<Frame, WireError> {
+    let head = body(envelope)?;
+    let control = head.len() - HEADER_BYTES;
+    let data = activation(&envelope.message).and_then(|activation| activation.data.as_ref());
+    let Some(payload) = data else {
+        let header = Header { kind: Kind::Letter, values: Values::None, control, tensor: 0 };
+        return Ok(Frame { first: Unit::new(header, head, None), chunks: None });
+    };
+    let (values, tensor) = match payload.as_ref() {
+        Payload::Digests(digests) => (Values::Digests, digests.len()),
+        Payload::Buffer(buffer) => (Values::Buffer, buffer.len()),
+    };
+    if tensor > limits::FRAME_TENSOR_BYTES {
+        return Err(WireError::TensorTooLarge { bytes: tensor, limit: limits::FRAME_TENSOR_BYTES });
+    }
+    let parted = tensor > limits::FRAME_CHUNK_BYTES;
+    let kind = if parted { Kind::Parted } else { Kind::Letter };
+    let header = Header { kind, values, control, tensor };
+    if parted {
+        let chunks = Chunks { payload: payload.clone(), at: 0, end: tensor };
+        Ok(Frame { first: Unit::new(header, head, None), chunks: Some(chunks) })
+    } else {
+        Ok(Frame { first: Unit::new(header, head, Some((payload.clone(), 0..tensor))), chunks: None })
+    }
+}
+
+/// A frame without a tensor.
+pub fn plain(kind: Kind, content: &impl Serialize) -> Result<Vec<u8>, WireError> {
+    let mut frame = body(content)?;
+    let header = Header { kind, values: Values::None, control: frame.len() - HEADER_BYTES, tensor: 0 };
+    frame[..HEADER_BYTES].copy_from_slice(&header.encode());
+    Ok(frame)
+}
+
+/// Room for a header, then the content by postcard.
+fn body(content: &impl Serialize) -> Result<Vec<u8>, WireError> {
+    let mut bytes = Vec::with_capacity(128);
+    bytes.resize(HEADER_BYTES, 0);
+    let bytes = postcard::to_extend(content, bytes)?;
+    let control = bytes.len() - HEADER_BYTES;
+    if control > limits::FRAME_CONTROL_BYTES {
+        return Err(WireError::ControlTooLarge { bytes: control, limit: limits::FRAME_CONTROL_BYTES });
+    }
+    Ok(bytes)
+}
+
+/// The content of a control part, which must be that and nothing else.
+pub fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, WireError> {
+    let (content, left) = postcard::take_from_bytes(bytes)?;
+    if left.is_empty() { Ok(content) } else { Err(WireError::LeftOver(left.len())) }
+}

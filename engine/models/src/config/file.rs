@@ -1,0 +1,284 @@
+//! `config.json` as Hugging Face's transformers writes it.
+use super::keys::Keys;
+use super::{BloomForm, Config, Form, LlamaForm, OptForm, RopeScaling, check};
+use crate::error::ModelError;
+use crate::file::read_text;
+use actors::limits;
+use scenarios::input::CONFIG_BYTES;
+use scenarios::shape::{Arch, Shape};
+use serde_json::{Value, json};
+use std::path::Path;
+
+impl Config {
+    /// Reads `dir/config.json`.
+    pub fn read(dir: &Path) -> Result<Config, ModelError> {
+        let path = dir.join("config.json");
+        let text = read_text(&path, CONFIG_BYTES)?;
+        Config::parse(&text).map_err(|why| ModelError::Config { path, why })
+    }
+
+    /// Reads the text of a `config.json`.
+    ///
+    /// # Errors
+    /// If this is no such text, or if the model that it describes cannot be executed: the key, and what was found there.
+    pub fn parse(text: &str) -> Result<Config, String> {
+        let keys = Keys::parse(text)?;
+        let Some(model_type) = keys.text(&["model_type"])? else {
+            return Err("there is no model_type: it says whether this is opt, bloom or llama".to_owned());
+        };
+        let config = match model_type.as_str() {
+            "opt" => opt(&keys)?,
+            "bloom" => bloom(&keys)?,
+            "llama" => llama(&keys)?,
+            other => return Err(format!("model_type `{other}` is not one of opt, bloom, llama")),
+        };
+        unquantised(&keys)?;
+        check(&config.shape).map_err(|why| why.to_string())?;
+        positive(config.eps, "the norms' epsilon")?;
+        match &config.form {
+            Form::Opt(form) if form.embed_width == 0 || form.embed_width > limits::HIDDEN as usize => {
+                Err(format!("word_embed_proj_dim is {}: it may be 1 to {}", form.embed_width, limits::HIDDEN))
+            }
+            Form::Llama(form) => {
+                positive(form.rope_theta, "rope_theta")?;
+                match form.rope_scaling {
+                    RopeScaling::Llama3 { low_freq_factor: low, high_freq_factor: high, .. } if low >= high => {
+                        Err(format!("rope scaling: low_freq_factor {low} is not below high_freq_factor {high}"))
+                    }
+                    _ => Ok(config),
+                }
+            }
+            _ => Ok(config),
+        }
+    }
+
+    /// What `read` reads.
+    pub fn to_json(&self) -> String {
+        let shape = &self.shape;
+        let mut value = match &self.form {
+            Form::Opt(form) => json!({
+                "architectures": ["OPTForCausalLM"],
+                "model_type": "opt",
+                "hidden_size": shape.hidden,
+                "num_hidden_layers": shape.layers,
+                "num_attention_heads": shape.heads,
+                "ffn_dim": shape.ffn,
+                "max_position_embeddings": shape.max_positions,
+                "do_layer_norm_before": form.norm_first,
+                "_remove_final_layer_norm": form.norm_first && !form.final_norm,
+                "word_embed_proj_dim": form.embed_width,
+                "enable_bias": form.biases,
+                "activation_function": "relu",
+                "dropout": 0.0,
+            }),
+            Form::Bloom(form) => json!({
+                "architectures": ["BloomForCausalLM"],
+                "model_type": "bloom",
+                "hidden_size": shape.hidden,
+                "n_layer": shape.layers,
+                "n_head": shape.heads,
+                "seq_length": shape.max_positions,
+                "layer_norm_epsilon": self.eps,
+                "apply_residual_connection_post_layernorm": form.residual_after_norm,
+            }),
+            Form::Llama(form) => json!({
+                "architectures": ["LlamaForCausalLM"],
+                "model_type": "llama",
+                "hidden_size": shape.hidden,
+                "intermediate_size": shape.ffn,
+                "num_hidden_layers": shape.layers,
+                "num_attention_heads": shape.heads,
+                "num_key_value_heads": shape.kv_heads,
+                "max_position_embeddings": shape.max_positions,
+                "rms_norm_eps": self.eps,
+                "rope_theta": form.rope_theta,
+                "rope_scaling": rope_json(&form.rope_scaling),
+                "attention_bias": form.attention_bias,
+                "mlp_bias": form.mlp_bias,
+                "hidden_act": "silu",
+            }),
+        };
+        value["vocab_size"] = json!(shape.vocab);
+        value["tie_word_embeddings"] = json!(self.tied);
+        value["torch_dtype"] = json!("float32");
+        format!("{value:#}\n")
+    }
+
+    /// Whether the plan's shape is this one.
+    pub fn agrees(&self, asked: &Shape, dir: &Path) -> Result<(), ModelError> {
+        let found = &self.shape;
+        let rows = [
+            ("layers", asked.layers, found.layers),
+            ("hidden", asked.hidden, found.hidden),
+            ("heads", asked.heads, found.heads),
+            ("kv_heads", asked.kv_heads, found.kv_heads),
+            ("ffn", asked.ffn, found.ffn),
+            ("vocab", asked.vocab, found.vocab),
+        ];
+        let differs = |what, asked: String, found: String| {
+            Err(ModelError::ShapeDiffers { path: dir.join("config.json"), what, asked, found })
+        };
+        if asked.arch != found.arch {
+            return differs("arch", format!("{:?}", asked.arch), format!("{:?}", found.arch));
+        }
+        match rows.iter().find(|(_, asked, found)| asked != found) {
+            Some((what, asked, found)) => differs(what, asked.to_string(), found.to_string()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn positive(value: f64, name: &str) -> Result<f64, String> {
+    if value.is_finite() && value > 0.0 { Ok(value) } else { Err(format!("{name} is {value}, not a positive number")) }
+}
+
+/// `OPTConfig`, with its defaults.
+fn opt(keys: &Keys) -> Result<Config, String> {
+    if let Some(name) = keys.text(&["activation_function"])?.filter(|name| name != "relu") {
+        return Err(format!("activation_function `{name}`: OPT blocks have relu"));
+    }
+    if !keys.flag("layer_norm_elementwise_affine", true)? {
+        return Err("layer_norm_elementwise_affine: false is not supported".to_owned());
+    }
+    let (hidden, heads) = (keys.needed(&["hidden_size"])?, keys.needed(&["num_attention_heads"])?);
+    let shape = Shape {
+        arch: Arch::Opt,
+        layers: keys.needed(&["num_hidden_layers"])?,
+        hidden,
+        heads,
+        kv_heads: heads,
+        ffn: keys.needed(&["ffn_dim"])?,
+        vocab: keys.needed(&["vocab_size"])?,
+        max_positions: keys.needed(&["max_position_embeddings"])?,
+    };
+    let norm_first = keys.flag("do_layer_norm_before", true)?;
+    let form = OptForm {
+        norm_first,
+        final_norm: norm_first && !keys.flag("_remove_final_layer_norm", false)?,
+        embed_width: keys.count(&["word_embed_proj_dim"])?.unwrap_or(hidden) as usize,
+        biases: keys.flag("enable_bias", true)?,
+    };
+    Ok(Config { shape, form: Form::Opt(form), tied: keys.flag("tie_word_embeddings", true)?, eps: 1e-5 })
+}
+
+/// `BloomConfig`, with its defaults. Older files have the names that GPT-2 has.
+fn bloom(keys: &Keys) -> Result<Config, String> {
+    let hidden = keys.needed(&["hidden_size", "n_embed"])?;
+    let heads = keys.needed(&["n_head", "num_attention_heads"])?;
+    let shape = Shape {
+        arch: Arch::Bloom,
+        layers: keys.needed(&["n_layer", "num_hidden_layers"])?,
+        hidden,
+        heads,
+        kv_heads: heads,
+        ffn: hidden.saturating_mul(4),
+        vocab: keys.needed(&["vocab_size"])?,
+        // What BLOOM was trained on; its positions have no end.
+        max_positions: keys.count(&["seq_length"])?.unwrap_or(2048),
+    };
+    let residual_after_norm = keys.flag("apply_residual_connection_post_layernorm", false)?;
+    let tied = keys.flag("tie_word_embeddings", true)?;
+    let eps = keys.number("layer_norm_epsilon")?.unwrap_or(1e-5);
+    Ok(Config { shape, form: Form::Bloom(BloomForm { residual_after_norm }), tied, eps })
+}
+
+/// `LlamaConfig`, with its defaults.
+fn llama(keys: &Keys) -> Result<Config, String> {
+    if let Some(name) = keys.text(&["hidden_act"])?.filter(|name| name != "silu") {
+        return Err(format!("hidden_act `{name}`: Llama blocks have silu"));
+    }
+    let (hidden, heads) = (keys.needed(&["hidden_size"])?, keys.needed(&["num_attention_heads"])?);
+    if let Some(head_dim) = keys.count(&["head_dim"])?.filter(|head_dim| head_dim.checked_mul(heads) != Some(hidden)) {
+        return Err(format!(
+            "`head_dim` is {head_dim}: {heads} heads of it are not `hidden_size` {hidden}, which is not supported"
+        ));
+    }
+    let shape = Shape {
+        arch: Arch::Llama,
+        layers: keys.needed(&["num_hidden_layers"])?,
+        hidden,
+        heads,
+        kv_heads: keys.count(&["num_key_value_heads"])?.unwrap_or(heads),
+        ffn: keys.needed(&["intermediate_size"])?,
+        vocab: keys.needed(&["vocab_size"])?,
+        max_positions: keys.count(&["max_position_embeddings"])?.unwrap_or(2048),
+    };
+    let (rope_theta, rope_scaling) = rope(keys)?;
+    let form = LlamaForm {
+        rope_theta,
+        rope_scaling,
+        attention_bias: keys.flag("attention_bias", false)?,
+        mlp_bias: keys.flag("mlp_bias", false)?,
+    };
+    let eps = keys.number("rms_norm_eps")?.unwrap_or(1e-6);
+    Ok(Config { shape, form: Form::Llama(form), tied: keys.flag("tie_word_embeddings", false)?, eps })
+}
+
+/// Rotary positions: `rope_theta` and `rope_scaling`, or the `rope_parameters` that transformers 5 has in their place.
+fn rope(keys: &Keys) -> Result<(f64, RopeScaling), String> {
+    let names = ["rope_parameters", "rope_scaling"];
+    let mut read = Vec::new();
+    for name in names {
+        if let Some(inner) = keys.object(name)? {
+            let within = |why: String| format!("`{name}`: {why}");
+            let theta = inner.number("rope_theta").map_err(within)?;
+            read.push((name, theta, scaling(&inner).map_err(within)?));
+        }
+    }
+    if let [(_, _, a), (_, _, b)] = read.as_slice()
+        && a != b
+    {
+        return Err("`rope_parameters` and `rope_scaling` differ, and both are names of one value: keep one".to_owned());
+    }
+    let thetas = read.iter().filter_map(|(name, theta, _)| theta.map(|theta| (*name, theta)));
+    let outer = keys.number("rope_theta")?.map(|theta| ("config.json", theta));
+    let thetas: Vec<(&str, f64)> = thetas.chain(outer).collect();
+    if let Some(pair) = thetas.windows(2).find(|pair| pair[0].1 != pair[1].1) {
+        let [(a, first), (b, second)] = [pair[0], pair[1]];
+        return Err(format!("`rope_theta` is {first} in `{a}` and {second} in `{b}`: keep one"));
+    }
+    let theta = thetas.first().map_or(10_000.0, |(_, theta)| *theta);
+    Ok((theta, read.first().map_or(RopeScaling::Unscaled, |(_, _, scaling)| *scaling)))
+}
+
+fn scaling(keys: &Keys) -> Result<RopeScaling, String> {
+    let need = |name: &str| {
+        let value = keys.number(name)?.ok_or(format!("rope scaling wants a {name}"))?;
+        positive(value, name)
+    };
+    match keys.text(&["rope_type", "type"])?.as_deref().unwrap_or("default") {
+        "default" => Ok(RopeScaling::Unscaled),
+        "linear" => Ok(RopeScaling::Linear { factor: need("factor")? }),
+        "llama3" => Ok(RopeScaling::Llama3 {
+            factor: need("factor")?,
+            low_freq_factor: need("low_freq_factor")?,
+            high_freq_factor: need("high_freq_factor")?,
+            original_positions: need("original_max_position_embeddings")?,
+        }),
+        other => Err(format!("rope scaling `{other}` is not one of default, linear, llama3")),
+    }
+}
+
+/// Weights that were packed by a method of quantisation cannot be read: they are named by the method.
+fn unquantised(keys: &Keys) -> Result<(), String> {
+    let Some(packing) = keys.object("quantization_config")? else { return Ok(()) };
+    let method = packing.text(&["quant_method"])?.unwrap_or_else(|| "unknown".to_owned());
+    Err(format!(
+        "`quantization_config` has the quant_method `{method}`: such weights are not read; use the folder of the \
+         unquantised model, and hold its weights as Int8 or Int4 if they are to be small"
+    ))
+}
+
+fn rope_json(scaling: &RopeScaling) -> Value {
+    match *scaling {
+        RopeScaling::Unscaled => Value::Null,
+        RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_positions } => json!({
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low_freq_factor,
+            "high_freq_factor": high_freq_factor,
+            "original_max_position_embeddings": original_positions as u64,
+        }),
+    }
+}

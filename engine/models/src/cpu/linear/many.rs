@@ -1,0 +1,197 @@
+//! For many rows of x: its rows stand side by side in panels, weights are broadcast over them. Weights are widened a block
+//! at a time, into a scratch that stays in a core's cache.
+use super::super::dispatch::{self, Kernel};
+use super::super::panel::{self, Pair, VECTORS, add_rows, aligned, pairs, pairs_mut, room};
+use super::super::share;
+use super::super::simd::Simd;
+use super::super::unit::Unit;
+use super::{Finish, finish};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard};
+
+/// Outputs of one piece of work: with [`INPUTS`], as many widened weights as half of a small second-level cache holds. A
+/// multiple of every tile.
+const OUTPUTS: usize = 96;
+/// Of a tile that the fewest threads get.
+const TILE: usize = 12;
+/// Inputs that are passed at a time: a panel of as many, and a tile's weights, stay in the first-level cache. Whole
+/// blocks of every quantised type.
+const INPUTS: usize = 256;
+
+/// `x`: [rows, inputs], `weights`: [outputs, inputs] in units -> [rows, outputs].
+pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, last: Finish<'_>) -> Vec<f32> {
+    let rows = x.len() / inputs;
+    let mut packed = room(rows.next_multiple_of(VECTORS) * inputs);
+    let packed = aligned(&mut packed);
+    let places = packed.chunks_exact_mut(VECTORS * inputs).map(Mutex::new).collect::<Vec<_>>();
+    share(places.len(), x.len(), |panels| {
+        for (x, to) in x.chunks(VECTORS * inputs).zip(&places).take(panels.end).skip(panels.start) {
+            dispatch::run(Pack { x, inputs, to: &mut lock(to) });
+        }
+    });
+    let mut y = vec![0f32; rows * outputs];
+    // Several threads write at once, to different rows or in turns.
+    let places = y.chunks_mut(VECTORS * outputs).map(Mutex::new).collect::<Vec<_>>();
+    let piece = outputs.div_ceil(4 * candle_core::utils::get_num_threads()).next_multiple_of(TILE).min(OUTPUTS);
+    share(outputs.div_ceil(piece), rows * outputs * inputs, |pieces| {
+        let (mut wide, mut sums) = (room(piece * INPUTS), room(rows.next_multiple_of(VECTORS) * piece));
+        for index in pieces {
+            let range = index * piece..outputs.min((index + 1) * piece);
+            let weights = &weights[range.start * inputs / U::VALUES..range.end * inputs / U::VALUES];
+            let (wide, sums) = (aligned(&mut wide), aligned(&mut sums));
+            dispatch::run(Multiply { packed, weights, inputs, piece, wide, sums });
+            for (sums, y) in sums.chunks_exact_mut(VECTORS * piece).zip(&places) {
+                let last = last.of(range.clone());
+                dispatch::run(Put { sums, piece, last, outputs, y, columns: range.clone() });
+            }
+        }
+    });
+    drop(places);
+    y
+}
+
+fn lock<'a, 'b>(place: &'a Mutex<&'b mut [f32]>) -> MutexGuard<'a, &'b mut [f32]> {
+    place.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Packs up to [`VECTORS`] rows of x.
+struct Pack<'a> {
+    x: &'a [f32],
+    inputs: usize,
+    to: &'a mut [f32],
+}
+
+impl Kernel for Pack<'_> {
+    #[inline(always)]
+    fn run<S: Simd<LANES>, const LANES: usize>(self, _: S) {
+        let panels = self.to.chunks_exact_mut(2 * LANES * self.inputs);
+        for (x, to) in self.x.chunks(2 * LANES * self.inputs).zip(panels) {
+            panel::pack::<LANES>(x, 1.0, pairs_mut(to));
+        }
+    }
+}
+
+/// Some outputs for all rows of x.
+struct Multiply<'a, U> {
+    packed: &'a [f32],
+    weights: &'a [U],
+    inputs: usize,
+    /// Outputs that `wide` and `sums` have room for.
+    piece: usize,
+    /// Room for [piece, INPUTS].
+    wide: &'a mut [f32],
+    /// Room for [panels, piece] pairs.
+    sums: &'a mut [f32],
+}
+
+impl<U: Unit> Kernel for Multiply<'_, U> {
+    #[inline(always)]
+    fn run<S: Simd<LANES>, const LANES: usize>(self, simd: S) {
+        let Multiply { packed, weights, inputs, piece, wide, sums } = self;
+        let (units, outputs) = (inputs / U::VALUES, weights.len() * U::VALUES / inputs);
+        sums.fill(0.0);
+        let mut first = 0;
+        while first < inputs {
+            let count = INPUTS.min(inputs - first);
+            let range = first / U::VALUES..(first + count) / U::VALUES;
+            for (row, to) in weights.chunks_exact(units).zip(wide.chunks_exact_mut(INPUTS)) {
+                U::widen(simd, &row[range.clone()], &mut to[..count]);
+            }
+            let panels = packed.chunks_exact(2 * LANES * inputs);
+            for (panel, sums) in panels.zip(sums.chunks_exact_mut(2 * LANES * piece)) {
+                let panel = &pairs::<LANES>(panel)[first..first + count];
+                let sums = pairs_mut::<LANES>(sums);
+                match S::TILE {
+                    12 => tiles::<S, LANES, 12>(simd, wide, panel, sums, outputs),
+                    6 => tiles::<S, LANES, 6>(simd, wide, panel, sums, outputs),
+                    _ => tiles::<S, LANES, 2>(simd, wide, panel, sums, outputs),
+                }
+            }
+            first += count;
+        }
+    }
+}
+
+/// Rows beyond `outputs` that fill the last tile are multiplied too, and not looked at.
+#[inline(always)]
+fn tiles<S: Simd<LANES>, const LANES: usize, const R: usize>(
+    simd: S,
+    wide: &[f32],
+    panel: &[Pair<LANES>],
+    sums: &mut [Pair<LANES>],
+    outputs: usize,
+) {
+    let mut o = 0;
+    while o < outputs {
+        let mut rows: [&[f32]; R] = [&[]; R];
+        for r in 0..R {
+            rows[r] = &wide[(o + r) * INPUTS..(o + r + 1) * INPUTS];
+        }
+        add_rows(simd, rows, panel, &mut sums[o..o + R]);
+        o += R;
+    }
+}
+
+/// Finishes what was summed of up to [`VECTORS`] rows, and puts it in its place.
+struct Put<'a, 'b> {
+    sums: &'a mut [f32],
+    piece: usize,
+    last: Finish<'a>,
+    outputs: usize,
+    y: &'a Mutex<&'b mut [f32]>,
+    columns: Range<usize>,
+}
+
+impl Kernel for Put<'_, '_> {
+    #[inline(always)]
+    fn run<S: Simd<LANES>, const LANES: usize>(self, _: S) {
+        let Put { sums, piece, last, outputs, y, columns } = self;
+        if let Some(bias) = last.bias {
+            for sums in pairs_mut::<LANES>(sums).chunks_exact_mut(piece) {
+                for (pair, bias) in sums.iter_mut().zip(bias) {
+                    for value in pair.as_flattened_mut() {
+                        *value += bias;
+                    }
+                }
+            }
+        }
+        finish::<S, LANES>(last.activation, sums);
+        let mut y = lock(y);
+        for (sums, y) in pairs::<LANES>(sums).chunks_exact(piece).zip(y.chunks_mut(2 * LANES * outputs)) {
+            panel::unpack(sums, y.len() / outputs, y, columns.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::dispatch::{levels, run_at};
+    use super::super::super::panel::VECTORS;
+    use super::{INPUTS, Multiply, Pack, Put};
+    use crate::cpu::linear::Finish;
+    use crate::linear::Activation;
+    use std::sync::Mutex;
+
+    /// Small whole numbers are summed exactly in any order: every instruction set, and the plain sum, agree to the bit.
+    #[test]
+    fn every_instruction_set_gives_the_same() {
+        let values = |seed: usize, count: usize| {
+            (0..count).map(|i| ((i * 31 + seed * 17) % 23) as f32 - 11.0).collect::<Vec<f32>>()
+        };
+        let (rows, inputs, outputs, piece) = (29, INPUTS + 37, 19, 24);
+        let (x, weights) = (values(1, rows * inputs), values(2, outputs * inputs));
+        let dot = |r: usize, o: usize| (0..inputs).map(|i| x[r * inputs + i] * weights[o * inputs + i]).sum::<f32>();
+        let plain: Vec<f32> = (0..rows * outputs).map(|i| dot(i / outputs, i % outputs)).collect();
+        for level in levels() {
+            let (mut packed, mut y) = (vec![0.0; VECTORS * inputs], vec![0.0; rows * outputs]);
+            let (mut wide, mut sums) = (vec![0.0; piece * INPUTS], vec![0.0; VECTORS * piece]);
+            run_at(level, Pack { x: &x, inputs, to: &mut packed });
+            let (packed, weights) = (&packed[..], &weights[..]);
+            run_at(level, Multiply { packed, weights, inputs, piece, wide: &mut wide, sums: &mut sums });
+            let last = Finish { bias: None, activation: Activation::Identity };
+            let place = Mutex::new(&mut y[..]);
+            run_at(level, Put { sums: &mut sums, piece, last, outputs, y: &place, columns: 0..outputs });
+            assert_eq!(y, plain, "{level:?}");
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! The simulated world: one thread, a virtual clock in nanoseconds, every draw from the plan's seed.
+//!
+//! It takes the next happening from the agenda, delivers it to the very `Handler`s that run live, and carries out the
+//! effects they leave: messages by the link model, jobs by the cost model, timers by the clock. The same plan gives the
+//! same run, byte for byte.
+#![forbid(unsafe_code)]
+pub mod agenda;
+mod cast;
+mod company;
+mod device;
+mod echo;
+mod ends;
+mod faults;
+mod network;
+pub mod observed;
+pub mod pool;
+pub mod soak;
+mod steal;
+mod trace;
+mod turns;
+
+use actors::id::{HostId, NodeId};
+use actors::ledger::{Invariant, Ledger, Mail};
+use actors::limits;
+use actors::message::{Job, Message, Party, Returned, Woken, Work};
+use actors::record::{Carried, Event};
+use actors::time::{Moment, Span};
+use actors::world::{Effect, Parcel, Seat, SimContext, panic_text};
+use agenda::Agenda;
+use cast::Cast;
+use device::{Begun, Devices, Slot};
+use ends::FrameEnds;
+use faults::Faults;
+use links::Passage;
+use network::Network;
+use network::fair::Fair;
+use observed::Observed;
+use scenarios::plan::{Plan, Sharing};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use topology::outcome::{Outcome, Run};
+use trace::Trace;
+
+/// Runs `plan` to its end, or for `horizon` deliveries.
+pub fn run(plan: &Plan, horizon: u64) -> Run {
+    let mut simulation = Simulation::new(plan, Cast::of(plan).seats);
+    let outcome = simulation.run(horizon);
+    simulation.over(outcome)
+}
+
+/// Runs `plan` with the times that the jobs of a live run of it were observed to take.
+pub fn run_observed(plan: &Plan, horizon: u64, observed: Observed) -> Run {
+    let mut simulation = Simulation::new(plan, Cast::of(plan).seats);
+    simulation.devices.observing(observed);
+    let outcome = simulation.run(horizon);
+    simulation.over(outcome)
+}
+
+/// Deliveries after which a run is given up: an hour of simulating, far beyond what a plan within the limits takes.
+pub const HORIZON: u64 = 4_000_000_000;
+
+/// A simulation under way. The graph is whatever sits in `seats`, one for each node of the plan.
+pub struct Simulation<'p> {
+    seats: Vec<Box<dyn Seat>>,
+    /// The host of each node.
+    hosts: Vec<HostId>,
+    /// What each node is: only looked at where assertions are.
+    parties: Vec<Party>,
+    agenda: Agenda<Happening>,
+    network: Network<'p>,
+    /// In place of `network` where bandwidth is shared fairly.
+    fair: Option<Box<Fair<'p, (NodeId, NodeId, Message)>>>,
+    devices: Devices<'p>,
+    ends: FrameEnds,
+    /// Nothing, where the plan has none.
+    faults: Option<Box<Faults<'p>>>,
+    world: SimContext,
+    ledger: Ledger,
+    mail: Mail,
+    trace: Trace,
+    events: Vec<Event>,
+    delivered: u64,
+    recording: bool,
+    /// The node that acts at present.
+    thinking: Option<NodeId>,
+    /// When anything but upkeep happened last, and until when the run waits for the next such thing.
+    progressed: Moment,
+    still_at: Moment,
+    stillness: Span,
+    end: Option<Outcome>,
+}
+
+enum Happening {
+    Deliver {
+        from: NodeId,
+        to: NodeId,
+        /// Which life of the receiver's host it is for.
+        life: u32,
+        parcel: Parcel,
+    },
+    /// The first byte is at the receiver's NIC.
+    Arrive { from: NodeId, to: NodeId, passage: Box<Passage>, message: Message },
+    /// This device is through with its job of this version.
+    JobDone(Slot, u32),
+    /// A transfer begins or ends, if the rates are still of this version.
+    Settled(u64),
+    /// A fault of the plan.
+    Strikes(u32),
+    /// A host starts again.
+    Starts(HostId),
+    /// A host that has stood still goes on.
+    Stirs(HostId),
+    /// A host that leaves looks whether it may end.
+    Departs(HostId),
+    /// Blocks are lost for good: the run ends.
+    GivesUp,
+}
+
+impl<'p> Simulation<'p> {
+    pub fn new(plan: &'p Plan, seats: Vec<Box<dyn Seat>>) -> Simulation<'p> {
+        assert_eq!(seats.len(), plan.nodes.len(), "a seat for each node");
+        let wait = Span(plan.timeout.max(plan.muster).0.saturating_mul(2));
+        let stillness = wait.max(limits::STILLNESS);
+        Simulation {
+            seats,
+            hosts: plan.nodes.iter().map(|node| node.host).collect(),
+            parties: plan.nodes.iter().map(|node| node.role.party()).collect(),
+            agenda: Agenda::default(),
+            network: Network::new(plan),
+            fair: (plan.network.sharing == Sharing::Fair).then(|| Box::new(Fair::new(plan))),
+            devices: Devices::new(plan),
+            ends: FrameEnds::of(plan),
+            faults: Faults::of(plan),
+            world: SimContext::default(),
+            ledger: Ledger::of_a_run(),
+            mail: Mail::default(),
+            trace: Trace::default(),
+            events: Vec::new(),
+            delivered: 0,
+            recording: true,
+            thinking: None,
+            progressed: Moment::default(),
+            still_at: Moment::default() + stillness,
+            stillness,
+            end: None,
+        }
+    }
+
+    /// Keeps no event of what links carry: for measuring the loop itself over more messages than memory holds.
+    pub fn unrecorded(mut self) -> Self {
+        self.recording = false;
+        self
+    }
+
+    /// Starts every actor and delivers until the run has an end.
+    pub fn run(&mut self, horizon: u64) -> Outcome {
+        self.guarded(|run| {
+            for node in 0..run.seats.len() {
+                let me = NodeId(node as u32);
+                if run.faults.as_ref().is_some_and(|faults| faults.is_down(run.hosts[node])) {
+                    continue;
+                }
+                run.think(me, |seat, world| seat.start(world));
+            }
+            run.schedule_faults(false);
+            run.deliver_until(horizon)
+        })
+    }
+
+    /// Goes on delivering after a run that ended at its horizon.
+    pub fn resume(&mut self, horizon: u64) -> Outcome {
+        self.guarded(|run| run.deliver_until(horizon))
+    }
+
+    /// What comes of `act`; if an actor panics in it, that is the end of the run, and the actor is named.
+    fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
+        // Once for all messages: for each of them it would be a call that nothing can be inlined into.
+        match catch_unwind(AssertUnwindSafe(|| act(self))) {
+            Ok(outcome) => outcome,
+            Err(panic) => match self.thinking.take() {
+                Some(node) => Outcome::Panicked { node, what: panic_text(panic.as_ref()) },
+                None => resume_unwind(panic),
+            },
+        }
+    }
+
+    fn deliver_until(&mut self, horizon: u64) -> Outcome {
+        while self.end.is_none() {
+            if self.delivered >= horizon {
+                return Outcome::Horizon { events: self.delivered };
+            }
+            let Some((now, happening)) = self.agenda.take_next() else {
+                return Outcome::Deadlock { at: self.world.now };
+            };
+            if now > self.still_at {
+                return Outcome::Deadlock { at: self.progressed };
+            }
+            self.happen(now, happening);
+        }
+        self.end.take().expect("the loop ends with one")
+    }
+
+    // This and what follows of a message's way is one piece of code: as calls, each would move the message once more.
+    #[inline(always)]
+    fn happen(&mut self, now: Moment, happening: Happening) {
+        self.world.now = now;
+        match happening {
+            Happening::Deliver { from, to, life, parcel } => match self.ends.put_off(now, from, to) {
+                None => self.deliver(from, to, life, parcel),
+                Some(at) => self.agenda.schedule(at, Happening::Deliver { from, to, life, parcel }),
+            },
+            Happening::Arrive { from, to, mut passage, message } => {
+                self.network.arrive(self.hosts[to.0 as usize], &mut passage, message.wire_bytes());
+                self.carry(from, to, &passage, message);
+            }
+            Happening::JobDone(slot, version) => self.finish_job(slot, version),
+            Happening::Settled(version) => self.settle(version),
+            Happening::Strikes(index) => self.strike(index),
+            Happening::Starts(host) => self.return_from_crash(host),
+            Happening::Stirs(host) => self.stir(host),
+            Happening::Departs(host) => self.depart(host),
+            Happening::GivesUp => self.give_up(),
+        }
+    }
+
+    /// The run that ended in `outcome`, if what is left of it adds up.
+    fn over(mut self, outcome: Outcome) -> Run {
+        let (trace, delivered, recorded) = (Some(self.trace.value()), self.delivered, self.events.len());
+        let outcome = match outcome {
+            Outcome::Done(_) => self.guarded(|run| run.clear_up(outcome)),
+            other => other,
+        };
+        self.events.truncate(recorded);
+        let mail = matches!(outcome, Outcome::Done(_)).then_some(self.mail);
+        Run { outcome, events: self.events, trace, delivered, mail }
+    }
+
+    /// Lets what is under way arrive after the end of a run, until no peer holds a session, and counts the messages.
+    fn clear_up(&mut self, outcome: Outcome) -> Outcome {
+        let until = self.world.now + self.stillness;
+        while self.end.is_none() && self.ledger.holding().is_some() {
+            match self.agenda.take_next() {
+                Some((now, happening)) if now <= until => self.happen(now, happening),
+                _ => break,
+            }
+        }
+        if let Some(end) = self.end.take() {
+            return end;
+        }
+        if let Some(kept) = self.ledger.holding() {
+            return Outcome::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(*kept)) };
+        }
+        if let Some((node, session)) = self.devices.holding() {
+            return Outcome::CacheKept { node, session };
+        }
+        let (mail, in_flight) = (self.mail, self.in_flight());
+        match mail.balance(in_flight) {
+            Ok(()) => outcome,
+            Err(_) => Outcome::Unbalanced { way: None, mail, in_flight },
+        }
+    }
+
+    /// Messages that are on their way.
+    fn in_flight(&self) -> u64 {
+        let queued = self.agenda.iter().filter(|happening| match happening {
+            Happening::Deliver { parcel, .. } => matches!(parcel, Parcel::Message(_)),
+            Happening::Arrive { .. } => true,
+            _ => false,
+        });
+        let sharing = self.fair.as_ref().map_or(0, |fair| fair.len());
+        let held = self.faults.as_ref().map_or(0, |faults| faults.held());
+        (queued.count() + sharing + held) as u64
+    }
+
+    /// Deliveries so far.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    #[inline(always)]
+    fn deliver(&mut self, from: NodeId, to: NodeId, life: u32, parcel: Parcel) {
+        if self.faults.is_none() {
+            return self.hand_over(from, to, parcel);
+        }
+        if let Some(parcel) = self.admit(from, to, parcel, life) {
+            self.hand_over(from, to, parcel);
+        }
+    }
+
+    #[inline(always)]
+    fn hand_over(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
+        self.delivered += 1;
+        self.mail.delivered += u64::from(matches!(parcel, Parcel::Message(_)));
+        if !is_upkeep(&parcel) {
+            self.progress();
+        }
+        self.trace.note(self.world.now, from, to, &parcel);
+        self.think(to, |seat, world| seat.deliver(from, parcel, world));
+    }
+
+    /// Something has happened but upkeep. The next such thing may be as far away as the longest wait of the plan.
+    #[inline]
+    fn progress(&mut self) {
+        self.progressed = self.world.now;
+        self.still_at = self.world.now + self.stillness;
+    }
+
+    /// Lets an actor act, then carries out its effects.
+    #[inline]
+    fn think(&mut self, me: NodeId, act: impl FnOnce(&mut dyn Seat, &mut SimContext)) {
+        let seat = self.seats[me.0 as usize].as_mut();
+        self.thinking = Some(me);
+        act(seat, &mut self.world);
+        self.thinking = None;
+        let mut effects = std::mem::take(&mut self.world.effects);
+        for effect in effects.drain(..) {
+            self.carry_out(me, effect);
+        }
+        self.world.effects = effects;
+    }
+
+    #[inline(always)]
+    fn carry_out(&mut self, me: NodeId, effect: Effect) {
+        let now = self.world.now;
+        match effect {
+            Effect::Send { to, message } => self.send(me, to, message),
+            Effect::Wake { after, timer } => {
+                self.post_at(now + after, me, me, Parcel::Woken(Woken(timer)));
+            }
+            Effect::Compute(Job { work: Work::Release { session }, .. }) => self.devices.release(me, session),
+            Effect::Compute(job) => {
+                let begun = self.devices.submit(now, me, job);
+                self.await_job(begun);
+            }
+            Effect::Record(event) => self.record(event),
+        }
+    }
+
+    #[inline(always)]
+    fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
+        debug_assert!(self.parties[from.0 as usize].may_say(&message), "{from} sends a {}", message.kind());
+        self.mail.sent += 1;
+        let now = self.world.now;
+        let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
+        if here == there || !message.is_swarm_traffic() {
+            return self.post_at(now, from, to, Parcel::Message(message));
+        }
+        if let Some(faults) = &mut self.faults {
+            faults.connect(here, there);
+        }
+        self.transmit(from, to, message);
+    }
+
+    /// Onto the network, whatever it is.
+    #[inline(always)]
+    fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
+        let now = self.world.now;
+        let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
+        if let Some(fair) = &mut self.fair {
+            let bytes = message.wire_bytes();
+            fair.offer(now, (here, there), bytes, (from, to, message));
+            return self.await_settling();
+        }
+        let passage = self.network.depart(now, here, there, message.wire_bytes());
+        if self.network.receives_freely(there) {
+            self.carry(from, to, &passage, message);
+        } else {
+            let passage = Box::new(passage);
+            self.agenda.schedule(passage.first, Happening::Arrive { from, to, passage, message });
+        }
+    }
+
+    /// The message is through every queue: it arrives with its last byte.
+    #[inline(always)]
+    fn carry(&mut self, from: NodeId, to: NodeId, passage: &Passage, message: Message) {
+        let hindered = self.faults.as_mut().map(|faults| {
+            let mut passage = *passage;
+            faults.hinder(self.hosts[from.0 as usize], self.hosts[to.0 as usize], &mut passage);
+            passage
+        });
+        let passage = hindered.as_ref().unwrap_or(passage);
+        if let (true, Message::Step(step) | Message::Returned(Returned(step))) = (self.recording, &message) {
+            self.events.push(Event::Carried(Carried {
+                session: step.session,
+                position: step.position,
+                tokens: step.activation.tokens,
+                from,
+                to,
+                bytes: message.wire_bytes(),
+                queue: passage.queue,
+                transmit: passage.transmit(),
+                propagation: passage.propagation,
+            }));
+        }
+        let at = self.ends.delivered(from, to, passage, &message).max(self.world.now);
+        self.post_at(at, from, to, Parcel::Message(message));
+    }
+
+    #[inline]
+    fn post(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
+        self.post_at(self.world.now, from, to, parcel);
+    }
+
+    #[inline(always)]
+    fn post_at(&mut self, at: Moment, from: NodeId, to: NodeId, parcel: Parcel) {
+        let life = self.faults.as_ref().map_or(0, |faults| faults.life(self.hosts[to.0 as usize]));
+        self.agenda.schedule(at, Happening::Deliver { from, to, life, parcel });
+    }
+
+    fn await_settling(&mut self) {
+        if let Some((at, version)) = self.fair.as_ref().and_then(|fair| Some((fair.next()?, fair.version()))) {
+            self.agenda.schedule(at, Happening::Settled(version));
+        }
+    }
+
+    fn settle(&mut self, version: u64) {
+        let Some(fair) = self.fair.as_mut().filter(|fair| fair.version() == version) else { return };
+        for (passage, (from, to, message)) in fair.take(self.world.now) {
+            self.carry(from, to, &passage, message);
+        }
+        self.await_settling();
+    }
+
+    fn finish_job(&mut self, slot: Slot, version: u32) {
+        let now = self.world.now;
+        let (host, present) = self.devices.version(slot);
+        if present != version {
+            return;
+        }
+        let (node, computed, begun) = self.devices.finish(now, slot);
+        for begun in begun {
+            self.await_job(begun);
+        }
+        let way = self.devices.way_back(slot, &computed);
+        let parcel = Parcel::Computed(computed);
+        match way {
+            Span::ZERO => {
+                let life = self.faults.as_ref().map_or(0, |faults| faults.life(host));
+                self.deliver(node, node, life, parcel);
+            }
+            way => {
+                let at = self.ends.held_up(now, node, now, now + way);
+                self.post_at(at, node, node, parcel);
+            }
+        }
+    }
+
+    fn await_job(&mut self, begun: Option<Begun>) {
+        let Some(Begun { slot, host, until, version }) = begun else { return };
+        match &self.faults {
+            None => self.agenda.schedule(until, Happening::JobDone(slot, version)),
+            Some(faults) => {
+                let now = self.world.now;
+                let by = faults.slow_device(now, host).max(1.0);
+                let took = Span::from_secs_f64(until.since(now).as_secs_f64() * by);
+                let until = now + took + faults.still(now, host);
+                self.devices.ends(slot, until);
+                self.agenda.schedule(until, Happening::JobDone(slot, version));
+            }
+        }
+    }
+
+    fn record(&mut self, event: Event) {
+        if let Err(invariant) = self.ledger.check(&event) {
+            self.end.get_or_insert(Outcome::Broken { invariant, event: Box::new(event.clone()) });
+        }
+        match &event {
+            Event::Released { .. } => self.schedule_faults(true),
+            Event::Drained(drained) => self.end = self.end.take().or(Some(Outcome::Done((**drained).clone()))),
+            Event::Aborted { why, .. } => self.end = self.end.take().or(Some(Outcome::Aborted(why.clone()))),
+            _ => {}
+        }
+        self.events.push(event);
+    }
+}
+
+/// The nodes' keeping the swarm together, which goes on for ever.
+#[inline]
+fn is_upkeep(parcel: &Parcel) -> bool {
+    match parcel {
+        Parcel::Message(message) => message.is_upkeep(),
+        Parcel::Woken(woken) => woken.0.is_upkeep(),
+        Parcel::Computed(_) => false,
+    }
+}
+
+/// Runs `plan` twice and says whether both runs were the same, event for event.
+pub fn is_deterministic(plan: &Plan, horizon: u64) -> (Run, bool) {
+    let (once, again) = (run(plan, horizon), run(plan, horizon));
+    let same = once.trace == again.trace && once.events == again.events;
+    (once, same)
+}
+
+const _: () = assert!(size_of::<Happening>() <= 80, "the slab of the agenda is touched by every event");

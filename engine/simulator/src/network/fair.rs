@@ -1,0 +1,221 @@
+//! Transfers that share NICs and paths max-min fairly, as a fluid: each connection carries one message at a time, all
+//! connections at once, and whenever one begins or ends the rates are settled anew.
+use actors::id::HostId;
+use actors::time::{Moment, Span};
+use links::share::{NONE, max_min};
+use links::{Framing, Passage, Path, Stage};
+use scenarios::plan::{Link, Plan};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The transfers under way, each with what it carries.
+pub struct Fair<'p, T> {
+    plan: &'p Plan,
+    framing: Framing,
+    connections: BTreeMap<(HostId, HostId), Connection<T>>,
+    now: Moment,
+    egress: Vec<Stage>,
+    ingress: Vec<Stage>,
+    /// Grows when the time of the next change may have changed.
+    version: u64,
+}
+
+/// From one host to another: whoever is first in the queue has the connection.
+struct Connection<T> {
+    path: Path,
+    /// Bytes per second of the path itself, where it has a limit.
+    capacity: Option<f64>,
+    queue: VecDeque<Transfer<T>>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Idle,
+    /// Connecting, or waiting for acknowledgements: takes no bandwidth until then.
+    Held {
+        until: Moment,
+    },
+    Flowing {
+        since: Moment,
+        left: f64,
+        rate: f64,
+    },
+}
+
+struct Transfer<T> {
+    sent: Moment,
+    handshake: Span,
+    payload: u64,
+    carried: T,
+}
+
+/// Less than this is left of a transfer that is over: half a nanosecond's worth at any rate is less.
+const CRUMB: f64 = 1e-6;
+
+impl<'p, T> Fair<'p, T> {
+    pub fn new(plan: &'p Plan) -> Fair<'p, T> {
+        let hosts = || plan.hosts.iter().zip(0..);
+        Fair {
+            plan,
+            framing: Framing::of(&plan.network.tcp),
+            connections: BTreeMap::new(),
+            now: Moment::default(),
+            egress: hosts().map(|(host, id)| Stage::egress(&host.egress, plan.seed, id)).collect(),
+            ingress: hosts().map(|(host, id)| Stage::ingress(&host.ingress, plan.seed, id)).collect(),
+            version: 0,
+        }
+    }
+
+    /// Which state of affairs `next` is about.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Takes in a message of `payload` bytes.
+    pub fn offer(&mut self, now: Moment, (from, to): (HostId, HostId), payload: u64, carried: T) {
+        self.advance(now);
+        let back = self.connections.contains_key(&(to, from));
+        let connection = self.connections.entry((from, to));
+        let new = matches!(connection, std::collections::btree_map::Entry::Vacant(_));
+        let connection = connection.or_insert_with(|| Connection {
+            path: Path::of(self.plan, from, to),
+            capacity: self.plan.network.link(from, to).bandwidth,
+            queue: VecDeque::new(),
+            state: State::Idle,
+        });
+        // A connection is one, whoever opened it.
+        let handshake = if new && !back { connection.path.handshake() } else { Span::ZERO };
+        connection.queue.push_back(Transfer { sent: now, handshake, payload, carried });
+        if connection.state == State::Idle {
+            connection.turn(now);
+        }
+        self.settle();
+    }
+
+    /// Messages under way.
+    pub fn len(&self) -> usize {
+        self.connections.values().map(|connection| connection.queue.len()).sum()
+    }
+
+    /// When something ends or begins next.
+    pub fn next(&self) -> Option<Moment> {
+        self.connections.values().filter_map(|connection| connection.next(self.now)).min()
+    }
+
+    /// What has passed its last queue at `now`: who sent it to whom, its passage to the receiver, and what it carries.
+    pub fn take(&mut self, now: Moment) -> Vec<(Passage, T)> {
+        self.advance(now);
+        let mut done = Vec::new();
+        for (&(from, to), connection) in &mut self.connections {
+            match connection.state {
+                State::Held { until } if until <= now => connection.flow(now, self.framing),
+                State::Flowing { since, left, .. } if left <= CRUMB => {
+                    let Some(transfer) = connection.queue.pop_front() else { continue };
+                    let nics = [&mut self.egress[from.0 as usize], &mut self.ingress[to.0 as usize]];
+                    let passage = connection.end(now, since, &transfer, nics, self.framing);
+                    done.push((passage, transfer.carried));
+                    connection.state = State::Idle;
+                    if !connection.queue.is_empty() {
+                        connection.turn(now);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.settle();
+        done
+    }
+
+    /// What has flowed since.
+    fn advance(&mut self, now: Moment) {
+        let passed = now.since(self.now).as_secs_f64();
+        self.now = now;
+        for connection in self.connections.values_mut() {
+            if let State::Flowing { left, rate, .. } = &mut connection.state {
+                // Completions are scheduled in whole nanoseconds, rounded up: what is left may come out below 0.
+                *left = if rate.is_finite() { *left - *rate * passed } else { 0.0 };
+            }
+        }
+    }
+
+    /// The rates of all that flows.
+    fn settle(&mut self) {
+        self.version += 1;
+        let (mut capacities, mut flows) = (Vec::new(), Vec::new());
+        let mut nics: BTreeMap<(bool, HostId), u32> = BTreeMap::new();
+        for (&(from, to), connection) in &self.connections {
+            if !matches!(connection.state, State::Flowing { .. }) {
+                continue;
+            }
+            let mut resource = |capacity: Option<f64>, known: Option<(bool, HostId)>| {
+                let Some(capacity) = capacity else { return NONE };
+                if let Some(&index) = known.and_then(|key| nics.get(&key)) {
+                    return index;
+                }
+                let index = capacities.len() as u32;
+                capacities.push(capacity);
+                known.map(|key| nics.insert(key, index));
+                index
+            };
+            let (a, b) = (self.plan.host(from), self.plan.host(to));
+            let nic = |link: &Link| link.bandwidth;
+            flows.push([
+                resource(nic(&a.egress), Some((false, from))),
+                resource(connection.capacity, None),
+                resource(nic(&b.ingress), Some((true, to))),
+            ]);
+        }
+        let mut rates = max_min(&capacities, &flows).into_iter();
+        for connection in self.connections.values_mut() {
+            if let State::Flowing { rate, .. } = &mut connection.state {
+                *rate = rates.next().expect("a rate for each flow");
+            }
+        }
+    }
+}
+
+impl<T> Connection<T> {
+    /// Turns to the first in the queue.
+    fn turn(&mut self, now: Moment) {
+        let Some(first) = self.queue.front() else { return };
+        let wait = self.path.admit(now + first.handshake, first.payload);
+        self.state = State::Held { until: now + first.handshake + wait };
+    }
+
+    fn flow(&mut self, now: Moment, framing: Framing) {
+        let bytes = self.queue.front().map_or(0, |first| framing.bytes(first.payload));
+        self.state = State::Flowing { since: now, left: bytes as f64, rate: 0.0 };
+    }
+
+    fn next(&self, now: Moment) -> Option<Moment> {
+        match self.state {
+            State::Idle => None,
+            State::Held { until } => Some(until),
+            State::Flowing { left, .. } if left <= CRUMB => Some(now),
+            State::Flowing { left, rate, .. } => Some(now + Span((left / rate * 1e9).ceil() as u64)),
+        }
+    }
+
+    /// The passage of a transfer whose last byte has left everything with a bandwidth.
+    fn end(
+        &mut self,
+        now: Moment,
+        since: Moment,
+        transfer: &Transfer<T>,
+        nics: [&mut Stage; 2],
+        framing: Framing,
+    ) -> Passage {
+        let slowest = nics.iter().map(|nic| nic.ns_per_byte()).fold(self.path.stage().ns_per_byte(), f64::max);
+        let alone = Span((framing.bytes(transfer.payload) as f64 * slowest).round() as u64);
+        let transmit = alone.min(now.since(since));
+        let [egress, ingress] = nics;
+        let propagation = egress.propagation() + self.path.stage().propagation() + ingress.propagation();
+        let queue = now.since(transfer.sent) - transfer.handshake - transmit;
+        self.path.left(now);
+        let passage = Passage::whole(transfer.sent, queue, transfer.handshake + propagation, transmit);
+        self.path.in_order(passage)
+    }
+}
+
+#[cfg(test)]
+mod tests;

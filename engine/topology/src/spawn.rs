@@ -1,0 +1,114 @@
+//! From a plan to the graph of actors: the same call in both worlds.
+use actors::dht::{bootstrap, node};
+use actors::id::{HostId, NodeId};
+use actors::placement::Speed;
+use actors::{client, orchestrator, peer};
+use scenarios::plan::{Arrival, Plan, Role};
+use scenarios::tokens::Prompts;
+use std::sync::Arc;
+
+/// A world's way to seat an actor.
+pub trait Scene {
+    /// Whether this world computes values, so that clients need prompts.
+    fn computes_values(&self) -> bool;
+    fn orchestrator(&mut self, core: orchestrator::Core);
+    fn bootstrap(&mut self, core: bootstrap::Core);
+    fn peer(&mut self, core: peer::Core);
+    fn client(&mut self, core: client::Core);
+}
+
+/// Seats the whole graph of `plan`, or the part of it that lives on the host `here`, in the order of node ids.
+pub fn raise(plan: &Plan, here: Option<HostId>, scene: &mut impl Scene) {
+    for (me, _) in plan.nodes().filter(|(_, node)| here.is_none_or(|here| node.host == here)) {
+        seat(plan, me, scene);
+    }
+}
+
+/// Seats one node, as new: at the beginning, or because its host has come back from a crash.
+pub fn seat(plan: &Plan, me: NodeId, scene: &mut impl Scene) {
+    match plan.node(me).role {
+        Role::Orchestrator => scene.orchestrator(orchestrator::Core::new(orchestrator_of(plan, me))),
+        Role::Bootstrap => scene.bootstrap(bootstrap::Core::new(dht_of(plan, me, false))),
+        Role::Peer { blocks, chooses, cache_bytes, inference_rps, forward_rps, network_rps } => {
+            scene.peer(peer::Core::new(peer::Config {
+                me,
+                orchestrator: Plan::ORCHESTRATOR,
+                place: peer::presence::Config {
+                    dht: dht_of(plan, me, false),
+                    layers: plan.model.shape.layers,
+                    blocks,
+                    chooses: chooses.then_some(plan.policies.placement),
+                    speed: Speed { inference_rps, forward_rps, network_rps },
+                    pings: plan.policies.pings,
+                },
+                cache_bytes,
+                cache_bytes_per_token_block: plan.cache_bytes_per_token_block(),
+                policies: plan.policies.clone(),
+            }))
+        }
+        Role::Client => {
+            let values = scene.computes_values();
+            scene.client(client::Core::new(client_of(plan, me, values)));
+        }
+    }
+}
+
+fn dht_of(plan: &Plan, me: NodeId, client: bool) -> node::Config {
+    node::Config { me, bootstrap: Some(Plan::BOOTSTRAP), seed: plan.seed, rules: plan.policies.dht, client }
+}
+
+fn orchestrator_of(plan: &Plan, me: NodeId) -> orchestrator::Config {
+    let late = plan.late_hosts();
+    orchestrator::Config {
+        me,
+        peers: plan.peers().filter(|(_, node)| !late.contains(&node.host)).map(|(id, _)| id).collect(),
+        clients: plan.clients().map(|(id, _)| id).collect(),
+        muster: plan.muster,
+    }
+}
+
+fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
+    let work = plan.workload;
+    let batch = u16::try_from(work.batch).expect("a plan keeps to limits::BATCH");
+    let mut asked = client::Asked { batch, prompt: work.prompt, generate: work.generate };
+    let arrivals = plan.open.as_ref().map(|open| {
+        let mine = open.arrivals.iter().filter(|arrival| arrival.client == me);
+        // A client warms up as it will begin; one to which nothing comes, as the run begins.
+        if let Some(first) = mine.clone().chain(&open.arrivals).next() {
+            asked.prompt = first.prompt;
+        }
+        let due = |arrival: &Arrival| client::Due {
+            at: arrival.at,
+            asked: client::Asked { batch, prompt: arrival.prompt, generate: arrival.generate },
+            route: arrival.route.clone(),
+        };
+        client::Arrivals { due: mine.map(due).collect(), in_flight: open.in_flight }
+    });
+    client::Config {
+        me,
+        orchestrator: Plan::ORCHESTRATOR,
+        dht: dht_of(plan, me, true),
+        blocks: plan.blocks(),
+        micro_batches: work.micro_batches,
+        asked,
+        arrivals,
+        policies: plan.policies.clone(),
+        timeout: plan.timeout,
+        seed: plan.seed,
+        prompts: values.then(|| prompts_of(plan, me)),
+        stops: plan.tokens.stops.clone(),
+    }
+}
+
+/// In a live run texts have been turned into ids before any host gets the plan.
+pub fn prompts_of(plan: &Plan, me: NodeId) -> client::Prompts {
+    match &plan.tokens.prompts {
+        Prompts::Ids(rows) => {
+            let (first, stride) = (plan.clients().take_while(|(id, _)| *id != me).count(), plan.clients().count());
+            client::Prompts::Given { rows: Arc::new(rows.clone()), first, stride }
+        }
+        Prompts::Random | Prompts::Texts(_) | Prompts::Lines(_) => {
+            client::Prompts::Random { vocab: plan.model.shape.vocab }
+        }
+    }
+}
