@@ -5,19 +5,15 @@ use crate::progress::Progress;
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Sweep, assignment};
-use actors::record::Event;
 use actors::seed::mix;
+use calibration::{CalibrationError, ObservedRun, fit, observe};
 use clap::Args;
 use live::Options;
 use miette::miette;
-use reports::calibrate::{Company, Seen, fit, in_company};
-use reports::fold::Fold;
 use reports::manifest::Machine;
-use scenarios::calibrate::loopback;
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
 use scenarios::units::Time;
-use simulator::HORIZON;
 use std::path::{Path, PathBuf};
 use topology::outcome::Run;
 
@@ -56,11 +52,11 @@ pub fn calibrate(wanted: &Calibrate) -> Done {
     } else {
         let mut seen = Vec::new();
         for dir in &wanted.from {
-            let rounds = seen.iter().map(|run: &Seen| run.round + 1).max().unwrap_or(0);
-            seen.extend(reports::calibrate::from_run(dir, rounds)?);
+            let rounds = seen.iter().map(|run: &ObservedRun| run.round + 1).max().unwrap_or(0);
+            seen.extend(reports::observed::observed_runs(dir, rounds)?);
         }
         let source = format!("fitted to {} of {}, on {place}", runs(seen.len()), dirs(&wanted.from));
-        Measured { profile: fitted(&seen, None, &name, &source)?, interrupted: None }
+        Measured { profile: fit(&seen, None, &name, &source).map_err(unfit)?, interrupted: None }
     };
     save(&profile, &wanted.out)?;
     print(&profile);
@@ -77,6 +73,10 @@ fn runs(count: usize) -> String {
 fn dirs(from: &[PathBuf]) -> String {
     let names = from.iter().map(|dir| dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned());
     names.collect::<Vec<_>>().join(", ")
+}
+
+pub fn unfit(why: CalibrationError) -> Stop {
+    Stop { code: 3, report: miette!("{why}") }
 }
 
 pub fn save(profile: &Profile, path: &Path) -> Result<(), Stop> {
@@ -101,7 +101,7 @@ pub struct Measured {
 /// Runs the small swarms of a sweep, all of them `rounds` times in a different order each, and fits a profile to them. If a
 /// signal comes, the profile is fitted to the rounds that are over.
 pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<Measured, Stop> {
-    let swarms = scenarios::calibrate::swarms(plans).map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
+    let swarms = calibration::swarms::swarms(plans).map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
     let options = Options::new(std::env::current_exe()?);
     let runs = swarms.len() as u64 * u64::from(rounds);
     let task = format!("measuring this machine by {runs} short live runs, {} in each of {rounds} rounds", swarms.len());
@@ -125,12 +125,12 @@ pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<
         }
     }
     progress.end();
-    Ok(Measured { profile: fitted(&seen, Some(hand_over), name, source)?, interrupted: None })
+    Ok(Measured { profile: fit(&seen, Some(hand_over), name, source).map_err(unfit)?, interrupted: None })
 }
 
 /// The profile of the rounds before that which was interrupted.
 fn part(
-    mut seen: Vec<Seen>,
+    mut seen: Vec<ObservedRun>,
     (over, rounds): (u32, u32),
     hand_over: Time,
     name: &str,
@@ -142,51 +142,13 @@ fn part(
     }
     seen.retain(|run| run.round < over);
     let how = format!("interrupted: the profile is fitted to {over} of {rounds} rounds");
-    let profile = fitted(&seen, Some(hand_over), name, &format!("{source}, {over} of {rounds} rounds"))?;
+    let source = format!("{source}, {over} of {rounds} rounds");
+    let profile = fit(&seen, Some(hand_over), name, &source).map_err(unfit)?;
     Ok(Measured { profile, interrupted: Some(how) })
 }
 
-/// Times that what company costs is mended by what a simulation with it lacks.
-const MENDED: u32 = 3;
-
-fn fitted(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> Result<Profile, Stop> {
-    let mut profile = fit(seen, hand_over, name, source)?;
-    for _ in 0..MENDED {
-        let mut company = Company::default();
-        for run in seen.iter().filter(|run| in_company(run)) {
-            let mut plan = run.plan.clone();
-            prepare(&mut plan, Some(&profile))?;
-            let events = simulator::run(&plan, HORIZON).events;
-            company.compare(run, &rows(plan, run.round, &events));
-        }
-        let company = (profile.overhead.company + company.more()).clamp(0.0, 10.0);
-        profile.overhead.company = (company * 1e3).round() / 1e3;
-    }
-    Ok(profile)
-}
-
-/// The plan as this machine will run it: with its devices, and with no network but its own unless frames are shaped.
-pub fn prepare(plan: &mut Plan, profile: Option<&Profile>) -> Result<(), Stop> {
-    let model = plan.model.clone();
-    for device in plan.hosts.iter_mut().skip(1).flat_map(|host| host.devices_mut()) {
-        if let Some(profile) = profile {
-            let applied = profile.apply(&mut device.cost, &model);
-            applied.map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
-        }
-    }
-    if !plan.network.shape {
-        loopback(plan);
-    }
-    Ok(())
-}
-
-fn rows(plan: Plan, round: u32, events: &[Event]) -> Seen {
-    let Fold { hops, tokens, pings, .. } = Fold::of(events);
-    Seen { plan, hops, tokens, pings, cores: Machine::here().cores, round }
-}
-
 /// Runs a plan live and keeps its rows.
-pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<Seen, Stop> {
+pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<ObservedRun, Stop> {
     let Run { outcome, events, .. } = live::run(plan, options, &INTERRUPT)?;
     if !outcome.is_ok() {
         let code = if interrupted() { INTERRUPTED } else { 4 };
@@ -195,7 +157,7 @@ pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<Seen, Stop> {
             report: miette!("a run of the calibration failed: {}", plan.in_words(&outcome.to_string())),
         });
     }
-    Ok(rows(plan.clone(), round, &events))
+    Ok(observe(plan.clone(), round, Machine::here().cores, &events))
 }
 
 /// What was measured, for a person to look at.
@@ -258,45 +220,5 @@ fn print(profile: &Profile) {
             percent(spread.compute),
             percent(spread.overhead)
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{fitted, rows};
-    use crate::sweep::Sweep;
-    use actors::time::Span;
-    use reports::calibrate::Seen;
-    use scenarios::plan::Overhead;
-    use simulator::HORIZON;
-
-    /// What the small swarms show on a machine whose hosts have this overhead.
-    fn seen(overhead: Overhead) -> Vec<Seen> {
-        let batch =
-            Sweep::of("quickstart", Vec::new(), None).batch().unwrap_or_else(|stop| panic!("{:?}", stop.report));
-        let swarms = scenarios::calibrate::swarms(&batch.plans).expect("CPUs can be measured");
-        let watched = |mut plan: scenarios::plan::Plan| {
-            plan.hosts
-                .iter_mut()
-                .flat_map(|host| host.devices_mut())
-                .for_each(|device| device.cost.overhead = overhead);
-            let events = simulator::run(&plan, HORIZON).events;
-            rows(plan, 0, &events)
-        };
-        swarms.into_iter().map(watched).collect()
-    }
-
-    #[test]
-    fn what_company_costs_is_found_beside_what_clients_wait_for_each_other() {
-        let [frame, to_device, from_device, hand_over] = [7_000, 9_000, 8_000, 20_000].map(Span);
-        let alone =
-            Overhead { frame, per_byte: 2e-10, to_device, from_device, hand_over, serving: 1, ..Overhead::NONE };
-        for company in [0.0, 0.5, 1.0] {
-            let seen = seen(Overhead { company, ..alone });
-            let profile =
-                fitted(&seen, None, "here", "a simulation").unwrap_or_else(|stop| panic!("{:?}", stop.report));
-            let found = profile.overhead.company;
-            assert!((found - company).abs() < 0.1, "{found}, not {company}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The machine's speed drifts as its neighbours work, so live cells run in random order, each between two short probes of
 //! fixed work, and each is simulated with its devices as fast as its probes found them.
-use crate::calibrate::{Measured, measure, prepare, save, watch};
+use crate::calibrate::{Measured, measure, save, unfit, watch};
 use crate::keeper::Keeper;
 use crate::place;
 use crate::print::{Format, errln, say, width};
@@ -10,14 +10,14 @@ use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Batch, Sweep};
 use actors::seed::mix;
+use calibration::swarms::probes;
+use calibration::{Mood, Probed, drift_of, prepare};
 use clap::Args;
 use live::Options;
 use miette::miette;
-use reports::calibrate::{Drift, Mood, Probed};
 use reports::manifest::World;
 use reports::read;
 use reports::twin::Twin;
-use scenarios::calibrate::probes;
 use scenarios::input;
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
@@ -96,7 +96,7 @@ pub fn twin(wanted: &Arguments) -> Done {
     // The run directory keeps the plans as they are simulated.
     for measured in &live.cells {
         let plan = &mut batch.plans[measured.index];
-        prepare(plan, profile.as_ref())?;
+        prepare(plan, profile.as_ref()).map_err(unfit)?;
         live.mood.apply(measured.probe, plan);
     }
     let batch = batch.drawn(DRAWS);
@@ -254,7 +254,7 @@ impl Probes {
         // Cells of several models have no probe in common.
         let mut plans = probes(&batch.plans).unwrap_or_default();
         plans.retain(|plan| profile.is_some() || profiled(plan));
-        plans.iter_mut().try_for_each(|plan| prepare(plan, profile))?;
+        plans.iter_mut().try_for_each(|plan| prepare(plan, profile)).map_err(unfit)?;
         Ok(Probes { plans, seen: Vec::new() })
     }
 
@@ -266,7 +266,7 @@ impl Probes {
         }
         match watch(plan, 0, options) {
             Err(_) if interrupted() => {}
-            run => self.seen.push(Probed { size: plan.workload.prompt, drift: Drift::of(&run?) }),
+            run => self.seen.push(Probed { size: plan.workload.prompt, drift: drift_of(&run?) }),
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use actors::message::Forwarding;
 use actors::record::Event;
 use actors::time::Span;
 use live::Options;
-use reports::fold::Fold;
+use rows::Fold;
 use scenarios::plan::{Distribution, Link, Plan, Workload};
 use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;

@@ -1,7 +1,7 @@
 //! Predictions of systems that others have measured are as far off as the library says, and no further.
 use actors::seed::Seed;
-use reports::fold::Fold;
 use reports::published::{RUNS, compare};
+use rows::Fold;
 use scenarios::published::systems;
 use scenarios::{Overrides, load};
 use simulator::{HORIZON, run};

@@ -6,7 +6,7 @@ mod timeline;
 pub use coverage::{Coverage, Holes};
 
 use crate::error::{Error, Result};
-use crate::fold::Fold;
+use rows::Fold;
 use scenarios::input::{TABLE_BYTES, open_within};
 use scenarios::plan::Plan;
 use serde::de::DeserializeOwned;

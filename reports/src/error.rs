@@ -23,8 +23,8 @@ pub enum Error {
     Chart { chart: String, why: String },
     #[error("{what} could not be written: {why}")]
     Encode { what: &'static str, why: String },
-    #[error("nothing can be calibrated from these runs: {what}")]
-    Calibration { what: String },
+    #[error("nothing can be calibrated from {path}: {why}")]
+    NotLive { path: PathBuf, why: String },
     #[error("the two runs share no cell: {why}")]
     NoTwin { why: String },
 }

@@ -1,17 +1,16 @@
 //! What a run showed: from events to rows, measures, a run directory, tables and charts. Never talks to actors.
 #![forbid(unsafe_code)]
 
-pub mod calibrate;
 pub mod cells;
 pub mod chart;
 pub mod claim;
 pub mod course;
 pub mod draw;
 pub mod error;
-pub mod fold;
 pub mod load;
 pub mod manifest;
 pub mod measures;
+pub mod observed;
 pub mod published;
 pub mod read;
 pub mod sensitivity;

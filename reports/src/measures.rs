@@ -9,11 +9,11 @@ pub use catalogue::{COLUMNS, Column, DISTRIBUTIONS};
 pub use verdict::{Judgement, Verdict};
 
 use crate::course::Coverage;
-use crate::fold::{Fold, NetworkParts, Parts, RequestRow, TokenRow};
 use crate::stats::{Distribution, Percentile};
 use actors::id::{NodeId, SessionId};
 use actors::message::{Activation, Forwarding, Message, Step};
 use actors::record::{Looked, Purpose};
+use rows::{Fold, NetworkParts, Parts, RequestRow, TokenRow};
 use scenarios::plan::{Objective, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
 //! A simulated run beside what others have published of the system that it is of.
-use crate::fold::{Fold, RequestRow, TokenRow};
 use crate::measures::Measures;
 use crate::stats::{quantile, quantile_interval};
 use crate::table::significant;
+use rows::{Fold, RequestRow, TokenRow};
 use scenarios::columns::Columns;
 use scenarios::plan::Plan;
 use scenarios::published::{Figure, Measure, Query, System};

@@ -12,7 +12,6 @@ mod reader;
 pub use reader::{Columns, rows};
 
 use crate::error::{Error, Result};
-use crate::fold::{HopRow, RequestRow, TokenRow};
 use actors::record::{Looked, Pinged};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type};
@@ -21,6 +20,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::TypePtr;
+use rows::{HopRow, RequestRow, TokenRow};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -6,17 +6,7 @@
 /// The confidence of every interval that is printed.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// The `p`-quantile by linear interpolation between order statistics (type 7 of Hyndman and Fan 1996), of values in
-/// ascending order; absent for an empty sample.
-pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let at = p.clamp(0.0, 1.0) * last as f64;
-    let below = (at.floor() as usize).min(last);
-    let above = (below + 1).min(last);
-    let (low, high) = (sorted[below], sorted[above]);
-    // Both ends are exact, and the result never leaves [low, high] by rounding.
-    Some((low + (high - low) * (at - below as f64)).clamp(low, high))
-}
+pub use rows::stats::quantile;
 
 /// Between which order statistics the `p`-quantile of what the sample is of lies with [`CONFIDENCE`], whatever its
 /// distribution: the ranks below and above which a binomial (n, p) has half of what is left each (David and Nagaraja 2003,

@@ -1,5 +1,4 @@
 //! How far the simulation was off: two runs of one scenario, cell by cell and measure by measure.
-use crate::calibrate::{Probed, pairs};
 use crate::cells::{CellRow, number};
 use crate::chart::{Picture, scatter};
 use crate::claim;
@@ -11,6 +10,8 @@ use crate::stats::quantile;
 use crate::summary::Cell;
 use crate::table::{WIDTH, short, significant};
 use crate::write::{write_json, write_synced};
+use rows::probe::Probed;
+use rows::stats::pairwise_gap;
 use scenarios::columns::Columns;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -323,7 +324,7 @@ fn gap(column: &'static str, live: &Cell, sim: &Cell, live_rows: &[&CellRow]) ->
         sim: predicted,
         error,
         confidence,
-        noise_floor: (values.len() > 1).then(|| pairs(&values)),
+        noise_floor: (values.len() > 1).then(|| pairwise_gap(&values)),
         part: most_off(live, sim),
     })
 }

@@ -5,8 +5,8 @@ use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::record::{Event, Looked, Mishap, Served, Stepped, Struck};
 use actors::time::{Moment, Span};
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
-use reports::fold::Fold;
 use reports::measures::{Measures, Verdict};
+use rows::Fold;
 use synthetic::Sketch;
 
 fn sketches() -> impl Strategy<Value = Sketch> {
@@ -215,7 +215,7 @@ fn figures_that_do_not_add_up_make_a_run_invalid() {
 #[test]
 fn peers_that_were_slow_at_first_are_not_warm_and_slow_peers_that_came_first_are() {
     let sketch = Sketch { micro_batches: 3, ..Sketch::default() };
-    let judged = |spoil: &dyn Fn(&mut reports::fold::HopRow)| {
+    let judged = |spoil: &dyn Fn(&mut rows::HopRow)| {
         let mut fold = Fold::of(&sketch.events());
         fold.hops.iter_mut().filter(|hop| hop.request.index == 1).for_each(spoil);
         let judgement = Measures::of(&fold, &sketch.plan(0, 0)).judgement;

@@ -6,7 +6,6 @@
 
 pub mod adapt;
 mod beyond;
-pub mod calibrate;
 pub mod cell;
 pub mod chart;
 mod check;

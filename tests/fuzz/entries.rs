@@ -183,7 +183,7 @@ fn open_run(dir: &Path) -> Result<(), String> {
     ] {
         sheet::read(&dir.join(file), &names).map_err(|why| why.to_string())?;
     }
-    reports::calibrate::from_run(dir, 0).map_err(|why| why.to_string())?;
+    reports::observed::observed_runs(dir, 0).map_err(|why| why.to_string())?;
     Ok(())
 }
 

@@ -2,11 +2,11 @@
 //!
 //! A peer serves from its word that it is ONLINE until its word that it is not, or until it crashes. One that stands still
 //! or is cut off goes on serving: nobody has taken its place, and it has lost nothing.
-use crate::fold::Fold;
 use actors::dht::State;
 use actors::id::{BlockRange, NodeId};
 use actors::record::Mishap;
 use actors::time::{Moment, Span};
+use rows::Fold;
 use std::collections::BTreeMap;
 
 /// Blocks served, from each change on.
@@ -140,12 +140,12 @@ impl Coverage {
 #[cfg(test)]
 mod tests {
     use super::Coverage;
-    use crate::fold::Fold;
     use actors::dht::State;
     use actors::id::{BlockRange, NodeId};
     use actors::record::{Event, Mishap, Serving, Struck};
     use actors::time::{Moment, Span};
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+    use rows::Fold;
 
     fn says(peer: u32, at: u64, (start, end): (u32, u32), state: State) -> Event {
         let blocks = BlockRange { start, end };

@@ -1,7 +1,7 @@
 //! A run in short spans of the same width: what came out, what was under way, how busy the peers were.
 use super::{Bin, Busy};
-use crate::fold::Fold;
 use actors::id::NodeId;
+use rows::Fold;
 use scenarios::plan::Plan;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

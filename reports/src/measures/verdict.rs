@@ -1,6 +1,6 @@
 //! Whether a run's figures can be believed.
-use crate::fold::{Fold, RequestRow};
 use actors::id::{NodeId, RequestId};
+use rows::{Fold, RequestRow};
 use scenarios::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The columns of the raw files. Order and names are the format: add at the end.
 use super::{Field, Filed, Get};
-use crate::fold::{HopRow, NetworkParts, RequestRow, TokenRow};
 use actors::record::{Looked, Pinged};
+use rows::{HopRow, NetworkParts, RequestRow, TokenRow};
 
 const fn field<R>(name: &'static str, about: &'static str, get: Get<R>) -> Field<R> {
     Field { name, about, get }

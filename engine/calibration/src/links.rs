@@ -5,11 +5,12 @@
 //! so single ones are not seen, and their distribution comes out narrower than it is.
 use super::frames::frames_of;
 use super::overheads::seconds;
+use super::time;
 use super::wake::Line;
-use super::{Seen, time};
-use crate::stats::quantile;
 use actors::id::{NodeId, RequestId};
 use actors::message::Forwarding;
+use rows::ObservedRun;
+use rows::stats::quantile;
 use scenarios::plan::Plan;
 use scenarios::profile;
 use scenarios::units::Rate;
@@ -32,7 +33,7 @@ struct Way {
     frames: BTreeMap<u64, Vec<f64>>,
 }
 
-pub(super) fn fit(seen: &[Seen], from_device: f64) -> Vec<profile::Way> {
+pub(super) fn fit(seen: &[ObservedRun], from_device: f64) -> Vec<profile::Way> {
     let mut ways: BTreeMap<Ends, Way> = BTreeMap::new();
     // A network that a run imposes says nothing of the machine's own, where others show that.
     let imposed = seen.iter().all(|run| run.plan.network.shape);
@@ -45,7 +46,7 @@ pub(super) fn fit(seen: &[Seen], from_device: f64) -> Vec<profile::Way> {
 
 fn path((from, to): Ends, way: Way) -> Option<profile::Way> {
     let points =
-        way.frames.iter().filter_map(|(bytes, times)| Some((*bytes as f64, super::steady_mean(times.clone())?)));
+        way.frames.iter().filter_map(|(bytes, times)| Some((*bytes as f64, rows::stats::steady_mean(times.clone())?)));
     let points: Vec<(f64, f64)> = points.collect();
     let slope = Line::through(&points).per_byte;
     let mut trips = match way.round_trips.len() >= PINGS {
@@ -72,7 +73,7 @@ fn shares(values: &[f64]) -> Vec<f64> {
 }
 
 /// Of pings. The first to a peer waits for its connection.
-fn round_trips(run: &Seen, ways: &mut BTreeMap<Ends, Way>) {
+fn round_trips(run: &ObservedRun, ways: &mut BTreeMap<Ends, Way>) {
     let mut connected = BTreeSet::new();
     let mut pings = run.pings.clone();
     pings.sort_by_key(|ping| ping.at);
@@ -85,7 +86,7 @@ fn round_trips(run: &Seen, ways: &mut BTreeMap<Ends, Way>) {
 }
 
 /// Of steps whose frames all pass between the client and one group of peers.
-fn frames(run: &Seen, from_device: f64, ways: &mut BTreeMap<Ends, Way>) {
+fn frames(run: &ObservedRun, from_device: f64, ways: &mut BTreeMap<Ends, Way>) {
     let mut routes: BTreeMap<RequestId, BTreeSet<Ends>> = BTreeMap::new();
     for hop in &run.hops {
         routes.entry(hop.request).or_default().insert(ends(&run.plan, hop.request.client, hop.peer));

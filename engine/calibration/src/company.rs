@@ -1,11 +1,13 @@
 //! What frames take longer among those of other clients, by the simulation that knows nothing of it: so what they wait for
 //! each other there is not taken for it.
+use super::frames;
 use super::overheads::solitary;
-use super::{Seen, frames, steady_mean};
+use rows::ObservedRun;
+use rows::stats::steady_mean;
 use std::collections::BTreeMap;
 
 /// Whether a run shows what company costs: several clients on this machine's own network.
-pub fn in_company(run: &Seen) -> bool {
+pub fn in_company(run: &ObservedRun) -> bool {
     !solitary(run) && !run.plan.network.shape
 }
 
@@ -18,7 +20,7 @@ pub struct Company {
 
 impl Company {
     /// Adds a run, if frames from peer to peer were seen in both worlds.
-    pub fn compare(&mut self, live: &Seen, simulated: &Seen) {
+    pub fn compare(&mut self, live: &ObservedRun, simulated: &ObservedRun) {
         let [live_times, simulated] = [live, simulated].map(by_size);
         let both = live_times.iter().filter_map(|(bytes, live)| Some((live / simulated.get(bytes)?).ln()));
         let logs: Vec<f64> = both.filter(|log| log.is_finite()).collect();
@@ -30,12 +32,12 @@ impl Company {
 
     /// By which share of itself a frame takes longer among others' alone than the simulation has it.
     pub fn more(&self) -> f64 {
-        super::median(self.runs.iter().map(|(ratio, others)| (ratio - 1.0) / others).collect()).unwrap_or(0.0)
+        rows::stats::median(self.runs.iter().map(|(ratio, others)| (ratio - 1.0) / others).collect()).unwrap_or(0.0)
     }
 }
 
 /// What frames of so many bytes took from one peer to the next.
-fn by_size(run: &Seen) -> BTreeMap<u64, f64> {
+fn by_size(run: &ObservedRun) -> BTreeMap<u64, f64> {
     let mut times: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for start in frames::starts(run, |_| 0.0) {
         times.entry(start.bytes).or_default().push(start.seconds);

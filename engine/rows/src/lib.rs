@@ -3,9 +3,15 @@
 //! Events come in any order: a live run merges those of several processes. Rows come in the order of their keys. The parts of
 //! a step sum exactly to its time, and the parts of a request to its latency; where clocks of different hosts disagree,
 //! parts are cut down and the row is marked suspect, never the sum.
-mod parts;
-mod rows;
+#![forbid(unsafe_code)]
 
+mod observed;
+mod parts;
+pub mod probe;
+mod rows;
+pub mod stats;
+
+pub use observed::ObservedRun;
 pub use parts::{NetworkParts, Parts};
 pub use rows::{HopRow, RequestRow, TokenRow};
 

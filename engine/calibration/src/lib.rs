@@ -2,6 +2,8 @@
 //!
 //! Robust by medians: of each kind of job over all runs. What they leave out, the tail, comes back as the jitter, whose
 //! mean the tables are raised by. Nothing here knows whether the runs were made to calibrate or for something else.
+#![forbid(unsafe_code)]
+
 mod cold;
 mod company;
 mod drift;
@@ -10,36 +12,85 @@ mod jobs;
 mod links;
 mod mood;
 mod overheads;
-mod runs;
 mod steal;
+pub mod swarms;
 mod wake;
 
-pub use company::{Company, in_company};
-pub use drift::Drift;
-pub use mood::{Mood, Probed};
-pub use runs::from_run;
+use company::{Company, in_company};
+pub use drift::drift_of;
+pub use mood::Mood;
+pub use rows::ObservedRun;
+pub use rows::probe::{Drift, Probed};
 
-use crate::error::{Error, Result};
-use crate::fold::{HopRow, TokenRow};
-use crate::stats::quantile;
-use actors::record::Pinged;
+use actors::record::Event;
 use cold::Cold;
 use jobs::{Job, Phase};
+use rows::Fold;
+use rows::stats::{median, pairwise_gap, quantile};
 use scenarios::plan::Plan;
 use scenarios::profile::{At, Jitter, Measured, Overhead, Profile, Served, Spread, VERSION};
 use scenarios::units::Time;
 
-/// The rows of one live run.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    pub plan: Plan,
-    pub hops: Vec<HopRow>,
-    pub tokens: Vec<TokenRow>,
-    pub pings: Vec<Pinged>,
-    /// Cores that the run had.
-    pub cores: u32,
-    /// Runs of the same round were made before those of the next: what differs between rounds is the machine's mood.
-    pub round: u32,
+/// Why no profile can be fitted, or a plan cannot be prepared with one.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrationError {
+    #[error("nothing can be calibrated from these runs: {what}")]
+    TooLittle { what: String },
+    #[error(transparent)]
+    Profile(#[from] scenarios::profile::ProfileError),
+}
+
+/// Rounds in which the cost of company is corrected by the part that a simulation with it still lacks.
+const COMPANY_ROUNDS: u32 = 3;
+
+/// Fits a profile to live runs. `hand_over`, which was measured by itself, is used where no run shows any.
+///
+/// The cost of company is what live frames take beyond simulated ones of the same plans, so the runs are simulated here.
+///
+/// # Errors
+/// The runs are none, are of several models, or have no timed step.
+pub fn fit(
+    seen: &[ObservedRun],
+    hand_over: Option<Time>,
+    name: &str,
+    source: &str,
+) -> Result<Profile, CalibrationError> {
+    let mut profile = fit_alone(seen, hand_over, name, source)?;
+    for _ in 0..COMPANY_ROUNDS {
+        let mut company = Company::default();
+        for run in seen.iter().filter(|run| in_company(run)) {
+            let mut plan = run.plan.clone();
+            prepare(&mut plan, Some(&profile))?;
+            let events = simulator::run(&plan, simulator::HORIZON).events;
+            company.compare(run, &observe(plan, run.round, run.cores, &events));
+        }
+        let company = (profile.overhead.company + company.more()).clamp(0.0, 10.0);
+        profile.overhead.company = (company * 1e3).round() / 1e3;
+    }
+    Ok(profile)
+}
+
+/// Gives the plan the costs of `profile`, and the machine's own loopback unless the scenario shapes its network.
+///
+/// # Errors
+/// The profile has no figures for the plan's model.
+pub fn prepare(plan: &mut Plan, profile: Option<&Profile>) -> Result<(), CalibrationError> {
+    let model = plan.model.clone();
+    for device in plan.hosts.iter_mut().skip(1).flat_map(|host| host.devices_mut()) {
+        if let Some(profile) = profile {
+            profile.apply(&mut device.cost, &model)?;
+        }
+    }
+    if !plan.network.shape {
+        swarms::loopback(plan);
+    }
+    Ok(())
+}
+
+/// The rows of a run's events, with its plan.
+pub fn observe(plan: Plan, round: u32, cores: u32, events: &[Event]) -> ObservedRun {
+    let Fold { hops, tokens, pings, .. } = Fold::of(events);
+    ObservedRun { plan, hops, tokens, pings, cores, round }
 }
 
 /// Quantiles that the jitter keeps.
@@ -47,8 +98,13 @@ const QUANTILES: usize = 21;
 
 /// Fits a profile to live runs, all but what company costs: see [`Company`]. `hand_over`, measured by itself, stands where
 /// no run shows any.
-pub fn fit(seen: &[Seen], hand_over: Option<Time>, name: &str, source: &str) -> Result<Profile> {
-    let too_little = |what: &str| Error::Calibration { what: what.to_owned() };
+fn fit_alone(
+    seen: &[ObservedRun],
+    hand_over: Option<Time>,
+    name: &str,
+    source: &str,
+) -> Result<Profile, CalibrationError> {
+    let too_little = |what: &str| CalibrationError::TooLittle { what: what.to_owned() };
     let first = seen.first().ok_or_else(|| too_little("there are no runs"))?;
     let served = Served::of(&first.plan.model.shape, first.plan.model.block_type);
     if seen.iter().any(|run| Served::of(&run.plan.model.shape, run.plan.model.block_type) != served) {
@@ -142,7 +198,7 @@ fn jitter(mut factors: Vec<f64>) -> (Jitter, f64) {
 }
 
 /// How far rounds were from each other.
-fn spread(seen: &[Seen], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
+fn spread(seen: &[ObservedRun], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
     let rounds: std::collections::BTreeSet<u32> = seen.iter().map(|run| run.round).collect();
     let of_round = |round: &u32| {
         let factors = jobs.iter().filter(|job| job.round == *round);
@@ -152,36 +208,60 @@ fn spread(seen: &[Seen], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
     let overheads: Vec<f64> = rounds
         .iter()
         .map(|round| {
-            let runs: Vec<&Seen> = seen.iter().filter(|run| run.round == *round).collect();
+            let runs: Vec<&ObservedRun> = seen.iter().filter(|run| run.round == *round).collect();
             let overhead = overheads::fit(&runs);
             overhead.to_device + overhead.from_device + overhead.ends.start + overhead.wake.idle
         })
         .collect();
     let three = |value: f64| (value * 1e3).round() / 1e3;
-    Spread { compute: three(pairs(&compute)), overhead: three(pairs(&overheads)), repetitions: rounds.len() as u32 }
-}
-
-/// The median of |a - b| over their mean, for all pairs: how far measurements of one thing are from each other.
-pub fn pairs(values: &[f64]) -> f64 {
-    let mut gaps = Vec::new();
-    for (at, a) in values.iter().enumerate() {
-        gaps.extend(values[at + 1..].iter().map(|b| 2.0 * (a - b).abs() / (a + b)).filter(|gap| gap.is_finite()));
+    Spread {
+        compute: three(pairwise_gap(&compute)),
+        overhead: three(pairwise_gap(&overheads)),
+        repetitions: rounds.len() as u32,
     }
-    median(gaps).unwrap_or(0.0)
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    quantile(&values, 0.5)
-}
-
-/// The mean with what lies above the 99th percentile taken for it.
-fn steady_mean(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let top = quantile(&values, 0.99)?;
-    Some(values.iter().map(|value| value.min(top)).sum::<f64>() / values.len() as f64)
 }
 
 fn time(seconds: f64) -> Time {
     Time(actors::time::Span::from_secs_f64(seconds).0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::swarms::swarms;
+    use super::{fit, observe};
+    use actors::seed::Seed;
+    use actors::time::Span;
+    use rows::ObservedRun;
+    use scenarios::Overrides;
+    use scenarios::plan::{Overhead, Plan};
+    use simulator::HORIZON;
+
+    /// What the small swarms show on a machine whose hosts have this overhead.
+    fn seen(overhead: Overhead) -> Vec<ObservedRun> {
+        let cells = scenarios::load("quickstart").expect("it is there").cells(&Overrides::default()).expect("cells");
+        let plans: Vec<Plan> = cells.iter().map(|cell| cell.plan(Seed(1), 0).expect("a plan")).collect();
+        let swarms = swarms(&plans).expect("CPUs can be measured");
+        let watched = |mut plan: Plan| {
+            plan.hosts
+                .iter_mut()
+                .flat_map(|host| host.devices_mut())
+                .for_each(|device| device.cost.overhead = overhead);
+            let events = simulator::run(&plan, HORIZON).events;
+            observe(plan, 0, 2, &events)
+        };
+        swarms.into_iter().map(watched).collect()
+    }
+
+    #[test]
+    fn what_company_costs_is_found_beside_what_clients_wait_for_each_other() {
+        let [frame, to_device, from_device, hand_over] = [7_000, 9_000, 8_000, 20_000].map(Span);
+        let alone =
+            Overhead { frame, per_byte: 2e-10, to_device, from_device, hand_over, serving: 1, ..Overhead::NONE };
+        for company in [0.0, 0.5, 1.0] {
+            let seen = seen(Overhead { company, ..alone });
+            let profile = fit(&seen, None, "here", "a simulation").expect("a profile");
+            let found = profile.overhead.company;
+            assert!((found - company).abs() < 0.1, "{found}, not {company}");
+        }
+    }
 }

@@ -3,10 +3,10 @@
 //! A probe is short and noisy, and the machine drifts: so a cell is told by as many probes on either side of it as tell a
 //! probe best that is left out (leave-one-out cross-validation of a running median's width). Probes take the sizes of the
 //! sweep by turns: what sizes differ by all along is the profile's fault, not the hour's, and is mended by size.
-use super::drift::{Drift, Shape};
-use super::median;
+use super::drift::{Shape, scale};
+use rows::probe::{Drift, Probed};
+use rows::stats::median;
 use scenarios::plan::Plan;
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Probes of a size by which a factor of its own is believed, and those that are asked for before it is thought of.
@@ -19,13 +19,6 @@ const MUCH: f64 = 0.75;
 
 /// Probes on either side among which the best number is chosen.
 const REACHES: [usize; 5] = [1, 2, 4, 8, 16];
-
-/// One probe: the tokens of its prompts, and its times over the profile's, if it showed any.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Probed {
-    pub size: u32,
-    pub drift: Option<Drift>,
-}
 
 /// What the probes of a run tell, in their order.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +58,7 @@ impl Mood {
     pub fn apply(&self, probe: usize, plan: &mut Plan) {
         let drift = self.after(probe);
         for device in plan.hosts.iter_mut().flat_map(|host| host.devices_mut()) {
-            drift.scale(&mut device.cost, &self.shapes);
+            scale(&drift, &mut device.cost, &self.shapes);
         }
     }
 

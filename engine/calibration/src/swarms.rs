@@ -3,10 +3,10 @@
 //! One client and two peers of unlike spans, on the scenario's own machine with its leases and threads: what a block and
 //! what a job takes can then be told apart, and everything is measured where it will be used, between real frames and
 //! other processes' work. Which sizes are measured follows from what the sweep asks for.
-use crate::plan::{Distribution, Executor, Host, Link, Network, Node, Plan, Role, Tcp};
 use actors::id::{BlockRange, HostId};
 use actors::message::Forwarding;
 use actors::time::Span;
+use scenarios::plan::{Distribution, Executor, Host, Link, Network, Node, Plan, Role, Tcp};
 use std::collections::BTreeSet;
 
 /// Prompts, and batches, that are measured: the least, the greatest, and what lies evenly between.
@@ -182,14 +182,14 @@ fn spread(values: impl Iterator<Item = u32>, most: usize) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::{probes, spread, swarms};
-    use crate::Overrides;
-    use crate::plan::Role;
     use actors::seed::Seed;
     use actors::time::Span;
+    use scenarios::Overrides;
+    use scenarios::plan::Role;
 
     #[test]
     fn the_sizes_are_those_of_the_sweep() {
-        let cells = crate::load("quickstart").expect("it is there").cells(&Overrides::default()).expect("cells");
+        let cells = scenarios::load("quickstart").expect("it is there").cells(&Overrides::default()).expect("cells");
         let plans: Vec<_> = cells.iter().map(|cell| cell.plan(Seed(1), 0).expect("a plan")).collect();
         let swarms = swarms(&plans).expect("CPUs can be measured");
         let prompts: Vec<u32> = swarms.iter().map(|plan| plan.workload.prompt).collect();
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_is_not_here_cannot_be_measured() {
-        let cells = crate::load("flexgen-petals-opt6.7b").expect("it is there").cells(&Overrides::default());
+        let cells = scenarios::load("flexgen-petals-opt6.7b").expect("it is there").cells(&Overrides::default());
         let plan = cells.expect("cells")[0].plan(Seed(1), 0).expect("a plan");
         assert!(swarms(&[plan]).expect_err("a T4 is elsewhere").contains("t4"));
     }

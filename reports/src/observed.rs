@@ -1,7 +1,5 @@
-//! The rows of a run directory, as the fit wants them.
-use super::Seen;
+//! The rows of a live run directory, read back for the calibration.
 use crate::error::{Error, Result};
-use crate::fold::{HopRow, NetworkParts, Parts, TokenRow};
 use crate::manifest::World;
 use crate::measures::Verdict;
 use crate::read::{self, Run};
@@ -9,27 +7,29 @@ use crate::sheet::{self, Columns};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::record::Pinged;
 use actors::time::{Moment, Span};
+use rows::ObservedRun;
+use rows::{HopRow, NetworkParts, Parts, TokenRow};
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What each cell's repetitions in a live run directory showed, those that came to their end and can be believed. Only rows
 /// that were kept are seen. Rounds are counted from `round`: each repetition of the sweep is one.
-pub fn from_run(dir: &Path, round: u32) -> Result<Vec<Seen>> {
+pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
     let run = Run::open(dir)?;
-    let wrong = |what: &str| Error::Calibration { what: format!("{}: {what}", dir.display()) };
+    let wrong = |what: &str| Error::NotLive { path: dir.to_owned(), why: what.to_owned() };
     if run.manifest.world != World::Live {
         return Err(wrong("it was simulated: there is nothing to learn from it"));
     }
     let plans = read::plans(dir)?;
-    let mut seen: BTreeMap<Key, Seen> = BTreeMap::new();
+    let mut seen: BTreeMap<Key, ObservedRun> = BTreeMap::new();
     for row in run.rows.iter().filter(|row| row.status == "done" && row.judgement.verdict != Verdict::Invalid) {
         // A cell has one plan in the file, that of its first repetition; the others differ from it in draws alone.
         let Some(plan) = plans.iter().find(|plan| plan.cell == row.cell) else { continue };
         let plan = Plan { repeat: row.repeat, ..plan.clone() };
         let (hops, tokens, pings) = (Vec::new(), Vec::new(), Vec::new());
         let (cores, round) = (run.manifest.machine.cores, round + row.repeat);
-        seen.insert((row.cell, row.repeat), Seen { plan, hops, tokens, pings, cores, round });
+        seen.insert((row.cell, row.repeat), ObservedRun { plan, hops, tokens, pings, cores, round });
     }
     let columns = sheet::read(&dir.join("hops.parquet"), &HOP)?;
     for at in 0..columns.ints("cell").len() {

@@ -1,10 +1,12 @@
 //! What live hosts add to computing and to the declared network: the way to a device and back, frames, sessions, leases.
+use super::frames;
 use super::jobs::idle;
 use super::steal::Steal;
 use super::wake::{Line, Start, Wake};
-use super::{Seen, frames, median, steady_mean};
-use crate::fold::HopRow;
 use actors::time::Span;
+use rows::HopRow;
+use rows::ObservedRun;
+use rows::stats::{median, steady_mean};
 use scenarios::plan::{Overhead, Plan};
 use std::collections::BTreeMap;
 
@@ -25,13 +27,13 @@ pub(super) struct Overheads {
 }
 
 /// The median over rounds of what each shows: a neighbour that was busy for a while spoils one of them, and not the others.
-pub(super) fn fit(seen: &[&Seen]) -> Overheads {
+pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
     // Who asks alone waits for nobody.
     let there: Vec<Start> = seen.iter().filter(|run| solitary(run)).flat_map(|run| ways_there(run)).collect();
     let back: Vec<Start> = seen.iter().flat_map(|run| ways_back(run)).collect();
     // Likewise frames, but for a network that nobody saw without company.
     let company = !seen.iter().any(|run| solitary(run));
-    let plain = |run: &&&Seen| !run.plan.network.shape && (company || solitary(run));
+    let plain = |run: &&&ObservedRun| !run.plan.network.shape && (company || solitary(run));
     let frames_after = |back: Line| -> Vec<Start> {
         seen.iter().filter(plain).flat_map(|run| frames::starts(run, |bytes| back.of(bytes))).collect()
     };
@@ -40,12 +42,12 @@ pub(super) fn fit(seen: &[&Seen]) -> Overheads {
     let (there, back) = (Line::fit(&there, wake), Line::fit(&back, wake));
     let frames = frames_after(back);
     let ends = Line::fit(&frames, wake);
-    let mut rounds: BTreeMap<u32, Vec<&Seen>> = BTreeMap::new();
+    let mut rounds: BTreeMap<u32, Vec<&ObservedRun>> = BTreeMap::new();
     seen.iter().for_each(|run| rounds.entry(run.round).or_default().push(run));
-    let middle = |of: &dyn Fn(&[&Seen]) -> Option<f64>| {
+    let middle = |of: &dyn Fn(&[&ObservedRun]) -> Option<f64>| {
         median(rounds.values().filter_map(|runs| of(runs)).collect()).unwrap_or(0.0)
     };
-    let held = |runs: &[&Seen]| {
+    let held = |runs: &[&ObservedRun]| {
         let shaped = runs.iter().filter(|run| run.plan.network.shape);
         median(shaped.filter_map(|run| frames::held(run, back.start)).collect())
     };
@@ -64,7 +66,7 @@ pub(super) fn fit(seen: &[&Seen]) -> Overheads {
 }
 
 /// By what a host's overheads are to be multiplied to be those of a run: the ways to a device and back, and frames.
-pub(super) fn against(seen: &Seen, said: &Overhead) -> [f64; 3] {
+pub(super) fn against(seen: &ObservedRun, said: &Overhead) -> [f64; 3] {
     let wake = Wake::of(said);
     let line = |span: Span, per_byte: f64| Line { start: span.as_secs_f64(), per_byte };
     let ratio = |starts: &[Start], line: Line| {
@@ -79,7 +81,7 @@ pub(super) fn against(seen: &Seen, said: &Overhead) -> [f64; 3] {
 }
 
 /// From a step's coming to a peer until its job begins.
-fn ways_there(run: &Seen) -> Vec<Start> {
+fn ways_there(run: &ObservedRun) -> Vec<Start> {
     let start = |(hop, idle): (&HopRow, f64)| {
         let waited = seconds(hop.peer_queue);
         let still = vec![(idle - waited).max(0.0)];
@@ -89,7 +91,7 @@ fn ways_there(run: &Seen) -> Vec<Start> {
 }
 
 /// From the end of a peer's job until the peer has it.
-fn ways_back(run: &Seen) -> Vec<Start> {
+fn ways_back(run: &ObservedRun) -> Vec<Start> {
     let start = |hop: &HopRow| {
         let seconds_back = seconds(hop.sent.saturating_sub(hop.finished));
         let still = vec![seconds(hop.compute)];
@@ -99,7 +101,7 @@ fn ways_back(run: &Seen) -> Vec<Start> {
 }
 
 /// Nobody asks beside its client.
-pub(super) fn solitary(run: &Seen) -> bool {
+pub(super) fn solitary(run: &ObservedRun) -> bool {
     run.plan.clients().count() == 1
 }
 
@@ -122,7 +124,7 @@ pub(super) fn middles<K: Ord>(times: impl Iterator<Item = (u32, K, f64)>) -> BTr
 
 /// Of a session, beside the two small frames that ask for it and answer, and the one by which the client has just taken
 /// leave of each peer of its last request.
-fn opening<'a>(runs: impl Iterator<Item = &'a Seen>, ends: Line) -> Option<f64> {
+fn opening<'a>(runs: impl Iterator<Item = &'a ObservedRun>, ends: Line) -> Option<f64> {
     let steps = runs.flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.parts.setup > 0);
     let each = steps.filter(|step| step.hops > 0);
     let each = each.map(|step| seconds(step.parts.setup) / f64::from(step.hops) - 5.0 * ends.start);
@@ -132,7 +134,7 @@ fn opening<'a>(runs: impl Iterator<Item = &'a Seen>, ends: Line) -> Option<f64> 
 /// From the end of a peer's job until one of another host that waited for it begins, without what comes of its having
 /// waited so long. Clients' jobs, of which nobody knows when they were, come between most where there are four of them; the
 /// lowest tenth has none.
-fn hand_over(seen: &[&Seen], wake: Wake) -> Option<f64> {
+fn hand_over(seen: &[&ObservedRun], wake: Wake) -> Option<f64> {
     let mut gaps = Vec::new();
     for run in seen.iter().filter(|run| run.plan.clients().count() > 1) {
         let mut hops: Vec<&HopRow> = run.hops.iter().filter(|hop| !hop.request.is_warmup()).collect();
@@ -145,7 +147,7 @@ fn hand_over(seen: &[&Seen], wake: Wake) -> Option<f64> {
         }
     }
     gaps.sort_by(f64::total_cmp);
-    crate::stats::quantile(&gaps, 0.1)
+    rows::stats::quantile(&gaps, 0.1)
 }
 
 /// How much what a frame's end costs varies: by the middle two thirds of what frames take over what they should, as of a
@@ -154,8 +156,7 @@ fn sigma(frames: &[Start], ends: Line, wake: Wake) -> Option<f64> {
     let logs = frames.iter().map(|start| (start.seconds / ends.predict(start, wake)).ln());
     let mut logs: Vec<f64> = logs.filter(|log| log.is_finite()).collect();
     logs.sort_by(f64::total_cmp);
-    let of_all =
-        (crate::stats::quantile(&logs, 5.0 / 6.0)? - crate::stats::quantile(&logs, 1.0 / 6.0)?) / (2.0 * 0.967);
+    let of_all = (rows::stats::quantile(&logs, 5.0 / 6.0)? - rows::stats::quantile(&logs, 1.0 / 6.0)?) / (2.0 * 0.967);
     // Variances relative to the mean add up: that of a quarter is four times that of the whole.
     let count = frames.iter().map(|start| start.count).max().unwrap_or(0);
     let relative = f64::from(count) * (of_all * of_all).exp_m1();

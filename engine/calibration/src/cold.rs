@@ -1,7 +1,7 @@
 //! What weights that have left the caches cost: from jobs that are alike but for how cold their weights were.
 use super::jobs::{BUCKET, Gaps, Head, Job, Phase};
-use crate::stats::quantile;
 use actors::time::Span;
+use rows::stats::quantile;
 use scenarios::plan;
 use scenarios::profile;
 use scenarios::units::Time;

@@ -1,8 +1,9 @@
 //! The times of jobs: what a block takes by phase, size and context, what a job takes beside its blocks, and the ends.
 use super::cold::Cold;
 use super::overheads::seconds;
-use super::{Seen, median, steady_mean};
-use crate::fold::{HopRow, TokenRow};
+use rows::ObservedRun;
+use rows::stats::{median, steady_mean};
+use rows::{HopRow, TokenRow};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +27,7 @@ pub(super) struct Job {
 }
 
 /// Each hop with the seconds that its device had stood idle before: from the end of the last job that was recorded of it.
-pub(super) fn idle(run: &Seen) -> Vec<(&HopRow, f64)> {
+pub(super) fn idle(run: &ObservedRun) -> Vec<(&HopRow, f64)> {
     let device = |hop: &HopRow| {
         let node = run.plan.node(hop.peer);
         (node.host, node.device)
@@ -52,7 +53,7 @@ pub(super) fn gaps(jobs: &[Vec<&HopRow>]) -> Gaps {
 }
 
 /// The steps of each job of each peer, in order; those of one job have its stamps.
-pub(super) fn of_peers(run: &Seen) -> Vec<Vec<Vec<&HopRow>>> {
+pub(super) fn of_peers(run: &ObservedRun) -> Vec<Vec<Vec<&HopRow>>> {
     let mut peers: BTreeMap<u32, BTreeMap<(u64, u64), Vec<&HopRow>>> = BTreeMap::new();
     for hop in run.hops.iter().filter(|hop| !hop.blocks.is_empty()) {
         peers.entry(hop.peer.0).or_default().entry((hop.started, hop.finished)).or_default().push(hop);
@@ -62,7 +63,7 @@ pub(super) fn of_peers(run: &Seen) -> Vec<Vec<Vec<&HopRow>>> {
 
 /// The timed jobs of all runs, and the gaps before them and all others. The rows of a decode job, and the new tokens of a
 /// prefill, are those of all its steps. A job that mixes both is neither, and is left out.
-pub(super) fn of(seen: &[Seen]) -> (Vec<Job>, Gaps) {
+pub(super) fn of(seen: &[ObservedRun]) -> (Vec<Job>, Gaps) {
     let (mut jobs, mut all) = (Vec::new(), Vec::new());
     for run in seen {
         for peer in of_peers(run) {
@@ -206,7 +207,7 @@ pub(super) struct Head {
 
 /// The timed heads of all runs, and the gaps before them and all others: the head of the step before was over when a step
 /// began.
-pub(super) fn heads(seen: &[Seen]) -> (Vec<Head>, Gaps) {
+pub(super) fn heads(seen: &[ObservedRun]) -> (Vec<Head>, Gaps) {
     let (mut heads, mut all) = (Vec::new(), Vec::new());
     for run in seen {
         let mut clients: BTreeMap<u32, Vec<&TokenRow>> = BTreeMap::new();
@@ -226,7 +227,7 @@ pub(super) fn heads(seen: &[Seen]) -> (Vec<Head>, Gaps) {
 }
 
 /// (new tokens, seconds) of embeddings, and (rows, seconds) of heads, whose weights are at hand.
-pub(super) fn ends(seen: &[Seen], heads: &[Head], cold: &Cold) -> (Points, Points) {
+pub(super) fn ends(seen: &[ObservedRun], heads: &[Head], cold: &Cold) -> (Points, Points) {
     let (mut embed, mut head): (BTreeMap<u32, Vec<f64>>, BTreeMap<u32, Vec<f64>>) = Default::default();
     for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {
         embed.entry(u32::from(step.batch) * step.tokens).or_default().push(seconds(step.embedding));
@@ -247,7 +248,7 @@ pub(super) fn ends(seen: &[Seen], heads: &[Head], cold: &Cold) -> (Points, Point
 }
 
 /// By how much the first job of a peer exceeds its like, at the median.
-pub(super) fn first_job(seen: &[Seen], blocks: &Blocks, mean: f64) -> f64 {
+pub(super) fn first_job(seen: &[ObservedRun], blocks: &Blocks, mean: f64) -> f64 {
     let mut extra = Vec::new();
     for run in seen {
         let mut first: BTreeMap<u32, &HopRow> = BTreeMap::new();
@@ -276,8 +277,8 @@ pub(super) fn first_job(seen: &[Seen], blocks: &Blocks, mean: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{Phase, job};
-    use crate::fold::HopRow;
     use actors::id::{BlockRange, NodeId, RequestId, SessionId};
+    use rows::HopRow;
 
     fn step(client: u32, position: u32, tokens: u32) -> HopRow {
         let request = RequestId { client: NodeId(client), index: 1 };

@@ -1,17 +1,18 @@
 //! The two ends of frames, as runs show them.
 use super::overheads::seconds;
 use super::wake::Start;
-use super::{Seen, steady_mean};
-use crate::fold::{HopRow, TokenRow};
 use actors::id::{NodeId, RequestId, SessionId};
 use actors::message::{Activation, Forwarding, Message, Step};
+use rows::ObservedRun;
+use rows::stats::steady_mean;
+use rows::{HopRow, TokenRow};
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 
 /// What the frames of a run's steps took, from one peer to the next: both stamp them, and it is no matter who else is
 /// about. Where every step has one peer alone it is the network's part of the step without the ways back from devices,
 /// that of a client said to be as long as `back` for so many bytes, for nobody stamps it.
-pub(super) fn starts(run: &Seen, back: impl Fn(u64) -> f64) -> Vec<Start> {
+pub(super) fn starts(run: &ObservedRun, back: impl Fn(u64) -> f64) -> Vec<Start> {
     let mut routes: BTreeMap<(RequestId, u32), Vec<&HopRow>> = BTreeMap::new();
     for hop in run.hops.iter().filter(|hop| !hop.request.is_warmup()) {
         routes.entry((hop.request, hop.position)).or_default().push(hop);
@@ -76,7 +77,7 @@ pub(super) fn activation(plan: &Plan, step: &TokenRow) -> Activation {
 }
 
 /// What a shaped frame comes after its instant by, in seconds.
-pub(super) fn held(run: &Seen, back: f64) -> Option<f64> {
+pub(super) fn held(run: &ObservedRun, back: f64) -> Option<f64> {
     let late = run.tokens.iter().filter(|step| !step.request.is_warmup()).filter_map(|step| {
         let returns = (2.0 + f64::from(step.hops)) * back;
         Some((seconds(step.network?.other) - returns).max(0.0) / f64::from(frames_of(&run.plan, step).0))

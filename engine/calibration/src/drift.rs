@@ -1,0 +1,95 @@
+//! How fast the machine is at the moment against the profile: from a short probe of fixed work.
+use super::cold::shares;
+use super::jobs::{gaps, of_peers};
+use super::overheads;
+use actors::time::Span;
+use rows::ObservedRun;
+use rows::probe::Drift;
+use rows::stats::{median, steady_mean};
+use scenarios::cost::{blocks_time, cold_blocks_time};
+use scenarios::plan::{Cost, Table};
+
+/// What a profile is off by at one size, whatever the hour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shape {
+    /// Tokens of a prefill, and of the context of the steps that follow it.
+    pub size: u32,
+    pub decode: f64,
+    pub prefill: f64,
+}
+
+/// The share of a block's weights that decode steps find cold, more or less: see [`scenarios::plan::Cold`].
+const OFTEN: f64 = 0.5;
+
+/// What is left at least of a table's time, whatever single sizes are off by.
+const LEAST: f64 = 0.2;
+
+/// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
+///
+/// Of one-token steps it is the mean, for there are many, their times are skewed, and the profile says means. Of prefills
+/// a probe has few, and one that a neighbour has disturbed would be taken for all of them: the median. Of overheads it
+/// is the mean again.
+pub fn drift_of(seen: &ObservedRun) -> Option<Drift> {
+    let cost = |peer| &seen.plan.device(peer).cost;
+    let (mut decode, mut prefill) = (Vec::new(), Vec::new());
+    for peer in of_peers(seen) {
+        let cost = cost(peer[0][0].peer);
+        for (steps, share) in peer.iter().zip(shares(&cost.cold, &gaps(&peer))) {
+            for hop in steps.iter().filter(|hop| !hop.request.is_warmup()) {
+                let (batch, model) = (u32::from(hop.batch), &seen.plan.model);
+                let said = blocks_time(cost, model, hop.blocks.len(), batch, hop.tokens, hop.position)
+                    + cold_blocks_time(cost, hop.blocks.len(), share);
+                let kind = if hop.tokens == 1 { &mut decode } else { &mut prefill };
+                kind.push(hop.compute as f64 / said.0.max(1) as f64);
+            }
+        }
+    }
+    let (decode, prefill) = (steady_mean(decode), median(prefill));
+    let said = cost(seen.plan.peers().next()?.0).overhead;
+    let [to_device, from_device, frame] = overheads::against(seen, &said);
+    Some(Drift { decode: decode.or(prefill)?, prefill: prefill.or(decode)?, to_device, from_device, frame })
+}
+
+/// The cost on a machine that has drifted so, with a profile that is off by so much at single sizes.
+pub(super) fn scale(drift: &Drift, cost: &mut Cost, shapes: &[Shape]) {
+    // What sizes have in common is the whole device's: what its cold weights cost is not in the table.
+    let common = shapes.iter().map(|shape| shape.decode.ln()).sum::<f64>() / shapes.len().max(1) as f64;
+    let all = drift.decode * common.exp();
+    cost.slow *= all;
+    let cold = cost.cold.per_block.as_secs_f64() * OFTEN;
+    if let Some(table) = &mut cost.table {
+        let Table { prefill, decode, .. } = table;
+        let sizes = prefill.sizes.clone();
+        for (seconds, size) in prefill.seconds.iter_mut().zip(sizes.iter().cycle()) {
+            *seconds *= drift.prefill / all * shape(shapes, *size, |shape| shape.prefill);
+        }
+        let width = decode.sizes.len().max(1);
+        for (row, context) in decode.seconds.chunks_mut(width).zip(&decode.contexts) {
+            let by = shape(shapes, *context, |shape| shape.decode) / common.exp();
+            let scaled = |seconds: f64| (seconds * by + cold * (by - 1.0)).max(seconds * LEAST);
+            row.iter_mut().for_each(|seconds| *seconds = scaled(*seconds));
+        }
+    }
+    let scaled = |span: Span, by: f64| Span::from_secs_f64(span.as_secs_f64() * by);
+    let over = &mut cost.overhead;
+    over.to_device = scaled(over.to_device, drift.to_device);
+    over.from_device = scaled(over.from_device, drift.from_device);
+    // A lease that changes hands wakes a thread, as the way to a device does.
+    over.hand_over = scaled(over.hand_over, drift.to_device);
+    over.idle = scaled(over.idle, (drift.to_device + drift.from_device + drift.frame) / 3.0);
+    for span in [&mut over.frame, &mut over.opening, &mut over.held] {
+        *span = scaled(*span, drift.frame);
+    }
+    over.per_byte *= drift.frame;
+    over.per_copied *= drift.from_device;
+}
+
+/// Linear between the sizes, and beyond them as at the last; 1 where there are none.
+fn shape(shapes: &[Shape], size: f64, part: impl Fn(&Shape) -> f64) -> f64 {
+    let (xs, ys): (Vec<f64>, Vec<f64>) = shapes.iter().map(|shape| (f64::from(shape.size), part(shape))).unzip();
+    let above = xs.partition_point(|at| *at < size);
+    match (above.checked_sub(1).map(|at| (xs[at], ys[at])), xs.get(above).map(|at| (*at, ys[above]))) {
+        (Some(low), Some(high)) => low.1 + (high.1 - low.1) * (size - low.0) / (high.0 - low.0),
+        (low, high) => low.or(high).map_or(1.0, |at| at.1),
+    }
+}

@@ -1,0 +1,35 @@
+//! Small statistics that the measures and the calibration share.
+
+/// The `p`-quantile by linear interpolation between order statistics (type 7 of Hyndman and Fan 1996), of values in
+/// ascending order; absent for an empty sample.
+pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let at = p.clamp(0.0, 1.0) * last as f64;
+    let below = (at.floor() as usize).min(last);
+    let above = (below + 1).min(last);
+    let (low, high) = (sorted[below], sorted[above]);
+    // Both ends are exact, and the result never leaves [low, high] by rounding.
+    Some((low + (high - low) * (at - below as f64)).clamp(low, high))
+}
+
+/// The median of |a - b| / mean(a, b) over all pairs: how far repeated measurements of one quantity are apart.
+pub fn pairwise_gap(values: &[f64]) -> f64 {
+    let mut gaps = Vec::new();
+    for (at, a) in values.iter().enumerate() {
+        gaps.extend(values[at + 1..].iter().map(|b| 2.0 * (a - b).abs() / (a + b)).filter(|gap| gap.is_finite()));
+    }
+    median(gaps).unwrap_or(0.0)
+}
+
+/// The middle of `values`; absent if there are none.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    quantile(&values, 0.5)
+}
+
+/// The mean of `values` after those above the 99th percentile are clamped to it; absent if there are none.
+pub fn steady_mean(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let top = quantile(&values, 0.99)?;
+    Some(values.iter().map(|value| value.min(top)).sum::<f64>() / values.len() as f64)
+}
