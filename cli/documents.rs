@@ -1,4 +1,4 @@
-//! `completions` and `man`: documents that the command line is made into.
+//! `schema`, `completions` and `man`: documents that are written from the program.
 use crate::print::say;
 use crate::stop::{Done, Stop};
 use clap::Command;
@@ -6,6 +6,16 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use miette::miette;
 use std::path::Path;
+
+/// Prints the JSON schema of scenarios, or their reference.
+pub fn schema(markdown: bool) -> Done {
+    if markdown {
+        say!("{}", scenarios::reference::markdown());
+    } else {
+        say!("{:#}\n", scenarios::reference::schema().as_value());
+    }
+    Ok(0)
+}
 
 /// Prints the completion script of a shell.
 pub fn completions(command: &mut Command, shell: Shell) -> Done {

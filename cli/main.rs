@@ -132,6 +132,13 @@ enum Command {
     /// List the scenarios of the library
     #[command(after_help = "Example: swarmbench library")]
     Library,
+    /// Print the JSON schema of scenarios, or their reference
+    #[command(after_help = "Example: swarmbench schema > scenario.schema.json")]
+    Schema {
+        /// The reference as Markdown, in place of the JSON schema
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Print a completion script for a shell
     #[command(
         after_help = "Example: swarmbench completions bash > ~/.local/share/bash-completion/completions/swarmbench"
@@ -199,6 +206,7 @@ fn run(command: Command) -> u8 {
         Command::Model(asked) => model::model(&asked),
         Command::Soak(wanted) => soak::run(&wanted),
         Command::Library => look::library(),
+        Command::Schema { markdown } => documents::schema(markdown),
         Command::Completions { shell } => documents::completions(&mut Arguments::command(), shell),
         Command::Man { out } => documents::manual(Arguments::command(), out.as_deref()),
         #[cfg(feature = "live")]

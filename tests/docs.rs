@@ -63,3 +63,28 @@ fn every_command_has_examples_a_completion_and_a_manual_page() {
         assert!(man.join(format!("swarmbench-{command}.1")).exists(), "no page of {command}");
     }
 }
+
+/// `swarmbench schema --markdown > docs/src/reference.md` writes the page anew.
+#[test]
+fn the_scenario_reference_is_that_of_the_program() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/reference.md")).expect("a page");
+    let written = scenarios::reference::markdown();
+    for (line, (page, written)) in page.lines().zip(written.lines()).enumerate() {
+        assert_eq!(page, written, "line {}", line + 1);
+    }
+    assert_eq!(page.len(), written.len());
+}
+
+/// Every path that a scenario's canonical text can have is a field of the schema.
+#[test]
+fn the_schema_knows_every_field_of_the_library() {
+    let schema = scenarios::reference::schema().to_value().to_string();
+    for name in ["open-loop", "churn", "placement", "shared-gpu", "helix-a100"] {
+        let loaded = scenarios::load(name).expect("a scenario of the library");
+        let text = loaded.scenario().to_ron().expect("RON");
+        for field in text.lines().filter_map(|line| line.trim_start().split_once(": ").map(|(field, _)| field)) {
+            let is_field = !field.is_empty() && field.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            assert!(!is_field || schema.contains(&format!("\"{field}\":")), "{name}: {field}");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! `replicas` nodes nearest to their key, and live because their peer announces them again, not because holders pass them
 //! on; there is no caching along the path of a lookup.
 use crate::time::Span;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod bootstrap;
@@ -40,12 +41,12 @@ pub struct Kademlia {
 }
 
 /// When a lookup of records ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Search {
-    /// The `k` nearest nodes have been asked: finds the latest record of every peer.
+    /// After the `k` nearest nodes have been asked. It finds the latest record of every peer.
     #[default]
     Latest,
-    /// Somebody held something: fewer questions, but peers that others know of may be missing.
+    /// After the first node that holds a record. It takes fewer queries, but may miss peers that other nodes know.
     First,
 }
 

@@ -13,6 +13,7 @@ use crate::id::{BlockRange, NodeId, RequestId, SessionId};
 pub use crate::peer::Trial;
 use crate::time::{Moment, Span};
 use crate::world::Effect;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -131,13 +132,13 @@ pub struct Hop {
     pub blocks: BlockRange,
 }
 
-/// Who carries a step from hop to hop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Who sends a step from one peer to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Forwarding {
-    /// Each peer returns to the client, which sends on: strictly serial.
+    /// Each peer returns the step to the client, which sends it to the next peer.
     #[default]
     Relay,
-    /// Each peer sends straight to the next; the last returns to the client.
+    /// Each peer sends the step directly to the next; the last returns it to the client.
     Push,
 }
 

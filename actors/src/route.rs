@@ -17,6 +17,7 @@ use crate::id::{BlockRange, NodeId};
 use crate::limits;
 use crate::message::Hop;
 use crate::time::{Moment, Span};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shortest::Estimate;
 
@@ -50,14 +51,14 @@ impl Routing {
     }
 }
 
-/// What a peer counts, where requests are spread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The weight of a peer when requests are distributed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Weight {
-    /// The blocks it serves.
+    /// The number of blocks that the peer serves.
     #[default]
     Span,
-    /// The steps that it can take through its blocks each second.
+    /// The number of steps per second that the peer can take through its blocks.
     Throughput,
 }
 

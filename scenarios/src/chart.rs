@@ -1,14 +1,16 @@
 //! Which charts a scenario asks for. Paths are those of scenario fields, `workload.prompt` for one.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A chart that is drawn after the run. Paths name swept fields, as `workload.prompt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Chart {
-    /// Output throughput against a swept path, a series for each combination of the others, with error bars.
+    /// Output throughput against a swept path, with a series for each combination of the other axes and error bars.
     ThroughputVs(String),
-    /// Mean request latency against a swept path, likewise.
+    /// Mean request latency against a swept path, with a series for each combination of the other axes and error bars.
     LatencyVs(String),
-    /// Request latency against output throughput, the cells of a line in the order of a swept path: what more load costs.
+    /// Request latency against output throughput. Each line joins the cells in the order of a swept path.
     Pareto(String),
     /// Cumulative distribution of request latency.
     LatencyCdf,
@@ -16,15 +18,15 @@ pub enum Chart {
     Heatmap(String, String),
     /// Stacked parts of the mean request latency, a bar for each cell.
     Breakdown,
-    /// How long a client's lookup of the peers takes, and over how many hops, against a swept path.
+    /// The time and the hops of a client's lookup of the peers against a swept path.
     Discovery(String),
-    /// Share of the model's blocks that are served, over time.
+    /// The share of the model's blocks that are served, over time.
     Coverage,
-    /// Throughput over time, with the faults that struck.
+    /// Throughput over time, with the injected faults.
     Timeline,
-    /// Where a few requests are over time: computing, waiting, on their way.
+    /// A few requests over time: computing, waiting and in transit.
     Gantt,
-    /// How busy each peer is over time.
+    /// The share of time for which each peer computes, over time.
     Utilisation,
     /// A chart of those cells alone that have some values: `Only("swarm.routing=LoadAware && workload.clients=16", Gantt)`.
     Only(String, Box<Chart>),

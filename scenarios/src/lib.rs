@@ -26,6 +26,7 @@ pub mod presets;
 pub mod profile;
 pub mod published;
 pub mod raw;
+pub mod reference;
 mod resolve;
 pub mod schema;
 pub mod sensitivity;

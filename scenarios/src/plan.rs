@@ -9,6 +9,7 @@ use actors::message::{Party, WireType};
 use actors::policy::Policies;
 use actors::seed::Seed;
 use actors::time::Span;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -233,11 +234,12 @@ impl Link {
 }
 
 /// How often a delay is drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Drawn {
+    /// For each message.
     #[default]
     PerMessage,
-    /// Once for a NIC, or once for the two ends of a path and both of its directions.
+    /// Once for each network interface, or once for each pair of hosts and both directions.
     PerPair,
 }
 
@@ -317,13 +319,13 @@ impl Tcp {
     };
 }
 
-/// How transfers that meet at a NIC or on a path share its bandwidth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How concurrent transfers share a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Sharing {
-    /// One after another.
+    /// One transfer after another.
     #[default]
     Fifo,
-    /// All at once, max-min fair; the simulation alone can.
+    /// All at once, each with its max-min fair share of the bandwidth. A shaped live run cannot do that.
     Fair,
 }
 

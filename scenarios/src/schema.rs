@@ -12,10 +12,12 @@ use crate::raw::Raw;
 use crate::tokens::{Prompts, Sampling};
 use crate::units::Time;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod cache;
 pub mod delay;
+mod describe;
 pub mod events;
 pub mod hosts;
 pub mod lengths;
@@ -42,57 +44,71 @@ pub use workload::{Columns, Process, Workload};
 /// The format that this program reads.
 pub const VERSION: u32 = 1;
 
-/// A swarm, its network, what is asked of it, and what is varied.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A scenario: a swarm, its network, the workload that clients send, and the sweep over some of these values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
+    /// The version of the scenario format: 1.
     pub version: u32,
+    /// The name of the scenario, which run directories begin with.
     pub name: String,
+    /// A text for people.
     #[serde(default)]
     pub description: String,
+    /// The model that the swarm serves.
     pub model: Model,
-    /// Computers that several hosts share; a host that names none has one of its own.
+    /// Computers that several hosts share. A host that names no machine has one of its own.
     #[serde(default)]
     pub machines: Vec<Machine>,
+    /// Groups of equal hosts. A host is one process with a network interface and one or more devices.
     pub hosts: Vec<Host>,
+    /// Which hosts serve blocks, and which blocks.
     pub peers: Vec<Peers>,
+    /// The policies of clients and peers. `swarm: Petals` takes those of Petals, `Petals(field: ..)` changes some of them.
     #[serde(default)]
     pub swarm: Swarm,
+    /// The network between the hosts.
     #[serde(default)]
     pub network: Network,
+    /// The requests that clients send.
     pub workload: Workload,
-    /// Of which tokens the prompts are, where a world computes values.
+    /// The tokens of the prompts. A simulation needs them only with `weights: Echo`.
     #[serde(default)]
     pub prompts: Prompts,
-    /// How clients choose tokens, where a world computes values.
+    /// How clients choose a token from its scores. A simulation needs it only with `weights: Echo`.
     #[serde(default)]
     pub sampling: Sampling,
-    /// What goes wrong, and when.
+    /// Faults that are injected, each with its time.
     #[serde(default)]
     pub events: Vec<Happening>,
     #[serde(default)]
+    /// Timeouts of the measurement, and service level objectives.
     pub measure: Measure,
+    /// The values that are varied.
     #[serde(default)]
     pub sweep: Sweep,
+    /// The charts that are drawn. If there are none, charts that suit the sweep are drawn.
     #[serde(default)]
     pub report: Vec<Chart>,
 }
 
-/// Peers on every host of a group. Those of one host are of one process, and talk to each other without a network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Puts peers on every host of a group. Peers on one host are one process and exchange messages without a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Peers {
     /// A host group, or one host of it, counted from 0: `gpu[0]`.
     pub on: String,
-    /// On each of these hosts.
+    /// The number of peers on each of these hosts.
     #[serde(default = "one")]
     pub count: u32,
-    /// Which of a host's devices they share, counted from 0; where nothing is said, a host's peers take them in turn.
+    /// The device of the host that these peers share, counted from 0. Without it, the peers of a host take its devices in
+    /// turn.
     #[serde(default)]
     pub device: Option<u32>,
     #[serde(default)]
+    /// The blocks that each peer serves.
     pub span: Span,
-    /// They are reached through others, and announce less throughput for it (`swarm.throughput.relayed`).
+    /// Whether these peers are reached through a relay. They then announce less throughput (`swarm.throughput.relayed`).
     #[serde(default)]
     pub relayed: bool,
 }
@@ -101,42 +117,45 @@ fn one() -> u32 {
     1
 }
 
-/// Which blocks a peer serves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The blocks that a peer serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Span {
-    /// All blocks of the model split over all peers of the scenario's even groups, the first of which take the remainder.
+    /// The blocks of the model are split evenly over all peers with this span. The first peers take the remainder.
     #[default]
     Even,
-    /// From the first to before the second, the same for every peer of the group.
+    /// `Blocks(start, end)`: the blocks from `start` to `end` - 1, counted from 0, for every peer of the group.
     Blocks(u32, u32),
-    /// So many blocks, which the peer chooses by `swarm.placement`, and may change.
-    Capacity { blocks: u32 },
+    /// A number of consecutive blocks. The peer chooses them by `swarm.placement` and may move later.
+    Capacity {
+        /// The number of blocks that the peer holds.
+        blocks: u32,
+    },
 }
 
-/// How long things may take, and how long they should.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Timeouts of the measurement, and service level objectives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Measure {
-    /// A request.
+    /// A request that takes longer has failed.
     pub timeout: Time,
-    /// The swarm, from its start to its last peer's announcement and its last client's presence.
+    /// The longest time from the start of the swarm until every peer has announced its blocks and every client is ready.
     pub muster: Time,
-    /// What a request that counts as good keeps within, counted from the instant it was due.
+    /// Objectives that a request must meet to count as good. Times count from the instant the request was due.
     pub slo: Vec<Slo>,
-    /// The share of requests that must be good; where a run has less, the program ends with exit code 5.
+    /// The least share of good requests, from 0 to 1. A run with a smaller share ends the program with exit code 5.
     pub slo_share: Option<f64>,
 }
 
 /// A service level objective of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Slo {
-    /// Time to the first token.
+    /// The longest time to the first token.
     Ttft(Time),
-    /// Mean time between tokens.
+    /// The longest mean time between two tokens.
     Tpot(Time),
-    /// Time to the end.
+    /// The longest time to the last token.
     E2el(Time),
 }
 
@@ -146,16 +165,18 @@ impl Default for Measure {
     }
 }
 
-/// What is varied. The cells are the grid of `axes`, the first axis slowest, then for each case the grid of those axes
-/// that the case does not name; a point that comes up twice is one cell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The values that are varied. Each combination of values is a cell.
+///
+/// The cells are the grid of `axes`, the first axis slowest. Then each case adds its values, combined with the grid of the
+/// axes that it does not name. Equal combinations are one cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sweep {
-    /// How often each cell is run.
+    /// How often each cell is run, with different random streams.
     pub repeat: u32,
-    /// Path -> values.
+    /// A map from the path of a field to its values, as in `{ "workload.clients": [1, 2, 4] }`.
     pub axes: IndexMap<String, Vec<Raw>>,
-    /// Path -> value.
+    /// Single points: each a map from the path of a field to its value.
     pub cases: Vec<IndexMap<String, Raw>>,
 }
 

@@ -1,8 +1,9 @@
 //! The dimensions of a decoder-only transformer, and the number formats of its weights.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A family of decoder blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A family of decoder models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Arch {
     /// Learned positions, biases, ReLU (Zhang et al. 2022).
     Opt,
@@ -46,13 +47,18 @@ impl Shape {
     }
 }
 
-/// The number format that weights are held in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The number format of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WeightType {
+    /// 32-bit floating point.
     F32,
+    /// IEEE 754 half precision.
     F16,
+    /// bfloat16.
     Bf16,
+    /// 8-bit quantisation with a scale for each 32 values (q8_0 of GGML).
     Int8,
+    /// 4-bit quantisation with a scale for each 32 values (q4_0 of GGML).
     Int4,
 }
 

@@ -1,32 +1,33 @@
 //! Which tokens go into a swarm, and how those that come out of it are chosen.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where the tokens of prompts come from. Requests take the prompts of a list in turn: the first of each client, then the
-/// second of each, and from the beginning again. Each is cut to the workload's length, and must not be shorter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The source of prompts. Requests take the prompts of a list in turn: first one for each client, then a second for each,
+/// and from the beginning again. Each prompt is cut to the length that the workload says, and must not be shorter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Prompts {
-    /// Drawn uniformly from the vocabulary, anew for each request.
+    /// Random token ids, drawn uniformly from the vocabulary for each request.
     #[default]
     Random,
-    /// Token ids.
+    /// Lists of token ids.
     Ids(Vec<Vec<u32>>),
-    /// Texts, turned into ids by the `tokenizer.json` of the folder that the weights are from.
+    /// Texts. The `tokenizer.json` of the weights' folder turns them into token ids.
     Texts(Vec<String>),
-    /// A file with a text on each line that is not empty. A scenario's path begins at the scenario's folder, a plan's at
-    /// the working directory.
+    /// A file with a text on each line. Empty lines are skipped.
     Lines(String),
 }
 
-/// How a token is chosen from its scores. The filters apply in this order, as transformers applies them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// How a client chooses a token from its scores. The filters apply in this order, as in transformers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampling {
-    /// Divides the scores; 0 is greedy.
+    /// The number that the scores are divided by; 0: the best token is taken (greedy).
     pub temperature: f32,
-    /// Only the best so many.
+    /// The number of best tokens among which one is drawn.
     pub top_k: Option<u32>,
-    /// Only the best whose probabilities add up to this (Holtzman et al. 2020), the one that reaches it among them.
+    /// Nucleus sampling (Holtzman et al. 2020): only the best tokens whose probabilities add up to this are drawn, including
+    /// the one that reaches it.
     pub top_p: Option<f32>,
 }
 

@@ -1,17 +1,22 @@
 //! Hidden states on their way: how large they are, and their values where there are any.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The number format of an activation on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum WireType {
+    /// 32-bit floating point.
     #[default]
     F32,
+    /// IEEE 754 half precision.
     F16,
+    /// bfloat16.
     Bf16,
-    /// Blockwise: a byte for each value, and an f32 scale for each block of so many along the hidden size.
+    /// Blockwise quantisation: one byte for each value, and an f32 scale for each block of values.
     Int8 {
+        /// The number of values of a block, along the hidden size.
         block: u16,
     },
 }

@@ -6,27 +6,38 @@ use crate::canary::{Canary, planted};
 use crate::id::{BlockRange, SessionId};
 use crate::message::Step;
 use crate::time::{Moment, Span};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// In which order a peer computes the steps that wait, and how many in one job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The order in which a peer computes waiting steps, and how many of them are one job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Scheduling {
-    /// One at a time, first come, first served.
+    /// One step at a time, first come, first served.
     #[default]
     Fifo,
-    /// One at a time; one-token steps before longer ones. Prompts wait as long as decode steps keep coming.
+    /// One step at a time, one-token steps before longer ones. Prompts wait while decode steps arrive.
     DecodeFirst,
-    /// One at a time, first come, first served; a step of more than `whole` tokens (over its rows) goes block by block and
-    /// lets others between, as in Petals (`inference_session.py`, `MAX_SHORT_INFERENCE_TOKENS`: 128).
-    Split { whole: u32 },
-    /// Steps of several sessions in one job, in the order they came: at most `steps` of them, and no more than `tokens`
-    /// tokens over all rows unless the oldest alone has more (continuous batching: Yu et al. 2022, Orca).
-    Continuous { tokens: u32, steps: u32 },
-    /// Two kinds of jobs in turn: all waiting prompts up to `tokens` tokens, then all waiting one-token steps, as the
-    /// workers of Helix do around vLLM 0.4 (Mei et al. 2025).
-    PrefillThenDecode { tokens: u32 },
+    /// One step at a time, first come, first served. Longer steps are computed block by block, with other steps between, as
+    /// in Petals (`inference_session.py`, `MAX_SHORT_INFERENCE_TOKENS`: 128).
+    Split {
+        /// The largest number of tokens, over all rows, of a step that is computed as a whole.
+        whole: u32,
+    },
+    /// Continuous batching (Yu et al. 2022, Orca): steps of several sessions in one job, in the order of arrival.
+    Continuous {
+        /// The largest number of tokens of a job, over all rows. A single step may have more.
+        tokens: u32,
+        /// The largest number of steps of a job.
+        steps: u32,
+    },
+    /// Two kinds of jobs in turn: waiting prompts, then all waiting one-token steps, as the workers of Helix do around vLLM
+    /// 0.4 (Mei et al. 2025).
+    PrefillThenDecode {
+        /// The largest number of prompt tokens of a job.
+        tokens: u32,
+    },
 }
 
 /// A step that waits, or is being computed.

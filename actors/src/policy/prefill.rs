@@ -1,16 +1,20 @@
 //! How a client sends its prompt: whole, or in chunks.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How much of a prompt goes through the route at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The part of a prompt that one step carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Prefill {
-    /// All of it in one step, as in Petals.
+    /// The whole prompt in one step, as in Petals.
     #[default]
     Whole,
-    /// So many tokens of each row, one chunk after another: each sets out when the last has returned, so that the steps of
-    /// others come between (Agrawal et al. 2023, SARATHI).
-    Chunked { tokens: u32 },
+    /// The prompt in chunks. Each is sent when the one before has returned, so that steps of other sessions come between
+    /// (Agrawal et al. 2023, SARATHI).
+    Chunked {
+        /// The tokens of a chunk, for each row.
+        tokens: u32,
+    },
 }
 
 impl Prefill {

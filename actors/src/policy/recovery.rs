@@ -1,5 +1,6 @@
 //! What a client does about peers that fail: how it notices, what it does then, and how often.
 use crate::time::Span;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a client notices that a peer has failed which it waits for. A connection that breaks is noticed at once.
@@ -28,18 +29,18 @@ impl Default for Detection {
     }
 }
 
-/// What a client does about a peer that has failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How a client continues a request after a peer has failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Recovery {
-    /// Other peers take the place of the failed one, and are given again what it was given: the rest of the route keeps its
-    /// caches.
+    /// Other peers replace the failed one, and the client sends them the session's earlier inputs again. The other peers of
+    /// the route keep their caches.
     #[default]
     Replay,
-    /// The request begins anew on another route, and generates its tokens again.
+    /// The request starts anew on another route and generates its tokens again.
     Restart,
-    /// No peer keeps a cache, every step carries the whole prefix: a failure costs the step it falls into.
+    /// No peer keeps a KV cache. Each step carries the whole prefix, so a failure costs one step.
     Cacheless,
-    /// The request has failed.
+    /// The request fails.
     Off,
 }
 

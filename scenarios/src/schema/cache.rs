@@ -1,6 +1,7 @@
 //! What the KV caches of a peer may take: bytes, or tokens in each of its blocks.
 use crate::raw::{Raw, options};
 use crate::units::Size;
+use schemars::JsonSchema;
 use serde::de::{self, Deserializer};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
@@ -14,10 +15,17 @@ pub enum Cache {
     Tokens { full: u32, grouped: u32 },
 }
 
-#[derive(Serialize, Deserialize)]
+/// The size of a peer's KV cache: bytes for the whole peer, or tokens for each block.
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Cache")]
-enum Written {
-    Tokens { full: u32, grouped: u32 },
+pub(crate) enum Written {
+    /// A number of tokens in each block of the peer.
+    Tokens {
+        /// The number for models whose heads each have keys and values of their own.
+        full: u32,
+        /// The number for models with grouped-query attention.
+        grouped: u32,
+    },
 }
 
 impl Cache {

@@ -7,6 +7,7 @@ use crate::raw::{Raw, options};
 use crate::units::Time;
 use actors::limits;
 use actors::time::Span;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,38 +20,59 @@ impl Default for Delay {
     }
 }
 
-/// As people write it. Lengths of time carry units.
-#[derive(Deserialize)]
+/// A one-way delay: a time, or a distribution. Negative draws are clamped to 0.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Delay")]
-enum Written {
+pub(crate) enum Written {
+    /// A uniform distribution.
     Uniform {
+        /// The least delay.
         low: Time,
+        /// The largest delay.
         high: Time,
     },
+    /// A normal distribution.
     Normal {
+        /// The mean.
         mean: Time,
+        /// The standard deviation.
         std: Time,
     },
+    /// A log-normal distribution.
     LogNormal {
+        /// The median.
         median: Time,
+        /// The standard deviation of ln(delay), from 0 to 10.
         sigma: f64,
     },
+    /// A gamma distribution.
     Gamma {
+        /// The shape parameter, from 0.1 to 1000.
         shape: f64,
+        /// The scale parameter. The mean is shape x scale.
         scale: Time,
     },
+    /// A Pareto distribution.
     Pareto {
+        /// The least delay.
         scale: Time,
+        /// The shape parameter, from 0.1 to 1000.
         shape: f64,
     },
+    /// A Weibull distribution.
     Weibull {
+        /// The scale parameter.
         scale: Time,
+        /// The shape parameter, from 0.1 to 1000.
         shape: f64,
     },
-    /// Samples in a column of a CSV file whose name ends in its unit; of round trips, half of each.
+    /// Samples of a CSV file, each as likely as the others.
     Empirical {
+        /// The file.
         file: String,
+        /// The column of the samples. Its name ends in the unit, as `rtt_ms`.
         column: String,
+        /// Whether the samples are round trips; then half of each is taken.
         #[serde(default)]
         round_trip: bool,
     },

@@ -5,131 +5,186 @@ use crate::raw::{Raw, options};
 use crate::schema::delay;
 use crate::units::Time;
 use actors::time::Span;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A fault that is injected.
+///
+/// `on`, `from`, `to` and the groups of a partition name a host group (`"t4"`), one of its hosts counted from 0
+/// (`"t4[2]"`), or a site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Event")]
 pub enum Happening {
-    /// The process of each host is killed, without a word to anybody.
+    /// Kills the process of each host. Nobody is told.
     Crash {
+        /// A host group, one host of it, or a site.
         on: String,
+        /// The time of the crash.
         at: When,
-        /// How much later it is started again; nothing: by a `Restart`, or never.
+        /// The time from the crash until the host starts again with empty caches. Without it, only a `Restart` starts the
+        /// host again.
         #[serde(default)]
         back: Option<Time>,
     },
-    /// Hosts that have crashed or left start again, with nothing in their caches.
-    Restart { on: String, at: When },
-    /// Peers say goodbye. In the simulation they finish what they have begun; live, their processes end at once.
-    Leave { on: String, at: When },
-    /// Hosts that are not there from the start join.
-    Join { on: String, at: When },
-    /// Hosts stop, with all that they hold, and go on later.
+    /// Starts hosts that have crashed or left again, with empty caches.
+    Restart {
+        /// A host group, one host of it, or a site.
+        on: String,
+        /// The time of the restart.
+        at: When,
+    },
+    /// Peers announce their departure, finish their sessions and open no new ones.
+    Leave {
+        /// A host group, one host of it, or a site.
+        on: String,
+        /// The time of the announcement.
+        at: When,
+    },
+    /// Hosts are absent from the start and join later.
+    Join {
+        /// A host group, one host of it, or a site.
+        on: String,
+        /// The time at which the hosts start.
+        at: When,
+    },
+    /// Stops hosts and continues them later. Their state is kept.
     Stall {
+        /// A host group, one host of it, or a site.
         on: String,
+        /// The time at which the hosts stop.
         at: When,
+        /// How long the hosts stand still.
         #[serde(rename = "for")]
         lasts: Time,
     },
-    /// Devices or links need `by` times as long.
+    /// Makes devices or links slower for a while.
     Degrade {
+        /// The devices or the links.
         what: Part,
+        /// The factor by which jobs or transfers take longer.
         by: f64,
+        /// The time at which it begins.
         at: When,
+        /// How long it lasts.
         #[serde(rename = "for")]
         lasts: Time,
     },
-    /// Hosts of different groups do not hear each other; a host that no group names hears all. What is sent meanwhile
-    /// arrives when it is over, as TCP would have it.
+    /// Cuts the network between groups of hosts. Hosts that no group names reach all others. Messages that are sent
+    /// meanwhile arrive when the partition is over, as over TCP.
     Partition {
+        /// The groups: each a list of host groups, hosts or sites.
         groups: Vec<Vec<String>>,
+        /// The time at which it begins.
         at: When,
+        /// How long it lasts.
         #[serde(rename = "for")]
         lasts: Time,
     },
-    /// Each host goes and comes back, again and again, until this time after the release.
+    /// Each host goes away and comes back, again and again.
     Churn {
+        /// A host group, one host of it, or a site.
         on: String,
+        /// How long hosts stay and how long they are away.
         lives: Lives,
+        /// The time after the barrier's release from which on no host goes away any more.
         until: Time,
+        /// How a host goes away.
         #[serde(default)]
         by: Going,
     },
-    /// Each step that reaches a peer after the release crashes its host with this probability; the host starts again
-    /// `back` later.
+    /// Each step that reaches a peer after the barrier's release crashes the peer's host with a probability.
     StepFailures {
+        /// A host group, one host of it, or a site.
         on: String,
+        /// The probability, from 0 to 1.
         rate: f64,
+        /// The time from a crash until the host starts again with empty caches.
         back: Time,
-        /// Of each host, at most.
+        /// The largest number of crashes of each host.
         #[serde(default = "thousand")]
         most: u32,
     },
 }
 
-/// What a `Degrade` is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The part that a `Degrade` makes slower.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Part {
-    /// Jobs take longer.
+    /// The devices of a host group, one host of it, or a site: jobs take longer.
     Device(String),
-    /// Delays are longer and bandwidths smaller on the way from one to the other, NICs included.
+    /// The path from one host group or site to another, with both network interfaces: delays are longer and bandwidths
+    /// smaller.
     Link {
+        /// A host group, one host of it, or a site.
         from: String,
+        /// A host group, one host of it, or a site.
         to: String,
-        /// The way back as well.
+        /// Whether the opposite direction becomes slower as well.
         #[serde(default)]
         both: bool,
     },
 }
 
 /// How long hosts stay and how long they are away.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Lives {
+    /// Exponentially distributed times.
     Exponential {
+        /// The mean time that a host stays.
         mean_up: Time,
+        /// The mean time that a host is away.
         mean_down: Time,
     },
-    /// `shape` below 1: many short times and a few long ones.
+    /// Weibull-distributed times.
     Weibull {
+        /// The mean time that a host stays.
         mean_up: Time,
+        /// The mean time that a host is away.
         mean_down: Time,
+        /// The shape parameter. Below 1, many times are short and a few are long.
         shape: f64,
     },
-    /// The times away, as they were seen somewhere; a host must be one of `on`.
+    /// Given absences. Each names a host of `on`.
     Trace(Vec<Away>),
-    /// The same from a CSV file with the columns `host`, `from` and `till`, as in `peer[2],10 s,12.5 s`.
+    /// Given absences from a CSV file with the columns `host`, `from` and `till`, as in `peer[2],10 s,12.5 s`.
     File(String),
 }
 
-/// A host is away from one time after the release till another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The absence of a host. Times count from the barrier's release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Away {
+    /// One host of a group, as `peer[2]`.
     pub host: String,
+    /// The time at which the host goes away.
     pub from: Time,
+    /// The time at which the host comes back.
     pub till: Time,
 }
 
-/// How a churning host goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How a host goes away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Going {
+    /// Its process is killed.
     #[default]
     Crash,
+    /// It announces its departure and finishes its sessions.
     Leave,
 }
 
-/// When something happens: `"5 s"` after the barrier's release, `Start("5 s")` after the start of the run,
-/// `Steps(12)` as the host's twelfth step since the release, or since its own restart, reaches it.
+/// The time of a fault: `"5 s"` after the barrier's release, `Start("5 s")` after the start of the run, or `Steps(12)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct When(Raw);
 
-#[derive(Deserialize)]
+/// The time of a fault.
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename = "When")]
-enum Written {
+pub(crate) enum Written {
+    /// A time after the start of the run.
     Start(Time),
+    /// `Steps(12)`: when the host's twelfth step reaches it, counted from the barrier's release or from its own restart.
     Steps(u64),
 }
 

@@ -2,113 +2,129 @@
 use crate::schema::limit::Limit;
 use crate::schema::network::Link;
 use crate::units::{Rate, Time, Work};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A computer that several hosts share.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
+    /// The name that hosts refer to.
     pub name: String,
-    /// How many jobs may compute at once, first come first served. `Off`: its hosts contend as they please.
+    /// The number of core leases: how many jobs of the machine may compute at once, first come, first served. `Off`: no limit.
     #[serde(default = "leaving_one_core")]
     pub leases: Limit,
 }
 
-/// A group of like hosts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A group of equal hosts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Host {
+    /// The name of the group. Its hosts are called `name[0]`, `name[1]` and so on.
     pub name: String,
-    /// How many there are; where nothing is said, one, or one for each client if the group is the clients'.
+    /// The number of hosts. Without it: one host, or one for each client if the group is that of the clients.
     #[serde(default)]
     pub count: Option<u32>,
+    /// The place of the hosts, by which the network tells paths apart.
     #[serde(default = "lan")]
     pub site: String,
-    /// The machine that all of the group share; where nothing is said, each has one of its own.
+    /// The machine that the hosts of the group share. Without it, each host has a machine of its own.
     #[serde(default)]
     pub machine: Option<String>,
+    /// The device that executes blocks.
     pub device: Device,
-    /// Further devices of the host, each of which computes beside the others; its peers take them in turn.
+    /// Further devices of each host. They compute in parallel; the peers of the host take the devices in turn.
     #[serde(default)]
     pub also: Vec<Device>,
-    /// How many times slower than their kind the simulation takes the devices to be: a straggler has more than 1.
+    /// Simulation: the factor by which the devices of these hosts are slower than `device` says.
     #[serde(default = "as_its_kind")]
     pub slow: f64,
-    /// What the host adds to each job while its device waits, in the simulation: copies to and from a GPU, the loop around
-    /// it.
+    /// Simulation: time that the host adds to each job while its device waits, such as copies to and from a GPU.
     #[serde(default)]
     pub per_job: Time,
-    /// What leaves by the NIC.
+    /// The link by which messages leave the host.
     #[serde(default)]
     pub egress: Link,
-    /// What enters by it.
+    /// The link by which messages enter the host.
     #[serde(default)]
     pub ingress: Link,
 }
 
-/// What computes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A device that executes blocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Device {
-    /// A device by name; the simulation alone knows it.
+    /// Simulation: a device of the program's list, by its name.
     Preset(String),
-    /// A device that somebody has measured, by the file of its profile (see [`crate::profile`]): a path, from the
-    /// scenario's folder on, or the name of one that comes with the program. The simulation alone knows it.
+    /// Simulation: a device with measured times, by the file of its profile or the name of a profile of the program.
     Profile(String),
-    /// A GPU of this machine, executed by the live world in a build with CUDA; the simulation takes it to be the preset
-    /// that it is `like`.
+    /// A GPU. Live runs need a build with CUDA.
     Cuda {
+        /// The number of the GPU on its machine, counted from 0.
         #[serde(default)]
         ordinal: u32,
+        /// Simulation: the preset that gives the GPU's speed.
         #[serde(default = "h100")]
         like: String,
     },
-    /// Threads of this kind of CPU, executed by the live world; what is said of their speed is for the simulation and
-    /// takes the place of the preset's.
+    /// Threads of a CPU. The fields other than `threads` are for the simulation.
     Cpu {
+        /// The number of threads.
         threads: u32,
+        /// The arithmetic rate, in place of the preset's.
         #[serde(default)]
         flops: Option<Work>,
-        /// Of streamed weights.
+        /// The memory bandwidth at which weights are read, in place of the preset's.
         #[serde(default)]
         bandwidth: Option<Rate>,
+        /// Time that each block takes besides its arithmetic and memory traffic.
         #[serde(default)]
         per_block: Option<Time>,
+        /// Time that each job takes besides its blocks.
         #[serde(default)]
         per_job: Option<Time>,
+        /// Time that the first job of the process takes in addition.
         #[serde(default)]
         first_job: Option<Time>,
+        /// Measured times of one block, in place of the roofline model.
         #[serde(default)]
         table: Option<Table>,
-        /// The file of a profile, which takes the place of the preset; what is said beside it wins over it.
+        /// The file of a profile, in place of the preset. Fields beside it override the profile.
         #[serde(default)]
         profile: Option<String>,
     },
-    /// A device that one describes; the simulation alone knows it.
+    /// Simulation: a device described by its roofline.
     Custom {
+        /// The arithmetic rate.
         flops: Work,
+        /// The memory bandwidth at which weights are read.
         bandwidth: Rate,
+        /// Time that each block takes besides its arithmetic and memory traffic.
         #[serde(default)]
         per_block: Time,
+        /// Time that each job takes besides its blocks.
         #[serde(default)]
         per_job: Time,
+        /// Time that the first job of the process takes in addition.
         #[serde(default)]
         first_job: Time,
+        /// Measured times of one block, in place of the roofline model.
         #[serde(default)]
         table: Option<Table>,
     },
 }
 
-/// Measured times of one block, in place of the roofline's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Measured times of one block. Between the given sizes they are interpolated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
-    /// (batch x tokens, time), for steps of more than one token.
+    /// Pairs (batch x tokens, time), for steps of more than one token.
     #[serde(default)]
     pub prefill: Vec<(u32, Time)>,
-    /// (batch, time), for one-token steps.
+    /// Pairs (batch, time), for one-token steps.
     #[serde(default)]
     pub decode: Vec<(u32, Time)>,
+    /// Time that each job takes besides its blocks.
     #[serde(default)]
     pub per_job: Time,
 }

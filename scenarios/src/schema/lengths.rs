@@ -8,6 +8,7 @@ use crate::schema::delay::Fault;
 use actors::seed::Stream;
 use rand::RngExt;
 use rand_distr::{Distribution, LogNormal, Normal};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -15,24 +16,36 @@ use std::sync::Arc;
 #[serde(transparent)]
 pub struct Lengths(Raw);
 
-#[derive(Deserialize)]
+/// A number of tokens: a number, or a distribution. Draws are rounded and at least 1.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Lengths")]
-enum Written {
+pub(crate) enum Written {
+    /// A uniform distribution.
     Uniform {
+        /// The least number.
         low: u32,
+        /// The largest number.
         high: u32,
     },
+    /// A normal distribution.
     Normal {
+        /// The mean.
         mean: f64,
+        /// The standard deviation.
         std: f64,
     },
+    /// A log-normal distribution.
     LogNormal {
+        /// The median.
         median: f64,
+        /// The standard deviation of ln(tokens), from 0 to 10.
         sigma: f64,
     },
-    /// As in a column of a CSV file, each row as likely as the others.
+    /// Numbers of a CSV file, each as likely as the others.
     Empirical {
+        /// The file.
         file: String,
+        /// The column of the numbers.
         column: String,
     },
 }

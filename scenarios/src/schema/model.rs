@@ -1,63 +1,82 @@
 //! Which model is served, and in which number formats.
 use crate::shape::{Arch, WeightType};
 use actors::message::WireType;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The model that the swarm serves, and its number formats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
+    /// The dimensions of the model.
     pub shape: Shape,
-    /// Executes the shape's dimensions as another family, where a swarm serves only that one: hidden size, heads, layers
-    /// and vocabulary carry over, the rest follows the other family's conventions.
+    /// Executes the dimensions as blocks of another family. Hidden size, heads, layers and vocabulary carry over; the rest
+    /// follows the conventions of that family.
     #[serde(default)]
     pub run_as: Option<Arch>,
-    /// Of the peers' blocks.
+    /// The number format of the weights of blocks.
     #[serde(default = "f32_weights")]
     pub dtype: WeightType,
-    /// Of the client's embedding and head.
+    /// The number format of the client's embedding and LM head.
     #[serde(default = "f32_weights")]
     pub ends: WeightType,
-    /// Of activations between nodes: `Int8(block: 64)` packs them, with a scale for each block of so many values; else it
-    /// is also the type of the values in KV caches. Where nothing is said: F32 with F32 blocks, else F16.
+    /// The number format of activations between nodes. Unless it is `Int8`, KV caches hold values in the same format.
+    /// Without it: `F32` if `dtype` is `F32`, else `F16`.
     #[serde(default)]
     pub wire: Option<WireType>,
+    /// The weights of the model.
     #[serde(default)]
     pub weights: Weights,
 }
 
-/// The dimensions: a published model by its size, or one's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The dimensions of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Shape {
+    /// A published OPT model by its size, as `Opt("30b")`.
     Opt(String),
+    /// A published BLOOM model by its size, as `Bloom("176b")`.
     Bloom(String),
+    /// A published Llama model by its version and size, as `Llama("3-8b")`.
     Llama(String),
+    /// Dimensions of one's own.
     Custom {
+        /// The family, which says how a block computes.
         arch: Arch,
+        /// The number of blocks.
         layers: u32,
+        /// The hidden size.
         hidden: u32,
+        /// The number of attention heads.
         heads: u32,
-        /// As many as `heads`, where nothing is said.
+        /// The number of heads of keys and values. Without it: as many as `heads`.
         #[serde(default)]
         kv_heads: Option<u32>,
-        /// The family's convention, where nothing is said: 4 x hidden; Llama 8/3 x hidden, up to a multiple of 256.
+        /// The size of the feed-forward layer. Without it: 4 x hidden; for Llama 8/3 x hidden, rounded up to a multiple of
+        /// 256.
         #[serde(default)]
         ffn: Option<u32>,
+        /// The number of tokens of the vocabulary.
         vocab: u32,
+        /// The longest context, in tokens.
         #[serde(default = "positions")]
         max_positions: u32,
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where the weights come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Weights {
-    /// Drawn from a seed.
-    Random { seed: u64 },
-    /// A Hugging Face folder: a path from the scenario's folder on.
+    /// Random weights.
+    Random {
+        /// The seed of the weights.
+        seed: u64,
+    },
+    /// A Hugging Face folder with `config.json` and safetensors files.
     Dir(String),
-    /// Simulation only: in place of values, hashes of everything that the KV caches should hold, so that an entry that is
-    /// lost, doubled or misplaced changes the generated tokens.
+    /// Simulation: an echo model. Its tokens are hashes of everything that the KV caches should hold, so an entry that is
+    /// lost, doubled or misplaced changes the generated text.
     Echo,
 }
 

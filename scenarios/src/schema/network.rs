@@ -2,107 +2,118 @@
 use crate::plan::{Drawn, Sharing};
 use crate::schema::delay::Delay;
 use crate::units::{Rate, Size, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What lies between hosts, beside their own `egress` and `ingress`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The network between hosts. A message also passes the sender's `egress` and the receiver's `ingress`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// Of every path that neither `rtt` nor an entry of `links` names.
+    /// The path between two hosts that neither `rtt` nor an entry of `links` names.
     pub default: Link,
-    /// Round trips between sites; half of one takes the place of the default's delay where two sites differ.
+    /// Round trips between sites. Half of one replaces the delay of `default` between hosts of different sites.
     pub rtt: RoundTrips,
-    /// The file of a profile whose measured ways between groups or sites are taken; one that has a single way has it
-    /// everywhere. Nothing: none.
+    /// The file of a profile whose measured links are used between its host groups. A profile with a single link is used
+    /// for all paths.
     pub profile: Option<String>,
-    /// The last that names a path decides, also over `rtt` and `profile`.
+    /// Paths between given sites or host groups. The last entry that names a path decides, also over `rtt` and `profile`.
     pub links: Vec<Between>,
+    /// The parts of TCP that are modelled.
     pub tcp: Transport,
+    /// How concurrent transfers share a link.
     pub sharing: Sharing,
-    /// Live: impose the links on the real frames.
+    /// Whether a live run delays its real messages as this network would.
     pub shape: bool,
 }
 
-/// One direction of a link; neither delay nor limit where nothing is said.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// One direction of a link. The default has no delay, no bandwidth limit and no loss.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Link {
-    /// One way.
+    /// The one-way delay.
     pub delay: Delay,
+    /// How often a random delay is drawn.
     pub drawn: Drawn,
-    /// Added to the delay, drawn for each message.
+    /// A further delay, drawn for each message.
     pub jitter: Delay,
-    /// Nothing: no limit.
+    /// The bandwidth. Without it: no limit.
     pub bandwidth: Option<Rate>,
-    /// Share of segments that are lost.
+    /// The share of TCP segments that are lost, from 0 to 1.
     pub loss: f64,
 }
 
 /// The path from one site or host group to another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Between {
+    /// A site, a host group, or one host of it.
     pub from: String,
+    /// A site, a host group, or one host of it.
     pub to: String,
-    /// The way back as well.
+    /// Whether the entry holds for the opposite direction as well.
     #[serde(default)]
     pub both: bool,
-    /// One way.
+    /// The one-way delay.
     #[serde(default)]
     pub delay: Delay,
+    /// How often a random delay is drawn.
     #[serde(default)]
     pub drawn: Drawn,
+    /// A further delay, drawn for each message.
     #[serde(default)]
     pub jitter: Delay,
-    /// Nothing: no limit.
+    /// The bandwidth. Without it: no limit.
     #[serde(default)]
     pub bandwidth: Option<Rate>,
+    /// The share of TCP segments that are lost, from 0 to 1.
     #[serde(default)]
     pub loss: f64,
 }
 
-/// Where the round trips between sites stand.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The source of round trips between sites.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum RoundTrips {
-    /// Sites say nothing about delay.
+    /// There is none: sites do not change delays.
     #[default]
     Off,
-    /// A set of world regions that comes with the program: sites are called as its regions.
+    /// A set of world regions of the program. The sites of hosts are names of its regions.
     Regions(String),
-    /// A file, in ms: a matrix with the sites in its first row and its first column, or a list of pairs.
+    /// A CSV file with times in ms: a matrix with the sites in its first row and column, or a list of pairs with the columns
+    /// from, to, rtt_ms.
     Csv(String),
 }
 
-/// What of TCP is modelled. Each of its parts can be switched off.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The parts of TCP that are modelled.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Transport {
-    /// A link is a pipe that needs no connecting.
+    /// Nothing: a link only has its delay, bandwidth and loss.
     Off,
+    /// TCP as Linux has it over Ethernet.
     Tcp {
-        /// Connecting costs a round trip.
+        /// Whether connecting takes a round trip.
         #[serde(default = "yes")]
         handshake: bool,
-        /// A window that begins small and doubles with each round trip.
+        /// Whether the congestion window begins small and doubles with each round trip.
         #[serde(default = "yes")]
         slow_start: bool,
-        /// Of slow start, in segments.
+        /// The first congestion window of slow start, in segments (RFC 6928).
         #[serde(default = "initial_window")]
         initial_window: u32,
-        /// An idle connection loses some of its window.
+        /// Whether the congestion window of an idle connection shrinks (RFC 2861).
         #[serde(default = "yes")]
         idle_restart: bool,
-        /// What may be under way without acknowledgement; `"0 B"`: no limit.
+        /// The largest number of unacknowledged bytes; `"0 B"`: no limit.
         #[serde(default = "window")]
         window: Size,
-        /// Payload of a full segment.
+        /// The payload of a full segment.
         #[serde(default = "mss")]
         mss: Size,
-        /// Headers of a segment.
+        /// The headers of a segment.
         #[serde(default = "header")]
         header: Size,
-        /// The least that the retransmission timeout adds to the round trip.
+        /// The least time that the retransmission timeout adds to the round trip.
         #[serde(default = "least_timeout")]
         least_timeout: Time,
     },

@@ -9,37 +9,46 @@ use actors::message::Forwarding;
 use actors::peer::Scheduling;
 use actors::policy::{self, Prefill, Recovery};
 use actors::route::{self, Weight};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How the swarm works together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The policies of clients and peers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Swarm {
+    /// How a client chooses the peers of a route.
     pub routing: Routing,
-    /// How `MinLatency` and `LoadAware` estimate the time of a route.
+    /// The terms by which `MinLatency` and `LoadAware` estimate the time of a route.
     pub costs: Costs,
+    /// How nodes measure round trips.
     pub pings: Pings,
+    /// How long a client avoids a peer that has failed it.
     pub bans: Bans,
+    /// Who sends a step from one peer to the next.
     pub forwarding: Forwarding,
-    /// How much of a prompt goes through the route at once.
+    /// The part of a prompt that one step carries.
     pub prefill: Prefill,
+    /// How a client notices that a peer has failed.
     pub detection: Detection,
+    /// How a client continues a request after a peer has failed.
     pub recovery: Recovery,
+    /// How often and after which waits a client tries again.
     pub retry: Retry,
-    /// In which order a peer computes the steps that wait, and how many in one job.
+    /// The order in which a peer computes waiting steps, and how many of them are one job.
     pub scheduling: Scheduling,
-    /// How long an idle peer waits for more steps before it begins a job with those that have come.
+    /// The batching delay: how long an idle peer waits for further steps before it starts a job.
     pub gather: Time,
-    /// What becomes of a session that finds no room in a peer's cache.
+    /// How a peer treats a new session that finds no room in its KV cache.
     pub admission: Admission,
-    /// How long a session may last.
+    /// How long a session may last at a peer.
     pub lifetime: Lifetime,
-    /// What peers say that they can do.
+    /// The throughput that peers announce.
     pub throughput: Throughput,
+    /// The distributed hash table by which peers announce themselves and are found.
     pub dht: Kademlia,
-    /// Of peers with `Capacity`.
+    /// How peers with `span: Capacity` choose their blocks.
     pub placement: Placement,
-    /// What the KV caches of a peer may take: `"4 GiB"`, or `Tokens(full: 4096, grouped: 16384)` in each block.
+    /// The size of a peer's KV cache: `"4 GiB"` for the whole peer, or `Tokens(full: 4096, grouped: 16384)` for each block.
     pub cache: Cache,
 }
 
@@ -67,148 +76,161 @@ impl Default for Swarm {
     }
 }
 
-/// How a client picks its route.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How a client chooses the peers of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Routing {
-    /// The shortest path by round trips and announced speed, as Petals routes for generation.
+    /// The route of the least estimated time: round trips, overhead of each peer and announced speed. Petals uses it for
+    /// generation (`min_latency`).
     #[default]
     MinLatency,
-    /// The same with the time that a step will wait at a peer, by what peers say of their load.
+    /// `MinLatency` plus the expected queueing time at each peer, from the load that peers announce.
     LoadAware,
-    /// At random by weight; `Random(Span)` is Petals' `max_throughput` mode.
+    /// A random route. Peers are drawn by their weight; `Random(Span)` is the `max_throughput` mode of Petals.
     Random(Weight),
-    /// In turns by weight.
+    /// Peers in turn, each as often as its weight says.
     RoundRobin(Weight),
-    /// Always the peers on these hosts, in this order, each to the end of its span.
+    /// Always the peers on the given hosts, in this order, each up to the end of its blocks.
     Fixed(Vec<String>),
-    /// The route that each request brings with it, as from a trace; the shortest for one that brings none.
+    /// The route that a trace gives for each request; `MinLatency` for a request without one.
     Replay,
 }
 
-/// What becomes of a session for which there is no room in a KV cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How a peer treats a new session that finds no room in its KV cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Admission {
-    /// It is refused at once.
+    /// The session is refused at once.
     #[default]
     Refuse,
-    /// It waits so long for others to close, and is refused then.
+    /// The session waits up to this time for others to close, then it is refused.
     Wait(Time),
 }
 
-/// The terms of a route's estimated time; the values are Petals'.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The terms of the estimated time of a route. The defaults are those of Petals (`sequence_manager.py`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Costs {
-    /// Of each peer, for handling a step.
+    /// The time that each peer of the route adds.
     pub overhead: Time,
-    /// Taken where no round trip is known.
+    /// The round trip to a peer whose round trip is not known.
     pub unknown_rtt: Time,
-    /// No round trip counts for more.
+    /// The largest round trip that is counted; longer ones are clamped to it.
     pub longest_rtt: Time,
-    /// Of a peer without room for the session in its cache.
+    /// The time that a peer without room for the session in its KV cache adds.
     pub short_cache: Time,
-    /// Blocks per second of a peer that announces no speed.
+    /// The speed of a peer that announces none, in blocks per second.
     pub unknown_rps: f64,
-    /// What a second of waiting for others counts in `LoadAware`.
+    /// `LoadAware`: the factor by which expected queueing time counts.
     pub load: f64,
 }
 
-/// Who measures round trips, and how long they are believed; the values are Petals'.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// How nodes measure round trips. The defaults are those of Petals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pings {
-    /// Peers that a client pings after a lookup, of those that may come first, in the middle and last, each; 0: none.
+    /// The number of peers that a client pings after a lookup, for each of the first, middle and last peers of a route; 0:
+    /// none.
     pub fanout: u32,
-    /// How often a client pings between its lookups; zero: never.
+    /// The interval at which a client pings between lookups; zero: never.
     pub every: Time,
-    /// Peers that a peer pings at each announcement, of those that a route may go on to from its last block; 0: none.
+    /// The number of peers that a peer pings at each announcement, among those that serve the block after its last one; 0:
+    /// none.
     pub next: u32,
-    /// Likewise, of those that hold blocks in the midst of its own.
+    /// The number of peers that a peer pings at each announcement, among those that serve blocks inside its own range.
     pub middle: u32,
-    /// The weight of the newest round trip in the exponential average.
+    /// The weight of the newest round trip in the exponential moving average, from 0 to 1.
     pub smoothing: f64,
+    /// How long a measured round trip is used.
     pub expiry: Time,
 }
 
-/// How long a client avoids a peer that has failed it; the values are Petals'.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// How long a client avoids a peer that has failed it. The defaults are those of Petals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bans {
+    /// The time of the first ban.
     pub first: Time,
-    /// The second ban in a row is so many times as long as the first, and so on.
+    /// The factor by which each ban in a row is longer than the one before.
     pub growth: f64,
 }
 
 /// How a client notices that a peer has failed. A connection that breaks is noticed at once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Detection {
-    /// How often a client pings the peers that it waits for.
+    /// The interval at which a client pings the peers that it waits for.
     pub heartbeat: Time,
-    /// A peer that is silent for so many heartbeats after a ping has failed; 0: no pings, as in Petals.
+    /// The number of heartbeats without an answer after which a peer has failed; 0: no pings, as in Petals.
     pub missed: u32,
-    /// A step that is away for longer has failed, whoever answers pings. Petals: 180 s.
+    /// A step that takes longer has failed, even if peers answer pings. Petals: 180 s.
     pub step_timeout: Time,
-    /// A session that is not open after this (and the wait that `admission` allows) has failed. Petals: 5 s.
+    /// A session that is not open after this time plus the wait of `admission` has failed. Petals: 5 s.
     pub open_timeout: Time,
 }
 
-/// How often a client tries again: the first time at once, then after waits that double.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// How often a client tries again. The first try comes at once; the waits between further tries double.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
-    /// Tries for one token before the request has failed; `Off`: until its time is up.
+    /// The number of tries for one token before the request has failed; `Off`: until the request times out.
     pub limit: Limit,
+    /// The first wait.
     pub first: Time,
-    /// No wait is longer, before it is spread.
+    /// The longest wait, before `jitter` is applied.
     pub most: Time,
-    /// By which part of itself each wait is longer or shorter, at random: 0 to 1.
+    /// The largest relative change of a wait, drawn at random, from 0 to 1.
     pub jitter: f64,
 }
 
-/// How long a session may last at a peer, whose cache it holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How long a session may last at a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lifetime {
-    /// Without a step; zero: for ever. Petals: 300 s.
+    /// The longest time without a step; zero: no limit. Petals: 300 s.
     pub idle: Time,
-    /// In all; zero: for ever. Petals: 1800 s.
+    /// The longest time in total; zero: no limit. Petals: 1800 s.
     pub longest: Time,
 }
 
-/// What peers say of their throughput, for placement and for routes by throughput: what their device computes or what
-/// their network carries, whichever is less.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The throughput that a peer announces, for block placement and for routing by throughput: the lower of what its device
+/// computes and what its network carries.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Throughput {
+    /// How a peer knows the speed of its device.
     pub speeds: Speeds,
-    /// What is left of the network's of a peer that is reached through others. Petals: 0.2.
+    /// The factor on the network throughput of a peer that is reached through a relay. Petals: 0.2.
     pub relayed: f64,
-    /// Of a NIC that nothing limits. Petals: 100 Mbit/s.
+    /// The bandwidth that is assumed for a host without a bandwidth limit. Petals: 100 Mbit/s.
     pub unknown: Rate,
 }
 
-/// How peers come to know how fast their device is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How a peer knows the speed of its device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Speeds {
-    /// By what the scenario says of their device, in both worlds.
+    /// From the cost model of its device, in both worlds.
     #[default]
     Told,
-    /// Live they measure it on one of their blocks as they start; the simulation tells them.
-    Measured { decode: Probe, forward: Probe },
+    /// It measures one of its blocks when it starts, as in Petals; a simulated peer measures the modelled device.
+    Measured {
+        /// The measurement of one-token steps.
+        decode: Probe,
+        /// The measurement of longer steps.
+        forward: Probe,
+    },
 }
 
-/// Steps by which a peer measures itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A measurement that a peer makes of its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// Of each step.
+    /// The tokens of each step.
     pub tokens: u32,
+    /// The number of steps.
     pub steps: u32,
-    /// No further step begins after this; zero: however long it takes.
+    /// The time after which no further step begins; zero: no limit.
     #[serde(default)]
     pub most: Time,
 }
@@ -234,37 +256,38 @@ impl Default for Throughput {
     }
 }
 
-/// How peers announce themselves and are found; the values are Petals'.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The distributed hash table (Kademlia) by which peers announce themselves and are found. The defaults are those of
+/// Petals on hivemind 1.1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kademlia {
-    /// Contacts of a bucket, and how many nodes a lookup finds.
+    /// The size of a bucket, and the number of nodes that a lookup finds.
     pub k: u16,
-    /// Questions that a lookup has under way at once.
+    /// The number of queries that a lookup has in flight.
     pub alpha: u16,
-    /// Nodes that keep a record.
+    /// The number of nodes that store a record.
     pub replicas: u16,
-    /// Whether a lookup of records goes on when it has found one.
+    /// When a lookup of records ends.
     pub search: Search,
-    /// How long an answer may take.
+    /// The timeout of a query.
     pub timeout: Time,
-    /// How often a peer announces itself.
+    /// The interval at which a peer announces itself.
     pub announce: Time,
-    /// How long a record lives unless it is announced again.
+    /// The time after which a record expires unless it is announced again.
     pub expiry: Time,
-    /// How old a client's view may be when it begins a request; then it looks again.
+    /// The age from which on a client looks up the peers again before it begins a request.
     pub refresh: Time,
 }
 
-/// How peers choose their blocks; the values are Petals'.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// How peers with `span: Capacity` choose their blocks. The defaults are those of Petals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Placement {
-    /// The mean time between two looks whether to move; each is drawn uniformly up to twice this.
+    /// The mean interval at which a peer considers moving; each is drawn uniformly from 0 to twice this.
     pub period: Time,
-    /// It moves if the weakest block has less than this part of what it would have.
+    /// A peer moves if the throughput of the weakest block, divided by that after the best move, is below this.
     pub quality: f64,
-    /// The mean time before a newcomer chooses.
+    /// The mean time that a new peer waits before it chooses.
     pub delay: Time,
 }
 

@@ -1,99 +1,123 @@
-//! What is asked of the swarm: requests one after another, or when they come.
+//! The requests that clients send.
 use crate::schema::lengths::Lengths;
 use crate::units::{Frequency, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The requests that clients send.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Workload {
-    /// `clients` clients, each on a host of its own made after the group `on`, run `micro_batches` requests one after
-    /// another: `batch` rows of `prompt` tokens, of which `generate` more are wanted.
+    /// Each client sends its requests one after another.
     Closed {
+        /// The host group of the clients. Each client has a host of its own.
         on: String,
+        /// The number of clients.
         clients: u32,
+        /// The number of requests of each client (micro-batches in FlexLLMGen).
         #[serde(default = "one")]
         micro_batches: u32,
+        /// The number of rows of a request.
         #[serde(default = "one")]
         batch: u32,
+        /// The prompt tokens of each row.
         prompt: u32,
+        /// The tokens that are generated for each row. 0: a request ends when its prompt has been processed.
         generate: u32,
     },
-    /// Requests come at a rate, whatever has become of those before; the clients take them in turn.
+    /// Requests arrive at a rate, whether or not earlier ones have ended. The clients take them in turn.
     Open {
+        /// The host group of the clients. Each client has a host of its own.
         on: String,
+        /// The number of clients.
         clients: u32,
-        /// Over all clients, from the barrier's release on.
+        /// The arrival rate of all clients together, from the barrier's release on.
         rate: Frequency,
+        /// The distribution of the times between requests.
         #[serde(default)]
         process: Process,
-        /// From the rate of the point before to this one in a straight line; the last one stays.
+        /// Points (time, rate). The rate changes linearly from one point to the next and stays at the last.
         #[serde(default)]
         ramp: Vec<(Time, Frequency)>,
-        /// Until when requests come, or how many: the earlier of both, where both are given.
+        /// The time for which requests arrive.
         #[serde(default)]
         duration: Option<Time>,
+        /// The number of requests. If `duration` is given as well, the earlier end counts.
         #[serde(default)]
         requests: Option<u32>,
+        /// The number of rows of a request.
         #[serde(default = "one")]
         batch: u32,
+        /// The prompt tokens of each row.
         prompt: Lengths,
+        /// The tokens that are generated for each row.
         generate: Lengths,
-        /// Prompt and answer together: a longer answer is cut to it, then the prompt to what is left.
+        /// The largest sum of prompt and generated tokens. The answer is cut first, then the prompt.
         #[serde(default)]
         longest: Option<u32>,
-        /// Requests that one client has under way at once; one that comes beyond them is shed.
+        /// The largest number of requests that one client has in flight. Further requests are shed: counted, and not sent.
         #[serde(default = "in_flight")]
         in_flight: u32,
     },
-    /// Requests as a file has them.
+    /// Requests arrive as a file has recorded them.
     Trace {
+        /// The host group of the clients. Each client has a host of its own.
         on: String,
+        /// The number of clients.
         clients: u32,
-        /// CSV, packed by gzip or not: a path from the scenario's folder on.
+        /// The file of the trace, which may be compressed by gzip.
         file: String,
+        /// The format of the file.
         #[serde(default)]
         columns: Columns,
-        /// Columns of the file that have no meaning here.
+        /// `Ours`: further columns of the file, which are not read.
         #[serde(default)]
         ignore: Vec<String>,
-        /// So much of the file's beginning is left out, ...
+        /// The time at the beginning of the trace that is left out.
         #[serde(default)]
         skip: Time,
-        /// ... and what comes later than this after it.
+        /// The time after `skip` from which on requests are left out.
         #[serde(default)]
         duration: Option<Time>,
-        /// Only the first of what is left.
+        /// The largest number of requests.
         #[serde(default)]
         limit: Option<u32>,
-        /// Twice as fast: 2.
+        /// The factor by which the trace is replayed faster.
         #[serde(default = "as_recorded")]
         speed: f64,
+        /// The number of rows of a request.
         #[serde(default = "one")]
         batch: u32,
+        /// The largest sum of prompt and generated tokens. The answer is cut first, then the prompt.
         #[serde(default)]
         longest: Option<u32>,
+        /// The largest number of requests that one client has in flight. Further requests are shed: counted, and not sent.
         #[serde(default = "in_flight")]
         in_flight: u32,
     },
 }
 
-/// How requests follow each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The distribution of the times between requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Process {
-    /// At equal distances.
+    /// Equal times.
     Constant,
-    /// Independent of each other.
+    /// Exponentially distributed times: a Poisson process.
     #[default]
     Poisson,
-    /// Distances of this coefficient of variation: below 1 steadier than Poisson, above 1 in bursts.
-    Gamma { cv: f64 },
+    /// Gamma-distributed times.
+    Gamma {
+        /// The coefficient of variation. Below 1, requests arrive more regularly than in a Poisson process; above 1, in
+        /// bursts.
+        cv: f64,
+    },
 }
 
-/// The format of a trace: what its columns are called, and what its times count from.
+/// The format of a trace.
 ///
 /// Times of our own format count from the trace's beginning, those of the others begin with the first request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Columns {
     /// CSV with the columns at_s, prompt, generate, and where they are there client (from 0), route (hosts of peers with
