@@ -2,6 +2,8 @@
 // The commands that a build without the feature `live` leaves out are the only users of some helpers.
 #![cfg_attr(not(feature = "live"), allow(dead_code, unused_imports))]
 #[cfg(feature = "live")]
+mod ablation;
+#[cfg(feature = "live")]
 mod calibrate;
 mod documents;
 mod execute;
@@ -17,6 +19,8 @@ mod place;
 mod print;
 mod progress;
 mod published;
+#[cfg(feature = "live")]
+mod replay;
 mod sensitivity;
 mod signals;
 mod simulate;
@@ -84,6 +88,12 @@ enum Command {
         after_help = "Examples:\n  swarmbench twin quickstart\n  swarmbench twin my.ron --repeat 3 --observed --fail-above 10%"
     )]
     Twin(twin::Arguments),
+    /// Predict the live runs of a twin again, without running anything live
+    #[cfg(feature = "live")]
+    #[command(
+        after_help = "Examples:\n  swarmbench replay runs/quickstart-twin-001\n  swarmbench replay runs/quickstart-twin-001 --without cpu-steal,cold-cache"
+    )]
+    Replay(replay::Replay),
     /// Vary one input of a scenario after another, and show which moves the result most
     #[command(after_help = "Example: swarmbench sensitivity flexgen-petals-opt30b --by 20")]
     Sensitivity(sensitivity::Arguments),
@@ -193,6 +203,8 @@ fn run(command: Command) -> u8 {
         Command::Sim { sweep, check_determinism } => simulate::sim(&sweep, check_determinism),
         #[cfg(feature = "live")]
         Command::Twin(wanted) => twin::twin(&wanted),
+        #[cfg(feature = "live")]
+        Command::Replay(wanted) => replay::replay(&wanted),
         Command::Published(wanted) => published::published(&wanted),
         Command::Sensitivity(wanted) => sensitivity::sensitivity(&wanted),
         #[cfg(feature = "live")]

@@ -79,6 +79,16 @@ impl Batch {
         self.cells.first().map_or_else(|| self.loaded.scenario(), |cell| &cell.scenario)
     }
 
+    /// Takes out the cells that `other` has.
+    pub fn remove(&mut self, other: &Batch) {
+        let gone: BTreeSet<&[(String, String)]> = other.keys.iter().map(|key| key.values.as_slice()).collect();
+        self.cells.retain(|cell| !gone.contains(cell.key.values.as_slice()));
+        let kept = self.keys.iter().map(|key| !gone.contains(key.values.as_slice())).collect::<Vec<_>>();
+        let (mut of_keys, mut of_plans) = (kept.iter(), kept.iter());
+        self.keys.retain(|_| *of_keys.next().expect("one for each key"));
+        self.plans.retain(|_| *of_plans.next().expect("one for each plan"));
+    }
+
     /// The charts that the scenario asks for, or those that suit what is varied.
     pub fn charts(&self) -> Vec<Chart> {
         let asked = &self.scenario().report;
@@ -106,16 +116,8 @@ impl Batch {
 
     /// Each plan so often, one after another, with what is chance in a simulation drawn anew.
     pub fn drawn(self, times: u32) -> Batch {
-        let again = |plan: &Plan| {
-            let plan = plan.clone();
-            (0..times).map(move |draw| Plan {
-                repeat: plan.repeat * times + draw,
-                chance: if draw == 0 { plan.chance } else { plan.chance.derive("draw", draw.into(), 0) },
-                ..plan.clone()
-            })
-        };
         let keys = self.keys.iter().flat_map(|key| std::iter::repeat_n(key.clone(), times as usize)).collect();
-        Batch { keys, plans: self.plans.iter().flat_map(again).collect(), ..self }
+        Batch { keys, plans: self.plans.iter().flat_map(|plan| drawn(plan, times)).collect(), ..self }
     }
 
     /// What keeps this machine and this build from running the sweep live, as its first cell shows.
@@ -220,6 +222,15 @@ impl Sweep {
         })?;
         keeper.finish()
     }
+}
+
+/// The plan `times` times, each with other random streams; the first is the plan itself.
+pub fn drawn(plan: &Plan, times: u32) -> impl Iterator<Item = Plan> {
+    (0..times).map(move |draw| Plan {
+        repeat: plan.repeat * times + draw,
+        chance: if draw == 0 { plan.chance } else { plan.chance.derive("draw", draw.into(), 0) },
+        ..plan.clone()
+    })
 }
 
 /// The run, unless a second one of the same plan was another.

@@ -2,6 +2,7 @@
 //!
 //! The machine's speed drifts as its neighbours work, so live cells run in random order, each between two short probes of
 //! fixed work, and each is simulated with its devices as fast as its probes found them.
+use crate::ablation::{Ablation, LiveCell, Recorded};
 use crate::calibrate::{Measured, measure, save, unfit, watch};
 use crate::keeper::Keeper;
 use crate::place;
@@ -11,13 +12,13 @@ use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Batch, Sweep};
 use actors::seed::mix;
 use calibration::swarms::probes;
-use calibration::{Mood, Probed, drift_of, prepare};
+use calibration::{Mood, Probed, Term, drift_of, prepare};
 use clap::Args;
 use live::Options;
 use miette::miette;
 use reports::manifest::World;
 use reports::read;
-use reports::twin::Twin;
+use reports::twin::{ProbedRun, Recording, Twin};
 use scenarios::input;
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
@@ -27,11 +28,11 @@ use std::path::PathBuf;
 use topology::outcome::{Outcome, Run};
 
 /// Exit code of a prediction that was off by more than `--fail-above`.
-const OFF: u8 = 10;
+pub const OFF: u8 = 10;
 
 /// How often each live run is simulated. Small chances decide whether clients fall in step and stay so, and a prediction is
 /// the mean over them: of a swarm of three clients single runs were up to 15 % apart.
-const DRAWS: u32 = 5;
+pub const DRAWS: u32 = 5;
 
 /// How often each cell is run live at least, unless the command line says otherwise: fewer repetitions show no noise, and without it
 /// an error cannot be judged.
@@ -50,12 +51,18 @@ pub struct Arguments {
     /// How often everything is measured for the profile
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Predict again without this term of the host model, and print the errors with and without it
+    #[arg(long, value_name = "TERM", value_delimiter = ',')]
+    without: Vec<Term>,
+    /// Measure the profile for the sizes of these cells alone, and compare only the others: `path=value`, joined by `&&`
+    #[arg(long, value_name = "CELLS", conflicts_with = "profile")]
+    fit: Option<String>,
     /// Exit with 10 if any error is larger, and larger than its noise floor: `10%` or `0.1`
     #[arg(long, value_parser = fraction)]
     fail_above: Option<f64>,
 }
 
-fn fraction(text: &str) -> Result<f64, String> {
+pub fn fraction(text: &str) -> Result<f64, String> {
     let (number, whole) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 100.0));
     let value = number.trim().parse::<f64>().ok().map(|value| value / whole);
     let sound = value.filter(|value| value.is_finite() && *value >= 0.0);
@@ -67,6 +74,7 @@ pub fn twin(wanted: &Arguments) -> Done {
     let sweep = &wanted.sweep.repeated_at_least(REPEATS)?;
     let mut batch = sweep.ready()?;
     sweep.able(&batch)?;
+    let fitted = wanted.fit.as_ref().map(|cells| leave_out(sweep, &mut batch, cells)).transpose()?;
     let _heeding = Heeding::new();
     let profile = match &wanted.profile {
         Some(path) => Some(read_profile(path)?),
@@ -75,7 +83,8 @@ pub fn twin(wanted: &Arguments) -> Done {
         None => {
             let source = format!("swarmbench twin {}", sweep.scenario);
             let name = &batch.scenario().name;
-            let Measured { profile, interrupted } = measure(&batch.plans, wanted.rounds, name, &source)?;
+            let Measured { profile, interrupted } =
+                measure(fitted.as_ref().unwrap_or(&batch.plans), wanted.rounds, name, &source)?;
             if let Some(how) = interrupted {
                 let dir = reports::claim::directory(&sweep.out, &format!("{name}-twin"))?;
                 save(&profile, &dir.join("profile.ron"))?;
@@ -93,6 +102,10 @@ pub fn twin(wanted: &Arguments) -> Done {
         errln!("interrupted before a cell was run live: there is nothing to compare");
         return Ok(INTERRUPTED);
     }
+    let ablated = match wanted.without.as_slice() {
+        [] => None,
+        terms => Some(Ablation::of(&live.recorded(&batch, profile.as_ref())?, terms)?),
+    };
     // The run directory keeps the plans as they are simulated.
     for measured in &live.cells {
         let plan = &mut batch.plans[measured.index];
@@ -119,6 +132,12 @@ pub fn twin(wanted: &Arguments) -> Done {
         }
         Format::Md => say!("{}", twin.markdown()),
     }
+    if let Some(ablated) = ablated {
+        ablated.write(&dir.join("terms.csv"))?;
+        if matches!(sweep.format, Format::Table | Format::Md) {
+            say!("\n{}", ablated.text());
+        }
+    }
     errln!("{}", dir.display());
     let code = live.code.max(code);
     let off = wanted.fail_above.map_or(0, |limit| twin.beyond(limit).count());
@@ -127,6 +146,17 @@ pub fn twin(wanted: &Arguments) -> Done {
         return Ok(OFF);
     }
     Ok(code)
+}
+
+/// Takes the cells with these values out of the batch, and returns their plans.
+fn leave_out(sweep: &Sweep, batch: &mut Batch, cells: &str) -> Result<Vec<Plan>, Stop> {
+    let fitted = Sweep { only: Some(cells.to_owned()), repeat: Some(1), ..sweep.clone() }.batch()?;
+    batch.remove(&fitted);
+    if batch.plans.is_empty() {
+        let why = format!("--fit `{cells}` takes every cell for the profile: no cell is left to compare");
+        return Err(Stop { code: 2, report: miette!("{why}") });
+    }
+    Ok(fitted.plans)
 }
 
 /// What the simulation takes for the devices' times.
@@ -169,7 +199,7 @@ fn predict(
     let (sim, mut code) = keeper.finish()?;
     let name = if times == Times::Observed { "observed in the live run" } else { "calibrated" };
     let twin = Twin::of(&read::Run::open(&live.dir)?, &read::Run::open(&sim.path)?)?;
-    let twin = twin.with_times_of(name, live.mood.probes.clone());
+    let twin = twin.with_times_of(name, live.recording(batch));
     let (dir, missing) = twin.write(&sweep.out)?;
     if let Some(why) = missing {
         errln!("note: the chart of the twin is missing: {why}");
@@ -186,7 +216,7 @@ fn predict(
     Ok(Predicted { seen: twin, dir, code })
 }
 
-fn read_profile(path: &std::path::Path) -> Result<Profile, Stop> {
+pub fn read_profile(path: &std::path::Path) -> Result<Profile, Stop> {
     let bad = |why: String| Stop { code: 3, report: miette!("{why}") };
     let text = input::read_text(path, input::TEXT_BYTES).map_err(|why| bad(why.to_string()))?;
     Profile::read(&path.display().to_string(), &text).map_err(|why| bad(why.to_string()))
@@ -212,6 +242,31 @@ struct Watched {
 }
 
 impl Live {
+    /// The live runs with their probes, to predict them with and without terms.
+    fn recorded(&self, batch: &Batch, profile: Option<&Profile>) -> Result<Recorded, Stop> {
+        let cell = |watched: &Watched| LiveCell {
+            plan: batch.plans[watched.index].clone(),
+            key: batch.keys[watched.index].clone(),
+            probe: watched.probe,
+        };
+        Ok(Recorded {
+            cells: self.cells.iter().map(cell).collect(),
+            mood: self.mood.clone(),
+            profile: profile.cloned(),
+            measured: read::Run::open(&self.dir)?,
+        })
+    }
+
+    /// What the twin's directory keeps of the live runs. Each plan of `batch` is one of the `DRAWS` of a live run's.
+    fn recording(&self, batch: &Batch) -> Recording {
+        let probed = self.cells.iter().map(|watched| {
+            let plan = &batch.plans[watched.index * DRAWS as usize];
+            ProbedRun { cell: plan.cell, repeat: plan.repeat / DRAWS, probe: watched.probe }
+        });
+        let live = self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Recording { live, probes: self.mood.probes.clone(), probed: probed.collect() }
+    }
+
     fn run(sweep: &Sweep, batch: &Batch, profile: Option<&Profile>) -> Result<Live, Stop> {
         let options = Options::new(std::env::current_exe()?);
         let mut keeper = Keeper::new(sweep, batch, World::Live)?;

@@ -106,7 +106,7 @@ fn check_rows(dir: &Path, name: &str, kept: Kept) -> Result<()> {
 ///
 /// # Errors
 /// If `plan.ron` cannot be read, or names hosts or devices that it lacks.
-pub(crate) fn plans(dir: &Path) -> Result<Vec<Plan>> {
+pub fn plans(dir: &Path) -> Result<Vec<Plan>> {
     let path = dir.join("plan.ron");
     let text = input::read_text(&path, PLAN_BYTES).map_err(Error::Input)?;
     let plans = plan::from_ron(&text).map_err(Error::damaged(&path))?;

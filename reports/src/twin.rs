@@ -13,7 +13,8 @@ use crate::write::{write_json, write_synced};
 use rows::probe::Probed;
 use rows::stats::pairwise_gap;
 use scenarios::columns::Columns;
-use serde::Serialize;
+use scenarios::input;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 mod verdict;
@@ -58,13 +59,45 @@ pub struct Twin {
     pub worst: f64,
     /// What the simulation took for the devices' times.
     pub times: String,
-    /// How fast the machine was between the live cells, against those times.
-    pub probes: Vec<Probed>,
+    /// The live run and its probes, from which the prediction can be repeated.
+    #[serde(flatten)]
+    pub recording: Recording,
     /// Of the two runs, those that are no whole results.
     pub partial: Vec<String>,
     /// How busy the machine was during the live run.
     pub machine: Option<CpuShares>,
     pub verdict: TwinVerdict,
+}
+
+/// The live run of a twin, with the probes that tell how fast the machine was at each of its cells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recording {
+    /// The name of the live run's directory, beside that of the twin.
+    pub live: String,
+    /// How fast the machine was between the live cells, against the profile.
+    pub probes: Vec<Probed>,
+    /// The last probe before each live run.
+    pub probed: Vec<ProbedRun>,
+}
+
+impl Recording {
+    /// Reads `twin.json` of a twin's directory.
+    ///
+    /// # Errors
+    /// The file is missing or damaged, or an older version wrote it.
+    pub fn read(dir: &Path) -> Result<Recording> {
+        let path = dir.join("twin.json");
+        let text = input::read_text(&path, input::TEXT_BYTES).map_err(Error::Input)?;
+        serde_json::from_str(&text).map_err(Error::damaged(&path))
+    }
+}
+
+/// A live run of a cell, and the index of the last probe before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbedRun {
+    pub cell: u32,
+    pub repeat: u32,
+    pub probe: usize,
 }
 
 /// Of the table of all errors.
@@ -83,6 +116,18 @@ const PARTS: [(&str, &str); 6] = [
     ("part_network_ms", "network"),
 ];
 
+/// The errors of a simulation of the cells of a live run. Cells are matched by their values of the sweep.
+pub fn errors(live: &Run, simulated: &[Cell]) -> Vec<Gap> {
+    let mut errors = Vec::new();
+    for measured in live.cells() {
+        let rows: Vec<&CellRow> = live.rows.iter().filter(|row| row.cell == measured.cell && row.done()).collect();
+        if let Some(predicted) = simulated.iter().find(|cell| cell.axes == measured.axes) {
+            errors.extend(MEASURES.iter().filter_map(|(column, _, _)| gap(column, &measured, predicted, &rows)));
+        }
+    }
+    errors
+}
+
 /// Compares a live run directory with a simulated one.
 pub fn compare(live: &Path, sim: &Path) -> Result<Twin> {
     Twin::of(&Run::open(live)?, &Run::open(sim)?)
@@ -98,33 +143,43 @@ impl Twin {
         if live.manifest.scenario != sim.manifest.scenario {
             return wrong("they are of different scenarios");
         }
-        let simulated = sim.cells();
-        let mut errors = Vec::new();
-        for measured in live.cells() {
-            let rows: Vec<&CellRow> = live.rows.iter().filter(|row| row.cell == measured.cell && row.done()).collect();
-            if let Some(predicted) = simulated.iter().find(|cell| cell.axes == measured.axes) {
-                errors.extend(MEASURES.iter().filter_map(|(column, _, _)| gap(column, &measured, predicted, &rows)));
-            }
-        }
+        let named = |run: &Run| Some(format!("{} {}", run.manifest.world, run.manifest.partial()?));
+        Twin::new(live, errors(live, &sim.cells()), [live, sim].into_iter().filter_map(named).collect())
+    }
+
+    /// The comparison of a live run with predictions that were off by `errors`; `partial` names the runs of both that are no
+    /// whole results.
+    ///
+    /// # Errors
+    /// There are no errors: no cell was done in both worlds.
+    pub fn new(live: &Run, errors: Vec<Gap>, partial: Vec<String>) -> Result<Twin> {
         let mut sizes: Vec<f64> = errors.iter().map(|gap: &Gap| gap.error.abs()).collect();
         sizes.sort_by(f64::total_cmp);
         match (quantile(&sizes, 0.5), sizes.last()) {
             (Some(median), Some(&worst)) => {
                 let (scenario, times) = (live.manifest.scenario.clone(), "the plan's".to_owned());
-                let named = |run: &Run| Some(format!("{} {}", run.manifest.world, run.manifest.partial()?));
-                let partial = [live, sim].into_iter().filter_map(named).collect();
                 let machine = live.manifest.load.during;
                 let verdict = TwinVerdict::of(&errors, machine);
-                Ok(Twin { scenario, errors, median, worst, times, probes: Vec::new(), partial, machine, verdict })
+                Ok(Twin {
+                    scenario,
+                    errors,
+                    median,
+                    worst,
+                    times,
+                    recording: Recording::default(),
+                    partial,
+                    machine,
+                    verdict,
+                })
             }
-            _ => wrong("no cell was done in both with a measure to compare"),
+            _ => Err(Error::NoTwin { why: "no cell was done in both with a measure to compare".to_owned() }),
         }
     }
 
     /// Says where the simulation had the devices' times from, and what was probed beside.
-    pub fn with_times_of(mut self, times: &str, probes: Vec<Probed>) -> Twin {
+    pub fn with_times_of(mut self, times: &str, recording: Recording) -> Twin {
         self.times = times.to_owned();
-        self.probes = probes;
+        self.recording = recording;
         self
     }
 

@@ -14,6 +14,7 @@ mod mood;
 mod overheads;
 mod steal;
 pub mod swarms;
+mod terms;
 mod wake;
 
 use company::{Company, in_company};
@@ -21,6 +22,7 @@ pub use drift::drift_of;
 pub use mood::Mood;
 pub use rows::ObservedRun;
 pub use rows::probe::{Drift, Probed};
+pub use terms::{TERMS, Term};
 
 use actors::record::Event;
 use cold::Cold;

@@ -54,6 +54,17 @@ impl Mood {
         Mood { probes, shapes, decode: Course::new(decode), prefill: Course::new(prefill), over: over.map(Course::new) }
     }
 
+    /// Takes the machine to be as fast as the profile says, all along.
+    pub(super) fn forget_drift(&mut self) {
+        let courses = [&mut self.decode, &mut self.prefill].into_iter().chain(&mut self.over);
+        courses.for_each(|course| course.logs.fill(None));
+    }
+
+    /// Takes the profile to be right at each size.
+    pub(super) fn forget_sizes(&mut self) {
+        self.shapes.clear();
+    }
+
     /// The profile's cost of a device, as it was between the probe of this index and the next.
     pub fn apply(&self, probe: usize, plan: &mut Plan) {
         let drift = self.after(probe);

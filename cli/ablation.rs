@@ -1,0 +1,202 @@
+//! `twin --without TERM`: the errors of the prediction with and without a term of the host model.
+use crate::calibrate::unfit;
+use crate::progress::Progress;
+use crate::signals::interrupted;
+use crate::stop::Stop;
+use crate::twin::{DRAWS, read_profile};
+use calibration::{Mood, Term, prepare};
+use miette::miette;
+use reports::cells::{CellRow, CellStatus};
+use reports::measures::Measures;
+use reports::read::Run;
+use reports::twin::{Gap, ProbedRun, Recording, Twin, errors};
+use rows::Fold;
+use rows::stats::median;
+use scenarios::cell::CellKey;
+use scenarios::plan::Plan;
+use scenarios::profile::Profile;
+use simulator::HORIZON;
+use std::path::Path;
+
+/// A live run of a cell.
+pub struct LiveCell {
+    pub plan: Plan,
+    pub key: CellKey,
+    /// The index of the last probe before it.
+    pub probe: usize,
+}
+
+/// The live runs of a twin, with everything that predictions of them need.
+pub struct Recorded {
+    pub cells: Vec<LiveCell>,
+    pub mood: Mood,
+    pub profile: Option<Profile>,
+    pub measured: Run,
+}
+
+/// The errors of predictions of the same live runs.
+pub struct Ablation {
+    rows: Vec<Row>,
+}
+
+/// The prediction without some terms.
+struct Row {
+    without: String,
+    errors: Vec<Gap>,
+    /// The cells whose network was shaped.
+    shaped: Vec<u32>,
+}
+
+impl Ablation {
+    /// Predicts the live cells with the whole model, without each of the terms, and without all of them.
+    ///
+    /// # Errors
+    /// The profile has no figures for the model of a cell.
+    pub fn of(recorded: &Recorded, terms: &[Term]) -> Result<Ablation, Stop> {
+        let mut variants = vec![("nothing".to_owned(), Vec::new())];
+        variants.extend(terms.iter().map(|term| (term.to_string(), vec![*term])));
+        if terms.len() > 1 {
+            variants.push(("all of these".to_owned(), terms.to_vec()));
+        }
+        let task = format!("predicting {} cells with and without {} terms", recorded.cells.len(), terms.len());
+        let progress = Progress::new("terms", variants.len() as u64, &task)?;
+        let mut rows = Vec::new();
+        for (without, terms) in variants {
+            if interrupted() {
+                break;
+            }
+            rows.push(predict(recorded, without, &terms)?);
+            progress.step();
+        }
+        progress.end();
+        Ok(Ablation { rows })
+    }
+
+    /// The comparison of the whole model's prediction with the live run.
+    ///
+    /// # Errors
+    /// No cell was done live.
+    pub fn twin(&self, recorded: &Recorded) -> Result<Twin, Stop> {
+        let partial = recorded.measured.manifest.partial().map(|why| format!("live {why}"));
+        let errors = self.rows.first().map(|row| row.errors.clone()).unwrap_or_default();
+        Ok(Twin::new(&recorded.measured, errors, partial.into_iter().collect())?)
+    }
+
+    /// A table for people.
+    pub fn text(&self) -> String {
+        let heading = ["without", "median", "mean", "bare: median", "mean", "shaped: median", "mean"];
+        let mut rows = vec![heading.map(str::to_owned)];
+        rows.extend(self.rows.iter().map(|row| {
+            let cells = Row::parts().map(|(_, part)| row.spread(part));
+            let [all, bare, shaped] = cells.map(|spread| spread.map(|of| of.map_or("–".to_owned(), percent)));
+            let [[a, b], [c, d], [e, f]] = [all, bare, shaped];
+            [row.without.clone(), a, b, c, d, e, f]
+        }));
+        let columns = scenarios::columns::Columns::of(&rows, &[false, true, true, true, true, true, true]);
+        let mut text: String = rows.iter().map(|row| columns.line(row) + "\n").collect();
+        let noise = self.rows.first().map(|row| {
+            Row::parts().map(|(_, part)| {
+                let noise = row.of(part).filter_map(|gap| gap.noise_floor).collect();
+                median(noise).map_or("–".to_owned(), percent)
+            })
+        });
+        if let Some([all, bare, shaped]) = noise {
+            text += &format!("noise floor (median): all {all}, bare {bare}, shaped {shaped}\n");
+        }
+        text
+    }
+
+    /// The table as CSV: errors as fractions.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), Stop> {
+        let mut text = "without,network,measures,median_error,mean_error,median_noise_floor\n".to_owned();
+        for row in &self.rows {
+            for (name, part) in Row::parts() {
+                let noise = median(row.of(part).filter_map(|gap| gap.noise_floor).collect());
+                let [middle, mean] = row.spread(part);
+                let figures = [middle, mean, noise].map(|of| of.map(|of| format!("{of:.5}")).unwrap_or_default());
+                text += &format!("{},{name},{},{}\n", row.without, row.of(part).count(), figures.join(","));
+            }
+        }
+        Ok(reports::write::write_synced(path, text.as_bytes())?)
+    }
+}
+
+impl Recorded {
+    /// Opens the directory of a twin, which names that of its live run beside it.
+    ///
+    /// # Errors
+    /// A file of the two directories is missing or damaged.
+    pub fn open(twin: &Path) -> Result<Recorded, Stop> {
+        let recording = Recording::read(twin)?;
+        let live = twin.parent().unwrap_or(Path::new(".")).join(&recording.live);
+        let profile = twin.join("profile.ron");
+        let profile = if profile.exists() { Some(read_profile(&profile)?) } else { None };
+        let measured = Run::open(&live)?;
+        let plans = reports::read::plans(&live)?;
+        let mut cells = Vec::new();
+        for ProbedRun { cell, repeat, probe } in &recording.probed {
+            let plan = plans.iter().find(|plan| plan.cell == *cell);
+            let row = measured.rows.iter().find(|row| (row.cell, row.repeat) == (*cell, *repeat));
+            let (Some(plan), Some(row)) = (plan, row) else {
+                let live = live.display();
+                let why = format!("{}: {live} has no repetition {repeat} of cell {cell}", twin.display());
+                return Err(Stop { code: 1, report: miette!("{why}") });
+            };
+            // A cell has one plan in the file; those of its repetitions differ from it in random streams alone.
+            let plan = Plan { repeat: *repeat, ..plan.clone() };
+            let chance = if *repeat == 0 { plan.chance } else { plan.chance.derive("repeat", (*repeat).into(), 0) };
+            let key = CellKey { index: *cell, values: row.axes.clone() };
+            cells.push(LiveCell { plan: Plan { chance, ..plan }, key, probe: *probe });
+        }
+        Ok(Recorded { cells, mood: Mood::of(recording.probes), profile, measured })
+    }
+}
+
+impl Row {
+    /// The parts of the table: whether they hold shaped cells, or all.
+    fn parts() -> [(&'static str, Option<bool>); 3] {
+        [("all", None), ("bare", Some(false)), ("shaped", Some(true))]
+    }
+
+    fn of(&self, shaped: Option<bool>) -> impl Iterator<Item = &Gap> {
+        let wanted = move |gap: &&Gap| shaped.is_none_or(|shaped| self.shaped.contains(&gap.cell) == shaped);
+        self.errors.iter().filter(wanted)
+    }
+
+    /// The median and the mean of the magnitudes of errors.
+    fn spread(&self, shaped: Option<bool>) -> [Option<f64>; 2] {
+        let sizes: Vec<f64> = self.of(shaped).map(|gap| gap.error.abs()).collect();
+        let mean = (!sizes.is_empty()).then(|| sizes.iter().sum::<f64>() / sizes.len() as f64);
+        [median(sizes), mean]
+    }
+}
+
+/// Simulates each live run with different random streams, and compares.
+fn predict(recorded: &Recorded, without: String, terms: &[Term]) -> Result<Row, Stop> {
+    let (mut profile, mut mood) = (recorded.profile.clone(), recorded.mood.clone());
+    terms.iter().for_each(|term| term.remove(profile.as_mut(), &mut mood));
+    let (mut rows, mut shaped) = (Vec::new(), Vec::new());
+    for LiveCell { plan, key, probe } in &recorded.cells {
+        let mut plan = plan.clone();
+        prepare(&mut plan, profile.as_ref()).map_err(unfit)?;
+        mood.apply(*probe, &mut plan);
+        if plan.network.shape {
+            shaped.push(plan.cell);
+        }
+        for plan in crate::sweep::drawn(&plan, DRAWS) {
+            let run = simulator::run(&plan, HORIZON);
+            let measures = Measures::of(&Fold::of(&run.events), &plan);
+            let status = CellStatus::Done;
+            rows.push(CellRow::new(key, plan.repeat, &status, &measures));
+        }
+    }
+    let repeats = recorded.measured.manifest.repeats() * DRAWS;
+    Ok(Row { without, errors: errors(&recorded.measured, &reports::summary::cells(&rows, repeats)), shaped })
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}
