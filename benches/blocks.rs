@@ -10,7 +10,7 @@
 use actors::id::BlockRange;
 use candle_core::{DType, Device, Tensor};
 use criterion::Criterion;
-use models::{Config, Source, Span};
+use models::{BlockSpan, Config, Source};
 use scenarios::presets;
 use scenarios::shape::{Arch, WeightType};
 use std::hint::black_box;
@@ -95,7 +95,8 @@ fn measure(criterion: &mut Criterion, case: &Case<'_>, bandwidth: f64, lines: &m
         let mut filled = None;
         criterion.bench_function(&name, |bencher| {
             let span = span.get_or_insert_with(|| {
-                Span::load(&Source::random(config.clone(), 1), range, case.weights, case.device).expect("a random span")
+                BlockSpan::load(&Source::random(config.clone(), 1), range, case.weights, case.device)
+                    .expect("a random span")
             });
             let (cache, x) = filled.get_or_insert_with(|| {
                 let mut cache = span.cache(range, batch, tokens.max(CONTEXT) + 1).expect("a cache");

@@ -14,7 +14,7 @@ mod nano;
 use actors::id::HostId;
 use actors::message::Forwarding;
 use actors::record::{Event, Stepped};
-use actors::time::Span;
+use actors::time::Duration;
 use live::{Options, run};
 use scenarios::plan::{Fault, What, When, Workload};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const RUNS: usize = 200;
 
 fn main() {
     let runs = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(RUNS).max(1);
-    let mut gaps: Vec<Span> = (0..runs).map(|run| gap(run as u64)).collect();
+    let mut gaps: Vec<Duration> = (0..runs).map(|run| gap(run as u64)).collect();
     gaps.sort_unstable();
     let quantile = |q: f64| gaps[((gaps.len() - 1) as f64 * q).round() as usize].as_millis_f64();
     println!(
@@ -38,7 +38,7 @@ fn main() {
 }
 
 /// The longest wait for a token in a run whose last peer is killed.
-fn gap(run_number: u64) -> Span {
+fn gap(run_number: u64) -> Duration {
     let work = Workload { micro_batches: 1, batch: 1, prompt: 16, generate: 64 };
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Relay, work));
     let host = HostId(3);

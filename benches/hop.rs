@@ -10,7 +10,7 @@ mod nano;
 use actors::id::RequestId;
 use actors::message::Forwarding;
 use actors::record::{Event, Served};
-use actors::time::Span;
+use actors::time::Duration;
 use live::{Options, run};
 use scenarios::plan::Workload;
 use std::collections::BTreeMap;
@@ -72,8 +72,8 @@ impl Parts {
             }
             let hops = served.remove(&(step.request, step.position)).unwrap_or_default();
             assert_eq!(hops.len() as u32, PEERS, "every step has all of its hops");
-            let compute: Span = hops.iter().map(|hop| hop.finished.since(hop.started)).sum();
-            let resident: Span = hops.iter().map(|hop| hop.sent.since(hop.received)).sum();
+            let compute: Duration = hops.iter().map(|hop| hop.finished.since(hop.started)).sum();
+            let resident: Duration = hops.iter().map(|hop| hop.sent.since(hop.received)).sum();
             let whole = step.seen.since(step.began);
             let each = f64::from(PEERS);
             parts.hop.push(micros(whole - compute - step.client) / each);
@@ -108,7 +108,7 @@ impl Parts {
     }
 }
 
-fn micros(span: Span) -> f64 {
+fn micros(span: Duration) -> f64 {
     span.0 as f64 / 1e3
 }
 

@@ -12,8 +12,8 @@ use actors::id::NodeId;
 use actors::message::{Message, Timer};
 use actors::record::{Event, Looked, Purpose};
 use actors::seed::Seed;
-use actors::time::Span;
-use actors::world::{Effect, Parcel, Seat, SimContext, World};
+use actors::time::Duration;
+use actors::world::{ActorSlot, Delivery, Effect, SimContext, World};
 use rand::RngExt;
 use scenarios::plan::{Distribution, Link, Network, Plan};
 use simulator::Simulation;
@@ -29,7 +29,7 @@ const SIZES: [u32; 6] = [30, 100, 300, 1_000, 3_000, 10_000];
 /// Lookups in all, of each size.
 const LOOKUPS: u32 = 2_000;
 /// Between two nodes' joining.
-const APART: Span = Span::from_millis(20);
+const APART: Duration = Duration::from_millis(20);
 const SEED: Seed = Seed(1);
 
 /// A node of the DHT and nothing else, which joins when its turn comes and then looks up its share of the keys.
@@ -37,14 +37,14 @@ struct Lone {
     me: NodeId,
     node: Node,
     /// How long after the start it joins, and how long after that all have.
-    joins: Span,
-    settled: Span,
+    joins: Duration,
+    settled: Duration,
     keys: Vec<Key>,
     seen: Rc<RefCell<Vec<Looked>>>,
 }
 
 impl Lone {
-    fn act(&mut self, world: &mut SimContext, act: impl FnOnce(&mut Node, actors::time::Moment, &mut Vec<Effect>)) {
+    fn act(&mut self, world: &mut SimContext, act: impl FnOnce(&mut Node, actors::time::Timestamp, &mut Vec<Effect>)) {
         let (node, seen) = (&mut self.node, &self.seen);
         world.act(self.me, |now, out| {
             act(node, now, out);
@@ -60,23 +60,23 @@ impl Lone {
     }
 }
 
-impl Seat for Lone {
+impl ActorSlot for Lone {
     fn start(&mut self, world: &mut SimContext) {
         let wake = |after, timer| Effect::Wake { after, timer };
         let (joins, settled) = (self.joins, self.settled);
         world.act(self.me, |_, out| out.extend([wake(joins, Timer::Announce), wake(settled, Timer::Place)]));
     }
 
-    fn deliver(&mut self, from: NodeId, parcel: Parcel, world: &mut SimContext) {
+    fn deliver(&mut self, from: NodeId, parcel: Delivery, world: &mut SimContext) {
         match parcel {
-            Parcel::Message(Message::Rpc(rpc)) => {
+            Delivery::Message(Message::Rpc(rpc)) => {
                 self.act(world, |node, now, out| drop(node.on_rpc(now, from, *rpc, out)));
             }
-            Parcel::Message(Message::Ping(ping)) => self.act(world, |_, _, out| out.push(ping.answer(from))),
-            Parcel::Message(Message::Pong(pong)) => {
+            Delivery::Message(Message::Ping(ping)) => self.act(world, |_, _, out| out.push(ping.answer(from))),
+            Delivery::Message(Message::Pong(pong)) => {
                 self.act(world, |node, now, out| _ = node.on_pong(now, from, pong.nonce, out));
             }
-            Parcel::Woken(woken) => match woken.0 {
+            Delivery::Woken(woken) => match woken.0 {
                 Timer::Announce => self.act(world, |node, now, out| drop(node.join(now, out))),
                 Timer::Place => {
                     let keys = std::mem::take(&mut self.keys);
@@ -90,7 +90,7 @@ impl Seat for Lone {
 }
 
 fn plan(count: u32) -> Plan {
-    let delay = Distribution::Uniform { low: Span::from_millis(10), high: Span::from_millis(80) };
+    let delay = Distribution::Uniform { low: Duration::from_millis(10), high: Duration::from_millis(80) };
     Plan { network: Network::of(Link::new(delay, None)), ..ring::plan(count) }
 }
 
@@ -103,12 +103,12 @@ fn hops(count: u32) -> Vec<u16> {
         keys[stream.random_range(0..count as usize)].push(Key(stream.random()));
     }
     let seen = Rc::new(RefCell::new(Vec::new()));
-    let settled = Span(u64::from(count) * APART.0) + Span::from_secs(30);
+    let settled = Duration(u64::from(count) * APART.0) + Duration::from_secs(30);
     let seats = (0..count).map(NodeId).zip(keys).map(|(me, keys)| {
         let bootstrap = Some(NodeId(0));
         let config = Config { me, bootstrap, seed: SEED, rules: plan.policies.dht, client: false };
-        let joins = Span(u64::from(me.0) * APART.0);
-        Box::new(Lone { me, node: Node::new(config), joins, settled, keys, seen: seen.clone() }) as Box<dyn Seat>
+        let joins = Duration(u64::from(me.0) * APART.0);
+        Box::new(Lone { me, node: Node::new(config), joins, settled, keys, seen: seen.clone() }) as Box<dyn ActorSlot>
     });
     let seats = seats.collect();
     Simulation::new(&plan, seats).unrecorded().run(u64::MAX);

@@ -1,16 +1,16 @@
 //! `twin --without TERM`: the errors of the prediction with and without a term of the host model.
 use crate::calibrate::unfit;
+use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::signals::interrupted;
-use crate::stop::Stop;
 use crate::twin::{DRAWS, read_profile};
-use calibration::{Mood, Term, prepare};
+use calibration::{DriftTimeline, Term, prepare};
 use miette::miette;
 use reports::cells::{CellRow, CellStatus};
 use reports::measures::Measures;
 use reports::read::Run;
 use reports::twin::{Gap, ProbedRun, Recording, Twin, errors};
-use rows::Fold;
+use rows::RunRows;
 use rows::stats::median;
 use scenarios::cell::CellKey;
 use scenarios::plan::Plan;
@@ -29,7 +29,7 @@ pub struct LiveCell {
 /// The live runs of a twin, with everything that predictions of them need.
 pub struct Recorded {
     pub cells: Vec<LiveCell>,
-    pub mood: Mood,
+    pub drift: DriftTimeline,
     pub profile: Option<Profile>,
     pub measured: Run,
 }
@@ -52,7 +52,7 @@ impl Ablation {
     ///
     /// # Errors
     /// The profile has no figures for the model of a cell.
-    pub fn of(recorded: &Recorded, terms: &[Term]) -> Result<Ablation, Stop> {
+    pub fn of(recorded: &Recorded, terms: &[Term]) -> Result<Ablation, Exit> {
         let mut variants = vec![("nothing".to_owned(), Vec::new())];
         variants.extend(terms.iter().map(|term| (term.to_string(), vec![*term])));
         if terms.len() > 1 {
@@ -76,7 +76,7 @@ impl Ablation {
     ///
     /// # Errors
     /// No cell was done live.
-    pub fn twin(&self, recorded: &Recorded) -> Result<Twin, Stop> {
+    pub fn twin(&self, recorded: &Recorded) -> Result<Twin, Exit> {
         let partial = recorded.measured.manifest.partial().map(|why| format!("live {why}"));
         let errors = self.rows.first().map(|row| row.errors.clone()).unwrap_or_default();
         Ok(Twin::new(&recorded.measured, errors, partial.into_iter().collect())?)
@@ -110,7 +110,7 @@ impl Ablation {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), Stop> {
+    pub fn write(&self, path: &Path) -> Result<(), Exit> {
         let mut text = "without,network,measures,median_error,mean_error,median_noise_floor\n".to_owned();
         for row in &self.rows {
             for (name, part) in Row::parts() {
@@ -129,7 +129,7 @@ impl Recorded {
     ///
     /// # Errors
     /// A file of the two directories is missing or damaged.
-    pub fn open(twin: &Path) -> Result<Recorded, Stop> {
+    pub fn open(twin: &Path) -> Result<Recorded, Exit> {
         let recording = Recording::read(twin)?;
         let live = twin.parent().unwrap_or(Path::new(".")).join(&recording.live);
         let profile = twin.join("profile.ron");
@@ -143,7 +143,7 @@ impl Recorded {
             let (Some(plan), Some(row)) = (plan, row) else {
                 let live = live.display();
                 let why = format!("{}: {live} has no repetition {repeat} of cell {cell}", twin.display());
-                return Err(Stop { code: 1, report: miette!("{why}") });
+                return Err(Exit { code: 1, report: miette!("{why}") });
             };
             // A cell has one plan in the file; those of its repetitions differ from it in random streams alone.
             let plan = Plan { repeat: *repeat, ..plan.clone() };
@@ -151,7 +151,7 @@ impl Recorded {
             let key = CellKey { index: *cell, values: row.axes.clone() };
             cells.push(LiveCell { plan: Plan { chance, ..plan }, key, probe: *probe });
         }
-        Ok(Recorded { cells, mood: Mood::of(recording.probes), profile, measured })
+        Ok(Recorded { cells, drift: DriftTimeline::of(recording.probes), profile, measured })
     }
 }
 
@@ -175,20 +175,20 @@ impl Row {
 }
 
 /// Simulates each live run with different random streams, and compares.
-fn predict(recorded: &Recorded, without: String, terms: &[Term]) -> Result<Row, Stop> {
-    let (mut profile, mut mood) = (recorded.profile.clone(), recorded.mood.clone());
-    terms.iter().for_each(|term| term.remove(profile.as_mut(), &mut mood));
+fn predict(recorded: &Recorded, without: String, terms: &[Term]) -> Result<Row, Exit> {
+    let (mut profile, mut drift) = (recorded.profile.clone(), recorded.drift.clone());
+    terms.iter().for_each(|term| term.remove(profile.as_mut(), &mut drift));
     let (mut rows, mut shaped) = (Vec::new(), Vec::new());
     for LiveCell { plan, key, probe } in &recorded.cells {
         let mut plan = plan.clone();
         prepare(&mut plan, profile.as_ref()).map_err(unfit)?;
-        mood.apply(*probe, &mut plan);
+        drift.apply(*probe, &mut plan);
         if plan.network.shape {
             shaped.push(plan.cell);
         }
         for plan in crate::sweep::drawn(&plan, DRAWS) {
             let run = simulator::run(&plan, HORIZON);
-            let measures = Measures::of(&Fold::of(&run.events), &plan);
+            let measures = Measures::of(&RunRows::of(&run.events), &plan);
             let status = CellStatus::Done;
             rows.push(CellRow::new(key, plan.repeat, &status, &measures));
         }

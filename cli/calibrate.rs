@@ -1,9 +1,9 @@
 //! `calibrate`: measures this machine's devices and transport into a profile, or fits one to runs that were made before.
+use crate::exit::{Done, Exit, INTERRUPT};
 use crate::place;
 use crate::print::{errln, sayln};
 use crate::progress::Progress;
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
-use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Sweep, assignment};
 use actors::seed::mix;
 use calibration::{CalibrationError, ObservedRun, fit, observe};
@@ -75,14 +75,14 @@ fn dirs(from: &[PathBuf]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-pub fn unfit(why: CalibrationError) -> Stop {
-    Stop { code: 3, report: miette!("{why}") }
+pub fn unfit(why: CalibrationError) -> Exit {
+    Exit { code: 3, report: miette!("{why}") }
 }
 
-pub fn save(profile: &Profile, path: &Path) -> Result<(), Stop> {
+pub fn save(profile: &Profile, path: &Path) -> Result<(), Exit> {
     let text = format!("#![enable(implicit_some, unwrap_newtypes)]\n{}\n", profile.to_ron()?);
     if place::is_device(path) {
-        let unwritten = |why| Stop { code: 1, report: miette!("{}: {why}", path.display()) };
+        let unwritten = |why| Exit { code: 1, report: miette!("{}: {why}", path.display()) };
         std::fs::write(path, text).map_err(unwritten)?;
     } else {
         reports::write::write_synced(path, text.as_bytes())?;
@@ -100,8 +100,8 @@ pub struct Measured {
 
 /// Runs the small swarms of a sweep, all of them `rounds` times in a different order each, and fits a profile to them. If a
 /// signal comes, the profile is fitted to the rounds that are over.
-pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<Measured, Stop> {
-    let swarms = calibration::swarms::swarms(plans).map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
+pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<Measured, Exit> {
+    let swarms = calibration::swarms::swarms(plans).map_err(|why| Exit { code: 3, report: miette!("{why}") })?;
     let options = Options::new(std::env::current_exe()?);
     let runs = swarms.len() as u64 * u64::from(rounds);
     let task = format!("measuring this machine by {runs} short live runs, {} in each of {rounds} rounds", swarms.len());
@@ -135,10 +135,10 @@ fn part(
     hand_over: Time,
     name: &str,
     source: &str,
-) -> Result<Measured, Stop> {
+) -> Result<Measured, Exit> {
     if over == 0 {
         let why = format!("interrupted before the first of {rounds} rounds was over: no profile can be fitted");
-        return Err(Stop { code: INTERRUPTED, report: miette!("{why}") });
+        return Err(Exit { code: INTERRUPTED, report: miette!("{why}") });
     }
     seen.retain(|run| run.round < over);
     let how = format!("interrupted: the profile is fitted to {over} of {rounds} rounds");
@@ -148,11 +148,11 @@ fn part(
 }
 
 /// Runs a plan live and keeps its rows.
-pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<ObservedRun, Stop> {
+pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<ObservedRun, Exit> {
     let Run { outcome, events, .. } = live::run(plan, options, &INTERRUPT)?;
     if !outcome.is_ok() {
         let code = if interrupted() { INTERRUPTED } else { 4 };
-        return Err(Stop {
+        return Err(Exit {
             code,
             report: miette!("a run of the calibration failed: {}", plan.in_words(&outcome.to_string())),
         });
@@ -197,13 +197,13 @@ fn print(profile: &Profile) {
     );
     sayln!(
         "among others' frames {:.0} % longer; a session's opening {}; a frame that was held {}",
-        100.0 * over.company,
+        100.0 * over.cache_interference,
         over.opening,
         over.held
     );
-    if over.steal.every > Time(0) {
-        let ms = |time: Time| time.span().as_secs_f64() * 1e3;
-        sayln!("a core is stolen every {:.0} ms, for {:.1} ms", ms(over.steal.every), ms(over.steal.last));
+    if over.cpu_steal.every > Time(0) {
+        let ms = |time: Time| time.duration().as_secs_f64() * 1e3;
+        sayln!("a core is stolen every {:.0} ms, for {:.1} ms", ms(over.cpu_steal.every), ms(over.cpu_steal.last));
     }
     for path in &profile.links {
         let middle = path.rtt.get(path.rtt.len() / 2).copied().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! `schema`, `completions` and `man`: documents that are written from the program.
+use crate::exit::{Done, Exit};
 use crate::print::say;
-use crate::stop::{Done, Stop};
 use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -38,6 +38,6 @@ pub fn manual(command: Command, out: Option<&Path>) -> Done {
     };
     let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
     let unwritten =
-        |why| Stop { code: 1, report: miette!("manual pages cannot be written to {}: {why}", folder.display()) };
+        |why| Exit { code: 1, report: miette!("manual pages cannot be written to {}: {why}", folder.display()) };
     written.map(|()| 0).map_err(unwritten)
 }

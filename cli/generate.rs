@@ -1,7 +1,7 @@
 //! `generate`: a local live swarm on a checkpoint, and the text it makes.
+use crate::exit::{Done, Exit, INTERRUPT, bad_scenario};
 use crate::print::{Plain, errln, sayln};
 use crate::signals::{Heeding, INTERRUPTED};
-use crate::stop::{Done, INTERRUPT, Stop, bad_scenario};
 use actors::limits;
 use actors::record::{Ended, Event, Scored};
 use actors::seed::Seed;
@@ -80,13 +80,13 @@ fn family(name: &str) -> Result<Arch, String> {
 }
 
 /// What cannot be run, by the folder or by what is asked of it.
-fn refuse(why: impl std::fmt::Display) -> Stop {
-    Stop { code: 3, report: miette!("{why}") }
+fn refuse(why: impl std::fmt::Display) -> Exit {
+    Exit { code: 3, report: miette!("{why}") }
 }
 
 pub fn generate(asked: &Generate) -> Done {
     let sampling = Sampling { temperature: asked.temperature, top_k: asked.top_k, top_p: asked.top_p };
-    let usage = |why: String| Stop { code: 2, report: miette!("{why}") };
+    let usage = |why: String| Exit { code: 2, report: miette!("{why}") };
     sampling.check().map_err(|(_, why)| usage(why))?;
     if sampling.temperature == 0.0 && (asked.top_k.is_some() || asked.top_p.is_some()) {
         let why = "--top-k and --top-p choose what a token is drawn from, and at a temperature of 0 the best is taken";
@@ -104,7 +104,7 @@ pub fn generate(asked: &Generate) -> Done {
         let why = timed(&run).and_then(|ended| ended.outcome.err()).map(|why| format!(": {why}"));
         let why = plan.in_words(&format!("{}{}", run.outcome, why.unwrap_or_default()));
         let code = if matches!(run.outcome, Outcome::Interrupted) { INTERRUPTED } else { 4 };
-        return Err(Stop { code, report: miette!("{why}") });
+        return Err(Exit { code, report: miette!("{why}") });
     };
     tell(asked, &prompt, ended, scores(&run, ended))?;
     let seconds = ended.at.since(ended.sent).as_secs_f64();
@@ -113,7 +113,7 @@ pub fn generate(asked: &Generate) -> Done {
 }
 
 /// The prompt's ids, all of the vocabulary, and the new tokens within the model's positions.
-fn prompt(asked: &Generate, config: &Config) -> Result<Vec<u32>, Stop> {
+fn prompt(asked: &Generate, config: &Config) -> Result<Vec<u32>, Exit> {
     let shape = &config.shape;
     let ids = match (&asked.ids, &asked.prompt) {
         (Some(ids), _) => ids.clone(),
@@ -145,7 +145,7 @@ fn prompt(asked: &Generate, config: &Config) -> Result<Vec<u32>, Stop> {
 }
 
 /// The swarm, as a scenario would say it.
-fn plan(asked: &Generate, config: &Config, prompt: &[u32]) -> Result<Plan, Stop> {
+fn plan(asked: &Generate, config: &Config, prompt: &[u32]) -> Result<Plan, Exit> {
     let shape = &config.shape;
     let folder = asked.folder.to_str().ok_or_else(|| refuse("the folder's name is not Unicode"))?;
     let (run_as, weights) = match asked.run_as.filter(|arch| *arch != shape.arch) {
@@ -206,7 +206,7 @@ fn scores<'a>(run: &'a Run, ended: &Ended) -> Option<&'a Scored> {
     })
 }
 
-fn tell(asked: &Generate, prompt: &[u32], ended: &Ended, scored: Option<&Scored>) -> Result<(), Stop> {
+fn tell(asked: &Generate, prompt: &[u32], ended: &Ended, scored: Option<&Scored>) -> Result<(), Exit> {
     let text = match Text::is_in(&asked.folder) {
         true => {
             let tokenizer = Text::open(&asked.folder).map_err(refuse)?;

@@ -1,9 +1,9 @@
 //! `live`: running a sweep over real TCP and real blocks.
-use crate::keeper::Keeper;
+use crate::exit::INTERRUPT;
+use crate::exit::{Done, Exit};
 use crate::place;
 use crate::print::{errln, print_table};
-use crate::stop::INTERRUPT;
-use crate::stop::{Done, Stop};
+use crate::run_writer::SweepWriter;
 use crate::sweep::{Batch, Sweep};
 use live::Options;
 use miette::miette;
@@ -20,26 +20,26 @@ pub fn live(sweep: &Sweep) -> Done {
 
 impl Sweep {
     /// An error that says why, if this machine cannot run the sweep live; else what to warn of.
-    pub fn able(&self, batch: &Batch) -> Result<Vec<String>, Stop> {
+    pub fn able(&self, batch: &Batch) -> Result<Vec<String>, Exit> {
         let obstacles = batch.live_obstacles();
         if !obstacles.is_empty() {
             let why = obstacles.join("\n");
-            return Err(Stop { code: 3, report: miette!("this machine cannot run the scenario live:\n{why}") });
+            return Err(Exit { code: 3, report: miette!("this machine cannot run the scenario live:\n{why}") });
         }
         batch.suited()
     }
 
-    pub fn measure(&self, batch: &Batch) -> Result<(RunDir, u8), Stop> {
+    pub fn measure(&self, batch: &Batch) -> Result<(RunDir, u8), Exit> {
         self.able(batch)?.iter().for_each(|warning| errln!("warning: {warning}"));
         let options = Options::new(std::env::current_exe()?);
-        let mut keeper = Keeper::new(self, batch, World::Live)?;
+        let mut writer = SweepWriter::new(self, batch, World::Live)?;
         for (index, plan) in batch.plans.iter().enumerate() {
             if INTERRUPT.load(Ordering::Relaxed) {
                 break;
             }
             let run = live::run(plan, &options, &INTERRUPT);
-            keeper.keep(index, run.map_err(|error| error.to_string()))?;
+            writer.keep(index, run.map_err(|error| error.to_string()))?;
         }
-        keeper.finish()
+        writer.finish()
     }
 }

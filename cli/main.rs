@@ -7,12 +7,12 @@ mod ablation;
 mod calibrate;
 mod documents;
 mod execute;
+mod exit;
 #[cfg(feature = "live")]
 mod generate;
-mod keeper;
+mod inspect;
 #[cfg(feature = "live")]
 mod live_runs;
-mod look;
 #[cfg(feature = "live")]
 mod model;
 mod place;
@@ -21,21 +21,21 @@ mod progress;
 mod published;
 #[cfg(feature = "live")]
 mod replay;
+mod run_writer;
 mod sensitivity;
 mod signals;
 mod simulate;
 mod soak;
-mod stop;
 mod sweep;
 #[cfg(feature = "live")]
 mod twin;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use exit::Exit;
 use print::{Format, errln};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use stop::Stop;
 use sweep::Sweep;
 
 /// Measures decentralised LLM inference, and predicts it.
@@ -91,7 +91,7 @@ enum Command {
     /// Predict the live runs of a twin again, without running anything live
     #[cfg(feature = "live")]
     #[command(
-        after_help = "Examples:\n  swarmbench replay runs/quickstart-twin-001\n  swarmbench replay runs/quickstart-twin-001 --without cpu-steal,cold-cache"
+        after_help = "Examples:\n  swarmbench replay runs/quickstart-twin-001\n  swarmbench replay runs/quickstart-twin-001 --without cpu-cpu_steal,cold-cache"
     )]
     Replay(replay::Replay),
     /// Vary one input of a scenario after another, and show which moves the result most
@@ -209,22 +209,22 @@ fn run(command: Command) -> u8 {
         Command::Sensitivity(wanted) => sensitivity::sensitivity(&wanted),
         #[cfg(feature = "live")]
         Command::Calibrate(wanted) => calibrate::calibrate(&wanted),
-        Command::Check(sweep) => look::check(&sweep),
-        Command::Plan(sweep) => look::plan(&sweep),
-        Command::Report { runs, out, format } => look::report(&runs, out.as_deref(), format),
+        Command::Check(sweep) => inspect::check(&sweep),
+        Command::Plan(sweep) => inspect::plan(&sweep),
+        Command::Report { runs, out, format } => inspect::report(&runs, out.as_deref(), format),
         #[cfg(feature = "live")]
         Command::Generate(asked) => generate::generate(&asked),
         #[cfg(feature = "live")]
         Command::Model(asked) => model::model(&asked),
         Command::Soak(wanted) => soak::run(&wanted),
-        Command::Library => look::library(),
+        Command::Library => inspect::library(),
         Command::Schema { markdown } => documents::schema(markdown),
         Command::Completions { shell } => documents::completions(&mut Arguments::command(), shell),
         Command::Man { out } => documents::manual(Arguments::command(), out.as_deref()),
         #[cfg(feature = "live")]
         Command::Host => return host(),
     };
-    done.unwrap_or_else(|Stop { code, report }| {
+    done.unwrap_or_else(|Exit { code, report }| {
         errln!("{report:?}");
         code
     })

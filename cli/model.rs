@@ -1,6 +1,6 @@
 //! `model`: checkpoints, written and looked at.
+use crate::exit::{Done, Exit, bad_scenario};
 use crate::print::{Plain, sayln};
-use crate::stop::{Done, Stop, bad_scenario};
 use crate::sweep::assignment;
 use actors::seed::Seed;
 use clap::{Args, Subcommand};
@@ -65,11 +65,11 @@ pub fn model(asked: &Model) -> Done {
     }
 }
 
-fn usage(why: String) -> Stop {
-    Stop { code: 2, report: miette!("{why}") }
+fn usage(why: String) -> Exit {
+    Exit { code: 2, report: miette!("{why}") }
 }
 
-fn config(asked: &Write) -> Result<Config, Stop> {
+fn config(asked: &Write) -> Result<Config, Exit> {
     let cannot = |why: ModelError| usage(why.to_string());
     match published(&asked.what)? {
         Some((name, shape)) => {
@@ -95,7 +95,7 @@ fn config(asked: &Write) -> Result<Config, Stop> {
     }
 }
 
-fn of_scenario(asked: &Write) -> Result<Shape, Stop> {
+fn of_scenario(asked: &Write) -> Result<Shape, Exit> {
     let loaded = match scenarios::load(&asked.what) {
         Err(ScenarioError::Unknown { .. }) => return Err(neither(&asked.what)),
         loaded => loaded.map_err(bad_scenario)?,
@@ -107,13 +107,13 @@ fn of_scenario(asked: &Write) -> Result<Shape, Stop> {
 }
 
 /// What is neither a published model nor a scenario: the models that are like it, or all.
-fn neither(what: &str) -> Stop {
+fn neither(what: &str) -> Exit {
     let all: Vec<String> = FAMILIES.iter().flat_map(|(family, arch)| names(family, *arch)).collect();
     let help = scenarios::nearest(what, all.iter().map(String::as_str)).map_or_else(
         || format!("the published models are {}; `swarmbench library` lists the scenarios", all.join(", ")),
         |name| format!("did you mean `{name}`?"),
     );
-    Stop { code: 2, report: miette!(help = help, "`{what}` is neither a published model nor a scenario") }
+    Exit { code: 2, report: miette!(help = help, "`{what}` is neither a published model nor a scenario") }
 }
 
 /// Families of published models, and what their names begin with.
@@ -124,7 +124,7 @@ fn names(family: &str, arch: Arch) -> Vec<String> {
 }
 
 /// The model and its name within its family, where `what` begins as those of a family do.
-fn published(what: &str) -> Result<Option<(&str, Shape)>, Stop> {
+fn published(what: &str) -> Result<Option<(&str, Shape)>, Exit> {
     let Some((family, name)) = what.split_once('-') else { return Ok(None) };
     let Some((_, arch)) = FAMILIES.iter().find(|known| known.0 == family) else { return Ok(None) };
     let arch = *arch;
@@ -136,7 +136,7 @@ fn published(what: &str) -> Result<Option<(&str, Shape)>, Stop> {
 }
 
 fn inspect(folder: &Path, format: Plain) -> Done {
-    let held = models::inspect(folder).map_err(|why| Stop { code: 3, report: miette!("{why}") })?;
+    let held = models::inspect(folder).map_err(|why| Exit { code: 3, report: miette!("{why}") })?;
     match format {
         Plain::Json => sayln!("{}", held.to_json()),
         Plain::Text => sayln!("{}", held.to_string().trim_end()),

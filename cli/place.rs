@@ -1,20 +1,20 @@
 //! Places that results are to be written to, looked at before anything is measured.
-use crate::stop::Stop;
+use crate::exit::Exit;
 use miette::miette;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-fn refuse(option: &str, why: impl std::fmt::Display) -> Stop {
-    Stop { code: 1, report: miette!("{option} cannot be written: {why}") }
+fn refuse(option: &str, why: impl std::fmt::Display) -> Exit {
+    Exit { code: 1, report: miette!("{option} cannot be written: {why}") }
 }
 
-fn failed(option: &str, path: &Path, why: &io::Error) -> Stop {
+fn failed(option: &str, path: &Path, why: &io::Error) -> Exit {
     refuse(option, format!("{}: {why}", path.display()))
 }
 
 /// An error if no file can be made in the directory. One without a name is made, which leaves nothing.
-fn writable(option: &str, dir: &Path) -> Result<(), Stop> {
+fn writable(option: &str, dir: &Path) -> Result<(), Exit> {
     tempfile::tempfile_in(dir).map(drop).map_err(|why| failed(option, dir, &why))
 }
 
@@ -25,7 +25,7 @@ fn parent(path: &Path) -> Option<PathBuf> {
 }
 
 /// An error if no directory can be made in the directory `out`, or in the one that is nearest above it.
-pub fn directory(out: &Path) -> Result<(), Stop> {
+pub fn directory(out: &Path) -> Result<(), Exit> {
     let option = format!("--out {}", out.display());
     let mut nearest = out.to_owned();
     while std::fs::symlink_metadata(&nearest).is_err_and(|why| why.kind() == io::ErrorKind::NotFound) {
@@ -39,7 +39,7 @@ pub fn directory(out: &Path) -> Result<(), Stop> {
 }
 
 /// An error if the file `out` can be neither made nor replaced.
-pub fn file(out: &Path) -> Result<(), Stop> {
+pub fn file(out: &Path) -> Result<(), Exit> {
     let option = format!("--out {}", out.display());
     match std::fs::metadata(out) {
         Ok(found) if found.is_dir() => return Err(refuse(&option, "it is a directory; name a file in it")),
@@ -71,7 +71,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let at = |path: &str| dir.path().join(path);
         fs::write(at("taken"), "here already").expect("written");
-        let why = |done: Result<(), crate::stop::Stop>| done.map_err(|stop| stop.report.to_string()).err();
+        let why = |done: Result<(), crate::exit::Exit>| done.map_err(|stop| stop.report.to_string()).err();
         assert_eq!(why(directory(&at("a/b/c"))), None);
         assert_eq!(why(file(&at("new.ron"))), None);
         assert_eq!(why(file(&at("taken"))), None);

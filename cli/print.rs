@@ -1,7 +1,7 @@
 //! All that the program writes to stdout and stderr: results, in the format that was asked for, and progress.
 //!
 //! Nothing else prints, so that a stream which is closed or full never ends the program by a panic.
-use crate::stop::Stop;
+use crate::exit::Exit;
 use clap::ValueEnum;
 use reports::table::Table;
 use std::fmt::Arguments;
@@ -86,7 +86,7 @@ pub fn finish() -> io::Result<()> {
     UNWRITTEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take().map_or(Ok(()), Err)
 }
 
-pub fn print_table(table: &Table, format: Format) -> Result<(), Stop> {
+pub fn print_table(table: &Table, format: Format) -> Result<(), Exit> {
     match format {
         Format::Table => say!("{}", table.text(width())),
         Format::Json => sayln!("{}", table.json()),
@@ -97,7 +97,7 @@ pub fn print_table(table: &Table, format: Format) -> Result<(), Stop> {
 }
 
 /// Prints rows under their headings as Markdown where that was asked for, else as CSV.
-pub fn print_rows(headings: &[String], rows: &[Vec<String>], format: Format) -> Result<(), Stop> {
+pub fn print_rows(headings: &[String], rows: &[Vec<String>], format: Format) -> Result<(), Exit> {
     let all = std::iter::once(headings).chain(rows.iter().map(Vec::as_slice));
     if let Format::Md = format {
         let cell = |cell: &String| cell.trim_end().replace('|', "\\|").replace('\n', "<br>");

@@ -1,6 +1,6 @@
 //! How far a command is: a bar on a terminal, lines in a pipe or file.
+use crate::exit::Exit;
 use crate::print::{errln, stderr_is_terminal};
-use crate::stop::Stop;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Lines that a pipe gets between the first and the last.
@@ -14,7 +14,7 @@ pub struct Progress {
 
 impl Progress {
     /// Shows at once what begins: `task` says it for a pipe, `name` for a bar.
-    pub fn new(name: &'static str, steps: u64, task: &str) -> Result<Progress, Stop> {
+    pub fn new(name: &'static str, steps: u64, task: &str) -> Result<Progress, Exit> {
         let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}  {eta} left")?;
         let bar = ProgressBar::new(steps).with_style(style).with_prefix(name);
         if stderr_is_terminal() {

@@ -1,12 +1,12 @@
 //! `published`: simulates systems that others have measured, and prints both figures side by side.
+use crate::exit::{Done, Exit, bad_scenario};
 use crate::print::{Format, errln, say};
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
-use crate::stop::{Done, Stop, bad_scenario};
 use actors::seed::Seed;
 use clap::Args;
 use miette::miette;
 use reports::published::{Published, RUNS, compare, paired};
-use rows::Fold;
+use rows::RunRows;
 use scenarios::published::{System, systems};
 use scenarios::{Overrides, load};
 use simulator::{HORIZON, run};
@@ -25,14 +25,14 @@ pub struct Arguments {
 pub fn published(wanted: &Arguments) -> Done {
     let mut all = Published::default();
     let _heeding = Heeding::new();
-    for system in systems().map_err(|why| Stop { code: 1, report: miette!("{why}") })? {
+    for system in systems().map_err(|why| Exit { code: 1, report: miette!("{why}") })? {
         let meant = wanted.scenarios.is_empty() || wanted.scenarios.contains(&system.scenario);
         if meant && !interrupted() {
             of(&system, &wanted.set, &mut all)?;
         }
     }
     if all.figures.is_empty() && !interrupted() {
-        return Err(Stop { code: 2, report: miette!("nothing was published of {}", wanted.scenarios.join(", ")) });
+        return Err(Exit { code: 2, report: miette!("nothing was published of {}", wanted.scenarios.join(", ")) });
     }
     match wanted.format {
         Format::Json => say!("{}\n", serde_json::to_string_pretty(&all)?),
@@ -46,12 +46,12 @@ pub fn published(wanted: &Arguments) -> Done {
 }
 
 /// Simulates a system, and adds what was compared to `all`.
-fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<(), Stop> {
+fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<(), Exit> {
     let overrides = Overrides { set: set.to_vec(), only: system.only.clone(), ..Overrides::default() };
     let cells = load(&system.scenario).and_then(|loaded| loaded.cells(&overrides)).map_err(bad_scenario)?;
     let [cell] = &cells[..] else {
         let message = format!("{} cells of {} are meant by one figure", cells.len(), system.scenario);
-        return Err(Stop { code: 3, report: miette!(message) });
+        return Err(Exit { code: 3, report: miette!(message) });
     };
     let mut runs = Vec::new();
     for repeat in 0..RUNS {
@@ -63,12 +63,12 @@ fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<
         let done = run(&plan, HORIZON);
         if !done.outcome.is_ok() {
             let why = plan.in_words(&done.outcome.to_string());
-            return Err(Stop { code: 4, report: miette!("{}: {why}", system.scenario) });
+            return Err(Exit { code: 4, report: miette!("{}: {why}", system.scenario) });
         }
-        let fold = Fold::of(&done.events);
+        let fold = RunRows::of(&done.events);
         runs.push((plan, fold));
     }
-    let measured = system.measured().map_err(|why| Stop { code: 1, report: miette!("{why}") })?;
+    let measured = system.measured().map_err(|why| Exit { code: 1, report: miette!("{why}") })?;
     all.figures.extend(compare(system, &measured, &runs));
     all.queries.extend(paired(system, &measured, &runs));
     Ok(())

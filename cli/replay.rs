@@ -1,7 +1,7 @@
 //! `replay`: predicts the live runs of a twin again, without running anything live.
 use crate::ablation::{Ablation, Recorded};
+use crate::exit::Done;
 use crate::print::{Format, errln, say, width};
-use crate::stop::Done;
 use crate::twin::{OFF, fraction};
 use calibration::Term;
 use clap::Args;

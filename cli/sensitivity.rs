@@ -1,8 +1,8 @@
 //! `sensitivity`: varies one input of a scenario after another, and shows which moves the result most.
+use crate::exit::{Done, Exit};
 use crate::place;
 use crate::print::{Format, errln, say, width};
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
-use crate::stop::{Done, Stop};
 use crate::sweep::Sweep;
 use clap::Args;
 use miette::miette;
@@ -75,10 +75,10 @@ fn varied(plans: &[Plan], change: impl Fn(&Plan) -> Option<Plan>) -> Option<Vec<
 }
 
 /// Geometric means over all plans, so that a large cell counts no more than a small one: tokens/s, and seconds a request.
-fn figures(plans: &[Plan]) -> Result<(f64, f64), Stop> {
+fn figures(plans: &[Plan]) -> Result<(f64, f64), Exit> {
     let (mut throughput, mut latency) = (0.0, 0.0);
     for plan in plans {
-        let failed = |why: String| Stop { code: 4, report: miette!("cell {} failed: {why}", plan.cell) };
+        let failed = |why: String| Exit { code: 4, report: miette!("cell {} failed: {why}", plan.cell) };
         let drained = match run(plan, HORIZON).outcome {
             Outcome::Done(drained) => drained,
             other => return Err(failed(plan.in_words(&other.to_string()))),

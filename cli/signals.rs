@@ -2,8 +2,8 @@
 //!
 //! The first is heeded by a command that has something to save: it gives up what runs and saves what is done. A second one ends
 //! the program at once, and so does the first where nothing is to be saved.
+use crate::exit::INTERRUPT;
 use crate::print::errln;
-use crate::stop::INTERRUPT;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;

@@ -1,7 +1,7 @@
 //! `sim`: running a sweep in the simulated network.
+use crate::exit::Done;
 use crate::place;
 use crate::print::{errln, print_table};
-use crate::stop::Done;
 use crate::sweep::Sweep;
 
 pub fn sim(sweep: &Sweep, twice: bool) -> Done {

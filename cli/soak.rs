@@ -1,7 +1,7 @@
 //! `soak`: swarms drawn from seeds, each with its faults, and whether any lost, doubled or changed a token.
+use crate::exit::{Exit, INTERRUPT};
 use crate::print::{errln, sayln};
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
-use crate::stop::{INTERRUPT, Stop};
 use crate::sweep::{jobs, threads};
 use actors::record::Event;
 use clap::Args;
@@ -51,7 +51,7 @@ fn tell(seed: u64) {
 /// One swarm of so many is simulated twice and compared.
 const SAMPLE: u64 = 16;
 
-pub fn run(wanted: &Soak) -> Result<u8, Stop> {
+pub fn run(wanted: &Soak) -> Result<u8, Exit> {
     let began = Instant::now();
     let _heeding = Heeding::new();
     if wanted.seeds == 1 {

@@ -1,8 +1,8 @@
 //! A sweep as the command line names it: made explicit, simulated, measured.
 use crate::execute::{self, Unsuited};
-use crate::keeper::Keeper;
+use crate::exit::{Exit, INTERRUPT, bad_scenario};
 use crate::print::{Format, errln};
-use crate::stop::{INTERRUPT, Stop, bad_scenario};
+use crate::run_writer::SweepWriter;
 use actors::limits;
 use actors::seed::Seed;
 use clap::Args;
@@ -129,7 +129,7 @@ impl Batch {
     }
 
     /// Whether the files that the cells name are there and are what the scenario says; returns what to warn of, once each.
-    pub fn suited(&self) -> Result<Vec<String>, Stop> {
+    pub fn suited(&self) -> Result<Vec<String>, Exit> {
         let mut warnings = Vec::new();
         let mut last: Option<&Plan> = None;
         for (cell, plan) in self.firsts() {
@@ -166,7 +166,7 @@ impl Sweep {
     }
 
     /// This sweep with at least `least` repetitions of each cell, unless the command line says how many.
-    pub fn repeated_at_least(&self, least: u32) -> Result<Sweep, Stop> {
+    pub fn repeated_at_least(&self, least: u32) -> Result<Sweep, Exit> {
         let said = self.repeat.is_some() || self.set.iter().any(|(path, _)| path == "sweep.repeat");
         let loaded = scenarios::load(&self.scenario).map_err(bad_scenario)?;
         let repeats = loaded.repeats(&self.overrides()).map_err(bad_scenario)?;
@@ -178,14 +178,14 @@ impl Sweep {
         Overrides { set: self.set.clone(), axis: self.axis.clone(), repeat: self.repeat, only: self.only.clone() }
     }
 
-    pub fn batch(&self) -> Result<Batch, Stop> {
+    pub fn batch(&self) -> Result<Batch, Exit> {
         let loaded = scenarios::load(&self.scenario).map_err(bad_scenario)?;
         let repeats = loaded.repeats(&self.overrides()).map_err(bad_scenario)?;
         self.repeated(loaded, repeats)
     }
 
     /// The first repetition of every cell, and what the sweep consists of.
-    pub fn look(&self) -> Result<(Batch, Summary), Stop> {
+    pub fn look(&self) -> Result<(Batch, Summary), Exit> {
         let loaded = scenarios::load(&self.scenario).map_err(bad_scenario)?;
         let repeats = loaded.repeats(&self.overrides()).map_err(bad_scenario)?;
         let batch = self.repeated(loaded, 1)?;
@@ -194,7 +194,7 @@ impl Sweep {
     }
 
     /// The first `repeats` repetitions of every cell.
-    fn repeated(&self, loaded: Loaded, repeats: u32) -> Result<Batch, Stop> {
+    fn repeated(&self, loaded: Loaded, repeats: u32) -> Result<Batch, Exit> {
         let overrides = self.overrides();
         let (mut keys, mut plans) = (Vec::new(), Vec::new());
         let cells = loaded.cells(&overrides).map_err(bad_scenario)?;
@@ -208,19 +208,19 @@ impl Sweep {
     }
 
     /// The sweep to be run, its warnings printed.
-    pub fn ready(&self) -> Result<Batch, Stop> {
+    pub fn ready(&self) -> Result<Batch, Exit> {
         let batch = self.batch()?;
         batch.summary().warnings.iter().for_each(|warning| errln!("warning: {warning}"));
         Ok(batch)
     }
 
-    pub fn simulate(&self, batch: &Batch, twice: bool) -> Result<(RunDir, u8), Stop> {
+    pub fn simulate(&self, batch: &Batch, twice: bool) -> Result<(RunDir, u8), Exit> {
         let pool = Pool { threads: threads(self.jobs), twice, interrupt: &INTERRUPT };
-        let mut keeper = Keeper::new(self, batch, World::Sim)?;
+        let mut writer = SweepWriter::new(self, batch, World::Sim)?;
         pool.run(&batch.plans, |index, finished| {
-            keeper.keep(index, Ok(same_twice(finished, batch.plans[index].cell)?))
+            writer.keep(index, Ok(same_twice(finished, batch.plans[index].cell)?))
         })?;
-        keeper.finish()
+        writer.finish()
     }
 }
 
@@ -234,12 +234,12 @@ pub fn drawn(plan: &Plan, times: u32) -> impl Iterator<Item = Plan> {
 }
 
 /// The run, unless a second one of the same plan was another.
-fn same_twice(finished: Finished, cell: u32) -> Result<Run, Stop> {
+fn same_twice(finished: Finished, cell: u32) -> Result<Run, Exit> {
     if finished.deterministic {
         return Ok(finished.run);
     }
     let message = "two runs of one plan differed: this is a fault of swarmbench";
-    Err(Stop { code: 9, report: miette!("cell {cell}: {message}") })
+    Err(Exit { code: 9, report: miette!("cell {cell}: {message}") })
 }
 
 #[cfg(test)]

@@ -4,15 +4,15 @@
 //! fixed work, and each is simulated with its devices as fast as its probes found them.
 use crate::ablation::{Ablation, LiveCell, Recorded};
 use crate::calibrate::{Measured, measure, save, unfit, watch};
-use crate::keeper::Keeper;
+use crate::exit::{Done, Exit, INTERRUPT};
 use crate::place;
 use crate::print::{Format, errln, say, width};
+use crate::run_writer::SweepWriter;
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
-use crate::stop::{Done, INTERRUPT, Stop};
 use crate::sweep::{Batch, Sweep};
 use actors::seed::mix;
 use calibration::swarms::probes;
-use calibration::{Mood, Probed, Term, drift_of, prepare};
+use calibration::{DriftTimeline, Probed, Term, drift_of, prepare};
 use clap::Args;
 use live::Options;
 use miette::miette;
@@ -110,7 +110,7 @@ pub fn twin(wanted: &Arguments) -> Done {
     for measured in &live.cells {
         let plan = &mut batch.plans[measured.index];
         prepare(plan, profile.as_ref()).map_err(unfit)?;
-        live.mood.apply(measured.probe, plan);
+        live.drift.apply(measured.probe, plan);
     }
     let batch = batch.drawn(DRAWS);
     let mut twin = predict(sweep, &batch, &live, Times::Calibrated, profile.as_ref())?;
@@ -149,12 +149,12 @@ pub fn twin(wanted: &Arguments) -> Done {
 }
 
 /// Takes the cells with these values out of the batch, and returns their plans.
-fn leave_out(sweep: &Sweep, batch: &mut Batch, cells: &str) -> Result<Vec<Plan>, Stop> {
+fn leave_out(sweep: &Sweep, batch: &mut Batch, cells: &str) -> Result<Vec<Plan>, Exit> {
     let fitted = Sweep { only: Some(cells.to_owned()), repeat: Some(1), ..sweep.clone() }.batch()?;
     batch.remove(&fitted);
     if batch.plans.is_empty() {
         let why = format!("--fit `{cells}` takes every cell for the profile: no cell is left to compare");
-        return Err(Stop { code: 2, report: miette!("{why}") });
+        return Err(Exit { code: 2, report: miette!("{why}") });
     }
     Ok(fitted.plans)
 }
@@ -179,8 +179,8 @@ fn predict(
     live: &Live,
     times: Times,
     profile: Option<&Profile>,
-) -> Result<Predicted, Stop> {
-    let mut keeper = Keeper::new(sweep, batch, World::Sim)?;
+) -> Result<Predicted, Exit> {
+    let mut writer = SweepWriter::new(sweep, batch, World::Sim)?;
     // A signal that came while cells ran live asks for those that were run.
     let before = interrupted();
     for Watched { index, observed, .. } in &live.cells {
@@ -193,10 +193,10 @@ fn predict(
                 Times::Calibrated => run(plan, HORIZON),
                 Times::Observed => run_observed(plan, HORIZON, observed.clone()),
             };
-            keeper.keep(index, Ok(run))?;
+            writer.keep(index, Ok(run))?;
         }
     }
-    let (sim, mut code) = keeper.finish()?;
+    let (sim, mut code) = writer.finish()?;
     let name = if times == Times::Observed { "observed in the live run" } else { "calibrated" };
     let twin = Twin::of(&read::Run::open(&live.dir)?, &read::Run::open(&sim.path)?)?;
     let twin = twin.with_times_of(name, live.recording(batch));
@@ -216,8 +216,8 @@ fn predict(
     Ok(Predicted { seen: twin, dir, code })
 }
 
-pub fn read_profile(path: &std::path::Path) -> Result<Profile, Stop> {
-    let bad = |why: String| Stop { code: 3, report: miette!("{why}") };
+pub fn read_profile(path: &std::path::Path) -> Result<Profile, Exit> {
+    let bad = |why: String| Exit { code: 3, report: miette!("{why}") };
     let text = input::read_text(path, input::TEXT_BYTES).map_err(|why| bad(why.to_string()))?;
     Profile::read(&path.display().to_string(), &text).map_err(|why| bad(why.to_string()))
 }
@@ -231,7 +231,7 @@ struct Live {
     dir: PathBuf,
     code: u8,
     cells: Vec<Watched>,
-    mood: Mood,
+    drift: DriftTimeline,
 }
 
 /// A live run of a cell: which plan it was, the probe before it, and what its jobs took.
@@ -243,7 +243,7 @@ struct Watched {
 
 impl Live {
     /// The live runs with their probes, to predict them with and without terms.
-    fn recorded(&self, batch: &Batch, profile: Option<&Profile>) -> Result<Recorded, Stop> {
+    fn recorded(&self, batch: &Batch, profile: Option<&Profile>) -> Result<Recorded, Exit> {
         let cell = |watched: &Watched| LiveCell {
             plan: batch.plans[watched.index].clone(),
             key: batch.keys[watched.index].clone(),
@@ -251,7 +251,7 @@ impl Live {
         };
         Ok(Recorded {
             cells: self.cells.iter().map(cell).collect(),
-            mood: self.mood.clone(),
+            drift: self.drift.clone(),
             profile: profile.cloned(),
             measured: read::Run::open(&self.dir)?,
         })
@@ -264,35 +264,35 @@ impl Live {
             ProbedRun { cell: plan.cell, repeat: plan.repeat / DRAWS, probe: watched.probe }
         });
         let live = self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Recording { live, probes: self.mood.probes.clone(), probed: probed.collect() }
+        Recording { live, probes: self.drift.probes.clone(), probed: probed.collect() }
     }
 
-    fn run(sweep: &Sweep, batch: &Batch, profile: Option<&Profile>) -> Result<Live, Stop> {
+    fn run(sweep: &Sweep, batch: &Batch, profile: Option<&Profile>) -> Result<Live, Exit> {
         let options = Options::new(std::env::current_exe()?);
-        let mut keeper = Keeper::new(sweep, batch, World::Live)?;
+        let mut writer = SweepWriter::new(sweep, batch, World::Live)?;
         let mut probes = Probes::new(batch, profile)?;
         let mut order: Vec<usize> = (0..batch.plans.len()).collect();
         order.sort_by_key(|at| mix(mix(sweep.seed) ^ *at as u64));
         let mut cells = Vec::new();
-        keeper.doing("probe");
+        writer.doing("probe");
         probes.look(&options)?;
         for (probe, index) in order.into_iter().enumerate() {
             if interrupted() {
                 break;
             }
             let run = live::run(&batch.plans[index], &options, &INTERRUPT);
-            keeper.doing("probe");
+            writer.doing("probe");
             probes.look(&options)?;
             if let Ok(Run { events, outcome, .. }) = &run
                 && !matches!(outcome, Outcome::Interrupted)
             {
                 cells.push(Watched { index, probe, observed: Observed::of(events) });
             }
-            keeper.keep(index, run.map_err(|error| error.to_string()))?;
+            writer.keep(index, run.map_err(|error| error.to_string()))?;
         }
         cells.sort_by_key(|cell| cell.index);
-        let (dir, code) = keeper.finish()?;
-        Ok(Live { dir: dir.path, code, cells, mood: Mood::of(probes.seen) })
+        let (dir, code) = writer.finish()?;
+        Ok(Live { dir: dir.path, code, cells, drift: DriftTimeline::of(probes.seen) })
     }
 }
 
@@ -305,7 +305,7 @@ struct Probes {
 }
 
 impl Probes {
-    fn new(batch: &Batch, profile: Option<&Profile>) -> Result<Probes, Stop> {
+    fn new(batch: &Batch, profile: Option<&Profile>) -> Result<Probes, Exit> {
         // Cells of several models have no probe in common.
         let mut plans = probes(&batch.plans).unwrap_or_default();
         plans.retain(|plan| profile.is_some() || profiled(plan));
@@ -313,7 +313,7 @@ impl Probes {
         Ok(Probes { plans, seen: Vec::new() })
     }
 
-    fn look(&mut self, options: &Options) -> Result<(), Stop> {
+    fn look(&mut self, options: &Options) -> Result<(), Exit> {
         let turn = self.seen.len();
         let Some(plan) = turn.checked_rem(self.plans.len()).map(|at| &self.plans[at]) else { return Ok(()) };
         if interrupted() {

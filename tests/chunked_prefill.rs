@@ -8,7 +8,7 @@ use actors::id::HostId;
 use actors::message::Forwarding;
 use actors::policy::{Prefill, Recovery};
 use actors::record::{Ended, Event, Served, Stepped};
-use actors::time::Span;
+use actors::time::Duration;
 use live::{self, Options};
 use scenarios::plan::{Fault, Plan, Weights, What, When, Workload};
 use simulator::{self, HORIZON};
@@ -92,7 +92,7 @@ fn a_peer_that_fails_between_chunks_is_replaced_without_a_trace() {
             let mut plan = doubled(Prefill::Chunked { tokens: 4 }, recovery, forwarding);
             // The third of six chunks is lost with its peer.
             for host in [HostId(1), HostId(3)] {
-                let what = What::Crash { host, back: Some(Span::from_millis(5)) };
+                let what = What::Crash { host, back: Some(Duration::from_millis(5)) };
                 plan.faults.push(Fault { at: When::Steps { host, count: 3 }, what });
             }
             let run = simulator::run(&plan, HORIZON);

@@ -2,7 +2,7 @@
 use actors::peer::Scheduling;
 use actors::record::Event;
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use scenarios::Overrides;
 use scenarios::plan::{Cost, Jitter, Plan};
 use simulator::observed::Observed;
@@ -58,24 +58,24 @@ fn overheads_are_paid_where_they_arise() {
     let with = |change: fn(&mut Cost)| (latency(&quickstart(1, change)) - plain) * 1e6;
     // A request of one row, 8 tokens and two peers has 8 steps of 4 jobs: embedding, two spans, head.
     let jobs = 8.0 * 4.0;
-    assert!((with(|cost| cost.overhead.to_device = Span::from_micros(10)) - 10.0 * jobs).abs() < 0.5);
-    assert!((with(|cost| cost.overhead.from_device = Span::from_micros(7)) - 7.0 * jobs).abs() < 0.5);
+    assert!((with(|cost| cost.overhead.to_device = Duration::from_micros(10)) - 10.0 * jobs).abs() < 0.5);
+    assert!((with(|cost| cost.overhead.from_device = Duration::from_micros(7)) - 7.0 * jobs).abs() < 0.5);
     // Relayed, a step is 4 frames and opening a session is 2 a peer; each has two ends. A request begins when its client has
     // sent each of the two peers the close of the one before.
     let ends = 2.0 * (8.0 * 4.0 + 4.0) + 2.0;
-    let frame = with(|cost| cost.overhead.frame = Span::from_micros(5));
+    let frame = with(|cost| cost.overhead.frame = Duration::from_micros(5));
     assert!((frame - 5.0 * ends).abs() < 0.5, "{frame} us for {ends} ends of 5 us");
     // A session with each of two peers.
-    assert!((with(|cost| cost.overhead.opening = Span::from_micros(9)) - 2.0 * 9.0).abs() < 0.5);
+    assert!((with(|cost| cost.overhead.opening = Duration::from_micros(9)) - 2.0 * 9.0).abs() < 0.5);
     // Hidden states go to both peers and come from them, come from the embedding and go to the head: 6 copies of each row.
     let width = f64::from(base.model.shape.hidden) * 4.0;
     let rows = f64::from(base.workload.prompt) + 7.0;
     let copied = with(|cost| cost.overhead.per_copied = 1e-9);
     assert!((copied - 6.0 * rows * width * 1e-3).abs() < 0.5, "{copied} us");
     // One client never waits for a lease.
-    assert!(with(|cost| cost.overhead.hand_over = Span::from_micros(50)).abs() < 1e-6);
+    assert!(with(|cost| cost.overhead.hand_over = Duration::from_micros(50)).abs() < 1e-6);
     let two = |change: fn(&mut Cost)| latency(&quickstart(2, change));
-    assert!(two(|cost| cost.overhead.hand_over = Span::from_micros(50)) > two(|_| {}));
+    assert!(two(|cost| cost.overhead.hand_over = Duration::from_micros(50)) > two(|_| {}));
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod command;
 use actors::id::BlockRange;
 use candle_core::{DType, Device};
 use command::expect_code;
-use models::{Ends, Source, Span, greedy, write_checkpoint};
+use models::{BlockSpan, EmbeddingAndHead, Source, greedy, write_checkpoint};
 use scenarios::shape::{Arch, Shape, WeightType};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -34,8 +34,8 @@ fn ids(said: &Value) -> Vec<u32> {
 fn alone(folder: &Path, prompt: &[u32]) -> Vec<u32> {
     let source = Source::folder(folder).expect("a checkpoint");
     let all = BlockRange { start: 0, end: source.config().shape.layers };
-    let span = Span::load(&source, all, WeightType::F32, &Device::Cpu).expect("its blocks");
-    let ends = Ends::load(&source, WeightType::F32, &Device::Cpu).expect("its ends");
+    let span = BlockSpan::load(&source, all, WeightType::F32, &Device::Cpu).expect("its blocks");
+    let ends = EmbeddingAndHead::load(&source, WeightType::F32, &Device::Cpu).expect("its ends");
     let mut cache = span.cache(all, 1, prompt.len() + NEW).expect("a cache");
     let (mut text, mut position) = (prompt.to_vec(), 0);
     while text.len() < prompt.len() + NEW {

@@ -65,7 +65,7 @@ fn garbage_from_a_peer_costs_that_peer_and_no_token() {
     let spare = plan.peers().nth(1).expect("a spare").0;
     let taken_over = run.events.iter().any(|event| matches!(event, Event::Served(hop) if hop.peer == spare));
     assert!(taken_over, "the liar was given up");
-    assert!(run.mail.is_some(), "its messages are accounted for all the same");
+    assert!(run.account.is_some(), "its messages are accounted for all the same");
     let undisturbed = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
     let calm = live::run(&self::plan("calm"), &undisturbed, &AtomicBool::new(false)).expect("the run begins");
     assert_eq!(texts(&run), texts(&calm));
@@ -124,7 +124,7 @@ fn who_joins_or_calls_as_a_host_that_is_not_expected_is_cut_off_and_the_run_is_u
         running.join().expect("it ends").expect("the run has begun")
     });
     assert!(run.outcome.is_ok(), "{}", run.outcome);
-    assert!(run.mail.is_some(), "all messages are accounted for");
+    assert!(run.account.is_some(), "all messages are accounted for");
     let undisturbed = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
     let calm = live::run(&self::plan("still"), &undisturbed, &AtomicBool::new(false)).expect("the run begins");
     assert_eq!(texts(&run), texts(&calm));

@@ -9,8 +9,8 @@ use actors::dht::State;
 use actors::id::{HostId, NodeId, RequestId, SessionId};
 use actors::limits;
 use actors::message::Forwarding;
-use actors::record::{Ended, Event, Mishap, Reserved, Serving};
-use actors::time::{Moment, Span};
+use actors::record::{Ended, Event, FaultKind, Reserved, Serving};
+use actors::time::{Duration, Timestamp};
 use live::Options;
 use scenarios::plan::{Fault, Plan, Weights, What, When, Workload};
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ fn plan(test: &str, micro_batches: u32, forwarding: Forwarding) -> Plan {
     let work = Workload { micro_batches, batch: 1, prompt: 8, generate: 100 };
     let mut plan = doubled::doubled(nano::plan(4, 2, forwarding, work));
     plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
-    let at = |ms| When::Release(Span::from_millis(ms));
+    let at = |ms| When::Release(Duration::from_millis(ms));
     plan.faults = vec![
         Fault { at: at(5), what: What::Leave { host: LEAVER } },
         Fault { at: at(6), what: What::Restart { host: LEAVER } },
@@ -64,9 +64,9 @@ fn servings(run: &Run, peer: NodeId) -> Vec<Serving> {
     all
 }
 
-fn left_at(run: &Run) -> Moment {
+fn left_at(run: &Run) -> Timestamp {
     let left = |event: &Event| match event {
-        Event::Struck(struck) if struck.mishap == Mishap::Leave => Some(struck.at),
+        Event::FaultEvent(struck) if struck.fault == FaultKind::Leave => Some(struck.at),
         _ => None,
     };
     run.events.iter().find_map(left).expect("it was told to leave")
@@ -80,7 +80,7 @@ fn texts(run: &Run) -> Vec<(RequestId, Vec<u32>)> {
 }
 
 /// Holds a run against the same without faults. `heard`: how long its being told may take.
-fn leaves_in_order(plan: &Plan, run: &Run, calm: &Run, heard: Span) {
+fn leaves_in_order(plan: &Plan, run: &Run, calm: &Run, heard: Duration) {
     assert!(run.outcome.is_ok() && calm.outcome.is_ok(), "{} {}", run.outcome, calm.outcome);
     assert_eq!(texts(run), texts(calm));
     let (leaver, told) = (peer_on(plan, LEAVER), left_at(run));
@@ -125,7 +125,7 @@ fn a_simulated_peer_leaves_in_order() {
         let mut plan = plan("sim", 300, forwarding);
         plan.model.weights = Weights::Echo;
         let run = |plan: &Plan| simulator::run(plan, simulator::HORIZON);
-        leaves_in_order(&plan, &run(&plan), &run(&calm(plan.clone())), Span::ZERO);
+        leaves_in_order(&plan, &run(&plan), &run(&calm(plan.clone())), Duration::ZERO);
     }
 }
 
@@ -134,5 +134,5 @@ fn a_live_peer_leaves_in_order() {
     let plan = plan("leaves", 60, Forwarding::Push);
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
     let run = |plan: &Plan| live::run(plan, &options, &AtomicBool::new(false)).expect("the run begins");
-    leaves_in_order(&plan, &run(&plan), &run(&calm(plan.clone())), Span::from_millis(400));
+    leaves_in_order(&plan, &run(&plan), &run(&calm(plan.clone())), Duration::from_millis(400));
 }

@@ -8,7 +8,7 @@ use actors::id::{HostId, NodeId, RequestId};
 use actors::message::Forwarding;
 use actors::policy::{Detection, Recovery};
 use actors::record::{Ended, Event, Served};
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use live::{Options, run};
 use scenarios::plan::{Fault, Plan, What, When, Workload};
 use std::sync::atomic::AtomicBool;
@@ -29,7 +29,7 @@ fn plan(test: &str, faults: Vec<Fault>) -> Plan {
 }
 
 fn at(ms: u64, what: What) -> Fault {
-    Fault { at: When::Release(Span::from_millis(ms)), what }
+    Fault { at: When::Release(Duration::from_millis(ms)), what }
 }
 
 fn live(plan: &Plan) -> Run {
@@ -44,7 +44,7 @@ fn nobody_is_left(test: &str) {
     }
 }
 
-fn released(run: &Run) -> Moment {
+fn released(run: &Run) -> Timestamp {
     let released = |event: &Event| if let Event::Released { at } = event { Some(*at) } else { None };
     run.events.iter().find_map(released).expect("the barrier was released")
 }
@@ -128,7 +128,7 @@ fn a_restarted_peer_serves_again() {
     let run = live(&plan);
     assert!(run.outcome.is_ok(), "{}", run.outcome);
     let peer = plan.peers().find(|(_, node)| node.host == HostId(3)).expect("a peer").0;
-    let after = released(&run) + Span::from_millis(600);
+    let after = released(&run) + Duration::from_millis(600);
     assert!(served(&run, peer).iter().any(|hop| hop.received > after), "the new process serves");
     nobody_is_left("again");
 }
@@ -137,9 +137,9 @@ fn a_restarted_peer_serves_again() {
 fn a_stall_longer_than_detection_moves_the_session_and_keeps_its_text() {
     let work = Workload { micro_batches: 3, batch: 1, prompt: 8, generate: 200 };
     let undisturbed = live(&doubled("steady", work, vec![]));
-    let stall = at(50, What::Stall { host: HostId(3), lasts: Span::from_millis(1500) });
+    let stall = at(50, What::Stall { host: HostId(3), lasts: Duration::from_millis(1500) });
     let mut plan = doubled("stopped", work, vec![stall]);
-    plan.policies.detection = Detection { heartbeat: Span::from_millis(50), missed: 3, ..Detection::default() };
+    plan.policies.detection = Detection { heartbeat: Duration::from_millis(50), missed: 3, ..Detection::default() };
     let run = live(&plan);
     assert!(run.outcome.is_ok(), "{}", run.outcome);
     let spare = plan.peers().find(|(_, node)| node.host == HostId(4)).expect("a peer").0;
@@ -166,12 +166,12 @@ fn a_crash_that_was_asked_for_is_no_loss_of_the_run() {
 #[test]
 fn a_stalled_host_goes_on_with_what_it_holds() {
     let undisturbed = live(&plan("calm", vec![]));
-    let plan = plan("stall", vec![at(100, What::Stall { host: PEER, lasts: Span::from_millis(400) })]);
+    let plan = plan("stall", vec![at(100, What::Stall { host: PEER, lasts: Duration::from_millis(400) })]);
     let run = live(&plan);
     assert!(run.outcome.is_ok(), "{}", run.outcome);
-    let stamps: Vec<Moment> = served(&run, peer(&plan)).iter().map(|hop| hop.received).collect();
+    let stamps: Vec<Timestamp> = served(&run, peer(&plan)).iter().map(|hop| hop.received).collect();
     let gap = stamps.windows(2).map(|pair| pair[1].since(pair[0])).max().expect("steps");
-    assert!(gap >= Span::from_millis(350), "{gap}");
+    assert!(gap >= Duration::from_millis(350), "{gap}");
     let text = |run: &Run| ended(run).iter().map(|ended| (ended.request, ended.output.clone())).collect::<Vec<_>>();
     assert_eq!(text(&run), text(&undisturbed), "nothing is lost");
     nobody_is_left("stall");
@@ -179,12 +179,12 @@ fn a_stalled_host_goes_on_with_what_it_holds() {
 
 #[test]
 fn a_partition_holds_what_is_sent_until_it_is_over() {
-    let (client, lasts) = (HostId(3), Span::from_millis(300));
+    let (client, lasts) = (HostId(3), Duration::from_millis(300));
     let apart = What::Partition { groups: vec![vec![PEER], vec![client]], lasts };
     let plan = plan("apart", vec![at(100, apart)]);
     let run = live(&plan);
     assert!(run.outcome.is_ok(), "{}", run.outcome);
-    let (from, till) = (released(&run) + Span::from_millis(110), released(&run) + Span::from_millis(395));
+    let (from, till) = (released(&run) + Duration::from_millis(110), released(&run) + Duration::from_millis(395));
     let served = served(&run, peer(&plan));
     assert!(served.iter().all(|hop| hop.received <= from || hop.received >= till));
     assert!(served.iter().any(|hop| hop.received >= till), "it goes on afterwards");
@@ -205,13 +205,13 @@ fn a_host_crashes_as_the_very_step_reaches_it() {
 
 #[test]
 fn a_slow_device_is_slow_for_as_long_as_it_is_asked_to_be() {
-    let slow = What::SlowDevice { host: PEER, by: 50.0, lasts: Span::from_millis(300) };
+    let slow = What::SlowDevice { host: PEER, by: 50.0, lasts: Duration::from_millis(300) };
     let plan = plan("slow", vec![at(100, slow)]);
     let run = live(&plan);
     assert!(run.outcome.is_ok(), "{}", run.outcome);
     let within = |hop: &&Served| {
         let since = hop.started.since(released(&run));
-        hop.tokens == 1 && since > Span::from_millis(110) && since < Span::from_millis(390)
+        hop.tokens == 1 && since > Duration::from_millis(110) && since < Duration::from_millis(390)
     };
     let served = served(&run, peer(&plan));
     let mean = |hops: Vec<&Served>| {
@@ -221,7 +221,7 @@ fn a_slow_device_is_slow_for_as_long_as_it_is_asked_to_be() {
     let fast = mean(
         served
             .iter()
-            .filter(|hop| hop.tokens == 1 && hop.started.since(released(&run)) > Span::from_millis(500))
+            .filter(|hop| hop.tokens == 1 && hop.started.since(released(&run)) > Duration::from_millis(500))
             .collect(),
     );
     assert!(slow > 10 * fast.max(1), "{slow} ns against {fast}");
@@ -237,7 +237,7 @@ fn a_host_that_joins_later_is_found() {
     assert!(run.outcome.is_ok(), "{}", run.outcome);
     let late = plan.peers().find(|(_, node)| node.host == HostId(4)).expect("a peer").0;
     let first = served(&run, late).first().expect("it serves").received;
-    assert!(first > released(&run) + Span::from_millis(100));
+    assert!(first > released(&run) + Duration::from_millis(100));
     nobody_is_left("late");
 }
 

@@ -4,7 +4,7 @@ mod nano;
 
 use actors::message::{Forwarding, WireType};
 use actors::record::{Ended, Event, Served, Stepped};
-use actors::time::Span;
+use actors::time::Duration;
 use live::{Options, run};
 use scenarios::plan::{Distribution, Link, Plan, Workload};
 use std::sync::atomic::AtomicBool;
@@ -80,7 +80,7 @@ fn a_request_for_no_token_ends_when_its_prefill_returns() {
     let run = live(&nano::plan(2, 1, Forwarding::Relay, Workload { generate: 0, ..WORK }));
     let Outcome::Done(drained) = &run.outcome else { panic!("{}", run.outcome) };
     assert_eq!((drained.requests, drained.failed, drained.total_tokens), (2, 0, 0));
-    assert!(drained.latency_sum > Span::ZERO);
+    assert!(drained.latency_sum > Duration::ZERO);
 }
 
 #[test]
@@ -95,14 +95,14 @@ fn a_prefill_of_many_chunks_comes_through() {
 #[test]
 fn a_shaped_link_costs_what_the_model_says_and_little_more() {
     let mut plan = nano::plan(2, 1, Forwarding::Relay, Workload { generate: 6, ..WORK });
-    let delay = Span::from_millis(15);
+    let delay = Duration::from_millis(15);
     plan.network.shape = true;
     plan.network.default = Link::new(Distribution::Constant(delay), None);
     let run = live(&plan);
     assert!(run.outcome.is_ok(), "{}", run.outcome);
     let compute = |step: &Stepped| {
         let hops = served(&run).into_iter().filter(|hop| (hop.session, hop.position) == (step.session, step.position));
-        hops.map(|hop| hop.finished.since(hop.started)).sum::<Span>()
+        hops.map(|hop| hop.finished.since(hop.started)).sum::<Duration>()
     };
     let decode: Vec<_> = steps(&run).into_iter().filter(|step| step.tokens == 1).collect();
     assert_eq!(decode.len(), 2 * 5);
@@ -111,13 +111,13 @@ fn a_shaped_link_costs_what_the_model_says_and_little_more() {
         .map(|step| {
             let whole = step.seen.since(step.began);
             // Relayed by two peers: there and back twice.
-            assert!(whole >= Span(4 * delay.0), "{whole} is less than four times {delay}");
-            whole - Span(4 * delay.0) - compute(step) - step.client
+            assert!(whole >= Duration(4 * delay.0), "{whole} is less than four times {delay}");
+            whole - Duration(4 * delay.0) - compute(step) - step.client
         })
         .min()
         .expect("ten steps");
     // Of the step that the machine's other business has disturbed least.
-    assert!(over < Span::from_millis(4), "four ways cost {over} too much");
+    assert!(over < Duration::from_millis(4), "four ways cost {over} too much");
     let carried = run.events.iter().filter(|event| matches!(event, Event::Carried(it) if it.propagation == delay));
     assert_eq!(carried.count(), 4 * (2 * 6 + 1), "each way of each step is accounted for");
 }

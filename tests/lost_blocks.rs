@@ -7,7 +7,7 @@ use actors::id::{BlockRange, HostId};
 use actors::message::Forwarding;
 use actors::policy::Recovery;
 use actors::record::Event;
-use actors::time::Span;
+use actors::time::Duration;
 use live::Options;
 use scenarios::plan::{Fault, Plan, Role, What, When, Workload};
 use simulator::{self, HORIZON};
@@ -26,7 +26,7 @@ fn plan(test: &str, faults: Vec<Fault>) -> Plan {
 }
 
 /// In the middle of a request after some others.
-fn at_a_step(back: Option<Span>) -> Fault {
+fn at_a_step(back: Option<Duration>) -> Fault {
     Fault { at: When::Steps { host: PEER, count: 130 }, what: What::Crash { host: PEER, back } }
 }
 
@@ -62,7 +62,7 @@ fn a_crash_of_the_only_holder_ends_the_run_in_both_worlds() {
 fn a_leave_of_the_only_holder_ends_the_run_in_both_worlds() {
     let mut plan = plan("leave", vec![at_a_step(None)]);
     plan.workload.micro_batches = 4_000;
-    plan.faults[0] = Fault { at: When::Release(Span::from_millis(300)), what: What::Leave { host: PEER } };
+    plan.faults[0] = Fault { at: When::Release(Duration::from_millis(300)), what: What::Leave { host: PEER } };
     for run in [simulator::run(&plan, HORIZON), live(&plan)] {
         assert!(matches!(run.outcome, Outcome::BlocksLost { .. }), "{}", run.outcome);
         assert!(run.outcome.to_string().contains("`leave-peer0` is gone for good"), "{}", run.outcome);
@@ -72,7 +72,7 @@ fn a_leave_of_the_only_holder_ends_the_run_in_both_worlds() {
 
 #[test]
 fn a_holder_that_comes_back_is_waited_for() {
-    let plan = plan("back", vec![at_a_step(Some(Span::from_millis(200)))]);
+    let plan = plan("back", vec![at_a_step(Some(Duration::from_millis(200)))]);
     for run in [simulator::run(&plan, HORIZON), live(&plan)] {
         assert!(run.outcome.is_ok(), "{}", run.outcome);
         assert_eq!(finished(&run), 40);

@@ -4,7 +4,7 @@ mod nano;
 
 use actors::message::Forwarding;
 use actors::record::Event;
-use actors::time::Moment;
+use actors::time::Timestamp;
 use live::Options;
 use scenarios::plan::{Plan, Workload};
 use simulator::HORIZON;
@@ -18,7 +18,7 @@ fn plan() -> Plan {
 }
 
 fn check(events: &[Event]) {
-    let released: Vec<Moment> =
+    let released: Vec<Timestamp> =
         events.iter().filter_map(|event| if let Event::Released { at } = event { Some(*at) } else { None }).collect();
     let [released] = released[..] else { panic!("one barrier, not {}", released.len()) };
     let (mut ready, mut warm, mut timed) = (0, 0, 0);

@@ -4,9 +4,9 @@ mod nano;
 
 use actors::message::Forwarding;
 use actors::record::Event;
-use actors::time::Span;
+use actors::time::Duration;
 use live::Options;
-use rows::Fold;
+use rows::RunRows;
 use scenarios::plan::{Distribution, Link, Plan, Workload};
 use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;
@@ -14,17 +14,17 @@ use std::sync::atomic::AtomicBool;
 /// Everything at once: two clients share two peers over jittery links with a bandwidth, in relay or push.
 fn plan(forwarding: Forwarding, generate: u32) -> Plan {
     let mut plan = nano::plan(2, 2, forwarding, Workload { micro_batches: 2, batch: 2, prompt: 40, generate });
-    let delay = Distribution::LogNormal { median: Span::from_micros(300), sigma: 0.4 };
+    let delay = Distribution::LogNormal { median: Duration::from_micros(300), sigma: 0.4 };
     plan.network.default = Link::new(delay, Some(20e6));
     for host in &mut plan.hosts {
-        host.egress = Link::new(Distribution::Constant(Span::from_micros(100)), Some(15e6));
-        host.ingress = Link::new(Distribution::Constant(Span::ZERO), Some(10e6));
+        host.egress = Link::new(Distribution::Constant(Duration::from_micros(100)), Some(15e6));
+        host.ingress = Link::new(Distribution::Constant(Duration::ZERO), Some(10e6));
     }
     plan
 }
 
 fn check(events: &[Event], world_knows_network: bool) {
-    let fold = Fold::of(events);
+    let fold = RunRows::of(events);
     assert!(!fold.tokens.is_empty());
     for token in &fold.tokens {
         assert_eq!(token.parts.sum(), token.seen - token.began, "{token:?}");

@@ -8,7 +8,7 @@ mod nano;
 use actors::id::{HostId, NodeId};
 use actors::message::Forwarding;
 use actors::record::{Event, Purpose};
-use actors::time::Span;
+use actors::time::Duration;
 use live::Options;
 use scenarios::plan::{Between, Distribution, Hosts, Link, Plan, Workload};
 use simulator::HORIZON;
@@ -21,15 +21,15 @@ fn plan(next: u32) -> Plan {
     let work = Workload { micro_batches: 200, batch: 1, prompt: 4, generate: 4 };
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Push, work));
     let only = |host| Hosts { first: HostId(host), last: HostId(host) };
-    let far = Link::new(Distribution::Constant(Span::from_millis(20)), None);
+    let far = Link::new(Distribution::Constant(Duration::from_millis(20)), None);
     for (from, to) in [(1, 3), (3, 1), (2, 3), (3, 2), (2, 4), (4, 2)] {
         plan.network.between.push(Between { from: only(from), to: only(to), link: far.clone() });
     }
     plan.network.shape = true;
     plan.policies.pings.next = next;
     let dht = &mut plan.policies.dht;
-    (dht.announce, dht.expiry) = (Span::from_millis(250), Span::from_secs(10));
-    dht.refresh = Span::from_millis(200);
+    (dht.announce, dht.expiry) = (Duration::from_millis(250), Duration::from_secs(10));
+    dht.refresh = Duration::from_millis(200);
     plan
 }
 
@@ -44,7 +44,7 @@ fn last_route(run: &Run) -> Vec<NodeId> {
 }
 
 fn looked_onward(run: &Run) -> usize {
-    let onward = |event: &&Event| matches!(event, Event::Looked(looked) if looked.purpose == Purpose::Onward);
+    let onward = |event: &&Event| matches!(event, Event::Looked(looked) if looked.purpose == Purpose::NextHopProbe);
     run.events.iter().filter(onward).count()
 }
 

@@ -8,7 +8,7 @@ use actors::id::{HostId, NodeId};
 use actors::message::Forwarding;
 use actors::policy::{Probe, Speeds};
 use actors::record::{Event, Rated};
-use actors::time::Span;
+use actors::time::Duration;
 use live::Options;
 use scenarios::plan::{Fault, Plan, What, When, Workload};
 use simulator::HORIZON;
@@ -20,13 +20,13 @@ fn plan(speeds: Speeds) -> Plan {
     let work = Workload { micro_batches: 2, batch: 1, prompt: 4, generate: 4 };
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Relay, work));
     plan.policies.speeds = speeds;
-    let slow = What::SlowDevice { host: HostId(1), by: 30.0, lasts: Span::from_secs(600) };
-    plan.faults = vec![Fault { at: When::Start(Span::ZERO), what: slow }];
+    let slow = What::SlowDevice { host: HostId(1), by: 30.0, lasts: Duration::from_secs(600) };
+    plan.faults = vec![Fault { at: When::Start(Duration::ZERO), what: slow }];
     plan
 }
 
 fn measured() -> Speeds {
-    let probe = |tokens, steps| Probe { tokens, steps, most: Span::ZERO };
+    let probe = |tokens, steps| Probe { tokens, steps, most: Duration::ZERO };
     Speeds::Measured { decode: probe(1, 40), forward: probe(64, 4) }
 }
 

@@ -1,7 +1,7 @@
 //! Predictions of systems that others have measured are as far off as the library says, and no further.
 use actors::seed::Seed;
 use reports::published::{RUNS, compare};
-use rows::Fold;
+use rows::RunRows;
 use scenarios::published::systems;
 use scenarios::{Overrides, load};
 use simulator::{HORIZON, run};
@@ -16,7 +16,7 @@ fn each_figure_is_kept_or_its_miss_is_owned_up_to() {
             let plan = cells[0].plan(Seed(1), repeat).expect("a plan");
             let done = run(&plan, HORIZON);
             assert!(done.outcome.is_ok(), "{}: {}", system.scenario, done.outcome);
-            (plan, Fold::of(&done.events))
+            (plan, RunRows::of(&done.events))
         });
         let measured = system.measured().expect("its queries");
         let compared = compare(&system, &measured, &simulated.collect::<Vec<_>>());

@@ -7,7 +7,7 @@ use actors::id::{NodeId, RequestId};
 use actors::message::{Failure, Forwarding};
 use actors::record::{Ended, Event};
 use actors::route::Routing;
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use live::Options;
 use scenarios::plan::{Arrival, Open, Plan, Workload};
 use simulator::HORIZON;
@@ -16,27 +16,27 @@ use std::sync::atomic::AtomicBool;
 use topology::outcome::{Outcome, Run};
 
 /// Twelve requests for two clients, `gap` apart, of growing lengths.
-fn plan(gap: Span, in_flight: u32) -> Plan {
+fn plan(gap: Duration, in_flight: u32) -> Plan {
     let longest = Workload { micro_batches: 0, batch: 1, prompt: 12, generate: 3 };
     let mut plan = nano::plan(2, 2, Forwarding::Push, longest);
     let clients: Vec<NodeId> = plan.clients().map(|(id, _)| id).collect();
     let peers: Vec<NodeId> = plan.peers().map(|(id, _)| id).collect();
     let arrival = |index: u32| Arrival {
         client: clients[index as usize % clients.len()],
-        at: Span(gap.0 * u64::from(index)),
+        at: Duration(gap.0 * u64::from(index)),
         prompt: 1 + index,
         generate: index % 4,
         route: peers.clone(),
     };
     plan.policies.routing = Routing::Replay;
-    plan.open = Some(Open { arrivals: (0..12).map(arrival).collect(), horizon: Span(gap.0 * 12), in_flight });
+    plan.open = Some(Open { arrivals: (0..12).map(arrival).collect(), horizon: Duration(gap.0 * 12), in_flight });
     plan
 }
 
 /// The ends of the timed requests, and the barrier's release.
-fn ends(run: &Run) -> (BTreeMap<RequestId, Ended>, Moment) {
+fn ends(run: &Run) -> (BTreeMap<RequestId, Ended>, Timestamp) {
     let Outcome::Done(drained) = &run.outcome else { panic!("{}", run.outcome) };
-    let (mut ends, mut released) = (BTreeMap::new(), Moment::default());
+    let (mut ends, mut released) = (BTreeMap::new(), Timestamp::default());
     for event in &run.events {
         match event {
             Event::Ended(ended) if !ended.request.is_warmup() => {
@@ -51,7 +51,7 @@ fn ends(run: &Run) -> (BTreeMap<RequestId, Ended>, Moment) {
 }
 
 #[track_caller]
-fn check(plan: &Plan, run: &Run, late: Span) {
+fn check(plan: &Plan, run: &Run, late: Duration) {
     let (ends, released) = ends(run);
     let arrivals = &plan.open.as_ref().expect("an open workload").arrivals;
     assert_eq!(ends.len(), arrivals.len());
@@ -70,23 +70,23 @@ fn check(plan: &Plan, run: &Run, late: Span) {
 
 #[test]
 fn simulated_to_the_nanosecond() {
-    let plan = plan(Span::from_micros(10), 64);
+    let plan = plan(Duration::from_micros(10), 64);
     let run = simulator::run(&plan, HORIZON);
-    check(&plan, &run, Span::ZERO);
+    check(&plan, &run, Duration::ZERO);
 }
 
 #[test]
 fn live_and_never_early() {
-    let plan = plan(Span::from_millis(20), 64);
+    let plan = plan(Duration::from_millis(20), 64);
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
     let run = live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins");
     // Late by whatever a busy machine makes of a timer: what is promised is the order and nothing before its time.
-    check(&plan, &run, Span::from_secs(5));
+    check(&plan, &run, Duration::from_secs(5));
 }
 
 #[test]
 fn what_a_client_has_no_room_for_is_shed() {
-    let plan = plan(Span::ZERO, 2);
+    let plan = plan(Duration::ZERO, 2);
     let run = simulator::run(&plan, HORIZON);
     assert!(run.outcome.is_ok(), "to shed is no failure: {}", run.outcome.label());
     let (ends, _) = ends(&run);

@@ -6,7 +6,7 @@ use actors::id::RequestId;
 use actors::message::Forwarding;
 use actors::peer::{Admission, Scheduling};
 use actors::record::{Ended, Event, Served};
-use actors::time::Span;
+use actors::time::Duration;
 use scenarios::plan::{Plan, Role, Weights, Workload};
 use simulator::{HORIZON, run};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ fn plan(scheduling: Scheduling, admission: Admission) -> Plan {
     (plan.policies.scheduling, plan.policies.admission) = (scheduling, admission);
     // Slow peers of machines of their own, so that steps wait for each other.
     for host in &mut plan.hosts {
-        host.device.cost.roofline.per_block = Span::from_millis(5);
+        host.device.cost.roofline.per_block = Duration::from_millis(5);
     }
     plan.machines[0].leases = None;
     plan
@@ -69,13 +69,13 @@ fn what_was_computed_together_stays_together_where_peers_gather() {
     let scheduling = Scheduling::PrefillThenDecode { tokens: 4096 };
     let (expected, _) = outcome(&plan(scheduling, Admission::Refuse));
     // Of the jobs of several steps at the first peer, those whose steps were one job at the second.
-    let kept = |gather: Span| {
+    let kept = |batch_wait: Duration| {
         let mut plan = plan(scheduling, Admission::Refuse);
-        plan.policies.gather = gather;
+        plan.policies.batch_wait = batch_wait;
         // A slow path: a message takes 10 us longer than the one before it.
         plan.network.default.bandwidth = Some(1e8);
         let (ends, served) = outcome(&plan);
-        assert_eq!(texts(&expected), texts(&ends), "gathering for {gather}");
+        assert_eq!(texts(&expected), texts(&ends), "gathering for {batch_wait}");
         let job = |hop: &Served| served.iter().filter(|at| (at.hop, at.finished) == (hop.hop, hop.finished)).count();
         let second = |hop: &Served| {
             let of = |at: &&Served| at.hop == 1 && (at.request, at.position) == (hop.request, hop.position);
@@ -89,9 +89,9 @@ fn what_was_computed_together_stays_together_where_peers_gather() {
         let together = ends_of.values().filter(|starts| starts.iter().all(|start| *start == starts[0])).count();
         (together, ends_of.len())
     };
-    let (together, all) = kept(Span::from_millis(1));
+    let (together, all) = kept(Duration::from_millis(1));
     assert_eq!(together, all, "none is torn apart");
-    let (together, all) = kept(Span::ZERO);
+    let (together, all) = kept(Duration::ZERO);
     assert!(together < all, "{together} of {all} stay together by themselves");
 }
 
@@ -108,12 +108,12 @@ fn who_waits_for_room_gets_it() {
         plan
     };
     let (expected, _) = outcome(&plan(Scheduling::Fifo, Admission::Refuse));
-    let (waited, _) = outcome(&narrow(Admission::Wait(Span::from_secs(60))));
+    let (waited, _) = outcome(&narrow(Admission::Wait(Duration::from_secs(60))));
     assert_eq!(texts(&expected), texts(&waited));
     assert!(waited.values().all(|ended| ended.outcome.is_ok()));
     // The clients warm up at once, and a millisecond is not long enough for those who come third: they are refused, and
     // come again.
-    let mut hasty = narrow(Admission::Wait(Span::from_millis(1)));
+    let mut hasty = narrow(Admission::Wait(Duration::from_millis(1)));
     let (retried, _) = outcome(&hasty);
     assert_eq!(texts(&expected), texts(&retried));
     hasty.policies.recovery = actors::policy::Recovery::Off;

@@ -2,7 +2,7 @@
 use actors::id::NodeId;
 use actors::record::{Ended, Event, Served};
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use live::{self, Options};
 use scenarios::plan::{Fault, Plan, Role, Weights, What, When};
 use scenarios::{Overrides, live_obstacles};
@@ -131,9 +131,9 @@ fn a_host_that_crashes_takes_all_its_devices_along_and_gives_back_their_turns() 
     let (a, _) = peers(&plan);
     let host = plan.node(a).host;
     for at in [3, 11, 19] {
-        let at = When::Release(Span::from_millis(at));
+        let at = When::Release(Duration::from_millis(at));
         plan.faults = vec![Fault { at, what: What::Crash { host, back: None } }];
-        plan.faults.push(Fault { at: When::Release(Span::from_millis(200)), what: What::Restart { host } });
+        plan.faults.push(Fault { at: When::Release(Duration::from_millis(200)), what: What::Restart { host } });
         let run = simulated(&plan);
         assert_eq!(texts(&run), whole, "the text is that without faults");
         let (a, b) = peers(&plan);

@@ -2,12 +2,12 @@
 //!
 //! It holds the embedding and the head, as jobs for its own device. It never starts a timed request before `Go`.
 mod arrivals;
-mod leg;
-mod mend;
+mod context;
+mod failure_detector;
+mod hop_session;
 mod prompts;
+mod recovery;
 mod request;
-mod turn;
-mod watch;
 
 pub use arrivals::{Arrivals, Due};
 pub use prompts::Prompts;
@@ -26,12 +26,12 @@ use crate::policy::{Detection, Policies};
 use crate::record::{Event, Pinged};
 use crate::route::View;
 use crate::seed::Seed;
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
+use context::RequestContext;
+use failure_detector::FailureDetector;
 use request::{Progress, Request};
 use std::collections::{BTreeMap, BTreeSet};
-use turn::Turn;
-use watch::Watch;
 
 /// What the plan says of a client.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub struct Config {
     pub arrivals: Option<Arrivals>,
     pub policies: Policies,
     /// How long a request may take.
-    pub timeout: Span,
+    pub timeout: Duration,
     /// Of the run: what the client leaves to chance is drawn from streams of it.
     pub seed: Seed,
     /// Where prompts come from, in a world that computes values.
@@ -69,20 +69,20 @@ pub struct Core {
     finding: bool,
     /// In flight.
     requests: BTreeMap<RequestId, Request>,
-    /// Timed requests begun so far.
+    /// Timed requests begun so remote.
     timed: u32,
-    /// What was left to chance so far.
+    /// What was left to chance so remote.
     draws: u32,
-    watch: Watch,
-    /// Rounds of pings so far, and when each of the last round's was sent.
+    detector: FailureDetector,
+    /// Rounds of pings so remote, and when each of the last round's was sent.
     rounds: u32,
-    pinged: BTreeMap<NodeId, (u64, Moment)>,
+    pinged: BTreeMap<NodeId, (u64, Timestamp)>,
     /// The one deadline timer is running.
     armed: bool,
     /// The one heartbeat timer is running.
     beating: bool,
     /// When the barrier's release was heard of.
-    released: Moment,
+    released: Timestamp,
     /// The orchestrator knows that there is nothing more to come.
     finished: bool,
 }
@@ -112,12 +112,12 @@ impl Core {
             requests: BTreeMap::new(),
             timed: 0,
             draws: 0,
-            watch: Watch::default(),
+            detector: FailureDetector::default(),
             rounds: 0,
             pinged: BTreeMap::new(),
             armed: false,
             beating: false,
-            released: Moment::default(),
+            released: Timestamp::default(),
             finished: false,
         }
     }
@@ -126,18 +126,18 @@ impl Core {
         self.config.me
     }
 
-    pub fn on_start(&mut self, _now: Moment, out: &mut Vec<Effect>) {
+    pub fn on_start(&mut self, _now: Timestamp, out: &mut Vec<Effect>) {
         out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load { blocks: None } }));
     }
 
-    pub fn on_warm(&mut self, now: Moment, from: NodeId, _: Warm, out: &mut Vec<Effect>) {
+    pub fn on_warm(&mut self, now: Timestamp, from: NodeId, _: Warm, out: &mut Vec<Effect>) {
         if from == self.config.orchestrator && self.requests.is_empty() && self.timed == 0 {
             let asked = Asked { generate: 1, ..self.config.asked };
             self.begin(now, WARMUP, now, asked, out);
         }
     }
 
-    pub fn on_go(&mut self, now: Moment, from: NodeId, _: Go, out: &mut Vec<Effect>) {
+    pub fn on_go(&mut self, now: Timestamp, from: NodeId, _: Go, out: &mut Vec<Effect>) {
         if from == self.config.orchestrator && self.requests.is_empty() && self.timed == 0 {
             self.released = now;
             self.begin_next(now, out);
@@ -145,7 +145,7 @@ impl Core {
     }
 
     /// The next micro-batch, or the end of the timed run. Requests that come by themselves wait for no end of others.
-    fn begin_next(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn begin_next(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.config.arrivals.is_some() {
             if self.timed == 0 {
                 self.take_due(now, out);
@@ -157,7 +157,7 @@ impl Core {
         self.finish_if_over(now, out);
     }
 
-    fn finish_if_over(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn finish_if_over(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let all = self.config.arrivals.as_ref().map_or(self.config.micro_batches, |arrivals| arrivals.due.len() as u32);
         if !self.finished && self.timed == all && self.requests.is_empty() {
             self.finished = true;
@@ -165,9 +165,9 @@ impl Core {
         }
     }
 
-    fn begin(&mut self, now: Moment, index: u32, intended: Moment, asked: Asked, out: &mut Vec<Effect>) {
+    fn begin(&mut self, now: Timestamp, index: u32, intended: Timestamp, asked: Asked, out: &mut Vec<Effect>) {
         let id = RequestId { client: self.config.me, index };
-        let late = if planted(Canary::DeadlineDoubled) { self.config.timeout } else { Span::ZERO };
+        let late = if planted(Canary::DeadlineDoubled) { self.config.timeout } else { Duration::ZERO };
         self.requests.insert(id, Request::new(id, asked, intended, now, now + self.config.timeout + late));
         if !self.armed {
             self.armed = true;
@@ -184,7 +184,7 @@ impl Core {
     }
 
     /// Looks up all blocks at once.
-    fn find(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn find(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if !self.finding {
             self.finding = true;
             let done = self.dht.find(now, &self.keys, out);
@@ -192,13 +192,13 @@ impl Core {
         }
     }
 
-    pub fn on_rpc(&mut self, now: Moment, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {
+    pub fn on_rpc(&mut self, now: Timestamp, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {
         let done = self.dht.on_rpc(now, from, rpc, out);
         self.on_done(now, done, out);
     }
 
     /// A lookup has brought who serves what. Who is still loading is no hop of a route yet.
-    fn on_done(&mut self, now: Moment, done: Vec<Done>, out: &mut Vec<Effect>) {
+    fn on_done(&mut self, now: Timestamp, done: Vec<Done>, out: &mut Vec<Effect>) {
         for done in done {
             let Done::Found(records) = done else { continue };
             self.finding = false;
@@ -207,12 +207,12 @@ impl Core {
         }
     }
 
-    fn on_found(&mut self, now: Moment, peers: Vec<Announce>, out: &mut Vec<Effect>) {
+    fn on_found(&mut self, now: Timestamp, peers: Vec<Announce>, out: &mut Vec<Effect>) {
         let first = self.view.age(now).is_none();
         self.view.refresh(now, peers);
         self.ping_around(now, out);
         let every = self.config.policies.pings.every;
-        if first && every > Span::ZERO {
+        if first && every > Duration::ZERO {
             out.push(Effect::Wake { after: every, timer: Timer::Pings });
         }
         for id in self.those(|request| request.is_finding() && !request.is_stuck()) {
@@ -227,7 +227,7 @@ impl Core {
     }
 
     /// Measures round trips and hears of loads, of a few peers that may come into a route.
-    fn ping_around(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn ping_around(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.rounds += 1;
         let (me, pings) = (u64::from(self.config.me.0), &self.config.policies.pings);
         let mut draw = self.config.seed.small_stream("pings", me, u64::from(self.rounds));
@@ -243,14 +243,14 @@ impl Core {
     /// Lets a request act. If it is over, ends it, once: tells the orchestrator, and turns to the next.
     fn advance(
         &mut self,
-        now: Moment,
+        now: Timestamp,
         id: RequestId,
         out: &mut Vec<Effect>,
-        act: impl FnOnce(&mut Request, &mut Turn<'_>) -> Progress,
+        act: impl FnOnce(&mut Request, &mut RequestContext<'_>) -> Progress,
     ) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let Core { config, view, draws, .. } = self;
-        let mut turn = Turn { config, view, draws, now, out, look: false };
+        let mut turn = RequestContext { config, view, draws, now, out, look: false };
         let progress = act(request, &mut turn);
         let look = turn.look;
         if look {
@@ -261,7 +261,7 @@ impl Core {
         }
     }
 
-    fn settle(&mut self, now: Moment, id: RequestId, outcome: Result<(), Failure>, out: &mut Vec<Effect>) {
+    fn settle(&mut self, now: Timestamp, id: RequestId, outcome: Result<(), Failure>, out: &mut Vec<Effect>) {
         let Some(request) = self.requests.remove(&id) else { return };
         if outcome.is_ok() {
             request.peers().for_each(|peer| self.view.pardon(peer));
@@ -276,7 +276,7 @@ impl Core {
         }
     }
 
-    pub fn on_opened(&mut self, now: Moment, from: NodeId, opened: Opened, out: &mut Vec<Effect>) {
+    pub fn on_opened(&mut self, now: Timestamp, from: NodeId, opened: Opened, out: &mut Vec<Effect>) {
         self.view.heard(now, from, opened.load);
         let request = self.requests.get(&opened.session.request());
         if !request.is_some_and(|request| request.awaits(from, opened.session)) {
@@ -289,7 +289,7 @@ impl Core {
         });
     }
 
-    pub fn on_computed(&mut self, now: Moment, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
+    pub fn on_computed(&mut self, now: Timestamp, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
         if done.ticket == LOAD {
             if done.output.is_ok() {
                 send(out, self.config.orchestrator, Message::Present(Present));
@@ -301,18 +301,18 @@ impl Core {
         self.advance(now, id, out, |request, turn| request.on_computed(turn, done));
     }
 
-    pub fn on_returned(&mut self, now: Moment, from: NodeId, returned: Returned, out: &mut Vec<Effect>) {
+    pub fn on_returned(&mut self, now: Timestamp, from: NodeId, returned: Returned, out: &mut Vec<Effect>) {
         let id = returned.0.session.request();
         self.advance(now, id, out, |request, turn| request.on_returned(turn, from, returned));
     }
 
-    pub fn on_refused(&mut self, now: Moment, from: NodeId, refused: Refused, out: &mut Vec<Effect>) {
+    pub fn on_refused(&mut self, now: Timestamp, from: NodeId, refused: Refused, out: &mut Vec<Effect>) {
         let Some(session) = refused.session else { return };
         self.advance(now, session.request(), out, |request, turn| request.on_refused(turn, from, session, refused.why));
     }
 
     /// A peer that is gone leaves the view until a lookup brings it again; requests on their way through it look for others.
-    pub fn on_gone(&mut self, now: Moment, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
+    pub fn on_gone(&mut self, now: Timestamp, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
         self.view.lose(from);
         self.view.ban(now, from, &self.config.policies.bans);
         let done = self.dht.on_gone(now, from, out);
@@ -322,7 +322,7 @@ impl Core {
         }
     }
 
-    pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
+    pub fn on_woken(&mut self, now: Timestamp, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
         match woken.0 {
             Timer::Deadline => self.look_at_deadlines(now, out),
             Timer::Heartbeat => self.beat(now, out),
@@ -341,18 +341,18 @@ impl Core {
                 let done = self.dht.on_woken(now, out);
                 self.on_done(now, done, out);
             }
-            Timer::Muster
+            Timer::ReadyTimeout
             | Timer::Admission
             | Timer::Lifetime
             | Timer::Gather
             | Timer::Announce
             | Timer::AnnounceAgain
-            | Timer::Onward
+            | Timer::NextHopProbe
             | Timer::Place => {}
         }
     }
 
-    fn look_at_deadlines(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn look_at_deadlines(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.armed = false;
         for id in self.those(|request| now >= request.deadline) {
             self.settle(now, id, Err(Failure::Timeout), out);
@@ -366,21 +366,21 @@ impl Core {
     }
 
     /// Pings those that requests wait for, once each, and gives up who is silent.
-    fn beat(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn beat(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.beating = false;
         let mut pings = BTreeSet::new();
-        let mut watch = std::mem::take(&mut self.watch);
+        let mut detector = std::mem::take(&mut self.detector);
         for id in self.those(|_| true) {
-            self.advance(now, id, out, |request, turn| request.beat(turn, &mut watch, &mut pings));
+            self.advance(now, id, out, |request, turn| request.beat(turn, &mut detector, &mut pings));
         }
-        self.watch = watch;
+        self.detector = detector;
         let ping = Message::Ping(Ping { nonce: BEAT | now.0 });
         out.extend(pings.into_iter().map(|to| Effect::Send { to, message: ping.clone() }));
         self.keep_beating(now, out);
     }
 
     /// While anything is in flight there are heartbeats.
-    fn keep_beating(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn keep_beating(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.beating || self.requests.is_empty() {
             return;
         }
@@ -391,7 +391,7 @@ impl Core {
         } else {
             // Without pings there is nothing to do before something has taken too long.
             let due = self.requests.values().filter_map(|request| request.overdue(policies)).min();
-            due.map_or(Span(u64::MAX), |due| due.since(now)).min(step_timeout).min(open_timeout)
+            due.map_or(Duration(u64::MAX), |due| due.since(now)).min(step_timeout).min(open_timeout)
         };
         self.beating = true;
         out.push(Effect::Wake { after, timer: Timer::Heartbeat });
@@ -402,22 +402,22 @@ impl Core {
         self.requests.iter().filter(|(_, request)| holds(request)).map(|(id, _)| *id).collect()
     }
 
-    pub fn on_ping(&mut self, _now: Moment, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
+    pub fn on_ping(&mut self, _now: Timestamp, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
         out.push(ping.answer(from));
     }
 
-    pub fn on_pong(&mut self, now: Moment, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
+    pub fn on_pong(&mut self, now: Timestamp, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
         self.dht.on_pong(now, from, pong.nonce, out);
-        self.watch.hear(now, from);
+        self.detector.hear(now, from);
         let expected = self.pinged.get(&from).filter(|(nonce, _)| *nonce == pong.nonce);
         if expected.is_none() && pong.nonce & BEAT != 0 {
-            let took = now.since(Moment(pong.nonce & !BEAT));
-            self.watch.measured(now, from, took, &self.config.policies.pings);
+            let took = now.since(Timestamp(pong.nonce & !BEAT));
+            self.detector.measured(now, from, took, &self.config.policies.pings);
         }
         if let Some((_, sent)) = expected {
             let took = now.since(*sent);
             out.push(Effect::Record(Event::Pinged(Pinged { client: self.config.me, peer: from, at: now, took })));
-            self.watch.measured(now, from, took, &self.config.policies.pings);
+            self.detector.measured(now, from, took, &self.config.policies.pings);
             self.view.measured(now, from, took, &self.config.policies.pings);
             self.view.heard(now, from, pong.load);
             self.pinged.remove(&from);
@@ -433,7 +433,7 @@ impl Core {
 
 /// Whether those that are there and are not avoided cover the blocks between them. The DHT may still name who has just
 /// been lost: a try for each such answer would use up all tries at once.
-fn covers(view: &View, blocks: BlockRange, now: Moment) -> bool {
+fn covers(view: &View, blocks: BlockRange, now: Timestamp) -> bool {
     let mut block = blocks.start;
     while block < blocks.end {
         let trusted = view.present().filter(|known| !known.is_banned(now));
@@ -450,7 +450,7 @@ fn send(out: &mut Vec<Effect>, to: NodeId, message: Message) {
     out.push(Effect::Send { to, message });
 }
 
-crate::seats::shell!(Client around Core {
+crate::actor_impls::actor_impls!(Client around Core {
     Warm => on_warm,
     Go => on_go,
     Rpc => on_rpc,

@@ -4,7 +4,7 @@
 //! the one that newcomers ask first. Several keys of one lookup travel together, as in hivemind. Records are kept by the
 //! `replicas` nodes nearest to their key, and live because their peer announces them again, not because holders pass them
 //! on; there is no caching along the path of a lookup.
-use crate::time::Span;
+use crate::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,13 +31,13 @@ pub struct Kademlia {
     pub replicas: u16,
     pub search: Search,
     /// How long an answer may take.
-    pub timeout: Span,
+    pub timeout: Duration,
     /// How often a peer announces itself.
-    pub announce: Span,
+    pub announce: Duration,
     /// How long a record lives unless it is announced again.
-    pub expiry: Span,
+    pub expiry: Duration,
     /// How old a client's view of the swarm may grow.
-    pub refresh: Span,
+    pub refresh: Duration,
 }
 
 /// When a lookup of records ends.
@@ -57,10 +57,10 @@ impl Default for Kademlia {
             alpha: 3,
             replicas: 5,
             search: Search::Latest,
-            timeout: Span::from_secs(3),
-            announce: Span::from_secs(60),
-            expiry: Span::from_secs(120),
-            refresh: Span::from_secs(60),
+            timeout: Duration::from_secs(3),
+            announce: Duration::from_secs(60),
+            expiry: Duration::from_secs(120),
+            refresh: Duration::from_secs(60),
         }
     }
 }

@@ -5,13 +5,14 @@
 //! and the engine stands on its other side, twice.
 #![forbid(unsafe_code)]
 
+mod actor_impls;
 pub mod canary;
 pub mod client;
 pub mod dht;
 pub mod echo;
 pub mod history;
 pub mod id;
-pub mod ledger;
+pub mod invariants;
 pub mod limits;
 pub mod message;
 pub mod orchestrator;
@@ -20,7 +21,6 @@ pub mod placement;
 pub mod policy;
 pub mod record;
 pub mod route;
-mod seats;
 pub mod seed;
 pub mod time;
 pub mod world;

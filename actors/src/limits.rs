@@ -1,5 +1,5 @@
 //! Every bound of the swarm in one place, each with its reason. A bound that is reached is a typed error, never a hang.
-use crate::time::Span;
+use crate::time::Duration;
 
 /// Sessions a peer holds at once. Each is a map entry and a cache slot; a thousand is 16 clients on 64 machines.
 pub const SESSIONS_PER_PEER: usize = 1024;
@@ -28,14 +28,14 @@ pub const DHT_RECORDS_PER_ANSWER: usize = 4096;
 pub const ROUND_TRIPS_PER_RECORD: usize = 64;
 
 /// How long a record may live, whatever its announcer asks for.
-pub const DHT_LIFE: Span = Span::from_secs(24 * 3600);
+pub const DHT_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// Rounds in which a peer that thinks of moving lets everybody move in its mind: it settles within a few.
 pub const PLACEMENT_ROUNDS: usize = 100;
 
 /// How long a simulation may see nothing but upkeep (announcements, lookups, pings) before it is a deadlock: longer than
 /// any job, and a run's own timeouts may make it longer still.
-pub const STILLNESS: Span = Span::from_secs(3600);
+pub const STILLNESS: Duration = Duration::from_secs(3600);
 
 /// Hops of one route: every hop serves at least one block, and no known model has more blocks.
 pub const HOPS_PER_ROUTE: usize = 1024;
@@ -82,7 +82,7 @@ pub const SLOWEST_LINK: u64 = 1 << 20;
 
 /// A client becomes more patient with a peer that was silent for too long and then spoke, up to this: longer than links and
 /// devices are slow, shorter than people wait. From a heartbeat of a millisecond that is sixteen false alarms at most.
-pub const LONGEST_PATIENCE: Span = Span::from_secs(60);
+pub const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes of the control part of a frame: the largest is a plan of thousands of nodes.
 pub const FRAME_CONTROL_BYTES: usize = 64 << 20;
@@ -107,10 +107,10 @@ pub const STRANGERS: usize = 1024;
 pub const REPEATED_WARNINGS: u64 = 4;
 
 /// How long a host may call before the orchestrator's word that it is there arrives: both come over the loopback.
-pub const CALLS_AHEAD: Span = Span::from_secs(5);
+pub const CALLS_AHEAD: Duration = Duration::from_secs(5);
 
 /// How long a run goes on after the last peer of some blocks is gone for good: what has passed those blocks arrives.
-pub const LAST_ANSWERS: Span = Span::from_millis(500);
+pub const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// Jobs that wait for a device: every session of a few peers releasing its cache at once.
 pub const QUEUED_JOBS: usize = 4 * SESSIONS_PER_PEER;
@@ -120,8 +120,8 @@ pub const DELAY_SAMPLES: usize = 1024;
 
 /// How long a host that leaves stays at least, so that its goodbye has been sent and heard, and how often it then looks
 /// whether it holds a session yet.
-pub const FAREWELL: Span = Span::from_millis(500);
-pub const FAREWELL_LOOK: Span = Span::from_millis(20);
+pub const FAREWELL: Duration = Duration::from_millis(500);
+pub const FAREWELL_LOOK: Duration = Duration::from_millis(20);
 
 /// Requests of an open workload or a trace in one plan: each takes some fifty bytes, in every host's plan.
 pub const ARRIVALS: usize = 1 << 20;

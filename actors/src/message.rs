@@ -3,15 +3,15 @@
 //! A message is small (a test holds it to 48 bytes): large or rare variants are boxed. An activation says its size and
 //! carries its data only where there is any: nothing in a simulation of costs, bytes in the live world.
 mod activation;
-mod party;
+mod node_role;
 
 pub use activation::{Activation, Buffer, Payload, WireType};
-pub use party::Party;
+pub use node_role::NodeRole;
 
 pub use crate::dht::rpc::Rpc;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
-pub use crate::peer::Trial;
-use crate::time::{Moment, Span};
+pub use crate::peer::Benchmark;
+use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ pub enum Message {
 /// A message as it reaches the `Handler` of its type.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct Letter<M: 'static> {
+pub struct TypedMessage<M: 'static> {
     pub from: NodeId,
     pub body: M,
 }
@@ -81,7 +81,7 @@ pub struct Go;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {
     pub request: RequestId,
-    pub took: Result<Span, Failure>,
+    pub took: Result<Duration, Failure>,
     /// Tokens it generated, over all rows of the batch.
     pub tokens: u32,
 }
@@ -89,7 +89,7 @@ pub struct Latency {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     /// On the client's clock.
-    pub at: Moment,
+    pub at: Timestamp,
 }
 
 /// What a peer tells the swarm about itself.
@@ -102,7 +102,7 @@ pub struct Announce {
     /// When it was announced; what it sends later says it anew.
     pub load: Load,
     /// Round trips to peers that may come after it, where it has measured them (Petals' `next_pings`).
-    pub next: Vec<(NodeId, Span)>,
+    pub next: Vec<(NodeId, Duration)>,
 }
 
 /// How busy a peer is: it says so with its announcements, when it opens a session, and when it is pinged.
@@ -318,7 +318,7 @@ pub enum Work {
     /// Final norm, head and sampling on the last position of each row: output token `output` of `request`, counted from 1.
     Head { request: RequestId, output: u32, input: Activation },
     /// A step of made-up values through one block, into a cache of the peer's own, to see how long it takes.
-    Trial { block: u32, trial: Trial },
+    Benchmark { block: u32, benchmark: Benchmark },
     /// Drop the KV cache of a session. No [`Computed`] answers it.
     Release { session: SessionId },
 }
@@ -341,15 +341,15 @@ pub struct Piece {
 pub struct Computed {
     pub ticket: Ticket,
     /// When the device (and the core lease, where hosts share a machine) was the job's.
-    pub started: Moment,
-    pub finished: Moment,
+    pub started: Timestamp,
+    pub finished: Timestamp,
     pub output: Result<Output, Refusal>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     Loaded,
-    /// Of a [`Work::Trial`].
+    /// Of a [`Work::Benchmark`].
     Tried,
     Hidden(Activation),
     /// Of each piece of a batch, in order.
@@ -374,7 +374,7 @@ pub enum Timer {
     /// A client turns to the request that is due.
     Arrival,
     /// The orchestrator looks whether the swarm has come up.
-    Muster,
+    ReadyTimeout,
     /// A client pings a few peers again.
     Pings,
     /// A peer looks who has waited too long for room in its cache.
@@ -390,7 +390,7 @@ pub enum Timer {
     /// A peer announces itself once more, for nobody has kept what it said.
     AnnounceAgain,
     /// A peer waits no longer for those that it has pinged, and announces itself.
-    Onward,
+    NextHopProbe,
     /// A peer that chooses its blocks looks whether others need it more.
     Place,
 }
@@ -399,7 +399,7 @@ impl Timer {
     /// Runs out again and again, whether or not anybody asks for a token.
     #[inline]
     pub fn is_upkeep(self) -> bool {
-        matches!(self, Timer::Dht | Timer::Announce | Timer::AnnounceAgain | Timer::Onward | Timer::Place)
+        matches!(self, Timer::Dht | Timer::Announce | Timer::AnnounceAgain | Timer::NextHopProbe | Timer::Place)
     }
 }
 

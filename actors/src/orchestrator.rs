@@ -4,7 +4,7 @@ use crate::id::{NodeId, RequestId};
 use crate::limits;
 use crate::message::{Failure, Finished, Go, Gone, Latency, Message, Ping, Present, Ready, Timer, Warm, Woken};
 use crate::record::{Abort, Drained, Event};
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ pub struct Config {
     pub peers: Vec<NodeId>,
     pub clients: Vec<NodeId>,
     /// How long the swarm may take to come up.
-    pub muster: Span,
+    pub ready_within: Duration,
 }
 
 /// The state machine of the orchestrator.
@@ -24,15 +24,15 @@ pub struct Core {
     phase: Phase,
     /// Whom the phase still waits for.
     awaited: BTreeSet<NodeId>,
-    released: Moment,
-    last_end: Moment,
+    released: Timestamp,
+    last_end: Timestamp,
     /// Of each timed request, once: what is drained when every client has finished.
     latencies: BTreeMap<RequestId, Latency>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Muster,
+    ReadyTimeout,
     Warmup,
     Timed,
     Over,
@@ -42,8 +42,8 @@ impl Core {
     pub fn new(config: Config) -> Core {
         assert!(!config.clients.is_empty() && !config.peers.is_empty(), "the plan has a client and a peer");
         let awaited = config.peers.iter().chain(&config.clients).copied().collect();
-        let (released, last_end) = (Moment::default(), Moment::default());
-        Core { config, phase: Phase::Muster, awaited, released, last_end, latencies: BTreeMap::new() }
+        let (released, last_end) = (Timestamp::default(), Timestamp::default());
+        Core { config, phase: Phase::ReadyTimeout, awaited, released, last_end, latencies: BTreeMap::new() }
     }
 
     pub fn me(&self) -> NodeId {
@@ -55,12 +55,12 @@ impl Core {
         self.awaited.iter().copied()
     }
 
-    pub fn on_start(&mut self, _now: Moment, out: &mut Vec<Effect>) {
-        out.push(Effect::Wake { after: self.config.muster, timer: Timer::Muster });
+    pub fn on_start(&mut self, _now: Timestamp, out: &mut Vec<Effect>) {
+        out.push(Effect::Wake { after: self.config.ready_within, timer: Timer::ReadyTimeout });
     }
 
-    pub fn on_present(&mut self, now: Moment, from: NodeId, _: Present, out: &mut Vec<Effect>) {
-        if self.phase != Phase::Muster || !self.awaited.remove(&from) {
+    pub fn on_present(&mut self, now: Timestamp, from: NodeId, _: Present, out: &mut Vec<Effect>) {
+        if self.phase != Phase::ReadyTimeout || !self.awaited.remove(&from) {
             return;
         }
         out.push(Effect::Record(Event::Present { node: from, at: now }));
@@ -69,7 +69,7 @@ impl Core {
         }
     }
 
-    pub fn on_ready(&mut self, now: Moment, from: NodeId, ready: Ready, out: &mut Vec<Effect>) {
+    pub fn on_ready(&mut self, now: Timestamp, from: NodeId, ready: Ready, out: &mut Vec<Effect>) {
         if self.phase != Phase::Warmup || !self.awaited.remove(&from) {
             return;
         }
@@ -86,7 +86,7 @@ impl Core {
         }
     }
 
-    pub fn on_latency(&mut self, _now: Moment, from: NodeId, latency: Latency, _out: &mut Vec<Effect>) {
+    pub fn on_latency(&mut self, _now: Timestamp, from: NodeId, latency: Latency, _out: &mut Vec<Effect>) {
         let request = latency.request;
         let timed = !request.is_warmup() && request.index <= limits::REQUESTS_PER_CLIENT;
         let uncounted = planted(Canary::FailureUncounted) && latency.took.is_err();
@@ -95,7 +95,7 @@ impl Core {
         }
     }
 
-    pub fn on_finished(&mut self, now: Moment, from: NodeId, finished: Finished, out: &mut Vec<Effect>) {
+    pub fn on_finished(&mut self, now: Timestamp, from: NodeId, finished: Finished, out: &mut Vec<Effect>) {
         if self.phase != Phase::Timed || !self.awaited.remove(&from) {
             return;
         }
@@ -105,9 +105,9 @@ impl Core {
     }
 
     /// A lost client has finished, late and short; a lost peer is its clients' affair once they run.
-    pub fn on_gone(&mut self, now: Moment, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
+    pub fn on_gone(&mut self, now: Timestamp, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
         match self.phase {
-            Phase::Muster | Phase::Warmup => self.abort(now, Abort::LostEarly(from), out),
+            Phase::ReadyTimeout | Phase::Warmup => self.abort(now, Abort::LostEarly(from), out),
             Phase::Timed if self.awaited.remove(&from) => {
                 self.last_end = self.last_end.max(now);
                 self.drain_if_over(now, out);
@@ -116,12 +116,12 @@ impl Core {
         }
     }
 
-    pub fn on_ping(&mut self, _now: Moment, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
+    pub fn on_ping(&mut self, _now: Timestamp, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
         out.push(ping.answer(from));
     }
 
-    pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
-        if woken.0 == Timer::Muster && self.phase == Phase::Muster {
+    pub fn on_woken(&mut self, now: Timestamp, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
+        if woken.0 == Timer::ReadyTimeout && self.phase == Phase::ReadyTimeout {
             let expected = self.config.peers.len() + self.config.clients.len();
             let (missing, expected) = (self.awaited.len() as u32, expected as u32);
             let such_as = self.awaited.first().copied().unwrap_or(self.config.me);
@@ -139,7 +139,7 @@ impl Core {
         }));
     }
 
-    fn drain_if_over(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn drain_if_over(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if !self.awaited.is_empty() {
             return;
         }
@@ -151,7 +151,7 @@ impl Core {
             failed: 0,
             shed: 0,
             total_tokens: 0,
-            latency_sum: Span::ZERO,
+            latency_sum: Duration::ZERO,
         };
         for latency in std::mem::take(&mut self.latencies).into_values() {
             drained.requests += 1;
@@ -165,13 +165,13 @@ impl Core {
         out.push(Effect::Record(Event::Drained(Box::new(drained))));
     }
 
-    fn abort(&mut self, at: Moment, why: Abort, out: &mut Vec<Effect>) {
+    fn abort(&mut self, at: Timestamp, why: Abort, out: &mut Vec<Effect>) {
         self.phase = Phase::Over;
         out.push(Effect::Record(Event::Aborted { at, why }));
     }
 }
 
-crate::seats::shell!(Orchestrator around Core {
+crate::actor_impls::actor_impls!(Orchestrator around Core {
     Present => on_present,
     Ready => on_ready,
     Latency => on_latency,

@@ -3,14 +3,14 @@
 //! It knows nothing of tensors or devices: steps go to the device as a job and come back as `Computed`, one job at a time.
 mod admission;
 mod meter;
-mod onward;
+mod next_hop_probe;
 pub mod presence;
 mod queue;
-mod rating;
+mod self_benchmark;
 mod sessions;
 
 pub use queue::Scheduling;
-pub use rating::Trial;
+pub use self_benchmark::Benchmark;
 pub use sessions::Admission;
 
 use crate::canary::{Canary, planted};
@@ -22,12 +22,12 @@ use crate::message::{
 };
 use crate::policy::{Policies, Speeds};
 use crate::record::{Event, Served};
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use meter::Meter;
 use presence::{Presence, Turn};
 use queue::{Queue, Queued};
-use rating::Rating;
+use self_benchmark::SelfBenchmark;
 use sessions::Sessions;
 use std::collections::VecDeque;
 
@@ -75,7 +75,7 @@ pub struct Core {
     timing: bool,
     presence: Presence,
     /// It measures itself at present.
-    rating: Option<Rating>,
+    self_benchmark: Option<SelfBenchmark>,
     rated: bool,
     /// The orchestrator knows that others find it.
     present: bool,
@@ -91,7 +91,7 @@ impl Core {
         let blocks = place.blocks;
         Core {
             presence: Presence::new(place.clone()),
-            rating: None,
+            self_benchmark: None,
             rated: false,
             present: false,
             sessions: Sessions::new(policies.admission, blocks, cache_bytes, cache_bytes_per_token_block),
@@ -127,7 +127,7 @@ impl Core {
     }
 
     /// What it tells of its load.
-    fn load(&mut self, now: Moment) -> Load {
+    fn load(&mut self, now: Timestamp) -> Load {
         Load {
             cache_tokens: u32::try_from(self.sessions.tokens_left()).unwrap_or(u32::MAX),
             sessions: self.sessions.len() as u32,
@@ -136,13 +136,13 @@ impl Core {
         }
     }
 
-    pub fn on_start(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    pub fn on_start(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let turns = self.presence.start(now, out);
         self.follow(now, turns, out);
     }
 
     /// Does what its place in the swarm asks for.
-    fn follow(&mut self, now: Moment, turns: Vec<Turn>, out: &mut Vec<Effect>) {
+    fn follow(&mut self, now: Timestamp, turns: Vec<Turn>, out: &mut Vec<Effect>) {
         let mut turns = VecDeque::from(turns);
         while let Some(turn) = turns.pop_front() {
             match turn {
@@ -167,7 +167,7 @@ impl Core {
         }
     }
 
-    pub fn on_step(&mut self, now: Moment, from: NodeId, step: Step, out: &mut Vec<Effect>) {
+    pub fn on_step(&mut self, now: Timestamp, from: NodeId, step: Step, out: &mut Vec<Effect>) {
         let accepted = match self.queue.len() {
             len if len >= limits::QUEUED_STEPS_PER_PEER && !planted(Canary::QueueUnbounded) => {
                 Err((step.session, Refusal::Busy))
@@ -180,7 +180,7 @@ impl Core {
                 // What a client sends comes alone.
                 let pushed = from != queued.step.session.client();
                 self.queue.push(queued);
-                self.gather(pushed, out);
+                self.batch_wait(pushed, out);
             }
             Err((session, why)) => {
                 // A pushed step comes from the peer before; the one that has to act is the client.
@@ -196,9 +196,9 @@ impl Core {
 
     /// Gives an idle device its next job, at once or when what was computed with a pushed step has had time to come.
     #[inline]
-    fn gather(&mut self, pushed: bool, out: &mut Vec<Effect>) {
-        let after = self.config.policies.gather;
-        if after == Span::ZERO || !pushed {
+    fn batch_wait(&mut self, pushed: bool, out: &mut Vec<Effect>) {
+        let after = self.config.policies.batch_wait;
+        if after == Duration::ZERO || !pushed {
             return self.compute_next(out);
         }
         if self.running.is_empty() && !self.gathering {
@@ -234,7 +234,7 @@ impl Core {
         out.push(Effect::Compute(Job { ticket: Ticket(self.tickets), work }));
     }
 
-    pub fn on_computed(&mut self, now: Moment, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
+    pub fn on_computed(&mut self, now: Timestamp, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
         if done.ticket == LOAD {
             self.on_loaded(now, done, out);
             return;
@@ -280,10 +280,10 @@ impl Core {
     /// A step, or its next part, is computed: it goes on to the next blocks here or on its way.
     fn finish(
         &mut self,
-        now: Moment,
+        now: Timestamp,
         mut queued: Queued,
         output: Activation,
-        (started, finished): (Moment, Moment),
+        (started, finished): (Timestamp, Timestamp),
         out: &mut Vec<Effect>,
     ) {
         let end = queued.part(self.config.policies.scheduling).end;
@@ -313,7 +313,7 @@ impl Core {
             cached,
             received,
             // What came in parts counts as if the parts had come one after another at the end.
-            started: Moment(started.0 - worked.0),
+            started: Timestamp(started.0 - worked.0),
             finished,
             sent: now,
             queued: self.queue.len() as u32,
@@ -328,13 +328,13 @@ impl Core {
         }
     }
 
-    fn on_loaded(&mut self, now: Moment, done: Computed, out: &mut Vec<Effect>) {
-        // A device that could not load leaves the peer absent: the orchestrator names it when the muster is due.
+    fn on_loaded(&mut self, now: Timestamp, done: Computed, out: &mut Vec<Effect>) {
+        // A device that could not load leaves the peer absent: the orchestrator names it when the ready_within is due.
         if done.output.is_err() {
             return;
         }
         if let (Speeds::Measured { decode, forward }, false) = (self.config.policies.speeds, self.rated) {
-            self.rating = Some(Rating::new(decode, forward));
+            self.self_benchmark = Some(SelfBenchmark::new(decode, forward));
             return self.try_next(now, out);
         }
         let turns = self.presence.on_loaded(now, out);
@@ -342,44 +342,44 @@ impl Core {
     }
 
     /// The next step of its measuring itself, or what follows on it.
-    fn try_next(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        let Some(rating) = &mut self.rating else { return };
+    fn try_next(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let Some(self_benchmark) = &mut self.self_benchmark else { return };
         let block = self.presence.span().start;
-        if let Some(trial) = rating.next() {
-            return out.push(Effect::Compute(Job { ticket: TRIAL, work: Work::Trial { block, trial } }));
+        if let Some(benchmark) = self_benchmark.next() {
+            return out.push(Effect::Compute(Job { ticket: TRIAL, work: Work::Benchmark { block, benchmark } }));
         }
-        self.presence.rate(now, rating.speed(self.config.place.speed), out);
+        self.presence.rate(now, self_benchmark.speed(self.config.place.speed), out);
         self.rated_at_last(now, out);
     }
 
-    fn rated_at_last(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        (self.rating, self.rated) = (None, true);
+    fn rated_at_last(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        (self.self_benchmark, self.rated) = (None, true);
         let turns = self.presence.on_loaded(now, out);
         self.follow(now, turns, out);
     }
 
-    fn on_tried(&mut self, now: Moment, done: Computed, out: &mut Vec<Effect>) {
-        let Some(rating) = &mut self.rating else { return };
+    fn on_tried(&mut self, now: Timestamp, done: Computed, out: &mut Vec<Effect>) {
+        let Some(self_benchmark) = &mut self.self_benchmark else { return };
         if done.output.is_err() {
             // A device that cannot do so many tokens may well do fewer: what it was told has to do.
             return self.rated_at_last(now, out);
         }
-        rating.took(done.started, done.finished);
+        self_benchmark.took(done.started, done.finished);
         self.try_next(now, out);
     }
 
-    pub fn on_rpc(&mut self, now: Moment, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {
+    pub fn on_rpc(&mut self, now: Timestamp, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {
         let done = self.presence.node.on_rpc(now, from, rpc, out);
         let turns = self.presence.take(now, done, out);
         self.follow(now, turns, out);
     }
 
-    pub fn on_pong(&mut self, now: Moment, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
+    pub fn on_pong(&mut self, now: Timestamp, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
         let turns = self.presence.on_pong(now, from, pong.nonce, out);
         self.follow(now, turns, out);
     }
 
-    pub fn on_woken(&mut self, now: Moment, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
+    pub fn on_woken(&mut self, now: Timestamp, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
         let turns = match woken.0 {
             Timer::Dht => {
                 let done = self.presence.node.on_woken(now, out);
@@ -390,7 +390,7 @@ impl Core {
                 vec![Turn::Announce]
             }
             Timer::AnnounceAgain => vec![Turn::Announce],
-            Timer::Onward => self.presence.on_pings_over(),
+            Timer::NextHopProbe => self.presence.on_pings_over(),
             Timer::Place => self.presence.on_place(now, out),
             Timer::Admission => return self.on_admission(now, out),
             Timer::Lifetime => return self.on_lifetime(now, out),
@@ -404,7 +404,7 @@ impl Core {
     }
 
     /// Another session follows on one of this peer's: it gets what is kept for it, and from now on what comes.
-    pub fn on_reroute(&mut self, _now: Moment, from: NodeId, reroute: Reroute, out: &mut Vec<Effect>) {
+    pub fn on_reroute(&mut self, _now: Timestamp, from: NodeId, reroute: Reroute, out: &mut Vec<Effect>) {
         let is_its_client = from == reroute.session.client() || planted(Canary::StrangerReroutes);
         let Some(session) = self.sessions.get_mut(reroute.session).filter(|_| is_its_client) else {
             return refuse(out, from, reroute.session, Refusal::UnknownSession);
@@ -420,13 +420,13 @@ impl Core {
         }
     }
 
-    pub fn on_ping(&mut self, now: Moment, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
+    pub fn on_ping(&mut self, now: Timestamp, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
         let load = self.load(now);
         send(out, from, Message::Pong(Pong { nonce: ping.nonce, load }));
     }
 
     /// Whoever is gone will not close its sessions. It is its own turn to go: nobody is to find it from now on.
-    pub fn on_gone(&mut self, now: Moment, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
+    pub fn on_gone(&mut self, now: Timestamp, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
         if from == self.config.me {
             return self.presence.leave(now, out);
         }
@@ -446,7 +446,7 @@ fn refuse(out: &mut Vec<Effect>, to: NodeId, session: SessionId, why: Refusal) {
     send(out, to, Message::Refused(Refused { session: Some(session), why }));
 }
 
-crate::seats::shell!(Peer around Core {
+crate::actor_impls::actor_impls!(Peer around Core {
     Rpc => on_rpc,
     Open => on_open,
     Step => on_step,

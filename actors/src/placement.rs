@@ -8,7 +8,7 @@ use crate::dht::record::{Record, State};
 use crate::id::{BlockRange, NodeId};
 use crate::limits;
 use crate::seed::SmallStream;
-use crate::time::Span;
+use crate::time::Duration;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -19,23 +19,23 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Placement {
     /// A peer looks whether to move after a time drawn uniformly up to twice this.
-    pub period: Span,
+    pub period: Duration,
     /// It moves if the weakest block has less than this part of what it would have.
     pub quality: f64,
     /// A newcomer waits for a time drawn uniformly up to twice this before it chooses, so that of several that start
     /// together each sees what the others have chosen.
-    pub delay: Span,
+    pub delay: Duration,
 }
 
 impl Default for Placement {
     fn default() -> Placement {
-        Placement { period: Span::from_secs(60), quality: 0.75, delay: Span::from_secs(5) }
+        Placement { period: Duration::from_secs(60), quality: 0.75, delay: Duration::from_secs(5) }
     }
 }
 
 impl Placement {
-    pub fn draw(mean: Span, stream: &mut SmallStream) -> Span {
-        Span::from_secs_f64(2.0 * mean.as_secs_f64() * stream.random::<f64>())
+    pub fn draw(mean: Duration, stream: &mut SmallStream) -> Duration {
+        Duration::from_secs_f64(2.0 * mean.as_secs_f64() * stream.random::<f64>())
     }
 }
 

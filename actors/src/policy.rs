@@ -14,7 +14,7 @@ use crate::message::Forwarding;
 use crate::peer::{Admission, Scheduling};
 use crate::placement::Placement;
 use crate::route::{Bans, Costs, Pings, Routing};
-use crate::time::Span;
+use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The policies of a swarm, the same for all of its nodes.
@@ -34,7 +34,7 @@ pub struct Policies {
     /// How long an idle peer waits for more steps before it begins a job with those that have come. What one job computed
     /// leaves in a message for each step, and those come one after another: whoever begins with the first of them computes
     /// the others apart.
-    pub gather: Span,
+    pub batch_wait: Duration,
     pub admission: Admission,
     /// Of sessions.
     pub lifetime: Lifetime,

@@ -6,7 +6,7 @@ use crate::dht::State;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
 use crate::message::{Failure, Hop};
 use crate::placement::Speed;
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Where the events of a run go.
@@ -25,16 +25,16 @@ pub enum Event {
     /// A node is up and known to the orchestrator.
     Present {
         node: NodeId,
-        at: Moment,
+        at: Timestamp,
     },
     /// A client's warm-up is over.
     Ready {
         client: NodeId,
-        at: Moment,
+        at: Timestamp,
     },
     /// The orchestrator has released the barrier: the timed run begins.
     Released {
-        at: Moment,
+        at: Timestamp,
     },
     Stepped(Stepped),
     Served(Served),
@@ -48,17 +48,17 @@ pub enum Event {
     Pinged(Pinged),
     Serving(Box<Serving>),
     Rated(Box<Rated>),
-    Struck(Box<Struck>),
+    FaultEvent(Box<FaultEvent>),
     /// A client is through with its timed requests.
     Finished {
         client: NodeId,
-        at: Moment,
+        at: Timestamp,
     },
     /// The run is over and the latencies are drained: the orchestrator's own figures.
     Drained(Box<Drained>),
     /// The run ended before its time.
     Aborted {
-        at: Moment,
+        at: Timestamp,
         why: Abort,
     },
 }
@@ -79,19 +79,19 @@ pub struct Stepped {
     /// Which output token it gave, counted from 1; 0 for a prefill that was asked for no token.
     pub output: u32,
     /// When the client turned to it: the last token's arrival, or the request's sending.
-    pub began: Moment,
+    pub began: Timestamp,
     /// When its token was there; without one, when the last activation returned.
-    pub seen: Moment,
+    pub seen: Timestamp,
     /// Discovery, routing and session set-up before the first step.
-    pub setup: Span,
+    pub setup: Duration,
     /// Waiting for the client's own device.
-    pub client_queue: Span,
+    pub client_queue: Duration,
     /// Embedding, head and sampling.
-    pub client: Span,
+    pub client: Duration,
     /// Of it, the embedding.
-    pub embedding: Span,
+    pub embedding: Duration,
     /// From when the client noticed that peers had failed until the step, or its replay, was on its way again.
-    pub recovery: Span,
+    pub recovery: Duration,
 }
 
 /// A peer has computed one step of a session.
@@ -107,11 +107,11 @@ pub struct Served {
     pub blocks: BlockRange,
     /// The session keeps a cache; without one every step begins at 0.
     pub cached: bool,
-    pub received: Moment,
-    pub started: Moment,
-    pub finished: Moment,
+    pub received: Timestamp,
+    pub started: Timestamp,
+    pub finished: Timestamp,
     /// When the result was handed to the link.
-    pub sent: Moment,
+    pub sent: Timestamp,
     /// Steps that wait at the peer meanwhile.
     pub queued: u32,
 }
@@ -121,7 +121,7 @@ pub struct Served {
 pub struct Reserved {
     pub session: SessionId,
     pub peer: NodeId,
-    pub at: Moment,
+    pub at: Timestamp,
     /// What the session holds from now on; nothing: its session is over.
     pub bytes: Option<u64>,
     /// What all sessions of the peer hold from now on, and what they may.
@@ -136,7 +136,7 @@ pub struct Reserved {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Routed {
     pub request: RequestId,
-    pub at: Moment,
+    pub at: Timestamp,
     pub blocks: BlockRange,
     pub hops: Vec<Hop>,
     /// A peer among them that is banned, although others hold some of its blocks.
@@ -153,11 +153,11 @@ pub struct Carried {
     pub to: NodeId,
     pub bytes: u64,
     /// Waiting for the NICs and the link.
-    pub queue: Span,
+    pub queue: Duration,
     /// Bytes over bandwidth.
-    pub transmit: Span,
+    pub transmit: Duration,
     /// Propagation, connection set-up included.
-    pub propagation: Span,
+    pub propagation: Duration,
 }
 
 /// A ping of a client has come back from a peer.
@@ -166,8 +166,8 @@ pub struct Pinged {
     pub client: NodeId,
     pub peer: NodeId,
     /// When it was back.
-    pub at: Moment,
-    pub took: Span,
+    pub at: Timestamp,
+    pub took: Duration,
 }
 
 /// A client has chosen an output token, in a world that computes values and was asked to keep the scores.
@@ -182,7 +182,7 @@ pub struct Scored {
 
 /// What a request of a given prompt said: the first row of its batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct Transcript {
     pub request: RequestId,
     /// As it was sent: cut to the workload's length.
     pub prompt: Vec<u32>,
@@ -199,12 +199,12 @@ pub struct Failover {
     /// Whom it has lost, in the order in which it noticed.
     pub lost: Vec<NodeId>,
     /// When the client last heard of the first of them, or gave it something to do.
-    pub heard: Moment,
-    pub noticed: Moment,
+    pub heard: Timestamp,
+    pub noticed: Timestamp,
     /// When other peers were there to take over.
-    pub mended: Moment,
+    pub mended: Timestamp,
     /// When the step returned.
-    pub resumed: Moment,
+    pub resumed: Timestamp,
     /// Tries it took.
     pub tries: u32,
     /// Tokens of each row that had to be computed again.
@@ -216,19 +216,19 @@ pub struct Failover {
 pub struct Ended {
     pub request: RequestId,
     pub session: SessionId,
-    pub intended: Moment,
-    pub sent: Moment,
+    pub intended: Timestamp,
+    pub sent: Timestamp,
     /// The last token's arrival, or the last activation's return when no token was asked for, or the failure.
-    pub at: Moment,
+    pub at: Timestamp,
     pub batch: u32,
     pub prompt: u32,
     pub generate: u32,
     /// Tokens of each row it did generate.
     pub generated: u32,
     /// Of `at - sent`: looking up the peers in the DHT.
-    pub discovery: Span,
+    pub discovery: Duration,
     /// Of `at - sent`: opening the sessions along the route.
-    pub sessions: Span,
+    pub sessions: Duration,
     pub route: Vec<NodeId>,
     pub outcome: Result<(), Failure>,
     /// The ids of row 0, where a world computes values.
@@ -247,7 +247,7 @@ pub enum Purpose {
     /// Where to store what it announces.
     Announce,
     /// To whom a route goes on from a peer.
-    Onward,
+    NextHopProbe,
 }
 
 /// A lookup in the DHT is over: of several keys, where they were looked up together.
@@ -255,8 +255,8 @@ pub enum Purpose {
 pub struct Looked {
     pub node: NodeId,
     pub purpose: Purpose,
-    pub at: Moment,
-    pub took: Span,
+    pub at: Timestamp,
+    pub took: Duration,
     pub keys: u32,
     /// Questions, one after another, that led to the node nearest to a key: the most of all keys.
     pub hops: u16,
@@ -272,7 +272,7 @@ pub struct Looked {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rated {
     pub peer: NodeId,
-    pub at: Moment,
+    pub at: Timestamp,
     pub speed: Speed,
     /// Tokens per second through its blocks, by what it announces.
     pub throughput: f64,
@@ -282,14 +282,14 @@ pub struct Rated {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Serving {
     pub peer: NodeId,
-    pub at: Moment,
+    pub at: Timestamp,
     pub blocks: BlockRange,
     pub state: State,
 }
 
 /// What may go wrong in a run because its plan wants it to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Mishap {
+pub enum FaultKind {
     Crash,
     Restart,
     Leave,
@@ -300,39 +300,39 @@ pub enum Mishap {
     Partition,
 }
 
-impl Mishap {
+impl FaultKind {
     /// What a person calls it.
     pub fn label(self) -> &'static str {
         match self {
-            Mishap::Crash => "crash",
-            Mishap::Restart => "restart",
-            Mishap::Leave => "leave",
-            Mishap::Join => "join",
-            Mishap::Stall => "stall",
-            Mishap::SlowDevice => "slow device",
-            Mishap::SlowLink => "slow link",
-            Mishap::Partition => "partition",
+            FaultKind::Crash => "crash",
+            FaultKind::Restart => "restart",
+            FaultKind::Leave => "leave",
+            FaultKind::Join => "join",
+            FaultKind::Stall => "stall",
+            FaultKind::SlowDevice => "slow device",
+            FaultKind::SlowLink => "slow link",
+            FaultKind::Partition => "partition",
         }
     }
 }
 
-/// A fault of the plan has struck. The world that carries it out records it: who crashes cannot.
+/// A fault of the plan has fault_events. The world that carries it out records it: who crashes cannot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Struck {
-    pub at: Moment,
-    pub mishap: Mishap,
+pub struct FaultEvent {
+    pub at: Timestamp,
+    pub fault: FaultKind,
     /// Whom it befalls.
     pub nodes: Vec<NodeId>,
     /// How long it lasts, if it ends by itself.
-    pub lasts: Option<Span>,
+    pub lasts: Option<Duration>,
 }
 
 /// The orchestrator's figures, made from the latencies it drained: the contract of the benchmark.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drained {
-    pub at: Moment,
+    pub at: Timestamp,
     /// From the barrier's release to the last client's own end stamp.
-    pub wall: Span,
+    pub wall: Duration,
     pub requests: u32,
     pub failed: u32,
     /// Not sent, since their clients had as many under way as they may.
@@ -340,13 +340,13 @@ pub struct Drained {
     /// P x M x B x T, where nothing failed.
     pub total_tokens: u64,
     /// Over the requests that succeeded.
-    pub latency_sum: Span,
+    pub latency_sum: Duration,
 }
 
 impl Drained {
     /// Tokens per second by wall clock; 0 for an empty run.
     pub fn throughput(&self) -> f64 {
-        if self.wall == Span::ZERO { 0.0 } else { self.total_tokens as f64 / self.wall.as_secs_f64() }
+        if self.wall == Duration::ZERO { 0.0 } else { self.total_tokens as f64 / self.wall.as_secs_f64() }
     }
 
     /// Mean seconds of a request; absent if none succeeded.

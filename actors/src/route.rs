@@ -16,7 +16,7 @@ use crate::canary::{Canary, planted};
 use crate::id::{BlockRange, NodeId};
 use crate::limits;
 use crate::message::Hop;
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shortest::Estimate;
@@ -66,13 +66,13 @@ pub enum Weight {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Costs {
     /// Of each peer, for handling a step (`overhead_delay`).
-    pub overhead: Span,
+    pub overhead: Duration,
     /// Taken where no round trip is known (`default_delay`).
-    pub unknown_rtt: Span,
+    pub unknown_rtt: Duration,
     /// No round trip counts for more (`max_delay`).
-    pub longest_rtt: Span,
+    pub longest_rtt: Duration,
     /// Of a peer without room for the session in its cache (`alloc_delay`).
-    pub short_cache: Span,
+    pub short_cache: Duration,
     /// Blocks per second of a peer that announces no speed (`default_inference_rps`).
     pub unknown_rps: f64,
     /// What a second of waiting for others counts, where load does. Petals has no such term.
@@ -82,10 +82,10 @@ pub struct Costs {
 impl Default for Costs {
     fn default() -> Costs {
         Costs {
-            overhead: Span::from_millis(18),
-            unknown_rtt: Span::from_millis(150),
-            longest_rtt: Span::from_secs(5),
-            short_cache: Span::from_secs(10),
+            overhead: Duration::from_millis(18),
+            unknown_rtt: Duration::from_millis(150),
+            longest_rtt: Duration::from_secs(5),
+            short_cache: Duration::from_secs(10),
             unknown_rps: 300.0,
             load: 1.0,
         }
@@ -113,7 +113,7 @@ impl View {
     /// Only [`Routing::RoundRobin`] changes the view: it remembers whose turn it was.
     pub fn choose(
         &mut self,
-        now: Moment,
+        now: Timestamp,
         routing: &Routing,
         costs: &Costs,
         pings: &Pings,

@@ -6,7 +6,7 @@
 use crate::id::NodeId;
 use crate::message::{Computed, Job, Message, Timer, Woken};
 use crate::record::Event;
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use actix::{Actor, ActorContext, ActorState, Context};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +18,7 @@ pub enum Effect {
     /// May be lost if the link dies; then [`crate::message::Gone`] comes back.
     Send { to: NodeId, message: Message },
     /// Comes back as [`crate::message::Woken`]. There is no cancelling: whoever is woken looks whether it still matters.
-    Wake { after: Span, timer: Timer },
+    Wake { after: Duration, timer: Timer },
     /// Comes back as [`crate::message::Computed`].
     Compute(Job),
     /// Goes to the recorder.
@@ -28,34 +28,34 @@ pub enum Effect {
 /// The world an actor lives in.
 pub trait World {
     /// This node's clock.
-    fn now(&self) -> Moment;
+    fn now(&self) -> Timestamp;
     /// Thinks purely, then carries out what was thought. Never blocks, never fails.
-    fn act(&mut self, me: NodeId, think: impl FnOnce(Moment, &mut Vec<Effect>));
+    fn act(&mut self, me: NodeId, think: impl FnOnce(Timestamp, &mut Vec<Effect>));
 }
 
 /// What reaches an actor: a message of another node, or something of its own coming back.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Parcel {
+pub enum Delivery {
     Message(Message),
     Computed(Computed),
     Woken(Woken),
 }
 
 /// An actor of the simulated world as its kernel sees it.
-pub trait Seat {
+pub trait ActorSlot {
     /// Once, before anything is delivered.
     fn start(&mut self, world: &mut SimContext);
     /// Calls the `Handler` of the parcel's type.
-    fn deliver(&mut self, from: NodeId, parcel: Parcel, world: &mut SimContext);
+    fn deliver(&mut self, from: NodeId, parcel: Delivery, world: &mut SimContext);
 }
 
 /// An actor of the live world as its host sees it.
 pub trait Post {
     /// Puts the parcel into the actor's mailbox, for the `Handler` of its type.
-    fn post(&self, from: NodeId, parcel: Parcel);
+    fn post(&self, from: NodeId, parcel: Delivery);
 }
 
-// -- the simulated world: a time and a tray of effects, which the kernel sets and empties --
+// -- the simulated world: a time and a effect_buffer of effects, which the kernel sets and empties --
 
 /// Marks actors of the simulated world.
 pub struct Sim;
@@ -63,7 +63,7 @@ pub struct Sim;
 /// The context of a simulated actor: the virtual time, and what the actor wants done.
 #[derive(Default)]
 pub struct SimContext {
-    pub now: Moment,
+    pub now: Timestamp,
     pub effects: Vec<Effect>,
 }
 
@@ -76,12 +76,12 @@ impl ActorContext for SimContext {
 }
 
 impl World for SimContext {
-    fn now(&self) -> Moment {
+    fn now(&self) -> Timestamp {
         self.now
     }
 
     #[inline]
-    fn act(&mut self, _: NodeId, think: impl FnOnce(Moment, &mut Vec<Effect>)) {
+    fn act(&mut self, _: NodeId, think: impl FnOnce(Timestamp, &mut Vec<Effect>)) {
         think(self.now, &mut self.effects);
     }
 }
@@ -93,8 +93,8 @@ pub struct Live;
 
 /// What a live host does for the actors on its arbiter.
 pub trait Host {
-    fn now(&self) -> Moment;
-    /// Carries out all of `effects` and leaves the tray empty.
+    fn now(&self) -> Timestamp;
+    /// Carries out all of `effects` and leaves the effect_buffer empty.
     fn carry(&self, me: NodeId, effects: &mut Vec<Effect>);
     /// An actor's thinking has panicked; the run cannot be trusted any more.
     fn panicked(&self, me: NodeId, what: String);
@@ -116,20 +116,20 @@ fn host() -> Rc<dyn Host> {
 }
 
 impl<A: Actor<Context = Self>> World for Context<A> {
-    fn now(&self) -> Moment {
+    fn now(&self) -> Timestamp {
         host().now()
     }
 
     /// Catches a panic of `think`: under actix it would leave a live process whose mailbox swallows everything.
-    fn act(&mut self, me: NodeId, think: impl FnOnce(Moment, &mut Vec<Effect>)) {
+    fn act(&mut self, me: NodeId, think: impl FnOnce(Timestamp, &mut Vec<Effect>)) {
         let host = host();
-        let mut tray = TRAYS.with(|trays| trays.borrow_mut().pop()).unwrap_or_default();
-        match catch_unwind(AssertUnwindSafe(|| think(host.now(), &mut tray))) {
-            Ok(()) => host.carry(me, &mut tray),
+        let mut effect_buffer = TRAYS.with(|trays| trays.borrow_mut().pop()).unwrap_or_default();
+        match catch_unwind(AssertUnwindSafe(|| think(host.now(), &mut effect_buffer))) {
+            Ok(()) => host.carry(me, &mut effect_buffer),
             Err(panic) => host.panicked(me, panic_text(panic.as_ref())),
         }
-        tray.clear();
-        TRAYS.with(|trays| trays.borrow_mut().push(tray));
+        effect_buffer.clear();
+        TRAYS.with(|trays| trays.borrow_mut().push(effect_buffer));
     }
 }
 

@@ -8,7 +8,7 @@ use actors::limits;
 use actors::message::{Announce, Load, Message};
 use actors::record::{Event, Looked};
 use actors::seed::{Seed, Stream};
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use actors::world::Effect;
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 use rand::RngExt;
@@ -20,16 +20,16 @@ struct Swarm {
     seed: Seed,
     rules: Kademlia,
     nodes: Vec<Option<Node>>,
-    under_way: BTreeMap<(Moment, u64), Parcel>,
+    under_way: BTreeMap<(Timestamp, u64), Delivery>,
     sequence: u64,
-    now: Moment,
+    now: Timestamp,
     stream: Stream,
     done: Vec<(NodeId, Done)>,
     looked: Vec<Looked>,
 }
 
-enum Parcel {
-    Letter { from: NodeId, to: NodeId, message: Message },
+enum Delivery {
+    TypedMessage { from: NodeId, to: NodeId, message: Message },
     Woken(NodeId),
 }
 
@@ -42,7 +42,7 @@ impl Swarm {
             nodes: Vec::new(),
             under_way: BTreeMap::new(),
             sequence: 0,
-            now: Moment(0),
+            now: Timestamp(0),
             stream: Seed(seed).stream("delays", 0, 0),
             done: Vec::new(),
             looked: Vec::new(),
@@ -59,21 +59,22 @@ impl Swarm {
         self.nodes.push(Some(Node::new(config)));
         if !client {
             self.with(me, |node, now, out| node.join(now, out));
-            self.settle(Span::from_secs(4));
+            self.settle(Duration::from_secs(4));
         }
         me
     }
 
-    fn with(&mut self, me: NodeId, act: impl FnOnce(&mut Node, Moment, &mut Vec<Effect>) -> Vec<Done>) {
+    fn with(&mut self, me: NodeId, act: impl FnOnce(&mut Node, Timestamp, &mut Vec<Effect>) -> Vec<Done>) {
         let Some(node) = &mut self.nodes[me.0 as usize] else { return };
         let mut out = Vec::new();
         self.done.extend(act(node, self.now, &mut out).into_iter().map(|done| (me, done)));
         for effect in out {
             let (after, parcel) = match effect {
-                Effect::Send { to, message } => {
-                    (Span::from_millis(self.stream.random_range(1..80)), Parcel::Letter { from: me, to, message })
-                }
-                Effect::Wake { after, .. } => (after, Parcel::Woken(me)),
+                Effect::Send { to, message } => (
+                    Duration::from_millis(self.stream.random_range(1..80)),
+                    Delivery::TypedMessage { from: me, to, message },
+                ),
+                Effect::Wake { after, .. } => (after, Delivery::Woken(me)),
                 Effect::Record(Event::Looked(looked)) => {
                     self.looked.push(*looked);
                     continue;
@@ -86,7 +87,7 @@ impl Swarm {
     }
 
     /// Delivers what is under way for this long.
-    fn settle(&mut self, time: Span) {
+    fn settle(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(((at, _), _)) = self.under_way.first_key_value() {
             if *at > until {
@@ -95,21 +96,21 @@ impl Swarm {
             let ((at, _), parcel) = self.under_way.pop_first().expect("it was just there");
             self.now = at;
             match parcel {
-                Parcel::Woken(me) => self.with(me, |node, now, out| node.on_woken(now, out)),
-                Parcel::Letter { from, to, message: Message::Rpc(rpc) } => {
+                Delivery::Woken(me) => self.with(me, |node, now, out| node.on_woken(now, out)),
+                Delivery::TypedMessage { from, to, message: Message::Rpc(rpc) } => {
                     self.with(to, |node, now, out| node.on_rpc(now, from, *rpc, out));
                 }
-                Parcel::Letter { from, to, message: Message::Ping(ping) } => {
+                Delivery::TypedMessage { from, to, message: Message::Ping(ping) } => {
                     self.with(to, |_, _, out| {
                         out.push(ping.answer(from));
                         Vec::new()
                     });
                 }
-                Parcel::Letter { from, to, message: Message::Pong(pong) } => self.with(to, |node, now, out| {
+                Delivery::TypedMessage { from, to, message: Message::Pong(pong) } => self.with(to, |node, now, out| {
                     assert!(node.on_pong(now, from, pong.nonce, out));
                     Vec::new()
                 }),
-                Parcel::Letter { message, .. } => panic!("{} is not of the DHT", message.kind()),
+                Delivery::TypedMessage { message, .. } => panic!("{} is not of the DHT", message.kind()),
             }
         }
         self.now = until;
@@ -121,7 +122,7 @@ impl Swarm {
             if self.done.iter().any(|(_, done)| end(done)) {
                 return;
             }
-            self.settle(Span::from_millis(100));
+            self.settle(Duration::from_millis(100));
         }
         panic!("a lookup does not end");
     }
@@ -174,7 +175,7 @@ impl Swarm {
     }
 }
 
-fn record(peer: NodeId, at: Moment) -> Arc<Record> {
+fn record(peer: NodeId, at: Timestamp) -> Arc<Record> {
     let announce = Announce {
         peer,
         blocks: BlockRange { start: 0, end: 4 },
@@ -213,7 +214,7 @@ proptest! {
 
     #[test]
     fn while_a_replica_lives_its_record_is_found(size in 20..60u32, seed in 0..1000u64) {
-        let mut swarm = Swarm::new(size, seed, Kademlia { expiry: Span::from_secs(100_000), ..rules() });
+        let mut swarm = Swarm::new(size, seed, Kademlia { expiry: Duration::from_secs(100_000), ..rules() });
         let (peer, key) = (NodeId(3), Key::of_block("model", 1));
         swarm.announce(peer, &[key]);
         // Nodes leave without a word until one holder is left or a third has gone, while newcomers join.
@@ -246,10 +247,10 @@ fn who_is_dead_is_forgotten_and_who_announces_again_is_not() {
     swarm.announce(NodeId(5), &[key]);
     swarm.announce(NodeId(6), &[key]);
     swarm.kill(NodeId(5));
-    swarm.settle(Span::from_secs(60));
+    swarm.settle(Duration::from_secs(60));
     swarm.announce(NodeId(6), &[key]);
     assert_eq!(swarm.find(NodeId(1), &[key]).0, [NodeId(5), NodeId(6)]);
-    swarm.settle(Span::from_secs(60));
+    swarm.settle(Duration::from_secs(60));
     assert_eq!(swarm.find(NodeId(1), &[key]).0, [NodeId(6)], "two periods after its last word");
 }
 
@@ -259,12 +260,12 @@ fn who_comes_back_is_found_again() {
     let key = Key::of_block("model", 0);
     swarm.announce(NodeId(5), &[key]);
     swarm.kill(NodeId(5));
-    swarm.settle(Span::from_secs(200));
+    swarm.settle(Duration::from_secs(200));
     assert!(swarm.find(NodeId(1), &[key]).0.is_empty());
     let config = Config { me: NodeId(5), bootstrap: Some(NodeId(0)), seed: swarm.seed, rules: rules(), client: false };
     swarm.nodes[5] = Some(Node::new(config));
     swarm.with(NodeId(5), |node, now, out| node.join(now, out));
-    swarm.settle(Span::from_secs(10));
+    swarm.settle(Duration::from_secs(10));
     assert!(swarm.announce(NodeId(5), &[key]) > 0);
     assert_eq!(swarm.find(NodeId(1), &[key]).0, [NodeId(5)]);
 }
@@ -282,7 +283,7 @@ fn all_blocks_of_a_model_are_looked_up_together() {
     assert_eq!(found, (1..9).map(NodeId).collect::<Vec<_>>());
     assert_eq!((looked.keys, looked.hops), (96, 2));
     assert!(looked.asked <= 3 * 16, "{} questions for 96 keys of 16 nodes", looked.asked);
-    assert!(looked.took < Span::from_millis(5 * 160), "{} for a few round trips", looked.took);
+    assert!(looked.took < Duration::from_millis(5 * 160), "{} for a few round trips", looked.took);
     let (_, alone) = swarm.find(client, &keys[..1]);
     assert!(looked.asked <= 2 * alone.asked);
 }
@@ -298,7 +299,7 @@ fn the_silent_cost_a_timeout_and_leave_the_table() {
     let (found, looked) = swarm.find(NodeId(1), &[key]);
     assert_eq!(found, [NodeId(3)]);
     assert_eq!(looked.silent, 2);
-    assert!(looked.took >= Span::from_secs(3) && looked.took < Span::from_secs(7), "{}", looked.took);
+    assert!(looked.took >= Duration::from_secs(3) && looked.took < Duration::from_secs(7), "{}", looked.took);
     let table = swarm.nodes[1].as_ref().expect("it lives").table();
     assert!(table.contact(NodeId(7)).is_none() && table.contact(NodeId(2)).is_some());
     // Who is gone leaves it at once.
@@ -314,21 +315,21 @@ fn nobody_speaks_for_another_and_floods_are_cut_short() {
     let (mut node, mut out) = (Node::new(config), Vec::new());
     let rpc = |body| Rpc { id: 1, key: None, body };
     let keys: Vec<Key> = (0..1000).map(|key| Key([key, 0, 0, 0])).collect();
-    let lives = Span(u64::MAX);
-    let store = |peer| rpc(Body::Store { record: record(NodeId(peer), Moment(0)), lives, keys: keys.clone() });
-    node.on_rpc(Moment(0), NodeId(2), store(1), &mut out);
+    let lives = Duration(u64::MAX);
+    let store = |peer| rpc(Body::Store { record: record(NodeId(peer), Timestamp(0)), lives, keys: keys.clone() });
+    node.on_rpc(Timestamp(0), NodeId(2), store(1), &mut out);
     assert!(node.store().is_empty());
-    node.on_rpc(Moment(0), NodeId(1), store(1), &mut out);
+    node.on_rpc(Timestamp(0), NodeId(1), store(1), &mut out);
     assert_eq!(node.store().len(), limits::DHT_KEYS_PER_CALL);
-    let longest = node.store().under(Moment(0), keys[0]).map(|(_, lives)| lives).next();
+    let longest = node.store().under(Timestamp(0), keys[0]).map(|(_, lives)| lives).next();
     assert_eq!(longest, Some(limits::DHT_LIFE));
-    node.on_rpc(Moment(0), NodeId(2), rpc(Body::FindValue { targets: keys.clone() }), &mut out);
+    node.on_rpc(Timestamp(0), NodeId(2), rpc(Body::FindValue { targets: keys.clone() }), &mut out);
     let Some(Effect::Send { to: NodeId(2), message: Message::Rpc(answer) }) = out.last() else { panic!("no answer") };
     let Body::Values { held, .. } = answer.body.clone() else { panic!("{}", answer.kind()) };
     assert_eq!((held.len(), held[0].keys.len()), (1, limits::DHT_KEYS_PER_CALL));
     // Answers that nobody asked for change nothing.
     let sent = out.len();
-    node.on_rpc(Moment(0), NodeId(2), rpc(Body::Stored { kept: 1 }), &mut out);
-    node.on_rpc(Moment(0), NodeId(2), rpc(Body::Values { contacts: Vec::new(), held }), &mut out);
+    node.on_rpc(Timestamp(0), NodeId(2), rpc(Body::Stored { kept: 1 }), &mut out);
+    node.on_rpc(Timestamp(0), NodeId(2), rpc(Body::Values { contacts: Vec::new(), held }), &mut out);
     assert_eq!(out.len(), sent);
 }

@@ -17,7 +17,7 @@ use actors::peer::{self, presence};
 use actors::placement::Speed;
 use actors::policy::{Policies, Recovery};
 use actors::seed::{Seed, Stream};
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use actors::world::Effect;
 use proptest::prelude::{ProptestConfig, any, prop_assert, proptest};
 use rand::RngExt;
@@ -112,16 +112,16 @@ impl Liar {
 
     fn record(&mut self) -> Arc<Record> {
         let state = [State::Online, State::Joining, State::Offline][self.of(3) as usize];
-        let next = (0..self.of(3)).map(|_| (self.node(), Span(self.long()))).collect();
+        let next = (0..self.of(3)).map(|_| (self.node(), Duration(self.long()))).collect();
         let (peer, blocks, load) = (self.node(), self.blocks(), self.load());
         let announce = Announce { peer, blocks, inference_rps: self.real(), load, next };
-        Arc::new(Record { announce, state, throughput: self.real(), version: Moment(self.long()) })
+        Arc::new(Record { announce, state, throughput: self.real(), version: Timestamp(self.long()) })
     }
 
     fn rpc(&mut self) -> Message {
         let held = |liar: &mut Liar| {
             let keys = (0..liar.of(3)).map(|_| liar.number() as u16).collect();
-            Held { record: liar.record(), lives: Span(liar.long()), keys }
+            Held { record: liar.record(), lives: Duration(liar.long()), keys }
         };
         let body = match self.of(6) {
             0 => Body::FindNode { targets: self.keys() },
@@ -131,7 +131,7 @@ impl Liar {
                 let held = (0..self.of(5)).map(|_| held(self)).collect();
                 Body::Values { contacts: self.contacts(), held }
             }
-            4 => Body::Store { record: self.record(), lives: Span(self.long()), keys: self.keys() },
+            4 => Body::Store { record: self.record(), lives: Duration(self.long()), keys: self.keys() },
             _ => Body::Stored { kept: self.number() as u16 },
         };
         let key = (self.of(2) == 0).then(|| Key::of_node(Seed(1), self.node()));
@@ -161,14 +161,14 @@ impl Liar {
 
     fn message(&mut self) -> Message {
         let request = RequestId { client: self.node(), index: self.number() };
-        let took = if self.of(2) == 0 { Ok(Span(self.long())) } else { Err(Failure::Timeout) };
+        let took = if self.of(2) == 0 { Ok(Duration(self.long())) } else { Err(Failure::Timeout) };
         match self.of(20) {
             0 => Message::Present(Present),
             1 => Message::Warm(Warm),
             2 => Message::Ready(Ready { warmed: if self.of(4) > 0 { Ok(()) } else { Err(Failure::NoRoute) } }),
             3 => Message::Go(Go),
             4 => Message::Latency(Latency { request, took, tokens: self.number() }),
-            5 => Message::Finished(Finished { at: Moment(self.long()) }),
+            5 => Message::Finished(Finished { at: Timestamp(self.long()) }),
             6..=8 => self.rpc(),
             9 => Message::Open(Box::new(self.open())),
             10 => Message::Opened(Opened { session: self.session(), load: self.load() }),
@@ -218,7 +218,7 @@ fn nodes(policies: &Policies) -> Vec<Node> {
             me: ORCHESTRATOR,
             peers,
             clients,
-            muster: Span::from_secs(60),
+            ready_within: Duration::from_secs(60),
         })),
         Node::Bootstrap(Box::new(bootstrap::Core::new(dht(BOOTSTRAP, false)))),
         Node::Peer(Box::new(peer::Core::new(peer::Config {
@@ -238,7 +238,7 @@ fn nodes(policies: &Policies) -> Vec<Node> {
             asked: Asked { batch: 1, prompt: 2, generate: 3 },
             arrivals: None,
             policies: policies.clone(),
-            timeout: Span::from_secs(600),
+            timeout: Duration::from_secs(600),
             seed: Seed(1),
             prompts: None,
             stops: Vec::new(),
@@ -256,7 +256,7 @@ impl Node {
         }
     }
 
-    fn start(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn start(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         match self {
             Node::Orchestrator(core) => core.on_start(now, out),
             Node::Bootstrap(core) => core.on_start(now, out),
@@ -265,7 +265,7 @@ impl Node {
         }
     }
 
-    fn hear(&mut self, now: Moment, from: NodeId, message: Message, out: &mut Vec<Effect>) {
+    fn hear(&mut self, now: Timestamp, from: NodeId, message: Message, out: &mut Vec<Effect>) {
         match (self, message) {
             (Node::Orchestrator(core), Message::Present(body)) => core.on_present(now, from, body, out),
             (Node::Orchestrator(core), Message::Ready(body)) => core.on_ready(now, from, body, out),
@@ -299,7 +299,7 @@ impl Node {
         }
     }
 
-    fn woken(&mut self, now: Moment, woken: Woken, out: &mut Vec<Effect>) {
+    fn woken(&mut self, now: Timestamp, woken: Woken, out: &mut Vec<Effect>) {
         let me = self.me();
         match self {
             Node::Orchestrator(core) => core.on_woken(now, me, woken, out),
@@ -309,7 +309,7 @@ impl Node {
         }
     }
 
-    fn computed(&mut self, now: Moment, done: Computed, out: &mut Vec<Effect>) {
+    fn computed(&mut self, now: Timestamp, done: Computed, out: &mut Vec<Effect>) {
         let me = self.me();
         match self {
             Node::Peer(core) => core.on_computed(now, me, done, out),
@@ -320,7 +320,7 @@ impl Node {
 }
 
 /// What a device makes of a job, where only sizes are real.
-fn compute(now: Moment, job: Job) -> Option<Computed> {
+fn compute(now: Timestamp, job: Job) -> Option<Computed> {
     let hidden = |tokens, batch| Activation { tokens, batch, hidden: 8, dtype: WireType::F32, data: None };
     let output = match job.work {
         Work::Load { .. } => Output::Loaded,
@@ -328,7 +328,7 @@ fn compute(now: Moment, job: Job) -> Option<Computed> {
         Work::Blocks(piece) => Output::Hidden(piece.input),
         Work::Batch(pieces) => Output::Batch(pieces.into_iter().map(|piece| piece.input).collect()),
         Work::Head { .. } => Output::Tokens(None),
-        Work::Trial { .. } => Output::Tried,
+        Work::Benchmark { .. } => Output::Tried,
         Work::Release { .. } => return None,
     };
     Some(Computed { ticket: job.ticket, started: now, finished: now, output: Ok(output) })
@@ -337,7 +337,7 @@ fn compute(now: Moment, job: Job) -> Option<Computed> {
 /// Lets a node act, and does what it asks of its own device at once. Timers are kept for later; what it sends is lost.
 fn act(
     node: &mut Node,
-    now: Moment,
+    now: Timestamp,
     timers: &mut Vec<(NodeId, Woken)>,
     what: impl FnOnce(&mut Node, &mut Vec<Effect>),
 ) -> usize {
@@ -366,13 +366,13 @@ proptest! {
     fn nodes_outlive_whatever_they_are_told(seed in any::<u64>(), told in 50..400u32, recovery in 0..4usize) {
         let recovery = [Recovery::Replay, Recovery::Restart, Recovery::Cacheless, Recovery::Off][recovery];
         let policies = Policies { recovery, ..Policies::default() };
-        let (mut liar, mut now, mut timers) = (Liar(Seed(seed).stream("liar", 0, 0)), Moment(0), Vec::new());
+        let (mut liar, mut now, mut timers) = (Liar(Seed(seed).stream("liar", 0, 0)), Timestamp(0), Vec::new());
         let mut nodes = nodes(&policies);
         for node in &mut nodes {
             act(node, now, &mut timers, |node, out| node.start(now, out));
         }
         for _ in 0..told {
-            now = now + Span::from_millis(u64::from(liar.of(2000)));
+            now = now + Duration::from_millis(u64::from(liar.of(2000)));
             let (from, message) = (liar.node(), liar.message());
             for node in &mut nodes {
                 let message = message.clone();

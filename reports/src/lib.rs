@@ -4,7 +4,6 @@
 pub mod cells;
 pub mod chart;
 pub mod claim;
-pub mod course;
 pub mod draw;
 pub mod error;
 pub mod load;
@@ -13,6 +12,7 @@ pub mod measures;
 pub mod observed;
 pub mod published;
 pub mod read;
+pub mod run_timeline;
 pub mod sensitivity;
 pub mod sheet;
 pub mod stats;

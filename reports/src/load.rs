@@ -30,7 +30,7 @@ pub struct CpuShares {
     pub ours: f64,
     /// Taken by other programs.
     pub others: f64,
-    /// Given to other virtual machines by the hypervisor (`steal` in `/proc/stat`).
+    /// Given to other virtual machines by the hypervisor (`cpu_steal` in `/proc/stat`).
     pub stolen: f64,
 }
 
@@ -101,7 +101,7 @@ impl CpuTime {
     /// From the texts of `/proc/stat` and `/proc/self/stat`, as proc(5) describes them.
     fn read(machine: &str, process: &str) -> Option<CpuTime> {
         let ticks = |text: &str| text.split_whitespace().map(|word| word.parse().ok()).collect::<Option<Vec<u64>>>();
-        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is contained in user and nice.
+        // user, nice, system, idle, iowait, irq, softirq, cpu_steal; what follows is contained in user and nice.
         let cpu = ticks(machine.lines().find_map(|line| line.strip_prefix("cpu "))?)?;
         let [user, nice, system, _, _, _, _, stolen] = *cpu.first_chunk()?;
         // The second field is the program's name in parentheses, which may hold anything; the 14th to 17th are times.

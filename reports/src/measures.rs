@@ -8,12 +8,12 @@ mod verdict;
 pub use catalogue::{COLUMNS, Column, DISTRIBUTIONS};
 pub use verdict::{Judgement, Verdict};
 
-use crate::course::Coverage;
+use crate::run_timeline::Coverage;
 use crate::stats::{Distribution, Percentile};
 use actors::id::{NodeId, SessionId};
 use actors::message::{Activation, Forwarding, Message, Step};
 use actors::record::{Looked, Purpose};
-use rows::{Fold, NetworkParts, Parts, RequestRow, TokenRow};
+use rows::{NetworkParts, Parts, RequestRow, RunRows, TokenRow};
 use scenarios::plan::{Objective, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ pub struct Measures {
 }
 
 impl Measures {
-    pub fn of(fold: &Fold, plan: &Plan) -> Measures {
+    pub fn of(fold: &RunRows, plan: &Plan) -> Measures {
         let mut measures = Measures::default();
         let wall = fold.window().map(|(from, till)| till.since(from).0);
         measures.contract(fold, plan, wall);
@@ -58,7 +58,7 @@ impl Measures {
         }
     }
 
-    fn contract(&mut self, fold: &Fold, plan: &Plan, wall: Option<u64>) {
+    fn contract(&mut self, fold: &RunRows, plan: &Plan, wall: Option<u64>) {
         let tokens: u64 = fold.timed().map(|row| u64::from(row.batch) * u64::from(row.generated)).sum();
         let done: Vec<&RequestRow> = fold.timed().filter(|row| row.ok()).collect();
         self.set("total_tokens", tokens as f64);
@@ -75,7 +75,7 @@ impl Measures {
         }
     }
 
-    fn failovers(&mut self, fold: &Fold) {
+    fn failovers(&mut self, fold: &RunRows) {
         let timed = || fold.failovers.iter().filter(|failover| !failover.request.is_warmup());
         let recovered = || timed().map(|failover| ms(failover.resumed.since(failover.noticed).0));
         self.set("failovers", timed().count() as f64);
@@ -86,7 +86,7 @@ impl Measures {
     }
 
     /// Means over the clients' warm-ups.
-    fn cold_start(&mut self, fold: &Fold) {
+    fn cold_start(&mut self, fold: &RunRows) {
         let warmups: Vec<&RequestRow> = fold.requests.iter().filter(|row| row.warmup() && row.ok()).collect();
         let mean_of = |part: fn(&RequestRow) -> u64| mean(warmups.iter().map(|row| ms(part(row))));
         let whole = mean_of(|row| row.e2el);
@@ -98,7 +98,7 @@ impl Measures {
         self.set("cold_start_ratio", whole.zip(steady.filter(|&ttft| ttft > 0.0)).map(|(cold, ttft)| cold / ttft));
     }
 
-    fn latencies(&mut self, fold: &Fold) {
+    fn latencies(&mut self, fold: &RunRows) {
         let done = || fold.timed().filter(|row| row.ok());
         let of = |part: fn(&RequestRow) -> Option<u64>| done().filter_map(part).map(ms).collect::<Vec<f64>>();
         self.distribution("ttft", of(|row| row.ttft));
@@ -125,7 +125,7 @@ impl Measures {
         }
     }
 
-    fn rates(&mut self, fold: &Fold, wall: Option<u64>) {
+    fn rates(&mut self, fold: &RunRows, wall: Option<u64>) {
         let Some((released, wall)) = fold.released.zip(wall) else { return };
         let window = released.0..=released.0 + wall;
         let events = || fold.tokens.iter().filter(|row| !row.request.is_warmup() && window.contains(&row.seen));
@@ -143,7 +143,7 @@ impl Measures {
     }
 
     /// What was asked of the swarm by the clock, and how much of it was good.
-    fn load(&mut self, fold: &Fold, plan: &Plan, wall: Option<u64>) {
+    fn load(&mut self, fold: &RunRows, plan: &Plan, wall: Option<u64>) {
         if let (Some(open), Some(released)) = (&plan.open, fold.released) {
             let rate = |count: usize, ns: u64| (ns > 0).then(|| per_second(count as f64, ns));
             self.set("requested_rate_per_s", rate(open.arrivals.len(), open.horizon.0));
@@ -163,7 +163,7 @@ impl Measures {
         self.set("goodput_tokens_per_s", wall.map(|wall| per_second(tokens, wall)));
     }
 
-    fn breakdown(&mut self, fold: &Fold) {
+    fn breakdown(&mut self, fold: &RunRows) {
         let done: Vec<&RequestRow> = fold.timed().filter(|row| row.ok()).collect();
         let mut parts = Parts::default();
         done.iter().for_each(|row| parts.add(&row.parts));
@@ -189,7 +189,7 @@ impl Measures {
         }
     }
 
-    fn swarm(&mut self, fold: &Fold, plan: &Plan, wall: Option<u64>) {
+    fn swarm(&mut self, fold: &RunRows, plan: &Plan, wall: Option<u64>) {
         let sent = first_sent(fold);
         let skew = sent.values().max().zip(sent.values().min()).map(|(last, first)| ms(last - first));
         self.set("barrier_skew_ms", skew);
@@ -214,7 +214,7 @@ impl Measures {
     }
 
     /// How clients found the peers, and whether there were any to find.
-    fn discovery(&mut self, fold: &Fold, plan: &Plan) {
+    fn discovery(&mut self, fold: &RunRows, plan: &Plan) {
         let lookups = findings(fold, plan);
         self.distribution("discovery", lookups.iter().map(|looked| ms(looked.took.0)).collect());
         let hops = || lookups.iter().map(|looked| f64::from(looked.hops));
@@ -232,7 +232,7 @@ impl Measures {
 }
 
 /// Lookups in the DHT by which clients found the peers, the warm-ups' too.
-fn findings(fold: &Fold, plan: &Plan) -> Vec<Looked> {
+fn findings(fold: &RunRows, plan: &Plan) -> Vec<Looked> {
     let clients: BTreeSet<NodeId> = plan.clients().map(|(id, _)| id).collect();
     let finds = |looked: &&Looked| looked.purpose == Purpose::Find && clients.contains(&looked.node);
     fold.lookups.iter().filter(finds).cloned().collect()
@@ -249,13 +249,13 @@ fn is_good(row: &RequestRow, limits: &[Objective]) -> bool {
 }
 
 /// Steps of timed requests that succeeded.
-fn steps(fold: &Fold) -> impl Iterator<Item = &TokenRow> {
+fn steps(fold: &RunRows) -> impl Iterator<Item = &TokenRow> {
     let ok: std::collections::BTreeSet<_> = fold.timed().filter(|row| row.ok()).map(|row| row.request).collect();
     fold.tokens.iter().filter(move |row| ok.contains(&row.request))
 }
 
 /// Steps whose time is the gap between two tokens.
-fn gaps(fold: &Fold) -> impl Iterator<Item = &TokenRow> {
+fn gaps(fold: &RunRows) -> impl Iterator<Item = &TokenRow> {
     steps(fold).filter(|row| row.output > 1)
 }
 
@@ -270,7 +270,7 @@ fn per_client<'a>(steps: impl Iterator<Item = (&'a TokenRow, f64)>) -> Option<f6
     mean(clients.values().filter(|(_, took)| *took > 0).map(|&(done, took)| done / (took as f64 / 1e9)))
 }
 
-fn first_sent(fold: &Fold) -> BTreeMap<NodeId, u64> {
+fn first_sent(fold: &RunRows) -> BTreeMap<NodeId, u64> {
     let mut first = BTreeMap::new();
     for row in fold.timed() {
         let sent = first.entry(row.request.client).or_insert(row.sent);
@@ -280,7 +280,7 @@ fn first_sent(fold: &Fold) -> BTreeMap<NodeId, u64> {
 }
 
 /// The most timed requests under way at one instant; one that ends as another begins is not beside it.
-fn peak_concurrency(fold: &Fold) -> u32 {
+fn peak_concurrency(fold: &RunRows) -> u32 {
     let mut changes: Vec<(u64, i32)> = fold.timed().flat_map(|row| [(row.sent, 1), (row.ended, -1)]).collect();
     changes.sort_unstable();
     let (mut now, mut peak) = (0i32, 0i32);
@@ -292,7 +292,7 @@ fn peak_concurrency(fold: &Fold) -> u32 {
 }
 
 /// Bytes of activations that timed requests sent over links for each token they generated: as carried, or as the plan has them.
-fn bytes_per_token(fold: &Fold, plan: &Plan) -> Option<f64> {
+fn bytes_per_token(fold: &RunRows, plan: &Plan) -> Option<f64> {
     let done = || fold.timed().filter(|row| row.ok());
     let tokens: u64 = done().map(|row| u64::from(row.batch) * u64::from(row.generated)).sum();
     let carried: Option<u64> = done().map(|row| row.bytes).sum();

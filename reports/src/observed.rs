@@ -6,7 +6,7 @@ use crate::read::{self, Run};
 use crate::sheet::{self, Columns};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::record::Pinged;
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use rows::ObservedRun;
 use rows::{HopRow, NetworkParts, Parts, TokenRow};
 use scenarios::plan::Plan;
@@ -167,7 +167,7 @@ fn hop(columns: &Columns, at: usize) -> Option<(Key, HopRow)> {
 fn ping(columns: &Columns, at: usize) -> Option<(Key, Pinged)> {
     let row = Figures { columns, at };
     let (client, peer) = (NodeId(row.small("client")?), NodeId(row.small("peer")?));
-    let (at, took) = (Moment(row.maybe("ended_ns")?), Span(row.maybe("took_ns")?));
+    let (at, took) = (Timestamp(row.maybe("ended_ns")?), Duration(row.maybe("took_ns")?));
     Some((row.key()?, Pinged { client, peer, at, took }))
 }
 

@@ -2,7 +2,7 @@
 use crate::measures::Measures;
 use crate::stats::{quantile, quantile_interval};
 use crate::table::significant;
-use rows::{Fold, RequestRow, TokenRow};
+use rows::{RequestRow, RunRows, TokenRow};
 use scenarios::columns::Columns;
 use scenarios::plan::Plan;
 use scenarios::published::{Figure, Measure, Query, System};
@@ -74,7 +74,7 @@ pub struct Paired {
 
 /// The figures of a system beside the means of simulated runs of it; those that no run has are left out. `measured` are the
 /// queries that the published figures are of, where they are known.
-pub fn compare(system: &System, measured: &[Query], runs: &[(Plan, Fold)]) -> Vec<Compared> {
+pub fn compare(system: &System, measured: &[Query], runs: &[(Plan, RunRows)]) -> Vec<Compared> {
     let prompts = prompts(system, measured);
     let compared = |figure: &Figure| {
         let values: Vec<f64> = runs.iter().filter_map(|(plan, fold)| value(system, figure, plan, fold)).collect();
@@ -116,7 +116,7 @@ fn first_ms(query: &Query) -> f64 {
 }
 
 /// The prompts of simulated runs beside the measured ones that count; nothing where a run has others than were measured.
-pub fn paired(system: &System, measured: &[Query], runs: &[(Plan, Fold)]) -> Option<Paired> {
+pub fn paired(system: &System, measured: &[Query], runs: &[(Plan, RunRows)]) -> Option<Paired> {
     let mut errors = Vec::new();
     for (_, fold) in runs {
         let mut requests: Vec<&RequestRow> = fold.requests.iter().filter(|row| !row.request.is_warmup()).collect();
@@ -156,7 +156,7 @@ fn name(measure: &Measure) -> String {
     }
 }
 
-fn value(system: &System, figure: &Figure, plan: &Plan, fold: &Fold) -> Option<f64> {
+fn value(system: &System, figure: &Figure, plan: &Plan, fold: &RunRows) -> Option<f64> {
     let released = fold.released?.0;
     let (from, till) = system.window.map_or((0, u64::MAX), |(from, till)| (released + from.0, released + till.0));
     let times = |wanted: &dyn Fn(&TokenRow) -> bool, time: &dyn Fn(&TokenRow) -> u64| {

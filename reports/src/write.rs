@@ -5,18 +5,18 @@
 //! interrupted takes its name too, and goes on saying that it is not complete.
 use crate::cells::{self, CellRow, CellStatus};
 use crate::claim::Claim;
-use crate::course::{Course, CourseWriter};
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::load::CpuTime;
 use crate::manifest::{Kept, Manifest, fnv1a, unix_now};
 use crate::measures::{Judgement, Measures, Verdict};
 use crate::read::Run;
+use crate::run_timeline::{RunTimeline, TimelineWriter};
 use crate::sheet::{self, Row, Sheet};
 use crate::summary;
 use crate::table::Table;
-use actors::record::{Event, Looked, Pinged, Said};
-use rows::{Fold, HopRow, RequestRow, TokenRow};
+use actors::record::{Event, Looked, Pinged, Transcript};
+use rows::{HopRow, RequestRow, RunRows, TokenRow};
 use scenarios::cell::CellKey;
 use scenarios::plan::{self, Plan};
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ struct Sheets {
     hops: Sheet<HopRow>,
     lookups: Sheet<Looked>,
     pings: Sheet<Pinged>,
-    course: CourseWriter,
+    course: TimelineWriter,
 }
 
 impl RunWriter {
@@ -101,7 +101,7 @@ impl RunWriter {
             hops: Sheet::create(&dir, "hops")?,
             lookups: Sheet::create(&dir, "lookups")?,
             pings: Sheet::create(&dir, "pings")?,
-            course: CourseWriter::create(&dir)?,
+            course: TimelineWriter::create(&dir)?,
         };
         let path = dir.join("events.jsonl");
         let events = BufWriter::new(File::create(&path).map_err(Error::io(&path))?);
@@ -126,7 +126,7 @@ impl RunWriter {
         if !self.rows.first().is_none_or(same) {
             return Err(Error::OtherAxes { cell: key.index });
         }
-        let fold = Fold::of(events);
+        let fold = RunRows::of(events);
         let measures = Measures::of(&fold, plan);
         let row = CellRow::new(key, plan.repeat, &status, &measures);
         self.details.push(summary::Detail::new(&row, &status, &measures));
@@ -141,7 +141,7 @@ impl RunWriter {
     }
 
     /// What requests of a cell's run said: the lines of `texts.jsonl`, which only runs of given prompts have.
-    pub fn texts(&mut self, cell: u32, repeat: u32, texts: &[Said]) -> Result<()> {
+    pub fn texts(&mut self, cell: u32, repeat: u32, texts: &[Transcript]) -> Result<()> {
         let path = self.dir.join("texts.jsonl");
         for said in texts {
             let line = serde_json::json!({
@@ -177,10 +177,10 @@ impl RunWriter {
         self.events.flush().map_err(Error::io(&self.dir))
     }
 
-    fn write_rows(&mut self, cell: u32, plan: &Plan, fold: Fold) -> Result<()> {
+    fn write_rows(&mut self, cell: u32, plan: &Plan, fold: RunRows) -> Result<()> {
         let Some(sheets) = &mut self.sheets else { return Ok(()) };
         let repeat = plan.repeat;
-        sheets.course.add(&Course::of(&fold, plan, cell))?;
+        sheets.course.add(&RunTimeline::of(&fold, plan, cell))?;
         fold.lookups.into_iter().for_each(|row| sheets.lookups.push(cell, repeat, row));
         fold.pings.into_iter().for_each(|row| sheets.pings.push(cell, repeat, row));
         let order: BTreeMap<_, _> = fold.requests.iter().enumerate().map(|(at, row)| (row.request, at)).collect();

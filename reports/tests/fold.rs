@@ -2,11 +2,11 @@
 mod synthetic;
 
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
-use actors::record::{Event, Looked, Mishap, Served, Stepped, Struck};
-use actors::time::{Moment, Span};
+use actors::record::{Event, FaultEvent, FaultKind, Looked, Served, Stepped};
+use actors::time::{Duration, Timestamp};
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
 use reports::measures::{Measures, Verdict};
-use rows::Fold;
+use rows::RunRows;
 use synthetic::Sketch;
 
 fn sketches() -> impl Strategy<Value = Sketch> {
@@ -35,7 +35,7 @@ fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
         let session = SessionId::new(request, 0);
         let events = steps.into_iter().enumerate().flat_map(|(at, (began, seen, setup, client, [a, b, c]))| {
             let (position, blocks) = (at as u32, BlockRange { start: 0, end: 2 });
-            let [received, started, finished] = [a, b, c].map(|at| Moment(u64::from(at % 1_000_000)));
+            let [received, started, finished] = [a, b, c].map(|at| Timestamp(u64::from(at % 1_000_000)));
             let stepped = Stepped {
                 session,
                 request,
@@ -43,13 +43,13 @@ fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
                 tokens: 1,
                 batch: 1,
                 output: at as u32 + 1,
-                began: Moment(began),
-                seen: Moment(seen),
-                setup: Span(setup),
-                client_queue: Span(setup / 2),
-                client: Span(client),
-                embedding: Span::ZERO,
-                recovery: Span(client / 3),
+                began: Timestamp(began),
+                seen: Timestamp(seen),
+                setup: Duration(setup),
+                client_queue: Duration(setup / 2),
+                client: Duration(client),
+                embedding: Duration::ZERO,
+                recovery: Duration(client / 3),
             };
             let served = Served {
                 session,
@@ -73,7 +73,7 @@ fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-fn check_sums(fold: &Fold) -> Result<(), proptest::test_runner::TestCaseError> {
+fn check_sums(fold: &RunRows) -> Result<(), proptest::test_runner::TestCaseError> {
     for row in &fold.tokens {
         prop_assert_eq!(row.parts.sum(), row.took);
         if let Some(network) = row.network {
@@ -92,7 +92,7 @@ fn check_sums(fold: &Fold) -> Result<(), proptest::test_runner::TestCaseError> {
 proptest! {
     #[test]
     fn the_parts_of_sound_runs_sum_to_the_whole_with_nothing_left(sketch in sketches()) {
-        let fold = Fold::of(&sketch.events());
+        let fold = RunRows::of(&sketch.events());
         check_sums(&fold)?;
         prop_assert!(fold.requests.iter().all(|row| !row.suspect && (row.unfinished == 0 || !row.ok())));
         let judgement = Measures::of(&fold, &sketch.plan(0, 0)).judgement;
@@ -104,7 +104,7 @@ proptest! {
 
     #[test]
     fn parts_are_cut_and_the_row_is_suspect_where_clocks_disagree(events in wild_steps()) {
-        let fold = Fold::of(&events);
+        let fold = RunRows::of(&events);
         check_sums(&fold)?;
         for row in fold.tokens {
             let inside = |event: &Event| matches!(event, Event::Served(hop) if hop.position == row.position
@@ -120,7 +120,7 @@ proptest! {
             events.iter().enumerate().map(|(at, e)| (actors::seed::mix(seed ^ at as u64), e.clone())).collect();
         shuffled.sort_by_key(|(order, _)| *order);
         let shuffled: Vec<Event> = shuffled.into_iter().map(|(_, event)| event).collect();
-        prop_assert_eq!(Fold::of(&events), Fold::of(&shuffled));
+        prop_assert_eq!(RunRows::of(&events), RunRows::of(&shuffled));
     }
 }
 
@@ -136,7 +136,7 @@ fn a_client_that_was_lost_with_its_record_is_not_blamed_for_the_barrier() {
         Event::Finished { client, .. } => *client != lost,
         _ => true,
     });
-    let fold = Fold::of(&events);
+    let fold = RunRows::of(&events);
     let released = fold.released.expect("a release").0;
     let rows: Vec<_> = fold.timed().filter(|row| row.request.client == lost).collect();
     assert!(!rows.is_empty() && rows.iter().all(|row| row.outcome == "cut" && row.sent >= released), "{rows:?}");
@@ -150,7 +150,7 @@ fn a_client_that_was_lost_with_its_record_is_not_blamed_for_the_barrier() {
 #[test]
 fn a_request_for_no_token_ends_with_its_prefill() {
     let sketch = Sketch { generate: 0, ..Sketch::default() };
-    let fold = Fold::of(&sketch.events());
+    let fold = RunRows::of(&sketch.events());
     let measures = Measures::of(&fold, &sketch.plan(0, 0));
     assert!(fold.timed().all(|row| row.ttft.is_none() && row.tpot.is_none() && row.e2el == row.parts.sum()));
     assert_eq!(measures.get("total_tokens"), Some(0.0));
@@ -163,7 +163,7 @@ fn a_request_for_no_token_ends_with_its_prefill() {
 #[test]
 fn one_request_of_one_token_has_a_latency_and_no_gaps() {
     let sketch = Sketch { clients: 1, micro_batches: 1, generate: 1, ..Sketch::default() };
-    let measures = Measures::of(&Fold::of(&sketch.events()), &sketch.plan(0, 0));
+    let measures = Measures::of(&RunRows::of(&sketch.events()), &sketch.plan(0, 0));
     let get = |column| measures.get(column);
     assert_eq!((get("e2el_count"), get("e2el_std_ms"), get("tpot_mean_ms")), (Some(1.0), None, None));
     assert_eq!((get("e2el_p50_ms"), get("ttft_mean_ms")), (None, get("mean_latency_ms")));
@@ -173,7 +173,7 @@ fn one_request_of_one_token_has_a_latency_and_no_gaps() {
 #[test]
 fn the_four_figures_are_the_contracts() {
     let sketch = Sketch { clients: 3, micro_batches: 2, batch: 2, generate: 4, ..Sketch::default() };
-    let fold = Fold::of(&sketch.events());
+    let fold = RunRows::of(&sketch.events());
     let measures = Measures::of(&fold, &sketch.plan(0, 0));
     let drained = fold.drained.as_ref().expect("the run ended");
     let get = |column: &str| measures.get(column).unwrap_or_else(|| panic!("no {column}"));
@@ -193,7 +193,7 @@ fn the_four_figures_are_the_contracts() {
 #[test]
 fn figures_that_do_not_add_up_make_a_run_invalid() {
     let sketch = Sketch::default();
-    let judge = |events: &[Event]| Measures::of(&Fold::of(events), &sketch.plan(0, 0)).judgement;
+    let judge = |events: &[Event]| Measures::of(&RunRows::of(events), &sketch.plan(0, 0)).judgement;
     let whole = sketch.events();
     let without = |wanted: fn(&Event) -> bool| {
         let at = whole.iter().rposition(wanted).expect("there");
@@ -216,7 +216,7 @@ fn figures_that_do_not_add_up_make_a_run_invalid() {
 fn peers_that_were_slow_at_first_are_not_warm_and_slow_peers_that_came_first_are() {
     let sketch = Sketch { micro_batches: 3, ..Sketch::default() };
     let judged = |spoil: &dyn Fn(&mut rows::HopRow)| {
-        let mut fold = Fold::of(&sketch.events());
+        let mut fold = RunRows::of(&sketch.events());
         fold.hops.iter_mut().filter(|hop| hop.request.index == 1).for_each(spoil);
         let judgement = Measures::of(&fold, &sketch.plan(0, 0)).judgement;
         judgement.reasons.iter().any(|reason| reason.starts_with("not warm"))
@@ -229,19 +229,19 @@ fn peers_that_were_slow_at_first_are_not_warm_and_slow_peers_that_came_first_are
 fn discovery_is_the_clients_lookups_and_coverage_what_peers_say() {
     let sketch = Sketch::default();
     let mut events = sketch.events();
-    let of = |events: &[Event]| Measures::of(&Fold::of(events), &sketch.plan(0, 0));
+    let of = |events: &[Event]| Measures::of(&RunRows::of(events), &sketch.plan(0, 0));
     let plain = of(&events);
     let get = |measures: &Measures, name: &str| measures.get(name).unwrap_or_else(|| panic!("no {name}"));
     assert_eq!((get(&plain, "discovery_count"), get(&plain, "discovery_mean_ms")), (3.0, 3.0));
     assert_eq!((get(&plain, "lookup_hops_mean"), get(&plain, "lookup_questions_mean")), (2.0, 5.0));
     assert_eq!((get(&plain, "coverage_mean"), get(&plain, "holes"), get(&plain, "hole_s")), (1.0, 0.0, 0.0));
     // A peer's own lookups are not the clients'; the second peer of two crashes halfway, and nobody takes its place.
-    let (released, end) = Fold::of(&events).window().expect("it was released");
-    let halfway = Moment((released.0 + end.0) / 2);
-    let crash = Struck { at: halfway, mishap: Mishap::Crash, nodes: vec![NodeId(3)], lasts: None };
-    events.push(Event::Struck(Box::new(crash)));
+    let (released, end) = RunRows::of(&events).window().expect("it was released");
+    let halfway = Timestamp((released.0 + end.0) / 2);
+    let crash = FaultEvent { at: halfway, fault: FaultKind::Crash, nodes: vec![NodeId(3)], lasts: None };
+    events.push(Event::FaultEvent(Box::new(crash)));
     let looked = events.iter().find_map(|event| match event {
-        Event::Looked(looked) => Some(Looked { node: NodeId(2), took: Span(9), ..(**looked).clone() }),
+        Event::Looked(looked) => Some(Looked { node: NodeId(2), took: Duration(9), ..(**looked).clone() }),
         _ => None,
     });
     events.push(Event::Looked(Box::new(looked.expect("clients look up"))));

@@ -1,7 +1,7 @@
 //! Every chart once, from a run of the shape of the FlexLLMGen sweep, and the promises about them.
 mod synthetic;
 
-use actors::time::Span;
+use actors::time::Duration;
 use reports::cells::CellStatus;
 use reports::manifest::{Manifest, World};
 use reports::read::Run;
@@ -61,7 +61,7 @@ fn run(parent: &Path, world: World, seed: u64) -> RunDir {
                         peers: 4,
                         prompt,
                         generate,
-                        delay: Span::from_millis(delay),
+                        delay: Duration::from_millis(delay),
                         bandwidth,
                         seed: seed + u64::from(repeat),
                         carried: world == World::Sim,

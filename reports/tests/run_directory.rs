@@ -2,18 +2,18 @@
 mod synthetic;
 
 use actors::id::NodeId;
-use actors::record::{Event, Mishap, Struck};
-use actors::time::Span;
+use actors::record::{Event, FaultEvent, FaultKind};
+use actors::time::Duration;
 use reports::cells::CellStatus;
 use reports::claim::PARTIAL;
-use reports::course::Course;
 use reports::error::Error;
 use reports::manifest::{Manifest, World};
 use reports::measures::Verdict;
 use reports::read::Run;
+use reports::run_timeline::RunTimeline;
 use reports::sheet;
 use reports::write::RunWriter;
-use rows::Fold;
+use rows::RunRows;
 use scenarios::chart::Chart;
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
@@ -183,18 +183,18 @@ fn the_course_of_a_run_comes_back_and_its_tokens_are_all_of_them() {
     let mut writer = writer(parent.path(), Vec::new(), 1);
     let sketch = Sketch { batch: 3, micro_batches: 4, ..Sketch::default() };
     let mut events = sketch.events();
-    let stall = Struck {
-        at: Fold::of(&events).released.expect("it was released") + Span::from_millis(40),
-        mishap: Mishap::Stall,
+    let stall = FaultEvent {
+        at: RunRows::of(&events).released.expect("it was released") + Duration::from_millis(40),
+        fault: FaultKind::Stall,
         nodes: vec![NodeId(2)],
-        lasts: Some(Span::from_millis(15)),
+        lasts: Some(Duration::from_millis(15)),
     };
-    events.push(Event::Struck(Box::new(stall)));
+    events.push(Event::FaultEvent(Box::new(stall)));
     let plan = sketch.plan(0, 0);
     let row = writer.cell(&key(0, &[]), &plan, CellStatus::Done, &events).expect("written").clone();
     let done = writer.finish().expect("finished");
-    let course = Course::read(&done.path).expect("readable");
-    assert_eq!(course, Course::of(&Fold::of(&events), &plan, 0));
+    let course = RunTimeline::read(&done.path).expect("readable");
+    assert_eq!(course, RunTimeline::of(&RunRows::of(&events), &plan, 0));
     for (at, bin) in course.bins.iter().enumerate() {
         let peers = course.busy.iter().map(|busy| f64::from(busy.thousandths[at]) / 1000.0);
         let mean = peers.sum::<f64>() / course.busy.len() as f64;
@@ -207,14 +207,14 @@ fn the_course_of_a_run_comes_back_and_its_tokens_are_all_of_them() {
     let wanted = row.get("concurrency_mean").expect("it was measured") * row.get("wall_s").expect("it was measured");
     assert!((under_way - wanted).abs() < 1e-3 * wanted, "{under_way} {wanted}");
     // The peers of a made-up run compute for several clients at once, so all that can be said is how long in all.
-    let fold = Fold::of(&events);
+    let fold = RunRows::of(&events);
     let timed = fold.hops.iter().filter(|hop| !hop.request.is_warmup());
     let jobs: BTreeMap<_, u64> = timed.map(|hop| ((hop.peer, hop.finished), hop.compute)).collect();
     let computed = jobs.values().sum::<u64>() as f64;
     let busy: f64 = course.bins.iter().map(|bin| bin.peers_busy * width as f64 * f64::from(sketch.peers)).sum();
     assert!((busy - computed).abs() < 1e-3 * computed, "{busy} {computed}");
-    let [blow] = course.blows.as_slice() else { panic!("{:?}", course.blows) };
-    assert_eq!((blow.at_ns, blow.lasts_ns, blow.what.as_str()), (40_000_000, Some(15_000_000), "stall"));
+    let [fault] = course.faults.as_slice() else { panic!("{:?}", course.faults) };
+    assert_eq!((fault.at_ns, fault.lasts_ns, fault.what.as_str()), (40_000_000, Some(15_000_000), "stall"));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn damage_to_any_file_is_an_error_that_names_it() {
     let read = || {
         let run = Run::open(&dir)?;
         let _ = run.latencies()?;
-        Course::read(&dir).map(drop)
+        RunTimeline::read(&dir).map(drop)
     };
     read().expect("a whole run");
     type Damage = fn(&mut Vec<u8>);

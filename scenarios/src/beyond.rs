@@ -3,10 +3,10 @@ use crate::check::Kind;
 use crate::plan::Plan;
 use crate::resolve::{self, model};
 use crate::schema::events::Due;
-use crate::schema::{Happening, Lives, Scenario};
+use crate::schema::{Lives, Scenario, ScheduledFault};
 use crate::shape::Arch;
 use crate::units::Time;
-use actors::time::Span;
+use actors::time::Duration;
 
 /// A sentence for each such thing in one cell's plan, with its kind and how bad it is.
 pub(crate) fn warnings(scenario: &Scenario, plan: &Plan) -> Vec<(Kind, f64, String)> {
@@ -36,9 +36,9 @@ fn context(scenario: &Scenario, plan: &Plan) -> Option<String> {
 }
 
 /// An event that begins after the last request has come.
-fn late(index: usize, event: &Happening, plan: &Plan) -> Option<String> {
+fn late(index: usize, event: &ScheduledFault, plan: &Plan) -> Option<String> {
     let last = plan.open.as_ref()?.horizon;
-    let begins = begins(event, plan.muster)?;
+    let begins = begins(event, plan.ready_within)?;
     if begins <= last {
         return None;
     }
@@ -51,23 +51,23 @@ fn late(index: usize, event: &Happening, plan: &Plan) -> Option<String> {
 }
 
 /// When an event begins at the earliest, after the release; nothing where no time says it.
-fn begins(event: &Happening, muster: Span) -> Option<Span> {
+fn begins(event: &ScheduledFault, ready_within: Duration) -> Option<Duration> {
     let at = match event {
-        Happening::Crash { at, .. }
-        | Happening::Restart { at, .. }
-        | Happening::Leave { at, .. }
-        | Happening::Join { at, .. }
-        | Happening::Stall { at, .. }
-        | Happening::Degrade { at, .. }
-        | Happening::Partition { at, .. } => at,
-        Happening::Churn { lives: Lives::Trace(away), .. } => {
-            return away.iter().map(|away| away.from.span()).min();
+        ScheduledFault::Crash { at, .. }
+        | ScheduledFault::Restart { at, .. }
+        | ScheduledFault::Leave { at, .. }
+        | ScheduledFault::Join { at, .. }
+        | ScheduledFault::Stall { at, .. }
+        | ScheduledFault::Degrade { at, .. }
+        | ScheduledFault::Partition { at, .. } => at,
+        ScheduledFault::Churn { lives: Lives::Trace(away), .. } => {
+            return away.iter().map(|away| away.from.duration()).min();
         }
-        Happening::Churn { .. } | Happening::StepFailures { .. } => return None,
+        ScheduledFault::Churn { .. } | ScheduledFault::StepFailures { .. } => return None,
     };
     match at.resolve().ok()? {
         Due::Release(after) => Some(after),
-        Due::Start(after) => Some(Span(after.0.saturating_sub(muster.0))),
+        Due::Start(after) => Some(Duration(after.0.saturating_sub(ready_within.0))),
         Due::Steps(_) => None,
     }
 }

@@ -11,7 +11,7 @@ mod grid;
 
 use crate::plan::{Cost, Link, Model, Roofline, Table};
 use crate::shape::{Arch, Shape, WeightType};
-use actors::time::Span;
+use actors::time::Duration;
 
 /// One sequence's, or one session's, part of a job: `tokens` new tokens of each of `rows` rows, which have `position`
 /// tokens in their caches.
@@ -24,7 +24,7 @@ pub struct Item {
 
 /// `blocks` blocks over `tokens` new tokens of each of `batch` rows, which have `position` tokens in their caches.
 #[inline]
-pub fn blocks_time(cost: &Cost, model: &Model, blocks: u32, batch: u32, tokens: u32, position: u32) -> Span {
+pub fn blocks_time(cost: &Cost, model: &Model, blocks: u32, batch: u32, tokens: u32, position: u32) -> Duration {
     batch_time(cost, model, blocks, std::iter::once(Item { rows: batch, tokens, position }))
 }
 
@@ -34,7 +34,7 @@ pub fn blocks_time(cost: &Cost, model: &Model, blocks: u32, batch: u32, tokens: 
 /// and longer ones a prefill batch; where a batch has both, all its tokens go through the matrices as a prefill's do, and
 /// its one-token steps add the attention over their contexts. However short a prompt, it streams the weights that a
 /// one-token step of one row streams, and takes no less.
-pub fn batch_time(cost: &Cost, model: &Model, blocks: u32, items: impl Iterator<Item = Item>) -> Span {
+pub fn batch_time(cost: &Cost, model: &Model, blocks: u32, items: impl Iterator<Item = Item>) -> Duration {
     let mut batch = Batch::default();
     let (mut flops, mut bytes) = (0.0, block_weight_bytes(&model.shape, model.block_type));
     for item in items {
@@ -49,7 +49,7 @@ pub fn batch_time(cost: &Cost, model: &Model, blocks: u32, items: impl Iterator<
             (seconds, cost.roofline.per_job)
         }
     };
-    slowed(cost, Span::from_secs_f64(per_block * f64::from(blocks)) + per_job)
+    slowed(cost, Duration::from_secs_f64(per_block * f64::from(blocks)) + per_job)
 }
 
 /// The sums by which a measured table is read.
@@ -76,7 +76,7 @@ impl Batch {
     }
 
     /// Seconds per block and the time per job, if the table has points for this kind of job.
-    fn measured(&self, table: &Table) -> Option<(f64, Span)> {
+    fn measured(&self, table: &Table) -> Option<(f64, Duration)> {
         let context = if self.decodes > 0.0 { self.decoded / self.decodes } else { 0.0 };
         if self.prefills == 0.0 {
             return Some((table.decode.seconds(self.decodes, context)?, table.per_job));
@@ -92,42 +92,42 @@ impl Batch {
 }
 
 /// Looking up the embeddings of `tokens` tokens of each of `batch` rows: reads a row of the table for each.
-pub fn embed_time(cost: &Cost, model: &Model, batch: u32, tokens: u32) -> Span {
+pub fn embed_time(cost: &Cost, model: &Model, batch: u32, tokens: u32) -> Duration {
     let count = f64::from(batch) * f64::from(tokens);
     if let Some(seconds) = cost.ends.as_ref().and_then(|ends| measured(&ends.embed, count)) {
-        return slowed(cost, Span::from_secs_f64(seconds));
+        return slowed(cost, Duration::from_secs_f64(seconds));
     }
     let values = count * f64::from(model.shape.hidden);
     let tables = if model.shape.arch == Arch::Opt { 2.0 } else { 1.0 }; // OPT adds learned positions
     let seconds = roofline_seconds(&cost.roofline, values, values * tables * model.ends_type.bytes());
-    slowed(cost, Span::from_secs_f64(seconds) + cost.roofline.per_job)
+    slowed(cost, Duration::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
 /// The head over the last token of each of `batch` rows: final norm, the `[vocab, hidden]` matmul, and the choice.
-pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Span {
+pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Duration {
     if let Some(seconds) = cost.ends.as_ref().and_then(|ends| measured(&ends.head, f64::from(batch))) {
-        return slowed(cost, Span::from_secs_f64(seconds));
+        return slowed(cost, Duration::from_secs_f64(seconds));
     }
     let weights = head_params(&model.shape);
     let seconds = roofline_seconds(&cost.roofline, 2.0 * f64::from(batch) * weights, weights * model.ends_type.bytes());
-    slowed(cost, Span::from_secs_f64(seconds) + cost.roofline.per_job)
+    slowed(cost, Duration::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
 /// What `blocks` blocks take longer of whose weights this share is cold.
-pub fn cold_blocks_time(cost: &Cost, blocks: u32, share: f64) -> Span {
-    Span(cold_time(cost, cost.cold.per_block, share).0 * u64::from(blocks))
+pub fn cold_blocks_time(cost: &Cost, blocks: u32, share: f64) -> Duration {
+    Duration(cold_time(cost, cost.cold.per_block, share).0 * u64::from(blocks))
 }
 
 /// Likewise a head.
-pub fn cold_head_time(cost: &Cost, share: f64) -> Span {
+pub fn cold_head_time(cost: &Cost, share: f64) -> Duration {
     cold_time(cost, cost.cold.head, share)
 }
 
-fn cold_time(cost: &Cost, all: Span, share: f64) -> Span {
-    if all == Span::ZERO {
-        return Span::ZERO;
+fn cold_time(cost: &Cost, all: Duration, share: f64) -> Duration {
+    if all == Duration::ZERO {
+        return Duration::ZERO;
     }
-    slowed(cost, Span::from_secs_f64(all.as_secs_f64() * share))
+    slowed(cost, Duration::from_secs_f64(all.as_secs_f64() * share))
 }
 
 /// Blocks per second of one-token steps of one row on an empty cache, what a Petals server measures and announces
@@ -226,8 +226,8 @@ fn roofline_seconds(roofline: &Roofline, flops: f64, bytes: f64) -> f64 {
 
 /// A job's time on a device that is so many times slower than its kind.
 #[inline]
-fn slowed(cost: &Cost, time: Span) -> Span {
-    if cost.slow == 1.0 { time } else { Span::from_secs_f64(time.as_secs_f64() * cost.slow) }
+fn slowed(cost: &Cost, time: Duration) -> Duration {
+    if cost.slow == 1.0 { time } else { Duration::from_secs_f64(time.as_secs_f64() * cost.slow) }
 }
 
 /// Seconds on a curve, if it has points.
@@ -242,7 +242,7 @@ mod tests {
     use crate::plan::{Cost, Ends, Grid, Model, Roofline, Table, Weights};
     use crate::shape::{Arch, Shape, WeightType};
     use actors::message::WireType;
-    use actors::time::Span;
+    use actors::time::Duration;
 
     fn model(shape: Shape) -> Model {
         Model {
@@ -278,8 +278,12 @@ mod tests {
     };
 
     fn cost() -> Cost {
-        let roofline =
-            Roofline { flops: 1e13, bandwidth: 1e11, per_block: Span::from_millis(1), per_job: Span::from_micros(100) };
+        let roofline = Roofline {
+            flops: 1e13,
+            bandwidth: 1e11,
+            per_block: Duration::from_millis(1),
+            per_job: Duration::from_micros(100),
+        };
         Cost::of(roofline)
     }
 
@@ -327,23 +331,26 @@ mod tests {
         let table = Table {
             prefill: Grid::flat(&[(250.0, 0.001), (500.0, 0.002)]),
             decode: Grid::flat(&[(2.0, 0.0009), (4.0, 0.001)]),
-            per_job: Span::ZERO,
+            per_job: Duration::ZERO,
         };
         let tabled = Cost { table: Some(table), ..cost() };
         let of = |tokens| blocks_time(&tabled, &model(OPT_30B), 10, 1, tokens, 0);
-        assert_eq!((of(18), of(500)), (of(1), Span::from_millis(20)));
+        assert_eq!((of(18), of(500)), (of(1), Duration::from_millis(20)));
     }
 
     #[test]
     fn a_table_replaces_the_roofline_for_the_steps_it_knows() {
-        let table =
-            Table { prefill: Grid::default(), decode: Grid::flat(&[(2.0, 0.004), (4.0, 0.005)]), per_job: Span::ZERO };
+        let table = Table {
+            prefill: Grid::default(),
+            decode: Grid::flat(&[(2.0, 0.004), (4.0, 0.005)]),
+            per_job: Duration::ZERO,
+        };
         let ends = Ends { embed: vec![(1.0, 1e-3), (3.0, 2e-3)], head: vec![] };
         let tabled = Cost { table: Some(table), ends: Some(ends), ..cost() };
         let model = model(OPT_30B);
-        assert_eq!(blocks_time(&tabled, &model, 10, 3, 1, 99), Span::from_millis(45));
+        assert_eq!(blocks_time(&tabled, &model, 10, 3, 1, 99), Duration::from_millis(45));
         assert_eq!(blocks_time(&tabled, &model, 10, 3, 8, 0), blocks_time(&cost(), &model, 10, 3, 8, 0));
-        assert_eq!(embed_time(&tabled, &model, 1, 2), Span::from_micros(1500));
+        assert_eq!(embed_time(&tabled, &model, 1, 2), Duration::from_micros(1500));
         assert_eq!(head_time(&tabled, &model, 1), head_time(&cost(), &model, 1));
     }
 
@@ -362,12 +369,12 @@ mod tests {
         let table = Table {
             prefill: Grid::flat(&[(10.0, 0.010), (20.0, 0.020)]),
             decode: Grid::new(&[(0.0, vec![(1.0, 0.001), (4.0, 0.002)]), (100.0, vec![(1.0, 0.002), (4.0, 0.006)])]),
-            per_job: Span::from_millis(1),
+            per_job: Duration::from_millis(1),
         };
         let tabled = Cost { table: Some(table), ..cost() };
         let prefill = Item { rows: 1, tokens: 12, position: 0 };
         let decodes = [Item { rows: 1, tokens: 1, position: 100 }; 4];
         let mixed = batch_time(&tabled, &model(OPT_30B), 1, decodes.into_iter().chain([prefill]));
-        assert_eq!(mixed, Span::from_millis(16 + 4 + 1));
+        assert_eq!(mixed, Duration::from_millis(16 + 4 + 1));
     }
 }

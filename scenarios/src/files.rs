@@ -15,7 +15,7 @@ pub(crate) use table::{Row, Table};
 
 use crate::input::SAMPLES;
 use crate::library::TABLES;
-use actors::time::Span;
+use actors::time::Duration;
 use lines::Lines;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use trace::{Cut, Recorded};
 #[derive(Debug)]
 pub(crate) struct Files {
     folder: PathBuf,
-    times: Cache<(String, String), [Span]>,
+    times: Cache<(String, String), [Duration]>,
     counts: Cache<(String, String), [u32]>,
     traces: Cache<Cut, [Recorded]>,
     /// What a person should know of the files that were read.
@@ -73,7 +73,7 @@ impl Files {
     }
 
     /// The lengths of time in a column whose name ends in their unit.
-    pub fn times(&self, path: &str, column: &str) -> Result<Arc<[Span]>, TableError> {
+    pub fn times(&self, path: &str, column: &str) -> Result<Arc<[Duration]>, TableError> {
         kept(&self.times, (path.to_owned(), column.to_owned()), || {
             let unit = table::unit_of(column).ok_or_else(|| {
                 let message = format!("the column `{column}` does not say the unit of its times");
@@ -135,7 +135,7 @@ fn kept<K: Ord, V: ?Sized>(
 #[cfg(test)]
 mod tests {
     use super::Files;
-    use actors::time::Span;
+    use actors::time::Duration;
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
 
@@ -153,7 +153,7 @@ mod tests {
         let files = Files::of(dir.path());
         for name in ["a.csv", "a.csv.gz", "packed.csv"] {
             let times = files.times(name, "rtt_ms").expect("times");
-            assert_eq!(times[..], [Span::from_micros(10_000), Span::from_micros(20_500)]);
+            assert_eq!(times[..], [Duration::from_micros(10_000), Duration::from_micros(20_500)]);
             assert_eq!(files.counts(name, "when").expect("counts")[..], [1, 2]);
         }
         let why = files.times("a.csv", "rtt_mss").expect_err("a typo");

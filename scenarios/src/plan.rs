@@ -5,17 +5,17 @@
 use crate::shape::{Shape, WeightType};
 use crate::tokens::{Prompts, Sampling};
 use actors::id::{BlockRange, HostId, NodeId};
-use actors::message::{Party, WireType};
+use actors::message::{NodeRole, WireType};
 use actors::policy::Policies;
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 mod device;
 
-pub use device::{Cold, Cost, Curve, Device, Ends, Executor, Grid, Jitter, Overhead, Roofline, Steal, Table};
+pub use device::{ColdCache, Cost, CpuSteal, Curve, Device, Ends, Executor, Grid, Jitter, Overhead, Roofline, Table};
 
 pub mod faults;
 mod names;
@@ -46,9 +46,9 @@ pub struct Plan {
     pub open: Option<Open>,
     pub objectives: Objectives,
     /// How long a request may take.
-    pub timeout: Span,
+    pub timeout: Duration,
     /// How long the swarm may take to come up before the warm-up.
-    pub muster: Span,
+    pub ready_within: Duration,
     /// What goes wrong, in the order of [`When`].
     pub faults: Vec<Fault>,
 }
@@ -148,12 +148,12 @@ pub enum Role {
 
 impl Role {
     /// What the protocol takes it for.
-    pub fn party(&self) -> Party {
+    pub fn party(&self) -> NodeRole {
         match self {
-            Role::Orchestrator => Party::Orchestrator,
-            Role::Bootstrap => Party::Bootstrap,
-            Role::Peer { .. } => Party::Peer,
-            Role::Client => Party::Client,
+            Role::Orchestrator => NodeRole::Orchestrator,
+            Role::Bootstrap => NodeRole::Bootstrap,
+            Role::Peer { .. } => NodeRole::Peer,
+            Role::Client => NodeRole::Client,
         }
     }
 }
@@ -246,42 +246,42 @@ pub enum Drawn {
 /// A distribution of durations. What it draws is never negative and keeps the order of a connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Distribution {
-    Constant(Span),
+    Constant(Duration),
     Uniform {
-        low: Span,
-        high: Span,
+        low: Duration,
+        high: Duration,
     },
     /// Cut off at zero.
     Normal {
-        mean: Span,
-        std: Span,
+        mean: Duration,
+        std: Duration,
     },
     /// `exp(N(ln median, sigma))`.
     LogNormal {
-        median: Span,
+        median: Duration,
         sigma: f64,
     },
     /// Mean `shape * scale`, variance `shape * scale^2`.
     Gamma {
         shape: f64,
-        scale: Span,
+        scale: Duration,
     },
     /// P(X > x) = (scale / x)^shape for x >= scale.
     Pareto {
-        scale: Span,
+        scale: Duration,
         shape: f64,
     },
     /// P(X > x) = exp(-(x / scale)^shape).
     Weibull {
-        scale: Span,
+        scale: Duration,
         shape: f64,
     },
     /// One of these, each as likely as the others; ascending.
-    Empirical(Arc<[Span]>),
+    Empirical(Arc<[Duration]>),
 }
 
 impl Distribution {
-    pub const ZERO: Distribution = Distribution::Constant(Span::ZERO);
+    pub const ZERO: Distribution = Distribution::Constant(Duration::ZERO);
 }
 
 /// What of TCP is modelled on top of links. The formulas stand in `links::tcp`.
@@ -300,7 +300,7 @@ pub struct Tcp {
     /// Bytes that may be under way without acknowledgement; nothing: no limit.
     pub window: Option<u64>,
     /// The least that is added to the round trip for the retransmission timeout.
-    pub least_timeout: Span,
+    pub least_timeout: Duration,
 }
 
 impl Tcp {
@@ -315,7 +315,7 @@ impl Tcp {
         initial_window: None,
         idle_restart: false,
         window: None,
-        least_timeout: Span::from_millis(200),
+        least_timeout: Duration::from_millis(200),
     };
 }
 
@@ -357,7 +357,7 @@ pub struct Open {
     /// In the order of time.
     pub arrivals: Vec<Arrival>,
     /// How long they come for: their number over it is the rate that was asked for.
-    pub horizon: Span,
+    pub horizon: Duration,
     /// Requests that a client has under way at once; one that comes beyond them is shed.
     pub in_flight: u32,
 }
@@ -367,7 +367,7 @@ pub struct Open {
 pub struct Arrival {
     pub client: NodeId,
     /// After the barrier's release.
-    pub at: Span,
+    pub at: Duration,
     pub prompt: u32,
     pub generate: u32,
     /// The peers it is to take; empty: as the policy has it.
@@ -386,11 +386,11 @@ pub struct Objectives {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Objective {
     /// To the first token.
-    Ttft(Span),
+    Ttft(Duration),
     /// Mean time between tokens.
-    Tpot(Span),
+    Tpot(Duration),
     /// To the end.
-    E2el(Span),
+    E2el(Duration),
 }
 
 impl Plan {

@@ -60,7 +60,8 @@ pub struct Measured {
     pub decode: Vec<At>,
     /// What weights that have left the caches cost.
     #[serde(default)]
-    pub cold: Cold,
+    #[serde(alias = "cold")]
+    pub cold_cache: ColdCache,
     /// Of an embedding, over the new tokens of all rows.
     #[serde(default)]
     pub embed: Vec<(u32, Time)>,
@@ -69,10 +70,10 @@ pub struct Measured {
     pub head: Vec<(u32, Time)>,
 }
 
-/// See [`plan::Cold`].
+/// See [`plan::ColdCache`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Cold {
+pub struct ColdCache {
     pub per_block: Time,
     pub head: Time,
     pub half_after: Time,
@@ -132,14 +133,16 @@ pub struct Overhead {
     pub held: Time,
     pub serving: u32,
     pub sigma: f64,
-    pub company: f64,
-    pub steal: Steal,
+    #[serde(alias = "company")]
+    pub cache_interference: f64,
+    #[serde(alias = "steal")]
+    pub cpu_steal: CpuSteal,
 }
 
-/// See [`plan::Steal`].
+/// See [`plan::CpuSteal`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Steal {
+pub struct CpuSteal {
     pub every: Time,
     pub last: Time,
 }
@@ -243,19 +246,21 @@ impl Profile {
                 ));
             }
         }
-        if let Some(Measured { cold, .. }) = self.models.iter().find(|of| !(0.0..1.0).contains(&of.cold.left)) {
+        if let Some(Measured { cold_cache: cold, .. }) =
+            self.models.iter().find(|of| !(0.0..1.0).contains(&of.cold_cache.left))
+        {
             return wrong(format!("`left` of `cold` is {}: a share, below 1", cold.left));
         }
-        let Overhead { sigma, company, steal, .. } = self.overhead;
-        for (name, value) in [("sigma", sigma), ("company", company)] {
+        let Overhead { sigma, cache_interference, cpu_steal, .. } = self.overhead;
+        for (name, value) in [("sigma", sigma), ("cache_interference", cache_interference)] {
             if !(value.is_finite() && (0.0..=10.0).contains(&value)) {
                 return wrong(format!("`{name}` of `overhead` is {value}: from 0 to 10"));
             }
         }
-        if steal.every.0 > 0 && (steal.every.0 < 1_000_000 || steal.last.0 > steal.every.0) {
+        if cpu_steal.every.0 > 0 && (cpu_steal.every.0 < 1_000_000 || cpu_steal.last.0 > cpu_steal.every.0) {
             return wrong(format!(
                 "cores are stolen for {} every {}: at most for as long, and 1 ms",
-                steal.last, steal.every
+                cpu_steal.last, cpu_steal.every
             ));
         }
         match &self.jitter {
@@ -282,14 +287,19 @@ impl Profile {
         cost.table = Some(plan::Table {
             prefill: grid(&measured.prefill),
             decode: grid(&measured.decode),
-            per_job: measured.per_job.span(),
+            per_job: measured.per_job.duration(),
         });
         // Ends of another vocabulary, or of none, are the roofline's.
         cost.ends = (measured.model.vocab == model.shape.vocab)
             .then(|| plan::Ends { embed: curve(&measured.embed), head: curve(&measured.head) });
-        cost.first_job = self.first_job.span();
-        let Cold { per_block, head, half_after, left } = measured.cold;
-        cost.cold = plan::Cold { per_block: per_block.span(), head: head.span(), half_after: half_after.span(), left };
+        cost.first_job = self.first_job.duration();
+        let ColdCache { per_block, head, half_after, left } = measured.cold_cache;
+        cost.cold = plan::ColdCache {
+            per_block: per_block.duration(),
+            head: head.duration(),
+            half_after: half_after.duration(),
+            left,
+        };
         cost.jitter = self.jitter.resolve();
         cost.overhead = self.overhead.resolve();
         Ok(())
@@ -323,20 +333,20 @@ impl Jitter {
 impl Overhead {
     pub fn resolve(&self) -> plan::Overhead {
         plan::Overhead {
-            to_device: self.to_device.span(),
-            from_device: self.from_device.span(),
-            per_copied: self.per_kilobyte_copied.span().as_secs_f64() / 1e3,
-            hand_over: self.hand_over.span(),
-            frame: self.frame.span(),
-            per_byte: self.per_kilobyte.span().as_secs_f64() / 1e3,
-            idle: self.idle.span(),
-            half_after: self.half_after.span(),
-            opening: self.opening.span(),
-            held: self.held.span(),
+            to_device: self.to_device.duration(),
+            from_device: self.from_device.duration(),
+            per_copied: self.per_kilobyte_copied.duration().as_secs_f64() / 1e3,
+            hand_over: self.hand_over.duration(),
+            frame: self.frame.duration(),
+            per_byte: self.per_kilobyte.duration().as_secs_f64() / 1e3,
+            idle: self.idle.duration(),
+            half_after: self.half_after.duration(),
+            opening: self.opening.duration(),
+            held: self.held.duration(),
             serving: self.serving,
             sigma: self.sigma,
-            company: self.company,
-            steal: plan::Steal { every: self.steal.every.span(), last: self.steal.last.span() },
+            cache_interference: self.cache_interference,
+            cpu_steal: plan::CpuSteal { every: self.cpu_steal.every.duration(), last: self.cpu_steal.last.duration() },
         }
     }
 }
@@ -352,7 +362,7 @@ fn grid(rows: &[At]) -> plan::Grid {
 }
 
 fn curve(points: &[(u32, Time)]) -> plan::Curve {
-    points.iter().map(|(size, time)| (f64::from(*size), time.span().as_secs_f64())).collect()
+    points.iter().map(|(size, time)| (f64::from(*size), time.duration().as_secs_f64())).collect()
 }
 
 #[cfg(test)]
@@ -363,7 +373,7 @@ mod tests {
     use crate::presets::{devices, models};
     use crate::shape::{Arch, WeightType};
     use actors::message::WireType;
-    use actors::time::Span;
+    use actors::time::Duration;
     use std::path::Path;
 
     fn llama(name: &str, block_type: WeightType) -> Model {
@@ -399,7 +409,7 @@ mod tests {
             let model = llama(model, WeightType::F16);
             let profile = load(device, Path::new("")).expect("it comes with the program");
             profile.apply(&mut cost, &model).expect("it has this model");
-            assert_eq!(blocks_time(&cost, &model, 1, batch, tokens, 64), Span::from_micros(micros), "{device}");
+            assert_eq!(blocks_time(&cost, &model, 1, batch, tokens, 64), Duration::from_micros(micros), "{device}");
         }
     }
 

@@ -2,7 +2,7 @@
 use crate::files::Files;
 use crate::raw;
 use crate::units::Time;
-use actors::time::Span;
+use actors::time::Duration;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -59,9 +59,9 @@ pub enum Measure {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Query {
     /// From the run's beginning.
-    pub sent: Span,
+    pub sent: Duration,
     /// To its first token.
-    pub first: Span,
+    pub first: Duration,
 }
 
 impl System {

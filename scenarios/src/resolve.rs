@@ -73,7 +73,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
         open,
         objectives: objectives(&scenario.measure)?,
         timeout: positive("measure.timeout", scenario.measure.timeout)?,
-        muster: positive("measure.muster", scenario.measure.muster)?,
+        ready_within: positive("measure.ready_within", scenario.measure.ready_within)?,
         faults,
     };
     roomy(&plan)?;
@@ -124,8 +124,8 @@ fn named(path: &str, what: &str, name: &str) -> Result<(), Fault> {
     Err(fault.help(r"a name is not empty, has no space around it, and none of / \ [ ] >"))
 }
 
-fn positive(path: &str, time: crate::units::Time) -> Result<actors::time::Span, Fault> {
-    if time.0 == 0 { Err(Fault::new(path, "nothing can be done in no time")) } else { Ok(time.span()) }
+fn positive(path: &str, time: crate::units::Time) -> Result<actors::time::Duration, Fault> {
+    if time.0 == 0 { Err(Fault::new(path, "nothing can be done in no time")) } else { Ok(time.duration()) }
 }
 
 fn objectives(measure: &schema::Measure) -> Result<plan::Objectives, Fault> {
@@ -140,9 +140,9 @@ fn objectives(measure: &schema::Measure) -> Result<plan::Objectives, Fault> {
         }
     }
     let limit = |slo: &schema::Slo| match slo {
-        schema::Slo::Ttft(time) => plan::Objective::Ttft(time.span()),
-        schema::Slo::Tpot(time) => plan::Objective::Tpot(time.span()),
-        schema::Slo::E2el(time) => plan::Objective::E2el(time.span()),
+        schema::Slo::Ttft(time) => plan::Objective::Ttft(time.duration()),
+        schema::Slo::Tpot(time) => plan::Objective::Tpot(time.duration()),
+        schema::Slo::E2el(time) => plan::Objective::E2el(time.duration()),
     };
     Ok(plan::Objectives { limits: measure.slo.iter().map(limit).collect(), share: measure.slo_share })
 }
@@ -260,7 +260,7 @@ fn peer(
     let is_grouped = model.shape.kv_heads < model.shape.heads;
     let role = Role::Peer {
         blocks,
-        chooses: matches!(group.span, schema::Span::Capacity { .. }),
+        chooses: matches!(group.span, schema::BlockSpan::Capacity { .. }),
         cache_bytes: swarm.cache.bytes(blocks.len(), model.cache_bytes_per_token_block(), is_grouped),
         inference_rps: cost::inference_rps(cost, model),
         forward_rps: cost::forward_rps(cost, model),
@@ -277,7 +277,9 @@ fn roomy(plan: &Plan) -> Result<(), Fault> {
         if session > cache_bytes {
             let (session, cache) = (crate::units::Size(session), crate::units::Size(cache_bytes));
             let message = format!("a session takes {session} of KV cache for blocks {blocks}, a peer has {cache}");
-            return Err(Fault::new("swarm.cache", message).help("raise `swarm.cache`, or ask for fewer tokens or rows"));
+            return Err(
+                Fault::new("swarm.cache", message).help("spawn_actors `swarm.cache`, or ask for fewer tokens or rows")
+            );
         }
     }
     Ok(())

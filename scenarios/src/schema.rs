@@ -29,7 +29,7 @@ pub mod workload;
 
 pub use cache::Cache;
 pub use delay::Delay;
-pub use events::{Away, Going, Happening, Lives, Part, When};
+pub use events::{Away, Going, Lives, Part, ScheduledFault, When};
 pub use hosts::{Device, Host, Machine, Table};
 pub use lengths::Lengths;
 pub use limit::Limit;
@@ -80,7 +80,7 @@ pub struct Scenario {
     pub sampling: Sampling,
     /// Faults that are injected, each with its time.
     #[serde(default)]
-    pub events: Vec<Happening>,
+    pub events: Vec<ScheduledFault>,
     #[serde(default)]
     /// Timeouts of the measurement, and service level objectives.
     pub measure: Measure,
@@ -107,7 +107,7 @@ pub struct Peers {
     pub device: Option<u32>,
     #[serde(default)]
     /// The blocks that each peer serves.
-    pub span: Span,
+    pub span: BlockSpan,
     /// Whether these peers are reached through a relay. They then announce less throughput (`swarm.throughput.relayed`).
     #[serde(default)]
     pub relayed: bool,
@@ -120,7 +120,7 @@ fn one() -> u32 {
 /// The blocks that a peer serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub enum Span {
+pub enum BlockSpan {
     /// The blocks of the model are split evenly over all peers with this span. The first peers take the remainder.
     #[default]
     Even,
@@ -140,7 +140,8 @@ pub struct Measure {
     /// A request that takes longer has failed.
     pub timeout: Time,
     /// The longest time from the start of the swarm until every peer has announced its blocks and every client is ready.
-    pub muster: Time,
+    #[serde(alias = "muster")]
+    pub ready_within: Time,
     /// Objectives that a request must meet to count as good. Times count from the instant the request was due.
     pub slo: Vec<Slo>,
     /// The least share of good requests, from 0 to 1. A run with a smaller share ends the program with exit code 5.
@@ -161,7 +162,7 @@ pub enum Slo {
 
 impl Default for Measure {
     fn default() -> Measure {
-        Measure { timeout: Time(600_000_000_000), muster: Time(60_000_000_000), slo: Vec::new(), slo_share: None }
+        Measure { timeout: Time(600_000_000_000), ready_within: Time(60_000_000_000), slo: Vec::new(), slo_share: None }
     }
 }
 

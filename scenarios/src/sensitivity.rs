@@ -3,7 +3,7 @@ use crate::plan::{Distribution, Link, Overhead, Plan, Role, Sharing};
 use actors::id::HostId;
 use actors::message::Forwarding;
 use actors::peer::Scheduling;
-use actors::time::Span;
+use actors::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -110,13 +110,13 @@ fn overheads(over: &mut Overhead, factor: f64) {
     over.per_copied *= factor;
 }
 
-fn scaled(span: Span, factor: f64) -> Span {
-    Span::from_secs_f64(span.as_secs_f64() * factor)
+fn scaled(span: Duration, factor: f64) -> Duration {
+    Duration::from_secs_f64(span.as_secs_f64() * factor)
 }
 
 /// Whatever is drawn, times `factor`.
 fn stretched(delay: &Distribution, factor: f64) -> Distribution {
-    let by = |span: &Span| scaled(*span, factor);
+    let by = |span: &Duration| scaled(*span, factor);
     match delay {
         Distribution::Constant(span) => Distribution::Constant(by(span)),
         Distribution::Uniform { low, high } => Distribution::Uniform { low: by(low), high: by(high) },
@@ -125,7 +125,7 @@ fn stretched(delay: &Distribution, factor: f64) -> Distribution {
         Distribution::Gamma { shape, scale } => Distribution::Gamma { shape: *shape, scale: by(scale) },
         Distribution::Pareto { scale, shape } => Distribution::Pareto { scale: by(scale), shape: *shape },
         Distribution::Weibull { scale, shape } => Distribution::Weibull { scale: by(scale), shape: *shape },
-        Distribution::Empirical(spans) => Distribution::Empirical(spans.iter().map(by).collect::<Arc<[Span]>>()),
+        Distribution::Empirical(spans) => Distribution::Empirical(spans.iter().map(by).collect::<Arc<[Duration]>>()),
     }
 }
 
@@ -135,14 +135,14 @@ mod tests {
     use crate::Overrides;
     use crate::plan::Distribution;
     use actors::seed::Seed;
-    use actors::time::Span;
+    use actors::time::Duration;
 
     #[test]
     fn only_what_a_plan_has_can_be_varied() {
         let cells = crate::load("flexgen-petals-opt6.7b").expect("it is there").cells(&Overrides::default());
         let plan = cells.expect("cells")[0].plan(Seed(1), 0).expect("a plan");
         let slower = Input::Delay.scaled(&plan, 2.0).expect("its peers are far away");
-        assert_eq!(slower.hosts[1].egress.delay, Distribution::Constant(Span::from_millis(20)));
+        assert_eq!(slower.hosts[1].egress.delay, Distribution::Constant(Duration::from_millis(20)));
         assert!(Input::Overhead.scaled(&plan, 2.0).is_none(), "nobody has measured any");
         let half = Input::PeerTime.scaled(&plan, 0.5).expect("it has a peer");
         assert_eq!((half.hosts[1].device.cost.slow, plan.hosts[1].device.cost.slow), (0.5, 1.0));

@@ -2,7 +2,7 @@
 //!
 //! Inside the program a quantity is an integer of its base unit, so nothing is lost between reading and printing: a
 //! quantity printed and read again is the same quantity (a property test holds it).
-use actors::time::Span;
+use actors::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -360,13 +360,13 @@ impl Frequency {
 }
 
 impl Time {
-    pub const fn span(self) -> Span {
-        Span(self.0)
+    pub const fn duration(self) -> Duration {
+        Duration(self.0)
     }
 }
 
-impl From<Span> for Time {
-    fn from(span: Span) -> Time {
+impl From<Duration> for Time {
+    fn from(span: Duration) -> Time {
         Time(span.0)
     }
 }

@@ -1,7 +1,7 @@
 //! Events become faults: of named hosts, drawn from the seed, in order.
 use actors::id::HostId;
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 use scenarios::plan::{Fault, Plan, What, When};
 use scenarios::{Loaded, Overrides};
@@ -31,8 +31,8 @@ fn faults(events: &str) -> Vec<Fault> {
     plan(events, 1).faults
 }
 
-fn s(seconds: u64) -> Span {
-    Span::from_secs(seconds)
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }
 
 #[test]
@@ -208,7 +208,9 @@ fn failures_per_step_come_at_their_rate() {
         .faults
         .iter()
         .map(|fault| match (&fault.at, &fault.what) {
-            (When::Steps { host, count }, What::Crash { host: crashed, back: Some(Span(0)) }) if host == crashed => {
+            (When::Steps { host, count }, What::Crash { host: crashed, back: Some(Duration(0)) })
+                if host == crashed =>
+            {
                 *count
             }
             _ => panic!("{fault:?}"),

@@ -2,7 +2,7 @@
 use actors::id::HostId;
 use actors::message::Forwarding;
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use scenarios::library::LIBRARY;
 use scenarios::plan::{Distribution, Executor, Plan, Role};
 use scenarios::shape::{Arch, WeightType};
@@ -90,11 +90,11 @@ fn flexgen_opt30b_is_the_benchmark_of_the_paper() {
             let Role::Peer { blocks, .. } = node.role else { unreachable!("peers() gives peers") };
             let host = plan.host(node.host);
             assert_eq!((blocks.len(), host.device.executor.clone()), (12, Executor::Elsewhere));
-            assert!(matches!(host.egress.delay, Distribution::Constant(delay) if delay >= Span::from_millis(10)));
-            assert_eq!(host.ingress.delay, Distribution::Constant(Span::ZERO));
+            assert!(matches!(host.egress.delay, Distribution::Constant(delay) if delay >= Duration::from_millis(10)));
+            assert_eq!(host.ingress.delay, Distribution::Constant(Duration::ZERO));
         }
         for (_, node) in plan.clients() {
-            assert_eq!(plan.host(node.host).egress.delay, Distribution::Constant(Span::ZERO));
+            assert_eq!(plan.host(node.host).egress.delay, Distribution::Constant(Duration::ZERO));
         }
         assert!(live_obstacles(plan)[0].contains("hosts.0.device=Cpu"));
     }

@@ -1,7 +1,7 @@
 //! What a command line puts over a scenario: values, axes, and a choice of cells.
 use actors::message::Forwarding;
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use scenarios::plan::{Distribution, Executor, Plan};
 use scenarios::{Cell, Loaded, Overrides, live_obstacles, load};
 
@@ -50,7 +50,7 @@ fn a_value_is_set_as_a_shell_gives_it() {
     for cell in cells("quickstart", &overrides) {
         let plan = plan(&cell);
         assert_eq!((plan.policies.forwarding, plan.scenario.as_str()), (Forwarding::Push, "mine"));
-        assert_eq!(plan.network.default.delay, Distribution::Constant(Span::from_millis(5)));
+        assert_eq!(plan.network.default.delay, Distribution::Constant(Duration::from_millis(5)));
         assert!(plan.network.shape);
     }
     assert_eq!(
@@ -69,7 +69,7 @@ fn a_whole_part_can_be_set_and_its_defaults_are_there() {
         &[],
     );
     let plan = plan(&cells("quickstart", &overrides)[0]);
-    let expected = Distribution::LogNormal { median: Span::from_millis(1), sigma: 0.25 };
+    let expected = Distribution::LogNormal { median: Duration::from_millis(1), sigma: 0.25 };
     assert_eq!((plan.hosts[1].egress.delay.clone(), plan.hosts[1].egress.bandwidth), (expected, None));
 }
 
@@ -87,7 +87,7 @@ fn what_is_set_is_not_varied() {
 fn what_is_set_below_an_axis_holds_in_every_cell() {
     let flexgen = cells("flexgen-petals-opt30b", &over(&[("hosts.0.egress.delay", "3 ms")], &[]));
     let delays: Vec<_> = flexgen.iter().map(|cell| plan(cell).hosts[1].egress.delay.clone()).collect();
-    assert!(delays.iter().all(|delay| *delay == Distribution::Constant(Span::from_millis(3))));
+    assert!(delays.iter().all(|delay| *delay == Distribution::Constant(Duration::from_millis(3))));
 }
 
 #[test]

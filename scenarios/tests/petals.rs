@@ -6,7 +6,7 @@ use actors::peer::{Admission, Scheduling};
 use actors::policy::{Policies, Prefill, Probe, Recovery, Speeds};
 use actors::route::Routing;
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use scenarios::plan::{Plan, Role};
 use scenarios::{Loaded, Overrides, load};
 
@@ -25,8 +25,8 @@ fn petals(more: &[(&str, &str)]) -> Plan {
     plan(&[&[("swarm", "Petals")], more].concat())
 }
 
-const fn s(seconds: u64) -> Span {
-    Span::from_secs(seconds)
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn sessions_and_failures() {
     assert_eq!((detection.missed, detection.step_timeout), (0, s(180)), "nothing but the request's timeout notices");
     assert_eq!((bans.first, bans.growth), (s(15), 2.0));
     assert_eq!(recovery, Recovery::Replay);
-    let waits: Vec<Span> = (1..=8).map(|count| retry.wait(count, 12345 << 40)).collect();
+    let waits: Vec<Duration> = (1..=8).map(|count| retry.wait(count, 12345 << 40)).collect();
     assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60].map(s), "after a first try at once");
     assert_eq!(retry.limit, u32::MAX, "there is no limit");
     assert_eq!((lifetime.idle, lifetime.longest), (s(300), s(1800)));
@@ -48,8 +48,8 @@ fn sessions_and_failures() {
 fn routes() {
     let Policies { routing, costs, pings, dht, .. } = petals(&[]).policies;
     assert_eq!(routing, Routing::MinLatency);
-    assert_eq!((costs.overhead, costs.short_cache), (Span::from_millis(18), s(10)));
-    assert_eq!((costs.unknown_rtt, costs.longest_rtt), (Span::from_millis(150), s(5)));
+    assert_eq!((costs.overhead, costs.short_cache), (Duration::from_millis(18), s(10)));
+    assert_eq!((costs.unknown_rtt, costs.longest_rtt), (Duration::from_millis(150), s(5)));
     assert_eq!(costs.unknown_rps, 300.0);
     assert_eq!((pings.fanout, pings.middle, pings.next), (3, 5, 5));
     assert_eq!((pings.smoothing, pings.expiry), (0.2, s(300)));
@@ -64,7 +64,7 @@ fn announcements_and_placement() {
     let slower = petals(&[("swarm.dht.announce", "120 s"), ("swarm.dht.expiry", "240 s")]).policies.dht;
     assert_eq!((slower.announce, slower.expiry), (s(120), s(240)));
     assert_eq!((placement.period, placement.quality), (s(60), 0.75));
-    let probe = |tokens, steps| Probe { tokens, steps, most: Span::ZERO };
+    let probe = |tokens, steps| Probe { tokens, steps, most: Duration::ZERO };
     assert_eq!(speeds, Speeds::Measured { decode: probe(1, 100), forward: probe(1024, 10) });
 }
 

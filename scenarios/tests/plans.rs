@@ -3,7 +3,7 @@ use actors::id::{HostId, NodeId};
 use actors::message::WireType;
 use actors::route::Routing;
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use scenarios::plan::{Distribution, Executor, Plan, Role};
 use scenarios::shape::{Arch, WeightType};
 use scenarios::{Loaded, Overrides};
@@ -78,7 +78,7 @@ fn the_last_link_that_names_a_path_decides() {
     let network = plan(&[("network.links", links)]).network;
     let path = |from, to| network.link(HostId(from), HostId(to));
     let delay = |from, to| path(from, to).delay.clone();
-    let constant = |ms| Distribution::Constant(Span::from_millis(ms));
+    let constant = |ms| Distribution::Constant(Duration::from_millis(ms));
     assert_eq!(
         (delay(1, 4), delay(4, 1), delay(1, 6), delay(6, 1)),
         (constant(40), constant(40), constant(5), constant(40))
@@ -126,5 +126,5 @@ fn a_faster_device_announces_more() {
     let cpu = plan(&[("hosts.0.device", "Cpu(threads: 2, bandwidth: \"20 GB/s\", first_job: \"1 s\")")]);
     let device = &cpu.hosts[1].device;
     assert_eq!(device.executor, Executor::Cpu { threads: 2 });
-    assert_eq!((device.cost.roofline.bandwidth, device.cost.first_job), (20e9, Span::from_secs(1)));
+    assert_eq!((device.cost.roofline.bandwidth, device.cost.first_job), (20e9, Duration::from_secs(1)));
 }

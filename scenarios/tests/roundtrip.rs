@@ -10,8 +10,8 @@ use scenarios::chart::Chart;
 use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
-    Away, Between, Columns, Device, Going, Happening, Host, Limit, Link, Lives, Machine, Measure, Model, Network, Part,
-    Peers, Process, RoundTrips, Scenario, Shape, Slo, Span, Sweep, Table, Transport, Weights, When, Workload,
+    Away, Between, BlockSpan, Columns, Device, Going, Host, Limit, Link, Lives, Machine, Measure, Model, Network, Part,
+    Peers, Process, RoundTrips, Scenario, ScheduledFault, Shape, Slo, Sweep, Table, Transport, Weights, When, Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::tokens::{Prompts, Sampling};
@@ -98,7 +98,7 @@ fn model() -> impl Strategy<Value = Model> {
             shape,
             run_as,
             dtype,
-            ends,
+            client_dtype: ends,
             wire,
             weights,
         })
@@ -216,7 +216,7 @@ fn lives() -> impl Strategy<Value = Lives> {
     ]
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+fn happening() -> impl Strategy<Value = ScheduledFault> {
     let time = || any::<u64>().prop_map(Time);
     let part = || {
         prop_oneof![
@@ -227,20 +227,25 @@ fn happening() -> impl Strategy<Value = Happening> {
     let groups = collection::vec(collection::vec(text(), 0..3), 0..3);
     let going = prop_oneof![Just(Going::Crash), Just(Going::Leave)];
     prop_oneof![
-        (text(), when(), option::of(time())).prop_map(|(on, at, back)| Happening::Crash { on, at, back }),
-        (text(), when()).prop_map(|(on, at)| Happening::Restart { on, at }),
-        (text(), when()).prop_map(|(on, at)| Happening::Leave { on, at }),
-        (text(), when()).prop_map(|(on, at)| Happening::Join { on, at }),
-        (text(), when(), time()).prop_map(|(on, at, lasts)| Happening::Stall { on, at, lasts }),
-        (part(), any::<u32>(), when(), time()).prop_map(|(what, by, at, lasts)| Happening::Degrade {
+        (text(), when(), option::of(time())).prop_map(|(on, at, back)| ScheduledFault::Crash { on, at, back }),
+        (text(), when()).prop_map(|(on, at)| ScheduledFault::Restart { on, at }),
+        (text(), when()).prop_map(|(on, at)| ScheduledFault::Leave { on, at }),
+        (text(), when()).prop_map(|(on, at)| ScheduledFault::Join { on, at }),
+        (text(), when(), time()).prop_map(|(on, at, lasts)| ScheduledFault::Stall { on, at, lasts }),
+        (part(), any::<u32>(), when(), time()).prop_map(|(what, by, at, lasts)| ScheduledFault::Degrade {
             what,
             by: f64::from(by) / 8.0,
             at,
             lasts
         }),
-        (groups, when(), time()).prop_map(|(groups, at, lasts)| Happening::Partition { groups, at, lasts }),
-        (text(), lives(), time(), going).prop_map(|(on, lives, until, by)| Happening::Churn { on, lives, until, by }),
-        (text(), any::<u32>(), time(), any::<u32>()).prop_map(|(on, rate, back, most)| Happening::StepFailures {
+        (groups, when(), time()).prop_map(|(groups, at, lasts)| ScheduledFault::Partition { groups, at, lasts }),
+        (text(), lives(), time(), going).prop_map(|(on, lives, until, by)| ScheduledFault::Churn {
+            on,
+            lives,
+            until,
+            by
+        }),
+        (text(), any::<u32>(), time(), any::<u32>()).prop_map(|(on, rate, back, most)| ScheduledFault::StepFailures {
             on,
             rate: f64::from(rate) / 8.0,
             back,
@@ -332,9 +337,9 @@ fn workload() -> impl Strategy<Value = Workload> {
 fn measure() -> impl Strategy<Value = Measure> {
     let slo = any::<u64>().prop_map(|time| [Slo::Ttft(Time(time)), Slo::Tpot(Time(time)), Slo::E2el(Time(time))]);
     (any::<[u64; 2]>(), collection::vec(slo, 0..2), option::of(0.0..1.0f64)).prop_map(
-        |([timeout, muster], slo, slo_share)| {
+        |([timeout, ready_within], slo, slo_share)| {
             let slo = slo.into_iter().flatten().collect();
-            Measure { timeout: Time(timeout), muster: Time(muster), slo, slo_share }
+            Measure { timeout: Time(timeout), ready_within: Time(ready_within), slo, slo_share }
         },
     )
 }
@@ -342,9 +347,9 @@ fn measure() -> impl Strategy<Value = Measure> {
 fn scenario() -> impl Strategy<Value = Scenario> {
     let machines = collection::vec((text(), prop_oneof![Just(Limit::Off), any::<u32>().prop_map(Limit::Of)]), 0..2);
     let span = prop_oneof![
-        Just(Span::Even),
-        any::<(u32, u32)>().prop_map(|(start, end)| Span::Blocks(start, end)),
-        any::<u32>().prop_map(|blocks| Span::Capacity { blocks })
+        Just(BlockSpan::Even),
+        any::<(u32, u32)>().prop_map(|(start, end)| BlockSpan::Blocks(start, end)),
+        any::<u32>().prop_map(|blocks| BlockSpan::Capacity { blocks })
     ];
     let seats = (any::<u32>(), option::of(any::<u32>()));
     let peers = (text(), seats, span, any::<bool>()).prop_map(|(on, (count, device), span, relayed)| Peers {

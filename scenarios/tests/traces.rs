@@ -1,6 +1,6 @@
 //! A trace is read as it stands, cut to size as asked, and what is wrong in it is said with file, line and column.
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use flate2::{Compression, write::GzEncoder};
 use miette::Diagnostic;
 use scenarios::plan::{Open, Role};
@@ -49,12 +49,12 @@ fn open(dir: &Path, trace: &str, columns: &str, set: &[(&str, &str)]) -> Result<
 }
 
 /// When requests come, how long their prompts are and how many tokens they want.
-fn requests(open: &Open) -> Vec<(Span, u32, u32)> {
+fn requests(open: &Open) -> Vec<(Duration, u32, u32)> {
     open.arrivals.iter().map(|one| (one.at, one.prompt, one.generate)).collect()
 }
 
 /// The same of a trace in its file, with what is said about it.
-fn said(trace: &str, columns: &str, set: &[(&str, &str)]) -> (Vec<(Span, u32, u32)>, Vec<String>) {
+fn said(trace: &str, columns: &str, set: &[(&str, &str)]) -> (Vec<(Duration, u32, u32)>, Vec<String>) {
     let dir = tempfile::tempdir().expect("a directory");
     let (open, notes) = read(dir.path(), trace.as_bytes(), columns, set).expect("it is sound");
     (requests(&open), notes)
@@ -64,7 +64,7 @@ fn said(trace: &str, columns: &str, set: &[(&str, &str)]) -> (Vec<(Span, u32, u3
 fn azures_columns_give_arrivals_and_lengths() {
     let dir = tempfile::tempdir().expect("a directory");
     let all = open(dir.path(), AZURE, "Azure2023", &[]).expect("it is sound");
-    let ms = Span::from_millis;
+    let ms = Duration::from_millis;
     assert_eq!(requests(&all), [(ms(0), 374, 44), (ms(52), 396, 109), (ms(2000), 879, 55)]);
     let fast = open(dir.path(), AZURE, "Azure2023", &[("workload.speed", "2"), ("workload.skip", "10 ms")]);
     assert_eq!(requests(&fast.expect("it is sound")), [(ms(21), 396, 109), (ms(995), 879, 55)]);
@@ -169,7 +169,7 @@ const QWEN: &str = r#"{"chat_id": 159, "parent_chat_id": -1, "timestamp": 61.114
 
 #[test]
 fn published_formats_are_read() {
-    let us = Span::from_micros;
+    let us = Duration::from_micros;
     let (requests, notes) = said(AZURE_2024, "Azure2024", &[]);
     assert_eq!(requests, [(us(0), 2162, 5), (us(7405), 2399, 6)]);
     assert_eq!(notes, [""; 0]);
@@ -205,7 +205,7 @@ fn lines_that_are_no_requests_are_shown() {
 
 #[test]
 fn a_trace_in_order_is_read_up_to_its_cut_and_another_is_sorted() {
-    let (ms, cut) = (Span::from_millis, [("workload.limit", "2")]);
+    let (ms, cut) = (Duration::from_millis, [("workload.limit", "2")]);
     // The row after the cut shows where it ends, and nothing behind that is looked at.
     let ordered = "at_s,prompt,generate\n0,1,1\n1,2,1\n2,3,1\nnever,4,1\n";
     let (requests, notes) = said(ordered, "Ours", &cut);

@@ -11,9 +11,9 @@ use actors::seed::Seed;
 use live::fuzz;
 use live::wire::{self, FrameReader, Incoming, Limits};
 use reports::cells::CellStatus;
-use reports::course::Course;
 use reports::manifest::{Manifest, World};
 use reports::read::Run;
+use reports::run_timeline::RunTimeline;
 use reports::sheet;
 use reports::write::RunWriter;
 use scenarios::chart::Chart;
@@ -76,7 +76,7 @@ fn read_frames(bytes: &[u8], limits: Limits) {
         match reader.next().poll_now() {
             Ok(Some(Incoming::Greeting(body))) => drop(fuzz::greeting(&body)),
             Ok(Some(Incoming::Control(body))) => drop(fuzz::control(&body)),
-            Ok(Some(Incoming::Letter(_))) => {}
+            Ok(Some(Incoming::TypedMessage(_))) => {}
             Ok(None) | Err(_) => return,
         }
     }
@@ -175,7 +175,7 @@ fn damaged(bytes: &[u8], read: fn(&Path) -> Result<(), String>) {
 fn open_run(dir: &Path) -> Result<(), String> {
     let run = Run::open(dir).map_err(|why| why.to_string())?;
     run.latencies().map_err(|why| why.to_string())?;
-    Course::read(dir).map_err(|why| why.to_string())?;
+    RunTimeline::read(dir).map_err(|why| why.to_string())?;
     for (file, names) in [
         ("lookups.parquet", ["cell", "repeat", "node", "purpose", "took_ns"]),
         ("pings.parquet", ["cell", "repeat", "client", "peer", "took_ns"]),

@@ -1,7 +1,7 @@
 //! Files of a Hugging Face folder: its configuration, its weights and their index, and its tokenizer.
 use actors::id::BlockRange;
 use candle_core::Device;
-use models::{Checkpoint, Config, Ends, ModelError, Source, Span, Text, end_of_sequence, inspect};
+use models::{BlockSpan, Checkpoint, Config, EmbeddingAndHead, ModelError, Source, Text, end_of_sequence, inspect};
 use scenarios::shape::{Arch, Shape, WeightType};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,8 +52,8 @@ fn load(dir: &Path) -> Result<(), ModelError> {
     let source = Source::folder(dir)?;
     source.check()?;
     let first = BlockRange { start: 0, end: 1 };
-    Span::load(&source, first, WeightType::Int8, &Device::Cpu)?;
-    let ends = Ends::load(&source, WeightType::F32, &Device::Cpu)?;
+    BlockSpan::load(&source, first, WeightType::Int8, &Device::Cpu)?;
+    let ends = EmbeddingAndHead::load(&source, WeightType::F32, &Device::Cpu)?;
     ends.embed(&[0], 1, 0).map(drop)
 }
 

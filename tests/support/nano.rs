@@ -3,7 +3,7 @@ use actors::id::{BlockRange, HostId};
 use actors::message::{Forwarding, WireType};
 use actors::policy::Policies;
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use scenarios::plan::{
     Cost, Device, Executor, Host, Link, Machine, Model, Network, Node, Plan, Role, Roofline, Weights, Workload,
 };
@@ -66,14 +66,14 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
         tokens: Default::default(),
         open: None,
         objectives: Default::default(),
-        timeout: Span::from_secs(60),
-        muster: Span::from_secs(30),
+        timeout: Duration::from_secs(60),
+        ready_within: Duration::from_secs(30),
         faults: Vec::new(),
     }
 }
 
 fn host(name: String) -> Host {
-    let roofline = Roofline { flops: 1e10, bandwidth: 1e10, per_block: Span::ZERO, per_job: Span::ZERO };
+    let roofline = Roofline { flops: 1e10, bandwidth: 1e10, per_block: Duration::ZERO, per_job: Duration::ZERO };
     let cost = Cost::of(roofline);
     Host {
         name,

@@ -2,16 +2,16 @@
 //! to its neighbour over a link with a random delay, through a real `Handler`.
 use actix::{Actor, Handler};
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
-use actors::message::{Activation, Letter, Message, Step, WireType};
+use actors::message::{Activation, Message, Step, TypedMessage, WireType};
 use actors::seed::{Seed, mix};
-use actors::time::Span;
-use actors::world::{Effect, Parcel, Seat, SimContext, World};
+use actors::time::Duration;
+use actors::world::{ActorSlot, Delivery, Effect, SimContext, World};
 use scenarios::plan::{Cost, Device, Distribution, Executor, Host, Link, Machine, Model, Network, Node, Plan, Role};
 use scenarios::plan::{Roofline, Weights, Workload};
 use scenarios::shape::{Arch, Shape, WeightType};
 use simulator::Simulation;
 
-pub const LONGEST_DELAY: Span = Span::from_millis(1);
+pub const LONGEST_DELAY: Duration = Duration::from_millis(1);
 
 /// An actor of the ring: one `Handler`, one message on.
 struct Runner {
@@ -24,10 +24,10 @@ impl Actor for Runner {
     type Context = SimContext;
 }
 
-impl Handler<Letter<Step>> for Runner {
+impl Handler<TypedMessage<Step>> for Runner {
     type Result = ();
 
-    fn handle(&mut self, letter: Letter<Step>, world: &mut SimContext) {
+    fn handle(&mut self, letter: TypedMessage<Step>, world: &mut SimContext) {
         let (next, seen) = (self.next, &mut self.seen);
         world.act(self.me, |now, out| {
             *seen = mix(*seen ^ now.0);
@@ -36,15 +36,15 @@ impl Handler<Letter<Step>> for Runner {
     }
 }
 
-impl Seat for Runner {
+impl ActorSlot for Runner {
     fn start(&mut self, world: &mut SimContext) {
         let (next, step) = (self.next, step(self.me));
         world.act(self.me, |_, out| out.push(Effect::Send { to: next, message: Message::Step(step) }));
     }
 
-    fn deliver(&mut self, from: NodeId, parcel: Parcel, world: &mut SimContext) {
-        let Parcel::Message(Message::Step(body)) = parcel else { unreachable!("a ring carries steps") };
-        self.handle(Letter { from, body }, world);
+    fn deliver(&mut self, from: NodeId, parcel: Delivery, world: &mut SimContext) {
+        let Delivery::Message(Message::Step(body)) = parcel else { unreachable!("a ring carries steps") };
+        self.handle(TypedMessage { from, body }, world);
     }
 }
 
@@ -57,7 +57,7 @@ fn step(node: NodeId) -> Step {
 pub fn plan(count: u32) -> Plan {
     let shape =
         Shape { arch: Arch::Opt, layers: 1, hidden: 64, heads: 1, kv_heads: 1, ffn: 256, vocab: 1, max_positions: 1 };
-    let roofline = Roofline { flops: 1.0, bandwidth: 1.0, per_block: Span::ZERO, per_job: Span::ZERO };
+    let roofline = Roofline { flops: 1.0, bandwidth: 1.0, per_block: Duration::ZERO, per_job: Duration::ZERO };
     let cost = Cost::of(roofline);
     let host = |name: u32| Host {
         name: name.to_string(),
@@ -88,14 +88,14 @@ pub fn plan(count: u32) -> Plan {
         machines: vec![Machine { name: String::new(), leases: None }],
         hosts: (0..count).map(host).collect(),
         nodes: (0..count).map(|id| Node { host: HostId(id), device: 0, role: role.clone() }).collect(),
-        network: Network::of(Link::new(Distribution::Uniform { low: Span(1), high: LONGEST_DELAY }, None)),
+        network: Network::of(Link::new(Distribution::Uniform { low: Duration(1), high: LONGEST_DELAY }, None)),
         policies: Default::default(),
         workload: Workload { micro_batches: 1, batch: 1, prompt: 1, generate: 1 },
         tokens: Default::default(),
         open: None,
         objectives: Default::default(),
-        timeout: Span::ZERO,
-        muster: Span::ZERO,
+        timeout: Duration::ZERO,
+        ready_within: Duration::ZERO,
         faults: Vec::new(),
     }
 }
@@ -103,7 +103,8 @@ pub fn plan(count: u32) -> Plan {
 /// A simulation of the ring after three rounds, which set up its connections and grow its queues.
 pub fn turning(plan: &Plan) -> Simulation<'_> {
     let count = plan.nodes.len() as u32;
-    let runner = |id| Box::new(Runner { me: NodeId(id), next: NodeId((id + 1) % count), seen: 0 }) as Box<dyn Seat>;
+    let runner =
+        |id| Box::new(Runner { me: NodeId(id), next: NodeId((id + 1) % count), seen: 0 }) as Box<dyn ActorSlot>;
     let mut simulation = Simulation::new(plan, (0..count).map(runner).collect()).unrecorded();
     simulation.run(3 * u64::from(count));
     simulation

@@ -3,7 +3,7 @@ use super::{Asked, Config, Core, Failure};
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, RequestId};
 use crate::message::Timer;
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 
 /// What comes to one client.
@@ -18,7 +18,7 @@ pub struct Arrivals {
 #[derive(Clone, Debug)]
 pub struct Due {
     /// After `Go`.
-    pub at: Span,
+    pub at: Duration,
     pub asked: Asked,
     /// The peers it is to take; empty: as the policy has it.
     pub route: Vec<NodeId>,
@@ -26,7 +26,7 @@ pub struct Due {
 
 impl Core {
     /// Turns to every request that is due, and sleeps until the next.
-    pub(super) fn take_due(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    pub(super) fn take_due(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         while let Some(arrivals) = &self.config.arrivals {
             let Some(due) = arrivals.due.get(self.timed as usize) else { break };
             let (intended, asked) = (self.released + due.at, due.asked);
@@ -46,7 +46,7 @@ impl Core {
     }
 
     /// Ends a request that there is no room for, before it has begun.
-    fn shed(&mut self, now: Moment, intended: Moment, asked: Asked, out: &mut Vec<Effect>) {
+    fn shed(&mut self, now: Timestamp, intended: Timestamp, asked: Asked, out: &mut Vec<Effect>) {
         let id = RequestId { client: self.config.me, index: self.timed };
         self.requests.insert(id, super::Request::new(id, asked, intended, now, now));
         self.settle(now, id, Err(Failure::Shed), out);

@@ -2,9 +2,9 @@
 //!
 //! A request is a state machine of its own. It acts through effects, and says when it is over; which requests there are
 //! and what comes after one is the client's affair. What it does about peers that fail stands in [`super::mend`].
-use super::leg::{Leg, State};
-use super::mend::Trouble;
-use super::turn::Turn;
+use super::context::RequestContext;
+use super::hop_session::{HopSession, State};
+use super::recovery::PeerTrouble;
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, RequestId, SessionId};
 use crate::message::{
@@ -13,7 +13,7 @@ use crate::message::{
 };
 use crate::policy::Recovery;
 use crate::record::{Ended, Event, Stepped};
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use std::sync::Arc;
 
@@ -38,29 +38,29 @@ pub(super) struct Request {
     pub id: RequestId,
     pub asked: Asked,
     /// When it was due; `sent` is when the client turned to it.
-    intended: Moment,
-    sent: Moment,
-    pub deadline: Moment,
+    intended: Timestamp,
+    sent: Timestamp,
+    pub deadline: Timestamp,
     pub(super) phase: Phase,
-    pub(super) legs: Vec<Leg>,
+    pub(super) hop_sessions: Vec<HopSession>,
     /// The first session of the present route.
     attempt: SessionId,
-    /// Legs over all routes so far.
+    /// Legs over all routes so remote.
     counted: u32,
-    /// Jobs given to the client's device so far.
+    /// Jobs given to the client's device so remote.
     jobs: u32,
     /// Tokens of each row that the peers' caches hold.
     pub(super) position: u32,
     /// Tokens of each row generated on the present route; after a restart fewer than `generated`.
     pub(super) made: u32,
     pub(super) generated: u32,
-    discovery: Span,
-    sessions: Option<Span>,
+    discovery: Duration,
+    sessions: Option<Duration>,
     pub(super) step: StepCost,
     /// When a peer was last given something to do, and how many bytes that was.
-    pub(super) waiting: Moment,
+    pub(super) waiting: Timestamp,
     pub(super) burden: u64,
-    pub(super) trouble: Option<Box<Trouble>>,
+    pub(super) failure: Option<Box<PeerTrouble>>,
     /// The ids of a prompt of which a chunk is still to be sent, where a world computes values.
     prompt: Ids,
     /// Ids generated for row 0.
@@ -72,10 +72,10 @@ pub(super) struct Request {
 pub(super) enum Phase {
     /// Peers to be known, or to be there.
     Finding,
-    /// The session of this leg.
+    /// The session of this hop_session.
     Opening(usize),
     Embedding(Ticket),
-    /// With the peer of this leg; pushed, with any of them.
+    /// With the peer of this hop_session; pushed, with any of them.
     Away(usize),
     Heading(Ticket),
 }
@@ -83,21 +83,21 @@ pub(super) enum Phase {
 /// The parts of a step that the client itself measures.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StepCost {
-    pub began: Moment,
+    pub began: Timestamp,
     pub tokens: u32,
-    pub setup: Span,
-    queue: Span,
-    compute: Span,
-    embedding: Span,
-    pub recovery: Span,
+    pub setup: Duration,
+    queue: Duration,
+    compute: Duration,
+    embedding: Duration,
+    pub recovery: Duration,
     /// When the present job was given to the device.
-    submitted: Moment,
+    submitted: Timestamp,
     /// When it was first on its way to the peers.
-    pub left: Moment,
+    pub left: Timestamp,
 }
 
 impl StepCost {
-    fn begin(now: Moment) -> StepCost {
+    fn begin(now: Timestamp) -> StepCost {
         StepCost { began: now, left: now, ..StepCost::default() }
     }
 }
@@ -113,7 +113,7 @@ pub(super) enum Progress {
 use Progress::{Going, Over};
 
 impl Request {
-    pub fn new(id: RequestId, asked: Asked, intended: Moment, now: Moment, deadline: Moment) -> Request {
+    pub fn new(id: RequestId, asked: Asked, intended: Timestamp, now: Timestamp, deadline: Timestamp) -> Request {
         Request {
             id,
             asked,
@@ -121,19 +121,19 @@ impl Request {
             sent: now,
             deadline,
             phase: Phase::Finding,
-            legs: Vec::new(),
+            hop_sessions: Vec::new(),
             attempt: SessionId::new(id, 0),
             counted: 0,
             jobs: 0,
             position: 0,
             made: 0,
             generated: 0,
-            discovery: Span::ZERO,
+            discovery: Duration::ZERO,
             sessions: None,
             step: StepCost::begin(now),
             waiting: now,
             burden: 0,
-            trouble: None,
+            failure: None,
             prompt: None,
             output: Vec::new(),
         }
@@ -143,64 +143,64 @@ impl Request {
         self.phase == Phase::Finding
     }
 
-    /// The leg of this session, if it still is one: an answer from an earlier leg comes too late to matter.
-    pub(super) fn leg(&self, session: SessionId) -> Option<usize> {
-        self.legs.iter().position(|leg| leg.session == session)
+    /// The hop_session of this session, if it still is one: an answer from an earlier hop_session comes too late to matter.
+    pub(super) fn hop_session(&self, session: SessionId) -> Option<usize> {
+        self.hop_sessions.iter().position(|hop_session| hop_session.session == session)
     }
 
-    /// The leg of this session, if this is its peer: nobody speaks for another.
+    /// The hop_session of this session, if this is its peer: nobody speaks for another.
     pub(super) fn leg_of(&self, peer: NodeId, session: SessionId) -> Option<usize> {
-        self.leg(session).filter(|leg| self.legs[*leg].hop.peer == peer)
+        self.hop_session(session).filter(|hop_session| self.hop_sessions[*hop_session].hop.peer == peer)
     }
 
     /// The session was asked for of this peer, and is wanted still.
     pub fn awaits(&self, peer: NodeId, session: SessionId) -> bool {
-        self.leg_of(peer, session).is_some_and(|leg| self.legs[leg].state == State::Asked)
+        self.leg_of(peer, session).is_some_and(|hop_session| self.hop_sessions[hop_session].state == State::Asked)
     }
 
     /// Discovery has answered for the first time.
-    pub fn on_found(&mut self, turn: &mut Turn<'_>) -> Progress {
+    pub fn on_found(&mut self, turn: &mut RequestContext<'_>) -> Progress {
         self.discovery = turn.now.since(self.sent);
         self.take_route(turn)
     }
 
-    /// Takes to a fresh route and opens a session on each of its legs, one after another, as Petals does.
-    pub fn take_route(&mut self, turn: &mut Turn<'_>) -> Progress {
-        let without = self.trouble.as_ref().map_or(Vec::new(), |trouble| trouble.avoid.clone());
+    /// Takes to a fresh route and opens a session on each of its hop_sessions, one after another, as Petals does.
+    pub fn take_route(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+        let without = self.failure.as_ref().map_or(Vec::new(), |failure| failure.avoid.clone());
         let route = turn.route(self.id, turn.config.blocks, self.asked.cache_tokens(), &without);
-        let Some(legs) = route.and_then(|route| self.name(route, turn.now)) else {
+        let Some(hop_sessions) = route.and_then(|route| self.name(route, turn.now)) else {
             return self.without_route(turn);
         };
-        self.attempt = legs[0].session;
-        self.legs = legs;
+        self.attempt = hop_sessions[0].session;
+        self.hop_sessions = hop_sessions;
         self.phase = Phase::Opening(0);
         self.open(turn, 0);
         Going
     }
 
-    /// The legs of a route, each with a new session; nothing, if the request has had too many.
-    pub(super) fn name(&mut self, route: Vec<Hop>, now: Moment) -> Option<Vec<Leg>> {
+    /// The hop_sessions of a route, each with a new session; nothing, if the request has had too many.
+    pub(super) fn name(&mut self, route: Vec<Hop>, now: Timestamp) -> Option<Vec<HopSession>> {
         let first = self.counted;
         self.counted += route.len() as u32;
         if self.counted > crate::limits::LEGS_PER_REQUEST {
             return None;
         }
-        let leg = |(hop, leg)| Leg::new(hop, SessionId::new(self.id, leg as u16), now);
-        Some(route.into_iter().zip(first..).map(leg).collect())
+        let hop_session = |(hop, hop_session)| HopSession::new(hop, SessionId::new(self.id, hop_session as u16), now);
+        Some(route.into_iter().zip(first..).map(hop_session).collect())
     }
 
-    pub(super) fn open(&mut self, turn: &mut Turn<'_>, leg: usize) {
+    pub(super) fn open(&mut self, turn: &mut RequestContext<'_>, hop_session: usize) {
         let policies = &turn.config.policies;
         let pushed = policies.forwarding == Forwarding::Push;
-        let next = if pushed { self.legs.get(leg + 1).map(Leg::as_next) } else { None };
-        let following = self.legs.get(leg + 1);
+        let next = if pushed { self.hop_sessions.get(hop_session + 1).map(HopSession::as_next) } else { None };
+        let following = self.hop_sessions.get(hop_session + 1);
         let complete = following.is_none_or(|next| !next.fresh && next.proven);
         let cached = policies.recovery != Recovery::Cacheless;
-        let Leg { hop, session, fresh, .. } = self.legs[leg];
+        let HopSession { hop, session, fresh, .. } = self.hop_sessions[hop_session];
         let open = Open {
             session,
             blocks: hop.blocks,
-            hop: leg as u16,
+            hop: hop_session as u16,
             next,
             batch: u32::from(self.asked.batch),
             max_length: self.asked.prompt + self.asked.generate,
@@ -208,26 +208,30 @@ impl Request {
             keep: next.is_some() && policies.recovery.keeps(),
             wanted: if fresh && complete && cached { self.position } else { 0 },
         };
-        self.legs[leg].state = State::Asked;
-        self.legs[leg].hear(turn.now);
+        self.hop_sessions[hop_session].state = State::Asked;
+        self.hop_sessions[hop_session].hear(turn.now);
         (self.waiting, self.burden) = (turn.now, 0);
         turn.view.opening(hop.peer);
         turn.send(hop.peer, Message::Open(Box::new(open)));
     }
 
-    pub fn on_opened(&mut self, turn: &mut Turn<'_>, session: SessionId) {
-        let Some(leg) = self.leg(session).filter(|leg| self.legs[*leg].state == State::Asked) else { return };
-        self.legs[leg].state = State::Open;
-        self.legs[leg].hear(turn.now);
+    pub fn on_opened(&mut self, turn: &mut RequestContext<'_>, session: SessionId) {
+        let Some(hop_session) =
+            self.hop_session(session).filter(|hop_session| self.hop_sessions[*hop_session].state == State::Asked)
+        else {
+            return;
+        };
+        self.hop_sessions[hop_session].state = State::Open;
+        self.hop_sessions[hop_session].hear(turn.now);
         match self.phase {
-            Phase::Opening(at) if at == leg && leg + 1 < self.legs.len() => {
-                self.phase = Phase::Opening(leg + 1);
-                self.open(turn, leg + 1);
+            Phase::Opening(at) if at == hop_session && hop_session + 1 < self.hop_sessions.len() => {
+                self.phase = Phase::Opening(hop_session + 1);
+                self.open(turn, hop_session + 1);
             }
-            Phase::Opening(at) if at == leg => {
+            Phase::Opening(at) if at == hop_session => {
                 let took = turn.now.since(self.sent) - self.discovery;
                 self.sessions.get_or_insert(took);
-                if self.trouble.is_none() {
+                if self.failure.is_none() {
                     self.step.setup = turn.now.since(self.step.began);
                 } else if self.made == self.generated {
                     self.mended(turn.now);
@@ -238,14 +242,14 @@ impl Request {
         }
     }
 
-    fn draw_prompt(&self, turn: &Turn<'_>) -> Ids {
+    fn draw_prompt(&self, turn: &RequestContext<'_>) -> Ids {
         let (batch, length) = (usize::from(self.asked.batch), self.asked.prompt as usize);
         let prompts = turn.config.prompts.as_ref()?;
         Some(Arc::new(prompts.draw(turn.config.seed, self.id, batch, length)))
     }
 
     /// The next step of the prompt, of which the peers hold what is before the position.
-    fn embed_prompt(&mut self, turn: &mut Turn<'_>) {
+    fn embed_prompt(&mut self, turn: &mut RequestContext<'_>) {
         let (from, length) = (self.position as usize, self.asked.prompt as usize);
         let tokens = turn.config.policies.prefill.next(self.asked.prompt - self.position);
         // Drawn once, and held until its last chunk sets out.
@@ -261,13 +265,13 @@ impl Request {
         self.embed(turn, tokens, ids);
     }
 
-    fn embed(&mut self, turn: &mut Turn<'_>, tokens: u32, ids: Ids) {
+    fn embed(&mut self, turn: &mut RequestContext<'_>, tokens: u32, ids: Ids) {
         self.step.tokens = tokens;
         let (batch, position) = (self.asked.batch, self.position);
         self.compute(turn, Phase::Embedding, Work::Embed { batch, tokens, position, ids });
     }
 
-    fn compute(&mut self, turn: &mut Turn<'_>, phase: fn(Ticket) -> Phase, work: Work) {
+    fn compute(&mut self, turn: &mut RequestContext<'_>, phase: fn(Ticket) -> Phase, work: Work) {
         self.jobs += 1;
         let ticket = super::ticket(self.id, self.jobs);
         self.phase = phase(ticket);
@@ -275,7 +279,7 @@ impl Request {
         turn.out.push(Effect::Compute(Job { ticket, work }));
     }
 
-    pub fn on_computed(&mut self, turn: &mut Turn<'_>, done: Computed) -> Progress {
+    pub fn on_computed(&mut self, turn: &mut RequestContext<'_>, done: Computed) -> Progress {
         if !matches!(self.phase, Phase::Embedding(ticket) | Phase::Heading(ticket) if ticket == done.ticket) {
             return Going;
         }
@@ -299,8 +303,8 @@ impl Request {
     }
 
     /// A step, embedded, sets out.
-    fn leave(&mut self, turn: &mut Turn<'_>, activation: Activation) -> Progress {
-        let first = &mut self.legs[0];
+    fn leave(&mut self, turn: &mut RequestContext<'_>, activation: Activation) -> Progress {
+        let first = &mut self.hop_sessions[0];
         let mut step = Step { session: first.session, position: self.position, activation };
         if turn.config.policies.recovery.keeps() {
             first.history.append(&step.activation);
@@ -315,10 +319,10 @@ impl Request {
         self.pass(turn, 0, step)
     }
 
-    /// Gives a step to a leg, or mends what keeps it from being given.
-    fn pass(&mut self, turn: &mut Turn<'_>, leg: usize, step: Step) -> Progress {
-        self.phase = Phase::Away(leg);
-        let to = &mut self.legs[leg];
+    /// Gives a step to a hop_session, or mends what keeps it from being given.
+    fn pass(&mut self, turn: &mut RequestContext<'_>, hop_session: usize, step: Step) -> Progress {
+        self.phase = Phase::Away(hop_session);
+        let to = &mut self.hop_sessions[hop_session];
         // One that takes another's place gets this step with what came before.
         if !to.is_wanting() {
             to.hear(turn.now);
@@ -328,14 +332,14 @@ impl Request {
         self.mend_if_due(turn)
     }
 
-    pub fn on_returned(&mut self, turn: &mut Turn<'_>, from: NodeId, returned: Returned) -> Progress {
+    pub fn on_returned(&mut self, turn: &mut RequestContext<'_>, from: NodeId, returned: Returned) -> Progress {
         let Returned(mut step) = returned;
-        let Some(leg) = self.leg_of(from, step.session) else { return Going };
-        self.legs[leg].hear(turn.now);
+        let Some(hop_session) = self.leg_of(from, step.session) else { return Going };
+        self.hop_sessions[hop_session].hear(turn.now);
         let relayed = turn.config.policies.forwarding == Forwarding::Relay;
         let expected = match self.phase {
-            Phase::Away(at) if relayed => at == leg,
-            Phase::Away(_) => leg + 1 == self.legs.len(),
+            Phase::Away(at) if relayed => at == hop_session,
+            Phase::Away(_) => hop_session + 1 == self.hop_sessions.len(),
             _ => false,
         };
         // A replay begins earlier than the step it is for, and ends with it.
@@ -344,7 +348,7 @@ impl Request {
         if !expected || !present || step.activation.batch != self.asked.batch {
             return Going;
         }
-        let Some(next) = self.legs.get_mut(leg + 1).filter(|_| relayed) else {
+        let Some(next) = self.hop_sessions.get_mut(hop_session + 1).filter(|_| relayed) else {
             return self.on_through(turn, step.activation);
         };
         step.session = next.session;
@@ -361,12 +365,15 @@ impl Request {
             }
             Recovery::Restart | Recovery::Off => {}
         }
-        self.pass(turn, leg + 1, step)
+        self.pass(turn, hop_session + 1, step)
     }
 
-    /// A step is through all legs.
-    fn on_through(&mut self, turn: &mut Turn<'_>, activation: Activation) -> Progress {
-        self.legs.iter_mut().filter(|leg| !leg.is_wanting()).for_each(|leg| leg.proven = true);
+    /// A step is through all hop_sessions.
+    fn on_through(&mut self, turn: &mut RequestContext<'_>, activation: Activation) -> Progress {
+        self.hop_sessions
+            .iter_mut()
+            .filter(|hop_session| !hop_session.is_wanting())
+            .for_each(|hop_session| hop_session.proven = true);
         self.recovered(turn);
         let through = self.position + self.step.tokens;
         if through < self.asked.prompt {
@@ -383,7 +390,7 @@ impl Request {
     }
 
     /// One more token of each row is there.
-    fn on_tokens(&mut self, turn: &mut Turn<'_>, ids: Ids) -> Progress {
+    fn on_tokens(&mut self, turn: &mut RequestContext<'_>, ids: Ids) -> Progress {
         self.made += 1;
         self.position += self.step.tokens;
         if self.made + u32::from(planted(Canary::TokenDoubledAfterRestart)) <= self.generated {
@@ -409,7 +416,7 @@ impl Request {
         Going
     }
 
-    fn record_step(&self, turn: &mut Turn<'_>) {
+    fn record_step(&self, turn: &mut RequestContext<'_>) {
         // A prefill in chunks is one step of the request.
         let prompt = self.asked.prompt;
         let (position, tokens) = if self.position < prompt { (0, prompt) } else { (self.position, self.step.tokens) };
@@ -430,22 +437,22 @@ impl Request {
         })));
     }
 
-    /// Tells the peers that hold a session of these legs that it is over.
-    pub(super) fn close(legs: &[Leg], out: &mut Vec<Effect>) {
-        for leg in legs.iter().filter(|leg| leg.to_close()) {
-            let message = Message::Close(Close { session: leg.session });
-            out.push(Effect::Send { to: leg.hop.peer, message });
+    /// Tells the peers that hold a session of these hop_sessions that it is over.
+    pub(super) fn close(hop_sessions: &[HopSession], out: &mut Vec<Effect>) {
+        for hop_session in hop_sessions.iter().filter(|hop_session| hop_session.to_close()) {
+            let message = Message::Close(Close { session: hop_session.session });
+            out.push(Effect::Send { to: hop_session.hop.peer, message });
         }
     }
 
     /// The peers of its route.
     pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.legs.iter().map(|leg| leg.hop.peer)
+        self.hop_sessions.iter().map(|hop_session| hop_session.hop.peer)
     }
 
     /// Tells the peers and the recorder of its end; how long it took, and the tokens it gave.
-    pub fn end(self, now: Moment, outcome: Result<(), Failure>, out: &mut Vec<Effect>) -> (Span, u32) {
-        Request::close(&self.legs, out);
+    pub fn end(self, now: Timestamp, outcome: Result<(), Failure>, out: &mut Vec<Effect>) -> (Duration, u32) {
+        Request::close(&self.hop_sessions, out);
         let batch = u32::from(self.asked.batch);
         out.push(Effect::Record(Event::Ended(Box::new(Ended {
             request: self.id,
@@ -458,7 +465,7 @@ impl Request {
             generate: self.asked.generate,
             generated: self.generated,
             discovery: self.discovery,
-            sessions: self.sessions.unwrap_or(Span::ZERO),
+            sessions: self.sessions.unwrap_or(Duration::ZERO),
             route: self.peers().collect(),
             outcome,
             output: self.output,

@@ -240,10 +240,10 @@ mod tests {
         let target = contact(1000).key;
         let mut nodes: Vec<Contact> = (0..40).map(contact).collect();
         nodes.sort_by_key(|contact| contact.key.distance(target));
-        let far = nodes.split_off(20);
-        let mut lookup = Lookup::new(target, K, ALPHA, &far);
+        let remote = nodes.split_off(20);
+        let mut lookup = Lookup::new(target, K, ALPHA, &remote);
         let first: Vec<Contact> = std::iter::from_fn(|| lookup.next_to_ask()).collect();
-        assert_eq!(first, far[..ALPHA]);
+        assert_eq!(first, remote[..ALPHA]);
         lookup.on_answer(first[0].key, &nodes[..1]);
         assert_eq!(lookup.next_to_ask(), Some(nodes[0]), "the nearer one, at once");
         assert_eq!(lookup.next_to_ask(), None);

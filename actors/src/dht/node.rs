@@ -16,7 +16,7 @@ use crate::limits;
 use crate::message::{Message, Ping, Timer};
 use crate::record::{Event, Purpose};
 use crate::seed::{Seed, SmallStream};
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use rand::RngExt;
 use std::collections::BTreeMap;
@@ -43,8 +43,8 @@ pub enum Done {
     Joined,
     /// The latest record of each peer that stands under the keys, in the order of node ids.
     Found(Vec<Arc<Record>>),
-    /// Likewise, of [`Node::look_onward`].
-    Onward(Vec<Arc<Record>>),
+    /// Likewise, of [`Node::probe_next_hops`].
+    NextHopProbe(Vec<Arc<Record>>),
     /// The record is kept by so many nodes.
     Announced { record: Arc<Record>, kept: usize },
 }
@@ -68,7 +68,7 @@ pub struct Node {
 
 struct Call {
     to: Contact,
-    deadline: Moment,
+    deadline: Timestamp,
     what: Asked,
 }
 
@@ -123,27 +123,27 @@ impl Node {
     // -- what its owner asks for --
 
     /// Looks up its own id, which makes it known to those nearest to it, then fills the buckets that have room.
-    pub fn join(&mut self, now: Moment, out: &mut Vec<Effect>) -> Vec<Done> {
+    pub fn join(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Done> {
         self.begin(now, Purpose::Join, &[self.me.key], None, out)
     }
 
     /// Looks up what stands under `keys`, all at once.
-    pub fn find(&mut self, now: Moment, keys: &[Key], out: &mut Vec<Effect>) -> Vec<Done> {
+    pub fn find(&mut self, now: Timestamp, keys: &[Key], out: &mut Vec<Effect>) -> Vec<Done> {
         self.begin(now, Purpose::Find, keys, None, out)
     }
 
     /// Likewise, for the round trips to those to whom a route goes on.
-    pub fn look_onward(&mut self, now: Moment, keys: &[Key], out: &mut Vec<Effect>) -> Vec<Done> {
-        self.begin(now, Purpose::Onward, keys, None, out)
+    pub fn probe_next_hops(&mut self, now: Timestamp, keys: &[Key], out: &mut Vec<Effect>) -> Vec<Done> {
+        self.begin(now, Purpose::NextHopProbe, keys, None, out)
     }
 
     /// Stores `record` under each of `keys` at the nodes nearest to it, to be kept for `lives`.
     pub fn announce(
         &mut self,
-        now: Moment,
+        now: Timestamp,
         keys: &[Key],
         record: Arc<Record>,
-        lives: Span,
+        lives: Duration,
         out: &mut Vec<Effect>,
     ) -> Vec<Done> {
         self.begin(now, Purpose::Announce, keys, Some((record, lives)), out)
@@ -151,10 +151,10 @@ impl Node {
 
     fn begin(
         &mut self,
-        now: Moment,
+        now: Timestamp,
         purpose: Purpose,
         keys: &[Key],
-        announce: Option<(Arc<Record>, Span)>,
+        announce: Option<(Arc<Record>, Duration)>,
         out: &mut Vec<Effect>,
     ) -> Vec<Done> {
         let (k, alpha) = (usize::from(self.rules.k), usize::from(self.rules.alpha));
@@ -166,7 +166,7 @@ impl Node {
             lookups.push(Lookup::new(*key, k, alpha, &known));
         }
         let mut task = Task::new(purpose, now, lookups, announce);
-        if matches!(purpose, Purpose::Find | Purpose::Onward) {
+        if matches!(purpose, Purpose::Find | Purpose::NextHopProbe) {
             for key in keys {
                 task.find(self.store.under(now, *key).map(|(record, _)| record));
             }
@@ -183,7 +183,7 @@ impl Node {
 
     // -- what others say --
 
-    pub fn on_rpc(&mut self, now: Moment, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) -> Vec<Done> {
+    pub fn on_rpc(&mut self, now: Timestamp, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) -> Vec<Done> {
         if let Some(key) = rpc.key {
             self.hear(now, Contact { key, node: from }, out);
         }
@@ -222,7 +222,7 @@ impl Node {
     }
 
     /// A pong of a contact whose bucket is full. Says whether it was the DHT's.
-    pub fn on_pong(&mut self, now: Moment, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> bool {
+    pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> bool {
         if nonce & NONCE == 0 {
             return false;
         }
@@ -235,7 +235,7 @@ impl Node {
     }
 
     /// A node cannot be reached any more: it will answer nothing.
-    pub fn on_gone(&mut self, now: Moment, from: NodeId, out: &mut Vec<Effect>) -> Vec<Done> {
+    pub fn on_gone(&mut self, now: Timestamp, from: NodeId, out: &mut Vec<Effect>) -> Vec<Done> {
         if let Some(contact) = self.table.contact(from) {
             self.table.silent(contact);
         }
@@ -244,7 +244,7 @@ impl Node {
     }
 
     /// Its timer has run out: whoever has not answered in time does not count any more.
-    pub fn on_woken(&mut self, now: Moment, out: &mut Vec<Effect>) -> Vec<Done> {
+    pub fn on_woken(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Done> {
         self.armed = false;
         let late = self.calls.iter().take_while(|(_, call)| call.deadline <= now);
         let late: Vec<u32> = late.map(|(id, _)| *id).collect();
@@ -252,7 +252,7 @@ impl Node {
         self.lose(now, &late, out)
     }
 
-    fn lose(&mut self, now: Moment, calls: &[u32], out: &mut Vec<Effect>) -> Vec<Done> {
+    fn lose(&mut self, now: Timestamp, calls: &[u32], out: &mut Vec<Effect>) -> Vec<Done> {
         let mut done = Vec::new();
         for id in calls {
             let Some(call) = self.calls.remove(id) else { continue };
@@ -292,7 +292,7 @@ impl Node {
 
     /// Sends every question of a task that may be under way now that these of its lookups have changed; ends the task if
     /// there is none left.
-    fn advance(&mut self, now: Moment, id: u32, changed: &[u16], out: &mut Vec<Effect>, done: &mut Vec<Done>) {
+    fn advance(&mut self, now: Timestamp, id: u32, changed: &[u16], out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let questions = task.questions(changed);
         let over = questions.is_empty() && task.has_looked();
@@ -304,13 +304,13 @@ impl Node {
         }
     }
 
-    fn ask(&mut self, now: Moment, to: Contact, what: Asked, body: Body, out: &mut Vec<Effect>) {
+    fn ask(&mut self, now: Timestamp, to: Contact, what: Asked, body: Body, out: &mut Vec<Effect>) {
         let id = self.expect(now, to, what);
         self.say(to.node, id, body, out);
     }
 
     /// The number of a question that is to be answered from now on.
-    fn expect(&mut self, now: Moment, to: Contact, what: Asked) -> u32 {
+    fn expect(&mut self, now: Timestamp, to: Contact, what: Asked) -> u32 {
         let id = self.next_call;
         // An answer to an older question of this number would have come long ago.
         self.next_call = self.next_call.wrapping_add(1);
@@ -333,7 +333,7 @@ impl Node {
     #[expect(clippy::too_many_arguments, reason = "an answer, and where to put what comes of it")]
     fn on_found(
         &mut self,
-        now: Moment,
+        now: Timestamp,
         from: NodeId,
         id: u32,
         mut contacts: Vec<Contact>,
@@ -356,7 +356,7 @@ impl Node {
     // -- what comes of it --
 
     /// The lookups of a task are over.
-    fn looked(&mut self, now: Moment, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
+    fn looked(&mut self, now: Timestamp, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let task = self.tasks.get_mut(&id).expect("its lookups were under way");
         out.push(Effect::Record(Event::Looked(Box::new(task.looked(now, self.me.node)))));
         match task.purpose {
@@ -364,23 +364,23 @@ impl Node {
                 self.tasks.remove(&id);
                 done.push(Done::Joined);
                 let (me, stream) = (self.me.key, &mut self.stream);
-                let far: Vec<Key> = self.table.lacking().map(|bits| me.neighbour(bits, stream.random())).collect();
-                if !far.is_empty() && !self.client {
-                    done.extend(self.begin(now, Purpose::Fill, &far, None, out));
+                let remote: Vec<Key> = self.table.lacking().map(|bits| me.neighbour(bits, stream.random())).collect();
+                if !remote.is_empty() && !self.client {
+                    done.extend(self.begin(now, Purpose::Fill, &remote, None, out));
                 }
             }
             Purpose::Fill => drop(self.tasks.remove(&id)),
-            Purpose::Find | Purpose::Onward => {
+            Purpose::Find | Purpose::NextHopProbe => {
                 let task = self.tasks.remove(&id).expect("it was just there");
                 let (purpose, found) = (task.purpose, task.into_found());
-                done.push(if purpose == Purpose::Find { Done::Found(found) } else { Done::Onward(found) });
+                done.push(if purpose == Purpose::Find { Done::Found(found) } else { Done::NextHopProbe(found) });
             }
             Purpose::Announce => self.store_at_nearest(now, id, out, done),
         }
     }
 
     /// Stores the task's record under each of its keys at the nodes nearest to the key, one question for each node.
-    fn store_at_nearest(&mut self, now: Moment, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
+    fn store_at_nearest(&mut self, now: Timestamp, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let task = self.tasks.get_mut(&id).expect("its lookups were under way");
         let (record, lives) = task.announce.clone().expect("an announcement says what");
         let (here, stores) = task.holders(self.me, usize::from(self.rules.replicas));
@@ -414,7 +414,7 @@ impl Node {
 
     // -- the table and the timer --
 
-    fn hear(&mut self, now: Moment, contact: Contact, out: &mut Vec<Effect>) {
+    fn hear(&mut self, now: Timestamp, contact: Contact, out: &mut Vec<Effect>) {
         if contact.node == self.me.node {
             return;
         }
@@ -426,7 +426,7 @@ impl Node {
     }
 
     /// One timer, set anew when it has run out and questions are still open.
-    fn arm(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn arm(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.armed {
             return;
         }

@@ -7,12 +7,12 @@ use crate::canary::{Canary, planted};
 use crate::id::NodeId;
 use crate::limits;
 use crate::message::Announce;
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How far a peer has come with its span.
+/// How remote a peer has come with its span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum State {
     /// It has left, or is about to serve other blocks.
@@ -30,7 +30,7 @@ pub struct Record {
     /// Tokens per second through the whole span as the network allows, for placement (Petals' `throughput`).
     pub throughput: f64,
     /// The announcer's clock: of two records of a peer the later one counts.
-    pub version: Moment,
+    pub version: Timestamp,
 }
 
 impl Record {
@@ -48,7 +48,7 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     pub record: Arc<Record>,
-    pub lives: Span,
+    pub lives: Duration,
     /// Which of the keys that were asked for it stands under.
     pub keys: Places,
 }
@@ -96,12 +96,12 @@ pub struct Store {
     keys: BTreeMap<Key, BTreeMap<NodeId, Entry>>,
     len: usize,
     /// Nothing has expired before.
-    sweep_at: Moment,
+    sweep_at: Timestamp,
 }
 
 struct Entry {
     record: Arc<Record>,
-    expires: Moment,
+    expires: Timestamp,
 }
 
 impl Store {
@@ -115,7 +115,7 @@ impl Store {
     }
 
     /// Keeps `record` under `key` until it expires, in place of an older one of the same peer. False if there is no room.
-    pub fn keep(&mut self, now: Moment, key: Key, record: &Arc<Record>, lives: Span) -> bool {
+    pub fn keep(&mut self, now: Timestamp, key: Key, record: &Arc<Record>, lives: Duration) -> bool {
         if self.len >= limits::DHT_RECORDS {
             self.sweep(now);
             let held = self.keys.get(&key).is_some_and(|subkeys| subkeys.contains_key(&record.peer()));
@@ -147,14 +147,14 @@ impl Store {
     }
 
     /// What stands under `key` and has not expired, by peer, and how long it still lives.
-    pub fn under(&self, now: Moment, key: Key) -> impl Iterator<Item = (&Arc<Record>, Span)> {
+    pub fn under(&self, now: Timestamp, key: Key) -> impl Iterator<Item = (&Arc<Record>, Duration)> {
         let entries = self.keys.get(&key).into_iter().flat_map(BTreeMap::values);
         let lives = move |entry: &&Entry| entry.expires > now || planted(Canary::ExpiredRecordServed);
         entries.filter(lives).map(move |entry| (&entry.record, entry.expires.since(now)))
     }
 
     /// What stands under the keys, the latest record of each peer with the indices of its keys; bounded.
-    pub fn held(&self, now: Moment, keys: &[Key]) -> Vec<Held> {
+    pub fn held(&self, now: Timestamp, keys: &[Key]) -> Vec<Held> {
         let subkeys = |key: &Key| self.keys.get(key).map_or(0, BTreeMap::len);
         let mut held: Vec<(NodeId, Held)> = Vec::with_capacity(keys.iter().map(subkeys).max().unwrap_or(0));
         for (index, key) in keys.iter().enumerate() {
@@ -179,11 +179,11 @@ impl Store {
     }
 
     /// Forgets what has expired.
-    pub fn sweep(&mut self, now: Moment) {
+    pub fn sweep(&mut self, now: Timestamp) {
         if now < self.sweep_at {
             return;
         }
-        let (mut len, mut next) = (0, Moment(u64::MAX));
+        let (mut len, mut next) = (0, Timestamp(u64::MAX));
         self.keys.retain(|_, subkeys| {
             subkeys.retain(|_, entry| entry.expires > now);
             len += subkeys.len();
@@ -201,7 +201,7 @@ mod tests {
     use crate::id::{BlockRange, NodeId};
     use crate::limits;
     use crate::message::{Announce, Load};
-    use crate::time::{Moment, Span};
+    use crate::time::{Duration, Timestamp};
     use std::sync::Arc;
 
     fn record(peer: u32, version: u64) -> Arc<Record> {
@@ -212,19 +212,19 @@ mod tests {
             load: Load::default(),
             next: Vec::new(),
         };
-        Arc::new(Record { announce, state: State::Online, throughput: 1.0, version: Moment(version) })
+        Arc::new(Record { announce, state: State::Online, throughput: 1.0, version: Timestamp(version) })
     }
 
-    const LIVES: Span = Span(100);
+    const LIVES: Duration = Duration(100);
 
     #[test]
     fn what_stands_under_several_keys_is_told_once_with_its_latest_record() {
         let mut store = Store::default();
         let keys = [1, 2, 3].map(|key| Key([key; 4]));
         for (key, peer, version) in [(0, 5, 1), (0, 2, 1), (1, 5, 3), (2, 9, 1), (2, 2, 1)] {
-            assert!(store.keep(Moment(version), keys[key], &record(peer, version), LIVES));
+            assert!(store.keep(Timestamp(version), keys[key], &record(peer, version), LIVES));
         }
-        let held = store.held(Moment(10), &keys);
+        let held = store.held(Timestamp(10), &keys);
         let told: Vec<_> =
             held.iter().map(|held| (held.record.peer().0, held.record.version.0, held.keys.iter().collect())).collect();
         assert_eq!(told, [(2, 1, vec![0, 2]), (5, 3, vec![0, 1]), (9, 1, vec![2])]);
@@ -236,20 +236,20 @@ mod tests {
     #[test]
     fn a_record_lives_until_it_expires_and_a_later_one_takes_its_place() {
         let (mut store, key) = (Store::default(), Key([1; 4]));
-        assert!(store.keep(Moment(0), key, &record(1, 1), LIVES));
-        assert!(store.keep(Moment(0), key, &record(2, 1), LIVES));
-        assert!(store.keep(Moment(50), key, &record(1, 2), LIVES));
+        assert!(store.keep(Timestamp(0), key, &record(1, 1), LIVES));
+        assert!(store.keep(Timestamp(0), key, &record(2, 1), LIVES));
+        assert!(store.keep(Timestamp(50), key, &record(1, 2), LIVES));
         // A late copy of the first changes nothing.
-        assert!(store.keep(Moment(60), key, &record(1, 1), LIVES));
+        assert!(store.keep(Timestamp(60), key, &record(1, 1), LIVES));
         let under =
-            |at| store.under(Moment(at), key).map(|(record, lives)| (record.version.0, lives.0)).collect::<Vec<_>>();
+            |at| store.under(Timestamp(at), key).map(|(record, lives)| (record.version.0, lives.0)).collect::<Vec<_>>();
         assert_eq!(under(60), [(2, 90), (1, 40)]);
         assert_eq!(under(100), [(2, 50)]);
         assert!(under(150).is_empty());
-        assert_eq!(store.under(Moment(0), Key([2; 4])).count(), 0);
-        store.sweep(Moment(120));
+        assert_eq!(store.under(Timestamp(0), Key([2; 4])).count(), 0);
+        store.sweep(Timestamp(120));
         assert_eq!(store.len(), 1);
-        store.sweep(Moment(150));
+        store.sweep(Timestamp(150));
         assert!(store.is_empty());
     }
 
@@ -258,14 +258,14 @@ mod tests {
         let mut store = Store::default();
         let (one, another) = (record(1, 1), record(2, 1));
         for key in 0..limits::DHT_RECORDS as u64 {
-            assert!(store.keep(Moment(key), Key([key, 0, 0, 0]), &one, Span(limits::DHT_RECORDS as u64)));
+            assert!(store.keep(Timestamp(key), Key([key, 0, 0, 0]), &one, Duration(limits::DHT_RECORDS as u64)));
         }
-        let now = Moment(limits::DHT_RECORDS as u64 - 1);
+        let now = Timestamp(limits::DHT_RECORDS as u64 - 1);
         assert!(!store.keep(now, Key([0; 4]), &another, LIVES));
         assert!(!store.keep(now, Key([u64::MAX; 4]), &another, LIVES));
         assert!(!store.keys.contains_key(&Key([u64::MAX; 4])), "what is refused leaves nothing");
         assert!(store.keep(now, Key([0; 4]), &one, LIVES), "what is there may be renewed");
-        assert!(store.keep(now + Span(10), Key([u64::MAX; 4]), &another, LIVES));
+        assert!(store.keep(now + Duration(10), Key([u64::MAX; 4]), &another, LIVES));
         assert!(store.len() <= limits::DHT_RECORDS);
     }
 }

@@ -5,7 +5,7 @@
 use super::key::Key;
 use super::record::{Held, Record};
 use super::table::Contact;
-use crate::time::Span;
+use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub enum Body {
     /// Keep this under these keys.
     Store {
         record: Arc<Record>,
-        lives: Span,
+        lives: Duration,
         keys: Vec<Key>,
     },
     /// How many of the keys it was kept under.

@@ -144,8 +144,8 @@ impl Table {
     /// The buckets further away than the nearest contact that have room: a newcomer looks for contacts there.
     pub fn lacking(&self) -> impl Iterator<Item = u32> {
         let nearest = self.buckets.iter().rposition(|bucket| !bucket.contacts.is_empty()).unwrap_or(0);
-        let far = (0..).zip(&self.buckets[..nearest.min(self.buckets.len())]);
-        far.filter(|(_, bucket)| bucket.contacts.len() < self.k).map(|(bits, _)| bits)
+        let remote = (0..).zip(&self.buckets[..nearest.min(self.buckets.len())]);
+        remote.filter(|(_, bucket)| bucket.contacts.len() < self.k).map(|(bits, _)| bits)
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     /// Contacts of the bucket of half the key space.
-    fn far(me: Key, count: usize) -> Vec<Contact> {
+    fn remote(me: Key, count: usize) -> Vec<Contact> {
         (1..).map(contact).filter(|contact| me.common_bits(contact.key) == 0).take(count).collect()
     }
 
@@ -171,7 +171,7 @@ mod tests {
     fn a_full_bucket_keeps_who_answers() {
         let me = contact(0).key;
         let mut table = Table::new(me, 3);
-        let nodes = far(me, 5);
+        let nodes = remote(me, 5);
         assert!(nodes[..3].iter().all(|contact| table.heard(*contact).is_none()));
         assert_eq!(table.heard(nodes[3]), Some(nodes[0]), "the least recently seen is pinged");
         assert_eq!(table.heard(nodes[4]), None, "one ping at a time");
@@ -185,7 +185,7 @@ mod tests {
     fn who_is_silent_makes_room_for_the_newest_that_waits() {
         let me = contact(0).key;
         let mut table = Table::new(me, 2);
-        let nodes = far(me, 4);
+        let nodes = remote(me, 4);
         for node in &nodes[..2] {
             table.heard(*node);
         }

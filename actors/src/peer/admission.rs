@@ -6,12 +6,12 @@ use crate::id::{NodeId, SessionId};
 use crate::message::{Close, Job, Message, Open, Opened, Refusal, Timer, Work};
 use crate::policy::Lifetime;
 use crate::record::{Event, Reserved};
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 
 impl Core {
     /// Its blocks change: every session on the old ones is over, and its client is told.
-    pub(super) fn give_up(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    pub(super) fn give_up(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         for session in self.sessions.all() {
             refuse(out, session.client(), session, Refusal::NotServing);
             self.on_close(now, session.client(), Close { session }, out);
@@ -19,7 +19,7 @@ impl Core {
     }
 
     /// Reserves the session's cache in full, lets it wait for room, or refuses.
-    pub fn on_open(&mut self, now: Moment, from: NodeId, open: Open, out: &mut Vec<Effect>) {
+    pub fn on_open(&mut self, now: Timestamp, from: NodeId, open: Open, out: &mut Vec<Effect>) {
         let session = open.session;
         if from != session.client() {
             return refuse(out, from, session, Refusal::UnknownSession);
@@ -34,7 +34,7 @@ impl Core {
         }
     }
 
-    fn opened(&mut self, now: Moment, from: NodeId, session: SessionId, out: &mut Vec<Effect>) {
+    fn opened(&mut self, now: Timestamp, from: NodeId, session: SessionId, out: &mut Vec<Effect>) {
         let bytes = self.sessions.get(session).map(|session| session.reserved);
         self.note_cache(now, session, bytes, out);
         self.watch_lifetimes(now, out);
@@ -42,7 +42,7 @@ impl Core {
     }
 
     /// Records what the session has reserved from now on; nothing: it is over.
-    fn note_cache(&self, at: Moment, session: SessionId, bytes: Option<u64>, out: &mut Vec<Effect>) {
+    fn note_cache(&self, at: Timestamp, session: SessionId, bytes: Option<u64>, out: &mut Vec<Effect>) {
         out.push(Effect::Record(Event::Reserved(Reserved {
             session,
             peer: self.config.me,
@@ -55,7 +55,7 @@ impl Core {
         })));
     }
 
-    fn watch_the_waiting(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn watch_the_waiting(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if let (false, Some(due)) = (self.armed, self.sessions.due()) {
             self.armed = true;
             out.push(Effect::Wake { after: due.since(now), timer: Timer::Admission });
@@ -63,7 +63,7 @@ impl Core {
     }
 
     /// Whoever has waited too long for room is refused.
-    pub(super) fn on_admission(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    pub(super) fn on_admission(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.armed = false;
         while let Some((from, session)) = self.sessions.overdue(now) {
             refuse(out, from, session, Refusal::CacheFull);
@@ -72,14 +72,14 @@ impl Core {
         self.watch_the_waiting(now, out);
     }
 
-    fn watch_lifetimes(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn watch_lifetimes(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let lifetime = self.config.policies.lifetime;
         if self.timing || lifetime == Lifetime::default() {
             return;
         }
         let after = match self.sessions.expiring(now, lifetime) {
             // A session that is computed at present may be idle from the next instant on.
-            Some((_, after)) if lifetime.idle > Span::ZERO && !planted(Canary::IdleLookedAtLate) => {
+            Some((_, after)) if lifetime.idle > Duration::ZERO && !planted(Canary::IdleLookedAtLate) => {
                 after.min(lifetime.idle)
             }
             Some((_, after)) => after,
@@ -92,23 +92,23 @@ impl Core {
     }
 
     /// Sessions that have lasted too long are over, and their clients are told.
-    pub(super) fn on_lifetime(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    pub(super) fn on_lifetime(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.timing = false;
-        while let Some((session, Span::ZERO)) = self.sessions.expiring(now, self.config.policies.lifetime) {
+        while let Some((session, Duration::ZERO)) = self.sessions.expiring(now, self.config.policies.lifetime) {
             refuse(out, session.client(), session, Refusal::Expired);
             self.on_close(now, session.client(), Close { session }, out);
         }
         self.watch_lifetimes(now, out);
     }
 
-    pub(super) fn admit_the_waiting(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    pub(super) fn admit_the_waiting(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         while let Some((from, session)) = self.sessions.admit_next(now) {
             self.opened(now, from, session, out);
         }
     }
 
     /// Its client has no more use for a session. Nobody closes another's.
-    pub fn on_close(&mut self, now: Moment, from: NodeId, close: Close, out: &mut Vec<Effect>) {
+    pub fn on_close(&mut self, now: Timestamp, from: NodeId, close: Close, out: &mut Vec<Effect>) {
         if from != close.session.client() && !planted(Canary::StrangerCloses) {
             return;
         }

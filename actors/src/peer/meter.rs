@@ -1,8 +1,8 @@
 //! How busy a peer has been lately, and how long its steps take: what it tells clients of its load.
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 
 /// Work is counted in windows of this length; what is told is the last whole one and the present.
-const WINDOW: Span = Span::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// The weight of the newest step in the average is one of so many.
 const SMOOTHING: u64 = 8;
@@ -10,9 +10,9 @@ const SMOOTHING: u64 = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
     /// When the present window began.
-    window: Moment,
-    busy: Span,
-    before: Span,
+    window: Timestamp,
+    busy: Duration,
+    before: Duration,
     /// Average of one-token steps, in ns.
     step: u64,
 }
@@ -20,7 +20,7 @@ pub struct Meter {
 impl Meter {
     /// A job of `steps` steps has ended, which took `took`; `decode` if they were of one token each.
     #[inline]
-    pub fn worked(&mut self, now: Moment, took: Span, steps: u32, decode: bool) {
+    pub fn worked(&mut self, now: Timestamp, took: Duration, steps: u32, decode: bool) {
         self.turn(now);
         self.busy += took;
         if decode && steps > 0 {
@@ -33,18 +33,18 @@ impl Meter {
     }
 
     #[inline]
-    fn turn(&mut self, now: Moment) {
+    fn turn(&mut self, now: Timestamp) {
         let passed = now.since(self.window);
         if passed < WINDOW {
             return;
         }
-        self.before = if passed < WINDOW + WINDOW { self.busy } else { Span::ZERO };
-        self.busy = Span::ZERO;
-        self.window = Moment(now.0 - passed.0 % WINDOW.0);
+        self.before = if passed < WINDOW + WINDOW { self.busy } else { Duration::ZERO };
+        self.busy = Duration::ZERO;
+        self.window = Timestamp(now.0 - passed.0 % WINDOW.0);
     }
 
     /// Thousandths of the last window and the present one in which there was work.
-    pub fn busy(&mut self, now: Moment) -> u16 {
+    pub fn busy(&mut self, now: Timestamp) -> u16 {
         self.turn(now);
         let (busy, of) = (self.before + self.busy, WINDOW + now.since(self.window));
         (busy.0.saturating_mul(1000) / of.0).min(1000) as u16
@@ -59,18 +59,18 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::Meter;
-    use crate::time::{Moment, Span};
+    use crate::time::{Duration, Timestamp};
 
     #[test]
     fn it_tells_the_share_of_lately_and_forgets() {
         let mut meter = Meter::default();
-        let at = |ms| Moment::default() + Span::from_millis(ms);
+        let at = |ms| Timestamp::default() + Duration::from_millis(ms);
         for job in 1..=20u64 {
-            meter.worked(at(job * 100), Span::from_millis(40), 2, true);
+            meter.worked(at(job * 100), Duration::from_millis(40), 2, true);
         }
         assert!((360..=440).contains(&meter.busy(at(2_000))), "{}", meter.busy(at(2_000)));
         assert_eq!(meter.step(), 20_000);
-        meter.worked(at(2_100), Span::from_millis(100), 1, false);
+        meter.worked(at(2_100), Duration::from_millis(100), 1, false);
         assert_eq!(meter.step(), 20_000, "a prefill is no step");
         assert_eq!(meter.busy(at(10_000)), 0);
     }

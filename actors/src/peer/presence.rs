@@ -1,19 +1,19 @@
 //! A peer's place in the swarm: its node of the DHT, what it announces there, and which blocks it serves.
 //!
 //! A peer joins the DHT while it loads, says JOINING until its blocks are there and ONLINE from then on, again and again,
-//! so that its records do not expire; before it says ONLINE it measures how far away those are that may come after it.
+//! so that its records do not expire; before it says ONLINE it measures how remote away those are that may come after it.
 //! One that chooses its blocks looks from time to time whether others need it more; then it says OFFLINE of the old ones,
 //! and loads the new.
 use crate::dht::node::{self, Node};
 use crate::dht::{Done, Key, Record, State};
 use crate::id::{BlockRange, NodeId};
 use crate::message::{Announce, Load, Timer};
-use crate::peer::onward::Onward;
+use crate::peer::next_hop_probe::NextHopProbe;
 use crate::placement::{self, Placement, Speed};
 use crate::record::{Event, Rated, Serving};
 use crate::route::Pings;
 use crate::seed::SmallStream;
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub struct Presence {
     joined: bool,
     left: bool,
     stream: SmallStream,
-    onward: Onward,
+    next_hop_probe: NextHopProbe,
     /// What is left to chance of whom it pings.
     draws: SmallStream,
 }
@@ -52,7 +52,7 @@ pub struct Presence {
 pub enum Turn {
     /// Load these blocks, and give up those it had.
     Serve(BlockRange),
-    /// Announce itself, when it has measured how far away those are that may come after it.
+    /// Announce itself, when it has measured how remote away those are that may come after it.
     Announce,
     /// Announce itself as it is.
     AnnounceNow,
@@ -72,8 +72,8 @@ impl Presence {
             joined: false,
             left: false,
             stream: seed.small_stream("placement", u64::from(me.0), 0),
-            onward: Onward::default(),
-            draws: seed.small_stream("onward", u64::from(me.0), 0),
+            next_hop_probe: NextHopProbe::default(),
+            draws: seed.small_stream("next_hop_probe", u64::from(me.0), 0),
             config,
         }
     }
@@ -87,7 +87,7 @@ impl Presence {
         self.state == State::Online
     }
 
-    pub fn start(&mut self, now: Moment, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn start(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
         let done = self.node.join(now, out);
         let mut turns = self.take(now, done, out);
         match self.config.chooses {
@@ -101,28 +101,28 @@ impl Presence {
         turns
     }
 
-    fn serve(&mut self, now: Moment, blocks: BlockRange, out: &mut Vec<Effect>) -> Turn {
+    fn serve(&mut self, now: Timestamp, blocks: BlockRange, out: &mut Vec<Effect>) -> Turn {
         self.span = blocks;
-        self.onward.stop();
+        self.next_hop_probe.stop();
         self.turn_to(now, State::Joining, out);
         Turn::Serve(blocks)
     }
 
-    fn turn_to(&mut self, at: Moment, state: State, out: &mut Vec<Effect>) {
+    fn turn_to(&mut self, at: Timestamp, state: State, out: &mut Vec<Effect>) {
         self.state = state;
         let serving = Serving { peer: self.config.dht.me, at, blocks: self.span, state };
         out.push(Effect::Record(Event::Serving(Box::new(serving))));
     }
 
     /// It has measured how fast it is.
-    pub fn rate(&mut self, at: Moment, speed: Speed, out: &mut Vec<Effect>) {
+    pub fn rate(&mut self, at: Timestamp, speed: Speed, out: &mut Vec<Effect>) {
         self.config.speed = speed;
         let (peer, throughput) = (self.config.dht.me, speed.throughput(self.span.len()));
         out.push(Effect::Record(Event::Rated(Box::new(Rated { peer, at, speed, throughput }))));
     }
 
     /// The blocks are loaded.
-    pub fn on_loaded(&mut self, now: Moment, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn on_loaded(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
         if self.left {
             return Vec::new();
         }
@@ -130,50 +130,54 @@ impl Presence {
         if self.joined { vec![Turn::Announce] } else { Vec::new() }
     }
 
-    /// Measures how far away those are that may come after it, and says then how it stands.
-    pub fn prepare(&mut self, now: Moment, out: &mut Vec<Effect>) -> Vec<Turn> {
-        if self.onward.is_busy() {
+    /// Measures how remote away those are that may come after it, and says then how it stands.
+    pub fn prepare(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
+        if self.next_hop_probe.is_busy() {
             return Vec::new();
         }
         let begun = match self.state {
-            State::Online if self.joined => self.onward.begin(self.span, self.config.layers, &self.config.pings),
+            State::Online if self.joined => {
+                self.next_hop_probe.begin(self.span, self.config.layers, &self.config.pings)
+            }
             _ => None,
         };
         let Some(blocks) = begun else { return vec![Turn::AnnounceNow] };
         let keys = self.keys[blocks.start as usize..blocks.end as usize].to_vec();
-        let done = self.node.look_onward(now, &keys, out);
+        let done = self.node.probe_next_hops(now, &keys, out);
         self.take(now, done, out)
     }
 
     /// Those that it has pinged have had time to answer.
     pub fn on_pings_over(&mut self) -> Vec<Turn> {
-        if self.onward.end() { vec![Turn::AnnounceNow] } else { Vec::new() }
+        if self.next_hop_probe.end() { vec![Turn::AnnounceNow] } else { Vec::new() }
     }
 
-    pub fn on_pong(&mut self, now: Moment, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> Vec<Turn> {
-        if self.node.on_pong(now, from, nonce, out) || !self.onward.on_pong(now, from, nonce, &self.config.pings) {
+    pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> Vec<Turn> {
+        if self.node.on_pong(now, from, nonce, out)
+            || !self.next_hop_probe.on_pong(now, from, nonce, &self.config.pings)
+        {
             return Vec::new();
         }
         vec![Turn::AnnounceNow]
     }
 
-    fn ping_onward(&mut self, now: Moment, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<Turn> {
-        if !self.onward.is_busy() {
+    fn ping_onward(&mut self, now: Timestamp, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<Turn> {
+        if !self.next_hop_probe.is_busy() {
             return None;
         }
         let me = (self.config.dht.me, self.span);
-        if self.onward.found(now, me, records, &self.config.pings, &mut self.draws, out) {
+        if self.next_hop_probe.found(now, me, records, &self.config.pings, &mut self.draws, out) {
             // Records must not expire because somebody is silent.
             let rules = self.node.rules();
-            let after = rules.timeout.min(Span(rules.announce.0 / 4));
-            out.push(Effect::Wake { after, timer: Timer::Onward });
+            let after = rules.timeout.min(Duration(rules.announce.0 / 4));
+            out.push(Effect::Wake { after, timer: Timer::NextHopProbe });
             return None;
         }
         Some(Turn::AnnounceNow)
     }
 
     /// Says how it stands, under the keys of its blocks. `load` is the peer's own.
-    pub fn announce(&mut self, now: Moment, load: Load, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn announce(&mut self, now: Timestamp, load: Load, out: &mut Vec<Effect>) -> Vec<Turn> {
         if !self.joined || self.state == State::Offline {
             return Vec::new();
         }
@@ -183,7 +187,7 @@ impl Presence {
                 blocks: self.span,
                 inference_rps: self.config.speed.inference_rps,
                 load,
-                next: self.onward.round_trips(now, &self.config.pings),
+                next: self.next_hop_probe.round_trips(now, &self.config.pings),
             },
             state: self.state,
             throughput: self.config.speed.throughput(self.span.len()),
@@ -195,7 +199,7 @@ impl Presence {
     }
 
     /// What has come of lookups.
-    pub fn take(&mut self, now: Moment, done: Vec<Done>, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn take(&mut self, now: Timestamp, done: Vec<Done>, out: &mut Vec<Effect>) -> Vec<Turn> {
         let mut turns = Vec::new();
         for done in done {
             match done {
@@ -213,14 +217,14 @@ impl Presence {
                 }
                 Done::Announced { .. } => {}
                 Done::Found(records) => turns.extend(self.place(now, &records, out)),
-                Done::Onward(records) => turns.extend(self.ping_onward(now, &records, out)),
+                Done::NextHopProbe(records) => turns.extend(self.ping_onward(now, &records, out)),
             }
         }
         turns
     }
 
     /// Its time has come to look whether it serves the right blocks.
-    pub fn on_place(&mut self, now: Moment, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn on_place(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
         let Some(placement) = self.config.chooses.filter(|_| !self.left) else { return Vec::new() };
         let after = Placement::draw(placement.period, &mut self.stream);
         out.push(Effect::Wake { after, timer: Timer::Place });
@@ -231,7 +235,7 @@ impl Presence {
         self.take(now, done, out)
     }
 
-    fn place(&mut self, now: Moment, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<Turn> {
+    fn place(&mut self, now: Timestamp, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<Turn> {
         let placement = self.config.chooses.filter(|_| !self.left)?;
         let mut spans = placement::spans(records);
         let (me, layers) = (self.config.dht.me, self.config.layers);
@@ -252,13 +256,13 @@ impl Presence {
     }
 
     /// Leaves the swarm: it says so, and never that it is back.
-    pub fn leave(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    pub fn leave(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.left = true;
         self.withdraw(now, out);
     }
 
     /// Says OFFLINE of the blocks it served.
-    fn withdraw(&mut self, now: Moment, out: &mut Vec<Effect>) {
+    fn withdraw(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.turn_to(now, State::Offline, out);
         let announce = Announce {
             peer: self.config.dht.me,
@@ -274,10 +278,10 @@ impl Presence {
     }
 
     /// A node that cannot be reached any more.
-    pub fn on_gone(&mut self, now: Moment, from: NodeId, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn on_gone(&mut self, now: Timestamp, from: NodeId, out: &mut Vec<Effect>) -> Vec<Turn> {
         let done = self.node.on_gone(now, from, out);
         let mut turns = self.take(now, done, out);
-        if self.onward.on_gone(from) {
+        if self.next_hop_probe.on_gone(from) {
             turns.push(Turn::AnnounceNow);
         }
         turns

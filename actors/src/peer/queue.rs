@@ -5,7 +5,7 @@
 use crate::canary::{Canary, planted};
 use crate::id::{BlockRange, SessionId};
 use crate::message::Step;
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -45,11 +45,11 @@ pub struct Queued {
     pub step: Step,
     /// The blocks of its session, which steps of one job must share.
     pub blocks: BlockRange,
-    pub received: Moment,
+    pub received: Timestamp,
     /// Where a step goes block by block: the next one.
     pub next_block: u32,
-    /// What its pieces took so far.
-    pub worked: Span,
+    /// What its pieces took so remote.
+    pub worked: Duration,
     /// Older steps of its session waited or were computed when it came.
     pub behind: bool,
 }
@@ -172,7 +172,7 @@ mod tests {
     use super::{Queue, Queued, Scheduling};
     use crate::id::{BlockRange, NodeId, RequestId, SessionId};
     use crate::message::{Activation, Step, WireType};
-    use crate::time::{Moment, Span};
+    use crate::time::{Duration, Timestamp};
     use proptest::collection;
     use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
     use std::collections::BTreeMap;
@@ -186,9 +186,9 @@ mod tests {
         Queued {
             step: Step { session: session(number), position, activation },
             blocks: BlockRange { start: 0, end: blocks },
-            received: Moment::default(),
+            received: Timestamp::default(),
             next_block: 0,
-            worked: Span::ZERO,
+            worked: Duration::ZERO,
             behind: position > 0,
         }
     }

@@ -9,7 +9,7 @@ use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
 use crate::message::{Activation, Message, Open, Refusal, Returned, Step};
 use crate::policy::Lifetime;
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -22,20 +22,20 @@ pub enum Admission {
     Refuse,
     /// It waits so long for others to close, and is refused then. Who waits at one peer of its route holds what it has
     /// reserved at those before, so two that wait for each other end only by this time.
-    Wait(Span),
+    Wait(Duration),
 }
 
 pub struct Session {
     pub open: Open,
     /// Bytes of KV cache.
     pub reserved: u64,
-    /// Tokens of each row accepted so far, computed or queued: where the next step must begin.
+    /// Tokens of each row accepted so remote, computed or queued: where the next step must begin.
     length: u32,
     /// Its steps that wait or are computed.
     pub steps: u32,
-    opened: Moment,
+    opened: Timestamp,
     /// When it last had a step, as the next one came or its answer went.
-    pub active: Moment,
+    pub active: Timestamp,
     /// What it has computed, from position 0 on (of the last step alone, where there is no cache), to be sent again.
     pub kept: Option<History>,
 }
@@ -57,7 +57,7 @@ pub struct Sessions {
 struct Waiting {
     from: NodeId,
     open: Open,
-    due: Moment,
+    due: Timestamp,
 }
 
 /// What has become of a request for a session.
@@ -106,7 +106,7 @@ impl Sessions {
     }
 
     /// Reserves the session's cache, lets it wait for that, or says why it cannot be.
-    pub fn enter(&mut self, now: Moment, from: NodeId, open: Open) -> Result<Entry, Refusal> {
+    pub fn enter(&mut self, now: Timestamp, from: NodeId, open: Open) -> Result<Entry, Refusal> {
         let mine = self.blocks;
         if open.blocks.is_empty() || open.blocks.start < mine.start || open.blocks.end > mine.end {
             return Err(Refusal::NotServing);
@@ -145,14 +145,14 @@ impl Sessions {
         tokens * u64::from(open.blocks.len()) * self.bytes_per_token_block
     }
 
-    fn reserve(&mut self, now: Moment, open: Open, reserved: u64) {
+    fn reserve(&mut self, now: Timestamp, open: Open, reserved: u64) {
         self.used += reserved;
         let kept = open.keep.then(History::default);
         self.open.insert(open.session, Session { open, reserved, length: 0, steps: 0, opened: now, active: now, kept });
     }
 
     /// The next that there is room for now: it is open from now on.
-    pub fn admit_next(&mut self, now: Moment) -> Option<(NodeId, SessionId)> {
+    pub fn admit_next(&mut self, now: Timestamp) -> Option<(NodeId, SessionId)> {
         if planted(Canary::LastWaitingFirst) {
             self.waiting.rotate_right(1.min(self.waiting.len()));
         }
@@ -167,13 +167,13 @@ impl Sessions {
     }
 
     /// The next that has waited as long as it may. All wait equally long, so the oldest is due first.
-    pub fn overdue(&mut self, now: Moment) -> Option<(NodeId, SessionId)> {
+    pub fn overdue(&mut self, now: Timestamp) -> Option<(NodeId, SessionId)> {
         let due = self.due().is_some_and(|due| due <= now) && !planted(Canary::WaitingNeverEnds);
         due.then(|| self.waiting.pop_front()).flatten().map(|waiting| (waiting.from, waiting.open.session))
     }
 
     /// A session that has lasted as long as it may, and when the next one will have.
-    pub fn expiring(&self, now: Moment, lifetime: Lifetime) -> Option<(SessionId, Span)> {
+    pub fn expiring(&self, now: Timestamp, lifetime: Lifetime) -> Option<(SessionId, Duration)> {
         let left = self.open.iter().filter(|_| !planted(Canary::SessionNeverExpires)).filter_map(|(id, session)| {
             let idle = (session.steps == 0).then(|| now.since(session.active));
             Some((*id, lifetime.left(now.since(session.opened), idle)?))
@@ -182,7 +182,7 @@ impl Sessions {
     }
 
     /// When the next that waits is due.
-    pub fn due(&self) -> Option<Moment> {
+    pub fn due(&self) -> Option<Timestamp> {
         self.waiting.front().map(|waiting| waiting.due)
     }
 
@@ -218,7 +218,7 @@ impl Sessions {
     /// The step as it is to be queued: without what the session has already, of which a peer that is new before it may
     /// send some again. Nothing, if it has all of it.
     #[inline]
-    pub fn accept(&mut self, now: Moment, mut step: Step) -> Result<Option<Queued>, (SessionId, Refusal)> {
+    pub fn accept(&mut self, now: Timestamp, mut step: Step) -> Result<Option<Queued>, (SessionId, Refusal)> {
         let refused = |why| (step.session, why);
         let session = self.open.get_mut(&step.session).ok_or(refused(Refusal::UnknownSession))?;
         let tokens = step.activation.tokens;
@@ -243,7 +243,7 @@ impl Sessions {
             blocks: session.open.blocks,
             received: now,
             next_block: session.open.blocks.start,
-            worked: Span::ZERO,
+            worked: Duration::ZERO,
             behind: session.steps > 1,
             step,
         }))
@@ -291,7 +291,7 @@ mod tests {
     use crate::id::{BlockRange, NodeId, RequestId, SessionId};
     use crate::limits;
     use crate::message::{Activation, Open, Refusal, WireType};
-    use crate::time::{Moment, Span};
+    use crate::time::{Duration, Timestamp};
 
     const CLIENT: NodeId = NodeId(9);
 
@@ -319,8 +319,8 @@ mod tests {
         Sessions::new(admission, BlockRange { start: 0, end: 2 }, 80, 4)
     }
 
-    fn at(seconds: u64) -> Moment {
-        Moment::default() + Span::from_secs(seconds)
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::default() + Duration::from_secs(seconds)
     }
 
     #[test]
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_session_that_is_asked_for_again_while_it_waits_reserves_its_cache_once() {
-        let mut sessions = sessions(Admission::Wait(Span::from_secs(5)));
+        let mut sessions = sessions(Admission::Wait(Duration::from_secs(5)));
         assert_eq!(sessions.enter(at(0), CLIENT, open(1, 10)), Ok(Entry::Open));
         assert_eq!(sessions.enter(at(0), CLIENT, open(1, 1)), Err(Refusal::Busy), "it is open");
         assert_eq!(sessions.enter(at(0), CLIENT, open(2, 4)), Ok(Entry::Waits));
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn those_who_wait_come_in_in_their_order_or_are_due() {
-        let mut sessions = sessions(Admission::Wait(Span::from_secs(5)));
+        let mut sessions = sessions(Admission::Wait(Duration::from_secs(5)));
         assert_eq!(sessions.enter(at(0), CLIENT, open(1, 8)), Ok(Entry::Open));
         assert_eq!(sessions.enter(at(1), CLIENT, open(2, 6)), Ok(Entry::Waits));
         // There would be room for it, but another was first.

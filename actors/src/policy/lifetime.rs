@@ -1,20 +1,20 @@
 //! How long a peer lets a session be.
-use crate::time::Span;
+use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// How long a session may last. Whoever does not close one would hold its cache for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime {
     /// Without a step; zero: as long as one likes. Petals: 300 s (`step_timeout` of its servers).
-    pub idle: Span,
+    pub idle: Duration,
     /// In all; zero: as long as one likes. Petals: 1800 s (`session_timeout`).
-    pub longest: Span,
+    pub longest: Duration,
 }
 
 impl Lifetime {
     /// How long a session may last yet that has been open for `open` and without a step for `idle`; nothing: for ever.
-    pub fn left(self, open: Span, idle: Option<Span>) -> Option<Span> {
-        let left = |may: Span, has: Span| (may > Span::ZERO).then(|| may - has);
+    pub fn left(self, open: Duration, idle: Option<Duration>) -> Option<Duration> {
+        let left = |may: Duration, has: Duration| (may > Duration::ZERO).then(|| may - has);
         let whole = left(self.longest, open);
         let resting = idle.and_then(|idle| left(self.idle, idle));
         whole.into_iter().chain(resting).min()
@@ -24,16 +24,16 @@ impl Lifetime {
 #[cfg(test)]
 mod tests {
     use super::Lifetime;
-    use crate::time::Span;
+    use crate::time::Duration;
 
     #[test]
     fn what_is_nearer_ends_a_session() {
-        let seconds = Span::from_secs;
+        let seconds = Duration::from_secs;
         let petals = Lifetime { idle: seconds(300), longest: seconds(1800) };
         assert_eq!(petals.left(seconds(100), Some(seconds(100))), Some(seconds(200)));
         assert_eq!(petals.left(seconds(1700), Some(seconds(10))), Some(seconds(100)));
         assert_eq!(petals.left(seconds(1000), None), Some(seconds(800)), "it is computed");
-        assert_eq!(petals.left(seconds(2000), None), Some(Span::ZERO));
+        assert_eq!(petals.left(seconds(2000), None), Some(Duration::ZERO));
         assert_eq!(Lifetime::default().left(seconds(1 << 30), Some(seconds(1 << 30))), None);
     }
 }

@@ -1,5 +1,5 @@
 //! How peers come to know how fast they are.
-use crate::time::Span;
+use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// How peers come to know how fast they are.
@@ -20,5 +20,5 @@ pub struct Probe {
     /// How many steps are measured, after one that is not.
     pub steps: u32,
     /// No further step begins after this; zero: however long it takes.
-    pub most: Span,
+    pub most: Duration,
 }

@@ -1,11 +1,11 @@
-//! Which peers a route may enter at a block, and how far it then follows them.
+//! Which peers a route may enter at a block, and how remote it then follows them.
 //!
 //! A route follows a peer to the end of its span, as Petals' does. A peer that is banned is passed over, except for blocks
 //! that only banned peers hold: bans never make a swarm unreachable.
 use super::view::Known;
 use crate::canary::{Canary, planted};
 use crate::id::BlockRange;
-use crate::time::Moment;
+use crate::time::Timestamp;
 
 pub(super) struct Reach {
     blocks: BlockRange,
@@ -18,7 +18,7 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub fn of(peers: &[&Known], blocks: BlockRange, now: Moment) -> Reach {
+    pub fn of(peers: &[&Known], blocks: BlockRange, now: Timestamp) -> Reach {
         let mut free = vec![false; blocks.len() as usize];
         let banned = |peer: &Known| peer.is_banned(now) && !planted(Canary::BannedPeerTaken);
         let spans: Vec<_> = peers.iter().map(|peer| (peer.announce.blocks, banned(peer))).collect();

@@ -8,7 +8,7 @@ use super::{Ask, Costs, Pings};
 use crate::id::BlockRange;
 use crate::message::Hop;
 use crate::seed::mix;
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use std::collections::BTreeMap;
 
 /// What entering a peer at a block costs until the end of the route, and where to go after it.
@@ -23,13 +23,13 @@ pub(super) struct Estimate<'a> {
     pub ask: &'a Ask<'a>,
     pub costs: &'a Costs,
     pub pings: &'a Pings,
-    pub now: Moment,
+    pub now: Timestamp,
     /// Whether load counts.
     pub by_load: bool,
 }
 
 impl Estimate<'_> {
-    fn one_way(&self, rtt: Option<Span>) -> f64 {
+    fn one_way(&self, rtt: Option<Duration>) -> f64 {
         rtt.unwrap_or(self.costs.unknown_rtt).min(self.costs.longest_rtt).as_secs_f64() / 2.0
     }
 
@@ -110,7 +110,7 @@ pub(super) fn shortest(peers: &[&Known], estimate: &Estimate<'_>) -> Option<Vec<
 }
 
 /// The best way on from the peer at `index` at a block, given those that may follow there: its announced round trips name
-/// a few of them, and all others are equally far.
+/// a few of them, and all others are equally remote.
 fn onwards(
     peers: &[&Known],
     index: usize,
@@ -126,8 +126,8 @@ fn onwards(
         Some((estimate.entry(peers[to]) + rest.seconds, to))
     });
     let named = |to: usize| next.iter().any(|(peer, _)| *peer == peers[to].id());
-    let far = order.iter().find(|(_, to)| !named(*to)).copied();
-    let all = near.chain(far).map(|(rest, to)| (rest + estimate.between(from, peers[to]), to));
+    let remote = order.iter().find(|(_, to)| !named(*to)).copied();
+    let all = near.chain(remote).map(|(rest, to)| (rest + estimate.between(from, peers[to]), to));
     let best = all.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
     Some(Rest { seconds: best.0, next: Some(best.1) })
 }

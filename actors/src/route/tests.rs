@@ -2,12 +2,12 @@
 use super::{Ask, Bans, Costs, Pings, Routing, View, Weight};
 use crate::id::{BlockRange, NodeId};
 use crate::message::{Announce, Hop, Load};
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::{collection, option, sample};
 
 const BLOCKS: BlockRange = BlockRange { start: 0, end: 16 };
-const NOW: Moment = Moment(1_000_000_000);
+const NOW: Timestamp = Timestamp(1_000_000_000);
 
 fn announce(peer: u32, start: u32, end: u32, inference_rps: f64) -> Announce {
     let blocks = BlockRange { start, end };
@@ -30,12 +30,12 @@ fn peers(route: &[Hop]) -> Vec<u32> {
 #[derive(Clone, Debug)]
 struct Drawn {
     announce: Announce,
-    rtt: Option<Span>,
+    rtt: Option<Duration>,
     banned: bool,
 }
 
 fn swarm(most: usize) -> impl Strategy<Value = Vec<Drawn>> {
-    let rtt = || (0..400u64).prop_map(Span::from_millis);
+    let rtt = || (0..400u64).prop_map(Duration::from_millis);
     let next = || collection::vec(((0..most as u32).prop_map(NodeId), rtt()), 0..4);
     let load = (any::<bool>(), 0..5u32, 0..100_000u32, 0..1000u16).prop_map(|(short, sessions, step, busy)| Load {
         cache_tokens: if short { 50 } else { 5000 },
@@ -44,7 +44,7 @@ fn swarm(most: usize) -> impl Strategy<Value = Vec<Drawn>> {
         busy,
     });
     let peer = (0..20u32, 1..12u32, prop_oneof![Just(0.0), 1.0..1e4f64], load, next());
-    let known = (option::of((0..600u64).prop_map(Span::from_millis)), any::<bool>());
+    let known = (option::of((0..600u64).prop_map(Duration::from_millis)), any::<bool>());
     collection::vec((peer, known), 0..most).prop_map(|peers| {
         let drawn = peers.into_iter().enumerate().map(|(id, ((start, len, rps, load, next), (rtt, banned)))| {
             let announce = Announce { load, next, ..announce(id as u32, start, start + len, rps) };
@@ -81,7 +81,7 @@ fn routing() -> impl Strategy<Value = Routing> {
 /// The estimated seconds of a route, as Petals adds them up.
 fn seconds(swarm: &[Drawn], route: &[Hop]) -> f64 {
     let costs = Costs::default();
-    let one_way = |rtt: Option<Span>| rtt.unwrap_or(costs.unknown_rtt).min(costs.longest_rtt).as_secs_f64() / 2.0;
+    let one_way = |rtt: Option<Duration>| rtt.unwrap_or(costs.unknown_rtt).min(costs.longest_rtt).as_secs_f64() / 2.0;
     let mut sum = 0.0;
     let mut before: Option<&Drawn> = None;
     for hop in route {

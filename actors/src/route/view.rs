@@ -1,4 +1,4 @@
-//! What one node knows of the others: who serves what, how far away and how loaded they are, and whom it avoids.
+//! What one node knows of the others: who serves what, how remote away and how loaded they are, and whom it avoids.
 //!
 //! A lookup brings announcements, pings bring round trips, and whatever a peer sends may bring its load. Nothing here
 //! acts: a client asks its view for a route, and tells it what it has seen.
@@ -6,7 +6,7 @@ use super::ban::{Ban, Bans};
 use super::ping::{Pings, RoundTrip};
 use crate::id::{BlockRange, NodeId};
 use crate::message::{Announce, Hop, Load};
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
@@ -15,7 +15,7 @@ use rand::{Rng, RngExt};
 pub struct View {
     known: Vec<Known>,
     /// Whose lookup last came in; nothing before the first.
-    refreshed: Option<Moment>,
+    refreshed: Option<Timestamp>,
 }
 
 /// What is known of one peer.
@@ -26,7 +26,7 @@ pub struct Known {
     pub present: bool,
     pub load: Load,
     /// When that was heard; nothing: only from the announcement.
-    pub load_at: Option<Moment>,
+    pub load_at: Option<Timestamp>,
     /// Sessions opened there by this node since the peer last told its load.
     pub opened: u32,
     pub round_trip: Option<RoundTrip>,
@@ -53,19 +53,19 @@ impl Known {
         self.announce.peer
     }
 
-    pub fn is_banned(&self, now: Moment) -> bool {
+    pub fn is_banned(&self, now: Timestamp) -> bool {
         self.ban.is_some_and(|ban| ban.holds(now))
     }
 
     /// The averaged round trip, if one was measured within `expiry`.
-    pub fn rtt(&self, now: Moment, expiry: Span) -> Option<Span> {
+    pub fn rtt(&self, now: Timestamp, expiry: Duration) -> Option<Duration> {
         self.round_trip.and_then(|trip| trip.within(now, expiry))
     }
 }
 
 impl View {
     /// Takes in a lookup's result. Peers that are not in it are absent until they are again.
-    pub fn refresh(&mut self, now: Moment, announced: Vec<Announce>) {
+    pub fn refresh(&mut self, now: Timestamp, announced: Vec<Announce>) {
         self.refreshed = Some(now);
         self.known.iter_mut().for_each(|known| known.present = false);
         for announce in announced {
@@ -89,7 +89,7 @@ impl View {
     }
 
     /// How old the last lookup is; nothing before the first.
-    pub fn age(&self, now: Moment) -> Option<Span> {
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
         self.refreshed.map(|at| now.since(at))
     }
 
@@ -101,7 +101,7 @@ impl View {
     }
 
     /// Avoids the peer for a while, which doubles (see [`Bans`]) with each ban that no success has lifted.
-    pub fn ban(&mut self, now: Moment, peer: NodeId, bans: &Bans) {
+    pub fn ban(&mut self, now: Timestamp, peer: NodeId, bans: &Bans) {
         if let Some(known) = self.get_mut(peer) {
             known.ban = Some(bans.next(now, known.ban));
         }
@@ -115,14 +115,14 @@ impl View {
     }
 
     /// A ping has come back after `took`.
-    pub fn measured(&mut self, now: Moment, peer: NodeId, took: Span, pings: &Pings) {
+    pub fn measured(&mut self, now: Timestamp, peer: NodeId, took: Duration, pings: &Pings) {
         if let Some(known) = self.get_mut(peer) {
             known.round_trip = Some(RoundTrip::after(known.round_trip, now, took, pings));
         }
     }
 
     /// The peer has told its load.
-    pub fn heard(&mut self, now: Moment, peer: NodeId, load: Load) {
+    pub fn heard(&mut self, now: Timestamp, peer: NodeId, load: Load) {
         if let Some(known) = self.get_mut(peer) {
             (known.load, known.load_at, known.opened) = (load, Some(now), 0);
         }
@@ -151,7 +151,7 @@ impl View {
     }
 
     /// The first peer of a route that is banned although others, but those `without`, hold some of its blocks.
-    pub fn needless(&self, now: Moment, route: &[Hop], without: &[NodeId]) -> Option<NodeId> {
+    pub fn needless(&self, now: Timestamp, route: &[Hop], without: &[NodeId]) -> Option<NodeId> {
         let banned = |hop: &&Hop| self.get(hop.peer).is_some_and(|peer| peer.is_banned(now));
         let free = |hop: &&Hop| {
             let usable = self.present().filter(|peer| !peer.is_banned(now) && !without.contains(&peer.id()));
@@ -193,15 +193,15 @@ mod tests {
     use crate::route::ban::Bans;
     use crate::route::ping::Pings;
     use crate::seed::Seed;
-    use crate::time::{Moment, Span};
+    use crate::time::{Duration, Timestamp};
 
     fn announce(peer: u32, start: u32, end: u32) -> Announce {
         let blocks = BlockRange { start, end };
         Announce { peer: NodeId(peer), blocks, inference_rps: 100.0, load: Load::default(), next: Vec::new() }
     }
 
-    fn at(seconds: u64) -> Moment {
-        Moment::default() + Span::from_secs(seconds)
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::default() + Duration::from_secs(seconds)
     }
 
     #[test]
@@ -209,13 +209,13 @@ mod tests {
         let mut view = View::default();
         assert_eq!(view.age(at(1)), None);
         view.refresh(at(1), vec![announce(2, 0, 4), announce(1, 4, 8)]);
-        view.measured(at(2), NodeId(1), Span::from_millis(40), &Pings::default());
+        view.measured(at(2), NodeId(1), Duration::from_millis(40), &Pings::default());
         view.lose(NodeId(1));
         assert_eq!(view.present().map(|known| known.id()).collect::<Vec<_>>(), [NodeId(2)]);
         view.refresh(at(3), vec![announce(1, 4, 8)]);
         assert_eq!(view.present().map(|known| known.id()).collect::<Vec<_>>(), [NodeId(1)]);
-        let rtt = view.get(NodeId(1)).and_then(|known| known.rtt(at(3), Span::from_secs(300)));
-        assert_eq!((rtt, view.age(at(5))), (Some(Span::from_millis(40)), Some(Span::from_secs(2))));
+        let rtt = view.get(NodeId(1)).and_then(|known| known.rtt(at(3), Duration::from_secs(300)));
+        assert_eq!((rtt, view.age(at(5))), (Some(Duration::from_millis(40)), Some(Duration::from_secs(2))));
     }
 
     #[test]
@@ -227,14 +227,15 @@ mod tests {
         for _ in 0..3 {
             view.ban(now, peer, &bans);
             let known = view.get(peer).expect("it is known").clone();
-            let end = (0..1000).map(|s| now + Span::from_secs(s)).find(|at| !known.is_banned(*at)).expect("released");
+            let end =
+                (0..1000).map(|s| now + Duration::from_secs(s)).find(|at| !known.is_banned(*at)).expect("released");
             released.push(end.since(now));
             now = end;
         }
-        assert_eq!(released, [15, 30, 60].map(Span::from_secs));
+        assert_eq!(released, [15, 30, 60].map(Duration::from_secs));
         view.pardon(peer);
         view.ban(now, peer, &bans);
-        assert!(!view.get(peer).expect("it is known").is_banned(now + Span::from_secs(15)));
+        assert!(!view.get(peer).expect("it is known").is_banned(now + Duration::from_secs(15)));
     }
 
     #[test]

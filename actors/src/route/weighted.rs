@@ -5,7 +5,7 @@ use super::{Ask, Weight};
 use crate::id::BlockRange;
 use crate::message::Hop;
 use crate::seed::{Seed, mix};
-use crate::time::Moment;
+use crate::time::Timestamp;
 use rand::RngExt;
 
 impl Weight {
@@ -28,7 +28,7 @@ pub(super) fn random(
     ask: &Ask<'_>,
     weight: Weight,
     unknown_rps: f64,
-    now: Moment,
+    now: Timestamp,
 ) -> Option<Vec<Hop>> {
     let mut stream = Seed(ask.draw).small_stream("route", 0, 0);
     let weights: Vec<f64> = peers.iter().map(|peer| weight.of(peer, unknown_rps)).collect();
@@ -50,7 +50,7 @@ pub(super) fn in_turns(
     ask: &Ask<'_>,
     weight: Weight,
     unknown_rps: f64,
-    now: Moment,
+    now: Timestamp,
     credits: &mut [f64],
 ) -> Option<Vec<Hop>> {
     let weights: Vec<f64> = peers.iter().map(|peer| weight.of(peer, unknown_rps)).collect();
@@ -70,7 +70,12 @@ pub(super) fn in_turns(
 }
 
 /// Follows one peer after another to the end of its span; `choose` picks of those that hold the next block.
-fn walk(peers: &[&Known], ask: &Ask<'_>, now: Moment, mut choose: impl FnMut(&[usize]) -> usize) -> Option<Vec<Hop>> {
+fn walk(
+    peers: &[&Known],
+    ask: &Ask<'_>,
+    now: Timestamp,
+    mut choose: impl FnMut(&[usize]) -> usize,
+) -> Option<Vec<Hop>> {
     let reach = Reach::of(peers, ask.blocks, now);
     let (mut block, mut route) = (ask.blocks.start, Vec::new());
     while block < ask.blocks.end {

@@ -1,8 +1,8 @@
 //! How fast the machine is at the moment against the profile: from a short probe of fixed work.
-use super::cold::shares;
+use super::cold_cache::shares;
 use super::jobs::{gaps, of_peers};
 use super::overheads;
-use actors::time::Span;
+use actors::time::Duration;
 use rows::ObservedRun;
 use rows::probe::Drift;
 use rows::stats::{median, steady_mean};
@@ -18,7 +18,7 @@ pub struct Shape {
     pub prefill: f64,
 }
 
-/// The share of a block's weights that decode steps find cold, more or less: see [`scenarios::plan::Cold`].
+/// The share of a block's weights that decode steps find cold, more or less: see [`scenarios::plan::ColdCache`].
 const OFTEN: f64 = 0.5;
 
 /// What is left at least of a table's time, whatever single sizes are off by.
@@ -70,7 +70,7 @@ pub(super) fn scale(drift: &Drift, cost: &mut Cost, shapes: &[Shape]) {
             row.iter_mut().for_each(|seconds| *seconds = scaled(*seconds));
         }
     }
-    let scaled = |span: Span, by: f64| Span::from_secs_f64(span.as_secs_f64() * by);
+    let scaled = |span: Duration, by: f64| Duration::from_secs_f64(span.as_secs_f64() * by);
     let over = &mut cost.overhead;
     over.to_device = scaled(over.to_device, drift.to_device);
     over.from_device = scaled(over.from_device, drift.from_device);

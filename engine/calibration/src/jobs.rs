@@ -1,5 +1,5 @@
 //! The times of jobs: what a block takes by phase, size and context, what a job takes beside its blocks, and the ends.
-use super::cold::Cold;
+use super::cold_cache::ColdCache;
 use super::overheads::seconds;
 use rows::ObservedRun;
 use rows::stats::{median, steady_mean};
@@ -227,7 +227,7 @@ pub(super) fn heads(seen: &[ObservedRun]) -> (Vec<Head>, Gaps) {
 }
 
 /// (new tokens, seconds) of embeddings, and (rows, seconds) of heads, whose weights are at hand.
-pub(super) fn ends(seen: &[ObservedRun], heads: &[Head], cold: &Cold) -> (Points, Points) {
+pub(super) fn ends(seen: &[ObservedRun], heads: &[Head], cold: &ColdCache) -> (Points, Points) {
     let (mut embed, mut head): (BTreeMap<u32, Vec<f64>>, BTreeMap<u32, Vec<f64>>) = Default::default();
     for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {
         embed.entry(u32::from(step.batch) * step.tokens).or_default().push(seconds(step.embedding));

@@ -4,30 +4,30 @@
 //! mean the tables are raised by. Nothing here knows whether the runs were made to calibrate or for something else.
 #![forbid(unsafe_code)]
 
-mod cold;
-mod company;
+mod cache_interference;
+mod cold_cache;
+mod cpu_steal;
 mod drift;
-mod frames;
+mod drift_timeline;
 mod jobs;
 mod links;
-mod mood;
+mod message_overheads;
 mod overheads;
-mod steal;
 pub mod swarms;
 mod terms;
-mod wake;
+mod wake_up;
 
-use company::{Company, in_company};
+use cache_interference::{CacheInterference, in_company};
 pub use drift::drift_of;
-pub use mood::Mood;
+pub use drift_timeline::DriftTimeline;
 pub use rows::ObservedRun;
 pub use rows::probe::{Drift, Probed};
 pub use terms::{TERMS, Term};
 
 use actors::record::Event;
-use cold::Cold;
+use cold_cache::ColdCache;
 use jobs::{Job, Phase};
-use rows::Fold;
+use rows::RunRows;
 use rows::stats::{median, pairwise_gap, quantile};
 use scenarios::plan::Plan;
 use scenarios::profile::{At, Jitter, Measured, Overhead, Profile, Served, Spread, VERSION};
@@ -42,12 +42,12 @@ pub enum CalibrationError {
     Profile(#[from] scenarios::profile::ProfileError),
 }
 
-/// Rounds in which the cost of company is corrected by the part that a simulation with it still lacks.
+/// Rounds in which the cost of cache_interference is corrected by the part that a simulation with it still lacks.
 const COMPANY_ROUNDS: u32 = 3;
 
 /// Fits a profile to live runs. `hand_over`, which was measured by itself, is used where no run shows any.
 ///
-/// The cost of company is what live frames take beyond simulated ones of the same plans, so the runs are simulated here.
+/// The cost of cache_interference is what live frames take beyond simulated ones of the same plans, so the runs are simulated here.
 ///
 /// # Errors
 /// The runs are none, are of several models, or have no timed step.
@@ -59,15 +59,15 @@ pub fn fit(
 ) -> Result<Profile, CalibrationError> {
     let mut profile = fit_alone(seen, hand_over, name, source)?;
     for _ in 0..COMPANY_ROUNDS {
-        let mut company = Company::default();
+        let mut cache_interference = CacheInterference::default();
         for run in seen.iter().filter(|run| in_company(run)) {
             let mut plan = run.plan.clone();
             prepare(&mut plan, Some(&profile))?;
             let events = simulator::run(&plan, simulator::HORIZON).events;
-            company.compare(run, &observe(plan, run.round, run.cores, &events));
+            cache_interference.compare(run, &observe(plan, run.round, run.cores, &events));
         }
-        let company = (profile.overhead.company + company.more()).clamp(0.0, 10.0);
-        profile.overhead.company = (company * 1e3).round() / 1e3;
+        let cache_interference = (profile.overhead.cache_interference + cache_interference.more()).clamp(0.0, 10.0);
+        profile.overhead.cache_interference = (cache_interference * 1e3).round() / 1e3;
     }
     Ok(profile)
 }
@@ -91,14 +91,14 @@ pub fn prepare(plan: &mut Plan, profile: Option<&Profile>) -> Result<(), Calibra
 
 /// The rows of a run's events, with its plan.
 pub fn observe(plan: Plan, round: u32, cores: u32, events: &[Event]) -> ObservedRun {
-    let Fold { hops, tokens, pings, .. } = Fold::of(events);
+    let RunRows { hops, tokens, pings, .. } = RunRows::of(events);
     ObservedRun { plan, hops, tokens, pings, cores, round }
 }
 
 /// Quantiles that the jitter keeps.
 const QUANTILES: usize = 21;
 
-/// Fits a profile to live runs, all but what company costs: see [`Company`]. `hand_over`, measured by itself, stands where
+/// Fits a profile to live runs, all but what cache_interference costs: see [`CacheInterference`]. `hand_over`, measured by itself, stands where
 /// no run shows any.
 fn fit_alone(
     seen: &[ObservedRun],
@@ -117,7 +117,7 @@ fn fit_alone(
         return Err(too_little("no timed step was computed"));
     }
     let (heads, between_heads) = jobs::heads(seen);
-    let cold = Cold::fit((&jobs, &gaps), (&heads, &between_heads));
+    let cold = ColdCache::fit((&jobs, &gaps), (&heads, &between_heads));
     let warm: Vec<Job> = jobs
         .iter()
         .map(|job| Job { seconds: (job.seconds - cold.of_job(job)).max(job.seconds * 0.05), ..*job })
@@ -143,7 +143,7 @@ fn fit_alone(
             per_job: raised(per_job),
             prefill: vec![At { context: 0, times: points(&blocks.prefill) }],
             decode: blocks.decode().iter().map(|(context, row)| At { context: *context, times: points(row) }).collect(),
-            cold: cold.written(),
+            cold_cache: cold.written(),
             embed: plain(embed),
             head: plain(head),
         }],
@@ -162,8 +162,8 @@ fn fit_alone(
             held: time(overhead.held),
             serving: serving(&first.plan, first.cores),
             sigma: (overhead.sigma * 1e3).round() / 1e3,
-            company: 0.0,
-            steal: overhead.steal.written(),
+            cache_interference: 0.0,
+            cpu_steal: overhead.cpu_steal.written(),
         },
         links: links::fit(seen, overhead.from_device),
         spread: Some(spread(seen, &warm, &blocks)),
@@ -224,7 +224,7 @@ fn spread(seen: &[ObservedRun], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
 }
 
 fn time(seconds: f64) -> Time {
-    Time(actors::time::Span::from_secs_f64(seconds).0)
+    Time(actors::time::Duration::from_secs_f64(seconds).0)
 }
 
 #[cfg(test)]
@@ -232,7 +232,7 @@ mod tests {
     use super::swarms::swarms;
     use super::{fit, observe};
     use actors::seed::Seed;
-    use actors::time::Span;
+    use actors::time::Duration;
     use rows::ObservedRun;
     use scenarios::Overrides;
     use scenarios::plan::{Overhead, Plan};
@@ -256,14 +256,14 @@ mod tests {
 
     #[test]
     fn what_company_costs_is_found_beside_what_clients_wait_for_each_other() {
-        let [frame, to_device, from_device, hand_over] = [7_000, 9_000, 8_000, 20_000].map(Span);
+        let [frame, to_device, from_device, hand_over] = [7_000, 9_000, 8_000, 20_000].map(Duration);
         let alone =
             Overhead { frame, per_byte: 2e-10, to_device, from_device, hand_over, serving: 1, ..Overhead::NONE };
-        for company in [0.0, 0.5, 1.0] {
-            let seen = seen(Overhead { company, ..alone });
+        for cache_interference in [0.0, 0.5, 1.0] {
+            let seen = seen(Overhead { cache_interference, ..alone });
             let profile = fit(&seen, None, "here", "a simulation").expect("a profile");
-            let found = profile.overhead.company;
-            assert!((found - company).abs() < 0.1, "{found}, not {company}");
+            let found = profile.overhead.cache_interference;
+            assert!((found - cache_interference).abs() < 0.1, "{found}, not {cache_interference}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What live hosts add to computing and to the declared network: the way to a device and back, frames, sessions, leases.
-use super::frames;
+use super::cpu_steal::CpuSteal;
 use super::jobs::idle;
-use super::steal::Steal;
-use super::wake::{Line, Start, Wake};
-use actors::time::Span;
+use super::message_overheads;
+use super::wake_up::{Line, Start, Wake};
+use actors::time::Duration;
 use rows::HopRow;
 use rows::ObservedRun;
 use rows::stats::{median, steady_mean};
@@ -23,7 +23,7 @@ pub(super) struct Overheads {
     pub held: f64,
     /// Of the logarithm of what an end of a frame costs.
     pub sigma: f64,
-    pub steal: Steal,
+    pub cpu_steal: CpuSteal,
 }
 
 /// The median over rounds of what each shows: a neighbour that was busy for a while spoils one of them, and not the others.
@@ -31,11 +31,11 @@ pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
     // Who asks alone waits for nobody.
     let there: Vec<Start> = seen.iter().filter(|run| solitary(run)).flat_map(|run| ways_there(run)).collect();
     let back: Vec<Start> = seen.iter().flat_map(|run| ways_back(run)).collect();
-    // Likewise frames, but for a network that nobody saw without company.
-    let company = !seen.iter().any(|run| solitary(run));
-    let plain = |run: &&&ObservedRun| !run.plan.network.shape && (company || solitary(run));
+    // Likewise frames, but for a network that nobody saw without cache_interference.
+    let cache_interference = !seen.iter().any(|run| solitary(run));
+    let plain = |run: &&&ObservedRun| !run.plan.network.shape && (cache_interference || solitary(run));
     let frames_after = |back: Line| -> Vec<Start> {
-        seen.iter().filter(plain).flat_map(|run| frames::starts(run, |bytes| back.of(bytes))).collect()
+        seen.iter().filter(plain).flat_map(|run| message_overheads::starts(run, |bytes| back.of(bytes))).collect()
     };
     let wake = Wake::fit(&[&there, &back, &frames_after(Line::fit(&back, Wake::default()))]);
     let back_seconds: Vec<f64> = back.iter().map(|start| start.seconds).collect();
@@ -49,7 +49,7 @@ pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
     };
     let held = |runs: &[&ObservedRun]| {
         let shaped = runs.iter().filter(|run| run.plan.network.shape);
-        median(shaped.filter_map(|run| frames::held(run, back.start)).collect())
+        median(shaped.filter_map(|run| message_overheads::held(run, back.start)).collect())
     };
     Overheads {
         to_device: there.start,
@@ -61,14 +61,14 @@ pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
         opening: middle(&|runs| opening(runs.iter().filter(plain).copied(), ends)),
         held: middle(&held),
         sigma: sigma(&frames, ends, wake).unwrap_or(0.0),
-        steal: Steal::fit(&back_seconds),
+        cpu_steal: CpuSteal::fit(&back_seconds),
     }
 }
 
 /// By what a host's overheads are to be multiplied to be those of a run: the ways to a device and back, and frames.
 pub(super) fn against(seen: &ObservedRun, said: &Overhead) -> [f64; 3] {
     let wake = Wake::of(said);
-    let line = |span: Span, per_byte: f64| Line { start: span.as_secs_f64(), per_byte };
+    let line = |span: Duration, per_byte: f64| Line { start: span.as_secs_f64(), per_byte };
     let ratio = |starts: &[Start], line: Line| {
         let ratios = starts.iter().map(|start| start.seconds.max(0.0) / line.predict(start, wake));
         steady_mean(ratios.collect()).filter(|ratio| ratio.is_finite() && *ratio > 0.0).unwrap_or(1.0)
@@ -76,7 +76,7 @@ pub(super) fn against(seen: &ObservedRun, said: &Overhead) -> [f64; 3] {
     let there = ratio(&ways_there(seen), line(said.to_device, said.per_copied));
     let back = line(said.from_device, said.per_copied);
     let times = ratio(&ways_back(seen), back);
-    let frames = frames::starts(seen, |bytes| back.of(bytes) * times);
+    let frames = message_overheads::starts(seen, |bytes| back.of(bytes) * times);
     [there, times, ratio(&frames, line(said.frame, said.per_byte))]
 }
 

@@ -5,7 +5,7 @@
 //! other processes' work. Which sizes are measured follows from what the sweep asks for.
 use actors::id::{BlockRange, HostId};
 use actors::message::Forwarding;
-use actors::time::Span;
+use actors::time::Duration;
 use scenarios::plan::{Distribution, Executor, Host, Link, Network, Node, Plan, Role, Tcp};
 use std::collections::BTreeSet;
 
@@ -24,11 +24,11 @@ const PROBED: u32 = 8;
 
 /// How often the client pings in the swarm that measures round trips: many times in a step or two, and seldom enough that
 /// nobody waits for it.
-const PINGED: Span = Span::from_millis(2);
+const PINGED: Duration = Duration::from_millis(2);
 
 /// The delays of the shaped swarms: beyond what a frame needs by itself, short enough to see many, and far enough apart to
 /// show what idle devices forget.
-const HELD: [Span; 2] = [Span::from_millis(3), Span::from_millis(12)];
+const HELD: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(12)];
 
 /// The most clients of the swarm that is never idle.
 const CLIENTS: u32 = 4;
@@ -183,7 +183,7 @@ fn spread(values: impl Iterator<Item = u32>, most: usize) -> Vec<u32> {
 mod tests {
     use super::{probes, spread, swarms};
     use actors::seed::Seed;
-    use actors::time::Span;
+    use actors::time::Duration;
     use scenarios::Overrides;
     use scenarios::plan::Role;
 
@@ -194,7 +194,7 @@ mod tests {
         let swarms = swarms(&plans).expect("CPUs can be measured");
         let prompts: Vec<u32> = swarms.iter().map(|plan| plan.workload.prompt).collect();
         assert_eq!(prompts, [16, 64, 64, 16, 16, 16]);
-        assert_eq!(swarms.iter().filter(|plan| plan.policies.pings.every > Span::ZERO).count(), 1);
+        assert_eq!(swarms.iter().filter(|plan| plan.policies.pings.every > Duration::ZERO).count(), 1);
         assert_eq!(swarms.iter().filter(|plan| plan.network.shape).count(), 2);
         for plan in swarms.iter().chain(&probes(&plans).expect("likewise")) {
             let spans: Vec<u32> = plan

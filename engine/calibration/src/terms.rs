@@ -1,6 +1,6 @@
 //! The terms of the host model, each of which can be taken out of a profile to see what it is worth.
-use crate::Mood;
-use scenarios::profile::{Cold, Jitter, Profile, Steal};
+use crate::DriftTimeline;
+use scenarios::profile::{ColdCache, CpuSteal, Jitter, Profile};
 use scenarios::units::Time;
 use std::fmt;
 use std::str::FromStr;
@@ -52,7 +52,7 @@ pub const TERMS: [(&str, Term); 15] = [
     ("shaper-delay", Term::ShaperDelay),
     ("shared-cores", Term::SharedCores),
     ("cache-interference", Term::CacheInterference),
-    ("cpu-steal", Term::CpuSteal),
+    ("cpu-cpu_steal", Term::CpuSteal),
     ("cold-cache", Term::ColdCache),
     ("compute-spread", Term::ComputeSpread),
     ("drift", Term::Drift),
@@ -61,10 +61,10 @@ pub const TERMS: [(&str, Term); 15] = [
 
 impl Term {
     /// Removes the term from the profile, or from the course of the machine's speed.
-    pub fn remove(self, profile: Option<&mut Profile>, mood: &mut Mood) {
+    pub fn remove(self, profile: Option<&mut Profile>, drift: &mut DriftTimeline) {
         match self {
-            Term::Drift => return mood.forget_drift(),
-            Term::SizeFactors => return mood.forget_sizes(),
+            Term::Drift => return drift.forget_drift(),
+            Term::SizeFactors => return drift.forget_sizes(),
             _ => {}
         }
         let Some(profile) = profile else { return };
@@ -79,9 +79,9 @@ impl Term {
             Term::SessionOpening => over.opening = Time(0),
             Term::ShaperDelay => over.held = Time(0),
             Term::SharedCores => over.serving = 0,
-            Term::CacheInterference => over.company = 0.0,
-            Term::CpuSteal => over.steal = Steal::default(),
-            Term::ColdCache => profile.models.iter_mut().for_each(|model| model.cold = Cold::default()),
+            Term::CacheInterference => over.cache_interference = 0.0,
+            Term::CpuSteal => over.cpu_steal = CpuSteal::default(),
+            Term::ColdCache => profile.models.iter_mut().for_each(|model| model.cold_cache = ColdCache::default()),
             Term::ComputeSpread => profile.jitter = Jitter::Off,
             Term::Drift | Term::SizeFactors => {}
         }
@@ -114,6 +114,6 @@ mod tests {
         for (name, term) in TERMS {
             assert_eq!((name.parse(), term.to_string()), (Ok(term), name.to_owned()));
         }
-        assert!("steal".parse::<Term>().is_err_and(|why| why.contains("cpu-steal")));
+        assert!("cpu_steal".parse::<Term>().is_err_and(|why| why.contains("cpu-cpu_steal")));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What a stage of a path does for each message is kept small: what is rarer than a plain delay is boxed.
 use actors::seed::{Seed, SmallStream};
-use actors::time::Span;
+use actors::time::Duration;
 use rand::RngExt;
 use rand::distr::Uniform;
 use rand_distr::{Distribution as _, Gamma, LogNormal, Normal, Pareto, Weibull};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The delay of one stage.
 #[derive(Clone)]
 pub(super) enum Delay {
-    Constant(Span),
+    Constant(Duration),
     Uniform(Uniform<u64>),
     Normal(Normal<f64>),
     LogNormal(LogNormal<f64>),
@@ -24,7 +24,7 @@ pub(super) enum Rare {
     Gamma(Gamma<f64>),
     Pareto(Pareto<f64>),
     Weibull(Weibull<f64>),
-    Empirical(Arc<[Span]>),
+    Empirical(Arc<[Duration]>),
     /// A delay and its jitter.
     Sum(Delay, Delay),
 }
@@ -39,14 +39,14 @@ impl Delay {
             delay = Delay::Constant(delay.draw(&mut stream));
         }
         match link.jitter {
-            Distribution::Constant(Span::ZERO) => delay,
+            Distribution::Constant(Duration::ZERO) => delay,
             ref jitter => Delay::Rare(Box::new(Rare::Sum(delay, Delay::new(jitter)))),
         }
     }
 
     /// A distribution that its plan should not have held is the constant it is nearest to.
     fn new(distribution: &Distribution) -> Delay {
-        let seconds = |span: &Span| span.as_secs_f64();
+        let seconds = |span: &Duration| span.as_secs_f64();
         let rare = |rare: Rare| Delay::Rare(Box::new(rare));
         match distribution {
             Distribution::Constant(span) => Delay::Constant(*span),
@@ -74,36 +74,36 @@ impl Delay {
                 let weibull = Weibull::new(seconds(scale), *shape);
                 weibull.map_or(Delay::Constant(*scale), |weibull| rare(Rare::Weibull(weibull)))
             }
-            Distribution::Empirical(samples) if samples.is_empty() => Delay::Constant(Span::ZERO),
+            Distribution::Empirical(samples) if samples.is_empty() => Delay::Constant(Duration::ZERO),
             Distribution::Empirical(samples) => rare(Rare::Empirical(samples.clone())),
         }
     }
 
     pub fn is_zero(&self) -> bool {
-        matches!(self, Delay::Constant(Span::ZERO))
+        matches!(self, Delay::Constant(Duration::ZERO))
     }
 
     #[inline]
-    pub fn draw(&self, stream: &mut SmallStream) -> Span {
+    pub fn draw(&self, stream: &mut SmallStream) -> Duration {
         match self {
             Delay::Constant(span) => *span,
-            Delay::Uniform(uniform) => Span(uniform.sample(stream)),
-            Delay::Normal(normal) => Span::from_secs_f64(normal.sample(stream)),
-            Delay::LogNormal(log_normal) => Span::from_secs_f64(log_normal.sample(stream)),
+            Delay::Uniform(uniform) => Duration(uniform.sample(stream)),
+            Delay::Normal(normal) => Duration::from_secs_f64(normal.sample(stream)),
+            Delay::LogNormal(log_normal) => Duration::from_secs_f64(log_normal.sample(stream)),
             Delay::Rare(rare) => rare.draw(stream),
         }
     }
 }
 
 /// Delays beyond this are as good as for ever; a heavy tail draws them once in a while.
-const LONGEST: Span = Span::from_secs(3600);
+const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Rare {
-    fn draw(&self, stream: &mut SmallStream) -> Span {
+    fn draw(&self, stream: &mut SmallStream) -> Duration {
         let drawn = match self {
-            Rare::Gamma(gamma) => Span::from_secs_f64(gamma.sample(stream)),
-            Rare::Pareto(pareto) => Span::from_secs_f64(pareto.sample(stream).min(LONGEST.as_secs_f64())),
-            Rare::Weibull(weibull) => Span::from_secs_f64(weibull.sample(stream).min(LONGEST.as_secs_f64())),
+            Rare::Gamma(gamma) => Duration::from_secs_f64(gamma.sample(stream)),
+            Rare::Pareto(pareto) => Duration::from_secs_f64(pareto.sample(stream).min(LONGEST.as_secs_f64())),
+            Rare::Weibull(weibull) => Duration::from_secs_f64(weibull.sample(stream).min(LONGEST.as_secs_f64())),
             Rare::Empirical(samples) => samples[stream.random_range(0..samples.len())],
             Rare::Sum(delay, jitter) => delay.draw(stream) + jitter.draw(stream),
         };
@@ -115,7 +115,7 @@ impl Rare {
 mod tests {
     use super::Delay;
     use actors::seed::Seed;
-    use actors::time::Span;
+    use actors::time::Duration;
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
     use scenarios::plan::{Distribution, Drawn, Link};
 
@@ -132,15 +132,15 @@ mod tests {
 
     #[test]
     fn each_distribution_has_its_moments() {
-        let (ms, span) = (1e-3, Span::from_millis(10));
+        let (ms, span) = (1e-3, Duration::from_millis(10));
         let near = |distribution: Distribution, mean: f64, std: f64| {
             let (found, spread) = moments(distribution.clone());
             assert!((found / mean - 1.0).abs() < 0.01, "{distribution:?}: mean {found}, not {mean}");
             assert!((spread - std).abs() < 0.03 * mean, "{distribution:?}: std {spread}, not {std}");
         };
         near(Distribution::Constant(span), 10.0 * ms, 0.0);
-        near(Distribution::Uniform { low: Span::ZERO, high: span }, 5.0 * ms, 10.0 * ms / 12f64.sqrt());
-        near(Distribution::Normal { mean: span, std: Span::from_millis(1) }, 10.0 * ms, 1.0 * ms);
+        near(Distribution::Uniform { low: Duration::ZERO, high: span }, 5.0 * ms, 10.0 * ms / 12f64.sqrt());
+        near(Distribution::Normal { mean: span, std: Duration::from_millis(1) }, 10.0 * ms, 1.0 * ms);
         let (sigma, half) = (0.5f64, 0.125f64);
         let mean = 10.0 * ms * half.exp();
         near(Distribution::LogNormal { median: span, sigma }, mean, mean * ((sigma * sigma).exp() - 1.0).sqrt());
@@ -154,23 +154,23 @@ mod tests {
             10.0 * ms * mean,
             10.0 * ms * (1.0 - mean * mean).sqrt(),
         );
-        let samples: Vec<Span> = [1, 2, 3, 10].map(Span::from_millis).to_vec();
+        let samples: Vec<Duration> = [1, 2, 3, 10].map(Duration::from_millis).to_vec();
         near(Distribution::Empirical(samples.into()), 4.0 * ms, 12.5f64.sqrt() * ms);
     }
 
     proptest! {
         #[test]
         fn drawn_once_it_is_the_same_for_both_directions_and_jitter_comes_on_top(seed: u64, a in 0..50u32, b in 0..50u32) {
-            let delay = Distribution::Uniform { low: Span::from_millis(1), high: Span::from_millis(100) };
+            let delay = Distribution::Uniform { low: Duration::from_millis(1), high: Duration::from_millis(100) };
             let link = Link { drawn: Drawn::PerPair, ..Link::new(delay, None) };
             let mut stream = Seed(9).small_stream("test", 0, 0);
             let there = Delay::of(&link, Seed(seed), "path", a, b).draw(&mut stream);
             prop_assert_eq!(there, Delay::of(&link, Seed(seed), "path", b, a).draw(&mut stream));
-            let jitter = Distribution::Uniform { low: Span::ZERO, high: Span::from_millis(3) };
+            let jitter = Distribution::Uniform { low: Duration::ZERO, high: Duration::from_millis(3) };
             let jittery = Delay::of(&Link { jitter, ..link }, Seed(seed), "path", a, b);
             for _ in 0..20 {
                 let drawn = jittery.draw(&mut stream);
-                prop_assert!(drawn >= there && drawn <= there + Span::from_millis(3));
+                prop_assert!(drawn >= there && drawn <= there + Duration::from_millis(3));
             }
         }
     }

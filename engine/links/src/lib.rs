@@ -16,7 +16,7 @@ pub use tcp::Framing;
 
 use actors::id::HostId;
 use actors::seed::{Seed, SmallStream};
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use draw::Delay;
 use scenarios::plan::{Link, Plan, Tcp};
 use serde::{Deserialize, Serialize};
@@ -27,40 +27,40 @@ use tcp::{Held, Sender};
 /// `last - sent = queue + propagation + transmit`, exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
-    pub sent: Moment,
-    pub first: Moment,
-    pub last: Moment,
+    pub sent: Timestamp,
+    pub first: Timestamp,
+    pub last: Timestamp,
     /// Waiting for others to be transmitted.
-    pub queue: Span,
+    pub queue: Duration,
     /// Propagation, connection set-up included.
-    pub propagation: Span,
+    pub propagation: Duration,
 }
 
 impl Passage {
     #[inline]
-    pub fn begin(sent: Moment) -> Passage {
-        Passage { sent, first: sent, last: sent, queue: Span::ZERO, propagation: Span::ZERO }
+    pub fn begin(sent: Timestamp) -> Passage {
+        Passage { sent, first: sent, last: sent, queue: Duration::ZERO, propagation: Duration::ZERO }
     }
 
     /// A passage whose parts are known; it took their sum.
-    pub fn whole(sent: Moment, queue: Span, propagation: Span, transmit: Span) -> Passage {
+    pub fn whole(sent: Timestamp, queue: Duration, propagation: Duration, transmit: Duration) -> Passage {
         let first = sent + queue + propagation;
         Passage { sent, first, last: first + transmit, queue, propagation }
     }
 
     /// Bytes over the bandwidth of the slowest stage.
-    pub fn transmit(&self) -> Span {
+    pub fn transmit(&self) -> Duration {
         self.last.since(self.first)
     }
 
     /// The first byte waits; what comes behind it meanwhile is buffered.
-    fn wait_until(&mut self, start: Moment) {
+    fn wait_until(&mut self, start: Timestamp) {
         self.queue += start.since(self.first);
         self.first = self.first.max(start);
     }
 
     /// The whole message waits.
-    pub fn hold(&mut self, wait: Span) {
+    pub fn hold(&mut self, wait: Duration) {
         self.queue += wait;
         self.first = self.first + wait;
         self.last = self.last + wait;
@@ -68,13 +68,13 @@ impl Passage {
 
     /// Everything on the way so far took `by` times as long, but the waiting.
     pub fn stretch(&mut self, by: f64) {
-        let more = |span: Span| Span::from_secs_f64(span.as_secs_f64() * (by - 1.0).max(0.0));
+        let more = |span: Duration| Duration::from_secs_f64(span.as_secs_f64() * (by - 1.0).max(0.0));
         let (propagation, transmit) = (more(self.propagation), more(self.transmit()));
         self.propagate(propagation);
         self.last = self.last + transmit;
     }
 
-    fn propagate(&mut self, delay: Span) {
+    fn propagate(&mut self, delay: Duration) {
         self.propagation += delay;
         self.first = self.first + delay;
         self.last = self.last + delay;
@@ -86,13 +86,13 @@ pub struct Stage {
     delay: Delay,
     /// Nanoseconds a byte; 0 where there is no limit.
     ns_per_byte: f64,
-    free: Moment,
+    free: Timestamp,
     stream: SmallStream,
 }
 
 impl Stage {
     fn new(link: &Link, delay: Delay, stream: SmallStream) -> Stage {
-        Stage { delay, ns_per_byte: ns_per_byte(link), free: Moment::default(), stream }
+        Stage { delay, ns_per_byte: ns_per_byte(link), free: Timestamp::default(), stream }
     }
 
     /// The egress NIC of `host`.
@@ -120,7 +120,7 @@ impl Stage {
     }
 
     /// The delay of one message, whoever sees to its bandwidth.
-    pub fn propagation(&mut self) -> Span {
+    pub fn propagation(&mut self) -> Duration {
         self.delay.draw(&mut self.stream)
     }
 
@@ -132,7 +132,7 @@ impl Stage {
         }
         if self.ns_per_byte > 0.0 {
             passage.wait_until(self.free.max(passage.first));
-            let transmit = Span((bytes as f64 * self.ns_per_byte).round() as u64);
+            let transmit = Duration((bytes as f64 * self.ns_per_byte).round() as u64);
             self.free = passage.first + transmit;
             passage.last = passage.last.max(self.free);
         }
@@ -156,7 +156,7 @@ pub struct Path {
     round_trip: Box<[Delay]>,
     /// What of TCP is modelled beyond that.
     sender: Option<Box<Sender>>,
-    delivered: Moment,
+    delivered: Timestamp,
 }
 
 /// The links of a way there and of the way back, each from NIC to NIC: what a TCP handshake crosses once before the first
@@ -206,14 +206,14 @@ impl Path {
         let stream = |name: &str| seed.small_stream(name, u64::from(from), u64::from(to));
         let stage = Stage::new(link, Delay::of(link, seed, "path", from, to), stream("path"));
         let delays = way.delays(seed);
-        let first: Span = {
+        let first: Duration = {
             let mut stream = stream("round trip");
             delays.iter().map(|delay| delay.draw(&mut stream)).sum()
         };
         let sender = Sender::new(tcp, way.ns_per_byte(), first, way.loss(), stream("loss"));
         let round_trip = if tcp.handshake { delays } else { Box::default() };
         let framing = Framing::of(tcp);
-        Path { stage, framing, round_trip, sender: sender.map(Box::new), delivered: Moment::default() }
+        Path { stage, framing, round_trip, sender: sender.map(Box::new), delivered: Timestamp::default() }
     }
 
     /// The path of `plan` between two hosts.
@@ -222,7 +222,7 @@ impl Path {
     }
 
     /// What connecting costs before the first message: one round trip.
-    pub fn handshake(&mut self) -> Span {
+    pub fn handshake(&mut self) -> Duration {
         self.round_trip.iter().map(|delay| delay.draw(&mut self.stage.stream)).sum()
     }
 
@@ -233,7 +233,7 @@ impl Path {
 
     /// The sender's half of the way of `payload` bytes: by `nic` onto this path, after `handshake` if the connection is new.
     #[inline]
-    pub fn depart(&mut self, nic: &mut Stage, now: Moment, payload: u64, handshake: Span) -> Passage {
+    pub fn depart(&mut self, nic: &mut Stage, now: Timestamp, payload: u64, handshake: Duration) -> Passage {
         let mut passage = Passage::begin(now);
         passage.propagate(handshake);
         nic.pass(&mut passage, self.framing.bytes(payload));
@@ -242,7 +242,7 @@ impl Path {
 
     /// Likewise where the NIC is free.
     #[inline]
-    pub fn depart_freely(&mut self, now: Moment, payload: u64, handshake: Span) -> Passage {
+    pub fn depart_freely(&mut self, now: Timestamp, payload: u64, handshake: Duration) -> Passage {
         let mut passage = Passage::begin(now);
         passage.propagate(handshake);
         self.cross(passage, payload)
@@ -277,12 +277,12 @@ impl Path {
     }
 
     /// How long a message waits for acknowledgements and repetitions that the idle connection turns to at `start`.
-    pub fn admit(&mut self, start: Moment, payload: u64) -> Span {
-        self.sender.as_mut().map_or(Span::ZERO, |sender| sender.send(start, payload).wait)
+    pub fn admit(&mut self, start: Timestamp, payload: u64) -> Duration {
+        self.sender.as_mut().map_or(Duration::ZERO, |sender| sender.send(start, payload).wait)
     }
 
     /// The last byte of the message left at `now`, later than if it had been alone.
-    pub fn left(&mut self, now: Moment) {
+    pub fn left(&mut self, now: Timestamp) {
         if let Some(sender) = &mut self.sender {
             sender.left(now);
         }

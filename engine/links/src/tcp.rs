@@ -23,7 +23,7 @@
 //! R is drawn once, at the connection's set-up, as TCP's own estimate begins with it. What other messages of the connection
 //! have under way is not counted against the window, and stalls are computed as if nobody shared the bottleneck.
 use actors::seed::SmallStream;
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use rand::RngExt;
 use scenarios::plan::Tcp;
 
@@ -60,14 +60,14 @@ pub(super) struct Sender {
     framing: Framing,
     /// Nanoseconds a byte at the bottleneck.
     ns_per_byte: f64,
-    round_trip: Span,
-    timeout: Span,
+    round_trip: Duration,
+    timeout: Duration,
     loss: f64,
     /// Bytes that may be under way, now and at most.
     window: u64,
     most: u64,
     /// When the last byte of the last message left the bottleneck.
-    free: Moment,
+    free: Timestamp,
     /// What losses are drawn from.
     stream: SmallStream,
 }
@@ -76,16 +76,16 @@ pub(super) struct Sender {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     /// When the connection turns to it.
-    pub start: Moment,
+    pub start: Timestamp,
     /// Stalls and repetitions after that.
-    pub wait: Span,
+    pub wait: Duration,
     /// Its bytes over the bottleneck.
-    pub transmit: Span,
+    pub transmit: Duration,
 }
 
 impl Sender {
     /// Nothing where neither window nor loss is modelled.
-    pub fn new(tcp: &Tcp, ns_per_byte: f64, round_trip: Span, loss: f64, stream: SmallStream) -> Option<Sender> {
+    pub fn new(tcp: &Tcp, ns_per_byte: f64, round_trip: Duration, loss: f64, stream: SmallStream) -> Option<Sender> {
         if tcp.initial_window.is_none() && tcp.window.is_none() && loss == 0.0 {
             return None;
         }
@@ -100,13 +100,13 @@ impl Sender {
             loss,
             window: tcp.initial_window.unwrap_or(u64::MAX).min(most),
             most,
-            free: Moment::default(),
+            free: Timestamp::default(),
             stream,
         })
     }
 
     /// Takes in a message that could leave at `ready`.
-    pub fn send(&mut self, ready: Moment, bytes: u64) -> Held {
+    pub fn send(&mut self, ready: Timestamp, bytes: u64) -> Held {
         let start = ready.max(self.free);
         if self.tcp.idle_restart {
             self.rest(start.since(self.free));
@@ -118,34 +118,34 @@ impl Sender {
     }
 
     /// The last byte left later than if its message had been alone.
-    pub fn left(&mut self, now: Moment) {
+    pub fn left(&mut self, now: Timestamp) {
         self.free = now;
     }
 
-    fn transmit(&self, bytes: u64) -> Span {
-        Span((self.framing.bytes(bytes) as f64 * self.ns_per_byte).round() as u64)
+    fn transmit(&self, bytes: u64) -> Duration {
+        Duration((self.framing.bytes(bytes) as f64 * self.ns_per_byte).round() as u64)
     }
 
     /// Nothing was under way for so long.
-    fn rest(&mut self, idle: Span) {
+    fn rest(&mut self, idle: Duration) {
         let Some(initial) = self.tcp.initial_window else { return };
         let timeouts = (idle.0 / self.timeout.0.max(1)).min(63);
         self.window = self.window.min((self.window >> timeouts).max(initial));
     }
 
     /// Waiting for acknowledgements while `bytes` leave.
-    fn stall(&mut self, bytes: u64) -> Span {
-        let (mut left, mut stalled) = (bytes, Span::ZERO);
+    fn stall(&mut self, bytes: u64) -> Duration {
+        let (mut left, mut stalled) = (bytes, Duration::ZERO);
         // The acknowledgement of a window's first segment is a round trip behind it.
         let acknowledged = self.transmit(self.tcp.mss.min(bytes)) + self.round_trip;
         while left > self.window {
             let stall = acknowledged - self.transmit(self.window);
-            if stall == Span::ZERO {
+            if stall == Duration::ZERO {
                 break;
             }
             if self.window == self.most {
                 let windows = left.div_ceil(self.window) - 1;
-                return stalled + Span(stall.0.saturating_mul(windows));
+                return stalled + Duration(stall.0.saturating_mul(windows));
             }
             stalled += stall;
             left -= self.window;
@@ -162,15 +162,15 @@ impl Sender {
     }
 
     /// Repeating what is lost.
-    fn repeat(&mut self, bytes: u64) -> Span {
+    fn repeat(&mut self, bytes: u64) -> Duration {
         if self.loss == 0.0 {
-            return Span::ZERO;
+            return Duration::ZERO;
         }
         let segments = bytes.div_ceil(self.tcp.mss).max(1);
         let tail = segments.min(TAIL);
         let arrives = |segments: u64| (1.0 - self.loss).powf(segments as f64);
         let (head, tail) = (arrives(segments - tail), arrives(tail));
-        let mut wait = if self.stream.random::<f64>() < head { Span::ZERO } else { self.round_trip };
+        let mut wait = if self.stream.random::<f64>() < head { Duration::ZERO } else { self.round_trip };
         let mut timeout = self.timeout;
         for _ in 0..TIMEOUTS {
             if self.stream.random::<f64>() < tail {

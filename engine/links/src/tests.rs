@@ -1,12 +1,12 @@
 //! Order, sums and speeds of what crosses links.
 use super::{Passage, Path, Stage, Way};
 use actors::seed::Seed;
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use scenarios::plan::{Distribution, Link, Tcp};
 
 fn link(delay_ms: u64, bandwidth: Option<f64>) -> Link {
-    Link::new(Distribution::Constant(Span::from_millis(delay_ms)), bandwidth)
+    Link::new(Distribution::Constant(Duration::from_millis(delay_ms)), bandwidth)
 }
 
 /// From host 0 to host 1 over `link`, and back without delay.
@@ -19,17 +19,17 @@ fn path(link: &Link, nic: &Link, ingress: &Link, tcp: &Tcp) -> Path {
 fn the_slowest_stage_sets_the_transfer_time() {
     let nic = link(10, Some(1e6));
     let mut path = path(&link(1, Some(10e6)), &nic, &Link::FREE, &Tcp::PIPE);
-    let passage = path.depart(&mut Stage::egress(&nic, Seed(1), 0), Moment(0), 1000, Span::ZERO);
-    assert_eq!(passage.last, Moment(0) + Span::from_millis(10 + 1 + 1));
-    assert_eq!(passage.transmit(), Span::from_millis(1));
+    let passage = path.depart(&mut Stage::egress(&nic, Seed(1), 0), Timestamp(0), 1000, Duration::ZERO);
+    assert_eq!(passage.last, Timestamp(0) + Duration::from_millis(10 + 1 + 1));
+    assert_eq!(passage.transmit(), Duration::from_millis(1));
 }
 
 #[test]
 fn a_connection_costs_a_round_trip_unless_nothing_of_tcp_is_modelled() {
     let (there, back, free) = (link(30, None), link(50, None), &Link::FREE);
     let way = Way { there: [free, &there, free], back: [free, &back, free], from: 0, to: 1 };
-    assert_eq!(Path::new(&way, &Tcp::PIPE, Seed(1)).handshake(), Span::from_millis(80));
-    assert_eq!(Path::new(&way, &Tcp::OFF, Seed(1)).handshake(), Span::ZERO);
+    assert_eq!(Path::new(&way, &Tcp::PIPE, Seed(1)).handshake(), Duration::from_millis(80));
+    assert_eq!(Path::new(&way, &Tcp::OFF, Seed(1)).handshake(), Duration::ZERO);
 }
 
 #[test]
@@ -39,10 +39,10 @@ fn a_stalling_connection_leaves_its_nic_to_others() {
     let mut egress = Stage::egress(&nic, Seed(3), 0);
     let mut stalling = path(&link(50, None), &nic, &Link::FREE, &slow);
     let mut other = path(&link(50, None), &nic, &Link::FREE, &slow);
-    let large = stalling.depart(&mut egress, Moment(0), 1_000_000, Span::ZERO);
-    assert!(large.last.since(Moment(0)) > Span::from_millis(80 + 50 + 200), "{:?}", large.last);
-    let small = other.depart(&mut egress, Moment(0), 1_250, Span::ZERO);
-    assert_eq!(small.last, Moment(0) + Span::from_micros(80_000 + 100 + 50_000));
+    let large = stalling.depart(&mut egress, Timestamp(0), 1_000_000, Duration::ZERO);
+    assert!(large.last.since(Timestamp(0)) > Duration::from_millis(80 + 50 + 200), "{:?}", large.last);
+    let small = other.depart(&mut egress, Timestamp(0), 1_250, Duration::ZERO);
+    assert_eq!(small.last, Timestamp(0) + Duration::from_micros(80_000 + 100 + 50_000));
 }
 
 proptest! {
@@ -61,16 +61,16 @@ proptest! {
             window: windowed.then_some(50_000),
             ..Tcp::PIPE
         };
-        let jittery = Distribution::LogNormal { median: Span::from_millis(5), sigma };
+        let jittery = Distribution::LogNormal { median: Duration::from_millis(5), sigma };
         let middle = Link { loss: if lossy { loss } else { 0.0 }, ..Link::new(jittery, Some(2e6)) };
         let (nic, inward) = (link(1, Some(bandwidth)), link(0, Some(bandwidth * 0.7)));
         let (mut egress, mut ingress) = (Stage::egress(&nic, Seed(3), 0), Stage::ingress(&inward, Seed(3), 1));
         let mut path = path(&middle, &nic, &inward, &tcp);
-        let (mut now, mut last, mut sent) = (Moment(0), Moment(0), 0);
+        let (mut now, mut last, mut sent) = (Timestamp(0), Timestamp(0), 0);
         for (gap, bytes) in messages {
-            now = now + Span(gap);
+            now = now + Duration(gap);
             sent += bytes;
-            let mut passage: Passage = path.depart(&mut egress, now, bytes, Span::ZERO);
+            let mut passage: Passage = path.depart(&mut egress, now, bytes, Duration::ZERO);
             ingress.pass(&mut passage, super::Framing::of(&tcp).bytes(bytes));
             prop_assert!(passage.last >= last);
             prop_assert_eq!(passage.last.since(now), passage.queue + passage.propagation + passage.transmit());

@@ -7,12 +7,12 @@ use actors::record::Event;
 use scenarios::plan::Plan;
 
 /// Whether this process of `host` may give such an answer; otherwise what is wrong with it.
-pub fn check(plan: &Plan, host: HostId, life: u32, answer: &Answer) -> Result<(), String> {
+pub fn check(plan: &Plan, host: HostId, incarnation: u32, answer: &Answer) -> Result<(), String> {
     match answer {
         Answer::Over => Ok(()),
         Answer::Events(events) => events.iter().try_for_each(|event| recorded(plan, host, event)),
-        Answer::Counted(account) if (account.host, account.life) != (host, life) => {
-            Err(format!("it gave the account of process {} of host {}", account.life, account.host.0))
+        Answer::Counted(account) if (account.host, account.incarnation) != (host, incarnation) => {
+            Err(format!("it gave the account of process {} of host {}", account.incarnation, account.host.0))
         }
         Answer::Counted(account) => account.tallies.iter().try_for_each(|tally| known(plan, tally.there)),
         Answer::Report(report) => match report {
@@ -59,7 +59,7 @@ fn recorded(plan: &Plan, host: HostId, event: &Event) -> Result<(), String> {
         Event::Present { .. }
         | Event::Ready { .. }
         | Event::Released { .. }
-        | Event::Struck(_)
+        | Event::FaultEvent(_)
         | Event::Finished { .. }
         | Event::Drained(_)
         | Event::Aborted { .. } => return Err("it recorded what only the orchestrator's process sees".to_owned()),
@@ -72,10 +72,10 @@ mod tests {
     use super::check;
     use crate::control::{Answer, Report};
     use actors::id::{HostId, NodeId};
-    use actors::ledger::mail::{Account, Tally};
+    use actors::invariants::message_account::{Account, Tally};
     use actors::record::{Event, Pinged};
     use actors::seed::Seed;
-    use actors::time::{Moment, Span};
+    use actors::time::{Duration, Timestamp};
 
     #[test]
     fn a_process_speaks_for_its_own_host_alone_and_of_what_the_plan_has() {
@@ -83,10 +83,12 @@ mod tests {
         let plan = cells.expect("it has cells")[0].plan(Seed(1), 0).expect("a plan");
         let (peer, client) = (plan.peers().next().expect("a peer"), plan.clients().next().expect("a client"));
         let (here, there) = (peer.1.host, client.1.host);
-        let account = |host, life, far| Answer::Counted(Account { host, life, tallies: vec![Tally::of(far, 0)] });
+        let account = |host, incarnation, remote| {
+            Answer::Counted(Account { host, incarnation, tallies: vec![Tally::of(remote, 0)] })
+        };
         let pinged = |client| {
-            let at = Moment::default();
-            Answer::Events(vec![Event::Pinged(Pinged { client, peer: peer.0, at, took: Span::ZERO })])
+            let at = Timestamp::default();
+            Answer::Events(vec![Event::Pinged(Pinged { client, peer: peer.0, at, took: Duration::ZERO })])
         };
         let failed = |node| Answer::Report(Report::LoadFailed { node, what: String::new() });
         let lost = |host| Answer::Report(Report::LinkLost { host, why: String::new(), lied: false });
@@ -109,8 +111,11 @@ mod tests {
             (lost(nowhere.0), "spoke of host 9999"),
             (pinged(client.0), "on another host"),
             (pinged(nowhere.1), "spoke for node 9999"),
-            (Answer::Report(Report::Released { at: Moment::default() }), "only the orchestrator's process knows"),
-            (Answer::Events(vec![Event::Released { at: Moment::default() }]), "only the orchestrator's process sees"),
+            (Answer::Report(Report::Released { at: Timestamp::default() }), "only the orchestrator's process knows"),
+            (
+                Answer::Events(vec![Event::Released { at: Timestamp::default() }]),
+                "only the orchestrator's process sees",
+            ),
         ] {
             let why = check(&plan, here, 3, &answer).expect_err(said);
             assert!(why.contains(said), "{why:?} is to say {said:?}");

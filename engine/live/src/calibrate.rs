@@ -1,31 +1,31 @@
 //! What of a live host's overhead cannot be read off a run's events, measured by itself.
+use super::core_lease::{self, TicketLock};
 use super::cores::Cores;
-use super::lease::{self, Turnstile};
 use super::{LiveError, awake, clock};
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use scenarios::plan::Plan;
 use std::sync::Mutex;
 use std::thread;
 
 /// How long each holder keeps the lease: of the order of a decode step.
-const HELD: Span = Span::from_micros(400);
+const HELD: Duration = Duration::from_micros(400);
 
 /// Turns of each of the two.
 const TURNS: usize = 150;
 
 /// From one executor's giving a core lease back until another that has waited for it holds it: the median of some hundred
 /// hand-overs between two that take turns, on the cores that the plan's jobs run on.
-pub fn hand_over(plan: &Plan) -> Result<Span, LiveError> {
-    let dir = lease::directory().map_err(LiveError::io("making a directory for core leases"))?;
+pub fn hand_over(plan: &Plan) -> Result<Duration, LiveError> {
+    let dir = core_lease::directory().map_err(LiveError::io("making a directory for core leases"))?;
     let _awake = awake::keep();
     let machine = plan.peers().next().map_or(0, |(_, peer)| plan.host(peer.host).machine);
     let cores = Cores::of(plan, machine);
-    let turns: Mutex<Vec<(Moment, Moment, usize)>> = Mutex::default();
+    let turns: Mutex<Vec<(Timestamp, Timestamp, usize)>> = Mutex::default();
     let take_turns = |who: usize| -> std::io::Result<()> {
         cores.iter().for_each(Cores::compute);
-        let turnstile = Turnstile::open(dir.path(), 1, 2)?;
+        let ticket_lock = TicketLock::open(dir.path(), 1, 2)?;
         for _ in 0..TURNS {
-            let lease = turnstile.take(turnstile.line_up()?)?;
+            let lease = ticket_lock.take(ticket_lock.line_up()?)?;
             let began = clock::now();
             while clock::now().since(began) < HELD {
                 std::hint::spin_loop();
@@ -47,20 +47,20 @@ pub fn hand_over(plan: &Plan) -> Result<Span, LiveError> {
     let mut turns = turns.into_inner().unwrap_or_default();
     turns.sort();
     let changed = turns.windows(2).filter(|pair| pair[0].2 != pair[1].2);
-    let mut gaps: Vec<Span> = changed.map(|pair| pair[1].0.since(pair[0].1)).collect();
+    let mut gaps: Vec<Duration> = changed.map(|pair| pair[1].0.since(pair[0].1)).collect();
     gaps.sort();
-    Ok(gaps.get(gaps.len() / 2).copied().unwrap_or(Span::ZERO))
+    Ok(gaps.get(gaps.len() / 2).copied().unwrap_or(Duration::ZERO))
 }
 
 #[cfg(test)]
 mod tests {
-    use actors::time::Span;
+    use actors::time::Duration;
 
     #[test]
     fn a_lease_takes_a_while_to_change_hands() {
         let cells = scenarios::load("quickstart").expect("it is there").cells(&scenarios::Overrides::default());
         let plan = cells.expect("it has cells")[0].plan(actors::seed::Seed(1), 0).expect("a plan");
         let took = super::hand_over(&plan).expect("file locks work here");
-        assert!(took > Span::ZERO && took < Span::from_millis(20), "{took}");
+        assert!(took > Duration::ZERO && took < Duration::from_millis(20), "{took}");
     }
 }

@@ -1,11 +1,11 @@
 //! The live world's clock: CLOCK_MONOTONIC, which all hosts of one machine share.
-use actors::time::Moment;
+use actors::time::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds since the machine's start, the same in all of its processes.
-pub fn now() -> Moment {
+pub fn now() -> Timestamp {
     let time = clock_gettime(ClockId::Monotonic);
-    Moment(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    Timestamp(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 //! Not the swarm's own protocol, which is actors' messages: this is how its processes come to be one run.
 use super::wire::{self, FrameReader, Incoming, Kind, Limits, WireError};
 use actors::id::{HostId, NodeId};
-use actors::ledger::Invariant;
-use actors::ledger::mail::Account;
+use actors::invariants::Invariant;
+use actors::invariants::message_account::Account;
 use actors::record::Event;
-use actors::time::Moment;
+use actors::time::Timestamp;
 use scenarios::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -41,7 +41,7 @@ pub struct Invitation {
     pub token: Token,
     pub host: HostId,
     /// Which of the host's processes this is: 0 is there from the start.
-    pub life: u32,
+    pub incarnation: u32,
     /// Where the machine's core leases lie.
     pub leases: PathBuf,
 }
@@ -52,7 +52,7 @@ pub struct Greeting {
     pub token: Token,
     pub host: HostId,
     /// Which of the host's processes is calling: what an earlier one said counts for nothing.
-    pub life: u32,
+    pub incarnation: u32,
     pub purpose: Purpose,
 }
 
@@ -68,13 +68,13 @@ pub enum Purpose {
 #[derive(Serialize, Deserialize)]
 pub enum Order {
     /// Raise your part of the plan; this is where the others listen, by host id, and when the run started.
-    Raise { plan: Box<Plan>, book: Vec<Option<Place>>, started: Moment },
+    Raise { plan: Box<Plan>, book: Vec<Option<Place>>, started: Timestamp },
     /// A host's process is no more.
-    Gone { host: HostId, life: u32 },
+    Gone { host: HostId, incarnation: u32 },
     /// A host that was not there, or is again, listens here.
     Here { host: HostId, place: Place },
     /// The barrier was released at this moment of the clock that all share.
-    Released { at: Moment },
+    Released { at: Timestamp },
     /// Say goodbye, finish what you hold, send what you have recorded, and end.
     Leave,
     /// The run is over: send what you have recorded. `drained`: every client was through, so that no session may be left.
@@ -87,7 +87,7 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub address: SocketAddr,
-    pub life: u32,
+    pub incarnation: u32,
 }
 
 /// From a host's process to the orchestrator's.
@@ -126,7 +126,7 @@ pub enum Report {
     },
     /// The orchestrator has released the barrier.
     Released {
-        at: Moment,
+        at: Timestamp,
     },
     /// The orchestrator has drained the latencies, or given up.
     Ended(Box<Event>),

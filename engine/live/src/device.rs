@@ -8,14 +8,14 @@ mod bench;
 mod blockwise;
 
 use super::clock;
+use super::core_lease::{Lease, TicketLock, Turn};
 use super::cores::Cores;
-use super::lease::{Lease, Turn, Turnstile};
 use super::local::Arrival;
 use actors::id::{HostId, NodeId};
 use actors::limits;
 use actors::message::{Computed, Job, Output, Refusal, Work};
 use actors::record::{Event, Scored};
-use actors::time::Moment;
+use actors::time::Timestamp;
 use actors::world::panic_text;
 use bench::{Bench, Fault};
 use scenarios::plan::Plan;
@@ -45,7 +45,7 @@ type Place = Option<io::Result<Turn>>;
 /// that one's end, before its lease is given back. So the order is that of events, as in the simulation, wherever and
 /// whenever the kernel lets this thread run on.
 struct Line {
-    turnstile: Option<Turnstile>,
+    ticket_lock: Option<TicketLock>,
     /// Jobs that were given and are not done.
     pending: Mutex<u32>,
 }
@@ -63,7 +63,7 @@ impl Line {
     }
 
     fn line_up(&self) -> Place {
-        self.turnstile.as_ref().map(Turnstile::line_up)
+        self.ticket_lock.as_ref().map(TicketLock::line_up)
     }
 }
 
@@ -72,14 +72,14 @@ impl Device {
     pub fn start(
         plan: Arc<Plan>,
         executor: scenarios::plan::Executor,
-        turnstile: Option<Turnstile>,
+        ticket_lock: Option<TicketLock>,
         cores: Option<Cores>,
-        strain: Strain,
+        slowdown: DeviceSlowdown,
         arrivals: UnboundedSender<Arrival>,
     ) -> io::Result<Device> {
         let (jobs, inbox) = sync_channel(limits::QUEUED_JOBS);
-        let line = Arc::new(Line { turnstile, pending: Mutex::new(0) });
-        let worker = Worker { bench: Bench::new(plan, executor), line: line.clone(), strain, arrivals };
+        let line = Arc::new(Line { ticket_lock, pending: Mutex::new(0) });
+        let worker = Worker { bench: Bench::new(plan, executor), line: line.clone(), slowdown, arrivals };
         let thread = thread::Builder::new().name("device".to_owned()).spawn(move || {
             // candle's pools are started by the first job, and stay where this thread is.
             cores.iter().for_each(Cores::compute);
@@ -100,8 +100,8 @@ impl Device {
                     return Ok(());
                 }
                 Err(TrySendError::Full((.., place)) | TrySendError::Disconnected((.., place))) => {
-                    if let (Some(turnstile), Some(Ok(turn))) = (&self.line.turnstile, place) {
-                        turnstile.give_up(turn);
+                    if let (Some(ticket_lock), Some(Ok(turn))) = (&self.line.ticket_lock, place) {
+                        ticket_lock.give_up(turn);
                     }
                 }
             }
@@ -125,32 +125,32 @@ impl Drop for Device {
 struct Worker {
     bench: Bench,
     line: Arc<Line>,
-    strain: Strain,
+    slowdown: DeviceSlowdown,
     arrivals: UnboundedSender<Arrival>,
 }
 
 /// How much slower than it is the plan wants the device to be at present.
 #[derive(Clone)]
-pub struct Strain {
+pub struct DeviceSlowdown {
     here: HostId,
     /// Nothing: never.
     windows: Option<Arc<Mutex<FaultWindows>>>,
 }
 
-impl Strain {
-    pub fn new(here: HostId, windows: FaultWindows) -> Strain {
-        Strain { here, windows: (!windows.is_empty()).then(|| Arc::new(Mutex::new(windows))) }
+impl DeviceSlowdown {
+    pub fn new(here: HostId, windows: FaultWindows) -> DeviceSlowdown {
+        DeviceSlowdown { here, windows: (!windows.is_empty()).then(|| Arc::new(Mutex::new(windows))) }
     }
 
     /// The barrier was released then.
-    pub fn release(&self, at: Moment) {
+    pub fn release(&self, at: Timestamp) {
         if let Some(windows) = &self.windows {
             windows.lock().unwrap_or_else(PoisonError::into_inner).release(at);
         }
     }
 
     /// Sleeps for what a job that has begun at `started` is to take longer than it took; whether it had to.
-    fn bear(&self, started: Moment) -> bool {
+    fn bear(&self, started: Timestamp) -> bool {
         let Some(windows) = &self.windows else { return false };
         let by = windows.lock().unwrap_or_else(PoisonError::into_inner).slow_device(started, self.here);
         let more = clock::now().since(started).as_secs_f64() * (by - 1.0).max(0.0);
@@ -177,11 +177,11 @@ impl Worker {
             let loading = matches!(job.work, Work::Load { .. });
             let Done { started, finished, result, mut lease } =
                 execute(&mut self.bench, &self.line, place, node, job.work);
-            let finished = match self.strain.windows.is_some() {
+            let finished = match self.slowdown.windows.is_some() {
                 // Those behind it would wait until it has slept, were it lined up before.
                 true => {
                     drop(lease.take());
-                    if self.strain.bear(started) { clock::now() } else { finished }
+                    if self.slowdown.bear(started) { clock::now() } else { finished }
                 }
                 false => finished,
             };
@@ -208,17 +208,17 @@ impl Worker {
 
 /// A job that was done, its holder's lease not yet given back.
 struct Done<'a> {
-    started: Moment,
-    finished: Moment,
+    started: Timestamp,
+    finished: Timestamp,
     result: Result<Output, Fault>,
     lease: Option<Lease<'a>>,
 }
 
 /// Does a job under a lease.
 fn execute<'a>(bench: &mut Bench, line: &'a Line, place: Place, node: NodeId, work: Work) -> Done<'a> {
-    let taken = line.turnstile.as_ref().map(|turnstile| match place {
-        Some(turn) => turnstile.take(turn?),
-        None => turnstile.take(turnstile.line_up()?),
+    let taken = line.ticket_lock.as_ref().map(|ticket_lock| match place {
+        Some(turn) => ticket_lock.take(turn?),
+        None => ticket_lock.take(ticket_lock.line_up()?),
     });
     let (lease, refused) = match taken.transpose() {
         Ok(lease) => (lease, None),

@@ -2,7 +2,7 @@
 use super::control::{Answer, Greeting, Invitation, Order, Purpose, Token};
 use super::wire::{self, Kind, WireError};
 use actors::id::HostId;
-use actors::time::Moment;
+use actors::time::Timestamp;
 use scenarios::plan::Plan;
 
 /// Reads the body of the first frame on a connection.
@@ -36,7 +36,7 @@ pub fn invitation(line: &str) -> Result<(), serde_json::Error> {
 /// If the plan is larger than a frame.
 pub fn frames(plan: &Plan) -> Result<[Vec<u8>; 2], WireError> {
     let token = Token::draw()?;
-    let greeting = Greeting { token, host: HostId(1), life: 0, purpose: Purpose::Join { port: 4000 } };
-    let order = Order::Raise { plan: Box::new(plan.clone()), book: vec![None], started: Moment(1) };
+    let greeting = Greeting { token, host: HostId(1), incarnation: 0, purpose: Purpose::Join { port: 4000 } };
+    let order = Order::Raise { plan: Box::new(plan.clone()), book: vec![None], started: Timestamp(1) };
     Ok([wire::plain(Kind::Greeting, &greeting)?, wire::plain(Kind::Control, &order)?])
 }

@@ -68,23 +68,23 @@ fn watch_stdin() -> Result<(), LiveError> {
 }
 
 async fn join(invitation: Invitation) -> Result<(), LiveError> {
-    let Invitation { orchestrator, token, host: here, life, leases } = invitation;
+    let Invitation { orchestrator, token, host: here, incarnation, leases } = invitation;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(LiveError::io("listening"))?;
     let port = listener.local_addr().map_err(LiveError::io("listening"))?.port();
     let stream = TcpStream::connect(orchestrator).await.map_err(LiveError::io("calling the orchestrator"))?;
     stream.set_nodelay(true).map_err(LiveError::io("calling the orchestrator"))?;
     let (reader, mut control) = stream.into_split();
-    let greeting = Greeting { token, host: here, life, purpose: Purpose::Join { port } };
+    let greeting = Greeting { token, host: here, incarnation, purpose: Purpose::Join { port } };
     control.write_all(&wire::plain(Kind::Greeting, &greeting)?).await.map_err(LiveError::io("joining"))?;
     let mut orders = FrameReader::new(reader, Limits::CONTROL);
     let Some(Order::Raise { plan, book, started }) = hear::<Order>(&mut orders).await? else {
         return Err(LiveError::Dismissed);
     };
     let (sender, reports) = unbounded_channel();
-    let directory = Directory { book, token, life, started };
+    let directory = Directory { book, token, incarnation, started };
     let plan = Arc::new(*plan);
     let falls = falls(&plan, here);
-    let local = LocalHost::raise(plan, here, directory, &leases, sender).map_err(LiveError::io("rising"))?;
+    let local = LocalHost::spawn_actors(plan, here, directory, &leases, sender).map_err(LiveError::io("rising"))?;
     spawn_local(open_door(listener, local.clone(), token));
     serve(&local, orders, control, reports, falls).await
 }
@@ -141,7 +141,7 @@ async fn serve(
             }
             Some(report) = reports.recv() => say(&mut control, &Answer::Report(report)).await?,
             order = heard.recv() => match order {
-                Some(Order::Gone { host, life }) => local.lose_host(host, life),
+                Some(Order::Gone { host, incarnation }) => local.lose_host(host, incarnation),
                 Some(Order::Here { host, place }) => local.here_again(host, place),
                 Some(Order::Released { at }) => local.released(at),
                 Some(Order::Leave) => {

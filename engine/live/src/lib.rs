@@ -6,27 +6,27 @@
 //!
 //! There is no discovery of machines here and no way in from another one: all sockets are bound to loopback.
 #![forbid(unsafe_code)]
-mod agenda;
 mod answers;
 mod awake;
 pub mod calibrate;
 pub mod clock;
-mod conduct;
 mod control;
+pub mod core_lease;
 mod cores;
-mod crew;
 mod device;
 mod door;
+mod fault_schedule;
 #[doc(hidden)]
 pub mod fuzz;
+mod host_supervisor;
 mod join;
-pub mod lease;
 mod links;
 mod local;
+mod run_controller;
+mod run_monitor;
 mod shaper;
 mod texts;
 mod warnings;
-mod watch;
 pub mod wire;
 
 pub use join::host_main;
@@ -103,7 +103,7 @@ impl LiveError {
 
 /// Runs one cell live, in processes of this machine, until it is over or `interrupt` is set.
 pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run, LiveError> {
-    for host in crew::staffed(plan).map(|id| plan.host(id)) {
+    for host in host_supervisor::staffed(plan).map(|id| plan.host(id)) {
         if let Some(device) = host.devices().find(|device| device.executor == Executor::Elsewhere) {
             return Err(LiveError::Elsewhere { host: host.name.clone(), device: device.name.clone() });
         }
@@ -116,8 +116,8 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
     let _awake = awake::keep();
     // A thread of its own: an arbiter and its host belong to one run.
     std::thread::scope(|scope| {
-        let conduct = || actix::System::new().block_on(conduct::conduct(plan.clone(), options, interrupt));
-        let thread = std::thread::Builder::new().name("orchestrator".to_owned()).spawn_scoped(scope, conduct);
+        let control = || actix::System::new().block_on(run_controller::control_run(plan.clone(), options, interrupt));
+        let thread = std::thread::Builder::new().name("orchestrator".to_owned()).spawn_scoped(scope, control);
         match thread.map_err(LiveError::io("starting the orchestrator's thread"))?.join() {
             Ok(ended) => ended,
             Err(panic) => std::panic::resume_unwind(panic),

@@ -2,7 +2,7 @@
 //!
 //! A frame is written where it arises, without a task switch, as long as the socket takes it; what the socket does not
 //! take waits in a bounded queue for the link's writer task. Large tensors leave in chunks, and whole frames pass between
-//! them. A link that fails is never mended: whoever sits on its far end is gone.
+//! them. A link that fails is never mended: whoever sits on its remote end is gone.
 use super::wire::{Chunks, Frame, HEADER_BYTES, Unit};
 use actors::limits;
 use std::cell::{Cell, RefCell};

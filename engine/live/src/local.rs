@@ -2,27 +2,27 @@
 //!
 //! Everything here runs on one arbiter, so that a token crosses a host without a task switch between threads but those to
 //! and from the device. Nothing waits: what takes time comes back as an [`Arrival`] or through a link.
-mod far;
-mod mail;
+mod message_account;
+mod remote_host;
 
 use super::clock;
 use super::control::{Place, Report, Token};
+use super::core_lease::TicketLock;
 use super::cores::Cores;
-use super::device::{Device, Strain};
-use super::lease::Turnstile;
+use super::device::{Device, DeviceSlowdown};
 use super::shaper::{Held, Shaper};
 use super::warnings::Warnings;
 use actix::Actor;
 use actors::id::{HostId, NodeId};
-use actors::ledger::mail::Account;
-use actors::ledger::{Invariant, Ledger};
+use actors::invariants::message_account::Account;
+use actors::invariants::{Invariant, InvariantChecker};
 use actors::message::{Computed, Gone, Job, Message, Refusal, Timer, Woken, Work};
 use actors::record::Event;
-use actors::time::{Moment, Span};
-use actors::world::{self, Effect, Host, Parcel, Post};
+use actors::time::{Duration, Timestamp};
+use actors::world::{self, Delivery, Effect, Host, Post};
 use actors::{client, dht, orchestrator, peer};
-use far::{Far, Waiting};
-use mail::Counts;
+use message_account::Counts;
+use remote_host::{RemoteHost, Waiting};
 use scenarios::plan::{Plan, Role, What, When};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -30,15 +30,15 @@ use std::io;
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Duration as StdDuration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
 use topology::fault_windows::FaultWindows;
-use topology::spawn::{self, Scene};
+use topology::spawn::{self, ActorSpawner};
 
 /// How long word of a session's end may take after a run: any shaped path's time, and a busy machine's.
-const CLOSED_WITHIN: Span = Span::from_secs(2);
+const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What reaches the arbiter from another thread of this process.
 pub enum Arrival {
@@ -63,8 +63,8 @@ pub struct Directory {
     /// Lets one in there.
     pub token: Token,
     /// Which of its host's processes this is.
-    pub life: u32,
-    pub started: Moment,
+    pub incarnation: u32,
+    pub started: Timestamp,
 }
 
 pub struct LocalHost {
@@ -72,7 +72,7 @@ pub struct LocalHost {
     here: HostId,
     plan: Arc<Plan>,
     token: Token,
-    life: u32,
+    incarnation: u32,
     /// Where the other hosts are, by their ids.
     book: RefCell<Vec<Option<Place>>>,
     windows: RefCell<FaultWindows>,
@@ -83,7 +83,7 @@ pub struct LocalHost {
     /// The mailboxes of the nodes that sit here, by node id.
     posts: RefCell<Vec<Option<Box<dyn Post>>>>,
     /// By host id.
-    links: RefCell<Vec<Far>>,
+    links: RefCell<Vec<RemoteHost>>,
     /// Which of its processes called last, by host id.
     callers: RefCell<Vec<Option<u32>>>,
     /// Calls that came before the orchestrator's word of who calls.
@@ -93,12 +93,12 @@ pub struct LocalHost {
     astray: Warnings,
     /// In the plan's order; empty where no node computes.
     devices: Vec<Device>,
-    strain: Strain,
+    slowdown: DeviceSlowdown,
     shaper: Option<RefCell<Shaper>>,
     events: RefCell<Vec<Event>>,
-    ledger: RefCell<Ledger>,
+    checker: RefCell<InvariantChecker>,
     reports: UnboundedSender<Report>,
-    mail: RefCell<Counts>,
+    account: RefCell<Counts>,
     /// The run is over: connections may end.
     stopping: Cell<bool>,
     /// What was sent is being counted: no node sends any more.
@@ -107,7 +107,7 @@ pub struct LocalHost {
 
 impl LocalHost {
     /// Raises the part of the plan that lives on `here`, on this arbiter.
-    pub fn raise(
+    pub fn spawn_actors(
         plan: Arc<Plan>,
         here: HostId,
         directory: Directory,
@@ -116,9 +116,9 @@ impl LocalHost {
     ) -> io::Result<Rc<LocalHost>> {
         let (sender, arrivals) = unbounded_channel();
 
-        let Directory { book, token, life, started } = directory;
+        let Directory { book, token, incarnation, started } = directory;
         let windows = FaultWindows::of(&plan, started);
-        let strain = Strain::new(here, windows.clone());
+        let slowdown = DeviceSlowdown::new(here, windows.clone());
         let mut devices = Vec::new();
         if plan.nodes().any(|(_, node)| node.host == here && super::computes(&node.role)) {
             let host = plan.host(here);
@@ -128,9 +128,16 @@ impl LocalHost {
             let divided = Cores::of(&plan, host.machine);
             for device in host.devices() {
                 // Each takes its turns by itself, as the devices of other processes do.
-                let turnstile = leases.map(|cores| Turnstile::open(turns, cores, executors)).transpose()?;
+                let ticket_lock = leases.map(|cores| TicketLock::open(turns, cores, executors)).transpose()?;
                 let (executor, cores) = (device.executor.clone(), divided.clone());
-                devices.push(Device::start(plan.clone(), executor, turnstile, cores, strain.clone(), sender.clone())?);
+                devices.push(Device::start(
+                    plan.clone(),
+                    executor,
+                    ticket_lock,
+                    cores,
+                    slowdown.clone(),
+                    sender.clone(),
+                )?);
             }
             // From now on, so that the devices' threads have not inherited it.
             divided.iter().for_each(Cores::serve);
@@ -144,65 +151,65 @@ impl LocalHost {
             When::Steps { host, count } if host == here => Some(count),
             _ => None,
         };
-        let mut lives: Vec<u32> = book.iter().map(|place| place.map_or(0, |place| place.life)).collect();
-        lives[here.0 as usize] = life;
+        let mut lives: Vec<u32> = book.iter().map(|place| place.map_or(0, |place| place.incarnation)).collect();
+        lives[here.0 as usize] = incarnation;
         // Each of the host's lives ends at the next of its steps.
-        let doom = plan.faults.iter().filter_map(mine).nth(life as usize);
+        let doom = plan.faults.iter().filter_map(mine).nth(incarnation as usize);
         let host = Rc::new_cyclic(|itself| LocalHost {
             itself: itself.clone(),
             here,
-            links: RefCell::new(vec![Far::Unknown; plan.hosts.len()]),
+            links: RefCell::new(vec![RemoteHost::Unknown; plan.hosts.len()]),
             callers: RefCell::new(vec![None; plan.hosts.len()]),
             ahead: Cell::new(0),
             places_changed: Notify::new(),
             astray: Warnings::new("messages and calls led nowhere"),
             plan: plan.clone(),
             token,
-            life,
+            incarnation,
             book: RefCell::new(book),
             windows: RefCell::new(windows),
             waiting: RefCell::default(),
             doom: Cell::new(doom),
             posts: RefCell::new(posts),
             devices,
-            strain,
+            slowdown,
             shaper,
             events: RefCell::default(),
-            ledger: RefCell::new(Ledger::of_a_host()),
+            checker: RefCell::new(InvariantChecker::of_a_host()),
             reports,
-            mail: RefCell::new(Counts::of(lives.into_iter())),
+            account: RefCell::new(Counts::of(lives.into_iter())),
             stopping: Cell::new(false),
             sealed: Cell::new(false),
         });
         world::install(host.clone());
         spawn_local(host.clone().receive(arrivals));
-        spawn::raise(&plan, Some(here), &mut Seating(&host));
+        spawn::spawn_actors(&plan, Some(here), &mut Spawning(&host));
         Ok(host)
     }
 
-    /// What has been recorded here so far; the record is empty afterwards.
+    /// What has been recorded here so remote; the record is empty afterwards.
     pub fn take_events(&self) -> Vec<Event> {
         self.events.take()
     }
 
     /// The barrier is released: faults count from here.
-    pub fn released(&self, at: Moment) {
+    pub fn released(&self, at: Timestamp) {
         self.windows.borrow_mut().release(at);
-        self.strain.release(at);
+        self.slowdown.release(at);
     }
 
     /// The peers here are told to go: they withdraw from the DHT, open no more sessions, and finish those they have.
     pub fn leave(&self) {
         for (me, node) in self.plan.nodes() {
             if node.host == self.here && matches!(node.role, Role::Peer { .. }) {
-                self.post(me, me, Parcel::Message(Message::Gone(Gone)));
+                self.post(me, me, Delivery::Message(Message::Gone(Gone)));
             }
         }
     }
 
     /// No node here holds a session.
     pub fn is_idle(&self) -> bool {
-        self.ledger.borrow().holding().is_none()
+        self.checker.borrow().holding().is_none()
     }
 
     /// From now on a connection that ends is no loss.
@@ -215,11 +222,11 @@ impl LocalHost {
         self.sealed.set(true);
     }
 
-    /// The messages that were sent from here and delivered here so far.
+    /// The messages that were sent from here and delivered here so remote.
     pub fn account(&self) -> Account {
         let waiting = self.waiting.borrow();
         let waits = |there: HostId| waiting.get(&there).map_or(0, |queue| queue.len() as u64);
-        Account { host: self.here, life: self.life, tallies: self.mail.borrow().tallies(waits) }
+        Account { host: self.here, incarnation: self.incarnation, tallies: self.account.borrow().tallies(waits) }
     }
 
     /// After a run that was drained: what is broken if a node here still holds a session when word of its end must have come.
@@ -230,10 +237,10 @@ impl LocalHost {
             return None;
         }
         let deadline = clock::now() + CLOSED_WITHIN;
-        while self.ledger.borrow().holding().is_some() && clock::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        while self.checker.borrow().holding().is_some() && clock::now() < deadline {
+            tokio::time::sleep(StdDuration::from_millis(1)).await;
         }
-        let kept = *self.ledger.borrow().holding()?;
+        let kept = *self.checker.borrow().holding()?;
         Some(Report::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(kept)) })
     }
 
@@ -241,30 +248,30 @@ impl LocalHost {
     async fn receive(self: Rc<Self>, mut arrivals: UnboundedReceiver<Arrival>) {
         while let Some(arrival) = arrivals.recv().await {
             match arrival {
-                Arrival::Computed { node, computed } => self.post(node, node, Parcel::Computed(computed)),
+                Arrival::Computed { node, computed } => self.post(node, node, Delivery::Computed(computed)),
                 Arrival::Seen(event) => self.record(event),
                 Arrival::LoadFailed { node, what } => self.report(Report::LoadFailed { node, what }),
-                Arrival::Held(Held { from, to, life, message, .. }) => {
+                Arrival::Held(Held { from, to, incarnation, message, .. }) => {
                     if let Some(shaper) = &self.shaper {
                         shaper.borrow_mut().delivered();
                     }
-                    self.hand_over(from, life, to, message);
+                    self.hand_over(from, incarnation, to, message);
                 }
             }
         }
     }
 
-    fn post(&self, from: NodeId, to: NodeId, parcel: Parcel) {
+    fn post(&self, from: NodeId, to: NodeId, parcel: Delivery) {
         if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
             post.post(from, parcel);
         }
     }
 
     /// A message of a node, which may sit here, reaches a node here.
-    fn hand_over(&self, from: NodeId, life: u32, to: NodeId, message: Message) {
+    fn hand_over(&self, from: NodeId, incarnation: u32, to: NodeId, message: Message) {
         if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
-            post.post(from, Parcel::Message(message));
-            self.mail.borrow_mut().delivered(self.plan.node(from).host, life);
+            post.post(from, Delivery::Message(message));
+            self.account.borrow_mut().delivered(self.plan.node(from).host, incarnation);
         }
     }
 
@@ -275,11 +282,11 @@ impl LocalHost {
 
     // -- what actors ask for --
 
-    fn wake(&self, me: NodeId, after: Span, timer: Timer) {
+    fn wake(&self, me: NodeId, after: Duration, timer: Timer) {
         let Some(host) = self.itself.upgrade() else { return };
         spawn_local(async move {
-            tokio::time::sleep(Duration::from_nanos(after.0)).await;
-            host.post(me, me, Parcel::Woken(Woken(timer)));
+            tokio::time::sleep(StdDuration::from_nanos(after.0)).await;
+            host.post(me, me, Delivery::Woken(Woken(timer)));
         });
     }
 
@@ -294,7 +301,7 @@ impl LocalHost {
             }
         };
         match given {
-            Err(refused) if answered => self.post(me, me, Parcel::Computed(refused)),
+            Err(refused) if answered => self.post(me, me, Delivery::Computed(refused)),
             Err(_) => self.astray.warn(|| {
                 let node = self.plan.called(me);
                 format!("{node} cannot release a session's cache: its device's queue is full")
@@ -304,7 +311,7 @@ impl LocalHost {
     }
 
     fn record(&self, event: Event) {
-        if let Err(invariant) = self.ledger.borrow_mut().check(&event) {
+        if let Err(invariant) = self.checker.borrow_mut().check(&event) {
             self.report(Report::Broken { invariant, event: Box::new(event.clone()) });
         }
         if let Event::Released { at } = event {
@@ -318,7 +325,7 @@ impl LocalHost {
 }
 
 impl Host for LocalHost {
-    fn now(&self) -> Moment {
+    fn now(&self) -> Timestamp {
         clock::now()
     }
 
@@ -339,33 +346,33 @@ impl Host for LocalHost {
 }
 
 /// Seats cores as live actors of a host.
-struct Seating<'a>(&'a LocalHost);
+struct Spawning<'a>(&'a LocalHost);
 
-impl Seating<'_> {
-    fn seat(&self, me: NodeId, post: impl Post + 'static) {
+impl Spawning<'_> {
+    fn spawn_actor(&self, me: NodeId, post: impl Post + 'static) {
         self.0.posts.borrow_mut()[me.0 as usize] = Some(Box::new(post));
     }
 }
 
-impl Scene for Seating<'_> {
+impl ActorSpawner for Spawning<'_> {
     fn computes_values(&self) -> bool {
         true
     }
 
     fn orchestrator(&mut self, core: orchestrator::Core) {
-        self.seat(core.me(), orchestrator::Orchestrator::<world::Live>::new(core).start());
+        self.spawn_actor(core.me(), orchestrator::Orchestrator::<world::Live>::new(core).start());
     }
 
     fn bootstrap(&mut self, core: dht::bootstrap::Core) {
-        self.seat(core.me(), dht::bootstrap::Bootstrap::<world::Live>::new(core).start());
+        self.spawn_actor(core.me(), dht::bootstrap::Bootstrap::<world::Live>::new(core).start());
     }
 
     fn peer(&mut self, core: peer::Core) {
-        self.seat(core.me(), peer::Peer::<world::Live>::new(core).start());
+        self.spawn_actor(core.me(), peer::Peer::<world::Live>::new(core).start());
     }
 
     fn client(&mut self, core: client::Core) {
-        self.seat(core.me(), client::Client::<world::Live>::new(core).start());
+        self.spawn_actor(core.me(), client::Client::<world::Live>::new(core).start());
     }
 }
 

@@ -8,7 +8,7 @@ use super::local::Arrival;
 use actors::id::{HostId, NodeId};
 use actors::message::{Message, Returned};
 use actors::record::{Carried, Event};
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use links::{Framing, Passage, Path, Stage};
 use scenarios::plan::Plan;
 use std::cmp::Reverse;
@@ -16,11 +16,11 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::Duration as StdDuration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// How long before the instant the thread wakes: what a timed sleep may be late by.
-const SPIN: Span = Span::from_micros(150);
+const SPIN: Duration = Duration::from_micros(150);
 
 /// The link model of one host's swarm traffic.
 pub struct Shaper {
@@ -43,11 +43,11 @@ struct Way {
 
 /// A frame and the instant of its delivery.
 pub struct Held {
-    pub until: Moment,
+    pub until: Timestamp,
     pub from: NodeId,
     pub to: NodeId,
     /// Which process of the sender's host it comes from.
-    pub life: u32,
+    pub incarnation: u32,
     pub message: Message,
 }
 
@@ -76,7 +76,7 @@ impl Shaper {
     /// The sender's half of the way of a message to the host `there`.
     pub fn depart(&mut self, plan: &Plan, there: HostId, message: &Message) -> Passage {
         let way = self.way(plan, there);
-        let handshake = if way.connected { Span::ZERO } else { way.path.handshake() };
+        let handshake = if way.connected { Duration::ZERO } else { way.path.handshake() };
         way.connected = true;
         // Borrowed anew: the path and the NIC are two fields.
         let Shaper { paths, egress, .. } = self;
@@ -123,7 +123,7 @@ impl Shaper {
 
 /// Holds frames until their instants, in the order of these and then of arrival.
 fn hold(frames: &Receiver<Held>, arrivals: &UnboundedSender<Arrival>) {
-    let mut queue: BinaryHeap<Reverse<(Moment, u64)>> = BinaryHeap::new();
+    let mut queue: BinaryHeap<Reverse<(Timestamp, u64)>> = BinaryHeap::new();
     let mut waiting: BTreeMap<u64, Held> = BTreeMap::new();
     let mut count = 0;
     loop {
@@ -150,10 +150,10 @@ fn hold(frames: &Receiver<Held>, arrivals: &UnboundedSender<Arrival>) {
 }
 
 /// A frame that comes before `until`, or the timeout exactly then.
-fn await_until(until: Moment, frames: &Receiver<Held>) -> Result<Held, RecvTimeoutError> {
+fn await_until(until: Timestamp, frames: &Receiver<Held>) -> Result<Held, RecvTimeoutError> {
     let left = until.since(clock::now());
     if left > SPIN {
-        match frames.recv_timeout(Duration::from_nanos((left - SPIN).0)) {
+        match frames.recv_timeout(StdDuration::from_nanos((left - SPIN).0)) {
             Err(RecvTimeoutError::Timeout) => {}
             other => return other,
         }

@@ -1,5 +1,5 @@
 //! What a live run of given prompts said: the texts of its requests, where the checkpoint has a tokenizer.
-use actors::record::{Event, Said};
+use actors::record::{Event, Transcript};
 use models::{PromptError, Text, prompt_ids};
 use scenarios::plan::{Plan, Weights};
 use scenarios::tokens::Prompts;
@@ -7,7 +7,7 @@ use std::path::Path;
 use topology::spawn;
 
 /// What the timed requests of a run said, in order. Nothing where prompts are random: their texts are noise.
-pub fn texts(plan: &Plan, events: &[Event]) -> Result<Vec<Said>, PromptError> {
+pub fn texts(plan: &Plan, events: &[Event]) -> Result<Vec<Transcript>, PromptError> {
     let Some(rows) = prompt_ids(plan)? else { return Ok(Vec::new()) };
     let mut plan = plan.clone();
     plan.tokens.prompts = Prompts::Ids(rows);
@@ -26,7 +26,7 @@ pub fn texts(plan: &Plan, events: &[Event]) -> Result<Vec<Said>, PromptError> {
         prompt.truncate(ended.prompt as usize);
         let decode = |text: &Text| Ok::<_, PromptError>((text.decode(&prompt)?, text.decode(&ended.output)?));
         let texts = tokenizer.as_ref().map(decode).transpose()?;
-        said.push(Said { request: ended.request, ids: ended.output.clone(), texts, prompt });
+        said.push(Transcript { request: ended.request, ids: ended.output.clone(), texts, prompt });
     }
     said.sort_by_key(|said| said.request);
     Ok(said)

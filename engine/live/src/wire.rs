@@ -81,7 +81,7 @@ pub enum Kind {
     /// Between the orchestrator's process and a host's.
     Control = 2,
     /// A message between nodes, with its tensor if it has one.
-    Letter = 3,
+    TypedMessage = 3,
     /// A letter whose tensor follows in chunks.
     Parted = 4,
     Chunk = 5,
@@ -153,7 +153,7 @@ impl Header {
         let kind = match bytes[5] {
             1 => Kind::Greeting,
             2 => Kind::Control,
-            3 => Kind::Letter,
+            3 => Kind::TypedMessage,
             4 => Kind::Parted,
             5 => Kind::Chunk,
             other => return Err(WireError::Kind(other)),
@@ -293,7 +293,7 @@ pub fn letter(envelope: &Envelope) -> Result<Frame, WireError> {
     let control = head.len() - HEADER_BYTES;
     let data = activation(&envelope.message).and_then(|activation| activation.data.as_ref());
     let Some(payload) = data else {
-        let header = Header { kind: Kind::Letter, values: Values::None, control, tensor: 0 };
+        let header = Header { kind: Kind::TypedMessage, values: Values::None, control, tensor: 0 };
         return Ok(Frame { first: Unit::new(header, head, None), chunks: None });
     };
     let (values, tensor) = match payload.as_ref() {
@@ -304,7 +304,7 @@ pub fn letter(envelope: &Envelope) -> Result<Frame, WireError> {
         return Err(WireError::TensorTooLarge { bytes: tensor, limit: limits::FRAME_TENSOR_BYTES });
     }
     let parted = tensor > limits::FRAME_CHUNK_BYTES;
-    let kind = if parted { Kind::Parted } else { Kind::Letter };
+    let kind = if parted { Kind::Parted } else { Kind::TypedMessage };
     let header = Header { kind, values, control, tensor };
     if parted {
         let chunks = Chunks { payload: payload.clone(), at: 0, end: tensor };

@@ -1,7 +1,7 @@
 //! One decoder block of any architecture, and which architecture a configuration means.
 use super::attention::Seat;
 use super::config::{Config, Form};
-use super::ends::Parts;
+use super::embedding_and_head::Parts;
 use super::error::ModelError;
 use super::linear::Linear;
 use super::tensors::{Specs, Tensors};

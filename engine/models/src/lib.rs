@@ -1,7 +1,7 @@
 //! What a device executes: spans of transformer blocks with their caches, and the client's ends (embedding and head).
 //!
-//! A [`Source`] says where tensors come from: a Hugging Face folder, or a seed. A [`Span`] loads consecutive blocks from
-//! it and a [`Cache`] holds the keys and values of one session over some of them; [`Ends`] is what the client runs.
+//! A [`Source`] says where tensors come from: a Hugging Face folder, or a seed. A [`BlockSpan`] loads consecutive blocks from
+//! it and a [`Cache`] holds the keys and values of one session over some of them; [`EmbeddingAndHead`] is what the client runs.
 //!
 //! Everything here is synchronous and belongs to one thread per device. There is no clock, no network and no actor in
 //! it, and nothing is ever downloaded. Foreign files give a [`ModelError`] that names the file and the tensor.
@@ -13,7 +13,7 @@ mod cache;
 mod checkpoint;
 mod config;
 mod cpu;
-mod ends;
+mod embedding_and_head;
 mod error;
 mod file;
 mod finite;
@@ -37,13 +37,13 @@ mod unused;
 pub use cache::Cache;
 pub use checkpoint::{Checkpoint, write_checkpoint};
 pub use config::Config;
-pub use ends::Ends;
+pub use embedding_and_head::EmbeddingAndHead;
 pub use error::ModelError;
 pub use folder::{Index, parse_header};
 pub use inspect::{Holding, Inspection, inspect};
 pub use prompts::{PromptError, prompt_ids};
 pub use sampling::{best_scores, choose, greedy};
 pub use source::Source;
-pub use span::{Part, Span};
+pub use span::{BlockSpan, Part};
 pub use suits::{Unsuited, suits};
 pub use text::{Text, end_of_sequence, parse_end_of_sequence};

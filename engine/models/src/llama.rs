@@ -3,7 +3,7 @@
 use super::attention::{Attention, Seat};
 use super::block::Block;
 use super::config::{Config, LlamaForm};
-use super::ends::Parts;
+use super::embedding_and_head::Parts;
 use super::error::ModelError;
 use super::linear::{Activation, Linear};
 use super::norm::Norm;

@@ -2,7 +2,7 @@
 use super::attention::{Attention, Seat};
 use super::block::Block;
 use super::config::{Config, OptForm};
-use super::ends::{Learned, Parts};
+use super::embedding_and_head::{Learned, Parts};
 use super::error::ModelError;
 use super::linear::{Activation, Linear};
 use super::norm::Norm;

@@ -21,7 +21,7 @@ pub struct Part<'a> {
     pub x: &'a Tensor,
 }
 
-pub struct Span {
+pub struct BlockSpan {
     config: Config,
     range: BlockRange,
     blocks: Vec<Box<dyn Block>>,
@@ -29,14 +29,14 @@ pub struct Span {
     device: Device,
 }
 
-impl Span {
+impl BlockSpan {
     /// Reads the tensors of `blocks`, and no others, and holds their matrices as `weight_type`.
     pub fn load(
         source: &Source,
         blocks: BlockRange,
         weight_type: WeightType,
         device: &Device,
-    ) -> Result<Span, ModelError> {
+    ) -> Result<BlockSpan, ModelError> {
         let config = source.config().clone();
         let all = BlockRange { start: 0, end: config.shape.layers };
         if blocks.is_empty() || !within(blocks, all) {
@@ -44,7 +44,7 @@ impl Span {
         }
         let load = |index| config.block(&mut source.part(config.block_specs(index), weight_type, device)?);
         let loaded = (blocks.start..blocks.end).map(load).collect::<Result<_, ModelError>>()?;
-        Ok(Span {
+        Ok(BlockSpan {
             range: blocks,
             blocks: loaded,
             compute: compute_type(weight_type, device),
@@ -75,7 +75,7 @@ impl Span {
         outputs.pop().ok_or(ModelError::Blocks { asked: blocks, held: self.range })
     }
 
-    /// Runs `blocks` on steps of several sessions at once, as [`Span::forward`] does for each: what multiplies is passed
+    /// Runs `blocks` on steps of several sessions at once, as [`BlockSpan::forward`] does for each: what multiplies is passed
     /// once for all of them, and each attends to its own cache. `blocks` are of every cache, and a cache that has more
     /// has taken a step in when its last block has. The outputs are in the order of `parts`.
     pub fn forward_batch(&self, blocks: BlockRange, parts: &mut [Part<'_>]) -> Result<Vec<Tensor>, ModelError> {

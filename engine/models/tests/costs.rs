@@ -1,7 +1,7 @@
 //! The simulator's cost facts are those of what is executed: parameters, FLOPs, weight bytes and cache bytes.
 use actors::id::BlockRange;
 use candle_core::Device;
-use models::{Config, Source, Span, inspect, write_checkpoint};
+use models::{BlockSpan, Config, Source, inspect, write_checkpoint};
 use scenarios::cost::{block_flops, block_params, block_weight_bytes, cache_values, ends_params};
 use scenarios::shape::{Arch, Shape, WeightType};
 
@@ -43,7 +43,7 @@ fn flops_and_bytes_are_those_of_the_loaded_tensors() {
         let source = Source::random(Config::of(&shape).expect("the shape is sound"), 1);
         let (all, (batch, length)) = (BlockRange { start: 0, end: 2 }, (3, 20));
         for weights in [WeightType::F32, WeightType::F16, WeightType::Bf16, WeightType::Int8, WeightType::Int4] {
-            let span = Span::load(&source, all, weights, &Device::Cpu).expect("rows are whole blocks");
+            let span = BlockSpan::load(&source, all, weights, &Device::Cpu).expect("rows are whole blocks");
             // A token's matmuls, without the one key it sees: its own.
             let matmuls = block_flops(&shape, 1, 1, 0) - 4.0 * f64::from(shape.hidden);
             assert_eq!(2.0 * span.multiplied() as f64, 2.0 * matmuls, "{shape:?}");

@@ -2,7 +2,7 @@
 //! `fixtures/make_fixtures.py` made them. On a CPU; with `SWARMBENCH_TEST_DEVICE=cuda:0`, in a build with CUDA, on a GPU.
 use actors::id::BlockRange;
 use candle_core::{DType, Device, Tensor};
-use models::{Cache, Ends, Source, Span, greedy};
+use models::{BlockSpan, Cache, EmbeddingAndHead, Source, greedy};
 use scenarios::shape::WeightType;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ const TOLERANCE: f32 = 1e-4;
 
 /// A fixture loaded as a swarm of `peers` would load it.
 struct Swarm {
-    ends: Ends,
-    spans: Vec<Span>,
+    ends: EmbeddingAndHead,
+    spans: Vec<BlockSpan>,
     caches: Vec<Cache>,
     batch: usize,
 }
@@ -56,11 +56,11 @@ impl Swarm {
         let cut = |peer| peer * layers / peers;
         let span = |peer| {
             let blocks = BlockRange { start: cut(peer), end: cut(peer + 1) };
-            Span::load(&source, blocks, weights, &device).unwrap_or_else(|why| panic!("{name}: {why}"))
+            BlockSpan::load(&source, blocks, weights, &device).unwrap_or_else(|why| panic!("{name}: {why}"))
         };
-        let spans: Vec<Span> = (0..peers).map(span).collect();
+        let spans: Vec<BlockSpan> = (0..peers).map(span).collect();
         let caches = spans.iter().map(|span| span.cache(span.blocks(), batch, 40).expect("a cache")).collect();
-        let ends = Ends::load(&source, weights, &device).unwrap_or_else(|why| panic!("{name}: {why}"));
+        let ends = EmbeddingAndHead::load(&source, weights, &device).unwrap_or_else(|why| panic!("{name}: {why}"));
         Swarm { ends, spans, caches, batch }
     }
 

@@ -1,7 +1,10 @@
 //! A folder that is not what it says gives an error that names the file and the tensor; it never panics.
 use actors::id::BlockRange;
 use candle_core::Device;
-use models::{Checkpoint, Config, Ends, ModelError, Source, Span, Text, end_of_sequence, inspect, write_checkpoint};
+use models::{
+    BlockSpan, Checkpoint, Config, EmbeddingAndHead, ModelError, Source, Text, end_of_sequence, inspect,
+    write_checkpoint,
+};
 use scenarios::shape::{Arch, Shape, WeightType};
 use std::fs;
 use std::path::Path;
@@ -20,9 +23,9 @@ fn checkpoint() -> TempDir {
 fn load(dir: &Path, weights: WeightType) -> Result<(), ModelError> {
     let source = Source::folder(dir)?;
     for start in 0..source.config().shape.layers {
-        Span::load(&source, BlockRange { start, end: start + 1 }, weights, &Device::Cpu)?;
+        BlockSpan::load(&source, BlockRange { start, end: start + 1 }, weights, &Device::Cpu)?;
     }
-    Ends::load(&source, weights, &Device::Cpu).map(|_| ())
+    EmbeddingAndHead::load(&source, weights, &Device::Cpu).map(|_| ())
 }
 
 fn edit(dir: &Path, file: &str, from: &str, to: &str) {
@@ -152,7 +155,7 @@ fn shards_hold_the_same_tensors_as_one_file() {
     assert!(held.files.iter().all(|(_, bytes)| *bytes < 4096 + 2048), "a header and its values: {held}");
     assert_eq!((&held.blocks, held.ends, &held.missing, &held.unused), (&whole.blocks, whole.ends, &vec![], &vec![]));
     let logits = |dir: &TempDir| {
-        let ends = Ends::load(&Source::folder(dir.path()).expect("sound"), WeightType::F32, &Device::Cpu);
+        let ends = EmbeddingAndHead::load(&Source::folder(dir.path()).expect("sound"), WeightType::F32, &Device::Cpu);
         let ends = ends.expect("its ends");
         ends.logits(&ends.embed(&[3, 7], 1, 0).expect("ids")).and_then(|logits| Ok(logits.to_vec2::<f32>()?))
     };
@@ -321,8 +324,8 @@ fn hidden_states_that_overflow_name_the_block() {
     set_first(dir.path(), "model.decoder.layers.1.self_attn.out_proj.bias", f32::MAX);
     let source = Source::folder(dir.path()).expect("sound");
     let all = BlockRange { start: 0, end: 2 };
-    let span = Span::load(&source, all, WeightType::F32, &Device::Cpu).expect("finite weights");
-    let ends = Ends::load(&source, WeightType::F32, &Device::Cpu).expect("finite weights");
+    let span = BlockSpan::load(&source, all, WeightType::F32, &Device::Cpu).expect("finite weights");
+    let ends = EmbeddingAndHead::load(&source, WeightType::F32, &Device::Cpu).expect("finite weights");
     let mut cache = span.cache(all, 1, 4).expect("a cache");
     let why = span.forward(&mut cache, 0, &ends.embed(&[3, 7], 1, 0).expect("ids")).expect_err("it overflows");
     assert_eq!(why.to_string(), "hidden states after block 1 are not finite");
@@ -333,7 +336,8 @@ fn the_whole_file_goes_before_an_index_beside_it() {
     let (dir, other) = (sharded(4096), tempfile::tempdir().expect("a temporary folder"));
     write_checkpoint(&SHAPE, 9, other.path()).expect("writable");
     let first = |dir: &Path| {
-        let ends = Ends::load(&Source::folder(dir).expect("sound"), WeightType::F32, &Device::Cpu).expect("its ends");
+        let ends = EmbeddingAndHead::load(&Source::folder(dir).expect("sound"), WeightType::F32, &Device::Cpu)
+            .expect("its ends");
         ends.embed(&[3], 1, 0).and_then(|x| Ok(x.flatten_all()?.to_vec1::<f32>()?)).expect("an id")
     };
     assert_ne!(first(dir.path()), first(other.path()), "two seeds");
@@ -386,7 +390,7 @@ fn a_tied_head_that_is_stored_alone_is_the_embedding() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         write_checkpoint(&Shape { arch, ffn: 64, ..SHAPE }, 3, dir.path()).expect("writable");
         let logits = || {
-            let ends = Ends::load(&Source::folder(dir.path())?, WeightType::F32, &Device::Cpu)?;
+            let ends = EmbeddingAndHead::load(&Source::folder(dir.path())?, WeightType::F32, &Device::Cpu)?;
             Ok::<_, ModelError>(ends.logits(&ends.embed(&[3, 7], 1, 0)?)?.to_vec2::<f32>()?)
         };
         let want = logits().expect("sound");

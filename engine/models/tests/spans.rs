@@ -2,7 +2,7 @@
 //! the same.
 use actors::id::BlockRange;
 use candle_core::{Device, Tensor};
-use models::{Cache, Ends, ModelError, Part, Source, Span, greedy, write_checkpoint};
+use models::{BlockSpan, Cache, EmbeddingAndHead, ModelError, Part, Source, greedy, write_checkpoint};
 use scenarios::plan::{Model, Weights};
 use scenarios::shape::{Arch, Shape, WeightType};
 
@@ -25,12 +25,12 @@ fn range(start: u32, end: u32) -> BlockRange {
     BlockRange { start, end }
 }
 
-fn load_span(source: &Source, blocks: BlockRange) -> Span {
-    Span::load(source, blocks, WeightType::F32, &Device::Cpu).expect("the range is within the model")
+fn load_span(source: &Source, blocks: BlockRange) -> BlockSpan {
+    BlockSpan::load(source, blocks, WeightType::F32, &Device::Cpu).expect("the range is within the model")
 }
 
-fn load_ends(source: &Source) -> Ends {
-    Ends::load(source, WeightType::F32, &Device::Cpu).expect("random ends load")
+fn load_ends(source: &Source) -> EmbeddingAndHead {
+    EmbeddingAndHead::load(source, WeightType::F32, &Device::Cpu).expect("random ends load")
 }
 
 fn difference(a: &Tensor, b: &Tensor) -> f32 {
@@ -41,8 +41,8 @@ fn difference(a: &Tensor, b: &Tensor) -> f32 {
 /// The last logits of 12 tokens a row, fed in chunks of `chunk` tokens through spans cut at `cuts`.
 fn run(source: &Source, cuts: &[u32], chunk: usize) -> Tensor {
     let ends = load_ends(source);
-    let spans: Vec<Span> = cuts.windows(2).map(|cut| load_span(source, range(cut[0], cut[1]))).collect();
-    let cache = |span: &Span| span.cache(span.blocks(), BATCH, 32).expect("a cache of 32 tokens");
+    let spans: Vec<BlockSpan> = cuts.windows(2).map(|cut| load_span(source, range(cut[0], cut[1]))).collect();
+    let cache = |span: &BlockSpan| span.cache(span.blocks(), BATCH, 32).expect("a cache of 32 tokens");
     let mut caches: Vec<_> = spans.iter().map(cache).collect();
     let ids: Vec<Vec<u32>> =
         (0..BATCH as u32).map(|row| (0..12).map(|i| (i * 37 + row * 11) % 300).collect()).collect();
@@ -118,7 +118,10 @@ fn a_part_of_a_span_is_served_and_wrong_steps_are_refused() {
     assert!(matches!(part.forward(&mut from_part, 0, &x), Err(ModelError::Position { asked: 0, held: 2 })));
     assert!(matches!(part.forward(&mut from_part, 2, &x), Err(ModelError::Full { capacity: 3, .. })));
     assert!(matches!(part.cache(range(0, 2), 1, 8), Err(ModelError::Blocks { .. })));
-    assert!(matches!(Span::load(&source, range(3, 5), WeightType::F32, &Device::Cpu), Err(ModelError::Blocks { .. })));
+    assert!(matches!(
+        BlockSpan::load(&source, range(3, 5), WeightType::F32, &Device::Cpu),
+        Err(ModelError::Blocks { .. })
+    ));
     assert!(matches!(ends.embed(&[300], 1, 0), Err(ModelError::Token { id: 300, vocab: 300 })));
     assert!(matches!(ends.embed(&[1], 1, 64), Err(ModelError::Full { capacity: 64, .. })));
 }

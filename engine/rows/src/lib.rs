@@ -17,14 +17,14 @@ pub use rows::{HopRow, RequestRow, TokenRow};
 
 use actors::id::{NodeId, RequestId, SessionId};
 use actors::record::{
-    Abort, Carried, Drained, Ended, Event, Failover, Looked, Pinged, Served, Serving, Stepped, Struck,
+    Abort, Carried, Drained, Ended, Event, Failover, FaultEvent, Looked, Pinged, Served, Serving, Stepped,
 };
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The rows of one run of one cell, and what its orchestrator said.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Fold {
+pub struct RunRows {
     /// By client and index; a client's warm-up is its request 0.
     pub requests: Vec<RequestRow>,
     /// By request, session and position.
@@ -32,9 +32,9 @@ pub struct Fold {
     /// By request, position, hop and session.
     pub hops: Vec<HopRow>,
     /// The barrier's release, on the orchestrator's clock.
-    pub released: Option<Moment>,
+    pub released: Option<Timestamp>,
     /// Each client's own end stamp.
-    pub finished: BTreeMap<NodeId, Moment>,
+    pub finished: BTreeMap<NodeId, Timestamp>,
     /// By request and time.
     pub failovers: Vec<Failover>,
     /// Lookups in the DHT, by node and time.
@@ -42,8 +42,8 @@ pub struct Fold {
     pub pings: Vec<Pinged>,
     /// Who came and went as a server of blocks, in order.
     pub serving: Vec<Serving>,
-    /// Faults that struck, in order.
-    pub struck: Vec<Struck>,
+    /// Faults that fault_events, in order.
+    pub fault_events: Vec<FaultEvent>,
     pub drained: Option<Drained>,
     pub aborted: Option<Abort>,
     /// Requests that ended more than once, and steps recorded twice: a merge that went wrong.
@@ -53,8 +53,8 @@ pub struct Fold {
 /// A step of a request: the position at its end, for what a step replays begins earlier, and ends with it.
 type StepKey = (RequestId, u32);
 
-impl Fold {
-    pub fn of(events: &[Event]) -> Fold {
+impl RunRows {
+    pub fn of(events: &[Event]) -> RunRows {
         let mut index = Index::default();
         for event in events {
             index.take(event);
@@ -63,7 +63,7 @@ impl Fold {
     }
 
     /// From the barrier's release to the last client's end stamp, or to the orchestrator's figure if that is later.
-    pub fn window(&self) -> Option<(Moment, Moment)> {
+    pub fn window(&self) -> Option<(Timestamp, Timestamp)> {
         let released = self.released?;
         let drained = self.drained.as_ref().map(|drained| released + drained.wall);
         let end = drained.max(self.finished.values().max().copied())?;
@@ -79,7 +79,7 @@ impl Fold {
 /// Events by what they speak of.
 #[derive(Default)]
 struct Index<'a> {
-    fold: Fold,
+    fold: RunRows,
     steps: BTreeMap<RequestId, BTreeMap<(SessionId, u32), &'a Stepped>>,
     served: BTreeMap<StepKey, Vec<&'a Served>>,
     carried: BTreeMap<StepKey, Vec<&'a Carried>>,
@@ -116,7 +116,7 @@ impl<'a> Index<'a> {
             Event::Pinged(pinged) => self.fold.pings.push(*pinged),
             Event::Looked(looked) => self.fold.lookups.push((**looked).clone()),
             Event::Serving(serving) => self.fold.serving.push((**serving).clone()),
-            Event::Struck(struck) => self.fold.struck.push((**struck).clone()),
+            Event::FaultEvent(fault_events) => self.fold.fault_events.push((**fault_events).clone()),
             Event::Reserved(_) | Event::Routed(_) | Event::Rated(_) => {}
         }
     }
@@ -136,7 +136,7 @@ impl<'a> Index<'a> {
             ways.retain(|way| hops.iter().any(|hop| hop.session == way.session));
         }
         // What reached nobody was sent for a step that had to recover.
-        if step.recovery == Span::ZERO && !hops.is_empty() {
+        if step.recovery == Duration::ZERO && !hops.is_empty() {
             let with = |way: &Carried, hop: &Served| {
                 (way.session, way.position, way.tokens) == (hop.session, hop.position, hop.tokens)
             };
@@ -145,7 +145,7 @@ impl<'a> Index<'a> {
         (hops, ways)
     }
 
-    fn fold(mut self) -> Fold {
+    fn fold(mut self) -> RunRows {
         let served = self.served.values().flatten().map(|hop| hop.request);
         let known: BTreeSet<RequestId> = self.steps.keys().chain(self.ended.keys()).copied().chain(served).collect();
         // Of equals the earlier first, so that the order of the events does not show.
@@ -170,7 +170,7 @@ impl<'a> Index<'a> {
         self.fold.pings.sort_by_key(|pinged| (pinged.client, pinged.peer, pinged.at));
         // A peer says at one instant that it leaves its old blocks and loads others: that order is kept.
         self.fold.serving.sort_by_key(|serving| (serving.at, serving.peer));
-        self.fold.struck.sort_by(|a, b| (a.at, a.mishap, &a.nodes).cmp(&(b.at, b.mishap, &b.nodes)));
+        self.fold.fault_events.sort_by(|a, b| (a.at, a.fault, &a.nodes).cmp(&(b.at, b.fault, &b.nodes)));
         self.fold.hops.sort_by_key(|row| (row.request, row.position, row.hop, row.session));
         self.fold
     }

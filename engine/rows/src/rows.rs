@@ -6,7 +6,7 @@ use super::parts::{NetworkParts, Parts};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::message::Failure;
 use actors::record::{Carried, Ended, Served, Stepped};
-use actors::time::Span;
+use actors::time::Duration;
 
 /// One `generate()`.
 #[derive(Clone, Debug, PartialEq)]
@@ -194,21 +194,21 @@ impl TokenRow {
             setup: (step.setup + step.recovery).0,
             client_queue: step.client_queue.0,
             client: step.client.0,
-            peer_queue: hops.iter().map(|hop| hop.started.since(hop.received)).sum::<Span>().0,
-            compute: hops.iter().map(|hop| hop.finished.since(hop.started)).sum::<Span>().0,
+            peer_queue: hops.iter().map(|hop| hop.started.since(hop.received)).sum::<Duration>().0,
+            compute: hops.iter().map(|hop| hop.finished.since(hop.started)).sum::<Duration>().0,
             network: 0,
         };
         let (parts, cut) = Parts::within(took, measured);
         let known = NetworkParts {
-            send_queue: ways.iter().map(|way| way.queue).sum::<Span>().0,
-            transmit: ways.iter().map(|way| way.transmit).sum::<Span>().0,
-            propagation: ways.iter().map(|way| way.propagation).sum::<Span>().0,
+            send_queue: ways.iter().map(|way| way.queue).sum::<Duration>().0,
+            transmit: ways.iter().map(|way| way.transmit).sum::<Duration>().0,
+            propagation: ways.iter().map(|way| way.propagation).sum::<Duration>().0,
             other: 0,
         };
         let network = (!ways.is_empty()).then(|| NetworkParts::within(parts.network, known));
         // What a failed try has under way goes on beside the recovery from it: no clock is to blame that both are longer
         // than the step.
-        let overlaps = step.recovery > Span::ZERO;
+        let overlaps = step.recovery > Duration::ZERO;
         let disordered = hops.iter().any(|hop| !(hop.received <= hop.started && hop.started <= hop.finished));
         TokenRow {
             request: step.request,

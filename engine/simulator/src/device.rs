@@ -3,13 +3,13 @@
 //! Peers that share a device wait for it in one queue. Devices of one machine take turns at its core leases, first come,
 //! first served, as live ones do. What a live host needs beside computing (the way to the device's thread, the hand-over
 //! of a lease) is the device's [`Overhead`].
+use super::cpu_steal::Computing;
 use super::echo::Echo;
 use super::observed::Observed;
-use super::steal::Computing;
 use actors::id::{HostId, NodeId, SessionId};
 use actors::message::{Activation, Computed, Job, Output, Piece, Work};
 use actors::seed::SmallStream;
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use rand::RngExt;
 use rand_distr::{Distribution, LogNormal};
 use scenarios::cost;
@@ -26,7 +26,7 @@ pub struct Devices<'p> {
     /// Which device each node computes on.
     of_node: Vec<Slot>,
     /// Of each node, when the last job began that read its weights, and which share it found cold.
-    read: Vec<(Moment, f64)>,
+    read: Vec<(Timestamp, f64)>,
     machines: Vec<Machine>,
     /// Times that a live run was observed to take, in place of the plan's costs.
     observed: Option<Observed>,
@@ -40,16 +40,16 @@ struct Device<'p> {
     cost: &'p Cost,
     /// The first is running once the device holds a lease.
     jobs: VecDeque<Waiting>,
-    started: Moment,
+    started: Timestamp,
     /// When the running job will be over.
-    until: Moment,
+    until: Timestamp,
     running: bool,
     /// Counts jobs that were to end, see [`Begun`].
     version: u32,
     warmed_up: bool,
     factor: Factor,
     /// Nothing where its core is never stolen.
-    steal: Option<Box<Computing>>,
+    cpu_steal: Option<Box<Computing>>,
 }
 
 /// A job that the device has been given.
@@ -57,7 +57,7 @@ struct Waiting {
     node: NodeId,
     job: Job,
     /// When it has reached the device's thread.
-    ready: Moment,
+    ready: Timestamp,
     /// Sessions of the job that were released after it was given to the device: their caches go when it ends.
     released: Vec<SessionId>,
 }
@@ -93,7 +93,7 @@ impl Factor {
         }
     }
 
-    fn stretch(&mut self, time: Span) -> Span {
+    fn stretch(&mut self, time: Duration) -> Duration {
         let factor = match self {
             Factor::One => return time,
             Factor::LogNormal(drawn) => drawn.0.sample(&mut drawn.1),
@@ -104,7 +104,7 @@ impl Factor {
                 factors[below] + (factors[below + 1] - factors[below]) * (at - below as f64)
             }
         };
-        Span::from_secs_f64(time.as_secs_f64() * factor)
+        Duration::from_secs_f64(time.as_secs_f64() * factor)
     }
 }
 
@@ -122,19 +122,19 @@ impl<'p> Device<'p> {
             machine: plan.host(host).machine,
             cost,
             jobs: VecDeque::new(),
-            started: Moment::default(),
-            until: Moment::default(),
+            started: Timestamp::default(),
+            until: Timestamp::default(),
             running: false,
             version: 0,
             warmed_up: false,
             factor,
-            steal: Computing::of(cost.overhead.steal, stolen),
+            cpu_steal: Computing::of(cost.overhead.cpu_steal, stolen),
         }
     }
 }
 
 /// What a job takes by the plan, on a device that is warm and steady.
-fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Span {
+fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Duration {
     let model = &plan.model;
     match work {
         Work::Embed { batch, tokens, .. } => cost::embed_time(spec, model, u32::from(*batch), *tokens),
@@ -144,22 +144,24 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Span {
             cost::batch_time(spec, model, blocks, pieces.iter().map(item))
         }
         Work::Head { input, .. } => cost::head_time(spec, model, u32::from(input.batch)),
-        Work::Trial { trial, .. } => {
-            let item = cost::Item { rows: 1, tokens: trial.tokens, position: trial.position };
+        Work::Benchmark { benchmark, .. } => {
+            let item = cost::Item { rows: 1, tokens: benchmark.tokens, position: benchmark.position };
             cost::batch_time(spec, model, 1, std::iter::once(item))
         }
         // Before the warm-up, so outside of everything that is measured.
-        Work::Load { .. } | Work::Release { .. } => Span::ZERO,
+        Work::Load { .. } | Work::Release { .. } => Duration::ZERO,
     }
 }
 
 /// What it takes longer because a share of its weights is cold: by when they were `read` last, and what was cold then.
-fn cold(spec: &Cost, work: &Work, read: &mut (Moment, f64), started: Moment) -> Span {
+fn cold(spec: &Cost, work: &Work, read: &mut (Timestamp, f64), started: Timestamp) -> Duration {
     let blocks = match work {
         Work::Blocks(piece) => Some(piece.blocks.len()),
         Work::Batch(pieces) => Some(pieces.first().map_or(0, |piece| piece.blocks.len())),
         Work::Head { .. } => None,
-        Work::Embed { .. } | Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => return Span::ZERO,
+        Work::Embed { .. } | Work::Load { .. } | Work::Benchmark { .. } | Work::Release { .. } => {
+            return Duration::ZERO;
+        }
     };
     let share = spec.cold.again(read.1, started.since(read.0));
     *read = (started, share);
@@ -177,7 +179,7 @@ fn item(piece: &Piece) -> cost::Item {
 pub struct Begun {
     pub slot: Slot,
     pub host: HostId,
-    pub until: Moment,
+    pub until: Timestamp,
     /// Which job of the device it is; another takes its place if its host crashes or stands still.
     pub version: u32,
 }
@@ -203,7 +205,7 @@ impl<'p> Devices<'p> {
         Devices {
             plan,
             of_node: plan.nodes.iter().map(slot).collect(),
-            read: vec![(Moment::default(), 1.0); plan.nodes.len()],
+            read: vec![(Timestamp::default(), 1.0); plan.nodes.len()],
             devices,
             machines: plan.machines.iter().map(machine).collect(),
             observed: None,
@@ -235,7 +237,7 @@ impl<'p> Devices<'p> {
     }
 
     /// From the end of a job until its node knows what it gave.
-    pub fn way_back(&self, slot: Slot, computed: &Computed) -> Span {
+    pub fn way_back(&self, slot: Slot, computed: &Computed) -> Duration {
         let bytes = match &computed.output {
             Ok(Output::Hidden(given)) => given.bytes(),
             Ok(Output::Batch(given)) => given.iter().map(Activation::bytes).sum(),
@@ -245,19 +247,19 @@ impl<'p> Devices<'p> {
     }
 
     /// Until a device begins its first job that has just been handed the core lease it waited for.
-    fn hand_over(&self, now: Moment, slot: Slot) -> Span {
+    fn hand_over(&self, now: Timestamp, slot: Slot) -> Duration {
         let ready = self.devices[slot.0 as usize].jobs.front().map_or(now, |waiting| waiting.ready);
         self.overhead(slot).handed_over(now.since(ready))
     }
 
     /// Gives a job of `node` to its device; if that begins it, says until when.
-    pub fn submit(&mut self, now: Moment, node: NodeId, job: Job) -> Option<Begun> {
+    pub fn submit(&mut self, now: Timestamp, node: NodeId, job: Job) -> Option<Begun> {
         let slot = self.of_node[node.0 as usize];
         let bytes = match &job.work {
             Work::Blocks(piece) => piece.input.bytes(),
             Work::Batch(pieces) => pieces.iter().map(|piece| piece.input.bytes()).sum(),
             Work::Head { input, .. } => input.bytes(),
-            Work::Embed { .. } | Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => 0,
+            Work::Embed { .. } | Work::Load { .. } | Work::Benchmark { .. } | Work::Release { .. } => 0,
         };
         let idle = now.since(self.devices[slot.0 as usize].until);
         let ready = now + self.overhead(slot).way_there(bytes, idle);
@@ -273,7 +275,7 @@ impl<'p> Devices<'p> {
         &mut self.machines[self.devices[slot.0 as usize].machine as usize]
     }
 
-    fn ask_for_lease(&mut self, now: Moment, slot: Slot) -> Option<Begun> {
+    fn ask_for_lease(&mut self, now: Timestamp, slot: Slot) -> Option<Begun> {
         let machine = self.machine(slot);
         if machine.leases == 0 {
             machine.waiting.push_back(slot);
@@ -284,7 +286,7 @@ impl<'p> Devices<'p> {
     }
 
     /// The device has its lease at `now`: it begins as soon as its job has reached it.
-    fn begin(&mut self, now: Moment, slot: Slot) -> Begun {
+    fn begin(&mut self, now: Timestamp, slot: Slot) -> Begun {
         let device = &mut self.devices[slot.0 as usize];
         let Waiting { node, job, ready, .. } = device.jobs.front().expect("a lease is asked for a job");
         let spec = device.cost;
@@ -297,8 +299,8 @@ impl<'p> Devices<'p> {
                 device.warmed_up = true;
                 took += spec.first_job;
             }
-            if let Some(steal) = &mut device.steal {
-                took += steal.within(took);
+            if let Some(cpu_steal) = &mut device.cpu_steal {
+                took += cpu_steal.within(took);
             }
             took
         });
@@ -316,7 +318,7 @@ impl<'p> Devices<'p> {
     }
 
     /// The running job of a device will be over then.
-    pub fn ends(&mut self, slot: Slot, until: Moment) {
+    pub fn ends(&mut self, slot: Slot, until: Timestamp) {
         self.devices[slot.0 as usize].until = until;
     }
 
@@ -325,7 +327,7 @@ impl<'p> Devices<'p> {
     }
 
     /// The running jobs of `host` end so much later.
-    pub fn put_off(&mut self, host: HostId, by: Span) -> Vec<Begun> {
+    pub fn put_off(&mut self, host: HostId, by: Duration) -> Vec<Begun> {
         let mut running = self.of_host(host);
         running.retain(|slot| self.devices[slot.0 as usize].running);
         let later = |slot: Slot| {
@@ -338,7 +340,7 @@ impl<'p> Devices<'p> {
     }
 
     /// Forgets the jobs of `host` and what its nodes keep; the jobs that begin with the leases it held.
-    pub fn crash(&mut self, now: Moment, host: HostId, nodes: &[NodeId]) -> Vec<Begun> {
+    pub fn crash(&mut self, now: Timestamp, host: HostId, nodes: &[NodeId]) -> Vec<Begun> {
         if let Some(echo) = &mut self.echo {
             nodes.iter().for_each(|node| echo.forget(*node));
         }
@@ -366,7 +368,7 @@ impl<'p> Devices<'p> {
     }
 
     /// Ends the running job of a device: whose it was, its result, and the jobs that begin now that it has ended.
-    pub fn finish(&mut self, now: Moment, slot: Slot) -> (NodeId, Computed, [Option<Begun>; 2]) {
+    pub fn finish(&mut self, now: Timestamp, slot: Slot) -> (NodeId, Computed, [Option<Begun>; 2]) {
         let device = &mut self.devices[slot.0 as usize];
         let Waiting { node, job, released, .. } = device.jobs.pop_front().expect("a running job is in the queue");
         let more = !device.jobs.is_empty();
@@ -400,7 +402,7 @@ impl<'p> Devices<'p> {
     fn output(&mut self, node: NodeId, work: Work) -> Output {
         match work {
             Work::Load { .. } | Work::Release { .. } => Output::Loaded,
-            Work::Trial { .. } => Output::Tried,
+            Work::Benchmark { .. } => Output::Tried,
             Work::Embed { batch, tokens, position, ids } => {
                 let hidden = u16::try_from(self.plan.model.shape.hidden).expect("a plan keeps to limits::HIDDEN");
                 let hollow = Activation { tokens, batch, hidden, dtype: self.plan.model.wire, data: None };

@@ -3,13 +3,13 @@
 //! A crash ends what the host's nodes and its device were at. Whoever has a connection to it hears that it is gone, after
 //! the time of the way; so does whoever sends to it later. What was on its way to it is lost. A stall and a partition lose
 //! nothing, as TCP does not: what is sent meanwhile comes later, in order.
-use super::{Cast, Happening, Simulation};
+use super::{ActorTable, SimEvent, Simulation};
 use actors::id::{HostId, NodeId};
 use actors::limits;
 use actors::message::{Gone, Message};
-use actors::record::Mishap;
-use actors::time::{Moment, Span};
-use actors::world::{Parcel, Seat, SimContext};
+use actors::record::FaultKind;
+use actors::time::{Duration, Timestamp};
+use actors::world::{ActorSlot, Delivery, SimContext};
 use links::Passage;
 use scenarios::plan::{Plan, What, When};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,7 +25,7 @@ pub(super) struct Faults<'p> {
     /// Pairs of hosts with a connection, the lower first.
     links: BTreeSet<(HostId, HostId)>,
     /// When the last message of a way arrives: a connection keeps its order.
-    last: BTreeMap<(HostId, HostId), Moment>,
+    last: BTreeMap<(HostId, HostId), Timestamp>,
     released: bool,
     holders: Holders,
 }
@@ -36,9 +36,9 @@ struct Life {
     /// How often it has ended: what was meant for an earlier life reaches nobody.
     ended: u32,
     /// What came while it stood still.
-    held: Vec<(NodeId, NodeId, Parcel)>,
+    held: Vec<(NodeId, NodeId, Delivery)>,
     /// Crashes after so many steps, each with the time until the host starts again.
-    crashes: VecDeque<(u64, Option<Span>)>,
+    crashes: VecDeque<(u64, Option<Duration>)>,
     /// Since the release or the last start.
     steps: u64,
     /// It has been told to leave, and ends when it holds no session any more.
@@ -53,16 +53,16 @@ struct Life {
 enum State {
     #[default]
     Up,
-    Still(Moment),
+    Still(Timestamp),
     Down,
 }
 
 /// The seat of a node that is not there.
 struct Vacant;
 
-impl Seat for Vacant {
+impl ActorSlot for Vacant {
     fn start(&mut self, _: &mut SimContext) {}
-    fn deliver(&mut self, _: NodeId, _: Parcel, _: &mut SimContext) {}
+    fn deliver(&mut self, _: NodeId, _: Delivery, _: &mut SimContext) {}
 }
 
 impl<'p> Faults<'p> {
@@ -84,7 +84,7 @@ impl<'p> Faults<'p> {
                 _ => {}
             }
         }
-        let windows = FaultWindows::of(plan, Moment::default());
+        let windows = FaultWindows::of(plan, Timestamp::default());
         let (links, last) = (BTreeSet::new(), BTreeMap::new());
         Some(Box::new(Faults { plan, windows, lives, links, last, released: false, holders: Holders::of(plan) }))
     }
@@ -99,10 +99,10 @@ impl<'p> Faults<'p> {
     }
 
     /// How long the host stands still yet.
-    pub fn still(&self, now: Moment, host: HostId) -> Span {
+    pub fn still(&self, now: Timestamp, host: HostId) -> Duration {
         match self.lives[host.0 as usize].state {
             State::Still(until) => until.since(now),
-            State::Up | State::Down => Span::ZERO,
+            State::Up | State::Down => Duration::ZERO,
         }
     }
 
@@ -126,14 +126,14 @@ impl<'p> Faults<'p> {
     }
 
     /// How many times as long a job takes that begins now.
-    pub fn slow_device(&self, now: Moment, host: HostId) -> f64 {
+    pub fn slow_device(&self, now: Timestamp, host: HostId) -> f64 {
         self.windows.slow_device(now, host)
     }
 
     /// Messages that wait for a host that stands still.
     pub fn held(&self) -> usize {
         let held = self.lives.iter().flat_map(|life| &life.held);
-        held.filter(|(.., parcel)| matches!(parcel, Parcel::Message(_))).count()
+        held.filter(|(.., parcel)| matches!(parcel, Delivery::Message(_))).count()
     }
 
     fn nodes(&self, host: HostId) -> Vec<NodeId> {
@@ -156,7 +156,7 @@ impl Simulation<'_> {
                 When::Release(after) if released => after,
                 _ => continue,
             };
-            self.agenda.schedule(self.world.now + after, Happening::Strikes(index));
+            self.queue.schedule(self.world.now + after, SimEvent::Strikes(index));
         }
     }
 
@@ -166,7 +166,7 @@ impl Simulation<'_> {
         let what = &faults.plan.faults[index as usize].what;
         // A host that is down cannot crash again.
         if !matches!(*what, What::Crash { host, .. } if faults.is_down(host)) {
-            self.events.push(faults.plan.struck(self.world.now, what));
+            self.events.push(faults.plan.fault_event(self.world.now, what));
         }
         match *what {
             What::Crash { host, .. } => {
@@ -189,20 +189,20 @@ impl Simulation<'_> {
     }
 
     /// Whether a parcel reaches its node now; nothing, if it is lost, or waits.
-    pub(super) fn admit(&mut self, from: NodeId, to: NodeId, parcel: Parcel, life: u32) -> Option<Parcel> {
+    pub(super) fn admit(&mut self, from: NodeId, to: NodeId, parcel: Delivery, life: u32) -> Option<Delivery> {
         let Some(faults) = &mut self.faults else { return Some(parcel) };
         let (there, here) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         let it = &mut faults.lives[here.0 as usize];
         if it.state == State::Down || it.ended != life {
-            self.mail.lost += u64::from(matches!(parcel, Parcel::Message(_)));
+            self.account.lost += u64::from(matches!(parcel, Delivery::Message(_)));
             // Who had a connection to an earlier life was told of its end.
-            if let Parcel::Message(message) = &parcel
+            if let Delivery::Message(message) = &parcel
                 && (it.state, it.ended) == (State::Down, life)
                 && there != here
                 && message.is_swarm_traffic()
                 && !faults.is_down(there)
             {
-                self.mail.sent += 1;
+                self.account.sent += 1;
                 self.transmit(to, from, Message::Gone(Gone));
             }
             return None;
@@ -211,16 +211,16 @@ impl Simulation<'_> {
             it.held.push((from, to, parcel));
             return None;
         }
-        if faults.released && matches!(parcel, Parcel::Message(Message::Step(_))) {
+        if faults.released && matches!(parcel, Delivery::Message(Message::Step(_))) {
             it.steps += 1;
             if it.crashes.front().is_some_and(|(count, _)| *count == it.steps) {
                 let back = it.crashes.pop_front().and_then(|(_, back)| back);
-                self.events.push(faults.plan.befell(self.world.now, Mishap::Crash, &[here], None));
-                self.mail.lost += 1;
+                self.events.push(faults.plan.befell(self.world.now, FaultKind::Crash, &[here], None));
+                self.account.lost += 1;
                 self.crash(here);
                 if let Some(back) = back {
                     self.expect_start(here);
-                    self.agenda.schedule(self.world.now + back, Happening::Starts(here));
+                    self.queue.schedule(self.world.now + back, SimEvent::Starts(here));
                 }
                 self.look_for_lost_blocks(here, "it crashed at a step, as the scenario asks");
                 return None;
@@ -232,7 +232,7 @@ impl Simulation<'_> {
     /// A host that crashed at a step is back.
     pub(super) fn return_from_crash(&mut self, host: HostId) {
         if let Some(faults) = &self.faults {
-            self.events.push(faults.plan.befell(self.world.now, Mishap::Restart, &[host], None));
+            self.events.push(faults.plan.befell(self.world.now, FaultKind::Restart, &[host], None));
         }
         self.begin_start(host);
         self.start_again(host);
@@ -261,7 +261,7 @@ impl Simulation<'_> {
         let life = &faults.lives[host.0 as usize];
         let for_good = life.state == State::Down && life.starts == 0;
         if for_good && faults.holders.lose(faults.plan, host, why.to_owned()) && faults.released {
-            self.agenda.schedule(now + limits::LAST_ANSWERS, Happening::GivesUp);
+            self.queue.schedule(now + limits::LAST_ANSWERS, SimEvent::GivesUp);
         }
     }
 
@@ -282,7 +282,7 @@ impl Simulation<'_> {
         (life.leaving, life.wanted) = (false, false);
         life.ended += 1;
         let held = life.held.drain(..);
-        self.mail.lost += held.filter(|(.., parcel)| matches!(parcel, Parcel::Message(_))).count() as u64;
+        self.account.lost += held.filter(|(.., parcel)| matches!(parcel, Delivery::Message(_))).count() as u64;
         let gone = faults.nodes(host);
         let linked: Vec<HostId> = {
             let other = |&(a, b): &(HostId, HostId)| match () {
@@ -297,16 +297,16 @@ impl Simulation<'_> {
         let told: Vec<NodeId> = linked.into_iter().chain([HostId(0)]).flat_map(|other| faults.nodes(other)).collect();
         for node in &gone {
             self.seats[node.0 as usize] = Box::new(Vacant);
-            self.ledger.lost(*node);
+            self.checker.lost(*node);
         }
         for begun in self.devices.crash(self.world.now, host, &gone) {
             self.await_job(Some(begun));
         }
         for dead in gone {
             for &node in &told {
-                self.mail.sent += 1;
+                self.account.sent += 1;
                 if node == Plan::ORCHESTRATOR {
-                    self.post(dead, node, Parcel::Message(Message::Gone(Gone)));
+                    self.post(dead, node, Delivery::Message(Message::Gone(Gone)));
                 } else {
                     self.transmit(dead, node, Message::Gone(Gone));
                 }
@@ -329,8 +329,8 @@ impl Simulation<'_> {
         faults.lives[host.0 as usize].state = State::Up;
         let nodes = faults.nodes(host);
         for me in nodes {
-            let mut cast = Cast::empty(plan);
-            spawn::seat(plan, me, &mut cast);
+            let mut cast = ActorTable::empty(plan);
+            spawn::spawn_actor(plan, me, &mut cast);
             for seat in cast.seats {
                 self.seats[me.0 as usize] = seat;
             }
@@ -347,10 +347,10 @@ impl Simulation<'_> {
             return;
         }
         life.leaving = true;
-        self.agenda.schedule(now + limits::FAREWELL, Happening::Departs(host));
+        self.queue.schedule(now + limits::FAREWELL, SimEvent::Departs(host));
         for node in faults.nodes(host) {
-            self.mail.sent += 1;
-            self.post(node, node, Parcel::Message(Message::Gone(Gone)));
+            self.account.sent += 1;
+            self.post(node, node, Delivery::Message(Message::Gone(Gone)));
         }
     }
 
@@ -363,9 +363,9 @@ impl Simulation<'_> {
             return;
         }
         let wanted = life.wanted;
-        let holds = faults.nodes(host).iter().any(|node| self.ledger.holds(*node));
+        let holds = faults.nodes(host).iter().any(|node| self.checker.holds(*node));
         if holds || life.state != State::Up {
-            return self.agenda.schedule(now + limits::FAREWELL_LOOK, Happening::Departs(host));
+            return self.queue.schedule(now + limits::FAREWELL_LOOK, SimEvent::Departs(host));
         }
         self.crash(host);
         if wanted {
@@ -374,7 +374,7 @@ impl Simulation<'_> {
         self.look_for_lost_blocks(host, "it left, as the scenario asks");
     }
 
-    fn stall(&mut self, host: HostId, lasts: Span) {
+    fn stall(&mut self, host: HostId, lasts: Duration) {
         let now = self.world.now;
         let Some(faults) = &mut self.faults else { return };
         let before = faults.still(now, host);
@@ -383,9 +383,9 @@ impl Simulation<'_> {
             return;
         }
         life.state = State::Still(now + lasts);
-        self.agenda.schedule(now + lasts, Happening::Stirs(host));
-        for begun in self.devices.put_off(host, Span(lasts.0 - before.0)) {
-            self.agenda.schedule(begun.until, Happening::JobDone(begun.slot, begun.version));
+        self.queue.schedule(now + lasts, SimEvent::Stirs(host));
+        for begun in self.devices.put_off(host, Duration(lasts.0 - before.0)) {
+            self.queue.schedule(begun.until, SimEvent::JobDone(begun.slot, begun.version));
         }
     }
 

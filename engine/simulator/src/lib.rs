@@ -1,37 +1,37 @@
 //! The simulated world: one thread, a virtual clock in nanoseconds, every draw from the plan's seed.
 //!
-//! It takes the next happening from the agenda, delivers it to the very `Handler`s that run live, and carries out the
+//! It takes the next event from the queue, delivers it to the very `Handler`s that run live, and carries out the
 //! effects they leave: messages by the link model, jobs by the cost model, timers by the clock. The same plan gives the
 //! same run, byte for byte.
 #![forbid(unsafe_code)]
-pub mod agenda;
-mod cast;
-mod company;
+mod actor_table;
+mod cache_interference;
+mod core_queue;
+mod cpu_steal;
 mod device;
 mod echo;
-mod ends;
+pub mod event_queue;
 mod faults;
+mod message_overheads;
 mod network;
 pub mod observed;
 pub mod pool;
 pub mod soak;
-mod steal;
 mod trace;
-mod turns;
 
+use actor_table::ActorTable;
 use actors::id::{HostId, NodeId};
-use actors::ledger::{Invariant, Ledger, Mail};
+use actors::invariants::{Invariant, InvariantChecker, MessageAccount};
 use actors::limits;
-use actors::message::{Job, Message, Party, Returned, Woken, Work};
+use actors::message::{Job, Message, NodeRole, Returned, Woken, Work};
 use actors::record::{Carried, Event};
-use actors::time::{Moment, Span};
-use actors::world::{Effect, Parcel, Seat, SimContext, panic_text};
-use agenda::Agenda;
-use cast::Cast;
+use actors::time::{Duration, Timestamp};
+use actors::world::{ActorSlot, Delivery, Effect, SimContext, panic_text};
 use device::{Begun, Devices, Slot};
-use ends::FrameEnds;
+use event_queue::EventQueue;
 use faults::Faults;
 use links::Passage;
+use message_overheads::MessageOverheads;
 use network::Network;
 use network::fair::Fair;
 use observed::Observed;
@@ -42,14 +42,14 @@ use trace::Trace;
 
 /// Runs `plan` to its end, or for `horizon` deliveries.
 pub fn run(plan: &Plan, horizon: u64) -> Run {
-    let mut simulation = Simulation::new(plan, Cast::of(plan).seats);
+    let mut simulation = Simulation::new(plan, ActorTable::of(plan).seats);
     let outcome = simulation.run(horizon);
     simulation.over(outcome)
 }
 
 /// Runs `plan` with the times that the jobs of a live run of it were observed to take.
 pub fn run_observed(plan: &Plan, horizon: u64, observed: Observed) -> Run {
-    let mut simulation = Simulation::new(plan, Cast::of(plan).seats);
+    let mut simulation = Simulation::new(plan, ActorTable::of(plan).seats);
     simulation.devices.observing(observed);
     let outcome = simulation.run(horizon);
     simulation.over(outcome)
@@ -60,22 +60,22 @@ pub const HORIZON: u64 = 4_000_000_000;
 
 /// A simulation under way. The graph is whatever sits in `seats`, one for each node of the plan.
 pub struct Simulation<'p> {
-    seats: Vec<Box<dyn Seat>>,
+    seats: Vec<Box<dyn ActorSlot>>,
     /// The host of each node.
     hosts: Vec<HostId>,
     /// What each node is: only looked at where assertions are.
-    parties: Vec<Party>,
-    agenda: Agenda<Happening>,
+    parties: Vec<NodeRole>,
+    queue: EventQueue<SimEvent>,
     network: Network<'p>,
     /// In place of `network` where bandwidth is shared fairly.
     fair: Option<Box<Fair<'p, (NodeId, NodeId, Message)>>>,
     devices: Devices<'p>,
-    ends: FrameEnds,
+    ends: MessageOverheads,
     /// Nothing, where the plan has none.
     faults: Option<Box<Faults<'p>>>,
     world: SimContext,
-    ledger: Ledger,
-    mail: Mail,
+    checker: InvariantChecker,
+    account: MessageAccount,
     trace: Trace,
     events: Vec<Event>,
     delivered: u64,
@@ -83,19 +83,19 @@ pub struct Simulation<'p> {
     /// The node that acts at present.
     thinking: Option<NodeId>,
     /// When anything but upkeep happened last, and until when the run waits for the next such thing.
-    progressed: Moment,
-    still_at: Moment,
-    stillness: Span,
+    progressed: Timestamp,
+    still_at: Timestamp,
+    stillness: Duration,
     end: Option<Outcome>,
 }
 
-enum Happening {
+enum SimEvent {
     Deliver {
         from: NodeId,
         to: NodeId,
         /// Which life of the receiver's host it is for.
         life: u32,
-        parcel: Parcel,
+        parcel: Delivery,
     },
     /// The first byte is at the receiver's NIC.
     Arrive { from: NodeId, to: NodeId, passage: Box<Passage>, message: Message },
@@ -116,30 +116,30 @@ enum Happening {
 }
 
 impl<'p> Simulation<'p> {
-    pub fn new(plan: &'p Plan, seats: Vec<Box<dyn Seat>>) -> Simulation<'p> {
+    pub fn new(plan: &'p Plan, seats: Vec<Box<dyn ActorSlot>>) -> Simulation<'p> {
         assert_eq!(seats.len(), plan.nodes.len(), "a seat for each node");
-        let wait = Span(plan.timeout.max(plan.muster).0.saturating_mul(2));
+        let wait = Duration(plan.timeout.max(plan.ready_within).0.saturating_mul(2));
         let stillness = wait.max(limits::STILLNESS);
         Simulation {
             seats,
             hosts: plan.nodes.iter().map(|node| node.host).collect(),
             parties: plan.nodes.iter().map(|node| node.role.party()).collect(),
-            agenda: Agenda::default(),
+            queue: EventQueue::default(),
             network: Network::new(plan),
             fair: (plan.network.sharing == Sharing::Fair).then(|| Box::new(Fair::new(plan))),
             devices: Devices::new(plan),
-            ends: FrameEnds::of(plan),
+            ends: MessageOverheads::of(plan),
             faults: Faults::of(plan),
             world: SimContext::default(),
-            ledger: Ledger::of_a_run(),
-            mail: Mail::default(),
+            checker: InvariantChecker::of_a_run(),
+            account: MessageAccount::default(),
             trace: Trace::default(),
             events: Vec::new(),
             delivered: 0,
             recording: true,
             thinking: None,
-            progressed: Moment::default(),
-            still_at: Moment::default() + stillness,
+            progressed: Timestamp::default(),
+            still_at: Timestamp::default() + stillness,
             stillness,
             end: None,
         }
@@ -188,37 +188,37 @@ impl<'p> Simulation<'p> {
             if self.delivered >= horizon {
                 return Outcome::Horizon { events: self.delivered };
             }
-            let Some((now, happening)) = self.agenda.take_next() else {
+            let Some((now, event)) = self.queue.take_next() else {
                 return Outcome::Deadlock { at: self.world.now };
             };
             if now > self.still_at {
                 return Outcome::Deadlock { at: self.progressed };
             }
-            self.happen(now, happening);
+            self.happen(now, event);
         }
         self.end.take().expect("the loop ends with one")
     }
 
     // This and what follows of a message's way is one piece of code: as calls, each would move the message once more.
     #[inline(always)]
-    fn happen(&mut self, now: Moment, happening: Happening) {
+    fn happen(&mut self, now: Timestamp, event: SimEvent) {
         self.world.now = now;
-        match happening {
-            Happening::Deliver { from, to, life, parcel } => match self.ends.put_off(now, from, to) {
+        match event {
+            SimEvent::Deliver { from, to, life, parcel } => match self.ends.put_off(now, from, to) {
                 None => self.deliver(from, to, life, parcel),
-                Some(at) => self.agenda.schedule(at, Happening::Deliver { from, to, life, parcel }),
+                Some(at) => self.queue.schedule(at, SimEvent::Deliver { from, to, life, parcel }),
             },
-            Happening::Arrive { from, to, mut passage, message } => {
+            SimEvent::Arrive { from, to, mut passage, message } => {
                 self.network.arrive(self.hosts[to.0 as usize], &mut passage, message.wire_bytes());
                 self.carry(from, to, &passage, message);
             }
-            Happening::JobDone(slot, version) => self.finish_job(slot, version),
-            Happening::Settled(version) => self.settle(version),
-            Happening::Strikes(index) => self.strike(index),
-            Happening::Starts(host) => self.return_from_crash(host),
-            Happening::Stirs(host) => self.stir(host),
-            Happening::Departs(host) => self.depart(host),
-            Happening::GivesUp => self.give_up(),
+            SimEvent::JobDone(slot, version) => self.finish_job(slot, version),
+            SimEvent::Settled(version) => self.settle(version),
+            SimEvent::Strikes(index) => self.strike(index),
+            SimEvent::Starts(host) => self.return_from_crash(host),
+            SimEvent::Stirs(host) => self.stir(host),
+            SimEvent::Departs(host) => self.depart(host),
+            SimEvent::GivesUp => self.give_up(),
         }
     }
 
@@ -230,40 +230,40 @@ impl<'p> Simulation<'p> {
             other => other,
         };
         self.events.truncate(recorded);
-        let mail = matches!(outcome, Outcome::Done(_)).then_some(self.mail);
-        Run { outcome, events: self.events, trace, delivered, mail }
+        let account = matches!(outcome, Outcome::Done(_)).then_some(self.account);
+        Run { outcome, events: self.events, trace, delivered, account }
     }
 
     /// Lets what is under way arrive after the end of a run, until no peer holds a session, and counts the messages.
     fn clear_up(&mut self, outcome: Outcome) -> Outcome {
         let until = self.world.now + self.stillness;
-        while self.end.is_none() && self.ledger.holding().is_some() {
-            match self.agenda.take_next() {
-                Some((now, happening)) if now <= until => self.happen(now, happening),
+        while self.end.is_none() && self.checker.holding().is_some() {
+            match self.queue.take_next() {
+                Some((now, event)) if now <= until => self.happen(now, event),
                 _ => break,
             }
         }
         if let Some(end) = self.end.take() {
             return end;
         }
-        if let Some(kept) = self.ledger.holding() {
+        if let Some(kept) = self.checker.holding() {
             return Outcome::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(*kept)) };
         }
         if let Some((node, session)) = self.devices.holding() {
             return Outcome::CacheKept { node, session };
         }
-        let (mail, in_flight) = (self.mail, self.in_flight());
-        match mail.balance(in_flight) {
+        let (account, in_flight) = (self.account, self.in_flight());
+        match account.balance(in_flight) {
             Ok(()) => outcome,
-            Err(_) => Outcome::Unbalanced { way: None, mail, in_flight },
+            Err(_) => Outcome::Unbalanced { way: None, account, in_flight },
         }
     }
 
     /// Messages that are on their way.
     fn in_flight(&self) -> u64 {
-        let queued = self.agenda.iter().filter(|happening| match happening {
-            Happening::Deliver { parcel, .. } => matches!(parcel, Parcel::Message(_)),
-            Happening::Arrive { .. } => true,
+        let queued = self.queue.iter().filter(|event| match event {
+            SimEvent::Deliver { parcel, .. } => matches!(parcel, Delivery::Message(_)),
+            SimEvent::Arrive { .. } => true,
             _ => false,
         });
         let sharing = self.fair.as_ref().map_or(0, |fair| fair.len());
@@ -277,7 +277,7 @@ impl<'p> Simulation<'p> {
     }
 
     #[inline(always)]
-    fn deliver(&mut self, from: NodeId, to: NodeId, life: u32, parcel: Parcel) {
+    fn deliver(&mut self, from: NodeId, to: NodeId, life: u32, parcel: Delivery) {
         if self.faults.is_none() {
             return self.hand_over(from, to, parcel);
         }
@@ -287,9 +287,9 @@ impl<'p> Simulation<'p> {
     }
 
     #[inline(always)]
-    fn hand_over(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
+    fn hand_over(&mut self, from: NodeId, to: NodeId, parcel: Delivery) {
         self.delivered += 1;
-        self.mail.delivered += u64::from(matches!(parcel, Parcel::Message(_)));
+        self.account.delivered += u64::from(matches!(parcel, Delivery::Message(_)));
         if !is_upkeep(&parcel) {
             self.progress();
         }
@@ -306,7 +306,7 @@ impl<'p> Simulation<'p> {
 
     /// Lets an actor act, then carries out its effects.
     #[inline]
-    fn think(&mut self, me: NodeId, act: impl FnOnce(&mut dyn Seat, &mut SimContext)) {
+    fn think(&mut self, me: NodeId, act: impl FnOnce(&mut dyn ActorSlot, &mut SimContext)) {
         let seat = self.seats[me.0 as usize].as_mut();
         self.thinking = Some(me);
         act(seat, &mut self.world);
@@ -324,7 +324,7 @@ impl<'p> Simulation<'p> {
         match effect {
             Effect::Send { to, message } => self.send(me, to, message),
             Effect::Wake { after, timer } => {
-                self.post_at(now + after, me, me, Parcel::Woken(Woken(timer)));
+                self.post_at(now + after, me, me, Delivery::Woken(Woken(timer)));
             }
             Effect::Compute(Job { work: Work::Release { session }, .. }) => self.devices.release(me, session),
             Effect::Compute(job) => {
@@ -338,11 +338,11 @@ impl<'p> Simulation<'p> {
     #[inline(always)]
     fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
         debug_assert!(self.parties[from.0 as usize].may_say(&message), "{from} sends a {}", message.kind());
-        self.mail.sent += 1;
+        self.account.sent += 1;
         let now = self.world.now;
         let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         if here == there || !message.is_swarm_traffic() {
-            return self.post_at(now, from, to, Parcel::Message(message));
+            return self.post_at(now, from, to, Delivery::Message(message));
         }
         if let Some(faults) = &mut self.faults {
             faults.connect(here, there);
@@ -365,7 +365,7 @@ impl<'p> Simulation<'p> {
             self.carry(from, to, &passage, message);
         } else {
             let passage = Box::new(passage);
-            self.agenda.schedule(passage.first, Happening::Arrive { from, to, passage, message });
+            self.queue.schedule(passage.first, SimEvent::Arrive { from, to, passage, message });
         }
     }
 
@@ -392,23 +392,23 @@ impl<'p> Simulation<'p> {
             }));
         }
         let at = self.ends.delivered(from, to, passage, &message).max(self.world.now);
-        self.post_at(at, from, to, Parcel::Message(message));
+        self.post_at(at, from, to, Delivery::Message(message));
     }
 
     #[inline]
-    fn post(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
+    fn post(&mut self, from: NodeId, to: NodeId, parcel: Delivery) {
         self.post_at(self.world.now, from, to, parcel);
     }
 
     #[inline(always)]
-    fn post_at(&mut self, at: Moment, from: NodeId, to: NodeId, parcel: Parcel) {
+    fn post_at(&mut self, at: Timestamp, from: NodeId, to: NodeId, parcel: Delivery) {
         let life = self.faults.as_ref().map_or(0, |faults| faults.life(self.hosts[to.0 as usize]));
-        self.agenda.schedule(at, Happening::Deliver { from, to, life, parcel });
+        self.queue.schedule(at, SimEvent::Deliver { from, to, life, parcel });
     }
 
     fn await_settling(&mut self) {
         if let Some((at, version)) = self.fair.as_ref().and_then(|fair| Some((fair.next()?, fair.version()))) {
-            self.agenda.schedule(at, Happening::Settled(version));
+            self.queue.schedule(at, SimEvent::Settled(version));
         }
     }
 
@@ -431,9 +431,9 @@ impl<'p> Simulation<'p> {
             self.await_job(begun);
         }
         let way = self.devices.way_back(slot, &computed);
-        let parcel = Parcel::Computed(computed);
+        let parcel = Delivery::Computed(computed);
         match way {
-            Span::ZERO => {
+            Duration::ZERO => {
                 let life = self.faults.as_ref().map_or(0, |faults| faults.life(host));
                 self.deliver(node, node, life, parcel);
             }
@@ -447,20 +447,20 @@ impl<'p> Simulation<'p> {
     fn await_job(&mut self, begun: Option<Begun>) {
         let Some(Begun { slot, host, until, version }) = begun else { return };
         match &self.faults {
-            None => self.agenda.schedule(until, Happening::JobDone(slot, version)),
+            None => self.queue.schedule(until, SimEvent::JobDone(slot, version)),
             Some(faults) => {
                 let now = self.world.now;
                 let by = faults.slow_device(now, host).max(1.0);
-                let took = Span::from_secs_f64(until.since(now).as_secs_f64() * by);
+                let took = Duration::from_secs_f64(until.since(now).as_secs_f64() * by);
                 let until = now + took + faults.still(now, host);
                 self.devices.ends(slot, until);
-                self.agenda.schedule(until, Happening::JobDone(slot, version));
+                self.queue.schedule(until, SimEvent::JobDone(slot, version));
             }
         }
     }
 
     fn record(&mut self, event: Event) {
-        if let Err(invariant) = self.ledger.check(&event) {
+        if let Err(invariant) = self.checker.check(&event) {
             self.end.get_or_insert(Outcome::Broken { invariant, event: Box::new(event.clone()) });
         }
         match &event {
@@ -475,11 +475,11 @@ impl<'p> Simulation<'p> {
 
 /// The nodes' keeping the swarm together, which goes on for ever.
 #[inline]
-fn is_upkeep(parcel: &Parcel) -> bool {
+fn is_upkeep(parcel: &Delivery) -> bool {
     match parcel {
-        Parcel::Message(message) => message.is_upkeep(),
-        Parcel::Woken(woken) => woken.0.is_upkeep(),
-        Parcel::Computed(_) => false,
+        Delivery::Message(message) => message.is_upkeep(),
+        Delivery::Woken(woken) => woken.0.is_upkeep(),
+        Delivery::Computed(_) => false,
     }
 }
 
@@ -490,4 +490,4 @@ pub fn is_deterministic(plan: &Plan, horizon: u64) -> (Run, bool) {
     (once, same)
 }
 
-const _: () = assert!(size_of::<Happening>() <= 80, "the slab of the agenda is touched by every event");
+const _: () = assert!(size_of::<SimEvent>() <= 80, "the slab of the queue is touched by every event");

@@ -2,7 +2,7 @@
 pub mod fair;
 
 use actors::id::HostId;
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use links::{Framing, Passage, Path, Stage};
 use scenarios::plan::Plan;
 
@@ -70,10 +70,10 @@ impl<'p> Network<'p> {
 
     /// The sender's half: out of `from` and over the path to `to`, over a new connection if there is none yet.
     #[inline]
-    pub fn depart(&mut self, now: Moment, from: HostId, to: HostId, bytes: u64) -> Passage {
+    pub fn depart(&mut self, now: Timestamp, from: HostId, to: HostId, bytes: u64) -> Passage {
         let index = |host: HostId| host.0 as usize;
         let (place, handshake) = match self.ways[index(from)].place(to) {
-            Ok(place) => (place, Span::ZERO),
+            Ok(place) => (place, Duration::ZERO),
             Err(at) => self.connect(from, to, at),
         };
         let ways = &mut self.ways[index(from)];
@@ -88,11 +88,11 @@ impl<'p> Network<'p> {
 
     /// The path from `from` to `to`, which is to stand at `at` in the order, and what connecting takes.
     #[cold]
-    fn connect(&mut self, from: HostId, to: HostId, at: usize) -> (u32, Span) {
+    fn connect(&mut self, from: HostId, to: HostId, at: usize) -> (u32, Duration) {
         let mut path = Path::of(self.plan, from, to);
         // A connection is one, whoever opened it.
         let connected = self.ways[to.0 as usize].place(from).is_ok();
-        let handshake = if connected { Span::ZERO } else { path.handshake() };
+        let handshake = if connected { Duration::ZERO } else { path.handshake() };
         path.stays();
         (self.ways[from.0 as usize].add(at, to, path), handshake)
     }

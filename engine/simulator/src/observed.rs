@@ -5,7 +5,7 @@
 use actors::id::{BlockRange, NodeId};
 use actors::message::{Piece, Work};
 use actors::record::{Event, Served};
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Tokens of context that are one bucket: the time of a decode step hardly changes within it.
@@ -32,9 +32,9 @@ enum Phase {
 /// What a job took; of a client's step, its embedding.
 #[derive(Clone, Copy, Debug)]
 struct Time {
-    took: Span,
+    took: Duration,
     /// Of a client's step.
-    head: Span,
+    head: Duration,
     /// That were computed: a step may come in parts, which have their shares of the time.
     blocks: BlockRange,
 }
@@ -44,7 +44,7 @@ struct Time {
 pub struct Observed {
     times: BTreeMap<Kind, VecDeque<Time>>,
     /// The head that follows what a client has embedded.
-    heads: BTreeMap<NodeId, Span>,
+    heads: BTreeMap<NodeId, Duration>,
 }
 
 impl Observed {
@@ -52,7 +52,7 @@ impl Observed {
     pub fn of(events: &[Event]) -> Observed {
         let mut stamped = Vec::new();
         // The steps of one job have its stamps, all of them.
-        let mut jobs: BTreeMap<(NodeId, Moment, Moment), Vec<&Served>> = BTreeMap::new();
+        let mut jobs: BTreeMap<(NodeId, Timestamp, Timestamp), Vec<&Served>> = BTreeMap::new();
         for event in events {
             match event {
                 Event::Served(hop) => jobs.entry((hop.peer, hop.started, hop.finished)).or_default().push(hop),
@@ -70,7 +70,7 @@ impl Observed {
         for ((node, started, finished), hops) in jobs {
             let steps = hops.iter().map(|hop| (u32::from(hop.batch) * hop.tokens, hop.position));
             let Some(first) = hops.first() else { continue };
-            let time = Time { took: finished.since(started), head: Span::ZERO, blocks: first.blocks };
+            let time = Time { took: finished.since(started), head: Duration::ZERO, blocks: first.blocks };
             stamped.push((started, of_job(node, steps), time));
         }
         stamped.sort_by_key(|(at, kind, _)| (*at, *kind));
@@ -82,7 +82,7 @@ impl Observed {
     }
 
     /// The time of the next job of this kind, if one was observed.
-    pub fn take(&mut self, node: NodeId, work: &Work) -> Option<Span> {
+    pub fn take(&mut self, node: NodeId, work: &Work) -> Option<Duration> {
         let of_piece = |piece: &Piece| (u32::from(piece.input.batch) * piece.input.tokens, piece.position);
         match work {
             Work::Blocks(piece) => {
@@ -100,7 +100,7 @@ impl Observed {
                 Some(time.took)
             }
             Work::Head { .. } => self.heads.remove(&node),
-            Work::Load { .. } | Work::Trial { .. } | Work::Release { .. } => None,
+            Work::Load { .. } | Work::Benchmark { .. } | Work::Release { .. } => None,
         }
     }
 
@@ -123,7 +123,7 @@ impl Observed {
         }
         match (blocks.len(), time.blocks.len()) {
             (some, all) if some < all => {
-                let share = Span((time.took.0 as f64 * f64::from(some) / f64::from(all)) as u64);
+                let share = Duration((time.took.0 as f64 * f64::from(some) / f64::from(all)) as u64);
                 Some(Time { took: share, ..time })
             }
             _ => Some(time),

@@ -1,8 +1,8 @@
 //! A running hash of everything that is delivered: equal hashes mean equal runs.
 use actors::id::NodeId;
 use actors::message::{Message, Returned, Step};
-use actors::time::Moment;
-use actors::world::Parcel;
+use actors::time::Timestamp;
+use actors::world::Delivery;
 
 #[derive(Default)]
 pub struct Trace {
@@ -11,7 +11,7 @@ pub struct Trace {
 
 impl Trace {
     #[inline]
-    pub fn note(&mut self, at: Moment, from: NodeId, to: NodeId, parcel: &Parcel) {
+    pub fn note(&mut self, at: Timestamp, from: NodeId, to: NodeId, parcel: &Delivery) {
         let ends = u64::from(from.0) << 32 | u64::from(to.0);
         self.hash = fold(fold(fold(self.hash, at.0), ends), content(parcel));
     }
@@ -29,22 +29,22 @@ fn fold(hash: u64, word: u64) -> u64 {
 
 /// What tells one parcel from another of the same time and ends.
 #[inline]
-fn content(parcel: &Parcel) -> u64 {
+fn content(parcel: &Delivery) -> u64 {
     let step = |step: &Step| {
         let place = u64::from(step.position) << 32 | u64::from(step.activation.batch);
         fold(fold(step.session.raw(), place), u64::from(step.activation.tokens))
     };
     match parcel {
-        Parcel::Message(Message::Step(body)) => step(body),
-        Parcel::Message(Message::Returned(Returned(body))) => !step(body),
-        Parcel::Message(Message::Opened(opened)) => fold(opened.session.raw(), 1),
-        Parcel::Message(Message::Open(open)) => fold(open.session.raw(), u64::from(open.hop) + 2),
-        Parcel::Message(Message::Close(close)) => fold(close.session.raw(), 3),
-        Parcel::Message(Message::Rpc(rpc)) => {
+        Delivery::Message(Message::Step(body)) => step(body),
+        Delivery::Message(Message::Returned(Returned(body))) => !step(body),
+        Delivery::Message(Message::Opened(opened)) => fold(opened.session.raw(), 1),
+        Delivery::Message(Message::Open(open)) => fold(open.session.raw(), u64::from(open.hop) + 2),
+        Delivery::Message(Message::Close(close)) => fold(close.session.raw(), 3),
+        Delivery::Message(Message::Rpc(rpc)) => {
             rpc.kind().bytes().fold(u64::from(rpc.id), |hash, byte| fold(hash, u64::from(byte)))
         }
-        Parcel::Message(message) => message.kind().bytes().fold(0, |hash, byte| fold(hash, u64::from(byte))),
-        Parcel::Computed(computed) => fold(computed.ticket.0, computed.started.0),
-        Parcel::Woken(woken) => woken.0 as u64,
+        Delivery::Message(message) => message.kind().bytes().fold(0, |hash, byte| fold(hash, u64::from(byte))),
+        Delivery::Computed(computed) => fold(computed.ticket.0, computed.started.0),
+        Delivery::Woken(woken) => woken.0 as u64,
     }
 }

@@ -1,26 +1,26 @@
 //! Faults that last for a while, as a pure lookup that both worlds can ask: who is cut off, what is slow, and until when.
 use actors::id::HostId;
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use scenarios::plan::{Plan, What, When};
 
 /// The partitions and the slow devices and links of a plan.
 #[derive(Clone, Debug)]
 pub struct FaultWindows {
-    started: Moment,
-    released: Option<Moment>,
+    started: Timestamp,
+    released: Option<Timestamp>,
     windows: Vec<Window>,
 }
 
 #[derive(Clone, Debug)]
 struct Window {
     at: When,
-    lasts: Span,
+    lasts: Duration,
     what: What,
 }
 
 impl FaultWindows {
     /// Those of a run that started at this moment; faults that count from the release wait for it.
-    pub fn of(plan: &Plan, started: Moment) -> FaultWindows {
+    pub fn of(plan: &Plan, started: Timestamp) -> FaultWindows {
         let lasting = |fault: &scenarios::plan::Fault| match fault.what {
             What::Partition { lasts, .. } | What::SlowLink { lasts, .. } | What::SlowDevice { lasts, .. } => {
                 Some(Window { at: fault.at, lasts, what: fault.what.clone() })
@@ -35,12 +35,12 @@ impl FaultWindows {
     }
 
     /// The barrier was released then.
-    pub fn release(&mut self, at: Moment) {
+    pub fn release(&mut self, at: Timestamp) {
         self.released = Some(at);
     }
 
     /// Those that are on at `now`, and when each ends.
-    fn present(&self, now: Moment) -> impl Iterator<Item = (&What, Moment)> {
+    fn present(&self, now: Timestamp) -> impl Iterator<Item = (&What, Timestamp)> {
         self.windows.iter().filter_map(move |window| {
             let begins = match window.at {
                 When::Start(after) => self.started + after,
@@ -53,7 +53,7 @@ impl FaultWindows {
     }
 
     /// Until when nothing passes between two hosts; nothing if it does.
-    pub fn apart(&self, now: Moment, a: HostId, b: HostId) -> Option<Moment> {
+    pub fn apart(&self, now: Timestamp, a: HostId, b: HostId) -> Option<Timestamp> {
         let cuts = |groups: &[Vec<HostId>]| {
             let side = |host| groups.iter().position(|group| group.contains(&host));
             matches!((side(a), side(b)), (Some(a), Some(b)) if a != b)
@@ -66,7 +66,7 @@ impl FaultWindows {
     }
 
     /// How many times as long the way from one host to another takes.
-    pub fn slow_link(&self, now: Moment, a: HostId, b: HostId) -> f64 {
+    pub fn slow_link(&self, now: Timestamp, a: HostId, b: HostId) -> f64 {
         let factors = self.present(now).filter_map(|(what, _)| match what {
             What::SlowLink { from, to, by, .. } if from.contains(&a) && to.contains(&b) => Some(*by),
             _ => None,
@@ -75,7 +75,7 @@ impl FaultWindows {
     }
 
     /// How many times as long a job takes.
-    pub fn slow_device(&self, now: Moment, here: HostId) -> f64 {
+    pub fn slow_device(&self, now: Timestamp, here: HostId) -> f64 {
         let factors = self.present(now).filter_map(|(what, _)| match what {
             What::SlowDevice { host, by, .. } if *host == here => Some(*by),
             _ => None,

@@ -1,8 +1,8 @@
 //! How a run ended, naming the culprit where there is one.
 use actors::id::{BlockRange, HostId, NodeId, SessionId};
-use actors::ledger::{Invariant, Mail};
+use actors::invariants::{Invariant, MessageAccount};
 use actors::record::{Abort, Drained, Event};
-use actors::time::Moment;
+use actors::time::Timestamp;
 
 /// The end of a run, in either world.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -10,7 +10,7 @@ pub enum Outcome {
     #[error("done")]
     Done(Drained),
     #[error("nothing was left to happen after {} s, and the orchestrator has not drained the run", at.0 as f64 / 1e9)]
-    Deadlock { at: Moment },
+    Deadlock { at: Timestamp },
     #[error("{node} panicked: {what}")]
     Panicked { node: NodeId, what: String },
     #[error("the run did not end within {events} events")]
@@ -19,12 +19,12 @@ pub enum Outcome {
     Broken { invariant: Invariant, event: Box<Event> },
     #[error(
         "the run broke the invariant `{}`{}: {} were sent, {} delivered, {} lost, {in_flight} in flight",
-        Invariant::MailBalanced, between(way), mail.sent, mail.delivered, mail.lost
+        Invariant::MailBalanced, between(way), account.sent, account.delivered, account.lost
     )]
     Unbalanced {
         /// From which host to which, where only the messages of one way are counted.
         way: Option<(String, String)>,
-        mail: Mail,
+        account: MessageAccount,
         in_flight: u64,
     },
     #[error(
@@ -95,5 +95,5 @@ pub struct Run {
     /// Events that a simulation's kernel delivered.
     pub delivered: u64,
     /// The messages between nodes, where the run was drained and they are accounted for.
-    pub mail: Option<Mail>,
+    pub account: Option<MessageAccount>,
 }

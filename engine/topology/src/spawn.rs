@@ -8,7 +8,7 @@ use scenarios::tokens::Prompts;
 use std::sync::Arc;
 
 /// A world's way to seat an actor.
-pub trait Scene {
+pub trait ActorSpawner {
     /// Whether this world computes values, so that clients need prompts.
     fn computes_values(&self) -> bool;
     fn orchestrator(&mut self, core: orchestrator::Core);
@@ -18,19 +18,19 @@ pub trait Scene {
 }
 
 /// Seats the whole graph of `plan`, or the part of it that lives on the host `here`, in the order of node ids.
-pub fn raise(plan: &Plan, here: Option<HostId>, scene: &mut impl Scene) {
+pub fn spawn_actors(plan: &Plan, here: Option<HostId>, spawner: &mut impl ActorSpawner) {
     for (me, _) in plan.nodes().filter(|(_, node)| here.is_none_or(|here| node.host == here)) {
-        seat(plan, me, scene);
+        spawn_actor(plan, me, spawner);
     }
 }
 
 /// Seats one node, as new: at the beginning, or because its host has come back from a crash.
-pub fn seat(plan: &Plan, me: NodeId, scene: &mut impl Scene) {
+pub fn spawn_actor(plan: &Plan, me: NodeId, spawner: &mut impl ActorSpawner) {
     match plan.node(me).role {
-        Role::Orchestrator => scene.orchestrator(orchestrator::Core::new(orchestrator_of(plan, me))),
-        Role::Bootstrap => scene.bootstrap(bootstrap::Core::new(dht_of(plan, me, false))),
+        Role::Orchestrator => spawner.orchestrator(orchestrator::Core::new(orchestrator_of(plan, me))),
+        Role::Bootstrap => spawner.bootstrap(bootstrap::Core::new(dht_of(plan, me, false))),
         Role::Peer { blocks, chooses, cache_bytes, inference_rps, forward_rps, network_rps } => {
-            scene.peer(peer::Core::new(peer::Config {
+            spawner.peer(peer::Core::new(peer::Config {
                 me,
                 orchestrator: Plan::ORCHESTRATOR,
                 place: peer::presence::Config {
@@ -47,8 +47,8 @@ pub fn seat(plan: &Plan, me: NodeId, scene: &mut impl Scene) {
             }))
         }
         Role::Client => {
-            let values = scene.computes_values();
-            scene.client(client::Core::new(client_of(plan, me, values)));
+            let values = spawner.computes_values();
+            spawner.client(client::Core::new(client_of(plan, me, values)));
         }
     }
 }
@@ -63,7 +63,7 @@ fn orchestrator_of(plan: &Plan, me: NodeId) -> orchestrator::Config {
         me,
         peers: plan.peers().filter(|(_, node)| !late.contains(&node.host)).map(|(id, _)| id).collect(),
         clients: plan.clients().map(|(id, _)| id).collect(),
-        muster: plan.muster,
+        ready_within: plan.ready_within,
     }
 }
 

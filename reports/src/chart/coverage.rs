@@ -5,15 +5,15 @@ use super::picture::Picture;
 use super::scale::Scale;
 use super::{Source, impossible};
 use crate::cells::number;
-use crate::course::{Course, Cover};
 use crate::error::Result;
+use crate::run_timeline::{Cover, RunTimeline};
 use std::collections::BTreeMap;
 
 pub fn over_time(source: &Source) -> Result<Picture> {
     let name = "coverage";
     let cells = group::keyed(source, &[]);
     let keys = group::distinct(&cells);
-    let courses = source.runs.iter().map(|run| Course::read(&run.dir)).collect::<Result<Vec<_>>>()?;
+    let courses = source.runs.iter().map(|run| RunTimeline::read(&run.dir)).collect::<Result<Vec<_>>>()?;
     let mut rows = vec![["series", "since the release [s]", "share of blocks served"].map(str::to_owned).to_vec()];
     let mut series = Vec::new();
     for key in &keys {

@@ -30,7 +30,7 @@ pub fn map(source: &Source, x: &str, y: &str, (column, quantity, unit): Quantity
     group::checked(source, &name, x)?;
     group::checked(source, &name, y)?;
     let (unit, scale) = table::unit_for(unit, source.cells().filter_map(|(_, cell)| cell.mean(column)));
-    let map = gather(source, (x, y), column, scale);
+    let map = batch_wait(source, (x, y), column, scale);
     if map.facets.iter().all(|(_, fields)| fields.is_empty()) {
         return Err(impossible(&name, format!("no cell has a {quantity}")));
     }
@@ -46,7 +46,7 @@ pub fn map(source: &Source, x: &str, y: &str, (column, quantity, unit): Quantity
     Picture::new(&name, &title, &drawing, size, &rows)
 }
 
-fn gather(source: &Source, (x, y): (&str, &str), column: &str, scale: f64) -> Map {
+fn batch_wait(source: &Source, (x, y): (&str, &str), column: &str, scale: f64) -> Map {
     let xs = group::ordered(source.cells().filter_map(|(_, cell)| group::value(cell, x)));
     let ys = group::ordered(source.cells().filter_map(|(_, cell)| group::value(cell, y)));
     let cells = group::keyed(source, &[x, y]);

@@ -1,4 +1,4 @@
-//! What came out of the swarm over time, with the faults that struck: a panel for each cell, its first repetition.
+//! What came out of the swarm over time, with the faults that fault_events: a panel for each cell, its first repetition.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::group::{self, Keyed};
 use super::panel::{self, Area, Axes, Entry, LABEL, MARGIN, TICK};
@@ -6,8 +6,8 @@ use super::picture::Picture;
 use super::scale::Scale;
 use super::{Source, WIDTH, impossible};
 use crate::cells::number;
-use crate::course::{Bin, Blow, Course};
 use crate::error::Result;
+use crate::run_timeline::{Bin, RunTimeline, TimelineFault};
 use crate::theme;
 use plotters::style::RGBColor;
 
@@ -17,7 +17,7 @@ const PANELS: usize = 6;
 struct Panel {
     title: String,
     bins: Vec<Bin>,
-    blows: Vec<Blow>,
+    faults: Vec<TimelineFault>,
 }
 
 impl Panel {
@@ -32,7 +32,7 @@ impl Panel {
 
 pub fn timeline(source: &Source) -> Result<Picture> {
     let name = "timeline";
-    let courses = source.runs.iter().map(|run| Course::read(&run.dir)).collect::<Result<Vec<_>>>()?;
+    let courses = source.runs.iter().map(|run| RunTimeline::read(&run.dir)).collect::<Result<Vec<_>>>()?;
     let cells = group::keyed(source, &[]);
     let mut panels = Vec::new();
     for Keyed { key, run, cell } in &cells {
@@ -40,9 +40,11 @@ pub fn timeline(source: &Source) -> Result<Picture> {
         let bins = courses[at].bins.iter().filter(|bin| bin.cell == cell.cell && bin.repeat == 0).copied();
         let bins: Vec<Bin> = bins.collect();
         if let Some(end) = bins.last().map(|bin| bin.till_ns) {
-            let here = |blow: &&Blow| blow.cell == cell.cell && blow.repeat == 0 && (0..end).contains(&blow.at_ns);
-            let blows = courses[at].blows.iter().filter(here).cloned().collect();
-            panels.push(Panel { title: group::label(key), bins, blows });
+            let here = |fault: &&TimelineFault| {
+                fault.cell == cell.cell && fault.repeat == 0 && (0..end).contains(&fault.at_ns)
+            };
+            let faults = courses[at].faults.iter().filter(here).cloned().collect();
+            panels.push(Panel { title: group::label(key), bins, faults });
         }
     }
     let left_out = panels.len().saturating_sub(PANELS);
@@ -84,7 +86,7 @@ fn draw(title: &str, note: &str, panels: &[Panel]) -> std::result::Result<(Strin
     let y = Scale::Linear { low: 0.0, high: rates.fold(0.0, f64::max).max(1e-9) * 1.06 };
     let axes = Axes { x_ticks: x.ticks(8), x, y_ticks: y.ticks(4), y };
     let mut entries = Vec::new();
-    let mut kinds: Vec<&str> = panels.iter().flat_map(|panel| &panel.blows).map(|blow| blow.what.as_str()).collect();
+    let mut kinds: Vec<&str> = panels.iter().flat_map(|panel| &panel.faults).map(|fault| fault.what.as_str()).collect();
     kinds.sort_unstable();
     kinds.dedup();
     for kind in kinds {
@@ -93,7 +95,7 @@ fn draw(title: &str, note: &str, panels: &[Panel]) -> std::result::Result<(Strin
     }
     let left = MARGIN + 24.0 + axes.y_label_width() + 10.0;
     let height = if panels.len() == 1 { 260.0 } else { 120.0 };
-    // Room for the panel's title, where there are several, and for two rows of what struck whom.
+    // Room for the panel's title, where there are several, and for two rows of what fault_events whom.
     let above = if panels.iter().any(|panel| !panel.title.is_empty()) { 22.0 } else { 6.0 }
         + if entries.is_empty() { 0.0 } else { 26.0 };
     let step = above + height + 12.0;
@@ -119,12 +121,12 @@ fn draw(title: &str, note: &str, panels: &[Panel]) -> std::result::Result<(Strin
 }
 
 fn draw_panel(canvas: &mut Canvas<'_>, axes: &Axes, area: Area, panel: &Panel, last: bool) {
-    for blow in &panel.blows {
-        if let Some(lasts) = blow.lasts_ns {
-            let from = axes.at(area, (blow.at_ns as f64 / 1e9, 0.0)).0;
-            let till = axes.at(area, ((blow.at_ns as f64 + lasts as f64) / 1e9, 0.0)).0.min(area.x + area.width);
+    for fault in &panel.faults {
+        if let Some(lasts) = fault.lasts_ns {
+            let from = axes.at(area, (fault.at_ns as f64 / 1e9, 0.0)).0;
+            let till = axes.at(area, ((fault.at_ns as f64 + lasts as f64) / 1e9, 0.0)).0.min(area.x + area.width);
             let corners = [(from, area.y), (till, area.y), (till, area.y + area.height), (from, area.y + area.height)];
-            canvas.polygon(&corners, look(&blow.what).0, 0.15);
+            canvas.polygon(&corners, look(&fault.what).0, 0.15);
         }
     }
     axes.draw(canvas, area, (last, true));
@@ -139,27 +141,31 @@ fn draw_panel(canvas: &mut Canvas<'_>, axes: &Axes, area: Area, panel: &Panel, l
     let filled: Vec<_> = [(ends.0, floor)].into_iter().chain(steps.iter().copied()).chain([(ends.1, floor)]).collect();
     canvas.polygon(&filled, theme::PALETTE[0], 0.18);
     canvas.line(&steps, theme::PALETTE[0], 1.5);
-    let line = |blow: &Blow| axes.at(area, (blow.at_ns as f64 / 1e9, 0.0)).0;
-    for blow in &panel.blows {
-        let (color, dash) = look(&blow.what);
-        canvas.dashed(&[(line(blow), area.y - 3.0), (line(blow), floor)], color, 1.3, dash);
+    let line = |fault: &TimelineFault| axes.at(area, (fault.at_ns as f64 / 1e9, 0.0)).0;
+    for fault in &panel.faults {
+        let (color, dash) = look(&fault.what);
+        canvas.dashed(&[(line(fault), area.y - 3.0), (line(fault), floor)], color, 1.3, dash);
     }
-    for (blow, center, row) in names(&panel.blows, area, line) {
-        let how = Lettering::new(TICK).center().color(look(&blow.what).0);
-        canvas.text(&blow.on, (center, area.y - 10.0 - 13.0 * row as f64), how);
+    for (fault, center, row) in names(&panel.faults, area, line) {
+        let how = Lettering::new(TICK).center().color(look(&fault.what).0);
+        canvas.text(&fault.on, (center, area.y - 10.0 - 13.0 * row as f64), how);
     }
 }
 
 /// Whom faults befell, each where there is room for it in one of two rows: none at all, where there is none for all of them.
-fn names(blows: &[Blow], area: Area, line: impl Fn(&Blow) -> f64) -> Vec<(&Blow, f64, usize)> {
+fn names(
+    faults: &[TimelineFault],
+    area: Area,
+    line: impl Fn(&TimelineFault) -> f64,
+) -> Vec<(&TimelineFault, f64, usize)> {
     let (mut free, mut names) = ([f64::MIN; 2], Vec::new());
     // Whom a partition cuts off is no name.
-    for blow in blows.iter().filter(|blow| !blow.on.is_empty() && text_width(&blow.on, TICK) < 120.0) {
-        let half = text_width(&blow.on, TICK) / 2.0;
-        let center = line(blow).clamp(area.x + half, (area.x + area.width - half).max(area.x));
+    for fault in faults.iter().filter(|fault| !fault.on.is_empty() && text_width(&fault.on, TICK) < 120.0) {
+        let half = text_width(&fault.on, TICK) / 2.0;
+        let center = line(fault).clamp(area.x + half, (area.x + area.width - half).max(area.x));
         let Some(row) = free.iter().position(|free| *free <= center - half) else { return Vec::new() };
         free[row] = center + half + 6.0;
-        names.push((blow, center, row));
+        names.push((fault, center, row));
     }
     names
 }

@@ -6,9 +6,9 @@ use super::picture::Picture;
 use super::scale::Scale;
 use super::{Labelled, Source, WIDTH, impossible};
 use crate::cells::number;
-use crate::course::{Busy, Course};
 use crate::error::Result;
 use crate::read;
+use crate::run_timeline::{Busy, RunTimeline};
 use crate::theme;
 use actors::id::NodeId;
 use scenarios::plan::Plan;
@@ -60,7 +60,7 @@ pub fn strips(source: &Source) -> Result<Picture> {
 
 /// From the release on. Nothing, where there was none.
 fn strips_of(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>> {
-    let course = Course::read(&run.dir)?;
+    let course = RunTimeline::read(&run.dir)?;
     let busy: Vec<&Busy> = course.busy.iter().filter(|busy| busy.cell == cell).collect();
     let here = course.bins.iter().filter(|bin| bin.cell == cell && bin.repeat == 0);
     let Some(length) = here.map(|bin| bin.till_ns).max().filter(|_| !busy.is_empty()) else { return Ok(None) };

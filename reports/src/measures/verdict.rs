@@ -1,6 +1,6 @@
 //! Whether a run's figures can be believed.
 use actors::id::{NodeId, RequestId};
-use rows::{Fold, RequestRow};
+use rows::{RequestRow, RunRows};
 use scenarios::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ const STATIONARY_WITHIN: f64 = 0.25;
 /// Sent this much late, as a share of the mean latency, the generator is the bottleneck.
 const SATURATED_FROM: f64 = 0.10;
 
-pub(super) fn judge(fold: &Fold, plan: &Plan) -> Judgement {
+pub(super) fn judge(fold: &RunRows, plan: &Plan) -> Judgement {
     let mut judgement = Judgement::default();
     ending(fold, plan, &mut judgement);
     counts(fold, plan, &mut judgement);
@@ -65,7 +65,7 @@ pub(super) fn judge(fold: &Fold, plan: &Plan) -> Judgement {
     judgement
 }
 
-fn ending(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
+fn ending(fold: &RunRows, plan: &Plan, judgement: &mut Judgement) {
     if let Some(why) = &fold.aborted {
         judgement.add(Verdict::Invalid, format!("the run was given up: {why}"));
     } else if fold.drained.is_none() {
@@ -83,7 +83,7 @@ fn ending(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
     }
 }
 
-fn counts(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
+fn counts(fold: &RunRows, plan: &Plan, judgement: &mut Judgement) {
     if fold.duplicates > 0 {
         judgement.add(Verdict::Invalid, format!("{} events were recorded twice", fold.duplicates));
     }
@@ -115,7 +115,7 @@ fn counts(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
 }
 
 /// The orchestrator made its figures from the latencies it was sent, the fold from the events: they must be the same.
-fn agreement(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
+fn agreement(fold: &RunRows, plan: &Plan, judgement: &mut Judgement) {
     let Some(drained) = &fold.drained else { return };
     let lost: Vec<String> =
         plan.clients().filter(|(id, _)| !fold.finished.contains_key(id)).map(|(id, _)| id.to_string()).collect();
@@ -140,7 +140,7 @@ fn agreement(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
     }
 }
 
-fn doubts(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
+fn doubts(fold: &RunRows, plan: &Plan, judgement: &mut Judgement) {
     let failed = fold.timed().filter(|row| row.failed()).count();
     if failed > 0 {
         judgement.add(Verdict::Suspect, format!("{failed} of {} timed requests failed", fold.timed().count()));
@@ -164,7 +164,7 @@ fn doubts(fold: &Fold, plan: &Plan, judgement: &mut Judgement) {
 
 /// By how much the peers took longer for the steps of each client's first timed request than for those of the later ones:
 /// the same peers for steps of as many tokens, so that who went another way first is not taken for cold.
-fn first_batch_slower(fold: &Fold) -> Option<f64> {
+fn first_batch_slower(fold: &RunRows) -> Option<f64> {
     let mut steps: BTreeMap<(NodeId, u32), [(u64, u64); 2]> = BTreeMap::new();
     for hop in fold.hops.iter().filter(|hop| !hop.request.is_warmup()) {
         let (count, sum) = &mut steps.entry((hop.peer, hop.tokens)).or_default()[usize::from(hop.request.index > 1)];

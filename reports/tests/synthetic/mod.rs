@@ -5,7 +5,7 @@ use actors::message::{Failure, WireType};
 use actors::policy::Policies;
 use actors::record::{Carried, Drained, Ended, Event, Looked, Purpose, Served, Serving, Stepped};
 use actors::seed::{Seed, mix};
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use scenarios::cell::CellKey;
 use scenarios::plan::{
     Cost, Device, Distribution, Executor, Host, Link, Machine, Model, Network, Node, Plan, Role, Roofline, Weights,
@@ -22,7 +22,7 @@ pub struct Sketch {
     pub batch: u32,
     pub prompt: u32,
     pub generate: u32,
-    pub delay: Span,
+    pub delay: Duration,
     /// Bytes a second.
     pub bandwidth: f64,
     /// Of the jitter.
@@ -42,7 +42,7 @@ impl Default for Sketch {
             batch: 1,
             prompt: 16,
             generate: 4,
-            delay: Span::from_millis(10),
+            delay: Duration::from_millis(10),
             bandwidth: 1.25e8,
             seed: 1,
             carried: true,
@@ -56,7 +56,12 @@ impl Sketch {
         let device = Device {
             name: "cpu".to_owned(),
             executor: Executor::Cpu { threads: 1 },
-            cost: Cost::of(Roofline { flops: 1e12, bandwidth: 1e11, per_block: Span::ZERO, per_job: Span::ZERO }),
+            cost: Cost::of(Roofline {
+                flops: 1e12,
+                bandwidth: 1e11,
+                per_block: Duration::ZERO,
+                per_job: Duration::ZERO,
+            }),
         };
         let host = Host {
             name: "h".to_owned(),
@@ -117,8 +122,8 @@ impl Sketch {
             tokens: Default::default(),
             open: None,
             objectives: Default::default(),
-            timeout: Span::from_secs(600),
-            muster: Span::from_secs(60),
+            timeout: Duration::from_secs(600),
+            ready_within: Duration::from_secs(60),
             faults: Vec::new(),
         }
     }
@@ -127,40 +132,40 @@ impl Sketch {
     pub fn events(&self) -> Vec<Event> {
         let mut run = Run { sketch: *self, draws: 0, events: Vec::new() };
         let client = |at: u32| NodeId(2 + self.peers + at);
-        let mut release = Moment(0);
+        let mut release = Timestamp(0);
         for at in 0..self.peers {
             let blocks = BlockRange { start: 4 * at, end: 4 * at + 4 };
-            let (peer, at) = (NodeId(2 + at), Moment(1000 * u64::from(at)));
+            let (peer, at) = (NodeId(2 + at), Timestamp(1000 * u64::from(at)));
             run.events.push(Event::Serving(Box::new(Serving { peer, at, blocks, state: State::Online })));
         }
         for at in 0..self.clients {
             run.events.push(Event::Looked(Box::new(Looked {
                 node: client(at),
                 purpose: Purpose::Find,
-                at: Moment(4_000_000),
-                took: Span(3_000_000),
+                at: Timestamp(4_000_000),
+                took: Duration(3_000_000),
                 keys: 4 * self.peers,
                 hops: 2,
                 asked: 5,
                 silent: 0,
                 found: self.peers,
             })));
-            let end = run.request(client(at), 0, Moment(1_000_000), 1, false);
+            let end = run.request(client(at), 0, Timestamp(1_000_000), 1, false);
             run.events.push(Event::Ready { client: client(at), at: end });
             release = release.max(end);
         }
         run.events.push(Event::Released { at: release });
         let mut drained = Drained {
             at: release,
-            wall: Span::ZERO,
+            wall: Duration::ZERO,
             requests: 0,
             failed: 0,
             shed: 0,
             total_tokens: 0,
-            latency_sum: Span::ZERO,
+            latency_sum: Duration::ZERO,
         };
         for at in 0..self.clients {
-            let mut now = release + Span::from_micros(50 * u64::from(at));
+            let mut now = release + Duration::from_micros(50 * u64::from(at));
             for index in 1..=self.micro_batches {
                 let fails = self.fails && at + 1 == self.clients && index == self.micro_batches;
                 let end = run.request(client(at), index, now, self.generate, fails);
@@ -174,7 +179,7 @@ impl Sketch {
                 now = end;
             }
             run.events.push(Event::Finished { client: client(at), at: now });
-            drained.wall = Span(drained.wall.0.max(now.since(release).0));
+            drained.wall = Duration(drained.wall.0.max(now.since(release).0));
         }
         drained.at = release + drained.wall;
         run.events.push(Event::Drained(Box::new(drained)));
@@ -190,16 +195,17 @@ struct Run {
 
 impl Run {
     /// About so long, by up to a fifth more.
-    fn about(&mut self, span: Span) -> Span {
+    fn about(&mut self, span: Duration) -> Duration {
         self.draws += 1;
         let share = mix(self.sketch.seed ^ mix(self.draws)) % 1000;
-        Span(span.0 + span.0 * share / 5000)
+        Duration(span.0 + span.0 * share / 5000)
     }
 
-    fn request(&mut self, client: NodeId, index: u32, sent: Moment, generate: u32, fails: bool) -> Moment {
+    fn request(&mut self, client: NodeId, index: u32, sent: Timestamp, generate: u32, fails: bool) -> Timestamp {
         let request = RequestId { client, index };
         let session = SessionId::new(request, 0);
-        let (discovery, sessions) = (Span(if index == 0 { 3_000_000 } else { 0 }), self.about(Span::from_millis(4)));
+        let (discovery, sessions) =
+            (Duration(if index == 0 { 3_000_000 } else { 0 }), self.about(Duration::from_millis(4)));
         let steps = if fails { generate / 2 } else { generate.max(1) };
         let (mut now, mut position, mut setup) = (sent, 0, discovery + sessions);
         for step in 0..steps {
@@ -207,9 +213,9 @@ impl Run {
             let output = if generate == 0 { 0 } else { step + 1 };
             now = self.step((session, request), (position, tokens, output), (now, setup));
             position += tokens;
-            setup = Span::ZERO;
+            setup = Duration::ZERO;
         }
-        let at = if fails { now + Span::from_millis(7) } else { now };
+        let at = if fails { now + Duration::from_millis(7) } else { now };
         self.events.push(Event::Ended(Box::new(Ended {
             request,
             session,
@@ -233,17 +239,17 @@ impl Run {
         &mut self,
         (session, request): (SessionId, RequestId),
         (position, tokens, output): (u32, u32, u32),
-        (began, setup): (Moment, Span),
-    ) -> Moment {
+        (began, setup): (Timestamp, Duration),
+    ) -> Timestamp {
         let batch = self.sketch.batch as u16;
-        let client = self.about(Span::from_micros(300 + 10 * u64::from(tokens * self.sketch.batch)));
-        let client_queue = Span::from_micros(20);
+        let client = self.about(Duration::from_micros(300 + 10 * u64::from(tokens * self.sketch.batch)));
+        let client_queue = Duration::from_micros(20);
         let mut now = began + setup + client + client_queue;
         for hop in 0..self.sketch.peers {
             let peer = NodeId(2 + hop);
             now = self.way((session, position), (request.client, peer), tokens, now);
-            let queue = self.about(Span::from_micros(400 * u64::from(self.sketch.clients - 1)));
-            let compute = self.about(Span::from_micros(5_000 + 60 * u64::from(tokens * self.sketch.batch)));
+            let queue = self.about(Duration::from_micros(400 * u64::from(self.sketch.clients - 1)));
+            let compute = self.about(Duration::from_micros(5_000 + 60 * u64::from(tokens * self.sketch.batch)));
             let (started, finished) = (now + queue, now + queue + compute);
             self.events.push(Event::Served(Served {
                 session,
@@ -275,8 +281,8 @@ impl Run {
             setup,
             client_queue,
             client,
-            embedding: Span::ZERO,
-            recovery: Span::ZERO,
+            embedding: Duration::ZERO,
+            recovery: Duration::ZERO,
         }));
         now
     }
@@ -286,12 +292,12 @@ impl Run {
         (session, position): (SessionId, u32),
         (from, to): (NodeId, NodeId),
         tokens: u32,
-        now: Moment,
-    ) -> Moment {
+        now: Timestamp,
+    ) -> Timestamp {
         let bytes = 64 + 2048 * u64::from(tokens * self.sketch.batch);
-        let transmit = Span::from_secs_f64(bytes as f64 / self.sketch.bandwidth);
+        let transmit = Duration::from_secs_f64(bytes as f64 / self.sketch.bandwidth);
         let propagation = self.about(self.sketch.delay);
-        let queue = Span::from_micros(15);
+        let queue = Duration::from_micros(15);
         if self.sketch.carried {
             self.events.push(Event::Carried(Carried {
                 session,

@@ -9,7 +9,7 @@ use super::number::{self, NumberError};
 use crate::input::LINE_BYTES;
 use crate::nearest;
 use crate::units::Time;
-use actors::time::Span;
+use actors::time::Duration;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -215,12 +215,12 @@ impl<'t> Row<'t> {
     }
 
     /// A length of time in `unit`, which may stand behind the number.
-    pub fn time(&self, at: usize, unit: &str) -> Result<Span, TableError> {
+    pub fn time(&self, at: usize, unit: &str) -> Result<Duration, TableError> {
         let text = self.text(at);
         let wrong = |message: String| self.wrong(at, message);
         let number = text.strip_suffix(unit).map_or(&*text, str::trim_end);
         match number::scaled(number, nanoseconds(unit)) {
-            Ok((time, _)) => Ok(Span(time)),
+            Ok((time, _)) => Ok(Duration(time)),
             Err(NumberError::TooLarge) => Err(wrong(format!("`{text}` is too long a time"))),
             Err(_) if text.is_empty() => Err(wrong(format!("the field is empty: a time in {unit} is expected"))),
             Err(_) if text.parse::<Time>().is_ok() => {

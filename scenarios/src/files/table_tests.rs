@@ -1,6 +1,6 @@
 use super::Table;
 use crate::files::lines::Lines;
-use actors::time::Span;
+use actors::time::Duration;
 use proptest::prelude::{prop_assert_eq, proptest};
 
 fn table(text: &str) -> Result<Table, String> {
@@ -18,7 +18,7 @@ fn rows(text: &str) -> Result<Vec<(u64, Vec<String>)>, String> {
 }
 
 /// What becomes of the only field of a column of times in ms.
-fn time(field: &str) -> Result<Span, String> {
+fn time(field: &str) -> Result<Duration, String> {
     let mut table = table(&format!("x;rtt_ms\n1; {field}\n"))?;
     let row = table.read().map_err(|error| error.to_string())?.expect("a row");
     row.time(1, "ms").map_err(|error| error.to_string())
@@ -72,7 +72,7 @@ fn fields_that_are_unambiguous_are_read_and_others_are_shown() {
         ("10 ms", 10_000_000),
         ("\"1\"", 1_000_000),
     ] {
-        assert_eq!(time(field), Ok(Span(ns)), "{field}");
+        assert_eq!(time(field), Ok(Duration(ns)), "{field}");
     }
     for (field, expected) in [
         ("", "t.csv:2:3: the field is empty: a time in ms is expected"),
@@ -104,8 +104,8 @@ proptest! {
     #[test]
     fn times_and_counts_that_are_printed_are_read(ns in 0..u64::MAX / 2, count: u32) {
         let ms = format!("{}.{:06}", ns / 1_000_000, ns % 1_000_000);
-        prop_assert_eq!(time(&ms), Ok(Span(ns)));
-        prop_assert_eq!(time(&format!("{ms} ms")), Ok(Span(ns)));
+        prop_assert_eq!(time(&ms), Ok(Duration(ns)));
+        prop_assert_eq!(time(&format!("{ms} ms")), Ok(Duration(ns)));
         prop_assert_eq!(tokens(&count.to_string()), Ok(count));
         prop_assert_eq!(tokens(&format!("{count}.0")), Ok(count));
     }

@@ -8,7 +8,7 @@ mod timestamp;
 use super::{Files, TableError};
 use crate::schema::Columns;
 use actors::limits::ARRIVALS;
-use actors::time::Span;
+use actors::time::Duration;
 use format::Rows;
 use std::sync::{Arc, PoisonError};
 
@@ -23,9 +23,9 @@ pub(crate) struct Cut {
     /// Columns of the file that have no meaning here.
     pub ignore: Vec<String>,
     /// From the trace's beginning to the part's.
-    pub skip: Span,
+    pub skip: Duration,
     /// From the part's beginning to its end.
-    pub duration: Option<Span>,
+    pub duration: Option<Duration>,
     /// Requests, at most.
     pub limit: Option<u32>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Cut {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recorded {
     /// In a cut trace after the part's beginning, else after whatever the file counts from.
-    pub at: Span,
+    pub at: Duration,
     pub prompt: u32,
     pub generate: u32,
     pub client: Option<u32>,
@@ -94,7 +94,7 @@ impl Files {
     /// The part of a trace whose rows are in order.
     fn in_order(&self, cut: &Cut) -> Result<Pass, TableError> {
         let mut rows = self.rows(cut)?;
-        let (mut start, mut last) = (begin(cut.columns).map(|begin| begin + cut.skip), Span::ZERO);
+        let (mut start, mut last) = (begin(cut.columns).map(|begin| begin + cut.skip), Duration::ZERO);
         let mut part = Part::new(cut);
         while let Some(request) = rows.read()? {
             if request.at < last {
@@ -121,8 +121,8 @@ impl Files {
     }
 
     /// When the first request of a trace without order came.
-    fn earliest(&self, cut: &Cut) -> Result<Span, TableError> {
-        let (mut rows, mut earliest) = (self.rows(cut)?, Span(u64::MAX));
+    fn earliest(&self, cut: &Cut) -> Result<Duration, TableError> {
+        let (mut rows, mut earliest) = (self.rows(cut)?, Duration(u64::MAX));
         while let Some(request) = rows.read()? {
             earliest = earliest.min(request.at);
         }
@@ -130,7 +130,7 @@ impl Files {
     }
 
     /// The part of a trace whose rows are in any order, which begins at `start`.
-    fn sorted(&self, cut: &Cut, start: Span) -> Result<Vec<Recorded>, TableError> {
+    fn sorted(&self, cut: &Cut, start: Duration) -> Result<Vec<Recorded>, TableError> {
         let mut rows = self.rows(cut)?;
         let mut part = Part::new(cut);
         while let Some(request) = rows.read()? {
@@ -163,14 +163,14 @@ impl Files {
 }
 
 /// When a trace begins, if its first request does not say: our own count from a beginning, others from anywhere.
-fn begin(columns: Columns) -> Option<Span> {
-    (columns == Columns::Ours).then_some(Span::ZERO)
+fn begin(columns: Columns) -> Option<Duration> {
+    (columns == Columns::Ours).then_some(Duration::ZERO)
 }
 
 /// The wanted part of a trace as it is gathered.
 struct Part {
     requests: Vec<Recorded>,
-    duration: Span,
+    duration: Duration,
     /// Requests that may be wanted: one more than a plan may hold shows that there are too many.
     most: usize,
     limited: bool,
@@ -179,7 +179,7 @@ struct Part {
 impl Part {
     fn new(cut: &Cut) -> Part {
         let limit = cut.limit.map_or(usize::MAX, |limit| limit as usize);
-        let (most, duration) = (limit.min(ARRIVALS + 1), cut.duration.unwrap_or(Span(u64::MAX)));
+        let (most, duration) = (limit.min(ARRIVALS + 1), cut.duration.unwrap_or(Duration(u64::MAX)));
         Part { requests: Vec::new(), duration, most, limited: limit <= ARRIVALS }
     }
 
@@ -187,11 +187,11 @@ impl Part {
         self.limited && self.requests.len() >= self.most
     }
 
-    fn is_after(&self, request: &Recorded, start: Span) -> bool {
+    fn is_after(&self, request: &Recorded, start: Duration) -> bool {
         request.at > start && request.at - start > self.duration
     }
 
-    fn add(&mut self, request: Recorded, start: Span) {
+    fn add(&mut self, request: Recorded, start: Duration) {
         if request.at >= start {
             self.requests.push(Recorded { at: request.at - start, ..request });
         }

@@ -1,5 +1,5 @@
 //! A device of a plan: how the live world executes it, and how long the simulation takes it to work.
-use actors::time::Span;
+use actors::time::Duration;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,8 +32,8 @@ pub struct Cost {
     pub table: Option<Table>,
     /// Where there are measured times of the client's ends, they take the roofline's place for them.
     pub ends: Option<Ends>,
-    pub first_job: Span,
-    pub cold: Cold,
+    pub first_job: Duration,
+    pub cold: ColdCache,
     pub jitter: Jitter,
     /// How many times slower than its kind this device is: a straggler has more than 1.
     pub slow: f64,
@@ -47,8 +47,8 @@ impl Cost {
             roofline,
             table: None,
             ends: None,
-            first_job: Span::ZERO,
-            cold: Cold::OFF,
+            first_job: Duration::ZERO,
+            cold: ColdCache::OFF,
             jitter: Jitter::Off,
             slow: 1.0,
             overhead: Overhead::NONE,
@@ -63,8 +63,8 @@ pub struct Roofline {
     pub flops: f64,
     /// Bytes/s achieved on streamed weights.
     pub bandwidth: f64,
-    pub per_block: Span,
-    pub per_job: Span,
+    pub per_block: Duration,
+    pub per_job: Duration,
 }
 
 /// Measured seconds of one block, and of a job beside its blocks.
@@ -74,7 +74,7 @@ pub struct Table {
     pub prefill: Grid,
     /// Rows x tokens before the new one, for one-token steps.
     pub decode: Grid,
-    pub per_job: Span,
+    pub per_job: Duration,
 }
 
 /// Seconds over sizes and contexts; [`crate::cost`] says how they are interpolated. Empty: nothing was measured.
@@ -110,26 +110,27 @@ pub struct Ends {
 /// Fitted: on two cores of a server that neighbours share, the one-token steps of eight blocks of 3 MB took 2.3 ms after a
 /// prefill of 13 ms, 2.0 ms two steps later, and 1.65 ms after ten, in live runs of `twin-suite`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Cold {
+pub struct ColdCache {
     /// For each block of a job all of whose weights are cold.
-    pub per_block: Span,
+    pub per_block: Duration,
     /// Likewise for a head.
-    pub head: Span,
-    pub half_after: Span,
+    pub head: Duration,
+    pub half_after: Duration,
     pub left: f64,
 }
 
-impl Cold {
-    pub const OFF: Cold = Cold { per_block: Span::ZERO, head: Span::ZERO, half_after: Span::ZERO, left: 0.0 };
+impl ColdCache {
+    pub const OFF: ColdCache =
+        ColdCache { per_block: Duration::ZERO, head: Duration::ZERO, half_after: Duration::ZERO, left: 0.0 };
 
     /// The share of warm things that is cold after a time.
-    pub fn share(half_after: Span, since: Span) -> f64 {
+    pub fn share(half_after: Duration, since: Duration) -> f64 {
         since.0 as f64 / (since.0 as f64 + half_after.0 as f64).max(1.0)
     }
 
     /// The share that is cold of weights of which the last job, which began so long ago, found `before` cold.
-    pub fn again(&self, before: f64, since: Span) -> f64 {
-        1.0 - (1.0 - before * self.left) * (1.0 - Cold::share(self.half_after, since))
+    pub fn again(&self, before: f64, since: Duration) -> f64 {
+        1.0 - (1.0 - before * self.left) * (1.0 - ColdCache::share(self.half_after, since))
     }
 }
 
@@ -149,26 +150,26 @@ pub enum Jitter {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {
     /// From a node's asking for a job until an idle device has begun it: the way to its thread, and a free core lease.
-    pub to_device: Span,
+    pub to_device: Duration,
     /// From the end of a job until its node knows.
-    pub from_device: Span,
+    pub from_device: Duration,
     /// Of each byte of activations that a job is given, and of each that it gives, in seconds: a copy each.
     pub per_copied: f64,
     /// From the end of one job until the next has a core lease that it waited for.
-    pub hand_over: Span,
+    pub hand_over: Duration,
     /// Of a frame at each of its two ends.
-    pub frame: Span,
+    pub frame: Duration,
     /// Of each byte of a frame at each of its two ends, in seconds.
     pub per_byte: f64,
     /// What each of these takes longer where a thread, or a connection, has been still for long; after a time `g`, the
     /// share `g / (g + half_after)` of it. Of the way to a device that is since its last job, of the way back the job
     /// itself, of a core lease the waiting for it, of an end of a frame since its node's last frame.
-    pub idle: Span,
-    pub half_after: Span,
+    pub idle: Duration,
+    pub half_after: Duration,
     /// What a peer does between hearing that a session is to open and saying that it is open.
-    pub opening: Span,
+    pub opening: Duration,
     /// By how much a frame that `shape: true` has held comes after its instant.
-    pub held: Span,
+    pub held: Duration,
     /// On so many cores of its machine the frames of all hosts there are sent and received, which take turns at them; 0:
     /// nobody waits for another.
     pub serving: u32,
@@ -176,74 +177,74 @@ pub struct Overhead {
     pub sigma: f64,
     /// By this share of itself an end of a frame takes longer whose machine was last at frames of other clients alone, for
     /// they have had its caches; by less as some of them were of the same client.
-    pub company: f64,
-    pub steal: Steal,
+    pub cache_interference: f64,
+    pub cpu_steal: CpuSteal,
 }
 
 /// When a machine's cores stand still though there is work for them: those of a virtual one are taken for others now and
-/// then (what Linux counts as steal). From one time to the next, and how long one lasts, are exponential; these are the means.
+/// then (what Linux counts as cpu_steal). From one time to the next, and how long one lasts, are exponential; these are the means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Steal {
+pub struct CpuSteal {
     /// Of each core. 0: never.
-    pub every: Span,
-    pub last: Span,
+    pub every: Duration,
+    pub last: Duration,
 }
 
-impl Steal {
-    pub const NONE: Steal = Steal { every: Span::ZERO, last: Span::ZERO };
+impl CpuSteal {
+    pub const NONE: CpuSteal = CpuSteal { every: Duration::ZERO, last: Duration::ZERO };
 }
 
 impl Overhead {
     pub const NONE: Overhead = Overhead {
-        to_device: Span::ZERO,
-        from_device: Span::ZERO,
+        to_device: Duration::ZERO,
+        from_device: Duration::ZERO,
         per_copied: 0.0,
-        hand_over: Span::ZERO,
-        frame: Span::ZERO,
+        hand_over: Duration::ZERO,
+        frame: Duration::ZERO,
         per_byte: 0.0,
-        idle: Span::ZERO,
-        half_after: Span::ZERO,
-        opening: Span::ZERO,
-        held: Span::ZERO,
+        idle: Duration::ZERO,
+        half_after: Duration::ZERO,
+        opening: Duration::ZERO,
+        held: Duration::ZERO,
         serving: 0,
         sigma: 0.0,
-        company: 0.0,
-        steal: Steal::NONE,
+        cache_interference: 0.0,
+        cpu_steal: CpuSteal::NONE,
     };
 
     /// From a node's asking for a job of so many bytes until a device has begun it that has been idle for so long.
-    pub fn way_there(&self, bytes: u64, idle: Span) -> Span {
-        self.to_device + self.woken(idle) + Span::from_secs_f64(bytes as f64 * self.per_copied)
+    pub fn way_there(&self, bytes: u64, idle: Duration) -> Duration {
+        self.to_device + self.woken(idle) + Duration::from_secs_f64(bytes as f64 * self.per_copied)
     }
 
     /// From the end of a job that gives so many bytes, and took so long, until its node knows.
-    pub fn way_back(&self, bytes: u64, took: Span) -> Span {
+    pub fn way_back(&self, bytes: u64, took: Duration) -> Duration {
         match *self {
             // As it is for all that no profile speaks of, without a float's work.
-            Overhead { from_device: Span::ZERO, idle: Span::ZERO, per_copied: 0.0, .. } => Span::ZERO,
-            _ => self.from_device + self.woken(took) + Span::from_secs_f64(bytes as f64 * self.per_copied),
+            Overhead { from_device: Duration::ZERO, idle: Duration::ZERO, per_copied: 0.0, .. } => Duration::ZERO,
+            _ => self.from_device + self.woken(took) + Duration::from_secs_f64(bytes as f64 * self.per_copied),
         }
     }
 
     /// From the end of one job until another begins that has waited so long for the core lease.
-    pub fn handed_over(&self, waited: Span) -> Span {
+    pub fn handed_over(&self, waited: Duration) -> Duration {
         self.hand_over + self.woken(waited)
     }
 
     /// An end of a frame at a node that has had no other for so long, without what its bytes take.
-    pub fn end_of_frame(&self, idle: Span) -> Span {
+    pub fn end_of_frame(&self, idle: Duration) -> Duration {
         self.frame + self.woken(idle)
     }
 
     /// What takes so long by itself, at a machine whose last frames were of other clients to this share.
-    pub fn among_others(&self, takes: Span, share: f64) -> Span {
-        Span((takes.0 as f64 * (1.0 + self.company * share)) as u64)
+    pub fn among_others(&self, takes: Duration, share: f64) -> Duration {
+        Duration((takes.0 as f64 * (1.0 + self.cache_interference * share)) as u64)
     }
 
-    fn woken(&self, still: Span) -> Span {
+    fn woken(&self, still: Duration) -> Duration {
         match self.idle {
-            Span::ZERO => Span::ZERO,
-            whole => Span((whole.0 as f64 * Cold::share(self.half_after, still)) as u64),
+            Duration::ZERO => Duration::ZERO,
+            whole => Duration((whole.0 as f64 * ColdCache::share(self.half_after, still)) as u64),
         }
     }
 }

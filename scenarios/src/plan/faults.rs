@@ -1,8 +1,8 @@
 //! What goes wrong in a run: drawn, counted and put in order, so that both worlds carry out the same.
 use super::Plan;
 use actors::id::HostId;
-use actors::record::{Event, Mishap, Struck};
-use actors::time::{Moment, Span};
+use actors::record::{Event, FaultEvent, FaultKind};
+use actors::time::{Duration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -16,9 +16,9 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
     /// This long after the start of the run, whether or not the barrier has been released.
-    Start(Span),
+    Start(Duration),
     /// This long after the barrier's release.
-    Release(Span),
+    Release(Duration),
     /// As the `count`-th step (counted from 1) since the release, or since the host's last start if that is later,
     /// reaches `host`; the step is lost with it. Several of one host come one after another, each counting anew.
     Steps { host: HostId, count: u64 },
@@ -40,7 +40,7 @@ impl When {
 pub enum What {
     /// The host's process is killed. Who has a connection to it is told that it is gone. `back` is of a crash at a step
     /// alone: so much later the host starts again; at a time, a `Restart` of its own says that.
-    Crash { host: HostId, back: Option<Span> },
+    Crash { host: HostId, back: Option<Duration> },
     /// A host that has crashed or left starts again, empty.
     Restart { host: HostId },
     /// The host's peer says goodbye. In the simulation it finishes what it has begun; live, its process ends at once.
@@ -48,14 +48,14 @@ pub enum What {
     /// A host that has not been there joins.
     Join { host: HostId },
     /// The host does nothing for so long, and loses nothing: neither it nor anybody else is told.
-    Stall { host: HostId, lasts: Span },
+    Stall { host: HostId, lasts: Duration },
     /// Jobs that the host's device begins meanwhile take `by` times as long.
-    SlowDevice { host: HostId, by: f64, lasts: Span },
+    SlowDevice { host: HostId, by: f64, lasts: Duration },
     /// For what is sent meanwhile on the way from one host to another, NICs included, delays are `by` times as long and
     /// bandwidths as small.
-    SlowLink { from: Vec<HostId>, to: Vec<HostId>, by: f64, lasts: Span },
+    SlowLink { from: Vec<HostId>, to: Vec<HostId>, by: f64, lasts: Duration },
     /// What is sent between hosts of different groups waits until it is over. A host that no group names reaches all.
-    Partition { groups: Vec<Vec<HostId>>, lasts: Span },
+    Partition { groups: Vec<Vec<HostId>>, lasts: Duration },
 }
 
 impl What {
@@ -72,16 +72,16 @@ impl What {
         }
     }
 
-    pub fn mishap(&self) -> Mishap {
+    pub fn mishap(&self) -> FaultKind {
         match self {
-            What::Crash { .. } => Mishap::Crash,
-            What::Restart { .. } => Mishap::Restart,
-            What::Leave { .. } => Mishap::Leave,
-            What::Join { .. } => Mishap::Join,
-            What::Stall { .. } => Mishap::Stall,
-            What::SlowDevice { .. } => Mishap::SlowDevice,
-            What::SlowLink { .. } => Mishap::SlowLink,
-            What::Partition { .. } => Mishap::Partition,
+            What::Crash { .. } => FaultKind::Crash,
+            What::Restart { .. } => FaultKind::Restart,
+            What::Leave { .. } => FaultKind::Leave,
+            What::Join { .. } => FaultKind::Join,
+            What::Stall { .. } => FaultKind::Stall,
+            What::SlowDevice { .. } => FaultKind::SlowDevice,
+            What::SlowLink { .. } => FaultKind::SlowLink,
+            What::Partition { .. } => FaultKind::Partition,
         }
     }
 
@@ -95,7 +95,7 @@ impl What {
     }
 
     /// How long it lasts, if it ends by itself.
-    pub fn lasts(&self) -> Option<Span> {
+    pub fn lasts(&self) -> Option<Duration> {
         match *self {
             What::Stall { lasts, .. }
             | What::SlowDevice { lasts, .. }
@@ -117,13 +117,13 @@ impl Plan {
     }
 
     /// What a world records as it carries a fault out.
-    pub fn struck(&self, at: Moment, what: &What) -> Event {
+    pub fn fault_event(&self, at: Timestamp, what: &What) -> Event {
         self.befell(at, what.mishap(), &what.hosts(), what.lasts())
     }
 
     /// Likewise, of something that befalls some hosts.
-    pub fn befell(&self, at: Moment, mishap: Mishap, hosts: &[HostId], lasts: Option<Span>) -> Event {
+    pub fn befell(&self, at: Timestamp, mishap: FaultKind, hosts: &[HostId], lasts: Option<Duration>) -> Event {
         let nodes = self.nodes().filter(|(_, node)| hosts.contains(&node.host)).map(|(id, _)| id).collect();
-        Event::Struck(Box::new(Struck { at, mishap, nodes, lasts }))
+        Event::FaultEvent(Box::new(FaultEvent { at, fault: mishap, nodes, lasts }))
     }
 }

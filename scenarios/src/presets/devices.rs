@@ -17,32 +17,44 @@
 //! of magnitude of loading CUDA modules and cuBLAS, not a measurement.
 use crate::plan::{Cost, Roofline};
 use crate::shape::WeightType;
-use actors::time::Span;
+use actors::time::Duration;
 
 struct Gpu {
     name: &'static str,
     flops: f64,
     bandwidth: f64,
-    per_block: Span,
+    per_block: Duration,
     /// With the kernels of bitsandbytes.
-    per_int8_block: Span,
+    per_int8_block: Duration,
 }
 
 /// LLM.int8() on a T4, and 4-bit there or either on anything newer (see above).
-const INT8_ON_T4: Span = Span::from_micros(6_200);
-const QUANTISED: Span = Span::from_micros(3_100);
+const INT8_ON_T4: Duration = Duration::from_micros(6_200);
+const QUANTISED: Duration = Duration::from_micros(3_100);
 
 const GPUS: [Gpu; 6] = [
     // 320 GB/s and 65 TFLOP/s of fp16 at peak; LLaMA-30B: 1,000 tokens in 41 ms, 5,000 in 208 ms.
-    Gpu { name: "t4", flops: 26e12, bandwidth: 267e9, per_block: Span::from_micros(690), per_int8_block: INT8_ON_T4 },
+    Gpu {
+        name: "t4",
+        flops: 26e12,
+        bandwidth: 267e9,
+        per_block: Duration::from_micros(690),
+        per_int8_block: INT8_ON_T4,
+    },
     // 300 GB/s and 121 TFLOP/s at peak; 1,000 tokens in 24 ms, 5,000 in 106 ms.
-    Gpu { name: "l4", flops: 48e12, bandwidth: 267e9, per_block: Span::from_micros(490), per_int8_block: QUANTISED },
+    Gpu {
+        name: "l4",
+        flops: 48e12,
+        bandwidth: 267e9,
+        per_block: Duration::from_micros(490),
+        per_int8_block: QUANTISED,
+    },
     // A100-40G: 1,555 GB/s and 312 TFLOP/s at peak; 1,000 tokens in 5 ms, 5,000 in 22 ms.
     Gpu {
         name: "a100",
         flops: 235e12,
         bandwidth: 1.28e12,
-        per_block: Span::from_micros(60),
+        per_block: Duration::from_micros(60),
         per_int8_block: QUANTISED,
     },
     // An estimate: the A100's fractions (82 % and 75 %) of 936 GB/s and 71 TFLOP/s (fp16 into fp32; NVIDIA's white paper of
@@ -51,7 +63,7 @@ const GPUS: [Gpu; 6] = [
         name: "rtx3090",
         flops: 53e12,
         bandwidth: 0.77e12,
-        per_block: Span::from_micros(60),
+        per_block: Duration::from_micros(60),
         per_int8_block: QUANTISED,
     },
     // An estimate: the same fractions of 3.35 TB/s and 989 TFLOP/s (dense; NVIDIA's data sheet of H100 SXM).
@@ -59,23 +71,33 @@ const GPUS: [Gpu; 6] = [
         name: "h100",
         flops: 740e12,
         bandwidth: 2.75e12,
-        per_block: Span::from_micros(60),
+        per_block: Duration::from_micros(60),
         per_int8_block: QUANTISED,
     },
     // 4.8 TB/s and 989 TFLOP/s at peak. Measured through PyTorch: 4.3 TB/s copied (90 %), 770 to 800 TFLOP/s of bf16 matmul
     // (78 %). No model was run: the times per block are the A100's, an estimate.
-    Gpu { name: "h200", flops: 770e12, bandwidth: 4.3e12, per_block: Span::from_micros(60), per_int8_block: QUANTISED },
+    Gpu {
+        name: "h200",
+        flops: 770e12,
+        bandwidth: 4.3e12,
+        per_block: Duration::from_micros(60),
+        per_int8_block: QUANTISED,
+    },
 ];
 
 /// A client's CPU of eight virtual cores (four cores of a cloud Xeon): 4 x 75 GFLOP/s of fp32 matmul, and the 30 GB/s that
 /// such a share of a socket's channels streams.
-const CPU_8: Roofline =
-    Roofline { flops: 300e9, bandwidth: 30e9, per_block: Span::from_micros(50), per_job: Span::from_micros(200) };
+const CPU_8: Roofline = Roofline {
+    flops: 300e9,
+    bandwidth: 30e9,
+    per_block: Duration::from_micros(50),
+    per_job: Duration::from_micros(200),
+};
 
 /// The cost of a device with blocks of `weight_type`, if there is one of this name.
 pub fn cost(name: &str, weight_type: WeightType) -> Option<Cost> {
     if name == "cpu-8" {
-        return Some(Cost { first_job: Span::from_millis(5), ..Cost::of(CPU_8) });
+        return Some(Cost { first_job: Duration::from_millis(5), ..Cost::of(CPU_8) });
     }
     let gpu = GPUS.iter().find(|gpu| gpu.name == name)?;
     let per_block = match weight_type {
@@ -83,9 +105,9 @@ pub fn cost(name: &str, weight_type: WeightType) -> Option<Cost> {
         WeightType::Int8 => gpu.per_int8_block,
         WeightType::Int4 => QUANTISED,
     };
-    let per_job = Span::from_millis(1);
+    let per_job = Duration::from_millis(1);
     let roofline = Roofline { flops: gpu.flops, bandwidth: gpu.bandwidth, per_block, per_job };
-    Some(Cost { first_job: Span::from_secs(1), ..Cost::of(roofline) })
+    Some(Cost { first_job: Duration::from_secs(1), ..Cost::of(roofline) })
 }
 
 /// The names of all devices.
@@ -102,10 +124,10 @@ pub fn cpu(threads: u32) -> Cost {
     let roofline = Roofline {
         flops: 90e9 * f64::from(threads.div_ceil(2).max(1)),
         bandwidth: 9e9 * streams,
-        per_block: Span::from_micros(40),
-        per_job: Span::from_micros(30),
+        per_block: Duration::from_micros(40),
+        per_job: Duration::from_micros(30),
     };
-    Cost { first_job: Span::from_millis(2), ..Cost::of(roofline) }
+    Cost { first_job: Duration::from_millis(2), ..Cost::of(roofline) }
 }
 
 #[cfg(test)]

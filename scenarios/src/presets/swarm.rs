@@ -51,7 +51,7 @@ pub fn petals() -> Swarm {
         // server/task_pool.py, `max_chunk_size_bytes` aside: up to 128 tokens of work go through a span as one task
         scheduling: Scheduling::Split { whole: 128 },
         // Its runtime takes one task as soon as there is one.
-        gather: Time(0),
+        batch_wait: Time(0),
         // server/memory_cache.py `alloc_timeout`
         admission: Admission::Refuse,
         // server/server.py `step_timeout`, `session_timeout`

@@ -1,7 +1,7 @@
 //! The way between hosts as it was measured, and the link that it is in a plan.
 use crate::plan::{Distribution, Link};
 use crate::units::{Rate, Time};
-use actors::time::Span;
+use actors::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// Of the frame of a ping, and of the pong that answers it: their header.
@@ -25,15 +25,15 @@ impl Way {
     ///
     /// A round trip is taken to be two ways alike, drawn apart. So that their sum has the round trip's mean and variance,
     /// each has half its mean, and the deviation over the root of two.
-    pub fn link(&self, ends: Span, per_byte: f64) -> Link {
-        let draws: Vec<f64> = self.rtt.iter().map(|time| time.span().as_secs_f64()).collect();
+    pub fn link(&self, ends: Duration, per_byte: f64) -> Link {
+        let draws: Vec<f64> = self.rtt.iter().map(|time| time.duration().as_secs_f64()).collect();
         let mean = draws.iter().sum::<f64>() / draws.len() as f64;
         let ends = ends.as_secs_f64() + PING_BYTES * per_byte;
         let one_way = |rtt: &f64| {
             let seconds = mean / 2.0 + (rtt - mean) / std::f64::consts::SQRT_2 - ends;
-            Span::from_secs_f64(seconds.max(0.0))
+            Duration::from_secs_f64(seconds.max(0.0))
         };
-        let ways: Vec<Span> = draws.iter().map(one_way).collect();
+        let ways: Vec<Duration> = draws.iter().map(one_way).collect();
         let delay = match &ways[..] {
             [first, rest @ ..] if rest.iter().all(|way| way == first) => Distribution::Constant(*first),
             _ => Distribution::Empirical(ways.into()),
@@ -49,7 +49,7 @@ mod tests {
     use super::Way;
     use crate::plan::{Distribution, Link};
     use crate::units::{Rate, Time};
-    use actors::time::Span;
+    use actors::time::Duration;
 
     fn way(rtt: &[u64], bandwidth: Option<Rate>) -> Way {
         let rtt = rtt.iter().map(|us| Time(us * 1000)).collect();
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn two_ways_have_the_mean_and_the_variance_of_the_round_trip() {
         let way = way(&[1005, 1030, 1125, 1600, 3500], None);
-        let Distribution::Empirical(ways) = way.link(Span::ZERO, 0.0).delay else { panic!("it varies") };
+        let Distribution::Empirical(ways) = way.link(Duration::ZERO, 0.0).delay else { panic!("it varies") };
         let moments = |values: Vec<f64>| {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             (mean, values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64)
@@ -73,11 +73,11 @@ mod tests {
     fn what_the_ends_pay_is_not_paid_again() {
         let rate = Rate(800_000_000);
         let way = way(&[2000; 20], Some(rate));
-        let free = Link::new(Distribution::Constant(Span::from_micros(1000)), Some(1e8));
-        assert_eq!(way.link(Span::ZERO, 0.0), free);
-        let link = way.link(Span::from_micros(300), 5e-9);
-        assert_eq!(link.delay, Distribution::Constant(Span::from_secs_f64(700e-6 - 64.0 * 5e-9)));
+        let free = Link::new(Distribution::Constant(Duration::from_micros(1000)), Some(1e8));
+        assert_eq!(way.link(Duration::ZERO, 0.0), free);
+        let link = way.link(Duration::from_micros(300), 5e-9);
+        assert_eq!(link.delay, Distribution::Constant(Duration::from_secs_f64(700e-6 - 64.0 * 5e-9)));
         assert!((link.bandwidth.expect("the link is as slow as its ends") / 2e8 - 1.0).abs() < 1e-6);
-        assert_eq!(way.link(Span::from_secs(1), 1.0), Link::FREE, "all of it was the ends");
+        assert_eq!(way.link(Duration::from_secs(1), 1.0), Link::FREE, "all of it was the ends");
     }
 }

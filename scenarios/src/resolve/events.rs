@@ -5,12 +5,12 @@ use super::network;
 use crate::files::Files;
 use crate::plan::{self, Node, Role, What, When};
 use crate::schema::events::Due;
-use crate::schema::{Going, Happening, Part};
+use crate::schema::{Going, Part, ScheduledFault};
 use crate::units::Time;
 use actors::id::HostId;
 use actors::limits;
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use rand_distr::{Distribution as _, Geometric};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ struct Draft {
 }
 
 /// The faults of a plan, in the order of [`When::key`].
-pub(super) fn resolve(events: &[Happening], swarm: &Swarm<'_>) -> Result<Vec<plan::Fault>, Fault> {
+pub(super) fn resolve(events: &[ScheduledFault], swarm: &Swarm<'_>) -> Result<Vec<plan::Fault>, Fault> {
     let mut drafts = Vec::new();
     for (event, happening) in events.iter().enumerate() {
         let mut draft = |at: When, what: What| {
@@ -55,25 +55,27 @@ pub(super) fn resolve(events: &[Happening], swarm: &Swarm<'_>) -> Result<Vec<pla
 type Keep<'k> = dyn FnMut(When, What) -> Result<(), Fault> + 'k;
 
 impl Swarm<'_> {
-    fn expand(&self, event: usize, happening: &Happening, keep: &mut Keep<'_>) -> Result<(), Fault> {
+    fn expand(&self, event: usize, happening: &ScheduledFault, keep: &mut Keep<'_>) -> Result<(), Fault> {
         let at = format!("events.{event}");
         match happening {
-            Happening::Crash { on, at: when, back } => {
+            ScheduledFault::Crash { on, at: when, back } => {
                 let due = due(&at, when)?;
                 for host in self.peers(&at, on)? {
                     self.crash(host, due, *back, keep)?;
                 }
             }
-            Happening::Restart { on, at: when } => self.each(&at, on, when, |host| What::Restart { host }, keep)?,
-            Happening::Leave { on, at: when } => self.each(&at, on, when, |host| What::Leave { host }, keep)?,
-            Happening::Join { on, at: when } => self.each(&at, on, when, |host| What::Join { host }, keep)?,
-            Happening::Stall { on, at: when, lasts } => {
+            ScheduledFault::Restart { on, at: when } => {
+                self.each(&at, on, when, |host| What::Restart { host }, keep)?
+            }
+            ScheduledFault::Leave { on, at: when } => self.each(&at, on, when, |host| What::Leave { host }, keep)?,
+            ScheduledFault::Join { on, at: when } => self.each(&at, on, when, |host| What::Join { host }, keep)?,
+            ScheduledFault::Stall { on, at: when, lasts } => {
                 let (when, lasts) = (timed(&at, when)?, lasting(&at, *lasts)?);
                 for host in self.hosts(&format!("{at}.on"), on)? {
                     keep(when, What::Stall { host, lasts })?;
                 }
             }
-            Happening::Degrade { what, by, at: when, lasts } => {
+            ScheduledFault::Degrade { what, by, at: when, lasts } => {
                 let (when, lasts) = (timed(&at, when)?, lasting(&at, *lasts)?);
                 if !(1.0..=FACTOR).contains(by) {
                     let message = format!("`by` is {by}: it is from 1 to {FACTOR}");
@@ -81,13 +83,13 @@ impl Swarm<'_> {
                 }
                 self.degrade(&at, what, *by, lasts, &mut |what| keep(when, what))?;
             }
-            Happening::Partition { groups, at: when, lasts } => {
+            ScheduledFault::Partition { groups, at: when, lasts } => {
                 let (when, lasts) = (timed(&at, when)?, lasting(&at, *lasts)?);
                 keep(when, What::Partition { groups: self.groups(&at, groups)?, lasts })?;
             }
-            Happening::Churn { on, lives, until, by } => {
+            ScheduledFault::Churn { on, lives, until, by } => {
                 let hosts = self.peers(&at, on)?;
-                for away in churn::times(self, event, lives, &hosts, until.span())? {
+                for away in churn::times(self, event, lives, &hosts, until.duration())? {
                     let host = away.host;
                     let goes = match by {
                         Going::Crash => What::Crash { host, back: None },
@@ -97,7 +99,7 @@ impl Swarm<'_> {
                     keep(When::Release(away.till), What::Restart { host })?;
                 }
             }
-            Happening::StepFailures { on, rate, back, most } => {
+            ScheduledFault::StepFailures { on, rate, back, most } => {
                 bounded(&format!("{at}.most"), "most", *most, 1, limits::FAULTS as u32)?;
                 let failure = Geometric::new(*rate).ok().filter(|_| *rate > 0.0);
                 let failure = failure.ok_or_else(|| {
@@ -107,7 +109,7 @@ impl Swarm<'_> {
                     let mut stream = self.seed.stream("step failures", u64::from(host.0), event as u64);
                     for _ in 0..*most {
                         let count = failure.sample(&mut stream).saturating_add(1);
-                        keep(When::Steps { host, count }, What::Crash { host, back: Some(back.span()) })?;
+                        keep(When::Steps { host, count }, What::Crash { host, back: Some(back.duration()) })?;
                     }
                 }
             }
@@ -128,8 +130,8 @@ impl Swarm<'_> {
     }
 
     fn crash(&self, host: HostId, due: Due, back: Option<Time>, keep: &mut Keep<'_>) -> Result<(), Fault> {
-        let back = back.map(Time::span);
-        let (at, later): (When, fn(Span) -> When) = match due {
+        let back = back.map(Time::duration);
+        let (at, later): (When, fn(Duration) -> When) = match due {
             Due::Steps(count) => return keep(When::Steps { host, count }, What::Crash { host, back }),
             Due::Start(after) => (When::Start(after), When::Start),
             Due::Release(after) => (When::Release(after), When::Release),
@@ -144,7 +146,7 @@ impl Swarm<'_> {
         at: &str,
         what: &Part,
         by: f64,
-        lasts: Span,
+        lasts: Duration,
         keep: &mut dyn FnMut(What) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         match what {
@@ -257,9 +259,11 @@ impl Swarm<'_> {
 }
 
 /// Every block must be served from the start, or no client could warm up.
-pub(super) fn served(plan: &plan::Plan, events: &[Happening]) -> Result<(), Fault> {
+pub(super) fn served(plan: &plan::Plan, events: &[ScheduledFault]) -> Result<(), Fault> {
     let late = plan.late_hosts();
-    let Some(event) = events.iter().position(|event| matches!(event, Happening::Join { .. })) else { return Ok(()) };
+    let Some(event) = events.iter().position(|event| matches!(event, ScheduledFault::Join { .. })) else {
+        return Ok(());
+    };
     let mut served = vec![false; plan.model.shape.layers as usize];
     for (_, node) in plan.peers().filter(|(_, node)| !late.contains(&node.host)) {
         if let Role::Peer { blocks, .. } = node.role {
@@ -301,9 +305,9 @@ fn timed(at: &str, when: &crate::schema::When) -> Result<When, Fault> {
     }
 }
 
-fn lasting(at: &str, lasts: Time) -> Result<Span, Fault> {
+fn lasting(at: &str, lasts: Time) -> Result<Duration, Fault> {
     if lasts.0 == 0 {
         return Err(Fault::new(&format!("{at}.for"), "what lasts no time does not happen"));
     }
-    Ok(lasts.span())
+    Ok(lasts.duration())
 }

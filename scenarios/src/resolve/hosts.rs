@@ -200,7 +200,7 @@ impl Site<'_> {
     fn hosted(&self, at: &str, device: &Device, group: &Host) -> Result<plan::Device, Fault> {
         let mut device = self.device(at, device)?;
         device.cost.slow = group.slow;
-        let per_job = group.per_job.span();
+        let per_job = group.per_job.duration();
         device.cost.roofline.per_job += per_job;
         if let Some(table) = &mut device.cost.table {
             table.per_job += per_job;
@@ -239,9 +239,9 @@ impl Site<'_> {
                 if let Some(bandwidth) = bandwidth {
                     cost.roofline.bandwidth = rate(at, *bandwidth)?;
                 }
-                cost.roofline.per_block = per_block.map_or(cost.roofline.per_block, Time::span);
-                cost.roofline.per_job = per_job.map_or(cost.roofline.per_job, Time::span);
-                cost.first_job = first_job.map_or(cost.first_job, Time::span);
+                cost.roofline.per_block = per_block.map_or(cost.roofline.per_block, Time::duration);
+                cost.roofline.per_job = per_job.map_or(cost.roofline.per_job, Time::duration);
+                cost.first_job = first_job.map_or(cost.first_job, Time::duration);
                 if let Some(measured) = measured {
                     cost.table = Some(table(at, measured)?);
                 }
@@ -255,11 +255,11 @@ impl Site<'_> {
                 let mut cost = plan::Cost::of(plan::Roofline {
                     flops: work(at, *flops)?,
                     bandwidth: rate(at, *bandwidth)?,
-                    per_block: per_block.span(),
-                    per_job: per_job.span(),
+                    per_block: per_block.duration(),
+                    per_job: per_job.duration(),
                 });
                 cost.table = measured.as_ref().map(|measured| table(at, measured)).transpose()?;
-                cost.first_job = first_job.span();
+                cost.first_job = first_job.duration();
                 Ok(plan::Device { name: "custom".to_owned(), executor: plan::Executor::Elsewhere, cost })
             }
         }
@@ -303,12 +303,12 @@ fn table(at: &str, table: &Table) -> Result<plan::Table, Fault> {
             let message = format!("the points of `{name}` must begin above 0 and rise");
             return Err(Fault::new(&format!("{at}.table.{name}"), message));
         }
-        let point = |(size, time): &(u32, Time)| (f64::from(*size), time.span().as_secs_f64());
+        let point = |(size, time): &(u32, Time)| (f64::from(*size), time.duration().as_secs_f64());
         Ok(plan::Grid::flat(&points.iter().map(point).collect::<Vec<_>>()))
     };
     Ok(plan::Table {
         prefill: points("prefill", &table.prefill)?,
         decode: points("decode", &table.decode)?,
-        per_job: table.per_job.span(),
+        per_job: table.per_job.duration(),
     })
 }

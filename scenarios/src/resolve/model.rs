@@ -26,7 +26,7 @@ pub(super) fn resolve(model: &Model, files: &Files) -> Result<plan::Model, Fault
     Ok(plan::Model {
         shape,
         block_type: model.dtype,
-        ends_type: model.ends,
+        ends_type: model.client_dtype,
         wire,
         // Caches keep values as they are computed with, not as they were packed for the way.
         cache_value_bytes: match (wire, model.dtype) {

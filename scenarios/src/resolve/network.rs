@@ -9,7 +9,7 @@ use crate::plan::{self, Hosts};
 use crate::schema::{Delay, Link, Network, Transport};
 use crate::units::{Rate, Size, Time};
 use actors::id::HostId;
-use actors::time::Span;
+use actors::time::Duration;
 use std::collections::BTreeSet;
 
 /// Entries of a plan's network: each path that is used first looks through them.
@@ -171,6 +171,6 @@ fn tcp(transport: Transport) -> Result<plan::Tcp, Fault> {
         initial_window: slow_start.then_some(u64::from(initial_window) * mss.0),
         idle_restart: idle_restart && slow_start,
         window: (window != Size(0)).then_some(window.0),
-        least_timeout: Span(least_timeout.0),
+        least_timeout: Duration(least_timeout.0),
     })
 }

@@ -1,14 +1,14 @@
 //! Which blocks each peer serves, and that somebody serves every block.
 use super::fault::Fault;
-use crate::schema::{Peers, Span};
+use crate::schema::{BlockSpan, Peers};
 use actors::id::BlockRange;
 
 /// The blocks of each peer of each group, which has as many peers as `counts` says; in order.
 pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Vec<Vec<BlockRange>>, Fault> {
-    let evens = || peers.iter().zip(counts).filter(|(group, _)| group.span == Span::Even).map(|(_, count)| *count);
+    let evens = || peers.iter().zip(counts).filter(|(group, _)| group.span == BlockSpan::Even).map(|(_, count)| *count);
     let (groups, even_peers) = (evens().count(), evens().sum::<u32>());
     if even_peers > layers {
-        let index = peers.iter().position(|group| group.span == Span::Even).unwrap_or(0);
+        let index = peers.iter().position(|group| group.span == BlockSpan::Even).unwrap_or(0);
         let message =
             format!("{even_peers} peers share {layers} blocks evenly: {} would have none", even_peers - layers);
         return Err(Fault::new(&format!("peers.{index}.span"), message).help("use fewer hosts, or Blocks(start, end)"));
@@ -17,15 +17,15 @@ pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Ve
     let mut spans = Vec::new();
     for (index, (group, &count)) in peers.iter().zip(counts).enumerate() {
         spans.push(match group.span {
-            Span::Even => even.by_ref().take(count as usize).collect(),
-            Span::Blocks(start, end) => {
+            BlockSpan::Even => even.by_ref().take(count as usize).collect(),
+            BlockSpan::Blocks(start, end) => {
                 if start >= end || end > layers {
                     let message = format!("blocks {start}..{end} are not among the {layers} of the model");
                     return Err(Fault::new(&format!("peers.{index}.span"), message));
                 }
                 vec![BlockRange { start, end }; count as usize]
             }
-            Span::Capacity { blocks } => {
+            BlockSpan::Capacity { blocks } => {
                 if blocks == 0 || blocks > layers {
                     let message = format!("a peer cannot choose {blocks} of the {layers} blocks of the model");
                     return Err(Fault::new(&format!("peers.{index}.span.blocks"), message));
@@ -34,7 +34,7 @@ pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Ve
             }
         });
     }
-    let chooses = |group: &&Peers| matches!(group.span, Span::Capacity { .. });
+    let chooses = |group: &&Peers| matches!(group.span, BlockSpan::Capacity { .. });
     let (chosen, given): (Vec<_>, Vec<_>) = peers.iter().zip(&spans).partition(|(group, _)| chooses(group));
     let given: Vec<_> = given.into_iter().map(|(_, spans)| spans.clone()).collect();
     let room: u32 = chosen.iter().flat_map(|(_, spans)| spans.iter()).map(|span| span.len()).sum();
@@ -73,10 +73,10 @@ fn covered(spans: &[Vec<BlockRange>], layers: u32, room: u32) -> Result<(), Faul
 #[cfg(test)]
 mod tests {
     use super::resolve;
-    use crate::schema::{Peers, Span};
+    use crate::schema::{BlockSpan, Peers};
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
-    fn group(span: Span) -> Peers {
+    fn group(span: BlockSpan) -> Peers {
         Peers { on: "here".to_owned(), count: 1, device: None, span, relayed: false }
     }
 
@@ -84,7 +84,7 @@ mod tests {
         #[test]
         fn an_even_span_covers_every_block_once(counts in proptest::collection::vec(1..20u32, 1..5), more in 0..100u32) {
             let layers = counts.iter().sum::<u32>() + more;
-            let groups = vec![group(Span::Even); counts.len()];
+            let groups = vec![group(BlockSpan::Even); counts.len()];
             let spans = resolve(&groups, &counts, layers).expect("enough blocks for all");
             let flat: Vec<_> = spans.concat();
             prop_assert_eq!(flat[0].start, 0);
@@ -98,12 +98,14 @@ mod tests {
 
     #[test]
     fn what_nobody_serves_is_named() {
-        let groups = [group(Span::Blocks(0, 24)), group(Span::Blocks(27, 32))];
+        let groups = [group(BlockSpan::Blocks(0, 24)), group(BlockSpan::Blocks(27, 32))];
         let fault = resolve(&groups, &[1, 2], 32).expect_err("a gap");
         assert_eq!(fault.message, "blocks 24..27 of 32 are served by no peer");
         assert!(resolve(&[], &[], 32).expect_err("nobody").message.contains("0..32 of 32"));
-        assert!(resolve(&[group(Span::Even)], &[33], 32).expect_err("too many").message.contains("1 would have none"));
-        assert!(resolve(&[group(Span::Blocks(8, 33))], &[1], 32).expect_err("too far").message.contains("8..33"));
-        assert!(resolve(&[group(Span::Blocks(0, 20)), group(Span::Blocks(10, 32))], &[1, 1], 32).is_ok());
+        assert!(
+            resolve(&[group(BlockSpan::Even)], &[33], 32).expect_err("too many").message.contains("1 would have none")
+        );
+        assert!(resolve(&[group(BlockSpan::Blocks(8, 33))], &[1], 32).expect_err("too far").message.contains("8..33"));
+        assert!(resolve(&[group(BlockSpan::Blocks(0, 20)), group(BlockSpan::Blocks(10, 32))], &[1, 1], 32).is_ok());
     }
 }

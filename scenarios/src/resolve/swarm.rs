@@ -20,7 +20,7 @@ const PROBE_TOKENS: u32 = 65_536;
 const PROBE_STEPS: u32 = 100_000;
 
 /// No heartbeat is shorter.
-const SHORTEST: time::Span = time::Span::from_millis(1);
+const SHORTEST: time::Duration = time::Duration::from_millis(1);
 
 pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Policies, Fault> {
     Ok(Policies {
@@ -37,17 +37,17 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
                 Limit::Of(limit) => limit,
                 Limit::Off => u32::MAX,
             },
-            first: swarm.retry.first.span(),
-            most: swarm.retry.most.span(),
+            first: swarm.retry.first.duration(),
+            most: swarm.retry.most.duration(),
             jitter: within("swarm.retry.jitter", swarm.retry.jitter, 0.0, 1.0)?,
         },
         scheduling: scheduling(swarm.scheduling)?,
-        gather: swarm.gather.span(),
+        batch_wait: swarm.batch_wait.duration(),
         admission: match swarm.admission {
             schema::Admission::Refuse => Admission::Refuse,
-            schema::Admission::Wait(longest) => Admission::Wait(longest.span()),
+            schema::Admission::Wait(longest) => Admission::Wait(longest.duration()),
         },
-        lifetime: Lifetime { idle: swarm.lifetime.idle.span(), longest: swarm.lifetime.longest.span() },
+        lifetime: Lifetime { idle: swarm.lifetime.idle.duration(), longest: swarm.lifetime.longest.duration() },
         speeds: speeds(&swarm.throughput)?,
         dht: dht(&swarm.dht)?,
         placement: placement(&swarm.placement)?,
@@ -107,10 +107,10 @@ pub(super) fn peer_on(at: &str, name: &str, hosts: &[Placed<'_>], nodes: &[Node]
 fn costs(written: &schema::Costs) -> Result<route::Costs, Fault> {
     let schema::Costs { overhead, unknown_rtt, longest_rtt, short_cache, unknown_rps, load } = written;
     Ok(route::Costs {
-        overhead: overhead.span(),
-        unknown_rtt: unknown_rtt.span(),
-        longest_rtt: longest_rtt.span(),
-        short_cache: short_cache.span(),
+        overhead: overhead.duration(),
+        unknown_rtt: unknown_rtt.duration(),
+        longest_rtt: longest_rtt.duration(),
+        short_cache: short_cache.duration(),
         unknown_rps: within("swarm.costs.unknown_rps", *unknown_rps, 1e-9, 1e12)?,
         load: within("swarm.costs.load", *load, 0.0, 1e6)?,
     })
@@ -122,11 +122,11 @@ fn pings(written: &schema::Pings) -> Result<route::Pings, Fault> {
     bounded("swarm.pings.middle", "middle", written.middle, 0, FANOUT)?;
     Ok(route::Pings {
         fanout: written.fanout,
-        every: written.every.span(),
+        every: written.every.duration(),
         next: written.next,
         middle: written.middle,
         smoothing: within("swarm.pings.smoothing", written.smoothing, 0.0, 1.0)?,
-        expiry: written.expiry.span(),
+        expiry: written.expiry.duration(),
     })
 }
 
@@ -155,14 +155,14 @@ fn scheduling(written: Scheduling) -> Result<Scheduling, Fault> {
 
 fn bans(written: &schema::Bans) -> Result<route::Bans, Fault> {
     let growth = within("swarm.bans.growth", written.growth, 1.0, 1e3)?;
-    Ok(route::Bans { first: written.first.span(), growth })
+    Ok(route::Bans { first: written.first.duration(), growth })
 }
 
 fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
     let schema::Detection { heartbeat, missed, step_timeout, open_timeout } = written;
     let times = [("heartbeat", heartbeat), ("step_timeout", step_timeout), ("open_timeout", open_timeout)];
     for (path, time) in times {
-        if time.span() < SHORTEST {
+        if time.duration() < SHORTEST {
             let path = format!("swarm.detection.{path}");
             return Err(Fault::new(
                 &path,
@@ -170,8 +170,8 @@ fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
             ));
         }
     }
-    let (step_timeout, open_timeout) = (step_timeout.span(), open_timeout.span());
-    Ok(policy::Detection { heartbeat: heartbeat.span(), missed: *missed, step_timeout, open_timeout })
+    let (step_timeout, open_timeout) = (step_timeout.duration(), open_timeout.duration());
+    Ok(policy::Detection { heartbeat: heartbeat.duration(), missed: *missed, step_timeout, open_timeout })
 }
 
 /// Probes are bounded by what a step may be, and a measurement has at least one.
@@ -180,7 +180,7 @@ fn speeds(written: &schema::Throughput) -> Result<policy::Speeds, Fault> {
         let at = format!("swarm.throughput.speeds.{name}");
         bounded(&format!("{at}.tokens"), "tokens", probe.tokens, 1, PROBE_TOKENS)?;
         bounded(&format!("{at}.steps"), "steps", probe.steps, 1, PROBE_STEPS)?;
-        Ok(policy::Probe { tokens: probe.tokens, steps: probe.steps, most: probe.most.span() })
+        Ok(policy::Probe { tokens: probe.tokens, steps: probe.steps, most: probe.most.duration() })
     };
     Ok(match &written.speeds {
         schema::Speeds::Told => policy::Speeds::Told,
@@ -199,7 +199,7 @@ fn dht(written: &schema::Kademlia) -> Result<actors::dht::Kademlia, Fault> {
         let fault = Fault::new("swarm.dht.expiry", "records expire before their peers announce themselves again");
         return Err(fault.help("Petals' records live for two periods of `announce`"));
     }
-    if expiry.span() > limits::DHT_LIFE {
+    if expiry.duration() > limits::DHT_LIFE {
         return Err(Fault::new("swarm.dht.expiry", format!("no record lives longer than {}", limits::DHT_LIFE)));
     }
     Ok(actors::dht::Kademlia {
@@ -209,8 +209,8 @@ fn dht(written: &schema::Kademlia) -> Result<actors::dht::Kademlia, Fault> {
         search: *search,
         timeout: positive("swarm.dht.timeout", *timeout)?,
         announce: positive("swarm.dht.announce", *announce)?,
-        expiry: expiry.span(),
-        refresh: refresh.span(),
+        expiry: expiry.duration(),
+        refresh: refresh.duration(),
     })
 }
 
@@ -218,7 +218,7 @@ fn placement(written: &schema::Placement) -> Result<Placement, Fault> {
     Ok(Placement {
         period: positive("swarm.placement.period", written.period)?,
         quality: within("swarm.placement.quality", written.quality, 0.0, 1.0)?,
-        delay: written.delay.span(),
+        delay: written.delay.duration(),
     })
 }
 

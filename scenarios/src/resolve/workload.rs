@@ -16,13 +16,13 @@ use actors::id::NodeId;
 use actors::limits;
 use actors::policy::{Prefill, Recovery};
 use actors::seed::Seed;
-use actors::time::Span;
+use actors::time::Duration;
 use std::collections::BTreeMap;
 
 /// One request of an open workload before its client is known by its node.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wanted {
-    at: Span,
+    at: Duration,
     prompt: u32,
     generate: u32,
     /// Counted from 0.
@@ -42,7 +42,7 @@ pub(super) struct Asked {
 /// Requests that come when they come.
 pub(super) struct Coming {
     wanted: Vec<Wanted>,
-    horizon: Span,
+    horizon: Duration,
     in_flight: u32,
     /// Of a trace.
     file: Option<String>,

@@ -6,7 +6,7 @@ use crate::plan::Distribution;
 use crate::raw::{Raw, options};
 use crate::units::Time;
 use actors::limits;
-use actors::time::Span;
+use actors::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +110,7 @@ impl Delay {
         let is_name = text.starts_with(|c: char| c.is_alphabetic());
         if !is_name {
             let constant: Time = options().from_str(text).map_err(Fault::Written)?;
-            return Ok(Distribution::Constant(constant.span()));
+            return Ok(Distribution::Constant(constant.duration()));
         }
         let written: Written = options().from_str(text).map_err(Fault::Written)?;
         written.distribution(files)
@@ -123,15 +123,15 @@ impl Written {
             Written::Uniform { low, high } if low > high => {
                 Err(format!("low is {low} and high is {high}: swap them").into())
             }
-            Written::Uniform { low, high } => Ok(Distribution::Uniform { low: low.span(), high: high.span() }),
-            Written::Normal { mean, std } => Ok(Distribution::Normal { mean: mean.span(), std: std.span() }),
+            Written::Uniform { low, high } => Ok(Distribution::Uniform { low: low.duration(), high: high.duration() }),
+            Written::Normal { mean, std } => Ok(Distribution::Normal { mean: mean.duration(), std: std.duration() }),
             Written::LogNormal { sigma, .. } if !(sigma.is_finite() && (0.0..=10.0).contains(&sigma)) => {
                 Err(format!("sigma is {sigma}: it is the deviation of ln(delay), from 0 to 10").into())
             }
             Written::LogNormal { median: Time(0), .. } => {
                 Err("the median of a log-normal delay is above 0".to_owned().into())
             }
-            Written::LogNormal { median, sigma } => Ok(Distribution::LogNormal { median: median.span(), sigma }),
+            Written::LogNormal { median, sigma } => Ok(Distribution::LogNormal { median: median.duration(), sigma }),
             Written::Gamma { shape, scale } => {
                 let (shape, scale) = shaped(shape, scale)?;
                 Ok(Distribution::Gamma { shape, scale })
@@ -147,7 +147,7 @@ impl Written {
             Written::Empirical { file, column, round_trip } => {
                 let samples = files.times(&file, &column)?;
                 let share = if round_trip { 2 } else { 1 };
-                let delays = samples.iter().map(|time| Span(time.0 / share)).collect();
+                let delays = samples.iter().map(|time| Duration(time.0 / share)).collect();
                 Ok(Distribution::Empirical(thinned(delays).into()))
             }
         }
@@ -155,18 +155,18 @@ impl Written {
 }
 
 /// Shapes beyond these draw nothing but the least or numbers beyond any clock.
-fn shaped(shape: f64, scale: Time) -> Result<(f64, Span), String> {
+fn shaped(shape: f64, scale: Time) -> Result<(f64, Duration), String> {
     if !(shape.is_finite() && (0.1..=1000.0).contains(&shape)) {
         return Err(format!("shape is {shape}: it is a number from 0.1 to 1000"));
     }
     if scale == Time(0) {
         return Err("scale is 0: it is the length of time that the distribution stretches by".to_owned());
     }
-    Ok((shape, scale.span()))
+    Ok((shape, scale.duration()))
 }
 
 /// Ascending; where there are more than a plan may hold, the quantiles in the middle of as many equal shares.
-fn thinned(mut samples: Vec<Span>) -> Vec<Span> {
+fn thinned(mut samples: Vec<Duration>) -> Vec<Duration> {
     samples.sort_unstable();
     let (count, most) = (samples.len(), limits::DELAY_SAMPLES);
     if count <= most {
@@ -179,15 +179,15 @@ fn thinned(mut samples: Vec<Span>) -> Vec<Span> {
 mod tests {
     use super::thinned;
     use actors::limits::DELAY_SAMPLES;
-    use actors::time::Span;
+    use actors::time::Duration;
 
     #[test]
     fn many_samples_keep_their_quantiles() {
         let count = DELAY_SAMPLES as u64 * 10;
-        let kept = thinned((0..count).rev().map(Span).collect());
+        let kept = thinned((0..count).rev().map(Duration).collect());
         assert_eq!(kept.len(), DELAY_SAMPLES);
         assert!(kept.is_sorted());
-        assert_eq!((kept[0], kept[DELAY_SAMPLES - 1]), (Span(5), Span(count - 5)));
-        assert_eq!(thinned(vec![Span(3), Span(1)]), [Span(1), Span(3)]);
+        assert_eq!((kept[0], kept[DELAY_SAMPLES - 1]), (Duration(5), Duration(count - 5)));
+        assert_eq!(thinned(vec![Duration(3), Duration(1)]), [Duration(1), Duration(3)]);
     }
 }

@@ -4,7 +4,7 @@
 use crate::raw::{Raw, options};
 use crate::schema::delay;
 use crate::units::Time;
-use actors::time::Span;
+use actors::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// (`"t4[2]"`), or a site.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Event")]
-pub enum Happening {
+pub enum ScheduledFault {
     /// Kills the process of each host. Nobody is told.
     Crash {
         /// A host group, one host of it, or a site.
@@ -191,8 +191,8 @@ pub(crate) enum Written {
 /// A `When` that has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    Start(Span),
-    Release(Span),
+    Start(Duration),
+    Release(Duration),
     Steps(u64),
 }
 
@@ -205,10 +205,10 @@ impl When {
         let text = self.text();
         if !text.starts_with(|c: char| c.is_alphabetic()) {
             let after: Time = options().from_str(text).map_err(delay::Fault::Written)?;
-            return Ok(Due::Release(after.span()));
+            return Ok(Due::Release(after.duration()));
         }
         match options().from_str(text).map_err(delay::Fault::Written)? {
-            Written::Start(after) => Ok(Due::Start(after.span())),
+            Written::Start(after) => Ok(Due::Start(after.duration())),
             Written::Steps(0) => Err(delay::Fault::Meaning("steps are counted from 1".to_owned())),
             Written::Steps(count) => Ok(Due::Steps(count)),
         }

@@ -18,8 +18,8 @@ pub struct Model {
     #[serde(default = "f32_weights")]
     pub dtype: WeightType,
     /// The number format of the client's embedding and LM head.
-    #[serde(default = "f32_weights")]
-    pub ends: WeightType,
+    #[serde(default = "f32_weights", alias = "ends")]
+    pub client_dtype: WeightType,
     /// The number format of activations between nodes. Unless it is `Int8`, KV caches hold values in the same format.
     /// Without it: `F32` if `dtype` is `F32`, else `F16`.
     #[serde(default)]

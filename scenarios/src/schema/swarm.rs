@@ -37,7 +37,8 @@ pub struct Swarm {
     /// The order in which a peer computes waiting steps, and how many of them are one job.
     pub scheduling: Scheduling,
     /// The batching delay: how long an idle peer waits for further steps before it starts a job.
-    pub gather: Time,
+    #[serde(alias = "gather")]
+    pub batch_wait: Time,
     /// How a peer treats a new session that finds no room in its KV cache.
     pub admission: Admission,
     /// How long a session may last at a peer.
@@ -65,7 +66,7 @@ impl Default for Swarm {
             recovery: Recovery::default(),
             retry: Retry::default(),
             scheduling: Scheduling::default(),
-            gather: Time(0),
+            batch_wait: Time(0),
             admission: Admission::default(),
             lifetime: Lifetime::default(),
             throughput: Throughput::default(),

@@ -113,7 +113,7 @@ pub fn swarm() -> impl Strategy<Value = Swarm> {
                 (forwarding, prefill),
                 cache,
                 (detection, recovery, retry),
-                (scheduling, gather, admission, lifetime, throughput),
+                (scheduling, batch_wait, admission, lifetime, throughput),
                 (dht, placement),
             )| {
                 Swarm {
@@ -129,7 +129,7 @@ pub fn swarm() -> impl Strategy<Value = Swarm> {
                     forwarding,
                     prefill,
                     scheduling,
-                    gather,
+                    batch_wait,
                     admission,
                     lifetime,
                     throughput,

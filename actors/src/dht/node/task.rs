@@ -8,20 +8,20 @@ use crate::dht::table::Contact;
 use crate::id::NodeId;
 use crate::limits;
 use crate::record::{Looked, Purpose};
-use crate::time::{Moment, Span};
+use crate::time::{Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(super) struct Task {
     pub purpose: Purpose,
-    began: Moment,
+    began: Timestamp,
     lookups: Vec<Lookup>,
     /// Those that need no more answers.
     satisfied: BTreeSet<u16>,
     /// The latest record of each peer, in the order of their ids.
     found: Vec<(NodeId, Arc<Record>)>,
     /// What is to be stored where the lookups end, and what came of it.
-    pub announce: Option<(Arc<Record>, Span)>,
+    pub announce: Option<(Arc<Record>, Duration)>,
     pub storing: u32,
     pub kept: usize,
     asked: u32,
@@ -29,7 +29,12 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub fn new(purpose: Purpose, began: Moment, lookups: Vec<Lookup>, announce: Option<(Arc<Record>, Span)>) -> Task {
+    pub fn new(
+        purpose: Purpose,
+        began: Timestamp,
+        lookups: Vec<Lookup>,
+        announce: Option<(Arc<Record>, Duration)>,
+    ) -> Task {
         let (satisfied, found) = (BTreeSet::new(), Vec::new());
         Task { purpose, began, lookups, satisfied, found, announce, storing: 0, kept: 0, asked: 0, silent: 0 }
     }
@@ -84,7 +89,7 @@ impl Task {
                 }
                 let targets = wanted.iter().map(|index| self.lookups[usize::from(*index)].target()).collect();
                 let body = match self.purpose {
-                    Purpose::Find | Purpose::Onward => Body::FindValue { targets },
+                    Purpose::Find | Purpose::NextHopProbe => Body::FindValue { targets },
                     Purpose::Join | Purpose::Fill | Purpose::Announce => Body::FindNode { targets },
                 };
                 questions.push((contact, wanted, body));
@@ -121,7 +126,7 @@ impl Task {
     }
 
     /// What came of the lookups of `node`.
-    pub fn looked(&self, now: Moment, node: NodeId) -> Looked {
+    pub fn looked(&self, now: Timestamp, node: NodeId) -> Looked {
         Looked {
             node,
             purpose: self.purpose,
@@ -136,7 +141,7 @@ impl Task {
     }
 
     /// Who of those found and `me` are the `replicas` nearest to each key: the keys for which `me` is, and whom to ask to
-    /// store under which, a question for each node as far as the keys fit into one.
+    /// store under which, a question for each node as remote as the keys fit into one.
     pub fn holders(&self, me: Contact, replicas: usize) -> (Vec<Key>, Vec<(Contact, Vec<Key>)>) {
         let mut here = Vec::new();
         let mut holders: BTreeMap<NodeId, (Contact, Vec<Key>)> = BTreeMap::new();

@@ -3,7 +3,7 @@ use super::*;
 use actors::seed::Seed;
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
-fn sender(tcp: Tcp, bandwidth: f64, round_trip: Span, loss: f64) -> Sender {
+fn sender(tcp: Tcp, bandwidth: f64, round_trip: Duration, loss: f64) -> Sender {
     Sender::new(&tcp, 1e9 / bandwidth, round_trip, loss, Seed(1).small_stream("loss", 0, 1))
         .expect("something is modelled")
 }
@@ -25,8 +25,8 @@ proptest! {
         bytes in 1_448..50_000_000u64, bandwidth in 1e5..1e9f64, round_trip_us in 10..500_000u64, segments in 1..40u64,
     ) {
         let tcp = Tcp { initial_window: Some(segments * 1_448), ..Tcp::PIPE };
-        let round_trip = Span::from_micros(round_trip_us);
-        let held = sender(tcp, bandwidth, round_trip, 0.0).send(Moment(5), bytes);
+        let round_trip = Duration::from_micros(round_trip_us);
+        let held = sender(tcp, bandwidth, round_trip, 0.0).send(Timestamp(5), bytes);
         let expected = closed_form(bytes as f64, 1_448.0, (segments * 1_448) as f64, bandwidth, round_trip.as_secs_f64());
         let took = (held.wait + held.transmit).as_secs_f64();
         prop_assert!((took - expected).abs() < 1e-6 + 1e-9 * expected, "{took} s, not {expected} s");
@@ -35,9 +35,9 @@ proptest! {
     #[test]
     fn a_long_transfer_is_as_fast_as_its_window_allows(window in 10_000..1_000_000u64, round_trip_ms in 1..200u64) {
         let tcp = Tcp { window: Some(window), ..Tcp::PIPE };
-        let round_trip = Span::from_millis(round_trip_ms);
+        let round_trip = Duration::from_millis(round_trip_ms);
         let bytes = 200 * window;
-        let held = sender(tcp, 1e12, round_trip, 0.0).send(Moment(0), bytes);
+        let held = sender(tcp, 1e12, round_trip, 0.0).send(Timestamp(0), bytes);
         let rate = bytes as f64 / (held.wait + held.transmit).as_secs_f64();
         let limit = window as f64 / round_trip.as_secs_f64();
         prop_assert!(rate <= limit * 1.006 && rate >= limit * 0.99, "{rate} B/s, the window allows {limit}");
@@ -47,10 +47,10 @@ proptest! {
     fn a_connection_takes_one_message_after_another(
         messages in proptest::collection::vec((0..50_000_000u64, 1..400_000u64), 1..40), loss in 0.0..0.2f64,
     ) {
-        let mut sender = sender(Tcp { window: Some(100_000), idle_restart: true, ..SLOW }, 1e7, Span::from_millis(30), loss);
-        let (mut now, mut free) = (Moment(0), Moment(0));
+        let mut sender = sender(Tcp { window: Some(100_000), idle_restart: true, ..SLOW }, 1e7, Duration::from_millis(30), loss);
+        let (mut now, mut free) = (Timestamp(0), Timestamp(0));
         for (gap, bytes) in messages {
-            now = now + Span(gap);
+            now = now + Duration(gap);
             let held = sender.send(now, bytes);
             prop_assert_eq!(held.start, now.max(free));
             free = held.start + held.wait + held.transmit;
@@ -68,23 +68,23 @@ fn headers_come_with_each_segment() {
 
 #[test]
 fn a_grown_window_stalls_no_more_until_the_connection_has_rested() {
-    let mut sender = sender(Tcp { idle_restart: true, ..SLOW }, 1.25e7, Span::from_millis(100), 0.0);
-    let first = sender.send(Moment(0), 7_000_000);
-    assert!(first.wait > Span::from_millis(500), "{}", first.wait);
+    let mut sender = sender(Tcp { idle_restart: true, ..SLOW }, 1.25e7, Duration::from_millis(100), 0.0);
+    let first = sender.send(Timestamp(0), 7_000_000);
+    assert!(first.wait > Duration::from_millis(500), "{}", first.wait);
     let next = sender.send(sender.free, 7_000_000);
-    assert_eq!(next.wait, Span::ZERO);
+    assert_eq!(next.wait, Duration::ZERO);
     // One timeout (300 ms) halves the window, which still covers the 1.25 MB that are under way; twenty leave the initial one.
-    let soon = sender.free + Span::from_millis(310);
-    assert_eq!(sender.send(soon, 7_000_000).wait, Span::ZERO);
-    let late = sender.free + Span::from_secs(6);
+    let soon = sender.free + Duration::from_millis(310);
+    assert_eq!(sender.send(soon, 7_000_000).wait, Duration::ZERO);
+    let late = sender.free + Duration::from_secs(6);
     assert_eq!(sender.send(late, 7_000_000).wait, first.wait);
 }
 
 #[test]
 fn small_messages_do_not_grow_the_window() {
-    let mut sender = sender(SLOW, 1.25e7, Span::from_millis(100), 0.0);
+    let mut sender = sender(SLOW, 1.25e7, Duration::from_millis(100), 0.0);
     for message in 0..1000 {
-        sender.send(Moment(message * 1_000_000), 2_000);
+        sender.send(Timestamp(message * 1_000_000), 2_000);
     }
     assert_eq!(sender.window, 14_480);
 }
@@ -92,7 +92,7 @@ fn small_messages_do_not_grow_the_window() {
 #[test]
 fn losses_come_as_often_as_they_should_and_cost_a_round_trip_or_a_timeout() {
     const MESSAGES: u64 = 100_000;
-    let (loss, round_trip) = (0.01, Span::from_millis(50));
+    let (loss, round_trip) = (0.01, Duration::from_millis(50));
     let mut sender = sender(Tcp::PIPE, 1e12, round_trip, loss);
     let (mut repeated, mut timed_out) = (0, 0);
     for message in 0..MESSAGES {
@@ -102,7 +102,7 @@ fn losses_come_as_often_as_they_should_and_cost_a_round_trip_or_a_timeout() {
         timed_out += u64::from(wait >= sender.timeout);
         repeated += u64::from(wait == round_trip || wait == sender.timeout + round_trip);
         assert!(
-            wait == Span::ZERO || wait == round_trip || wait >= Span::from_millis(250),
+            wait == Duration::ZERO || wait == round_trip || wait >= Duration::from_millis(250),
             "message {message}: {wait}"
         );
     }

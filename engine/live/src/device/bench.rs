@@ -2,11 +2,11 @@
 use super::blockwise;
 use crate::wire;
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
-use actors::message::{Activation, Buffer, Ids, Output, Payload, Piece, Trial, WireType, Work};
+use actors::message::{Activation, Benchmark, Buffer, Ids, Output, Payload, Piece, WireType, Work};
 use candle_core::{DType, Storage, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use models::{Cache, Ends, ModelError, Source};
+use models::{Cache, EmbeddingAndHead, ModelError, Source};
 use scenarios::plan::{Executor, Plan, Role, Tokens};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,8 +37,8 @@ pub struct Bench {
     executor: Executor,
     /// Both opened by the first load.
     opened: Option<(candle_core::Device, Source)>,
-    spans: BTreeMap<NodeId, models::Span>,
-    ends: BTreeMap<NodeId, Ends>,
+    spans: BTreeMap<NodeId, models::BlockSpan>,
+    ends: BTreeMap<NodeId, EmbeddingAndHead>,
     caches: BTreeMap<(NodeId, SessionId), Cache>,
     /// Caches of peers that measure themselves.
     trials: BTreeMap<NodeId, Cache>,
@@ -72,7 +72,7 @@ impl Bench {
                 let tokens = self.choose(&logits, request, output)?;
                 Ok(Output::Tokens(Some(Arc::new(tokens))))
             }
-            Work::Trial { block, trial } => self.try_step(node, block, trial).map(|()| Output::Tried),
+            Work::Benchmark { block, benchmark } => self.try_step(node, block, benchmark).map(|()| Output::Tried),
             Work::Release { session } => {
                 self.release(node, session);
                 Ok(Output::Tokens(None))
@@ -139,19 +139,19 @@ impl Bench {
     }
 
     /// A step of small values, all the same: what they are makes no difference to how long it takes.
-    fn try_step(&mut self, node: NodeId, block: u32, trial: Trial) -> Result<(), Fault> {
+    fn try_step(&mut self, node: NodeId, block: u32, benchmark: Benchmark) -> Result<(), Fault> {
         let (device, _) = self.opened.as_ref().ok_or(Fault::NotLoaded(node))?;
-        let shape = (1, trial.tokens as usize, self.plan.model.shape.hidden as usize);
+        let shape = (1, benchmark.tokens as usize, self.plan.model.shape.hidden as usize);
         let x = Tensor::full(0.01f32, shape, device)?;
         let span = self.spans.get(&node).ok_or(Fault::NotLoaded(node))?;
-        let mut cache = match self.trials.remove(&node).filter(|_| trial.position > 0) {
+        let mut cache = match self.trials.remove(&node).filter(|_| benchmark.position > 0) {
             Some(cache) => cache,
-            None => span.cache(BlockRange { start: block, end: block + 1 }, 1, trial.max_length as usize)?,
+            None => span.cache(BlockRange { start: block, end: block + 1 }, 1, benchmark.max_length as usize)?,
         };
-        let y = span.forward(&mut cache, trial.position as usize, &x)?;
+        let y = span.forward(&mut cache, benchmark.position as usize, &x)?;
         // A GPU is through with it when its values are here.
         y.narrow(1, 0, 1)?.flatten_all()?.to_vec1::<f32>()?;
-        if trial.position + trial.tokens < trial.max_length {
+        if benchmark.position + benchmark.tokens < benchmark.max_length {
             self.trials.insert(node, cache);
         }
         Ok(())
@@ -168,10 +168,10 @@ impl Bench {
                 // The old first, so that there is room for the new.
                 self.spans.remove(&node);
                 self.caches.retain(|(owner, _), _| *owner != node);
-                self.spans.insert(node, models::Span::load(source, blocks, plan.model.block_type, device)?);
+                self.spans.insert(node, models::BlockSpan::load(source, blocks, plan.model.block_type, device)?);
             }
             (Some(Role::Client), None) => {
-                self.ends.insert(node, Ends::load(source, plan.model.ends_type, device)?);
+                self.ends.insert(node, EmbeddingAndHead::load(source, plan.model.ends_type, device)?);
             }
             _ => return Err(Fault::NothingToLoad(node)),
         }

@@ -41,7 +41,7 @@ fn large(tokens: u32) -> Envelope {
 #[test]
 fn what_the_socket_does_not_take_follows_and_small_frames_overtake() {
     run(async {
-        let (near, far) = pair().await;
+        let (near, remote) = pair().await;
         let (_reader, writer) = near.into_split();
         let link = Link::connected(writer);
         tokio::task::spawn_local(link.clone().write());
@@ -52,11 +52,11 @@ fn what_the_socket_does_not_take_follows_and_small_frames_overtake() {
         for count in 0..3 {
             link.send(letter(&small(count)).unwrap()).unwrap();
         }
-        let mut reader = FrameReader::new(far, LIMITS);
+        let mut reader = FrameReader::new(remote, LIMITS);
         for count in 0..3 {
-            assert_eq!(reader.next().await.unwrap(), Some(Incoming::Letter(small(count))));
+            assert_eq!(reader.next().await.unwrap(), Some(Incoming::TypedMessage(small(count))));
         }
-        assert_eq!(reader.next().await.unwrap(), Some(Incoming::Letter(sent)));
+        assert_eq!(reader.next().await.unwrap(), Some(Incoming::TypedMessage(sent)));
         assert_eq!(link.outbound.borrow().bytes, 0, "nothing is left, and nothing was counted twice");
     });
 }
@@ -64,7 +64,7 @@ fn what_the_socket_does_not_take_follows_and_small_frames_overtake() {
 #[test]
 fn what_is_sent_while_dialling_leaves_once_connected() {
     run(async {
-        let (near, far) = pair().await;
+        let (near, remote) = pair().await;
         let (_reader, writer) = near.into_split();
         let link = Link::dialling();
         tokio::task::spawn_local(link.clone().write());
@@ -73,9 +73,9 @@ fn what_is_sent_while_dialling_leaves_once_connected() {
             link.send(letter(envelope).unwrap()).unwrap();
         }
         link.connect(writer);
-        let mut reader = FrameReader::new(far, LIMITS);
+        let mut reader = FrameReader::new(remote, LIMITS);
         for envelope in sent {
-            assert_eq!(reader.next().await.unwrap(), Some(Incoming::Letter(envelope)));
+            assert_eq!(reader.next().await.unwrap(), Some(Incoming::TypedMessage(envelope)));
         }
     });
 }
@@ -96,10 +96,10 @@ fn a_link_takes_no_more_than_its_limit() {
 #[test]
 fn a_connection_that_the_other_side_has_reset_is_an_error() {
     run(async {
-        let (near, far) = pair().await;
+        let (near, remote) = pair().await;
         let (_reader, writer) = near.into_split();
         let link = Link::connected(writer);
-        drop(far);
+        drop(remote);
         let broken = async {
             loop {
                 if let Err(why) = link.send(letter(&small(1)).unwrap()) {

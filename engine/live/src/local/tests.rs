@@ -5,7 +5,7 @@ use crate::control::{Greeting, Place, Purpose, Report, Token};
 use crate::door;
 use crate::wire::{Envelope, FrameReader, Incoming, Kind, Limits, bytes_of_mut, letter, plain};
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
-use actors::ledger::mail::{Account, Tally, settle};
+use actors::invariants::message_account::{Account, Tally, settle};
 use actors::message::{
     Activation, Buffer, Close, Go, Gone, Message, Open, Opened, Payload, Ping, Present, Refusal, Refused, Reroute,
     Step, WireType,
@@ -34,23 +34,27 @@ struct Alone {
     token: Token,
     reports: UnboundedReceiver<Report>,
     _leases: tempfile::TempDir,
-    /// Where all others listen, as far as it knows: nobody takes these calls.
+    /// Where all others listen, as remote as it knows: nobody takes these calls.
     others: TcpListener,
 }
 
 impl Alone {
-    async fn raise() -> Alone {
+    async fn spawn_actors() -> Alone {
         let cells = scenarios::load("quickstart").expect("it is there").cells(&scenarios::Overrides::default());
         let plan = Arc::new(cells.expect("it has cells")[0].plan(Seed(1), 0).expect("a plan"));
         let here = plan.peers().next().expect("a peer").1.host;
         let others = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let place = Place { address: others.local_addr().expect("a port"), life: 0 };
+        let place = Place { address: others.local_addr().expect("a port"), incarnation: 0 };
         let token = Token::draw().expect("randomness");
-        let directory =
-            Directory { book: vec![Some(place); plan.hosts.len()], token, life: 0, started: crate::clock::now() };
+        let directory = Directory {
+            book: vec![Some(place); plan.hosts.len()],
+            token,
+            incarnation: 0,
+            started: crate::clock::now(),
+        };
         let leases = tempfile::tempdir().expect("a folder");
         let (sender, reports) = unbounded_channel();
-        let host = LocalHost::raise(plan.clone(), here, directory, leases.path(), sender).expect("it rises");
+        let host = LocalHost::spawn_actors(plan.clone(), here, directory, leases.path(), sender).expect("it rises");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let door = listener.local_addr().expect("a port");
         let answering = host.clone();
@@ -61,17 +65,17 @@ impl Alone {
     }
 
     /// A call of one of the processes of `host`.
-    async fn call(&self, host: HostId, life: u32) -> (FrameReader<OwnedReadHalf>, OwnedWriteHalf) {
+    async fn call(&self, host: HostId, incarnation: u32) -> (FrameReader<OwnedReadHalf>, OwnedWriteHalf) {
         let (reader, mut writer) = TcpStream::connect(self.door).await.expect("it listens").into_split();
-        let greeting = Greeting { token: self.token, host, life, purpose: Purpose::Letters };
+        let greeting = Greeting { token: self.token, host, incarnation, purpose: Purpose::Letters };
         writer.write_all(&plain(Kind::Greeting, &greeting).expect("a frame")).await.expect("it is heard");
         (FrameReader::new(reader, Limits::of(&self.plan)), writer)
     }
 
     /// The orchestrator's word that this process of a host is there.
-    fn announce(&self, host: HostId, life: u32) {
+    fn announce(&self, host: HostId, incarnation: u32) {
         let address = self.others.local_addr().expect("a port");
-        self.host.here_again(host, Place { address, life });
+        self.host.here_again(host, Place { address, incarnation });
     }
 
     /// The next connection that it has lost: to whom, and why.
@@ -110,8 +114,9 @@ fn header(kind: u8, values: u8, control: u32, tensor: u32) -> Vec<u8> {
 async fn hear(reader: &mut FrameReader<OwnedReadHalf>, to: NodeId) -> Message {
     loop {
         match timeout(SOON, reader.next()).await.expect("it answers").expect("a frame") {
-            Some(Incoming::Letter(envelope)) if matches!(envelope.message, Message::Rpc(_) | Message::Present(_)) => {}
-            Some(Incoming::Letter(envelope)) => {
+            Some(Incoming::TypedMessage(envelope))
+                if matches!(envelope.message, Message::Rpc(_) | Message::Present(_)) => {}
+            Some(Incoming::TypedMessage(envelope)) => {
                 assert_eq!(envelope.to, to);
                 return envelope.message;
             }
@@ -171,24 +176,27 @@ fn offences(here: &Alone) -> Vec<(Vec<u8>, &'static str)> {
 #[test]
 fn a_known_host_that_says_what_no_honest_one_does_is_cut_off_by_name_and_theothers_are_answered() {
     run(async {
-        let mut here = Alone::raise().await;
+        let mut here = Alone::spawn_actors().await;
         let (me, other, client) = here.nodes();
         let (mut honest, mut voice) = here.call(here.home(client), 0).await;
-        for (life, (noise, said)) in (1..).zip(offences(&here)) {
+        for (incarnation, (noise, said)) in (1..).zip(offences(&here)) {
             // Each is another process of the host, by the orchestrator's word.
-            here.announce(here.home(other), life);
-            let (mut far, mut liar) = here.call(here.home(other), life).await;
+            here.announce(here.home(other), incarnation);
+            let (mut remote, mut liar) = here.call(here.home(other), incarnation).await;
             liar.write_all(&noise).await.expect("it is heard");
             liar.shutdown().await.expect("it says no more");
             let (host, why) = here.lost().await;
             assert_eq!(host, here.home(other), "{why}");
             assert!(why.contains(said), "{why:?} is to say {said:?}");
             // The connection is closed, whatever it was told until then.
-            let closed = async { while let Ok(Some(_)) = far.next().await {} };
+            let closed = async { while let Ok(Some(_)) = remote.next().await {} };
             timeout(SOON, closed).await.expect("it hangs up");
-            voice.write_all(&bytes(client, me, Message::Ping(Ping { nonce: life.into() }))).await.expect("it is heard");
+            voice
+                .write_all(&bytes(client, me, Message::Ping(Ping { nonce: incarnation.into() })))
+                .await
+                .expect("it is heard");
             let Message::Pong(pong) = hear(&mut honest, client).await else { panic!("no pong") };
-            assert_eq!(pong.nonce, u64::from(life));
+            assert_eq!(pong.nonce, u64::from(incarnation));
         }
     });
 }
@@ -196,15 +204,15 @@ fn a_known_host_that_says_what_no_honest_one_does_is_cut_off_by_name_and_theothe
 #[test]
 fn a_greeting_that_is_not_of_the_plan_is_turned_away_and_costs_nobody_a_connection() {
     run(async {
-        let mut here = Alone::raise().await;
+        let mut here = Alone::spawn_actors().await;
         let (me, other, client) = here.nodes();
         let (mut honest, mut voice) = here.call(here.home(client), 0).await;
         let outside = [here.plan.hosts.len() as u32, 9_999, u32::MAX].map(|host| (HostId(host), 0));
         let itself = (here.home(me), 0);
         let twice = (here.home(client), 0);
-        for (host, life) in outside.into_iter().chain([itself, twice]) {
-            let (mut far, _liar) = here.call(host, life).await;
-            let closed = async { while let Ok(Some(_)) = far.next().await {} };
+        for (host, incarnation) in outside.into_iter().chain([itself, twice]) {
+            let (mut remote, _liar) = here.call(host, incarnation).await;
+            let closed = async { while let Ok(Some(_)) = remote.next().await {} };
             timeout(SOON, closed).await.unwrap_or_else(|_| panic!("{host:?} is not turned away"));
         }
         // A process that the orchestrator has not told of waits for its word, and takes nobody's place meanwhile.
@@ -230,7 +238,7 @@ fn a_greeting_that_is_not_of_the_plan_is_turned_away_and_costs_nobody_a_connecti
 #[test]
 fn what_names_an_unknown_session_or_another_ones_is_refused_and_nothing_comes_of_it() {
     run(async {
-        let here = Alone::raise().await;
+        let here = Alone::spawn_actors().await;
         let (me, other, client) = here.nodes();
         let (mut heard, mut voice) = here.call(here.home(client), 0).await;
         let nobody = NodeId(u32::MAX >> 8);
@@ -278,7 +286,7 @@ fn what_names_an_unknown_session_or_another_ones_is_refused_and_nothing_comes_of
 #[test]
 fn a_letter_that_vanishes_between_two_hosts_is_missing_in_their_accounts() {
     run(async {
-        let here = Alone::raise().await;
+        let here = Alone::spawn_actors().await;
         let (me, _, client) = here.nodes();
         let there = here.home(client);
         let (mut heard, mut voice) = here.call(there, 0).await;
@@ -292,7 +300,7 @@ fn a_letter_that_vanishes_between_two_hosts_is_missing_in_their_accounts() {
         assert_eq!((of_client.sent, of_client.delivered, of_client.broken), (7, 7, false));
         let counted = |sent, delivered| Account {
             host: there,
-            life: 0,
+            incarnation: 0,
             tallies: vec![Tally { sent, delivered, ..Tally::of(account.host, 0) }],
         };
         assert!(settle(&[account.clone(), counted(7, 7)]).is_ok());

@@ -15,9 +15,9 @@ fn frames_are_held_to_within_a_millisecond_of_their_instant() {
     let thread = thread::spawn(move || hold(&frames, &sender));
     let mut late = Vec::new();
     for round in 0..20 {
-        let until = clock::now() + Span::from_micros(2_000 + 137 * round);
+        let until = clock::now() + Duration::from_micros(2_000 + 137 * round);
         let (from, to) = (NodeId(1), NodeId(2));
-        holding.send(Held { until, from, to, life: 0, message: close(round as u32) }).unwrap();
+        holding.send(Held { until, from, to, incarnation: 0, message: close(round as u32) }).unwrap();
         arrivals.blocking_recv().unwrap();
         let now = clock::now();
         assert!(now >= until, "never before its instant");
@@ -25,7 +25,7 @@ fn frames_are_held_to_within_a_millisecond_of_their_instant() {
     }
     late.sort();
     // The best of them: a busy machine may take the processor away at any other.
-    assert!(late[0] < Span::from_millis(1), "{} late", late[0]);
+    assert!(late[0] < Duration::from_millis(1), "{} late", late[0]);
     drop(holding);
     thread.join().unwrap();
 }
@@ -34,10 +34,10 @@ fn frames_are_held_to_within_a_millisecond_of_their_instant() {
 fn the_earlier_instant_leaves_first_and_equal_ones_in_their_order() {
     let (holding, frames) = channel();
     let (sender, mut arrivals) = unbounded_channel();
-    let start = clock::now() + Span::from_millis(20);
+    let start = clock::now() + Duration::from_millis(20);
     for (count, after) in [(0, 9), (1, 3), (2, 3), (3, 1), (4, 9)] {
-        let until = start + Span::from_millis(after);
-        holding.send(Held { until, from: NodeId(1), to: NodeId(2), life: 0, message: close(count) }).unwrap();
+        let until = start + Duration::from_millis(after);
+        holding.send(Held { until, from: NodeId(1), to: NodeId(2), incarnation: 0, message: close(count) }).unwrap();
     }
     let thread = thread::spawn(move || hold(&frames, &sender));
     let order: Vec<_> = (0..5)

@@ -13,7 +13,7 @@ const READ: usize = 64 << 10;
 pub enum Incoming {
     Greeting(Vec<u8>),
     Control(Vec<u8>),
-    Letter(Envelope),
+    TypedMessage(Envelope),
 }
 
 /// The reading end of a connection.
@@ -43,7 +43,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// The next frame; nothing when the other side has closed between two frames.
     pub async fn next(&mut self) -> Result<Option<Incoming>, WireError> {
         loop {
-            if !self.gather(HEADER_BYTES).await? {
+            if !self.batch_wait(HEADER_BYTES).await? {
                 return if self.start == self.end && self.parted.is_none() {
                     Ok(None)
                 } else {
@@ -54,21 +54,21 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             let mut header = [0; HEADER_BYTES];
             header.copy_from_slice(bytes);
             let header = Header::decode(&header, self.limits)?;
-            if !self.gather(header.control).await? {
+            if !self.batch_wait(header.control).await? {
                 return Err(WireError::CutShort);
             }
             match header.kind {
                 Kind::Greeting | Kind::Control if header.tensor > 0 => return Err(WireError::NoActivation),
                 Kind::Greeting => return Ok(Some(Incoming::Greeting(self.take(header.control).to_vec()))),
                 Kind::Control => return Ok(Some(Incoming::Control(self.take(header.control).to_vec()))),
-                Kind::Letter | Kind::Parted => {
+                Kind::TypedMessage | Kind::Parted => {
                     if let Some(envelope) = self.letter(header).await? {
-                        return Ok(Some(Incoming::Letter(envelope)));
+                        return Ok(Some(Incoming::TypedMessage(envelope)));
                     }
                 }
                 Kind::Chunk => {
                     if let Some(envelope) = self.chunk(header).await? {
-                        return Ok(Some(Incoming::Letter(envelope)));
+                        return Ok(Some(Incoming::TypedMessage(envelope)));
                     }
                 }
             }
@@ -79,7 +79,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     async fn letter(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
         let mut envelope: Envelope = read(self.take(header.control))?;
         let digests = header.values == Values::Digests;
-        if header.values == Values::None && header.tensor == 0 && header.kind == Kind::Letter {
+        if header.values == Values::None && header.tensor == 0 && header.kind == Kind::TypedMessage {
             return Ok(Some(envelope));
         }
         let said = activation(&envelope.message).ok_or(WireError::NoActivation)?.carried_bytes(digests);
@@ -117,7 +117,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Waits until `count` bytes lie in the buffer; false if the stream ends before.
-    async fn gather(&mut self, count: usize) -> Result<bool, WireError> {
+    async fn batch_wait(&mut self, count: usize) -> Result<bool, WireError> {
         while self.end - self.start < count {
             if self.start > 0 {
                 self.buffer.copy_within(self.start..self.end, 0);

@@ -6,7 +6,7 @@ use actors::dht::rpc::{Body, Rpc};
 use actors::dht::table::Contact;
 use actors::id::{BlockRange, RequestId, SessionId};
 use actors::message::{Announce, Close, Latency, Load, Next, Open, Ping, Present, Step, WireType};
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { control: 1 << 20, tensor: 4 << 20 };
@@ -15,13 +15,13 @@ const LIMITS: Limits = Limits { control: 1 << 20, tensor: 4 << 20 };
 fn read_all(bytes: &[u8], piece: usize, limits: Limits) -> Result<Vec<Incoming>, WireError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let (mut near, far) = tokio::io::duplex(piece.max(1));
+        let (mut near, remote) = tokio::io::duplex(piece.max(1));
         let writing = async move {
             // A reader that has given up is no fault of the writer's.
             let _ = tokio::io::AsyncWriteExt::write_all(&mut near, bytes).await;
         };
         let reading = async move {
-            let mut reader = FrameReader::new(far, limits);
+            let mut reader = FrameReader::new(remote, limits);
             let mut heard = Vec::new();
             while let Some(incoming) = reader.next().await? {
                 heard.push(incoming);
@@ -84,15 +84,15 @@ fn messages() -> impl Strategy<Value = Message> {
             Message::Returned(Returned(step))
         }),
         (node.clone(), any::<u32>(), any::<u64>()).prop_map(|(client, index, ns)| {
-            Message::Latency(Latency { request: RequestId { client, index }, took: Ok(Span(ns)), tokens: 3 })
+            Message::Latency(Latency { request: RequestId { client, index }, took: Ok(Duration(ns)), tokens: 3 })
         }),
         (node.clone(), 0..20usize).prop_map(|(peer, count)| {
             let blocks = BlockRange { start: 1, end: 3 };
             let load = Load { sessions: 2, ..Load::default() };
-            let next = vec![(peer, Span(7)); count / 4];
+            let next = vec![(peer, Duration(7)); count / 4];
             let announce = Announce { peer, blocks, inference_rps: 0.5, load, next };
-            let record = Arc::new(Record { announce, state: State::Online, throughput: 2.5, version: Moment(9) });
-            let held = vec![Held { record, lives: Span(11), keys: [0, 7].into_iter().collect() }; count];
+            let record = Arc::new(Record { announce, state: State::Online, throughput: 2.5, version: Timestamp(9) });
+            let held = vec![Held { record, lives: Duration(11), keys: [0, 7].into_iter().collect() }; count];
             let contacts = vec![Contact { key: Key([1, 2, 3, 4]), node: peer }; count];
             Message::Rpc(Box::new(Rpc { id: 5, key: None, body: Body::Values { contacts, held } }))
         }),
@@ -121,11 +121,11 @@ fn messages() -> impl Strategy<Value = Message> {
 
 fn passages() -> impl Strategy<Value = Option<Passage>> {
     proptest::option::of(any::<[u64; 5]>().prop_map(|[sent, first, last, queue, propagation]| Passage {
-        sent: Moment(sent),
-        first: Moment(first),
-        last: Moment(last),
-        queue: Span(queue),
-        propagation: Span(propagation),
+        sent: Timestamp(sent),
+        first: Timestamp(first),
+        last: Timestamp(last),
+        queue: Duration(queue),
+        propagation: Duration(propagation),
     }))
 }
 
@@ -140,7 +140,7 @@ proptest! {
         let sent: Vec<_> = sent.into_iter().map(|(message, passage)| envelope(message, passage)).collect();
         let stream: Vec<u8> = sent.iter().flat_map(bytes).collect();
         let heard = read_all(&stream, piece, LIMITS).unwrap();
-        let sent: Vec<_> = sent.into_iter().map(Incoming::Letter).collect();
+        let sent: Vec<_> = sent.into_iter().map(Incoming::TypedMessage).collect();
         prop_assert_eq!(heard, sent);
     }
 
@@ -174,7 +174,7 @@ proptest! {
 
     #[test]
     fn no_control_part_makes_it_panic(control in proptest::collection::vec(any::<u8>(), 0..200), tensor in 0..64usize) {
-        let header = Header { kind: Kind::Letter, values: Values::Buffer, control: control.len(), tensor };
+        let header = Header { kind: Kind::TypedMessage, values: Values::Buffer, control: control.len(), tensor };
         let stream = [&header.encode()[..], &control, &vec![7; tensor]].concat();
         let _ = read_all(&stream, 4096, LIMITS);
     }
@@ -195,7 +195,7 @@ fn a_large_tensor_goes_in_chunks_and_other_frames_pass_between() {
     }
     let heard = read_all(&stream, 10_000, LIMITS).unwrap();
     let letters: Vec<_> =
-        heard.iter().map(|incoming| if let Incoming::Letter(it) = incoming { it } else { panic!() }).collect();
+        heard.iter().map(|incoming| if let Incoming::TypedMessage(it) = incoming { it } else { panic!() }).collect();
     assert_eq!(letters.len(), chunks.len() + 1);
     assert_eq!(letters.iter().filter(|letter| ***letter == large).count(), 1);
     assert_eq!(*letters[0], small);
@@ -204,7 +204,7 @@ fn a_large_tensor_goes_in_chunks_and_other_frames_pass_between() {
 #[test]
 fn what_is_over_the_limit_is_refused_by_its_header_alone() {
     let refuse = |control, tensor, limits: Limits| {
-        let header = Header { kind: Kind::Letter, values: Values::Buffer, control, tensor };
+        let header = Header { kind: Kind::TypedMessage, values: Values::Buffer, control, tensor };
         read_all(&header.encode(), 64, limits).unwrap_err()
     };
     let over = refuse(10, LIMITS.tensor + 1, LIMITS);

@@ -1,7 +1,7 @@
 //! Transfers that share NICs and paths max-min fairly, as a fluid: each connection carries one message at a time, all
 //! connections at once, and whenever one begins or ends the rates are settled anew.
 use actors::id::HostId;
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use links::share::{NONE, max_min};
 use links::{Framing, Passage, Path, Stage};
 use scenarios::plan::{Link, Plan};
@@ -12,7 +12,7 @@ pub struct Fair<'p, T> {
     plan: &'p Plan,
     framing: Framing,
     connections: BTreeMap<(HostId, HostId), Connection<T>>,
-    now: Moment,
+    now: Timestamp,
     egress: Vec<Stage>,
     ingress: Vec<Stage>,
     /// Grows when the time of the next change may have changed.
@@ -33,18 +33,18 @@ enum State {
     Idle,
     /// Connecting, or waiting for acknowledgements: takes no bandwidth until then.
     Held {
-        until: Moment,
+        until: Timestamp,
     },
     Flowing {
-        since: Moment,
+        since: Timestamp,
         left: f64,
         rate: f64,
     },
 }
 
 struct Transfer<T> {
-    sent: Moment,
-    handshake: Span,
+    sent: Timestamp,
+    handshake: Duration,
     payload: u64,
     carried: T,
 }
@@ -59,7 +59,7 @@ impl<'p, T> Fair<'p, T> {
             plan,
             framing: Framing::of(&plan.network.tcp),
             connections: BTreeMap::new(),
-            now: Moment::default(),
+            now: Timestamp::default(),
             egress: hosts().map(|(host, id)| Stage::egress(&host.egress, plan.seed, id)).collect(),
             ingress: hosts().map(|(host, id)| Stage::ingress(&host.ingress, plan.seed, id)).collect(),
             version: 0,
@@ -72,7 +72,7 @@ impl<'p, T> Fair<'p, T> {
     }
 
     /// Takes in a message of `payload` bytes.
-    pub fn offer(&mut self, now: Moment, (from, to): (HostId, HostId), payload: u64, carried: T) {
+    pub fn offer(&mut self, now: Timestamp, (from, to): (HostId, HostId), payload: u64, carried: T) {
         self.advance(now);
         let back = self.connections.contains_key(&(to, from));
         let connection = self.connections.entry((from, to));
@@ -84,7 +84,7 @@ impl<'p, T> Fair<'p, T> {
             state: State::Idle,
         });
         // A connection is one, whoever opened it.
-        let handshake = if new && !back { connection.path.handshake() } else { Span::ZERO };
+        let handshake = if new && !back { connection.path.handshake() } else { Duration::ZERO };
         connection.queue.push_back(Transfer { sent: now, handshake, payload, carried });
         if connection.state == State::Idle {
             connection.turn(now);
@@ -98,12 +98,12 @@ impl<'p, T> Fair<'p, T> {
     }
 
     /// When something ends or begins next.
-    pub fn next(&self) -> Option<Moment> {
+    pub fn next(&self) -> Option<Timestamp> {
         self.connections.values().filter_map(|connection| connection.next(self.now)).min()
     }
 
     /// What has passed its last queue at `now`: who sent it to whom, its passage to the receiver, and what it carries.
-    pub fn take(&mut self, now: Moment) -> Vec<(Passage, T)> {
+    pub fn take(&mut self, now: Timestamp) -> Vec<(Passage, T)> {
         self.advance(now);
         let mut done = Vec::new();
         for (&(from, to), connection) in &mut self.connections {
@@ -127,7 +127,7 @@ impl<'p, T> Fair<'p, T> {
     }
 
     /// What has flowed since.
-    fn advance(&mut self, now: Moment) {
+    fn advance(&mut self, now: Timestamp) {
         let passed = now.since(self.now).as_secs_f64();
         self.now = now;
         for connection in self.connections.values_mut() {
@@ -175,38 +175,38 @@ impl<'p, T> Fair<'p, T> {
 }
 
 impl<T> Connection<T> {
-    /// Turns to the first in the queue.
-    fn turn(&mut self, now: Moment) {
+    /// CoreQueue to the first in the queue.
+    fn turn(&mut self, now: Timestamp) {
         let Some(first) = self.queue.front() else { return };
         let wait = self.path.admit(now + first.handshake, first.payload);
         self.state = State::Held { until: now + first.handshake + wait };
     }
 
-    fn flow(&mut self, now: Moment, framing: Framing) {
+    fn flow(&mut self, now: Timestamp, framing: Framing) {
         let bytes = self.queue.front().map_or(0, |first| framing.bytes(first.payload));
         self.state = State::Flowing { since: now, left: bytes as f64, rate: 0.0 };
     }
 
-    fn next(&self, now: Moment) -> Option<Moment> {
+    fn next(&self, now: Timestamp) -> Option<Timestamp> {
         match self.state {
             State::Idle => None,
             State::Held { until } => Some(until),
             State::Flowing { left, .. } if left <= CRUMB => Some(now),
-            State::Flowing { left, rate, .. } => Some(now + Span((left / rate * 1e9).ceil() as u64)),
+            State::Flowing { left, rate, .. } => Some(now + Duration((left / rate * 1e9).ceil() as u64)),
         }
     }
 
     /// The passage of a transfer whose last byte has left everything with a bandwidth.
     fn end(
         &mut self,
-        now: Moment,
-        since: Moment,
+        now: Timestamp,
+        since: Timestamp,
         transfer: &Transfer<T>,
         nics: [&mut Stage; 2],
         framing: Framing,
     ) -> Passage {
         let slowest = nics.iter().map(|nic| nic.ns_per_byte()).fold(self.path.stage().ns_per_byte(), f64::max);
-        let alone = Span((framing.bytes(transfer.payload) as f64 * slowest).round() as u64);
+        let alone = Duration((framing.bytes(transfer.payload) as f64 * slowest).round() as u64);
         let transmit = alone.min(now.since(since));
         let [egress, ingress] = nics;
         let propagation = egress.propagation() + self.path.stage().propagation() + ingress.propagation();

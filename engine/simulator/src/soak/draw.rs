@@ -6,7 +6,7 @@ use actors::placement::Placement;
 use actors::policy::{Detection, Lifetime, Policies, Prefill, Recovery, Retry};
 use actors::route::{Bans, Routing, Weight};
 use actors::seed::{Seed, Stream};
-use actors::time::Span;
+use actors::time::Duration;
 use rand::RngExt;
 use scenarios::plan::{
     Arrival, Cost, Device, Distribution, Executor, Fault, Host, Link, Machine, Model, Network, Node, Open, Plan, Role,
@@ -68,9 +68,9 @@ pub fn draw(seed: u64) -> Drawn {
 
 /// Some swarms bound how long a session or a request may take.
 fn draw_bounds(plan: &mut Plan, chance: &mut Chance) {
-    let seconds = |chance: &mut Chance| chance.span(Span::from_secs(10), Span::from_secs(60));
+    let seconds = |chance: &mut Chance| chance.span(Duration::from_secs(10), Duration::from_secs(60));
     if chance.is(15) && plan.policies.recovery != Recovery::Off {
-        let longest = if chance.is(50) { seconds(chance) } else { Span::ZERO };
+        let longest = if chance.is(50) { seconds(chance) } else { Duration::ZERO };
         plan.policies.lifetime = Lifetime { idle: seconds(chance), longest };
     }
     if chance.is(10) {
@@ -79,9 +79,9 @@ fn draw_bounds(plan: &mut Plan, chance: &mut Chance) {
 }
 
 /// How long hosts and ways are away at most, if one thing comes after another.
-fn troubled(plan: &Plan) -> Span {
+fn troubled(plan: &Plan) -> Duration {
     let mut crashed = BTreeMap::new();
-    let mut sum = Span::ZERO;
+    let mut sum = Duration::ZERO;
     for fault in &plan.faults {
         match (&fault.what, fault.at) {
             (What::Stall { lasts, .. } | What::Partition { lasts, .. } | What::SlowLink { lasts, .. }, _) => {
@@ -90,7 +90,7 @@ fn troubled(plan: &Plan) -> Span {
             (What::Crash { back: Some(back), .. }, _) => sum += *back,
             (What::Crash { host, back: None }, When::Release(at)) => _ = crashed.insert(*host, at),
             (What::Restart { host }, When::Release(at)) => {
-                sum += crashed.remove(host).map_or(Span::ZERO, |since| at - since);
+                sum += crashed.remove(host).map_or(Duration::ZERO, |since| at - since);
             }
             _ => {}
         }
@@ -99,8 +99,8 @@ fn troubled(plan: &Plan) -> Span {
 }
 
 /// The least time over which a client tries for one token: each wait is drawn down to its half.
-fn shortest_patience(retry: &Retry) -> Span {
-    (1..retry.limit).map(|count| retry.wait(count, 0)).fold(Span::ZERO, |sum, wait| sum + wait)
+fn shortest_patience(retry: &Retry) -> Duration {
+    (1..retry.limit).map(|count| retry.wait(count, 0)).fold(Duration::ZERO, |sum, wait| sum + wait)
 }
 
 /// Some swarms have room for little more than one session of each client at each peer.
@@ -136,9 +136,9 @@ impl Chance {
     }
 
     /// Spread evenly over orders of magnitude.
-    pub fn span(&mut self, least: Span, most: Span) -> Span {
+    pub fn span(&mut self, least: Duration, most: Duration) -> Duration {
         let (least, most) = ((least.0.max(1) as f64).ln(), (most.0.max(1) as f64).ln());
-        Span(self.0.random_range(least..=most).exp() as u64)
+        Duration(self.0.random_range(least..=most).exp() as u64)
     }
 
     fn one<T: Clone>(&mut self, of: &[T]) -> T {
@@ -146,10 +146,10 @@ impl Chance {
     }
 }
 
-pub(super) const MS: Span = Span::from_millis(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 
 /// A timeout that no request needs.
-const PATIENT: Span = Span::from_secs(1800);
+const PATIENT: Duration = Duration::from_secs(1800);
 
 fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut Chance) -> Plan {
     let shape = Shape {
@@ -242,7 +242,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         objectives: Default::default(),
         open,
         timeout: PATIENT,
-        muster: Span::from_secs(60),
+        ready_within: Duration::from_secs(60),
         faults: Vec::new(),
     }
 }
@@ -251,9 +251,9 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
 fn open(nodes: &[Node], longest: &Workload, chance: &mut Chance) -> Open {
     let clients = (0u32..).zip(nodes).filter(|(_, node)| node.role == Role::Client).map(|(id, _)| NodeId(id));
     let clients: Vec<NodeId> = clients.collect();
-    let (mut at, mut arrivals) = (Span::ZERO, Vec::new());
+    let (mut at, mut arrivals) = (Duration::ZERO, Vec::new());
     for _ in 0..chance.of(1..=12) {
-        at += chance.span(MS, Span::from_secs(3));
+        at += chance.span(MS, Duration::from_secs(3));
         let (prompt, generate) = (chance.of(1..=longest.prompt), chance.of(0..=longest.generate));
         arrivals.push(Arrival { client: chance.one(&clients), at, prompt, generate, route: Vec::new() });
     }
@@ -261,8 +261,8 @@ fn open(nodes: &[Node], longest: &Workload, chance: &mut Chance) -> Open {
 }
 
 fn device(chance: &mut Chance) -> Device {
-    let per_block = chance.span(Span::from_micros(50), Span::from_millis(20));
-    let roofline = Roofline { flops: 1e10, bandwidth: 1e10, per_block, per_job: Span::from_micros(100) };
+    let per_block = chance.span(Duration::from_micros(50), Duration::from_millis(20));
+    let roofline = Roofline { flops: 1e10, bandwidth: 1e10, per_block, per_job: Duration::from_micros(100) };
     Device { name: "drawn".to_owned(), executor: Executor::Elsewhere, cost: Cost::of(roofline) }
 }
 
@@ -274,10 +274,10 @@ fn host(name: String, machine: u32, chance: &mut Chance) -> Host {
 }
 
 fn link(chance: &mut Chance) -> Link {
-    let delay = chance.span(Span::from_micros(20), Span::from_millis(80));
+    let delay = chance.span(Duration::from_micros(20), Duration::from_millis(80));
     let delay = match chance.of(0..=2) {
         0 => Distribution::Constant(delay),
-        1 => Distribution::Uniform { low: Span::ZERO, high: delay },
+        1 => Distribution::Uniform { low: Duration::ZERO, high: delay },
         _ => Distribution::LogNormal { median: delay, sigma: 0.5 },
     };
     let bandwidth = chance.one(&[None, Some(1e5), Some(1e6), Some(1e8)]);
@@ -302,9 +302,9 @@ fn policies(chance: &mut Chance) -> Policies {
         // Nothing makes up for a false alarm.
         Recovery::Off => Detection::default(),
         _ => Detection {
-            heartbeat: chance.span(MS, Span::from_secs(2)),
+            heartbeat: chance.span(MS, Duration::from_secs(2)),
             missed: chance.of(1..=6),
-            step_timeout: chance.span(Span::from_secs(30), Span::from_secs(600)),
+            step_timeout: chance.span(Duration::from_secs(30), Duration::from_secs(600)),
             ..Detection::default()
         },
     };
@@ -319,20 +319,24 @@ fn policies(chance: &mut Chance) -> Policies {
         detection,
         retry: match chance.is(50) {
             true => Retry::default(),
-            false => Retry { limit: 60, first: chance.span(MS, Span::from_secs(1)), ..Retry::default() },
+            false => Retry { limit: 60, first: chance.span(MS, Duration::from_secs(1)), ..Retry::default() },
         },
-        bans: Bans { first: chance.span(MS, Span::from_secs(30)), growth: 2.0 },
+        bans: Bans { first: chance.span(MS, Duration::from_secs(30)), growth: 2.0 },
         scheduling: scheduling(chance),
         admission: match chance.is(30) {
-            true => Admission::Wait(chance.span(Span::from_millis(100), Span::from_secs(5))),
+            true => Admission::Wait(chance.span(Duration::from_millis(100), Duration::from_secs(5))),
             false => Admission::Refuse,
         },
         placement: Placement {
-            period: chance.span(Span::from_secs(1), Span::from_secs(30)),
+            period: chance.span(Duration::from_secs(1), Duration::from_secs(30)),
             quality: 0.75,
-            delay: chance.span(MS, Span::from_secs(5)),
+            delay: chance.span(MS, Duration::from_secs(5)),
         },
-        gather: if chance.is(20) { chance.span(Span::from_micros(10), Span::from_millis(50)) } else { Span::ZERO },
+        batch_wait: if chance.is(20) {
+            chance.span(Duration::from_micros(10), Duration::from_millis(50))
+        } else {
+            Duration::ZERO
+        },
         ..Policies::default()
     }
 }
@@ -394,7 +398,7 @@ impl Faults {
                     self.push(at, What::Join { host });
                 }
                 _ => {
-                    let lasts = chance.span(MS, Span::from_secs(20));
+                    let lasts = chance.span(MS, Duration::from_secs(20));
                     let at = self.time(chance);
                     self.push(at, What::Stall { host, lasts });
                 }
@@ -414,7 +418,7 @@ impl Faults {
     fn draw_ways(&mut self, plan: &Plan, chance: &mut Chance) {
         let others: Vec<HostId> = (1..plan.hosts.len() as u32).map(HostId).collect();
         for _ in 0..chance.of(0..=3) {
-            let (at, lasts) = (self.time(chance), chance.span(MS, Span::from_secs(20)));
+            let (at, lasts) = (self.time(chance), chance.span(MS, Duration::from_secs(20)));
             let by = f64::from(chance.of(2..=30));
             let some = |chance: &mut Chance| others.iter().copied().filter(|_| chance.is(50)).collect::<Vec<_>>();
             let what = match chance.of(0..=2) {
@@ -431,7 +435,7 @@ impl Faults {
     }
 
     fn time(&self, chance: &mut Chance) -> When {
-        When::Release(chance.span(MS, Span::from_secs(20)))
+        When::Release(chance.span(MS, Duration::from_secs(20)))
     }
 
     fn push(&mut self, at: When, what: What) {
@@ -440,11 +444,11 @@ impl Faults {
 
     /// Crashes, each followed by a new start.
     fn crash(&mut self, host: HostId, chance: &mut Chance) {
-        let mut at = Span::ZERO;
+        let mut at = Duration::ZERO;
         for _ in 0..chance.of(1..=4) {
-            at += chance.span(MS, Span::from_secs(10));
+            at += chance.span(MS, Duration::from_secs(10));
             self.push(When::Release(at), What::Crash { host, back: None });
-            at += chance.span(MS, Span::from_secs(10));
+            at += chance.span(MS, Duration::from_secs(10));
             self.push(When::Release(at), What::Restart { host });
         }
     }
@@ -452,7 +456,7 @@ impl Faults {
     fn crash_at_steps(&mut self, host: HostId, chance: &mut Chance) {
         for _ in 0..chance.of(1..=4) {
             let count = u64::from(chance.of(1..=30));
-            let back = Some(chance.span(MS, Span::from_secs(10)));
+            let back = Some(chance.span(MS, Duration::from_secs(10)));
             self.push(When::Steps { host, count }, What::Crash { host, back });
         }
     }

@@ -2,7 +2,7 @@
 use actors::id::NodeId;
 use actors::message::Failure;
 use actors::record::{Drained, Ended, Event};
-use actors::time::Moment;
+use actors::time::Timestamp;
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 use topology::outcome::{Outcome, Run};
@@ -48,7 +48,7 @@ fn most_at_once(sent: &[&Ended]) -> BTreeMap<NodeId, usize> {
     for one in sent {
         let client = one.request.client;
         let flies =
-            |at: Moment| move |other: &&&Ended| other.sent <= at && at < other.at && other.request.client == client;
+            |at: Timestamp| move |other: &&&Ended| other.sent <= at && at < other.at && other.request.client == client;
         let count = sent.iter().filter(flies(one.sent)).count();
         let known = most.entry(client).or_default();
         *known = (*known).max(count);

@@ -6,7 +6,7 @@ use actors::dht::record::{Record, State, Store};
 use actors::id::{BlockRange, NodeId};
 use actors::message::{Announce, Load};
 use actors::seed::Seed;
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ const PEERS: u32 = 4;
 pub(super) fn records(seed: u64) -> Result<(), String> {
     let mut chance = Chance::new(Seed(seed).stream("records", 0, 0));
     let keys: Vec<Key> = (0..KEYS).map(|key| Key([u64::from(key) + 1; 4])).collect();
-    let (mut store, mut now) = (Store::default(), Moment::default());
+    let (mut store, mut now) = (Store::default(), Timestamp::default());
     // By key and peer: the version, and when it expires.
-    let mut list: BTreeMap<(usize, NodeId), (Moment, Moment)> = BTreeMap::new();
+    let mut list: BTreeMap<(usize, NodeId), (Timestamp, Timestamp)> = BTreeMap::new();
     for _ in 0..chance.of(10..=60) {
-        now = now + Span(u64::from(chance.of(0..=30)));
+        now = now + Duration(u64::from(chance.of(0..=30)));
         let (at, peer) = (chance.of(0..=KEYS - 1) as usize, NodeId(chance.of(1..=PEERS)));
-        let (version, lives) = (Moment(u64::from(chance.of(0..=200))), Span(u64::from(chance.of(1..=100))));
+        let (version, lives) = (Timestamp(u64::from(chance.of(0..=200))), Duration(u64::from(chance.of(1..=100))));
         store.keep(now, keys[at], &record(peer, version), lives);
         let newer = list.get(&(at, peer)).is_some_and(|(known, expires)| *known > version && *expires > now);
         if !newer {
@@ -32,24 +32,25 @@ pub(super) fn records(seed: u64) -> Result<(), String> {
         if chance.is(20) {
             store.sweep(now);
         }
-        let mut wanted: BTreeMap<NodeId, Moment> = BTreeMap::new();
+        let mut wanted: BTreeMap<NodeId, Timestamp> = BTreeMap::new();
         for ((_, peer), (version, _)) in list.iter().filter(|(_, (_, expires))| *expires > now) {
             let latest = wanted.entry(*peer).or_insert(*version);
             *latest = (*latest).max(*version);
         }
         let held = store.held(now, &keys);
-        let got: BTreeMap<NodeId, Moment> = held.iter().map(|held| (held.record.peer(), held.record.version)).collect();
+        let got: BTreeMap<NodeId, Timestamp> =
+            held.iter().map(|held| (held.record.peer(), held.record.version)).collect();
         if got != wanted {
             return Err(format!("at {now:?} a node serves the records {got:?} in place of {wanted:?}"));
         }
-        if let Some(late) = held.iter().find(|held| held.lives == Span::ZERO) {
+        if let Some(late) = held.iter().find(|held| held.lives == Duration::ZERO) {
             return Err(format!("at {now:?} a node serves a record of {} that has expired", late.record.peer()));
         }
     }
     Ok(())
 }
 
-fn record(peer: NodeId, version: Moment) -> Arc<Record> {
+fn record(peer: NodeId, version: Timestamp) -> Arc<Record> {
     let blocks = BlockRange { start: 0, end: 1 };
     let announce = Announce { peer, blocks, inference_rps: 1.0, load: Load::default(), next: Vec::new() };
     Arc::new(Record { announce, state: State::Online, throughput: 1.0, version })

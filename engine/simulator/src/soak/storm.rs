@@ -8,7 +8,7 @@ mod agree;
 use super::draw::{Chance, MS, scheduling};
 use actors::dht::node;
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
-use actors::ledger::Ledger;
+use actors::invariants::InvariantChecker;
 use actors::limits;
 use actors::message::{
     Activation, Close, Computed, Gone, Job, Message, Next, Open, Output, Piece, Refusal, Refused, Reroute, Step, Timer,
@@ -19,7 +19,7 @@ use actors::placement::Speed;
 use actors::policy::{Lifetime, Policies};
 use actors::record::Event;
 use actors::seed::Seed;
-use actors::time::{Moment, Span};
+use actors::time::{Duration, Timestamp};
 use actors::world::Effect;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -77,7 +77,7 @@ fn mixed(storm: &mut Storm, chance: &mut Chance) -> Result<(), String> {
             10 | 11 => storm.close_one(chance)?,
             12 => storm.repeat(chance)?,
             13 => storm.disturb(chance)?,
-            14 => storm.pass(chance.span(MS, Span::from_secs(20)))?,
+            14 => storm.pass(chance.span(MS, Duration::from_secs(20)))?,
             _ if chance.is(10) => storm.leave()?,
             _ if chance.is(30) => storm.lose_client(NodeId(10 + chance.of(0..=CLIENTS - 1)))?,
             _ => {}
@@ -102,17 +102,17 @@ struct Held {
     /// Steps in the queue, and in the job that the device computes.
     queued: usize,
     running: usize,
-    opened: Moment,
-    active: Moment,
+    opened: Timestamp,
+    active: Timestamp,
 }
 
 struct Storm {
     peer: Core,
     policies: Policies,
     budget: u64,
-    now: Moment,
-    ledger: Ledger,
-    timers: Vec<(Moment, Timer)>,
+    now: Timestamp,
+    checker: InvariantChecker,
+    timers: Vec<(Timestamp, Timer)>,
     job: Option<Job>,
     /// KV caches that the device holds.
     caches: BTreeSet<SessionId>,
@@ -131,11 +131,11 @@ struct Storm {
 impl Storm {
     fn new(budget: u64, chance: &mut Chance) -> Result<Storm, String> {
         let admission = match chance.is(70) {
-            true => Admission::Wait(chance.span(Span::from_millis(100), Span::from_secs(30))),
+            true => Admission::Wait(chance.span(Duration::from_millis(100), Duration::from_secs(30))),
             false => Admission::Refuse,
         };
         let lifetime = match chance.is(40) {
-            true => Lifetime { idle: Span::from_secs(4), longest: Span::from_secs(20) },
+            true => Lifetime { idle: Duration::from_secs(4), longest: Duration::from_secs(20) },
             false => Lifetime::default(),
         };
         let policies = Policies { admission, lifetime, scheduling: scheduling(chance), ..Policies::default() };
@@ -160,8 +160,8 @@ impl Storm {
             peer,
             policies,
             budget,
-            now: Moment::default(),
-            ledger: Ledger::of_a_host(),
+            now: Timestamp::default(),
+            checker: InvariantChecker::of_a_host(),
             timers: Vec::new(),
             job: None,
             caches: BTreeSet::new(),
@@ -181,7 +181,7 @@ impl Storm {
     /// Lets the peer act, and follows what it does; its refusals, and to whom.
     fn tell(
         &mut self,
-        act: impl FnOnce(&mut Core, Moment, &mut Vec<Effect>),
+        act: impl FnOnce(&mut Core, Timestamp, &mut Vec<Effect>),
     ) -> Result<Vec<(NodeId, SessionId, Refusal)>, String> {
         let (mut out, mut refusals) = (Vec::new(), Vec::new());
         act(&mut self.peer, self.now, &mut out);
@@ -196,7 +196,7 @@ impl Storm {
                 Effect::Send { .. } => {}
                 Effect::Wake { after, timer } => self.timers.push((self.now + after, timer)),
                 Effect::Record(event) => {
-                    self.ledger.check(&event).map_err(|invariant| format!("breaks `{invariant}` at {event:?}"))?;
+                    self.checker.check(&event).map_err(|invariant| format!("breaks `{invariant}` at {event:?}"))?;
                     if let Event::Reserved(reserved) = &event
                         && reserved.bytes.is_none()
                     {
@@ -419,7 +419,7 @@ impl Storm {
         self.agree()
     }
 
-    fn pass(&mut self, time: Span) -> Result<(), String> {
+    fn pass(&mut self, time: Duration) -> Result<(), String> {
         let until = self.now + time;
         for woken in 0.. {
             if woken > WAKES {
@@ -441,7 +441,7 @@ impl Storm {
         let lifetime = self.policies.lifetime;
         let over = |held: &Held| {
             let idle = (held.queued + held.running == 0).then(|| until.since(held.active));
-            lifetime.left(until.since(held.opened), idle) == Some(Span::ZERO)
+            lifetime.left(until.since(held.opened), idle) == Some(Duration::ZERO)
         };
         if let Some((session, _)) = self.open.iter().find(|(_, held)| over(held)) {
             return Err(format!("lets {session:?} last longer than it may"));

@@ -6,7 +6,7 @@ use crate::files::number::{self, scaled};
 use crate::files::{Row, Table, TableError};
 use crate::nearest;
 use crate::schema::Columns;
-use actors::time::Span;
+use actors::time::Duration;
 use serde::Deserialize;
 use serde_json::Number;
 
@@ -153,7 +153,7 @@ fn recorded(row: &Row<'_>, at: &Fields, columns: Columns, clock: &mut Option<Clo
 }
 
 /// A timestamp; all of one file have an offset, or none has.
-fn time_of_day(row: &Row<'_>, at: usize, clock: &mut Option<Clock>) -> Result<Span, TableError> {
+fn time_of_day(row: &Row<'_>, at: usize, clock: &mut Option<Clock>) -> Result<Duration, TableError> {
     let text = row.text(at);
     let (time, found) = timestamp(&text).ok_or_else(|| {
         row.wrong(at, format!("`{text}` is not a time as in `2024-05-10 00:00:00.5` or `2024-05-10 00:00:00.5+00:00`"))
@@ -203,7 +203,7 @@ fn json(lines: &mut Lines, columns: Columns) -> Result<Option<Recorded>, TableEr
         };
         let nanoseconds = if columns == Columns::Mooncake { 1_000_000 } else { 1_000_000_000 };
         return Ok(Some(Recorded {
-            at: Span(read("timestamp", &line.timestamp, nanoseconds, "time")?),
+            at: Duration(read("timestamp", &line.timestamp, nanoseconds, "time")?),
             prompt: tokens("input_length", &line.input_length)?,
             generate: tokens("output_length", &line.output_length)?,
             client: None,

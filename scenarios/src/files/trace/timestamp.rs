@@ -1,5 +1,5 @@
 //! Times of day with their dates, as traces have them.
-use actors::time::Span;
+use actors::time::Duration;
 use chrono::{DateTime, NaiveDateTime};
 
 /// Whether a timestamp says how far its clock is from UTC.
@@ -12,7 +12,7 @@ pub(super) enum Clock {
 }
 
 /// The time since 1970, in UTC where the timestamp has an offset; nothing if this is no timestamp.
-pub(super) fn timestamp(text: &str) -> Option<(Span, Clock)> {
+pub(super) fn timestamp(text: &str) -> Option<(Duration, Clock)> {
     // A date is followed by a space or a T.
     let (date, time) = text.split_once([' ', 'T', 't'])?;
     let text = format!("{date} {}", time.trim());
@@ -26,28 +26,28 @@ pub(super) fn timestamp(text: &str) -> Option<(Span, Clock)> {
     let (time, clock) = local.or_else(|_| offset()).ok().or_else(zulu)?;
     let seconds = u64::try_from(time.timestamp()).ok()?;
     let ns = seconds.checked_mul(1_000_000_000)?.checked_add(u64::from(time.timestamp_subsec_nanos()))?;
-    Some((Span(ns), clock))
+    Some((Duration(ns), clock))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Clock, timestamp};
-    use actors::time::Span;
+    use actors::time::Duration;
     use proptest::prelude::{prop_assert_eq, proptest};
 
     #[test]
     fn timestamps_are_told_apart_to_the_nanosecond() {
         let at = |text: &str| timestamp(text).unwrap_or_else(|| panic!("{text}")).0;
         let since = |a: &str, b: &str| at(b) - at(a);
-        assert_eq!(since("2023-11-16 18:17:03.9799600", "2023-11-16 18:17:04.0319600"), Span::from_micros(52_000));
-        assert_eq!(since("2023-11-16 23:59:59.5", "2023-11-17 00:00:00.5"), Span::from_secs(1));
-        assert_eq!(since("2024-02-28T00:00:00", "2024-03-01T00:00:00"), Span::from_secs(2 * 86_400));
-        assert_eq!(at("1970-01-01 00:00:00.000000001"), Span(1));
+        assert_eq!(since("2023-11-16 18:17:03.9799600", "2023-11-16 18:17:04.0319600"), Duration::from_micros(52_000));
+        assert_eq!(since("2023-11-16 23:59:59.5", "2023-11-17 00:00:00.5"), Duration::from_secs(1));
+        assert_eq!(since("2024-02-28T00:00:00", "2024-03-01T00:00:00"), Duration::from_secs(2 * 86_400));
+        assert_eq!(at("1970-01-01 00:00:00.000000001"), Duration(1));
     }
 
     #[test]
     fn an_offset_is_taken_off() {
-        let utc = Some((Span::from_micros(1_715_299_200_009_930), Clock::Offset));
+        let utc = Some((Duration::from_micros(1_715_299_200_009_930), Clock::Offset));
         for text in [
             "2024-05-10 00:00:00.009930+00:00",
             "2024-05-10 00:00:00.009930Z",
@@ -86,9 +86,9 @@ mod tests {
         fn every_timestamp_that_is_printed_is_read(ns in 0..u64::MAX / 2, minutes in -14 * 60..14 * 60i32) {
             let utc = chrono::DateTime::from_timestamp((ns / 1_000_000_000) as i64, (ns % 1_000_000_000) as u32).expect("a time");
             let offset = chrono::FixedOffset::east_opt(minutes * 60).expect("an offset");
-            prop_assert_eq!(timestamp(&utc.naive_utc().to_string()), Some((Span(ns), Clock::Local)));
-            prop_assert_eq!(timestamp(&format!("{utc:?}")), Some((Span(ns), Clock::Offset)));
-            prop_assert_eq!(timestamp(&format!("{:?}", utc.with_timezone(&offset))), Some((Span(ns), Clock::Offset)));
+            prop_assert_eq!(timestamp(&utc.naive_utc().to_string()), Some((Duration(ns), Clock::Local)));
+            prop_assert_eq!(timestamp(&format!("{utc:?}")), Some((Duration(ns), Clock::Offset)));
+            prop_assert_eq!(timestamp(&format!("{:?}", utc.with_timezone(&offset))), Some((Duration(ns), Clock::Offset)));
         }
 
         #[test]

@@ -7,7 +7,7 @@ use crate::units::Time;
 use actors::id::HostId;
 use actors::limits;
 use actors::seed::Stream;
-use actors::time::Span;
+use actors::time::Duration;
 use rand_distr::{Distribution as _, Exp, Weibull};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use std::sync::Arc;
 /// A host is away from a time after the release till another.
 pub(super) struct Gap {
     pub host: HostId,
-    pub from: Span,
-    pub till: Span,
+    pub from: Duration,
+    pub till: Duration,
 }
 
 /// The times away of `hosts`, those of one host in order, that begin before `until`.
@@ -25,7 +25,7 @@ pub(super) fn times(
     event: usize,
     lives: &Lives,
     hosts: &[HostId],
-    until: Span,
+    until: Duration,
 ) -> Result<Vec<Gap>, Fault> {
     let at = format!("events.{event}.lives");
     match lives {
@@ -66,7 +66,7 @@ fn positive(at: &str, field: &str, mean: Time) -> Result<f64, Fault> {
     if mean.0 == 0 {
         return Err(Fault::new(&format!("{at}.{field}"), "a mean of no time: hosts would come and go without end"));
     }
-    Ok(mean.span().as_secs_f64())
+    Ok(mean.duration().as_secs_f64())
 }
 
 /// Every host begins present; its lives have a stream of their own.
@@ -74,21 +74,21 @@ fn drawn(
     swarm: &Swarm<'_>,
     event: usize,
     hosts: &[HostId],
-    until: Span,
+    until: Duration,
     up: impl Fn(&mut Stream) -> f64,
     down: impl Fn(&mut Stream) -> f64,
 ) -> Result<Vec<Gap>, Fault> {
     let mut gaps = Vec::new();
     for &host in hosts {
         let mut stream = swarm.seed.stream("churn", u64::from(host.0), event as u64);
-        let mut now = Span::ZERO;
+        let mut now = Duration::ZERO;
         loop {
-            let from = now + Span::from_secs_f64(up(&mut stream));
+            let from = now + Duration::from_secs_f64(up(&mut stream));
             if from >= until {
                 break;
             }
             // Never back at the very instant: the order of the two would be nobody's.
-            let till = from + Span::from_secs_f64(down(&mut stream)).max(Span(1));
+            let till = from + Duration::from_secs_f64(down(&mut stream)).max(Duration(1));
             gaps.push(Gap { host, from, till });
             if gaps.len() > limits::FAULTS {
                 let message = format!("churn until then gives more than {} faults", limits::FAULTS);
@@ -111,8 +111,8 @@ struct Place {
 /// A time away, where it stands in the scenario, and where in its file if it has one.
 type Line = (String, Option<Place>, Away);
 
-fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Span) -> Result<Vec<Gap>, Fault> {
-    let mut gaps: BTreeMap<(HostId, Span), (Gap, usize)> = BTreeMap::new();
+fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) -> Result<Vec<Gap>, Fault> {
+    let mut gaps: BTreeMap<(HostId, Duration), (Gap, usize)> = BTreeMap::new();
     for (index, (at, place, Away { host, from, till })) in lines.iter().enumerate() {
         let wrong = |field: &str, message: String| match place {
             Some(Place { file, line, host, from }) => {
@@ -132,7 +132,7 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Span) -> R
             if !hosts.contains(&id) {
                 return Err(wrong(".host", format!("`{host}` is not one of the hosts that churn")));
             }
-            let gap = Gap { host: id, from: from.span(), till: till.span() };
+            let gap = Gap { host: id, from: from.duration(), till: till.duration() };
             if gap.from >= until {
                 continue;
             }

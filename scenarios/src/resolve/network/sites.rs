@@ -8,7 +8,7 @@ use crate::resolve::fault::Fault;
 use crate::resolve::hosts::ORCHESTRATOR;
 use crate::schema::RoundTrips;
 use crate::units::Time;
-use actors::time::Span;
+use actors::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Round trips by their two ends.
@@ -17,7 +17,7 @@ struct Matrix {
     /// Sites by their names, numbered as they come.
     sites: BTreeMap<String, u32>,
     /// From the first site to the second, with the line of the file that says so.
-    round_trips: BTreeMap<(u32, u32), (Span, u64)>,
+    round_trips: BTreeMap<(u32, u32), (Duration, u64)>,
 }
 
 /// A link between any two groups whose sites are apart: the default's, with half the round trip as its delay.
@@ -66,7 +66,7 @@ fn preset(name: &str) -> Result<Matrix, Fault> {
     let mut matrix = Matrix::default();
     for (from, to, rtt) in set.pairs() {
         let pair = (matrix.site(from), matrix.site(to));
-        matrix.round_trips.insert(pair, (Span::from_millis(u64::from(rtt)), 0));
+        matrix.round_trips.insert(pair, (Duration::from_millis(u64::from(rtt)), 0));
     }
     Ok(matrix)
 }
@@ -156,7 +156,7 @@ impl Matrix {
     }
 
     /// Keeps the round trip of a row, to which the field `at` belongs.
-    fn add(&mut self, row: &Row<'_>, pair: (u32, u32), at: usize, rtt: Span) -> Result<(), TableError> {
+    fn add(&mut self, row: &Row<'_>, pair: (u32, u32), at: usize, rtt: Duration) -> Result<(), TableError> {
         if self.round_trips.len() == ROUND_TRIPS {
             let error = row.wrong(at, format!("the table has more than {ROUND_TRIPS} round trips"));
             return Err(error.help("cut it to the sites of the scenario".to_owned()));
@@ -176,11 +176,11 @@ impl Matrix {
     }
 
     /// Half a round trip, which is the mean of the two that were measured from either end. Within a site, 0 says nothing.
-    fn one_way(&self, from: &str, to: &str) -> Option<Span> {
+    fn one_way(&self, from: &str, to: &str) -> Option<Duration> {
         let (from, to) = (*self.sites.get(from)?, *self.sites.get(to)?);
         let measured = |pair: (u32, u32)| self.round_trips.get(&pair).map(|(rtt, _)| *rtt);
         let (there, back) = (measured((from, to)), measured((to, from)));
         let twice = there.or(back)? + back.or(there)?;
-        (from != to || twice > Span::ZERO).then_some(Span(twice.0 / 4))
+        (from != to || twice > Duration::ZERO).then_some(Duration(twice.0 / 4))
     }
 }

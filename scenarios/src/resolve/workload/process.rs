@@ -11,13 +11,13 @@ use crate::schema::{Process, Workload};
 use crate::units::{Frequency, Time};
 use actors::limits;
 use actors::seed::{Seed, Stream};
-use actors::time::Span;
+use actors::time::Duration;
 use rand_distr::{Distribution, Exp1, Gamma};
 
 /// The requests of an open workload, and the time over which they come.
-pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result<(Vec<Wanted>, Span), Fault> {
+pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result<(Vec<Wanted>, Duration), Fault> {
     let Workload::Open { clients, rate, process, ramp, duration, requests, prompt, generate, .. } = workload else {
-        return Ok((Vec::new(), Span::ZERO));
+        return Ok((Vec::new(), Duration::ZERO));
     };
     let rate = Rate::new(*rate, ramp)?;
     let distance = Distance::new(*process)?;
@@ -27,7 +27,7 @@ pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result
             return Err(fault.help("give it a `duration` or a number of `requests`"));
         }
         (duration, requests) => {
-            (duration.map_or(f64::INFINITY, |time| time.span().as_secs_f64()), requests.unwrap_or(u32::MAX))
+            (duration.map_or(f64::INFINITY, |time| time.duration().as_secs_f64()), requests.unwrap_or(u32::MAX))
         }
     };
     let (prompt, generate) =
@@ -39,7 +39,7 @@ pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result
         passed += distance.draw(&mut distances);
         let Some(at) = rate.reaches(passed).filter(|at| *at <= duration) else { break };
         wanted.push(Wanted {
-            at: Span::from_secs_f64(at),
+            at: Duration::from_secs_f64(at),
             prompt: prompt.draw(&mut prompts),
             generate: generate.draw(&mut answers),
             client: wanted.len() as u32 % clients,
@@ -48,9 +48,9 @@ pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result
         });
         few_enough("workload", wanted.len())?;
     }
-    let last = wanted.last().map_or(Span::ZERO, |wanted: &Wanted| wanted.at);
+    let last = wanted.last().map_or(Duration::ZERO, |wanted: &Wanted| wanted.at);
     let whole = duration.is_finite() && (wanted.len() as u32) < requests;
-    Ok((wanted, if whole { Span::from_secs_f64(duration) } else { last }))
+    Ok((wanted, if whole { Duration::from_secs_f64(duration) } else { last }))
 }
 
 /// Distances of mean 1.
@@ -92,7 +92,7 @@ impl Rate {
     fn new(first: Frequency, ramp: &[(Time, Frequency)]) -> Result<Rate, Fault> {
         let mut points = vec![(0.0, first.per_second())];
         for (index, (at, rate)) in ramp.iter().enumerate() {
-            let at = at.span().as_secs_f64();
+            let at = at.duration().as_secs_f64();
             if points.last().is_some_and(|(before, _)| at <= *before) {
                 return Err(Fault::new(
                     &format!("workload.ramp.{index}"),

@@ -4,12 +4,12 @@ use crate::files::trace::Cut;
 use crate::files::{Files, TableError};
 use crate::resolve::fault::Fault;
 use crate::schema::Workload;
-use actors::time::Span;
+use actors::time::Duration;
 
 /// The requests of a trace, in the order of time, and the time over which they come.
-pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted>, Span), Fault> {
+pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted>, Duration), Fault> {
     let Workload::Trace { clients, file, columns, ignore, skip, duration, limit, speed, .. } = workload else {
-        return Ok((Vec::new(), Span::ZERO));
+        return Ok((Vec::new(), Duration::ZERO));
     };
     if !(1e-6..=1e6).contains(speed) {
         return Err(Fault::new("workload.speed", format!("speed is {speed}: it is a factor from 1e-6 to 1e6")));
@@ -18,8 +18,8 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
         file: file.clone(),
         columns: *columns,
         ignore: ignore.clone(),
-        skip: skip.span(),
-        duration: duration.map(|duration| duration.span()),
+        skip: skip.duration(),
+        duration: duration.map(|duration| duration.duration()),
         limit: *limit,
     };
     let recorded = files.trace(&cut).map_err(|error| Fault::table("workload.file", error))?;
@@ -35,7 +35,7 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
         }
         let names = request.route.split('>').map(str::trim).filter(|name| !name.is_empty());
         wanted.push(Wanted {
-            at: Span::from_secs_f64(request.at.as_secs_f64() / speed),
+            at: Duration::from_secs_f64(request.at.as_secs_f64() / speed),
             prompt: request.prompt,
             generate: request.generate,
             client,
@@ -43,9 +43,10 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
             place: request.place,
         });
     }
-    let last = wanted.last().map_or(Span::ZERO, |wanted| wanted.at);
+    let last = wanted.last().map_or(Duration::ZERO, |wanted| wanted.at);
     // Where a length of time was cut out of the file, and not a number of requests, they come over all of it.
     let limited = limit.is_some_and(|limit| wanted.len() >= limit as usize);
-    let whole = duration.filter(|_| !limited).map(|time| Span::from_secs_f64(time.span().as_secs_f64() / speed));
+    let whole =
+        duration.filter(|_| !limited).map(|time| Duration::from_secs_f64(time.duration().as_secs_f64() / speed));
     Ok((wanted, whole.unwrap_or(last)))
 }

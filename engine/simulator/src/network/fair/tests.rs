@@ -21,7 +21,7 @@ fn plan(nics: &[(Option<f64>, Option<f64>)], tcp: Tcp) -> Plan {
     let cells = hosts.cells(&Overrides::default()).expect("a cell");
     let mut plan = cells[0].plan(Seed(5), 0).expect("a plan");
     plan.hosts.remove(0);
-    let delay = Distribution::Constant(Span::from_millis(10));
+    let delay = Distribution::Constant(Duration::from_millis(10));
     plan.network = Network { tcp, sharing: Sharing::Fair, ..Network::of(Link::new(delay, None)) };
     for (host, &(egress, ingress)) in plan.hosts.iter_mut().zip(nics) {
         host.egress.bandwidth = egress;
@@ -35,7 +35,7 @@ fn run(plan: &Plan, messages: &[(u64, u32, u32, u64)]) -> Vec<(usize, Passage)> 
     let mut fair = Fair::new(plan);
     let (mut done, mut offered) = (Vec::new(), 0);
     loop {
-        let offer = messages.get(offered).map(|message| Moment(message.0));
+        let offer = messages.get(offered).map(|message| Timestamp(message.0));
         match (offer, fair.next()) {
             (Some(at), next) if next.is_none_or(|next| at <= next) => {
                 let (_, from, to, bytes) = messages[offered];
@@ -60,7 +60,7 @@ fn two_transfers_share_a_nic_and_the_rest_is_the_longer_ones() {
     assert!((seconds(&done[0].1) - 2.01).abs() < 1e-6, "half of the NIC: {}", seconds(&done[0].1));
     assert!((seconds(&done[1].1) - 4.01).abs() < 1e-6, "then all of it: {}", seconds(&done[1].1));
     let alone = done[1].1;
-    assert_eq!((alone.transmit(), alone.propagation), (Span::from_secs(3), Span::from_millis(10)));
+    assert_eq!((alone.transmit(), alone.propagation), (Duration::from_secs(3), Duration::from_millis(10)));
 }
 
 #[test]
@@ -95,11 +95,11 @@ proptest! {
         let mut done = run(&plan, &messages);
         prop_assert_eq!(done.len(), messages.len());
         done.sort_by_key(|(message, _)| *message);
-        let mut last: BTreeMap<(u32, u32), Moment> = BTreeMap::new();
+        let mut last: BTreeMap<(u32, u32), Timestamp> = BTreeMap::new();
         let mut sent = [0u64; 4];
         for (message, passage) in &done {
             let (at, from, to, bytes) = messages[*message];
-            prop_assert_eq!(passage.sent, Moment(at));
+            prop_assert_eq!(passage.sent, Timestamp(at));
             prop_assert_eq!(passage.last.since(passage.sent), passage.queue + passage.propagation + passage.transmit());
             let before = last.insert((from, to), passage.last).unwrap_or_default();
             prop_assert!(passage.last >= before, "a connection keeps its order");

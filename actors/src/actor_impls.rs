@@ -1,0 +1,165 @@
+//! From a message to the `Handler` of its type: the same table for both worlds.
+//!
+//! The simulation calls the handler (`deliver`), actix delivers from a mailbox (`post`). A kind that an actor does not
+//! handle is answered by a typed refusal.
+
+/// What an actor does with a message of a kind it has no handler for.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct Unhandled;
+
+/// Writes the actix shell around a core: the actor, one `Handler` per message kind, and the table that routes to them.
+macro_rules! actor_impls {
+    ($actor:ident around $core:ty { $($kind:ident => $method:ident),* $(,)? }) => {
+        /// The actor around the core, in the world `W`.
+        pub struct $actor<W> {
+            pub core: $core,
+            world: std::marker::PhantomData<W>,
+        }
+
+        impl<W> $actor<W> {
+            pub fn new(core: $core) -> Self {
+                Self { core, world: std::marker::PhantomData }
+            }
+        }
+
+        impl actix::Actor for $actor<$crate::world::Live> {
+            type Context = actix::Context<Self>;
+
+            fn started(&mut self, world: &mut Self::Context) {
+                self.begin(world);
+            }
+        }
+
+        impl actix::Actor for $actor<$crate::world::Sim> {
+            type Context = $crate::world::SimContext;
+
+            fn started(&mut self, world: &mut Self::Context) {
+                self.begin(world);
+            }
+        }
+
+        impl<W> $actor<W> {
+            fn begin(&mut self, world: &mut impl $crate::world::World) {
+                let core = &mut self.core;
+                world.act(core.me(), |now, out| core.on_start(now, out));
+            }
+        }
+
+        $(
+            impl<W: Unpin + 'static> actix::Handler<$crate::message::TypedMessage<$crate::message::$kind>> for $actor<W>
+            where
+                Self: actix::Actor<Context: $crate::world::World>,
+            {
+                type Result = ();
+
+                #[inline]
+                fn handle(
+                    &mut self,
+                    letter: $crate::message::TypedMessage<$crate::message::$kind>,
+                    world: &mut Self::Context,
+                ) {
+                    let core = &mut self.core;
+                    $crate::world::World::act(world, core.me(), |now, out| {
+                        core.$method(now, letter.from, letter.body, out)
+                    });
+                }
+            }
+        )*
+
+        impl<W: Unpin + 'static> actix::Handler<$crate::message::TypedMessage<$crate::actor_impls::Unhandled>> for $actor<W>
+        where
+            Self: actix::Actor<Context: $crate::world::World>,
+        {
+            type Result = ();
+
+            fn handle(&mut self, letter: $crate::message::TypedMessage<$crate::actor_impls::Unhandled>, world: &mut Self::Context) {
+                let refused = $crate::message::Refused {
+                    session: None,
+                    why: $crate::message::Refusal::NotUnderstood,
+                };
+                $crate::world::World::act(world, self.core.me(), |_, out| {
+                    out.push($crate::world::Effect::Send {
+                        to: letter.from,
+                        message: $crate::message::Message::Refused(refused),
+                    })
+                });
+            }
+        }
+
+        impl $crate::world::ActorSlot for $actor<$crate::world::Sim> {
+            #[inline]
+            fn deliver(
+                &mut self,
+                from: $crate::id::NodeId,
+                parcel: $crate::world::Delivery,
+                world: &mut $crate::world::SimContext,
+            ) {
+                use actix::Handler;
+                use $crate::message::{TypedMessage, Message};
+                use $crate::world::Delivery;
+                // Which kinds are left for the last arms depends on the actor.
+                #[allow(unreachable_patterns)]
+                match parcel {
+                    $($crate::actor_impls::parcel!($kind, inner) => {
+                        self.handle(TypedMessage { from, body: $crate::actor_impls::unboxed!($kind, inner) }, world)
+                    })*
+                    // Answering these would have two nodes refuse each other for ever.
+                    Delivery::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Delivery::Computed(_) | Delivery::Woken(_) => {}
+                    Delivery::Message(_) => self.handle(TypedMessage { from, body: $crate::actor_impls::Unhandled }, world),
+                }
+            }
+
+            fn start(&mut self, world: &mut $crate::world::SimContext) {
+                actix::Actor::started(self, world);
+            }
+        }
+
+        impl $crate::world::Post for actix::Addr<$actor<$crate::world::Live>> {
+            fn post(&self, from: $crate::id::NodeId, parcel: $crate::world::Delivery) {
+                use $crate::message::{TypedMessage, Message};
+                use $crate::world::Delivery;
+                // Which kinds are left for the last arms depends on the actor.
+                #[allow(unreachable_patterns)]
+                match parcel {
+                    $($crate::actor_impls::parcel!($kind, inner) => {
+                        self.do_send(TypedMessage { from, body: $crate::actor_impls::unboxed!($kind, inner) })
+                    })*
+                    Delivery::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Delivery::Computed(_) | Delivery::Woken(_) => {}
+                    Delivery::Message(_) => self.do_send(TypedMessage { from, body: $crate::actor_impls::Unhandled }),
+                }
+            }
+        }
+    };
+}
+
+/// The pattern of a parcel of one kind.
+macro_rules! parcel {
+    (Computed, $body:ident) => {
+        Delivery::Computed($body)
+    };
+    (Woken, $body:ident) => {
+        Delivery::Woken($body)
+    };
+    ($kind:ident, $body:ident) => {
+        Delivery::Message(Message::$kind($body))
+    };
+}
+
+/// Takes a boxed body out of its box.
+macro_rules! unboxed {
+    (Rpc, $body:ident) => {
+        *$body
+    };
+    (Open, $body:ident) => {
+        *$body
+    };
+    (Reroute, $body:ident) => {
+        *$body
+    };
+    ($kind:ident, $body:ident) => {
+        $body
+    };
+}
+
+pub(crate) use {actor_impls, parcel, unboxed};

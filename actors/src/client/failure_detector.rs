@@ -1,0 +1,211 @@
+//! Watching the peers that a client waits for: who is silent for too long after a ping has failed.
+//!
+//! A node answers a ping at once, however busy its device is, so silence is the node's or the network's. A peer that was
+//! given up and speaks again is trusted from then on for twice as long, or for half as long again as it was silent, so
+//! that false alarms come to an end however short the heartbeat; and no peer is given up within the time that its pongs
+//! are known to take.
+use super::context::RequestContext;
+use super::hop_session::State;
+use super::request::{Phase, Progress, Request};
+use crate::id::NodeId;
+use crate::limits;
+use crate::message::{Failure, Forwarding};
+use crate::peer::Admission;
+use crate::policy::{Detection, Policies};
+use crate::route::{Pings, RoundTrip};
+use crate::time::{Duration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How patient a client is with each peer that was ever silent.
+#[derive(Debug, Default)]
+pub(super) struct FailureDetector {
+    silent: BTreeMap<NodeId, Suspect>,
+    /// Of heartbeats too, which a route's estimate is not made of.
+    trips: BTreeMap<NodeId, RoundTrip>,
+}
+
+#[derive(Debug, Default)]
+struct Suspect {
+    /// It may be silent for so long at least.
+    patience: Duration,
+    /// Given up, and not heard of since: since when it was silent, and how patient one was.
+    given_up: Option<(Timestamp, Duration)>,
+}
+
+impl FailureDetector {
+    /// How long a peer may be silent after a ping, while it may be taking in `burden` bytes; `unknown`: where none of its
+    /// round trips is known, at least.
+    fn patience(&self, peer: NodeId, detection: &Detection, unknown: Duration, burden: u64) -> Duration {
+        let learnt = self.silent.get(&peer).map_or(Duration::ZERO, |suspect| suspect.patience);
+        let usual = detection.heartbeat.0.saturating_mul(u64::from(detection.missed)).max(learnt.0);
+        let trip = self.trips.get(&peer).map_or(unknown, |trip| trip.longest());
+        Duration(usual).max(trip) + Duration::from_secs_f64(burden as f64 / limits::SLOWEST_LINK as f64)
+    }
+
+    /// A peer is given up that has been silent since then, longer than one was patient.
+    pub fn give_up(&mut self, peer: NodeId, since: Timestamp, patience: Duration) {
+        self.silent.entry(peer).or_default().given_up = Some((since, patience));
+    }
+
+    /// A pong has taken so long.
+    pub fn measured(&mut self, now: Timestamp, peer: NodeId, took: Duration, pings: &Pings) {
+        let trip = RoundTrip::after(self.trips.get(&peer).copied(), now, took, pings);
+        self.trips.insert(peer, trip);
+    }
+
+    /// The peer has spoken.
+    pub fn hear(&mut self, now: Timestamp, peer: NodeId) {
+        let Some(suspect) = self.silent.get_mut(&peer) else { return };
+        if let Some((since, patience)) = suspect.given_up.take() {
+            let silent = now.since(since);
+            let longer = (patience + patience).max(silent + Duration(silent.0 / 2));
+            suspect.patience = suspect.patience.max(longer).min(limits::LONGEST_PATIENCE);
+        }
+    }
+}
+
+impl Request {
+    /// Whether something of this hop_session is being waited for.
+    fn waits_for(&self, hop_session: usize, forwarding: Forwarding) -> bool {
+        match (self.hop_sessions[hop_session].state, self.phase) {
+            (State::Asked, _) => true,
+            (State::Open, Phase::Away(at)) => forwarding == Forwarding::Push || at == hop_session,
+            _ => false,
+        }
+    }
+
+    /// How long what is asked of this hop_session may take.
+    fn allowed(&self, hop_session: usize, policies: &Policies) -> Duration {
+        let Detection { step_timeout, open_timeout, .. } = policies.detection;
+        let admission = match policies.admission {
+            Admission::Wait(longest) => longest,
+            Admission::Refuse => Duration::ZERO,
+        };
+        match self.hop_sessions[hop_session].state {
+            State::Asked => step_timeout.min(open_timeout + admission),
+            _ => step_timeout,
+        }
+    }
+
+    /// When what is waited for has taken too long, whoever answers pings.
+    pub fn overdue(&self, policies: &Policies) -> Option<Timestamp> {
+        let awaited =
+            (0..self.hop_sessions.len()).filter(|hop_session| self.waits_for(*hop_session, policies.forwarding));
+        awaited.map(|hop_session| self.waiting + self.allowed(hop_session, policies)).min()
+    }
+
+    /// A heartbeat: whom to ping, and who has been silent for too long.
+    pub fn beat(
+        &mut self,
+        turn: &mut RequestContext<'_>,
+        detector: &mut FailureDetector,
+        pings: &mut BTreeSet<NodeId>,
+    ) -> Progress {
+        let (detection, forwarding) = (turn.config.policies.detection, turn.config.policies.forwarding);
+        let unknown = turn.config.policies.costs.unknown_rtt;
+        let waited = turn.now.since(self.waiting);
+        let mut failed = Vec::new();
+        for hop_session in 0..self.hop_sessions.len() {
+            if !self.waits_for(hop_session, forwarding) {
+                continue;
+            }
+            let peer = self.hop_sessions[hop_session].hop.peer;
+            let silent = self.hop_sessions[hop_session].pinged.map(|at| turn.now.since(at));
+            let patience = detector.patience(peer, &detection, unknown, self.burden);
+            let gave_up = detection.missed > 0 && silent.is_some_and(|silent| silent >= patience);
+            if let (true, Some(since)) = (gave_up, self.hop_sessions[hop_session].pinged) {
+                detector.give_up(peer, since, patience);
+            }
+            if gave_up || waited >= self.allowed(hop_session, &turn.config.policies) {
+                turn.view.ban(turn.now, peer, &turn.config.policies.bans);
+                failed.push((self.hop_sessions[hop_session].session, peer));
+            } else if detection.missed > 0 && waited >= detection.heartbeat {
+                // One ping at a time: on a narrow link more of them would be what keeps it from answering.
+                if self.hop_sessions[hop_session].pinged.is_none() {
+                    self.hop_sessions[hop_session].pinged = Some(turn.now);
+                    pings.insert(peer);
+                }
+            }
+        }
+        for (session, peer) in failed {
+            let Some(hop_session) = self.hop_session(session) else { continue };
+            let progress = self.lose(turn, hop_session, Failure::PeerLost(peer), false);
+            if progress != Progress::Going {
+                return progress;
+            }
+        }
+        Progress::Going
+    }
+
+    /// A peer has spoken.
+    pub fn hear(&mut self, turn: &RequestContext<'_>, peer: NodeId) {
+        self.hop_sessions
+            .iter_mut()
+            .filter(|hop_session| hop_session.hop.peer == peer)
+            .for_each(|hop_session| hop_session.hear(turn.now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FailureDetector;
+    use crate::id::NodeId;
+    use crate::limits;
+    use crate::policy::Detection;
+    use crate::route::Pings;
+    use crate::time::{Duration, Timestamp};
+
+    #[test]
+    fn nobody_is_given_up_within_a_round_trip() {
+        let (mut detector, peer) = (FailureDetector::default(), NodeId(3));
+        let detection = Detection { heartbeat: Duration::from_millis(1), missed: 2, ..Detection::default() };
+        let (unknown, now, pings) = (Duration::from_millis(150), Timestamp::default(), Pings::default());
+        assert_eq!(detector.patience(peer, &detection, unknown, 0), unknown);
+        detector.measured(now, peer, Duration::from_millis(200), &pings);
+        assert_eq!(
+            detector.patience(peer, &detection, unknown, 0),
+            Duration::from_millis(600),
+            "three times the first"
+        );
+        for _ in 0..60 {
+            detector.measured(now, peer, Duration::from_millis(10), &pings);
+        }
+        let patience = detector.patience(peer, &detection, unknown, 0);
+        assert!(patience < Duration::from_millis(20), "{patience}: a delay that has passed is forgotten");
+        detector = FailureDetector::default();
+        detector.measured(now, peer, Duration::from_millis(10), &pings);
+        let slow = Detection::default();
+        assert_eq!(
+            detector.patience(peer, &slow, unknown, 0),
+            Duration::from_secs(5),
+            "the heartbeats say how long at least"
+        );
+    }
+
+    #[test]
+    fn false_alarms_come_to_an_end_however_short_the_heartbeat() {
+        let detection = Detection { heartbeat: Duration::from_millis(1), missed: 1, ..Detection::default() };
+        // A way that takes so long to be sure, of whose pongs nothing is known.
+        for seconds in [1, 5, 30, 59] {
+            let (mut detector, peer, mut alarms) = (FailureDetector::default(), NodeId(3), 0);
+            let silent = Duration::from_secs(seconds);
+            let since = Timestamp::default();
+            while detector.patience(peer, &detection, Duration::ZERO, 0) < silent {
+                detector.give_up(peer, since, detector.patience(peer, &detection, Duration::ZERO, 0));
+                detector.hear(since + silent, peer);
+                alarms += 1;
+            }
+            assert_eq!(alarms, 1, "one alarm teaches how long silence may last");
+            assert!(detector.patience(peer, &detection, Duration::ZERO, 0) <= limits::LONGEST_PATIENCE);
+        }
+        // Silence that grows by what one does about it: no alarm is twice as early as the last.
+        let (mut detector, peer, mut alarms) = (FailureDetector::default(), NodeId(3), 0);
+        while detector.patience(peer, &detection, Duration::ZERO, 0) < limits::LONGEST_PATIENCE {
+            let patience = detector.patience(peer, &detection, Duration::ZERO, 0);
+            detector.give_up(peer, Timestamp::default(), patience);
+            detector.hear(Timestamp::default() + patience, peer);
+            alarms += 1;
+        }
+        assert_eq!(alarms, 16, "from a millisecond to a minute");
+    }
+}

@@ -1,0 +1,369 @@
+//! What a request does about peers that fail: replaces them and replays, or begins anew, by the policy.
+//!
+//! A peer that was lost is replaced for its blocks alone, perhaps by several. The new ones get sessions of their own, so that
+//! nothing that is late can be taken for something newer, and are given again what their predecessor was given: by relay
+//! from the client's own history; pushed, the peer before them sends again what it has kept. Peers further on leave out
+//! what they have already. So it does not matter how remote the step had come.
+use super::context::RequestContext;
+use super::hop_session::State;
+use super::request::{Phase, Progress, Request};
+use crate::canary::{Canary, planted};
+use crate::id::{BlockRange, NodeId, SessionId};
+use crate::limits;
+use crate::message::{Failure, Forwarding, Message, Refusal, Reroute, Step, Timer};
+use crate::policy::Recovery;
+use crate::record::{Event, Failover};
+use crate::time::{Duration, Timestamp};
+use crate::world::Effect;
+use Progress::{Going, Over};
+use std::ops::Range;
+
+/// A failure that a request has not got over yet.
+pub(super) struct PeerTrouble {
+    /// What the request has failed of, if it comes to that: what was the matter last.
+    why: Failure,
+    lost: Vec<NodeId>,
+    /// Whom not to ask in the next try.
+    pub avoid: Vec<NodeId>,
+    heard: Timestamp,
+    noticed: Timestamp,
+    /// Since when time is lost that no step has been charged with yet.
+    since: Timestamp,
+    stage: Stage,
+    /// The last try found no peers for some blocks.
+    unrouted: bool,
+    tries: u32,
+    replayed: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Until then, before the next try.
+    Waiting(Timestamp),
+    /// For new sessions.
+    Opening,
+    /// For the step to return.
+    Mended(Timestamp),
+}
+
+impl Recovery {
+    /// What was sent is kept, to be sent again.
+    pub(super) fn keeps(self) -> bool {
+        matches!(self, Recovery::Replay | Recovery::Cacheless)
+    }
+}
+
+impl Request {
+    /// A hop_session has failed. `gone`: there is nobody any more to be told of anything.
+    pub(super) fn lose(
+        &mut self,
+        turn: &mut RequestContext<'_>,
+        hop_session: usize,
+        why: Failure,
+        gone: bool,
+    ) -> Progress {
+        if self.hop_sessions[hop_session].is_lost() {
+            return Going;
+        }
+        self.hop_sessions[hop_session].state = State::Lost { why, gone };
+        if turn.config.policies.recovery == Recovery::Off {
+            return Over(Err(why));
+        }
+        self.mend_if_due(turn)
+    }
+
+    pub fn on_gone(&mut self, turn: &mut RequestContext<'_>, peer: NodeId) -> Progress {
+        for hop_session in 0..self.hop_sessions.len() {
+            // Losing a hop_session may put others in the place of all.
+            if self.hop_sessions.get(hop_session).is_some_and(|it| it.hop.peer == peer && it.state != State::Idle) {
+                let progress = self.lose(turn, hop_session, Failure::PeerLost(peer), true);
+                if progress != Going {
+                    return progress;
+                }
+            }
+        }
+        Going
+    }
+
+    pub fn on_refused(
+        &mut self,
+        turn: &mut RequestContext<'_>,
+        from: NodeId,
+        session: SessionId,
+        why: Refusal,
+    ) -> Progress {
+        let Some(hop_session) = self.leg_of(from, session) else { return Going };
+        self.hop_sessions[hop_session].hear(turn.now);
+        let failure = Failure::Refused(from, why);
+        if turn.config.policies.recovery == Recovery::Off {
+            return Over(Err(failure));
+        }
+        if why == Refusal::NotKept {
+            self.note(turn, hop_session, failure);
+            return self.start_over(turn);
+        }
+        if let Some(failure) = &mut self.failure {
+            failure.avoid.push(self.hop_sessions[hop_session].hop.peer);
+        }
+        self.lose(turn, hop_session, failure, false)
+    }
+
+    /// Whether a lost hop_session keeps the request from going on. By relay the others are not needed before the step comes there.
+    fn is_due(&self, forwarding: Forwarding) -> bool {
+        let opening = self.failure.as_ref().is_some_and(|failure| failure.stage == Stage::Opening);
+        match self.phase {
+            Phase::Finding => false,
+            Phase::Opening(_) => self.hop_sessions.iter().any(|hop_session| hop_session.is_lost()),
+            Phase::Away(at) if forwarding == Forwarding::Relay => {
+                self.hop_sessions[at].is_lost()
+                    || opening && self.hop_sessions.iter().any(|hop_session| hop_session.fresh && hop_session.is_lost())
+            }
+            Phase::Away(_) => self.hop_sessions.iter().any(|hop_session| hop_session.is_lost()),
+            Phase::Embedding(_) | Phase::Heading(_) => {
+                opening && self.hop_sessions.iter().any(|hop_session| hop_session.fresh && hop_session.is_lost())
+            }
+        }
+    }
+
+    pub(super) fn mend_if_due(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+        if !self.is_due(turn.config.policies.forwarding) {
+            return Going;
+        }
+        if matches!(self.failure.as_deref(), Some(PeerTrouble { stage: Stage::Waiting(_), .. })) {
+            return Going;
+        }
+        for hop_session in 0..self.hop_sessions.len() {
+            if let State::Lost { why, .. } = self.hop_sessions[hop_session].state {
+                self.note(turn, hop_session, why);
+            }
+        }
+        match &self.failure {
+            Some(failure) if failure.tries > 0 => self.wait(turn),
+            _ => self.try_again(turn),
+        }
+    }
+
+    /// Takes note of whom it has lost.
+    fn note(&mut self, turn: &RequestContext<'_>, hop_session: usize, why: Failure) {
+        let (peer, heard) = (self.hop_sessions[hop_session].hop.peer, self.hop_sessions[hop_session].heard);
+        if self.failure.is_none() && matches!(self.phase, Phase::Opening(_)) && self.step.setup.0 == 0 {
+            self.step.setup = turn.now.since(self.step.began);
+        }
+        let failure = self.failure.get_or_insert_with(|| Box::new(PeerTrouble::new(why, heard, turn.now)));
+        failure.why = why;
+        if !failure.lost.contains(&peer) {
+            failure.lost.push(peer);
+        }
+        if matches!(why, Failure::Refused(..)) && !failure.avoid.contains(&peer) {
+            failure.avoid.push(peer);
+        }
+    }
+
+    /// No peers cover the blocks, as remote as the client knows.
+    pub(super) fn without_route(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+        if turn.config.policies.recovery == Recovery::Off {
+            return Over(Err(Failure::NoRoute));
+        }
+        if self.failure.is_none() {
+            if matches!(self.phase, Phase::Finding) && self.step.setup.0 == 0 {
+                self.step.setup = turn.now.since(self.step.began);
+            }
+            self.failure = Some(Box::new(PeerTrouble::new(Failure::NoRoute, turn.now, turn.now)));
+        }
+        self.failure.iter_mut().for_each(|failure| failure.unrouted = true);
+        self.wait(turn)
+    }
+
+    /// Waits before the next try, longer each time, and looks meanwhile who is there.
+    fn wait(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+        let Some(failure) = &mut self.failure else { return Going };
+        if failure.tries >= turn.config.policies.retry.limit {
+            return Over(Err(failure.why));
+        }
+        let wait = if planted(Canary::RetriesWithoutWait) { Duration::ZERO } else { turn.wait(failure.tries.max(1)) };
+        failure.avoid.clear();
+        failure.stage = Stage::Waiting(turn.now + wait);
+        turn.look = true;
+        turn.out.push(Effect::Wake { after: wait, timer: Timer::Retry });
+        Going
+    }
+
+    /// A wait is over.
+    pub fn on_retry(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+        match self.failure.as_deref() {
+            Some(PeerTrouble { stage: Stage::Waiting(until), .. }) if *until <= turn.now => self.try_again(turn),
+            _ => Going,
+        }
+    }
+
+    /// It waits before its next try.
+    pub fn is_stuck(&self) -> bool {
+        matches!(self.failure.as_deref(), Some(PeerTrouble { stage: Stage::Waiting(_), .. }))
+    }
+
+    /// It waits because there was no route; one that peers keep failing must not hurry.
+    pub fn is_unrouted(&self) -> bool {
+        matches!(self.failure.as_deref(), Some(PeerTrouble { stage: Stage::Waiting(_), unrouted: true, .. }))
+    }
+
+    pub(super) fn try_again(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+        let Some(failure) = &mut self.failure else { return Going };
+        failure.tries += 1;
+        (failure.stage, failure.unrouted) = (Stage::Opening, false);
+        let anew = matches!(self.phase, Phase::Finding | Phase::Opening(_));
+        if anew || turn.config.policies.recovery == Recovery::Restart || self.is_too_long_to_replay() {
+            self.start_over(turn)
+        } else {
+            self.replace(turn)
+        }
+    }
+
+    /// The history of a peer that is to be replaced is no frame.
+    fn is_too_long_to_replay(&self) -> bool {
+        let most = limits::FRAME_TENSOR_BYTES as u64;
+        self.hop_sessions.iter().any(|hop_session| hop_session.is_wanting() && hop_session.history.bytes() > most)
+    }
+
+    /// Begins anew on another route.
+    fn start_over(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+        Request::close(&self.hop_sessions, turn.out);
+        self.hop_sessions.clear();
+        if let Some(failure) = &mut self.failure {
+            failure.stage = Stage::Opening;
+            failure.replayed += self.position;
+        }
+        (self.position, self.made, self.phase) = (0, 0, Phase::Finding);
+        self.take_route(turn)
+    }
+
+    /// The hop_sessions that are to be replaced, as runs of neighbours. By relay that of the present hop_session, from there on.
+    fn runs(&self, forwarding: Forwarding) -> Vec<Range<usize>> {
+        let end = |from: usize| {
+            from + self.hop_sessions[from..].iter().take_while(|hop_session| hop_session.is_wanting()).count()
+        };
+        match (forwarding, self.phase) {
+            (Forwarding::Relay, Phase::Away(at)) => {
+                std::iter::once(at..end(at)).filter(|run| !run.is_empty()).collect()
+            }
+            _ => {
+                let begins = |&at: &usize| {
+                    self.hop_sessions[at].is_wanting() && (at == 0 || !self.hop_sessions[at - 1].is_wanting())
+                };
+                (0..self.hop_sessions.len()).filter(begins).map(|from| from..end(from)).collect()
+            }
+        }
+    }
+
+    /// Puts other peers in the place of those that failed, and asks them for sessions, all at once.
+    fn replace(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+        let avoid = self.failure.as_ref().map_or(Vec::new(), |failure| failure.avoid.clone());
+        // From the back, so that places in front stay what they are.
+        for run in self.runs(turn.config.policies.forwarding).into_iter().rev() {
+            let (first, last) = (&self.hop_sessions[run.start], &self.hop_sessions[run.end - 1]);
+            let blocks = BlockRange { start: first.hop.blocks.start, end: last.hop.blocks.end };
+            let route = turn.route(self.id, blocks, self.asked.cache_tokens(), &avoid);
+            let Some(mut hop_sessions) = route.and_then(|route| self.name(route, turn.now)) else {
+                return self.without_route(turn);
+            };
+            hop_sessions.iter_mut().for_each(|hop_session| hop_session.fresh = true);
+            hop_sessions[0].history = std::mem::take(&mut self.hop_sessions[run.start].history);
+            if !planted(Canary::ReplacedSessionKept) {
+                Request::close(&self.hop_sessions[run.clone()], turn.out);
+            }
+            self.hop_sessions.splice(run, hop_sessions);
+        }
+        for hop_session in 0..self.hop_sessions.len() {
+            if self.hop_sessions[hop_session].fresh {
+                self.open(turn, hop_session);
+            }
+        }
+        Going
+    }
+
+    /// Goes on once every new peer has its session.
+    pub(super) fn resume_if_open(&mut self, turn: &mut RequestContext<'_>) {
+        let opening = self.failure.as_ref().is_some_and(|failure| failure.stage == Stage::Opening);
+        if !opening || self.hop_sessions.iter().any(|hop_session| hop_session.fresh && hop_session.state != State::Open)
+        {
+            return;
+        }
+        let runs = self.runs(turn.config.policies.forwarding);
+        for run in runs {
+            self.hop_sessions[run.clone()].iter_mut().for_each(|hop_session| hop_session.fresh = false);
+            if run.start == 0 || turn.config.policies.forwarding == Forwarding::Relay {
+                self.replay(turn, run.start);
+            } else {
+                let (before, next) = (&self.hop_sessions[run.start - 1], self.hop_sessions[run.start].as_next());
+                let reroute = Reroute { session: before.session, next, from: 0 };
+                turn.send(before.hop.peer, Message::Reroute(Box::new(reroute)));
+                (self.waiting, self.burden) = (turn.now, u64::from(self.position) * self.token_bytes());
+            }
+        }
+        if let Some(failure) = &mut self.failure {
+            failure.replayed += self.position;
+        }
+        // Pushed, the step may have come through meanwhile; then nothing was lost by it.
+        if !matches!(self.phase, Phase::Away(_)) {
+            self.failure.iter_mut().for_each(|failure| failure.since = turn.now);
+        }
+        self.mended(turn.now);
+    }
+
+    /// Gives a new peer at once all that its predecessor was given.
+    fn replay(&mut self, turn: &mut RequestContext<'_>, hop_session: usize) {
+        let to = &mut self.hop_sessions[hop_session];
+        let Some(activation) = to.history.since(u32::from(planted(Canary::ReplayOffByOne))) else { return };
+        to.hear(turn.now);
+        (self.waiting, self.burden) = (turn.now, activation.bytes());
+        let step = Step { session: to.session, position: 0, activation };
+        turn.send(self.hop_sessions[hop_session].hop.peer, Message::Step(step));
+    }
+
+    /// Bytes of a token's hidden states, as remote as they are known.
+    fn token_bytes(&self) -> u64 {
+        let tokens = u64::from(self.hop_sessions[0].history.tokens()).max(1);
+        self.hop_sessions[0].history.bytes() / tokens
+    }
+
+    /// Other peers are there, and the step is on its way again.
+    pub(super) fn mended(&mut self, now: Timestamp) {
+        let Some(failure) = &mut self.failure else { return };
+        failure.stage = Stage::Mended(now);
+        self.step.recovery += now.since(failure.since.max(self.step.left));
+        failure.since = now;
+    }
+
+    /// A step is through: whatever was the matter is over.
+    pub(super) fn recovered(&mut self, turn: &mut RequestContext<'_>) {
+        let caught_up = self.made == self.generated;
+        match self.failure.as_deref() {
+            Some(PeerTrouble { stage: Stage::Mended(_), .. }) if caught_up => {}
+            _ => return,
+        }
+        let Some(failure) = self.failure.take() else { return };
+        let PeerTrouble { lost, heard, noticed, stage: Stage::Mended(mended), tries, replayed, .. } = *failure else {
+            return;
+        };
+        let resumed = turn.now;
+        let failover = Failover { request: self.id, lost, heard, noticed, mended, resumed, tries, replayed };
+        turn.out.push(Effect::Record(Event::Failover(Box::new(failover))));
+    }
+}
+
+impl PeerTrouble {
+    fn new(why: Failure, heard: Timestamp, now: Timestamp) -> PeerTrouble {
+        let (lost, avoid) = (Vec::new(), Vec::new());
+        PeerTrouble {
+            why,
+            lost,
+            avoid,
+            heard,
+            noticed: now,
+            since: now,
+            stage: Stage::Opening,
+            unrouted: false,
+            tries: 0,
+            replayed: 0,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Round trips from a peer to those to which a route goes on from it, measured before it announces itself, as Petals'
+//! servers do (`server.py`, `_ping_next_servers`): they are the costs of a route's edges from peer to peer.
+//!
+//! A round is: look who holds the block after one's own (and the blocks in the midst of them, where asked for), ping a
+//! few, wait for them, but not for long. It is pure; the timer that ends a round is the peer's.
+use crate::dht::Record;
+use crate::dht::record::State;
+use crate::id::{BlockRange, NodeId};
+use crate::limits;
+use crate::message::{Message, Ping};
+use crate::route::{Pings, RoundTrip};
+use crate::seed::SmallStream;
+use crate::time::{Duration, Timestamp};
+use crate::world::Effect;
+use rand::seq::IndexedRandom;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// In the nonce of its pings, below the bits of the DHT's and of heartbeats.
+const NONCE: u64 = 1 << 61;
+
+#[derive(Debug, Default)]
+pub struct NextHopProbe {
+    trips: BTreeMap<NodeId, RoundTrip>,
+    /// Pings of the present round that were not answered yet, and when they were sent.
+    pinged: BTreeMap<NodeId, Timestamp>,
+    rounds: u64,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Resting,
+    Looking,
+    Pinging,
+}
+
+impl NextHopProbe {
+    /// The blocks whose holders are to be looked up, of `span` in a model of so many; nothing: a round has no use, or is
+    /// under way.
+    pub fn begin(&mut self, span: BlockRange, layers: u32, pings: &Pings) -> Option<BlockRange> {
+        let end = if pings.next > 0 { (span.end + 1).min(layers) } else { span.end };
+        let start = if pings.middle > 0 { (span.start + 1).min(end) } else { span.end.min(end) };
+        if self.phase != Phase::Resting || start == end {
+            return None;
+        }
+        self.phase = Phase::Looking;
+        Some(BlockRange { start, end })
+    }
+
+    /// A round is under way, which ends with an announcement.
+    pub fn is_busy(&self) -> bool {
+        self.phase != Phase::Resting
+    }
+
+    /// What was under way does not matter any more.
+    pub fn stop(&mut self) {
+        self.phase = Phase::Resting;
+        self.pinged.clear();
+    }
+
+    /// Pings some of those that hold the blocks; whether there is anybody to wait for.
+    pub fn found(
+        &mut self,
+        now: Timestamp,
+        (me, span): (NodeId, BlockRange),
+        records: &[Arc<Record>],
+        pings: &Pings,
+        draw: &mut SmallStream,
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        if self.phase != Phase::Looking {
+            return false;
+        }
+        let there = |record: &&Arc<Record>| record.state >= State::Joining && record.peer() != me;
+        let holders = |holds: &dyn Fn(BlockRange) -> bool| {
+            let all = records.iter().filter(there).filter(|record| holds(record.announce.blocks));
+            all.map(|record| record.peer()).collect::<Vec<_>>()
+        };
+        let next = holders(&|blocks| blocks.contains(span.end));
+        let middle = holders(&|blocks| blocks.start < span.end && blocks.end > span.start + 1);
+        let mut chosen: BTreeSet<NodeId> = next.sample(draw, pings.next as usize).copied().collect();
+        chosen.extend(middle.sample(draw, pings.middle as usize).copied());
+        self.rounds += 1;
+        self.pinged.clear();
+        for peer in chosen {
+            self.pinged.insert(peer, now);
+            let ping = Ping { nonce: NONCE | self.rounds };
+            out.push(Effect::Send { to: peer, message: Message::Ping(ping) });
+        }
+        self.phase = if self.pinged.is_empty() { Phase::Resting } else { Phase::Pinging };
+        self.phase == Phase::Pinging
+    }
+
+    /// Somebody has answered; whether the round is over with it.
+    pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, pings: &Pings) -> bool {
+        if nonce != NONCE | self.rounds {
+            return false;
+        }
+        let Some(sent) = self.pinged.remove(&from) else { return false };
+        let trip = RoundTrip::after(self.trips.get(&from).copied(), now, now.since(sent), pings);
+        self.trips.insert(from, trip);
+        self.pinged.is_empty() && self.end()
+    }
+
+    /// Nobody waits any longer for those that have not answered; whether a round was under way.
+    pub fn end(&mut self) -> bool {
+        let was = self.phase == Phase::Pinging;
+        if was {
+            self.stop();
+        }
+        was
+    }
+
+    /// The node cannot be reached any more; whether the round is over with it.
+    pub fn on_gone(&mut self, node: NodeId) -> bool {
+        self.trips.remove(&node);
+        self.pinged.remove(&node).is_some() && self.pinged.is_empty() && self.end()
+    }
+
+    /// What is believed of those measured lately, the latest where they are too many, in the order of their ids.
+    pub fn round_trips(&mut self, now: Timestamp, pings: &Pings) -> Vec<(NodeId, Duration)> {
+        self.trips.retain(|_, trip| trip.within(now, pings.expiry).is_some());
+        while self.trips.len() > limits::ROUND_TRIPS_PER_RECORD {
+            let oldest = self.trips.iter().min_by_key(|(_, trip)| trip.at()).map(|(peer, _)| *peer);
+            oldest.and_then(|oldest| self.trips.remove(&oldest));
+        }
+        self.trips.iter().filter_map(|(peer, trip)| Some((*peer, trip.within(now, pings.expiry)?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NextHopProbe;
+    use crate::dht::record::{Record, State};
+    use crate::id::{BlockRange, NodeId};
+    use crate::limits;
+    use crate::message::{Announce, Load, Message};
+    use crate::route::Pings;
+    use crate::seed::Seed;
+    use crate::time::{Duration, Timestamp};
+    use crate::world::Effect;
+    use std::sync::Arc;
+
+    fn range(start: u32, end: u32) -> BlockRange {
+        BlockRange { start, end }
+    }
+
+    fn record(peer: u32, start: u32, end: u32, state: State) -> Arc<Record> {
+        let (load, next) = (Load::default(), Vec::new());
+        let announce = Announce { peer: NodeId(peer), blocks: range(start, end), inference_rps: 1.0, load, next };
+        Arc::new(Record { announce, state, throughput: 1.0, version: Timestamp(1) })
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::default() + Duration::from_millis(ms)
+    }
+
+    /// The pings of a round of peer 1, which holds blocks 2..6 of 12.
+    fn pinged(next_hop_probe: &mut NextHopProbe, pings: &Pings, records: &[Arc<Record>]) -> Vec<(u32, u64)> {
+        let mut out = Vec::new();
+        let mut draw = Seed(1).small_stream("test", 0, 0);
+        next_hop_probe.found(at(0), (NodeId(1), range(2, 6)), records, pings, &mut draw, &mut out);
+        let ping = |effect: &Effect| match effect {
+            Effect::Send { to, message: Message::Ping(ping) } => (to.0, ping.nonce),
+            other => panic!("{other:?}"),
+        };
+        out.iter().map(ping).collect()
+    }
+
+    #[test]
+    fn those_that_may_come_next_are_measured_and_the_others_not() {
+        let (mut next_hop_probe, pings) = (NextHopProbe::default(), Pings { next: 5, middle: 0, ..Pings::default() });
+        assert_eq!(next_hop_probe.begin(range(2, 6), 12, &pings), Some(range(6, 7)));
+        assert_eq!(next_hop_probe.begin(range(2, 6), 12, &pings), None, "one round at a time");
+        let online = |peer, start, end| record(peer, start, end, State::Online);
+        let records =
+            [online(1, 2, 6), online(2, 6, 12), online(3, 4, 8), online(4, 2, 6), record(5, 6, 9, State::Offline)];
+        let sent = pinged(&mut next_hop_probe, &pings, &records);
+        assert_eq!(sent.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [2, 3]);
+        assert!(!next_hop_probe.on_pong(at(40), NodeId(2), sent[0].1, &pings));
+        assert!(!next_hop_probe.on_pong(at(50), NodeId(2), sent[0].1, &pings), "it has answered");
+        assert!(!next_hop_probe.on_pong(at(50), NodeId(3), sent[0].1 + 1, &pings), "of another round");
+        assert!(next_hop_probe.on_pong(at(60), NodeId(3), sent[1].1, &pings), "all have answered");
+        let all = [(NodeId(2), Duration::from_millis(40)), (NodeId(3), Duration::from_millis(60))];
+        assert_eq!(next_hop_probe.round_trips(at(100), &pings), all);
+        assert!(next_hop_probe.round_trips(at(301_000), &pings).is_empty(), "they are old");
+    }
+
+    #[test]
+    fn the_last_peer_of_a_route_asks_nobody_but_for_the_midst_of_its_blocks() {
+        let last = range(8, 12);
+        assert_eq!(NextHopProbe::default().begin(last, 12, &Pings { middle: 0, ..Pings::default() }), None);
+        assert_eq!(
+            NextHopProbe::default().begin(last, 12, &Pings { middle: 5, ..Pings::default() }),
+            Some(range(9, 12))
+        );
+        assert_eq!(
+            NextHopProbe::default().begin(range(2, 6), 12, &Pings { next: 0, middle: 0, ..Pings::default() }),
+            None
+        );
+    }
+
+    #[test]
+    fn a_round_ends_without_those_that_are_silent_and_what_is_announced_is_bounded() {
+        let (mut next_hop_probe, pings) = (NextHopProbe::default(), Pings { next: 1000, ..Pings::default() });
+        let records: Vec<_> = (2..200).map(|peer| record(peer, 6, 12, State::Online)).collect();
+        for _ in 0..2 {
+            assert!(next_hop_probe.begin(range(2, 6), 12, &pings).is_some());
+            let sent = pinged(&mut next_hop_probe, &pings, &records);
+            assert_eq!(sent.len(), 198);
+            sent[1..].iter().for_each(|(to, nonce)| _ = next_hop_probe.on_pong(at(5), NodeId(*to), *nonce, &pings));
+            assert!(next_hop_probe.is_busy() && next_hop_probe.end() && !next_hop_probe.end());
+        }
+        assert_eq!(next_hop_probe.round_trips(at(9), &pings).len(), limits::ROUND_TRIPS_PER_RECORD);
+    }
+}

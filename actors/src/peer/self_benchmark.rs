@@ -1,0 +1,128 @@
+//! A peer measuring how fast it is, on one of its blocks, before it first announces itself as ONLINE (Petals:
+//! `server/throughput.py`): one-token steps one after another into a growing cache, then steps of many tokens.
+//!
+//! Pure: it says which step is next, and is told how long each took on the device. The first step of each kind warms up
+//! and does not count. What the network carries is not measured but told.
+use crate::placement::Speed;
+use crate::policy::Probe;
+use crate::time::{Duration, Timestamp};
+
+#[derive(Debug)]
+pub struct SelfBenchmark {
+    kinds: [Kind; 2],
+    /// Which of them is measured.
+    at: usize,
+}
+
+#[derive(Debug)]
+struct Kind {
+    probe: Probe,
+    /// Begun so remote, the first of which does not count.
+    steps: u32,
+    worked: Duration,
+    began: Option<Timestamp>,
+}
+
+/// A step that is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Benchmark {
+    pub tokens: u32,
+    /// In a cache that it begins if this is 0.
+    pub position: u32,
+    /// Tokens that the cache has to have room for.
+    pub max_length: u32,
+}
+
+impl SelfBenchmark {
+    pub fn new(decode: Probe, forward: Probe) -> SelfBenchmark {
+        let kind = |probe| Kind { probe, steps: 0, worked: Duration::ZERO, began: None };
+        SelfBenchmark { kinds: [kind(decode), kind(forward)], at: 0 }
+    }
+
+    /// The next step; nothing, when all have been made.
+    pub fn next(&mut self) -> Option<Benchmark> {
+        let grows = self.at == 0;
+        let kind = self.kinds.get_mut(self.at)?;
+        let Probe { tokens, steps, .. } = kind.probe;
+        let position = if grows { kind.steps * tokens } else { 0 };
+        let max_length = if grows { (steps + 1) * tokens } else { tokens };
+        kind.steps += 1;
+        Some(Benchmark { tokens, position, max_length })
+    }
+
+    /// The last step took from `started` to `finished` on the device.
+    pub fn took(&mut self, started: Timestamp, finished: Timestamp) {
+        let Some(kind) = self.kinds.get_mut(self.at) else { return };
+        let began = *kind.began.get_or_insert(started);
+        if kind.steps > 1 {
+            kind.worked += finished.since(started);
+        }
+        let late = kind.probe.most > Duration::ZERO && finished.since(began) >= kind.probe.most;
+        if kind.steps > kind.probe.steps || late && kind.steps > 1 {
+            self.at += 1;
+        }
+    }
+
+    /// What came of it, where the network is `told`'s.
+    pub fn speed(&self, told: Speed) -> Speed {
+        let rate = |kind: &Kind, otherwise: f64| match kind.worked {
+            Duration::ZERO => otherwise,
+            worked => f64::from((kind.steps - 1) * kind.probe.tokens) / worked.as_secs_f64(),
+        };
+        let [decode, forward] = &self.kinds;
+        Speed {
+            inference_rps: rate(decode, told.inference_rps),
+            forward_rps: rate(forward, told.forward_rps),
+            network_rps: told.network_rps,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Benchmark, SelfBenchmark};
+    use crate::placement::Speed;
+    use crate::policy::Probe;
+    use crate::time::{Duration, Timestamp};
+
+    const TOLD: Speed = Speed { inference_rps: 1.0, forward_rps: 1.0, network_rps: 7.0 };
+
+    /// Makes all steps, on a device that takes so long for each; how many there were.
+    fn measure(self_benchmark: &mut SelfBenchmark, took: impl Fn(Benchmark) -> Duration) -> Vec<Benchmark> {
+        let (mut trials, mut now) = (Vec::new(), Timestamp::default());
+        while let Some(benchmark) = self_benchmark.next() {
+            trials.push(benchmark);
+            let finished = now + took(benchmark);
+            self_benchmark.took(now, finished);
+            now = finished;
+        }
+        trials
+    }
+
+    #[test]
+    fn it_counts_all_steps_but_the_first_of_each_kind() {
+        let probe = |tokens, steps| Probe { tokens, steps, most: Duration::ZERO };
+        let mut self_benchmark = SelfBenchmark::new(probe(1, 100), probe(1024, 10));
+        let trials = measure(&mut self_benchmark, |benchmark| match (benchmark.tokens, benchmark.position) {
+            (1, 0) => Duration::from_secs(9),
+            (1, _) => Duration::from_millis(5),
+            _ => Duration::from_millis(512),
+        });
+        assert_eq!((trials.len(), trials[0].max_length), (101 + 11, 101));
+        assert!((0..101).eq(trials[..101].iter().map(|benchmark| benchmark.position)), "into a cache that grows");
+        assert!(trials[101..].iter().all(|benchmark| (benchmark.position, benchmark.max_length) == (0, 1024)));
+        let speed = self_benchmark.speed(TOLD);
+        assert_eq!((speed.inference_rps, speed.forward_rps, speed.network_rps), (200.0, 2000.0, 7.0));
+    }
+
+    #[test]
+    fn it_ends_in_time_if_it_is_to() {
+        let probe = |tokens| Probe { tokens, steps: 1000, most: Duration::from_millis(50) };
+        let mut self_benchmark = SelfBenchmark::new(probe(1), probe(10));
+        let trials = measure(&mut self_benchmark, |_| Duration::from_millis(20));
+        assert_eq!(trials.len(), 3 + 3);
+        assert_eq!((self_benchmark.speed(TOLD).inference_rps, self_benchmark.speed(TOLD).forward_rps), (50.0, 500.0));
+        let slow = measure(&mut SelfBenchmark::new(probe(1), probe(10)), |_| Duration::from_secs(3));
+        assert_eq!(slow.len(), 2 + 2, "at least one of each counts");
+    }
+}

@@ -1,0 +1,261 @@
+//! Keeps the runs of a sweep as they end, and tells how far it is.
+use crate::exit::Exit;
+use crate::print::{errln, stderr_is_terminal};
+use crate::progress::Progress;
+use crate::signals::{Heeding, INTERRUPTED, interrupted};
+use crate::sweep::{Batch, Sweep};
+use actors::record::Event;
+use reports::cells::CellStatus;
+use reports::manifest::{Build, Manifest, World};
+use reports::measures::Verdict;
+use reports::write::{RunDir, RunWriter};
+use scenarios::plan::Plan;
+use std::path::Path;
+use topology::outcome::{Outcome, Run};
+
+/// Writes runs to their directory as they end, and tells how far the sweep is.
+pub struct SweepWriter<'b> {
+    batch: &'b Batch,
+    writer: RunWriter,
+    world: World,
+    progress: Progress,
+    kept: usize,
+    /// Whether the last run was given up.
+    cut: bool,
+    /// From the start on there is something to save.
+    _heeding: Heeding,
+    /// Labels of the runs that failed, or some of whose requests did.
+    failures: Vec<String>,
+}
+
+impl<'b> SweepWriter<'b> {
+    pub fn new(sweep: &Sweep, batch: &'b Batch, world: World) -> Result<SweepWriter<'b>, Exit> {
+        for note in batch.loaded.notes() {
+            errln!("note: {note}");
+        }
+        let scenario = batch.scenario();
+        let command = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        let mut manifest = Manifest::new(&scenario.name, world, sweep.seed, batch.charts(), command);
+        manifest.build = build();
+        let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text(), &batch.plans)?;
+        let (name, runs) = match world {
+            World::Live => ("live", "live runs"),
+            World::Sim => ("sim", "simulations"),
+        };
+        let task = format!("{} {runs} of {} cells", batch.plans.len(), writer.cells_planned());
+        let progress = Progress::new(name, batch.plans.len() as u64, &task)?;
+        Ok(SweepWriter {
+            batch,
+            writer,
+            world,
+            progress,
+            kept: 0,
+            cut: false,
+            _heeding: Heeding::new(),
+            failures: Vec::new(),
+        })
+    }
+
+    pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Exit> {
+        self.write(index, run).map_err(|stop| left(stop, self.kept, self.writer.partial_dir()))
+    }
+
+    fn write(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Exit> {
+        let (key, plan) = (&self.batch.keys[index], &self.batch.plans[index]);
+        let (status, lost, events, trace) = match run {
+            Ok(Run { outcome, events, trace, .. }) => {
+                let (status, lost) = status_of(plan, &outcome);
+                (status, lost, events, trace)
+            }
+            Err(why) => {
+                let (label, detail) = ("not_started".to_owned(), plan.in_words(&why));
+                (CellStatus::Failed { label, detail }, 0, Vec::new(), None)
+            }
+        };
+        let said = match (&status, lost) {
+            (CellStatus::Done, 0) => "ok".to_owned(),
+            // The cell's figures are what they are; that the sweep went well is not to be said of it.
+            (CellStatus::Done, lost) => {
+                self.failures.push("requests_failed".to_owned());
+                format!("{lost} requests failed")
+            }
+            (CellStatus::Failed { label, detail }, _) => {
+                self.failures.push(label.clone());
+                format!("{label}: {detail}")
+            }
+            (CellStatus::Interrupted, _) => {
+                self.cut = true;
+                "interrupted".to_owned()
+            }
+        };
+        self.writer.cell(key, plan, status, &events)?;
+        #[cfg(feature = "live")]
+        if self.world == World::Live {
+            self.keep_texts(plan, &events)?;
+        }
+        if let Some(hash) = trace {
+            self.writer.trace_hash(plan, hash);
+        }
+        self.kept += 1;
+        let values: Vec<String> = key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
+        let line = format!("{} ({}) {said}", values.join(" "), plan.repeat);
+        if stderr_is_terminal() && said == "ok" {
+            self.progress.doing(line);
+        } else {
+            self.progress.line(&format!("{} {}/{} {line}", self.world, self.kept, self.batch.plans.len()));
+        }
+        self.progress.count();
+        Ok(())
+    }
+
+    /// Says beside the bar what happens between two runs.
+    pub fn doing(&self, what: &str) {
+        self.progress.doing(what.to_owned());
+    }
+
+    #[cfg(feature = "live")]
+    /// Keeps what requests of given prompts said, and shows the first of it.
+    fn keep_texts(&mut self, plan: &Plan, events: &[Event]) -> Result<(), Exit> {
+        let said = match live::texts(plan, events) {
+            Ok(said) => said,
+            // The figures are there; that the text is not ends no sweep.
+            Err(why) => {
+                errln!("note: what was said cannot be turned into text: {why}");
+                return Ok(());
+            }
+        };
+        self.writer.texts(plan.cell, plan.repeat, &said)?;
+        if let Some((prompt, answer)) = said.iter().find_map(|said| said.texts.as_ref()) {
+            self.progress.line(&format!("  {:?} -> {:?}", shortened(prompt), shortened(answer)));
+        }
+        Ok(())
+    }
+
+    /// The run directory and the exit code that what it holds deserves.
+    pub fn finish(mut self) -> Result<(RunDir, u8), Exit> {
+        self.progress.end();
+        let interrupted = interrupted() && (self.cut || self.kept < self.batch.plans.len());
+        if interrupted {
+            self.writer.interrupt();
+        }
+        let (kept, partial) = (self.kept, self.writer.partial_dir().to_owned());
+        let dir = self.writer.finish().map_err(|why| left(why.into(), kept, &partial))?;
+        for note in dir.notes.iter().chain(&dir.unwritten) {
+            errln!("note: {note}");
+        }
+        errln!("{}", dir.path.display());
+        let missed = objectives_missed(&self.batch.plans, &dir)?;
+        let code = match () {
+            () if interrupted => INTERRUPTED,
+            () if self.failures.iter().any(|label| label == "broken") => 7,
+            () if self.failures.is_empty() && dir.verdict.verdict == Verdict::Invalid => 7,
+            () if self.failures.is_empty() && missed => 5,
+            // The data are whole, and not all that is made from them is there.
+            () if self.failures.is_empty() && !dir.unwritten.is_empty() => 1,
+            () if self.failures.is_empty() => 0,
+            () if self.failures.iter().all(|label| label == "not_ready") => 8,
+            () => 4,
+        };
+        Ok((dir, code))
+    }
+}
+
+/// What this program was built from, as `build.rs` found it.
+fn build() -> Build {
+    let features = [("cuda", cfg!(feature = "cuda"))].into_iter().filter(|feature| feature.1);
+    Build {
+        commit: option_env!("SWARMBENCH_COMMIT").map(str::to_owned),
+        modified: option_env!("SWARMBENCH_MODIFIED").map(|modified| modified == "true"),
+        features: features.map(|feature| feature.0.to_owned()).collect(),
+    }
+}
+
+/// The error of a sweep that could not be written further, with where those of its runs are that were.
+fn left(stop: Exit, kept: usize, dir: &Path) -> Exit {
+    if kept == 0 {
+        return stop;
+    }
+    let dir = dir.display();
+    let why = format!("the sweep ended after {kept} runs, which `swarmbench report {dir}` draws");
+    Exit { code: stop.code, report: stop.report.wrap_err(why) }
+}
+
+/// Whether a run has a smaller share of good requests than its scenario asks for; says which.
+fn objectives_missed(plans: &[Plan], dir: &RunDir) -> Result<bool, Exit> {
+    if plans.iter().all(|plan| plan.objectives.share.is_none()) {
+        return Ok(false);
+    }
+    let mut missed = false;
+    for row in reports::read::Run::open(&dir.path)?.rows {
+        let plan = plans.iter().find(|plan| (plan.cell, plan.repeat) == (row.cell, row.repeat));
+        let Some(wanted) = plan.and_then(|plan| plan.objectives.share) else { continue };
+        let share = row.get("slo_share").unwrap_or(0.0);
+        if share < wanted {
+            missed = true;
+            let (cell, repeat) = (row.cell, row.repeat);
+            errln!(
+                "cell {cell} ({repeat}): {:.1} % of requests are good, {:.1} % must be",
+                share * 100.0,
+                wanted * 100.0
+            );
+        }
+    }
+    Ok(missed)
+}
+
+/// Of a text that may be long, its beginning.
+fn shortened(text: &str) -> String {
+    const CHARS: usize = 60;
+    let more = if text.chars().count() > CHARS { ".." } else { "" };
+    text.chars().take(CHARS).collect::<String>() + more
+}
+
+/// And how many of its requests failed.
+fn status_of(plan: &Plan, outcome: &Outcome) -> (CellStatus, u32) {
+    match outcome {
+        Outcome::Done(drained) => (CellStatus::Done, drained.failed),
+        Outcome::Interrupted => (CellStatus::Interrupted, 0),
+        _ => {
+            let (label, detail) = (outcome.label().to_owned(), plan.in_words(&outcome.to_string()));
+            (CellStatus::Failed { label, detail }, 0)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SweepWriter;
+    use crate::sweep::Sweep;
+    use actors::record::Event;
+    use reports::manifest::World;
+    use simulator::{HORIZON, run};
+    use topology::outcome::Run;
+
+    /// The exit code of a sweep of one cell, after something was done to its record.
+    fn code(spoil: impl FnOnce(&mut Run)) -> u8 {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let only = Some("workload.generate=1 && workload.prompt=16".to_owned());
+        let sweep = Sweep { out: dir.path().to_owned(), ..Sweep::of("quickstart", Vec::new(), only) };
+        let batch = sweep.batch().unwrap_or_else(|stop| panic!("{:?}", stop.report));
+        assert!(!batch.plans.is_empty());
+        let mut writer =
+            SweepWriter::new(&sweep, &batch, World::Sim).unwrap_or_else(|stop| panic!("{:?}", stop.report));
+        let mut runs: Vec<Run> = batch.plans.iter().map(|plan| run(plan, HORIZON)).collect();
+        spoil(&mut runs[0]);
+        for (index, run) in runs.into_iter().enumerate() {
+            writer.keep(index, Ok(run)).unwrap_or_else(|stop| panic!("{:?}", stop.report));
+        }
+        writer.finish().unwrap_or_else(|stop| panic!("{:?}", stop.report)).1
+    }
+
+    #[test]
+    fn a_record_that_was_merged_twice_makes_the_measurement_invalid() {
+        assert_eq!(code(|_| {}), 0);
+        let twice = |run: &mut Run| {
+            let ended = run.events.iter().find(|event| matches!(event, Event::Ended(it) if !it.request.is_warmup()));
+            let ended = ended.expect("a timed request").clone();
+            run.events.push(ended);
+        };
+        assert_eq!(code(twice), 7);
+    }
+}

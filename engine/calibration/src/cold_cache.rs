@@ -1,0 +1,172 @@
+//! What weights that have left the caches cost: from jobs that are alike but for how cold their weights were.
+use super::jobs::{BUCKET, Gaps, Head, Job, Phase};
+use actors::time::Duration;
+use rows::stats::quantile;
+use scenarios::plan;
+use scenarios::profile;
+use scenarios::units::Time;
+use std::collections::BTreeMap;
+
+/// In seconds; and the shares that were cold of the weights of jobs and heads, by their places.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct ColdCache {
+    /// By which weights get cold, and warm: what they cost is beside it.
+    law: plan::ColdCache,
+    per_block: f64,
+    head: f64,
+    jobs: Vec<f64>,
+    heads: Vec<f64>,
+}
+
+/// Those half times among which the best is chosen: 0.25 ms to 64 ms; and what a job leaves cold.
+const HALVES: std::ops::Range<i32> = -2..7;
+const LEFT: [f64; 7] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9];
+
+/// Warm weights take some time too: so much of any job's time, but for the lowest few, may be the cold's.
+const MOST: f64 = 0.8;
+
+fn law(half_after: f64, left: f64) -> plan::ColdCache {
+    plan::ColdCache { half_after: Duration::from_secs_f64(half_after), left, ..plan::ColdCache::OFF }
+}
+
+/// The share that is cold for one job after another.
+pub(super) fn shares(law: &plan::ColdCache, gaps: &[f64]) -> Vec<f64> {
+    let mut before = 1.0;
+    let next = |gap: &f64| {
+        before = if gap.is_finite() { law.again(before, Duration::from_secs_f64(*gap)) } else { 1.0 };
+        before
+    };
+    gaps.iter().map(next).collect()
+}
+
+/// Like jobs: the place and the seconds of each.
+type Alike = Vec<(usize, f64)>;
+
+impl ColdCache {
+    /// Least squares within groups of like decode steps of peers, and of clients' decode steps.
+    pub fn fit((jobs, gaps): (&[Job], &Gaps), (heads, between_heads): (&[Head], &Gaps)) -> ColdCache {
+        let mut blocks: BTreeMap<(u32, u32, u32), Alike> = BTreeMap::new();
+        for job in jobs.iter().filter(|job| job.phase == Phase::Decode) {
+            let key = (job.size, job.context / BUCKET, job.blocks);
+            blocks.entry(key).or_default().push((job.at, job.seconds / f64::from(job.blocks)));
+        }
+        let mut ends: BTreeMap<u32, Alike> = BTreeMap::new();
+        for head in heads.iter().filter(|head| !head.prefill) {
+            ends.entry(head.rows).or_default().push((head.at, head.seconds));
+        }
+        let (blocks, ends) = (steady(blocks), steady(ends));
+        let laws = HALVES.flat_map(|power| LEFT.map(|left| law(1e-3 * 2f64.powi(power), left)));
+        let fits = laws.filter_map(|law| slope(&blocks, &shares(&law, gaps)).map(|(slope, left)| (left, slope, law)));
+        let Some((_, per_block, law)) = fits.min_by(|a, b| a.0.total_cmp(&b.0)) else { return ColdCache::default() };
+        let of_heads = shares(&law, between_heads);
+        let head = slope(&ends, &of_heads).map_or(0.0, |(slope, _)| slope);
+        ColdCache { law, per_block, head, jobs: shares(&law, gaps), heads: of_heads }
+    }
+
+    /// Seconds of a peer's job that are the cold's.
+    pub fn of_job(&self, job: &Job) -> f64 {
+        self.per_block * f64::from(job.blocks) * self.jobs.get(job.at).copied().unwrap_or(0.0)
+    }
+
+    /// Seconds of a client's head that are the cold's.
+    pub fn of_head(&self, head: &Head) -> f64 {
+        self.head * self.heads.get(head.at).copied().unwrap_or(0.0)
+    }
+
+    pub fn written(&self) -> profile::ColdCache {
+        let time = super::time;
+        let plan::ColdCache { half_after, left, .. } = self.law;
+        profile::ColdCache {
+            per_block: time(self.per_block),
+            head: time(self.head),
+            half_after: Time(half_after.0),
+            left,
+        }
+    }
+}
+
+/// The groups, with the times that stick out brought back to the 5th and the 95th percentile.
+fn steady<K>(groups: BTreeMap<K, Alike>) -> Vec<Alike> {
+    let mut groups: Vec<Alike> = groups.into_values().filter(|group| group.len() > 1).collect();
+    for group in &mut groups {
+        let mut times: Vec<f64> = group.iter().map(|point| point.1).collect();
+        times.sort_by(f64::total_cmp);
+        if let (Some(low), Some(high)) = (quantile(&times, 0.05), quantile(&times, 0.95)) {
+            group.iter_mut().for_each(|point| point.1 = point.1.clamp(low, high));
+        }
+    }
+    groups
+}
+
+/// (seconds where all is cold, what is left of the squares), if times are longer the colder it is.
+fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
+    let (mut xx, mut xy, mut yy, mut whole) = (0.0, 0.0, 0.0, Vec::new());
+    for group in groups {
+        let count = group.len() as f64;
+        let (x, y) = group.iter().fold((0.0, 0.0), |sum, point| (sum.0 + shares[point.0], sum.1 + point.1));
+        for (at, seconds) in group {
+            let (dx, dy) = (shares[*at] - x / count, seconds - y / count);
+            xx += dx * dx;
+            xy += dx * dy;
+            yy += dy * dy;
+            // If all of it were the cold's.
+            whole.push(seconds / shares[*at]);
+        }
+    }
+    let slope = (xx > 0.0 && xy > 0.0).then(|| xy / xx)?;
+    whole.retain(|seconds| seconds.is_finite());
+    whole.sort_by(f64::total_cmp);
+    let slope = slope.min(MOST * quantile(&whole, 0.05)?);
+    Some((slope, yy - 2.0 * slope * xy + slope * slope * xx))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ColdCache, Job, Phase, law, shares};
+    use actors::time::Duration;
+    use scenarios::plan;
+
+    const LAW: plan::ColdCache =
+        plan::ColdCache { half_after: Duration::from_millis(4), left: 0.8, ..plan::ColdCache::OFF };
+
+    /// Requests of thirty steps each after a longer job; what is cold costs so much a block.
+    fn jobs(law: plan::ColdCache, gap: impl Fn(usize) -> f64, per_block: f64) -> (Vec<Job>, Vec<f64>) {
+        let gaps: Vec<f64> = (0..900).map(|at| if at == 0 { f64::INFINITY } else { gap(at) }).collect();
+        let job = |(at, share): (usize, f64)| {
+            // A part in a hundred of noise, the same each time.
+            let noise = 1.0 + 0.01 * ((at * 7919 % 200) as f64 - 100.0) / 100.0;
+            let seconds = (30e-6 + 4.0 * (150e-6 + per_block * share)) * noise;
+            Job { phase: Phase::Decode, size: 1, context: 40, blocks: 4, seconds, at, round: 0 }
+        };
+        (shares(&law, &gaps).into_iter().enumerate().map(job).collect(), gaps)
+    }
+
+    fn fit((jobs, gaps): &(Vec<Job>, Vec<f64>)) -> ColdCache {
+        ColdCache::fit((jobs, gaps), (&[], &Vec::new()))
+    }
+
+    fn after_prefill(at: usize) -> f64 {
+        if at.is_multiple_of(30) { 13e-3 } else { [0.5e-3, 2e-3, 6e-3][at / 30 % 3] }
+    }
+
+    #[test]
+    fn what_cold_weights_cost_is_told_from_what_blocks_cost() {
+        let cold = fit(&jobs(LAW, after_prefill, 120e-6));
+        assert_eq!(cold.law, LAW);
+        assert!((cold.per_block / 120e-6 - 1.0).abs() < 0.05, "{}", cold.per_block);
+        let mut warm = jobs(LAW, after_prefill, 0.0);
+        let shares = shares(&LAW, &warm.1);
+        warm.0.iter_mut().for_each(|job| job.seconds = 1e-3 - 1e-4 * shares[job.at]);
+        assert_eq!(fit(&warm), ColdCache::default(), "nothing that is faster for it is cold");
+    }
+
+    #[test]
+    fn caches_that_keep_what_was_read_once_leave_nothing_cold() {
+        // Half of the jobs come at once, half after a network's delay.
+        let law = law(2e-3, 0.0);
+        let gap = |at: usize| if at.is_multiple_of(2) { 3e-4 } else { 8e-3 + 2e-4 * (at % 60) as f64 };
+        let cold = fit(&jobs(law, gap, 400e-6));
+        assert_eq!(cold.law, law);
+        assert!((cold.per_block / 400e-6 - 1.0).abs() < 0.05, "{}", cold.per_block);
+    }
+}

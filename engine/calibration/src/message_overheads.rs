@@ -1,0 +1,86 @@
+//! The two ends of frames, as runs show them.
+use super::overheads::seconds;
+use super::wake_up::Start;
+use actors::id::{NodeId, RequestId, SessionId};
+use actors::message::{Activation, Forwarding, Message, Step};
+use rows::ObservedRun;
+use rows::stats::steady_mean;
+use rows::{HopRow, TokenRow};
+use scenarios::plan::Plan;
+use std::collections::BTreeMap;
+
+/// What the frames of a run's steps took, from one peer to the next: both stamp them, and it is no matter who else is
+/// about. Where every step has one peer alone it is the network's part of the step without the ways back from devices,
+/// that of a client said to be as long as `back` for so many bytes, for nobody stamps it.
+pub(super) fn starts(run: &ObservedRun, back: impl Fn(u64) -> f64) -> Vec<Start> {
+    let mut routes: BTreeMap<(RequestId, u32), Vec<&HopRow>> = BTreeMap::new();
+    for hop in run.hops.iter().filter(|hop| !hop.request.is_warmup()) {
+        routes.entry((hop.request, hop.position)).or_default().push(hop);
+    }
+    routes.values_mut().for_each(|route| route.sort_by_key(|hop| hop.hop));
+    let mut steps: Vec<&TokenRow> = run.tokens.iter().filter(|step| !step.request.is_warmup()).collect();
+    steps.sort_by_key(|step| step.began);
+    // When each peer was last heard of.
+    let mut last: BTreeMap<NodeId, u64> = BTreeMap::new();
+    let mut starts = Vec::new();
+    for step in steps {
+        let Some(route) = routes.get(&(step.request, step.position)) else { continue };
+        let (_, bytes) = frames_of(&run.plan, step);
+        let opened = if step.parts.setup > 0 { step.began + step.parts.setup } else { 0 };
+        let still = |hop: &HopRow| {
+            let heard = last.get(&hop.peer).copied().unwrap_or(0).max(opened);
+            seconds(hop.received.saturating_sub(heard))
+        };
+        let of = |count, still, seconds| Start { round: run.round, bytes, count, still, seconds };
+        // One in parts, or with a replay, is not what it seems.
+        match &route[..] {
+            _ if route.len() != usize::from(step.hops) => {}
+            [hop] => {
+                let returns = back(activation(&run.plan, step).bytes())
+                    + back(0)
+                    + seconds(hop.sent.saturating_sub(hop.finished));
+                let away = seconds(hop.sent.saturating_sub(hop.received));
+                let seconds = seconds(step.parts.network) - returns;
+                starts.push(of(4, vec![still(hop), away, away], seconds));
+            }
+            _ => starts.extend(route.windows(2).map(|pair| {
+                let away = seconds(pair[0].sent.saturating_sub(pair[0].received));
+                let seconds = seconds(pair[1].received.saturating_sub(pair[0].sent));
+                match run.plan.policies.forwarding {
+                    Forwarding::Relay => of(4, vec![away, away, still(pair[1])], seconds),
+                    Forwarding::Push => of(2, vec![away, still(pair[1])], seconds),
+                }
+            })),
+        }
+        for hop in route {
+            let heard = last.entry(hop.peer).or_default();
+            *heard = hop.sent.max(*heard);
+        }
+    }
+    starts
+}
+
+/// How many frames a step is, and the bytes of each.
+pub(super) fn frames_of(plan: &Plan, step: &TokenRow) -> (u32, u64) {
+    let count = match plan.policies.forwarding {
+        Forwarding::Relay => 2 * u32::from(step.hops),
+        Forwarding::Push => u32::from(step.hops) + 1,
+    };
+    let session = SessionId::new(step.request, 0);
+    let message = Message::Step(Step { session, position: step.position, activation: activation(plan, step) });
+    (count, message.wire_bytes())
+}
+
+pub(super) fn activation(plan: &Plan, step: &TokenRow) -> Activation {
+    let hidden = u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX);
+    Activation { tokens: step.tokens, batch: step.batch, hidden, dtype: plan.model.wire, data: None }
+}
+
+/// What a shaped frame comes after its instant by, in seconds.
+pub(super) fn held(run: &ObservedRun, back: f64) -> Option<f64> {
+    let late = run.tokens.iter().filter(|step| !step.request.is_warmup()).filter_map(|step| {
+        let returns = (2.0 + f64::from(step.hops)) * back;
+        Some((seconds(step.network?.other) - returns).max(0.0) / f64::from(frames_of(&run.plan, step).0))
+    });
+    steady_mean(late.collect())
+}

@@ -1,0 +1,224 @@
+//! What it takes to get something going again: a thread, a connection. Longer after it has been still for a while, and by
+//! the bytes that are handed over.
+use super::overheads::middles;
+use actors::time::Duration;
+use scenarios::plan::{ColdCache, Overhead};
+use std::collections::BTreeMap;
+
+/// The half times among which the best is chosen: 0.25 ms to 64 ms.
+const HALVES: std::ops::Range<i32> = -2..7;
+
+/// Of the squares that are left without it, what stillness must explain to be believed.
+const WORTH: f64 = 0.1;
+
+/// Of a group of like starts, so many count: many of one kind do not outweigh all others.
+const MOST: usize = 20;
+
+/// One thing, or some things alike after another, got going.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    pub round: u32,
+    /// Of each.
+    pub bytes: u64,
+    /// How many there were.
+    pub count: u32,
+    /// Seconds that those had been still which had been so for long.
+    pub still: Vec<f64>,
+    /// Of all of them.
+    pub seconds: f64,
+}
+
+/// What stillness costs: of `idle` seconds the share `g / (g + half_after)` after `g` seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Wake {
+    pub idle: f64,
+    pub half_after: f64,
+}
+
+/// Seconds of one start: by itself, and for each byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Line {
+    pub start: f64,
+    pub per_byte: f64,
+}
+
+impl Wake {
+    pub fn of(over: &Overhead) -> Wake {
+        Wake { idle: over.idle.as_secs_f64(), half_after: over.half_after.as_secs_f64() }
+    }
+
+    pub fn after(&self, still: f64) -> f64 {
+        let span = Duration::from_secs_f64;
+        self.idle * ColdCache::share(span(self.half_after), span(still))
+    }
+
+    /// The one by which the starts of each kind are best told, each kind with a line of its own. By least squares, relative
+    /// to what was measured.
+    pub fn fit(kinds: &[&[Start]]) -> Wake {
+        let kinds: Vec<Vec<Group>> = kinds.iter().map(|starts| groups(starts)).collect();
+        let best = |half_after: f64| {
+            let points: Vec<Vec<Point>> =
+                kinds.iter().map(|groups| groups.iter().map(|group| group.point(half_after)).collect()).collect();
+            let left = |idle: f64| points.iter().map(|points| line(points, idle).1).sum::<f64>();
+            let most = points.iter().flatten().map(|point| point.y).fold(0.0, f64::max);
+            let idle = least(most, left);
+            (left(idle), left(0.0), Wake { idle, half_after })
+        };
+        let halves = HALVES.map(|power| best(1e-3 * 2f64.powi(power)));
+        let best = halves.min_by(|a, b| a.0.total_cmp(&b.0));
+        let believed = best.filter(|(left, without, _)| *left < (1.0 - WORTH) * without);
+        believed.map_or(Wake::default(), |(_, _, wake)| wake)
+    }
+}
+
+impl Line {
+    /// Through (bytes, seconds) whose relative errors count alike. Flat where all have as many bytes.
+    pub fn through(points: &[(f64, f64)]) -> Line {
+        let seen = points.iter().filter(|point| point.1 > 0.0);
+        let points = seen.map(|&(bytes, y)| Point { bytes, share: 0.0, y, weight: 1.0 / (y * y) });
+        line(&points.collect::<Vec<_>>(), 0.0).0
+    }
+
+    pub fn fit(starts: &[Start], wake: Wake) -> Line {
+        let points: Vec<Point> = groups(starts).iter().map(|group| group.point(wake.half_after)).collect();
+        line(&points, wake.idle).0
+    }
+
+    /// Of one that had not been still.
+    pub fn of(&self, bytes: u64) -> f64 {
+        self.start + self.per_byte * bytes as f64
+    }
+
+    pub fn predict(&self, start: &Start, wake: Wake) -> f64 {
+        f64::from(start.count) * self.of(start.bytes) + start.still.iter().map(|still| wake.after(*still)).sum::<f64>()
+    }
+}
+
+/// Starts that are alike, and what they took: of each round the mean, and of these the median.
+struct Group<'a> {
+    bytes: f64,
+    count: f64,
+    starts: Vec<&'a Start>,
+    seconds: f64,
+}
+
+fn groups(starts: &[Start]) -> Vec<Group<'_>> {
+    // Bytes, how many, and the power of two of seconds that they were still for.
+    let key = |start: &Start| {
+        let mean = start.still.iter().sum::<f64>() / start.still.len().max(1) as f64;
+        (start.bytes, start.count, mean.max(1e-6).log2().floor() as i32)
+    };
+    let mut alike: BTreeMap<(u64, u32, i32), Vec<&Start>> = BTreeMap::new();
+    starts.iter().for_each(|start| alike.entry(key(start)).or_default().push(start));
+    let seconds = middles(starts.iter().map(|start| (start.round, key(start), start.seconds.max(0.0))));
+    let group = |(key, starts)| {
+        let (bytes, count, _) = key;
+        let seconds = seconds.get(&key).copied().unwrap_or(0.0);
+        Group { bytes: bytes as f64, count: f64::from(count), starts, seconds }
+    };
+    alike.into_iter().map(group).collect()
+}
+
+/// The mean start of a group.
+struct Point {
+    bytes: f64,
+    share: f64,
+    y: f64,
+    weight: f64,
+}
+
+impl Group<'_> {
+    fn point(&self, half_after: f64) -> Point {
+        let wake = Wake { idle: 1.0, half_after };
+        let shares = self.starts.iter().flat_map(|start| &start.still).map(|still| wake.after(*still)).sum::<f64>();
+        let y = self.seconds / self.count;
+        Point {
+            bytes: self.bytes,
+            share: shares / self.starts.len() as f64 / self.count,
+            y,
+            weight: self.starts.len().min(MOST) as f64 / (y * y).max(1e-18),
+        }
+    }
+}
+
+/// The line through what is left of the points when stillness costs so much, neither part below 0, and the squares left.
+fn line(points: &[Point], idle: f64) -> (Line, f64) {
+    let rest = |point: &Point| point.y - idle * point.share;
+    let sum = |of: &dyn Fn(&Point) -> f64| points.iter().map(|point| point.weight * of(point)).sum::<f64>();
+    let (w, wx, wy) = (sum(&|_| 1.0), sum(&|point| point.bytes), sum(&rest));
+    let (wxx, wxy) = (sum(&|point| point.bytes * point.bytes), sum(&|point| point.bytes * rest(point)));
+    let bend = w * wxx - wx * wx;
+    let slope = if bend > 0.0 { ((w * wxy - wx * wy) / bend).max(0.0) } else { 0.0 };
+    let start = if w > 0.0 { (wy - slope * wx) / w } else { 0.0 };
+    let line = match start < 0.0 {
+        true => Line { start: 0.0, per_byte: if wxx > 0.0 { (wxy / wxx).max(0.0) } else { 0.0 } },
+        false => Line { start, per_byte: slope },
+    };
+    let left = sum(&|point| {
+        let off = rest(point) - line.start - line.per_byte * point.bytes;
+        off * off
+    });
+    (line, left)
+}
+
+/// Where from 0 to `most` a function that falls and then rises is least.
+fn least(most: f64, of: impl Fn(f64) -> f64) -> f64 {
+    let (mut low, mut high) = (0.0, most);
+    for _ in 0..60 {
+        let (a, b) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
+        if of(a) <= of(b) { high = b } else { low = a }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Line, Start, Wake};
+
+    /// Starts of four sizes after shorter and longer stillness, in three rounds of which one is slow throughout.
+    fn starts(line: Line, wake: Wake, count: u32) -> Vec<Start> {
+        let mut all = Vec::new();
+        for round in 0..3 {
+            for (bytes, unit) in [(1_050, 0.4e-3), (16_400, 2e-3), (65_600, 7e-3), (262_200, 25e-3)] {
+                for at in 0..30 {
+                    let still = vec![unit * f64::from(1 + at % 7); count as usize];
+                    let mut start = Start { round, bytes, count, still, seconds: 0.0 };
+                    // A part in fifty of noise, the same each time.
+                    let noise = 1.0 + 0.02 * f64::from((at * 7919 % 200) - 100) / 100.0;
+                    start.seconds = line.predict(&start, wake) * noise * if round == 1 { 1.6 } else { 1.0 };
+                    all.push(start);
+                }
+            }
+        }
+        all
+    }
+
+    const FRAME: Line = Line { start: 9e-6, per_byte: 0.25e-9 };
+    const JOB: Line = Line { start: 14e-6, per_byte: 0.05e-9 };
+
+    #[test]
+    fn what_bytes_and_what_stillness_cost_are_told_apart() {
+        let truth = Wake { idle: 15e-6, half_after: 4e-3 };
+        let (frames, jobs) = (starts(FRAME, truth, 4), starts(JOB, truth, 1));
+        let wake = Wake::fit(&[&frames, &jobs]);
+        for (starts, line) in [(&frames, FRAME), (&jobs, JOB)] {
+            let found = Line::fit(starts, wake);
+            for start in starts.iter().filter(|start| start.round != 1) {
+                let (found, said) = (found.predict(start, wake), line.predict(start, truth));
+                assert!((found / said - 1.0).abs() < 0.03, "{found} against {said} for {start:?}");
+            }
+        }
+        assert!((wake.idle / truth.idle - 1.0).abs() < 0.2, "{wake:?}");
+    }
+
+    #[test]
+    fn stillness_that_costs_nothing_is_not_found() {
+        let frames = starts(FRAME, Wake::default(), 2);
+        let wake = Wake::fit(&[&frames, &[]]);
+        assert!(wake.idle < 0.1 * FRAME.start, "noise alone has {wake:?}");
+        let found = Line::fit(&frames, wake);
+        assert!((found.start / FRAME.start - 1.0).abs() < 0.05, "{found:?}");
+        assert!((found.per_byte / FRAME.per_byte - 1.0).abs() < 0.05, "{found:?}");
+        assert_eq!(Line::fit(&[], wake), Line::default());
+    }
+}

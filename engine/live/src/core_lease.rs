@@ -1,0 +1,316 @@
+//! Core leases: all executors of a machine, in whatever process, take turns at its cores, first come first served.
+//!
+//! A ticket_lock of file locks. Whoever comes takes the next number and locks that number's file, waits for the file of the
+//! number before it, then for a core, and with the core lets the next one by. So each file has at most one who waits for
+//! it: where several wait for one lock, the kernel wakes them all, and of those on one core it runs first not the first
+//! but the one that has computed least (measured: clients went before peers, and waited half as long as in turn). A lock
+//! dies with the process that holds it, so no crash can keep a core; it may let those behind it by out of turn, and the
+//! core's own lock keeps them apart. Without leases four executors on two cores stretch each other's jobs, and no compute
+//! stamp means anything.
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// One executor's way to the cores of its machine. Each executor opens its own: a file lock belongs to an open file.
+pub struct TicketLock {
+    /// The next number, held while one is taken.
+    next: File,
+    /// Of a number, that at the number modulo their count: one more than there are executors, each of which has at most one
+    /// number, so that nobody ever waits for a file before its number's.
+    turns: Vec<File>,
+    cores: Vec<File>,
+}
+
+/// A place in the queue of the ticket_lock that gave it.
+#[must_use = "those behind it wait until it is taken"]
+pub struct Turn(u64);
+
+/// A core is the holder's until this is dropped.
+pub struct Lease<'a> {
+    core: &'a File,
+}
+
+/// How often the first of the queue looks for a free core where there are several: no lock can wait for any of many.
+const LOOK: Duration = Duration::from_micros(20);
+
+/// A new directory for lock files. Only this user can enter it: whoever can open a lock file can take the lock, and stall a
+/// run that would still call itself valid.
+pub fn directory() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("swarmbench-").permissions(Permissions::from_mode(0o700)).tempdir()
+}
+
+impl TicketLock {
+    /// The ticket_lock of `cores` cores whose lock files are in `dir`. All `executors` of the machine say the same.
+    pub fn open(dir: &Path, cores: u32, executors: usize) -> io::Result<TicketLock> {
+        let open = |name: String| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join(name))
+        };
+        let cores = (0..cores.max(1)).map(|core| open(format!("core-{core}"))).collect::<io::Result<_>>()?;
+        let turns = (0..=executors).map(|turn| open(format!("turn-{turn}"))).collect::<io::Result<_>>()?;
+        Ok(TicketLock { next: open("next".to_owned())?, turns, cores })
+    }
+
+    /// Waits its turn, then for a core.
+    pub fn take(&self, turn: Turn) -> io::Result<Lease<'_>> {
+        // As if it were a round later, for there is none before the first.
+        let before = self.turn(turn.0 + self.turns.len() as u64 - 1);
+        let core = lock(before).and_then(|()| {
+            unlock(before);
+            self.first_free()
+        });
+        unlock(self.turn(turn.0));
+        Ok(Lease { core: core? })
+    }
+
+    /// Lets those behind it by, who might come before some that are ahead of it: for what cannot be waited for.
+    pub fn give_up(&self, turn: Turn) {
+        unlock(self.turn(turn.0));
+    }
+
+    fn turn(&self, number: u64) -> &File {
+        &self.turns[(number % self.turns.len() as u64) as usize]
+    }
+
+    /// Takes the last place of the queue. Whoever comes after waits until this turn is taken.
+    pub fn line_up(&self) -> io::Result<Turn> {
+        lock(&self.next)?;
+        // Its number's file is locked before anyone can have the number after it.
+        let taken = || {
+            let mut bytes = [0; 8];
+            // An empty file: nobody has come yet.
+            let number = match self.next.read_at(&mut bytes, 0)? {
+                8 => u64::from_ne_bytes(bytes),
+                _ => 0,
+            };
+            self.next.write_all_at(&(number + 1).to_ne_bytes(), 0)?;
+            lock(self.turn(number)).map(|()| Turn(number))
+        };
+        let turn = taken();
+        unlock(&self.next);
+        turn
+    }
+
+    fn first_free(&self) -> io::Result<&File> {
+        if let [core] = &self.cores[..] {
+            return lock(core).map(|()| core);
+        }
+        loop {
+            for core in &self.cores {
+                match flock(core, FlockOperation::NonBlockingLockExclusive) {
+                    Ok(()) => return Ok(core),
+                    Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                    Err(why) => return Err(why.into()),
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        unlock(self.core);
+    }
+}
+
+fn lock(file: &File) -> io::Result<()> {
+    loop {
+        match flock(file, FlockOperation::LockExclusive) {
+            Err(Errno::INTR) => {}
+            done => return done.map_err(io::Error::from),
+        }
+    }
+}
+
+fn unlock(file: &File) {
+    if let Err(why) = flock(file, FlockOperation::Unlock) {
+        tracing::error!("a core lease cannot be given back: {why}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TicketLock, directory};
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    #[test]
+    fn no_other_user_can_take_a_lease() {
+        let dir = directory().unwrap();
+        let _turnstile = TicketLock::open(dir.path(), 2, 3).unwrap();
+        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(dir.path()), 0o700);
+        let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), 2 + 4 + 1);
+        assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+    }
+
+    #[test]
+    fn no_more_than_the_leases_are_held_at_once() {
+        for cores in [1, 2, 3] {
+            let dir = tempfile::tempdir().unwrap();
+            let (held, most) = (AtomicU32::new(0), AtomicU32::new(0));
+            thread::scope(|scope| {
+                for _ in 0..6 {
+                    scope.spawn(|| {
+                        let ticket_lock = TicketLock::open(dir.path(), cores, 6).unwrap();
+                        for _ in 0..20 {
+                            let lease = ticket_lock.take(ticket_lock.line_up().unwrap()).unwrap();
+                            most.fetch_max(held.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                            thread::sleep(Duration::from_micros(200));
+                            held.fetch_sub(1, Ordering::SeqCst);
+                            drop(lease);
+                        }
+                    });
+                }
+            });
+            assert_eq!(most.into_inner(), cores, "all of {cores} cores are used, and no more");
+        }
+    }
+
+    #[test]
+    fn who_came_first_is_served_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let holder = TicketLock::open(dir.path(), 1, 7).unwrap();
+        let served = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            let lease = holder.take(holder.line_up().unwrap()).unwrap();
+            for comer in 0..6 {
+                let (dir, served) = (dir.path(), &served);
+                scope.spawn(move || {
+                    let ticket_lock = TicketLock::open(dir, 1, 7).unwrap();
+                    let lease = ticket_lock.take(ticket_lock.line_up().unwrap()).unwrap();
+                    served.lock().unwrap().push(comer);
+                    thread::sleep(Duration::from_millis(2));
+                    drop(lease);
+                });
+                thread::sleep(Duration::from_millis(30));
+            }
+            drop(lease);
+        });
+        assert_eq!(served.into_inner().unwrap(), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn the_order_holds_among_many_that_come_again_and_again() {
+        // Three hold the lease for long and three for short; whoever has just had it is the last of the queue.
+        let dir = tempfile::tempdir().unwrap();
+        let served = Mutex::new(Vec::new());
+        let all_here = std::sync::Barrier::new(6);
+        thread::scope(|scope| {
+            for who in 0..6u64 {
+                let (dir, served, all_here) = (dir.path(), &served, &all_here);
+                scope.spawn(move || {
+                    let ticket_lock = TicketLock::open(dir, 1, 6).unwrap();
+                    all_here.wait();
+                    for _ in 0..40 {
+                        let lease = ticket_lock.take(ticket_lock.line_up().unwrap()).unwrap();
+                        served.lock().unwrap().push(who);
+                        thread::sleep(Duration::from_micros(300 + 500 * (who % 2)));
+                        drop(lease);
+                    }
+                });
+            }
+        });
+        let served = served.into_inner().unwrap();
+        // In the midst of it, when all have come.
+        let rounds = served[12..180].windows(6);
+        let (all, count) =
+            (rounds.clone().filter(|round| (0..6).all(|who| round.contains(&who))).count(), rounds.count());
+        assert!(all * 10 >= count * 9, "in {all} of {count} windows of six each had its turn: {served:?}");
+    }
+
+    #[test]
+    fn who_lines_up_while_it_holds_the_lease_is_behind_those_who_wait_and_before_those_who_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let [holder, waiting, later] = [(); 3].map(|()| TicketLock::open(dir.path(), 1, 3).unwrap());
+        let served = Mutex::new(Vec::new());
+        let serve = |ticket_lock: &TicketLock, turn, name| {
+            let lease = ticket_lock.take(turn).unwrap();
+            served.lock().unwrap().push(name);
+            drop(lease);
+        };
+        thread::scope(|scope| {
+            let lease = holder.take(holder.line_up().unwrap()).unwrap();
+            let turn = waiting.line_up().unwrap();
+            scope.spawn(|| serve(&waiting, turn, "waiting"));
+            let again = holder.line_up().unwrap();
+            let turn = later.line_up().unwrap();
+            scope.spawn(|| serve(&later, turn, "later"));
+            drop(lease);
+            thread::sleep(Duration::from_millis(5));
+            serve(&holder, again, "holder");
+        });
+        assert_eq!(served.into_inner().unwrap(), ["waiting", "holder", "later"]);
+    }
+
+    #[test]
+    fn the_first_of_all_waits_for_nobody() {
+        for executors in 2..9 {
+            let dir = tempfile::tempdir().unwrap();
+            let turnstiles: Vec<_> =
+                (0..executors).map(|_| TicketLock::open(dir.path(), 1, executors).unwrap()).collect();
+            // All are in the queue before the first asks for its core.
+            let turns: Vec<_> = turnstiles.iter().map(|ticket_lock| ticket_lock.line_up().unwrap()).collect();
+            let (sender, served) = std::sync::mpsc::channel();
+            for (who, (ticket_lock, turn)) in turnstiles.into_iter().zip(turns).enumerate() {
+                let sender = sender.clone();
+                // Not scoped: if it waited for ever, the test would too.
+                thread::spawn(move || {
+                    let lease = ticket_lock.take(turn).unwrap();
+                    sender.send(who).unwrap();
+                    drop(lease);
+                });
+            }
+            let order: Vec<usize> =
+                (0..executors).map_while(|_| served.recv_timeout(Duration::from_secs(5)).ok()).collect();
+            assert_eq!(order, (0..executors).collect::<Vec<_>>(), "of {executors}");
+        }
+    }
+
+    #[test]
+    fn one_that_dies_in_the_queue_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, dead, last] = [(); 3].map(|()| TicketLock::open(dir.path(), 1, 3).unwrap());
+        let lease = first.take(first.line_up().unwrap()).unwrap();
+        // It has a number, and goes with all its files.
+        let _turn = dead.line_up().unwrap();
+        drop(dead);
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| drop(last.take(last.line_up().unwrap()).unwrap()));
+            thread::sleep(Duration::from_millis(20));
+            assert!(!waits.is_finished(), "the core is still held");
+            drop(lease);
+        });
+    }
+
+    #[test]
+    fn a_greedy_executor_does_not_starve_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let counts = [AtomicU32::new(0), AtomicU32::new(0)];
+        thread::scope(|scope| {
+            for count in &counts {
+                scope.spawn(|| {
+                    let ticket_lock = TicketLock::open(dir.path(), 1, 2).unwrap();
+                    let end = std::time::Instant::now() + Duration::from_millis(400);
+                    while std::time::Instant::now() < end {
+                        let _lease = ticket_lock.take(ticket_lock.line_up().unwrap()).unwrap();
+                        thread::sleep(Duration::from_millis(1));
+                        count.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        let [one, other] = counts.map(AtomicU32::into_inner);
+        assert!(one.abs_diff(other) * 4 <= one.max(other), "{one} turns against {other}");
+    }
+}

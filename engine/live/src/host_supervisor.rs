@@ -1,0 +1,152 @@
+//! The child processes of a live run: started, watched, and all gone at the end.
+use super::control::{Invitation, Token};
+use super::{LiveError, Options};
+use actors::id::HostId;
+use rustix::process::{Pid, Signal, kill_process};
+use scenarios::plan::{Executor, Host, Plan};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::rc::Rc;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_local};
+
+/// The hosts that get a process of their own: all that seat a node, but the orchestrator's.
+pub fn staffed(plan: &Plan) -> impl Iterator<Item = HostId> {
+    let seats: BTreeSet<HostId> = plan.nodes.iter().map(|node| node.host).collect();
+    seats.into_iter().filter(|host| *host != HostId(0) && (host.0 as usize) < plan.hosts.len())
+}
+
+pub struct HostSupervisor {
+    members: Vec<Member>,
+    /// Processes that were started and have not joined the run yet: nobody else may join it.
+    pub expected: Expected,
+}
+
+/// Which process of which host is to join the run.
+pub type Expected = Rc<RefCell<BTreeMap<HostId, u32>>>;
+
+struct Member {
+    host: HostId,
+    pid: Option<Pid>,
+    /// Kept open: the process ends when it closes.
+    stdin: ChildStdin,
+    kill: Rc<Notify>,
+    /// Ends with the process.
+    watch: JoinHandle<()>,
+}
+
+/// How a child is to find the run.
+pub struct Meeting<'a> {
+    pub orchestrator: SocketAddr,
+    pub token: Token,
+    pub leases: &'a Path,
+}
+
+impl HostSupervisor {
+    pub fn new() -> HostSupervisor {
+        HostSupervisor { members: Vec::new(), expected: Rc::default() }
+    }
+
+    /// Starts the process of a host. `exited` is called with its status when it ends.
+    pub async fn start(
+        &mut self,
+        plan: &Plan,
+        (host, incarnation): (HostId, u32),
+        options: &Options,
+        meeting: &Meeting<'_>,
+        exited: impl FnOnce(HostId, String) + 'static,
+    ) -> Result<(), LiveError> {
+        let name = &plan.host(host).name;
+        let failed = |why| LiveError::Spawn { host: name.clone(), exe: options.exe.clone(), why };
+        let mut child = command(options, plan.host(host)).spawn().map_err(failed)?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id as i32));
+        let Some(mut stdin) = child.stdin.take() else {
+            return Err(failed(ErrorKind::BrokenPipe.into()));
+        };
+        let Meeting { orchestrator, token, leases } = *meeting;
+        let invitation = Invitation { orchestrator, token, host, incarnation, leases: leases.to_owned() };
+        let mut line = serde_json::to_string(&invitation).map_err(|why| failed(why.into()))?;
+        line.push('\n');
+        let invited = stdin.write_all(line.as_bytes()).await;
+        let kill = Rc::new(Notify::new());
+        self.expected.borrow_mut().insert(host, incarnation);
+        let expected = self.expected.clone();
+        let watch = spawn_local(watch(child, kill.clone(), move |status| {
+            expected.borrow_mut().retain(|of, which| (*of, *which) != (host, incarnation));
+            exited(host, status);
+        }));
+        self.members.push(Member { host, pid, stdin, kill, watch });
+        match invited {
+            // It has ended already: how, its watch will say.
+            Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
+            invited => invited.map_err(failed),
+        }
+    }
+
+    /// Sends a signal to the process of a host, if it lives.
+    pub fn signal(&self, host: HostId, signal: Signal) {
+        let member = self.members.iter().find(|member| member.host == host && !member.watch.is_finished());
+        // Not waited for yet, so the number is still its own.
+        if let Some(pid) = member.and_then(|member| member.pid)
+            && let Err(why) = kill_process(pid, signal)
+        {
+            tracing::warn!("a signal to process {} was not sent: {why}", pid.as_raw_nonzero());
+        }
+    }
+
+    /// Closes every child's stdin, which ends it, and kills those that do not end in time.
+    pub async fn dismiss(self, options: &Options) {
+        let mut watches = Vec::new();
+        for Member { stdin, kill, watch, .. } in self.members {
+            drop(stdin);
+            watches.push((kill, watch));
+        }
+        let deadline = tokio::time::Instant::now() + options.dismiss_within;
+        for (kill, mut watch) in watches {
+            if tokio::time::timeout_at(deadline, &mut watch).await.is_err() {
+                kill.notify_one();
+                let _ = watch.await;
+            }
+        }
+    }
+}
+
+fn command(options: &Options, host: &Host) -> Command {
+    let mut command = Command::new(&options.exe);
+    // Whoever looks at the processes sees which host each is.
+    command.arg0(format!("swarmbench:{}", host.name));
+    command.args(&options.args).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
+    // A Ctrl-C at the terminal is for the process that conducts the run: it ends the others in order.
+    command.process_group(0);
+    // Devices of more threads than one do not share a process: see `scenarios::live_obstacles`.
+    let threads = host.devices().filter_map(|device| match device.executor {
+        Executor::Cpu { threads } => Some(threads),
+        _ => None,
+    });
+    if let Some(threads) = threads.max() {
+        // candle has two pools, and each reads its size once.
+        command.env("RAYON_NUM_THREADS", threads.to_string()).env("CANDLE_NUM_THREADS", threads.to_string());
+    }
+    command
+}
+
+/// Waits for the end of a process, which `kill` brings about.
+async fn watch(mut child: Child, kill: Rc<Notify>, exited: impl FnOnce(String)) {
+    let ended = tokio::select! {
+        ended = child.wait() => ended,
+        () = kill.notified() => match child.kill().await {
+            Ok(()) => child.wait().await,
+            Err(why) => Err(why),
+        },
+    };
+    exited(match ended {
+        Ok(status) => format!("its process ended with {status}"),
+        Err(why) => format!("its process cannot be watched: {why}"),
+    });
+}

@@ -1,0 +1,375 @@
+//! A host's way to the others: what it sends them and hears of them, and what it does when one is lost.
+use super::LocalHost;
+use crate::clock;
+use crate::control::{Greeting, Place, Purpose, Report};
+use crate::links::Link;
+use crate::shaper::Held;
+use crate::wire::{self, Envelope, FrameReader, Incoming, Kind, Limits, WireError};
+use actors::id::{HostId, NodeId};
+use actors::limits;
+use actors::message::{Gone, Message};
+use actors::time::Timestamp;
+use actors::world::Delivery;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::spawn_local;
+
+/// A message that waits for its way: from whom, to whom.
+pub(super) type Waiting = (NodeId, NodeId, Message);
+
+/// Another host as it is seen from here.
+#[derive(Clone)]
+pub(super) enum RemoteHost {
+    Unknown,
+    Linked(Rc<Link>),
+    Lost,
+}
+
+impl LocalHost {
+    pub(super) fn send(&self, from: NodeId, to: NodeId, message: Message) {
+        let Some(node) = self.plan.nodes.get(to.0 as usize) else {
+            self.astray.warn(|| format!("{} sends to {to}, which is not in the plan", self.plan.called(from)));
+            self.bounce(from, to);
+            return;
+        };
+        let there = node.host;
+        if self.sealed.get() {
+            return;
+        }
+        self.account.borrow_mut().sent(there);
+        if there == self.here {
+            self.account.borrow_mut().arrived(there, self.incarnation);
+            return self.hand_over(from, self.incarnation, to, message);
+        }
+        if message.is_swarm_traffic() && !self.windows.borrow().is_empty() {
+            let mut waiting = self.waiting.borrow_mut();
+            if let Some(queue) = waiting.get_mut(&there) {
+                return queue.push_back((from, to, message));
+            }
+            if let Some(until) = self.windows.borrow().apart(clock::now(), self.here, there) {
+                waiting.insert(there, VecDeque::from([(from, to, message)]));
+                return self.flush_at(there, until);
+            }
+        }
+        self.transmit(from, to, there, message);
+    }
+
+    /// Tells a sender that nobody is there.
+    fn bounce(&self, from: NodeId, to: NodeId) {
+        self.post(to, from, Delivery::Message(Message::Gone(Gone)));
+    }
+
+    /// Sends what has waited for the end of a partition, which is then.
+    fn flush_at(&self, there: HostId, until: Timestamp) {
+        let Some(host) = self.itself.upgrade() else { return };
+        spawn_local(async move {
+            let mut until = Some(until);
+            while let Some(end) = until {
+                tokio::time::sleep(Duration::from_nanos(end.since(clock::now()).0)).await;
+                until = host.windows.borrow().apart(clock::now(), host.here, there);
+            }
+            if host.sealed.get() {
+                return;
+            }
+            let waited = host.waiting.borrow_mut().remove(&there).unwrap_or_default();
+            for (from, to, message) in waited {
+                host.transmit(from, to, there, message);
+            }
+        });
+    }
+
+    fn transmit(&self, from: NodeId, to: NodeId, there: HostId, message: Message) {
+        let Some(link) = self.link(there) else {
+            self.account.borrow_mut().lost(there);
+            return self.bounce(from, to);
+        };
+        let passage = match &self.shaper {
+            Some(shaper) if message.is_swarm_traffic() => {
+                let mut passage = shaper.borrow_mut().depart(&self.plan, there, &message);
+                if !self.windows.borrow().is_empty() {
+                    passage.stretch(self.windows.borrow().slow_link(clock::now(), self.here, there));
+                }
+                Some(passage)
+            }
+            _ => None,
+        };
+        let sent = match wire::letter(&Envelope { from, to, passage, message }) {
+            Ok(frame) => link.send(frame).map_err(|why| why.to_string()),
+            Err(why) => Err(why.to_string()),
+        };
+        if let Err(why) = sent {
+            self.lose_link(there, self.life_of(there), &why);
+        }
+    }
+
+    /// The link to another host, dialled if there is none yet; nothing if that host is lost.
+    fn link(&self, there: HostId) -> Option<Rc<Link>> {
+        let index = there.0 as usize;
+        match &self.links.borrow()[index] {
+            RemoteHost::Lost => return None,
+            RemoteHost::Linked(link) => return Some(link.clone()),
+            RemoteHost::Unknown => {}
+        }
+        let link = Link::dialling();
+        self.adopt(there, link.clone());
+        let host = self.itself.upgrade()?;
+        let dialled = link.clone();
+        let incarnation = self.life_of(there);
+        spawn_local(async move {
+            match host.dial(there).await {
+                Ok((reader, writer)) => {
+                    dialled.connect(writer);
+                    let reader = FrameReader::new(reader, Limits::of(&host.plan));
+                    host.read(there, incarnation, reader, None).await;
+                }
+                Err(why) => host.lose_link(there, incarnation, &why.to_string()),
+            }
+        });
+        Some(link)
+    }
+
+    /// Makes `link` the one that leads to `there`, and starts its writer.
+    fn adopt(&self, there: HostId, link: Rc<Link>) {
+        self.links.borrow_mut()[there.0 as usize] = RemoteHost::Linked(link.clone());
+        let Some(host) = self.itself.upgrade() else { return };
+        let incarnation = self.life_of(there);
+        spawn_local(async move {
+            let why = link.write().await;
+            host.lose_link(there, incarnation, &why.to_string());
+        });
+    }
+
+    async fn dial(&self, there: HostId) -> Result<(OwnedReadHalf, OwnedWriteHalf), WireError> {
+        let address = self.place_of(there).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?.address;
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (reader, mut writer) = stream.into_split();
+        let (token, host, incarnation) = (self.token, self.here, self.incarnation);
+        let greeting = Greeting { token, host, incarnation, purpose: Purpose::Letters };
+        writer.write_all(&wire::plain(Kind::Greeting, &greeting)?).await?;
+        Ok((reader, writer))
+    }
+
+    // -- receiving --
+
+    /// Takes over a connection that another host has dialled and introduced itself on; or says why it is turned away.
+    ///
+    /// Whoever calls knows the run's token, and may still claim to be somebody else: the greeting is held against the plan
+    /// and against what the orchestrator has said of the hosts' processes. Each process calls another once.
+    pub fn answer(
+        &self,
+        greeting: &Greeting,
+        reader: FrameReader<OwnedReadHalf>,
+        writer: OwnedWriteHalf,
+    ) -> Result<(), String> {
+        let Greeting { host: there, incarnation, .. } = *greeting;
+        let Some(host) = self.itself.upgrade() else { return Ok(()) };
+        let Some(name) = self.plan.hosts.get(there.0 as usize).map(|host| &host.name) else {
+            return Err(format!("it says that it is host {}, and the plan has {}", there.0, self.plan.hosts.len()));
+        };
+        if there == self.here || !self.plan.nodes.iter().any(|node| node.host == there) {
+            return Err(format!("it says that it is host `{name}`, which does not call here"));
+        }
+        let claim = || format!("it says that it is process {incarnation} of host `{name}`");
+        match self.place_of(there).map(|place| place.incarnation) {
+            Some(known) if incarnation == known => self.welcome(there, incarnation, reader, writer),
+            Some(known) if incarnation < known => Err(format!("{}, and process {known} has taken its place", claim())),
+            // The orchestrator's own process starts them, and so knows each before it can call.
+            _ if self.here == HostId(0) => Err(format!("{}, which was not started", claim())),
+            _ if self.ahead.get() >= limits::STRANGERS => Err(format!("{}, and too many wait to be known", claim())),
+            _ => {
+                self.ahead.set(self.ahead.get() + 1);
+                let claim = claim();
+                spawn_local(async move {
+                    let announced = host.announced(there, incarnation).await;
+                    host.ahead.set(host.ahead.get() - 1);
+                    let welcomed = match announced {
+                        true => host.welcome(there, incarnation, reader, writer),
+                        false => Err(format!("{claim}, of which the orchestrator has said nothing")),
+                    };
+                    if let Err(why) = welcomed {
+                        host.astray.warn(|| format!("a connection was dropped: {why}"));
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the orchestrator has said that this process of a host is there: its word comes by another connection
+    /// than the call.
+    async fn announced(&self, there: HostId, incarnation: u32) -> bool {
+        let known = async {
+            while self.place_of(there).is_none_or(|place| place.incarnation < incarnation) {
+                self.places_changed.notified().await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_nanos(limits::CALLS_AHEAD.0), known).await.is_ok();
+        in_time && self.place_of(there).is_some_and(|place| place.incarnation == incarnation)
+    }
+
+    /// Takes over the one connection that this process of another host dials.
+    fn welcome(
+        &self,
+        there: HostId,
+        incarnation: u32,
+        mut reader: FrameReader<OwnedReadHalf>,
+        writer: OwnedWriteHalf,
+    ) -> Result<(), String> {
+        let Some(host) = self.itself.upgrade() else { return Ok(()) };
+        let index = there.0 as usize;
+        let name = &self.plan.host(there).name;
+        let called = self.callers.borrow_mut()[index].replace(incarnation);
+        if called == Some(incarnation) {
+            return Err(format!("it says that it is host `{name}`, which has called before"));
+        }
+        reader.limits = Limits::of(&self.plan);
+        // Both may have dialled at once; then each sends on its own connection and reads on both.
+        let remote = self.links.borrow()[index].clone();
+        let spare = match remote {
+            RemoteHost::Unknown => {
+                self.adopt(there, Link::connected(writer));
+                None
+            }
+            RemoteHost::Linked(_) => Some(writer),
+            RemoteHost::Lost => return Err(format!("it says that it is host `{name}`, which was cut off")),
+        };
+        spawn_local(host.read(there, incarnation, reader, spare));
+        Ok(())
+    }
+
+    /// Reads letters until the connection ends. `_spare` keeps its other direction open.
+    async fn read(
+        self: Rc<Self>,
+        there: HostId,
+        incarnation: u32,
+        mut reader: FrameReader<OwnedReadHalf>,
+        _spare: Option<OwnedWriteHalf>,
+    ) {
+        let (why, lied) = loop {
+            match reader.next().await {
+                Ok(Some(Incoming::TypedMessage(envelope))) => {
+                    if let Err(why) = self.deliver(there, incarnation, envelope) {
+                        break (why, true);
+                    }
+                }
+                Ok(Some(_)) => break ("it sent something else than letters".to_owned(), true),
+                Ok(None) => break ("it closed the connection".to_owned(), false),
+                Err(why) => break (why.to_string(), !matches!(why, WireError::Io(_) | WireError::CutShort)),
+            }
+        };
+        self.cut_off(there, incarnation, why, lied);
+    }
+
+    fn deliver(&self, there: HostId, incarnation: u32, envelope: Envelope) -> Result<(), String> {
+        let Envelope { from, to, passage, message } = envelope;
+        let sits = |node: NodeId, host| self.plan.nodes.get(node.0 as usize).is_some_and(|node| node.host == host);
+        if !sits(from, there) || !sits(to, self.here) {
+            return Err(format!("it sent a letter from {from} to {to}, who do not sit there and here"));
+        }
+        if !self.plan.node(from).role.party().may_say(&message) {
+            return Err(format!("it sent a {} from {from}, which no such node sends", message.kind()));
+        }
+        self.account.borrow_mut().arrived(there, incarnation);
+        // Told from the warm-up's by whose they are: the first may come before word of the barrier does.
+        if matches!(&message, Message::Step(step) if !step.session.request().is_warmup()) {
+            self.step_closer_to_doom();
+        }
+        let message = match (&self.shaper, passage) {
+            (Some(shaper), Some(passage)) => {
+                let held = Held { until: passage.last, from, to, incarnation, message };
+                let (message, carried) = shaper.borrow_mut().arrive(&self.plan, passage, held);
+                if let Some(event) = carried {
+                    self.record(event);
+                }
+                message
+            }
+            _ => Some(message),
+        };
+        if let Some(message) = message {
+            self.hand_over(from, incarnation, to, message);
+        }
+        Ok(())
+    }
+
+    // -- losing --
+
+    /// A connection is lost, and with it, for all this host can know, the process at its end.
+    fn lose_link(&self, there: HostId, incarnation: u32, why: &str) {
+        self.cut_off(there, incarnation, why.to_owned(), false);
+    }
+
+    /// Likewise; `lied`: because of what it said.
+    fn cut_off(&self, host: HostId, incarnation: u32, why: String, lied: bool) {
+        if self.mark_lost(host, incarnation) {
+            self.report(Report::LinkLost { host, why, lied });
+        }
+    }
+
+    /// The orchestrator's process says that a host is gone.
+    pub fn lose_host(&self, there: HostId, incarnation: u32) {
+        self.mark_lost(there, incarnation);
+    }
+
+    /// A host listens there: one that was not there before, or the new process of one that was.
+    pub fn here_again(&self, there: HostId, place: Place) {
+        let index = there.0 as usize;
+        if there == self.here || index >= self.plan.hosts.len() || place.incarnation < self.life_of(there) {
+            return;
+        }
+        if place.incarnation > self.life_of(there) {
+            // Whoever has not noticed that the old process is gone learns it now.
+            self.mark_lost(there, self.life_of(there));
+            self.links.borrow_mut()[index] = RemoteHost::Unknown;
+        }
+        self.account.borrow_mut().began(there, place.incarnation);
+        self.book.borrow_mut()[index] = Some(place);
+        self.places_changed.notify_waiters();
+    }
+
+    /// Where a host listens, as remote as the orchestrator has said.
+    fn place_of(&self, there: HostId) -> Option<Place> {
+        self.book.borrow().get(there.0 as usize).copied().flatten()
+    }
+
+    /// Which of a host's processes is the one known here.
+    fn life_of(&self, there: HostId) -> u32 {
+        self.place_of(there).map_or(0, |place| place.incarnation)
+    }
+
+    /// A step has come: the process kills itself if it is the one that the plan says.
+    fn step_closer_to_doom(&self) {
+        let Some(left) = self.doom.get() else { return };
+        if left <= 1 {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+        self.doom.set(Some(left - 1));
+    }
+
+    /// Tells every node here that those of `there` are gone, once.
+    fn mark_lost(&self, there: HostId, incarnation: u32) -> bool {
+        let index = there.0 as usize;
+        if incarnation != self.life_of(there) {
+            return false;
+        }
+        self.account.borrow_mut().broke(there);
+        let known = self.links.borrow().get(index).is_some_and(|remote| !matches!(remote, RemoteHost::Lost));
+        if self.stopping.get() || !known || there == self.here {
+            return false;
+        }
+        if let RemoteHost::Linked(link) = std::mem::replace(&mut self.links.borrow_mut()[index], RemoteHost::Lost) {
+            link.close();
+        }
+        for (gone, _) in self.plan.nodes().filter(|(_, node)| node.host == there) {
+            for post in self.posts.borrow().iter().flatten() {
+                post.post(gone, Delivery::Message(Message::Gone(Gone)));
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,256 @@
+//! Conducts one live run from the orchestrator's process: brings the hosts together, watches over them, ends it.
+//!
+//! What the swarm does is the actors' affair; here is only what keeps their processes together.
+use super::control::{Answer, Greeting, Order, Place, Purpose, Token, hear, say};
+use super::fault_schedule::FaultSchedule;
+use super::host_supervisor::{Expected, HostSupervisor, Meeting, staffed};
+use super::local::{Directory, LocalHost};
+use super::run_monitor::RunMonitor;
+use super::wire::{FrameReader, Limits, WireError};
+use super::{LiveError, Options, answers, clock, core_lease, door};
+use actors::id::HostId;
+use actors::record::Event;
+use scenarios::plan::Plan;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use topology::holders::Holders;
+use topology::outcome::{Outcome, Run};
+
+/// How often the interrupt flag is looked at.
+pub const LOOK: Duration = Duration::from_millis(20);
+
+/// How soon after its connection a process ends at the latest, if it ends.
+const EXIT_WITHIN: Duration = Duration::from_secs(2);
+
+/// What comes from the children and their processes.
+pub enum News {
+    Joined {
+        host: HostId,
+        incarnation: u32,
+        joined: Box<Joined>,
+    },
+    Answer {
+        host: HostId,
+        answer: Answer,
+    },
+    Exited {
+        host: HostId,
+        why: String,
+    },
+    /// Its connection has ended, or was ended for what it said.
+    HungUp {
+        host: HostId,
+        incarnation: u32,
+        why: String,
+    },
+}
+
+pub async fn control_run(plan: Arc<Plan>, options: &Options, interrupt: &AtomicBool) -> Result<Run, LiveError> {
+    let leases = core_lease::directory().map_err(LiveError::io("making a directory for core leases"))?;
+    let mut supervisor = HostSupervisor::new();
+    let ended = perform(&plan, options, interrupt, leases.path(), &mut supervisor).await;
+    supervisor.dismiss(options).await;
+    ended
+}
+
+async fn perform(
+    plan: &Arc<Plan>,
+    options: &Options,
+    interrupt: &AtomicBool,
+    leases: &Path,
+    supervisor: &mut HostSupervisor,
+) -> Result<Run, LiveError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(LiveError::io("listening"))?;
+    let orchestrator = listener.local_addr().map_err(LiveError::io("listening"))?;
+    let token = Token::draw().map_err(LiveError::io("drawing the run's token"))?;
+    let (sender, mut news) = unbounded_channel();
+    let local: Rc<OnceCell<Rc<LocalHost>>> = Rc::default();
+    spawn_local(open_door(listener, token, local.clone(), sender.clone(), supervisor.expected.clone()));
+
+    let meeting = Meeting { orchestrator, token, leases };
+    let late = plan.late_hosts();
+    for host in early(plan) {
+        let sender = sender.clone();
+        let exited = move |host, why| drop(sender.send(News::Exited { host, why }));
+        supervisor.start(plan, (host, 0), options, &meeting, exited).await?;
+    }
+    let gathered = tokio::select! {
+        gathered = batch_wait(plan, options, &mut news) => match gathered? {
+            Ok(gathered) => gathered,
+            Err(lost) => return Ok(run_of(lost, Vec::new())),
+        },
+        () = interrupted(interrupt) => return Ok(run_of(Outcome::Interrupted, Vec::new())),
+    };
+    let mut book = vec![None; plan.hosts.len()];
+    book[0] = Some(Place { address: orchestrator, incarnation: 0 });
+    for (host, joined) in &gathered {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, joined.port));
+        book[host.0 as usize] = Some(Place { address, incarnation: 0 });
+    }
+    let (reporter, reports) = unbounded_channel();
+    let started = clock::now();
+    let directory = Directory { book: book.clone(), token, incarnation: 0, started };
+    let here = LocalHost::spawn_actors(plan.clone(), HostId(0), directory, leases, reporter);
+    let here = here.map_err(LiveError::io("raising the orchestrator"))?;
+    let _ = local.set(here.clone());
+    let mut watch = RunMonitor {
+        plan,
+        local: here,
+        supervisor,
+        meet: Meet { options, meeting },
+        news: sender.clone(),
+        hosts: BTreeMap::new(),
+        book: book.clone(),
+        started,
+        released: None,
+        schedule: FaultSchedule::of(plan, started),
+        doomed: BTreeSet::new(),
+        away: late,
+        wanted: BTreeSet::new(),
+        stalled: BTreeMap::new(),
+        holders: Holders::of(plan),
+        lost: Vec::new(),
+        cut: Vec::new(),
+        cut_by: BTreeMap::new(),
+        records: BTreeMap::new(),
+    };
+    for (host, Joined { mut orders, answers, .. }) in gathered {
+        let spawn_actors = Order::Raise { plan: Box::new(plan.as_ref().clone()), book: book.clone(), started };
+        // A process that cannot be told has ended, or hangs: its exit, or the ready_within's end, will say so.
+        let _ = timeout(options.join_within, say(&mut orders, &spawn_actors)).await;
+        spawn_local(listen(plan.clone(), (host, 0), answers, sender.clone()));
+        watch.hosts.insert(host, orders);
+    }
+    let mut outcome = watch.over(&mut news, reports, interrupt).await?;
+    let events = watch.collect(&mut news, &mut outcome, options.dismiss_within).await;
+    let deadline = Instant::now() + options.dismiss_within;
+    let account = watch.count_mail(&mut news, &mut outcome, deadline).await;
+    Ok(Run { account, ..run_of(outcome, events) })
+}
+
+fn run_of(outcome: Outcome, events: Vec<Event>) -> Run {
+    Run { outcome, events, trace: None, delivered: 0, account: None }
+}
+
+async fn open_door(
+    listener: TcpListener,
+    token: Token,
+    local: Rc<OnceCell<Rc<LocalHost>>>,
+    news: UnboundedSender<News>,
+    expected: Expected,
+) {
+    door::attend(listener, token, move |greeting, reader, writer| {
+        let Greeting { host, incarnation, purpose, .. } = greeting;
+        match purpose {
+            Purpose::Join { port } => {
+                let mut expected = expected.borrow_mut();
+                if port == 0 || expected.get(&host) != Some(&incarnation) {
+                    return Err(format!(
+                        "process {incarnation} of host {} wants to join the run, and none is expected",
+                        host.0
+                    ));
+                }
+                expected.remove(&host);
+                let joined = Box::new(Joined { port, orders: writer, answers: reader });
+                news.send(News::Joined { host, incarnation, joined }).map_err(|_| "the run is over".to_owned())
+            }
+            Purpose::Letters => match local.get() {
+                Some(local) => local.answer(&greeting, reader, writer),
+                None => Err(format!("host {} calls before all have joined, and knows nobody's address yet", host.0)),
+            },
+        }
+    })
+    .await;
+}
+
+/// A host that waits for its part of the plan.
+pub struct Joined {
+    pub port: u16,
+    pub orders: OwnedWriteHalf,
+    pub answers: FrameReader<OwnedReadHalf>,
+}
+
+/// How the processes of a run are started.
+pub struct Meet<'a> {
+    pub options: &'a Options,
+    pub meeting: Meeting<'a>,
+}
+
+/// The hosts that are there from the start.
+fn early(plan: &Plan) -> impl Iterator<Item = HostId> {
+    let late = plan.late_hosts();
+    staffed(plan).filter(move |host| !late.contains(host))
+}
+
+/// Waits until every child that is there from the start has joined, or one that had joined is lost.
+async fn batch_wait(
+    plan: &Plan,
+    options: &Options,
+    news: &mut UnboundedReceiver<News>,
+) -> Result<Result<BTreeMap<HostId, Joined>, Outcome>, LiveError> {
+    let deadline = Instant::now() + options.join_within;
+    let mut joined = BTreeMap::new();
+    while let Some(missing) = early(plan).find(|host| !joined.contains_key(host)) {
+        let not_joined = |host: HostId, why| LiveError::NotJoined { host: plan.host(host).name.clone(), why };
+        match timeout_at(deadline, news.recv()).await {
+            Err(_) => {
+                return Err(not_joined(missing, format!("nothing was heard of it for {:?}", options.join_within)));
+            }
+            Ok(Some(News::Joined { host, joined: caller, .. })) => {
+                joined.insert(host, *caller);
+            }
+            Ok(Some(News::Exited { host, why })) if joined.contains_key(&host) => {
+                return Ok(Err(Outcome::HostLost { host, name: plan.host(host).name.clone(), why }));
+            }
+            Ok(Some(News::Exited { host, why })) => return Err(not_joined(host, why)),
+            Ok(Some(News::Answer { .. } | News::HungUp { .. }) | None) => {}
+        }
+    }
+    Ok(Ok(joined))
+}
+
+/// Passes on what a host's process says until its connection ends, or until it says what no honest process does.
+pub async fn listen(
+    plan: Arc<Plan>,
+    (host, incarnation): (HostId, u32),
+    mut answers: FrameReader<OwnedReadHalf>,
+    news: UnboundedSender<News>,
+) {
+    answers.limits = Limits::CONTROL;
+    let (why, lied) = loop {
+        let answer = match hear::<Answer>(&mut answers).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => break ("it closed its connection to the orchestrator".to_owned(), false),
+            Err(WireError::Io(why)) => break (why.to_string(), false),
+            Err(why) => break (why.to_string(), true),
+        };
+        if let Err(why) = answers::check(&plan, host, incarnation, &answer) {
+            break (why, true);
+        }
+        if news.send(News::Answer { host, answer }).is_err() {
+            return;
+        }
+    };
+    if !lied {
+        // Most likely its process has ended: how, its exit says.
+        sleep(EXIT_WITHIN).await;
+    }
+    let _ = news.send(News::HungUp { host, incarnation, why });
+}
+
+pub async fn interrupted(interrupt: &AtomicBool) {
+    while !interrupt.load(Ordering::Relaxed) {
+        sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,380 @@
+//! Watches over a live run that has begun: carries its faults out, notices what nobody asked for, and takes in the record.
+mod collect;
+
+use super::control::{Answer, Order, Place, Report, say};
+use super::fault_schedule::{FaultAction, FaultSchedule};
+use super::host_supervisor::HostSupervisor;
+use super::local::LocalHost;
+use super::run_controller::{Joined, LOOK, Meet, News, interrupted, listen};
+use super::{LiveError, clock};
+use actors::id::HostId;
+use actors::limits;
+use actors::record::{Event, FaultKind};
+use actors::time::{Duration, Timestamp};
+use rustix::process::Signal;
+use scenarios::plan::{Plan, What, When};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration as StdDuration;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, timeout};
+use topology::holders::Holders;
+use topology::outcome::Outcome;
+
+/// What a run may take beyond the sum of its own time limits before it is given up.
+const GRACE: StdDuration = StdDuration::from_secs(30);
+
+pub struct RunMonitor<'a> {
+    pub plan: &'a Arc<Plan>,
+    pub local: Rc<LocalHost>,
+    pub supervisor: &'a mut HostSupervisor,
+    pub meet: Meet<'a>,
+    pub news: UnboundedSender<News>,
+    /// How to give orders to the hosts that live.
+    pub hosts: BTreeMap<HostId, OwnedWriteHalf>,
+    /// Where hosts listen, by id, and which of their processes does.
+    pub book: Vec<Option<Place>>,
+    pub started: Timestamp,
+    pub released: Option<Timestamp>,
+    pub schedule: FaultSchedule,
+    /// Hosts whose processes are to end, but have not yet.
+    pub doomed: BTreeSet<HostId>,
+    /// Hosts that have gone as they were asked to, or were not there from the start.
+    pub away: BTreeSet<HostId>,
+    /// Hosts that are to begin again as soon as their last process has ended.
+    pub wanted: BTreeSet<HostId>,
+    /// Hosts that stand still, and how many stalls they are in.
+    pub stalled: BTreeMap<HostId, u32>,
+    pub holders: Holders,
+    /// Hosts whose processes ended unasked, and how.
+    pub lost: Vec<(HostId, String)>,
+    /// Connections that broke between hosts, by the host on the remote end; those first that were cut off for what they said.
+    pub cut: Vec<(HostId, String)>,
+    /// By the host on the remote end, those that have lost their connections to it.
+    pub cut_by: BTreeMap<HostId, BTreeSet<HostId>>,
+    pub records: BTreeMap<HostId, Vec<Event>>,
+}
+
+impl RunMonitor<'_> {
+    /// Until the orchestrator has drained the latencies, or something ends the run before.
+    pub async fn over(
+        &mut self,
+        news: &mut UnboundedReceiver<News>,
+        mut reports: UnboundedReceiver<Report>,
+        interrupt: &AtomicBool,
+    ) -> Result<Outcome, LiveError> {
+        let began = Instant::now();
+        let horizon = began + self.longest();
+        loop {
+            while let Some(action) = self.schedule.take(clock::now()) {
+                if let (FaultAction::GiveUp, Some(outcome)) = (&action, self.holders.outcome(self.plan)) {
+                    return Ok(outcome);
+                }
+                self.carry_out(action).await;
+            }
+            let next = self.schedule.next().map_or(LOOK, |at| StdDuration::from_nanos(at.since(clock::now()).0));
+            let report = tokio::select! {
+                report = reports.recv() => report.map(|report| (HostId(0), report)),
+                Some(heard) = news.recv() => self.hear(heard).await,
+                () = tokio::time::sleep(next) => None,
+                () = interrupted(interrupt) => return Ok(Outcome::Interrupted),
+                () = tokio::time::sleep_until(horizon) => {
+                    return Ok(Outcome::Deadlock { at: Timestamp(began.elapsed().as_nanos() as u64) });
+                }
+            };
+            match report {
+                Some((_, Report::Released { at })) => self.release(at).await,
+                Some((by, report)) => {
+                    if let Some(outcome) = self.judge(by, report)? {
+                        return Ok(outcome);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Takes in what a child or its process has to say; a report, and whose it is, is for the one who judges.
+    async fn hear(&mut self, news: News) -> Option<(HostId, Report)> {
+        match news {
+            News::Answer { host, answer: Answer::Report(report) } => return Some((host, report)),
+            News::Answer { host, answer: Answer::Events(more) } => self.records.entry(host).or_default().extend(more),
+            News::Answer { answer: Answer::Over | Answer::Counted(_), .. } => {}
+            News::Joined { host, incarnation, joined } => self.joined(host, incarnation, *joined).await,
+            News::Exited { host, why } => self.exited(host, why).await,
+            News::HungUp { host, incarnation, why } => self.hung_up(host, incarnation, why).await,
+        }
+        None
+    }
+
+    /// No run that goes by its own rules takes longer.
+    fn longest(&self) -> StdDuration {
+        let plan = self.plan;
+        let requests = u64::from(plan.workload.micro_batches) + 1;
+        let coming =
+            plan.open.as_ref().and_then(|open| open.arrivals.last()).map_or(0, |last| last.at.0 + plan.timeout.0);
+        let longest =
+            plan.ready_within.0.saturating_add(plan.timeout.0.saturating_mul(requests)).saturating_add(coming);
+        // tokio cannot count further than some decades.
+        StdDuration::from_nanos(longest).min(StdDuration::from_secs(10 * 365 * 86_400)) + GRACE
+    }
+
+    async fn release(&mut self, at: Timestamp) {
+        self.released = Some(at);
+        self.schedule.release(at);
+        self.note_windows(at);
+        self.local.released(at);
+        self.tell_all(&Order::Released { at }).await;
+    }
+
+    async fn tell_all(&mut self, order: &Order) {
+        for orders in self.hosts.values_mut() {
+            // One that cannot be told is itself lost, and its exit will say so.
+            let _ = say(orders, order).await;
+        }
+    }
+
+    // -- what the plan wants to go wrong --
+
+    /// Keeps a fault in the record: who crashes could not.
+    fn note(&mut self, fault_events: Event) {
+        self.records.entry(HostId(0)).or_default().push(fault_events);
+    }
+
+    fn note_mishap(&mut self, fault: FaultKind, host: HostId, lasts: Option<Duration>) {
+        self.note(self.plan.befell(clock::now(), fault, &[host], lasts));
+    }
+
+    /// Slow devices, slow links and partitions, which the hosts look up for themselves, at the moments they begin.
+    fn note_windows(&mut self, released: Timestamp) {
+        for fault in self.plan.faults.iter().filter(|fault| is_window(&fault.what)) {
+            match fault.at {
+                When::Start(after) => self.note(self.plan.fault_event(self.started + after, &fault.what)),
+                When::Release(after) => self.note(self.plan.fault_event(released + after, &fault.what)),
+                When::Steps { .. } => {}
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, action: FaultAction) {
+        match action {
+            FaultAction::Crash(host) | FaultAction::Leave(host) if self.away.contains(&host) => {}
+            FaultAction::Crash(host) => self.note_mishap(FaultKind::Crash, host, None),
+            FaultAction::Leave(host) => self.note_mishap(FaultKind::Leave, host, None),
+            FaultAction::Stall(host, lasts) => self.note_mishap(FaultKind::Stall, host, Some(lasts)),
+            FaultAction::Begin(_) | FaultAction::Resume(_) | FaultAction::GiveUp => {}
+        }
+        match action {
+            FaultAction::Crash(host) => {
+                self.doomed.insert(host);
+                self.supervisor.signal(host, Signal::KILL);
+            }
+            FaultAction::Leave(host) => {
+                self.doomed.insert(host);
+                if let Some(orders) = self.hosts.get_mut(&host) {
+                    let _ = say(orders, &Order::Leave).await;
+                }
+            }
+            FaultAction::Begin(host) if self.away.contains(&host) => self.begin(host).await,
+            FaultAction::Begin(host) => {
+                self.wanted.insert(host);
+            }
+            FaultAction::Stall(host, lasts) => {
+                *self.stalled.entry(host).or_default() += 1;
+                self.supervisor.signal(host, Signal::STOP);
+                self.schedule.add(clock::now() + lasts, FaultAction::Resume(host));
+            }
+            FaultAction::Resume(host) => {
+                let stalls = self.stalled.entry(host).or_default();
+                *stalls = stalls.saturating_sub(1);
+                if *stalls == 0 {
+                    self.supervisor.signal(host, Signal::CONT);
+                }
+            }
+            FaultAction::GiveUp => {}
+        }
+    }
+
+    /// Starts the next process of a host.
+    async fn begin(&mut self, host: HostId) {
+        let before = self.book[host.0 as usize].map(|place| place.incarnation);
+        self.note_mishap(if before.is_some() { FaultKind::Restart } else { FaultKind::Join }, host, None);
+        let incarnation = before.map_or(1, |incarnation| incarnation + 1);
+        let news = self.news.clone();
+        let exited = move |host, why| drop(news.send(News::Exited { host, why }));
+        let started =
+            self.supervisor.start(self.plan, (host, incarnation), self.meet.options, &self.meet.meeting, exited).await;
+        self.away.remove(&host);
+        self.doomed.remove(&host);
+        if let Err(why) = started {
+            self.lost.push((host, why.to_string()));
+        }
+    }
+
+    /// A host that was away is there: the others learn where before it can call them.
+    async fn joined(&mut self, host: HostId, incarnation: u32, mut joined: Joined) {
+        let expected = self.book[host.0 as usize].map_or(1, |place| place.incarnation + 1);
+        if self.hosts.contains_key(&host) || incarnation != expected {
+            return;
+        }
+        let place = Place { address: SocketAddr::from((Ipv4Addr::LOCALHOST, joined.port)), incarnation };
+        self.book[host.0 as usize] = Some(place);
+        self.local.here_again(host, place);
+        self.tell_all(&Order::Here { host, place }).await;
+        self.cut_by.remove(&host);
+        let (plan, book, started) = (Box::new(self.plan.as_ref().clone()), self.book.clone(), self.started);
+        // A process that cannot be told has ended, or hangs.
+        let spawn_actors = Order::Raise { plan, book, started };
+        let _ = timeout(self.meet.options.join_within, say(&mut joined.orders, &spawn_actors)).await;
+        if let Some(at) = self.released {
+            let _ = say(&mut joined.orders, &Order::Released { at }).await;
+        }
+        spawn_local(listen(self.plan.clone(), (host, incarnation), joined.answers, self.news.clone()));
+        self.hosts.insert(host, joined.orders);
+    }
+
+    async fn exited(&mut self, host: HostId, why: String) {
+        self.stalled.remove(&host);
+        let at_a_step = self.crashed_at_step(host, &why);
+        if let Some(back) = at_a_step {
+            self.note_mishap(FaultKind::Crash, host, None);
+            if let Some(back) = back {
+                self.schedule.add(clock::now() + back, FaultAction::Begin(host));
+            }
+        }
+        let why = match at_a_step.is_some() || self.doomed.remove(&host) {
+            true => "the scenario took it away".to_owned(),
+            false => {
+                self.lost.push((host, why.clone()));
+                why
+            }
+        };
+        self.away.insert(host);
+        self.gone(host, why).await;
+        if self.wanted.remove(&host) {
+            self.begin(host).await;
+        }
+    }
+
+    /// A process that lives has ended its connection, or was cut off for what it said.
+    async fn hung_up(&mut self, host: HostId, incarnation: u32, why: String) {
+        let present = self.book[host.0 as usize].is_some_and(|place| place.incarnation == incarnation);
+        if present && self.hosts.contains_key(&host) && !self.doomed.contains(&host) {
+            tracing::warn!("host `{}` is lost: {why}", self.plan.host(host).name);
+            self.lost.push((host, why.clone()));
+            self.gone(host, why).await;
+        }
+    }
+
+    /// The present process of a host is no more: nobody reaches its nodes.
+    async fn gone(&mut self, host: HostId, why: String) {
+        let incarnation = self.book[host.0 as usize].map_or(0, |place| place.incarnation);
+        self.hosts.remove(&host);
+        self.local.lose_host(host, incarnation);
+        self.tell_all(&Order::Gone { host, incarnation }).await;
+        self.note_unreachable(host, why);
+    }
+
+    /// Ends the run soon if the host does not come back and was the last with some blocks. Before the barrier's release the
+    /// orchestrator gives up by itself.
+    fn note_unreachable(&mut self, host: HostId, why: String) {
+        let back = self.wanted.contains(&host) || self.schedule.begins(host);
+        if !back && self.holders.lose(self.plan, host, why) && self.released.is_some() {
+            self.schedule.add(clock::now() + limits::LAST_ANSWERS, FaultAction::GiveUp);
+        }
+    }
+
+    /// Whether a process ended because the plan lets it crash at a step; then after what time the next one is to begin.
+    fn crashed_at_step(&self, host: HostId, why: &str) -> Option<Option<Duration>> {
+        let incarnation = self.book[host.0 as usize].map_or(0, |place| place.incarnation);
+        self.crash_at_step(host, incarnation).filter(|_| why.contains("signal: 9"))
+    }
+
+    /// Whether the plan lets this process of the host crash at a step, and after what time the next one is to begin.
+    fn crash_at_step(&self, host: HostId, incarnation: u32) -> Option<Option<Duration>> {
+        let here = |fault: &&scenarios::plan::Fault| matches!(fault.at, When::Steps { host: at, .. } if at == host);
+        let fault = self.plan.faults.iter().filter(here).nth(incarnation as usize)?;
+        match fault.what {
+            What::Crash { back, .. } => Some(back),
+            _ => None,
+        }
+    }
+
+    // -- what ends a run --
+
+    /// What a report makes of the run: its end, or nothing yet.
+    fn judge(&mut self, by: HostId, report: Report) -> Result<Option<Outcome>, LiveError> {
+        match report {
+            Report::Panicked { node, what } => Ok(Some(Outcome::Panicked { node, what })),
+            Report::Broken { invariant, event } => Ok(Some(Outcome::Broken { invariant, event })),
+            Report::LoadFailed { node, what } => {
+                let host = self.plan.nodes.get(node.0 as usize).map(|node| self.plan.host(node.host).name.clone());
+                Err(LiveError::Load { node, host: host.unwrap_or_default(), what })
+            }
+            Report::LinkLost { host, why, lied } => {
+                self.note_cut(by, host, why, lied);
+                Ok(None)
+            }
+            Report::Released { .. } => Ok(None),
+            Report::Ended(event) => Ok(Some(self.end(*event))),
+        }
+    }
+
+    /// `by` has lost its connection to `host`.
+    fn note_cut(&mut self, by: HostId, host: HostId, why: String, lied: bool) {
+        // The links of a host that the plan takes away break as they should.
+        if self.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
+            return;
+        }
+        tracing::warn!("a connection to host `{}` is lost: {why}", self.plan.host(host).name);
+        // Whoever is cut off for what it said loses its end as well, and may say so first.
+        let at = if lied { 0 } else { self.cut.len() };
+        self.cut.insert(at, (host, why.clone()));
+        // A connection is not mended: a host that no client reaches serves nobody any more.
+        let by_whom = self.cut_by.entry(host).or_default();
+        by_whom.insert(by);
+        let mut clients =
+            self.plan.clients().map(|(_, node)| node.host).filter(|client| self.hosts.contains_key(client));
+        // How a process ended says more than that its connections broke.
+        if self.hosts.contains_key(&host) && clients.all(|client| by_whom.contains(&client)) {
+            self.note_unreachable(host, why);
+        }
+    }
+
+    /// The orchestrator's own word on the run.
+    fn end(&self, event: Event) -> Outcome {
+        match event {
+            Event::Drained(drained) => self.explained(Outcome::Done(*drained)),
+            Event::Aborted { why, .. } => self.explained(Outcome::Aborted(why)),
+            _ => Outcome::Interrupted,
+        }
+    }
+
+    /// An outcome, or the loss that explains it.
+    fn explained(&self, outcome: Outcome) -> Outcome {
+        // A cut connection may have cost nothing; a lost process has cost at least its record.
+        let cut = if outcome.is_ok() { None } else { self.cut.first() };
+        match self.lost.first().or(cut) {
+            Some((host, why)) => Outcome::HostLost {
+                host: *host,
+                name: self.plan.hosts.get(host.0 as usize).map(|host| host.name.clone()).unwrap_or_default(),
+                why: why.clone(),
+            },
+            None => outcome,
+        }
+    }
+}
+
+/// What lasts without anybody's doing.
+fn is_window(what: &What) -> bool {
+    matches!(what, What::SlowDevice { .. } | What::SlowLink { .. } | What::Partition { .. })
+}
+
+fn falls(what: &What, host: HostId) -> bool {
+    matches!(what, What::Crash { .. } | What::Leave { .. }) && what.host() == Some(host)
+}

@@ -1,0 +1,144 @@
+//! The end of a live run: every host's record is taken in, and the messages that passed between them are counted.
+use super::{RunMonitor, falls};
+use crate::control::{Answer, Order, Report};
+use crate::run_controller::News;
+use actors::id::HostId;
+use actors::invariants::message_account::{Account, Gap, MessageAccount, settle};
+use actors::record::Event;
+use rustix::process::Signal;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep, timeout_at};
+use topology::outcome::Outcome;
+
+/// How soon hosts are asked again whether what was under way has arrived.
+const COUNT_AGAIN: Duration = Duration::from_millis(2);
+
+impl RunMonitor<'_> {
+    /// Stops every host and takes in its record, as long as something of it comes every `within`.
+    ///
+    /// What a host then finds broken takes the place of `outcome`, and so does the loss of a host before all of its record is
+    /// here: an end that was drained may have been drained because of that loss.
+    pub async fn collect(
+        &mut self,
+        news: &mut UnboundedReceiver<News>,
+        outcome: &mut Outcome,
+        within: Duration,
+    ) -> Vec<Event> {
+        let drained = matches!(outcome, Outcome::Done(_));
+        self.local.stop();
+        let mut events = self.local.take_events();
+        // Who stands still could not answer.
+        for host in self.stalled.keys() {
+            self.supervisor.signal(*host, Signal::CONT);
+        }
+        self.tell_all(&Order::Stop { drained }).await;
+        let mut awaited: Vec<HostId> = self.hosts.keys().copied().collect();
+        let mut deadline = Instant::now() + within;
+        while !awaited.is_empty() {
+            let Ok(Some(heard)) = timeout_at(deadline, news.recv()).await else { break };
+            match heard {
+                News::Answer { host, answer: Answer::Events(more) } => {
+                    self.records.entry(host).or_default().extend(more);
+                    deadline = Instant::now() + within;
+                }
+                News::Answer { host, answer: Answer::Over } => awaited.retain(|awaited| *awaited != host),
+                News::Exited { host, why } | News::HungUp { host, why, .. } => {
+                    let asked = self.crashed_at_step(host, &why).is_some() || self.doomed.contains(&host);
+                    if awaited.contains(&host) && !asked {
+                        self.lost.push((host, why));
+                    }
+                    awaited.retain(|awaited| *awaited != host);
+                    self.hosts.remove(&host);
+                }
+                News::Answer { answer: Answer::Report(Report::Broken { invariant, event }), .. } => {
+                    *outcome = Outcome::Broken { invariant, event };
+                }
+                // It was on its way when the orchestrator had drained the last latency.
+                News::Answer { host: by, answer: Answer::Report(Report::LinkLost { host, why, lied }) } => {
+                    self.note_cut(by, host, why, lied);
+                }
+                News::Answer { answer: Answer::Report(_) | Answer::Counted(_), .. } | News::Joined { .. } => {}
+            }
+        }
+        for host in awaited {
+            self.lost.push((host, format!("it did not send its record within {within:?}")));
+            self.hosts.remove(&host);
+        }
+        if let Outcome::Done(_) | Outcome::Aborted(_) | Outcome::HostLost { .. } = outcome {
+            self.lose_unfinished(&events);
+            *outcome = self.explained(outcome.clone());
+        }
+        events.extend(std::mem::take(&mut self.records).into_values().flatten());
+        events
+    }
+
+    /// A client that the orchestrator gave up, and that the plan does not take away, makes its host a lost one: the run may
+    /// have been drained without its requests.
+    fn lose_unfinished(&mut self, of_orchestrator: &[Event]) {
+        let finished = |client| {
+            let is_it = |event: &Event| matches!(event, Event::Finished { client: it, .. } if *it == client);
+            of_orchestrator.iter().any(is_it)
+        };
+        let drained = of_orchestrator.iter().any(|event| matches!(event, Event::Drained(_)));
+        for (client, node) in self.plan.clients() {
+            if drained && !finished(client) && !self.plan.faults.iter().any(|fault| falls(&fault.what, node.host)) {
+                let known = self.cut.iter().find(|(host, _)| *host == node.host);
+                let why = known.map_or("the orchestrator lost its connection to it".to_owned(), |(_, why)| why.clone());
+                self.lost.push((node.host, why));
+            }
+        }
+    }
+
+    /// The messages between nodes after a run that was drained, with nothing lost but what broken connections excuse; else
+    /// `outcome` becomes what is wrong.
+    pub async fn count_mail(
+        &mut self,
+        news: &mut UnboundedReceiver<News>,
+        outcome: &mut Outcome,
+        deadline: Instant,
+    ) -> Option<MessageAccount> {
+        if !matches!(outcome, Outcome::Done(_)) {
+            return None;
+        }
+        self.local.seal();
+        let mut last = None;
+        loop {
+            let (accounts, complete) = self.accounts(news, deadline).await;
+            // Who does not answer in time is not judged; but what everybody's counts had shown before stands.
+            let settled = if complete { settle(&accounts) } else { last.map_or_else(|| settle(&accounts), Err) };
+            match settled {
+                Ok(account) => return Some(account),
+                Err(gap) if complete && Instant::now() < deadline => last = Some(gap),
+                Err(Gap { from, to, account, in_flight }) => {
+                    let name = |host| self.plan.host(host).name.clone();
+                    *outcome = Outcome::Unbalanced { way: Some((name(from), name(to))), account, in_flight };
+                    return None;
+                }
+            }
+            sleep(COUNT_AGAIN).await;
+        }
+    }
+
+    /// What each process that lives has counted by now, and whether all have answered.
+    async fn accounts(&mut self, news: &mut UnboundedReceiver<News>, deadline: Instant) -> (Vec<Account>, bool) {
+        self.tell_all(&Order::Count).await;
+        let mut accounts = vec![self.local.account()];
+        let mut awaited: Vec<HostId> = self.hosts.keys().copied().collect();
+        while !awaited.is_empty() {
+            let Ok(Some(heard)) = timeout_at(deadline, news.recv()).await else { return (accounts, false) };
+            match heard {
+                News::Answer { host, answer: Answer::Counted(account) } => {
+                    awaited.retain(|awaited| *awaited != host);
+                    accounts.push(account);
+                }
+                News::Exited { host, .. } | News::HungUp { host, .. } => {
+                    awaited.retain(|awaited| *awaited != host);
+                    self.hosts.remove(&host);
+                }
+                News::Answer { .. } | News::Joined { .. } => {}
+            }
+        }
+        (accounts, true)
+    }
+}

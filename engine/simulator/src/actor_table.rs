@@ -1,0 +1,48 @@
+//! The graph of actors as the simulation seats it.
+use actors::client::{self, Client};
+use actors::dht::bootstrap::{self, Bootstrap};
+use actors::orchestrator::{self, Orchestrator};
+use actors::peer::{self, Peer};
+use actors::world::{ActorSlot, Sim};
+use scenarios::plan::{Plan, Weights};
+use topology::spawn::{self, ActorSpawner};
+
+/// The actors of a simulation, in the order of their node ids.
+pub struct ActorTable {
+    values: bool,
+    pub seats: Vec<Box<dyn ActorSlot>>,
+}
+
+impl ActorTable {
+    pub fn of(plan: &Plan) -> ActorTable {
+        let mut cast = ActorTable::empty(plan);
+        spawn::spawn_actors(plan, None, &mut cast);
+        cast
+    }
+
+    pub fn empty(plan: &Plan) -> ActorTable {
+        ActorTable { values: plan.model.weights == Weights::Echo, seats: Vec::new() }
+    }
+}
+
+impl ActorSpawner for ActorTable {
+    fn computes_values(&self) -> bool {
+        self.values
+    }
+
+    fn orchestrator(&mut self, core: orchestrator::Core) {
+        self.seats.push(Box::new(Orchestrator::<Sim>::new(core)));
+    }
+
+    fn bootstrap(&mut self, core: bootstrap::Core) {
+        self.seats.push(Box::new(Bootstrap::<Sim>::new(core)));
+    }
+
+    fn peer(&mut self, core: peer::Core) {
+        self.seats.push(Box::new(Peer::<Sim>::new(core)));
+    }
+
+    fn client(&mut self, core: client::Core) {
+        self.seats.push(Box::new(Client::<Sim>::new(core)));
+    }
+}

@@ -1,0 +1,101 @@
+//! A run in short spans of the same width: what came out, what was under way, how busy the peers were.
+use super::{Bin, Busy};
+use actors::id::NodeId;
+use rows::RunRows;
+use scenarios::plan::Plan;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// At most so many bins, of a width of 1, 2 or 5 times a power of ten ns.
+const BINS: u64 = 120;
+
+/// At most so many peers of a run have a row each, the busiest: no picture shows more.
+const PEERS: usize = 64;
+
+/// From the release to the last client's end; the last span may reach beyond it. Peers one by one are told of the first
+/// repetition alone.
+pub(super) fn bins(fold: &RunRows, plan: &Plan, (cell, repeat): (u32, u32)) -> (Vec<Bin>, Vec<Busy>) {
+    let Some((released, end)) = fold.window() else { return Default::default() };
+    let length = end.since(released).0;
+    if length == 0 {
+        return Default::default();
+    }
+    let width = width(length);
+    let count = length.div_ceil(width) as usize;
+    let (mut tokens, mut under_way) = (vec![0u64; count], vec![0u64; count]);
+    for token in fold.tokens.iter().filter(|token| token.output > 0 && !token.request.is_warmup()) {
+        // What arrives as the run ends belongs to its last bin.
+        if token.seen >= released.0 && token.seen <= end.0 {
+            let at = ((token.seen - released.0) / width).min(count as u64 - 1);
+            tokens[at as usize] += u64::from(token.batch);
+        }
+    }
+    let spread = |into: &mut [u64], from: u64, till: u64| {
+        let (from, till) = (from.max(released.0) - released.0, till.clamp(released.0, end.0) - released.0);
+        let mut from = from.min(till);
+        while from < till {
+            let at = from / width;
+            let next = till.min((at + 1) * width);
+            into[at as usize] += next - from;
+            from = next;
+        }
+    };
+    fold.timed().for_each(|row| spread(&mut under_way, row.sent, row.ended));
+    // A peer computes one job at a time, so steps that end at one instant are of one job.
+    let mut jobs = BTreeSet::new();
+    let mut busy: BTreeMap<NodeId, Vec<u64>> = plan.peers().map(|(id, _)| (id, vec![0; count])).collect();
+    for hop in fold.hops.iter().filter(|hop| jobs.insert((hop.peer, hop.finished))) {
+        spread(busy.entry(hop.peer).or_insert_with(|| vec![0; count]), hop.started, hop.finished);
+    }
+    let share = |ns: u64| ns as f64 / width as f64;
+    let bin = |at: usize| Bin {
+        cell,
+        repeat,
+        from_ns: (at as u64 * width) as i64,
+        till_ns: ((at as u64 + 1) * width) as i64,
+        tokens: tokens[at],
+        under_way: rounded(share(under_way[at])),
+        peers_busy: rounded(busy.values().map(|peer| share(peer[at])).sum::<f64>() / busy.len().max(1) as f64),
+    };
+    let bins = (0..count).map(bin).collect();
+    let busy_peer = |(peer, ns): (NodeId, Vec<u64>)| {
+        let thousandths = ns.into_iter().map(|ns| (1000.0 * share(ns)).round() as u32).collect();
+        Busy { cell, peer: peer.0, thousandths }
+    };
+    let peers = busiest(busy).into_iter().map(busy_peer);
+    (bins, if repeat == 0 { peers.collect() } else { Vec::new() })
+}
+
+/// As many as have a row, in the order of their ids.
+fn busiest(busy: BTreeMap<NodeId, Vec<u64>>) -> Vec<(NodeId, Vec<u64>)> {
+    let mut ranked: Vec<(NodeId, Vec<u64>)> = busy.into_iter().collect();
+    // The sort is stable: of two that are equally busy the lower id stays.
+    ranked.sort_by_key(|(_, ns)| Reverse(ns.iter().sum::<u64>()));
+    ranked.truncate(PEERS);
+    ranked.sort_by_key(|(peer, _)| *peer);
+    ranked
+}
+
+/// Six decimals are more than anybody draws, and keep the file small.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+fn width(length: u64) -> u64 {
+    let steps = (0..19u32).flat_map(|power| [1, 2, 5].map(|multiple| multiple * 10u64.pow(power)));
+    steps.into_iter().find(|step| length.div_ceil(*step) <= BINS).unwrap_or(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::width;
+    use proptest::prelude::{prop_assert, proptest};
+
+    proptest! {
+        #[test]
+        fn bins_are_many_but_not_too_many(length in 1..u64::MAX / 2) {
+            let bins = length.div_ceil(width(length));
+            prop_assert!(bins <= super::BINS && (bins >= super::BINS / 3 || length < super::BINS), "{}", bins);
+        }
+    }
+}
