@@ -27,6 +27,7 @@ pub mod profile;
 pub mod published;
 pub mod raw;
 pub mod reference;
+mod renamed;
 mod resolve;
 pub mod schema;
 pub mod sensitivity;

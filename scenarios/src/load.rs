@@ -5,6 +5,7 @@ use crate::input;
 use crate::library;
 use crate::nearest;
 use crate::origin::Origin;
+use crate::renamed;
 use crate::resolve;
 use crate::schema::Scenario;
 use crate::source::Source;
@@ -65,7 +66,9 @@ impl Loaded {
 
     /// What a person should know of the files that plans were made of so far: rows that were left out or not read.
     pub fn notes(&self) -> Vec<String> {
-        self.files.notes()
+        let mut notes = renamed::notes(self.text());
+        notes.extend(self.files.notes());
+        notes
     }
 
     /// The scenario with every field written out.

@@ -4,6 +4,7 @@
 //! level at a time with ron's own parser, another value is put there, and the whole is read again with its types.
 use crate::nearest;
 use crate::raw::options;
+use crate::renamed;
 use ron::value::RawValue;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -16,7 +17,7 @@ pub struct Path(Vec<String>);
 impl Path {
     /// Of fields and indices, with dots between.
     pub fn dotted(text: &str) -> Path {
-        Path(text.split('.').map(str::to_owned).collect())
+        Path(renamed::path(text).split('.').map(str::to_owned).collect())
     }
 
     /// Of the whole.

@@ -1,0 +1,51 @@
+//! Fields of scenarios that had another name in version 0.1. The old name is read, with a note, until version 0.3.
+
+/// Old name, path of the field today.
+const RENAMED: [(&str, &str); 3] =
+    [("muster", "measure.ready_within"), ("gather", "swarm.batch_wait"), ("ends", "model.client_dtype")];
+
+/// The path with today's names.
+pub fn path(text: &str) -> String {
+    let old = |(old, new): &(&str, &str)| {
+        let (parent, _) = new.split_once('.')?;
+        (text == format!("{parent}.{old}")).then(|| (*new).to_owned())
+    };
+    RENAMED.iter().find_map(old).unwrap_or_else(|| text.to_owned())
+}
+
+/// A note for each old name that the text of a scenario has as a field.
+pub fn notes(text: &str) -> Vec<String> {
+    let code = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let is_field = |name: &str| {
+        code.match_indices(name).any(|(at, _)| {
+            let before = code[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '"');
+            before && code[at + name.len()..].trim_start().starts_with(':')
+        })
+    };
+    let note = |(old, new): &(&str, &str)| {
+        is_field(old).then(|| format!("the field `{old}` is now called `{new}`; the old name will go in version 0.3"))
+    };
+    RENAMED.iter().filter_map(note).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{notes, path};
+
+    #[test]
+    fn old_names_are_read_and_noted() {
+        assert_eq!(path("measure.muster"), "measure.ready_within");
+        assert_eq!(path("workload.muster"), "workload.muster");
+        assert_eq!(notes("Measure(timeout: \"1 s\", muster : \"2 s\") // gather: 3").len(), 1);
+        assert!(notes("bends: 3, \"ends\": 4").is_empty());
+    }
+
+    #[test]
+    fn a_scenario_with_old_names_is_the_same_scenario() {
+        let text = crate::load("nano").expect("it is there").text().to_owned();
+        assert!(text.contains("ready_within"));
+        let old = text.replace("ready_within", "muster");
+        let read = |text: &str| crate::schema::Scenario::from_ron(text).expect("a scenario");
+        assert_eq!(read(&old), read(&text));
+    }
+}
