@@ -140,8 +140,6 @@ pub struct Measure {
     /// A request that takes longer has failed.
     pub timeout: Time,
     /// The longest time from the start of the swarm until every peer has announced its blocks and every client is ready.
-    #[serde(alias = "ready_within")]
-    #[serde(alias = "ready_within")]
     #[serde(alias = "muster")]
     pub ready_within: Time,
     /// Objectives that a request must meet to count as good. Times count from the instant the request was due.

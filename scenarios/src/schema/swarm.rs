@@ -37,8 +37,6 @@ pub struct Swarm {
     /// The order in which a peer computes waiting steps, and how many of them are one job.
     pub scheduling: Scheduling,
     /// The batching delay: how long an idle peer waits for further steps before it starts a job.
-    #[serde(alias = "batch_wait")]
-    #[serde(alias = "batch_wait")]
     #[serde(alias = "gather")]
     pub batch_wait: Time,
     /// How a peer treats a new session that finds no room in its KV cache.
