@@ -7,7 +7,7 @@ use scenarios::{Overrides, load};
 use simulator::{HORIZON, run};
 
 #[test]
-fn each_figure_is_kept_or_its_miss_is_owned_up_to() {
+fn no_prediction_is_worse_than_the_library_says() {
     for system in systems().expect("the list is read") {
         let overrides = Overrides { only: system.only.clone(), ..Overrides::default() };
         let cells = load(&system.scenario).and_then(|loaded| loaded.cells(&overrides)).expect("a sweep");
@@ -22,8 +22,9 @@ fn each_figure_is_kept_or_its_miss_is_owned_up_to() {
         let compared = compare(&system, &measured, &simulated.collect::<Vec<_>>());
         assert_eq!(compared.len(), system.figures.len(), "{}: a figure is not measured", system.scenario);
         for one in compared {
-            assert_eq!(one.kept(), one.missed.is_none(), "{one:?}");
-            assert!(one.error.abs() < 2.0, "missed, but not by that much: {one:?}");
+            // A prediction that gets better passes.
+            let most = one.missed.as_ref().map_or(one.within, |miss| miss.by);
+            assert!(one.error.abs() <= most, "the prediction got worse: {one:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::table::significant;
 use rows::{RequestRow, RunRows, TokenRow};
 use scenarios::columns::Columns;
 use scenarios::plan::Plan;
-use scenarios::published::{Figure, Measure, Query, System};
+use scenarios::published::{Figure, Measure, Miss, Query, System};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -50,7 +50,7 @@ pub struct Compared {
     /// A constant was fitted to it: no prediction.
     pub calibrated: bool,
     /// Why it is not within, where that is known.
-    pub missed: Option<String>,
+    pub missed: Option<Miss>,
 }
 
 impl Compared {
@@ -207,7 +207,7 @@ fn row(one: &Compared) -> [String; 9] {
     let note = match (one.kept(), one.calibrated) {
         (true, false) => String::new(),
         (true, true) => "calibrated on it".to_owned(),
-        (false, _) => format!("missed: {}", one.missed.as_deref().unwrap_or("it is not known why")),
+        (false, _) => format!("missed: {}", one.missed.as_ref().map_or("the reason is not known", |miss| &miss.why)),
     };
     let interval = match one.interval {
         None | Some((None, None)) => String::new(),

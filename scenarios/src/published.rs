@@ -37,7 +37,17 @@ pub struct Figure {
     pub calibrated: bool,
     /// Why the prediction does not keep `within`.
     #[serde(default)]
-    pub missed: Option<String>,
+    pub missed: Option<Miss>,
+}
+
+/// A known error of a prediction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Miss {
+    /// The largest known error, as a fraction of the published value. A test fails if the prediction gets worse.
+    pub by: f64,
+    /// The reason.
+    pub why: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
