@@ -5,6 +5,7 @@ use crate::measures::Judgement;
 use scenarios::chart::Chart;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::hash::Hasher;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The format of run directories that this version writes and reads.
@@ -172,7 +173,9 @@ pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// FNV-1a, 64 bits (Fowler, Noll and Vo): to tell one text from another, not to defend against anyone.
+/// The 64-bit FNV-1a hash of a text, to tell texts apart. It is no protection against forgery.
 pub(crate) fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    let mut hasher = fnv::FnvHasher::default();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }

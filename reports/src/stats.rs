@@ -3,6 +3,8 @@
 //! A figure that the sample cannot carry is absent and says what it would need; nothing here is ever non-finite for finite
 //! input.
 
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
 /// The confidence of every interval that is printed.
 pub const CONFIDENCE: f64 = 0.95;
 
@@ -137,43 +139,10 @@ impl Sample {
     }
 }
 
-/// The two-sided 95 % quantile of Student's t with `freedom` degrees of freedom.
-///
-/// Bisection on the closed form of the distribution (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
+/// The two-sided 95 % quantile of Student's t with `freedom` degrees of freedom; 0 counts as 1.
 pub fn t_quantile(freedom: usize) -> f64 {
-    // Beyond this the normal quantile is right to four digits, and the series would only be long.
-    const NORMAL_FROM: usize = 10_000;
-    const NORMAL: f64 = 1.959_963_984_540_054;
-    if freedom >= NORMAL_FROM {
-        return NORMAL;
-    }
-    let (mut low, mut high) = (1.9, 13.0);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if t_within(middle, freedom.max(1)) < CONFIDENCE {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    0.5 * (low + high)
-}
-
-/// P(|T| < t) for Student's t with `freedom` >= 1 degrees of freedom.
-fn t_within(t: f64, freedom: usize) -> f64 {
-    let theta = (t / (freedom as f64).sqrt()).atan();
-    let (sin, cos) = theta.sin_cos();
-    let odd = freedom % 2 == 1;
-    // The series 1 + 1/2 cos^2 + 3/8 cos^4 + .. (even), cos + 2/3 cos^3 + .. (odd), up to cos^(freedom - 2).
-    let mut term = if odd { cos } else { 1.0 };
-    let mut sum = 0.0;
-    let mut power = if odd { 1 } else { 0 };
-    while power + 2 <= freedom {
-        sum += term;
-        power += 2;
-        term *= cos * cos * (power - 1) as f64 / power as f64;
-    }
-    if odd { (theta + sin * sum) * std::f64::consts::FRAC_2_PI } else { sin * sum }
+    let student = StudentsT::new(0.0, 1.0, freedom.max(1) as f64).expect("its parameters are positive");
+    student.inverse_cdf(1.0 - (1.0 - CONFIDENCE) / 2.0)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use subtle::ConstantTimeEq;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 
@@ -22,15 +23,14 @@ pub struct Token([u8; 16]);
 impl Token {
     /// From the system's own source of randomness.
     pub fn draw() -> std::io::Result<Token> {
-        use std::io::Read;
         let mut token = [0; 16];
-        std::fs::File::open("/dev/urandom")?.read_exact(&mut token)?;
+        getrandom::fill(&mut token).map_err(std::io::Error::other)?;
         Ok(Token(token))
     }
 
     /// In constant time: how long it takes says nothing about the token.
     pub fn is(&self, other: &Token) -> bool {
-        self.0.iter().zip(other.0).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+        self.0.ct_eq(&other.0).into()
     }
 }
 
