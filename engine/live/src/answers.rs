@@ -1,12 +1,16 @@
-//! What a host's process may say to the orchestrator's: each answer is held against the plan before anything uses it.
+//! Checks the answers of a host's process against the plan before the orchestrator's process uses them.
 //!
-//! The process knows the run's token, and may still be mistaken, or be another one than it says.
+//! The host's process knows the run's token. It can still be faulty, or claim to be the process of another host.
 use super::control::{Answer, Report};
 use actors::id::{HostId, NodeId};
 use actors::record::Event;
 use scenarios::plan::Plan;
 
-/// Whether this process of `host` may give such an answer; otherwise what is wrong with it.
+/// Checks whether this process of `host` may send this answer.
+///
+/// # Errors
+/// If the answer names another process, an unknown host, a node on another host, or an event that only the
+/// orchestrator's process can record. The error is the reason as text.
 pub fn check(plan: &Plan, host: HostId, incarnation: u32, answer: &Answer) -> Result<(), String> {
     match answer {
         Answer::Over => Ok(()),
@@ -41,7 +45,7 @@ fn sits(plan: &Plan, host: HostId, node: NodeId) -> Result<(), String> {
     }
 }
 
-/// An event is recorded where the node is that it is about.
+/// Checks that the event is about a node on `host`: each event is recorded on the host of the node that it is about.
 fn recorded(plan: &Plan, host: HostId, event: &Event) -> Result<(), String> {
     let node = match event {
         Event::Stepped(stepped) => stepped.request.client,

@@ -1,4 +1,4 @@
-//! What of a live host's overhead cannot be read off a run's events, measured by itself.
+//! Measures the part of a live host's overhead that the events of a run do not show.
 use super::core_lease::{self, TicketLock};
 use super::cores::Cores;
 use super::{LiveError, awake, clock};
@@ -7,14 +7,18 @@ use scenarios::plan::Plan;
 use std::sync::Mutex;
 use std::thread;
 
-/// How long each holder keeps the lease: of the order of a decode step.
+/// How long each holder keeps the core lease: about as long as a decode step.
 const HELD: Duration = Duration::from_micros(400);
 
-/// Turns of each of the two.
+/// The number of leases that each of the two executors takes.
 const TURNS: usize = 150;
 
-/// From one executor's giving a core lease back until another that has waited for it holds it: the median of some hundred
-/// hand-overs between two that take turns, on the cores that the plan's jobs run on.
+/// Returns the hand-over time of a core lease: the time from its release by one executor until a waiting executor holds
+/// it. The result is the median of a few hundred hand-overs between two executors that alternate, on the cores that the
+/// plan's jobs run on.
+///
+/// # Errors
+/// If the lock files of the leases cannot be created or locked.
 pub fn hand_over(plan: &Plan) -> Result<Duration, LiveError> {
     let dir = core_lease::directory().map_err(LiveError::io("making a directory for core leases"))?;
     let _awake = awake::keep();

@@ -1,8 +1,8 @@
-//! The live world's clock: CLOCK_MONOTONIC, which all hosts of one machine share.
+//! The clock of live runs: CLOCK_MONOTONIC, which all host processes of one machine share.
 use actors::time::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds since the machine's start, the same in all of its processes.
+/// Returns the nanoseconds since the machine booted. All processes of the machine read the same clock.
 pub fn now() -> Timestamp {
     let time = clock_gettime(ClockId::Monotonic);
     Timestamp(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)

@@ -1,6 +1,8 @@
-//! What the orchestrator's process and a host's process say to each other: joining, reports, the end.
+//! The control protocol between the orchestrator's process and a host's process: joining the run, reports, the run's
+//! end.
 //!
-//! Not the swarm's own protocol, which is actors' messages: this is how its processes come to be one run.
+//! This protocol is separate from the swarm's own protocol (the messages of the crate `actors`). It only connects the
+//! processes of one run.
 use super::wire::{self, FrameReader, Incoming, Kind, Limits, WireError};
 use actors::id::{HostId, NodeId};
 use actors::invariants::Invariant;
@@ -16,33 +18,33 @@ use subtle::ConstantTimeEq;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 
-/// What a run's processes know and no stranger does.
+/// A run's secret: its own processes know it, and strangers do not.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token([u8; 16]);
 
 impl Token {
-    /// From the system's own source of randomness.
+    /// Draws a token from `/dev/urandom`.
     pub fn draw() -> std::io::Result<Token> {
         let mut token = [0; 16];
         getrandom::fill(&mut token).map_err(std::io::Error::other)?;
         Ok(Token(token))
     }
 
-    /// In constant time: how long it takes says nothing about the token.
+    /// Compares two tokens in constant time, so that the duration reveals nothing about the token.
     pub fn is(&self, other: &Token) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 }
 
-/// The first line of a child's stdin: how to join the run.
+/// The first line of a child process's stdin, as JSON: how to join the run.
 #[derive(Serialize, Deserialize)]
 pub struct Invitation {
     pub orchestrator: SocketAddr,
     pub token: Token,
     pub host: HostId,
-    /// Which of the host's processes this is: 0 is there from the start.
+    /// The incarnation of the host that this process is; incarnation 0 exists from the start.
     pub incarnation: u32,
-    /// Where the machine's core leases lie.
+    /// The directory of the lock files of the machine's core leases.
     pub leases: PathBuf,
 }
 
@@ -51,58 +53,61 @@ pub struct Invitation {
 pub struct Greeting {
     pub token: Token,
     pub host: HostId,
-    /// Which of the host's processes is calling: what an earlier one said counts for nothing.
+    /// The incarnation of the host that dials. Claims of earlier incarnations are no longer valid.
     pub incarnation: u32,
     pub purpose: Purpose,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
-    /// A host joins the run, and listens for the others' letters on this port.
+    /// A host joins the run, and accepts connections of other hosts on this port.
     Join { port: u16 },
-    /// Letters between two hosts.
+    /// The connection carries messages between the nodes of two hosts.
     Letters,
 }
 
-/// From the orchestrator's process to a host's.
+/// A control frame from the orchestrator's process to a host's process.
 #[derive(Serialize, Deserialize)]
 pub enum Order {
-    /// Raise your part of the plan; this is where the others listen, by host id, and when the run started.
+    /// Spawn this host's actors of the plan. `book` has the listening addresses by host id; `started` is the start of
+    /// the run.
     Raise { plan: Box<Plan>, book: Vec<Option<Place>>, started: Timestamp },
-    /// A host's process is no more.
+    /// This process of the host has ended.
     Gone { host: HostId, incarnation: u32 },
-    /// A host that was not there, or is again, listens here.
+    /// A host that joined late or was restarted listens at `place`.
     Here { host: HostId, place: Place },
-    /// The barrier was released at this moment of the clock that all share.
+    /// The barrier was released at `at`, on the clock that all processes share.
     Released { at: Timestamp },
-    /// Say goodbye, finish what you hold, send what you have recorded, and end.
+    /// Leave the swarm gracefully, finish the open sessions, send all recorded events, and exit.
     Leave,
-    /// The run is over: send what you have recorded. `drained`: every client was through, so that no session may be left.
+    /// The run is over: send all recorded events. `drained` is true if every client has finished, so that no session
+    /// may remain open.
     Stop { drained: bool },
-    /// From now on no node sends: say what was sent and delivered. Asked again until all that was under way has arrived.
+    /// From now on no node sends: report the counts of messages sent and delivered. The order is repeated until all
+    /// messages in flight have arrived.
     Count,
 }
 
-/// Where a host listens, and which of its processes it is that does.
+/// The address where a host listens, and the incarnation that listens there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub address: SocketAddr,
     pub incarnation: u32,
 }
 
-/// From a host's process to the orchestrator's.
+/// A control frame from a host's process to the orchestrator's process.
 #[derive(Serialize, Deserialize)]
 pub enum Answer {
     Report(Report),
-    /// Some of what it has recorded, in order.
+    /// A part of the recorded events, in order.
     Events(Vec<Event>),
-    /// There is no more.
+    /// All recorded events have been sent.
     Over,
-    /// The messages it has sent and was sent.
+    /// The counts of messages that the process has sent and received.
     Counted(Account),
 }
 
-/// Something the run as a whole must know.
+/// A report of something that concerns the run as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Report {
     Panicked {
@@ -117,34 +122,35 @@ pub enum Report {
         invariant: Invariant,
         event: Box<Event>,
     },
-    /// The connection to a host is lost, seen from here.
+    /// The connection from the reporting host to `host` is lost.
     LinkLost {
         host: HostId,
         why: String,
-        /// It said what no honest host does, so that it was cut off; else the connection has just ended.
+        /// True if the connection was closed because `host` violated the protocol; false if the connection ended by
+        /// itself.
         lied: bool,
     },
     /// The orchestrator has released the barrier.
     Released {
         at: Timestamp,
     },
-    /// The orchestrator has drained the latencies, or given up.
+    /// The orchestrator has drained the latencies, or has aborted the run.
     Ended(Box<Event>),
 }
 
-/// Events that go back in one frame: a bounded piece of a long run's record.
+/// The largest number of events in one frame, so that a long run's record is sent in bounded pieces.
 pub const EVENTS_PER_FRAME: usize = 4096;
 
-/// How long a connection may take to introduce itself.
+/// The time limit for the greeting on a new connection.
 const GREETING_WITHIN: Duration = Duration::from_secs(5);
 
-/// Writes a control frame.
+/// Writes one control frame.
 pub async fn say(to: &mut (impl AsyncWrite + Unpin), what: &impl Serialize) -> Result<(), WireError> {
     to.write_all(&wire::plain(Kind::Control, what)?).await?;
     Ok(())
 }
 
-/// The next control frame; nothing at the end.
+/// Reads the next control frame; returns `None` if the connection has closed between two frames.
 pub async fn hear<T: for<'a> Deserialize<'a>>(from: &mut FrameReader<OwnedReadHalf>) -> Result<Option<T>, WireError> {
     match from.next().await? {
         Some(Incoming::Control(body)) => wire::read(&body).map(Some),
@@ -153,7 +159,7 @@ pub async fn hear<T: for<'a> Deserialize<'a>>(from: &mut FrameReader<OwnedReadHa
     }
 }
 
-/// Reads who is calling, or why nobody who belongs here is.
+/// Reads the greeting of a new connection and checks its token. The error is the reason as text.
 pub async fn greeted(reader: &mut FrameReader<OwnedReadHalf>, token: &Token) -> Result<Greeting, String> {
     reader.limits = Limits::GREETING;
     let heard = tokio::time::timeout(GREETING_WITHIN, reader.next()).await;

@@ -1,12 +1,13 @@
-//! Core leases: all executors of a machine, in whatever process, take turns at its cores, first come first served.
+//! Core leases: all executors of a machine, in any process, share its cores in first-come, first-served order.
 //!
-//! A ticket_lock of file locks. Whoever comes takes the next number and locks that number's file, waits for the file of the
-//! number before it, then for a core, and with the core lets the next one by. So each file has at most one who waits for
-//! it: where several wait for one lock, the kernel wakes them all, and of those on one core it runs first not the first
-//! but the one that has computed least (measured: clients went before peers, and waited half as long as in turn). A lock
-//! dies with the process that holds it, so no crash can keep a core; it may let those behind it by out of turn, and the
-//! core's own lock keeps them apart. Without leases four executors on two cores stretch each other's jobs, and no compute
-//! stamp means anything.
+//! The queue is a ticket lock made of file locks. An executor takes the next number and locks that number's file. It
+//! then waits for the lock on the previous number's file, then for a core; once it has the core, it unlocks its own
+//! file and so admits the next executor. At most one executor therefore waits for each file. That matters because the
+//! kernel wakes all waiters of one lock, and runs first not the waiter that came first but the one that has used the
+//! least CPU time (measured: clients overtook peers, and waited half as long as in a fair queue). A lock is released
+//! when its process dies, so a crash cannot block a core. A crash in the queue can let later executors run out of
+//! order, but the core's own lock still excludes them from each other. Without leases, four executors on two cores
+//! stretch each other's jobs, and compute timestamps are meaningless.
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions, Permissions};
@@ -16,36 +17,46 @@ use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// One executor's way to the cores of its machine. Each executor opens its own: a file lock belongs to an open file.
+/// One executor's access to the cores of its machine. Each executor opens its own, since a file lock belongs to an open
+/// file.
 pub struct TicketLock {
-    /// The next number, held while one is taken.
+    /// The file with the next number; locked while an executor takes a number.
     next: File,
-    /// Of a number, that at the number modulo their count: one more than there are executors, each of which has at most one
-    /// number, so that nobody ever waits for a file before its number's.
+    /// The files of the numbers: number `n` uses the file at index `n` modulo the count of files. There is one file
+    /// more than executors, and each executor has at most one number, so that no executor waits for a file that a
+    /// number other than its predecessor uses.
     turns: Vec<File>,
     cores: Vec<File>,
 }
 
-/// A place in the queue of the ticket_lock that gave it.
+/// A place in the queue of the [`TicketLock`] that issued it.
 #[must_use = "those behind it wait until it is taken"]
 pub struct Turn(u64);
 
-/// A core is the holder's until this is dropped.
+/// A lease of one core, which the holder keeps until the lease is dropped.
 pub struct Lease<'a> {
     core: &'a File,
 }
 
-/// How often the first of the queue looks for a free core where there are several: no lock can wait for any of many.
+/// The interval at which the first in the queue polls for a free core if there are several: no file lock can wait for
+/// any one of many.
 const LOOK: Duration = Duration::from_micros(20);
 
-/// A new directory for lock files. Only this user can enter it: whoever can open a lock file can take the lock, and stall a
-/// run that would still call itself valid.
+/// Creates a directory for the lock files that only this user can enter. Another user who could open a lock file could
+/// take the lock and stall a run that would still be reported as valid.
+///
+/// # Errors
+/// If the directory cannot be created.
 pub fn directory() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("swarmbench-").permissions(Permissions::from_mode(0o700)).tempdir()
 }
 
 impl TicketLock {
-    /// The ticket_lock of `cores` cores whose lock files are in `dir`. All `executors` of the machine say the same.
+    /// Opens the queue for `cores` cores (at least 1) whose lock files are in `dir`. All executors of the machine must
+    /// pass the same `cores` and the same `executors`, the number of executors.
+    ///
+    /// # Errors
+    /// If a lock file cannot be created or opened.
     pub fn open(dir: &Path, cores: u32, executors: usize) -> io::Result<TicketLock> {
         let open = |name: String| {
             let mut options = OpenOptions::new();
@@ -56,9 +67,12 @@ impl TicketLock {
         Ok(TicketLock { next: open("next".to_owned())?, turns, cores })
     }
 
-    /// Waits its turn, then for a core.
+    /// Waits until `turn` is the first of the queue, then for a core.
+    ///
+    /// # Errors
+    /// If a file cannot be locked.
     pub fn take(&self, turn: Turn) -> io::Result<Lease<'_>> {
-        // As if it were a round later, for there is none before the first.
+        // The number of files is added so that number 0 has a predecessor.
         let before = self.turn(turn.0 + self.turns.len() as u64 - 1);
         let core = lock(before).and_then(|()| {
             unlock(before);
@@ -68,7 +82,8 @@ impl TicketLock {
         Ok(Lease { core: core? })
     }
 
-    /// Lets those behind it by, who might come before some that are ahead of it: for what cannot be waited for.
+    /// Leaves the queue for a job that will not run. Executors behind this place may then overtake some that are ahead
+    /// of it.
     pub fn give_up(&self, turn: Turn) {
         unlock(self.turn(turn.0));
     }
@@ -77,13 +92,17 @@ impl TicketLock {
         &self.turns[(number % self.turns.len() as u64) as usize]
     }
 
-    /// Takes the last place of the queue. Whoever comes after waits until this turn is taken.
+    /// Takes the last place in the queue. Executors that come later wait until this place is taken with
+    /// [`TicketLock::take`] or abandoned with [`TicketLock::give_up`].
+    ///
+    /// # Errors
+    /// If the file of the next number cannot be locked, read or written.
     pub fn line_up(&self) -> io::Result<Turn> {
         lock(&self.next)?;
-        // Its number's file is locked before anyone can have the number after it.
+        // The number's file is locked before another executor can take the next number.
         let taken = || {
             let mut bytes = [0; 8];
-            // An empty file: nobody has come yet.
+            // The file is empty until the first executor has taken a number.
             let number = match self.next.read_at(&mut bytes, 0)? {
                 8 => u64::from_ne_bytes(bytes),
                 _ => 0,
@@ -202,7 +221,8 @@ mod tests {
 
     #[test]
     fn the_order_holds_among_many_that_come_again_and_again() {
-        // Three hold the lease for long and three for short; whoever has just had it is the last of the queue.
+        // Three hold the lease for longer than the other three; an executor that has just released it goes to the end
+        // of the queue.
         let dir = tempfile::tempdir().unwrap();
         let served = Mutex::new(Vec::new());
         let all_here = std::sync::Barrier::new(6);
@@ -222,7 +242,7 @@ mod tests {
             }
         });
         let served = served.into_inner().unwrap();
-        // In the midst of it, when all have come.
+        // Only the middle of the order is checked, when all six compete.
         let rounds = served[12..180].windows(6);
         let (all, count) =
             (rounds.clone().filter(|round| (0..6).all(|who| round.contains(&who))).count(), rounds.count());
@@ -264,7 +284,7 @@ mod tests {
             let (sender, served) = std::sync::mpsc::channel();
             for (who, (ticket_lock, turn)) in turnstiles.into_iter().zip(turns).enumerate() {
                 let sender = sender.clone();
-                // Not scoped: if it waited for ever, the test would too.
+                // The threads are not scoped: if one waited for ever, the test would hang.
                 thread::spawn(move || {
                     let lease = ticket_lock.take(turn).unwrap();
                     sender.send(who).unwrap();
@@ -282,7 +302,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [first, dead, last] = [(); 3].map(|()| TicketLock::open(dir.path(), 1, 3).unwrap());
         let lease = first.take(first.line_up().unwrap()).unwrap();
-        // It has a number, and goes with all its files.
+        // The second executor takes a number and then closes all its files.
         let _turn = dead.line_up().unwrap();
         drop(dead);
         thread::scope(|scope| {

@@ -1,13 +1,14 @@
-//! Which cores compute and which serve the network, where a machine has more cores than its leases use.
+//! Divides a machine's cores between computation and networking, where the machine has more cores than its leases use.
 //!
-//! Left to itself the kernel wakes a node's thread now and then on the core where another host's job has just begun, and
-//! lets that job run on for up to a millisecond: the 99th percentile of a result's way from its device was 900 us, and
-//! 40 us for a swarm with one client, in which nobody computes meanwhile. Hosts that have machines of their own do nothing
-//! of the kind to each other, so here the cores are divided: jobs run on as many as the leases can use, all else on the
-//! others. Without leases, without cores to spare, and on other systems than Linux, all run everywhere.
+//! By default the kernel sometimes wakes a node's thread on a core where another host's job has just begun, and lets
+//! that job run on for up to a millisecond. The 99th percentile of the time from a device's result to its arbiter was
+//! 900 us; with a single client, so that no other host computes meanwhile, it was 40 us. Hosts on machines of their own
+//! do not disturb each other in this way. The cores are therefore divided: jobs run on as many cores as the leases can
+//! use, and all other threads on the rest. Without leases, without spare cores, and on systems other than Linux, all
+//! threads run on all cores.
 use scenarios::plan::Plan;
 
-/// The division of this machine's cores, as the numbers by which the kernel knows them.
+/// The division of this machine's cores, as the kernel's core numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cores {
     compute: Vec<usize>,
@@ -15,7 +16,8 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// For the hosts of `machine`, on the cores that this process may use.
+    /// Returns the division for the hosts of `machine`, among the cores that this process may use. Returns `None` if
+    /// the machine has no leases or no spare cores.
     pub fn of(plan: &Plan, machine: u32) -> Option<Cores> {
         Cores::divided(&kernel::allowed(), plan.computing_cores(machine)?)
     }
@@ -26,12 +28,12 @@ impl Cores {
         both.then(|| Cores { compute: compute.to_vec(), serve: serve.to_vec() })
     }
 
-    /// Confines the calling thread, and those it will start, to the cores that compute.
+    /// Confines the calling thread, and the threads that it will start, to the computing cores.
     pub fn compute(&self) {
         kernel::confine(&self.compute);
     }
 
-    /// Likewise to those that serve the network.
+    /// Confines the calling thread, and the threads that it will start, to the networking cores.
     pub fn serve(&self) {
         kernel::confine(&self.serve);
     }

@@ -1,9 +1,10 @@
-//! A host's device: one thread that owns candle, the weights and the caches, and does one job at a time.
+//! A host's device: one thread that owns candle, the weights and the KV caches, and executes one job at a time.
 //!
-//! Jobs go in by a bounded queue and come back to the arbiter as [`Computed`]; the arbiter never waits. Where hosts share
-//! a machine, a job holds a core lease while it runs, and its stamps are taken within. Nothing a job does ends the
-//! thread: an error or a panic is that job's failure. An idle device sleeps and does not spin for its next job: it would
-//! keep the core that its arbiter needs to send the last one's result on (30 us of it cost 35 us a hop).
+//! Jobs enter through a bounded queue, and results return to the arbiter as [`Computed`]; the arbiter never blocks.
+//! Where hosts share a machine, a job holds a core lease while it runs, and its timestamps are taken while the lease is
+//! held. No job ends the thread: an error or a panic is the failure of that job alone. An idle device sleeps instead of
+//! spinning for its next job: a spinning device would keep the core that its arbiter needs to send the last result on
+//! (30 us of spinning cost 35 us per hop).
 mod bench;
 mod blockwise;
 
@@ -28,25 +29,26 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use topology::fault_windows::FaultWindows;
 
-/// The arbiter's end of a device.
+/// The arbiter's handle to a device.
 pub struct Device {
     jobs: Option<SyncSender<(NodeId, Job, Place)>>,
     line: Arc<Line>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A job's place in the queue for a core: none where the machine has no leases, or as long as another job of the device is
-/// to be done before it.
+/// A job's place in the queue for a core. `None` if the machine has no leases, or while another job of the device is
+/// ahead of it.
 type Place = Option<io::Result<Turn>>;
 
-/// A device's way to the cores of its machine: it is in the queue for them once, for the first of its jobs.
+/// A device's access to the core queue of its machine. The device has at most one place in that queue, for its first
+/// job.
 ///
-/// A job that finds its device idle is lined up by the arbiter, and one that waits for another by the device's thread at
-/// that one's end, before its lease is given back. So the order is that of events, as in the simulation, wherever and
-/// whenever the kernel lets this thread run on.
+/// A job that finds its device idle is queued by the arbiter. A job that waits for another job is queued by the
+/// device's thread at the end of that job, before its lease is released. The order in the queue is therefore the order
+/// of events, as in the simulation, regardless of when and where the kernel schedules this thread.
 struct Line {
     ticket_lock: Option<TicketLock>,
-    /// Jobs that were given and are not done.
+    /// The number of jobs that were submitted and are not yet done.
     pending: Mutex<u32>,
 }
 
@@ -55,7 +57,7 @@ impl Line {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A job is done: the place of the one after it, if there is one.
+    /// Marks a job as done, and returns the queue place of the next job, if there is one.
     fn end(&self) -> Place {
         let mut pending = self.pending();
         *pending = pending.saturating_sub(1);
@@ -68,7 +70,7 @@ impl Line {
 }
 
 impl Device {
-    /// Starts the thread. Its results, and what keeps it from loading, go to `arrivals`.
+    /// Starts the device's thread. Its results and load failures are sent to `arrivals`.
     pub fn start(
         plan: Arc<Plan>,
         executor: scenarios::plan::Executor,
@@ -81,14 +83,14 @@ impl Device {
         let line = Arc::new(Line { ticket_lock, pending: Mutex::new(0) });
         let worker = Worker { bench: Bench::new(plan, executor), line: line.clone(), slowdown, arrivals };
         let thread = thread::Builder::new().name("device".to_owned()).spawn(move || {
-            // candle's pools are started by the first job, and stay where this thread is.
+            // The first job starts candle's thread pools, which inherit this thread's cores.
             cores.iter().for_each(Cores::compute);
             worker.work(&inbox);
         })?;
         Ok(Device { jobs: Some(jobs), line, thread: Some(thread) })
     }
 
-    /// Gives the device a job, or back the refusal that answers it.
+    /// Submits a job to the device. The error is the answer to a job that the device refuses: [`Refusal::Busy`].
     pub fn give(&self, node: NodeId, job: Job) -> Result<(), Computed> {
         let (ticket, release) = (job.ticket, matches!(job.work, Work::Release { .. }));
         if let Some(jobs) = &self.jobs {
@@ -115,13 +117,13 @@ impl Drop for Device {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // It ends with the job it is at.
+            // The thread ends after its current job.
             let _ = thread.join();
         }
     }
 }
 
-/// What the thread owns.
+/// The state that the device's thread owns.
 struct Worker {
     bench: Bench,
     line: Arc<Line>,
@@ -129,11 +131,11 @@ struct Worker {
     arrivals: UnboundedSender<Arrival>,
 }
 
-/// How much slower than it is the plan wants the device to be at present.
+/// The factor by which the plan's faults slow the device at present.
 #[derive(Clone)]
 pub struct DeviceSlowdown {
     here: HostId,
-    /// Nothing: never.
+    /// `None` if the plan never slows the device.
     windows: Option<Arc<Mutex<FaultWindows>>>,
 }
 
@@ -142,14 +144,15 @@ impl DeviceSlowdown {
         DeviceSlowdown { here, windows: (!windows.is_empty()).then(|| Arc::new(Mutex::new(windows))) }
     }
 
-    /// The barrier was released then.
+    /// Sets the time of the barrier's release, from which some fault windows count.
     pub fn release(&self, at: Timestamp) {
         if let Some(windows) = &self.windows {
             windows.lock().unwrap_or_else(PoisonError::into_inner).release(at);
         }
     }
 
-    /// Sleeps for what a job that has begun at `started` is to take longer than it took; whether it had to.
+    /// Sleeps for the extra time that a slowed device would take for a job that began at `started`. Returns whether it
+    /// slept.
     fn bear(&self, started: Timestamp) -> bool {
         let Some(windows) = &self.windows else { return false };
         let by = windows.lock().unwrap_or_else(PoisonError::into_inner).slow_device(started, self.here);
@@ -178,7 +181,8 @@ impl Worker {
             let Done { started, finished, result, mut lease } =
                 execute(&mut self.bench, &self.line, place, node, job.work);
             let finished = match self.slowdown.windows.is_some() {
-                // Those behind it would wait until it has slept, were it lined up before.
+                // The lease is released before the next job is queued: otherwise the executors behind that job would
+                // wait during the sleep.
                 true => {
                     drop(lease.take());
                     if self.slowdown.bear(started) { clock::now() } else { finished }
@@ -197,7 +201,8 @@ impl Worker {
                 let _ = self.arrivals.send(Arrival::Seen(Event::Scored(Box::new(Scored { request, output, best }))));
             }
             let computed = Computed { ticket: job.ticket, started, finished, output };
-            // Before the lease is given back, for then the kernel may let its next holder run on this core at once.
+            // The result is sent before the lease is released: after the release the kernel may run the next holder on
+            // this core at once.
             if self.arrivals.send(Arrival::Computed { node, computed }).is_err() {
                 return;
             }
@@ -206,7 +211,7 @@ impl Worker {
     }
 }
 
-/// A job that was done, its holder's lease not yet given back.
+/// A finished job whose lease is not yet released.
 struct Done<'a> {
     started: Timestamp,
     finished: Timestamp,
@@ -214,7 +219,7 @@ struct Done<'a> {
     lease: Option<Lease<'a>>,
 }
 
-/// Does a job under a lease.
+/// Executes a job while holding a core lease, if the machine has leases.
 fn execute<'a>(bench: &mut Bench, line: &'a Line, place: Place, node: NodeId, work: Work) -> Done<'a> {
     let taken = line.ticket_lock.as_ref().map(|ticket_lock| match place {
         Some(turn) => ticket_lock.take(turn?),

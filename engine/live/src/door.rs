@@ -1,7 +1,7 @@
-//! A host's door: takes connections, and lets in who knows the run's token.
+//! Accepts connections to a host, and admits those that know the run's token.
 //!
-//! Bound to loopback. A stranger's connection is dropped without an answer, and so is one that says nothing in time or
-//! comes when too many wait to be known.
+//! The socket is bound to loopback. A stranger's connection is closed without an answer. So is a connection that does
+//! not greet in time, or that arrives while too many others have not greeted yet.
 use super::control::{Greeting, Token, greeted};
 use super::warnings::Warnings;
 use super::wire::{FrameReader, Limits};
@@ -13,7 +13,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
-/// Takes connections for ever, and hands over each that has introduced itself. `welcome` says why it turns one away.
+/// Accepts connections for ever, and passes each that has greeted with the right token to `welcome`, which returns the
+/// reason if it rejects one.
 pub async fn attend(
     listener: TcpListener,
     token: Token,
@@ -28,7 +29,7 @@ pub async fn attend(
             Ok(caller) => caller,
             Err(why) => {
                 dropped.warn(|| format!("a connection could not be taken: {why}"));
-                // Out of descriptors, most likely: they may come back.
+                // The process has most likely run out of file descriptors, and some may become free.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -52,7 +53,7 @@ pub async fn attend(
     }
 }
 
-/// Whoever has introduced itself.
+/// A connection that has greeted with the right token.
 type Known = (Greeting, FrameReader<OwnedReadHalf>, OwnedWriteHalf);
 
 async fn introduce(stream: TcpStream, token: &Token) -> Result<Known, String> {

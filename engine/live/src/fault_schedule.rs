@@ -1,24 +1,24 @@
-//! What the plan wants to go wrong in a live run, by the moment it is due.
+//! The schedule of the faults that the plan injects into a live run, ordered by due time.
 use actors::id::HostId;
 use actors::time::{Duration, Timestamp};
 use scenarios::plan::{Plan, What, When};
 use std::collections::BTreeMap;
 
-/// Something that the conductor does to a host's process.
+/// An action of the run controller on a host's process.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FaultAction {
     Crash(HostId),
     Leave(HostId),
-    /// A first process, or another one.
+    /// Start the host's first process or its next incarnation.
     Begin(HostId),
     Stall(HostId, Duration),
     Resume(HostId),
-    /// Blocks are lost for good, and what had passed them has arrived.
+    /// End the run: some blocks are lost for good, and the last answers that had passed them have arrived.
     GiveUp,
 }
 
 impl FaultAction {
-    /// What lasts without anybody's doing, the hosts look up for themselves.
+    /// Returns the action for a fault. Returns `None` for a fault window, which the hosts look up themselves.
     fn of(what: &What) -> Option<FaultAction> {
         match *what {
             What::Crash { host, .. } => Some(FaultAction::Crash(host)),
@@ -30,10 +30,10 @@ impl FaultAction {
     }
 }
 
-/// Deeds in the order of their moments, and in that of the plan where these are the same.
+/// Fault actions ordered by due time; actions due at the same time keep the plan's order.
 pub struct FaultSchedule {
     due: BTreeMap<(Timestamp, usize), FaultAction>,
-    /// Those that count from the barrier's release.
+    /// The actions whose times count from the barrier's release.
     later: Vec<(Duration, FaultAction)>,
     count: usize,
 }
@@ -45,7 +45,7 @@ impl FaultSchedule {
             match (fault.at, FaultAction::of(&fault.what)) {
                 (When::Start(after), Some(action)) => schedule.add(started + after, action),
                 (When::Release(after), Some(action)) => schedule.later.push((after, action)),
-                // The host itself counts its steps.
+                // The host counts its steps itself, and crashes itself.
                 (When::Steps { .. }, _) | (_, None) => {}
             }
         }
@@ -63,7 +63,7 @@ impl FaultSchedule {
         self.count += 1;
     }
 
-    /// Whether a process of the host is to begin yet.
+    /// Whether the schedule still contains the start of a process of the host.
     pub fn begins(&self, host: HostId) -> bool {
         self.due
             .values()
@@ -71,12 +71,12 @@ impl FaultSchedule {
             .any(|action| *action == FaultAction::Begin(host))
     }
 
-    /// When the next is due.
+    /// Returns the due time of the next action.
     pub fn next(&self) -> Option<Timestamp> {
         self.due.keys().next().map(|(at, _)| *at)
     }
 
-    /// The next that is due by now.
+    /// Removes and returns the next action that is due at `now`.
     pub fn take(&mut self, now: Timestamp) -> Option<FaultAction> {
         let first = self.due.first_entry().filter(|first| first.key().0 <= now)?;
         Some(first.remove())

@@ -30,7 +30,7 @@ pub fn invitation(line: &str) -> Result<(), serde_json::Error> {
     serde_json::from_str::<Invitation>(line).map(drop)
 }
 
-/// Whole frames of a greeting, and of the order that gives a host its plan.
+/// Encodes a greeting, and the order that gives a host its plan, as whole frames.
 ///
 /// # Errors
 /// If the plan is larger than a frame.

@@ -1,4 +1,4 @@
-//! The child processes of a live run: started, watched, and all gone at the end.
+//! The child processes of a live run: their start, supervision and termination.
 use super::control::{Invitation, Token};
 use super::{LiveError, Options};
 use actors::id::HostId;
@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 
-/// The hosts that get a process of their own: all that seat a node, but the orchestrator's.
+/// Returns the hosts that run in a process of their own: all hosts that have a node, except the orchestrator's.
 pub fn staffed(plan: &Plan) -> impl Iterator<Item = HostId> {
     let seats: BTreeSet<HostId> = plan.nodes.iter().map(|node| node.host).collect();
     seats.into_iter().filter(|host| *host != HostId(0) && (host.0 as usize) < plan.hosts.len())
@@ -24,24 +24,24 @@ pub fn staffed(plan: &Plan) -> impl Iterator<Item = HostId> {
 
 pub struct HostSupervisor {
     members: Vec<Member>,
-    /// Processes that were started and have not joined the run yet: nobody else may join it.
+    /// The processes that were started and have not joined the run yet. No other process may join.
     pub expected: Expected,
 }
 
-/// Which process of which host is to join the run.
+/// The incarnation of each host that is expected to join the run.
 pub type Expected = Rc<RefCell<BTreeMap<HostId, u32>>>;
 
 struct Member {
     host: HostId,
     pid: Option<Pid>,
-    /// Kept open: the process ends when it closes.
+    /// Kept open, since the child process ends when its stdin closes.
     stdin: ChildStdin,
     kill: Rc<Notify>,
-    /// Ends with the process.
+    /// The task that ends with the process.
     watch: JoinHandle<()>,
 }
 
-/// How a child is to find the run.
+/// The data with which a child process finds the run.
 pub struct Meeting<'a> {
     pub orchestrator: SocketAddr,
     pub token: Token,
@@ -53,7 +53,10 @@ impl HostSupervisor {
         HostSupervisor { members: Vec::new(), expected: Rc::default() }
     }
 
-    /// Starts the process of a host. `exited` is called with its status when it ends.
+    /// Starts the process of a host. `exited` is called with the exit status when the process ends.
+    ///
+    /// # Errors
+    /// If the process cannot be spawned or its invitation cannot be written.
     pub async fn start(
         &mut self,
         plan: &Plan,
@@ -83,16 +86,16 @@ impl HostSupervisor {
         }));
         self.members.push(Member { host, pid, stdin, kill, watch });
         match invited {
-            // It has ended already: how, its watch will say.
+            // The process has already ended; its watch task reports how.
             Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
             invited => invited.map_err(failed),
         }
     }
 
-    /// Sends a signal to the process of a host, if it lives.
+    /// Sends a signal to the process of a host, if the process is running.
     pub fn signal(&self, host: HostId, signal: Signal) {
         let member = self.members.iter().find(|member| member.host == host && !member.watch.is_finished());
-        // Not waited for yet, so the number is still its own.
+        // The process has not been waited for, so its id cannot have been reused.
         if let Some(pid) = member.and_then(|member| member.pid)
             && let Err(why) = kill_process(pid, signal)
         {
@@ -100,7 +103,7 @@ impl HostSupervisor {
         }
     }
 
-    /// Closes every child's stdin, which ends it, and kills those that do not end in time.
+    /// Closes every child's stdin, which ends the child, and kills the children that do not end in time.
     pub async fn dismiss(self, options: &Options) {
         let mut watches = Vec::new();
         for Member { stdin, kill, watch, .. } in self.members {
@@ -119,24 +122,24 @@ impl HostSupervisor {
 
 fn command(options: &Options, host: &Host) -> Command {
     let mut command = Command::new(&options.exe);
-    // Whoever looks at the processes sees which host each is.
+    // A list of processes shows which host each process is.
     command.arg0(format!("swarmbench:{}", host.name));
     command.args(&options.args).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
-    // A Ctrl-C at the terminal is for the process that conducts the run: it ends the others in order.
+    // A Ctrl-C at the terminal must only reach the process that controls the run, which ends the others in order.
     command.process_group(0);
-    // Devices of more threads than one do not share a process: see `scenarios::live_obstacles`.
+    // Devices with more than one thread never share a process: see `scenarios::live_obstacles`.
     let threads = host.devices().filter_map(|device| match device.executor {
         Executor::Cpu { threads } => Some(threads),
         _ => None,
     });
     if let Some(threads) = threads.max() {
-        // candle has two pools, and each reads its size once.
+        // candle has two thread pools, and each reads its size once.
         command.env("RAYON_NUM_THREADS", threads.to_string()).env("CANDLE_NUM_THREADS", threads.to_string());
     }
     command
 }
 
-/// Waits for the end of a process, which `kill` brings about.
+/// Waits for the end of a process; `kill` kills it.
 async fn watch(mut child: Child, kill: Rc<Notify>, exited: impl FnOnce(String)) {
     let ended = tokio::select! {
         ended = child.wait() => ended,

@@ -1,6 +1,6 @@
-//! A host's process: joins the run it was invited to, raises its part of the plan, and gives its record back at the end.
+//! A host's process: joins the run that it was invited to, spawns its actors, and sends its record at the end.
 //!
-//! It lives as long as its stdin is open: whoever started it and dies, however, takes it along.
+//! The process ends when its stdin closes, so it ends with the process that started it, even if that one crashes.
 use super::control::{Answer, EVENTS_PER_FRAME, Greeting, Invitation, Order, Purpose, Report, hear, say};
 use super::local::{Directory, LocalHost};
 use super::wire::{self, FrameReader, Kind, Limits};
@@ -19,16 +19,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_local;
 
-/// How often a process that may be killed hands over what it has recorded: so much of its record is lost with it.
+/// The interval at which a process that may be killed sends its recorded events; at most the events of one interval are
+/// lost.
 const HAND_OVER: Duration = Duration::from_nanos(limits::FAREWELL_LOOK.0);
 
-/// Exit code of a process that outlived the one that started it.
+/// The exit code of a process whose parent has ended.
 const ORPHANED: i32 = 4;
 
-/// What a child process of a live run does, from its start to its end.
+/// Runs a child process of a live run from its start to its end.
 ///
 /// # Errors
-/// Why it did not join the run, or left it before its end.
+/// If the process cannot join the run, or leaves it before the run's end.
 pub fn host_main() -> Result<(), LiveError> {
     die_with_parent();
     let invitation = invitation()?;
@@ -36,7 +37,7 @@ pub fn host_main() -> Result<(), LiveError> {
     actix::System::new().block_on(join(invitation))
 }
 
-/// A second belt beside stdin, which alone would not end a process that is stuck.
+/// Makes the kernel kill this process when its parent dies. Watching stdin alone would not end a process that is stuck.
 fn die_with_parent() {
     #[cfg(target_os = "linux")]
     if let Err(why) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
@@ -46,13 +47,13 @@ fn die_with_parent() {
 
 fn invitation() -> Result<Invitation, LiveError> {
     let mut line = String::new();
-    // Unbuffered beyond the line: the rest of stdin is watched for its end.
+    // The read is limited to 64 KiB. The rest of stdin is only watched for its end.
     let read = std::io::stdin().lock().take(1 << 16).read_line(&mut line);
     read.map_err(LiveError::io("reading how to join the run from stdin"))?;
     serde_json::from_str(&line).map_err(|why| LiveError::Invitation { why: why.to_string() })
 }
 
-/// Ends the process when stdin does.
+/// Ends the process when stdin closes.
 fn watch_stdin() -> Result<(), LiveError> {
     let watch = || {
         let mut sink = [0; 64];
@@ -89,7 +90,7 @@ async fn join(invitation: Invitation) -> Result<(), LiveError> {
     serve(&local, orders, control, reports, falls).await
 }
 
-/// Lets in the hosts that know the token.
+/// Accepts the connections of hosts that know the token.
 async fn open_door(listener: TcpListener, local: Rc<LocalHost>, token: super::control::Token) {
     super::door::attend(listener, token, move |greeting, reader, writer| match greeting.purpose {
         Purpose::Letters => local.answer(&greeting, reader, writer),
@@ -103,7 +104,7 @@ fn falls(plan: &Plan, here: HostId) -> bool {
     plan.faults.iter().any(|fault| matches!(fault.what, What::Crash { host, .. } if host == here))
 }
 
-/// Sends what has been recorded since the last time.
+/// Sends the events recorded since the last call.
 async fn hand_over(local: &LocalHost, control: &mut OwnedWriteHalf) -> Result<(), LiveError> {
     for events in local.take_events().chunks(EVENTS_PER_FRAME) {
         say(control, &Answer::Events(events.to_vec())).await?;
@@ -111,7 +112,7 @@ async fn hand_over(local: &LocalHost, control: &mut OwnedWriteHalf) -> Result<()
     Ok(())
 }
 
-/// Follows the orchestrator's orders and passes on reports, until the run is over.
+/// Follows the orchestrator's orders and forwards reports until the run is over.
 async fn serve(
     local: &LocalHost,
     mut orders: FrameReader<OwnedReadHalf>,
@@ -119,7 +120,7 @@ async fn serve(
     mut reports: UnboundedReceiver<Report>,
     falls: bool,
 ) -> Result<(), LiveError> {
-    // Reading a frame cannot be broken off, so it is a task of its own.
+    // Reading a frame cannot be cancelled without losing bytes, so a separate task reads.
     let (sender, mut heard) = unbounded_channel();
     spawn_local(async move {
         while let Ok(Some(order)) = hear::<Order>(&mut orders).await {
@@ -155,7 +156,8 @@ async fn serve(
                     }
                     hand_over(local, &mut control).await?;
                     say(&mut control, &Answer::Over).await?;
-                    // Others may still be sending theirs: leave when the orchestrator closes.
+                    // Other hosts may still be sending their records, so the process leaves when the orchestrator
+                    // closes the connection.
                     while let Some(order) = heard.recv().await {
                         if let Order::Count = order {
                             local.seal();
@@ -165,7 +167,7 @@ async fn serve(
                     return Ok(());
                 }
                 Some(Order::Raise { .. } | Order::Count) => return Err(LiveError::Dismissed),
-                // Given up by the one who says why.
+                // The orchestrator has closed the connection, and reports the reason itself.
                 None => return Ok(()),
             },
         }

@@ -1,10 +1,10 @@
-//! The live world: hosts as processes, real TCP between them, blocks executed by candle.
+//! The live runtime: hosts as processes, real TCP between them, blocks executed by candle.
 //!
-//! [`run`] conducts one cell from this process, which is host 0: it seats the orchestrator and the bootstrap node, and starts
-//! a child process for every other host that seats a node. Each raises its part of the same plan with the same actors as
-//! the simulation. Whatever happens, every child has ended when `run` returns.
+//! [`run`] controls one cell from this process. This process is host 0, which has the orchestrator and the bootstrap
+//! node. It starts a child process for every other host that has a node. Each process spawns its part of the same plan,
+//! with the same actors as the simulation. Every child has ended when `run` returns, even after an error.
 //!
-//! There is no discovery of machines here and no way in from another one: all sockets are bound to loopback.
+//! Hosts do not discover other machines, and other machines cannot connect: all sockets are bound to loopback.
 #![forbid(unsafe_code)]
 mod answers;
 mod awake;
@@ -43,20 +43,21 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use topology::outcome::Run;
 
-/// How a live run is carried out, beside its plan.
+/// The options of a live run that are not part of its plan.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The program that child processes run, with `args`: it must end up in [`host_main`].
+    /// The program that child processes run, with `args`; it must call [`host_main`].
     pub exe: PathBuf,
     pub args: Vec<String>,
-    /// How long a child may take from its start until it has joined.
+    /// The longest time from a child's start until it has joined.
     pub join_within: Duration,
-    /// How long hosts may take to send their records when the run is over, and then to exit, before they are killed.
+    /// The longest time that hosts may take to send their records after the run, and then again to exit before they are
+    /// killed. While a record arrives, each part of it restarts the time.
     pub dismiss_within: Duration,
 }
 
 impl Options {
-    /// Children run `exe host`.
+    /// Creates options whose child processes run `exe host`.
     pub fn new(exe: impl Into<PathBuf>) -> Options {
         Options {
             exe: exe.into(),
@@ -67,7 +68,8 @@ impl Options {
     }
 }
 
-/// Why there is no run at all; what ends a run that has begun is an [`topology::outcome::Outcome`].
+/// The reason why a run could not start or be carried out. The end of a run that has begun is a
+/// [`topology::outcome::Outcome`].
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     #[error(
@@ -101,7 +103,14 @@ impl LiveError {
     }
 }
 
-/// Runs one cell live, in processes of this machine, until it is over or `interrupt` is set.
+/// Runs one cell live, in processes of this machine, until the run is over or `interrupt` is set.
+///
+/// # Errors
+/// If a device is not on this machine, the prompts cannot be loaded, a process cannot be started or does not join, or a
+/// node cannot load its part of the model.
+///
+/// # Panics
+/// If the orchestrator's thread panics.
 pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run, LiveError> {
     for host in host_supervisor::staffed(plan).map(|id| plan.host(id)) {
         if let Some(device) = host.devices().find(|device| device.executor == Executor::Elsewhere) {
@@ -114,7 +123,7 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
     }
     let plan = Arc::new(plan);
     let _awake = awake::keep();
-    // A thread of its own: an arbiter and its host belong to one run.
+    // The run has its own thread, since an arbiter and its host belong to one run.
     std::thread::scope(|scope| {
         let control = || actix::System::new().block_on(run_controller::control_run(plan.clone(), options, interrupt));
         let thread = std::thread::Builder::new().name("orchestrator".to_owned()).spawn_scoped(scope, control);
@@ -125,8 +134,8 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
     })
 }
 
-/// What keeps this build, on this machine, from executing the devices of a plan: CUDA is a feature of the build, and a GPU
-/// is there or is not.
+/// Returns the obstacles to executing the plan's devices with this build on this machine: CUDA is a feature of the
+/// build, and a GPU may be missing.
 pub fn device_obstacles(plan: &Plan) -> Vec<String> {
     let obstacle = |(host, device): (&scenarios::plan::Host, &scenarios::plan::Device)| match device.executor {
         Executor::Cuda { .. } if !cfg!(feature = "cuda") => Some(format!(
@@ -147,7 +156,7 @@ pub fn device_obstacles(plan: &Plan) -> Vec<String> {
     devices.filter_map(obstacle).collect()
 }
 
-/// Whether a node gives work to its host's device.
+/// Whether a node submits jobs to its host's device.
 fn computes(role: &Role) -> bool {
     matches!(role, Role::Peer { .. } | Role::Client)
 }

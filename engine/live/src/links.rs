@@ -1,8 +1,8 @@
-//! Connections between hosts: one for a pair, dialled by whoever sends first, used in both directions.
+//! Connections between hosts: one for each pair, dialled by the host that sends first, and used in both directions.
 //!
-//! A frame is written where it arises, without a task switch, as long as the socket takes it; what the socket does not
-//! take waits in a bounded queue for the link's writer task. Large tensors leave in chunks, and whole frames pass between
-//! them. A link that fails is never mended: whoever sits on its remote end is gone.
+//! A frame is written immediately by its sender, without a task switch, until the socket would block. The remaining
+//! bytes wait in a bounded queue for the link's writer task. Large tensors are sent in chunks, and whole frames may be
+//! sent between chunks. A failed link is never restored: the process at its remote end is treated as gone.
 use super::wire::{Chunks, Frame, HEADER_BYTES, Unit};
 use actors::limits;
 use std::cell::{Cell, RefCell};
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
-/// The sending end of a connection, or of one that is being dialled.
+/// The sending end of a connection, which may still be dialled.
 pub struct Link {
     outbound: RefCell<Outbound>,
     /// Wakes the writer task.
@@ -23,17 +23,17 @@ pub struct Link {
 #[derive(Default)]
 struct Outbound {
     socket: Option<Rc<OwnedWriteHalf>>,
-    /// Partly written.
+    /// The unit that is partly written.
     current: Option<Unit>,
     whole: VecDeque<Unit>,
     parted: VecDeque<(Unit, Chunks)>,
-    /// The parted letter whose chunks are leaving.
+    /// The chunks of the message whose tensor is being sent.
     chunks: Option<Chunks>,
-    /// Bytes of all that waits.
+    /// The number of bytes in the queue.
     bytes: usize,
 }
 
-/// Why a link takes no more.
+/// Why a link accepts no more frames.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error("the connection broke: {0}")]
@@ -44,7 +44,7 @@ pub enum LinkError {
     Full { bytes: usize },
 }
 
-// By hand: with `#[from]` a report would print the cause again, which the text says already.
+// Implemented by hand: with `#[from]` an error report would print the cause again, which the text contains already.
 impl From<io::Error> for LinkError {
     fn from(why: io::Error) -> LinkError {
         LinkError::Io(why)
@@ -52,7 +52,7 @@ impl From<io::Error> for LinkError {
 }
 
 impl Link {
-    /// A link that is being dialled: what is sent waits.
+    /// Creates a link that is being dialled; its frames wait.
     pub fn dialling() -> Rc<Link> {
         Rc::new(Link { outbound: RefCell::default(), more: Notify::new(), closed: Cell::new(false) })
     }
@@ -63,7 +63,7 @@ impl Link {
         link
     }
 
-    /// The connection stands: what has waited may go.
+    /// Attaches the established connection, so that queued frames can be sent.
     pub fn connect(&self, socket: OwnedWriteHalf) {
         if self.closed.get() {
             return;
@@ -72,7 +72,10 @@ impl Link {
         self.more.notify_one();
     }
 
-    /// Sends at once what the socket takes, and queues the rest.
+    /// Writes as much as the socket accepts, and queues the rest.
+    ///
+    /// # Errors
+    /// If the connection is broken or the queue would exceed its limit.
     pub fn send(&self, frame: Frame) -> Result<(), LinkError> {
         let mut outbound = self.outbound.borrow_mut();
         outbound.push(frame);
@@ -85,14 +88,14 @@ impl Link {
         Ok(())
     }
 
-    /// Gives the link up: what waits is dropped, and the connection ends.
+    /// Closes the link: queued frames are dropped, and the connection ends.
     pub fn close(&self) {
         self.closed.set(true);
         self.outbound.take();
         self.more.notify_one();
     }
 
-    /// Writes what waits whenever the socket takes more. Ends with the link.
+    /// Writes queued frames whenever the socket accepts more. Returns the reason when the link ends.
     pub async fn write(self: Rc<Self>) -> LinkError {
         loop {
             self.more.notified().await;
@@ -103,7 +106,7 @@ impl Link {
                 let Some(socket) = self.outbound.borrow().socket.clone() else { break };
                 let writable = tokio::select! {
                     writable = socket.writable() => writable,
-                    // Given up meanwhile, or there is more of the same.
+                    // The link was closed meanwhile, or more frames were queued.
                     () = self.more.notified() => continue,
                 };
                 if let Err(why) = writable {
@@ -131,7 +134,7 @@ impl Outbound {
         }
     }
 
-    /// Writes until nothing is left (true) or the socket takes no more (false).
+    /// Writes until the queue is empty (returns true) or the socket would block (returns false).
     fn pump(&mut self) -> io::Result<bool> {
         let Some(socket) = self.socket.clone() else { return Ok(false) };
         loop {
@@ -154,7 +157,7 @@ impl Outbound {
         }
     }
 
-    /// Whole frames first, so that a decode step waits for one chunk of a prefill at most.
+    /// Returns whole frames first, so that a decode step waits for at most one chunk of a prefill.
     fn next(&mut self) -> Option<Unit> {
         if let Some(unit) = self.whole.pop_front() {
             return Some(unit);
@@ -166,7 +169,7 @@ impl Outbound {
         }
         let unit = self.chunks.as_mut().and_then(Iterator::next);
         if unit.is_some() {
-            // The tensor part was counted when the letter came.
+            // The tensor's bytes were counted when the message was queued.
             self.bytes += HEADER_BYTES;
         }
         if self.chunks.as_ref().is_some_and(|chunks| chunks.left() == 0) {

@@ -1,7 +1,8 @@
-//! This process as a host: seats its actors, carries their effects, and holds its device, its links and its record.
+//! This process as a host: runs its actors, carries out their effects, and owns its device, its links and its record.
 //!
-//! Everything here runs on one arbiter, so that a token crosses a host without a task switch between threads but those to
-//! and from the device. Nothing waits: what takes time comes back as an [`Arrival`] or through a link.
+//! Everything here runs on one arbiter. A token therefore crosses a host without a switch between threads, except to
+//! and from the device. Nothing here blocks: the result of a slow operation returns as an [`Arrival`] or through a
+//! link.
 mod message_account;
 mod remote_host;
 
@@ -37,32 +38,32 @@ use tokio::task::spawn_local;
 use topology::fault_windows::FaultWindows;
 use topology::spawn::{self, ActorSpawner};
 
-/// How long word of a session's end may take after a run: any shaped path's time, and a busy machine's.
+/// How long the close of a session may arrive after a run: enough for any shaped path and a busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
-/// What reaches the arbiter from another thread of this process.
+/// An input to the arbiter from another thread of this process.
 pub enum Arrival {
     Computed {
         node: NodeId,
         computed: Computed,
     },
-    /// Beside what the nodes record.
+    /// An event that the device records, in addition to the events of the nodes.
     Seen(Event),
     LoadFailed {
         node: NodeId,
         what: String,
     },
-    /// A frame that the shaper has held.
+    /// A frame that the shaper has held until its delivery time.
     Held(Held),
 }
 
-/// What a process is told of the run as it joins.
+/// The data about the run that a process receives when it joins.
 pub struct Directory {
-    /// Where each host listens, by its id.
+    /// The address where each host listens, by host id.
     pub book: Vec<Option<Place>>,
-    /// Lets one in there.
+    /// The token that admits a connection to the other hosts.
     pub token: Token,
-    /// Which of its host's processes this is.
+    /// The incarnation of its host that this process is.
     pub incarnation: u32,
     pub started: Timestamp,
 }
@@ -73,25 +74,25 @@ pub struct LocalHost {
     plan: Arc<Plan>,
     token: Token,
     incarnation: u32,
-    /// Where the other hosts are, by their ids.
+    /// The address where each host listens, by host id.
     book: RefCell<Vec<Option<Place>>>,
     windows: RefCell<FaultWindows>,
-    /// What waits for the end of a partition, in order.
+    /// The messages that wait for the end of a partition, by destination host, in order.
     waiting: RefCell<BTreeMap<HostId, VecDeque<Waiting>>>,
-    /// Steps that this process may still take in, if it is to crash at one.
+    /// The number of steps that this process may still receive, if the plan crashes it at a step.
     doom: Cell<Option<u64>>,
-    /// The mailboxes of the nodes that sit here, by node id.
+    /// The mailboxes of this host's nodes, by node id.
     posts: RefCell<Vec<Option<Box<dyn Post>>>>,
-    /// By host id.
+    /// The connections to the other hosts, by host id.
     links: RefCell<Vec<RemoteHost>>,
-    /// Which of its processes called last, by host id.
+    /// The last incarnation of each host that connected, by host id.
     callers: RefCell<Vec<Option<u32>>>,
-    /// Calls that came before the orchestrator's word of who calls.
+    /// The number of connections that wait until the orchestrator announces the process that dialled.
     ahead: Cell<usize>,
     places_changed: Notify,
-    /// What others can cause without end.
+    /// Warnings that other hosts can cause without limit.
     astray: Warnings,
-    /// In the plan's order; empty where no node computes.
+    /// The devices in the plan's order; empty if no node of this host computes.
     devices: Vec<Device>,
     slowdown: DeviceSlowdown,
     shaper: Option<RefCell<Shaper>>,
@@ -99,14 +100,17 @@ pub struct LocalHost {
     checker: RefCell<InvariantChecker>,
     reports: UnboundedSender<Report>,
     account: RefCell<Counts>,
-    /// The run is over: connections may end.
+    /// True when the run is over, so that connections may end.
     stopping: Cell<bool>,
-    /// What was sent is being counted: no node sends any more.
+    /// True while messages are counted: no node sends any more.
     sealed: Cell<bool>,
 }
 
 impl LocalHost {
-    /// Raises the part of the plan that lives on `here`, on this arbiter.
+    /// Spawns the actors of the host `here` on this arbiter.
+    ///
+    /// # Errors
+    /// If the lock files of the core leases cannot be opened, or a thread cannot be started.
     pub fn spawn_actors(
         plan: Arc<Plan>,
         here: HostId,
@@ -127,7 +131,7 @@ impl LocalHost {
             let executors = neighbours.flat_map(|host| host.devices()).count();
             let divided = Cores::of(&plan, host.machine);
             for device in host.devices() {
-                // Each takes its turns by itself, as the devices of other processes do.
+                // Each device has its own access to the core queue, as the devices of other processes have.
                 let ticket_lock = leases.map(|cores| TicketLock::open(turns, cores, executors)).transpose()?;
                 let (executor, cores) = (device.executor.clone(), divided.clone());
                 devices.push(Device::start(
@@ -139,7 +143,7 @@ impl LocalHost {
                     sender.clone(),
                 )?);
             }
-            // From now on, so that the devices' threads have not inherited it.
+            // The confinement comes after the devices' start, so that their threads have not inherited it.
             divided.iter().for_each(Cores::serve);
         }
         let shaper = match plan.network.shape {
@@ -153,7 +157,7 @@ impl LocalHost {
         };
         let mut lives: Vec<u32> = book.iter().map(|place| place.map_or(0, |place| place.incarnation)).collect();
         lives[here.0 as usize] = incarnation;
-        // Each of the host's lives ends at the next of its steps.
+        // Each incarnation of the host crashes at the next step count of the plan.
         let doom = plan.faults.iter().filter_map(mine).nth(incarnation as usize);
         let host = Rc::new_cyclic(|itself| LocalHost {
             itself: itself.clone(),
@@ -187,18 +191,18 @@ impl LocalHost {
         Ok(host)
     }
 
-    /// What has been recorded here so remote; the record is empty afterwards.
+    /// Takes the events recorded here so far; the record is empty afterwards.
     pub fn take_events(&self) -> Vec<Event> {
         self.events.take()
     }
 
-    /// The barrier is released: faults count from here.
+    /// Sets the time of the barrier's release, from which some faults count.
     pub fn released(&self, at: Timestamp) {
         self.windows.borrow_mut().release(at);
         self.slowdown.release(at);
     }
 
-    /// The peers here are told to go: they withdraw from the DHT, open no more sessions, and finish those they have.
+    /// Tells the peers here to leave: they withdraw from the DHT, accept no new sessions, and finish the open ones.
     pub fn leave(&self) {
         for (me, node) in self.plan.nodes() {
             if node.host == self.here && matches!(node.role, Role::Peer { .. }) {
@@ -207,31 +211,33 @@ impl LocalHost {
         }
     }
 
-    /// No node here holds a session.
+    /// Whether no node here holds a session.
     pub fn is_idle(&self) -> bool {
         self.checker.borrow().holding().is_none()
     }
 
-    /// From now on a connection that ends is no loss.
+    /// Marks the run as over: from now on a connection that ends is not reported as lost.
     pub fn stop(&self) {
         self.stopping.set(true);
     }
 
-    /// After the end of a run: from now on no node's message is sent, so that what was can be counted.
+    /// Stops all sending by nodes after a run, so that messages can be counted.
     pub fn seal(&self) {
         self.sealed.set(true);
     }
 
-    /// The messages that were sent from here and delivered here so remote.
+    /// Returns the counts of messages sent from here and delivered here so far.
     pub fn account(&self) -> Account {
         let waiting = self.waiting.borrow();
         let waits = |there: HostId| waiting.get(&there).map_or(0, |queue| queue.len() as u64);
         Account { host: self.here, incarnation: self.incarnation, tallies: self.account.borrow().tallies(waits) }
     }
 
-    /// After a run that was drained: what is broken if a node here still holds a session when word of its end must have come.
+    /// Checks for open sessions after a run that was drained. Returns the report of a broken invariant if a node here
+    /// still holds a session after the close must have arrived.
     pub async fn left_over(&self, drained: bool) -> Option<Report> {
-        // What is cut off or stands still hears of it when that is over, perhaps long after the run.
+        // A close can arrive long after the run if a host was partitioned, stalled or behind a slow link, so such plans
+        // are not checked.
         let hinders = |what: &What| matches!(what, What::Partition { .. } | What::Stall { .. } | What::SlowLink { .. });
         if !drained || self.plan.faults.iter().any(|fault| hinders(&fault.what)) {
             return None;
@@ -244,7 +250,7 @@ impl LocalHost {
         Some(Report::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(kept)) })
     }
 
-    /// Hands over what other threads have for the arbiter.
+    /// Delivers the inputs from other threads.
     async fn receive(self: Rc<Self>, mut arrivals: UnboundedReceiver<Arrival>) {
         while let Some(arrival) = arrivals.recv().await {
             match arrival {
@@ -267,7 +273,7 @@ impl LocalHost {
         }
     }
 
-    /// A message of a node, which may sit here, reaches a node here.
+    /// Delivers a message to a node here; the sender may be here too.
     fn hand_over(&self, from: NodeId, incarnation: u32, to: NodeId, message: Message) {
         if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
             post.post(from, Delivery::Message(message));
@@ -276,11 +282,11 @@ impl LocalHost {
     }
 
     fn report(&self, report: Report) {
-        // Nobody listens only when the run is over.
+        // The receiver is gone only when the run is over.
         let _ = self.reports.send(report);
     }
 
-    // -- what actors ask for --
+    // -- effects of actors --
 
     fn wake(&self, me: NodeId, after: Duration, timer: Timer) {
         let Some(host) = self.itself.upgrade() else { return };
@@ -345,7 +351,7 @@ impl Host for LocalHost {
     }
 }
 
-/// Seats cores as live actors of a host.
+/// Spawns node cores as live actors of a host.
 struct Spawning<'a>(&'a LocalHost);
 
 impl Spawning<'_> {

@@ -1,6 +1,6 @@
-//! Conducts one live run from the orchestrator's process: brings the hosts together, watches over them, ends it.
+//! Controls one live run from the orchestrator's process: starts the hosts, supervises them, and ends the run.
 //!
-//! What the swarm does is the actors' affair; here is only what keeps their processes together.
+//! The actors implement the swarm's behaviour; this module only manages their processes.
 use super::control::{Answer, Greeting, Order, Place, Purpose, Token, hear, say};
 use super::fault_schedule::FaultSchedule;
 use super::host_supervisor::{Expected, HostSupervisor, Meeting, staffed};
@@ -27,13 +27,13 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use topology::holders::Holders;
 use topology::outcome::{Outcome, Run};
 
-/// How often the interrupt flag is looked at.
+/// The interval at which the interrupt flag is polled.
 pub const LOOK: Duration = Duration::from_millis(20);
 
-/// How soon after its connection a process ends at the latest, if it ends.
+/// The longest time between the end of a process's connection and its exit, if it exits.
 const EXIT_WITHIN: Duration = Duration::from_secs(2);
 
-/// What comes from the children and their processes.
+/// News from the child processes.
 pub enum News {
     Joined {
         host: HostId,
@@ -48,7 +48,7 @@ pub enum News {
         host: HostId,
         why: String,
     },
-    /// Its connection has ended, or was ended for what it said.
+    /// The connection of a host's process has ended, or was closed for a protocol violation.
     HungUp {
         host: HostId,
         incarnation: u32,
@@ -127,7 +127,7 @@ async fn perform(
     };
     for (host, Joined { mut orders, answers, .. }) in gathered {
         let spawn_actors = Order::Raise { plan: Box::new(plan.as_ref().clone()), book: book.clone(), started };
-        // A process that cannot be told has ended, or hangs: its exit, or the ready_within's end, will say so.
+        // A process that cannot be told has ended or hangs. Its exit, or the end of `ready_within`, will be noticed.
         let _ = timeout(options.join_within, say(&mut orders, &spawn_actors)).await;
         spawn_local(listen(plan.clone(), (host, 0), answers, sender.clone()));
         watch.hosts.insert(host, orders);
@@ -174,26 +174,26 @@ async fn open_door(
     .await;
 }
 
-/// A host that waits for its part of the plan.
+/// A host that has joined and waits for the plan.
 pub struct Joined {
     pub port: u16,
     pub orders: OwnedWriteHalf,
     pub answers: FrameReader<OwnedReadHalf>,
 }
 
-/// How the processes of a run are started.
+/// The data with which the processes of a run are started.
 pub struct Meet<'a> {
     pub options: &'a Options,
     pub meeting: Meeting<'a>,
 }
 
-/// The hosts that are there from the start.
+/// Returns the hosts that exist from the start.
 fn early(plan: &Plan) -> impl Iterator<Item = HostId> {
     let late = plan.late_hosts();
     staffed(plan).filter(move |host| !late.contains(host))
 }
 
-/// Waits until every child that is there from the start has joined, or one that had joined is lost.
+/// Waits until every child that exists from the start has joined, or one that had joined is lost.
 async fn batch_wait(
     plan: &Plan,
     options: &Options,
@@ -220,7 +220,7 @@ async fn batch_wait(
     Ok(Ok(joined))
 }
 
-/// Passes on what a host's process says until its connection ends, or until it says what no honest process does.
+/// Forwards the answers of a host's process until its connection ends or it violates the protocol.
 pub async fn listen(
     plan: Arc<Plan>,
     (host, incarnation): (HostId, u32),
@@ -243,7 +243,7 @@ pub async fn listen(
         }
     };
     if !lied {
-        // Most likely its process has ended: how, its exit says.
+        // The process has most likely ended, and its exit status gives the better reason.
         sleep(EXIT_WITHIN).await;
     }
     let _ = news.send(News::HungUp { host, incarnation, why });

@@ -1,4 +1,4 @@
-//! Watches over a live run that has begun: carries its faults out, notices what nobody asked for, and takes in the record.
+//! Supervises a live run that has begun: carries out its faults, notices unplanned losses, and collects the record.
 mod collect;
 
 use super::control::{Answer, Order, Place, Report, say};
@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout};
 use topology::holders::Holders;
 use topology::outcome::Outcome;
 
-/// What a run may take beyond the sum of its own time limits before it is given up.
+/// The time that a run may take beyond the sum of its own time limits before it is ended as a deadlock.
 const GRACE: StdDuration = StdDuration::from_secs(30);
 
 pub struct RunMonitor<'a> {
@@ -35,33 +35,37 @@ pub struct RunMonitor<'a> {
     pub supervisor: &'a mut HostSupervisor,
     pub meet: Meet<'a>,
     pub news: UnboundedSender<News>,
-    /// How to give orders to the hosts that live.
+    /// The control connections to the running hosts.
     pub hosts: BTreeMap<HostId, OwnedWriteHalf>,
-    /// Where hosts listen, by id, and which of their processes does.
+    /// The addresses where hosts listen and their incarnations, by host id.
     pub book: Vec<Option<Place>>,
     pub started: Timestamp,
     pub released: Option<Timestamp>,
     pub schedule: FaultSchedule,
-    /// Hosts whose processes are to end, but have not yet.
+    /// Hosts whose processes have been told to end, but have not ended yet.
     pub doomed: BTreeSet<HostId>,
-    /// Hosts that have gone as they were asked to, or were not there from the start.
+    /// Hosts that have no process at present: they crashed, left, or are not yet there.
     pub away: BTreeSet<HostId>,
-    /// Hosts that are to begin again as soon as their last process has ended.
+    /// Hosts that must be started again as soon as their last process has ended.
     pub wanted: BTreeSet<HostId>,
-    /// Hosts that stand still, and how many stalls they are in.
+    /// Stalled hosts, and the number of stalls that each is in.
     pub stalled: BTreeMap<HostId, u32>,
     pub holders: Holders,
-    /// Hosts whose processes ended unasked, and how.
+    /// Hosts whose processes ended unplanned, and how.
     pub lost: Vec<(HostId, String)>,
-    /// Connections that broke between hosts, by the host on the remote end; those first that were cut off for what they said.
+    /// Broken connections between hosts, by the host at the remote end. Connections closed for a protocol violation
+    /// come first.
     pub cut: Vec<(HostId, String)>,
-    /// By the host on the remote end, those that have lost their connections to it.
+    /// The hosts that have lost their connection to a host, by the host at the remote end.
     pub cut_by: BTreeMap<HostId, BTreeSet<HostId>>,
     pub records: BTreeMap<HostId, Vec<Event>>,
 }
 
 impl RunMonitor<'_> {
-    /// Until the orchestrator has drained the latencies, or something ends the run before.
+    /// Supervises the run until the orchestrator has drained the latencies, or something ends the run earlier.
+    ///
+    /// # Errors
+    /// If a node cannot load its part of the model.
     pub async fn over(
         &mut self,
         news: &mut UnboundedReceiver<News>,
@@ -99,7 +103,7 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// Takes in what a child or its process has to say; a report, and whose it is, is for the one who judges.
+    /// Handles news from a child. Returns a report, with the host that sent it, for [`RunMonitor::judge`].
     async fn hear(&mut self, news: News) -> Option<(HostId, Report)> {
         match news {
             News::Answer { host, answer: Answer::Report(report) } => return Some((host, report)),
@@ -112,7 +116,7 @@ impl RunMonitor<'_> {
         None
     }
 
-    /// No run that goes by its own rules takes longer.
+    /// Returns an upper bound on the duration of a run that keeps its own time limits.
     fn longest(&self) -> StdDuration {
         let plan = self.plan;
         let requests = u64::from(plan.workload.micro_batches) + 1;
@@ -120,7 +124,7 @@ impl RunMonitor<'_> {
             plan.open.as_ref().and_then(|open| open.arrivals.last()).map_or(0, |last| last.at.0 + plan.timeout.0);
         let longest =
             plan.ready_within.0.saturating_add(plan.timeout.0.saturating_mul(requests)).saturating_add(coming);
-        // tokio cannot count further than some decades.
+        // tokio's timers are limited to some decades.
         StdDuration::from_nanos(longest).min(StdDuration::from_secs(10 * 365 * 86_400)) + GRACE
     }
 
@@ -134,14 +138,14 @@ impl RunMonitor<'_> {
 
     async fn tell_all(&mut self, order: &Order) {
         for orders in self.hosts.values_mut() {
-            // One that cannot be told is itself lost, and its exit will say so.
+            // A host that cannot be told is itself lost, and its exit will be noticed.
             let _ = say(orders, order).await;
         }
     }
 
-    // -- what the plan wants to go wrong --
+    // -- the plan's faults --
 
-    /// Keeps a fault in the record: who crashes could not.
+    /// Records a fault here, since a crashing process cannot record it.
     fn note(&mut self, fault_events: Event) {
         self.records.entry(HostId(0)).or_default().push(fault_events);
     }
@@ -150,7 +154,8 @@ impl RunMonitor<'_> {
         self.note(self.plan.befell(clock::now(), fault, &[host], lasts));
     }
 
-    /// Slow devices, slow links and partitions, which the hosts look up for themselves, at the moments they begin.
+    /// Records the fault windows at their starts: slow devices, slow links and partitions, which the hosts look up
+    /// themselves.
     fn note_windows(&mut self, released: Timestamp) {
         for fault in self.plan.faults.iter().filter(|fault| is_window(&fault.what)) {
             match fault.at {
@@ -216,7 +221,7 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// A host that was away is there: the others learn where before it can call them.
+    /// Handles the join of a host that was away: the others learn its address before it can dial them.
     async fn joined(&mut self, host: HostId, incarnation: u32, mut joined: Joined) {
         let expected = self.book[host.0 as usize].map_or(1, |place| place.incarnation + 1);
         if self.hosts.contains_key(&host) || incarnation != expected {
@@ -228,7 +233,7 @@ impl RunMonitor<'_> {
         self.tell_all(&Order::Here { host, place }).await;
         self.cut_by.remove(&host);
         let (plan, book, started) = (Box::new(self.plan.as_ref().clone()), self.book.clone(), self.started);
-        // A process that cannot be told has ended, or hangs.
+        // A process that cannot be told has ended or hangs.
         let spawn_actors = Order::Raise { plan, book, started };
         let _ = timeout(self.meet.options.join_within, say(&mut joined.orders, &spawn_actors)).await;
         if let Some(at) = self.released {
@@ -261,7 +266,7 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// A process that lives has ended its connection, or was cut off for what it said.
+    /// Handles a running process that has closed its connection, or was cut off for a protocol violation.
     async fn hung_up(&mut self, host: HostId, incarnation: u32, why: String) {
         let present = self.book[host.0 as usize].is_some_and(|place| place.incarnation == incarnation);
         if present && self.hosts.contains_key(&host) && !self.doomed.contains(&host) {
@@ -271,7 +276,7 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// The present process of a host is no more: nobody reaches its nodes.
+    /// Handles the end of a host's present process: its nodes are unreachable.
     async fn gone(&mut self, host: HostId, why: String) {
         let incarnation = self.book[host.0 as usize].map_or(0, |place| place.incarnation);
         self.hosts.remove(&host);
@@ -280,8 +285,8 @@ impl RunMonitor<'_> {
         self.note_unreachable(host, why);
     }
 
-    /// Ends the run soon if the host does not come back and was the last with some blocks. Before the barrier's release the
-    /// orchestrator gives up by itself.
+    /// Schedules the end of the run if the host does not come back and was the last with some blocks. Before the
+    /// barrier's release the orchestrator aborts the run itself.
     fn note_unreachable(&mut self, host: HostId, why: String) {
         let back = self.wanted.contains(&host) || self.schedule.begins(host);
         if !back && self.holders.lose(self.plan, host, why) && self.released.is_some() {
@@ -289,13 +294,15 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// Whether a process ended because the plan lets it crash at a step; then after what time the next one is to begin.
+    /// Whether a process ended because the plan crashes it at a step (outer `Some`), and the delay until the next
+    /// process starts (inner `Some`, if there is one).
     fn crashed_at_step(&self, host: HostId, why: &str) -> Option<Option<Duration>> {
         let incarnation = self.book[host.0 as usize].map_or(0, |place| place.incarnation);
         self.crash_at_step(host, incarnation).filter(|_| why.contains("signal: 9"))
     }
 
-    /// Whether the plan lets this process of the host crash at a step, and after what time the next one is to begin.
+    /// Whether the plan crashes this incarnation of the host at a step (outer `Some`), and the delay until the next
+    /// process starts (inner `Some`, if there is one).
     fn crash_at_step(&self, host: HostId, incarnation: u32) -> Option<Option<Duration>> {
         let here = |fault: &&scenarios::plan::Fault| matches!(fault.at, When::Steps { host: at, .. } if at == host);
         let fault = self.plan.faults.iter().filter(here).nth(incarnation as usize)?;
@@ -305,9 +312,12 @@ impl RunMonitor<'_> {
         }
     }
 
-    // -- what ends a run --
+    // -- the run's end --
 
-    /// What a report makes of the run: its end, or nothing yet.
+    /// Returns the outcome that a report gives the run, or `None` if the run continues.
+    ///
+    /// # Errors
+    /// If the report is a failed load.
     fn judge(&mut self, by: HostId, report: Report) -> Result<Option<Outcome>, LiveError> {
         match report {
             Report::Panicked { node, what } => Ok(Some(Outcome::Panicked { node, what })),
@@ -325,28 +335,29 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// `by` has lost its connection to `host`.
+    /// Records that `by` has lost its connection to `host`.
     fn note_cut(&mut self, by: HostId, host: HostId, why: String, lied: bool) {
-        // The links of a host that the plan takes away break as they should.
+        // The links of a host that the plan crashes or removes are expected to break.
         if self.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
             return;
         }
         tracing::warn!("a connection to host `{}` is lost: {why}", self.plan.host(host).name);
-        // Whoever is cut off for what it said loses its end as well, and may say so first.
+        // A host that is cut off for a protocol violation loses its end of the connection too, and may report that
+        // first.
         let at = if lied { 0 } else { self.cut.len() };
         self.cut.insert(at, (host, why.clone()));
-        // A connection is not mended: a host that no client reaches serves nobody any more.
+        // A connection is not restored: a host that no client can reach serves no request any more.
         let by_whom = self.cut_by.entry(host).or_default();
         by_whom.insert(by);
         let mut clients =
             self.plan.clients().map(|(_, node)| node.host).filter(|client| self.hosts.contains_key(client));
-        // How a process ended says more than that its connections broke.
+        // A host whose process has ended is skipped here: the exit status explains more than the broken connections.
         if self.hosts.contains_key(&host) && clients.all(|client| by_whom.contains(&client)) {
             self.note_unreachable(host, why);
         }
     }
 
-    /// The orchestrator's own word on the run.
+    /// Returns the outcome that the orchestrator has recorded.
     fn end(&self, event: Event) -> Outcome {
         match event {
             Event::Drained(drained) => self.explained(Outcome::Done(*drained)),
@@ -355,9 +366,9 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// An outcome, or the loss that explains it.
+    /// Returns the outcome, or the loss of a host that explains it.
     fn explained(&self, outcome: Outcome) -> Outcome {
-        // A cut connection may have cost nothing; a lost process has cost at least its record.
+        // A cut connection may have had no effect; a lost process has lost at least its record.
         let cut = if outcome.is_ok() { None } else { self.cut.first() };
         match self.lost.first().or(cut) {
             Some((host, why)) => Outcome::HostLost {
@@ -370,7 +381,7 @@ impl RunMonitor<'_> {
     }
 }
 
-/// What lasts without anybody's doing.
+/// Whether a fault is a fault window, which the hosts look up themselves.
 fn is_window(what: &What) -> bool {
     matches!(what, What::SlowDevice { .. } | What::SlowLink { .. } | What::Partition { .. })
 }

@@ -1,8 +1,9 @@
-//! Imposes the link model on real frames: what arrives before its scheduled instant is held until then.
+//! Imposes the link model on real frames: a frame that arrives before its scheduled delivery time is held until then.
 //!
-//! The sender computes its half of a frame's way (egress NIC, path) and sends at once; the receiver adds its ingress NIC
-//! and holds the frame, so that what the loopback costs is absorbed, not added. tokio's timers are more than a
-//! millisecond late; the shaper is a thread of its own that sleeps until shortly before the instant and spins the rest.
+//! The sender computes its half of the frame's passage (egress NIC, path) and sends at once. The receiver adds its
+//! ingress NIC and holds the frame, so that the loopback's own delay is absorbed instead of added. tokio's timers are
+//! more than a millisecond late, so the shaper is a separate thread that sleeps until shortly before the delivery time
+//! and spins the rest.
 use super::clock;
 use super::local::Arrival;
 use actors::id::{HostId, NodeId};
@@ -19,7 +20,7 @@ use std::thread;
 use std::time::Duration as StdDuration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How long before the instant the thread wakes: what a timed sleep may be late by.
+/// How long before the delivery time the thread wakes: the expected lateness of a timed sleep.
 const SPIN: Duration = Duration::from_micros(150);
 
 /// The link model of one host's swarm traffic.
@@ -30,29 +31,29 @@ pub struct Shaper {
     ingress: Stage,
     paths: BTreeMap<HostId, Way>,
     holding: Sender<Held>,
-    /// Frames that the thread holds, or that have left it and are not delivered yet.
+    /// The number of frames that the thread holds, or that have left it and are not yet delivered.
     held: usize,
 }
 
 /// The path to one other host.
 struct Way {
     path: Path,
-    /// Whether the connection stands, by whomever it was dialled: only its first frame pays for the handshake.
+    /// Whether a connection exists, dialled by either side; only its first frame pays for the handshake.
     connected: bool,
 }
 
-/// A frame and the instant of its delivery.
+/// A frame and its delivery time.
 pub struct Held {
     pub until: Timestamp,
     pub from: NodeId,
     pub to: NodeId,
-    /// Which process of the sender's host it comes from.
+    /// The incarnation of the sender's host.
     pub incarnation: u32,
     pub message: Message,
 }
 
 impl Shaper {
-    /// Starts the thread, which sends what it has held to `arrivals`.
+    /// Starts the thread, which sends held frames to `arrivals`.
     pub fn start(plan: &Plan, here: HostId, arrivals: UnboundedSender<Arrival>) -> io::Result<Shaper> {
         let host = plan.host(here);
         let (holding, frames) = channel();
@@ -73,18 +74,19 @@ impl Shaper {
         self.paths.entry(there).or_insert_with(|| Way { path: Path::of(plan, here, there), connected: false })
     }
 
-    /// The sender's half of the way of a message to the host `there`.
+    /// Computes the sender's half of a message's passage to the host `there`.
     pub fn depart(&mut self, plan: &Plan, there: HostId, message: &Message) -> Passage {
         let way = self.way(plan, there);
         let handshake = if way.connected { Duration::ZERO } else { way.path.handshake() };
         way.connected = true;
-        // Borrowed anew: the path and the NIC are two fields.
+        // The fields are borrowed separately, since the path and the NIC are both needed mutably.
         let Shaper { paths, egress, .. } = self;
         let path = &mut paths.get_mut(&there).expect("made above").path;
         path.depart(egress, clock::now(), message.wire_bytes(), handshake)
     }
 
-    /// The receiver's half of a frame's way: delivers now by giving the message back, or holds it. Says what the way has cost a step.
+    /// Computes the receiver's half of a frame's passage. Returns the message if it is due now and no other frame is
+    /// held; otherwise holds it. For a step, also returns the event with the cost of its passage.
     pub fn arrive(&mut self, plan: &Plan, mut passage: Passage, frame: Held) -> (Option<Message>, Option<Event>) {
         let Held { from, to, ref message, .. } = frame;
         if let Some(node) = plan.nodes.get(from.0 as usize) {
@@ -110,18 +112,18 @@ impl Shaper {
             return (Some(frame.message), carried);
         }
         self.held += 1;
-        // The thread ends only with this sender.
+        // The thread ends only when this sender is dropped.
         let _ = self.holding.send(Held { until: passage.last, ..frame });
         (None, carried)
     }
 
-    /// A held frame has been delivered.
+    /// Counts the delivery of a held frame.
     pub fn delivered(&mut self) {
         self.held = self.held.saturating_sub(1);
     }
 }
 
-/// Holds frames until their instants, in the order of these and then of arrival.
+/// Holds frames until their delivery times. Frames with the same time keep their order of arrival.
 fn hold(frames: &Receiver<Held>, arrivals: &UnboundedSender<Arrival>) {
     let mut queue: BinaryHeap<Reverse<(Timestamp, u64)>> = BinaryHeap::new();
     let mut waiting: BTreeMap<u64, Held> = BTreeMap::new();
@@ -149,7 +151,7 @@ fn hold(frames: &Receiver<Held>, arrivals: &UnboundedSender<Arrival>) {
     }
 }
 
-/// A frame that comes before `until`, or the timeout exactly then.
+/// Waits for a frame that arrives before `until`; returns the timeout exactly at `until`.
 fn await_until(until: Timestamp, frames: &Receiver<Held>) -> Result<Held, RecvTimeoutError> {
     let left = until.since(clock::now());
     if left > SPIN {

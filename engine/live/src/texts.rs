@@ -1,4 +1,4 @@
-//! What a live run of given prompts said: the texts of its requests, where the checkpoint has a tokenizer.
+//! The transcripts of a live run with given prompts: the texts of its requests, if the checkpoint has a tokenizer.
 use actors::record::{Event, Transcript};
 use models::{PromptError, Text, prompt_ids};
 use scenarios::plan::{Plan, Weights};
@@ -6,7 +6,11 @@ use scenarios::tokens::Prompts;
 use std::path::Path;
 use topology::spawn;
 
-/// What the timed requests of a run said, in order. Nothing where prompts are random: their texts are noise.
+/// Returns the transcripts of the run's timed requests, in order of request. Returns an empty list if the prompts are
+/// random, since their texts are noise.
+///
+/// # Errors
+/// If the prompts cannot be loaded, the tokenizer cannot be opened, or tokens cannot be decoded.
 pub fn texts(plan: &Plan, events: &[Event]) -> Result<Vec<Transcript>, PromptError> {
     let Some(rows) = prompt_ids(plan)? else { return Ok(Vec::new()) };
     let mut plan = plan.clone();

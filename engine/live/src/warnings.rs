@@ -1,10 +1,11 @@
-//! Warnings that strangers or other hosts can cause again and again: the first few are logged, the others counted.
+//! Warnings that strangers or other hosts can cause repeatedly: the first few are logged, and the others are only
+//! counted.
 use actors::limits::REPEATED_WARNINGS;
 use std::cell::Cell;
 
-/// Warnings of one kind. When this is dropped, it logs how many were left out.
+/// Warnings of one kind. Dropping the value logs how many were left out.
 pub struct Warnings {
-    /// What the warnings are about, in the plural: `connections that were dropped`.
+    /// The subject of the warnings, in the plural: `connections that were dropped`.
     about: &'static str,
     count: Cell<u64>,
 }
@@ -14,7 +15,7 @@ impl Warnings {
         Warnings { about, count: Cell::new(0) }
     }
 
-    /// Logs the warning, or counts it if there have been enough of them.
+    /// Logs the warning, or only counts it once [`REPEATED_WARNINGS`] have been logged.
     pub fn warn(&self, warning: impl FnOnce() -> String) {
         if self.is_next_logged() {
             tracing::warn!("{}", warning());

@@ -1,11 +1,11 @@
-//! Frames: a fixed header, a control part by postcard, and raw tensor bytes behind it.
+//! Frames: a fixed header, a control part encoded with postcard, and the raw tensor bytes.
 //!
-//! A float never passes through serde: the values of an activation are written from the buffer that holds them and read
-//! into the buffer that will. A tensor larger than [`limits::FRAME_CHUNK_BYTES`] follows its letter in chunks, and whole
-//! frames may pass between them; one such letter at a time is under way on a connection.
+//! Floats never pass through serde: the values of an activation are written from the buffer that holds them, and read
+//! directly into the receiving buffer. A tensor larger than [`limits::FRAME_CHUNK_BYTES`] follows its message in
+//! chunks, and whole frames may be sent between the chunks. A connection carries at most one such message at a time.
 //!
-//! Whatever the bytes are, reading them gives a frame or a [`WireError`], and allocates no more than what has arrived or
-//! what [`Limits`] and the letter itself allow.
+//! Reading any bytes returns a frame or a [`WireError`]. It allocates no more than the bytes that have arrived, or what
+//! [`Limits`] and the message itself allow.
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 const _: () = assert!(cfg!(target_endian = "little"), "tensors are sent as they lie in memory");
 
-/// Magic (4), version (1), kind (1), what the tensor part is (1), nothing yet (1), control bytes (4), tensor bytes (4).
+/// The header's size in bytes: magic (4), version (1), kind (1), kind of tensor part (1), reserved (1), control bytes
+/// (4), tensor bytes (4). The lengths are little-endian.
 pub const HEADER_BYTES: usize = 16;
 
 const MAGIC: [u8; 4] = *b"SwRM";
@@ -60,7 +61,7 @@ pub enum WireError {
     CutShort,
 }
 
-// By hand: with `#[from]` a report would print the cause again, which the texts say already.
+// Implemented by hand: with `#[from]` an error report would print the cause again, which the texts contain already.
 impl From<io::Error> for WireError {
     fn from(why: io::Error) -> WireError {
         WireError::Io(why)
@@ -76,18 +77,18 @@ impl From<postcard::Error> for WireError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// The first on a connection: who is calling.
+    /// The first frame on a connection, which identifies the dialling process.
     Greeting = 1,
-    /// Between the orchestrator's process and a host's.
+    /// A frame between the orchestrator's process and a host's process.
     Control = 2,
     /// A message between nodes, with its tensor if it has one.
     TypedMessage = 3,
-    /// A letter whose tensor follows in chunks.
+    /// A message between nodes whose tensor follows in chunks.
     Parted = 4,
     Chunk = 5,
 }
 
-/// What the tensor part is.
+/// The kind of the tensor part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Values {
@@ -96,7 +97,7 @@ enum Values {
     Buffer = 2,
 }
 
-/// What a connection may carry.
+/// The largest frame parts that a connection may carry, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub control: usize,
@@ -104,16 +105,17 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of a connection that has not introduced itself.
+    /// The limits of a connection that has not greeted yet.
     pub const GREETING: Limits = Limits { control: limits::GREETING_BYTES, tensor: 0 };
-    /// Of a connection between the orchestrator's process and a host's.
+    /// The limits of a connection between the orchestrator's process and a host's process.
     pub const CONTROL: Limits = Limits { control: limits::FRAME_CONTROL_BYTES, tensor: 0 };
 
-    /// Of the letters of a plan: its largest activation is a whole history that another peer is given again.
+    /// Returns the limits for the messages of a plan. The largest activation is a session's whole history, which a
+    /// replacement peer receives again.
     pub fn of(plan: &Plan) -> Limits {
-        // A warm-up generates a token, whatever is generated after.
+        // The extra token is the warm-up's, which generates one token regardless of the workload.
         let rows = u64::from(plan.workload.batch) * (u64::from(plan.longest()) + 1);
-        // A digest may be larger than the values it stands for.
+        // A row's digest may be larger than its values.
         let row = plan
             .model
             .wire
@@ -176,17 +178,17 @@ impl Header {
     }
 }
 
-/// A message under way between two nodes.
+/// A message between two nodes, with its addresses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
     pub from: NodeId,
     pub to: NodeId,
-    /// The sender's half of a shaped way.
+    /// The sender's half of a shaped passage.
     pub passage: Option<Passage>,
     pub message: Message,
 }
 
-/// The activation a message carries, if it is of a kind that does.
+/// Returns the activation of a message, if its kind has one.
 fn activation(message: &Message) -> Option<&Activation> {
     match message {
         Message::Step(step) | Message::Returned(Returned(step)) => Some(&step.activation),
@@ -201,18 +203,18 @@ fn activation_mut(message: &mut Message) -> Option<&mut Activation> {
     }
 }
 
-/// The bytes of a tensor.
+/// Returns the bytes of a tensor.
 pub fn bytes_of(buffer: &Buffer) -> &[u8] {
     &bytemuck::cast_slice(buffer.words())[..buffer.len()]
 }
 
-/// The bytes of a tensor, to be filled in.
+/// Returns the bytes of a tensor for writing.
 pub fn bytes_of_mut(buffer: &mut Buffer) -> &mut [u8] {
     let len = buffer.len();
     &mut bytemuck::cast_slice_mut(buffer.words_mut())[..len]
 }
 
-/// Bytes ready to be written in one go: some of our own, then a piece of a tensor.
+/// Bytes for one vectored write: header and control part, then a part of a tensor.
 #[derive(Debug)]
 pub struct Unit {
     head: Vec<u8>,
@@ -235,31 +237,31 @@ impl Unit {
         }
     }
 
-    /// Bytes still to be written.
+    /// Returns the number of bytes still to be written.
     pub fn left(&self) -> usize {
         self.head.len() + self.tail().len() - self.written
     }
 
-    /// The bytes still to be written, for a vectored write.
+    /// Returns the bytes still to be written, for a vectored write.
     pub fn slices(&self) -> [IoSlice<'_>; 2] {
         let head = &self.head[self.written.min(self.head.len())..];
         let tail = &self.tail()[self.written.saturating_sub(self.head.len())..];
         [IoSlice::new(head), IoSlice::new(tail)]
     }
 
-    /// Takes note that `count` more bytes have been written.
+    /// Records that `count` more bytes have been written.
     pub fn advance(&mut self, count: usize) {
         self.written += count;
     }
 }
 
-/// A frame ready to leave: its first unit, and the chunks that follow it.
+/// A frame ready to be sent: its first unit, and the chunks that follow it.
 pub struct Frame {
     pub first: Unit,
     pub chunks: Option<Chunks>,
 }
 
-/// The rest of a large tensor.
+/// The part of a large tensor that is not yet cut into chunks.
 pub struct Chunks {
     payload: Arc<Payload>,
     at: usize,
@@ -267,7 +269,7 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// Bytes that the chunks still hold, their headers not counted.
+    /// Returns the number of tensor bytes that remain, without headers.
     pub fn left(&self) -> usize {
         self.end - self.at
     }
@@ -287,7 +289,10 @@ impl Iterator for Chunks {
     }
 }
 
-/// A message between nodes as a frame.
+/// Encodes a message between nodes as a frame.
+///
+/// # Errors
+/// If the control part or the tensor is over the limit of a frame.
 pub fn letter(envelope: &Envelope) -> Result<Frame, WireError> {
     let head = body(envelope)?;
     let control = head.len() - HEADER_BYTES;
@@ -314,7 +319,10 @@ pub fn letter(envelope: &Envelope) -> Result<Frame, WireError> {
     }
 }
 
-/// A frame without a tensor.
+/// Encodes a frame without a tensor.
+///
+/// # Errors
+/// If the content is over the limit of a frame's control part.
 pub fn plain(kind: Kind, content: &impl Serialize) -> Result<Vec<u8>, WireError> {
     let mut frame = body(content)?;
     let header = Header { kind, values: Values::None, control: frame.len() - HEADER_BYTES, tensor: 0 };
@@ -322,7 +330,7 @@ pub fn plain(kind: Kind, content: &impl Serialize) -> Result<Vec<u8>, WireError>
     Ok(frame)
 }
 
-/// Room for a header, then the content by postcard.
+/// Returns space for a header, followed by the content in postcard encoding.
 fn body(content: &impl Serialize) -> Result<Vec<u8>, WireError> {
     let mut bytes = Vec::with_capacity(128);
     bytes.resize(HEADER_BYTES, 0);
@@ -334,7 +342,10 @@ fn body(content: &impl Serialize) -> Result<Vec<u8>, WireError> {
     Ok(bytes)
 }
 
-/// The content of a control part, which must be that and nothing else.
+/// Decodes the content of a control part.
+///
+/// # Errors
+/// If the bytes are not an encoded `T`, or bytes are left over.
 pub fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, WireError> {
     let (content, left) = postcard::take_from_bytes(bytes)?;
     if left.is_empty() { Ok(content) } else { Err(WireError::LeftOver(left.len())) }

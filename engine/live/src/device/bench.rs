@@ -1,4 +1,5 @@
-//! What lies on a device: the weights of its host's nodes and the caches of their sessions, and how a job uses them.
+//! The contents of a device: the weights of its host's nodes and the KV caches of their sessions, and how jobs use
+//! them.
 use super::blockwise;
 use crate::wire;
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
@@ -11,7 +12,7 @@ use scenarios::plan::{Executor, Plan, Role, Tokens};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Why a job could not be done.
+/// Why a job failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     #[error(transparent)]
@@ -35,12 +36,12 @@ pub enum Fault {
 pub struct Bench {
     plan: Arc<Plan>,
     executor: Executor,
-    /// Both opened by the first load.
+    /// The candle device and the weight source, both opened by the first load.
     opened: Option<(candle_core::Device, Source)>,
     spans: BTreeMap<NodeId, models::BlockSpan>,
     ends: BTreeMap<NodeId, EmbeddingAndHead>,
     caches: BTreeMap<(NodeId, SessionId), Cache>,
-    /// Caches of peers that measure themselves.
+    /// The KV caches of peers that run their self-benchmark.
     trials: BTreeMap<NodeId, Cache>,
     scores: Option<Vec<(u32, f32)>>,
 }
@@ -51,7 +52,7 @@ impl Bench {
         Bench { plan, executor, opened: None, spans, ends, caches, trials: BTreeMap::new(), scores: None }
     }
 
-    /// Forgets a session's cache, if it ever came to have one.
+    /// Drops a session's KV cache, if there is one.
     pub fn release(&mut self, node: NodeId, session: SessionId) {
         self.caches.remove(&(node, session));
     }
@@ -80,8 +81,8 @@ impl Bench {
         }
     }
 
-    /// A token for each row of `logits`, `[batch, vocab]`, by the plan's sampling. What is drawn depends on the request and
-    /// the token's place in it, and on nothing that happened before.
+    /// Chooses a token for each row of `logits`, `[batch, vocab]`, with the plan's sampling. The random draw depends
+    /// only on the request and the token's index in it, not on earlier draws.
     fn choose(&mut self, logits: &Tensor, request: RequestId, output: u32) -> Result<Vec<u32>, Fault> {
         let Tokens { sampling, scores, .. } = &self.plan.tokens;
         if *scores == 0 && sampling.temperature == 0.0 {
@@ -91,24 +92,26 @@ impl Bench {
         if *scores > 0 {
             self.scores = rows.first().map(|row| models::best_scores(row, *scores as usize));
         }
-        // The client's place among the clients, not among all nodes: so a text is the same over any number of peers.
+        // The index counts clients only, not all nodes, so that a text is the same with any number of peers.
         let client = self.plan.clients().position(|(node, _)| node == request.client).unwrap_or(0);
         let whose = (client as u64) << 32 | u64::from(request.index);
         let mut stream = self.plan.seed.stream("sampling", whose, u64::from(output));
         Ok(rows.iter().map(|row| models::choose(sampling, row, &mut stream)).collect::<Result<_, _>>()?)
     }
 
-    /// The best scores of the last choice, where the plan asks for them, once.
+    /// Takes the best scores of the last choice. Returns `None` if the plan does not ask for scores or they were
+    /// already taken.
     pub fn take_scores(&mut self) -> Option<Vec<(u32, f32)>> {
         self.scores.take()
     }
 
-    /// Steps of different sessions through the same blocks, in one pass.
+    /// Runs steps of different sessions through the same blocks in one pass.
     fn blocks(&mut self, node: NodeId, pieces: &[Piece]) -> Result<Vec<Activation>, Fault> {
         let Some(blocks) = pieces.first().map(|piece| piece.blocks) else { return Ok(Vec::new()) };
         let inputs = pieces.iter().map(|piece| self.tensor(&piece.input)).collect::<Result<Vec<_>, _>>()?;
         let span = self.spans.get(&node).ok_or(Fault::NotLoaded(node))?;
-        // Taken out, so that each can be written while the others are; whatever comes of it they are put back.
+        // The caches are removed from the map so that all can be written at once; they are put back even after an
+        // error.
         let mut caches = Vec::with_capacity(pieces.len());
         for piece in pieces {
             let cache = match self.caches.remove(&(node, piece.session)) {
@@ -138,7 +141,7 @@ impl Bench {
         pieces.iter().zip(outputs?).map(|(piece, y)| activation(&y, &piece.input)).collect()
     }
 
-    /// A step of small values, all the same: what they are makes no difference to how long it takes.
+    /// Runs one self-benchmark step on a constant input, since the values do not affect the duration.
     fn try_step(&mut self, node: NodeId, block: u32, benchmark: Benchmark) -> Result<(), Fault> {
         let (device, _) = self.opened.as_ref().ok_or(Fault::NotLoaded(node))?;
         let shape = (1, benchmark.tokens as usize, self.plan.model.shape.hidden as usize);
@@ -149,7 +152,7 @@ impl Bench {
             None => span.cache(BlockRange { start: block, end: block + 1 }, 1, benchmark.max_length as usize)?,
         };
         let y = span.forward(&mut cache, benchmark.position as usize, &x)?;
-        // A GPU is through with it when its values are here.
+        // Copying values to the host waits until a GPU has finished the step.
         y.narrow(1, 0, 1)?.flatten_all()?.to_vec1::<f32>()?;
         if benchmark.position + benchmark.tokens < benchmark.max_length {
             self.trials.insert(node, cache);
@@ -165,7 +168,7 @@ impl Bench {
         let (device, source) = self.opened.as_ref().ok_or(Fault::NotLoaded(node))?;
         match (plan.nodes.get(node.0 as usize).map(|node| &node.role), blocks) {
             (Some(Role::Peer { .. }), Some(blocks)) => {
-                // The old first, so that there is room for the new.
+                // The old blocks are dropped first, to free memory for the new ones.
                 self.spans.remove(&node);
                 self.caches.retain(|(owner, _), _| *owner != node);
                 self.spans.insert(node, models::BlockSpan::load(source, blocks, plan.model.block_type, device)?);
@@ -187,7 +190,7 @@ impl Bench {
         Ok(Output::Hidden(activation(&x, &like)?))
     }
 
-    /// The values of an activation on this device, `[batch, tokens, hidden]` in f32.
+    /// Converts an activation to a tensor on this device, `[batch, tokens, hidden]` in f32.
     fn tensor(&self, input: &Activation) -> Result<Tensor, Fault> {
         let (device, _) = self.opened.as_ref().ok_or(Fault::NoValues)?;
         let Some(Payload::Buffer(buffer)) = input.data.as_deref() else { return Err(Fault::NoValues) };
@@ -224,7 +227,7 @@ fn open(executor: &Executor) -> Result<candle_core::Device, Fault> {
     }
 }
 
-/// A tensor in f32 as an activation of the size and type of `like`.
+/// Converts an f32 tensor to an activation with the size and type of `like`.
 fn activation(tensor: &Tensor, like: &Activation) -> Result<Activation, Fault> {
     let mut buffer = Buffer::zeroed(like.bytes() as usize);
     let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;

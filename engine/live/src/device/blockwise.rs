@@ -1,9 +1,11 @@
-//! Blockwise int8 activations: each block of consecutive values of a token has a scale, its largest magnitude over 127.
+//! Blockwise int8 activations: each block of consecutive values of a token has a scale, its largest magnitude divided
+//! by 127.
 //!
-//! The bytes of a token's hidden state stand together: its scales, as f32, then its values, as i8. So tokens can be cut
-//! off and joined without being unpacked. The last block is as short as what is left.
+//! The bytes of one token's hidden state are contiguous: first its scales as f32, then its values as i8. Tokens can
+//! therefore be split off and joined without unpacking. The last block of a token may be shorter than the others.
 
-/// Writes `values`, rows of `hidden`, into `bytes`, which are as many as `WireType::row_bytes` says for all rows.
+/// Packs `values`, rows of `hidden` values, into `bytes`, whose length is `WireType::row_bytes` times the number of
+/// rows.
 pub fn pack(values: &[f32], hidden: usize, block: usize, bytes: &mut [u8]) {
     let scales = 4 * hidden.div_ceil(block);
     for (row, bytes) in values.chunks(hidden).zip(bytes.chunks_mut(scales + hidden)) {
@@ -21,7 +23,7 @@ pub fn pack(values: &[f32], hidden: usize, block: usize, bytes: &mut [u8]) {
     }
 }
 
-/// The values again: off by at most half a scale each.
+/// Unpacks the values. Each differs from the original by at most half a scale.
 pub fn unpack(bytes: &[u8], count: usize, hidden: usize, block: usize) -> Vec<f32> {
     let scales = 4 * hidden.div_ceil(block);
     let mut values = Vec::with_capacity(count);

@@ -1,4 +1,4 @@
-//! Who knows the token gets in; whoever does not is dropped, and disturbs nobody.
+//! Connections with the token are admitted; all others are dropped, and disturb no host.
 use super::*;
 use crate::control::{Purpose, say};
 use crate::wire::{self, Kind};
@@ -33,7 +33,7 @@ fn strangers_are_dropped_and_hosts_let_in() {
             let mut stranger = TcpStream::connect(address).await.unwrap();
             let _ = stranger.write_all(&noise).await;
             let mut answer = Vec::new();
-            // Closed or reset, but never answered.
+            // The connection is closed or reset, but never answered.
             let _ = tokio::time::timeout(Duration::from_secs(3), stranger.read_to_end(&mut answer)).await.unwrap();
             assert!(answer.is_empty());
         }

@@ -1,4 +1,5 @@
-//! A link over a real socket: everything arrives, whole frames overtake chunks, and a reader that stops is noticed.
+//! Tests of a link over a real socket: everything arrives, whole frames overtake chunks, and a reset connection is
+//! noticed.
 use super::*;
 use crate::wire::{Envelope, FrameReader, Incoming, Limits, letter};
 use actors::id::{NodeId, RequestId, SessionId};
@@ -45,7 +46,7 @@ fn what_the_socket_does_not_take_follows_and_small_frames_overtake() {
         let (_reader, writer) = near.into_split();
         let link = Link::connected(writer);
         tokio::task::spawn_local(link.clone().write());
-        // 48 MB: no socket takes that at once.
+        // The message has 48 MB, more than a socket accepts at once.
         let sent = large(3_000);
         link.send(letter(&sent).unwrap()).unwrap();
         assert!(link.outbound.borrow().bytes > 0, "some of it waits");
@@ -85,7 +86,7 @@ fn a_link_takes_no_more_than_its_limit() {
     run(async {
         let link = Link::dialling();
         let frame = || letter(&large(60_000)).unwrap();
-        // 983 MB each, of which none leaves.
+        // Each frame has 983 MB, and none is sent.
         assert!(link.send(frame()).is_ok());
         assert!(link.send(frame()).is_ok());
         let why = link.send(frame()).unwrap_err();

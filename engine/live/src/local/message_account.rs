@@ -1,22 +1,22 @@
-//! The messages that a process has sent and been given, counted for each other host.
+//! Counts of the messages that a process has sent and received, for each other host.
 //!
-//! A count is a number in a table, so it costs a hop nothing. It is of one of the other host's processes: its next one
-//! begins at 0.
+//! A count is a number in a table, so counting adds no cost to a hop. Each count belongs to one incarnation of the
+//! other host; the next incarnation starts at 0.
 use actors::id::HostId;
 use actors::invariants::message_account::Tally;
 
-/// By host id, this process's own among them.
+/// Counts by host id, including this process's own host.
 pub(super) struct Counts(Vec<Count>);
 
 #[derive(Clone)]
 struct Count {
     tally: Tally,
-    /// Of letters: of these, those that nodes here were not given yet wait for their instants.
+    /// The number of messages that arrived. The difference to the delivered ones is held until their delivery times.
     arrived: u64,
 }
 
 impl Counts {
-    /// Of other hosts in these lives, by host id.
+    /// Creates zero counts for hosts with these incarnations, by host id.
     pub fn of(lives: impl Iterator<Item = u32>) -> Counts {
         let count = |(host, incarnation)| Count { tally: Tally::of(HostId(host), incarnation), arrived: 0 };
         Counts((0..).zip(lives).map(count).collect())
@@ -28,12 +28,12 @@ impl Counts {
         }
     }
 
-    /// A node here has something for a node there.
+    /// Counts a message from a node here to a node of that host.
     pub fn sent(&mut self, there: HostId) {
         self.change(there, |count| count.tally.sent += 1);
     }
 
-    /// It has no way to go.
+    /// Counts a message that cannot be sent because the host is lost.
     pub fn lost(&mut self, there: HostId) {
         self.change(there, |count| count.tally.lost += 1);
     }
@@ -42,17 +42,17 @@ impl Counts {
         self.change(there, |count| count.arrived += u64::from(count.tally.incarnation == incarnation));
     }
 
-    /// A node here is given what has arrived.
+    /// Counts a message delivered to a node here.
     pub fn delivered(&mut self, there: HostId, incarnation: u32) {
         self.change(there, |count| count.tally.delivered += u64::from(count.tally.incarnation == incarnation));
     }
 
-    /// The connection to the host's present process is lost.
+    /// Marks the connection to the host's present incarnation as lost.
     pub fn broke(&mut self, there: HostId) {
         self.change(there, |count| count.tally.broken = true);
     }
 
-    /// From now on another process of the host is meant.
+    /// Starts new counts if the host has a new incarnation.
     pub fn began(&mut self, there: HostId, incarnation: u32) {
         self.change(there, |count| {
             if count.tally.incarnation != incarnation {
@@ -61,7 +61,7 @@ impl Counts {
         });
     }
 
-    /// What is not 0; `waiting` says what waits here for a host.
+    /// Returns the tallies that are not zero. `waiting` returns the number of messages that wait here for a host.
     pub fn tallies(&self, waiting: impl Fn(HostId) -> u64) -> Vec<Tally> {
         let tally = |count: &Count| Tally {
             waiting: waiting(count.tally.there),

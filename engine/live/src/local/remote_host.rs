@@ -1,4 +1,4 @@
-//! A host's way to the others: what it sends them and hears of them, and what it does when one is lost.
+//! A host's connections to the other hosts: sending, receiving, and the reaction to a lost host.
 use super::LocalHost;
 use crate::clock;
 use crate::control::{Greeting, Place, Purpose, Report};
@@ -19,10 +19,10 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::spawn_local;
 
-/// A message that waits for its way: from whom, to whom.
+/// A message that waits for the end of a partition: its sender, its receiver and the message.
 pub(super) type Waiting = (NodeId, NodeId, Message);
 
-/// Another host as it is seen from here.
+/// The state of another host as seen from here.
 #[derive(Clone)]
 pub(super) enum RemoteHost {
     Unknown,
@@ -59,12 +59,12 @@ impl LocalHost {
         self.transmit(from, to, there, message);
     }
 
-    /// Tells a sender that nobody is there.
+    /// Tells a sender that the receiver is gone.
     fn bounce(&self, from: NodeId, to: NodeId) {
         self.post(to, from, Delivery::Message(Message::Gone(Gone)));
     }
 
-    /// Sends what has waited for the end of a partition, which is then.
+    /// Sends the waiting messages at the end of the partition, which is `until` unless another partition follows.
     fn flush_at(&self, there: HostId, until: Timestamp) {
         let Some(host) = self.itself.upgrade() else { return };
         spawn_local(async move {
@@ -107,7 +107,7 @@ impl LocalHost {
         }
     }
 
-    /// The link to another host, dialled if there is none yet; nothing if that host is lost.
+    /// Returns the link to another host, and dials it if there is none. Returns `None` if that host is lost.
     fn link(&self, there: HostId) -> Option<Rc<Link>> {
         let index = there.0 as usize;
         match &self.links.borrow()[index] {
@@ -133,7 +133,7 @@ impl LocalHost {
         Some(link)
     }
 
-    /// Makes `link` the one that leads to `there`, and starts its writer.
+    /// Makes `link` the link to `there`, and starts its writer task.
     fn adopt(&self, there: HostId, link: Rc<Link>) {
         self.links.borrow_mut()[there.0 as usize] = RemoteHost::Linked(link.clone());
         let Some(host) = self.itself.upgrade() else { return };
@@ -157,10 +157,14 @@ impl LocalHost {
 
     // -- receiving --
 
-    /// Takes over a connection that another host has dialled and introduced itself on; or says why it is turned away.
+    /// Accepts a connection that another host has dialled and greeted on.
     ///
-    /// Whoever calls knows the run's token, and may still claim to be somebody else: the greeting is held against the plan
-    /// and against what the orchestrator has said of the hosts' processes. Each process calls another once.
+    /// The dialling process knows the run's token, but may still claim to be another host. The greeting is therefore
+    /// checked against the plan and against the incarnations that the orchestrator has announced. Each process may dial
+    /// another process only once.
+    ///
+    /// # Errors
+    /// If the greeting is rejected. The error is the reason as text.
     pub fn answer(
         &self,
         greeting: &Greeting,
@@ -179,7 +183,7 @@ impl LocalHost {
         match self.place_of(there).map(|place| place.incarnation) {
             Some(known) if incarnation == known => self.welcome(there, incarnation, reader, writer),
             Some(known) if incarnation < known => Err(format!("{}, and process {known} has taken its place", claim())),
-            // The orchestrator's own process starts them, and so knows each before it can call.
+            // The orchestrator's own process starts all others, so it knows each of them before it can dial.
             _ if self.here == HostId(0) => Err(format!("{}, which was not started", claim())),
             _ if self.ahead.get() >= limits::STRANGERS => Err(format!("{}, and too many wait to be known", claim())),
             _ => {
@@ -201,8 +205,9 @@ impl LocalHost {
         }
     }
 
-    /// Waits until the orchestrator has said that this process of a host is there: its word comes by another connection
-    /// than the call.
+    /// Waits until the orchestrator has announced this incarnation of a host. The announcement travels on another
+    /// connection than the greeting, so it may arrive later. Returns false if the wait times out or a later incarnation
+    /// is announced.
     async fn announced(&self, there: HostId, incarnation: u32) -> bool {
         let known = async {
             while self.place_of(there).is_none_or(|place| place.incarnation < incarnation) {
@@ -213,7 +218,7 @@ impl LocalHost {
         in_time && self.place_of(there).is_some_and(|place| place.incarnation == incarnation)
     }
 
-    /// Takes over the one connection that this process of another host dials.
+    /// Accepts the only connection that this process of another host may dial.
     fn welcome(
         &self,
         there: HostId,
@@ -229,7 +234,7 @@ impl LocalHost {
             return Err(format!("it says that it is host `{name}`, which has called before"));
         }
         reader.limits = Limits::of(&self.plan);
-        // Both may have dialled at once; then each sends on its own connection and reads on both.
+        // Both hosts may have dialled at once; then each sends on its own connection and reads from both.
         let remote = self.links.borrow()[index].clone();
         let spare = match remote {
             RemoteHost::Unknown => {
@@ -243,7 +248,7 @@ impl LocalHost {
         Ok(())
     }
 
-    /// Reads letters until the connection ends. `_spare` keeps its other direction open.
+    /// Reads messages until the connection ends. `_spare` keeps the connection's other direction open.
     async fn read(
         self: Rc<Self>,
         there: HostId,
@@ -276,7 +281,8 @@ impl LocalHost {
             return Err(format!("it sent a {} from {from}, which no such node sends", message.kind()));
         }
         self.account.borrow_mut().arrived(there, incarnation);
-        // Told from the warm-up's by whose they are: the first may come before word of the barrier does.
+        // Warm-up steps are excluded by their request: the first counted step may arrive before the notice of the
+        // barrier's release.
         if matches!(&message, Message::Step(step) if !step.session.request().is_warmup()) {
             self.step_closer_to_doom();
         }
@@ -299,31 +305,31 @@ impl LocalHost {
 
     // -- losing --
 
-    /// A connection is lost, and with it, for all this host can know, the process at its end.
+    /// Handles a lost connection. The process at its other end is treated as lost too.
     fn lose_link(&self, there: HostId, incarnation: u32, why: &str) {
         self.cut_off(there, incarnation, why.to_owned(), false);
     }
 
-    /// Likewise; `lied`: because of what it said.
+    /// Marks a host as lost and reports it. `lied` is true if the connection was closed for a protocol violation.
     fn cut_off(&self, host: HostId, incarnation: u32, why: String, lied: bool) {
         if self.mark_lost(host, incarnation) {
             self.report(Report::LinkLost { host, why, lied });
         }
     }
 
-    /// The orchestrator's process says that a host is gone.
+    /// Handles the orchestrator's order that a process of a host is gone.
     pub fn lose_host(&self, there: HostId, incarnation: u32) {
         self.mark_lost(there, incarnation);
     }
 
-    /// A host listens there: one that was not there before, or the new process of one that was.
+    /// Handles the announcement of a host's process: a late host, or the next incarnation of a known one.
     pub fn here_again(&self, there: HostId, place: Place) {
         let index = there.0 as usize;
         if there == self.here || index >= self.plan.hosts.len() || place.incarnation < self.life_of(there) {
             return;
         }
         if place.incarnation > self.life_of(there) {
-            // Whoever has not noticed that the old process is gone learns it now.
+            // Nodes that have not noticed the end of the old process learn it now.
             self.mark_lost(there, self.life_of(there));
             self.links.borrow_mut()[index] = RemoteHost::Unknown;
         }
@@ -332,17 +338,17 @@ impl LocalHost {
         self.places_changed.notify_waiters();
     }
 
-    /// Where a host listens, as remote as the orchestrator has said.
+    /// Returns the last announced address of a host.
     fn place_of(&self, there: HostId) -> Option<Place> {
         self.book.borrow().get(there.0 as usize).copied().flatten()
     }
 
-    /// Which of a host's processes is the one known here.
+    /// Returns the known incarnation of a host.
     fn life_of(&self, there: HostId) -> u32 {
         self.place_of(there).map_or(0, |place| place.incarnation)
     }
 
-    /// A step has come: the process kills itself if it is the one that the plan says.
+    /// Counts a received step, and kills this process if the plan lets it crash at this step.
     fn step_closer_to_doom(&self) {
         let Some(left) = self.doom.get() else { return };
         if left <= 1 {
@@ -351,7 +357,8 @@ impl LocalHost {
         self.doom.set(Some(left - 1));
     }
 
-    /// Tells every node here that those of `there` are gone, once.
+    /// Tells every node here, once, that the nodes of `there` are gone. Returns whether the host was not yet marked as
+    /// lost.
     fn mark_lost(&self, there: HostId, incarnation: u32) -> bool {
         let index = there.0 as usize;
         if incarnation != self.life_of(there) {

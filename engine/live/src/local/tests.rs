@@ -1,5 +1,5 @@
-//! A host that others speak to over real sockets: whatever one of them says, it is cut off by name, and the others are
-//! answered.
+//! Tests of a host that others reach over real sockets: a host that violates the protocol is cut off by name, and the
+//! others are still answered.
 use super::{Directory, LocalHost};
 use crate::control::{Greeting, Place, Purpose, Report, Token};
 use crate::door;
@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// One host of a plan as it is live, with its door open, and nobody but the test around it.
+/// One live host of a plan that accepts connections; the test plays all other hosts.
 struct Alone {
     plan: Arc<Plan>,
     host: Rc<LocalHost>,
@@ -34,7 +34,7 @@ struct Alone {
     token: Token,
     reports: UnboundedReceiver<Report>,
     _leases: tempfile::TempDir,
-    /// Where all others listen, as remote as it knows: nobody takes these calls.
+    /// The listener that stands for all other hosts; it accepts no connections.
     others: TcpListener,
 }
 
@@ -64,7 +64,7 @@ impl Alone {
         Alone { plan, host, door, token, reports, _leases: leases, others }
     }
 
-    /// A call of one of the processes of `host`.
+    /// Dials as one of the processes of `host`.
     async fn call(&self, host: HostId, incarnation: u32) -> (FrameReader<OwnedReadHalf>, OwnedWriteHalf) {
         let (reader, mut writer) = TcpStream::connect(self.door).await.expect("it listens").into_split();
         let greeting = Greeting { token: self.token, host, incarnation, purpose: Purpose::Letters };
@@ -72,13 +72,13 @@ impl Alone {
         (FrameReader::new(reader, Limits::of(&self.plan)), writer)
     }
 
-    /// The orchestrator's word that this process of a host is there.
+    /// Announces this process of a host, as the orchestrator would.
     fn announce(&self, host: HostId, incarnation: u32) {
         let address = self.others.local_addr().expect("a port");
         self.host.here_again(host, Place { address, incarnation });
     }
 
-    /// The next connection that it has lost: to whom, and why.
+    /// Returns the next lost connection: its host and the reason.
     async fn lost(&mut self) -> (HostId, String) {
         loop {
             match timeout(SOON, self.reports.recv()).await.expect("it notices").expect("it lives") {
@@ -88,7 +88,7 @@ impl Alone {
         }
     }
 
-    /// The peer that sits there, another, and a client.
+    /// Returns the peer of this host, another peer, and a client.
     fn nodes(&self) -> (NodeId, NodeId, NodeId) {
         let mut peers = self.plan.peers().map(|(id, _)| id);
         let (me, other) = (peers.next().expect("a peer"), peers.next().expect("another"));
@@ -105,12 +105,12 @@ fn bytes(from: NodeId, to: NodeId, message: Message) -> Vec<u8> {
     frame.first.slices().iter().flat_map(|slice| slice.to_vec()).collect()
 }
 
-/// A header as it stands on the wire: kind, what the tensor is, bytes of the control part and of the tensor.
+/// A header in wire format: kind, kind of the tensor, bytes of the control part and of the tensor.
 fn header(kind: u8, values: u8, control: u32, tensor: u32) -> Vec<u8> {
     [b"SwRM".as_slice(), &[1, kind, values, 0], &control.to_le_bytes(), &tensor.to_le_bytes()].concat()
 }
 
-/// What comes next from it to a node, but its lookups in the DHT and its announcing itself.
+/// Returns the next message to a node, skipping DHT lookups and announcements.
 async fn hear(reader: &mut FrameReader<OwnedReadHalf>, to: NodeId) -> Message {
     loop {
         match timeout(SOON, reader.next()).await.expect("it answers").expect("a frame") {
@@ -141,12 +141,12 @@ fn step(session: SessionId, values: usize) -> Message {
     Message::Step(Step { session, position: 0, activation })
 }
 
-/// What a known host may say that no honest one does, and what is said of it.
+/// Messages that violate the protocol although their host is known, each with the expected text of the report.
 fn offences(here: &Alone) -> Vec<(Vec<u8>, &'static str)> {
     let (me, other, client) = here.nodes();
     let hollow = Activation { tokens: 1, batch: 1, hidden: 64, dtype: WireType::F32, data: None };
     let lies = bytes(other, me, Message::Step(Step { session: session(client), position: 0, activation: hollow }));
-    // The control part of a step of 256 bytes, and a header that says that another number follows.
+    // The control part is from a step of 256 bytes, and the header announces 8 bytes.
     let lies = [header(3, 2, (lies.len() - 16) as u32, 8), lies[16..].to_vec(), vec![0; 8]].concat();
     let present = bytes(other, me, Message::Present(Present));
     let garbled = [present[..16].to_vec(), vec![0xff; present.len() - 16]].concat();
@@ -180,7 +180,7 @@ fn a_known_host_that_says_what_no_honest_one_does_is_cut_off_by_name_and_theothe
         let (me, other, client) = here.nodes();
         let (mut honest, mut voice) = here.call(here.home(client), 0).await;
         for (incarnation, (noise, said)) in (1..).zip(offences(&here)) {
-            // Each is another process of the host, by the orchestrator's word.
+            // Each connection is from a new incarnation of the host, announced by the orchestrator.
             here.announce(here.home(other), incarnation);
             let (mut remote, mut liar) = here.call(here.home(other), incarnation).await;
             liar.write_all(&noise).await.expect("it is heard");
@@ -188,7 +188,7 @@ fn a_known_host_that_says_what_no_honest_one_does_is_cut_off_by_name_and_theothe
             let (host, why) = here.lost().await;
             assert_eq!(host, here.home(other), "{why}");
             assert!(why.contains(said), "{why:?} is to say {said:?}");
-            // The connection is closed, whatever it was told until then.
+            // The connection is closed, after any messages that were sent before.
             let closed = async { while let Ok(Some(_)) = remote.next().await {} };
             timeout(SOON, closed).await.expect("it hangs up");
             voice
@@ -215,7 +215,8 @@ fn a_greeting_that_is_not_of_the_plan_is_turned_away_and_costs_nobody_a_connecti
             let closed = async { while let Ok(Some(_)) = remote.next().await {} };
             timeout(SOON, closed).await.unwrap_or_else(|_| panic!("{host:?} is not turned away"));
         }
-        // A process that the orchestrator has not told of waits for its word, and takes nobody's place meanwhile.
+        // A process that the orchestrator has not announced waits for the announcement, and replaces no other process
+        // meanwhile.
         let (mut early, _early) = here.call(here.home(client), u32::MAX).await;
         let (mut unknown, mut next) = here.call(here.home(other), 1).await;
         next.write_all(&bytes(other, me, Message::Ping(Ping { nonce: 5 }))).await.expect("it is heard");
@@ -272,7 +273,7 @@ fn what_names_an_unknown_session_or_another_ones_is_refused_and_nothing_comes_of
             let refused = Refused { session: Some(about), why: Refusal::UnknownSession };
             assert_eq!(answer, Message::Refused(refused), "{kind}");
         }
-        // Another client's session is not one's own to end, and a peer is not asked what only clients are told.
+        // A client cannot close another client's session, and a peer refuses a message that only clients receive.
         voice.write_all(&bytes(client, me, Message::Close(Close { session: foreign }))).await.expect("it is heard");
         let (mut peer, mut second) = here.call(here.home(other), 0).await;
         let opened = Message::Opened(Opened { session: foreign, load: Load::default() });
@@ -308,7 +309,7 @@ fn a_letter_that_vanishes_between_two_hosts_is_missing_in_their_accounts() {
         assert_eq!((gap.from, gap.to), (account.host, there));
         let gap = settle(&[account.clone(), counted(8, 7)]).expect_err("a ping has vanished");
         assert_eq!((gap.from, gap.to), (there, account.host));
-        // Nobody sends any more: what is counted stays as it is.
+        // No node sends any more, so the counts stay as they are.
         voice.write_all(&bytes(client, me, Message::Ping(Ping { nonce: 8 }))).await.expect("it is heard");
         assert!(timeout(Duration::from_millis(100), heard.next()).await.is_err(), "no pong");
     });

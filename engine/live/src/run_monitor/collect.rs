@@ -1,4 +1,4 @@
-//! The end of a live run: every host's record is taken in, and the messages that passed between them are counted.
+//! The end of a live run: collects every host's record, and counts the messages between hosts.
 use super::{RunMonitor, falls};
 use crate::control::{Answer, Order, Report};
 use crate::run_controller::News;
@@ -11,14 +11,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout_at};
 use topology::outcome::Outcome;
 
-/// How soon hosts are asked again whether what was under way has arrived.
+/// The delay before hosts are asked again for their message counts.
 const COUNT_AGAIN: Duration = Duration::from_millis(2);
 
 impl RunMonitor<'_> {
-    /// Stops every host and takes in its record, as long as something of it comes every `within`.
+    /// Stops every host and collects its record, as long as no gap between parts is longer than `within`.
     ///
-    /// What a host then finds broken takes the place of `outcome`, and so does the loss of a host before all of its record is
-    /// here: an end that was drained may have been drained because of that loss.
+    /// A broken invariant that a host then reports replaces `outcome`. So does the loss of a host before its whole
+    /// record has arrived: the run may have been drained because of that loss.
     pub async fn collect(
         &mut self,
         news: &mut UnboundedReceiver<News>,
@@ -28,7 +28,7 @@ impl RunMonitor<'_> {
         let drained = matches!(outcome, Outcome::Done(_));
         self.local.stop();
         let mut events = self.local.take_events();
-        // Who stands still could not answer.
+        // A stalled process cannot answer, so it is resumed.
         for host in self.stalled.keys() {
             self.supervisor.signal(*host, Signal::CONT);
         }
@@ -54,7 +54,7 @@ impl RunMonitor<'_> {
                 News::Answer { answer: Answer::Report(Report::Broken { invariant, event }), .. } => {
                     *outcome = Outcome::Broken { invariant, event };
                 }
-                // It was on its way when the orchestrator had drained the last latency.
+                // The report was in flight when the orchestrator had drained the last latency.
                 News::Answer { host: by, answer: Answer::Report(Report::LinkLost { host, why, lied }) } => {
                     self.note_cut(by, host, why, lied);
                 }
@@ -73,8 +73,8 @@ impl RunMonitor<'_> {
         events
     }
 
-    /// A client that the orchestrator gave up, and that the plan does not take away, makes its host a lost one: the run may
-    /// have been drained without its requests.
+    /// Marks the host of a client as lost if the orchestrator gave the client up and the plan does not crash or remove
+    /// it: the run may have been drained without that client's requests.
     fn lose_unfinished(&mut self, of_orchestrator: &[Event]) {
         let finished = |client| {
             let is_it = |event: &Event| matches!(event, Event::Finished { client: it, .. } if *it == client);
@@ -90,8 +90,8 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// The messages between nodes after a run that was drained, with nothing lost but what broken connections excuse; else
-    /// `outcome` becomes what is wrong.
+    /// Returns the message account of a run that was drained, if sent = delivered + lost + in flight except for losses
+    /// on broken connections. Otherwise `outcome` becomes [`Outcome::Unbalanced`].
     pub async fn count_mail(
         &mut self,
         news: &mut UnboundedReceiver<News>,
@@ -105,7 +105,8 @@ impl RunMonitor<'_> {
         let mut last = None;
         loop {
             let (accounts, complete) = self.accounts(news, deadline).await;
-            // Who does not answer in time is not judged; but what everybody's counts had shown before stands.
+            // A host that does not answer in time is not judged, but a gap that complete counts had shown before still
+            // counts.
             let settled = if complete { settle(&accounts) } else { last.map_or_else(|| settle(&accounts), Err) };
             match settled {
                 Ok(account) => return Some(account),
@@ -120,7 +121,7 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// What each process that lives has counted by now, and whether all have answered.
+    /// Returns the present counts of every running process, and whether all have answered.
     async fn accounts(&mut self, news: &mut UnboundedReceiver<News>, deadline: Instant) -> (Vec<Account>, bool) {
         self.tell_all(&Order::Count).await;
         let mut accounts = vec![self.local.account()];

@@ -1,4 +1,4 @@
-//! Frames leave when the link model says, neither before nor much later, and in order.
+//! Tests that frames leave in order at the time of the link model, neither earlier nor much later.
 use super::*;
 use actors::id::{RequestId, SessionId};
 use actors::message::Close;
@@ -24,7 +24,7 @@ fn frames_are_held_to_within_a_millisecond_of_their_instant() {
         late.push(now.since(until));
     }
     late.sort();
-    // The best of them: a busy machine may take the processor away at any other.
+    // Only the best result is checked: a busy machine may preempt the thread at any other.
     assert!(late[0] < Duration::from_millis(1), "{} late", late[0]);
     drop(holding);
     thread.join().unwrap();

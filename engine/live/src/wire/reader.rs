@@ -1,14 +1,14 @@
-//! Reads frames off a stream of bytes.
+//! Reads frames from a byte stream.
 use super::{Envelope, HEADER_BYTES, Header, Kind, Limits, Values, WireError};
 use super::{activation, activation_mut, bytes_of_mut, read};
 use actors::message::{Buffer, Payload};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Bytes read at once: a decode step of the widest model, with room.
+/// The initial size of the read buffer in bytes: larger than a decode step of the widest model.
 const READ: usize = 64 << 10;
 
-/// What came.
+/// A received frame.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {
     Greeting(Vec<u8>),
@@ -20,14 +20,14 @@ pub enum Incoming {
 pub struct FrameReader<R> {
     source: R,
     pub limits: Limits,
-    /// `buffer[start..end]` has arrived and is not yet read.
+    /// `buffer[start..end]` has arrived and is not yet consumed.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     parted: Option<Parted>,
 }
 
-/// A letter whose tensor is arriving in chunks.
+/// A message whose tensor is arriving in chunks.
 struct Parted {
     envelope: Envelope,
     digests: bool,
@@ -40,7 +40,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         FrameReader { source, limits, buffer: vec![0; READ], start: 0, end: 0, parted: None }
     }
 
-    /// The next frame; nothing when the other side has closed between two frames.
+    /// Reads the next frame; returns `None` if the other side has closed the connection between two frames.
+    ///
+    /// # Errors
+    /// If the connection breaks or ends within a frame, or the bytes are not a valid frame within the limits.
     pub async fn next(&mut self) -> Result<Option<Incoming>, WireError> {
         loop {
             if !self.batch_wait(HEADER_BYTES).await? {
@@ -75,7 +78,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// A letter with its tensor, or nothing yet if that comes in chunks.
+    /// Reads a message with its tensor; returns `None` if the tensor follows in chunks.
     async fn letter(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
         let mut envelope: Envelope = read(self.take(header.control))?;
         let digests = header.values == Values::Digests;
@@ -99,7 +102,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(Some(envelope))
     }
 
-    /// One more piece of a parted letter, which is whole with the last.
+    /// Reads one more chunk; returns the message if the chunk completes it.
     async fn chunk(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
         let mut parted = self.parted.take().ok_or(WireError::StrayChunk)?;
         let end = parted.filled + header.tensor;
@@ -116,7 +119,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(Some(parted.envelope))
     }
 
-    /// Waits until `count` bytes lie in the buffer; false if the stream ends before.
+    /// Waits until the buffer holds `count` bytes; returns false if the stream ends earlier.
     async fn batch_wait(&mut self, count: usize) -> Result<bool, WireError> {
         while self.end - self.start < count {
             if self.start > 0 {
@@ -124,7 +127,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 self.end -= self.start;
                 self.start = 0;
             }
-            // A frame that says it is large gets room as it arrives, not as it says.
+            // The buffer grows as bytes arrive, not to the length that the header claims.
             if self.end == self.buffer.len() {
                 self.buffer.resize(self.buffer.len() * 2, 0);
             }
@@ -142,7 +145,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         &self.buffer[at..at + count]
     }
 
-    /// Fills `target` with what comes next, straight from the stream where the buffer has no more.
+    /// Fills `target` with the next bytes, first from the buffer, then directly from the stream.
     async fn fill(&mut self, target: &mut [u8]) -> Result<(), WireError> {
         let here = target.len().min(self.end - self.start);
         let (from_buffer, from_stream) = target.split_at_mut(here);

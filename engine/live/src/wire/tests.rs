@@ -1,4 +1,4 @@
-//! What goes in comes out; what is no frame is an error, and nothing panics.
+//! Tests of the wire format: frames survive a round trip, invalid bytes return an error, and no bytes cause a panic.
 use super::*;
 use actors::dht::Key;
 use actors::dht::record::{Held, Record, State};
@@ -11,13 +11,13 @@ use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { control: 1 << 20, tensor: 4 << 20 };
 
-/// Reads everything, `piece` bytes at a time.
+/// Reads the whole stream through a pipe of `piece` bytes.
 fn read_all(bytes: &[u8], piece: usize, limits: Limits) -> Result<Vec<Incoming>, WireError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let (mut near, remote) = tokio::io::duplex(piece.max(1));
         let writing = async move {
-            // A reader that has given up is no fault of the writer's.
+            // The write fails if the reader has returned an error, which is expected.
             let _ = tokio::io::AsyncWriteExt::write_all(&mut near, bytes).await;
         };
         let reading = async move {
@@ -32,12 +32,12 @@ fn read_all(bytes: &[u8], piece: usize, limits: Limits) -> Result<Vec<Incoming>,
     })
 }
 
-/// A unit's bytes.
+/// Returns a unit's bytes.
 fn to_vec(unit: &Unit) -> Vec<u8> {
     unit.slices().iter().flat_map(|slice| slice.iter().copied()).collect()
 }
 
-/// A frame's bytes, chunks behind its letter.
+/// Returns a frame's bytes, with the chunks after its message.
 fn bytes(envelope: &Envelope) -> Vec<u8> {
     let Frame { first, chunks } = letter(envelope).unwrap();
     chunks.into_iter().flatten().fold(to_vec(&first), |mut all, unit| {
@@ -218,7 +218,7 @@ fn what_is_over_the_limit_is_refused_by_its_header_alone() {
 #[test]
 fn a_tensor_must_be_what_its_activation_says() {
     let mut stream = bytes(&envelope(step(1, 1, 8, WireType::F32, 1), None));
-    // The header says 28 bytes where the activation makes 32.
+    // The header claims 28 bytes, and the activation has 32.
     stream[12..16].copy_from_slice(&28u32.to_le_bytes());
     let why = read_all(&stream, 4096, LIMITS).unwrap_err();
     assert!(matches!(why, WireError::TensorSize { said: 32, carried: 28 }), "{why}");
