@@ -1,24 +1,24 @@
-//! Causal self-attention over a cache (Vaswani et al. 2017), with grouped queries (Ainslie et al. 2023), rotary positions
-//! or a linear bias. The same for every architecture once its weights are laid out.
+//! Causal self-attention over a KV cache (Vaswani et al. 2017), with grouped queries (Ainslie et al. 2023), and rotary
+//! positions or a linear bias. The computation is the same for every architecture once its weights are laid out.
 use super::cache::BlockCache;
 use super::cpu::Attend;
 use super::linear::{Activation, Linear};
 use super::position::Positions;
 use candle_core::{D, DType, Device, Result, Tensor};
 
-/// Queries of a long prefill are taken so many at a time: their scores stay small, and what a query may not see is not
-/// computed for most of it.
+/// The number of queries of a long prefill that are processed at a time. Small parts keep the scores small, and skip
+/// most of the scores that the causal mask would hide.
 const QUERIES: usize = 256;
 
 pub struct Attention {
-    /// Rows: all heads of queries, then of keys, then of values.
+    /// The fused projection; its rows are all query heads, then all key heads, then all value heads.
     pub qkv: Linear,
     pub out: Linear,
     pub heads: usize,
     pub kv_heads: usize,
 }
 
-/// Where one session sits in a pass through a block: its cache, and which of the pass's tokens are its own.
+/// One session's part of a pass through a block: its KV cache, and its share of the pass's tokens.
 pub struct Seat<'a> {
     pub cache: &'a mut BlockCache,
     pub step: &'a Step,
@@ -26,33 +26,34 @@ pub struct Seat<'a> {
     pub tokens: usize,
 }
 
-/// What the blocks of a span share in one step.
+/// The data that the blocks of a block range share in one step.
 pub struct Step {
-    /// Of the first new token.
+    /// The position of the first new token.
     position: usize,
     positions: Positions,
-    /// Nothing where the CPU's kernels attend: they know what a token may see.
+    /// `None` where the CPU kernels attend, since they apply the causal mask themselves.
     tables: Option<Tables>,
 }
 
-/// What attention by matmuls adds to its scores.
+/// The values that attention by matmuls adds to its scores.
 struct Tables {
     parts: Vec<Part>,
-    /// ALiBi, of all keys: `[1, heads, 1, keys]`.
+    /// The ALiBi bias of all keys: `[1, heads, 1, keys]`.
     bias: Option<Tensor>,
 }
 
-/// Some of the new tokens.
+/// A part of the new tokens.
 struct Part {
     start: usize,
     tokens: usize,
-    /// 0 where a token may look and -inf where not, `[tokens, length]`; nothing for a single token, which sees all.
+    /// 0 where a token may attend and -inf where not, `[tokens, length]`; `None` for a single token, which attends to
+    /// all keys.
     mask: Option<Tensor>,
 }
 
 impl Attention {
-    /// `x`: [batch, tokens, hidden] of the one seat, or [1, rows x tokens of all seats, hidden] -> the same. Keeps the keys
-    /// and values of `x` in the seats' caches.
+    /// Maps `x`, [batch, tokens, hidden] of a single seat or [1, rows x tokens of all seats, hidden], to an output of
+    /// the same shape. Appends the keys and values of `x` to the seats' caches.
     pub fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor> {
         let qkv = self.qkv.forward(x, Activation::Identity)?;
         let mixed = match seats {
@@ -71,7 +72,7 @@ impl Attention {
         self.out.forward(&mixed, Activation::Identity)
     }
 
-    /// `qkv`: [batch, tokens, heads of all three x head_dim] -> [batch, tokens, heads x head_dim].
+    /// Maps `qkv`, [batch, tokens, heads of all three x head_dim], to [batch, tokens, heads x head_dim].
     fn attend(&self, qkv: &Tensor, seat: &mut Seat<'_>) -> Result<Tensor> {
         let all = self.heads + 2 * self.kv_heads;
         let qkv = qkv.reshape((seat.batch, seat.tokens, all, ()))?;
@@ -116,7 +117,7 @@ fn mask(position: usize, tokens: usize, dtype: DType, device: &Device) -> Result
     Tensor::from_iter((0..tokens).flat_map(row), device)?.reshape((tokens, length))?.to_dtype(dtype)
 }
 
-/// Attends from the new tokens' `q`, `[batch, heads, tokens, head_dim]`, to all that `cache` holds. Returns
+/// Attends from the new tokens' `q`, `[batch, heads, tokens, head_dim]`, to all tokens that `cache` holds. Returns
 /// `[batch, tokens, heads x head_dim]`.
 fn attend(q: &Tensor, cache: &BlockCache, step: &Step) -> Result<Tensor> {
     let (_, _, _, head_dim) = q.dims4()?;
@@ -131,7 +132,7 @@ fn attend(q: &Tensor, cache: &BlockCache, step: &Step) -> Result<Tensor> {
     }
 }
 
-/// `q` is scaled; its first token is at `position`.
+/// Attends by matmuls. `q` is scaled already, and its first token is at `position`.
 fn attend_by_matmul(q: &Tensor, cache: &BlockCache, position: usize, tables: &Tables) -> Result<Tensor> {
     let part = |part: &Part| {
         let (k, v) = cache.first(position + part.start + part.tokens)?;
@@ -144,12 +145,12 @@ fn attend_by_matmul(q: &Tensor, cache: &BlockCache, position: usize, tables: &Ta
     mixed.transpose(1, 2)?.flatten_from(D::Minus2)
 }
 
-/// `q`: `[batch, heads, tokens, head_dim]`, `k` and `v`: `[batch, kv_heads, length, head_dim]`; the last token sees all of
-/// the length.
+/// Attends for one part. `q` is `[batch, heads, tokens, head_dim]`, `k` and `v` are `[batch, kv_heads, length,
+/// head_dim]`; the last token attends to all keys.
 fn attend_part(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
     let (batch, heads, tokens, head_dim) = q.dims4()?;
     let (_, kv_heads, length, _) = k.dims4()?;
-    // The queries that share a head of keys stand below each other: one matmul, and no copy of the keys.
+    // The queries that share a key head are stacked, so that one matmul suffices and the keys are not copied.
     let stacked = heads / kv_heads * tokens;
     let scores = q.reshape((batch, kv_heads, stacked, head_dim))?.matmul(&k.t()?)?;
     let mut scores = scores.reshape((batch, heads, tokens, length))?;
@@ -175,7 +176,7 @@ mod tests {
     use scenarios::presets::models;
     use scenarios::shape::Arch;
 
-    /// What a GPU does is the reference of what a CPU does.
+    /// Compares the CPU kernels with the matmuls that a GPU uses.
     #[test]
     fn the_kernels_and_the_matmuls_agree() {
         for (arch, name) in [(Arch::Bloom, "560m"), (Arch::Llama, "3-8b")] {

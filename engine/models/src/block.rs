@@ -1,4 +1,4 @@
-//! One decoder block of any architecture, and which architecture a configuration means.
+//! One decoder block of any architecture, and the choice of the architecture by the configuration.
 use super::attention::Seat;
 use super::config::{Config, Form};
 use super::embedding_and_head::Parts;
@@ -9,16 +9,16 @@ use super::{bloom, llama, opt};
 use candle_core::{Result, Tensor};
 
 pub trait Block: Send {
-    /// All that multiplies; each is passed once in a step.
+    /// Returns the matrices of the block; a step multiplies by each of them once.
     fn matrices(&self) -> Vec<&Linear>;
 
-    /// `x`: [batch, tokens, hidden] of the one seat, or [1, rows x tokens of all seats, hidden] -> the same. Keeps the keys
-    /// and values of `x` in the seats' caches.
+    /// Maps `x`, [batch, tokens, hidden] of a single seat or [1, rows x tokens of all seats, hidden], to an output of
+    /// the same shape. Appends the keys and values of `x` to the seats' caches.
     fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor>;
 }
 
 impl Config {
-    /// The tensors of block `index`.
+    /// Returns the tensors of block `index`.
     pub(super) fn block_specs(&self, index: u32) -> Specs {
         match &self.form {
             Form::Opt(form) => opt::block_specs(self, form, index),
@@ -27,7 +27,7 @@ impl Config {
         }
     }
 
-    /// The tensors outside the blocks.
+    /// Returns the tensors outside the blocks (embedding, last norm and LM head).
     pub(super) fn ends_specs(&self) -> Specs {
         match &self.form {
             Form::Opt(form) => opt::ends_specs(self, form),

@@ -1,5 +1,5 @@
-//! BLOOM (BigScience 2022): ALiBi, biases, tanh GELU, a norm behind the embedding. As Hugging Face's
-//! `BloomForCausalLM` computes it.
+//! BLOOM (BigScience 2022): ALiBi, biases, tanh GELU, and a norm after the embedding. The computation is that of
+//! Hugging Face's `BloomForCausalLM`.
 use super::attention::{Attention, Seat};
 use super::block::Block;
 use super::config::{BloomForm, Config};
@@ -52,7 +52,7 @@ pub fn block(
     form: &BloomForm,
     tensors: &mut Tensors,
 ) -> std::result::Result<Box<dyn Block>, ModelError> {
-    // Its rows are [heads, (q, k, v), head_dim]; attention wants all queries first.
+    // The stored rows are [heads, (q, k, v), head_dim]; attention needs all query rows first.
     tensors.regroup("self_attention.query_key_value", config.heads(), 3)?;
     let (qkv, out) = (tensors.linear("self_attention.query_key_value")?, tensors.linear("self_attention.dense")?);
     Ok(Box::new(BloomBlock {

@@ -1,10 +1,10 @@
-//! The keys and values of one session: allocated once for its whole length, and written in place.
+//! The KV cache of one session: allocated once for the session's whole length, and written in place.
 use super::config::Config;
 use super::error::ModelError;
 use actors::id::BlockRange;
 use candle_core::{DType, Device, Result, Tensor};
 
-/// The caches of the blocks that one session uses of a span.
+/// The KV caches of the blocks that one session uses of a loaded block range.
 pub struct Cache {
     pub(super) range: BlockRange,
     pub(super) blocks: Vec<BlockCache>,
@@ -13,7 +13,7 @@ pub struct Cache {
     capacity: usize,
 }
 
-/// Keys and values of one block, `[batch, kv_heads, capacity, head_dim]` each.
+/// The keys and the values of one block, `[batch, kv_heads, capacity, head_dim]` each.
 pub struct BlockCache {
     keys: Tensor,
     values: Tensor,
@@ -36,17 +36,17 @@ impl Cache {
         Ok(Cache { range, blocks, length: 0, batch, capacity })
     }
 
-    /// Tokens held of each row.
+    /// The number of tokens held in each row.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// Tokens there is room for in each row.
+    /// The number of tokens for which each row has space.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Bytes allocated.
+    /// The number of bytes allocated.
     pub fn bytes(&self) -> u64 {
         let tensors = self.blocks.iter().flat_map(|block| [&block.keys, &block.values]);
         tensors.map(|tensor| (tensor.elem_count() * tensor.dtype().size_in_bytes()) as u64).sum()
@@ -60,12 +60,15 @@ impl Cache {
         self.range
     }
 
-    /// Forgets what came at `length` and later (a step is replayed, or a guess was wrong).
+    /// Drops the tokens at position `length` and later, because a step is replayed or a speculated token was wrong.
     pub fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);
     }
 
-    /// Whether a step of `tokens` tokens for `batch` rows may come at `position`.
+    /// Checks whether a step of `tokens` tokens for `batch` rows may be appended at `position`.
+    ///
+    /// # Errors
+    /// If `position` is not the cache's length, the batch differs, there is no token, or the capacity is exceeded.
     pub(super) fn admit(&self, position: usize, batch: usize, tokens: usize) -> std::result::Result<(), ModelError> {
         if position != self.length {
             return Err(ModelError::Position { asked: position, held: self.length });
@@ -88,12 +91,12 @@ impl BlockCache {
         self.values.slice_set(values, 2, position)
     }
 
-    /// Keys and values as allocated, `[batch, kv_heads, capacity, head_dim]`.
+    /// Returns keys and values as allocated, `[batch, kv_heads, capacity, head_dim]`.
     pub fn all(&self) -> (&Tensor, &Tensor) {
         (&self.keys, &self.values)
     }
 
-    /// Keys and values of the first `length` tokens, `[batch, kv_heads, length, head_dim]`.
+    /// Returns keys and values of the first `length` tokens, `[batch, kv_heads, length, head_dim]`.
     pub fn first(&self, length: usize) -> Result<(Tensor, Tensor)> {
         Ok((self.keys.narrow(2, 0, length)?, self.values.narrow(2, 0, length)?))
     }

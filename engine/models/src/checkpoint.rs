@@ -13,27 +13,34 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
-/// Bytes of an f32, in which all is written.
+/// The bytes of an f32, the type of all written values.
 const VALUE: usize = 4;
 
-/// A checkpoint with the values that `Weights::Random` of the same seed has.
+/// A checkpoint with the same values as `Weights::Random` with the same seed.
 pub struct Checkpoint {
     pub config: Config,
     pub seed: u64,
-    /// Bytes of values in one file, which a single larger tensor exceeds; one file holds all where nothing is said.
+    /// The largest number of bytes of values in one file; a single tensor that is larger gets a file of its own. `None`
+    /// writes one file.
     pub shard_bytes: Option<u64>,
 }
 
-/// Writes the usual form of `shape` into one file, see [`Checkpoint::write`].
+/// Writes the usual form of `shape` into one file; see [`Checkpoint::write`].
+///
+/// # Errors
+/// If the shape cannot be built, or for the errors of [`Checkpoint::write`].
 pub fn write_checkpoint(shape: &Shape, seed: u64, dir: &Path) -> Result<(), ModelError> {
     Checkpoint { config: Config::of(shape)?, seed, shard_bytes: None }.write(dir)
 }
 
 impl Checkpoint {
-    /// Writes `config.json`, `model.safetensors` (f32) or its shards with their index, and, where the vocabulary has room
-    /// for bytes, `tokenizer.json` into `dir`, which must not hold a model yet. Tensors are drawn one at a time as they
-    /// are written, and files get their names when they are whole, `config.json` last: a folder that was not written to its
-    /// end is no model.
+    /// Writes the checkpoint into `dir`, which must not hold a model yet: `config.json`, `model.safetensors` (f32) or
+    /// its shards with their index, and `tokenizer.json` if the vocabulary has at least 256 ids. Tensors are drawn one
+    /// at a time while they are written. Files get their names when they are complete, `config.json` last, so that a
+    /// folder whose writing was interrupted is not a model.
+    ///
+    /// # Errors
+    /// If the folder holds a model already, its file system has too little space, or a file cannot be written.
     pub fn write(&self, dir: &Path) -> Result<(), ModelError> {
         fs::create_dir_all(dir).map_err(ModelError::io(dir))?;
         let taken = ["config.json", WEIGHTS, INDEX].into_iter().find(|name| dir.join(name).exists());
@@ -68,14 +75,14 @@ fn bytes(spec: &TensorSpec) -> u64 {
     spec.values() as u64 * VALUE as u64
 }
 
-/// An error where the file system of `dir` has less room than is needed.
+/// Returns an error if the file system of `dir` has fewer than `needed` free bytes.
 fn room(dir: &Path, needed: u64) -> Result<(), ModelError> {
     let held = rustix::fs::statvfs(dir).map_err(|why| ModelError::Io { path: dir.to_owned(), why: why.into() })?;
     let free = held.f_bavail.saturating_mul(held.f_frsize);
     if free < needed { Err(ModelError::Room { path: dir.to_owned(), needed, free }) } else { Ok(()) }
 }
 
-/// The tensors in their order, in as many files as it takes.
+/// Splits the tensors, in their order, into files of at most `most` bytes each.
 fn shards(specs: Vec<TensorSpec>, most: u64) -> Vec<Vec<TensorSpec>> {
     let mut shards: Vec<Vec<TensorSpec>> = Vec::new();
     let mut held = 0;
@@ -95,12 +102,12 @@ fn shards(specs: Vec<TensorSpec>, most: u64) -> Vec<Vec<TensorSpec>> {
     shards
 }
 
-/// As transformers names them.
+/// Returns the file name of a shard, as transformers names it.
 fn shard_name(at: usize, of: usize) -> String {
     format!("model-{:05}-of-{of:05}.safetensors", at + 1)
 }
 
-/// `model.safetensors.index.json`.
+/// Returns the text of `model.safetensors.index.json`.
 fn index(shards: &[Vec<TensorSpec>]) -> String {
     let total: u64 = shards.iter().flatten().map(bytes).sum();
     let place = |(at, specs): (usize, &Vec<TensorSpec>)| {

@@ -1,4 +1,4 @@
-//! What a checkpoint's `config.json` says, as far as it changes what is computed.
+//! The parts of a checkpoint's `config.json` that affect the computation.
 mod file;
 mod keys;
 mod published;
@@ -9,17 +9,17 @@ use super::error::ModelError;
 use actors::limits;
 use scenarios::shape::{Arch, Shape};
 
-/// A model that can be executed.
+/// The configuration of an executable model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub shape: Shape,
     pub form: Form,
-    /// The head is the embedding, transposed.
+    /// Whether the LM head is the transposed embedding.
     pub tied: bool,
     pub eps: f64,
 }
 
-/// What is particular to an architecture.
+/// The settings that exist in one architecture only.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Form {
     Opt(OptForm),
@@ -29,17 +29,17 @@ pub enum Form {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptForm {
-    /// Norms before attention and feed-forward; the 350m checkpoint has them after the residuals.
+    /// Whether the norms come before attention and feed-forward; the 350m checkpoint has them after the residuals.
     pub norm_first: bool,
     pub final_norm: bool,
-    /// Width of the embedding (`word_embed_proj_dim`); where it is not the hidden size, projections stand between.
+    /// Width of the embedding (`word_embed_proj_dim`). If it differs from the hidden size, projections connect the two.
     pub embed_width: usize,
     pub biases: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BloomForm {
-    /// `apply_residual_connection_post_layernorm`.
+    /// The key `apply_residual_connection_post_layernorm`.
     pub residual_after_norm: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct LlamaForm {
     pub mlp_bias: bool,
 }
 
-/// How rotary positions are stretched beyond what a model was first trained on.
+/// How rotary positions are stretched beyond the context length of the original training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RopeScaling {
     Unscaled,
@@ -60,7 +60,10 @@ pub enum RopeScaling {
 }
 
 impl Config {
-    /// The usual form of a shape's architecture.
+    /// Returns the usual form of a shape's architecture.
+    ///
+    /// # Errors
+    /// If the shape's dimensions are out of range or inconsistent.
     pub fn of(shape: &Shape) -> Result<Config, ModelError> {
         check(shape)?;
         let config = match shape.arch {

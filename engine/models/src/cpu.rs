@@ -1,13 +1,14 @@
-//! Kernels for what a CPU spends its time on: linear layers and attention, of few rows and queries and of many.
+//! Kernels for the two operations that take most of a CPU's time: linear layers and attention. Each exists for few rows
+//! or queries and for many.
 //!
-//! Of few, they read memory once and do little with it, so they should run at memory bandwidth; of many, at the rate of the
-//! multipliers. candle's one-row matmul uses one thread, its matmul widens f16 and bf16 weights in memory on every call, and
-//! its product of Int8 quantises x too; these widen in registers and use all threads. The plain candle path remains for
-//! everything else, and tests hold the two against each other.
+//! With few rows, a kernel reads memory once and computes little, so it should run at memory bandwidth. With many rows,
+//! it should run at the rate of the multipliers. candle's one-row matmul uses one thread, its matmul widens f16 and
+//! bf16 weights in memory on every call, and its Int8 product quantises x too. These kernels widen in registers and use
+//! all threads. The plain candle path remains for all other cases, and tests compare the two.
 //!
-//! A kernel is written once over [`simd::Simd`] and compiled for each instruction set of [`dispatch`], which picks one at
-//! run time. Unsafe code is in those two files alone: the intrinsics, and the call of what was compiled for instructions
-//! that were found to be there.
+//! A kernel is written once over [`simd::Simd`] and compiled for each instruction set of [`dispatch`], which picks one
+//! at run time. Only those two files contain unsafe code: the intrinsics, and the call of functions compiled for
+//! instructions that the processor was found to have.
 mod attention;
 mod dispatch;
 mod dot;
@@ -23,11 +24,12 @@ use std::ops::Range;
 pub use attention::Attend;
 pub use linear::{Finish, PlainLinear, QuantisedLinear};
 
-/// Values that one thread reads sooner than another wakes.
+/// The number of values that one thread reads in less time than it takes to wake another.
 const VALUES_ALONE: usize = 1 << 16;
 
-/// Calls `work` with ranges that together are `0..items`, on all threads where `values` in all are to be read and that is
-/// worth it. The pool is candle's, whose threads spin: on a busy machine every round of it can cost a time slice.
+/// Calls `work` with ranges that together are `0..items`. Uses all threads if more than [`VALUES_ALONE`] values are
+/// read in total, otherwise only this one. The thread pool is candle's, whose threads spin: on a busy machine every use
+/// of the pool can cost a time slice.
 fn share(items: usize, values: usize, work: impl Fn(Range<usize>) + Sync) {
     if values <= VALUES_ALONE {
         work(0..items);

@@ -1,4 +1,5 @@
-//! What the client runs itself: the embedding before the first block, and norm and head behind the last.
+//! The part of the model that the client runs: the embedding before the first block, and the last norm and LM head
+//! after the last block.
 use super::config::Config;
 use super::error::ModelError;
 use super::finite::check_finite;
@@ -15,7 +16,7 @@ pub struct EmbeddingAndHead {
     compute: DType,
 }
 
-/// What the ends of any architecture consist of, in the order in which it is passed.
+/// The tensors outside the blocks for any architecture, in the order of their use.
 pub struct Parts {
     pub tokens: Weight,
     pub project_in: Option<Linear>,
@@ -23,18 +24,21 @@ pub struct Parts {
     pub first_norm: Option<Norm>,
     pub last_norm: Option<Norm>,
     pub project_out: Option<Linear>,
-    /// Where it is not `tokens` again.
+    /// The LM head; `None` if it is `tokens` again.
     pub head: Option<Weight>,
 }
 
-/// Learned positions: that of token 0 is row `offset`.
+/// Learned positions; the row of position 0 is `offset`.
 pub struct Learned {
     pub table: Tensor,
     pub offset: usize,
 }
 
 impl EmbeddingAndHead {
-    /// Reads the tensors outside the blocks, and no others.
+    /// Loads the tensors outside the blocks, and no others.
+    ///
+    /// # Errors
+    /// If a tensor is missing, has the wrong shape or type, or cannot be read.
     pub fn load(source: &Source, weight_type: WeightType, device: &Device) -> Result<EmbeddingAndHead, ModelError> {
         let config = source.config().clone();
         let mut tensors = source.part(config.ends_specs(), weight_type, device)?;
@@ -42,8 +46,12 @@ impl EmbeddingAndHead {
         Ok(EmbeddingAndHead { config, parts, device: device.clone(), compute: tensors.compute })
     }
 
-    /// The hidden states that enter the first block, `[batch, tokens, hidden]` in f32, of `ids`, `[batch, tokens]` row
-    /// by row, the first of which stand at `position`.
+    /// Returns the hidden states that enter the first block, `[batch, tokens, hidden]` in f32. `ids` are `[batch,
+    /// tokens]` row by row, and their first tokens are at `position`.
+    ///
+    /// # Errors
+    /// If the rows are empty or unequal, an id is outside the vocabulary, the positions exceed the position table, or a
+    /// value is not finite.
     pub fn embed(&self, ids: &[u32], batch: usize, position: usize) -> Result<Tensor, ModelError> {
         let vocab = self.config.vocab();
         if batch == 0 || ids.is_empty() || !ids.len().is_multiple_of(batch) {
@@ -73,7 +81,11 @@ impl EmbeddingAndHead {
         Ok(x.to_dtype(DType::F32)?)
     }
 
-    /// The scores of the next token, `[batch, vocab]` in f32, after the last of `x`, `[batch, tokens, hidden]`.
+    /// Returns the scores of the next token, `[batch, vocab]` in f32, after the last token of `x`, `[batch, tokens,
+    /// hidden]`.
+    ///
+    /// # Errors
+    /// If `x` has no token or another width.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let tokens = match *x.dims() {
             [_, tokens, hidden] if tokens > 0 && hidden == self.config.hidden() => tokens,

@@ -1,4 +1,4 @@
-//! What can go wrong between a folder of weights and a token.
+//! The errors from reading a folder of weights to choosing a token.
 use actors::id::BlockRange;
 use scenarios::input::InputError;
 use std::io;

@@ -1,12 +1,12 @@
-//! Files of a model folder: bounded, regular files only, and no Git LFS pointers in their place.
+//! Files of a model folder: only regular files of bounded size; Git LFS pointers are rejected.
 use super::error::ModelError;
 use scenarios::input;
 use std::path::Path;
 
-/// A Git LFS pointer has some 130 bytes; its specification allows less than 1024.
+/// The bound on a Git LFS pointer's size: one has about 130 bytes, and the specification allows fewer than 1024.
 const POINTER_BYTES: u64 = 1024;
 
-/// Whether the folder has an entry of this name, whatever it is: a pipe or a broken link is refused when it is read.
+/// Whether the folder has an entry of this name, of any kind; a pipe or a broken link is refused when it is read.
 pub fn is_present(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
@@ -31,7 +31,8 @@ pub fn check_no_pointer(path: &Path, length: u64) -> Result<(), ModelError> {
     }
 }
 
-/// The size that a Git LFS pointer tells of its file; nothing where `bytes` are no pointer.
+/// Returns the size that a Git LFS pointer states for its file (inner `None` if it states none), or outer `None` if
+/// `bytes` are no pointer.
 fn pointer(bytes: &[u8]) -> Option<Option<u64>> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() < POINTER_BYTES as usize)?;
     let first = text.lines().next()?;

@@ -1,11 +1,11 @@
-//! Values that are not finite, found before a token is chosen by them.
+//! Detection of values that are not finite, before a token is chosen by them.
 use super::error::ModelError;
 use candle_core::{DType, Storage, Tensor};
 
-/// Values that are looked at together: the compiler makes one pass over lanes of them.
+/// The number of values that are checked together; the compiler vectorises the check of a chunk.
 const CHUNK: usize = 4096;
 
-/// The place of the first value that is infinite or not a number.
+/// Returns the index of the first value that is infinite or not a number.
 pub fn first_not_finite(values: &[f32]) -> Option<usize> {
     let sound = |chunk: &[f32]| chunk.iter().fold(true, |sound, value| sound & value.is_finite());
     let (at, chunk) = values.chunks(CHUNK).enumerate().find(|(_, chunk)| !sound(chunk))?;
@@ -28,7 +28,7 @@ pub fn check_finite(tensor: &Tensor, what: impl FnOnce() -> String) -> Result<()
                 _ => true,
             }
         }
-        // One number comes back from a GPU: a sum is not finite if one of its terms is not.
+        // Only one number is copied from a GPU: a sum is not finite if one of its terms is not.
         _ => tensor.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?.is_finite(),
     };
     if finite { Ok(()) } else { Err(ModelError::NotFinite { what: what() }) }

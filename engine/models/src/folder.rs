@@ -1,6 +1,6 @@
 //! Tensors in the safetensors files of a Hugging Face folder, read one byte range at a time.
 //!
-//! No header is believed: sizes and offsets are held against the file before anything is allocated.
+//! Headers are not trusted: sizes and offsets are checked against the file before anything is allocated.
 mod header;
 
 use super::error::ModelError;
@@ -15,46 +15,47 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// All tensors, where they are in one file.
+/// The file that holds all tensors of an unsharded checkpoint.
 pub const WEIGHTS: &str = "model.safetensors";
-/// Which file has which tensor, where they are in several.
+/// The index of a sharded checkpoint: which file holds which tensor.
 pub const INDEX: &str = "model.safetensors.index.json";
 
-/// Some files on the hub lack these at the front of their names.
+/// The prefixes that some files on the hub omit from their tensors' names.
 const PREFIXES: [&str; 2] = ["model.", "transformer."];
 
-/// Reads the JSON header of a safetensors file, without the 8 bytes of its length, and returns how many tensors it lists.
+/// Reads the JSON header of a safetensors file, without the 8 bytes of its length, and returns the number of tensors
+/// that it lists.
 ///
 /// # Errors
-/// If this is no header, or if a tensor's place, shape and type do not go together.
+/// If the text is no header, or if a tensor's byte range, shape and type are inconsistent.
 pub fn parse_header(text: &[u8]) -> Result<usize, String> {
     header::entries(text, 0).map(|entries| entries.len())
 }
 
-/// The last parts of the names under which AWQ, GPTQ and compressed-tensors keep a packed matrix.
+/// The last parts of the names under which AWQ, GPTQ and compressed-tensors store a packed matrix.
 const PACKED: [&str; 3] = ["qweight", "weight_packed", "weight_q"];
 
 pub struct Folder {
     dir: PathBuf,
-    /// By the tensors' names: the number of the file, and where in it.
+    /// The number of the file and the entry in it, by tensor name.
     entries: BTreeMap<String, (usize, Entry)>,
-    /// With their bytes.
+    /// The files and their sizes in bytes.
     files: Vec<(PathBuf, u64)>,
-    /// There is an index beside the whole file.
+    /// Whether there is an unread index beside the whole file.
     passed_over: bool,
 }
 
-/// `model.safetensors.index.json`: the file of each tensor.
+/// The content of `model.safetensors.index.json`: the file of each tensor.
 #[derive(Deserialize)]
 pub struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
 impl Index {
-    /// Reads the text of an index, all of whose files are in the index's own folder.
+    /// Reads the text of an index, whose files must all be in the index's own folder.
     ///
     /// # Errors
-    /// If this is no index, or if it names a file outside of its folder.
+    /// If the text is no index, or names a file outside of its folder.
     pub fn parse(text: &str) -> Result<Index, String> {
         let index: Index = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let plain = |name: &str| Path::new(name).components().count() == 1 && !name.contains("..");
@@ -70,7 +71,12 @@ impl Index {
 }
 
 impl Folder {
-    /// Reads the headers of all files. The whole file `model.safetensors` goes before an index, as in transformers.
+    /// Reads the headers of all files. The whole file `model.safetensors` takes precedence over an index, as in
+    /// transformers.
+    ///
+    /// # Errors
+    /// If there are no weights, a file cannot be read or has an invalid header, or an index names a tensor that its
+    /// file does not have.
     pub fn open(dir: &Path) -> Result<Folder, ModelError> {
         let mut folder =
             Folder { dir: dir.to_owned(), entries: BTreeMap::new(), files: Vec::new(), passed_over: false };
@@ -94,12 +100,15 @@ impl Folder {
         }
     }
 
-    /// Whether there is an index that was not read, because the whole file is there.
+    /// Whether there is an index that was not read, because the whole file exists.
     pub fn passes_over_an_index(&self) -> bool {
         self.passed_over
     }
 
-    /// The tensor of `spec`, in f32 on the CPU, all of whose values are finite.
+    /// Reads the tensor of `spec`, in f32 on the CPU.
+    ///
+    /// # Errors
+    /// If the tensor is missing, packed, truncated, or of another shape or type, or if a value is not finite.
     pub fn tensor(&self, spec: &TensorSpec) -> Result<Tensor, ModelError> {
         let Found { path, name, start, dtype } = self.locate(spec)?;
         let mut data = vec![0; spec.values() * dtype.size_in_bytes()];
@@ -110,7 +119,10 @@ impl Folder {
         Ok(tensor)
     }
 
-    /// Whether the tensor of `spec` is there, whole, in its shape and in a type that is read. Nothing of it is read.
+    /// Checks that the tensor of `spec` exists, complete, with its shape and a readable type. Reads none of its values.
+    ///
+    /// # Errors
+    /// If the tensor is missing, packed, truncated, or of another shape or type.
     pub fn check(&self, spec: &TensorSpec) -> Result<(), ModelError> {
         self.locate(spec).map(|_| ())
     }
@@ -141,17 +153,17 @@ impl Folder {
         Ok(Found { path, name: &entry.name, start: entry.start, dtype })
     }
 
-    /// The name of the tensor of `spec` in the folder, and its bytes.
+    /// Returns the name of the tensor of `spec` in the folder, and its size in bytes.
     pub fn stored(&self, spec: &TensorSpec) -> Option<(&str, u64)> {
         self.find(spec).map(|(_, entry)| (entry.name.as_str(), entry.end - entry.start))
     }
 
-    /// Of every tensor: name and type.
+    /// Returns the name and the type of every tensor.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &str)> {
         self.entries.values().map(|(_, entry)| (entry.name.as_str(), entry.dtype.as_str()))
     }
 
-    /// The files and their bytes.
+    /// Returns the files and their sizes in bytes.
     pub fn files(&self) -> &[(PathBuf, u64)] {
         &self.files
     }
@@ -161,7 +173,7 @@ impl Folder {
         names.flat_map(with_and_without_prefix).find_map(|name| self.entries.get(name))
     }
 
-    /// What the folder has in place of a weight if it was packed for a quantised kernel.
+    /// Returns the name of the packed tensor that replaces the weight `name`, if the folder is quantised.
     fn packed(&self, name: &str) -> Option<String> {
         let layer = name.strip_suffix(".weight")?;
         let mut packed = PACKED.iter().map(|part| format!("{layer}.{part}"));
@@ -177,7 +189,7 @@ impl Folder {
     }
 }
 
-/// Where to read a tensor.
+/// The location of a tensor.
 struct Found<'a> {
     path: &'a Path,
     name: &'a str,
@@ -189,7 +201,7 @@ fn with_and_without_prefix(name: &str) -> impl Iterator<Item = &str> {
     std::iter::once(name).chain(PREFIXES.iter().filter_map(move |prefix| name.strip_prefix(prefix)))
 }
 
-/// Says which weights `dir` has that are not read, and what to do about them.
+/// Names weights in `dir` that are not read, and says what to do about them.
 fn other_weights(dir: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(dir) else { return String::new() };
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();

@@ -1,4 +1,4 @@
-//! What a Hugging Face folder holds, and what its blocks cost. Reads headers only.
+//! The contents of a Hugging Face folder, and the costs of its blocks. Reads headers only.
 use super::config::Config;
 use super::error::ModelError;
 use super::folder::Folder;
@@ -10,41 +10,44 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Tokens before the one whose work is told.
+/// The context length of the token whose work is reported.
 const CONTEXT: u32 = 512;
 
-/// Lines of tensors that are missing, or not used.
+/// The largest number of lines for missing, and for unused, tensors.
 const LINES: usize = 8;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
     pub config: Config,
-    /// Files and their bytes.
+    /// The files and their sizes in bytes.
     pub files: Vec<(PathBuf, u64)>,
-    /// How many tensors there are of each type.
+    /// The number of tensors of each type.
     pub types: BTreeMap<String, usize>,
-    /// Block by block.
+    /// The holding of each block, in order.
     pub blocks: Vec<Holding>,
-    /// Embedding, last norm and head.
+    /// The holding outside the blocks: embedding, last norm and head.
     pub ends: Holding,
-    /// Why tensors that the configuration asks for cannot be read: they are not there, not whole, or of another shape or
-    /// type.
+    /// The reasons why tensors that the configuration needs cannot be read: they are missing, truncated, or of another
+    /// shape or type.
     pub missing: Vec<String>,
-    /// Tensors that nothing asks for, without those that the family stores and does not need.
+    /// The tensors that the configuration does not use, except those that the family stores without need.
     pub unused: Vec<String>,
-    /// What may make the folder's text another than its authors'.
+    /// The reasons why the folder's output may differ from its authors'.
     pub warnings: Vec<String>,
 }
 
-/// What the folder holds of one part.
+/// The tensors of the folder that belong to one part of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
     pub parameters: u64,
-    /// As stored.
+    /// The size in bytes as stored.
     pub bytes: u64,
 }
 
-/// Looks at the folder `dir`.
+/// Inspects the folder `dir`.
+///
+/// # Errors
+/// If the configuration or a file's header cannot be read.
 pub fn inspect(dir: &Path) -> Result<Inspection, ModelError> {
     let (config, folder) = (Config::read(dir)?, Folder::open(dir)?);
     let mut missing = Vec::new();
@@ -68,12 +71,12 @@ pub fn inspect(dir: &Path) -> Result<Inspection, ModelError> {
 }
 
 impl Inspection {
-    /// Of the whole model.
+    /// Returns the number of parameters of the whole model.
     pub fn parameters(&self) -> u64 {
         self.blocks.iter().chain([&self.ends]).map(|part| part.parameters).sum()
     }
 
-    /// The same as JSON, for programs.
+    /// Returns the inspection as JSON, for programs.
     pub fn to_json(&self) -> String {
         let shape = &self.config.shape;
         let part = |held: &Holding| serde_json::json!({ "parameters": held.parameters, "bytes": held.bytes });

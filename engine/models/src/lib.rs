@@ -1,10 +1,12 @@
-//! What a device executes: spans of transformer blocks with their caches, and the client's ends (embedding and head).
+//! The model code that a device executes: ranges of transformer blocks with their KV caches, and the client's embedding
+//! and LM head.
 //!
-//! A [`Source`] says where tensors come from: a Hugging Face folder, or a seed. A [`BlockSpan`] loads consecutive blocks from
-//! it and a [`Cache`] holds the keys and values of one session over some of them; [`EmbeddingAndHead`] is what the client runs.
+//! A [`Source`] is the origin of tensors: a Hugging Face folder, or a seed. A [`BlockSpan`] loads consecutive blocks
+//! from a source. A [`Cache`] holds the keys and values of one session for some of those blocks. An
+//! [`EmbeddingAndHead`] is the part that the client runs.
 //!
-//! Everything here is synchronous and belongs to one thread per device. There is no clock, no network and no actor in
-//! it, and nothing is ever downloaded. Foreign files give a [`ModelError`] that names the file and the tensor.
+//! All code here is synchronous, and used by one thread per device. The crate has no clock, no network and no actors,
+//! and never downloads anything. Invalid files cause a [`ModelError`] that names the file and the tensor.
 #![deny(unsafe_code)]
 mod attention;
 mod block;

@@ -1,4 +1,4 @@
-//! Linear layers over weights of any held type.
+//! Linear layers over weights of any stored type.
 use super::cpu::{Finish, PlainLinear, QuantisedLinear};
 use super::error::ModelError;
 use super::finite::check_finite;
@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Module, Result, Tensor};
 use scenarios::shape::WeightType;
 use std::sync::Arc;
 
-/// `y = activation(x W^T + b)` over the last dimension.
+/// The layer `y = activation(x W^T + b)` over the last dimension.
 pub struct Linear {
     weight: Weight,
     bias: Option<Bias>,
@@ -15,11 +15,11 @@ pub struct Linear {
 
 struct Bias {
     tensor: Tensor,
-    /// The same in f32, where the CPU's kernels read it; empty on other devices.
+    /// The same values in f32 for the CPU kernels; empty on other devices.
     values: Vec<f32>,
 }
 
-/// What follows a linear layer.
+/// The activation after a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     Identity,
@@ -27,7 +27,7 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// A matrix `[outputs, inputs]` in the type it is held in.
+/// A matrix `[outputs, inputs]` in its stored type.
 #[derive(Clone)]
 pub enum Weight {
     Plain(Tensor),
@@ -44,7 +44,7 @@ impl Linear {
         Ok(Linear { weight, bias })
     }
 
-    /// `x`: [.., inputs] -> [.., outputs].
+    /// Maps `x`, [.., inputs], to [.., outputs].
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(|bias| bias.values.as_slice());
         if let Some(y) = self.weight.fused(x, Finish { bias, activation }) {
@@ -68,7 +68,10 @@ impl Linear {
 }
 
 impl Weight {
-    /// `tensor` is f32 on the CPU; `name` is for errors.
+    /// Converts `tensor`, in f32 on the CPU, to the type `held`; `name` is used in errors.
+    ///
+    /// # Errors
+    /// If a value is out of the type's range, or the rows are not a multiple of the quantised block size.
     pub fn new(
         tensor: &Tensor,
         name: &str,
@@ -78,7 +81,7 @@ impl Weight {
         let plain = |dtype| {
             let held = tensor.to_dtype(dtype)?.to_device(device)?;
             if dtype != DType::F32 {
-                // A value beyond the range of the type became infinite.
+                // A value beyond the range of the type has become infinite.
                 check_finite(&held, || format!("values of the tensor `{name}`, held as {dtype:?},"))?;
             }
             Ok(Weight::Plain(held))
@@ -88,7 +91,7 @@ impl Weight {
             WeightType::F16 => plain(DType::F16),
             WeightType::Bf16 => plain(DType::BF16),
             WeightType::Int8 => Weight::quantise(tensor, name, &[GgmlDType::Q8_0], "Int8", device),
-            // Both take 4.5 bits a value; the one with the larger blocks is the more exact.
+            // Both types take 4.5 bits per value; the one with the larger blocks is more exact.
             WeightType::Int4 => Weight::quantise(tensor, name, &[GgmlDType::Q4K, GgmlDType::Q4_0], "Int4", device),
         }
     }
@@ -108,7 +111,8 @@ impl Weight {
         Ok(Weight::Quantised(Arc::new(QTensor::quantize_onto(tensor, *dtype, device)?)))
     }
 
-    /// `x W^T` with what follows it, where the CPU's own kernels are the way.
+    /// Computes `x W^T` with bias and activation by a CPU kernel. Returns `None` if there is no kernel for the device
+    /// and types.
     fn fused(&self, x: &Tensor, finish: Finish<'_>) -> Option<Result<Tensor>> {
         if !x.device().is_cpu() || x.dtype() != DType::F32 {
             return None;
@@ -123,7 +127,7 @@ impl Weight {
         }
     }
 
-    /// `x W^T` over the last dimension of `x`: [.., inputs] -> [.., outputs].
+    /// Computes `x W^T` over the last dimension of `x`: [.., inputs] -> [.., outputs].
     pub fn multiply(&self, x: &Tensor) -> Result<Tensor> {
         if let Some(y) = self.fused(x, Finish { bias: None, activation: Activation::Identity }) {
             return y;
@@ -142,7 +146,7 @@ impl Weight {
         }
     }
 
-    /// The rows of the matrix numbered `ids` (an embedding): `[ids, inputs]` in `compute`.
+    /// Returns the rows of the matrix with the numbers `ids` (an embedding lookup): `[ids, inputs]` in `compute`.
     pub fn rows(&self, ids: &Tensor, compute: DType) -> Result<Tensor> {
         match self {
             Weight::Quantised(weight) => weight.embedding(ids)?.to_dtype(compute),
@@ -150,7 +154,7 @@ impl Weight {
         }
     }
 
-    /// How many weights.
+    /// Returns the number of weights.
     pub fn values(&self) -> usize {
         match self {
             Weight::Quantised(weight) => weight.shape().elem_count(),
@@ -158,7 +162,7 @@ impl Weight {
         }
     }
 
-    /// What they take as they are held.
+    /// Returns the bytes of the weights as stored.
     pub fn bytes(&self) -> usize {
         match self {
             Weight::Quantised(weight) => weight.storage_size_in_bytes(),

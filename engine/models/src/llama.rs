@@ -1,5 +1,5 @@
-//! Llama (Touvron et al. 2023; Grattafiori et al. 2024): rotary positions, RMS norm, SwiGLU, grouped queries. As Hugging
-//! Face's `LlamaForCausalLM` computes it.
+//! Llama (Touvron et al. 2023; Grattafiori et al. 2024): rotary positions, RMS norm, SwiGLU, grouped queries. The
+//! computation is that of Hugging Face's `LlamaForCausalLM`.
 use super::attention::{Attention, Seat};
 use super::block::Block;
 use super::config::{Config, LlamaForm};
@@ -14,7 +14,7 @@ struct LlamaBlock {
     attention_norm: Norm,
     attention: Attention,
     ffn_norm: Norm,
-    /// Rows: the gate's, then those it gates.
+    /// The fused projection; its rows are the gate projection's, then the up projection's.
     gate_up: Linear,
     down: Linear,
 }

@@ -2,9 +2,9 @@
 use candle_core::{Result, Tensor};
 
 pub enum Norm {
-    /// Ba, Kiros and Hinton 2016.
+    /// Layer norm (Ba, Kiros and Hinton 2016).
     Layer { weight: Tensor, bias: Tensor, eps: f32 },
-    /// Zhang and Sennrich 2019.
+    /// RMS norm (Zhang and Sennrich 2019).
     Rms { weight: Tensor, eps: f32 },
 }
 

@@ -1,4 +1,5 @@
-//! OPT (Zhang et al. 2022): learned positions, biases, ReLU. As Hugging Face's `OPTForCausalLM` computes it.
+//! OPT (Zhang et al. 2022): learned positions, biases, ReLU. The computation is that of Hugging Face's
+//! `OPTForCausalLM`.
 use super::attention::{Attention, Seat};
 use super::block::Block;
 use super::config::{Config, OptForm};
@@ -9,7 +10,7 @@ use super::norm::Norm;
 use super::tensors::{Specs, Tensors};
 use candle_core::{Result, Tensor};
 
-/// The table of positions begins with two rows that are never used.
+/// The number of unused rows at the start of the position table.
 const POSITION_OFFSET: usize = 2;
 
 struct OptBlock {

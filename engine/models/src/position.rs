@@ -1,4 +1,4 @@
-//! How attention learns where a token stands: not at all (OPT adds positions to its embedding), by a linear bias
+//! How attention receives a token's position: not at all (OPT adds positions to its embedding), by a linear bias
 //! (BLOOM), or by rotation (Llama).
 use super::config::{Config, Form, RopeScaling};
 use candle_core::{DType, Device, Result, Tensor};
@@ -10,7 +10,7 @@ pub enum Positions {
     Biased {
         slopes: Vec<f32>,
     },
-    /// RoPE (Su et al. 2021), the halves of a head rotated against each other: [tokens, head_dim / 2] each.
+    /// RoPE (Su et al. 2021), which rotates the two halves of a head against each other: [tokens, head_dim / 2] each.
     Rotated {
         cos: Tensor,
         sin: Tensor,
@@ -18,7 +18,7 @@ pub enum Positions {
 }
 
 impl Positions {
-    /// Of `tokens` tokens from `position` on.
+    /// Returns the positions of `tokens` tokens from `position` on.
     pub fn new(config: &Config, position: usize, tokens: usize, dtype: DType, device: &Device) -> Result<Positions> {
         match &config.form {
             Form::Opt(_) => Ok(Positions::Embedded),
@@ -36,7 +36,7 @@ impl Positions {
         }
     }
 
-    /// `x`, queries or keys: [batch, heads, tokens, head_dim].
+    /// Rotates `x`, queries or keys: [batch, heads, tokens, head_dim].
     pub fn rotate(&self, x: Tensor) -> Result<Tensor> {
         match self {
             Positions::Rotated { cos, sin } => candle_nn::rotary_emb::rope(&x, cos, sin),
@@ -52,8 +52,8 @@ impl Positions {
     }
 }
 
-/// One slope a head. For a number of heads that is not a power of two, BLOOM's own rule: the slopes of the next lower
-/// power, then every other one of the next higher.
+/// Returns one slope for each head. If the number of heads is not a power of two, BLOOM's rule applies: the slopes of
+/// the next lower power of two, then every other slope of the next higher one.
 pub fn alibi_slopes(heads: usize) -> Vec<f32> {
     let low = 1 << heads.ilog2();
     let base = |heads: usize| 2f64.powf(-8.0 / heads as f64);
@@ -62,13 +62,13 @@ pub fn alibi_slopes(heads: usize) -> Vec<f32> {
     main.chain(rest).collect()
 }
 
-/// Radians per position of each pair of a head's values.
+/// Returns the radians per position for each pair of a head's values.
 fn frequencies(head_dim: usize, theta: f64, scaling: &RopeScaling) -> Vec<f64> {
     let plain = (0..head_dim / 2).map(|pair| theta.powf(-2.0 * pair as f64 / head_dim as f64));
     let scaled = |frequency: f64| match *scaling {
         RopeScaling::Unscaled => frequency,
         RopeScaling::Linear { factor } => frequency / factor,
-        // Llama 3.1: long wavelengths are stretched, short ones kept, those between blended.
+        // Llama 3.1 stretches long wavelengths, keeps short ones, and blends those between.
         RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_positions } => {
             let turns = original_positions * frequency / std::f64::consts::TAU;
             let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);

@@ -1,4 +1,4 @@
-//! The prompts of a plan as token ids: texts go through the tokenizer of the folder that the weights are from.
+//! The prompts of a plan as token ids; texts are encoded with the tokenizer of the weights' folder.
 use super::error::ModelError;
 use super::text::Text;
 use scenarios::input::{InputError, PROMPT_BYTES, read_text};
@@ -6,7 +6,7 @@ use scenarios::plan::{Plan, Weights};
 use scenarios::tokens::Prompts;
 use std::path::Path;
 
-/// Why a plan's prompts cannot be had.
+/// Why a plan's prompts cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
     #[error(transparent)]
@@ -23,7 +23,11 @@ pub enum PromptError {
     Token { id: u32, vocab: u32 },
 }
 
-/// The ids of the plan's prompts, each as long as the workload wants or longer; nothing where they are drawn.
+/// Returns the ids of the plan's prompts, or `None` if the prompts are random. A text that encodes to fewer tokens than
+/// the workload's prompt length is an error.
+///
+/// # Errors
+/// If a file or tokenizer cannot be read, a text is too short, or an id is outside the vocabulary.
 pub fn prompt_ids(plan: &Plan) -> Result<Option<Vec<Vec<u32>>>, PromptError> {
     let rows = match &plan.tokens.prompts {
         Prompts::Random => return Ok(None),

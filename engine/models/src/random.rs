@@ -1,22 +1,22 @@
-//! Weights drawn from a seed: the same values wherever a tensor is needed, whatever else is loaded.
+//! Weights drawn from a seed: a tensor has the same values wherever it is drawn, independent of the other tensors.
 //!
-//! Uniform, 16 bits a value: enough levels for a weight, half the bytes to draw, and no transcendental function that
-//! could differ between machines.
+//! The distribution is uniform, with 16 bits per value. That gives enough levels for a weight, halves the bytes to
+//! draw, and needs no transcendental function that could differ between machines.
 use super::tensors::{Draw, TensorSpec};
 use actors::seed::Seed;
 use candle_core::{DType, Device, Result, Tensor};
 use rand::Rng;
 
-/// Draws the tensor of `spec` in f32 on the CPU. Its stream is named after the tensor.
+/// Draws the tensor of `spec` in f32 on the CPU. Its random stream is named after the tensor.
 pub fn draw(seed: u64, spec: &TensorSpec) -> Result<Tensor> {
     let width = *spec.dims.last().unwrap_or(&1) as f64;
     let (mean, std) = match spec.draw {
-        // LeCun et al. 1998: at any width, attention scores have a spread near 1.
+        // LeCun et al. 1998: attention scores have a spread near 1 at any width.
         Draw::Matrix => (0.0, 1.0 / width.sqrt()),
         Draw::Embedding => (0.0, 1.0),
         Draw::Scale => (1.0, 0.05),
-        // Logits have a spread near 1. With a tied head, and signs that were all positive, the best next token would
-        // nearly always be the last one again.
+        // This scale gives logits a spread near 1. With a tied head and only positive signs, the best next token would
+        // nearly always be the last token again.
         Draw::LastScale => (0.0, 1.0 / width.sqrt()),
         Draw::Bias => (0.0, 0.02),
     };

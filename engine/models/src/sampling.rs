@@ -1,4 +1,4 @@
-//! From scores to tokens.
+//! The choice of tokens from scores.
 use super::error::ModelError;
 use super::finite::{check_finite, first_not_finite};
 use actors::seed::Stream;
@@ -7,10 +7,10 @@ use rand::RngExt;
 use scenarios::tokens::Sampling;
 use std::cmp::Ordering;
 
-/// The scores of the next token, in errors.
+/// The name of the next token's scores in errors.
 const SCORES: &str = "scores";
 
-/// Chooses a token from the `logits` of one row, which is not empty.
+/// Chooses a token from the `logits` of one row, which must not be empty.
 ///
 /// # Errors
 /// If a score is not finite.
@@ -30,11 +30,11 @@ pub fn choose(sampling: &Sampling, logits: &[f32], stream: &mut Stream) -> Resul
             return Ok(*token);
         }
     }
-    // Rounding can leave a crumb.
+    // Rounding can leave a small remainder, which goes to the last candidate.
     Ok(candidates.last().map_or_else(|| best(logits), |(token, _)| *token))
 }
 
-/// The tokens that remain, the likeliest first, with weights in proportion to their probabilities.
+/// Returns the tokens that top-k and top-p keep, the likeliest first, with weights proportional to their probabilities.
 fn candidates(sampling: &Sampling, logits: &[f32]) -> Vec<(u32, f64)> {
     let scored = best_scores(logits, sampling.top_k.map_or(usize::MAX, |k| k as usize));
     let top = scored.first().map_or(0.0, |(_, score)| *score);
@@ -57,12 +57,12 @@ fn candidates(sampling: &Sampling, logits: &[f32]) -> Vec<(u32, f64)> {
     weighted
 }
 
-/// The best `count` tokens of a row and their scores, the best first; of equals the first. Scores that are not numbers are
-/// left out.
+/// Returns the best `count` tokens of a row and their scores, the best first; equal scores are ordered by token id.
+/// Scores of -inf and NaN are left out.
 pub fn best_scores(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     let numbers = logits.iter().enumerate().filter(|(_, score)| **score > f32::NEG_INFINITY);
     let mut scored: Vec<(u32, f32)> = numbers.map(|(token, score)| (token as u32, *score)).collect();
-    // -0 is 0, so that a tie is cut the same way everywhere.
+    // -0 equals 0 here, so that ties are broken the same way everywhere.
     let order = |a: &(u32, f32), b: &(u32, f32)| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0));
     if count < scored.len() && count > 0 {
         scored.select_nth_unstable_by(count - 1, order);
@@ -72,7 +72,7 @@ pub fn best_scores(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     scored
 }
 
-/// The best token of each row of `logits`, `[batch, vocab]`; of equals the first.
+/// Returns the best token of each row of `logits`, `[batch, vocab]`; among equal scores the lowest id.
 ///
 /// # Errors
 /// If a score is not finite.
@@ -131,7 +131,7 @@ mod tests {
         let base = Sampling { temperature: 1.0, ..Sampling::GREEDY };
         assert_eq!(tokens(base), [1, 4, 3, 0, 2]);
         assert_eq!(tokens(Sampling { top_k: Some(3), ..base }), [1, 4, 3]);
-        // Probabilities: 0.3995 twice, 0.1470, 0.0541.
+        // The probabilities are 0.3995 twice, 0.1470 and 0.0541.
         assert_eq!(tokens(Sampling { top_p: Some(0.39), ..base }), [1]);
         assert_eq!(tokens(Sampling { top_p: Some(0.41), ..base }), [1, 4]);
         assert_eq!(tokens(Sampling { top_p: Some(0.95), ..base }), [1, 4, 3, 0]);

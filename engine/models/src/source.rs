@@ -1,4 +1,4 @@
-//! Where weights come from: a seed, or a Hugging Face folder.
+//! The origin of weights: a seed, or a Hugging Face folder.
 use super::config::Config;
 use super::error::ModelError;
 use super::folder::Folder;
@@ -22,7 +22,11 @@ enum Origin {
 }
 
 impl Source {
-    /// Reads the folder's configuration and headers where there is a folder; no weights yet.
+    /// Opens the source of a plan's model. Reads the configuration and the headers of a folder, but no weights.
+    ///
+    /// # Errors
+    /// If the folder's configuration or headers cannot be read, or its shape differs from the plan's; also for an echo
+    /// model, which has no weights.
     pub fn open(model: &plan::Model) -> Result<Source, ModelError> {
         match &model.weights {
             plan::Weights::Random { seed } => Ok(Source::random(Config::of(&model.shape)?, *seed)),
@@ -35,12 +39,15 @@ impl Source {
         }
     }
 
-    /// Weights drawn tensor by tensor.
+    /// Creates a source of weights that are drawn tensor by tensor.
     pub fn random(config: Config, seed: u64) -> Source {
         Source { config, origin: Origin::Random { seed } }
     }
 
-    /// A Hugging Face folder: `config.json`, and `model.safetensors` or its shards with their index.
+    /// Opens a Hugging Face folder: `config.json`, and `model.safetensors` or its shards with their index.
+    ///
+    /// # Errors
+    /// If the configuration or a header cannot be read.
     pub fn folder(dir: &Path) -> Result<Source, ModelError> {
         Ok(Source { config: Config::read(dir)?, origin: Origin::Folder(Folder::open(dir)?) })
     }
@@ -49,14 +56,18 @@ impl Source {
         &self.config
     }
 
-    /// Whether every tensor of the model is there, whole, and of the shape that the configuration makes it. Reads headers.
+    /// Checks that every tensor of the model exists, complete, with the shape that the configuration gives it. Reads
+    /// headers only.
+    ///
+    /// # Errors
+    /// If a tensor is missing, packed, truncated, or of another shape or type.
     pub fn check(&self) -> Result<(), ModelError> {
         let Origin::Folder(folder) = &self.origin else { return Ok(()) };
         let blocks = (0..self.config.shape.layers).map(|index| self.config.block_specs(index));
         blocks.chain([self.config.ends_specs()]).flat_map(|specs| specs.list).try_for_each(|spec| folder.check(&spec))
     }
 
-    /// What in the folder may make its text another than its authors', a sentence each. Reads headers.
+    /// Returns the reasons why the folder's output may differ from its authors', one sentence each. Reads headers only.
     pub fn warnings(&self) -> Vec<String> {
         match &self.origin {
             Origin::Folder(folder) => warnings(&self.config, folder),
@@ -64,7 +75,7 @@ impl Source {
         }
     }
 
-    /// The tensor of `spec`, in f32 on the CPU.
+    /// Returns the tensor of `spec`, in f32 on the CPU.
     pub(super) fn tensor(&self, spec: &TensorSpec) -> Result<Tensor, ModelError> {
         match &self.origin {
             Origin::Random { seed } => Ok(random::draw(*seed, spec)?),

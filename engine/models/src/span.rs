@@ -1,4 +1,4 @@
-//! Consecutive blocks, loaded on a device: what a peer serves.
+//! Consecutive blocks loaded on a device: the block range that a peer serves.
 use super::attention::{Seat, Step};
 use super::block::Block;
 use super::cache::Cache;
@@ -15,9 +15,9 @@ use scenarios::shape::WeightType;
 /// One session's part of a pass.
 pub struct Part<'a> {
     pub cache: &'a mut Cache,
-    /// What the cache holds.
+    /// The position of the first new token, which must be the number of tokens that the cache holds.
     pub position: usize,
-    /// `[batch, tokens, hidden]` in f32.
+    /// The hidden states, `[batch, tokens, hidden]` in f32.
     pub x: &'a Tensor,
 }
 
@@ -30,7 +30,10 @@ pub struct BlockSpan {
 }
 
 impl BlockSpan {
-    /// Reads the tensors of `blocks`, and no others, and holds their matrices as `weight_type`.
+    /// Loads the tensors of `blocks`, and no others, and stores their matrices as `weight_type`.
+    ///
+    /// # Errors
+    /// If the model does not have the blocks, or a tensor cannot be read or converted.
     pub fn load(
         source: &Source,
         blocks: BlockRange,
@@ -53,7 +56,11 @@ impl BlockSpan {
         })
     }
 
-    /// Room for a session of `batch` rows of `max_length` tokens over `blocks`, all of the span or a part of it.
+    /// Allocates the KV cache of a session with `batch` rows of `max_length` tokens over `blocks`, which may be a part
+    /// of the loaded range.
+    ///
+    /// # Errors
+    /// If the blocks are not loaded, or the batch or the length is 0.
     pub fn cache(&self, blocks: BlockRange, batch: usize, max_length: usize) -> Result<Cache, ModelError> {
         if blocks.is_empty() || !within(blocks, self.range) {
             return Err(ModelError::Blocks { asked: blocks, held: self.range });
@@ -67,17 +74,25 @@ impl BlockSpan {
         Ok(Cache::new(&self.config, blocks, batch, max_length, self.compute, &self.device)?)
     }
 
-    /// Runs the cache's blocks on `x`, `[batch, tokens, hidden]` in f32, the hidden states of tokens `position..`; returns
-    /// the same shape in f32. `position` must be what the cache holds; where it fails the cache is as before.
+    /// Runs the cache's blocks on `x`, `[batch, tokens, hidden]` in f32, the hidden states of tokens `position..`;
+    /// returns the same shape in f32. `position` must be the number of tokens in the cache.
+    ///
+    /// # Errors
+    /// If the position, the shape or the capacity does not fit, or a value is not finite. The cache's length is then
+    /// unchanged.
     pub fn forward(&self, cache: &mut Cache, position: usize, x: &Tensor) -> Result<Tensor, ModelError> {
         let blocks = cache.range;
         let mut outputs = self.forward_batch(blocks, &mut [Part { cache, position, x }])?;
         outputs.pop().ok_or(ModelError::Blocks { asked: blocks, held: self.range })
     }
 
-    /// Runs `blocks` on steps of several sessions at once, as [`BlockSpan::forward`] does for each: what multiplies is passed
-    /// once for all of them, and each attends to its own cache. `blocks` are of every cache, and a cache that has more
-    /// has taken a step in when its last block has. The outputs are in the order of `parts`.
+    /// Runs `blocks` on steps of several sessions at once, with the results of [`BlockSpan::forward`] for each. Every
+    /// matrix is read once for all sessions, and each session attends to its own cache. Every cache must contain
+    /// `blocks`. A cache with more blocks counts the step only after its last block has run. The outputs have the order
+    /// of `parts`.
+    ///
+    /// # Errors
+    /// As for [`BlockSpan::forward`]; one session's error fails the whole pass.
     pub fn forward_batch(&self, blocks: BlockRange, parts: &mut [Part<'_>]) -> Result<Vec<Tensor>, ModelError> {
         let (dtype, device, hidden) = (self.compute, &self.device, self.config.hidden());
         if blocks.is_empty() || !within(blocks, self.range) {
@@ -118,7 +133,7 @@ impl BlockSpan {
             });
             let block = &self.blocks[(index - self.range.start) as usize];
             x = block.forward(&x, &mut seats.collect::<Vec<_>>())?;
-            // A GPU would have to wait for each block.
+            // On a GPU the check would wait for each block, so only the last one is checked.
             if device.is_cpu() || index + 1 == blocks.end {
                 check_finite(&x, || format!("hidden states after block {index}"))?;
             }
@@ -138,12 +153,12 @@ impl BlockSpan {
         Ok(outputs)
     }
 
-    /// Weights that a step multiplies with, over all blocks of the span; norms and biases do not count.
+    /// The number of weights that a step multiplies with, over all loaded blocks; norms and biases are not counted.
     pub fn multiplied(&self) -> u64 {
         self.weights().map(|weight| weight.values() as u64).sum()
     }
 
-    /// Bytes that these take as they are held, which a decode step reads.
+    /// The bytes of these weights as stored, which a decode step reads.
     pub fn weight_bytes(&self) -> u64 {
         self.weights().map(|weight| weight.bytes() as u64).sum()
     }
@@ -157,7 +172,8 @@ impl BlockSpan {
     }
 }
 
-/// What activations are computed in: f32 on a CPU and around quantised weights, which want it; on a GPU the weights' own.
+/// Returns the type of activations: f32 on a CPU and with quantised weights, which require it; on a GPU the weights'
+/// own type.
 pub(super) fn compute_type(weight_type: WeightType, device: &Device) -> DType {
     match weight_type {
         WeightType::F16 if !device.is_cpu() => DType::F16,

@@ -1,16 +1,19 @@
-//! Whether what a plan takes from files is there and is what the plan says. Reads headers only.
+//! Checks that the files of a plan exist and match the plan. Reads headers only for weights.
 use super::prompts::prompt_ids;
 use super::source::Source;
 use scenarios::plan::{Plan, Weights};
 
-/// What of a scenario is to blame: the path of its value, and why.
+/// The part of a scenario that does not fit its files: the path of the value, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsuited {
     pub path: &'static str,
     pub why: String,
 }
 
-/// Looks at the folder of the weights and at the prompts of `plan`, and returns what to warn of.
+/// Checks the folder of the weights and the prompts of `plan`, and returns warnings.
+///
+/// # Errors
+/// If a tensor or a prompt cannot be used as the plan states.
 pub fn suits(plan: &Plan) -> Result<Vec<String>, Unsuited> {
     let mut warnings = Vec::new();
     if let Weights::Dir(dir) = &plan.model.weights {

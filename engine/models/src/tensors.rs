@@ -1,4 +1,4 @@
-//! The tensors that a part of a model consists of: what each is called, how large it is, and, loaded, its values.
+//! The tensors of a part of a model: their names, their shapes, and, once loaded, their values.
 use super::error::ModelError;
 use super::linear::{Linear, Weight};
 use super::norm::Norm;
@@ -6,14 +6,15 @@ use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
 use std::collections::BTreeMap;
 
-/// The head, in each family.
+/// The name of the LM head's weight, in every family.
 pub const HEAD: &str = "lm_head.weight";
 
-/// One tensor of a checkpoint, by its Hugging Face name.
+/// One tensor of a checkpoint, with its Hugging Face name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     pub name: String,
-    /// Another tensor that holds the same values and may be stored alone: the head that is tied to an embedding.
+    /// Another tensor with the same values, which a folder may store instead of this one: the head that is tied to an
+    /// embedding.
     pub shared_with: Option<&'static str>,
     pub dims: Vec<usize>,
     pub draw: Draw,
@@ -22,15 +23,15 @@ pub struct TensorSpec {
 /// How a random checkpoint fills a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Draw {
-    /// A linear layer's weight: keeps the variance of what it takes.
+    /// A linear layer's weight, which keeps the variance of its input.
     Matrix,
-    /// An embedding or a head: unit variance.
+    /// An embedding or a head, with unit variance.
     Embedding,
-    /// A norm's weight: near 1.
+    /// A norm's weight, near 1.
     Scale,
-    /// The last norm's weight: of either sign.
+    /// The last norm's weight, of either sign.
     LastScale,
-    /// Near 0.
+    /// A bias, near 0.
     Bias,
 }
 
@@ -40,24 +41,24 @@ impl TensorSpec {
     }
 }
 
-/// Lists the tensors of one part, under one prefix.
+/// A list of the tensors of one part, which share a prefix.
 pub struct Specs {
     pub prefix: String,
     pub list: Vec<TensorSpec>,
 }
 
 impl Specs {
-    /// `prefix` ends with a dot, or is empty.
+    /// Creates an empty list. `prefix` ends with a dot, or is empty.
     pub fn under(prefix: impl Into<String>) -> Specs {
         Specs { prefix: prefix.into(), list: Vec::new() }
     }
 
-    /// A table of `rows` vectors: tokens, positions, or a head.
+    /// Adds a table of `rows` vectors: tokens, positions, or a head.
     pub fn embedding(&mut self, name: &str, rows: usize, width: usize) {
         self.push(format!("{name}.weight"), vec![rows, width], Draw::Embedding);
     }
 
-    /// The embedding of tokens; where the head is `tied` to it, a folder may have the head alone.
+    /// Adds the embedding of tokens; if the head is `tied` to it, a folder may store the head alone.
     pub fn tokens(&mut self, name: &str, rows: usize, width: usize, tied: bool) {
         self.embedding(name, rows, width);
         if let Some(spec) = self.list.last_mut().filter(|_| tied) {
@@ -65,7 +66,7 @@ impl Specs {
         }
     }
 
-    /// A linear layer from `inputs` to `outputs`, stored `[outputs, inputs]`.
+    /// Adds a linear layer from `inputs` to `outputs`, stored `[outputs, inputs]`.
     pub fn linear(&mut self, name: &str, inputs: usize, outputs: usize, bias: bool) {
         self.push(format!("{name}.weight"), vec![outputs, inputs], Draw::Matrix);
         if bias {
@@ -96,30 +97,30 @@ impl Specs {
     }
 }
 
-/// The loaded tensors of one part, in f32 on the CPU, by their names without the part's prefix; each is taken once and
-/// then takes the type and device that it will be used with.
+/// The loaded tensors of one part, in f32 on the CPU, by their names without the part's prefix. Each tensor is taken
+/// once, and then converted to the type and device of its use.
 pub struct Tensors {
     pub prefix: String,
     pub held: BTreeMap<String, Tensor>,
     pub weight_type: WeightType,
     pub device: Device,
-    /// What activations are computed in.
+    /// The type in which activations are computed.
     pub compute: DType,
 }
 
 impl Tensors {
-    /// A vector, or a small table, in the compute type.
+    /// Takes a vector, or a small table, in the compute type.
     pub fn plain(&mut self, name: &str) -> Result<Tensor, ModelError> {
         Ok(self.take(name)?.to_device(&self.device)?.to_dtype(self.compute)?)
     }
 
-    /// A matrix in the weight type.
+    /// Takes a matrix in the weight type.
     pub fn weight(&mut self, name: &str) -> Result<Weight, ModelError> {
         let tensor = self.take(&format!("{name}.weight"))?;
         Weight::new(&tensor, &format!("{}{name}.weight", self.prefix), self.weight_type, &self.device)
     }
 
-    /// A linear layer, with a bias where the part has one.
+    /// Takes a linear layer, with a bias if the part has one.
     pub fn linear(&mut self, name: &str) -> Result<Linear, ModelError> {
         let weight = self.weight(name)?;
         let bias = format!("{name}.bias");
@@ -127,7 +128,7 @@ impl Tensors {
         Ok(Linear::new(weight, bias)?)
     }
 
-    /// Linear layers of the same input as one, their outputs in the order of `names`.
+    /// Takes several linear layers of the same input as one layer, whose outputs have the order of `names`.
     pub fn fused(&mut self, names: &[&str]) -> Result<Linear, ModelError> {
         let first = names[0];
         for part in ["weight", "bias"] {
@@ -140,7 +141,7 @@ impl Tensors {
         self.linear(first)
     }
 
-    /// Turns the outputs of a linear layer from `[outer, inner, rest]` into `[inner, outer, rest]`.
+    /// Reorders the outputs of a linear layer from `[outer, inner, rest]` to `[inner, outer, rest]`.
     pub fn regroup(&mut self, name: &str, outer: usize, inner: usize) -> Result<(), ModelError> {
         for part in ["weight", "bias"] {
             let name = format!("{name}.{part}");

@@ -1,4 +1,4 @@
-//! Text to token ids and back, by a checkpoint's `tokenizer.json`.
+//! Conversion of text to token ids and back, with a checkpoint's `tokenizer.json`.
 use super::config::{Keys, unexpected};
 use super::error::ModelError;
 use super::file::{is_present, read_text};
@@ -10,7 +10,7 @@ use tokenizers::Tokenizer;
 
 const TOKENIZER: &str = "tokenizer.json";
 
-/// The parts of the file that turn text into ids and back.
+/// The parts of the file that convert text to ids and back.
 const PARTS: [&str; 7] =
     ["version", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"];
 
@@ -21,6 +21,9 @@ pub struct Text {
 
 impl Text {
     /// Reads `dir/tokenizer.json`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is no tokenizer.
     pub fn open(dir: &Path) -> Result<Text, ModelError> {
         let path = dir.join(TOKENIZER);
         let text = read_text(&path, TOKENIZER_BYTES)?;
@@ -35,8 +38,8 @@ impl Text {
         is_present(&dir.join(TOKENIZER))
     }
 
-    /// Reads the text of a `tokenizer.json`. Its truncation and padding are left out: they are for batches of training,
-    /// and would change a prompt.
+    /// Reads the text of a `tokenizer.json`. Its truncation and padding are ignored: they are for training batches, and
+    /// would change a prompt.
     ///
     /// # Errors
     /// If the text is no tokenizer.
@@ -51,12 +54,18 @@ impl Text {
         Ok(Text { path: PathBuf::from(TOKENIZER), tokenizer })
     }
 
-    /// The ids of `text`, with what the checkpoint puts around a prompt.
+    /// Returns the ids of `text`, with the special tokens that the checkpoint puts around a prompt.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
         self.guarded(|tokenizer| Ok(tokenizer.encode_fast(text, true)?.get_ids().to_vec()))
     }
 
-    /// The text of `ids`, without special tokens.
+    /// Returns the text of `ids`, without special tokens.
+    ///
+    /// # Errors
+    /// If the tokenizer fails on the ids.
     pub fn decode(&self, ids: &[u32]) -> Result<String, ModelError> {
         self.guarded(|tokenizer| tokenizer.decode(ids, true))
     }
@@ -68,7 +77,11 @@ impl Text {
     }
 }
 
-/// The ids that end a text: `eos_token_id` of `generation_config.json`, else of `config.json`; none where neither has it.
+/// Returns the ids that end a text: `eos_token_id` of `generation_config.json`, otherwise of `config.json`; an empty
+/// list if neither file has it.
+///
+/// # Errors
+/// If a file cannot be read, or for the errors of [`parse_end_of_sequence`].
 pub fn end_of_sequence(dir: &Path) -> Result<Vec<u32>, ModelError> {
     for name in ["generation_config.json", "config.json"] {
         let path = dir.join(name);
@@ -100,10 +113,11 @@ pub fn parse_end_of_sequence(text: &str) -> Result<Vec<u32>, String> {
     ids.ok_or_else(|| unexpected((name, value), "a token id or a list of them is expected"))
 }
 
-/// A `tokenizer.json` of bytes for a vocabulary of at least 256: ids below it are the bytes of UTF-8, every other id is a
-/// token that reads `<id>`. So a checkpoint that was never trained takes text, and what it says can be printed.
+/// Returns a `tokenizer.json` of bytes for a vocabulary of at least 256 ids: ids below 256 are the bytes of UTF-8, and
+/// every other id is a token with the text `<id>`. An untrained checkpoint therefore accepts text, and its output can
+/// be printed.
 pub(super) fn byte_tokenizer(vocab: u32) -> String {
-    // GPT-2's names of bytes: those that print are themselves, the others come from 256 on.
+    // These are GPT-2's names of bytes: printable bytes are themselves, and the others start at 256.
     let prints = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let hidden = |byte: u32| (0..byte).filter(|before| !prints(*before)).count() as u32;
     let name = |id: u32| match id {
@@ -164,7 +178,7 @@ mod tests {
         assert!(why.to_string().contains("tokenizer.json"), "{why}");
     }
 
-    /// A damaged file gives an error, or a tokenizer that turns text into ids and back or says why it cannot.
+    /// A damaged file causes an error, or a tokenizer that converts or returns errors, but no panic.
     fn survives(text: &str) {
         if let Ok(text) = Text::parse(text) {
             let ids = text.encode("a swarm </s> hums").unwrap_or_default();
@@ -206,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_part_that_panics_is_an_error() {
-        // More is to be cut off than there is.
+        // The decoder removes more characters than the text has.
         let strip = r#""decoder": {"type": "Strip", "content": "a", "start": 1, "stop": 9}"#;
         survives(&WORDS.replace("\"decoder\": null", strip));
         let text = Text::parse(WORDS).expect("a tokenizer");

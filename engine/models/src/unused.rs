@@ -1,13 +1,14 @@
-//! Tensors of a folder that no part of the model takes: a sign that its configuration is not the whole truth.
+//! Tensors of a folder that no part of the model uses: a sign that `config.json` does not describe the weights
+//! completely.
 use super::config::{Config, Form};
 use super::folder::{Folder, INDEX, WEIGHTS};
 use super::tensors::HEAD;
 use std::collections::BTreeSet;
 
-/// Names of unused tensors in a warning.
+/// The largest number of unused tensors that a warning names.
 const NAMES: usize = 4;
 
-/// The names of the tensors that `config` does not ask for, without those that its family stores and does not need.
+/// Returns the names of the tensors that `config` does not use, except those that its family stores without need.
 pub fn unused(config: &Config, folder: &Folder) -> Vec<String> {
     let blocks = (0..config.shape.layers).map(|index| config.block_specs(index));
     let specs = blocks.chain([config.ends_specs()]).flat_map(|specs| specs.list);
@@ -16,13 +17,13 @@ pub fn unused(config: &Config, folder: &Folder) -> Vec<String> {
     names.filter(|name| !used.contains(*name) && !is_spare(config, name)).map(str::to_owned).collect()
 }
 
-/// Whether transformers computes the tensor from others, and so ignores what is stored.
+/// Whether transformers computes the tensor from others, and so ignores the stored one.
 fn is_spare(config: &Config, name: &str) -> bool {
     let tied_head = config.tied && name == HEAD;
     tied_head || matches!(config.form, Form::Llama(_)) && name.ends_with("rotary_emb.inv_freq")
 }
 
-/// What in the folder may make its text another than its authors', a sentence each.
+/// Returns the reasons why the folder's output may differ from its authors', one sentence each.
 pub fn warnings(config: &Config, folder: &Folder) -> Vec<String> {
     let names = unused(config, folder);
     let mut warnings = Vec::new();
@@ -43,7 +44,7 @@ pub fn warnings(config: &Config, folder: &Folder) -> Vec<String> {
     warnings
 }
 
-/// The key that would ask for the unused tensors, where these are biases.
+/// Returns the configuration key that would use the unused tensors, if they are biases.
 fn asking(config: &Config, names: &[String]) -> Option<&'static str> {
     let has = |part: &str| names.iter().any(|name| name.contains(part) && name.ends_with(".bias"));
     match &config.form {

@@ -1,4 +1,4 @@
-//! The simulator's cost facts are those of what is executed: parameters, FLOPs, weight bytes and cache bytes.
+//! Tests that the simulator's costs equal those of the executed model: parameters, FLOPs, weight bytes and cache bytes.
 use actors::id::BlockRange;
 use candle_core::Device;
 use models::{BlockSpan, Config, Source, inspect, write_checkpoint};
@@ -44,10 +44,10 @@ fn flops_and_bytes_are_those_of_the_loaded_tensors() {
         let (all, (batch, length)) = (BlockRange { start: 0, end: 2 }, (3, 20));
         for weights in [WeightType::F32, WeightType::F16, WeightType::Bf16, WeightType::Int8, WeightType::Int4] {
             let span = BlockSpan::load(&source, all, weights, &Device::Cpu).expect("rows are whole blocks");
-            // A token's matmuls, without the one key it sees: its own.
+            // The FLOPs are those of one token's matmuls, without attention to its single key.
             let matmuls = block_flops(&shape, 1, 1, 0) - 4.0 * f64::from(shape.hidden);
             assert_eq!(2.0 * span.multiplied() as f64, 2.0 * matmuls, "{shape:?}");
-            // What is held as matrices is all but the norms and biases, which are below two percent even here.
+            // The matrices are all parameters but the norms and biases, which are below two percent even here.
             let ratio = span.weight_bytes() as f64 / (2.0 * block_weight_bytes(&shape, weights));
             assert!(ratio > 0.98 && ratio <= 1.0, "{shape:?} as {weights:?}: {ratio}");
             let cache = span.cache(all, batch, length).expect("within the span");

@@ -1,5 +1,6 @@
-//! Every architecture and variant agrees with Hugging Face transformers, from the files that transformers wrote.
-//! `fixtures/make_fixtures.py` made them. On a CPU; with `SWARMBENCH_TEST_DEVICE=cuda:0`, in a build with CUDA, on a GPU.
+//! Tests that every architecture and variant agrees with Hugging Face transformers, on files written by transformers
+//! with `fixtures/make_fixtures.py`. The tests run on a CPU; with `SWARMBENCH_TEST_DEVICE=cuda:0`, in a build with
+//! CUDA, on a GPU.
 use actors::id::BlockRange;
 use candle_core::{DType, Device, Tensor};
 use models::{BlockSpan, Cache, EmbeddingAndHead, Source, greedy};
@@ -21,7 +22,7 @@ const FIXTURES: [&str; 9] = [
 
 const TOLERANCE: f32 = 1e-4;
 
-/// A fixture loaded as a swarm of `peers` would load it.
+/// A fixture, loaded as a swarm of several peers would load it.
 struct Swarm {
     ends: EmbeddingAndHead,
     spans: Vec<BlockSpan>,
@@ -64,7 +65,7 @@ impl Swarm {
         Swarm { ends, spans, caches, batch }
     }
 
-    /// The logits after `ids`, one row of tokens per batch row, the first of which stand at `position`.
+    /// Returns the logits after `ids`, one row of tokens per batch row, whose first tokens are at `position`.
     fn step(&mut self, ids: &[Vec<u32>], position: usize) -> Tensor {
         let mut x = self.ends.embed(&ids.concat(), self.batch, position).expect("ids fit the vocabulary");
         for (span, cache) in self.spans.iter().zip(&mut self.caches) {
@@ -122,7 +123,7 @@ fn greedy_text_is_that_of_transformers_over_any_number_of_spans() {
 
 #[test]
 fn narrower_weights_stay_near() {
-    // Rows of the other two are not whole numbers of quantised blocks.
+    // The rows of the other two fixtures are not multiples of the quantised block size.
     let quantised: Vec<&str> =
         FIXTURES.into_iter().filter(|name| !["opt-350m-form", "bloom-6-heads"].contains(name)).collect();
     let cases: [(WeightType, f32, &[&str]); 4] = [

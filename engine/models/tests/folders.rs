@@ -1,4 +1,4 @@
-//! A folder that is not what it says gives an error that names the file and the tensor; it never panics.
+//! Tests that an inconsistent folder causes an error that names the file and the tensor, and never a panic.
 use actors::id::BlockRange;
 use candle_core::Device;
 use models::{
@@ -19,7 +19,7 @@ fn checkpoint() -> TempDir {
     dir
 }
 
-/// Loads everything of the folder, block by block.
+/// Loads the whole folder, block by block.
 fn load(dir: &Path, weights: WeightType) -> Result<(), ModelError> {
     let source = Source::folder(dir)?;
     for start in 0..source.config().shape.layers {
@@ -103,7 +103,7 @@ fn a_header_that_lies_is_not_believed() {
         let why = load(dir.path(), WeightType::F32).expect_err("the size is not the header's");
         assert!(matches!(why, ModelError::Header { .. }), "{size}: {why}");
     }
-    // A range beyond the file, a shape that does not go with its range, a type that weights do not have.
+    // The cases are a range beyond the file, a shape that does not fit its range, and a type that weights do not have.
     for (from, to) in [("\"data_offsets\":[0,", "\"data_offsets\":[9,"), ("[32,16]", "[16,16]"), ("\"F32\"", "\"I32\"")]
     {
         let dir = checkpoint();
@@ -139,7 +139,7 @@ fn numbers_that_would_make_nothing_of_a_text_are_refused() {
     }
 }
 
-/// The checkpoint in files of so many bytes at most.
+/// Writes the checkpoint in files of at most `shard_bytes` bytes.
 fn sharded(shard_bytes: u64) -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let config = Config::of(&SHAPE).expect("the shape is sound");
@@ -288,7 +288,7 @@ fn values_of_another_type_name_their_key() {
     }
 }
 
-/// Puts a value in place of a tensor's first.
+/// Replaces a tensor's first value.
 fn set_first(dir: &Path, tensor: &str, value: f32) {
     let path = dir.join("model.safetensors");
     let mut bytes = fs::read(&path).expect("it was written");
@@ -309,7 +309,7 @@ fn weights_that_are_not_finite_are_refused_by_their_name() {
             assert!(why.contains("model.safetensors") && why.contains(tensor) && why.contains("not finite"), "{why}");
         }
     }
-    // Finite as it is stored, and not as it is held.
+    // The value is finite in the stored type, but not in the loaded type.
     let dir = checkpoint();
     set_first(dir.path(), "model.decoder.layers.1.fc2.weight", 70_000.0);
     load(dir.path(), WeightType::F32).expect("F32 holds it");
@@ -345,7 +345,7 @@ fn the_whole_file_goes_before_an_index_beside_it() {
     assert_eq!(first(dir.path()), first(other.path()));
     let warnings = inspect(dir.path()).expect("sound").warnings;
     assert_eq!(warnings, ["model.safetensors is read, and model.safetensors.index.json beside it is not"]);
-    // An index that is no index is not read either.
+    // An invalid index is not read either.
     fs::write(dir.path().join("model.safetensors.index.json"), "stale").expect("writable");
     assert_eq!(first(dir.path()), first(other.path()));
 }
@@ -403,7 +403,7 @@ fn a_tied_head_that_is_stored_alone_is_the_embedding() {
         tensors.insert("lm_head.weight".to_owned(), embedding.clone());
         candle_core::safetensors::save(&tensors, &path).expect("writable");
         assert_eq!(logits().expect("the head is the embedding"), want, "{arch:?}");
-        // Beside the embedding it is spare.
+        // The head is unused if the embedding is stored too.
         tensors.insert(name, embedding);
         candle_core::safetensors::save(&tensors, &path).expect("writable");
         let held = inspect(dir.path()).expect("sound");

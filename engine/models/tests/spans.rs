@@ -1,5 +1,5 @@
-//! Spans of blocks: split or whole, step by step or at once, from a seed or from the folder written of it, they compute
-//! the same.
+//! Tests that block ranges compute the same whether split or whole, step by step or at once, from a seed or from the
+//! folder written from that seed.
 use actors::id::BlockRange;
 use candle_core::{Device, Tensor};
 use models::{BlockSpan, Cache, EmbeddingAndHead, ModelError, Part, Source, greedy, write_checkpoint};
@@ -38,7 +38,7 @@ fn difference(a: &Tensor, b: &Tensor) -> f32 {
     largest().expect("shapes are equal")
 }
 
-/// The last logits of 12 tokens a row, fed in chunks of `chunk` tokens through spans cut at `cuts`.
+/// Returns the last logits of 12 tokens per row, fed in chunks of `chunk` tokens through block ranges cut at `cuts`.
 fn run(source: &Source, cuts: &[u32], chunk: usize) -> Tensor {
     let ends = load_ends(source);
     let spans: Vec<BlockSpan> = cuts.windows(2).map(|cut| load_span(source, range(cut[0], cut[1]))).collect();
@@ -126,8 +126,8 @@ fn a_part_of_a_span_is_served_and_wrong_steps_are_refused() {
     assert!(matches!(ends.embed(&[1], 1, 64), Err(ModelError::Full { capacity: 64, .. })));
 }
 
-/// Three sessions at different places, one of them with a prompt, in one pass and each for itself; then again, block by
-/// block.
+/// Runs three sessions at different positions, one of them with a prompt, in one pass and each alone; then again block
+/// by block.
 #[test]
 fn a_batch_of_sessions_gives_what_each_gives_alone() {
     for arch in ARCHS {
@@ -171,7 +171,7 @@ fn a_batch_of_sessions_gives_what_each_gives_alone() {
         }
         let lengths = |caches: &[Cache]| caches.iter().map(Cache::length).collect::<Vec<_>>();
         assert_eq!((lengths(&together), lengths(&by_block)), (vec![10, 5, 7], vec![10, 5, 7]));
-        // The caches hold the same: a next token of each comes out the same.
+        // The caches have the same content, since the next token of each gives the same output.
         for (at, &(rows, before, new)) in sessions.iter().enumerate() {
             let x = ends.embed(&vec![7; rows], rows, before + new).expect("ids are in the vocabulary");
             let own = span.forward(&mut alone[at], before + new, &x).expect("positions follow");

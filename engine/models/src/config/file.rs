@@ -1,4 +1,4 @@
-//! `config.json` as Hugging Face's transformers writes it.
+//! `config.json` in the format of Hugging Face's transformers.
 use super::keys::Keys;
 use super::{BloomForm, Config, Form, LlamaForm, OptForm, RopeScaling, check};
 use crate::error::ModelError;
@@ -11,6 +11,9 @@ use std::path::Path;
 
 impl Config {
     /// Reads `dir/config.json`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or for the errors of [`Config::parse`].
     pub fn read(dir: &Path) -> Result<Config, ModelError> {
         let path = dir.join("config.json");
         let text = read_text(&path, CONFIG_BYTES)?;
@@ -20,7 +23,8 @@ impl Config {
     /// Reads the text of a `config.json`.
     ///
     /// # Errors
-    /// If this is no such text, or if the model that it describes cannot be executed: the key, and what was found there.
+    /// If the text is no `config.json`, or if the model that it describes cannot be executed. The error names the key
+    /// and the value found there.
     pub fn parse(text: &str) -> Result<Config, String> {
         let keys = Keys::parse(text)?;
         let Some(model_type) = keys.text(&["model_type"])? else {
@@ -52,7 +56,7 @@ impl Config {
         }
     }
 
-    /// What `read` reads.
+    /// Returns the text of a `config.json` that [`Config::read`] accepts.
     pub fn to_json(&self) -> String {
         let shape = &self.shape;
         let mut value = match &self.form {
@@ -104,7 +108,10 @@ impl Config {
         format!("{value:#}\n")
     }
 
-    /// Whether the plan's shape is this one.
+    /// Checks that this configuration has the plan's shape; `max_positions` is not compared.
+    ///
+    /// # Errors
+    /// If a dimension differs.
     pub fn agrees(&self, asked: &Shape, dir: &Path) -> Result<(), ModelError> {
         let found = &self.shape;
         let rows = [
@@ -132,7 +139,7 @@ fn positive(value: f64, name: &str) -> Result<f64, String> {
     if value.is_finite() && value > 0.0 { Ok(value) } else { Err(format!("{name} is {value}, not a positive number")) }
 }
 
-/// `OPTConfig`, with its defaults.
+/// Reads an `OPTConfig`, with transformers' defaults.
 fn opt(keys: &Keys) -> Result<Config, String> {
     if let Some(name) = keys.text(&["activation_function"])?.filter(|name| name != "relu") {
         return Err(format!("activation_function `{name}`: OPT blocks have relu"));
@@ -161,7 +168,7 @@ fn opt(keys: &Keys) -> Result<Config, String> {
     Ok(Config { shape, form: Form::Opt(form), tied: keys.flag("tie_word_embeddings", true)?, eps: 1e-5 })
 }
 
-/// `BloomConfig`, with its defaults. Older files have the names that GPT-2 has.
+/// Reads a `BloomConfig`, with transformers' defaults. Older files use GPT-2's key names.
 fn bloom(keys: &Keys) -> Result<Config, String> {
     let hidden = keys.needed(&["hidden_size", "n_embed"])?;
     let heads = keys.needed(&["n_head", "num_attention_heads"])?;
@@ -173,7 +180,7 @@ fn bloom(keys: &Keys) -> Result<Config, String> {
         kv_heads: heads,
         ffn: hidden.saturating_mul(4),
         vocab: keys.needed(&["vocab_size"])?,
-        // What BLOOM was trained on; its positions have no end.
+        // The default is BLOOM's training length; ALiBi positions themselves have no limit.
         max_positions: keys.count(&["seq_length"])?.unwrap_or(2048),
     };
     let residual_after_norm = keys.flag("apply_residual_connection_post_layernorm", false)?;
@@ -182,7 +189,7 @@ fn bloom(keys: &Keys) -> Result<Config, String> {
     Ok(Config { shape, form: Form::Bloom(BloomForm { residual_after_norm }), tied, eps })
 }
 
-/// `LlamaConfig`, with its defaults.
+/// Reads a `LlamaConfig`, with transformers' defaults.
 fn llama(keys: &Keys) -> Result<Config, String> {
     if let Some(name) = keys.text(&["hidden_act"])?.filter(|name| name != "silu") {
         return Err(format!("hidden_act `{name}`: Llama blocks have silu"));
@@ -214,7 +221,8 @@ fn llama(keys: &Keys) -> Result<Config, String> {
     Ok(Config { shape, form: Form::Llama(form), tied: keys.flag("tie_word_embeddings", false)?, eps })
 }
 
-/// Rotary positions: `rope_theta` and `rope_scaling`, or the `rope_parameters` that transformers 5 has in their place.
+/// Reads the rotary positions: `rope_theta` and `rope_scaling`, or `rope_parameters`, which replaces both in
+/// transformers 5.
 fn rope(keys: &Keys) -> Result<(f64, RopeScaling), String> {
     let names = ["rope_parameters", "rope_scaling"];
     let mut read = Vec::new();
@@ -259,7 +267,8 @@ fn scaling(keys: &Keys) -> Result<RopeScaling, String> {
     }
 }
 
-/// Weights that were packed by a method of quantisation cannot be read: they are named by the method.
+/// Returns an error that names the quantisation method if the weights were packed by one, since packed weights cannot
+/// be read.
 fn unquantised(keys: &Keys) -> Result<(), String> {
     let Some(packing) = keys.object("quantization_config")? else { return Ok(()) };
     let method = packing.text(&["quant_method"])?.unwrap_or_else(|| "unknown".to_owned());

@@ -3,17 +3,20 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 
-/// A JSON object with its keys as they are written: a key may be there twice, and a value may go by several names.
+/// A JSON object with its keys as written: a key may occur twice, and a value may have several names.
 #[derive(Debug)]
 pub struct Keys(Vec<(String, Value)>);
 
 impl Keys {
     /// Reads the text of a JSON object.
+    ///
+    /// # Errors
+    /// If the text is no JSON object.
     pub fn parse(text: &str) -> Result<Keys, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// The object at `name`; nothing where the key is absent or null.
+    /// Returns the object at `name`, or `None` if the key is absent or null.
     pub fn object(&self, name: &str) -> Result<Option<Keys>, String> {
         match self.find(&[name])? {
             None | Some((_, Value::Null)) => Ok(None),
@@ -24,13 +27,13 @@ impl Keys {
         }
     }
 
-    /// A whole number that goes by one of `names`; nothing where all are absent or null.
+    /// Returns the whole number under one of `names`, or `None` if all are absent or null.
     pub fn count(&self, names: &[&str]) -> Result<Option<u32>, String> {
         let count = |value: &Value| value.as_u64().and_then(|value| u32::try_from(value).ok());
         self.optional(names, count, "a whole number from 0 to 4294967295 is expected")
     }
 
-    /// A whole number that goes by one of `names` and has no default.
+    /// Returns the whole number under one of `names`, which has no default.
     pub fn needed(&self, names: &[&str]) -> Result<u32, String> {
         match self.count(names)? {
             Some(count) => Ok(count),
@@ -41,21 +44,22 @@ impl Keys {
         }
     }
 
-    /// A number; nothing where the key is absent or null.
+    /// Returns the number at `name`, or `None` if the key is absent or null.
     pub fn number(&self, name: &str) -> Result<Option<f64>, String> {
         self.optional(&[name], Value::as_f64, "a number is expected")
     }
 
-    /// A text that goes by one of `names`; nothing where all are absent or null.
+    /// Returns the text under one of `names`, or `None` if all are absent or null.
     pub fn text(&self, names: &[&str]) -> Result<Option<String>, String> {
         self.optional(names, |value| value.as_str().map(str::to_owned), "a text is expected")
     }
 
-    /// True or false; `default` where the key is absent.
+    /// Returns true or false; `default` if the key is absent.
     pub fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
         match self.find(&[name])? {
             None => Ok(default),
-            // Not the default: transformers reads it as false, whatever the default.
+            // A null value is an error instead of the default, since transformers reads null as false whatever the
+            // default is.
             Some((_, Value::Bool(flag))) => Ok(*flag),
             Some(found) => Err(unexpected(found, "true or false is expected")),
         }
@@ -73,7 +77,10 @@ impl Keys {
         }
     }
 
-    /// The key and the value that go by one of `names`. Null gives way to a value under another name.
+    /// Returns the key and the value under one of `names`. A null value is replaced by a value under another name.
+    ///
+    /// # Errors
+    /// If two names have different values.
     pub fn find(&self, names: &[&str]) -> Result<Option<(&str, &Value)>, String> {
         let mut found: Option<(&str, &Value)> = None;
         for (name, value) in self.0.iter().filter(|(name, _)| names.contains(&name.as_str())) {
@@ -88,12 +95,12 @@ impl Keys {
     }
 }
 
-/// Whether two values mean the same: 1 and 1.0 are one number.
+/// Whether two values are equal: 1 and 1.0 are one number.
 fn same(a: &Value, b: &Value) -> bool {
     a == b || a.as_f64().is_some_and(|number| Some(number) == b.as_f64())
 }
 
-/// Two names of one value that do not agree.
+/// Returns the error for two names of one value that do not agree.
 fn conflict((a, first): (&str, &Value), (b, second): (&str, &Value)) -> String {
     let (first, second) = (shown(first), shown(second));
     if a == b {
@@ -102,12 +109,12 @@ fn conflict((a, first): (&str, &Value), (b, second): (&str, &Value)) -> String {
     format!("`{a}` is {first} and `{b}` is {second}, and both are names of one value: keep one")
 }
 
-/// An error that names the key.
+/// Returns an error that names the key.
 pub fn unexpected((name, value): (&str, &Value), expected: &str) -> String {
     format!("`{name}` is {}: {expected}", shown(value))
 }
 
-/// The beginning of a value as JSON.
+/// Returns the beginning of a value as JSON: at most 40 characters.
 fn shown(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(40) {

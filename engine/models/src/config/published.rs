@@ -1,20 +1,21 @@
-//! What published models have that their dimensions do not say.
+//! The settings of published models that do not follow from their dimensions.
 use super::{Config, Form};
 use crate::error::ModelError;
 use scenarios::shape::{Arch, Shape};
 
-/// `rope_theta` of the third Llama (Grattafiori et al. 2024).
+/// `rope_theta` of Llama 3 (Grattafiori et al. 2024).
 const LLAMA_3_THETA: f64 = 500_000.0;
 
-/// `rms_norm_eps` of the first Llama (Touvron et al. 2023a).
+/// `rms_norm_eps` of Llama 1 (Touvron et al. 2023a).
 const LLAMA_1_EPSILON: f64 = 1e-6;
 
-/// OPT-350m embeds in half its width (`word_embed_proj_dim` 512 of 1024), and its norms come after the residuals.
+/// The divisor from the hidden size to the embedding width of OPT-350m (`word_embed_proj_dim` 512 of 1024). The norms
+/// of that model come after the residuals.
 const OPT_350M_EMBEDDING: usize = 2;
 
 impl Config {
-    /// The published model `name` of a family (`350m` of OPT, `3-8b` of Llama), in `shape`, which may be another scale of
-    /// its own.
+    /// Returns the configuration of the published model `name` of a family (`350m` of OPT, `3-8b` of Llama), in
+    /// `shape`, which may be a scaled version of the published one.
     pub fn published(name: &str, shape: &Shape) -> Result<Config, ModelError> {
         let mut config = Config::of(shape)?;
         match (&mut config.form, shape.arch, name) {
@@ -25,7 +26,7 @@ impl Config {
             }
             (Form::Llama(form), Arch::Llama, name) if name.starts_with("3-") => form.rope_theta = LLAMA_3_THETA,
             (Form::Llama(_), Arch::Llama, "30b") => config.eps = LLAMA_1_EPSILON,
-            // The others have the usual form of their family.
+            // The other models have the usual form of their family.
             _ => {}
         }
         Ok(config)

@@ -1,5 +1,5 @@
-//! Attention of new tokens to a cache. Of a few: every cached key and value is read once, by whichever thread comes to its
-//! head. Of many: see [`many`].
+//! Attention of new tokens to a KV cache. With few new tokens, every cached key and value is read once, by the thread
+//! that processes its head. With many, see [`many`].
 mod many;
 
 use super::dispatch::{self, Kernel};
@@ -10,16 +10,18 @@ use super::simd::Simd;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
 use std::sync::Mutex;
 
-/// Up to so many new tokens of a sequence go query by query; more fill a panel's lanes.
+/// The largest number of new tokens of a sequence that are processed query by query; more queries fill the lanes of a
+/// panel.
 const FEW_QUERIES: usize = 8;
 
-/// The op of `q`, [batch, heads, tokens, head_dim] contiguous, and the whole caches of keys and values,
-/// [batch, kv_heads, capacity, head_dim] contiguous, all f32. Gives [batch, tokens, heads x head_dim].
+/// The op over `q`, [batch, heads, tokens, head_dim] contiguous, and the whole caches of keys and values, [batch,
+/// kv_heads, capacity, head_dim] contiguous, all f32. Returns [batch, tokens, heads x head_dim].
 pub struct Attend<'a> {
-    /// Of the first token of q; what it may see lies before it in the cache, and its own key at it.
+    /// The position of q's first token. The keys that the token sees are at lower positions of the cache, and its own
+    /// key is at this one.
     pub position: usize,
     pub scale: f32,
-    /// ALiBi: as many as heads, or nothing.
+    /// The ALiBi slopes, one for each head, or `None`.
     pub slopes: Option<&'a [f32]>,
 }
 
@@ -85,7 +87,7 @@ impl Attend<'_> {
                     scores: &mut scores,
                     y: &mut part,
                 });
-                // Held for as long as it takes to copy a few hundred bytes.
+                // The lock is held only while a few hundred bytes are copied.
                 let mut y = y.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 for (index, from) in part.chunks_exact(head_dim).enumerate() {
                     let (head, token) = (first + index / tokens, index % tokens);
@@ -105,7 +107,7 @@ fn slice_of<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     }
 }
 
-/// The heads of queries that share one head of keys, of one batch row.
+/// The query heads that share one key head, of one batch row.
 struct Unit<'a> {
     /// [group, tokens, head_dim]
     q: &'a [f32],
@@ -117,7 +119,7 @@ struct Unit<'a> {
     scale: f32,
     tokens: usize,
     head_dim: usize,
-    /// Room for a score for each key.
+    /// Scratch space for one score per key.
     scores: &'a mut [f32],
     /// [group, tokens, head_dim]
     y: &'a mut [f32],
@@ -171,14 +173,14 @@ fn score<S: Simd<LANES>, const LANES: usize>(
     }
 }
 
-/// `scores[i] = e^(scores[i] - max)`; their sum.
+/// Sets `scores[i] = e^(scores[i] - max)` and returns their sum.
 #[inline(always)]
 fn exponentiate<const FUSED: bool>(scores: &mut [f32]) -> f32 {
     let mut top = f32::NEG_INFINITY;
     for score in scores.iter() {
         top = if *score > top { *score } else { top };
     }
-    // One loop that vectorises, then one whose order of additions is fixed.
+    // The first loop vectorises; the second has a fixed order of additions.
     for score in scores.iter_mut() {
         *score = exp::<FUSED>(*score - top);
     }
@@ -218,7 +220,7 @@ fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, weights: &[f32], v: &[f32], 
     }
 }
 
-/// The columns of `PARTS` registers from `start` on.
+/// Mixes the columns of `PARTS` registers from `start` on.
 #[inline(always)]
 fn mix_columns<S: Simd<LANES>, const LANES: usize, const PARTS: usize>(
     simd: S,
@@ -280,7 +282,8 @@ mod tests {
             let ours = q.apply_op3_no_bwd(&k, &v, &op).expect("shapes go together");
             let theirs = reference(&q, &k, &v, &op).expect("shapes go together");
             let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
-            // A bias moves scores into the tens, where a step of f32 is that of a weight's last digits.
+            // The bias moves scores into the tens, where the f32 rounding error of a score is as large as the last
+            // digits of a weight.
             assert!(error < 2e-5, "{batch} x {heads}/{kv_heads} x {width}, {tokens} at {position}: {error}");
         }
     }
@@ -292,14 +295,15 @@ mod tests {
         compare(2, (6, 3), 80, 3, 21);
         compare(1, (6, 1), 5, 8, 9);
         compare(1, (6, 6), 128, 1, 63);
-        // More keys than are mixed at a time.
+        // This case has more keys than are mixed at a time.
         compare(1, (2, 1), 64, 40, 300);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// Ragged in every direction, with and without a cache before, grouped or not.
+        /// The sizes are not multiples of the tile sizes, with and without cached tokens, and with and without grouped
+        /// queries.
         #[test]
         fn many_queries_are_softmax_attention(
             batch in 1usize..3,

@@ -1,15 +1,15 @@
-//! Runs a kernel as compiled for the best instruction set that this processor has.
+//! Runs a kernel as compiled for the best instruction set of this processor.
 use super::simd::{Portable, Simd};
 use std::sync::LazyLock;
 
 /// Work whose inner loops are worth compiling for each instruction set.
 pub trait Kernel {
-    /// Implementations are `#[inline(always)]`, and so is all that they call in a loop: what is not inlined is compiled
-    /// for the baseline. Closures cannot be marked so.
+    /// Runs the kernel. Implementations are `#[inline(always)]`, and so are all functions that they call in a loop,
+    /// since a function that is not inlined is compiled for the baseline. Closures cannot have that attribute.
     fn run<S: Simd<LANES>, const LANES: usize>(self, simd: S);
 }
 
-/// In order: a processor has all that are lower than its own.
+/// Instruction sets in ascending order: a processor has all levels below its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Portable,
@@ -31,12 +31,12 @@ pub fn run(kernel: impl Kernel) {
     run_at(*LEVEL, kernel);
 }
 
-/// As compiled for `level`, or for the processor's own level where that is lower.
+/// Runs the kernel as compiled for `level`, or for the processor's own level if that is lower.
 #[allow(unsafe_code)]
 pub fn run_at(level: Level, kernel: impl Kernel) {
     match level.min(*LEVEL) {
         Level::Portable => kernel.run(Portable),
-        // SAFETY: LEVEL is this only where the processor has every feature that the function is compiled for.
+        // SAFETY: LEVEL is Avx2 or higher only if the processor has every feature that the function is compiled for.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { avx2(kernel) },
         // SAFETY: as above.
@@ -49,7 +49,7 @@ pub fn run_at(level: Level, kernel: impl Kernel) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn avx2(kernel: impl Kernel) {
-    // SAFETY: who calls this function has made sure of its features.
+    // SAFETY: the caller has checked that the processor has the features.
     kernel.run(unsafe { super::simd::x86::Avx2::new() });
 }
 
@@ -57,11 +57,11 @@ fn avx2(kernel: impl Kernel) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx2,fma,f16c")]
 fn avx512(kernel: impl Kernel) {
-    // SAFETY: who calls this function has made sure of its features.
+    // SAFETY: the caller has checked that the processor has the features.
     kernel.run(unsafe { super::simd::x86::Avx512::new() });
 }
 
-/// Every level that this processor has.
+/// Returns every level that this processor has.
 #[cfg(test)]
 pub fn levels() -> Vec<Level> {
     #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
-//! Dot products of several rows with several vectors at once, each row read once.
+//! Dot products of several rows with several vectors at once; each row is read once.
 use super::simd::Simd;
 
-/// A held value that widens to f32.
+/// A stored value that widens to f32.
 pub trait Value: Copy + Send + Sync {
     fn widen(self) -> f32;
     fn load<S: Simd<LANES>, const LANES: usize>(simd: S, from: &[Self; LANES]) -> S::F;
@@ -43,13 +43,13 @@ impl Value for half::f16 {
     }
 }
 
-/// `a * b + c`, in one instruction where there is one; without it `mul_add` is a slow call.
+/// Returns `a * b + c`, in one instruction if the processor has one; without that, `mul_add` would be a slow call.
 #[inline(always)]
 pub fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `sums[r][m] = rows[r] . xs[m]`; all slices have the length of the first row.
+/// Returns `sums[r][m] = rows[r] . xs[m]`; all slices have the length of the first row.
 #[inline(always)]
 pub fn tile<S: Simd<LANES>, V: Value, const LANES: usize, const R: usize, const M: usize>(
     simd: S,
@@ -58,7 +58,7 @@ pub fn tile<S: Simd<LANES>, V: Value, const LANES: usize, const R: usize, const 
 ) -> [[f32; M]; R] {
     let length = rows[0].len();
     let whole = length / LANES;
-    // Slices of one known length, so that the loop checks one index.
+    // The slices get one known length, so that the loop checks one index.
     let mut row_chunks: [&[[V; LANES]]; R] = [&[]; R];
     for r in 0..R {
         row_chunks[r] = &rows[r].as_chunks::<LANES>().0[..whole];
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn tiles_are_dot_products_at_any_length_and_type() {
         for length in [0, 1, 7, 8, 16, 17, 31, 64, 100] {
-            // Small whole numbers: exact in every type and order.
+            // Small whole numbers are exact in every type and order.
             let vector =
                 |seed: usize| (0..length).map(|i| ((i * 7 + seed * 13) % 11) as f32 - 5.0).collect::<Vec<f32>>();
             let (a, b, x, y) = (vector(1), vector(2), vector(3), vector(4));

@@ -1,14 +1,15 @@
-//! The exponential, written so that it vectorises.
+//! The exponential function, written so that it vectorises.
 use super::dot::multiply_add;
 
-/// `e^x` within 3e-7 of it, relatively, for x up to 0; 0 below -87, where f32 runs out. Larger x are as exact up to 88.
+/// Returns `e^x` with a relative error below 3e-7, for x from -87 to 88. Returns 0 for x below -87, where f32
+/// underflows; larger x are clamped to 88.
 ///
-/// Cephes' `expf` (Moshier): x = n ln 2 + r, and a polynomial for `e^r`.
+/// The algorithm is `expf` of Cephes (Moshier): x = n ln 2 + r, and a polynomial for `e^r`.
 #[inline(always)]
 pub fn exp<const FUSED: bool>(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding and taking 1.5 * 2^23 rounds to a whole number.
+    // Adding and then subtracting 1.5 * 2^23 rounds to a whole number.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(-87.0, 88.0);
     let n = multiply_add::<FUSED>(clamped, std::f32::consts::LOG2_E, ROUND) - ROUND;
@@ -24,10 +25,10 @@ pub fn exp<const FUSED: bool>(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { fraction * power }
 }
 
-/// `tanh x`, from the exponential.
+/// Returns `tanh x`, computed from the exponential.
 #[inline(always)]
 pub fn tanh<const FUSED: bool>(x: f32) -> f32 {
-    // Beyond 9 it is 1 in f32.
+    // tanh is 1 in f32 for x above 9.
     let e = exp::<FUSED>(2.0 * x.clamp(-9.0, 9.0));
     (e - 1.0) / (e + 1.0)
 }

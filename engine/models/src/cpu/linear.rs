@@ -1,5 +1,5 @@
-//! `y = activation(x W^T + b)`, for few rows of x at the speed at which weights are read, for many at that of the
-//! multipliers.
+//! `y = activation(x W^T + b)`: at the speed of reading the weights for few rows of x, at the speed of the multipliers
+//! for many.
 mod few;
 mod many;
 
@@ -13,18 +13,18 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, bail};
 use std::ops::Range;
 
-/// From more rows on, reading weights is not what takes the time.
+/// The largest number of rows for which reading the weights dominates the time.
 const FEW_ROWS: usize = 16;
 
-/// What follows the products.
+/// The operations after the products: bias and activation.
 #[derive(Clone, Copy)]
 pub struct Finish<'a> {
-    /// As many as outputs, or nothing.
+    /// One bias value for each output, or `None`.
     pub bias: Option<&'a [f32]>,
     pub activation: Activation,
 }
 
-/// The op of `x`, [.., inputs] in f32, and `W`, [outputs, inputs] in f32, f16 or bf16, both contiguous.
+/// The op over `x`, [.., inputs] in f32, and `W`, [outputs, inputs] in f32, f16 or bf16, both contiguous.
 pub struct PlainLinear<'a>(pub Finish<'a>);
 
 impl CustomOp2 for PlainLinear<'_> {
@@ -46,15 +46,15 @@ impl CustomOp2 for PlainLinear<'_> {
     }
 }
 
-/// The op of `x`, [.., inputs] in f32 and contiguous, for a `W`, [outputs, inputs], that is quantised. Products are of the
-/// values that its blocks stand for, in f32: `x` is not quantised.
+/// The op over `x`, [.., inputs] in f32 and contiguous, and a quantised `W`, [outputs, inputs]. The products use the
+/// decoded values of the blocks in f32: `x` is not quantised.
 pub struct QuantisedLinear<'a> {
     pub weight: &'a QTensor,
     pub finish: Finish<'a>,
 }
 
 impl QuantisedLinear<'_> {
-    /// Whether there is a kernel for the type. For Q4K candle's own product is the faster: it lays such weights out anew and
+    /// Whether there is a kernel for the type. For Q4K candle's own product is faster: it rearranges such weights and
     /// multiplies whole numbers.
     pub fn knows(dtype: GgmlDType) -> bool {
         matches!(dtype, GgmlDType::Q8_0 | GgmlDType::Q4_0)
@@ -80,7 +80,7 @@ impl CustomOp1 for QuantisedLinear<'_> {
 }
 
 impl<'a> Finish<'a> {
-    /// The values of `x`, and the shape of what comes of them.
+    /// Returns the values of `x`, and the shape of the output.
     fn rows<'x>(
         &self,
         x: &'x CpuStorage,
@@ -108,7 +108,7 @@ impl<'a> Finish<'a> {
         }
     }
 
-    /// That of some outputs.
+    /// Returns the bias and activation for a range of outputs.
     fn of(self, outputs: Range<usize>) -> Finish<'a> {
         Finish { bias: self.bias.map(|bias| &bias[outputs]), ..self }
     }
@@ -131,13 +131,13 @@ fn finish<S: Simd<LANES>, const LANES: usize>(activation: Activation, values: &m
     }
 }
 
-/// Both forms are compiled; the branch on a constant is not.
+/// Both variants are compiled; the branch on a constant is optimised away.
 #[inline(always)]
 fn gelu(x: f32, fused: bool) -> f32 {
     if fused { gelu_tanh::<true>(x) } else { gelu_tanh::<false>(x) }
 }
 
-/// Hendrycks and Gimpel 2016, with the tanh that BLOOM has.
+/// GELU (Hendrycks and Gimpel 2016), with the tanh approximation that BLOOM uses.
 #[inline(always)]
 fn gelu_tanh<const FUSED: bool>(x: f32) -> f32 {
     const SQRT_2_OVER_PI: f32 = 0.797_884_6;
@@ -165,7 +165,8 @@ mod tests {
         }
     }
 
-    /// Both round once a product: some steps of f32 at the size that sums of so many inputs have.
+    /// Both results round once per product, so the tolerance is a few f32 rounding errors at the size of a sum of so
+    /// many inputs.
     fn assert_agree(ours: Tensor, theirs: Tensor, inputs: usize, what: &str) {
         let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
         assert!(error < 1e-5 * (inputs as f32).sqrt().max(4.0), "{what}: {error}");
@@ -196,7 +197,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// Ragged in every direction: rows within a panel, inputs within a block, outputs within a tile and a chunk.
+        /// The sizes are not multiples of the block sizes: rows of a panel, inputs of a block, outputs of a tile and of
+        /// a chunk.
         #[test]
         fn many_rows_are_a_matmul_with_bias_and_activation(
             rows in 17usize..300,
@@ -210,7 +212,7 @@ mod tests {
         }
     }
 
-    /// The reference multiplies with what candle makes of the blocks.
+    /// The reference multiplies with the blocks as candle decodes them.
     fn compare_quantised(rows: usize, inputs: usize, outputs: usize, dtype: GgmlDType, activation: Activation) {
         let noise = |dims: (usize, usize)| Tensor::randn(0f32, 1.0, dims, &Device::Cpu).expect("noise");
         let (x, w) =

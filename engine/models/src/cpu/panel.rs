@@ -1,23 +1,24 @@
-//! Many vectors against many: some of them stand side by side in a panel, a lane each, and the values of the others are
-//! broadcast over them, so that a tile of sums fills the registers and nothing is added across lanes.
+//! Products of many vectors with many: one set of vectors is packed side by side in a panel, one lane each, and the
+//! values of the other set are broadcast over them. A tile of sums then fills the registers, and nothing is added
+//! across lanes.
 use super::simd::Simd;
 use std::ops::Range;
 
-/// Two registers: an input of as many vectors as they have lanes.
+/// Two registers: one input of as many vectors as the registers have lanes.
 pub type Pair<const LANES: usize> = [[f32; LANES]; 2];
 
-/// Vectors that are packed together: one panel of the widest registers, or several of narrower ones.
+/// The number of vectors packed together: one panel of the widest registers, or several of narrower ones.
 pub const VECTORS: usize = 32;
 
-/// Room for `values` and for [`aligned`] to begin at a cache line.
+/// Allocates `values` values, with spare space so that [`aligned`] can begin at a cache line.
 pub fn room(values: usize) -> Vec<f32> {
     vec![0.0; values + LINE]
 }
 
-/// Values of a cache line.
+/// The number of f32 values in a cache line.
 const LINE: usize = 16;
 
-/// What of `room` begins at a cache line: a register that lies across two is slow to load.
+/// Returns the part of `room` that begins at a cache line, since a register that crosses two lines is slow to load.
 pub fn aligned(room: &mut [f32]) -> &mut [f32] {
     let skip = room.as_ptr().align_offset(size_of::<[f32; LINE]>());
     let end = room.len() - LINE;
@@ -25,7 +26,7 @@ pub fn aligned(room: &mut [f32]) -> &mut [f32] {
     &mut room[skip..skip + end]
 }
 
-/// As pairs of registers; what is left over is not seen.
+/// Returns the values as pairs of registers; a remainder is left out.
 #[inline(always)]
 pub fn pairs<const LANES: usize>(values: &[f32]) -> &[Pair<LANES>] {
     values.as_chunks::<LANES>().0.as_chunks::<2>().0
@@ -36,8 +37,8 @@ pub fn pairs_mut<const LANES: usize>(values: &mut [f32]) -> &mut [Pair<LANES>] {
     values.as_chunks_mut::<LANES>().0.as_chunks_mut::<2>().0
 }
 
-/// `panel[i]` lane `v` = `factor x[v][i]`, of up to as many vectors as a pair has lanes; `x` is [vectors, length]. Lanes
-/// without a vector stay as they are.
+/// Sets lane `v` of `panel[i]` to `factor x[v][i]`, for at most as many vectors as a pair has lanes; `x` is [vectors,
+/// length]. Lanes without a vector are unchanged.
 #[inline(always)]
 pub fn pack<const LANES: usize>(x: &[f32], factor: f32, panel: &mut [Pair<LANES>]) {
     let length = panel.len();
@@ -49,7 +50,7 @@ pub fn pack<const LANES: usize>(x: &[f32], factor: f32, panel: &mut [Pair<LANES>
     }
 }
 
-/// The first `columns.len()` of `sums`, of `vectors` vectors, to the columns of `y`, [vectors, width].
+/// Copies the first `columns.len()` of `sums`, for `vectors` vectors, to the columns of `y`, [vectors, width].
 #[inline(always)]
 pub fn unpack<const LANES: usize>(sums: &[Pair<LANES>], vectors: usize, y: &mut [f32], columns: Range<usize>) {
     let width = y.len() / vectors;
@@ -61,7 +62,7 @@ pub fn unpack<const LANES: usize>(sums: &[Pair<LANES>], vectors: usize, y: &mut 
     }
 }
 
-/// `sums[r] += rows[r] . panel`, the rows as long as the panel.
+/// Computes `sums[r] += rows[r] . panel`; the rows are as long as the panel.
 #[inline(always)]
 pub fn add_rows<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,
@@ -86,7 +87,7 @@ pub fn add_rows<S: Simd<LANES>, const LANES: usize, const R: usize>(
     store(simd, tile, sums);
 }
 
-/// `sums[r] += columns[..][first + r] . panel`; `columns` is [as long as the panel, width].
+/// Computes `sums[r] += columns[..][first + r] . panel`; `columns` is [length of the panel, width].
 #[inline(always)]
 pub fn add_columns<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,

@@ -1,26 +1,28 @@
-//! Blocks of quantised values as GGML lays them out (ggml-common.h), which is how candle holds them.
+//! Blocks of quantised values in GGML's layout (ggml-common.h), which candle uses too.
 use super::simd::Simd;
 
-/// Where the values of a block go: `LANES` of them, which stand at `at` and behind it.
+/// A destination for a block's decoded values: each call passes `LANES` of them, which start at index `at` of the
+/// block.
 pub trait Sink<S: Simd<LANES>, const LANES: usize> {
     fn take(&mut self, simd: S, at: usize, values: S::F);
 }
 
-/// Values that share their scales.
+/// A block of values that share their scales.
 pub trait Block {
     const COUNT: usize;
 
-    /// Every value once. Registers have 8 lanes or 16.
+    /// Passes every value to `to` once. Registers have 8 or 16 lanes.
     fn decode<S: Simd<LANES>, const LANES: usize>(&self, simd: S, to: &mut impl Sink<S, LANES>);
 }
 
-/// `q8_0`: a scale in f16, 32 values of i8.
+/// `q8_0`: a scale in f16, then 32 values in i8.
 pub type Q8 = [u8; 2 + GROUP];
 
-/// `q4_0`: a scale in f16, and 16 bytes of two values each, which stand 16 apart; 8 means 0.
+/// `q4_0`: a scale in f16, then 16 bytes of two 4-bit values each, whose indexes differ by 16; the stored value 8 means
+/// 0.
 pub type Q4 = [u8; 2 + GROUP / 2];
 
-/// Values of a block.
+/// The number of values in a block.
 const GROUP: usize = 32;
 
 impl Block for Q8 {
@@ -79,7 +81,7 @@ mod tests {
         }
     }
 
-    /// candle's own decoding is the reference.
+    /// Compares with candle's own decoding.
     fn compare<U: Unit, const BYTES: usize>(dtype: GgmlDType, cast: fn(&[[u8; BYTES]]) -> &[U]) {
         const LENGTH: usize = 512;
         let noise = Tensor::randn(0f32, 0.3, (2, LENGTH), &Device::Cpu).expect("noise");

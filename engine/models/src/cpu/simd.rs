@@ -1,42 +1,42 @@
-//! Vector registers of one instruction set, behind an interface that is safe to use.
+//! Vector registers of one instruction set, behind a safe interface.
 //!
-//! A value of such a type is the proof that the processor has the instructions: only [`super::dispatch`] makes one, after it
-//! looked. Every method is inlined into the function that dispatch compiles for the instruction set, or it would be a call
-//! per register.
+//! A value of such a type proves that the processor has the instructions: only [`super::dispatch`] creates one, after a
+//! check. Every method is inlined into the function that dispatch compiles for the instruction set; otherwise each
+//! register operation would be a call.
 #![allow(unsafe_code)]
 
-/// `LANES` f32 values are worked on side by side.
+/// The operations of an instruction set on registers of `LANES` f32 values.
 pub trait Simd<const LANES: usize>: Copy {
-    /// A register of them.
+    /// A register of `LANES` f32 values.
     type F: Copy;
-    /// Whether a multiply-add is one instruction, for the values that are left over.
+    /// Whether a multiply-add is one instruction, for the values that do not fill a register.
     const FUSED: bool;
-    /// How many rows a tile of two registers width may have, so that it and what it is made from fit the registers.
+    /// The largest number of rows in a tile two registers wide, such that the tile and its inputs fit the registers.
     const TILE: usize;
 
     fn splat(self, value: f32) -> Self::F;
     fn load(self, from: &[f32; LANES]) -> Self::F;
     fn load_f16(self, from: &[half::f16; LANES]) -> Self::F;
     fn load_bf16(self, from: &[half::bf16; LANES]) -> Self::F;
-    /// Bytes as signed numbers.
+    /// Loads bytes as signed numbers.
     fn load_i8(self, from: &[u8; LANES]) -> Self::F;
-    /// The lower and the upper four bits of bytes.
+    /// Loads the lower and the upper four bits of bytes.
     fn load_nibbles(self, from: &[u8; LANES]) -> [Self::F; 2];
     fn splat_f16(self, value: half::f16) -> Self::F;
     fn store(self, value: Self::F, to: &mut [f32; LANES]);
     fn multiply(self, a: Self::F, b: Self::F) -> Self::F;
-    /// `a * b + c`
+    /// Returns `a * b + c`.
     fn multiply_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     fn sum(self, value: Self::F) -> f32;
 }
 
-/// What every processor can do; LLVM makes of it what the target's baseline has.
+/// Plain Rust for every processor; LLVM compiles it to the instructions of the target's baseline.
 #[derive(Clone, Copy)]
 pub struct Portable;
 
 impl Simd<8> for Portable {
     type F = [f32; 8];
-    // Every 64-bit ARM has it. Elsewhere `mul_add` may be a slow call.
+    // Every 64-bit ARM processor has fused multiply-add. On other targets `mul_add` may be a slow call.
     const FUSED: bool = cfg!(target_arch = "aarch64");
     const TILE: usize = if cfg!(target_arch = "aarch64") { 6 } else { 2 };
 
@@ -107,17 +107,17 @@ pub mod x86 {
     use super::Simd;
     use std::arch::x86_64 as arch;
 
-    /// AVX2, FMA and F16C are there.
+    /// Proof that the processor has AVX2, FMA and F16C.
     #[derive(Clone, Copy)]
     pub struct Avx2(());
 
-    /// AVX-512 F is there.
+    /// Proof that the processor has AVX-512 F.
     #[derive(Clone, Copy)]
     pub struct Avx512(());
 
     impl Avx2 {
         /// # Safety
-        /// The processor has AVX2, FMA and F16C.
+        /// The processor must have AVX2, FMA and F16C.
         pub unsafe fn new() -> Avx2 {
             Avx2(())
         }
@@ -125,14 +125,14 @@ pub mod x86 {
 
     impl Avx512 {
         /// # Safety
-        /// The processor has AVX-512 F.
+        /// The processor must have AVX-512 F.
         pub unsafe fn new() -> Avx512 {
             Avx512(())
         }
     }
 
-    // SAFETY, of every block below: `self` proves that the processor has the instructions, and the pointers are of arrays
-    // as long as the register; the loads and stores are those that want no alignment.
+    // SAFETY, for every block below: `self` proves that the processor has the instructions, and the pointers are to
+    // arrays as long as the register; the loads and stores are the unaligned ones.
     impl Simd<8> for Avx2 {
         type F = arch::__m256;
         const FUSED: bool = true;

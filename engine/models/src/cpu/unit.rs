@@ -1,17 +1,18 @@
-//! What the rows of a matrix consist of as they are held: values of f32, f16 or bf16, or quantised blocks.
+//! The units of a matrix row as stored: values of f32, f16 or bf16, or quantised blocks.
 use super::dot::{self, Value};
 use super::quantised::{Block, Sink};
 use super::simd::Simd;
 
-/// A value, or a block of several.
+/// A value, or a block of several values.
 pub trait Unit: Copy + Send + Sync {
-    /// How many.
+    /// The number of values in the unit.
     const VALUES: usize;
 
-    /// `to` = the values of `units`.
+    /// Decodes the values of `units` into `to`.
     fn widen<S: Simd<LANES>, const LANES: usize>(simd: S, units: &[Self], to: &mut [f32]);
 
-    /// `sums[r][m] = rows[r] . xs[m]`; all rows have the length of the first, and all of `xs` that of its values.
+    /// Returns `sums[r][m] = rows[r] . xs[m]`; all rows have the length of the first, and each of `xs` has the number
+    /// of its values.
     fn tile<S: Simd<LANES>, const LANES: usize, const R: usize, const M: usize>(
         simd: S,
         rows: [&[Self]; R],
@@ -44,7 +45,7 @@ impl<V: Value> Unit for V {
     }
 }
 
-/// The bytes of a block, for each format: no two formats have as many.
+/// Implements [`Unit`] for the byte array of each block format; no two formats have the same number of bytes.
 macro_rules! blocks {
     ($($block:ty),*) => {$(
         impl Unit for $block {
@@ -63,7 +64,8 @@ macro_rules! blocks {
                 rows: [&[Self]; R],
                 xs: [&[f32]; M],
             ) -> [[f32; M]; R] {
-                // A chain of sums waits for itself; several vectors are chains enough.
+                // Each addition to a sum waits for the one before; a single vector therefore needs several sums, while
+                // several vectors have enough.
                 match M {
                     1 => sum_blocks::<_, S, LANES, R, M, 4>(simd, rows, xs),
                     _ => sum_blocks::<_, S, LANES, R, M, 1>(simd, rows, xs),
@@ -75,7 +77,7 @@ macro_rules! blocks {
 
 blocks!(super::quantised::Q8, super::quantised::Q4);
 
-/// [`Unit::tile`] of blocks, each sum in `C` parts.
+/// Computes [`Unit::tile`] for blocks, with each sum split into `C` parts.
 #[inline(always)]
 fn sum_blocks<B: Block, S: Simd<LANES>, const LANES: usize, const R: usize, const M: usize, const C: usize>(
     simd: S,
@@ -103,7 +105,7 @@ fn sum_blocks<B: Block, S: Simd<LANES>, const LANES: usize, const R: usize, cons
     whole
 }
 
-/// Values go to memory.
+/// A sink that stores the values in memory.
 struct Store<'a>(&'a mut [f32]);
 
 impl<S: Simd<LANES>, const LANES: usize> Sink<S, LANES> for Store<'_> {
@@ -115,7 +117,7 @@ impl<S: Simd<LANES>, const LANES: usize> Sink<S, LANES> for Store<'_> {
     }
 }
 
-/// Values meet those of several vectors at the same places.
+/// A sink that multiplies the values with those of several vectors at the same indexes, and adds the products.
 struct Dots<'a, F, const M: usize, const C: usize> {
     xs: [&'a [f32]; M],
     sums: &'a mut [[F; M]; C],

@@ -1,8 +1,9 @@
-//! The header of a safetensors file: which tensors lie where. Read by ourselves, so that what is wrong with one of them
-//! names it, and one of a type that nobody asks for is no obstacle.
+//! The header of a safetensors file, which lists the tensors and their byte ranges. It is parsed here, instead of by
+//! the safetensors crate, so that an error names the tensor, and so that a tensor of an unsupported type that is never
+//! requested is no error.
 //!
-//! The format: 8 bytes of the header's length, little-endian; the header, JSON from a tensor's name to its type, its shape,
-//! and where it begins and ends behind the header; the values.
+//! The format: 8 bytes with the header's length, little-endian; the header, a JSON object from a tensor's name to its
+//! type, its shape, and its start and end after the header; then the values.
 use super::super::error::ModelError;
 use super::super::file::check_no_pointer;
 use scenarios::input::{self, SAFETENSORS_HEADER_BYTES};
@@ -11,20 +12,21 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-/// Where a tensor lies in its file.
+/// The description of a tensor in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub name: String,
-    /// As the file writes it: `F32`, `BF16` and others.
+    /// The type as written in the file: `F32`, `BF16` and others.
     pub dtype: String,
     pub dims: Vec<usize>,
-    /// Bytes of the file.
+    /// The first byte of the tensor in the file.
     pub start: u64,
+    /// The byte after the tensor's last one in the file.
     pub end: u64,
 }
 
-/// Reads the header of the file at `path`; its tensors in the order of their places, and how long the file is. A tensor may
-/// end behind the file's end: who reads it finds that out.
+/// Reads the header of the file at `path`. Returns its tensors, ordered by byte range, and the length of the file. A
+/// tensor may end after the file's end; the function that reads the tensor checks for that.
 pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
     let wrong = |why: String| ModelError::Header { path: path.to_owned(), why };
     let (mut file, length) = input::open(path)?;
@@ -43,7 +45,7 @@ pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
     entries(&text, 8 + size).map(|entries| (entries, length)).map_err(wrong)
 }
 
-/// The tensors of a header whose values begin at byte `base` of their file.
+/// Parses a header. `base` is the byte of the file at which the values begin.
 pub fn entries(text: &[u8], base: u64) -> Result<Vec<Entry>, String> {
     let Listed(listed) = serde_json::from_slice(text).map_err(|why| why.to_string())?;
     let mut entries =
@@ -80,7 +82,7 @@ fn entry(name: String, described: Described, base: u64) -> Result<Entry, String>
     })
 }
 
-/// Bytes of a value, of the types that are read.
+/// Returns the bytes of a value, for the supported types.
 fn width(dtype: &str) -> Option<u64> {
     match dtype {
         "F32" => Some(4),
@@ -89,7 +91,7 @@ fn width(dtype: &str) -> Option<u64> {
     }
 }
 
-/// What a header says of a tensor.
+/// A header's description of a tensor.
 #[derive(serde::Deserialize)]
 struct Described {
     dtype: String,
@@ -97,7 +99,7 @@ struct Described {
     data_offsets: [u64; 2],
 }
 
-/// The tensors as they are listed, so that one that comes twice is seen.
+/// The tensors as listed, so that a name that occurs twice is detected.
 struct Listed(Vec<(String, Described)>);
 
 impl<'de> Deserialize<'de> for Listed {
@@ -113,7 +115,7 @@ impl<'de> Deserialize<'de> for Listed {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Listed, A::Error> {
                 let mut listed = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
-                    // Free text about the file.
+                    // The entry is free text about the file.
                     if name == "__metadata__" {
                         map.next_value::<IgnoredAny>()?;
                     } else {
@@ -144,7 +146,7 @@ mod tests {
         let two = r#""b": {"dtype": "BF16", "shape": [3], "data_offsets": [16, 22]},
                      "a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}"#;
         assert_eq!(header(two), Ok(vec![("a".to_owned(), 100, 116), ("b".to_owned(), 116, 122)]));
-        // Of a type that is not read: no obstacle for the others.
+        // A tensor of an unsupported type does not prevent reading the others.
         assert_eq!(
             header(r#""c": {"dtype": "F8_E4M3", "shape": [], "data_offsets": [0, 1]}"#).map(|all| all.len()),
             Ok(1)

@@ -1,4 +1,5 @@
-//! For many queries: a panel of them meets the keys, so do their weights the values, and softmax runs down the lanes.
+//! Attention with many queries: a panel of queries is multiplied with the keys, and a panel of weights with the values;
+//! softmax runs down the lanes.
 use super::super::dispatch::{self, Kernel};
 use super::super::exp::exp;
 use super::super::panel::{self, Pair, VECTORS, add_columns, add_rows, aligned, pairs_mut, room};
@@ -7,11 +8,11 @@ use super::super::simd::Simd;
 use super::{Attend, Sizes};
 use std::sync::Mutex;
 
-/// Keys whose weights are mixed at a time: so many stay in the first-level cache.
+/// The number of keys whose weights are mixed at a time; so many stay in the first-level cache.
 const KEYS: usize = 256;
 
 impl Attend<'_> {
-    /// As [`Attend::few`]; a piece of work is [`VECTORS`] queries of one head.
+    /// Computes the same as [`Attend::few`]; one piece of work is [`VECTORS`] queries of one head.
     pub(super) fn many(&self, q: &[f32], k: &[f32], v: &[f32], batch: usize, sizes: &Sizes) -> Vec<f32> {
         let &Sizes { heads, kv_heads, tokens, capacity, head_dim } = sizes;
         let (width, held) = (heads * head_dim, capacity * head_dim);
@@ -26,7 +27,8 @@ impl Attend<'_> {
             let mut mixed = room(head_dim * VECTORS);
             let mut part = vec![0f32; VECTORS * head_dim];
             for piece in pieces {
-                // The last queries see most: they come first, and little is left when a thread runs out of work.
+                // The last queries see the most keys. They come first, so that little work is left when a thread runs
+                // out of pieces.
                 let (index, row, head) = (parts - 1 - piece / rows, piece % rows / heads, piece % rows % heads);
                 let (first, kv) = (index * VECTORS, row * kv_heads + head / (heads / kv_heads));
                 let count = VECTORS.min(tokens - first);
@@ -54,23 +56,23 @@ impl Attend<'_> {
     }
 }
 
-/// Some successive queries of one head.
+/// Successive queries of one head.
 pub(super) struct Piece<'a> {
-    /// [queries, head_dim], up to [`VECTORS`] of them.
+    /// The queries, [queries, head_dim], up to [`VECTORS`] of them.
     pub q: &'a [f32],
     /// [capacity, head_dim]
     pub k: &'a [f32],
     pub v: &'a [f32],
     pub slope: f32,
-    /// Of the first query.
+    /// The position of the first query.
     pub position: usize,
     pub scale: f32,
     pub head_dim: usize,
-    /// Room for [head_dim] pairs.
+    /// Scratch space for [head_dim] pairs.
     pub panel: &'a mut [f32],
-    /// Room for [keys] pairs.
+    /// Scratch space for [keys] pairs.
     pub scores: &'a mut [f32],
-    /// Room for [head_dim] pairs.
+    /// Scratch space for [head_dim] pairs.
     pub mixed: &'a mut [f32],
     /// [queries, head_dim]
     pub y: &'a mut [f32],
@@ -118,7 +120,7 @@ fn score<S: Simd<LANES>, const LANES: usize>(simd: S, k: &[f32], panel: &[Pair<L
     score_by::<S, LANES, 1>(simd, k, panel, scores, i);
 }
 
-/// From key `i` on, `R` at a time; the key that is next.
+/// Scores the keys from `i` on, `R` at a time, and returns the next key.
 #[inline(always)]
 fn score_by<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,
@@ -139,7 +141,7 @@ fn score_by<S: Simd<LANES>, const LANES: usize, const R: usize>(
     i
 }
 
-/// ALiBi, and what a query may not see: the keys behind its own. The first query is at `position`.
+/// Adds the ALiBi bias, and masks the keys after each query's own. The first query is at `position`.
 #[inline(always)]
 fn bias<const LANES: usize>(scores: &mut [Pair<LANES>], slope: f32, position: usize) {
     if slope != 0.0 {
@@ -156,7 +158,7 @@ fn bias<const LANES: usize>(scores: &mut [Pair<LANES>], slope: f32, position: us
     }
 }
 
-/// `scores[i] = e^(scores[i] - max)`, lane by lane; their sums.
+/// Sets `scores[i] = e^(scores[i] - max)`, lane by lane, and returns the sums of the lanes.
 #[inline(always)]
 fn exponentiate<S: Simd<LANES>, const LANES: usize>(scores: &mut [Pair<LANES>]) -> Pair<LANES> {
     let mut top = [[f32::NEG_INFINITY; LANES]; 2];
@@ -195,7 +197,7 @@ fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, v: &[f32], weights: &[Pair<L
     let width = mixed.len();
     mixed.as_flattened_mut().as_flattened_mut().fill(0.0);
     for (weights, v) in weights.chunks(KEYS).zip(v.chunks(KEYS * width)) {
-        // A head's size is a multiple of these, not of a full tile.
+        // A head's size is a multiple of these numbers, but not of a full tile.
         let d = match S::TILE {
             12 => mix_by::<S, LANES, 8>(simd, v, weights, mixed, 0),
             6 => mix_by::<S, LANES, 4>(simd, v, weights, mixed, 0),
@@ -205,7 +207,7 @@ fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, v: &[f32], weights: &[Pair<L
     }
 }
 
-/// From column `d` on, `R` at a time; the column that is next.
+/// Mixes the columns from `d` on, `R` at a time, and returns the next column.
 #[inline(always)]
 fn mix_by<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,

@@ -1,4 +1,5 @@
-//! For few rows of x: every weight is read once, by whichever thread comes to it, and meets all rows in registers.
+//! Linear layers with few rows of x: every weight is read once, by the thread that processes its output, and is
+//! multiplied with all rows in registers.
 use super::super::dispatch::{self, Kernel};
 use super::super::share;
 use super::super::simd::Simd;
@@ -7,10 +8,11 @@ use super::{Finish, finish};
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// Outputs that a thread computes at a time: enough that handing them out costs nothing beside reading their weights.
+/// The number of outputs that a thread computes at a time: enough that the cost of distributing them is negligible
+/// beside reading their weights.
 const OUTPUTS: usize = 32;
 
-/// `x`: [rows, inputs], `weights`: [outputs, inputs] in units -> [rows, outputs].
+/// Maps `x`, [rows, inputs], with `weights`, [outputs, inputs] in units, to [rows, outputs].
 pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, last: Finish<'_>) -> Vec<f32> {
     let rows = x.len() / inputs;
     let y = Mutex::new(vec![0f32; rows * outputs]);
@@ -20,7 +22,7 @@ pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, las
             let range = block * OUTPUTS..outputs.min((block + 1) * OUTPUTS);
             let weights = &weights[range.start * inputs / U::VALUES..range.end * inputs / U::VALUES];
             dispatch::run(Block { x, weights, inputs, last: last.of(range.clone()), y: &mut part });
-            // Held for as long as it takes to copy a few hundred bytes.
+            // The lock is held only while a few hundred bytes are copied.
             put(&mut y.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), &part, range, outputs);
         }
     });
@@ -34,7 +36,7 @@ fn put(y: &mut [f32], part: &[f32], range: Range<usize>, outputs: usize) {
     }
 }
 
-/// Some outputs for all rows of x.
+/// A range of outputs for all rows of x.
 struct Block<'a, U> {
     x: &'a [f32],
     weights: &'a [U],
@@ -65,7 +67,7 @@ impl<U: Unit> Kernel for Block<'_, U> {
     }
 }
 
-/// Weights that are values: a tile of them is loaded once for four rows of x.
+/// Multiplies weights that are plain values: a tile of them is loaded once for four rows of x.
 #[inline(always)]
 fn values<S: Simd<LANES>, U: Unit, const LANES: usize>(
     simd: S,
@@ -93,7 +95,7 @@ fn values<S: Simd<LANES>, U: Unit, const LANES: usize>(
         }
         while m < rows {
             match step {
-                // Few inputs: more rows of weights at once hide what a short row costs at its end.
+                // With few rows, more weight rows at once hide the cost of a row's last, partial register.
                 8 => tiles::<S, U, LANES, 8, 1>(simd, x, weights, inputs, m, o, y),
                 4 => tiles::<S, U, LANES, 4, 1>(simd, x, weights, inputs, m, o, y),
                 _ => tiles::<S, U, LANES, 1, 1>(simd, x, weights, inputs, m, o, y),
@@ -104,7 +106,8 @@ fn values<S: Simd<LANES>, U: Unit, const LANES: usize>(
     }
 }
 
-/// Weights in blocks: decoding them is what takes the time, so as many rows of x as have registers meet each.
+/// Multiplies weights in blocks: decoding dominates the time, so each decoded block is multiplied with as many rows of
+/// x as fit the registers.
 #[inline(always)]
 fn blocks<S: Simd<LANES>, U: Unit, const LANES: usize>(
     simd: S,
@@ -138,7 +141,7 @@ fn blocks<S: Simd<LANES>, U: Unit, const LANES: usize>(
     }
 }
 
-/// Outputs `o..o + R` of rows `m..m + M`.
+/// Computes outputs `o..o + R` for rows `m..m + M`.
 #[inline(always)]
 fn tiles<S: Simd<LANES>, U: Unit, const LANES: usize, const R: usize, const M: usize>(
     simd: S,

@@ -1,5 +1,5 @@
-//! For many rows of x: its rows stand side by side in panels, weights are broadcast over them. Weights are widened a block
-//! at a time, into a scratch that stays in a core's cache.
+//! Linear layers with many rows of x: the rows are packed side by side in panels, and weights are broadcast over them.
+//! The weights are widened one block of inputs at a time, into a scratch buffer that stays in a core's cache.
 use super::super::dispatch::{self, Kernel};
 use super::super::panel::{self, Pair, VECTORS, add_rows, aligned, pairs, pairs_mut, room};
 use super::super::share;
@@ -9,16 +9,16 @@ use super::{Finish, finish};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
-/// Outputs of one piece of work: with [`INPUTS`], as many widened weights as half of a small second-level cache holds. A
-/// multiple of every tile.
+/// The number of outputs of one piece of work: together with [`INPUTS`], the widened weights fill half of a small
+/// second-level cache. The number is a multiple of every tile size.
 const OUTPUTS: usize = 96;
-/// Of a tile that the fewest threads get.
+/// The smallest number of outputs in a piece of work is a multiple of this tile size.
 const TILE: usize = 12;
-/// Inputs that are passed at a time: a panel of as many, and a tile's weights, stay in the first-level cache. Whole
-/// blocks of every quantised type.
+/// The number of inputs that are processed at a time: a panel of so many, and a tile's weights, stay in the first-level
+/// cache. The number is a multiple of every quantised type's block size.
 const INPUTS: usize = 256;
 
-/// `x`: [rows, inputs], `weights`: [outputs, inputs] in units -> [rows, outputs].
+/// Maps `x`, [rows, inputs], with `weights`, [outputs, inputs] in units, to [rows, outputs].
 pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, last: Finish<'_>) -> Vec<f32> {
     let rows = x.len() / inputs;
     let mut packed = room(rows.next_multiple_of(VECTORS) * inputs);
@@ -30,7 +30,7 @@ pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, las
         }
     });
     let mut y = vec![0f32; rows * outputs];
-    // Several threads write at once, to different rows or in turns.
+    // Several threads write at once; a lock for each panel of rows serialises writes to the same rows.
     let places = y.chunks_mut(VECTORS * outputs).map(Mutex::new).collect::<Vec<_>>();
     let piece = outputs.div_ceil(4 * candle_core::utils::get_num_threads()).next_multiple_of(TILE).min(OUTPUTS);
     share(outputs.div_ceil(piece), rows * outputs * inputs, |pieces| {
@@ -54,7 +54,7 @@ fn lock<'a, 'b>(place: &'a Mutex<&'b mut [f32]>) -> MutexGuard<'a, &'b mut [f32]
     place.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Packs up to [`VECTORS`] rows of x.
+/// Packs up to [`VECTORS`] rows of x into panels.
 struct Pack<'a> {
     x: &'a [f32],
     inputs: usize,
@@ -71,16 +71,16 @@ impl Kernel for Pack<'_> {
     }
 }
 
-/// Some outputs for all rows of x.
+/// A range of outputs for all rows of x.
 struct Multiply<'a, U> {
     packed: &'a [f32],
     weights: &'a [U],
     inputs: usize,
-    /// Outputs that `wide` and `sums` have room for.
+    /// The number of outputs for which `wide` and `sums` have space.
     piece: usize,
-    /// Room for [piece, INPUTS].
+    /// Scratch space for [piece, INPUTS] values.
     wide: &'a mut [f32],
-    /// Room for [panels, piece] pairs.
+    /// Scratch space for [panels, piece] pairs.
     sums: &'a mut [f32],
 }
 
@@ -112,7 +112,8 @@ impl<U: Unit> Kernel for Multiply<'_, U> {
     }
 }
 
-/// Rows beyond `outputs` that fill the last tile are multiplied too, and not looked at.
+/// Multiplies tile by tile. Rows beyond `outputs` that fill the last tile are multiplied too, and their results are
+/// ignored.
 #[inline(always)]
 fn tiles<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,
@@ -132,7 +133,7 @@ fn tiles<S: Simd<LANES>, const LANES: usize, const R: usize>(
     }
 }
 
-/// Finishes what was summed of up to [`VECTORS`] rows, and puts it in its place.
+/// Adds the bias, applies the activation for up to [`VECTORS`] rows, and copies the result to `y`.
 struct Put<'a, 'b> {
     sums: &'a mut [f32],
     piece: usize,
@@ -172,7 +173,8 @@ mod tests {
     use crate::linear::Activation;
     use std::sync::Mutex;
 
-    /// Small whole numbers are summed exactly in any order: every instruction set, and the plain sum, agree to the bit.
+    /// Small whole numbers are summed exactly in any order, so every instruction set and the plain sum agree to the
+    /// bit.
     #[test]
     fn every_instruction_set_gives_the_same() {
         let values = |seed: usize, count: usize| {
