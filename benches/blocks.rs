@@ -1,12 +1,12 @@
-//! A decode step and a prefill on this machine's CPU, beside the floor that the same machine sets: weight bytes over the
-//! read bandwidth measured in the same run.
+//! Benchmarks a decode step and a prefill on this machine's CPU. Each is compared with the lower bound of the same
+//! machine: weight bytes divided by the read bandwidth measured in the same run.
 //!
 //!     cargo bench -p engine --bench blocks [-- FILTER]
 //!
-//! With SWARMBENCH_BENCH_DEVICE=cuda:0, in a build with CUDA, blocks of Llama 3 on that GPU, beside what its memory and its
-//! matmuls reach through candle in the same run.
+//! With SWARMBENCH_BENCH_DEVICE=cuda:0, in a build with CUDA, the bench runs blocks of Llama 3 on that GPU. They are
+//! compared with the rates that the GPU's memory and matmuls reach through candle in the same run.
 //!
-//! RAYON_NUM_THREADS and CANDLE_NUM_THREADS set the threads; both are all cores where they are not set.
+//! RAYON_NUM_THREADS and CANDLE_NUM_THREADS set the number of threads; the default of both is all cores.
 use actors::id::BlockRange;
 use candle_core::{DType, Device, Tensor};
 use criterion::Criterion;
@@ -16,16 +16,16 @@ use scenarios::shape::{Arch, WeightType};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// Tokens in the cache before a decode step.
+/// The number of tokens in the cache before a decode step.
 const CONTEXT: usize = 512;
 const PREFILL: usize = 256;
-/// The prefill of a GPU.
+/// The number of tokens of a prefill on a GPU.
 const LONG_PREFILL: usize = 2048;
 
 struct Case<'a> {
     arch: Arch,
     name: &'static str,
-    /// Enough that their weights do not stay in a CPU's cache.
+    /// The number of blocks, so large that their weights do not fit a CPU's cache.
     blocks: u32,
     weights: WeightType,
     device: &'a Device,
@@ -83,7 +83,7 @@ fn measure(criterion: &mut Criterion, case: &Case<'_>, bandwidth: f64, lines: &m
     let shape = presets::models::shape(case.arch, case.name).expect("a preset");
     let config = Config::of(&shape).expect("presets can be executed");
     let range = BlockRange { start: 0, end: case.blocks };
-    // Loaded at the first step that the command line's filter lets through.
+    // The blocks are loaded at the first step that the command line's filter selects.
     let mut span = None;
     let prefill = if case.device.is_cpu() { PREFILL } else { LONG_PREFILL };
     for (step, batch, tokens) in [("decode", 1, 1), ("decode", 8, 1), ("prefill", 1, prefill)] {
@@ -91,7 +91,7 @@ fn measure(criterion: &mut Criterion, case: &Case<'_>, bandwidth: f64, lines: &m
         let mut best = f64::INFINITY;
         let hidden = |tokens| Tensor::randn(0f32, 1.0, (batch, tokens, config.hidden()), case.device).expect("noise");
         let position = if step == "decode" { CONTEXT } else { 0 };
-        // Criterion calls the closure once a sample: the cache is filled once.
+        // Criterion calls the closure once for each sample, but the cache is filled only once.
         let mut filled = None;
         criterion.bench_function(&name, |bencher| {
             let span = span.get_or_insert_with(|| {
@@ -135,18 +135,19 @@ fn measure(criterion: &mut Criterion, case: &Case<'_>, bandwidth: f64, lines: &m
     }
 }
 
-/// Bytes per second at which `threads` threads read memory that no cache holds, each in so many places at once as is
-/// fastest: a matrix is read in several rows at once, and one stream alone does not fill a core's requests under way.
+/// Returns the bytes per second at which `threads` threads read memory that no cache holds. Each thread reads in
+/// several places at once, in the number that is fastest: a matrix is read in several rows at once, and one stream
+/// alone does not use all of a core's outstanding requests.
 fn read_bandwidth(threads: usize) -> f64 {
     [read_in::<1>(threads), read_in::<4>(threads), read_in::<8>(threads), read_in::<16>(threads)]
         .into_iter()
         .fold(0.0, f64::max)
 }
 
-/// The same with `STREAMS` places; the best of several rounds.
+/// Returns the bandwidth with `STREAMS` places per thread; the best of several rounds.
 fn read_in<const STREAMS: usize>(threads: usize) -> f64 {
     const WORDS: usize = 1 << 24;
-    /// Of a cache line.
+    /// The number of u64 words in a cache line.
     const LINE: usize = 8;
     let buffers: Vec<Vec<u64>> = (0..threads).map(|seed| vec![seed as u64 + 1; WORDS]).collect();
     let round = |_| {
@@ -174,8 +175,8 @@ fn read_in<const STREAMS: usize>(threads: usize) -> f64 {
     (threads * WORDS * 8) as f64 / best
 }
 
-/// Bytes per second, read and written, of an elementwise op, and multiply-adds' FLOP per second of a square bf16 matmul; the
-/// best of several rounds.
+/// Returns the bytes per second, read and written, of an elementwise op, and the FLOP per second of a square bf16
+/// matmul (a multiply-add counts as two); the best of several rounds.
 fn gpu_floors(device: &Device) -> candle_core::Result<(f64, f64)> {
     const VALUES: usize = 1 << 28;
     const SIDE: usize = 8192;

@@ -1,11 +1,12 @@
-//! How long a client waits for its next token when a peer in the middle of its route is killed by `kill -9`.
+//! Measures how long a client waits for its next token when a peer of its route is killed by `kill -9` in the middle of
+//! a generation.
 //!
-//! Each run is live, with real processes: one client, a route of two peers, a spare for each. The last peer of the route
-//! kills itself (SIGKILL) as a step reaches it in mid-generation, and the client goes on over the spare, which gets the
-//! history again. Reported is the longest time between two tokens of a request: it holds the kill, its detection, the
-//! replay and the next token.
+//! Each run is live, with real processes: one client, a route of two peers, and a spare for each. The last peer of the
+//! route kills itself (SIGKILL) when a step arrives in mid-generation. The client then continues over the spare, which
+//! receives the history again. The reported figure is the longest time between two tokens of a request, which includes
+//! the kill, its detection, the replay and the next token.
 //!
-//! `cargo bench --bench failover`, or with a number of runs behind `--`.
+//! Run with `cargo bench --bench failover`, or with a number of runs after `--`.
 #[path = "../tests/support/doubled.rs"]
 mod doubled;
 #[path = "../tests/support/nano.rs"]
@@ -20,7 +21,7 @@ use scenarios::plan::{Fault, What, When, Workload};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-/// Of one thing measured a thousand runs would say more, and take ten minutes.
+/// The default number of runs. A thousand runs would be more exact, but take ten minutes.
 const RUNS: usize = 200;
 
 fn main() {
@@ -37,12 +38,12 @@ fn main() {
     );
 }
 
-/// The longest wait for a token in a run whose last peer is killed.
+/// Returns the longest wait for a token in a run whose last peer is killed.
 fn gap(run_number: u64) -> Duration {
     let work = Workload { micro_batches: 1, batch: 1, prompt: 16, generate: 64 };
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Relay, work));
     let host = HostId(3);
-    // Anywhere in the generation.
+    // The step of the kill varies over the generation with the number of the run.
     let at = When::Steps { host, count: 8 + run_number % 48 };
     plan.faults = vec![Fault { at, what: What::Crash { host, back: None } }];
     let ran = run(&plan, &Options::new(env!("CARGO_BIN_EXE_swarmbench")), &AtomicBool::new(false)).expect("it begins");

@@ -1,9 +1,9 @@
-//! What a hop costs live beside its compute: a nano model over real processes and real TCP on one machine.
+//! Measures the cost of a live hop beside its compute: a nano model over real processes and real TCP on one machine.
 //!
-//! A hop is (a decode step's whole time - the compute its peers have stamped - the client's own compute) / its hops, as
-//! the design defines it: everything between the stamps of two devices counts, wake-ups and core leases included. One
-//! client, two peers of two blocks, hidden size 64; the first steps are left out as warm-up. The last lines are the
-//! figures, in microseconds.
+//! The cost of a hop is (a decode step's whole time - the compute that its peers have stamped - the client's own
+//! compute) / its hops. Everything between the timestamps of two devices counts, including wake-ups and core leases.
+//! There are one client and two peers of two blocks each, with hidden size 64. The first steps are left out as warm-up.
+//! The last lines of the output are the figures, in microseconds.
 #[path = "../tests/support/nano.rs"]
 mod nano;
 
@@ -19,7 +19,7 @@ use topology::outcome::Run;
 
 const PEERS: u32 = 2;
 const WORK: Workload = Workload { micro_batches: 4, batch: 1, prompt: 8, generate: 600 };
-/// Decode steps of each request left out.
+/// The number of decode steps of each request that are left out.
 const WARMUP: u32 = 50;
 
 fn main() {
@@ -41,18 +41,21 @@ fn main() {
     }
 }
 
-/// Where the time of each decode step goes, in microseconds.
+/// The parts of each decode step's time, in microseconds.
 #[derive(Default)]
 struct Parts {
     hop: Vec<f64>,
     step: Vec<f64>,
-    /// Of one peer: its device's job, and the way to its device and back.
+    /// The job of one peer's device.
     peer_compute: Vec<f64>,
+    /// The time from a step's arrival at a peer until its device begins.
     peer_queue: Vec<f64>,
+    /// The time from the end of the device's job until the peer sends the result.
     peer_return: Vec<f64>,
+    /// Both jobs of the client: embedding and head.
     client_compute: Vec<f64>,
     client_queue: Vec<f64>,
-    /// Neither at a device nor at a peer, over the hops.
+    /// The time outside of devices and peers, divided by the hops.
     network: Vec<f64>,
 }
 
@@ -112,7 +115,7 @@ fn micros(span: Duration) -> f64 {
     span.0 as f64 / 1e3
 }
 
-/// The nearest-rank quantile.
+/// Returns the nearest-rank quantile.
 fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

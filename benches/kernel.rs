@@ -1,9 +1,10 @@
-//! What an event costs: the simulation's own loop, its links and its real `Handler`s, against a bare heap loop.
+//! Measures the cost of an event: the simulation's own loop, with its links and its real `Handler`s, against a bare
+//! heap loop.
 //!
-//! A ring of N actors with N messages in flight: each passes what it gets to its neighbour over a link with a random
-//! delay. The bare loop does the same with a binary heap, the message inline in the event, and one draw for the delay; it
-//! has no actors, no links and no trace. The last lines are the figures: CPU nanoseconds a message, best of several runs
-//! taken in turns.
+//! The load is a ring of N actors with N messages in flight: each actor passes every message to its neighbour over a
+//! link with a random delay. The bare loop does the same with a binary heap, the message inline in the event, and one
+//! random draw for the delay; it has no actors, no links and no trace. The last lines of the output are the figures:
+//! CPU nanoseconds per message, the best of several runs that alternate between the two loops.
 #[path = "../tests/support/ring.rs"]
 mod ring;
 

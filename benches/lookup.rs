@@ -1,11 +1,11 @@
-//! How many hops a lookup in the DHT takes in swarms of up to 10,000 nodes, driven by the simulation's kernel.
+//! Measures the number of hops of a DHT lookup in swarms of up to 10,000 nodes, driven by the simulation's kernel.
 //!
-//! Every node is the real one of the actors, alone in its seat. They join one after another by way of the first, as they
-//! would in a swarm that grows; then nodes chosen by chance look up keys chosen by chance. Hops are questions one after
-//! another that led to the node nearest to the key. Each lookup is held against the truth: how often it found the node
-//! that is the nearest of all.
+//! Every node is the real DHT node, alone on its host. The nodes join one after another through the first, as in a
+//! growing swarm; then randomly chosen nodes look up randomly chosen keys. The hops of a lookup are the consecutive
+//! queries that led to the node nearest to the key.
 //!
-//! It prints a line for each size; if hops grew faster than the logarithm, the last column would grow with them.
+//! The bench prints a line for each size; if hops grew faster than the logarithm, the column `hops / log2 n` would grow
+//! with the size.
 use actors::dht::key::Key;
 use actors::dht::node::{Config, Node};
 use actors::id::NodeId;
@@ -26,18 +26,19 @@ use std::time::Instant;
 mod ring;
 
 const SIZES: [u32; 6] = [30, 100, 300, 1_000, 3_000, 10_000];
-/// Lookups in all, of each size.
+/// The number of lookups for each size.
 const LOOKUPS: u32 = 2_000;
-/// Between two nodes' joining.
+/// The time between the joins of two nodes.
 const APART: Duration = Duration::from_millis(20);
 const SEED: Seed = Seed(1);
 
-/// A node of the DHT and nothing else, which joins when its turn comes and then looks up its share of the keys.
+/// A DHT node without any other role, which joins at its time and then looks up its share of the keys.
 struct Lone {
     me: NodeId,
     node: Node,
-    /// How long after the start it joins, and how long after that all have.
+    /// The time from the start until this node joins.
     joins: Duration,
+    /// The time from the start by which all nodes have joined.
     settled: Duration,
     keys: Vec<Key>,
     seen: Rc<RefCell<Vec<Looked>>>,
@@ -94,7 +95,7 @@ fn plan(count: u32) -> Plan {
     Plan { network: Network::of(Link::new(delay, None)), ..ring::plan(count) }
 }
 
-/// The hops of all lookups in a swarm of `count` nodes, in order.
+/// Returns the hops of all lookups in a swarm of `count` nodes, in order.
 fn hops(count: u32) -> Vec<u16> {
     let plan = plan(count);
     let mut stream = SEED.stream("lookups", u64::from(count), 0);
@@ -119,7 +120,7 @@ fn hops(count: u32) -> Vec<u16> {
 }
 
 fn main() {
-    // `cargo test` runs benches too, only to see that they do.
+    // `cargo test` runs benches too, only as a smoke test, so that two sizes suffice.
     let sizes = if std::env::args().any(|argument| argument == "--bench") { &SIZES[..] } else { &SIZES[..2] };
     println!("{:>7} {:>10} {:>9} {:>14} {:>9}", "nodes", "mean hops", "p99 hops", "hops / log2 n", "took s");
     for &count in sizes {

@@ -1,4 +1,5 @@
-//! Bad input ends in a clear error with the documented exit code, at the place where it was written; nothing is left behind.
+//! Tests that bad input causes a clear error with the documented exit code, at the place in the file, and leaves
+//! nothing behind.
 #[path = "support/command.rs"]
 mod command;
 
@@ -6,7 +7,7 @@ use command::expect_code;
 use std::fs;
 use std::path::Path;
 
-/// `quickstart` with `from` replaced, under `check`: what is said, with its line breaks taken out.
+/// Runs `check` on `quickstart` with `from` replaced by `to`, and returns stderr without line breaks.
 fn check(dir: &Path, from: &str, to: &str) -> String {
     let text = scenarios::library::find("quickstart").expect("it is in the library");
     assert!(text.contains(from), "quickstart has no `{from}` any more");
@@ -16,7 +17,7 @@ fn check(dir: &Path, from: &str, to: &str) -> String {
     said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Line and column of `needle` in `quickstart`, as an editor shows them.
+/// Returns the line and column of `needle` in `quickstart`, as an editor shows them.
 fn place(needle: &str) -> String {
     let text = scenarios::library::find("quickstart").expect("it is in the library");
     let at = text.find(needle).expect("quickstart holds it");
@@ -76,7 +77,7 @@ fn a_device_that_is_not_here_is_said_before_anything_is_started() {
 #[test]
 fn requests_that_run_out_of_time_fail_and_their_cell_keeps_its_figures() {
     let dir = tempfile::tempdir().expect("a directory");
-    // The warm-up of a short prompt fits into the time; the long answer of the timed requests does not.
+    // The short prompt's warm-up finishes within the timeout; the long answers of the timed requests do not.
     let set = ["--set", "measure.timeout=20 ms", "--set", "workload.generate=400", "--set", "workload.prompt=8"];
     expect_code(dir.path(), &[&["sim", "quickstart"], &set[..]].concat(), 4);
     let cells = fs::read_to_string(dir.path().join("runs/quickstart-sim-001/cells.csv")).expect("the cells");

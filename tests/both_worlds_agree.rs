@@ -1,4 +1,4 @@
-//! One graph, two worlds: the same plan generates the same number of tokens by the same routes, live and simulated.
+//! Tests that the same plan generates the same number of tokens over the same routes, live and simulated.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use topology::outcome::{Outcome, Run};
 
-/// What was done for a request, without when.
+/// The work done for a request, without its times.
 #[derive(Debug, PartialEq)]
 struct Deed {
     tokens: u32,
     route: Vec<NodeId>,
-    /// (hop, position, new tokens), sorted.
+    /// The steps as (hop, position, new tokens), sorted.
     steps: Vec<(u16, u32, u32)>,
 }
 

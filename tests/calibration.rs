@@ -1,4 +1,5 @@
-//! What a live run has met is what a profile fitted to it says, and what a simulation by that profile meets again.
+//! Tests that a profile fitted to a live run states the run's conditions, and that a simulation with that profile has
+//! the same conditions.
 #[path = "support/command.rs"]
 mod command;
 
@@ -8,7 +9,7 @@ use scenarios::profile::Profile;
 use std::fs;
 use std::path::Path;
 
-/// A lone client asks peers that are near, and peers that are far away, in turns.
+/// A scenario with a lone client that alternates between near and far peers.
 const TWO_WAYS: &str = r#"#![enable(implicit_some, unwrap_newtypes)]
 Scenario(
     version: 1,
@@ -43,7 +44,7 @@ fn ms(time: scenarios::units::Time) -> f64 {
     time.0 as f64 / 1e6
 }
 
-/// Within a share of what was expected.
+/// Asserts that `found` differs from `expected` by less than `share` of it.
 fn near(found: f64, expected: f64, share: f64) {
     assert!((found / expected - 1.0).abs() < share, "{found} is not {expected}");
 }
@@ -74,7 +75,7 @@ fn links_are_found_again_in_a_run_over_them() {
     assert_eq!((far.from.as_str(), far.to.as_str(), near_by.to.as_str()), ("client", "far", "near"));
     near(ms(near_by.rtt[10]), 4.0, 0.15);
     near(ms(far.rtt[10]), 24.0, 0.05);
-    // The sum of two uniform draws reaches from 20 to 28 ms.
+    // The sum of two uniform delays ranges from 20 to 28 ms.
     assert!(ms(far.rtt[1]) > 20.0 && ms(far.rtt[1]) < 23.0 && ms(far.rtt[18]) > 25.0, "{:?}", far.rtt);
     let mbit = |way: &scenarios::profile::Way| way.bandwidth.expect("two sizes").bytes_per_second() * 8e-6;
     near(mbit(near_by), 400.0, 0.3);

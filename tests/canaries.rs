@@ -1,5 +1,5 @@
-//! The tests bite: soaking finds each canary, which is a bug that is planted on purpose, and finds nothing from the same
-//! seeds without it. A release build has no canaries, so there is nothing to find.
+//! Tests that soaking finds each canary, a bug that is planted on purpose, and finds nothing with the same seeds
+//! without it. A release build has no canaries, so there is nothing to find.
 #![cfg(debug_assertions)]
 use actors::canary::{Canary, plant};
 use simulator::soak::{self, Wrong};
@@ -18,7 +18,7 @@ fn swarm(seed: u64) -> Result<(), Wrong> {
     soak::swarm(seed, false).map(drop)
 }
 
-/// Soaks one seed after another until the canary is found, then the same seeds without it.
+/// Soaks one seed after another until the canary is found, then soaks the same seeds without it.
 fn finds(canary: Canary, soak: fn(u64) -> Result<(), Wrong>, seeds: Range<u64>) {
     let planted = plant(canary);
     let found = seeds.clone().find(|seed| soak(*seed).is_err());
@@ -31,7 +31,7 @@ fn finds(canary: Canary, soak: fn(u64) -> Result<(), Wrong>, seeds: Range<u64>) 
     }
 }
 
-/// A test for each: its name, the canary, which part of soaking finds it, and the seeds that it may take.
+/// Defines one test per canary: its name, the canary, the kind of soaking that finds it, and the range of seeds to try.
 macro_rules! canaries {
     ($($name:ident: $canary:ident, $soak:ident $seeds:expr;)*) => {
         $(#[test]

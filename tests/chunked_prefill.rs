@@ -1,4 +1,5 @@
-//! A prompt that goes through the route in chunks gives the text that it gives whole, in both worlds, whatever fails meanwhile.
+//! Tests that a prompt sent in chunks gives the same text as one sent whole, live and simulated, despite failures
+//! meanwhile.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/nano.rs"]
@@ -52,7 +53,8 @@ fn prefills(run: &Run) -> Vec<Stepped> {
     run.events.iter().filter_map(first).collect()
 }
 
-/// An echo model, whose text tells every token that a cache lacks, has twice or has in the wrong place.
+/// Returns a plan with an echo model, whose text reveals every token that a KV cache lacks, has twice or has in the
+/// wrong place.
 fn echo(forwarding: Forwarding, prefill: Prefill) -> Plan {
     let mut plan = nano::plan(3, 2, forwarding, WORK);
     plan.model.weights = Weights::Echo;

@@ -1,8 +1,9 @@
-//! Dependencies as Cargo.lock names them: from one registry, and no newer than the Rust version that Cargo.toml promises.
+//! Tests the dependencies in Cargo.lock: all are from one registry, and none needs a newer Rust version than Cargo.toml
+//! states.
 use serde_json::Value;
 use std::process::Command;
 
-/// What cargo resolved for this platform. Fails if Cargo.lock would have to change.
+/// Returns the packages that cargo resolved for this platform. Fails if Cargo.lock would have to change.
 fn packages() -> Vec<Value> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("-vV").output().expect("rustc runs");

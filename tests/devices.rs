@@ -1,4 +1,5 @@
-//! What a device of a plan is beside its roofline shows in a simulation: stragglers, jitter, overheads, observed times.
+//! Tests that a simulation shows the properties of a device beyond its roofline: stragglers, jitter, overheads,
+//! observed times.
 use actors::peer::Scheduling;
 use actors::record::Event;
 use actors::seed::Seed;
@@ -24,7 +25,7 @@ fn quickstart(clients: u32, change: impl Fn(&mut Cost)) -> Plan {
     plan
 }
 
-/// Mean seconds of a request.
+/// Returns the mean duration of a request in seconds.
 fn latency(plan: &Plan) -> f64 {
     match run(plan, HORIZON).outcome {
         Outcome::Done(drained) => drained.mean_latency_s().expect("requests were served"),
@@ -56,23 +57,25 @@ fn overheads_are_paid_where_they_arise() {
     let base = quickstart(1, |_| {});
     let plain = latency(&base);
     let with = |change: fn(&mut Cost)| (latency(&quickstart(1, change)) - plain) * 1e6;
-    // A request of one row, 8 tokens and two peers has 8 steps of 4 jobs: embedding, two spans, head.
+    // A request of one row, 8 tokens and two peers has 8 steps of 4 jobs: embedding, two block ranges, head.
     let jobs = 8.0 * 4.0;
     assert!((with(|cost| cost.overhead.to_device = Duration::from_micros(10)) - 10.0 * jobs).abs() < 0.5);
     assert!((with(|cost| cost.overhead.from_device = Duration::from_micros(7)) - 7.0 * jobs).abs() < 0.5);
-    // Relayed, a step is 4 frames and opening a session is 2 a peer; each has two ends. A request begins when its client has
-    // sent each of the two peers the close of the one before.
+    // With relay, a step has 4 frames, and opening a session has 2 per peer; each frame has a send and a receive
+    // overhead. A request begins after its client has sent the close of the previous session to each of the two peers,
+    // which adds 2 sends.
     let ends = 2.0 * (8.0 * 4.0 + 4.0) + 2.0;
     let frame = with(|cost| cost.overhead.frame = Duration::from_micros(5));
     assert!((frame - 5.0 * ends).abs() < 0.5, "{frame} us for {ends} ends of 5 us");
-    // A session with each of two peers.
+    // A session is opened with each of the two peers.
     assert!((with(|cost| cost.overhead.opening = Duration::from_micros(9)) - 2.0 * 9.0).abs() < 0.5);
-    // Hidden states go to both peers and come from them, come from the embedding and go to the head: 6 copies of each row.
+    // Each row of hidden states is copied 6 times: to and from each of the two peers, from the embedding, and to the
+    // head.
     let width = f64::from(base.model.shape.hidden) * 4.0;
     let rows = f64::from(base.workload.prompt) + 7.0;
     let copied = with(|cost| cost.overhead.per_copied = 1e-9);
     assert!((copied - 6.0 * rows * width * 1e-3).abs() < 0.5, "{copied} us");
-    // One client never waits for a lease.
+    // A single client never waits for a lease.
     assert!(with(|cost| cost.overhead.hand_over = Duration::from_micros(50)).abs() < 1e-6);
     let two = |change: fn(&mut Cost)| latency(&quickstart(2, change));
     assert!(two(|cost| cost.overhead.hand_over = Duration::from_micros(50)) > two(|_| {}));
@@ -82,7 +85,7 @@ fn overheads_are_paid_where_they_arise() {
 fn observed_times_give_the_run_that_they_were_observed_in() {
     let jittery = quickstart(1, |cost| cost.jitter = Jitter::LogNormal { sigma: 0.4 });
     let seen = run(&jittery, HORIZON);
-    // The plan itself knows nothing of the jitter, and takes devices to be ten times as fast.
+    // The plan itself has no jitter, and devices ten times as fast.
     let plan = quickstart(1, |cost| cost.slow = 0.1);
     let replayed = run_observed(&plan, HORIZON, Observed::of(&seen.events));
     let (Outcome::Done(seen), Outcome::Done(replayed)) = (&seen.outcome, &replayed.outcome) else {
@@ -92,7 +95,8 @@ fn observed_times_give_the_run_that_they_were_observed_in() {
     assert!(off.abs() < 1e-6, "off by {off}");
 }
 
-/// What is observed in a simulation whose devices jitter is what a simulation of steady ones takes, batched steps too.
+/// Tests that a simulation of steady devices with the times observed on devices with jitter takes as long as the
+/// observed one, batched steps included.
 #[test]
 fn batches_and_parts_of_steps_are_observed_as_they_were_computed() {
     let of = |slow: f64, jitter: Jitter, scheduling: Scheduling| {
@@ -118,7 +122,7 @@ fn batches_and_parts_of_steps_are_observed_as_they_were_computed() {
         };
         let batched = matches!(scheduling, Scheduling::Continuous { .. } | Scheduling::PrefillThenDecode { .. });
         assert_eq!(most(&seen.events) > 2, batched, "{scheduling:?}");
-        // The plan itself takes devices to be twenty times as slow: hardly a job may be left to it.
+        // The plan itself has devices twenty times as slow, so hardly any job may take its time from the plan.
         let replayed = run_observed(&of(20.0, Jitter::Off, scheduling), HORIZON, Observed::of(&seen.events));
         let (Outcome::Done(seen), Outcome::Done(replayed)) = (&seen.outcome, &replayed.outcome) else {
             panic!("{} and {}", seen.outcome, replayed.outcome)

@@ -1,9 +1,9 @@
-//! The docs lead somewhere: links have a target, every page is in the book's summary, and shells and `man` have their files.
+//! Tests the docs: links have a target, every page is in the book's summary, and shells and `man` have their files.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The pages of the book and the documents at the root.
+/// Returns the pages of the book and the documents at the root.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = [root.to_owned(), root.join("docs/src")];
@@ -11,7 +11,7 @@ fn pages() -> Vec<PathBuf> {
     files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
 }
 
-/// The targets of `[text](target)` and of `![text](target)` that are files of the repository.
+/// Returns the targets of `[text](target)` and of `![text](target)` that are files of the repository.
 fn links(text: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let local = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
@@ -64,7 +64,7 @@ fn every_command_has_examples_a_completion_and_a_manual_page() {
     }
 }
 
-/// `swarmbench schema --markdown > docs/src/reference.md` writes the page anew.
+/// The command `swarmbench schema --markdown > docs/src/reference.md` updates the page.
 #[test]
 fn the_scenario_reference_is_that_of_the_program() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/reference.md")).expect("a page");
@@ -75,7 +75,7 @@ fn the_scenario_reference_is_that_of_the_program() {
     assert_eq!(page.len(), written.len());
 }
 
-/// Every path that a scenario's canonical text can have is a field of the schema.
+/// Tests that every field that a scenario's canonical text can have is in the schema.
 #[test]
 fn the_schema_knows_every_field_of_the_library() {
     let schema = scenarios::reference::schema().to_value().to_string();

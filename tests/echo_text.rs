@@ -1,4 +1,5 @@
-//! An echo model says the same text however its blocks are spread, and another where anything of its input differs.
+//! Tests that an echo model gives the same text for any distribution of its blocks, and another text if any part of its
+//! input differs.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -10,7 +11,8 @@ use simulator::{HORIZON, run};
 
 const WORK: Workload = Workload { micro_batches: 2, batch: 2, prompt: 9, generate: 6 };
 
-/// Eight blocks over routes of `hops` peers, of the four that there are always, so that every client keeps its number.
+/// Returns a plan with eight blocks over routes of `hops` peers. There are always four peers, so that every client
+/// keeps its node id.
 fn plan(hops: u32, forwarding: Forwarding, seed: u64) -> Plan {
     let mut plan = nano::plan(4, 2, forwarding, WORK);
     plan.model.weights = Weights::Echo;
@@ -25,7 +27,7 @@ fn plan(hops: u32, forwarding: Forwarding, seed: u64) -> Plan {
     plan
 }
 
-/// The tokens of each timed request, in the order of clients and their requests.
+/// Returns the tokens of each timed request, ordered by client and request.
 fn texts(plan: &Plan) -> Vec<(RequestId, Vec<u32>)> {
     let text = |event| match event {
         Event::Ended(ended) if !ended.request.is_warmup() => Some((ended.request, ended.output)),

@@ -1,5 +1,5 @@
-//! Foreign bytes never panic, hang or take memory out of proportion: the corpora of the fuzz targets are replayed, and their
-//! seeds are mutated by a seeded generator.
+//! Tests that foreign bytes never cause a panic, a hang or disproportionate memory use: the corpora of the fuzz targets
+//! are replayed, and their seeds are mutated by a seeded generator.
 #[path = "fuzz/entries.rs"]
 mod entries;
 
@@ -9,10 +9,11 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use std::{fs, thread};
 
-/// Bytes that one input may take at once: what the limits of each kind allow for inputs of some kilobytes.
+/// The largest number of bytes that one input may allocate at once: the limits of each kind for inputs of a few
+/// kilobytes.
 const MEMORY: u64 = 192 << 20;
 
-/// A hang, not a slow machine: inputs take milliseconds.
+/// The time after which an input counts as a hang and not as a slow machine: inputs take milliseconds.
 const HANG: Duration = Duration::from_secs(120);
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
@@ -29,7 +30,8 @@ impl Random {
     }
 }
 
-/// Bytes that parsers take for lengths: the largest numbers of each width, as they are and as variable-length integers.
+/// Bytes that parsers read as lengths: the largest numbers of each width, as fixed-size and as variable-length
+/// integers.
 const LENGTHS: [&[u8]; 6] = [
     &[0xff, 0xff, 0xff, 0x7f],
     &[0xff; 8],
@@ -39,13 +41,14 @@ const LENGTHS: [&[u8]; 6] = [
     b"99999999999999999999",
 ];
 
-/// One to three changes: bits flipped, bytes replaced by huge lengths, pieces cut out or doubled, the end cut off.
+/// Applies one to three changes: bits are flipped, bytes replaced by huge lengths, pieces removed or doubled, or the
+/// end is cut off.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(3) {
         if bytes.is_empty() {
             return;
         }
-        // Counts and sizes stand at the ends of most formats.
+        // Most formats have counts and sizes at their start or end.
         let at = match random.below(3) {
             0 => random.below(bytes.len()),
             1 => random.below(bytes.len().min(256)),
@@ -72,7 +75,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Calls an entry in a thread of its own, input by input. The thread tells which before it begins.
+/// Calls an entry for each input in a separate thread, which announces each input before it begins.
 fn run(entry: Entry, inputs: impl Iterator<Item = (String, Vec<u8>)> + Send + 'static) {
     let (sender, told) = channel();
     let thread = thread::spawn(move || {
@@ -96,7 +99,7 @@ fn run(entry: Entry, inputs: impl Iterator<Item = (String, Vec<u8>)> + Send + 's
     assert!(thread.join().is_ok(), "{last} made it panic");
 }
 
-/// Mutates the seeds and the corpus of an entry for so many rounds.
+/// Mutates the seeds and the corpus of an entry for `rounds` rounds.
 #[track_caller]
 fn attack(name: &'static str, rounds: u64) {
     let mut bases = seeds(name);
@@ -111,7 +114,7 @@ fn attack(name: &'static str, rounds: u64) {
     run(entry(name), whole.chain(mutated));
 }
 
-/// The files of an entry's corpus, by name.
+/// Returns the files of an entry's corpus, by name.
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };

@@ -1,5 +1,5 @@
-//! `generate` says what the model says: the same greedy text over 1, 2 and 4 peers, each a process, over TCP, and in one
-//! process without a swarm; and for checkpoints of transformers, the text that transformers makes of them.
+//! Tests that `generate` prints the model's text: the same greedy text over 1, 2 and 4 peers in processes over TCP as
+//! in one process without a swarm; and for checkpoints of transformers, the text that transformers generates.
 #[path = "support/command.rs"]
 mod command;
 
@@ -18,7 +18,7 @@ fn shape(arch: Arch) -> Shape {
     Shape { arch, layers: 4, hidden: 64, heads: 4, kv_heads, ffn, vocab: 300, max_positions: 64 }
 }
 
-/// What `generate` says as JSON.
+/// Returns the JSON output of `generate`.
 fn generate(folder: &Path, more: &[&str]) -> Value {
     let mut arguments = vec!["generate", folder.to_str().expect("a plain path"), "--format", "json", "--ignore-eos"];
     arguments.extend(more);
@@ -30,7 +30,7 @@ fn ids(said: &Value) -> Vec<u32> {
     said["ids"].as_array().expect("ids").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
 }
 
-/// Greedy text of one span in this process.
+/// Generates a greedy text from all blocks in this process.
 fn alone(folder: &Path, prompt: &[u32]) -> Vec<u32> {
     let source = Source::folder(folder).expect("a checkpoint");
     let all = BlockRange { start: 0, end: source.config().shape.layers };
@@ -111,7 +111,7 @@ fn other_families_run_the_dimensions_and_a_stop_ends_the_text() {
     assert_eq!(ids(&said), all[..=first]);
 }
 
-/// What was said on stderr, on one line.
+/// Returns stderr on one line.
 fn said(output: &std::process::Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).replace('│', " ");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -145,7 +145,7 @@ fn what_cannot_be_generated_is_said() {
     }
 }
 
-/// One error, before any process is started: no line of a log beside it.
+/// There is exactly one error and no log line, since no process is started.
 #[test]
 fn a_folder_that_cannot_be_loaded_is_refused_before_a_swarm_is_started() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -201,7 +201,8 @@ fn a_live_run_of_real_prompts_keeps_its_text_and_shows_some() {
     std::fs::write(dir.path().join("said.ron"), LIVE).expect("writable");
     let shown = expect_code(dir.path(), &["live", "said.ron"], 0);
     let lines = std::fs::read_to_string(dir.path().join("runs/said-live-001/texts.jsonl")).expect("it was written");
-    // From a file beside the scenario, with a byte order mark: the same prompts, wherever the program is started.
+    // The prompts come from a file beside the scenario, with a byte order mark, and do not depend on the working
+    // directory.
     let (texts, file) = ("Texts([\"A swarm of bees\", \"Many peers\"])", "Lines(\"prompts.txt\")");
     std::fs::write(dir.path().join("said.ron"), LIVE.replace(texts, file)).expect("writable");
     std::fs::write(dir.path().join("prompts.txt"), "\u{feff}A swarm of bees\n\nMany peers\n").expect("writable");

@@ -1,4 +1,4 @@
-//! Whatever ends the program, what was done stays readable and says how much of the plan it is.
+//! Tests that completed runs stay readable and state their share of the plan, however the program is ended.
 #[path = "support/command.rs"]
 mod command;
 
@@ -11,11 +11,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// More runs than are over before a signal comes.
+/// A command with more runs than can finish before a signal arrives.
 const LONG: [&str; 6] = ["sim", "quickstart", "--repeat", "3000", "--jobs", "1"];
 
 fn start(dir: &Path, arguments: &[&str]) -> Child {
-    // Whoever runs the tests may ignore these signals, as a shell does for its background jobs, and children inherit that.
+    // The parent process may ignore these signals, as a shell does for its background jobs, and children inherit that.
     let mut command = Command::new("env");
     command.args(["--default-signal=INT,TERM,HUP", env!("CARGO_BIN_EXE_swarmbench")]).args(arguments);
     command.current_dir(dir).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -40,7 +40,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("{what}: not within a minute");
 }
 
-/// Waits until the process catches INT.
+/// Waits until the process has a handler for INT.
 fn wait_for_handler(child: &Child) {
     wait_until("a signal handler", || {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
@@ -118,7 +118,8 @@ fn every_command_ends_with_a_word() {
         let dir = tempfile::tempdir().expect("a directory");
         let child = start(dir.path(), arguments);
         wait_for_handler(&child);
-        // Two, more than 0.2 s apart: a command that has just begun what it would save is told not to.
+        // Two signals more than 0.2 s apart count as two: if the command handles the first by saving its results, the
+        // second ends it at once.
         send(&child, Signal::TERM);
         sleep(Duration::from_millis(500));
         if child.id() > 0 {

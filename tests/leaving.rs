@@ -1,5 +1,5 @@
-//! A peer that is told to leave: it finishes what it holds, opens nothing more, and ends; the others go on without it. The
-//! same in both worlds.
+//! Tests that a peer told to leave finishes its open sessions, accepts no new ones, and ends, while the others continue
+//! without it; both live and simulated.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/nano.rs"]
@@ -17,11 +17,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use topology::outcome::Run;
 
-/// Takes the second half of every route, as long as it is there; the spare for that half is the host after it.
+/// The host of the second half of every route while it is available; the spare for that half is the next host.
 const LEAVER: HostId = HostId(3);
 const SPARE: HostId = HostId(4);
 
-/// Told to leave, and to start again as soon as it has left.
+/// Returns a plan in which a peer is told to leave, and to start again as soon as it has left.
 fn plan(test: &str, micro_batches: u32, forwarding: Forwarding) -> Plan {
     let work = Workload { micro_batches, batch: 1, prompt: 8, generate: 100 };
     let mut plan = doubled::doubled(nano::plan(4, 2, forwarding, work));
@@ -43,7 +43,7 @@ fn peer_on(plan: &Plan, host: HostId) -> NodeId {
     plan.peers().find(|(_, node)| node.host == host).expect("it holds a peer").0
 }
 
-/// What the peer reserved (true) or gave back, and when, in order.
+/// Returns the peer's KV cache reservations and releases, in order of time.
 fn reservations(run: &Run, peer: NodeId) -> Vec<Reserved> {
     let of = |event: &Event| match event {
         Event::Reserved(reserved) if reserved.peer == peer => Some(*reserved),
@@ -79,13 +79,14 @@ fn texts(run: &Run) -> Vec<(RequestId, Vec<u32>)> {
     texts
 }
 
-/// Holds a run against the same without faults. `heard`: how long its being told may take.
+/// Compares a run with the same run without faults. `heard` is the longest time until the peer receives the order to
+/// leave.
 fn leaves_in_order(plan: &Plan, run: &Run, calm: &Run, heard: Duration) {
     assert!(run.outcome.is_ok() && calm.outcome.is_ok(), "{} {}", run.outcome, calm.outcome);
     assert_eq!(texts(run), texts(calm));
     let (leaver, told) = (peer_on(plan, LEAVER), left_at(run));
 
-    // It ends, and only then its next process begins.
+    // The leaving process ends before the next one begins.
     let offline = servings(run, leaver).into_iter().find(|it| it.at >= told && it.state == State::Offline);
     let goodbye = offline.expect("it says goodbye").at;
     assert!(goodbye.since(told) <= heard, "{}", goodbye.since(told));
@@ -93,7 +94,7 @@ fn leaves_in_order(plan: &Plan, run: &Run, calm: &Run, heard: Duration) {
     let again = again.expect("its next process comes up").at;
     assert!(again.since(goodbye) + heard >= limits::FAREWELL, "it stays until its goodbye was heard");
 
-    // It finishes what it holds, and opens nothing more.
+    // The peer finishes its open sessions, and accepts no new ones.
     let before = reservations(run, leaver).into_iter().filter(|it| it.at < again);
     let (until, after): (Vec<_>, Vec<_>) = before.partition(|it| it.at <= goodbye);
     let mut held: BTreeSet<SessionId> = BTreeSet::new();
@@ -110,7 +111,7 @@ fn leaves_in_order(plan: &Plan, run: &Run, calm: &Run, heard: Duration) {
     let moved = |event: &Event| matches!(event, Event::Failover(failover) if failover.replayed > 0);
     assert!(!run.events.iter().any(moved), "nobody had to be given again what it held");
 
-    // The rest goes on without it.
+    // The other peers continue without it.
     let spare = peer_on(plan, SPARE);
     let served = |event: &Event| match event {
         Event::Served(hop) if hop.peer == spare => hop.received > goodbye,

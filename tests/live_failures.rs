@@ -1,4 +1,4 @@
-//! What goes wrong in a live run is named, keeps what was measured, and leaves no process behind.
+//! Tests that failures of a live run are named, that measurements are kept, and that no process is left behind.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -15,10 +15,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 use topology::outcome::{Outcome, Run};
 
-/// Far more than any test waits for.
+/// More work than any test waits for.
 const LONG: Workload = Workload { micro_batches: 1_000, batch: 1, prompt: 4, generate: 100 };
 
-/// No process is left.
+/// An empty list of processes.
 const NONE: [u32; 0] = [];
 
 fn options() -> Options {
@@ -29,7 +29,7 @@ fn live(plan: &Plan) -> Result<Run, LiveError> {
     run(plan, &options(), &AtomicBool::new(false))
 }
 
-/// A plan whose hosts' names are this test's own, by which its processes are found.
+/// Returns a plan whose host names start with the test's name, so that its processes can be found.
 fn plan(test: &str, work: Workload) -> Plan {
     let mut plan = nano::plan(2, 2, Forwarding::Relay, work);
     plan.policies.recovery = Recovery::Off;
@@ -37,7 +37,7 @@ fn plan(test: &str, work: Workload) -> Plan {
     plan
 }
 
-/// Processes of the host, or of all hosts whose names begin so.
+/// Returns the processes of the host, or of all hosts whose names begin with `host`.
 fn processes(host: &str) -> Vec<u32> {
     let title = format!("swarmbench:{host}");
     let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -48,8 +48,8 @@ fn processes(host: &str) -> Vec<u32> {
     pids.filter(is_it).collect()
 }
 
-/// The process of a host that is in the middle of the timed run: its arbiter has woken more often than start and warm-up
-/// make it, and less often than its requests will.
+/// Returns the process of a host in the middle of the timed run: its arbiter has woken more often than start and
+/// warm-up require, and less often than all its requests will.
 fn await_work(host: &str) -> u32 {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -62,7 +62,7 @@ fn await_work(host: &str) -> u32 {
     }
 }
 
-/// How often the first thread of a process has waited.
+/// Returns the number of voluntary context switches of a process's first thread.
 fn wakes(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
@@ -72,7 +72,7 @@ fn signal(name: &str, pid: u32) {
     assert!(Command::new("kill").arg(name).arg(pid.to_string()).status().unwrap().success());
 }
 
-/// Runs the plan and sends the signal to a host's process in the middle of the timed run.
+/// Runs the plan, and sends the signal to a host's process in the middle of the timed run.
 fn run_and_signal(plan: &Plan, name: &str, host: &str) -> Run {
     thread::scope(|scope| {
         let running = scope.spawn(|| live(plan));
@@ -171,7 +171,7 @@ fn a_program_that_is_no_host_is_named_with_how_it_ended() {
     assert!(matches!(&why, LiveError::NotJoined { why, .. } if why.contains("exit status: 1")), "{why}");
     let why = run(&plan, &Options::new("/nowhere/swarmbench"), &AtomicBool::new(false)).expect_err("there is none");
     assert!(matches!(&why, LiveError::Spawn { .. }), "{why}");
-    // It runs, but does not call: `cat` waits for its stdin.
+    // The program `cat` runs and waits for its stdin, but never joins.
     let silent = Options { args: Vec::new(), join_within: Duration::from_millis(300), ..Options::new("/bin/cat") };
     let why = run(&plan, &silent, &AtomicBool::new(false)).expect_err("it never joins");
     assert!(matches!(&why, LiveError::NotJoined { .. }), "{why}");
@@ -204,7 +204,7 @@ fn a_process_that_hangs_does_not_hold_up_the_end() {
 #[test]
 fn a_panic_in_a_process_of_the_run_names_its_node_and_ends_the_run() {
     let mut plan = plan("panics", LONG);
-    // No scenario gives an empty list of prompts, so no client looks for one.
+    // No scenario can have an empty list of prompts, so the client does not check for one.
     plan.tokens.prompts = Prompts::Ids(Vec::new());
     let run = live(&plan).expect("the run has begun");
     let Outcome::Panicked { node, what } = &run.outcome else { panic!("{}", run.outcome) };

@@ -1,4 +1,5 @@
-//! Faults that a plan asks for happen to real processes: killed, started again, stopped, cut off; and the run ends in order.
+//! Tests that the faults of a plan are applied to real processes (killed, restarted, stopped, partitioned), and that
+//! the run ends in order.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/nano.rs"]
@@ -22,7 +23,7 @@ const PEER: HostId = HostId(1);
 fn plan(test: &str, faults: Vec<Fault>) -> Plan {
     let mut plan = nano::plan(2, 1, Forwarding::Relay, WORK);
     plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
-    // Nobody could take the place of a peer.
+    // No other peer could replace a lost one.
     plan.policies.recovery = Recovery::Off;
     plan.faults = faults;
     plan
@@ -49,7 +50,7 @@ fn released(run: &Run) -> Timestamp {
     run.events.iter().find_map(released).expect("the barrier was released")
 }
 
-/// Steps that a node served, from the release on, in order.
+/// Returns the steps that a node served after the release, in order.
 fn served(run: &Run, peer: NodeId) -> Vec<Served> {
     let release = released(run);
     let by = |event: &Event| match event {
@@ -69,7 +70,7 @@ fn peer(plan: &Plan) -> NodeId {
     plan.peers().find(|(_, node)| node.host == PEER).expect("it holds a peer").0
 }
 
-/// Two peers for each half of the blocks; the first of each pair is used as long as it is there.
+/// Returns a plan with two peers for each half of the blocks; the first of each pair is used while it is available.
 fn doubled(test: &str, work: Workload, faults: Vec<Fault>) -> Plan {
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Relay, work));
     plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
@@ -77,7 +78,7 @@ fn doubled(test: &str, work: Workload, faults: Vec<Fault>) -> Plan {
     plan
 }
 
-/// What each request generated, in the order of requests.
+/// Returns the tokens of each request, in order of request.
 fn texts(run: &Run) -> Vec<(RequestId, Vec<u32>)> {
     let mut texts: Vec<_> = ended(run).iter().map(|ended| (ended.request, ended.output.clone())).collect();
     texts.sort();
@@ -88,7 +89,7 @@ fn texts(run: &Run) -> Vec<(RequestId, Vec<u32>)> {
 fn tokens_after_a_kill_in_mid_generation_are_those_of_the_undisturbed_run() {
     let work = Workload { micro_batches: 3, batch: 1, prompt: 8, generate: 40 };
     let undisturbed = live(&doubled("whole", work, vec![]));
-    // In the middle of the second request, the last hop of its route.
+    // The crash hits the last hop of the second request's route, in the middle of that request.
     let mid =
         Fault { at: When::Steps { host: HostId(3), count: 60 }, what: What::Crash { host: HostId(3), back: None } };
     let plan = doubled("killed", work, vec![mid]);
@@ -96,7 +97,7 @@ fn tokens_after_a_kill_in_mid_generation_are_those_of_the_undisturbed_run() {
     assert!(undisturbed.outcome.is_ok() && killed.outcome.is_ok(), "{} {}", undisturbed.outcome, killed.outcome);
     let by = |run: &Run, host| served(run, plan.peers().find(|(_, node)| node.host == host).expect("a peer").0).len();
     assert_eq!(by(&undisturbed, HostId(4)), 0, "nobody is taken for lost that is not");
-    // What the killed peer has not done: its 60th step is lost, the history comes again in one.
+    // The killed peer loses its 60th step. The spare serves the replayed history as one step, and then all later steps.
     assert!(by(&killed, HostId(4)) >= 60, "the spare has taken over, {}", by(&killed, HostId(4)));
     assert_eq!(texts(&killed), texts(&undisturbed));
     nobody_is_left("killed");
@@ -106,7 +107,7 @@ fn tokens_after_a_kill_in_mid_generation_are_those_of_the_undisturbed_run() {
 fn a_peer_that_leaves_finishes_what_it_holds() {
     let work = Workload { micro_batches: 1, batch: 1, prompt: 8, generate: 300 };
     let mut plan = doubled("leaving", work, vec![at(20, What::Leave { host: HostId(3) })]);
-    // Whatever it broke off would fail.
+    // An interrupted session would fail its request.
     plan.policies.recovery = Recovery::Off;
     let run = live(&plan);
     assert!(run.outcome.is_ok(), "{}", run.outcome);
@@ -118,7 +119,7 @@ fn a_peer_that_leaves_finishes_what_it_holds() {
 #[test]
 fn a_restarted_peer_serves_again() {
     let work = Workload { micro_batches: 400, batch: 1, prompt: 4, generate: 10 };
-    // The spare goes after the restart: whoever is served then is served by the new process.
+    // The spare crashes after the restart, so that the new process must serve the remaining requests.
     let faults = vec![
         at(100, What::Crash { host: HostId(3), back: None }),
         at(200, What::Restart { host: HostId(3) }),
@@ -150,7 +151,7 @@ fn a_stall_longer_than_detection_moves_the_session_and_keeps_its_text() {
 
 #[test]
 fn a_crash_that_was_asked_for_is_no_loss_of_the_run() {
-    // In the eleventh request or thereabouts, of 60.
+    // The crash is in about the eleventh of 60 requests.
     let crash = Fault { at: When::Steps { host: PEER, count: 210 }, what: What::Crash { host: PEER, back: None } };
     let plan = plan("crash", vec![crash]);
     let run = live(&plan);
@@ -243,8 +244,8 @@ fn a_host_that_joins_later_is_found() {
 
 #[test]
 fn a_peer_that_nobody_can_replace_is_waited_for() {
-    // The DHT still names the peer when its clients have lost it: whoever then tries at once, and again, has no try left
-    // when it is back.
+    // The DHT still names the peer after its clients have lost it. A client that retried immediately would have used
+    // all its tries when the peer is back.
     let mut plan =
         plan("alone", vec![at(50, What::Crash { host: PEER, back: None }), at(250, What::Restart { host: PEER })]);
     plan.policies.recovery = Recovery::Replay;

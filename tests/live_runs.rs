@@ -1,4 +1,4 @@
-//! A live run: child processes, real TCP, real transformer blocks; the same tokens whatever the way they take.
+//! Tests live runs with child processes, real TCP and real transformer blocks: the tokens do not depend on their route.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -16,7 +16,7 @@ fn live(plan: &Plan) -> Run {
     run(plan, &Options::new(env!("CARGO_BIN_EXE_swarmbench")), &AtomicBool::new(false)).expect("the run begins")
 }
 
-/// Requests in their order, warm-ups among them.
+/// Returns all requests in order, including warm-ups.
 fn ended(run: &Run) -> Vec<&Ended> {
     let all = run.events.iter();
     let mut ended: Vec<&Ended> =
@@ -47,7 +47,7 @@ fn every_request_is_served_with_the_tokens_it_asked_for() {
     assert!(
         ended.iter().all(|ended| ended.generated == ended.generate && ended.output.len() as u32 == ended.generated)
     );
-    // A prefill and three decode steps for each timed request, one prefill for each warm-up, over two hops.
+    // Each timed request has a prefill and three decode steps, each warm-up one prefill, over two hops.
     assert_eq!(served(&run).len(), 2 * (4 * 4 + 2));
 }
 
@@ -56,7 +56,7 @@ fn tokens_do_not_depend_on_the_way_they_take() {
     let relay = live(&nano::plan(2, 1, Forwarding::Relay, WORK));
     let push = live(&nano::plan(2, 1, Forwarding::Push, WORK));
     let mut one_host = nano::plan(2, 1, Forwarding::Relay, WORK);
-    // All three nodes in one process: their messages go by mailbox.
+    // All three nodes are in one process, so their messages go through mailboxes.
     let host = one_host.nodes[2].host;
     one_host.nodes.iter_mut().skip(2).for_each(|node| node.host = host);
     let together = live(&one_host);
@@ -85,7 +85,7 @@ fn a_request_for_no_token_ends_when_its_prefill_returns() {
 
 #[test]
 fn a_prefill_of_many_chunks_comes_through() {
-    // 8 x 300 x 64 values are 614 KB: three chunks.
+    // 8 x 300 x 64 values are 614 KB, which is three chunks.
     let work = Workload { micro_batches: 1, batch: 8, prompt: 300, generate: 2 };
     let run = live(&nano::plan(2, 2, Forwarding::Relay, work));
     let Outcome::Done(drained) = &run.outcome else { panic!("{}", run.outcome) };
@@ -110,13 +110,13 @@ fn a_shaped_link_costs_what_the_model_says_and_little_more() {
         .iter()
         .map(|step| {
             let whole = step.seen.since(step.began);
-            // Relayed by two peers: there and back twice.
+            // Relay over two peers crosses the path four times.
             assert!(whole >= Duration(4 * delay.0), "{whole} is less than four times {delay}");
             whole - Duration(4 * delay.0) - compute(step) - step.client
         })
         .min()
         .expect("ten steps");
-    // Of the step that the machine's other business has disturbed least.
+    // The minimum is the step that other work of the machine has disturbed least.
     assert!(over < Duration::from_millis(4), "four ways cost {over} too much");
     let carried = run.events.iter().filter(|event| matches!(event, Event::Carried(it) if it.propagation == delay));
     assert_eq!(carried.count(), 4 * (2 * 6 + 1), "each way of each step is accounted for");

@@ -1,4 +1,4 @@
-//! `check` and `plan` say what a sweep holds, in the format that was asked for, and warn of what can be alone.
+//! Tests that `check` and `plan` describe a sweep in the requested format, and warn of valid but doubtful input.
 #[path = "support/command.rs"]
 mod command;
 
@@ -10,7 +10,7 @@ fn said(dir: &Path, arguments: &[&str]) -> String {
     String::from_utf8(expect_code(dir, arguments, 0).stdout).expect("text")
 }
 
-/// What is on stderr, without the line breaks and bars of a report.
+/// Returns stderr without the line breaks and bars of an error report.
 fn refused(dir: &Path, arguments: &[&str], code: i32) -> String {
     let output = expect_code(dir, arguments, code);
     String::from_utf8_lossy(&output.stderr).replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")

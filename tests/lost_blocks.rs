@@ -1,5 +1,5 @@
-//! A run whose blocks no peer holds any more, and none will, ends and says which, in both worlds; one that may still get
-//! them back goes on.
+//! Tests that a run ends and names the lost blocks when no peer holds some blocks any more and none will again, live
+//! and simulated; a run that may still get them back continues.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -14,7 +14,7 @@ use simulator::{self, HORIZON};
 use std::sync::atomic::AtomicBool;
 use topology::outcome::{Outcome, Run};
 
-/// Holds the first half of the blocks, alone.
+/// The only host of the first half of the blocks.
 const PEER: HostId = HostId(1);
 
 fn plan(test: &str, faults: Vec<Fault>) -> Plan {
@@ -25,7 +25,7 @@ fn plan(test: &str, faults: Vec<Fault>) -> Plan {
     plan
 }
 
-/// In the middle of a request after some others.
+/// Returns a crash in the middle of a request, after some complete ones.
 fn at_a_step(back: Option<Duration>) -> Fault {
     Fault { at: When::Steps { host: PEER, count: 130 }, what: What::Crash { host: PEER, back } }
 }
@@ -39,7 +39,8 @@ fn finished(run: &Run) -> usize {
     run.events.iter().filter(ok).count()
 }
 
-/// The run has ended for the lost blocks, keeps the requests before, and says which blocks, which host and why.
+/// Asserts that the run ended because of lost blocks, kept the earlier requests, and names the blocks, the host and the
+/// reason.
 fn expect_lost(run: &Run, host: &str, because: &str) {
     let Outcome::BlocksLost { blocks, hosts } = &run.outcome else { panic!("{}", run.outcome) };
     assert_eq!(blocks, &[BlockRange { start: 0, end: 2 }]);

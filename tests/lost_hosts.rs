@@ -1,11 +1,11 @@
-//! A host's process that is killed in a live run is the run's outcome, whenever it dies: exit code 4, the host by its name,
-//! and no blame for what is whole.
+//! Tests that a killed host process determines the outcome of a live run at any time: exit code 4, the host's name, and
+//! no blame for healthy hosts.
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-/// A live run of the nano scenario with so many clients of so many requests.
+/// Starts a live run of the nano scenario with `clients` clients and `requests` requests each.
 fn start(out: &Path, clients: u32, requests: u32) -> Child {
     let (clients, requests) = (format!("workload.clients={clients}"), format!("workload.micro_batches={requests}"));
     let arguments = ["live", "nano", "--set", "workload.generate=32", "--set", &requests, "--set", &clients, "--out"];
@@ -14,14 +14,14 @@ fn start(out: &Path, clients: u32, requests: u32) -> Child {
     command.spawn().expect("the program starts")
 }
 
-/// Children of a process that are called so.
+/// Returns the children of a process whose host names begin with `title`.
 fn children(parent: u32, title: &str) -> Vec<u32> {
     let pids = fs::read_dir("/proc").expect("there is a /proc").flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let is_it = |pid: &u32| {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
-        // Behind the name: state, parent.
+        // The fields after the name are state and parent.
         let of = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
         let line = fs::read(process.join("cmdline")).unwrap_or_default();
         of == Some(parent) && line.starts_with(format!("swarmbench:{title}").as_bytes())
@@ -41,7 +41,8 @@ fn await_children(parent: u32, title: &str, count: usize) -> Vec<u32> {
     }
 }
 
-/// Waits until an arbiter has woken so often: some dozens of times in the warm-up, hundreds in the timed run.
+/// Waits until an arbiter has woken `wanted` times: it wakes some dozens of times in the warm-up, hundreds in the timed
+/// run.
 fn await_wakes(pid: u32, wanted: u64) {
     let wakes = || {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -54,7 +55,7 @@ fn await_wakes(pid: u32, wanted: u64) {
     }
 }
 
-/// Kills a client when it has woken so often, and looks at what is said of the run.
+/// Kills a client after it has woken `wakes` times, and checks the reported outcome.
 fn kill_a_client(clients: u32, requests: u32, wakes: u64) {
     let dir = tempfile::tempdir().expect("a folder");
     let run = start(dir.path(), clients, requests);
@@ -69,16 +70,16 @@ fn kill_a_client(clients: u32, requests: u32, wakes: u64) {
     let when = format!("after {wakes} wakes, of {clients}");
     assert!(!said.contains("before the barrier's release"), "{when}: {said}");
     assert_eq!(output.status.code(), Some(4), "{when}: {said}");
-    // A process that has not joined yet keeps the run from starting.
+    // If the killed process has not joined yet, the run does not start.
     assert!(said.contains("host_lost") || said.contains("not_started"), "{when}: {said}");
     assert!(said.contains(&format!("`{host}`")) && said.contains("signal: 9"), "{when}: {said}");
 }
 
 #[test]
 fn the_only_client_is_named_whenever_it_is_killed() {
-    // From its first instants, before it has joined, over the warm-up, to the middle of the timed run.
+    // The times range from before the process has joined, over the warm-up, to the middle of the timed run.
     for wakes in [0, 3, 10, 30, 60, 100, 200, 500] {
-        // For minutes, if nobody ends it.
+        // The run would take minutes.
         kill_a_client(1, 5_000, wakes);
     }
 }

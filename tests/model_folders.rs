@@ -1,5 +1,5 @@
-//! `model write` and `model inspect`: a random checkpoint of any published shape, in one file or several, and what a
-//! folder holds.
+//! Tests of `model write` and `model inspect`: a random checkpoint of any published shape, in one file or several, and
+//! the contents of a folder.
 #[path = "support/command.rs"]
 mod command;
 
@@ -73,14 +73,14 @@ fn what_cannot_be_written_is_said() {
     assert!(!dir.path().join("y").exists());
 }
 
-/// A small model in the folder `x`.
+/// Writes a small model to the folder `x`.
 fn small(dir: &Path, arch: Arch) {
     let ffn = if arch == Arch::Llama { 96 } else { 256 };
     let shape = Shape { arch, layers: 2, hidden: 64, heads: 4, kv_heads: 4, ffn, vocab: 300, max_positions: 512 };
     write_checkpoint(&shape, 3, &dir.join("x")).expect("writable");
 }
 
-/// Changes the tensors of the folder `x`.
+/// Edits the tensors of the folder `x`.
 fn change(dir: &Path, edit: impl FnOnce(&mut HashMap<String, Tensor>)) {
     let path = dir.join("x/model.safetensors");
     let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).expect("it was written");
@@ -88,14 +88,14 @@ fn change(dir: &Path, edit: impl FnOnce(&mut HashMap<String, Tensor>)) {
     candle_core::safetensors::save(&tensors, &path).expect("writable");
 }
 
-/// The stdout and the stderr of `generate` on the folder `x`, on one line each.
+/// Returns the JSON on stdout and the stderr, on one line, of `generate` on the folder `x`.
 fn generate(dir: &Path, more: &[&str], code: i32) -> (Value, String) {
     let arguments = [&["generate", "x", "--new", "4", "--format", "json"], more].concat();
     let output = expect_code(dir, &arguments, code);
     (serde_json::from_slice(&output.stdout).unwrap_or_default(), words(&output.stderr))
 }
 
-/// Text on one line, without the frame of an error.
+/// Returns the text on one line, without the frame of an error report.
 fn words(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text).replace('│', " ");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -122,7 +122,7 @@ fn weights_that_are_not_finite_make_no_text() {
 fn scores_that_are_not_finite_make_no_text() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     small(dir.path(), Arch::Llama);
-    // Finite weights, whose products are not.
+    // The weights are finite, but their products are not.
     change(dir.path(), |tensors| {
         for name in ["lm_head.weight", "model.norm.weight"] {
             let weight = tensors.get_mut(name).expect("it is there");
@@ -162,7 +162,7 @@ fn weights_that_nothing_takes_are_warned_of_by_name_and_number() {
     assert_eq!(checked.matches(warning).count(), 1, "{checked}");
     let live = words(&expect_code(dir.path(), &[&["live"], &set[..]].concat(), 0).stderr);
     assert_eq!(live.matches(warning).count(), 1, "{live}");
-    // The configuration asks for them where it is whole.
+    // With the changed key, the configuration requires all biases of the layer.
     let path = dir.path().join("x/config.json");
     let config = std::fs::read_to_string(&path).expect("it was written");
     std::fs::write(&path, config.replace("\"attention_bias\": false", "\"attention_bias\": true")).expect("writable");

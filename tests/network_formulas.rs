@@ -1,7 +1,8 @@
-//! What a scenario says of its network moves a simulation as the formula says: each clause set by its path, as a person
-//! sets it, and looked at in the steps of the requests.
+//! Tests that each network setting of a scenario changes a simulation as its formula states. Each setting is made by
+//! its path, as a user would make it, and checked in the steps of the requests.
 //!
-//! One client relays to one peer, whose computing takes no time to speak of: a step is two frames, one each way.
+//! One client relays to one peer, whose computation takes negligible time. A step is therefore two frames, one in each
+//! direction.
 use actors::record::{Event, Served, Stepped};
 use actors::seed::Seed;
 use scenarios::{Loaded, Overrides};
@@ -25,7 +26,7 @@ Scenario(
 )
 "#;
 
-/// Bytes of a frame of so many tokens: its header, and 1024 values of 4 bytes a token.
+/// Returns the bytes of a frame with `tokens` tokens: its header, and 1024 values of 4 bytes per token.
 fn frame(tokens: u32) -> f64 {
     64.0 + 4096.0 * f64::from(tokens)
 }
@@ -51,7 +52,7 @@ fn simulate(set: &[(&str, &str)]) -> Run {
     simulate_in(None, set, 1)
 }
 
-/// Seconds of the steps that are neither a warm-up's nor a prefill.
+/// Returns the seconds of each decode step of the timed requests.
 fn decodes(run: &Run) -> Vec<f64> {
     steps(run).filter(|step| !step.request.is_warmup() && step.output > 1).map(|step| took(&step)).collect()
 }
@@ -60,12 +61,12 @@ fn steps(run: &Run) -> impl Iterator<Item = Stepped> {
     run.events.iter().filter_map(|event| if let Event::Stepped(step) = event { Some(*step) } else { None })
 }
 
-/// Without the opening of sessions.
+/// Returns the seconds of a step, without the opening of sessions.
 fn took(step: &Stepped) -> f64 {
     (step.seen.since(step.began) - step.setup).as_secs_f64()
 }
 
-/// Of request `index` of the first client.
+/// Returns the seconds of the prefill of request `index` of the first client.
 fn prefill(run: &Run, index: u32) -> f64 {
     let first = steps(run).find(|step| step.request.index == index && step.output <= 1);
     took(&first.expect("it has a prefill"))
@@ -85,7 +86,7 @@ fn moments(values: &[f64]) -> (f64, f64) {
 fn a_step_has_the_mean_and_the_variance_of_two_delays() {
     let folder = tempfile::tempdir().expect("a directory");
     std::fs::write(folder.path().join("rtt.csv"), "rtt_ms\n10\n20\n30\n100\n").expect("it is written");
-    // (delay, mean in ms, variance in ms^2) of one way.
+    // Each case is (delay, mean in ms, variance in ms^2) of one direction.
     let gamma_half = std::f64::consts::PI.sqrt() / 2.0;
     let normal = (0.25f64 / 2.0).exp();
     let cases = [
@@ -150,7 +151,8 @@ fn sites_are_half_a_round_trip_apart() {
 #[test]
 fn the_slowest_of_nics_and_path_sets_the_time_of_its_direction() {
     let there = frame(250) / 1.25e6;
-    // 10 Mbit/s of the client's NIC out: the way there alone; in: the way back alone; and so on.
+    // A limit of 10 Mbit/s on the client's egress or the peer's ingress slows only the request; on the peer's egress or
+    // the client's ingress, only the reply; on the path, both.
     let ten = "Link(bandwidth: \"10 Mbit/s\")";
     for (path, ways) in [
         ("hosts.1.egress", 1.0),
@@ -161,7 +163,7 @@ fn the_slowest_of_nics_and_path_sets_the_time_of_its_direction() {
     ] {
         near(prefill(&simulate(&[(path, ten)]), 1), ways * there, 1e-3);
     }
-    // Bytes flow through all stages at once.
+    // A frame's bytes pass all stages concurrently, so only the slowest stage counts.
     near(
         prefill(
             &simulate(&[
@@ -176,7 +178,7 @@ fn the_slowest_of_nics_and_path_sets_the_time_of_its_direction() {
     );
 }
 
-/// Seconds from the first of two clients' steps until a peer has each of their prompts.
+/// Returns the seconds from the first step of two clients until a peer has received each of their prompts.
 fn meetings(sharing: &str, same_nic: bool) -> Vec<f64> {
     let narrow = if same_nic { "hosts.0.ingress" } else { "network.default" };
     let set = [
@@ -202,14 +204,14 @@ fn transfers_that_meet_at_a_nic_queue_or_share_it() {
         let met = meetings(sharing, true);
         near(met[0], first * alone, 0.01);
         near(met[1], 2.0 * alone, 0.01);
-        // Paths of their own do not meet.
+        // Separate paths do not affect each other.
         let apart = meetings(sharing, false);
         near(apart[0], alone, 0.01);
         near(apart[1], alone, 0.01);
     }
 }
 
-/// A path of 100 ms there and back, and what of TCP is modelled on it.
+/// Simulates a path with a round trip of 100 ms and these TCP settings.
 fn over(tcp: &str) -> Run {
     simulate(&[("network.default.delay", "50 ms"), ("network.tcp", tcp), ("workload.generate", "3")])
 }
@@ -232,7 +234,7 @@ fn connecting_costs_a_round_trip_once() {
         ended.expect("a warm-up")
     };
     let (off, on) = (over(&format!("Tcp({PLAIN})")), over(&plain_but("handshake: true")));
-    // To the peer, and to the bootstrap node if it was not connected before.
+    // The handshakes are with the peer, and with the bootstrap node if it was not connected before.
     let trips = (cold(&on) - cold(&off)) / 0.1;
     assert!((trips - trips.round()).abs() < 1e-6 && (1.0..=2.0).contains(&trips.round()), "{trips} round trips");
     near(prefill(&on, 1), prefill(&off, 1), 0.0);
@@ -240,7 +242,8 @@ fn connecting_costs_a_round_trip_once() {
 
 #[test]
 fn a_window_that_begins_small_stalls_a_round_trip_for_each_doubling() {
-    // Each of two ways has 50 ms, and a stall for each window but the last: 14,480, 28,960, .. bytes.
+    // Each direction has a delay of 50 ms, and one stall of a round trip for each window but the last: 14,480, 28,960,
+    // .. bytes.
     let stalls = |bytes: f64, window: f64| (bytes / window + 1.0).log2().ceil() - 1.0;
     for segments in [10.0, 2.0, 40.0] {
         let run = over(
@@ -269,13 +272,14 @@ fn an_idle_connection_begins_anew_where_that_is_switched_on() {
     near(again, first, 1e-3);
     let (first, again) = rested(false);
     near(first, 0.1 + 2.0 * 0.1 * 6.0, 1e-3);
-    // What the warm-up has grown is there: 64 initial windows, which the prompt fills and begins another.
+    // Without the restart, the warm-up's grown window is kept: 64 initial windows, which the prompt fills, so that it
+    // needs a second window.
     near(again, 0.1 + 2.0 * 0.1, 1e-3);
 }
 
 #[test]
 fn a_window_limits_the_rate_to_itself_over_the_round_trip() {
-    // Every window but the last waits for its acknowledgement.
+    // The sender waits for an acknowledgement after every window but the last.
     let window = 65_536.0;
     let stalls = (frame(250) / window).ceil() - 1.0;
     near(prefill(&over(&plain_but("window: \"64 KiB\"")), 1), 0.1 + 2.0 * 0.1 * stalls, 1e-3);
@@ -284,7 +288,7 @@ fn a_window_limits_the_rate_to_itself_over_the_round_trip() {
 
 #[test]
 fn what_is_lost_comes_after_its_timeout() {
-    // A frame of one token is three segments or fewer, which nothing but the timeout repeats: R + 200 ms, doubled each time.
+    // A frame of one token has at most three segments, so only the timeout repeats them: R + 200 ms, doubled each time.
     let (p, timeout) = (0.02f64, 0.3);
     let tail = 1.0 - (1.0 - p).powi(3);
     let expected = 0.1 + 2.0 * timeout * tail / (1.0 - 2.0 * tail);

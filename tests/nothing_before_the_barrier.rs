@@ -1,4 +1,5 @@
-//! Nothing timed begins before every client is warm and the orchestrator has released them all, in either world.
+//! Tests that no timed request begins before every client is warm and the orchestrator has released the barrier, live
+//! and simulated.
 #[path = "support/nano.rs"]
 mod nano;
 

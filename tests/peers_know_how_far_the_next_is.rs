@@ -1,5 +1,5 @@
-//! Peers measure how far away those are to which a route goes on from them, announce it, and clients route by it: in both
-//! worlds.
+//! Tests that peers measure the distance to the peers of the next hop and announce it, and that clients route by it,
+//! live and simulated.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/nano.rs"]
@@ -15,8 +15,8 @@ use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;
 use topology::outcome::Run;
 
-/// From the first peer it is far to the third, which the lower id would choose, and near to the fourth. All are equally
-/// far from the client.
+/// Returns a plan in which the first peer is far from the third, which has the lower id, and near to the fourth. All
+/// peers are equally far from the client.
 fn plan(next: u32) -> Plan {
     let work = Workload { micro_batches: 200, batch: 1, prompt: 4, generate: 4 };
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Push, work));
@@ -33,7 +33,7 @@ fn plan(next: u32) -> Plan {
     plan
 }
 
-/// The peers of the last request.
+/// Returns the route of the last request.
 fn last_route(run: &Run) -> Vec<NodeId> {
     assert!(run.outcome.is_ok(), "{}", run.outcome);
     let ended = |event: &Event| match event {

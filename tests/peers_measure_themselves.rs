@@ -1,4 +1,5 @@
-//! Peers measure how fast they are, where a scenario wants them to, and clients route by that: in both worlds.
+//! Tests that peers run a self-benchmark if the scenario asks for it, and that clients route by the result, live and
+//! simulated.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/nano.rs"]
@@ -15,7 +16,7 @@ use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;
 use topology::outcome::Run;
 
-/// By what they are told all peers are equally fast, but the device of the first is thirty times slower.
+/// Returns a plan that declares all peers equally fast, while the device of the first is thirty times slower.
 fn plan(speeds: Speeds) -> Plan {
     let work = Workload { micro_batches: 2, batch: 1, prompt: 4, generate: 4 };
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Relay, work));
@@ -39,7 +40,7 @@ fn on(plan: &Plan, host: u32) -> NodeId {
     plan.peers().find(|(_, node)| node.host == HostId(host)).expect("a peer").0
 }
 
-/// The first peer of every request.
+/// Returns the first peer of every request.
 fn firsts(run: &Run) -> Vec<NodeId> {
     run.events.iter().filter_map(|event| if let Event::Ended(it) = event { Some(it.route[0]) } else { None }).collect()
 }
@@ -65,7 +66,7 @@ fn the_slower_of_two_is_passed_over_in_both_worlds() {
     let plan = plan(measured());
     let run = simulator::run(&plan, HORIZON);
     holds(&plan, &run);
-    // Live that is the machine's affair, and of so small a block not even always so.
+    // In a live run this depends on the machine, and is not always true for so small a block.
     assert!(
         rated(&run).iter().all(|rated| rated.speed.forward_rps > rated.speed.inference_rps),
         "tokens are cheaper together"

@@ -1,4 +1,4 @@
-//! Predictions of systems that others have measured are as far off as the library says, and no further.
+//! Tests that predictions of published systems have the error that the library states, and no larger one.
 use actors::seed::Seed;
 use reports::published::{RUNS, compare};
 use rows::RunRows;

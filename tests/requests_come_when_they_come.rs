@@ -1,5 +1,5 @@
-//! An open workload in both worlds: each request is sent when it is due whatever became of those before, takes the route it
-//! brings, and is shed where its client has as many under way as it may.
+//! Tests an open workload, live and simulated: each request is sent when it is due, regardless of earlier ones; it
+//! takes the route that the plan gives it; and it is shed if its client has the maximum number of requests in flight.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use topology::outcome::{Outcome, Run};
 
-/// Twelve requests for two clients, `gap` apart, of growing lengths.
+/// Returns a plan with twelve requests of growing lengths for two clients, `gap` apart.
 fn plan(gap: Duration, in_flight: u32) -> Plan {
     let longest = Workload { micro_batches: 0, batch: 1, prompt: 12, generate: 3 };
     let mut plan = nano::plan(2, 2, Forwarding::Push, longest);
@@ -33,7 +33,7 @@ fn plan(gap: Duration, in_flight: u32) -> Plan {
     plan
 }
 
-/// The ends of the timed requests, and the barrier's release.
+/// Returns the ends of the timed requests, and the time of the barrier's release.
 fn ends(run: &Run) -> (BTreeMap<RequestId, Ended>, Timestamp) {
     let Outcome::Done(drained) = &run.outcome else { panic!("{}", run.outcome) };
     let (mut ends, mut released) = (BTreeMap::new(), Timestamp::default());
@@ -80,7 +80,7 @@ fn live_and_never_early() {
     let plan = plan(Duration::from_millis(20), 64);
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
     let run = live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins");
-    // Late by whatever a busy machine makes of a timer: what is promised is the order and nothing before its time.
+    // A busy machine may delay timers, so only the order is checked, and that no request is sent before its time.
     check(&plan, &run, Duration::from_secs(5));
 }
 

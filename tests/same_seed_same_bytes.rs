@@ -1,4 +1,5 @@
-//! A simulation is a function of scenario and seed: the same seed gives the same bytes, another seed gives others.
+//! Tests that a simulation is a function of scenario and seed: the same seed gives the same bytes, another seed gives
+//! others.
 #[path = "support/command.rs"]
 mod command;
 
@@ -6,7 +7,7 @@ use command::expect_code;
 use std::fs;
 use std::path::Path;
 
-/// What a run directory holds that is the run's result, and not about the machine or the moment.
+/// The files of a run directory that contain results, and no data about the machine or the time of the run.
 const RESULTS: [&str; 6] =
     ["cells.csv", "summary.json", "plan.ron", "requests.parquet", "tokens.parquet", "hops.parquet"];
 

@@ -1,4 +1,4 @@
-//! Whatever a peer computes first and together, and whoever must wait for room, every request gets the same text.
+//! Tests that scheduling, batching and waiting for memory at a peer do not change the text of any request.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -18,7 +18,7 @@ fn plan(scheduling: Scheduling, admission: Admission) -> Plan {
     let mut plan = nano::plan(2, 5, Forwarding::Push, WORK);
     plan.model.weights = Weights::Echo;
     (plan.policies.scheduling, plan.policies.admission) = (scheduling, admission);
-    // Slow peers of machines of their own, so that steps wait for each other.
+    // The peers are slow and on machines of their own, so that steps wait for each other.
     for host in &mut plan.hosts {
         host.device.cost.roofline.per_block = Duration::from_millis(5);
     }
@@ -26,7 +26,7 @@ fn plan(scheduling: Scheduling, admission: Admission) -> Plan {
     plan
 }
 
-/// The end of each timed request, and what peers served.
+/// Returns the end of each timed request, and the steps that peers served.
 fn outcome(plan: &Plan) -> (BTreeMap<RequestId, Ended>, Vec<Served>) {
     let run = run(plan, HORIZON);
     let Outcome::Done(_) = &run.outcome else { panic!("{}", run.outcome) };
@@ -68,11 +68,11 @@ fn in_every_order_and_every_batch() {
 fn what_was_computed_together_stays_together_where_peers_gather() {
     let scheduling = Scheduling::PrefillThenDecode { tokens: 4096 };
     let (expected, _) = outcome(&plan(scheduling, Admission::Refuse));
-    // Of the jobs of several steps at the first peer, those whose steps were one job at the second.
+    // Counts the jobs of several steps at the first peer whose steps were also one job at the second.
     let kept = |batch_wait: Duration| {
         let mut plan = plan(scheduling, Admission::Refuse);
         plan.policies.batch_wait = batch_wait;
-        // A slow path: a message takes 10 us longer than the one before it.
+        // The path is slow: each message arrives 10 us later than the one before it.
         plan.network.default.bandwidth = Some(1e8);
         let (ends, served) = outcome(&plan);
         assert_eq!(texts(&expected), texts(&ends), "gathering for {batch_wait}");
@@ -111,8 +111,8 @@ fn who_waits_for_room_gets_it() {
     let (waited, _) = outcome(&narrow(Admission::Wait(Duration::from_secs(60))));
     assert_eq!(texts(&expected), texts(&waited));
     assert!(waited.values().all(|ended| ended.outcome.is_ok()));
-    // The clients warm up at once, and a millisecond is not long enough for those who come third: they are refused, and
-    // come again.
+    // The clients warm up at once. A millisecond is too short a wait for the third client, so it is refused and tries
+    // again.
     let mut hasty = narrow(Admission::Wait(Duration::from_millis(1)));
     let (retried, _) = outcome(&hasty);
     assert_eq!(texts(&expected), texts(&retried));

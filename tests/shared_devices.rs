@@ -1,4 +1,5 @@
-//! Peers that share a device take turns at it, and devices of one host compute beside each other, in both worlds alike.
+//! Tests that peers which share a device alternate on it, and that devices of one host compute in parallel, live and
+//! simulated alike.
 use actors::id::NodeId;
 use actors::record::{Ended, Event, Served};
 use actors::seed::Seed;
@@ -10,7 +11,7 @@ use simulator::{self, HORIZON};
 use std::sync::atomic::AtomicBool;
 use topology::outcome::{Outcome, Run};
 
-/// Two peers on one host, of two blocks each, for four clients that do not wait for cores.
+/// Returns a plan with two peers of two blocks each on one host, for four clients, without core leases.
 fn plan(set: &[(&str, &str)]) -> Plan {
     let ours = [
         ("hosts.0.count", "1"),
@@ -50,7 +51,7 @@ fn texts(run: &Run) -> Vec<Vec<u32>> {
     ended.into_iter().map(|ended| ended.output).collect()
 }
 
-/// Pairs of jobs of two peers that were computed at one time.
+/// Returns the number of pairs of jobs of two peers that were computed at the same time.
 fn overlaps(run: &Run, one: NodeId, other: NodeId) -> usize {
     let of = |peer: NodeId| {
         run.events.iter().filter_map(move |event| match event {
@@ -105,14 +106,14 @@ fn two_devices_of_a_host_take_turns_at_its_machines_cores() {
     }
 }
 
-/// A queue of jobs is as long for two peers on one device as for one peer that does the work of both.
+/// Tests that the job queue of two peers on one device is as long as that of one peer with the work of both.
 #[test]
 fn two_peers_on_a_device_take_as_long_as_one_with_their_blocks() {
     let wall = |plan: &Plan| match simulated(plan).outcome {
         Outcome::Done(drained) => drained.wall.as_secs_f64(),
         other => panic!("{other}"),
     };
-    // Nothing but blocks takes time.
+    // Only the blocks take time.
     let free =
         [("network", "Network()"), ("hosts.1.device", "Custom(flops: \"1000 TFLOP/s\", bandwidth: \"1000 TB/s\")")];
     let device = ("hosts.0.device", "Custom(flops: \"1 TFLOP/s\", bandwidth: \"1 TB/s\", per_block: \"2 ms\")");

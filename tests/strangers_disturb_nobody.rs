@@ -1,5 +1,5 @@
-//! Whoever calls a live run's ports without belonging to it is dropped: garbage, frames that lie about their size, frames
-//! cut short, and silence neither end nor change the run.
+//! Tests that a live run drops every connection that does not belong to it: garbage, frames with false sizes, truncated
+//! frames, and silence neither end nor change the run.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -28,7 +28,7 @@ fn live(plan: &Plan) -> Run {
     run(plan, &Options::new(env!("CARGO_BIN_EXE_swarmbench")), &AtomicBool::new(false)).expect("the run begins")
 }
 
-/// Ports of the loopback on which a process listens.
+/// Returns the loopback ports on which a process listens.
 fn listening(process: &Path) -> BTreeSet<u16> {
     let sockets: BTreeSet<String> = fs::read_dir(process.join("fd"))
         .into_iter()
@@ -45,7 +45,7 @@ fn listening(process: &Path) -> BTreeSet<u16> {
     table.lines().skip(1).filter_map(port).collect()
 }
 
-/// The ports of the orchestrator, which is this process, and of the hosts of a run.
+/// Returns the ports of the orchestrator, which is this process, and of the hosts of a run.
 fn ports(name: &str) -> BTreeSet<u16> {
     let mut ports = listening(Path::new("/proc/self"));
     let title = format!("swarmbench:{name}-");
@@ -58,7 +58,7 @@ fn ports(name: &str) -> BTreeSet<u16> {
     ports
 }
 
-/// Calls `port` and says `noise`; whether it was dropped without an answer.
+/// Connects to `port` and sends `noise`; returns whether the connection was dropped without an answer.
 fn disturb(port: u16, noise: &[u8], then: Option<Shutdown>) -> bool {
     let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return true };
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
@@ -67,20 +67,20 @@ fn disturb(port: u16, noise: &[u8], then: Option<Shutdown>) -> bool {
         let _ = stream.shutdown(way);
     }
     let mut answer = Vec::new();
-    // Reset or closed; a time that runs out is a connection that was kept.
+    // A dropped connection is reset or closed; a read timeout means that the connection was kept.
     let kept = stream.read_to_end(&mut answer).is_err_and(|why| why.kind() == std::io::ErrorKind::WouldBlock);
     answer.is_empty() && !kept
 }
 
 fn noises() -> Vec<Vec<u8>> {
-    // Magic, version, kind, what the tensor is, nothing, bytes of the control part and of the tensor.
+    // The header is magic, version, kind, kind of tensor, reserved, bytes of the control part and of the tensor.
     let header = |kind: u8, control: u32, tensor: u32| {
         let sizes = [control.to_le_bytes(), tensor.to_le_bytes()].concat();
         [b"SwRM".as_slice(), &[1, kind, 0, 0], &sizes].concat()
     };
     let frames = (0..6).flat_map(|kind| [header(kind, u32::MAX, 0), header(kind, 16, u32::MAX), header(kind, 100, 0)]);
     let garbage = [b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0; 16], vec![0xff; 1 << 20], vec![7; 3]];
-    // A frame that is whole and knows no token.
+    // This frame is complete, but has a wrong token.
     let guessed = [header(0, 24, 0), vec![1; 24]].concat();
     frames.chain(garbage).chain([guessed]).collect()
 }
@@ -115,7 +115,7 @@ fn a_run_goes_on_whoever_calls() {
             }
             called
         });
-        // One that says nothing is dropped as well, some seconds later.
+        // A silent connection is dropped too, after some seconds.
         let silent = scope.spawn(|| {
             let port = loop {
                 match ports("noisy").first() {

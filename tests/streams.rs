@@ -1,5 +1,5 @@
-//! A stream that is closed or full never ends the program by a panic: what was made is saved, and results that could not
-//! be printed are an error.
+//! Tests that a closed or full stream never causes a panic: results are saved, and results that could not be printed
+//! are an error.
 use std::fs::{self, File, OpenOptions};
 use std::io::{PipeWriter, pipe};
 use std::os::unix::ffi::OsStrExt;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
-/// Commands that print on both streams, without what measures for minutes.
+/// Commands that print on both streams, except those that measure for minutes.
 const COMMANDS: [&[&str]; 14] = [
     &["--help"],
     &["--version"],
@@ -25,7 +25,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["generate", "weights", "--ids", "1,2", "--new", "2"],
 ];
 
-/// A pipe whose reader has gone.
+/// Returns a pipe whose reader is closed.
 fn closed() -> PipeWriter {
     pipe().expect("a pipe").1
 }
@@ -40,7 +40,7 @@ fn run(dir: &Path, arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Output {
     command.spawn().and_then(|child| child.wait_with_output()).expect("the program starts")
 }
 
-/// The exit code that each command has with streams that work.
+/// The exit code of each command with working streams.
 static CODES: LazyLock<Vec<i32>> = LazyLock::new(|| {
     let dir = tempfile::tempdir().expect("a directory");
     let code = |arguments: &&[&str]| {

@@ -1,4 +1,4 @@
-//! Tables that other programs wrote are read as they are, or refused with file, line and column and exit code 3.
+//! Tests that tables written by other programs are read unchanged, or refused with file, line, column and exit code 3.
 #[path = "support/command.rs"]
 mod command;
 
@@ -6,7 +6,7 @@ use command::expect_code;
 use std::fs;
 use std::path::Path;
 
-/// What the program says of a scenario that repeats `trace.csv` as `columns`, with its line breaks taken out.
+/// Returns the program's stderr, without line breaks, for a scenario that replays `trace.csv` in the format `columns`.
 fn said(dir: &Path, command: &str, columns: &str, code: i32) -> String {
     let text = format!(
         r#"#![enable(implicit_some, unwrap_newtypes)]

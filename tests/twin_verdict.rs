@@ -1,4 +1,4 @@
-//! A twin says while it works how far it is, and at the end whether its prediction was off by more than noise.
+//! Tests that a twin reports its progress, and at the end whether its prediction error was more than noise.
 #[path = "support/command.rs"]
 mod command;
 
@@ -24,7 +24,7 @@ fn a_twin_repeats_its_cells_and_ends_with_a_verdict() {
     let runs = dir.path().join("runs");
     let (live, twin) = (runs.join("quickstart-live-001"), runs.join("quickstart-twin-001"));
 
-    // The scenario says one repetition, which shows no noise.
+    // The scenario has one repetition, which cannot show noise; the twin therefore runs more.
     let said = manifest(&live);
     assert_eq!(said["runs_done"], 3, "{said}");
     let json: Value = serde_json::from_slice(&fs::read(twin.join("twin.json")).expect("twin.json")).expect("JSON");
@@ -39,7 +39,7 @@ fn a_twin_repeats_its_cells_and_ends_with_a_verdict() {
         assert_eq!(last_line(&fs::read_to_string(twin.join(file)).expect(file)), verdict, "{file}");
     }
 
-    // Whether the machine was busy, the manifest says in figures.
+    // The manifest records the machine's load in figures.
     let load = &said["load"];
     let share = |when: &str, of: &str| load[when][of].as_f64().unwrap_or_else(|| panic!("{when} {of} in {load}"));
     for when in ["before", "during"] {
@@ -53,7 +53,7 @@ fn a_twin_repeats_its_cells_and_ends_with_a_verdict() {
     assert!(said["build"]["features"].is_array(), "{said}");
     assert!(manifest(&runs.join("quickstart-sim-001"))["load"]["before"].is_null(), "no load changes a simulation");
 
-    // A pipe is told at once what begins, and then how far it is.
+    // On a pipe, the program prints each phase when it begins, and then its progress.
     let lines: Vec<&str> = stderr.lines().collect();
     assert!(lines[0].starts_with("calibrate: measuring this machine by "), "{stderr}");
     let measured = lines.iter().filter(|line| line.starts_with("calibrate ")).count();

@@ -1,4 +1,4 @@
-//! What may import what, held against `cargo metadata` and the sources.
+//! Tests which package may import which, by `cargo metadata` and the sources.
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Direct, ordinary dependencies of each of our packages.
+/// Returns the direct, ordinary dependencies of each package of the workspace.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]).current_dir(root());
@@ -24,7 +24,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     packages.iter().map(|package| (text(&package["name"]), needs(package))).collect()
 }
 
-/// Every Rust file under `dir`, with its text without tests and comments.
+/// Returns every Rust file under `dir`, with its text without tests and comments.
 fn sources(dir: &str) -> Vec<(PathBuf, String)> {
     let (mut found, mut folders) = (Vec::new(), vec![root().join(dir)]);
     while let Some(folder) = folders.pop() {
@@ -57,7 +57,7 @@ fn absent(dir: &str, except: &[&str], words: &[&str]) {
     }
 }
 
-/// Each of our packages and those of ours that it may import.
+/// Each package of the workspace, with the workspace packages that it may import.
 const ALLOWED: [(&str, &[&str]); 11] = [
     ("actors", &[]),
     ("scenarios", &["actors"]),
@@ -75,7 +75,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ),
 ];
 
-/// The folders of the packages that are libraries.
+/// The folders of the library packages.
 const LIBRARIES: [&str; 10] = [
     "actors/src",
     "scenarios/src",
@@ -118,7 +118,7 @@ fn each_library_has_its_room() {
     }
 }
 
-/// A build without the feature `live` contains neither candle nor tokenizers.
+/// Tests that a build without the feature `live` contains neither candle nor tokenizers.
 #[test]
 fn a_build_that_only_simulates_executes_no_model() {
     let mut cargo = Command::new(env!("CARGO"));
@@ -131,7 +131,8 @@ fn a_build_that_only_simulates_executes_no_model() {
     }
 }
 
-/// The shells that `seats` writes and the contexts of `world` know actix; `message` derives its trait. No core does.
+/// Only the actor implementations, the contexts of `world`, and `message`, which derives actix's trait, use actix. No
+/// core does.
 #[test]
 fn cores_know_no_actix_and_no_tokio() {
     absent("actors/src", &["seats.rs", "world.rs", "message.rs"], &["actix", "tokio"]);
@@ -148,7 +149,7 @@ fn cores_and_simulation_have_no_hidden_clock_chance_or_order() {
     absent("engine", &[], &["thread_rng", "rand::rng()"]);
 }
 
-/// `println!` and its like panic where a stream is closed or full.
+/// `println!` and similar macros panic if a stream is closed or full.
 #[test]
 fn printing_has_one_place() {
     let printing = ["println!", "print!", "dbg!", "io::stdout", "io::stderr"];
@@ -158,7 +159,7 @@ fn printing_has_one_place() {
     absent("cli", &["print.rs"], &printing);
 }
 
-/// An error's text says its cause. A cause that is also chained is printed twice by a report.
+/// An error's text contains its cause. A cause that is chained too would be printed twice by an error report.
 #[test]
 fn errors_say_their_causes_once() {
     for crate_ in LIBRARIES.into_iter().chain(["cli"]) {
@@ -173,7 +174,7 @@ fn errors_say_their_causes_once() {
     }
 }
 
-/// Only the kernels of the CPU are unsafe.
+/// Only the CPU kernels have unsafe code.
 #[test]
 fn unsafe_code_stays_in_the_models() {
     let ours = ["links", "topology", "simulator", "live", "rows", "calibration"].map(|name| format!("engine/{name}"));

@@ -1,4 +1,4 @@
-//! The main job as a person does it: one scenario, both worlds, one format of run directory, charts.
+//! Tests the main workflow as a user does it: one scenario, live and simulated, one format of run directory, charts.
 #[path = "support/command.rs"]
 mod command;
 
@@ -6,7 +6,7 @@ use command::expect_code;
 use std::fs;
 use std::path::Path;
 
-/// Of every run directory.
+/// The files of every run directory.
 const FILES: [&str; 9] = [
     "manifest.json",
     "scenario.ron",
@@ -54,7 +54,7 @@ fn a_twin_leaves_two_run_directories_of_one_format_and_their_comparison() {
     }
     let twin: serde_json::Value = serde_json::from_slice(&output.stdout).expect("stdout is JSON and nothing else");
     let errors = twin["errors"].as_array().expect("errors");
-    // Three cells; a request for one token has no tpot.
+    // There are three cells; a request for one token has no time per output token (TPOT).
     assert_eq!(errors.len(), 3 * 4 - 1);
     for error in errors {
         let figure = |name: &str| error[name].as_f64().unwrap_or_else(|| panic!("{name} in {error}"));
@@ -74,7 +74,7 @@ fn charts_that_are_set_are_the_charts_and_a_map_of_one_field_holds_its_scale() {
     let set = "report=[Heatmap(\"workload.prompt\", \"workload.generate\")]";
     let one = "workload.prompt=16 && workload.generate=8";
     let output = expect_code(dir.path(), &["sim", "quickstart", "--only", one, "--set", set, "--set", "name=one"], 0);
-    // What lies beyond a picture's edge is warned of.
+    // The chart library would warn of anything drawn beyond a picture's edge.
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!stderr.contains("WARN"), "{stderr}");
     let charts = charts(&dir.path().join("runs/one-sim-001"));

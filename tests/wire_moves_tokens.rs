@@ -1,4 +1,5 @@
-//! How far packing activations on the wire moves what is generated: the share of greedy tokens that stay, printed.
+//! Measures how packing activations on the wire changes the output: prints the share of greedy tokens that stay the
+//! same.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -26,7 +27,7 @@ fn texts(wire: WireType) -> BTreeMap<RequestId, Vec<u32>> {
     run.events.into_iter().filter_map(text).collect()
 }
 
-/// Of all tokens, and of those whose context is the same for certain: the first ones.
+/// Returns two shares of unchanged tokens: of all tokens, and of the first tokens, whose context is certainly the same.
 fn kept(whole: &BTreeMap<RequestId, Vec<u32>>, packed: &BTreeMap<RequestId, Vec<u32>>) -> (f64, f64) {
     let pairs = || whole.iter().map(|(request, text)| (text, &packed[request]));
     let all: Vec<bool> = pairs().flat_map(|(a, b)| a.iter().zip(b).map(|(a, b)| a == b)).collect();

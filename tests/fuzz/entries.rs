@@ -1,7 +1,7 @@
-//! What foreign bytes reach first: one function for each kind of them, and the seeds that mutation starts from.
+//! The entry points for foreign bytes: one function for each kind, and the seeds from which mutation starts.
 //!
-//! The fuzz targets call these functions, and so does `tests/foreign_bytes.rs`, which replays the corpora and mutates them
-//! with a seeded generator. An entry panics only if the program has a fault.
+//! The fuzz targets call these functions. So does `tests/foreign_bytes.rs`, which replays the corpora and mutates them
+//! with a seeded generator. An entry panics only if the program has a bug.
 mod models;
 mod tables;
 
@@ -27,10 +27,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tempfile::TempDir;
 
-/// A kind of foreign bytes: what reads them.
+/// The function that reads one kind of foreign bytes.
 pub type Entry = fn(&[u8]);
 
-/// All entries by the names of their targets and corpora.
+/// All entries with the names of their targets and corpora.
 pub const ENTRIES: [(&str, Entry); 15] = [
     ("config", models::config),
     ("frames", frames),
@@ -49,18 +49,18 @@ pub const ENTRIES: [(&str, Entry); 15] = [
     ("trace", tables::trace),
 ];
 
-/// The entry of this name.
+/// Returns the entry of this name.
 pub fn entry(name: &str) -> Entry {
     let found = ENTRIES.iter().find(|entry| entry.0 == name);
     found.unwrap_or_else(|| panic!("there is no entry {name}")).1
 }
 
-/// A stream of frames, from a host that has introduced itself.
+/// Reads a stream of frames from a host that has already greeted.
 pub fn frames(bytes: &[u8]) {
     read_frames(bytes, Limits { control: 1 << 20, tensor: 4 << 20 });
 }
 
-/// The first frame of a stranger, and a body that has come through.
+/// Reads the first frame of a stranger, and the bytes as the body of a greeting and as an invitation.
 pub fn greeting(bytes: &[u8]) {
     read_frames(bytes, Limits::GREETING);
     let _ = fuzz::greeting(bytes);
@@ -96,7 +96,7 @@ impl<F: Future> Now for F {
     }
 }
 
-/// A plan: as a child process gets it, and as a run directory holds it.
+/// Reads a plan in both formats: as a child process receives it, and as a run directory stores it.
 pub fn plan(bytes: &[u8]) {
     let _ = wire::read::<Plan>(bytes);
     let _ = fuzz::control(bytes);
@@ -105,7 +105,7 @@ pub fn plan(bytes: &[u8]) {
     }
 }
 
-/// The text of a scenario.
+/// Reads the text of a scenario.
 pub fn scenario(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(loaded) = Loaded::read("scenario.ron", text.to_owned()) {
@@ -113,7 +113,7 @@ pub fn scenario(bytes: &[u8]) {
     }
 }
 
-/// The text of a profile.
+/// Reads the text of a profile.
 pub fn profile(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = Profile::read("profile.ron", text);
@@ -144,12 +144,12 @@ thread_local! {
     };
 }
 
-/// A run directory of which one file holds other bytes: the first byte says which.
+/// Reads a run directory in which one file has other bytes; the first byte selects the file.
 pub fn run_directory(bytes: &[u8]) {
     damaged(bytes, open_run);
 }
 
-/// As [`run_directory`], and draws its charts.
+/// Damages one file as [`run_directory`] does, and draws the run's charts.
 pub fn report(bytes: &[u8]) {
     damaged(bytes, draw);
 }
@@ -171,7 +171,7 @@ fn damaged(bytes: &[u8], read: fn(&Path) -> Result<(), String>) {
     });
 }
 
-/// Reads all that a run directory is read for.
+/// Reads everything that any command reads from a run directory.
 fn open_run(dir: &Path) -> Result<(), String> {
     let run = Run::open(dir).map_err(|why| why.to_string())?;
     run.latencies().map_err(|why| why.to_string())?;
@@ -187,18 +187,18 @@ fn open_run(dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Draws the charts of a run directory that read more than its cells.
+/// Draws the charts of a run directory that need more than its cells.
 fn draw(dir: &Path) -> Result<(), String> {
     let charts = [Chart::Gantt, Chart::Utilisation, Chart::Timeline, Chart::Coverage, Chart::LatencyCdf];
     let out = dir.join("drawn");
     reports::draw::draw_charts(&[dir.to_owned()], &charts, Some(&out)).map(drop).map_err(|why| why.to_string())
 }
 
-/// A small run of the library's `nano`, written under `parent`.
+/// Writes a small run of the library's `nano` under `parent`.
 pub fn run(parent: &Path) -> PathBuf {
     let (loaded, cell, plan) = nano();
     let ran = simulator::run(&plan, simulator::HORIZON);
-    // As of a live run, so that a fit takes it.
+    // The manifest claims a live run, so that a fit accepts it.
     let manifest = Manifest::new("nano", World::Live, 1, Vec::new(), Vec::new());
     let mut writer =
         RunWriter::create(parent, manifest, loaded.text(), std::slice::from_ref(&plan)).expect("a new directory");
@@ -215,7 +215,7 @@ fn nano() -> (Loaded, Cell, Plan) {
     (loaded, cell, plan)
 }
 
-/// What mutation of a kind starts from: valid bytes, made by the program itself.
+/// Returns the inputs from which the mutation of a kind starts: valid bytes, made by the program itself.
 pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
     match entry {
         "config" | "safetensors" | "safetensors_index" | "tokenizer" => return models::seeds(entry),

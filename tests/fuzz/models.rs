@@ -1,4 +1,4 @@
-//! Files of a Hugging Face folder: its configuration, its weights and their index, and its tokenizer.
+//! Entries for the files of a Hugging Face folder: its configuration, its weights and their index, and its tokenizer.
 use actors::id::BlockRange;
 use candle_core::Device;
 use models::{BlockSpan, Checkpoint, Config, EmbeddingAndHead, ModelError, Source, Text, end_of_sequence, inspect};
@@ -12,7 +12,7 @@ const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const TOKENIZER: &str = "tokenizer.json";
 
-/// Text with spaces, numbers, marks that combine, and characters of several bytes.
+/// Text with spaces, numbers, combining marks, and characters of several bytes.
 const PROMPT: &str = " Hello, wo\u{308}rld 1234!\n\tÄ 漢字 🦀 <s>";
 
 thread_local! {
@@ -20,22 +20,22 @@ thread_local! {
     static SHARDS: (TempDir, PathBuf) = folder(Arch::Llama, Some(20_000));
 }
 
-/// `config.json` beside weights that it does not describe if it was changed.
+/// Reads a `config.json` beside weights that it may not describe.
 pub fn config(bytes: &[u8]) {
     WHOLE.with(|(_, dir)| damaged(dir, CONFIG, bytes, |dir| load(dir).and(end_of_sequence(dir).map(drop))));
 }
 
-/// A safetensors file.
+/// Reads a safetensors file.
 pub fn safetensors(bytes: &[u8]) {
     WHOLE.with(|(_, dir)| damaged(dir, WEIGHTS, bytes, load));
 }
 
-/// The index of several safetensors files.
+/// Reads the index of several safetensors files.
 pub fn safetensors_index(bytes: &[u8]) {
     SHARDS.with(|(_, dir)| damaged(dir, INDEX, bytes, load));
 }
 
-/// A `tokenizer.json`.
+/// Reads a `tokenizer.json`.
 pub fn tokenizer(bytes: &[u8]) {
     let speak = |dir: &Path| {
         let text = Text::open(dir)?;
@@ -46,7 +46,7 @@ pub fn tokenizer(bytes: &[u8]) {
     WHOLE.with(|(_, dir)| damaged(dir, TOKENIZER, bytes, speak));
 }
 
-/// Looks at the folder, and loads its first block and its ends.
+/// Inspects the folder, and loads its first block, its embedding and its head.
 fn load(dir: &Path) -> Result<(), ModelError> {
     let _ = inspect(dir)?.to_json();
     let source = Source::folder(dir)?;
@@ -57,7 +57,7 @@ fn load(dir: &Path) -> Result<(), ModelError> {
     ends.embed(&[0], 1, 0).map(drop)
 }
 
-/// Reads a folder of which one file holds `bytes`, and gives the file its own bytes again.
+/// Reads a folder whose file `name` has the content `bytes`, and then restores the file.
 fn damaged(dir: &Path, name: &str, bytes: &[u8], read: impl Fn(&Path) -> Result<(), ModelError>) {
     let path = dir.join(name);
     let whole = fs::read(&path).expect("the folder is whole");
@@ -70,7 +70,7 @@ fn damaged(dir: &Path, name: &str, bytes: &[u8], read: impl Fn(&Path) -> Result<
     }
 }
 
-/// A small model, which says how it is sharded.
+/// Writes a small model, sharded by `shard_bytes`.
 fn folder(arch: Arch, shard_bytes: Option<u64>) -> (TempDir, PathBuf) {
     let parent = tempfile::tempdir().expect("a temporary directory");
     let dir = parent.path().join("model");
@@ -80,7 +80,7 @@ fn folder(arch: Arch, shard_bytes: Option<u64>) -> (TempDir, PathBuf) {
     (parent, dir)
 }
 
-/// Sound files of each kind.
+/// Returns valid files of each kind.
 pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
     let read = |arch, shard_bytes, name: &str| {
         let (_parent, dir) = folder(arch, shard_bytes);

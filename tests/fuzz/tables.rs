@@ -1,11 +1,12 @@
-//! Tables that a scenario names: round trips, times away, samples, and traces in all of their formats.
+//! Entries for the tables that a scenario names: round trips, absences of hosts, samples, and traces in all of their
+//! formats.
 use actors::seed::Seed;
 use scenarios::{Loaded, Overrides};
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// The formats of traces, in the order in which the first byte of a trace's input chooses among them.
+/// The formats of traces, in the order in which the first byte of a trace's input selects them.
 const COLUMNS: [&str; 6] = ["Ours", "Azure2023", "Azure2024", "BurstGpt", "Mooncake", "QwenBailian"];
 
 const CLOSED: &str = r#"Closed(on: "client", clients: 1, prompt: 32, generate: 8)"#;
@@ -18,18 +19,18 @@ thread_local! {
     };
 }
 
-/// Round trips between the sites `a`, `b` and `c`.
+/// Reads round trips between the sites `a`, `b` and `c`.
 pub fn round_trips(bytes: &[u8]) {
     plan(bytes, "rtt: Csv(\"table.csv\")", "", CLOSED);
 }
 
-/// Times that hosts are away.
+/// Reads the times during which hosts are absent.
 pub fn times_away(bytes: &[u8]) {
     let churn = r#"events: [Churn(on: "peer", lives: File("table.csv"), until: "60 s")],"#;
     plan(bytes, "", churn, CLOSED);
 }
 
-/// Samples of a delay and of a prompt's length.
+/// Reads samples of a delay and of a prompt's length.
 pub fn samples(bytes: &[u8]) {
     let delay = r#"default: Link(delay: Empirical(file: "table.csv", column: "rtt_ms", round_trip: true))"#;
     plan(bytes, delay, "", CLOSED);
@@ -38,7 +39,7 @@ pub fn samples(bytes: &[u8]) {
     plan(bytes, "", "", prompt);
 }
 
-/// A trace; the first byte chooses its format.
+/// Reads a trace; the first byte selects its format.
 pub fn trace(bytes: &[u8]) {
     let Some((which, bytes)) = bytes.split_first() else { return };
     let columns = COLUMNS[usize::from(*which) % COLUMNS.len()];
@@ -76,13 +77,14 @@ Scenario(
         cell.plan(Seed(1), 0).map(drop).map_err(|why| why.to_string())
     });
     if let Err(why) = planned {
-        // Too long for a request or a frame: the scenario's workload is named, which may not be of one table.
+        // For a request or frame that is too long, the error names the scenario's workload, which may depend on more
+        // than one table.
         let named = ["table.csv", "both are at most", "a prompt of"].iter().any(|words| why.contains(words));
         assert!(named, "the error does not name the table: {why}");
     }
 }
 
-/// Sound tables of each kind.
+/// Returns valid tables of each kind.
 pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
     let texts: &[&str] = match entry {
         "round_trips" => &[

@@ -1,8 +1,8 @@
-//! The program as a person runs it: arguments in, streams and an exit code out.
+//! Runs the program as a user does: arguments in, streams and an exit code out.
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs `swarmbench` in `dir`, and shows what it said if its exit code is another than `code`.
+/// Runs `swarmbench` in `dir`, and fails with its stderr if the exit code is not `code`.
 #[track_caller]
 pub fn expect_code(dir: &Path, arguments: &[&str], code: i32) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swarmbench"));

@@ -2,10 +2,10 @@
 use actors::id::BlockRange;
 use scenarios::plan::{Plan, Role};
 
-/// Of a plan with four peers of two blocks each: two for each half of the blocks, and of each pair the one with the lower
-/// id is used first.
+/// Changes a plan with four peers of two blocks each: each half of the blocks gets two peers, of which the one with the
+/// lower id is used first.
 pub fn doubled(mut plan: Plan) -> Plan {
-    // Round trips measured on a loopback would choose now this one, now that.
+    // Round trips measured on a loopback would make the choice random.
     (plan.policies.pings.fanout, plan.policies.pings.next) = (0, 0);
     let mut peers = 0;
     for node in &mut plan.nodes {

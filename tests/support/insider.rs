@@ -1,4 +1,4 @@
-//! A live run whose token the test gets to know, so that it can call its hosts as one of them.
+//! A live run whose token the test knows, so that the test can connect to hosts as one of them.
 use actors::id::HostId;
 use live::Options;
 use live::wire::{self, Kind};
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 use tempfile::TempDir;
 
-/// Notes down the invitation that a host's process gets on its stdin, and hands it on.
+/// A shell script that saves the invitation from a host process's stdin, and passes it on.
 const TAP: &str = r#"IFS= read -r line; printf '%s\n' "$line" > "$2/new-$$"; mv "$2/new-$$" "$2/invitation"
 { printf '%s\n' "$line"; exec cat; } | exec "$1" host"#;
 
-/// Listens at the stdin of a run's hosts.
+/// Reads the invitations on the stdin of a run's hosts.
 pub struct Insider {
     dir: TempDir,
 }
@@ -24,7 +24,7 @@ impl Insider {
         Insider { dir: tempfile::tempdir().expect("a folder") }
     }
 
-    /// For a run whose hosts are to be called.
+    /// Returns options for a run whose hosts the test will connect to.
     pub fn options(&self) -> Options {
         let dir = self.dir.path().to_str().expect("a plain path");
         let args = ["-c", TAP, "tap", env!("CARGO_BIN_EXE_swarmbench"), dir];
@@ -32,18 +32,18 @@ impl Insider {
         Options { args, dismiss_within: Duration::from_secs(2), ..Options::new("/bin/sh") }
     }
 
-    /// The run's invitation, as soon as a host has got one.
+    /// Returns the run's invitation, as soon as a host has received one.
     pub fn invitation(&self) -> serde_json::Value {
         let line = soon("no host was invited", || fs::read(self.dir.path().join("invitation")).ok());
         serde_json::from_slice(&line).expect("an invitation")
     }
 
-    /// The run's token.
+    /// Returns the run's token.
     pub fn token(&self) -> [u8; 16] {
         serde_json::from_value(self.invitation()["token"].clone()).expect("a token")
     }
 
-    /// A connection to the process called `title` of one that says that it is this one of `host`.
+    /// Connects to the process called `title` with a greeting as process `life` of `host`.
     pub fn claim(&self, title: &str, host: u32, life: u32) -> TcpStream {
         let port = soon("it does not listen", || listening(title).first().copied());
         let greeting = wire::plain(Kind::Greeting, &(self.token(), host, life, 1_u8)).expect("a frame");
@@ -52,13 +52,13 @@ impl Insider {
         stream
     }
 
-    /// A connection to the process called `title`, introduced as one of the first process of `host`.
+    /// Connects to the process called `title` with a greeting as the first process of `host`.
     pub fn call(&self, title: &str, host: HostId) -> TcpStream {
         self.claim(title, host.0, 0)
     }
 }
 
-/// Waits until a host's processes have worked: their arbiter has woken more often than start and warm-up make it.
+/// Waits until a host's processes have worked: their arbiter has woken more often than start and warm-up require.
 pub fn await_work(title: &str) {
     let wakes = |process: &PathBuf| {
         let status = fs::read_to_string(process.join("status")).ok()?;
@@ -78,11 +78,11 @@ fn soon<T>(otherwise: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The process called `title`, and those of its group, as folders of /proc.
+/// Returns the process called `title` and the processes of its group, as folders of /proc.
 fn family(title: &str) -> Vec<PathBuf> {
     let processes = || fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
     let called = |process: &PathBuf| fs::read(process.join("cmdline")).is_ok_and(|it| it.starts_with(title.as_bytes()));
-    // Behind the name, which may hold anything but a last bracket: state, parent, group.
+    // The fields after the last bracket, which ends the name, are state, parent and group.
     let group = |process: &Path| {
         let stat = fs::read_to_string(process.join("stat")).ok()?;
         stat.rsplit(')').next()?.split_whitespace().nth(2).map(str::to_owned)
@@ -91,7 +91,7 @@ fn family(title: &str) -> Vec<PathBuf> {
     processes().filter(|process| group(process).is_some_and(|group| leaders.contains(&group))).collect()
 }
 
-/// Ports of the loopback on which the process called `title` or its children listen.
+/// Returns the loopback ports on which the process called `title` or its children listen.
 fn listening(title: &str) -> Vec<u16> {
     let descriptors = family(title).into_iter().filter_map(|process| fs::read_dir(process.join("fd")).ok()).flatten();
     let sockets: BTreeSet<String> = descriptors

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard};
 /// The number of outputs of one piece of work: together with [`INPUTS`], the widened weights fill half of a small
 /// second-level cache. The number is a multiple of every tile size.
 const OUTPUTS: usize = 96;
-/// The smallest number of outputs in a piece of work is a multiple of this tile size.
+/// The number of outputs of the largest tile. The outputs of a piece of work are a multiple of it.
 const TILE: usize = 12;
 /// The number of inputs that are processed at a time: a panel of so many, and a tile's weights, stay in the first-level
 /// cache. The number is a multiple of every quantised type's block size.
