@@ -24,6 +24,9 @@ pub struct Token([u8; 16]);
 
 impl Token {
     /// Draws a token from `/dev/urandom`.
+    ///
+    /// # Errors
+    /// If `/dev/urandom` cannot be read.
     pub fn draw() -> std::io::Result<Token> {
         let mut token = [0; 16];
         getrandom::fill(&mut token).map_err(std::io::Error::other)?;
@@ -58,6 +61,7 @@ pub struct Greeting {
     pub purpose: Purpose,
 }
 
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
     /// A host joins the run, and accepts connections of other hosts on this port.
@@ -145,12 +149,18 @@ pub const EVENTS_PER_FRAME: usize = 4096;
 const GREETING_WITHIN: Duration = Duration::from_secs(5);
 
 /// Writes one control frame.
+///
+/// # Errors
+/// If the frame is over the limit or cannot be written.
 pub async fn say(to: &mut (impl AsyncWrite + Unpin), what: &impl Serialize) -> Result<(), WireError> {
     to.write_all(&wire::plain(Kind::Control, what)?).await?;
     Ok(())
 }
 
 /// Reads the next control frame; returns `None` if the connection has closed between two frames.
+///
+/// # Errors
+/// If the connection breaks, or the frame is of another kind or cannot be decoded.
 pub async fn hear<T: for<'a> Deserialize<'a>>(from: &mut FrameReader<OwnedReadHalf>) -> Result<Option<T>, WireError> {
     match from.next().await? {
         Some(Incoming::Control(body)) => wire::read(&body).map(Some),
@@ -160,6 +170,9 @@ pub async fn hear<T: for<'a> Deserialize<'a>>(from: &mut FrameReader<OwnedReadHa
 }
 
 /// Reads the greeting of a new connection and checks its token. The error is the reason as text.
+///
+/// # Errors
+/// If the greeting is late, invalid or has a wrong token.
 pub async fn greeted(reader: &mut FrameReader<OwnedReadHalf>, token: &Token) -> Result<Greeting, String> {
     reader.limits = Limits::GREETING;
     let heard = tokio::time::timeout(GREETING_WITHIN, reader.next()).await;

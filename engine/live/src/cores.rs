@@ -43,11 +43,13 @@ impl Cores {
 mod kernel {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+    /// Returns the cores that this process may use; an empty list on systems other than Linux.
     pub fn allowed() -> Vec<usize> {
         let Ok(set) = sched_getaffinity(None) else { return Vec::new() };
         (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
     }
 
+    /// Confines the calling thread to `cores`. A failure is only logged.
     pub fn confine(cores: &[usize]) {
         let mut set = CpuSet::new();
         cores.iter().for_each(|core| set.set(*core));
@@ -59,10 +61,12 @@ mod kernel {
 
 #[cfg(not(target_os = "linux"))]
 mod kernel {
+    /// Returns the cores that this process may use; an empty list on systems other than Linux.
     pub fn allowed() -> Vec<usize> {
         Vec::new()
     }
 
+    /// Does nothing on this system.
     pub fn confine(_: &[usize]) {}
 }
 

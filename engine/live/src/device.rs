@@ -71,6 +71,9 @@ impl Line {
 
 impl Device {
     /// Starts the device's thread. Its results and load failures are sent to `arrivals`.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
     pub fn start(
         plan: Arc<Plan>,
         executor: scenarios::plan::Executor,
@@ -140,6 +143,7 @@ pub struct DeviceSlowdown {
 }
 
 impl DeviceSlowdown {
+    /// Creates the slowdown of the host `here` from the plan's fault windows.
     pub fn new(here: HostId, windows: FaultWindows) -> DeviceSlowdown {
         DeviceSlowdown { here, windows: (!windows.is_empty()).then(|| Arc::new(Mutex::new(windows))) }
     }

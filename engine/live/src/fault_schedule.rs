@@ -39,6 +39,7 @@ pub struct FaultSchedule {
 }
 
 impl FaultSchedule {
+    /// Creates the schedule of a plan for a run that started at `started`.
     pub fn of(plan: &Plan, started: Timestamp) -> FaultSchedule {
         let mut schedule = FaultSchedule { due: BTreeMap::new(), later: Vec::new(), count: 0 };
         for fault in &plan.faults {
@@ -52,12 +53,14 @@ impl FaultSchedule {
         schedule
     }
 
+    /// Sets the barrier's release, and with it the due times of the faults that count from it.
     pub fn release(&mut self, at: Timestamp) {
         for (after, action) in std::mem::take(&mut self.later) {
             self.add(at + after, action);
         }
     }
 
+    /// Adds an action that is due at `at`.
     pub fn add(&mut self, at: Timestamp, action: FaultAction) {
         self.due.insert((at, self.count), action);
         self.count += 1;

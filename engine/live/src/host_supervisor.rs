@@ -22,6 +22,7 @@ pub fn staffed(plan: &Plan) -> impl Iterator<Item = HostId> {
     seats.into_iter().filter(|host| *host != HostId(0) && (host.0 as usize) < plan.hosts.len())
 }
 
+/// The supervisor of the child processes of one run.
 pub struct HostSupervisor {
     members: Vec<Member>,
     /// The processes that were started and have not joined the run yet. No other process may join.
@@ -49,6 +50,7 @@ pub struct Meeting<'a> {
 }
 
 impl HostSupervisor {
+    /// Creates a supervisor without processes.
     pub fn new() -> HostSupervisor {
         HostSupervisor { members: Vec::new(), expected: Rc::default() }
     }

@@ -57,6 +57,7 @@ impl Link {
         Rc::new(Link { outbound: RefCell::default(), more: Notify::new(), closed: Cell::new(false) })
     }
 
+    /// Creates a link over an established connection.
     pub fn connected(socket: OwnedWriteHalf) -> Rc<Link> {
         let link = Link::dialling();
         link.outbound.borrow_mut().socket = Some(Rc::new(socket));

@@ -68,6 +68,7 @@ pub struct Directory {
     pub started: Timestamp,
 }
 
+/// One host of a live run: its actors, devices, connections and record.
 pub struct LocalHost {
     itself: Weak<LocalHost>,
     here: HostId,

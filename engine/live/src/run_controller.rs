@@ -56,6 +56,10 @@ pub enum News {
     },
 }
 
+/// Runs one cell from its start to the end of its processes.
+///
+/// # Errors
+/// If the run cannot be set up, or a node cannot load its part of the model.
 pub async fn control_run(plan: Arc<Plan>, options: &Options, interrupt: &AtomicBool) -> Result<Run, LiveError> {
     let leases = core_lease::directory().map_err(LiveError::io("making a directory for core leases"))?;
     let mut supervisor = HostSupervisor::new();
@@ -249,6 +253,7 @@ pub async fn listen(
     let _ = news.send(News::HungUp { host, incarnation, why });
 }
 
+/// Waits until `interrupt` is set.
 pub async fn interrupted(interrupt: &AtomicBool) {
     while !interrupt.load(Ordering::Relaxed) {
         sleep(LOOK).await;

@@ -29,6 +29,7 @@ use topology::outcome::Outcome;
 /// The time that a run may take beyond the sum of its own time limits before it is ended as a deadlock.
 const GRACE: StdDuration = StdDuration::from_secs(30);
 
+/// The state of a live run that has begun, as the orchestrator's process knows it.
 pub struct RunMonitor<'a> {
     pub plan: &'a Arc<Plan>,
     pub local: Rc<LocalHost>,

@@ -54,6 +54,9 @@ pub struct Held {
 
 impl Shaper {
     /// Starts the thread, which sends held frames to `arrivals`.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
     pub fn start(plan: &Plan, here: HostId, arrivals: UnboundedSender<Arrival>) -> io::Result<Shaper> {
         let host = plan.host(here);
         let (holding, frames) = channel();

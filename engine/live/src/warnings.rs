@@ -11,6 +11,7 @@ pub struct Warnings {
 }
 
 impl Warnings {
+    /// Creates warnings about `about`, a plural noun with its clause.
     pub fn new(about: &'static str) -> Warnings {
         Warnings { about, count: Cell::new(0) }
     }

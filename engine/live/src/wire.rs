@@ -31,6 +31,7 @@ pub const HEADER_BYTES: usize = 16;
 const MAGIC: [u8; 4] = *b"SwRM";
 const VERSION: u8 = 1;
 
+/// Why a frame cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     #[error("the connection broke: {0}")]
@@ -74,6 +75,7 @@ impl From<postcard::Error> for WireError {
     }
 }
 
+/// The kind of a frame, one byte of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {

@@ -10,6 +10,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 /// most of the scores that the causal mask would hide.
 const QUERIES: usize = 256;
 
+/// The attention layer of a block.
 pub struct Attention {
     /// The fused projection; its rows are all query heads, then all key heads, then all value heads.
     pub qkv: Linear,
@@ -86,6 +87,7 @@ impl Attention {
 }
 
 impl Step {
+    /// Prepares a step of `tokens` tokens from `position` on.
     pub fn new(position: usize, tokens: usize, positions: Positions, dtype: DType, device: &Device) -> Result<Step> {
         let kernels = device.is_cpu() && dtype == DType::F32;
         let tables =

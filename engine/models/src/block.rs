@@ -8,6 +8,7 @@ use super::tensors::{Specs, Tensors};
 use super::{bloom, llama, opt};
 use candle_core::{Result, Tensor};
 
+/// A decoder block.
 pub trait Block: Send {
     /// Returns the matrices of the block; a step multiplies by each of them once.
     fn matrices(&self) -> Vec<&Linear>;

@@ -35,6 +35,7 @@ impl Block for BloomBlock {
     }
 }
 
+/// Returns the tensors of block `index`.
 pub fn block_specs(config: &Config, index: u32) -> Specs {
     let (hidden, ffn) = (config.hidden(), config.ffn());
     let mut specs = Specs::under(format!("transformer.h.{index}."));
@@ -47,6 +48,7 @@ pub fn block_specs(config: &Config, index: u32) -> Specs {
     specs
 }
 
+/// Builds a block from its loaded tensors.
 pub fn block(
     config: &Config,
     form: &BloomForm,
@@ -65,6 +67,7 @@ pub fn block(
     }))
 }
 
+/// Returns the tensors outside the blocks.
 pub fn ends_specs(config: &Config) -> Specs {
     let (hidden, vocab) = (config.hidden(), config.vocab());
     let mut specs = Specs::under("");
@@ -77,6 +80,7 @@ pub fn ends_specs(config: &Config) -> Specs {
     specs
 }
 
+/// Builds the embedding and head from their loaded tensors.
 pub fn ends(config: &Config, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
     Ok(Parts {
         tokens: tensors.weight("transformer.word_embeddings")?,

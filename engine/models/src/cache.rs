@@ -52,10 +52,12 @@ impl Cache {
         tensors.map(|tensor| (tensor.elem_count() * tensor.dtype().size_in_bytes()) as u64).sum()
     }
 
+    /// The number of rows.
     pub fn batch(&self) -> usize {
         self.batch
     }
 
+    /// The blocks whose keys and values the cache holds.
     pub fn blocks(&self) -> BlockRange {
         self.range
     }

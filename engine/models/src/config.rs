@@ -27,6 +27,7 @@ pub enum Form {
     Llama(LlamaForm),
 }
 
+/// The settings of OPT models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptForm {
     /// Whether the norms come before attention and feed-forward; the 350m checkpoint has them after the residuals.
@@ -37,12 +38,14 @@ pub struct OptForm {
     pub biases: bool,
 }
 
+/// The settings of BLOOM models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BloomForm {
     /// The key `apply_residual_connection_post_layernorm`.
     pub residual_after_norm: bool,
 }
 
+/// The settings of Llama models.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LlamaForm {
     pub rope_theta: f64,
@@ -99,26 +102,32 @@ impl Config {
         Ok(config)
     }
 
+    /// The width of hidden states.
     pub fn hidden(&self) -> usize {
         self.shape.hidden as usize
     }
 
+    /// The number of query heads.
     pub fn heads(&self) -> usize {
         self.shape.heads as usize
     }
 
+    /// The number of key and value heads.
     pub fn kv_heads(&self) -> usize {
         self.shape.kv_heads as usize
     }
 
+    /// The number of values per head.
     pub fn head_dim(&self) -> usize {
         self.shape.head_dim() as usize
     }
 
+    /// The width of the feed-forward layer.
     pub fn ffn(&self) -> usize {
         self.shape.ffn as usize
     }
 
+    /// The number of tokens in the vocabulary.
     pub fn vocab(&self) -> usize {
         self.shape.vocab as usize
     }

@@ -9,6 +9,7 @@ use super::source::Source;
 use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
 
+/// The embedding, last norm and LM head of a model, loaded on a device.
 pub struct EmbeddingAndHead {
     config: Config,
     parts: Parts,

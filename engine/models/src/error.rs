@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// Why a model cannot be loaded or executed.
 #[derive(Debug, Error)]
 pub enum ModelError {
     #[error("{}: {why}", path.display())]

@@ -12,6 +12,9 @@ pub fn is_present(path: &Path) -> bool {
 }
 
 /// Reads a text file of at most `limit` bytes.
+///
+/// # Errors
+/// If the file cannot be read, is too large, is no UTF-8 text, or is a Git LFS pointer.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, ModelError> {
     let text = input::read_text(path, limit)?;
     match pointer(text.as_bytes()) {
@@ -21,6 +24,9 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, ModelError> {
 }
 
 /// Returns an error if the file at `path`, of `length` bytes, is a Git LFS pointer.
+///
+/// # Errors
+/// If the file is a Git LFS pointer, or a file small enough to be one cannot be read.
 pub fn check_no_pointer(path: &Path, length: u64) -> Result<(), ModelError> {
     if length >= POINTER_BYTES {
         return Ok(());

@@ -35,6 +35,7 @@ pub fn parse_header(text: &[u8]) -> Result<usize, String> {
 /// The last parts of the names under which AWQ, GPTQ and compressed-tensors store a packed matrix.
 const PACKED: [&str; 3] = ["qweight", "weight_packed", "weight_q"];
 
+/// The safetensors files of a folder, with their headers read.
 pub struct Folder {
     dir: PathBuf,
     /// The number of the file and the entry in it, by tensor name.

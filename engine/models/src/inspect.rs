@@ -16,6 +16,7 @@ const CONTEXT: u32 = 512;
 /// The largest number of lines for missing, and for unused, tensors.
 const LINES: usize = 8;
 
+/// The contents of a Hugging Face folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
     pub config: Config,

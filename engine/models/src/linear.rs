@@ -35,6 +35,7 @@ pub enum Weight {
 }
 
 impl Linear {
+    /// Creates a layer from its weight and bias.
     pub fn new(weight: Weight, bias: Option<Tensor>) -> Result<Linear> {
         let values = |bias: &Tensor| match bias.device() {
             Device::Cpu => bias.to_dtype(DType::F32)?.to_vec1(),
@@ -62,6 +63,7 @@ impl Linear {
         }
     }
 
+    /// The matrix of the layer.
     pub fn weight(&self) -> &Weight {
         &self.weight
     }

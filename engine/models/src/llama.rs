@@ -31,6 +31,7 @@ impl Block for LlamaBlock {
     }
 }
 
+/// Returns the tensors of block `index`.
 pub fn block_specs(config: &Config, form: &LlamaForm, index: u32) -> Specs {
     let (hidden, ffn, kv) = (config.hidden(), config.ffn(), config.kv_heads() * config.head_dim());
     let mut specs = Specs::under(format!("model.layers.{index}."));
@@ -46,6 +47,7 @@ pub fn block_specs(config: &Config, form: &LlamaForm, index: u32) -> Specs {
     specs
 }
 
+/// Builds a block from its loaded tensors.
 pub fn block(config: &Config, tensors: &mut Tensors) -> std::result::Result<Box<dyn Block>, ModelError> {
     let qkv = tensors.fused(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"])?;
     let out = tensors.linear("self_attn.o_proj")?;
@@ -58,6 +60,7 @@ pub fn block(config: &Config, tensors: &mut Tensors) -> std::result::Result<Box<
     }))
 }
 
+/// Returns the tensors outside the blocks.
 pub fn ends_specs(config: &Config) -> Specs {
     let (hidden, vocab) = (config.hidden(), config.vocab());
     let mut specs = Specs::under("");
@@ -69,6 +72,7 @@ pub fn ends_specs(config: &Config) -> Specs {
     specs
 }
 
+/// Builds the embedding and head from their loaded tensors.
 pub fn ends(config: &Config, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
     Ok(Parts {
         tokens: tensors.weight("model.embed_tokens")?,

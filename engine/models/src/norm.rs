@@ -1,6 +1,7 @@
 //! Normalisation of hidden states over their last dimension.
 use candle_core::{Result, Tensor};
 
+/// A norm with its weights.
 pub enum Norm {
     /// Layer norm (Ba, Kiros and Hinton 2016).
     Layer { weight: Tensor, bias: Tensor, eps: f32 },
@@ -9,6 +10,7 @@ pub enum Norm {
 }
 
 impl Norm {
+    /// Normalises `x` over its last dimension.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.contiguous()?;
         match self {

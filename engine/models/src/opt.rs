@@ -44,6 +44,7 @@ impl OptBlock {
     }
 }
 
+/// Returns the tensors of block `index`.
 pub fn block_specs(config: &Config, form: &OptForm, index: u32) -> Specs {
     let (hidden, ffn) = (config.hidden(), config.ffn());
     let mut specs = Specs::under(format!("model.decoder.layers.{index}."));
@@ -57,6 +58,7 @@ pub fn block_specs(config: &Config, form: &OptForm, index: u32) -> Specs {
     specs
 }
 
+/// Builds a block from its loaded tensors.
 pub fn block(
     config: &Config,
     form: &OptForm,
@@ -74,6 +76,7 @@ pub fn block(
     }))
 }
 
+/// Returns the tensors outside the blocks.
 pub fn ends_specs(config: &Config, form: &OptForm) -> Specs {
     let (hidden, width, vocab) = (config.hidden(), form.embed_width, config.vocab());
     let mut specs = Specs::under("");
@@ -92,6 +95,7 @@ pub fn ends_specs(config: &Config, form: &OptForm) -> Specs {
     specs
 }
 
+/// Builds the embedding and head from their loaded tensors.
 pub fn ends(config: &Config, form: &OptForm, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
     let projected = form.embed_width != config.hidden();
     let mut project = |name| if projected { tensors.linear(name).map(Some) } else { Ok(None) };

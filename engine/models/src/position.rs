@@ -44,6 +44,7 @@ impl Positions {
         }
     }
 
+    /// Returns the ALiBi slopes, one for each head, or `None` for other kinds of positions.
     pub fn slopes(&self) -> Option<&[f32]> {
         match self {
             Positions::Biased { slopes } => Some(slopes),

@@ -11,6 +11,7 @@ use scenarios::plan;
 use scenarios::shape::WeightType;
 use std::path::Path;
 
+/// The origin of a model's weights, with the model's configuration.
 pub struct Source {
     config: Config,
     origin: Origin,
@@ -52,6 +53,7 @@ impl Source {
         Ok(Source { config: Config::read(dir)?, origin: Origin::Folder(Folder::open(dir)?) })
     }
 
+    /// The configuration of the model.
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -21,6 +21,7 @@ pub struct Part<'a> {
     pub x: &'a Tensor,
 }
 
+/// A block range loaded on a device.
 pub struct BlockSpan {
     config: Config,
     range: BlockRange,
@@ -167,6 +168,7 @@ impl BlockSpan {
         self.blocks.iter().flat_map(|block| block.matrices()).map(Linear::weight)
     }
 
+    /// The loaded block range.
     pub fn blocks(&self) -> BlockRange {
         self.range
     }

@@ -36,6 +36,7 @@ pub enum Draw {
 }
 
 impl TensorSpec {
+    /// The number of values of the tensor.
     pub fn values(&self) -> usize {
         self.dims.iter().product()
     }
@@ -74,20 +75,24 @@ impl Specs {
         }
     }
 
+    /// Adds a layer norm.
     pub fn layer_norm(&mut self, name: &str, width: usize) {
         self.push(format!("{name}.weight"), vec![width], Draw::Scale);
         self.push(format!("{name}.bias"), vec![width], Draw::Bias);
     }
 
+    /// Adds the layer norm before the head.
     pub fn last_layer_norm(&mut self, name: &str, width: usize) {
         self.push(format!("{name}.weight"), vec![width], Draw::LastScale);
         self.push(format!("{name}.bias"), vec![width], Draw::Bias);
     }
 
+    /// Adds an RMS norm.
     pub fn rms_norm(&mut self, name: &str, width: usize) {
         self.push(format!("{name}.weight"), vec![width], Draw::Scale);
     }
 
+    /// Adds the RMS norm before the head.
     pub fn last_rms_norm(&mut self, name: &str, width: usize) {
         self.push(format!("{name}.weight"), vec![width], Draw::LastScale);
     }
@@ -110,17 +115,26 @@ pub struct Tensors {
 
 impl Tensors {
     /// Takes a vector, or a small table, in the compute type.
+    ///
+    /// # Errors
+    /// If the tensor was not loaded, or was taken before.
     pub fn plain(&mut self, name: &str) -> Result<Tensor, ModelError> {
         Ok(self.take(name)?.to_device(&self.device)?.to_dtype(self.compute)?)
     }
 
     /// Takes a matrix in the weight type.
+    ///
+    /// # Errors
+    /// If the tensor was not loaded or was taken before, or cannot be converted to the weight type.
     pub fn weight(&mut self, name: &str) -> Result<Weight, ModelError> {
         let tensor = self.take(&format!("{name}.weight"))?;
         Weight::new(&tensor, &format!("{}{name}.weight", self.prefix), self.weight_type, &self.device)
     }
 
     /// Takes a linear layer, with a bias if the part has one.
+    ///
+    /// # Errors
+    /// If a tensor was not loaded or was taken before, or cannot be converted to the weight type.
     pub fn linear(&mut self, name: &str) -> Result<Linear, ModelError> {
         let weight = self.weight(name)?;
         let bias = format!("{name}.bias");
@@ -129,6 +143,9 @@ impl Tensors {
     }
 
     /// Takes several linear layers of the same input as one layer, whose outputs have the order of `names`.
+    ///
+    /// # Errors
+    /// If a tensor was not loaded or was taken before, or cannot be converted to the weight type.
     pub fn fused(&mut self, names: &[&str]) -> Result<Linear, ModelError> {
         let first = names[0];
         for part in ["weight", "bias"] {
@@ -142,6 +159,9 @@ impl Tensors {
     }
 
     /// Reorders the outputs of a linear layer from `[outer, inner, rest]` to `[inner, outer, rest]`.
+    ///
+    /// # Errors
+    /// If a tensor was not loaded, or has another number of rows.
     pub fn regroup(&mut self, name: &str, outer: usize, inner: usize) -> Result<(), ModelError> {
         for part in ["weight", "bias"] {
             let name = format!("{name}.{part}");
@@ -153,11 +173,19 @@ impl Tensors {
         Ok(())
     }
 
+    /// Takes a layer norm.
+    ///
+    /// # Errors
+    /// If a tensor was not loaded, or was taken before.
     pub fn layer_norm(&mut self, name: &str, eps: f64) -> Result<Norm, ModelError> {
         let (weight, bias) = (self.plain(&format!("{name}.weight"))?, self.plain(&format!("{name}.bias"))?);
         Ok(Norm::Layer { weight, bias, eps: eps as f32 })
     }
 
+    /// Takes an RMS norm.
+    ///
+    /// # Errors
+    /// If the tensor was not loaded, or was taken before.
     pub fn rms_norm(&mut self, name: &str, eps: f64) -> Result<Norm, ModelError> {
         Ok(Norm::Rms { weight: self.plain(&format!("{name}.weight"))?, eps: eps as f32 })
     }

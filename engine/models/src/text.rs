@@ -14,6 +14,7 @@ const TOKENIZER: &str = "tokenizer.json";
 const PARTS: [&str; 7] =
     ["version", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"];
 
+/// A checkpoint's tokenizer.
 pub struct Text {
     path: PathBuf,
     tokenizer: Tokenizer,

@@ -33,6 +33,7 @@ pub enum Fault {
     Elsewhere,
 }
 
+/// The state of one device: its loaded blocks, embeddings and heads, and KV caches.
 pub struct Bench {
     plan: Arc<Plan>,
     executor: Executor,
@@ -47,6 +48,7 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// Creates a device that has loaded nothing.
     pub fn new(plan: Arc<Plan>, executor: Executor) -> Bench {
         let (spans, ends, caches) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Bench { plan, executor, opened: None, spans, ends, caches, trials: BTreeMap::new(), scores: None }
@@ -57,6 +59,10 @@ impl Bench {
         self.caches.remove(&(node, session));
     }
 
+    /// Executes a job of `node`.
+    ///
+    /// # Errors
+    /// If the node has not loaded what the job needs, an activation's values are missing, or the computation fails.
     pub fn execute(&mut self, node: NodeId, work: Work) -> Result<Output, Fault> {
         match work {
             Work::Load { blocks } => self.load(node, blocks).map(|()| Output::Loaded),

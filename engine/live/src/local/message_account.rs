@@ -38,6 +38,7 @@ impl Counts {
         self.change(there, |count| count.tally.lost += 1);
     }
 
+    /// Counts a message that arrived from this incarnation of the host; other incarnations are ignored.
     pub fn arrived(&mut self, there: HostId, incarnation: u32) {
         self.change(there, |count| count.arrived += u64::from(count.tally.incarnation == incarnation));
     }

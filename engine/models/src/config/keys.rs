@@ -17,6 +17,9 @@ impl Keys {
     }
 
     /// Returns the object at `name`, or `None` if the key is absent or null.
+    ///
+    /// # Errors
+    /// If the value is no object, or the key occurs twice with different values.
     pub fn object(&self, name: &str) -> Result<Option<Keys>, String> {
         match self.find(&[name])? {
             None | Some((_, Value::Null)) => Ok(None),
@@ -28,12 +31,18 @@ impl Keys {
     }
 
     /// Returns the whole number under one of `names`, or `None` if all are absent or null.
+    ///
+    /// # Errors
+    /// If the value is no whole number of 32 bits, or two names have different values.
     pub fn count(&self, names: &[&str]) -> Result<Option<u32>, String> {
         let count = |value: &Value| value.as_u64().and_then(|value| u32::try_from(value).ok());
         self.optional(names, count, "a whole number from 0 to 4294967295 is expected")
     }
 
     /// Returns the whole number under one of `names`, which has no default.
+    ///
+    /// # Errors
+    /// If all are absent or null, the value is no whole number of 32 bits, or two names have different values.
     pub fn needed(&self, names: &[&str]) -> Result<u32, String> {
         match self.count(names)? {
             Some(count) => Ok(count),
@@ -45,16 +54,25 @@ impl Keys {
     }
 
     /// Returns the number at `name`, or `None` if the key is absent or null.
+    ///
+    /// # Errors
+    /// If the value is no number, or the key occurs twice with different values.
     pub fn number(&self, name: &str) -> Result<Option<f64>, String> {
         self.optional(&[name], Value::as_f64, "a number is expected")
     }
 
     /// Returns the text under one of `names`, or `None` if all are absent or null.
+    ///
+    /// # Errors
+    /// If the value is no text, or two names have different values.
     pub fn text(&self, names: &[&str]) -> Result<Option<String>, String> {
         self.optional(names, |value| value.as_str().map(str::to_owned), "a text is expected")
     }
 
     /// Returns true or false; `default` if the key is absent.
+    ///
+    /// # Errors
+    /// If the value is neither true nor false, or the key occurs twice with different values.
     pub fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
         match self.find(&[name])? {
             None => Ok(default),

@@ -16,6 +16,9 @@ const OPT_350M_EMBEDDING: usize = 2;
 impl Config {
     /// Returns the configuration of the published model `name` of a family (`350m` of OPT, `3-8b` of Llama), in
     /// `shape`, which may be a scaled version of the published one.
+    ///
+    /// # Errors
+    /// If the shape's dimensions are out of range or inconsistent.
     pub fn published(name: &str, shape: &Shape) -> Result<Config, ModelError> {
         let mut config = Config::of(shape)?;
         match (&mut config.form, shape.arch, name) {

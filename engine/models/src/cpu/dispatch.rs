@@ -27,6 +27,7 @@ static LEVEL: LazyLock<Level> = LazyLock::new(|| {
     Level::Portable
 });
 
+/// Runs the kernel as compiled for the processor's own level.
 pub fn run(kernel: impl Kernel) {
     run_at(*LEVEL, kernel);
 }

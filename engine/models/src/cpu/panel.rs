@@ -32,6 +32,7 @@ pub fn pairs<const LANES: usize>(values: &[f32]) -> &[Pair<LANES>] {
     values.as_chunks::<LANES>().0.as_chunks::<2>().0
 }
 
+/// Returns the values as mutable pairs of registers; a remainder is left out.
 #[inline(always)]
 pub fn pairs_mut<const LANES: usize>(values: &mut [f32]) -> &mut [Pair<LANES>] {
     values.as_chunks_mut::<LANES>().0.as_chunks_mut::<2>().0

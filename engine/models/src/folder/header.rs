@@ -27,6 +27,9 @@ pub struct Entry {
 
 /// Reads the header of the file at `path`. Returns its tensors, ordered by byte range, and the length of the file. A
 /// tensor may end after the file's end; the function that reads the tensor checks for that.
+///
+/// # Errors
+/// If the file cannot be read, is a Git LFS pointer, or its header is too large or invalid.
 pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
     let wrong = |why: String| ModelError::Header { path: path.to_owned(), why };
     let (mut file, length) = input::open(path)?;
@@ -46,6 +49,10 @@ pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
 }
 
 /// Parses a header. `base` is the byte of the file at which the values begin.
+///
+/// # Errors
+/// If the text is no header, a tensor's byte range, shape and type are inconsistent, two tensors overlap, or a name
+/// occurs twice.
 pub fn entries(text: &[u8], base: u64) -> Result<Vec<Entry>, String> {
     let Listed(listed) = serde_json::from_slice(text).map_err(|why| why.to_string())?;
     let mut entries =
