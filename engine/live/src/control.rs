@@ -23,10 +23,10 @@ use tokio::net::tcp::OwnedReadHalf;
 pub struct Token([u8; 16]);
 
 impl Token {
-    /// Draws a token from `/dev/urandom`.
+    /// Draws a token from the operating system's random source.
     ///
     /// # Errors
-    /// If `/dev/urandom` cannot be read.
+    /// If the operating system provides no random bytes.
     pub fn draw() -> std::io::Result<Token> {
         let mut token = [0; 16];
         getrandom::fill(&mut token).map_err(std::io::Error::other)?;

@@ -36,7 +36,7 @@ struct Parted {
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    /// Creates a reader with a buffer of [`READ`] bytes.
+    /// Creates a reader of frames within `limits`, with an initial buffer of 64 KiB.
     pub fn new(source: R, limits: Limits) -> FrameReader<R> {
         FrameReader { source, limits, buffer: vec![0; READ], start: 0, end: 0, parted: None }
     }
