@@ -1,9 +1,9 @@
 //! `twin --without TERM`: the errors of the prediction with and without a term of the host model.
-use crate::calibrate::unfit;
+use crate::calibrate::{read_profile, unfit};
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::signals::interrupted;
-use crate::twin::{DRAWS, read_profile};
+use crate::sweep::DRAWS;
 use calibration::{DriftTimeline, Term, prepare};
 use miette::miette;
 use reports::cells::{CellRow, CellStatus};

@@ -11,6 +11,7 @@ use clap::Args;
 use live::Options;
 use miette::miette;
 use reports::manifest::Machine;
+use scenarios::input;
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
 use scenarios::units::Time;
@@ -89,6 +90,16 @@ pub fn save(profile: &Profile, path: &Path) -> Result<(), Exit> {
     }
     errln!("{}", path.display());
     Ok(())
+}
+
+/// Reads a profile.
+///
+/// # Errors
+/// The file cannot be read, or is no profile.
+pub fn read_profile(path: &std::path::Path) -> Result<Profile, Exit> {
+    let bad = |why: String| Exit { code: 3, report: miette!("{why}") };
+    let text = input::read_text(path, input::TEXT_BYTES).map_err(|why| bad(why.to_string()))?;
+    Profile::read(&path.display().to_string(), &text).map_err(|why| bad(why.to_string()))
 }
 
 /// What was measured of this machine.

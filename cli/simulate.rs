@@ -1,8 +1,14 @@
 //! `sim`: running a sweep in the simulated network.
-use crate::exit::Done;
+use crate::exit::{Done, Exit, INTERRUPT};
 use crate::place;
 use crate::print::{errln, print_table};
-use crate::sweep::Sweep;
+use crate::run_writer::SweepWriter;
+use crate::sweep::{Batch, Sweep, threads};
+use miette::miette;
+use reports::manifest::World;
+use reports::write::RunDir;
+use simulator::pool::{Finished, Pool};
+use topology::outcome::Run;
 
 pub fn sim(sweep: &Sweep, twice: bool) -> Done {
     place::directory(&sweep.out)?;
@@ -12,4 +18,42 @@ pub fn sim(sweep: &Sweep, twice: bool) -> Done {
         errln!("deterministic: every run was the same twice");
     }
     Ok(code)
+}
+
+impl Sweep {
+    pub fn simulate(&self, batch: &Batch, twice: bool) -> Result<(RunDir, u8), Exit> {
+        let pool = Pool { threads: threads(self.jobs), twice, interrupt: &INTERRUPT };
+        let mut writer = SweepWriter::new(self, batch, World::Sim)?;
+        pool.run(&batch.plans, |index, finished| {
+            writer.keep(index, Ok(same_twice(finished, batch.plans[index].cell)?))
+        })?;
+        writer.finish()
+    }
+}
+
+/// The run, unless a second one of the same plan was another.
+fn same_twice(finished: Finished, cell: u32) -> Result<Run, Exit> {
+    if finished.deterministic {
+        return Ok(finished.run);
+    }
+    let message = "two runs of one plan differed: this is a fault of swarmbench";
+    Err(Exit { code: 9, report: miette!("cell {cell}: {message}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_twice;
+    use crate::sweep::Sweep;
+    use simulator::pool::Finished;
+    use simulator::{HORIZON, is_deterministic};
+
+    #[test]
+    fn two_runs_that_differ_have_an_exit_code_of_their_own() {
+        let sweep = Sweep::of("nano", Vec::new(), None);
+        let plan = &sweep.batch().unwrap_or_else(|stop| panic!("{:?}", stop.report)).plans[0];
+        let (run, deterministic) = is_deterministic(plan, HORIZON);
+        let differed = Finished { run: run.clone(), deterministic: false };
+        assert_eq!(same_twice(differed, 3).map_err(|stop| stop.code).err(), Some(9));
+        assert!(same_twice(Finished { run, deterministic }, 3).is_ok());
+    }
 }

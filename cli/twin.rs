@@ -3,13 +3,13 @@
 //! The machine's speed drifts as its neighbours work, so live cells run in random order, each between two short probes of
 //! fixed work, and each is simulated with its devices as fast as its probes found them.
 use crate::ablation::{Ablation, LiveCell, Recorded};
-use crate::calibrate::{Measured, measure, save, unfit, watch};
+use crate::calibrate::{Measured, measure, read_profile, save, unfit, watch};
 use crate::exit::{Done, Exit, INTERRUPT};
 use crate::place;
 use crate::print::{Format, errln, say, width};
 use crate::run_writer::SweepWriter;
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
-use crate::sweep::{Batch, Sweep};
+use crate::sweep::{Batch, DRAWS, Sweep};
 use actors::seed::mix;
 use calibration::swarms::probes;
 use calibration::{DriftTimeline, Probed, Term, drift_of, prepare};
@@ -19,7 +19,6 @@ use miette::miette;
 use reports::manifest::World;
 use reports::read;
 use reports::twin::{ProbedRun, Recording, Twin};
-use scenarios::input;
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
 use simulator::observed::Observed;
@@ -29,10 +28,6 @@ use topology::outcome::{Outcome, Run};
 
 /// Exit code of a prediction that was off by more than `--fail-above`.
 pub const OFF: u8 = 10;
-
-/// How often each live run is simulated. Small chances decide whether clients fall in step and stay so, and a prediction is
-/// the mean over them: of a swarm of three clients single runs were up to 15 % apart.
-pub const DRAWS: u32 = 5;
 
 /// How often each cell is run live at least, unless the command line says otherwise: fewer repetitions show no noise, and without it
 /// an error cannot be judged.
@@ -214,12 +209,6 @@ fn predict(
         code = code.max(1);
     }
     Ok(Predicted { seen: twin, dir, code })
-}
-
-pub fn read_profile(path: &std::path::Path) -> Result<Profile, Exit> {
-    let bad = |why: String| Exit { code: 3, report: miette!("{why}") };
-    let text = input::read_text(path, input::TEXT_BYTES).map_err(|why| bad(why.to_string()))?;
-    Profile::read(&path.display().to_string(), &text).map_err(|why| bad(why.to_string()))
 }
 
 fn profiled(plan: &Plan) -> bool {
