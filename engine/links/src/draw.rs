@@ -1,6 +1,6 @@
-//! Distributions of delay made ready to draw from.
+//! Distributions of delay, prepared for drawing.
 //!
-//! What a stage of a path does for each message is kept small: what is rarer than a plain delay is boxed.
+//! Every message draws from these types, so they are kept small: the less common distributions are boxed.
 use actors::seed::{Seed, SmallStream};
 use actors::time::Duration;
 use rand::RngExt;
@@ -25,13 +25,14 @@ pub(super) enum Rare {
     Pareto(Pareto<f64>),
     Weibull(Weibull<f64>),
     Empirical(Arc<[Duration]>),
-    /// A delay and its jitter.
+    /// The sum of a delay and its jitter.
     Sum(Delay, Delay),
 }
 
 impl Delay {
-    /// The delay of a link between `a` and `b` (or of the NIC of `b`, with 0 for `a`); `name` says what kind of link it is.
-    /// What is drawn once is drawn from a stream of its own, the same for both directions.
+    /// Returns the delay of a link between the hosts `a` and `b`, or of a NIC of the host `b`, for which `a` is 0.
+    /// `name` is the kind of the link. A delay that is drawn once per pair comes from a stream of its own, so it is the
+    /// same in both directions.
     pub fn of(link: &Link, seed: Seed, name: &str, a: u32, b: u32) -> Delay {
         let mut delay = Delay::new(&link.delay);
         if link.drawn == Drawn::PerPair {
@@ -44,7 +45,8 @@ impl Delay {
         }
     }
 
-    /// A distribution that its plan should not have held is the constant it is nearest to.
+    /// Invalid parameters, which a valid plan does not have, give a constant delay: the mean, median, scale or lower
+    /// bound.
     fn new(distribution: &Distribution) -> Delay {
         let seconds = |span: &Duration| span.as_secs_f64();
         let rare = |rare: Rare| Delay::Rare(Box::new(rare));
@@ -95,7 +97,7 @@ impl Delay {
     }
 }
 
-/// Delays beyond this are as good as for ever; a heavy tail draws them once in a while.
+/// The upper bound of a drawn delay. Heavy-tailed distributions exceed it now and then.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Rare {
@@ -119,7 +121,7 @@ mod tests {
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
     use scenarios::plan::{Distribution, Drawn, Link};
 
-    /// Mean and standard deviation in seconds of many draws.
+    /// Returns the mean and the standard deviation of many draws, in seconds.
     fn moments(distribution: Distribution) -> (f64, f64) {
         const DRAWS: usize = 200_000;
         let delay = Delay::of(&Link::new(distribution, None), Seed(1), "path", 0, 1);
@@ -145,9 +147,9 @@ mod tests {
         let mean = 10.0 * ms * half.exp();
         near(Distribution::LogNormal { median: span, sigma }, mean, mean * ((sigma * sigma).exp() - 1.0).sqrt());
         near(Distribution::Gamma { shape: 4.0, scale: span }, 40.0 * ms, 20.0 * ms);
-        // Mean a/(a-1), variance a/((a-1)^2 (a-2)) of the scale.
+        // In units of the scale, the mean is a/(a-1) and the variance is a/((a-1)^2 (a-2)).
         near(Distribution::Pareto { scale: span, shape: 5.0 }, 12.5 * ms, 10.0 * ms * (5.0f64 / 48.0).sqrt());
-        // Gamma(1 + 1/2) and Gamma(2) of shape 2: sqrt(pi)/2 and 1.
+        // For shape 2, Gamma(1 + 1/2) is sqrt(pi)/2 and Gamma(2) is 1.
         let mean = std::f64::consts::PI.sqrt() / 2.0;
         near(
             Distribution::Weibull { scale: span, shape: 2.0 },

@@ -1,12 +1,13 @@
-//! The link model: one pure core that the simulation's network and the live world's shaper both call.
+//! The link model: one pure core that both the simulated network and the traffic shaper of live runs call.
 //!
-//! A message leaves by its host's egress NIC, crosses a path, and enters by the other host's ingress NIC. Each of the
-//! three is a stage with a propagation delay, drawn for each message, and a bandwidth with a queue in front of it. Bytes
-//! flow through the stages as they come (cut-through, not store-and-forward): the slowest stage alone sets the transfer
-//! time, as it does for a TCP stream of many segments. A path delivers in order, as a TCP connection does.
+//! A message leaves through its host's egress NIC, crosses a path, and enters through the other host's ingress NIC.
+//! Each of the three is a stage with a propagation delay, drawn for each message, and a bandwidth with a queue in front
+//! of it. Bytes flow through the stages as they arrive (cut-through, not store-and-forward). The slowest stage alone
+//! sets the transfer time, as it does for a TCP stream of many segments. A path delivers messages in order, as a TCP
+//! connection does.
 //!
-//! The sender's side ([`Stage`] of the egress NIC, then [`Path`]) can be computed without the receiver's, and the other
-//! way round, so that two processes can each do their half.
+//! The sender's side ([`Stage`] of the egress NIC, then [`Path`]) and the receiver's side can be computed without each
+//! other, so two processes can each compute their own half.
 #![forbid(unsafe_code)]
 mod draw;
 pub mod share;
@@ -22,17 +23,18 @@ use scenarios::plan::{Link, Plan, Tcp};
 use serde::{Deserialize, Serialize};
 use tcp::{Held, Sender};
 
-/// A message under way: when its first and its last byte come out of the stages it has passed so far.
+/// A message in transit: the times at which its first and its last byte leave the stages that it has passed so far.
 ///
-/// `last - sent = queue + propagation + transmit`, exactly.
+/// `last - sent = queue + propagation + transmit` holds exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
     pub sent: Timestamp,
     pub first: Timestamp,
     pub last: Timestamp,
-    /// Waiting for others to be transmitted.
+    /// The time spent waiting: for the transmission of other messages, for acknowledgements and retransmissions, for
+    /// earlier messages of the connection, or for a fault to end.
     pub queue: Duration,
-    /// Propagation, connection set-up included.
+    /// The propagation delay, including the connection set-up.
     pub propagation: Duration,
 }
 
@@ -42,31 +44,32 @@ impl Passage {
         Passage { sent, first: sent, last: sent, queue: Duration::ZERO, propagation: Duration::ZERO }
     }
 
-    /// A passage whose parts are known; it took their sum.
+    /// Returns a passage with the given parts, whose total time is their sum.
     pub fn whole(sent: Timestamp, queue: Duration, propagation: Duration, transmit: Duration) -> Passage {
         let first = sent + queue + propagation;
         Passage { sent, first, last: first + transmit, queue, propagation }
     }
 
-    /// Bytes over the bandwidth of the slowest stage.
+    /// Returns the transfer time: the message's bytes on the wire divided by the bandwidth of the slowest stage.
     pub fn transmit(&self) -> Duration {
         self.last.since(self.first)
     }
 
-    /// The first byte waits; what comes behind it meanwhile is buffered.
+    /// Delays the first byte until `start`. Bytes that arrive behind it are buffered meanwhile.
     fn wait_until(&mut self, start: Timestamp) {
         self.queue += start.since(self.first);
         self.first = self.first.max(start);
     }
 
-    /// The whole message waits.
+    /// Delays the whole message by `wait`, which counts as queueing.
     pub fn hold(&mut self, wait: Duration) {
         self.queue += wait;
         self.first = self.first + wait;
         self.last = self.last + wait;
     }
 
-    /// Everything on the way so far took `by` times as long, but the waiting.
+    /// Multiplies the propagation and the transfer time so far by `by`, but not the queueing. A factor below 1 has no
+    /// effect.
     pub fn stretch(&mut self, by: f64) {
         let more = |span: Duration| Duration::from_secs_f64(span.as_secs_f64() * (by - 1.0).max(0.0));
         let (propagation, transmit) = (more(self.propagation), more(self.transmit()));
@@ -81,10 +84,10 @@ impl Passage {
     }
 }
 
-/// A queue, a bandwidth, a propagation delay: one direction of a NIC, or the middle of a path.
+/// A queue, a bandwidth and a propagation delay: one direction of a NIC, or the middle of a path.
 pub struct Stage {
     delay: Delay,
-    /// Nanoseconds a byte; 0 where there is no limit.
+    /// Nanoseconds per byte; 0 if the bandwidth is unlimited.
     ns_per_byte: f64,
     free: Timestamp,
     stream: SmallStream,
@@ -95,12 +98,12 @@ impl Stage {
         Stage { delay, ns_per_byte: ns_per_byte(link), free: Timestamp::default(), stream }
     }
 
-    /// The egress NIC of `host`.
+    /// Returns the egress NIC of `host`.
     pub fn egress(link: &Link, seed: Seed, host: u32) -> Stage {
         Stage::nic(link, seed, "egress", host)
     }
 
-    /// The ingress NIC of `host`.
+    /// Returns the ingress NIC of `host`.
     pub fn ingress(link: &Link, seed: Seed, host: u32) -> Stage {
         Stage::nic(link, seed, "ingress", host)
     }
@@ -109,22 +112,22 @@ impl Stage {
         Stage::new(link, Delay::of(link, seed, name, 0, host), seed.small_stream(name, u64::from(host), 0))
     }
 
-    /// Adds no delay and never makes anything wait.
+    /// Whether the stage has neither delay nor bandwidth limit, so that no message ever waits at it.
     pub fn is_free(&self) -> bool {
         self.ns_per_byte == 0.0 && self.delay.is_zero()
     }
 
-    /// Nanoseconds a byte; 0 where there is no limit.
+    /// Returns the nanoseconds per byte; 0 if the bandwidth is unlimited.
     pub fn ns_per_byte(&self) -> f64 {
         self.ns_per_byte
     }
 
-    /// The delay of one message, whoever sees to its bandwidth.
+    /// Draws the propagation delay of one message, without regard to the stage's bandwidth.
     pub fn propagation(&mut self) -> Duration {
         self.delay.draw(&mut self.stream)
     }
 
-    /// `bytes` as they are on the wire.
+    /// Passes a message of `bytes` on the wire, headers included, through this stage.
     #[inline]
     pub fn pass(&mut self, passage: &mut Passage, bytes: u64) {
         if self.is_free() {
@@ -145,22 +148,24 @@ fn ns_per_byte(link: &Link) -> f64 {
     link.bandwidth.map_or(0.0, |bandwidth| 1e9 / bandwidth)
 }
 
-/// The way from one host to another, between their NICs, with the connection that runs over it.
+/// One direction between two hosts, from NIC to NIC, with the connection that runs over it.
 ///
-/// A large swarm has one for every two nodes that ever spoke: what a message touches lies in two lines of the cache.
+/// A large swarm has one path for every ordered pair of hosts that ever communicated. The alignment keeps the fields
+/// that a message touches within two cache lines.
 #[repr(align(64))]
 pub struct Path {
     stage: Stage,
     framing: Framing,
-    /// Propagation of everything on the way there and back, for connection set-up; empty where that costs nothing.
+    /// The delays of all links there and back, for connection set-up; empty if set-up costs nothing.
     round_trip: Box<[Delay]>,
-    /// What of TCP is modelled beyond that.
+    /// The rest of the TCP model, if any of it is enabled.
     sender: Option<Box<Sender>>,
     delivered: Timestamp,
 }
 
-/// The links of a way there and of the way back, each from NIC to NIC: what a TCP handshake crosses once before the first
-/// byte of data may leave (RFC 9293, section 3.5), and what an acknowledgement crosses.
+/// The links of one direction and of its reverse, each from egress NIC to ingress NIC. A TCP handshake crosses both
+/// once before the first byte of data may leave (RFC 9293, section 3.5), and acknowledgements cross the reverse
+/// direction.
 pub struct Way<'a> {
     pub there: [&'a Link; 3],
     pub back: [&'a Link; 3],
@@ -169,7 +174,7 @@ pub struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    /// The way of `plan` between two hosts.
+    /// Returns the links of `plan` from one host to another and back.
     pub fn of(plan: &'a Plan, from: HostId, to: HostId) -> Way<'a> {
         let (a, b) = (plan.host(from), plan.host(to));
         let (there, back) = (plan.network.link(from, to), plan.network.link(to, from));
@@ -189,12 +194,12 @@ impl<'a> Way<'a> {
         of(self.there, from, to).into_iter().chain(of(self.back, to, from)).collect()
     }
 
-    /// Nanoseconds a byte at its slowest link.
+    /// Returns the nanoseconds per byte of the slowest link there.
     fn ns_per_byte(&self) -> f64 {
         self.there.iter().map(|link| ns_per_byte(link)).fold(0.0, f64::max)
     }
 
-    /// The share of segments that some link of the way loses.
+    /// Returns the probability that some link there loses a segment.
     fn loss(&self) -> f64 {
         1.0 - self.there.iter().map(|link| 1.0 - link.loss).product::<f64>()
     }
@@ -216,22 +221,23 @@ impl Path {
         Path { stage, framing, round_trip, sender: sender.map(Box::new), delivered: Timestamp::default() }
     }
 
-    /// The path of `plan` between two hosts.
+    /// Returns the path of `plan` from one host to another.
     pub fn of(plan: &Plan, from: HostId, to: HostId) -> Path {
         Path::new(&Way::of(plan, from, to), &plan.network.tcp, plan.seed)
     }
 
-    /// What connecting costs before the first message: one round trip.
+    /// Draws the time of connection set-up before the first message: one round trip.
     pub fn handshake(&mut self) -> Duration {
         self.round_trip.iter().map(|delay| delay.draw(&mut self.stage.stream)).sum()
     }
 
-    /// The connection stays: what another set-up of it would need is let go.
+    /// Marks the connection as permanent, which frees the data that another set-up would need.
     pub fn stays(&mut self) {
         self.round_trip = Box::default();
     }
 
-    /// The sender's half of the way of `payload` bytes: by `nic` onto this path, after `handshake` if the connection is new.
+    /// Computes the sender's half for a message of `payload` bytes: through `nic` and over this path. `handshake` is
+    /// the time of connection set-up, or 0 if the connection exists.
     #[inline]
     pub fn depart(&mut self, nic: &mut Stage, now: Timestamp, payload: u64, handshake: Duration) -> Passage {
         let mut passage = Passage::begin(now);
@@ -240,7 +246,7 @@ impl Path {
         self.cross(passage, payload)
     }
 
-    /// Likewise where the NIC is free.
+    /// Computes the same half as [`Path::depart`] for an egress NIC without delay and without bandwidth limit.
     #[inline]
     pub fn depart_freely(&mut self, now: Timestamp, payload: u64, handshake: Duration) -> Passage {
         let mut passage = Passage::begin(now);
@@ -261,7 +267,7 @@ impl Path {
         self.in_order(passage)
     }
 
-    /// What is behind another message on the connection cannot be read before it.
+    /// Delays a message until the message before it on the connection has been delivered.
     #[inline]
     pub fn in_order(&mut self, mut passage: Passage) -> Passage {
         passage.hold(self.delivered.since(passage.last));
@@ -269,19 +275,21 @@ impl Path {
         passage
     }
 
-    // -- for a world that shares bandwidth in another way --
+    // -- for networks that share bandwidth in another way --
 
-    /// The path's own stage, between the NICs.
+    /// Returns the path's own stage, between the NICs.
     pub fn stage(&mut self) -> &mut Stage {
         &mut self.stage
     }
 
-    /// How long a message waits for acknowledgements and repetitions that the idle connection turns to at `start`.
+    /// Returns how long a message waits for acknowledgements and retransmissions, if the idle connection begins to send
+    /// it at `start`.
     pub fn admit(&mut self, start: Timestamp, payload: u64) -> Duration {
         self.sender.as_mut().map_or(Duration::ZERO, |sender| sender.send(start, payload).wait)
     }
 
-    /// The last byte of the message left at `now`, later than if it had been alone.
+    /// Records that the last byte of the current message left at `now`, because sharing delayed it beyond its time
+    /// alone.
     pub fn left(&mut self, now: Timestamp) {
         if let Some(sender) = &mut self.sender {
             sender.left(now);

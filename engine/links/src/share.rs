@@ -1,13 +1,15 @@
-//! Max-min fair rates: what many TCP flows over common bottlenecks come to in the long run.
+//! Max-min fair rates: the rates that many TCP flows over common bottlenecks approach in the long run.
 //!
-//! An allocation is max-min fair if no flow can have more without one that has no more than it having less; it is unique, and
-//! filling water finds it: all flows grow alike until a resource is full, whose flows stay as they are, and the others
-//! grow on (Bertsekas and Gallager, Data Networks, section 6.5.2).
+//! An allocation is max-min fair if no flow's rate can be raised without lowering the rate of a flow that has no more.
+//! The allocation is unique, and the water-filling algorithm finds it: all flows grow equally until a resource is full.
+//! The flows of the full resource keep their rate, and the others continue to grow (Bertsekas and Gallager, Data
+//! Networks, section 6.5.2).
 
-/// A resource that a flow does not use, among the three it names.
+/// A placeholder for an unused entry among the three resources of a flow.
 pub const NONE: u32 = u32::MAX;
 
-/// The rate of each flow. A flow is the resources it crosses, as indices of `capacities`; without one it has no limit.
+/// Returns the rate of each flow, in the unit of `capacities`. A flow is the list of resources that it crosses, as
+/// indices of `capacities`. A flow without any resource has an infinite rate.
 pub fn max_min(capacities: &[f64], flows: &[[u32; 3]]) -> Vec<f64> {
     let mut rates = vec![f64::INFINITY; flows.len()];
     let mut left = capacities.to_vec();
@@ -49,7 +51,7 @@ mod tests {
     use super::{NONE, max_min};
     use proptest::prelude::{Strategy, prop_assert, proptest};
 
-    /// Filling water drop by drop.
+    /// Computes the rates by raising all growing flows in small increments.
     fn drop_by_drop(capacities: &[f64], flows: &[[u32; 3]], drop: f64) -> Vec<f64> {
         let mut rates = vec![0.0; flows.len()];
         let mut left = capacities.to_vec();
@@ -68,7 +70,7 @@ mod tests {
         rates
     }
 
-    /// Some resources and flows that each cross at least one of them, none twice.
+    /// Generates resources, and flows that each cross at least one resource and none of them twice.
     fn network() -> impl Strategy<Value = (Vec<f64>, Vec<[u32; 3]>)> {
         (2..6usize).prop_flat_map(|count| {
             let most = count as u32;

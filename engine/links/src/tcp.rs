@@ -1,42 +1,46 @@
-//! What TCP adds to a link, as a delay of whole messages: slow start, restart after idle, a limited window, and loss.
+//! The delays that TCP adds to whole messages on a link: slow start, restart after idle, a limited window, and loss.
 //!
-//! A connection with round trip R sends over a bottleneck of rate B, in segments of `mss` bytes. Each part can be switched
-//! off by the plan's `Tcp`.
+//! A connection with round trip R sends over a bottleneck of rate B, in segments of `mss` bytes. The plan's `Tcp` can
+//! disable each part.
 //!
-//! - **Slow start** (RFC 5681, section 3.1): the window w begins at `initial_window` (RFC 6928) and grows by what is acknowledged,
-//!   so it doubles with each window that a message fills. While w / B is less than the time until the window's first
-//!   acknowledgement, mss / B + R, the sender stalls for the difference, once for each window but the last. A message of n
-//!   bytes thus takes `n / B + sum over k = 0 .. P-1 of (mss / B + R - 2^k w / B)`, where P is the number of windows that n
-//!   needs less one, or of those that stall if that is less (Kurose and Ross, Computer Networking, section on TCP latency
-//!   modelling; Cardwell, Savage and Anderson 2000). A window grows only as far as twice what was under way, so small messages do
-//!   not grow it for large ones (RFC 7661; Linux' `tcp_is_cwnd_limited`).
-//! - **Restart after idle** (RFC 2861, as Linux does by `tcp_slow_start_after_idle`): for each retransmission timeout that
-//!   passes without a message the window halves, down to the initial one.
-//! - **Window**: w grows to the receiver's window W and no further; beyond it every window stalls, so the rate is W / R.
-//! - **Loss** with probability p a segment: the mean window of a long transfer is C mss / sqrt(p) with C = sqrt(3/2)
-//!   (Mathis, Semke, Mahdavi and Ott 1997), which limits w like W. What is lost before the last three segments of a message is
-//!   repeated one round trip later (fast retransmit, RFC 5681, section 3.2); of the last three, for which no three
-//!   duplicate acknowledgements can come, after a retransmission timeout that doubles each time (RFC 6298), after which the
-//!   window is one segment.
-//! - **Timeout**: R + `least_timeout`, which is what Linux computes where round trips hardly vary.
+//! - **Slow start** (RFC 5681, section 3.1): the window w begins at `initial_window` (RFC 6928) and grows by the
+//!   bytes that are acknowledged, so it doubles with each window that a message fills. While w / B is less than the
+//!   time until the window's first acknowledgement, mss / B + R, the sender stalls for the difference, once for
+//!   each window but the last. A message of n bytes thus takes
+//!   `n / B + sum over k = 0 .. P-1 of (mss / B + R - 2^k w / B)`.
+//!   P is the smaller of two numbers: the windows that n needs less one, and the windows that stall (Kurose and Ross, Computer Networking, section on TCP latency modelling; Cardwell, Savage and Anderson 2000).
+//!   A window grows to at most twice the bytes that were in flight, so small messages do not grow it for large ones
+//!   (RFC 7661; Linux' `tcp_is_cwnd_limited`).
+//! - **Restart after idle** (RFC 2861, as Linux does with `tcp_slow_start_after_idle`): for each retransmission
+//!   timeout that passes without a message the window halves, down to the initial window.
+//! - **Window**: w grows at most to the receiver's window W. At W every further window stalls, so the rate
+//!   is W / R.
+//! - **Loss** with probability p per segment: the mean window of a long transfer is C mss / sqrt(p) with C =
+//!   sqrt(3/2) (Mathis, Semke, Mahdavi and Ott 1997), which limits w as W does. A segment that is lost before the
+//!   last three segments of a message is repeated one round trip later (fast retransmit, RFC 5681, section 3.2).
+//!   The last three segments cannot cause three duplicate acknowledgements. A loss among them is repeated after a
+//!   retransmission timeout that doubles each time (RFC 6298), and the window then is one segment.
+//! - **Timeout**: R + `least_timeout`, which is the value that Linux computes where round trips hardly vary.
 //!
-//! R is drawn once, at the connection's set-up, as TCP's own estimate begins with it. What other messages of the connection
-//! have under way is not counted against the window, and stalls are computed as if nobody shared the bottleneck.
+//! R is drawn once, at the connection's set-up, because TCP's own estimate begins with the round trip of the set-up.
+//! The model does not count other messages in flight on the connection against the window, and it computes stalls
+//! without regard to other users of the bottleneck.
 use actors::seed::SmallStream;
 use actors::time::{Duration, Timestamp};
 use rand::RngExt;
 use scenarios::plan::Tcp;
 
-/// Segments at a message's end whose loss no duplicate acknowledgements tell.
+/// The number of segments at a message's end whose loss causes too few duplicate acknowledgements for fast retransmit.
 const TAIL: u64 = 3;
 
-/// Timeouts in a row, each twice as long; Linux gives a connection up after 15.
+/// The maximum number of consecutive timeouts, each twice as long as the one before. Linux closes a connection after
+/// 15.
 const TIMEOUTS: u32 = 8;
 
-/// The C of Mathis et al. for a receiver that acknowledges every segment.
+/// The constant C of Mathis et al. for a receiver that acknowledges every segment.
 const MATHIS: f64 = 1.224_744_871_391_589;
 
-/// Bytes on the wire of a message cut into segments with headers.
+/// The segment size and the header size, which determine the bytes on the wire of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framing {
     mss: u64,
@@ -58,33 +62,33 @@ impl Framing {
 pub(super) struct Sender {
     tcp: Tcp,
     framing: Framing,
-    /// Nanoseconds a byte at the bottleneck.
+    /// Nanoseconds per byte at the bottleneck.
     ns_per_byte: f64,
     round_trip: Duration,
     timeout: Duration,
     loss: f64,
-    /// Bytes that may be under way, now and at most.
+    /// The current and the maximum window: bytes that may be in flight.
     window: u64,
     most: u64,
-    /// When the last byte of the last message left the bottleneck.
+    /// The time at which the last byte of the last message left the bottleneck.
     free: Timestamp,
-    /// What losses are drawn from.
+    /// The random stream of losses.
     stream: SmallStream,
 }
 
-/// What a message meets at its connection.
+/// The delays of a message at its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
-    /// When the connection turns to it.
+    /// The time at which the connection begins to send the message.
     pub start: Timestamp,
-    /// Stalls and repetitions after that.
+    /// The time of stalls and retransmissions after `start`.
     pub wait: Duration,
-    /// Its bytes over the bottleneck.
+    /// The time of the message's bytes on the wire at the bottleneck's rate.
     pub transmit: Duration,
 }
 
 impl Sender {
-    /// Nothing where neither window nor loss is modelled.
+    /// Returns the sender, or `None` if neither a window nor loss is modelled.
     pub fn new(tcp: &Tcp, ns_per_byte: f64, round_trip: Duration, loss: f64, stream: SmallStream) -> Option<Sender> {
         if tcp.initial_window.is_none() && tcp.window.is_none() && loss == 0.0 {
             return None;
@@ -105,7 +109,7 @@ impl Sender {
         })
     }
 
-    /// Takes in a message that could leave at `ready`.
+    /// Adds a message of `bytes` of payload that is ready to leave at `ready`, and returns its delays.
     pub fn send(&mut self, ready: Timestamp, bytes: u64) -> Held {
         let start = ready.max(self.free);
         if self.tcp.idle_restart {
@@ -117,7 +121,8 @@ impl Sender {
         Held { start, wait, transmit }
     }
 
-    /// The last byte left later than if its message had been alone.
+    /// Records that the last byte of the current message left at `now`, because sharing delayed it beyond its time
+    /// alone.
     pub fn left(&mut self, now: Timestamp) {
         self.free = now;
     }
@@ -126,17 +131,17 @@ impl Sender {
         Duration((self.framing.bytes(bytes) as f64 * self.ns_per_byte).round() as u64)
     }
 
-    /// Nothing was under way for so long.
+    /// Shrinks the window after a time without bytes in flight.
     fn rest(&mut self, idle: Duration) {
         let Some(initial) = self.tcp.initial_window else { return };
         let timeouts = (idle.0 / self.timeout.0.max(1)).min(63);
         self.window = self.window.min((self.window >> timeouts).max(initial));
     }
 
-    /// Waiting for acknowledgements while `bytes` leave.
+    /// Returns the time spent waiting for acknowledgements while `bytes` are sent, and grows the window.
     fn stall(&mut self, bytes: u64) -> Duration {
         let (mut left, mut stalled) = (bytes, Duration::ZERO);
-        // The acknowledgement of a window's first segment is a round trip behind it.
+        // The acknowledgement of a window's first segment arrives one round trip after that segment was sent.
         let acknowledged = self.transmit(self.tcp.mss.min(bytes)) + self.round_trip;
         while left > self.window {
             let stall = acknowledged - self.transmit(self.window);
@@ -155,13 +160,13 @@ impl Sender {
         stalled
     }
 
-    /// So many bytes were under way at once and are acknowledged.
+    /// Grows the window after `bytes` that were in flight at once have been acknowledged.
     fn grow(&mut self, bytes: u64) {
         let limit = bytes.saturating_mul(2).min(self.most);
         self.window = self.window.max(self.window.saturating_add(bytes).min(limit));
     }
 
-    /// Repeating what is lost.
+    /// Draws the losses of a message and returns the time of their retransmissions.
     fn repeat(&mut self, bytes: u64) -> Duration {
         if self.loss == 0.0 {
             return Duration::ZERO;

@@ -1,4 +1,4 @@
-//! Order, sums and speeds of what crosses links.
+//! Tests of the order, the sums and the speed of messages that cross links.
 use super::{Passage, Path, Stage, Way};
 use actors::seed::Seed;
 use actors::time::{Duration, Timestamp};
@@ -9,7 +9,7 @@ fn link(delay_ms: u64, bandwidth: Option<f64>) -> Link {
     Link::new(Distribution::Constant(Duration::from_millis(delay_ms)), bandwidth)
 }
 
-/// From host 0 to host 1 over `link`, and back without delay.
+/// Returns a path from host 0 to host 1 over `link` whose way back has no delay.
 fn path(link: &Link, nic: &Link, ingress: &Link, tcp: &Tcp) -> Path {
     let free = &Link::FREE;
     Path::new(&Way { there: [nic, link, ingress], back: [free; 3], from: 0, to: 1 }, tcp, Seed(3))

@@ -1,9 +1,10 @@
-//! Faults that last for a while, as a pure lookup that both worlds can ask: who is cut off, what is slow, and until when.
+//! Faults that last for a time, as a pure lookup for both the simulated and the live world: which hosts are cut off
+//! from each other, which devices and links are slow, and until when.
 use actors::id::HostId;
 use actors::time::{Duration, Timestamp};
 use scenarios::plan::{Plan, What, When};
 
-/// The partitions and the slow devices and links of a plan.
+/// The partitions, slow devices and slow links of a plan, each with the window of time in which it is active.
 #[derive(Clone, Debug)]
 pub struct FaultWindows {
     started: Timestamp,
@@ -19,7 +20,8 @@ struct Window {
 }
 
 impl FaultWindows {
-    /// Those of a run that started at this moment; faults that count from the release wait for it.
+    /// Returns the fault windows of a run that started at `started`. Windows that count from the barrier's release are
+    /// inactive until [`FaultWindows::release`] is called.
     pub fn of(plan: &Plan, started: Timestamp) -> FaultWindows {
         let lasting = |fault: &scenarios::plan::Fault| match fault.what {
             What::Partition { lasts, .. } | What::SlowLink { lasts, .. } | What::SlowDevice { lasts, .. } => {
@@ -34,12 +36,12 @@ impl FaultWindows {
         self.windows.is_empty()
     }
 
-    /// The barrier was released then.
+    /// Sets the time of the barrier's release.
     pub fn release(&mut self, at: Timestamp) {
         self.released = Some(at);
     }
 
-    /// Those that are on at `now`, and when each ends.
+    /// Returns the faults that are active at `now`, each with the time at which it ends.
     fn present(&self, now: Timestamp) -> impl Iterator<Item = (&What, Timestamp)> {
         self.windows.iter().filter_map(move |window| {
             let begins = match window.at {
@@ -52,7 +54,8 @@ impl FaultWindows {
         })
     }
 
-    /// Until when nothing passes between two hosts; nothing if it does.
+    /// Returns the time until which a partition separates the hosts `a` and `b`: the end of the last such partition
+    /// that is active at `now`, or `None` if no active partition separates them.
     pub fn apart(&self, now: Timestamp, a: HostId, b: HostId) -> Option<Timestamp> {
         let cuts = |groups: &[Vec<HostId>]| {
             let side = |host| groups.iter().position(|group| group.contains(&host));
@@ -65,7 +68,8 @@ impl FaultWindows {
         ends.max()
     }
 
-    /// How many times as long the way from one host to another takes.
+    /// Returns the factor by which the propagation and the transfer from host `a` to host `b` take longer at `now`: the
+    /// product of the factors of all active slow links, or 1 if there is none.
     pub fn slow_link(&self, now: Timestamp, a: HostId, b: HostId) -> f64 {
         let factors = self.present(now).filter_map(|(what, _)| match what {
             What::SlowLink { from, to, by, .. } if from.contains(&a) && to.contains(&b) => Some(*by),
@@ -74,7 +78,8 @@ impl FaultWindows {
         factors.product()
     }
 
-    /// How many times as long a job takes.
+    /// Returns the factor by which a job on the host `here` takes longer at `now`: the product of the factors of all
+    /// active slow devices, or 1 if there is none.
     pub fn slow_device(&self, now: Timestamp, here: HostId) -> f64 {
         let factors = self.present(now).filter_map(|(what, _)| match what {
             What::SlowDevice { host, by, .. } if *host == here => Some(*by),

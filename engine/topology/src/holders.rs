@@ -1,19 +1,19 @@
 //! Which hosts hold each block, so that a run ends when some blocks are lost for good.
 //!
-//! Without this, every request that is left would try until it times out. A run goes on all the same where the scenario
-//! says so: with `recovery: Off` requests fail at once and the run comes to its own end, and with a retry policy without a
-//! limit clients wait on purpose.
+//! Without this check, every remaining request would retry until it times out. A run continues in two cases in which
+//! the scenario asks for it: with `recovery: Off` requests fail at once and the run ends normally, and with a retry
+//! policy without a limit clients are meant to wait.
 use crate::outcome::Outcome;
 use actors::id::{BlockRange, HostId};
 use actors::policy::Recovery;
 use scenarios::plan::{Plan, Role};
 use std::collections::BTreeMap;
 
-/// The peers of each block that are there or will be, and the hosts that are gone for good.
+/// The number of peers of each block that are or will be present, and the hosts that are gone for good.
 pub struct Holders {
-    /// By block.
+    /// The number of peers that may hold each block, indexed by block.
     peers: Vec<u32>,
-    /// Each with the reason.
+    /// The hosts that are gone for good, each with the reason.
     gone: BTreeMap<HostId, String>,
     ends_run: bool,
 }
@@ -29,7 +29,8 @@ impl Holders {
         Holders { peers, gone: BTreeMap::new(), ends_run }
     }
 
-    /// A host is gone for good. Whether that is the end of the run: a block of it has no peer any more.
+    /// Records that a host is gone for good. Returns whether the run has to end: a block lost its last peer by this
+    /// loss, and the policies do not make the run continue without it.
     pub fn lose(&mut self, plan: &Plan, host: HostId, why: String) -> bool {
         if self.gone.insert(host, why).is_some() {
             return false;
@@ -45,7 +46,7 @@ impl Holders {
         last && self.ends_run
     }
 
-    /// The outcome of a run that ends because blocks are lost, if any are.
+    /// Returns the outcome of a run that ends because blocks are lost, or `None` if every block has a peer.
     pub fn outcome(&self, plan: &Plan) -> Option<Outcome> {
         let mut blocks: Vec<BlockRange> = Vec::new();
         for block in (0..).zip(&self.peers).filter(|(_, count)| **count == 0).map(|(block, _)| block) {
@@ -65,7 +66,7 @@ impl Holders {
     }
 }
 
-/// The blocks that a peer may come to hold: all of them, if it chooses.
+/// Returns the blocks that a peer may hold: all blocks if the peer chooses its own.
 fn held(role: &Role, layers: usize) -> std::ops::Range<usize> {
     match role {
         Role::Peer { chooses: true, .. } => 0..layers,

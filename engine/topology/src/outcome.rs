@@ -1,10 +1,10 @@
-//! How a run ended, naming the culprit where there is one.
+//! How a run ended, with the node, host or session that caused it where there is one.
 use actors::id::{BlockRange, HostId, NodeId, SessionId};
 use actors::invariants::{Invariant, MessageAccount};
 use actors::record::{Abort, Drained, Event};
 use actors::time::Timestamp;
 
-/// The end of a run, in either world.
+/// The end of a run, simulated or live.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Outcome {
     #[error("done")]
@@ -22,7 +22,8 @@ pub enum Outcome {
         Invariant::MailBalanced, between(way), account.sent, account.delivered, account.lost
     )]
     Unbalanced {
-        /// From which host to which, where only the messages of one way are counted.
+        /// The names of the sending and the receiving host, if the account covers only the messages from one host to
+        /// another.
         way: Option<(String, String)>,
         account: MessageAccount,
         in_flight: u64,
@@ -39,7 +40,7 @@ pub enum Outcome {
     #[error("no peer holds {} any more, and none will: {}", ranges(blocks), departed(hosts))]
     BlocksLost {
         blocks: Vec<BlockRange>,
-        /// Those that held them and are gone for good, each with the reason.
+        /// The hosts that held these blocks and are gone for good, each with the reason.
         hosts: Vec<(String, String)>,
     },
     #[error("interrupted")]
@@ -47,7 +48,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// One word for tables and columns.
+    /// Returns the one-word name of the outcome for tables and columns.
     pub fn label(&self) -> &'static str {
         match self {
             Outcome::Done(drained) if drained.failed > 0 => "requests_failed",
@@ -64,7 +65,7 @@ impl Outcome {
         }
     }
 
-    /// Every request was served.
+    /// Whether the run was drained and no request failed.
     pub fn is_ok(&self) -> bool {
         self.label() == "ok"
     }
@@ -85,15 +86,15 @@ fn between(way: &Option<(String, String)>) -> String {
     way.as_ref().map_or(String::new(), |(from, to)| format!(" from host `{from}` to host `{to}`"))
 }
 
-/// What a run leaves: its end, and every event up to it.
+/// The result of a run: its outcome and every event up to its end.
 #[derive(Clone, Debug)]
 pub struct Run {
     pub outcome: Outcome,
     pub events: Vec<Event>,
-    /// A hash of everything that was delivered, when, in which order; only a simulation can have it.
+    /// A hash of the time, the order and the content of every delivery. Only a simulation has one.
     pub trace: Option<u64>,
-    /// Events that a simulation's kernel delivered.
+    /// The number of deliveries by the simulation's event loop.
     pub delivered: u64,
-    /// The messages between nodes, where the run was drained and they are accounted for.
+    /// The account of the messages between nodes, if the run was drained and its messages were counted.
     pub account: Option<MessageAccount>,
 }

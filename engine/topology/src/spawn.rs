@@ -1,4 +1,4 @@
-//! From a plan to the graph of actors: the same call in both worlds.
+//! Construction of the actors of a plan, shared by the simulated and the live world.
 use actors::dht::{bootstrap, node};
 use actors::id::{HostId, NodeId};
 use actors::placement::Speed;
@@ -7,7 +7,7 @@ use scenarios::plan::{Arrival, Plan, Role};
 use scenarios::tokens::Prompts;
 use std::sync::Arc;
 
-/// A world's way to seat an actor.
+/// Adds actors to a world, simulated or live. Each method takes the state of one new node.
 pub trait ActorSpawner {
     /// Whether this world computes values, so that clients need prompts.
     fn computes_values(&self) -> bool;
@@ -17,14 +17,14 @@ pub trait ActorSpawner {
     fn client(&mut self, core: client::Core);
 }
 
-/// Seats the whole graph of `plan`, or the part of it that lives on the host `here`, in the order of node ids.
+/// Spawns all actors of `plan`, or only those on the host `here`, in the order of their node ids.
 pub fn spawn_actors(plan: &Plan, here: Option<HostId>, spawner: &mut impl ActorSpawner) {
     for (me, _) in plan.nodes().filter(|(_, node)| here.is_none_or(|here| node.host == here)) {
         spawn_actor(plan, me, spawner);
     }
 }
 
-/// Seats one node, as new: at the beginning, or because its host has come back from a crash.
+/// Spawns one node in its initial state, at the start of the run or after its host has restarted.
 pub fn spawn_actor(plan: &Plan, me: NodeId, spawner: &mut impl ActorSpawner) {
     match plan.node(me).role {
         Role::Orchestrator => spawner.orchestrator(orchestrator::Core::new(orchestrator_of(plan, me))),
@@ -73,7 +73,8 @@ fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
     let mut asked = client::Asked { batch, prompt: work.prompt, generate: work.generate };
     let arrivals = plan.open.as_ref().map(|open| {
         let mine = open.arrivals.iter().filter(|arrival| arrival.client == me);
-        // A client warms up as it will begin; one to which nothing comes, as the run begins.
+        // A client warms up with the prompt of its first request. A client without any request warms up with the prompt
+        // of the run's first request.
         if let Some(first) = mine.clone().chain(&open.arrivals).next() {
             asked.prompt = first.prompt;
         }
@@ -100,7 +101,8 @@ fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
     }
 }
 
-/// In a live run texts have been turned into ids before any host gets the plan.
+/// Returns the prompts of the client `me`. Texts and lines become ids before any host of a live run gets the plan, so a
+/// plan that still holds them gives random prompts.
 pub fn prompts_of(plan: &Plan, me: NodeId) -> client::Prompts {
     match &plan.tokens.prompts {
         Prompts::Ids(rows) => {

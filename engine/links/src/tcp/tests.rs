@@ -1,4 +1,4 @@
-//! Slow start against the closed formula, windows against their rate, loss against its law.
+//! Tests of slow start against the closed formula, of windows against their rate, and of loss against its formula.
 use super::*;
 use actors::seed::Seed;
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
@@ -10,8 +10,8 @@ fn sender(tcp: Tcp, bandwidth: f64, round_trip: Duration, loss: f64) -> Sender {
 
 const SLOW: Tcp = Tcp { initial_window: Some(14_480), ..Tcp::PIPE };
 
-/// Kurose and Ross: n / B + P (R + S / B) - (2^P - 1) w / B, with P = min(Q, K - 1), where K windows hold n, and Q of them
-/// would stall if n had no end. In seconds.
+/// Returns the transfer time in seconds by Kurose and Ross: n / B + P (R + S / B) - (2^P - 1) w / B, with P = min(Q, K
+/// - 1), where n bytes need K windows, and Q windows would stall if n were infinite.
 fn closed_form(bytes: f64, segment: f64, window: f64, bandwidth: f64, round_trip: f64) -> f64 {
     let k = (bytes / window + 1.0).log2().ceil();
     let q = ((1.0 + round_trip * bandwidth / segment) * segment / window).log2().floor() + 1.0;
@@ -73,7 +73,8 @@ fn a_grown_window_stalls_no_more_until_the_connection_has_rested() {
     assert!(first.wait > Duration::from_millis(500), "{}", first.wait);
     let next = sender.send(sender.free, 7_000_000);
     assert_eq!(next.wait, Duration::ZERO);
-    // One timeout (300 ms) halves the window, which still covers the 1.25 MB that are under way; twenty leave the initial one.
+    // One timeout (300 ms) halves the window, which still covers the 1.25 MB in flight. Twenty timeouts leave the
+    // initial window.
     let soon = sender.free + Duration::from_millis(310);
     assert_eq!(sender.send(soon, 7_000_000).wait, Duration::ZERO);
     let late = sender.free + Duration::from_secs(6);
@@ -96,7 +97,7 @@ fn losses_come_as_often_as_they_should_and_cost_a_round_trip_or_a_timeout() {
     let mut sender = sender(Tcp::PIPE, 1e12, round_trip, loss);
     let (mut repeated, mut timed_out) = (0, 0);
     for message in 0..MESSAGES {
-        // 10 segments, of which 3 are the tail.
+        // The message has 10 segments, of which the last 3 are the tail.
         let wait = sender.repeat(10 * 1_448);
         sender.window = sender.most;
         timed_out += u64::from(wait >= sender.timeout);
@@ -109,6 +110,6 @@ fn losses_come_as_often_as_they_should_and_cost_a_round_trip_or_a_timeout() {
     let share = |count: u64| count as f64 / MESSAGES as f64;
     assert!((share(timed_out) - (1.0 - 0.99f64.powi(3))).abs() < 0.003, "{}", share(timed_out));
     assert!((share(repeated) - (1.0 - 0.99f64.powi(7))).abs() < 0.004, "{}", share(repeated));
-    // Mathis et al. 1997: the rate is mss / R x sqrt(3/2) / sqrt(p).
+    // Mathis et al. 1997 give the rate mss / R x sqrt(3/2) / sqrt(p).
     assert_eq!(sender.most, (1_448.0 * 1.5f64.sqrt() / loss.sqrt()) as u64);
 }
