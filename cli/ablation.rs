@@ -120,7 +120,7 @@ impl Ablation {
                 text += &format!("{},{name},{},{}\n", row.without, row.of(part).count(), figures.join(","));
             }
         }
-        Ok(reports::write::write_synced(path, text.as_bytes())?)
+        Ok(reports::files::write_synced(path, text.as_bytes())?)
     }
 }
 

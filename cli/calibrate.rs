@@ -86,7 +86,7 @@ pub fn save(profile: &Profile, path: &Path) -> Result<(), Exit> {
         let unwritten = |why| Exit { code: 1, report: miette!("{}: {why}", path.display()) };
         std::fs::write(path, text).map_err(unwritten)?;
     } else {
-        reports::write::write_synced(path, text.as_bytes())?;
+        reports::files::write_synced(path, text.as_bytes())?;
     }
     errln!("{}", path.display());
     Ok(())

@@ -135,7 +135,7 @@ fn a_build_that_only_simulates_executes_no_model() {
 /// core does.
 #[test]
 fn cores_know_no_actix_and_no_tokio() {
-    absent("actors/src", &["seats.rs", "world.rs", "message.rs"], &["actix", "tokio"]);
+    absent("actors/src", &["actor_impls.rs", "world.rs", "message.rs"], &["actix", "tokio"]);
 }
 
 #[test]

@@ -2,12 +2,12 @@
 use crate::chart::{self, Picture, Source};
 use crate::claim;
 use crate::error::{Error, Result};
+use crate::files::write_synced;
 use crate::load::MachineLoad;
 use crate::manifest::World;
 use crate::read::Run;
 use crate::table::Table;
 use crate::twin::Twin;
-use crate::write::write_synced;
 use scenarios::chart::Chart;
 use std::fs;
 use std::path::{Path, PathBuf};

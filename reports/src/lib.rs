@@ -6,6 +6,7 @@ pub mod chart;
 pub mod claim;
 pub mod draw;
 pub mod error;
+pub mod files;
 pub mod load;
 pub mod manifest;
 pub mod measures;

@@ -3,7 +3,7 @@ use crate::cells::number;
 use crate::chart::{Picture, tornado};
 use crate::claim;
 use crate::error::{Error, Result};
-use crate::write::{write_json, write_synced};
+use crate::files::{write_json, write_synced};
 use scenarios::columns::Columns;
 use serde::Serialize;
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ use crate::cells::{self, CellRow, CellStatus};
 use crate::claim::Claim;
 use crate::draw;
 use crate::error::{Error, Result};
+use crate::files::{write_json, write_synced};
 use crate::load::CpuTime;
 use crate::manifest::{Kept, Manifest, fnv1a, unix_now};
 use crate::measures::{Judgement, Measures, Verdict};
@@ -274,22 +275,4 @@ fn append(path: &Path, csv: &str, headless: bool) -> Result<()> {
         file.write_all(text.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
     };
     write().map_err(Error::io(path))
-}
-
-pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(Error::encode("JSON"))?;
-    write_synced(path, (text + "\n").as_bytes())
-}
-
-/// Puts a file in its place, whole and synced: one that was there before stays as it is until then.
-pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!(".{name}.new"));
-    let write = || {
-        let mut file = File::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&new))).map_err(Error::io(path))
 }

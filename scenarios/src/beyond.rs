@@ -1,11 +1,11 @@
 //! What a scenario asks for beyond the model's context or the run's end: allowed, and hardly meant.
-use crate::check::Kind;
 use crate::plan::Plan;
 use crate::resolve::{self, model};
 use crate::schema::events::Due;
 use crate::schema::{Lives, Scenario, ScheduledFault};
 use crate::shape::Arch;
 use crate::units::Time;
+use crate::warning_kind::Kind;
 use actors::time::Duration;
 
 /// A sentence for each such thing in one cell's plan, with its kind and how bad it is.

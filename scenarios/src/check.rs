@@ -7,6 +7,7 @@ use crate::plan::{Executor, Plan, Role, Sharing, Weights};
 use crate::resolve::{model, session_bytes};
 use crate::sweep::{Cell, Overrides};
 use crate::units::Size;
+use crate::warning_kind::Kind;
 use actors::id::{BlockRange, HostId, NodeId};
 use actors::limits;
 use actors::seed::Seed;
@@ -46,17 +47,6 @@ pub struct Warning {
     pub worst: Option<CellKey>,
     /// All cells that it holds for, by their numbers, in order.
     pub cells: Vec<u32>,
-}
-
-/// Warnings of one kind differ only in their figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Sessions,
-    Cache,
-    Devices,
-    Context,
-    /// That the event of this index can hardly happen.
-    Event(usize),
 }
 
 impl fmt::Display for Warning {

@@ -34,8 +34,10 @@ pub mod sensitivity;
 pub mod shape;
 mod source;
 mod sweep;
+mod text;
 pub mod tokens;
 pub mod units;
+mod warning_kind;
 
 pub use check::{CellSummary, Summary, Warning, live_obstacles};
 pub use error::{At, ScenarioError};

@@ -1,7 +1,4 @@
 //! The one dialect of RON that scenarios are written in, and values kept as their text.
-use crate::plan::Plan;
-use crate::presets;
-use crate::schema::Scenario;
 use ron::extensions::Extensions;
 use ron::value::RawValue;
 use serde::de::Deserializer;
@@ -32,28 +29,6 @@ impl<'de> Deserialize<'de> for Raw {
 /// Optional values are written plainly, and newtypes as what they hold.
 pub(crate) fn options() -> ron::Options {
     ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME | Extensions::UNWRAP_NEWTYPES)
-}
-
-impl Scenario {
-    /// The canonical text: every field, with struct names.
-    pub fn to_ron(&self) -> Result<String, ron::Error> {
-        print(self)
-    }
-
-    pub fn from_ron(text: &str) -> Result<Scenario, ron::error::SpannedError> {
-        presets::swarm::read(text)
-    }
-}
-
-impl Plan {
-    /// For a run directory.
-    pub fn to_ron(&self) -> Result<String, ron::Error> {
-        print(self)
-    }
-
-    pub fn from_ron(text: &str) -> Result<Plan, ron::error::SpannedError> {
-        options().from_str(text)
-    }
 }
 
 /// The canonical text of a value: every field, with struct names.

@@ -12,13 +12,14 @@ use actors::id::{BlockRange, HostId};
 use actors::limits;
 use actors::seed::Seed;
 use fault::bounded;
-use hosts::Computers;
+use placed::Computers;
 
 mod events;
 pub(crate) mod fault;
 mod hosts;
 pub(crate) mod model;
 mod network;
+mod placed;
 mod spans;
 mod swarm;
 mod tokens;
@@ -160,7 +161,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         let at = format!("peers.{index}.on");
         let count = computers.of(&group.on).count() as u32;
         if count == 0 {
-            let of_group = computers.of(hosts::group_of(&group.on)).count();
+            let of_group = computers.of(placed::group_of(&group.on)).count();
             let fault = Fault::unknown(&at, "host", &group.on, names.clone());
             return Err(if of_group > 0 {
                 fault.help(format!("the group has {of_group}, counted from 0"))
@@ -168,7 +169,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
                 fault
             });
         }
-        if hosts::group_of(&group.on) == on {
+        if placed::group_of(&group.on) == on {
             let fault =
                 Fault::new("workload.on", format!("the hosts `{on}` hold peers: clients have hosts of their own"));
             return Err(fault.help("add a host for the clients; name one `machine` for both if they share it"));
@@ -177,7 +178,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         let devices = scenario
             .hosts
             .iter()
-            .find(|host| host.name == hosts::group_of(&group.on))
+            .find(|host| host.name == placed::group_of(&group.on))
             .map_or(1, |host| 1 + host.also.len());
         if let Some(device) = group.device.filter(|device| *device as usize >= devices) {
             let fault = Fault::new(
@@ -193,7 +194,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     if computers.of(on).next().is_none() {
         return Err(Fault::unknown("workload.on", "host", on, names));
     }
-    if let Some((group, _)) = hosts::member(on) {
+    if let Some((group, _)) = placed::member(on) {
         let fault = Fault::new("workload.on", format!("`{on}` is one host: each client has a host of its own"));
         return Err(fault.help(format!("name the group: on: \"{group}\"")));
     }

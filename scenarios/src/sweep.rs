@@ -1,7 +1,6 @@
 //! The cells of a sweep: a scenario's points, each a scenario of its own, with what a command line puts over them.
 use crate::beyond;
 use crate::cell::CellKey;
-use crate::check::Kind;
 use crate::error::ScenarioError;
 use crate::files::Files;
 use crate::load::Loaded;
@@ -12,6 +11,7 @@ use crate::paths::{self, Parts, Path};
 use crate::plan::Plan;
 use crate::resolve::{self, Run};
 use crate::schema::{Scenario, Sweep};
+use crate::warning_kind::Kind;
 use actors::seed::Seed;
 use std::collections::BTreeSet;
 use std::sync::Arc;

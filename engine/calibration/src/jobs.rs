@@ -1,8 +1,7 @@
 //! The times of jobs: what a block takes by phase, size and context, what a job takes beside its blocks, and the ends.
-use super::cold_cache::ColdCache;
-use super::overheads::seconds;
+use super::estimate::seconds;
 use rows::ObservedRun;
-use rows::stats::{median, steady_mean};
+use rows::stats::median;
 use rows::{HopRow, TokenRow};
 use std::collections::BTreeMap;
 
@@ -193,7 +192,7 @@ fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
 }
 
 /// Seconds against a count.
-type Points = Vec<(u32, f64)>;
+pub(super) type Points = Vec<(u32, f64)>;
 
 /// One head of a client.
 pub(super) struct Head {
@@ -224,27 +223,6 @@ pub(super) fn heads(seen: &[ObservedRun]) -> (Vec<Head>, Gaps) {
         }
     }
     (heads, all)
-}
-
-/// (new tokens, seconds) of embeddings, and (rows, seconds) of heads, whose weights are at hand.
-pub(super) fn ends(seen: &[ObservedRun], heads: &[Head], cold: &ColdCache) -> (Points, Points) {
-    let (mut embed, mut head): (BTreeMap<u32, Vec<f64>>, BTreeMap<u32, Vec<f64>>) = Default::default();
-    for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {
-        embed.entry(u32::from(step.batch) * step.tokens).or_default().push(seconds(step.embedding));
-    }
-    for of in heads {
-        head.entry(of.rows).or_default().push((of.seconds - cold.of_head(of)).max(of.seconds * 0.05));
-    }
-    let means = |times: BTreeMap<u32, Vec<f64>>| {
-        times.into_iter().filter_map(|(size, times)| Some((size, steady_mean(times)?))).collect::<Points>()
-    };
-    let mut embed = means(embed);
-    let mut least = 0.0f64;
-    embed.iter_mut().for_each(|point| {
-        least = least.max(point.1);
-        point.1 = least;
-    });
-    (embed, means(head))
 }
 
 /// By how much the first job of a peer exceeds its like, at the median.

@@ -9,6 +9,8 @@ mod cold_cache;
 mod cpu_steal;
 mod drift;
 mod drift_timeline;
+mod embedding_and_head;
+mod estimate;
 mod jobs;
 mod links;
 mod message_overheads;
@@ -129,7 +131,7 @@ fn fit_alone(
     let (jitter, mean) = jitter(factors);
     let raised = |seconds: f64| time(seconds * mean);
     let points = |points: &[(u32, f64)]| points.iter().map(|(size, s)| (*size, raised(*s))).collect::<Vec<_>>();
-    let (embed, head) = jobs::ends(seen, &heads, &cold);
+    let (embed, head) = embedding_and_head::ends(seen, &heads, &cold);
     let plain = |points: Vec<(u32, f64)>| points.into_iter().map(|(size, s)| (size, time(s))).collect();
     let overhead = overheads::fit(&seen.iter().collect::<Vec<_>>());
     let ends = overhead.ends;

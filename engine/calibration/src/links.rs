@@ -3,8 +3,8 @@
 //! Clients ping peers, so the ways are those between clients and peers, by the groups of their hosts. Where there were too
 //! few pings, the smallest frames of steps stand for them: a step's share of the network is spread over its frames evenly,
 //! so single ones are not seen, and their distribution comes out narrower than it is.
+use super::estimate::seconds;
 use super::message_overheads::frames_of;
-use super::overheads::seconds;
 use super::time;
 use super::wake_up::Line;
 use actors::id::{NodeId, RequestId};

@@ -1,5 +1,5 @@
 //! The two ends of frames, as runs show them.
-use super::overheads::seconds;
+use super::estimate::seconds;
 use super::wake_up::Start;
 use actors::id::{NodeId, RequestId, SessionId};
 use actors::message::{Activation, Forwarding, Message, Step};

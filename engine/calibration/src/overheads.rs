@@ -1,5 +1,6 @@
 //! What live hosts add to computing and to the declared network: the way to a device and back, frames, sessions, leases.
 use super::cpu_steal::CpuSteal;
+use super::estimate::seconds;
 use super::jobs::idle;
 use super::message_overheads;
 use super::wake_up::{Line, Start, Wake};
@@ -112,16 +113,6 @@ fn bytes_of(plan: &Plan, hop: &HopRow) -> u64 {
         * plan.model.wire.row_bytes(u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX))
 }
 
-/// Of each kind, the mean of each round, and of these the median.
-pub(super) fn middles<K: Ord>(times: impl Iterator<Item = (u32, K, f64)>) -> BTreeMap<K, f64> {
-    let mut kinds: BTreeMap<K, BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
-    for (round, kind, time) in times {
-        kinds.entry(kind).or_default().entry(round).or_default().push(time);
-    }
-    let middle = |rounds: BTreeMap<u32, Vec<f64>>| median(rounds.into_values().filter_map(steady_mean).collect());
-    kinds.into_iter().filter_map(|(kind, rounds)| Some((kind, middle(rounds)?))).collect()
-}
-
 /// Of a session, beside the two small frames that ask for it and answer, and the one by which the client has just taken
 /// leave of each peer of its last request.
 fn opening<'a>(runs: impl Iterator<Item = &'a ObservedRun>, ends: Line) -> Option<f64> {
@@ -161,10 +152,6 @@ fn sigma(frames: &[Start], ends: Line, wake: Wake) -> Option<f64> {
     let count = frames.iter().map(|start| start.count).max().unwrap_or(0);
     let relative = f64::from(count) * (of_all * of_all).exp_m1();
     Some(relative.ln_1p().sqrt())
-}
-
-pub(super) fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What it takes to get something going again: a thread, a connection. Longer after it has been still for a while, and by
 //! the bytes that are handed over.
-use super::overheads::middles;
+use super::estimate::middles;
 use actors::time::Duration;
 use scenarios::plan::{ColdCache, Overhead};
 use std::collections::BTreeMap;

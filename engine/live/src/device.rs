@@ -8,10 +8,10 @@
 mod bench;
 mod blockwise;
 
+use super::arrival::Arrival;
 use super::clock;
 use super::core_lease::{Lease, TicketLock, Turn};
 use super::cores::Cores;
-use super::local::Arrival;
 use actors::id::{HostId, NodeId};
 use actors::limits;
 use actors::message::{Computed, Job, Output, Refusal, Work};

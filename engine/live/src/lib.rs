@@ -7,6 +7,7 @@
 //! Hosts do not discover other machines, and other machines cannot connect: all sockets are bound to loopback.
 #![forbid(unsafe_code)]
 mod answers;
+mod arrival;
 mod awake;
 pub mod calibrate;
 pub mod clock;
@@ -22,6 +23,7 @@ mod host_supervisor;
 mod join;
 mod links;
 mod local;
+mod news;
 mod run_controller;
 mod run_monitor;
 mod shaper;

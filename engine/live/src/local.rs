@@ -6,12 +6,13 @@
 mod message_account;
 mod remote_host;
 
+use super::arrival::{Arrival, Held};
 use super::clock;
 use super::control::{Place, Report, Token};
 use super::core_lease::TicketLock;
 use super::cores::Cores;
 use super::device::{Device, DeviceSlowdown};
-use super::shaper::{Held, Shaper};
+use super::shaper::Shaper;
 use super::warnings::Warnings;
 use actix::Actor;
 use actors::id::{HostId, NodeId};
@@ -40,22 +41,6 @@ use topology::spawn::{self, ActorSpawner};
 
 /// How long the close of a session may arrive after a run: enough for any shaped path and a busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
-
-/// An input to the arbiter from another thread of this process.
-pub enum Arrival {
-    Computed {
-        node: NodeId,
-        computed: Computed,
-    },
-    /// An event that the device records, in addition to the events of the nodes.
-    Seen(Event),
-    LoadFailed {
-        node: NodeId,
-        what: String,
-    },
-    /// A frame that the shaper has held until its delivery time.
-    Held(Held),
-}
 
 /// The data about the run that a process receives when it joins.
 pub struct Directory {

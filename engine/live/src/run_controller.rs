@@ -1,13 +1,13 @@
 //! Controls one live run from the orchestrator's process: starts the hosts, supervises them, and ends the run.
 //!
 //! The actors implement the swarm's behaviour; this module only manages their processes.
-use super::control::{Answer, Greeting, Order, Place, Purpose, Token, hear, say};
+use super::control::{Greeting, Order, Place, Purpose, Token, say};
 use super::fault_schedule::FaultSchedule;
 use super::host_supervisor::{Expected, HostSupervisor, Meeting, staffed};
 use super::local::{Directory, LocalHost};
+use super::news::{Joined, Meet, News, interrupted, listen};
 use super::run_monitor::RunMonitor;
-use super::wire::{FrameReader, Limits, WireError};
-use super::{LiveError, Options, answers, clock, core_lease, door};
+use super::{LiveError, Options, clock, core_lease, door};
 use actors::id::HostId;
 use actors::record::Event;
 use scenarios::plan::Plan;
@@ -17,44 +17,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 use tokio::net::TcpListener;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use topology::holders::Holders;
 use topology::outcome::{Outcome, Run};
-
-/// The interval at which the interrupt flag is polled.
-pub const LOOK: Duration = Duration::from_millis(20);
-
-/// The longest time between the end of a process's connection and its exit, if it exits.
-const EXIT_WITHIN: Duration = Duration::from_secs(2);
-
-/// News from the child processes.
-pub enum News {
-    Joined {
-        host: HostId,
-        incarnation: u32,
-        joined: Box<Joined>,
-    },
-    Answer {
-        host: HostId,
-        answer: Answer,
-    },
-    Exited {
-        host: HostId,
-        why: String,
-    },
-    /// The connection of a host's process has ended, or was closed for a protocol violation.
-    HungUp {
-        host: HostId,
-        incarnation: u32,
-        why: String,
-    },
-}
 
 /// Runs one cell from its start to the end of its processes.
 ///
@@ -90,7 +59,7 @@ async fn perform(
         supervisor.start(plan, (host, 0), options, &meeting, exited).await?;
     }
     let gathered = tokio::select! {
-        gathered = batch_wait(plan, options, &mut news) => match gathered? {
+        gathered = wait_for_hosts(plan, options, &mut news) => match gathered? {
             Ok(gathered) => gathered,
             Err(lost) => return Ok(run_of(lost, Vec::new())),
         },
@@ -178,19 +147,6 @@ async fn open_door(
     .await;
 }
 
-/// A host that has joined and waits for the plan.
-pub struct Joined {
-    pub port: u16,
-    pub orders: OwnedWriteHalf,
-    pub answers: FrameReader<OwnedReadHalf>,
-}
-
-/// The data with which the processes of a run are started.
-pub struct Meet<'a> {
-    pub options: &'a Options,
-    pub meeting: Meeting<'a>,
-}
-
 /// Returns the hosts that exist from the start.
 fn early(plan: &Plan) -> impl Iterator<Item = HostId> {
     let late = plan.late_hosts();
@@ -198,7 +154,7 @@ fn early(plan: &Plan) -> impl Iterator<Item = HostId> {
 }
 
 /// Waits until every child that exists from the start has joined, or one that had joined is lost.
-async fn batch_wait(
+async fn wait_for_hosts(
     plan: &Plan,
     options: &Options,
     news: &mut UnboundedReceiver<News>,
@@ -222,40 +178,4 @@ async fn batch_wait(
         }
     }
     Ok(Ok(joined))
-}
-
-/// Forwards the answers of a host's process until its connection ends or it violates the protocol.
-pub async fn listen(
-    plan: Arc<Plan>,
-    (host, incarnation): (HostId, u32),
-    mut answers: FrameReader<OwnedReadHalf>,
-    news: UnboundedSender<News>,
-) {
-    answers.limits = Limits::CONTROL;
-    let (why, lied) = loop {
-        let answer = match hear::<Answer>(&mut answers).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => break ("it closed its connection to the orchestrator".to_owned(), false),
-            Err(WireError::Io(why)) => break (why.to_string(), false),
-            Err(why) => break (why.to_string(), true),
-        };
-        if let Err(why) = answers::check(&plan, host, incarnation, &answer) {
-            break (why, true);
-        }
-        if news.send(News::Answer { host, answer }).is_err() {
-            return;
-        }
-    };
-    if !lied {
-        // The process has most likely ended, and its exit status gives the better reason.
-        sleep(EXIT_WITHIN).await;
-    }
-    let _ = news.send(News::HungUp { host, incarnation, why });
-}
-
-/// Waits until `interrupt` is set.
-pub async fn interrupted(interrupt: &AtomicBool) {
-    while !interrupt.load(Ordering::Relaxed) {
-        sleep(LOOK).await;
-    }
 }

@@ -5,7 +5,7 @@ use super::control::{Answer, Order, Place, Report, say};
 use super::fault_schedule::{FaultAction, FaultSchedule};
 use super::host_supervisor::HostSupervisor;
 use super::local::LocalHost;
-use super::run_controller::{Joined, LOOK, Meet, News, interrupted, listen};
+use super::news::{Joined, LOOK, Meet, News, interrupted, listen};
 use super::{LiveError, clock};
 use actors::id::HostId;
 use actors::limits;

@@ -4,9 +4,9 @@
 //! ingress NIC and holds the frame, so that the loopback's own delay is absorbed instead of added. tokio's timers are
 //! more than a millisecond late, so the shaper is a separate thread that sleeps until shortly before the delivery time
 //! and spins the rest.
+use super::arrival::{Arrival, Held};
 use super::clock;
-use super::local::Arrival;
-use actors::id::{HostId, NodeId};
+use actors::id::HostId;
 use actors::message::{Message, Returned};
 use actors::record::{Carried, Event};
 use actors::time::{Duration, Timestamp};
@@ -40,16 +40,6 @@ struct Way {
     path: Path,
     /// Whether a connection exists, dialled by either side; only its first frame pays for the handshake.
     connected: bool,
-}
-
-/// A frame and its delivery time.
-pub struct Held {
-    pub until: Timestamp,
-    pub from: NodeId,
-    pub to: NodeId,
-    /// The incarnation of the sender's host.
-    pub incarnation: u32,
-    pub message: Message,
 }
 
 impl Shaper {

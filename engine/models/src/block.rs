@@ -1,11 +1,6 @@
-//! One decoder block of any architecture, and the choice of the architecture by the configuration.
+//! One decoder block of any family.
 use super::attention::Seat;
-use super::config::{Config, Form};
-use super::embedding_and_head::Parts;
-use super::error::ModelError;
 use super::linear::Linear;
-use super::tensors::{Specs, Tensors};
-use super::{bloom, llama, opt};
 use candle_core::{Result, Tensor};
 
 /// A decoder block.
@@ -16,40 +11,4 @@ pub trait Block: Send {
     /// Maps `x`, [batch, tokens, hidden] of a single seat or [1, rows x tokens of all seats, hidden], to an output of
     /// the same shape. Appends the keys and values of `x` to the seats' caches.
     fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor>;
-}
-
-impl Config {
-    /// Returns the tensors of block `index`.
-    pub(super) fn block_specs(&self, index: u32) -> Specs {
-        match &self.form {
-            Form::Opt(form) => opt::block_specs(self, form, index),
-            Form::Bloom(_) => bloom::block_specs(self, index),
-            Form::Llama(form) => llama::block_specs(self, form, index),
-        }
-    }
-
-    /// Returns the tensors outside the blocks (embedding, last norm and LM head).
-    pub(super) fn ends_specs(&self) -> Specs {
-        match &self.form {
-            Form::Opt(form) => opt::ends_specs(self, form),
-            Form::Bloom(_) => bloom::ends_specs(self),
-            Form::Llama(_) => llama::ends_specs(self),
-        }
-    }
-
-    pub(super) fn block(&self, tensors: &mut Tensors) -> std::result::Result<Box<dyn Block>, ModelError> {
-        match &self.form {
-            Form::Opt(form) => opt::block(self, form, tensors),
-            Form::Bloom(form) => bloom::block(self, form, tensors),
-            Form::Llama(_) => llama::block(self, tensors),
-        }
-    }
-
-    pub(super) fn ends(&self, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
-        match &self.form {
-            Form::Opt(form) => opt::ends(self, form, tensors),
-            Form::Bloom(_) => bloom::ends(self, tensors),
-            Form::Llama(_) => llama::ends(self, tensors),
-        }
-    }
 }

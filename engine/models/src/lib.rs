@@ -17,6 +17,7 @@ mod config;
 mod cpu;
 mod embedding_and_head;
 mod error;
+mod families;
 mod file;
 mod finite;
 mod folder;

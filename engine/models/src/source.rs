@@ -3,10 +3,9 @@ use super::config::Config;
 use super::error::ModelError;
 use super::folder::Folder;
 use super::random;
-use super::span::compute_type;
 use super::tensors::{Specs, TensorSpec, Tensors};
 use super::unused::warnings;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use scenarios::plan;
 use scenarios::shape::WeightType;
 use std::path::Path;
@@ -92,5 +91,15 @@ impl Source {
             specs.list.iter().map(|spec| Ok((name(spec), self.tensor(spec)?))).collect::<Result<_, ModelError>>()?;
         let compute = compute_type(weight_type, device);
         Ok(Tensors { prefix: specs.prefix, held, weight_type, device: device.clone(), compute })
+    }
+}
+
+/// Returns the type of activations: f32 on a CPU and with quantised weights, which require it; on a GPU the weights'
+/// own type.
+pub(super) fn compute_type(weight_type: WeightType, device: &Device) -> DType {
+    match weight_type {
+        WeightType::F16 if !device.is_cpu() => DType::F16,
+        WeightType::Bf16 if !device.is_cpu() => DType::BF16,
+        _ => DType::F32,
     }
 }

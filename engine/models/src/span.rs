@@ -7,7 +7,7 @@ use super::error::ModelError;
 use super::finite::check_finite;
 use super::linear::{Linear, Weight};
 use super::position::Positions;
-use super::source::Source;
+use super::source::{Source, compute_type};
 use actors::id::BlockRange;
 use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
@@ -171,16 +171,6 @@ impl BlockSpan {
     /// The loaded block range.
     pub fn blocks(&self) -> BlockRange {
         self.range
-    }
-}
-
-/// Returns the type of activations: f32 on a CPU and with quantised weights, which require it; on a GPU the weights'
-/// own type.
-pub(super) fn compute_type(weight_type: WeightType, device: &Device) -> DType {
-    match weight_type {
-        WeightType::F16 if !device.is_cpu() => DType::F16,
-        WeightType::Bf16 if !device.is_cpu() => DType::BF16,
-        _ => DType::F32,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! No system font is asked for anything: the same figures give the same bytes on every machine.
 use crate::error::{Error, Result};
+use crate::files::write_synced;
 use crate::theme;
-use crate::write::write_synced;
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{self, Options, Tree, WriteOptions};
 use std::fs;

@@ -1,7 +1,7 @@
 //! What goes wrong in a plan: from events as people write them to faults of named hosts, drawn, checked and in order.
 use super::fault::{Fault, bounded};
-use super::hosts::Placed;
 use super::network;
+use super::placed::Placed;
 use crate::files::Files;
 use crate::plan::{self, Node, Role, What, When};
 use crate::schema::events::Due;

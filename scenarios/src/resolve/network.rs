@@ -3,7 +3,7 @@ mod measured;
 mod sites;
 
 use super::fault::{Fault, bounded};
-use super::hosts::{Placed, member};
+use super::placed::{Placed, member};
 use crate::files::Files;
 use crate::plan::{self, Hosts};
 use crate::schema::{Delay, Link, Network, Transport};

@@ -1,6 +1,6 @@
 //! The policies of the swarm, made explicit: quantities in range, hosts by the nodes on them.
 use super::fault::{Fault, bounded};
-use super::hosts::{Placed, member};
+use super::placed::{Placed, member};
 use super::positive;
 use crate::plan::{Node, Role};
 use crate::schema::{self, Limit, Swarm};

@@ -4,8 +4,8 @@ mod trace;
 
 use super::WARM_UP;
 use super::fault::{Fault, bounded};
-use super::hosts::Placed;
 use super::model;
+use super::placed::Placed;
 use super::swarm::peer_on;
 use crate::files::trace::Place;
 use crate::files::{Files, TableError};

@@ -1,9 +1,9 @@
 //! A host's connections to the other hosts: sending, receiving, and the reaction to a lost host.
 use super::LocalHost;
+use crate::arrival::Held;
 use crate::clock;
 use crate::control::{Greeting, Place, Purpose, Report};
 use crate::links::Link;
-use crate::shaper::Held;
 use crate::wire::{self, Envelope, FrameReader, Incoming, Kind, Limits, WireError};
 use actors::id::{HostId, NodeId};
 use actors::limits;

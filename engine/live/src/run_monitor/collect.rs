@@ -1,7 +1,7 @@
 //! The end of a live run: collects every host's record, and counts the messages between hosts.
 use super::{RunMonitor, falls};
 use crate::control::{Answer, Order, Report};
-use crate::run_controller::News;
+use crate::news::News;
 use actors::id::HostId;
 use actors::invariants::message_account::{Account, Gap, MessageAccount, settle};
 use actors::record::Event;

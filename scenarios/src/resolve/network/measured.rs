@@ -4,7 +4,7 @@ use crate::files::Files;
 use crate::nearest;
 use crate::plan::{Between, Hosts, Overhead};
 use crate::profile::{self, ProfileError, Way};
-use crate::resolve::hosts::Placed;
+use crate::resolve::placed::Placed;
 use std::collections::BTreeMap;
 
 const AT: &str = "network.profile";

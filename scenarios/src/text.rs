@@ -1,0 +1,27 @@
+//! Scenarios and plans as RON text.
+use crate::plan::Plan;
+use crate::presets;
+use crate::raw::{options, print};
+use crate::schema::Scenario;
+
+impl Scenario {
+    /// The canonical text: every field, with struct names.
+    pub fn to_ron(&self) -> Result<String, ron::Error> {
+        print(self)
+    }
+
+    pub fn from_ron(text: &str) -> Result<Scenario, ron::error::SpannedError> {
+        presets::swarm::read(text)
+    }
+}
+
+impl Plan {
+    /// For a run directory.
+    pub fn to_ron(&self) -> Result<String, ron::Error> {
+        print(self)
+    }
+
+    pub fn from_ron(text: &str) -> Result<Plan, ron::error::SpannedError> {
+        options().from_str(text)
+    }
+}
