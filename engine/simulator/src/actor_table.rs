@@ -1,4 +1,4 @@
-//! The graph of actors as the simulation seats it.
+//! The simulation's table of actors.
 use actors::client::{self, Client};
 use actors::dht::bootstrap::{self, Bootstrap};
 use actors::orchestrator::{self, Orchestrator};

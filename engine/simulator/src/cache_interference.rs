@@ -1,14 +1,14 @@
-//! Whose frames a machine was last at: those of others leave its caches to nobody else.
+//! The clients whose frames a machine handled last: frames of other clients evict a client's data from the CPU caches.
 use actors::id::NodeId;
 use actors::message::{Close, Message, Opened, Returned, Step};
 use scenarios::plan::Plan;
 use std::collections::VecDeque;
 
-/// Frames that a machine remembers.
+/// The number of recent frames that a machine remembers.
 const LAST: usize = 16;
 
 pub struct CacheInterference {
-    /// Of each machine, the clients whose requests its last frames were of.
+    /// For each machine, the clients whose requests its most recent frames belong to.
     machines: Vec<VecDeque<NodeId>>,
 }
 
@@ -17,8 +17,8 @@ impl CacheInterference {
         CacheInterference { machines: plan.machines.iter().map(|_| VecDeque::with_capacity(LAST)).collect() }
     }
 
-    /// A frame goes from a node on one machine to one on another, or the same: which share of the last ones at each were of
-    /// other clients.
+    /// Records a frame between the machines of its sender and its receiver, which may be the same machine. Returns for
+    /// each of the two which share of its recent frames belonged to other clients, from 0 to 1.
     pub fn meet(&mut self, ends: [usize; 2], message: &Message) -> [f64; 2] {
         let Some(client) = asks(message) else { return [0.0; 2] };
         let shares = ends.map(|machine| {
@@ -42,7 +42,7 @@ impl CacheInterference {
     }
 }
 
-/// The client whose request a message is of.
+/// Returns the client whose request a message belongs to.
 fn asks(message: &Message) -> Option<NodeId> {
     match message {
         Message::Step(Step { session, .. })
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_share_of_others_is_that_among_the_last_frames_of_each_machine() {
-        // A peer on one machine, two clients on another.
+        // The plan has a peer on one machine and two clients on another.
         let mut cache_interference = CacheInterference { machines: vec![VecDeque::new(); 2] };
         let (one, other) = (NodeId(1), NodeId(2));
         let of = |client| Message::Close(Close { session: SessionId::new(RequestId { client, index: 1 }, 0) });

@@ -1,19 +1,20 @@
-//! Cores of a machine on which the frames of all its hosts are sent and received, which take turns at them.
+//! The cores of a machine that send and receive the frames of all its hosts.
 //!
-//! The kernel lets those that want a core have it by turns, a little each. So two frames that meet there put each other off
-//! by as long as the shorter of what is left of both takes: a small one is through soon, and a large one later for it.
+//! The kernel shares a core among the frames that need it in short time slices. Two frames on one core therefore delay
+//! each other by the shorter of their remaining times: a small frame finishes soon, and a large one is later by the
+//! small one's time.
 use actors::id::NodeId;
 use actors::time::{Duration, Timestamp};
 use scenarios::plan::Plan;
 
-/// The serving cores of each machine, and what is under way there.
+/// The cores of each machine that serve the network, and the frames in transit there.
 pub struct CoreQueue {
     machines: Vec<Machine>,
 }
 
 struct Machine {
     cores: usize,
-    /// In the order of sending.
+    /// The frames in the order in which they were sent.
     under_way: Vec<Frame>,
 }
 
@@ -22,24 +23,25 @@ struct Frame {
     from: NodeId,
     to: NodeId,
     core: usize,
-    /// When its core is through with it.
+    /// The time at which its core finishes with the frame, without `later`.
     done: Timestamp,
-    /// When it is to be delivered.
+    /// The time at which the frame is to be delivered, without `later`.
     at: Timestamp,
-    /// How much later that will be, for others that came after it.
+    /// The additional delay caused by frames that were sent after this one.
     later: Duration,
 }
 
 impl Frame {
-    /// What is left of it for its core.
+    /// Returns the core time that the frame still needs.
     fn left(&self, now: Timestamp) -> Duration {
         (self.done + self.later).since(now)
     }
 }
 
 impl CoreQueue {
-    /// On as many cores of each machine as its nodes say, each by its machine; 0: frames there do not meet. None where they
-    /// do nowhere.
+    /// Returns the core queue of a plan, or `None` if no machine has serving cores. `serving` gives for each node its
+    /// machine and its number of serving cores. A machine has the maximum of its nodes; with 0 cores its frames do not
+    /// delay each other.
     pub fn of(plan: &Plan, serving: impl Iterator<Item = (usize, u32)>) -> Option<CoreQueue> {
         let mut machines: Vec<Machine> =
             plan.machines.iter().map(|_| Machine { cores: 0, under_way: Vec::new() }).collect();
@@ -49,8 +51,9 @@ impl CoreQueue {
         machines.iter().any(|machine| machine.cores > 0).then_some(CoreQueue { machines })
     }
 
-    /// A frame that takes a core of its sender's `machine` so long, for both its ends, and would be delivered at `at`: when
-    /// it is delivered as things are.
+    /// Adds a frame that needs a core of its sender's `machine` for `takes`, the overheads of both ends together.
+    /// Without other frames it is delivered at `at`. Returns the time of delivery given the frames in transit, which
+    /// also become later.
     pub fn send(
         &mut self,
         now: Timestamp,
@@ -67,7 +70,8 @@ impl CoreQueue {
         let left = |core: usize| {
             under_way.iter().filter(|frame| frame.core == core).map(|frame| frame.left(now)).sum::<Duration>()
         };
-        // With more cores than frames under way, one of so many first ones is idle.
+        // If there are more cores than frames in transit, the first cores up to that number plus one include an idle
+        // core.
         let core = (0..=under_way.len()).take(*cores).min_by_key(|core| left(*core)).unwrap_or(0);
         let mut waits = Duration::ZERO;
         for frame in under_way.iter_mut().filter(|frame| frame.core == core) {
@@ -80,7 +84,8 @@ impl CoreQueue {
         at
     }
 
-    /// A frame is to be delivered now: when instead, if it was put off, or one before it on its connection was.
+    /// Returns the new time of delivery of a frame that is due now, if the frame or an earlier one of its connection
+    /// has been delayed since it was scheduled. `None` if the frame is to be delivered now.
     pub fn put_off(&mut self, now: Timestamp, machine: usize, connection: (NodeId, NodeId)) -> Option<Timestamp> {
         let under_way = &mut self.machines[machine].under_way;
         let of_connection = |frame: &Frame| (frame.from, frame.to) == connection;
@@ -112,7 +117,7 @@ mod tests {
         CoreQueue { machines: vec![Machine { cores, under_way: Vec::new() }] }
     }
 
-    /// A frame of this length is sent; when it would be delivered.
+    /// Sends a frame that needs the core for `takes`, and returns its scheduled time of delivery.
     fn send(turns: &mut CoreQueue, now: u64, way: (NodeId, NodeId), takes: u64) -> u64 {
         turns.send(Timestamp(now), 0, way, Duration(takes), Timestamp(now + takes)).0
     }

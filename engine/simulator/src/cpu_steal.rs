@@ -1,17 +1,18 @@
-//! Cores that stand still though there is work for them, as those of a virtual machine do while others have them.
+//! CPU steal: cores of a virtual machine that stop although they have work, because other machines use the physical
+//! core.
 use actors::seed::{Seed, SmallStream};
 use actors::time::{Duration, Timestamp};
 use rand_distr::{Distribution, Exp1};
 use scenarios::plan::{CpuSteal, Plan};
 use std::collections::VecDeque;
 
-/// Of the cores on which each machine serves the network: its nodes are all held up together.
+/// The steal of each machine's cores that serve the network. A stolen core delays all nodes of its machine.
 pub struct Serving {
     machines: Vec<Option<StealTimeline>>,
 }
 
 impl Serving {
-    /// As the nodes say, each by its machine: the first of one that says anything. None where no core is stolen.
+    /// Takes the first setting with steal of each machine from its nodes, or returns `None` if no core is ever stolen.
     pub fn of(plan: &Plan, cpu_steal: impl Iterator<Item = (usize, CpuSteal)>) -> Option<Serving> {
         let mut machines: Vec<Option<StealTimeline>> = plan.machines.iter().map(|_| None).collect();
         for (machine, cpu_steal) in cpu_steal {
@@ -21,7 +22,8 @@ impl Serving {
         machines.iter().any(Option::is_some).then_some(Serving { machines })
     }
 
-    /// When what `machine` begins at `from`, and would be through with at `until`, is done. It is `now`, or later.
+    /// Returns when work of `machine` from `from` to `until` ends if steal interrupts it. The result is `until` or
+    /// later. Intervals that ended before `now` are dropped.
     pub fn through(&mut self, now: Timestamp, machine: usize, from: Timestamp, until: Timestamp) -> Timestamp {
         match &mut self.machines[machine] {
             Some(course) => course.through(now, from, until),
@@ -30,12 +32,12 @@ impl Serving {
     }
 }
 
-/// When one core is stolen, drawn as far ahead as anybody has asked.
+/// The intervals in which one core is stolen, drawn as far ahead as they were needed.
 struct StealTimeline {
     cpu_steal: CpuSteal,
     stream: SmallStream,
     ahead: VecDeque<(Timestamp, Timestamp)>,
-    /// The end of the last that was drawn.
+    /// The end of the last interval that was drawn.
     drawn: Timestamp,
 }
 
@@ -70,7 +72,8 @@ impl StealTimeline {
     }
 }
 
-/// Of a core that computes: for each job by itself, for no other is held up by it but in its turn.
+/// The steal of a core that computes. Each job draws its own intervals, because such a core delays no other job except
+/// through the queue.
 pub struct Computing {
     cpu_steal: CpuSteal,
     stream: SmallStream,
@@ -81,7 +84,7 @@ impl Computing {
         (cpu_steal.every > Duration::ZERO).then(|| Box::new(Computing { cpu_steal, stream: stream() }))
     }
 
-    /// By how much a job that takes so long is held up.
+    /// Returns the delay by steal of a job that takes `took`.
     pub fn within(&mut self, took: Duration) -> Duration {
         let (mut by, mut at) = (Duration::ZERO, exponential(self.cpu_steal.every, &mut self.stream));
         while at < took {
@@ -130,7 +133,7 @@ mod tests {
             let (from, until) = (at * second, (at + 1) * second);
             all += held_up(until, course.through(Timestamp(from), Timestamp(from), Timestamp(until)).0);
         }
-        // Each second of work meets some ten of 2 ms each.
+        // One second of work meets about ten interruptions of 2 ms.
         assert!((all / 2000.0 / 0.02 - 1.0).abs() < 0.05, "{all}");
         assert!(course.ahead.len() < 100, "those that are over are forgotten");
         let mut computing = Computing::of(STEAL, || Seed(5).small_stream("test", 0, 0)).unwrap();

@@ -1,8 +1,8 @@
-//! The simulated devices: each executes one job at a time, first come first served, at the plan's cost.
+//! The simulated devices: each executes one job at a time, first come, first served, at the plan's cost.
 //!
-//! Peers that share a device wait for it in one queue. Devices of one machine take turns at its core leases, first come,
-//! first served, as live ones do. What a live host needs beside computing (the way to the device's thread, the hand-over
-//! of a lease) is the device's [`Overhead`].
+//! Peers that share a device wait for it in one queue. The devices of one machine share its core leases, first come,
+//! first served, as live devices do. A live host's time beside computing (handing the job to the device's thread,
+//! handing over a lease) is the device's [`Overhead`].
 use super::cpu_steal::Computing;
 use super::echo::Echo;
 use super::observed::Observed;
@@ -16,21 +16,21 @@ use scenarios::cost;
 use scenarios::plan::{Cost, Jitter, Overhead, Plan, Weights};
 use std::collections::VecDeque;
 
-/// Which device: the first one of each host has the host's number, the further ones follow.
+/// The index of a device. The first device of each host has the host's number, and the further devices follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
 pub struct Devices<'p> {
     plan: &'p Plan,
     devices: Vec<Device<'p>>,
-    /// Which device each node computes on.
+    /// The device on which each node computes.
     of_node: Vec<Slot>,
-    /// Of each node, when the last job began that read its weights, and which share it found cold.
+    /// For each node, the start of the last job that read its weights, and the share of the weights that was cold then.
     read: Vec<(Timestamp, f64)>,
     machines: Vec<Machine>,
-    /// Times that a live run was observed to take, in place of the plan's costs.
+    /// The measured job times of a live run, which replace the plan's costs.
     observed: Option<Observed>,
-    /// Values beside the costs, where the plan's model has them.
+    /// The computed values, if the plan's model has them.
     echo: Option<Echo>,
 }
 
@@ -38,27 +38,28 @@ struct Device<'p> {
     host: HostId,
     machine: u32,
     cost: &'p Cost,
-    /// The first is running once the device holds a lease.
+    /// The queue of jobs. The first job runs once the device holds a lease.
     jobs: VecDeque<Waiting>,
     started: Timestamp,
-    /// When the running job will be over.
+    /// The time at which the running job ends.
     until: Timestamp,
     running: bool,
-    /// Counts jobs that were to end, see [`Begun`].
+    /// The number of job ends scheduled or cancelled so far, see [`Begun`].
     version: u32,
     warmed_up: bool,
     factor: Factor,
-    /// Nothing where its core is never stolen.
+    /// The CPU steal of the device's core; `None` if there is none.
     cpu_steal: Option<Box<Computing>>,
 }
 
-/// A job that the device has been given.
+/// A job in the queue of a device.
 struct Waiting {
     node: NodeId,
     job: Job,
-    /// When it has reached the device's thread.
+    /// The time at which the job reaches the device's thread.
     ready: Timestamp,
-    /// Sessions of the job that were released after it was given to the device: their caches go when it ends.
+    /// The sessions of the job that were released after the job was submitted. Their caches are freed when the job
+    /// ends.
     released: Vec<SessionId>,
 }
 
@@ -71,7 +72,7 @@ fn is_of(work: &Work, session: SessionId) -> bool {
     }
 }
 
-/// The device's jitter, made ready to draw from, with the device's own stream.
+/// The device's jitter, prepared for drawing, with the device's own random stream.
 enum Factor {
     One,
     LogNormal(Box<(LogNormal<f64>, SmallStream)>),
@@ -79,7 +80,7 @@ enum Factor {
 }
 
 impl Factor {
-    /// For the device of this number on its host.
+    /// Returns the jitter of the device with this number on its host.
     fn new(jitter: &Jitter, plan: &Plan, host: HostId, number: u64) -> Factor {
         let stream = || plan.chance.small_stream("device", host.0.into(), number);
         match jitter {
@@ -133,7 +134,7 @@ impl<'p> Device<'p> {
     }
 }
 
-/// What a job takes by the plan, on a device that is warm and steady.
+/// Returns the time of a job by the plan's costs, on a device that is warm and without jitter.
 fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Duration {
     let model = &plan.model;
     match work {
@@ -148,12 +149,13 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Duration {
             let item = cost::Item { rows: 1, tokens: benchmark.tokens, position: benchmark.position };
             cost::batch_time(spec, model, 1, std::iter::once(item))
         }
-        // Before the warm-up, so outside of everything that is measured.
+        // Loading precedes the warm-up, so it is outside of all measurements.
         Work::Load { .. } | Work::Release { .. } => Duration::ZERO,
     }
 }
 
-/// What it takes longer because a share of its weights is cold: by when they were `read` last, and what was cold then.
+/// Returns the additional time of a job because a share of its weights is cold. That share follows from the time since
+/// the weights were `read` last and from the share that was cold then.
 fn cold(spec: &Cost, work: &Work, read: &mut (Timestamp, f64), started: Timestamp) -> Duration {
     let blocks = match work {
         Work::Blocks(piece) => Some(piece.blocks.len()),
@@ -175,12 +177,12 @@ fn item(piece: &Piece) -> cost::Item {
     cost::Item { rows: u32::from(piece.input.batch), tokens: piece.input.tokens, position: piece.position }
 }
 
-/// A job that has begun, and when it will be over.
+/// A job that has begun, and the time at which it ends.
 pub struct Begun {
     pub slot: Slot,
     pub host: HostId,
     pub until: Timestamp,
-    /// Which job of the device it is; another takes its place if its host crashes or stands still.
+    /// The version of the device's job end. A crash or a stall of the host makes an earlier version void.
     pub version: u32,
 }
 
@@ -213,7 +215,8 @@ impl<'p> Devices<'p> {
         }
     }
 
-    /// Forgets what `node` keeps of a session, once the jobs that the device has been given are over.
+    /// Drops a node's cache of a session now, and once more when the jobs of that session that the device already has
+    /// are over.
     pub fn release(&mut self, node: NodeId, session: SessionId) {
         let Some(echo) = &mut self.echo else { return };
         echo.release(node, session);
@@ -222,7 +225,8 @@ impl<'p> Devices<'p> {
         under_way.for_each(|waiting| waiting.released.push(session));
     }
 
-    /// A session whose cache a node still holds on its device; only known where a plan's model has values.
+    /// Returns a session whose cache a node's device still holds, with that node. Always `None` if the plan's model has
+    /// no values.
     pub fn holding(&self) -> Option<(NodeId, SessionId)> {
         self.echo.as_ref().and_then(Echo::holding)
     }
@@ -236,7 +240,7 @@ impl<'p> Devices<'p> {
         &self.devices[slot.0 as usize].cost.overhead
     }
 
-    /// From the end of a job until its node knows what it gave.
+    /// Returns the time from the end of a job until its node has the result.
     pub fn way_back(&self, slot: Slot, computed: &Computed) -> Duration {
         let bytes = match &computed.output {
             Ok(Output::Hidden(given)) => given.bytes(),
@@ -246,13 +250,14 @@ impl<'p> Devices<'p> {
         self.overhead(slot).way_back(bytes, computed.finished.since(computed.started))
     }
 
-    /// Until a device begins its first job that has just been handed the core lease it waited for.
+    /// Returns the time until a device that waited for a core lease begins its first job after the lease is handed to
+    /// it.
     fn hand_over(&self, now: Timestamp, slot: Slot) -> Duration {
         let ready = self.devices[slot.0 as usize].jobs.front().map_or(now, |waiting| waiting.ready);
         self.overhead(slot).handed_over(now.since(ready))
     }
 
-    /// Gives a job of `node` to its device; if that begins it, says until when.
+    /// Submits a job of `node` to its device. Returns the job's end if the device has a lease for it at once.
     pub fn submit(&mut self, now: Timestamp, node: NodeId, job: Job) -> Option<Begun> {
         let slot = self.of_node[node.0 as usize];
         let bytes = match &job.work {
@@ -285,7 +290,7 @@ impl<'p> Devices<'p> {
         Some(self.begin(now, slot))
     }
 
-    /// The device has its lease at `now`: it begins as soon as its job has reached it.
+    /// Begins the first job of a device that has its lease at `now`, as soon as the job has reached the device.
     fn begin(&mut self, now: Timestamp, slot: Slot) -> Begun {
         let device = &mut self.devices[slot.0 as usize];
         let Waiting { node, job, ready, .. } = device.jobs.front().expect("a lease is asked for a job");
@@ -311,13 +316,13 @@ impl<'p> Devices<'p> {
         Begun { slot, host: device.host, until: device.until, version: device.version }
     }
 
-    /// The host that a device is of, and which job of the device is to end next.
+    /// Returns the host of a device and the version of its current job end.
     pub fn version(&self, slot: Slot) -> (HostId, u32) {
         let device = &self.devices[slot.0 as usize];
         (device.host, device.version)
     }
 
-    /// The running job of a device will be over then.
+    /// Sets the end of the device's running job.
     pub fn ends(&mut self, slot: Slot, until: Timestamp) {
         self.devices[slot.0 as usize].until = until;
     }
@@ -326,7 +331,7 @@ impl<'p> Devices<'p> {
         (0..).zip(&self.devices).filter(|(_, device)| device.host == host).map(|(slot, _)| Slot(slot)).collect()
     }
 
-    /// The running jobs of `host` end so much later.
+    /// Delays the end of the running jobs of `host` by `by`, and returns their new ends.
     pub fn put_off(&mut self, host: HostId, by: Duration) -> Vec<Begun> {
         let mut running = self.of_host(host);
         running.retain(|slot| self.devices[slot.0 as usize].running);
@@ -339,7 +344,7 @@ impl<'p> Devices<'p> {
         running.into_iter().map(later).collect()
     }
 
-    /// Forgets the jobs of `host` and what its nodes keep; the jobs that begin with the leases it held.
+    /// Drops the jobs of `host` and the caches of its nodes. Returns the jobs that begin with the leases it held.
     pub fn crash(&mut self, now: Timestamp, host: HostId, nodes: &[NodeId]) -> Vec<Begun> {
         if let Some(echo) = &mut self.echo {
             nodes.iter().for_each(|node| echo.forget(*node));
@@ -367,7 +372,8 @@ impl<'p> Devices<'p> {
         begun
     }
 
-    /// Ends the running job of a device: whose it was, its result, and the jobs that begin now that it has ended.
+    /// Ends the running job of a device. Returns the job's node, its result, and the jobs that begin because it has
+    /// ended.
     pub fn finish(&mut self, now: Timestamp, slot: Slot) -> (NodeId, Computed, [Option<Begun>; 2]) {
         let device = &mut self.devices[slot.0 as usize];
         let Waiting { node, job, released, .. } = device.jobs.pop_front().expect("a running job is in the queue");
@@ -381,7 +387,7 @@ impl<'p> Devices<'p> {
         let computed = Computed { ticket: job.ticket, started, finished: now, output };
         let machine = self.machine(slot);
         machine.leases = machine.leases.saturating_add(1);
-        // This device's next job queues behind the others that wait for the machine.
+        // The device's next job queues behind the devices that already wait for the machine.
         let next = machine.waiting.pop_front();
         let handed_over = next.map(|next| {
             self.machine(next).leases -= 1;

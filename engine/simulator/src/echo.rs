@@ -1,11 +1,11 @@
-//! The values of an echo model: what simulated devices compute where a plan asks for more than costs.
+//! The values of an echo model, which simulated devices compute if the plan asks for values beside costs.
 use actors::echo::{self, Cache};
 use actors::id::{NodeId, SessionId};
 use actors::message::{Activation, Buffer, Ids, Payload, Piece};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The caches of all nodes.
+/// The KV caches of all nodes.
 pub struct Echo {
     vocab: u32,
     caches: BTreeMap<(NodeId, SessionId), Cache>,
@@ -16,14 +16,15 @@ impl Echo {
         Echo { vocab, caches: BTreeMap::new() }
     }
 
-    /// `ids`, `[batch, tokens]` from `position` on, as digests in an activation like `hollow`.
+    /// Embeds `ids`, of shape `[batch, tokens]` from `position` on, into digests in an activation with the shape of
+    /// `hollow`.
     pub fn embed(&self, position: u32, ids: &[u32], hollow: Activation) -> Activation {
         let places = (position..).take(hollow.tokens as usize).cycle();
         let digests = ids.iter().zip(places).map(|(id, position)| echo::embed(*id, position));
         filled(hollow, digests)
     }
 
-    /// The input of `piece` through its blocks at `node`, appended to the session's cache.
+    /// Passes the input of `piece` through its blocks at `node`, and appends it to the session's cache.
     pub fn blocks(&mut self, node: NodeId, piece: Piece) -> Activation {
         let Piece { session, blocks, held, position, input, .. } = piece;
         let mut digests = digests(&input).to_vec();
@@ -34,24 +35,24 @@ impl Echo {
         filled(input, digests.into_iter())
     }
 
-    /// A token for each row, from the digest of its last.
+    /// Returns a token for each row, computed from the digest of the row's last token.
     pub fn head(&self, input: &Activation) -> Ids {
         let tokens = input.tokens.max(1) as usize;
         let last = digests(input).chunks(tokens).filter_map(|row| row.last());
         Some(Arc::new(last.map(|digest| echo::token(*digest, self.vocab)).collect()))
     }
 
-    /// A session whose cache a node holds.
+    /// Returns a session whose cache some node holds, with that node.
     pub fn holding(&self) -> Option<(NodeId, SessionId)> {
         self.caches.keys().next().copied()
     }
 
-    /// Forgets all caches of a node.
+    /// Drops all caches of a node.
     pub fn forget(&mut self, node: NodeId) {
         self.caches.retain(|(holder, _), _| *holder != node);
     }
 
-    /// Forgets a session's cache at a node.
+    /// Drops a session's cache at a node.
     pub fn release(&mut self, node: NodeId, session: SessionId) {
         self.caches.remove(&(node, session));
     }

@@ -1,37 +1,39 @@
-//! What is to happen next: a queue of events in the order of (time, sequence of scheduling).
+//! The queue of future events, in the order of (time, sequence of scheduling).
 //!
-//! A hierarchical timing wheel in the manner of Varghese and Lauck (1987) with exact order: a event lies in the slot
-//! of its highest base-64 digit that differs from the present time's, and moves down a level when the clock comes to that
-//! slot. A slot of few events moves down no further: they are sorted, and taken one after another; what is scheduled
-//! into their time meanwhile is put among them. Happenings at one instant always share a slot and stay in the order they
-//! were scheduled in, so no sequence number needs to be kept. The events themselves lie in a slab: what moves is a
-//! time and an index. Nothing is allocated once the slots have grown to a run's size.
+//! The queue is a hierarchical timing wheel in the manner of Varghese and Lauck (1987) with exact order. An event lies
+//! in the slot of the highest base-64 digit in which its time differs from the present time. It moves down a level when
+//! the clock reaches that slot. The events of a slot with few events move down no further: they are sorted and taken
+//! one after another, and events that are scheduled into their time meanwhile are inserted among them. Events at one
+//! instant always share a slot and stay in the order of scheduling, so they need no sequence number. The events
+//! themselves lie in a slab; only a time and an index move. Nothing is allocated once the slots have grown to a run's
+//! size.
 use actors::time::Timestamp;
 
 const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 const LEVELS: usize = 64usize.div_ceil(BITS as usize);
 
-/// Sorting so few costs less than moving them down a level.
+/// The number of events up to which sorting a slot costs less than moving its events down a level.
 const FEW: usize = 16;
 
-/// Where more wait in order, and one is put before others, most go back to the wheel.
+/// The number of sorted events above which an insertion before others moves most of them back to the wheel.
 const MANY: usize = 64;
 
-/// The queue of a simulation. Time never runs backwards: nothing may be scheduled before what was taken last.
+/// The event queue of a simulation. Time never runs backwards: no event may be scheduled before the event that was
+/// taken last.
 pub struct EventQueue<E> {
     now: u64,
     len: usize,
     slots: Vec<Vec<Entry>>,
-    /// For each level a bit for each slot that holds anything.
+    /// For each level, one bit per slot, set if the slot is not empty.
     occupied: [u64; LEVELS],
-    /// What comes next, in order, all that is to happen by `until`; so many of it are taken already.
+    /// All events up to `until`, in order. The first `taken` of them have been taken already.
     next: Vec<Entry>,
     taken: usize,
     until: u64,
     slab: Vec<Option<E>>,
     vacant: Vec<u32>,
-    /// Reused when a slot is emptied into lower ones.
+    /// A buffer that is reused when a slot is emptied into lower ones.
     moving: Vec<Entry>,
 }
 
@@ -67,12 +69,15 @@ impl<E> EventQueue<E> {
         self.len == 0
     }
 
-    /// All that is to happen, in no order.
+    /// Returns all scheduled events in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &E> {
         self.slab.iter().flatten()
     }
 
-    /// Schedules `event`; ties are taken in the order of these calls.
+    /// Schedules `event`. Events with equal times are taken in the order of these calls.
+    ///
+    /// # Panics
+    /// If `at` is before the time of the event that was taken last.
     #[inline]
     pub fn schedule(&mut self, at: Timestamp, event: E) {
         assert!(at.0 >= self.now, "time runs forward");
@@ -91,7 +96,7 @@ impl<E> EventQueue<E> {
         if at.0 > self.until { self.place(entry) } else { self.put_among_next(entry) }
     }
 
-    /// After all that is to happen by its time.
+    /// Inserts an entry into the sorted events, after all entries with the same or an earlier time.
     fn put_among_next(&mut self, entry: Entry) {
         if self.taken > MANY {
             self.next.drain(..self.taken);
@@ -107,8 +112,9 @@ impl<E> EventQueue<E> {
         }
     }
 
-    /// Puts all but the first few of those that come next back into the wheel. What is kept is all of a slot of the clock's
-    /// own time: until the clock has come to its end, whatever is later differs from it in the same digit.
+    /// Moves all but the first few sorted events back into the wheel. The kept events are all events of one slot that
+    /// contains the present time. Until the clock reaches the end of that slot, every later event differs from it in
+    /// the same digit.
     fn shorten(&mut self) {
         let (mut until, mut kept) = (self.until, self.next.len());
         for level in (0..LEVELS as u32).rev() {
@@ -128,14 +134,14 @@ impl<E> EventQueue<E> {
     #[inline]
     fn place(&mut self, entry: Entry) {
         let differ = entry.at ^ self.now;
-        // The highest differing digit; the lowest where none differs.
+        // The level is the highest differing digit, or the lowest digit if none differs.
         let level = (63 - (differ | 1).leading_zeros()) / BITS;
         let slot = (entry.at >> (level * BITS)) as usize & (SLOTS - 1);
         self.occupied[level as usize] |= 1 << slot;
         self.slots[level as usize * SLOTS + slot].push(entry);
     }
 
-    /// Takes the next event and moves the clock to it.
+    /// Takes the next event and moves the clock to its time.
     #[inline]
     pub fn take_next(&mut self) -> Option<(Timestamp, E)> {
         if self.len == 0 {
@@ -153,7 +159,7 @@ impl<E> EventQueue<E> {
         Some((Timestamp(at), event))
     }
 
-    /// Takes the earliest slot to be the next; one of many entries is emptied into the slots below it first.
+    /// Makes the earliest slot the sorted events. A slot of many entries is first emptied into the slots below it.
     fn descend(&mut self) {
         self.next.clear();
         self.taken = 0;
@@ -164,7 +170,7 @@ impl<E> EventQueue<E> {
             let entries = &mut self.slots[level * SLOTS + slot];
             if level == 0 || entries.len() <= FEW {
                 self.next.append(entries);
-                // At level 0 they are of one instant.
+                // The entries of a slot at level 0 share one instant.
                 if level > 0 {
                     self.next.sort_by_key(|entry| entry.at);
                 }
@@ -172,7 +178,8 @@ impl<E> EventQueue<E> {
                 return;
             }
             std::mem::swap(&mut self.moving, entries);
-            // With the earliest as the new present, every other one differs from it in a lower digit than before.
+            // With the earliest time as the new present, every other entry differs from it in a lower digit than
+            // before.
             self.now = self.moving.iter().map(|entry| entry.at).min().expect("an occupied slot holds an entry");
             for position in 0..self.moving.len() {
                 self.place(self.moving[position]);
@@ -192,7 +199,7 @@ mod tests {
     use std::collections::BinaryHeap;
 
     proptest! {
-        /// Against a heap of (time, sequence), with pushes between the pops and many ties.
+        /// Compares the queue with a heap of (time, sequence), with pushes between the pops and many ties.
         #[test]
         fn it_is_a_heap_of_time_and_sequence(steps in proptest::collection::vec((0..4u8, 0..70u32, 0..5u32), 1..400)) {
             let mut queue = EventQueue::default();
@@ -217,7 +224,8 @@ mod tests {
             prop_assert_eq!(queue.take_next(), None);
         }
 
-        /// Likewise where hundreds wait within the time of one slot, far ahead of what was taken, and many at one instant.
+        /// Compares the two when hundreds of events lie within one slot, far ahead of the last taken event, many at one
+        /// instant.
         #[test]
         fn crowded_slots_keep_the_order(
             width in 1..100_000u64, delays in proptest::collection::vec((0..u64::MAX, 0..5u32), 300..900),

@@ -1,8 +1,9 @@
-//! A plan's faults carried out: hosts that crash, start again, join, leave or stand still, and ways that are cut or slow.
+//! The execution of a plan's faults: hosts that crash, restart, join, leave or stall, and links that are cut or slow.
 //!
-//! A crash ends what the host's nodes and its device were at. Whoever has a connection to it hears that it is gone, after
-//! the time of the way; so does whoever sends to it later. What was on its way to it is lost. A stall and a partition lose
-//! nothing, as TCP does not: what is sent meanwhile comes later, in order.
+//! A crash aborts the work of the host's nodes and its devices. Every host with a connection to the crashed host
+//! receives `Gone` after the link's delay, and so does every host that sends to it later. Messages on their way to the
+//! crashed host are lost. A stall and a partition lose nothing, because TCP retransmits: messages sent meanwhile arrive
+//! later, in order.
 use super::{ActorTable, SimEvent, Simulation};
 use actors::id::{HostId, NodeId};
 use actors::limits;
@@ -20,11 +21,11 @@ use topology::spawn;
 pub(super) struct Faults<'p> {
     plan: &'p Plan,
     windows: FaultWindows,
-    /// By host.
+    /// The incarnation and state of each host, indexed by host.
     lives: Vec<Life>,
-    /// Pairs of hosts with a connection, the lower first.
+    /// The pairs of hosts with a connection, the lower id first.
     links: BTreeSet<(HostId, HostId)>,
-    /// When the last message of a way arrives: a connection keeps its order.
+    /// The arrival of the last message of each direction, because a connection delivers in order.
     last: BTreeMap<(HostId, HostId), Timestamp>,
     released: bool,
     holders: Holders,
@@ -33,19 +34,19 @@ pub(super) struct Faults<'p> {
 #[derive(Default)]
 struct Life {
     state: State,
-    /// How often it has ended: what was meant for an earlier life reaches nobody.
+    /// The number of incarnations that have ended. Deliveries for an earlier incarnation are dropped.
     ended: u32,
-    /// What came while it stood still.
+    /// The deliveries that arrived while the host was stalled.
     held: Vec<(NodeId, NodeId, Delivery)>,
-    /// Crashes after so many steps, each with the time until the host starts again.
+    /// The crashes of the host after a number of steps, each with the time until it starts again, if it does.
     crashes: VecDeque<(u64, Option<Duration>)>,
-    /// Since the release or the last start.
+    /// The steps received since the barrier's release or the last start, whichever is later.
     steps: u64,
-    /// It has been told to leave, and ends when it holds no session any more.
+    /// Whether the host has been told to leave. Its process ends when it holds no session any more.
     leaving: bool,
-    /// It is to start again when it has left.
+    /// Whether the host starts again once it has left.
     wanted: bool,
-    /// Starts of it that are still to come.
+    /// The number of starts of the host that are still to come.
     starts: u32,
 }
 
@@ -57,7 +58,7 @@ enum State {
     Down,
 }
 
-/// The seat of a node that is not there.
+/// The actor slot of a node whose host is down: it ignores every delivery.
 struct Vacant;
 
 impl ActorSlot for Vacant {
@@ -66,7 +67,7 @@ impl ActorSlot for Vacant {
 }
 
 impl<'p> Faults<'p> {
-    /// Of a plan that has any.
+    /// Returns the initial state of the plan's faults, or `None` if the plan has none.
     pub fn of(plan: &'p Plan) -> Option<Box<Faults<'p>>> {
         if plan.faults.is_empty() {
             return None;
@@ -89,7 +90,7 @@ impl<'p> Faults<'p> {
         Some(Box::new(Faults { plan, windows, lives, links, last, released: false, holders: Holders::of(plan) }))
     }
 
-    /// Which life of a host it is.
+    /// Returns the number of the host's current incarnation.
     pub fn life(&self, host: HostId) -> u32 {
         self.lives[host.0 as usize].ended
     }
@@ -98,7 +99,7 @@ impl<'p> Faults<'p> {
         self.lives[host.0 as usize].state == State::Down
     }
 
-    /// How long the host stands still yet.
+    /// Returns the remaining time of the host's stall; 0 if it is not stalled.
     pub fn still(&self, now: Timestamp, host: HostId) -> Duration {
         match self.lives[host.0 as usize].state {
             State::Still(until) => until.since(now),
@@ -106,12 +107,12 @@ impl<'p> Faults<'p> {
         }
     }
 
-    /// The hosts have a connection from now on.
+    /// Records that two hosts have a connection.
     pub fn connect(&mut self, a: HostId, b: HostId) {
         self.links.insert((a.min(b), a.max(b)));
     }
 
-    /// What a message meets that is cut off or slowed down.
+    /// Applies slow links and partitions to a message, and keeps the order of its connection.
     pub fn hinder(&mut self, from: HostId, to: HostId, passage: &mut Passage) {
         let by = self.windows.slow_link(passage.sent, from, to);
         if by > 1.0 {
@@ -125,12 +126,12 @@ impl<'p> Faults<'p> {
         *last = passage.last;
     }
 
-    /// How many times as long a job takes that begins now.
+    /// Returns the factor by which a job that begins now takes longer.
     pub fn slow_device(&self, now: Timestamp, host: HostId) -> f64 {
         self.windows.slow_device(now, host)
     }
 
-    /// Messages that wait for a host that stands still.
+    /// Returns the number of messages that wait for stalled hosts.
     pub fn held(&self) -> usize {
         let held = self.lives.iter().flat_map(|life| &life.held);
         held.filter(|(.., parcel)| matches!(parcel, Delivery::Message(_))).count()
@@ -142,7 +143,7 @@ impl<'p> Faults<'p> {
 }
 
 impl Simulation<'_> {
-    /// Schedules the faults that count from the start of the run, or from the barrier's release.
+    /// Schedules the faults that count from the start of the run or, with `released`, from the barrier's release.
     pub(super) fn schedule_faults(&mut self, released: bool) {
         let Some(faults) = &mut self.faults else { return };
         if released {
@@ -160,7 +161,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// A fault happens.
+    /// Carries out a fault.
     pub(super) fn strike(&mut self, index: u32) {
         let Some(faults) = &self.faults else { return };
         let what = &faults.plan.faults[index as usize].what;
@@ -183,19 +184,19 @@ impl Simulation<'_> {
             }
             What::Leave { host } => self.leave(host),
             What::Stall { host, lasts } => self.stall(host, lasts),
-            // They are asked for when something is on its way or begins.
+            // These faults are looked up when a message is sent or a job begins.
             What::SlowDevice { .. } | What::SlowLink { .. } | What::Partition { .. } => {}
         }
     }
 
-    /// Whether a parcel reaches its node now; nothing, if it is lost, or waits.
+    /// Returns a delivery that reaches its node now, or `None` if it is lost or waits for a stalled host.
     pub(super) fn admit(&mut self, from: NodeId, to: NodeId, parcel: Delivery, life: u32) -> Option<Delivery> {
         let Some(faults) = &mut self.faults else { return Some(parcel) };
         let (there, here) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         let it = &mut faults.lives[here.0 as usize];
         if it.state == State::Down || it.ended != life {
             self.account.lost += u64::from(matches!(parcel, Delivery::Message(_)));
-            // Who had a connection to an earlier life was told of its end.
+            // Senders with a connection to an earlier incarnation were told of its end by the crash.
             if let Delivery::Message(message) = &parcel
                 && (it.state, it.ended) == (State::Down, life)
                 && there != here
@@ -229,7 +230,7 @@ impl Simulation<'_> {
         Some(parcel)
     }
 
-    /// A host that crashed at a step is back.
+    /// Restarts a host that crashed at a step.
     pub(super) fn return_from_crash(&mut self, host: HostId) {
         if let Some(faults) = &self.faults {
             self.events.push(faults.plan.befell(self.world.now, FaultKind::Restart, &[host], None));
@@ -238,14 +239,14 @@ impl Simulation<'_> {
         self.start_again(host);
     }
 
-    /// A start of the host is to come.
+    /// Records that a start of the host is scheduled.
     fn expect_start(&mut self, host: HostId) {
         if let Some(faults) = &mut self.faults {
             faults.lives[host.0 as usize].starts += 1;
         }
     }
 
-    /// It comes now.
+    /// Records that a scheduled start of the host takes place.
     fn begin_start(&mut self, host: HostId) {
         if let Some(faults) = &mut self.faults {
             let starts = &mut faults.lives[host.0 as usize].starts;
@@ -253,8 +254,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Ends the run soon if the host is down for good and was the last with some blocks. Before the barrier's release the
-    /// orchestrator gives up by itself.
+    /// Schedules the end of the run if the host is down for good and was the last holder of some blocks. Before the
+    /// barrier's release the orchestrator itself aborts the run.
     fn look_for_lost_blocks(&mut self, host: HostId, why: &str) {
         let now = self.world.now;
         let Some(faults) = &mut self.faults else { return };
@@ -265,7 +266,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Blocks are lost for good, and what had passed them has arrived.
+    /// Ends the run because blocks are lost for good. Responses that had already passed those blocks have arrived by
+    /// now.
     pub(super) fn give_up(&mut self) {
         if let Some(outcome) = self.faults.as_ref().and_then(|faults| faults.holders.outcome(faults.plan)) {
             self.end.get_or_insert(outcome);
@@ -293,7 +295,7 @@ impl Simulation<'_> {
             faults.links.iter().filter_map(other).filter(|other| *other != HostId(0)).collect()
         };
         faults.links.retain(|(a, b)| *a != host && *b != host);
-        // Whoever conducts the run has a connection to every host.
+        // The orchestrator's host has a connection to every host.
         let told: Vec<NodeId> = linked.into_iter().chain([HostId(0)]).flat_map(|other| faults.nodes(other)).collect();
         for node in &gone {
             self.seats[node.0 as usize] = Box::new(Vacant);
@@ -314,13 +316,13 @@ impl Simulation<'_> {
         }
     }
 
-    /// The host's nodes begin as new.
+    /// Starts the host's nodes in their initial state.
     fn start_again(&mut self, host: HostId) {
         let Some(faults) = &mut self.faults else { return };
         let plan = faults.plan;
         let life = &mut faults.lives[host.0 as usize];
         if life.leaving && life.state != State::Down {
-            // Its next process begins when the present one has ended.
+            // The next process of the host begins when the present one has ended.
             life.wanted = true;
             return;
         }
@@ -338,7 +340,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// The host's nodes are told, as by a signal to their process: peers withdraw, and finish what they have begun.
+    /// Tells the host's nodes to leave, as a signal to their process does: peers withdraw their records and finish
+    /// their open sessions.
     fn leave(&mut self, host: HostId) {
         let now = self.world.now;
         let Some(faults) = &mut self.faults else { return };
@@ -354,7 +357,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// The process of a host that leaves ends, if it has finished what it held.
+    /// Ends the process of a leaving host if it holds no session any more. Otherwise checks again later.
     pub(super) fn depart(&mut self, host: HostId) {
         let now = self.world.now;
         let Some(faults) = &self.faults else { return };
@@ -389,7 +392,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// The host goes on, with all that has come meanwhile.
+    /// Resumes a stalled host and delivers the messages that arrived meanwhile.
     pub(super) fn stir(&mut self, host: HostId) {
         let now = self.world.now;
         let Some(faults) = &mut self.faults else { return };

@@ -1,7 +1,7 @@
-//! The simulated world: one thread, a virtual clock in nanoseconds, every draw from the plan's seed.
+//! The simulated world: one thread, a virtual clock in nanoseconds, and random draws from seeds of the plan only.
 //!
-//! It takes the next event from the queue, delivers it to the very `Handler`s that run live, and carries out the
-//! effects they leave: messages by the link model, jobs by the cost model, timers by the clock. The same plan gives the
+//! The simulation takes the next event from the queue, delivers it to the same `Handler`s that run live, and carries
+//! out their effects: messages by the link model, jobs by the cost model, timers by the clock. The same plan gives the
 //! same run, byte for byte.
 #![forbid(unsafe_code)]
 mod actor_table;
@@ -40,14 +40,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use topology::outcome::{Outcome, Run};
 use trace::Trace;
 
-/// Runs `plan` to its end, or for `horizon` deliveries.
+/// Runs `plan` to its end, or for at most `horizon` deliveries.
 pub fn run(plan: &Plan, horizon: u64) -> Run {
     let mut simulation = Simulation::new(plan, ActorTable::of(plan).seats);
     let outcome = simulation.run(horizon);
     simulation.over(outcome)
 }
 
-/// Runs `plan` with the times that the jobs of a live run of it were observed to take.
+/// Runs `plan` with the measured job times of a live run of it.
 pub fn run_observed(plan: &Plan, horizon: u64, observed: Observed) -> Run {
     let mut simulation = Simulation::new(plan, ActorTable::of(plan).seats);
     simulation.devices.observing(observed);
@@ -55,23 +55,24 @@ pub fn run_observed(plan: &Plan, horizon: u64, observed: Observed) -> Run {
     simulation.over(outcome)
 }
 
-/// Deliveries after which a run is given up: an hour of simulating, far beyond what a plan within the limits takes.
+/// The number of deliveries after which a run is aborted. That is an hour of simulation, far beyond the need of any
+/// plan within the limits.
 pub const HORIZON: u64 = 4_000_000_000;
 
-/// A simulation under way. The graph is whatever sits in `seats`, one for each node of the plan.
+/// A simulation in progress, with one actor in `seats` for each node of the plan.
 pub struct Simulation<'p> {
     seats: Vec<Box<dyn ActorSlot>>,
     /// The host of each node.
     hosts: Vec<HostId>,
-    /// What each node is: only looked at where assertions are.
+    /// The role of each node, which only debug assertions read.
     parties: Vec<NodeRole>,
     queue: EventQueue<SimEvent>,
     network: Network<'p>,
-    /// In place of `network` where bandwidth is shared fairly.
+    /// The network in place of `network` if bandwidth is shared fairly.
     fair: Option<Box<Fair<'p, (NodeId, NodeId, Message)>>>,
     devices: Devices<'p>,
     ends: MessageOverheads,
-    /// Nothing, where the plan has none.
+    /// The state of the plan's faults; `None` if the plan has none.
     faults: Option<Box<Faults<'p>>>,
     world: SimContext,
     checker: InvariantChecker,
@@ -80,9 +81,9 @@ pub struct Simulation<'p> {
     events: Vec<Event>,
     delivered: u64,
     recording: bool,
-    /// The node that acts at present.
+    /// The node that is handling an event at present.
     thinking: Option<NodeId>,
-    /// When anything but upkeep happened last, and until when the run waits for the next such thing.
+    /// The time of the last event other than upkeep, and the time until which the run waits for the next such event.
     progressed: Timestamp,
     still_at: Timestamp,
     stillness: Duration,
@@ -93,25 +94,25 @@ enum SimEvent {
     Deliver {
         from: NodeId,
         to: NodeId,
-        /// Which life of the receiver's host it is for.
+        /// The incarnation of the receiver's host that the delivery is for.
         life: u32,
         parcel: Delivery,
     },
-    /// The first byte is at the receiver's NIC.
+    /// The first byte of a message has reached the receiver's NIC.
     Arrive { from: NodeId, to: NodeId, passage: Box<Passage>, message: Message },
-    /// This device is through with its job of this version.
+    /// A device has finished its job of this version.
     JobDone(Slot, u32),
-    /// A transfer begins or ends, if the rates are still of this version.
+    /// A transfer begins or ends, if the rates still have this version.
     Settled(u64),
-    /// A fault of the plan.
+    /// A fault of the plan begins.
     Strikes(u32),
-    /// A host starts again.
+    /// A host that crashed at a step starts again.
     Starts(HostId),
-    /// A host that has stood still goes on.
+    /// A stalled host resumes.
     Stirs(HostId),
-    /// A host that leaves looks whether it may end.
+    /// A leaving host checks whether its process may end.
     Departs(HostId),
-    /// Blocks are lost for good: the run ends.
+    /// The run ends because blocks are lost for good.
     GivesUp,
 }
 
@@ -145,13 +146,14 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// Keeps no event of what links carry: for measuring the loop itself over more messages than memory holds.
+    /// Stops the recording of the events of links, so that the event loop can be measured over more messages than
+    /// memory holds.
     pub fn unrecorded(mut self) -> Self {
         self.recording = false;
         self
     }
 
-    /// Starts every actor and delivers until the run has an end.
+    /// Starts every actor and delivers events until the run ends or has made `horizon` deliveries.
     pub fn run(&mut self, horizon: u64) -> Outcome {
         self.guarded(|run| {
             for node in 0..run.seats.len() {
@@ -166,14 +168,14 @@ impl<'p> Simulation<'p> {
         })
     }
 
-    /// Goes on delivering after a run that ended at its horizon.
+    /// Continues a run that ended at its horizon, up to `horizon` deliveries in total.
     pub fn resume(&mut self, horizon: u64) -> Outcome {
         self.guarded(|run| run.deliver_until(horizon))
     }
 
-    /// What comes of `act`; if an actor panics in it, that is the end of the run, and the actor is named.
+    /// Returns the outcome of `act`. If an actor panics in it, the outcome names the actor.
     fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
-        // Once for all messages: for each of them it would be a call that nothing can be inlined into.
+        // One guard covers all messages, because a guard per message would be a call that prevents inlining.
         match catch_unwind(AssertUnwindSafe(|| act(self))) {
             Ok(outcome) => outcome,
             Err(panic) => match self.thinking.take() {
@@ -199,7 +201,7 @@ impl<'p> Simulation<'p> {
         self.end.take().expect("the loop ends with one")
     }
 
-    // This and what follows of a message's way is one piece of code: as calls, each would move the message once more.
+    // The functions on a message's path are inlined into one: each call would move the message once more.
     #[inline(always)]
     fn happen(&mut self, now: Timestamp, event: SimEvent) {
         self.world.now = now;
@@ -222,7 +224,8 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// The run that ended in `outcome`, if what is left of it adds up.
+    /// Returns the run that ended in `outcome`. A drained run is first checked for leaks and for balanced message
+    /// counts.
     fn over(mut self, outcome: Outcome) -> Run {
         let (trace, delivered, recorded) = (Some(self.trace.value()), self.delivered, self.events.len());
         let outcome = match outcome {
@@ -234,7 +237,8 @@ impl<'p> Simulation<'p> {
         Run { outcome, events: self.events, trace, delivered, account }
     }
 
-    /// Lets what is under way arrive after the end of a run, until no peer holds a session, and counts the messages.
+    /// Delivers the messages that are in flight at the end of a run until no peer holds a session, and balances the
+    /// message account.
     fn clear_up(&mut self, outcome: Outcome) -> Outcome {
         let until = self.world.now + self.stillness;
         while self.end.is_none() && self.checker.holding().is_some() {
@@ -259,7 +263,7 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// Messages that are on their way.
+    /// Returns the number of messages in flight.
     fn in_flight(&self) -> u64 {
         let queued = self.queue.iter().filter(|event| match event {
             SimEvent::Deliver { parcel, .. } => matches!(parcel, Delivery::Message(_)),
@@ -271,7 +275,7 @@ impl<'p> Simulation<'p> {
         (queued.count() + sharing + held) as u64
     }
 
-    /// Deliveries so far.
+    /// Returns the number of deliveries so far.
     pub fn delivered(&self) -> u64 {
         self.delivered
     }
@@ -297,14 +301,15 @@ impl<'p> Simulation<'p> {
         self.think(to, |seat, world| seat.deliver(from, parcel, world));
     }
 
-    /// Something has happened but upkeep. The next such thing may be as far away as the longest wait of the plan.
+    /// Records that an event other than upkeep has happened. The run then waits for the next one as long as the plan's
+    /// `stillness`, which exceeds every wait of the plan.
     #[inline]
     fn progress(&mut self) {
         self.progressed = self.world.now;
         self.still_at = self.world.now + self.stillness;
     }
 
-    /// Lets an actor act, then carries out its effects.
+    /// Lets an actor handle an event, then carries out its effects.
     #[inline]
     fn think(&mut self, me: NodeId, act: impl FnOnce(&mut dyn ActorSlot, &mut SimContext)) {
         let seat = self.seats[me.0 as usize].as_mut();
@@ -350,7 +355,7 @@ impl<'p> Simulation<'p> {
         self.transmit(from, to, message);
     }
 
-    /// Onto the network, whatever it is.
+    /// Sends a message over the network, with either way of sharing bandwidth.
     #[inline(always)]
     fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
         let now = self.world.now;
@@ -369,7 +374,7 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// The message is through every queue: it arrives with its last byte.
+    /// Schedules the delivery of a message that has passed every queue. It is delivered with its last byte.
     #[inline(always)]
     fn carry(&mut self, from: NodeId, to: NodeId, passage: &Passage, message: Message) {
         let hindered = self.faults.as_mut().map(|faults| {
@@ -473,7 +478,7 @@ impl<'p> Simulation<'p> {
     }
 }
 
-/// The nodes' keeping the swarm together, which goes on for ever.
+/// Whether a delivery is upkeep of the swarm, which continues forever.
 #[inline]
 fn is_upkeep(parcel: &Delivery) -> bool {
     match parcel {
@@ -483,7 +488,7 @@ fn is_upkeep(parcel: &Delivery) -> bool {
     }
 }
 
-/// Runs `plan` twice and says whether both runs were the same, event for event.
+/// Runs `plan` twice. Returns the first run, and whether both had equal traces and equal events.
 pub fn is_deterministic(plan: &Plan, horizon: u64) -> (Run, bool) {
     let (once, again) = (run(plan, horizon), run(plan, horizon));
     let same = once.trace == again.trace && once.events == again.events;

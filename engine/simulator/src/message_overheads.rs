@@ -1,7 +1,9 @@
-//! What the two ends of a frame cost beside the network: encoding, copying, the kernel, waking up.
+//! Per-message send and receive overheads: the costs of a frame at its two ends beside the network, which are encoding,
+//! copying, the kernel and waking up.
 //!
-//! Without a shaped network it is added to the network's own time. With `shape: true` a live run holds a frame until its
-//! scheduled instant, so that what the ends cost is absorbed as long as it is less, and only the wake-up comes on top.
+//! Without a shaped network they are added to the network's own time. With `shape: true` a live run holds a frame until
+//! its scheduled time. The overheads are then absorbed as long as they are smaller than the network's time, and only
+//! the cost of the wake-up after the hold is added.
 use super::cache_interference::CacheInterference;
 use super::core_queue::CoreQueue;
 use super::cpu_steal::Serving;
@@ -14,34 +16,36 @@ use rand_distr::{Distribution, LogNormal};
 use scenarios::plan::{Overhead, Plan};
 use std::collections::BTreeMap;
 
-/// The overheads of each node's host. Empty where no host has any, which costs nothing.
+/// The overheads of each node's host; `of_node` is empty if no host has any, so that frames skip the computation.
 pub struct MessageOverheads {
     of_node: Vec<Overhead>,
-    /// Of each node.
+    /// The machine of each node.
     machines: Vec<usize>,
-    /// What each node was at last.
+    /// The times at which each node handled its last frames.
     nodes: Vec<Busy>,
-    /// Where frames meet; what holds them until an instant, as a shaped network does, has room for that.
+    /// The queue of frames for the serving cores. A shaped network has none: it holds frames anyway, which absorbs the
+    /// queueing.
     turns: Option<CoreQueue>,
-    /// Whose frames the machines were last at.
+    /// The clients whose frames each machine handled last.
     cache_interference: Option<CacheInterference>,
     cpu_steal: Option<Serving>,
     shaped: bool,
-    /// Where what ends cost is drawn.
+    /// The random variation of the overheads, if there is any.
     drawn: Option<Drawn>,
 }
 
-/// From when till when a node is at an end of a frame: one at a time, for a node is one thread.
+/// The time in which a node handles the current ends of frames. A node handles one at a time, because it is one thread.
 #[derive(Clone, Copy, Default)]
 struct Busy {
     from: Timestamp,
     until: Timestamp,
-    /// When it will have been at its last.
+    /// The end of the last frame that the node is known to handle.
     last: Timestamp,
 }
 
 impl Busy {
-    /// It is for so long at an end that comes at `now`, after what it is at then: when it is through with it.
+    /// Adds the handling of an end of a frame that takes `takes` and begins at `now`, or after the frames that the node
+    /// handles at `now`. Returns the time at which it ends.
     fn at_end(&mut self, now: Timestamp, takes: Duration) -> Timestamp {
         let waits = self.from <= now && now < self.until;
         (self.from, self.until) = match waits {
@@ -53,7 +57,7 @@ impl Busy {
     }
 }
 
-/// Draws for frames, which do not overtake each other on their connection for that.
+/// The random variation of overheads. Frames do not overtake each other on a connection because of it.
 struct Drawn {
     stream: SmallStream,
     of_node: Vec<Option<LogNormal<f64>>>,
@@ -96,7 +100,7 @@ impl MessageOverheads {
         }
     }
 
-    /// When the receiver has the message.
+    /// Returns the time at which the receiver has the message, and records the use of nodes and cores by it.
     #[inline]
     pub fn delivered(&mut self, from: NodeId, to: NodeId, passage: &Passage, message: &Message) -> Timestamp {
         let (Some(sender), Some(receiver)) = (self.of_node.get(from.0 as usize), self.of_node.get(to.0 as usize))
@@ -123,7 +127,7 @@ impl MessageOverheads {
         }
         let left = self.nodes[from.0 as usize].at_end(passage.sent, sends);
         let left = self.held_up(passage.sent, from, passage.sent, left);
-        // What a shaped network holds until its instant is received then, and not before.
+        // A frame that a shaped network holds until its scheduled time is received at that time, not before.
         let there = left + passage.last.since(passage.sent);
         let (begun, at) = match self.shaped {
             true if passage.last > left + receives => (passage.last, passage.last + held),
@@ -142,7 +146,7 @@ impl MessageOverheads {
         at
     }
 
-    /// When what `node` begins at `from`, and would be through with at `until`, is done: later, if its core is stolen.
+    /// Returns when work of `node` from `from` to `until` ends: later than `until` if steal interrupts its core.
     #[inline]
     pub fn held_up(&mut self, now: Timestamp, node: NodeId, from: Timestamp, until: Timestamp) -> Timestamp {
         match &mut self.cpu_steal {
@@ -151,7 +155,8 @@ impl MessageOverheads {
         }
     }
 
-    /// A message is to be delivered now: when instead, if its frame has been put off by others.
+    /// Returns the new time of a delivery that is due now, if other frames have delayed its frame. `None` if the
+    /// message is to be delivered now.
     #[inline]
     pub fn put_off(&mut self, now: Timestamp, from: NodeId, to: NodeId) -> Option<Timestamp> {
         let turns = self.turns.as_mut().filter(|_| from != to)?;
@@ -159,7 +164,8 @@ impl MessageOverheads {
     }
 }
 
-/// Of mean 1: that of exp(N(mu, sigma)) is exp(mu + sigma^2 / 2).
+/// Returns a log-normal factor of mean 1, or `None` if `sigma` is 0. The mean of exp(N(mu, sigma)) is exp(mu + sigma^2
+/// / 2).
 fn factor(sigma: f64) -> Option<LogNormal<f64>> {
     LogNormal::new(-sigma * sigma / 2.0, sigma).ok().filter(|_| sigma > 0.0)
 }
@@ -210,7 +216,7 @@ mod tests {
         SessionId::new(RequestId { client: NodeId(0), index: 1 }, 0)
     }
 
-    /// When the receiver has a frame that is sent at `now`.
+    /// Returns the time at which the receiver has a frame that is sent at `now`.
     fn delivered(ends: &mut MessageOverheads, now: u64, from: u32, to: u32, message: &Message) -> u64 {
         ends.delivered(NodeId(from), NodeId(to), &Passage::begin(Timestamp(now)), message).0
     }

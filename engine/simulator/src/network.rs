@@ -1,4 +1,4 @@
-//! The simulated network: the link model of every host's NICs and of every path that has been used.
+//! The simulated network: the link model of every host's NICs and of every path in use.
 pub mod fair;
 
 use actors::id::HostId;
@@ -11,24 +11,24 @@ pub struct Network<'p> {
     framing: Framing,
     egress: Vec<Stage>,
     ingress: Vec<Stage>,
-    /// Asked for every message, and two bytes for each host.
+    /// The NICs that have no effect. This copy takes two bytes per host, because it is read for every message.
     free: Vec<Free>,
-    /// For each host, where it has sent to.
+    /// For each host, the paths by which it has sent.
     ways: Vec<Ways>,
 }
 
-/// Which NICs of a host change nothing.
+/// Which NICs of a host have neither delay nor bandwidth limit.
 #[derive(Clone, Copy)]
 struct Free {
     egress: bool,
     ingress: bool,
 }
 
-/// The paths by which a host has sent: hundreds in a large swarm, so what is kept sorted is small.
+/// The paths by which a host has sent. A large swarm has hundreds per host, so the sorted entries are small.
 struct Ways {
-    /// Where the last message went, and by which path: often the next goes there too.
+    /// The destination of the last message and the index of its path. The next message often has the same destination.
     last: (HostId, u32),
-    /// The path to each host, by its place among them.
+    /// The destinations in ascending order, each with the index of its path.
     order: Vec<(HostId, u32)>,
     paths: Vec<Path>,
 }
@@ -68,7 +68,8 @@ impl<'p> Network<'p> {
         }
     }
 
-    /// The sender's half: out of `from` and over the path to `to`, over a new connection if there is none yet.
+    /// Computes the sender's half: from the host `from` and over the path to the host `to`, with connection set-up if
+    /// the two have no connection yet.
     #[inline]
     pub fn depart(&mut self, now: Timestamp, from: HostId, to: HostId, bytes: u64) -> Passage {
         let index = |host: HostId| host.0 as usize;
@@ -86,24 +87,25 @@ impl<'p> Network<'p> {
         }
     }
 
-    /// The path from `from` to `to`, which is to stand at `at` in the order, and what connecting takes.
+    /// Adds the path from `from` to `to` at the position `at` of the order. Returns its index and the time of
+    /// connection set-up.
     #[cold]
     fn connect(&mut self, from: HostId, to: HostId, at: usize) -> (u32, Duration) {
         let mut path = Path::of(self.plan, from, to);
-        // A connection is one, whoever opened it.
+        // One connection serves both directions, whichever host opened it.
         let connected = self.ways[to.0 as usize].place(from).is_ok();
         let handshake = if connected { Duration::ZERO } else { path.handshake() };
         path.stays();
         (self.ways[from.0 as usize].add(at, to, path), handshake)
     }
 
-    /// Whether `to` takes in whatever arrives at once, so that the receiver's half changes nothing.
+    /// Whether the ingress NIC of `to` has no effect, so that the receiver's half can be skipped.
     #[inline]
     pub fn receives_freely(&self, to: HostId) -> bool {
         self.free[to.0 as usize].ingress
     }
 
-    /// The receiver's half, once the first byte is there.
+    /// Computes the receiver's half, when the first byte has reached the ingress NIC.
     pub fn arrive(&mut self, to: HostId, passage: &mut Passage, bytes: u64) {
         self.ingress[to.0 as usize].pass(passage, self.framing.bytes(bytes));
     }

@@ -1,18 +1,18 @@
-//! The times that a live run's jobs were observed to take, replayed in the order in which they came.
+//! The measured job times of a live run, replayed in the order of their starts.
 //!
-//! With them a simulation predicts everything but computing: queueing, scheduling and the network. What a live run did not
-//! do (a job of a kind that none was observed of) is left to the plan's costs.
+//! With them, a simulation predicts everything except the computation: queueing, scheduling and the network. A job of a
+//! kind that the live run did not have takes the time of the plan's costs.
 use actors::id::{BlockRange, NodeId};
 use actors::message::{Piece, Work};
 use actors::record::{Event, Served};
 use actors::time::{Duration, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Tokens of context that are one bucket: the time of a decode step hardly changes within it.
+/// The number of context tokens in one bucket. The time of a decode step hardly changes within a bucket.
 const BUCKET: u32 = 16;
 
-/// What makes jobs alike: who computes it, what it is, the new tokens of all rows, and the bucket of its context, which is
-/// the mean of its steps'.
+/// The key of similar jobs: the node, the phase, the new tokens summed over all rows, and the bucket of the context.
+/// The context of a job is the mean context of its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     node: NodeId,
@@ -23,35 +23,35 @@ struct Kind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// Blocks, of so many steps in one job.
+    /// The blocks, with this number of steps in one job.
     Blocks { steps: u32 },
-    /// Embedding and head of one step.
+    /// The embedding and the head of one step.
     Ends,
 }
 
-/// What a job took; of a client's step, its embedding.
+/// The measured time of a job. For a client's step it is the time of the embedding.
 #[derive(Clone, Copy, Debug)]
 struct Time {
     took: Duration,
-    /// Of a client's step.
+    /// The time of the head, for a client's step.
     head: Duration,
-    /// That were computed: a step may come in parts, which have their shares of the time.
+    /// The blocks that were computed. A simulated step over fewer blocks takes its share of the time.
     blocks: BlockRange,
 }
 
-/// The observed times of each kind, in the order of their starts. The last comes again where more are asked for.
+/// The measured times of each kind, in the order of their starts. The last time of a kind repeats if more are needed.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     times: BTreeMap<Kind, VecDeque<Time>>,
-    /// The head that follows what a client has embedded.
+    /// The time of the next head of each client, which belongs to the step that was embedded last.
     heads: BTreeMap<NodeId, Duration>,
 }
 
 impl Observed {
-    /// Of all events of a live run, in whatever order.
+    /// Collects the times from all events of a live run, in any order.
     pub fn of(events: &[Event]) -> Observed {
         let mut stamped = Vec::new();
-        // The steps of one job have its stamps, all of them.
+        // All steps of one job have the stamps of the job.
         let mut jobs: BTreeMap<(NodeId, Timestamp, Timestamp), Vec<&Served>> = BTreeMap::new();
         for event in events {
             match event {
@@ -81,7 +81,7 @@ impl Observed {
         observed
     }
 
-    /// The time of the next job of this kind, if one was observed.
+    /// Returns the time of the next job of this kind, or `None` if none was measured.
     pub fn take(&mut self, node: NodeId, work: &Work) -> Option<Duration> {
         let of_piece = |piece: &Piece| (u32::from(piece.input.batch) * piece.input.tokens, piece.position);
         match work {
@@ -104,8 +104,9 @@ impl Observed {
         }
     }
 
-    /// The time of these blocks in a job of this kind, or in the most like it of as many steps and tokens: who is batched
-    /// with whom hangs on microseconds, so contexts differ.
+    /// Returns the time of `blocks` in a job of this kind. If the kind was not measured, the measured kind with the
+    /// same node, steps and tokens and the nearest context replaces it: the composition of batches depends on
+    /// microseconds, so contexts differ between runs.
     fn next(&mut self, kind: Kind, blocks: BlockRange) -> Option<Time> {
         let like = match self.times.contains_key(&kind) {
             true => kind,
@@ -131,7 +132,7 @@ impl Observed {
     }
 }
 
-/// The kind of a job of these steps, each its new tokens of all rows and its context.
+/// Returns the kind of a job. Each item of `steps` is the new tokens over all rows and the context of one step.
 fn of_job(node: NodeId, steps: impl Iterator<Item = (u32, u32)>) -> Kind {
     let (mut count, mut tokens, mut contexts) = (0, 0u32, 0u64);
     for (new, context) in steps {

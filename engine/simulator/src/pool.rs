@@ -1,4 +1,4 @@
-//! Many simulations at once: each on one thread, as many as there are cores, their results in the order of their plans.
+//! Many simulations in parallel, each on one thread, with their results in the order of their plans.
 use super::{HORIZON, is_deterministic, run};
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
@@ -6,24 +6,28 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use topology::outcome::Run;
 
-/// How to simulate a batch of plans.
+/// The settings for simulating a batch of plans.
 pub struct Pool<'a> {
     pub threads: usize,
-    /// Run everything twice and compare.
+    /// Whether to run each plan twice and compare the two runs.
     pub twice: bool,
-    /// Begin no further simulation once this is set.
+    /// A flag that, once set, keeps further simulations from beginning.
     pub interrupt: &'a AtomicBool,
 }
 
-/// A simulation that is over.
+/// A finished simulation.
 pub struct Finished {
     pub run: Run,
-    /// Two runs of the plan were the same; always so unless asked to run twice.
+    /// Whether two runs of the plan were equal; true if it ran only once.
     pub deterministic: bool,
 }
 
 impl Pool<'_> {
-    /// Runs `plans` and hands each result to `each`, in the order of the plans, until that fails or an interrupt comes.
+    /// Runs `plans` and passes each result to `each`, in the order of the plans, until `each` fails or the interrupt is
+    /// set.
+    ///
+    /// # Errors
+    /// Returns the first error of `each`.
     pub fn run<E>(&self, plans: &[Plan], mut each: impl FnMut(usize, Finished) -> Result<(), E>) -> Result<(), E> {
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
@@ -43,7 +47,7 @@ impl Pool<'_> {
                 };
                 std::thread::Builder::new().spawn_scoped(scope, work).ok()
             };
-            // The system may have room for fewer threads than were asked for.
+            // The system may grant fewer threads than requested.
             let started = (0..threads).map_while(start).count();
             drop(sender);
             if started == 0 {

@@ -1,7 +1,9 @@
-//! Soaking: swarms drawn from a seed, with faults, each simulated over an echo model and held against its own run without.
+//! Soak tests: swarms drawn from a seed, with faults, each simulated over an echo model and compared with its own run
+//! without faults.
 //!
-//! What is finished must have the text that it has without faults, whatever happened; what is not finished must say why,
-//! and must have had a reason. The same seed gives one peer a storm of sessions and steps, and one node of the DHT records.
+//! A request that succeeds must have the same text as without faults. A request that fails must report why, and must
+//! have a valid reason. The same seed also drives a stress test of one peer with sessions and steps, and of one DHT
+//! node with records.
 mod draw;
 mod figures;
 mod records;
@@ -19,10 +21,10 @@ use topology::outcome::{Outcome, Run};
 
 pub use draw::{Drawn, draw};
 
-/// Deliveries after which a drawn swarm has gone astray: a thousand times what one takes.
+/// The number of deliveries after which a drawn swarm counts as stuck: a thousand times what a swarm needs.
 const HORIZON: u64 = 20_000_000;
 
-/// What a soaked swarm has been through.
+/// The statistics of a soaked swarm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Soaked {
     pub requests: u32,
@@ -44,7 +46,7 @@ impl Soaked {
     }
 }
 
-/// What is wrong with a swarm's run.
+/// The error that a soak test found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wrong {
     Ended(Outcome),
@@ -61,9 +63,9 @@ pub enum Wrong {
         why: Failure,
     },
     Undetermined,
-    /// The figures that the run gives do not follow from what happened in it.
+    /// The run's aggregate figures do not follow from its events.
     Figures(String),
-    /// A peer in a storm, or a node of the DHT, is not as it has to be.
+    /// The state of a peer in a storm differs from its model.
     Peer(String),
     Records(String),
 }
@@ -87,33 +89,46 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Soaks the peer, the node of the DHT and the swarm of `seed`.
+/// Soaks the peer, the DHT node and the swarm of `seed`. With `twice`, the swarm's run must also repeat exactly.
+///
+/// # Errors
+/// Returns the first difference from the expected behaviour.
 pub fn soak(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     storm(seed)?;
     records(seed)?;
     swarm(seed, twice)
 }
 
-/// Gives one peer the storm of sessions and steps of `seed`.
+/// Stresses one peer with the sessions and steps of `seed`.
+///
+/// # Errors
+/// Returns the first difference from the model of the peer, or the text of a panic.
 pub fn storm(seed: u64) -> Result<(), Wrong> {
     guarded(|| storm::storm(seed)).map_err(Wrong::Peer)
 }
 
-/// Gives one node of the DHT the records of `seed`.
+/// Stresses one DHT node with the records of `seed`.
+///
+/// # Errors
+/// Returns the first difference from the model of the store, or the text of a panic.
 pub fn records(seed: u64) -> Result<(), Wrong> {
     guarded(|| records::records(seed)).map_err(Wrong::Records)
 }
 
-/// What comes of `act`; if it panics, with what.
+/// Returns the result of `act`, or the text of its panic as an error.
 fn guarded(act: impl FnOnce() -> Result<(), String> + std::panic::UnwindSafe) -> Result<(), String> {
     catch_unwind(act).unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(panic.as_ref()))))
 }
 
-/// Simulates the swarm of `seed` with its faults and without; `twice`: with them once more, which must be the same.
+/// Simulates the swarm of `seed` with its faults and without them. With `twice`, the run with faults must repeat
+/// exactly.
+///
+/// # Errors
+/// Returns the first difference from the expected behaviour.
 pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     let drawn = draw(seed);
     let run = crate::run(&drawn.plan, HORIZON);
-    // Its requests that were under way have no end.
+    // The requests that were in flight have no end.
     let gave_up = matches!(run.outcome, Outcome::BlocksLost { .. }) && drawn.uncovered;
     if !gave_up && !drained(&drawn, &run)? {
         return Ok(Soaked { delivered: run.delivered, ..Soaked::default() });
@@ -135,7 +150,7 @@ pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     for (request, wanted) in ends(&calm.events) {
         match wanted.outcome {
             Ok(()) => {}
-            // Whether there is room for one hangs on the instants at which others end.
+            // Whether a client may send such a request depends on the times at which others end.
             Err(Failure::Shed) if drawn.plan.open.is_some() => continue,
             Err(Failure::Refused(_, Refusal::CacheFull)) if drawn.tight => continue,
             Err(Failure::Timeout) if drawn.hurries() => continue,
@@ -143,7 +158,7 @@ pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
             Err(why) => return Err(Wrong::Failed { request, why }),
         }
         let Some(got) = ended.get(&request) else {
-            // Nobody asks on behalf of a client that has crashed.
+            // No other node finishes the requests of a client that has crashed.
             if gave_up || drawn.lost_clients.contains(&request.client) {
                 continue;
             }
@@ -169,7 +184,10 @@ pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     Ok(soaked)
 }
 
-/// Whether a run was drained; not, where a request's timeout or a session's lifetime is too short for the warm-up already.
+/// Whether a run was drained. `false` if a request's timeout or a session's lifetime is too short even for the warm-up.
+///
+/// # Errors
+/// Returns any other outcome.
 fn drained(drawn: &Drawn, run: &Run) -> Result<bool, Wrong> {
     match &run.outcome {
         Outcome::Done(_) => Ok(true),
@@ -179,11 +197,12 @@ fn drained(drawn: &Drawn, run: &Run) -> Result<bool, Wrong> {
     }
 }
 
-/// Whether a request has a reason to fail: blocks that nobody serves for longer than clients try, or clients that do not.
+/// Whether a request has a reason to fail: blocks that no peer serves for longer than clients retry, or clients that do
+/// not retry.
 fn may_fail(drawn: &Drawn, why: Failure) -> bool {
     let policies = &drawn.plan.policies;
     match why {
-        // Its device does not fail.
+        // Client devices do not fail.
         Failure::ClientDevice => false,
         Failure::Shed => drawn.plan.open.is_some(),
         Failure::Timeout => drawn.uncovered || drawn.hurries(),
@@ -191,7 +210,7 @@ fn may_fail(drawn: &Drawn, why: Failure) -> bool {
             drawn.uncovered
                 || policies.recovery == Recovery::Off && (!drawn.plan.faults.is_empty() || drawn.tight)
                 || drawn.tight && (why == Failure::NoRoute || matches!(why, Failure::Refused(_, Refusal::CacheFull)))
-                // What others have reserved uses up tries that a fault needs as well.
+                // Waiting for cache that others have reserved uses up retries that a fault needs as well.
                 || drawn.tight && !drawn.plan.faults.is_empty() && matches!(why, Failure::PeerLost(_))
         }
     }

@@ -1,4 +1,4 @@
-//! A running hash of everything that is delivered: equal hashes mean equal runs.
+//! A running hash of every delivery: equal hashes mean equal runs.
 use actors::id::NodeId;
 use actors::message::{Message, Returned, Step};
 use actors::time::Timestamp;
@@ -21,13 +21,13 @@ impl Trace {
     }
 }
 
-/// One multiplication a word: FxHash, as used by the Rust compiler.
+/// Adds a word to the hash with one multiplication, as the Rust compiler's FxHash does.
 #[inline]
 fn fold(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
 }
 
-/// What tells one parcel from another of the same time and ends.
+/// Hashes the content that distinguishes deliveries with the same time, sender and receiver.
 #[inline]
 fn content(parcel: &Delivery) -> u64 {
     let step = |step: &Step| {

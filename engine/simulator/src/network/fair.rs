@@ -1,5 +1,5 @@
-//! Transfers that share NICs and paths max-min fairly, as a fluid: each connection carries one message at a time, all
-//! connections at once, and whenever one begins or ends the rates are settled anew.
+//! Transfers that share NICs and paths max-min fairly, as fluid flows. Each connection carries one message at a time,
+//! and all connections flow at once. The rates are computed anew whenever a transfer begins or ends.
 use actors::id::HostId;
 use actors::time::{Duration, Timestamp};
 use links::share::{NONE, max_min};
@@ -7,7 +7,7 @@ use links::{Framing, Passage, Path, Stage};
 use scenarios::plan::{Link, Plan};
 use std::collections::{BTreeMap, VecDeque};
 
-/// The transfers under way, each with what it carries.
+/// The transfers in progress, each with its message.
 pub struct Fair<'p, T> {
     plan: &'p Plan,
     framing: Framing,
@@ -15,14 +15,14 @@ pub struct Fair<'p, T> {
     now: Timestamp,
     egress: Vec<Stage>,
     ingress: Vec<Stage>,
-    /// Grows when the time of the next change may have changed.
+    /// The version of the rates, which grows when the time of the next change may have changed.
     version: u64,
 }
 
-/// From one host to another: whoever is first in the queue has the connection.
+/// A connection in one direction. The first transfer in the queue is being sent.
 struct Connection<T> {
     path: Path,
-    /// Bytes per second of the path itself, where it has a limit.
+    /// The bandwidth of the path itself in bytes per second, if it has a limit.
     capacity: Option<f64>,
     queue: VecDeque<Transfer<T>>,
     state: State,
@@ -31,7 +31,7 @@ struct Connection<T> {
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Idle,
-    /// Connecting, or waiting for acknowledgements: takes no bandwidth until then.
+    /// The connection is being set up, or waits for acknowledgements. It uses no bandwidth until then.
     Held {
         until: Timestamp,
     },
@@ -49,7 +49,7 @@ struct Transfer<T> {
     carried: T,
 }
 
-/// Less than this is left of a transfer that is over: half a nanosecond's worth at any rate is less.
+/// The number of remaining bytes below which a transfer has ended: less than half a nanosecond's worth at any rate.
 const CRUMB: f64 = 1e-6;
 
 impl<'p, T> Fair<'p, T> {
@@ -66,12 +66,12 @@ impl<'p, T> Fair<'p, T> {
         }
     }
 
-    /// Which state of affairs `next` is about.
+    /// Returns the version of the rates for which [`Fair::next`] holds.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Takes in a message of `payload` bytes.
+    /// Adds a message of `payload` bytes.
     pub fn offer(&mut self, now: Timestamp, (from, to): (HostId, HostId), payload: u64, carried: T) {
         self.advance(now);
         let back = self.connections.contains_key(&(to, from));
@@ -83,7 +83,7 @@ impl<'p, T> Fair<'p, T> {
             queue: VecDeque::new(),
             state: State::Idle,
         });
-        // A connection is one, whoever opened it.
+        // One connection serves both directions, whichever host opened it.
         let handshake = if new && !back { connection.path.handshake() } else { Duration::ZERO };
         connection.queue.push_back(Transfer { sent: now, handshake, payload, carried });
         if connection.state == State::Idle {
@@ -92,17 +92,18 @@ impl<'p, T> Fair<'p, T> {
         self.settle();
     }
 
-    /// Messages under way.
+    /// Returns the number of messages in transit.
     pub fn len(&self) -> usize {
         self.connections.values().map(|connection| connection.queue.len()).sum()
     }
 
-    /// When something ends or begins next.
+    /// Returns the time of the next beginning or end of a transfer, or `None` if no connection is in use.
     pub fn next(&self) -> Option<Timestamp> {
         self.connections.values().filter_map(|connection| connection.next(self.now)).min()
     }
 
-    /// What has passed its last queue at `now`: who sent it to whom, its passage to the receiver, and what it carries.
+    /// Removes the messages that have passed their last queue at `now`. Returns each message's passage and its
+    /// contents.
     pub fn take(&mut self, now: Timestamp) -> Vec<(Passage, T)> {
         self.advance(now);
         let mut done = Vec::new();
@@ -126,19 +127,19 @@ impl<'p, T> Fair<'p, T> {
         done
     }
 
-    /// What has flowed since.
+    /// Subtracts the bytes that have flowed since the last call.
     fn advance(&mut self, now: Timestamp) {
         let passed = now.since(self.now).as_secs_f64();
         self.now = now;
         for connection in self.connections.values_mut() {
             if let State::Flowing { left, rate, .. } = &mut connection.state {
-                // Completions are scheduled in whole nanoseconds, rounded up: what is left may come out below 0.
+                // Completions are scheduled in whole nanoseconds, rounded up, so the remaining bytes may fall below 0.
                 *left = if rate.is_finite() { *left - *rate * passed } else { 0.0 };
             }
         }
     }
 
-    /// The rates of all that flows.
+    /// Computes the rates of all flowing transfers anew.
     fn settle(&mut self) {
         self.version += 1;
         let (mut capacities, mut flows) = (Vec::new(), Vec::new());
@@ -175,7 +176,7 @@ impl<'p, T> Fair<'p, T> {
 }
 
 impl<T> Connection<T> {
-    /// CoreQueue to the first in the queue.
+    /// Begins the first transfer in the queue.
     fn turn(&mut self, now: Timestamp) {
         let Some(first) = self.queue.front() else { return };
         let wait = self.path.admit(now + first.handshake, first.payload);
@@ -196,7 +197,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// The passage of a transfer whose last byte has left everything with a bandwidth.
+    /// Returns the passage of a transfer whose last byte has passed everything with a bandwidth limit.
     fn end(
         &mut self,
         now: Timestamp,

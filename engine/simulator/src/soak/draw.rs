@@ -1,4 +1,4 @@
-//! Drawing a swarm from a seed: its shape, its peers and clients, its policies and network, and what befalls it.
+//! Drawing of a swarm from a seed: its shape, peers, clients, policies, network and faults.
 use actors::id::{BlockRange, HostId, NodeId};
 use actors::message::{Forwarding, WireType};
 use actors::peer::{Admission, Scheduling};
@@ -15,35 +15,35 @@ use scenarios::plan::{
 use scenarios::shape::{Arch, Shape, WeightType};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A swarm, and what of its faults excuses a request that fails.
+/// A swarm, and the properties of its faults that excuse a failed request.
 #[derive(Clone, Debug)]
 pub struct Drawn {
     pub plan: Plan,
-    /// Some blocks may be served by nobody for longer than clients try.
+    /// Whether some blocks may have no serving peer for longer than clients retry.
     pub uncovered: bool,
-    /// A peer's cache may have no room for a session for longer than clients try.
+    /// Whether a peer's cache may have no room for a session for longer than clients retry.
     pub tight: bool,
     pub lost_clients: BTreeSet<NodeId>,
 }
 
 impl Drawn {
-    /// Requests may run out of time without any fault.
+    /// Whether requests may time out without any fault.
     pub fn hurries(&self) -> bool {
         self.plan.timeout < PATIENT
     }
 
-    /// Peers choose their blocks: whether all are served hangs on when each looks.
+    /// Whether peers choose their blocks. Full coverage of the blocks then depends on when each peer looks.
     pub fn chooses(&self) -> bool {
         self.plan.peers().any(|(_, node)| matches!(node.role, Role::Peer { chooses: true, .. }))
     }
 }
 
-/// The swarm of a seed.
+/// Draws the swarm of a seed.
 pub fn draw(seed: u64) -> Drawn {
     let mut chance = Chance::new(Seed(seed).stream("soak", 0, 0));
     let layers = chance.of(2..=9);
     let mut peers: Vec<BlockRange> = Vec::new();
-    // Each block has at least two peers, most more, in spans that are cut anew each time.
+    // Each block has at least two peers, and mostly more, in block ranges that are cut anew for each copy of the model.
     for _ in 0..chance.of(2..=4) {
         let mut start = 0;
         while start < layers {
@@ -60,13 +60,13 @@ pub fn draw(seed: u64) -> Drawn {
     let Faults { mut faults, uncovered, lost_clients } = drawn_faults;
     faults.sort_by_key(|fault| fault.at.key());
     plan.faults = faults;
-    // What lasts longer than clients try may cost a request; who tries often enough has no such excuse.
+    // Faults that outlast the retries may fail a request. Clients that retry for longer have no such excuse.
     let uncovered = uncovered || troubled(&plan) > shortest_patience(&plan.policies.retry);
     let tight = draw_caches(&mut plan, &mut chance);
     Drawn { plan, uncovered, tight, lost_clients }
 }
 
-/// Some swarms bound how long a session or a request may take.
+/// Limits the duration of sessions or requests in some swarms.
 fn draw_bounds(plan: &mut Plan, chance: &mut Chance) {
     let seconds = |chance: &mut Chance| chance.span(Duration::from_secs(10), Duration::from_secs(60));
     if chance.is(15) && plan.policies.recovery != Recovery::Off {
@@ -78,7 +78,7 @@ fn draw_bounds(plan: &mut Plan, chance: &mut Chance) {
     }
 }
 
-/// How long hosts and ways are away at most, if one thing comes after another.
+/// Returns the maximum total time for which hosts and links are away, if the faults follow one another.
 fn troubled(plan: &Plan) -> Duration {
     let mut crashed = BTreeMap::new();
     let mut sum = Duration::ZERO;
@@ -98,12 +98,12 @@ fn troubled(plan: &Plan) -> Duration {
     sum
 }
 
-/// The least time over which a client tries for one token: each wait is drawn down to its half.
+/// Returns the minimum time for which a client retries one token. Each wait may be drawn as short as its half.
 fn shortest_patience(retry: &Retry) -> Duration {
     (1..retry.limit).map(|count| retry.wait(count, 0)).fold(Duration::ZERO, |sum, wait| sum + wait)
 }
 
-/// Some swarms have room for little more than one session of each client at each peer.
+/// Limits the caches of some swarms to little more than one session of each client at each peer.
 fn draw_caches(plan: &mut Plan, chance: &mut Chance) -> bool {
     if !chance.is(20) {
         return false;
@@ -118,7 +118,7 @@ fn draw_caches(plan: &mut Plan, chance: &mut Chance) -> bool {
     true
 }
 
-/// The seed's own stream of choices.
+/// The seed's own random stream.
 pub(super) struct Chance(Stream);
 
 impl Chance {
@@ -130,12 +130,12 @@ impl Chance {
         self.0.random_range(range)
     }
 
-    /// In so many of a hundred cases.
+    /// Returns true with a probability of `percent`.
     pub fn is(&mut self, percent: u32) -> bool {
         self.0.random_range(0..100) < percent
     }
 
-    /// Spread evenly over orders of magnitude.
+    /// Draws a duration, spread evenly over orders of magnitude.
     pub fn span(&mut self, least: Duration, most: Duration) -> Duration {
         let (least, most) = ((least.0.max(1) as f64).ln(), (most.0.max(1) as f64).ln());
         Duration(self.0.random_range(least..=most).exp() as u64)
@@ -148,7 +148,7 @@ impl Chance {
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 
-/// A timeout that no request needs.
+/// A timeout that no request reaches.
 const PATIENT: Duration = Duration::from_secs(1800);
 
 fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut Chance) -> Plan {
@@ -167,7 +167,8 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     hosts.push(host("orchestrator".to_owned(), 0, chance));
     nodes.push(Node { host: HostId(0), device: 0, role: Role::Orchestrator });
     nodes.push(Node { host: HostId(0), device: 0, role: Role::Bootstrap });
-    // Peers that choose have the same room; the spans that were cut are only the faults' affair then.
+    // Peers that choose their blocks have equal capacity. The ranges that were cut then only serve to choose the
+    // faults.
     let chooses = chance.is(12);
     let roles = peers.iter().map(|&blocks| Role::Peer {
         blocks: if chooses { BlockRange { start: 0, end: blocks.len() } } else { blocks },
@@ -177,7 +178,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         forward_rps: 100.0,
         network_rps: 100.0,
     });
-    // Peers that are neighbours may be one process, on one device or each on its own.
+    // Neighbouring peers may share one process, on one device or each on its own.
     let together = if chance.is(25) { chance.of(2..=3) } else { 1 };
     let mut seat = |role, fresh: bool, chance: &mut Chance| {
         let id = hosts.len() as u32 - u32::from(!fresh);
@@ -211,7 +212,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     };
     let mut policies = policies(chance);
     if chooses {
-        // A hole that they leave at first is closed when they look again.
+        // A gap that the peers leave at first is closed when they check their placement again.
         policies.retry.limit = 60;
         if policies.recovery == Recovery::Off {
             policies.recovery = Recovery::Replay;
@@ -247,7 +248,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     }
 }
 
-/// Requests that come at their own instants, as long as the workload's at most.
+/// Draws requests with their own arrival times, each at most as long as the workload's.
 fn open(nodes: &[Node], longest: &Workload, chance: &mut Chance) -> Open {
     let clients = (0u32..).zip(nodes).filter(|(_, node)| node.role == Role::Client).map(|(id, _)| NodeId(id));
     let clients: Vec<NodeId> = clients.collect();
@@ -299,7 +300,7 @@ fn policies(chance: &mut Chance) -> Policies {
         _ => Recovery::Off,
     };
     let detection = match recovery {
-        // Nothing makes up for a false alarm.
+        // Without recovery, nothing compensates for a false alarm.
         Recovery::Off => Detection::default(),
         _ => Detection {
             heartbeat: chance.span(MS, Duration::from_secs(2)),
@@ -359,15 +360,15 @@ struct Faults {
 
 impl Faults {
     fn draw(&mut self, plan: &Plan, peers: &[BlockRange], layers: u32, chance: &mut Chance) {
-        // Where they choose, a crash may leave blocks to nobody until others have moved.
+        // If peers choose their blocks, a crash may leave blocks without a peer until others have moved.
         self.uncovered |= plan.peers().any(|(_, node)| matches!(node.role, Role::Peer { chooses: true, .. }));
-        // How many peers of each block are there all the time or soon again.
+        // The number of peers of each block that are present all the time or return soon.
         let mut lasting = vec![0u32; layers as usize];
         let blocks = |span: BlockRange| span.start as usize..span.end as usize;
         for span in peers {
             lasting[blocks(*span)].iter_mut().for_each(|count| *count += 1);
         }
-        // What befalls a host befalls all of its peers.
+        // A fault of a host affects all of its peers.
         let mut hosts: BTreeMap<HostId, Vec<u32>> = BTreeMap::new();
         for ((_, node), span) in plan.peers().zip(peers) {
             let holds = hosts.entry(node.host).or_insert_with(|| vec![0; layers as usize]);
@@ -384,7 +385,7 @@ impl Faults {
             match chance.of(0..=9) {
                 0..=3 => self.crash(host, chance),
                 4 | 5 => self.crash_at_steps(host, chance),
-                // For good.
+                // The host is gone for good.
                 6 if spared || chance.is(10) => {
                     let at = self.time(chance);
                     let how = chance.one(&[What::Crash { host, back: None }, What::Leave { host }]);
@@ -414,7 +415,7 @@ impl Faults {
         }
     }
 
-    /// Links and devices that are slow, and partitions, which all pass.
+    /// Draws slow links, slow devices and partitions, all of which end.
     fn draw_ways(&mut self, plan: &Plan, chance: &mut Chance) {
         let others: Vec<HostId> = (1..plan.hosts.len() as u32).map(HostId).collect();
         for _ in 0..chance.of(0..=3) {
@@ -442,7 +443,7 @@ impl Faults {
         self.faults.push(Fault { at, what });
     }
 
-    /// Crashes, each followed by a new start.
+    /// Draws crashes, each followed by a restart.
     fn crash(&mut self, host: HostId, chance: &mut Chance) {
         let mut at = Duration::ZERO;
         for _ in 0..chance.of(1..=4) {

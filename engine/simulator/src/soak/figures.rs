@@ -1,4 +1,4 @@
-//! The figures of a run, held against its events.
+//! A check of a run's figures against its events.
 use actors::id::NodeId;
 use actors::message::Failure;
 use actors::record::{Drained, Ended, Event};
@@ -7,7 +7,7 @@ use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 use topology::outcome::{Outcome, Run};
 
-/// Whether the orchestrator's figures are the sums over the requests, and every client kept to its bounds.
+/// Checks that the orchestrator's figures are the sums over the requests, and that every client kept to its limits.
 pub(super) fn check(plan: &Plan, run: &Run) -> Result<(), String> {
     let ended: Vec<&Ended> = run.events.iter().filter_map(timed).collect();
     let sent: Vec<&Ended> = ended.iter().copied().filter(|ended| ended.outcome != Err(Failure::Shed)).collect();
@@ -42,7 +42,7 @@ fn timed(event: &Event) -> Option<&Ended> {
     }
 }
 
-/// Of each client the most requests that it had in flight at once.
+/// Returns the maximum number of requests that each client had in flight at once.
 fn most_at_once(sent: &[&Ended]) -> BTreeMap<NodeId, usize> {
     let mut most: BTreeMap<NodeId, usize> = BTreeMap::new();
     for one in sent {

@@ -1,5 +1,5 @@
-//! The store of a DHT node beside a plain list that follows the same rules: of each peer the latest record that has not
-//! expired.
+//! A comparison of a DHT node's store with a plain list that follows the same rules: for each peer, the latest record
+//! that has not expired.
 use super::draw::Chance;
 use actors::dht::key::Key;
 use actors::dht::record::{Record, State, Store};
@@ -13,12 +13,12 @@ use std::sync::Arc;
 const KEYS: u32 = 3;
 const PEERS: u32 = 4;
 
-/// Stores records at drawn instants, and says where the store answers otherwise than the list.
+/// Stores records at drawn times, and returns the first difference between the store and the list.
 pub(super) fn records(seed: u64) -> Result<(), String> {
     let mut chance = Chance::new(Seed(seed).stream("records", 0, 0));
     let keys: Vec<Key> = (0..KEYS).map(|key| Key([u64::from(key) + 1; 4])).collect();
     let (mut store, mut now) = (Store::default(), Timestamp::default());
-    // By key and peer: the version, and when it expires.
+    // By key and peer, the version and the time of expiry.
     let mut list: BTreeMap<(usize, NodeId), (Timestamp, Timestamp)> = BTreeMap::new();
     for _ in 0..chance.of(10..=60) {
         now = now + Duration(u64::from(chance.of(0..=30)));

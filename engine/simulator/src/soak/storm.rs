@@ -1,8 +1,9 @@
-//! A storm: one peer is given more sessions and steps than it may take, by clients and strangers that obey no protocol.
+//! A storm: a stress test in which one peer is given more sessions and steps than it may take, by clients and other
+//! nodes that ignore the protocol.
 //!
 //! A model of the peer follows the messages: which sessions are open, which wait and since when, how many steps are
-//! queued, and which KV caches the device holds. The peer must agree with the model after every message, must refuse what
-//! exceeds a bound, and must hold nothing once every session is closed.
+//! queued, and which KV caches the device holds. The peer must agree with the model after every message, must refuse
+//! everything beyond a limit, and must hold nothing once every session is closed.
 mod agree;
 
 use super::draw::{Chance, MS, scheduling};
@@ -28,10 +29,10 @@ const CLIENTS: u32 = 3;
 const STRANGER: NodeId = NodeId(99);
 const LAYERS: u32 = 3;
 const TOKEN_BYTES: u64 = 8;
-/// Timers of a peer within 20 s: far more than it has sessions in a storm.
+/// The maximum number of a peer's timers within 20 s: far more than it has sessions in a storm.
 const WAKES: u32 = 10_000;
 
-/// Gives a peer the storm of a seed, and says where it is not as it has to be.
+/// Gives a peer the storm of a seed, and returns the first difference from the model.
 pub(super) fn storm(seed: u64) -> Result<(), String> {
     let mut chance = Chance::new(Seed(seed).stream("storm", 0, 0));
     match chance.of(0..=15) {
@@ -41,7 +42,7 @@ pub(super) fn storm(seed: u64) -> Result<(), String> {
     }
 }
 
-/// More steps than the queue may hold, while the device computes the first of them.
+/// Sends more steps than the queue may hold, while the device computes the first of them.
 fn flood(storm: &mut Storm, chance: &mut Chance) -> Result<(), String> {
     let sessions = chance.of(1..=4);
     for _ in 0..sessions {
@@ -57,7 +58,7 @@ fn flood(storm: &mut Storm, chance: &mut Chance) -> Result<(), String> {
     storm.over()
 }
 
-/// More sessions than a peer may hold, or than may wait.
+/// Opens more sessions than a peer may hold, or more than may wait.
 fn crowd(chance: &mut Chance) -> Result<(), String> {
     let waiting = chance.is(70);
     let budget = need(if waiting { 16 } else { 1 << 20 });
@@ -86,20 +87,20 @@ fn mixed(storm: &mut Storm, chance: &mut Chance) -> Result<(), String> {
     storm.over()
 }
 
-/// Bytes of KV cache of a session of so many tokens.
+/// Returns the bytes of KV cache of a session with this number of tokens.
 fn need(tokens: u64) -> u64 {
     tokens * u64::from(LAYERS) * TOKEN_BYTES
 }
 
-/// A session as the model has it.
+/// The model's state of a session.
 struct Held {
     need: u64,
     longest: u32,
     cached: bool,
-    /// Tokens that the peer has accepted, and those that it has computed.
+    /// The tokens that the peer has accepted, and those that it has computed.
     sent: u32,
     computed: u32,
-    /// Steps in the queue, and in the job that the device computes.
+    /// The steps in the queue, and those in the job that the device computes.
     queued: usize,
     running: usize,
     opened: Timestamp,
@@ -114,14 +115,14 @@ struct Storm {
     checker: InvariantChecker,
     timers: Vec<(Timestamp, Timer)>,
     job: Option<Job>,
-    /// KV caches that the device holds.
+    /// The KV caches that the device holds.
     caches: BTreeSet<SessionId>,
     open: BTreeMap<SessionId, Held>,
     waiting: VecDeque<(SessionId, Held)>,
-    /// Of all sessions: bytes that they have reserved, and their steps in the queue.
+    /// The sums over all sessions: reserved bytes, and steps in the queue.
     used: u64,
     queued: usize,
-    /// The session that was asked for last, until the peer has answered.
+    /// The session that was requested last, until the peer has answered.
     asked: Option<(SessionId, Held)>,
     lost: Option<NodeId>,
     left: bool,
@@ -178,7 +179,7 @@ impl Storm {
         Ok(storm)
     }
 
-    /// Lets the peer act, and follows what it does; its refusals, and to whom.
+    /// Lets the peer handle an event and follows its effects. Returns its refusals, each with its receiver.
     fn tell(
         &mut self,
         act: impl FnOnce(&mut Core, Timestamp, &mut Vec<Effect>),
@@ -217,7 +218,7 @@ impl Storm {
         Ok(refusals)
     }
 
-    // -- what the peer does --
+    // -- effects of the peer --
 
     fn opened(&mut self, session: SessionId) -> Result<(), String> {
         let held = match self.asked.take_if(|(asked, _)| *asked == session) {
@@ -277,7 +278,7 @@ impl Storm {
         Ok(())
     }
 
-    // -- what others do --
+    // -- messages of other nodes --
 
     fn open(&mut self, longest: u32, cached: bool) -> Result<(), String> {
         self.named += 1;
@@ -315,7 +316,7 @@ impl Storm {
         self.agree()
     }
 
-    /// The next step of a session, or one that the queue has no room for.
+    /// Sends the next step of a session, for which the queue may have no room.
     fn step(&mut self, chance: &mut Chance) -> Result<(), String> {
         let Some(session) = self.one(chance) else { return Ok(()) };
         let Some(held) = self.open.get_mut(&session) else { return Ok(()) };
@@ -333,7 +334,7 @@ impl Storm {
         self.send(session, position, tokens, full)
     }
 
-    /// A step that the peer has already.
+    /// Sends a step again that the peer already has.
     fn repeat(&mut self, chance: &mut Chance) -> Result<(), String> {
         let Some(session) = self.one(chance) else { return Ok(()) };
         let sent = self.open.get(&session).filter(|held| held.cached).map_or(0, |held| held.sent);
@@ -356,7 +357,7 @@ impl Storm {
         }
     }
 
-    /// The device ends its job.
+    /// Ends the device's job.
     fn finish(&mut self) -> Result<(), String> {
         let Some(job) = self.job.take() else { return Ok(()) };
         let mut outputs = Vec::new();
@@ -400,7 +401,7 @@ impl Storm {
         self.agree()
     }
 
-    /// A node speaks for another one.
+    /// Sends a message in the name of another node.
     fn disturb(&mut self, chance: &mut Chance) -> Result<(), String> {
         let Some(session) = self.one(chance) else { return Ok(()) };
         let count = self.open.len();

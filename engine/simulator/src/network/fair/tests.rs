@@ -1,11 +1,11 @@
-//! Fluid transfers: shares, sums and order.
+//! Tests of the shares, sums and order of fluid transfers.
 use super::*;
 use actors::seed::Seed;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use scenarios::plan::{Distribution, Network, Sharing, Tcp};
 use scenarios::{Loaded, Overrides};
 
-/// A swarm of four hosts beside the orchestrator's, which takes no part.
+/// A swarm of four hosts beside the orchestrator's host, which carries no transfer.
 const HOSTS: &str = r#"Scenario(
     version: 1,
     name: "hosts",
@@ -15,7 +15,7 @@ const HOSTS: &str = r#"Scenario(
     workload: Closed(on: "client", clients: 1, prompt: 1, generate: 1),
 )"#;
 
-/// Hosts with NICs of so many bytes per second, 10 ms apart.
+/// Returns a plan of hosts whose NICs have these bandwidths in bytes per second, with a delay of 10 ms between any two.
 fn plan(nics: &[(Option<f64>, Option<f64>)], tcp: Tcp) -> Plan {
     let hosts = Loaded::read("hosts", HOSTS.to_owned()).expect("a scenario");
     let cells = hosts.cells(&Overrides::default()).expect("a cell");
@@ -30,7 +30,7 @@ fn plan(nics: &[(Option<f64>, Option<f64>)], tcp: Tcp) -> Plan {
     plan
 }
 
-/// Offers each message at its instant and says when it arrived, in the order of completion.
+/// Offers each message at its time and returns the passages in the order of completion.
 fn run(plan: &Plan, messages: &[(u64, u32, u32, u64)]) -> Vec<(usize, Passage)> {
     let mut fair = Fair::new(plan);
     let (mut done, mut offered) = (Vec::new(), 0);
@@ -65,7 +65,7 @@ fn two_transfers_share_a_nic_and_the_rest_is_the_longer_ones() {
 
 #[test]
 fn who_is_held_up_elsewhere_leaves_its_share_to_others() {
-    // Host 1 takes in 0.2 MB/s: of the sender's 1 MB/s the other flow has 0.8.
+    // Host 1 receives 0.2 MB/s, so the other flow gets 0.8 MB/s of the sender's 1 MB/s.
     let plan = plan(&[(Some(1e6), None), (None, Some(2e5)), (None, None)], Tcp::OFF);
     let done = run(&plan, &[(0, 0, 1, 200_000), (0, 0, 2, 800_000)]);
     for (_, passage) in done {

@@ -1,11 +1,11 @@
-//! What a peer has to hold after every message of a storm, and that it holds nothing after the last.
+//! Checks of a peer's holdings after every message of a storm, and of their release after the last.
 use super::Storm;
 use actors::id::SessionId;
 use actors::limits;
 use actors::peer::Holdings;
 
 impl Storm {
-    /// Closes every session: nothing may be left of them.
+    /// Closes every session and checks that the peer holds nothing any more.
     pub(super) fn over(&mut self) -> Result<(), String> {
         let waiting: Vec<SessionId> = self.waiting.iter().map(|(session, _)| *session).collect();
         for session in waiting.into_iter().rev().chain(self.open.keys().copied().collect::<Vec<_>>()) {
