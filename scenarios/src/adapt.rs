@@ -1,34 +1,34 @@
-//! Running one architecture's model as another: what carries over, what does not, and how far the work is from the
-//! original.
+//! Adaptation of a model to another architecture: the dimensions that are kept, those that change, and the difference
+//! of the work.
 //!
-//! The four dimensions that make the cost of a layer and the memory of a model (hidden size, heads, layers, vocabulary)
-//! carry over, and the length; the rest follows the other family's conventions. Weights do not carry over: an adapted
-//! model has the original's work, not its answers.
+//! The adapted model keeps the length and the four dimensions that determine the cost of a layer and the memory of a
+//! model (hidden size, heads, layers, vocabulary). The other dimensions follow the conventions of the other family.
+//! Weights are not kept: an adapted model does the work of the original, but does not give its answers.
 use crate::columns::Columns;
 use crate::cost::{block_flops, block_params, cache_values, ends_params, head_params};
 use crate::presets::models;
 use crate::shape::{Arch, Shape, WeightType};
 use std::fmt;
 
-/// A shape and what it becomes.
+/// A shape and its adapted shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adaptation {
     pub from: Shape,
     pub to: Shape,
 }
 
-/// One dimension, under the names that the two families' configurations have for it.
+/// One dimension, with its names in the configurations of the two families.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     pub from: (&'static str, u32),
     pub to: (&'static str, u32),
 }
 
-/// One measure of the work, before and after.
+/// One measure of the work, before and after the adaptation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Distance {
     pub measure: &'static str,
-    /// What the measure depends on beside the dimensions; may be empty.
+    /// The values on which the measure depends in addition to the dimensions. May be empty.
     pub given: String,
     pub unit: &'static str,
     pub original: f64,
@@ -36,7 +36,7 @@ pub struct Distance {
 }
 
 impl Adaptation {
-    /// `source` run as `arch`; the same shape where it already is one.
+    /// Adapts `source` to `arch`. The shape stays the same if it already is of that family.
     pub fn of(source: &Shape, arch: Arch) -> Adaptation {
         let own = *source;
         let to = match own.arch == arch {
@@ -50,14 +50,14 @@ impl Adaptation {
         self.from.arch != self.to.arch
     }
 
-    /// The dimensions that carry over, then those that the other family sets.
+    /// The dimensions that are kept, then those that the other family determines.
     pub fn mapping(&self) -> Vec<Mapping> {
         let (from, to) = (fields(&self.from), fields(&self.to));
         from.into_iter().zip(to).map(|(from, to)| Mapping { from, to }).collect()
     }
 
-    /// How far the adapted work is from the original, for one token with `context` before it, weights held as
-    /// `weight_type` and cached values of `cache_value_bytes`.
+    /// The differences of the work for one token after `context` tokens, with weights in `weight_type` and
+    /// `cache_value_bytes` bytes per cached value.
     pub fn distances(&self, weight_type: WeightType, cache_value_bytes: u32, context: u32) -> [Distance; 4] {
         let params = |shape: &Shape| f64::from(shape.layers) * block_params(shape) + ends_params(shape);
         let flops =
@@ -77,7 +77,7 @@ impl Adaptation {
     }
 }
 
-/// A shape's dimensions by the names in its family's `config.json`; the same order for every family.
+/// A shape's dimensions under their names in the family's `config.json`. The order is the same for every family.
 fn fields(shape: &Shape) -> [(&'static str, u32); 7] {
     let [heads, layers, kv_heads, ffn, positions] = match shape.arch {
         Arch::Opt => {
@@ -104,12 +104,12 @@ fn fields(shape: &Shape) -> [(&'static str, u32); 7] {
 }
 
 impl Distance {
-    /// Of the original; 0 where nothing changed.
+    /// The difference as a fraction of the original; 0 if nothing changed.
     pub fn relative(&self) -> f64 {
         if self.original == self.adapted { 0.0 } else { self.adapted / self.original - 1.0 }
     }
 
-    /// A value of this measure as it is printed.
+    /// Formats a value of this measure.
     fn scaled(&self, value: f64) -> String {
         let (value, prefix) = match value {
             value if value >= 1e9 => (value / 1e9, "G"),
@@ -120,18 +120,18 @@ impl Distance {
     }
 }
 
-/// The models of a sweep that are run as another family's, and which cells do so.
+/// A model of a sweep that is run as another family, and its cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapted {
     pub adaptation: Adaptation,
-    /// By their numbers, in order.
+    /// The numbers of the cells, in order.
     pub cells: Vec<u32>,
-    /// Each with the cells that it is of: what a sweep varies may change a measure.
+    /// The differences, each with its cells, because a varied value may change a measure.
     pub distances: Vec<(Distance, Vec<u32>)>,
 }
 
 impl Adapted {
-    /// Adds what a cell runs to the list of what the cells before it run.
+    /// Adds the adaptation of a cell to the list of those of earlier cells.
     pub fn add(list: &mut Vec<Adapted>, cell: u32, adaptation: Adaptation, distances: [Distance; 4]) {
         let at = list.iter().position(|adapted| adapted.adaptation == adaptation).unwrap_or_else(|| {
             list.push(Adapted { adaptation, cells: Vec::new(), distances: Vec::new() });
@@ -145,14 +145,14 @@ impl Adapted {
                 None => adapted.distances.push((distance, vec![cell])),
             }
         }
-        // What of a measure differs between cells stands together.
+        // Entries of the same measure that differ between cells are placed next to each other.
         let order = |measure| DISTANCES.iter().position(|known| *known == measure);
         adapted.distances.sort_by_key(|(distance, _)| order(distance.measure));
     }
 }
 
-/// Two tables: the dimensions under the names of both families, and the measures, each with what it depends on and the
-/// cells it is of where those are not all.
+/// Prints two tables: the dimensions under the names of both families, and the measures. Each measure is shown with the
+/// values on which it depends, and with its cells if it does not hold for all.
 impl fmt::Display for Adapted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, to) = (format!("{:?}", self.adaptation.from.arch), format!("{:?}", self.adaptation.to.arch));
@@ -160,7 +160,7 @@ impl fmt::Display for Adapted {
         let mut rows = vec![[from.clone(), String::new(), to.clone(), String::new(), String::new()]];
         for Mapping { from: (from, was), to: (to, is) } in self.adaptation.mapping() {
             let row = [from.to_owned(), was.to_string(), to.to_owned(), is.to_string(), String::new()];
-            // Heads of keys are heads where both families have only one number for them.
+            // Key heads are left out if both families have only one number of heads.
             if !rows.contains(&row) {
                 rows.push(row);
             }
@@ -181,16 +181,16 @@ impl fmt::Display for Adapted {
     }
 }
 
-/// Measures in the order in which they are shown.
+/// The measures in the order in which they are shown.
 const DISTANCES: [&str; 4] = ["parameters", "weight bytes", "KV bytes a token", "FLOPs a token"];
 
-/// Rows under each other, the columns of `right` flush with it.
+/// Prints rows as a table, with the columns that `right` selects aligned right.
 fn table(f: &mut fmt::Formatter<'_>, rows: &[[String; 5]], right: [bool; 5]) -> fmt::Result {
     let columns = Columns::of(rows, &right);
     rows.iter().try_for_each(|row| writeln!(f, "  {}", columns.line(row)))
 }
 
-/// Cells as people list them: `cells 0 to 3, 7`.
+/// Formats a list of cell numbers with ranges: `cells 0 to 3, 7`.
 pub(crate) fn numbers(cells: &[u32]) -> String {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for &cell in cells {
@@ -236,7 +236,7 @@ mod tests {
     fn opt_as_bloom_has_the_same_blocks_and_no_table_of_positions() {
         let source = shape(Arch::Opt, "30b").expect("a preset");
         let [params, bytes, cached, flops] = Adaptation::of(&source, Arch::Bloom).distances(WeightType::Int8, 2, 512);
-        // BLOOM lacks 2050 learned positions and has a norm behind the embedding.
+        // BLOOM lacks 2050 learned positions and has a norm after the embedding.
         assert_eq!(params.original - params.adapted, 2050.0 * 7168.0 - 2.0 * 7168.0);
         assert_eq!(bytes.relative(), params.relative());
         assert_eq!((flops.relative(), cached.relative()), (0.0, 0.0));

@@ -1,4 +1,4 @@
-//! What a scenario asks for beyond the model's context or the run's end: allowed, and hardly meant.
+//! Warnings about values beyond the model's context or the end of the run, which are allowed but rarely intended.
 use crate::plan::Plan;
 use crate::resolve::{self, model};
 use crate::schema::events::Due;
@@ -8,15 +8,15 @@ use crate::units::Time;
 use crate::warning_kind::Kind;
 use actors::time::Duration;
 
-/// A sentence for each such thing in one cell's plan, with its kind and how bad it is.
+/// Returns the warnings of one cell's plan: the kind, the severity and the text of each.
 pub(crate) fn warnings(scenario: &Scenario, plan: &Plan) -> Vec<(Kind, f64, String)> {
     let late = |(index, event)| late(index, event, plan).map(|text| (Kind::Event(index), 0.0, text));
     let context = context(scenario, plan).map(|text| (Kind::Context, f64::from(plan.longest()), text));
     context.into_iter().chain(scenario.events.iter().enumerate().filter_map(late)).collect()
 }
 
-/// Requests longer than the context that the model was trained for. Learned positions end there, which is an error;
-/// rotary positions and ALiBi go on.
+/// Warns of requests longer than the context for which the model was trained. Learned positions (OPT) end there, so a
+/// longer request is an error elsewhere. Rotary positions and ALiBi can be computed for longer requests.
 fn context(scenario: &Scenario, plan: &Plan) -> Option<String> {
     let own = model::shape(&scenario.model.shape).ok()?;
     let longest = plan.longest().max(plan.workload.prompt + resolve::WARM_UP);
@@ -35,7 +35,7 @@ fn context(scenario: &Scenario, plan: &Plan) -> Option<String> {
     ))
 }
 
-/// An event that begins after the last request has come.
+/// Warns of an event that begins after the last request has arrived.
 fn late(index: usize, event: &ScheduledFault, plan: &Plan) -> Option<String> {
     let last = plan.open.as_ref()?.horizon;
     let begins = begins(event, plan.ready_within)?;
@@ -50,7 +50,8 @@ fn late(index: usize, event: &ScheduledFault, plan: &Plan) -> Option<String> {
     Some(format!("`events.{index}` begins at {begins}, and requests come until {last}: {fate}"))
 }
 
-/// When an event begins at the earliest, after the release; nothing where no time says it.
+/// Returns the earliest time after the barrier's release at which an event can begin, or `None` if its time is not
+/// fixed.
 fn begins(event: &ScheduledFault, ready_within: Duration) -> Option<Duration> {
     let at = match event {
         ScheduledFault::Crash { at, .. }

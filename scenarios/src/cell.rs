@@ -1,13 +1,13 @@
-//! The name of a sweep's point: what was varied, and to which values.
+//! The key of a sweep's cell: the varied paths and their values.
 use serde::{Deserialize, Serialize};
 
-/// A point of a sweep.
+/// The key of one cell of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CellKey {
-    /// Counted from 0 in the order of the sweep.
+    /// The number of the cell in the order of the sweep, counted from 0.
     pub index: u32,
-    /// (path, value as text) of every leaf that the sweep varies, the same paths in the same order in every cell. A
-    /// structured value is taken apart: an axis over `hosts.0.egress` gives `hosts.0.egress.delay` and
-    /// `hosts.0.egress.bandwidth`. Strings stand without their quotes.
+    /// The varied leaves as (path, value as text). Every cell of a sweep has the same paths in the same order. A
+    /// structured value is split into its leaves: an axis over `hosts.0.egress` gives `hosts.0.egress.delay` and
+    /// `hosts.0.egress.bandwidth`. Strings have no quotes.
     pub values: Vec<(String, String)>,
 }

@@ -1,4 +1,4 @@
-//! Which charts a scenario asks for. Paths are those of scenario fields, `workload.prompt` for one.
+//! The charts that a scenario can ask for. Their paths are those of scenario fields, for example `workload.prompt`.
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,13 +32,13 @@ pub enum Chart {
     Only(String, Box<Chart>),
 }
 
-/// Series of a chart that can be told apart, and bars that can be read side by side.
+/// The largest number of series that can be told apart in a chart, and of bars that can be read side by side.
 const SERIES: usize = 8;
 const BARS: usize = 32;
 
 impl Chart {
-    /// The charts that suit a sweep whose scenario asks for none: `axes` are the paths that it varies with how many values
-    /// each, in the order of the sweep, which has so many `cells`.
+    /// Returns the charts that suit a sweep whose scenario asks for none. `axes` are the varied paths and their numbers
+    /// of values, in the order of the sweep; `cells` is the number of cells.
     pub fn suited(axes: &[(&str, usize)], cells: usize) -> Vec<Chart> {
         let longest = axes.iter().rev().max_by_key(|(_, values)| values);
         let mut charts = Vec::new();

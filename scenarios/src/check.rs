@@ -1,4 +1,4 @@
-//! Looking at a whole sweep before anything runs.
+//! Checks a whole sweep before anything runs.
 use crate::adapt::{self, Adaptation, Adapted};
 use crate::cell::CellKey;
 use crate::error::ScenarioError;
@@ -14,38 +14,38 @@ use actors::seed::Seed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a sweep consists of.
+/// A summary of a sweep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     pub name: String,
     pub repeats: u32,
     pub cells: Vec<CellSummary>,
-    /// The models whose dimensions are run as another family's.
+    /// The models that are run as another family.
     pub adapted: Vec<Adapted>,
-    /// What is allowed but will hardly be wanted, each kind once.
+    /// Warnings about values that are allowed but rarely intended, at most one of each kind.
     pub warnings: Vec<Warning>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CellSummary {
     pub key: CellKey,
-    /// Without the orchestrator's.
+    /// The number of hosts without the orchestrator's.
     pub hosts: usize,
     pub peers: usize,
     pub clients: usize,
 }
 
-/// Something that is allowed but will hardly be wanted, in one cell or in several.
+/// A warning about values that are allowed but rarely intended, in one cell or in several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Warning {
     kind: Kind,
-    /// How bad it is in the cell where it is worst.
+    /// The severity in the worst cell.
     excess: f64,
-    /// Of the cell where it is worst.
+    /// The message for the worst cell.
     pub text: String,
-    /// The cell where it is worst, if there are several.
+    /// The worst cell, if the sweep varies anything.
     pub worst: Option<CellKey>,
-    /// All cells that it holds for, by their numbers, in order.
+    /// The numbers of all cells that have this warning, in order.
     pub cells: Vec<u32>,
 }
 
@@ -67,7 +67,7 @@ impl Loaded {
     /// Checks every cell of the sweep.
     ///
     /// # Errors
-    /// What is wrong with the scenario, with the overrides, or with the first cell that is not valid.
+    /// The first error in the scenario, in the overrides, or in a cell.
     pub fn check(&self, overrides: &Overrides) -> Result<Summary, ScenarioError> {
         let mut summary = Summary::new(self.scenario.name.clone(), self.repeats(overrides)?);
         for cell in self.cells(overrides)? {
@@ -79,16 +79,16 @@ impl Loaded {
 }
 
 impl Summary {
-    /// Of a sweep, before its cells are added.
+    /// Returns the summary of a sweep without any cells.
     pub fn new(name: String, repeats: u32) -> Summary {
         Summary { name, repeats, cells: Vec::new(), adapted: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Adds a cell, with the plan of one of its repetitions.
+    /// Adds a cell with the plan of one of its repetitions.
     pub fn add(&mut self, cell: &Cell, plan: &Plan) {
         adapt(&mut self.adapted, cell, plan);
         for (kind, excess, text) in warnings(plan).into_iter().chain(cell.warnings(plan)) {
-            // A sweep of one cell has no other to tell it from.
+            // The only cell of a sweep needs no name.
             let worst = Some(cell.key.clone()).filter(|key| !key.values.is_empty());
             match self.warnings.iter_mut().find(|known| known.kind == kind) {
                 Some(known) => {
@@ -105,7 +105,8 @@ impl Summary {
     }
 }
 
-/// What an adapted model keeps, and how far its work is from the original at the workload's last token.
+/// Records the dimensions that an adapted model keeps, and how its work differs from the original's at the workload's
+/// last token.
 fn adapt(adapted: &mut Vec<Adapted>, cell: &Cell, plan: &Plan) {
     let Ok(own) = model::shape(&cell.scenario.model.shape) else { return };
     let adaptation = Adaptation::of(&own, plan.model.shape.arch);
@@ -116,7 +117,8 @@ fn adapt(adapted: &mut Vec<Adapted>, cell: &Cell, plan: &Plan) {
     }
 }
 
-/// Sessions that the workload can have open at once: a client has as many as it has requests under way.
+/// The largest number of sessions that the workload can have open at once: one for each client of a closed-loop
+/// workload, and one for each request in flight of an open-loop workload.
 fn sessions(plan: &Plan) -> u64 {
     let Some(open) = &plan.open else { return plan.clients().count() as u64 };
     let mut requests: BTreeMap<NodeId, u64> = BTreeMap::new();
@@ -126,7 +128,7 @@ fn sessions(plan: &Plan) -> u64 {
     requests.values().map(|requests| u64::from(open.in_flight).min(*requests)).sum()
 }
 
-/// What a plan has that will hardly be wanted, each kind once: with how bad it is and where it is worst.
+/// Returns the warnings of a plan, at most one of each kind, with the severity and the text of the worst place.
 fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
     let mut warnings = Vec::new();
     let (sessions, most) = (sessions(plan), limits::SESSIONS_PER_PEER as u64);
@@ -175,7 +177,7 @@ fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
     warnings
 }
 
-/// How many more a warning holds for than the one that it names.
+/// The end of a warning that names one of `count` places: how many others there are.
 fn others(count: usize, what: &str) -> String {
     match count {
         0 => String::new(),
@@ -184,7 +186,8 @@ fn others(count: usize, what: &str) -> String {
     }
 }
 
-/// What the live world of one machine cannot do of a plan, and what would be needed; empty if it can do all.
+/// Returns what a live run on one machine cannot do of a plan, and what would be needed instead. Empty if a live run is
+/// possible.
 pub fn live_obstacles(plan: &Plan) -> Vec<String> {
     let mut obstacles = Vec::new();
     if plan.model.weights == Weights::Echo {

@@ -1,44 +1,45 @@
-//! Rows of text under each other: each column as wide as its widest cell, flush left or right.
+//! Text tables with aligned columns: each column is as wide as its widest cell and aligned left or right.
 
-/// Between two columns of a terminal's table.
+/// The gap between two columns of a table on a terminal.
 const GAP: &str = "  ";
 
 #[derive(Clone, Debug)]
 pub struct Columns {
-    /// Width in characters, and whether it is flush right.
+    /// For each column, its width in characters, and whether it is aligned right.
     columns: Vec<(usize, bool)>,
 }
 
 impl Columns {
-    /// For these rows, of as many cells each as `right` has: which of them are flush right.
+    /// Measures the columns of `rows`. Each row has as many cells as `right` has entries, and `right` selects the
+    /// columns that are aligned right.
     pub fn of<R: AsRef<[String]>>(rows: &[R], right: &[bool]) -> Columns {
         let width =
             |at: usize| rows.iter().filter_map(|row| row.as_ref().get(at)).map(|cell| cell.chars().count()).max();
         Columns { columns: right.iter().enumerate().map(|(at, right)| (width(at).unwrap_or(0), *right)).collect() }
     }
 
-    /// Width of a line in characters.
+    /// The width of a line in characters.
     pub fn width(&self) -> usize {
         let gaps = GAP.len() * self.columns.len().saturating_sub(1);
         self.columns.iter().map(|(width, _)| width).sum::<usize>() + gaps
     }
 
-    /// A row, with nothing behind its last cell.
+    /// Formats a row as a line without trailing whitespace.
     pub fn line<R: AsRef<[String]>>(&self, row: R) -> String {
         self.padded(row.as_ref()).join(GAP).trim_end().to_owned()
     }
 
-    /// What stands under a heading.
+    /// The line under a heading.
     pub fn rule(&self) -> String {
         self.columns.iter().map(|(width, _)| "─".repeat(*width)).collect::<Vec<_>>().join(GAP)
     }
 
-    /// A row of Markdown that a terminal shows well too.
+    /// Formats a row of a Markdown table. The row is also aligned on a terminal.
     pub fn markdown<R: AsRef<[String]>>(&self, row: R) -> String {
         format!("| {} |", self.padded(row.as_ref()).join(" | "))
     }
 
-    /// What stands under the heading of a table of Markdown, whose columns are at least three wide.
+    /// The line under the heading of a Markdown table. Its columns are at least three characters wide.
     pub fn markdown_rule(&self) -> String {
         let rule = |&(width, right): &(usize, bool)| match right {
             true => format!("{}:", "-".repeat(width.saturating_sub(1))),

@@ -1,4 +1,4 @@
-//! What is wrong with a scenario, where, and what to do: made to be read by the person who wrote it.
+//! The errors of scenarios: the message, the place and a hint, worded for the author of the scenario.
 use crate::input::InputError;
 use crate::nearest;
 use crate::source::Source;
@@ -8,11 +8,11 @@ use std::ops::Range;
 /// Why a scenario cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ScenarioError {
-    /// Something at a place of the file.
+    /// An error at a place in the file.
     #[error(transparent)]
     #[diagnostic(transparent)]
     At(Box<At>),
-    /// Something in what the command line puts over the file.
+    /// An error in an override of the command line.
     #[error("{flag}: {message}")]
     #[diagnostic(code(scenario::flag))]
     Flag {
@@ -28,21 +28,21 @@ pub enum ScenarioError {
         #[help]
         help: Option<String>,
     },
-    // Its text says all of its causes, which a report would print again.
+    // The message contains all causes. No `source` is given, because a report would print the causes again.
     #[error("{0}")]
     #[diagnostic(code(scenario::unreadable))]
     Unreadable(InputError),
 }
 
-/// An error at a place of a scenario's text.
+/// An error at a place in a scenario's text.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{file}:{line}:{column}: {message}")]
 #[diagnostic(code(scenario::bad))]
 pub struct At {
     pub file: String,
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// In characters, counted from 1.
+    /// The column in characters, counted from 1.
     pub column: usize,
     pub message: String,
     #[source_code]
@@ -68,14 +68,15 @@ impl ScenarioError {
         }))
     }
 
-    /// An error of ron's in the text itself.
+    /// Converts a syntax or type error of ron.
     pub(crate) fn syntax(source: &Source, error: &ron::error::SpannedError) -> ScenarioError {
         let (message, help) = explain(&error.code);
         ScenarioError::at(source, source.range(error), message, help)
     }
 }
 
-/// The text as it is shown, its long lines shortened to what is near `range`, and where that is in it.
+/// Returns the text to show and the position of `range` in it. If a line is too long to show, every long line is
+/// shortened to the part near `range`.
 fn excerpt(text: &str, range: Range<usize>) -> (String, Range<usize>) {
     const SHOWN: usize = 240;
     if text.lines().all(|line| line.len() <= SHOWN) {
@@ -100,7 +101,7 @@ fn excerpt(text: &str, range: Range<usize>) -> (String, Range<usize>) {
     (shown, span)
 }
 
-/// What ron has to say, in the words of a person who writes scenarios, and what to do.
+/// Rewords an error of ron for the author of a scenario. Returns the message and a hint.
 pub(crate) fn explain(code: &ron::Error) -> (String, Option<String>) {
     let of = |outer: &Option<String>| outer.as_ref().map(|name| format!(" of `{name}`")).unwrap_or_default();
     match code {

@@ -1,17 +1,17 @@
-//! Runs a parser of another library such that a panic in it becomes an error.
+//! Calls to third-party parsers in which a panic becomes an error.
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 thread_local! {
-    /// How many guarded calls this thread is in.
+    /// The number of guarded calls that are active on this thread.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Calls `parse`, and returns the panic's message as the error if it panics.
 ///
-/// The panic is not printed: whoever calls reports the file that caused it. Stack overflows and failed allocations end the
-/// process all the same, so bound the input's size and counts before.
+/// The panic is not printed, because the caller reports the file that caused it. Stack overflows and failed allocations
+/// still end the process, so the caller must first limit the input's size and counts.
 ///
 /// # Errors
 /// If `parse` panics.
@@ -27,13 +27,13 @@ pub fn guard<T>(parse: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Makes the process's panic hook pass over panics within [`guard`].
+/// Makes the process's panic hook ignore panics within [`guard`].
 fn silence() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |info| {
-            // Unreadable only while the thread ends, and then nothing is guarded.
+            // The access fails only while the thread ends, and then no guarded call is active.
             if DEPTH.try_with(Cell::get).unwrap_or(0) == 0 {
                 before(info);
             }

@@ -1,50 +1,57 @@
-//! Input files, read with a bound: every file that a person or another program hands over goes through here.
+//! Input files with size limits. All files that come from users or from other programs are opened here.
 //!
-//! A file is refused before it is read if it is not a regular file (opening a named pipe without a writer would block for
-//! ever) or if it is larger than its kind may be. The limits of all kinds are in this file, each with its reason.
+//! A file is refused before it is read if it is not a regular file (opening a named pipe without a writer would block
+//! forever) or if it is larger than the limit of its kind. This file defines the limits of all kinds, each with its
+//! reason.
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// A scenario, or a profile of measured devices: hand-written text, and a table of some thousand measured points.
+/// The limit of a scenario or of a device profile, in bytes. A scenario is written by hand; a profile is a table of
+/// some thousand measured points.
 pub const TEXT_BYTES: u64 = 64 << 20;
 
-/// A `config.json`, `tokenizer_config.json` or shard index: published ones have at most some MB.
+/// The limit of a `config.json`, `tokenizer_config.json` or shard index, in bytes. Published ones have at most some MB.
 pub const CONFIG_BYTES: u64 = 16 << 20;
 
-/// The JSON header of a safetensors file: some 100 bytes a tensor, and published files have at most some 10,000 tensors.
+/// The limit of the JSON header of a safetensors file, in bytes. It takes some 100 bytes a tensor, and published files
+/// have at most some 10,000 tensors.
 pub const SAFETENSORS_HEADER_BYTES: u64 = 32 << 20;
 
-/// A `tokenizer.json`: the largest published ones have 35 MB.
+/// The limit of a `tokenizer.json`, in bytes. The largest published ones have 35 MB.
 pub const TOKENIZER_BYTES: u64 = 128 << 20;
 
-/// A file of prompts: some hundred prompts as long as the longest contexts of today.
+/// The limit of a file of prompts, in bytes: some hundred prompts as long as the longest contexts of today.
 pub const PROMPT_BYTES: u64 = 64 << 20;
 
-/// The `manifest.json` of a run directory: a line for each of a million runs.
+/// The limit of the `manifest.json` of a run directory, in bytes: a line for each of a million runs.
 pub const MANIFEST_BYTES: u64 = 256 << 20;
 
-/// The `plan.ron` of a run directory: some hundred bytes for each of a million nodes, in each of some cells.
+/// The limit of the `plan.ron` of a run directory, in bytes: some hundred bytes for each of a million nodes, in each of
+/// some cells.
 pub const PLAN_BYTES: u64 = 1 << 30;
 
-/// A CSV table of a run directory: a hundred columns for each of a million runs.
+/// The limit of a CSV table of a run directory, in bytes: a hundred columns for each of a million runs.
 pub const TABLE_BYTES: u64 = 1 << 30;
 
-/// The footer of a parquet file of a run directory: some kilobytes for each of a thousand groups of 65,536 rows.
+/// The limit of the footer of a parquet file of a run directory, in bytes: some kilobytes for each of a thousand groups
+/// of 65,536 rows.
 pub const FOOTER_BYTES: u64 = 16 << 20;
 
-/// A table (a trace, round trips, samples, times away), unpacked. It is read as a stream and only what is wanted of it is
-/// kept, so this bounds time, not memory: public traces of a week have over 1 GB.
+/// The limit of a table (a trace, round trips, samples, times away), in bytes after unpacking. A table is read as a
+/// stream and only the needed values are kept, so the limit bounds time, not memory. Public traces of a week have over
+/// 1 GB.
 pub const STREAM_BYTES: u64 = 4 << 30;
 
-/// One line of a table, the only part of a stream that is in memory as a whole: a matrix of a thousand sites has 10 kB, a
-/// request of a million tokens with the hash of each of its blocks some 100 kB.
+/// The limit of one line of a table, in bytes. A line is the only part of a stream that is in memory as a whole. A line
+/// of a matrix of a thousand sites has 10 kB; a request of a million tokens with the hash of each of its blocks has
+/// some 100 kB.
 pub const LINE_BYTES: u64 = 1 << 20;
 
-/// Samples of a table's column, 8 bytes each: a delay keeps a thousand quantiles of them.
+/// The limit of the number of samples in a table's column, 8 bytes each. A delay keeps a thousand quantiles of them.
 pub const SAMPLES: usize = 1 << 22;
 
-/// Round trips of a table, 50 bytes each: a matrix of a thousand sites.
+/// The limit of the number of round trips in a table, 50 bytes each: enough for a matrix of a thousand sites.
 pub const ROUND_TRIPS: usize = 1 << 20;
 
 /// Why an input file was not read.
@@ -60,13 +67,13 @@ pub enum InputError {
     NotUtf8 { path: PathBuf, at: usize },
 }
 
-/// Opens a regular file for reading, and returns its length in bytes with it.
+/// Opens a regular file for reading. Returns the file and its length in bytes.
 ///
 /// # Errors
 /// If the file cannot be opened, or is a directory, named pipe, socket or device.
 pub fn open(path: &Path) -> Result<(File, u64), InputError> {
     let io = |why| InputError::Io { path: path.to_owned(), why };
-    // Asked before opening: opening a named pipe waits for its other end.
+    // The type is checked before the file is opened, because opening a named pipe waits for its other end.
     let kind = std::fs::metadata(path).map_err(io)?.file_type();
     if !kind.is_file() {
         let found = if kind.is_dir() { "a directory" } else { "a pipe, socket or device" };
@@ -77,10 +84,10 @@ pub fn open(path: &Path) -> Result<(File, u64), InputError> {
     Ok((file, bytes))
 }
 
-/// Opens a regular file of at most `limit` bytes, to be read piece by piece.
+/// Opens a regular file of at most `limit` bytes, to be read in pieces.
 ///
 /// # Errors
-/// As [`open`], or if the file is larger than `limit`.
+/// The errors of [`open`], and if the file is larger than `limit`.
 pub fn open_within(path: &Path, limit: u64) -> Result<File, InputError> {
     let (file, found) = open(path)?;
     if found > limit {
@@ -92,7 +99,7 @@ pub fn open_within(path: &Path, limit: u64) -> Result<File, InputError> {
 /// Reads a regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// As [`open`], or if the file is larger than `limit`. The limit also holds for a file that grows while it is read.
+/// The errors of [`open`], and if the file is larger than `limit`, also if the file grows beyond it while it is read.
 pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
     let (file, found) = open(path)?;
     let too_large = |found| InputError::TooLarge { path: path.to_owned(), found, limit };
@@ -110,7 +117,7 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
 /// Reads a regular UTF-8 file of at most `limit` bytes as text, without a leading byte order mark.
 ///
 /// # Errors
-/// As [`read_bytes`], or if the bytes are not UTF-8.
+/// The errors of [`read_bytes`], and if the bytes are not UTF-8.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, InputError> {
     let text = String::from_utf8(read_bytes(path, limit)?)
         .map_err(|error| InputError::NotUtf8 { path: path.to_owned(), at: error.utf8_error().valid_up_to() })?;

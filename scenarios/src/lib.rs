@@ -1,7 +1,8 @@
-//! What to try: scenario files, their sweeps, and the fully explicit plans that the engine runs.
+//! Scenario files, their sweeps, and the fully explicit plans that the engine runs.
 //!
-//! `load` reads a file into a [`schema::Scenario`] and remembers its text; `Loaded::cells` applies a command line's
-//! overrides and the sweep; `Cell::plan` makes a cell explicit. An error at any of these points at what a person wrote.
+//! `load` reads a file into a [`schema::Scenario`] and keeps its text. `Loaded::cells` applies the command line's
+//! overrides and the sweep. `Cell::plan` resolves a cell into a plan. Each error of these functions points at the place
+//! in the file or at the flag that caused it.
 #![forbid(unsafe_code)]
 
 pub mod adapt;

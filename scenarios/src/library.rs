@@ -1,6 +1,6 @@
-//! The scenarios that come with the program.
+//! The built-in scenarios.
 
-/// Name and text, in the order of a catalogue: the first is where to begin.
+/// The name and the text of each scenario, in the order in which they are listed. The first one is meant for beginners.
 pub const LIBRARY: [(&str, &str); 26] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
@@ -30,19 +30,19 @@ pub const LIBRARY: [(&str, &str); 26] = [
     ("helix-t4", include_str!("../library/helix-t4.ron")),
 ];
 
-/// Tables that they name, which are read where no file lies at their path.
+/// The tables that these scenarios name. A built-in table is read only if there is no file at its path.
 pub(crate) const TABLES: [(&str, &str); 3] = [
     ("helix-a100.csv", include_str!("../published/helix-a100.csv")),
     ("helix-l4.csv", include_str!("../published/helix-l4.csv")),
     ("helix-t4.csv", include_str!("../published/helix-t4.csv")),
 ];
 
-/// The text of a library scenario.
+/// Returns the text of the built-in scenario with this name.
 pub fn find(name: &str) -> Option<&'static str> {
     LIBRARY.iter().find(|entry| entry.0 == name).map(|entry| entry.1)
 }
 
-/// The names of all of them.
+/// The names of all built-in scenarios.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
     LIBRARY.iter().map(|entry| entry.0)
 }

@@ -1,4 +1,4 @@
-//! Finding and reading a scenario: a file, or one of the library by its name.
+//! Finds and reads a scenario: a file, or a built-in scenario by its name.
 use crate::error::ScenarioError;
 use crate::files::Files;
 use crate::input;
@@ -12,7 +12,7 @@ use crate::source::Source;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A scenario as it was written and as it was understood.
+/// A scenario as text and as parsed.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub(crate) source: Arc<Source>,
@@ -20,7 +20,10 @@ pub struct Loaded {
     pub(crate) files: Arc<Files>,
 }
 
-/// Reads the scenario that a person names: a path, or a name in the library.
+/// Reads a scenario from a path, or by the name of a built-in scenario.
+///
+/// # Errors
+/// If there is no such scenario, or its text cannot be read or parsed.
 pub fn load(scenario: &str) -> Result<Loaded, ScenarioError> {
     let path = Path::new(scenario);
     if let (false, Some(text)) = (path.is_file(), library::find(scenario)) {
@@ -34,7 +37,7 @@ pub fn load(scenario: &str) -> Result<Loaded, ScenarioError> {
 }
 
 fn unknown(scenario: &str) -> ScenarioError {
-    // A file's name may be one of the library with a folder or an extension too many.
+    // The user may have added a folder or an extension to the name of a built-in scenario.
     let stem = Path::new(scenario).file_stem().map_or(scenario.into(), std::ffi::OsStr::to_string_lossy);
     let help = match nearest::nearest(&stem, library::names()) {
         Some(name) => format!("did you mean `{name}`, a scenario of the library?"),
@@ -44,7 +47,10 @@ fn unknown(scenario: &str) -> ScenarioError {
 }
 
 impl Loaded {
-    /// Reads the text of a scenario; `name` stands for it in errors.
+    /// Parses the text of a scenario. `name` names the scenario in errors.
+    ///
+    /// # Errors
+    /// If the text is not a scenario.
     pub fn read(name: &str, text: String) -> Result<Loaded, ScenarioError> {
         let source = Arc::new(Source { name: name.to_owned(), text });
         let scenario = Scenario::from_ron(&source.text).map_err(|error| ScenarioError::syntax(&source, &error))?;
@@ -55,7 +61,7 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// As it was written.
+    /// The text of the file, unchanged.
     pub fn text(&self) -> &str {
         &self.source.text
     }
@@ -64,14 +70,14 @@ impl Loaded {
         &self.scenario
     }
 
-    /// What a person should know of the files that plans were made of so far: rows that were left out or not read.
+    /// Notes about the files that the plans made so far have read, for example rows that were left out or not read.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = renamed::notes(self.text());
         notes.extend(self.files.notes());
         notes
     }
 
-    /// The scenario with every field written out.
+    /// Returns the scenario's text with every field written out.
     pub(crate) fn canonical(&self) -> Result<String, ScenarioError> {
         Origin::of(self.source.clone()).print(&self.scenario)
     }

@@ -1,6 +1,7 @@
-//! The name a person probably meant.
+//! Suggestions for misspelt names.
 
-/// The candidate most like `word`, if any is like it at all; among equals the first.
+/// Returns the candidate that is most similar to `word`, or `None` if no candidate is similar enough. If several are
+/// equally similar, the first is returned.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LIKE: f64 = 0.7;
     let word = word.to_lowercase();
@@ -9,14 +10,15 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     (best.0 >= LIKE).then_some(best.1)
 }
 
-/// From 0 to 1. Jaro-Winkler weighs the beginning of a word, where people are surest; one slip of the fingers (a letter
-/// too many, too few, wrong, or two swapped) is near even in a word of three letters.
+/// The similarity of two words, from 0 to 1. Jaro-Winkler gives more weight to the beginning of a word, which people
+/// rarely misspell. A single typing error (one letter too many, one missing, one wrong, or two swapped) gives at least
+/// 0.9 in a word of three or more letters.
 fn likeness(word: &str, name: &str) -> f64 {
     let slip = word.len() > 2 && strsim::damerau_levenshtein(word, name) == 1;
     strsim::jaro_winkler(word, name).max(if slip { 0.9 } else { 0.0 })
 }
 
-/// "did you mean `x`?", or the whole choice where nothing is alike.
+/// Returns "did you mean `x`?", or a list of all candidates if none is similar.
 pub(crate) fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     if let Some(name) = nearest(word, candidates.clone()) {
         return Some(format!("did you mean `{name}`?"));

@@ -1,12 +1,15 @@
-//! Some cells of a sweep by the values they have: `workload.prompt=512 && swarm.forwarding=Push`.
+//! A filter of a sweep's cells by their values: `workload.prompt=512 && swarm.forwarding=Push`.
 use crate::units::magnitude;
 
-/// (path, value), all of which a cell must have.
+/// The conditions as (path, value). A cell must meet all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Only(Vec<(String, String)>);
 
 impl Only {
-    /// Or what is wrong with the text.
+    /// Parses the text of a filter.
+    ///
+    /// # Errors
+    /// The reason why the text is not a filter.
     pub fn parse(text: &str) -> Result<Only, String> {
         let clause = |clause: &str| {
             let (path, value) =
@@ -20,12 +23,13 @@ impl Only {
         self.0.iter().map(|(path, _)| path.as_str())
     }
 
-    /// What a cell must have, in the order of the text.
+    /// The conditions as (path, value), in the order of the text.
     pub fn values(&self) -> &[(String, String)] {
         &self.0
     }
 
-    /// Whether a cell of these values is meant. Quantities are the same however they are written.
+    /// Whether a cell with these values meets all conditions. Quantities are compared as numbers, so `1 s` equals `1000
+    /// ms`.
     pub fn takes(&self, values: &[(String, String)]) -> bool {
         let same = |found: &str, wanted: &str| {
             found == wanted || (magnitude(found).is_some() && magnitude(found) == magnitude(wanted))

@@ -1,4 +1,4 @@
-//! Where a cell's values come from, so that an error can point at what a person wrote: a place of the file, or a flag.
+//! The origins of a cell's values. An error can then point at the place in the file or at the flag that gave the value.
 use crate::error::{ScenarioError, explain};
 use crate::paths::{self, NoSuchPath, Path};
 use crate::raw::{self, Raw, options};
@@ -8,15 +8,15 @@ use crate::source::{self, Source};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The text of a scenario, and what was put over it.
+/// The text of a scenario, and the overrides applied to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub source: Arc<Source>,
-    /// In the order they were put.
+    /// The overrides in the order in which they were applied.
     pub assignments: Vec<Assignment>,
 }
 
-/// A value put at a path.
+/// A value that is assigned to a path.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Assignment {
     pub path: Path,
@@ -24,16 +24,16 @@ pub(crate) struct Assignment {
     pub from: From,
 }
 
-/// Who says so.
+/// The origin of an assigned value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum From {
-    /// A flag of the command line, as it was given.
+    /// A flag of the command line, as the user wrote it.
     Flag(String),
-    /// These bytes of the scenario's text.
+    /// A byte range of the scenario's text.
     File(Range<usize>),
 }
 
-/// Why a value was rejected, and the part of its text that is to blame.
+/// The reason why a value was rejected, and the range of the value's text that caused it, if known.
 type Rejected = (ron::Error, Option<Range<usize>>);
 
 impl Origin {
@@ -41,7 +41,7 @@ impl Origin {
         Origin { source, assignments: Vec::new() }
     }
 
-    /// The scenario without one of the overrides; nothing if what remains is no scenario.
+    /// Returns the scenario without one of the overrides, or `None` if the rest is not a valid scenario.
     pub fn without(&self, left_out: &Assignment) -> Option<Scenario> {
         let written = Scenario::from_ron(&self.source.text).ok()?;
         let base =
@@ -52,12 +52,12 @@ impl Origin {
         Some(scenario)
     }
 
-    /// An error at an override.
+    /// Returns an error that points at an override.
     pub fn blame_value(&self, assignment: &Assignment, fault: Fault) -> ScenarioError {
         self.reject(assignment, None, fault.message, fault.help)
     }
 
-    /// Turns a fault into an error at the place that is to blame.
+    /// Converts a fault into an error that points at its cause.
     pub fn blame(&self, fault: Fault) -> ScenarioError {
         let Fault { path, within, message, help } = fault;
         if let Some(assignment) = self.assignments.iter().rev().find(|assignment| assignment.path.touches(&path)) {
@@ -68,7 +68,7 @@ impl Origin {
         ScenarioError::at(&self.source, range, message, help)
     }
 
-    /// Puts a value into a canonical text, which stays canonical, and returns the scenario with it.
+    /// Assigns a value in a canonical text. Returns the new canonical text and the scenario that it describes.
     pub fn assign(&self, text: &str, assignment: &Assignment) -> Result<(String, Scenario), ScenarioError> {
         let range = paths::locate(text, &assignment.path).map_err(|missing| self.no_such(assignment, missing))?;
         let mut refused = match self.try_value(text, &range, &assignment.value) {
@@ -76,7 +76,7 @@ impl Origin {
             Err(refused) => refused,
         };
         if let From::Flag(_) = assignment.from {
-            // A shell takes quotes away: what is not RON for its field may be its string.
+            // Shells strip quotes, so a value that is not valid RON for the field is tried again as a string.
             let quoted = options().to_string(&assignment.value).unwrap_or_default();
             match self.try_value(text, &range, &quoted) {
                 Ok(assigned) => return Ok(assigned),
@@ -89,9 +89,10 @@ impl Origin {
         Err(self.reject(assignment, part, message, help))
     }
 
-    /// The canonical text with `value` at `range`, or what is wrong and with which part of the value.
+    /// Returns the canonical text with `value` at `range` and the scenario that it describes, or the error and the part
+    /// of the value that caused it.
     fn try_value(&self, text: &str, range: &Range<usize>, value: &str) -> Result<(String, Scenario), Rejected> {
-        // By itself first: a value with an unbalanced bracket could otherwise reach beyond its place.
+        // The value is parsed alone first, because a value with an unbalanced bracket could change the text around it.
         Raw::new(value).map_err(|error| (error.code, None))?;
         let spliced = paths::splice(text, range.clone(), value);
         let scenario = Scenario::from_ron(&spliced).map_err(|error| {
@@ -102,7 +103,7 @@ impl Origin {
         raw::print(&scenario).map(|text| (text, scenario)).map_err(|error| (error, None))
     }
 
-    /// The canonical text of a scenario.
+    /// Returns the canonical text of a scenario.
     pub fn print(&self, scenario: &Scenario) -> Result<String, ScenarioError> {
         raw::print(scenario).map_err(|error| {
             let (message, help) = explain(&error);
@@ -131,7 +132,7 @@ impl Origin {
         match &assignment.from {
             From::Flag(_) => self.reject(assignment, None, message, help),
             From::File(range) => {
-                // The path is the key that stands before its value.
+                // The path is the map key before the value.
                 let key = format!("\"{}\"", assignment.path);
                 let start = self.source.text[..range.start].rfind(&key).unwrap_or(range.start);
                 let end = if start < range.start { start + key.len() } else { range.end };
@@ -141,7 +142,7 @@ impl Origin {
     }
 }
 
-/// The part of an assignment's value that is to blame: what stands at `path` in it, or `within` that.
+/// The range of an assignment's value that caused a fault: the value at `path`, or the range `within` that value.
 fn blamed(assignment: &Assignment, path: &Path, within: Option<Range<usize>>) -> Option<Range<usize>> {
     if !assignment.path.contains(path) {
         return None;
@@ -150,7 +151,8 @@ fn blamed(assignment: &Assignment, path: &Path, within: Option<Range<usize>>) ->
     Some(within.map_or(at.clone(), |part| inside(&at, part)))
 }
 
-/// `part` of what stands at `whole`.
+/// Converts `part`, which is relative to the start of `whole`, to an absolute range. The result is clamped to the end
+/// of `whole`.
 fn inside(whole: &Range<usize>, part: Range<usize>) -> Range<usize> {
     (whole.start + part.start).min(whole.end)..(whole.start + part.end).min(whole.end)
 }

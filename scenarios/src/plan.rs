@@ -1,7 +1,8 @@
-//! A plan: one cell of a sweep made wholly explicit. No default, range, preset or draw is left in it.
+//! The plan: one cell of a sweep with every value explicit. It contains no defaults, ranges, presets or random choices
+//! that are still open.
 //!
-//! Both worlds run the same plan, and a host that joins a live run gets it over the wire. Node ids are indices into
-//! `nodes`, host ids into `hosts`, machine numbers into `machines`.
+//! The live run and the simulation execute the same plan, and a host that joins a live run receives the plan over the
+//! network. Node ids are indices into `nodes`, host ids into `hosts`, and machine numbers into `machines`.
 use crate::shape::{Shape, WeightType};
 use crate::tokens::{Prompts, Sampling};
 use actors::id::{BlockRange, HostId, NodeId};
@@ -26,50 +27,51 @@ pub use faults::{Fault, What, When};
 pub struct Plan {
     /// The scenario's name.
     pub scenario: String,
-    /// Which cell of the sweep, counted from 0, and which repetition of it.
+    /// The number of the cell in the sweep. The cell and the repetition are counted from 0.
     pub cell: u32,
     pub repeat: u32,
     pub seed: Seed,
-    /// What follows from nothing live, and from this in a simulation: how devices and frames vary.
+    /// The seed of the simulation's random variation of devices and frames. A live run does not use this seed.
     pub chance: Seed,
     pub model: Model,
     pub machines: Vec<Machine>,
-    /// `hosts[0]` is the orchestrator's.
+    /// The hosts. `hosts[0]` is the orchestrator's.
     pub hosts: Vec<Host>,
-    /// `nodes[0]` is the orchestrator, `nodes[1]` the bootstrap node of the DHT, then the peers, then the clients.
+    /// The nodes: `nodes[0]` is the orchestrator, `nodes[1]` the bootstrap node of the DHT; then come the peers, then
+    /// the clients.
     pub nodes: Vec<Node>,
     pub network: Network,
     pub policies: Policies,
     pub workload: Workload,
     pub tokens: Tokens,
-    /// Requests that come when they come, in place of the workload's micro-batches.
+    /// The requests of an open-loop workload, in place of the workload's micro-batches.
     pub open: Option<Open>,
     pub objectives: Objectives,
-    /// How long a request may take.
+    /// The longest time that a request may take.
     pub timeout: Duration,
-    /// How long the swarm may take to come up before the warm-up.
+    /// The longest time that the swarm may take to become ready before the warm-up.
     pub ready_within: Duration,
-    /// What goes wrong, in the order of [`When`].
+    /// The injected faults, in the order of [`When`].
     pub faults: Vec<Fault>,
 }
 
-/// What is executed, after any adaptation to another architecture.
+/// The model that is executed, after any adaptation to another architecture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     pub shape: Shape,
-    /// Of the peers' blocks.
+    /// The number format of the weights of the peers' blocks.
     pub block_type: WeightType,
-    /// Of the client's embedding and head.
+    /// The number format of the weights of the client's embedding and LM head.
     pub ends_type: WeightType,
-    /// Of activations between nodes.
+    /// The number format of activations between nodes.
     pub wire: WireType,
-    /// Of the KV cache, bytes a value.
+    /// Bytes of one value in the KV cache.
     pub cache_value_bytes: u32,
     pub weights: Weights,
 }
 
 impl Model {
-    /// Bytes that one token of one row takes in the KV cache of one block: keys and values.
+    /// Bytes of KV cache, keys and values, that one token of one row takes in one block.
     pub fn cache_bytes_per_token_block(&self) -> u64 {
         let shape = &self.shape;
         2 * u64::from(shape.kv_heads) * u64::from(shape.head_dim()) * u64::from(self.cache_value_bytes)
@@ -78,19 +80,21 @@ impl Model {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Weights {
-    /// Drawn tensor by tensor from a stream of this seed: the same values wherever a tensor is needed.
+    /// Random weights. Each tensor is drawn from its own stream of this seed, so every node that needs a tensor gets
+    /// the same values.
     Random { seed: u64 },
-    /// A Hugging Face folder: a path from the working directory on.
+    /// A Hugging Face folder, as a path relative to the working directory.
     Dir(String),
-    /// None: the simulation computes hashes of what the caches should hold (see [`actors::echo`]).
+    /// No weights. The simulation computes hashes of the contents that the caches should have (see [`actors::echo`]).
     Echo,
 }
 
-/// A computer: its hosts share its cores.
+/// A computer. The hosts on it share its cores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     pub name: String,
-    /// How many jobs may compute at once, first come first served, over all devices of the machine; nothing: no limit.
+    /// The number of core leases: how many jobs may compute at once over all devices of the machine, first come, first
+    /// served. `None` for no limit.
     pub leases: Option<u32>,
 }
 
@@ -100,15 +104,15 @@ pub struct Host {
     pub site: String,
     pub machine: u32,
     pub device: Device,
-    /// Its further devices: each computes by itself, and its jobs wait for it alone.
+    /// Further devices of the host. Each has its own queue of jobs and computes independently of the others.
     pub also: Vec<Device>,
-    /// What leaves and what enters by its NIC, beside the path's own link.
+    /// The outgoing and incoming links of the host's NIC. A message also crosses the path's own link.
     pub egress: Link,
     pub ingress: Link,
 }
 
 impl Host {
-    /// In the order in which nodes name them.
+    /// The host's devices, in the order of [`Node::device`].
     pub fn devices(&self) -> impl Iterator<Item = &Device> {
         std::iter::once(&self.device).chain(&self.also)
     }
@@ -121,7 +125,8 @@ impl Host {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     pub host: HostId,
-    /// Which of its host's devices computes for it; nodes that share one take turns, first come, first served.
+    /// The index of the host's device that computes for this node. Nodes that share a device take turns, first come,
+    /// first served.
     pub device: u32,
     pub role: Role,
 }
@@ -129,25 +134,26 @@ pub struct Node {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Role {
     Orchestrator,
-    /// The node of the DHT that newcomers ask first.
+    /// The DHT node that new nodes contact first.
     Bootstrap,
     Peer {
-        /// If it chooses, only how many count.
+        /// The blocks that the peer serves. If the peer chooses its blocks (`chooses`), only the length of the range
+        /// counts.
         blocks: BlockRange,
         chooses: bool,
         cache_bytes: u64,
-        /// Blocks per second of one-token steps.
+        /// Blocks per second in one-token steps.
         inference_rps: f64,
-        /// Blocks per second and token of a step of 1024 tokens.
+        /// Blocks per second times tokens, in a step of 1024 tokens.
         forward_rps: f64,
-        /// Tokens per second that its NIC carries, or what is left of them where it is reached through others.
+        /// Tokens per second that the peer's NIC carries. A peer that is reached through a relay has a reduced value.
         network_rps: f64,
     },
     Client,
 }
 
 impl Role {
-    /// What the protocol takes it for.
+    /// The role of the node in the protocol.
     pub fn party(&self) -> NodeRole {
         match self {
             Role::Orchestrator => NodeRole::Orchestrator,
@@ -160,30 +166,31 @@ impl Role {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
-    /// Of every path that `between` does not name, except within a host, which is free.
+    /// The link of every path that `between` does not name, except within a host, where messages cost nothing.
     pub default: Link,
-    /// The last that names a path decides.
+    /// The links of single paths. If several entries match a path, the last one counts.
     pub between: Vec<Between>,
     pub tcp: Tcp,
     pub sharing: Sharing,
-    /// Live: impose these links on the real frames.
+    /// Whether a live run delays its real frames as these links would.
     pub shape: bool,
 }
 
 impl Network {
-    /// The same link between any two hosts; connecting costs a round trip, and nothing else of TCP is modelled.
+    /// A network with the same link between any two hosts. Connecting costs a round trip; no other effect of TCP is
+    /// modelled.
     pub fn of(default: Link) -> Network {
         Network { default, between: Vec::new(), tcp: Tcp::PIPE, sharing: Sharing::Fifo, shape: false }
     }
 
-    /// What lies between two hosts' NICs.
+    /// The link between the NICs of two hosts, for one direction.
     pub fn link(&self, from: HostId, to: HostId) -> &Link {
         let named = self.between.iter().rfind(|between| between.from.holds(from) && between.to.holds(to));
         named.map_or(&self.default, |between| &between.link)
     }
 }
 
-/// The paths from any of some hosts to any of others, one way.
+/// A link for the paths from any host of one range to any host of another, in one direction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Between {
     pub from: Hosts,
@@ -191,7 +198,7 @@ pub struct Between {
     pub link: Link,
 }
 
-/// Hosts that follow each other, `first` and `last` among them.
+/// A range of consecutive hosts, including `first` and `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Hosts {
     pub first: HostId,
@@ -211,23 +218,23 @@ impl Hosts {
 /// One direction of a link.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
-    /// One-way propagation.
+    /// The one-way propagation delay.
     pub delay: Distribution,
     /// How often `delay` is drawn.
     pub drawn: Drawn,
-    /// What is added to the delay of each message.
+    /// A random time that is added to the delay of each message.
     pub jitter: Distribution,
-    /// Bytes per second; nothing: no limit.
+    /// Bytes per second. `None` for no limit.
     pub bandwidth: Option<f64>,
-    /// Share of segments that are lost on the way, each on its own; TCP turns them into delay.
+    /// The share of segments that are lost, each independently. TCP retransmits them, so loss becomes delay.
     pub loss: f64,
 }
 
 impl Link {
-    /// Adds no delay and has no limit.
+    /// A link that adds no delay and has no limit.
     pub const FREE: Link = Link::new(Distribution::ZERO, None);
 
-    /// A delay drawn for each message, and a bandwidth in bytes per second.
+    /// Returns a link with a delay that is drawn for each message, and a bandwidth in bytes per second.
     pub const fn new(delay: Distribution, bandwidth: Option<f64>) -> Link {
         Link { delay, drawn: Drawn::PerMessage, jitter: Distribution::ZERO, bandwidth, loss: 0.0 }
     }
@@ -243,7 +250,7 @@ pub enum Drawn {
     PerPair,
 }
 
-/// A distribution of durations. What it draws is never negative and keeps the order of a connection.
+/// A distribution of delays. Draws are never negative, and links keep the order of the messages of a connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Distribution {
     Constant(Duration),
@@ -251,7 +258,7 @@ pub enum Distribution {
         low: Duration,
         high: Duration,
     },
-    /// Cut off at zero.
+    /// A normal distribution whose negative draws become 0.
     Normal {
         mean: Duration,
         std: Duration,
@@ -261,7 +268,7 @@ pub enum Distribution {
         median: Duration,
         sigma: f64,
     },
-    /// Mean `shape * scale`, variance `shape * scale^2`.
+    /// A gamma distribution with mean `shape * scale` and variance `shape * scale^2`.
     Gamma {
         shape: f64,
         scale: Duration,
@@ -276,7 +283,7 @@ pub enum Distribution {
         scale: Duration,
         shape: f64,
     },
-    /// One of these, each as likely as the others; ascending.
+    /// One of these values, all equally likely, in ascending order.
     Empirical(Arc<[Duration]>),
 }
 
@@ -284,30 +291,31 @@ impl Distribution {
     pub const ZERO: Distribution = Distribution::Constant(Duration::ZERO);
 }
 
-/// What of TCP is modelled on top of links. The formulas stand in `links::tcp`.
+/// The effects of TCP that are modelled on top of links. `links::tcp` contains the formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tcp {
-    /// Connecting costs a round trip.
+    /// Whether connecting costs a round trip.
     pub handshake: bool,
     /// Payload bytes of a full segment.
     pub mss: u64,
     /// Bytes of headers on the wire with each segment.
     pub header: u64,
-    /// A new connection begins with a window of so many bytes and doubles it each round trip; nothing: no slow start.
+    /// The congestion window of a new connection in bytes. The window doubles each round trip. `None` for no slow
+    /// start.
     pub initial_window: Option<u64>,
-    /// A connection that has been idle for longer than its retransmission timeout has lost some of its window.
+    /// Whether a connection loses a part of its window while it is idle for longer than its retransmission timeout.
     pub idle_restart: bool,
-    /// Bytes that may be under way without acknowledgement; nothing: no limit.
+    /// Bytes that may be in flight without acknowledgement. `None` for no limit.
     pub window: Option<u64>,
-    /// The least that is added to the round trip for the retransmission timeout.
+    /// The least time that is added to the round trip to get the retransmission timeout.
     pub least_timeout: Duration,
 }
 
 impl Tcp {
-    /// Nothing of it: a link is a pipe that needs no connecting.
+    /// No effects of TCP: connecting takes no time.
     pub const OFF: Tcp = Tcp { handshake: false, ..Tcp::PIPE };
 
-    /// A pipe that must be connected.
+    /// Only the handshake: connecting costs a round trip.
     pub const PIPE: Tcp = Tcp {
         handshake: true,
         mss: 1448,
@@ -329,8 +337,8 @@ pub enum Sharing {
     Fair,
 }
 
-/// P clients run M micro-batches each, one after another. Where requests come by themselves ([`Open`]), there are no
-/// micro-batches, and `prompt` and `generate` are the longest of all.
+/// A closed-loop workload: each client runs `micro_batches` requests, one after another. In an open-loop workload
+/// ([`Open`]) there are no micro-batches, and `prompt` and `generate` are the largest values of all requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
     pub micro_batches: u32,
@@ -339,57 +347,59 @@ pub struct Workload {
     pub generate: u32,
 }
 
-/// Tokens in and out, where a world computes values.
+/// The input and output tokens, for runs that compute values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tokens {
     pub prompts: Prompts,
-    /// Every choice draws from a stream of its own, named after its request and its place in it.
+    /// The sampling of tokens. Every choice draws from its own random stream, which is named after the request and the
+    /// token's position in the request.
     pub sampling: Sampling,
-    /// A request ends early where its first row has one of these. A benchmark has none: T tokens are T tokens.
+    /// The stop tokens. A request ends early if its first row generates one of them. Benchmarks have none, so that a
+    /// request always generates the given number of tokens.
     pub stops: Vec<u32>,
-    /// How many of the best scores of each choice are recorded.
+    /// The number of best scores that are recorded for each chosen token.
     pub scores: u32,
 }
 
-/// Requests that come at their own instants, whatever has become of those before.
+/// An open-loop workload: requests arrive at fixed times, whether or not earlier requests have ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Open {
-    /// In the order of time.
+    /// The requests, ordered by time.
     pub arrivals: Vec<Arrival>,
-    /// How long they come for: their number over it is the rate that was asked for.
+    /// The time during which requests arrive. The number of requests divided by this time is the offered rate.
     pub horizon: Duration,
-    /// Requests that a client has under way at once; one that comes beyond them is shed.
+    /// The largest number of requests that a client has in flight. A request that arrives beyond this number is shed.
     pub in_flight: u32,
 }
 
-/// A request of an open workload.
+/// A request of an open-loop workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
     pub client: NodeId,
-    /// After the barrier's release.
+    /// The time of arrival after the barrier's release.
     pub at: Duration,
     pub prompt: u32,
     pub generate: u32,
-    /// The peers it is to take; empty: as the policy has it.
+    /// The peers of the request's route. If empty, the routing policy chooses the route.
     pub route: Vec<NodeId>,
 }
 
-/// What a request is expected to keep within.
+/// The service level objectives of requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Objectives {
     pub limits: Vec<Objective>,
-    /// The share of requests that must keep them; nothing: no run fails by them.
+    /// The least share of requests that must meet the limits. `None` if no run fails because of them.
     pub share: Option<f64>,
 }
 
-/// A limit on one request's time, counted from the instant it was due.
+/// A limit on one time of a request, measured from the instant at which the request was due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Objective {
-    /// To the first token.
+    /// The longest time to the first token.
     Ttft(Duration),
-    /// Mean time between tokens.
+    /// The longest mean time between tokens.
     Tpot(Duration),
-    /// To the end.
+    /// The longest time to the end of the request.
     E2el(Duration),
 }
 
@@ -417,7 +427,8 @@ impl Plan {
         &self.hosts[id.0 as usize]
     }
 
-    /// Cores of a machine on which jobs run, as many as its leases can use; none where it has no leases.
+    /// The number of cores of a machine on which jobs run: as many as its core leases can use. `None` if the machine
+    /// has no core leases.
     pub fn computing_cores(&self, machine: u32) -> Option<u32> {
         let leases = self.machines.get(machine as usize)?.leases?;
         let devices = self.hosts.iter().filter(|host| host.machine == machine).flat_map(|host| host.devices());
@@ -428,13 +439,16 @@ impl Plan {
         Some(leases.saturating_mul(threads.max().unwrap_or(1)))
     }
 
-    /// What computes for a node.
+    /// The device that computes for a node.
+    ///
+    /// # Panics
+    /// If the plan has no such node or device.
     pub fn device(&self, id: NodeId) -> &Device {
         let node = self.node(id);
         self.host(node.host).devices().nth(node.device as usize).expect("a plan names devices that there are")
     }
 
-    /// Timed requests of all clients together.
+    /// The number of timed requests of all clients together.
     pub fn requests(&self) -> u64 {
         match &self.open {
             Some(open) => open.arrivals.len() as u64,
@@ -442,7 +456,7 @@ impl Plan {
         }
     }
 
-    /// Tokens that all timed requests ask for, over all rows.
+    /// The number of tokens that all timed requests generate, over all rows.
     pub fn tokens(&self) -> u64 {
         let rows = u64::from(self.workload.batch);
         match &self.open {
@@ -451,7 +465,7 @@ impl Plan {
         }
     }
 
-    /// Tokens of the longest request, each row's prompt and answer together.
+    /// The number of tokens of the longest request: prompt and answer of one row.
     pub fn longest(&self) -> u32 {
         match &self.open {
             Some(open) => open.arrivals.iter().map(|arrival| arrival.prompt + arrival.generate).max().unwrap_or(0),
@@ -459,23 +473,29 @@ impl Plan {
         }
     }
 
-    /// All blocks of the model.
+    /// The range of all blocks of the model.
     pub fn blocks(&self) -> BlockRange {
         BlockRange { start: 0, end: self.model.shape.layers }
     }
 
-    /// Bytes that one token of one row takes in the KV cache of one block: keys and values.
+    /// Bytes of KV cache, keys and values, that one token of one row takes in one block.
     pub fn cache_bytes_per_token_block(&self) -> u64 {
         self.model.cache_bytes_per_token_block()
     }
 }
 
-/// Plans as text, for a person to read what a run resolved to.
+/// Returns the plans as text, which shows people the resolved values of a run.
+///
+/// # Errors
+/// If a value cannot be written as RON.
 pub fn to_ron(plans: &[Plan]) -> Result<String, ron::Error> {
     ron::ser::to_string_pretty(plans, ron::ser::PrettyConfig::new().struct_names(true))
 }
 
-/// Plans as [`to_ron`] has written them.
+/// Reads plans from the text that [`to_ron`] writes.
+///
+/// # Errors
+/// If the text does not hold plans.
 pub fn from_ron(text: &str) -> Result<Vec<Plan>, ron::error::SpannedError> {
     ron::from_str(text)
 }

@@ -1,5 +1,5 @@
-//! Published models and devices by name, the policies of a published swarm, and how far the regions of the world are
-//! apart, each number with its source.
+//! Built-in data, each number with its source: published models and devices by name, the policies of a published swarm,
+//! and round trips between regions of the world.
 pub mod devices;
 pub mod models;
 pub mod regions;

@@ -1,4 +1,4 @@
-//! What others have measured of systems that the library has as scenarios, so that predictions can be held against it.
+//! Published measurements of the systems that built-in scenarios describe, for comparison with predictions.
 use crate::files::Files;
 use crate::raw;
 use crate::units::Time;
@@ -8,18 +8,20 @@ use std::path::Path;
 
 const PUBLISHED: &str = include_str!("../published/published.ron");
 
-/// A system, by the scenario that describes it.
+/// A published system and the scenario that describes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct System {
     pub scenario: String,
-    /// Which cell of the scenario's sweep; nothing: its only one.
+    /// The filter that selects one cell of the scenario's sweep. `None` if the sweep has a single cell.
     #[serde(default)]
     pub only: Option<String>,
-    /// From the barrier's release: what ended in it counts. Nothing: the whole run.
+    /// The start and the end of the measurement window, as times after the barrier's release. Only steps and requests
+    /// that ended in the window count. `None` for the whole run.
     #[serde(default)]
     pub window: Option<(Time, Time)>,
-    /// The trace that the scenario replays, where its column `first_ms` says how long each prompt took.
+    /// The trace that the scenario replays. Its column `first_ms` holds the measured time to each request's first
+    /// token.
     #[serde(default)]
     pub queries: Option<String>,
     pub figures: Vec<Figure>,
@@ -30,12 +32,12 @@ pub struct System {
 pub struct Figure {
     pub measure: Measure,
     pub value: f64,
-    /// How far off the prediction may be, as a fraction of the value.
+    /// The accepted error of the prediction, as a fraction of the published value.
     pub within: f64,
-    /// A constant of the prediction was fitted to it.
+    /// Whether a constant of the prediction was fitted to this figure.
     #[serde(default)]
     pub calibrated: bool,
-    /// Why the prediction does not keep `within`.
+    /// The reason why the error of the prediction exceeds `within`, if it does.
     #[serde(default)]
     pub missed: Option<Miss>,
 }
@@ -53,29 +55,33 @@ pub struct Miss {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Measure {
-    /// One-token steps that ended in the window, a second.
+    /// One-token steps that ended in the window, per second.
     DecodeThroughput,
-    /// A quantile of the times of such steps, in ms.
+    /// A quantile of the times of one-token steps, in ms.
     DecodeLatency(f64),
-    /// A quantile of the times to the first token, in ms, of requests whose first token came in the window. Where others
-    /// open no sessions, their time begins when the prompt leaves: what finding a route and opening sessions takes is left
-    /// out.
+    /// A quantile of the times to the first token, in ms, over requests whose first token came in the window. If the
+    /// published system opens no sessions, the time begins when the prompt is sent, without the time for finding a
+    /// route and opening sessions.
     PromptLatency(f64),
-    /// A column of `cells.csv`.
+    /// The value of a column of `cells.csv`.
     Column(String),
 }
 
-/// A request of a run that others have measured.
+/// A request of a published run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Query {
-    /// From the run's beginning.
+    /// The time at which the request was sent, since the beginning of the run.
     pub sent: Duration,
-    /// To its first token.
+    /// The time to the first token.
     pub first: Duration,
 }
 
 impl System {
-    /// The requests that its figures are of, in the order of the trace; none where nobody says.
+    /// Returns the requests on which the published figures are based, in the order of the trace. Empty if the system
+    /// names no trace.
+    ///
+    /// # Errors
+    /// If a column of the trace cannot be read.
     pub fn measured(&self) -> Result<Vec<Query>, String> {
         let Some(file) = &self.queries else { return Ok(Vec::new()) };
         let files = Files::of(Path::new("."));
@@ -85,7 +91,10 @@ impl System {
     }
 }
 
-/// All of them.
+/// Returns all published systems.
+///
+/// # Errors
+/// If the built-in file cannot be parsed.
 pub fn systems() -> Result<Vec<System>, ron::error::SpannedError> {
     raw::options().from_str(PUBLISHED)
 }

@@ -1,16 +1,19 @@
-//! The one dialect of RON that scenarios are written in, and values kept as their text.
+//! The dialect of RON in which scenarios are written, and values that are kept as text.
 use ron::extensions::Extensions;
 use ron::value::RawValue;
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
-/// A RON value as it is written, without the space and comments around it: for fields whose type depends on its text.
+/// A RON value as text, without the whitespace and comments around it, for fields whose type depends on the text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Raw(Box<RawValue>);
 
 impl Raw {
-    /// Checks that `text` is RON.
+    /// Checks that `text` is RON and keeps it.
+    ///
+    /// # Errors
+    /// If `text` is not RON.
     pub fn new(text: &str) -> Result<Raw, ron::error::SpannedError> {
         RawValue::from_ron(text).map(|raw| Raw(raw.trim().to_owned()))
     }
@@ -26,12 +29,12 @@ impl<'de> Deserialize<'de> for Raw {
     }
 }
 
-/// Optional values are written plainly, and newtypes as what they hold.
+/// The options of the dialect: an optional value is written without `Some`, and a newtype as its inner value.
 pub(crate) fn options() -> ron::Options {
     ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME | Extensions::UNWRAP_NEWTYPES)
 }
 
-/// The canonical text of a value: every field, with struct names.
+/// Returns the canonical text of a value: every field, with struct names.
 pub(crate) fn print<T: Serialize>(value: &T) -> Result<String, ron::Error> {
     options().to_string_pretty(value, ron::ser::PrettyConfig::new().struct_names(true))
 }

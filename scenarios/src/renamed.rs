@@ -1,10 +1,10 @@
-//! Fields of scenarios that had another name in version 0.1. The old name is read, with a note, until version 0.3.
+//! Scenario fields that had another name in version 0.1. The old names are accepted until version 0.3 and give a note.
 
-/// Old name, path of the field today.
+/// The old name, and the current path of the field.
 const RENAMED: [(&str, &str); 3] =
     [("muster", "measure.ready_within"), ("gather", "swarm.batch_wait"), ("ends", "model.client_dtype")];
 
-/// The path with today's names.
+/// Replaces the old names in a path with the current ones.
 pub fn path(text: &str) -> String {
     let old = |(old, new): &(&str, &str)| {
         let (parent, _) = new.split_once('.')?;
@@ -13,7 +13,7 @@ pub fn path(text: &str) -> String {
     RENAMED.iter().find_map(old).unwrap_or_else(|| text.to_owned())
 }
 
-/// A note for each old name that the text of a scenario has as a field.
+/// Returns a note for each old field name in the text of a scenario.
 pub fn notes(text: &str) -> Vec<String> {
     let code = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
     let is_field = |name: &str| {

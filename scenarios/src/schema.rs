@@ -1,12 +1,12 @@
-//! A scenario as it is written: the typed form of a RON file, with defaults where a person need not choose.
+//! The scenario as written: the typed form of a RON file, with defaults for optional fields.
 //!
-//! Every field is written when printed, so that a path such as `workload.prompt` has a place in the canonical text of
-//! every scenario; printing and reading gives the same scenario (a property test holds it). What follows from a scenario
-//! is not here: [`crate::resolve`] makes it explicit.
+//! Printing writes every field, so a path such as `workload.prompt` exists in the canonical text of every scenario. A
+//! scenario that is printed and read again is the same scenario (a property test checks this). [`crate::resolve`]
+//! derives the explicit plan from a scenario.
 //!
-//! Every path of a file or folder in a scenario (tables, traces, profiles, weights, prompts) begins at the folder of the
-//! scenario file, unless it is absolute; for a scenario of the library it begins at the working directory. A path that
-//! `--set` or `--axis` gives is a value of the scenario as any other, and begins at the same folder.
+//! Every path of a file or folder in a scenario (tables, traces, profiles, weights, prompts) is relative to the folder
+//! of the scenario file, unless it is absolute. For a built-in scenario it is relative to the working directory. A path
+//! that `--set` or `--axis` gives is relative to the same folder.
 use crate::chart::Chart;
 use crate::raw::Raw;
 use crate::tokens::{Prompts, Sampling};
@@ -41,7 +41,7 @@ pub use swarm::{
 };
 pub use workload::{Columns, Process, Workload};
 
-/// The format that this program reads.
+/// The version of the scenario format that this program reads.
 pub const VERSION: u32 = 1;
 
 /// A scenario: a swarm, its network, the workload that clients send, and the sweep over some of these values.

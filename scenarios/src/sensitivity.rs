@@ -1,4 +1,4 @@
-//! What a prediction hangs on: a plan with one of its inputs changed.
+//! Variants of a plan for sensitivity analysis, each with one input changed.
 use crate::plan::{Distribution, Link, Overhead, Plan, Role, Sharing};
 use actors::id::HostId;
 use actors::message::Forwarding;
@@ -7,7 +7,7 @@ use actors::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// An input that is a number, and can be a little more or less.
+/// A numeric input that can be scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     Delay,
@@ -30,7 +30,7 @@ impl Input {
         }
     }
 
-    /// The plan with this input times `factor`; nothing where the plan has none of it.
+    /// Returns the plan with this input multiplied by `factor`, or `None` if the plan does not have this input.
     pub fn scaled(self, plan: &Plan, factor: f64) -> Option<Plan> {
         let mut changed = plan.clone();
         match self {
@@ -52,7 +52,7 @@ impl Input {
     }
 }
 
-/// The plan with another choice made, and what that is called.
+/// Returns variants of the plan with another policy or setting, each with its name.
 pub fn choices(plan: &Plan) -> Vec<(String, Plan)> {
     let mut choices = Vec::new();
     let mut offer = |name: &str, change: &dyn Fn(&mut Plan)| {
@@ -66,7 +66,7 @@ pub fn choices(plan: &Plan) -> Vec<(String, Plan)> {
     offer("forwarding: Push", &|plan| plan.policies.forwarding = Forwarding::Push);
     offer("sharing: Fifo", &|plan| plan.network.sharing = Sharing::Fifo);
     offer("sharing: Fair", &|plan| plan.network.sharing = Sharing::Fair);
-    // As far as it goes: the steps that wait, up to a usual bound.
+    // The largest batches in practice: all waiting steps, up to a common limit.
     let together = Scheduling::Continuous { tokens: 512, steps: 64 };
     let batches = |plan: &Plan| {
         matches!(plan.policies.scheduling, Scheduling::Continuous { .. } | Scheduling::PrefillThenDecode { .. })
@@ -114,7 +114,7 @@ fn scaled(span: Duration, factor: f64) -> Duration {
     Duration::from_secs_f64(span.as_secs_f64() * factor)
 }
 
-/// Whatever is drawn, times `factor`.
+/// Returns the distribution with every draw multiplied by `factor`.
 fn stretched(delay: &Distribution, factor: f64) -> Distribution {
     let by = |span: &Duration| scaled(*span, factor);
     match delay {

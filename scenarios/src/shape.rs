@@ -13,7 +13,7 @@ pub enum Arch {
     Llama,
 }
 
-/// What determines the cost of a block: all sizes in elements.
+/// The dimensions that determine the cost of a block, in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
@@ -21,7 +21,7 @@ pub struct Shape {
     pub layers: u32,
     pub hidden: u32,
     pub heads: u32,
-    /// Heads of keys and values; equal to `heads` without grouped-query attention.
+    /// The number of key and value heads. It equals `heads` without grouped-query attention.
     pub kv_heads: u32,
     pub ffn: u32,
     pub vocab: u32,
@@ -33,9 +33,9 @@ impl Shape {
         self.hidden / self.heads
     }
 
-    /// The shape with `scale` times the layers and the heads, at least one of each. A head keeps its width, queries go on
-    /// sharing keys as they do, and the FFN keeps its ratio; vocabulary and positions stay. What is too large for a
-    /// dimension stops at its end.
+    /// Returns the shape with `scale` times the layers and the heads, at least one of each. The width of a head, the
+    /// ratio of query heads to key heads, the ratio of the FFN, the vocabulary and the positions stay the same. A
+    /// dimension that would overflow is set to the largest value of its type.
     pub fn scaled(&self, scale: f64) -> Shape {
         let times = |count: u32| ((f64::from(count) * scale).round() as u32).max(1);
         let kv_heads = times(self.kv_heads);
@@ -63,7 +63,7 @@ pub enum WeightType {
 }
 
 impl WeightType {
-    /// Bytes of one weight. The scales of quantised blocks count as well: 32 values share 2 bytes (GGML's q8_0, q4_0).
+    /// Bytes of one weight, including the scales of quantised blocks: 32 values share 2 bytes (GGML's q8_0, q4_0).
     pub fn bytes(self) -> f64 {
         match self {
             WeightType::F32 => 4.0,

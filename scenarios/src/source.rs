@@ -1,9 +1,9 @@
-//! The text of a scenario and the places in it.
+//! The text of a scenario and the positions in it.
 use crate::paths::{self, Path};
 use ron::error::{Position, SpannedError};
 use std::ops::Range;
 
-/// A scenario's text as it was given, and what to call it.
+/// The original text of a scenario, with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The file's path, or the scenario's name in the library.
@@ -12,36 +12,38 @@ pub struct Source {
 }
 
 impl Source {
-    /// Where the file lies; the current folder for one of the library.
+    /// The folder of the scenario file. For a built-in scenario this is the working directory.
     pub(crate) fn folder(&self) -> &std::path::Path {
         std::path::Path::new(&self.name).parent().unwrap_or(std::path::Path::new(""))
     }
 
-    /// Line and column (in characters) of a byte, counted from 1.
+    /// The line and the column (in characters) of a byte offset, both counted from 1.
     pub(crate) fn line_column(&self, at: usize) -> (usize, usize) {
         let before = &self.text[..at];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// The bytes that an error of ron's is about.
+    /// The byte range that an error of ron refers to.
     pub(crate) fn range(&self, error: &SpannedError) -> Range<usize> {
         range(&self.text, error)
     }
 
-    /// The bytes of a path's value, or of the nearest thing above it that is written.
+    /// The byte range of a path's value. If the text does not contain the path, the range of its nearest ancestor is
+    /// returned.
     pub(crate) fn written(&self, path: &Path) -> Range<usize> {
         paths::locate(&self.text, path).unwrap_or_else(|missing| self.first_line(missing.reached))
     }
 
-    /// A range that spans lines is shown by its first.
+    /// Shortens a range of several lines to its first line.
     fn first_line(&self, range: Range<usize>) -> Range<usize> {
         let text = &self.text[range.clone()];
         range.start..range.start + text.find('\n').unwrap_or(text.len())
     }
 }
 
-/// The bytes of `text` that an error of ron's is about. Ron tells where its cursor stood after what it read last.
+/// The byte range in `text` that an error of ron refers to. Ron reports the position of its cursor after the last token
+/// that it read.
 pub(crate) fn range(text: &str, error: &SpannedError) -> Range<usize> {
     let end = byte(text, error.span.end);
     let read = &text[..end];
@@ -64,23 +66,23 @@ pub(crate) fn range(text: &str, error: &SpannedError) -> Range<usize> {
         }
     };
     match &error.code {
-        // A value was read, and is not what it should be.
+        // Ron read a value and then rejected it, so the value lies before the cursor.
         ron::Error::Message(_) | ron::Error::InvalidValueForType { .. } | ron::Error::IntegerOutOfBounds
             if start < token.len() =>
         {
             start..token.len()
         }
-        // What comes next is not what it should be.
+        // Ron expected something else at the cursor, so the wrong text lies after it.
         _ => end..word_end(text, end).max(end + text[end..].chars().next().map_or(0, char::len_utf8)),
     }
 }
 
-/// Where the word that begins at `at` ends.
+/// The offset at which the word that begins at `at` ends.
 fn word_end(text: &str, at: usize) -> usize {
     at + text[at..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len() - at)
 }
 
-/// The byte of a position, whose columns count characters.
+/// The byte offset of a position whose column counts characters.
 fn byte(text: &str, position: Position) -> usize {
     let line_start = match position.line {
         0 | 1 => 0,

@@ -1,4 +1,5 @@
-//! The cells of a sweep: a scenario's points, each a scenario of its own, with what a command line puts over them.
+//! The cells of a sweep. Each cell is a complete scenario with the values of one point and the overrides of the command
+//! line.
 use crate::beyond;
 use crate::cell::CellKey;
 use crate::error::ScenarioError;
@@ -16,22 +17,24 @@ use actors::seed::Seed;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Runs of one sweep, cells times repetitions: each is planned before the first begins, and takes some ten kilobytes.
+/// The largest number of runs of one sweep (cells times repetitions). All runs are planned before the first one begins,
+/// and a plan takes some ten kilobytes.
 const RUNS: u64 = 1 << 16;
 
-/// What a command line puts over a scenario.
+/// The overrides of the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// (path, value). A value wins over everything the file says; an axis over its path is given up.
+    /// (path, value). The value replaces every value of the file, and removes the file's axes over this path.
     pub set: Vec<(String, String)>,
-    /// (path, values with commas between). Takes the place of the file's axis, or is one more.
+    /// (path, values separated by commas). The axis replaces the file's axis over the same path, or is added to the
+    /// axes.
     pub axis: Vec<(String, String)>,
     pub repeat: Option<u32>,
-    /// `path=value`, several joined by `&&`: run only the cells that have these values.
+    /// The filter of cells: `path=value`, several joined by `&&`. Only cells with these values are run.
     pub only: Option<String>,
 }
 
-/// One point of a sweep.
+/// One cell of a sweep.
 #[derive(Clone, Debug)]
 pub struct Cell {
     pub key: CellKey,
@@ -41,12 +44,17 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Makes the cell explicit for one repetition; all that is random in it follows from `seed`, the cell and `repeat`.
+    /// Resolves one repetition of the cell into a plan. All random choices are derived from `seed`, the cell's number
+    /// and `repeat`.
+    ///
+    /// # Errors
+    /// If the scenario of the cell is not valid.
     pub fn plan(&self, seed: Seed, repeat: u32) -> Result<Plan, ScenarioError> {
         let run = Run { seed, cell: self.key.index, repeat };
         resolve::plan(&self.scenario, run, &self.files).map_err(|mut fault| {
             let cause = self.cause(&fault, run);
-            // What holds in the first cell and not in a later one depends on what that one varies.
+            // The first cell is valid, so the fault of a later cell depends on its varied values. The message shows
+            // them.
             if self.key.index > 0 {
                 let values: Vec<_> = self.key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
                 fault.message = format!("{} (cell {}: {})", fault.message, self.key.index, values.join(", "));
@@ -58,8 +66,8 @@ impl Cell {
         })
     }
 
-    /// The override that makes the plan fail, where the fault is not at its own path: without it the scenario can be
-    /// planned, or at least has nothing wrong at that place. A flag comes before a value of the file's sweep.
+    /// Returns the override that makes the plan fail, if the fault's path is not in an override. Without this override,
+    /// the plan succeeds or its fault is at another path. Flags are tried before values of the file's sweep.
     fn cause(&self, fault: &resolve::Fault, run: Run) -> Option<&Assignment> {
         let assignments = &self.origin.assignments;
         if assignments.iter().any(|assignment| assignment.path.contains(&fault.path)) {
@@ -79,27 +87,30 @@ impl Cell {
         elsewhere
     }
 
-    /// What is allowed in a plan of this cell and can hardly be meant.
+    /// Returns warnings about values of this cell that are allowed but rarely intended.
     pub(crate) fn warnings(&self, plan: &Plan) -> Vec<(Kind, f64, String)> {
         beyond::warnings(&self.scenario, plan)
     }
 }
 
 impl Cell {
-    /// An error at the value of `path`, for what only a world can find wrong with it.
+    /// Returns an error that points at the value of `path`, for problems that only the execution can find.
     pub fn reject(&self, path: &str, why: String) -> ScenarioError {
         self.origin.blame(resolve::Fault::new(path, why))
     }
 }
 
 impl Loaded {
-    /// How often each cell is to be run.
+    /// The number of repetitions of each cell.
+    ///
+    /// # Errors
+    /// If an override is not valid.
     pub fn repeats(&self, overrides: &Overrides) -> Result<u32, ScenarioError> {
         let (scenario, _) = self.base(overrides)?;
         Ok(scenario.sweep.repeat)
     }
 
-    /// Refuses a sweep of more runs than may be planned.
+    /// Returns an error if a sweep has too many runs.
     fn few_enough(&self, cells: usize, repeat: u32, origin: &Origin) -> Result<(), ScenarioError> {
         let runs = (cells as u64).saturating_mul(u64::from(repeat));
         if runs <= RUNS {
@@ -110,7 +121,10 @@ impl Loaded {
         Err(origin.blame(fault.help("repeat less, or run a part of the cells at a time: --only 'PATH=VALUE'")))
     }
 
-    /// The cells of the sweep, in its order.
+    /// Returns the cells of the sweep, in its order.
+    ///
+    /// # Errors
+    /// If an override, an axis or a case is not valid, or if there are too many cells or runs.
     pub fn cells(&self, overrides: &Overrides) -> Result<Vec<Cell>, ScenarioError> {
         let (base, over) = self.base(overrides)?;
         let sets = &over.assignments;
@@ -121,10 +135,11 @@ impl Loaded {
         }
         let text = Origin::of(self.source.clone()).print(&base)?;
         let (mut kept, mut texts, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
-        // Neighbours of a grid begin alike: what was put over the text last, and the text after it.
+        // Neighbouring points of a grid share their first assignments. The trail keeps the assignments of the last
+        // point and the text and scenario after each, so that they are reused.
         let mut trail: Vec<(Assignment, (String, Scenario))> = Vec::new();
         for mut point in points {
-            // What is set below a varied path is set again after it.
+            // A value that is set below a varied path is set again after the varied value.
             let late = |set: &&Assignment| point.iter().any(|varied| varied.path.contains(&set.path));
             let late: Vec<_> = sets.iter().filter(late).cloned().collect();
             point.extend(late);
@@ -165,7 +180,7 @@ impl Loaded {
         }
     }
 
-    /// The scenario of every cell before anything is varied, and where its values come from.
+    /// Returns the scenario before anything is varied, and the origins of its values.
     fn base(&self, overrides: &Overrides) -> Result<(Scenario, Origin), ScenarioError> {
         let mut origin = Origin::of(self.source.clone());
         let sweep = Sweep { repeat: self.scenario.sweep.repeat, ..Sweep::default() };
@@ -196,7 +211,7 @@ fn set((path, value): &(String, String)) -> Assignment {
     Assignment { path: Path::dotted(path), value: value.clone(), from }
 }
 
-/// What a sweep varies.
+/// The varied values of a sweep.
 struct Varied {
     axes: Vec<Vec<Assignment>>,
     cases: Vec<Vec<Assignment>>,
@@ -234,7 +249,8 @@ impl Varied {
         }
         for (path, value) in &overrides.set {
             let set = Path::dotted(path);
-            // The file's axis over it is given up, but two flags that contradict each other are a mistake.
+            // A `--set` removes the file's axis over its path. But a `--set` and an `--axis` for the same path
+            // contradict each other.
             if let Some((axis, values)) = overrides.axis.iter().find(|(axis, _)| set.contains(&Path::dotted(axis))) {
                 let message = format!("--axis {axis}={values} varies what this sets");
                 let help = Some("leave one of the two out".to_owned());
@@ -245,7 +261,7 @@ impl Varied {
         Ok(varied)
     }
 
-    /// A given axis takes the place of the one over its path.
+    /// Adds an axis of the command line, which replaces the file's axis and case values at its path.
     fn replace(&mut self, axis: Vec<Assignment>) {
         let Some(first) = axis.first() else { return };
         self.cases.iter_mut().for_each(|case| case.retain(|value| !first.path.contains(&value.path)));
@@ -255,14 +271,14 @@ impl Varied {
         }
     }
 
-    /// What is set is not varied.
+    /// Removes the axes and case values at a path that is set to a fixed value.
     fn give_up(&mut self, path: &Path) {
         self.axes.retain(|axis| !axis.iter().all(|value| path.contains(&value.path)));
         self.cases.iter_mut().for_each(|case| case.retain(|value| !path.contains(&value.path)));
     }
 
-    /// The grid of the axes, the first slowest; then for each case the grid of the axes it does not name. Or how many
-    /// there would be, if these are too many.
+    /// Returns the points of the sweep: the grid of the axes, the first axis slowest; then, for each case, the grid of
+    /// the axes that the case does not name. If there are too many points, their number is the error.
     fn points(&self) -> Result<Vec<Vec<Assignment>>, u64> {
         let all: Vec<&[Assignment]> = self.axes.iter().map(Vec::as_slice).collect();
         let mut points = if all.is_empty() && !self.cases.is_empty() { Vec::new() } else { grid(&all, &[])? };
@@ -277,8 +293,8 @@ impl Varied {
         if count > RUNS { Err(count) } else { Ok(points) }
     }
 
-    /// The paths that name a cell: every varied one, taken apart where its values are structs of the same fields, of
-    /// which then only those count that differ.
+    /// Returns the paths that name a cell. A varied path is split into its fields if its values are structs with the
+    /// same fields. Fields with the same value in all cells are then left out.
     fn leaves(&self, texts: &[String]) -> Vec<Path> {
         let mut varied: Vec<Path> = Vec::new();
         for assignment in self.axes.iter().chain(&self.cases).flatten() {
@@ -286,7 +302,7 @@ impl Varied {
                 varied.push(assignment.path.clone());
             }
         }
-        // The values that each path has in any of the texts.
+        // For each path, its values over all texts.
         let mut found = vec![BTreeSet::new(); varied.len()];
         for text in texts {
             for (found, value) in found.iter_mut().zip(paths::values(text, &varied)) {
@@ -314,7 +330,8 @@ fn axis(path: &str, values: &str) -> Result<Vec<Assignment>, ScenarioError> {
     Ok(values.into_iter().map(value).collect())
 }
 
-/// Every combination of the axes' values, each followed by `case`; or how many there are, if these are too many.
+/// Returns every combination of the axes' values, each followed by `case`. If there are too many, their number is the
+/// error.
 fn grid(axes: &[&[Assignment]], case: &[Assignment]) -> Result<Vec<Vec<Assignment>>, u64> {
     let count = axes.iter().fold(1u64, |count, axis| count.saturating_mul(axis.len() as u64));
     if count > RUNS {
@@ -336,7 +353,7 @@ fn grid(axes: &[&[Assignment]], case: &[Assignment]) -> Result<Vec<Vec<Assignmen
     Ok(points)
 }
 
-/// The paths below `path` whose values differ, or `path` itself where its values are not alike.
+/// Returns the paths below `path` whose values differ, or `path` itself if its values do not have the same fields.
 fn take_apart(values: &BTreeSet<&str>, path: &Path) -> Vec<Path> {
     let fields = |value: &&str| match paths::open(value) {
         Parts::Fields(fields) => Some((paths::name(value).to_owned(), names(&fields))),
@@ -360,7 +377,7 @@ fn names(fields: &[(&str, &str)]) -> Vec<String> {
     fields.iter().map(|(name, _)| (*name).to_owned()).collect()
 }
 
-/// The cells that have the values an expression asks for.
+/// Returns the cells that match a filter.
 fn select(cells: Vec<Cell>, text: &str) -> Result<Vec<Cell>, ScenarioError> {
     let wrong =
         |message: String, help: Option<String>| ScenarioError::Flag { flag: format!("--only {text}"), message, help };

@@ -5,7 +5,10 @@ use crate::raw::{options, print};
 use crate::schema::Scenario;
 
 impl Scenario {
-    /// The canonical text: every field, with struct names.
+    /// Returns the canonical text of the scenario: every field, with struct names.
+    ///
+    /// # Errors
+    /// If a value cannot be written as RON.
     pub fn to_ron(&self) -> Result<String, ron::Error> {
         print(self)
     }

@@ -34,7 +34,10 @@ pub struct Sampling {
 impl Sampling {
     pub const GREEDY: Sampling = Sampling { temperature: 0.0, top_k: None, top_p: None };
 
-    /// Whether all is within bounds; else which field is not, and why.
+    /// Checks that all values are in range.
+    ///
+    /// # Errors
+    /// The name of the first field that is out of range, and the reason.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err(("temperature", format!("a temperature of {} is not a number from 0 on", self.temperature)));

@@ -1,12 +1,12 @@
 //! Kinds of warnings, so that a sweep shows one of each.
 
-/// Warnings of one kind differ only in their figures.
+/// The kind of a warning. Warnings of one kind differ only in their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Sessions,
     Cache,
     Devices,
     Context,
-    /// That the event of this index can hardly happen.
+    /// The event with this index is unlikely to happen.
     Event(usize),
 }

@@ -1,13 +1,13 @@
-//! A device of a plan: how the live world executes it, and how long the simulation takes it to work.
+//! A device of a plan: the executor of live runs, and the cost model of the simulation.
 use actors::time::Duration;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Device {
     pub name: String,
-    /// How the live world executes it.
+    /// The executor of live runs.
     pub executor: Executor,
-    /// How long the simulation takes it to work.
+    /// The cost model of the simulation.
     pub cost: Cost,
 }
 
@@ -19,29 +19,30 @@ pub enum Executor {
     Cuda {
         ordinal: u32,
     },
-    /// A device that is not on the machine that runs the scenario; the simulation alone knows it.
+    /// A device that is not part of the machine that runs the scenario. It can only be simulated.
     Elsewhere,
 }
 
-/// The time of a job: what it executes and reads again (`cold`), times `slow` and a draw of `jitter`, plus `first_job` once
-/// after start (kernels compile, caches fill).
+/// The cost model of a device's jobs. The time of a job is the sum of its computing time and its cold-cache penalty
+/// (`cold`), multiplied by `slow` and by a draw of `jitter`. The first job after the start takes `first_job` more
+/// (kernels are compiled, caches are filled).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     pub roofline: Roofline,
-    /// Where there are measured times of blocks, they take the roofline's place for them.
+    /// Measured times of blocks. If present, they replace the roofline for blocks.
     pub table: Option<Table>,
-    /// Where there are measured times of the client's ends, they take the roofline's place for them.
+    /// Measured times of the embedding and the LM head. If present, they replace the roofline for these.
     pub ends: Option<Ends>,
     pub first_job: Duration,
     pub cold: ColdCache,
     pub jitter: Jitter,
-    /// How many times slower than its kind this device is: a straggler has more than 1.
+    /// The factor by which this device is slower than others of its kind. A straggler has more than 1.
     pub slow: f64,
     pub overhead: Overhead,
 }
 
 impl Cost {
-    /// A device of this roofline, and nothing beside it.
+    /// Returns the cost of a device with this roofline and no other terms.
     pub const fn of(roofline: Roofline) -> Cost {
         Cost {
             roofline,
@@ -56,64 +57,69 @@ impl Cost {
     }
 }
 
-/// max(FLOPs / rate, bytes / bandwidth) plus overheads (Williams, Waterman and Patterson 2009), at achieved rates.
+/// The roofline model: max(FLOPs / rate, bytes / bandwidth) plus overheads (Williams, Waterman and Patterson 2009), at
+/// achieved rates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Roofline {
     /// FLOP/s achieved on large matmuls.
     pub flops: f64,
-    /// Bytes/s achieved on streamed weights.
+    /// Bytes/s achieved when weights are streamed from memory.
     pub bandwidth: f64,
     pub per_block: Duration,
     pub per_job: Duration,
 }
 
-/// Measured seconds of one block, and of a job beside its blocks.
+/// Measured times: seconds per block, and a fixed time per job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
-    /// New tokens over all rows of the job x tokens before them, for steps of more than one token.
+    /// Steps of more than one token. Sizes are new tokens over all rows of the job; contexts are tokens before them.
     pub prefill: Grid,
-    /// Rows x tokens before the new one, for one-token steps.
+    /// One-token steps. Sizes are rows; contexts are tokens before the new one.
     pub decode: Grid,
     pub per_job: Duration,
 }
 
-/// Seconds over sizes and contexts; [`crate::cost`] says how they are interpolated. Empty: nothing was measured.
+/// Seconds over sizes and contexts. [`crate::cost`] documents the interpolation. An empty grid means that nothing was
+/// measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
-    /// Rising, the first above 0.
+    /// The sizes in ascending order, the first above 0.
     pub sizes: Vec<f64>,
-    /// Rising.
+    /// The contexts in ascending order.
     pub contexts: Vec<f64>,
-    /// Never falling along either: all sizes of the first context, then of the next.
+    /// The times in seconds: all sizes of the first context, then those of the next. They never decrease along sizes or
+    /// contexts.
     pub seconds: Vec<f64>,
 }
 
-/// Measured seconds over a size, rising: (size, seconds).
+/// Measured seconds over a size, as (size, seconds) in ascending order.
 pub type Curve = Vec<(f64, f64)>;
 
-/// Measured seconds of a client's ends.
+/// Measured seconds of a client's embedding and LM head.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ends {
-    /// Over new tokens of all rows.
+    /// The embedding, over new tokens of all rows.
     pub embed: Curve,
-    /// Final norm, head and sampling, over rows.
+    /// Final norm, LM head and sampling, over rows.
     pub head: Curve,
 }
 
-/// What it costs that weights leave a processor's caches, and come back but by and by.
+/// The cold-cache penalty: the time that a job loses because its weights have left the processor's caches.
 ///
-/// A job reads a share of its weights from memory, for they are cold; of these the share `left` is cold still when it is
-/// done, for caches do not keep all that was read once. And a time `g` after a job began, the share `g / (g + half_after)`
-/// of what was not cold is cold again. From start to start, for a long job reads its weights one after another: that a
-/// peer of all blocks is never idle makes none of them warmer.
+/// A job reads its cold weights from memory. After the job the share `left` of them is still cold, because caches do
+/// not keep everything that was read once. At a time `g` after the job began, the share `g / (g + half_after)` of the
+/// weights that were not cold has become cold again. The time counts from start to start, because a long job reads its
+/// weights one after another: even the weights of a peer that serves all blocks and is never idle become cold between
+/// two reads.
 ///
-/// Fitted: on two cores of a server that neighbours share, the one-token steps of eight blocks of 3 MB took 2.3 ms after a
-/// prefill of 13 ms, 2.0 ms two steps later, and 1.65 ms after ten, in live runs of `twin-suite`.
+/// Fitted to live runs of `twin-suite` on two cores of a server that neighbours share: the one-token steps of eight
+/// blocks of 3 MB took 2.3 ms after a prefill of 13 ms, 2.0 ms two steps later, and 1.65 ms after ten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ColdCache {
-    /// For each block of a job all of whose weights are cold.
+    /// The time that is added for each block of a job if all its weights are cold. The added time is proportional to
+    /// the cold share.
     pub per_block: Duration,
-    /// Likewise for a head.
+    /// The time that is added for an LM head if all its weights are cold.
     pub head: Duration,
     pub half_after: Duration,
     pub left: f64,
@@ -123,18 +129,18 @@ impl ColdCache {
     pub const OFF: ColdCache =
         ColdCache { per_block: Duration::ZERO, head: Duration::ZERO, half_after: Duration::ZERO, left: 0.0 };
 
-    /// The share of warm things that is cold after a time.
+    /// The share of warm weights that has become cold after the time `since`.
     pub fn share(half_after: Duration, since: Duration) -> f64 {
         since.0 as f64 / (since.0 as f64 + half_after.0 as f64).max(1.0)
     }
 
-    /// The share that is cold of weights of which the last job, which began so long ago, found `before` cold.
+    /// The share of the weights that is cold now. The last job began `since` ago, and found the share `before` cold.
     pub fn again(&self, before: f64, since: Duration) -> f64 {
         1.0 - (1.0 - before * self.left) * (1.0 - ColdCache::share(self.half_after, since))
     }
 }
 
-/// By what the time of a job is multiplied: draws from the device's own stream, of mean 1.
+/// The random factor of a job's time, with mean 1, drawn from the device's own random stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Jitter {
     Off,
@@ -142,50 +148,56 @@ pub enum Jitter {
     LogNormal {
         sigma: f64,
     },
-    /// Measured factors in ascending order, a quantile each, linear between them.
+    /// Quantiles of measured factors in ascending order, equally spaced, with linear interpolation between them.
     Quantiles(Vec<f64>),
 }
 
-/// What a host adds to computing and to the declared network, measured by `calibrate`.
+/// The time that a host adds to computing and to the declared network. `calibrate` measures it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {
-    /// From a node's asking for a job until an idle device has begun it: the way to its thread, and a free core lease.
+    /// The time from a node's request for a job until an idle device begins it: the handover to the device's thread and
+    /// the wait for a free core lease.
     pub to_device: Duration,
-    /// From the end of a job until its node knows.
+    /// The time from the end of a job until its node is notified.
     pub from_device: Duration,
-    /// Of each byte of activations that a job is given, and of each that it gives, in seconds: a copy each.
+    /// Seconds for each byte of activations that a job receives, and for each byte that it returns. Each direction is
+    /// one copy.
     pub per_copied: f64,
-    /// From the end of one job until the next has a core lease that it waited for.
+    /// The time from the end of one job until the next one, which waited for its core lease, gets it.
     pub hand_over: Duration,
-    /// Of a frame at each of its two ends.
+    /// The time that a frame takes at the sender, and again at the receiver.
     pub frame: Duration,
-    /// Of each byte of a frame at each of its two ends, in seconds.
+    /// Seconds for each byte of a frame at the sender, and again at the receiver.
     pub per_byte: f64,
-    /// What each of these takes longer where a thread, or a connection, has been still for long; after a time `g`, the
-    /// share `g / (g + half_after)` of it. Of the way to a device that is since its last job, of the way back the job
-    /// itself, of a core lease the waiting for it, of an end of a frame since its node's last frame.
+    /// The largest time that is added to each of these overheads if a thread or a connection was idle before. After an
+    /// idle time `g` the share `g / (g + half_after)` of it is added. The idle time is the time since the device's last
+    /// job for `to_device`, the time of the job itself for `from_device`, the time of the wait for the core lease for
+    /// `hand_over`, and the time since the node's last frame for `frame`.
     pub idle: Duration,
     pub half_after: Duration,
-    /// What a peer does between hearing that a session is to open and saying that it is open.
+    /// The time that a peer takes from receiving a request to open a session until it sends the confirmation.
     pub opening: Duration,
-    /// By how much a frame that `shape: true` has held comes after its instant.
+    /// The time by which a frame that `shape: true` holds back is delivered too late.
     pub held: Duration,
-    /// On so many cores of its machine the frames of all hosts there are sent and received, which take turns at them; 0:
-    /// nobody waits for another.
+    /// The number of cores on which the machine sends and receives the frames of all its hosts. Frames wait for a free
+    /// core. 0 means that no frame waits for another.
     pub serving: u32,
-    /// What frames cost varies by this: it is multiplied by exp(N(-sigma^2 / 2, sigma)) at each end. 0: it does not.
+    /// The random variation of the cost of frames: the cost is multiplied by exp(N(-sigma^2 / 2, sigma)) at the sender
+    /// and at the receiver. 0 means no variation.
     pub sigma: f64,
-    /// By this share of itself an end of a frame takes longer whose machine was last at frames of other clients alone, for
-    /// they have had its caches; by less as some of them were of the same client.
+    /// The share by which a frame takes longer at the sender or receiver if the last frames of the machine were all of
+    /// other clients, because those have replaced the contents of its caches. If some of those frames were of the same
+    /// client, the share is proportionally smaller.
     pub cache_interference: f64,
     pub cpu_steal: CpuSteal,
 }
 
-/// When a machine's cores stand still though there is work for them: those of a virtual one are taken for others now and
-/// then (what Linux counts as cpu_steal). From one time to the next, and how long one lasts, are exponential; these are the means.
+/// CPU steal: a hypervisor takes the cores of a virtual machine away for some time although they have work (Linux
+/// counts this as `steal` in /proc/stat). The interval between two such times and their lengths are exponentially
+/// distributed. The fields are the means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuSteal {
-    /// Of each core. 0: never.
+    /// The mean interval for each core. 0 means never.
     pub every: Duration,
     pub last: Duration,
 }
@@ -212,31 +224,33 @@ impl Overhead {
         cpu_steal: CpuSteal::NONE,
     };
 
-    /// From a node's asking for a job of so many bytes until a device has begun it that has been idle for so long.
+    /// The time from a node's request for a job with `bytes` of activations until a device that was idle for `idle`
+    /// begins the job.
     pub fn way_there(&self, bytes: u64, idle: Duration) -> Duration {
         self.to_device + self.woken(idle) + Duration::from_secs_f64(bytes as f64 * self.per_copied)
     }
 
-    /// From the end of a job that gives so many bytes, and took so long, until its node knows.
+    /// The time from the end of a job, which returns `bytes` and took `took`, until its node is notified.
     pub fn way_back(&self, bytes: u64, took: Duration) -> Duration {
         match *self {
-            // As it is for all that no profile speaks of, without a float's work.
+            // The common case without a measured profile, which avoids floating point.
             Overhead { from_device: Duration::ZERO, idle: Duration::ZERO, per_copied: 0.0, .. } => Duration::ZERO,
             _ => self.from_device + self.woken(took) + Duration::from_secs_f64(bytes as f64 * self.per_copied),
         }
     }
 
-    /// From the end of one job until another begins that has waited so long for the core lease.
+    /// The time from the end of one job until the next one begins, which has waited for the core lease for `waited`.
     pub fn handed_over(&self, waited: Duration) -> Duration {
         self.hand_over + self.woken(waited)
     }
 
-    /// An end of a frame at a node that has had no other for so long, without what its bytes take.
+    /// The time that a frame takes at a node whose last frame was `idle` ago, without the time of its bytes.
     pub fn end_of_frame(&self, idle: Duration) -> Duration {
         self.frame + self.woken(idle)
     }
 
-    /// What takes so long by itself, at a machine whose last frames were of other clients to this share.
+    /// The time of a frame at the sender or receiver, including cache interference. `takes` is the time without it, and
+    /// `share` the share of the machine's last frames that were of other clients.
     pub fn among_others(&self, takes: Duration, share: f64) -> Duration {
         Duration((takes.0 as f64 * (1.0 + self.cache_interference * share)) as u64)
     }

@@ -1,4 +1,5 @@
-//! What goes wrong in a run: drawn, counted and put in order, so that both worlds carry out the same.
+//! The faults of a plan: drawn, counted and ordered in advance, so that the live run and the simulation inject the same
+//! ones.
 use super::Plan;
 use actors::id::HostId;
 use actors::record::{Event, FaultEvent, FaultKind};
@@ -12,21 +13,22 @@ pub struct Fault {
     pub what: What,
 }
 
-/// When a fault happens.
+/// The time at which a fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
-    /// This long after the start of the run, whether or not the barrier has been released.
+    /// This long after the start of the run, even if the barrier has not been released.
     Start(Duration),
     /// This long after the barrier's release.
     Release(Duration),
-    /// As the `count`-th step (counted from 1) since the release, or since the host's last start if that is later,
-    /// reaches `host`; the step is lost with it. Several of one host come one after another, each counting anew.
+    /// The step at which the fault happens: when the `count`-th step (counted from 1) reaches `host`. Steps are counted
+    /// from the barrier's release, or from the host's last start if that is later. The step is lost with the host. If a
+    /// host has several such faults, they happen one after another, and each counts from the one before.
     Steps { host: HostId, count: u64 },
 }
 
 impl When {
-    /// The order of a plan's faults: those from the start by time, those from the release by time, those of steps by
-    /// host; what has the same key keeps its order.
+    /// The sort key of a plan's faults: faults after the start by time, then faults after the release by time, then
+    /// faults at steps by host. Faults with equal keys keep their order.
     pub fn key(&self) -> (u8, u64) {
         match self {
             When::Start(after) => (0, after.0),
@@ -38,28 +40,30 @@ impl When {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum What {
-    /// The host's process is killed. Who has a connection to it is told that it is gone. `back` is of a crash at a step
-    /// alone: so much later the host starts again; at a time, a `Restart` of its own says that.
+    /// The host's process is killed, and its connections break. `back` is set only for a crash at a step: the host
+    /// restarts after that time. A crash at a time has a separate `Restart` instead.
     Crash { host: HostId, back: Option<Duration> },
-    /// A host that has crashed or left starts again, empty.
+    /// A host that has crashed or left restarts with empty state.
     Restart { host: HostId },
-    /// The host's peer says goodbye. In the simulation it finishes what it has begun; live, its process ends at once.
+    /// The host's peer leaves and announces it. In the simulation the peer finishes the jobs that it has begun; in a
+    /// live run its process ends at once.
     Leave { host: HostId },
-    /// A host that has not been there joins.
+    /// A host that was not present at the start joins.
     Join { host: HostId },
-    /// The host does nothing for so long, and loses nothing: neither it nor anybody else is told.
+    /// The host does nothing for the time `lasts` and loses nothing. Neither the host nor other nodes are notified.
     Stall { host: HostId, lasts: Duration },
-    /// Jobs that the host's device begins meanwhile take `by` times as long.
+    /// A job that the host's device begins during the fault takes `by` times as long.
     SlowDevice { host: HostId, by: f64, lasts: Duration },
-    /// For what is sent meanwhile on the way from one host to another, NICs included, delays are `by` times as long and
-    /// bandwidths as small.
+    /// The paths from the hosts of `from` to the hosts of `to` become slower, including the NICs. For messages sent
+    /// during the fault, delays are multiplied by `by` and bandwidths are divided by `by`.
     SlowLink { from: Vec<HostId>, to: Vec<HostId>, by: f64, lasts: Duration },
-    /// What is sent between hosts of different groups waits until it is over. A host that no group names reaches all.
+    /// Messages between hosts of different groups wait until the partition ends. A host that is in no group reaches all
+    /// hosts.
     Partition { groups: Vec<Vec<HostId>>, lasts: Duration },
 }
 
 impl What {
-    /// The host that it befalls, if it is one.
+    /// The host that the fault affects, if it affects exactly one.
     pub fn host(&self) -> Option<HostId> {
         match *self {
             What::Crash { host, .. }
@@ -85,7 +89,7 @@ impl What {
         }
     }
 
-    /// The hosts that it befalls.
+    /// The hosts that the fault affects.
     pub fn hosts(&self) -> Vec<HostId> {
         match self {
             What::SlowLink { from, to, .. } => from.iter().chain(to).copied().collect(),
@@ -94,7 +98,7 @@ impl What {
         }
     }
 
-    /// How long it lasts, if it ends by itself.
+    /// The duration of the fault, or `None` if the fault does not end on its own.
     pub fn lasts(&self) -> Option<Duration> {
         match *self {
             What::Stall { lasts, .. }
@@ -107,7 +111,7 @@ impl What {
 }
 
 impl Plan {
-    /// The hosts that are not there when the run starts: they join later.
+    /// The hosts that are not present at the start of the run and join later.
     pub fn late_hosts(&self) -> BTreeSet<HostId> {
         let joins = |fault: &Fault| match fault.what {
             What::Join { host } => Some(host),
@@ -116,12 +120,12 @@ impl Plan {
         self.faults.iter().filter_map(joins).collect()
     }
 
-    /// What a world records as it carries a fault out.
+    /// Returns the event that a run records when it injects a fault.
     pub fn fault_event(&self, at: Timestamp, what: &What) -> Event {
         self.befell(at, what.mishap(), &what.hosts(), what.lasts())
     }
 
-    /// Likewise, of something that befalls some hosts.
+    /// Returns the event that a run records for a fault of the given kind at the given hosts.
     pub fn befell(&self, at: Timestamp, mishap: FaultKind, hosts: &[HostId], lasts: Option<Duration>) -> Event {
         let nodes = self.nodes().filter(|(_, node)| hosts.contains(&node.host)).map(|(id, _)| id).collect();
         Event::FaultEvent(Box::new(FaultEvent { at, fault: mishap, nodes, lasts }))

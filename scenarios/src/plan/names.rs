@@ -1,9 +1,9 @@
-//! What a person calls the nodes and hosts of a plan, whose parts know them by number.
+//! Names of nodes and hosts for people. The other parts of a plan identify them by number.
 use super::{Plan, Role};
 use actors::id::{HostId, NodeId};
 
 impl Plan {
-    /// What a person calls a node: its role and its host.
+    /// The name of a node for people: its role and its host.
     pub fn called(&self, node: NodeId) -> String {
         let Some(seat) = self.nodes.get(node.0 as usize) else { return node.to_string() };
         let role = match seat.role {
@@ -13,9 +13,9 @@ impl Plan {
             Role::Client => "client",
         };
         let host = &self.host(seat.host).name;
-        // A group may be called after its role.
+        // The name of a host group may already begin with the role.
         let name = if host.starts_with(role) { host.clone() } else { format!("{role} {host}") };
-        // Several on one host are told apart as in routes: `box/1` is the second.
+        // Several nodes on one host are numbered as in routes: `box/1` is the second.
         let before = self.nodes[..node.0 as usize].iter().filter(|other| other.host == seat.host);
         match before.filter(|other| other.role.party() == seat.role.party()).count() {
             0 => name,
@@ -23,8 +23,8 @@ impl Plan {
         }
     }
 
-    /// `text` with the names of nodes and hosts in place of their numbers: wherever it says `node 4`, `NodeId(4)` or
-    /// `HostId(2)`, as errors, events and outcomes do, which know no plan.
+    /// Returns `text` with numbers of nodes and hosts replaced by names. The numbers are written as `node 4`,
+    /// `NodeId(4)` or `HostId(2)` in errors, events and outcomes, which have no access to the plan.
     pub fn in_words(&self, text: &str) -> String {
         let mut words = String::with_capacity(text.len());
         let mut rest = text;
@@ -36,7 +36,7 @@ impl Plan {
             let number = &from[kind.before.len()..];
             let digits = number.bytes().take_while(u8::is_ascii_digit).count();
             let name = number[..digits].parse().ok().and_then(|id| self.name(kind, id));
-            // "anode 4" is no node.
+            // The end of a longer word, as in "anode 4", is not a match.
             let within = before.ends_with(|c: char| c.is_alphanumeric());
             match name.filter(|_| !within && number[digits..].starts_with(kind.after)) {
                 Some(name) => {
@@ -60,7 +60,7 @@ impl Plan {
     }
 }
 
-/// A way in which numbers are written.
+/// A notation of node or host numbers.
 struct Kind {
     of: Of,
     before: &'static str,
