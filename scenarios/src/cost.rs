@@ -1,20 +1,20 @@
-//! How long a device works on a job: arithmetic over a plan's [`Cost`] and [`Model`], pure and without state.
+//! The computing time of a device's jobs: pure functions of a plan's [`Cost`] and [`Model`].
 //!
-//! The simulator's devices and a peer's announced speed both come from here, so they cannot disagree. What is *not* here:
-//! queueing, core leases and [`Cost::first_job`], which depend on what a device did before, and [`Cost::jitter`], which is
-//! drawn. How cold its weights are is an argument.
+//! The simulator's devices and a peer's announced speed both use this module, so they cannot disagree. This module does
+//! *not* cover queueing, core leases and [`Cost::first_job`], which depend on what the device did before, nor
+//! [`Cost::jitter`], which is random. The cold share of the weights is an argument.
 //!
-//! A job's time is a roofline, max(FLOPs / achieved rate, bytes / achieved bandwidth) for each block, plus fixed
-//! overheads (Williams, Waterman and Patterson 2009; for transformers: Pope et al. 2022, "Efficiently Scaling Transformer
-//! Inference", section 2). A measured table, where there is one, takes the roofline's place for blocks.
+//! The time of a job is a roofline, max(FLOPs / achieved rate, bytes / achieved bandwidth) for each block, plus fixed
+//! overheads (Williams, Waterman and Patterson 2009; for transformers: Pope et al. 2022, "Efficiently Scaling
+//! Transformer Inference", section 2). If the cost has a measured table, the table replaces the roofline for blocks.
 mod grid;
 
 use crate::plan::{Cost, Link, Model, Roofline, Table};
 use crate::shape::{Arch, Shape, WeightType};
 use actors::time::Duration;
 
-/// One sequence's, or one session's, part of a job: `tokens` new tokens of each of `rows` rows, which have `position`
-/// tokens in their caches.
+/// The part of a job that belongs to one sequence or session: `tokens` new tokens in each of `rows` rows, with
+/// `position` tokens in their caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item {
     pub rows: u32,
@@ -22,18 +22,19 @@ pub struct Item {
     pub position: u32,
 }
 
-/// `blocks` blocks over `tokens` new tokens of each of `batch` rows, which have `position` tokens in their caches.
+/// The time of `blocks` blocks over `tokens` new tokens in each of `batch` rows, with `position` tokens in their
+/// caches.
 #[inline]
 pub fn blocks_time(cost: &Cost, model: &Model, blocks: u32, batch: u32, tokens: u32, position: u32) -> Duration {
     batch_time(cost, model, blocks, std::iter::once(Item { rows: batch, tokens, position }))
 }
 
-/// `blocks` blocks over several items at once, which share what the weights cost.
+/// The time of `blocks` blocks over several items in one batch, which share the cost of the weights.
 ///
-/// By the roofline, FLOPs and cache bytes add up and weights stream once. By a table, one-token steps are a decode batch
-/// and longer ones a prefill batch; where a batch has both, all its tokens go through the matrices as a prefill's do, and
-/// its one-token steps add the attention over their contexts. However short a prompt, it streams the weights that a
-/// one-token step of one row streams, and takes no less.
+/// With the roofline, the FLOPs and cache bytes of the items add up, and the weights are streamed once. With a table,
+/// one-token steps are a decode batch and longer steps a prefill batch. If the batch has both, all its tokens take the
+/// time of a prefill in the matrices, and its one-token steps add the attention over their contexts. A prefill takes at
+/// least the time of a one-token step of one row, because it streams the same weights.
 pub fn batch_time(cost: &Cost, model: &Model, blocks: u32, items: impl Iterator<Item = Item>) -> Duration {
     let mut batch = Batch::default();
     let (mut flops, mut bytes) = (0.0, block_weight_bytes(&model.shape, model.block_type));
@@ -52,13 +53,14 @@ pub fn batch_time(cost: &Cost, model: &Model, blocks: u32, items: impl Iterator<
     slowed(cost, Duration::from_secs_f64(per_block * f64::from(blocks)) + per_job)
 }
 
-/// The sums by which a measured table is read.
+/// The sums with which a measured table is looked up.
 #[derive(Default)]
 struct Batch {
-    /// Rows of one-token steps, and tokens before them, over all rows.
+    /// `decodes`: rows of one-token steps. `decoded`: the tokens before these steps, summed over rows.
     decodes: f64,
     decoded: f64,
-    /// New tokens of longer steps, and the tokens before them, each counted for each new token.
+    /// `prefills`: new tokens of longer steps. `prefilled`: the tokens before these steps, counted once for each new
+    /// token.
     prefills: f64,
     prefilled: f64,
 }
@@ -75,7 +77,7 @@ impl Batch {
         }
     }
 
-    /// Seconds per block and the time per job, if the table has points for this kind of job.
+    /// Returns the seconds per block and the time per job, if the table has points for this kind of job.
     fn measured(&self, table: &Table) -> Option<(f64, Duration)> {
         let context = if self.decodes > 0.0 { self.decoded / self.decodes } else { 0.0 };
         if self.prefills == 0.0 {
@@ -91,7 +93,8 @@ impl Batch {
     }
 }
 
-/// Looking up the embeddings of `tokens` tokens of each of `batch` rows: reads a row of the table for each.
+/// The time of the embedding lookup of `tokens` tokens in each of `batch` rows. Each token reads one row of the
+/// embedding table.
 pub fn embed_time(cost: &Cost, model: &Model, batch: u32, tokens: u32) -> Duration {
     let count = f64::from(batch) * f64::from(tokens);
     if let Some(seconds) = cost.ends.as_ref().and_then(|ends| measured(&ends.embed, count)) {
@@ -103,7 +106,8 @@ pub fn embed_time(cost: &Cost, model: &Model, batch: u32, tokens: u32) -> Durati
     slowed(cost, Duration::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
-/// The head over the last token of each of `batch` rows: final norm, the `[vocab, hidden]` matmul, and the choice.
+/// The time of the LM head over the last token of each of `batch` rows: final norm, the `[vocab, hidden]` matmul, and
+/// sampling.
 pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Duration {
     if let Some(seconds) = cost.ends.as_ref().and_then(|ends| measured(&ends.head, f64::from(batch))) {
         return slowed(cost, Duration::from_secs_f64(seconds));
@@ -113,12 +117,12 @@ pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Duration {
     slowed(cost, Duration::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
-/// What `blocks` blocks take longer of whose weights this share is cold.
+/// The cold-cache penalty of `blocks` blocks whose weights are cold to this share: the time that is added to the job.
 pub fn cold_blocks_time(cost: &Cost, blocks: u32, share: f64) -> Duration {
     Duration(cold_time(cost, cost.cold.per_block, share).0 * u64::from(blocks))
 }
 
-/// Likewise a head.
+/// The cold-cache penalty of an LM head whose weights are cold to this share: the time that is added to the job.
 pub fn cold_head_time(cost: &Cost, share: f64) -> Duration {
     cold_time(cost, cost.cold.head, share)
 }
@@ -130,30 +134,30 @@ fn cold_time(cost: &Cost, all: Duration, share: f64) -> Duration {
     slowed(cost, Duration::from_secs_f64(all.as_secs_f64() * share))
 }
 
-/// Blocks per second of one-token steps of one row on an empty cache, what a Petals server measures and announces
+/// Blocks per second in one-token steps of one row on an empty cache. A Petals server measures and announces this value
 /// (`inference_rps` in `petals/server/throughput.py`: one block, batch 1, one token).
 pub fn inference_rps(cost: &Cost, model: &Model) -> f64 {
     let seconds = blocks_time(cost, model, 1, 1, 1, 0).as_secs_f64();
     1.0 / seconds.max(1e-9)
 }
 
-/// Blocks per second and token of a step of 1024 tokens (Petals' `forward_rps`).
+/// Blocks per second times tokens in a step of 1024 tokens (Petals' `forward_rps`).
 pub fn forward_rps(cost: &Cost, model: &Model) -> f64 {
     const TOKENS: u32 = 1024;
     f64::from(TOKENS) / blocks_time(cost, model, 1, 1, TOKENS, 0).as_secs_f64().max(1e-9)
 }
 
-/// Tokens per second that a host's NIC carries, at 16 bits a value, the lesser of both ways; `unknown` bytes per second
-/// where nothing limits it (`petals/server/throughput.py`).
+/// Tokens per second that a host's NIC carries, with 16-bit activation values: the lesser of the two directions. A
+/// direction without a limit counts as `unknown` bytes per second (`petals/server/throughput.py`).
 pub fn network_rps(egress: &Link, ingress: &Link, model: &Model, unknown: f64) -> f64 {
     let known = egress.bandwidth.into_iter().chain(ingress.bandwidth).reduce(f64::min);
     known.unwrap_or(unknown) / (2.0 * f64::from(model.shape.hidden))
 }
 
-/// Parameters of one block: the matrices, their biases and the norms.
+/// The number of parameters of one block: the matrices, their biases and the norms.
 ///
-/// OPT and BLOOM with `ffn = 4 hidden` have `12 h^2 + 13 h`. Llama has no biases, three FFN matrices, and keys and values
-/// of `kv_heads` heads only.
+/// OPT and BLOOM with `ffn = 4 hidden` have `12 h^2 + 13 h`. Llama has no biases, three FFN matrices, and keys and
+/// values for only `kv_heads` heads.
 pub fn block_params(shape: &Shape) -> f64 {
     let (hidden, ffn) = (f64::from(shape.hidden), f64::from(shape.ffn));
     matmul_params(shape)
@@ -169,13 +173,13 @@ pub fn block_weight_bytes(shape: &Shape, weight_type: WeightType) -> f64 {
     block_params(shape) * weight_type.bytes()
 }
 
-/// Parameters of the head's matrix: as many as the embedding table has, whether or not they are tied.
+/// The number of parameters of the LM head's matrix, which has the size of the embedding table, tied or not.
 pub fn head_params(shape: &Shape) -> f64 {
     f64::from(shape.vocab) * f64::from(shape.hidden)
 }
 
-/// Parameters outside the blocks: token table, learned positions (two of OPT's are never used), norms, and the head where
-/// it is not the token table again.
+/// The number of parameters outside the blocks: embedding table, learned positions (two of OPT's are never used),
+/// norms, and the LM head if it is not tied to the embedding table.
 pub fn ends_params(shape: &Shape) -> f64 {
     let hidden = f64::from(shape.hidden);
     head_params(shape)
@@ -186,27 +190,29 @@ pub fn ends_params(shape: &Shape) -> f64 {
         }
 }
 
-/// Values that one token of one row takes in the KV cache of one block: a key and a value for each KV head.
+/// The number of values that one token of one row takes in the KV cache of one block: a key and a value for each KV
+/// head.
 pub fn cache_values(shape: &Shape) -> f64 {
     2.0 * f64::from(shape.kv_heads) * f64::from(shape.head_dim())
 }
 
-/// FLOPs of one block: two for each matmul parameter and token, and `4 h` for each pair of a query and a key it sees.
+/// FLOPs of one block: two for each matmul parameter and token, and `4 h` for each pair of a query and a key that it
+/// attends to.
 pub fn block_flops(shape: &Shape, batch: u32, tokens: u32, position: u32) -> f64 {
     let (batch, new, before) = (f64::from(batch), f64::from(tokens), f64::from(position));
-    // The i-th new token sees `before + i` keys, its own among them.
+    // The i-th new token attends to `before + i` keys, including its own.
     let pairs = new * before + new * (new + 1.0) / 2.0;
     batch * (2.0 * matmul_params(shape) * new + 4.0 * f64::from(shape.hidden) * pairs)
 }
 
-/// Bytes that one block moves from memory: its weights once, and the keys and values of every row's context once.
+/// Bytes that one block reads from memory: its weights once, and the keys and values of every row's context once.
 ///
 /// Activations are left out: they stay in the caches of a CPU, and are below a percent on a GPU.
 pub fn block_bytes(model: &Model, batch: u32, tokens: u32, position: u32) -> f64 {
     block_weight_bytes(&model.shape, model.block_type) + cache_bytes(model, batch, tokens, position)
 }
 
-/// Bytes of the keys and values that one block reads and writes.
+/// Bytes of keys and values that one block reads and writes.
 fn cache_bytes(model: &Model, batch: u32, tokens: u32, position: u32) -> f64 {
     let context = f64::from(batch) * (f64::from(position) + f64::from(tokens));
     context * cache_values(&model.shape) * f64::from(model.cache_value_bytes)
@@ -224,13 +230,13 @@ fn roofline_seconds(roofline: &Roofline, flops: f64, bytes: f64) -> f64 {
     (flops / roofline.flops).max(bytes / roofline.bandwidth)
 }
 
-/// A job's time on a device that is so many times slower than its kind.
+/// The time of a job on a device that is `cost.slow` times slower than others of its kind.
 #[inline]
 fn slowed(cost: &Cost, time: Duration) -> Duration {
     if cost.slow == 1.0 { time } else { Duration::from_secs_f64(time.as_secs_f64() * cost.slow) }
 }
 
-/// Seconds on a curve, if it has points.
+/// Interpolates the seconds on a curve; `None` if the curve has no points.
 fn measured(curve: &[(f64, f64)], size: f64) -> Option<f64> {
     let (xs, ys): (Vec<f64>, Vec<f64>) = curve.iter().copied().unzip();
     (!xs.is_empty()).then(|| grid::line(&xs, &ys, size))
@@ -291,7 +297,7 @@ mod tests {
     fn parameters_are_those_of_the_published_models() {
         let h = 7168.0;
         assert_eq!(block_params(&OPT_30B), 12.0 * h * h + 13.0 * h);
-        // Llama 3 8B: 8.03e9 parameters with 32 blocks, two tables of 128256 x 4096 and a last norm.
+        // Llama 3 8B: 8.03e9 parameters with 32 blocks, two tables of 128256 x 4096 and a final norm.
         let total = 32.0 * block_params(&LLAMA_3_8B) + 2.0 * 128_256.0 * 4096.0 + 4096.0;
         assert_eq!(total, 8_030_261_248.0);
     }

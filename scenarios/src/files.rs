@@ -1,8 +1,8 @@
 //! The tables that a scenario names: samples, round trips, arrivals, times away.
 //!
-//! They are read when a cell is planned, so that a plan holds what was in them and needs no file. Rows are read one after
-//! another and only what is wanted of them is kept, once for all cells of a sweep. A path is taken from the scenario's
-//! folder on.
+//! Tables are read when a cell is planned, so that a plan contains their data and needs no file. Rows are read one at a
+//! time, and only the needed values are kept, once for all cells of a sweep. Paths are relative to the scenario's
+//! folder.
 mod error;
 mod fields;
 mod lines;
@@ -22,14 +22,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use trace::{Cut, Recorded};
 
-/// What has been read so far.
+/// The data that have been read so far.
 #[derive(Debug)]
 pub(crate) struct Files {
     folder: PathBuf,
     times: Cache<(String, String), [Duration]>,
     counts: Cache<(String, String), [u32]>,
     traces: Cache<Cut, [Recorded]>,
-    /// What a person should know of the files that were read.
+    /// Notes for the user about the files that were read.
     notes: Mutex<BTreeSet<String>>,
 }
 
@@ -46,12 +46,12 @@ impl Files {
         }
     }
 
-    /// Where the scenario lies.
+    /// The folder of the scenario.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The lines of a file, packed by gzip or not.
+    /// Opens a file by lines, with or without gzip.
     pub fn lines(&self, path: &str) -> Result<Lines, TableError> {
         let here = self.folder.join(path);
         match TABLES.iter().find(|known| known.0 == path) {
@@ -60,19 +60,19 @@ impl Files {
         }
     }
 
-    /// The table in a CSV file.
+    /// Opens a CSV file as a table.
     pub fn table(&self, path: &str) -> Result<Table, TableError> {
         Table::new(self.lines(path)?)
     }
 
-    /// The numbers of tokens in a column.
+    /// Reads the numbers of tokens in a column.
     pub fn counts(&self, path: &str, column: &str) -> Result<Arc<[u32]>, TableError> {
         kept(&self.counts, (path.to_owned(), column.to_owned()), || {
             self.samples(path, column, |row, at| row.tokens(at))
         })
     }
 
-    /// The lengths of time in a column whose name ends in their unit.
+    /// Reads the durations in a column. The column's name ends with their unit.
     pub fn times(&self, path: &str, column: &str) -> Result<Arc<[Duration]>, TableError> {
         kept(&self.times, (path.to_owned(), column.to_owned()), || {
             let unit = table::unit_of(column).ok_or_else(|| {
@@ -106,18 +106,18 @@ impl Files {
         }
     }
 
-    /// Keeps something that a person should know of a file.
+    /// Adds a note for the user about a file.
     pub fn note(&self, note: &str) {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(note.to_owned());
     }
 
-    /// What a person should know of the files that were read, each once.
+    /// The notes about the files that were read, each once.
     pub fn notes(&self) -> Vec<String> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
-/// What was read for a key before, or what is read now.
+/// Returns the value that is stored for a key, or reads and stores it.
 fn kept<K: Ord, V: ?Sized>(
     cache: &Cache<K, V>,
     key: K,

@@ -1,7 +1,8 @@
-//! Places in the text of a scenario, by path: `workload.prompt`, `hosts.0.egress.delay`.
+//! Positions in the text of a scenario, addressed by path: `workload.prompt`, `hosts.0.egress.delay`.
 //!
-//! `ron::Value` forgets the names of structs and variants, so an override edits text: a path's byte range is found one
-//! level at a time with ron's own parser, another value is put there, and the whole is read again with its types.
+//! `ron::Value` drops the names of structs and variants, so an override edits the text instead. The byte range of a
+//! path is found one level at a time with ron's own parser, the new value is inserted there, and the whole text is
+//! parsed again with its types.
 use crate::nearest;
 use crate::raw::options;
 use crate::renamed;
@@ -10,17 +11,18 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::ops::Range;
 
-/// Names from the root to a value: a field, the index of an item, the key of a map (which may contain dots).
+/// The path from the root to a value. Each part is a field, the index of an item, or the key of a map (which may
+/// contain dots).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path(Vec<String>);
 
 impl Path {
-    /// Of fields and indices, with dots between.
+    /// Splits a path at its dots into fields and indices.
     pub fn dotted(text: &str) -> Path {
         Path(renamed::path(text).split('.').map(str::to_owned).collect())
     }
 
-    /// Of the whole.
+    /// The path of the whole scenario.
     pub fn root() -> Path {
         Path(Vec::new())
     }
@@ -34,17 +36,17 @@ impl Path {
         self
     }
 
-    /// Whether one of them is at, above or below the other.
+    /// Whether one of the paths contains the other, or both are equal.
     pub fn touches(&self, other: &Path) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| a == b)
     }
 
-    /// The rest of this path below `ancestor`, which must contain it.
+    /// The rest of this path below `ancestor`, which must contain this path.
     pub fn below(&self, ancestor: &Path) -> Path {
         Path(self.0.iter().skip(ancestor.0.len()).cloned().collect())
     }
 
-    /// Whether `other` is at or below this.
+    /// Whether `other` is this path or a path below it.
     pub fn contains(&self, other: &Path) -> bool {
         self.0.len() <= other.0.len() && self.touches(other)
     }
@@ -56,37 +58,41 @@ impl fmt::Display for Path {
     }
 }
 
-/// Why a path leads nowhere.
+/// The error of a path that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoSuchPath {
     pub message: String,
     pub help: Option<String>,
-    /// Where the last name that exists leads.
+    /// The byte range of the deepest part of the path that exists.
     pub reached: Range<usize>,
 }
 
-/// What a value consists of, as slices of its text.
+/// The parts of a value, as slices of its text.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Parts<'a> {
-    /// Of a struct, or of a map.
+    /// The (name, value) pairs of a struct or of a map.
     Fields(Vec<(&'a str, &'a str)>),
-    /// Of a list or tuple.
+    /// The items of a list or tuple.
     Items(Vec<&'a str>),
     Leaf,
 }
 
-/// The byte range of a path's value in the text of a scenario, without the space around it.
+/// Returns the byte range of a path's value in the text of a scenario, without surrounding whitespace.
+///
+/// # Errors
+/// If the path does not exist.
 pub fn locate(text: &str, path: &Path) -> Result<Range<usize>, NoSuchPath> {
     descend(text, text, &root(text), path)
 }
 
-/// The values of several paths in the text of a scenario, which is parsed once; empty where a path leads nowhere.
+/// Returns the values of several paths in the text of a scenario. The text is parsed once. The value of a path that
+/// does not exist is empty.
 pub(crate) fn values<'a>(text: &'a str, paths: &[Path]) -> Vec<&'a str> {
     let root = root(text);
     paths.iter().map(|path| descend(text, text, &root, path).map_or("", |range| &text[range])).collect()
 }
 
-/// The byte range of a path that begins at a value.
+/// Returns the byte range of a path that is relative to `value`.
 pub(crate) fn locate_in(value: &str, path: &Path) -> Result<Range<usize>, NoSuchPath> {
     descend(value, trim(value), &open(trim(value)), path)
 }
@@ -106,12 +112,12 @@ fn descend<'a>(text: &'a str, mut at: &'a str, parts: &Parts<'a>, path: &Path) -
     Ok(range_in(text, at))
 }
 
-/// `text` with `value` in place of what is at `range`.
+/// Returns `text` with the bytes at `range` replaced by `value`.
 pub(crate) fn splice(text: &str, range: Range<usize>, value: &str) -> String {
     [&text[..range.start], value, &text[range.end..]].concat()
 }
 
-/// The values of a list without brackets, as a shell gives it: at the commas that are within no bracket and no string.
+/// Splits a list without brackets, as a shell passes it, at its commas. Commas in brackets and strings are skipped.
 pub(crate) fn split(list: &str) -> Vec<&str> {
     let (mut values, mut start, mut depth) = (Vec::new(), 0, 0i32);
     let (mut quoted, mut escaped) = (false, false);
@@ -132,13 +138,13 @@ pub(crate) fn split(list: &str) -> Vec<&str> {
     values
 }
 
-/// The name before a struct's parenthesis, or a whole unit variant; empty where there is none.
+/// Returns the name before a struct's parenthesis, or the name of a unit variant. Empty if the value has no name.
 pub(crate) fn name(value: &str) -> &str {
     let end = value.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(value.len());
     if value.starts_with(|c: char| c.is_alphabetic()) { &value[..end] } else { "" }
 }
 
-/// The value's parts, one level down.
+/// Returns the parts of a value, one level down.
 pub(crate) fn open(value: &str) -> Parts<'_> {
     let body = value[name(value).len()..].trim_start();
     let Ok(mut deserializer) = ron::Deserializer::from_str_with_options(body, &options()) else { return Parts::Leaf };
@@ -153,7 +159,7 @@ pub(crate) fn open(value: &str) -> Parts<'_> {
     }
 }
 
-/// The whole text of a scenario: attributes and comments may come first.
+/// Returns the parts of the whole text of a scenario, which may begin with attributes and comments.
 fn root(text: &str) -> Parts<'_> {
     let Ok(mut deserializer) = ron::Deserializer::from_str_with_options(text, &options()) else { return Parts::Leaf };
     deserializer.deserialize_struct("Scenario", &[], Fields).map_or(Parts::Leaf, Parts::Fields)
@@ -164,7 +170,7 @@ fn tuple(body: &str) -> Parts<'_> {
     deserializer.deserialize_tuple(0, Items).map_or(Parts::Leaf, Parts::Items)
 }
 
-/// A value on one line, without the quotes of a string: what a person calls it.
+/// Returns a value on one line for people, without the quotes of a string.
 pub(crate) fn plain(value: &str) -> String {
     if let Ok(text) = options().from_str::<String>(value) {
         return text;
@@ -223,13 +229,13 @@ fn trim(value: &str) -> &str {
     RawValue::from_ron(value).map_or(value.trim(), |raw| raw.trim().get_ron())
 }
 
-/// Where `part`, a slice of `text`, lies in it.
+/// The byte range of `part`, a slice of `text`, in `text`.
 fn range_in(text: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     start..start + part.len()
 }
 
-/// Reads names and unread values.
+/// Deserializes the fields of a struct or map: each name, and the text of each value.
 struct Fields;
 
 impl<'de> Visitor<'de> for Fields {
@@ -248,7 +254,7 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// Reads unread values.
+/// Deserializes the items of a list or tuple: the text of each.
 struct Items;
 
 impl<'de> Visitor<'de> for Items {

@@ -15,7 +15,7 @@ mod way;
 
 pub use way::Way;
 
-/// The format that this program reads and writes.
+/// The version of the profile format that this program reads and writes.
 pub const VERSION: u32 = 1;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,23 +23,23 @@ pub const VERSION: u32 = 1;
 pub struct Profile {
     pub version: u32,
     pub name: String,
-    /// Where the figures come from: a publication with its licence, or the machine and the command that measured them.
+    /// The source of the figures: a publication with its licence, or the machine and the command of the measurement.
     pub source: String,
-    /// Threads of a CPU; 0 where it is no CPU.
+    /// The number of threads of a CPU; 0 for other devices.
     #[serde(default)]
     pub threads: u32,
     pub models: Vec<Measured>,
-    /// Once after the start.
+    /// The time that the first job after the start takes longer.
     #[serde(default)]
     pub first_job: Time,
     #[serde(default)]
     pub jitter: Jitter,
     #[serde(default)]
     pub overhead: Overhead,
-    /// The ways between hosts.
+    /// The measured links between hosts.
     #[serde(default)]
     pub links: Vec<Way>,
-    /// How far repeated measurements of these figures were from each other.
+    /// The differences between repeated measurements of these figures.
     #[serde(default)]
     pub spread: Option<Spread>,
 }
@@ -49,28 +49,28 @@ pub struct Profile {
 #[serde(deny_unknown_fields)]
 pub struct Measured {
     pub model: Served,
-    /// Beside its blocks, a job takes this long.
+    /// The fixed time of a job, in addition to its blocks.
     #[serde(default)]
     pub per_job: Time,
-    /// Of one block, for steps of more than one token: over the new tokens of all rows.
+    /// The times of one block in steps of more than one token, over the new tokens of all rows.
     #[serde(default)]
     pub prefill: Vec<At>,
-    /// Of one block, for one-token steps: over rows.
+    /// The times of one block in one-token steps, over rows.
     #[serde(default)]
     pub decode: Vec<At>,
-    /// What weights that have left the caches cost.
+    /// The cold-cache penalty.
     #[serde(default)]
     #[serde(alias = "cold")]
     pub cold_cache: ColdCache,
-    /// Of an embedding, over the new tokens of all rows.
+    /// The times of the embedding, over the new tokens of all rows.
     #[serde(default)]
     pub embed: Vec<(u32, Time)>,
-    /// Of final norm, head and sampling, over rows.
+    /// The times of final norm, LM head and sampling, over rows.
     #[serde(default)]
     pub head: Vec<(u32, Time)>,
 }
 
-/// See [`plan::ColdCache`].
+/// The cold-cache penalty; see [`plan::ColdCache`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ColdCache {
@@ -80,7 +80,8 @@ pub struct ColdCache {
     pub left: f64,
 }
 
-/// Which model the figures are of: all that a block's time, and its ends', depends on.
+/// The dimensions and number formats of the model that was measured: all that determines the times of its blocks, its
+/// embedding and its LM head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Served {
@@ -89,13 +90,14 @@ pub struct Served {
     pub heads: u32,
     pub kv_heads: u32,
     pub ffn: u32,
-    /// 0 where the ends were not measured.
+    /// The size of the vocabulary; 0 if the embedding and the LM head were not measured.
     #[serde(default)]
     pub vocab: u32,
     pub dtype: WeightType,
 }
 
-/// (size, time) with so many tokens before the new ones. All of a table have the same sizes.
+/// A row of a table: (size, time) pairs for one number of tokens before the new ones. All rows of a table have the same
+/// sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct At {
@@ -111,21 +113,21 @@ pub enum Jitter {
     LogNormal {
         sigma: f64,
     },
-    /// Factors of mean 1, ascending, a quantile each from the least to the greatest.
+    /// Quantiles of factors with mean 1, in ascending order, equally spaced from the least to the greatest.
     Quantiles(Vec<f64>),
 }
 
-/// What a host adds to computing and to the network; see [`plan::Overhead`].
+/// The time that a host adds to computing and to the network; see [`plan::Overhead`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overhead {
     pub to_device: Time,
     pub from_device: Time,
-    /// Of a thousand bytes that a job is given or gives.
+    /// The time for each thousand bytes of activations that a job receives or returns.
     pub per_kilobyte_copied: Time,
     pub hand_over: Time,
     pub frame: Time,
-    /// Of a thousand bytes at each end of a frame.
+    /// The time for each thousand bytes of a frame at the sender, and again at the receiver.
     pub per_kilobyte: Time,
     pub idle: Time,
     pub half_after: Time,
@@ -139,7 +141,7 @@ pub struct Overhead {
     pub cpu_steal: CpuSteal,
 }
 
-/// See [`plan::CpuSteal`].
+/// CPU steal; see [`plan::CpuSteal`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CpuSteal {
@@ -147,7 +149,7 @@ pub struct CpuSteal {
     pub last: Time,
 }
 
-/// Medians of |a - b| / mean over pairs of repetitions.
+/// The differences between repetitions: the medians of |a - b| / mean over pairs of repetitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spread {
@@ -156,7 +158,7 @@ pub struct Spread {
     pub repetitions: u32,
 }
 
-/// Why a profile cannot be used.
+/// The reason why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     #[error("there is no profile `{name}`, neither the file {path} nor one that comes with the program")]
@@ -173,14 +175,17 @@ pub enum ProfileError {
     NotMeasured { name: String, wanted: String, known: String },
 }
 
-/// Those that come with the program.
+/// The name and the text of each built-in profile.
 const LIBRARY: [(&str, &str); 3] = [
     ("helix-a100", include_str!("../profiles/helix-a100.ron")),
     ("helix-l4", include_str!("../profiles/helix-l4.ron")),
     ("helix-t4", include_str!("../profiles/helix-t4.ron")),
 ];
 
-/// The profile that a scenario in `folder` names.
+/// Reads the profile that a scenario in `folder` names.
+///
+/// # Errors
+/// If there is no such profile, or its text is not a valid profile.
 pub fn load(name: &str, folder: &Path) -> Result<Profile, ProfileError> {
     let path = folder.join(name);
     let shown = path.display().to_string();
@@ -192,13 +197,16 @@ pub fn load(name: &str, folder: &Path) -> Result<Profile, ProfileError> {
     Profile::read(&shown, &input::read_text(&path, input::TEXT_BYTES).map_err(ProfileError::Unreadable)?)
 }
 
-/// The names of those that come with the program.
+/// The names of the built-in profiles.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
     LIBRARY.iter().map(|known| known.0)
 }
 
 impl Profile {
-    /// Reads a profile's text; `path` stands for it in errors.
+    /// Parses a profile's text. `path` names the profile in errors.
+    ///
+    /// # Errors
+    /// If the text is not a valid profile.
     pub fn read(path: &str, text: &str) -> Result<Profile, ProfileError> {
         let profile: Profile = raw::options().from_str(text).map_err(|error| ProfileError::Written {
             path: path.to_owned(),
@@ -276,7 +284,10 @@ impl Profile {
         }
     }
 
-    /// Adds to `cost` what was measured with `model`.
+    /// Puts the figures that were measured with `model` into `cost`.
+    ///
+    /// # Errors
+    /// If the profile has no figures of this model.
     pub fn apply(&self, cost: &mut plan::Cost, model: &plan::Model) -> Result<(), ProfileError> {
         let wanted = Served::of(&model.shape, model.block_type);
         let fits = |known: &Served| Served { vocab: wanted.vocab, ..*known } == wanted;
@@ -289,7 +300,7 @@ impl Profile {
             decode: grid(&measured.decode),
             per_job: measured.per_job.duration(),
         });
-        // Ends of another vocabulary, or of none, are the roofline's.
+        // If the vocabulary differs or was not measured, the roofline gives the times of the embedding and the LM head.
         cost.ends = (measured.model.vocab == model.shape.vocab)
             .then(|| plan::Ends { embed: curve(&measured.embed), head: curve(&measured.head) });
         cost.first_job = self.first_job.duration();
@@ -402,7 +413,7 @@ mod tests {
         for (device, model, batch, tokens, micros) in [
             ("helix-t4", "30b", 2, 1, 4_700),
             ("helix-l4", "70b", 30, 1, 7_900),
-            // Published as 9 ms, in whole milliseconds.
+            // Published as 9 ms, rounded to whole milliseconds.
             ("helix-a100", "30b", 1, 2000, 9_180),
         ] {
             let mut cost: Cost = devices::cpu(1);

@@ -1,4 +1,4 @@
-//! The reference of scenario files, written from their schema.
+//! The reference of scenario files, generated from their schema.
 use crate::schema::Scenario;
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
@@ -6,16 +6,16 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// The JSON schema of a scenario. RON values correspond to JSON values: a struct is an object, an enum variant with fields
-/// is an object with one key.
+/// Returns the JSON schema of a scenario. RON values correspond to JSON values: a struct is an object, and an enum
+/// variant with fields is an object with one key.
 pub fn schema() -> Schema {
     SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Scenario>()
 }
 
-/// The reference as Markdown: a section for each type, in the order in which types are first mentioned.
+/// Returns the reference as Markdown: a section for each type, in the order in which types are first mentioned.
 ///
 /// # Panics
-/// A type, field or variant has no documentation.
+/// If a type, field or variant has no documentation.
 pub fn markdown() -> String {
     let root = schema().to_value();
     let mut pages = Pages { definitions: root["$defs"].as_object().expect("definitions").clone(), ..Pages::default() };
@@ -35,7 +35,7 @@ struct Pages {
     text: String,
 }
 
-/// Types that are mentioned and have no section yet.
+/// The types that are mentioned and have no section yet.
 #[derive(Default)]
 struct Queue {
     seen: BTreeSet<String>,
@@ -106,7 +106,7 @@ impl Pages {
         }
     }
 
-    /// The type of a value in words, with links to the sections of types.
+    /// Describes the type of a value in words, with links to the sections of types.
     fn kind(&mut self, schema: &Value) -> String {
         if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
             let name = target.trim_start_matches("#/$defs/");
@@ -158,7 +158,7 @@ fn held(variant: &Value) -> Option<(&String, &Value)> {
     variant["properties"].as_object()?.iter().next()
 }
 
-/// A default as it would be written in a scenario; a dash for an optional field.
+/// Formats a default value as in a scenario; a dash for an optional field.
 fn default(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "none".to_owned(),

@@ -1,6 +1,7 @@
-//! From a scenario to a plan: everything chosen, named, counted and checked.
+//! Resolves a scenario into a plan: all values are chosen, named, counted and checked.
 //!
-//! The same scenario, and the same profiles beside it, give the same plan. A meaning that cannot be is a [`Fault`] with the path to blame.
+//! The same scenario with the same profiles gives the same plan. A value that is not possible gives a [`Fault`] with
+//! the path of the value.
 use crate::chart::Chart;
 use crate::cost;
 use crate::files::Files;
@@ -27,10 +28,10 @@ mod workload;
 
 pub(crate) use fault::Fault;
 
-/// Tokens that a client generates before the barrier, whatever it generates after.
+/// The number of tokens that a client generates in its warm-up before the barrier.
 pub(crate) const WARM_UP: u32 = 1;
 
-/// Which run of a sweep a plan is for.
+/// The run of a sweep for which a plan is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub seed: Seed,
@@ -82,7 +83,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
     Ok(plan)
 }
 
-/// Every chart's path must be one of a scenario: `text` is its canonical form.
+/// Checks that the path of every chart is a path of the scenario. `text` is the scenario's canonical text.
 pub(crate) fn charts(scenario: &Scenario, text: &str) -> Result<(), Fault> {
     scenario.report.iter().enumerate().try_for_each(|(index, chart)| charted(chart, &format!("report.{index}"), text))
 }
@@ -110,12 +111,14 @@ fn charted(chart: &Chart, at: &str, text: &str) -> Result<(), Fault> {
     }
 }
 
-/// Where a file or folder lies that a scenario names: a relative path begins at the scenario's folder.
+/// Returns the location of a file or folder that a scenario names. A relative path is relative to the scenario's
+/// folder.
 fn place(files: &Files, path: &str) -> String {
     files.folder().join(path).to_string_lossy().into_owned()
 }
 
-/// A name that can be told from others where it is printed, and that is no part of a path or of a reference to a host.
+/// Checks a name: it must be distinguishable from others in print, and must not contain characters that are used in
+/// paths or in references to hosts.
 fn named(path: &str, what: &str, name: &str) -> Result<(), Fault> {
     let plain = |c: char| !c.is_control() && !"/\\[]>".contains(c);
     if !name.is_empty() && name.trim() == name && name.chars().all(plain) {
@@ -148,7 +151,7 @@ fn objectives(measure: &schema::Measure) -> Result<plan::Objectives, Fault> {
     Ok(plan::Objectives { limits: measure.slo.iter().map(limit).collect(), share: measure.slo_share })
 }
 
-/// The orchestrator, the bootstrap node, the peers, the clients.
+/// Returns the nodes in order: the orchestrator, the bootstrap node, the peers, the clients.
 fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) -> Result<Vec<Node>, Fault> {
     let on = scenario.workload.on();
     if scenario.peers.is_empty() {
@@ -217,7 +220,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     let orchestrator = HostId(0);
     let own = |host, role| Node { host, device: 0, role };
     let mut nodes = vec![own(orchestrator, Role::Orchestrator), own(orchestrator, Role::Bootstrap)];
-    // How many peers of each host have taken a device in turn.
+    // For each host, the number of peers that have been assigned a device in turn.
     let mut turns = vec![0; computers.hosts.len()];
     for (group, spans) in scenario.peers.iter().zip(spans) {
         let hosts = computers.of(&group.on).flat_map(|host| std::iter::repeat_n(host, group.count as usize));
@@ -238,7 +241,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     Ok(nodes)
 }
 
-/// Where a peer sits, and what it serves.
+/// The placement of a peer: its host, and its blocks.
 struct Seat {
     host: u32,
     device: u32,
@@ -270,7 +273,7 @@ fn peer(
     Node { host: HostId(host), device, role }
 }
 
-/// Every peer must have room for at least one session.
+/// Checks that every peer's KV cache has room for at least one session.
 fn roomy(plan: &Plan) -> Result<(), Fault> {
     for (_, node) in plan.peers() {
         let Role::Peer { blocks, cache_bytes, .. } = node.role else { continue };
@@ -286,7 +289,7 @@ fn roomy(plan: &Plan) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What a session of the workload reserves at a peer that computes `blocks` of its route.
+/// Bytes that a session of the workload reserves in the KV cache of a peer that computes `blocks` of its route.
 pub(crate) fn session_bytes(plan: &Plan, blocks: BlockRange) -> u64 {
     let length = u64::from(plan.longest().max(plan.workload.prompt + WARM_UP));
     u64::from(plan.workload.batch) * length * u64::from(blocks.len()) * plan.cache_bytes_per_token_block()

@@ -19,7 +19,10 @@ impl Scenario {
 }
 
 impl Plan {
-    /// For a run directory.
+    /// Returns the text of the plan that a run directory keeps.
+    ///
+    /// # Errors
+    /// If a value cannot be written as RON.
     pub fn to_ron(&self) -> Result<String, ron::Error> {
         print(self)
     }

@@ -1,31 +1,31 @@
-//! Quantities as people write them: a number and its unit, "80 ms" or "100 Mbit/s".
+//! Quantities with units: "80 ms" or "100 Mbit/s".
 //!
-//! Inside the program a quantity is an integer of its base unit, so nothing is lost between reading and printing: a
-//! quantity printed and read again is the same quantity (a property test holds it).
+//! Inside the program a quantity is an integer in its base unit, so printing loses nothing: a quantity that is printed
+//! and read again is the same quantity (a property test checks this).
 use actors::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// What a unit measures.
+/// The physical dimension of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimension {
-    /// In nanoseconds; seconds as a magnitude.
+    /// A time, in nanoseconds; its magnitude is in seconds.
     Time,
-    /// Of data, in bits per second.
+    /// A data rate, in bits per second.
     Rate,
-    /// Of data, in bytes.
+    /// An amount of data, in bytes.
     Size,
-    /// Of arithmetic, in FLOP/s.
+    /// A rate of arithmetic, in FLOP/s.
     Work,
-    /// Of happenings, in happenings a day; a second as a magnitude.
+    /// A rate of events, in events a day; its magnitude is in events per second.
     Frequency,
     /// A plain number.
     Number,
 }
 
 impl Dimension {
-    /// What a person may write, for hints.
+    /// An example for hints.
     fn example(self) -> &'static str {
         match self {
             Dimension::Time => "ms",
@@ -37,7 +37,7 @@ impl Dimension {
         }
     }
 
-    /// What it is called in errors.
+    /// The name of the dimension in errors.
     fn name(self) -> &'static str {
         match self {
             Dimension::Time => "time",
@@ -49,7 +49,7 @@ impl Dimension {
         }
     }
 
-    /// The base unit of [`magnitude`], for axes: empty for plain numbers.
+    /// The base unit of [`magnitude`], for chart axes. Empty for plain numbers.
     pub fn base_unit(self) -> &'static str {
         match self {
             Dimension::Time => "s",
@@ -62,10 +62,11 @@ impl Dimension {
     }
 }
 
-/// A unit: its symbol, what it measures, how many base units it is.
+/// A unit: its symbol, its dimension, and its size in base units.
 type Unit = (&'static str, Dimension, u64);
 
-/// Every unit, the larger first within a dimension; what is printed is chosen in this order, bits before bytes.
+/// All units, larger ones first within a dimension. Printing chooses the first suitable one in this order, bits before
+/// bytes.
 const UNITS: [Unit; 40] = [
     ("s", Dimension::Time, 1_000_000_000),
     ("ms", Dimension::Time, 1_000_000),
@@ -109,16 +110,16 @@ const UNITS: [Unit; 40] = [
     ("/d", Dimension::Frequency, 1),
 ];
 
-/// Units that are read but never printed, for there is a plainer way to write the same.
+/// Units that are read but never printed, because the same quantity has a simpler notation.
 const READ_ONLY: [&str; 19] = [
     "min", "h", "TB/s", "GB/s", "MB/s", "kB/s", "B/s", "TiB/s", "GiB/s", "MiB/s", "KiB/s", "TB", "GB", "MB", "kB",
     "PFLOP/s", "MFLOP/s", "kFLOP/s", "/d",
 ];
 
-/// Other spellings that can mean one unit only. A small b is a bit and a capital B a byte (IEC 80000-13), as in Mbps and
-/// MBps. `KB` is not among them: people write it for 1000 and for 1024 bytes.
+/// Other spellings of unambiguous units. A lowercase b is a bit and an uppercase B a byte (IEC 80000-13), as in Mbps
+/// and MBps. `KB` is not among them, because people use it for 1000 and for 1024 bytes.
 const SPELLINGS: [(&str, &str); 53] = [
-    // The micro sign and the Greek letter look the same.
+    // The micro sign and the Greek letter mu look the same.
     ("\u{b5}s", "us"),
     ("\u{3bc}s", "us"),
     ("sec", "s"),
@@ -174,7 +175,7 @@ const SPELLINGS: [(&str, &str); 53] = [
     ("/minute", "/min"),
 ];
 
-/// What is wrong with a quantity's text.
+/// An error in the text of a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     #[error("missing unit: write for example \"{number} {}\"", dimension.example())]
@@ -189,8 +190,8 @@ pub enum UnitError {
     TooLarge(String),
 }
 
-/// What to write in place of `unit`: the unit of the dimension that is spelt like it and has the same magnitude, or all
-/// units of the dimension. Never a unit of another magnitude: whoever took that advice would get other results.
+/// Suggests a unit in place of `unit`: the unit of the dimension that has a similar spelling and the same magnitude, or
+/// all units of the dimension. A unit of another magnitude is never suggested, because it would change the results.
 fn suggestion(unit: &str, dimension: Dimension) -> String {
     let known = || UNITS.iter().filter(|unit| unit.1 == dimension).map(|unit| unit.0);
     if let (true, Dimension::Size | Dimension::Rate) = (unit.starts_with("KB"), dimension) {
@@ -206,7 +207,7 @@ fn suggestion(unit: &str, dimension: Dimension) -> String {
 
 /// Whether two spellings have the same prefix, and both are of bytes or neither is.
 fn are_alike(symbol: &str, unit: &str) -> bool {
-    // A part of a bit or of a FLOP is no unit: a small m or t can only be the capital one there.
+    // There is no fraction of a bit or of a FLOP, so a lowercase m or t can only mean the uppercase prefix there.
     let any_case = ["bit", "flop"].iter().any(|name| unit.to_lowercase().contains(name));
     let prefix = |text: &str| text.chars().next().map(|c| if any_case { c.to_ascii_lowercase() } else { c });
     let bytes = |text: &str| text.contains('B') || text.contains("byte");
@@ -214,7 +215,7 @@ fn are_alike(symbol: &str, unit: &str) -> bool {
     prefix(symbol) == prefix(unit) && bytes(symbol) == bytes(unit) && binary(symbol) == binary(unit)
 }
 
-/// The size of a quantity in the base unit of its dimension, or of a plain number: what an axis needs.
+/// Returns the size of a quantity in the magnitude's unit of its dimension, or a plain number.
 pub fn magnitude(text: &str) -> Option<(f64, Dimension)> {
     let text = text.trim();
     if let Ok(number) = text.parse::<f64>() {
@@ -231,13 +232,13 @@ pub fn magnitude(text: &str) -> Option<(f64, Dimension)> {
     Some((base as f64 / scale, dimension))
 }
 
-/// What a unit measures and how many base units it is.
+/// Returns the dimension of a unit and its size in base units.
 fn known(unit: &str) -> Option<(Dimension, u64)> {
     let symbol = SPELLINGS.iter().find(|(spelling, _)| *spelling == unit).map_or(unit, |(_, symbol)| *symbol);
     UNITS.iter().find(|(known, ..)| *known == symbol).map(|&(_, dimension, factor)| (dimension, factor))
 }
 
-/// Reads a quantity of `dimension` into its base units.
+/// Parses a quantity of `dimension` into its base units.
 fn parse(text: &str, dimension: Dimension) -> Result<u64, UnitError> {
     let (number, unit) = split(text).ok_or_else(|| UnitError::NotANumber(text.to_owned()))?;
     if unit.is_empty() {
@@ -252,7 +253,7 @@ fn parse(text: &str, dimension: Dimension) -> Result<u64, UnitError> {
     }
 }
 
-/// A decimal number and what follows it; nothing if it does not begin with a digit.
+/// Splits a text into a decimal number and the rest. `None` if the text does not begin with a digit.
 fn split(text: &str) -> Option<(&str, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -263,7 +264,7 @@ fn split(text: &str) -> Option<(&str, &str)> {
     well_formed.then_some((number, unit.trim_start()))
 }
 
-/// `number` (decimal digits with at most one point) times `factor`, rounded down to a whole base unit.
+/// Returns `number` (decimal digits with at most one point) times `factor`, rounded down to a whole base unit.
 fn exact(number: &str, factor: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let fraction = &fraction[..fraction.len().min(18)];
@@ -275,12 +276,13 @@ fn exact(number: &str, factor: u64) -> Option<u64> {
     u64::try_from(whole.checked_add(part)?).ok()
 }
 
-/// The plainest exact text: the largest unit in which at most three decimals say all.
+/// Prints the simplest exact text, in the largest unit that needs at most three decimals.
 fn print(base: u64, dimension: Dimension, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let units = UNITS.iter().filter(|unit| unit.1 == dimension && !READ_ONLY.contains(&unit.0));
     for &(symbol, _, factor) in units {
         let thousandths = u128::from(base % factor) * 1000;
-        // Half a second is 500 ms, but half a request a second is no 30 a minute.
+        // A value below one unit is printed in a smaller unit (half a second as 500 ms), except for frequencies: half a
+        // request a second is not printed as 30 a minute.
         let small = base != 0 && base < factor && dimension != Dimension::Frequency;
         if small || !thousandths.is_multiple_of(u128::from(factor)) {
             continue;
@@ -348,7 +350,7 @@ quantity!(
 );
 
 quantity!(
-    /// Happenings per time, in happenings a day.
+    /// A rate of events, in events a day.
     Frequency,
     Dimension::Frequency
 );
@@ -377,7 +379,7 @@ impl Rate {
     }
 }
 
-/// Reads a quantity of a dimension; a bare number is told which unit it lacks.
+/// Deserializes a quantity of a dimension. For a bare number the error names the missing unit.
 struct Text(Dimension);
 
 impl Visitor<'_> for Text {

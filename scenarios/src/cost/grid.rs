@@ -1,15 +1,16 @@
-//! Measured times between and beyond the points that were measured: linear, and never less for more work.
+//! Interpolation and extrapolation of measured times: linear, and never less time for more work.
 use crate::plan::Grid;
 
 impl Grid {
-    /// Seconds over sizes at a context of no length: what a table without contexts is.
+    /// Makes a grid of one context, 0, from seconds over sizes, for a table without contexts.
     pub fn flat(points: &[(f64, f64)]) -> Grid {
         Grid::new(&[(0.0, points.to_vec())])
     }
 
-    /// Rows of (context, points), of which all have the same sizes, made monotone: times that fall where the work grows
-    /// are noise, and are replaced by the nearest that do not (isotonic regression by pooling adjacent violators, Ayer et
-    /// al. 1955). Along sizes first, then along contexts: the second keeps the order that the first made.
+    /// Makes a monotone grid from rows of (context, points), all with the same sizes. Measured times that decrease
+    /// while the work grows are noise; they are replaced by the nearest times that do not decrease (isotonic regression
+    /// by pooling adjacent violators, Ayer et al. 1955). The first pass goes along sizes and the second along contexts;
+    /// the second keeps the order that the first made.
     pub fn new(rows: &[(f64, Vec<(f64, f64)>)]) -> Grid {
         let sizes: Vec<f64> = rows.first().map(|row| row.1.iter().map(|point| point.0).collect()).unwrap_or_default();
         if sizes.is_empty() {
@@ -30,15 +31,17 @@ impl Grid {
         self.seconds.is_empty()
     }
 
-    /// Seconds of one block for `size` and `context`; nothing of an empty grid.
+    /// Returns the seconds of one block for `size` and `context`, or `None` if the grid is empty.
     ///
-    /// Linear between points. Below the smallest size: along the first line, but not below a proportional share. Beyond
-    /// the largest: along the last line. Below the first context as at it; beyond the last, attention grows with size
-    /// times context, at the steepest rate that was measured for it.
+    /// Between points the time is linear. Below the smallest size it follows the first line, but is at least the
+    /// proportional share of the first time. Above the largest size it follows the last line. Below the first context
+    /// it is the time at the first context. Beyond the last context the time of attention grows with size times
+    /// context, at the steepest measured rate.
     pub fn seconds(&self, size: f64, context: f64) -> Option<f64> {
         let last = self.contexts.len().checked_sub(1)?;
         let measured = (self.sizes[0]..=self.sizes[self.sizes.len() - 1]).contains(&size);
-        // Beyond the sizes the lines of the rows may cross; a longer context never takes less for it.
+        // Outside the measured sizes the lines of different contexts may cross. The maximum ensures that a longer
+        // context never takes less time.
         let row = |at: usize| {
             let from = if measured { at } else { 0 };
             (from..=at).map(|at| line(&self.sizes, self.row(at), size)).fold(0.0, f64::max)
@@ -59,7 +62,7 @@ impl Grid {
         &self.seconds[at * self.sizes.len()..(at + 1) * self.sizes.len()]
     }
 
-    /// Seconds of attention beyond the last measured context.
+    /// Seconds of attention for the tokens beyond the last measured context.
     fn attention(&self, size: f64, context: f64) -> f64 {
         let Some(last) = self.contexts.len().checked_sub(1).filter(|last| *last > 0) else { return 0.0 };
         let beyond = context - self.contexts[last];
@@ -73,8 +76,9 @@ impl Grid {
     }
 }
 
-/// Linear between points of rising x, along the outer lines beyond them; below the first not less than its proportional
-/// share, for a line may cross zero long before a device does. One point is a constant.
+/// Interpolates linearly between points with ascending x, and extrapolates along the outer lines. Below the first point
+/// the result is at least the proportional share of the first value, because the line may reach zero while a device
+/// still needs time. A single point is a constant.
 pub(super) fn line(xs: &[f64], ys: &[f64], x: f64) -> f64 {
     let (Some(&first), true) = (ys.first(), xs.len() > 1) else { return ys.first().copied().unwrap_or(0.0) };
     let right = xs.partition_point(|point| *point < x).clamp(1, xs.len() - 1);
@@ -84,9 +88,9 @@ pub(super) fn line(xs: &[f64], ys: &[f64], x: f64) -> f64 {
     if x < xs[0] { y.max(first * x / xs[0]) } else { y.max(0.0) }
 }
 
-/// The nearest sequence that never falls, in least squares.
+/// Replaces the values by the nearest non-decreasing sequence, in least squares.
 pub(super) fn pool(values: &mut [f64]) {
-    // Blocks of (mean, length) whose means rise.
+    // Blocks of (mean, length) with ascending means.
     let mut blocks: Vec<(f64, usize)> = Vec::with_capacity(values.len());
     for &value in values.iter() {
         let mut block = (value, 1);
@@ -107,7 +111,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::{Strategy, prop_assert, proptest};
 
-    /// Whatever was measured, in whatever order of magnitude.
+    /// Arbitrary measurements over many orders of magnitude.
     fn grid() -> impl Strategy<Value = Grid> {
         (1usize..6, 1usize..5).prop_flat_map(|(sizes, contexts)| {
             let rising = |count| {

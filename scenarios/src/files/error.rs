@@ -1,11 +1,12 @@
-//! What is wrong with a table, and where in its file.
+//! Errors in tables, with their position in the file.
 use crate::input::InputError;
 
-/// An error at a place of a table's file, or of the file as a whole.
+/// An error at a position in a table's file, or in the file as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}{message}")]
 pub(crate) struct TableError {
-    /// The file, or `file:line:column` (lines and columns in characters, from 1), and a colon; empty if the message has it.
+    /// The prefix of the message: the file, or `file:line:column` (line and column counted from 1, column in
+    /// characters), and a colon. Empty if the message names the position.
     place: String,
     pub message: String,
     pub help: Option<String>,
@@ -20,7 +21,7 @@ impl TableError {
         TableError { place: format!("{file}:{line}:{column}: "), message: message.into(), help: None }
     }
 
-    /// A file that cannot be opened; the error names it.
+    /// Returns the error of a file that cannot be opened. The input error already names the file.
     pub fn input(error: &InputError) -> TableError {
         TableError { place: String::new(), message: error.to_string(), help: None }
     }

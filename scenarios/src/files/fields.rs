@@ -1,9 +1,9 @@
-//! The fields of a row of CSV, as RFC 4180 has them. Fields keep their places in the row's text, so errors can name them;
-//! the csv crate, which tests hold this against, forgets them.
+//! The fields of a CSV row according to RFC 4180. Each field keeps its position in the row's text, so that errors can
+//! point at it. The csv crate does not keep positions; tests compare this module with it.
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// The separator of a heading: commas, or else semicolons, or else tabs.
+/// Returns the separator of a heading: a comma if it contains one, or else a semicolon, or else a tab.
 pub(super) fn separator(heading: &str) -> u8 {
     let mut fields = Vec::new();
     let separates = |separator: &&u8| {
@@ -13,7 +13,7 @@ pub(super) fn separator(heading: &str) -> u8 {
     *b",;\t".iter().find(separates).unwrap_or(&b',')
 }
 
-/// Finds the fields of a record, quotes included, and returns where the last one begins.
+/// Finds the fields of a record, including quotes, and returns the start of the last one.
 pub(super) fn split(record: &str, separator: u8, fields: &mut Vec<Range<usize>>) -> usize {
     fields.clear();
     let start = scan(record, separator, |field| fields.push(field)).0;
@@ -21,12 +21,13 @@ pub(super) fn split(record: &str, separator: u8, fields: &mut Vec<Range<usize>>)
     start
 }
 
-/// Whether the record's last field is quoted and its quote is not closed.
+/// Whether the record's last field has an opening quote and no closing one.
 pub(super) fn is_open(record: &str, separator: u8) -> bool {
     scan(record, separator, |_| {}).1
 }
 
-/// Calls `field` with every field but the last; returns where that begins and whether a quote is open at its end.
+/// Calls `field` for every field except the last. Returns the start of the last field, and whether its quote is open at
+/// the end.
 fn scan(record: &str, separator: u8, mut field: impl FnMut(Range<usize>)) -> (usize, bool) {
     if !record.contains('"') {
         let mut start = 0;
@@ -54,20 +55,20 @@ fn scan(record: &str, separator: u8, mut field: impl FnMut(Range<usize>)) -> (us
     (start, state == State::Quoted)
 }
 
-/// What was seen of a field.
+/// The state of the scan within a field.
 #[derive(Clone, Copy, PartialEq)]
 enum State {
-    /// At most spaces.
+    /// Only spaces, or nothing.
     Begin,
-    /// An opening quote.
+    /// After an opening quote.
     Quoted,
-    /// A quote that closes it, or the first of two that stand for one within it.
+    /// After a quote within quotes: it closes the field, or is the first of two that stand for one quote.
     Closed,
-    /// Text in which quotes have no meaning.
+    /// In a field without an opening quote. Quotes have no meaning in such a field.
     Plain,
 }
 
-/// A field without quotes and without the space around it.
+/// Removes the quotes of a field and the whitespace around it.
 pub(super) fn plain(field: &str) -> Cow<'_, str> {
     let field = field.trim();
     match field.strip_prefix('"').and_then(|field| field.strip_suffix('"')) {

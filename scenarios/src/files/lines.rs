@@ -1,18 +1,19 @@
-//! The lines of a text file, one after another, packed or not: a file of any length takes the memory of its longest line.
+//! Line-by-line reading of text files, with or without gzip. A file of any length needs only the memory of its longest
+//! line.
 use super::error::TableError;
 use crate::input::{self, LINE_BYTES, STREAM_BYTES};
 use flate2::bufread::MultiGzDecoder;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-/// What a file packed by gzip begins with.
+/// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// How a file that is too long is cut.
+/// The hint for a file that is too long.
 const CUT: &str = "cut it to its first rows, as in: head -n 100000 FILE > SHORT";
 
 pub(crate) struct Lines {
-    /// Its name in errors.
+    /// The name of the file in errors.
     pub file: String,
     reader: Box<dyn BufRead>,
     buffer: Vec<u8>,
@@ -21,7 +22,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Opens the regular file at `path`, which errors call `file`.
+    /// Opens the regular file at `path`. Errors name it `file`.
     pub fn open(file: &str, path: &Path) -> Result<Lines, TableError> {
         let (opened, _) = input::open(path).map_err(|error| TableError::input(&error))?;
         let mut plain = BufReader::with_capacity(1 << 16, opened);
@@ -33,7 +34,7 @@ impl Lines {
         Ok(Lines::from(file, reader))
     }
 
-    /// The lines of a text in memory.
+    /// Reads lines from a text in memory.
     pub fn of_text(file: &str, text: impl AsRef<[u8]> + Send + 'static) -> Lines {
         Lines::from(file, Box::new(Cursor::new(text)))
     }
@@ -42,12 +43,12 @@ impl Lines {
         Lines { file: file.to_owned(), reader, buffer: Vec::new(), line: 0, bytes: 0 }
     }
 
-    /// The number of the line that was read last, from 1.
+    /// The number of the last line that was read, counted from 1.
     pub fn number(&self) -> u64 {
         self.line
     }
 
-    /// The next line without its end; nothing after the last.
+    /// Reads the next line, without its line end; `None` after the last.
     pub fn read(&mut self) -> Result<Option<&str>, TableError> {
         self.buffer.clear();
         self.line += 1;
@@ -98,7 +99,7 @@ mod tests {
     use std::io::Write;
     use std::path::Path;
 
-    /// Every line with its number, and then the error if there is one.
+    /// Returns every line with its number, followed by the error if there is one.
     fn lines(path: &Path) -> Vec<String> {
         let mut lines = match Lines::open("f", path) {
             Ok(lines) => lines,

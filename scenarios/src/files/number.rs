@@ -1,11 +1,12 @@
-//! Decimal numbers as other programs print them: `10`, `10.5`, `1e1`, `9e-05`.
+//! Decimal numbers in the notations of other programs: `10`, `10.5`, `1e1`, `9e-05`.
 //!
-//! They are read exactly, not through floating point, so a time in a table is the time that stands there.
+//! They are parsed exactly and not as floating point, so that a time is exactly the one in the table.
 
-/// Digits that count: ten thousand million times as many as the largest result has.
+/// The largest number of significant digits that are kept. Multiplied by the largest factor, 10^11, such a number still
+/// fits 128 bits, and it has many more digits than the largest result.
 const DIGITS: usize = 27;
 
-/// Why a text is not a number that can be used.
+/// The reason why a text cannot be used as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NumberError {
     NotANumber,
@@ -13,7 +14,8 @@ pub(crate) enum NumberError {
     TooLarge,
 }
 
-/// The number times `factor`, rounded to the nearest whole number (halves up), and whether nothing was rounded.
+/// Returns the number multiplied by `factor` and rounded to the nearest integer (halves up), and whether the result is
+/// exact.
 ///
 /// `factor` is at most 10^11.
 pub(crate) fn scaled(text: &str, factor: u64) -> Result<(u64, bool), NumberError> {
@@ -40,7 +42,7 @@ pub(crate) fn scaled(text: &str, factor: u64) -> Result<(u64, bool), NumberError
     }
     let dropped = significant().skip(DIGITS);
     let exact = dropped.clone().all(|digit| digit == b'0');
-    // The number is `product` times ten to the power of `shift`.
+    // The number is `product` x 10^`shift`.
     let product = number * u128::from(factor);
     let shift = exponent - after.len() as i64 + dropped.count() as i64;
     let power = 10u128.checked_pow(shift.unsigned_abs().min(1000) as u32);
@@ -55,7 +57,7 @@ pub(crate) fn scaled(text: &str, factor: u64) -> Result<(u64, bool), NumberError
     Ok((u64::try_from(result).map_err(|_| NumberError::TooLarge)?, exact))
 }
 
-/// An exponent: beyond a thousand it is as good as a thousand.
+/// Parses an exponent. Exponents beyond a thousand are clamped to a thousand.
 fn whole(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {

@@ -1,7 +1,7 @@
-//! A table of fields, read row by row: CSV with commas, semicolons or tabs.
+//! Tables read row by row: CSV with commas, semicolons or tabs.
 //!
-//! The first line that is neither empty nor a comment (`#`) is the heading, and its separator is that of all rows. A row
-//! whose fields are all empty says nothing and is passed over.
+//! The first line that is neither empty nor a comment (`#`) is the heading. Its separator applies to all rows. Rows in
+//! which all fields are empty are skipped.
 use super::error::TableError;
 use super::fields;
 use super::lines::Lines;
@@ -13,7 +13,8 @@ use actors::time::Duration;
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Lines of one row: quotes may hold line ends, but a quote that is never closed must not swallow the file.
+/// The largest number of lines of one row. Quotes may contain line ends, but a missing closing quote must not consume
+/// the whole file.
 const RECORD_LINES: u32 = 100;
 
 pub(crate) struct Table {
@@ -24,7 +25,7 @@ pub(crate) struct Table {
     row: Record,
 }
 
-/// A row's text as it stands, which may have line ends within quotes, and its fields.
+/// The text of a row, which may contain line ends within quotes, and its fields.
 #[derive(Default)]
 struct Record {
     text: String,
@@ -59,7 +60,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Where the column `name` stands.
+    /// Returns the index of the column `name`. An absent column is an error.
     pub fn column(&self, name: &str) -> Result<usize, TableError> {
         self.find(name)?.ok_or_else(|| {
             let hint = nearest::hint(name, self.header.iter().map(String::as_str));
@@ -67,7 +68,7 @@ impl Table {
         })
     }
 
-    /// The same, where the column may be missing.
+    /// Returns the index of the column `name`, or `None` if it is absent.
     pub fn find(&self, name: &str) -> Result<Option<usize>, TableError> {
         let mut found = self.header.iter().enumerate().filter(|(_, column)| *column == name).map(|(at, _)| at);
         let Some(first) = found.next() else { return Ok(None) };
@@ -81,12 +82,12 @@ impl Table {
         }
     }
 
-    /// An error at a column's name.
+    /// Returns an error that points at a column's name.
     pub fn heading(&self, at: usize, message: impl Into<String>) -> TableError {
         self.row_of(&self.heading).wrong(at, message)
     }
 
-    /// The next row; nothing after the last.
+    /// Reads the next row; `None` after the last.
     pub fn read(&mut self) -> Result<Option<Row<'_>>, TableError> {
         loop {
             if !record(&mut self.lines, Some(self.separator), &mut self.row)? {
@@ -112,8 +113,8 @@ impl Table {
     }
 }
 
-/// Reads the next record: a line that is neither empty nor a comment, and further ones as long as a quote is open. Before
-/// the separator is known, that of the line itself is taken.
+/// Reads the next record: a line that is neither empty nor a comment, and further lines while a quote is open. If
+/// `separator` is `None`, the separator is found in the line itself.
 fn record(lines: &mut Lines, separator: Option<u8>, record: &mut Record) -> Result<bool, TableError> {
     record.text.clear();
     while record.text.is_empty() {
@@ -143,17 +144,17 @@ fn record(lines: &mut Lines, separator: Option<u8>, record: &mut Record) -> Resu
 }
 
 impl<'t> Row<'t> {
-    /// A field without quotes and the space around it.
+    /// A field without quotes and surrounding whitespace.
     pub fn text(&self, at: usize) -> Cow<'t, str> {
         self.record.fields.get(at).map_or(Cow::Borrowed(""), |field| fields::plain(&self.record.text[field.clone()]))
     }
 
-    /// The line that the row begins in, from 1.
+    /// The line in which the row begins, counted from 1.
     pub fn line(&self) -> u64 {
         self.place(0).0
     }
 
-    /// Where a field begins in its line, in characters from 1.
+    /// The column in which a field begins in its line, in characters, counted from 1.
     pub fn column(&self, at: usize) -> u32 {
         self.place(at).1
     }
@@ -170,18 +171,18 @@ impl<'t> Row<'t> {
         (self.record.line + line, before[begin..].chars().count() as u32 + 1)
     }
 
-    /// An error at a field.
+    /// Returns an error that points at a field.
     pub fn wrong(&self, at: usize, message: impl Into<String>) -> TableError {
         let (line, column) = self.place(at);
         TableError::at(self.file, line, column, message)
     }
 
-    /// A number of tokens.
+    /// Parses a number of tokens.
     pub fn tokens(&self, at: usize) -> Result<u32, TableError> {
         self.count(at, "number of tokens")
     }
 
-    /// A whole number, which is called `what`.
+    /// Parses a whole number. Errors call it `what`.
     pub fn count(&self, at: usize, what: &str) -> Result<u32, TableError> {
         let text = self.text(at);
         match number::scaled(&text, 1) {
@@ -195,14 +196,14 @@ impl<'t> Row<'t> {
         }
     }
 
-    /// A length of time that says its unit.
+    /// Parses a duration that includes its unit.
     pub fn quantity(&self, at: usize) -> Result<Time, TableError> {
         let text = self.text(at);
         let error = match text.parse::<Time>() {
             Ok(time) => return Ok(time),
             Err(error) => error,
         };
-        // Quantities of scenarios have no exponents, those of other programs do.
+        // Quantities of scenarios have no exponents, but those of other programs may.
         let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
         if let (Ok((time, _)), true) = (number::scaled(number.trim_end(), nanoseconds(unit)), UNITS.contains(&unit)) {
             return Ok(Time(time));
@@ -214,7 +215,7 @@ impl<'t> Row<'t> {
         Err(self.wrong(at, message).help("a time here says its unit, as in `12.5 s`".to_owned()))
     }
 
-    /// A length of time in `unit`, which may stand behind the number.
+    /// Parses a duration in `unit`. The number may be followed by this unit.
     pub fn time(&self, at: usize, unit: &str) -> Result<Duration, TableError> {
         let text = self.text(at);
         let wrong = |message: String| self.wrong(at, message);
@@ -236,10 +237,10 @@ impl<'t> Row<'t> {
     }
 }
 
-/// What times in tables are in.
+/// The units of times in tables.
 const UNITS: [&str; 4] = ["s", "ms", "us", "ns"];
 
-/// The unit that a column's name ends in.
+/// The unit at the end of a column's name.
 pub(crate) fn unit_of(column: &str) -> Option<&str> {
     let (_, unit) = column.rsplit_once('_')?;
     UNITS.contains(&unit).then_some(unit)

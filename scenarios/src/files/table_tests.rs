@@ -7,7 +7,7 @@ fn table(text: &str) -> Result<Table, String> {
     Table::new(Lines::of_text("t.csv", text.to_owned())).map_err(|error| error.to_string())
 }
 
-/// The line and the fields of every row, or the error.
+/// Returns the line and the fields of every row, or the error.
 fn rows(text: &str) -> Result<Vec<(u64, Vec<String>)>, String> {
     let mut table = table(text)?;
     let (mut rows, width) = (Vec::new(), table.header.len());
@@ -17,7 +17,7 @@ fn rows(text: &str) -> Result<Vec<(u64, Vec<String>)>, String> {
     Ok(rows)
 }
 
-/// What becomes of the only field of a column of times in ms.
+/// Parses the only field of a column of times in ms.
 fn time(field: &str) -> Result<Duration, String> {
     let mut table = table(&format!("x;rtt_ms\n1; {field}\n"))?;
     let row = table.read().map_err(|error| error.to_string())?.expect("a row");

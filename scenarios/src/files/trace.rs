@@ -1,7 +1,8 @@
-//! Requests as a file has recorded them, cut to the part that is wanted.
+//! Requests from trace files, cut to the wanted part.
 //!
-//! A trace in the order of time is read up to the end of that part. One that is not is read three times: to see that it is
-//! not, for its earliest request, and for the part; so a trace of any length takes the memory of the part alone.
+//! A trace that is ordered by time is read up to the end of the part. Other traces are read up to three times: to find
+//! that they are not in order, to find the earliest request, and to collect the part. A trace of any length therefore
+//! only needs the memory of the part.
 mod format;
 mod timestamp;
 
@@ -12,38 +13,39 @@ use actors::time::Duration;
 use format::Rows;
 use std::sync::{Arc, PoisonError};
 
-/// Requests that are kept of all traces together, where cells cut theirs differently.
+/// The largest number of requests that are kept of all traces together. Cells may cut their traces differently.
 const KEPT: usize = 2 * ARRIVALS;
 
-/// Which part of which trace.
+/// The part of a trace that a scenario wants.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cut {
     pub file: String,
     pub columns: Columns,
-    /// Columns of the file that have no meaning here.
+    /// The columns of the file to ignore.
     pub ignore: Vec<String>,
-    /// From the trace's beginning to the part's.
+    /// The time from the beginning of the trace to the beginning of the part.
     pub skip: Duration,
-    /// From the part's beginning to its end.
+    /// The time from the beginning of the part to its end.
     pub duration: Option<Duration>,
-    /// Requests, at most.
+    /// The largest number of requests.
     pub limit: Option<u32>,
 }
 
-/// A request as it was recorded.
+/// A request of a trace.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recorded {
-    /// In a cut trace after the part's beginning, else after whatever the file counts from.
+    /// The time of arrival: in a cut trace since the beginning of the part, otherwise since the origin of the file's
+    /// times.
     pub at: Duration,
     pub prompt: u32,
     pub generate: u32,
     pub client: Option<u32>,
-    /// Names of peers' hosts with `>` between.
+    /// The names of the peers' hosts, separated by `>`.
     pub route: String,
     pub place: Place,
 }
 
-/// Where a request stands in its file: its line and the columns of its fields, 0 for those that it has not.
+/// The position of a request in its file: its line, and the columns of its fields (0 for a field that is absent).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub line: u64,
@@ -53,15 +55,16 @@ pub(crate) struct Place {
     pub route: u32,
 }
 
-/// What a pass over the file gave.
+/// The result of a pass over the file.
 enum Pass {
     Done(Vec<Recorded>),
-    /// The request at this place came before the one above it.
+    /// The request at this position is earlier than the one above it.
     Disordered(Place),
 }
 
 impl Files {
-    /// The part of a trace, in the order of time. It has one request more than [`ARRIVALS`] if there are more.
+    /// Returns the part of a trace, ordered by time. If the part has more than [`ARRIVALS`] requests, [`ARRIVALS`] + 1
+    /// are returned.
     pub fn trace(&self, cut: &Cut) -> Result<Arc<[Recorded]>, TableError> {
         let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(trace) = traces.get(cut) {
@@ -91,7 +94,7 @@ impl Files {
         self.sorted(cut, begin + cut.skip)
     }
 
-    /// The part of a trace whose rows are in order.
+    /// Returns the part of a trace whose rows are in order.
     fn in_order(&self, cut: &Cut) -> Result<Pass, TableError> {
         let mut rows = self.rows(cut)?;
         let (mut start, mut last) = (begin(cut.columns).map(|begin| begin + cut.skip), Duration::ZERO);
@@ -120,7 +123,7 @@ impl Files {
         Ok(Pass::Done(part.requests))
     }
 
-    /// When the first request of a trace without order came.
+    /// The time of the earliest request of a trace whose rows are not in order.
     fn earliest(&self, cut: &Cut) -> Result<Duration, TableError> {
         let (mut rows, mut earliest) = (self.rows(cut)?, Duration(u64::MAX));
         while let Some(request) = rows.read()? {
@@ -129,7 +132,7 @@ impl Files {
         Ok(earliest)
     }
 
-    /// The part of a trace whose rows are in any order, which begins at `start`.
+    /// Returns the part of a trace whose rows are in any order. The part begins at `start`.
     fn sorted(&self, cut: &Cut, start: Duration) -> Result<Vec<Recorded>, TableError> {
         let mut rows = self.rows(cut)?;
         let mut part = Part::new(cut);
@@ -162,16 +165,18 @@ impl Files {
     }
 }
 
-/// When a trace begins, if its first request does not say: our own count from a beginning, others from anywhere.
+/// The beginning of a trace if the format defines it: times of this program's own format start at 0. Other formats
+/// begin with their first request.
 fn begin(columns: Columns) -> Option<Duration> {
     (columns == Columns::Ours).then_some(Duration::ZERO)
 }
 
-/// The wanted part of a trace as it is gathered.
+/// The part of a trace while it is collected.
 struct Part {
     requests: Vec<Recorded>,
     duration: Duration,
-    /// Requests that may be wanted: one more than a plan may hold shows that there are too many.
+    /// The largest number of requests to collect. One more than a plan may hold is enough to detect that there are too
+    /// many.
     most: usize,
     limited: bool,
 }
@@ -197,7 +202,7 @@ impl Part {
         }
     }
 
-    /// Keeps the first ones; those of one instant in the order of the file.
+    /// Sorts by time and keeps the first `most` requests. Requests of the same instant keep the order of the file.
     fn sort(&mut self) {
         self.requests.sort_by_key(|request| (request.at, request.place.line));
         self.requests.truncate(self.most);

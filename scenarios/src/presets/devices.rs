@@ -24,11 +24,12 @@ struct Gpu {
     flops: f64,
     bandwidth: f64,
     per_block: Duration,
-    /// With the kernels of bitsandbytes.
+    /// The added time per block with the int8 kernels of bitsandbytes.
     per_int8_block: Duration,
 }
 
-/// LLM.int8() on a T4, and 4-bit there or either on anything newer (see above).
+/// The added time per block of LLM.int8() on a T4. `QUANTISED` is the added time of 4-bit weights on a T4, and of
+/// either format on newer GPUs (see above).
 const INT8_ON_T4: Duration = Duration::from_micros(6_200);
 const QUANTISED: Duration = Duration::from_micros(3_100);
 
@@ -57,8 +58,8 @@ const GPUS: [Gpu; 6] = [
         per_block: Duration::from_micros(60),
         per_int8_block: QUANTISED,
     },
-    // An estimate: the A100's fractions (82 % and 75 %) of 936 GB/s and 71 TFLOP/s (fp16 into fp32; NVIDIA's white paper of
-    // GA102), and its time per block.
+    // An estimate: the A100's fractions (82 % and 75 %) of 936 GB/s and 71 TFLOP/s (fp16 into fp32; NVIDIA's white
+    // paper of GA102), and the A100's time per block.
     Gpu {
         name: "rtx3090",
         flops: 53e12,
@@ -74,8 +75,8 @@ const GPUS: [Gpu; 6] = [
         per_block: Duration::from_micros(60),
         per_int8_block: QUANTISED,
     },
-    // 4.8 TB/s and 989 TFLOP/s at peak. Measured through PyTorch: 4.3 TB/s copied (90 %), 770 to 800 TFLOP/s of bf16 matmul
-    // (78 %). No model was run: the times per block are the A100's, an estimate.
+    // 4.8 TB/s and 989 TFLOP/s at peak. Measured with PyTorch: 4.3 TB/s copied (90 %), 770 to 800 TFLOP/s of bf16
+    // matmul (78 %). No model was run: the times per block are the A100's, an estimate.
     Gpu {
         name: "h200",
         flops: 770e12,
@@ -85,8 +86,8 @@ const GPUS: [Gpu; 6] = [
     },
 ];
 
-/// A client's CPU of eight virtual cores (four cores of a cloud Xeon): 4 x 75 GFLOP/s of fp32 matmul, and the 30 GB/s that
-/// such a share of a socket's channels streams.
+/// A client's CPU of eight virtual cores (four cores of a cloud Xeon): 4 x 75 GFLOP/s of fp32 matmul, and 30 GB/s, the
+/// memory bandwidth of such a share of a socket's channels.
 const CPU_8: Roofline = Roofline {
     flops: 300e9,
     bandwidth: 30e9,
@@ -94,7 +95,7 @@ const CPU_8: Roofline = Roofline {
     per_job: Duration::from_micros(200),
 };
 
-/// The cost of a device with blocks of `weight_type`, if there is one of this name.
+/// Returns the cost of the device with this name, with blocks of `weight_type`. `None` if the name is unknown.
 pub fn cost(name: &str, weight_type: WeightType) -> Option<Cost> {
     if name == "cpu-8" {
         return Some(Cost { first_job: Duration::from_millis(5), ..Cost::of(CPU_8) });
@@ -115,11 +116,12 @@ pub fn names() -> Vec<&'static str> {
     GPUS.iter().map(|gpu| gpu.name).chain(["cpu-8"]).collect()
 }
 
-/// Threads of the CPU this program was tuned on, a 2.8 GHz Xeon with AVX-512: a thread streams 9 GB/s and two 18; a
-/// thread multiplies matrices at 90 GFLOP/s, and a second on the same core adds a tenth at most, so cores count. Overheads
-/// are those of candle's op dispatch: some twenty ops of two microseconds a block. `calibrate` measures the real ones.
+/// The cost of a CPU with this number of threads, based on a 2.8 GHz Xeon with AVX-512: one thread streams 9 GB/s and
+/// two stream 18. One thread multiplies matrices at 90 GFLOP/s, and a second one on the same core adds at most a tenth,
+/// so cores count. Overheads are those of candle's op dispatch: some twenty ops of two microseconds a block.
+/// `calibrate` measures the values of a real machine.
 pub fn cpu(threads: u32) -> Cost {
-    // Past eight threads a socket's memory channels are the limit.
+    // With more than eight threads the memory channels of the socket are the limit.
     let streams = f64::from(threads.clamp(1, 8));
     let roofline = Roofline {
         flops: 90e9 * f64::from(threads.div_ceil(2).max(1)),

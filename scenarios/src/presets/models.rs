@@ -1,7 +1,7 @@
 //! The dimensions of published models, from the `config.json` of their Hugging Face repositories.
 use crate::shape::{Arch, Shape};
 
-/// Name, layers, hidden, heads.
+/// Name, layers, hidden size, heads.
 type Row = (&'static str, u32, u32, u32);
 
 /// OPT (Zhang et al. 2022, table 1): `facebook/opt-*`, vocabulary 50272, 2048 learned positions, ffn = 4 hidden.
@@ -17,7 +17,8 @@ const OPT: [Row; 9] = [
     ("175b", 96, 12_288, 96),
 ];
 
-/// BLOOM (BigScience 2022, table 3): `bigscience/bloom-*`, vocabulary 250880, trained on 2048 positions, ffn = 4 hidden.
+/// BLOOM (BigScience 2022, table 3): `bigscience/bloom-*`, vocabulary 250880, trained on 2048 positions, ffn = 4
+/// hidden.
 const BLOOM: [Row; 6] = [
     ("560m", 24, 1024, 16),
     ("1b1", 24, 1536, 16),
@@ -27,8 +28,9 @@ const BLOOM: [Row; 6] = [
     ("176b", 70, 14_336, 112),
 ];
 
-/// Llama by name, layers, hidden, heads, heads of keys and values, ffn, vocabulary, positions. `30b` is of the first
-/// generation (Touvron et al. 2023a), `7b`, `13b` and `70b` of the second (2023b), `3-*` of the third (Dubey et al. 2024).
+/// Llama: name, layers, hidden size, heads, key and value heads, ffn, vocabulary, positions. `30b` is of the first
+/// generation (Touvron et al. 2023a), `7b`, `13b` and `70b` of the second (2023b), `3-*` of the third (Dubey et al.
+/// 2024).
 const LLAMA: [(&str, [u32; 7]); 6] = [
     ("7b", [32, 4096, 32, 32, 11_008, 32_000, 4096]),
     ("13b", [40, 5120, 40, 40, 13_824, 32_000, 4096]),
@@ -38,7 +40,7 @@ const LLAMA: [(&str, [u32; 7]); 6] = [
     ("3-70b", [80, 8192, 64, 8, 28_672, 128_256, 8192]),
 ];
 
-/// The shape of a published model, if there is one of this name.
+/// Returns the shape of the published model with this name, or `None`.
 pub fn shape(arch: Arch, name: &str) -> Option<Shape> {
     let plain = |rows: &[Row], vocab| {
         let &(_, layers, hidden, heads) = rows.iter().find(|row| row.0 == name)?;
@@ -65,7 +67,8 @@ pub fn names(arch: Arch) -> Vec<&'static str> {
     }
 }
 
-/// A family's own width of the FFN: 4 hidden; Llama 8/3 hidden up to a multiple of 256 (`llama/model.py`).
+/// A family's default width of the FFN: 4 hidden; for Llama 8/3 hidden, rounded up to a multiple of 256
+/// (`llama/model.py`).
 pub fn ffn(arch: Arch, hidden: u32) -> u32 {
     match arch {
         Arch::Opt | Arch::Bloom => hidden.saturating_mul(4),
@@ -79,7 +82,8 @@ mod tests {
     use crate::cost::{block_params, head_params};
     use crate::shape::Arch;
 
-    /// The blocks and the embedding (tied in OPT and BLOOM) are what a model's name says, in billions of parameters.
+    /// The blocks and the embedding (tied in OPT and BLOOM) have the number of parameters in the model's name, in
+    /// billions.
     #[test]
     fn sizes_are_as_named() {
         let billions = |arch, name: &str| {

@@ -1,12 +1,13 @@
 //! Round trips between regions of the world.
 
-/// A set of regions and the round trips between them in ms, from row to column; 0 within a region: nothing is said of it.
+/// A set of regions and the round trips between them in ms, from row to column. A 0 within a region means that the
+/// round trip is unknown.
 pub struct Regions {
     pub names: &'static [&'static str],
     rtt_ms: &'static [[u16; 11]],
 }
 
-/// The set of this name.
+/// Returns the set with this name.
 pub fn regions(name: &str) -> Option<&'static Regions> {
     SETS.iter().find(|(known, _)| *known == name).map(|(_, regions)| regions)
 }
@@ -17,7 +18,7 @@ pub fn names() -> impl Iterator<Item = &'static str> + Clone {
 }
 
 impl Regions {
-    /// Every two regions and their round trip in ms.
+    /// Every ordered pair of regions and its round trip in ms.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &'static str, u16)> {
         let row = |(from, row): (&&'static str, &'static [u16; 11])| {
             let from = *from;
@@ -29,8 +30,8 @@ impl Regions {
 
 static SETS: [(&str, Regions); 1] = [("aws-2019", AWS_2019)];
 
-/// Between data centres of AWS, 2019, as published with the Wittgenstein simulator of
-/// consensus protocols (github.com/ConsenSys/wittgenstein, Apache-2.0).
+/// Round trips between data centres of AWS, 2019, as published with the Wittgenstein simulator of consensus protocols
+/// (github.com/ConsenSys/wittgenstein, Apache-2.0).
 const AWS_2019: Regions = Regions {
     names: &[
         "Oregon",

@@ -1,7 +1,8 @@
-//! Whole swarms of policies by name: `swarm: Petals(cache: "8 GiB")` is what is written over what the preset has.
+//! Presets of all policies of a swarm: `swarm: Petals(cache: "8 GiB")` overrides single fields of the preset.
 //!
-//! What is not written of `Swarm(..)` is ours; of `Petals(..)` it is Petals', however deep: `Petals(detection: Detection(missed:
-//! 5))` keeps Petals' timeouts. The canonical text has every field, and no preset any more.
+//! Fields that are left out of `Swarm(..)` take this program's defaults. Fields that are left out of `Petals(..)` take
+//! those of Petals, at any depth: `Petals(detection: Detection(missed: 5))` keeps Petals' timeouts. The canonical text
+//! has every field and no preset.
 use crate::paths::{self, Parts, Path};
 use crate::raw::{self, options};
 use crate::schema::swarm::{
@@ -17,10 +18,11 @@ use actors::policy::{Prefill, Recovery};
 use ron::error::SpannedError;
 use std::ops::Range;
 
-/// The preset's name, in place of `Swarm`.
+/// The name of the preset, written in place of `Swarm`.
 const PETALS: &str = "Petals";
 
-/// Petals 2.3.0.dev2 (bigscience-workshop/petals at 22afba6), on hivemind 1.1. The files are those of its `src/petals`.
+/// The policies of Petals 2.3.0.dev2 (bigscience-workshop/petals at 22afba6), on hivemind 1.1. File names are relative
+/// to its `src/petals`.
 pub fn petals() -> Swarm {
     let (ms, s) = (|ms: u64| Time(ms * 1_000_000), |s: u64| Time(s * 1_000_000_000));
     Swarm {
@@ -32,11 +34,11 @@ pub fn petals() -> Swarm {
             longest_rtt: s(5),
             short_cache: s(10),
             unknown_rps: 300.0,
-            // It has no such term: MinLatency heeds none.
+            // Petals has no such term, and MinLatency does not use it.
             load: 1.0,
         },
-        // client/config.py `max_pinged`; server/server.py `_ping_next_servers`; utils/ping.py `PingAggregator`. A client
-        // pings when it has looked, and at no other time.
+        // client/config.py `max_pinged`; server/server.py `_ping_next_servers`; utils/ping.py `PingAggregator`. A
+        // client pings only after a lookup.
         pings: Pings { fanout: 3, every: Time(0), next: 5, middle: 5, smoothing: 0.2, expiry: s(300) },
         // client/config.py `ban_timeout`, which sequence_manager.py doubles
         bans: Bans { first: s(15), growth: 2.0 },
@@ -50,7 +52,7 @@ pub fn petals() -> Swarm {
         retry: Retry { limit: Limit::Off, first: s(1), most: s(60), jitter: 0.0 },
         // server/task_pool.py, `max_chunk_size_bytes` aside: up to 128 tokens of work go through a span as one task
         scheduling: Scheduling::Split { whole: 128 },
-        // Its runtime takes one task as soon as there is one.
+        // Petals' runtime starts a task as soon as there is one.
         batch_wait: Time(0),
         // server/memory_cache.py `alloc_timeout`
         admission: Admission::Refuse,
@@ -65,7 +67,8 @@ pub fn petals() -> Swarm {
             relayed: 0.2,
             unknown: Rate(100_000_000),
         },
-        // hivemind's DHT; server/server.py `update_period`, whose records live for two; sequence_manager.py `update_period`
+        // hivemind's DHT; server/server.py `update_period` (records expire after two periods); sequence_manager.py
+        // `update_period`
         dht: Kademlia {
             k: 20,
             alpha: 3,
@@ -76,17 +79,17 @@ pub fn petals() -> Swarm {
             expiry: s(120),
             refresh: s(60),
         },
-        // server/server.py `mean_balance_check_period`, `balance_quality`; `_choose_blocks` waits before it looks
+        // server/server.py `mean_balance_check_period`, `balance_quality`; `_choose_blocks` waits before its lookup
         placement: Placement { period: s(60), quality: 0.75, delay: s(5) },
         // server/server.py `attn_cache_tokens`
         cache: Cache::Tokens { full: 4096, grouped: 16_384 },
     }
 }
 
-/// A scenario, its `swarm` perhaps a preset with something written over it. Errors are at the places of `text`.
+/// Parses a scenario whose `swarm` may be a preset with overrides. Errors point at positions in `text`.
 pub(crate) fn read(text: &str) -> Result<Scenario, SpannedError> {
     let Some(at) = preset(text) else { return options().from_str(text) };
-    // The same bytes at the same places, for types that know one name.
+    // The types accept only the name `Swarm`. The replacement has the same length, so that positions stay the same.
     let rest = &text[at.start + PETALS.len()..at.end];
     let plain = if rest.is_empty() { "()    ".to_owned() } else { format!("Swarm {rest}") };
     let mut scenario: Scenario = options().from_str(&paths::splice(text, at.clone(), &plain))?;
@@ -96,9 +99,9 @@ pub(crate) fn read(text: &str) -> Result<Scenario, SpannedError> {
     Ok(scenario)
 }
 
-/// Where a preset stands in place of a swarm's policies.
+/// The byte range of a preset that is used in place of a swarm's policies.
 fn preset(text: &str) -> Option<Range<usize>> {
-    // Most texts have none, and a sweep reads thousands.
+    // Most texts have no preset, and a sweep parses thousands of texts.
     if !text.contains(PETALS) {
         return None;
     }
@@ -106,7 +109,7 @@ fn preset(text: &str) -> Option<Range<usize>> {
     (paths::name(&text[at.clone()]) == PETALS).then_some(at)
 }
 
-/// `whole` with what is written in `value` put over what it has at `path`.
+/// Returns `whole` with the fields that are written in `value` put over those at `path`.
 fn overlaid(whole: String, path: &Path, value: &str) -> String {
     let Ok(at) = paths::locate_in(&whole, path) else { return whole };
     let same = || {
@@ -123,7 +126,7 @@ fn overlaid(whole: String, path: &Path, value: &str) -> String {
     }
 }
 
-/// An error that has no place of its own.
+/// Converts an error that has no position of its own.
 fn misplaced(code: ron::Error, text: &str, at: &Range<usize>) -> SpannedError {
     let position = |at: usize| {
         let before = &text[..at];

@@ -1,30 +1,34 @@
-//! The way between hosts as it was measured, and the link that it is in a plan.
+//! A measured link between hosts, and its conversion to a link of a plan.
 use crate::plan::{Distribution, Link};
 use crate::units::{Rate, Time};
 use actors::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// Of the frame of a ping, and of the pong that answers it: their header.
+/// Bytes of a ping or pong frame, which consists of a header only.
 const PING_BYTES: f64 = 64.0;
 
-/// The way between hosts of two groups or sites, and back.
+/// The measured link between hosts of two groups or sites, in both directions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Way {
     pub from: String,
     pub to: String,
-    /// Round trips of a small frame, ascending, each as likely as the others; the two ends of both frames included.
+    /// Round trips of a small frame in ascending order, all equally likely. They include the send and receive overheads
+    /// of both frames.
     pub rtt: Vec<Time>,
-    /// Of large frames, their ends included; nothing where no two sizes were seen.
+    /// The bandwidth for large frames, including their send and receive overheads. `None` if fewer than two sizes were
+    /// measured.
     #[serde(default)]
     pub bandwidth: Option<Rate>,
 }
 
 impl Way {
-    /// What each of two ways is, where the ends of a frame take `ends` of it and `per_byte` seconds of each byte beside.
+    /// Returns the link of one direction. `ends` is the sum of the send and receive overheads of a frame, and
+    /// `per_byte` their seconds for each byte; both are subtracted.
     ///
-    /// A round trip is taken to be two ways alike, drawn apart. So that their sum has the round trip's mean and variance,
-    /// each has half its mean, and the deviation over the root of two.
+    /// The two directions of a round trip are assumed to be equally distributed and independent. Each then has half the
+    /// mean of the round trip and its standard deviation divided by the square root of two, so that the sum has the
+    /// round trip's mean and variance. Negative delays become 0.
     pub fn link(&self, ends: Duration, per_byte: f64) -> Link {
         let draws: Vec<f64> = self.rtt.iter().map(|time| time.duration().as_secs_f64()).collect();
         let mean = draws.iter().sum::<f64>() / draws.len() as f64;
@@ -38,7 +42,7 @@ impl Way {
             [first, rest @ ..] if rest.iter().all(|way| way == first) => Distribution::Constant(*first),
             _ => Distribution::Empirical(ways.into()),
         };
-        // The time of a byte is that of the link and of both ends.
+        // The measured time of a byte includes the link and the overheads of sender and receiver.
         let of_link = self.bandwidth.map(|rate| 1.0 / rate.bytes_per_second() - per_byte);
         Link::new(delay, of_link.filter(|seconds| *seconds > 0.0).map(f64::recip))
     }

@@ -1,4 +1,4 @@
-//! What goes wrong in a plan: from events as people write them to faults of named hosts, drawn, checked and in order.
+//! Resolves events: the faults that people write become faults of hosts, drawn, checked and ordered.
 use super::fault::{Fault, bounded};
 use super::network;
 use super::placed::Placed;
@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod churn;
 
-/// Slower than this is no device or link.
+/// The largest factor by which a device or link may be slowed.
 const FACTOR: f64 = 1e6;
 
-/// What events may name.
+/// The hosts and settings to which events can refer.
 pub(super) struct Swarm<'a> {
     pub hosts: &'a [Placed<'a>],
     pub nodes: &'a [Node],
@@ -27,13 +27,13 @@ pub(super) struct Swarm<'a> {
     pub files: &'a Files,
 }
 
-/// A fault and the index of the event that asks for it.
+/// A fault, and the index of the event that caused it.
 struct Draft {
     fault: plan::Fault,
     event: usize,
 }
 
-/// The faults of a plan, in the order of [`When::key`].
+/// Returns the faults of a plan, in the order of [`When::key`].
 pub(super) fn resolve(events: &[ScheduledFault], swarm: &Swarm<'_>) -> Result<Vec<plan::Fault>, Fault> {
     let mut drafts = Vec::new();
     for (event, happening) in events.iter().enumerate() {
@@ -158,13 +158,13 @@ impl Swarm<'_> {
                 let from = self.hosts(&format!("{at}.what.from"), from)?;
                 let to = self.hosts(&format!("{at}.what.to"), to)?;
                 keep(What::SlowLink { from: from.clone(), to: to.clone(), by, lasts })?;
-                // Within one group there is no other way back.
+                // Within one group both directions are the same set of paths.
                 if *both && from != to { keep(What::SlowLink { from: to, to: from, by, lasts }) } else { Ok(()) }
             }
         }
     }
 
-    /// Hosts that a group of a partition names, none in two.
+    /// Returns the hosts of each group of a partition. No host may be in two groups.
     fn groups(&self, at: &str, groups: &[Vec<String>]) -> Result<Vec<Vec<HostId>>, Fault> {
         if groups.len() < 2 {
             let fault = Fault::new(&format!("{at}.groups"), "a partition is between two groups or more");
@@ -194,7 +194,8 @@ impl Swarm<'_> {
         network::hosts(path, name, self.hosts)
     }
 
-    /// The hosts that an event's `on` names, which must be peers': a client that is gone would leave its requests open.
+    /// Returns the hosts that an event's `on` names. They must hold peers, because a client that is gone would leave
+    /// its requests open.
     fn peers(&self, at: &str, on: &str) -> Result<Vec<HostId>, Fault> {
         let path = format!("{at}.on");
         let hosts = self.hosts(&path, on)?;
@@ -210,12 +211,12 @@ impl Swarm<'_> {
         }
     }
 
-    /// Nobody restarts who is there, or goes who is not.
+    /// Checks that hosts join once, restart only while they are absent, and crash or leave only while they are present.
     fn consistent(&self, drafts: &[Draft]) -> Result<(), Fault> {
         let is_join = |draft: &&Draft| matches!(draft.fault.what, What::Join { .. });
         let late: BTreeSet<HostId> =
             drafts.iter().filter(is_join).filter_map(|draft| draft.fault.what.host()).collect();
-        // What the host does at present, and since when.
+        // Whether each host is present at this point. A host without an entry is present.
         let mut present: BTreeMap<HostId, bool> = late.iter().map(|host| (*host, false)).collect();
         let mut joined: BTreeSet<HostId> = BTreeSet::new();
         let mut timed: BTreeSet<HostId> = BTreeSet::new();
@@ -258,7 +259,7 @@ impl Swarm<'_> {
     }
 }
 
-/// Every block must be served from the start, or no client could warm up.
+/// Checks that every block is served from the start, because otherwise no client could finish its warm-up.
 pub(super) fn served(plan: &plan::Plan, events: &[ScheduledFault]) -> Result<(), Fault> {
     let late = plan.late_hosts();
     let Some(event) = events.iter().position(|event| matches!(event, ScheduledFault::Join { .. })) else {
@@ -279,7 +280,7 @@ pub(super) fn served(plan: &plan::Plan, events: &[ScheduledFault]) -> Result<(),
     }
 }
 
-/// A time as a person would say it.
+/// Formats a time for people.
 fn said(at: When) -> String {
     match at {
         When::Start(after) => format!("{} after the start", Time(after.0)),
@@ -293,7 +294,7 @@ fn due(at: &str, when: &crate::schema::When) -> Result<Due, Fault> {
     when.resolve().map_err(|fault| Fault::delay(&path, when.text(), fault))
 }
 
-/// A time, not a step.
+/// Resolves a time that must not be a step.
 fn timed(at: &str, when: &crate::schema::When) -> Result<When, Fault> {
     match due(at, when)? {
         Due::Start(after) => Ok(When::Start(after)),

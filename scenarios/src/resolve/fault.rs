@@ -1,4 +1,4 @@
-//! A meaning that a scenario cannot have, and the path of the value to blame.
+//! An error in the meaning of a scenario, with the path of the value that caused it.
 use crate::error::explain;
 use crate::files::TableError;
 use crate::nearest;
@@ -10,7 +10,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub path: Path,
-    /// The part of the value's text that is to blame, where it is known.
+    /// The part of the value's text that caused the error, if it is known.
     pub within: Option<Range<usize>>,
     pub message: String,
     pub help: Option<String>,
@@ -26,13 +26,13 @@ impl Fault {
         self
     }
 
-    /// A name that nothing has, with the nearest that something has.
+    /// Returns the error for an unknown name, with the most similar known name.
     pub fn unknown<'a>(path: &str, what: &str, name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Fault {
         let help = nearest::hint(name, known);
         Fault { help, ..Fault::new(path, format!("there is no {what} `{name}`")) }
     }
 
-    /// An error in a table that the value at `path` names.
+    /// Returns an error in a table that the value at `path` names.
     pub fn table(path: &str, error: TableError) -> Fault {
         Fault { help: error.help.clone(), ..Fault::new(path, error.to_string()) }
     }
@@ -49,7 +49,7 @@ impl Fault {
     }
 }
 
-/// `value` is within `least..=most`, or a fault that says so.
+/// Checks that `value` is within `least..=most`.
 pub(crate) fn bounded(path: &str, what: &str, value: u32, least: u32, most: u32) -> Result<(), Fault> {
     if value < least {
         return Err(Fault::new(path, format!("{what} is {value}: it must be at least {least}")));

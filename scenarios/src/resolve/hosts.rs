@@ -1,4 +1,4 @@
-//! Machines, hosts and their devices: every host of every group, the orchestrator's first.
+//! Resolves machines, hosts and devices: every host of every group, the orchestrator's first.
 use super::fault::{Fault, bounded};
 use super::placed::{Computers, Placed};
 use super::{named, network};
@@ -13,7 +13,7 @@ use actors::limits;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The orchestrator's host and group, a name that no group may take.
+/// The name of the orchestrator's host and group. No group of a scenario may have this name.
 pub(super) const ORCHESTRATOR: &str = "orchestrator";
 
 pub(super) fn resolve<'a>(scenario: &'a Scenario, site: &Site<'_>) -> Result<Computers<'a>, Fault> {
@@ -125,7 +125,8 @@ fn place<'a>(
     Ok(())
 }
 
-/// How many hosts a group has: what it says, or one for each client if it is theirs.
+/// Returns the number of hosts of a group: the given number, or one for each client if the group is that of the
+/// clients.
 fn count(at: &str, group: &Host, scenario: &Scenario) -> Result<u32, Fault> {
     let (on, clients) = (scenario.workload.on(), scenario.workload.clients());
     let at = format!("{at}.count");
@@ -142,7 +143,7 @@ fn count(at: &str, group: &Host, scenario: &Scenario) -> Result<u32, Fault> {
     Ok(count)
 }
 
-/// Where all hosts share a machine, the orchestrator is on it too; else it has one of its own.
+/// Returns the orchestrator's machine: the machine of all hosts if they share one, or else a machine of its own.
 fn orchestrators_machine(machines: &mut Vec<plan::Machine>, hosts: &[Placed<'_>]) -> u32 {
     match hosts {
         [first, rest @ ..] if rest.iter().all(|placed| placed.host.machine == first.host.machine) => first.host.machine,
@@ -153,15 +154,15 @@ fn orchestrators_machine(machines: &mut Vec<plan::Machine>, hosts: &[Placed<'_>]
     }
 }
 
-/// What devices are resolved with, beside what a scenario says of them.
+/// The inputs that devices are resolved with, in addition to the scenario's description of each device.
 pub(super) struct Site<'a> {
     pub model: &'a plan::Model,
-    /// Where the scenario lies: paths of profiles begin there.
+    /// The files of the scenario. Paths of profiles are relative to their folder.
     pub files: &'a Files,
 }
 
 impl Site<'_> {
-    /// A device with what its host does to it.
+    /// Returns a device with the settings of its host.
     fn hosted(&self, at: &str, device: &Device, group: &Host) -> Result<plan::Device, Fault> {
         let mut device = self.device(at, device)?;
         device.cost.slow = group.slow;
@@ -187,7 +188,7 @@ impl Site<'_> {
                 Ok(plan::Device { name: format!("cuda:{ordinal}"), executor, cost })
             }
             Device::Profile(name) => {
-                // The ends that a profile has not measured are those of a CPU beside the device.
+                // If the profile has not measured the embedding and the LM head, they run on a CPU beside the device.
                 let mut cost = devices::cpu(1);
                 self.profiled(&format!("{at}.0"), name, &mut cost)?;
                 Ok(plan::Device { name: stem(name), executor: plan::Executor::Elsewhere, cost })

@@ -1,4 +1,4 @@
-//! The model that is executed: a preset or one's own dimensions, after any adaptation to another family.
+//! Resolves the model that is executed: a preset or custom dimensions, after any adaptation to another family.
 use super::fault::{Fault, bounded};
 use super::place;
 use crate::adapt::Adaptation;
@@ -10,7 +10,7 @@ use crate::shape::{Arch, Shape, WeightType};
 use actors::limits;
 use actors::message::WireType;
 
-/// More layers than any known model, and few enough for the routers' tables.
+/// The largest number of layers: more than any known model has, and few enough for the routers' tables.
 const LAYERS: u32 = limits::HOPS_PER_ROUTE as u32;
 
 pub(super) fn resolve(model: &Model, files: &Files) -> Result<plan::Model, Fault> {
@@ -28,7 +28,7 @@ pub(super) fn resolve(model: &Model, files: &Files) -> Result<plan::Model, Fault
         block_type: model.dtype,
         ends_type: model.client_dtype,
         wire,
-        // Caches keep values as they are computed with, not as they were packed for the way.
+        // Caches keep values in the format of the computation, not in the compressed format of the network.
         cache_value_bytes: match (wire, model.dtype) {
             (WireType::F32, _) | (WireType::Int8 { .. }, WeightType::F32) => 4,
             (WireType::F16 | WireType::Bf16 | WireType::Int8 { .. }, _) => 2,
@@ -41,7 +41,7 @@ pub(super) fn resolve(model: &Model, files: &Files) -> Result<plan::Model, Fault
     })
 }
 
-/// The dimensions as the scenario gives them.
+/// Returns the dimensions that the scenario gives.
 pub(crate) fn shape(written: &Written) -> Result<Shape, Fault> {
     let preset = |arch, name: &str| {
         models::shape(arch, name)

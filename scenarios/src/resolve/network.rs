@@ -1,4 +1,4 @@
-//! What lies between the hosts of a plan.
+//! Resolves the network between the hosts of a plan.
 mod measured;
 mod sites;
 
@@ -12,16 +12,16 @@ use actors::id::HostId;
 use actors::time::Duration;
 use std::collections::BTreeSet;
 
-/// Entries of a plan's network: each path that is used first looks through them.
+/// The largest number of entries of a plan's network. The first use of each path searches all entries.
 const ENTRIES: usize = 1 << 14;
 
-/// Payload bytes of a segment, and those of its headers.
+/// The largest payload of a segment, and the largest headers of a segment, in bytes.
 const SEGMENT: u64 = 65_535;
 
-/// Segments of an initial window: beyond it there is no slow start to speak of.
+/// The largest initial window in segments. A connection with a larger window has practically no slow start.
 const INITIAL_WINDOW: u32 = 10_000;
 
-/// The network between hosts that have these names and sites.
+/// Resolves the network between hosts with these names and sites.
 pub(super) fn resolve(network: &Network, hosts: &[Placed<'_>], files: &Files) -> Result<plan::Network, Fault> {
     let default = link("network.default", &network.default, files)?;
     let groups = groups(hosts);
@@ -60,7 +60,7 @@ pub(super) fn resolve(network: &Network, hosts: &[Placed<'_>], files: &Files) ->
     Ok(plan::Network { default, between, tcp, sharing: network.sharing, shape: network.shape })
 }
 
-/// Hosts of one group, which follow each other.
+/// The consecutive hosts of one group.
 struct Group<'a> {
     name: &'a str,
     site: &'a str,
@@ -81,7 +81,7 @@ fn groups<'a>(hosts: &'a [Placed<'_>]) -> Vec<Group<'a>> {
     groups
 }
 
-/// The hosts of a site or a group, or one host of a group, as in `t4[2]`.
+/// Returns the hosts of a site or a group, or one host of a group, as in `t4[2]`.
 fn members(path: &str, name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
     let known = || groups.iter().flat_map(|group| [group.site, group.name]).collect::<BTreeSet<&str>>();
     if let Some((group, index)) = member(name) {
@@ -104,7 +104,7 @@ fn members(path: &str, name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, F
     Ok(found)
 }
 
-/// The same, host by host.
+/// Returns the hosts of a site or a group, or one host of a group, each by its id.
 pub(super) fn hosts(path: &str, name: &str, hosts: &[Placed<'_>]) -> Result<Vec<HostId>, Fault> {
     let found = members(path, name, &groups(hosts))?;
     Ok(found.into_iter().flat_map(|found| (found.first.0..=found.last.0).map(HostId)).collect())
@@ -115,7 +115,7 @@ pub(super) fn link(path: &str, link: &Link, files: &Files) -> Result<plan::Link,
     Given { delay, drawn: *drawn, jitter, bandwidth: *bandwidth, loss: *loss }.link(path, files)
 }
 
-/// What is said of a link, wherever it is said.
+/// The properties of a link, from the default link or from a link of single paths.
 struct Given<'a> {
     delay: &'a Delay,
     drawn: plan::Drawn,

@@ -1,7 +1,7 @@
 //! Hosts of a plan by the names of a scenario.
 use crate::plan;
 
-/// A host of the plan and the name of its group.
+/// A host of the plan, and the name of its group.
 pub(super) struct Placed<'a> {
     pub group: &'a str,
     pub host: plan::Host,
@@ -9,12 +9,12 @@ pub(super) struct Placed<'a> {
 
 pub(super) struct Computers<'a> {
     pub machines: Vec<plan::Machine>,
-    /// The first is the orchestrator's.
+    /// The hosts. The first one is the orchestrator's.
     pub hosts: Vec<Placed<'a>>,
 }
 
 impl Computers<'_> {
-    /// The ids of a group's hosts, in order; of one host, if the name is that of a member, as in `gpu[0]`.
+    /// The ids of a group's hosts, in order, or the id of one host, if the name is that of a member, as in `gpu[0]`.
     pub fn of(&self, name: &str) -> impl Iterator<Item = u32> {
         let (group, member) = match member(name) {
             Some((group, index)) => (group, Some(index)),
@@ -26,13 +26,13 @@ impl Computers<'_> {
     }
 }
 
-/// The group of a host's name and its place in it, counted from 0: `gpu[0]`.
+/// The group of a host's name and the host's index in it, counted from 0: `gpu[0]`.
 pub(super) fn member(name: &str) -> Option<(&str, u32)> {
     let (group, index) = name.strip_suffix(']')?.rsplit_once('[')?;
     Some((group, index.parse().ok()?))
 }
 
-/// The group that a name of hosts is of: `gpu` in `gpu` and in `gpu[0]`.
+/// The group in a name of hosts: `gpu` for `gpu` and for `gpu[0]`.
 pub(super) fn group_of(name: &str) -> &str {
     member(name).map_or(name, |(group, _)| group)
 }

@@ -1,9 +1,9 @@
-//! Which blocks each peer serves, and that somebody serves every block.
+//! Resolves the block range of each peer, and checks that every block is served.
 use super::fault::Fault;
 use crate::schema::{BlockSpan, Peers};
 use actors::id::BlockRange;
 
-/// The blocks of each peer of each group, which has as many peers as `counts` says; in order.
+/// Returns the block ranges of each group's peers, in order. `counts` holds the number of peers of each group.
 pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Vec<Vec<BlockRange>>, Fault> {
     let evens = || peers.iter().zip(counts).filter(|(group, _)| group.span == BlockSpan::Even).map(|(_, count)| *count);
     let (groups, even_peers) = (evens().count(), evens().sum::<u32>());
@@ -42,14 +42,14 @@ pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Ve
     Ok(spans)
 }
 
-/// `layers` blocks over `peers` peers, the first of which take the remainder.
+/// Splits `layers` blocks evenly over `peers` peers. The first peers take the remainder.
 fn split(layers: u32, peers: u32) -> Vec<BlockRange> {
     let (each, more) = (layers / peers, layers % peers);
     let start = |peer: u32| peer * each + peer.min(more);
     (0..peers).map(|peer| BlockRange { start: start(peer), end: start(peer + 1) }).collect()
 }
 
-/// Every block has a peer, or there is room for it at the peers that choose theirs.
+/// Checks that every block has a peer, or that the peers that choose their blocks have room for it.
 fn covered(spans: &[Vec<BlockRange>], layers: u32, room: u32) -> Result<(), Fault> {
     let mut served = vec![false; layers as usize];
     let mut distinct: Vec<BlockRange> = spans.concat();

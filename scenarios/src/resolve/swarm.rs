@@ -1,4 +1,4 @@
-//! The policies of the swarm, made explicit: quantities in range, hosts by the nodes on them.
+//! Resolves the policies of the swarm: quantities are checked, and names of hosts are replaced by the nodes on them.
 use super::fault::{Fault, bounded};
 use super::placed::{Placed, member};
 use super::positive;
@@ -12,14 +12,14 @@ use actors::policy::{self, Lifetime, Policies, Prefill};
 use actors::route;
 use actors::time;
 
-/// More pings than any swarm needs at once.
+/// The largest number of pings at once.
 const FANOUT: u32 = 1024;
 
-/// Tokens and steps of a peer's measurement of itself: more than any device needs to be known.
+/// The largest number of tokens and of steps in a peer's self-benchmark.
 const PROBE_TOKENS: u32 = 65_536;
 const PROBE_STEPS: u32 = 100_000;
 
-/// No heartbeat is shorter.
+/// The shortest heartbeat and the shortest timeout.
 const SHORTEST: time::Duration = time::Duration::from_millis(1);
 
 pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Policies, Fault> {
@@ -71,7 +71,8 @@ fn routing(written: &schema::Routing, hosts: &[Placed<'_>], nodes: &[Node]) -> R
     })
 }
 
-/// The peer that sits on the host of this name, or one of them: `box/1` is the second of the host `box`.
+/// Returns the peer on the host with this name. If several are on it, a number selects one: `box/1` is the second peer
+/// of the host `box`.
 pub(super) fn peer_on(at: &str, name: &str, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<NodeId, Fault> {
     let peers = || {
         let all = (0u32..).zip(nodes).filter(|(_, node)| matches!(node.role, Role::Peer { .. }));
@@ -81,7 +82,7 @@ pub(super) fn peer_on(at: &str, name: &str, hosts: &[Placed<'_>], nodes: &[Node]
         Some((host, place)) => (host, place.parse::<usize>().ok()),
         None => (name, None),
     };
-    // A group of one host is called as the group; it is a member of it all the same.
+    // The host of a group of one is named like the group, but the name of a member (`gpu[0]`) is also accepted.
     let host = match member(host) {
         Some((group, 0)) if hosts.iter().any(|placed| placed.host.name == group) => group,
         _ => host,
@@ -130,7 +131,7 @@ fn pings(written: &schema::Pings) -> Result<route::Pings, Fault> {
     })
 }
 
-/// Chunks of nothing make no progress.
+/// Checks the prefill policy. Chunks must have at least one token, because empty chunks make no progress.
 fn prefill(written: Prefill) -> Result<Prefill, Fault> {
     if let Prefill::Chunked { tokens } = written {
         bounded("swarm.prefill.tokens", "tokens", tokens, 1, limits::TOKENS_PER_REQUEST)?;
@@ -138,7 +139,8 @@ fn prefill(written: Prefill) -> Result<Prefill, Fault> {
     Ok(written)
 }
 
-/// Batches of nothing make no progress.
+/// Checks the scheduling policy. Batches must have at least one token and one step, because empty batches make no
+/// progress.
 fn scheduling(written: Scheduling) -> Result<Scheduling, Fault> {
     match written {
         Scheduling::Continuous { tokens, steps } => {
@@ -174,7 +176,7 @@ fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
     Ok(policy::Detection { heartbeat: heartbeat.duration(), missed: *missed, step_timeout, open_timeout })
 }
 
-/// Probes are bounded by what a step may be, and a measurement has at least one.
+/// Checks the self-benchmark: probes are at most as large as a step may be, and have at least one step.
 fn speeds(written: &schema::Throughput) -> Result<policy::Speeds, Fault> {
     let probe = |name: &str, probe: &schema::Probe| {
         let at = format!("swarm.throughput.speeds.{name}");

@@ -1,4 +1,4 @@
-//! The tokens of prompts, and how those that come out are chosen.
+//! Resolves the tokens of prompts and the sampling.
 use super::fault::Fault;
 use super::place;
 use crate::files::Files;
@@ -39,7 +39,7 @@ pub(super) fn resolve(
     Ok(plan::Tokens { prompts, sampling, stops: Vec::new(), scores: 0 })
 }
 
-/// Whether a prompt's ids are of the vocabulary and as many as the workload wants.
+/// Checks that a prompt's ids are in the vocabulary, and that the prompt has as many tokens as the workload needs.
 fn ids(ids: &[u32], vocab: u32, wanted: u32) -> Result<(), String> {
     match ids.iter().find(|id| **id >= vocab) {
         Some(id) => Err(format!("token id {id} is not in a vocabulary of {vocab}")),

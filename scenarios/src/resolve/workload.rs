@@ -1,4 +1,4 @@
-//! What is asked of the swarm: explicit requests, however they were described.
+//! Resolves the workload: every form of it becomes explicit requests.
 mod process;
 mod trace;
 
@@ -19,17 +19,17 @@ use actors::seed::Seed;
 use actors::time::Duration;
 use std::collections::BTreeMap;
 
-/// One request of an open workload before its client is known by its node.
+/// A request of an open-loop workload before its client's node is known.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wanted {
     at: Duration,
     prompt: u32,
     generate: u32,
-    /// Counted from 0.
+    /// The number of the client, counted from 0.
     client: u32,
-    /// Names of hosts.
+    /// The route as names of hosts.
     route: Vec<String>,
-    /// In its file, if it has one.
+    /// The position of the request in its file, if it comes from a file.
     place: Place,
 }
 
@@ -39,17 +39,17 @@ pub(super) struct Asked {
     pub open: Option<Coming>,
 }
 
-/// Requests that come when they come.
+/// The requests of an open-loop workload.
 pub(super) struct Coming {
     wanted: Vec<Wanted>,
     horizon: Duration,
     in_flight: u32,
-    /// Of a trace.
+    /// The file of the trace, if there is one.
     file: Option<String>,
 }
 
 impl Coming {
-    /// Puts nodes in the place of names.
+    /// Replaces names by node ids.
     pub fn seated(self, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Open, Fault> {
         let clients: Vec<NodeId> =
             (0..).map(NodeId).zip(nodes).filter(|(_, node)| node.role == Role::Client).map(|(id, _)| id).collect();
@@ -146,10 +146,10 @@ fn open(mut coming: Coming, batch: u32, longest: Option<u32>) -> Result<Asked, F
     Ok(Asked { workload, open: Some(coming) })
 }
 
-/// The longest request must fit the model's positions and a frame.
+/// Checks that the longest request fits the model's positions, and that its messages fit a frame.
 fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), Fault> {
     let plan::Workload { batch, prompt, generate, .. } = asked.workload;
-    // The family that a scenario names, not the one it runs as, has the positions.
+    // The positions are those of the family that the scenario names, not of the family as which the model runs.
     let shape = model::shape(&scenario.model.shape)?;
     let closed = asked.open.is_none();
     let positions = match &asked.open {
@@ -194,8 +194,8 @@ fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), F
     Ok(())
 }
 
-/// The most tokens of a row that one step carries, and what they are. A step that another peer is given again after a
-/// failure is not counted: a request whose history is larger than a frame begins anew.
+/// Returns the most tokens of a row that one step carries, and a description of them. The steps that a replacement peer
+/// receives after a failure do not count, because a request whose history is larger than a frame restarts.
 fn longest_step(swarm: &Swarm, prompt: u32, positions: u32) -> (u32, &'static str) {
     match (swarm.recovery, swarm.prefill) {
         (Recovery::Cacheless, _) => (positions, "a prompt with its answer"),
@@ -204,7 +204,7 @@ fn longest_step(swarm: &Swarm, prompt: u32, positions: u32) -> (u32, &'static st
     }
 }
 
-/// As many as a plan may hold.
+/// Checks that a plan may hold so many requests.
 fn few_enough(path: &str, count: usize) -> Result<(), Fault> {
     if count <= limits::ARRIVALS {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The formats that traces come in, row by row.
+//! The formats of traces, read row by row.
 use super::timestamp::{Clock, timestamp};
 use super::{Place, Recorded};
 use crate::files::lines::Lines;
@@ -10,11 +10,11 @@ use actors::time::Duration;
 use serde::Deserialize;
 use serde_json::Number;
 
-/// The requests of a file in its order.
+/// The requests of a file, in the order of the file.
 pub(super) struct Rows {
     source: Source,
     columns: Columns,
-    /// Rows that were read, and those among them that are no request that could be repeated.
+    /// `read`: the rows that were read. `skipped`: the rows among them that are not requests that can be replayed.
     pub read: u64,
     pub skipped: u64,
 }
@@ -24,7 +24,7 @@ enum Source {
     Json { lines: Lines },
 }
 
-/// Which fields of a CSV file are which.
+/// The positions of the fields in a CSV file.
 struct Fields {
     at: usize,
     prompt: usize,
@@ -33,7 +33,7 @@ struct Fields {
     route: Option<usize>,
 }
 
-/// A line of the traces that are JSON, whose further fields say nothing here.
+/// A line of a JSON trace. Its other fields are ignored.
 #[derive(Deserialize)]
 struct Line {
     timestamp: Number,
@@ -41,10 +41,10 @@ struct Line {
     output_length: Number,
 }
 
-/// Columns that a trace of our own may have; `first_ms` holds what others have measured.
+/// The columns that this program's own format may have. `first_ms` holds the published times to the first token.
 const OURS: [&str; 6] = ["at_s", "prompt", "generate", "client", "route", "first_ms"];
 
-/// The required columns of the formats that are CSV: time, prompt, answer.
+/// The required columns of the CSV formats: time, prompt, answer.
 fn required(columns: Columns) -> Option<[&'static str; 3]> {
     match columns {
         Columns::Ours => Some(["at_s", "prompt", "generate"]),
@@ -54,7 +54,7 @@ fn required(columns: Columns) -> Option<[&'static str; 3]> {
     }
 }
 
-/// Formats to propose for a heading.
+/// The formats to suggest for an unknown heading.
 const CSV: [Columns; 3] = [Columns::Ours, Columns::Azure2023, Columns::BurstGpt];
 
 impl Rows {
@@ -70,7 +70,7 @@ impl Rows {
         Ok(Rows { source, columns, read: 0, skipped: 0 })
     }
 
-    /// The next request; nothing after the last.
+    /// Reads the next request; `None` after the last.
     pub fn read(&mut self) -> Result<Option<Recorded>, TableError> {
         loop {
             let read = match &mut self.source {
@@ -83,7 +83,7 @@ impl Rows {
             let Some(request) = read else { return Ok(None) };
             self.read += 1;
             let failed = match self.columns {
-                // In a trace that was written for this program it is a mistake, and told as one.
+                // A file in this program's own format must not have such rows, so they are errors.
                 Columns::Ours => false,
                 Columns::BurstGpt => request.prompt == 0 || request.generate == 0,
                 _ => request.prompt == 0,
@@ -96,8 +96,8 @@ impl Rows {
     }
 }
 
-/// Finds a format's fields. A column that a trace of our own cannot have is a misspelt one until it is told apart by
-/// `ignore`; those of other formats have columns that nothing here needs.
+/// Finds the fields of a format. In this program's own format an unknown column is taken for a misspelt one unless
+/// `ignore` names it. Other formats may have further columns.
 fn fields(table: &Table, columns: Columns, names: [&str; 3], ignore: &[String]) -> Result<Fields, TableError> {
     let required = |name: &str| table.column(name).map_err(|error| proposed(table, columns, error));
     let [at, prompt, generate] = [required(names[0])?, required(names[1])?, required(names[2])?];
@@ -115,7 +115,7 @@ fn fields(table: &Table, columns: Columns, names: [&str; 3], ignore: &[String]) 
     Ok(Fields { at, prompt, generate, client: table.find("client")?, route: table.find("route")? })
 }
 
-/// The error of a missing column, with the format that the heading is of if it is one.
+/// Returns the error of a missing column. If the heading is that of another format, the error suggests this format.
 fn proposed(table: &Table, columns: Columns, error: TableError) -> TableError {
     let has = |other: &Columns| {
         required(*other).is_some_and(|names| names.iter().all(|name| table.header.iter().any(|column| column == name)))
@@ -152,7 +152,7 @@ fn recorded(row: &Row<'_>, at: &Fields, columns: Columns, clock: &mut Option<Clo
     Ok(Recorded { at: time, prompt, generate, client, route, place })
 }
 
-/// A timestamp; all of one file have an offset, or none has.
+/// Reads a timestamp. Either all timestamps of a file have an offset from UTC, or none.
 fn time_of_day(row: &Row<'_>, at: usize, clock: &mut Option<Clock>) -> Result<Duration, TableError> {
     let text = row.text(at);
     let (time, found) = timestamp(&text).ok_or_else(|| {
@@ -168,7 +168,7 @@ fn time_of_day(row: &Row<'_>, at: usize, clock: &mut Option<Clock>) -> Result<Du
     Ok(time)
 }
 
-/// The next request of JSON lines.
+/// Reads the next request of JSON lines.
 fn json(lines: &mut Lines, columns: Columns) -> Result<Option<Recorded>, TableError> {
     loop {
         let (file, number) = (lines.file.clone(), lines.number() + 1);
@@ -176,7 +176,7 @@ fn json(lines: &mut Lines, columns: Columns) -> Result<Option<Recorded>, TableEr
         if text.trim().is_empty() {
             continue;
         }
-        // A byte's column in characters.
+        // The column of a byte, in characters.
         let column = |byte: usize| text.get(..byte).map_or(1, |before| before.chars().count() as u32 + 1);
         let line: Line = serde_json::from_str(text).map_err(|error| {
             let why = error.to_string();

@@ -1,19 +1,19 @@
-//! Times of day with their dates, as traces have them.
+//! Timestamps of traces: date and time of day.
 use actors::time::Duration;
 use chrono::{DateTime, NaiveDateTime};
 
-/// Whether a timestamp says how far its clock is from UTC.
+/// Whether a timestamp contains an offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clock {
-    /// Not: `2023-11-16 18:17:03.9799600`.
+    /// No offset: `2023-11-16 18:17:03.9799600`.
     Local,
-    /// As in `2024-05-10 00:00:00.009930+00:00` or `2024-05-10T00:00:00Z`.
+    /// An offset, as in `2024-05-10 00:00:00.009930+00:00` or `2024-05-10T00:00:00Z`.
     Offset,
 }
 
-/// The time since 1970, in UTC where the timestamp has an offset; nothing if this is no timestamp.
+/// Returns the time since 1970, converted to UTC if the timestamp has an offset. `None` if the text is not a timestamp.
 pub(super) fn timestamp(text: &str) -> Option<(Duration, Clock)> {
-    // A date is followed by a space or a T.
+    // The separator between date and time is a space or a T.
     let (date, time) = text.split_once([' ', 'T', 't'])?;
     let text = format!("{date} {}", time.trim());
     let local = NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").map(|time| (time.and_utc(), Clock::Local));

@@ -1,4 +1,4 @@
-//! When churning hosts are away: drawn from the seed, or as a trace says.
+//! The times at which churning hosts are away: drawn from the seed, or read from a trace.
 use super::Swarm;
 use crate::files::{Files, TableError};
 use crate::resolve::fault::Fault;
@@ -12,14 +12,14 @@ use rand_distr::{Distribution as _, Exp, Weibull};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A host is away from a time after the release till another.
+/// A period in which a host is away, as times after the barrier's release.
 pub(super) struct Gap {
     pub host: HostId,
     pub from: Duration,
     pub till: Duration,
 }
 
-/// The times away of `hosts`, those of one host in order, that begin before `until`.
+/// Returns the periods away of `hosts` that begin before `until`. The periods of one host are in order.
 pub(super) fn times(
     swarm: &Swarm<'_>,
     event: usize,
@@ -69,7 +69,7 @@ fn positive(at: &str, field: &str, mean: Time) -> Result<f64, Fault> {
     Ok(mean.duration().as_secs_f64())
 }
 
-/// Every host begins present; its lives have a stream of their own.
+/// Draws the periods of each host from the host's own random stream. Every host is present at first.
 fn drawn(
     swarm: &Swarm<'_>,
     event: usize,
@@ -87,7 +87,7 @@ fn drawn(
             if from >= until {
                 break;
             }
-            // Never back at the very instant: the order of the two would be nobody's.
+            // A host is away for at least 1 ns, because the order of two faults at the same instant would be undefined.
             let till = from + Duration::from_secs_f64(down(&mut stream)).max(Duration(1));
             gaps.push(Gap { host, from, till });
             if gaps.len() > limits::FAULTS {
@@ -100,7 +100,7 @@ fn drawn(
     Ok(gaps)
 }
 
-/// Where a time away stands in its file: its line, and the columns of its host and its beginning.
+/// The position of a period in its file: its line, and the columns of its host and its beginning.
 struct Place {
     file: Arc<str>,
     line: u64,
@@ -108,7 +108,7 @@ struct Place {
     from: u32,
 }
 
-/// A time away, where it stands in the scenario, and where in its file if it has one.
+/// A period with its path in the scenario and its position in a file, if it comes from one.
 type Line = (String, Option<Place>, Away);
 
 fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) -> Result<Vec<Gap>, Fault> {
@@ -146,7 +146,7 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) 
     Ok(gaps.into_values().map(|(gap, _)| gap).collect())
 }
 
-/// The rows of a table with the columns `host`, `from` and `till`.
+/// Reads the rows of a table with the columns `host`, `from` and `till`.
 fn read(files: &Files, path: &str) -> Result<Vec<(Place, Away)>, TableError> {
     let mut table = files.table(path)?;
     let [host, from, till] = [table.column("host")?, table.column("from")?, table.column("till")?];

@@ -1,4 +1,4 @@
-//! Ways between hosts as a profile has measured them.
+//! Links between hosts from the measurements of a profile.
 use super::{Fault, Group, members};
 use crate::files::Files;
 use crate::nearest;
@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 
 const AT: &str = "network.profile";
 
-/// The ways of the profile `name`, between all that it names; a single one is between any two groups.
+/// Returns the links of the profile `name` between all groups and sites that it names. If the profile has a single
+/// link, it applies between any two groups.
 ///
-/// What the profile's devices pay for the ends of a frame is not paid again on the way, but where live frames are `shaped`,
-/// and held until what was declared is over.
+/// The send and receive overheads of the profile's devices are subtracted from the measured link, because they are
+/// added to each frame separately. They are not subtracted if live frames are `shaped`, because a shaped frame is held
+/// until the declared delay is over.
 pub(super) fn between(
     name: &str,
     groups: &[Group<'_>],
@@ -44,7 +46,7 @@ pub(super) fn between(
             ways.extend(pairs.map(|(a, b)| way(path, a, b)));
         }
         paths => {
-            // Which link of the profile joins two groups; it has the same name in both directions.
+            // The index of the profile's link that joins two groups. The link applies to both directions.
             let mut joined: BTreeMap<(Hosts, Hosts), usize> = BTreeMap::new();
             for (at, path) in paths.iter().enumerate() {
                 let (from, to) = (known(&path.from, groups)?, known(&path.to, groups)?);
@@ -61,7 +63,7 @@ pub(super) fn between(
     Ok(ways)
 }
 
-/// Two links of a profile join the same groups, and nothing says which of them is meant.
+/// Returns the error for two links of a profile that join the same groups, so that the intended one is unknown.
 fn twice(profile: &str, first: (usize, &Way), second: (usize, &Way)) -> Fault {
     let link = |(at, way): (usize, &Way)| {
         let median = way.rtt.get(way.rtt.len() / 2).copied().unwrap_or_default();
@@ -71,7 +73,7 @@ fn twice(profile: &str, first: (usize, &Way), second: (usize, &Way)) -> Fault {
     Fault::new(AT, message).help("a link is for both directions: keep one of the two")
 }
 
-/// The hosts of a group or site that a profile names.
+/// Returns the hosts of a group or site that a profile names.
 fn known(name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
     members(AT, name, groups).map_err(|fault| {
         let message = format!("{}, to which the profile has a link", fault.message);

@@ -1,4 +1,4 @@
-//! How far sites are apart: the round trips of a matrix or a list, halved to one way.
+//! Delays between sites: the round trips of a matrix or a list, halved to one direction.
 use super::Group;
 use crate::files::{Files, Row, Table, TableError};
 use crate::input::ROUND_TRIPS;
@@ -11,16 +11,16 @@ use crate::units::Time;
 use actors::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Round trips by their two ends.
+/// Round trips between pairs of sites.
 #[derive(Default)]
 struct Matrix {
-    /// Sites by their names, numbered as they come.
+    /// The number of each site by its name, in the order of their first occurrence.
     sites: BTreeMap<String, u32>,
-    /// From the first site to the second, with the line of the file that says so.
+    /// The round trip from the first site to the second, with its line in the file.
     round_trips: BTreeMap<(u32, u32), (Duration, u64)>,
 }
 
-/// A link between any two groups whose sites are apart: the default's, with half the round trip as its delay.
+/// Returns links between any two groups on different sites: the default link, with half the round trip as its delay.
 pub(super) fn between(
     rtt: &RoundTrips,
     groups: &[Group<'_>],
@@ -34,7 +34,7 @@ pub(super) fn between(
         RoundTrips::Csv(file) => (file, Matrix::read(file, files).map_err(|error| Fault::table(path, error))?),
     };
     let mut between = Vec::new();
-    // The orchestrator stands nowhere.
+    // The orchestrator has no site.
     let groups = || groups.iter().filter(|group| group.name != ORCHESTRATOR);
     for from in groups() {
         if !matrix.sites.contains_key(from.site) {
@@ -71,12 +71,12 @@ fn preset(name: &str) -> Result<Matrix, Fault> {
     Ok(matrix)
 }
 
-/// What the columns of a list may be called: our names, then those of RIPE Atlas' table of countries.
+/// The accepted names of a list's columns: the names of this program, then those of RIPE Atlas' table of countries.
 const FROM: [&str; 2] = ["from", "cty1"];
 const TO: [&str; 2] = ["to", "cty2"];
 const ROUND_TRIP_MS: [&str; 2] = ["rtt_ms", "rtt_avg"];
 
-/// What to do about a pair or a site that stands twice.
+/// The hint for a pair or a site that occurs twice.
 const ONCE: &str = "leave one of them out; A to B beside B to A is no repetition, and the mean of both is taken";
 
 impl Matrix {
@@ -106,7 +106,8 @@ impl Matrix {
         Ok(())
     }
 
-    /// The first column holds the sites, whatever it is called. An empty field says nothing.
+    /// Reads a matrix. The first column holds the sites, with any heading. An empty field means that the round trip is
+    /// unknown.
     fn read_matrix(&mut self, table: &mut Table) -> Result<(), TableError> {
         let names = table.header.clone();
         let columns: BTreeSet<&str> = names.iter().skip(1).map(String::as_str).collect();
@@ -134,7 +135,7 @@ impl Matrix {
         Ok(())
     }
 
-    /// The site that a field names.
+    /// Returns the number of the site that a field names.
     fn named(&mut self, row: &Row<'_>, at: usize) -> Result<u32, TableError> {
         let name = row.text(at);
         if name.is_empty() {
@@ -155,7 +156,7 @@ impl Matrix {
         }
     }
 
-    /// Keeps the round trip of a row, to which the field `at` belongs.
+    /// Stores the round trip of a row. Errors point at field `at`.
     fn add(&mut self, row: &Row<'_>, pair: (u32, u32), at: usize, rtt: Duration) -> Result<(), TableError> {
         if self.round_trips.len() == ROUND_TRIPS {
             let error = row.wrong(at, format!("the table has more than {ROUND_TRIPS} round trips"));
@@ -175,7 +176,8 @@ impl Matrix {
         }
     }
 
-    /// Half a round trip, which is the mean of the two that were measured from either end. Within a site, 0 says nothing.
+    /// Half the round trip, where the round trip is the mean of the measurements from both ends, or the only
+    /// measurement. A 0 within a site means unknown.
     fn one_way(&self, from: &str, to: &str) -> Option<Duration> {
         let (from, to) = (*self.sites.get(from)?, *self.sites.get(to)?);
         let measured = |pair: (u32, u32)| self.round_trips.get(&pair).map(|(rtt, _)| *rtt);

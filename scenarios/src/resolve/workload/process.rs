@@ -1,8 +1,8 @@
-//! Open-loop arrivals: a renewal process of rate 1, its time stretched by the rate.
+//! Open-loop arrivals: a renewal process of rate 1, whose time is scaled by the rate.
 //!
-//! Distances of mean 1 are drawn (constant, exponential, or gamma with shape 1/cv^2), and the k-th request comes when the
-//! integral of the rate has reached the sum of the first k (time rescaling; Brown et al. 2002). So a rate, a ramp or both
-//! may change, and the draws stay the same.
+//! Intervals with mean 1 are drawn (constant, exponential, or gamma with shape 1/cv^2). The k-th request arrives when
+//! the integral of the rate reaches the sum of the first k intervals (time rescaling; Brown et al. 2002). The draws
+//! therefore stay the same if the rate or the ramp changes.
 use super::{Wanted, few_enough, length_of};
 use crate::files::Files;
 use crate::files::trace::Place;
@@ -14,7 +14,7 @@ use actors::seed::{Seed, Stream};
 use actors::time::Duration;
 use rand_distr::{Distribution, Exp1, Gamma};
 
-/// The requests of an open workload, and the time over which they come.
+/// Returns the requests of an open-loop workload, and the time over which they arrive.
 pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result<(Vec<Wanted>, Duration), Fault> {
     let Workload::Open { clients, rate, process, ramp, duration, requests, prompt, generate, .. } = workload else {
         return Ok((Vec::new(), Duration::ZERO));
@@ -53,7 +53,7 @@ pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result
     Ok((wanted, if whole { Duration::from_secs_f64(duration) } else { last }))
 }
 
-/// Distances of mean 1.
+/// A distribution of intervals with mean 1.
 enum Distance {
     Constant,
     Exponential,
@@ -82,9 +82,9 @@ impl Distance {
     }
 }
 
-/// A rate over time: straight lines from point to point, and constant from the last.
+/// A rate over time: linear between points, and constant after the last point.
 struct Rate {
-    /// (seconds, requests per second)
+    /// The points as (seconds, requests per second).
     points: Vec<(f64, f64)>,
 }
 
@@ -111,7 +111,7 @@ impl Rate {
         Ok(Rate { points })
     }
 
-    /// When the integral of the rate reaches `count`, in seconds; never where the rate ends at 0.
+    /// The time in seconds at which the integral of the rate reaches `count`, or `None` if the rate ends at 0 before.
     fn reaches(&self, count: f64) -> Option<f64> {
         let mut left = count;
         for pair in self.points.windows(2) {
@@ -119,7 +119,7 @@ impl Rate {
             let area = (to - from) * (low + high) / 2.0;
             if left <= area {
                 let slope = (high - low) / (to - from);
-                // The root of slope/2 t^2 + low t = left, in the form that a slope of 0 does not upset.
+                // The root of slope/2 t^2 + low t = left, in a form that is also valid for a slope of 0.
                 return Some(from + 2.0 * left / (low + (low * low + 2.0 * slope * left).max(0.0).sqrt()));
             }
             left -= area;

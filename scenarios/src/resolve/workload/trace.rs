@@ -1,4 +1,4 @@
-//! Requests as a file has them.
+//! The requests of a trace file.
 use super::{Wanted, few_enough};
 use crate::files::trace::Cut;
 use crate::files::{Files, TableError};
@@ -6,7 +6,7 @@ use crate::resolve::fault::Fault;
 use crate::schema::Workload;
 use actors::time::Duration;
 
-/// The requests of a trace, in the order of time, and the time over which they come.
+/// Returns the requests of a trace, ordered by time, and the time over which they arrive.
 pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted>, Duration), Fault> {
     let Workload::Trace { clients, file, columns, ignore, skip, duration, limit, speed, .. } = workload else {
         return Ok((Vec::new(), Duration::ZERO));
@@ -44,7 +44,7 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
         });
     }
     let last = wanted.last().map_or(Duration::ZERO, |wanted| wanted.at);
-    // Where a length of time was cut out of the file, and not a number of requests, they come over all of it.
+    // If the trace was cut to a duration and not to a number of requests, the requests arrive over the whole duration.
     let limited = limit.is_some_and(|limit| wanted.len() >= limit as usize);
     let whole =
         duration.filter(|_| !limited).map(|time| Duration::from_secs_f64(time.duration().as_secs_f64() / speed));
