@@ -1,8 +1,8 @@
-//! From the events of one run to its rows: requests, tokens (steps) and hops.
+//! Conversion of one run's events into rows: requests, tokens (steps) and hops.
 //!
-//! Events come in any order: a live run merges those of several processes. Rows come in the order of their keys. The parts of
-//! a step sum exactly to its time, and the parts of a request to its latency; where clocks of different hosts disagree,
-//! parts are cut down and the row is marked suspect, never the sum.
+//! Events come in any order, because a live run merges those of several processes. Rows come in the order of their
+//! keys. The parts of a step sum exactly to its time, and the parts of a request to its latency. If the clocks of
+//! different hosts disagree, parts are reduced and the row is marked suspect; the sum never changes.
 #![forbid(unsafe_code)]
 
 mod observed;
@@ -22,35 +22,35 @@ use actors::record::{
 use actors::time::{Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The rows of one run of one cell, and what its orchestrator said.
+/// The rows of one run of one cell, and the records of its orchestrator.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunRows {
-    /// By client and index; a client's warm-up is its request 0.
+    /// The requests, ordered by client and index. A client's warm-up is its request 0.
     pub requests: Vec<RequestRow>,
-    /// By request, session and position.
+    /// The steps, ordered by request, session and position.
     pub tokens: Vec<TokenRow>,
-    /// By request, position, hop and session.
+    /// The hops, ordered by request, position, hop and session.
     pub hops: Vec<HopRow>,
-    /// The barrier's release, on the orchestrator's clock.
+    /// The time of the barrier's release, on the orchestrator's clock.
     pub released: Option<Timestamp>,
-    /// Each client's own end stamp.
+    /// The time at which each client finished, on the client's own clock.
     pub finished: BTreeMap<NodeId, Timestamp>,
-    /// By request and time.
+    /// The failovers, ordered by request and time.
     pub failovers: Vec<Failover>,
-    /// Lookups in the DHT, by node and time.
+    /// The lookups in the DHT, ordered by node and time.
     pub lookups: Vec<Looked>,
     pub pings: Vec<Pinged>,
-    /// Who came and went as a server of blocks, in order.
+    /// The announcements and withdrawals of peers as servers of blocks, ordered by time.
     pub serving: Vec<Serving>,
-    /// Faults that fault_events, in order.
+    /// The faults that occurred, ordered by time.
     pub fault_events: Vec<FaultEvent>,
     pub drained: Option<Drained>,
     pub aborted: Option<Abort>,
-    /// Requests that ended more than once, and steps recorded twice: a merge that went wrong.
+    /// The number of requests that ended more than once and of steps recorded twice. Both indicate a faulty merge.
     pub duplicates: u32,
 }
 
-/// A step of a request: the position at its end, for what a step replays begins earlier, and ends with it.
+/// The key of a step: its request and the position at its end. A replay begins earlier and has the same end.
 type StepKey = (RequestId, u32);
 
 impl RunRows {
@@ -62,7 +62,8 @@ impl RunRows {
         index.fold()
     }
 
-    /// From the barrier's release to the last client's end stamp, or to the orchestrator's figure if that is later.
+    /// Returns the measured window: from the barrier's release to the last client's end, or to the end by the
+    /// orchestrator's figure if that is later. `None` if the barrier was not released, or if no end is known.
     pub fn window(&self) -> Option<(Timestamp, Timestamp)> {
         let released = self.released?;
         let drained = self.drained.as_ref().map(|drained| released + drained.wall);
@@ -70,13 +71,13 @@ impl RunRows {
         Some((released, end.max(released)))
     }
 
-    /// Requests that count in timed statistics: all but warm-ups.
+    /// Returns the requests that count in timed statistics: all except warm-ups.
     pub fn timed(&self) -> impl Iterator<Item = &RequestRow> {
         self.requests.iter().filter(|row| !row.warmup())
     }
 }
 
-/// Events by what they speak of.
+/// The events, indexed by request and step.
 #[derive(Default)]
 struct Index<'a> {
     fold: RunRows,
@@ -121,8 +122,8 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// What peers and links did for the step itself. It ends where the step does, and so may what other attempts at the
-    /// request did, before or after.
+    /// Returns the peers' and links' events of one attempt at a step. Other attempts at the request, before or after,
+    /// may end at the same position; their events are left out.
     fn done_for(&self, step: &Stepped) -> (Vec<&'a Served>, Vec<&'a Carried>) {
         // A prefill in chunks has several ends.
         let end = |tokens| (step.request, step.position.saturating_add(tokens));
@@ -130,12 +131,12 @@ impl<'a> Index<'a> {
         let mut hops: Vec<_> = self.served.range(keys.clone()).flat_map(|(_, hops)| hops).copied().collect();
         let mut ways: Vec<_> = self.carried.range(keys).flat_map(|(_, ways)| ways).copied().collect();
         let within = |hop: &&Served| (step.began..=step.seen).contains(&hop.received);
-        // If none is within the step, clocks disagree.
+        // If no hop lies within the step, the clocks disagree, and all hops are kept.
         if hops.iter().any(within) && !hops.iter().all(within) {
             hops.retain(within);
             ways.retain(|way| hops.iter().any(|hop| hop.session == way.session));
         }
-        // What reached nobody was sent for a step that had to recover.
+        // An activation without a hop was lost, which happens only in a step that had to recover.
         if step.recovery == Duration::ZERO && !hops.is_empty() {
             let with = |way: &Carried, hop: &Served| {
                 (way.session, way.position, way.tokens) == (hop.session, hop.position, hop.tokens)
@@ -148,7 +149,7 @@ impl<'a> Index<'a> {
     fn fold(mut self) -> RunRows {
         let served = self.served.values().flatten().map(|hop| hop.request);
         let known: BTreeSet<RequestId> = self.steps.keys().chain(self.ended.keys()).copied().chain(served).collect();
-        // Of equals the earlier first, so that the order of the events does not show.
+        // Equal keys are ordered by time, so that the order of the events has no effect.
         self.served.values_mut().for_each(|hops| hops.sort_by_key(|hop| (hop.hop, hop.received, hop.peer)));
         self.carried.values_mut().for_each(|ways| ways.sort_by_key(|way| (way.from, way.to, way.bytes, way.queue)));
         for &request in &known {
@@ -168,7 +169,7 @@ impl<'a> Index<'a> {
         self.fold.failovers.sort_by_key(|failover| (failover.request, failover.noticed));
         self.fold.lookups.sort_by_key(|looked| (looked.node, looked.at, looked.purpose));
         self.fold.pings.sort_by_key(|pinged| (pinged.client, pinged.peer, pinged.at));
-        // A peer says at one instant that it leaves its old blocks and loads others: that order is kept.
+        // A peer may withdraw its old blocks and announce others at one instant. The stable sort keeps that order.
         self.fold.serving.sort_by_key(|serving| (serving.at, serving.peer));
         self.fold.fault_events.sort_by(|a, b| (a.at, a.fault, &a.nodes).cmp(&(b.at, b.fault, &b.nodes)));
         self.fold.hops.sort_by_key(|row| (row.request, row.position, row.hop, row.session));

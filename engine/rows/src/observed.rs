@@ -1,4 +1,4 @@
-//! The rows that one live run left, with its plan.
+//! The rows of one live run, with its plan.
 use crate::{HopRow, TokenRow};
 use actors::record::Pinged;
 use scenarios::plan::Plan;
@@ -10,7 +10,7 @@ pub struct ObservedRun {
     pub hops: Vec<HopRow>,
     pub tokens: Vec<TokenRow>,
     pub pings: Vec<Pinged>,
-    /// Cores that the run had.
+    /// The number of cores that the run had.
     pub cores: u32,
     /// The round that the run belongs to. All runs of a round are made before the next round begins, so figures that
     /// differ between rounds show how much the machine itself drifts.

@@ -1,37 +1,37 @@
 //! The parts of a time, which sum exactly to the whole.
 //!
-//! A part is what somebody measured on one clock; the network's part is the rest. Where measured parts exceed the whole, which only
-//! clocks that disagree can bring about, later parts are cut down first, and the caller is told.
+//! Each part except the network's was measured on one clock; the network's part is the rest. Measured parts exceed the
+//! whole only if clocks disagree. Later parts are then reduced first, and the caller is told.
 
-/// Where the time of a step or of a request went, in ns.
+/// The parts of the time of a step or of a request, in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
-    /// Discovery, routing and session set-up.
+    /// The time of discovery, routing, session set-up and recovery.
     pub setup: u64,
-    /// Waiting for the client's own device.
+    /// The time spent waiting for the client's own device.
     pub client_queue: u64,
-    /// Embedding, head and sampling.
+    /// The time of embedding, LM head and sampling.
     pub client: u64,
-    /// Waiting for the peers' devices.
+    /// The time spent waiting for the peers' devices.
     pub peer_queue: u64,
-    /// The peers' blocks.
+    /// The time of the peers' blocks.
     pub compute: u64,
-    /// The rest: links, kernels, and everything nobody stamped.
+    /// The rest: links, operating systems, and everything else without a stamp.
     pub network: u64,
 }
 
-/// What is known of the network's part, in ns: sums exactly to it.
+/// The known parts of the network's part, in ns, which sum exactly to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetworkParts {
-    /// Waiting for NICs and links.
+    /// The time spent waiting for NICs and links.
     pub send_queue: u64,
-    /// Bytes over bandwidth.
+    /// The bytes divided by the bandwidth.
     pub transmit: u64,
     pub propagation: u64,
     pub other: u64,
 }
 
-/// Takes parts off a whole, one after another, none beyond what is left.
+/// The remainder of a whole while parts are taken off one after another. No part exceeds the remainder.
 struct Rest {
     left: u64,
     short: bool,
@@ -47,7 +47,8 @@ impl Rest {
 }
 
 impl Parts {
-    /// `measured` without its `network`, which becomes the rest of `whole`; whether parts had to be cut down.
+    /// Returns the parts of `whole`, and whether a measured part had to be reduced. The network's part is the rest of
+    /// `whole`; `measured.network` is ignored.
     pub fn within(whole: u64, measured: Parts) -> (Parts, bool) {
         let mut rest = Rest { left: whole, short: false };
         let mut parts = Parts {
@@ -77,7 +78,8 @@ impl Parts {
 }
 
 impl NetworkParts {
-    /// `measured` without its `other`, which becomes the rest of `whole`; whether parts had to be cut down.
+    /// Returns the parts of `whole`, and whether a measured part had to be reduced. The part `other` is the rest of
+    /// `whole`; `measured.other` is ignored.
     pub fn within(whole: u64, measured: NetworkParts) -> (NetworkParts, bool) {
         let mut rest = Rest { left: whole, short: false };
         let mut parts = NetworkParts {

@@ -1,14 +1,14 @@
-//! One row for a request, for a token, for a hop. All times in ns.
+//! The rows of requests, tokens and hops. All times are in ns.
 //!
-//! Stamps are on the clock of the host that made them (a request's and a token's on its client's, a hop's on its peer's);
-//! durations are exact.
+//! Stamps are on the clock of the host that made them: a request's and a token's on the client's clock, a hop's on the
+//! peer's clock. Durations are measured on one clock, so they are exact.
 use super::parts::{NetworkParts, Parts};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::message::Failure;
 use actors::record::{Carried, Ended, Served, Stepped};
 use actors::time::Duration;
 
-/// One `generate()`.
+/// One request: one `generate()` of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestRow {
     pub request: RequestId,
@@ -18,50 +18,51 @@ pub struct RequestRow {
     pub ended: u64,
     pub batch: u32,
     pub prompt: u32,
-    /// Tokens of each row it was asked for.
+    /// The number of requested tokens per row.
     pub generate: u32,
-    /// Tokens of each row it gave.
+    /// The number of generated tokens per row.
     pub generated: u32,
-    /// `ok`, a failure's label, or `cut` where its end was never recorded.
+    /// `ok`, the label of a failure, or `cut` if its end was never recorded.
     pub outcome: &'static str,
     pub route: Vec<NodeId>,
     pub schedule_delay: u64,
-    /// Absent without a token.
+    /// The time to first token; `None` if the request has no token.
     pub ttft: Option<u64>,
-    /// Mean time between tokens, to the nearest ns; absent below two.
+    /// The mean time between tokens, rounded to the nearest ns; `None` for fewer than two tokens.
     pub tpot: Option<u64>,
     pub e2el: u64,
-    /// e2el over tokens, to the nearest ns; absent without one.
+    /// The latency divided by the number of tokens, rounded to the nearest ns; `None` without a token.
     pub ntpot: Option<u64>,
     pub discovery: u64,
     pub sessions: u64,
-    /// Of the steps that were seen through.
+    /// The sum of the parts of the completed steps.
     pub parts: Parts,
     pub network: Option<NetworkParts>,
-    /// What no step accounts for: the step that a failure broke off. `parts` and this sum to `e2el`.
+    /// The time outside of completed steps, such as the step that a failure aborted. `parts` and `unfinished` sum to
+    /// `e2el`.
     pub unfinished: u64,
-    /// Bytes of its activations over all links, where the world says.
+    /// The bytes of the request's activations over all links, if the world records them.
     pub bytes: Option<u64>,
     pub suspect: bool,
 }
 
-/// One step of a request: the prefill or a decode step, and so one output token of each row.
+/// One step of a request: the prefill or a decode step. Each step gives one output token of each row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenRow {
     pub request: RequestId,
     pub session: SessionId,
     pub position: u32,
-    /// New tokens of each row that the step took in.
+    /// The number of new input tokens of each row.
     pub tokens: u32,
     pub batch: u16,
-    /// Which output token, from 1; 0 for the prefill of a request that asks for none.
+    /// The number of the output token, from 1; 0 for the prefill of a request that asks for no tokens.
     pub output: u32,
     pub began: u64,
     pub seen: u64,
-    /// seen - began: ttft of output 1, itl of the later ones.
+    /// seen - began: the TTFT for output 1, and the inter-token latency for later ones.
     pub took: u64,
     pub parts: Parts,
-    /// Of the client's part, the embedding.
+    /// The embedding's share of the client's part.
     pub embedding: u64,
     pub network: Option<NetworkParts>,
     pub hops: u16,
@@ -86,13 +87,13 @@ pub struct HopRow {
     pub sent: u64,
     pub peer_queue: u64,
     pub compute: u64,
-    /// The way to the peer, where the world says.
+    /// The transfer to the peer, if the world records it.
     pub inward: Option<Way>,
-    /// The way from it.
+    /// The transfer from the peer, if the world records it.
     pub outward: Option<Way>,
 }
 
-/// What one activation met on one link.
+/// The delays of one activation on one link, in ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
     pub bytes: u64,
@@ -110,18 +111,18 @@ impl RequestRow {
         self.outcome == "ok"
     }
 
-    /// Not sent, since its client had as many under way as it may: the answer of a swarm under too much load.
+    /// Whether the request was shed: not sent, because its client had its maximum of requests in flight.
     pub fn shed(&self) -> bool {
         self.outcome == Failure::Shed.label()
     }
 
-    /// It was sent, and did not succeed.
+    /// Whether the request was sent and did not succeed.
     pub fn failed(&self) -> bool {
         !self.ok() && !self.shed()
     }
 
-    /// `steps` are the request's, in order. `hops` are those that peers served of it: they stand in for the stamps of a
-    /// client that was lost with its record.
+    /// Builds a request's row. `steps` are the steps of the request, in order. `hops` are the request's hops at peers,
+    /// which replace the stamps of a client whose record is lost.
     pub(super) fn of<'a>(
         request: RequestId,
         ended: Option<&Ended>,
@@ -169,7 +170,8 @@ impl RequestRow {
         row
     }
 
-    /// The sum over its steps; a whole request leaves nothing unfinished, for each step begins where the last ended.
+    /// Sets the parts to the sum over the steps. A completed request has no unfinished time, because each step begins
+    /// where the previous step ended.
     fn take_parts(&mut self, steps: &[TokenRow]) {
         let mut measured = Parts::default();
         steps.iter().for_each(|step| measured.add(&step.parts));
@@ -206,8 +208,8 @@ impl TokenRow {
             other: 0,
         };
         let network = (!ways.is_empty()).then(|| NetworkParts::within(parts.network, known));
-        // What a failed try has under way goes on beside the recovery from it: no clock is to blame that both are longer
-        // than the step.
+        // A failed attempt's jobs and transfers overlap with the recovery from it. Parts that exceed such a step are
+        // therefore no sign of disagreeing clocks.
         let overlaps = step.recovery > Duration::ZERO;
         let disordered = hops.iter().any(|hop| !(hop.received <= hop.started && hop.started <= hop.finished));
         TokenRow {
@@ -265,7 +267,7 @@ fn sum_if_all(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     sum.filter(|_| some)
 }
 
-/// To the nearest integer.
+/// Divides and rounds to the nearest integer.
 fn divide(whole: u64, count: u64) -> u64 {
     (whole + count / 2) / count
 }

@@ -1,7 +1,7 @@
 //! Small statistics that the measures and the calibration share.
 
-/// The `p`-quantile by linear interpolation between order statistics (type 7 of Hyndman and Fan 1996), of values in
-/// ascending order; absent for an empty sample.
+/// Returns the `p`-quantile of values in ascending order, by linear interpolation between order statistics (type 7 of
+/// Hyndman and Fan 1996). `None` for an empty sample. `p` is clamped to 0..=1.
 pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let at = p.clamp(0.0, 1.0) * last as f64;
@@ -12,7 +12,8 @@ pub fn quantile(sorted: &[f64], p: f64) -> Option<f64> {
     Some((low + (high - low) * (at - below as f64)).clamp(low, high))
 }
 
-/// The median of |a - b| / mean(a, b) over all pairs: how far repeated measurements of one quantity are apart.
+/// Returns the median of |a - b| / mean(a, b) over all pairs, a measure of the distance between repeated measurements
+/// of one quantity. 0 if there is no pair.
 pub fn pairwise_gap(values: &[f64]) -> f64 {
     let mut gaps = Vec::new();
     for (at, a) in values.iter().enumerate() {
@@ -21,13 +22,13 @@ pub fn pairwise_gap(values: &[f64]) -> f64 {
     median(gaps).unwrap_or(0.0)
 }
 
-/// The middle of `values`; absent if there are none.
+/// Returns the median of `values`, or `None` for an empty sample.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     quantile(&values, 0.5)
 }
 
-/// The mean of `values` after those above the 99th percentile are clamped to it; absent if there are none.
+/// Returns the mean of `values` after clamping those above the 99th percentile to it, or `None` for an empty sample.
 pub fn steady_mean(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let top = quantile(&values, 0.99)?;
