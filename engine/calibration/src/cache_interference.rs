@@ -1,25 +1,25 @@
-//! What frames take longer among those of other clients, by the simulation that knows nothing of it: so what they wait for
-//! each other there is not taken for it.
+//! The fit of cache interference: the excess of frames among those of other clients over a simulation without that
+//! term. The simulation includes the queueing of frames for each other, so queueing is not counted as interference.
 use super::message_overheads;
 use super::overheads::solitary;
 use rows::ObservedRun;
 use rows::stats::steady_mean;
 use std::collections::BTreeMap;
 
-/// Whether a run shows what cache_interference costs: several clients on this machine's own network.
+/// Whether a run shows cache interference: several clients on this machine's own network.
 pub fn in_company(run: &ObservedRun) -> bool {
     !solitary(run) && !run.plan.network.shape
 }
 
-/// Live runs in cache_interference beside simulated ones of the same plans.
+/// Live runs with cache interference, compared with simulated runs of the same plans.
 #[derive(Default)]
 pub struct CacheInterference {
-    /// Of each: by how much live frames took longer, and which share of those about them were of others.
+    /// For each run, the ratio of live to simulated frame times, and the share of other clients among all clients.
     runs: Vec<(f64, f64)>,
 }
 
 impl CacheInterference {
-    /// Adds a run, if frames from peer to peer were seen in both worlds.
+    /// Adds a run, if both its live and its simulated version have frames between peers.
     pub fn compare(&mut self, live: &ObservedRun, simulated: &ObservedRun) {
         let [live_times, simulated] = [live, simulated].map(by_size);
         let both = live_times.iter().filter_map(|(bytes, live)| Some((live / simulated.get(bytes)?).ln()));
@@ -30,13 +30,14 @@ impl CacheInterference {
         }
     }
 
-    /// By which share of itself a frame takes longer among others' alone than the simulation has it.
+    /// Returns the relative increase of a frame's time among only other clients' frames that the simulation still
+    /// lacks.
     pub fn more(&self) -> f64 {
         rows::stats::median(self.runs.iter().map(|(ratio, others)| (ratio - 1.0) / others).collect()).unwrap_or(0.0)
     }
 }
 
-/// What frames of so many bytes took from one peer to the next.
+/// Returns the mean time of frames from one peer to the next, by their bytes.
 fn by_size(run: &ObservedRun) -> BTreeMap<u64, f64> {
     let mut times: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for start in message_overheads::starts(run, |_| 0.0) {

@@ -1,4 +1,5 @@
-//! What weights that have left the caches cost: from jobs that are alike but for how cold their weights were.
+//! The cold-cache penalty: the cost of weights that have left the CPU caches, from jobs that differ only in how cold
+//! their weights were.
 use super::jobs::{BUCKET, Gaps, Head, Job, Phase};
 use actors::time::Duration;
 use rows::stats::quantile;
@@ -7,10 +8,10 @@ use scenarios::profile;
 use scenarios::units::Time;
 use std::collections::BTreeMap;
 
-/// In seconds; and the shares that were cold of the weights of jobs and heads, by their places.
+/// The fitted penalty in seconds, and the cold shares of the weights of all jobs and heads, by their indices.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ColdCache {
-    /// By which weights get cold, and warm: what they cost is beside it.
+    /// The parameters by which weights become cold and warm, without their cost.
     law: plan::ColdCache,
     per_block: f64,
     head: f64,
@@ -18,18 +19,20 @@ pub(super) struct ColdCache {
     heads: Vec<f64>,
 }
 
-/// Those half times among which the best is chosen: 0.25 ms to 64 ms; and what a job leaves cold.
+/// The candidate half times, as powers of two in ms (0.25 ms to 64 ms), and the candidate shares that a job leaves
+/// cold.
 const HALVES: std::ops::Range<i32> = -2..7;
 const LEFT: [f64; 7] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9];
 
-/// Warm weights take some time too: so much of any job's time, but for the lowest few, may be the cold's.
+/// The maximum share of a job's time that counts as cold-cache penalty, because warm weights take time too. The lowest
+/// few percent of the jobs may exceed it.
 const MOST: f64 = 0.8;
 
 fn law(half_after: f64, left: f64) -> plan::ColdCache {
     plan::ColdCache { half_after: Duration::from_secs_f64(half_after), left, ..plan::ColdCache::OFF }
 }
 
-/// The share that is cold for one job after another.
+/// Returns the cold share for each of a sequence of jobs.
 pub(super) fn shares(law: &plan::ColdCache, gaps: &[f64]) -> Vec<f64> {
     let mut before = 1.0;
     let next = |gap: &f64| {
@@ -39,11 +42,12 @@ pub(super) fn shares(law: &plan::ColdCache, gaps: &[f64]) -> Vec<f64> {
     gaps.iter().map(next).collect()
 }
 
-/// Like jobs: the place and the seconds of each.
+/// The index and the seconds of each of several similar jobs.
 type Alike = Vec<(usize, f64)>;
 
 impl ColdCache {
-    /// Least squares within groups of like decode steps of peers, and of clients' decode steps.
+    /// Fits the penalty by least squares within groups of similar decode steps of peers, and of decode steps of
+    /// clients.
     pub fn fit((jobs, gaps): (&[Job], &Gaps), (heads, between_heads): (&[Head], &Gaps)) -> ColdCache {
         let mut blocks: BTreeMap<(u32, u32, u32), Alike> = BTreeMap::new();
         for job in jobs.iter().filter(|job| job.phase == Phase::Decode) {
@@ -63,12 +67,12 @@ impl ColdCache {
         ColdCache { law, per_block, head, jobs: shares(&law, gaps), heads: of_heads }
     }
 
-    /// Seconds of a peer's job that are the cold's.
+    /// Returns the seconds of a peer's job that are cold-cache penalty.
     pub fn of_job(&self, job: &Job) -> f64 {
         self.per_block * f64::from(job.blocks) * self.jobs.get(job.at).copied().unwrap_or(0.0)
     }
 
-    /// Seconds of a client's head that are the cold's.
+    /// Returns the seconds of a client's head that are cold-cache penalty.
     pub fn of_head(&self, head: &Head) -> f64 {
         self.head * self.heads.get(head.at).copied().unwrap_or(0.0)
     }
@@ -85,7 +89,7 @@ impl ColdCache {
     }
 }
 
-/// The groups, with the times that stick out brought back to the 5th and the 95th percentile.
+/// Returns the groups of at least two jobs, with outliers clamped to the 5th and the 95th percentile of their group.
 fn steady<K>(groups: BTreeMap<K, Alike>) -> Vec<Alike> {
     let mut groups: Vec<Alike> = groups.into_values().filter(|group| group.len() > 1).collect();
     for group in &mut groups {
@@ -98,7 +102,8 @@ fn steady<K>(groups: BTreeMap<K, Alike>) -> Vec<Alike> {
     groups
 }
 
-/// (seconds where all is cold, what is left of the squares), if times are longer the colder it is.
+/// Returns (the seconds if all weights are cold, the remaining squared error), or `None` if times do not grow with the
+/// cold share.
 fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
     let (mut xx, mut xy, mut yy, mut whole) = (0.0, 0.0, 0.0, Vec::new());
     for group in groups {
@@ -109,7 +114,7 @@ fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
             xx += dx * dx;
             xy += dx * dy;
             yy += dy * dy;
-            // If all of it were the cold's.
+            // The penalty if it were all of the job's time.
             whole.push(seconds / shares[*at]);
         }
     }
@@ -129,11 +134,11 @@ mod tests {
     const LAW: plan::ColdCache =
         plan::ColdCache { half_after: Duration::from_millis(4), left: 0.8, ..plan::ColdCache::OFF };
 
-    /// Requests of thirty steps each after a longer job; what is cold costs so much a block.
+    /// Returns requests of thirty steps, each after a longer job. Cold weights cost `per_block` for each block.
     fn jobs(law: plan::ColdCache, gap: impl Fn(usize) -> f64, per_block: f64) -> (Vec<Job>, Vec<f64>) {
         let gaps: Vec<f64> = (0..900).map(|at| if at == 0 { f64::INFINITY } else { gap(at) }).collect();
         let job = |(at, share): (usize, f64)| {
-            // A part in a hundred of noise, the same each time.
+            // Deterministic noise of 1 %.
             let noise = 1.0 + 0.01 * ((at * 7919 % 200) as f64 - 100.0) / 100.0;
             let seconds = (30e-6 + 4.0 * (150e-6 + per_block * share)) * noise;
             Job { phase: Phase::Decode, size: 1, context: 40, blocks: 4, seconds, at, round: 0 }
@@ -162,7 +167,7 @@ mod tests {
 
     #[test]
     fn caches_that_keep_what_was_read_once_leave_nothing_cold() {
-        // Half of the jobs come at once, half after a network's delay.
+        // Half of the jobs follow at once, and half after a network delay.
         let law = law(2e-3, 0.0);
         let gap = |at: usize| if at.is_multiple_of(2) { 3e-4 } else { 8e-3 + 2e-4 * (at % 60) as f64 };
         let cold = fit(&jobs(law, gap, 400e-6));

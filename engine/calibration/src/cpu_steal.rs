@@ -1,15 +1,16 @@
-//! How often, and for how long, a core is taken from those that have work for it: by the ways back from devices, which take
-//! some microseconds, and some milliseconds where the core that was to hear of the job is stolen then.
+//! The fit of CPU steal: how often and for how long a core is taken from work. It uses the hand-overs from devices.
+//! These take some microseconds, but some milliseconds if the core that is to receive the result is stolen at that
+//! time.
 use super::time;
 use scenarios::profile;
 
-/// What a way back takes at least, in seconds, whose core was stolen.
+/// The minimum seconds of a hand-over that counts as stolen.
 const LONG: f64 = 300e-6;
 
-/// Long ways back by which it is believed.
+/// The minimum number of long hand-overs for steal to be accepted.
 const ENOUGH: usize = 5;
 
-/// In seconds, the means: from one time to the next, and how long one lasts.
+/// The mean seconds from one theft to the next, and the mean seconds that one lasts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct CpuSteal {
     pub every: f64,
@@ -17,9 +18,9 @@ pub(super) struct CpuSteal {
 }
 
 impl CpuSteal {
-    /// By ways back, in seconds. Where the lengths of what comes at random times are exponential, so is what is left of them
-    /// when a job ends, with the same mean: p = last / every * exp(-LONG / last) of the ways back are long, and what they
-    /// exceed that by has the mean of all.
+    /// Fits the steal to hand-overs from devices, in seconds. If thefts come at random times with exponential lengths,
+    /// their remaining length at a job's end is exponential with the same mean. The share p = last / every * exp(-LONG
+    /// / last) of the hand-overs is then long, and their mean excess over LONG is the mean of all lengths.
     pub fn fit(ways: &[f64]) -> CpuSteal {
         let long: Vec<f64> = ways.iter().filter(|way| **way > LONG).map(|way| way - LONG).collect();
         if long.len() < ENOUGH {
@@ -27,7 +28,7 @@ impl CpuSteal {
         }
         let last = long.iter().sum::<f64>() / long.len() as f64;
         let share = long.len() as f64 / ways.len() as f64;
-        // Were more of them long, it would be no matter of cores.
+        // A larger share of long hand-overs would have another cause than steal.
         let every = last / share * (-LONG / last).exp();
         if every > last.max(1e-3) { CpuSteal { every, last } } else { CpuSteal::default() }
     }
@@ -51,7 +52,7 @@ mod tests {
             -mean * ((mix(drawn) as f64 + 1.0) / 2f64.powi(64)).ln()
         };
         let (mut start, mut end) = (0.0, 0.0);
-        // A way back of 10 us each millisecond, for ten minutes.
+        // The data has a hand-over of 10 us each millisecond, for ten minutes.
         let mut ways = Vec::new();
         for now in (0..600_000).map(|at| 1e-3 * f64::from(at)) {
             while end < now {

@@ -1,4 +1,4 @@
-//! How fast the machine is at the moment against the profile: from a short probe of fixed work.
+//! The machine drift: the machine's present speed relative to the profile, from a short probe of fixed work.
 use super::cold_cache::shares;
 use super::jobs::{gaps, of_peers};
 use super::overheads;
@@ -9,26 +9,27 @@ use rows::stats::{median, steady_mean};
 use scenarios::cost::{blocks_time, cold_blocks_time};
 use scenarios::plan::{Cost, Table};
 
-/// What a profile is off by at one size, whatever the hour.
+/// The constant error of a profile at one size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
-    /// Tokens of a prefill, and of the context of the steps that follow it.
+    /// The tokens of a prefill, and of the context of the steps after it.
     pub size: u32,
     pub decode: f64,
     pub prefill: f64,
 }
 
-/// The share of a block's weights that decode steps find cold, more or less: see [`scenarios::plan::ColdCache`].
+/// An approximate share of a block's weights that is cold in decode steps, see [`scenarios::plan::ColdCache`].
 const OFTEN: f64 = 0.5;
 
-/// What is left at least of a table's time, whatever single sizes are off by.
+/// The minimum share of a table's time that remains after any correction by size.
 const LEAST: f64 = 0.2;
 
-/// What was seen over what the plan's devices, with their profile, are said to take. Absent where nothing was seen.
+/// Returns the measured times relative to those predicted by the costs of the plan's devices; `None` if no step was
+/// measured.
 ///
-/// Of one-token steps it is the mean, for there are many, their times are skewed, and the profile says means. Of prefills
-/// a probe has few, and one that a neighbour has disturbed would be taken for all of them: the median. Of overheads it
-/// is the mean again.
+/// Decode uses the mean, because there are many steps, their times are skewed, and the profile gives means. Prefill
+/// uses the median, because a probe has few prefills, and a single disturbed one would dominate the mean. Overheads use
+/// the mean.
 pub fn drift_of(seen: &ObservedRun) -> Option<Drift> {
     let cost = |peer| &seen.plan.device(peer).cost;
     let (mut decode, mut prefill) = (Vec::new(), Vec::new());
@@ -50,9 +51,9 @@ pub fn drift_of(seen: &ObservedRun) -> Option<Drift> {
     Some(Drift { decode: decode.or(prefill)?, prefill: prefill.or(decode)?, to_device, from_device, frame })
 }
 
-/// The cost on a machine that has drifted so, with a profile that is off by so much at single sizes.
+/// Scales the cost to a machine with this drift, and corrects the profile's errors at single sizes.
 pub(super) fn scale(drift: &Drift, cost: &mut Cost, shapes: &[Shape]) {
-    // What sizes have in common is the whole device's: what its cold weights cost is not in the table.
+    // The common factor of the sizes applies to the whole device, because the cold-cache penalty is not in the table.
     let common = shapes.iter().map(|shape| shape.decode.ln()).sum::<f64>() / shapes.len().max(1) as f64;
     let all = drift.decode * common.exp();
     cost.slow *= all;
@@ -74,7 +75,7 @@ pub(super) fn scale(drift: &Drift, cost: &mut Cost, shapes: &[Shape]) {
     let over = &mut cost.overhead;
     over.to_device = scaled(over.to_device, drift.to_device);
     over.from_device = scaled(over.from_device, drift.from_device);
-    // A lease that changes hands wakes a thread, as the way to a device does.
+    // The hand-over of a lease wakes a thread, as the hand-over to a device does.
     over.hand_over = scaled(over.hand_over, drift.to_device);
     over.idle = scaled(over.idle, (drift.to_device + drift.from_device + drift.frame) / 3.0);
     for span in [&mut over.frame, &mut over.opening, &mut over.held] {
@@ -84,7 +85,7 @@ pub(super) fn scale(drift: &Drift, cost: &mut Cost, shapes: &[Shape]) {
     over.per_copied *= drift.from_device;
 }
 
-/// Linear between the sizes, and beyond them as at the last; 1 where there are none.
+/// Interpolates linearly between the sizes. Beyond them the nearest value applies, and 1 if there are none.
 fn shape(shapes: &[Shape], size: f64, part: impl Fn(&Shape) -> f64) -> f64 {
     let (xs, ys): (Vec<f64>, Vec<f64>) = shapes.iter().map(|shape| (f64::from(shape.size), part(shape))).unzip();
     let above = xs.partition_point(|at| *at < size);

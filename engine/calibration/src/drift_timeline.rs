@@ -1,34 +1,36 @@
-//! How fast a machine was over a run, from the probes that were made all along it.
+//! The machine's speed over a run, from the probes made throughout it.
 //!
-//! A probe is short and noisy, and the machine drifts: so a cell is told by as many probes on either side of it as tell a
-//! probe best that is left out (leave-one-out cross-validation of a running median's width). Probes take the sizes of the
-//! sweep by turns: what sizes differ by all along is the profile's fault, not the hour's, and is mended by size.
+//! A probe is short and noisy, and the machine drifts. The speed at a cell is therefore the median of several probes on
+//! either side. Their number is the one that best predicts each probe from the others (leave-one-out cross-validation
+//! of the width of a running median). Probes alternate between the sizes of the sweep. A difference between sizes that
+//! lasts throughout is an error of the profile, not drift, and is corrected by size.
 use super::drift::{Shape, scale};
 use rows::probe::{Drift, Probed};
 use rows::stats::median;
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 
-/// Probes of a size by which a factor of its own is believed, and those that are asked for before it is thought of.
+/// The number of probes per size from which each size gets a factor of its own, and the number below which none does.
 const ENOUGH: usize = 8;
 const SOME: usize = 3;
 
-/// What is left of how far the course misses its probes, for sizes of some probes to have factors of their own: these are
-/// made of the same probes, and some of it goes by chance.
+/// The maximum ratio of the timeline's error with size factors to its error without, if the sizes have between `SOME`
+/// and `ENOUGH` probes. It is below 1 because the factors come from the same probes, so some improvement is due to
+/// chance.
 const MUCH: f64 = 0.75;
 
-/// Probes on either side among which the best number is chosen.
+/// The candidate numbers of probes on either side.
 const REACHES: [usize; 5] = [1, 2, 4, 8, 16];
 
-/// What the probes of a run tell, in their order.
+/// The results of the probes of a run, in their order.
 #[derive(Clone, Debug, Default)]
 pub struct DriftTimeline {
     pub probes: Vec<Probed>,
-    /// Of each size: decode and prefill.
+    /// The errors of the profile in decode and prefill, by size.
     shapes: Vec<Shape>,
     decode: FactorTimeline,
     prefill: FactorTimeline,
-    /// To devices, from devices, frames.
+    /// The factors of the hand-over to devices, the hand-over from devices, and frames.
     over: [FactorTimeline; 3],
 }
 
@@ -60,18 +62,18 @@ impl DriftTimeline {
         }
     }
 
-    /// Takes the machine to be as fast as the profile says, all along.
+    /// Removes the drift: the machine then has the profile's speed throughout.
     pub(super) fn forget_drift(&mut self) {
         let courses = [&mut self.decode, &mut self.prefill].into_iter().chain(&mut self.over);
         courses.for_each(|course| course.logs.fill(None));
     }
 
-    /// Takes the profile to be right at each size.
+    /// Removes the size factors: the profile then counts as exact at each size.
     pub(super) fn forget_sizes(&mut self) {
         self.shapes.clear();
     }
 
-    /// The profile's cost of a device, as it was between the probe of this index and the next.
+    /// Scales the costs of the plan's devices to the drift between the probe of this index and the next.
     pub fn apply(&self, probe: usize, plan: &mut Plan) {
         let drift = self.after(probe);
         for device in plan.hosts.iter_mut().flat_map(|host| host.devices_mut()) {
@@ -79,7 +81,7 @@ impl DriftTimeline {
         }
     }
 
-    /// Between the probe of this index and the next.
+    /// Returns the drift between the probe of this index and the next.
     fn after(&self, probe: usize) -> Drift {
         let at = |course: &FactorTimeline| course.around(probe + 1, probe + 1).map_or(1.0, f64::exp);
         let [to_device, from_device, frame] = self.over.each_ref().map(at);
@@ -87,8 +89,8 @@ impl DriftTimeline {
     }
 }
 
-/// Takes from each what is its size's. Where there are some probes of each and not enough, sizes share one factor unless the
-/// course of what is left without their own is told much better.
+/// Removes each size's own factor from the logarithms and returns the factors. With some probes per size but not
+/// enough, all sizes have the factor 1 unless their own factors reduce the timeline's error much.
 fn take_shape(sizes: &[u32], logs: &mut [Option<f64>]) -> Vec<(u32, f64)> {
     let mut by_size: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for (size, log) in sizes.iter().zip(logs.iter()) {
@@ -114,13 +116,13 @@ impl FactorTimeline {
         all.swap_remove(best)
     }
 
-    /// How far each is from what the course says without it, in all.
+    /// Returns the sum of the absolute errors by which the timeline predicts each probe from the others.
     fn missed(&self) -> f64 {
         let misses = self.logs.iter().enumerate();
         misses.filter_map(|(at, log)| Some((self.around(at, at + 1)? - (*log)?).abs())).sum()
     }
 
-    /// The median of those before `left` and from `right` on, as far as this course reaches.
+    /// Returns the median of the probes before `left` and from `right` on, up to `reach` on either side.
     fn around(&self, left: usize, right: usize) -> Option<f64> {
         let before = &self.logs[left.saturating_sub(self.reach)..left.min(self.logs.len())];
         let after = &self.logs[right.min(self.logs.len())..(right + self.reach).min(self.logs.len())];
@@ -132,7 +134,7 @@ impl FactorTimeline {
 mod tests {
     use super::{Drift, DriftTimeline, Probed};
 
-    /// Within a hundredth of 0 either way, the same each time.
+    /// Deterministic noise within 1 % of 0.
     fn noise(at: usize) -> f64 {
         (at * 7919 % 200) as f64 / 1e4 - 0.01
     }
@@ -152,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_sizes_are_off_by_is_told_from_the_hour() {
-        // Slow in the second half.
+        // The machine is slow in the second half.
         let timeline = DriftTimeline::of(probes(60, |at| if at < 30 { 1.0 } else { 1.5 }));
         for (at, level) in [(5, 1.0), (20, 1.0), (40, 1.5), (58, 1.5)] {
             let ratio = |size: usize| {
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn noise_is_told_by_many_probes_and_a_step_by_few() {
-        // Every third probe is disturbed.
+        // Every fourth probe is disturbed.
         let noisy = DriftTimeline::of(probes(60, |at| if at % 4 == 1 { 1.4 } else { 1.0 }));
         assert!(noisy.decode.reach > 1);
         assert!((0..60).all(|at| noisy.after(at).decode < 1.02), "the disturbed do not count");

@@ -6,7 +6,8 @@ use rows::ObservedRun;
 use rows::stats::steady_mean;
 use std::collections::BTreeMap;
 
-/// (new tokens, seconds) of embeddings, and (rows, seconds) of heads, whose weights are at hand.
+/// Returns the (new tokens, seconds) of embeddings, which never fall with size, and the (rows, seconds) of LM heads
+/// with warm weights.
 pub(super) fn ends(seen: &[ObservedRun], heads: &[Head], cold: &ColdCache) -> (Points, Points) {
     let (mut embed, mut head): (BTreeMap<u32, Vec<f64>>, BTreeMap<u32, Vec<f64>>) = Default::default();
     for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {

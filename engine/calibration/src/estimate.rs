@@ -2,7 +2,7 @@
 use rows::stats::{median, steady_mean};
 use std::collections::BTreeMap;
 
-/// Of each kind, the mean of each round, and of these the median.
+/// Returns for each kind the median over the rounds of each round's mean. The input is (round, kind, time).
 pub(super) fn middles<K: Ord>(times: impl Iterator<Item = (u32, K, f64)>) -> BTreeMap<K, f64> {
     let mut kinds: BTreeMap<K, BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
     for (round, kind, time) in times {

@@ -1,4 +1,4 @@
-//! The times of jobs: what a block takes by phase, size and context, what a job takes beside its blocks, and the ends.
+//! The times of jobs: of a block by phase, size and context, of a job beside its blocks, and of embedding and LM head.
 use super::estimate::seconds;
 use rows::ObservedRun;
 use rows::stats::median;
@@ -15,17 +15,18 @@ pub(super) enum Phase {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Job {
     pub phase: Phase,
-    /// New tokens of all rows in a prefill, rows in a decode step.
+    /// The number of new tokens over all rows for a prefill, and of rows for a decode step.
     pub size: u32,
     pub context: u32,
     pub blocks: u32,
     pub seconds: f64,
-    /// Its place among the [`Gaps`] of all.
+    /// The index of the job in [`Gaps`].
     pub at: usize,
     pub round: u32,
 }
 
-/// Each hop with the seconds that its device had stood idle before: from the end of the last job that was recorded of it.
+/// Returns each hop with the seconds for which its device was idle before, counted from the end of the device's last
+/// recorded job.
 pub(super) fn idle(run: &ObservedRun) -> Vec<(&HopRow, f64)> {
     let device = |hop: &HopRow| {
         let node = run.plan.node(hop.peer);
@@ -41,17 +42,17 @@ pub(super) fn idle(run: &ObservedRun) -> Vec<(&HopRow, f64)> {
     idle.collect()
 }
 
-/// For job after job of a peer, and of the next: seconds since the one before began, which read the same weights. Nothing
-/// came before the first.
+/// The seconds from the start of the previous job, which read the same weights, to the start of each job. Jobs are
+/// ordered by peer and time. The first job of a peer has an infinite gap.
 pub(super) type Gaps = Vec<f64>;
 
-/// Of one peer, its jobs by their steps.
+/// Returns the gaps of one peer's jobs, each given by its steps.
 pub(super) fn gaps(jobs: &[Vec<&HopRow>]) -> Gaps {
     let after = jobs.windows(2).map(|pair| seconds(pair[1][0].started.saturating_sub(pair[0][0].started)));
     std::iter::once(f64::INFINITY).chain(after).take(jobs.len()).collect()
 }
 
-/// The steps of each job of each peer, in order; those of one job have its stamps.
+/// Returns the steps of each job of each peer, in order. All steps of one job have the stamps of the job.
 pub(super) fn of_peers(run: &ObservedRun) -> Vec<Vec<Vec<&HopRow>>> {
     let mut peers: BTreeMap<u32, BTreeMap<(u64, u64), Vec<&HopRow>>> = BTreeMap::new();
     for hop in run.hops.iter().filter(|hop| !hop.blocks.is_empty()) {
@@ -60,8 +61,8 @@ pub(super) fn of_peers(run: &ObservedRun) -> Vec<Vec<Vec<&HopRow>>> {
     peers.into_values().map(|jobs| jobs.into_values().collect()).collect()
 }
 
-/// The timed jobs of all runs, and the gaps before them and all others. The rows of a decode job, and the new tokens of a
-/// prefill, are those of all its steps. A job that mixes both is neither, and is left out.
+/// Returns the timed jobs of all runs, and the gaps before all jobs, timed or not. The size of a job is the sum over
+/// its steps: rows for decode, new tokens for prefill. Jobs that mix both phases are left out.
 pub(super) fn of(seen: &[ObservedRun]) -> (Vec<Job>, Gaps) {
     let (mut jobs, mut all) = (Vec::new(), Vec::new());
     for run in seen {
@@ -91,11 +92,11 @@ fn job(steps: &[&HopRow], at: usize, round: u32) -> Option<Job> {
     })
 }
 
-/// Tokens of context within which decode steps are alike.
+/// The number of context tokens within which decode steps count as alike.
 pub(super) const BUCKET: u32 = 32;
 
-/// Seconds of a job beside its blocks: what is left of the decode steps of two spans when a block's share is taken off.
-/// 0 where all spans are alike, for then the two cannot be told apart.
+/// Returns the seconds of a job beside its blocks: the intercept of the decode steps' times over the number of blocks.
+/// 0 if all block ranges have equal length, because the two costs are then inseparable.
 pub(super) fn per_job(jobs: &[Job]) -> f64 {
     let mut groups: BTreeMap<(u32, u32), BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.phase == Phase::Decode) {
@@ -110,12 +111,12 @@ pub(super) fn per_job(jobs: &[Job]) -> f64 {
     median(intercepts.collect()).unwrap_or(0.0).max(0.0)
 }
 
-/// Seconds of a block.
+/// The seconds of a block, with those of a job beside its blocks.
 pub(super) struct Blocks {
     per_job: f64,
-    /// (new tokens, seconds)
+    /// The points (new tokens, seconds).
     pub prefill: Vec<(u32, f64)>,
-    /// (rows, seconds at no context, seconds for each token of context)
+    /// The points (rows, seconds without context, seconds per token of context).
     decode: Vec<(u32, f64, f64)>,
     longest: u32,
 }
@@ -147,7 +148,7 @@ impl Blocks {
         Blocks { per_job, prefill, decode: decode.collect(), longest }
     }
 
-    /// Rows of (context, points): at none, and at the longest that was seen.
+    /// Returns the rows (context, points) without context and at the longest observed context.
     pub fn decode(&self) -> Vec<(u32, Vec<(u32, f64)>)> {
         let row = |context: u32| {
             let point =
@@ -161,7 +162,7 @@ impl Blocks {
         }
     }
 
-    /// What a job of a size that was seen takes at the median.
+    /// Returns the predicted median time of a job, or `None` if its size was not observed.
     pub fn predict(&self, job: &Job) -> Option<f64> {
         let block = match job.phase {
             Phase::Prefill => self.prefill.iter().find(|point| point.0 == job.size)?.1,
@@ -174,7 +175,8 @@ impl Blocks {
     }
 }
 
-/// Least squares over points, the slope not below 0; a constant where all points have one x.
+/// Fits a line by least squares and returns (seconds without context, slope). The slope is at least 0, and 0 if all
+/// points have one x.
 fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     let count = points.len() as f64;
     if points.is_empty() {
@@ -185,27 +187,27 @@ fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
         .iter()
         .fold((0.0, 0.0), |sum, point| (sum.0 + (point.0 - x) * (point.0 - x), sum.1 + (point.0 - x) * (point.1 - y)));
     let slope = if xx > 0.0 { (xy / xx).max(0.0) } else { 0.0 };
-    // A block takes time however short its context.
+    // A block takes time even with the shortest context.
     let least = points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min) * 0.5;
     let start = (y - slope * x).max(least);
     Some((start, if x > 0.0 { (y - start).max(0.0) / x } else { 0.0 }))
 }
 
-/// Seconds against a count.
+/// Points (count, seconds).
 pub(super) type Points = Vec<(u32, f64)>;
 
-/// One head of a client.
+/// One LM head computation of a client.
 pub(super) struct Head {
     pub rows: u32,
-    /// Of the first step of a request.
+    /// Whether the head belongs to the first step of a request.
     pub prefill: bool,
     pub seconds: f64,
-    /// Its place among the [`Gaps`] of all.
+    /// The index of the head in [`Gaps`].
     pub at: usize,
 }
 
-/// The timed heads of all runs, and the gaps before them and all others: the head of the step before was over when a step
-/// began.
+/// Returns the timed heads of all runs, and the gaps before all heads, timed or not. The head of the previous step
+/// ended when a step began, so the gap is the step's time.
 pub(super) fn heads(seen: &[ObservedRun]) -> (Vec<Head>, Gaps) {
     let (mut heads, mut all) = (Vec::new(), Vec::new());
     for run in seen {
@@ -225,7 +227,7 @@ pub(super) fn heads(seen: &[ObservedRun]) -> (Vec<Head>, Gaps) {
     (heads, all)
 }
 
-/// By how much the first job of a peer exceeds its like, at the median.
+/// Returns the median excess of a peer's first job over later jobs of its size.
 pub(super) fn first_job(seen: &[ObservedRun], blocks: &Blocks, mean: f64) -> f64 {
     let mut extra = Vec::new();
     for run in seen {

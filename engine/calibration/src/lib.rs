@@ -1,7 +1,8 @@
-//! What a machine's devices and transport were measured at: from the rows of live runs to a profile.
+//! Calibration: fitting a profile of a machine's devices and transport to the rows of live runs.
 //!
-//! Robust by medians: of each kind of job over all runs. What they leave out, the tail, comes back as the jitter, whose
-//! mean the tables are raised by. Nothing here knows whether the runs were made to calibrate or for something else.
+//! The fit is robust because it uses medians: the median of each kind of job over all runs. Medians leave out the tail.
+//! The tail returns as the jitter, and the tables are raised by the jitter's mean. The code does not distinguish runs
+//! made for calibration from other runs.
 #![forbid(unsafe_code)]
 
 mod cache_interference;
@@ -35,7 +36,7 @@ use scenarios::plan::Plan;
 use scenarios::profile::{At, Jitter, Measured, Overhead, Profile, Served, Spread, VERSION};
 use scenarios::units::Time;
 
-/// Why no profile can be fitted, or a plan cannot be prepared with one.
+/// An error that prevents the fit of a profile, or the preparation of a plan with one.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
     #[error("nothing can be calibrated from these runs: {what}")]
@@ -44,15 +45,18 @@ pub enum CalibrationError {
     Profile(#[from] scenarios::profile::ProfileError),
 }
 
-/// Rounds in which the cost of cache_interference is corrected by the part that a simulation with it still lacks.
+/// The number of rounds that correct the cost of cache interference. Each round adds the part that a simulation with
+/// the present cost still lacks.
 const COMPANY_ROUNDS: u32 = 3;
 
-/// Fits a profile to live runs. `hand_over`, which was measured by itself, is used where no run shows any.
+/// Fits a profile to live runs. `hand_over` is a separate measurement of the lease's hand-over, used if no run shows
+/// any.
 ///
-/// The cost of cache_interference is what live frames take beyond simulated ones of the same plans, so the runs are simulated here.
+/// The cost of cache interference is the excess of live frames over simulated frames of the same plans, so this
+/// function also simulates the runs.
 ///
 /// # Errors
-/// The runs are none, are of several models, or have no timed step.
+/// There are no runs, the runs are of several models, or they have no timed step.
 pub fn fit(
     seen: &[ObservedRun],
     hand_over: Option<Time>,
@@ -74,7 +78,8 @@ pub fn fit(
     Ok(profile)
 }
 
-/// Gives the plan the costs of `profile`, and the machine's own loopback unless the scenario shapes its network.
+/// Gives the plan the costs of `profile`. Unless the scenario shapes its network, also replaces the network by the
+/// machine's own loopback.
 ///
 /// # Errors
 /// The profile has no figures for the plan's model.
@@ -91,17 +96,17 @@ pub fn prepare(plan: &mut Plan, profile: Option<&Profile>) -> Result<(), Calibra
     Ok(())
 }
 
-/// The rows of a run's events, with its plan.
+/// Returns the rows of a run's events, with its plan.
 pub fn observe(plan: Plan, round: u32, cores: u32, events: &[Event]) -> ObservedRun {
     let RunRows { hops, tokens, pings, .. } = RunRows::of(events);
     ObservedRun { plan, hops, tokens, pings, cores, round }
 }
 
-/// Quantiles that the jitter keeps.
+/// The number of quantiles in the jitter.
 const QUANTILES: usize = 21;
 
-/// Fits a profile to live runs, all but what cache_interference costs: see [`CacheInterference`]. `hand_over`, measured by itself, stands where
-/// no run shows any.
+/// Fits a profile to live runs without the cost of cache interference, see [`CacheInterference`]. `hand_over` is a
+/// separate measurement, used if no run shows any.
 fn fit_alone(
     seen: &[ObservedRun],
     hand_over: Option<Time>,
@@ -172,7 +177,7 @@ fn fit_alone(
     })
 }
 
-/// Cores that are left to the network where jobs keep to as many as the leases can use.
+/// Returns the number of cores left to the network, if jobs are limited to the cores of the leases; otherwise 0.
 fn serving(plan: &Plan, cores: u32) -> u32 {
     let machine = plan.peers().next().map(|(_, peer)| plan.host(peer.host).machine);
     machine.and_then(|machine| plan.computing_cores(machine)).map_or(0, |computing| cores.saturating_sub(computing))
@@ -186,13 +191,13 @@ fn threads(plan: &Plan) -> u32 {
     }
 }
 
-/// Quantiles of factors over the medians, made of mean 1, and the mean that they had.
+/// Returns the jitter as quantiles of the factors over the medians, scaled to mean 1, and the mean before scaling.
 fn jitter(mut factors: Vec<f64>) -> (Jitter, f64) {
     factors.sort_by(f64::total_cmp);
     let Some(top) = quantile(&factors, 0.995) else { return (Jitter::Off, 1.0) };
     let at = |index: usize| quantile(&factors, index as f64 / (QUANTILES - 1) as f64).unwrap_or(1.0).min(top);
     let quantiles: Vec<f64> = (0..QUANTILES).map(at).collect();
-    // What is drawn linearly between quantiles has this mean.
+    // A value drawn linearly between the quantiles has this mean.
     let mean = quantiles.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0).sum::<f64>() / (QUANTILES - 1) as f64;
     if !(mean.is_finite() && mean > 0.0 && quantiles[0] > 0.0) {
         return (Jitter::Off, 1.0);
@@ -201,7 +206,7 @@ fn jitter(mut factors: Vec<f64>) -> (Jitter, f64) {
     (Jitter::Quantiles(quantiles.iter().map(rounded).collect()), mean)
 }
 
-/// How far rounds were from each other.
+/// Returns the relative distance between the rounds.
 fn spread(seen: &[ObservedRun], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
     let rounds: std::collections::BTreeSet<u32> = seen.iter().map(|run| run.round).collect();
     let of_round = |round: &u32| {
@@ -240,7 +245,7 @@ mod tests {
     use scenarios::plan::{Overhead, Plan};
     use simulator::HORIZON;
 
-    /// What the small swarms show on a machine whose hosts have this overhead.
+    /// Returns simulated observations of the calibration swarms on a machine whose hosts have this overhead.
     fn seen(overhead: Overhead) -> Vec<ObservedRun> {
         let cells = scenarios::load("quickstart").expect("it is there").cells(&Overrides::default()).expect("cells");
         let plans: Vec<Plan> = cells.iter().map(|cell| cell.plan(Seed(1), 0).expect("a plan")).collect();

@@ -1,8 +1,8 @@
-//! The ways between hosts: round trips as pings met them, and the bandwidth of large frames.
+//! The fit of the links between hosts: round trips from pings, and bandwidth from large frames.
 //!
-//! Clients ping peers, so the ways are those between clients and peers, by the groups of their hosts. Where there were too
-//! few pings, the smallest frames of steps stand for them: a step's share of the network is spread over its frames evenly,
-//! so single ones are not seen, and their distribution comes out narrower than it is.
+//! Clients ping peers, so the links are those between clients and peers, identified by the groups of their hosts. With
+//! too few pings, the smallest frames of steps replace them. A step's share of the network is then spread evenly over
+//! its frames. Single frames are not visible in it, so the resulting distribution is narrower than the true one.
 use super::estimate::seconds;
 use super::message_overheads::frames_of;
 use super::time;
@@ -16,26 +16,27 @@ use scenarios::profile;
 use scenarios::units::Rate;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Pings that show a distribution.
+/// The minimum number of pings that give a distribution.
 const PINGS: usize = 20;
 
-/// Round trips that a profile keeps.
+/// The maximum number of round trips in a profile.
 const SHARES: usize = 20;
 
-/// Both groups of hosts, the client's first.
+/// The groups of both hosts, the client's first.
 type Ends = (String, String);
 
 #[derive(Default)]
 struct Way {
-    /// Seconds.
+    /// The round trips in seconds.
     round_trips: Vec<f64>,
-    /// Seconds that a frame of so many bytes takes.
+    /// The seconds per frame, by the bytes of the frame.
     frames: BTreeMap<u64, Vec<f64>>,
 }
 
 pub(super) fn fit(seen: &[ObservedRun], from_device: f64) -> Vec<profile::Way> {
     let mut ways: BTreeMap<Ends, Way> = BTreeMap::new();
-    // A network that a run imposes says nothing of the machine's own, where others show that.
+    // Runs with a shaped network are used only if all runs have one, because they do not show the machine's own
+    // network.
     let imposed = seen.iter().all(|run| run.plan.network.shape);
     for run in seen.iter().filter(|run| imposed || !run.plan.network.shape) {
         round_trips(run, &mut ways);
@@ -59,8 +60,8 @@ fn path((from, to): Ends, way: Way) -> Option<profile::Way> {
     (!rtt.is_empty()).then_some(profile::Way { from, to, rtt, bandwidth })
 }
 
-/// The means of so many equal shares of ascending values, what lies above the 99.5th percentile taken for it: one that was
-/// held up for a second by another process is no property of the way.
+/// Returns the means of at most `SHARES` equal parts of ascending values. Values above the 99.5th percentile are
+/// clamped to it: a round trip that another process delayed by a second is no property of the link.
 fn shares(values: &[f64]) -> Vec<f64> {
     let Some(top) = quantile(values, 0.995) else { return Vec::new() };
     let count = SHARES.min(values.len());
@@ -72,7 +73,7 @@ fn shares(values: &[f64]) -> Vec<f64> {
     (0..count).map(mean).collect()
 }
 
-/// Of pings. The first to a peer waits for its connection.
+/// Adds the round trips of pings. The first ping to a peer waits for the connection, so it is left out.
 fn round_trips(run: &ObservedRun, ways: &mut BTreeMap<Ends, Way>) {
     let mut connected = BTreeSet::new();
     let mut pings = run.pings.clone();
@@ -85,7 +86,7 @@ fn round_trips(run: &ObservedRun, ways: &mut BTreeMap<Ends, Way>) {
     }
 }
 
-/// Of steps whose frames all pass between the client and one group of peers.
+/// Adds the frames of steps whose frames all pass between the client and one group of peers.
 fn frames(run: &ObservedRun, from_device: f64, ways: &mut BTreeMap<Ends, Way>) {
     let mut routes: BTreeMap<RequestId, BTreeSet<Ends>> = BTreeMap::new();
     for hop in &run.hops {
@@ -97,7 +98,7 @@ fn frames(run: &ObservedRun, from_device: f64, ways: &mut BTreeMap<Ends, Way>) {
         let mut route = routes.get(&step.request).into_iter().flatten();
         let (Some(ends), None) = (route.next(), route.next()) else { continue };
         let (count, bytes) = frames_of(&run.plan, step);
-        // Waiting for a link is no property of it; nor is the way back from a device.
+        // Neither the queueing for a link nor the hand-over from a device is a property of the link.
         let waited = step.network.map_or(0.0, |network| seconds(network.send_queue));
         let returns = (2.0 + f64::from(step.hops)) * from_device;
         let took = (seconds(step.parts.network) - waited - returns).max(0.0) / f64::from(count);

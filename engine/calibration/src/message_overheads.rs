@@ -1,4 +1,4 @@
-//! The two ends of frames, as runs show them.
+//! The overheads of frames at their two ends, as runs show them.
 use super::estimate::seconds;
 use super::wake_up::Start;
 use actors::id::{NodeId, RequestId, SessionId};
@@ -9,9 +9,9 @@ use rows::{HopRow, TokenRow};
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 
-/// What the frames of a run's steps took, from one peer to the next: both stamp them, and it is no matter who else is
-/// about. Where every step has one peer alone it is the network's part of the step without the ways back from devices,
-/// that of a client said to be as long as `back` for so many bytes, for nobody stamps it.
+/// Returns the times of the frames of a run's steps from one peer to the next, which both peers stamp, so that other
+/// traffic does not matter. If a step has only one peer, the time is the network's part of the step without the
+/// hand-overs from devices. The client's hand-over has no stamp and is taken as `back` of its bytes.
 pub(super) fn starts(run: &ObservedRun, back: impl Fn(u64) -> f64) -> Vec<Start> {
     let mut routes: BTreeMap<(RequestId, u32), Vec<&HopRow>> = BTreeMap::new();
     for hop in run.hops.iter().filter(|hop| !hop.request.is_warmup()) {
@@ -20,7 +20,7 @@ pub(super) fn starts(run: &ObservedRun, back: impl Fn(u64) -> f64) -> Vec<Start>
     routes.values_mut().for_each(|route| route.sort_by_key(|hop| hop.hop));
     let mut steps: Vec<&TokenRow> = run.tokens.iter().filter(|step| !step.request.is_warmup()).collect();
     steps.sort_by_key(|step| step.began);
-    // When each peer was last heard of.
+    // The time at which each peer last sent.
     let mut last: BTreeMap<NodeId, u64> = BTreeMap::new();
     let mut starts = Vec::new();
     for step in steps {
@@ -32,7 +32,7 @@ pub(super) fn starts(run: &ObservedRun, back: impl Fn(u64) -> f64) -> Vec<Start>
             seconds(hop.received.saturating_sub(heard))
         };
         let of = |count, still, seconds| Start { round: run.round, bytes, count, still, seconds };
-        // One in parts, or with a replay, is not what it seems.
+        // A step in chunks or with a replay has other frames than its route suggests, so it is left out.
         match &route[..] {
             _ if route.len() != usize::from(step.hops) => {}
             [hop] => {
@@ -60,7 +60,7 @@ pub(super) fn starts(run: &ObservedRun, back: impl Fn(u64) -> f64) -> Vec<Start>
     starts
 }
 
-/// How many frames a step is, and the bytes of each.
+/// Returns the number of frames of a step, and the bytes of each.
 pub(super) fn frames_of(plan: &Plan, step: &TokenRow) -> (u32, u64) {
     let count = match plan.policies.forwarding {
         Forwarding::Relay => 2 * u32::from(step.hops),
@@ -76,7 +76,7 @@ pub(super) fn activation(plan: &Plan, step: &TokenRow) -> Activation {
     Activation { tokens: step.tokens, batch: step.batch, hidden, dtype: plan.model.wire, data: None }
 }
 
-/// What a shaped frame comes after its instant by, in seconds.
+/// Returns the mean delay of a shaped frame after its scheduled time, in seconds; `None` if no step shows it.
 pub(super) fn held(run: &ObservedRun, back: f64) -> Option<f64> {
     let late = run.tokens.iter().filter(|step| !step.request.is_warmup()).filter_map(|step| {
         let returns = (2.0 + f64::from(step.hops)) * back;

@@ -1,4 +1,5 @@
-//! What live hosts add to computing and to the declared network: the way to a device and back, frames, sessions, leases.
+//! The fit of the overheads that live hosts add to computing and to the declared network: the hand-over to and from a
+//! device, frames, sessions and leases.
 use super::cpu_steal::CpuSteal;
 use super::estimate::seconds;
 use super::jobs::idle;
@@ -11,7 +12,7 @@ use rows::stats::{median, steady_mean};
 use scenarios::plan::{Overhead, Plan};
 use std::collections::BTreeMap;
 
-/// In seconds; see [`Overhead`].
+/// The fitted overheads of a host, in seconds, see [`Overhead`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Overheads {
     pub to_device: f64,
@@ -22,17 +23,18 @@ pub(super) struct Overheads {
     pub wake: Wake,
     pub opening: f64,
     pub held: f64,
-    /// Of the logarithm of what an end of a frame costs.
+    /// The standard deviation of the logarithm of a frame's overhead at one end.
     pub sigma: f64,
     pub cpu_steal: CpuSteal,
 }
 
-/// The median over rounds of what each shows: a neighbour that was busy for a while spoils one of them, and not the others.
+/// Fits the overheads. The hand-over of leases, the opening of sessions and the delay of shaped frames are medians over
+/// rounds, so that a neighbour that was busy for a while spoils only one round's value.
 pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
-    // Who asks alone waits for nobody.
+    // A client that is alone waits for no other client.
     let there: Vec<Start> = seen.iter().filter(|run| solitary(run)).flat_map(|run| ways_there(run)).collect();
     let back: Vec<Start> = seen.iter().flat_map(|run| ways_back(run)).collect();
-    // Likewise frames, but for a network that nobody saw without cache_interference.
+    // Frames are also taken from runs with one client, unless all runs have several.
     let cache_interference = !seen.iter().any(|run| solitary(run));
     let plain = |run: &&&ObservedRun| !run.plan.network.shape && (cache_interference || solitary(run));
     let frames_after = |back: Line| -> Vec<Start> {
@@ -66,7 +68,8 @@ pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
     }
 }
 
-/// By what a host's overheads are to be multiplied to be those of a run: the ways to a device and back, and frames.
+/// Returns the factors by which a host's overheads have to be multiplied to match a run: the hand-over to a device, the
+/// hand-over from it, and frames.
 pub(super) fn against(seen: &ObservedRun, said: &Overhead) -> [f64; 3] {
     let wake = Wake::of(said);
     let line = |span: Duration, per_byte: f64| Line { start: span.as_secs_f64(), per_byte };
@@ -81,7 +84,7 @@ pub(super) fn against(seen: &ObservedRun, said: &Overhead) -> [f64; 3] {
     [there, times, ratio(&frames, line(said.frame, said.per_byte))]
 }
 
-/// From a step's coming to a peer until its job begins.
+/// Returns the times from a step's arrival at a peer until its job begins.
 fn ways_there(run: &ObservedRun) -> Vec<Start> {
     let start = |(hop, idle): (&HopRow, f64)| {
         let waited = seconds(hop.peer_queue);
@@ -91,7 +94,7 @@ fn ways_there(run: &ObservedRun) -> Vec<Start> {
     idle(run).into_iter().filter(|(hop, _)| !hop.request.is_warmup()).map(start).collect()
 }
 
-/// From the end of a peer's job until the peer has it.
+/// Returns the times from the end of a peer's job until the peer has its result.
 fn ways_back(run: &ObservedRun) -> Vec<Start> {
     let start = |hop: &HopRow| {
         let seconds_back = seconds(hop.sent.saturating_sub(hop.finished));
@@ -101,20 +104,20 @@ fn ways_back(run: &ObservedRun) -> Vec<Start> {
     run.hops.iter().filter(|hop| !hop.request.is_warmup()).map(start).collect()
 }
 
-/// Nobody asks beside its client.
+/// Whether the run has exactly one client.
 pub(super) fn solitary(run: &ObservedRun) -> bool {
     run.plan.clients().count() == 1
 }
 
-/// Bytes of the activations that a hop's job is given, and gives.
+/// Returns the bytes of the activations that a hop's job takes as input, which equal those of its output.
 fn bytes_of(plan: &Plan, hop: &HopRow) -> u64 {
     u64::from(hop.batch)
         * u64::from(hop.tokens)
         * plan.model.wire.row_bytes(u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX))
 }
 
-/// Of a session, beside the two small frames that ask for it and answer, and the one by which the client has just taken
-/// leave of each peer of its last request.
+/// Returns the time to open a session, without five frame ends. These belong to the two small frames of the request and
+/// the answer, and to the frame by which the client has just closed its last request's session at each peer.
 fn opening<'a>(runs: impl Iterator<Item = &'a ObservedRun>, ends: Line) -> Option<f64> {
     let steps = runs.flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.parts.setup > 0);
     let each = steps.filter(|step| step.hops > 0);
@@ -122,9 +125,9 @@ fn opening<'a>(runs: impl Iterator<Item = &'a ObservedRun>, ends: Line) -> Optio
     Some(median(each.collect())?.max(0.0))
 }
 
-/// From the end of a peer's job until one of another host that waited for it begins, without what comes of its having
-/// waited so long. Clients' jobs, of which nobody knows when they were, come between most where there are four of them; the
-/// lowest tenth has none.
+/// Returns the time from the end of a peer's job until a waiting job of another peer begins, without the cost of waking
+/// up after the wait. The jobs of clients have no stamps. With four clients they lie within most of these gaps, but not
+/// within the lowest tenth, so the result is the 10th percentile.
 fn hand_over(seen: &[&ObservedRun], wake: Wake) -> Option<f64> {
     let mut gaps = Vec::new();
     for run in seen.iter().filter(|run| run.plan.clients().count() > 1) {
@@ -141,14 +144,14 @@ fn hand_over(seen: &[&ObservedRun], wake: Wake) -> Option<f64> {
     rows::stats::quantile(&gaps, 0.1)
 }
 
-/// How much what a frame's end costs varies: by the middle two thirds of what frames take over what they should, as of a
-/// log-normal.
+/// Returns the spread of a frame end's overhead as the sigma of a log-normal, from the middle two thirds of the ratios
+/// of measured to predicted times.
 fn sigma(frames: &[Start], ends: Line, wake: Wake) -> Option<f64> {
     let logs = frames.iter().map(|start| (start.seconds / ends.predict(start, wake)).ln());
     let mut logs: Vec<f64> = logs.filter(|log| log.is_finite()).collect();
     logs.sort_by(f64::total_cmp);
     let of_all = (rows::stats::quantile(&logs, 5.0 / 6.0)? - rows::stats::quantile(&logs, 1.0 / 6.0)?) / (2.0 * 0.967);
-    // Variances relative to the mean add up: that of a quarter is four times that of the whole.
+    // Relative variances add up: the relative variance of one of four ends is four times that of the whole.
     let count = frames.iter().map(|start| start.count).max().unwrap_or(0);
     let relative = f64::from(count) * (of_all * of_all).exp_m1();
     Some(relative.ln_1p().sqrt())

@@ -1,41 +1,45 @@
-//! The small swarms by which a machine's devices and transport are measured for a sweep.
+//! The calibration swarms: small swarms that measure a machine's devices and transport for a sweep.
 //!
-//! One client and two peers of unlike spans, on the scenario's own machine with its leases and threads: what a block and
-//! what a job takes can then be told apart, and everything is measured where it will be used, between real frames and
-//! other processes' work. Which sizes are measured follows from what the sweep asks for.
+//! Each has one client or more and two peers with block ranges of different length, on the scenario's own machine with
+//! its leases and threads. The lengths allow the cost of a block and the cost of a job to be separated. Everything is
+//! measured under the conditions of its use, between real frames and other processes' work. The measured sizes follow
+//! from the sweep.
 use actors::id::{BlockRange, HostId};
 use actors::message::Forwarding;
 use actors::time::Duration;
 use scenarios::plan::{Distribution, Executor, Host, Link, Network, Node, Plan, Role, Tcp};
 use std::collections::BTreeSet;
 
-/// Prompts, and batches, that are measured: the least, the greatest, and what lies evenly between.
+/// The maximum numbers of prompt lengths and of batch sizes that are measured: the smallest, the largest, and evenly
+/// spaced ones between.
 const PROMPTS: usize = 6;
 const BATCHES: usize = 3;
 
-/// Steps after each prefill.
+/// The number of decode steps after each prefill.
 const DECODES: u32 = 24;
 
-/// Requests of each small swarm.
+/// The number of requests of each calibration swarm.
 const REQUESTS: u32 = 3;
 
-/// Requests of a probe: some tenths of a second of computing, within which a machine's speed is not the same throughout.
+/// The number of requests of a probe: some tenths of a second of computing, during which a machine's speed varies.
 const PROBED: u32 = 8;
 
-/// How often the client pings in the swarm that measures round trips: many times in a step or two, and seldom enough that
-/// nobody waits for it.
+/// The interval between the client's pings in the swarm that measures round trips. It gives many pings in a step or
+/// two, and it is long enough that nothing waits for a ping.
 const PINGED: Duration = Duration::from_millis(2);
 
-/// The delays of the shaped swarms: beyond what a frame needs by itself, short enough to see many, and far enough apart to
-/// show what idle devices forget.
+/// The delays of the shaped swarms. They exceed the time of a frame itself, are short enough to give many frames, and
+/// differ enough to show the cost of idle devices.
 const HELD: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(12)];
 
-/// The most clients of the swarm that is never idle.
+/// The maximum number of clients in the swarm that is never idle.
 const CLIENTS: u32 = 4;
 
-/// The swarms that measure what `plans` need, each a plan of its own: the sizes; round trips; devices that are never idle,
-/// where several clients are asked for; and devices that wait for a network. `Err` says why they cannot be measured on
-/// this machine.
+/// Returns the calibration swarms for `plans`, each as a plan: one for each size, one for round trips, one with devices
+/// that are never idle if some plan has several clients, and those with devices that wait for a network.
+///
+/// # Errors
+/// Returns the reason why these plans cannot be measured on this machine.
 pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     let base = plans.first().ok_or("there is nothing to calibrate for")?;
     if let Some(other) = plans.iter().find(|plan| plan.model != base.model) {
@@ -70,8 +74,11 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     Ok(swarms)
 }
 
-/// Short runs by which one sees how fast the machine is at the moment: the same work each time, of each size that is
-/// calibrated.
+/// Returns the probes: short runs that show how fast the machine is at present, with the same work each time, one for
+/// each calibrated size.
+///
+/// # Errors
+/// Returns the reason why these plans cannot be measured on this machine.
 pub fn probes(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     let base = plans.first().ok_or("there is nothing to calibrate for")?;
     let prompts = spread(plans.iter().map(|plan| plan.workload.prompt), PROMPTS);
@@ -84,7 +91,7 @@ pub fn probes(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     Ok(prompts.into_iter().map(probe).collect())
 }
 
-/// Who plays in the small swarms.
+/// The hosts of the calibration swarms.
 struct Cast {
     peer: Host,
     client: Host,
@@ -98,7 +105,7 @@ impl Cast {
             return Err("the scenario has no peer or no client".to_owned());
         };
         let Role::Peer { cache_bytes, .. } = peer.role else { return Err("a peer holds blocks".to_owned()) };
-        // One device each: what others beside it do is not its affair.
+        // Each host has one device, without the other devices beside it.
         let alone = |node: &Node| {
             let host = plan.host(node.host).clone();
             let device = host.devices().nth(node.device as usize).unwrap_or(&host.device).clone();
@@ -117,7 +124,8 @@ impl Cast {
         Ok(Cast { peer, client, cache_bytes })
     }
 
-    /// Clients that ask two peers, of a quarter and of three quarters of the blocks, for `prompt` tokens and more.
+    /// Returns a swarm of clients and two peers, which hold a quarter and three quarters of the blocks, with prompts of
+    /// `prompt` tokens.
     fn swarm(&self, base: &Plan, clients: u32, batch: u32, prompt: u32) -> Plan {
         let layers = base.model.shape.layers;
         let cut = (layers / 4).max(1);
@@ -158,9 +166,9 @@ impl Cast {
     }
 }
 
-/// Makes the plan's network that of one machine: what its hosts' overheads say, and nothing beside.
+/// Replaces the plan's network by that of one machine, which has only the overheads of its hosts.
 ///
-/// A live run that does not shape its frames has this network, whatever the scenario declares.
+/// A live run without a shaped network has this network, whatever the scenario declares.
 pub fn loopback(plan: &mut Plan) {
     plan.network = Network { default: Link::FREE, between: Vec::new(), tcp: Tcp::OFF, ..plan.network.clone() };
     plan.network.shape = false;
@@ -169,7 +177,7 @@ pub fn loopback(plan: &mut Plan) {
     }
 }
 
-/// At most `most` of the values: the ends, and those nearest to even steps between them in order.
+/// Returns at most `most` of the values: the smallest, the largest, and those nearest to even steps between in order.
 fn spread(values: impl Iterator<Item = u32>, most: usize) -> Vec<u32> {
     let values: Vec<u32> = values.collect::<BTreeSet<_>>().into_iter().collect();
     if values.len() <= most {

@@ -1,11 +1,11 @@
-//! The terms of the host model, each of which can be taken out of a profile to see what it is worth.
+//! The terms of the host model. Each term can be removed from a profile to show its effect.
 use crate::DriftTimeline;
 use scenarios::profile::{ColdCache, CpuSteal, Jitter, Profile};
 use scenarios::units::Time;
 use std::fmt;
 use std::str::FromStr;
 
-/// One term of what a host adds to computing and to the declared network, or of how the machine drifts.
+/// One term of the host model: a cost beside computing and the declared network, or a drift of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Term {
     /// The time from a node's request for a job until its device starts it, and from the job's end until the node knows.
@@ -16,7 +16,7 @@ pub enum Term {
     LeaseHandOver,
     /// The time that each message takes at its sender and at its receiver (the `o` of the LogP model).
     MessageOverhead,
-    /// The spread of that time.
+    /// The random variation of that time.
     MessageSpread,
     /// The longer time of everything that starts after idling.
     WakeUp,
@@ -32,7 +32,7 @@ pub enum Term {
     CpuSteal,
     /// The longer time of blocks whose weights have left the CPU caches.
     ColdCache,
-    /// The spread of the times of jobs.
+    /// The random variation of the times of jobs.
     ComputeSpread,
     /// The speed of the machine around each live cell, relative to the profile.
     Drift,
@@ -40,7 +40,7 @@ pub enum Term {
     SizeFactors,
 }
 
-/// Each term with the name that a person gives.
+/// Each term with its name on the command line.
 pub const TERMS: [(&str, Term); 15] = [
     ("device-hand-over", Term::DeviceHandOver),
     ("copying", Term::Copying),
@@ -60,7 +60,7 @@ pub const TERMS: [(&str, Term); 15] = [
 ];
 
 impl Term {
-    /// Removes the term from the profile, or from the course of the machine's speed.
+    /// Removes the term from the profile, or from the timeline of the machine's speed.
     pub fn remove(self, profile: Option<&mut Profile>, drift: &mut DriftTimeline) {
         match self {
             Term::Drift => return drift.forget_drift(),

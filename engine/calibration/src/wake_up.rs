@@ -1,41 +1,40 @@
-//! What it takes to get something going again: a thread, a connection. Longer after it has been still for a while, and by
-//! the bytes that are handed over.
+//! The cost of waking up a thread or a connection. It grows with the idle time before, and with the bytes handed over.
 use super::estimate::middles;
 use actors::time::Duration;
 use scenarios::plan::{ColdCache, Overhead};
 use std::collections::BTreeMap;
 
-/// The half times among which the best is chosen: 0.25 ms to 64 ms.
+/// The candidate half times, as powers of two in ms: 0.25 ms to 64 ms.
 const HALVES: std::ops::Range<i32> = -2..7;
 
-/// Of the squares that are left without it, what stillness must explain to be believed.
+/// The share of the remaining squared error that a wake-up cost must remove to be accepted.
 const WORTH: f64 = 0.1;
 
-/// Of a group of like starts, so many count: many of one kind do not outweigh all others.
+/// The maximum weight of a group of similar starts, so that many of one kind do not outweigh all others.
 const MOST: usize = 20;
 
-/// One thing, or some things alike after another, got going.
+/// One start, or several similar starts in sequence, such as the frames of a step.
 #[derive(Clone, Debug)]
 pub(super) struct Start {
     pub round: u32,
-    /// Of each.
+    /// The bytes of each start.
     pub bytes: u64,
-    /// How many there were.
+    /// The number of starts.
     pub count: u32,
-    /// Seconds that those had been still which had been so for long.
+    /// The idle seconds of those starts that followed a longer idle time.
     pub still: Vec<f64>,
-    /// Of all of them.
+    /// The seconds of all starts together.
     pub seconds: f64,
 }
 
-/// What stillness costs: of `idle` seconds the share `g / (g + half_after)` after `g` seconds.
+/// The cost of idling: after `g` idle seconds a start takes `idle * g / (g + half_after)` seconds longer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Wake {
     pub idle: f64,
     pub half_after: f64,
 }
 
-/// Seconds of one start: by itself, and for each byte.
+/// The seconds of one start: a constant, and a cost per byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Line {
     pub start: f64,
@@ -52,8 +51,8 @@ impl Wake {
         self.idle * ColdCache::share(span(self.half_after), span(still))
     }
 
-    /// The one by which the starts of each kind are best told, each kind with a line of its own. By least squares, relative
-    /// to what was measured.
+    /// Fits the cost of idling that best predicts the starts of all kinds, where each kind has a line of its own. The
+    /// fit is by least squares of the errors relative to the measured times.
     pub fn fit(kinds: &[&[Start]]) -> Wake {
         let kinds: Vec<Vec<Group>> = kinds.iter().map(|starts| groups(starts)).collect();
         let best = |half_after: f64| {
@@ -72,7 +71,8 @@ impl Wake {
 }
 
 impl Line {
-    /// Through (bytes, seconds) whose relative errors count alike. Flat where all have as many bytes.
+    /// Fits a line through (bytes, seconds) with equal weight for relative errors. The line is flat if all points have
+    /// the same bytes.
     pub fn through(points: &[(f64, f64)]) -> Line {
         let seen = points.iter().filter(|point| point.1 > 0.0);
         let points = seen.map(|&(bytes, y)| Point { bytes, share: 0.0, y, weight: 1.0 / (y * y) });
@@ -84,7 +84,7 @@ impl Line {
         line(&points, wake.idle).0
     }
 
-    /// Of one that had not been still.
+    /// Returns the seconds of a start without idling before.
     pub fn of(&self, bytes: u64) -> f64 {
         self.start + self.per_byte * bytes as f64
     }
@@ -94,7 +94,7 @@ impl Line {
     }
 }
 
-/// Starts that are alike, and what they took: of each round the mean, and of these the median.
+/// Similar starts and their time: the median over the rounds of each round's mean.
 struct Group<'a> {
     bytes: f64,
     count: f64,
@@ -103,7 +103,7 @@ struct Group<'a> {
 }
 
 fn groups(starts: &[Start]) -> Vec<Group<'_>> {
-    // Bytes, how many, and the power of two of seconds that they were still for.
+    // The key is the bytes, the count, and the power of two of the mean idle seconds.
     let key = |start: &Start| {
         let mean = start.still.iter().sum::<f64>() / start.still.len().max(1) as f64;
         (start.bytes, start.count, mean.max(1e-6).log2().floor() as i32)
@@ -141,7 +141,8 @@ impl Group<'_> {
     }
 }
 
-/// The line through what is left of the points when stillness costs so much, neither part below 0, and the squares left.
+/// Returns the line through the points after subtracting `idle` times their share, and the remaining weighted squared
+/// error. Neither coefficient of the line is below 0.
 fn line(points: &[Point], idle: f64) -> (Line, f64) {
     let rest = |point: &Point| point.y - idle * point.share;
     let sum = |of: &dyn Fn(&Point) -> f64| points.iter().map(|point| point.weight * of(point)).sum::<f64>();
@@ -161,7 +162,7 @@ fn line(points: &[Point], idle: f64) -> (Line, f64) {
     (line, left)
 }
 
-/// Where from 0 to `most` a function that falls and then rises is least.
+/// Returns the argument from 0 to `most` at which a function that first falls and then rises is minimal.
 fn least(most: f64, of: impl Fn(f64) -> f64) -> f64 {
     let (mut low, mut high) = (0.0, most);
     for _ in 0..60 {
@@ -175,7 +176,7 @@ fn least(most: f64, of: impl Fn(f64) -> f64) -> f64 {
 mod tests {
     use super::{Line, Start, Wake};
 
-    /// Starts of four sizes after shorter and longer stillness, in three rounds of which one is slow throughout.
+    /// Returns starts of four sizes after shorter and longer idling, in three rounds of which one is slow throughout.
     fn starts(line: Line, wake: Wake, count: u32) -> Vec<Start> {
         let mut all = Vec::new();
         for round in 0..3 {
@@ -183,7 +184,7 @@ mod tests {
                 for at in 0..30 {
                     let still = vec![unit * f64::from(1 + at % 7); count as usize];
                     let mut start = Start { round, bytes, count, still, seconds: 0.0 };
-                    // A part in fifty of noise, the same each time.
+                    // Deterministic noise of 2 %.
                     let noise = 1.0 + 0.02 * f64::from((at * 7919 % 200) - 100) / 100.0;
                     start.seconds = line.predict(&start, wake) * noise * if round == 1 { 1.6 } else { 1.0 };
                     all.push(start);
