@@ -1,6 +1,6 @@
-//! `cells.csv`: one row per cell and repetition, the same columns in every run but for what the sweep varies.
+//! `cells.csv`: one row per cell and repetition. The columns are the same in every run, except for those of the sweep.
 //!
-//! A simulated run's file holds no real time and no path, so that two runs with one seed are the same bytes.
+//! A simulated run's file holds no real time and no path, so two runs with one seed give the same bytes.
 use crate::error::{Error, Result};
 use crate::measures::{COLUMNS, Judgement, Measures, Verdict};
 use scenarios::cell::CellKey;
@@ -8,16 +8,16 @@ use scenarios::input::{TABLE_BYTES, read_text};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// How the run of a cell ended.
+/// The end of a cell's run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CellStatus {
     Done,
-    /// One word, and a sentence.
+    /// The run failed; `label` is one word, and `why` is a sentence.
     Failed {
         label: String,
         detail: String,
     },
-    /// A signal ended it before its time.
+    /// A signal ended the run early.
     Interrupted,
 }
 
@@ -31,10 +31,10 @@ pub struct CellRow {
     pub repeat: u32,
     /// `done`, `interrupted`, or a failure's label.
     pub status: String,
-    /// What the sweep varies: (path, value).
+    /// The swept values of the cell: (path, value).
     pub axes: Vec<(String, String)>,
     pub judgement: Judgement,
-    /// `timeout:2 busy:1`.
+    /// The failures by label, as in `timeout:2 busy:1`.
     pub failures: String,
     pub values: BTreeMap<String, f64>,
 }
@@ -47,7 +47,7 @@ impl CellRow {
     pub fn new(key: &CellKey, repeat: u32, status: &CellStatus, measures: &Measures) -> CellRow {
         let values = COLUMNS.iter().filter_map(|column| {
             let text = measures.get(&column.name).map(number)?;
-            // What is kept is what is written: a report from a file equals the one at the end of the run.
+            // Values are kept as they are written, so that a report from a file equals the one at the end of the run.
             Some((column.name.clone(), text.parse().ok()?))
         });
         let failures = measures.failures.iter().map(|(label, count)| format!("{label}:{count}"));
@@ -78,7 +78,7 @@ impl CellRow {
         self.status == "done"
     }
 
-    /// A signal ended it: it says nothing of the cell, neither that it failed.
+    /// Whether a signal ended the run. Such a run does not count as a failure of the cell.
     pub fn interrupted(&self) -> bool {
         self.status == INTERRUPTED
     }
@@ -95,7 +95,10 @@ impl CellRow {
     }
 }
 
-/// The file's text, rows in the order of the sweep.
+/// Returns the file's text, with rows in the order of the sweep.
+///
+/// # Errors
+/// The rows cannot be encoded as CSV.
 pub fn to_csv(rows: &[CellRow]) -> Result<String> {
     let mut sorted: Vec<&CellRow> = rows.iter().collect();
     sorted.sort_by_key(|row| (row.cell, row.repeat));
@@ -114,8 +117,11 @@ pub fn to_csv(rows: &[CellRow]) -> Result<String> {
     String::from_utf8(bytes).map_err(Error::encode("cells.csv"))
 }
 
-/// Reads the file back. Columns that this version does not know are taken for axes only between the known ones. A last line
-/// without an end was being written when its process died, and is left out.
+/// Reads the file. Columns that this version does not know count as axes only if they lie between the known ones. A
+/// last line without a line end was being written when its process died, so it is ignored.
+///
+/// # Errors
+/// The file cannot be read, or is damaged.
 pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
     let text = read_text(path, TABLE_BYTES).map_err(Error::Input)?;
     let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
@@ -171,7 +177,7 @@ fn parse_verdict(text: &str) -> Option<Verdict> {
     [Verdict::Valid, Verdict::Suspect, Verdict::Invalid].into_iter().find(|verdict| verdict.to_string() == text)
 }
 
-/// A figure in a file: up to six decimals (a nanosecond of a millisecond), no zeros at the end.
+/// Formats a figure for a file: up to six decimals (of a millisecond, a nanosecond), without trailing zeros.
 pub fn number(value: f64) -> String {
     let text = format!("{value:.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

@@ -1,6 +1,6 @@
-//! Charts from the cells of one run or of several: what `scenarios::chart::Chart` names, as pictures.
+//! Charts from the cells of one or several runs: each `scenarios::chart::Chart` becomes one or more pictures.
 //!
-//! Values that are not finite never reach a drawing. A chart that its run cannot fill says why instead.
+//! Non-finite values never reach a drawing. A chart for which its run has no data gives an error with the reason.
 mod bars;
 mod canvas;
 mod coverage;
@@ -26,7 +26,7 @@ use scenarios::chart::Chart;
 use scenarios::only::Only;
 use std::path::PathBuf;
 
-/// What charts are drawn from: runs under their labels.
+/// The data of charts: runs with their labels.
 pub struct Source {
     runs: Vec<Labelled>,
     /// The scenario's name, for titles.
@@ -40,7 +40,7 @@ struct Labelled {
     dir: PathBuf,
 }
 
-/// Width of every picture in px: 178 mm, two columns of a paper, at 108 px an inch.
+/// The width of every picture in px: 178 mm, two columns of a paper, at 108 px per inch.
 const WIDTH: f64 = 760.0;
 
 /// One quantity of the charts: column, name, unit.
@@ -63,7 +63,7 @@ impl Source {
         Ok(Source { runs: labelled, scenario: names.join(", ") })
     }
 
-    /// The same with those cells alone that are meant; titles say which.
+    /// Returns the source with only the selected cells. `which` names the selection in titles.
     fn only(&self, only: &Only, which: &str) -> Source {
         let narrowed = |run: &Labelled| {
             let cells: Vec<Cell> = run.cells.iter().filter(|cell| only.takes(&cell.axes)).cloned().collect();
@@ -74,13 +74,17 @@ impl Source {
         Source { runs: self.runs.iter().map(narrowed).collect(), scenario: format!("{} ({which})", self.scenario) }
     }
 
-    /// Every run's label and cell.
+    /// Returns every cell with the run that it belongs to.
     fn cells(&self) -> impl Iterator<Item = (&Labelled, &Cell)> {
         self.runs.iter().flat_map(|run| run.cells.iter().map(move |cell| (run, cell)))
     }
 }
 
-/// Draws one chart; a heatmap and discovery give two pictures. Names of pictures of some cells alone end in which.
+/// Draws one chart. A heatmap and discovery give two pictures. The name of a picture of selected cells ends in the
+/// selection.
+///
+/// # Errors
+/// The runs lack the data of the chart, or the drawing fails.
 pub fn draw(chart: &Chart, source: &Source) -> Result<Vec<Picture>> {
     match chart {
         Chart::ThroughputVs(path) => lines::against(source, path, THROUGHPUT).map(|picture| vec![picture]),
@@ -109,7 +113,7 @@ pub fn draw(chart: &Chart, source: &Source) -> Result<Vec<Picture>> {
     }
 }
 
-/// The chart's name as it stands in a scenario.
+/// Returns the chart as it is written in a scenario.
 pub fn title(chart: &Chart) -> String {
     format!("{chart:?}")
 }
@@ -118,7 +122,7 @@ fn impossible(chart: &str, why: impl Into<String>) -> Error {
     Error::Chart { chart: chart.to_owned(), why: why.into() }
 }
 
-/// Part of a file's name.
+/// Returns a text in lower case with only letters, digits and dashes, as a part of a file's name.
 fn slug(text: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let dashed: String = text.chars().map(plain).collect();

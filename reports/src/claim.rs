@@ -1,17 +1,17 @@
-//! Directories of results with a number of their own: two programs that claim one at the same instant get two numbers.
+//! Result directories with unique numbers: two programs that claim one at the same instant get two numbers.
 use crate::error::{Error, Result};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Begins the names of directories that are not whole.
+/// The prefix of the names of incomplete directories.
 pub const PARTIAL: &str = ".partial-";
 
 fn numbered(stem: &str, n: u32) -> String {
     format!("{stem}-{n:03}")
 }
 
-/// Makes the directory, or says that there is one of that name already.
+/// Creates the directory. Returns false if the name exists already.
 fn made(dir: &Path) -> Result<bool> {
     match fs::create_dir(dir) {
         Ok(()) => Ok(true),
@@ -20,7 +20,10 @@ fn made(dir: &Path) -> Result<bool> {
     }
 }
 
-/// Makes `<stem>-<n>` under `parent`, with the least `n` that is free.
+/// Creates `<stem>-<n>` under `parent`, with the smallest free `n`.
+///
+/// # Errors
+/// A directory cannot be created.
 pub fn directory(parent: &Path, stem: &str) -> Result<PathBuf> {
     fs::create_dir_all(parent).map_err(Error::io(parent))?;
     for n in 1..u32::MAX {
@@ -32,7 +35,7 @@ pub fn directory(parent: &Path, stem: &str) -> Result<PathBuf> {
     Err(Error::NoNumber { parent: parent.to_owned(), stem: stem.to_owned() })
 }
 
-/// A number held by a directory whose name says that it is partial.
+/// A claimed number, held by a directory whose name marks it as partial.
 #[derive(Debug)]
 pub struct Claim {
     parent: PathBuf,
@@ -41,7 +44,11 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Makes `.partial-<stem>-<n>` under `parent`, with the least `n` that neither a whole nor a partial directory has.
+    /// Creates `.partial-<stem>-<n>` under `parent`, with the smallest `n` that neither a complete nor a partial
+    /// directory has.
+    ///
+    /// # Errors
+    /// A directory cannot be created.
     pub fn new(parent: &Path, stem: &str) -> Result<Claim> {
         fs::create_dir_all(parent).map_err(Error::io(parent))?;
         let mut claim = Claim { parent: parent.to_owned(), stem: stem.to_owned(), n: 0 };
@@ -49,8 +56,9 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Tries the next number. Whoever holds it may take the whole name before the partial name is free to be made, so the
-    /// whole name is looked for after that: from then on nobody else takes it.
+    /// Tries the next number. Its holder may take the complete name just before the partial name becomes free. The
+    /// complete name is therefore checked after the partial directory was created, because no other program takes it
+    /// from then on.
     fn next(&mut self) -> Result<bool> {
         self.n = self
             .n
@@ -74,7 +82,10 @@ impl Claim {
         self.parent.join(numbered(&self.stem, self.n))
     }
 
-    /// Gives the directory its whole name: with the next free number where something else has got the name meanwhile.
+    /// Renames the directory to its complete name, or to the next free number if that name was taken meanwhile.
+    ///
+    /// # Errors
+    /// The directory cannot be renamed.
     pub fn settle(mut self) -> Result<PathBuf> {
         let dir = self.partial();
         while self.whole().exists() {
@@ -98,7 +109,7 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Barrier;
 
-    /// What many threads get that all begin at once, again and again.
+    /// Returns the results of many threads that claim at the same time, several times.
     fn together(claim: impl Fn() -> PathBuf + Sync) -> BTreeSet<PathBuf> {
         const THREADS: usize = 8;
         const TIMES: usize = 50;

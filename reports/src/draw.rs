@@ -1,4 +1,4 @@
-//! Tables and charts of run directories: at the end of a run, and again whenever someone asks.
+//! Tables and charts of run directories, drawn at the end of a run and on request.
 use crate::chart::{self, Picture, Source};
 use crate::claim;
 use crate::error::{Error, Result};
@@ -12,22 +12,26 @@ use scenarios::chart::Chart;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What was drawn, and where.
+/// The drawn charts and their directory.
 #[derive(Debug)]
 pub struct Drawing {
     pub dir: PathBuf,
     pub table: Table,
-    /// Files' names in `charts/`, without extension, and titles.
+    /// The charts' file names in `charts/`, without extension, and their titles.
     pub charts: Vec<(String, String)>,
-    /// Charts that these runs cannot fill, and why.
+    /// The charts for which these runs have no data, with the reason.
     pub notes: Vec<String>,
-    /// Files that could not be written, and why.
+    /// The files that could not be written, with the reason.
     pub unwritten: Vec<String>,
 }
 
-/// The `report` command: draws again what the runs' scenarios asked for, several runs together with a series for each.
+/// Runs the `report` command: draws the charts of the runs' scenarios again. Several runs are drawn together, with a
+/// series for each.
 ///
-/// One run is redrawn in its own directory, several in `out`, or in a new `report-<n>` beside the first.
+/// One run is redrawn in its own directory. Several runs are drawn in `out`, or in a new `report-<n>` beside the first.
+///
+/// # Errors
+/// A run directory cannot be read, or the directory of the report cannot be created.
 pub fn draw(run_dirs: &[PathBuf], out: Option<&Path>) -> Result<Drawing> {
     let runs = open(run_dirs)?;
     let mut charts: Vec<Chart> = Vec::new();
@@ -39,7 +43,10 @@ pub fn draw(run_dirs: &[PathBuf], out: Option<&Path>) -> Result<Drawing> {
     place(&runs, &charts, out)
 }
 
-/// As [`draw`], with charts of one's own choice.
+/// Draws given charts, in the same places as [`draw`].
+///
+/// # Errors
+/// A run directory cannot be read, or the directory of the report cannot be created.
 pub fn draw_charts(run_dirs: &[PathBuf], charts: &[Chart], out: Option<&Path>) -> Result<Drawing> {
     place(&open(run_dirs)?, charts, out)
 }
@@ -61,8 +68,8 @@ fn place(runs: &[Run], charts: &[Chart], out: Option<&Path>) -> Result<Drawing> 
     Ok(into(&dir, runs, charts))
 }
 
-/// Writes `report.md` and `charts/` into a directory. A file that cannot be made is said to be missing, and is not the end of
-/// the others.
+/// Writes `report.md` and `charts/` into a directory. A file that cannot be made is reported as missing, and the others
+/// are still written.
 pub(crate) fn into(dir: &Path, runs: &[Run], charts: &[Chart]) -> Drawing {
     let mut drawing = Drawing {
         dir: dir.to_owned(),
@@ -96,7 +103,7 @@ impl Drawing {
         }
     }
 
-    /// What is not there of what was wanted, and why.
+    /// Returns the requested charts and files that are missing, with the reason.
     pub fn missing(&self) -> impl Iterator<Item = &String> {
         self.notes.iter().chain(&self.unwritten)
     }
@@ -121,7 +128,7 @@ impl Drawing {
             text += &format!("[PNG](charts/{name}.png) · [figures](charts/{name}.csv)\n");
         }
         self.missing().for_each(|note| text += &format!("\n> {note}\n"));
-        // Two runs that can be compared are; others are drawn together.
+        // Two runs that form a twin are compared. Other runs are drawn together.
         if let [one, other] = runs
             && let Ok(twin) = Twin::of(one, other).or_else(|_| Twin::of(other, one))
         {

@@ -1,4 +1,4 @@
-//! What can go wrong with run directories and charts, said so that a person can act on it.
+//! Errors of run directories and charts, with messages that say what to do.
 use std::path::{Path, PathBuf};
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -30,7 +30,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`, with the path that the error concerns.
+    /// Returns a converter for `map_err` that adds the path concerned.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error + '_ {
         move |why| Error::Io { path: path.to_owned(), why }
     }

@@ -1,4 +1,5 @@
-//! What a run showed: from events to rows, measures, a run directory, tables and charts. Never talks to actors.
+//! Results of runs: from events to rows, measures, a run directory, tables and charts. This crate never talks to
+//! actors.
 #![forbid(unsafe_code)]
 
 pub mod cells;

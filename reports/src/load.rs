@@ -1,57 +1,60 @@
-//! How busy a machine was: which shares of its CPU time went to a run, to other programs, and to other virtual machines.
+//! The load of a machine: the shares of its CPU time that went to a run, to other programs, and to other virtual
+//! machines.
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::read_to_string;
 use std::time::Duration;
 
-/// How long the machine is observed before a live run, which is idle meanwhile: thirty ticks of the kernel's clock for each core.
+/// The time for which the machine is observed before a live run, while the run is idle: thirty ticks of the kernel's
+/// clock per core.
 const OBSERVED: Duration = Duration::from_millis(300);
 
-/// The least share of CPU time, taken by others, by which a machine is called busy. Daemons of an idle machine take less; a
-/// tenth of one of two cores is more than live repetitions on an idle machine differ by.
+/// The minimum share of CPU time taken by others for which a machine counts as busy. Daemons of an idle machine take
+/// less. A tenth of one of two cores exceeds the differences between live repetitions on an idle machine.
 const BUSY: f64 = 0.05;
 
-/// The load of the machine before and during a run. Everything is absent where the system does not report it.
+/// The load of the machine before and during a run. Values that the system does not report are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MachineLoad {
-    /// Mean numbers of runnable threads over the last 1, 5 and 15 minutes, when the run began and when it ended.
+    /// The mean numbers of runnable threads over the last 1, 5 and 15 minutes, at the start and at the end of the run.
     pub average_at_start: Option<[f64; 3]>,
     pub average_at_end: Option<[f64; 3]>,
-    /// Shares of the CPU time in the 0.3 s before a live run began. Absent for a simulation, which no load changes.
+    /// The shares of the CPU time in the 0.3 s before a live run began. `None` for a simulation, which no load changes.
     pub before: Option<CpuShares>,
-    /// Shares of the CPU time from the run's beginning to its end.
+    /// The shares of the CPU time from the start of the run to its end.
     pub during: Option<CpuShares>,
 }
 
-/// Shares of the time of all CPUs of a machine, each from 0 to 1. The rest is idle time and the handling of interrupts.
+/// The shares of the time of all CPUs of a machine, each from 0 to 1. The rest is idle time and the handling of
+/// interrupts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuShares {
-    /// Taken by this program and its child processes.
+    /// The share of this program and its child processes.
     pub ours: f64,
-    /// Taken by other programs.
+    /// The share of other programs.
     pub others: f64,
-    /// Given to other virtual machines by the hypervisor (`cpu_steal` in `/proc/stat`).
+    /// The share that the hypervisor gave to other virtual machines (`steal` in `/proc/stat`).
     pub stolen: f64,
 }
 
-/// CPU time since the machine was started, in ticks of the kernel's clock.
+/// The CPU time since the start of the machine, in ticks of the kernel's clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CpuTime {
     all: u64,
     programs: u64,
     stolen: u64,
-    /// Of this process, and of its child processes that have ended and were waited for.
+    /// The time of this process, and of its child processes that have ended and were waited for.
     ours: u64,
 }
 
 impl MachineLoad {
-    /// The load as a run begins. Observes the machine for a moment if the run is `live`.
+    /// Returns the load at the start of a run. For a live run, observes the machine for 0.3 s.
     pub fn at_start(live: bool) -> MachineLoad {
         let before = if live { CpuTime::now().and_then(CpuTime::observe) } else { None };
         MachineLoad { average_at_start: load_average(), before, ..MachineLoad::default() }
     }
 
-    /// Completes the load as a run ends that began at `start`.
+    /// Adds the load at the end of a run. `start` is the CPU time at its start.
     pub fn end(&mut self, start: Option<CpuTime>) {
         self.average_at_end = load_average();
         self.during = start.and_then(|start| CpuTime::now()?.since(&start));
@@ -77,7 +80,7 @@ impl fmt::Display for MachineLoad {
 }
 
 impl CpuShares {
-    /// What others took of the machine, if that was enough to disturb a measurement.
+    /// Returns a sentence with the load by others, if it was large enough to disturb a measurement.
     pub fn busy(&self) -> Option<String> {
         if self.others + self.stolen < BUSY {
             return None;
@@ -98,26 +101,28 @@ impl CpuTime {
         CpuTime::read(&read_to_string("/proc/stat").ok()?, &read_to_string("/proc/self/stat").ok()?)
     }
 
-    /// From the texts of `/proc/stat` and `/proc/self/stat`, as proc(5) describes them.
+    /// Reads the texts of `/proc/stat` and `/proc/self/stat`, as proc(5) describes them.
     fn read(machine: &str, process: &str) -> Option<CpuTime> {
         let ticks = |text: &str| text.split_whitespace().map(|word| word.parse().ok()).collect::<Option<Vec<u64>>>();
-        // user, nice, system, idle, iowait, irq, softirq, cpu_steal; what follows is contained in user and nice.
+        // The fields are user, nice, system, idle, iowait, irq, softirq, steal. Later fields are contained in user and
+        // nice.
         let cpu = ticks(machine.lines().find_map(|line| line.strip_prefix("cpu "))?)?;
         let [user, nice, system, _, _, _, _, stolen] = *cpu.first_chunk()?;
-        // The second field is the program's name in parentheses, which may hold anything; the 14th to 17th are times.
+        // The second field is the program's name in parentheses, which may hold any character. Fields 14 to 17 are
+        // times.
         let fields: Vec<&str> = process.rsplit_once(')')?.1.split_whitespace().collect();
         let ours = ticks(&fields.get(11..15)?.join(" "))?.iter().sum();
         let all: u64 = cpu[..8].iter().sum();
         (all > 0).then_some(CpuTime { all, programs: user + nice + system, stolen, ours })
     }
 
-    /// The shares in the next moment.
+    /// Returns the shares in the next 0.3 s.
     fn observe(self) -> Option<CpuShares> {
         std::thread::sleep(OBSERVED);
         CpuTime::now()?.since(&self)
     }
 
-    /// The shares between `start` and this. Absent if no time has passed.
+    /// Returns the shares between `start` and `self`, or `None` if no time has passed.
     fn since(&self, start: &CpuTime) -> Option<CpuShares> {
         let all = self.all.checked_sub(start.all).filter(|all| *all > 0)? as f64;
         let ours = self.ours.saturating_sub(start.ours);
@@ -150,7 +155,7 @@ mod tests {
         };
         let start = read("cpu  1000 100 200 5000 10 0 20 30 400 0\ncpu0 1 2 3", &process(50, 0));
         let end = read("cpu  1300 150 250 5400 10 0 20 80 500 0\ncpu0 1 2 3", &process(80, 190));
-        // 850 ticks: 400 of programs, of which 220 are ours, and 50 stolen.
+        // The sample has 850 ticks: 400 of programs, of which 220 are this program's, and 50 stolen.
         let shares = end.since(&start).expect("time has passed");
         assert_eq!(shares, CpuShares { ours: 0.2588, others: 0.2118, stolen: 0.0588 });
         assert_eq!(start.since(&start), None);

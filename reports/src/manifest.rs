@@ -1,4 +1,4 @@
-//! What a run directory says about itself: what was run, where, by which version, and whether it is whole.
+//! The manifest of a run directory: what was run, where, by which version, and whether the directory is complete.
 use crate::cells::CellRow;
 use crate::load::MachineLoad;
 use crate::measures::Judgement;
@@ -27,12 +27,12 @@ impl fmt::Display for World {
     }
 }
 
-/// `manifest.json`.
+/// The contents of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
-    /// Whether every planned run was run to its end or failed by itself, and all that it showed was written. Charts are made
-    /// from that and do not count.
+    /// Whether every planned run ended or failed by itself, and all of its data were written. Charts are derived from
+    /// the data and do not count.
     pub complete: bool,
     /// Whether a signal ended the sweep before its last run.
     #[serde(default)]
@@ -41,7 +41,7 @@ pub struct Manifest {
     #[serde(default)]
     pub build: Build,
     pub scenario: String,
-    /// FNV-1a, 64 bits, of the scenario's text.
+    /// The 64-bit FNV-1a hash of the scenario's text.
     pub scenario_hash: String,
     pub world: World,
     pub seed: u64,
@@ -50,10 +50,11 @@ pub struct Manifest {
     pub machine: Machine,
     #[serde(default)]
     pub load: MachineLoad,
-    /// Seconds since 1970.
+    /// The start in seconds since 1970.
     pub started_unix_s: u64,
     pub ended_unix_s: Option<u64>,
-    /// Cells of the sweep, and their repetitions in all; 0 in directories from before they were counted.
+    /// The number of cells of the sweep, and of the runs over all repetitions; 0 in directories of versions that did
+    /// not count them.
     #[serde(default)]
     pub cells_planned: u32,
     #[serde(default)]
@@ -61,34 +62,35 @@ pub struct Manifest {
     pub runs_done: u32,
     pub runs_failed: u32,
     pub verdict: Judgement,
-    /// Charts that are not there, and why.
+    /// The charts that are missing, with the reason.
     #[serde(default)]
     pub charts_missing: Vec<String>,
-    /// (cell, repetition, hash) of each simulated run, in hexadecimal.
+    /// The trace hash of each simulated run in hexadecimal: (cell, repetition, hash).
     pub trace_hashes: Vec<(u32, u32, String)>,
     pub tokens: Kept,
     pub hops: Kept,
 }
 
-/// How many rows of a kind there were, and how many were kept: whole requests of every n-th are, past a bound.
+/// The number of rows of a kind, and the number of rows kept. Above a limit, only the rows of every n-th request are
+/// kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     pub rows: u64,
     pub of: u64,
 }
 
-/// What the program that ran it was built from.
+/// The build of the program that made the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
-    /// The commit, as git names it. Absent where the sources were in no repository.
+    /// The commit, as git names it; `None` if the sources were not in a repository.
     pub commit: Option<String>,
     /// Whether the sources differed from that commit.
     pub modified: Option<bool>,
-    /// Optional features of the program that were built in.
+    /// The optional features of the program that were built in.
     pub features: Vec<String>,
 }
 
-/// The computer that ran it.
+/// The computer of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     pub os: String,
@@ -98,7 +100,7 @@ pub struct Machine {
 }
 
 impl Manifest {
-    /// Of a run that begins now, on this machine. The writer fills in the rest.
+    /// Returns the manifest of a run that begins now, on this machine. The writer adds the rest.
     pub fn new(scenario: &str, world: World, seed: u64, charts: Vec<Chart>, command: Vec<String>) -> Manifest {
         Manifest {
             format: FORMAT,
@@ -128,13 +130,13 @@ impl Manifest {
         }
     }
 
-    /// How often each cell was to be run; 0 where it was not counted.
+    /// Returns the number of repetitions of each cell; 0 if it was not counted.
     pub fn repeats(&self) -> u32 {
         self.runs_planned.checked_div(self.cells_planned).unwrap_or(0)
     }
 
-    /// Counts the runs that ended by themselves, and judges them. Fewer than were planned are no whole result, and the verdict
-    /// says so.
+    /// Counts the runs that ended by themselves, and judges them. Fewer runs than planned are no complete result, which
+    /// the verdict then states.
     pub(crate) fn count(&mut self, rows: &[CellRow]) {
         self.runs_done = rows.iter().filter(|row| row.done()).count() as u32;
         let ended = rows.iter().filter(|row| !row.interrupted());
@@ -143,13 +145,13 @@ impl Manifest {
         self.complete = self.runs_done + self.runs_failed >= self.runs_planned;
     }
 
-    /// `17 of 144 runs done, 0 failed`.
+    /// Returns the counts as a text such as `17 of 144 runs done, 0 failed`.
     pub fn counts(&self) -> String {
         let planned = self.runs_planned.max(self.runs_done + self.runs_failed);
         format!("{} of {planned} runs done, {} failed", self.runs_done, self.runs_failed)
     }
 
-    /// Why this is no whole result, where it is none.
+    /// Returns the reason why this is no complete result, or `None` if it is complete.
     pub fn partial(&self) -> Option<String> {
         let how = if self.interrupted { "interrupted" } else { "unfinished" };
         (!self.complete).then(|| format!("{how}: {}", self.counts()))
@@ -173,7 +175,7 @@ pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The 64-bit FNV-1a hash of a text, to tell texts apart. It is no protection against forgery.
+/// Returns the 64-bit FNV-1a hash of a text, to distinguish texts. The hash is no protection against forgery.
 pub(crate) fn fnv1a(text: &str) -> u64 {
     let mut hasher = fnv::FnvHasher::default();
     hasher.write(text.as_bytes());

@@ -1,7 +1,7 @@
-//! The figures of one run of one cell, by the definitions of docs/src/measures.md: the four of the contract first.
+//! The measures of one run of one cell, as defined in docs/src/measures.md. The four of the contract come first.
 //!
-//! Latencies are of timed requests that succeeded; throughputs count every token event between the barrier's release and
-//! the last client's end, that end included, of failed requests too. Nothing of a warm-up counts but the cold start.
+//! Latencies are those of timed requests that succeeded. Throughputs count every token between the barrier's release
+//! and the last client's end, that end included, also those of failed requests. Warm-ups count only for the cold start.
 mod catalogue;
 mod verdict;
 
@@ -21,11 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measures {
     values: BTreeMap<String, f64>,
-    /// Why timed requests failed, and how many each.
+    /// The number of failed timed requests by reason.
     pub failures: BTreeMap<&'static str, u32>,
-    /// Share of the window that each peer computed.
+    /// The share of the window during which each peer computed.
     pub peer_utilisation: BTreeMap<u32, f64>,
-    /// Percentiles that the sample cannot carry: (column, samples needed).
+    /// The percentiles for which the sample is too small: (column, samples needed).
     pub withheld: Vec<(String, usize)>,
     pub judgement: Judgement,
 }
@@ -46,7 +46,7 @@ impl Measures {
         measures
     }
 
-    /// The value of a column of [`COLUMNS`], where there is one.
+    /// Returns the value of a column of [`COLUMNS`], or `None` if the run does not have it.
     pub fn get(&self, column: &str) -> Option<f64> {
         self.values.get(column).copied()
     }
@@ -85,7 +85,7 @@ impl Measures {
         self.set("time_to_recover_max_ms", recovered().reduce(f64::max));
     }
 
-    /// Means over the clients' warm-ups.
+    /// Adds the means over the clients' warm-ups.
     fn cold_start(&mut self, fold: &RunRows) {
         let warmups: Vec<&RequestRow> = fold.requests.iter().filter(|row| row.warmup() && row.ok()).collect();
         let mean_of = |part: fn(&RequestRow) -> u64| mean(warmups.iter().map(|row| ms(part(row))));
@@ -142,13 +142,14 @@ impl Measures {
         self.set("concurrency_peak", f64::from(peak_concurrency(fold)));
     }
 
-    /// What was asked of the swarm by the clock, and how much of it was good.
+    /// Adds the offered and the achieved request rate, and the goodput.
     fn load(&mut self, fold: &RunRows, plan: &Plan, wall: Option<u64>) {
         if let (Some(open), Some(released)) = (&plan.open, fold.released) {
             let rate = |count: usize, ns: u64| (ns > 0).then(|| per_second(count as f64, ns));
             self.set("requested_rate_per_s", rate(open.arrivals.len(), open.horizon.0));
             let sent = || fold.timed().filter(|row| !row.shed()).map(|row| row.sent);
-            // Over the same time as was asked for, or longer where the last was sent late.
+            // The achieved rate is over the horizon of the offered rate, or over a longer time if the last request was
+            // sent late.
             let over = sent().max().unwrap_or(0).saturating_sub(released.0).max(open.horizon.0);
             self.set("achieved_rate_per_s", rate(sent().count(), over));
         }
@@ -201,7 +202,7 @@ impl Measures {
         self.set("forward_tokens_per_s", per_client(tokens));
         let Some(wall) = wall.filter(|&wall| wall > 0) else { return };
         let mut busy: BTreeMap<u32, u64> = plan.peers().map(|(id, _)| (id.0, 0)).collect();
-        // A peer computes one job at a time, so steps that end at one instant are of one job.
+        // A peer computes one job at a time, so steps that end at one instant belong to one job.
         let mut jobs = BTreeSet::new();
         for hop in fold.hops.iter().filter(|hop| !hop.request.is_warmup()) {
             if jobs.insert((hop.peer, hop.finished)) {
@@ -213,7 +214,7 @@ impl Measures {
         self.set("peer_utilisation_max", self.peer_utilisation.values().copied().reduce(f64::max));
     }
 
-    /// How clients found the peers, and whether there were any to find.
+    /// Adds the measures of lookups, pings and the availability of blocks.
     fn discovery(&mut self, fold: &RunRows, plan: &Plan) {
         let lookups = findings(fold, plan);
         self.distribution("discovery", lookups.iter().map(|looked| ms(looked.took.0)).collect());
@@ -231,14 +232,14 @@ impl Measures {
     }
 }
 
-/// Lookups in the DHT by which clients found the peers, the warm-ups' too.
+/// Returns the clients' lookups of peers in the DHT, including those of warm-ups.
 fn findings(fold: &RunRows, plan: &Plan) -> Vec<Looked> {
     let clients: BTreeSet<NodeId> = plan.clients().map(|(id, _)| id).collect();
     let finds = |looked: &&Looked| looked.purpose == Purpose::Find && clients.contains(&looked.node);
     fold.lookups.iter().filter(finds).cloned().collect()
 }
 
-/// Whether a request succeeded within every limit, counted from the instant it was due.
+/// Whether a request succeeded within every limit, counted from its scheduled time.
 fn is_good(row: &RequestRow, limits: &[Objective]) -> bool {
     let keeps = |limit: &Objective| match limit {
         Objective::Ttft(most) => row.ttft.is_none_or(|ttft| ttft + row.schedule_delay <= most.0),
@@ -248,18 +249,18 @@ fn is_good(row: &RequestRow, limits: &[Objective]) -> bool {
     row.ok() && limits.iter().all(keeps)
 }
 
-/// Steps of timed requests that succeeded.
+/// Returns the steps of timed requests that succeeded.
 fn steps(fold: &RunRows) -> impl Iterator<Item = &TokenRow> {
     let ok: std::collections::BTreeSet<_> = fold.timed().filter(|row| row.ok()).map(|row| row.request).collect();
     fold.tokens.iter().filter(move |row| ok.contains(&row.request))
 }
 
-/// Steps whose time is the gap between two tokens.
+/// Returns the steps whose time is the gap between two tokens.
 fn gaps(fold: &RunRows) -> impl Iterator<Item = &TokenRow> {
     steps(fold).filter(|row| row.output > 1)
 }
 
-/// Work over time of each client's steps, averaged over the clients, as Petals' benchmarks do.
+/// Returns the work per time of each client's steps, averaged over the clients, as Petals' benchmarks do.
 fn per_client<'a>(steps: impl Iterator<Item = (&'a TokenRow, f64)>) -> Option<f64> {
     let mut clients: BTreeMap<NodeId, (f64, u64)> = BTreeMap::new();
     for (row, work) in steps {
@@ -279,7 +280,8 @@ fn first_sent(fold: &RunRows) -> BTreeMap<NodeId, u64> {
     first
 }
 
-/// The most timed requests under way at one instant; one that ends as another begins is not beside it.
+/// Returns the maximum number of timed requests in flight at one instant. A request that ends as another begins does
+/// not overlap with it.
 fn peak_concurrency(fold: &RunRows) -> u32 {
     let mut changes: Vec<(u64, i32)> = fold.timed().flat_map(|row| [(row.sent, 1), (row.ended, -1)]).collect();
     changes.sort_unstable();
@@ -291,7 +293,8 @@ fn peak_concurrency(fold: &RunRows) -> u32 {
     peak.max(0) as u32
 }
 
-/// Bytes of activations that timed requests sent over links for each token they generated: as carried, or as the plan has them.
+/// Returns the bytes of activations that successful timed requests sent over links per generated token. The bytes are
+/// those recorded, or those that follow from the plan.
 fn bytes_per_token(fold: &RunRows, plan: &Plan) -> Option<f64> {
     let done = || fold.timed().filter(|row| row.ok());
     let tokens: u64 = done().map(|row| u64::from(row.batch) * u64::from(row.generated)).sum();
@@ -324,7 +327,7 @@ fn ms(ns: u64) -> f64 {
     ns as f64 / 1e6
 }
 
-/// 0 for an empty window.
+/// Returns the rate per second; 0 for an empty window.
 fn per_second(count: f64, ns: u64) -> f64 {
     if ns == 0 { 0.0 } else { count / (ns as f64 / 1e9) }
 }

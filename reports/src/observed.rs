@@ -13,8 +13,11 @@ use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What each cell's repetitions in a live run directory showed, those that came to their end and can be believed. Only rows
-/// that were kept are seen. Rounds are counted from `round`: each repetition of the sweep is one.
+/// Reads the observed runs of a live run directory: each repetition of each cell that ended and whose figures can be
+/// believed. Only rows that were kept are included. Each repetition of the sweep is one round, counted from `round`.
+///
+/// # Errors
+/// The directory cannot be read or is damaged.
 pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
     let run = Run::open(dir)?;
     let wrong = |what: &str| Error::NotLive { path: dir.to_owned(), why: what.to_owned() };
@@ -24,7 +27,8 @@ pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
     let plans = read::plans(dir)?;
     let mut seen: BTreeMap<Key, ObservedRun> = BTreeMap::new();
     for row in run.rows.iter().filter(|row| row.status == "done" && row.judgement.verdict != Verdict::Invalid) {
-        // A cell has one plan in the file, that of its first repetition; the others differ from it in draws alone.
+        // The file has one plan per cell, that of its first repetition. Other repetitions differ from it only in random
+        // draws.
         let Some(plan) = plans.iter().find(|plan| plan.cell == row.cell) else { continue };
         let plan = Plan { repeat: row.repeat, ..plan.clone() };
         let (hops, tokens, pings) = (Vec::new(), Vec::new(), Vec::new());
@@ -61,7 +65,7 @@ pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
     Ok(seen.into_values().collect())
 }
 
-/// Cell and repetition.
+/// The key of a run: cell and repetition.
 type Key = (u32, u32);
 
 const HOP: [&str; 17] = [
@@ -111,7 +115,7 @@ const TOKEN: [&str; 22] = [
     "hops",
 ];
 
-/// The figures of a row: those that are missing or negative are no row's.
+/// The figures of one row. A missing or negative figure makes the row invalid.
 struct Figures<'a> {
     columns: &'a Columns,
     at: usize,

@@ -1,4 +1,4 @@
-//! A simulated run beside what others have published of the system that it is of.
+//! The comparison of simulated runs with published measurements of real systems.
 use crate::measures::Measures;
 use crate::stats::{quantile, quantile_interval};
 use crate::table::significant;
@@ -9,19 +9,19 @@ use scenarios::published::{Figure, Measure, Miss, Query, System};
 use serde::Serialize;
 use std::ops::Range;
 
-/// Simulated runs whose mean is taken, with seeds of their own.
+/// The number of simulated runs, each with its own seed, whose mean is compared.
 pub const RUNS: u32 = 5;
 
-/// Systems beside predictions of them.
+/// Published measurements of systems, compared with their predictions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Published {
     pub figures: Vec<Compared>,
-    /// Of those systems whose queries are known one by one.
+    /// The comparisons query by query, for systems whose single queries are known.
     pub queries: Vec<Paired>,
 }
 
 impl Published {
-    /// As tables of Markdown, which a terminal shows well enough too.
+    /// Returns the tables in Markdown, which is also readable in a terminal.
     pub fn markdown(&self) -> String {
         let figures = figures(&self.figures);
         match self.queries.is_empty() {
@@ -37,19 +37,19 @@ pub struct Compared {
     pub scenario: String,
     pub measure: String,
     pub published: f64,
-    /// Where the published figure is a quantile of times that are known: between which of them the quantile of all such
-    /// times lies with 95 % confidence. An end that so few do not bound is absent.
+    /// The 95 % confidence interval of a published quantile whose sample is known. An end is `None` if the sample is
+    /// too small to bound it.
     pub interval: Option<(Option<f64>, Option<f64>)>,
     pub predicted: f64,
-    /// The least and the greatest of the runs.
+    /// The minimum and the maximum over the simulated runs.
     pub runs: (f64, f64),
-    /// (predicted - published) / published.
+    /// The relative error: (predicted - published) / published.
     pub error: f64,
-    /// The error that was asked for.
+    /// The maximum error that is accepted.
     pub within: f64,
-    /// A constant was fitted to it: no prediction.
+    /// Whether a constant was fitted to this figure, so that it is no prediction.
     pub calibrated: bool,
-    /// Why it is not within, where that is known.
+    /// The reason for an error above `within`, if it is known.
     pub missed: Option<Miss>,
 }
 
@@ -59,21 +59,21 @@ impl Compared {
     }
 }
 
-/// Predicted and measured, query by query: what quantiles cannot hide.
+/// Predicted and measured latencies of the same queries, which show errors that quantiles hide.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Paired {
     pub scenario: String,
     pub queries: usize,
-    /// Medians of (predicted - measured) / measured of the prompts' latencies, and of its size.
+    /// The median of (predicted - measured) / measured over the prompts' latencies, and the median of its magnitude.
     pub error: f64,
     pub off: f64,
-    /// Shares of the queries that are no further off.
+    /// The shares of the queries with a magnitude of error up to 10 % and up to 20 %.
     pub within_10: f64,
     pub within_20: f64,
 }
 
-/// The figures of a system beside the means of simulated runs of it; those that no run has are left out. `measured` are the
-/// queries that the published figures are of, where they are known.
+/// Compares the figures of a system with the means of simulated runs. Figures that no run has are left out. `measured`
+/// are the queries from which the published figures were computed, if they are known.
 pub fn compare(system: &System, measured: &[Query], runs: &[(Plan, RunRows)]) -> Vec<Compared> {
     let prompts = prompts(system, measured);
     let compared = |figure: &Figure| {
@@ -99,7 +99,7 @@ pub fn compare(system: &System, measured: &[Query], runs: &[(Plan, RunRows)]) ->
     system.figures.iter().filter_map(compared).collect()
 }
 
-/// The measured latencies of the prompts that count, in ms, ascending.
+/// Returns the measured latencies of the prompts that count, in ms, in ascending order.
 fn prompts(system: &System, measured: &[Query]) -> Vec<f64> {
     let mut took: Vec<f64> = measured.iter().filter(|query| counts(system, query)).map(first_ms).collect();
     took.sort_by(f64::total_cmp);
@@ -115,7 +115,8 @@ fn first_ms(query: &Query) -> f64 {
     query.first.as_millis_f64()
 }
 
-/// The prompts of simulated runs beside the measured ones that count; nothing where a run has others than were measured.
+/// Compares the prompts of simulated runs with the measured ones that count. `None` if a run has other prompts than
+/// those measured.
 pub fn paired(system: &System, measured: &[Query], runs: &[(Plan, RunRows)]) -> Option<Paired> {
     let mut errors = Vec::new();
     for (_, fold) in runs {
@@ -193,7 +194,7 @@ fn queries(paired: &[Paired]) -> String {
     lines(&heading.map(str::to_owned), &paired.iter().map(row).collect::<Vec<_>>(), 1..6)
 }
 
-/// A table of Markdown whose columns in `right` stand flush right.
+/// Returns a table in Markdown whose columns in `right` are aligned to the right.
 fn lines<const N: usize>(heading: &[String; N], rows: &[[String; N]], right: Range<usize>) -> String {
     let all: Vec<[String; N]> = std::iter::once(heading).chain(rows).cloned().collect();
     let flush: Vec<bool> = (0..N).map(|at| right.contains(&at)).collect();

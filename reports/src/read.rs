@@ -1,4 +1,4 @@
-//! A run directory read back.
+//! Reading of a run directory.
 use crate::cells::{self, CellRow};
 use crate::error::{Error, Result};
 use crate::manifest::{FORMAT, Kept, Manifest};
@@ -9,16 +9,16 @@ use scenarios::input::{self, MANIFEST_BYTES, PLAN_BYTES};
 use scenarios::plan::{self, Node, Plan};
 use std::path::{Path, PathBuf};
 
-/// A run: what it says of itself, and its cells.
+/// A run: its manifest and its cells.
 #[derive(Debug)]
 pub struct Run {
     pub dir: PathBuf,
     pub manifest: Manifest,
-    /// In the order of cell and repetition.
+    /// The rows, in the order of cell and repetition.
     pub rows: Vec<CellRow>,
 }
 
-/// A timed request that succeeded, in ms.
+/// The latency of a timed request that succeeded, in ms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latency {
     pub cell: u32,
@@ -29,15 +29,18 @@ pub struct Latency {
 }
 
 impl Run {
-    /// Opens a run directory, whole or not; `manifest.complete` says which. A partial one has the runs whose rows stand in its
+    /// Opens a run directory, complete or not; see `manifest.complete`. An incomplete one has only the runs in its
     /// `cells.csv`.
+    ///
+    /// # Errors
+    /// A file is missing, damaged, or of another format.
     pub fn open(dir: &Path) -> Result<Run> {
         let path = dir.join("manifest.json");
         if !path.exists() {
             return Err(Error::NotARun { path: dir.to_owned(), why: "it has no manifest.json".to_owned() });
         }
         let text = input::read_text(&path, MANIFEST_BYTES).map_err(Error::Input)?;
-        // The format first: another one may hold other fields.
+        // The format is checked first, because another format may have other fields.
         let value: serde_json::Value = serde_json::from_str(&text).map_err(Error::damaged(&path))?;
         let found = value.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
         if found != u64::from(FORMAT) {
@@ -53,19 +56,22 @@ impl Run {
         } else {
             manifest.verdict = Judgement::default();
             manifest.count(&rows);
-            // Its process did not come to say that it is whole.
+            // The process of this run ended before it could mark the run as complete.
             manifest.complete = false;
             manifest.partial().into_iter().for_each(|why| manifest.verdict.add(Verdict::Suspect, why));
         }
         Ok(Run { dir: dir.to_owned(), manifest, rows })
     }
 
-    /// The cells over their repetitions.
+    /// Returns the cells, aggregated over their repetitions.
     pub fn cells(&self) -> Vec<Cell> {
         summary::cells(&self.rows, self.manifest.repeats())
     }
 
-    /// Latencies of timed requests that succeeded, from `requests.parquet`.
+    /// Returns the latencies of timed requests that succeeded, from `requests.parquet`.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
     pub fn latencies(&self) -> Result<Vec<Latency>> {
         let path = self.dir.join("requests.parquet");
         let names = ["cell", "repeat", "warmup", "outcome", "e2el_ns", "ttft_ns", "tpot_ns"];
@@ -105,7 +111,7 @@ fn check_rows(dir: &Path, name: &str, kept: Kept) -> Result<()> {
 /// Reads the plans of a run directory: one for each cell, that of its first repetition.
 ///
 /// # Errors
-/// If `plan.ron` cannot be read, or names hosts or devices that it lacks.
+/// `plan.ron` cannot be read, or names hosts or devices that it lacks.
 pub fn plans(dir: &Path) -> Result<Vec<Plan>> {
     let path = dir.join("plan.ron");
     let text = input::read_text(&path, PLAN_BYTES).map_err(Error::Input)?;

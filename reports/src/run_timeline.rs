@@ -1,5 +1,6 @@
-//! How a run went over time: throughput in short spans, blocks served, faults. Small tables beside the rows, all from the
-//! barrier's release on, so that charts over time need no row that was thinned out.
+//! The timeline of a run: throughput in short intervals, served blocks, and faults. These small tables beside the rows
+//! start at the barrier's release. Charts over time are drawn from them, so they do not depend on rows that were
+//! thinned out.
 mod coverage;
 mod timeline;
 
@@ -14,19 +15,19 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::path::Path;
 
-/// The longest time that tables of a run speak of: 36 years in ns, so that sums of some are numbers.
+/// The maximum time in a run's tables: 36 years in ns, so that sums of several times do not overflow.
 const LONGEST: i64 = 1 << 60;
 
-/// Requests under way at most, and peers: more than any plan has.
+/// The maximum number of requests in flight or of peers: more than any plan has.
 const MOST: f64 = 1e12;
 
-/// Thousandths of a span that a peer computes, at most: jobs that overlap count each for itself.
+/// The maximum thousandths of an interval that a peer computes. Overlapping jobs count separately, so it exceeds 1000.
 const MOST_THOUSANDTHS: u32 = 1_000_000;
 
-/// Spans of a run at most; the writer makes fewer.
+/// The maximum number of intervals of a run. The writer makes fewer.
 const MOST_BINS: usize = 4096;
 
-/// A short span of a run, one of many of the same width. Times in ns since the barrier's release.
+/// A short interval of a run, one of many of equal width. Times are in ns since the barrier's release.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bin {
@@ -34,25 +35,25 @@ pub struct Bin {
     pub repeat: u32,
     pub from_ns: i64,
     pub till_ns: i64,
-    /// Output tokens of all rows that arrived in it, of failed requests too.
+    /// The output tokens of all rows that arrived in the interval, including those of failed requests.
     pub tokens: u64,
-    /// Timed requests under way, on the mean.
+    /// The mean number of timed requests in flight.
     pub under_way: f64,
-    /// Share of it that the peers computed, on the mean over the peers of the plan.
+    /// The share of the interval during which peers computed, averaged over the peers of the plan.
     pub peers_busy: f64,
 }
 
-/// How busy a peer was in the spans of a cell's first repetition, one after another.
+/// The utilisation of a peer in the consecutive intervals of a cell's first repetition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Busy {
     pub cell: u32,
     /// The node's id.
     pub peer: u32,
-    /// Of each span, the thousandths in which it computed.
+    /// For each interval, the thousandths during which the peer computed.
     pub thousandths: Vec<u32>,
 }
 
-/// [`Busy`] as it stands in `busy.csv`: thousandths with spaces between.
+/// [`Busy`] as a row of `busy.csv`, with spaces between the thousandths.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BusyRow {
@@ -81,7 +82,7 @@ impl Busy {
     }
 }
 
-/// For how long so many of the model's blocks were served by somebody. Times in ns since the barrier's release.
+/// A time during which a constant number of the model's blocks was served. Times are in ns since the barrier's release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cover {
@@ -93,21 +94,21 @@ pub struct Cover {
     pub blocks: u32,
 }
 
-/// A fault that fault_events. Times in ns since the barrier's release.
+/// A fault that occurred. Times are in ns since the barrier's release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimelineFault {
     pub cell: u32,
     pub repeat: u32,
     pub at_ns: i64,
-    /// Absent, if it does not end by itself.
+    /// The duration; `None` if the fault does not end by itself.
     pub lasts_ns: Option<u64>,
     pub what: String,
-    /// Whom it befell, as people call them.
+    /// The names of the affected hosts or nodes.
     pub on: String,
 }
 
-/// The tables of some runs.
+/// The timeline tables of several runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunTimeline {
     pub bins: Vec<Bin>,
@@ -117,7 +118,7 @@ pub struct RunTimeline {
 }
 
 impl RunTimeline {
-    /// Of one run; empty where the barrier was never released.
+    /// Returns the timeline of one run; empty if the barrier was never released.
     pub fn of(fold: &RunRows, plan: &Plan, cell: u32) -> RunTimeline {
         let Some((released, till)) = fold.window() else { return RunTimeline::default() };
         let since = |at: u64| at as i64 - released.0 as i64;
@@ -144,7 +145,10 @@ impl RunTimeline {
         RunTimeline { bins, busy, covers: covers.collect(), faults: faults.collect() }
     }
 
-    /// What a run directory holds of it; nothing of what it lacks.
+    /// Reads the timeline tables of a run directory. A missing file gives an empty table.
+    ///
+    /// # Errors
+    /// A file cannot be read or is damaged.
     pub fn read(dir: &Path) -> Result<RunTimeline> {
         Ok(RunTimeline {
             bins: read(&dir.join("timeline.csv"), |bin: Bin| {
@@ -171,10 +175,10 @@ impl RunTimeline {
     }
 }
 
-/// Bytes of a table that are written at once: more than a run has, so that a killed sweep leaves no half line.
+/// The bytes of a table that are written at once: more than a run has, so that a killed sweep leaves no partial line.
 const BUFFER: usize = 1 << 20;
 
-/// The tables of a run directory in the making.
+/// The writers of the timeline tables of a new run directory.
 pub struct TimelineWriter {
     bins: csv::Writer<File>,
     busy: csv::Writer<File>,
@@ -206,7 +210,7 @@ impl TimelineWriter {
         course.busy.iter().try_for_each(|peer| self.busy.serialize(peer.row())).map_err(Error::encode("a CSV file"))?;
         course.covers.iter().try_for_each(|row| self.covers.serialize(row)).map_err(Error::encode("a CSV file"))?;
         course.faults.iter().try_for_each(|row| self.faults.serialize(row)).map_err(Error::encode("a CSV file"))?;
-        // A sweep that is killed leaves the tables of the runs it got through.
+        // A killed sweep keeps the tables of the runs that it completed.
         let files = [&mut self.bins, &mut self.busy, &mut self.covers, &mut self.faults];
         files.into_iter().try_for_each(csv::Writer::flush).map_err(Error::encode("a CSV file"))
     }
@@ -217,7 +221,7 @@ impl TimelineWriter {
     }
 }
 
-/// Reads a table row by row, and checks each.
+/// Reads a table row by row, and checks each row.
 fn read<R: DeserializeOwned, T>(path: &Path, check: impl Fn(R) -> std::result::Result<T, String>) -> Result<Vec<T>> {
     if !path.exists() {
         return Ok(Vec::new());
@@ -236,7 +240,7 @@ fn read<R: DeserializeOwned, T>(path: &Path, check: impl Fn(R) -> std::result::R
     Ok(rows)
 }
 
-/// Checks that a span of time is one, and within [`LONGEST`].
+/// Checks that a time interval is ordered and within [`LONGEST`].
 fn instants([from, till]: [i64; 2]) -> std::result::Result<(), String> {
     if from <= till && from >= -LONGEST && till <= LONGEST {
         Ok(())

@@ -1,4 +1,4 @@
-//! Which inputs move a prediction most: a table, and a tornado chart.
+//! The inputs that change a prediction most, as a table and a tornado chart.
 use crate::cells::number;
 use crate::chart::{Picture, tornado};
 use crate::claim;
@@ -8,18 +8,20 @@ use scenarios::columns::Columns;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// One input, and by what share the result changes with it.
+/// One input, and the relative change of the results with it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Effect {
     pub input: String,
-    /// Of the throughput: with less of the input, or with the other choice; with more of it.
+    /// The relative changes of the throughput: with less of the input or with the other choice, and with more of the
+    /// input.
     pub throughput: (f64, Option<f64>),
-    /// Of the mean latency, likewise.
+    /// The relative changes of the mean latency, in the same order.
     pub latency: (f64, Option<f64>),
 }
 
 impl Effect {
-    /// From (tokens/s, seconds a request) as they are, with less, and with more of the input.
+    /// Computes the changes from (tokens/s, seconds per request) at the scenario's value, with less, and with more of
+    /// the input.
     pub fn of(input: &str, base: (f64, f64), less: (f64, f64), more: Option<(f64, f64)>) -> Effect {
         let change = |now: f64, was: f64| now / was - 1.0;
         Effect {
@@ -38,7 +40,7 @@ impl Effect {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sensitivity {
     pub scenario: String,
-    /// Geometric means over the cells.
+    /// The throughput and the mean latency, each the geometric mean over the cells.
     pub throughput_tokens_per_s: f64,
     pub mean_latency_s: f64,
     pub effects: Vec<Effect>,
@@ -60,7 +62,7 @@ impl Sensitivity {
         self.effects.iter().map(row).collect()
     }
 
-    /// For a terminal.
+    /// Returns the table for a terminal.
     pub fn text(&self, _width: Option<usize>) -> String {
         let heading = ["input", "latency, less", "more", "throughput, less", "more"].map(str::to_owned);
         let rows: Vec<[String; 5]> = [heading].into_iter().chain(self.rows()).collect();
@@ -111,8 +113,11 @@ impl Sensitivity {
         tornado::draw(&format!("{}: what moves the mean latency", self.scenario), &bars)
     }
 
-    /// `sensitivity.json`, `.md`, `.csv` and the chart, in a new `<scenario>-sensitivity-<n>` under `parent`. Also gives
-    /// why the chart is missing, if it is.
+    /// Writes `sensitivity.json`, `.md`, `.csv` and the chart to a new `<scenario>-sensitivity-<n>` under `parent`.
+    /// Returns the directory, and the reason if the chart is missing.
+    ///
+    /// # Errors
+    /// The directory or one of the other files cannot be written.
     pub fn write(&self, parent: &Path) -> Result<(PathBuf, Option<Error>)> {
         let dir = claim::directory(parent, &format!("{}-sensitivity", self.scenario))?;
         write_json(&dir.join("sensitivity.json"), self)?;

@@ -1,10 +1,11 @@
-//! Raw rows as parquet: one schema for each kind of row, written in bounded chunks and read back by column.
+//! Raw rows as parquet files: one schema for each kind of row, written in bounded chunks and read back by column.
 //!
-//! Same rows, same bytes. Times are INT64 nanoseconds; what a column means stands in the file's key-value metadata.
+//! The same rows give the same bytes. Times are INT64 nanoseconds. The meaning of each column is in the file's
+//! key-value metadata.
 //!
-//! A parquet file cannot be read before its footer is written, which comes last. So while a sweep goes on the rows of each run
-//! also stand in a small file of their own under `parts/`. They go when the whole file has its name; of a sweep that dies they
-//! are what is read.
+//! A parquet file cannot be read without its footer, which is written last. During a sweep the rows of each run are
+//! therefore also written to a small file under `parts/`. These files are removed once the complete file has its name.
+//! If a sweep dies before, they are read instead of it.
 mod bounds;
 mod columns;
 mod reader;
@@ -25,17 +26,17 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Rows of a chunk (a parquet row group): what is held in memory before it goes to the file.
+/// The number of rows of a chunk (a parquet row group), which are held in memory before they are written.
 const CHUNK: usize = 1 << 16;
 
-/// A row and the run it is of.
+/// A row with the cell and repetition of its run.
 pub struct Filed<R> {
     pub cell: u32,
     pub repeat: u32,
     pub row: R,
 }
 
-/// A column of the rows `R`: its name, its meaning, and how to get it.
+/// A column of the rows `R`: its name, its meaning, and the function that extracts it.
 pub struct Field<R> {
     pub name: &'static str,
     pub about: &'static str,
@@ -74,24 +75,27 @@ impl Row for Pinged {
     const FIELDS: &'static [Field<Self>] = columns::PINGS;
 }
 
-/// The folder of the rows of single runs, in a directory that is not whole.
+/// The folder of the rows of single runs, in an incomplete directory.
 const PARTS: &str = "parts";
 
-/// A parquet file in the making.
+/// A parquet file that is being written.
 pub struct Sheet<R> {
-    /// The file's name when it is whole, and until then.
+    /// The name of the complete file, and the name until then.
     path: PathBuf,
     growing: PathBuf,
     writer: SerializedFileWriter<File>,
     schema: TypePtr,
-    /// Rows that are in no chunk of the file yet.
+    /// The rows that are in no chunk of the file yet.
     rows: Vec<Filed<R>>,
-    /// Rows of the run that is being written.
+    /// The rows of the current run.
     run: Vec<Filed<R>>,
 }
 
 impl<R: Row> Sheet<R> {
-    /// Begins `<name>.parquet` in `dir`. It gets its name when it is closed.
+    /// Begins `<name>.parquet` in `dir`. The file gets this name when it is closed.
+    ///
+    /// # Errors
+    /// The file cannot be created.
     pub fn create(dir: &Path, name: &str) -> Result<Sheet<R>> {
         let path = dir.join(format!("{name}.parquet"));
         let growing = dir.join(format!(".{name}.parquet.new"));
@@ -108,7 +112,10 @@ impl<R: Row> Sheet<R> {
         self.run.push(Filed { cell, repeat, row });
     }
 
-    /// Ends the rows of a run: from here on they can be read, whatever happens to the sweep.
+    /// Ends the rows of a run. They can be read from then on, even if the sweep dies.
+    ///
+    /// # Errors
+    /// A file cannot be written.
     pub fn end_run(&mut self, cell: u32, repeat: u32) -> Result<()> {
         if self.run.is_empty() {
             return Ok(());
@@ -120,7 +127,7 @@ impl<R: Row> Sheet<R> {
         fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
         let growing = path.with_extension("new");
         let file = File::create(&growing).map_err(Error::io(&growing))?;
-        // A sweep may have thousands of these.
+        // A sweep may have thousands of these files, so they have no statistics and no dictionary.
         let small = properties().set_statistics_enabled(EnabledStatistics::None).set_dictionary_enabled(false);
         let part = SerializedFileWriter::new(file, self.schema.clone(), Arc::new(small.build()));
         let written = part.and_then(|mut part| {
@@ -146,7 +153,10 @@ impl<R: Row> Sheet<R> {
         write_group(&mut self.writer, &rows).map_err(Error::damaged(&self.path))
     }
 
-    /// Writes the footer, without which nothing can be read, and gives the file its name.
+    /// Writes the footer, without which the file cannot be read, and gives the file its name.
+    ///
+    /// # Errors
+    /// The file cannot be written or renamed.
     pub fn close(mut self) -> Result<()> {
         self.flush()?;
         let file = self.writer.into_inner().map_err(Error::damaged(&self.path))?;
@@ -154,14 +164,20 @@ impl<R: Row> Sheet<R> {
     }
 }
 
-/// Removes the rows of single runs, when the whole files have their names.
+/// Removes the rows of single runs, once the complete files have their names.
+///
+/// # Errors
+/// The folder cannot be removed.
 pub fn remove_parts(dir: &Path) -> Result<()> {
     let parts = dir.join(PARTS);
     if parts.exists() { fs::remove_dir_all(&parts).map_err(Error::io(&parts)) } else { Ok(()) }
 }
 
-/// Reads the named columns of a parquet file that this crate wrote; of a directory that is not whole, of the runs whose rows
-/// are there.
+/// Reads the named columns of a parquet file of this crate. In an incomplete directory, reads the rows of those runs
+/// that are present.
+///
+/// # Errors
+/// A file cannot be read or is damaged.
 pub fn read(path: &Path, names: &[&str]) -> Result<Columns> {
     let dir = path.with_file_name(PARTS);
     if path.exists() || !dir.exists() {

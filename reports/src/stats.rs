@@ -1,25 +1,26 @@
-//! Statistics of samples, pure: quantiles, their order-statistic intervals, and repetitions with their t interval.
+//! Pure statistics of samples: quantiles with their order-statistic intervals, and means of repetitions with their t
+//! interval.
 //!
-//! A figure that the sample cannot carry is absent and says what it would need; nothing here is ever non-finite for finite
-//! input.
+//! A figure for which the sample is too small is withheld, with the number of samples that it needs. Finite input never
+//! gives a non-finite result.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// The confidence of every interval that is printed.
+/// The confidence of every printed interval.
 pub const CONFIDENCE: f64 = 0.95;
 
 pub use rows::stats::quantile;
 
-/// Between which order statistics the `p`-quantile of what the sample is of lies with [`CONFIDENCE`], whatever its
-/// distribution: the ranks below and above which a binomial (n, p) has half of what is left each (David and Nagaraja 2003,
-/// section 7.1). An end that no order statistic bounds is absent.
+/// Returns the order statistics between which the population's `p`-quantile lies with [`CONFIDENCE`], for any
+/// distribution. The ranks are those below and above which a binomial (n, p) has half of the remaining probability each
+/// (David and Nagaraja 2003, section 7.1). An end is `None` if no order statistic bounds it.
 pub fn quantile_interval(sorted: &[f64], p: f64) -> (Option<f64>, Option<f64>) {
     let tail = (1.0 - CONFIDENCE) / 2.0;
     let n = sorted.len();
-    // ln of the probability that k of n are below the quantile.
+    // `ln` is the logarithm of the probability that k of n values are below the quantile.
     let (mut ln, mut below, mut ends) = (n as f64 * (1.0 - p).ln(), 0.0, (None, None));
     for (k, value) in sorted.iter().enumerate() {
-        // So far: at most k - 1 are below.
+        // `below` is now the probability that at most k - 1 values are below the quantile.
         if below <= tail {
             ends.0 = (k > 0).then(|| sorted[k - 1]);
         }
@@ -32,27 +33,27 @@ pub fn quantile_interval(sorted: &[f64], p: f64) -> (Option<f64>, Option<f64>) {
     ends
 }
 
-/// How many samples a `p`-quantile needs before order statistics can bound it with [`CONFIDENCE`].
+/// Returns the number of samples with which order statistics can bound a `p`-quantile with [`CONFIDENCE`].
 ///
-/// The widest such interval is [minimum, maximum], which covers the quantile with probability 1 - p^n - (1-p)^n (David and
-/// Nagaraja 2003, section 7.1). p50 needs 6, p90 29, p95 59, p99 299.
+/// The widest such interval is [minimum, maximum], which covers the quantile with probability 1 - p^n - (1-p)^n (David
+/// and Nagaraja 2003, section 7.1). p50 needs 6, p90 29, p95 59, p99 299.
 pub fn samples_needed(p: f64) -> usize {
     let covers = |n: i32| 1.0 - p.powi(n) - (1.0 - p).powi(n) >= CONFIDENCE;
     (1..100_000).find(|&n| covers(n)).unwrap_or(100_000) as usize
 }
 
-/// A quantile, or why it is withheld.
+/// A quantile, or the number of samples that it lacks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Percentile {
     Value(f64),
-    /// Too few samples: so many are needed.
+    /// The sample is too small; the quantile needs this many samples in total.
     Withheld {
         needs: usize,
     },
 }
 
 impl Percentile {
-    /// Of values in ascending order.
+    /// Returns the `p`-quantile of values in ascending order.
     pub fn of(sorted: &[f64], p: f64) -> Percentile {
         let needs = samples_needed(p);
         match quantile(sorted, p) {
@@ -69,12 +70,12 @@ impl Percentile {
     }
 }
 
-/// What a sample of latencies is boiled down to.
+/// The summary of a sample of latencies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Distribution {
     pub count: usize,
     pub mean: f64,
-    /// Of the sample (n - 1); absent for one value.
+    /// The standard deviation of the sample, with n - 1; `None` for one value.
     pub std: Option<f64>,
     pub min: f64,
     pub max: f64,
@@ -85,7 +86,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// Absent for an empty sample.
+    /// Summarises a sample; `None` for an empty sample.
     pub fn of(mut values: Vec<f64>) -> Option<Distribution> {
         values.sort_by(f64::total_cmp);
         let sample = Sample::of(&values)?;
@@ -103,21 +104,21 @@ impl Distribution {
     }
 }
 
-/// Mean of a sample, and how far to trust it.
+/// The mean of a sample with its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     pub count: usize,
     pub mean: f64,
-    /// With n - 1; absent for one value.
+    /// The standard deviation, with n - 1; `None` for one value.
     pub std: Option<f64>,
-    /// std / sqrt(n).
+    /// The standard error: std / sqrt(n).
     pub stderr: Option<f64>,
     /// Half the width of the 95 % t interval of the mean.
     pub half_width: Option<f64>,
 }
 
 impl Sample {
-    /// Absent for an empty sample.
+    /// Summarises a sample; `None` for an empty sample.
     pub fn of(values: &[f64]) -> Option<Sample> {
         let count = values.len();
         if count == 0 {
@@ -133,13 +134,13 @@ impl Sample {
         Some(Sample { count, mean, std, stderr, half_width })
     }
 
-    /// Coefficient of variation, std / |mean|; absent where it means nothing.
+    /// Returns the coefficient of variation, std / |mean|, or `None` for one value or a mean of 0.
     pub fn cv(&self) -> Option<f64> {
         self.std.filter(|_| self.mean != 0.0).map(|std| std / self.mean.abs())
     }
 }
 
-/// The two-sided 95 % quantile of Student's t with `freedom` degrees of freedom; 0 counts as 1.
+/// Returns the two-sided 95 % quantile of Student's t with `freedom` degrees of freedom; 0 counts as 1.
 pub fn t_quantile(freedom: usize) -> f64 {
     let student = StudentsT::new(0.0, 1.0, freedom.max(1) as f64).expect("its parameters are positive");
     student.inverse_cdf(1.0 - (1.0 - CONFIDENCE) / 2.0)
@@ -152,7 +153,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_numpy() {
-        // numpy.quantile([1, 2, 4, 8, 16], [0, .1, .25, .5, .9, 1])
+        // The expected values are those of numpy.quantile([1, 2, 4, 8, 16], [0, .1, .25, .5, .9, 1]).
         let values = [1.0, 2.0, 4.0, 8.0, 16.0];
         let of = |p| quantile(&values, p).expect("not empty");
         for (p, expected) in [(0.0, 1.0), (0.1, 1.4), (0.25, 2.0), (0.5, 4.0), (0.9, 12.8), (1.0, 16.0)] {
@@ -164,7 +165,8 @@ mod tests {
 
     #[test]
     fn a_quantile_lies_between_the_ranks_that_a_binomial_gives() {
-        // Ranks from 1 by summing binomial(n, p) in exact arithmetic; none: no order statistic is an end.
+        // The ranks count from 1 and come from sums of the binomial (n, p) in exact arithmetic; `None` if no order
+        // statistic bounds.
         for (n, p, ranks) in [
             (35, 0.5, (Some(12), Some(24))),
             (35, 0.95, (Some(30), None)),

@@ -1,21 +1,21 @@
-//! Cells over their repetitions: mean, spread and 95 % t interval of every measure, and a verdict on the whole.
+//! Cells aggregated over their repetitions: mean, spread and 95 % t interval of every measure, and an overall verdict.
 use crate::cells::{CellRow, CellStatus};
 use crate::measures::{COLUMNS, Judgement, Measures, Verdict};
 use crate::stats::{Sample, samples_needed};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// A cell of the sweep over its repetitions.
+/// A cell of the sweep, aggregated over its repetitions.
 #[derive(Clone, Debug)]
 pub struct Cell {
     pub cell: u32,
     pub axes: Vec<(String, String)>,
-    /// Repetitions that were wanted, those that were run to their end, and those of them that failed.
+    /// The number of planned repetitions, of those that ended, and of those that failed.
     pub planned: u32,
     pub runs: u32,
     pub failed: u32,
     pub judgement: Judgement,
-    /// Of each measure, over the repetitions that came to their end and have it.
+    /// For each measure, its sample over the repetitions that ended and have it.
     pub samples: BTreeMap<String, Sample>,
 }
 
@@ -33,7 +33,8 @@ impl Cell {
     }
 }
 
-/// In the order of the sweep, each of which was to be run `repeats` times; 0 if that is not known.
+/// Aggregates the cells, in the order of the sweep. Each cell was planned with `repeats` repetitions; 0 if that is
+/// unknown.
 pub fn cells(rows: &[CellRow], repeats: u32) -> Vec<Cell> {
     let mut by_cell: BTreeMap<u32, Vec<&CellRow>> = BTreeMap::new();
     rows.iter().for_each(|row| by_cell.entry(row.cell).or_default().push(row));
@@ -70,7 +71,7 @@ fn summarise(cell: u32, rows: &[&CellRow], repeats: u32) -> Cell {
     }
 }
 
-/// What `summary.json` says of one run of a cell beside its row.
+/// The data of one run in `summary.json` that are not in its row.
 #[derive(Clone, Debug)]
 pub struct Detail {
     cell: u32,
@@ -108,7 +109,7 @@ impl Detail {
     }
 }
 
-/// `summary.json`: each cell's measures in the order of the catalogue, and what they mean.
+/// Returns `summary.json`: each cell's measures in the order of the catalogue, and their definitions.
 pub fn to_json(cells: &[Cell], details: &mut [Detail]) -> Value {
     details.sort_by_key(|detail| (detail.cell, detail.repeat));
     let about: Map<String, Value> = COLUMNS.iter().map(|c| (c.name.clone(), json!(c.about))).collect();

@@ -1,6 +1,6 @@
-//! The cells of runs as a table that one reads at a glance, and the same rows as JSON, CSV and Markdown.
+//! The cells of runs as a short table, and the same rows as JSON, CSV and Markdown.
 //!
-//! A figure stands with half the width of its 95 % t interval over repetitions, where there is more than one.
+//! A figure is shown with half the width of its 95 % t interval if the cell has more than one repetition.
 use crate::cells::number;
 use crate::read::Run;
 use crate::stats::Sample;
@@ -8,10 +8,10 @@ use crate::summary::Cell;
 use scenarios::columns::Columns;
 use serde_json::{Map, Value, json};
 
-/// Columns a table falls back to where nobody knows how wide the terminal is.
+/// The width of a table in columns if the terminal's width is unknown.
 pub const WIDTH: usize = 100;
 
-/// What is shown of a cell, the most important first: (heading, column, unit).
+/// The displayed measures, the most important first: (heading, column, unit).
 const MEASURES: [(&str, &str, &str); 5] = [
     ("throughput", "throughput_tokens_per_s", "tok/s"),
     ("mean latency", "mean_latency_ms", "ms"),
@@ -22,17 +22,17 @@ const MEASURES: [(&str, &str, &str); 5] = [
 
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Names of the runs' worlds stand in a column of their own when there are several.
+    /// Whether there are several runs, whose worlds then have a column of their own.
     pub several: bool,
     pub rows: Vec<Row>,
-    /// Of runs that are no whole results: how many of the planned runs there are.
+    /// For each incomplete run, the number of its planned runs that exist.
     pub notes: Vec<String>,
 }
 
 /// A cell of a run.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Which run it is of.
+    /// The label of the cell's run.
     pub run: String,
     pub cell: Cell,
 }
@@ -42,7 +42,7 @@ struct Strip {
     heading: String,
     right: bool,
     cells: Vec<String>,
-    /// What goes first where the terminal is narrow: the highest.
+    /// The order in which columns are dropped in a narrow terminal: the highest first, and 0 never.
     rank: usize,
 }
 
@@ -58,7 +58,8 @@ impl Table {
         Table { several: runs.len() > 1, rows: rows.collect(), notes }
     }
 
-    /// For a terminal of so many columns: what does not fit is left out from the right of the measures, the verdict never.
+    /// Returns the table for a terminal of `width` columns. If it does not fit, the least important columns are
+    /// dropped, but never the verdict.
     pub fn text(&self, width: Option<usize>) -> String {
         let width = width.unwrap_or(WIDTH).max(40);
         let mut strips = self.strips();
@@ -97,7 +98,7 @@ impl Table {
         serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n"
     }
 
-    /// Full precision, the interval's half width in a column of its own.
+    /// Returns the table as CSV in full precision, with the half width of each interval in a column of its own.
     pub fn csv(&self) -> String {
         let mut text = csv::Writer::from_writer(Vec::new());
         let axes = self.rows.first().map(|row| row.cell.axes.as_slice()).unwrap_or_default();
@@ -105,7 +106,7 @@ impl Table {
         header.extend(axes.iter().map(|(path, _)| path.clone()));
         header.extend(MEASURES.iter().flat_map(|(_, column, _)| [(*column).to_owned(), format!("{column}_ci95")]));
         header.extend(["planned", "runs", "failed", "verdict"].map(str::to_owned));
-        // Writing to memory does not fail, and every record is as long as the header.
+        // Writing to memory does not fail, and every record has the length of the header.
         let _ = text.write_record(&header);
         for row in &self.rows {
             let mut record = vec![row.run.clone(), row.cell.cell.to_string()];
@@ -122,7 +123,7 @@ impl Table {
         String::from_utf8(text.into_inner().unwrap_or_default()).unwrap_or_default()
     }
 
-    /// Each reason once, and in how many cells.
+    /// Returns each reason once, with the number of cells that have it.
     fn reasons(&self) -> Vec<(String, usize)> {
         let mut reasons: Vec<(String, usize)> = Vec::new();
         for row in &self.rows {
@@ -145,7 +146,7 @@ impl Table {
         for (path, _) in self.rows.first().map(|row| row.cell.axes.as_slice()).unwrap_or_default() {
             let values = self.rows.iter().map(|row| row.cell.axis(path).unwrap_or_default().to_owned());
             let strip = Strip::new(&short(path), true, 0, values);
-            // Of two fields of the same name that have the same value everywhere one is enough.
+            // Two fields with the same name and the same values need only one column.
             if !strips.iter().any(|known| known.heading == strip.heading && known.cells == strip.cells) {
                 strips.push(strip);
             }
@@ -192,14 +193,14 @@ impl Strip {
     }
 }
 
-/// The headings, and a row of each line's cells.
+/// Returns the headings, and a row for the cells of each line.
 fn rows(strips: &[Strip]) -> Vec<Vec<String>> {
     let count = strips.iter().map(|strip| strip.cells.len()).max().unwrap_or(0);
     let row = |at: usize| strips.iter().map(|strip| strip.cells[at].clone()).collect();
     [strips.iter().map(|strip| strip.heading.clone()).collect()].into_iter().chain((0..count).map(row)).collect()
 }
 
-/// What each run is called beside others: its world, numbered where a world comes twice.
+/// Returns the label of each run beside the others: its world, with a number if several runs have the same world.
 pub fn labels(runs: &[Run]) -> Vec<String> {
     let world = |run: &Run| run.manifest.world.to_string();
     let same_scenario = runs.windows(2).all(|pair| pair[0].manifest.scenario == pair[1].manifest.scenario);
@@ -215,8 +216,8 @@ pub fn labels(runs: &[Run]) -> Vec<String> {
     numbered.collect()
 }
 
-/// The last name of a path, with the one before where it says little by itself. How many there are of something is called
-/// as that.
+/// Returns the last name of a path, or the last two names if the last is ambiguous. The name of a `count` is that of
+/// its parent.
 pub fn short(path: &str) -> String {
     let names: Vec<&str> = path.split('.').filter(|name| name.parse::<u32>().is_err()).collect();
     match names.as_slice() {
@@ -228,7 +229,7 @@ pub fn short(path: &str) -> String {
     }
 }
 
-/// Seconds in place of milliseconds where figures are large.
+/// Returns the unit and the factor to it: seconds in place of milliseconds if the largest figure is 10 s or more.
 pub fn unit_for(unit: &'static str, values: impl Iterator<Item = f64>) -> (&'static str, f64) {
     let largest = values.fold(0.0, f64::max);
     if unit == "ms" && largest >= 10_000.0 { ("s", 1e-3) } else { (unit, 1.0) }
@@ -242,7 +243,7 @@ fn figure(sample: &Sample, scale: f64) -> String {
     }
 }
 
-/// Four digits for a person: 1234, 123.4, 12.34, 1.234, 0.1234.
+/// Formats a value with four significant digits: 1234, 123.4, 12.34, 1.234, 0.1234.
 pub fn significant(value: f64) -> String {
     let decimals = match value.abs() {
         v if v >= 1000.0 || v == 0.0 => 0,
@@ -254,7 +255,7 @@ pub fn significant(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// As many decimals as its mean has.
+/// Formats a value with as many decimals as its mean.
 fn significant_like(value: f64, mean: &str) -> String {
     let decimals = mean.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     format!("{value:.decimals$}")

@@ -1,4 +1,5 @@
-//! How charts look: colours that colour-blind readers tell apart, markers and dashes that say the same again, one font.
+//! The look of charts: colours that colour-blind readers can distinguish, markers and dashes that repeat the
+//! distinction, and one font.
 use plotters::style::RGBColor;
 use plotters::style::{FontStyle, register_font};
 use std::sync::Once;
@@ -8,11 +9,11 @@ pub const REGULAR: &[u8] = include_bytes!("../fonts/Inter-Regular.otf");
 pub const SEMIBOLD: &[u8] = include_bytes!("../fonts/Inter-SemiBold.otf");
 pub const FONT: &str = "Inter";
 
-/// Makes the font known to plotters, which measures text by it.
+/// Registers the font with plotters, which measures text with it.
 pub fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // The bytes are bundled and a test draws with them: they are a font.
+        // Registration cannot fail: the bytes are a bundled font, and a test draws with it.
         let _ = register_font(FONT, FontStyle::Normal, REGULAR);
         let _ = register_font(FONT, FontStyle::Bold, SEMIBOLD);
     });
@@ -24,10 +25,10 @@ pub const AXIS: RGBColor = RGBColor(120, 120, 120);
 pub const GRID: RGBColor = RGBColor(226, 226, 226);
 pub const PAPER: RGBColor = RGBColor(255, 255, 255);
 
-/// At most so many series in one panel; more are spread over several.
+/// The maximum number of series in one panel. More series are spread over several panels.
 pub const SERIES: usize = 7;
 
-/// Okabe and Ito 2008, without the yellow that vanishes on white.
+/// The palette of Okabe and Ito 2008, without the yellow that is invisible on white.
 pub const PALETTE: [RGBColor; SERIES] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -52,11 +53,11 @@ pub enum Marker {
 pub const MARKERS: [Marker; SERIES] =
     [Marker::Circle, Marker::Square, Marker::Up, Marker::Diamond, Marker::Down, Marker::Cross, Marker::Plus];
 
-/// On and off, in px.
+/// The dash patterns of the series: lengths drawn and skipped, in px.
 pub const DASHES: [&[f64]; SERIES] =
     [&[], &[7.0, 3.0], &[2.0, 2.5], &[9.0, 3.0, 2.0, 3.0], &[4.0, 2.0], &[12.0, 4.0], &[2.0, 4.0]];
 
-/// A part of a latency: its measure, its name, its colour. Always in this order.
+/// A part of a latency: its measure, its name and its colour. The order of the parts is always the same.
 pub type Part = (&'static str, &'static str, RGBColor);
 
 const BEFORE_NETWORK: [Part; 5] = [
@@ -67,13 +68,13 @@ const BEFORE_NETWORK: [Part; 5] = [
     ("part_compute_ms", "peer compute", RGBColor(0, 158, 115)),
 ];
 
-/// With the network as one part, as both worlds know it.
+/// Returns the parts with the network as one part, as both worlds measure it.
 pub fn parts() -> Vec<Part> {
     let network = ("part_network_ms", "network", RGBColor(0, 114, 178));
     BEFORE_NETWORK.into_iter().chain([network]).collect()
 }
 
-/// With the network's parts, as the simulation knows them: four blues.
+/// Returns the parts with four network parts in blue, as only the simulation measures them.
 pub fn fine_parts() -> Vec<Part> {
     let network = [
         ("part_send_queue_ms", "send queue", RGBColor(0, 62, 110)),
@@ -84,7 +85,8 @@ pub fn fine_parts() -> Vec<Part> {
     BEFORE_NETWORK.into_iter().chain(network).collect()
 }
 
-/// Cividis (Nuñez, Anderton and Renslow 2018), uniform to the eye and to colour-blind eyes, between nine of its points.
+/// Returns a colour of Cividis (Nuñez, Anderton and Renslow 2018), interpolated between nine of its points. The map is
+/// perceptually uniform, also for colour-blind readers. `at` is from 0 to 1.
 pub fn cividis(at: f64) -> RGBColor {
     const POINTS: [(u8, u8, u8); 9] = [
         (0, 34, 78),
@@ -104,7 +106,7 @@ pub fn cividis(at: f64) -> RGBColor {
     RGBColor(mix(r0, r1), mix(g0, g1), mix(b0, b1))
 }
 
-/// Black or white, whichever can be read on it.
+/// Returns black or white, whichever is readable on the colour.
 pub fn ink_on(color: RGBColor) -> RGBColor {
     let RGBColor(r, g, b) = color;
     let luminance = 0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b);

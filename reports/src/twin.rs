@@ -1,4 +1,4 @@
-//! How far the simulation was off: two runs of one scenario, cell by cell and measure by measure.
+//! The error of the simulation: a live and a simulated run of one scenario, compared by cell and measure.
 use crate::cells::{CellRow, number};
 use crate::chart::{Picture, scatter};
 use crate::claim;
@@ -21,7 +21,7 @@ mod verdict;
 
 pub use verdict::TwinVerdict;
 
-/// What is compared: (column, name, unit).
+/// The compared measures: (column, name, unit).
 const MEASURES: [(&str, &str, &str); 4] = [
     ("throughput_tokens_per_s", "throughput", "tokens/s"),
     ("mean_latency_ms", "mean latency", "ms"),
@@ -33,48 +33,48 @@ const MEASURES: [(&str, &str, &str); 4] = [
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Gap {
     pub cell: u32,
-    /// What the cell varies, `prompt=512 batch=1`.
+    /// The swept values of the cell, as in `prompt=512 batch=1`.
     pub values: String,
     pub measure: &'static str,
     pub live: f64,
     pub sim: f64,
-    /// (sim - live) / live.
+    /// The relative error: (sim - live) / live.
     pub error: f64,
-    /// Half the width of the error's 95 % interval over repetitions, as a fraction. Absent for one repetition.
+    /// Half the width of the error's 95 % interval over repetitions, as a fraction. `None` for one repetition.
     pub confidence: Option<f64>,
-    /// Live against live of the same cell: the median of |a - b| / mean over pairs of repetitions. No prediction can be
-    /// held to less. Absent for one repetition.
+    /// The noise floor of the live runs: the median of |a - b| / mean over pairs of repetitions of the cell. No
+    /// prediction can be expected to have a smaller error. `None` for one repetition.
     pub noise_floor: Option<f64>,
-    /// The part of the mean latency that is off by most, and by how many ms (sim - live).
+    /// The part of the mean latency with the largest error, and that error in ms (sim - live).
     pub part: Option<(String, f64)>,
 }
 
-/// A live and a simulated run of the same scenario beside each other.
+/// The comparison of a live and a simulated run of the same scenario.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Twin {
     pub scenario: String,
     pub errors: Vec<Gap>,
-    /// Of the errors' magnitudes.
+    /// The median of the errors' magnitudes.
     pub median: f64,
     pub worst: f64,
-    /// What the simulation took for the devices' times.
+    /// The source of the simulation's device times.
     pub times: String,
     /// The live run and its probes, from which the prediction can be repeated.
     #[serde(flatten)]
     pub recording: Recording,
-    /// Of the two runs, those that are no whole results.
+    /// The notes on those of the two runs that are incomplete.
     pub partial: Vec<String>,
-    /// How busy the machine was during the live run.
+    /// The load of the machine during the live run.
     pub machine: Option<CpuShares>,
     pub verdict: TwinVerdict,
 }
 
-/// The live run of a twin, with the probes that tell how fast the machine was at each of its cells.
+/// The live run of a twin, with the probes that show the machine's speed at each of its cells.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
-    /// The name of the live run's directory, beside that of the twin.
+    /// The name of the live run's directory, which lies beside that of the twin.
     pub live: String,
-    /// How fast the machine was between the live cells, against the profile.
+    /// The machine's speed between the live cells, relative to the profile.
     pub probes: Vec<Probed>,
     /// The last probe before each live run.
     pub probed: Vec<ProbedRun>,
@@ -100,13 +100,13 @@ pub struct ProbedRun {
     pub probe: usize,
 }
 
-/// Of the table of all errors.
+/// The headings of the table of all errors.
 const HEADINGS: [&str; 7] = ["cell", "measure", "live", "sim", "error", "± 95 %", "live / live"];
 
-/// Cells that the table of the worst has.
+/// The number of rows in the table of the largest errors.
 const WORST: usize = 10;
 
-/// Parts of a request's latency that both worlds know.
+/// The parts of a request's latency that both worlds measure.
 const PARTS: [(&str, &str); 6] = [
     ("part_setup_ms", "set-up"),
     ("part_client_queue_ms", "client queue"),
@@ -116,7 +116,7 @@ const PARTS: [(&str, &str); 6] = [
     ("part_network_ms", "network"),
 ];
 
-/// The errors of a simulation of the cells of a live run. Cells are matched by their values of the sweep.
+/// Returns the errors of a simulation of the cells of a live run. Cells are matched by their values of the sweep.
 pub fn errors(live: &Run, simulated: &[Cell]) -> Vec<Gap> {
     let mut errors = Vec::new();
     for measured in live.cells() {
@@ -129,12 +129,18 @@ pub fn errors(live: &Run, simulated: &[Cell]) -> Vec<Gap> {
 }
 
 /// Compares a live run directory with a simulated one.
+///
+/// # Errors
+/// A directory cannot be read, or the two runs are no live and simulated run of one scenario.
 pub fn compare(live: &Path, sim: &Path) -> Result<Twin> {
     Twin::of(&Run::open(live)?, &Run::open(sim)?)
 }
 
 impl Twin {
-    /// Cells are matched by what the sweep varies in them.
+    /// Compares two runs. Cells are matched by their values of the sweep.
+    ///
+    /// # Errors
+    /// The two runs are no live and simulated run of one scenario.
     pub fn of(live: &Run, sim: &Run) -> Result<Twin> {
         let wrong = |why: &str| Err(Error::NoTwin { why: why.to_owned() });
         if (live.manifest.world, sim.manifest.world) != (World::Live, World::Sim) {
@@ -147,11 +153,11 @@ impl Twin {
         Twin::new(live, errors(live, &sim.cells()), [live, sim].into_iter().filter_map(named).collect())
     }
 
-    /// The comparison of a live run with predictions that were off by `errors`; `partial` names the runs of both that are no
-    /// whole results.
+    /// Returns the comparison of a live run with predictions that had these `errors`. `partial` are the notes on
+    /// incomplete runs.
     ///
     /// # Errors
-    /// There are no errors: no cell was done in both worlds.
+    /// There are no errors: no cell was completed in both worlds.
     pub fn new(live: &Run, errors: Vec<Gap>, partial: Vec<String>) -> Result<Twin> {
         let mut sizes: Vec<f64> = errors.iter().map(|gap: &Gap| gap.error.abs()).collect();
         sizes.sort_by(f64::total_cmp);
@@ -176,19 +182,19 @@ impl Twin {
         }
     }
 
-    /// Says where the simulation had the devices' times from, and what was probed beside.
+    /// Sets the source of the simulation's device times, and the recording of the live run.
     pub fn with_times_of(mut self, times: &str, recording: Recording) -> Twin {
         self.times = times.to_owned();
         self.recording = recording;
         self
     }
 
-    /// Errors beyond `limit` that the noise floor does not excuse.
+    /// Returns the errors above `limit` that also exceed the noise floor.
     pub fn beyond(&self, limit: f64) -> impl Iterator<Item = &Gap> {
         self.errors.iter().filter(move |gap| gap.error.abs() > limit.max(gap.noise_floor.unwrap_or(0.0)))
     }
 
-    /// The largest errors first.
+    /// Returns the errors, the largest first.
     fn worst_gaps(&self) -> Vec<&Gap> {
         let mut gaps: Vec<&Gap> = self.errors.iter().collect();
         gaps.sort_by(|a, b| b.error.abs().total_cmp(&a.error.abs()));
@@ -196,7 +202,7 @@ impl Twin {
         gaps
     }
 
-    /// Errors of one measure: median and worst of their magnitudes.
+    /// Returns the median and the maximum magnitude of one measure's errors.
     pub fn of_measure(&self, measure: &str) -> Option<(f64, f64)> {
         let mut sizes: Vec<f64> =
             self.errors.iter().filter(|gap| gap.measure == measure).map(|gap| gap.error.abs()).collect();
@@ -204,13 +210,13 @@ impl Twin {
         Some((quantile(&sizes, 0.5)?, *sizes.last()?))
     }
 
-    /// Side by side for a terminal; where it is narrower than the table, cells stand in lines of their own. The last line is the
-    /// verdict.
+    /// Returns the comparison for a terminal. If the terminal is narrower than the table, the cells are on lines of
+    /// their own. The last line is the verdict.
     pub fn text(&self, width: Option<usize>) -> String {
         self.text_beside(width, None)
     }
 
-    /// As [`Twin::text`], with the last line of another comparison before the verdict.
+    /// Returns the same text as [`Twin::text`], with the last line of another comparison before the verdict.
     pub fn text_beside(&self, width: Option<usize>, beside: Option<&str>) -> String {
         let mut text = self.columns(width.unwrap_or(WIDTH));
         for (column, name, _) in MEASURES {
@@ -231,7 +237,7 @@ impl Twin {
         text + &self.verdict.text + "\n"
     }
 
-    /// A line for each error, no wider than the terminal if that can be.
+    /// Returns a line for each error, no wider than the terminal if possible.
     fn columns(&self, terminal: usize) -> String {
         let heading = HEADINGS.map(str::to_owned);
         let rows: Vec<[String; 7]> = [heading].into_iter().chain(self.errors.iter().map(Gap::row)).collect();
@@ -252,7 +258,7 @@ impl Twin {
         text
     }
 
-    /// What it comes to.
+    /// Returns the line that summarises the errors.
     pub fn last_line(&self) -> String {
         format!(
             "all {} measures: median error {}, worst {}; devices' times {}",
@@ -290,7 +296,10 @@ impl Twin {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// A row for each cell and measure.
+    /// Returns a CSV row for each cell and measure.
+    ///
+    /// # Errors
+    /// The rows cannot be encoded as CSV.
     pub fn csv(&self) -> Result<String> {
         let mut csv = csv::Writer::from_writer(Vec::new());
         let header =
@@ -307,7 +316,10 @@ impl Twin {
         String::from_utf8(bytes).map_err(Error::encode("the twin's CSV"))
     }
 
-    /// The scatter of both worlds.
+    /// Returns the scatter chart of predictions against measurements.
+    ///
+    /// # Errors
+    /// The chart cannot be drawn.
     pub fn picture(&self) -> Result<Picture> {
         let groups: Vec<scatter::Group> = MEASURES
             .iter()
@@ -329,8 +341,11 @@ impl Twin {
         scatter::draw(&format!("{}: simulated against live", self.scenario), &note, &groups)
     }
 
-    /// `twin.json`, `twin.md` and the chart, in a new `<scenario>-twin-<n>` under `parent`. Also gives why the chart is
-    /// missing, if it is.
+    /// Writes `twin.json`, `twin.md` and the chart to a new `<scenario>-twin-<n>` under `parent`. Returns the
+    /// directory, and the reason if the chart is missing.
+    ///
+    /// # Errors
+    /// The directory or one of the other files cannot be written.
     pub fn write(&self, parent: &Path) -> Result<(PathBuf, Option<Error>)> {
         let dir = claim::directory(parent, &format!("{}-twin", self.scenario))?;
         write_json(&dir.join("twin.json"), self)?;
@@ -341,13 +356,13 @@ impl Twin {
 }
 
 impl Gap {
-    /// What chance may have made of the error, as a fraction: the larger of noise floor and confidence. Absent for one
-    /// repetition.
+    /// Returns the part of the error that may be chance, as a fraction: the larger of noise floor and confidence.
+    /// `None` for one repetition.
     pub fn noise(&self) -> Option<f64> {
         Some(self.noise_floor?.max(self.confidence.unwrap_or(0.0)))
     }
 
-    /// The measure's name without its unit, as tables have it.
+    /// Returns the measure's name without its unit, as tables show it.
     fn name(&self) -> &'static str {
         MEASURES.iter().find(|(column, _, _)| *column == self.measure).map_or(self.measure, |measure| measure.1)
     }
@@ -361,13 +376,13 @@ impl Gap {
     }
 }
 
-/// Nothing where either world lacks the measure, or live measured none of it.
+/// Returns `None` if either world lacks the measure, or if the live value is 0.
 fn gap(column: &'static str, live: &Cell, sim: &Cell, live_rows: &[&CellRow]) -> Option<Gap> {
     let (measured, predicted) = (live.mean(column)?, sim.mean(column)?);
     let error = Some((predicted - measured) / measured).filter(|error| error.is_finite())?;
     let values: Vec<f64> = live_rows.iter().filter_map(|row| row.get(column)).collect();
     let relative = |cell: &Cell| cell.get(column).and_then(|sample| Some(sample.half_width? / sample.mean));
-    // The ratio of two means: their relative widths add in squares.
+    // The relative widths of two means add in squares for their ratio.
     let confidence = relative(live).map(|width| width.hypot(relative(sim).unwrap_or(0.0)) * (1.0 + error));
     let word = |(path, value): &(String, String)| format!("{}={value}", short(path).replace(' ', "_"));
     let values_text = live.axes.iter().map(word).collect::<Vec<_>>().join(" ");
@@ -384,7 +399,7 @@ fn gap(column: &'static str, live: &Cell, sim: &Cell, live_rows: &[&CellRow]) ->
     })
 }
 
-/// The part of the mean latency in which the worlds differ most.
+/// Returns the part of the mean latency with the largest difference between the worlds.
 fn most_off(live: &Cell, sim: &Cell) -> Option<(String, f64)> {
     let off = |(column, name): &(&str, &str)| Some(((*name).to_owned(), sim.mean(column)? - live.mean(column)?));
     PARTS.iter().filter_map(off).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))

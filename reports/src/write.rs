@@ -1,8 +1,8 @@
-//! Writes a run directory: cell by cell as a run goes on, whole or saying that it is not.
+//! Writing of a run directory, cell by cell during a run. The directory is either complete or marked as incomplete.
 //!
-//! Everything goes to `.partial-<name>` beside its place, with `complete: false` in its manifest, and takes its name when all is
-//! written and synced. A run that stops before leaves the partial directory with the rows it got so far. A sweep that is
-//! interrupted takes its name too, and goes on saying that it is not complete.
+//! All files go to `.partial-<name>` beside their final place, with `complete: false` in the manifest. The directory is
+//! renamed once all files are written and synced. A run that stops before leaves the partial directory with the rows so
+//! far. An interrupted sweep is also renamed, but stays marked as incomplete.
 use crate::cells::{self, CellRow, CellStatus};
 use crate::claim::Claim;
 use crate::draw;
@@ -25,8 +25,8 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Rows of tokens, and of hops, of one run of a cell that are kept: beyond it those of every n-th request are, so that a long run
-/// does not fill the disk (a hop is about 60 bytes there).
+/// The maximum number of token rows, and of hop rows, kept of one run of a cell. Above it only the rows of every n-th
+/// request are kept, so that a long run does not fill the disk (a hop takes about 60 bytes there).
 const ROWS_PER_RUN: usize = 200_000;
 
 /// A finished run directory.
@@ -34,20 +34,20 @@ const ROWS_PER_RUN: usize = 200_000;
 pub struct RunDir {
     pub path: PathBuf,
     pub verdict: Judgement,
-    /// The cells as a person reads them at the end of a run.
+    /// The cells as the table shown at the end of a run.
     pub table: Table,
-    /// Charts that the run cannot fill, and why.
+    /// The charts for which the run has no data, with the reason.
     pub notes: Vec<String>,
-    /// Charts and report, those that could not be written, and why. The data are whole all the same.
+    /// The charts and the report that could not be written, with the reason. The data are complete nevertheless.
     pub unwritten: Vec<String>,
 }
 
-/// A run directory in the making.
+/// A run directory that is being written.
 pub struct RunWriter {
     claim: Claim,
     dir: PathBuf,
     manifest: Manifest,
-    /// When the first run began.
+    /// The CPU time at the start of the first run.
     start: Option<CpuTime>,
     rows: Vec<CellRow>,
     details: Vec<summary::Detail>,
@@ -65,7 +65,10 @@ struct Sheets {
 }
 
 impl RunWriter {
-    /// Makes `<scenario>-<world>-<n>` under `parent`, with the least `n` that is free, for the runs of these plans.
+    /// Creates `<scenario>-<world>-<n>` under `parent`, with the smallest free `n`, for the runs of these plans.
+    ///
+    /// # Errors
+    /// The directory or a file in it cannot be created.
     pub fn create(parent: &Path, manifest: Manifest, scenario_text: &str, plans: &[Plan]) -> Result<RunWriter> {
         let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
         let scenario: String = manifest.scenario.chars().map(safe).collect();
@@ -73,7 +76,7 @@ impl RunWriter {
         let dir = claim.partial();
         let created = RunWriter::begin(claim, manifest, scenario_text, plans);
         if created.is_err() {
-            // It holds nothing of worth.
+            // The directory holds no results yet.
             let _ = fs::remove_dir_all(&dir);
         }
         created
@@ -111,17 +114,21 @@ impl RunWriter {
         Ok(RunWriter { claim, dir, manifest, start, rows, details, sheets: Some(sheets), events })
     }
 
-    /// Where the run's files are until it is finished.
+    /// Returns the directory of the run's files until the run is finished.
     pub fn partial_dir(&self) -> &Path {
         &self.dir
     }
 
-    /// How many cells the sweep has.
+    /// Returns the number of cells of the sweep.
     pub fn cells_planned(&self) -> u32 {
         self.manifest.cells_planned
     }
 
-    /// Adds one run of a cell, failed ones too: what they got done is kept. Returns its row of `cells.csv`.
+    /// Adds one run of a cell. A failed run is added too, with the rows that it produced. Returns its row of
+    /// `cells.csv`.
+    ///
+    /// # Errors
+    /// A file cannot be written.
     pub fn cell(&mut self, key: &CellKey, plan: &Plan, status: CellStatus, events: &[Event]) -> Result<&CellRow> {
         let same = |row: &CellRow| row.axes.iter().map(|axis| &axis.0).eq(key.values.iter().map(|axis| &axis.0));
         if !self.rows.first().is_none_or(same) {
@@ -134,14 +141,17 @@ impl RunWriter {
         self.write_rare(key.index, plan.repeat, events)?;
         self.write_rows(key.index, plan, fold)?;
         self.rows.push(row);
-        // A run that is killed leaves the rows of the runs it got through: those of this file last of all.
+        // A killed sweep keeps the rows of the runs that it completed. The row of `cells.csv` is written last.
         let path = self.dir.join("cells.csv");
         let new = &self.rows[self.rows.len() - 1..];
         append(&path, cells::to_csv(new)?.as_str(), self.rows.len() > 1)?;
         Ok(&self.rows[self.rows.len() - 1])
     }
 
-    /// What requests of a cell's run said: the lines of `texts.jsonl`, which only runs of given prompts have.
+    /// Adds the transcripts of a cell's run to `texts.jsonl`, which only runs with given prompts have.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn texts(&mut self, cell: u32, repeat: u32, texts: &[Transcript]) -> Result<()> {
         let path = self.dir.join("texts.jsonl");
         for said in texts {
@@ -160,7 +170,7 @@ impl RunWriter {
         Ok(())
     }
 
-    /// The trace hash of a simulated run, for the manifest.
+    /// Adds the trace hash of a simulated run to the manifest.
     pub fn trace_hash(&mut self, plan: &Plan, hash: u64) {
         self.manifest.trace_hashes.push((plan.cell, plan.repeat, format!("{hash:016x}")));
     }
@@ -196,18 +206,21 @@ impl RunWriter {
         sheets.pings.end_run(cell, repeat)
     }
 
-    /// Says that no further run will come although some are planned, because the user wants none.
+    /// Marks the sweep as interrupted by the user, so that no further run follows although some are planned.
     pub fn interrupt(&mut self) {
         self.manifest.interrupted = true;
     }
 
-    /// Writes what remains, draws the charts, and gives the directory its name.
+    /// Writes the remaining files, draws the charts, and renames the directory.
+    ///
+    /// # Errors
+    /// A file other than charts and report cannot be written, or the directory cannot be renamed.
     pub fn finish(mut self) -> Result<RunDir> {
         self.manifest.load.end(self.start);
         self.write_rest()?;
         self.manifest.ended_unix_s = Some(unix_now());
         self.write_manifest()?;
-        // The report is made from what the directory says of itself.
+        // The report is made from the directory's own contents.
         let run = Run::open(&self.dir)?;
         let drawing = draw::into(&self.dir, std::slice::from_ref(&run), &self.manifest.charts);
         let mut unwritten = drawing.unwritten.clone();
@@ -221,14 +234,14 @@ impl RunWriter {
         Ok(RunDir { path, verdict: self.manifest.verdict, table: drawing.table, notes: drawing.notes, unwritten })
     }
 
-    /// Says in the manifest how much of the plan was run, and whether that can be believed.
+    /// Writes the manifest with the number of runs and the verdict.
     fn write_manifest(&mut self) -> Result<()> {
         self.manifest.count(&self.rows);
         self.manifest.partial().into_iter().for_each(|why| self.manifest.verdict.add(Verdict::Suspect, why));
         write_json(&self.dir.join("manifest.json"), &self.manifest)
     }
 
-    /// All files but manifest, charts and report, which are made from these.
+    /// Writes all files except manifest, charts and report, which are made from these files.
     fn write_rest(&mut self) -> Result<()> {
         if let Some(sheets) = self.sheets.take() {
             let Sheets { requests, tokens, hops, lookups, pings, course } = sheets;
@@ -250,7 +263,7 @@ impl RunWriter {
     }
 }
 
-/// Files rows, or those of every n-th request where they are too many.
+/// Adds rows to a sheet, or those of every n-th request if there are too many.
 fn keep<R: Row>(
     sheet: &mut Sheet<R>,
     kept: &mut Kept,
@@ -266,7 +279,7 @@ fn keep<R: Row>(
     }
 }
 
-/// Adds to a file, all or nothing.
+/// Appends to a file, entirely or not at all.
 fn append(path: &Path, csv: &str, headless: bool) -> Result<()> {
     let text = if headless { csv.split_once('\n').map_or("", |(_, rest)| rest) } else { csv };
     let write = || {

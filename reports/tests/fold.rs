@@ -1,4 +1,4 @@
-//! The fold's law: parts sum exactly to the whole, whatever the clocks say and in whatever order events come.
+//! Tests that parts sum exactly to the whole, for any clocks and any order of events.
 mod synthetic;
 
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
@@ -26,7 +26,7 @@ fn sketches() -> impl Strategy<Value = Sketch> {
     )
 }
 
-/// Stamps that no clock would make together.
+/// Generates stamps that no consistent clocks would give.
 fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
     let step =
         (0..1_000_000u64, 0..1_000_000u64, 0..400_000u64, 0..400_000u64, [any::<u32>(), any::<u32>(), any::<u32>()]);
@@ -97,7 +97,7 @@ proptest! {
         prop_assert!(fold.requests.iter().all(|row| !row.suspect && (row.unfinished == 0 || !row.ok())));
         let judgement = Measures::of(&fold, &sketch.plan(0, 0)).judgement;
         let expected = if sketch.fails { Verdict::Suspect } else { Verdict::Valid };
-        // Few steps of jittered computing may look as if not warm.
+        // A few steps of jittered computing may look like a run that is not warm.
         let jitter = judgement.reasons.iter().all(|reason| reason.starts_with("not warm"));
         prop_assert!(judgement.verdict == expected || jitter, "{:?}", judgement);
     }
@@ -235,7 +235,7 @@ fn discovery_is_the_clients_lookups_and_coverage_what_peers_say() {
     assert_eq!((get(&plain, "discovery_count"), get(&plain, "discovery_mean_ms")), (3.0, 3.0));
     assert_eq!((get(&plain, "lookup_hops_mean"), get(&plain, "lookup_questions_mean")), (2.0, 5.0));
     assert_eq!((get(&plain, "coverage_mean"), get(&plain, "holes"), get(&plain, "hole_s")), (1.0, 0.0, 0.0));
-    // A peer's own lookups are not the clients'; the second peer of two crashes halfway, and nobody takes its place.
+    // A peer's own lookups do not count as the clients'. The second of two peers crashes halfway and is not replaced.
     let (released, end) = RunRows::of(&events).window().expect("it was released");
     let halfway = Timestamp((released.0 + end.0) / 2);
     let crash = FaultEvent { at: halfway, fault: FaultKind::Crash, nodes: vec![NodeId(3)], lasts: None };

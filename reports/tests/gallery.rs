@@ -1,4 +1,4 @@
-//! Every chart once, from a run of the shape of the FlexLLMGen sweep, and the promises about them.
+//! Tests that draw every chart once, from a run of the shape of the FlexLLMGen sweep, and check its properties.
 mod synthetic;
 
 use actors::time::Duration;
@@ -37,7 +37,7 @@ fn charts() -> Vec<Chart> {
     ]
 }
 
-/// Three networks, three prompts, four lengths, three repetitions.
+/// Returns a run of three networks, three prompts, four lengths and three repetitions.
 fn run(parent: &Path, world: World, seed: u64) -> RunDir {
     let manifest = Manifest::new("made-up", world, seed, charts(), vec!["swarmbench".to_owned()]);
     let plans: Vec<Plan> =

@@ -1,4 +1,4 @@
-//! A run directory is whole or says that it is not, and keeps what failed cells got done.
+//! Tests that a run directory is complete or marked as incomplete, and that it keeps the rows of failed cells.
 mod synthetic;
 
 use actors::id::NodeId;
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use synthetic::{Sketch, key};
 
-/// Of a sweep of one cell, so often.
+/// Returns the writer of a sweep of one cell with this number of repetitions.
 fn writer(parent: &Path, charts: Vec<Chart>, repeats: u32) -> RunWriter {
     let manifest = Manifest::new("made-up", World::Sim, 1, charts, vec!["swarmbench".to_owned()]);
     let plans: Vec<Plan> = (0..repeats).map(|repeat| Sketch::default().plan(0, repeat)).collect();
@@ -37,7 +37,7 @@ fn a_run_that_stops_early_leaves_a_partial_directory_with_its_rows() {
         writer.cell(&key(0, &[]), &plan, CellStatus::Done, &sketch.events()).expect("written");
     }
     let dir = writer.partial_dir().to_owned();
-    // As a process that is killed: nothing is closed, nothing is said.
+    // This simulates a killed process: nothing is closed or finished.
     std::mem::forget(writer);
     assert!(dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PARTIAL)));
     let cells = dir.join("cells.csv");
@@ -206,7 +206,7 @@ fn the_course_of_a_run_comes_back_and_its_tokens_are_all_of_them() {
     let under_way: f64 = course.bins.iter().map(|bin| bin.under_way * width as f64 / 1e9).sum();
     let wanted = row.get("concurrency_mean").expect("it was measured") * row.get("wall_s").expect("it was measured");
     assert!((under_way - wanted).abs() < 1e-3 * wanted, "{under_way} {wanted}");
-    // The peers of a made-up run compute for several clients at once, so all that can be said is how long in all.
+    // The peers of a synthetic run compute for several clients at once, so only their total time is known.
     let fold = RunRows::of(&events);
     let timed = fold.hops.iter().filter(|hop| !hop.request.is_warmup());
     let jobs: BTreeMap<_, u64> = timed.map(|hop| ((hop.peer, hop.finished), hop.compute)).collect();
@@ -251,7 +251,7 @@ fn damage_to_any_file_is_an_error_that_names_it() {
         ("requests.parquet", damaged("requests.parquet", half), "it was cut"),
         ("requests.parquet", damaged("requests.parquet", no_parquet), "of another kind"),
         ("requests.parquet", damaged("requests.parquet", long_footer), "4294967295 bytes"),
-        // A file of another run, whole in itself.
+        // This file belongs to another run and is valid by itself.
         ("hops.parquet", damaged("tokens.parquet", |_| ()), "the manifest says"),
         ("cells.csv", replace("cells.csv", "VALID", "FINE"), "column verdict: \"FINE\""),
         ("cells.csv", replace("cells.csv", "0,0,done", "0,first,done"), "line 2, column repeat: \"first\""),

@@ -10,7 +10,7 @@ const LONG: f64 = 300e-6;
 /// The minimum number of long hand-overs for steal to be accepted.
 const ENOUGH: usize = 5;
 
-/// The mean seconds from one theft to the next, and the mean seconds that one lasts.
+/// The mean seconds between two interruptions by steal, and the mean seconds that one lasts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct CpuSteal {
     pub every: f64,
@@ -18,9 +18,10 @@ pub(super) struct CpuSteal {
 }
 
 impl CpuSteal {
-    /// Fits the steal to hand-overs from devices, in seconds. If thefts come at random times with exponential lengths,
-    /// their remaining length at a job's end is exponential with the same mean. The share p = last / every * exp(-LONG
-    /// / last) of the hand-overs is then long, and their mean excess over LONG is the mean of all lengths.
+    /// Fits the steal to hand-overs from devices, in seconds. If interruptions come at random times with exponential
+    /// lengths, the remaining length at a job's end is exponential with the same mean. The share
+    /// `last / every * exp(-LONG / last)` of the hand-overs is then long, and their mean excess over LONG is the mean
+    /// of all lengths.
     pub fn fit(ways: &[f64]) -> CpuSteal {
         let long: Vec<f64> = ways.iter().filter(|way| **way > LONG).map(|way| way - LONG).collect();
         if long.len() < ENOUGH {

@@ -1,4 +1,4 @@
-//! Where the time of a mean request went: a bar for each cell, its parts always in the same order.
+//! A breakdown of the mean latency: a bar for each cell, with its parts always in the same order.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::group::{self, Keyed};
 use super::panel::{self, Area, Axes, Entry, LABEL, MARGIN, TICK};
@@ -16,12 +16,12 @@ struct Bar {
     parts: Vec<f64>,
 }
 
-/// The parts of the network stand apart only where every run knows them.
+/// Draws the breakdown. The parts of the network are separate only if every run has them.
 pub fn breakdown(source: &Source) -> Result<Picture> {
     let name = "latency-breakdown";
     let cells = group::keyed(source, &[]);
     let mut known: Vec<&Keyed<'_>> = cells.iter().filter(|of| of.cell.mean("part_network_ms").is_some()).collect();
-    // The same cell of several runs side by side.
+    // The bars of one cell in several runs are adjacent.
     known.sort_by_key(|of| cells.iter().position(|first| first.cell.axes == of.cell.axes));
     if known.is_empty() {
         return Err(impossible(name, "no timed request succeeded"));
@@ -46,7 +46,8 @@ pub fn breakdown(source: &Source) -> Result<Picture> {
     Picture::new(name, &title, &drawing, size, &rows)
 }
 
-/// How far the axis reaches: over all bars, but for a few that are many times as long as all others, which are cut.
+/// Returns the end of the axis. It covers all bars, except for a few that are many times as long as the others and are
+/// cut.
 fn reach(totals: impl Iterator<Item = f64>) -> f64 {
     const TIMES: f64 = 4.0;
     let mut totals: Vec<f64> = totals.collect();
@@ -64,7 +65,7 @@ fn draw(title: &str, bars: &[Bar], parts: &[Part], unit: &str) -> std::result::R
     let labels = bars.iter().map(|bar| text_width(&bar.label, TICK)).fold(0.0, f64::max);
     let figures = bars.iter().map(|bar| text_width(&significant(total(bar)), TICK)).fold(0.0, f64::max);
     let left = MARGIN + labels + 10.0;
-    // Parts that nothing went to are left out of the legend.
+    // Parts without any time are left out of the legend.
     let used = |at: &usize| bars.iter().any(|bar| bar.parts[*at] > 0.0);
     let entries: Vec<Entry> = (0..parts.len())
         .filter(used)

@@ -1,6 +1,6 @@
-//! A sheet to draw on in pixels with fractions, over plotters' SVG backend, which counts in whole units.
+//! A canvas in fractional pixels over plotters' SVG backend, which counts in whole units.
 //!
-//! Fails once, at the end: drawing to memory goes wrong only by a fault of ours.
+//! Errors are reported only once, at the end: drawing to memory fails only because of a bug.
 use crate::theme::{self, FONT, INK, Marker};
 use plotters::backend::SVGBackend;
 use plotters::coord::Shift;
@@ -9,10 +9,10 @@ use plotters::element::{Circle, PathElement, Polygon, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle};
 
-/// Units to a pixel.
+/// The number of backend units per pixel.
 const FINE: f64 = 10.0;
 
-/// plotters writes a font's size divided by this.
+/// The factor by which plotters divides a font's size when it writes it.
 const FONT_SCALE: f64 = 1.24;
 
 pub type Xy = (f64, f64);
@@ -22,7 +22,7 @@ pub struct Canvas<'a> {
     fault: Option<String>,
 }
 
-/// How a text stands.
+/// The size, weight, colour and orientation of a text.
 #[derive(Clone, Copy)]
 pub struct Lettering {
     pub size: f64,
@@ -30,7 +30,7 @@ pub struct Lettering {
     pub color: RGBColor,
     pub h: HPos,
     pub v: VPos,
-    /// Read from below.
+    /// Whether the text runs from bottom to top.
     pub upright: bool,
 }
 
@@ -60,12 +60,12 @@ impl Lettering {
     }
 }
 
-/// Width in px of a text of so many px.
+/// Returns the width in px of a text in a font of `size` px.
 pub fn text_width(text: &str, size: f64) -> f64 {
     theme::register();
     let font = (FONT, size * FONT_SCALE * FINE).into_font();
     let measured = font.box_size(text).map_or(0.0, |(width, _)| f64::from(width) / FINE);
-    // plotters measures by the font's height, which is a little less than it divides by.
+    // plotters measures with the font's height, which is slightly less than its size.
     measured * 1.03
 }
 
@@ -79,7 +79,10 @@ impl<'a> Canvas<'a> {
         canvas
     }
 
-    /// Ends the drawing, or says what went wrong in it.
+    /// Ends the drawing.
+    ///
+    /// # Errors
+    /// Returns the first error of the drawing.
     pub fn finish(mut self) -> Result<(), String> {
         let end = self.area.present().map_err(|error| error.to_string());
         self.note(end);
@@ -92,7 +95,7 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// A line without length leaves nothing: the rasteriser would warn of it.
+    /// Draws a line. A line without length is left out, because the rasteriser would warn about it.
     pub fn line(&mut self, points: &[Xy], color: RGBColor, width: f64) {
         let points: Vec<(i32, i32)> = points.iter().map(|&xy| fine(xy)).collect();
         if points.windows(2).all(|ends| ends[0] == ends[1]) {
@@ -112,7 +115,7 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Nor does a rectangle without an area.
+    /// Draws a filled rectangle. A rectangle without area is left out.
     pub fn rect(&mut self, (x, y): Xy, (width, height): Xy, color: RGBColor) {
         let corners = [fine((x, y)), fine((x + width, y + height))];
         if corners[0].0 == corners[1].0 || corners[0].1 == corners[1].1 {
@@ -173,7 +176,7 @@ fn stroke(color: RGBColor, width: f64) -> ShapeStyle {
     color.stroke_width((width * FINE).round() as u32)
 }
 
-/// A path cut into its dashes, which go on round its corners.
+/// Splits a path into its dashes, which continue around its corners.
 fn dashes(points: &[Xy], dash: &[f64]) -> Vec<Vec<Xy>> {
     let (mut pieces, mut piece) = (Vec::new(), Vec::new());
     let (mut at, mut left) = (0, dash[0]);

@@ -1,4 +1,4 @@
-//! Which share of the model's blocks is served, over time: a staircase for each cell.
+//! The share of the model's blocks that is served, over time: a step line for each cell.
 use super::group::{self, Keyed};
 use super::lines::{self, Point, Series};
 use super::picture::Picture;
@@ -50,8 +50,8 @@ pub fn over_time(source: &Source) -> Result<Picture> {
     })
 }
 
-/// The mean over runs at each instant of a change, and once more at the end. A run that has not begun serves nothing; one
-/// that has ended does not count any more.
+/// Returns the mean over the runs at each change, and once more at the end. A run that has not begun counts with no
+/// served block. A run that has ended does not count any more.
 fn mean(runs: &[Vec<&Cover>]) -> Vec<Point> {
     let mut changes: Vec<i64> = runs.iter().flatten().map(|cover| cover.from_ns).collect();
     changes.sort_unstable();

@@ -1,7 +1,9 @@
-//! A few requests over time: on whose device they are, what waits, and what is on its way. Lanes are clients and peers.
+//! A few requests over time: the device that works on them, their waiting, and their transfers. Lanes are clients and
+//! peers.
 //!
-//! A slanting line is an activation on its way from lane to lane. Where the world knows how long it took, it begins when
-//! it was sent; elsewhere when its client turned to the step, so that what the client computes is in it.
+//! A slanted line is an activation in transit from lane to lane. If the world records the time of transfers, the line
+//! begins when the activation was sent. Otherwise it begins when the client began the step, so it includes the client's
+//! computing.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::group;
 use super::panel::{self, Area, Axes, Entry, LABEL, MARGIN, TICK};
@@ -16,13 +18,13 @@ use crate::theme;
 use scenarios::plan::Plan;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Requests shown: the first timed one of as many clients.
+/// The number of requests shown: the first timed request of as many clients.
 const REQUESTS: usize = 4;
 
-/// Steps of each request: its prefill and some decode steps.
+/// The number of steps shown per request: its prefill and some decode steps.
 const STEPS: usize = 4;
 
-/// Of a step at a peer. Times in ns on the run's clock.
+/// A step at a peer. Times are in ns on the run's clock.
 #[derive(Clone, Copy)]
 struct Hop {
     peer: i64,
@@ -30,7 +32,7 @@ struct Hop {
     started: i64,
     finished: i64,
     sent: i64,
-    /// How long the way to the peer and the way from it took.
+    /// The times of the transfers to the peer and from it.
     inward: Option<i64>,
     outward: Option<i64>,
 }
@@ -47,11 +49,11 @@ struct Request {
     steps: Vec<Step>,
 }
 
-/// What is drawn: from when till when on a lane, and in which way.
+/// One mark in a lane: its kind, and its start and end.
 enum Mark {
     Waits(f64, f64),
     Computes(f64, f64),
-    /// Of the client, its embedding or its head, waiting for its own device included.
+    /// The client's embedding or LM head, including the wait for its own device.
     Thinks(f64, f64),
     Token(f64),
 }
@@ -88,7 +90,7 @@ pub fn gantt(source: &Source) -> Result<Picture> {
     Picture::new(name, &title, &drawing, size, &rows)
 }
 
-/// The first timed requests of the first repetition.
+/// Returns the first timed requests of the first repetition.
 fn first_requests(run: &Labelled, cell: u32) -> Result<Vec<Request>> {
     let tokens = sheet::read(
         &run.dir.join("tokens.parquet"),
@@ -120,7 +122,7 @@ fn first_requests(run: &Labelled, cell: u32) -> Result<Vec<Request>> {
         let [in_cell, repeat, request] = ["cell", "repeat", "request"].map(|name| get(of, name, at).unwrap_or(-1));
         in_cell == i64::from(cell) && repeat == 0 && request == 1
     };
-    // Steps by the position at their end, which their hops have in common with them.
+    // The steps are keyed by the position at their end, which their hops share.
     let mut requests: BTreeMap<i64, BTreeMap<i64, Step>> = BTreeMap::new();
     for at in (0..tokens.ints("cell").len()).filter(|at| here(&tokens, *at)) {
         let [client, position, count, began, seen] =
@@ -203,7 +205,7 @@ fn draw(title: &str, requests: &[Request], plan: Option<&Plan>) -> std::result::
     }
     let place = |at: f64| area.x + area.width * axes.x.place(at);
     let colored = || requests.iter().enumerate().map(|(at, request)| (theme::PALETTE[at % theme::SERIES], request));
-    // Ways lie below the bars, and what waits below what computes.
+    // Transfers are drawn below the bars, and waiting below computing.
     for (color, request) in colored() {
         for (from, till) in ways(request) {
             let ends = [(place(time(from.1)), middle(from.0)), (place(time(till.1)), middle(till.0))];
@@ -238,7 +240,7 @@ fn draw(title: &str, requests: &[Request], plan: Option<&Plan>) -> std::result::
     Ok((drawing, size))
 }
 
-/// Where an activation left and where it came in: (node, instant) each.
+/// Returns where each activation was sent and where it was received, both as (node, time).
 fn ways(request: &Request) -> Vec<((i64, i64), (i64, i64))> {
     let (client, mut ways) = (request.client, Vec::new());
     for step in &request.steps {
@@ -252,7 +254,7 @@ fn ways(request: &Request) -> Vec<((i64, i64), (i64, i64))> {
             let back = one.outward.map(|way| one.sent + way);
             let out = next.inward.map(|way| next.received - way);
             match (back, out) {
-                // It came back to the client, which sent it on.
+                // The activation returned to the client, which forwarded it.
                 (Some(back), Some(out)) if back <= out => {
                     ways.push(((one.peer, one.sent), (client, back)));
                     ways.push(((client, out), (next.peer, next.received)));

@@ -1,4 +1,4 @@
-//! Cells to series and series to facets: what the other axes vary.
+//! Grouping of cells into series, and of series into panels, by the swept values that are on no axis.
 use super::{Labelled, Source, impossible};
 use crate::error::Result;
 use crate::summary::Cell;
@@ -7,22 +7,25 @@ use crate::theme::SERIES;
 use scenarios::units::{Dimension, magnitude};
 use std::cmp::Reverse;
 
-/// What tells one series from another: (name, value), the run's label first where there are several runs.
+/// The key of a series: (name, value) of each distinguishing path. With several runs, the run's label comes first.
 pub type Key = Vec<(String, String)>;
 
-/// The value of a swept path in a cell. A path that was swept as a structure is the values of its fields together.
+/// Returns the value of a swept path in a cell. The value of a path swept as a structure joins those of its fields.
 pub fn value(cell: &Cell, path: &str) -> Option<String> {
     if let Some(value) = cell.axis(path) {
         return Some(value.to_owned());
     }
     let inside = |axis: &str| axis.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    // Of what stands together with its unit, a link's bandwidth alone may be left out.
+    // A bandwidth without limit is the only value that a unit does not explain, so it is named.
     let word = |value: &str| if value == "None" { "no limit".to_owned() } else { value.to_owned() };
     let parts: Vec<String> = cell.axes.iter().filter(|(axis, _)| inside(axis)).map(|(_, value)| word(value)).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// As `value`, or an error that names the swept paths.
+/// Checks that some cell has a value of the path.
+///
+/// # Errors
+/// No cell has one; the error names the swept paths.
 pub fn checked(source: &Source, chart: &str, path: &str) -> Result<()> {
     if source.cells().any(|(_, cell)| value(cell, path).is_some()) {
         return Ok(());
@@ -33,14 +36,14 @@ pub fn checked(source: &Source, chart: &str, path: &str) -> Result<()> {
     Err(impossible(chart, format!("the sweep does not vary {path}; it varies {swept}")))
 }
 
-/// A cell of a run under what of it is neither on an axis of the chart nor the same in all cells.
+/// A cell of a run with its key: the values that are on no axis of the chart and not equal in all cells.
 pub struct Keyed<'a> {
     pub key: Key,
     pub run: &'a Labelled,
     pub cell: &'a Cell,
 }
 
-/// All cells of all runs.
+/// Returns all cells of all runs.
 pub fn keyed<'a>(source: &'a Source, on_axes: &[&str]) -> Vec<Keyed<'a>> {
     let names = names(source, on_axes);
     let key = |run: &Labelled, cell: &Cell| {
@@ -51,9 +54,9 @@ pub fn keyed<'a>(source: &'a Source, on_axes: &[&str]) -> Vec<Keyed<'a>> {
     source.cells().map(|(run, cell)| Keyed { key: key(run, cell), run, cell }).collect()
 }
 
-/// The paths that vary and are on no axis of the chart, in the order of the sweep. Fields of one structure that carry units
-/// (a link's delay and bandwidth) stand together under its path: they were swept as one. What says the same as another is
-/// left out.
+/// Returns the paths that vary and are on no axis of the chart, in the order of the sweep. Fields of one structure that
+/// carry units (a link's delay and bandwidth) are joined under its path, because they were swept as one. Redundant
+/// paths are left out.
 fn names(source: &Source, on_axes: &[&str]) -> Vec<String> {
     let inside =
         |axis: &str, path: &str| axis == path || axis.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
@@ -85,8 +88,9 @@ fn names(source: &Source, on_axes: &[&str]) -> Vec<String> {
     names
 }
 
-/// Of fields of the same name that have the same value everywhere the first says it for all. And a switch is said by
-/// whatever tells whether it is on: no delay where frames are not shaped.
+/// Whether another path gives the same information. A field is redundant if an earlier field of the same name has the
+/// same value everywhere. A switch is redundant if another path determines it, such as a delay that exists only for
+/// shaped networks.
 fn said_by_another(axes: &[(&str, Vec<&str>)], at: usize) -> bool {
     let (axis, values) = &axes[at];
     let name = |axis: &str| axis.rsplit('.').next().unwrap_or_default().to_owned();
@@ -105,8 +109,8 @@ fn said_by_another(axes: &[(&str, Vec<&str>)], at: usize) -> bool {
     })
 }
 
-/// `Push · 100 Mbit/s · prompt 512 · heartbeat 1 s`: words, and what is a bandwidth by its unit, by themselves, all other
-/// numbers and switches with their names.
+/// Returns a label such as `Push · 100 Mbit/s · prompt 512 · heartbeat 1 s`. Words and bandwidths appear alone; other
+/// numbers and switches appear with their names.
 pub fn label(key: &[(String, String)]) -> String {
     let word = |(name, value): &(String, String)| match value.as_str() {
         _ if name == "run" => value.clone(),
@@ -120,7 +124,7 @@ pub fn label(key: &[(String, String)]) -> String {
     key.iter().map(word).collect::<Vec<_>>().join(" · ")
 }
 
-/// Distinct keys in the order of their first appearance.
+/// Returns the distinct keys in the order of their first appearance.
 pub fn distinct(cells: &[Keyed<'_>]) -> Vec<Key> {
     let mut found: Vec<Key> = Vec::new();
     for Keyed { key, .. } in cells {
@@ -131,25 +135,26 @@ pub fn distinct(cells: &[Keyed<'_>]) -> Vec<Key> {
     found
 }
 
-/// A panel: what its series share, and the series by what is left of their keys.
+/// A panel: the values that its series share, and the keys of the series.
 pub struct Facet {
     pub title: String,
-    /// The names it is one of.
+    /// The names whose values distinguish this panel from others.
     by: Vec<String>,
     pub keys: Vec<Key>,
 }
 
-/// So many panels are still seen at a glance.
+/// The number of panels up to which a chart is still clear at a glance.
 const PANELS: usize = 6;
 
-/// At most seven series to a panel, and seven looks in all: spread over panels by names that are numbers, with as few looks
-/// as some panels can do with, or else by those that need the fewest panels.
+/// Splits the series into panels, each of at most seven series, with at most seven looks overall. Splits by numeric
+/// names into few panels come first, those with the fewest looks before others. Otherwise the split with the fewest
+/// panels is taken.
 pub fn facets(keys: Vec<Key>) -> Vec<Facet> {
     if keys.len() <= SERIES {
         return vec![Facet { title: String::new(), by: Vec::new(), keys }];
     }
     let names: Vec<String> = keys[0].iter().map(|(name, _)| name.clone()).collect();
-    // Words (policies) are best compared within a panel, numbers over several.
+    // Words (policies) are compared best within a panel, numbers across panels.
     let numeric = |by: &[&str]| {
         keys.iter().flatten().all(|(name, value)| !by.contains(&name.as_str()) || magnitude(value).is_some())
     };
@@ -170,7 +175,7 @@ pub fn facets(keys: Vec<Key>) -> Vec<Facet> {
     })
 }
 
-/// Every label that a series bears in its panel, once: as they come in the fullest panel, then what others have besides.
+/// Returns each label of the series once: first those of the panel with the most series, then the others.
 pub fn labels(facets: &[Facet]) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     let mut fullest: Vec<&Facet> = facets.iter().collect();
@@ -186,7 +191,7 @@ pub fn labels(facets: &[Facet]) -> Vec<String> {
     labels
 }
 
-/// One name, two, or all but one; a single series to a panel is a last resort.
+/// Returns the candidate sets of names to split by: one name, two names, or all but one, which is the last resort.
 fn choices(names: &[String]) -> Vec<Vec<&str>> {
     let singles = names.iter().map(|name| vec![name.as_str()]);
     let pairs = names
@@ -197,7 +202,7 @@ fn choices(names: &[String]) -> Vec<Vec<&str>> {
     singles.chain(pairs).chain(all_but).filter(|by: &Vec<&str>| !by.is_empty()).collect()
 }
 
-/// In the order of their values.
+/// Splits the keys by the values of `by`, in the order of the values.
 fn split_by(keys: &[Key], by: &[&str]) -> Vec<Facet> {
     let mut facets: Vec<(Key, Facet)> = Vec::new();
     for key in keys {
@@ -219,12 +224,12 @@ fn split_by(keys: &[Key], by: &[&str]) -> Vec<Facet> {
     facets.into_iter().map(|(_, facet)| facet).collect()
 }
 
-/// What is left of a key in a panel: what its title does not say.
+/// Returns the rest of a key that the panel's title does not contain.
 pub fn within(facet: &Facet, key: &Key) -> Key {
     key.iter().filter(|(name, _)| !facet.by.contains(name)).cloned().collect()
 }
 
-/// Swept values as numbers in base units, where all of an axis are of one dimension.
+/// Returns swept values as numbers in base units, or `None` if they do not all have one dimension.
 pub fn numbers(values: &[String]) -> Option<Vec<f64>> {
     let parsed: Vec<(f64, Dimension)> = values.iter().map(|value| magnitude(value)).collect::<Option<_>>()?;
     let dimension = parsed.first()?.1;
@@ -232,7 +237,8 @@ pub fn numbers(values: &[String]) -> Option<Vec<f64>> {
     parsed.iter().all(sound).then(|| parsed.iter().map(|(number, _)| *number).collect())
 }
 
-/// Distinct values of an axis: ascending where they are numbers, else as they came.
+/// Returns the distinct values of an axis: in ascending order if they are numbers, otherwise in the order of
+/// appearance.
 pub fn ordered(values: impl Iterator<Item = String>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for value in values {

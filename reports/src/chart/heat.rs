@@ -1,4 +1,4 @@
-//! A quantity over two swept values: a coloured field for each pair, with its figure in it.
+//! A heatmap: a quantity over two swept values, with a coloured field and a figure for each pair.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::group::{self, Key, Keyed};
 use super::panel::{self, Area, LABEL, MARGIN, TICK};
@@ -10,13 +10,13 @@ use crate::error::Result;
 use crate::table::{self, significant};
 use crate::theme;
 
-/// A value and which of the swept values it stands at, x and y.
+/// The indices of the swept values x and y, and the value of the field.
 type Field = (usize, usize, f64);
 
-/// A panel: what its fields share, and the fields.
+/// A panel: the values that its fields share, and the fields.
 type Panel = (Key, Vec<Field>);
 
-/// All that a heatmap shows.
+/// The contents of a heatmap.
 struct Map {
     xs: Vec<String>,
     ys: Vec<String>,
@@ -66,7 +66,7 @@ fn batch_wait(source: &Source, (x, y): (&str, &str), column: &str, scale: f64) -
 }
 
 impl Map {
-    /// Colours by the logarithm where values span more than a decade.
+    /// Whether colours follow the logarithm, which holds if the values span more than a decade.
     fn logarithmic(&self) -> bool {
         self.low > 0.0 && self.high / self.low > 10.0
     }
@@ -118,7 +118,7 @@ fn draw(
     let step = height + panel_title + 26.0;
     let used = columns as f64 * width + gap * (columns - 1) as f64;
     let wide = (left + used + right).max(text_width(title, panel::TITLE) * 1.1 + 2.0 * MARGIN).min(WIDTH);
-    // A map of a row or two is lower than its scale.
+    // A map of one or two rows is lower than its colour scale.
     let scale = height.clamp(120.0, 260.0);
     let high = (rows as f64 * step + 20.0).max(panel_title + scale + TICK);
     let size = (wide.ceil(), (panel::HEADING + high + MARGIN).ceil());
@@ -153,7 +153,7 @@ fn draw(
 
 fn draw_fields(canvas: &mut Canvas<'_>, map: &Map, area: Area, (width, height): (f64, f64), fields: &[Field]) {
     for &(x, y, value) in fields {
-        // The first value of the y axis stands at the bottom.
+        // The first value of the y axis is at the bottom.
         let corner = (area.x + x as f64 * width, area.y + area.height - (y + 1) as f64 * height);
         let color = theme::cividis(map.shade(value));
         canvas.rect((corner.0 + 0.5, corner.1 + 0.5), (width - 1.0, height - 1.0), color);

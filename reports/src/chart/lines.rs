@@ -1,4 +1,4 @@
-//! Quantities against a swept value with their intervals, and cumulative distributions.
+//! Line charts of quantities against a swept value with their intervals, and cumulative distributions.
 use super::canvas::{Canvas, Lettering, Xy};
 use super::group::{self, Facet, Key, Keyed};
 use super::panel::{self, Area, Axes, Entry, LABEL, MARGIN};
@@ -20,11 +20,11 @@ pub(super) struct Series {
 pub(super) struct Point {
     pub x: f64,
     pub y: f64,
-    /// Half of the interval.
+    /// Half the width of the interval.
     pub half: Option<f64>,
 }
 
-/// All that a line chart shows.
+/// The contents of a line chart.
 pub(super) struct Chart {
     pub name: String,
     pub title: String,
@@ -36,12 +36,15 @@ pub(super) struct Chart {
     pub y: Scale,
     pub facets: Vec<Facet>,
     pub series: Vec<Series>,
-    /// A staircase without markers.
+    /// Whether the lines are step lines without markers.
     pub steps: bool,
     pub rows: Vec<Vec<String>>,
 }
 
-/// A quantity against a swept path, a line for each combination of what else is swept.
+/// Draws a quantity against a swept path, with a line for each combination of the other swept values.
+///
+/// # Errors
+/// The path was not swept, the runs lack the quantity, or the drawing fails.
 pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) -> Result<Picture> {
     let name = format!("{}-vs-{}", slug(quantity), slug(path));
     group::checked(source, &name, path)?;
@@ -50,7 +53,7 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
     let (unit, scale) = table::unit_for(unit, source.cells().filter_map(|(_, cell)| cell.mean(column)));
     let cells = group::keyed(source, &[path]);
     let mut keys = group::distinct(&cells);
-    // Beside lines, a combination that has one value only (an appended case) is no line.
+    // Beside lines, a combination with only one value (an appended case) gives no line.
     let values = |key: &Key| {
         let of_key = cells.iter().filter(|of| of.key == *key && of.cell.get(column).is_some());
         group::ordered(of_key.filter_map(|of| group::value(of.cell, path))).len()
@@ -107,18 +110,23 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
     })
 }
 
-/// What an axis must show of points and their intervals: of those only so much that they leave room for the points.
+/// Returns the values that the y axis must show: the points, the upper ends of their intervals, and the lower ends down
+/// to half of the point's value.
 fn ends(series: &[Series]) -> impl Iterator<Item = f64> {
     let ends = |p: &Point| [p.y, p.y + p.half.unwrap_or(0.0), (p.y - p.half.unwrap_or(0.0)).max(0.5 * p.y)];
     series.iter().flat_map(|series| &series.points).flat_map(ends)
 }
 
-/// `latency [ms]`; a count has no unit.
+/// Returns a label such as `latency [ms]`; a count has no unit.
 fn in_unit(quantity: &str, unit: &str) -> String {
     if unit.is_empty() { quantity.to_owned() } else { format!("{quantity} [{unit}]") }
 }
 
-/// Mean latency from when a request was due against throughput; a line joins the cells in the order of `path`.
+/// Draws the mean latency, counted from a request's scheduled time, against throughput. A line joins the cells in the
+/// order of `path`.
+///
+/// # Errors
+/// The path was not swept, the runs lack the quantities, or the drawing fails.
 pub fn pareto(source: &Source, path: &str) -> Result<Picture> {
     let (throughput, latency) = ("throughput_tokens_per_s", "e2el_corrected_mean_ms");
     let name = format!("pareto-{}", slug(path));
@@ -183,7 +191,10 @@ fn repetitions_note(source: &Source, column: &str) -> String {
     }
 }
 
-/// The cumulative distribution of request latency, a staircase for each cell, its repetitions pooled.
+/// Draws the cumulative distribution of request latency, with a step line for each cell over all of its repetitions.
+///
+/// # Errors
+/// The runs lack the latencies, or the drawing fails.
 pub fn cdf(source: &Source) -> Result<Picture> {
     let name = "latency-cdf";
     let cells = group::keyed(source, &[]);
@@ -226,7 +237,7 @@ pub fn cdf(source: &Source) -> Result<Picture> {
     })
 }
 
-/// Where the panels are.
+/// The positions of the panels.
 struct Layout {
     size: Xy,
     areas: Vec<Area>,
@@ -266,7 +277,7 @@ fn layout(chart: &Chart, axes: &Axes, entries: &[Entry]) -> Layout {
 pub(super) fn draw(chart: Chart) -> Result<Picture> {
     let y_ticks = if chart.steps { share_ticks() } else { chart.y.ticks(6) };
     let axes = Axes { x: chart.x.clone(), x_ticks: chart.x_ticks.clone(), y: chart.y.clone(), y_ticks };
-    // Series of the same label look the same in every panel.
+    // Series with the same label have the same look in every panel.
     let labels = group::labels(&chart.facets);
     let look = |label: &String| labels.iter().position(|known| known == label).unwrap_or(0) % theme::SERIES;
     let entry = |label: &String| {
@@ -338,7 +349,7 @@ fn draw_series(
             let ((x, top), (_, bottom)) = (at(point.x, point.y + half), at(point.x, point.y - half));
             canvas.line(&[(x, top), (x, bottom)], color, 1.2);
             canvas.line(&[(x - 4.0, top), (x + 4.0, top)], color, 1.2);
-            // An interval that leaves the axis has no end there.
+            // An interval that leaves the axis has no end mark there.
             if axes.y.shows(point.y - half) {
                 canvas.line(&[(x - 4.0, bottom), (x + 4.0, bottom)], color, 1.2);
             }

@@ -1,4 +1,4 @@
-//! The frame of a panel: title, axes, grid, tick labels that do not touch; and the legend below the panels.
+//! The frame of a panel: title, axes, grid and tick labels that do not overlap, and the legend below the panels.
 use super::canvas::{Canvas, Lettering, Xy, text_width};
 use super::scale::{Scale, Tick};
 use crate::theme;
@@ -8,7 +8,7 @@ pub const TITLE: f64 = 16.0;
 pub const LABEL: f64 = 12.5;
 pub const TICK: f64 = 11.0;
 
-/// Outer margin of a picture.
+/// The outer margin of a picture in px.
 pub const MARGIN: f64 = 18.0;
 
 /// A panel's plotting area in px.
@@ -20,7 +20,7 @@ pub struct Area {
     pub height: f64,
 }
 
-/// Axes of a panel with their ticks.
+/// The axes of a panel with their ticks.
 pub struct Axes {
     pub x: Scale,
     pub x_ticks: Vec<Tick>,
@@ -29,17 +29,18 @@ pub struct Axes {
 }
 
 impl Axes {
-    /// Where a point is on the sheet.
+    /// Returns the position of a point on the canvas.
     pub fn at(&self, area: Area, (x, y): Xy) -> Xy {
         (area.x + area.width * self.x.place(x), area.y + area.height * (1.0 - self.y.place(y)))
     }
 
-    /// Px that the labels of the y axis take.
+    /// Returns the width of the y axis's labels in px.
     pub fn y_label_width(&self) -> f64 {
         self.y_ticks.iter().map(|tick| text_width(&tick.label, TICK)).fold(0.0, f64::max)
     }
 
-    /// Grid, lines and tick labels. Labels of the x axis that would touch stand in two rows, or are left out.
+    /// Draws the grid, the axes and the tick labels. Labels of the x axis that would overlap are put into two rows or
+    /// left out.
     pub fn draw(&self, canvas: &mut Canvas<'_>, area: Area, (x_labels, y_labels): (bool, bool)) {
         let (right, bottom) = (area.x + area.width, area.y + area.height);
         for tick in &self.y_ticks {
@@ -86,7 +87,7 @@ impl Axes {
         }
     }
 
-    /// Rows that the labels of the x axis take.
+    /// Returns the number of rows that the labels of the x axis take.
     pub fn x_label_rows(&self, width: f64) -> usize {
         let Scale::Names { count } = self.x else { return 1 };
         let room = width / count.max(1) as f64 - 6.0;
@@ -94,7 +95,7 @@ impl Axes {
     }
 }
 
-/// Breaks a label at its commas and spaces where it is wider than its room.
+/// Breaks a label at its commas and spaces if it is wider than `room`.
 pub fn wrap(label: &str, room: f64) -> Vec<String> {
     if text_width(label, TICK) <= room {
         return vec![label.to_owned()];
@@ -111,13 +112,13 @@ pub fn wrap(label: &str, room: f64) -> Vec<String> {
     lines
 }
 
-/// The title of one of several panels, above it, and no wider than it.
+/// Draws the title of one of several panels above it, no wider than the panel.
 pub fn title(canvas: &mut Canvas<'_>, text: &str, area: Area) {
     let size = (LABEL * area.width / (1.08 * text_width(text, LABEL).max(1.0))).clamp(7.0, LABEL);
     canvas.text(text, (area.x, area.y - 11.0), Lettering::new(size).bold());
 }
 
-/// The picture's title and what its figures are; the px they take.
+/// Draws the picture's title and the note on its figures. Returns their height in px.
 pub fn heading(canvas: &mut Canvas<'_>, title: &str, note: &str) -> f64 {
     canvas.text(title, (MARGIN, MARGIN + 8.0), Lettering::new(TITLE).bold());
     canvas.text(note, (MARGIN, MARGIN + 29.0), Lettering::new(TICK).color(theme::FAINT));
@@ -130,11 +131,11 @@ pub const HEADING: f64 = MARGIN + 48.0;
 pub struct Entry {
     pub label: String,
     pub color: RGBColor,
-    /// Marker and dashes of a series; a filled box without.
+    /// The marker and the dashes of a series; `None` for a filled box.
     pub series: Option<(Option<theme::Marker>, &'static [f64])>,
 }
 
-/// Px of a legend's row.
+/// The height of a legend's row in px.
 const ROW: f64 = 20.0;
 const SWATCH: f64 = 34.0;
 
@@ -142,7 +143,7 @@ fn entry_width(entry: &Entry) -> f64 {
     SWATCH + text_width(&entry.label, LABEL) + 22.0
 }
 
-/// The legend's columns, equally wide, and its height.
+/// Returns the number of the legend's columns, which have equal width, and its height.
 fn legend_grid(entries: &[Entry], width: f64) -> (usize, f64) {
     let widest = entries.iter().map(entry_width).fold(1.0, f64::max);
     let columns = ((width / widest) as usize).clamp(1, entries.len().max(1));

@@ -1,6 +1,6 @@
-//! One drawing as files: SVG with its text as outlines, PNG at twice the size, and the figures as CSV.
+//! A drawing as files: SVG with its text as outlines, PNG at twice the size, and the figures as CSV.
 //!
-//! No system font is asked for anything: the same figures give the same bytes on every machine.
+//! No system font is used, so the same figures give the same bytes on every machine.
 use crate::error::{Error, Result};
 use crate::files::write_synced;
 use crate::theme;
@@ -10,13 +10,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-/// PNG pixels to a pixel of the drawing.
+/// The number of PNG pixels per pixel of the drawing.
 const ZOOM: f32 = 2.0;
 
 /// A finished chart.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    /// Of its files, without extension.
+    /// The name of its files, without extension.
     pub name: String,
     pub title: String,
     svg: String,
@@ -32,7 +32,10 @@ static FONTS: LazyLock<Arc<usvg::fontdb::Database>> = LazyLock::new(|| {
 });
 
 impl Picture {
-    /// `drawing` is what plotters made, `size` its pixels; `rows` begin with a header.
+    /// Makes a picture. `drawing` is the SVG of plotters, and `size` is in px. The first of `rows` is the header.
+    ///
+    /// # Errors
+    /// The drawing cannot be converted.
     pub fn new(name: &str, title: &str, drawing: &str, size: (f64, f64), rows: &[Vec<String>]) -> Result<Picture> {
         let options = Options { fontdb: Arc::clone(&FONTS), font_family: theme::FONT.to_owned(), ..Options::default() };
         let wrong = |why: String| Error::Chart { chart: name.to_owned(), why };
@@ -46,7 +49,10 @@ impl Picture {
         Ok(Picture { name: name.to_owned(), title: title.to_owned(), svg, png, csv: to_csv(rows)? })
     }
 
-    /// `<name>.svg`, `.png` and `.csv` in `dir`: all of them, or none.
+    /// Writes `<name>.svg`, `.png` and `.csv` in `dir`: all of them, or none.
+    ///
+    /// # Errors
+    /// A file cannot be written.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let files = [("svg", self.svg.as_bytes()), ("png", &self.png), ("csv", self.csv.as_bytes())];
         let files = files.map(|(extension, bytes)| (dir.join(format!("{}.{extension}", self.name)), bytes));
@@ -71,7 +77,7 @@ impl Picture {
     }
 }
 
-/// plotters gives the drawing's size in its fine units; the view box keeps them, the picture gets pixels.
+/// Sets the SVG's size in px. plotters gives the size in its finer units, which the view box keeps.
 fn resize(drawing: &str, (width, height): (f64, f64)) -> String {
     let Some((head, rest)) = drawing.split_once("viewBox") else { return drawing.to_owned() };
     let tag = head.split_once("<svg").map_or("", |(before, _)| before);

@@ -1,4 +1,4 @@
-//! From values to places on an axis, and the ticks on it. Never given or giving a value that is not finite.
+//! Mapping of values to positions on an axis, and the axis's ticks. Only finite values are taken and returned.
 
 /// An axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -7,18 +7,18 @@ pub enum Scale {
         low: f64,
         high: f64,
     },
-    /// Over more than a decade, all above zero.
+    /// The logarithmic axis, for positive values that span more than a decade.
     Log {
         low: f64,
         high: f64,
     },
-    /// Names at equal distances: value `i` is the middle of the `i`-th.
+    /// The axis of names at equal distances: value `i` is the middle of the `i`-th.
     Names {
         count: usize,
     },
 }
 
-/// A place on an axis that bears a label.
+/// A labelled position on an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tick {
     pub value: f64,
@@ -26,7 +26,7 @@ pub struct Tick {
 }
 
 impl Scale {
-    /// For quantities: from zero, or logarithmic where they span more than a decade.
+    /// Returns an axis for quantities: from zero, or logarithmic if they span more than a decade.
     pub fn of_quantities(values: impl Iterator<Item = f64>) -> Scale {
         let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         let high = values.iter().copied().fold(0.0, f64::max);
@@ -38,7 +38,7 @@ impl Scale {
         Scale::Linear { low: low.min(0.0), high }
     }
 
-    /// For places where things were measured: close around them.
+    /// Returns an axis for the values of an input, with little space around them.
     pub fn of_places(values: impl Iterator<Item = f64>) -> Scale {
         let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         let high = values.iter().copied().fold(f64::MIN, f64::max);
@@ -54,7 +54,7 @@ impl Scale {
         Scale::Linear { low: low - margin, high: high + margin }
     }
 
-    /// From 0 at the axis's beginning to 1 at its end.
+    /// Returns the position of a value, from 0 at the axis's start to 1 at its end.
     pub fn place(&self, value: f64) -> f64 {
         match *self {
             Scale::Linear { low, high } => (value - low) / (high - low),
@@ -63,7 +63,7 @@ impl Scale {
         }
     }
 
-    /// Whether a value has a place on it.
+    /// Whether a value lies on the axis.
     pub fn shows(&self, value: f64) -> bool {
         match *self {
             Scale::Linear { low, high } | Scale::Log { low, high } => (low..=high).contains(&value),
@@ -71,7 +71,7 @@ impl Scale {
         }
     }
 
-    /// About `wanted` ticks at 1, 2 and 5 times powers of ten; none for names.
+    /// Returns about `wanted` ticks at 1, 2 and 5 times powers of ten; none for names.
     pub fn ticks(&self, wanted: usize) -> Vec<Tick> {
         match *self {
             Scale::Linear { low, high } => linear_ticks(low, high, wanted),

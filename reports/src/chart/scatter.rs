@@ -1,4 +1,4 @@
-//! Prediction against measurement: a point for each cell, a panel for each measure, and the line where both agree.
+//! Prediction against measurement: a point for each cell, a panel for each measure, and the line of equality.
 use super::canvas::{Canvas, Lettering, Xy};
 use super::panel::{self, Area, Axes, LABEL, MARGIN};
 use super::picture::Picture;
@@ -8,7 +8,7 @@ use crate::cells::number;
 use crate::error::Result;
 use crate::theme;
 
-/// A cell's name, and one measure of it: live, sim.
+/// A cell's name, and one measure of it: live, simulated.
 pub type Pair = (String, f64, f64);
 
 /// The points of one measure.
@@ -17,7 +17,7 @@ pub struct Group {
     pub points: Vec<Pair>,
 }
 
-/// The band about the line of agreement.
+/// The relative half width of the band around the line of equality.
 const BAND: f64 = 0.10;
 
 pub fn draw(title: &str, note: &str, groups: &[Group]) -> Result<Picture> {
@@ -71,7 +71,7 @@ fn draw_panel(canvas: &mut Canvas<'_>, area: Area, measure: &str, points: &[&Pai
         Scale::Linear { low, high } | Scale::Log { low, high } => (low, high),
         Scale::Names { .. } => (0.0, 1.0),
     };
-    // The band's edges, along the axis in small steps: on a logarithmic one they are no straight lines.
+    // The band's edges are drawn in small steps, because they are curved on a logarithmic axis.
     let edge = |factor: f64| {
         (0..=64)
             .map(move |at| low + (high - low) * f64::from(at) / 64.0)

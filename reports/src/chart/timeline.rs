@@ -1,4 +1,4 @@
-//! What came out of the swarm over time, with the faults that fault_events: a panel for each cell, its first repetition.
+//! The throughput of the swarm over time, with the faults that occurred: a panel for each cell's first repetition.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::group::{self, Keyed};
 use super::panel::{self, Area, Axes, Entry, LABEL, MARGIN, TICK};
@@ -11,7 +11,7 @@ use crate::run_timeline::{Bin, RunTimeline, TimelineFault};
 use crate::theme;
 use plotters::style::RGBColor;
 
-/// More cells than these are no picture any more.
+/// The maximum number of cells in one picture.
 const PANELS: usize = 6;
 
 struct Panel {
@@ -67,7 +67,7 @@ pub fn timeline(source: &Source) -> Result<Picture> {
     Picture::new(name, &title, &drawing, size, &rows)
 }
 
-/// The look of a kind of fault.
+/// Returns the look of a kind of fault.
 fn look(what: &str) -> (RGBColor, &'static [f64]) {
     let at = match what {
         "crash" => 1,
@@ -95,7 +95,7 @@ fn draw(title: &str, note: &str, panels: &[Panel]) -> std::result::Result<(Strin
     }
     let left = MARGIN + 24.0 + axes.y_label_width() + 10.0;
     let height = if panels.len() == 1 { 260.0 } else { 120.0 };
-    // Room for the panel's title, where there are several, and for two rows of what fault_events whom.
+    // The space above holds the panel's title, if there are several panels, and two rows of names of affected hosts.
     let above = if panels.iter().any(|panel| !panel.title.is_empty()) { 22.0 } else { 6.0 }
         + if entries.is_empty() { 0.0 } else { 26.0 };
     let step = above + height + 12.0;
@@ -152,14 +152,15 @@ fn draw_panel(canvas: &mut Canvas<'_>, axes: &Axes, area: Area, panel: &Panel, l
     }
 }
 
-/// Whom faults befell, each where there is room for it in one of two rows: none at all, where there is none for all of them.
+/// Draws the names of the hosts affected by faults, each at a free place in one of two rows. If some name has no place,
+/// none is drawn.
 fn names(
     faults: &[TimelineFault],
     area: Area,
     line: impl Fn(&TimelineFault) -> f64,
 ) -> Vec<(&TimelineFault, f64, usize)> {
     let (mut free, mut names) = ([f64::MIN; 2], Vec::new());
-    // Whom a partition cuts off is no name.
+    // Faults with a long name, such as a partition's list of hosts, get no name.
     for fault in faults.iter().filter(|fault| !fault.on.is_empty() && text_width(&fault.on, TICK) < 120.0) {
         let half = text_width(&fault.on, TICK) / 2.0;
         let center = line(fault).clamp(area.x + half, (area.x + area.width - half).max(area.x));

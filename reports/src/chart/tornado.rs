@@ -1,4 +1,5 @@
-//! Effects about a middle line: a bar to each side for less and for more of an input, the longest on top.
+//! A tornado chart: a bar to each side of a middle line for less and for more of an input, with the longest bars on
+//! top.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::panel::{self, Entry, LABEL, MARGIN, TICK};
 use super::picture::Picture;
@@ -7,7 +8,7 @@ use crate::cells::number;
 use crate::error::Result;
 use crate::theme;
 
-/// The effect of one input: shares of the result, with less of it (or with another choice) and with more.
+/// The effect of one input: relative changes of the result, with less of it (or the other choice) and with more.
 pub struct Bar {
     pub label: String,
     pub less: f64,
@@ -26,7 +27,7 @@ pub fn draw(title: &str, bars: &[Bar]) -> Result<Picture> {
         return Err(impossible(name, "no input changes the result"));
     }
     let labels = bars.iter().map(|bar| text_width(&bar.label, TICK)).fold(0.0, f64::max);
-    // Room for a figure on either side.
+    // Each side has room for a figure.
     let room = text_width("+000.0 %", TICK) + 8.0;
     let (left, right) = (MARGIN + labels + 10.0 + room, WIDTH - MARGIN - room);
     let place = |share: f64| left + (right - left) * (share - low) / (high - low);
@@ -50,7 +51,7 @@ pub fn draw(title: &str, bars: &[Bar]) -> Result<Picture> {
         for (positive, at) in [(false, low), (true, high)] {
             let end = ends.iter().flatten().filter(|share| (**share > 0.0) == positive).copied();
             let far = end.fold(0.0f64, |far, share| if share.abs() > far.abs() { share } else { far });
-            // What changes nothing says so, once.
+            // An input without effect gets its figure once.
             let nothing = !positive && ends.iter().flatten().all(|share| *share == 0.0);
             if (far == 0.0 || at == 0.0) && !nothing {
                 continue;

@@ -1,4 +1,4 @@
-//! How busy each peer was over time: a strip for each, of the first repetition of each cell.
+//! The utilisation of each peer over time: a strip for each peer, from the first repetition of each cell.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::group::{self, Keyed};
 use super::panel::{self, Area, Axes, LABEL, MARGIN, TICK};
@@ -13,15 +13,15 @@ use crate::theme;
 use actors::id::NodeId;
 use scenarios::plan::Plan;
 
-/// Cells, and peers of each, that are shown: the others are no picture any more.
+/// The maximum numbers of cells and of peers per cell in one picture.
 const CELLS: usize = 4;
 const PEERS: usize = 24;
 
 struct Strips {
     title: String,
-    /// Length of the window in s.
+    /// The length of the window in s.
     length: f64,
-    /// Name and busy share in each bin, in the order of the swarm.
+    /// The names and the utilisation in each interval, in the order of the swarm.
     peers: Vec<(String, Vec<f64>)>,
     left_out: usize,
 }
@@ -58,7 +58,7 @@ pub fn strips(source: &Source) -> Result<Picture> {
     Picture::new(name, &title, &drawing, size, &rows)
 }
 
-/// From the release on. Nothing, where there was none.
+/// Returns the strips from the release on, or `None` if there was no release.
 fn strips_of(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>> {
     let course = RunTimeline::read(&run.dir)?;
     let busy: Vec<&Busy> = course.busy.iter().filter(|busy| busy.cell == cell).collect();
@@ -69,7 +69,7 @@ fn strips_of(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>>
     Ok(Some(chosen(plan, busy, title, length as f64 / 1e9)))
 }
 
-/// The busiest, where there are too many.
+/// Returns the strips of the peers with the highest utilisation, if there are too many.
 fn chosen(plan: &Plan, mut busy: Vec<&Busy>, title: String, length: f64) -> Strips {
     let total = |busy: &Busy| busy.thousandths.iter().sum::<u32>();
     let shares = |busy: &Busy| busy.thousandths.iter().map(|share| f64::from(*share) / 1000.0).collect();
@@ -115,7 +115,7 @@ fn draw(title: &str, note: &str, all: &[Strips]) -> std::result::Result<(String,
             let width = area.width * x.place(strips.length) / shares.len().max(1) as f64;
             for (bin, share) in shares.iter().enumerate() {
                 let color = theme::cividis(share.clamp(0.0, 1.0));
-                // Each reaches into the next, which covers that again: edges that only touch leave a seam.
+                // Each rectangle overlaps the next, which is drawn over it: edges that only touch would leave a seam.
                 let beyond = if bin + 1 < shares.len() { 0.8 } else { 0.0 };
                 canvas.rect((area.x + bin as f64 * width, top + 1.0), (width + beyond, pitch - 2.0), color);
             }

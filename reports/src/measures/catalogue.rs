@@ -1,14 +1,14 @@
-//! Every measure a run can have: its column's name, which ends in its unit, and its definition.
+//! The catalogue of measures: each column's name, which ends in its unit, and its definition.
 use std::sync::LazyLock;
 
-/// A measure's column.
+/// The column of a measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
     pub about: String,
 }
 
-/// Latencies that are given as distributions, and what they are.
+/// The latencies that are given as distributions, with their definitions.
 pub const DISTRIBUTIONS: [(&str, &str); 8] = [
     ("ttft", "time to first token: t_1 - t_sent"),
     ("tpot", "time per output token: (t_N - t_1) / (N - 1)"),
@@ -102,7 +102,7 @@ const OTHERS: [(&str, &str); 38] = [
     ),
 ];
 
-/// In the order in which they are written.
+/// All columns, in the order in which they are written.
 pub static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
     let plain = |&(name, about): &(&str, &str)| Column { name: name.to_owned(), about: about.to_owned() };
     let mut columns: Vec<Column> = CONTRACT.iter().chain(&COUNTS).map(plain).collect();

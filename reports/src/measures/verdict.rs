@@ -1,4 +1,4 @@
-//! Whether a run's figures can be believed.
+//! The verdict on whether a run's figures can be believed.
 use actors::id::{NodeId, RequestId};
 use rows::{RequestRow, RunRows};
 use scenarios::plan::Plan;
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// From good to bad.
+/// The verdict, ordered from good to bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
     #[default]
     Valid,
-    /// The figures are true, and something about the run makes them doubtful as an answer.
+    /// The figures are true, but something about the run makes them doubtful as an answer.
     Suspect,
-    /// The figures do not add up.
+    /// The figures are inconsistent.
     Invalid,
 }
 
@@ -50,10 +50,10 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Computing that is this much slower in the first micro-batch than later was not warm yet.
+/// The relative slowdown of the first micro-batch's computing above which the run was not warm yet.
 const STATIONARY_WITHIN: f64 = 0.25;
 
-/// Sent this much late, as a share of the mean latency, the generator is the bottleneck.
+/// The maximum delay of sending, as a share of the mean latency, above which the load generator is the bottleneck.
 const SATURATED_FROM: f64 = 0.10;
 
 pub(super) fn judge(fold: &RunRows, plan: &Plan) -> Judgement {
@@ -72,11 +72,11 @@ fn ending(fold: &RunRows, plan: &Plan, judgement: &mut Judgement) {
         judgement.add(Verdict::Invalid, "the run did not reach its end");
     }
     if let Some(released) = fold.released {
-        // A request without a session has no record of its client, which is lost: its stamps are those of peers.
+        // A request without a session has no record of its client, which was lost. Its stamps are those of peers.
         let stamped = fold.timed().filter(|row| row.session.is_some());
         let early = stamped.filter(|row| row.sent < released.0).count();
         if early > 0 {
-            // Between machines, clocks are only estimated to agree.
+            // The clocks of different machines agree only approximately.
             let verdict = if plan.machines.len() > 1 { Verdict::Suspect } else { Verdict::Invalid };
             judgement.add(verdict, format!("{early} timed requests were sent before the barrier's release"));
         }
@@ -114,7 +114,8 @@ fn counts(fold: &RunRows, plan: &Plan, judgement: &mut Judgement) {
     }
 }
 
-/// The orchestrator made its figures from the latencies it was sent, the fold from the events: they must be the same.
+/// Checks that the orchestrator's figures, which come from the latencies sent to it, equal those computed from the
+/// events.
 fn agreement(fold: &RunRows, plan: &Plan, judgement: &mut Judgement) {
     let Some(drained) = &fold.drained else { return };
     let lost: Vec<String> =
@@ -149,7 +150,7 @@ fn doubts(fold: &RunRows, plan: &Plan, judgement: &mut Judgement) {
     if rows > 0 {
         judgement.add(Verdict::Suspect, format!("clocks disagree in {rows} requests: parts were cut to fit"));
     }
-    // Requests that come by themselves are of all lengths: the first is no measure of the others.
+    // Requests with their own arrival times have different lengths, so the first one is not comparable with the others.
     let alike = plan.open.is_none().then(|| first_batch_slower(fold)).flatten();
     if let Some(slower) = alike.filter(|&slower| slower > STATIONARY_WITHIN) {
         let percent = slower * 100.0;
@@ -162,8 +163,9 @@ fn doubts(fold: &RunRows, plan: &Plan, judgement: &mut Judgement) {
     }
 }
 
-/// By how much the peers took longer for the steps of each client's first timed request than for those of the later ones:
-/// the same peers for steps of as many tokens, so that who went another way first is not taken for cold.
+/// Returns the relative excess of the peers' time for each client's first timed request over that for the later ones.
+/// Only steps at the same peer with the same number of tokens are compared, so that another route does not look like a
+/// cold start.
 fn first_batch_slower(fold: &RunRows) -> Option<f64> {
     let mut steps: BTreeMap<(NodeId, u32), [(u64, u64); 2]> = BTreeMap::new();
     for hop in fold.hops.iter().filter(|hop| !hop.request.is_warmup()) {

@@ -1,7 +1,7 @@
-//! How many blocks of the model are served by somebody, over time.
+//! The number of the model's blocks that have a serving peer, over time.
 //!
-//! A peer serves from its word that it is ONLINE until its word that it is not, or until it crashes. One that stands still
-//! or is cut off goes on serving: nobody has taken its place, and it has lost nothing.
+//! A peer serves from its announcement as ONLINE until it announces another state or crashes. A stalled or partitioned
+//! peer continues to serve: no other peer has taken its place, and it has lost nothing.
 use actors::dht::State;
 use actors::id::{BlockRange, NodeId};
 use actors::record::FaultKind;
@@ -9,30 +9,30 @@ use actors::time::{Duration, Timestamp};
 use rows::RunRows;
 use std::collections::BTreeMap;
 
-/// Blocks served, from each change on.
+/// The number of served blocks from each change on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
     blocks: u32,
     changes: Vec<(Timestamp, u32)>,
 }
 
-/// Spells of a window in which some block was served by nobody, and the share of the blocks that were served.
+/// The intervals of a window during which some block had no serving peer, and the share of blocks that were served.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Holes {
     pub count: u32,
     pub time: Duration,
-    /// Of the blocks, by time.
+    /// The mean and the minimum share of served blocks over time, from 0 to 1.
     pub mean: f64,
     pub least: f64,
 }
 
-/// What a peer's word or end changes.
+/// The effect of a peer's announcement or end.
 enum Change {
     Away(NodeId),
     Serves(NodeId, BlockRange),
 }
 
-/// Peers by what they serve, and how many serve each block.
+/// The peers with their served blocks, and the number of peers of each block.
 struct Count {
     peers: BTreeMap<NodeId, BlockRange>,
     servers: Vec<u32>,
@@ -62,7 +62,8 @@ impl Count {
         }
     }
 
-    /// A peer's word may be of blocks that the model does not have.
+    /// Returns the server counts of `blocks`, clamped to the model, because a peer may announce blocks that the model
+    /// lacks.
     fn span(&mut self, blocks: BlockRange) -> &mut [u32] {
         let end = (blocks.end as usize).min(self.servers.len());
         &mut self.servers[(blocks.start as usize).min(end)..end]
@@ -70,9 +71,9 @@ impl Count {
 }
 
 impl Coverage {
-    /// Of a model with so many blocks.
+    /// Returns the coverage of a model with this number of blocks.
     pub fn of(fold: &RunRows, blocks: u32) -> Coverage {
-        // Who crashes and starts again at one instant is away before it has anything to say.
+        // If a host crashes and restarts at one instant, the crash comes before the announcements of the new start.
         let mut changes: Vec<(Timestamp, u8, Change)> = Vec::new();
         for fault_events in fold.fault_events.iter().filter(|fault_events| fault_events.fault == FaultKind::Crash) {
             changes.extend(fault_events.nodes.iter().map(|node| (fault_events.at, 0, Change::Away(*node))));
@@ -89,7 +90,7 @@ impl Coverage {
         let mut coverage = Coverage { blocks, changes: Vec::new() };
         for (at, _, change) in changes {
             count.take(change);
-            // Of several words at one instant the last counts, and no change is none.
+            // The last of several announcements at one instant counts. An announcement without effect adds no change.
             coverage.changes.pop_if(|(last, _)| *last == at);
             if coverage.changes.last().is_none_or(|(_, served)| *served != count.served) {
                 coverage.changes.push((at, count.served));
@@ -102,7 +103,8 @@ impl Coverage {
         self.blocks
     }
 
-    /// From when till when so many blocks were served, in order and without gaps, until `end`.
+    /// Returns the times from, until and the number of blocks served between them, in order and without gaps, until
+    /// `end`.
     pub fn stretches(&self, end: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp, u32)> {
         let ends = self.changes.iter().skip(1).map(|(at, _)| *at).chain([end]);
         let stretches =
@@ -110,7 +112,7 @@ impl Coverage {
         stretches.filter(|(from, till, _)| from < till)
     }
 
-    /// In a window; nothing, where no peer ever said that it serves or the window is empty.
+    /// Returns the holes within a window, or `None` if no peer ever announced itself or the window is empty.
     pub fn holes(&self, from: Timestamp, till: Timestamp) -> Option<Holes> {
         if self.blocks == 0 || self.changes.is_empty() || till <= from {
             return None;

@@ -1,4 +1,4 @@
-//! A run in short spans of the same width: what came out, what was under way, how busy the peers were.
+//! A run in short intervals of equal width: output tokens, requests in flight, and the utilisation of the peers.
 use super::{Bin, Busy};
 use actors::id::NodeId;
 use rows::RunRows;
@@ -6,14 +6,14 @@ use scenarios::plan::Plan;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// At most so many bins, of a width of 1, 2 or 5 times a power of ten ns.
+/// The maximum number of intervals. Their width is 1, 2 or 5 times a power of ten ns.
 const BINS: u64 = 120;
 
-/// At most so many peers of a run have a row each, the busiest: no picture shows more.
+/// The maximum number of peers of a run with a row each, those with the highest utilisation. No chart shows more.
 const PEERS: usize = 64;
 
-/// From the release to the last client's end; the last span may reach beyond it. Peers one by one are told of the first
-/// repetition alone.
+/// Returns the intervals from the release to the last client's end, which the last interval may exceed, and the
+/// utilisation of single peers, which only the first repetition has.
 pub(super) fn bins(fold: &RunRows, plan: &Plan, (cell, repeat): (u32, u32)) -> (Vec<Bin>, Vec<Busy>) {
     let Some((released, end)) = fold.window() else { return Default::default() };
     let length = end.since(released).0;
@@ -24,7 +24,7 @@ pub(super) fn bins(fold: &RunRows, plan: &Plan, (cell, repeat): (u32, u32)) -> (
     let count = length.div_ceil(width) as usize;
     let (mut tokens, mut under_way) = (vec![0u64; count], vec![0u64; count]);
     for token in fold.tokens.iter().filter(|token| token.output > 0 && !token.request.is_warmup()) {
-        // What arrives as the run ends belongs to its last bin.
+        // Tokens that arrive at the very end of the run belong to its last interval.
         if token.seen >= released.0 && token.seen <= end.0 {
             let at = ((token.seen - released.0) / width).min(count as u64 - 1);
             tokens[at as usize] += u64::from(token.batch);
@@ -41,7 +41,7 @@ pub(super) fn bins(fold: &RunRows, plan: &Plan, (cell, repeat): (u32, u32)) -> (
         }
     };
     fold.timed().for_each(|row| spread(&mut under_way, row.sent, row.ended));
-    // A peer computes one job at a time, so steps that end at one instant are of one job.
+    // A peer computes one job at a time, so steps that end at one instant belong to one job.
     let mut jobs = BTreeSet::new();
     let mut busy: BTreeMap<NodeId, Vec<u64>> = plan.peers().map(|(id, _)| (id, vec![0; count])).collect();
     for hop in fold.hops.iter().filter(|hop| jobs.insert((hop.peer, hop.finished))) {
@@ -66,17 +66,17 @@ pub(super) fn bins(fold: &RunRows, plan: &Plan, (cell, repeat): (u32, u32)) -> (
     (bins, if repeat == 0 { peers.collect() } else { Vec::new() })
 }
 
-/// As many as have a row, in the order of their ids.
+/// Returns the peers with the highest utilisation that get a row, in the order of their ids.
 fn busiest(busy: BTreeMap<NodeId, Vec<u64>>) -> Vec<(NodeId, Vec<u64>)> {
     let mut ranked: Vec<(NodeId, Vec<u64>)> = busy.into_iter().collect();
-    // The sort is stable: of two that are equally busy the lower id stays.
+    // The sort is stable, so of two equally busy peers the lower id is kept.
     ranked.sort_by_key(|(_, ns)| Reverse(ns.iter().sum::<u64>()));
     ranked.truncate(PEERS);
     ranked.sort_by_key(|(peer, _)| *peer);
     ranked
 }
 
-/// Six decimals are more than anybody draws, and keep the file small.
+/// Rounds to six decimals, which exceeds the resolution of any chart and keeps the file small.
 fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }

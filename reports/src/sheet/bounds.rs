@@ -1,40 +1,42 @@
-//! What a parquet file of a run directory may claim, checked before the parquet library decodes it.
+//! Limits on the sizes that a parquet file of a run directory may claim, checked before the parquet library decodes it.
 //!
-//! The library makes room for as many rows and dictionary entries as a header claims: a damaged count of 2^31 takes
-//! gigabytes and minutes. A file within these bounds takes memory and time in proportion to its length.
+//! The library allocates as many rows and dictionary entries as a header claims. A damaged count of 2^31 would take
+//! gigabytes and minutes. A file within these limits takes memory and time in proportion to its length.
 use super::CHUNK;
 use parquet::basic::{Compression, Type};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::ChunkReader;
 use scenarios::input::FOOTER_BYTES;
 
-/// Bytes in memory for each byte of a file: the columns of a row are two hundred bytes, and take two in a file at least.
+/// The maximum bytes in memory per byte of a file: the columns of a row take two hundred bytes, and at least two in a
+/// file.
 const MEMORY_PER_BYTE: u64 = 1 << 10;
 
-/// Bytes in memory that a file of any length may take: a short file of constant columns has a ratio of its own.
+/// The bytes in memory allowed for a file of any length, because short files of constant columns have a higher ratio.
 const MEMORY_BASE: u64 = 16 << 20;
 
-/// Bytes in memory that no file may exceed: beyond it a machine of usual size ends the program.
+/// The maximum bytes in memory for any file. Beyond it a machine of usual size would kill the program.
 const MEMORY_MOST: u64 = 8 << 30;
 
-/// Uncompressed bytes of the texts of a group: a kilobyte for each of its rows.
+/// The maximum uncompressed bytes of a group's texts: a kilobyte for each row.
 const TEXT_BYTES: u64 = 64 << 20;
 
-/// Uncompressed bytes of a group's values of fixed size, each 8 bytes with room for its level and its dictionary index.
+/// The maximum uncompressed bytes of a group's values of fixed size: 8 bytes each, with room for level and dictionary
+/// index.
 const FIXED_BYTES: u64 = 32 * CHUNK as u64;
 
-/// Bytes of a page's header: statistics of two texts are the largest part of it.
+/// The maximum bytes of a page's header, whose largest part are the statistics of two texts.
 const HEADER_BYTES: usize = 4 << 10;
 
-/// Magic bytes at the end of a parquet file, after its footer's length of four bytes.
+/// The magic bytes at the end of a parquet file, after the four bytes of its footer's length.
 const MAGIC: &[u8] = b"PAR1";
 
-/// Bytes in memory that the columns of a file of `length` bytes may take together.
+/// Returns the maximum bytes in memory of all columns of a file of `length` bytes.
 pub(super) fn memory(length: u64) -> u64 {
     length.saturating_mul(MEMORY_PER_BYTE).saturating_add(MEMORY_BASE).min(MEMORY_MOST)
 }
 
-/// Checks the end of a file: the footer must lie in it, and be no longer than footers are.
+/// Checks that the footer lies within the file, and that it is no longer than footers are.
 pub(super) fn footer(source: &impl ChunkReader) -> Result<(), String> {
     let length = source.len();
     if length < 12 {
@@ -51,7 +53,7 @@ pub(super) fn footer(source: &impl ChunkReader) -> Result<(), String> {
     Ok(())
 }
 
-/// Rows of a file, group by group, each within what the writer puts in one.
+/// Returns the number of rows of a file. Checks that each group has no more rows than the writer puts in one.
 pub(super) fn rows(metadata: &ParquetMetaData) -> Result<u64, String> {
     let mut sum = 0;
     for (at, group) in metadata.row_groups().iter().enumerate() {
@@ -88,7 +90,7 @@ pub(super) fn chunk(source: &impl ChunkReader, chunk: &ColumnChunkMetaData, rows
     pages(&bytes, rows, most)
 }
 
-/// Walks the pages of a chunk: their sizes, and that their values are as many as the group has rows.
+/// Checks the sizes of a chunk's pages, and that they have as many values as the group has rows.
 fn pages(mut bytes: &[u8], rows: u64, most: u64) -> Result<(), String> {
     let (mut values, mut uncompressed, mut first) = (0u64, 0u64, true);
     while !bytes.is_empty() {
@@ -135,25 +137,25 @@ fn size(claimed: Option<i64>, of: &str) -> Result<u64, String> {
 const DATA: i64 = 0;
 const DICTIONARY: i64 = 2;
 
-/// What the header of a page claims (`PageHeader` of parquet.thrift).
+/// The claims of a page's header (`PageHeader` of parquet.thrift).
 #[derive(Default)]
 struct Page {
     kind: Option<i64>,
     plain: Option<i64>,
     packed: Option<i64>,
-    /// Values of a data page.
+    /// The number of values of a data page.
     data: Option<i64>,
-    /// Values of a dictionary page.
+    /// The number of values of a dictionary page.
     dictionary: Option<i64>,
 }
 
-/// Reads a page's header by Thrift's compact protocol. Types and fields that the header does not have are refused.
+/// A reader of page headers in Thrift's compact protocol. It refuses types and fields that such headers do not have.
 struct Header<'a> {
     bytes: &'a [u8],
     page: Page,
 }
 
-// Types of the compact protocol.
+// These are the types of the compact protocol.
 const TRUE: u8 = 1;
 const FALSE: u8 = 2;
 const I32: u8 = 5;
@@ -190,7 +192,7 @@ impl Header<'_> {
         })
     }
 
-    /// The fields of a struct in the order of their numbers, until its end.
+    /// Calls `field` with each field of a struct in the order of their numbers, until the struct's end.
     fn fields(&mut self, mut field: impl FnMut(&mut Self, u8, u8) -> Result<(), String>) -> Result<(), String> {
         let mut id = 0u8;
         loop {
@@ -199,7 +201,7 @@ impl Header<'_> {
             if head == 0 {
                 return Ok(());
             }
-            // A step of 0 would be followed by a number in full, which no header of so few fields needs.
+            // A step of 0 would be followed by a full field number, which no header with so few fields needs.
             id = id.checked_add(step).filter(|_| step > 0).ok_or(UNKNOWN)?;
             field(self, id, kind)?;
         }
@@ -249,11 +251,11 @@ const UNKNOWN: &str = "a page's header has a field that runs do not write";
 mod tests {
     use super::{TEXT_BYTES, pages};
 
-    /// Thrift's bytes of 2^31 - 1, and of -1.
+    /// Thrift's encodings of 2^31 - 1 and of -1.
     const HUGE: [u8; 5] = [0xfe, 0xff, 0xff, 0xff, 0x0f];
     const MINUS_ONE: [u8; 1] = [0x01];
 
-    /// A page of `payload`, whose header claims these sizes and so many values.
+    /// Returns a page of `payload` whose header claims these sizes and numbers of values.
     fn page(kind: u8, plain: &[u8], packed: &[u8], values: &[u8], payload: &[u8]) -> Vec<u8> {
         let own = if kind == 0 { 0x2c } else { 0x4c };
         let ends: &[u8] = if kind == 0 { &[0x15, 0, 0x15, 6, 0x15, 6, 0, 0] } else { &[0x15, 0, 0, 0] };
@@ -279,7 +281,7 @@ mod tests {
             (page(0, &[8], &[8], &MINUS_ONE, &payload), "a page claims -1 values"),
             (page(0, &[8], &[8], &[2], &payload), "1 values where the group has 2 rows"),
             (page(3, &[8], &[8], &[4], &payload), "a kind that runs do not write"),
-            // A header that ends within its first number, and one with a list.
+            // One header ends within its first number, and one has a list.
             (vec![0x15, 0x80], "cut"),
             (vec![0x19, 0x00], "a field that runs do not write"),
         ] {

@@ -1,4 +1,4 @@
-//! The columns of the raw files. Order and names are the format: add at the end.
+//! The columns of the raw files. Order and names are part of the format, so new columns are added at the end.
 use super::{Field, Filed, Get};
 use actors::record::{Looked, Pinged};
 use rows::{HopRow, NetworkParts, RequestRow, TokenRow};
@@ -25,7 +25,7 @@ macro_rules! maybe {
         Get::Maybe(|$f: &Filed<_>| $value.map(|value| value as i64))
     };
 }
-/// One of the finer parts of the network's time.
+/// Returns the extractor of one of the finer parts of the network's time.
 macro_rules! fine {
     ($part:ident) => {
         Get::Maybe(|f: &Filed<_>| f.row.network.map(|NetworkParts { $part, .. }| $part as i64))

@@ -1,4 +1,4 @@
-//! Parquet files of a run directory, read back as columns.
+//! Reading of the parquet files of a run directory into columns.
 use super::bounds;
 use crate::error::{Error, Result};
 use parquet::column::reader::{ColumnReader, get_typed_column_reader};
@@ -10,21 +10,21 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-/// The largest number of a column, so that sums of some of them are numbers: in ns it is 36 years. Session ids may be larger.
+/// The maximum number in a column, so that sums of several do not overflow: 36 years in ns. Session ids may be larger.
 const LARGEST: i64 = 1 << 60;
 
-/// The columns asked for, as long as each other.
+/// The requested columns, all of the same length.
 #[derive(Debug, Default)]
 pub struct Columns {
     ints: BTreeMap<String, Vec<Option<i64>>>,
     texts: BTreeMap<String, Vec<String>>,
     flags: BTreeMap<String, Vec<bool>>,
-    /// Bytes in memory that further values may take.
+    /// The bytes in memory that further values may take.
     left: u64,
 }
 
 impl Columns {
-    /// Empty if the file has no such column.
+    /// Returns a column of integers; empty if the file has no such column.
     pub fn ints(&self, name: &str) -> &[Option<i64>] {
         self.ints.get(name).map_or(&[], Vec::as_slice)
     }
@@ -41,7 +41,7 @@ impl Columns {
 /// Reads the named columns of a parquet file of a run directory.
 ///
 /// # Errors
-/// If the file cannot be read, is damaged, or is none that a run writes.
+/// The file cannot be read, is damaged, or is no file of a run.
 pub fn read(path: &Path, names: &[&str]) -> Result<Columns> {
     let (file, length) = input::open(path).map_err(Error::Input)?;
     let columns = guard(|| decode(&file, length, names));
@@ -51,7 +51,7 @@ pub fn read(path: &Path, names: &[&str]) -> Result<Columns> {
 /// Counts the rows of a parquet file of a run directory by its footer.
 ///
 /// # Errors
-/// As [`read`].
+/// The file cannot be read, is damaged, or is no file of a run.
 pub fn rows(path: &Path) -> Result<u64> {
     let (file, _) = input::open(path).map_err(Error::Input)?;
     let rows = guard(|| bounds::rows(footer(&file)?.metadata()));
@@ -80,7 +80,7 @@ fn decode(file: &File, length: u64, names: &[&str]) -> std::result::Result<Colum
             wanted.push((at, name));
         }
     }
-    // The row's run: every version has written these two.
+    // These two columns name the row's run, and every version has written them.
     for name in ["cell", "repeat"] {
         if names.contains(&name) && !wanted.iter().any(|known| known.1 == name) {
             return Err(format!("it has no column {name}"));
@@ -105,14 +105,14 @@ fn decode(file: &File, length: u64, names: &[&str]) -> std::result::Result<Colum
 }
 
 impl Columns {
-    /// Adds the rows of another file below these.
+    /// Appends the rows of another file.
     pub(super) fn extend(&mut self, more: Columns) {
         more.ints.into_iter().for_each(|(name, values)| self.ints.entry(name).or_default().extend(values));
         more.texts.into_iter().for_each(|(name, values)| self.texts.entry(name).or_default().extend(values));
         more.flags.into_iter().for_each(|(name, values)| self.flags.entry(name).or_default().extend(values));
     }
 
-    /// Adds a group's values of a column.
+    /// Appends a group's values of a column.
     fn append(&mut self, name: &str, reader: ColumnReader, rows: usize) -> std::result::Result<(), String> {
         match reader {
             reader @ ColumnReader::Int64ColumnReader(_) => {

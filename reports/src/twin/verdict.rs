@@ -1,14 +1,14 @@
-//! What a comparison comes to, in a sentence that needs no statistics.
+//! The verdict of a comparison, in a sentence that needs no knowledge of statistics.
 use super::Gap;
 use crate::load::CpuShares;
 use serde::Serialize;
 
-/// Whether a prediction was off by more than chance.
+/// Whether a prediction's errors exceed chance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TwinVerdict {
-    /// Errors that are larger than their noise: see [`Gap::noise`].
+    /// The number of errors that are larger than their noise, see [`Gap::noise`].
     pub beyond_noise: usize,
-    /// Errors whose noise is known.
+    /// The number of errors whose noise is known.
     pub judged: usize,
     pub text: String,
 }

@@ -1,4 +1,4 @@
-//! Events of runs that never were, but could have been: what the tests of this crate feed on.
+//! Synthetic events of plausible runs, the input of this crate's tests.
 use actors::dht::State;
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
 use actors::message::{Failure, WireType};
@@ -13,7 +13,7 @@ use scenarios::plan::{
 };
 use scenarios::shape::{Arch, Shape, WeightType};
 
-/// A run to be made up.
+/// A synthetic run.
 #[derive(Clone, Copy, Debug)]
 pub struct Sketch {
     pub clients: u32,
@@ -23,13 +23,13 @@ pub struct Sketch {
     pub prompt: u32,
     pub generate: u32,
     pub delay: Duration,
-    /// Bytes a second.
+    /// Bytes per second.
     pub bandwidth: f64,
-    /// Of the jitter.
+    /// The seed of the jitter.
     pub seed: u64,
-    /// With `Carried`, as a simulation has it.
+    /// Whether the run has `Carried` events, as simulations do.
     pub carried: bool,
-    /// The last client's last request fails.
+    /// Whether the last client's last request fails.
     pub fails: bool,
 }
 
@@ -128,7 +128,7 @@ impl Sketch {
         }
     }
 
-    /// Everything a run of the plan would leave behind.
+    /// Returns all events of a run of the plan.
     pub fn events(&self) -> Vec<Event> {
         let mut run = Run { sketch: *self, draws: 0, events: Vec::new() };
         let client = |at: u32| NodeId(2 + self.peers + at);
@@ -194,7 +194,7 @@ struct Run {
 }
 
 impl Run {
-    /// About so long, by up to a fifth more.
+    /// Draws a duration from `span` to a fifth more.
     fn about(&mut self, span: Duration) -> Duration {
         self.draws += 1;
         let share = mix(self.sketch.seed ^ mix(self.draws)) % 1000;
@@ -315,7 +315,7 @@ impl Run {
     }
 }
 
-/// A cell's name.
+/// Returns a cell's name.
 #[allow(dead_code, reason = "each test file is a crate of its own, and not every one names cells")]
 pub fn key(index: u32, values: &[(&str, &str)]) -> CellKey {
     CellKey { index, values: values.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect() }
