@@ -10,6 +10,7 @@ use rows::RunRows;
 use scenarios::published::{System, systems};
 use scenarios::{Overrides, load};
 use simulator::{HORIZON, run};
+use std::collections::BTreeSet;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -32,7 +33,11 @@ pub fn published(wanted: &Arguments) -> Done {
         }
     }
     if all.figures.is_empty() && !interrupted() {
-        return Err(Exit { code: 2, report: miette!("nothing was published of {}", wanted.scenarios.join(", ")) });
+        let known = systems().map_err(|why| Exit { code: 1, report: miette!("{why}") })?;
+        let known: BTreeSet<String> = known.into_iter().map(|system| system.scenario).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        let why = format!("nothing was published of {}: name one of {known}", wanted.scenarios.join(", "));
+        return Err(Exit { code: 2, report: miette!("{why}") });
     }
     match wanted.format {
         Format::Json => say!("{}\n", serde_json::to_string_pretty(&all)?),

@@ -37,6 +37,7 @@ impl<'b> SweepWriter<'b> {
         let command = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let mut manifest = Manifest::new(&scenario.name, world, sweep.seed, batch.charts(), command);
         manifest.build = build();
+        manifest.scenario_folder = batch.loaded.folder().map(|folder| folder.to_string_lossy().into_owned());
         let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text(), &batch.plans)?;
         let (name, runs) = match world {
             World::Live => ("live", "live runs"),

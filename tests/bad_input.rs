@@ -56,6 +56,47 @@ fn blocks_that_nobody_serves_are_named() {
 }
 
 #[test]
+fn a_swarm_that_is_too_large_is_refused_by_its_counts() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (set, words) in [
+        ("hosts.0.count=200000", "200000 peers share 4 blocks evenly: 199996 would have none"),
+        ("hosts.0.count=262145", "it may be at most 262144"),
+        ("workload.clients=1000000", "clients is 1000000: it may be at most 262144"),
+        ("workload.clients=262144", "a swarm of 262146 hosts and 262146 peers and clients is too large"),
+    ] {
+        let output = expect_code(dir.path(), &["check", "quickstart", "--set", set], 3);
+        let said = String::from_utf8_lossy(&output.stderr).replace("│", " ");
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(words), "{set}: {said}");
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_as_such_wherever_a_file_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let made = std::process::Command::new("mkfifo").arg(dir.path().join("pipe.ron")).status().expect("mkfifo runs");
+    assert!(made.success());
+    std::os::unix::fs::symlink("loop.ron", dir.path().join("loop.ron")).expect("a link");
+    let set = |profile: &str| format!("hosts.0.device=Profile({profile:?})");
+    let (pipe, looped, device) = (set("pipe.ron"), set("loop.ron"), set("/dev/zero"));
+    for (arguments, words) in [
+        (vec!["check", "pipe.ron"], "this is a pipe, socket or device; only regular files are read"),
+        (vec!["check", "loop.ron"], "symbolic links"),
+        (vec!["check", "quickstart", "--set", &pipe], "this is a pipe, socket or device; only regular files are read"),
+        (
+            vec!["check", "quickstart", "--set", &device],
+            "this is a pipe, socket or device; only regular files are read",
+        ),
+        (vec!["check", "quickstart", "--set", &looped], "symbolic links"),
+    ] {
+        let output = expect_code(dir.path(), &arguments, 3);
+        let said = String::from_utf8_lossy(&output.stderr).replace("│", " ");
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn a_scenario_that_is_not_there_and_a_wrong_flag_have_their_own_codes() {
     let dir = tempfile::tempdir().expect("a directory");
     let output = expect_code(dir.path(), &["sim", "quickstrat"], 3);

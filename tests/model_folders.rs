@@ -136,6 +136,46 @@ fn scores_that_are_not_finite_make_no_text() {
 }
 
 #[test]
+fn hidden_states_that_overflow_end_the_run_with_their_cause() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    small(dir.path(), Arch::Llama);
+    change(dir.path(), |tensors| {
+        let weight = tensors.get_mut("model.layers.0.mlp.down_proj.weight").expect("it is there");
+        *weight = weight.affine(1e38, 0.0).expect("a tensor");
+    });
+    let (ids, said) = generate(dir.path(), &IDS, 4);
+    let cause = "peer[1] refused: hidden states after block 1 are not finite";
+    assert!(ids.is_null() && said.contains(&format!("the warm-up of client failed: {cause}")), "{ids} {said}");
+    // The peer was asked once: another would fail in the same way.
+    assert_eq!(said.matches("the device of node").count(), 1, "{said}");
+}
+
+#[test]
+fn a_tokenizer_that_would_take_the_memory_of_the_machine_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    small(dir.path(), Arch::Opt);
+    let path = dir.path().join("x/tokenizer.json");
+    let whole = std::fs::read_to_string(&path).expect("it was written");
+    let double = r#"{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}"#;
+    for (normalizer, why) in [
+        (
+            r#"{"type": "Precompiled", "precompiled_charsmap": "/////wAAAAAAAAAA"}"#.to_owned(),
+            "claims a trie of 4294967295 bytes",
+        ),
+        (
+            format!(r#"{{"type": "Sequence", "normalizers": [{}]}}"#, [double; 60].join(",")),
+            "could make a text more than 1024 times as long",
+        ),
+    ] {
+        let text = whole.replace("\"normalizer\": null", &format!("\"normalizer\": {normalizer}"));
+        assert_ne!(text, whole);
+        std::fs::write(&path, text).expect("writable");
+        let (_, said) = generate(dir.path(), &["--prompt", "a swarm"], 3);
+        assert!(said.contains("tokenizer.json") && said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn weights_that_nothing_takes_are_warned_of_by_name_and_number() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     small(dir.path(), Arch::Llama);

@@ -49,6 +49,22 @@ fn requests_that_were_left_out_are_counted_by_check_and_sim() {
 }
 
 #[test]
+fn the_scenario_of_a_run_directory_finds_its_files_from_anywhere() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("rtt.csv"), ROUND_TRIPS).expect("a file");
+    fs::write(dir.path().join("trace.csv"), REQUESTS).expect("a file");
+    said(dir.path(), "sim", "BurstGpt", 0);
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let copy = dir.path().join("runs/traced-sim-001/scenario.ron");
+    expect_code(elsewhere.path(), &["sim", copy.to_str().expect("a plain path")], 0);
+    let cells = |runs: &Path| fs::read(runs.join("runs/traced-sim-001/cells.csv")).expect("a table");
+    assert_eq!(cells(dir.path()), cells(elsewhere.path()));
+    // Of the copy of a copy too.
+    let copy = elsewhere.path().join("runs/traced-sim-001/scenario.ron");
+    expect_code(elsewhere.path(), &["check", copy.to_str().expect("a plain path")], 0);
+}
+
+#[test]
 fn a_pair_that_is_given_twice_names_both_lines() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::write(dir.path().join("trace.csv"), REQUESTS).expect("a file");

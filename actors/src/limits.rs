@@ -61,8 +61,8 @@ pub const THREADS: u32 = 4096;
 /// Devices of one host beside its first: more than any server has slots.
 pub const DEVICES: u32 = 64;
 
-/// Nodes of one plan: a simulated node costs about a kilobyte.
-pub const NODES: usize = 1 << 20;
+/// Hosts, and nodes, of one plan: making it takes some five kilobytes of memory for each.
+pub const NODES: usize = 1 << 18;
 
 /// Requests of one client in one run: a session's id has 24 bits for which of them it belongs to.
 pub const REQUESTS_PER_CLIENT: u32 = 1 << 24;

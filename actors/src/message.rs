@@ -247,12 +247,28 @@ pub enum Refusal {
     TooLong,
     #[error("its device failed to execute the step")]
     DeviceFailed,
+    /// Every peer with the same weights would fail in the same way: not tried again.
+    #[error("{0}")]
+    NotFinite(NotFinite),
     #[error("it has not kept what it is to send again")]
     NotKept,
     #[error("the session has lasted as long as it may")]
     Expired,
     #[error("it does not handle such messages")]
     NotUnderstood,
+}
+
+/// Which values of a model overflowed, so that no token can be chosen by them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum NotFinite {
+    #[error("hidden states of the embedding are not finite")]
+    Embedding,
+    #[error("hidden states that came to block {0} are not finite")]
+    Before(u32),
+    #[error("hidden states after block {0} are not finite")]
+    After(u32),
+    #[error("scores are not finite")]
+    Scores,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -269,6 +285,8 @@ pub enum Failure {
     PeerLost(NodeId),
     #[error("the client's own device failed")]
     ClientDevice,
+    #[error("on the client's own device, {0}")]
+    ClientNotFinite(NotFinite),
     #[error("timed out")]
     Timeout,
     #[error("its client had as many under way as it may")]
@@ -282,6 +300,7 @@ impl Failure {
             Failure::NoRoute => "no_route",
             Failure::Refused(_, Refusal::Busy) => "busy",
             Failure::Refused(_, Refusal::CacheFull) => "cache_full",
+            Failure::Refused(_, Refusal::NotFinite(_)) | Failure::ClientNotFinite(_) => "not_finite",
             Failure::Refused(..) => "refused",
             Failure::PeerLost(_) => "peer_lost",
             Failure::ClientDevice => "client_device",

@@ -264,6 +264,9 @@ impl Core {
                 unreachable!("a job through blocks gives hidden states")
             }
             Err(why) => {
+                // Which of several steps it was is not known: each is tried again, and then perhaps alone.
+                let several = running.len() > 1 && matches!(why, Refusal::NotFinite(_));
+                let why = if several { Refusal::DeviceFailed } else { why };
                 for Queued { step, .. } in running.drain(..) {
                     refuse(out, step.session.client(), step.session, why);
                 }

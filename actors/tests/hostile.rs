@@ -9,8 +9,9 @@ use actors::dht::table::Contact;
 use actors::dht::{Record, State};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::message::{
-    Activation, Announce, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Load, Message, Next, Open,
-    Opened, Output, Ping, Pong, Present, Ready, Refusal, Refused, Reroute, Returned, Step, Warm, WireType, Woken, Work,
+    Activation, Announce, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Load, Message, Next, NotFinite,
+    Open, Opened, Output, Ping, Pong, Present, Ready, Refusal, Refused, Reroute, Returned, Step, Warm, WireType, Woken,
+    Work,
 };
 use actors::orchestrator;
 use actors::peer::{self, presence};
@@ -140,8 +141,14 @@ impl Liar {
     }
 
     fn refusal(&mut self) -> Refusal {
-        [Refusal::Busy, Refusal::CacheFull, Refusal::NotKept, Refusal::UnknownSession, Refusal::DeviceFailed]
-            [self.of(5) as usize]
+        match self.of(6) {
+            0 => Refusal::Busy,
+            1 => Refusal::CacheFull,
+            2 => Refusal::NotKept,
+            3 => Refusal::UnknownSession,
+            4 => Refusal::NotFinite(NotFinite::After(self.number())),
+            _ => Refusal::DeviceFailed,
+        }
     }
 
     fn open(&mut self) -> Open {

@@ -80,7 +80,7 @@ pub(crate) fn into(dir: &Path, runs: &[Run], charts: &[Chart]) -> Drawing {
     };
     match Source::of(runs) {
         Ok(source) => charts.iter().for_each(|wanted| drawing.draw(wanted, &source)),
-        Err(error) => drawing.notes.push(format!("no chart was drawn: {error}")),
+        Err(error) => drawing.unwritten.push(format!("no chart was drawn: {error}")),
     }
     if let Err(error) = write_synced(&dir.join("report.md"), drawing.markdown(runs).as_bytes()) {
         drawing.unwritten.push(format!("report.md is missing: {error}"));
@@ -92,7 +92,11 @@ impl Drawing {
     fn draw(&mut self, wanted: &Chart, source: &Source) {
         match chart::draw(wanted, source) {
             Ok(pictures) => pictures.iter().for_each(|picture| self.add(picture)),
-            Err(error) => self.notes.push(format!("{} was not drawn: {error}", chart::title(wanted))),
+            Err(error @ Error::Chart { .. }) => {
+                self.notes.push(format!("{} was not drawn: {error}", chart::title(wanted)));
+            }
+            // A file of the run that is damaged, not a chart that the run cannot fill.
+            Err(error) => self.unwritten.push(format!("{} was not drawn: {error}", chart::title(wanted))),
         }
     }
 

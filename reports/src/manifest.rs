@@ -41,6 +41,9 @@ pub struct Manifest {
     #[serde(default)]
     pub build: Build,
     pub scenario: String,
+    /// The folder of the scenario's file, from which the files that it names are found. Absent for one of the library.
+    #[serde(default)]
+    pub scenario_folder: Option<String>,
     /// The 64-bit FNV-1a hash of the scenario's text.
     pub scenario_hash: String,
     pub world: World,
@@ -67,6 +70,9 @@ pub struct Manifest {
     pub charts_missing: Vec<String>,
     /// The trace hash of each simulated run in hexadecimal: (cell, repetition, hash).
     pub trace_hashes: Vec<(u32, u32, String)>,
+    /// Rows of `requests.parquet`. Absent in directories from before they were counted.
+    #[serde(default)]
+    pub requests: Option<u64>,
     pub tokens: Kept,
     pub hops: Kept,
 }
@@ -109,6 +115,7 @@ impl Manifest {
             tool: format!("swarmbench {}", env!("CARGO_PKG_VERSION")),
             build: Build::default(),
             scenario: scenario.to_owned(),
+            scenario_folder: None,
             scenario_hash: String::new(),
             world,
             seed,
@@ -125,6 +132,7 @@ impl Manifest {
             verdict: Judgement::default(),
             charts_missing: Vec::new(),
             trace_hashes: Vec::new(),
+            requests: Some(0),
             tokens: Kept::default(),
             hops: Kept::default(),
         }
@@ -143,6 +151,11 @@ impl Manifest {
         self.runs_failed = ended.clone().count() as u32 - self.runs_done;
         ended.for_each(|row| self.verdict.absorb(&row.judgement));
         self.complete = self.runs_done + self.runs_failed >= self.runs_planned;
+    }
+
+    /// Runs that ended by themselves.
+    pub fn ended(&self) -> u32 {
+        self.runs_done.saturating_add(self.runs_failed)
     }
 
     /// Returns the counts as a text such as `17 of 144 runs done, 0 failed`.

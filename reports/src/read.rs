@@ -7,6 +7,7 @@ use crate::sheet;
 use crate::summary::{self, Cell};
 use scenarios::input::{self, MANIFEST_BYTES, PLAN_BYTES};
 use scenarios::plan::{self, Node, Plan};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A run: its manifest and its cells.
@@ -48,9 +49,11 @@ impl Run {
         }
         let mut manifest: Manifest = serde_json::from_value(value).map_err(Error::damaged(&path))?;
         let csv = dir.join("cells.csv");
-        let mut rows = if csv.exists() { cells::read_csv(&csv)? } else { Vec::new() };
+        let mut rows = if is_absent(&csv) && !manifest.complete { Vec::new() } else { cells::read_csv(&csv)? };
         rows.sort_by_key(|row| (row.cell, row.repeat));
         if manifest.complete {
+            check_cells(&csv, &manifest, &rows)?;
+            check_requests(dir, manifest.requests, &rows)?;
             check_rows(dir, "tokens.parquet", manifest.tokens)?;
             check_rows(dir, "hops.parquet", manifest.hops)?;
         } else {
@@ -81,31 +84,69 @@ impl Run {
         let timed = columns.flags("warmup").iter().zip(columns.texts("outcome"));
         let wanted = timed.enumerate().filter(|(_, (warmup, outcome))| !**warmup && *outcome == "ok");
         let latency = |at: usize| {
-            Some(Latency {
-                cell: u32::try_from(int("cell", at)?).ok()?,
-                repeat: u32::try_from(int("repeat", at)?).ok()?,
-                e2el_ms: ms("e2el_ns", at)?,
-                ttft_ms: ms("ttft_ns", at),
-                tpot_ms: ms("tpot_ns", at),
-            })
+            let of = |name: &str| u32::try_from(int(name, at).unwrap_or(-1)).ok();
+            let Some((cell, repeat)) = of("cell").zip(of("repeat")) else {
+                let why = format!("row {at} is of no cell and repetition");
+                return Err(Error::Damaged { path: path.clone(), why });
+            };
+            let latency =
+                |e2el_ms| Latency { cell, repeat, e2el_ms, ttft_ms: ms("ttft_ns", at), tpot_ms: ms("tpot_ns", at) };
+            Ok(ms("e2el_ns", at).map(latency))
         };
-        Ok(wanted.filter_map(|(at, _)| latency(at)).collect())
+        wanted.filter_map(|(at, _)| latency(at).transpose()).collect()
     }
 }
 
 /// Checks that a raw file has as many rows as the manifest says were kept. A directory may lack the file.
 fn check_rows(dir: &Path, name: &str, kept: Kept) -> Result<()> {
     let path = dir.join(name);
-    if !path.exists() {
-        return Ok(());
-    }
+    if is_absent(&path) { Ok(()) } else { check_count(path, kept.rows) }
+}
+
+fn check_count(path: PathBuf, kept: u64) -> Result<()> {
     match sheet::rows(&path)? {
-        rows if rows == kept.rows => Ok(()),
+        rows if rows == kept => Ok(()),
         rows => {
-            let why = format!("it has {rows} rows; the manifest says that {} were kept", kept.rows);
+            let why = format!("it has {rows} rows; the manifest says that {kept} were kept");
             Err(Error::Damaged { path, why })
         }
     }
+}
+
+/// Checks that the table of cells has a row for each run that the manifest counts.
+fn check_cells(path: &Path, manifest: &Manifest, rows: &[CellRow]) -> Result<()> {
+    let (found, ran) = (rows.iter().filter(|row| !row.interrupted()).count() as u32, manifest.ended());
+    if found == ran {
+        return Ok(());
+    }
+    let why = format!("it has {found} rows of runs that ended; the manifest says that {ran} did");
+    Err(Error::Damaged { path: path.to_owned(), why })
+}
+
+/// Checks that the requests are as many as the manifest says, and each of a run that the table of cells has.
+fn check_requests(dir: &Path, kept: Option<u64>, rows: &[CellRow]) -> Result<()> {
+    let path = dir.join("requests.parquet");
+    if let Some(kept) = kept {
+        check_count(path.clone(), kept)?;
+    }
+    if is_absent(&path) {
+        return Ok(());
+    }
+    let columns = sheet::read(&path, &["cell", "repeat"])?;
+    let known: BTreeSet<(i64, i64)> = rows.iter().map(|row| (row.cell.into(), row.repeat.into())).collect();
+    let of = |name: &str| columns.ints(name).iter().map(|number| number.unwrap_or(-1));
+    match of("cell").zip(of("repeat")).enumerate().find(|(_, run)| !known.contains(run)) {
+        None => Ok(()),
+        Some((at, (cell, repeat))) => {
+            let why = format!("row {at} is of cell {cell}, repetition {repeat}, which cells.csv does not have");
+            Err(Error::Damaged { path, why })
+        }
+    }
+}
+
+/// Whether there is nothing of this name; a broken link is there, and is refused when it is read.
+fn is_absent(path: &Path) -> bool {
+    path.symlink_metadata().is_err()
 }
 
 /// Reads the plans of a run directory: one for each cell, that of its first repetition.

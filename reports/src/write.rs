@@ -196,6 +196,7 @@ impl RunWriter {
         fold.pings.into_iter().for_each(|row| sheets.pings.push(cell, repeat, row));
         let order: BTreeMap<_, _> = fold.requests.iter().enumerate().map(|(at, row)| (row.request, at)).collect();
         let at = |request| order.get(&request).copied().unwrap_or(0);
+        *self.manifest.requests.get_or_insert(0) += fold.requests.len() as u64;
         fold.requests.into_iter().for_each(|row| sheets.requests.push(cell, repeat, row));
         keep(&mut sheets.tokens, &mut self.manifest.tokens, (cell, repeat), fold.tokens, |row| at(row.request));
         keep(&mut sheets.hops, &mut self.manifest.hops, (cell, repeat), fold.hops, |row| at(row.request));

@@ -251,6 +251,18 @@ fn damage_to_any_file_is_an_error_that_names_it() {
         ("requests.parquet", damaged("requests.parquet", half), "it was cut"),
         ("requests.parquet", damaged("requests.parquet", no_parquet), "of another kind"),
         ("requests.parquet", damaged("requests.parquet", long_footer), "4294967295 bytes"),
+        ("requests.parquet", Vec::new(), "it has 0 bytes"),
+        ("requests.parquet", damaged("hops.parquet", |_| ()), "the manifest says"),
+        (
+            "cells.csv",
+            replace("cells.csv", "\n0,0,done", "\n3,0,done"),
+            "requests.parquet: row 0 is of cell 0, repetition 0",
+        ),
+        (
+            "cells.csv",
+            damaged("cells.csv", |bytes| bytes.truncate(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0) + 1)),
+            "it has 0 rows of runs that ended; the manifest says that 1 did",
+        ),
         // This file belongs to another run and is valid by itself.
         ("hops.parquet", damaged("tokens.parquet", |_| ()), "the manifest says"),
         ("cells.csv", replace("cells.csv", "VALID", "FINE"), "column verdict: \"FINE\""),
@@ -265,7 +277,22 @@ fn damage_to_any_file_is_an_error_that_names_it() {
         std::fs::write(&path, bytes).expect("damaged");
         let why = read().expect_err(said).to_string();
         std::fs::write(&path, whole).expect("mended");
-        assert!(why.contains(name) && why.contains(said), "{name}: {why}");
+        assert!((why.contains(name) || said.contains("row 0 is of cell")) && why.contains(said), "{name}: {why}");
     }
     read().expect("whole again");
+    for name in ["requests.parquet", "cells.csv"] {
+        let (path, aside) = (dir.join(name), dir.join("aside"));
+        std::fs::rename(&path, &aside).expect("moved");
+        let why = read().expect_err("it is missing").to_string();
+        assert!(why.contains(name), "{why}");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+        assert!(made.success());
+        let why = read().expect_err("a pipe").to_string();
+        assert!(why.contains(name) && why.contains("a pipe, socket or device"), "{why}");
+        std::fs::rename(&aside, &path).expect("moved back");
+    }
+    read().expect("whole again");
+    // Large tables may be removed.
+    std::fs::remove_file(dir.join("hops.parquet")).expect("it is there");
+    read().expect("without its hops");
 }

@@ -1,5 +1,5 @@
 //! The errors of scenarios: the message, the place and a hint, worded for the author of the scenario.
-use crate::input::InputError;
+use crate::input::{InputError, shortened};
 use crate::nearest;
 use crate::source::Source;
 use miette::{Diagnostic, NamedSource, SourceSpan};
@@ -61,7 +61,7 @@ impl ScenarioError {
             file: source.name.clone(),
             line,
             column,
-            message,
+            message: shortened(&message),
             text: NamedSource::new(&source.name, text),
             span: span.into(),
             help,

@@ -13,7 +13,7 @@ pub(crate) mod trace;
 pub(crate) use error::TableError;
 pub(crate) use table::{Row, Table};
 
-use crate::input::SAMPLES;
+use crate::input::{SAMPLES, SMALL_STREAM_BYTES};
 use crate::library::TABLES;
 use actors::time::Duration;
 use lines::Lines;
@@ -51,18 +51,18 @@ impl Files {
         &self.folder
     }
 
-    /// Opens a file by lines, with or without gzip.
-    pub fn lines(&self, path: &str) -> Result<Lines, TableError> {
+    /// Opens a file by lines, with or without gzip, of at most `limit` bytes after unpacking.
+    pub fn lines(&self, path: &str, limit: u64) -> Result<Lines, TableError> {
         let here = self.folder.join(path);
         match TABLES.iter().find(|known| known.0 == path) {
             Some((_, text)) if !here.is_file() => Ok(Lines::of_text(path, *text)),
-            _ => Lines::open(path, &here),
+            _ => Lines::open(path, &here, limit),
         }
     }
 
     /// Opens a CSV file as a table.
     pub fn table(&self, path: &str) -> Result<Table, TableError> {
-        Table::new(self.lines(path)?)
+        Table::new(self.lines(path, SMALL_STREAM_BYTES)?)
     }
 
     /// Reads the numbers of tokens in a column.

@@ -21,11 +21,22 @@ pub const SAFETENSORS_HEADER_BYTES: u64 = 32 << 20;
 /// The limit of a `tokenizer.json`, in bytes. The largest published ones have 35 MB.
 pub const TOKENIZER_BYTES: u64 = 128 << 20;
 
+/// The limit of the steps of a tokenizer that replace text. Published ones have at most ten.
+pub const TOKENIZER_STEPS: usize = 64;
+
+/// The limit of the factor by which a tokenizer may lengthen a text before it cuts it into tokens. Published ones have
+/// some forty, for the longest replacement of a single character.
+pub const TOKENIZER_GROWTH: u64 = 1024;
+
+/// The limit of a prompt after all replacements of its tokenizer, in bytes. The library keeps some twenty bytes for each.
+pub const NORMALIZED_BYTES: u64 = 256 << 20;
+
 /// The limit of a file of prompts, in bytes: some hundred prompts as long as the longest contexts of today.
 pub const PROMPT_BYTES: u64 = 64 << 20;
 
-/// The limit of the `manifest.json` of a run directory, in bytes: a line for each of a million runs.
-pub const MANIFEST_BYTES: u64 = 256 << 20;
+/// The limit of the `manifest.json` of a run directory, in bytes. The 65,536 runs that a sweep may have take some sixty
+/// bytes each, 4 MB together; reading takes some sixteen times the length of memory.
+pub const MANIFEST_BYTES: u64 = 16 << 20;
 
 /// The limit of the `plan.ron` of a run directory, in bytes: some hundred bytes for each of a million nodes, in each of
 /// some cells.
@@ -38,10 +49,15 @@ pub const TABLE_BYTES: u64 = 1 << 30;
 /// of 65,536 rows.
 pub const FOOTER_BYTES: u64 = 16 << 20;
 
-/// The limit of a table (a trace, round trips, samples, times away), in bytes after unpacking. A table is read as a
-/// stream and only the needed values are kept, so the limit bounds time, not memory. Public traces of a week have over
-/// 1 GB.
+/// The limit of a trace, in bytes after unpacking. A trace is read as a stream and only the needed values are kept, so the
+/// limit bounds time, not memory. Public traces of a week have over 1 GB.
 pub const STREAM_BYTES: u64 = 4 << 30;
+
+/// The limit of a table of round trips, samples or times away, in bytes after unpacking: a million rows of a hundred bytes.
+pub const SMALL_STREAM_BYTES: u64 = 256 << 20;
+
+/// The limit of all empty lines and comments of a table together, in bytes.
+pub const BLANK_BYTES: u64 = 4 << 20;
 
 /// The limit of one line of a table, in bytes. A line is the only part of a stream that is in memory as a whole. A line
 /// of a matrix of a thousand sites has 10 kB; a request of a million tokens with the hash of each of its blocks has
@@ -54,6 +70,40 @@ pub const SAMPLES: usize = 1 << 22;
 /// The limit of the number of round trips in a table, 50 bytes each: enough for a matrix of a thousand sites.
 pub const ROUND_TRIPS: usize = 1 << 20;
 
+/// Characters of a quoted text of a file: enough to find it there.
+const EXCERPT: usize = 60;
+
+/// The beginning of a text of somebody else's file, as errors quote it: a name may be as long as its file.
+pub fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Characters of a message that is shown whole.
+const MESSAGE: usize = 1000;
+
+/// A parser's message about a file, without the middle of what it quotes: it may quote the whole file.
+pub fn shortened(message: &str) -> String {
+    let characters = message.chars().count();
+    if characters <= MESSAGE {
+        return message.to_owned();
+    }
+    let begin: String = message.chars().take(MESSAGE / 2).collect();
+    let end: String = message.chars().skip(characters - MESSAGE / 4).collect();
+    format!("{begin}...{end}")
+}
+
+/// What is said of a file that begins with a byte order mark of UTF-16, and what to do about it.
+pub const UTF16: &str = "the file is UTF-16 text, and UTF-8 is read";
+pub const UTF16_HELP: &str = "save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 FILE > OTHER";
+
+/// Whether bytes begin with a byte order mark of UTF-16, in either order. They are no UTF-8.
+pub fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])
+}
+
 /// Why an input file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
@@ -65,6 +115,8 @@ pub enum InputError {
     TooLarge { path: PathBuf, found: u64, limit: u64 },
     #[error("{}: byte {at} is not UTF-8 text", path.display())]
     NotUtf8 { path: PathBuf, at: usize },
+    #[error("{}: {UTF16}: {UTF16_HELP}", path.display())]
+    Utf16 { path: PathBuf },
 }
 
 /// Opens a regular file for reading. Returns the file and its length in bytes.
@@ -119,14 +171,18 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
 /// # Errors
 /// The errors of [`read_bytes`], and if the bytes are not UTF-8.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, InputError> {
-    let text = String::from_utf8(read_bytes(path, limit)?)
+    let bytes = read_bytes(path, limit)?;
+    if is_utf16(&bytes) {
+        return Err(InputError::Utf16 { path: path.to_owned() });
+    }
+    let text = String::from_utf8(bytes)
         .map_err(|error| InputError::NotUtf8 { path: path.to_owned(), at: error.utf8_error().valid_up_to() })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{InputError, read_bytes, read_text};
+    use super::{InputError, excerpt, read_bytes, read_text, shortened};
 
     #[test]
     fn a_byte_order_mark_is_not_part_of_the_text() {
@@ -155,6 +211,29 @@ mod tests {
         for path in [pipe.as_path(), dir.path(), std::path::Path::new("/dev/zero")] {
             let error = read_bytes(path, 10).expect_err("not a regular file");
             assert!(matches!(error, InputError::NotRegular { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn long_quotes_lose_their_middle() {
+        let message = |count: usize| format!("`{}` is not a number, at line 3", "é".repeat(count));
+        assert_eq!(shortened(&message(900)), message(900));
+        let cut = shortened(&message(1_000_000));
+        assert!(
+            cut.len() < 2000 && cut.starts_with("`é") && cut.ends_with("at line 3") && cut.contains("..."),
+            "{cut}"
+        );
+        assert_eq!(excerpt(&"é".repeat(61)), format!("{}...", "é".repeat(60)));
+    }
+
+    #[test]
+    fn utf_16_is_told_in_either_order() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("a.ron");
+        for bytes in [b"\xff\xfeS\0c\0", b"\xfe\xff\0S\0c"] {
+            std::fs::write(&path, bytes).expect("written");
+            let error = read_text(&path, 10).expect_err("not UTF-8").to_string();
+            assert!(error.contains("UTF-16 text") && error.contains("iconv -f UTF-16"), "{error}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::renamed;
 use crate::resolve;
 use crate::schema::Scenario;
 use crate::source::Source;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A scenario as text and as parsed.
@@ -29,11 +29,26 @@ pub fn load(scenario: &str) -> Result<Loaded, ScenarioError> {
     if let (false, Some(text)) = (path.is_file(), library::find(scenario)) {
         return Loaded::read(&format!("{scenario}.ron"), text.to_owned());
     }
-    if !path.exists() {
+    if path.symlink_metadata().is_err() {
         return Err(unknown(scenario));
     }
     let text = input::read_text(path, input::TEXT_BYTES).map_err(ScenarioError::Unreadable)?;
-    Loaded::read(scenario, text)
+    let folder = path.parent().unwrap_or(Path::new(""));
+    match original_folder(path, folder) {
+        Some(original) => Loaded::read_from(scenario, text, &original),
+        None => Loaded::read_from(scenario, text, folder),
+    }
+}
+
+/// Where a scenario lay whose copy is in a run directory: the files that it names are found from there.
+fn original_folder(path: &Path, folder: &Path) -> Option<PathBuf> {
+    let manifest = folder.join("manifest.json");
+    if path.file_name()? != "scenario.ron" || !manifest.is_file() {
+        return None;
+    }
+    let text = input::read_text(&manifest, input::MANIFEST_BYTES).ok()?;
+    let manifest: serde_json::Value = serde_json::from_str(&text).ok()?;
+    Some(PathBuf::from(manifest.get("scenario_folder")?.as_str()?))
 }
 
 fn unknown(scenario: &str) -> ScenarioError {
@@ -47,18 +62,33 @@ fn unknown(scenario: &str) -> ScenarioError {
 }
 
 impl Loaded {
-    /// Parses the text of a scenario. `name` names the scenario in errors.
+    /// Parses the text of a scenario. `name` names the scenario in errors; the files that it names are found from
+    /// its folder.
     ///
     /// # Errors
     /// If the text is not a scenario.
     pub fn read(name: &str, text: String) -> Result<Loaded, ScenarioError> {
+        Loaded::read_from(name, text, Path::new(name).parent().unwrap_or(Path::new("")))
+    }
+
+    /// The same with the files that it names in `folder`.
+    fn read_from(name: &str, text: String, folder: &Path) -> Result<Loaded, ScenarioError> {
         let source = Arc::new(Source { name: name.to_owned(), text });
         let scenario = Scenario::from_ron(&source.text).map_err(|error| ScenarioError::syntax(&source, &error))?;
-        let files = Arc::new(Files::of(source.folder()));
+        let files = Arc::new(Files::of(folder));
         let loaded = Loaded { source, scenario, files };
         let origin = Origin::of(loaded.source.clone());
         resolve::charts(&loaded.scenario, &loaded.canonical()?).map_err(|fault| origin.blame(fault))?;
         Ok(loaded)
+    }
+
+    /// The folder, absolute, in which the files are that the scenario names; nothing for a scenario of the library.
+    pub fn folder(&self) -> Option<PathBuf> {
+        if library::find(self.source.name.trim_end_matches(".ron")).is_some() && !Path::new(&self.source.name).exists()
+        {
+            return None;
+        }
+        std::path::absolute(self.files.folder().join(".")).ok()
     }
 
     /// The text of the file, unchanged.

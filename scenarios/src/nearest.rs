@@ -1,9 +1,19 @@
 //! Suggestions for misspelt names.
+use crate::input::excerpt;
+
+/// Bytes of a word that may be a typo: a longer one is like no name.
+const LONGEST: usize = 200;
+
+/// Names of a choice that are listed.
+const LISTED: usize = 40;
 
 /// Returns the candidate that is most similar to `word`, or `None` if no candidate is similar enough. If several are
 /// equally similar, the first is returned.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LIKE: f64 = 0.7;
+    if word.len() > LONGEST {
+        return None;
+    }
     let word = word.to_lowercase();
     let scored = candidates.into_iter().map(|name| (likeness(&word, &name.to_lowercase()), name));
     let best = scored.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
@@ -23,8 +33,11 @@ pub(crate) fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>
     if let Some(name) = nearest(word, candidates.clone()) {
         return Some(format!("did you mean `{name}`?"));
     }
-    let names: Vec<_> = candidates.into_iter().map(|name| format!("`{name}`")).collect();
-    (!names.is_empty()).then(|| format!("there is {}", names.join(", ")))
+    let mut names: Vec<_> = candidates.into_iter().map(|name| format!("`{}`", excerpt(name))).collect();
+    let more = names.len().saturating_sub(LISTED);
+    names.truncate(LISTED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| format!("there is {}{more}", names.join(", ")))
 }
 
 #[cfg(test)]
@@ -39,5 +52,8 @@ mod tests {
         assert_eq!(nearest("zzz", ["Relay", "Push"]), None);
         assert_eq!(hint("zzz", ["a", "b"]).as_deref(), Some("there is `a`, `b`"));
         assert_eq!(hint("zzz", []), None);
+        let names: Vec<String> = (0..100).map(|at| format!("{at}-{}", "x".repeat(1000))).collect();
+        let long = hint(&"x".repeat(1_000_000), names.iter().map(String::as_str)).expect("a choice");
+        assert!(long.len() < 5000 && long.ends_with(" and 60 more"), "{long}");
     }
 }

@@ -1,5 +1,6 @@
 //! The origins of a cell's values. An error can then point at the place in the file or at the flag that gave the value.
 use crate::error::{ScenarioError, explain};
+use crate::input::shortened;
 use crate::paths::{self, NoSuchPath, Path};
 use crate::raw::{self, Raw, options};
 use crate::resolve::Fault;
@@ -119,7 +120,7 @@ impl Origin {
         help: Option<String>,
     ) -> ScenarioError {
         match &assignment.from {
-            From::Flag(flag) => ScenarioError::Flag { flag: flag.clone(), message, help },
+            From::Flag(flag) => ScenarioError::Flag { flag: flag.clone(), message: shortened(&message), help },
             From::File(range) => {
                 let range = part.map_or(range.clone(), |part| inside(range, part));
                 ScenarioError::at(&self.source, range, message, help)

@@ -190,9 +190,13 @@ pub fn load(name: &str, folder: &Path) -> Result<Profile, ProfileError> {
     let path = folder.join(name);
     let shown = path.display().to_string();
     if !path.is_file() {
-        let known = LIBRARY.iter().find(|known| known.0 == name);
-        let (_, text) = known.ok_or_else(|| ProfileError::Unknown { name: name.to_owned(), path: shown.clone() })?;
-        return Profile::read(name, text);
+        if let Some((_, text)) = LIBRARY.iter().find(|known| known.0 == name) {
+            return Profile::read(name, text);
+        }
+        // What is there and is no file is refused as such when it is read.
+        if path.symlink_metadata().is_err() {
+            return Err(ProfileError::Unknown { name: name.to_owned(), path: shown });
+        }
     }
     Profile::read(&shown, &input::read_text(&path, input::TEXT_BYTES).map_err(ProfileError::Unreadable)?)
 }
@@ -212,7 +216,7 @@ impl Profile {
             path: path.to_owned(),
             line: error.span.start.line,
             column: error.span.start.col,
-            message: error.code.to_string(),
+            message: input::shortened(&error.code.to_string()),
         })?;
         if profile.version != VERSION {
             return Err(ProfileError::Version { name: profile.name, found: profile.version });

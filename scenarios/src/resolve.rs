@@ -14,6 +14,7 @@ use actors::limits;
 use actors::seed::Seed;
 use fault::bounded;
 use placed::Computers;
+use std::collections::{BTreeMap, BTreeSet};
 
 mod events;
 pub(crate) mod fault;
@@ -50,6 +51,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
     let seed = run.seed.derive("run", u64::from(run.cell), u64::from(run.repeat));
     let asked = workload::resolve(scenario, &model, seed, files)?;
     let tokens = tokens::resolve(scenario, &model, &asked.workload, files)?;
+    sized(scenario, model.shape.layers)?;
     let computers = hosts::resolve(scenario, &hosts::Site { model: &model, files })?;
     let nodes = nodes(scenario, &model, &computers)?;
     let network = network::resolve(&scenario.network, &computers.hosts, files)?;
@@ -151,6 +153,32 @@ fn objectives(measure: &schema::Measure) -> Result<plan::Objectives, Fault> {
     Ok(plan::Objectives { limits: measure.slo.iter().map(limit).collect(), share: measure.slo_share })
 }
 
+/// The swarm is not too large, and has blocks for all: found from its counts alone, before a host of it is made.
+fn sized(scenario: &Scenario, layers: u32) -> Result<(), Fault> {
+    let mut hosts = BTreeMap::new();
+    let mut total = 0u64;
+    for (index, group) in scenario.hosts.iter().enumerate() {
+        let count = hosts::count(&format!("hosts.{index}"), group, scenario)?;
+        hosts.insert(group.name.as_str(), count);
+        total += u64::from(count);
+    }
+    let counts = scenario.peers.iter().map(|peers| {
+        let hosts = match placed::member(&peers.on) {
+            Some(_) => 1,
+            None => hosts.get(peers.on.as_str()).copied().unwrap_or(0),
+        };
+        hosts.saturating_mul(peers.count)
+    });
+    let counts: Vec<u32> = counts.collect();
+    let nodes = counts.iter().map(|count| u64::from(*count)).sum::<u64>() + u64::from(scenario.workload.clients());
+    if total.max(nodes) > limits::NODES as u64 {
+        let (message, most) = (format!("a swarm of {total} hosts and {nodes} peers and clients"), limits::NODES);
+        let fault = Fault::new("hosts", format!("{message} is too large: it may have {most} of either"));
+        return Err(fault.help("lower `count` of its hosts or peers, or the workload's `clients`"));
+    }
+    spans::enough(&scenario.peers, &counts, layers)
+}
+
 /// Returns the nodes in order: the orchestrator, the bootstrap node, the peers, the clients.
 fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) -> Result<Vec<Node>, Fault> {
     let on = scenario.workload.on();
@@ -201,8 +229,9 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         let fault = Fault::new("workload.on", format!("`{on}` is one host: each client has a host of its own"));
         return Err(fault.help(format!("name the group: on: \"{group}\"")));
     }
+    let peers: BTreeSet<u32> = scenario.peers.iter().flat_map(|group| computers.of(&group.on)).collect();
     for (index, host) in scenario.hosts.iter().enumerate() {
-        let used = |id: u32| scenario.peers.iter().any(|group| computers.of(&group.on).any(|host| host == id));
+        let used = |id: u32| peers.contains(&id);
         let Some(id) = computers.of(&host.name).find(|id| host.name != on && !used(*id)) else { continue };
         let at = format!("hosts.{index}.name");
         if computers.of(&host.name).any(used) {
@@ -234,10 +263,6 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         }
     }
     nodes.extend(computers.of(on).map(|host| own(HostId(host), Role::Client)));
-    if nodes.len() > limits::NODES {
-        let message = format!("a swarm of {} nodes is more than {}", nodes.len(), limits::NODES);
-        return Err(Fault::new("hosts", message));
-    }
     Ok(nodes)
 }
 

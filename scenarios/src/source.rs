@@ -12,11 +12,6 @@ pub struct Source {
 }
 
 impl Source {
-    /// The folder of the scenario file. For a built-in scenario this is the working directory.
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        std::path::Path::new(&self.name).parent().unwrap_or(std::path::Path::new(""))
-    }
-
     /// The line and the column (in characters) of a byte offset, both counted from 1.
     pub(crate) fn line_column(&self, at: usize) -> (usize, usize) {
         let before = &self.text[..at];

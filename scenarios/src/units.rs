@@ -2,7 +2,10 @@
 //!
 //! Inside the program a quantity is an integer in its base unit, so printing loses nothing: a quantity that is printed
 //! and read again is the same quantity (a property test checks this).
+mod number;
+
 use actors::time::Duration;
+use number::{exact, split};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -118,7 +121,7 @@ const READ_ONLY: [&str; 19] = [
 
 /// Other spellings of unambiguous units. A lowercase b is a bit and an uppercase B a byte (IEC 80000-13), as in Mbps
 /// and MBps. `KB` is not among them, because people use it for 1000 and for 1024 bytes.
-const SPELLINGS: [(&str, &str); 53] = [
+const SPELLINGS: [(&str, &str); 66] = [
     // The micro sign and the Greek letter mu look the same.
     ("\u{b5}s", "us"),
     ("\u{3bc}s", "us"),
@@ -163,6 +166,19 @@ const SPELLINGS: [(&str, &str); 53] = [
     ("GFLOPS", "GFLOP/s"),
     ("TFLOPS", "TFLOP/s"),
     ("PFLOPS", "PFLOP/s"),
+    ("FLOPs", "FLOP/s"),
+    ("kFLOPs", "kFLOP/s"),
+    ("MFLOPs", "MFLOP/s"),
+    ("GFLOPs", "GFLOP/s"),
+    ("TFLOPs", "TFLOP/s"),
+    ("PFLOPs", "PFLOP/s"),
+    ("flops", "FLOP/s"),
+    ("Mflops", "MFLOP/s"),
+    ("Gflops", "GFLOP/s"),
+    ("Tflops", "TFLOP/s"),
+    ("Pflops", "PFLOP/s"),
+    ("Gflop/s", "GFLOP/s"),
+    ("Tflop/s", "TFLOP/s"),
     ("GFLOPs/s", "GFLOP/s"),
     ("TFLOPs/s", "TFLOP/s"),
     ("PFLOPs/s", "PFLOP/s"),
@@ -178,7 +194,7 @@ const SPELLINGS: [(&str, &str); 53] = [
 /// An error in the text of a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    #[error("missing unit: write for example \"{number} {}\"", dimension.example())]
+    #[error("missing unit: write for example \"{number} {}\"", likely(number, *dimension))]
     MissingUnit { number: String, dimension: Dimension },
     #[error("unknown unit `{unit}`: {}", suggestion(unit, *dimension))]
     UnknownUnit { unit: String, dimension: Dimension },
@@ -186,8 +202,51 @@ pub enum UnitError {
     WrongDimension { unit: String, dimension: Dimension },
     #[error("`{0}` is not a number followed by a unit")]
     NotANumber(String),
+    #[error("`{0}` has a comma: decimals stand behind a point, and nothing stands between thousands")]
+    Comma(String),
+    #[error("`{0}` is negative, and such a quantity is 0 or more")]
+    Negative(String),
     #[error("`{0}` is too large")]
     TooLarge(String),
+}
+
+/// Numbers from here on are counts of the base unit, as other programs print them.
+const BASE_COUNT: f64 = 1e6;
+
+/// The unit of an example for a number without one: one that a person may have left out.
+fn likely(number: &str, dimension: Dimension) -> &'static str {
+    let is_count = number.parse::<f64>().is_ok_and(|number| number >= BASE_COUNT);
+    match dimension {
+        Dimension::Size | Dimension::Rate | Dimension::Work if is_count => dimension.base_unit(),
+        _ => dimension.example(),
+    }
+}
+
+/// Units that are spelt like `unit` but for the case of letters, where that leaves a choice between magnitudes.
+fn alternatives(unit: &str, dimension: Dimension) -> Vec<&'static str> {
+    // Of milli and mega, of a bit and a byte, nobody knows which is meant.
+    if unit == "m" && dimension == Dimension::Time {
+        return vec!["min", "ms"];
+    }
+    // A capital prefix with a small b is a number of bits.
+    let is_bits = unit.starts_with(|c: char| c.is_ascii_uppercase()) && unit.ends_with('b');
+    if dimension == Dimension::Size && is_bits {
+        return Vec::new();
+    }
+    let own = UNITS.iter().filter(|known| known.1 == dimension).map(|known| (known.0, known.0));
+    let mut found: Vec<&str> = Vec::new();
+    for (_, symbol) in own.chain(SPELLINGS).filter(|(spelling, _)| spelling.eq_ignore_ascii_case(unit)) {
+        if known(symbol).is_some_and(|(of, _)| of == dimension) && !found.contains(&symbol) {
+            found.push(symbol);
+        }
+    }
+    if let ([decimal], Dimension::Size) = (&found[..], dimension) {
+        let binary = ["KiB", "MiB", "GiB", "TiB"]
+            .into_iter()
+            .find(|binary| decimal.len() == 2 && decimal[..1].eq_ignore_ascii_case(&binary[..1]));
+        found.extend(binary);
+    }
+    found
 }
 
 /// Suggests a unit in place of `unit`: the unit of the dimension that has a similar spelling and the same magnitude, or
@@ -197,6 +256,13 @@ fn suggestion(unit: &str, dimension: Dimension) -> String {
     if let (true, Dimension::Size | Dimension::Rate) = (unit.starts_with("KB"), dimension) {
         let per = if dimension == Dimension::Rate { "/s" } else { "" };
         return format!("write `kB{per}` for 1000 bytes, or `KiB{per}` for 1024");
+    }
+    let alternatives = alternatives(unit, dimension);
+    if let [first, rest @ ..] = &alternatives[..]
+        && !rest.is_empty()
+    {
+        let others: Vec<String> = rest.iter().map(|other| format!("`{other}`")).collect();
+        return format!("did you mean `{first}`, or {}?", others.join(", "));
     }
     let like = known().filter(|symbol| unit.chars().nth(1).is_some() && are_alike(symbol, unit));
     match crate::nearest::nearest(unit, like) {
@@ -211,7 +277,8 @@ fn are_alike(symbol: &str, unit: &str) -> bool {
     let any_case = ["bit", "flop"].iter().any(|name| unit.to_lowercase().contains(name));
     let prefix = |text: &str| text.chars().next().map(|c| if any_case { c.to_ascii_lowercase() } else { c });
     let bytes = |text: &str| text.contains('B') || text.contains("byte");
-    let binary = |text: &str| text.chars().nth(1) == Some('i') && matches!(text.chars().nth(2), Some('b' | 'B'));
+    let binary =
+        |text: &str| matches!(text.chars().nth(1), Some('i' | 'I')) && matches!(text.chars().nth(2), Some('b' | 'B'));
     prefix(symbol) == prefix(unit) && bytes(symbol) == bytes(unit) && binary(symbol) == binary(unit)
 }
 
@@ -240,7 +307,16 @@ fn known(unit: &str) -> Option<(Dimension, u64)> {
 
 /// Parses a quantity of `dimension` into its base units.
 fn parse(text: &str, dimension: Dimension) -> Result<u64, UnitError> {
-    let (number, unit) = split(text).ok_or_else(|| UnitError::NotANumber(text.to_owned()))?;
+    let Some((number, unit)) = split(text) else {
+        let positive = text.trim().strip_prefix('-').map(str::trim_start);
+        return Err(match positive.and_then(split) {
+            Some(_) => UnitError::Negative(text.to_owned()),
+            None => UnitError::NotANumber(text.to_owned()),
+        });
+    };
+    if unit.strip_prefix(',').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+        return Err(UnitError::Comma(text.to_owned()));
+    }
     if unit.is_empty() {
         return Err(UnitError::MissingUnit { number: number.to_owned(), dimension });
     }
@@ -251,29 +327,6 @@ fn parse(text: &str, dimension: Dimension) -> Result<u64, UnitError> {
         Some(_) => Err(UnitError::WrongDimension { unit: unit.to_owned(), dimension }),
         None => Err(UnitError::UnknownUnit { unit: unit.to_owned(), dimension }),
     }
-}
-
-/// Splits a text into a decimal number and the rest. `None` if the text does not begin with a digit.
-fn split(text: &str) -> Option<(&str, &str)> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let well_formed = number.starts_with(|c: char| c.is_ascii_digit())
-        && number.ends_with(|c: char| c.is_ascii_digit())
-        && number.matches('.').count() <= 1;
-    well_formed.then_some((number, unit.trim_start()))
-}
-
-/// Returns `number` (decimal digits with at most one point) times `factor`, rounded down to a whole base unit.
-fn exact(number: &str, factor: u64) -> Option<u64> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let fraction = &fraction[..fraction.len().min(18)];
-    let whole = whole.parse::<u128>().ok()?.checked_mul(u128::from(factor))?;
-    let part = match fraction {
-        "" => 0,
-        digits => digits.parse::<u128>().ok()? * u128::from(factor) / 10u128.pow(digits.len() as u32),
-    };
-    u64::try_from(whole.checked_add(part)?).ok()
 }
 
 /// Prints the simplest exact text, in the largest unit that needs at most three decimals.

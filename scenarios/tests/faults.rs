@@ -193,11 +193,36 @@ fn mistakes_in_a_file_of_times_away_are_shown_where_they_are() {
             "host,from,till\na[1],1 s,2 s\n\na[1],1 s,3 s\n",
             "away.csv:4:6: `a[1]` goes twice at 1 s, as line 2 says already",
         ),
+        (
+            "host,from,till\na[1],1 s,9 s\na[2],2 s,3 s\na,5 s,12 s\n",
+            "away.csv:4:3: `a[1]` goes at 5 s, and is away till 9 s by line 2",
+        ),
+        ("host;from;till\na[1];1,5 s;9 s\n", "away.csv:2:6: `1,5 s` has a comma: decimals stand behind a point"),
         ("host,from,to\na[1],1 s,2 s\n", "away.csv:1:1: the heading has no column `till`"),
     ] {
         let said = said(table).expect_err(table);
         assert!(said.contains(expected), "{said}\nshould say: {expected}");
     }
+}
+
+#[test]
+fn what_a_file_of_times_away_leaves_open_is_noted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("faults.ron"), SCENARIO).expect("a file");
+    let notes = |table: &str| {
+        std::fs::write(dir.path().join("away.csv"), table).expect("a file");
+        let path = dir.path().join("faults.ron");
+        let loaded = scenarios::load(path.to_str().expect("a plain path")).expect("a scenario");
+        let events = "[Churn(on: \"a\", lives: File(\"away.csv\"), until: \"60 s\")]".to_owned();
+        let overrides = Overrides { set: vec![("events".to_owned(), events)], ..Overrides::default() };
+        loaded.cells(&overrides).expect("cells")[0].plan(Seed(1), 0).expect("a plan");
+        loaded.notes()
+    };
+    assert_eq!(notes("host,from,till\na[1],4 s,5 s\n"), [""; 0]);
+    assert_eq!(notes("host,from,till\n"), ["away.csv: there are no rows below the heading: no host is ever away"]);
+    let late = "away.csv: 2 absences that begin after `until`, 60 s, are left out; the first is in line 3";
+    assert_eq!(notes("host,from,till\na[1],4 s,5 s\na[1],60 s,61 s\na[1],2 min,3 min\n"), [late]);
+    assert_eq!(notes("host,from,till,why\na[1],4 s,5 s,x\n"), ["away.csv: the column `why` has no meaning here"]);
 }
 
 #[test]

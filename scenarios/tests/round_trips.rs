@@ -6,6 +6,11 @@ use std::path::Path;
 
 /// The one-way delays between the sites `a` and `b`, there and back, in ms.
 fn delays(dir: &Path, table: &str) -> Result<Vec<f64>, ScenarioError> {
+    read(dir, table).map(|(delays, _)| delays)
+}
+
+/// The same, and what is noted of the file.
+fn read(dir: &Path, table: &str) -> Result<(Vec<f64>, Vec<String>), ScenarioError> {
     std::fs::write(dir.join("rtt.csv"), table).expect("it is written");
     let text = r#"#![enable(implicit_some, unwrap_newtypes)]
 Scenario(
@@ -30,7 +35,28 @@ Scenario(
         Distribution::Constant(delay) => delay.as_secs_f64() * 1e3,
         _ => panic!("a round trip is a constant"),
     };
-    Ok(apart.map(delay).collect())
+    Ok((apart.map(delay).collect(), loaded.notes()))
+}
+
+#[test]
+fn what_a_table_leaves_open_is_noted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (table, notes) in [
+        ("from,to,rtt_ms\na,b,10\n", &[][..]),
+        ("from,to,rtt_ms\na,b,10\nA,B,20\n", &["rtt.csv: no host's site is `A`, `B`"]),
+        ("from,to,rtt_ms\na,b,10\nc,d,1\ne,f,1\n", &["rtt.csv: no host's site is `c`, `d`, `e`, `f`"]),
+        (
+            "from,to,rtt_ms\na,b,10\nc,d,1\ne,f,1\ng,h,1\n",
+            &["rtt.csv: no host's site is `c`, `d`, `e`, `f` and 2 more"],
+        ),
+        ("site,a,b\na,0,10\n", &["rtt.csv: the site `b` has a column and no row"]),
+    ] {
+        let (delays, said) = read(dir.path(), table).expect(table);
+        assert_eq!(
+            (delays, said.as_slice()),
+            (vec![5.0, 5.0], &notes.iter().map(|note| note.to_string()).collect::<Vec<_>>()[..])
+        );
+    }
 }
 
 #[test]
@@ -63,6 +89,7 @@ fn what_stands_twice_is_refused_with_both_places() {
         ),
         ("site,a,b\na,0,10\nb,10,0\na,0,12\n", "rtt.csv:4:1: the site `a` has a second row, the first is line 2"),
         ("site,a,b,a\na,0,10,1\n", "rtt.csv:1:10: the column `a` is named twice, here and at column 6"),
+        ("from,to,rtt_ms,RTT_ms\na,b,1,2\n", "rtt.csv:1:16: the column `RTT_ms` is named twice, in two spellings"),
         ("from,to,rtt_ms,rtt_ms\na,b,1,2\n", "rtt.csv:1:16: the column `rtt_ms` is named twice, here and at column 9"),
     ] {
         let said = delays(dir.path(), table).expect_err(table).to_string();

@@ -95,7 +95,7 @@ impl Request {
         let Some(hop_session) = self.leg_of(from, session) else { return Going };
         self.hop_sessions[hop_session].hear(turn.now);
         let failure = Failure::Refused(from, why);
-        if turn.config.policies.recovery == Recovery::Off {
+        if turn.config.policies.recovery == Recovery::Off || matches!(why, Refusal::NotFinite(_)) {
             return Over(Err(failure));
         }
         if why == Refusal::NotKept {

@@ -8,8 +8,8 @@ use super::recovery::PeerTrouble;
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, RequestId, SessionId};
 use crate::message::{
-    Activation, Close, Computed, Failure, Forwarding, Hop, Ids, Job, Message, Open, Output, Returned, Step, Ticket,
-    Work,
+    Activation, Close, Computed, Failure, Forwarding, Hop, Ids, Job, Message, Open, Output, Refusal, Returned, Step,
+    Ticket, Work,
 };
 use crate::policy::Recovery;
 use crate::record::{Ended, Event, Stepped};
@@ -298,6 +298,7 @@ impl Request {
             Ok(Output::Loaded | Output::Tried | Output::Batch(_)) => {
                 unreachable!("a client neither loads twice nor computes batches")
             }
+            Err(Refusal::NotFinite(what)) => Over(Err(Failure::ClientNotFinite(what))),
             Err(_) => Over(Err(Failure::ClientDevice)),
         }
     }

@@ -199,7 +199,7 @@ impl Worker {
                 if loading {
                     let _ = self.arrivals.send(Arrival::LoadFailed { node, what: fault.to_string() });
                 }
-                Refusal::DeviceFailed
+                fault.refusal()
             });
             if let Some(((request, output), best)) = choice.zip(self.bench.take_scores()) {
                 let _ = self.arrivals.send(Arrival::Seen(Event::Scored(Box::new(Scored { request, output, best }))));

@@ -1,7 +1,8 @@
 //! One decoder block of any family.
 use super::attention::Seat;
+use super::error::ModelError;
 use super::linear::Linear;
-use candle_core::{Result, Tensor};
+use candle_core::Tensor;
 
 /// A decoder block.
 pub trait Block: Send {
@@ -10,5 +11,5 @@ pub trait Block: Send {
 
     /// Maps `x`, [batch, tokens, hidden] of a single seat or [1, rows x tokens of all seats, hidden], to an output of
     /// the same shape. Appends the keys and values of `x` to the seats' caches.
-    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor>;
+    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor, ModelError>;
 }

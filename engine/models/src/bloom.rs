@@ -8,7 +8,7 @@ use super::error::ModelError;
 use super::linear::{Activation, Linear};
 use super::norm::Norm;
 use super::tensors::{Specs, Tensors};
-use candle_core::{Result, Tensor};
+use candle_core::Tensor;
 
 struct BloomBlock {
     attention_norm: Norm,
@@ -24,14 +24,14 @@ impl Block for BloomBlock {
         vec![&self.attention.qkv, &self.attention.out, &self.up, &self.down]
     }
 
-    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor, ModelError> {
         let normed = self.attention_norm.forward(x)?;
         let residual = if self.residual_after_norm { &normed } else { x };
         let x = (residual + self.attention.forward(&normed, seats)?)?;
         let normed = self.ffn_norm.forward(&x)?;
         let residual = if self.residual_after_norm { &normed } else { &x };
         let wide = self.up.forward(&normed, Activation::GeluTanh)?;
-        residual + self.down.forward(&wide, Activation::Identity)?
+        Ok((residual + self.down.forward(&wide, Activation::Identity)?)?)
     }
 }
 
@@ -49,11 +49,7 @@ pub fn block_specs(config: &Config, index: u32) -> Specs {
 }
 
 /// Builds a block from its loaded tensors.
-pub fn block(
-    config: &Config,
-    form: &BloomForm,
-    tensors: &mut Tensors,
-) -> std::result::Result<Box<dyn Block>, ModelError> {
+pub fn block(config: &Config, form: &BloomForm, tensors: &mut Tensors) -> Result<Box<dyn Block>, ModelError> {
     // The stored rows are [heads, (q, k, v), head_dim]; attention needs all query rows first.
     tensors.regroup("self_attention.query_key_value", config.heads(), 3)?;
     let (qkv, out) = (tensors.linear("self_attention.query_key_value")?, tensors.linear("self_attention.dense")?);
@@ -81,7 +77,7 @@ pub fn ends_specs(config: &Config) -> Specs {
 }
 
 /// Builds the embedding and head from their loaded tensors.
-pub fn ends(config: &Config, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
+pub fn ends(config: &Config, tensors: &mut Tensors) -> Result<Parts, ModelError> {
     Ok(Parts {
         tokens: tensors.weight("transformer.word_embeddings")?,
         project_in: None,

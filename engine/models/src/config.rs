@@ -1,8 +1,10 @@
 //! The parts of a checkpoint's `config.json` that affect the computation.
 mod file;
+mod json;
 mod keys;
 mod published;
 
+pub use json::Json;
 pub use keys::{Keys, unexpected};
 
 use super::error::ModelError;
@@ -68,7 +70,7 @@ impl Config {
     /// # Errors
     /// If the shape's dimensions are out of range or inconsistent.
     pub fn of(shape: &Shape) -> Result<Config, ModelError> {
-        check(shape)?;
+        check(shape, &Names::of_shape()).map_err(ModelError::Shape)?;
         let config = match shape.arch {
             Arch::Opt => Config {
                 shape: *shape,
@@ -133,38 +135,54 @@ impl Config {
     }
 }
 
-fn check(shape: &Shape) -> Result<(), ModelError> {
+/// What errors call the sizes of a shape: the scenario's words, or the keys of a `config.json` as they are written.
+struct Names {
+    layers: String,
+    hidden: String,
+    heads: String,
+    kv_heads: String,
+    ffn: String,
+    vocab: String,
+    max_positions: String,
+}
+
+impl Names {
+    fn of_shape() -> Names {
+        let [layers, hidden, heads] = ["layers", "hidden", "heads"].map(str::to_owned);
+        let [kv_heads, ffn, vocab, max_positions] = ["kv_heads", "ffn", "vocab", "max_positions"].map(str::to_owned);
+        Names { layers, hidden, heads, kv_heads, ffn, vocab, max_positions }
+    }
+}
+
+fn check(shape: &Shape, names: &Names) -> Result<(), String> {
+    let Shape { arch, layers, hidden, heads, kv_heads, ffn, vocab, max_positions } = *shape;
     let sizes = [
-        ("layers", shape.layers, limits::HOPS_PER_ROUTE as u32),
-        ("hidden", shape.hidden, limits::HIDDEN),
-        ("heads", shape.heads, shape.hidden),
-        ("kv_heads", shape.kv_heads, shape.heads),
-        ("ffn", shape.ffn, limits::FFN),
-        ("vocab", shape.vocab, limits::VOCABULARY),
-        ("max_positions", shape.max_positions, limits::TOKENS_PER_REQUEST),
+        (&names.layers, layers, limits::HOPS_PER_ROUTE as u32),
+        (&names.hidden, hidden, limits::HIDDEN),
+        (&names.heads, heads, hidden),
+        (&names.kv_heads, kv_heads, heads),
+        (&names.ffn, ffn, limits::FFN),
+        (&names.vocab, vocab, limits::VOCABULARY),
+        (&names.max_positions, max_positions, limits::TOKENS_PER_REQUEST),
     ];
     if let Some((name, size, most)) = sizes.into_iter().find(|(_, size, most)| *size == 0 || size > most) {
-        return Err(ModelError::Shape(format!("{name} is {size}: it may be 1 to {most}")));
+        return Err(format!("{name} is {size}: it may be 1 to {most}"));
     }
-    if !shape.hidden.is_multiple_of(shape.heads) {
-        return Err(ModelError::Shape(format!("hidden {} is not a multiple of {} heads", shape.hidden, shape.heads)));
+    if !hidden.is_multiple_of(heads) {
+        return Err(format!("{} {hidden} is not a multiple of {heads}, {}", names.hidden, names.heads));
     }
-    if !shape.heads.is_multiple_of(shape.kv_heads) {
-        let Shape { heads, kv_heads, .. } = shape;
-        return Err(ModelError::Shape(format!("{heads} heads are not a multiple of {kv_heads} key/value heads")));
+    if !heads.is_multiple_of(kv_heads) {
+        return Err(format!("{} {heads} is not a multiple of {kv_heads}, {}", names.heads, names.kv_heads));
     }
-    if shape.arch == Arch::Llama && !shape.head_dim().is_multiple_of(2) {
-        return Err(ModelError::Shape(format!("rotary positions want an even head size, not {}", shape.head_dim())));
+    if arch == Arch::Llama && !shape.head_dim().is_multiple_of(2) {
+        let (width, heads) = (&names.hidden, &names.heads);
+        return Err(format!("rotary positions want an even head size, and {width} / {heads} is {}", shape.head_dim()));
     }
-    if shape.arch == Arch::Bloom && Some(shape.ffn) != shape.hidden.checked_mul(4) {
-        let Shape { hidden, ffn, .. } = shape;
-        return Err(ModelError::Shape(format!("BLOOM's ffn is 4 x hidden: {ffn} does not go with {hidden}")));
+    if arch == Arch::Bloom && Some(ffn) != hidden.checked_mul(4) {
+        return Err(format!("BLOOM's ffn is 4 x hidden: {ffn} does not go with {hidden}"));
     }
-    if shape.arch != Arch::Llama && shape.heads != shape.kv_heads {
-        return Err(ModelError::Shape(format!(
-            "{:?} has no grouped-query attention: kv_heads must be heads",
-            shape.arch
-        )));
+    if arch != Arch::Llama && heads != kv_heads {
+        return Err(format!("{arch:?} has no grouped-query attention: kv_heads must be heads"));
     }
     Ok(())
 }

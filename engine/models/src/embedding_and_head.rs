@@ -2,10 +2,11 @@
 //! after the last block.
 use super::config::Config;
 use super::error::ModelError;
-use super::finite::check_finite;
+use super::finite::{check_finite, overflow};
 use super::linear::{Activation, Linear, Weight};
 use super::norm::Norm;
 use super::source::Source;
+use actors::message::NotFinite;
 use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
 
@@ -76,9 +77,9 @@ impl EmbeddingAndHead {
             x = x.broadcast_add(&table.narrow(0, offset + position, tokens)?)?;
         }
         if let Some(norm) = &parts.first_norm {
-            x = norm.forward(&x)?;
+            x = norm.forward(&x).map_err(overflow(NotFinite::Embedding))?;
         }
-        check_finite(&x, || "hidden states of the embedding".to_owned())?;
+        check_finite(&x, String::new).map_err(overflow(NotFinite::Embedding))?;
         Ok(x.to_dtype(DType::F32)?)
     }
 
@@ -98,7 +99,7 @@ impl EmbeddingAndHead {
         let parts = &self.parts;
         let mut x = x.narrow(1, tokens - 1, 1)?.squeeze(1)?.to_device(&self.device)?.to_dtype(self.compute)?;
         if let Some(norm) = &parts.last_norm {
-            x = norm.forward(&x)?;
+            x = norm.forward(&x).map_err(overflow(NotFinite::Scores))?;
         }
         if let Some(project) = &parts.project_out {
             x = project.forward(&x, Activation::Identity)?;

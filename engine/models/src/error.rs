@@ -1,5 +1,6 @@
 //! The errors from reading a folder of weights to choosing a token.
 use actors::id::BlockRange;
+use actors::message::NotFinite;
 use scenarios::input::InputError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,11 @@ pub enum ModelError {
     Packed { path: PathBuf, tensor: String, packed: String },
     #[error("{what} are not finite")]
     NotFinite { what: String },
+    /// The blocks' values overflow: computing them again gives the same.
+    #[error("values of the tensor `{tensor}`, held as {format}, are out of range: hold it in a wider type")]
+    OutOfRange { tensor: String, format: &'static str },
+    #[error(transparent)]
+    Overflow(#[from] NotFinite),
     #[error("{}: tensor `{tensor}` has shape {found:?}, config.json makes it {wanted:?}", path.display())]
     WrongShape { path: PathBuf, tensor: String, found: Vec<usize>, wanted: Vec<usize> },
     #[error("{}: tensor `{tensor}` is of type {found}; F32, F16 and BF16 can be read", path.display())]

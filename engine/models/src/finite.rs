@@ -1,5 +1,6 @@
 //! Detection of values that are not finite, before a token is chosen by them.
 use super::error::ModelError;
+use actors::message::NotFinite;
 use candle_core::{DType, Storage, Tensor};
 
 /// The number of values that are checked together; the compiler vectorises the check of a chunk.
@@ -34,9 +35,66 @@ pub fn check_finite(tensor: &Tensor, what: impl FnOnce() -> String) -> Result<()
     if finite { Ok(()) } else { Err(ModelError::NotFinite { what: what() }) }
 }
 
+/// Checks that the squares of each row of `x`, over its last dimension, add up to a finite number, as a norm adds them: a
+/// norm with an infinite denominator makes zeros of finite values. On a CPU only, for a GPU would have to wait.
+///
+/// # Errors
+/// If the sum of a row is not finite.
+pub fn check_squares(x: &Tensor) -> Result<(), ModelError> {
+    if !x.device().is_cpu() || x.dtype() != DType::F32 {
+        return Ok(());
+    }
+    let x = x.contiguous()?;
+    let (storage, layout) = x.storage_and_layout();
+    let (Storage::Cpu(cpu), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else { return Ok(()) };
+    let width = x.dims().last().copied().unwrap_or(1).max(1);
+    if cpu.as_slice::<f32>()?[start..end].chunks(width).all(|row| sum_of_squares(row).is_finite()) {
+        return Ok(());
+    }
+    Err(ModelError::NotFinite { what: "hidden states before a norm, squared and added up,".to_owned() })
+}
+
+/// Says of values that are not finite that they are those of `what`.
+pub fn overflow(what: NotFinite) -> impl FnOnce(ModelError) -> ModelError {
+    move |why| match why {
+        ModelError::NotFinite { .. } => ModelError::Overflow(what),
+        other => other,
+    }
+}
+
+/// How far a quantised value may be off, of the largest of its tensor: formats of four bits are off by at most an eighth.
+const NEAR: f32 = 0.25;
+
+/// Whether the quantised values `held`, in f32 on the CPU as `stored` are, stand for these.
+pub fn is_near(held: &Tensor, stored: &Tensor) -> Result<bool, ModelError> {
+    let (held, stored) = (held.contiguous()?, stored.contiguous()?);
+    let ((held, held_layout), (stored, layout)) = (held.storage_and_layout(), stored.storage_and_layout());
+    let (Storage::Cpu(held), Storage::Cpu(stored)) = (&*held, &*stored) else { return Ok(true) };
+    let (held, stored) = (held.as_slice::<f32>()?, stored.as_slice::<f32>()?);
+    let (Some((start, end)), Some((first, last))) = (held_layout.contiguous_offsets(), layout.contiguous_offsets())
+    else {
+        return Ok(true);
+    };
+    let (held, stored) = (&held[start..end], &stored[first..last]);
+    let largest = stored.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    // Not the other way round: what is no number is not near.
+    Ok(held.iter().zip(stored).all(|(held, stored)| (held - stored).abs() <= NEAR * largest))
+}
+
+fn sum_of_squares(row: &[f32]) -> f32 {
+    let (lanes, rest) = row.as_chunks::<16>();
+    let mut sums = [0f32; 16];
+    for lane in lanes {
+        for (sum, value) in sums.iter_mut().zip(lane) {
+            *sum += value * value;
+        }
+    }
+    sums.iter().sum::<f32>() + rest.iter().map(|value| value * value).sum::<f32>()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK, check_finite, first_not_finite};
+    use super::{CHUNK, check_finite, check_squares, first_not_finite};
     use candle_core::{Device, Tensor};
 
     #[test]
@@ -58,5 +116,19 @@ mod tests {
         assert!(check_finite(&whole.t().expect("a view"), what).is_err());
         assert!(check_finite(&whole.narrow(0, 1, 1).expect("a view"), what).is_ok());
         assert!(check_finite(&whole.narrow(1, 0, 1).expect("a view"), what).is_ok());
+    }
+
+    #[test]
+    fn squares_of_a_row_that_overflow_are_found_in_any_place() {
+        for width in [1, 15, 16, 17, 40] {
+            for at in 0..2 * width {
+                let mut values = vec![1e18f32; 2 * width];
+                let tensor =
+                    |values: &[f32]| Tensor::from_slice(values, (1, 2, width), &Device::Cpu).expect("a tensor");
+                assert!(check_squares(&tensor(&values)).is_ok());
+                values[at] = 2e19;
+                assert!(check_squares(&tensor(&values)).is_err(), "{at} of {width}");
+            }
+        }
     }
 }

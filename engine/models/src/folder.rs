@@ -3,14 +3,14 @@
 //! Headers are not trusted: sizes and offsets are checked against the file before anything is allocated.
 mod header;
 
+use super::config::Keys;
 use super::error::ModelError;
 use super::file::{is_present, read_text};
 use super::finite::check_finite;
 use super::tensors::TensorSpec;
 use candle_core::{DType, Device, Tensor};
 use header::Entry;
-use scenarios::input::{self, CONFIG_BYTES};
-use serde::Deserialize;
+use scenarios::input::{self, CONFIG_BYTES, excerpt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ pub fn parse_header(text: &[u8]) -> Result<usize, String> {
 /// The last parts of the names under which AWQ, GPTQ and compressed-tensors store a packed matrix.
 const PACKED: [&str; 3] = ["qweight", "weight_packed", "weight_q"];
 
+/// Bytes of two tensors that are compared at a time.
+const COMPARED: usize = 1 << 20;
+
 /// The safetensors files of a folder, with their headers read.
 pub struct Folder {
     dir: PathBuf,
@@ -47,7 +50,6 @@ pub struct Folder {
 }
 
 /// The content of `model.safetensors.index.json`: the file of each tensor.
-#[derive(Deserialize)]
 pub struct Index {
     weight_map: BTreeMap<String, String>,
 }
@@ -58,12 +60,23 @@ impl Index {
     /// # Errors
     /// If the text is no index, or names a file outside of its folder.
     pub fn parse(text: &str) -> Result<Index, String> {
-        let index: Index = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let map = Keys::parse(text)?.object("weight_map")?.ok_or("there is no `weight_map`")?;
         let plain = |name: &str| Path::new(name).components().count() == 1 && !name.contains("..");
-        match index.weight_map.values().find(|name| !plain(name)) {
-            Some(name) => Err(format!("`{name}` is not a file of the folder")),
-            None => Ok(index),
+        let mut weight_map = BTreeMap::new();
+        for (tensor, file) in map.into_entries() {
+            let quoted = excerpt(&tensor);
+            let Some(file) = file.as_str() else {
+                return Err(format!("`{quoted}` is {}: the name of a file is expected", excerpt(&file.to_string())));
+            };
+            if !plain(file) {
+                return Err(format!("`{}` is not a file of the folder", excerpt(file)));
+            }
+            let before = weight_map.insert(tensor, file.to_owned());
+            if let Some(before) = before.filter(|before| before != file) {
+                return Err(format!("`{quoted}` is there twice, in {} and in {}", excerpt(&before), excerpt(file)));
+            }
         }
+        Ok(Index { weight_map })
     }
 
     fn files(&self) -> BTreeSet<&str> {
@@ -95,10 +108,19 @@ impl Folder {
         for name in map.files() {
             folder.add(&dir.join(name))?;
         }
-        match map.weight_map.iter().find(|(tensor, _)| !folder.entries.contains_key(*tensor)) {
-            Some((tensor, file)) => Err(ModelError::Missing { path: dir.join(file), tensor: tensor.clone() }),
-            None => Ok(folder),
+        for (tensor, file) in &map.weight_map {
+            let path = dir.join(file);
+            match folder.entries.get(tensor) {
+                None => return Err(ModelError::Missing { path, tensor: tensor.clone() }),
+                Some((number, _)) if folder.files[*number].0 != path => {
+                    let other = shown(&folder.files[*number].0);
+                    let why = format!("the tensor `{}` is in {other}, and not in {file}", excerpt(tensor));
+                    return Err(ModelError::config(&index, why));
+                }
+                Some(_) => {}
+            }
         }
+        Ok(folder)
     }
 
     /// Whether there is an index that was not read, because the whole file exists.
@@ -142,7 +164,7 @@ impl Folder {
             "F32" => DType::F32,
             "F16" => DType::F16,
             "BF16" => DType::BF16,
-            other => return Err(ModelError::WrongType { path: path.clone(), tensor, found: other.to_owned() }),
+            other => return Err(ModelError::WrongType { path: path.clone(), tensor, found: excerpt(other) }),
         };
         if entry.dims != spec.dims {
             let (found, wanted) = (entry.dims.clone(), spec.dims.clone());
@@ -152,6 +174,40 @@ impl Folder {
             return Err(ModelError::Truncated { path: path.clone(), tensor, end: entry.end, length: *length });
         }
         Ok(Found { path, name: &entry.name, start: entry.start, dtype })
+    }
+
+    /// Whether the tensor `other` is not there, or has the same type, shape and bytes as that of `spec`.
+    pub fn is_same(&self, spec: &TensorSpec, other: &str) -> Result<bool, ModelError> {
+        let mut pair = Vec::with_capacity(2);
+        for found in [self.find(spec), with_and_without_prefix(other).find_map(|name| self.entries.get(name))] {
+            let Some((file, entry)) = found else { return Ok(true) };
+            pair.push((self.files[*file].0.as_path(), entry));
+        }
+        let [(a_path, a), (b_path, b)] = pair.as_slice() else { return Ok(true) };
+        if a.name == b.name {
+            return Ok(true);
+        }
+        if a.dtype != b.dtype || a.dims != b.dims {
+            return Ok(false);
+        }
+        let reader = |path: &Path, entry: &Entry| {
+            let (mut file, _) = input::open(path)?;
+            file.seek(SeekFrom::Start(entry.start)).map_err(ModelError::io(path))?;
+            Ok::<_, ModelError>(file)
+        };
+        let (mut a_file, mut b_file) = (reader(a_path, a)?, reader(b_path, b)?);
+        let (mut left, mut chunks) = (a.end - a.start, [vec![0; COMPARED], vec![0; COMPARED]]);
+        while left > 0 {
+            let bytes = (COMPARED as u64).min(left) as usize;
+            let [a_chunk, b_chunk] = &mut chunks;
+            a_file.read_exact(&mut a_chunk[..bytes]).map_err(ModelError::io(a_path))?;
+            b_file.read_exact(&mut b_chunk[..bytes]).map_err(ModelError::io(b_path))?;
+            if a_chunk[..bytes] != b_chunk[..bytes] {
+                return Ok(false);
+            }
+            left -= bytes as u64;
+        }
+        Ok(true)
     }
 
     /// Returns the name of the tensor of `spec` in the folder, and its size in bytes.
@@ -185,9 +241,21 @@ impl Folder {
         let (entries, length) = header::read(path)?;
         let number = self.files.len();
         self.files.push((path.to_owned(), length));
-        self.entries.extend(entries.into_iter().map(|entry| (entry.name.clone(), (number, entry))));
+        for entry in entries {
+            let name = entry.name.clone();
+            if let Some((before, _)) = self.entries.insert(name.clone(), (number, entry)) {
+                let (first, here) = (shown(&self.files[before].0), shown(path));
+                let why = format!("the tensor `{}` is in {first} and in {here}: keep one", excerpt(&name));
+                return Err(ModelError::config(&self.dir.join(INDEX), why));
+            }
+        }
         Ok(())
     }
+}
+
+/// The name of a file of the folder.
+fn shown(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
 }
 
 /// The location of a tensor.

@@ -5,6 +5,7 @@ use super::folder::Folder;
 use super::tensors::Specs;
 use super::unused::{unused, warnings};
 use scenarios::cost::{block_flops, block_weight_bytes, cache_values};
+use scenarios::input::excerpt;
 use scenarios::shape::WeightType;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -65,7 +66,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, ModelError> {
     let ends = holding(config.ends_specs());
     let mut types = BTreeMap::new();
     for (_, dtype) in folder.tensors() {
-        *types.entry(dtype.to_owned()).or_insert(0) += 1;
+        *types.entry(excerpt(dtype)).or_insert(0) += 1;
     }
     let (unused, warnings) = (unused(&config, &folder), warnings(&config, &folder));
     Ok(Inspection { files: folder.files().to_vec(), config, types, blocks, ends, missing, unused, warnings })

@@ -1,7 +1,7 @@
 //! Linear layers over weights of any stored type.
 use super::cpu::{Finish, PlainLinear, QuantisedLinear};
 use super::error::ModelError;
-use super::finite::check_finite;
+use super::finite::{check_finite, is_near};
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Module, Result, Tensor};
 use scenarios::shape::WeightType;
@@ -58,7 +58,8 @@ impl Linear {
         };
         match activation {
             Activation::Identity => Ok(y),
-            Activation::Relu => y.relu(),
+            // candle's takes 0 in place of what is not a number: 0 times the input keeps an overflow one.
+            Activation::Relu => y.relu()? + (&y * 0.0)?,
             Activation::GeluTanh => y.gelu(),
         }
     }
@@ -110,7 +111,12 @@ impl Weight {
             let multiple = types.iter().map(|dtype| dtype.block_size()).min().unwrap_or(1);
             return Err(ModelError::RowLength { tensor: name.to_owned(), row, format, multiple });
         };
-        Ok(Weight::Quantised(Arc::new(QTensor::quantize_onto(tensor, *dtype, device)?)))
+        let held = QTensor::quantize_onto(tensor, *dtype, device)?;
+        // The scale of a block is an f16: a block of large values has an infinite one, or none.
+        if !is_near(&held.dequantize(&Device::Cpu)?, tensor)? {
+            return Err(ModelError::OutOfRange { tensor: name.to_owned(), format });
+        }
+        Ok(Weight::Quantised(Arc::new(held)))
     }
 
     /// Computes `x W^T` with bias and activation by a CPU kernel. Returns `None` if there is no kernel for the device

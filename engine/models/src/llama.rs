@@ -8,7 +8,7 @@ use super::error::ModelError;
 use super::linear::{Activation, Linear};
 use super::norm::Norm;
 use super::tensors::{Specs, Tensors};
-use candle_core::{Result, Tensor};
+use candle_core::Tensor;
 
 struct LlamaBlock {
     attention_norm: Norm,
@@ -24,10 +24,10 @@ impl Block for LlamaBlock {
         vec![&self.attention.qkv, &self.attention.out, &self.gate_up, &self.down]
     }
 
-    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor, ModelError> {
         let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, seats)?)?;
         let wide = self.gate_up.forward(&self.ffn_norm.forward(&x)?, Activation::Identity)?;
-        &x + self.down.forward(&candle_nn::ops::swiglu(&wide)?, Activation::Identity)?
+        Ok((&x + self.down.forward(&candle_nn::ops::swiglu(&wide)?, Activation::Identity)?)?)
     }
 }
 
@@ -48,7 +48,7 @@ pub fn block_specs(config: &Config, form: &LlamaForm, index: u32) -> Specs {
 }
 
 /// Builds a block from its loaded tensors.
-pub fn block(config: &Config, tensors: &mut Tensors) -> std::result::Result<Box<dyn Block>, ModelError> {
+pub fn block(config: &Config, tensors: &mut Tensors) -> Result<Box<dyn Block>, ModelError> {
     let qkv = tensors.fused(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"])?;
     let out = tensors.linear("self_attn.o_proj")?;
     Ok(Box::new(LlamaBlock {
@@ -73,7 +73,7 @@ pub fn ends_specs(config: &Config) -> Specs {
 }
 
 /// Builds the embedding and head from their loaded tensors.
-pub fn ends(config: &Config, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
+pub fn ends(config: &Config, tensors: &mut Tensors) -> Result<Parts, ModelError> {
     Ok(Parts {
         tokens: tensors.weight("model.embed_tokens")?,
         project_in: None,

@@ -1,5 +1,7 @@
 //! Normalisation of hidden states over their last dimension.
-use candle_core::{Result, Tensor};
+use super::error::ModelError;
+use super::finite::check_squares;
+use candle_core::Tensor;
 
 /// A norm with its weights.
 pub enum Norm {
@@ -11,11 +13,15 @@ pub enum Norm {
 
 impl Norm {
     /// Normalises `x` over its last dimension.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// If the squares of a row add up to no finite number.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let x = x.contiguous()?;
-        match self {
-            Norm::Layer { weight, bias, eps } => candle_nn::ops::layer_norm(&x, weight, bias, *eps),
-            Norm::Rms { weight, eps } => candle_nn::ops::rms_norm(&x, weight, *eps),
-        }
+        check_squares(&x)?;
+        Ok(match self {
+            Norm::Layer { weight, bias, eps } => candle_nn::ops::layer_norm(&x, weight, bias, *eps)?,
+            Norm::Rms { weight, eps } => candle_nn::ops::rms_norm(&x, weight, *eps)?,
+        })
     }
 }

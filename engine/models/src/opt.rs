@@ -8,7 +8,7 @@ use super::error::ModelError;
 use super::linear::{Activation, Linear};
 use super::norm::Norm;
 use super::tensors::{Specs, Tensors};
-use candle_core::{Result, Tensor};
+use candle_core::Tensor;
 
 /// The number of unused rows at the start of the position table.
 const POSITION_OFFSET: usize = 2;
@@ -27,10 +27,10 @@ impl Block for OptBlock {
         vec![&self.attention.qkv, &self.attention.out, &self.fc1, &self.fc2]
     }
 
-    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor, ModelError> {
         if self.norm_first {
             let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, seats)?)?;
-            &x + self.feed_forward(&self.ffn_norm.forward(&x)?)?
+            Ok((&x + self.feed_forward(&self.ffn_norm.forward(&x)?)?)?)
         } else {
             let x = self.attention_norm.forward(&(x + self.attention.forward(x, seats)?)?)?;
             self.ffn_norm.forward(&(&x + self.feed_forward(&x)?)?)
@@ -39,7 +39,7 @@ impl Block for OptBlock {
 }
 
 impl OptBlock {
-    fn feed_forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn feed_forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         self.fc2.forward(&self.fc1.forward(x, Activation::Relu)?, Activation::Identity)
     }
 }
@@ -59,11 +59,7 @@ pub fn block_specs(config: &Config, form: &OptForm, index: u32) -> Specs {
 }
 
 /// Builds a block from its loaded tensors.
-pub fn block(
-    config: &Config,
-    form: &OptForm,
-    tensors: &mut Tensors,
-) -> std::result::Result<Box<dyn Block>, ModelError> {
+pub fn block(config: &Config, form: &OptForm, tensors: &mut Tensors) -> Result<Box<dyn Block>, ModelError> {
     let qkv = tensors.fused(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"])?;
     let out = tensors.linear("self_attn.out_proj")?;
     Ok(Box::new(OptBlock {
@@ -96,7 +92,7 @@ pub fn ends_specs(config: &Config, form: &OptForm) -> Specs {
 }
 
 /// Builds the embedding and head from their loaded tensors.
-pub fn ends(config: &Config, form: &OptForm, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
+pub fn ends(config: &Config, form: &OptForm, tensors: &mut Tensors) -> Result<Parts, ModelError> {
     let projected = form.embed_width != config.hidden();
     let mut project = |name| if projected { tensors.linear(name).map(Some) } else { Ok(None) };
     let (project_in, project_out) = (project("model.decoder.project_in")?, project("model.decoder.project_out")?);

@@ -1,14 +1,12 @@
 //! The choice of tokens from scores.
 use super::error::ModelError;
-use super::finite::{check_finite, first_not_finite};
+use super::finite::{check_finite, first_not_finite, overflow};
+use actors::message::NotFinite;
 use actors::seed::Stream;
 use candle_core::{D, Tensor};
 use rand::RngExt;
 use scenarios::tokens::Sampling;
 use std::cmp::Ordering;
-
-/// The name of the next token's scores in errors.
-const SCORES: &str = "scores";
 
 /// Chooses a token from the `logits` of one row, which must not be empty.
 ///
@@ -16,7 +14,7 @@ const SCORES: &str = "scores";
 /// If a score is not finite.
 pub fn choose(sampling: &Sampling, logits: &[f32], stream: &mut Stream) -> Result<u32, ModelError> {
     if first_not_finite(logits).is_some() {
-        return Err(ModelError::NotFinite { what: SCORES.to_owned() });
+        return Err(NotFinite::Scores.into());
     }
     if sampling.temperature == 0.0 {
         return Ok(best(logits));
@@ -77,7 +75,7 @@ pub fn best_scores(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
 /// # Errors
 /// If a score is not finite.
 pub fn greedy(logits: &Tensor) -> Result<Vec<u32>, ModelError> {
-    check_finite(logits, || SCORES.to_owned())?;
+    check_finite(logits, String::new).map_err(overflow(NotFinite::Scores))?;
     Ok(logits.argmax(D::Minus1)?.to_vec1()?)
 }
 

@@ -4,11 +4,12 @@ use super::block::Block;
 use super::cache::Cache;
 use super::config::Config;
 use super::error::ModelError;
-use super::finite::check_finite;
+use super::finite::{check_finite, overflow};
 use super::linear::{Linear, Weight};
 use super::position::Positions;
 use super::source::{Source, compute_type};
 use actors::id::BlockRange;
+use actors::message::NotFinite;
 use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
 
@@ -113,7 +114,7 @@ impl BlockSpan {
                 return Err(ModelError::Blocks { asked: blocks, held: cache.range });
             }
             let positions = Positions::new(&self.config, *position, tokens, dtype, device)?;
-            check_finite(x, || format!("hidden states that came to block {}", blocks.start))?;
+            check_finite(x, String::new).map_err(overflow(NotFinite::Before(blocks.start)))?;
             steps.push(Step::new(*position, tokens, positions, dtype, device)?);
             sizes.push((batch, tokens));
             inputs.push(x.to_device(device)?.to_dtype(dtype)?);
@@ -133,10 +134,10 @@ impl BlockSpan {
                 tokens,
             });
             let block = &self.blocks[(index - self.range.start) as usize];
-            x = block.forward(&x, &mut seats.collect::<Vec<_>>())?;
+            x = block.forward(&x, &mut seats.collect::<Vec<_>>()).map_err(overflow(NotFinite::After(index)))?;
             // On a GPU the check would wait for each block, so only the last one is checked.
             if device.is_cpu() || index + 1 == blocks.end {
-                check_finite(&x, || format!("hidden states after block {index}"))?;
+                check_finite(&x, String::new).map_err(overflow(NotFinite::After(index)))?;
             }
         }
         let x = x.to_dtype(DType::F32)?;

@@ -127,8 +127,14 @@ impl Tensors {
     /// # Errors
     /// If the tensor was not loaded or was taken before, or cannot be converted to the weight type.
     pub fn weight(&mut self, name: &str) -> Result<Weight, ModelError> {
+        self.joined(name, &[name])
+    }
+
+    /// The matrix `name`, which is that of `parts` under each other.
+    fn joined(&mut self, name: &str, parts: &[&str]) -> Result<Weight, ModelError> {
         let tensor = self.take(&format!("{name}.weight"))?;
-        Weight::new(&tensor, &format!("{}{name}.weight", self.prefix), self.weight_type, &self.device)
+        let full: Vec<String> = parts.iter().map(|part| format!("{}{part}.weight", self.prefix)).collect();
+        Weight::new(&tensor, &full.join("` or `"), self.weight_type, &self.device)
     }
 
     /// Takes a linear layer, with a bias if the part has one.
@@ -136,7 +142,11 @@ impl Tensors {
     /// # Errors
     /// If a tensor was not loaded or was taken before, or cannot be converted to the weight type.
     pub fn linear(&mut self, name: &str) -> Result<Linear, ModelError> {
-        let weight = self.weight(name)?;
+        self.linear_of(name, &[name])
+    }
+
+    fn linear_of(&mut self, name: &str, parts: &[&str]) -> Result<Linear, ModelError> {
+        let weight = self.joined(name, parts)?;
         let bias = format!("{name}.bias");
         let bias = if self.held.contains_key(&bias) { Some(self.plain(&bias)?) } else { None };
         Ok(Linear::new(weight, bias)?)
@@ -155,7 +165,7 @@ impl Tensors {
                 self.held.insert(format!("{first}.{part}"), Tensor::cat(&rows, 0)?);
             }
         }
-        self.linear(first)
+        self.linear_of(first, names)
     }
 
     /// Reorders the outputs of a linear layer from `[outer, inner, rest]` to `[inner, outer, rest]`.

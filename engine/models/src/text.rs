@@ -1,9 +1,11 @@
 //! Conversion of text to token ids and back, with a checkpoint's `tokenizer.json`.
-use super::config::{Keys, unexpected};
+mod bounds;
+
+use super::config::{Json, Keys, unexpected};
 use super::error::ModelError;
 use super::file::{is_present, read_text};
 use scenarios::guard::guard;
-use scenarios::input::{CONFIG_BYTES, TOKENIZER_BYTES};
+use scenarios::input::{CONFIG_BYTES, NORMALIZED_BYTES, TOKENIZER_BYTES, shortened};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
@@ -18,6 +20,8 @@ const PARTS: [&str; 7] =
 pub struct Text {
     path: PathBuf,
     tokenizer: Tokenizer,
+    /// How many times as long as it was a text may become before it is cut into tokens.
+    growth: u64,
 }
 
 impl Text {
@@ -50,9 +54,11 @@ impl Text {
         if !file.contains_key("model") {
             return Err("there is no `model`".to_owned());
         }
-        let parsed = guard(|| serde_json::from_value(Value::Object(file)).map_err(|error| error.to_string()));
+        let growth = bounds::growth(&file)?;
+        let parsed =
+            guard(|| serde_json::from_value(Value::Object(file)).map_err(|error| shortened(&error.to_string())));
         let tokenizer = parsed.and_then(|parsed| parsed)?;
-        Ok(Text { path: PathBuf::from(TOKENIZER), tokenizer })
+        Ok(Text { path: PathBuf::from(TOKENIZER), tokenizer, growth })
     }
 
     /// Returns the ids of `text`, with the special tokens that the checkpoint puts around a prompt.
@@ -60,6 +66,14 @@ impl Text {
     /// # Errors
     /// If the tokenizer fails on the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        if self.growth > 1 && (text.len() as u64).saturating_mul(self.growth) > NORMALIZED_BYTES {
+            let (bytes, growth) = (text.len(), self.growth);
+            let why = format!(
+                "its normalizer may make a text {growth} times as long, and with a prompt of {bytes} bytes that is more \
+                 than {NORMALIZED_BYTES} bytes: give a shorter prompt"
+            );
+            return Err(ModelError::Text { path: self.path.clone(), why });
+        }
         self.guarded(|tokenizer| Ok(tokenizer.encode_fast(text, true)?.get_ids().to_vec()))
     }
 
@@ -104,11 +118,11 @@ pub fn end_of_sequence(dir: &Path) -> Result<Vec<u32>, ModelError> {
 /// If the text is no JSON object, or the key is neither an id nor a list of ids.
 pub fn parse_end_of_sequence(text: &str) -> Result<Vec<u32>, String> {
     let keys = Keys::parse(text)?;
-    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    let id = |value: &Json| value.as_u64().and_then(|id| u32::try_from(id).ok());
     let Some((name, value)) = keys.find(&["eos_token_id"])? else { return Ok(Vec::new()) };
     let ids: Option<Vec<u32>> = match value {
-        Value::Null => Some(Vec::new()),
-        Value::Array(ids) => ids.iter().map(id).collect(),
+        Json::Null => Some(Vec::new()),
+        Json::List(ids) => ids.iter().map(id).collect(),
         one => id(one).map(|id| vec![id]),
     };
     ids.ok_or_else(|| unexpected((name, value), "a token id or a list of them is expected"))

@@ -1,8 +1,10 @@
 //! Tensors of a folder that no part of the model uses: a sign that `config.json` does not describe the weights
 //! completely.
 use super::config::{Config, Form};
+use super::error::ModelError;
 use super::folder::{Folder, INDEX, WEIGHTS};
 use super::tensors::HEAD;
+use scenarios::input::excerpt;
 use std::collections::BTreeSet;
 
 /// The largest number of unused tensors that a warning names.
@@ -14,7 +16,17 @@ pub fn unused(config: &Config, folder: &Folder) -> Vec<String> {
     let specs = blocks.chain([config.ends_specs()]).flat_map(|specs| specs.list);
     let used: BTreeSet<String> = specs.filter_map(|spec| Some(folder.stored(&spec)?.0.to_owned())).collect();
     let names = folder.tensors().map(|(name, _)| name);
-    names.filter(|name| !used.contains(*name) && !is_spare(config, name)).map(str::to_owned).collect()
+    names.filter(|name| !used.contains(*name) && !is_spare(config, name)).map(excerpt).collect()
+}
+
+/// Whether the head that is stored beside an embedding to which it is tied has other values than this: then the text is
+/// not that of whoever stored it. Reads both up to the first byte that differs.
+fn has_another_head(config: &Config, folder: &Folder) -> Result<bool, ModelError> {
+    let tokens = config.ends_specs().list.into_iter().find(|spec| spec.shared_with == Some(HEAD));
+    match tokens {
+        Some(tokens) if config.tied => Ok(!folder.is_same(&tokens, HEAD)?),
+        _ => Ok(false),
+    }
 }
 
 /// Whether transformers computes the tensor from others, and so ignores the stored one.
@@ -36,6 +48,13 @@ pub fn warnings(config: &Config, folder: &Folder) -> Vec<String> {
         warnings.push(format!(
             "{count} {tensors} of the folder {are} not used, since config.json does not ask for {them}{}: {first}{more}",
             asking(config, &names).map(|key| format!(" (`{key}` would)")).unwrap_or_default()
+        ));
+    }
+    // A file that cannot be read is the error of whoever loads it.
+    if has_another_head(config, folder).unwrap_or(false) {
+        warnings.push(format!(
+            "the tensor {HEAD} of the folder has other values than the embedding and is not used, since config.json says \
+             tie_word_embeddings: true"
         ));
     }
     if folder.passes_over_an_index() {

@@ -203,7 +203,7 @@ fn may_fail(drawn: &Drawn, why: Failure) -> bool {
     let policies = &drawn.plan.policies;
     match why {
         // Client devices do not fail.
-        Failure::ClientDevice => false,
+        Failure::ClientDevice | Failure::ClientNotFinite(_) => false,
         Failure::Shed => drawn.plan.open.is_some(),
         Failure::Timeout => drawn.uncovered || drawn.hurries(),
         Failure::NoRoute | Failure::PeerLost(_) | Failure::Refused(..) => {

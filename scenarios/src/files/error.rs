@@ -1,5 +1,5 @@
 //! Errors in tables, with their position in the file.
-use crate::input::InputError;
+use crate::input::{InputError, shortened};
 
 /// An error at a position in a table's file, or in the file as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,11 +14,13 @@ pub(crate) struct TableError {
 
 impl TableError {
     pub fn file(file: &str, message: impl Into<String>) -> TableError {
-        TableError { place: format!("{file}: "), message: message.into(), help: None }
+        TableError { place: format!("{file}: "), message: shortened(&message.into()), help: None }
     }
 
     pub fn at(file: &str, line: u64, column: u32, message: impl Into<String>) -> TableError {
-        TableError { place: format!("{file}:{line}:{column}: "), message: message.into(), help: None }
+        // A field may be as long as its line.
+        let message = shortened(&message.into());
+        TableError { place: format!("{file}:{line}:{column}: "), message, help: None }
     }
 
     /// Returns the error of a file that cannot be opened. The input error already names the file.

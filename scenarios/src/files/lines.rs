@@ -1,7 +1,7 @@
 //! Line-by-line reading of text files, with or without gzip. A file of any length needs only the memory of its longest
 //! line.
 use super::error::TableError;
-use crate::input::{self, LINE_BYTES, STREAM_BYTES};
+use crate::input::{self, BLANK_BYTES, LINE_BYTES, UTF16, UTF16_HELP};
 use flate2::bufread::MultiGzDecoder;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
@@ -19,11 +19,15 @@ pub(crate) struct Lines {
     buffer: Vec<u8>,
     line: u64,
     bytes: u64,
+    /// Bytes that are read at most, unpacked.
+    limit: u64,
+    /// Bytes of lines that said nothing.
+    blank: u64,
 }
 
 impl Lines {
     /// Opens the regular file at `path`. Errors name it `file`.
-    pub fn open(file: &str, path: &Path) -> Result<Lines, TableError> {
+    pub fn open(file: &str, path: &Path, limit: u64) -> Result<Lines, TableError> {
         let (opened, _) = input::open(path).map_err(|error| TableError::input(&error))?;
         let mut plain = BufReader::with_capacity(1 << 16, opened);
         let begin = plain.fill_buf().map_err(|error| TableError::file(file, error.to_string()))?;
@@ -31,16 +35,26 @@ impl Lines {
             true => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(plain))),
             false => Box::new(plain),
         };
-        Ok(Lines::from(file, reader))
+        Ok(Lines::from(file, reader, limit))
     }
 
     /// Reads lines from a text in memory.
     pub fn of_text(file: &str, text: impl AsRef<[u8]> + Send + 'static) -> Lines {
-        Lines::from(file, Box::new(Cursor::new(text)))
+        Lines::from(file, Box::new(Cursor::new(text)), u64::MAX)
     }
 
-    fn from(file: &str, reader: Box<dyn BufRead>) -> Lines {
-        Lines { file: file.to_owned(), reader, buffer: Vec::new(), line: 0, bytes: 0 }
+    fn from(file: &str, reader: Box<dyn BufRead>, limit: u64) -> Lines {
+        Lines { file: file.to_owned(), reader, buffer: Vec::new(), line: 0, bytes: 0, limit, blank: 0 }
+    }
+
+    /// Counts the line that was read last as one that says nothing: a file of such lines is not read to its end.
+    pub fn pass_over(&mut self) -> Result<(), TableError> {
+        self.blank += self.buffer.len() as u64;
+        if self.blank <= BLANK_BYTES {
+            return Ok(());
+        }
+        let message = format!("more than {BLANK_BYTES} bytes of lines up to here are empty or comments");
+        Err(TableError::at(&self.file, self.line, 1, message))
     }
 
     /// The number of the last line that was read, counted from 1.
@@ -66,14 +80,13 @@ impl Lines {
             let message = format!("this line has more than {LINE_BYTES} bytes: this is not a table of lines");
             return Err(wrong(1, message));
         }
-        if self.bytes > STREAM_BYTES {
-            let message = format!("the file has more than {STREAM_BYTES} bytes up to here: at most so many are read");
+        if self.bytes > self.limit {
+            let message = format!("the file has more than {} bytes up to here: at most so many are read", self.limit);
             return Err(wrong(1, message).help(CUT.to_owned()));
         }
         let first = line == 1;
-        if first && (self.buffer.starts_with(&[0xff, 0xfe]) || self.buffer.starts_with(&[0xfe, 0xff])) {
-            return Err(wrong(1, "the file is UTF-16 text: tables are read as UTF-8".to_owned())
-                .help("save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 FILE > OTHER".to_owned()));
+        if first && input::is_utf16(&self.buffer) {
+            return Err(wrong(1, UTF16.to_owned()).help(UTF16_HELP.to_owned()));
         }
         let text = std::str::from_utf8(&self.buffer).map_err(|error| {
             let column = String::from_utf8_lossy(&self.buffer[..error.valid_up_to()]).chars().count() as u32 + 1;
@@ -95,13 +108,14 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::Lines;
+    use crate::files::Table;
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
     use std::path::Path;
 
     /// Returns every line with its number, followed by the error if there is one.
     fn lines(path: &Path) -> Vec<String> {
-        let mut lines = match Lines::open("f", path) {
+        let mut lines = match Lines::open("f", path, 64 << 20) {
             Ok(lines) => lines,
             Err(error) => return vec![error.to_string()],
         };
@@ -142,7 +156,7 @@ mod tests {
     fn bytes_that_are_no_lines_of_text_are_refused_where_they_are() {
         assert_eq!(of("a\nä,\u{7f}x".as_bytes()), ["a", "ä,\u{7f}x"]);
         assert_eq!(of(b"a\n\xc3\xa4,\xff\n"), ["a", "f:2:3: the byte 0xff is not UTF-8 text"]);
-        assert_eq!(of(b"\xff\xfea\0"), ["f:1:1: the file is UTF-16 text: tables are read as UTF-8"]);
+        assert_eq!(of(b"\xff\xfea\0"), ["f:1:1: the file is UTF-16 text, and UTF-8 is read"]);
         assert_eq!(of(b"a,b\r1,2\r"), ["f:1:4: a carriage return stands within the line"]);
     }
 
@@ -154,6 +168,29 @@ mod tests {
         let mut cut = packed(b"a\n1\n2\n");
         cut.truncate(cut.len() - 6);
         assert!(of(&cut).last().is_some_and(|last| last.contains(": the file cannot be read on from here")));
+    }
+
+    #[test]
+    fn a_packed_file_without_a_row_is_not_read_to_its_end() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("t.csv.gz");
+        for line in ["\n", "# a comment\n", ",\n"] {
+            let text = format!("a,b\n{}", line.repeat((20 << 20) / line.len()));
+            std::fs::write(&path, packed(text.as_bytes())).expect("written");
+            let mut table = Table::new(Lines::open("f", &path, 1 << 30).expect("opened")).expect("a heading");
+            let why = table.read().map(|_| ()).expect_err("no rows").to_string();
+            assert!(why.contains("bytes of lines up to here are empty or comments"), "{why}");
+        }
+        // A file of rows ends at its limit.
+        std::fs::write(&path, packed("1,2\n".repeat(1000).as_bytes())).expect("written");
+        let mut table = Table::new(Lines::open("f", &path, 999).expect("opened")).expect("a heading");
+        let why = loop {
+            match table.read() {
+                Ok(row) => assert!(row.is_some(), "it ends before its limit"),
+                Err(why) => break why.to_string(),
+            }
+        };
+        assert_eq!(why, "f:250:1: the file has more than 999 bytes up to here: at most so many are read");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::lines::Lines;
 use super::number::{self, NumberError};
 use crate::input::LINE_BYTES;
 use crate::nearest;
-use crate::units::Time;
+use crate::units::{Time, UnitError};
 use actors::time::Duration;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -98,6 +98,7 @@ impl Table {
             if says {
                 break;
             }
+            self.lines.pass_over()?;
         }
         let (found, expected) = (self.row.fields.len(), self.header.len());
         let row = self.row_of(&self.row);
@@ -121,6 +122,8 @@ fn record(lines: &mut Lines, separator: Option<u8>, record: &mut Record) -> Resu
         let Some(line) = lines.read()? else { return Ok(false) };
         if !line.trim().is_empty() && !line.starts_with('#') {
             record.text.push_str(line);
+        } else {
+            lines.pass_over()?;
         }
     }
     record.line = lines.number();
@@ -212,7 +215,11 @@ impl<'t> Row<'t> {
             true => "the field is empty: a time with its unit is expected".to_owned(),
             false => error.to_string(),
         };
-        Err(self.wrong(at, message).help("a time here says its unit, as in `12.5 s`".to_owned()))
+        let help = match error {
+            UnitError::Comma(_) => POINT,
+            _ => "a time here says its unit, as in `12.5 s`",
+        };
+        Err(self.wrong(at, message).help(help.to_owned()))
     }
 
     /// Parses a duration in `unit`. The number may be followed by this unit.
@@ -229,13 +236,15 @@ impl<'t> Row<'t> {
             }
             Err(NumberError::Negative) => Err(wrong(format!("`{text}` is below 0: a time in {unit} is expected"))),
             Err(NumberError::NotANumber) if number::scaled(&number.replacen(',', ".", 1), 1).is_ok() => {
-                Err(wrong(format!("`{text}` is not a time in {unit}"))
-                    .help("decimals stand behind a point, and nothing stands between thousands".to_owned()))
+                Err(wrong(format!("`{text}` is not a time in {unit}")).help(POINT.to_owned()))
             }
             Err(NumberError::NotANumber) => Err(wrong(format!("`{text}` is not a time in {unit}"))),
         }
     }
 }
+
+/// What to do about a comma in a number.
+const POINT: &str = "decimals stand behind a point, and nothing stands between thousands";
 
 /// The units of times in tables.
 const UNITS: [&str; 4] = ["s", "ms", "us", "ns"];

@@ -7,6 +7,7 @@ mod format;
 mod timestamp;
 
 use super::{Files, TableError};
+use crate::input::STREAM_BYTES;
 use crate::schema::Columns;
 use actors::limits::ARRIVALS;
 use actors::time::Duration;
@@ -150,7 +151,7 @@ impl Files {
     }
 
     fn rows(&self, cut: &Cut) -> Result<Rows, TableError> {
-        Rows::new(self.lines(&cut.file)?, cut.columns, &cut.ignore)
+        Rows::new(self.lines(&cut.file, STREAM_BYTES)?, cut.columns, &cut.ignore)
     }
 
     fn note_skipped(&self, rows: &Rows, cut: &Cut) {

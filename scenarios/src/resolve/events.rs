@@ -199,9 +199,9 @@ impl Swarm<'_> {
     fn peers(&self, at: &str, on: &str) -> Result<Vec<HostId>, Fault> {
         let path = format!("{at}.on");
         let hosts = self.hosts(&path, on)?;
-        let is_peers =
-            |host: &HostId| self.nodes.iter().any(|node| node.host == *host && matches!(node.role, Role::Peer { .. }));
-        match hosts.iter().find(|host| !is_peers(host)) {
+        let nodes = self.nodes.iter().filter(|node| matches!(node.role, Role::Peer { .. }));
+        let peers: BTreeSet<HostId> = nodes.map(|node| node.host).collect();
+        match hosts.iter().find(|host| !peers.contains(host)) {
             None => Ok(hosts),
             Some(other) => {
                 let name = &self.hosts[other.0 as usize].host.name;

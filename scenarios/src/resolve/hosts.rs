@@ -127,7 +127,7 @@ fn place<'a>(
 
 /// Returns the number of hosts of a group: the given number, or one for each client if the group is that of the
 /// clients.
-fn count(at: &str, group: &Host, scenario: &Scenario) -> Result<u32, Fault> {
+pub(super) fn count(at: &str, group: &Host, scenario: &Scenario) -> Result<u32, Fault> {
     let (on, clients) = (scenario.workload.on(), scenario.workload.clients());
     let at = format!("{at}.count");
     let count = match (group.count, group.name == on) {

@@ -3,17 +3,24 @@ use super::fault::Fault;
 use crate::schema::{BlockSpan, Peers};
 use actors::id::BlockRange;
 
+/// Groups that share the blocks evenly have no more peers than there are blocks.
+pub(super) fn enough(peers: &[Peers], counts: &[u32], layers: u32) -> Result<(), Fault> {
+    let evens = peers.iter().zip(counts).filter(|(group, _)| group.span == BlockSpan::Even);
+    let even_peers = evens.fold(0u32, |sum, (_, count)| sum.saturating_add(*count));
+    if even_peers <= layers {
+        return Ok(());
+    }
+    let index = peers.iter().position(|group| group.span == BlockSpan::Even).unwrap_or(0);
+    let message = format!("{even_peers} peers share {layers} blocks evenly: {} would have none", even_peers - layers);
+    Err(Fault::new(&format!("peers.{index}.span"), message).help("use fewer hosts, or Blocks(start, end)"))
+}
+
 /// Returns the block ranges of each group's peers, in order. `counts` holds the number of peers of each group.
 pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Vec<Vec<BlockRange>>, Fault> {
     let evens = || peers.iter().zip(counts).filter(|(group, _)| group.span == BlockSpan::Even).map(|(_, count)| *count);
-    let (groups, even_peers) = (evens().count(), evens().sum::<u32>());
-    if even_peers > layers {
-        let index = peers.iter().position(|group| group.span == BlockSpan::Even).unwrap_or(0);
-        let message =
-            format!("{even_peers} peers share {layers} blocks evenly: {} would have none", even_peers - layers);
-        return Err(Fault::new(&format!("peers.{index}.span"), message).help("use fewer hosts, or Blocks(start, end)"));
-    }
-    let mut even = if groups == 0 { Vec::new() } else { split(layers, even_peers) }.into_iter();
+    enough(peers, counts, layers)?;
+    let even_peers = evens().sum::<u32>();
+    let mut even = if even_peers == 0 { Vec::new() } else { split(layers, even_peers) }.into_iter();
     let mut spans = Vec::new();
     for (index, (group, &count)) in peers.iter().zip(counts).enumerate() {
         spans.push(match group.span {

@@ -1,5 +1,5 @@
 use super::{Dimension, Frequency, Rate, SPELLINGS, Size, Time, UNITS, UnitError, Work, magnitude};
-use proptest::prelude::{prop_assert_eq, proptest};
+use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 use std::fmt::Debug;
 use std::str::FromStr;
 
@@ -44,6 +44,22 @@ fn other_spellings_of_a_unit_are_read() {
 }
 
 #[test]
+fn exponents_are_read_as_tables_have_them() {
+    assert_eq!("1e2 Mbps".parse(), Ok(Rate(100_000_000)));
+    assert_eq!("1e-3 s".parse(), Ok(Time(1_000_000)));
+    assert_eq!("1e12 FLOPS".parse(), Ok(Work(1_000_000_000_000)));
+    assert_eq!("1.25E+1ms".parse(), Ok(Time(12_500_000)));
+    assert_eq!("125e-1 ms".parse(), Ok(Time(12_500_000)));
+    assert_eq!("0.0125e3 ms".parse(), Ok(Time(12_500_000)));
+    assert_eq!("9e-05 s".parse(), Ok(Time(90_000)));
+    assert_eq!("1e-99999999999 s".parse(), Ok(Time(0)));
+    assert_eq!("0e99999999999 s".parse(), Ok(Time(0)));
+    for text in ["1 Tflops", "1 TFLOPs", "1 TFLOPS", "1 Tflop/s"] {
+        assert_eq!(text.parse(), "1 TFLOP/s".parse::<Work>(), "{text}");
+    }
+}
+
+#[test]
 fn each_other_spelling_names_a_unit_and_is_none_itself() {
     for (spelling, symbol) in SPELLINGS {
         assert!(UNITS.iter().any(|unit| unit.0 == symbol), "{spelling} is {symbol}");
@@ -59,13 +75,14 @@ fn no_unit_of_another_magnitude_is_suggested() {
     let (times, rates) = ("the units of time are", "the units of data rate are");
     let (sizes, work) = ("the units of data size are", "the units of arithmetic rate are");
     for (said, right) in [
-        (said::<Time>("5 m"), times),
+        (said::<Time>("5 m"), "did you mean `min`, or `ms`?"),
         (said::<Time>("5 S"), times),
         (said::<Time>("5 MS"), times),
         (said::<Time>("5 days"), times),
         (said::<Time>("5 %"), times),
-        (said::<Rate>("5 mbps"), rates),
-        (said::<Rate>("5 gb/s"), rates),
+        (said::<Rate>("5 mbps"), "did you mean `Mbit/s`, or `MB/s`?"),
+        (said::<Rate>("5 MBPS"), "did you mean `Mbit/s`, or `MB/s`?"),
+        (said::<Rate>("5 gb/s"), "did you mean `GB/s`, or `Gbit/s`?"),
         (said::<Rate>("5 Mib/s"), rates),
         (said::<Rate>("5 M"), rates),
         (said::<Rate>("5 MB"), "did you mean `MB/s`?"),
@@ -74,10 +91,11 @@ fn no_unit_of_another_magnitude_is_suggested() {
         (said::<Rate>("5 KBps"), "write `kB/s` for 1000 bytes, or `KiB/s` for 1024"),
         (said::<Size>("5 KB"), "write `kB` for 1000 bytes, or `KiB` for 1024"),
         (said::<Size>("5 Gb"), sizes),
-        (said::<Size>("5 gb"), sizes),
+        (said::<Size>("5 gb"), "did you mean `GB`, or `GiB`?"),
+        (said::<Size>("64 mb"), "did you mean `MB`, or `MiB`?"),
+        (said::<Size>("64 MIB"), "did you mean `MiB`?"),
         (said::<Size>("5 Mbit/s"), sizes),
         (said::<Size>("5 GBs"), "did you mean `GB`?"),
-        (said::<Work>("5 FLOPs"), "did you mean `FLOP/s`?"),
         (said::<Work>("5 Tflop"), "did you mean `TFLOP/s`?"),
         (said::<Work>("5 GHz"), work),
         (said::<Frequency>("5 s"), "the units of frequency are"),
@@ -93,9 +111,18 @@ fn what_is_wrong_is_said() {
     assert_eq!(said("10"), "missing unit: write for example \"10 ms\"");
     assert_eq!(said("10 mss"), "unknown unit `mss`: did you mean `ms`?");
     assert_eq!(said("10 Mbit/s"), "`Mbit/s` is not a unit of time: the units of time are s, ms, us, ns, min, h");
-    for bad in ["", "ms", "-3 ms", "1.2.3 ms", ". ms", "5. ms"] {
+    for bad in ["", "ms", "1.2.3 ms", ". ms", "5. ms", "-ms", "e3 ms"] {
         assert_eq!(bad.parse::<Time>(), Err(UnitError::NotANumber(bad.to_owned())), "{bad}");
     }
+    assert_eq!(said("-1.0 us"), "`-1.0 us` is negative, and such a quantity is 0 or more");
+    let comma = "has a comma: decimals stand behind a point, and nothing stands between thousands";
+    for bad in ["100,5 ms", "1,000 ms", "1,5e3 ms"] {
+        assert_eq!(said(bad), format!("`{bad}` {comma}"));
+    }
+    let size = |text: &str| text.parse::<Size>().expect_err(text).to_string();
+    assert_eq!(size("17179869184"), "missing unit: write for example \"17179869184 B\"");
+    assert_eq!(size("64"), "missing unit: write for example \"64 GiB\"");
+    assert!(said("1e99999999999 s").contains("too large"));
     assert!(said("99999999999 s").contains("too large"));
     assert!(said(&format!("{} s", "9".repeat(60))).contains("too large"));
 }
@@ -129,6 +156,22 @@ proptest! {
         prop_assert_eq!(Size(base).to_string().parse(), Ok(Size(base)));
         prop_assert_eq!(Frequency(base).to_string().parse(), Ok(Frequency(base)));
         prop_assert_eq!(Work(base).to_string().parse(), Ok(Work(base)));
+    }
+
+    #[test]
+    fn an_exponent_moves_the_point(whole in 0..100_000u64, part in 0..1000u64, power in 0..4i32) {
+        let plain = format!("{whole}.{part:03} s").parse::<Time>();
+        let scaled = 10f64.powi(-power);
+        prop_assert_eq!(format!("{whole}.{part:03}e0 s").parse::<Time>(), plain.clone());
+        let moved = format!("{whole}{part:03}e-3 s").parse::<Time>();
+        prop_assert_eq!(moved, plain.clone());
+        let near = format!("{whole}.{part:03}e-{power} s").parse::<Time>().expect("a time").0 as f64;
+        prop_assert!((near - plain.expect("a time").0 as f64 * scaled).abs() <= 1.0);
+    }
+
+    #[test]
+    fn no_quantity_panics(text in "[-+0-9.,eE]{0,30} ?[a-zA-Z/]{0,6}") {
+        let _ = (text.parse::<Time>(), text.parse::<Size>(), text.parse::<Rate>(), magnitude(&text));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::blockwise;
 use crate::wire;
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
-use actors::message::{Activation, Benchmark, Buffer, Ids, Output, Payload, Piece, WireType, Work};
+use actors::message::{Activation, Benchmark, Buffer, Ids, Output, Payload, Piece, Refusal, WireType, Work};
 use candle_core::{DType, Storage, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -31,6 +31,16 @@ pub enum Fault {
     NoValues,
     #[error("the device is not on this machine")]
     Elsewhere,
+}
+
+impl Fault {
+    /// What the node that asked is told.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Fault::Model(ModelError::Overflow(what)) => Refusal::NotFinite(*what),
+            _ => Refusal::DeviceFailed,
+        }
+    }
 }
 
 /// The state of one device: its loaded blocks, embeddings and heads, and KV caches.

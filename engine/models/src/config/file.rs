@@ -1,13 +1,29 @@
 //! `config.json` in the format of Hugging Face's transformers.
 use super::keys::Keys;
-use super::{BloomForm, Config, Form, LlamaForm, OptForm, RopeScaling, check};
+use super::{BloomForm, Config, Form, LlamaForm, Names, OptForm, RopeScaling, check};
 use crate::error::ModelError;
 use crate::file::read_text;
 use actors::limits;
-use scenarios::input::CONFIG_BYTES;
+use scenarios::input::{CONFIG_BYTES, excerpt};
 use scenarios::shape::{Arch, Shape};
 use serde_json::{Value, json};
+use std::ops::RangeInclusive;
 use std::path::Path;
+
+/// What a norm adds to a variance: published models have 1e-12 to 1e-5.
+const EPSILON: RangeInclusive<f64> = 1e-15..=0.1;
+
+/// The base of rotary positions: published models have 1e4 to 5e10.
+const ROPE_THETA: RangeInclusive<f64> = 1.0..=1e12;
+
+/// How far positions are stretched: published models have 2 to 64.
+const ROPE_FACTOR: RangeInclusive<f64> = 1.0..=1e4;
+
+/// Between which wavelengths Llama 3 stretches: published models have 1 and 4.
+const FREQUENCY_FACTOR: RangeInclusive<f64> = 1e-3..=1e4;
+
+/// Positions of the first training.
+const POSITIONS: RangeInclusive<f64> = 1.0..=limits::TOKENS_PER_REQUEST as f64;
 
 impl Config {
     /// Reads `dir/config.json`.
@@ -30,27 +46,23 @@ impl Config {
         let Some(model_type) = keys.text(&["model_type"])? else {
             return Err("there is no model_type: it says whether this is opt, bloom or llama".to_owned());
         };
-        let config = match model_type.as_str() {
+        let (config, names) = match model_type.as_str() {
             "opt" => opt(&keys)?,
             "bloom" => bloom(&keys)?,
             "llama" => llama(&keys)?,
-            other => return Err(format!("model_type `{other}` is not one of opt, bloom, llama")),
+            other => return Err(format!("model_type `{}` is not one of opt, bloom, llama", excerpt(other))),
         };
         unquantised(&keys)?;
-        check(&config.shape).map_err(|why| why.to_string())?;
-        positive(config.eps, "the norms' epsilon")?;
+        check(&config.shape, &names)?;
         match &config.form {
             Form::Opt(form) if form.embed_width == 0 || form.embed_width > limits::HIDDEN as usize => {
                 Err(format!("word_embed_proj_dim is {}: it may be 1 to {}", form.embed_width, limits::HIDDEN))
             }
-            Form::Llama(form) => {
-                positive(form.rope_theta, "rope_theta")?;
-                match form.rope_scaling {
-                    RopeScaling::Llama3 { low_freq_factor: low, high_freq_factor: high, .. } if low >= high => {
-                        Err(format!("rope scaling: low_freq_factor {low} is not below high_freq_factor {high}"))
-                    }
-                    _ => Ok(config),
-                }
+            Form::Llama(LlamaForm {
+                rope_scaling: RopeScaling::Llama3 { low_freq_factor: low, high_freq_factor: high, .. },
+                ..
+            }) if low >= high => {
+                Err(format!("rope scaling: low_freq_factor {low} is not below high_freq_factor {high}"))
             }
             _ => Ok(config),
         }
@@ -135,14 +147,10 @@ impl Config {
     }
 }
 
-fn positive(value: f64, name: &str) -> Result<f64, String> {
-    if value.is_finite() && value > 0.0 { Ok(value) } else { Err(format!("{name} is {value}, not a positive number")) }
-}
-
 /// Reads an `OPTConfig`, with transformers' defaults.
-fn opt(keys: &Keys) -> Result<Config, String> {
+fn opt(keys: &Keys) -> Result<(Config, Names), String> {
     if let Some(name) = keys.text(&["activation_function"])?.filter(|name| name != "relu") {
-        return Err(format!("activation_function `{name}`: OPT blocks have relu"));
+        return Err(format!("activation_function `{}`: OPT blocks have relu", excerpt(&name)));
     }
     if !keys.flag("layer_norm_elementwise_affine", true)? {
         return Err("layer_norm_elementwise_affine: false is not supported".to_owned());
@@ -165,13 +173,23 @@ fn opt(keys: &Keys) -> Result<Config, String> {
         embed_width: keys.count(&["word_embed_proj_dim"])?.unwrap_or(hidden) as usize,
         biases: keys.flag("enable_bias", true)?,
     };
-    Ok(Config { shape, form: Form::Opt(form), tied: keys.flag("tie_word_embeddings", true)?, eps: 1e-5 })
+    let names = Names {
+        layers: keys.name(&["num_hidden_layers"]),
+        hidden: keys.name(&["hidden_size"]),
+        heads: keys.name(&["num_attention_heads"]),
+        kv_heads: keys.name(&["num_attention_heads"]),
+        ffn: keys.name(&["ffn_dim"]),
+        vocab: keys.name(&["vocab_size"]),
+        max_positions: keys.name(&["max_position_embeddings"]),
+    };
+    let tied = keys.flag("tie_word_embeddings", true)?;
+    Ok((Config { shape, form: Form::Opt(form), tied, eps: 1e-5 }, names))
 }
 
 /// Reads a `BloomConfig`, with transformers' defaults. Older files use GPT-2's key names.
-fn bloom(keys: &Keys) -> Result<Config, String> {
-    let hidden = keys.needed(&["hidden_size", "n_embed"])?;
-    let heads = keys.needed(&["n_head", "num_attention_heads"])?;
+fn bloom(keys: &Keys) -> Result<(Config, Names), String> {
+    let (widths, head_counts) = (["hidden_size", "n_embed"], ["n_head", "num_attention_heads"]);
+    let (hidden, heads) = (keys.needed(&widths)?, keys.needed(&head_counts)?);
     let shape = Shape {
         arch: Arch::Bloom,
         layers: keys.needed(&["n_layer", "num_hidden_layers"])?,
@@ -185,14 +203,23 @@ fn bloom(keys: &Keys) -> Result<Config, String> {
     };
     let residual_after_norm = keys.flag("apply_residual_connection_post_layernorm", false)?;
     let tied = keys.flag("tie_word_embeddings", true)?;
-    let eps = keys.number("layer_norm_epsilon")?.unwrap_or(1e-5);
-    Ok(Config { shape, form: Form::Bloom(BloomForm { residual_after_norm }), tied, eps })
+    let eps = keys.number("layer_norm_epsilon", EPSILON)?.unwrap_or(1e-5);
+    let names = Names {
+        layers: keys.name(&["n_layer", "num_hidden_layers"]),
+        hidden: keys.name(&widths),
+        heads: keys.name(&head_counts),
+        kv_heads: keys.name(&head_counts),
+        ffn: format!("4 x {}", keys.name(&widths)),
+        vocab: keys.name(&["vocab_size"]),
+        max_positions: keys.name(&["seq_length"]),
+    };
+    Ok((Config { shape, form: Form::Bloom(BloomForm { residual_after_norm }), tied, eps }, names))
 }
 
 /// Reads a `LlamaConfig`, with transformers' defaults.
-fn llama(keys: &Keys) -> Result<Config, String> {
+fn llama(keys: &Keys) -> Result<(Config, Names), String> {
     if let Some(name) = keys.text(&["hidden_act"])?.filter(|name| name != "silu") {
-        return Err(format!("hidden_act `{name}`: Llama blocks have silu"));
+        return Err(format!("hidden_act `{}`: Llama blocks have silu", excerpt(&name)));
     }
     let (hidden, heads) = (keys.needed(&["hidden_size"])?, keys.needed(&["num_attention_heads"])?);
     if let Some(head_dim) = keys.count(&["head_dim"])?.filter(|head_dim| head_dim.checked_mul(heads) != Some(hidden)) {
@@ -217,8 +244,18 @@ fn llama(keys: &Keys) -> Result<Config, String> {
         attention_bias: keys.flag("attention_bias", false)?,
         mlp_bias: keys.flag("mlp_bias", false)?,
     };
-    let eps = keys.number("rms_norm_eps")?.unwrap_or(1e-6);
-    Ok(Config { shape, form: Form::Llama(form), tied: keys.flag("tie_word_embeddings", false)?, eps })
+    let eps = keys.number("rms_norm_eps", EPSILON)?.unwrap_or(1e-6);
+    let names = Names {
+        layers: keys.name(&["num_hidden_layers"]),
+        hidden: keys.name(&["hidden_size"]),
+        heads: keys.name(&["num_attention_heads"]),
+        kv_heads: keys.name(&["num_key_value_heads"]),
+        ffn: keys.name(&["intermediate_size"]),
+        vocab: keys.name(&["vocab_size"]),
+        max_positions: keys.name(&["max_position_embeddings"]),
+    };
+    let tied = keys.flag("tie_word_embeddings", false)?;
+    Ok((Config { shape, form: Form::Llama(form), tied, eps }, names))
 }
 
 /// Reads the rotary positions: `rope_theta` and `rope_scaling`, or `rope_parameters`, which replaces both in
@@ -229,7 +266,7 @@ fn rope(keys: &Keys) -> Result<(f64, RopeScaling), String> {
     for name in names {
         if let Some(inner) = keys.object(name)? {
             let within = |why: String| format!("`{name}`: {why}");
-            let theta = inner.number("rope_theta").map_err(within)?;
+            let theta = inner.number("rope_theta", ROPE_THETA).map_err(within)?;
             read.push((name, theta, scaling(&inner).map_err(within)?));
         }
     }
@@ -239,7 +276,7 @@ fn rope(keys: &Keys) -> Result<(f64, RopeScaling), String> {
         return Err("`rope_parameters` and `rope_scaling` differ, and both are names of one value: keep one".to_owned());
     }
     let thetas = read.iter().filter_map(|(name, theta, _)| theta.map(|theta| (*name, theta)));
-    let outer = keys.number("rope_theta")?.map(|theta| ("config.json", theta));
+    let outer = keys.number("rope_theta", ROPE_THETA)?.map(|theta| ("config.json", theta));
     let thetas: Vec<(&str, f64)> = thetas.chain(outer).collect();
     if let Some(pair) = thetas.windows(2).find(|pair| pair[0].1 != pair[1].1) {
         let [(a, first), (b, second)] = [pair[0], pair[1]];
@@ -250,20 +287,17 @@ fn rope(keys: &Keys) -> Result<(f64, RopeScaling), String> {
 }
 
 fn scaling(keys: &Keys) -> Result<RopeScaling, String> {
-    let need = |name: &str| {
-        let value = keys.number(name)?.ok_or(format!("rope scaling wants a {name}"))?;
-        positive(value, name)
-    };
+    let need = |name: &str, range| keys.number(name, range)?.ok_or(format!("rope scaling wants a {name}"));
     match keys.text(&["rope_type", "type"])?.as_deref().unwrap_or("default") {
         "default" => Ok(RopeScaling::Unscaled),
-        "linear" => Ok(RopeScaling::Linear { factor: need("factor")? }),
+        "linear" => Ok(RopeScaling::Linear { factor: need("factor", ROPE_FACTOR)? }),
         "llama3" => Ok(RopeScaling::Llama3 {
-            factor: need("factor")?,
-            low_freq_factor: need("low_freq_factor")?,
-            high_freq_factor: need("high_freq_factor")?,
-            original_positions: need("original_max_position_embeddings")?,
+            factor: need("factor", ROPE_FACTOR)?,
+            low_freq_factor: need("low_freq_factor", FREQUENCY_FACTOR)?,
+            high_freq_factor: need("high_freq_factor", FREQUENCY_FACTOR)?,
+            original_positions: need("original_max_position_embeddings", POSITIONS)?,
         }),
-        other => Err(format!("rope scaling `{other}` is not one of default, linear, llama3")),
+        other => Err(format!("rope scaling `{}` is not one of default, linear, llama3", excerpt(other))),
     }
 }
 
@@ -271,7 +305,7 @@ fn scaling(keys: &Keys) -> Result<RopeScaling, String> {
 /// be read.
 fn unquantised(keys: &Keys) -> Result<(), String> {
     let Some(packing) = keys.object("quantization_config")? else { return Ok(()) };
-    let method = packing.text(&["quant_method"])?.unwrap_or_else(|| "unknown".to_owned());
+    let method = packing.text(&["quant_method"])?.map_or("unknown".to_owned(), |method| excerpt(&method));
     Err(format!(
         "`quantization_config` has the quant_method `{method}`: such weights are not read; use the folder of the \
          unquantised model, and hold its weights as Int8 or Int4 if they are to be small"

@@ -1,11 +1,11 @@
 //! The keys of a JSON object, read one by one, so that each error names its key.
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
-use std::fmt;
+use super::json::Json;
+use scenarios::input::excerpt;
+use std::ops::RangeInclusive;
 
 /// A JSON object with its keys as written: a key may occur twice, and a value may have several names.
 #[derive(Debug)]
-pub struct Keys(Vec<(String, Value)>);
+pub struct Keys(Vec<(String, Json)>);
 
 impl Keys {
     /// Reads the text of a JSON object.
@@ -13,7 +13,24 @@ impl Keys {
     /// # Errors
     /// If the text is no JSON object.
     pub fn parse(text: &str) -> Result<Keys, String> {
-        serde_json::from_str(text).map_err(|error| error.to_string())
+        Keys::parse_bytes(text.as_bytes())
+    }
+
+    /// The same of bytes that may be no text.
+    pub fn parse_bytes(bytes: &[u8]) -> Result<Keys, String> {
+        Keys::of(serde_json::from_slice(bytes).map_err(|error| error.to_string())?)
+    }
+
+    /// The keys of a value that is an object.
+    pub fn of(value: Json) -> Result<Keys, String> {
+        match value {
+            Json::Object(entries) => Ok(Keys(entries)),
+            other => Err(format!("an object is expected, not {}", shown(&other))),
+        }
+    }
+
+    pub fn into_entries(self) -> Vec<(String, Json)> {
+        self.0
     }
 
     /// Returns the object at `name`, or `None` if the key is absent or null.
@@ -22,12 +39,17 @@ impl Keys {
     /// If the value is no object, or the key occurs twice with different values.
     pub fn object(&self, name: &str) -> Result<Option<Keys>, String> {
         match self.find(&[name])? {
-            None | Some((_, Value::Null)) => Ok(None),
-            Some((_, Value::Object(map))) => {
-                Ok(Some(Keys(map.iter().map(|(name, value)| (name.clone(), value.clone())).collect())))
-            }
+            None | Some((_, Json::Null)) => Ok(None),
+            Some((_, Json::Object(entries))) => Ok(Some(Keys(entries.clone()))),
             Some(found) => Err(unexpected(found, "an object is expected")),
         }
+    }
+
+    /// The one of `names` that is written, as errors quote it; the first of them where none is.
+    pub fn name(&self, names: &[&'static str]) -> String {
+        let written = self.0.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str());
+        let name = written.into_iter().find(|name| names.contains(name)).unwrap_or(names[0]);
+        format!("`{name}`")
     }
 
     /// Returns the whole number under one of `names`, or `None` if all are absent or null.
@@ -35,7 +57,7 @@ impl Keys {
     /// # Errors
     /// If the value is no whole number of 32 bits, or two names have different values.
     pub fn count(&self, names: &[&str]) -> Result<Option<u32>, String> {
-        let count = |value: &Value| value.as_u64().and_then(|value| u32::try_from(value).ok());
+        let count = |value: &Json| value.as_u64().and_then(|value| u32::try_from(value).ok());
         self.optional(names, count, "a whole number from 0 to 4294967295 is expected")
     }
 
@@ -53,12 +75,13 @@ impl Keys {
         }
     }
 
-    /// Returns the number at `name`, or `None` if the key is absent or null.
+    /// Returns the number within `range` at `name`, or `None` if the key is absent or null.
     ///
     /// # Errors
-    /// If the value is no number, or the key occurs twice with different values.
-    pub fn number(&self, name: &str) -> Result<Option<f64>, String> {
-        self.optional(&[name], Value::as_f64, "a number is expected")
+    /// If the value is no number within it, or the key occurs twice with different values.
+    pub fn number(&self, name: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, String> {
+        let within = |value: &Json| value.as_f64().filter(|number| range.contains(number));
+        self.optional(&[name], within, &format!("a number from {:?} to {:?} is expected", range.start(), range.end()))
     }
 
     /// Returns the text under one of `names`, or `None` if all are absent or null.
@@ -78,7 +101,7 @@ impl Keys {
             None => Ok(default),
             // A null value is an error instead of the default, since transformers reads null as false whatever the
             // default is.
-            Some((_, Value::Bool(flag))) => Ok(*flag),
+            Some((_, Json::Flag(flag))) => Ok(*flag),
             Some(found) => Err(unexpected(found, "true or false is expected")),
         }
     }
@@ -86,11 +109,11 @@ impl Keys {
     fn optional<T>(
         &self,
         names: &[&str],
-        read: impl Fn(&Value) -> Option<T>,
+        read: impl Fn(&Json) -> Option<T>,
         expected: &str,
     ) -> Result<Option<T>, String> {
         match self.find(names)? {
-            None | Some((_, Value::Null)) => Ok(None),
+            None | Some((_, Json::Null)) => Ok(None),
             Some(found) => read(found.1).map(Some).ok_or_else(|| unexpected(found, expected)),
         }
     }
@@ -99,8 +122,8 @@ impl Keys {
     ///
     /// # Errors
     /// If two names have different values.
-    pub fn find(&self, names: &[&str]) -> Result<Option<(&str, &Value)>, String> {
-        let mut found: Option<(&str, &Value)> = None;
+    pub fn find(&self, names: &[&str]) -> Result<Option<(&str, &Json)>, String> {
+        let mut found: Option<(&str, &Json)> = None;
         for (name, value) in self.0.iter().filter(|(name, _)| names.contains(&name.as_str())) {
             let name = name.as_str();
             match found {
@@ -114,12 +137,12 @@ impl Keys {
 }
 
 /// Whether two values are equal: 1 and 1.0 are one number.
-fn same(a: &Value, b: &Value) -> bool {
+fn same(a: &Json, b: &Json) -> bool {
     a == b || a.as_f64().is_some_and(|number| Some(number) == b.as_f64())
 }
 
-/// Returns the error for two names of one value that do not agree.
-fn conflict((a, first): (&str, &Value), (b, second): (&str, &Value)) -> String {
+/// Two names of one value that do not agree.
+fn conflict((a, first): (&str, &Json), (b, second): (&str, &Json)) -> String {
     let (first, second) = (shown(first), shown(second));
     if a == b {
         return format!("`{a}` is there twice, as {first} and as {second}: keep one");
@@ -128,39 +151,13 @@ fn conflict((a, first): (&str, &Value), (b, second): (&str, &Value)) -> String {
 }
 
 /// Returns an error that names the key.
-pub fn unexpected((name, value): (&str, &Value), expected: &str) -> String {
+pub fn unexpected((name, value): (&str, &Json), expected: &str) -> String {
     format!("`{name}` is {}: {expected}", shown(value))
 }
 
-/// Returns the beginning of a value as JSON: at most 40 characters.
-fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
-}
-
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keys, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Keys;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-                let mut keys = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    keys.push(entry);
-                }
-                Ok(Keys(keys))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
+/// The beginning of a value as JSON.
+fn shown(value: &Json) -> String {
+    excerpt(&value.to_string())
 }
 
 #[cfg(test)]
@@ -185,6 +182,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_twice_in_an_inner_object_is_refused() {
+        let inner = keys(r#"{"rope_scaling": {"factor": 2.0, "factor": 4.0}}"#).object("rope_scaling");
+        let error =
+            inner.expect("an object").expect("it is there").number("factor", 1.0..=9.0).expect_err("it is twice");
+        assert_eq!(error, "`factor` is there twice, as 2.0 and as 4.0: keep one");
+    }
+
+    #[test]
     fn a_value_of_another_type_names_its_key() {
         for (text, found) in [
             (r#""32""#, r#"`n` is "32""#),
@@ -200,7 +205,7 @@ mod tests {
         let flag = keys(r#"{"flag": null}"#).flag("flag", true);
         assert_eq!(flag, Err("`flag` is null: true or false is expected".to_owned()));
         assert_eq!(keys("{}").flag("flag", true), Ok(true));
-        let long = keys(&format!("{{\"n\": \"{}\"}}", "ö".repeat(1000))).number("n").expect_err("a text");
-        assert!(long.len() < 150, "{long}");
+        let long = keys(&format!("{{\"n\": \"{}\"}}", "ö".repeat(1000))).number("n", 0.0..=1.0).expect_err("a text");
+        assert!(long.len() < 200, "{long}");
     }
 }

@@ -120,7 +120,8 @@ fn finish<S: Simd<LANES>, const LANES: usize>(activation: Activation, values: &m
         Activation::Identity => {}
         Activation::Relu => {
             for y in values.iter_mut() {
-                *y = y.max(0.0);
+                // Not `max`, which takes 0 in place of what is not a number: an overflow must stay one.
+                *y = if *y < 0.0 { 0.0 } else { *y };
             }
         }
         Activation::GeluTanh => {

@@ -4,11 +4,10 @@
 //!
 //! The format: 8 bytes with the header's length, little-endian; the header, a JSON object from a tensor's name to its
 //! type, its shape, and its start and end after the header; then the values.
+use super::super::config::{Json, Keys, unexpected};
 use super::super::error::ModelError;
 use super::super::file::check_no_pointer;
-use scenarios::input::{self, SAFETENSORS_HEADER_BYTES};
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
-use std::fmt;
+use scenarios::input::{self, SAFETENSORS_HEADER_BYTES, excerpt};
 use std::io::Read;
 use std::path::Path;
 
@@ -54,34 +53,41 @@ pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
 /// If the text is no header, a tensor's byte range, shape and type are inconsistent, two tensors overlap, or a name
 /// occurs twice.
 pub fn entries(text: &[u8], base: u64) -> Result<Vec<Entry>, String> {
-    let Listed(listed) = serde_json::from_slice(text).map_err(|why| why.to_string())?;
-    let mut entries =
-        listed.into_iter().map(|(name, value)| entry(name, value, base)).collect::<Result<Vec<_>, _>>()?;
+    // `__metadata__` is free text about the file.
+    let listed = Keys::parse_bytes(text)?.into_entries().into_iter().filter(|(name, _)| name != "__metadata__");
+    let mut entries = Vec::new();
+    for (name, value) in listed {
+        let wrong = |why| format!("tensor `{}`: {why}", excerpt(&name));
+        let described = Described::read(value).map_err(wrong)?;
+        entries.push(entry(name, described, base)?);
+    }
     entries.sort_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
     let pairs = entries.iter().zip(entries.iter().skip(1));
     if let Some((a, b)) = pairs.into_iter().find(|(a, b)| b.start < a.end) {
-        return Err(format!("the tensors `{}` and `{}` lie in the same bytes", a.name, b.name));
+        return Err(format!("the tensors `{}` and `{}` lie in the same bytes", excerpt(&a.name), excerpt(&b.name)));
     }
     let mut names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(format!("the tensor `{}` is listed twice", pair[0])),
+        Some(pair) => Err(format!("the tensor `{}` is listed twice", excerpt(pair[0]))),
         None => Ok(entries),
     }
 }
 
 fn entry(name: String, described: Described, base: u64) -> Result<Entry, String> {
     let Described { dtype, shape, data_offsets: [start, end] } = described;
+    let quoted = excerpt(&name);
     if end < start {
-        return Err(format!("tensor `{name}` ends at {end}, before it starts at {start}"));
+        return Err(format!("tensor `{quoted}` ends at {end}, before it starts at {start}"));
     }
     let bytes = width(&dtype).and_then(|width| shape.iter().try_fold(width, |bytes, side| bytes.checked_mul(*side)));
     if width(&dtype).is_some() && bytes != Some(end - start) {
-        return Err(format!("tensor `{name}` of shape {shape:?} in {dtype} does not take {} bytes", end - start));
+        let (shape, taken) = (excerpt(&format!("{shape:?}")), end - start);
+        return Err(format!("tensor `{quoted}` of shape {shape} in {dtype} does not take {taken} bytes"));
     }
     let dims = shape.iter().map(|side| usize::try_from(*side)).collect::<Result<_, _>>();
     Ok(Entry {
-        dims: dims.map_err(|_| format!("tensor `{name}`: {shape:?} is no shape"))?,
+        dims: dims.map_err(|_| format!("tensor `{quoted}`: {shape:?} is no shape"))?,
         start: start.saturating_add(base),
         end: end.saturating_add(base),
         name,
@@ -99,42 +105,28 @@ fn width(dtype: &str) -> Option<u64> {
 }
 
 /// A header's description of a tensor.
-#[derive(serde::Deserialize)]
 struct Described {
     dtype: String,
     shape: Vec<u64>,
     data_offsets: [u64; 2],
 }
 
-/// The tensors as listed, so that a name that occurs twice is detected.
-struct Listed(Vec<(String, Described)>);
-
-impl<'de> Deserialize<'de> for Listed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Listed, D::Error> {
-        struct Names;
-        impl<'de> Visitor<'de> for Names {
-            type Value = Listed;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("tensors by their names")
+impl Described {
+    fn read(value: Json) -> Result<Described, String> {
+        let keys = Keys::of(value)?;
+        let numbers = |name: &str| match keys.find(&[name])? {
+            None => Err(format!("there is no `{name}`")),
+            Some((_, Json::List(values))) if values.iter().all(|value| value.as_u64().is_some()) => {
+                Ok(values.iter().filter_map(Json::as_u64).collect::<Vec<_>>())
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Listed, A::Error> {
-                let mut listed = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    // The entry is free text about the file.
-                    if name == "__metadata__" {
-                        map.next_value::<IgnoredAny>()?;
-                    } else {
-                        let wrong = |why| A::Error::custom(format!("tensor `{name}`: {why}"));
-                        let described = map.next_value().map_err(wrong)?;
-                        listed.push((name, described));
-                    }
-                }
-                Ok(Listed(listed))
-            }
-        }
-        deserializer.deserialize_map(Names)
+            Some(found) => Err(unexpected(found, "a list of whole numbers is expected")),
+        };
+        let data_offsets = <[u64; 2]>::try_from(numbers("data_offsets")?);
+        Ok(Described {
+            dtype: keys.text(&["dtype"])?.ok_or("there is no `dtype`")?,
+            shape: numbers("shape")?,
+            data_offsets: data_offsets.map_err(|_| "`data_offsets` are two: where the tensor begins and ends")?,
+        })
     }
 }
 
@@ -168,8 +160,12 @@ mod tests {
             (r#""bad": {"dtype": "F32", "shape": [2], "data_offsets": [4, 8]}"#, "`bad` of shape [2] in F32"),
             (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [8, 4]}"#, "`bad` ends at 4"),
             (r#""bad": {"dtype": "F32", "shape": [9223372036854775807, 9], "data_offsets": [4, 8]}"#, "`bad` of shape"),
-            (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}"#, "`bad`: invalid value"),
-            (r#""bad": {"dtype": "F32", "data_offsets": [4, 8]}"#, "`bad`: missing field `shape`"),
+            (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}"#, "`bad`: `data_offsets` is [-4,0]"),
+            (r#""bad": {"dtype": "F32", "data_offsets": [4, 8]}"#, "`bad`: there is no `shape`"),
+            (
+                r#""bad": {"dtype": "F32", "shape": [1], "shape": [2], "data_offsets": [4, 8]}"#,
+                "`bad`: `shape` is there twice, as [1] and as [2]",
+            ),
             (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [2, 6]}"#, "`good` and `bad` lie in the same"),
             (r#""good": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}"#, "`good` is listed twice"),
         ] {

@@ -174,6 +174,7 @@ fn json(lines: &mut Lines, columns: Columns) -> Result<Option<Recorded>, TableEr
         let (file, number) = (lines.file.clone(), lines.number() + 1);
         let Some(text) = lines.read()? else { return Ok(None) };
         if text.trim().is_empty() {
+            lines.pass_over()?;
             continue;
         }
         // The column of a byte, in characters.

@@ -1,6 +1,7 @@
 //! The times at which churning hosts are away: drawn from the seed, or read from a trace.
 use super::Swarm;
 use crate::files::{Files, TableError};
+use crate::input::excerpt;
 use crate::resolve::fault::Fault;
 use crate::schema::{Away, Lives};
 use crate::units::Time;
@@ -9,7 +10,7 @@ use actors::limits;
 use actors::seed::Stream;
 use actors::time::Duration;
 use rand_distr::{Distribution as _, Exp, Weibull};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A period in which a host is away, as times after the barrier's release.
@@ -113,6 +114,9 @@ type Line = (String, Option<Place>, Away);
 
 fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) -> Result<Vec<Gap>, Fault> {
     let mut gaps: BTreeMap<(HostId, Duration), (Gap, usize)> = BTreeMap::new();
+    let known: BTreeSet<HostId> = hosts.iter().copied().collect();
+    // Absences of a file that begin too late.
+    let mut late: Option<(&Place, u32)> = None;
     for (index, (at, place, Away { host, from, till })) in lines.iter().enumerate() {
         let wrong = |field: &str, message: String| match place {
             Some(Place { file, line, host, from }) => {
@@ -129,11 +133,14 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) 
             Fault { help, ..wrong(".host", fault.message) }
         })?;
         for id in named {
-            if !hosts.contains(&id) {
+            if !known.contains(&id) {
                 return Err(wrong(".host", format!("`{host}` is not one of the hosts that churn")));
             }
             let gap = Gap { host: id, from: from.duration(), till: till.duration() };
             if gap.from >= until {
+                if let Some(place) = place {
+                    late.get_or_insert((place, 0)).1 += 1;
+                }
                 continue;
             }
             if let Some((_, before)) = gaps.insert((id, gap.from), (gap, index)) {
@@ -143,6 +150,26 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) 
             }
         }
     }
+    for (((first, _), (before, earlier)), ((host, from), (_, index))) in gaps.iter().zip(gaps.iter().skip(1)) {
+        if first != host || *from >= before.till {
+            continue;
+        }
+        let (name, till) = (&swarm.hosts[host.0 as usize].host.name, Time(before.till.0));
+        let above = lines[*earlier].1.as_ref().map(|place| format!(" by line {}", place.line)).unwrap_or_default();
+        let message = format!("`{name}` goes at {}, and is away till {till}{above}", Time(from.0));
+        let (at, place, _) = &lines[*index];
+        return Err(match place {
+            Some(Place { file, line, from, .. }) => Fault::table(at, TableError::at(file, *line, *from, message)),
+            None => Fault::new(&format!("{at}.from"), message),
+        }
+        .help("join the two absences, or let the second begin later"));
+    }
+    if let Some((Place { file, line, .. }, count)) = late {
+        let until = Time(until.0);
+        swarm.files.note(&format!(
+            "{file}: {count} absences that begin after `until`, {until}, are left out; the first is in line {line}"
+        ));
+    }
     Ok(gaps.into_values().map(|(gap, _)| gap).collect())
 }
 
@@ -151,6 +178,10 @@ fn read(files: &Files, path: &str) -> Result<Vec<(Place, Away)>, TableError> {
     let mut table = files.table(path)?;
     let [host, from, till] = [table.column("host")?, table.column("from")?, table.column("till")?];
     let (mut rows, file) = (Vec::new(), Arc::from(path));
+    for name in table.header.iter().enumerate().filter(|(at, _)| ![host, from, till].contains(at)).map(|named| named.1)
+    {
+        files.note(&format!("{path}: the column `{}` has no meaning here", excerpt(name)));
+    }
     while let Some(row) = table.read()? {
         if rows.len() == limits::FAULTS {
             let error = row.wrong(0, format!("the file has more than {} rows, and each is a fault", limits::FAULTS));
@@ -159,6 +190,9 @@ fn read(files: &Files, path: &str) -> Result<Vec<(Place, Away)>, TableError> {
         let place = Place { file: Arc::clone(&file), line: row.line(), host: row.column(host), from: row.column(from) };
         let away = Away { host: row.text(host).into_owned(), from: row.quantity(from)?, till: row.quantity(till)? };
         rows.push((place, away));
+    }
+    if rows.is_empty() {
+        files.note(&format!("{path}: there are no rows below the heading: no host is ever away"));
     }
     Ok(rows)
 }

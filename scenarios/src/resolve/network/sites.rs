@@ -1,7 +1,7 @@
 //! Delays between sites: the round trips of a matrix or a list, halved to one direction.
 use super::Group;
 use crate::files::{Files, Row, Table, TableError};
-use crate::input::ROUND_TRIPS;
+use crate::input::{ROUND_TRIPS, excerpt};
 use crate::plan::{Between, Distribution, Drawn, Link};
 use crate::presets::regions;
 use crate::resolve::fault::Fault;
@@ -33,6 +33,11 @@ pub(super) fn between(
         RoundTrips::Regions(name) => (name, preset(name)?),
         RoundTrips::Csv(file) => (file, Matrix::read(file, files).map_err(|error| Fault::table(path, error))?),
     };
+    if let RoundTrips::Csv(file) = rtt {
+        let used: BTreeSet<&str> = groups.iter().map(|group| group.site).collect();
+        let unused: Vec<&str> = matrix.sites.keys().map(String::as_str).filter(|site| !used.contains(site)).collect();
+        note_unused(file, &unused, files);
+    }
     let mut between = Vec::new();
     // The orchestrator has no site.
     let groups = || groups.iter().filter(|group| group.name != ORCHESTRATOR);
@@ -58,6 +63,20 @@ pub(super) fn between(
         }
     }
     Ok(between)
+}
+
+/// Sites that a note names.
+const NAMED: usize = 4;
+
+/// Says which sites of a table are no host's: of two spellings of one site, one is meant.
+fn note_unused(file: &str, unused: &[&str], files: &Files) {
+    if unused.is_empty() {
+        return;
+    }
+    let names: Vec<String> = unused.iter().take(NAMED).map(|site| format!("`{}`", excerpt(site))).collect();
+    let more = unused.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    files.note(&format!("{file}: no host's site is {}{more}", names.join(", ")));
 }
 
 fn preset(name: &str) -> Result<Matrix, Fault> {
@@ -91,9 +110,19 @@ impl Matrix {
                 table.column(to.unwrap_or(TO[0]))?,
                 table.column(rtt.unwrap_or(ROUND_TRIP_MS[0]))?,
             ];
+            for (at, name) in table.header.iter().enumerate().filter(|(at, _)| !columns.contains(at)) {
+                if columns.iter().any(|column| table.header[*column].eq_ignore_ascii_case(name)) {
+                    return Err(table.heading(at, format!("the column `{name}` is named twice, in two spellings")));
+                }
+            }
             matrix.read_list(&mut table, columns)?;
         } else {
             matrix.read_matrix(&mut table)?;
+            let rows: BTreeSet<u32> = matrix.round_trips.keys().map(|pair| pair.0).collect();
+            let columns = table.header.iter().skip(1).filter(|name| !name.is_empty());
+            for name in columns.filter(|name| matrix.sites.get(*name).is_none_or(|site| !rows.contains(site))) {
+                files.note(&format!("{file}: the site `{}` has a column and no row", excerpt(name)));
+            }
         }
         if matrix.sites.is_empty() { Err(table.heading(0, "the table names no site")) } else { Ok(matrix) }
     }
