@@ -25,7 +25,7 @@ impl Config {
         }
     }
 
-    pub(super) fn block(&self, tensors: &mut Tensors) -> std::result::Result<Box<dyn Block>, ModelError> {
+    pub(super) fn block(&self, tensors: &mut Tensors) -> Result<Box<dyn Block>, ModelError> {
         match &self.form {
             Form::Opt(form) => opt::block(self, form, tensors),
             Form::Bloom(form) => bloom::block(self, form, tensors),
@@ -33,7 +33,7 @@ impl Config {
         }
     }
 
-    pub(super) fn ends(&self, tensors: &mut Tensors) -> std::result::Result<Parts, ModelError> {
+    pub(super) fn ends(&self, tensors: &mut Tensors) -> Result<Parts, ModelError> {
         match &self.form {
             Form::Opt(form) => opt::ends(self, form, tensors),
             Form::Bloom(_) => bloom::ends(self, tensors),

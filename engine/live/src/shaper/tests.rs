@@ -1,6 +1,6 @@
 //! Tests that frames leave in order at the time of the link model, neither earlier nor much later.
 use super::*;
-use actors::id::{RequestId, SessionId};
+use actors::id::{NodeId, RequestId, SessionId};
 use actors::message::Close;
 use tokio::sync::mpsc::unbounded_channel;
 
