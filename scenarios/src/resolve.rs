@@ -306,9 +306,7 @@ fn roomy(plan: &Plan) -> Result<(), Fault> {
         if session > cache_bytes {
             let (session, cache) = (crate::units::Size(session), crate::units::Size(cache_bytes));
             let message = format!("a session takes {session} of KV cache for blocks {blocks}, a peer has {cache}");
-            return Err(
-                Fault::new("swarm.cache", message).help("raise `swarm.cache`, or ask for fewer tokens or rows")
-            );
+            return Err(Fault::new("swarm.cache", message).help("raise `swarm.cache`, or ask for fewer tokens or rows"));
         }
     }
     Ok(())
