@@ -1,8 +1,8 @@
-//! What a device was measured at: a RON file that a scenario names, `device: Profile("t4.ron")`.
+//! Device profiles: RON files of measurements that a scenario names, as in `device: Profile("t4.ron")`.
 //!
-//! `calibrate` writes one; published measurements come with the program as others. A profile has figures of one or more
-//! models, for a block's time is that of its dimensions and its number format; a scenario whose model it does not have is
-//! refused, never guessed at.
+//! `calibrate` writes a profile of this machine; profiles of published measurements are built in. A profile has figures
+//! of one or more models, because the time of a block depends on its dimensions and its number format. A scenario with
+//! any other model is refused, because its figures would have to be guessed.
 use crate::input::{self, InputError};
 use crate::plan;
 use crate::raw;

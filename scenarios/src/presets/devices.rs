@@ -1,20 +1,21 @@
-//! How fast published devices are, at achieved rates, each number with its source or its reasoning.
+//! The speed of published devices at achieved rates, each number with its source or its derivation.
 //!
-//! fp16 on T4, L4 and A100-40G is derived from Helix's profiles of vLLM 0.4 kernels (Mei et al., ASPLOS 2025,
-//! Thesys-lab/Helix-ASPLOS25, milliseconds per layer). Decode of two rows of LLaMA-30B (535 M parameters a layer, 1.07 GB)
-//! and of Llama-2-70B (856 M, 1.71 GB) gives two points of a line: its slope is the achieved bandwidth, its intercept the
-//! time per block. T4 4.7 and 7.1 ms, L4 4.5 and 6.9 ms, A100 0.9 and 1.4 ms. Prefill of 1,000 to 5,000 tokens gives
-//! the FLOP/s: 2 x parameters x tokens / time.
+//! The fp16 figures of T4, L4 and A100-40G are derived from Helix's profiles of vLLM 0.4 kernels (Mei et al., ASPLOS
+//! 2025, Thesys-lab/Helix-ASPLOS25, milliseconds per layer). Decode of two rows of LLaMA-30B (535 M parameters a layer,
+//! 1.07 GB) and of Llama-2-70B (856 M, 1.71 GB) gives two points of a line: its slope is the achieved bandwidth, its
+//! intercept the time per block. The points are T4 4.7 and 7.1 ms, L4 4.5 and 6.9 ms, A100 0.9 and 1.4 ms. Prefill of
+//! 1,000 to 5,000 tokens gives the FLOP/s: 2 x parameters x tokens / time.
 //!
-//! Quantised weights pay for their kernels, not for their bytes. FlexGen's row for Petals (Sheng et al. 2023, OPT-6.7B,
-//! int8 by LLM.int8() on one T4, prompt 512, 32 new tokens; 6 clients with batches of 2) is 8.25 tokens/s: 7.76 s for the
-//! 64 tokens of a batch, of which the prefill's FLOPs take 0.5 s and the weights' bytes 0.8 s; the rest over 32 blocks and
-//! 32 steps is 6.2 ms a block. Petals' Llama-2-70B in 4 bits on three T4s makes 2.29 steps/s: 437 ms less 15 ms of network
-//! and 30 ms of head is 4.9 ms a block, 1.8 ms of it bytes: 3.1 ms. BLOOM-176B in int8 on three A100s makes 1.71: 585 ms
-//! less the network and the head on a CPU is below 5 ms a block, 1.6 ms of it bytes: 3 ms as well.
+//! The cost of quantised weights is the cost of their kernels, not of their bytes. FlexGen's row for Petals (Sheng et
+//! al. 2023, OPT-6.7B, int8 by LLM.int8() on one T4, prompt 512, 32 new tokens; 6 clients with batches of 2) is 8.25
+//! tokens/s: 7.76 s for the 64 tokens of a batch. The prefill's FLOPs take 0.5 s of these and the weights' bytes 0.8 s;
+//! the rest over 32 blocks and 32 steps is 6.2 ms a block. Petals' Llama-2-70B in 4 bits on three T4s makes 2.29
+//! steps/s: 437 ms less 15 ms of network and 30 ms of LM head is 4.9 ms a block. Bytes take 1.8 ms of it, which leaves
+//! 3.1 ms. BLOOM-176B in int8 on three A100s makes 1.71 steps/s: 585 ms less the network and the LM head on a CPU is
+//! below 5 ms a block. Bytes take 1.6 ms of it, which also leaves 3 ms.
 //!
-//! `per_job` of GPUs is the copy of activations to the host and back, 1 ms a hop in Helix's runs. `first_job` is the order
-//! of magnitude of loading CUDA modules and cuBLAS, not a measurement.
+//! `per_job` of GPUs is the copy of activations to the host and back, 1 ms a hop in Helix's runs. `first_job` is the
+//! order of magnitude of loading CUDA modules and cuBLAS, not a measurement.
 use crate::plan::{Cost, Roofline};
 use crate::shape::WeightType;
 use actors::time::Duration;
