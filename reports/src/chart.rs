@@ -52,6 +52,10 @@ const DISCOVERY: [Quantity; 2] =
     [("discovery_mean_ms", "discovery time", "ms"), ("lookup_hops_mean", "lookup hops", "")];
 
 impl Source {
+    /// Collects the cells of the runs under their labels.
+    ///
+    /// # Errors
+    /// A run directory cannot be read.
     pub fn of(runs: &[Run]) -> Result<Source> {
         let mut labelled = Vec::new();
         for (run, label) in runs.iter().zip(table::labels(runs)) {

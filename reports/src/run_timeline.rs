@@ -187,6 +187,10 @@ pub struct TimelineWriter {
 }
 
 impl TimelineWriter {
+    /// Creates the tables in `dir` with their headers.
+    ///
+    /// # Errors
+    /// A file cannot be created.
     pub fn create(dir: &Path) -> Result<TimelineWriter> {
         let create = |name: &str, header: &[&str]| {
             let path = dir.join(name);
@@ -205,6 +209,10 @@ impl TimelineWriter {
         })
     }
 
+    /// Adds the timeline of one run and flushes the tables.
+    ///
+    /// # Errors
+    /// A file cannot be written.
     pub fn add(&mut self, course: &RunTimeline) -> Result<()> {
         course.bins.iter().try_for_each(|row| self.bins.serialize(row)).map_err(Error::encode("a CSV file"))?;
         course.busy.iter().try_for_each(|peer| self.busy.serialize(peer.row())).map_err(Error::encode("a CSV file"))?;
@@ -215,6 +223,10 @@ impl TimelineWriter {
         files.into_iter().try_for_each(csv::Writer::flush).map_err(Error::encode("a CSV file"))
     }
 
+    /// Ends the tables and returns their files, so that the caller can sync them.
+    ///
+    /// # Errors
+    /// A file cannot be written.
     pub fn close(self) -> Result<Vec<File>> {
         let files = [self.bins, self.busy, self.covers, self.faults].map(csv::Writer::into_inner);
         files.into_iter().map(|file| file.map_err(Error::encode("a CSV file"))).collect()

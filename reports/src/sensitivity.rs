@@ -86,6 +86,10 @@ impl Sensitivity {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
+    /// Returns a CSV row for each input.
+    ///
+    /// # Errors
+    /// The rows cannot be encoded as CSV.
     pub fn csv(&self) -> Result<String> {
         let mut csv = csv::Writer::from_writer(Vec::new());
         let wrong = Error::encode("the sensitivity's CSV");
@@ -104,6 +108,10 @@ impl Sensitivity {
         String::from_utf8(bytes).map_err(Error::encode("the sensitivity's CSV"))
     }
 
+    /// Returns the tornado chart of the effects.
+    ///
+    /// # Errors
+    /// The chart cannot be drawn.
     pub fn picture(&self) -> Result<Picture> {
         let bars: Vec<tornado::Bar> = self
             .effects

@@ -147,7 +147,7 @@ mod tests {
         let mean = 10.0 * ms * half.exp();
         near(Distribution::LogNormal { median: span, sigma }, mean, mean * ((sigma * sigma).exp() - 1.0).sqrt());
         near(Distribution::Gamma { shape: 4.0, scale: span }, 40.0 * ms, 20.0 * ms);
-        // In units of the scale, the mean is a/(a-1) and the variance is a/((a-1)^2 (a-2)).
+        // The mean, in units of the scale, is a/(a-1) and the variance is a/((a-1)^2 (a-2)).
         near(Distribution::Pareto { scale: span, shape: 5.0 }, 12.5 * ms, 10.0 * ms * (5.0f64 / 48.0).sqrt());
         // For shape 2, Gamma(1 + 1/2) is sqrt(pi)/2 and Gamma(2) is 1.
         let mean = std::f64::consts::PI.sqrt() / 2.0;

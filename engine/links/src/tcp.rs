@@ -8,7 +8,8 @@
 //!   time until the window's first acknowledgement, mss / B + R, the sender stalls for the difference, once for
 //!   each window but the last. A message of n bytes thus takes
 //!   `n / B + sum over k = 0 .. P-1 of (mss / B + R - 2^k w / B)`.
-//!   P is the smaller of two numbers: the windows that n needs less one, and the windows that stall (Kurose and Ross, Computer Networking, section on TCP latency modelling; Cardwell, Savage and Anderson 2000).
+//!   P is the smaller of two numbers: the windows that n needs less one, and the windows that stall (Kurose and Ross,
+//!   Computer Networking, section on TCP latency modelling; Cardwell, Savage and Anderson 2000).
 //!   A window grows to at most twice the bytes that were in flight, so small messages do not grow it for large ones
 //!   (RFC 7661; Linux' `tcp_is_cwnd_limited`).
 //! - **Restart after idle** (RFC 2861, as Linux does with `tcp_slow_start_after_idle`): for each retransmission

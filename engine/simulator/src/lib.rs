@@ -117,6 +117,10 @@ enum SimEvent {
 }
 
 impl<'p> Simulation<'p> {
+    /// Creates a simulation of `plan` before its start.
+    ///
+    /// # Panics
+    /// If `seats` does not have one actor for each node of the plan.
     pub fn new(plan: &'p Plan, seats: Vec<Box<dyn ActorSlot>>) -> Simulation<'p> {
         assert_eq!(seats.len(), plan.nodes.len(), "a seat for each node");
         let wait = Duration(plan.timeout.max(plan.ready_within).0.saturating_mul(2));

@@ -17,6 +17,9 @@ struct Bar {
 }
 
 /// Draws the breakdown. The parts of the network are separate only if every run has them.
+///
+/// # Errors
+/// No timed request succeeded, or the drawing fails.
 pub fn breakdown(source: &Source) -> Result<Picture> {
     let name = "latency-breakdown";
     let cells = group::keyed(source, &[]);

@@ -9,6 +9,10 @@ use crate::error::Result;
 use crate::run_timeline::{Cover, RunTimeline};
 use std::collections::BTreeMap;
 
+/// Draws the share of served blocks over time.
+///
+/// # Errors
+/// The runs have no such data, or the drawing fails.
 pub fn over_time(source: &Source) -> Result<Picture> {
     let name = "coverage";
     let cells = group::keyed(source, &[]);

@@ -58,6 +58,10 @@ enum Mark {
     Token(f64),
 }
 
+/// Draws the first requests of a cell over time.
+///
+/// # Errors
+/// The runs lack the rows, or the drawing fails.
 pub fn gantt(source: &Source) -> Result<Picture> {
     let name = "gantt";
     let (Some(run), Some(cell)) = (source.runs.first(), source.runs.first().and_then(|run| run.cells.first())) else {

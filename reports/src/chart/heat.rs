@@ -25,6 +25,10 @@ struct Map {
     high: f64,
 }
 
+/// Draws a quantity over the swept paths `x` and `y`.
+///
+/// # Errors
+/// A path was not swept, the runs lack the quantity, or the drawing fails.
 pub fn map(source: &Source, x: &str, y: &str, (column, quantity, unit): Quantity) -> Result<Picture> {
     let name = format!("{}-over-{}-and-{}", slug(quantity), slug(x), slug(y));
     group::checked(source, &name, x)?;

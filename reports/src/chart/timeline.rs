@@ -30,6 +30,10 @@ impl Panel {
     }
 }
 
+/// Draws the throughput and the faults over time.
+///
+/// # Errors
+/// The runs have no such data, or the drawing fails.
 pub fn timeline(source: &Source) -> Result<Picture> {
     let name = "timeline";
     let courses = source.runs.iter().map(|run| RunTimeline::read(&run.dir)).collect::<Result<Vec<_>>>()?;

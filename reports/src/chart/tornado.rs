@@ -17,6 +17,10 @@ pub struct Bar {
 
 const PITCH: f64 = 26.0;
 
+/// Draws the bars in the given order, the first on top.
+///
+/// # Errors
+/// No input changes the result, or the drawing fails.
 pub fn draw(title: &str, bars: &[Bar]) -> Result<Picture> {
     let name = "tornado";
     let sound = |bar: &&Bar| bar.less.is_finite() && bar.more.is_none_or(f64::is_finite);

@@ -26,6 +26,10 @@ struct Strips {
     left_out: usize,
 }
 
+/// Draws the utilisation of each peer over time.
+///
+/// # Errors
+/// The runs have no such data, or the drawing fails.
 pub fn strips(source: &Source) -> Result<Picture> {
     let name = "utilisation";
     let mut all = Vec::new();
