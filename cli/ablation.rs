@@ -18,15 +18,15 @@ use scenarios::profile::Profile;
 use simulator::HORIZON;
 use std::path::Path;
 
-/// A live run of a cell.
+/// One live run of a cell.
 pub struct LiveCell {
     pub plan: Plan,
     pub key: CellKey,
-    /// The index of the last probe before it.
+    /// The index of the last probe before the run.
     pub probe: usize,
 }
 
-/// The live runs of a twin, with everything that predictions of them need.
+/// The live runs of a twin, with the data that their predictions need.
 pub struct Recorded {
     pub cells: Vec<LiveCell>,
     pub drift: DriftTimeline,
@@ -34,16 +34,16 @@ pub struct Recorded {
     pub measured: Run,
 }
 
-/// The errors of predictions of the same live runs.
+/// The errors of several predictions of the same live runs.
 pub struct Ablation {
     rows: Vec<Row>,
 }
 
-/// The prediction without some terms.
+/// The errors of the prediction without some terms.
 struct Row {
     without: String,
     errors: Vec<Gap>,
-    /// The cells whose network was shaped.
+    /// The numbers of the cells whose network was shaped.
     shaped: Vec<u32>,
 }
 
@@ -82,7 +82,7 @@ impl Ablation {
         Ok(Twin::new(&recorded.measured, errors, partial.into_iter().collect())?)
     }
 
-    /// A table for people.
+    /// The table as text for people.
     pub fn text(&self) -> String {
         let heading = ["without", "median", "mean", "bare: median", "mean", "shaped: median", "mean"];
         let mut rows = vec![heading.map(str::to_owned)];
@@ -106,10 +106,10 @@ impl Ablation {
         text
     }
 
-    /// The table as CSV: errors as fractions.
+    /// Writes the table as CSV. Errors are fractions.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Exit> {
         let mut text = "without,network,measures,median_error,mean_error,median_noise_floor\n".to_owned();
         for row in &self.rows {
@@ -125,10 +125,10 @@ impl Ablation {
 }
 
 impl Recorded {
-    /// Opens the directory of a twin, which names that of its live run beside it.
+    /// Opens the directory of a twin. The directory of its live run must be beside it, under the recorded name.
     ///
     /// # Errors
-    /// A file of the two directories is missing or damaged.
+    /// If a file of the two directories is missing or damaged.
     pub fn open(twin: &Path) -> Result<Recorded, Exit> {
         let recording = Recording::read(twin)?;
         let live = twin.parent().unwrap_or(Path::new(".")).join(&recording.live);
@@ -145,7 +145,7 @@ impl Recorded {
                 let why = format!("{}: {live} has no repetition {repeat} of cell {cell}", twin.display());
                 return Err(Exit { code: 1, report: miette!("{why}") });
             };
-            // A cell has one plan in the file; those of its repetitions differ from it in random streams alone.
+            // The file has one plan per cell. The plans of its repetitions differ only in their random streams.
             let plan = Plan { repeat: *repeat, ..plan.clone() };
             let chance = if *repeat == 0 { plan.chance } else { plan.chance.derive("repeat", (*repeat).into(), 0) };
             let key = CellKey { index: *cell, values: row.axes.clone() };
@@ -156,7 +156,7 @@ impl Recorded {
 }
 
 impl Row {
-    /// The parts of the table: whether they hold shaped cells, or all.
+    /// The parts of the table by whether their cells are shaped; `None` for all cells.
     fn parts() -> [(&'static str, Option<bool>); 3] {
         [("all", None), ("bare", Some(false)), ("shaped", Some(true))]
     }
@@ -166,7 +166,7 @@ impl Row {
         self.errors.iter().filter(wanted)
     }
 
-    /// The median and the mean of the magnitudes of errors.
+    /// The median and the mean of the absolute errors.
     fn spread(&self, shaped: Option<bool>) -> [Option<f64>; 2] {
         let sizes: Vec<f64> = self.of(shaped).map(|gap| gap.error.abs()).collect();
         let mean = (!sizes.is_empty()).then(|| sizes.iter().sum::<f64>() / sizes.len() as f64);
@@ -174,7 +174,7 @@ impl Row {
     }
 }
 
-/// Simulates each live run with different random streams, and compares.
+/// Simulates each live run `DRAWS` times with different random streams, and computes the errors.
 fn predict(recorded: &Recorded, without: String, terms: &[Term]) -> Result<Row, Exit> {
     let (mut profile, mut drift) = (recorded.profile.clone(), recorded.drift.clone());
     terms.iter().for_each(|term| term.remove(profile.as_mut(), &mut drift));

@@ -102,15 +102,18 @@ pub fn read_profile(path: &std::path::Path) -> Result<Profile, Exit> {
     Profile::read(&path.display().to_string(), &text).map_err(|why| bad(why.to_string()))
 }
 
-/// What was measured of this machine.
+/// The result of measuring this machine.
 pub struct Measured {
     pub profile: Profile,
-    /// How much of it there is, if a signal ended it before its time.
+    /// The number of rounds that were measured, as a message, if a signal interrupted the measurement.
     pub interrupted: Option<String>,
 }
 
-/// Runs the small swarms of a sweep, all of them `rounds` times in a different order each, and fits a profile to them. If a
-/// signal comes, the profile is fitted to the rounds that are over.
+/// Runs the small swarms of a sweep `rounds` times, each time in a different order, and fits a profile to the runs.
+/// After a signal, the profile is fitted to the rounds that are complete.
+///
+/// # Errors
+/// If a run fails, if no profile can be fitted, or if a signal comes before the first round is complete.
 pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<Measured, Exit> {
     let swarms = calibration::swarms::swarms(plans).map_err(|why| Exit { code: 3, report: miette!("{why}") })?;
     let options = Options::new(std::env::current_exe()?);
@@ -139,7 +142,7 @@ pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<
     Ok(Measured { profile: fit(&seen, Some(hand_over), name, source).map_err(unfit)?, interrupted: None })
 }
 
-/// The profile of the rounds before that which was interrupted.
+/// Fits a profile to the rounds before the interrupted one.
 fn part(
     mut seen: Vec<ObservedRun>,
     (over, rounds): (u32, u32),
@@ -158,7 +161,7 @@ fn part(
     Ok(Measured { profile, interrupted: Some(how) })
 }
 
-/// Runs a plan live and keeps its rows.
+/// Runs a plan live and returns its observed data.
 pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<ObservedRun, Exit> {
     let Run { outcome, events, .. } = live::run(plan, options, &INTERRUPT)?;
     if !outcome.is_ok() {
@@ -171,7 +174,7 @@ pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<ObservedRun, 
     Ok(observe(plan.clone(), round, Machine::here().cores, &events))
 }
 
-/// What was measured, for a person to look at.
+/// Prints a summary of the profile for people.
 fn print(profile: &Profile) {
     for measured in &profile.models {
         sayln!("{}", measured.model);

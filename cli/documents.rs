@@ -1,4 +1,4 @@
-//! `schema`, `completions` and `man`: documents that are written from the program.
+//! `schema`, `completions` and `man`: documents that are generated from the program.
 use crate::exit::{Done, Exit};
 use crate::print::say;
 use clap::Command;

@@ -1,7 +1,8 @@
-//! What this build can execute. Without the feature `live` it only simulates, and knows neither devices nor models.
+//! The execution that this build supports. Without the feature `live` a build can only simulate, and contains neither
+//! devices nor models.
 use scenarios::plan::Plan;
 
-/// What the files of a plan's model and prompts lack, and at which path of the scenario.
+/// A problem with the files of a plan's model or prompts, and the path in the scenario.
 pub struct Unsuited {
     pub path: &'static str,
     pub why: String,
@@ -11,7 +12,7 @@ pub struct Unsuited {
 mod with_live {
     use super::{Plan, Unsuited};
 
-    /// What keeps this machine and this build from opening the devices of `plan`.
+    /// The reasons why this machine and this build cannot open the devices of `plan`.
     pub fn device_obstacles(plan: &Plan) -> Vec<String> {
         live::device_obstacles(plan)
     }
@@ -29,12 +30,12 @@ mod with_live {
 mod without_live {
     use super::{Plan, Unsuited};
 
-    /// This build cannot run anything live.
+    /// The reason why this build cannot run anything live.
     pub fn device_obstacles(_: &Plan) -> Vec<String> {
         vec!["this build of swarmbench only simulates: build it with its default features".to_owned()]
     }
 
-    /// A simulation needs neither weights nor tokenizers, so this build does not look at them.
+    /// A simulation needs neither weights nor tokenizers, so this build does not check them.
     ///
     /// # Errors
     /// None.

@@ -64,7 +64,7 @@ pub struct Generate {
 }
 
 impl Generate {
-    /// How many peers share so many blocks.
+    /// The number of peers that share so many blocks.
     fn peers(&self, layers: u32) -> u32 {
         self.peers.unwrap_or(layers.clamp(1, 2))
     }
@@ -79,7 +79,7 @@ fn family(name: &str) -> Result<Arch, String> {
     }
 }
 
-/// What cannot be run, by the folder or by what is asked of it.
+/// The error for a folder or request that cannot be run.
 fn refuse(why: impl std::fmt::Display) -> Exit {
     Exit { code: 3, report: miette!("{why}") }
 }
@@ -112,7 +112,8 @@ pub fn generate(asked: &Generate) -> Done {
     Ok(0)
 }
 
-/// The prompt's ids, all of the vocabulary, and the new tokens within the model's positions.
+/// Returns the prompt's ids. Checks that all are in the vocabulary, and that the prompt and the new tokens fit the
+/// model's positions.
 fn prompt(asked: &Generate, config: &Config) -> Result<Vec<u32>, Exit> {
     let shape = &config.shape;
     let ids = match (&asked.ids, &asked.prompt) {
@@ -144,7 +145,7 @@ fn prompt(asked: &Generate, config: &Config) -> Result<Vec<u32>, Exit> {
     Ok(ids)
 }
 
-/// The swarm, as a scenario would say it.
+/// Resolves the plan of the swarm from a generated scenario.
 fn plan(asked: &Generate, config: &Config, prompt: &[u32]) -> Result<Plan, Exit> {
     let shape = &config.shape;
     let folder = asked.folder.to_str().ok_or_else(|| refuse("the folder's name is not Unicode"))?;
@@ -235,7 +236,8 @@ fn tell(asked: &Generate, prompt: &[u32], ended: &Ended, scored: Option<&Scored>
     Ok(())
 }
 
-/// Without what would move a terminal's cursor or worse: a model of random weights says anything.
+/// Replaces control characters, which could move a terminal's cursor or worse. A model with random weights can generate
+/// any text.
 fn printable(text: &str) -> String {
     let shown = |symbol: char| match symbol {
         '\n' | '\t' => symbol,

@@ -1,4 +1,4 @@
-//! `check`, `plan`, `report` and `library`: looking without running.
+//! `check`, `plan`, `report` and `library`: commands that run no sweep.
 use crate::exit::Done;
 use crate::print::{Format, errln, print_rows, print_table, sayln};
 use crate::sweep::Sweep;

@@ -1,4 +1,4 @@
-//! `live`: running a sweep over real TCP and real blocks.
+//! `live`: runs a sweep over real TCP with real blocks.
 use crate::exit::INTERRUPT;
 use crate::exit::{Done, Exit};
 use crate::place;
@@ -19,7 +19,10 @@ pub fn live(sweep: &Sweep) -> Done {
 }
 
 impl Sweep {
-    /// An error that says why, if this machine cannot run the sweep live; else what to warn of.
+    /// Checks that this machine can run the sweep live, and returns warnings.
+    ///
+    /// # Errors
+    /// If this machine cannot run the sweep; the error gives the reasons.
     pub fn able(&self, batch: &Batch) -> Result<Vec<String>, Exit> {
         let obstacles = batch.live_obstacles();
         if !obstacles.is_empty() {

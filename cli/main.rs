@@ -1,5 +1,5 @@
-//! The command line. Only this folder knows every crate.
-// The commands that a build without the feature `live` leaves out are the only users of some helpers.
+//! The command line. Only this folder depends on all crates.
+// Some helpers are used only by commands that a build without the feature `live` leaves out.
 #![cfg_attr(not(feature = "live"), allow(dead_code, unused_imports))]
 #[cfg(feature = "live")]
 mod ablation;
@@ -179,7 +179,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the help that was asked for, or what is wrong with the command line.
+/// Prints the requested help, or the error in the command line.
 fn refuse(usage: &clap::Error) -> u8 {
     let printed = usage.print();
     if !usage.use_stderr() {
@@ -188,9 +188,9 @@ fn refuse(usage: &clap::Error) -> u8 {
     usage.exit_code() as u8
 }
 
-/// Runs a command, and says why where it ends without what it was asked for.
+/// Runs a command, and prints the error if it fails.
 fn run(command: Command) -> u8 {
-    // A host is told by its controller when to end.
+    // A host process ends when its controller orders it to.
     if !is_host(&command)
         && let Err(why) = signals::listen()
     {
@@ -230,7 +230,7 @@ fn run(command: Command) -> u8 {
     })
 }
 
-/// The process of a host. Its stderr is that of the process that started it.
+/// Runs the process of a host. Its stderr is that of the process that started it.
 #[cfg(feature = "live")]
 fn host() -> u8 {
     live::host_main().map_or_else(

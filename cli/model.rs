@@ -1,4 +1,4 @@
-//! `model`: checkpoints, written and looked at.
+//! `model`: writes and inspects checkpoints.
 use crate::exit::{Done, Exit, bad_scenario};
 use crate::print::{Plain, sayln};
 use crate::sweep::assignment;
@@ -106,7 +106,7 @@ fn of_scenario(asked: &Write) -> Result<Shape, Exit> {
     Ok(cell.plan(Seed(asked.seed), 0).map_err(bad_scenario)?.model.shape)
 }
 
-/// What is neither a published model nor a scenario: the models that are like it, or all.
+/// The error for a name that is neither a published model nor a scenario. It suggests similar models, or lists all.
 fn neither(what: &str) -> Exit {
     let all: Vec<String> = FAMILIES.iter().flat_map(|(family, arch)| names(family, *arch)).collect();
     let help = scenarios::nearest(what, all.iter().map(String::as_str)).map_or_else(
@@ -116,14 +116,14 @@ fn neither(what: &str) -> Exit {
     Exit { code: 2, report: miette!(help = help, "`{what}` is neither a published model nor a scenario") }
 }
 
-/// Families of published models, and what their names begin with.
+/// The families of published models, and the prefixes of their names.
 const FAMILIES: [(&str, Arch); 3] = [("opt", Arch::Opt), ("bloom", Arch::Bloom), ("llama", Arch::Llama)];
 
 fn names(family: &str, arch: Arch) -> Vec<String> {
     presets::models::names(arch).iter().map(|name| format!("{family}-{name}")).collect()
 }
 
-/// The model and its name within its family, where `what` begins as those of a family do.
+/// Returns the model and its name within its family, or `None` if `what` does not begin with a family's prefix.
 fn published(what: &str) -> Result<Option<(&str, Shape)>, Exit> {
     let Some((family, name)) = what.split_once('-') else { return Ok(None) };
     let Some((_, arch)) = FAMILIES.iter().find(|known| known.0 == family) else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Places that results are to be written to, looked at before anything is measured.
+//! Checks of output locations before anything is measured.
 use crate::exit::Exit;
 use miette::miette;
 use std::fs::File;
@@ -13,18 +13,19 @@ fn failed(option: &str, path: &Path, why: &io::Error) -> Exit {
     refuse(option, format!("{}: {why}", path.display()))
 }
 
-/// An error if no file can be made in the directory. One without a name is made, which leaves nothing.
+/// Returns an error if no file can be created in the directory. The check creates an unnamed temporary file, which
+/// leaves nothing behind.
 fn writable(option: &str, dir: &Path) -> Result<(), Exit> {
     tempfile::tempfile_in(dir).map(drop).map_err(|why| failed(option, dir, &why))
 }
 
-/// A relative path of one name stands in the working directory.
+/// The parent of a path. A relative path of one name lies in the working directory.
 fn parent(path: &Path) -> Option<PathBuf> {
     let parent = path.parent()?;
     Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() })
 }
 
-/// An error if no directory can be made in the directory `out`, or in the one that is nearest above it.
+/// Returns an error if nothing can be created in the directory `out`, or in its nearest existing ancestor.
 pub fn directory(out: &Path) -> Result<(), Exit> {
     let option = format!("--out {}", out.display());
     let mut nearest = out.to_owned();
@@ -38,7 +39,7 @@ pub fn directory(out: &Path) -> Result<(), Exit> {
     writable(&option, &nearest)
 }
 
-/// An error if the file `out` can be neither made nor replaced.
+/// Returns an error if the file `out` can be neither created nor replaced.
 pub fn file(out: &Path) -> Result<(), Exit> {
     let option = format!("--out {}", out.display());
     match std::fs::metadata(out) {
@@ -56,7 +57,7 @@ pub fn file(out: &Path) -> Result<(), Exit> {
     writable(&option, &parent)
 }
 
-/// Whether it is there and no regular file: `/dev/stdout`, a pipe.
+/// Whether the path exists and is not a regular file: `/dev/stdout`, a pipe.
 pub fn is_device(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }

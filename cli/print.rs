@@ -1,6 +1,6 @@
-//! All that the program writes to stdout and stderr: results, in the format that was asked for, and progress.
+//! All output of the program to stdout and stderr: results in the requested format, and progress.
 //!
-//! Nothing else prints, so that a stream which is closed or full never ends the program by a panic.
+//! No other module prints, so that a closed or full stream never ends the program with a panic.
 use crate::exit::Exit;
 use clap::ValueEnum;
 use reports::table::Table;
@@ -8,7 +8,7 @@ use std::fmt::Arguments;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::Mutex;
 
-/// How results are printed.
+/// The format of results.
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub enum Format {
     #[default]
@@ -18,7 +18,7 @@ pub enum Format {
     Md,
 }
 
-/// How that is printed which is no table.
+/// The format of results that are not tables.
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub enum Plain {
     #[default]
@@ -36,31 +36,31 @@ macro_rules! sayln {
     ($($text:tt)*) => { $crate::print::result(format_args!("{}\n", format_args!($($text)*))) };
 }
 
-/// Prints a line to stderr: progress, notes, and why the program ends.
+/// Prints a line to stderr: progress, notes and errors.
 macro_rules! errln {
     ($($text:tt)*) => { $crate::print::message(format_args!("{}\n", format_args!($($text)*))) };
 }
 
 pub(crate) use {errln, say, sayln};
 
-/// Why some results were not written to stdout.
+/// The first error in writing results to stdout.
 static UNWRITTEN: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Writes results to stdout. An error is kept for [`finish`], so that whatever else is to be saved still is.
+/// Writes results to stdout. An error is kept for [`finish`], so that the command can still save its other data.
 pub fn result(text: Arguments) {
     keep(io::stdout().lock().write_fmt(text));
 }
 
-/// Writes messages to stderr in one piece. An error is ignored: results do not go there, and nothing is left to say it on.
+/// Writes messages to stderr in one piece. An error is ignored, because there is no other stream on which to report it.
 pub fn message(text: Arguments) {
     let _ = io::stderr().lock().write_all(text.to_string().as_bytes());
 }
 
-/// Shows on stderr what `RUST_LOG` selects; warnings if it is not set.
+/// Shows on stderr the log messages that `RUST_LOG` selects, or warnings if it is not set.
 pub fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr_is_terminal());
-    // It would say on stderr, and panic if it cannot, that it could not write to stderr.
+    // The logger would report failed writes to stderr on stderr itself, and panic if that fails too.
     subscriber.with_writer(io::stderr).log_internal_errors(false).init();
 }
 
@@ -68,7 +68,7 @@ pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Keeps the first error. A reader that has seen enough and closed the pipe (`head`) is no error.
+/// Keeps the first error. A closed pipe is not an error: its reader (`head`) has read enough.
 pub fn keep(written: io::Result<()>) {
     if let Err(why) = written
         && why.kind() != ErrorKind::BrokenPipe
@@ -77,10 +77,10 @@ pub fn keep(written: io::Result<()>) {
     }
 }
 
-/// Writes what is still buffered.
+/// Writes the output that is still buffered.
 ///
 /// # Errors
-/// Why not all results were written to stdout.
+/// If some results could not be written to stdout.
 pub fn finish() -> io::Result<()> {
     keep(io::stdout().lock().flush());
     UNWRITTEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take().map_or(Ok(()), Err)
@@ -96,7 +96,7 @@ pub fn print_table(table: &Table, format: Format) -> Result<(), Exit> {
     Ok(())
 }
 
-/// Prints rows under their headings as Markdown where that was asked for, else as CSV.
+/// Prints rows and their headings as Markdown or, for all other formats, as CSV.
 pub fn print_rows(headings: &[String], rows: &[Vec<String>], format: Format) -> Result<(), Exit> {
     let all = std::iter::once(headings).chain(rows.iter().map(Vec::as_slice));
     if let Format::Md = format {
@@ -117,7 +117,7 @@ pub fn print_rows(headings: &[String], rows: &[Vec<String>], format: Format) -> 
     Ok(())
 }
 
-/// Columns of the terminal, if it is one.
+/// The width of the terminal in columns, or `None` if the output is not a terminal.
 pub fn width() -> Option<usize> {
     console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns))
 }

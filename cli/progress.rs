@@ -1,19 +1,19 @@
-//! How far a command is: a bar on a terminal, lines in a pipe or file.
+//! The progress of a command: a bar on a terminal, lines in a pipe or file.
 use crate::exit::Exit;
 use crate::print::{errln, stderr_is_terminal};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Lines that a pipe gets between the first and the last.
+/// The number of progress lines in a pipe or file.
 const STEPS: u64 = 10;
 
-/// Counts steps towards a known number.
+/// Counts steps towards a known total.
 pub struct Progress {
     name: &'static str,
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// Shows at once what begins: `task` says it for a pipe, `name` for a bar.
+    /// Starts the display: a pipe gets a line with `task`, a terminal a bar with `name`.
     pub fn new(name: &'static str, steps: u64, task: &str) -> Result<Progress, Exit> {
         let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}  {eta} left")?;
         let bar = ProgressBar::new(steps).with_style(style).with_prefix(name);
@@ -25,7 +25,7 @@ impl Progress {
         Ok(Progress { name, bar })
     }
 
-    /// Counts a step, and tells a pipe of every tenth part.
+    /// Counts a step. A pipe gets a line after every tenth part.
     pub fn step(&self) {
         self.count();
         let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
@@ -34,12 +34,12 @@ impl Progress {
         }
     }
 
-    /// Counts a step that is told otherwise.
+    /// Counts a step without printing a line.
     pub fn count(&self) {
         self.bar.inc(1);
     }
 
-    /// Says beside the bar what runs now, or ran last.
+    /// Shows beside the bar which step runs now, or ran last.
     pub fn doing(&self, what: String) {
         self.bar.set_message(what);
     }

@@ -1,4 +1,4 @@
-//! `published`: simulates systems that others have measured, and prints both figures side by side.
+//! `published`: simulates systems with published measurements, and prints both figures side by side.
 use crate::exit::{Done, Exit, bad_scenario};
 use crate::print::{Format, errln, say};
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
@@ -50,7 +50,7 @@ pub fn published(wanted: &Arguments) -> Done {
     Ok(0)
 }
 
-/// Simulates a system, and adds what was compared to `all`.
+/// Simulates a system, and adds the comparison to `all`.
 fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<(), Exit> {
     let overrides = Overrides { set: set.to_vec(), only: system.only.clone(), ..Overrides::default() };
     let cells = load(&system.scenario).and_then(|loaded| loaded.cells(&overrides)).map_err(bad_scenario)?;
@@ -60,7 +60,7 @@ fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<
     };
     let mut runs = Vec::new();
     for repeat in 0..RUNS {
-        // A system of fewer runs than the others is left out.
+        // An interrupted system has fewer runs than the others and is left out.
         if interrupted() {
             return Ok(());
         }

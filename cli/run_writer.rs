@@ -1,4 +1,4 @@
-//! Keeps the runs of a sweep as they end, and tells how far it is.
+//! Writes the runs of a sweep as they end, and shows the progress.
 use crate::exit::Exit;
 use crate::print::{errln, stderr_is_terminal};
 use crate::progress::Progress;
@@ -13,18 +13,18 @@ use scenarios::plan::Plan;
 use std::path::Path;
 use topology::outcome::{Outcome, Run};
 
-/// Writes runs to their directory as they end, and tells how far the sweep is.
+/// Writes each run to the run directory as it ends, and shows the progress of the sweep.
 pub struct SweepWriter<'b> {
     batch: &'b Batch,
     writer: RunWriter,
     world: World,
     progress: Progress,
     kept: usize,
-    /// Whether the last run was given up.
+    /// Whether the last run was interrupted.
     cut: bool,
-    /// From the start on there is something to save.
+    /// While the writer exists, the first signal saves the completed runs instead of ending the program.
     _heeding: Heeding,
-    /// Labels of the runs that failed, or some of whose requests did.
+    /// The labels of failed runs, and of runs with failed requests.
     failures: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ impl<'b> SweepWriter<'b> {
         };
         let said = match (&status, lost) {
             (CellStatus::Done, 0) => "ok".to_owned(),
-            // The cell's figures are what they are; that the sweep went well is not to be said of it.
+            // The figures of the cell are valid, but the sweep has not succeeded.
             (CellStatus::Done, lost) => {
                 self.failures.push("requests_failed".to_owned());
                 format!("{lost} requests failed")
@@ -109,17 +109,17 @@ impl<'b> SweepWriter<'b> {
         Ok(())
     }
 
-    /// Says beside the bar what happens between two runs.
+    /// Shows beside the bar the work between two runs.
     pub fn doing(&self, what: &str) {
         self.progress.doing(what.to_owned());
     }
 
     #[cfg(feature = "live")]
-    /// Keeps what requests of given prompts said, and shows the first of it.
+    /// Writes the texts of requests with given prompts, and shows the first one.
     fn keep_texts(&mut self, plan: &Plan, events: &[Event]) -> Result<(), Exit> {
         let said = match live::texts(plan, events) {
             Ok(said) => said,
-            // The figures are there; that the text is not ends no sweep.
+            // The figures are valid without the text, so the sweep continues.
             Err(why) => {
                 errln!("note: what was said cannot be turned into text: {why}");
                 return Ok(());
@@ -132,7 +132,10 @@ impl<'b> SweepWriter<'b> {
         Ok(())
     }
 
-    /// The run directory and the exit code that what it holds deserves.
+    /// Completes the run directory, and returns it with the exit code of the sweep.
+    ///
+    /// # Errors
+    /// If the run directory cannot be written.
     pub fn finish(mut self) -> Result<(RunDir, u8), Exit> {
         self.progress.end();
         let interrupted = interrupted() && (self.cut || self.kept < self.batch.plans.len());
@@ -151,7 +154,7 @@ impl<'b> SweepWriter<'b> {
             () if self.failures.iter().any(|label| label == "broken") => 7,
             () if self.failures.is_empty() && dir.verdict.verdict == Verdict::Invalid => 7,
             () if self.failures.is_empty() && missed => 5,
-            // The data are whole, and not all that is made from them is there.
+            // The data are complete, but some files that are made from them are missing.
             () if self.failures.is_empty() && !dir.unwritten.is_empty() => 1,
             () if self.failures.is_empty() => 0,
             () if self.failures.iter().all(|label| label == "not_ready") => 8,
@@ -161,7 +164,7 @@ impl<'b> SweepWriter<'b> {
     }
 }
 
-/// What this program was built from, as `build.rs` found it.
+/// The commit and the features of this build, as `build.rs` found them.
 fn build() -> Build {
     let features = [("cuda", cfg!(feature = "cuda"))].into_iter().filter(|feature| feature.1);
     Build {
@@ -171,7 +174,7 @@ fn build() -> Build {
     }
 }
 
-/// The error of a sweep that could not be written further, with where those of its runs are that were.
+/// Adds to the error of a sweep that could not be written further where its completed runs are.
 fn left(stop: Exit, kept: usize, dir: &Path) -> Exit {
     if kept == 0 {
         return stop;
@@ -181,7 +184,7 @@ fn left(stop: Exit, kept: usize, dir: &Path) -> Exit {
     Exit { code: stop.code, report: stop.report.wrap_err(why) }
 }
 
-/// Whether a run has a smaller share of good requests than its scenario asks for; says which.
+/// Whether a run has a smaller share of good requests than its scenario requires. Prints a line for each such run.
 fn objectives_missed(plans: &[Plan], dir: &RunDir) -> Result<bool, Exit> {
     if plans.iter().all(|plan| plan.objectives.share.is_none()) {
         return Ok(false);
@@ -204,14 +207,14 @@ fn objectives_missed(plans: &[Plan], dir: &RunDir) -> Result<bool, Exit> {
     Ok(missed)
 }
 
-/// Of a text that may be long, its beginning.
+/// The beginning of a text that may be long.
 fn shortened(text: &str) -> String {
     const CHARS: usize = 60;
     let more = if text.chars().count() > CHARS { ".." } else { "" };
     text.chars().take(CHARS).collect::<String>() + more
 }
 
-/// And how many of its requests failed.
+/// The status of a run, and the number of its failed requests.
 fn status_of(plan: &Plan, outcome: &Outcome) -> (CellStatus, u32) {
     match outcome {
         Outcome::Done(drained) => (CellStatus::Done, drained.failed),
@@ -232,7 +235,7 @@ mod tests {
     use simulator::{HORIZON, run};
     use topology::outcome::Run;
 
-    /// The exit code of a sweep of one cell, after something was done to its record.
+    /// The exit code of a sweep of one cell after `spoil` has changed the cell's events.
     fn code(spoil: impl FnOnce(&mut Run)) -> u8 {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let only = Some("workload.generate=1 && workload.prompt=16".to_owned());

@@ -25,7 +25,7 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
     place::directory(&wanted.sweep.out)?;
     let batch = wanted.sweep.batch()?;
     let base = figures(&batch.plans)?;
-    // From here on there is something to save.
+    // From here on there are results to save after a signal.
     let _heeding = Heeding::new();
     let by = f64::from(wanted.by) / 100.0;
     let mut effects = Vec::new();
@@ -66,7 +66,7 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
     Ok(u8::from(missing.is_some()))
 }
 
-/// The plans, changed where they can be; nothing where none can.
+/// Returns the plans with the change, where it is possible. `None` if it is possible for no plan.
 fn varied(plans: &[Plan], change: impl Fn(&Plan) -> Option<Plan>) -> Option<Vec<Plan>> {
     let changed: Vec<Option<Plan>> = plans.iter().map(change).collect();
     let any = changed.iter().any(Option::is_some);
@@ -74,7 +74,8 @@ fn varied(plans: &[Plan], change: impl Fn(&Plan) -> Option<Plan>) -> Option<Vec<
     any.then(|| plans.iter().zip(changed).map(each).collect())
 }
 
-/// Geometric means over all plans, so that a large cell counts no more than a small one: tokens/s, and seconds a request.
+/// Returns the geometric means over all plans of tokens/s and of seconds per request. With geometric means a large cell
+/// counts as much as a small one.
 fn figures(plans: &[Plan]) -> Result<(f64, f64), Exit> {
     let (mut throughput, mut latency) = (0.0, 0.0);
     for plan in plans {
@@ -84,7 +85,7 @@ fn figures(plans: &[Plan]) -> Result<(f64, f64), Exit> {
             other => return Err(failed(plan.in_words(&other.to_string()))),
         };
         let mean = drained.mean_latency_s().ok_or_else(|| failed("no request was served".to_owned()))?;
-        // A request for no token has no throughput: requests a second stand for it.
+        // Requests for no token have no token throughput, so requests per second are used instead.
         let tokens = drained.total_tokens.max(u64::from(drained.requests)) as f64;
         throughput += (tokens / drained.wall.as_secs_f64().max(1e-9)).ln();
         latency += mean.max(1e-9).ln();

@@ -1,7 +1,7 @@
-//! Signals that ask the program to end: ^C (INT), TERM and HUP. All three mean the same.
+//! Signals that ask the program to end: ^C (INT), TERM and HUP. All three have the same effect.
 //!
-//! The first is heeded by a command that has something to save: it gives up what runs and saves what is done. A second one ends
-//! the program at once, and so does the first where nothing is to be saved.
+//! If a command has results to save, the first signal makes the command abandon the current run and save the completed
+//! ones. A second signal ends the program at once, and so does the first one if there is nothing to save.
 use crate::exit::INTERRUPT;
 use crate::print::errln;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -11,17 +11,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Signals that follow one within this time are the same request: `timeout -s INT` sends one to the program and one to its
-/// process group, a closed terminal HUP and TERM.
+/// Signals within this time after a signal count as the same request: `timeout -s INT` sends one signal to the program
+/// and one to its process group; a closed terminal sends HUP and TERM.
 const SAME: Duration = Duration::from_millis(200);
 
-/// Exit code of a program that was interrupted.
+/// The exit code of a program that was interrupted.
 pub const INTERRUPTED: u8 = 130;
 
-/// How many parts of the program heed the first signal.
+/// The number of [`Heeding`] values, which let the program continue after the first signal.
 static HEEDING: AtomicUsize = AtomicUsize::new(0);
 
-/// While it lives, the first signal sets [`INTERRUPT`] and the command ends by itself.
+/// While a value of this type exists, the first signal only sets [`INTERRUPT`], and the command ends on its own.
 pub struct Heeding(());
 
 impl Heeding {
@@ -37,15 +37,15 @@ impl Drop for Heeding {
     }
 }
 
-/// Whether the user wants the program to end.
+/// Whether a signal has asked the program to end.
 pub fn interrupted() -> bool {
     INTERRUPT.load(Ordering::SeqCst)
 }
 
-/// Listens from now on, in a thread of its own.
+/// Starts a thread that listens for signals.
 ///
 /// # Errors
-/// If the system gives no handler or no thread.
+/// If the system cannot install the handlers or start the thread.
 pub fn listen() -> io::Result<()> {
     let ignored = ignored();
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignored(*signal)))?;
@@ -69,7 +69,7 @@ pub fn listen() -> io::Result<()> {
     Ok(())
 }
 
-/// Which signals whoever started the program has told it to ignore, as `nohup` does with HUP: they stay ignored.
+/// The signals that the parent process has set to be ignored, as `nohup` does with HUP. They stay ignored.
 fn ignored() -> impl Fn(i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());

@@ -1,4 +1,4 @@
-//! `sim`: running a sweep in the simulated network.
+//! `sim`: runs a sweep in the simulated network.
 use crate::exit::{Done, Exit, INTERRUPT};
 use crate::place;
 use crate::print::{errln, print_table};
@@ -31,7 +31,7 @@ impl Sweep {
     }
 }
 
-/// The run, unless a second one of the same plan was another.
+/// Returns the run, or an error if a second run of the same plan gave other events.
 fn same_twice(finished: Finished, cell: u32) -> Result<Run, Exit> {
     if finished.deterministic {
         return Ok(finished.run);

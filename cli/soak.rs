@@ -1,4 +1,4 @@
-//! `soak`: swarms drawn from seeds, each with its faults, and whether any lost, doubled or changed a token.
+//! `soak`: simulates random swarms with faults, and checks whether any token was lost, doubled or changed.
 use crate::exit::{Exit, INTERRUPT};
 use crate::print::{errln, sayln};
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
@@ -25,7 +25,7 @@ pub struct Soak {
     jobs: Option<u32>,
 }
 
-/// What is drawn from a seed, for who looks into one swarm.
+/// Prints the scenario that is drawn from a seed, to debug one swarm.
 fn show(seed: u64) {
     let plan = draw(seed).plan;
     sayln!("{:?}\n{:?}", plan.workload, plan.policies);
@@ -37,7 +37,7 @@ fn show(seed: u64) {
     }
 }
 
-/// What happened in a swarm, without its steps.
+/// Prints the events of a swarm without its steps.
 fn tell(seed: u64) {
     let plan = draw(seed).plan;
     for event in simulator::run(&plan, simulator::HORIZON).events {
@@ -48,7 +48,7 @@ fn tell(seed: u64) {
     }
 }
 
-/// One swarm of so many is simulated twice and compared.
+/// One of so many swarms is simulated twice and compared.
 const SAMPLE: u64 = 16;
 
 pub fn run(wanted: &Soak) -> Result<u8, Exit> {
@@ -82,7 +82,7 @@ pub fn run(wanted: &Soak) -> Result<u8, Exit> {
         }
     };
     thread::scope(|scope| {
-        // This thread works too: the system may have room for fewer than were asked for.
+        // This thread works too, because the system may have room for fewer threads than requested.
         let _ = (1..threads).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).count();
         work();
     });

@@ -1,4 +1,4 @@
-//! A sweep as the command line names it, and its cells and plans.
+//! A sweep with the overrides of the command line, and its cells and plans.
 use crate::execute::{self, Unsuited};
 use crate::exit::{Exit, bad_scenario};
 use crate::print::{Format, errln};
@@ -48,32 +48,32 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
     parts.filter(|(path, _)| !path.is_empty()).ok_or_else(|| format!("`{text}` is not PATH=VALUE"))
 }
 
-/// How many simulations at a time may be asked for.
+/// The accepted numbers of simulations at a time.
 pub fn jobs() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=i64::from(limits::THREADS))
 }
 
-/// Threads for so many simulations at a time.
+/// The number of threads for so many simulations at a time.
 pub fn threads(jobs: Option<u32>) -> usize {
     jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |jobs| jobs as usize)
 }
 
-/// A sweep made explicit: every cell, every repetition.
+/// A resolved sweep: the plan of every repetition of every cell.
 pub struct Batch {
     pub loaded: Loaded,
     cells: Vec<Cell>,
-    /// Of each plan.
+    /// The key of each plan's cell.
     pub keys: Vec<CellKey>,
     pub plans: Vec<Plan>,
 }
 
 impl Batch {
-    /// The scenario with what the command line sets in it: its name and its charts are those of all cells.
+    /// The scenario with the overrides of the command line. Its name and its charts apply to all cells.
     pub fn scenario(&self) -> &Scenario {
         self.cells.first().map_or_else(|| self.loaded.scenario(), |cell| &cell.scenario)
     }
 
-    /// Takes out the cells that `other` has.
+    /// Removes the cells that `other` contains.
     pub fn remove(&mut self, other: &Batch) {
         let gone: BTreeSet<&[(String, String)]> = other.keys.iter().map(|key| key.values.as_slice()).collect();
         self.cells.retain(|cell| !gone.contains(cell.key.values.as_slice()));
@@ -83,7 +83,7 @@ impl Batch {
         self.plans.retain(|_| *of_plans.next().expect("one for each plan"));
     }
 
-    /// The charts that the scenario asks for, or those that suit what is varied.
+    /// The charts that the scenario asks for, or charts that suit the varied paths.
     pub fn charts(&self) -> Vec<Chart> {
         let asked = &self.scenario().report;
         if !asked.is_empty() {
@@ -95,7 +95,7 @@ impl Batch {
         Chart::suited(&axes.filter(|(_, values)| *values > 1).collect::<Vec<_>>(), self.cells.len())
     }
 
-    /// What the sweep consists of, and what in it will hardly be wanted.
+    /// The summary of the sweep, with its warnings.
     fn summary(&self) -> Summary {
         let scenario = self.scenario();
         let mut summary = Summary::new(scenario.name.clone(), scenario.sweep.repeat);
@@ -108,13 +108,13 @@ impl Batch {
         self.cells.iter().zip(self.plans.chunk_by(|a, b| a.cell == b.cell).filter_map(<[Plan]>::first))
     }
 
-    /// Each plan so often, one after another, with what is chance in a simulation drawn anew.
+    /// Repeats each plan `times` times in succession, with other random streams for the simulation.
     pub fn drawn(self, times: u32) -> Batch {
         let keys = self.keys.iter().flat_map(|key| std::iter::repeat_n(key.clone(), times as usize)).collect();
         Batch { keys, plans: self.plans.iter().flat_map(|plan| drawn(plan, times)).collect(), ..self }
     }
 
-    /// What keeps this machine and this build from running the sweep live, as its first cell shows.
+    /// The reasons why this machine and this build cannot run the sweep live, based on its first cell.
     pub fn live_obstacles(&self) -> Vec<String> {
         let Some(plan) = self.plans.first() else { return Vec::new() };
         let mut obstacles = scenarios::live_obstacles(plan);
@@ -122,12 +122,15 @@ impl Batch {
         obstacles
     }
 
-    /// Whether the files that the cells name are there and are what the scenario says; returns what to warn of, once each.
+    /// Checks the files that the cells name, and returns warnings, each once.
+    ///
+    /// # Errors
+    /// If a file is missing or does not match the scenario.
     pub fn suited(&self) -> Result<Vec<String>, Exit> {
         let mut warnings = Vec::new();
         let mut last: Option<&Plan> = None;
         for (cell, plan) in self.firsts() {
-            // What the files must suit is often the same in the next cell.
+            // The next cell often uses the same model, tokens and workload, and needs no second check.
             let same = |last: &Plan| {
                 (&last.model, &last.tokens, &last.workload) == (&plan.model, &plan.tokens, &plan.workload)
                     && last.open == plan.open
@@ -144,7 +147,7 @@ impl Batch {
 }
 
 impl Sweep {
-    /// The sweep of a scenario with some values put over it, and all else as if nothing was said.
+    /// The sweep of a scenario with some overrides, and the default of every other option.
     pub fn of(scenario: &str, set: Vec<(String, String)>, only: Option<String>) -> Sweep {
         Sweep {
             scenario: scenario.to_owned(),
@@ -159,7 +162,11 @@ impl Sweep {
         }
     }
 
-    /// This sweep with at least `least` repetitions of each cell, unless the command line says how many.
+    /// This sweep with at least `least` repetitions of each cell. If the command line gives a number of repetitions, it
+    /// is kept.
+    ///
+    /// # Errors
+    /// If the scenario or an override is not valid.
     pub fn repeated_at_least(&self, least: u32) -> Result<Sweep, Exit> {
         let said = self.repeat.is_some() || self.set.iter().any(|(path, _)| path == "sweep.repeat");
         let loaded = scenarios::load(&self.scenario).map_err(bad_scenario)?;
@@ -178,7 +185,10 @@ impl Sweep {
         self.repeated(loaded, repeats)
     }
 
-    /// The first repetition of every cell, and what the sweep consists of.
+    /// Resolves the first repetition of every cell, and returns it with the summary of the sweep.
+    ///
+    /// # Errors
+    /// If the scenario or an override is not valid.
     pub fn look(&self) -> Result<(Batch, Summary), Exit> {
         let loaded = scenarios::load(&self.scenario).map_err(bad_scenario)?;
         let repeats = loaded.repeats(&self.overrides()).map_err(bad_scenario)?;
@@ -187,7 +197,7 @@ impl Sweep {
         Ok((batch, summary))
     }
 
-    /// The first `repeats` repetitions of every cell.
+    /// Resolves the first `repeats` repetitions of every cell.
     fn repeated(&self, loaded: Loaded, repeats: u32) -> Result<Batch, Exit> {
         let overrides = self.overrides();
         let (mut keys, mut plans) = (Vec::new(), Vec::new());
@@ -201,7 +211,7 @@ impl Sweep {
         Ok(Batch { loaded, cells, keys, plans })
     }
 
-    /// The sweep to be run, its warnings printed.
+    /// Resolves the sweep to be run, and prints its warnings.
     pub fn ready(&self) -> Result<Batch, Exit> {
         let batch = self.batch()?;
         batch.summary().warnings.iter().for_each(|warning| errln!("warning: {warning}"));
@@ -209,11 +219,12 @@ impl Sweep {
     }
 }
 
-/// How often each live run is simulated. Small chances decide whether clients fall in step and stay so, and a prediction is
-/// the mean over them: of a swarm of three clients single runs were up to 15 % apart.
+/// The number of simulations of each live run. Small random differences decide whether clients fall into step and stay
+/// so, and the prediction is the mean over the simulations: single runs of a swarm of three clients differed by up to
+/// 15 %.
 pub const DRAWS: u32 = 5;
 
-/// The plan `times` times, each with other random streams; the first is the plan itself.
+/// Returns the plan `times` times with different random streams. The first one is the plan itself.
 pub fn drawn(plan: &Plan, times: u32) -> impl Iterator<Item = Plan> {
     (0..times).map(move |draw| Plan {
         repeat: plan.repeat * times + draw,

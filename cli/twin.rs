@@ -1,7 +1,7 @@
-//! `twin`: runs a scenario live and simulated with this machine's calibrated devices, and says how far they are apart.
+//! `twin`: runs a scenario live, simulates it with this machine's calibrated devices, and prints the differences.
 //!
-//! The machine's speed drifts as its neighbours work, so live cells run in random order, each between two short probes of
-//! fixed work, and each is simulated with its devices as fast as its probes found them.
+//! The machine's speed drifts with the load of its neighbours. Live cells therefore run in random order, each between
+//! two short probes of fixed work, and each is simulated with the device speed that its probes measured.
 use crate::ablation::{Ablation, LiveCell, Recorded};
 use crate::calibrate::{Measured, measure, read_profile, save, unfit, watch};
 use crate::exit::{Done, Exit, INTERRUPT};
@@ -26,11 +26,11 @@ use simulator::{HORIZON, run, run_observed};
 use std::path::PathBuf;
 use topology::outcome::{Outcome, Run};
 
-/// Exit code of a prediction that was off by more than `--fail-above`.
+/// The exit code if an error of the prediction exceeds `--fail-above`.
 pub const OFF: u8 = 10;
 
-/// How often each cell is run live at least, unless the command line says otherwise: fewer repetitions show no noise, and without it
-/// an error cannot be judged.
+/// The least number of live runs of each cell, unless the command line gives a number. Fewer repetitions show no noise,
+/// and an error cannot be judged without the noise.
 const REPEATS: u32 = 3;
 
 #[derive(Args)]
@@ -73,7 +73,7 @@ pub fn twin(wanted: &Arguments) -> Done {
     let _heeding = Heeding::new();
     let profile = match &wanted.profile {
         Some(path) => Some(read_profile(path)?),
-        // What a scenario says of its devices by a profile of its own stands.
+        // A scenario whose devices all have profiles of their own needs no measurement.
         None if batch.plans.iter().all(profiled) => None,
         None => {
             let source = format!("swarmbench twin {}", sweep.scenario);
@@ -101,7 +101,7 @@ pub fn twin(wanted: &Arguments) -> Done {
         [] => None,
         terms => Some(Ablation::of(&live.recorded(&batch, profile.as_ref())?, terms)?),
     };
-    // The run directory keeps the plans as they are simulated.
+    // The run directory keeps the plans in the form in which they are simulated.
     for measured in &live.cells {
         let plan = &mut batch.plans[measured.index];
         prepare(plan, profile.as_ref()).map_err(unfit)?;
@@ -109,7 +109,7 @@ pub fn twin(wanted: &Arguments) -> Done {
     }
     let batch = batch.drawn(DRAWS);
     let mut twin = predict(sweep, &batch, &live, Times::Calibrated, profile.as_ref())?;
-    // Whoever wants to know what is not the devices' speed wants to see beside it what is.
+    // The result with observed times is shown beside that with calibrated times, for comparison.
     let mut beside = None;
     if wanted.observed {
         beside = Some(twin.seen.last_line());
@@ -143,7 +143,7 @@ pub fn twin(wanted: &Arguments) -> Done {
     Ok(code)
 }
 
-/// Takes the cells with these values out of the batch, and returns their plans.
+/// Removes the cells with these values from the batch, and returns their plans.
 fn leave_out(sweep: &Sweep, batch: &mut Batch, cells: &str) -> Result<Vec<Plan>, Exit> {
     let fitted = Sweep { only: Some(cells.to_owned()), repeat: Some(1), ..sweep.clone() }.batch()?;
     batch.remove(&fitted);
@@ -154,14 +154,14 @@ fn leave_out(sweep: &Sweep, batch: &mut Batch, cells: &str) -> Result<Vec<Plan>,
     Ok(fitted.plans)
 }
 
-/// What the simulation takes for the devices' times.
+/// The source of the computing times in the simulation.
 #[derive(Clone, Copy, PartialEq)]
 enum Times {
     Calibrated,
     Observed,
 }
 
-/// A simulation of all live cells beside them, the directory of both, and the simulation's exit code.
+/// The comparison of a simulation with the live cells, the simulation's directory, and its exit code.
 struct Predicted {
     seen: Twin,
     dir: PathBuf,
@@ -176,7 +176,7 @@ fn predict(
     profile: Option<&Profile>,
 ) -> Result<Predicted, Exit> {
     let mut writer = SweepWriter::new(sweep, batch, World::Sim)?;
-    // A signal that came while cells ran live asks for those that were run.
+    // A signal that came while cells ran live does not cancel the simulation of the cells that have run.
     let before = interrupted();
     for Watched { index, observed, .. } in &live.cells {
         if interrupted() && !before {
@@ -215,7 +215,7 @@ fn profiled(plan: &Plan) -> bool {
     plan.hosts.iter().skip(1).flat_map(|host| host.devices()).all(|device| device.cost.table.is_some())
 }
 
-/// The live half.
+/// The live half of a twin.
 struct Live {
     dir: PathBuf,
     code: u8,
@@ -223,7 +223,7 @@ struct Live {
     drift: DriftTimeline,
 }
 
-/// A live run of a cell: which plan it was, the probe before it, and what its jobs took.
+/// A live run of a cell: the index of its plan, the probe before it, and the observed times of its jobs.
 struct Watched {
     index: usize,
     probe: usize,
@@ -231,7 +231,7 @@ struct Watched {
 }
 
 impl Live {
-    /// The live runs with their probes, to predict them with and without terms.
+    /// Returns the live runs with their probes, to predict them with and without terms.
     fn recorded(&self, batch: &Batch, profile: Option<&Profile>) -> Result<Recorded, Exit> {
         let cell = |watched: &Watched| LiveCell {
             plan: batch.plans[watched.index].clone(),
@@ -246,7 +246,8 @@ impl Live {
         })
     }
 
-    /// What the twin's directory keeps of the live runs. Each plan of `batch` is one of the `DRAWS` of a live run's.
+    /// Returns the record of the live runs that the twin's directory keeps. Each live run has `DRAWS` consecutive plans
+    /// in `batch`.
     fn recording(&self, batch: &Batch) -> Recording {
         let probed = self.cells.iter().map(|watched| {
             let plan = &batch.plans[watched.index * DRAWS as usize];
@@ -285,17 +286,17 @@ impl Live {
     }
 }
 
-/// Short live runs of fixed work, of each size by turns, with what the profile says of them.
+/// Short live runs of fixed work. Their sizes alternate. Their plans have the profile's device times.
 struct Probes {
-    /// None where nothing says how long they should take.
+    /// The plans of the probes. Empty if no profile gives their expected times.
     plans: Vec<Plan>,
-    /// What they showed so far, with their sizes.
+    /// The measured speeds so far, with the sizes of the probes.
     seen: Vec<Probed>,
 }
 
 impl Probes {
     fn new(batch: &Batch, profile: Option<&Profile>) -> Result<Probes, Exit> {
-        // Cells of several models have no probe in common.
+        // Cells of different models have no common probe.
         let mut plans = probes(&batch.plans).unwrap_or_default();
         plans.retain(|plan| profile.is_some() || profiled(plan));
         plans.iter_mut().try_for_each(|plan| prepare(plan, profile)).map_err(unfit)?;

@@ -1,6 +1,6 @@
-//! What is wrong with a scenario is said with the place, in words, and with what to do.
+//! Errors in a scenario are reported with their place, in plain words, and with a hint.
 //!
-//! Each file of `bad/` holds one mistake and begins with the error it must give (line:column: message) and its help.
+//! Each file of `bad/` contains one mistake. It begins with the expected error (line:column: message) and its help.
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::{ProptestConfig, Strategy, any, proptest};
 use scenarios::library::LIBRARY;
@@ -55,7 +55,7 @@ fn a_file_is_named_by_its_path() {
     assert!(error.to_string().starts_with(&format!("{path}:14:48: unknown field `promt`")), "{error}");
 }
 
-/// A scenario of the library with a few bytes changed.
+/// A built-in scenario with a few bytes changed.
 fn broken() -> impl Strategy<Value = String> {
     let edit = (any::<proptest::sample::Index>(), any::<char>(), 0..3u8);
     (0..LIBRARY.len(), proptest::collection::vec(edit, 1..4)).prop_map(|(scenario, edits)| {

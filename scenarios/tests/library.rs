@@ -1,4 +1,4 @@
-//! Every scenario of the library is whole: loaded, swept, planned, with the question and the answer it opens with.
+//! Every built-in scenario can be loaded, swept and planned, and begins with its question and its expected answer.
 use actors::id::HostId;
 use actors::message::Forwarding;
 use actors::seed::Seed;
@@ -38,7 +38,7 @@ fn every_file_is_in_the_table_and_opens_with_its_question() {
 fn every_cell_of_every_scenario_has_a_plan_and_nothing_to_warn_of() {
     for (name, _) in LIBRARY {
         let summary = library(name).check(&Overrides::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        // Helix' authors asked LLaMA 30B for more tokens than its context of 2048, and so do these.
+        // Helix' authors asked LLaMA 30B for more tokens than its context of 2048, and these scenarios repeat that.
         let expected = |text: &str| name.starts_with("helix") && text.contains("context ends at 2048");
         let unexpected: Vec<_> = summary.warnings.iter().filter(|warning| !expected(&warning.text)).collect();
         assert!(unexpected.is_empty(), "{name}: {unexpected:?}");

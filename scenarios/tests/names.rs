@@ -1,4 +1,4 @@
-//! What a person reads of a run names nodes and hosts as the scenario does, not by number.
+//! Messages for people name nodes and hosts as the scenario does, not by number.
 use actors::id::{HostId, NodeId, RequestId, SessionId};
 use actors::message::{Failure, Refusal};
 use actors::record::Abort;

@@ -1,4 +1,4 @@
-//! What a command line puts over a scenario: values, axes, and a choice of cells.
+//! The overrides of the command line: values, axes, and filters of cells.
 use actors::message::Forwarding;
 use actors::seed::Seed;
 use actors::time::Duration;
@@ -78,7 +78,7 @@ fn what_is_set_is_not_varied() {
     let fixed = cells("quickstart", &over(&[("workload.prompt", "24")], &[]));
     assert_eq!(values(&fixed, "workload.generate"), ["1", "8", "16"]);
     assert!(fixed.iter().all(|cell| plan(cell).workload.prompt == 24));
-    // The cases of the second sweep become the same cells as the grid's then, and are not doubled.
+    // The cases of the second sweep then equal cells of the grid, and are not doubled.
     let flexgen = cells("flexgen-petals-opt30b", &over(&[("workload.generate", "8")], &[]));
     assert_eq!(flexgen.len(), 3 * 2 * 3);
 }
@@ -148,7 +148,7 @@ fn a_mistake_in_a_flag_names_the_flag() {
         (("swarm.forwarding", "push"), "--set swarm.forwarding=push: unknown variant `push` of `Forwarding`"),
         (("workload.clients", "0"), "--set workload.clients=0: clients is 0: it must be at least 1"),
         (("sweep.axes", "{}"), "--set sweep.axes={}: a sweep is not set but given"),
-        // It must not reach beyond its place.
+        // A value must not change the text around it.
         (("workload.prompt", "3, generate: 5"), "--set workload.prompt=3, generate: 5: expected integer"),
     ] {
         assert_eq!(refused("quickstart", &over(&[set], &[])), message);
@@ -159,10 +159,10 @@ fn a_mistake_in_a_flag_names_the_flag() {
 
 #[test]
 fn a_mistake_that_a_flag_makes_elsewhere_names_the_flag() {
-    // An axis over the rate touches the workload as well; another field of it is at fault.
+    // An axis over the rate also touches the workload, but the faulty value is in another field.
     let none = refused("open-loop", &over(&[("workload.duration", "0 s")], &[]));
     assert_eq!(none, "--set workload.duration=0 s: no request comes");
-    // The frame is too large by its rows, and the file's prompt is what it was.
+    // The frame is too large because of its rows. The file's prompt is unchanged.
     let rows = refused("nano", &over(&[("workload.batch", "4096"), ("model.shape.hidden", "65532")], &[]));
     assert!(
         rows.starts_with("--set model.shape.hidden=65532: a prompt of 8 tokens in 4096 rows is a frame of"),
@@ -185,7 +185,7 @@ fn a_sweep_has_no_more_runs_than_can_be_planned() {
         .to_vec();
     let said = refused("nano", &over(&[], &axes));
     assert!(said.contains("the axes and cases give 8100000000 cells: a sweep has at most 65536"), "{said}");
-    // A part of the cells may be repeated more often.
+    // Selected cells may have more repetitions.
     let only = Some("workload.prompt=16 && workload.generate=1".to_owned());
     let one = Overrides { repeat: Some(65_536), only, ..Overrides::default() };
     assert_eq!(loaded("quickstart").cells(&one).expect("as many as there may be").len(), 1);
@@ -198,7 +198,7 @@ fn a_path_is_set_or_varied() {
     assert_eq!(refused("quickstart", &both), expected);
     let above = over(&[("network.default", "Link(delay: \"1 ms\")")], &[("network.default.delay", "1 ms,2 ms")]);
     assert!(refused("quickstart", &above).contains("varies what this sets"));
-    // What is set below an axis holds in every cell.
+    // A value that is set below an axis applies in every cell.
     let below =
         over(&[("network.default.delay", "3 ms")], &[("network.default", "Link(),Link(bandwidth: \"1 Gbit/s\")")]);
     assert_eq!(cells("nano", &below).len(), 2);

@@ -1,4 +1,5 @@
-//! Every path of a scenario begins at the scenario's folder, and a byte order mark at the start of a file is no part of it.
+//! Every path of a scenario is relative to the scenario's folder, and a byte order mark at the start of a file is
+//! ignored.
 use actors::seed::Seed;
 use scenarios::plan::{Plan, Weights};
 use scenarios::tokens::Prompts;
@@ -21,7 +22,7 @@ const SCENARIO: &str = r#"Scenario(
 
 const PROFILE: &str = include_str!("../profiles/helix-a100.ron");
 
-/// A folder with a scenario and the files that it may name, which is not the working directory.
+/// A folder, other than the working directory, with a scenario and the files that the scenario may name.
 fn folder(mark: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     for (name, text) in [

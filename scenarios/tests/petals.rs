@@ -1,5 +1,5 @@
-//! `swarm: Petals` is what Petals does (bigscience-workshop/petals at 22afba6): every constant of it is a field, and has its
-//! value in the plan.
+//! `swarm: Petals` matches Petals (bigscience-workshop/petals at 22afba6): every constant of Petals is a field, and has
+//! its value in the plan.
 use actors::id::BlockRange;
 use actors::message::Forwarding;
 use actors::peer::{Admission, Scheduling};
@@ -32,7 +32,7 @@ const fn s(seconds: u64) -> Duration {
 #[test]
 fn sessions_and_failures() {
     let Policies { forwarding, prefill, detection, bans, retry, recovery, lifetime, .. } = petals(&[]).policies;
-    // Pushed since 2023; the whole prompt in one message.
+    // Petals has pushed since 2023, and sends the whole prompt in one message.
     assert_eq!((forwarding, prefill), (Forwarding::Push, Prefill::Whole));
     assert_eq!(detection.open_timeout, s(5), "a stream is opened within");
     assert_eq!((detection.missed, detection.step_timeout), (0, s(180)), "nothing but the request's timeout notices");
@@ -60,7 +60,7 @@ fn routes() {
 fn announcements_and_placement() {
     let Policies { dht, placement, speeds, .. } = petals(&[]).policies;
     assert_eq!((dht.announce, dht.expiry), (s(60), s(120)));
-    // What its command line has in place of the library's default.
+    // Petals' command line replaces the library's default with these values.
     let slower = petals(&[("swarm.dht.announce", "120 s"), ("swarm.dht.expiry", "240 s")]).policies.dht;
     assert_eq!((slower.announce, slower.expiry), (s(120), s(240)));
     assert_eq!((placement.period, placement.quality), (s(60), 0.75));
@@ -68,7 +68,7 @@ fn announcements_and_placement() {
     assert_eq!(speeds, Speeds::Measured { decode: probe(1, 100), forward: probe(1024, 10) });
 }
 
-/// Tokens per second that the peers' network carries, by what they announce.
+/// Tokens per second that the peers' network carries, as the peers announce it.
 fn network_rps(plan: &Plan) -> f64 {
     let Role::Peer { network_rps, .. } = plan.peers().next().expect("a peer").1.role else { unreachable!("a peer") };
     network_rps
@@ -77,7 +77,7 @@ fn network_rps(plan: &Plan) -> f64 {
 #[test]
 fn throughput_of_the_network() {
     let plan = petals(&[]);
-    // 100 Mbit/s where nothing is known, 16 bits a value.
+    // 100 Mbit/s if the bandwidth is unknown, and 16 bits a value.
     let hidden = f64::from(plan.model.shape.hidden);
     assert_eq!(network_rps(&plan), 100e6 / 16.0 / hidden);
     let relayed = petals(&[("peers.0.relayed", "true")]);

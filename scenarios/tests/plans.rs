@@ -1,4 +1,4 @@
-//! What a scenario leaves open, the plan makes explicit.
+//! A plan makes explicit everything that its scenario leaves open.
 use actors::id::{HostId, NodeId};
 use actors::message::WireType;
 use actors::route::Routing;
@@ -46,7 +46,7 @@ fn peers_may_sit_on_one_host_of_a_group() {
     let plan = plan(&[("peers", peers), ("hosts.1.count", "1"), ("swarm.routing", r#"Fixed(["a[2]", "b[0]"])"#)]);
     let hosts: Vec<_> = plan.peers().map(|(_, node)| plan.host(node.host).name.as_str()).collect();
     assert_eq!(hosts, ["a[2]", "a[0]", "a[1]", "b"]);
-    // A group of one host is called as the group, and is a member of it all the same.
+    // The host of a group of one is named like the group, but the name of a member is also accepted.
     assert_eq!(plan.policies.routing, Routing::Fixed(vec![NodeId(2), NodeId(5)]));
 }
 

@@ -1,10 +1,10 @@
-//! Round trips between sites, as files have them: each pair once, and every mistake with its line.
+//! Round trips between sites from files: each pair must be given once, and every mistake is reported with its line.
 use actors::seed::Seed;
 use scenarios::plan::Distribution;
 use scenarios::{Overrides, ScenarioError};
 use std::path::Path;
 
-/// The one-way delays between the sites `a` and `b`, there and back, in ms.
+/// The one-way delays between the sites `a` and `b`, in both directions, in ms.
 fn delays(dir: &Path, table: &str) -> Result<Vec<f64>, ScenarioError> {
     read(dir, table).map(|(delays, _)| delays)
 }

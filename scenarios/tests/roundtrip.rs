@@ -1,4 +1,4 @@
-//! A scenario printed and read again is the same scenario, whatever is in it.
+//! Any scenario that is printed and read again is the same scenario.
 #[path = "roundtrip/swarm.rs"]
 mod swarm;
 

@@ -1,4 +1,4 @@
-//! A trace is read as it stands, cut to size as asked, and what is wrong in it is said with file, line and column.
+//! Traces are read exactly and cut as requested, and their errors name the file, the line and the column.
 use actors::seed::Seed;
 use actors::time::Duration;
 use flate2::{Compression, write::GzEncoder};
@@ -15,7 +15,7 @@ const AZURE: &str = "TIMESTAMP,ContextTokens,GeneratedTokens\n\
 
 const OURS: &str = "at_s,prompt,generate,client,route\n0.5,10,4,1,box/1\n2,20,5,0,box/0>far\n2.5,30,6,,\n";
 
-/// The requests of a trace, what is said about its file, or the error.
+/// Returns the requests of a trace and the notes about its file, or the error.
 fn read(dir: &Path, trace: &[u8], columns: &str, set: &[(&str, &str)]) -> Result<(Open, Vec<String>), ScenarioError> {
     std::fs::write(dir.join("trace.csv"), trace).expect("it is written");
     let text = format!(
@@ -48,12 +48,12 @@ fn open(dir: &Path, trace: &str, columns: &str, set: &[(&str, &str)]) -> Result<
     read(dir, trace.as_bytes(), columns, set).map(|(open, _)| open).map_err(|error| error.to_string())
 }
 
-/// When requests come, how long their prompts are and how many tokens they want.
+/// The time of each request, its prompt's length, and its number of new tokens.
 fn requests(open: &Open) -> Vec<(Duration, u32, u32)> {
     open.arrivals.iter().map(|one| (one.at, one.prompt, one.generate)).collect()
 }
 
-/// The same of a trace in its file, with what is said about it.
+/// The requests of a trace that is written to a file, with the notes about the file.
 fn said(trace: &str, columns: &str, set: &[(&str, &str)]) -> (Vec<(Duration, u32, u32)>, Vec<String>) {
     let dir = tempfile::tempdir().expect("a directory");
     let (open, notes) = read(dir.path(), trace.as_bytes(), columns, set).expect("it is sound");
@@ -76,7 +76,7 @@ fn azures_columns_give_arrivals_and_lengths() {
 fn our_columns_may_say_client_and_route() {
     let dir = tempfile::tempdir().expect("a directory");
     let open = open(dir.path(), OURS, "Ours", &[]).expect("it is sound");
-    // The orchestrator and the bootstrap node, three peers, two clients.
+    // The nodes are the orchestrator, the bootstrap node, three peers and two clients.
     let of: Vec<_> =
         open.arrivals.iter().map(|one| (one.client.0, one.route.iter().map(|peer| peer.0).collect())).collect();
     assert_eq!(of, [(6, vec![3]), (5, vec![2, 4]), (5, vec![])]);
@@ -141,9 +141,9 @@ fn a_column_that_nothing_reads_is_an_error_until_it_is_ignored() {
     assert!(ignored.arrivals.iter().all(|one| one.route.is_empty()));
     let (said, _) = error(&OURS.replacen("client,route", "route,route", 1), "Ours");
     assert!(said.contains("trace.csv:1:28: the column `route` is named twice, here and at column 22"), "{said}");
-    // Other formats have columns that nothing here needs.
+    // Other formats may have further columns.
     open(dir.path(), &AZURE.replace("\n", ",x\n"), "Azure2023", &[]).expect("a further column");
-    // A heading of another format is told by its name.
+    // The heading of another format is recognised.
     assert_eq!(error(AZURE, "Ours").1, "the heading is that of `columns: Azure2023`");
     assert_eq!(error(BURST, "Ours").1, "the heading is that of `columns: BurstGpt`");
     assert_eq!(error(MOONCAKE, "Ours").1, "write `columns: Mooncake` or `columns: QwenBailian`");
@@ -206,7 +206,7 @@ fn lines_that_are_no_requests_are_shown() {
 #[test]
 fn a_trace_in_order_is_read_up_to_its_cut_and_another_is_sorted() {
     let (ms, cut) = (Duration::from_millis, [("workload.limit", "2")]);
-    // The row after the cut shows where it ends, and nothing behind that is looked at.
+    // The row after the cut shows where the part ends, and no later row is read.
     let ordered = "at_s,prompt,generate\n0,1,1\n1,2,1\n2,3,1\nnever,4,1\n";
     let (requests, notes) = said(ordered, "Ours", &cut);
     assert_eq!(requests, [(ms(0), 1, 1), (ms(1000), 2, 1)]);
@@ -222,7 +222,7 @@ fn a_trace_in_order_is_read_up_to_its_cut_and_another_is_sorted() {
     assert_eq!(notes, [format!("trace.csv:3:1: {note}")]);
     let all = said(disordered, "Ours", &[]).0;
     assert_eq!(all.iter().map(|one| one.1).collect::<Vec<_>>(), [1, 2, 4, 3]);
-    // A trace of times of day begins with its earliest request, wherever that stands.
+    // A trace of timestamps begins with its earliest request, at any place in the file.
     let lines: Vec<&str> = AZURE.lines().collect();
     let reversed = [lines[0], lines[3], lines[2], lines[1], ""].join("\n");
     let skip = [("workload.skip", "10 ms"), ("workload.duration", "1 s")];

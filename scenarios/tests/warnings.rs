@@ -1,4 +1,4 @@
-//! What a scenario asks for beyond the model's context, or after the run's end, is said with both figures.
+//! Values beyond the model's context, and events after the end of the run, give warnings with both figures.
 use scenarios::{Overrides, load};
 
 fn warnings(name: &str, set: &[(&str, &str)]) -> Vec<String> {
@@ -25,7 +25,7 @@ fn an_event_after_the_last_request_is_told_with_both_times() {
         "`events.0` begins at 350 s, and requests come until 300 s: it happens only if one of them is still under way"
     );
     assert_eq!(said("\"299 s\"", "600 s"), "");
-    // The start comes before the release, at most by the time that the swarm may take to be ready.
+    // The start is earlier than the barrier's release, at most by the time that the swarm may take to be ready.
     assert_eq!(said("Start(\"350 s\")", "600 s"), "");
     assert!(said("Start(\"6000 s\")", "600 s").contains("cannot happen"));
     assert_eq!(said("Steps(9)", "600 s"), "");
@@ -43,7 +43,7 @@ fn a_request_beyond_the_models_context_is_told_or_refused() {
     let bloom = [("model.shape", "Bloom(\"560m\")"), ("workload.prompt", "2048"), ("swarm.cache", "9 GiB")];
     let found = warnings("nano", &bloom);
     assert!(found.iter().any(|warning| warning.contains("has 2176 tokens") && warning.contains("ALiBi")), "{found:?}");
-    // Learned positions end where they end: that is an error.
+    // A request beyond the learned positions is an error.
     let set = vec![("workload.prompt".to_owned(), "2048".to_owned())];
     let opt = load("nano").expect("it reads").check(&Overrides { set, ..Overrides::default() });
     let said = opt.expect_err("no position is left").to_string();

@@ -1,4 +1,4 @@
-//! Any swarm: every policy with whatever it has.
+//! Arbitrary swarms, with every policy and its fields.
 use super::text;
 use actors::dht::Search;
 use actors::message::Forwarding;
