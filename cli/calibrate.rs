@@ -1,7 +1,7 @@
 //! `calibrate`: measures this machine's devices and transport into a profile, or fits one to runs that were made before.
 use crate::exit::{Done, Exit, INTERRUPT};
 use crate::place;
-use crate::print::{errln, sayln};
+use crate::print::{errln, say, sayln};
 use crate::progress::Progress;
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::sweep::{Sweep, assignment};
@@ -42,6 +42,9 @@ pub struct Calibrate {
 
 pub fn calibrate(wanted: &Calibrate) -> Done {
     place::file(&wanted.out)?;
+    if wanted.from.is_empty() {
+        place::temporary()?;
+    }
     let _heeding = Heeding::new();
     let name = wanted.out.file_stem().map_or("profile".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let machine = Machine::here();
@@ -59,8 +62,12 @@ pub fn calibrate(wanted: &Calibrate) -> Done {
         let source = format!("fitted to {} of {}, on {place}", runs(seen.len()), dirs(&wanted.from));
         Measured { profile: fit(&seen, None, &name, &source).map_err(unfit)?, interrupted: None }
     };
-    save(&profile, &wanted.out)?;
-    print(&profile);
+    if place::is_stdout(&wanted.out) {
+        say!("{}", text(&profile)?);
+    } else {
+        save(&profile, &wanted.out)?;
+        print(&profile);
+    }
     Ok(interrupted.map_or(0, |how| {
         errln!("{how}");
         INTERRUPTED
@@ -80,13 +87,18 @@ pub fn unfit(why: CalibrationError) -> Exit {
     Exit { code: 3, report: miette!("{why}") }
 }
 
+/// A profile as it stands in a file.
+fn text(profile: &Profile) -> Result<String, Exit> {
+    Ok(format!("#![enable(implicit_some, unwrap_newtypes)]\n{}\n", profile.to_ron()?))
+}
+
+/// Writes a profile to a file, or to the standard output if that cannot be: it may have taken minutes to measure.
 pub fn save(profile: &Profile, path: &Path) -> Result<(), Exit> {
-    let text = format!("#![enable(implicit_some, unwrap_newtypes)]\n{}\n", profile.to_ron()?);
-    if place::is_device(path) {
-        let unwritten = |why| Exit { code: 1, report: miette!("{}: {why}", path.display()) };
-        std::fs::write(path, text).map_err(unwritten)?;
-    } else {
-        reports::files::write_synced(path, text.as_bytes())?;
+    let text = text(profile)?;
+    if let Err(why) = reports::files::write_synced(&place::target(path), text.as_bytes()) {
+        say!("{text}");
+        let report = miette!("the profile was not saved and stands on the standard output instead: {why}");
+        return Err(Exit { code: 1, report });
     }
     errln!("{}", path.display());
     Ok(())

@@ -1,5 +1,6 @@
 //! `schema`, `completions` and `man`: documents that are generated from the program.
 use crate::exit::{Done, Exit};
+use crate::place;
 use crate::print::say;
 use clap::Command;
 use clap_complete::Shell;
@@ -36,6 +37,7 @@ pub fn manual(command: Command, out: Option<&Path>) -> Done {
         say!("{}", String::from_utf8_lossy(&page));
         return Ok(0);
     };
+    place::directory(folder)?;
     let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
     let unwritten =
         |why| Exit { code: 1, report: miette!("manual pages cannot be written to {}: {why}", folder.display()) };

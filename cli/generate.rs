@@ -1,17 +1,20 @@
 //! `generate`: a local live swarm on a checkpoint, and the text it makes.
 use crate::exit::{Done, Exit, INTERRUPT, bad_scenario};
+use crate::place;
 use crate::print::{Plain, errln, sayln};
 use crate::signals::{Heeding, INTERRUPTED};
 use actors::limits;
 use actors::record::{Ended, Event, Scored};
 use actors::seed::Seed;
 use clap::Args;
+use live::LiveError;
 use miette::miette;
 use models::{Config, Text, end_of_sequence};
 use scenarios::plan::Plan;
 use scenarios::shape::Arch;
 use scenarios::tokens::Sampling;
 use scenarios::{Loaded, Overrides};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use topology::outcome::{Outcome, Run};
 
@@ -97,16 +100,27 @@ pub fn generate(asked: &Generate) -> Done {
     let plan = plan(asked, &config, &prompt)?;
     let warnings = models::suits(&plan).map_err(|unsuited| refuse(unsuited.why))?;
     warnings.iter().for_each(|warning| errln!("warning: {warning}"));
+    place::temporary()?;
     let _heeding = Heeding::new();
     let run = live::run(&plan, &live::Options::new(std::env::current_exe()?), &INTERRUPT);
-    let run = run.map_err(|why| refuse(plan.in_words(&why.to_string())))?;
+    let run = run.map_err(|why| {
+        let folder = matches!(why, LiveError::Load { .. } | LiveError::Prompts(_));
+        Exit { code: if folder { 3 } else { 1 }, report: miette!("{}", plan.in_words(&why.to_string())) }
+    })?;
     let Some(ended) = timed(&run).filter(|ended| ended.outcome.is_ok()) else {
+        let (ids, interrupted) = (so_far(&run), matches!(run.outcome, Outcome::Interrupted));
+        if interrupted || !ids.is_empty() {
+            tell(asked, &prompt, &ids, None)?;
+            errln!("{} of {} tokens were generated", ids.len(), asked.new);
+        }
+        if interrupted {
+            return Ok(INTERRUPTED);
+        }
         let why = timed(&run).and_then(|ended| ended.outcome.err()).map(|why| format!(": {why}"));
         let why = plan.in_words(&format!("{}{}", run.outcome, why.unwrap_or_default()));
-        let code = if matches!(run.outcome, Outcome::Interrupted) { INTERRUPTED } else { 4 };
-        return Err(Exit { code, report: miette!("{why}") });
+        return Err(Exit { code: 4, report: miette!("{why}") });
     };
-    tell(asked, &prompt, ended, scores(&run, ended))?;
+    tell(asked, &prompt, &ended.output, scores(&run, ended))?;
     let seconds = ended.at.since(ended.sent).as_secs_f64();
     errln!("{} tokens over {} peers in {seconds:.3} s", ended.output.len(), ended.route.len());
     Ok(0)
@@ -185,7 +199,8 @@ fn plan(asked: &Generate, config: &Config, prompt: &[u32]) -> Result<Plan, Exit>
     let cell = cells.first().expect("a scenario without a sweep has one cell");
     let mut plan = cell.plan(Seed(asked.seed), 0).map_err(bad_scenario)?;
     plan.tokens.sampling = Sampling { temperature: asked.temperature, top_k: asked.top_k, top_p: asked.top_p };
-    plan.tokens.scores = asked.logits.unwrap_or(0);
+    // With its scores each token is recorded as it comes, so that an interrupted run has those that it had come to.
+    plan.tokens.scores = asked.logits.unwrap_or(1);
     if !asked.ignore_eos {
         plan.tokens.stops = end_of_sequence(&asked.folder).map_err(refuse)?;
     }
@@ -207,17 +222,27 @@ fn scores<'a>(run: &'a Run, ended: &Ended) -> Option<&'a Scored> {
     })
 }
 
-fn tell(asked: &Generate, prompt: &[u32], ended: &Ended, scored: Option<&Scored>) -> Result<(), Exit> {
+/// The tokens of the request as far as it had come.
+fn so_far(run: &Run) -> Vec<u32> {
+    let chosen = run.events.iter().filter_map(|event| match event {
+        Event::Scored(scored) if !scored.request.is_warmup() => Some((scored.output, scored.token?)),
+        _ => None,
+    });
+    chosen.collect::<BTreeMap<u32, u32>>().into_values().collect()
+}
+
+/// Prints the tokens of an answer, and the text that they are of.
+fn tell(asked: &Generate, prompt: &[u32], output: &[u32], scored: Option<&Scored>) -> Result<(), Exit> {
     let text = match Text::is_in(&asked.folder) {
         true => {
             let tokenizer = Text::open(&asked.folder).map_err(refuse)?;
-            Some(tokenizer.decode(&[prompt, &ended.output].concat()).map_err(refuse)?)
+            Some(tokenizer.decode(&[prompt, output].concat()).map_err(refuse)?)
         }
         false => None,
     };
-    let best = scored.map_or(&[][..], |scored| &scored.best);
+    let best = scored.filter(|_| asked.logits.is_some()).map_or(&[][..], |scored| &scored.best);
     if matches!(asked.format, Plain::Json) {
-        let mut said = serde_json::json!({ "prompt": prompt, "ids": ended.output, "text": text });
+        let mut said = serde_json::json!({ "prompt": prompt, "ids": output, "text": text });
         if asked.logits.is_some() {
             said["logits"] = best.iter().map(|(id, score)| serde_json::json!({ "id": id, "logit": score })).collect();
         }
@@ -229,7 +254,7 @@ fn tell(asked: &Generate, prompt: &[u32], ended: &Ended, scored: Option<&Scored>
     }
     let list = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     sayln!("prompt  {}", list(prompt));
-    sayln!("ids     {}", list(&ended.output));
+    sayln!("ids     {}", list(output));
     for (id, score) in best {
         sayln!("logit   {id:>8}  {score:.6}");
     }

@@ -1,6 +1,7 @@
 //! `check`, `plan`, `report` and `library`: commands that run no sweep.
 use crate::exit::Done;
-use crate::print::{Format, errln, print_rows, print_table, sayln};
+use crate::place;
+use crate::print::{Format, count, errln, print_rows, print_table, sayln};
 use crate::sweep::Sweep;
 use scenarios::CellSummary;
 use serde_json::json;
@@ -17,7 +18,8 @@ pub fn check(sweep: &Sweep) -> Done {
     let (cells, live) = (summary.cells.len(), if obstacles.is_empty() { "yes" } else { "not on this machine" });
     match sweep.format {
         Format::Table => {
-            sayln!("{}: {cells} cells, {} repetitions each", summary.name, summary.repeats);
+            let (cells, repeats) = (count(cells as u64, "cell"), count(summary.repeats.into(), "repetition"));
+            sayln!("{}: {cells}, {repeats} each", summary.name);
             adapted.iter().flat_map(|text| text.lines()).for_each(|line| sayln!("  {line}"));
             warnings.iter().for_each(|warning| sayln!("  warning: {warning}"));
             notes.iter().for_each(|note| sayln!("  note: {note}"));
@@ -85,6 +87,7 @@ pub fn plan(sweep: &Sweep) -> Done {
 }
 
 pub fn report(runs: &[PathBuf], out: Option<&Path>, format: Format) -> Done {
+    out.map(place::directory).transpose()?;
     let drawing = reports::draw::draw(runs, out)?;
     for note in drawing.missing() {
         errln!("note: {note}");

@@ -33,6 +33,7 @@ impl Sweep {
     }
 
     pub fn measure(&self, batch: &Batch) -> Result<(RunDir, u8), Exit> {
+        place::temporary()?;
         self.able(batch)?.iter().for_each(|warning| errln!("warning: {warning}"));
         let options = Options::new(std::env::current_exe()?);
         let mut writer = SweepWriter::new(self, batch, World::Live)?;

@@ -179,8 +179,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// The longest line of an error of the command line that is shown as it is.
+const LONGEST: usize = 1000;
+
+/// The characters of a report that are shown: a path or a name in it may be of any length.
+const LONGEST_REPORT: usize = 20_000;
+
 /// Prints the requested help, or the error in the command line.
 fn refuse(usage: &clap::Error) -> u8 {
+    // An argument that takes screens is not repeated as a whole.
+    let text = usage.to_string();
+    if usage.use_stderr() && text.lines().any(|line| line.len() > LONGEST) {
+        text.lines().for_each(|line| errln!("{}", scenarios::shortened(line)));
+        return usage.exit_code() as u8;
+    }
     let printed = usage.print();
     if !usage.use_stderr() {
         print::keep(printed);
@@ -225,7 +237,7 @@ fn run(command: Command) -> u8 {
         Command::Host => return host(),
     };
     done.unwrap_or_else(|Exit { code, report }| {
-        errln!("{report:?}");
+        errln!("{}", scenarios::shortened_to(&format!("{report:?}"), LONGEST_REPORT));
         code
     })
 }

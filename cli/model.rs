@@ -1,6 +1,8 @@
 //! `model`: writes and inspects checkpoints.
-use crate::exit::{Done, Exit, bad_scenario};
+use crate::exit::{Done, Exit, INTERRUPT, bad_scenario};
+use crate::place;
 use crate::print::{Plain, sayln};
+use crate::signals::{Heeding, INTERRUPTED};
 use crate::sweep::assignment;
 use actors::seed::Seed;
 use clap::{Args, Subcommand};
@@ -55,14 +57,21 @@ pub struct Write {
 pub fn model(asked: &Model) -> Done {
     match asked {
         Model::Write(asked) => {
+            place::directory(&asked.out)?;
             let shard_bytes = asked.shard_size.map(|size| size.0);
             let checkpoint = Checkpoint { config: config(asked)?, seed: asked.seed, shard_bytes };
-            checkpoint.write(&asked.out)?;
+            let _heeding = Heeding::new();
+            checkpoint.write_until(&asked.out, &INTERRUPT).map_err(unwritten)?;
             sayln!("{}", asked.out.display());
             Ok(0)
         }
         Model::Inspect { folder, format } => inspect(folder, *format),
     }
+}
+
+fn unwritten(why: ModelError) -> Exit {
+    let code = if matches!(why, ModelError::Interrupted) { INTERRUPTED } else { 1 };
+    Exit { code, report: miette!("{why}") }
 }
 
 fn usage(why: String) -> Exit {

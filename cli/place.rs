@@ -2,7 +2,8 @@
 use crate::exit::Exit;
 use miette::miette;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 fn refuse(option: &str, why: impl std::fmt::Display) -> Exit {
@@ -13,10 +14,34 @@ fn failed(option: &str, path: &Path, why: &io::Error) -> Exit {
     refuse(option, format!("{}: {why}", path.display()))
 }
 
-/// Returns an error if no file can be created in the directory. The check creates an unnamed temporary file, which
-/// leaves nothing behind.
+/// The bytes that a file system must have free before results are produced.
+const ROOM: usize = 64 << 10;
+
+/// Creates an unnamed temporary file in the directory and writes to it, which leaves nothing behind.
+fn try_file(dir: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(dir).and_then(|mut file| file.write_all(&vec![0; ROOM]))
+}
+
+/// Returns an error if no file can be created in the directory.
 fn writable(option: &str, dir: &Path) -> Result<(), Exit> {
-    tempfile::tempfile_in(dir).map(drop).map_err(|why| failed(option, dir, &why))
+    try_file(dir).map_err(|why| refuse(option, format!("no file can be made in {}: {why}", dir.display())))
+}
+
+/// An error if nothing can be made in the directory for temporary files, where the hosts of a live run meet.
+pub fn temporary() -> Result<(), Exit> {
+    let dir = std::env::temp_dir();
+    try_file(&dir).map_err(|why| {
+        let set = std::env::var_os("TMPDIR").is_some();
+        let which = if set { "which TMPDIR names" } else { "which stands for TMPDIR where that is not set" };
+        let help = "set TMPDIR to a directory that can be written";
+        let dir = dir.display();
+        Exit { code: 1, report: miette!(help = help, "no file can be made in {dir}, {which}: {why}") }
+    })
+}
+
+/// Whether a path is that of the standard output.
+pub fn is_stdout(path: &Path) -> bool {
+    ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|stdout| path == Path::new(stdout))
 }
 
 /// The parent of a path. A relative path of one name lies in the working directory.
@@ -39,17 +64,30 @@ pub fn directory(out: &Path) -> Result<(), Exit> {
     writable(&option, &nearest)
 }
 
-/// Returns an error if the file `out` can be neither created nor replaced.
+/// Returns an error if the file `out` can be neither created nor replaced. The standard output is accepted.
 pub fn file(out: &Path) -> Result<(), Exit> {
     let option = format!("--out {}", out.display());
+    if is_stdout(out) {
+        return Ok(());
+    }
+    let link = std::fs::symlink_metadata(out).is_ok_and(|found| found.is_symlink());
     match std::fs::metadata(out) {
         Ok(found) if found.is_dir() => return Err(refuse(&option, "it is a directory; name a file in it")),
-        // Opening a pipe would wait for its other end.
-        Ok(found) if !found.is_file() => return Ok(()),
+        Ok(found) if !found.is_file() => {
+            return Err(refuse(&option, "it is no regular file; name a file, or /dev/stdout"));
+        }
         Ok(_) => drop(File::options().write(true).open(out).map_err(|why| failed(&option, out, &why))?),
+        Err(why) if why.kind() == io::ErrorKind::NotFound && link => {
+            return Err(refuse(&option, "it is a symbolic link to what does not exist"));
+        }
         Err(why) if why.kind() == io::ErrorKind::NotFound => {}
         Err(why) => return Err(failed(&option, out, &why)),
     }
+    if out.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(refuse(&option, "a name that ends in / is that of a directory; name a file in it"));
+    }
+    // A link is followed: the file that it names is the one that is replaced.
+    let out = &target(out);
     let parent = parent(out).ok_or_else(|| refuse(&option, "it names no file"))?;
     if !parent.exists() {
         return Err(refuse(&option, format!("the directory {} does not exist; make it first", parent.display())));
@@ -57,9 +95,9 @@ pub fn file(out: &Path) -> Result<(), Exit> {
     writable(&option, &parent)
 }
 
-/// Whether the path exists and is not a regular file: `/dev/stdout`, a pipe.
-pub fn is_device(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+/// Returns the file that a path means: the target of a symbolic link.
+pub fn target(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]
@@ -76,6 +114,12 @@ mod tests {
         assert_eq!(why(directory(&at("a/b/c"))), None);
         assert_eq!(why(file(&at("new.ron"))), None);
         assert_eq!(why(file(&at("taken"))), None);
+        assert_eq!(why(file("/dev/stdout".as_ref())), None);
+        assert!(why(file("/dev/full".as_ref())).expect("a device").contains("no regular file"));
+        assert!(why(file(&at("new/"))).expect("a directory is meant").contains("ends in /"));
+        std::os::unix::fs::symlink(at("nowhere"), at("dangling")).expect("a link");
+        assert!(why(file(&at("dangling"))).expect("it leads nowhere").contains("symbolic link"));
+        fs::remove_file(at("dangling")).expect("removed");
         assert!(why(directory(&at("taken/b"))).expect("a file is in the way").contains("taken"));
         assert!(why(directory(&at("taken"))).expect("a file is in the way").contains("is no directory"));
         assert!(why(file(&at("a/new.ron"))).expect("no parent").contains("make it first"));

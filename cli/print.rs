@@ -58,10 +58,17 @@ pub fn message(text: Arguments) {
 
 /// Shows on stderr the log messages that `RUST_LOG` selects, or warnings if it is not set.
 pub fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    // Without those of the library that paints charts: it tells of letters that the bundled font lacks.
+    let quiet = || "warn,usvg=error".into();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| quiet());
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr_is_terminal());
     // The logger would report failed writes to stderr on stderr itself, and panic if that fails too.
     subscriber.with_writer(io::stderr).log_internal_errors(false).init();
+}
+
+/// So many things of a kind: `1 cell`, `2 cells`.
+pub fn count(number: u64, kind: &str) -> String {
+    if number == 1 { format!("1 {kind}") } else { format!("{number} {kind}s") }
 }
 
 pub fn stderr_is_terminal() -> bool {

@@ -10,7 +10,6 @@ use rows::RunRows;
 use scenarios::published::{System, systems};
 use scenarios::{Overrides, load};
 use simulator::{HORIZON, run};
-use std::collections::BTreeSet;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -25,33 +24,36 @@ pub struct Arguments {
 
 pub fn published(wanted: &Arguments) -> Done {
     let mut all = Published::default();
+    let mut systems = systems().map_err(|why| Exit { code: 1, report: miette!("{why}") })?;
+    if let Some(name) = wanted.scenarios.iter().find(|name| !systems.iter().any(|system| system.scenario == **name)) {
+        let mut known: Vec<&str> = systems.iter().map(|system| system.scenario.as_str()).collect();
+        known.dedup();
+        let help = format!("there are figures of {}", known.join(", "));
+        return Err(Exit { code: 2, report: miette!(help = help, "nothing was published of {name}") });
+    }
+    systems.retain(|system| wanted.scenarios.is_empty() || wanted.scenarios.contains(&system.scenario));
     let _heeding = Heeding::new();
-    for system in systems().map_err(|why| Exit { code: 1, report: miette!("{why}") })? {
-        let meant = wanted.scenarios.is_empty() || wanted.scenarios.contains(&system.scenario);
-        if meant && !interrupted() {
-            of(&system, &wanted.set, &mut all)?;
+    for system in &systems {
+        if interrupted() || !of(system, &wanted.set, &mut all)? {
+            all.not_simulated.push(system.scenario.clone());
         }
     }
-    if all.figures.is_empty() && !interrupted() {
-        let known = systems().map_err(|why| Exit { code: 1, report: miette!("{why}") })?;
-        let known: BTreeSet<String> = known.into_iter().map(|system| system.scenario).collect();
-        let known = known.into_iter().collect::<Vec<_>>().join(", ");
-        let why = format!("nothing was published of {}: name one of {known}", wanted.scenarios.join(", "));
-        return Err(Exit { code: 2, report: miette!("{why}") });
-    }
+    // Some scenarios stand for several systems.
+    all.not_simulated.dedup();
     match wanted.format {
         Format::Json => say!("{}\n", serde_json::to_string_pretty(&all)?),
         _ => say!("{}", all.markdown()),
     }
-    if interrupted() {
-        errln!("interrupted: not all systems were simulated");
+    if !all.not_simulated.is_empty() {
+        errln!("interrupted: not simulated: {}", all.not_simulated.join(", "));
         return Ok(INTERRUPTED);
     }
     Ok(0)
 }
 
-/// Simulates a system, and adds the comparison to `all`.
-fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<(), Exit> {
+/// Simulates a system, and adds the comparison to `all`. Returns false if a signal came before the last run; the system is left
+/// out then.
+fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<bool, Exit> {
     let overrides = Overrides { set: set.to_vec(), only: system.only.clone(), ..Overrides::default() };
     let cells = load(&system.scenario).and_then(|loaded| loaded.cells(&overrides)).map_err(bad_scenario)?;
     let [cell] = &cells[..] else {
@@ -60,9 +62,8 @@ fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<
     };
     let mut runs = Vec::new();
     for repeat in 0..RUNS {
-        // An interrupted system has fewer runs than the others and is left out.
         if interrupted() {
-            return Ok(());
+            return Ok(false);
         }
         let plan = cell.plan(Seed(1), repeat).map_err(bad_scenario)?;
         let done = run(&plan, HORIZON);
@@ -76,5 +77,5 @@ fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<
     let measured = system.measured().map_err(|why| Exit { code: 1, report: miette!("{why}") })?;
     all.figures.extend(compare(system, &measured, &runs));
     all.queries.extend(paired(system, &measured, &runs));
-    Ok(())
+    Ok(true)
 }

@@ -14,7 +14,7 @@ pub struct Replay {
     /// Predict again without this term of the host model, and print the errors with and without it
     #[arg(long, value_name = "TERM", value_delimiter = ',')]
     without: Vec<Term>,
-    /// Exit with 10 if any error is larger, and larger than its noise floor: `10%` or `0.1`
+    /// Exit with 10 if any error is larger than this: `10%` or `0.1`; an error within its noise floor does not count
     #[arg(long, value_parser = fraction)]
     fail_above: Option<f64>,
     #[arg(long, value_enum, default_value_t)]

@@ -1,6 +1,6 @@
 //! Writes the runs of a sweep as they end, and shows the progress.
 use crate::exit::Exit;
-use crate::print::{errln, stderr_is_terminal};
+use crate::print::{count, errln, stderr_is_terminal};
 use crate::progress::Progress;
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
 use crate::sweep::{Batch, Sweep};
@@ -26,24 +26,30 @@ pub struct SweepWriter<'b> {
     _heeding: Heeding,
     /// The labels of failed runs, and of runs with failed requests.
     failures: Vec<String>,
+    /// Runs that ended before some events of their scenario began, and what is to be said of the first.
+    too_late: (usize, Option<String>),
 }
 
 impl<'b> SweepWriter<'b> {
     pub fn new(sweep: &Sweep, batch: &'b Batch, world: World) -> Result<SweepWriter<'b>, Exit> {
-        for note in batch.loaded.notes() {
-            errln!("note: {note}");
-        }
         let scenario = batch.scenario();
         let command = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         let mut manifest = Manifest::new(&scenario.name, world, sweep.seed, batch.charts(), command);
         manifest.build = build();
         manifest.scenario_folder = batch.loaded.folder().map(|folder| folder.to_string_lossy().into_owned());
-        let writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text(), &batch.plans)?;
-        let (name, runs) = match world {
-            World::Live => ("live", "live runs"),
-            World::Sim => ("sim", "simulations"),
+        manifest.cells = batch.keys.clone();
+        manifest.cells.dedup_by_key(|key| key.index);
+        let mut writer = RunWriter::create(&sweep.out, manifest, batch.loaded.text(), &batch.plans)?;
+        for note in batch.loaded.notes() {
+            errln!("note: {note}");
+            writer.note(note);
+        }
+        let (name, run) = match world {
+            World::Live => ("live", "live run"),
+            World::Sim => ("sim", "simulation"),
         };
-        let task = format!("{} {runs} of {} cells", batch.plans.len(), writer.cells_planned());
+        let (runs, cells) = (count(batch.plans.len() as u64, run), count(writer.cells_planned().into(), "cell"));
+        let task = format!("{runs} of {cells}");
         let progress = Progress::new(name, batch.plans.len() as u64, &task)?;
         Ok(SweepWriter {
             batch,
@@ -54,17 +60,29 @@ impl<'b> SweepWriter<'b> {
             cut: false,
             _heeding: Heeding::new(),
             failures: Vec::new(),
+            too_late: (0, None),
         })
     }
 
     pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Exit> {
-        self.write(index, run).map_err(|stop| left(stop, self.kept, self.writer.partial_dir()))
+        self.write(index, run).map_err(|stop| self.left(stop))
+    }
+
+    /// An error that ends the sweep, with where the runs are that were written.
+    pub fn left(&self, stop: Exit) -> Exit {
+        left(stop, self.kept, self.writer.partial_dir())
     }
 
     fn write(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Exit> {
         let (key, plan) = (&self.batch.keys[index], &self.batch.plans[index]);
         let (status, lost, events, trace) = match run {
             Ok(Run { outcome, events, trace, .. }) => {
+                if let Outcome::Done(drained) = &outcome
+                    && let Some(told) = self.batch.events_missed(plan, drained.wall)
+                {
+                    self.too_late.0 += 1;
+                    self.too_late.1.get_or_insert(told);
+                }
                 let (status, lost) = status_of(plan, &outcome);
                 (status, lost, events, trace)
             }
@@ -141,6 +159,14 @@ impl<'b> SweepWriter<'b> {
         let interrupted = interrupted() && (self.cut || self.kept < self.batch.plans.len());
         if interrupted {
             self.writer.interrupt();
+        }
+        if let (runs, Some(first)) = &self.too_late {
+            let note = match *runs {
+                1 => first.clone(),
+                runs => format!("{first}; so it was in {runs} of {} runs", self.kept),
+            };
+            errln!("note: {note}");
+            self.writer.note(note);
         }
         let (kept, partial) = (self.kept, self.writer.partial_dir().to_owned());
         let dir = self.writer.finish().map_err(|why| left(why.into(), kept, &partial))?;

@@ -28,8 +28,12 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
     // From here on there are results to save after a signal.
     let _heeding = Heeding::new();
     let by = f64::from(wanted.by) / 100.0;
-    let mut effects = Vec::new();
-    for input in Input::ALL.into_iter().take_while(|_| !interrupted()) {
+    let (mut effects, mut not_varied) = (Vec::new(), Vec::new());
+    for input in Input::ALL {
+        if interrupted() {
+            not_varied.push(input.name().to_owned());
+            continue;
+        }
         let vary = |factor| varied(&batch.plans, |plan| input.scaled(plan, factor));
         let (Some(less), Some(more)) = (vary(1.0 - by), vary(1.0 + by)) else { continue };
         let (less, more) = (figures(&less)?, figures(&more)?);
@@ -41,13 +45,17 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
             named.push(name);
         }
     }
-    for name in named.into_iter().take_while(|_| !interrupted()) {
+    for name in named {
+        if interrupted() {
+            not_varied.push(name);
+            continue;
+        }
         let choose = |plan: &Plan| choices(plan).into_iter().find(|choice| choice.0 == name).map(|choice| choice.1);
         if let Some(plans) = varied(&batch.plans, choose) {
             effects.push(Effect::of(&name, base, figures(&plans)?, None));
         }
     }
-    let found = Sensitivity::new(&batch.scenario().name, base, effects);
+    let found = Sensitivity::new(&batch.scenario().name, base, effects, not_varied);
     let (dir, missing) = found.write(&wanted.sweep.out)?;
     match wanted.sweep.format {
         Format::Table => say!("{}", found.text(width())),
@@ -59,8 +67,8 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
         errln!("note: the chart is missing: {why}");
     }
     errln!("{}", dir.display());
-    if interrupted() {
-        errln!("interrupted: not all inputs were varied");
+    if let Some(missing) = found.missing() {
+        errln!("{missing}");
         return Ok(INTERRUPTED);
     }
     Ok(u8::from(missing.is_some()))

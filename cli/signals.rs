@@ -1,7 +1,8 @@
 //! Signals that ask the program to end: ^C (INT), TERM and HUP. All three have the same effect.
 //!
-//! If a command has results to save, the first signal makes the command abandon the current run and save the completed
-//! ones. A second signal ends the program at once, and so does the first one if there is nothing to save.
+//! If a command has results to save or files to remove, the first signal makes the command abandon the current run, save the
+//! completed ones and say what they are. A second signal ends the program at once, and so does the first one if there is
+//! nothing to save.
 use crate::exit::INTERRUPT;
 use crate::print::errln;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -59,7 +60,7 @@ pub fn listen() -> io::Result<()> {
             }
             counted = Some(now);
             if HEEDING.load(Ordering::SeqCst) > 0 && !INTERRUPT.swap(true, Ordering::SeqCst) {
-                errln!("interrupted: what runs is given up, what is done is saved; once more ends the program at once");
+                errln!("interrupted: what runs is given up; once more ends the program at once");
             } else {
                 errln!("interrupted");
                 std::process::exit(i32::from(INTERRUPTED));

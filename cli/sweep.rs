@@ -4,6 +4,7 @@ use crate::exit::{Exit, bad_scenario};
 use crate::print::{Format, errln};
 use actors::limits;
 use actors::seed::Seed;
+use actors::time::Duration;
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
 use scenarios::cell::CellKey;
@@ -93,6 +94,15 @@ impl Batch {
         let count = |at: usize| self.cells.iter().map(|cell| &cell.key.values[at].1).collect::<BTreeSet<_>>().len();
         let axes = varied.iter().enumerate().map(|(at, (path, _))| (path.as_str(), count(at)));
         Chart::suited(&axes.filter(|(_, values)| *values > 1).collect::<Vec<_>>(), self.cells.len())
+    }
+
+    /// Returns a note on how many events of the scenario did not happen in a run that ended `end` after the barrier's release, if any.
+    pub fn events_missed(&self, plan: &Plan, end: Duration) -> Option<String> {
+        let cell = self.cells.iter().find(|cell| cell.key.index == plan.cell)?;
+        let (missed, all) = cell.events_after(plan, end);
+        let which = if self.cells.len() == 1 { String::new() } else { format!("cell {}: ", plan.cell) };
+        let end = format!("{:.3} s", end.as_secs_f64());
+        (missed > 0).then(|| format!("{which}{missed} of {all} events did not happen: the run ended at {end}"))
     }
 
     /// The summary of the sweep, with its warnings.

@@ -52,7 +52,7 @@ pub struct Arguments {
     /// Measure the profile for the sizes of these cells alone, and compare only the others: `path=value`, joined by `&&`
     #[arg(long, value_name = "CELLS", conflicts_with = "profile")]
     fit: Option<String>,
-    /// Exit with 10 if any error is larger, and larger than its noise floor: `10%` or `0.1`
+    /// Exit with 10 if any error is larger than this: `10%` or `0.1`; an error within its noise floor does not count
     #[arg(long, value_parser = fraction)]
     fail_above: Option<f64>,
 }
@@ -69,6 +69,7 @@ pub fn twin(wanted: &Arguments) -> Done {
     let sweep = &wanted.sweep.repeated_at_least(REPEATS)?;
     let mut batch = sweep.ready()?;
     sweep.able(&batch)?;
+    place::temporary()?;
     let fitted = wanted.fit.as_ref().map(|cells| leave_out(sweep, &mut batch, cells)).transpose()?;
     let _heeding = Heeding::new();
     let profile = match &wanted.profile {
@@ -145,7 +146,9 @@ pub fn twin(wanted: &Arguments) -> Done {
 
 /// Removes the cells with these values from the batch, and returns their plans.
 fn leave_out(sweep: &Sweep, batch: &mut Batch, cells: &str) -> Result<Vec<Plan>, Exit> {
-    let fitted = Sweep { only: Some(cells.to_owned()), repeat: Some(1), ..sweep.clone() }.batch()?;
+    // Once each, however often the sweep is to be repeated.
+    let set = sweep.set.iter().filter(|(path, _)| path != "sweep.repeat").cloned().collect();
+    let fitted = Sweep { only: Some(cells.to_owned()), repeat: Some(1), set, ..sweep.clone() }.batch()?;
     batch.remove(&fitted);
     if batch.plans.is_empty() {
         let why = format!("--fit `{cells}` takes every cell for the profile: no cell is left to compare");
@@ -259,20 +262,20 @@ impl Live {
 
     fn run(sweep: &Sweep, batch: &Batch, profile: Option<&Profile>) -> Result<Live, Exit> {
         let options = Options::new(std::env::current_exe()?);
-        let mut writer = SweepWriter::new(sweep, batch, World::Live)?;
         let mut probes = Probes::new(batch, profile)?;
+        // Before there is a run directory: where the first probe fails, there is nothing to keep.
+        probes.look(&options)?;
+        let mut writer = SweepWriter::new(sweep, batch, World::Live)?;
         let mut order: Vec<usize> = (0..batch.plans.len()).collect();
         order.sort_by_key(|at| mix(mix(sweep.seed) ^ *at as u64));
         let mut cells = Vec::new();
-        writer.doing("probe");
-        probes.look(&options)?;
         for (probe, index) in order.into_iter().enumerate() {
             if interrupted() {
                 break;
             }
             let run = live::run(&batch.plans[index], &options, &INTERRUPT);
             writer.doing("probe");
-            probes.look(&options)?;
+            probes.look(&options).map_err(|stop| writer.left(stop))?;
             if let Ok(Run { events, outcome, .. }) = &run
                 && !matches!(outcome, Outcome::Interrupted)
             {

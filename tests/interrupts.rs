@@ -40,6 +40,116 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("{what}: not within a minute");
 }
 
+#[test]
+fn a_model_that_is_interrupted_leaves_nothing_of_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::create_dir(dir.path().join("mine")).expect("a folder");
+    fs::write(dir.path().join("mine/notes.txt"), "mine").expect("a file");
+    for out in ["made/by/it", "mine"] {
+        let child = start(dir.path(), &["model", "write", "opt-1.3b", "--out", out]);
+        let growing = dir.path().join(out).join(".partial-model/model.safetensors");
+        wait_until("a file that grows", || fs::metadata(&growing).is_ok_and(|file| file.len() > 0));
+        // Another program is refused, and takes nothing away.
+        let output = expect_code(dir.path(), &["model", "write", "nano", "--out", out], 1);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("another program writes a model") && growing.exists(), "{stderr}");
+        send(&child, Signal::INT);
+        let (_, stderr) = ended(child, 130);
+        assert!(stderr.contains("no model was written"), "{stderr}");
+    }
+    let left: Vec<_> =
+        fs::read_dir(dir.path()).expect("there").map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(left, ["mine"]);
+    assert_eq!(fs::read_dir(dir.path().join("mine")).expect("there").count(), 1, "the user's own file");
+}
+
+#[test]
+fn models_that_are_written_at_the_same_instant_do_not_replace_each_other() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let children: Vec<Child> = (1..=4)
+        .map(|seed| start(dir.path(), &["model", "write", "nano", "--out", "m", "--seed", &seed.to_string()]))
+        .collect();
+    let codes = children.into_iter().map(|child| child.wait_with_output().expect("it ends").status.code());
+    let written = codes.filter(|code| *code == Some(0)).count();
+    assert_eq!(written, 1);
+    expect_code(dir.path(), &["model", "inspect", "m"], 0);
+}
+
+#[test]
+fn cells_that_were_not_run_are_in_the_results_that_programs_read() {
+    for format in ["json", "csv"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let child = start(dir.path(), &[&LONG[..], &["--format", format]].concat());
+        wait_for_runs(dir.path());
+        send(&child, Signal::INT);
+        let (stdout, _) = ended(child, 130);
+        if format == "csv" {
+            let mut lines = stdout.lines();
+            let heading: Vec<&str> = lines.next().expect("a heading").split(',').collect();
+            let runs = heading.iter().position(|name| *name == "runs").expect("a column");
+            let runs: Vec<&str> = lines.map(|line| line.split(',').nth(runs).expect("a value")).collect();
+            assert_eq!((runs.len(), runs[5]), (6, "0"), "{stdout}");
+            continue;
+        }
+        let rows: Value = serde_json::from_str(&stdout).expect("JSON");
+        let rows = rows.as_array().expect("rows");
+        assert_eq!(rows.len(), 6, "{stdout}");
+        assert_eq!((&rows[5]["runs"], &rows[5]["planned"]), (&0.into(), &3000.into()));
+        assert_eq!(rows[5]["axes"]["workload.prompt"], "64");
+        for row in rows {
+            let sweep = &row["sweep"];
+            assert_eq!((&sweep["planned"], &sweep["interrupted"]), (&18_000.into(), &true.into()), "{sweep}");
+            assert!(sweep["done"].as_u64().is_some_and(|done| done > 4 && done < 18_000), "{sweep}");
+        }
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = expect_code(dir.path(), &["sim", "nano", "--format", "json"], 0);
+    let rows: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let whole = serde_json::json!({ "planned": 1, "done": 1, "failed": 0, "interrupted": false });
+    assert_eq!(rows[0]["sweep"], whole);
+}
+
+#[test]
+fn tokens_that_were_generated_before_a_signal_are_printed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let model = ["model", "write", "opt-125m", "--scale", "0.5", "--vocab", "300", "--out", "w"];
+    expect_code(dir.path(), &model, 0);
+    // The machine may be busy: the signal is to come after the first token and before the last.
+    for seconds in [1, 2, 4, 8, 16] {
+        let child = start(dir.path(), &["generate", "w", "--ids", "5,7", "--new", "2000", "--ignore-eos"]);
+        sleep(Duration::from_secs(seconds));
+        send(&child, Signal::INT);
+        let (stdout, stderr) = ended(child, 130);
+        let ids = stdout.lines().find_map(|line| line.strip_prefix("ids     ")).expect("a line of ids");
+        let count = ids.split(',').filter(|id| id.parse::<u32>().is_ok_and(|id| id < 300)).count();
+        assert!(stderr.contains(&format!("{count} of 2000 tokens were generated")), "{stdout}{stderr}");
+        if count > 0 {
+            return;
+        }
+    }
+    panic!("no token came within 16 s");
+}
+
+#[test]
+fn a_directory_for_temporary_files_that_cannot_be_used_is_named_before_anything_is_made() {
+    let dir = tempfile::tempdir().expect("a directory");
+    expect_code(dir.path(), &["model", "write", "nano", "--out", "w"], 0);
+    for arguments in [
+        &["live", "nano"][..],
+        &["twin", "nano"],
+        &["calibrate", "nano", "--out", "here.ron"],
+        &["generate", "w", "--ids", "1", "--new", "1"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_swarmbench"));
+        command.args(arguments).current_dir(dir.path()).env("TMPDIR", "/nonexistent");
+        let output = command.output().expect("the program starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("/nonexistent, which TMPDIR names"), "{stderr}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).expect("there").count(), 1, "only the model");
+}
+
 /// Waits until the process has a handler for INT.
 fn wait_for_handler(child: &Child) {
     wait_until("a signal handler", || {
@@ -159,6 +269,11 @@ fn places_are_looked_at_before_anything_else() {
         &["sim", "no-scenario", "--out", "/proc/runs"],
         &["live", "no-scenario", "--out", "taken"],
         &["sensitivity", "no-scenario", "--out", "taken"],
+        &["calibrate", "no-scenario", "--out", "new/"],
+        &["calibrate", "no-scenario", "--out", "/dev/full"],
+        &["report", "no-run", "--out", "taken"],
+        &["model", "write", "--out", "taken", "no-model"],
+        &["model", "write", "--out", "/proc/model", "no-model"],
     ] {
         let output = expect_code(dir.path(), arguments, 1);
         let stderr = String::from_utf8_lossy(&output.stderr);

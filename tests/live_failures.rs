@@ -3,8 +3,9 @@
 mod nano;
 
 use actors::message::{Failure, Forwarding};
-use actors::policy::Recovery;
+use actors::policy::{Detection, Recovery};
 use actors::record::Event;
+use actors::time;
 use live::{LiveError, Options, run};
 use scenarios::plan::{Executor, Plan, Weights, Workload};
 use scenarios::tokens::Prompts;
@@ -102,11 +103,10 @@ fn a_killed_peer_that_nobody_can_replace_ends_the_run_where_requests_would_wait_
     let mut plan = plan("irreplaceable", LONG);
     plan.policies.recovery = Recovery::Replay;
     let run = run_and_signal(&plan, "-KILL", "irreplaceable-peer1");
-    let Outcome::BlocksLost { blocks, hosts } = &run.outcome else { panic!("{}", run.outcome) };
-    assert_eq!((blocks.len(), blocks[0].start, blocks[0].end), (1, 2, 4));
-    let [(host, why)] = &hosts[..] else { panic!("{hosts:?}") };
-    assert_eq!(host, "irreplaceable-peer1");
-    assert!(why.contains("signal: 9"), "{why}");
+    // The loss of a process that nobody asked for, and what comes of it.
+    let Outcome::HostLost { name, why, .. } = &run.outcome else { panic!("{}", run.outcome) };
+    assert_eq!(name, "irreplaceable-peer1");
+    assert!(why.contains("signal: 9") && why.contains("no peer holds Blocks(2, 4) any more"), "{why}");
     let finished = run.events.iter().filter(|event| matches!(event, Event::Ended(it) if it.outcome.is_ok())).count();
     assert!(finished > 0, "what came before the loss is kept");
     assert_eq!(processes("irreplaceable"), NONE);
@@ -187,15 +187,42 @@ fn a_host_started_by_hand_says_what_it_is() {
 }
 
 #[test]
+fn a_host_that_stands_still_is_noticed_and_named() {
+    for (host, recovery) in [("client1", Recovery::Off), ("peer0", Recovery::Replay)] {
+        let mut plan = plan(&format!("frozen-{host}"), Workload { micro_batches: 100, ..LONG });
+        plan.timeout = time::Duration::from_secs(11);
+        plan.policies.recovery = recovery;
+        // Clients are not to find out by themselves.
+        plan.policies.detection = Detection {
+            step_timeout: plan.timeout,
+            open_timeout: plan.timeout,
+            missed: 100_000,
+            ..plan.policies.detection
+        };
+        let run = run_and_signal(&plan, "-STOP", &format!("frozen-{host}-{host}"));
+        let Outcome::HostLost { name, why, .. } = &run.outcome else { panic!("{}", run.outcome) };
+        assert_eq!(*name, format!("frozen-{host}-{host}"));
+        assert!(why.contains("its process stands still"), "{why}");
+        assert!(
+            run.events.iter().any(|event| matches!(event, Event::Ended(it) if it.outcome.is_ok())),
+            "what was done is kept"
+        );
+        assert_eq!(processes("frozen"), NONE);
+    }
+}
+
+#[test]
 fn a_process_that_hangs_does_not_hold_up_the_end() {
     let plan = plan("stopped", LONG);
-    let options = Options { dismiss_within: Duration::from_millis(500), ..options() };
-    let interrupt = AtomicBool::new(false);
+    let (options, interrupt) = (options(), AtomicBool::new(false));
     let run = thread::scope(|scope| {
         let running = scope.spawn(|| run(&plan, &options, &interrupt));
         signal("-STOP", await_work("stopped-peer0"));
         interrupt.store(true, Ordering::Relaxed);
-        running.join().unwrap().expect("the run has begun")
+        let since = Instant::now();
+        let run = running.join().unwrap().expect("the run has begun");
+        assert!(since.elapsed() < options.dismiss_within, "the user waits for less than a run that ends by itself");
+        run
     });
     assert_eq!(run.outcome, Outcome::Interrupted);
     assert_eq!(processes("stopped"), NONE);

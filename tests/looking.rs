@@ -5,6 +5,7 @@ mod command;
 use command::expect_code;
 use serde_json::Value;
 use std::path::Path;
+use std::process::Command;
 
 fn said(dir: &Path, arguments: &[&str]) -> String {
     String::from_utf8(expect_code(dir, arguments, 0).stdout).expect("text")
@@ -122,4 +123,69 @@ fn a_file_that_does_not_exist_is_compared_with_the_scenarios_and_not_with_all() 
     assert!(said.contains("nofile.ron") && !said.contains("helix"), "{said}");
     let said = refused(dir.path(), &["check", "quickstrat.ron"], 3);
     assert!(said.contains("did you mean `quickstart`"), "{said}");
+    for path in ["nano/x.ron", "helix", "elsewhere/helix-a10.json"] {
+        let said = refused(dir.path(), &["twin", path], 3);
+        assert_eq!(said.contains("helix-a100"), path.starts_with("else"), "{said}");
+    }
+}
+
+#[test]
+fn an_event_that_did_not_happen_is_told_and_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let late = ["--set", "events=[Crash(on: \"peer[0]\", at: \"30 s\", back: \"1 s\")]"];
+    let output = expect_code(dir.path(), &[&["sim", "nano"], &late[..]].concat(), 0);
+    let told = "1 of 1 events did not happen: the run ended at ";
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains(&format!("note: {told}")), "{stderr}");
+    let run = dir.path().join("runs/nano-sim-001");
+    for file in ["report.md", "manifest.json"] {
+        assert!(std::fs::read_to_string(run.join(file)).expect("it is there").contains(told), "{file}");
+    }
+    // The figures are those of a run without it.
+    expect_code(dir.path(), &["sim", "nano"], 0);
+    let cells = |run: &str| std::fs::read(dir.path().join(run).join("cells.csv")).expect("cells");
+    assert_eq!(cells("runs/nano-sim-001"), cells("runs/nano-sim-002"));
+}
+
+#[test]
+fn requests_of_a_failed_run_are_left_out_and_said_to_be() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let crash = ["--set", "events=[Crash(on: \"peer[0]\", at: \"150 ms\")]", "--set", "report=[Breakdown]"];
+    let output = expect_code(dir.path(), &[&["sim", "nano"], &crash[..]].concat(), 4);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("INVALID: the run failed, so ") && stdout.contains("left out"), "{stdout}");
+    assert!(!stdout.contains("too few samples"), "{stdout}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("no run came to its end without a failure") && !stderr.contains("succeeded"), "{stderr}");
+}
+
+#[test]
+fn a_person_reads_names_and_not_numbers() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let slow = ["sim", "nano", "--set", "network.default.bandwidth=100 bps"];
+    let output = expect_code(dir.path(), &slow, 4);
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the warm-up of client"), "{said}");
+    let cells = std::fs::read_to_string(dir.path().join("runs/nano-sim-001/cells.csv")).expect("cells");
+    assert!(!said.contains("node ") && !cells.contains("node "), "{said}\n{cells}");
+}
+
+#[test]
+fn a_long_argument_is_not_repeated_as_a_whole() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let long = "9".repeat(100_000);
+    for arguments in [["sim", "nano", "--set", &format!("workload.prompt={long}")], ["sim", "nano", "--seed", &long]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_swarmbench")).args(arguments).current_dir(dir.path()).output();
+        let said = output.expect("it runs").stderr;
+        assert!(!said.is_empty() && said.len() < 2_000, "{} bytes", said.len());
+    }
+}
+
+#[test]
+fn a_name_of_other_letters_stays_in_the_directorys_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = expect_code(dir.path(), &["sim", "nano", "--set", "name=\"é☃\""], 0);
+    assert!(dir.path().join("runs/é_-sim-001/report.md").exists());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains("usvg") && !stderr.contains("WARN"), "{stderr}");
 }

@@ -176,6 +176,8 @@ pub struct Scored {
     pub request: RequestId,
     /// Counted from 1.
     pub output: u32,
+    /// The first row's token that was chosen.
+    pub token: Option<u32>,
     /// The best of the first row's tokens and their scores (logits), the best first.
     pub best: Vec<(u32, f32)>,
 }

@@ -78,6 +78,14 @@ impl Source {
         Source { runs: self.runs.iter().map(narrowed).collect(), scenario: format!("{} ({which})", self.scenario) }
     }
 
+    /// Returns the reason why no cell has figures of successful requests.
+    fn without_figures(&self) -> &'static str {
+        match self.cells().any(|(_, cell)| cell.runs > cell.failed) {
+            true => "no timed request succeeded",
+            false => "no run came to its end without a failure, and requests of other runs are left out",
+        }
+    }
+
     /// Returns every cell with the run that it belongs to.
     fn cells(&self) -> impl Iterator<Item = (&Labelled, &Cell)> {
         self.runs.iter().flat_map(|run| run.cells.iter().map(move |cell| (run, cell)))

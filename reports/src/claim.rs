@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 /// The prefix of the names of incomplete directories.
 pub const PARTIAL: &str = ".partial-";
 
+/// The name of a directory: `stem` with `_` in place of what not every shell and file system takes as it is.
 fn numbered(stem: &str, n: u32) -> String {
-    format!("{stem}-{n:03}")
+    let safe = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    format!("{}-{n:03}", stem.chars().map(safe).collect::<String>())
 }
 
 /// Creates the directory. Returns false if the name exists already.

@@ -121,6 +121,7 @@ impl Drawing {
             let (counts, verdict) = (m.partial().unwrap_or_else(|| m.counts()), m.verdict.verdict);
             text += &format!("- {} run by {}, seed {}: {counts}, {verdict}\n", m.world, m.tool, m.seed);
             m.verdict.reasons.iter().for_each(|reason| text += &format!("  - {reason}\n"));
+            m.notes.iter().for_each(|note| text += &format!("  - note: {note}\n"));
             if m.world == World::Live && m.load != MachineLoad::default() {
                 text += &format!("  - machine: {}\n", m.load);
             }

@@ -2,6 +2,7 @@
 use crate::cells::CellRow;
 use crate::load::MachineLoad;
 use crate::measures::Judgement;
+use scenarios::cell::CellKey;
 use scenarios::chart::Chart;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -75,6 +76,12 @@ pub struct Manifest {
     pub requests: Option<u64>,
     pub tokens: Kept,
     pub hops: Kept,
+    /// What a person should know of the runs beside their figures.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// All cells of the sweep, while not all of them have been run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cells: Vec<CellKey>,
 }
 
 /// The number of rows of a kind, and the number of rows kept. Above a limit, only the rows of every n-th request are
@@ -135,6 +142,8 @@ impl Manifest {
             requests: Some(0),
             tokens: Kept::default(),
             hops: Kept::default(),
+            notes: Vec::new(),
+            cells: Vec::new(),
         }
     }
 
@@ -151,6 +160,9 @@ impl Manifest {
         self.runs_failed = ended.clone().count() as u32 - self.runs_done;
         ended.for_each(|row| self.verdict.absorb(&row.judgement));
         self.complete = self.runs_done + self.runs_failed >= self.runs_planned;
+        if self.complete {
+            self.cells.clear();
+        }
     }
 
     /// Runs that ended by themselves.

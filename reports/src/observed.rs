@@ -52,7 +52,8 @@ pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
         }
     }
     let path = dir.join("pings.parquet");
-    if path.exists() {
+    // Versions that recorded none wrote no file. A sweep that is not whole has its rows in parts.
+    if path.exists() || sheet::has_parts(dir) {
         let columns = sheet::read(&path, &PING)?;
         for at in 0..columns.ints("cell").len() {
             if let Some((key, row)) = ping(&columns, at)

@@ -18,16 +18,21 @@ pub struct Published {
     pub figures: Vec<Compared>,
     /// The comparisons query by query, for systems whose single queries are known.
     pub queries: Vec<Paired>,
+    /// Scenarios that were asked for and not simulated to their end, because a signal came.
+    pub not_simulated: Vec<String>,
 }
 
 impl Published {
     /// Returns the tables in Markdown, which is also readable in a terminal.
     pub fn markdown(&self) -> String {
-        let figures = figures(&self.figures);
-        match self.queries.is_empty() {
-            true => figures,
-            false => format!("{figures}\nPrompts, one by one:\n\n{}", queries(&self.queries)),
+        let mut text = figures(&self.figures);
+        if !self.queries.is_empty() {
+            text += &format!("\nPrompts, one by one:\n\n{}", queries(&self.queries));
         }
+        if !self.not_simulated.is_empty() {
+            text += &format!("\ninterrupted: not simulated: {}\n", self.not_simulated.join(", "));
+        }
+        text
     }
 }
 

@@ -71,6 +71,12 @@ impl Run {
         summary::cells(&self.rows, self.manifest.repeats())
     }
 
+    /// Returns the cells of the sweep of which no run was begun, as far as the directory names them.
+    pub fn cells_not_run(&self) -> Vec<Cell> {
+        let absent = self.manifest.cells.iter().filter(|key| !self.rows.iter().any(|row| row.cell == key.index));
+        absent.map(|key| Cell::not_run(key, self.manifest.repeats())).collect()
+    }
+
     /// Returns the latencies of timed requests that succeeded, from `requests.parquet`.
     ///
     /// # Errors

@@ -44,12 +44,20 @@ pub struct Sensitivity {
     pub throughput_tokens_per_s: f64,
     pub mean_latency_s: f64,
     pub effects: Vec<Effect>,
+    /// Inputs that were not varied, because a signal came.
+    pub not_varied: Vec<String>,
 }
 
 impl Sensitivity {
-    pub fn new(scenario: &str, base: (f64, f64), mut effects: Vec<Effect>) -> Sensitivity {
+    pub fn new(scenario: &str, base: (f64, f64), mut effects: Vec<Effect>, not_varied: Vec<String>) -> Sensitivity {
         effects.sort_by(|a, b| b.size().total_cmp(&a.size()));
-        Sensitivity { scenario: scenario.to_owned(), throughput_tokens_per_s: base.0, mean_latency_s: base.1, effects }
+        let (scenario, (throughput_tokens_per_s, mean_latency_s)) = (scenario.to_owned(), base);
+        Sensitivity { scenario, throughput_tokens_per_s, mean_latency_s, effects, not_varied }
+    }
+
+    /// Says which inputs were not varied, if any.
+    pub fn missing(&self) -> Option<String> {
+        (!self.not_varied.is_empty()).then(|| format!("interrupted: not varied: {}", self.not_varied.join(", ")))
     }
 
     fn rows(&self) -> Vec<[String; 5]> {
@@ -69,7 +77,8 @@ impl Sensitivity {
         let columns = Columns::of(&rows, &[false, true, true, true, true]);
         let text: String = rows.iter().map(|row| columns.line(row) + "\n").collect();
         let (throughput, latency) = (self.throughput_tokens_per_s, self.mean_latency_s);
-        text + &format!("as it is: {throughput:.2} tokens/s, {latency:.3} s a request\n")
+        let missing = self.missing().map_or(String::new(), |missing| missing + "\n");
+        text + &format!("as it is: {throughput:.2} tokens/s, {latency:.3} s a request\n{missing}")
     }
 
     pub fn markdown(&self) -> String {
@@ -79,6 +88,7 @@ impl Sensitivity {
         text += "| input | latency, less or chosen | more | throughput, less or chosen | more |\n";
         text += "| --- | --: | --: | --: | --: |\n";
         self.rows().iter().for_each(|row| text += &format!("| {} |\n", row.join(" | ")));
+        self.missing().into_iter().for_each(|missing| text += &format!("\n{missing}\n"));
         text + "\n![tornado](charts/tornado.svg)\n"
     }
 
@@ -100,6 +110,10 @@ impl Sensitivity {
                 let (latency, throughput) = (effect.latency, effect.throughput);
                 let figures = [number(latency.0), maybe(latency.1), number(throughput.0), maybe(throughput.1)];
                 csv.write_record([effect.input.clone()].iter().chain(&figures))?;
+            }
+            // Rows without figures.
+            for input in &self.not_varied {
+                csv.write_record([input, "", "", "", ""])?;
             }
             csv.flush().map_err(csv::Error::from)
         })();

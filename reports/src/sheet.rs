@@ -173,6 +173,11 @@ pub fn remove_parts(dir: &Path) -> Result<()> {
     if parts.exists() { fs::remove_dir_all(&parts).map_err(Error::io(&parts)) } else { Ok(()) }
 }
 
+/// Returns whether the rows of the directory are in files of single runs, because its sweep did not come to its end.
+pub fn has_parts(dir: &Path) -> bool {
+    dir.join(PARTS).exists()
+}
+
 /// Reads the named columns of a parquet file of this crate. In an incomplete directory, reads the rows of those runs
 /// that are present.
 ///

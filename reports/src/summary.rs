@@ -2,6 +2,7 @@
 use crate::cells::{CellRow, CellStatus};
 use crate::measures::{COLUMNS, Judgement, Measures, Verdict};
 use crate::stats::{Sample, samples_needed};
+use scenarios::cell::CellKey;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -28,6 +29,14 @@ impl Cell {
         self.get(column).map(|sample| sample.mean)
     }
 
+    /// A cell of which no run was begun.
+    pub(crate) fn not_run(key: &CellKey, planned: u32) -> Cell {
+        let mut judgement = Judgement::default();
+        judgement.add(Verdict::Suspect, format!("0 of {planned} repetitions were run to their end"));
+        let (axes, samples) = (key.values.clone(), BTreeMap::new());
+        Cell { cell: key.index, axes, planned, runs: 0, failed: 0, judgement, samples }
+    }
+
     pub fn axis(&self, path: &str) -> Option<&str> {
         self.axes.iter().find(|(axis, _)| axis == path).map(|(_, value)| value.as_str())
     }
@@ -52,9 +61,15 @@ fn summarise(cell: u32, rows: &[&CellRow], repeats: u32) -> Cell {
     }
     let completed: u64 = done.iter().filter_map(|row| row.get("completed")).map(|count| count as u64).sum();
     let needed = samples_needed(0.5);
-    if completed < needed as u64 {
+    let left_out = left_out(&ended);
+    if completed < needed as u64 && (completed > 0 || left_out == 0) {
         let reason = format!("too few samples: {completed} requests, a median needs {needed}");
         judgement.add(Verdict::Suspect, reason);
+    }
+    if left_out > 0 {
+        let (failed, are) = (runs - done.len() as u32, if left_out == 1 { "request is" } else { "requests are" });
+        let which = if runs == 1 { "the run failed".to_owned() } else { format!("{failed} of {runs} runs failed") };
+        judgement.add(Verdict::Invalid, format!("{which}, so {left_out} successful {are} left out"));
     }
     let sample = |name: &String| {
         let values: Vec<f64> = done.iter().filter_map(|row| row.get(name)).collect();
@@ -69,6 +84,12 @@ fn summarise(cell: u32, rows: &[&CellRow], repeats: u32) -> Cell {
         judgement,
         samples: COLUMNS.iter().filter_map(|column| sample(&column.name)).collect(),
     }
+}
+
+/// Returns the number of requests that succeeded in failed runs. They are in no figure.
+fn left_out(ended: &[&&CellRow]) -> u64 {
+    let failed = ended.iter().filter(|row| !row.done());
+    failed.filter_map(|row| row.get("completed")).map(|count| count as u64).sum()
 }
 
 /// The data of one run in `summary.json` that are not in its row.

@@ -6,6 +6,7 @@ use crate::read::Run;
 use crate::stats::Sample;
 use crate::summary::Cell;
 use scenarios::columns::Columns;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// The width of a table in columns if the terminal's width is unknown.
@@ -25,6 +26,8 @@ pub struct Table {
     /// Whether there are several runs, whose worlds then have a column of their own.
     pub several: bool,
     pub rows: Vec<Row>,
+    /// For each run, the counts of its sweep.
+    pub sweeps: Vec<SweepCounts>,
     /// For each incomplete run, the number of its planned runs that exist.
     pub notes: Vec<String>,
 }
@@ -35,6 +38,19 @@ pub struct Row {
     /// The label of the cell's run.
     pub run: String,
     pub cell: Cell,
+    /// Whether any run of the cell was begun. Tables for people leave out the cells of which none was.
+    pub begun: bool,
+}
+
+/// How much of a sweep was run.
+#[derive(Clone, Debug, Serialize)]
+pub struct SweepCounts {
+    #[serde(skip)]
+    pub run: String,
+    pub planned: u32,
+    pub done: u32,
+    pub failed: u32,
+    pub interrupted: bool,
 }
 
 /// A column of text.
@@ -49,13 +65,16 @@ struct Strip {
 impl Table {
     pub fn of(runs: &[Run]) -> Table {
         let labels = labels(runs);
-        let rows = runs
-            .iter()
-            .zip(&labels)
-            .flat_map(|(run, label)| run.cells().into_iter().map(|cell| Row { run: label.clone(), cell }));
+        let rows = runs.iter().zip(&labels).flat_map(|(run, label)| rows_of(run, label));
+        let sweep = |(run, label): (&Run, &String)| {
+            let m = &run.manifest;
+            let (planned, done, failed) = (m.runs_planned.max(m.runs_done + m.runs_failed), m.runs_done, m.runs_failed);
+            SweepCounts { run: label.clone(), planned, done, failed, interrupted: m.interrupted }
+        };
+        let sweeps = runs.iter().zip(&labels).map(sweep).collect();
         let partial = |(run, label): (&Run, &String)| run.manifest.partial().map(|why| format!("{label} {why}"));
         let notes = runs.iter().zip(&labels).filter_map(partial).collect();
-        Table { several: runs.len() > 1, rows: rows.collect(), notes }
+        Table { several: runs.len() > 1, rows: rows.collect(), sweeps, notes }
     }
 
     /// Returns the table for a terminal of `width` columns. If it does not fit, the least important columns are
@@ -94,7 +113,8 @@ impl Table {
     }
 
     pub fn json(&self) -> String {
-        let rows: Vec<Value> = self.rows.iter().map(Row::to_json).collect();
+        let sweep = |row: &Row| self.sweeps.iter().find(|sweep| sweep.run == row.run);
+        let rows: Vec<Value> = self.rows.iter().map(|row| row.to_json(sweep(row))).collect();
         serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n"
     }
 
@@ -126,7 +146,7 @@ impl Table {
     /// Returns each reason once, with the number of cells that have it.
     fn reasons(&self) -> Vec<(String, usize)> {
         let mut reasons: Vec<(String, usize)> = Vec::new();
-        for row in &self.rows {
+        for row in self.begun() {
             for reason in &row.cell.judgement.reasons {
                 let text = format!("{}: {reason}", row.cell.judgement.verdict);
                 match reasons.iter_mut().find(|(known, _)| *known == text) {
@@ -138,13 +158,17 @@ impl Table {
         reasons
     }
 
+    fn begun(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.begun)
+    }
+
     fn strips(&self) -> Vec<Strip> {
         let mut strips = Vec::new();
         if self.several {
-            strips.push(Strip::new("run", false, 0, self.rows.iter().map(|row| row.run.clone())));
+            strips.push(Strip::new("run", false, 0, self.begun().map(|row| row.run.clone())));
         }
-        for (path, _) in self.rows.first().map(|row| row.cell.axes.as_slice()).unwrap_or_default() {
-            let values = self.rows.iter().map(|row| row.cell.axis(path).unwrap_or_default().to_owned());
+        for (path, _) in self.begun().next().map(|row| row.cell.axes.as_slice()).unwrap_or_default() {
+            let values = self.begun().map(|row| row.cell.axis(path).unwrap_or_default().to_owned());
             let strip = Strip::new(&short(path), true, 0, values);
             // Two fields with the same name and the same values need only one column.
             if !strips.iter().any(|known| known.heading == strip.heading && known.cells == strip.cells) {
@@ -152,7 +176,7 @@ impl Table {
             }
         }
         for (rank, (heading, column, unit)) in MEASURES.into_iter().enumerate() {
-            let samples: Vec<Option<&Sample>> = self.rows.iter().map(|row| row.cell.get(column)).collect();
+            let samples: Vec<Option<&Sample>> = self.begun().map(|row| row.cell.get(column)).collect();
             let (unit, scale) = unit_for(unit, samples.iter().flatten().map(|sample| sample.mean));
             let cells = samples.iter().map(|sample| sample.map_or("–".to_owned(), |s| figure(s, scale)));
             strips.push(Strip::new(&format!("{heading} {unit}"), true, rank.saturating_sub(1), cells));
@@ -165,13 +189,13 @@ impl Table {
             let counts = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
             format!("{}{counts}", judgement.verdict)
         };
-        strips.push(Strip::new("verdict", false, 0, self.rows.iter().map(verdict)));
+        strips.push(Strip::new("verdict", false, 0, self.begun().map(verdict)));
         strips
     }
 }
 
 impl Row {
-    fn to_json(&self) -> Value {
+    fn to_json(&self, sweep: Option<&SweepCounts>) -> Value {
         let axes: Map<String, Value> = self.cell.axes.iter().map(|(path, v)| (path.clone(), json!(v))).collect();
         let mut row = json!({ "run": self.run, "cell": self.cell.cell, "axes": axes });
         for (_, column, _) in MEASURES {
@@ -183,6 +207,7 @@ impl Row {
         row["runs"] = json!(self.cell.runs);
         row["failed"] = json!(self.cell.failed);
         row["verdict"] = json!(self.cell.judgement);
+        row["sweep"] = json!(sweep);
         row
     }
 }
@@ -191,6 +216,15 @@ impl Strip {
     fn new(heading: &str, right: bool, rank: usize, cells: impl Iterator<Item = String>) -> Strip {
         Strip { heading: heading.to_owned(), right, cells: cells.collect(), rank }
     }
+}
+
+/// Returns the cells of a run in the order of the sweep.
+fn rows_of(run: &Run, label: &str) -> Vec<Row> {
+    let row = |begun| move |cell: Cell| Row { run: label.to_owned(), cell, begun };
+    let mut rows: Vec<Row> = run.cells().into_iter().map(row(true)).collect();
+    rows.extend(run.cells_not_run().into_iter().map(row(false)));
+    rows.sort_by_key(|row| row.cell.cell);
+    rows
 }
 
 /// Returns the headings, and a row for the cells of each line.

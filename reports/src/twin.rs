@@ -226,7 +226,7 @@ impl Twin {
         }
         for gap in self.worst_gaps().iter().take(3) {
             if let Some((part, off)) = &gap.part {
-                let (values, measure) = (&gap.values, gap.measure);
+                let (values, measure) = (&gap.values, gap.name());
                 text +=
                     &format!("off most: {values} {measure} {:+.1} %, of it {part} {off:+.3} ms\n", 100.0 * gap.error);
             }

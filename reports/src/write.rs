@@ -70,9 +70,7 @@ impl RunWriter {
     /// # Errors
     /// The directory or a file in it cannot be created.
     pub fn create(parent: &Path, manifest: Manifest, scenario_text: &str, plans: &[Plan]) -> Result<RunWriter> {
-        let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-        let scenario: String = manifest.scenario.chars().map(safe).collect();
-        let claim = Claim::new(parent, &format!("{scenario}-{}", manifest.world))?;
+        let claim = Claim::new(parent, &format!("{}-{}", manifest.scenario, manifest.world))?;
         let dir = claim.partial();
         let created = RunWriter::begin(claim, manifest, scenario_text, plans);
         if created.is_err() {
@@ -205,6 +203,11 @@ impl RunWriter {
         sheets.hops.end_run(cell, repeat)?;
         sheets.lookups.end_run(cell, repeat)?;
         sheets.pings.end_run(cell, repeat)
+    }
+
+    /// Adds a note about the runs to the manifest and the report.
+    pub fn note(&mut self, note: String) {
+        self.manifest.notes.push(note);
     }
 
     /// Marks the sweep as interrupted by the user, so that no further run follows although some are planned.

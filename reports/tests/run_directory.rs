@@ -2,7 +2,7 @@
 mod synthetic;
 
 use actors::id::NodeId;
-use actors::record::{Event, FaultEvent, FaultKind};
+use actors::record::{Event, FaultEvent, FaultKind, Pinged};
 use actors::time::Duration;
 use reports::cells::CellStatus;
 use reports::claim::PARTIAL;
@@ -295,4 +295,26 @@ fn damage_to_any_file_is_an_error_that_names_it() {
     // Large tables may be removed.
     std::fs::remove_file(dir.join("hops.parquet")).expect("it is there");
     read().expect("without its hops");
+}
+
+#[test]
+fn pings_of_a_directory_that_is_not_whole_are_learned_from() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let sketch = Sketch::default();
+    let manifest = Manifest::new("made-up", World::Live, 1, Vec::new(), vec!["swarmbench".to_owned()]);
+    let plans: Vec<Plan> = (0..2).map(|repeat| sketch.plan(0, repeat)).collect();
+    let mut writer = RunWriter::create(parent.path(), manifest, "Scenario(..)", &plans).expect("a new directory");
+    let (client, peer) = (plans[0].clients().next().expect("one").0, plans[0].peers().next().expect("one").0);
+    let mut events = sketch.events();
+    let at = events.iter().find_map(|event| match event {
+        Event::Released { at } => Some(*at),
+        _ => None,
+    });
+    events.push(Event::Pinged(Pinged { client, peer, at: at.expect("the release"), took: Duration::from_micros(20) }));
+    writer.cell(&key(0, &[]), &plans[0], CellStatus::Done, &events).expect("written");
+    let dir = writer.partial_dir().to_owned();
+    // As a process that is killed.
+    std::mem::forget(writer);
+    let seen = reports::observed::observed_runs(&dir, 0).expect("readable");
+    assert_eq!(seen.iter().map(|run| run.pings.len()).collect::<Vec<_>>(), [1]);
 }

@@ -35,10 +35,17 @@ fn context(scenario: &Scenario, plan: &Plan) -> Option<String> {
     ))
 }
 
+/// Returns the number of events that begin later than `end` after the barrier's release. Events without a fixed time do
+/// not count.
+pub(crate) fn after(scenario: &Scenario, plan: &Plan, end: Duration) -> usize {
+    scenario.events.iter().filter(|event| begins(event, plan.ready_within).is_some_and(|begins| begins > end)).count()
+}
+
 /// Warns of an event that begins after the last request has arrived.
 fn late(index: usize, event: &ScheduledFault, plan: &Plan) -> Option<String> {
-    let last = plan.open.as_ref()?.horizon;
     let begins = begins(event, plan.ready_within)?;
+    let Some(open) = &plan.open else { return after_closed(index, begins, plan) };
+    let last = open.horizon;
     if begins <= last {
         return None;
     }
@@ -48,6 +55,20 @@ fn late(index: usize, event: &ScheduledFault, plan: &Plan) -> Option<String> {
     };
     let (begins, last) = (Time::from(begins), Time::from(last));
     Some(format!("`events.{index}` begins at {begins}, and requests come until {last}: {fate}"))
+}
+
+/// Warns of an event that begins after every client of a closed workload has ended its last request.
+fn after_closed(index: usize, begins: Duration, plan: &Plan) -> Option<String> {
+    let requests = plan.workload.micro_batches;
+    let end = Duration(plan.timeout.0.saturating_mul(u64::from(requests)));
+    let (one, begins_at, end_at) = (Time::from(plan.timeout), Time::from(begins), Time::from(end));
+    let how = if requests == 1 { format!("one request of {one}") } else { format!("{requests} requests of {one}") };
+    (begins > end).then(|| {
+        format!(
+            "`events.{index}` begins at {begins_at}, and the run has ended by {end_at}, since each client sends at most \
+             {how}: it cannot happen"
+        )
+    })
 }
 
 /// Returns the earliest time after the barrier's release at which an event can begin, or `None` if its time is not

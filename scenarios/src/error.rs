@@ -1,5 +1,5 @@
 //! The errors of scenarios: the message, the place and a hint, worded for the author of the scenario.
-use crate::input::{InputError, shortened};
+use crate::input::{InputError, shortened, shortened_to};
 use crate::nearest;
 use crate::source::Source;
 use miette::{Diagnostic, NamedSource, SourceSpan};
@@ -13,7 +13,7 @@ pub enum ScenarioError {
     #[diagnostic(transparent)]
     At(Box<At>),
     /// An error in an override of the command line.
-    #[error("{flag}: {message}")]
+    #[error("{}: {}", brief(flag), shortened(message))]
     #[diagnostic(code(scenario::flag))]
     Flag {
         flag: String,
@@ -21,7 +21,7 @@ pub enum ScenarioError {
         #[help]
         help: Option<String>,
     },
-    #[error("there is no scenario `{name}`, neither a file nor one of the library")]
+    #[error("there is no scenario `{}`, neither a file nor one of the library", brief(name))]
     #[diagnostic(code(scenario::unknown))]
     Unknown {
         name: String,
@@ -73,6 +73,12 @@ impl ScenarioError {
         let (message, help) = explain(&error.code);
         ScenarioError::at(source, source.range(error), message, help)
     }
+}
+
+/// Returns a flag as a message repeats it: without its middle if it is long.
+pub(crate) fn brief(flag: &str) -> String {
+    const REPEATED: usize = 400;
+    shortened_to(flag, REPEATED)
 }
 
 /// Returns the text to show and the position of `range` in it. If a line is too long to show, every long line is

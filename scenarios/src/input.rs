@@ -86,12 +86,17 @@ const MESSAGE: usize = 1000;
 
 /// A parser's message about a file, without the middle of what it quotes: it may quote the whole file.
 pub fn shortened(message: &str) -> String {
-    let characters = message.chars().count();
-    if characters <= MESSAGE {
-        return message.to_owned();
+    shortened_to(message, MESSAGE)
+}
+
+/// Returns a text, without its middle if it has more than `most` characters.
+pub fn shortened_to(text: &str, most: usize) -> String {
+    let characters = text.chars().count();
+    if characters <= most {
+        return text.to_owned();
     }
-    let begin: String = message.chars().take(MESSAGE / 2).collect();
-    let end: String = message.chars().skip(characters - MESSAGE / 4).collect();
+    let begin: String = text.chars().take(most / 2).collect();
+    let end: String = text.chars().skip(characters - most / 4).collect();
     format!("{begin}...{end}")
 }
 

@@ -42,6 +42,7 @@ mod warning_kind;
 
 pub use check::{CellSummary, Summary, Warning, live_obstacles};
 pub use error::{At, ScenarioError};
+pub use input::{shortened, shortened_to};
 pub use load::{Loaded, load};
 pub use nearest::nearest;
 pub use sweep::{Cell, Overrides};

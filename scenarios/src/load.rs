@@ -54,11 +54,17 @@ fn original_folder(path: &Path, folder: &Path) -> Option<PathBuf> {
 fn unknown(scenario: &str) -> ScenarioError {
     // The user may have added a folder or an extension to the name of a built-in scenario.
     let stem = Path::new(scenario).file_stem().map_or(scenario.into(), std::ffi::OsStr::to_string_lossy);
-    let help = match nearest::nearest(&stem, library::names()) {
+    let names = library::names().filter(|name| !is_file_name(scenario) || nearest::is_slip(&stem, name));
+    let help = match nearest::nearest(&stem, names) {
         Some(name) => format!("did you mean `{name}`, a scenario of the library?"),
         None => "give the path of a scenario file, or the name of one that `swarmbench library` lists".to_owned(),
     };
     ScenarioError::Unknown { name: scenario.to_owned(), help: Some(help) }
+}
+
+/// Whether a person means a file: then a name of the library is a likely mistake only if it is almost the same.
+fn is_file_name(scenario: &str) -> bool {
+    scenario.contains('/') || scenario.ends_with(".ron")
 }
 
 impl Loaded {

@@ -25,7 +25,14 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 /// 0.9 in a word of three or more letters.
 fn likeness(word: &str, name: &str) -> f64 {
     let slip = word.len() > 2 && strsim::damerau_levenshtein(word, name) == 1;
-    strsim::jaro_winkler(word, name).max(if slip { 0.9 } else { 0.0 })
+    // A letter or two begin many names.
+    let alike = if word.len() > 2 || 2 * word.len() >= name.len() { strsim::jaro_winkler(word, name) } else { 0.0 };
+    alike.max(if slip { 0.9 } else { 0.0 })
+}
+
+/// Whether the two are the same but for one slip of the fingers.
+pub(crate) fn is_slip(word: &str, name: &str) -> bool {
+    strsim::damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase()) <= 1
 }
 
 /// Returns "did you mean `x`?", or a list of all candidates if none is similar.
@@ -50,6 +57,7 @@ mod tests {
         assert_eq!(nearest("sdt", ["mean", "std"]), Some("std"));
         assert_eq!(nearest("push", ["Relay", "Push"]), Some("Push"));
         assert_eq!(nearest("zzz", ["Relay", "Push"]), None);
+        assert_eq!(nearest("x", ["helix-a100", "nano"]), None);
         assert_eq!(hint("zzz", ["a", "b"]).as_deref(), Some("there is `a`, `b`"));
         assert_eq!(hint("zzz", []), None);
         let names: Vec<String> = (0..100).map(|at| format!("{at}-{}", "x".repeat(1000))).collect();

@@ -47,6 +47,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
     }
     bounded("sweep.repeat", "repeat", scenario.sweep.repeat, 1, u32::MAX)?;
     named("name", "scenario", &scenario.name)?;
+    fit_for_directories(&scenario.name)?;
     let model = model::resolve(&scenario.model, files)?;
     let seed = run.seed.derive("run", u64::from(run.cell), u64::from(run.repeat));
     let asked = workload::resolve(scenario, &model, seed, files)?;
@@ -128,6 +129,22 @@ fn named(path: &str, what: &str, name: &str) -> Result<(), Fault> {
     }
     let fault = Fault::new(path, format!("a {what} cannot be called `{}`", name.escape_debug()));
     Err(fault.help(r"a name is not empty, has no space around it, and none of / \ [ ] >"))
+}
+
+/// Run directories are called after their scenario.
+fn fit_for_directories(name: &str) -> Result<(), Fault> {
+    // File systems have names of up to 255 bytes; the world, a number and a mark of what is partial come to it.
+    const MOST: usize = 200;
+    if name.starts_with('.') {
+        let message = format!("a scenario cannot be called `{name}`: the directories of its results would be hidden");
+        return Err(Fault::new("name", message).help("a name does not begin with a dot"));
+    }
+    if name.len() > MOST {
+        let message =
+            format!("the name of the scenario has {} bytes, too many for the name of a directory", name.len());
+        return Err(Fault::new("name", message).help("give it a name of at most 200 bytes"));
+    }
+    Ok(())
 }
 
 fn positive(path: &str, time: crate::units::Time) -> Result<actors::time::Duration, Fault> {

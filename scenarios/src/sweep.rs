@@ -2,7 +2,7 @@
 //! line.
 use crate::beyond;
 use crate::cell::CellKey;
-use crate::error::ScenarioError;
+use crate::error::{self, ScenarioError};
 use crate::files::Files;
 use crate::load::Loaded;
 use crate::nearest;
@@ -14,12 +14,16 @@ use crate::resolve::{self, Run};
 use crate::schema::{Scenario, Sweep};
 use crate::warning_kind::Kind;
 use actors::seed::Seed;
-use std::collections::BTreeSet;
+use actors::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The largest number of runs of one sweep (cells times repetitions). All runs are planned before the first one begins,
 /// and a plan takes some ten kilobytes.
 const RUNS: u64 = 1 << 16;
+
+/// The help for two flags, or two values, of which only one can hold.
+const LEAVE_ONE_OUT: &str = "leave one of the two out";
 
 /// The overrides of the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +91,12 @@ impl Cell {
         elsewhere
     }
 
+    /// Returns the number of events of the scenario that begin later than `end` after the barrier's release, and the
+    /// number of all its events.
+    pub fn events_after(&self, plan: &Plan, end: Duration) -> (usize, usize) {
+        (beyond::after(&self.scenario, plan, end), self.scenario.events.len())
+    }
+
     /// Returns warnings about values of this cell that are allowed but rarely intended.
     pub(crate) fn warnings(&self, plan: &Plan) -> Vec<(Kind, f64, String)> {
         beyond::warnings(&self.scenario, plan)
@@ -134,6 +144,7 @@ impl Loaded {
             self.few_enough(points.len(), base.sweep.repeat, &over)?;
         }
         let text = Origin::of(self.source.clone()).print(&base)?;
+        varied.distinct(&text, &Origin::of(self.source.clone()))?;
         let (mut kept, mut texts, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         // Neighbouring points of a grid share their first assignments. The trail keeps the assignments of the last
         // point and the text and scenario after each, so that they are reused.
@@ -199,6 +210,11 @@ impl Loaded {
                 let message = "a sweep is not set but given".to_owned();
                 return Err(ScenarioError::Flag { flag: flag.clone(), message, help });
             }
+            let dropped = origin.assignments.iter().find(|before| assignment.path.contains(&before.path));
+            if let Some(From::Flag(before)) = dropped.map(|dropped| &dropped.from) {
+                let message = format!("it takes the place of `{}`, given before", error::brief(before));
+                return Err(origin.blame_value(&assignment, resolve::Fault::new("", message).help(LEAVE_ONE_OUT)));
+            }
             (text, scenario) = origin.assign(&text, &assignment)?;
             origin.assignments.push(assignment);
         }
@@ -244,7 +260,18 @@ impl Varied {
             cases.push(case.iter().map(value).collect::<Vec<_>>());
         }
         let mut varied = Varied { axes, cases };
-        for (path, values) in &overrides.axis {
+        for (at, (path, values)) in overrides.axis.iter().enumerate() {
+            let over = Path::dotted(path);
+            if let Some((other, before)) =
+                overrides.axis[..at].iter().find(|(other, _)| over.contains(&Path::dotted(other)))
+            {
+                let message = format!(
+                    "it takes the place of `{}`, given before",
+                    error::brief(&format!("--axis {other}={before}"))
+                );
+                let (flag, help) = (format!("--axis {path}={values}"), Some(LEAVE_ONE_OUT.to_owned()));
+                return Err(ScenarioError::Flag { flag, message, help });
+            }
             varied.replace(axis(path, values)?);
         }
         for (path, value) in &overrides.set {
@@ -252,13 +279,34 @@ impl Varied {
             // A `--set` removes the file's axis over its path. But a `--set` and an `--axis` for the same path
             // contradict each other.
             if let Some((axis, values)) = overrides.axis.iter().find(|(axis, _)| set.contains(&Path::dotted(axis))) {
-                let message = format!("--axis {axis}={values} varies what this sets");
-                let help = Some("leave one of the two out".to_owned());
+                let axis = format!("--axis {axis}={values}");
+                let message = format!("{} varies what this sets", error::brief(&axis));
+                let help = Some(LEAVE_ONE_OUT.to_owned());
                 return Err(ScenarioError::Flag { flag: format!("--set {path}={value}"), message, help });
             }
             varied.give_up(&set);
         }
         Ok(varied)
+    }
+
+    /// Refuses an axis that has the same value twice, in whatever notation: the two cells would be the same. `text` is the
+    /// scenario that takes the values.
+    fn distinct(&self, text: &str, origin: &Origin) -> Result<(), ScenarioError> {
+        for axis in &self.axes {
+            let mut seen: BTreeMap<String, &Assignment> = BTreeMap::new();
+            for value in axis {
+                // A value that does not fit its path is refused later, with the reason.
+                let meant = origin.assign(text, value).map_or_else(|_| value.value.clone(), |(text, _)| text);
+                if let Some(before) = seen.insert(meant, value) {
+                    let message = match before.value == value.value {
+                        true => format!("the value `{}` is given twice", value.value),
+                        false => format!("the values `{}` and `{}` are the same", before.value, value.value),
+                    };
+                    return Err(origin.blame_value(value, resolve::Fault::new("", message).help(LEAVE_ONE_OUT)));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds an axis of the command line, which replaces the file's axis and case values at its path.

@@ -224,3 +224,50 @@ fn a_plan_survives_its_text() {
     let plan = plan(&cells("flexgen-petals-opt30b", &Overrides::default())[0]);
     assert_eq!(Plan::from_ron(&plan.to_ron().expect("printed")).expect("read"), plan);
 }
+
+#[test]
+fn what_a_later_flag_would_drop_is_refused_with_both() {
+    let twice = over(&[("workload.prompt", "8"), ("workload.prompt", "16")], &[]);
+    let expected = "--set workload.prompt=16: it takes the place of `--set workload.prompt=8`, given before";
+    assert_eq!(refused("nano", &twice), expected);
+    // The whole part after one of its fields.
+    let above = over(&[("network.default.delay", "3 ms"), ("network.default", "Link()")], &[]);
+    assert!(refused("nano", &above).contains("takes the place of `--set network.default.delay=3 ms`"));
+    let below = over(&[("network.default", "Link()"), ("network.default.delay", "3 ms")], &[]);
+    assert_eq!(cells("nano", &below).len(), 1);
+    let repeat = Overrides { repeat: Some(3), ..over(&[("sweep.repeat", "2")], &[]) };
+    assert!(refused("nano", &repeat).contains("--repeat 3: it takes the place of `--set sweep.repeat=2`"));
+    let axes = over(&[], &[("workload.prompt", "1,2"), ("workload.prompt", "3,4")]);
+    let expected = "--axis workload.prompt=3,4: it takes the place of `--axis workload.prompt=1,2`, given before";
+    assert_eq!(refused("nano", &axes), expected);
+}
+
+#[test]
+fn an_axis_has_no_value_twice_however_it_is_written() {
+    let same = refused("nano", &over(&[], &[("workload.prompt", "8,8")]));
+    assert_eq!(same, "--axis workload.prompt=8,8: the value `8` is given twice");
+    let same = refused("nano", &over(&[], &[("measure.timeout", "30 s,20 s,30000 ms")]));
+    assert!(same.ends_with("the values `30 s` and `30000 ms` are the same"), "{same}");
+}
+
+#[test]
+fn a_long_flag_is_told_without_its_middle() {
+    let digits = "9".repeat(100_000);
+    let said = refused("nano", &over(&[("workload.prompt", &digits)], &[]));
+    assert!(said.starts_with("--set workload.prompt=999") && said.len() < 2_000, "{} bytes", said.len());
+    let values = (1..=500).map(|value| format!("{value} mss")).collect::<Vec<_>>().join(",");
+    let said = refused("nano", &over(&[], &[("network.default.delay", &values)]));
+    assert!(said.starts_with("--axis network.default.delay=1 mss,2 mss") && said.len() < 2_000, "{said}");
+    assert!(said.contains("500 mss: unknown unit `mss`"), "{said}");
+    let name = "x".repeat(100_000);
+    assert!(load(&name).expect_err("there is none").to_string().len() < 1_000);
+}
+
+#[test]
+fn a_scenario_is_called_as_its_directories_can_be() {
+    let said = refused("nano", &over(&[("name", "\".\"")], &[]));
+    assert!(said.contains("a scenario cannot be called `.`"), "{said}");
+    let said = refused("nano", &over(&[("name", &"n".repeat(300))], &[]));
+    assert!(said.contains("has 300 bytes, too many for the name of a directory"), "{said}");
+    assert_eq!(cells("nano", &over(&[("name", "\"é☃\"")], &[])).len(), 1);
+}

@@ -32,6 +32,23 @@ fn an_event_after_the_last_request_is_told_with_both_times() {
 }
 
 #[test]
+fn an_event_after_the_end_of_a_closed_workload_is_told_with_the_bound() {
+    let said = |event: &str| {
+        let set = [("events", event), ("measure.timeout", "60 s"), ("workload.micro_batches", "10")];
+        warnings("nano", &set).into_iter().filter(|warning| warning.contains("events.0")).collect::<Vec<_>>().join("\n")
+    };
+    let crash = |at: &str| said(&format!("[Crash(on: \"peer[0]\", at: \"{at}\", back: \"1 s\")]"));
+    assert_eq!(
+        crash("6000 s"),
+        "`events.0` begins at 6000 s, and the run has ended by 600 s, since each client sends at most 10 requests of 60 s: \
+         it cannot happen"
+    );
+    assert_eq!(crash("600 s"), "");
+    let slow = "[Degrade(what: Device(\"peer[0]\"), by: 2.0, at: \"601 s\", for: \"1 s\")]";
+    assert!(said(slow).ends_with("it cannot happen"));
+}
+
+#[test]
 fn a_request_beyond_the_models_context_is_told_or_refused() {
     let long = [("workload.longest", "100000"), ("workload.prompt", "9000"), ("swarm.cache", "900 GiB")];
     let found = warnings("open-loop", &long);

@@ -13,7 +13,7 @@ use scenarios::plan::Plan;
 /// orchestrator's process can record. The error is the reason as text.
 pub fn check(plan: &Plan, host: HostId, incarnation: u32, answer: &Answer) -> Result<(), String> {
     match answer {
-        Answer::Over => Ok(()),
+        Answer::Over | Answer::Alive => Ok(()),
         Answer::Events(events) => events.iter().try_for_each(|event| recorded(plan, host, event)),
         Answer::Counted(account) if (account.host, account.incarnation) != (host, incarnation) => {
             Err(format!("it gave the account of process {} of host {}", account.incarnation, account.host.0))
@@ -99,6 +99,7 @@ mod tests {
         let nowhere = (HostId(9_999), NodeId(9_999));
         for (host, answer) in [
             (here, Answer::Over),
+            (here, Answer::Alive),
             (here, account(here, 3, there)),
             (here, failed(peer.0)),
             (here, lost(there)),

@@ -109,7 +109,12 @@ pub enum Answer {
     Over,
     /// The counts of messages that the process has sent and received.
     Counted(Account),
+    /// Its process runs, whatever else it has to say: see [`ALIVE_EVERY`].
+    Alive,
 }
+
+/// The interval at which a host's process says that it runs.
+pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// A report of something that concerns the run as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

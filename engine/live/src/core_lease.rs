@@ -10,7 +10,7 @@
 //! stretch each other's jobs, and compute timestamps are meaningless.
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -42,13 +42,52 @@ pub struct Lease<'a> {
 /// any one of many.
 const LOOK: Duration = Duration::from_micros(20);
 
-/// Creates a directory for the lock files that only this user can enter. Another user who could open a lock file could
-/// take the lock and stall a run that would still be reported as valid.
-///
-/// # Errors
-/// If the directory cannot be created.
-pub fn directory() -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("swarmbench-").permissions(Permissions::from_mode(0o700)).tempdir()
+/// The prefix of the names of directories for lock files.
+const PREFIX: &str = "swarmbench-";
+
+/// The file that the process of the orchestrator keeps locked as long as it lives.
+const IN_USE: &str = "in-use";
+
+/// A directory for the lock files of a run.
+pub struct Leases {
+    dir: TempDir,
+    _in_use: File,
+}
+
+impl Leases {
+    /// Creates a directory that only this user can enter, and removes the directories that killed processes have left.
+    /// Another user who could open a lock file could take the lock and stall a run that would still be reported as valid.
+    ///
+    /// # Errors
+    /// If the directory cannot be created.
+    pub fn new() -> io::Result<Leases> {
+        remove_stale(&std::env::temp_dir());
+        let dir = tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir()?;
+        // The file gets its name after it is locked. A file of that name without a lock is that of a dead process.
+        let unlocked = dir.path().join("unlocked");
+        let in_use = File::create(&unlocked)?;
+        lock(&in_use)?;
+        fs::rename(&unlocked, dir.path().join(IN_USE))?;
+        Ok(Leases { dir, _in_use: in_use })
+    }
+
+    /// Returns the path of the directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Removes the directories of this user whose processes have died. A directory that cannot be removed is left.
+fn remove_stale(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let dir = entry.path();
+        if let Ok(in_use) = File::open(dir.join(IN_USE))
+            && flock(&in_use, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            let _ = fs::remove_dir_all(&dir);
+        }
+    }
 }
 
 impl TicketLock {
@@ -155,7 +194,7 @@ fn unlock(file: &File) {
 
 #[cfg(test)]
 mod tests {
-    use super::{TicketLock, directory};
+    use super::{Leases, TicketLock, remove_stale};
     use std::os::unix::fs::PermissionsExt;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -164,13 +203,34 @@ mod tests {
 
     #[test]
     fn no_other_user_can_take_a_lease() {
-        let dir = directory().unwrap();
+        let dir = Leases::new().unwrap();
         let _turnstile = TicketLock::open(dir.path(), 2, 3).unwrap();
         let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(dir.path()), 0o700);
         let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert_eq!(files.len(), 2 + 4 + 1);
-        assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+        assert_eq!(files.len(), 2 + 4 + 1 + 1);
+        let locks = files.iter().filter(|file| !file.ends_with(super::IN_USE));
+        assert!(locks.into_iter().all(|file| mode(file) == 0o600), "{files:?}");
+    }
+
+    #[test]
+    fn a_directory_that_a_killed_process_has_left_is_removed_and_one_in_use_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let make = |name: &str, locked: bool| {
+            let dir = parent.path().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            let file = std::fs::File::create(dir.join(super::IN_USE)).unwrap();
+            locked.then(|| super::lock(&file).map(|()| file).unwrap())
+        };
+        let _used = make("swarmbench-used", true);
+        make("swarmbench-left", false);
+        make("other-left", false);
+        // One that is being made.
+        std::fs::create_dir(parent.path().join("swarmbench-new")).unwrap();
+        remove_stale(parent.path());
+        let there = |name: &str| parent.path().join(name).exists();
+        assert!(!there("swarmbench-left"));
+        assert!(there("swarmbench-used") && there("swarmbench-new") && there("other-left"));
     }
 
     #[test]

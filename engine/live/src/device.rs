@@ -195,14 +195,19 @@ impl Worker {
             };
             next = self.line.end();
             let output = result.map_err(|fault| {
-                tracing::error!("the device of {node} failed: {fault}");
+                tracing::error!("the device of {} failed: {fault}", self.bench.called(node));
                 if loading {
                     let _ = self.arrivals.send(Arrival::LoadFailed { node, what: fault.to_string() });
                 }
                 fault.refusal()
             });
+            let token = match &output {
+                Ok(Output::Tokens(rows)) => rows.as_ref().and_then(|rows| rows.first().copied()),
+                _ => None,
+            };
             if let Some(((request, output), best)) = choice.zip(self.bench.take_scores()) {
-                let _ = self.arrivals.send(Arrival::Seen(Event::Scored(Box::new(Scored { request, output, best }))));
+                let scored = Scored { request, output, token, best };
+                let _ = self.arrivals.send(Arrival::Seen(Event::Scored(Box::new(scored))));
             }
             let computed = Computed { ticket: job.ticket, started, finished, output };
             // The result is sent before the lease is released: after the release the kernel may run the next holder on

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Notify;
@@ -105,14 +106,14 @@ impl HostSupervisor {
         }
     }
 
-    /// Closes every child's stdin, which ends the child, and kills the children that do not end in time.
-    pub async fn dismiss(self, options: &Options) {
+    /// Closes every child's stdin, which ends the child, and kills the children that do not end within this time.
+    pub async fn dismiss(self, within: Duration) {
         let mut watches = Vec::new();
         for Member { stdin, kill, watch, .. } in self.members {
             drop(stdin);
             watches.push((kill, watch));
         }
-        let deadline = tokio::time::Instant::now() + options.dismiss_within;
+        let deadline = tokio::time::Instant::now() + within;
         for (kill, mut watch) in watches {
             if tokio::time::timeout_at(deadline, &mut watch).await.is_err() {
                 kill.notify_one();

@@ -1,7 +1,7 @@
 //! A host's process: joins the run that it was invited to, spawns its actors, and sends its record at the end.
 //!
 //! The process ends when its stdin closes, so it ends with the process that started it, even if that one crashes.
-use super::control::{Answer, EVENTS_PER_FRAME, Greeting, Invitation, Order, Purpose, Report, hear, say};
+use super::control::{ALIVE_EVERY, Answer, EVENTS_PER_FRAME, Greeting, Invitation, Order, Purpose, Report, hear, say};
 use super::local::{Directory, LocalHost};
 use super::wire::{self, FrameReader, Kind, Limits};
 use super::{LiveError, clock};
@@ -130,6 +130,8 @@ async fn serve(
         }
     });
     let mut tick = tokio::time::interval(HAND_OVER);
+    let mut alive = tokio::time::interval(ALIVE_EVERY);
+    alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut leaving = None;
     loop {
         tokio::select! {
@@ -140,6 +142,7 @@ async fn serve(
                     return Ok(());
                 }
             }
+            _ = alive.tick() => say(&mut control, &Answer::Alive).await?,
             Some(report) = reports.recv() => say(&mut control, &Answer::Report(report)).await?,
             order = heard.recv() => match order {
                 Some(Order::Gone { host, incarnation }) => local.lose_host(host, incarnation),

@@ -34,7 +34,6 @@ pub mod wire;
 pub use join::host_main;
 pub use texts::texts;
 
-use actors::id::NodeId;
 use models::{PromptError, prompt_ids};
 use scenarios::plan::{Executor, Plan, Role};
 use scenarios::tokens::Prompts;
@@ -83,8 +82,8 @@ pub enum LiveError {
     Spawn { host: String, exe: PathBuf, why: io::Error },
     #[error("host `{host}` has not joined the run: {why}")]
     NotJoined { host: String, why: String },
-    #[error("{node} on host `{host}` cannot load its part of the model: {what}")]
-    Load { node: NodeId, host: String, what: String },
+    #[error("host `{host}` cannot load its part of the model: {what}")]
+    Load { host: String, what: String },
     #[error("{what} failed: {why}")]
     Io { what: &'static str, why: io::Error },
     #[error("the prompts cannot be had: {0}")]

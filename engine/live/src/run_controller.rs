@@ -2,12 +2,13 @@
 //!
 //! The actors implement the swarm's behaviour; this module only manages their processes.
 use super::control::{Greeting, Order, Place, Purpose, Token, say};
+use super::core_lease::Leases;
 use super::fault_schedule::FaultSchedule;
 use super::host_supervisor::{Expected, HostSupervisor, Meeting, staffed};
 use super::local::{Directory, LocalHost};
 use super::news::{Joined, Meet, News, interrupted, listen};
 use super::run_monitor::RunMonitor;
-use super::{LiveError, Options, clock, core_lease, door};
+use super::{LiveError, Options, clock, door};
 use actors::id::HostId;
 use actors::record::Event;
 use scenarios::plan::Plan;
@@ -17,7 +18,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
@@ -25,15 +27,22 @@ use tokio::time::{Instant, timeout, timeout_at};
 use topology::holders::Holders;
 use topology::outcome::{Outcome, Run};
 
+/// The time that a host has for an answer, and to exit, when the user has ended the run.
+const INTERRUPTED_WITHIN: Duration = Duration::from_secs(2);
+
 /// Runs one cell from its start to the end of its processes.
 ///
 /// # Errors
 /// If the run cannot be set up, or a node cannot load its part of the model.
 pub async fn control_run(plan: Arc<Plan>, options: &Options, interrupt: &AtomicBool) -> Result<Run, LiveError> {
-    let leases = core_lease::directory().map_err(LiveError::io("making a directory for core leases"))?;
+    let leases = Leases::new().map_err(LiveError::io("making a directory for core leases"))?;
     let mut supervisor = HostSupervisor::new();
     let ended = perform(&plan, options, interrupt, leases.path(), &mut supervisor).await;
-    supervisor.dismiss(options).await;
+    let within = match interrupt.load(Ordering::Relaxed) {
+        true => options.dismiss_within.min(INTERRUPTED_WITHIN),
+        false => options.dismiss_within,
+    };
+    supervisor.dismiss(within).await;
     ended
 }
 
@@ -93,6 +102,7 @@ async fn perform(
         wanted: BTreeSet::new(),
         stalled: BTreeMap::new(),
         holders: Holders::of(plan),
+        silent: BTreeMap::new(),
         lost: Vec::new(),
         cut: Vec::new(),
         cut_by: BTreeMap::new(),
@@ -106,7 +116,11 @@ async fn perform(
         watch.hosts.insert(host, orders);
     }
     let mut outcome = watch.over(&mut news, reports, interrupt).await?;
-    let events = watch.collect(&mut news, &mut outcome, options.dismiss_within).await;
+    let within = match outcome {
+        Outcome::Interrupted => options.dismiss_within.min(INTERRUPTED_WITHIN),
+        _ => options.dismiss_within,
+    };
+    let events = watch.collect(&mut news, &mut outcome, within).await;
     let deadline = Instant::now() + options.dismiss_within;
     let account = watch.count_mail(&mut news, &mut outcome, deadline).await;
     Ok(Run { account, ..run_of(outcome, events) })

@@ -1,7 +1,7 @@
 //! Supervises a live run that has begun: carries out its faults, notices unplanned losses, and collects the record.
 mod collect;
 
-use super::control::{Answer, Order, Place, Report, say};
+use super::control::{ALIVE_EVERY, Answer, Order, Place, Report, say};
 use super::fault_schedule::{FaultAction, FaultSchedule};
 use super::host_supervisor::HostSupervisor;
 use super::local::LocalHost;
@@ -22,12 +22,16 @@ use std::time::Duration as StdDuration;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use topology::holders::Holders;
-use topology::outcome::Outcome;
+use topology::outcome::{Outcome, ranges};
 
 /// The time that a run may take beyond the sum of its own time limits before it is ended as a deadlock.
 const GRACE: StdDuration = StdDuration::from_secs(30);
+
+/// The bounds of the time after which a silent host is given up, which is else the timeout of a request. A busy machine
+/// can silence a host for a few seconds; a host that is silent for longer than the upper bound does not recover.
+const SILENT_FOR: (StdDuration, StdDuration) = (StdDuration::from_secs(10), StdDuration::from_secs(30));
 
 /// The state of a live run that has begun, as the orchestrator's process knows it.
 pub struct RunMonitor<'a> {
@@ -52,6 +56,8 @@ pub struct RunMonitor<'a> {
     /// Stalled hosts, and the number of stalls that each is in.
     pub stalled: BTreeMap<HostId, u32>,
     pub holders: Holders,
+    /// The number of consecutive looks at which a live host had said nothing since the last look.
+    pub silent: BTreeMap<HostId, u32>,
     /// Hosts whose processes ended unplanned, and how.
     pub lost: Vec<(HostId, String)>,
     /// Broken connections between hosts, by the host at the remote end. Connections closed for a protocol violation
@@ -75,6 +81,9 @@ impl RunMonitor<'_> {
     ) -> Result<Outcome, LiveError> {
         let began = Instant::now();
         let horizon = began + self.longest();
+        let mut look_for_silence = interval(ALIVE_EVERY);
+        // If this process stood still itself, it has heard nobody: each look counts once.
+        look_for_silence.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(action) = self.schedule.take(clock::now()) {
                 if let (FaultAction::GiveUp, Some(outcome)) = (&action, self.holders.outcome(self.plan)) {
@@ -87,6 +96,10 @@ impl RunMonitor<'_> {
                 report = reports.recv() => report.map(|report| (HostId(0), report)),
                 Some(heard) = news.recv() => self.hear(heard).await,
                 () = tokio::time::sleep(next) => None,
+                _ = look_for_silence.tick() => {
+                    self.give_up_silent();
+                    None
+                }
                 () = interrupted(interrupt) => return Ok(Outcome::Interrupted),
                 () = tokio::time::sleep_until(horizon) => {
                     return Ok(Outcome::Deadlock { at: Timestamp(began.elapsed().as_nanos() as u64) });
@@ -106,15 +119,41 @@ impl RunMonitor<'_> {
 
     /// Handles news from a child. Returns a report, with the host that sent it, for [`RunMonitor::judge`].
     async fn hear(&mut self, news: News) -> Option<(HostId, Report)> {
+        if let News::Answer { host, .. } = &news {
+            self.silent.remove(host);
+        }
         match news {
             News::Answer { host, answer: Answer::Report(report) } => return Some((host, report)),
             News::Answer { host, answer: Answer::Events(more) } => self.records.entry(host).or_default().extend(more),
-            News::Answer { answer: Answer::Over | Answer::Counted(_), .. } => {}
+            News::Answer { answer: Answer::Over | Answer::Counted(_) | Answer::Alive, .. } => {}
             News::Joined { host, incarnation, joined } => self.joined(host, incarnation, *joined).await,
             News::Exited { host, why } => self.exited(host, why).await,
             News::HungUp { host, incarnation, why } => self.hung_up(host, incarnation, why).await,
         }
         None
+    }
+
+    /// Kills the live hosts that the plan does not stall and that have been silent for too long: their processes stand
+    /// still, or get no CPU time.
+    fn give_up_silent(&mut self) {
+        let (least, most) = SILENT_FOR;
+        let patience = StdDuration::from_nanos(self.plan.timeout.0).clamp(least, most);
+        for host in self.hosts.keys().copied().collect::<Vec<_>>() {
+            if self.stalled.get(&host).is_some_and(|stalls| *stalls > 0) || self.doomed.contains(&host) {
+                self.silent.remove(&host);
+                continue;
+            }
+            let looks = self.silent.entry(host).or_default();
+            *looks += 1;
+            if ALIVE_EVERY * *looks > patience {
+                self.silent.remove(&host);
+                let why = format!("its process stands still: it has said nothing for {} s", patience.as_secs());
+                tracing::warn!("host `{}` is lost: {why}", self.plan.host(host).name);
+                self.lost.push((host, why));
+                // The end of the process is handled as that of any other.
+                self.supervisor.signal(host, Signal::KILL);
+            }
+        }
     }
 
     /// Returns an upper bound on the duration of a run that keeps its own time limits.
@@ -325,7 +364,7 @@ impl RunMonitor<'_> {
             Report::Broken { invariant, event } => Ok(Some(Outcome::Broken { invariant, event })),
             Report::LoadFailed { node, what } => {
                 let host = self.plan.nodes.get(node.0 as usize).map(|node| self.plan.host(node.host).name.clone());
-                Err(LiveError::Load { node, host: host.unwrap_or_default(), what })
+                Err(LiveError::Load { host: host.unwrap_or_default(), what })
             }
             Report::LinkLost { host, why, lied } => {
                 self.note_cut(by, host, why, lied);
@@ -365,6 +404,16 @@ impl RunMonitor<'_> {
             Event::Aborted { why, .. } => self.explained(Outcome::Aborted(why)),
             _ => Outcome::Interrupted,
         }
+    }
+
+    /// Returns the outcome of a run that has lost blocks for good: the unplanned loss of a process that held them, if
+    /// there is one.
+    fn unasked(&self, outcome: Outcome) -> Outcome {
+        let Outcome::BlocksLost { blocks, hosts } = &outcome else { return outcome };
+        let held = |host: &HostId| hosts.iter().any(|(name, _)| *name == self.plan.host(*host).name);
+        let Some((host, why)) = self.lost.iter().find(|(host, _)| held(host)) else { return outcome };
+        let why = format!("{why}; no peer holds {} any more", ranges(blocks));
+        Outcome::HostLost { host: *host, name: self.plan.host(*host).name.clone(), why }
     }
 
     /// Returns the outcome, or the loss of a host that explains it.

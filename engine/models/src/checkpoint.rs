@@ -6,15 +6,20 @@ use super::source::Source;
 use super::tensors::TensorSpec;
 use super::text::byte_tokenizer;
 use safetensors::Dtype;
-use safetensors::tensor::View;
+use safetensors::tensor::{Metadata, TensorInfo};
 use scenarios::shape::Shape;
 use serde_json::json;
-use std::borrow::Cow;
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The bytes of an f32, the type of all written values.
 const VALUE: usize = 4;
+
+/// The folder within the model's folder in which the files grow. The program that has created it is the only one that
+/// writes there.
+const GROWING: &str = ".partial-model";
 
 /// A checkpoint with the same values as `Weights::Random` with the same seed.
 pub struct Checkpoint {
@@ -36,23 +41,46 @@ pub fn write_checkpoint(shape: &Shape, seed: u64, dir: &Path) -> Result<(), Mode
 impl Checkpoint {
     /// Writes the checkpoint into `dir`, which must not hold a model yet: `config.json`, `model.safetensors` (f32) or
     /// its shards with their index, and `tokenizer.json` if the vocabulary has at least 256 ids. Tensors are drawn one
-    /// at a time while they are written. Files get their names when they are complete, `config.json` last, so that a
-    /// folder whose writing was interrupted is not a model.
+    /// at a time while they are written. The files grow in a folder of their own and are moved to `dir` when all are
+    /// complete, `config.json` last, so that a folder whose writing was interrupted is not a model.
     ///
     /// # Errors
-    /// If the folder holds a model already, its file system has too little space, or a file cannot be written.
+    /// If the folder holds a model already, another program writes one there, its file system has too little space, or
+    /// a file cannot be written. Nothing of the written files is left then.
     pub fn write(&self, dir: &Path) -> Result<(), ModelError> {
-        fs::create_dir_all(dir).map_err(ModelError::io(dir))?;
+        self.write_until(dir, &AtomicBool::new(false))
+    }
+
+    /// As [`Checkpoint::write`], until `interrupt` is set.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::write`], and [`ModelError::Interrupted`].
+    pub fn write_until(&self, dir: &Path, interrupt: &AtomicBool) -> Result<(), ModelError> {
+        let claim = Claim::new(dir)?;
         let taken = ["config.json", WEIGHTS, INDEX].into_iter().find(|name| dir.join(name).exists());
         if let Some(name) = taken {
             return Err(ModelError::Occupied { path: dir.to_owned(), name });
         }
+        let names = self.write_files(&claim.growing, interrupt)?;
+        for (at, name) in names.iter().enumerate() {
+            if let Err(why) = claim.settle(name) {
+                names[..at].iter().for_each(|name| drop(fs::remove_file(dir.join(name))));
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the files, and returns their names in the order in which they are to be moved to the model's folder.
+    fn write_files(&self, dir: &Path, interrupt: &AtomicBool) -> Result<Vec<String>, ModelError> {
         let shape = &self.config.shape;
         let blocks = (0..shape.layers).map(|index| self.config.block_specs(index));
         let specs: Vec<TensorSpec> = blocks.chain([self.config.ends_specs()]).flat_map(|specs| specs.list).collect();
         room(dir, specs.iter().map(bytes).sum())?;
-        let save = |name: &str, text: String| {
+        let mut names = Vec::new();
+        let mut save = |name: &str, text: String| {
             let path = dir.join(name);
+            names.push(name.to_owned());
             fs::write(&path, text).map_err(ModelError::io(&path))
         };
         if shape.vocab >= 256 {
@@ -60,14 +88,80 @@ impl Checkpoint {
         }
         let source = Source::random(self.config.clone(), self.seed);
         let shards = shards(specs, self.shard_bytes.unwrap_or(u64::MAX));
-        if let [all] = shards.as_slice() {
-            write_file(&dir.join(WEIGHTS), all, &source)?;
+        let mut files: Vec<String> = (0..shards.len()).map(|at| shard_name(at, shards.len())).collect();
+        if let [whole] = files.as_mut_slice() {
+            *whole = WEIGHTS.to_owned();
         } else {
-            let name = |at| dir.join(shard_name(at, shards.len()));
-            shards.iter().enumerate().try_for_each(|(at, specs)| write_file(&name(at), specs, &source))?;
             save(INDEX, index(&shards))?;
         }
-        save("config.json", self.config.to_json())
+        save("config.json", self.config.to_json())?;
+        for (name, specs) in files.iter().zip(&shards) {
+            write_file(&dir.join(name), specs, &source, interrupt)?;
+        }
+        // The files of weights before the index, and `config.json` at the very end.
+        let at = names.iter().position(|name| name != "tokenizer.json").unwrap_or(names.len());
+        names.splice(at..at, files);
+        Ok(names)
+    }
+}
+
+/// A folder in which this program alone writes a model.
+struct Claim {
+    dir: PathBuf,
+    growing: PathBuf,
+    /// Folders that were not there before, the outermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Claim {
+    fn new(dir: &Path) -> Result<Claim, ModelError> {
+        let absent = dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+        let mut absent: Vec<PathBuf> = absent.map(Path::to_owned).collect();
+        absent.reverse();
+        let mut claim = Claim { dir: dir.to_owned(), growing: dir.join(GROWING), made: Vec::new() };
+        for folder in absent {
+            match fs::create_dir(&folder) {
+                Ok(()) => claim.made.push(folder),
+                // Another program has made it meanwhile.
+                Err(_) if folder.is_dir() => {}
+                Err(why) => return Err(claim.refused(ModelError::io(&folder)(why))),
+            }
+        }
+        match fs::create_dir(&claim.growing) {
+            Ok(()) => Ok(claim),
+            Err(why) if why.kind() == ErrorKind::AlreadyExists => {
+                let path = claim.growing.clone();
+                Err(claim.refused(ModelError::Claimed { path }))
+            }
+            Err(why) => {
+                let failed = ModelError::io(dir)(why);
+                Err(claim.refused(failed))
+            }
+        }
+    }
+
+    /// The error of a claim that was not got: what grows there is another program's.
+    fn refused(mut self, why: ModelError) -> ModelError {
+        self.growing = PathBuf::new();
+        why
+    }
+
+    /// Moves a whole file to its place.
+    fn settle(&self, name: &str) -> Result<(), ModelError> {
+        let place = self.dir.join(name);
+        fs::rename(self.growing.join(name), &place).map_err(ModelError::io(&place))
+    }
+}
+
+impl Drop for Claim {
+    /// Removes what is not whole, and the folders that were made and are empty.
+    fn drop(&mut self) {
+        if !self.growing.as_os_str().is_empty() {
+            let _ = fs::remove_dir_all(&self.growing);
+        }
+        for folder in self.made.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
     }
 }
 
@@ -118,37 +212,39 @@ fn index(shards: &[Vec<TensorSpec>]) -> String {
     format!("{:#}\n", json!({ "metadata": { "total_size": total }, "weight_map": map }))
 }
 
-fn write_file(path: &Path, specs: &[TensorSpec], source: &Source) -> Result<(), ModelError> {
-    let views = specs.iter().map(|spec| (spec.name.clone(), Drawn { spec, source }));
+/// Writes a file of the format safetensors: the length of the header, the header, and the values in the order of the
+/// tensors' names.
+fn write_file(path: &Path, specs: &[TensorSpec], source: &Source, interrupt: &AtomicBool) -> Result<(), ModelError> {
+    let failed = ModelError::io;
+    let mut specs: Vec<&TensorSpec> = specs.iter().collect();
+    specs.sort_by(|one, other| one.name.cmp(&other.name));
+    let mut file = BufWriter::new(File::create(path).map_err(failed(path))?);
+    file.write_all(&header(&specs).map_err(failed(path))?).map_err(failed(path))?;
+    for spec in specs {
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(ModelError::Interrupted);
+        }
+        for value in source.tensor(spec)?.flatten_all()?.to_vec1::<f32>()? {
+            file.write_all(&value.to_le_bytes()).map_err(failed(path))?;
+        }
+    }
+    file.flush().map_err(failed(path))
+}
+
+fn header(specs: &[&TensorSpec]) -> std::io::Result<Vec<u8>> {
+    let mut end = 0;
+    let info = |spec: &&TensorSpec| {
+        let start = end;
+        end += spec.values() * VALUE;
+        (spec.name.clone(), TensorInfo { dtype: Dtype::F32, shape: spec.dims.clone(), data_offsets: (start, end) })
+    };
+    let tensors = specs.iter().map(info).collect();
     let note = [("format".to_owned(), "pt".to_owned())].into();
-    let growing = path.with_extension("new");
-    safetensors::serialize_to_file(views, Some(note), &growing)
-        .map_err(|why| ModelError::Io { path: path.to_owned(), why: std::io::Error::other(why) })?;
-    fs::rename(&growing, path).map_err(ModelError::io(path))
-}
-
-/// A tensor that is drawn when it is written.
-struct Drawn<'a> {
-    spec: &'a TensorSpec,
-    source: &'a Source,
-}
-
-impl View for Drawn<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.spec.dims
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let values = self.source.tensor(self.spec).and_then(|tensor| Ok(tensor.flatten_all()?.to_vec1::<f32>()?));
-        let values = values.expect("drawing an f32 tensor on the CPU has nothing to fail on");
-        Cow::Owned(values.into_iter().flat_map(f32::to_le_bytes).collect())
-    }
-
-    fn data_len(&self) -> usize {
-        self.spec.values() * VALUE
-    }
+    let header = Metadata::new(Some(note), tensors).map_err(std::io::Error::other)?;
+    let mut text = serde_json::to_vec(&header)?;
+    // Values begin at a multiple of 8 bytes.
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.append(&mut text);
+    Ok(bytes)
 }

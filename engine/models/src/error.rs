@@ -21,6 +21,10 @@ pub enum ModelError {
     NoWeights { path: PathBuf, hint: String },
     #[error("{} holds a model already ({name}): name another folder, or empty it", path.display())]
     Occupied { path: PathBuf, name: &'static str },
+    #[error("{} is there: another program writes a model into the folder, or was killed while it did; name another folder, or remove it if no program writes there", path.display())]
+    Claimed { path: PathBuf },
+    #[error("interrupted: no model was written")]
+    Interrupted,
     #[error("{} has room for {:.3} GB, and the model takes {:.3} GB", path.display(), *free as f64 / 1e9, *needed as f64 / 1e9)]
     Room { path: PathBuf, needed: u64, free: u64 },
     #[error("{}: the safetensors header is not valid: {why}", path.display())]

@@ -71,7 +71,8 @@ impl Outcome {
     }
 }
 
-fn ranges(blocks: &[BlockRange]) -> String {
+/// Ranges of blocks as a scenario writes them.
+pub fn ranges(blocks: &[BlockRange]) -> String {
     let ranges: Vec<String> = blocks.iter().map(|range| format!("Blocks({}, {})", range.start, range.end)).collect();
     ranges.join(", ")
 }

@@ -27,7 +27,7 @@ pub fn breakdown(source: &Source) -> Result<Picture> {
     // The bars of one cell in several runs are adjacent.
     known.sort_by_key(|of| cells.iter().position(|first| first.cell.axes == of.cell.axes));
     if known.is_empty() {
-        return Err(impossible(name, "no timed request succeeded"));
+        return Err(impossible(name, source.without_figures()));
     }
     let fine = known.iter().all(|of| of.cell.mean("part_propagation_ms").is_some());
     let parts = if fine { theme::fine_parts() } else { theme::parts() };

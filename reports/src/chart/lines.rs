@@ -218,7 +218,7 @@ pub fn cdf(source: &Source) -> Result<Picture> {
     }
     let places = series.iter().flat_map(|series| &series.points).map(|point| point.x);
     if places.clone().next().is_none() {
-        return Err(impossible(name, "no timed request succeeded"));
+        return Err(impossible(name, source.without_figures()));
     }
     let x = Scale::of_places(places);
     draw(Chart {

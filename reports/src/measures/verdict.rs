@@ -62,6 +62,8 @@ pub(super) fn judge(fold: &RunRows, plan: &Plan) -> Judgement {
     counts(fold, plan, &mut judgement);
     agreement(fold, plan, &mut judgement);
     doubts(fold, plan, &mut judgement);
+    // A person knows nodes by their names.
+    judgement.reasons.iter_mut().for_each(|reason| *reason = plan.in_words(reason));
     judgement
 }
 

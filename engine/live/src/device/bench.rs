@@ -115,6 +115,11 @@ impl Bench {
         Ok(rows.iter().map(|row| models::choose(sampling, row, &mut stream)).collect::<Result<_, _>>()?)
     }
 
+    /// Returns the name of a node as a person knows it.
+    pub fn called(&self, node: NodeId) -> String {
+        self.plan.called(node)
+    }
+
     /// Takes the best scores of the last choice. Returns `None` if the plan does not ask for scores or they were
     /// already taken.
     pub fn take_scores(&mut self) -> Option<Vec<(u32, f32)>> {

@@ -58,17 +58,21 @@ impl RunMonitor<'_> {
                 News::Answer { host: by, answer: Answer::Report(Report::LinkLost { host, why, lied }) } => {
                     self.note_cut(by, host, why, lied);
                 }
-                News::Answer { answer: Answer::Report(_) | Answer::Counted(_), .. } | News::Joined { .. } => {}
+                News::Answer { answer: Answer::Report(_) | Answer::Counted(_) | Answer::Alive, .. }
+                | News::Joined { .. } => {}
             }
         }
         for host in awaited {
             self.lost.push((host, format!("it did not send its record within {within:?}")));
             self.hosts.remove(&host);
+            // Who stands still does not end by itself either.
+            self.supervisor.signal(host, Signal::KILL);
         }
         if let Outcome::Done(_) | Outcome::Aborted(_) | Outcome::HostLost { .. } = outcome {
             self.lose_unfinished(&events);
             *outcome = self.explained(outcome.clone());
         }
+        *outcome = self.unasked(outcome.clone());
         events.extend(std::mem::take(&mut self.records).into_values().flatten());
         events
     }
