@@ -91,7 +91,7 @@ enum Command {
     /// Predict the live runs of a twin again, without running anything live
     #[cfg(feature = "live")]
     #[command(
-        after_help = "Examples:\n  swarmbench replay runs/quickstart-twin-001\n  swarmbench replay runs/quickstart-twin-001 --without cpu-cpu_steal,cold-cache"
+        after_help = "Examples:\n  swarmbench replay runs/quickstart-twin-001\n  swarmbench replay runs/quickstart-twin-001 --without cpu-steal,cold-cache"
     )]
     Replay(replay::Replay),
     /// Vary one input of a scenario after another, and show which moves the result most

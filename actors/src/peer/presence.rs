@@ -73,7 +73,7 @@ impl Presence {
             left: false,
             stream: seed.small_stream("placement", u64::from(me.0), 0),
             next_hop_probe: NextHopProbe::default(),
-            draws: seed.small_stream("next_hop_probe", u64::from(me.0), 0),
+            draws: seed.small_stream("onward", u64::from(me.0), 0),
             config,
         }
     }

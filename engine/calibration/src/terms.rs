@@ -52,7 +52,7 @@ pub const TERMS: [(&str, Term); 15] = [
     ("shaper-delay", Term::ShaperDelay),
     ("shared-cores", Term::SharedCores),
     ("cache-interference", Term::CacheInterference),
-    ("cpu-cpu_steal", Term::CpuSteal),
+    ("cpu-steal", Term::CpuSteal),
     ("cold-cache", Term::ColdCache),
     ("compute-spread", Term::ComputeSpread),
     ("drift", Term::Drift),
@@ -114,6 +114,6 @@ mod tests {
         for (name, term) in TERMS {
             assert_eq!((name.parse(), term.to_string()), (Ok(term), name.to_owned()));
         }
-        assert!("cpu_steal".parse::<Term>().is_err_and(|why| why.contains("cpu-cpu_steal")));
+        assert!("cpu_steal".parse::<Term>().is_err_and(|why| why.contains("cpu-steal")));
     }
 }

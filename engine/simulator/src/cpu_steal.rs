@@ -43,7 +43,7 @@ struct StealTimeline {
 
 impl StealTimeline {
     fn new(cpu_steal: CpuSteal, seed: Seed, machine: u64) -> Option<StealTimeline> {
-        let stream = seed.small_stream("cpu_steal", machine, 0);
+        let stream = seed.small_stream("steal", machine, 0);
         (cpu_steal.every > Duration::ZERO).then(|| StealTimeline {
             cpu_steal,
             stream,
