@@ -1,6 +1,8 @@
-//! A peer: holds a span of blocks, admits sessions, queues their steps, computes them in jobs, sends them on.
+//! The peer: a server that holds a range of blocks, admits sessions, queues and computes their steps, and forwards the
+//! results to the next hop.
 //!
-//! It knows nothing of tensors or devices: steps go to the device as a job and come back as `Computed`, one job at a time.
+//! The peer does not handle tensors or devices itself. It sends steps to the device as a job and gets the outputs back
+//! in a `Computed` message. At most one job of steps is in progress at a time.
 mod admission;
 mod meter;
 mod next_hop_probe;
@@ -31,30 +33,32 @@ use self_benchmark::SelfBenchmark;
 use sessions::Sessions;
 use std::collections::VecDeque;
 
-/// What the plan says of a peer.
+/// The part of the plan that configures one peer.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub me: NodeId,
     pub orchestrator: NodeId,
+    /// The peer's DHT node, its blocks and its speed.
     pub place: presence::Config,
-    /// Bytes its KV cache may take.
+    /// The budget of the KV cache, in bytes.
     pub cache_bytes: u64,
-    /// Bytes that one token of one row takes in the cache of one block.
+    /// Bytes that one token of one row takes in the KV cache of one block.
     pub cache_bytes_per_token_block: u64,
     pub policies: Policies,
 }
 
-/// What a peer holds for sessions.
+/// The resources that a peer holds for its sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// Open sessions, and those that wait for room.
+    /// The number of open sessions.
     pub sessions: usize,
+    /// The number of sessions that wait for room in the KV cache.
     pub waiting: usize,
-    /// Steps in the queue, without those of the job that the device computes.
+    /// The number of steps in the queue, without the steps of the job that the device is computing.
     pub steps: usize,
-    /// Bytes of KV cache that are reserved.
+    /// Bytes of KV cache that are reserved for open sessions.
     pub cache_bytes: u64,
-    /// Bytes of hidden states that are kept for a replay.
+    /// Bytes of hidden states that are kept for a replay after a failure.
     pub kept_bytes: u64,
 }
 
@@ -63,26 +67,29 @@ pub struct Core {
     config: Config,
     sessions: Sessions,
     queue: Queue,
-    /// The steps of the job that the device is at.
+    /// The steps of the job that the device is computing; empty if the device is idle.
     running: Vec<Queued>,
+    /// The ticket of the latest job of steps.
     tickets: u64,
     meter: Meter,
-    /// The timer for more steps is running.
+    /// Whether the timer of the batching delay is running.
     gathering: bool,
-    /// The timer for those who wait for room is running.
+    /// Whether the timer for sessions that wait for room is running.
     armed: bool,
-    /// The timer for those who have lasted too long is running.
+    /// Whether the timer for sessions that exceed their lifetime is running.
     timing: bool,
     presence: Presence,
-    /// It measures itself at present.
+    /// The self-benchmark in progress, if any.
     self_benchmark: Option<SelfBenchmark>,
+    /// Whether the self-benchmark has ended, with or without a result.
     rated: bool,
-    /// The orchestrator knows that others find it.
+    /// Whether the peer has told the orchestrator that lookups can find it.
     present: bool,
 }
 
+/// The ticket of jobs that load blocks or release the cache of a session.
 const LOAD: Ticket = Ticket(0);
-/// Of its measuring itself; jobs of steps are counted up from 1.
+/// The ticket of self-benchmark jobs. Jobs of steps are numbered from 1.
 const TRIAL: Ticket = Ticket(u64::MAX);
 
 impl Core {
@@ -110,12 +117,12 @@ impl Core {
         self.config.me
     }
 
-    /// KV cache reserved at present, in bytes; 0 once every session is closed.
+    /// Bytes of KV cache that are reserved now; 0 once every session is closed.
     pub fn cache_used(&self) -> u64 {
         self.sessions.used()
     }
 
-    /// All that the peer holds for sessions at present; nothing once every session is closed.
+    /// The resources that the peer holds for its sessions now; all zero once every session is closed.
     pub fn holdings(&self) -> Holdings {
         Holdings {
             sessions: self.sessions.len(),
@@ -126,7 +133,7 @@ impl Core {
         }
     }
 
-    /// What it tells of its load.
+    /// The load that the peer reports in announcements, pongs and `Opened` messages.
     fn load(&mut self, now: Timestamp) -> Load {
         Load {
             cache_tokens: u32::try_from(self.sessions.tokens_left()).unwrap_or(u32::MAX),
@@ -141,7 +148,7 @@ impl Core {
         self.follow(now, turns, out);
     }
 
-    /// Does what its place in the swarm asks for.
+    /// Carries out the actions that the presence in the DHT requests, and the actions that follow from them.
     fn follow(&mut self, now: Timestamp, turns: Vec<Turn>, out: &mut Vec<Effect>) {
         let mut turns = VecDeque::from(turns);
         while let Some(turn) = turns.pop_front() {
@@ -157,7 +164,8 @@ impl Core {
                     let load = self.load(now);
                     turns.extend(self.presence.announce(now, load, out));
                 }
-                // Present is who can be found: else a warm-up could begin before its route exists.
+                // The peer reports itself present only once lookups find it. Otherwise a warm-up could begin before its
+                // route exists.
                 Turn::Found if !self.present => {
                     self.present = true;
                     send(out, self.config.orchestrator, Message::Present(Present));
@@ -177,13 +185,15 @@ impl Core {
         match accepted {
             Ok(None) => {}
             Ok(Some(queued)) => {
-                // What a client sends comes alone.
+                // A step from the client comes alone; a pushed step may be one of several that the previous peer
+                // computed in one job.
                 let pushed = from != queued.step.session.client();
                 self.queue.push(queued);
                 self.batch_wait(pushed, out);
             }
             Err((session, why)) => {
-                // A pushed step comes from the peer before; the one that has to act is the client.
+                // A pushed step comes from the previous peer, but the client has to act on the refusal. The client is
+                // therefore always told, and the sender as well if the session is not open here.
                 let client = session.client();
                 let to = if self.sessions.get(session).is_some() { client } else { from };
                 refuse(out, to, session, why);
@@ -194,7 +204,8 @@ impl Core {
         }
     }
 
-    /// Gives an idle device its next job, at once or when what was computed with a pushed step has had time to come.
+    /// Gives an idle device its next job: at once, or after the batching delay if the step was pushed by another peer.
+    /// The delay lets the other steps arrive that the previous peer computed in the same job.
     #[inline]
     fn batch_wait(&mut self, pushed: bool, out: &mut Vec<Effect>) {
         let after = self.config.policies.batch_wait;
@@ -207,7 +218,7 @@ impl Core {
         }
     }
 
-    /// Gives the device its next job, if it has none.
+    /// Gives the device its next job if it is idle and a step waits.
     fn compute_next(&mut self, out: &mut Vec<Effect>) {
         if !self.running.is_empty() {
             return;
@@ -264,7 +275,8 @@ impl Core {
                 unreachable!("a job through blocks gives hidden states")
             }
             Err(why) => {
-                // Which of several steps it was is not known: each is tried again, and then perhaps alone.
+                // The device does not tell which of several steps was not finite. DeviceFailed lets every client retry
+                // its step, which may then be computed alone.
                 let several = running.len() > 1 && matches!(why, Refusal::NotFinite(_));
                 let why = if several { Refusal::DeviceFailed } else { why };
                 for Queued { step, .. } in running.drain(..) {
@@ -272,15 +284,17 @@ impl Core {
                 }
             }
         }
-        // Its room is used again: no job allocates one.
+        // The vector keeps its capacity, so that no job allocates a new one.
         self.running = running;
         let results = out.len();
         self.compute_next(out);
-        // The device has its next job before the results are sent, which takes a live host tens of microseconds each.
+        // The effect that gives the device its next job comes first: to send a result takes a live host tens of
+        // microseconds.
         out[first..].rotate_left(results - first);
     }
 
-    /// A step, or its next part, is computed: it goes on to the next blocks here or on its way.
+    /// Handles the output of a step, or of one part of it: queues the next part, or forwards the finished step to the
+    /// next hop.
     fn finish(
         &mut self,
         now: Timestamp,
@@ -290,7 +304,7 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let end = queued.part(self.config.policies.scheduling).end;
-        // Closed meanwhile: nobody waits for it.
+        // The session was closed while the device computed the step: the output is dropped.
         let Some(session) = self.sessions.get_mut(queued.step.session) else { return };
         let (tokens, batch) = (output.tokens, output.batch);
         queued.step.activation = output;
@@ -315,7 +329,8 @@ impl Core {
             blocks,
             cached,
             received,
-            // What came in parts counts as if the parts had come one after another at the end.
+            // A step that was computed in parts is recorded as if its parts had been computed back to back, ending when
+            // the last one ended.
             started: Timestamp(started.0 - worked.0),
             finished,
             sent: now,
@@ -332,7 +347,8 @@ impl Core {
     }
 
     fn on_loaded(&mut self, now: Timestamp, done: Computed, out: &mut Vec<Effect>) {
-        // A device that could not load leaves the peer absent: the orchestrator names it when the ready_within is due.
+        // A peer whose device could not load its blocks stays absent. The orchestrator names that peer in its error
+        // when `ready_within` is over.
         if done.output.is_err() {
             return;
         }
@@ -344,7 +360,8 @@ impl Core {
         self.follow(now, turns, out);
     }
 
-    /// The next step of its measuring itself, or what follows on it.
+    /// Starts the next step of the self-benchmark. After the last one, records the measured speed and lets the peer go
+    /// online.
     fn try_next(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(self_benchmark) = &mut self.self_benchmark else { return };
         let block = self.presence.span().start;
@@ -355,6 +372,7 @@ impl Core {
         self.rated_at_last(now, out);
     }
 
+    /// Ends the self-benchmark and lets the peer go online.
     fn rated_at_last(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         (self.self_benchmark, self.rated) = (None, true);
         let turns = self.presence.on_loaded(now, out);
@@ -364,7 +382,8 @@ impl Core {
     fn on_tried(&mut self, now: Timestamp, done: Computed, out: &mut Vec<Effect>) {
         let Some(self_benchmark) = &mut self.self_benchmark else { return };
         if done.output.is_err() {
-            // A device that cannot do so many tokens may well do fewer: what it was told has to do.
+            // A device that fails at a benchmark step of many tokens may still compute shorter steps. The peer keeps
+            // the speed from its configuration.
             return self.rated_at_last(now, out);
         }
         self_benchmark.took(done.started, done.finished);
@@ -406,7 +425,9 @@ impl Core {
         self.follow(now, turns, out);
     }
 
-    /// Another session follows on one of this peer's: it gets what is kept for it, and from now on what comes.
+    /// Makes another session the next hop of one of this peer's sessions. The new next hop gets the kept outputs from
+    /// position `reroute.from` on, and every later output. Only the session's client may ask for it. If the outputs
+    /// were not kept, the next hop changes all the same, and the client gets the refusal `NotKept`.
     pub fn on_reroute(&mut self, _now: Timestamp, from: NodeId, reroute: Reroute, out: &mut Vec<Effect>) {
         let is_its_client = from == reroute.session.client() || planted(Canary::StrangerReroutes);
         let Some(session) = self.sessions.get_mut(reroute.session).filter(|_| is_its_client) else {
@@ -428,7 +449,8 @@ impl Core {
         send(out, from, Message::Pong(Pong { nonce: ping.nonce, load }));
     }
 
-    /// Whoever is gone will not close its sessions. It is its own turn to go: nobody is to find it from now on.
+    /// Handles a node that is gone. If the node is this peer itself, the peer leaves the swarm and announces itself as
+    /// OFFLINE. Otherwise the peer closes the sessions of that node, because a client that is gone does not close them.
     pub fn on_gone(&mut self, now: Timestamp, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
         if from == self.config.me {
             return self.presence.leave(now, out);

@@ -1,4 +1,5 @@
-//! Which sessions a peer lets in, lets wait for room, and ends, and what it records of that.
+//! Admission control of a peer: which sessions it opens, which wait for room in the KV cache, when it ends a session,
+//! and the trace events that record the reservations.
 use super::sessions::Entry;
 use super::{Core, LOAD, refuse, send};
 use crate::canary::{Canary, planted};
@@ -10,7 +11,8 @@ use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 
 impl Core {
-    /// Its blocks change: every session on the old ones is over, and its client is told.
+    /// Ends every session, open or waiting, because the peer's blocks change. Each client gets the refusal
+    /// `NotServing`.
     pub(super) fn give_up(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         for session in self.sessions.all() {
             refuse(out, session.client(), session, Refusal::NotServing);
@@ -18,7 +20,7 @@ impl Core {
         }
     }
 
-    /// Reserves the session's cache in full, lets it wait for room, or refuses.
+    /// Reserves the whole KV cache of the session and opens it, lets the session wait for room, or refuses it.
     pub fn on_open(&mut self, now: Timestamp, from: NodeId, open: Open, out: &mut Vec<Effect>) {
         let session = open.session;
         if from != session.client() {
@@ -41,7 +43,7 @@ impl Core {
         send(out, from, Message::Opened(Opened { session, load: self.load(now) }));
     }
 
-    /// Records what the session has reserved from now on; nothing: it is over.
+    /// Records the bytes that the session has reserved from now on; `None` if the session is over.
     fn note_cache(&self, at: Timestamp, session: SessionId, bytes: Option<u64>, out: &mut Vec<Effect>) {
         out.push(Effect::Record(Event::Reserved(Reserved {
             session,
@@ -55,6 +57,7 @@ impl Core {
         })));
     }
 
+    /// Starts the timer for the oldest session that waits for room, unless the timer is running.
     fn watch_the_waiting(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if let (false, Some(due)) = (self.armed, self.sessions.due()) {
             self.armed = true;
@@ -62,7 +65,7 @@ impl Core {
         }
     }
 
-    /// Whoever has waited too long for room is refused.
+    /// Refuses the sessions that have waited too long for room.
     pub(super) fn on_admission(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.armed = false;
         while let Some((from, session)) = self.sessions.overdue(now) {
@@ -72,18 +75,19 @@ impl Core {
         self.watch_the_waiting(now, out);
     }
 
+    /// Starts the timer for the next session that may exceed its lifetime, unless the timer is running.
     fn watch_lifetimes(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let lifetime = self.config.policies.lifetime;
         if self.timing || lifetime == Lifetime::default() {
             return;
         }
         let after = match self.sessions.expiring(now, lifetime) {
-            // A session that is computed at present may be idle from the next instant on.
+            // A session with a step in progress may become idle at once, and then expire `idle` later.
             Some((_, after)) if lifetime.idle > Duration::ZERO && !planted(Canary::IdleLookedAtLate) => {
                 after.min(lifetime.idle)
             }
             Some((_, after)) => after,
-            // All are computed, and nothing else bounds them.
+            // Every session has a step in progress, and only the idle time is limited.
             None if self.sessions.len() > 0 => lifetime.idle,
             None => return,
         };
@@ -91,7 +95,7 @@ impl Core {
         out.push(Effect::Wake { after, timer: Timer::Lifetime });
     }
 
-    /// Sessions that have lasted too long are over, and their clients are told.
+    /// Ends the sessions that have exceeded their lifetime. Each client gets the refusal `Expired`.
     pub(super) fn on_lifetime(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.timing = false;
         while let Some((session, Duration::ZERO)) = self.sessions.expiring(now, self.config.policies.lifetime) {
@@ -101,19 +105,20 @@ impl Core {
         self.watch_lifetimes(now, out);
     }
 
+    /// Opens waiting sessions in the order of their arrival, as long as there is room.
     pub(super) fn admit_the_waiting(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         while let Some((from, session)) = self.sessions.admit_next(now) {
             self.opened(now, from, session, out);
         }
     }
 
-    /// Its client has no more use for a session. Nobody closes another's.
+    /// Closes a session, open or waiting. Messages from nodes other than the session's client are ignored.
     pub fn on_close(&mut self, now: Timestamp, from: NodeId, close: Close, out: &mut Vec<Effect>) {
         if from != close.session.client() && !planted(Canary::StrangerCloses) {
             return;
         }
         let Some(session) = self.sessions.leave(close.session) else {
-            // It waited: there may be room for those behind it.
+            // The session was waiting: there may be room for the sessions behind it.
             if !planted(Canary::RoomUnused) {
                 self.admit_the_waiting(now, out);
             }

@@ -1,24 +1,30 @@
-//! How busy a peer has been lately, and how long its steps take: what it tells clients of its load.
+//! Measurement of a peer's recent load: the share of time in which its device was busy, and the duration of its steps.
+//! The peer reports both to clients.
 use crate::time::{Duration, Timestamp};
 
-/// Work is counted in windows of this length; what is told is the last whole one and the present.
+/// The length of a window in which busy time is counted. The reported share covers the last complete window and the
+/// current one.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The weight of the newest step in the average is one of so many.
+/// The newest job has the weight 1 / `SMOOTHING` in the exponential average of step times.
 const SMOOTHING: u64 = 8;
 
+/// The meter of one peer's load.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
-    /// When the present window began.
+    /// The start of the current window.
     window: Timestamp,
+    /// Busy time in the current window.
     busy: Duration,
+    /// Busy time in the window before it; zero if no job ended in it.
     before: Duration,
-    /// Average of one-token steps, in ns.
+    /// The exponential average of the time of a one-token step, in ns; 0 before the first one.
     step: u64,
 }
 
 impl Meter {
-    /// A job of `steps` steps has ended, which took `took`; `decode` if they were of one token each.
+    /// Counts a job of `steps` steps that has ended now and kept the device busy for `took`. With `decode`, the time
+    /// per step (`took` / `steps`) enters the average of one-token steps.
     #[inline]
     pub fn worked(&mut self, now: Timestamp, took: Duration, steps: u32, decode: bool) {
         self.turn(now);
@@ -43,14 +49,15 @@ impl Meter {
         self.window = Timestamp(now.0 - passed.0 % WINDOW.0);
     }
 
-    /// Thousandths of the last window and the present one in which there was work.
+    /// The busy share of the last complete window and the current one together, in thousandths (0 to 1000). A job
+    /// counts in the window in which it ends, with its whole duration; the result is clamped to 1000.
     pub fn busy(&mut self, now: Timestamp) -> u16 {
         self.turn(now);
         let (busy, of) = (self.before + self.busy, WINDOW + now.since(self.window));
         (busy.0.saturating_mul(1000) / of.0).min(1000) as u16
     }
 
-    /// Microseconds of a one-token step; 0 before the first.
+    /// The average time of a one-token step, in microseconds, rounded up; 0 before the first one.
     pub fn step(&self) -> u32 {
         u32::try_from(self.step.div_ceil(1000)).unwrap_or(u32::MAX)
     }
