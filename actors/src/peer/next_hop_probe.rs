@@ -1,8 +1,10 @@
-//! Round trips from a peer to those to which a route goes on from it, measured before it announces itself, as Petals'
-//! servers do (`server.py`, `_ping_next_servers`): they are the costs of a route's edges from peer to peer.
+//! The next-hop probe: a peer measures the round trips to possible next hops of a route before it announces itself, as
+//! Petals' servers do (`server.py`, `_ping_next_servers`). Routing takes these round trips as the costs of the edges
+//! from peer to peer.
 //!
-//! A round is: look who holds the block after one's own (and the blocks in the midst of them, where asked for), ping a
-//! few, wait for them, but not for long. It is pure; the timer that ends a round is the peer's.
+//! In one round, the peer looks up the holders of the block after its own range (and of the blocks inside its range, if
+//! configured), pings a few of them, and waits a short time for the answers. This module is a pure state machine: the
+//! timer that ends a round belongs to the peer.
 use crate::dht::Record;
 use crate::dht::record::State;
 use crate::id::{BlockRange, NodeId};
@@ -16,14 +18,17 @@ use rand::seq::IndexedRandom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// In the nonce of its pings, below the bits of the DHT's and of heartbeats.
+/// The bit that marks the nonces of the probe's pings. It is below the bits that mark the DHT's pings and heartbeats.
 const NONCE: u64 = 1 << 61;
 
+/// The state of a peer's next-hop probe.
 #[derive(Debug, Default)]
 pub struct NextHopProbe {
+    /// The averaged round trips of all rounds.
     trips: BTreeMap<NodeId, RoundTrip>,
-    /// Pings of the present round that were not answered yet, and when they were sent.
+    /// The peers of the current round that have not answered yet, with the send times of the pings.
     pinged: BTreeMap<NodeId, Timestamp>,
+    /// The number of rounds that reached the ping phase. It is part of the nonce, so that late answers are ignored.
     rounds: u64,
     phase: Phase,
 }
@@ -37,8 +42,8 @@ enum Phase {
 }
 
 impl NextHopProbe {
-    /// The blocks whose holders are to be looked up, of `span` in a model of so many; nothing: a round has no use, or is
-    /// under way.
+    /// Begins a round for a peer that holds `span` in a model of `layers` blocks. Returns the blocks whose holders the
+    /// caller must look up, or `None` if there is nothing to measure or a round is in progress.
     pub fn begin(&mut self, span: BlockRange, layers: u32, pings: &Pings) -> Option<BlockRange> {
         let end = if pings.next > 0 { (span.end + 1).min(layers) } else { span.end };
         let start = if pings.middle > 0 { (span.start + 1).min(end) } else { span.end.min(end) };
@@ -49,18 +54,20 @@ impl NextHopProbe {
         Some(BlockRange { start, end })
     }
 
-    /// A round is under way, which ends with an announcement.
+    /// Whether a round is in progress. The peer announces itself when the round ends.
     pub fn is_busy(&self) -> bool {
         self.phase != Phase::Resting
     }
 
-    /// What was under way does not matter any more.
+    /// Aborts the current round. Round trips that were measured before are kept.
     pub fn stop(&mut self) {
         self.phase = Phase::Resting;
         self.pinged.clear();
     }
 
-    /// Pings some of those that hold the blocks; whether there is anybody to wait for.
+    /// Takes the records that the lookup found, and pings a random sample of the holders: up to `pings.next` that hold
+    /// the block after `span`, and up to `pings.middle` that overlap `span` beyond its first block. Returns whether the
+    /// round now waits for answers; if not, the round has ended (or none was in its lookup phase).
     pub fn found(
         &mut self,
         now: Timestamp,
@@ -93,7 +100,8 @@ impl NextHopProbe {
         self.phase == Phase::Pinging
     }
 
-    /// Somebody has answered; whether the round is over with it.
+    /// Records the round trip of an answered ping. Returns whether this answer ends the round. Answers of earlier
+    /// rounds and second answers are ignored.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, pings: &Pings) -> bool {
         if nonce != NONCE | self.rounds {
             return false;
@@ -104,7 +112,7 @@ impl NextHopProbe {
         self.pinged.is_empty() && self.end()
     }
 
-    /// Nobody waits any longer for those that have not answered; whether a round was under way.
+    /// Ends the wait for the peers that have not answered. Returns whether the round was waiting for answers.
     pub fn end(&mut self) -> bool {
         let was = self.phase == Phase::Pinging;
         if was {
@@ -113,13 +121,14 @@ impl NextHopProbe {
         was
     }
 
-    /// The node cannot be reached any more; whether the round is over with it.
+    /// Forgets a node that cannot be reached any more. Returns whether this ends the round.
     pub fn on_gone(&mut self, node: NodeId) -> bool {
         self.trips.remove(&node);
         self.pinged.remove(&node).is_some() && self.pinged.is_empty() && self.end()
     }
 
-    /// What is believed of those measured lately, the latest where they are too many, in the order of their ids.
+    /// The round trips to announce, in the order of node ids: the averages that were measured within `pings.expiry`. If
+    /// there are more than [`limits::ROUND_TRIPS_PER_RECORD`], those measured longest ago are forgotten.
     pub fn round_trips(&mut self, now: Timestamp, pings: &Pings) -> Vec<(NodeId, Duration)> {
         self.trips.retain(|_, trip| trip.within(now, pings.expiry).is_some());
         while self.trips.len() > limits::ROUND_TRIPS_PER_RECORD {
@@ -157,7 +166,7 @@ mod tests {
         Timestamp::default() + Duration::from_millis(ms)
     }
 
-    /// The pings of a round of peer 1, which holds blocks 2..6 of 12.
+    /// The pings (receiver and nonce) of one round of peer 1, which holds blocks 2..6 of 12.
     fn pinged(next_hop_probe: &mut NextHopProbe, pings: &Pings, records: &[Arc<Record>]) -> Vec<(u32, u64)> {
         let mut out = Vec::new();
         let mut draw = Seed(1).small_stream("test", 0, 0);

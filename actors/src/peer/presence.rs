@@ -1,9 +1,11 @@
-//! A peer's place in the swarm: its node of the DHT, what it announces there, and which blocks it serves.
+//! A peer's presence in the swarm: its DHT node, the records it announces there, and the choice of the blocks it
+//! serves.
 //!
-//! A peer joins the DHT while it loads, says JOINING until its blocks are there and ONLINE from then on, again and again,
-//! so that its records do not expire; before it says ONLINE it measures how remote away those are that may come after it.
-//! One that chooses its blocks looks from time to time whether others need it more; then it says OFFLINE of the old ones,
-//! and loads the new.
+//! A peer joins the DHT while it loads its blocks. It announces itself as JOINING until the blocks are loaded, and as
+//! ONLINE from then on. It repeats the announcement periodically, so that its records do not expire. Before each ONLINE
+//! announcement it measures the round trips to possible next hops (see [`NextHopProbe`]). A peer that chooses its
+//! blocks checks from time to time whether it is needed more at other blocks. If it is, the peer announces OFFLINE for
+//! the old blocks and loads the new ones.
 use crate::dht::node::{self, Node};
 use crate::dht::{Done, Key, Record, State};
 use crate::id::{BlockRange, NodeId};
@@ -17,50 +19,60 @@ use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use std::sync::Arc;
 
-/// What the plan says of a peer's place.
+/// The part of the plan that configures a peer's presence in the swarm.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub dht: node::Config,
-    /// Blocks of the model.
+    /// The number of blocks of the model.
     pub layers: u32,
-    /// The blocks it serves; if it chooses, only how many.
+    /// The blocks that the peer serves. If the peer chooses its blocks, only their number counts.
     pub blocks: BlockRange,
-    /// Where it chooses: how.
+    /// The rule by which the peer chooses its blocks; `None` if it always serves `blocks`.
     pub chooses: Option<Placement>,
+    /// The speed that the peer announces, unless a self-benchmark replaces it.
     pub speed: Speed,
-    /// Whom it pings of those that may come after it.
+    /// How many possible next hops the peer pings, and how long it keeps the round trips.
     pub pings: Pings,
 }
 
+/// The state of a peer's presence in the swarm.
 pub struct Presence {
     config: Config,
     pub node: Node,
-    /// Of every block of the model.
+    /// The DHT keys of all blocks of the model, by block index.
     keys: Vec<Key>,
+    /// The blocks that the peer serves or is loading.
     span: BlockRange,
     state: State,
     joined: bool,
+    /// Whether the peer has left the swarm for good.
     left: bool,
+    /// The random stream of the placement: its delays and its moves.
     stream: SmallStream,
     next_hop_probe: NextHopProbe,
-    /// What is left to chance of whom it pings.
+    /// The random stream that selects the peers to ping.
     draws: SmallStream,
 }
 
-/// What a peer is to do because of what its place asks for.
+/// An action that the presence requests from the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// Load these blocks, and give up those it had.
+    /// Close all sessions, load these blocks, and announce them.
     Serve(BlockRange),
-    /// Announce itself, when it has measured how remote away those are that may come after it.
+    /// Announce the peer after a round of the next-hop probe, if one is due.
     Announce,
-    /// Announce itself as it is.
+    /// Announce the peer at once in its current state.
     AnnounceNow,
-    /// Others find it from now on.
+    /// Lookups find the peer from now on: at least one node has stored an ONLINE record of it.
     Found,
 }
 
 impl Presence {
+    /// The presence of a peer that has not joined yet.
+    ///
+    /// # Panics
+    ///
+    /// If `config.blocks` is empty.
     pub fn new(config: Config) -> Presence {
         assert!(!config.blocks.is_empty(), "the plan gives every peer a block");
         let (me, seed) = (config.dht.me, config.dht.seed);
@@ -78,7 +90,7 @@ impl Presence {
         }
     }
 
-    /// The blocks it serves, or is about to.
+    /// The blocks that the peer serves or is loading.
     pub fn span(&self) -> BlockRange {
         self.span
     }
@@ -87,6 +99,8 @@ impl Presence {
         self.state == State::Online
     }
 
+    /// Joins the DHT and starts the periodic announcements. A peer with fixed blocks begins to load them; a peer that
+    /// chooses its blocks waits for a random delay first (see [`Placement::delay`]).
     pub fn start(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
         let done = self.node.join(now, out);
         let mut turns = self.take(now, done, out);
@@ -114,14 +128,14 @@ impl Presence {
         out.push(Effect::Record(Event::Serving(Box::new(serving))));
     }
 
-    /// It has measured how fast it is.
+    /// Replaces the speed by the result of the self-benchmark, and records it.
     pub fn rate(&mut self, at: Timestamp, speed: Speed, out: &mut Vec<Effect>) {
         self.config.speed = speed;
         let (peer, throughput) = (self.config.dht.me, speed.throughput(self.span.len()));
         out.push(Effect::Record(Event::Rated(Box::new(Rated { peer, at, speed, throughput }))));
     }
 
-    /// The blocks are loaded.
+    /// Goes online once the blocks are loaded, unless the peer has left the swarm.
     pub fn on_loaded(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
         if self.left {
             return Vec::new();
@@ -130,7 +144,9 @@ impl Presence {
         if self.joined { vec![Turn::Announce] } else { Vec::new() }
     }
 
-    /// Measures how remote away those are that may come after it, and says then how it stands.
+    /// Prepares an announcement: begins a round of the next-hop probe if the peer is online and in the DHT. The
+    /// announcement follows at once if there is nothing to measure, and otherwise when the round ends. Does nothing if
+    /// a round is in progress.
     pub fn prepare(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
         if self.next_hop_probe.is_busy() {
             return Vec::new();
@@ -147,7 +163,7 @@ impl Presence {
         self.take(now, done, out)
     }
 
-    /// Those that it has pinged have had time to answer.
+    /// Ends the probe's round when its timer fires, without the peers that have not answered.
     pub fn on_pings_over(&mut self) -> Vec<Turn> {
         if self.next_hop_probe.end() { vec![Turn::AnnounceNow] } else { Vec::new() }
     }
@@ -167,7 +183,7 @@ impl Presence {
         }
         let me = (self.config.dht.me, self.span);
         if self.next_hop_probe.found(now, me, records, &self.config.pings, &mut self.draws, out) {
-            // Records must not expire because somebody is silent.
+            // The timer is short enough that the records do not expire while one peer does not answer.
             let rules = self.node.rules();
             let after = rules.timeout.min(Duration(rules.announce.0 / 4));
             out.push(Effect::Wake { after, timer: Timer::NextHopProbe });
@@ -176,7 +192,8 @@ impl Presence {
         Some(Turn::AnnounceNow)
     }
 
-    /// Says how it stands, under the keys of its blocks. `load` is the peer's own.
+    /// Stores a record with the peer's state, speed, load and round trips under the keys of its blocks. Does nothing
+    /// before the peer has joined the DHT, or while it is offline.
     pub fn announce(&mut self, now: Timestamp, load: Load, out: &mut Vec<Effect>) -> Vec<Turn> {
         if !self.joined || self.state == State::Offline {
             return Vec::new();
@@ -198,7 +215,7 @@ impl Presence {
         self.take(now, done, out)
     }
 
-    /// What has come of lookups.
+    /// Handles the results of DHT lookups and announcements.
     pub fn take(&mut self, now: Timestamp, done: Vec<Done>, out: &mut Vec<Effect>) -> Vec<Turn> {
         let mut turns = Vec::new();
         for done in done {
@@ -211,7 +228,8 @@ impl Presence {
                     if kept > 0 {
                         turns.push(Turn::Found);
                     } else {
-                        // Nobody has answered: the sooner it tries again, the sooner it is found.
+                        // No node has stored the record. The peer tries again after one timeout rather than after the
+                        // announcement period, so that lookups find it sooner.
                         out.push(Effect::Wake { after: self.node.rules().timeout, timer: Timer::AnnounceAgain });
                     }
                 }
@@ -223,7 +241,8 @@ impl Presence {
         turns
     }
 
-    /// Its time has come to look whether it serves the right blocks.
+    /// Looks up the records of all blocks, to choose the first blocks or to check whether to move. Called by a timer
+    /// that is restarted each time with a random delay. A peer that is loading blocks skips the check.
     pub fn on_place(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
         let Some(placement) = self.config.chooses.filter(|_| !self.left) else { return Vec::new() };
         let after = Placement::draw(placement.period, &mut self.stream);
@@ -235,6 +254,7 @@ impl Presence {
         self.take(now, done, out)
     }
 
+    /// Chooses the first blocks of a peer that is offline, or moves a peer that is online if that pays.
     fn place(&mut self, now: Timestamp, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<Turn> {
         let placement = self.config.chooses.filter(|_| !self.left)?;
         let mut spans = placement::spans(records);
@@ -255,13 +275,13 @@ impl Presence {
         }
     }
 
-    /// Leaves the swarm: it says so, and never that it is back.
+    /// Leaves the swarm for good: announces the peer as OFFLINE, and never as ONLINE again.
     pub fn leave(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.left = true;
         self.withdraw(now, out);
     }
 
-    /// Says OFFLINE of the blocks it served.
+    /// Announces OFFLINE for the blocks that the peer served.
     fn withdraw(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.turn_to(now, State::Offline, out);
         let announce = Announce {
@@ -273,11 +293,12 @@ impl Presence {
         };
         let record = Record { announce, state: State::Offline, throughput: 0.0, version: now };
         let keys = self.keys[self.span.start as usize..self.span.end as usize].to_vec();
-        // What comes of it is nobody's concern: the old records expire anyhow.
+        // The result of this announcement is ignored: if it fails, the old records expire anyway.
         self.node.announce(now, &keys, Arc::new(record), self.node.rules().expiry, out);
     }
 
-    /// A node that cannot be reached any more.
+    /// Handles a node that cannot be reached any more: tells the DHT node, and ends the probe's round if it waited only
+    /// for that node.
     pub fn on_gone(&mut self, now: Timestamp, from: NodeId, out: &mut Vec<Effect>) -> Vec<Turn> {
         let done = self.node.on_gone(now, from, out);
         let mut turns = self.take(now, done, out);

@@ -1,45 +1,54 @@
-//! A peer measuring how fast it is, on one of its blocks, before it first announces itself as ONLINE (Petals:
-//! `server/throughput.py`): one-token steps one after another into a growing cache, then steps of many tokens.
+//! The self-benchmark of a peer: it measures the speed of one of the peer's blocks before the peer first announces
+//! itself as ONLINE (Petals: `server/throughput.py`). It runs one-token steps into a growing KV cache, and then steps
+//! of many tokens.
 //!
-//! Pure: it says which step is next, and is told how long each took on the device. The first step of each kind warms up
-//! and does not count. What the network carries is not measured but told.
+//! This module is a pure state machine: it returns the next step, and is given the time that each step took on the
+//! device. The first step of each kind is a warm-up and does not count. The network's throughput is not measured but
+//! taken from the configuration.
 use crate::placement::Speed;
 use crate::policy::Probe;
 use crate::time::{Duration, Timestamp};
 
+/// The progress of a self-benchmark.
 #[derive(Debug)]
 pub struct SelfBenchmark {
+    /// The decode steps and the forward steps, in this order.
     kinds: [Kind; 2],
-    /// Which of them is measured.
+    /// The index of the kind that is being measured; 2 once both are done.
     at: usize,
 }
 
+/// The progress of one kind of steps.
 #[derive(Debug)]
 struct Kind {
     probe: Probe,
-    /// Begun so remote, the first of which does not count.
+    /// The number of steps begun so far, including the warm-up.
     steps: u32,
+    /// The total device time of the steps, without the warm-up.
     worked: Duration,
+    /// The start of the warm-up on the device.
     began: Option<Timestamp>,
 }
 
-/// A step that is to be made.
+/// One step of the self-benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Benchmark {
+    /// The number of tokens in the step.
     pub tokens: u32,
-    /// In a cache that it begins if this is 0.
+    /// The number of tokens that are in the KV cache already. At 0 the step begins a new cache.
     pub position: u32,
-    /// Tokens that the cache has to have room for.
+    /// The number of tokens that the cache must have room for.
     pub max_length: u32,
 }
 
 impl SelfBenchmark {
+    /// A benchmark of `decode` steps into a growing cache, followed by `forward` steps that each begin a new cache.
     pub fn new(decode: Probe, forward: Probe) -> SelfBenchmark {
         let kind = |probe| Kind { probe, steps: 0, worked: Duration::ZERO, began: None };
         SelfBenchmark { kinds: [kind(decode), kind(forward)], at: 0 }
     }
 
-    /// The next step; nothing, when all have been made.
+    /// The next step to run; `None` once the benchmark is complete.
     pub fn next(&mut self) -> Option<Benchmark> {
         let grows = self.at == 0;
         let kind = self.kinds.get_mut(self.at)?;
@@ -50,7 +59,9 @@ impl SelfBenchmark {
         Some(Benchmark { tokens, position, max_length })
     }
 
-    /// The last step took from `started` to `finished` on the device.
+    /// Records that the device computed the last step from `started` to `finished`. A kind is complete after its
+    /// configured number of steps, or earlier if its time limit (`Probe::most`, counted from the start of the warm-up)
+    /// is over and at least one step besides the warm-up was measured.
     pub fn took(&mut self, started: Timestamp, finished: Timestamp) {
         let Some(kind) = self.kinds.get_mut(self.at) else { return };
         let began = *kind.began.get_or_insert(started);
@@ -63,7 +74,8 @@ impl SelfBenchmark {
         }
     }
 
-    /// What came of it, where the network is `told`'s.
+    /// The measured speed. The network's throughput is taken from `told`, and so is the speed of a kind that has no
+    /// measurement.
     pub fn speed(&self, told: Speed) -> Speed {
         let rate = |kind: &Kind, otherwise: f64| match kind.worked {
             Duration::ZERO => otherwise,
@@ -87,7 +99,7 @@ mod tests {
 
     const TOLD: Speed = Speed { inference_rps: 1.0, forward_rps: 1.0, network_rps: 7.0 };
 
-    /// Makes all steps, on a device that takes so long for each; how many there were.
+    /// Runs all steps on a device that takes `took` for each, and returns the steps.
     fn measure(self_benchmark: &mut SelfBenchmark, took: impl Fn(Benchmark) -> Duration) -> Vec<Benchmark> {
         let (mut trials, mut now) = (Vec::new(), Timestamp::default());
         while let Some(benchmark) = self_benchmark.next() {
