@@ -3,7 +3,7 @@
 //!
 //! A peer joins the DHT while it loads its blocks. It announces itself as JOINING until the blocks are loaded, and as
 //! ONLINE from then on. It repeats the announcement periodically, so that its records do not expire. Before each ONLINE
-//! announcement it measures the round trips to possible next hops (see [`NextHopProbe`]). A peer that chooses its
+//! announcement it measures the round trips to possible next hops (see `next_hop_probe.rs`). A peer that chooses its
 //! blocks checks from time to time whether it is needed more at other blocks. If it is, the peer announces OFFLINE for
 //! the old blocks and loads the new ones.
 use crate::dht::node::{self, Node};

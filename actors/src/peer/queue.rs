@@ -1,7 +1,7 @@
-//! The steps that wait for a peer's device, and which of them make its next job.
+//! The queue of steps that wait for a peer's device, and the policies that select the steps of the next job.
 //!
-//! Pure: steps go in as they come, and each call of [`Queue::take`] gives those of one job. The steps of a session keep
-//! their order whatever the policy, and every step comes to its turn.
+//! This module is a pure data structure: steps are pushed as they arrive, and each call of [`Queue::take`] removes the
+//! steps of one job. Under every policy, the steps of one session keep their order, and no step is lost.
 use crate::canary::{Canary, planted};
 use crate::id::{BlockRange, SessionId};
 use crate::message::Step;
@@ -40,21 +40,23 @@ pub enum Scheduling {
     },
 }
 
-/// A step that waits, or is being computed.
+/// A step that waits in the queue or is being computed.
 pub struct Queued {
     pub step: Step,
-    /// The blocks of its session, which steps of one job must share.
+    /// The block range of the step's session. All steps of a job must have the same range.
     pub blocks: BlockRange,
+    /// The time when the step arrived at this peer.
     pub received: Timestamp,
-    /// Where a step goes block by block: the next one.
+    /// The first block that is not computed yet. Only a step that is computed block by block moves it.
     pub next_block: u32,
-    /// What its pieces took so remote.
+    /// The device time of the parts computed so far. It stays zero for a step that is computed as a whole.
     pub worked: Duration,
-    /// Older steps of its session waited or were computed when it came.
+    /// Whether older steps of the same session were waiting or being computed when this step arrived.
     pub behind: bool,
 }
 
 impl Queued {
+    /// The number of tokens over all rows.
     fn tokens(&self) -> u64 {
         u64::from(self.step.activation.tokens) * u64::from(self.step.activation.batch)
     }
@@ -63,7 +65,7 @@ impl Queued {
         self.step.activation.tokens == 1
     }
 
-    /// The blocks of its next job.
+    /// The blocks that the step's next job computes.
     pub fn part(&self, scheduling: Scheduling) -> BlockRange {
         match scheduling {
             Scheduling::Split { whole } if self.tokens() > u64::from(whole) => {
@@ -74,11 +76,11 @@ impl Queued {
     }
 }
 
-/// What waits, in the order it came.
+/// The waiting steps, in the order of arrival.
 pub struct Queue {
     scheduling: Scheduling,
     waiting: VecDeque<Queued>,
-    /// The last job was a prefill: it is the decode steps' turn.
+    /// Whether the last job was a prefill, so that decode steps are next. Only for [`Scheduling::PrefillThenDecode`].
     prefilled: bool,
 }
 
@@ -96,8 +98,8 @@ impl Queue {
         self.waiting.push_back(queued);
     }
 
-    /// Puts a step back that has more blocks to go: to the end, so that others come in between, but before later steps of
-    /// its own session.
+    /// Puts a partly computed step back. It goes to the end of the queue, so that other steps run in between, but
+    /// before any later steps of its own session.
     pub fn put_back(&mut self, queued: Queued) {
         let session = queued.step.session;
         let at = self.waiting.iter().position(|other| other.step.session == session);
@@ -105,12 +107,12 @@ impl Queue {
         self.waiting.insert(at.unwrap_or(self.waiting.len()), queued);
     }
 
-    /// Forgets what waits of a session.
+    /// Removes all waiting steps of a session.
     pub fn forget(&mut self, session: SessionId) {
         self.waiting.retain(|queued| queued.step.session != session);
     }
 
-    /// The steps of the next job go to `job`, which is empty; it stays so only if nothing waits.
+    /// Moves the steps of the next job into `job`, which must be empty. It stays empty only if no step waits.
     #[inline]
     pub fn take(&mut self, job: &mut Vec<Queued>) {
         match self.scheduling {
@@ -129,7 +131,8 @@ impl Queue {
                 if job.is_empty() {
                     self.fill(job, u32::MAX, u32::MAX, Queued::is_decode);
                 }
-                // Only steps behind one of their own session, of the other kind.
+                // No step was found: each step of the kinds that were tried is behind an older step of the other kind
+                // in its own session. The oldest step is taken alone.
                 if job.is_empty() {
                     job.extend(self.waiting.pop_front());
                 }
@@ -137,18 +140,20 @@ impl Queue {
         }
     }
 
-    /// Whether no older step of its session waits.
+    /// Whether the step at index `at` is the oldest waiting step of its session.
     fn is_first(&self, at: usize) -> bool {
         let queued = &self.waiting[at];
         let session = queued.step.session;
         !queued.behind || self.waiting.iter().take(at).all(|older| older.step.session != session)
     }
 
-    /// Takes steps of the same blocks and of different sessions, the oldest first, as long as they fit.
+    /// Moves steps for which `wanted` is true into `job`, the oldest first: at most `steps` steps, of the same block
+    /// range, of different sessions, and of at most `tokens` tokens together. The first step is taken even if it has
+    /// more tokens.
     fn fill(&mut self, job: &mut Vec<Queued>, tokens: u32, steps: u32, wanted: impl Fn(&Queued) -> bool) {
         let mut left = u64::from(tokens);
         let mut at = 0;
-        // Once a prompt has not fitted, no later one passes it.
+        // Once a prompt did not fit, no later prompt may overtake it.
         let mut prompts = true;
         while at < self.waiting.len() && job.len() < steps as usize {
             let queued = &self.waiting[at];
@@ -193,7 +198,7 @@ mod tests {
         }
     }
 
-    /// Which sessions each job holds, until nothing waits.
+    /// The session numbers of each job, until no step waits.
     fn jobs(scheduling: Scheduling, steps: &[(u32, u32)]) -> Vec<Vec<u32>> {
         let mut queue = Queue::new(scheduling);
         steps.iter().for_each(|&(number, tokens)| queue.push(queued(number, 0, tokens, 4)));

@@ -1,7 +1,8 @@
-//! The sessions that a peer holds, and those that wait for room: KV cache is reserved in full when a session opens.
+//! The sessions of a peer: the open ones, and those that wait for room in the KV cache. The whole KV cache of a session
+//! is reserved when the session opens.
 //!
-//! Invariants: what is reserved is within the budget, and is the sum over the open sessions; whoever waits is let in in
-//! the order they came.
+//! Invariants: the reserved bytes never exceed the budget, and equal the sum over the open sessions. Waiting sessions
+//! are admitted in the order of arrival.
 use super::queue::Queued;
 use crate::canary::{Canary, planted};
 use crate::history::History;
@@ -14,39 +15,49 @@ use crate::world::Effect;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// What becomes of a session for which there is no room in the KV cache.
+/// The policy for a session for which there is no room in the KV cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Admission {
-    /// It is refused at once.
+    /// The peer refuses the session at once.
     #[default]
     Refuse,
-    /// It waits so long for others to close, and is refused then. Who waits at one peer of its route holds what it has
-    /// reserved at those before, so two that wait for each other end only by this time.
+    /// The session waits at most this long for other sessions to close; then the peer refuses it. A session that waits
+    /// at one peer of its route keeps its reservations at the peers before it. Two sessions that wait for each other's
+    /// reservations are therefore stuck until this time is over.
     Wait(Duration),
 }
 
+/// An open session.
 pub struct Session {
+    /// The request that opened the session, with the next hop as changed since by a `Reroute`.
     pub open: Open,
-    /// Bytes of KV cache.
+    /// Bytes of KV cache that are reserved for the session.
     pub reserved: u64,
-    /// Tokens of each row accepted so remote, computed or queued: where the next step must begin.
+    /// The number of tokens of each row in the steps accepted so far, whether computed or still queued. In a cached
+    /// session the next step must begin at this position, or before it if it repeats tokens.
     length: u32,
-    /// Its steps that wait or are computed.
+    /// The number of the session's steps that wait in the queue or are being computed.
     pub steps: u32,
+    /// The time when the session was opened.
     opened: Timestamp,
-    /// When it last had a step, as the next one came or its answer went.
+    /// The time when the session's last step was finished, or when the session was opened if none was. The idle time
+    /// counts from here while the session has no step in progress.
     pub active: Timestamp,
-    /// What it has computed, from position 0 on (of the last step alone, where there is no cache), to be sent again.
+    /// The outputs of the session from position 0 on, kept to be sent again after a failure. Without a cache, the
+    /// outputs of the last step only. `None` if the client did not ask for it, or once the outputs were too large to
+    /// keep.
     pub kept: Option<History>,
 }
 
+/// All sessions of a peer, open and waiting, and the budget of its KV cache.
 pub struct Sessions {
     admission: Admission,
     blocks: BlockRange,
-    /// The budget, and what of it is reserved.
+    /// The budget of the KV cache, in bytes.
     bytes: u64,
+    /// Bytes of the budget that are reserved.
     used: u64,
-    /// Of what its sessions keep to send again.
+    /// Bytes of outputs that the sessions keep to send again.
     kept_bytes: u64,
     bytes_per_token_block: u64,
     open: BTreeMap<SessionId, Session>,
@@ -57,13 +68,16 @@ pub struct Sessions {
 struct Waiting {
     from: NodeId,
     open: Open,
+    /// The time when the peer refuses the session if there is still no room.
     due: Timestamp,
 }
 
-/// What has become of a request for a session.
+/// The result of a request to open a session that was not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
+    /// The session is open.
     Open,
+    /// The session waits for room in the KV cache.
     Waits,
 }
 
@@ -81,31 +95,41 @@ impl Sessions {
         self.open.get_mut(&session)
     }
 
+    /// The number of open sessions.
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// Sessions that wait for room.
+    /// The number of sessions that wait for room.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// KV cache reserved, in bytes.
+    /// Bytes of KV cache that are reserved.
     pub fn used(&self) -> u64 {
         self.used
     }
 
-    /// Bytes of hidden states kept for a replay, over all sessions.
+    /// Bytes of hidden states that all sessions together keep for a replay.
     pub fn kept_bytes(&self) -> u64 {
         self.kept_bytes
     }
 
-    /// Tokens of one row that there is room for over all blocks.
+    /// The number of tokens of one row for which the KV cache still has room, if they go through all blocks of the
+    /// peer.
     pub fn tokens_left(&self) -> u64 {
         (self.bytes - self.used) / (u64::from(self.blocks.len()) * self.bytes_per_token_block).max(1)
     }
 
-    /// Reserves the session's cache, lets it wait for that, or says why it cannot be.
+    /// Opens the session and reserves its KV cache, or lets it wait for room. No session overtakes those that wait
+    /// already.
+    ///
+    /// # Errors
+    ///
+    /// `NotServing` if the peer does not serve all of the session's blocks; `TooLong` if the batch is empty or the
+    /// batch or the length exceeds its limit; `Busy` if too many sessions are open, or if the session is open or waits
+    /// already; `CacheFull` if there is no room, and the policy is to refuse, too many sessions wait already, or the
+    /// session exceeds the whole budget.
     pub fn enter(&mut self, now: Timestamp, from: NodeId, open: Open) -> Result<Entry, Refusal> {
         let mine = self.blocks;
         if open.blocks.is_empty() || open.blocks.start < mine.start || open.blocks.end > mine.end {
@@ -134,13 +158,15 @@ impl Sessions {
         }
     }
 
-    /// The session is open, or waits for room: it reserves nothing a second time.
+    /// Whether the session is open or waits for room. Such a session must not reserve its cache a second time.
     fn holds(&self, session: SessionId) -> bool {
         self.open.contains_key(&session) || self.waiting.iter().any(|waiting| waiting.open.session == session)
     }
 
+    /// Bytes of KV cache that the session needs.
     fn need(&self, open: &Open) -> u64 {
-        // Without a cache the room is needed only while a step is computed, one at a time.
+        // A session without a cache reserves nothing: it needs memory only while a step is computed, one step at a
+        // time.
         let tokens = if open.cached { u64::from(open.batch) * u64::from(open.max_length) } else { 0 };
         tokens * u64::from(open.blocks.len()) * self.bytes_per_token_block
     }
@@ -151,7 +177,7 @@ impl Sessions {
         self.open.insert(open.session, Session { open, reserved, length: 0, steps: 0, opened: now, active: now, kept });
     }
 
-    /// The next that there is room for now: it is open from now on.
+    /// Opens the oldest waiting session if there is room for it now, and returns its client and id.
     pub fn admit_next(&mut self, now: Timestamp) -> Option<(NodeId, SessionId)> {
         if planted(Canary::LastWaitingFirst) {
             self.waiting.rotate_right(1.min(self.waiting.len()));
@@ -166,13 +192,15 @@ impl Sessions {
         Some((from, session))
     }
 
-    /// The next that has waited as long as it may. All wait equally long, so the oldest is due first.
+    /// Removes and returns the oldest waiting session if it has waited for the longest allowed time. All sessions may
+    /// wait equally long, so the oldest is due first.
     pub fn overdue(&mut self, now: Timestamp) -> Option<(NodeId, SessionId)> {
         let due = self.due().is_some_and(|due| due <= now) && !planted(Canary::WaitingNeverEnds);
         due.then(|| self.waiting.pop_front()).flatten().map(|waiting| (waiting.from, waiting.open.session))
     }
 
-    /// A session that has lasted as long as it may, and when the next one will have.
+    /// The open session that expires next, and the time left to it: zero if it has expired already. `None` if no open
+    /// session has a limit that applies now.
     pub fn expiring(&self, now: Timestamp, lifetime: Lifetime) -> Option<(SessionId, Duration)> {
         let left = self.open.iter().filter(|_| !planted(Canary::SessionNeverExpires)).filter_map(|(id, session)| {
             let idle = (session.steps == 0).then(|| now.since(session.active));
@@ -181,12 +209,12 @@ impl Sessions {
         left.min_by_key(|(_, left)| *left)
     }
 
-    /// When the next that waits is due.
+    /// The time when the oldest waiting session is due to be refused.
     pub fn due(&self) -> Option<Timestamp> {
         self.waiting.front().map(|waiting| waiting.due)
     }
 
-    /// Forgets a session, and gives it back if it was open.
+    /// Removes a session, open or waiting, and frees its reservation. Returns the session if it was open.
     pub fn leave(&mut self, session: SessionId) -> Option<Session> {
         let left = self.open.remove(&session);
         match &left {
@@ -200,23 +228,29 @@ impl Sessions {
         left
     }
 
-    /// From now on these are the blocks. None may be open or waiting.
+    /// Changes the blocks that the peer serves. The caller must have closed all sessions, open and waiting.
     pub fn serve(&mut self, blocks: BlockRange) {
         self.blocks = blocks;
     }
 
-    /// All sessions, open or waiting.
+    /// The ids of all sessions: the open ones first, then those that wait.
     pub fn all(&self) -> Vec<SessionId> {
         self.open.keys().copied().chain(self.waiting.iter().map(|waiting| waiting.open.session)).collect()
     }
 
-    /// Sessions of a client, open or waiting.
+    /// The ids of all sessions of a client, open or waiting.
     pub fn of_client(&self, client: NodeId) -> Vec<SessionId> {
         self.all().into_iter().filter(|session| session.client() == client).collect()
     }
 
-    /// The step as it is to be queued: without what the session has already, of which a peer that is new before it may
-    /// send some again. Nothing, if it has all of it.
+    /// Checks an arriving step and returns it as it must be queued, without the tokens that the session has accepted
+    /// before. Such tokens come from a replacement of the previous peer, which may send them again. Returns `None` if
+    /// no new tokens are left.
+    ///
+    /// # Errors
+    ///
+    /// `UnknownSession` if the session is not open; `OutOfOrder` if the step has no tokens, has the wrong batch size or
+    /// leaves a gap after the accepted tokens; `TooLong` if it exceeds the length of the session.
     #[inline]
     pub fn accept(&mut self, now: Timestamp, mut step: Step) -> Result<Option<Queued>, (SessionId, Refusal)> {
         let refused = |why| (step.session, why);
@@ -249,7 +283,9 @@ impl Sessions {
         }))
     }
 
-    /// Keeps what a session has computed, as long as there is room for it.
+    /// Keeps an output of the session, if its client asked for that. If the kept outputs would exceed the size of one
+    /// frame, or those of all sessions the limit [`limits::KEPT_BYTES`], the session drops all it has kept and keeps
+    /// nothing from then on.
     pub fn keep(&mut self, session: SessionId, computed: &Activation) {
         let Some(session) = self.open.get_mut(&session) else { return };
         let Some(kept) = &mut session.kept else { return };
@@ -257,7 +293,7 @@ impl Sessions {
             self.kept_bytes -= kept.bytes();
             kept.clear();
         }
-        // What is kept goes to another peer in one frame.
+        // The kept outputs of a session are sent to another peer in one frame.
         let too_long = kept.bytes() + computed.bytes() > limits::FRAME_TENSOR_BYTES as u64;
         if too_long || self.kept_bytes + computed.bytes() > limits::KEPT_BYTES {
             self.kept_bytes -= kept.bytes();
@@ -270,7 +306,8 @@ impl Sessions {
 }
 
 impl Session {
-    /// Sends a step on, without its first tokens, which nobody wants.
+    /// Sends a step, without its first `unwanted` tokens, to the next hop, or to the client if this is the last hop.
+    /// Sends nothing if no tokens are left.
     pub fn forward(&self, mut step: Step, unwanted: u32, out: &mut Vec<Effect>) {
         if unwanted >= step.activation.tokens {
             return;
@@ -315,7 +352,7 @@ mod tests {
     }
 
     fn sessions(admission: Admission) -> Sessions {
-        // Room for 10 tokens of 2 blocks.
+        // The budget has room for 10 tokens in 2 blocks.
         Sessions::new(admission, BlockRange { start: 0, end: 2 }, 80, 4)
     }
 
@@ -367,7 +404,7 @@ mod tests {
         let mut sessions = sessions(Admission::Wait(Duration::from_secs(5)));
         assert_eq!(sessions.enter(at(0), CLIENT, open(1, 8)), Ok(Entry::Open));
         assert_eq!(sessions.enter(at(1), CLIENT, open(2, 6)), Ok(Entry::Waits));
-        // There would be room for it, but another was first.
+        // There would be room for session 3, but session 2 waits before it.
         assert_eq!(sessions.enter(at(2), CLIENT, open(3, 2)), Ok(Entry::Waits));
         assert_eq!(sessions.enter(at(2), CLIENT, open(4, 99)), Err(Refusal::CacheFull), "it never will have room");
         assert_eq!(sessions.admit_next(at(3)), None);
