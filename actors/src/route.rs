@@ -1,4 +1,4 @@
-//! Choosing the peers of a session: pure functions over a view of the swarm.
+//! Routing: the choice of the peers of a session, by pure functions over a view of the swarm.
 mod ban;
 mod ping;
 mod reach;
@@ -21,27 +21,30 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shortest::Estimate;
 
-/// How a client picks its route.
+/// The policy by which a client chooses its route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Routing {
-    /// The shortest path by round trips and the announced speed of the peers, as Petals routes for generation. It knows no
-    /// load: who knows the same goes the same way.
+    /// The path of least estimated time by round trips and the announced speed of the peers, as Petals routes for
+    /// generation. It does not consider load: clients with the same information choose the same route.
     #[default]
     MinLatency,
-    /// The same with the time that a step will wait at a peer, by what peers say of their load.
+    /// The path of [`Routing::MinLatency`], with the time that a step is expected to wait at a peer added to the
+    /// estimate. The waiting time is estimated from the load that the peers report.
     LoadAware,
-    /// At random by weight. With the span's length as the weight: Petals' `max_throughput` mode.
+    /// A random choice at each block, in proportion to the weights of the peers. With the number of blocks as the
+    /// weight this is Petals' `max_throughput` mode.
     Random(Weight),
-    /// In turns by weight.
+    /// Weighted round robin.
     RoundRobin(Weight),
-    /// Always these peers, in this order, each to the end of its span.
+    /// Always these peers, in this order, each to the end of its block range.
     Fixed(Vec<NodeId>),
-    /// The route that each request brings with it, as from a trace; the shortest for one that brings none, such as a warm-up.
+    /// The route that each request carries, for example from a trace. A request without a route, such as a warm-up,
+    /// takes the route of [`Routing::MinLatency`].
     Replay,
 }
 
 impl Routing {
-    /// Whether peers that are banned are passed over for a request with such a route of its own.
+    /// Whether this routing avoids banned peers for a request that carries the route `given`.
     pub fn heeds_bans(&self, given: Option<&[NodeId]>) -> bool {
         match self {
             Routing::MinLatency | Routing::LoadAware | Routing::Random(_) | Routing::RoundRobin(_) => true,
@@ -62,20 +65,22 @@ pub enum Weight {
     Throughput,
 }
 
-/// The terms of a route's estimated time. The values are Petals' (`sequence_manager.py`).
+/// The terms of the estimated time of a route. The defaults are those of Petals (`sequence_manager.py`), except `load`,
+/// which Petals does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Costs {
-    /// Of each peer, for handling a step (`overhead_delay`).
+    /// The time that each peer needs to handle a step (`overhead_delay`).
     pub overhead: Duration,
-    /// Taken where no round trip is known (`default_delay`).
+    /// The round trip that is assumed where none is known (`default_delay`).
     pub unknown_rtt: Duration,
-    /// No round trip counts for more (`max_delay`).
+    /// The upper limit of a round trip: longer ones are clamped to it (`max_delay`).
     pub longest_rtt: Duration,
-    /// Of a peer without room for the session in its cache (`alloc_delay`).
+    /// The time added for a peer whose KV cache has no room for the session (`alloc_delay`).
     pub short_cache: Duration,
-    /// Blocks per second of a peer that announces no speed (`default_inference_rps`).
+    /// The speed assumed for a peer that announces none, in blocks per second (`default_inference_rps`).
     pub unknown_rps: f64,
-    /// What a second of waiting for others counts, where load does. Petals has no such term.
+    /// The weight of the expected waiting time under [`Routing::LoadAware`]: one second of waiting counts as this many
+    /// seconds. Petals has no such term.
     pub load: f64,
 }
 
@@ -92,25 +97,27 @@ impl Default for Costs {
     }
 }
 
-/// What a route is wanted for.
+/// A query for a route.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    /// All of them are to be covered, each once.
+    /// The blocks that the route must cover, each exactly once.
     pub blocks: BlockRange,
-    /// Tokens that the session needs room for in every cache: its rows times its length.
+    /// The number of tokens for which the session needs room in each KV cache: its rows times its length.
     pub cache_tokens: u64,
-    /// Drawn anew for each choice by the client's own stream: what is left to chance hangs on it.
+    /// A random number that the client draws for each choice from its own random stream. It determines all random
+    /// decisions of the choice.
     pub draw: u64,
-    /// Peers that are out of the question this time.
+    /// Peers that the route must not use.
     pub without: &'a [NodeId],
-    /// The route that the request brings with it.
+    /// The route that the request carries, if any. Only [`Routing::Replay`] follows it.
     pub given: Option<&'a [NodeId]>,
 }
 
 impl View {
-    /// The route through the peers that are there which covers every block once, by `routing`; nothing if there is none.
+    /// Chooses a route by `routing` through peers that are present. The route covers every block exactly once. Returns
+    /// `None` if there is no such route, or if the chosen one has more than [`limits::HOPS_PER_ROUTE`] hops.
     ///
-    /// Only [`Routing::RoundRobin`] changes the view: it remembers whose turn it was.
+    /// Only [`Routing::RoundRobin`] changes the view: it updates the credits of the peers.
     pub fn choose(
         &mut self,
         now: Timestamp,
@@ -145,7 +152,8 @@ impl View {
     }
 }
 
-/// The given peers in their order, each from where the last one ended; what of them the blocks do not need is left out.
+/// The route through the given peers in their order, each from the block where the one before ended. Peers that do not
+/// hold the next block are skipped. Returns `None` if a given peer is not usable or a block is left uncovered.
 fn follow(peers: &[&Known], ask: &Ask<'_>, given: &[NodeId]) -> Option<Vec<Hop>> {
     let (mut block, mut route) = (ask.blocks.start, Vec::new());
     for peer in given {

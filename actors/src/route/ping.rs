@@ -1,22 +1,26 @@
-//! Round trips: measured by pings, averaged, and forgotten when they are old.
+//! Round trips, which are measured by pings, averaged, and ignored once they are old.
 use crate::time::{Duration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Who pings whom, and what becomes of it. The values are Petals' but for one (`ping.py`, `sequence_manager.py`, `server.py`).
+/// The settings of pings and of the averages of round trips. The defaults are those of Petals (`ping.py`,
+/// `sequence_manager.py`, `server.py`), except `middle`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pings {
-    /// Peers that a client pings after a lookup, of those that may come first, in the middle and last, each; 0: none.
+    /// The number of peers that a client pings after a lookup for each of three positions of a route: first, middle and
+    /// last. With 0 it pings none.
     pub fanout: u32,
-    /// How often a client pings between its lookups; zero: never.
+    /// The period at which a client pings between its lookups. With zero it never does.
     pub every: Duration,
-    /// Peers that a peer pings at each announcement, of those that a route may go on to from the end of its blocks; 0: none.
+    /// The number of possible next hops, holders of the block after its own range, that a peer pings before each
+    /// announcement. With 0 it pings none.
     pub next: u32,
-    /// Likewise, of those that hold blocks in the midst of its own: 5 in Petals, where a route may leave a peer before its
-    /// end. Here it follows a peer to its end unless that is avoided.
+    /// The number of peers holding blocks inside its own range that a peer pings before each announcement. It is 5 in
+    /// Petals, where a route may leave a peer before the end of its range. Here a route follows a peer to the end of
+    /// its range unless the peer is banned, so the default is 0.
     pub middle: u32,
-    /// The weight of the newest round trip in the exponential average.
+    /// The weight of the newest round trip in the exponential average, from 0 to 1.
     pub smoothing: f64,
-    /// How long a round trip is believed.
+    /// The time after the last measurement for which a round trip is used.
     pub expiry: Duration,
 }
 
@@ -26,7 +30,7 @@ impl Default for Pings {
     }
 }
 
-/// The averaged round trip to a peer, and how much it varies (RFC 6298's mean deviation).
+/// The averaged round trip to a peer, and its mean deviation (as in RFC 6298).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RoundTrip {
     average: Duration,
@@ -35,7 +39,8 @@ pub struct RoundTrip {
 }
 
 impl RoundTrip {
-    /// The average once `took` is in it; an expired one counts no more.
+    /// The round trip after a new measurement of `took`. If `last` is missing or has expired, the average starts anew
+    /// with `took` and the deviation with half of it.
     pub fn after(last: Option<RoundTrip>, now: Timestamp, took: Duration, pings: &Pings) -> RoundTrip {
         let Some(RoundTrip { average, varies, .. }) = last.filter(|trip| trip.within(now, pings.expiry).is_some())
         else {
@@ -48,17 +53,17 @@ impl RoundTrip {
         RoundTrip { average: mixed(average, took, pings.smoothing), varies: mixed(varies, off, 0.25), at: now }
     }
 
-    /// After which an answer is late (RFC 6298, 2.3).
+    /// The time after which an answer is late: the average plus four times the mean deviation (RFC 6298, 2.3).
     pub fn longest(self) -> Duration {
         Duration(self.average.0.saturating_add(self.varies.0.saturating_mul(4)))
     }
 
-    /// When it was last measured.
+    /// The time of the last measurement.
     pub fn at(self) -> Timestamp {
         self.at
     }
 
-    /// The average, unless it is older than `expiry`.
+    /// The average, or `None` if the last measurement is older than `expiry`.
     pub fn within(self, now: Timestamp, expiry: Duration) -> Option<Duration> {
         (now.since(self.at) <= expiry).then_some(self.average)
     }

@@ -1,23 +1,26 @@
-//! Which peers a route may enter at a block, and how remote it then follows them.
+//! The peers that a route may enter at a block, and the block where it leaves each of them.
 //!
-//! A route follows a peer to the end of its span, as Petals' does. A peer that is banned is passed over, except for blocks
-//! that only banned peers hold: bans never make a swarm unreachable.
+//! A route follows a peer to the end of its block range, as in Petals. A banned peer is skipped, except for blocks that
+//! only banned peers hold, so that bans never make the swarm unreachable.
 use super::view::Known;
 use crate::canary::{Canary, planted};
 use crate::id::BlockRange;
 use crate::time::Timestamp;
 
+/// The possible hops of a route over a range of blocks.
 pub(super) struct Reach {
+    /// The blocks of the route.
     blocks: BlockRange,
-    /// Of each peer: its span, and whether it is banned.
+    /// The block range of each peer, and whether the peer is banned.
     peers: Vec<(BlockRange, bool)>,
-    /// Of each block: whether a peer that is not banned holds it.
+    /// For each block of the route, whether a peer that is not banned holds it.
     free: Vec<bool>,
-    /// Of each block, the peers that may be entered there.
+    /// For each block of the route, the indices of the peers that the route may enter there.
     enter: Vec<Vec<usize>>,
 }
 
 impl Reach {
+    /// The possible hops through `peers` of a route over `blocks`.
     pub fn of(peers: &[&Known], blocks: BlockRange, now: Timestamp) -> Reach {
         let mut free = vec![false; blocks.len() as usize];
         let banned = |peer: &Known| peer.is_banned(now) && !planted(Canary::BannedPeerTaken);
@@ -37,14 +40,16 @@ impl Reach {
         Reach { blocks, peers: spans, free, enter }
     }
 
-    /// Who may be entered at `block`, in the order of the peers, and where each then ends.
+    /// The indices of the peers that a route may enter at `block`, in ascending order, each with the block where the
+    /// route leaves the peer (exclusive).
     pub fn entering(&self, block: u32) -> impl Iterator<Item = (usize, u32)> {
         let at = (block - self.blocks.start) as usize;
         self.enter[at].iter().filter_map(move |&index| Some((index, self.end(index, block)?)))
     }
 
-    /// Where a route that enters the peer at `block` leaves it: at the end of its span; a banned one as soon as another
-    /// can take over. Nothing if it cannot be entered there.
+    /// The block where a route that enters the peer at `block` leaves it (exclusive): the end of the peer's range, or
+    /// for a banned peer the first block that a peer without a ban holds, if that comes earlier. Returns `None` if the
+    /// route cannot enter the peer at `block`.
     pub fn end(&self, index: usize, block: u32) -> Option<u32> {
         let (span, banned) = *self.peers.get(index)?;
         if !self.blocks.contains(block) || !span.contains(block) {

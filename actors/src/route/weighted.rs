@@ -1,4 +1,4 @@
-//! Routes that spread requests by weight: at random, or in turns.
+//! Routes that distribute requests by weight: random choice and weighted round robin.
 use super::reach::Reach;
 use super::view::Known;
 use super::{Ask, Weight};
@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use rand::RngExt;
 
 impl Weight {
-    /// Of a peer; never zero, so that nobody who is needed is left out.
+    /// The weight of a peer. It is never zero, so that a peer that is needed can always be chosen.
     fn of(self, peer: &Known, unknown_rps: f64) -> f64 {
         let length = f64::from(peer.announce.blocks.len().max(1));
         let rps = peer.announce.inference_rps;
@@ -21,8 +21,8 @@ impl Weight {
     }
 }
 
-/// At each block of the route one of its holders, drawn by weight: Petals' `max_throughput` mode, where the weight is the
-/// length of the span.
+/// A route that takes at each step a holder of the next block, drawn in proportion to the weights. With the number of
+/// blocks as the weight this is Petals' `max_throughput` mode.
 pub(super) fn random(
     peers: &[&Known],
     ask: &Ask<'_>,
@@ -43,8 +43,9 @@ pub(super) fn random(
     })
 }
 
-/// At each block of the route the holder that is owed most: smooth weighted round robin, whose turns are as even as the
-/// weights allow. `credits` are what each peer is owed from the turns before.
+/// A route that takes at each step the holder of the next block with the highest credit. This is smooth weighted round
+/// robin, which spreads the choices of each peer as evenly over time as the weights allow. `credits` holds the credit
+/// of each of `peers` from earlier choices, and is updated.
 pub(super) fn in_turns(
     peers: &[&Known],
     ask: &Ask<'_>,
@@ -54,14 +55,14 @@ pub(super) fn in_turns(
     credits: &mut [f64],
 ) -> Option<Vec<Hop>> {
     let weights: Vec<f64> = peers.iter().map(|peer| weight.of(peer, unknown_rps)).collect();
-    // Each client begins somewhere else, or all would take their turns in step.
+    // Each client starts with random credits. Otherwise all clients would choose the same peers in the same order.
     for (credit, peer) in credits.iter_mut().zip(peers).filter(|(credit, _)| **credit == 0.0) {
         *credit = mix(ask.draw ^ u64::from(peer.id().0)) as f64 / u64::MAX as f64;
     }
     walk(peers, ask, now, |candidates| {
         let total: f64 = candidates.iter().map(|index| weights[*index]).sum();
         candidates.iter().for_each(|index| credits[*index] += weights[*index] / total);
-        // The first of equals.
+        // Of several peers with the highest credit, the first is taken.
         let chosen = candidates.iter().copied().rev().max_by(|a, b| credits[*a].total_cmp(&credits[*b]));
         let chosen = chosen.unwrap_or(candidates[0]);
         credits[chosen] -= 1.0;
@@ -69,7 +70,8 @@ pub(super) fn in_turns(
     })
 }
 
-/// Follows one peer after another to the end of its span; `choose` picks of those that hold the next block.
+/// Builds a route by following one peer after another to the end of its range. `choose` picks one of the peers that may
+/// be entered at the next block, given by index. Returns `None` if there is no such peer.
 fn walk(
     peers: &[&Known],
     ask: &Ask<'_>,
