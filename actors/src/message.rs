@@ -1,7 +1,8 @@
-//! The typed messages of the swarm, and the jobs of its devices.
+//! The typed messages between the nodes of the swarm, and the jobs that nodes give to devices.
 //!
-//! A message is small (a test holds it to 48 bytes): large or rare variants are boxed. An activation says its size and
-//! carries its data only where there is any: nothing in a simulation of costs, bytes in the live world.
+//! [`Message`] occupies at most 48 bytes (an assertion at compile time checks this): large or rare variants are boxed.
+//! An activation always states its size. It carries values only in worlds that compute values; a simulation of costs
+//! has none.
 mod activation;
 mod node_role;
 
@@ -17,44 +18,52 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Everything that travels between nodes.
+/// A message between two nodes, or a notice of the world to a node ([`Message::Gone`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     // -- the measured protocol: orchestrator and clients --
-    /// To the orchestrator: this node is up, its weights are loaded, it has announced itself.
+    /// To the orchestrator: this node is up, its weights are loaded, and it has announced itself.
     Present(Present),
-    /// To a client: generate one token with the cell's own prompt and batch, then say Ready.
+    /// To a client: run the warm-up request (one token, with the cell's own prompt and batch), then send [`Ready`].
     Warm(Warm),
     /// To the orchestrator: the warm-up is over.
     Ready(Ready),
-    /// To a client: the barrier is released, start the timed requests.
+    /// To a client: the barrier is released; start the timed requests.
     Go(Go),
-    /// To the orchestrator: one timed request took this long.
+    /// To the orchestrator: the duration of one timed request.
     Latency(Latency),
     /// To the orchestrator: all timed requests of this client are over.
     Finished(Finished),
     // -- discovery --
-    /// Between the nodes of the DHT.
+    /// A request or a response of the DHT.
     Rpc(Box<Rpc>),
     // -- sessions --
+    /// To a peer: open a session.
     Open(Box<Open>),
+    /// To the client: the session is open.
     Opened(Opened),
-    /// A step of a session on its way to the peer of its hop.
+    /// A step of a session on its way to the peer that computes it.
     Step(Step),
-    /// A step on its way back to the client, after its hop.
+    /// A computed step on its way back to the client.
     Returned(Returned),
+    /// To a peer: send the output of a session to another next session.
     Reroute(Box<Reroute>),
+    /// To a peer: close a session.
     Close(Close),
+    /// To the sender of a message: the receiver does not do what the message asks for.
     Refused(Refused),
-    // -- is anybody there --
+    // -- liveness --
+    /// To any node: answer with a [`Pong`].
     Ping(Ping),
+    /// The answer to a [`Ping`].
     Pong(Pong),
-    // -- said by the world, never by a node --
-    /// The node this comes from cannot be reached any more. From itself: it is to leave.
+    // -- sent by the world, never by a node --
+    /// The sender of this message has become unreachable. If the sender is the receiver itself, the receiver must leave
+    /// the swarm.
     Gone(Gone),
 }
 
-/// A message as it reaches the `Handler` of its type.
+/// A message in the form in which the `Handler` of its type receives it.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub struct TypedMessage<M: 'static> {
@@ -62,70 +71,77 @@ pub struct TypedMessage<M: 'static> {
     pub body: M,
 }
 
+/// The body of [`Message::Present`]: the sender is up, its weights are loaded, and it has announced itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Present;
 
+/// The body of [`Message::Warm`]: the receiver must run the warm-up request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warm;
 
-/// How the warm-up of a client ended.
+/// The result of a client's warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     pub warmed: Result<(), Failure>,
 }
 
+/// The body of [`Message::Go`]: the barrier is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Go;
 
-/// One timed request's duration, the whole generate(), prompt included.
+/// The duration of one timed request: the whole `generate()`, prompt included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {
     pub request: RequestId,
     pub took: Result<Duration, Failure>,
-    /// Tokens it generated, over all rows of the batch.
+    /// The number of generated tokens, summed over all rows of the batch.
     pub tokens: u32,
 }
 
+/// The body of [`Message::Finished`]: all timed requests of the sending client are over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
-    /// On the client's clock.
+/// The time at which the last request ended, on the client's clock.
     pub at: Timestamp,
 }
 
-/// What a peer tells the swarm about itself.
+/// The description that a peer publishes of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Announce {
     pub peer: NodeId,
     pub blocks: BlockRange,
-    /// Blocks per second of one-token steps (Petals' `inference_rps`), for the router.
+    /// The blocks per second of one-token steps (Petals' `inference_rps`), for the router.
     pub inference_rps: f64,
-    /// When it was announced; what it sends later says it anew.
+    /// The peer's load at the time of the announcement. Later answers of the peer carry newer loads.
     pub load: Load,
-    /// Round trips to peers that may come after it, where it has measured them (Petals' `next_pings`).
+    /// The measured round-trip times to peers that may follow on a route (Petals' `next_pings`); empty if none was
+    /// measured.
     pub next: Vec<(NodeId, Duration)>,
 }
 
-/// How busy a peer is: it says so with its announcements, when it opens a session, and when it is pinged.
+/// The load of a peer. A peer sends its load with its announcements, when it opens a session, and when it is pinged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
-    /// Tokens of one row that its KV caches still have room for, over all of its blocks (Petals' `cache_tokens_left`).
+    /// The number of tokens of one row for which the peer's KV caches still have room, over all of its blocks (Petals'
+    /// `cache_tokens_left`).
     pub cache_tokens: u32,
-    /// Open ones.
+    /// The number of open sessions.
     pub sessions: u32,
-    /// Microseconds of a one-token step, its share where several are computed together; 0: none was yet.
+    /// The mean duration of a one-token step, in microseconds; where several steps are computed together, each counts
+    /// with its share. 0 before the first step.
     pub step: u32,
-    /// Thousandths of the last second or two in which its device worked for it.
+    /// The share of the last one to two seconds in which the peer's device worked for it, in thousandths.
     pub busy: u16,
 }
 
-/// Nothing is known: an idle peer with room for all.
+/// The load that is assumed before any is known: an idle peer with unlimited room.
 impl Default for Load {
     fn default() -> Load {
         Load { cache_tokens: u32::MAX, sessions: 0, step: 0, busy: 0 }
     }
 }
 
-/// One peer of a route and the blocks it computes there.
+/// One hop of a route: a peer, and the block range that it computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
     pub peer: NodeId,
@@ -142,40 +158,46 @@ pub enum Forwarding {
     Push,
 }
 
-/// Asks a peer to hold a session: its part of the route and a KV cache of `max_length` tokens a row.
+/// A request to a peer to open a session: to compute one hop of a route, with a KV cache of `max_length` tokens for
+/// each row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Open {
     pub session: SessionId,
-    /// What the receiver is to compute, and which hop of the route that is.
+    /// The block range that the receiver has to compute.
     pub blocks: BlockRange,
+    /// The index of the hop in the route.
     pub hop: u16,
-    /// Who gets what it has computed; without one, the client.
+    /// The session that receives the output; `None` sends the output to the client.
     pub next: Option<Next>,
     pub batch: u32,
     pub max_length: u32,
-    /// Whether the session has a cache. Without one every step carries the whole prefix, and none is kept.
+    /// Whether the session has a KV cache. Without a cache, every step carries the whole prefix, and the peer keeps
+    /// nothing after the step.
     pub cached: bool,
-    /// Keep what is sent to `next`, for whoever may have to take its place.
+    /// Whether the peer keeps the hidden states that it sends to `next`, so that it can send them again to a
+    /// replacement of `next`.
     pub keep: bool,
-    /// What is computed of the tokens before this position is of use to nobody further on.
+    /// The first position whose output the next hop needs. The peer does not forward the output of earlier positions.
     pub wanted: u32,
 }
 
-/// The session that follows on a route.
+/// The next session on a route, and the peer that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Next {
     pub peer: NodeId,
     pub session: SessionId,
 }
 
+/// The answer to [`Open`]: the session is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     pub session: SessionId,
-    /// With this session.
+/// The peer's load, this session included.
     pub load: Load,
 }
 
-/// To a peer: another session follows on yours. What you have sent, or would have sent, from position `from` on goes to it.
+/// A request to a peer to send the output of `session` to another next session. The peer sends again the kept output
+/// from position `from` on, and sends all later output there too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reroute {
     pub session: SessionId,
@@ -183,54 +205,57 @@ pub struct Reroute {
     pub from: u32,
 }
 
-/// New tokens on their way through the route.
+/// One step of a session: the hidden states of new tokens on their way through the route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// That is to compute it, or (in a [`Returned`]) has.
+    /// The session that computes the step, or, in a [`Returned`], the session that has computed it.
     pub session: SessionId,
-    /// Tokens that came before these; the KV cache must hold exactly as many.
+    /// The number of tokens before this step's own. The KV cache must hold exactly as many.
     pub position: u32,
     pub activation: Activation,
 }
 
+/// A computed step that goes back to the client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Returned(pub Step);
 
-/// The session is over: forget its cache.
+/// A request to a peer to close a session and to free its KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Close {
     pub session: SessionId,
 }
 
+/// The answer of a node that does not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// The session it is about, where it is about one.
+/// The session that the refused message was about, if any.
     pub session: Option<SessionId>,
     pub why: Refusal,
 }
 
-/// Asks for a [`Pong`], which every node answers at once, whatever its device is at.
+/// A request for a [`Pong`]. Every node answers at once, even while its device works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {
     pub nonce: u64,
 }
 
+/// The answer to a [`Ping`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
-    /// The ping's.
+/// The nonce of the ping.
     pub nonce: u64,
-    /// Of a peer; of other nodes nothing.
+/// The load of a peer; nodes that are not peers send [`Load::default`].
     pub load: Load,
 }
 
 impl Ping {
-    /// The answer to whoever asked.
+    /// Returns the effect that sends the pong of a node without a load to `from`, the sender of the ping.
     pub fn answer(self, from: NodeId) -> Effect {
         Effect::Send { to: from, message: Message::Pong(Pong { nonce: self.nonce, load: Load::default() }) }
     }
 }
 
-/// Why a node does not do what it was asked; always typed, so that the asker can act on it.
+/// The reason why a node does not do what it was asked. It is typed so that the sender can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     #[error("its queue is full")]
@@ -247,7 +272,7 @@ pub enum Refusal {
     TooLong,
     #[error("its device failed to execute the step")]
     DeviceFailed,
-    /// Every peer with the same weights would fail in the same way: not tried again.
+    /// Every peer with the same weights would fail in the same way, so the request is not tried again.
     #[error("{0}")]
     NotFinite(NotFinite),
     #[error("it has not kept what it is to send again")]
@@ -258,7 +283,7 @@ pub enum Refusal {
     NotUnderstood,
 }
 
-/// Which values of a model overflowed, so that no token can be chosen by them.
+/// The place in the model where values were not finite, so that no token can be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum NotFinite {
     #[error("hidden states of the embedding are not finite")]
@@ -271,10 +296,11 @@ pub enum NotFinite {
     Scores,
 }
 
+/// The body of [`Message::Gone`]: the sender is unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gone;
 
-/// Why a request ended without its tokens.
+/// The reason why a request ended without all of its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
     #[error("no route covers every block")]
@@ -294,7 +320,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// One word for tables and columns.
+    /// Returns the name of the failure for tables and columns, such as `no_route`.
     pub fn label(self) -> &'static str {
         match self {
             Failure::NoRoute => "no_route",
@@ -310,112 +336,119 @@ impl Failure {
     }
 }
 
-/// Token ids, `[batch, tokens]` row-major, where a world computes values.
+/// Token ids, `[batch, tokens]`, row-major; `None` in a world that does not compute values.
 pub type Ids = Option<Arc<Vec<u32>>>;
 
-/// Identifies a job among those its node has given out.
+/// The number that identifies a job among the jobs of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
-/// Work for the device of a node's host. Its end comes back as [`Computed`].
+/// Work for the device of a node's host. Its end is reported by [`Computed`], except for [`Work::Release`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     pub ticket: Ticket,
     pub work: Work,
 }
 
+/// The kinds of work of a device.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-    /// Load these blocks, in place of those it has; without any, the embedding and the head.
+/// Load the weights of these blocks in place of those that are loaded; `None` loads the embedding and the LM head.
     Load { blocks: Option<BlockRange> },
-    /// Token ids `[batch, tokens]` at `position` to hidden states.
+    /// Turn token ids, `[batch, tokens]`, which begin at `position`, into hidden states.
     Embed { batch: u16, tokens: u32, position: u32, ids: Ids },
-    /// One step.
+    /// Compute one step, or a part of one.
     Blocks(Piece),
-    /// Steps of several sessions through the same blocks at once.
+    /// Compute steps of several sessions through the same blocks at once.
     Batch(Vec<Piece>),
-    /// Final norm, head and sampling on the last position of each row: output token `output` of `request`, counted from 1.
+    /// Compute the final norm, the LM head and the sampling for the last position of each row. The result is output
+    /// token `output` of `request`, counted from 1.
     Head { request: RequestId, output: u32, input: Activation },
-    /// A step of made-up values through one block, into a cache of the peer's own, to see how long it takes.
+    /// Compute a step of made-up values through one block, into a KV cache of the peer's own, to measure its duration.
     Benchmark { block: u32, benchmark: Benchmark },
-    /// Drop the KV cache of a session. No [`Computed`] answers it.
+    /// Free the KV cache of a session. This job is not answered by [`Computed`].
     Release { session: SessionId },
 }
 
-/// A step, or a part of one: hidden states through `blocks`, appending to the session's KV cache at `position`.
+/// A step, or a part of one: hidden states that go through `blocks` and are appended to the session's KV cache at
+/// `position`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece {
     pub session: SessionId,
-    /// What is computed now: all of `held`, or some of it in order.
+    /// The block range that this job computes: all of `held`, or a part of it. The parts of a step are computed in
+    /// order.
     pub blocks: BlockRange,
-    /// What the session's cache is for.
+    /// The block range of the session's KV cache.
     pub held: BlockRange,
     pub position: u32,
     pub max_length: u32,
     pub input: Activation,
 }
 
-/// A job is over.
+/// The end of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Computed {
     pub ticket: Ticket,
-    /// When the device (and the core lease, where hosts share a machine) was the job's.
+    /// The time at which the job got the device (and the core lease, where hosts share a machine).
     pub started: Timestamp,
     pub finished: Timestamp,
     pub output: Result<Output, Refusal>,
 }
 
+/// The result of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
+/// The weights of a [`Work::Load`] are loaded.
     Loaded,
-    /// Of a [`Work::Benchmark`].
+/// A [`Work::Benchmark`] has been measured.
     Tried,
+/// The hidden states after a [`Work::Embed`] or a [`Work::Blocks`].
     Hidden(Activation),
-    /// Of each piece of a batch, in order.
+/// The hidden states of each piece of a [`Work::Batch`], in order.
     Batch(Vec<Activation>),
-    /// One id for each row, where a world computes values.
+/// One token id for each row, in a world that computes values.
     Tokens(Ids),
 }
 
-/// A timer of one's own has run out.
+/// A timer of the receiving node has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Woken(pub Timer);
 
-/// What a node asked to be woken for.
+/// The purpose of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timer {
-    /// A client looks whether a request has run out of time.
+    /// A client checks whether a request has exceeded its timeout.
     Deadline,
-    /// A client looks whether the peers it waits for are still there.
+    /// A client checks whether the peers that it waits for are still reachable.
     Heartbeat,
-    /// A client tries again what has failed.
+    /// A client retries after a failure.
     Retry,
-    /// A client turns to the request that is due.
+    /// A client starts the request that is due.
     Arrival,
-    /// The orchestrator looks whether the swarm has come up.
+    /// The orchestrator checks whether all nodes of the swarm are up.
     ReadyTimeout,
-    /// A client pings a few peers again.
+    /// A client pings some peers again, to measure round-trip times.
     Pings,
-    /// A peer looks who has waited too long for room in its cache.
+    /// A peer checks which sessions have waited too long for room in its KV cache.
     Admission,
-    /// A peer looks which sessions have lasted too long.
+    /// A peer checks which sessions have exceeded their lifetime.
     Lifetime,
-    /// A peer waits no longer for more steps, and computes those that have come.
+    /// A peer's batching delay is over: the peer computes the steps that have arrived.
     Gather,
-    /// A node of the DHT looks who has not answered.
+    /// A node of the DHT checks which of its requests were not answered in time.
     Dht,
-    /// A peer announces itself again, as it does from time to time.
+    /// A peer repeats its periodic announcement.
     Announce,
-    /// A peer announces itself once more, for nobody has kept what it said.
+    /// A peer announces itself once more, because no node kept its last announcement.
     AnnounceAgain,
-    /// A peer waits no longer for those that it has pinged, and announces itself.
+    /// A peer stops waiting for the pongs of its next-hop probe, and announces itself.
     NextHopProbe,
-    /// A peer that chooses its blocks looks whether others need it more.
+    /// A peer that chooses its own blocks checks whether other blocks need it more.
     Place,
 }
 
 impl Timer {
-    /// Runs out again and again, whether or not anybody asks for a token.
+    /// Whether the timer belongs to the upkeep of the swarm: such timers recur even while no request is in flight.
     #[inline]
     pub fn is_upkeep(self) -> bool {
         matches!(self, Timer::Dht | Timer::Announce | Timer::AnnounceAgain | Timer::NextHopProbe | Timer::Place)
@@ -425,7 +458,7 @@ impl Timer {
 macro_rules! kinds {
     ($($kind:ident),* $(,)?) => {
         impl Message {
-            /// The kind's name, for traces and errors.
+            /// Returns the name of the message's kind, for traces and errors.
             pub fn kind(&self) -> &'static str {
                 match self { $(Message::$kind(_) => stringify!($kind)),* }
             }
@@ -438,9 +471,10 @@ kinds!(
 );
 
 impl Message {
-    /// Bytes on the wire: the frame's header, a control part of typical size, and the values of an activation.
+    /// Returns the bytes of the message on the wire: a frame header and a control part of typical size (64 bytes
+    /// together), plus the values of an activation or the body of a DHT message.
     ///
-    /// Links are charged by this in both worlds, so that a prediction does not hang on an encoder's details.
+    /// Both worlds charge links with this number, so that a prediction does not depend on details of the encoding.
     #[inline]
     pub fn wire_bytes(&self) -> u64 {
         const FRAME: u64 = 64;
@@ -451,13 +485,15 @@ impl Message {
         }
     }
 
-    /// What nodes say to keep the swarm together, whether or not anybody asks for a token.
+    /// Whether the message belongs to the upkeep of the swarm: nodes send such messages even while no request is in
+    /// flight.
     #[inline]
     pub fn is_upkeep(&self) -> bool {
         matches!(self, Message::Rpc(_) | Message::Ping(_) | Message::Pong(_))
     }
 
-    /// Part of the measured work, as against orchestration: only this is shaped, and only this costs time in a simulation.
+    /// Whether the message is part of the measured work and not of the orchestration. Only such messages are shaped in
+    /// the live world and take time in a simulation.
     #[inline]
     pub fn is_swarm_traffic(&self) -> bool {
         !matches!(
