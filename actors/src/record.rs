@@ -1,7 +1,8 @@
-//! The events a run leaves behind. They are all that reports are made of, in both worlds.
+//! The events of a run. All reports are made from these events, in both worlds.
 //!
-//! An event is stamped on the clock of the host that saw it. Durations inside one event come from one clock, so they are
-//! exact; what happened between hosts is the rest of an interval that one host measured whole.
+//! An event carries timestamps of the clock of the host that observed it. The durations inside one event come from one
+//! clock and are therefore exact. The time that passed between hosts is the remainder of an interval that one host
+//! measured as a whole.
 use crate::dht::State;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
 use crate::message::{Failure, Hop};
@@ -9,7 +10,7 @@ use crate::placement::Speed;
 use crate::time::{Duration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Where the events of a run go.
+/// A sink for the events of a run.
 pub trait Recorder {
     fn record(&mut self, event: Event);
 }
@@ -20,9 +21,10 @@ impl Recorder for Vec<Event> {
     }
 }
 
+/// An event of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    /// A node is up and known to the orchestrator.
+/// A node is up, and the orchestrator knows it.
     Present {
         node: NodeId,
         at: Timestamp,
@@ -49,48 +51,49 @@ pub enum Event {
     Serving(Box<Serving>),
     Rated(Box<Rated>),
     FaultEvent(Box<FaultEvent>),
-    /// A client is through with its timed requests.
+    /// A client has finished its timed requests.
     Finished {
         client: NodeId,
         at: Timestamp,
     },
-    /// The run is over and the latencies are drained: the orchestrator's own figures.
+    /// The run is over: the figures that the orchestrator made from the latencies of the clients.
     Drained(Box<Drained>),
-    /// The run ended before its time.
+    /// The run was aborted.
     Aborted {
         at: Timestamp,
         why: Abort,
     },
 }
 
-/// A client has seen one step of a request through: the prefill, or one decode step.
+/// A client has completed one step of a request: the prefill, or one decode step.
 ///
-/// `seen - began` is the step's whole time; `setup`, `client_queue`, `client` and what [`Served`] says of its hops are
-/// parts of it, and the rest is the network's.
+/// `seen - began` is the whole time of the step. `setup`, `client_queue`, `client`, `recovery` and the durations of its
+/// hops in [`Served`] are parts of it; the remainder is the time of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stepped {
     pub session: SessionId,
     pub request: RequestId,
-    /// Tokens before this step's own.
+    /// The number of tokens before this step's own.
     pub position: u32,
-    /// New tokens in each row: the prompt's length in a prefill, 1 in a decode step.
+    /// The number of new tokens in each row: the prompt's length in a prefill, 1 in a decode step.
     pub tokens: u32,
     pub batch: u16,
-    /// Which output token it gave, counted from 1; 0 for a prefill that was asked for no token.
+    /// The index of the output token that the step produced, counted from 1; 0 for a prefill of a request that
+    /// generates no token.
     pub output: u32,
-    /// When the client turned to it: the last token's arrival, or the request's sending.
+    /// The start of the step: the arrival of the last token, or the time at which the request was sent.
     pub began: Timestamp,
-    /// When its token was there; without one, when the last activation returned.
+    /// The time at which the token was known; without a token, the time at which the last activation returned.
     pub seen: Timestamp,
-    /// Discovery, routing and session set-up before the first step.
+    /// The duration of discovery, routing and session set-up before the first step.
     pub setup: Duration,
-    /// Waiting for the client's own device.
+    /// The waiting time for the client's own device.
     pub client_queue: Duration,
-    /// Embedding, head and sampling.
+    /// The compute time of embedding, LM head and sampling on the client's device.
     pub client: Duration,
-    /// Of it, the embedding.
+    /// The part of `client` that the embedding took.
     pub embedding: Duration,
-    /// From when the client noticed that peers had failed until the step, or its replay, was on its way again.
+    /// The time from when the client noticed that peers had failed until the step, or its replay, was sent again.
     pub recovery: Duration,
 }
 
@@ -105,45 +108,48 @@ pub struct Served {
     pub hop: u16,
     pub peer: NodeId,
     pub blocks: BlockRange,
-    /// The session keeps a cache; without one every step begins at 0.
+    /// Whether the session has a KV cache. Without a cache every step begins at position 0.
     pub cached: bool,
     pub received: Timestamp,
     pub started: Timestamp,
     pub finished: Timestamp,
-    /// When the result was handed to the link.
+    /// The time at which the result was handed to the link.
     pub sent: Timestamp,
-    /// Steps that wait at the peer meanwhile.
+    /// The number of steps that wait at the peer at that time.
     pub queued: u32,
 }
 
-/// A peer has reserved a session's KV cache, or has given it back.
+/// A peer has reserved the KV cache of a session, or has freed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reserved {
     pub session: SessionId,
     pub peer: NodeId,
     pub at: Timestamp,
-    /// What the session holds from now on; nothing: its session is over.
+    /// The bytes that the session holds from now on; `None` if the session is closed.
     pub bytes: Option<u64>,
-    /// What all sessions of the peer hold from now on, and what they may.
+    /// The bytes that all sessions of the peer together hold from now on.
     pub used: u64,
+    /// The bytes that all sessions of the peer together may hold.
     pub budget: u64,
-    /// Sessions that are open from now on, and those that wait for room.
+    /// The number of sessions that are open from now on.
     pub open: u32,
+    /// The number of sessions that wait for room in the cache from now on.
     pub waiting: u32,
 }
 
-/// A client has chosen peers for blocks of a request: for all of them, or in place of peers that have failed.
+/// A client has chosen peers for blocks of a request: for all blocks, or as replacements of peers that have failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Routed {
     pub request: RequestId,
     pub at: Timestamp,
     pub blocks: BlockRange,
     pub hops: Vec<Hop>,
-    /// A peer among them that is banned, although others hold some of its blocks.
+    /// A banned peer on the route although other peers serve some of its blocks; `None` in a correct run.
     pub needless: Option<NodeId>,
 }
 
-/// The world has carried one step's activation over one link. Only a world that knows the parts records it.
+/// The world has carried the activation of one step over one link. Only a world that knows the parts of the transfer
+/// time records this event.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Carried {
     pub session: SessionId,
@@ -152,64 +158,68 @@ pub struct Carried {
     pub from: NodeId,
     pub to: NodeId,
     pub bytes: u64,
-    /// Waiting for the NICs and the link.
+    /// The waiting time for the NICs and the link.
     pub queue: Duration,
-    /// Bytes over bandwidth.
+    /// The transmission time: bytes divided by bandwidth.
     pub transmit: Duration,
-    /// Propagation, connection set-up included.
+    /// The propagation delay, connection set-up included.
     pub propagation: Duration,
 }
 
-/// A ping of a client has come back from a peer.
+/// A client has received the pong of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pinged {
     pub client: NodeId,
     pub peer: NodeId,
-    /// When it was back.
+    /// The time at which the pong arrived.
     pub at: Timestamp,
+    /// The round-trip time.
     pub took: Duration,
 }
 
-/// A client has chosen an output token, in a world that computes values and was asked to keep the scores.
+/// A client has chosen an output token. Recorded only in a world that computes values and that was asked to keep the
+/// scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scored {
     pub request: RequestId,
-    /// Counted from 1.
+    /// The index of the output token, counted from 1.
     pub output: u32,
-    /// The first row's token that was chosen.
+    /// The token that was chosen for the first row.
     pub token: Option<u32>,
-    /// The best of the first row's tokens and their scores (logits), the best first.
+    /// The tokens of the first row with the highest scores, and their scores (logits), in descending order.
     pub best: Vec<(u32, f32)>,
 }
 
-/// What a request of a given prompt said: the first row of its batch.
+/// The transcript of a request with a given prompt: the first row of its batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcript {
     pub request: RequestId,
-    /// As it was sent: cut to the workload's length.
+    /// The ids of the prompt as sent: truncated to the workload's prompt length.
     pub prompt: Vec<u32>,
-    /// What was generated, all of it or until the request failed.
+    /// The ids of the generated tokens; if the request failed, those that were generated before the failure.
     pub ids: Vec<u32>,
-    /// Both as text, without special tokens; nothing, where there is no tokenizer.
+    /// The prompt and the generated tokens as text, without special tokens; `None` if there is no tokenizer.
     pub texts: Option<(String, String)>,
 }
 
-/// A request has got over the failure of peers of its route: a step that they had kept from returning has returned.
+/// A request has recovered from the failure of peers on its route: the step that the failure delayed has returned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failover {
     pub request: RequestId,
-    /// Whom it has lost, in the order in which it noticed.
+    /// The lost peers, in the order in which the client noticed their loss.
     pub lost: Vec<NodeId>,
-    /// When the client last heard of the first of them, or gave it something to do.
+    /// The last time before the failure at which the client received something from the first lost peer, or sent work
+    /// to it.
     pub heard: Timestamp,
+    /// The time at which the client noticed the failure.
     pub noticed: Timestamp,
-    /// When other peers were there to take over.
+    /// The time at which replacement peers were ready to take over.
     pub mended: Timestamp,
-    /// When the step returned.
+    /// The time at which the delayed step returned.
     pub resumed: Timestamp,
-    /// Tries it took.
+    /// The number of attempts.
     pub tries: u32,
-    /// Tokens of each row that had to be computed again.
+    /// The number of tokens of each row that had to be computed again.
     pub replayed: u32,
 }
 
@@ -220,39 +230,40 @@ pub struct Ended {
     pub session: SessionId,
     pub intended: Timestamp,
     pub sent: Timestamp,
-    /// The last token's arrival, or the last activation's return when no token was asked for, or the failure.
+    /// The end of the request: the arrival of the last token; the return of the last activation if the request
+    /// generates no token; or the failure.
     pub at: Timestamp,
     pub batch: u32,
     pub prompt: u32,
     pub generate: u32,
-    /// Tokens of each row it did generate.
+    /// The number of tokens of each row that the request did generate.
     pub generated: u32,
-    /// Of `at - sent`: looking up the peers in the DHT.
+    /// The part of `at - sent` in which the client looked up peers in the DHT.
     pub discovery: Duration,
-    /// Of `at - sent`: opening the sessions along the route.
+    /// The part of `at - sent` in which the client opened the sessions of the route.
     pub sessions: Duration,
     pub route: Vec<NodeId>,
     pub outcome: Result<(), Failure>,
-    /// The ids of row 0, where a world computes values.
+    /// The generated ids of row 0, in a world that computes values; otherwise empty.
     pub output: Vec<u32>,
 }
 
-/// What a node looks for in the DHT.
+/// The purpose of a lookup in the DHT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Purpose {
-    /// Its own id, to become known.
+    /// A node looks up its own id, to become known to its neighbours.
     Join,
-    /// Contacts for the buckets that have room.
+    /// A node looks for contacts for the buckets that have room.
     Fill,
-    /// Who serves blocks.
+    /// A node looks up which peers serve blocks.
     Find,
-    /// Where to store what it announces.
+    /// A peer looks for the nodes that are to store its record.
     Announce,
-    /// To whom a route goes on from a peer.
+    /// A peer looks up which peers may follow it on a route.
     NextHopProbe,
 }
 
-/// A lookup in the DHT is over: of several keys, where they were looked up together.
+/// A lookup in the DHT is over. Several keys that were looked up together count as one lookup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Looked {
     pub node: NodeId,
@@ -260,27 +271,27 @@ pub struct Looked {
     pub at: Timestamp,
     pub took: Duration,
     pub keys: u32,
-    /// Questions, one after another, that led to the node nearest to a key: the most of all keys.
+    /// The number of successive queries that led to the node nearest to a key; the maximum over all keys.
     pub hops: u16,
-    /// Questions in all.
+    /// The total number of queries.
     pub asked: u32,
-    /// Of them, those that nobody answered.
+    /// The number of queries that were not answered.
     pub silent: u32,
-    /// Peers whose records it found.
+    /// The number of peers whose records were found.
     pub found: u32,
 }
 
-/// A peer has measured how fast it is.
+/// A peer has measured its own speed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rated {
     pub peer: NodeId,
     pub at: Timestamp,
     pub speed: Speed,
-    /// Tokens per second through its blocks, by what it announces.
+    /// The tokens per second through the peer's blocks, as the peer announces them.
     pub throughput: f64,
 }
 
-/// A peer has come or gone as the server of its blocks.
+/// A peer has begun or stopped to serve its blocks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Serving {
     pub peer: NodeId,
@@ -289,7 +300,7 @@ pub struct Serving {
     pub state: State,
 }
 
-/// What may go wrong in a run because its plan wants it to.
+/// The kinds of faults that a plan can inject into a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FaultKind {
     Crash,
@@ -303,7 +314,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// What a person calls it.
+    /// Returns the name of the fault in texts for people.
     pub fn label(self) -> &'static str {
         match self {
             FaultKind::Crash => "crash",
@@ -318,47 +329,49 @@ impl FaultKind {
     }
 }
 
-/// A fault of the plan has fault_events. The world that carries it out records it: who crashes cannot.
+/// A fault of the plan has occurred. The world that injects the fault records this event, since a node that crashes
+/// cannot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaultEvent {
     pub at: Timestamp,
     pub fault: FaultKind,
-    /// Whom it befalls.
+    /// The nodes that the fault affects.
     pub nodes: Vec<NodeId>,
-    /// How long it lasts, if it ends by itself.
+    /// The duration of the fault; `None` if the fault does not end on its own.
     pub lasts: Option<Duration>,
 }
 
-/// The orchestrator's figures, made from the latencies it drained: the contract of the benchmark.
+/// The orchestrator's own figures, made from the latencies of the clients. The benchmark reports these figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drained {
     pub at: Timestamp,
-    /// From the barrier's release to the last client's own end stamp.
+    /// The time from the barrier's release until the last client's end, by that client's own clock.
     pub wall: Duration,
     pub requests: u32,
     pub failed: u32,
-    /// Not sent, since their clients had as many under way as they may.
+    /// The number of requests that were not sent because their clients already had the maximum number of requests in
+    /// flight.
     pub shed: u32,
-    /// P x M x B x T, where nothing failed.
+    /// The number of generated tokens; P x M x B x T if no request failed.
     pub total_tokens: u64,
-    /// Over the requests that succeeded.
+    /// The sum of the latencies of the requests that succeeded.
     pub latency_sum: Duration,
 }
 
 impl Drained {
-    /// Tokens per second by wall clock; 0 for an empty run.
+    /// Returns the tokens per second of `wall`; 0 for an empty run.
     pub fn throughput(&self) -> f64 {
         if self.wall == Duration::ZERO { 0.0 } else { self.total_tokens as f64 / self.wall.as_secs_f64() }
     }
 
-    /// Mean seconds of a request; absent if none succeeded.
+    /// Returns the mean latency of the successful requests, in seconds; `None` if none succeeded.
     pub fn mean_latency_s(&self) -> Option<f64> {
         let served = self.requests - self.failed - self.shed;
         (served > 0).then(|| self.latency_sum.as_secs_f64() / f64::from(served))
     }
 }
 
-/// Why a run was given up.
+/// The reason why a run was aborted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Abort {
     #[error("{missing} of {expected} nodes did not come up in time, {such_as} among them")]

@@ -1,8 +1,9 @@
-//! The port: all that an actor can see and do, and the two contexts it can live in.
+//! The interface between actors and the world: everything that an actor can observe and do, and the two contexts in
+//! which an actor can run.
 //!
-//! Both contexts stand here because an actor's `Actor` impl must be where the actor is (Rust's orphan rule). They are
-//! empty rooms: `simulator` drives the one, `live` furnishes the other. There is no way round the port: no
-//! futures, no `run_later`, no registry, no clock of one's own.
+//! Both contexts are defined in this crate because the `Actor` impl must be in the crate of the actor (Rust's orphan
+//! rule). The contexts contain no logic of their own: `simulator` drives the one, and `live` implements the other.
+//! Actors have no other access to the outside: no futures, no `run_later`, no registry, no clock of their own.
 use crate::id::NodeId;
 use crate::message::{Computed, Job, Message, Timer, Woken};
 use crate::record::Event;
@@ -12,28 +13,30 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-/// What an actor can have done for it. Nothing is returned: what comes of it arrives as a message.
+/// An action that an actor asks the world to perform. The action returns nothing; its result arrives as a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// May be lost if the link dies; then [`crate::message::Gone`] comes back.
+    /// Sends a message. The message is lost if the connection breaks; then [`crate::message::Gone`] arrives.
     Send { to: NodeId, message: Message },
-    /// Comes back as [`crate::message::Woken`]. There is no cancelling: whoever is woken looks whether it still matters.
+    /// Starts a timer, whose end arrives as [`crate::message::Woken`]. A timer cannot be cancelled: the actor checks at
+    /// its end whether the timer still matters.
     Wake { after: Duration, timer: Timer },
-    /// Comes back as [`crate::message::Computed`].
+    /// Gives a job to the device. The end of the job arrives as [`crate::message::Computed`].
     Compute(Job),
-    /// Goes to the recorder.
+    /// Gives an event to the recorder.
     Record(Event),
 }
 
-/// The world an actor lives in.
+/// The world of an actor: the simulation or the live swarm.
 pub trait World {
-    /// This node's clock.
+    /// Returns the present time on this node's clock.
     fn now(&self) -> Timestamp;
-    /// Thinks purely, then carries out what was thought. Never blocks, never fails.
+    /// Runs `think`, a pure function of the present time, and then carries out the effects that it pushes. Never
+    /// blocks, never fails.
     fn act(&mut self, me: NodeId, think: impl FnOnce(Timestamp, &mut Vec<Effect>));
 }
 
-/// What reaches an actor: a message of another node, or something of its own coming back.
+/// An input of an actor: a message of another node, the end of a job, or the end of a timer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivery {
     Message(Message),
@@ -41,26 +44,26 @@ pub enum Delivery {
     Woken(Woken),
 }
 
-/// An actor of the simulated world as its kernel sees it.
+/// The interface of a simulated actor for the simulation kernel.
 pub trait ActorSlot {
-    /// Once, before anything is delivered.
+    /// Starts the actor. The kernel calls this once, before the first delivery.
     fn start(&mut self, world: &mut SimContext);
-    /// Calls the `Handler` of the parcel's type.
+    /// Calls the `Handler` for the type of the delivery.
     fn deliver(&mut self, from: NodeId, parcel: Delivery, world: &mut SimContext);
 }
 
-/// An actor of the live world as its host sees it.
+/// The interface of a live actor for its host.
 pub trait Post {
-    /// Puts the parcel into the actor's mailbox, for the `Handler` of its type.
+    /// Puts the delivery into the actor's mailbox, for the `Handler` of its type.
     fn post(&self, from: NodeId, parcel: Delivery);
 }
 
-// -- the simulated world: a time and a effect_buffer of effects, which the kernel sets and empties --
+// -- the simulated world: the virtual time, and a buffer of effects that the kernel empties --
 
 /// Marks actors of the simulated world.
 pub struct Sim;
 
-/// The context of a simulated actor: the virtual time, and what the actor wants done.
+/// The context of a simulated actor: the virtual time, and the effects that the actor has requested.
 #[derive(Default)]
 pub struct SimContext {
     pub now: Timestamp,
@@ -86,27 +89,28 @@ impl World for SimContext {
     }
 }
 
-// -- the live world: the arbiter's host carries effects out --
+// -- the live world: the host of the arbiter carries out the effects --
 
 /// Marks actors of the live world.
 pub struct Live;
 
-/// What a live host does for the actors on its arbiter.
+/// The services of a live host for the actors on its arbiter.
 pub trait Host {
+    /// Returns the present time on the host's clock.
     fn now(&self) -> Timestamp;
-    /// Carries out all of `effects` and leaves the effect_buffer empty.
+    /// Carries out all of `effects`, and leaves the buffer empty.
     fn carry(&self, me: NodeId, effects: &mut Vec<Effect>);
-    /// An actor's thinking has panicked; the run cannot be trusted any more.
+    /// Reports that the code of an actor has panicked. The results of the run can no longer be trusted.
     fn panicked(&self, me: NodeId, what: String);
 }
 
 thread_local! {
     static HOST: RefCell<Option<Rc<dyn Host>>> = const { RefCell::new(None) };
-    /// Trays that are not in use, so that no message allocates one.
+    /// Effect buffers that are not in use, kept so that a message does not allocate one.
     static TRAYS: RefCell<Vec<Vec<Effect>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes `host` the one that carries effects for every actor of this arbiter.
+/// Makes `host` carry out the effects of every actor of this arbiter (thread).
 pub fn install(host: Rc<dyn Host>) {
     HOST.with(|slot| *slot.borrow_mut() = Some(host));
 }
@@ -120,7 +124,12 @@ impl<A: Actor<Context = Self>> World for Context<A> {
         host().now()
     }
 
-    /// Catches a panic of `think`: under actix it would leave a live process whose mailbox swallows everything.
+    /// Catches a panic of `think`. Under actix, a panic would leave a live process whose mailbox discards every
+    /// message.
+    ///
+    /// # Panics
+    ///
+    /// If no host is installed on this arbiter.
     fn act(&mut self, me: NodeId, think: impl FnOnce(Timestamp, &mut Vec<Effect>)) {
         let host = host();
         let mut effect_buffer = TRAYS.with(|trays| trays.borrow_mut().pop()).unwrap_or_default();
@@ -133,7 +142,7 @@ impl<A: Actor<Context = Self>> World for Context<A> {
     }
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
