@@ -101,7 +101,7 @@ pub struct Latency {
 /// The body of [`Message::Finished`]: all timed requests of the sending client are over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
-/// The time at which the last request ended, on the client's clock.
+    /// The time at which the last request ended, on the client's clock.
     pub at: Timestamp,
 }
 
@@ -192,7 +192,7 @@ pub struct Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     pub session: SessionId,
-/// The peer's load, this session included.
+    /// The peer's load, this session included.
     pub load: Load,
 }
 
@@ -228,7 +228,7 @@ pub struct Close {
 /// The answer of a node that does not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-/// The session that the refused message was about, if any.
+    /// The session that the refused message was about, if any.
     pub session: Option<SessionId>,
     pub why: Refusal,
 }
@@ -242,9 +242,9 @@ pub struct Ping {
 /// The answer to a [`Ping`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
-/// The nonce of the ping.
+    /// The nonce of the ping.
     pub nonce: u64,
-/// The load of a peer; nodes that are not peers send [`Load::default`].
+    /// The load of a peer; nodes that are not peers send [`Load::default`].
     pub load: Load,
 }
 
@@ -353,7 +353,7 @@ pub struct Job {
 /// The kinds of work of a device.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-/// Load the weights of these blocks in place of those that are loaded; `None` loads the embedding and the LM head.
+    /// Load the weights of these blocks in place of those that are loaded; `None` loads the embedding and the LM head.
     Load { blocks: Option<BlockRange> },
     /// Turn token ids, `[batch, tokens]`, which begin at `position`, into hidden states.
     Embed { batch: u16, tokens: u32, position: u32, ids: Ids },
@@ -398,15 +398,15 @@ pub struct Computed {
 /// The result of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-/// The weights of a [`Work::Load`] are loaded.
+    /// The weights of a [`Work::Load`] are loaded.
     Loaded,
-/// A [`Work::Benchmark`] has been measured.
+    /// A [`Work::Benchmark`] has been measured.
     Tried,
-/// The hidden states after a [`Work::Embed`] or a [`Work::Blocks`].
+    /// The hidden states after a [`Work::Embed`] or a [`Work::Blocks`].
     Hidden(Activation),
-/// The hidden states of each piece of a [`Work::Batch`], in order.
+    /// The hidden states of each piece of a [`Work::Batch`], in order.
     Batch(Vec<Activation>),
-/// One token id for each row, in a world that computes values.
+    /// One token id for each row, in a world that computes values.
     Tokens(Ids),
 }
 

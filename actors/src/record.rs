@@ -24,7 +24,7 @@ impl Recorder for Vec<Event> {
 /// An event of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-/// A node is up, and the orchestrator knows it.
+    /// A node is up, and the orchestrator knows it.
     Present {
         node: NodeId,
         at: Timestamp,
