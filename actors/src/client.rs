@@ -1,6 +1,8 @@
-//! A client: finds peers, opens sessions along a route, and generates, measuring each request; many may be in flight.
+//! A client: it finds peers, opens sessions along a route, generates tokens, and measures each request. Several
+//! requests may be in flight at once.
 //!
-//! It holds the embedding and the head, as jobs for its own device. It never starts a timed request before `Go`.
+//! The client computes the embedding and the LM head as jobs of its own device. It never starts a timed request before
+//! the barrier's release (`Go`).
 mod arrivals;
 mod context;
 mod failure_detector;
@@ -33,28 +35,28 @@ use failure_detector::FailureDetector;
 use request::{Progress, Request};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the plan says of a client.
+/// The settings that the plan gives to one client.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub me: NodeId,
     pub orchestrator: NodeId,
     pub dht: node::Config,
-    /// All blocks of the model.
+    /// The block range of the whole model.
     pub blocks: BlockRange,
-    /// Timed requests, one after another.
+    /// The number of timed requests, which run one after another. Not used if `arrivals` is set.
     pub micro_batches: u32,
-    /// What each of them asks for, and the warm-up but for its one token.
+    /// The batch and the lengths of each timed request. The warm-up request has the same, but generates one token.
     pub asked: Asked,
-    /// Requests that come by themselves, in place of the micro-batches.
+    /// An open-loop schedule of requests, in place of the micro-batches.
     pub arrivals: Option<Arrivals>,
     pub policies: Policies,
-    /// How long a request may take.
+    /// The longest time that a request may take.
     pub timeout: Duration,
-    /// Of the run: what the client leaves to chance is drawn from streams of it.
+    /// The seed of the run. The client's random streams are derived from it.
     pub seed: Seed,
-    /// Where prompts come from, in a world that computes values.
+    /// The source of the prompts' tokens, in a world that computes values.
     pub prompts: Option<Prompts>,
-    /// A request ends early where its first row has one of these.
+    /// Stop tokens: a request ends early once its first row has generated one of them.
     pub stops: Vec<u32>,
 }
 
@@ -63,42 +65,49 @@ pub struct Core {
     config: Config,
     view: View,
     dht: Node,
-    /// Where the servers of each block announce themselves.
+    /// The DHT keys under which peers announce each block, in the order of the blocks.
     keys: Vec<Key>,
-    /// A lookup is under way.
+    /// Whether a lookup is under way.
     finding: bool,
-    /// In flight.
+    /// The requests in flight.
     requests: BTreeMap<RequestId, Request>,
-    /// Timed requests begun so remote.
+    /// The number of timed requests begun so far. Requests that were shed count too.
     timed: u32,
-    /// What was left to chance so remote.
+    /// The number of random draws made so far for routes and retries.
     draws: u32,
     detector: FailureDetector,
-    /// Rounds of pings so remote, and when each of the last round's was sent.
+    /// The number of ping rounds so far.
     rounds: u32,
+    /// The last round's pings that were not answered yet: the nonce, and the time at which the ping was sent.
     pinged: BTreeMap<NodeId, (u64, Timestamp)>,
-    /// The one deadline timer is running.
+    /// Whether the deadline timer is running. The client has one for all requests.
     armed: bool,
-    /// The one heartbeat timer is running.
+    /// Whether the heartbeat timer is running. The client has one for all requests.
     beating: bool,
-    /// When the barrier's release was heard of.
+    /// The time at which the client received the barrier's release.
     released: Timestamp,
-    /// The orchestrator knows that there is nothing more to come.
+    /// Whether the client has told the orchestrator that all its timed requests are over.
     finished: bool,
 }
 
 const LOAD: Ticket = Ticket(0);
 const WARMUP: u32 = 0;
 
-/// In the nonce of a heartbeat's ping, beside the time at which it was sent. The DHT's pings have the bit above.
+/// The bit that marks the nonce of a heartbeat's ping. The other bits are the time at which the ping was sent. The DHT
+/// marks its pings with the next higher bit.
 const BEAT: u64 = 1 << 62;
 
-/// The `count`-th job of a request, counted from 1, so that none is [`LOAD`].
+/// Returns the ticket of a request's `count`-th job. The count starts at 1, so that no ticket equals [`LOAD`].
 fn ticket(request: RequestId, count: u32) -> Ticket {
     Ticket(u64::from(request.index) << 32 | u64::from(count))
 }
 
 impl Core {
+    /// Returns a client that has not started yet.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a request has no rows or no prompt tokens, or if there are more requests than a session's id can number.
     pub fn new(config: Config) -> Core {
         assert!(config.asked.batch > 0 && config.asked.prompt > 0, "the plan gives every request a token");
         assert!(config.micro_batches < limits::REQUESTS_PER_CLIENT, "the plan keeps to what a session's id can name");
@@ -144,7 +153,8 @@ impl Core {
         }
     }
 
-    /// The next micro-batch, or the end of the timed run. Requests that come by themselves wait for no end of others.
+    /// Begins the next micro-batch, or ends the timed run if none is left. With an arrival schedule, requests begin at
+    /// their own times: only the first call starts the schedule.
     fn begin_next(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.config.arrivals.is_some() {
             if self.timed == 0 {
@@ -183,7 +193,7 @@ impl Core {
         self.keep_beating(now, out);
     }
 
-    /// Looks up all blocks at once.
+    /// Starts one lookup of all blocks, unless one is under way.
     fn find(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if !self.finding {
             self.finding = true;
@@ -197,7 +207,8 @@ impl Core {
         self.on_done(now, done, out);
     }
 
-    /// A lookup has brought who serves what. Who is still loading is no hop of a route yet.
+    /// Handles finished DHT operations. The records of a lookup go into the view, but only of peers that are online: a
+    /// peer that still loads its blocks cannot be a hop yet.
     fn on_done(&mut self, now: Timestamp, done: Vec<Done>, out: &mut Vec<Effect>) {
         for done in done {
             let Done::Found(records) = done else { continue };
@@ -218,7 +229,7 @@ impl Core {
         for id in self.those(|request| request.is_finding() && !request.is_stuck()) {
             self.advance(now, id, out, Request::on_found);
         }
-        // Who waits for peers that are there now need not wait longer.
+        // Requests that wait for a route try again at once, now that the peers cover all blocks.
         if covers(&self.view, self.config.blocks, now) {
             for id in self.those(Request::is_unrouted) {
                 self.advance(now, id, out, Request::try_again);
@@ -226,21 +237,22 @@ impl Core {
         }
     }
 
-    /// Measures round trips and hears of loads, of a few peers that may come into a route.
+    /// Pings a few peers that a route could use, to measure their round-trip times and to learn their loads.
     fn ping_around(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.rounds += 1;
         let (me, pings) = (u64::from(self.config.me.0), &self.config.policies.pings);
         let mut draw = self.config.seed.small_stream("pings", me, u64::from(self.rounds));
         self.pinged.clear();
         for peer in self.view.to_ping(self.config.blocks, pings, &mut draw) {
-            // Not to be taken for another's, nor for one of an earlier round.
+            // A pong is matched by peer and by round, so that a late pong of an earlier round is not counted.
             let nonce = u64::from(self.rounds);
             self.pinged.insert(peer, (nonce, now));
             send(out, peer, Message::Ping(Ping { nonce }));
         }
     }
 
-    /// Lets a request act. If it is over, ends it, once: tells the orchestrator, and turns to the next.
+    /// Calls `act` on a request in flight, and starts a lookup if the request asks for one. If the request is over,
+    /// ends it, reports to the orchestrator, and begins the next one. Does nothing if the request has ended already.
     fn advance(
         &mut self,
         now: Timestamp,
@@ -280,7 +292,8 @@ impl Core {
         self.view.heard(now, from, opened.load);
         let request = self.requests.get(&opened.session.request());
         if !request.is_some_and(|request| request.awaits(from, opened.session)) {
-            // Given up meanwhile, perhaps because an earlier process of the peer was gone: nobody else would close it.
+            // The client has given this session up in the meantime, perhaps because an earlier incarnation of the peer
+            // was gone. No other node would close the session.
             return send(out, from, Message::Close(Close { session: opened.session }));
         }
         self.advance(now, opened.session.request(), out, |request, turn| {
@@ -296,7 +309,7 @@ impl Core {
             }
             return;
         }
-        // A job of a request that has failed since is nobody's.
+        // `advance` drops the result if the request has ended since.
         let id = RequestId { client: self.config.me, index: (done.ticket.0 >> 32) as u32 };
         self.advance(now, id, out, |request, turn| request.on_computed(turn, done));
     }
@@ -311,7 +324,8 @@ impl Core {
         self.advance(now, session.request(), out, |request, turn| request.on_refused(turn, from, session, refused.why));
     }
 
-    /// A peer that is gone leaves the view until a lookup brings it again; requests on their way through it look for others.
+    /// Handles the notice that a peer is gone. The peer is banned, and absent from the view until a lookup finds it
+    /// again. Requests whose route uses it recover.
     pub fn on_gone(&mut self, now: Timestamp, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
         self.view.lose(from);
         self.view.ban(now, from, &self.config.policies.bans);
@@ -357,7 +371,7 @@ impl Core {
         for id in self.those(|request| now >= request.deadline) {
             self.settle(now, id, Err(Failure::Timeout), out);
         }
-        // A failure may have begun the next request, which armed the timer.
+        // A timeout may have begun the next request, and that has armed the timer already.
         let next = self.requests.values().map(|request| request.deadline).min();
         if let (false, Some(next)) = (self.armed, next) {
             self.armed = true;
@@ -365,7 +379,8 @@ impl Core {
         }
     }
 
-    /// Pings those that requests wait for, once each, and gives up who is silent.
+    /// Handles a heartbeat: pings each peer that some request waits for, once, and declares failed those that were
+    /// silent for too long.
     fn beat(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.beating = false;
         let mut pings = BTreeSet::new();
@@ -379,7 +394,7 @@ impl Core {
         self.keep_beating(now, out);
     }
 
-    /// While anything is in flight there are heartbeats.
+    /// Starts the heartbeat timer if a request is in flight and the timer is not running.
     fn keep_beating(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.beating || self.requests.is_empty() {
             return;
@@ -389,7 +404,7 @@ impl Core {
         let after = if missed > 0 {
             heartbeat
         } else {
-            // Without pings there is nothing to do before something has taken too long.
+            // Without pings, nothing has to be checked before the earliest timeout.
             let due = self.requests.values().filter_map(|request| request.overdue(policies)).min();
             due.map_or(Duration(u64::MAX), |due| due.since(now)).min(step_timeout).min(open_timeout)
         };
@@ -397,7 +412,7 @@ impl Core {
         out.push(Effect::Wake { after, timer: Timer::Heartbeat });
     }
 
-    /// The requests of which this holds, at present.
+    /// Returns the ids of the requests in flight for which `holds` is true.
     fn those(&self, holds: impl Fn(&Request) -> bool) -> Vec<RequestId> {
         self.requests.iter().filter(|(_, request)| holds(request)).map(|(id, _)| *id).collect()
     }
@@ -431,8 +446,10 @@ impl Core {
     }
 }
 
-/// Whether those that are there and are not avoided cover the blocks between them. The DHT may still name who has just
-/// been lost: a try for each such answer would use up all tries at once.
+/// Whether the peers that are present and not banned cover all `blocks` together.
+///
+/// Banned peers do not count, because the DHT may still name a peer that has just been lost. A retry for each such
+/// answer would use up all retries at once.
 fn covers(view: &View, blocks: BlockRange, now: Timestamp) -> bool {
     let mut block = blocks.start;
     while block < blocks.end {

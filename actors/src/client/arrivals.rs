@@ -1,4 +1,4 @@
-//! Requests that come at their own instants, whatever has become of those before.
+//! An open-loop schedule: each request begins at its own time, whether or not the requests before it are over.
 use super::{Asked, Config, Core, Failure};
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, RequestId};
@@ -6,26 +6,27 @@ use crate::message::Timer;
 use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 
-/// What comes to one client.
+/// The requests that arrive at one client.
 #[derive(Clone, Debug)]
 pub struct Arrivals {
-    /// In the order of time; the first is request 1.
+    /// The requests in the order of their times. The first one has the index 1.
     pub due: Vec<Due>,
-    /// Requests that may be under way at once; one that comes beyond them is shed.
+    /// The number of requests that may be in flight at once. A request that is due while so many are in flight is shed.
     pub in_flight: u32,
 }
 
+/// One request of a schedule.
 #[derive(Clone, Debug)]
 pub struct Due {
-    /// After `Go`.
+    /// The time from the barrier's release (`Go`) until the request is due.
     pub at: Duration,
     pub asked: Asked,
-    /// The peers it is to take; empty: as the policy has it.
+    /// The peers of the request's route. If it is empty, the routing policy chooses the route.
     pub route: Vec<NodeId>,
 }
 
 impl Core {
-    /// Turns to every request that is due, and sleeps until the next.
+    /// Begins or sheds every request that is due, and sets a timer for the next one.
     pub(super) fn take_due(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         while let Some(arrivals) = &self.config.arrivals {
             let Some(due) = arrivals.due.get(self.timed as usize) else { break };
@@ -45,7 +46,7 @@ impl Core {
         self.finish_if_over(now, out);
     }
 
-    /// Ends a request that there is no room for, before it has begun.
+    /// Ends the current request with [`Failure::Shed`], without having begun it.
     fn shed(&mut self, now: Timestamp, intended: Timestamp, asked: Asked, out: &mut Vec<Effect>) {
         let id = RequestId { client: self.config.me, index: self.timed };
         self.requests.insert(id, super::Request::new(id, asked, intended, now, now));
@@ -54,7 +55,7 @@ impl Core {
 }
 
 impl Config {
-    /// The route that a request brings with it.
+    /// Returns the route that the schedule gives for a request, or `None` if the routing policy chooses it.
     pub(super) fn given_route(&self, request: RequestId) -> Option<&[NodeId]> {
         let due = &self.arrivals.as_ref()?.due;
         let route = &due.get((request.index as usize).checked_sub(1)?)?.route;

@@ -1,4 +1,4 @@
-//! What a request has at hand while it acts: its client's settings, view and draws, the time, and where effects go.
+//! The context in which a request acts: its client's settings, view and random draws, the time, and the effect buffer.
 use super::Config;
 use crate::id::{BlockRange, NodeId, RequestId};
 use crate::message::{Hop, Message};
@@ -7,14 +7,15 @@ use crate::route::{Ask, View};
 use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 
+/// The client's state that a request may use while it acts.
 pub(super) struct RequestContext<'a> {
     pub config: &'a Config,
     pub view: &'a mut View,
-    /// What the client has left to chance so remote.
+    /// The number of random draws that the client has made so far.
     pub draws: &'a mut u32,
     pub now: Timestamp,
     pub out: &'a mut Vec<Effect>,
-    /// The view is not good enough: look again who is there.
+    /// Set by the request to ask the client for a new lookup of all blocks.
     pub look: bool,
 }
 
@@ -23,13 +24,14 @@ impl RequestContext<'_> {
         self.out.push(Effect::Send { to, message });
     }
 
-    /// 64 bits by chance, of the client's own stream called `name`.
+    /// Returns 64 random bits, from the client's own stream called `name`.
     fn draw(&mut self, name: &str) -> u64 {
         *self.draws += 1;
         self.config.seed.derive(name, u64::from(self.config.me.0), u64::from(*self.draws)).0
     }
 
-    /// A route of a request over `blocks` by peers that have room for so many tokens.
+    /// Chooses a route over `blocks` for a request, through peers with room for `cache_tokens` tokens in their KV cache
+    /// and not through the peers in `without`. Records the route. Returns `None` if no such route is known.
     pub fn route(
         &mut self,
         request: RequestId,
@@ -48,7 +50,7 @@ impl RequestContext<'_> {
         Some(route)
     }
 
-    /// The wait before the `count`-th further try.
+    /// Returns the wait before the `count`-th retry, counted from 1.
     pub fn wait(&mut self, count: u32) -> Duration {
         let draw = self.draw("retry");
         self.config.policies.retry.wait(count, draw)

@@ -1,34 +1,39 @@
-//! One hop_session of a request's route: a peer, the blocks it computes, and the session it holds for them.
+//! One hop of a request's route: a peer, the blocks that it computes, and the session that it holds for them.
 use crate::history::History;
 use crate::id::SessionId;
 use crate::message::{Failure, Hop, Next};
 use crate::time::Timestamp;
 
+/// One hop of a route with its session, from the client's side.
 pub(super) struct HopSession {
     pub hop: Hop,
     pub session: SessionId,
     pub state: State,
-    /// It takes the place of one that failed, and has not been given yet what that one was given.
+    /// Whether this hop session replaces a failed one and has not been sent the failed one's inputs yet.
     pub fresh: bool,
-    /// A step has come back through it, so that it has all that came before.
+    /// Whether a step has returned through this hop session. Its KV cache then holds all earlier tokens.
     pub proven: bool,
-    /// What was sent to it: by relay of every hop_session, else of the first; of the last step alone where there are no caches.
+    /// The inputs that were sent to this hop session, kept for a replay. With `Forwarding::Relay` the client keeps them
+    /// for every hop, else only for the first. With `Recovery::Cacheless` they are the whole prefix that the last step
+    /// carried.
     pub history: History,
-    /// When the client last heard of it, or gave it something to do.
+    /// The time at which the client last heard from the peer, or last sent it a step or an `Open`.
     pub heard: Timestamp,
-    /// When it was asked for a sign of incarnation that it has not given since.
+    /// The time of the failure detector's ping, if the peer has not been heard from since.
     pub pinged: Option<Timestamp>,
 }
 
+/// The state of a hop's session, as the client knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
+    /// The client has not asked for the session yet.
     Idle,
-    /// The session was asked for.
+    /// The client has sent `Open` and waits for `Opened`.
     Asked,
     Open,
     Lost {
         why: Failure,
-        /// There is nobody to be told that the session is over.
+        /// Whether the peer is gone, so that no `Close` has to be sent.
         gone: bool,
     },
 }
@@ -47,7 +52,7 @@ impl HopSession {
         }
     }
 
-    /// This hop_session, as the peer before it has to know it.
+    /// Returns the address of this hop session for the hop before it.
     pub fn as_next(&self) -> Next {
         Next { peer: self.hop.peer, session: self.session }
     }
@@ -56,12 +61,13 @@ impl HopSession {
         matches!(self.state, State::Lost { .. })
     }
 
-    /// Another peer has to take its place.
+    /// Whether the hop session cannot compute steps now: it is lost, or it replaces a lost one and has not been
+    /// replayed yet.
     pub fn is_wanting(&self) -> bool {
         self.is_lost() || self.fresh
     }
 
-    /// The peer may hold the session.
+    /// Whether the peer may hold the session, so that it has to be closed.
     pub fn to_close(&self) -> bool {
         matches!(self.state, State::Asked | State::Open | State::Lost { gone: false, .. })
     }

@@ -1,20 +1,26 @@
-//! Where the tokens of prompts come from, in a world that computes values.
+//! The source of the prompts' tokens, in a world that computes values.
 use crate::id::RequestId;
 use crate::seed::Seed;
 use rand::RngExt;
 use std::sync::Arc;
 
-/// The tokens of prompts.
+/// The source of the prompts' tokens.
 #[derive(Clone, Debug)]
 pub enum Prompts {
-    /// Uniform random ids below `vocab`.
+    /// Token ids drawn uniformly from `0..vocab`.
     Random { vocab: u32 },
-    /// Row after row takes every `stride`th of these, from `first` on and round again; none is empty.
+    /// Given prompts, none of them empty. Each row of each request takes the next one: the client starts at
+    /// `rows[first]`, steps by `stride`, and wraps around at the end.
     Given { rows: Arc<Vec<Vec<u32>>>, first: usize, stride: usize },
 }
 
 impl Prompts {
-    /// The ids of a request's prompt, `[batch, length]`; a given row is cut to `length`, or said again where it is shorter.
+    /// Returns the token ids of a request's prompt, `[batch, length]` in row-major order. A given prompt is truncated
+    /// to `length`, or repeated until it has that length.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `vocab` is 0 or `rows` is empty, unless the prompt to draw is empty too.
     pub fn draw(&self, seed: Seed, request: RequestId, batch: usize, length: usize) -> Vec<u32> {
         match self {
             &Prompts::Random { vocab } => {
@@ -22,7 +28,7 @@ impl Prompts {
                 (0..batch * length).map(|_| stream.random_range(0..vocab)).collect()
             }
             Prompts::Given { rows, first, stride } => {
-                // The warm-up takes what the first request takes.
+                // The warm-up has index 0 and takes the same rows as the first request.
                 let before = request.index.saturating_sub(1) as usize * batch;
                 let row = |row: usize| &rows[(first + (before + row) * stride) % rows.len()];
                 (0..batch).flat_map(|at| row(at).iter().cycle().take(length)).copied().collect()
