@@ -31,10 +31,10 @@ pub enum Routing {
     /// The path of [`Routing::MinLatency`], with the time that a step is expected to wait at a peer added to the
     /// estimate. The waiting time is estimated from the load that the peers report.
     LoadAware,
-    /// A random choice at each block, in proportion to the weights of the peers. With the number of blocks as the
-    /// weight this is Petals' `max_throughput` mode.
+    /// A random choice at each hop among the holders of the next block, in proportion to their weights. With the number
+    /// of blocks as the weight this is Petals' `max_throughput` mode.
     Random(Weight),
-    /// Weighted round robin.
+    /// Weighted round robin at each hop among the holders of the next block.
     RoundRobin(Weight),
     /// Always these peers, in this order, each to the end of its block range.
     Fixed(Vec<NodeId>),

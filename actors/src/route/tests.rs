@@ -1,4 +1,4 @@
-//! Laws of routes over drawn swarms, and the shortest path against all paths.
+//! Property tests of routes over random swarms, a comparison of the shortest path with all paths, and examples.
 use super::{Ask, Bans, Costs, Pings, Routing, View, Weight};
 use crate::id::{BlockRange, NodeId};
 use crate::message::{Announce, Hop, Load};
@@ -26,7 +26,7 @@ fn peers(route: &[Hop]) -> Vec<u32> {
     route.iter().map(|hop| hop.peer.0).collect()
 }
 
-/// One peer of a drawn swarm: its announcement, its round trip, and whether it is banned.
+/// One peer of a random swarm: its announcement, its round trip, and whether it is banned.
 #[derive(Clone, Debug)]
 struct Drawn {
     announce: Announce,
@@ -78,7 +78,7 @@ fn routing() -> impl Strategy<Value = Routing> {
     ]
 }
 
-/// The estimated seconds of a route, as Petals adds them up.
+/// The estimated time of a route in seconds: the sum of the terms as in Petals.
 fn seconds(swarm: &[Drawn], route: &[Hop]) -> f64 {
     let costs = Costs::default();
     let one_way = |rtt: Option<Duration>| rtt.unwrap_or(costs.unknown_rtt).min(costs.longest_rtt).as_secs_f64() / 2.0;
@@ -98,7 +98,7 @@ fn seconds(swarm: &[Drawn], route: &[Hop]) -> f64 {
     sum + one_way(before.and_then(|last| last.rtt))
 }
 
-/// The least over all routes that follow each span to its end.
+/// Stores in `best` the least estimated time over all routes that follow each peer to the end of its block range.
 fn least(swarm: &[Drawn], route: &mut Vec<Hop>, block: u32, best: &mut Option<f64>) {
     if block == BLOCKS.end {
         let here = seconds(swarm, route);
@@ -170,7 +170,8 @@ fn fewer_hops_and_faster_peers_win() {
     assert_eq!(peers(&route), [1, 3]);
 }
 
-/// Four replicas of the whole model: the herd takes one, in each of these ways all of them are taken.
+/// With four replicas of the whole model, `MinLatency` sends all clients to one replica; `LoadAware` and `Random` use
+/// all four.
 #[test]
 fn only_the_herd_crowds_one_of_four_replicas() {
     let blocks = BlockRange { start: 0, end: 8 };
@@ -228,10 +229,10 @@ fn a_given_route_is_followed_or_there_is_none() {
     assert_eq!(taken(&fixed(&[1, 2]), &asked), Some(vec![1, 2]));
     assert_eq!(taken(&fixed(&[1]), &asked), None);
     assert_eq!(taken(&fixed(&[1, 9]), &asked), None);
-    // A part of the route, as after a failure.
+    // Only the second part of the route is needed, as after a failure.
     assert_eq!(taken(&fixed(&[1, 2]), &Ask { blocks: BlockRange { start: 4, end: 8 }, ..asked }), Some(vec![2]));
     let given = [NodeId(1), NodeId(2)];
     assert_eq!(taken(&Routing::Replay, &Ask { given: Some(&given), ..asked }), Some(vec![1, 2]));
-    // What brings none, such as a warm-up, takes the shortest.
+    // A request without a route, such as a warm-up, takes the shortest one.
     assert_eq!(taken(&Routing::Replay, &asked), Some(vec![3]));
 }

@@ -1,7 +1,7 @@
-//! What one node knows of the others: who serves what, how remote away and how loaded they are, and whom it avoids.
+//! A node's view of the peers: their block ranges, round trips and loads, and the bans on them.
 //!
-//! A lookup brings announcements, pings bring round trips, and whatever a peer sends may bring its load. Nothing here
-//! acts: a client asks its view for a route, and tells it what it has seen.
+//! Lookups supply announcements, pings supply round trips, and some messages of a peer carry its load. The view is a
+//! pure data structure: a client reports its observations to the view, and asks it for a route.
 use super::ban::{Ban, Bans};
 use super::ping::{Pings, RoundTrip};
 use crate::id::{BlockRange, NodeId};
@@ -14,24 +14,29 @@ use rand::{Rng, RngExt};
 #[derive(Clone, Debug, Default)]
 pub struct View {
     known: Vec<Known>,
-    /// Whose lookup last came in; nothing before the first.
+    /// The time when the last lookup's result arrived; `None` before the first.
     refreshed: Option<Timestamp>,
 }
 
-/// What is known of one peer.
+/// The knowledge about one peer.
 #[derive(Clone, Debug)]
 pub struct Known {
+    /// The peer's latest announcement.
     pub announce: Announce,
-    /// In the announcements of the last lookup, and not gone since. Bans and round trips outlive an absence.
+    /// Whether the peer was announced in the last lookup or since, and has not become unreachable after that. Bans and
+    /// round trips are kept while a peer is absent.
     pub present: bool,
+    /// The load that the peer last reported itself, or else the load in its announcement.
     pub load: Load,
-    /// When that was heard; nothing: only from the announcement.
+    /// The time when the peer reported its load; `None` if the load is from the announcement.
     pub load_at: Option<Timestamp>,
-    /// Sessions opened there by this node since the peer last told its load.
+    /// The number of sessions that this node has opened at the peer since the peer last reported its load.
     pub opened: u32,
+    /// The averaged round trip; `None` if none was measured.
     pub round_trip: Option<RoundTrip>,
+    /// The latest ban, in force or expired; `None` after a success.
     pub ban: Option<Ban>,
-    /// What weighted round robin owes it.
+    /// The credit of the peer in weighted round robin.
     pub credit: f64,
 }
 
@@ -53,18 +58,20 @@ impl Known {
         self.announce.peer
     }
 
+    /// Whether a ban on the peer is in force.
     pub fn is_banned(&self, now: Timestamp) -> bool {
         self.ban.is_some_and(|ban| ban.holds(now))
     }
 
-    /// The averaged round trip, if one was measured within `expiry`.
+    /// The averaged round trip; `None` if the last measurement is missing or older than `expiry`.
     pub fn rtt(&self, now: Timestamp, expiry: Duration) -> Option<Duration> {
         self.round_trip.and_then(|trip| trip.within(now, expiry))
     }
 }
 
 impl View {
-    /// Takes in a lookup's result. Peers that are not in it are absent until they are again.
+    /// Replaces the set of present peers by the result of a lookup. A peer that is missing from the result is absent
+    /// until it is announced again.
     pub fn refresh(&mut self, now: Timestamp, announced: Vec<Announce>) {
         self.refreshed = Some(now);
         self.known.iter_mut().for_each(|known| known.present = false);
@@ -73,7 +80,8 @@ impl View {
         }
     }
 
-    /// Takes in one announcement.
+    /// Adds or updates one peer by its announcement and marks the peer as present. The announced load is ignored if the
+    /// peer has reported its load itself.
     pub fn learn(&mut self, announce: Announce) {
         match self.known.binary_search_by_key(&announce.peer, Known::id) {
             Ok(at) => {
@@ -88,47 +96,47 @@ impl View {
         }
     }
 
-    /// How old the last lookup is; nothing before the first.
+    /// The time since the last lookup's result; `None` before the first.
     pub fn age(&self, now: Timestamp) -> Option<Duration> {
         self.refreshed.map(|at| now.since(at))
     }
 
-    /// The peer cannot be reached: it is absent until a lookup brings it again.
+    /// Marks a peer that cannot be reached as absent until it is announced again.
     pub fn lose(&mut self, peer: NodeId) {
         if let Some(known) = self.get_mut(peer) {
             known.present = false;
         }
     }
 
-    /// Avoids the peer for a while, which doubles (see [`Bans`]) with each ban that no success has lifted.
+    /// Bans the peer from now on. The length of the ban grows by [`Bans::growth`] with each ban since the last success.
     pub fn ban(&mut self, now: Timestamp, peer: NodeId, bans: &Bans) {
         if let Some(known) = self.get_mut(peer) {
             known.ban = Some(bans.next(now, known.ban));
         }
     }
 
-    /// The peer has served: its bans are forgotten.
+    /// Forgets the bans of a peer that has served successfully.
     pub fn pardon(&mut self, peer: NodeId) {
         if let Some(known) = self.get_mut(peer) {
             known.ban = None;
         }
     }
 
-    /// A ping has come back after `took`.
+    /// Records that a ping to the peer was answered after `took`.
     pub fn measured(&mut self, now: Timestamp, peer: NodeId, took: Duration, pings: &Pings) {
         if let Some(known) = self.get_mut(peer) {
             known.round_trip = Some(RoundTrip::after(known.round_trip, now, took, pings));
         }
     }
 
-    /// The peer has told its load.
+    /// Records the load that the peer has reported, and resets its count of sessions opened since the report.
     pub fn heard(&mut self, now: Timestamp, peer: NodeId, load: Load) {
         if let Some(known) = self.get_mut(peer) {
             (known.load, known.load_at, known.opened) = (load, Some(now), 0);
         }
     }
 
-    /// This node is about to open a session there.
+    /// Counts a session that this node is about to open at the peer.
     pub fn opening(&mut self, peer: NodeId) {
         if let Some(known) = self.get_mut(peer) {
             known.opened += 1;
@@ -145,12 +153,13 @@ impl View {
         Some(&mut self.known[at])
     }
 
-    /// The peers that are there, banned ones too.
+    /// The peers that are present, including banned ones, in the order of their ids.
     pub fn present(&self) -> impl Iterator<Item = &Known> {
         self.known.iter().filter(|known| known.present)
     }
 
-    /// The first peer of a route that is banned although others, but those `without`, hold some of its blocks.
+    /// The first banned peer of `route` that could be avoided in part: some block of its hop is held by a present peer
+    /// that is neither banned nor in `without`.
     pub fn needless(&self, now: Timestamp, route: &[Hop], without: &[NodeId]) -> Option<NodeId> {
         let banned = |hop: &&Hop| self.get(hop.peer).is_some_and(|peer| peer.is_banned(now));
         let free = |hop: &&Hop| {
@@ -166,8 +175,9 @@ impl View {
         &mut self.known
     }
 
-    /// Whom to ping for a route over `blocks`: up to `pings.fanout` each of those that may come first, in the middle and
-    /// last, drawn at random, as Petals' clients do (`sequence_manager.py`, `max_pinged`).
+    /// The peers to ping for a route over `blocks`, in the order of their ids: a random sample of up to `pings.fanout`
+    /// holders of each of the first block, a random block and the last block, as in Petals' clients
+    /// (`sequence_manager.py`, `max_pinged`). A peer that is sampled more than once appears once.
     pub fn to_ping(&self, blocks: BlockRange, pings: &Pings, draw: &mut impl Rng) -> Vec<NodeId> {
         if blocks.is_empty() {
             return Vec::new();

@@ -21,7 +21,7 @@ impl Weight {
     }
 }
 
-/// A route that takes at each step a holder of the next block, drawn in proportion to the weights. With the number of
+/// A route that takes at each hop a holder of the next block, drawn in proportion to the weights. With the number of
 /// blocks as the weight this is Petals' `max_throughput` mode.
 pub(super) fn random(
     peers: &[&Known],
@@ -43,7 +43,7 @@ pub(super) fn random(
     })
 }
 
-/// A route that takes at each step the holder of the next block with the highest credit. This is smooth weighted round
+/// A route that takes at each hop the holder of the next block with the highest credit. This is smooth weighted round
 /// robin, which spreads the choices of each peer as evenly over time as the weights allow. `credits` holds the credit
 /// of each of `peers` from earlier choices, and is updated.
 pub(super) fn in_turns(
