@@ -93,6 +93,11 @@ const LOAD: Ticket = Ticket(0);
 const TRIAL: Ticket = Ticket(u64::MAX);
 
 impl Core {
+    /// A peer that has not started yet.
+    ///
+    /// # Panics
+    ///
+    /// If `config.place.blocks` is empty.
     pub fn new(config: Config) -> Core {
         let Config { cache_bytes, cache_bytes_per_token_block, ref policies, ref place, .. } = config;
         let blocks = place.blocks;
@@ -113,6 +118,7 @@ impl Core {
         }
     }
 
+    /// The node id of the peer.
     pub fn me(&self) -> NodeId {
         self.config.me
     }
@@ -143,6 +149,7 @@ impl Core {
         }
     }
 
+    /// Starts the peer: it joins the DHT, and loads its blocks unless it chooses them later.
     pub fn on_start(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let turns = self.presence.start(now, out);
         self.follow(now, turns, out);
@@ -175,6 +182,8 @@ impl Core {
         }
     }
 
+    /// Queues a step from the client or the previous peer, or refuses it. A step whose tokens were all accepted before
+    /// is ignored.
     pub fn on_step(&mut self, now: Timestamp, from: NodeId, step: Step, out: &mut Vec<Effect>) {
         let accepted = match self.queue.len() {
             len if len >= limits::QUEUED_STEPS_PER_PEER && !planted(Canary::QueueUnbounded) => {
@@ -245,6 +254,11 @@ impl Core {
         out.push(Effect::Compute(Job { ticket: Ticket(self.tickets), work }));
     }
 
+    /// Handles the result of a job: forwards or refuses its steps, and gives the device the next job.
+    ///
+    /// # Panics
+    ///
+    /// If the result is not that of the job in progress, or its outputs do not match the steps of that job.
     pub fn on_computed(&mut self, now: Timestamp, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
         if done.ticket == LOAD {
             self.on_loaded(now, done, out);
@@ -390,17 +404,20 @@ impl Core {
         self.try_next(now, out);
     }
 
+    /// Passes a DHT message to the peer's DHT node.
     pub fn on_rpc(&mut self, now: Timestamp, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {
         let done = self.presence.node.on_rpc(now, from, rpc, out);
         let turns = self.presence.take(now, done, out);
         self.follow(now, turns, out);
     }
 
+    /// Handles the answer to a ping of the DHT node or of the next-hop probe.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
         let turns = self.presence.on_pong(now, from, pong.nonce, out);
         self.follow(now, turns, out);
     }
 
+    /// Handles a timer of the peer that has fired.
     pub fn on_woken(&mut self, now: Timestamp, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
         let turns = match woken.0 {
             Timer::Dht => {
@@ -444,6 +461,7 @@ impl Core {
         }
     }
 
+    /// Answers a ping with a pong that carries the peer's load.
     pub fn on_ping(&mut self, now: Timestamp, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
         let load = self.load(now);
         send(out, from, Message::Pong(Pong { nonce: ping.nonce, load }));

@@ -95,6 +95,7 @@ impl Presence {
         self.span
     }
 
+    /// Whether the peer has loaded its blocks and has not left.
     pub fn is_online(&self) -> bool {
         self.state == State::Online
     }
@@ -168,6 +169,8 @@ impl Presence {
         if self.next_hop_probe.end() { vec![Turn::AnnounceNow] } else { Vec::new() }
     }
 
+    /// Handles the answer to a ping of the DHT node or of the next-hop probe. The peer announces itself if this answer
+    /// ends the probe's round.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> Vec<Turn> {
         if self.node.on_pong(now, from, nonce, out)
             || !self.next_hop_probe.on_pong(now, from, nonce, &self.config.pings)

@@ -89,6 +89,7 @@ impl Queue {
         Queue { scheduling, waiting: VecDeque::new(), prefilled: false }
     }
 
+    /// The number of waiting steps.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }

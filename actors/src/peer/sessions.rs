@@ -82,11 +82,14 @@ pub enum Entry {
 }
 
 impl Sessions {
+    /// No sessions yet, with a KV cache budget of `bytes` for a peer that serves `blocks`. One token of one row takes
+    /// `bytes_per_token_block` bytes in one block.
     pub fn new(admission: Admission, blocks: BlockRange, bytes: u64, bytes_per_token_block: u64) -> Sessions {
         let (open, waiting) = (BTreeMap::new(), VecDeque::new());
         Sessions { admission, blocks, bytes, used: 0, kept_bytes: 0, bytes_per_token_block, open, waiting }
     }
 
+    /// An open session; `None` if it waits or is unknown.
     pub fn get(&self, session: SessionId) -> Option<&Session> {
         self.open.get(&session)
     }

@@ -54,6 +54,7 @@ impl Known {
         }
     }
 
+    /// The node id of the peer.
     pub fn id(&self) -> NodeId {
         self.announce.peer
     }
@@ -143,6 +144,7 @@ impl View {
         }
     }
 
+    /// The knowledge about a peer, present or absent; `None` if it was never announced.
     pub fn get(&self, peer: NodeId) -> Option<&Known> {
         let at = self.known.binary_search_by_key(&peer, Known::id).ok()?;
         Some(&self.known[at])
