@@ -147,7 +147,7 @@ fn hidden_states_that_overflow_end_the_run_with_their_cause() {
     let cause = "peer[1] refused: hidden states after block 1 are not finite";
     assert!(ids.is_null() && said.contains(&format!("the warm-up of client failed: {cause}")), "{ids} {said}");
     // The peer was asked once: another would fail in the same way.
-    assert_eq!(said.matches("the device of node").count(), 1, "{said}");
+    assert_eq!(said.matches("the device of peer[1] failed").count(), 1, "{said}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A peer that was lost is replaced for its blocks alone, perhaps by several. The new ones get sessions of their own, so that
 //! nothing that is late can be taken for something newer, and are given again what their predecessor was given: by relay
 //! from the client's own history; pushed, the peer before them sends again what it has kept. Peers further on leave out
-//! what they have already. So it does not matter how remote the step had come.
+//! what they have already. So it does not matter how far the step had come.
 use super::context::RequestContext;
 use super::hop_session::State;
 use super::request::{Phase, Progress, Request};
@@ -159,7 +159,7 @@ impl Request {
         }
     }
 
-    /// No peers cover the blocks, as remote as the client knows.
+    /// No peers cover the blocks, as far as the client knows.
     pub(super) fn without_route(&mut self, turn: &mut RequestContext<'_>) -> Progress {
         if turn.config.policies.recovery == Recovery::Off {
             return Over(Err(Failure::NoRoute));
@@ -319,7 +319,7 @@ impl Request {
         turn.send(self.hop_sessions[hop_session].hop.peer, Message::Step(step));
     }
 
-    /// Bytes of a token's hidden states, as remote as they are known.
+    /// Bytes of a token's hidden states, as far as they are known.
     fn token_bytes(&self) -> u64 {
         let tokens = u64::from(self.hop_sessions[0].history.tokens()).max(1);
         self.hop_sessions[0].history.bytes() / tokens

@@ -45,9 +45,9 @@ pub(super) struct Request {
     pub(super) hop_sessions: Vec<HopSession>,
     /// The first session of the present route.
     attempt: SessionId,
-    /// Legs over all routes so remote.
+    /// Legs over all routes so far.
     counted: u32,
-    /// Jobs given to the client's device so remote.
+    /// Jobs given to the client's device so far.
     jobs: u32,
     /// Tokens of each row that the peers' caches hold.
     pub(super) position: u32,

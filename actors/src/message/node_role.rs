@@ -4,7 +4,7 @@
 //! said is not looked at: an honest node may have been told a wrong name, and who does not understand says so.
 use super::Message;
 
-/// The kinds of nodes, as remote as the protocol tells them apart.
+/// The kinds of nodes, as far as the protocol tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeRole {
     Orchestrator,

@@ -141,7 +141,7 @@ impl Task {
     }
 
     /// Who of those found and `me` are the `replicas` nearest to each key: the keys for which `me` is, and whom to ask to
-    /// store under which, a question for each node as remote as the keys fit into one.
+    /// store under which, a question for each node as far as the keys fit into one.
     pub fn holders(&self, me: Contact, replicas: usize) -> (Vec<Key>, Vec<(Contact, Vec<Key>)>) {
         let mut here = Vec::new();
         let mut holders: BTreeMap<NodeId, (Contact, Vec<Key>)> = BTreeMap::new();
