@@ -22,7 +22,9 @@ fn plan(set: &[(&str, &str)]) -> Plan {
         ("workload.generate", "6"),
         ("swarm.forwarding", "Push"),
     ];
-    let set = ours.iter().chain(set).map(|(path, value)| (path.to_string(), value.to_string())).collect();
+    // A value of the caller takes the place of ours.
+    let kept = ours.iter().filter(|(path, _)| set.iter().all(|(other, _)| other != path));
+    let set = kept.chain(set).map(|(path, value)| (path.to_string(), value.to_string())).collect();
     let cells = scenarios::load("quickstart").expect("it is there").cells(&Overrides { set, ..Overrides::default() });
     cells.expect("a cell")[0].plan(Seed(5), 0).expect("a plan")
 }

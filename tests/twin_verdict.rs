@@ -58,7 +58,7 @@ fn a_twin_repeats_its_cells_and_ends_with_a_verdict() {
     assert!(lines[0].starts_with("calibrate: measuring this machine by "), "{stderr}");
     let measured = lines.iter().filter(|line| line.starts_with("calibrate ")).count();
     assert!((2..=11).contains(&measured), "{stderr}");
-    for begun in ["live: 3 live runs of 1 cells", "sim: 15 simulations of 1 cells"] {
+    for begun in ["live: 3 live runs of 1 cell", "sim: 15 simulations of 1 cell"] {
         assert!(lines.contains(&begun), "{stderr}");
     }
     assert!(lines.iter().any(|line| line.starts_with("live 3/3 ")), "{stderr}");
@@ -72,7 +72,10 @@ fn the_command_line_says_how_often_a_twin_repeats() {
     for flags in [&["--repeat", "1", "--format", "csv"][..], &["--set", "sweep.repeat=1", "--format", "csv"]] {
         let output = expect_code(dir.path(), &[&once, flags].concat(), 0);
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(stderr.contains("live: 1 live runs") && stderr.contains("cannot be told from noise"), "{stderr}");
+        assert!(
+            stderr.contains("live: 1 live run of 1 cell") && stderr.contains("cannot be told from noise"),
+            "{stderr}"
+        );
     }
 }
 
