@@ -1,9 +1,12 @@
-//! Watching the peers that a client waits for: who is silent for too long after a ping has failed.
+//! The failure detector: a peer that a client waits for has failed if it stays silent for too long after a ping.
 //!
-//! A node answers a ping at once, however busy its device is, so silence is the node's or the network's. A peer that was
-//! given up and speaks again is trusted from then on for twice as long, or for half as long again as it was silent, so
-//! that false alarms come to an end however short the heartbeat; and no peer is given up within the time that its pongs
-//! are known to take.
+//! A node answers a ping at once, however busy its device is. Silence therefore means that the node or the network has
+//! failed. If a peer was declared failed and is heard again, the alarm was false, and the client's patience with it
+//! grows:
+//! to twice the old patience or to 1.5 times the silence, whichever is longer, up to [`limits::LONGEST_PATIENCE`].
+//! False
+//! alarms thus end, however short the heartbeat is. No peer is declared failed within the time that its pongs are
+//! expected to take.
 use super::context::RequestContext;
 use super::hop_session::State;
 use super::request::{Phase, Progress, Request};
@@ -16,25 +19,32 @@ use crate::route::{Pings, RoundTrip};
 use crate::time::{Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How patient a client is with each peer that was ever silent.
+/// What a client has learnt about the silences and the round-trip times of each peer.
 #[derive(Debug, Default)]
 pub(super) struct FailureDetector {
+    /// The peers that were declared failed at least once.
     silent: BTreeMap<NodeId, Suspect>,
-    /// Of heartbeats too, which a route's estimate is not made of.
+    /// The round-trip times of all pings, heartbeats included. The estimate of a route's time does not use those of
+    /// heartbeats.
     trips: BTreeMap<NodeId, RoundTrip>,
 }
 
+/// A peer that was declared failed at least once.
 #[derive(Debug, Default)]
 struct Suspect {
-    /// It may be silent for so long at least.
+    /// The least time for which the peer may be silent after a ping.
     patience: Duration,
-    /// Given up, and not heard of since: since when it was silent, and how patient one was.
+    /// The start of the silence and the patience at that time, if the peer was declared failed and has not been heard
+    /// since.
     given_up: Option<(Timestamp, Duration)>,
 }
 
 impl FailureDetector {
-    /// How long a peer may be silent after a ping, while it may be taking in `burden` bytes; `unknown`: where none of its
-    /// round trips is known, at least.
+    /// Returns the time for which a peer may be silent after a ping.
+    ///
+    /// The time is the longest of three: `missed` heartbeats, the patience learnt from false alarms, and the latest
+    /// time at which a pong is expected (`unknown` if no round-trip time of the peer is known). The time to receive
+    /// `burden` bytes over the slowest link is added, because the pong may wait behind them.
     fn patience(&self, peer: NodeId, detection: &Detection, unknown: Duration, burden: u64) -> Duration {
         let learnt = self.silent.get(&peer).map_or(Duration::ZERO, |suspect| suspect.patience);
         let usual = detection.heartbeat.0.saturating_mul(u64::from(detection.missed)).max(learnt.0);
@@ -42,18 +52,18 @@ impl FailureDetector {
         Duration(usual).max(trip) + Duration::from_secs_f64(burden as f64 / limits::SLOWEST_LINK as f64)
     }
 
-    /// A peer is given up that has been silent since then, longer than one was patient.
+    /// Notes that a peer was declared failed: it was pinged at `since` and was silent for at least `patience`.
     pub fn give_up(&mut self, peer: NodeId, since: Timestamp, patience: Duration) {
         self.silent.entry(peer).or_default().given_up = Some((since, patience));
     }
 
-    /// A pong has taken so long.
+    /// Adds the round-trip time `took` of a ping.
     pub fn measured(&mut self, now: Timestamp, peer: NodeId, took: Duration, pings: &Pings) {
         let trip = RoundTrip::after(self.trips.get(&peer).copied(), now, took, pings);
         self.trips.insert(peer, trip);
     }
 
-    /// The peer has spoken.
+    /// Notes that a peer was heard. If it had been declared failed, the client becomes more patient with it.
     pub fn hear(&mut self, now: Timestamp, peer: NodeId) {
         let Some(suspect) = self.silent.get_mut(&peer) else { return };
         if let Some((since, patience)) = suspect.given_up.take() {
@@ -65,7 +75,7 @@ impl FailureDetector {
 }
 
 impl Request {
-    /// Whether something of this hop_session is being waited for.
+    /// Whether the request waits for this hop session: for its `Opened`, or for a step that it may hold.
     fn waits_for(&self, hop_session: usize, forwarding: Forwarding) -> bool {
         match (self.hop_sessions[hop_session].state, self.phase) {
             (State::Asked, _) => true,
@@ -74,7 +84,7 @@ impl Request {
         }
     }
 
-    /// How long what is asked of this hop_session may take.
+    /// Returns the timeout of what the request waits for at this hop session: opening the session, or a step.
     fn allowed(&self, hop_session: usize, policies: &Policies) -> Duration {
         let Detection { step_timeout, open_timeout, .. } = policies.detection;
         let admission = match policies.admission {
@@ -87,14 +97,16 @@ impl Request {
         }
     }
 
-    /// When what is waited for has taken too long, whoever answers pings.
+    /// Returns the time of the earliest timeout among the hop sessions that the request waits for. The timeout holds
+    /// even if the peer answers pings. Returns `None` if the request waits for no peer.
     pub fn overdue(&self, policies: &Policies) -> Option<Timestamp> {
         let awaited =
             (0..self.hop_sessions.len()).filter(|hop_session| self.waits_for(*hop_session, policies.forwarding));
         awaited.map(|hop_session| self.waiting + self.allowed(hop_session, policies)).min()
     }
 
-    /// A heartbeat: whom to ping, and who has been silent for too long.
+    /// Handles a heartbeat. Adds to `pings` the peers that the request waits for and has no unanswered ping to.
+    /// Declares failed, and bans, the peers that were silent for too long or whose timeout has passed.
     pub fn beat(
         &mut self,
         turn: &mut RequestContext<'_>,
@@ -120,7 +132,7 @@ impl Request {
                 turn.view.ban(turn.now, peer, &turn.config.policies.bans);
                 failed.push((self.hop_sessions[hop_session].session, peer));
             } else if detection.missed > 0 && waited >= detection.heartbeat {
-                // One ping at a time: on a narrow link more of them would be what keeps it from answering.
+                // One ping at a time: on a slow link, further pings would themselves delay the answer.
                 if self.hop_sessions[hop_session].pinged.is_none() {
                     self.hop_sessions[hop_session].pinged = Some(turn.now);
                     pings.insert(peer);
@@ -137,7 +149,7 @@ impl Request {
         Progress::Going
     }
 
-    /// A peer has spoken.
+    /// Notes on all hop sessions of a peer that it was heard.
     pub fn hear(&mut self, turn: &RequestContext<'_>, peer: NodeId) {
         self.hop_sessions
             .iter_mut()
@@ -185,7 +197,7 @@ mod tests {
     #[test]
     fn false_alarms_come_to_an_end_however_short_the_heartbeat() {
         let detection = Detection { heartbeat: Duration::from_millis(1), missed: 1, ..Detection::default() };
-        // A way that takes so long to be sure, of whose pongs nothing is known.
+        // A link that always takes this long, with no known round-trip time.
         for seconds in [1, 5, 30, 59] {
             let (mut detector, peer, mut alarms) = (FailureDetector::default(), NodeId(3), 0);
             let silent = Duration::from_secs(seconds);
@@ -198,7 +210,8 @@ mod tests {
             assert_eq!(alarms, 1, "one alarm teaches how long silence may last");
             assert!(detector.patience(peer, &detection, Duration::ZERO, 0) <= limits::LONGEST_PATIENCE);
         }
-        // Silence that grows by what one does about it: no alarm is twice as early as the last.
+        // Silence that always lasts just as long as the patience: each alarm comes after twice the time of the alarm
+        // before.
         let (mut detector, peer, mut alarms) = (FailureDetector::default(), NodeId(3), 0);
         while detector.patience(peer, &detection, Duration::ZERO, 0) < limits::LONGEST_PATIENCE {
             let patience = detector.patience(peer, &detection, Duration::ZERO, 0);

@@ -1,9 +1,11 @@
-//! What a request does about peers that fail: replaces them and replays, or begins anew, by the policy.
+//! Recovery of a request from failed peers. The policy decides whether it replaces the peers and replays, or restarts.
 //!
-//! A peer that was lost is replaced for its blocks alone, perhaps by several. The new ones get sessions of their own, so that
-//! nothing that is late can be taken for something newer, and are given again what their predecessor was given: by relay
-//! from the client's own history; pushed, the peer before them sends again what it has kept. Peers further on leave out
-//! what they have already. So it does not matter how far the step had come.
+//! A lost peer is replaced only for its own blocks, perhaps by several peers. The new peers get sessions with new ids,
+//! so
+//! that a late message of an old session is never taken for one of a new session. The new peers then get the inputs of
+//! the lost one again. With `Forwarding::Relay`, and at the first hop, the client sends them from its own history. With
+//! `Forwarding::Push`, the peer of the hop before sends again what it has kept. The peers of later hops skip the tokens
+//! that they have already. Recovery therefore works wherever on the route the step was when the peer failed.
 use super::context::RequestContext;
 use super::hop_session::State;
 use super::request::{Phase, Progress, Request};
@@ -18,43 +20,53 @@ use crate::world::Effect;
 use Progress::{Going, Over};
 use std::ops::Range;
 
-/// A failure that a request has not got over yet.
+/// A failure that a request has not recovered from yet.
+///
+/// The failure begins with the first lost peer, or with a route that could not be found. It ends when a step returns after
+/// the repair, once all tokens from before a restart are generated again.
 pub(super) struct PeerTrouble {
-    /// What the request has failed of, if it comes to that: what was the matter last.
+    /// The latest reason. The request ends with it once no retries are left.
     why: Failure,
+    /// The lost peers, in the order in which the request noticed.
     lost: Vec<NodeId>,
-    /// Whom not to ask in the next try.
+    /// The peers that the next try must not use, because they have refused.
     pub avoid: Vec<NodeId>,
+    /// The time at which the client last heard from the first lost peer, or last sent it a step or an `Open`.
     heard: Timestamp,
+    /// The time at which the request noticed the failure.
     noticed: Timestamp,
-    /// Since when time is lost that no step has been charged with yet.
+    /// The start of the lost time that no step has been charged with yet.
     since: Timestamp,
     stage: Stage,
-    /// The last try found no peers for some blocks.
+    /// Whether the last try found no peers for some blocks.
     unrouted: bool,
+    /// The number of tries so far.
     tries: u32,
+    /// Tokens of each row that have to be computed again, summed over all tries.
     replayed: u32,
 }
 
+/// The stage of a recovery: what the request waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Until then, before the next try.
+    /// The request waits until this time before its next try.
     Waiting(Timestamp),
-    /// For new sessions.
+    /// The request waits for its new sessions to open.
     Opening,
-    /// For the step to return.
+    /// The new sessions have been open since this time, and the request waits for the step to return.
     Mended(Timestamp),
 }
 
 impl Recovery {
-    /// What was sent is kept, to be sent again.
+    /// Whether the inputs of sessions are kept, to be sent again.
     pub(super) fn keeps(self) -> bool {
         matches!(self, Recovery::Replay | Recovery::Cacheless)
     }
 }
 
 impl Request {
-    /// A hop_session has failed. `gone`: there is nobody any more to be told of anything.
+    /// Marks a hop session as lost because of `why`, and recovers if the request cannot continue without it. `gone`
+    /// says that the peer's process no longer exists, so that no message needs to be sent to it.
     pub(super) fn lose(
         &mut self,
         turn: &mut RequestContext<'_>,
@@ -74,7 +86,7 @@ impl Request {
 
     pub fn on_gone(&mut self, turn: &mut RequestContext<'_>, peer: NodeId) -> Progress {
         for hop_session in 0..self.hop_sessions.len() {
-            // Losing a hop_session may put others in the place of all.
+            // `lose` may replace the hop sessions, or all of them, while the loop runs.
             if self.hop_sessions.get(hop_session).is_some_and(|it| it.hop.peer == peer && it.state != State::Idle) {
                 let progress = self.lose(turn, hop_session, Failure::PeerLost(peer), true);
                 if progress != Going {
@@ -108,7 +120,8 @@ impl Request {
         self.lose(turn, hop_session, failure, false)
     }
 
-    /// Whether a lost hop_session keeps the request from going on. By relay the others are not needed before the step comes there.
+    /// Whether the request cannot continue before a lost hop session is replaced. With `Forwarding::Relay`, a later hop
+    /// is not needed before the step gets there.
     fn is_due(&self, forwarding: Forwarding) -> bool {
         let opening = self.failure.as_ref().is_some_and(|failure| failure.stage == Stage::Opening);
         match self.phase {
@@ -143,7 +156,7 @@ impl Request {
         }
     }
 
-    /// Takes note of whom it has lost.
+    /// Notes the lost peer of a hop session and the reason in the request's failure, and begins one if there is none.
     fn note(&mut self, turn: &RequestContext<'_>, hop_session: usize, why: Failure) {
         let (peer, heard) = (self.hop_sessions[hop_session].hop.peer, self.hop_sessions[hop_session].heard);
         if self.failure.is_none() && matches!(self.phase, Phase::Opening(_)) && self.step.setup.0 == 0 {
@@ -159,7 +172,8 @@ impl Request {
         }
     }
 
-    /// No peers cover the blocks, as far as the client knows.
+    /// Handles the case that no known peers cover the blocks, or that the request has used up its session ids. The
+    /// request waits for its next try, or fails with `Recovery::Off`.
     pub(super) fn without_route(&mut self, turn: &mut RequestContext<'_>) -> Progress {
         if turn.config.policies.recovery == Recovery::Off {
             return Over(Err(Failure::NoRoute));
@@ -174,7 +188,8 @@ impl Request {
         self.wait(turn)
     }
 
-    /// Waits before the next try, longer each time, and looks meanwhile who is there.
+    /// Waits before the next try, longer each time, and starts a lookup meanwhile. The request fails if no retries are
+    /// left.
     fn wait(&mut self, turn: &mut RequestContext<'_>) -> Progress {
         let Some(failure) = &mut self.failure else { return Going };
         if failure.tries >= turn.config.policies.retry.limit {
@@ -188,7 +203,7 @@ impl Request {
         Going
     }
 
-    /// A wait is over.
+    /// Handles the end of a wait: tries again if this request's own wait is over.
     pub fn on_retry(&mut self, turn: &mut RequestContext<'_>) -> Progress {
         match self.failure.as_deref() {
             Some(PeerTrouble { stage: Stage::Waiting(until), .. }) if *until <= turn.now => self.try_again(turn),
@@ -196,12 +211,13 @@ impl Request {
         }
     }
 
-    /// It waits before its next try.
+    /// Whether the request waits before its next try.
     pub fn is_stuck(&self) -> bool {
         matches!(self.failure.as_deref(), Some(PeerTrouble { stage: Stage::Waiting(_), .. }))
     }
 
-    /// It waits because there was no route; one that peers keep failing must not hurry.
+    /// Whether the request waits because it found no route. Such a request may try again as soon as peers are found. A
+    /// request whose peers keep failing must wait its full time.
     pub fn is_unrouted(&self) -> bool {
         matches!(self.failure.as_deref(), Some(PeerTrouble { stage: Stage::Waiting(_), unrouted: true, .. }))
     }
@@ -218,13 +234,13 @@ impl Request {
         }
     }
 
-    /// The history of a peer that is to be replaced is no frame.
+    /// Whether the history of a peer that has to be replaced does not fit into one frame.
     fn is_too_long_to_replay(&self) -> bool {
         let most = limits::FRAME_TENSOR_BYTES as u64;
         self.hop_sessions.iter().any(|hop_session| hop_session.is_wanting() && hop_session.history.bytes() > most)
     }
 
-    /// Begins anew on another route.
+    /// Closes all sessions and begins the request anew on another route.
     fn start_over(&mut self, turn: &mut RequestContext<'_>) -> Progress {
         Request::close(&self.hop_sessions, turn.out);
         self.hop_sessions.clear();
@@ -236,7 +252,8 @@ impl Request {
         self.take_route(turn)
     }
 
-    /// The hop_sessions that are to be replaced, as runs of neighbours. By relay that of the present hop_session, from there on.
+    /// Returns the hop sessions to replace, as ranges of adjacent hops. With `Forwarding::Relay`, while a step is away,
+    /// the only range is the one that starts at the step's hop.
     fn runs(&self, forwarding: Forwarding) -> Vec<Range<usize>> {
         let end = |from: usize| {
             from + self.hop_sessions[from..].iter().take_while(|hop_session| hop_session.is_wanting()).count()
@@ -254,10 +271,10 @@ impl Request {
         }
     }
 
-    /// Puts other peers in the place of those that failed, and asks them for sessions, all at once.
+    /// Replaces the failed peers by others, and asks all of the new ones for sessions at once.
     fn replace(&mut self, turn: &mut RequestContext<'_>) -> Progress {
         let avoid = self.failure.as_ref().map_or(Vec::new(), |failure| failure.avoid.clone());
-        // From the back, so that places in front stay what they are.
+        // From the last range to the first, so that the indices of earlier hops stay valid.
         for run in self.runs(turn.config.policies.forwarding).into_iter().rev() {
             let (first, last) = (&self.hop_sessions[run.start], &self.hop_sessions[run.end - 1]);
             let blocks = BlockRange { start: first.hop.blocks.start, end: last.hop.blocks.end };
@@ -280,7 +297,7 @@ impl Request {
         Going
     }
 
-    /// Goes on once every new peer has its session.
+    /// Replays the inputs once all new sessions are open, and does nothing before that.
     pub(super) fn resume_if_open(&mut self, turn: &mut RequestContext<'_>) {
         let opening = self.failure.as_ref().is_some_and(|failure| failure.stage == Stage::Opening);
         if !opening || self.hop_sessions.iter().any(|hop_session| hop_session.fresh && hop_session.state != State::Open)
@@ -302,14 +319,14 @@ impl Request {
         if let Some(failure) = &mut self.failure {
             failure.replayed += self.position;
         }
-        // Pushed, the step may have come through meanwhile; then nothing was lost by it.
+        // With `Forwarding::Push`, the step may have returned in the meantime. The failure has then cost it no time.
         if !matches!(self.phase, Phase::Away(_)) {
             self.failure.iter_mut().for_each(|failure| failure.since = turn.now);
         }
         self.mended(turn.now);
     }
 
-    /// Gives a new peer at once all that its predecessor was given.
+    /// Sends a new peer all inputs of its predecessor, as one step from position 0.
     fn replay(&mut self, turn: &mut RequestContext<'_>, hop_session: usize) {
         let to = &mut self.hop_sessions[hop_session];
         let Some(activation) = to.history.since(u32::from(planted(Canary::ReplayOffByOne))) else { return };
@@ -319,13 +336,14 @@ impl Request {
         turn.send(self.hop_sessions[hop_session].hop.peer, Message::Step(step));
     }
 
-    /// Bytes of a token's hidden states, as far as they are known.
+    /// Returns the bytes of one token's hidden states for all rows, from the history of the first hop; 0 if that is
+    /// empty.
     fn token_bytes(&self) -> u64 {
         let tokens = u64::from(self.hop_sessions[0].history.tokens()).max(1);
         self.hop_sessions[0].history.bytes() / tokens
     }
 
-    /// Other peers are there, and the step is on its way again.
+    /// Notes that the failed peers are replaced, and charges the lost time to the current step.
     pub(super) fn mended(&mut self, now: Timestamp) {
         let Some(failure) = &mut self.failure else { return };
         failure.stage = Stage::Mended(now);
@@ -333,7 +351,8 @@ impl Request {
         failure.since = now;
     }
 
-    /// A step is through: whatever was the matter is over.
+    /// Ends and records the failure, now that a step has returned. After a restart, this waits until all earlier tokens
+    /// are generated again.
     pub(super) fn recovered(&mut self, turn: &mut RequestContext<'_>) {
         let caught_up = self.made == self.generated;
         match self.failure.as_deref() {
