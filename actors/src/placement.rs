@@ -1,8 +1,10 @@
-//! Which blocks a peer serves, where it may choose: Petals' rule, and when to move.
+//! The placement of peers that may choose their blocks: Petals' rules for the first choice and for moves.
 //!
-//! Pure functions over the records of a swarm. A newcomer takes the window of its length whose blocks are served worst;
-//! from time to time it looks whether the swarm's weakest block would gain enough if it, and then everybody, moved to
-//! where they are needed most (`petals/server/block_selection.py` at 22afba6). Nobody moves who would leave a block
+//! All functions are pure functions over the records of a swarm. A new peer takes the block range of its length whose
+//! blocks are served worst. From time to time, a peer checks whether it should move. It supposes that it, and then
+//! every
+//! other peer, moves to where it is needed most, and checks whether the swarm's weakest block would gain enough
+//! (`petals/server/block_selection.py` at 22afba6). While all blocks are served, no peer makes a move that leaves one
 //! unserved.
 use crate::dht::record::{Record, State};
 use crate::id::{BlockRange, NodeId};
@@ -15,15 +17,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How peers that choose their blocks do so. The defaults are Petals'.
+/// The settings of peers that choose their blocks. The defaults are Petals'.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Placement {
-    /// A peer looks whether to move after a time drawn uniformly up to twice this.
+    /// The mean time between two checks whether to move. Each time is drawn uniformly from 0 to twice this.
     pub period: Duration,
-    /// It moves if the weakest block has less than this part of what it would have.
+    /// A peer moves if the weakest block's throughput is less than this fraction of its throughput after the move.
     pub quality: f64,
-    /// A newcomer waits for a time drawn uniformly up to twice this before it chooses, so that of several that start
-    /// together each sees what the others have chosen.
+    /// The mean time that a new peer waits before it chooses, drawn uniformly from 0 to twice this. The wait lets each
+    /// of several peers that start together see what the others have chosen.
     pub delay: Duration,
 }
 
@@ -34,50 +36,62 @@ impl Default for Placement {
 }
 
 impl Placement {
+    /// Returns a time drawn uniformly from 0 to twice `mean`.
     pub fn draw(mean: Duration, stream: &mut SmallStream) -> Duration {
         Duration::from_secs_f64(2.0 * mean.as_secs_f64() * stream.random::<f64>())
     }
 }
 
-/// What a peer can do, measured or told.
+/// The speed of a peer, measured by itself or given by its device's cost model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
-    /// Blocks per second of one-token steps.
+    /// Blocks per second in steps of one token.
     pub inference_rps: f64,
-    /// Blocks per second and token of a step of 1024 tokens.
+    /// Blocks times tokens per second in steps of many tokens (1024 in Petals).
     pub forward_rps: f64,
-    /// Tokens per second that its NIC carries.
+    /// Tokens per second that the peer's NIC carries.
     pub network_rps: f64,
 }
 
 impl Speed {
-    /// Tokens per second of a peer with `blocks` blocks: what its device computes, where a request enters at any block of
-    /// the span, or what its network carries (`petals/server/throughput.py`).
+    /// Returns the tokens per second of a peer with `blocks` blocks: the lesser of the device's rate and the network's
+    /// rate. The device's rate assumes that a request enters at any block of the range with equal probability, and so
+    /// uses `(blocks + 1) / 2` blocks on average (`petals/server/throughput.py`).
     pub fn throughput(&self, blocks: u32) -> f64 {
         (self.forward_rps / (f64::from(blocks + 1) / 2.0)).min(self.network_rps)
     }
 }
 
-/// Who serves what, of all that have not left.
+/// The block range of each peer, and its throughput in tokens per second. Only peers that are online or joining.
 pub type Spans = BTreeMap<NodeId, (BlockRange, f64)>;
 
+/// Returns the block ranges and throughputs of the peers in `records` that are online or joining and hold any block. A
+/// negative or NaN throughput counts as 0.
 pub fn spans(records: &[Arc<Record>]) -> Spans {
     let there = records.iter().filter(|record| record.state >= State::Joining && !record.announce.blocks.is_empty());
     there.map(|record| (record.peer(), (record.announce.blocks, record.throughput.max(0.0)))).collect()
 }
 
-/// Where a newcomer with room for `length` of `layers` blocks is needed most.
+/// Returns the block range where a new peer with room for `length` of the model's `layers` blocks is needed most. The
+/// range has all blocks if the peer has room for more.
 pub fn choose(spans: &Spans, length: u32, layers: u32) -> BlockRange {
     window(&throughputs(spans, layers), length.min(layers))
 }
 
-/// The better place for `me` if it is enough better, and nothing that is served would be left unserved.
+/// Returns the block range that `me` should move to, or `None` if it should stay.
+///
+/// `me` stays if the weakest block has at least the fraction `quality` of its throughput after the move and the moves
+/// that would follow. It also stays if all blocks are served now and one would be unserved without `me`.
+///
+/// # Panics
+///
+/// Panics if `me` holds more than `layers` blocks.
 pub fn better(spans: &Spans, me: NodeId, layers: u32, quality: f64, stream: &mut SmallStream) -> Option<BlockRange> {
     let (mine, throughput) = *spans.get(&me)?;
     let mut served = throughputs(spans, layers);
     let before = weakest(&served);
-    // A little more is taken away than was given: what is left of a rounding error would be a reason to move, and where
-    // nothing else decides the old place is to win.
+    // A little more than the peer's throughput is subtracted. Otherwise a remaining rounding error could cause a move.
+    // With equal candidates, the old range wins.
     add(&mut served, mine, -throughput * (1.0 + EPSILON));
     if before > EPSILON && weakest(&served) <= 0.0 {
         return None;
@@ -97,7 +111,8 @@ pub fn better(spans: &Spans, me: NodeId, layers: u32, quality: f64, stream: &mut
 
 const EPSILON: f64 = 1e-3;
 
-/// Lets everybody move to where they are needed most, in random order, until nobody would.
+/// Moves all peers to where they are needed most, in random order, until no peer moves any more or
+/// [`limits::PLACEMENT_ROUNDS`] rounds are over.
 fn follow(spans: &mut Spans, served: &mut [f64], stream: &mut SmallStream) {
     let mut order: Vec<NodeId> = spans.keys().copied().collect();
     for _ in 0..limits::PLACEMENT_ROUNDS {
@@ -118,7 +133,7 @@ fn follow(spans: &mut Spans, served: &mut [f64], stream: &mut SmallStream) {
     }
 }
 
-/// Tokens per second at each block.
+/// Returns the tokens per second at each block, summed over the peers.
 fn throughputs(spans: &Spans, layers: u32) -> Vec<f64> {
     let mut served = vec![0.0; layers as usize];
     for (span, throughput) in spans.values() {
@@ -138,7 +153,8 @@ fn weakest(served: &[f64]) -> f64 {
     served.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-/// The window of `length` blocks whose sorted throughputs are lexicographically least, the first of equals.
+/// Returns the block range of `length` blocks whose sorted throughputs are lexicographically least, and the first of
+/// several equal ones.
 fn window(served: &[f64], length: u32) -> BlockRange {
     let sorted = |start: usize| {
         let mut blocks = served[start..start + length as usize].to_vec();
@@ -178,7 +194,7 @@ mod tests {
         let range = |start, end| BlockRange { start, end };
         assert_eq!(choose(&Spans::new(), 3, 8), range(0, 3));
         assert_eq!(choose(&spans(&[(0, 3, 1.0)]), 3, 8), range(3, 6));
-        // Two uncovered blocks outweigh any weak one.
+        // A range with two unserved blocks is needed more than one with weakly served blocks.
         assert_eq!(choose(&spans(&[(0, 3, 1.0), (3, 6, 0.1)]), 3, 8), range(5, 8));
         assert_eq!(choose(&spans(&[(0, 4, 5.0), (4, 8, 1.0), (2, 6, 1.0)]), 2, 8), range(6, 8));
         assert_eq!(choose(&Spans::new(), 30, 8), range(0, 8), "a peer with room for more serves all");
@@ -192,7 +208,7 @@ mod tests {
         assert_eq!(move_of(1, &uneven), Some(BlockRange { start: 4, end: 8 }));
         assert_eq!(move_of(4, &uneven), None, "blocks 4..8 would be left unserved");
         assert_eq!(move_of(1, &[(0, 4, 1.0), (0, 4, 1.0), (4, 8, 1.0), (4, 8, 1.0)]), None);
-        // 1.0 of 1.2 would be gained: not enough to be worth reloading.
+        // The weakest block would go from 1.0 to 1.2. The gain is too small to be worth a reload.
         assert_eq!(move_of(1, &[(0, 4, 0.2), (0, 4, 1.0), (4, 8, 1.0)]), None);
         assert_eq!(move_of(9, &uneven), None, "it is not there");
     }
@@ -230,7 +246,7 @@ mod tests {
             prop_assert!(hole.is_none() || (chosen.start..chosen.end).any(|block| before[block as usize] == 0.0));
         }
 
-        /// Peers that look in turn come to rest, and then the weakest block has most of what it could have.
+        /// Peers that check in turn whether to move stop moving after fewer than 400 moves.
         #[test]
         fn moving_in_turn_comes_to_rest(spans in swarm(), seed in 0..100u64) {
             let mut stream = Seed(seed).small_stream("test", 0, 0);

@@ -1,4 +1,4 @@
-//! How the nodes of a swarm work together: what a scenario may choose, and what-ifs change.
+//! The policies by which the nodes of a swarm work together. A scenario chooses them, and what-if runs change them.
 mod lifetime;
 mod prefill;
 mod recovery;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Policies {
     pub routing: Routing,
-    /// How a route's time is estimated, for the routings that do.
+    /// The cost model of routes, for the routing policies that estimate a route's time.
     pub costs: Costs,
     pub pings: Pings,
     pub bans: Bans,
@@ -31,15 +31,16 @@ pub struct Policies {
     pub recovery: Recovery,
     pub retry: Retry,
     pub scheduling: Scheduling,
-    /// How long an idle peer waits for more steps before it begins a job with those that have come. What one job computed
-    /// leaves in a message for each step, and those come one after another: whoever begins with the first of them computes
-    /// the others apart.
+    /// The batching delay: the time that an idle peer waits for more steps, after a pushed step has arrived, before it
+    /// begins a job. A peer sends the results of one job as one message for each step, and these arrive at the next
+    /// peer one after another. Without the delay, the next peer would begin a job with the first of them and compute
+    /// the others separately.
     pub batch_wait: Duration,
     pub admission: Admission,
-    /// Of sessions.
+    /// The limits on a session's lifetime.
     pub lifetime: Lifetime,
     pub speeds: Speeds,
     pub dht: Kademlia,
-    /// Of peers that choose their blocks.
+    /// The placement of peers that choose their blocks.
     pub placement: Placement,
 }

@@ -1,18 +1,21 @@
-//! How long a peer lets a session be.
+//! The limits on a session's lifetime.
 use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// How long a session may last. Whoever does not close one would hold its cache for ever.
+/// The limits on a session's lifetime. Without them, a session that its client never closes would hold its KV cache for
+/// ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime {
-    /// Without a step; zero: as long as one likes. Petals: 300 s (`step_timeout` of its servers).
+    /// The longest time without a step. Zero means no limit. Petals: 300 s (`step_timeout` of its servers).
     pub idle: Duration,
-    /// In all; zero: as long as one likes. Petals: 1800 s (`session_timeout`).
+    /// The longest time from opening to closing. Zero means no limit. Petals: 1800 s (`session_timeout`).
     pub longest: Duration,
 }
 
 impl Lifetime {
-    /// How long a session may last yet that has been open for `open` and without a step for `idle`; nothing: for ever.
+    /// Returns the time that a session may still last, and zero if that time is over. The session has been open for
+    /// `open`, and without a step for `idle`. If `idle` is `None`, the session has a step in progress, and only the
+    /// limit on its whole time applies. Returns `None` if no limit applies.
     pub fn left(self, open: Duration, idle: Option<Duration>) -> Option<Duration> {
         let left = |may: Duration, has: Duration| (may > Duration::ZERO).then(|| may - has);
         let whole = left(self.longest, open);

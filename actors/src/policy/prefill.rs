@@ -1,4 +1,4 @@
-//! How a client sends its prompt: whole, or in chunks.
+//! The prefill policy: whether a client sends its prompt whole or in chunks.
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,8 @@ pub enum Prefill {
 }
 
 impl Prefill {
-    /// Tokens of each row of the next step, of `left` that the prompt has yet.
+    /// Returns the number of tokens per row that the next step carries, when `left` tokens of the prompt are not sent
+    /// yet.
     pub fn next(self, left: u32) -> u32 {
         match self {
             Prefill::Whole => left,

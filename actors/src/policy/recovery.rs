@@ -1,20 +1,23 @@
-//! What a client does about peers that fail: how it notices, what it does then, and how often.
+//! The policies of a client for failed peers: how it detects them, how it recovers, and how often it tries.
 use crate::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a client notices that a peer has failed which it waits for. A connection that breaks is noticed at once.
+/// The settings by which a client detects that a peer it waits for has failed. A broken connection is detected at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detection {
-    /// How often a client pings the peers that it waits for. A node answers at once, however busy its device is.
+    /// The time between two heartbeats, at which a client pings the peers that it waits for. A node answers at once,
+    /// however busy its device is.
     pub heartbeat: Duration,
-    /// A peer that is silent for so many heartbeats after a ping has failed; 0: no pings, as in Petals.
+    /// The number of heartbeats after which a peer that does not answer a ping has failed. The time is longer while the
+    /// peer's pongs are known to be slow. With 0, the client sends no pings, as in Petals.
     pub missed: u32,
-    /// A step that is away for longer has failed, whoever answers pings. Petals: 180 s for a request of its transport, and
-    /// nothing else notices a dead server.
+    /// The time after which a step that has not returned has failed, even if the peer answers pings. It also limits the
+    /// opening of a session. Petals: 180 s for a request of its transport, which is its only detection of a dead
+    /// server.
     pub step_timeout: Duration,
-    /// A session that nobody has opened within this, and the wait that admission allows, has failed. Petals: 5 s
-    /// (`connect_timeout`).
+    /// The time after which a session that is not open yet has failed. The longest wait that the admission policy
+    /// allows is added to it. Petals: 5 s (`connect_timeout`).
     pub open_timeout: Duration,
 }
 
@@ -44,16 +47,18 @@ pub enum Recovery {
     Off,
 }
 
-/// How often a client tries again. The first try comes at once; before each further one it waits.
+/// The retries of a client. The first try after a peer has failed begins at once. The client waits before each further
+/// try, and before every try if it knows no route.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
-    /// Tries for one token before the request has failed; `u32::MAX`: it never has.
+    /// The number of tries for one token after which the request fails. With `u32::MAX` it never fails.
     pub limit: u32,
-    /// The first wait; each further one is twice as long.
+    /// The first wait. Each further one is twice as long.
     pub first: Duration,
-    /// No wait is longer than this before the draw.
+    /// The longest wait before the jitter is applied. With jitter, a wait may be longer than this.
     pub most: Duration,
-    /// By which part of itself a wait is longer or shorter, by the client's own draw: from 0 to 1.
+    /// The largest fraction by which a wait is made longer or shorter, from 0 to 1. The client draws the fraction
+    /// uniformly for each wait.
     pub jitter: f64,
 }
 
@@ -64,7 +69,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// The wait before the `count`-th further try, counted from 1; `draw` spreads it by `jitter`.
+    /// Returns the `count`-th wait, counted from 1. `draw` is a uniform random number, and selects the wait within the
+    /// jitter.
     pub fn wait(&self, count: u32, draw: u64) -> Duration {
         let doubled = self.first.0.saturating_mul(1 << count.saturating_sub(1).min(32)).min(self.most.0);
         let (least, width) = (doubled as f64 * (1.0 - self.jitter), doubled as f64 * 2.0 * self.jitter);

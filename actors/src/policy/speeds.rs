@@ -1,24 +1,25 @@
-//! How peers come to know how fast they are.
+//! The source of the speed that a peer announces.
 use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// How peers come to know how fast they are.
+/// The source of the speed that a peer announces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Speeds {
-    /// By the cost of their device, as the simulation has it.
+    /// The cost model of the peer's device, as the simulation uses it.
     #[default]
     Told,
-    /// They measure it on one of their blocks before they announce themselves; in a simulation, on the modelled device.
+    /// A self-benchmark on one of the peer's blocks, before the peer announces itself. In a simulation, it runs on the
+    /// modelled device.
     Measured { decode: Probe, forward: Probe },
 }
 
-/// Steps by which a peer measures itself.
+/// The steps of a peer's self-benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// Of each step.
+    /// The tokens of each step.
     pub tokens: u32,
-    /// How many steps are measured, after one that is not.
+    /// The number of measured steps. One warm-up step before them is not measured.
     pub steps: u32,
-    /// No further step begins after this; zero: however long it takes.
+    /// The time after which no further step begins, except that at least one step is measured. Zero means no limit.
     pub most: Duration,
 }
