@@ -1,14 +1,15 @@
-//! From a message to the `Handler` of its type: the same table for both worlds.
+//! The macro that generates the actix actors around the cores, with one dispatch table from message kinds to `Handler`s
+//! for both worlds.
 //!
-//! The simulation calls the handler (`deliver`), actix delivers from a mailbox (`post`). A kind that an actor does not
-//! handle is answered by a typed refusal.
+//! The simulation calls the handler directly (`deliver`); in the live world, actix delivers from a mailbox (`post`). A
+//! message of a kind that an actor does not handle is answered by a typed refusal.
 
-/// What an actor does with a message of a kind it has no handler for.
+/// The stand-in for a message of a kind for which an actor has no handler.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub(crate) struct Unhandled;
 
-/// Writes the actix shell around a core: the actor, one `Handler` per message kind, and the table that routes to them.
+/// Generates the actix code around a core: the actor, one `Handler` for each message kind, and the dispatch table.
 macro_rules! actor_impls {
     ($actor:ident around $core:ty { $($kind:ident => $method:ident),* $(,)? }) => {
         /// The actor around the core, in the world `W`.
@@ -104,7 +105,7 @@ macro_rules! actor_impls {
                     $($crate::actor_impls::parcel!($kind, inner) => {
                         self.handle(TypedMessage { from, body: $crate::actor_impls::unboxed!($kind, inner) }, world)
                     })*
-                    // Answering these would have two nodes refuse each other for ever.
+                    // A refusal in answer to these messages could make two nodes refuse each other forever.
                     Delivery::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Delivery::Computed(_) | Delivery::Woken(_) => {}
                     Delivery::Message(_) => self.handle(TypedMessage { from, body: $crate::actor_impls::Unhandled }, world),
                 }
@@ -133,7 +134,7 @@ macro_rules! actor_impls {
     };
 }
 
-/// The pattern of a parcel of one kind.
+/// Expands to the pattern of a delivery of one kind.
 macro_rules! parcel {
     (Computed, $body:ident) => {
         Delivery::Computed($body)
@@ -146,7 +147,7 @@ macro_rules! parcel {
     };
 }
 
-/// Takes a boxed body out of its box.
+/// Expands to the body of a message, taken out of its box if the kind is boxed.
 macro_rules! unboxed {
     (Rpc, $body:ident) => {
         *$body

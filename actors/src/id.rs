@@ -1,16 +1,18 @@
-//! Names of things: nodes, hosts, requests, sessions and ranges of transformer blocks.
+//! Identifiers of nodes, hosts, requests and sessions, and ranges of transformer blocks.
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// One actor of the swarm. Numbered by the plan, the same in both worlds.
+/// An actor of the swarm. The plan numbers the nodes, and both worlds use the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u32);
 
-/// One operating-system process of the live world, with one device; in the simulation the same box with its NIC.
+/// A host: one operating-system process of the live world, with one device; in the simulation, one machine with its
+/// NIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostId(pub u32);
 
-/// One `generate()` of one client. Index 0 is the client's warm-up, 1.. are its timed micro-batches in order.
+/// One `generate()` call of one client. Index 0 is the client's warm-up; the indices from 1 on are its timed
+/// micro-batches, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId {
     pub client: NodeId,
@@ -18,14 +20,16 @@ pub struct RequestId {
 }
 
 impl RequestId {
+    /// Whether the request is the client's warm-up.
     pub fn is_warmup(self) -> bool {
         self.index == 0
     }
 }
 
-/// A session holds the KV cache of one request at one peer: one leg of a route. Its id names the request, and which of
-/// the request's legs it is, counted over every peer it was ever asked of; so nothing that is late can be taken for
-/// something newer.
+/// The id of a session. A session holds the KV cache of one request at one peer, for one hop of a route.
+///
+/// The id contains the request and the number of the session among all sessions that the request has ever opened, at
+/// any peer. A late message of an old session can therefore not be mistaken for one of a newer session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(u64);
 
@@ -36,7 +40,8 @@ impl fmt::Debug for SessionId {
 }
 
 impl SessionId {
-    /// 24 bits of client, 24 of request and 16 of leg, within `limits::{NODES, REQUESTS_PER_CLIENT, LEGS_PER_REQUEST}`.
+    /// Returns the id with 24 bits of client, 24 bits of request and 16 bits of session number `leg`, within
+    /// `limits::{NODES, REQUESTS_PER_CLIENT, LEGS_PER_REQUEST}`.
     pub fn new(request: RequestId, leg: u16) -> SessionId {
         SessionId(u64::from(request.client.0) << 40 | u64::from(request.index & 0xff_ffff) << 16 | u64::from(leg))
     }
@@ -56,13 +61,13 @@ impl SessionId {
         self.0
     }
 
-    /// The id that was written down as its `raw` number.
+    /// Returns the id whose [`raw`](SessionId::raw) number is `raw`.
     pub fn from_raw(raw: u64) -> SessionId {
         SessionId(raw)
     }
 }
 
-/// Transformer blocks `start..end` of a model.
+/// The transformer blocks `start..end` of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BlockRange {
     pub start: u32,

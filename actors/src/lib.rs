@@ -1,8 +1,9 @@
-//! What everyone in the swarm says and does: typed messages, pure cores, thin actix actors, and the port they act through.
+//! The actors of the swarm: typed messages, pure state machines, thin actix actors, and the interface through which
+//! they act.
 //!
-//! A *core* is a plain struct whose methods take what happened and push [`world::Effect`]s; the actor around it forwards
-//! messages. Nothing here knows a socket, a clock, a tensor library or the simulation kernel: [`world`] is the only door,
-//! and the engine stands on its other side, twice.
+//! A *core* is a plain struct whose methods take an input and push [`world::Effect`]s. The actor around a core forwards
+//! messages to it. This crate uses no socket, no clock, no tensor library and no simulation kernel. [`world`] is the
+//! only interface to the outside, and the engine implements it twice: in the simulator and in the live swarm.
 #![forbid(unsafe_code)]
 
 mod actor_impls;

@@ -291,7 +291,7 @@ pub struct Rated {
     pub throughput: f64,
 }
 
-/// A peer has begun or stopped to serve its blocks.
+/// A peer has started or stopped serving its blocks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Serving {
     pub peer: NodeId,

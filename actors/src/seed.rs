@@ -1,40 +1,42 @@
-//! The one seed of a run, and the random streams named after what they are for.
+//! The seed of a run, and the named random streams that are derived from it.
 //!
-//! A stream depends on the seed and its name alone, so adding a peer or a draw elsewhere never shifts it.
+//! A stream depends only on the seed, its name and its two numbers. An additional peer or an additional draw elsewhere
+//! never changes it.
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
-/// The generator of a stream: portable, and the same on every machine.
+/// The generator of a stream. It is portable: it gives the same values on every machine.
 pub type Stream = ChaCha8Rng;
 
-/// The generator of streams of which there are many, such as one for every link: as portable, in a tenth of the memory.
+/// The generator of streams that exist in large numbers, such as one for each link. It is portable too, and takes a
+/// tenth of the memory.
 pub type SmallStream = Xoshiro256PlusPlus;
 
-/// The seed of a run; everything random in it comes from here.
+/// The seed of a run. Everything random in the run is derived from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seed(pub u64);
 
 impl Seed {
-    /// The stream called `name` of the things `a` and `b` (two nodes of a link, say; 0 where there is none).
+    /// Returns the stream `name` for the numbers `a` and `b`, such as the two nodes of a link; an unused number is 0.
     pub fn stream(self, name: &str, a: u64, b: u64) -> Stream {
         ChaCha8Rng::seed_from_u64(self.derive(name, a, b).0)
     }
 
-    /// Likewise, in little memory.
+    /// Returns the small stream `name` for the numbers `a` and `b`, as [`Seed::stream`] does, in less memory.
     pub fn small_stream(self, name: &str, a: u64, b: u64) -> SmallStream {
         SmallStream::seed_from_u64(self.derive(name, a, b).0)
     }
 
-    /// Another seed, for a part of the run that draws streams of its own (a repetition, a cell).
+    /// Returns the seed for a part of the run that draws its own streams (a repetition, a cell).
     pub fn derive(self, name: &str, a: u64, b: u64) -> Seed {
         let named = name.bytes().fold(mix(self.0), |hash, byte| mix(hash ^ u64::from(byte)));
         Seed(mix(mix(named ^ a).wrapping_add(b)))
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every input bit reaches every output bit.
+/// Returns the output of SplitMix64's finaliser (Steele, Lea and Flood 2014): every input bit affects every output bit.
 #[inline]
 pub fn mix(value: u64) -> u64 {
     let z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);

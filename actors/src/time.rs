@@ -1,12 +1,12 @@
-//! Instants and durations in integer nanoseconds, the one unit of time inside the program.
+//! Timestamps and durations in integer nanoseconds, the only unit of time inside the program.
 //!
-//! A [`Timestamp`] is meaningful only on the clock that made it (a host's monotone clock, or the simulation's); there is no
-//! wall-clock time here.
+//! A [`Timestamp`] is meaningful only on the clock that made it (a host's monotonic clock, or the simulation's). There
+//! is no wall-clock time here.
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 
-/// Nanoseconds since the origin of a monotone clock.
+/// A point in time, in nanoseconds since the origin of a monotonic clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(pub u64);
 
@@ -15,7 +15,8 @@ pub struct Timestamp(pub u64);
 pub struct Duration(pub u64);
 
 impl Timestamp {
-    /// The time since `earlier`; zero if `earlier` is later, which only two different clocks can bring about.
+    /// Returns the time since `earlier`; zero if `earlier` is later, which can happen only between two different
+    /// clocks.
     #[inline]
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration(self.0.saturating_sub(earlier.0))
@@ -37,7 +38,8 @@ impl Duration {
         Duration(s * 1_000_000_000)
     }
 
-    /// Rounds to the nearest nanosecond; negative and non-finite lengths become zero.
+    /// Returns the duration of `s` seconds, rounded to the nearest nanosecond. Negative and non-finite values become
+    /// zero.
     pub fn from_secs_f64(s: f64) -> Duration {
         let ns = s * 1e9;
         Duration(if ns.is_finite() && ns > 0.0 { ns.round() as u64 } else { 0 })

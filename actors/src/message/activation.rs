@@ -1,4 +1,4 @@
-//! Hidden states on their way: how large they are, and their values where there are any.
+//! Activations: hidden states in transit, with their size, and with their values in worlds that compute values.
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -22,7 +22,8 @@ pub enum WireType {
 }
 
 impl WireType {
-    /// Bytes of the hidden state of one token of one row, which stand together.
+    /// Returns the bytes of the hidden state of one token of one row on the wire. The values of one hidden state are
+    /// contiguous.
     #[inline]
     pub fn row_bytes(self, hidden: u16) -> u64 {
         let hidden = u64::from(hidden);
@@ -34,43 +35,44 @@ impl WireType {
     }
 }
 
-/// Hidden states, `[batch, tokens, hidden]`, row-major.
+/// The hidden states of some tokens, `[batch, tokens, hidden]`, row-major.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Activation {
     pub tokens: u32,
     pub batch: u16,
     pub hidden: u16,
     pub dtype: WireType,
-    /// Nothing in a simulation of costs, where only the size is real. The codec sends the values behind the control part
-    /// of a frame, never through serde.
+    /// The values; `None` in a simulation of costs, where only the size matters. The codec sends the values after the
+    /// control part of a frame, never through serde.
     #[serde(skip)]
     pub data: Option<Arc<Payload>>,
 }
 
 impl Activation {
-    /// Bytes of the values on the wire, whether or not they are there.
+    /// Returns the bytes of the values on the wire, whether or not the values are present.
     #[inline]
     pub fn bytes(&self) -> u64 {
         self.rows() as u64 * self.dtype.row_bytes(self.hidden)
     }
 
-    /// Hidden states: tokens of all rows of the batch.
+    /// Returns the number of hidden states: the tokens of all rows of the batch.
     #[inline]
     pub fn rows(&self) -> usize {
         self.tokens as usize * usize::from(self.batch)
     }
 
-    /// Bytes that the tensor part of a frame takes, where there are values: these, or a digest for each hidden state.
+    /// Returns the bytes of the tensor part of a frame, if there are values: 8 bytes for each hidden state if the
+    /// values are digests, otherwise [`Activation::bytes`].
     pub fn carried_bytes(&self, digests: bool) -> u64 {
         if digests { 8 * self.rows() as u64 } else { self.bytes() }
     }
 
-    /// One like this of so many tokens, without values.
+    /// Returns an activation of `tokens` tokens without values, with the same batch, hidden size and format.
     pub fn hollow(&self, tokens: u32) -> Activation {
         Activation { tokens, data: None, ..*self }
     }
 
-    /// Without its first `count` tokens of each row.
+    /// Returns the activation without the first `count` tokens of each row.
     pub fn skip(self, count: u32) -> Activation {
         let count = count.min(self.tokens);
         if count == 0 {
@@ -90,8 +92,9 @@ impl Activation {
         Activation { data, ..self.hollow(self.tokens - count) }
     }
 
-    /// The tokens of `parts`, one after another, as one. They are of one batch, width and format, and either all have
-    /// values or none has.
+    /// Returns the tokens of `parts` in order as one activation; `None` if `parts` is empty.
+    ///
+    /// All parts must have the same batch, hidden size and format, and either all or none must have values.
     pub fn join(parts: &[Activation]) -> Option<Activation> {
         let first = match parts {
             [] => return None,
@@ -120,9 +123,9 @@ impl Activation {
 /// The values of an activation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Payload {
-    /// A hash for each row and token in place of its values, as 64-bit words (see [`crate::echo`]).
+    /// One hash for each row and token in place of its values, as 64-bit words (see [`crate::echo`]).
     Digests(Buffer),
-    /// Little-endian values.
+    /// The values, in little-endian order.
     Buffer(Buffer),
 }
 
@@ -133,7 +136,7 @@ impl Payload {
         }
     }
 
-    /// Other values of the same kind.
+    /// Wraps `buffer` as values of the same kind.
     fn like(&self, buffer: Buffer) -> Payload {
         match self {
             Payload::Digests(_) => Payload::Digests(buffer),
@@ -141,13 +144,13 @@ impl Payload {
         }
     }
 
-    /// Bytes of one row of `activation`, whose values these are.
+    /// Returns the bytes of one row of `activation`, whose values are `self`.
     fn row_bytes(&self, activation: &Activation) -> usize {
         activation.carried_bytes(matches!(self, Payload::Digests(_))) as usize / usize::from(activation.batch).max(1)
     }
 }
 
-/// Raw bytes of a tensor, kept 8-byte aligned so that a device can read them as numbers in place.
+/// The raw bytes of a tensor, 8-byte aligned so that a device can read them as numbers in place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
     words: Vec<u64>,
@@ -155,7 +158,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// `len` zero bytes to be filled in.
+    /// Returns a buffer of `len` zero bytes.
     pub fn zeroed(len: usize) -> Buffer {
         Buffer { words: vec![0; len.div_ceil(8)], len }
     }
@@ -168,7 +171,7 @@ impl Buffer {
         self.len == 0
     }
 
-    /// The storage as 64-bit words, of which the last may be partly used.
+    /// Returns the storage as 64-bit words. The last word may be used only partly.
     pub fn words(&self) -> &[u64] {
         &self.words
     }
@@ -192,7 +195,7 @@ mod tests {
     use proptest::prelude::{prop_assert_eq, proptest};
     use std::sync::Arc;
 
-    /// Each value says which row and token it is of.
+    /// Returns an activation in which each value encodes its row and token.
     fn tokens(batch: u16, hidden: u16, range: std::ops::Range<u32>) -> Activation {
         let count = range.end - range.start;
         let mut buffer = Buffer::zeroed(usize::from(batch) * count as usize * usize::from(hidden) * 2);
@@ -210,7 +213,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is joined and then cut is what would have been made at once.
+        /// A joined and then truncated activation equals one that was made at once.
         #[test]
         fn joining_and_skipping_keep_every_row(
             batch in 1..4u16,

@@ -1,10 +1,11 @@
-//! Who says what: the messages that a node of each kind ever sends.
+//! Node roles, and the messages that a node of each role may send.
 //!
-//! A world whose nodes sit in processes of their own holds what comes from one of them against this. To whom something is
-//! said is not looked at: an honest node may have been told a wrong name, and who does not understand says so.
+//! A world whose nodes run in separate processes checks every message from another process against this table. It does
+//! not check the receiver: an honest node may have been given a wrong node id, and a receiver that does not understand
+//! a message refuses it.
 use super::Message;
 
-/// The kinds of nodes, as far as the protocol tells them apart.
+/// The role of a node, as far as the protocol distinguishes roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeRole {
     Orchestrator,
@@ -14,7 +15,7 @@ pub enum NodeRole {
 }
 
 impl NodeRole {
-    /// Whether an honest node of this kind may send such a message.
+    /// Whether an honest node of this role may send `message`.
     #[inline]
     pub fn may_say(self, message: &Message) -> bool {
         match message {
@@ -26,7 +27,7 @@ impl NodeRole {
             Message::Opened(_) | Message::Returned(_) => self == NodeRole::Peer,
             Message::Rpc(_) | Message::Ping(_) => self != NodeRole::Orchestrator,
             Message::Pong(_) | Message::Refused(_) => true,
-            // The world's own word.
+            // Only the world itself sends this message.
             Message::Gone(_) => false,
         }
     }
