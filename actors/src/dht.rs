@@ -1,9 +1,10 @@
-//! The DHT: Kademlia (Maymounkov and Mazieres 2002), by which peers announce what they serve and clients find them.
+//! The DHT: Kademlia (Maymounkov and Mazieres 2002). Peers announce in it which blocks they serve, and clients look the
+//! peers up.
 //!
-//! Every peer is a full [`node`]; a client is one that only looks up; the orchestrator's host keeps a [`bootstrap`] node,
-//! the one that newcomers ask first. Several keys of one lookup travel together, as in hivemind. Records are kept by the
-//! `replicas` nodes nearest to their key, and live because their peer announces them again, not because holders pass them
-//! on; there is no caching along the path of a lookup.
+//! Every peer is a full [`node`]. A client is a node that only looks up. The orchestrator's host runs a [`bootstrap`]
+//! node, which newcomers query first. Several keys of one lookup travel together, as in hivemind. The `replicas` nodes
+//! nearest to a key keep its records. A record stays alive because its peer announces it again; the nodes that keep it
+//! do not pass it on. Records are not cached along the path of a lookup.
 use crate::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,23 +21,24 @@ pub use key::Key;
 pub use node::{Done, Node};
 pub use record::{Record, State};
 
-/// The rules of the DHT, the same for all of its nodes. The defaults are those of Petals on hivemind 1.1.
+/// The parameters of the DHT, the same for all of its nodes. The defaults are those of Petals on hivemind 1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Kademlia {
-    /// Contacts of a bucket, and how many nodes a lookup finds.
+    /// The maximum number of contacts in a bucket, and the number of nodes that a lookup finds.
     pub k: u16,
-    /// Questions that a lookup has under way at once.
+    /// The number of queries that a lookup has in flight at once.
     pub alpha: u16,
-    /// Nodes that keep a record.
+    /// The number of nodes that keep a record.
     pub replicas: u16,
+    /// When a lookup of records ends.
     pub search: Search,
-    /// How long an answer may take.
+    /// The timeout of a query.
     pub timeout: Duration,
-    /// How often a peer announces itself.
+    /// The interval at which a peer announces itself.
     pub announce: Duration,
-    /// How long a record lives unless it is announced again.
+    /// The lifetime of a record that is not announced again.
     pub expiry: Duration,
-    /// How old a client's view of the swarm may grow.
+    /// The maximum age of a client's view of the swarm.
     pub refresh: Duration,
 }
 

@@ -41,9 +41,9 @@ pub const DHT_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// usually converge within a few rounds.
 pub const PLACEMENT_ROUNDS: usize = 100;
 
-/// The virtual time for which a simulation may process nothing but upkeep (announcements, lookups, pings) before it is
-/// reported as a deadlock. It is longer than any job. If the run's own timeouts are longer, the longest of them applies
-/// instead.
+/// The minimum virtual time for which a simulation may process nothing but upkeep (announcements, lookups, pings)
+/// before it is reported as a deadlock. It is longer than any job. Twice the longer of the run's request and readiness
+/// timeouts applies instead if that is longer.
 pub const STILLNESS: Duration = Duration::from_secs(3600);
 
 /// The maximum number of hops of one route. Every hop serves at least one block, and no known model has more blocks.

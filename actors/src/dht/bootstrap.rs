@@ -1,4 +1,4 @@
-//! A node of the DHT and nothing else: the one that newcomers ask first, on the orchestrator's host.
+//! The bootstrap node: a node that only takes part in the DHT, on the orchestrator's host. Newcomers query it first.
 use super::node::{Config, Node};
 use super::rpc::Rpc;
 use crate::id::NodeId;

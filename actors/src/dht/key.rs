@@ -1,4 +1,4 @@
-//! The 256-bit keys of the DHT: ids of nodes and names of blocks in one space, under the XOR metric.
+//! The 256-bit keys of the DHT: the ids of nodes and the keys of blocks in one space, under the XOR metric.
 use crate::id::NodeId;
 use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
@@ -6,9 +6,9 @@ use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
 use std::fmt;
 
-/// A point of the key space, as four words of which the first is the most significant.
+/// A point of the key space, as four words, the most significant first.
 ///
-/// The order is that of the number, so that of two distances the lesser is the nearer.
+/// Keys are ordered as 256-bit numbers, so the lesser of two distances is the nearer one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Key(pub [u64; 4]);
 
@@ -16,24 +16,26 @@ pub struct Key(pub [u64; 4]);
 pub type Distance = Key;
 
 impl Key {
+    /// The number of bits of a key.
     pub const BITS: u32 = 256;
 
-    /// The id of a node, which a real one would draw at random: here it follows from the run's seed.
+    /// Returns the id of a node. A real node draws its id at random; here the id is derived from the run's seed.
     pub fn of_node(seed: Seed, node: NodeId) -> Key {
         Key::hash(&[b"node", &seed.0.to_be_bytes(), &node.0.to_be_bytes()])
     }
 
-    /// Where the servers of a block announce themselves: the hash of `prefix.block`, as in Petals.
+    /// Returns the key under which the servers of a block announce themselves: the hash of `prefix.block`, as in
+    /// Petals.
     pub fn of_block(prefix: &str, block: u32) -> Key {
         Key::hash(&[format!("{prefix}.{block}").as_bytes()])
     }
 
-    /// The keys of all blocks of the run's model, of which there is one.
+    /// Returns the keys of all blocks of the model. A run has only one model.
     pub fn of_blocks(layers: u32) -> Vec<Key> {
         (0..layers).map(|block| Key::of_block("block", block)).collect()
     }
 
-    /// SHA-256 over the parts, one after another.
+    /// Returns the SHA-256 hash of the concatenated parts.
     fn hash(parts: &[&[u8]]) -> Key {
         let mut hasher = Sha256::new();
         for part in parts {
@@ -44,12 +46,14 @@ impl Key {
         Key([0, 1, 2, 3].map(|word| u64::from_be_bytes(words[word])))
     }
 
+    /// Returns the XOR of the two keys.
     #[inline]
     pub fn distance(self, other: Key) -> Distance {
         Key([0, 1, 2, 3].map(|word| self.0[word] ^ other.0[word]))
     }
 
-    /// How many of the first bits are the same, which is the number of the k-bucket; 256 for equal keys.
+    /// Returns the number of leading bits that the two keys have in common, which is the index of the k-bucket; 256 for
+    /// equal keys.
     #[inline]
     pub fn common_bits(self, other: Key) -> u32 {
         let distance = self.distance(other).0;
@@ -57,7 +61,12 @@ impl Key {
         word.map_or(Key::BITS, |word| 64 * word as u32 + distance[word].leading_zeros())
     }
 
-    /// The first `bits` bits of this key, the next one turned over, and the rest from `chance`: a key of bucket `bits`.
+    /// Returns a key of bucket `bits`: the first `bits` bits of this key, then the next bit inverted, and the rest from
+    /// `chance`.
+    ///
+    /// # Panics
+    ///
+    /// If `bits` is 256 or more.
     pub fn neighbour(self, bits: u32, chance: [u64; 4]) -> Key {
         let mut key = chance;
         for (word, chosen) in key.iter_mut().enumerate() {
@@ -71,7 +80,8 @@ impl Key {
 }
 
 impl Ord for Key {
-    /// That of the number, of which the first word nearly always decides: lookups and tables compare distances all the time.
+    /// Compares the keys as numbers. The first word nearly always decides, so it is compared first: lookups and tables
+    /// compare distances all the time.
     #[inline]
     fn cmp(&self, other: &Key) -> Ordering {
         self.0[0].cmp(&other.0[0]).then_with(|| self.0[1..].cmp(&other.0[1..]))
@@ -113,7 +123,7 @@ mod tests {
             let (a, b, c) = (Key(a), Key(b), Key(c));
             prop_assert_eq!(a.distance(b), b.distance(a));
             prop_assert_eq!(a.distance(a), Key::default());
-            // The triangle, on the words that decide: a xor c = (a xor b) xor (b xor c) <= their sum.
+            // The triangle inequality, on the words that decide: a xor c = (a xor b) xor (b xor c) <= their sum.
             let sum = u128::from(a.distance(b).0[0]) + u128::from(b.distance(c).0[0]);
             prop_assert!(u128::from(a.distance(c).0[0]) <= sum);
         }

@@ -1,8 +1,9 @@
-//! One iterative lookup: asks ever nearer nodes until the nearest that answer have all been asked.
+//! One iterative lookup: it queries ever nearer nodes until the nearest nodes that respond have all been queried.
 //!
-//! Up to `alpha` questions are under way at once. When answers bring nobody nearer than the nearest known, the rest of the
-//! `k` nearest are asked all at once (Maymounkov and Mazieres 2002, section 2.3). Who stays silent is passed over. Pure:
-//! who asks, and how long one waits for an answer, is [`super::node`]'s.
+//! Up to `alpha` queries are in flight at once. After `alpha` successive responses without a node nearer than the
+//! nearest known one, the rest of the `k` nearest nodes are queried all at once (Maymounkov and Mazieres 2002, section
+//! 2.3). Nodes that do not respond are skipped. The lookup is pure: [`super::node`] sends the queries and handles their
+//! timeouts.
 use super::key::Key;
 use super::table::Contact;
 use crate::id::NodeId;
@@ -12,19 +13,21 @@ pub struct Lookup {
     target: Key,
     k: usize,
     alpha: usize,
-    /// In the order in which they were learnt: in a large swarm there are hundreds, and what is sorted is kept small.
+    /// The known nodes, in the order in which they were learnt. A large swarm has hundreds of them, so only the small
+    /// entries of `order` are sorted.
     candidates: Vec<Candidate>,
-    /// The first word of each one's distance and its place among them, nearest first.
+    /// The first word of each candidate's distance and its index in `candidates`, nearest first.
     order: Vec<(u64, u32)>,
+    /// The number of queries in flight.
     under_way: usize,
-    /// Answers since the last that brought somebody nearer than all before.
+    /// The number of responses since the last one that contained a node nearer than all before.
     fruitless: usize,
 }
 
 struct Candidate {
     key: Key,
     node: NodeId,
-    /// Questions on the way to it: 1 if it was known at the start.
+    /// The number of successive queries up to and including the one to this node; 1 if the node was known at the start.
     depth: u16,
     state: State,
 }
@@ -44,7 +47,7 @@ enum State {
 }
 
 impl Lookup {
-    /// Looks for the `k` nodes nearest to `target`, from those that are known.
+    /// Starts a lookup of the `k` nodes nearest to `target`, from the `known` nodes.
     pub fn new(target: Key, k: usize, alpha: usize, known: &[Contact]) -> Lookup {
         let (candidates, order) = (Vec::with_capacity(2 * known.len()), Vec::with_capacity(2 * known.len()));
         let mut lookup = Lookup { target, k, alpha, candidates, order, under_way: 0, fruitless: 0 };
@@ -58,7 +61,8 @@ impl Lookup {
         self.target
     }
 
-    /// The next node to ask, which counts as asked from now on; nothing while enough are under way.
+    /// Returns the next node to query, and counts it as queried; `None` while enough queries are in flight, or if no
+    /// node is left to query.
     pub fn next_to_ask(&mut self) -> Option<Contact> {
         let parallel = if self.fruitless >= self.alpha { self.k } else { self.alpha };
         if self.under_way >= parallel {
@@ -71,7 +75,8 @@ impl Lookup {
         Some(next.contact())
     }
 
-    /// Counts `contact` as asked if it is one that this lookup would ask sooner or later: it is being asked anyhow.
+    /// Counts `contact` as queried if this lookup would query it now or later, and returns whether it did. The caller
+    /// uses this for a node that it queries anyway for another lookup.
     pub fn join(&mut self, contact: Contact) -> bool {
         let Ok(place) = self.find(contact.key) else { return false };
         let at = self.order[place].1 as usize;
@@ -83,7 +88,7 @@ impl Lookup {
         true
     }
 
-    /// The answer of a node that was asked: those it knows nearest to the target.
+    /// Takes in the response of a queried node: the nodes nearest to the target that it knows.
     pub fn on_answer(&mut self, from: Key, contacts: &[Contact]) {
         let Some(depth) = self.settle(from, State::Answered) else { return };
         let nearest = self.order.first().map(|(_, at)| *at);
@@ -94,39 +99,39 @@ impl Lookup {
         self.fruitless = if nearer { 0 } else { self.fruitless + 1 };
     }
 
-    /// A node that was asked does not answer.
+    /// Notes that a queried node does not respond.
     pub fn on_silence(&mut self, from: Key) {
         self.settle(from, State::Silent);
     }
 
-    /// The `k` nearest that answer have all been asked, and have answered.
+    /// Whether the `k` nearest responsive nodes have all been queried and have responded.
     pub fn is_over(&self) -> bool {
         self.under_way == 0 && self.nearest().all(|at| self.candidates[at].state == State::Answered)
     }
 
-    /// The nearest that have answered, nearest first.
+    /// Returns the `count` nearest nodes that have responded, nearest first.
     pub fn closest(&self, count: usize) -> impl Iterator<Item = Contact> {
         self.sorted().filter(|candidate| candidate.state == State::Answered).map(Candidate::contact).take(count)
     }
 
-    /// Questions, one after another, that led to the nearest node; 0 if nobody answered.
+    /// Returns the number of successive queries that led to the nearest responding node; 0 if no node responded.
     pub fn hops(&self) -> u16 {
         let nearest = self.sorted().find(|candidate| candidate.state == State::Answered);
         nearest.map_or(0, |candidate| candidate.depth)
     }
 
-    /// Nearest first.
+    /// Returns the candidates, nearest first.
     fn sorted(&self) -> impl Iterator<Item = &Candidate> {
         self.order.iter().map(|(_, at)| &self.candidates[*at as usize])
     }
 
-    /// The `k` nearest of those that have not been silent, by their places.
+    /// Returns the indices of the `k` nearest candidates, without those that did not respond.
     fn nearest(&self) -> impl Iterator<Item = usize> {
         let places = self.order.iter().map(|(_, at)| *at as usize);
         places.filter(|at| self.candidates[*at].state != State::Silent).take(self.k)
     }
 
-    /// Where a key stands in the order, or would stand.
+    /// Returns the position of a key in `order`, or the position at which it would be inserted.
     #[inline]
     fn find(&self, key: Key) -> Result<usize, usize> {
         let distance = key.distance(self.target);
@@ -174,7 +179,8 @@ mod tests {
         Contact { key: Key::of_node(Seed(3), NodeId(node)), node: NodeId(node) }
     }
 
-    /// Everybody has heard from everybody once, in an order of its own: buckets are as full as they can be.
+    /// Returns the tables of a network in which every node has heard from every other node once, in its own order. The
+    /// buckets are as full as they can be.
     fn network(size: u32, seed: u64) -> Vec<Table> {
         let mut stream = Seed(seed).stream("network", 0, 0);
         let table = |me: u32, stream: &mut crate::seed::Stream| {
@@ -188,7 +194,8 @@ mod tests {
         (0..size).map(|me| table(me, &mut stream)).collect()
     }
 
-    /// Runs a lookup to its end; nodes in `dead` never answer. Returns it and the most questions ever under way.
+    /// Runs a lookup to its end; nodes in `dead` never respond. Returns the lookup and the maximum number of queries in
+    /// flight.
     fn run(tables: &[Table], from: u32, target: Key, dead: &BTreeSet<u32>) -> (Lookup, usize) {
         let mut lookup = Lookup::new(target, K, ALPHA, &tables[from as usize].closest(target, K));
         let (mut asked, mut most) = (VecDeque::new(), 0);
@@ -216,7 +223,7 @@ mod tests {
             let mut all: Vec<Contact> = (1..size).map(contact).collect();
             all.sort_by_key(|contact| contact.key.distance(target));
             all.truncate(K);
-            // The asker itself may be among what the others tell.
+            // The querying node itself may be among the nodes of the responses.
             let found: Vec<Contact> = lookup.closest(K + 1).filter(|contact| contact.node.0 != 0).take(K).collect();
             prop_assert_eq!(&found[..all.len().min(K - 1)], &all[..all.len().min(K - 1)]);
             prop_assert!(most <= K);
@@ -250,7 +257,7 @@ mod tests {
         for fruitless in [first[1], first[2], nodes[0]] {
             lookup.on_answer(fruitless.key, &[]);
         }
-        // 4 of the 8 nearest are settled: the other 4 at once.
+        // 4 of the 8 nearest nodes have responded, so the other 4 are queried at once.
         assert_eq!(std::iter::from_fn(|| lookup.next_to_ask()).count(), K - 4);
         assert_eq!(lookup.hops(), 2);
     }

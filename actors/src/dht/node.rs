@@ -1,8 +1,9 @@
-//! A node of the DHT, as a part of a core: its routing table, the records it keeps, and its lookups under way.
+//! A node of the DHT, as a part of a core: its routing table, the records that it keeps, and its lookups in progress.
 //!
-//! A full node answers questions and stands in the tables of others; a client-mode node only looks up. It is pure like the
-//! core around it: what comes of a lookup is given back as [`Done`] by the call that ended it. Its one timer is for
-//! questions that were not answered, and runs only while there are some; announcing again and again is the owner's.
+//! A full node answers queries and is listed in the tables of others; a client-mode node only looks up. The node is
+//! pure like the core around it: the call that ends a lookup returns the result as [`Done`]. The node has one timer,
+//! for queries that were not answered, and the timer runs only while queries are open. The owner repeats the
+//! announcements.
 mod task;
 
 use super::Kademlia;
@@ -23,32 +24,35 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use task::Task;
 
-/// What the plan says of a node of the DHT.
+/// The configuration of a DHT node.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub me: NodeId,
-    /// Whom it asks first; nobody, for that one itself.
+    /// The node that is queried first; `None` for the bootstrap node itself.
     pub bootstrap: Option<NodeId>,
-    /// Ids of nodes follow from it, and the keys that a newcomer looks up.
+    /// The run's seed, from which the ids of nodes and the keys that a newcomer looks up are derived.
     pub seed: Seed,
     pub rules: Kademlia,
-    /// Only looks up: others neither ask it nor remember it.
+    /// Whether the node only looks up (client mode). Other nodes neither query it nor list it.
     pub client: bool,
 }
 
-/// The end of a lookup.
+/// The result of a lookup or of an announcement.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
-    /// Others know this node, and it knows some of them.
+    /// The node has joined: others know it, and it knows some of them.
     Joined,
-    /// The latest record of each peer that stands under the keys, in the order of node ids.
+    /// The latest record of each peer under the keys, in the order of node ids.
     Found(Vec<Arc<Record>>),
-    /// Likewise, of [`Node::probe_next_hops`].
+    /// The result of [`Node::probe_next_hops`]: the latest record of each peer under the keys, in the order of node
+    /// ids.
     NextHopProbe(Vec<Arc<Record>>),
-    /// The record is kept by so many nodes.
+    /// The announcement is over, and `kept` is the number of successful stores. Each STORE request that kept the record
+    /// counts once, and so does the node itself. It is 0 if no node kept the record.
     Announced { record: Arc<Record>, kept: usize },
 }
 
+/// A node of the DHT.
 pub struct Node {
     me: Contact,
     bootstrap: Option<Contact>,
@@ -58,10 +62,10 @@ pub struct Node {
     store: Store,
     tasks: BTreeMap<u32, Task>,
     next_task: u32,
-    /// Questions without an answer, in the order in which they were asked, which is that of their deadlines.
+    /// The open requests, in the order in which they were sent, which is also the order of their deadlines.
     calls: BTreeMap<u32, Call>,
     next_call: u32,
-    /// The one timer is running.
+    /// Whether the timer is running.
     armed: bool,
     stream: SmallStream,
 }
@@ -73,7 +77,7 @@ struct Call {
 }
 
 enum Asked {
-    /// For these lookups of a task.
+    /// A query for some lookups of a task.
     Find {
         task: u32,
         lookups: Vec<u16>,
@@ -84,7 +88,7 @@ enum Asked {
     Ping,
 }
 
-/// Pings of the DHT have this bit in their nonce, so that a core with pings of its own can tell them apart.
+/// The bit that marks the nonces of the DHT's pings, so that a core with pings of its own can tell them apart.
 const NONCE: u64 = 1 << 63;
 
 impl Node {
@@ -120,24 +124,26 @@ impl Node {
         &self.store
     }
 
-    // -- what its owner asks for --
+    // -- requests of the owner --
 
-    /// Looks up its own id, which makes it known to those nearest to it, then fills the buckets that have room.
+    /// Looks up the node's own id, which makes the node known to its nearest nodes, and then fills the buckets that
+    /// have room.
     pub fn join(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Done> {
         self.begin(now, Purpose::Join, &[self.me.key], None, out)
     }
 
-    /// Looks up what stands under `keys`, all at once.
+    /// Looks up the records under `keys`, all keys at once.
     pub fn find(&mut self, now: Timestamp, keys: &[Key], out: &mut Vec<Effect>) -> Vec<Done> {
         self.begin(now, Purpose::Find, keys, None, out)
     }
 
-    /// Likewise, for the round trips to those to whom a route goes on.
+    /// Looks up the records under `keys`, all keys at once, for the next-hop probe: the peers found may follow on a
+    /// route.
     pub fn probe_next_hops(&mut self, now: Timestamp, keys: &[Key], out: &mut Vec<Effect>) -> Vec<Done> {
         self.begin(now, Purpose::NextHopProbe, keys, None, out)
     }
 
-    /// Stores `record` under each of `keys` at the nodes nearest to it, to be kept for `lives`.
+    /// Stores `record` under each of `keys` at the nodes nearest to the key, with a lifetime of `lives`.
     pub fn announce(
         &mut self,
         now: Timestamp,
@@ -161,7 +167,7 @@ impl Node {
         let mut lookups = Vec::with_capacity(keys.len());
         for key in keys {
             let mut known = self.table.closest(*key, k);
-            // Whoever has lost everybody begins anew.
+            // A node that has lost all of its contacts starts again from the bootstrap node.
             known.extend(self.bootstrap.filter(|_| self.table.is_empty()));
             lookups.push(Lookup::new(*key, k, alpha, &known));
         }
@@ -181,7 +187,7 @@ impl Node {
         done
     }
 
-    // -- what others say --
+    // -- messages of other nodes --
 
     pub fn on_rpc(&mut self, now: Timestamp, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) -> Vec<Done> {
         if let Some(key) = rpc.key {
@@ -201,7 +207,7 @@ impl Node {
             }
             Body::Store { record, lives, keys } => {
                 let mut kept = 0;
-                // Nobody speaks for another.
+                // A peer may announce only itself.
                 if record.peer() == from && !self.client {
                     for key in bounded(&keys) {
                         kept += u16::from(self.store.keep(now, *key, &record, lives.min(limits::DHT_LIFE)));
@@ -221,7 +227,7 @@ impl Node {
         done
     }
 
-    /// A pong of a contact whose bucket is full. Says whether it was the DHT's.
+    /// Takes in the pong of a contact whose bucket is full. Returns whether the pong answers a ping of the DHT.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> bool {
         if nonce & NONCE == 0 {
             return false;
@@ -234,7 +240,7 @@ impl Node {
         true
     }
 
-    /// A node cannot be reached any more: it will answer nothing.
+    /// Notes that a node is unreachable: it will not answer open requests.
     pub fn on_gone(&mut self, now: Timestamp, from: NodeId, out: &mut Vec<Effect>) -> Vec<Done> {
         if let Some(contact) = self.table.contact(from) {
             self.table.silent(contact);
@@ -243,7 +249,7 @@ impl Node {
         self.lose(now, &lost, out)
     }
 
-    /// Its timer has run out: whoever has not answered in time does not count any more.
+    /// Handles the expiry of the timer: requests past their deadline count as unanswered.
     pub fn on_woken(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Done> {
         self.armed = false;
         let late = self.calls.iter().take_while(|(_, call)| call.deadline <= now);
@@ -280,7 +286,7 @@ impl Node {
         }
     }
 
-    /// Those nearest to any of the targets; not the asker, who knows itself.
+    /// Returns the contacts nearest to any of the targets, without the asking node itself.
     fn nearest(&self, asker: NodeId, targets: &[Key]) -> Vec<Contact> {
         let mut near = self.table.closest_to_any(targets, usize::from(self.rules.k));
         near.retain(|contact| contact.node != asker);
@@ -288,10 +294,10 @@ impl Node {
         near
     }
 
-    // -- asking --
+    // -- requests --
 
-    /// Sends every question of a task that may be under way now that these of its lookups have changed; ends the task if
-    /// there is none left.
+    /// Sends every query that a task may send after its lookups `changed` have changed. Ends the task if nothing is
+    /// left to query or to wait for.
     fn advance(&mut self, now: Timestamp, id: u32, changed: &[u16], out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let questions = task.questions(changed);
@@ -309,10 +315,10 @@ impl Node {
         self.say(to.node, id, body, out);
     }
 
-    /// The number of a question that is to be answered from now on.
+    /// Registers a request that waits for an answer, and returns its number.
     fn expect(&mut self, now: Timestamp, to: Contact, what: Asked) -> u32 {
         let id = self.next_call;
-        // An answer to an older question of this number would have come long ago.
+        // The number wraps around, but an answer to an old request with the same number would have arrived long ago.
         self.next_call = self.next_call.wrapping_add(1);
         self.calls.insert(id, Call { to, deadline: now + self.rules.timeout, what });
         id
@@ -353,9 +359,9 @@ impl Node {
         self.advance(now, id, &lookups, out, done);
     }
 
-    // -- what comes of it --
+    // -- results --
 
-    /// The lookups of a task are over.
+    /// Handles the end of all lookups of a task.
     fn looked(&mut self, now: Timestamp, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let task = self.tasks.get_mut(&id).expect("its lookups were under way");
         out.push(Effect::Record(Event::Looked(Box::new(task.looked(now, self.me.node)))));
@@ -379,7 +385,8 @@ impl Node {
         }
     }
 
-    /// Stores the task's record under each of its keys at the nodes nearest to the key, one question for each node.
+    /// Stores the task's record under each of its keys at the nodes nearest to the key. The keys of one node share
+    /// requests, as far as they fit into one.
     fn store_at_nearest(&mut self, now: Timestamp, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let task = self.tasks.get_mut(&id).expect("its lookups were under way");
         let (record, lives) = task.announce.clone().expect("an announcement says what");
@@ -425,7 +432,7 @@ impl Node {
         }
     }
 
-    /// One timer, set anew when it has run out and questions are still open.
+    /// Starts the timer if it is not running and requests are open.
     fn arm(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.armed {
             return;
@@ -437,7 +444,7 @@ impl Node {
     }
 }
 
-/// What is asked for beyond the bound is not answered.
+/// Returns the keys within the bound of a request; further keys are ignored.
 fn bounded(keys: &[Key]) -> &[Key] {
     &keys[..keys.len().min(limits::DHT_KEYS_PER_CALL)]
 }

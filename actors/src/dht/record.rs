@@ -1,7 +1,7 @@
-//! What a peer has the DHT say of it, and the bounded store in which a node keeps what it was told.
+//! The records that peers announce in the DHT, and the bounded store in which a node keeps them.
 //!
-//! There is one key for each block, and under it a subkey for each peer that serves the block. A record lives until it
-//! expires: who is dead is forgotten because it does not announce itself again. Nobody speaks for another.
+//! Each block has a key, and each peer that serves the block has a subkey under it. A record lives until it expires: a
+//! dead peer is forgotten because it does not announce itself again. A peer may announce only itself.
 use super::key::Key;
 use crate::canary::{Canary, planted};
 use crate::id::NodeId;
@@ -12,24 +12,27 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How remote a peer has come with its span.
+/// The state of a peer with respect to its block range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum State {
-    /// It has left, or is about to serve other blocks.
+    /// The peer has left, or is about to serve other blocks.
     Offline,
-    /// It is loading: others count on it when they choose their blocks, but no route leads through it.
+    /// The peer is loading its weights. Other peers count on it when they choose their blocks, but no route uses it
+    /// yet.
     Joining,
+    /// The peer serves its blocks.
     Online,
 }
 
-/// A peer's announcement, the same under the key of each of its blocks.
+/// The announcement of a peer, the same under the key of each of its blocks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub announce: Announce,
     pub state: State,
-    /// Tokens per second through the whole span as the network allows, for placement (Petals' `throughput`).
+    /// The tokens per second through the peer's whole block range, limited by the network, for placement (Petals'
+    /// `throughput`).
     pub throughput: f64,
-    /// The announcer's clock: of two records of a peer the later one counts.
+    /// The time of the announcement on the announcer's clock. The later of two records of a peer is the valid one.
     pub version: Timestamp,
 }
 
@@ -38,29 +41,32 @@ impl Record {
         self.announce.peer
     }
 
-    /// On the wire, without the keys it stands under: about that of Petals' `ServerInfo` as msgpack, with its signature.
+    /// Returns the bytes of the record on the wire, without its keys: about the size of Petals' `ServerInfo` as
+    /// msgpack, with its signature.
     pub fn wire_bytes(&self) -> u64 {
         192 + 12 * self.announce.next.len() as u64
     }
 }
 
-/// A record as it travels: clocks differ from host to host, so what it says is how long it still lives.
+/// A record in a message. It carries its remaining lifetime, because the clocks of hosts differ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     pub record: Arc<Record>,
+/// The remaining lifetime of the record.
     pub lives: Duration,
-    /// Which of the keys that were asked for it stands under.
+/// The queried keys under which the record is stored.
     pub keys: Places,
 }
 
-/// Some of the keys of a question, by their places in it: a bit for each, so that no record of an answer allocates.
+/// A subset of the keys of a query, as a bit for each index of a key. It is a bit set so that the records of a response
+/// need no allocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places([u64; 4]);
 
 const _: () = assert!(limits::DHT_KEYS_PER_CALL <= 256, "a place is a bit");
 
 impl Places {
-    /// Adds a place; one beyond the bound of a question is none.
+    /// Adds the index of a key. An index of 256 or more is ignored.
     #[inline]
     pub fn add(&mut self, place: usize) {
         if let Some(word) = self.0.get_mut(place / 64) {
@@ -76,7 +82,7 @@ impl Places {
         self.len() == 0
     }
 
-    /// In ascending order.
+    /// Returns the indices in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         (0..256).filter(|place| self.0[place / 64] & 1 << (place % 64) != 0)
     }
@@ -95,7 +101,7 @@ impl FromIterator<u16> for Places {
 pub struct Store {
     keys: BTreeMap<Key, BTreeMap<NodeId, Entry>>,
     len: usize,
-    /// Nothing has expired before.
+    /// A lower bound of the earliest expiry: no record expires before this time.
     sweep_at: Timestamp,
 }
 
@@ -105,7 +111,7 @@ struct Entry {
 }
 
 impl Store {
-    /// Records in it, those that have expired but were not yet swept among them.
+    /// Returns the number of records, including expired records that were not swept yet.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -114,7 +120,8 @@ impl Store {
         self.len == 0
     }
 
-    /// Keeps `record` under `key` until it expires, in place of an older one of the same peer. False if there is no room.
+    /// Stores `record` under `key` until it expires. The record replaces an older one of the same peer; a newer one
+    /// that has not expired stays. Returns false only if there is no room.
     pub fn keep(&mut self, now: Timestamp, key: Key, record: &Arc<Record>, lives: Duration) -> bool {
         if self.len >= limits::DHT_RECORDS {
             self.sweep(now);
@@ -146,19 +153,20 @@ impl Store {
         }
     }
 
-    /// What stands under `key` and has not expired, by peer, and how long it still lives.
+    /// Returns the unexpired records under `key` in the order of their peers, each with its remaining lifetime.
     pub fn under(&self, now: Timestamp, key: Key) -> impl Iterator<Item = (&Arc<Record>, Duration)> {
         let entries = self.keys.get(&key).into_iter().flat_map(BTreeMap::values);
         let lives = move |entry: &&Entry| entry.expires > now || planted(Canary::ExpiredRecordServed);
         entries.filter(lives).map(move |entry| (&entry.record, entry.expires.since(now)))
     }
 
-    /// What stands under the keys, the latest record of each peer with the indices of its keys; bounded.
+    /// Returns the latest record of each peer under the keys, with the indices of its keys; at most
+    /// [`limits::DHT_RECORDS_PER_ANSWER`] records.
     pub fn held(&self, now: Timestamp, keys: &[Key]) -> Vec<Held> {
         let subkeys = |key: &Key| self.keys.get(key).map_or(0, BTreeMap::len);
         let mut held: Vec<(NodeId, Held)> = Vec::with_capacity(keys.iter().map(subkeys).max().unwrap_or(0));
         for (index, key) in keys.iter().enumerate() {
-            // Under each key they stand in the order of their peers.
+            // Under each key, the records are in the order of their peers.
             let mut at = 0;
             for (record, lives) in self.under(now, *key) {
                 let peer = record.peer();
@@ -167,7 +175,7 @@ impl Store {
                     held.insert(at, (peer, Held { record: record.clone(), lives, keys: Places::default() }));
                 }
                 let entry = &mut held[at].1;
-                // A peer that has moved left an older record under the keys of its old blocks.
+                // A peer that has moved has left an older record under the keys of its old blocks.
                 if record.version > entry.record.version {
                     (entry.record, entry.lives) = (record.clone(), lives);
                 }
@@ -178,7 +186,7 @@ impl Store {
         held.into_iter().map(|(_, held)| held).take(limits::DHT_RECORDS_PER_ANSWER).collect()
     }
 
-    /// Forgets what has expired.
+    /// Removes the expired records.
     pub fn sweep(&mut self, now: Timestamp) {
         if now < self.sweep_at {
             return;
@@ -239,7 +247,7 @@ mod tests {
         assert!(store.keep(Timestamp(0), key, &record(1, 1), LIVES));
         assert!(store.keep(Timestamp(0), key, &record(2, 1), LIVES));
         assert!(store.keep(Timestamp(50), key, &record(1, 2), LIVES));
-        // A late copy of the first changes nothing.
+        // A late copy of the first record changes nothing.
         assert!(store.keep(Timestamp(60), key, &record(1, 1), LIVES));
         let under =
             |at| store.under(Timestamp(at), key).map(|(record, lives)| (record.version.0, lives.0)).collect::<Vec<_>>();

@@ -1,7 +1,7 @@
-//! What nodes of the DHT say to each other. `PING` is [`crate::message::Message::Ping`], which every node answers.
+//! The requests and responses of the DHT. Its `PING` is [`crate::message::Message::Ping`], which every node answers.
 //!
-//! A question may be for several keys at once, as in hivemind, on which Petals runs: all blocks of a model are looked up
-//! together, and a node that is near to several of their keys is asked once.
+//! One query may contain several keys, as in hivemind, on which Petals runs. All blocks of a model are looked up
+//! together, and a node that is near to several of their keys is queried once.
 use super::key::Key;
 use super::record::{Held, Record};
 use super::table::Contact;
@@ -9,41 +9,43 @@ use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A question or an answer.
+/// A request or a response of the DHT.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rpc {
-    /// The asker's number of the question, the same in its answer.
+    /// The sender's number of the request, repeated in the response.
     pub id: u32,
-    /// The sender's id. Without one it only looks up, and enters nobody's table.
+    /// The sender's id; `None` for a client-mode node, which no other node lists in its table.
     pub key: Option<Key>,
     pub body: Body,
 }
 
+/// The content of a request or a response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body {
-    /// Whom do you know nearest to each of these?
+/// A query for the known contacts nearest to each of the targets.
     FindNode {
         targets: Vec<Key>,
     },
-    /// Likewise, and what do you hold under them?
+    /// A query for the known contacts nearest to each of the targets, and for the records under the targets.
     FindValue {
         targets: Vec<Key>,
     },
-    /// Those nearest to the targets, all together, each once.
+    /// The response to `FindNode`: the contacts nearest to any of the targets, each once.
     Nodes {
         contacts: Vec<Contact>,
     },
+    /// The response to `FindValue`: the contacts nearest to any of the targets, and the records under the targets.
     Values {
         contacts: Vec<Contact>,
         held: Vec<Held>,
     },
-    /// Keep this under these keys.
+    /// A request to store a record under some keys, for the lifetime `lives`.
     Store {
         record: Arc<Record>,
         lives: Duration,
         keys: Vec<Key>,
     },
-    /// How many of the keys it was kept under.
+    /// The response to `Store`: the number of keys under which the record is kept.
     Stored {
         kept: u16,
     },
@@ -61,7 +63,7 @@ impl Rpc {
         }
     }
 
-    /// Bytes of the body on the wire: keys, contacts with an address, records.
+    /// Returns the bytes of the message on the wire: keys, contacts with their addresses, and records.
     pub fn wire_bytes(&self) -> u64 {
         const KEY: u64 = 32;
         // A key, an IPv4 address and a port.

@@ -1,9 +1,10 @@
-//! A node's routing table: k-buckets of the contacts it has heard from, by the length of their common prefix.
+//! The routing table of a node: k-buckets of the contacts that the node has heard from, by the length of the prefix
+//! that they have in common with the node's id.
 //!
-//! A bucket holds at most `k` contacts, the least recently seen first. A newcomer to a full bucket waits while the least
-//! recently seen contact is pinged: if that answers it moves to the end and the newcomer is forgotten, if not it makes room
-//! (Maymounkov and Mazieres 2002, section 2.2). So contacts that have been up for long stay, and no flood of new ones can
-//! flush them out.
+//! A bucket holds at most `k` contacts, the least recently seen first. A newcomer to a full bucket waits while the
+//! least recently seen contact is pinged. If the contact answers, it moves to the end and the newcomer is forgotten; if
+//! not, the newcomer takes its place (Maymounkov and Mazieres 2002, section 2.2). Contacts that have been up for long
+//! therefore stay, and a flood of new contacts cannot displace them.
 use super::key::Key;
 use crate::id::NodeId;
 use serde::{Deserialize, Serialize};
@@ -15,20 +16,21 @@ pub struct Contact {
     pub node: NodeId,
 }
 
-/// Where a node has heard from the others.
+/// The routing table of a node.
 pub struct Table {
     me: Key,
     k: usize,
-    /// By the number of bits in common; none is kept beyond the deepest that holds a contact.
+    /// The buckets, indexed by the number of common bits. There is no bucket beyond the deepest that has ever held a
+    /// contact.
     buckets: Vec<Bucket>,
     len: usize,
 }
 
 #[derive(Default)]
 struct Bucket {
-    /// The least recently seen first.
+    /// The contacts, the least recently seen first.
     contacts: Vec<Contact>,
-    /// Takes the place of the first contact if that does not answer.
+    /// The contact that takes the place of the first contact if that one does not answer.
     newcomer: Option<Contact>,
 }
 
@@ -45,7 +47,8 @@ impl Table {
         self.len == 0
     }
 
-    /// Notes that `contact` has been heard from. If its bucket is full, gives back the one that is to be pinged for it.
+    /// Notes that the node has heard from `contact`. Returns the contact that has to be pinged if the bucket is full
+    /// and no ping is open for it.
     pub fn heard(&mut self, contact: Contact) -> Option<Contact> {
         let bits = self.me.common_bits(contact.key) as usize;
         if bits >= Key::BITS as usize {
@@ -58,7 +61,7 @@ impl Table {
         if let Some(at) = bucket.contacts.iter().position(|known| known.key == contact.key) {
             bucket.contacts.remove(at);
             bucket.contacts.push(contact);
-            // The one that was pinged lives.
+            // The pinged contact is alive.
             if at == 0 {
                 bucket.newcomer = None;
             }
@@ -73,7 +76,7 @@ impl Table {
         if asked_already { None } else { bucket.contacts.first().copied() }
     }
 
-    /// Forgets a node that did not answer; whoever waits for its place takes it.
+    /// Removes a contact that did not answer. The newcomer that waits for its bucket, if any, takes its place.
     pub fn silent(&mut self, contact: Contact) {
         let Some(bucket) = self.buckets.get_mut(self.me.common_bits(contact.key) as usize) else { return };
         if bucket.newcomer.is_some_and(|newcomer| newcomer.key == contact.key) {
@@ -87,15 +90,16 @@ impl Table {
         }
     }
 
-    /// The contact of a node, by its number. O(table).
+    /// Returns the contact with the given node id. Takes time proportional to the size of the table.
     pub fn contact(&self, node: NodeId) -> Option<Contact> {
         self.iter().find(|contact| contact.node == node)
     }
 
-    /// The `count` known contacts nearest to `target`, nearest first.
+    /// Returns the `count` known contacts nearest to `target`, nearest first.
     ///
-    /// Nearest are those of the target's own bucket, who have more bits in common with it than anybody else; then those of
-    /// all deeper buckets, who have as many as this node; then bucket after bucket outwards. So few need be looked at.
+    /// The nearest contacts are those of the target's own bucket, which have more bits in common with the target than
+    /// all others. Next are those of all deeper buckets, which have as many bits in common with the target as this node
+    /// has. Then follow the other buckets, one after another outwards. Therefore only few contacts are examined.
     pub fn closest(&self, target: Key, count: usize) -> Vec<Contact> {
         let mut near = Vec::with_capacity(count.min(self.len));
         self.add_closest(target, count, &mut near);
@@ -122,7 +126,7 @@ impl Table {
         }
     }
 
-    /// The `count` known contacts nearest to each of the targets, each once.
+    /// Returns the `count` known contacts nearest to each of the targets, each contact once.
     pub fn closest_to_any(&self, targets: &[Key], count: usize) -> Vec<Contact> {
         match targets {
             _ if self.len <= count => self.iter().collect(),
@@ -141,7 +145,8 @@ impl Table {
         self.buckets.iter().flat_map(|bucket| bucket.contacts.iter().copied())
     }
 
-    /// The buckets further away than the nearest contact that have room: a newcomer looks for contacts there.
+    /// Returns the indices of the buckets that are farther away than the nearest contact and have room. A newcomer
+    /// looks for contacts for these buckets.
     pub fn lacking(&self) -> impl Iterator<Item = u32> {
         let nearest = self.buckets.iter().rposition(|bucket| !bucket.contacts.is_empty()).unwrap_or(0);
         let remote = (0..).zip(&self.buckets[..nearest.min(self.buckets.len())]);
@@ -162,7 +167,7 @@ mod tests {
         Contact { key: Key::of_node(Seed(9), NodeId(node)), node: NodeId(node) }
     }
 
-    /// Contacts of the bucket of half the key space.
+    /// Returns contacts of bucket 0, which covers half of the key space.
     fn remote(me: Key, count: usize) -> Vec<Contact> {
         (1..).map(contact).filter(|contact| me.common_bits(contact.key) == 0).take(count).collect()
     }
@@ -175,7 +180,7 @@ mod tests {
         assert!(nodes[..3].iter().all(|contact| table.heard(*contact).is_none()));
         assert_eq!(table.heard(nodes[3]), Some(nodes[0]), "the least recently seen is pinged");
         assert_eq!(table.heard(nodes[4]), None, "one ping at a time");
-        // It answers: the newcomers are forgotten, and the next in line is the second.
+        // The pinged contact answers: the newcomers are forgotten, and the second contact is next in line.
         table.heard(nodes[0]);
         assert_eq!(table.iter().collect::<Vec<_>>(), [nodes[1], nodes[2], nodes[0]]);
         assert_eq!(table.heard(nodes[3]), Some(nodes[1]));

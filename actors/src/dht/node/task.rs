@@ -1,4 +1,5 @@
-//! Lookups that began together, and what is to be done with their result. Pure: who asks and waits is the node.
+//! A task: lookups that began together, and the use of their result. The task is pure: the node sends the queries and
+//! handles their timeouts.
 use crate::dht::Search;
 use crate::dht::key::Key;
 use crate::dht::lookup::Lookup;
@@ -12,17 +13,20 @@ use crate::time::{Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Lookups that began together.
 pub(super) struct Task {
     pub purpose: Purpose,
     began: Timestamp,
     lookups: Vec<Lookup>,
-    /// Those that need no more answers.
+    /// The lookups that need no more responses.
     satisfied: BTreeSet<u16>,
-    /// The latest record of each peer, in the order of their ids.
+    /// The latest record of each peer, in the order of node ids.
     found: Vec<(NodeId, Arc<Record>)>,
-    /// What is to be stored where the lookups end, and what came of it.
+    /// The record to store at the nodes that the lookups find, and its lifetime.
     pub announce: Option<(Arc<Record>, Duration)>,
+    /// The number of STORE requests in flight.
     pub storing: u32,
+    /// The number of successful stores.
     pub kept: usize,
     asked: u32,
     pub silent: u32,
@@ -39,12 +43,12 @@ impl Task {
         Task { purpose, began, lookups, satisfied, found, announce, storing: 0, kept: 0, asked: 0, silent: 0 }
     }
 
-    /// Takes in records. Of two of a peer the later one counts.
+    /// Takes in records. The later of two records of a peer is kept.
     pub fn find<'a>(&mut self, records: impl IntoIterator<Item = &'a Arc<Record>>) {
         let mut at = 0;
         for record in records {
             let peer = record.peer();
-            // Who answers names peers in the order of their ids: the next is often the one after the last.
+            // A response lists the peers in the order of their ids, so the next peer is often the one after the last.
             if self.found.get(at).is_none_or(|(known, _)| *known != peer) {
                 at = self.found.partition_point(|(known, _)| *known < peer);
             }
@@ -60,26 +64,27 @@ impl Task {
         }
     }
 
-    /// What was found.
+    /// Returns the records that were found.
     pub fn into_found(self) -> Vec<Arc<Record>> {
         self.found.into_iter().map(|(_, record)| record).collect()
     }
 
-    /// All of its lookups.
+    /// Returns the indices of all lookups.
     pub fn all(&self) -> Vec<u16> {
         (0..self.lookups.len() as u16).collect()
     }
 
-    /// Every question that may be under way now: whom, for which lookups, and what. They count as asked.
+    /// Returns every query that may be sent now: the contact, the lookups that the query serves, and its body. The
+    /// contacts count as queried from now on.
     ///
-    /// `changed` are the lookups that have begun or got an answer since the last call, in ascending order: others have
-    /// nothing more to ask than they had then.
+    /// `changed` are the lookups that have begun or got a response since the last call, in ascending order. Other
+    /// lookups have no more queries than they had then.
     pub fn questions(&mut self, changed: &[u16]) -> Vec<(Contact, Vec<u16>, Body)> {
         let mut questions = Vec::new();
         for &index in changed {
             while !self.satisfied.contains(&index) {
                 let Some(contact) = self.lookups[usize::from(index)].next_to_ask() else { break };
-                // Whoever is asked is asked for every key that it is wanted for.
+                // One query to a contact contains every key for which a lookup wants to query it.
                 let mut wanted = vec![index];
                 for other in 0..self.lookups.len() as u16 {
                     let open = wanted.len() < limits::DHT_KEYS_PER_CALL && !self.satisfied.contains(&other);
@@ -99,7 +104,7 @@ impl Task {
         questions
     }
 
-    /// The node `from` has answered the question for these lookups.
+    /// Takes in the response of the node `from` to the query for these lookups.
     pub fn on_answer(&mut self, from: Key, lookups: &[u16], near: &[Contact], held: &[Held], search: Search) {
         for index in lookups {
             self.lookups[usize::from(*index)].on_answer(from, near);
@@ -111,7 +116,7 @@ impl Task {
         }
     }
 
-    /// The node `from` will not answer the question for these lookups.
+    /// Notes that the node `from` will not answer the query for these lookups.
     pub fn on_silence(&mut self, from: Key, lookups: &[u16]) {
         self.silent += 1;
         for index in lookups {
@@ -119,13 +124,13 @@ impl Task {
         }
     }
 
-    /// No lookup has anything to ask or to wait for any more.
+    /// Whether all lookups are over: none has a query left to send or to wait for.
     pub fn has_looked(&self) -> bool {
         let mut lookups = (0..).zip(&self.lookups);
         lookups.all(|(index, lookup)| self.satisfied.contains(&index) || lookup.is_over())
     }
 
-    /// What came of the lookups of `node`.
+    /// Returns the event that reports the lookups of `node`.
     pub fn looked(&self, now: Timestamp, node: NodeId) -> Looked {
         Looked {
             node,
@@ -140,8 +145,9 @@ impl Task {
         }
     }
 
-    /// Who of those found and `me` are the `replicas` nearest to each key: the keys for which `me` is, and whom to ask to
-    /// store under which, a question for each node as far as the keys fit into one.
+    /// Returns who has to store the record, given that the `replicas` nearest nodes to each key store it, out of the
+    /// nodes found and `me`. The first part is the keys that `me` stores. The second part is the STORE requests: the
+    /// contact and its keys. A node gets one request, or several if its keys exceed the bound of one.
     pub fn holders(&self, me: Contact, replicas: usize) -> (Vec<Key>, Vec<(Contact, Vec<Key>)>) {
         let mut here = Vec::new();
         let mut holders: BTreeMap<NodeId, (Contact, Vec<Key>)> = BTreeMap::new();
