@@ -52,9 +52,9 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     pub record: Arc<Record>,
-/// The remaining lifetime of the record.
+    /// The remaining lifetime of the record.
     pub lives: Duration,
-/// The queried keys under which the record is stored.
+    /// The queried keys under which the record is stored.
     pub keys: Places,
 }
 

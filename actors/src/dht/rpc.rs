@@ -22,33 +22,18 @@ pub struct Rpc {
 /// The content of a request or a response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body {
-/// A query for the known contacts nearest to each of the targets.
-    FindNode {
-        targets: Vec<Key>,
-    },
+    /// A query for the known contacts nearest to each of the targets.
+    FindNode { targets: Vec<Key> },
     /// A query for the known contacts nearest to each of the targets, and for the records under the targets.
-    FindValue {
-        targets: Vec<Key>,
-    },
+    FindValue { targets: Vec<Key> },
     /// The response to `FindNode`: the contacts nearest to any of the targets, each once.
-    Nodes {
-        contacts: Vec<Contact>,
-    },
+    Nodes { contacts: Vec<Contact> },
     /// The response to `FindValue`: the contacts nearest to any of the targets, and the records under the targets.
-    Values {
-        contacts: Vec<Contact>,
-        held: Vec<Held>,
-    },
+    Values { contacts: Vec<Contact>, held: Vec<Held> },
     /// A request to store a record under some keys, for the lifetime `lives`.
-    Store {
-        record: Arc<Record>,
-        lives: Duration,
-        keys: Vec<Key>,
-    },
+    Store { record: Arc<Record>, lives: Duration, keys: Vec<Key> },
     /// The response to `Store`: the number of keys under which the record is kept.
-    Stored {
-        kept: u16,
-    },
+    Stored { kept: u16 },
 }
 
 impl Rpc {
