@@ -38,8 +38,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The settings that the plan gives to one client.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The client's own node.
     pub me: NodeId,
+    /// The node that gives the barrier's release and gets the client's reports.
     pub orchestrator: NodeId,
+    /// The settings of the client's DHT node.
     pub dht: node::Config,
     /// The block range of the whole model.
     pub blocks: BlockRange,
@@ -49,6 +52,7 @@ pub struct Config {
     pub asked: Asked,
     /// An open-loop schedule of requests, in place of the micro-batches.
     pub arrivals: Option<Arrivals>,
+    /// The policies of the swarm.
     pub policies: Policies,
     /// The longest time that a request may take.
     pub timeout: Duration,
@@ -107,7 +111,8 @@ impl Core {
     ///
     /// # Panics
     ///
-    /// Panics if a request has no rows or no prompt tokens, or if there are more requests than a session's id can number.
+    /// Panics if a request has no rows or no prompt tokens, or if there are more requests than a session's id can
+    /// number.
     pub fn new(config: Config) -> Core {
         assert!(config.asked.batch > 0 && config.asked.prompt > 0, "the plan gives every request a token");
         assert!(config.micro_batches < limits::REQUESTS_PER_CLIENT, "the plan keeps to what a session's id can name");
@@ -131,14 +136,18 @@ impl Core {
         }
     }
 
+    /// Returns the client's own node.
     pub fn me(&self) -> NodeId {
         self.config.me
     }
 
+    /// Loads the embedding and the LM head.
     pub fn on_start(&mut self, _now: Timestamp, out: &mut Vec<Effect>) {
         out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load { blocks: None } }));
     }
 
+    /// Begins the warm-up request when the orchestrator asks for it, unless a request is in flight or the timed run has
+    /// begun.
     pub fn on_warm(&mut self, now: Timestamp, from: NodeId, _: Warm, out: &mut Vec<Effect>) {
         if from == self.config.orchestrator && self.requests.is_empty() && self.timed == 0 {
             let asked = Asked { generate: 1, ..self.config.asked };
@@ -146,6 +155,7 @@ impl Core {
         }
     }
 
+    /// Begins the timed run at the barrier's release, unless a request is in flight or the timed run has begun.
     pub fn on_go(&mut self, now: Timestamp, from: NodeId, _: Go, out: &mut Vec<Effect>) {
         if from == self.config.orchestrator && self.requests.is_empty() && self.timed == 0 {
             self.released = now;
@@ -167,6 +177,7 @@ impl Core {
         self.finish_if_over(now, out);
     }
 
+    /// Reports to the orchestrator, once, that all timed requests are over.
     fn finish_if_over(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let all = self.config.arrivals.as_ref().map_or(self.config.micro_batches, |arrivals| arrivals.due.len() as u32);
         if !self.finished && self.timed == all && self.requests.is_empty() {
@@ -175,6 +186,8 @@ impl Core {
         }
     }
 
+    /// Begins a request that was due at `intended`. It uses the present view if there is one, and a lookup is started if
+    /// the view is missing or too old.
     fn begin(&mut self, now: Timestamp, index: u32, intended: Timestamp, asked: Asked, out: &mut Vec<Effect>) {
         let id = RequestId { client: self.config.me, index };
         let late = if planted(Canary::DeadlineDoubled) { self.config.timeout } else { Duration::ZERO };
@@ -202,6 +215,7 @@ impl Core {
         }
     }
 
+    /// Passes a message of the DHT to the client's DHT node.
     pub fn on_rpc(&mut self, now: Timestamp, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {
         let done = self.dht.on_rpc(now, from, rpc, out);
         self.on_done(now, done, out);
@@ -273,6 +287,8 @@ impl Core {
         }
     }
 
+    /// Ends a request and reports its outcome to the orchestrator. A timed request is followed by the next one. A success
+    /// lifts the bans of the peers on the request's route.
     fn settle(&mut self, now: Timestamp, id: RequestId, outcome: Result<(), Failure>, out: &mut Vec<Effect>) {
         let Some(request) = self.requests.remove(&id) else { return };
         if outcome.is_ok() {
@@ -288,6 +304,7 @@ impl Core {
         }
     }
 
+    /// Handles an opened session, and closes it if no request waits for it.
     pub fn on_opened(&mut self, now: Timestamp, from: NodeId, opened: Opened, out: &mut Vec<Effect>) {
         self.view.heard(now, from, opened.load);
         let request = self.requests.get(&opened.session.request());
@@ -302,6 +319,7 @@ impl Core {
         });
     }
 
+    /// Handles a finished job of the client's device. The client is present once its embedding and LM head are loaded.
     pub fn on_computed(&mut self, now: Timestamp, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
         if done.ticket == LOAD {
             if done.output.is_ok() {
@@ -314,11 +332,13 @@ impl Core {
         self.advance(now, id, out, |request, turn| request.on_computed(turn, done));
     }
 
+    /// Passes a returned step to its request.
     pub fn on_returned(&mut self, now: Timestamp, from: NodeId, returned: Returned, out: &mut Vec<Effect>) {
         let id = returned.0.session.request();
         self.advance(now, id, out, |request, turn| request.on_returned(turn, from, returned));
     }
 
+    /// Passes a refusal to the request of its session. A refusal without a session is ignored.
     pub fn on_refused(&mut self, now: Timestamp, from: NodeId, refused: Refused, out: &mut Vec<Effect>) {
         let Some(session) = refused.session else { return };
         self.advance(now, session.request(), out, |request, turn| request.on_refused(turn, from, session, refused.why));
@@ -336,6 +356,7 @@ impl Core {
         }
     }
 
+    /// Handles a timer of the client.
     pub fn on_woken(&mut self, now: Timestamp, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
         match woken.0 {
             Timer::Deadline => self.look_at_deadlines(now, out),
@@ -366,6 +387,7 @@ impl Core {
         }
     }
 
+    /// Ends the requests whose deadline has passed, and sets the timer for the next deadline.
     fn look_at_deadlines(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.armed = false;
         for id in self.those(|request| now >= request.deadline) {
@@ -417,10 +439,12 @@ impl Core {
         self.requests.iter().filter(|(_, request)| holds(request)).map(|(id, _)| *id).collect()
     }
 
+    /// Answers a ping.
     pub fn on_ping(&mut self, _now: Timestamp, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
         out.push(ping.answer(from));
     }
 
+    /// Handles a pong. It updates the failure detector and, if it answers a ping of the last round, the view.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
         self.dht.on_pong(now, from, pong.nonce, out);
         self.detector.hear(now, from);

@@ -1,4 +1,4 @@
-//! Nodes of the DHT among themselves: who keeps a record, who finds it, and what becomes of it when nodes die.
+//! Tests of several DHT nodes together: which nodes keep a record, which find it, and whether it survives dead nodes.
 use actors::dht::key::Key;
 use actors::dht::node::{Config, Done, Node};
 use actors::dht::rpc::{Body, Rpc};
@@ -15,7 +15,7 @@ use rand::RngExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Nodes, and letters under way with random delays. Who is `None` is dead: letters to it vanish.
+/// Nodes, and messages in flight with random delays. A node that is `None` is dead, and messages to it are lost.
 struct Swarm {
     seed: Seed,
     rules: Kademlia,
@@ -34,7 +34,7 @@ enum Delivery {
 }
 
 impl Swarm {
-    /// `size` full nodes, which join one after another by way of the first.
+    /// Returns a swarm of `size` full nodes, which have joined one after another through the first.
     fn new(size: u32, seed: u64, rules: Kademlia) -> Swarm {
         let mut swarm = Swarm {
             seed: Seed(seed),
@@ -86,7 +86,7 @@ impl Swarm {
         }
     }
 
-    /// Delivers what is under way for this long.
+    /// Delivers all messages and timers that are due within `time`.
     fn settle(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(((at, _), _)) = self.under_way.first_key_value() {
@@ -116,7 +116,8 @@ impl Swarm {
         self.now = until;
     }
 
-    /// Delivers until a lookup has ended so.
+    /// Delivers messages and timers until an operation has ended with a result for which `end` is true. Panics after
+    /// 100 s of virtual time.
     fn settle_until(&mut self, end: impl Fn(&Done) -> bool) {
         for _ in 0..1000 {
             if self.done.iter().any(|(_, done)| end(done)) {
@@ -186,7 +187,7 @@ fn record(peer: NodeId, at: Timestamp) -> Arc<Record> {
     Arc::new(Record { announce, state: State::Online, throughput: 1.0, version: at })
 }
 
-/// Small buckets, so that small networks have deep tables.
+/// Returns rules with small buckets, so that the routing tables of small networks have several levels.
 fn rules() -> Kademlia {
     Kademlia { k: 8, replicas: 4, ..Kademlia::default() }
 }
@@ -217,7 +218,8 @@ proptest! {
         let mut swarm = Swarm::new(size, seed, Kademlia { expiry: Duration::from_secs(100_000), ..rules() });
         let (peer, key) = (NodeId(3), Key::of_block("model", 1));
         swarm.announce(peer, &[key]);
-        // Nodes leave without a word until one holder is left or a third has gone, while newcomers join.
+        // Nodes die without notice, and new ones join, until one holder is left, fewer than two thirds of the original
+        // number of nodes are alive, or only node 0 and the peer hold the record.
         let mut stream = Seed(seed).stream("churn", 0, 0);
         while swarm.holders(key).len() > 1 {
             let mortal: Vec<NodeId> = swarm.alive().into_iter().filter(|node| node.0 != 0 && *node != peer).collect();
@@ -302,7 +304,7 @@ fn the_silent_cost_a_timeout_and_leave_the_table() {
     assert!(looked.took >= Duration::from_secs(3) && looked.took < Duration::from_secs(7), "{}", looked.took);
     let table = swarm.nodes[1].as_ref().expect("it lives").table();
     assert!(table.contact(NodeId(7)).is_none() && table.contact(NodeId(2)).is_some());
-    // Who is gone leaves it at once.
+    // A node that is reported gone leaves the table at once.
     swarm.kill(NodeId(9));
     swarm.with(NodeId(1), |node, now, out| node.on_gone(now, NodeId(9), out));
     let table = swarm.nodes[1].as_ref().expect("it lives").table();
@@ -327,7 +329,7 @@ fn nobody_speaks_for_another_and_floods_are_cut_short() {
     let Some(Effect::Send { to: NodeId(2), message: Message::Rpc(answer) }) = out.last() else { panic!("no answer") };
     let Body::Values { held, .. } = answer.body.clone() else { panic!("{}", answer.kind()) };
     assert_eq!((held.len(), held[0].keys.len()), (1, limits::DHT_KEYS_PER_CALL));
-    // Answers that nobody asked for change nothing.
+    // Answers without a request change nothing.
     let sent = out.len();
     node.on_rpc(Timestamp(0), NodeId(2), rpc(Body::Stored { kept: 1 }), &mut out);
     node.on_rpc(Timestamp(0), NodeId(2), rpc(Body::Values { contacts: Vec::new(), held }), &mut out);

@@ -1,4 +1,5 @@
-//! Whatever well-formed messages a node is sent, by whomever, it neither panics nor holds more than it may.
+//! Tests of nodes with hostile messages: a node that gets any well-formed messages from any sender neither panics nor
+//! exceeds its KV cache budget.
 use actors::client::{self, Asked};
 use actors::dht::bootstrap;
 use actors::dht::key::Key;
@@ -31,7 +32,8 @@ const CLIENT: NodeId = NodeId(4);
 const LAYERS: u32 = 4;
 const BUDGET: u64 = 4096;
 
-/// Draws messages that are well-formed and often nearly right: numbers are small, or at the edge of what they can be.
+/// A generator of random messages that are well-formed and often almost valid. Most numbers are small or close to the
+/// limits of their type.
 struct Liar(Stream);
 
 impl Liar {
@@ -197,7 +199,7 @@ impl Liar {
     }
 }
 
-/// A node under test, fed as its shell would feed it.
+/// A node under test. It gets messages as its implementation of the actor traits would pass them on.
 enum Node {
     Orchestrator(orchestrator::Core),
     Bootstrap(Box<bootstrap::Core>),
@@ -290,7 +292,7 @@ impl Node {
             (Node::Peer(core), Message::Close(body)) => core.on_close(now, from, body, out),
             (Node::Peer(core), Message::Ping(body)) => core.on_ping(now, from, body, out),
             (Node::Peer(core), Message::Pong(body)) => core.on_pong(now, from, body, out),
-            // From itself it would be the world's word, which is to leave.
+            // `Gone` from the peer itself would be the world's order to leave.
             (Node::Peer(core), Message::Gone(body)) if from != PEER => core.on_gone(now, from, body, out),
             (Node::Client(core), Message::Warm(body)) => core.on_warm(now, from, body, out),
             (Node::Client(core), Message::Go(body)) => core.on_go(now, from, body, out),
@@ -301,7 +303,7 @@ impl Node {
             (Node::Client(core), Message::Ping(body)) => core.on_ping(now, from, body, out),
             (Node::Client(core), Message::Pong(body)) => core.on_pong(now, from, body, out),
             (Node::Client(core), Message::Gone(body)) => core.on_gone(now, from, body, out),
-            // What an actor does not understand it refuses by its shell.
+            // `actor_impls` handles the messages that a node does not accept.
             _ => {}
         }
     }
@@ -326,7 +328,8 @@ impl Node {
     }
 }
 
-/// What a device makes of a job, where only sizes are real.
+/// Returns the result of a device's job in a world that computes sizes but no values. Returns `None` for a job without
+/// a result.
 fn compute(now: Timestamp, job: Job) -> Option<Computed> {
     let hidden = |tokens, batch| Activation { tokens, batch, hidden: 8, dtype: WireType::F32, data: None };
     let output = match job.work {
@@ -341,7 +344,8 @@ fn compute(now: Timestamp, job: Job) -> Option<Computed> {
     Some(Computed { ticket: job.ticket, started: now, finished: now, output: Ok(output) })
 }
 
-/// Lets a node act, and does what it asks of its own device at once. Timers are kept for later; what it sends is lost.
+/// Calls `what` on a node, and completes the jobs for its device at once. Timers are added to `timers`, and the
+/// messages that the node sends are dropped. Returns the number of these messages.
 fn act(
     node: &mut Node,
     now: Timestamp,

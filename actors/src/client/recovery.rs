@@ -22,8 +22,8 @@ use std::ops::Range;
 
 /// A failure that a request has not recovered from yet.
 ///
-/// The failure begins with the first lost peer, or with a route that could not be found. It ends when a step returns after
-/// the repair, once all tokens from before a restart are generated again.
+/// The failure begins with the first lost peer, or with a route that could not be found. It ends when a step returns
+/// after the repair, once all tokens from before a restart are generated again.
 pub(super) struct PeerTrouble {
     /// The latest reason. The request ends with it once no retries are left.
     why: Failure,
@@ -84,6 +84,7 @@ impl Request {
         self.mend_if_due(turn)
     }
 
+    /// Marks as lost the hop sessions of a peer that is gone, except those that were not asked for yet.
     pub fn on_gone(&mut self, turn: &mut RequestContext<'_>, peer: NodeId) -> Progress {
         for hop_session in 0..self.hop_sessions.len() {
             // `lose` may replace the hop sessions, or all of them, while the loop runs.
@@ -97,6 +98,8 @@ impl Request {
         Going
     }
 
+    /// Handles a peer's refusal. A refusal because of a value that is not finite ends the request. If a peer has not kept
+    /// the inputs to send again, the request begins anew. Otherwise the hop session is lost.
     pub fn on_refused(
         &mut self,
         turn: &mut RequestContext<'_>,
@@ -138,6 +141,8 @@ impl Request {
         }
     }
 
+    /// Starts the next try if a lost hop session has to be replaced now: at once if it is the first try of this failure,
+    /// else after a wait. Does nothing while the request waits already.
     pub(super) fn mend_if_due(&mut self, turn: &mut RequestContext<'_>) -> Progress {
         if !self.is_due(turn.config.policies.forwarding) {
             return Going;
@@ -222,6 +227,8 @@ impl Request {
         matches!(self.failure.as_deref(), Some(PeerTrouble { stage: Stage::Waiting(_), unrouted: true, .. }))
     }
 
+    /// Begins the next try. The request begins anew if its route was not complete yet, if the policy is `Restart`, or if
+    /// the history is too long to replay. Otherwise it replaces the lost hop sessions.
     pub(super) fn try_again(&mut self, turn: &mut RequestContext<'_>) -> Progress {
         let Some(failure) = &mut self.failure else { return Going };
         failure.tries += 1;

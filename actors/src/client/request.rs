@@ -210,6 +210,7 @@ impl Request {
         Some(route.into_iter().zip(first..).map(hop_session).collect())
     }
 
+    /// Asks the peer of a hop for its session.
     pub(super) fn open(&mut self, turn: &mut RequestContext<'_>, hop_session: usize) {
         let policies = &turn.config.policies;
         let pushed = policies.forwarding == Forwarding::Push;
@@ -236,6 +237,7 @@ impl Request {
         turn.send(hop.peer, Message::Open(Box::new(open)));
     }
 
+    /// Handles an opened session: opens the next hop's session, or starts the prefill or the replay once all are open.
     pub fn on_opened(&mut self, turn: &mut RequestContext<'_>, session: SessionId) {
         let Some(hop_session) =
             self.hop_session(session).filter(|hop_session| self.hop_sessions[*hop_session].state == State::Asked)
@@ -300,6 +302,7 @@ impl Request {
         turn.out.push(Effect::Compute(Job { ticket, work }));
     }
 
+    /// Handles a finished job of the client's device: an embedding goes to the first hop, and the LM head gives a token.
     pub fn on_computed(&mut self, turn: &mut RequestContext<'_>, done: Computed) -> Progress {
         if !matches!(self.phase, Phase::Embedding(ticket) | Phase::Heading(ticket) if ticket == done.ticket) {
             return Going;
@@ -354,6 +357,8 @@ impl Request {
         self.mend_if_due(turn)
     }
 
+    /// Handles a step that a peer has returned. With `Forwarding::Relay`, sends it on to the next hop. A step that is late
+    /// or from the wrong hop is ignored.
     pub fn on_returned(&mut self, turn: &mut RequestContext<'_>, from: NodeId, returned: Returned) -> Progress {
         let Returned(mut step) = returned;
         let Some(hop_session) = self.leg_of(from, step.session) else { return Going };
