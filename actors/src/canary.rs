@@ -34,13 +34,13 @@ canaries! {
     WaitingUnbounded,
     /// The session that began to wait last is admitted first.
     LastWaitingFirst,
-    /// A session waits for room without an end.
+    /// A session waits for room without a timeout.
     WaitingNeverEnds,
-    /// The bytes that a closed session kept for a replay stay counted.
+    /// The bytes that a closed session kept for a replay are still counted.
     ClosedHistoryCounted,
-    /// A session that waits behind one that is closed stays there although there is room.
+    /// A session that waits behind one that is closed keeps waiting although there is room.
     RoomUnused,
-    /// A session that becomes idle is looked at only when a busy one would expire.
+    /// The expiry of a session that becomes idle is checked only when a busy one would expire.
     IdleLookedAtLate,
     /// A session never expires.
     SessionNeverExpires,
@@ -52,14 +52,14 @@ canaries! {
     GoneClientKept,
     /// A step that was computed already is computed again.
     StepComputedTwice,
-    /// A step that goes block by block is put behind later steps of its session.
+    /// A step that is computed block by block is put behind later steps of its session.
     PartsOvertaken,
     /// A peer that has left opens sessions.
     OpensAfterLeaving,
     // -- client --
     /// A replay leaves out the first token.
     ReplayOffByOne,
-    /// A token that was there before a restart is recorded again.
+    /// A token that was generated before a restart is recorded again.
     TokenDoubledAfterRestart,
     /// An answer to an earlier step is taken for the answer to the present one.
     LateAnswerAccepted,
@@ -67,9 +67,9 @@ canaries! {
     ReplacedSessionKept,
     /// A client has more requests in flight than it may.
     InFlightUnbounded,
-    /// A request takes twice as long as it may.
+    /// A request may take twice its timeout.
     DeadlineDoubled,
-    /// Tries follow one another without a wait.
+    /// Attempts follow one another without a wait.
     RetriesWithoutWait,
     // -- routes --
     /// A route leaves out a block.

@@ -1,32 +1,33 @@
-//! Echo blocks: in place of a transformer's values, hashes of everything that its KV caches should hold.
+//! Echo blocks: in place of a transformer's values, they compute hashes of everything that the KV caches should hold.
 //!
-//! A token's value is one 64-bit digest. A block keeps a chain of what it was given, one link for each position, and gives
-//! for each token a hash of the chain up to it. So a block's output depends on every input before it, in order and in
-//! place, as a transformer's does: an entry that is lost, stale, misplaced or of another session changes every token that
-//! follows, and a generated text that is the same proves that the caches were. Nothing depends on how positions are split
-//! into steps or blocks into spans.
+//! The value of a token is one 64-bit digest. A block keeps a hash chain of its inputs, with one link for each
+//! position. The block's output for a token is a hash of the chain up to that token. So the output of a block depends
+//! on every earlier input, its order and its position, like the output of a transformer block. A cache entry that is
+//! lost, stale, misplaced or of another session changes every token that follows. Equal generated texts therefore prove
+//! that the caches were equal. The result does not depend on how positions are split into steps, or blocks into block
+//! ranges.
 use crate::id::BlockRange;
 use crate::seed::mix;
 
-/// What a position holds that was never written.
+/// The value of a position that was never written.
 const HOLE: u64 = 0x0000_dead_0000_dead;
 
-/// The embedding of a token: its digest before the first block.
+/// Returns the embedding of a token: its digest before the first block.
 pub fn embed(token: u32, position: u32) -> u64 {
     mix(u64::from(token) << 32 | u64::from(position))
 }
 
-/// The token that a digest after the last block gives, below `vocab`.
+/// Returns the token that follows from a digest after the last block; it is less than `vocab` (0 if `vocab` is 0).
 pub fn token(digest: u64, vocab: u32) -> u32 {
     (mix(digest) % u64::from(vocab.max(1))) as u32
 }
 
-/// The KV cache of one session over some blocks.
+/// The KV cache of one session over a range of blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     blocks: BlockRange,
     batch: usize,
-    /// For each block and row the chain's value after each position.
+    /// The values of the hash chain after each position, for each block and row.
     chains: Vec<Vec<u64>>,
 }
 
@@ -35,18 +36,23 @@ impl Cache {
         Cache { blocks, batch, chains: vec![Vec::new(); blocks.len() as usize * batch] }
     }
 
-    /// The blocks it is of.
+    /// Returns the block range of the cache.
     pub fn blocks(&self) -> BlockRange {
         self.blocks
     }
 
-    /// Takes `digests`, `[batch, tokens]` row-major, through the blocks. They are of the positions from `position` on,
-    /// which are overwritten where the cache holds them already, and stand behind holes where it ends before.
+    /// Computes all blocks of the cache on `digests`, `[batch, tokens]`, row-major, in place. The digests are those of
+    /// the positions from `position` on.
+    ///
+    /// The cache is truncated to `position` first, so that positions it already holds are overwritten and later ones
+    /// are dropped. If the cache ends before `position`, the positions between are filled with a marker of missing
+    /// entries.
     pub fn forward(&mut self, position: usize, digests: &mut [u64]) {
         self.forward_through(self.blocks, position, digests);
     }
 
-    /// The same through some of its blocks only: `part` is within them.
+    /// Computes only the blocks `part` on `digests`, as [`Cache::forward`] does. The range `part` must lie within the
+    /// blocks of the cache.
     pub fn forward_through(&mut self, part: BlockRange, position: usize, digests: &mut [u64]) {
         let tokens = digests.len() / self.batch.max(1);
         let blocks = u64::from(part.start)..u64::from(part.end);
@@ -79,7 +85,7 @@ mod tests {
         tokens.iter().zip(0..).map(|(token, at)| embed(*token, at)).collect()
     }
 
-    /// What the last of `tokens` becomes after eight blocks, all at once.
+    /// Returns the digest of the last of `tokens` after eight blocks, computed in one step.
     fn whole(tokens: &[u32]) -> u64 {
         let mut digests = embedded(tokens);
         Cache::new(blocks(0, 8), 1).forward(0, &mut digests);
@@ -125,7 +131,7 @@ mod tests {
             for changed in changes.into_iter().flatten() {
                 prop_assert_ne!(changed, whole(&tokens));
             }
-            // A cache that was lost on the way.
+            // A cache that was lost before the last token.
             let mut last = embedded(&tokens).split_off(tokens.len() - 1);
             Cache::new(blocks(0, 8), 1).forward(tokens.len() - 1, &mut last);
             prop_assert_ne!(last[0], whole(&tokens));

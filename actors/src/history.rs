@@ -1,9 +1,10 @@
-//! What was sent to a session, kept so that it can be sent again to whoever takes its place.
+//! The history of a session: the hidden states that were sent to it, kept for a replay to the session that replaces it.
 use crate::message::Activation;
 
-/// The hidden states of a session's tokens from position 0 on.
+/// The hidden states of a session's tokens, from position 0 on.
 ///
-/// Pieces stay as they came until they are asked for; without values nothing but their number is kept.
+/// The activations are kept as they were appended, and joined only when they are requested. Activations without values
+/// are kept as a number of tokens only.
 #[derive(Debug, Default)]
 pub struct History {
     tokens: u32,
@@ -11,17 +12,17 @@ pub struct History {
 }
 
 impl History {
-    /// Tokens of each row.
+    /// Returns the number of tokens of each row.
     pub fn tokens(&self) -> u32 {
         self.tokens
     }
 
-    /// Bytes of what is kept, as on the wire.
+    /// Returns the bytes of the kept hidden states on the wire.
     pub fn bytes(&self) -> u64 {
         self.pieces.iter().map(Activation::bytes).sum()
     }
 
-    /// The next tokens.
+    /// Appends the hidden states of the next tokens.
     pub fn append(&mut self, more: &Activation) {
         if more.tokens == 0 {
             return;
@@ -38,13 +39,13 @@ impl History {
         self.pieces.clear();
     }
 
-    /// The tokens from `position` on, as one; nothing if there are none.
+    /// Returns the tokens from `position` on as one activation; `None` if there are none.
     pub fn since(&mut self, position: u32) -> Option<Activation> {
         if position >= self.tokens {
             return None;
         }
         let whole = Activation::join(&self.pieces)?;
-        // Who asked once may ask again.
+        // Keeps the joined activation, because the same history may be requested again.
         self.pieces.clear();
         self.pieces.push(whole.clone());
         Some(whole.skip(position))

@@ -1,6 +1,7 @@
-//! The invariants of a run, checked over its events as they happen, in both worlds.
+//! The invariants of a run, checked on its events as they happen, in both worlds.
 //!
-//! A broken invariant is the swarm's fault, never the scenario's: it ends the run and names itself.
+//! A broken invariant is a bug of the swarm, never a fault of the scenario. It ends the run with an error that names
+//! the invariant.
 pub mod message_account;
 
 pub use message_account::MessageAccount;
@@ -11,7 +12,7 @@ use crate::record::{Event, Reserved, Routed, Served, Stepped};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What must hold in every run.
+/// A condition that must hold in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Invariant {
     #[error("no timed work before the barrier's release")]
@@ -38,32 +39,37 @@ pub enum Invariant {
     MailBalanced,
 }
 
-/// Watches the events of one host, or of a whole simulation.
+/// A checker of the invariants over the events of one host, or of a whole simulation.
 #[derive(Default)]
 pub struct InvariantChecker {
     released: bool,
-    /// Whether the barrier's release is among the events watched here (it is the orchestrator's).
+    /// Whether the barrier's release is among the checked events. Only the orchestrator's host records it.
     watches_barrier: bool,
     ended: BTreeSet<RequestId>,
     outputs: BTreeMap<RequestId, u32>,
     caches: BTreeMap<(SessionId, NodeId), u32>,
-    /// What each session has reserved at each peer, and what that is for each peer.
+    /// The last reservation of each session at each peer.
     held: BTreeMap<(NodeId, SessionId), Reserved>,
+    /// The bytes that the sessions of each peer hold together.
     used: BTreeMap<NodeId, u64>,
 }
 
 impl InvariantChecker {
-    /// For the events of a whole run, the orchestrator's among them.
+    /// Returns a checker for the events of a whole run, the orchestrator's included.
     pub fn of_a_run() -> InvariantChecker {
         InvariantChecker { watches_barrier: true, ..InvariantChecker::default() }
     }
 
-    /// For the events of one host of a live run, which does not see the barrier.
+    /// Returns a checker for the events of one host of a live run, which do not include the barrier's release.
     pub fn of_a_host() -> InvariantChecker {
         InvariantChecker::default()
     }
 
-    /// Takes note of an event, or says what it breaks.
+    /// Takes in an event.
+    ///
+    /// # Errors
+    ///
+    /// The invariant that the event breaks.
     pub fn check(&mut self, event: &Event) -> Result<(), Invariant> {
         match event {
             Event::Released { .. } => self.released = true,
@@ -97,7 +103,7 @@ impl InvariantChecker {
     fn check_step(&mut self, step: &Stepped) -> Result<(), Invariant> {
         self.timed(step.request)?;
         let seen = self.outputs.entry(step.request).or_default();
-        // A prefill that was asked for no token has output 0, once, and nothing after it.
+        // The prefill of a request that generates no token has output 0, once, and nothing comes after it.
         if step.output != *seen + 1 && !(step.output == 0 && step.position == 0) {
             return Err(Invariant::TokensContiguous);
         }
@@ -152,7 +158,8 @@ impl InvariantChecker {
         }
     }
 
-    /// A session that a peer holds; none may be left when a run is drained and all of its messages have arrived.
+    /// Returns the reservation of any session that a peer still holds. When a run is over and all of its messages have
+    /// arrived, there must be none.
     pub fn holding(&self) -> Option<&Reserved> {
         self.held.values().next()
     }
@@ -163,7 +170,7 @@ impl InvariantChecker {
         self.held.range((peer, first)..).next().is_some_and(|((holder, _), _)| *holder == peer)
     }
 
-    /// A peer's process is gone, and all that it held with it.
+    /// Notes that a peer's process has ended. All of its reservations are dropped.
     pub fn lost(&mut self, peer: NodeId) {
         self.used.remove(&peer);
         self.held.retain(|(holder, _), _| *holder != peer);
@@ -174,7 +181,7 @@ impl InvariantChecker {
         if served.queued as usize > limits::QUEUED_STEPS_PER_PEER {
             return Err(Invariant::QueuesBounded);
         }
-        // A peer may hear of the end only after its last step.
+        // A peer may learn of the end of a request only after its last step.
         if !served.cached || self.ended.contains(&served.request) {
             return Ok(());
         }
@@ -254,7 +261,7 @@ mod tests {
         }))
     }
 
-    /// What a released run of these events breaks.
+    /// Returns the first invariant that these events break after the barrier's release.
     fn broken(events: impl IntoIterator<Item = Event>) -> Option<Invariant> {
         let mut checker = InvariantChecker::of_a_run();
         let released = Event::Released { at: Timestamp(0) };
@@ -286,7 +293,8 @@ mod tests {
 
     const BUDGET: u64 = 100;
 
-    /// Session `leg` of the request holds so much from now on, and all of the peer's together `used`.
+    /// Returns the event that session `leg` of the request holds `bytes` from now on, and all sessions of the peer
+    /// together hold `used`.
     fn reserved(leg: u16, bytes: Option<u64>, used: u64) -> Reserved {
         Reserved {
             session: SessionId::new(REQUEST, leg),

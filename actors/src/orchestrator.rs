@@ -1,4 +1,5 @@
-//! The orchestrator: musters the swarm, warms the clients, holds the barrier, releases it, drains the latencies.
+//! The orchestrator: it waits until all nodes are up, warms the clients up, releases the barrier, and collects the
+//! latencies.
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, RequestId};
 use crate::limits;
@@ -8,13 +9,13 @@ use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the plan says of the orchestrator.
+/// The configuration of the orchestrator.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub me: NodeId,
     pub peers: Vec<NodeId>,
     pub clients: Vec<NodeId>,
-    /// How long the swarm may take to come up.
+    /// The timeout of the readiness phase, within which all nodes must be up.
     pub ready_within: Duration,
 }
 
@@ -22,11 +23,11 @@ pub struct Config {
 pub struct Core {
     config: Config,
     phase: Phase,
-    /// Whom the phase still waits for.
+    /// The nodes that the present phase still waits for.
     awaited: BTreeSet<NodeId>,
     released: Timestamp,
     last_end: Timestamp,
-    /// Of each timed request, once: what is drained when every client has finished.
+    /// The first reported latency of each timed request. They are summed up when every client has finished.
     latencies: BTreeMap<RequestId, Latency>,
 }
 
@@ -39,6 +40,11 @@ enum Phase {
 }
 
 impl Core {
+    /// Creates the state machine.
+    ///
+    /// # Panics
+    ///
+    /// If `config` has no client or no peer.
     pub fn new(config: Config) -> Core {
         assert!(!config.clients.is_empty() && !config.peers.is_empty(), "the plan has a client and a peer");
         let awaited = config.peers.iter().chain(&config.clients).copied().collect();
@@ -50,7 +56,7 @@ impl Core {
         self.config.me
     }
 
-    /// Whom it waits for, for the error that says why a run does not move.
+    /// Returns the nodes that the orchestrator waits for. The error about a run that makes no progress names them.
     pub fn waits_for(&self) -> impl Iterator<Item = NodeId> {
         self.awaited.iter().copied()
     }
@@ -104,7 +110,9 @@ impl Core {
         self.drain_if_over(now, out);
     }
 
-    /// A lost client has finished, late and short; a lost peer is its clients' affair once they run.
+    /// Notes that a node is unreachable. Before the barrier's release this aborts the run. In the timed run a lost
+    /// client counts as finished at the present time, and a lost peer is ignored, since its clients recover from the
+    /// loss.
     pub fn on_gone(&mut self, now: Timestamp, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
         match self.phase {
             Phase::ReadyTimeout | Phase::Warmup => self.abort(now, Abort::LostEarly(from), out),
@@ -129,7 +137,7 @@ impl Core {
         }
     }
 
-    /// Tells every client to begin the phase, and waits for them all.
+    /// Begins the warm-up or the timed run: sends the command to every client, and waits for all of them.
     fn turn_to(&mut self, phase: Phase, out: &mut Vec<Effect>) {
         self.phase = phase;
         self.awaited = self.config.clients.iter().copied().collect();

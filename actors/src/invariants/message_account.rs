@@ -1,13 +1,14 @@
-//! Whether every message is accounted for: what is sent is delivered, lost or in flight.
+//! Message accounting: the number of messages sent must equal those delivered, lost and in flight.
 //!
-//! A simulation sees every message and counts them all together, as [`MessageAccount`]. A process of a live run sees one end of each
-//! way: for every other host it counts what it has sent there and what has come from there, as a [`Tally`]. When the run is
-//! over and nobody sends any more, [`settle`] holds the two ends of each way against each other.
+//! A simulation sees every message and counts them all together in a [`MessageAccount`]. A process of a live run sees
+//! only one end of each link direction. For every other process it counts the messages sent there and the messages
+//! received from there in a [`Tally`]. When the run is over and no node sends any more, [`settle`] compares the two
+//! ends of each link direction.
 use super::Invariant;
 use crate::id::HostId;
 use serde::{Deserialize, Serialize};
 
-/// Messages between nodes, as a world that sees all of them counts them.
+/// The counts of messages between nodes, in a world that sees all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageAccount {
     pub sent: u64,
@@ -16,29 +17,34 @@ pub struct MessageAccount {
 }
 
 impl MessageAccount {
-    /// Holds the count against what is under way.
+    /// Checks that all sent messages are delivered, lost or in flight.
+    ///
+    /// # Errors
+    ///
+    /// [`Invariant::MailBalanced`] if the counts do not add up.
     pub fn balance(&self, in_flight: u64) -> Result<(), Invariant> {
         if self.sent == self.delivered + self.lost + in_flight { Ok(()) } else { Err(Invariant::MailBalanced) }
     }
 }
 
-/// One process's end of the ways between its host and another process (or itself), both directions.
+/// The counts of one process for the messages between its host and one other process (or itself), in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// The other host, and which of its processes it is.
+    /// The other host.
     pub there: HostId,
+    /// The incarnation of the other host, which identifies one of its processes.
     pub incarnation: u32,
-    /// What nodes here have sent to nodes there.
+    /// The number of messages that nodes here have sent to nodes there.
     pub sent: u64,
-    /// Of that, what found no connection, so that its sender was told that nobody is there.
+    /// The part of `sent` that found no connection. The sender was told that the receiver is unreachable.
     pub lost: u64,
-    /// Of that, what waits here, for the end of a partition.
+    /// The part of `sent` that still waits here for the end of a partition.
     pub waiting: u64,
-    /// What nodes there have sent and nodes here were given.
+    /// The number of messages from nodes there that were delivered to nodes here.
     pub delivered: u64,
-    /// What has come from there and waits here for the instant of its delivery.
+    /// The number of messages that have arrived from there and wait here for their delivery time.
     pub held: u64,
-    /// The connection broke: what was on it is lost.
+    /// Whether the connection broke. Messages that were on it are lost.
     pub broken: bool,
 }
 
@@ -48,7 +54,7 @@ impl Tally {
     }
 }
 
-/// All that one process has counted.
+/// All counts of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub host: HostId,
@@ -64,7 +70,7 @@ impl Account {
     }
 }
 
-/// A way whose two ends have counted differently.
+/// A link direction whose two ends have counted differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub from: HostId,
@@ -73,10 +79,14 @@ pub struct Gap {
     pub in_flight: u64,
 }
 
-/// Holds the accounts of processes against each other: all messages between them, or the first way that does not add up.
+/// Compares the accounts of all processes with each other, and returns the counts of all messages between them.
 ///
-/// A process that has ended gives no account, and what passed between it and the others is not judged. On a connection
-/// that broke anything may have been lost, but nothing may have come that was not sent.
+/// A process that has ended gives no account, and the messages between it and the others are not checked. On a
+/// connection that broke, any number of messages may have been lost, but no more may have arrived than were sent.
+///
+/// # Errors
+///
+/// The first link direction whose counts do not add up.
 pub fn settle(accounts: &[Account]) -> Result<MessageAccount, Gap> {
     let mut all = MessageAccount::default();
     for from in accounts {
@@ -104,7 +114,7 @@ mod tests {
     use crate::id::HostId;
     use crate::invariants::Invariant;
 
-    /// What a process of `host` counts of one other.
+    /// Returns the account of a process of `host` with counts for one other host.
     fn account_of(host: u32, there: u32, sent: u64, delivered: u64) -> Account {
         let tally = Tally { sent, delivered, ..Tally::of(HostId(there), 0) };
         Account { host: HostId(host), incarnation: 0, tallies: vec![tally] }
@@ -127,7 +137,7 @@ mod tests {
     fn both_ends_of_a_way_agree() {
         let all = settle(&[account_of(1, 2, 7, 5), account_of(2, 1, 5, 7)]);
         assert_eq!(all, Ok(MessageAccount { sent: 12, delivered: 12, lost: 0 }));
-        // Within a host the two ends are one.
+        // Within a host, the two ends are the same tally.
         assert_eq!(settle(&[account_of(1, 1, 3, 3)]), Ok(MessageAccount { sent: 3, delivered: 3, lost: 0 }));
         let waits = with(account_of(1, 2, 7, 5), |tally| (tally.waiting, tally.lost) = (2, 1));
         let holds = with(account_of(2, 1, 5, 3), |tally| tally.held = 1);
