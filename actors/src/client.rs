@@ -48,7 +48,8 @@ pub struct Config {
     pub blocks: BlockRange,
     /// The number of timed requests, which run one after another. Not used if `arrivals` is set.
     pub micro_batches: u32,
-    /// The batch and the lengths of each timed request. The warm-up request has the same, but generates one token.
+    /// The batch and the lengths of each micro-batch. The warm-up request has the same, but generates one token. An
+    /// arrival schedule gives its requests their own.
     pub asked: Asked,
     /// An open-loop schedule of requests, in place of the micro-batches.
     pub arrivals: Option<Arrivals>,
@@ -67,7 +68,9 @@ pub struct Config {
 /// The state machine of a client.
 pub struct Core {
     config: Config,
+    /// The peers that the client knows, from its lookups and pings.
     view: View,
+    /// The client's DHT node.
     dht: Node,
     /// The DHT keys under which peers announce each block, in the order of the blocks.
     keys: Vec<Key>,
@@ -79,6 +82,7 @@ pub struct Core {
     timed: u32,
     /// The number of random draws made so far for routes and retries.
     draws: u32,
+    /// The failure detector for the peers that requests wait for.
     detector: FailureDetector,
     /// The number of ping rounds so far.
     rounds: u32,
