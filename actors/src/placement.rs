@@ -2,8 +2,7 @@
 //!
 //! All functions are pure functions over the records of a swarm. A new peer takes the block range of its length whose
 //! blocks are served worst. From time to time, a peer checks whether it should move. It supposes that it, and then
-//! every
-//! other peer, moves to where it is needed most, and checks whether the swarm's weakest block would gain enough
+//! every other peer, moves to where it is needed most, and checks whether the swarm's weakest block would gain enough
 //! (`petals/server/block_selection.py` at 22afba6). While all blocks are served, no peer makes a move that leaves one
 //! unserved.
 use crate::dht::record::{Record, State};

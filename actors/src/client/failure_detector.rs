@@ -1,12 +1,10 @@
 //! The failure detector: a peer that a client waits for has failed if it stays silent for too long after a ping.
 //!
-//! A node answers a ping at once, however busy its device is. Silence therefore means that the node or the network has
-//! failed. If a peer was declared failed and is heard again, the alarm was false, and the client's patience with it
-//! grows:
-//! to twice the old patience or to 1.5 times the silence, whichever is longer, up to [`limits::LONGEST_PATIENCE`].
-//! False
-//! alarms thus end, however short the heartbeat is. No peer is declared failed within the time that its pongs are
-//! expected to take.
+//! A node answers a ping at once, however busy its device is. Silence therefore means that the node or the network
+//! has failed. If a peer was declared failed and is heard again, the alarm was false, and the client's patience with
+//! it grows: to twice the old patience or to 1.5 times the silence, whichever is longer, up to
+//! [`limits::LONGEST_PATIENCE`]. False alarms thus end, however short the heartbeat is. No peer is declared failed
+//! within the time that its pongs are expected to take.
 use super::context::RequestContext;
 use super::hop_session::State;
 use super::request::{Phase, Progress, Request};
@@ -42,8 +40,8 @@ struct Suspect {
 impl FailureDetector {
     /// Returns the time for which a peer may be silent after a ping.
     ///
-    /// The time is the longest of three: `missed` heartbeats, the patience learnt from false alarms, and the latest
-    /// time at which a pong is expected (`unknown` if no round-trip time of the peer is known). The time to receive
+    /// The time is the longest of three: `missed` heartbeats, the patience learnt from false alarms, and the longest
+    /// round-trip time to expect (`unknown` if no round-trip time of the peer is known). The time to receive
     /// `burden` bytes over the slowest link is added, because the pong may wait behind them.
     fn patience(&self, peer: NodeId, detection: &Detection, unknown: Duration, burden: u64) -> Duration {
         let learnt = self.silent.get(&peer).map_or(Duration::ZERO, |suspect| suspect.patience);

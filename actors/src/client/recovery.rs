@@ -1,11 +1,11 @@
 //! Recovery of a request from failed peers. The policy decides whether it replaces the peers and replays, or restarts.
 //!
-//! A lost peer is replaced only for its own blocks, perhaps by several peers. The new peers get sessions with new ids,
-//! so
-//! that a late message of an old session is never taken for one of a new session. The new peers then get the inputs of
-//! the lost one again. With `Forwarding::Relay`, and at the first hop, the client sends them from its own history. With
-//! `Forwarding::Push`, the peer of the hop before sends again what it has kept. The peers of later hops skip the tokens
-//! that they have already. Recovery therefore works wherever on the route the step was when the peer failed.
+//! A lost peer is replaced only for its own blocks, perhaps by several peers. The new peers get sessions with new
+//! ids, so that a late message of an old session is never taken for one of a new session. The new peers then get the
+//! inputs of the lost one again. With `Forwarding::Relay`, and at the first hop, the client sends them from its own
+//! history. With `Forwarding::Push`, the peer of the hop before sends again what it has kept. The peers of later hops
+//! skip the tokens that they have already. Recovery therefore works wherever on the route the step was when the peer
+//! failed.
 use super::context::RequestContext;
 use super::hop_session::State;
 use super::request::{Phase, Progress, Request};
