@@ -99,7 +99,7 @@ macro_rules! actor_impls {
                 use actix::Handler;
                 use $crate::message::{TypedMessage, Message};
                 use $crate::world::Delivery;
-                // Which kinds are left for the last arms depends on the actor.
+                // Whether any kind is left for the last arms depends on the actor.
                 #[allow(unreachable_patterns)]
                 match parcel {
                     $($crate::actor_impls::parcel!($kind, inner) => {
@@ -120,7 +120,7 @@ macro_rules! actor_impls {
             fn post(&self, from: $crate::id::NodeId, parcel: $crate::world::Delivery) {
                 use $crate::message::{TypedMessage, Message};
                 use $crate::world::Delivery;
-                // Which kinds are left for the last arms depends on the actor.
+                // Whether any kind is left for the last arms depends on the actor.
                 #[allow(unreachable_patterns)]
                 match parcel {
                     $($crate::actor_impls::parcel!($kind, inner) => {

@@ -127,8 +127,8 @@ pub struct Load {
     pub cache_tokens: u32,
     /// The number of open sessions.
     pub sessions: u32,
-    /// The mean duration of a one-token step, in microseconds; where several steps are computed together, each counts
-    /// with its share. 0 before the first step.
+    /// The moving average of the duration of a one-token step, in microseconds; where several steps are computed
+    /// together, each counts with its share. 0 before the first step.
     pub step: u32,
     /// The share of the last one to two seconds in which the peer's device worked for it, in thousandths.
     pub busy: u16,

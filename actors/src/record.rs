@@ -228,13 +228,17 @@ pub struct Failover {
 pub struct Ended {
     pub request: RequestId,
     pub session: SessionId,
+/// The time at which the request was due.
     pub intended: Timestamp,
+/// The time at which the client began the request.
     pub sent: Timestamp,
     /// The end of the request: the arrival of the last token; the return of the last activation if the request
     /// generates no token; or the failure.
     pub at: Timestamp,
     pub batch: u32,
+    /// The number of prompt tokens of each row.
     pub prompt: u32,
+    /// The number of tokens of each row that the request was to generate.
     pub generate: u32,
     /// The number of tokens of each row that the request did generate.
     pub generated: u32,
@@ -270,6 +274,7 @@ pub struct Looked {
     pub purpose: Purpose,
     pub at: Timestamp,
     pub took: Duration,
+/// The number of keys that were looked up.
     pub keys: u32,
     /// The number of successive queries that led to the node nearest to a key; the maximum over all keys.
     pub hops: u16,

@@ -145,9 +145,9 @@ impl Task {
         }
     }
 
-    /// Returns who has to store the record, given that the `replicas` nearest nodes to each key store it, out of the
-    /// nodes found and `me`. The first part is the keys that `me` stores. The second part is the STORE requests: the
-    /// contact and its keys. A node gets one request, or several if its keys exceed the bound of one.
+    /// Returns the keys that `me` has to store, and the STORE requests to the other holders: each contact with its
+    /// keys. The holders of a key are the `replicas` nodes nearest to it, out of the nodes found and `me`. A contact
+    /// gets one request, or several if its keys exceed the bound of one request.
     pub fn holders(&self, me: Contact, replicas: usize) -> (Vec<Key>, Vec<(Contact, Vec<Key>)>) {
         let mut here = Vec::new();
         let mut holders: BTreeMap<NodeId, (Contact, Vec<Key>)> = BTreeMap::new();
