@@ -210,7 +210,8 @@ pub struct Reroute {
 pub struct Step {
     /// The session that computes the step, or, in a [`Returned`], the session that has computed it.
     pub session: SessionId,
-    /// The number of tokens before this step's own. The KV cache must hold exactly as many.
+    /// The number of tokens before this step's own. The session must have accepted at least as many. Tokens of the step
+    /// that the session has already accepted are skipped.
     pub position: u32,
     pub activation: Activation,
 }
@@ -258,27 +259,37 @@ impl Ping {
 /// The reason why a node does not do what it was asked. It is typed so that the sender can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
+/// The queue of steps is full, too many sessions are open, or the session is open or waiting already.
     #[error("its queue is full")]
     Busy,
+/// The KV cache has no room for the session, or too many sessions wait for room already.
     #[error("its KV cache has no room")]
     CacheFull,
+/// The peer does not serve the requested blocks.
     #[error("it does not serve these blocks")]
     NotServing,
+/// The receiver has no session with this id.
     #[error("it knows no such session")]
     UnknownSession,
+/// The step leaves a gap after the tokens that the session has accepted, has no tokens, or has the wrong batch size.
     #[error("the step does not follow the last one")]
     OutOfOrder,
+/// The step exceeds the maximum length of its session, or the session to open exceeds the limits of batch or length.
     #[error("the step is larger than its session allows")]
     TooLong,
+/// The device failed to execute the step.
     #[error("its device failed to execute the step")]
     DeviceFailed,
     /// Every peer with the same weights would fail in the same way, so the request is not tried again.
     #[error("{0}")]
     NotFinite(NotFinite),
+    /// The peer has not kept the hidden states that it is asked to send again.
     #[error("it has not kept what it is to send again")]
     NotKept,
+    /// The session has exceeded its lifetime.
     #[error("the session has lasted as long as it may")]
     Expired,
+    /// The node does not handle messages of this kind.
     #[error("it does not handle such messages")]
     NotUnderstood,
 }
@@ -303,18 +314,25 @@ pub struct Gone;
 /// The reason why a request ended without all of its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
+/// No route covers every block.
     #[error("no route covers every block")]
     NoRoute,
+/// A peer refused the request.
     #[error("{0} refused: {1}")]
     Refused(NodeId, Refusal),
+/// A peer was lost.
     #[error("{0} was lost")]
     PeerLost(NodeId),
+/// The client's own device failed.
     #[error("the client's own device failed")]
     ClientDevice,
+/// Values on the client's own device were not finite.
     #[error("on the client's own device, {0}")]
     ClientNotFinite(NotFinite),
+/// The request exceeded its timeout.
     #[error("timed out")]
     Timeout,
+/// The request was not sent, because its client already had the maximum number of requests in flight.
     #[error("its client had as many under way as it may")]
     Shed,
 }

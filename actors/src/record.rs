@@ -38,18 +38,31 @@ pub enum Event {
     Released {
         at: Timestamp,
     },
+    /// A client has completed a step.
     Stepped(Stepped),
+    /// A peer has computed a step.
     Served(Served),
+    /// A peer has reserved or freed the KV cache of a session.
     Reserved(Reserved),
+    /// A client has chosen peers for a request.
     Routed(Box<Routed>),
+    /// The world has carried an activation over a link.
     Carried(Carried),
+    /// A client has chosen an output token.
     Scored(Box<Scored>),
+    /// A request is over.
     Ended(Box<Ended>),
+    /// A request has recovered from the failure of peers.
     Failover(Box<Failover>),
+    /// A lookup in the DHT is over.
     Looked(Box<Looked>),
+    /// A client has received the pong of a peer.
     Pinged(Pinged),
+    /// The state of a peer with respect to its block range has changed.
     Serving(Box<Serving>),
+    /// A peer has measured its own speed.
     Rated(Box<Rated>),
+    /// A fault of the plan has occurred.
     FaultEvent(Box<FaultEvent>),
     /// A client has finished its timed requests.
     Finished {
@@ -110,8 +123,12 @@ pub struct Served {
     pub blocks: BlockRange,
     /// Whether the session has a KV cache. Without a cache every step begins at position 0.
     pub cached: bool,
+    /// The time at which the peer received the step.
     pub received: Timestamp,
+    /// The time at which the device started the step. A step that was computed in parts is recorded as if its parts had
+    /// been computed back to back, ending when the last one ended.
     pub started: Timestamp,
+    /// The time at which the device finished the step.
     pub finished: Timestamp,
     /// The time at which the result was handed to the link.
     pub sent: Timestamp,
@@ -246,6 +263,7 @@ pub struct Ended {
     pub discovery: Duration,
     /// The part of `at - sent` in which the client opened the sessions of the route.
     pub sessions: Duration,
+    /// The peers of the request's last route, in the order of their hops.
     pub route: Vec<NodeId>,
     pub outcome: Result<(), Failure>,
     /// The generated ids of row 0, in a world that computes values; otherwise empty.
@@ -296,7 +314,7 @@ pub struct Rated {
     pub throughput: f64,
 }
 
-/// A peer has started or stopped serving its blocks.
+/// The state of a peer with respect to its block range has changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Serving {
     pub peer: NodeId,
@@ -308,13 +326,21 @@ pub struct Serving {
 /// The kinds of faults that a plan can inject into a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FaultKind {
+/// The process of a host is killed, and its connections break.
     Crash,
+/// A host that has crashed or left restarts with empty state.
     Restart,
+/// The peer of a host leaves and announces that it leaves.
     Leave,
+/// A host that was not present at the start joins.
     Join,
+/// A host does nothing for a time and loses nothing. No node is notified.
     Stall,
+/// The device of a host becomes slower for a time.
     SlowDevice,
+/// The paths between hosts become slower for a time, NICs included.
     SlowLink,
+/// Messages between groups of hosts wait until the partition ends.
     Partition,
 }
 
@@ -379,10 +405,13 @@ impl Drained {
 /// The reason why a run was aborted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Abort {
+/// Some nodes were not up before the timeout of the readiness phase.
     #[error("{missing} of {expected} nodes did not come up in time, {such_as} among them")]
     NotPresent { missing: u32, expected: u32, such_as: NodeId },
+/// The warm-up of a client failed.
     #[error("the warm-up of {client} failed: {why}")]
     WarmupFailed { client: NodeId, why: Failure },
+/// A node was lost before the barrier's release.
     #[error("{0} was lost before the timed run began")]
     LostEarly(NodeId),
 }
