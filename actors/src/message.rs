@@ -259,25 +259,25 @@ impl Ping {
 /// The reason why a node does not do what it was asked. It is typed so that the sender can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-/// The queue of steps is full, too many sessions are open, or the session is open or waiting already.
+    /// The queue of steps is full, too many sessions are open, or the session is open or waiting already.
     #[error("its queue is full")]
     Busy,
-/// The KV cache has no room for the session, or too many sessions wait for room already.
+    /// The KV cache has no room for the session, or too many sessions wait for room already.
     #[error("its KV cache has no room")]
     CacheFull,
-/// The peer does not serve the requested blocks.
+    /// The peer does not serve the requested blocks.
     #[error("it does not serve these blocks")]
     NotServing,
-/// The receiver has no session with this id.
+    /// The receiver has no session with this id.
     #[error("it knows no such session")]
     UnknownSession,
-/// The step leaves a gap after the tokens that the session has accepted, has no tokens, or has the wrong batch size.
+    /// The step leaves a gap after the tokens that the session has accepted, has no tokens, or has the wrong batch size.
     #[error("the step does not follow the last one")]
     OutOfOrder,
-/// The step exceeds the maximum length of its session, or the session to open exceeds the limits of batch or length.
+    /// The step exceeds the maximum length of its session, or the session to open exceeds the limits of batch or length.
     #[error("the step is larger than its session allows")]
     TooLong,
-/// The device failed to execute the step.
+    /// The device failed to execute the step.
     #[error("its device failed to execute the step")]
     DeviceFailed,
     /// Every peer with the same weights would fail in the same way, so the request is not tried again.
@@ -314,25 +314,25 @@ pub struct Gone;
 /// The reason why a request ended without all of its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
-/// No route covers every block.
+    /// No route covers every block.
     #[error("no route covers every block")]
     NoRoute,
-/// A peer refused the request.
+    /// A peer refused the request.
     #[error("{0} refused: {1}")]
     Refused(NodeId, Refusal),
-/// A peer was lost.
+    /// A peer was lost.
     #[error("{0} was lost")]
     PeerLost(NodeId),
-/// The client's own device failed.
+    /// The client's own device failed.
     #[error("the client's own device failed")]
     ClientDevice,
-/// Values on the client's own device were not finite.
+    /// Values on the client's own device were not finite.
     #[error("on the client's own device, {0}")]
     ClientNotFinite(NotFinite),
-/// The request exceeded its timeout.
+    /// The request exceeded its timeout.
     #[error("timed out")]
     Timeout,
-/// The request was not sent, because its client already had the maximum number of requests in flight.
+    /// The request was not sent, because its client already had the maximum number of requests in flight.
     #[error("its client had as many under way as it may")]
     Shed,
 }

@@ -25,19 +25,11 @@ impl Recorder for Vec<Event> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// A node is up, and the orchestrator knows it.
-    Present {
-        node: NodeId,
-        at: Timestamp,
-    },
+    Present { node: NodeId, at: Timestamp },
     /// A client's warm-up is over.
-    Ready {
-        client: NodeId,
-        at: Timestamp,
-    },
+    Ready { client: NodeId, at: Timestamp },
     /// The orchestrator has released the barrier: the timed run begins.
-    Released {
-        at: Timestamp,
-    },
+    Released { at: Timestamp },
     /// A client has completed a step.
     Stepped(Stepped),
     /// A peer has computed a step.
@@ -65,17 +57,11 @@ pub enum Event {
     /// A fault of the plan has occurred.
     FaultEvent(Box<FaultEvent>),
     /// A client has finished its timed requests.
-    Finished {
-        client: NodeId,
-        at: Timestamp,
-    },
+    Finished { client: NodeId, at: Timestamp },
     /// The run is over: the figures that the orchestrator made from the latencies of the clients.
     Drained(Box<Drained>),
     /// The run was aborted.
-    Aborted {
-        at: Timestamp,
-        why: Abort,
-    },
+    Aborted { at: Timestamp, why: Abort },
 }
 
 /// A client has completed one step of a request: the prefill, or one decode step.
@@ -245,9 +231,9 @@ pub struct Failover {
 pub struct Ended {
     pub request: RequestId,
     pub session: SessionId,
-/// The time at which the request was due.
+    /// The time at which the request was due.
     pub intended: Timestamp,
-/// The time at which the client began the request.
+    /// The time at which the client began the request.
     pub sent: Timestamp,
     /// The end of the request: the arrival of the last token; the return of the last activation if the request
     /// generates no token; or the failure.
@@ -292,7 +278,7 @@ pub struct Looked {
     pub purpose: Purpose,
     pub at: Timestamp,
     pub took: Duration,
-/// The number of keys that were looked up.
+    /// The number of keys that were looked up.
     pub keys: u32,
     /// The number of successive queries that led to the node nearest to a key; the maximum over all keys.
     pub hops: u16,
@@ -326,21 +312,21 @@ pub struct Serving {
 /// The kinds of faults that a plan can inject into a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FaultKind {
-/// The process of a host is killed, and its connections break.
+    /// The process of a host is killed, and its connections break.
     Crash,
-/// A host that has crashed or left restarts with empty state.
+    /// A host that has crashed or left restarts with empty state.
     Restart,
-/// The peer of a host leaves and announces that it leaves.
+    /// The peer of a host leaves and announces that it leaves.
     Leave,
-/// A host that was not present at the start joins.
+    /// A host that was not present at the start joins.
     Join,
-/// A host does nothing for a time and loses nothing. No node is notified.
+    /// A host does nothing for a time and loses nothing. No node is notified.
     Stall,
-/// The device of a host becomes slower for a time.
+    /// The device of a host becomes slower for a time.
     SlowDevice,
-/// The paths between hosts become slower for a time, NICs included.
+    /// The paths between hosts become slower for a time, NICs included.
     SlowLink,
-/// Messages between groups of hosts wait until the partition ends.
+    /// Messages between groups of hosts wait until the partition ends.
     Partition,
 }
 
@@ -405,13 +391,13 @@ impl Drained {
 /// The reason why a run was aborted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Abort {
-/// Some nodes were not up before the timeout of the readiness phase.
+    /// Some nodes were not up before the timeout of the readiness phase.
     #[error("{missing} of {expected} nodes did not come up in time, {such_as} among them")]
     NotPresent { missing: u32, expected: u32, such_as: NodeId },
-/// The warm-up of a client failed.
+    /// The warm-up of a client failed.
     #[error("the warm-up of {client} failed: {why}")]
     WarmupFailed { client: NodeId, why: Failure },
-/// A node was lost before the barrier's release.
+    /// A node was lost before the barrier's release.
     #[error("{0} was lost before the timed run began")]
     LostEarly(NodeId),
 }

@@ -39,11 +39,11 @@ pub trait World {
 /// An input of an actor: a message of another node, the end of a job, or the end of a timer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivery {
-/// A message of another node, or a notice of the world.
+    /// A message of another node, or a notice of the world.
     Message(Message),
-/// The end of a job.
+    /// The end of a job.
     Computed(Computed),
-/// The end of a timer.
+    /// The end of a timer.
     Woken(Woken),
 }
 

@@ -8,13 +8,13 @@ use super::Message;
 /// The role of a node, as far as the protocol distinguishes roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeRole {
-/// The node that starts the run, releases the barrier and collects the latencies.
+    /// The node that starts the run, releases the barrier and collects the latencies.
     Orchestrator,
-/// The DHT node that newcomers query first.
+    /// The DHT node that newcomers query first.
     Bootstrap,
-/// A node that serves blocks.
+    /// A node that serves blocks.
     Peer,
-/// A node that sends requests.
+    /// A node that sends requests.
     Client,
 }
 
