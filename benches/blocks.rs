@@ -1,7 +1,7 @@
 //! Benchmarks a decode step and a prefill on this machine's CPU. Each is compared with the lower bound of the same
 //! machine: weight bytes divided by the read bandwidth measured in the same run.
 //!
-//!     cargo bench -p engine --bench blocks [-- FILTER]
+//!     cargo bench -p models --bench blocks [-- FILTER]
 //!
 //! With SWARMBENCH_BENCH_DEVICE=cuda:0, in a build with CUDA, the bench runs blocks of Llama 3 on that GPU. They are
 //! compared with the rates that the GPU's memory and matmuls reach through candle in the same run.

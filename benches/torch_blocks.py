@@ -1,6 +1,6 @@
 """OPT blocks by PyTorch beside those of this repository: same shapes, held types and threads, in one run.
 
-    cargo bench -p engine --bench blocks --no-run          # names the program
+    cargo bench -p models --bench blocks --no-run          # names the program
     python benches/torch_blocks.py PROGRAM [--threads 2] [--rounds 3] [--filter 125m]
 
 Wants a Python with torch (its CPU build is enough). Rounds of both alternate, since a machine drifts; what is printed is

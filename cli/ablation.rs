@@ -131,7 +131,7 @@ impl Recorded {
     /// If a file of the two directories is missing or damaged.
     pub fn open(twin: &Path) -> Result<Recorded, Exit> {
         let recording = Recording::read(twin)?;
-        let live = twin.parent().unwrap_or(Path::new(".")).join(&recording.live);
+        let live = twin.join("..").join(&recording.live);
         let profile = twin.join("profile.ron");
         let profile = if profile.exists() { Some(read_profile(&profile)?) } else { None };
         let measured = Run::open(&live)?;

@@ -44,8 +44,8 @@ fn last_route(run: &Run) -> Vec<NodeId> {
 }
 
 fn looked_onward(run: &Run) -> usize {
-    let onward = |event: &&Event| matches!(event, Event::Looked(looked) if looked.purpose == Purpose::NextHopProbe);
-    run.events.iter().filter(onward).count()
+    let probes = |event: &&Event| matches!(event, Event::Looked(looked) if looked.purpose == Purpose::NextHopProbe);
+    run.events.iter().filter(probes).count()
 }
 
 fn peer(plan: &Plan, host: u32) -> NodeId {

@@ -28,9 +28,9 @@ canaries! {
     ClosedStepsKept,
     /// A session opens although its KV cache exceeds the budget.
     BudgetSkipped,
-    /// The sessions of a peer have no bound.
+    /// The number of sessions of a peer is not limited.
     SessionsUnbounded,
-    /// The sessions that wait for room have no bound.
+    /// The number of sessions that wait for room in the KV cache is not limited.
     WaitingUnbounded,
     /// The session that began to wait last is admitted first.
     LastWaitingFirst,

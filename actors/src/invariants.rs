@@ -31,7 +31,7 @@ pub enum Invariant {
     CacheFreed,
     #[error("a route covers every block once")]
     RouteCovers,
-    #[error("nobody takes a banned peer while others hold its blocks")]
+    #[error("a route contains a banned peer only if no other peer holds its blocks")]
     BansRespected,
     #[error("what waits is bounded")]
     QueuesBounded,

@@ -284,7 +284,7 @@ pub enum Refusal {
     #[error("{0}")]
     NotFinite(NotFinite),
     /// The peer has not kept the hidden states that it is asked to send again.
-    #[error("it has not kept what it is to send again")]
+    #[error("the peer has not kept the outputs that it was asked to send again")]
     NotKept,
     /// The session has exceeded its lifetime.
     #[error("the session has lasted as long as it may")]

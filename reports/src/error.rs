@@ -25,7 +25,7 @@ pub enum Error {
     Encode { what: &'static str, why: String },
     #[error("nothing can be calibrated from {path}: {why}")]
     NotLive { path: PathBuf, why: String },
-    #[error("the two runs share no cell: {why}")]
+    #[error("the two runs have no cell (combination of swept values) in common: {why}")]
     NoTwin { why: String },
 }
 

@@ -155,7 +155,7 @@ mod tests {
         };
         let start = read("cpu  1000 100 200 5000 10 0 20 30 400 0\ncpu0 1 2 3", &process(50, 0));
         let end = read("cpu  1300 150 250 5400 10 0 20 80 500 0\ncpu0 1 2 3", &process(80, 190));
-        // The sample has 850 ticks: 400 of programs, of which 220 are this program's, and 50 stolen.
+        // 850 ticks: 400 of programs (220 of them of this program), 50 stolen, and 400 idle.
         let shares = end.since(&start).expect("time has passed");
         assert_eq!(shares, CpuShares { ours: 0.2588, others: 0.2118, stolen: 0.0588 });
         assert_eq!(start.since(&start), None);

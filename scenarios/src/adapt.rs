@@ -5,7 +5,7 @@
 //! model (hidden size, heads, layers, vocabulary). The other dimensions follow the conventions of the other family.
 //! Weights are not kept: an adapted model does the work of the original, but does not give its answers.
 use crate::columns::Columns;
-use crate::cost::{block_flops, block_params, cache_values, ends_params, head_params};
+use crate::cost::{block_flops, block_params, cache_values, client_params, head_params};
 use crate::presets::models;
 use crate::shape::{Arch, Shape, WeightType};
 use std::fmt;
@@ -59,7 +59,7 @@ impl Adaptation {
     /// The differences of the work for one token after `context` tokens, with weights in `weight_type` and
     /// `cache_value_bytes` bytes per cached value.
     pub fn distances(&self, weight_type: WeightType, cache_value_bytes: u32, context: u32) -> [Distance; 4] {
-        let params = |shape: &Shape| f64::from(shape.layers) * block_params(shape) + ends_params(shape);
+        let params = |shape: &Shape| f64::from(shape.layers) * block_params(shape) + client_params(shape);
         let flops =
             |shape: &Shape| f64::from(shape.layers) * block_flops(shape, 1, 1, context) + 2.0 * head_params(shape);
         let cached = |shape: &Shape| f64::from(shape.layers) * cache_values(shape) * f64::from(cache_value_bytes);

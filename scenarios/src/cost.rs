@@ -102,7 +102,7 @@ pub fn embed_time(cost: &Cost, model: &Model, batch: u32, tokens: u32) -> Durati
     }
     let values = count * f64::from(model.shape.hidden);
     let tables = if model.shape.arch == Arch::Opt { 2.0 } else { 1.0 }; // OPT adds learned positions
-    let seconds = roofline_seconds(&cost.roofline, values, values * tables * model.ends_type.bytes());
+    let seconds = roofline_seconds(&cost.roofline, values, values * tables * model.client_type.bytes());
     slowed(cost, Duration::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
@@ -113,7 +113,8 @@ pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Duration {
         return slowed(cost, Duration::from_secs_f64(seconds));
     }
     let weights = head_params(&model.shape);
-    let seconds = roofline_seconds(&cost.roofline, 2.0 * f64::from(batch) * weights, weights * model.ends_type.bytes());
+    let seconds =
+        roofline_seconds(&cost.roofline, 2.0 * f64::from(batch) * weights, weights * model.client_type.bytes());
     slowed(cost, Duration::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
@@ -180,7 +181,7 @@ pub fn head_params(shape: &Shape) -> f64 {
 
 /// The number of parameters outside the blocks: embedding table, learned positions (two of OPT's are never used),
 /// norms, and the LM head if it is not tied to the embedding table.
-pub fn ends_params(shape: &Shape) -> f64 {
+pub fn client_params(shape: &Shape) -> f64 {
     let hidden = f64::from(shape.hidden);
     head_params(shape)
         + match shape.arch {
@@ -254,7 +255,7 @@ mod tests {
         Model {
             shape,
             block_type: WeightType::Int8,
-            ends_type: WeightType::F32,
+            client_type: WeightType::F32,
             wire: WireType::F16,
             cache_value_bytes: 2,
             weights: Weights::Random { seed: 1 },

@@ -62,7 +62,8 @@ pub struct Model {
     /// The number format of the weights of the peers' blocks.
     pub block_type: WeightType,
     /// The number format of the weights of the client's embedding and LM head.
-    pub ends_type: WeightType,
+    #[serde(alias = "ends_type")]
+    pub client_type: WeightType,
     /// The number format of activations between nodes.
     pub wire: WireType,
     /// Bytes of one value in the KV cache.

@@ -193,7 +193,7 @@ pub fn load(name: &str, folder: &Path) -> Result<Profile, ProfileError> {
         if let Some((_, text)) = LIBRARY.iter().find(|known| known.0 == name) {
             return Profile::read(name, text);
         }
-        // What is there and is no file is refused as such when it is read.
+        // If the path exists but is not a regular file, reading it gives the right error.
         if path.symlink_metadata().is_err() {
             return Err(ProfileError::Unknown { name: name.to_owned(), path: shown });
         }
@@ -395,7 +395,7 @@ mod tests {
         Model {
             shape: models::shape(Arch::Llama, name).expect(name),
             block_type,
-            ends_type: WeightType::F16,
+            client_type: WeightType::F16,
             wire: WireType::F16,
             cache_value_bytes: 2,
             weights: Weights::Random { seed: 1 },

@@ -91,7 +91,7 @@ fn the_last_link_that_names_a_path_decides() {
 fn the_wire_follows_the_blocks_unless_it_is_chosen() {
     let types = |set: &[(&str, &str)]| {
         let model = plan(set).model;
-        (model.block_type, model.ends_type, model.wire, model.cache_value_bytes)
+        (model.block_type, model.client_type, model.wire, model.cache_value_bytes)
     };
     assert_eq!(types(&[]), (WeightType::F32, WeightType::F32, WireType::F32, 4));
     assert_eq!(types(&[("model.dtype", "Int8")]), (WeightType::Int8, WeightType::F32, WireType::F16, 2));

@@ -53,7 +53,7 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
         model: Model {
             shape,
             block_type: WeightType::F32,
-            ends_type: WeightType::F32,
+            client_type: WeightType::F32,
             wire: WireType::F32,
             cache_value_bytes: 4,
             weights: Weights::Random { seed: 11 },

@@ -80,7 +80,7 @@ pub fn plan(count: u32) -> Plan {
         model: Model {
             shape,
             block_type: WeightType::F32,
-            ends_type: WeightType::F32,
+            client_type: WeightType::F32,
             wire: WireType::F32,
             cache_value_bytes: 4,
             weights: Weights::Random { seed: 1 },

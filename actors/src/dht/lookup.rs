@@ -20,7 +20,7 @@ pub struct Lookup {
     order: Vec<(u64, u32)>,
     /// The number of queries in flight.
     under_way: usize,
-    /// The number of responses since the last one that contained a node nearer than all before.
+    /// The number of responses since the last one that contained a node nearer to the key than all earlier nodes.
     fruitless: usize,
 }
 

@@ -7,7 +7,7 @@ use rows::stats::steady_mean;
 use std::collections::BTreeMap;
 
 /// Whether a run shows cache interference: several clients on this machine's own network.
-pub fn in_company(run: &ObservedRun) -> bool {
+pub fn among_other_clients(run: &ObservedRun) -> bool {
     !solitary(run) && !run.plan.network.shape
 }
 

@@ -12,7 +12,7 @@ use scenarios::plan::{Cost, Table};
 /// The constant error of a profile at one size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
-    /// The tokens of a prefill, and of the context of the steps after it.
+    /// The number of tokens of a prefill, which is also the context of the decode steps that follow.
     pub size: u32,
     pub decode: f64,
     pub prefill: f64,

@@ -20,7 +20,7 @@ pub mod swarms;
 mod terms;
 mod wake_up;
 
-use cache_interference::{CacheInterference, in_company};
+use cache_interference::{CacheInterference, among_other_clients};
 pub use drift::drift_of;
 pub use drift_timeline::DriftTimeline;
 pub use rows::ObservedRun;
@@ -47,13 +47,13 @@ pub enum CalibrationError {
 
 /// The number of rounds that correct the cost of cache interference. Each round adds the part that a simulation with
 /// the present cost still lacks.
-const COMPANY_ROUNDS: u32 = 3;
+const INTERFERENCE_ROUNDS: u32 = 3;
 
-/// Fits a profile to live runs. `hand_over` is a separate measurement of the lease's hand-over, used if no run shows
-/// any.
+/// Fits a profile to live runs. `hand_over` is the time that a core lease takes to pass from one process to the next; it was
+/// measured separately and is used if no run contains such a pass.
 ///
-/// The cost of cache interference is the excess of live frames over simulated frames of the same plans, so this
-/// function also simulates the runs.
+/// The cost of cache interference is the time that live messages take beyond messages in a simulation of the same run, so
+/// this function also simulates the runs.
 ///
 /// # Errors
 /// There are no runs, the runs are of several models, or they have no timed step.
@@ -64,9 +64,9 @@ pub fn fit(
     source: &str,
 ) -> Result<Profile, CalibrationError> {
     let mut profile = fit_alone(seen, hand_over, name, source)?;
-    for _ in 0..COMPANY_ROUNDS {
+    for _ in 0..INTERFERENCE_ROUNDS {
         let mut cache_interference = CacheInterference::default();
-        for run in seen.iter().filter(|run| in_company(run)) {
+        for run in seen.iter().filter(|run| among_other_clients(run)) {
             let mut plan = run.plan.clone();
             prepare(&mut plan, Some(&profile))?;
             let events = simulator::run(&plan, simulator::HORIZON).events;

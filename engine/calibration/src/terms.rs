@@ -16,7 +16,7 @@ pub enum Term {
     LeaseHandOver,
     /// The time that each message takes at its sender and at its receiver (the `o` of the LogP model).
     MessageOverhead,
-    /// The random variation of that time.
+    /// The random variation of the time that a message takes at its sender and at its receiver.
     MessageSpread,
     /// The longer time of everything that starts after idling.
     WakeUp,

@@ -138,7 +138,8 @@ impl TicketLock {
     /// If the file of the next number cannot be locked, read or written.
     pub fn line_up(&self) -> io::Result<Turn> {
         lock(&self.next)?;
-        // The number's file is locked before another executor can take the next number.
+        // Each executor locks the file of its own number before another executor can take the next number, so that no two
+        // executors have the same number.
         let taken = || {
             let mut bytes = [0; 8];
             // The file is empty until the first executor has taken a number.

@@ -86,7 +86,7 @@ pub enum LiveError {
     Load { host: String, what: String },
     #[error("{what} failed: {why}")]
     Io { what: &'static str, why: io::Error },
-    #[error("the prompts cannot be had: {0}")]
+    #[error("the prompts cannot be read: {0}")]
     Prompts(PromptError),
     #[error(transparent)]
     Wire(#[from] wire::WireError),

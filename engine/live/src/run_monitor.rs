@@ -191,7 +191,7 @@ impl RunMonitor<'_> {
     }
 
     fn note_mishap(&mut self, fault: FaultKind, host: HostId, lasts: Option<Duration>) {
-        self.note(self.plan.befell(clock::now(), fault, &[host], lasts));
+        self.note(self.plan.fault_event_at(clock::now(), fault, &[host], lasts));
     }
 
     /// Records the fault windows at their starts: slow devices, slow links and partitions, which the hosts look up

@@ -56,7 +56,7 @@ pub enum WireError {
     TensorSize { said: u64, carried: usize },
     #[error("a tensor came with a frame that has no activation")]
     NoActivation,
-    #[error("a chunk came that no letter announced")]
+    #[error("received a chunk of a message that was not announced")]
     StrayChunk,
     #[error("the connection ended within a frame")]
     CutShort,

@@ -64,7 +64,7 @@ pub fn block(config: &Config, form: &BloomForm, tensors: &mut Tensors) -> Result
 }
 
 /// Returns the tensors outside the blocks.
-pub fn ends_specs(config: &Config) -> Specs {
+pub fn client_specs(config: &Config) -> Specs {
     let (hidden, vocab) = (config.hidden(), config.vocab());
     let mut specs = Specs::under("");
     specs.tokens("transformer.word_embeddings", vocab, hidden, config.tied);

@@ -75,7 +75,7 @@ impl Checkpoint {
     fn write_files(&self, dir: &Path, interrupt: &AtomicBool) -> Result<Vec<String>, ModelError> {
         let shape = &self.config.shape;
         let blocks = (0..shape.layers).map(|index| self.config.block_specs(index));
-        let specs: Vec<TensorSpec> = blocks.chain([self.config.ends_specs()]).flat_map(|specs| specs.list).collect();
+        let specs: Vec<TensorSpec> = blocks.chain([self.config.client_specs()]).flat_map(|specs| specs.list).collect();
         room(dir, specs.iter().map(bytes).sum())?;
         let mut names = Vec::new();
         let mut save = |name: &str, text: String| {

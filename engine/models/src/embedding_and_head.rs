@@ -43,7 +43,7 @@ impl EmbeddingAndHead {
     /// If a tensor is missing, has the wrong shape or type, or cannot be read.
     pub fn load(source: &Source, weight_type: WeightType, device: &Device) -> Result<EmbeddingAndHead, ModelError> {
         let config = source.config().clone();
-        let mut tensors = source.part(config.ends_specs(), weight_type, device)?;
+        let mut tensors = source.part(config.client_specs(), weight_type, device)?;
         let parts = config.ends(&mut tensors)?;
         Ok(EmbeddingAndHead { config, parts, device: device.clone(), compute: tensors.compute })
     }

@@ -31,7 +31,7 @@ pub enum ModelError {
     Header { path: PathBuf, why: String },
     #[error("{}: there is no tensor `{tensor}`, which config.json asks for", path.display())]
     Missing { path: PathBuf, tensor: String },
-    #[error("{}: in place of the tensor `{tensor}` there is `{packed}`, as AWQ and GPTQ pack weights: they are not read; use the folder of the unquantised model", path.display())]
+    #[error("{}: in place of the tensor `{tensor}` there is `{packed}`, which AWQ and GPTQ use; such checkpoints are not supported: use the folder of the unquantised model", path.display())]
     Packed { path: PathBuf, tensor: String, packed: String },
     #[error("{what} are not finite")]
     NotFinite { what: String },
@@ -48,7 +48,7 @@ pub enum ModelError {
     Truncated { path: PathBuf, tensor: String, end: u64, length: u64 },
     #[error("the scenario's shape is not the folder's: {what} is {asked} in the plan and {found} in {}", path.display())]
     ShapeDiffers { path: PathBuf, what: &'static str, asked: String, found: String },
-    #[error("a shape cannot be built: {0}")]
+    #[error("a model with these dimensions cannot be built: {0}")]
     Shape(String),
     #[error("tensor `{tensor}` has rows of {row} values; {format} weights want a multiple of {multiple}")]
     RowLength { tensor: String, row: usize, format: &'static str, multiple: usize },

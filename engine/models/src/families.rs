@@ -17,11 +17,11 @@ impl Config {
     }
 
     /// Returns the tensors outside the blocks (embedding, last norm and LM head).
-    pub(super) fn ends_specs(&self) -> Specs {
+    pub(super) fn client_specs(&self) -> Specs {
         match &self.form {
-            Form::Opt(form) => opt::ends_specs(self, form),
-            Form::Bloom(_) => bloom::ends_specs(self),
-            Form::Llama(_) => llama::ends_specs(self),
+            Form::Opt(form) => opt::client_specs(self, form),
+            Form::Bloom(_) => bloom::client_specs(self),
+            Form::Llama(_) => llama::client_specs(self),
         }
     }
 

@@ -123,7 +123,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Whether there is an index that was not read, because the whole file exists.
+    /// Whether the folder has a shard index that was ignored, because it also has an unsharded `model.safetensors`.
     pub fn passes_over_an_index(&self) -> bool {
         self.passed_over
     }

@@ -63,7 +63,7 @@ pub fn inspect(dir: &Path) -> Result<Inspection, ModelError> {
         held
     };
     let blocks = (0..config.shape.layers).map(|index| holding(config.block_specs(index))).collect();
-    let ends = holding(config.ends_specs());
+    let ends = holding(config.client_specs());
     let mut types = BTreeMap::new();
     for (_, dtype) in folder.tensors() {
         *types.entry(excerpt(dtype)).or_insert(0) += 1;

@@ -61,7 +61,7 @@ pub fn block(config: &Config, tensors: &mut Tensors) -> Result<Box<dyn Block>, M
 }
 
 /// Returns the tensors outside the blocks.
-pub fn ends_specs(config: &Config) -> Specs {
+pub fn client_specs(config: &Config) -> Specs {
     let (hidden, vocab) = (config.hidden(), config.vocab());
     let mut specs = Specs::under("");
     specs.tokens("model.embed_tokens", vocab, hidden, config.tied);

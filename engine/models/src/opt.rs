@@ -73,7 +73,7 @@ pub fn block(config: &Config, form: &OptForm, tensors: &mut Tensors) -> Result<B
 }
 
 /// Returns the tensors outside the blocks.
-pub fn ends_specs(config: &Config, form: &OptForm) -> Specs {
+pub fn client_specs(config: &Config, form: &OptForm) -> Specs {
     let (hidden, width, vocab) = (config.hidden(), form.embed_width, config.vocab());
     let mut specs = Specs::under("");
     specs.tokens("model.decoder.embed_tokens", vocab, width, config.tied);

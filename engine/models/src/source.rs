@@ -65,7 +65,7 @@ impl Source {
     pub fn check(&self) -> Result<(), ModelError> {
         let Origin::Folder(folder) = &self.origin else { return Ok(()) };
         let blocks = (0..self.config.shape.layers).map(|index| self.config.block_specs(index));
-        blocks.chain([self.config.ends_specs()]).flat_map(|specs| specs.list).try_for_each(|spec| folder.check(&spec))
+        blocks.chain([self.config.client_specs()]).flat_map(|specs| specs.list).try_for_each(|spec| folder.check(&spec))
     }
 
     /// Returns the reasons why the folder's output may differ from its authors', one sentence each. Reads headers only.

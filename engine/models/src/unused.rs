@@ -13,7 +13,7 @@ const NAMES: usize = 4;
 /// Returns the names of the tensors that `config` does not use, except those that its family stores without need.
 pub fn unused(config: &Config, folder: &Folder) -> Vec<String> {
     let blocks = (0..config.shape.layers).map(|index| config.block_specs(index));
-    let specs = blocks.chain([config.ends_specs()]).flat_map(|specs| specs.list);
+    let specs = blocks.chain([config.client_specs()]).flat_map(|specs| specs.list);
     let used: BTreeSet<String> = specs.filter_map(|spec| Some(folder.stored(&spec)?.0.to_owned())).collect();
     let names = folder.tensors().map(|(name, _)| name);
     names.filter(|name| !used.contains(*name) && !is_spare(config, name)).map(excerpt).collect()
@@ -22,7 +22,7 @@ pub fn unused(config: &Config, folder: &Folder) -> Vec<String> {
 /// Whether the head that is stored beside an embedding to which it is tied has other values than this: then the text is
 /// not that of whoever stored it. Reads both up to the first byte that differs.
 fn has_another_head(config: &Config, folder: &Folder) -> Result<bool, ModelError> {
-    let tokens = config.ends_specs().list.into_iter().find(|spec| spec.shared_with == Some(HEAD));
+    let tokens = config.client_specs().list.into_iter().find(|spec| spec.shared_with == Some(HEAD));
     match tokens {
         Some(tokens) if config.tied => Ok(!folder.is_same(&tokens, HEAD)?),
         _ => Ok(false),

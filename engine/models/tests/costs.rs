@@ -2,7 +2,7 @@
 use actors::id::BlockRange;
 use candle_core::Device;
 use models::{BlockSpan, Config, Source, inspect, write_checkpoint};
-use scenarios::cost::{block_flops, block_params, block_weight_bytes, cache_values, ends_params};
+use scenarios::cost::{block_flops, block_params, block_weight_bytes, cache_values, client_params};
 use scenarios::shape::{Arch, Shape, WeightType};
 
 fn shapes() -> [Shape; 4] {
@@ -31,7 +31,7 @@ fn parameters_are_those_of_the_checkpoint() {
             assert_eq!(block.parameters as f64, block_params(&shape), "{shape:?}");
             assert_eq!(block.bytes as f64, block_weight_bytes(&shape, WeightType::F32), "{shape:?}");
         }
-        assert_eq!(held.ends.parameters as f64, ends_params(&shape), "{shape:?}");
+        assert_eq!(held.ends.parameters as f64, client_params(&shape), "{shape:?}");
         let text = held.to_string();
         assert!(text.contains("block 1") && text.contains("2 layers, hidden 256"), "{text}");
     }

@@ -17,7 +17,7 @@ fn shape(arch: Arch) -> Shape {
 
 fn open(arch: Arch, weights: Weights) -> Source {
     let (f32, wire) = (WeightType::F32, actors::message::WireType::F32);
-    let model = Model { shape: shape(arch), block_type: f32, ends_type: f32, wire, cache_value_bytes: 4, weights };
+    let model = Model { shape: shape(arch), block_type: f32, client_type: f32, wire, cache_value_bytes: 4, weights };
     Source::open(&model).expect("the shape is sound and the folder complete")
 }
 

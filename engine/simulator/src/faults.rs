@@ -216,7 +216,7 @@ impl Simulation<'_> {
             it.steps += 1;
             if it.crashes.front().is_some_and(|(count, _)| *count == it.steps) {
                 let back = it.crashes.pop_front().and_then(|(_, back)| back);
-                self.events.push(faults.plan.befell(self.world.now, FaultKind::Crash, &[here], None));
+                self.events.push(faults.plan.fault_event_at(self.world.now, FaultKind::Crash, &[here], None));
                 self.account.lost += 1;
                 self.crash(here);
                 if let Some(back) = back {
@@ -233,7 +233,7 @@ impl Simulation<'_> {
     /// Restarts a host that crashed at a step.
     pub(super) fn return_from_crash(&mut self, host: HostId) {
         if let Some(faults) = &self.faults {
-            self.events.push(faults.plan.befell(self.world.now, FaultKind::Restart, &[host], None));
+            self.events.push(faults.plan.fault_event_at(self.world.now, FaultKind::Restart, &[host], None));
         }
         self.begin_start(host);
         self.start_again(host);

@@ -65,7 +65,7 @@ pub enum Wrong {
     Undetermined,
     /// The run's aggregate figures do not follow from its events.
     Figures(String),
-    /// The state of a peer in a storm differs from its model.
+    /// A peer under a random load of sessions and steps differs from the reference state that the test keeps.
     Peer(String),
     Records(String),
 }
@@ -83,7 +83,7 @@ impl fmt::Display for Wrong {
             Wrong::Failed { request, why } => write!(f, "{} failed without need: {why}", name(request)),
             Wrong::Undetermined => write!(f, "two runs differ"),
             Wrong::Figures(what) => write!(f, "{what}"),
-            Wrong::Peer(what) => write!(f, "a peer in a storm {what}"),
+            Wrong::Peer(what) => write!(f, "a peer under random load {what}"),
             Wrong::Records(what) => write!(f, "{what}"),
         }
     }

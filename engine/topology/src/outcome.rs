@@ -9,7 +9,7 @@ use actors::time::Timestamp;
 pub enum Outcome {
     #[error("done")]
     Done(Drained),
-    #[error("nothing was left to happen after {} s, and the orchestrator has not drained the run", at.0 as f64 / 1e9)]
+    #[error("the run stalled at {} s: no events are pending, and the orchestrator has not finished the run", at.0 as f64 / 1e9)]
     Deadlock { at: Timestamp },
     #[error("{node} panicked: {what}")]
     Panicked { node: NodeId, what: String },

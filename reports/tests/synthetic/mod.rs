@@ -103,7 +103,7 @@ impl Sketch {
                     max_positions: 2048,
                 },
                 block_type: WeightType::F32,
-                ends_type: WeightType::F32,
+                client_type: WeightType::F32,
                 wire: WireType::F16,
                 cache_value_bytes: 2,
                 weights: Weights::Random { seed: 1 },

@@ -76,7 +76,7 @@ impl What {
         }
     }
 
-    pub fn mishap(&self) -> FaultKind {
+    pub fn kind(&self) -> FaultKind {
         match self {
             What::Crash { .. } => FaultKind::Crash,
             What::Restart { .. } => FaultKind::Restart,
@@ -122,12 +122,12 @@ impl Plan {
 
     /// Returns the event that a run records when it injects a fault.
     pub fn fault_event(&self, at: Timestamp, what: &What) -> Event {
-        self.befell(at, what.mishap(), &what.hosts(), what.lasts())
+        self.fault_event_at(at, what.kind(), &what.hosts(), what.lasts())
     }
 
     /// Returns the event that a run records for a fault of the given kind at the given hosts.
-    pub fn befell(&self, at: Timestamp, mishap: FaultKind, hosts: &[HostId], lasts: Option<Duration>) -> Event {
+    pub fn fault_event_at(&self, at: Timestamp, kind: FaultKind, hosts: &[HostId], lasts: Option<Duration>) -> Event {
         let nodes = self.nodes().filter(|(_, node)| hosts.contains(&node.host)).map(|(id, _)| id).collect();
-        Event::FaultEvent(Box::new(FaultEvent { at, fault: mishap, nodes, lasts }))
+        Event::FaultEvent(Box::new(FaultEvent { at, fault: kind, nodes, lasts }))
     }
 }

@@ -146,7 +146,7 @@ mod tests {
         Model {
             shape: models::shape(arch, name).expect(name),
             block_type,
-            ends_type: WeightType::F32,
+            client_type: WeightType::F32,
             wire: WireType::F16,
             cache_value_bytes: 2,
             weights: Weights::Random { seed: 1 },

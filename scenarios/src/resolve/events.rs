@@ -235,7 +235,7 @@ impl Swarm<'_> {
                     continue;
                 }
                 What::Crash { .. } | What::Leave { .. } if !here => {
-                    let what = format!("`{name}` cannot {} {time}: it is not there", fault.what.mishap().label());
+                    let what = format!("`{name}` cannot {} {time}: it is not there", fault.what.kind().label());
                     let waits = late.contains(&host) && !joined.contains(&host);
                     return blame(what, if waits { "it joins only later" } else { "give it a Restart before" });
                 }

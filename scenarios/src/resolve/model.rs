@@ -26,7 +26,7 @@ pub(super) fn resolve(model: &Model, files: &Files) -> Result<plan::Model, Fault
     Ok(plan::Model {
         shape,
         block_type: model.dtype,
-        ends_type: model.client_dtype,
+        client_type: model.client_dtype,
         wire,
         // Caches keep values in the format of the computation, not in the compressed format of the network.
         cache_value_bytes: match (wire, model.dtype) {

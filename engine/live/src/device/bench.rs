@@ -195,7 +195,7 @@ impl Bench {
                 self.spans.insert(node, models::BlockSpan::load(source, blocks, plan.model.block_type, device)?);
             }
             (Some(Role::Client), None) => {
-                self.ends.insert(node, EmbeddingAndHead::load(source, plan.model.ends_type, device)?);
+                self.ends.insert(node, EmbeddingAndHead::load(source, plan.model.client_type, device)?);
             }
             _ => return Err(Fault::NothingToLoad(node)),
         }

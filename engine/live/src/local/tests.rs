@@ -157,7 +157,7 @@ fn offences(here: &Alone) -> Vec<(Vec<u8>, &'static str)> {
         (header(3, 0, u32::MAX, 0), "over the limit"),
         (header(3, 2, 16, u32::MAX), "over the limit"),
         (header(9, 0, 16, 0), "unknown kind"),
-        (header(5, 2, 0, 8), "no letter announced"),
+        (header(5, 2, 0, 8), "was not announced"),
         (header(3, 0, 100, 0), "ended within a frame"),
         (garbled, "control part cannot be read"),
         (lies, "came with an activation of"),

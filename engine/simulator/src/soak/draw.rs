@@ -228,7 +228,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         model: Model {
             shape,
             block_type: WeightType::F32,
-            ends_type: WeightType::F32,
+            client_type: WeightType::F32,
             wire: chance.one(&[WireType::F32, WireType::F16, WireType::Int8 { block: 16 }]),
             cache_value_bytes: 4,
             weights: Weights::Echo,
