@@ -366,7 +366,7 @@ fn weights_that_are_packed_or_lack_their_index_are_told() {
     tensors.insert("model.decoder.layers.0.fc1.qweight".to_owned(), weight);
     candle_core::safetensors::save(&tensors, &path).expect("writable");
     let why = load(dir.path(), WeightType::F32).expect_err("it is packed").to_string();
-    assert!(why.contains("layers.0.fc1.qweight`, as AWQ and GPTQ"), "{why}");
+    assert!(why.contains("layers.0.fc1.qweight`, which AWQ and GPTQ use"), "{why}");
 
     let dir = sharded(4096);
     fs::remove_file(dir.path().join("model.safetensors.index.json")).expect("it was written");
