@@ -138,7 +138,7 @@ fn a_restarted_peer_serves_again() {
 fn a_stall_longer_than_detection_moves_the_session_and_keeps_its_text() {
     let work = Workload { micro_batches: 3, batch: 1, prompt: 8, generate: 200 };
     let undisturbed = live(&doubled("steady", work, vec![]));
-    let stall = at(50, What::Stall { host: HostId(3), lasts: Duration::from_millis(1500) });
+    let stall = at(50, What::Stall { host: HostId(3), lasts: Duration::from_secs(5) });
     let mut plan = doubled("stopped", work, vec![stall]);
     plan.policies.detection = Detection { heartbeat: Duration::from_millis(50), missed: 3, ..Detection::default() };
     let run = live(&plan);
