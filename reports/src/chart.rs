@@ -92,8 +92,8 @@ impl Source {
     }
 }
 
-/// Draws one chart. A heatmap and discovery give two pictures. The name of a picture of selected cells ends in the
-/// selection.
+/// Draws one chart. `Heatmap` and `Discovery` return two pictures each. If the chart shows only some cells (`Only`), the
+/// names of its pictures end in the expression that selects them.
 ///
 /// # Errors
 /// The runs lack the data of the chart, or the drawing fails.

@@ -46,8 +46,8 @@ pub(super) fn shares(law: &plan::ColdCache, gaps: &[f64]) -> Vec<f64> {
 type Alike = Vec<(usize, f64)>;
 
 impl ColdCache {
-    /// Fits the penalty by least squares within groups of similar decode steps of peers, and of decode steps of
-    /// clients.
+    /// Fits the penalty by least squares to the decode steps of peers (`jobs`) and of clients (`heads`). Steps are compared
+    /// only with steps of the same size and, for peers, of the same number of blocks and a similar context.
     pub fn fit((jobs, gaps): (&[Job], &Gaps), (heads, between_heads): (&[Head], &Gaps)) -> ColdCache {
         let mut blocks: BTreeMap<(u32, u32, u32), Alike> = BTreeMap::new();
         for job in jobs.iter().filter(|job| job.phase == Phase::Decode) {

@@ -68,8 +68,7 @@ impl Passage {
         self.last = self.last + wait;
     }
 
-    /// Multiplies the propagation and the transfer time so far by `by`, but not the queueing. A factor below 1 has no
-    /// effect.
+    /// Multiplies the propagation time and the transfer time by `by`. The queueing time stays. A factor below 1 counts as 1.
     pub fn stretch(&mut self, by: f64) {
         let more = |span: Duration| Duration::from_secs_f64(span.as_secs_f64() * (by - 1.0).max(0.0));
         let (propagation, transmit) = (more(self.propagation), more(self.transmit()));

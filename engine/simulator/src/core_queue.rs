@@ -52,8 +52,8 @@ impl CoreQueue {
     }
 
     /// Adds a frame that needs a core of its sender's `machine` for `takes`, the overheads of both ends together.
-    /// Without other frames it is delivered at `at`. Returns the time of delivery given the frames in transit, which
-    /// also become later.
+    /// The frame would be delivered at `at` if its machine handled no other frames. Returns the time at which it is
+    /// delivered beside the frames in transit, and delays those as well.
     pub fn send(
         &mut self,
         now: Timestamp,

@@ -1,5 +1,5 @@
-//! Per-message send and receive overheads: the costs of a frame at its two ends beside the network, which are encoding,
-//! copying, the kernel and waking up.
+//! Per-message send and receive overheads: the time that a frame takes at its sender and at its receiver for encoding,
+//! copying, system calls and waking a thread. The time in the network is not part of it.
 //!
 //! Without a shaped network they are added to the network's own time. With `shape: true` a live run holds a frame until
 //! its scheduled time. The overheads are then absorbed as long as they are smaller than the network's time, and only
