@@ -148,6 +148,34 @@ fn sites_are_half_a_round_trip_apart() {
     assert!((0.14..0.18).contains(&far), "Tokyo and Virginia are {far} s apart");
 }
 
+/// Each step of the client is a round trip, because its peer computes in no time.
+#[test]
+fn round_trips_between_regions_have_the_median_and_the_90th_percentile_of_the_table() {
+    // The means of both directions in the table, in ms.
+    for (from, to, median, p90) in [
+        ("ap-southeast-2", "eu-west-1", 255.665, 259.115),
+        ("us-west-2", "me-south-1", 238.895, 269.005),
+        ("ap-east-1", "ap-east-2", 18.495, 32.625),
+    ] {
+        let one = [("hosts.0.site", from), ("hosts.1.site", to)];
+        // The first client of two that are spread has the same round trips.
+        let both = format!("[{to:?}, \"eu-south-2\"]");
+        let spread =
+            [("hosts.0.site", from), ("hosts.1.site", "None"), ("hosts.1.sites", &both), ("workload.clients", "2")];
+        for set in [&one[..], &spread[..]] {
+            let run = simulate(&[&[("network.rtt", "Regions(\"aws-2025\")")], set].concat());
+            let first = steps(&run).map(|step| step.request.client).min().expect("a client");
+            let decodes = steps(&run).filter(|step| step.request.client == first && step.output > 1);
+            let mut pings: Vec<f64> = decodes.map(|step| took(&step) * 1e3).collect();
+            pings.sort_by(f64::total_cmp);
+            let quantile = |share: f64| pings[(share * pings.len() as f64) as usize];
+            println!("{from} to {to}: {} pings, {} and {} ms", pings.len(), quantile(0.5), quantile(0.9));
+            near(quantile(0.5), median, 0.03);
+            near(quantile(0.9), p90, 0.05);
+        }
+    }
+}
+
 #[test]
 fn the_slowest_of_nics_and_path_sets_the_time_of_its_direction() {
     let there = frame(250) / 1.25e6;

@@ -20,7 +20,7 @@ use topology::outcome::Run;
 fn plan(next: u32) -> Plan {
     let work = Workload { micro_batches: 200, batch: 1, prompt: 4, generate: 4 };
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Push, work));
-    let only = |host| Hosts { first: HostId(host), last: HostId(host) };
+    let only = |host| Hosts::only(HostId(host));
     let far = Link::new(Distribution::Constant(Duration::from_millis(20)), None);
     for (from, to) in [(1, 3), (3, 1), (2, 3), (3, 2), (2, 4), (4, 2)] {
         plan.network.between.push(Between { from: only(from), to: only(to), link: far.clone() });

@@ -20,8 +20,10 @@ pub use device::{ColdCache, Cost, CpuSteal, Curve, Device, Ends, Executor, Grid,
 
 pub mod faults;
 mod names;
+mod network;
 
 pub use faults::{Fault, What, When};
+pub use network::{Between, Hosts, Network, SiteTable};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -162,57 +164,6 @@ impl Role {
             Role::Peer { .. } => NodeRole::Peer,
             Role::Client => NodeRole::Client,
         }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Network {
-    /// The link of every path that `between` does not name, except within a host, where messages cost nothing.
-    pub default: Link,
-    /// The links of single paths. If several entries match a path, the last one counts.
-    pub between: Vec<Between>,
-    pub tcp: Tcp,
-    pub sharing: Sharing,
-    /// Whether a live run delays its real frames as these links would.
-    pub shape: bool,
-}
-
-impl Network {
-    /// A network with the same link between any two hosts. Connecting costs a round trip; no other effect of TCP is
-    /// modelled.
-    pub fn of(default: Link) -> Network {
-        Network { default, between: Vec::new(), tcp: Tcp::PIPE, sharing: Sharing::Fifo, shape: false }
-    }
-
-    /// The link between the NICs of two hosts, for one direction.
-    pub fn link(&self, from: HostId, to: HostId) -> &Link {
-        let named = self.between.iter().rfind(|between| between.from.holds(from) && between.to.holds(to));
-        named.map_or(&self.default, |between| &between.link)
-    }
-}
-
-/// A link for the paths from any host of one range to any host of another, in one direction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Between {
-    pub from: Hosts,
-    pub to: Hosts,
-    pub link: Link,
-}
-
-/// A range of consecutive hosts, including `first` and `last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Hosts {
-    pub first: HostId,
-    pub last: HostId,
-}
-
-impl Hosts {
-    pub fn holds(&self, host: HostId) -> bool {
-        (self.first..=self.last).contains(&host)
-    }
-
-    pub fn count(&self) -> usize {
-        (self.last.0 - self.first.0) as usize + 1
     }
 }
 

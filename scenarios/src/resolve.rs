@@ -53,9 +53,11 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
     let asked = workload::resolve(scenario, &model, seed, files)?;
     let tokens = tokens::resolve(scenario, &model, &asked.workload, files)?;
     sized(scenario, model.shape.layers)?;
-    let computers = hosts::resolve(scenario, &hosts::Site { model: &model, files })?;
+    let distances = network::distances(&scenario.network.rtt, files)?;
+    let inputs = hosts::Inputs { model: &model, distances: distances.as_ref(), files };
+    let computers = hosts::resolve(scenario, &inputs)?;
     let nodes = nodes(scenario, &model, &computers)?;
-    let network = network::resolve(&scenario.network, &computers.hosts, files)?;
+    let network = network::resolve(&scenario.network, distances.as_ref(), &computers.hosts, files)?;
     let policies = swarm::resolve(&scenario.swarm, &computers.hosts, &nodes)?;
     let swarm = events::Swarm { hosts: &computers.hosts, nodes: &nodes, seed, files };
     let faults = events::resolve(&scenario.events, &swarm)?;

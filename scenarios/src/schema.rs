@@ -30,7 +30,7 @@ pub mod workload;
 pub use cache::Cache;
 pub use delay::Delay;
 pub use events::{Away, Going, Lives, Part, ScheduledFault, When};
-pub use hosts::{Device, Host, Machine, Table};
+pub use hosts::{Device, Host, Machine, Spread, Table};
 pub use lengths::Lengths;
 pub use limit::Limit;
 pub use model::{Model, Shape, Weights};

@@ -86,6 +86,7 @@ pub fn choices(plan: &Plan) -> Vec<(String, Plan)> {
 
 fn each_link(plan: &mut Plan, change: impl Fn(&mut Link)) {
     change(&mut plan.network.default);
+    plan.network.sites.links.iter_mut().for_each(&change);
     plan.network.between.iter_mut().for_each(|between| change(&mut between.link));
     for host in &mut plan.hosts {
         change(&mut host.egress);

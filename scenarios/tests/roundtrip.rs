@@ -11,7 +11,8 @@ use scenarios::plan::{Drawn, Sharing};
 use scenarios::raw::Raw;
 use scenarios::schema::{
     Away, Between, BlockSpan, Columns, Device, Going, Host, Limit, Link, Lives, Machine, Measure, Model, Network, Part,
-    Peers, Process, RoundTrips, Scenario, ScheduledFault, Shape, Slo, Sweep, Table, Transport, Weights, When, Workload,
+    Peers, Process, RoundTrips, Scenario, ScheduledFault, Shape, Slo, Spread, Sweep, Table, Transport, Weights, When,
+    Workload,
 };
 use scenarios::shape::{Arch, WeightType};
 use scenarios::tokens::{Prompts, Sampling};
@@ -141,21 +142,26 @@ fn device() -> impl Strategy<Value = Device> {
     ]
 }
 
+fn spread() -> impl Strategy<Value = Spread> {
+    prop_oneof![Just(Spread::All), collection::vec(text(), 0..3).prop_map(Spread::Over)]
+}
+
 fn host() -> impl Strategy<Value = Host> {
     (
         text(),
         option::of(any::<u32>()),
-        text(),
+        (option::of(text()), option::of(spread())),
         option::of(text()),
         (device(), collection::vec(device(), 0..3)),
         (0.01..100.0f64, any::<u64>()),
         link(),
         link(),
     )
-        .prop_map(|(name, count, site, machine, (device, also), (slow, per_job), egress, ingress)| Host {
+        .prop_map(|(name, count, (site, sites), machine, (device, also), (slow, per_job), egress, ingress)| Host {
             name,
             count,
             site,
+            sites,
             machine,
             device,
             also,

@@ -170,8 +170,7 @@ impl Cast {
 ///
 /// A live run without a shaped network has this network, whatever the scenario declares.
 pub fn loopback(plan: &mut Plan) {
-    plan.network = Network { default: Link::FREE, between: Vec::new(), tcp: Tcp::OFF, ..plan.network.clone() };
-    plan.network.shape = false;
+    plan.network = Network { tcp: Tcp::OFF, sharing: plan.network.sharing, ..Network::of(Link::FREE) };
     for host in &mut plan.hosts {
         (host.egress, host.ingress) = (Link::FREE, Link::FREE);
     }

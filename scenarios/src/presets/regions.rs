@@ -1,78 +1,109 @@
-//! Round trips between regions of the world.
+//! Round trips between regions of the world. The tables beside this file name their sources and licences.
+use actors::time::Duration;
 
-/// A set of regions and the round trips between them in ms, from row to column. A 0 within a region means that the
-/// round trip is unknown.
+/// A set of regions, and the round trips between them.
 pub struct Regions {
-    pub names: &'static [&'static str],
-    rtt_ms: &'static [[u16; 11]],
+    /// The regions, in the order of the table.
+    pub names: Vec<&'static str>,
+    /// The round trips of every ordered pair of regions that the table has.
+    pub pairs: Vec<Pair>,
 }
 
+/// The round trips from one region to another.
+pub struct Pair {
+    pub from: &'static str,
+    pub to: &'static str,
+    /// The median round trip. Zero within a region means that it is unknown.
+    pub median: Duration,
+    /// The 90th percentile of the round trips, if it is known.
+    pub p90: Option<Duration>,
+}
+
+/// The tables of a set of regions: CSV matrices with times in ms.
+struct Tables {
+    name: &'static str,
+    median: &'static str,
+    p90: Option<&'static str>,
+}
+
+const SETS: [Tables; 2] = [
+    Tables { name: "aws-2019", median: include_str!("regions/aws-2019-ms.csv"), p90: None },
+    Tables {
+        name: "aws-2025",
+        median: include_str!("regions/aws-2025-p50-ms.csv"),
+        p90: Some(include_str!("regions/aws-2025-p90-ms.csv")),
+    },
+];
+
 /// Returns the set with this name.
-pub fn regions(name: &str) -> Option<&'static Regions> {
-    SETS.iter().find(|(known, _)| *known == name).map(|(_, regions)| regions)
+pub fn regions(name: &str) -> Option<Regions> {
+    let tables = SETS.iter().find(|tables| tables.name == name)?;
+    let p90s = tables.p90.map(matrix);
+    let p90 = |row: usize, column: usize| p90s.as_ref()?.1.get(row)?.1.get(column).copied().flatten();
+    let (names, rows) = matrix(tables.median);
+    let mut pairs = Vec::with_capacity(names.len() * names.len());
+    for (row, (from, medians)) in rows.iter().enumerate() {
+        for (column, (to, median)) in names.iter().zip(medians).enumerate() {
+            let Some(median) = *median else { continue };
+            pairs.push(Pair { from, to, median, p90: p90(row, column) });
+        }
+    }
+    Some(Regions { names, pairs })
 }
 
 /// The names of the sets.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
-    SETS.iter().map(|(name, _)| *name)
+    SETS.iter().map(|tables| tables.name)
 }
 
-impl Regions {
-    /// Every ordered pair of regions and its round trip in ms.
-    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &'static str, u16)> {
-        let row = |(from, row): (&&'static str, &'static [u16; 11])| {
-            let from = *from;
-            self.names.iter().zip(row).map(move |(to, rtt)| (from, *to, *rtt))
-        };
-        self.names.iter().zip(self.rtt_ms).flat_map(row)
-    }
+/// A row of a matrix: the region, and the round trip to the region of each column. An empty field is `None`.
+type Times = (&'static str, Vec<Option<Duration>>);
+
+/// Reads a matrix: the regions of its columns, and its rows.
+fn matrix(text: &'static str) -> (Vec<&'static str>, Vec<Times>) {
+    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+    let fields = |line: &'static str| line.split(',').map(str::trim);
+    let names = lines.next().map(|heading| fields(heading).skip(1).collect()).unwrap_or_default();
+    let time = |field: &str| field.parse().ok().map(|ms: f64| Duration::from_secs_f64(ms / 1e3));
+    let row = |line: &'static str| (fields(line).next().unwrap_or_default(), fields(line).skip(1).map(time).collect());
+    (names, lines.map(row).collect())
 }
-
-static SETS: [(&str, Regions); 1] = [("aws-2019", AWS_2019)];
-
-/// Round trips between data centres of AWS, 2019, as published with the Wittgenstein simulator of consensus protocols
-/// (github.com/ConsenSys/wittgenstein, Apache-2.0).
-const AWS_2019: Regions = Regions {
-    names: &[
-        "Oregon",
-        "Virginia",
-        "Mumbai",
-        "Seoul",
-        "Singapore",
-        "Sydney",
-        "Tokyo",
-        "Canada_central",
-        "Frankfurt",
-        "Ireland",
-        "London",
-    ],
-    rtt_ms: &[
-        [0, 81, 216, 126, 165, 138, 97, 64, 164, 131, 141],
-        [81, 0, 182, 181, 232, 195, 167, 13, 88, 80, 75],
-        [216, 182, 0, 152, 62, 223, 123, 194, 111, 122, 113],
-        [126, 181, 152, 0, 97, 133, 35, 184, 259, 254, 264],
-        [165, 232, 62, 97, 0, 169, 69, 218, 162, 174, 171],
-        [138, 195, 223, 133, 169, 0, 105, 210, 282, 269, 271],
-        [97, 167, 123, 35, 69, 105, 0, 156, 235, 222, 234],
-        [64, 13, 194, 184, 218, 210, 156, 0, 101, 78, 87],
-        [164, 88, 111, 259, 162, 282, 235, 101, 0, 24, 13],
-        [131, 80, 122, 254, 174, 269, 222, 78, 24, 0, 12],
-        [141, 75, 113, 264, 171, 271, 234, 87, 13, 12, 0],
-    ],
-};
 
 #[cfg(test)]
 mod tests {
-    use super::SETS;
+    use super::{SETS, matrix, regions};
+    use actors::time::Duration;
     use std::collections::BTreeMap;
 
     #[test]
-    fn a_round_trip_is_the_same_from_both_ends() {
-        for (_, set) in &SETS {
-            assert_eq!(set.names.len(), set.rtt_ms.len());
-            let pairs: BTreeMap<_, _> = set.pairs().map(|(from, to, rtt)| ((from, to), rtt)).collect();
-            assert_eq!(pairs.len(), set.names.len() * set.names.len());
-            assert!(pairs.iter().all(|((from, to), rtt)| pairs[&(*to, *from)] == *rtt && (*rtt == 0) == (from == to)));
+    fn every_table_has_a_round_trip_for_every_pair() {
+        for tables in &SETS {
+            for text in [Some(tables.median), tables.p90].into_iter().flatten() {
+                let (names, rows) = matrix(text);
+                assert_eq!(names, rows.iter().map(|(name, _)| *name).collect::<Vec<_>>(), "{}", tables.name);
+                assert!(rows.iter().all(|(_, times)| times.len() == names.len() && times.iter().all(Option::is_some)));
+                assert!(text.starts_with('#') && text.contains("Apache-2.0"), "{} names its source", tables.name);
+            }
         }
+    }
+
+    #[test]
+    fn the_round_trips_of_2019_are_the_same_from_both_ends() {
+        let set = regions("aws-2019").expect("a set");
+        assert_eq!(set.names.len(), 11);
+        let pairs: BTreeMap<_, _> = set.pairs.iter().map(|pair| ((pair.from, pair.to), pair.median)).collect();
+        assert_eq!((pairs.len(), pairs[&("Oregon", "Virginia")]), (121, Duration::from_millis(81)));
+        assert!(pairs.iter().all(|((from, to), rtt)| pairs[&(*to, *from)] == *rtt));
+        assert!(pairs.iter().all(|((from, to), rtt)| (*rtt == Duration::ZERO) == (from == to)));
+        assert!(set.pairs.iter().all(|pair| pair.p90.is_none()));
+    }
+
+    #[test]
+    fn the_round_trips_of_2025_have_a_90th_percentile_above_the_median() {
+        let set = regions("aws-2025").expect("a set");
+        assert_eq!((set.names.len(), set.pairs.len()), (33, 33 * 33));
+        assert!(set.pairs.iter().all(|pair| pair.p90.is_some_and(|p90| p90 > pair.median)));
+        let pair = set.pairs.iter().find(|pair| (pair.from, pair.to) == ("af-south-1", "ap-east-1")).expect("a pair");
+        assert_eq!((pair.median, pair.p90), (Duration::from_micros(347_550), Some(Duration::from_micros(376_120))));
     }
 }

@@ -1,5 +1,6 @@
 //! Resolves machines, hosts and devices: every host of every group, the orchestrator's first.
 use super::fault::{Fault, bounded};
+use super::network::Distances;
 use super::placed::{Computers, Placed};
 use super::{named, network};
 use crate::files::Files;
@@ -7,7 +8,7 @@ use crate::nearest;
 use crate::plan;
 use crate::presets::devices;
 use crate::profile::{self, ProfileError};
-use crate::schema::{Device, Host, Limit, Machine, Scenario, Table};
+use crate::schema::{Device, Host, Limit, Machine, Scenario, Spread, Table};
 use crate::units::{Rate, Time, Work};
 use actors::limits;
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ use std::path::Path;
 /// The name of the orchestrator's host and group. No group of a scenario may have this name.
 pub(super) const ORCHESTRATOR: &str = "orchestrator";
 
-pub(super) fn resolve<'a>(scenario: &'a Scenario, site: &Site<'_>) -> Result<Computers<'a>, Fault> {
+pub(super) fn resolve<'a>(scenario: &'a Scenario, inputs: &Inputs<'_>) -> Result<Computers<'a>, Fault> {
     unique("hosts", "host", scenario.hosts.iter().map(|host| host.name.as_str()))?;
     unique("machines", "machine", scenario.machines.iter().map(|machine| machine.name.as_str()))?;
     let mut machines = Vec::new();
@@ -25,7 +26,7 @@ pub(super) fn resolve<'a>(scenario: &'a Scenario, site: &Site<'_>) -> Result<Com
     }
     let mut hosts = Vec::new();
     for (index, group) in scenario.hosts.iter().enumerate() {
-        place(index, group, scenario, site, &mut machines, &mut hosts)?;
+        place(index, group, scenario, inputs, &mut machines, &mut hosts)?;
     }
     let machine = orchestrators_machine(&mut machines, &hosts);
     let device =
@@ -73,7 +74,7 @@ fn place<'a>(
     index: usize,
     group: &'a Host,
     scenario: &Scenario,
-    site: &Site<'_>,
+    inputs: &Inputs<'_>,
     machines: &mut Vec<plan::Machine>,
     hosts: &mut Vec<Placed<'a>>,
 ) -> Result<(), Fault> {
@@ -83,15 +84,15 @@ fn place<'a>(
         let message = format!("slow is {}: it is how many times slower the device is, above 0", group.slow);
         return Err(Fault::new(&format!("{at}.slow"), message));
     }
-    named(&format!("{at}.site"), "site", &group.site)?;
-    let device = site.hosted(&format!("{at}.device"), &group.device, group)?;
+    let sites = sites(&at, group, inputs.distances)?;
+    let device = inputs.hosted(&format!("{at}.device"), &group.device, group)?;
     bounded(&format!("{at}.also"), "the number of further devices", group.also.len() as u32, 0, limits::DEVICES)?;
     let further = group.also.iter().enumerate();
     let also: Vec<plan::Device> = further
-        .map(|(index, also)| site.hosted(&format!("{at}.also.{index}"), also, group))
+        .map(|(index, also)| inputs.hosted(&format!("{at}.also.{index}"), also, group))
         .collect::<Result<_, _>>()?;
-    let egress = network::link(&format!("{at}.egress"), &group.egress, site.files)?;
-    let ingress = network::link(&format!("{at}.ingress"), &group.ingress, site.files)?;
+    let egress = network::link(&format!("{at}.egress"), &group.egress, inputs.files)?;
+    let ingress = network::link(&format!("{at}.ingress"), &group.ingress, inputs.files)?;
     let shared = match &group.machine {
         None => None,
         Some(name) => {
@@ -113,7 +114,7 @@ fn place<'a>(
         });
         let host = plan::Host {
             name,
-            site: group.site.clone(),
+            site: sites[instance as usize % sites.len()].clone(),
             machine,
             device: device.clone(),
             also: also.clone(),
@@ -123,6 +124,55 @@ fn place<'a>(
         hosts.push(Placed { group: &group.name, host });
     }
     Ok(())
+}
+
+/// The site of hosts that name none.
+const LAN: &str = "lan";
+
+/// Returns the sites that the hosts of a group take in turn: at least one, and none twice.
+fn sites(at: &str, group: &Host, distances: Option<&Distances>) -> Result<Vec<String>, Fault> {
+    let path = format!("{at}.sites");
+    match (&group.site, &group.sites) {
+        (Some(_), Some(_)) => {
+            let fault = Fault::new(&path, format!("the hosts `{}` have a `site` and `sites`", group.name));
+            Err(fault.help("leave one of the two out: `site` is that of all hosts, `sites` are taken in turn"))
+        }
+        (site, None) => {
+            let site = site.as_deref().unwrap_or(LAN);
+            named(&format!("{at}.site"), "site", site)?;
+            Ok(vec![site.to_owned()])
+        }
+        (None, Some(Spread::All)) => {
+            let Some(distances) = distances else {
+                let fault = Fault::new(&path, "`All` are the sites of `network.rtt`, which names none");
+                return Err(
+                    fault.help("give it one, as network: Network(rtt: Regions(\"aws-2025\")), or list the sites")
+                );
+            };
+            let names = distances.sites();
+            names.iter().try_for_each(|name| named(&path, "site", name))?;
+            Ok(names)
+        }
+        (None, Some(Spread::Over(names))) => {
+            if names.is_empty() {
+                let fault = Fault::new(&path, format!("the hosts `{}` have no site to be on", group.name));
+                return Err(fault.help("list one or more, or leave `sites` out"));
+            }
+            let mut seen = BTreeSet::new();
+            for (index, name) in names.iter().enumerate() {
+                let at = format!("{path}.{index}");
+                named(&at, "site", name)?;
+                distances.map_or(Ok(()), |distances| distances.check(&at, &group.name, name))?;
+                if !seen.insert(name) {
+                    let fault = Fault::new(&at, format!("the site `{name}` is listed twice"));
+                    return Err(
+                        fault.help("hosts take the sites in turn: make another group for a site with more hosts")
+                    );
+                }
+            }
+            Ok(names.clone())
+        }
+    }
 }
 
 /// Returns the number of hosts of a group: the given number, or one for each client if the group is that of the
@@ -154,14 +204,16 @@ fn orchestrators_machine(machines: &mut Vec<plan::Machine>, hosts: &[Placed<'_>]
     }
 }
 
-/// The inputs that devices are resolved with, in addition to the scenario's description of each device.
-pub(super) struct Site<'a> {
+/// The inputs that hosts are resolved with, in addition to the scenario's description of each group.
+pub(super) struct Inputs<'a> {
     pub model: &'a plan::Model,
+    /// The round trips between sites, if the scenario has any.
+    pub distances: Option<&'a Distances>,
     /// The files of the scenario. Paths of profiles are relative to their folder.
     pub files: &'a Files,
 }
 
-impl Site<'_> {
+impl Inputs<'_> {
     /// Returns a device with the settings of its host.
     fn hosted(&self, at: &str, device: &Device, group: &Host) -> Result<plan::Device, Fault> {
         let mut device = self.device(at, device)?;

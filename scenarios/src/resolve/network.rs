@@ -12,7 +12,9 @@ use actors::id::HostId;
 use actors::time::Duration;
 use std::collections::BTreeSet;
 
-/// The largest number of entries of a plan's network. The first use of each path searches all entries.
+pub(super) use sites::{Distances, distances};
+
+/// The largest number of entries of a plan's `between`. The first use of each path searches all entries.
 const ENTRIES: usize = 1 << 14;
 
 /// The largest payload of a segment, and the largest headers of a segment, in bytes.
@@ -21,11 +23,23 @@ const SEGMENT: u64 = 65_535;
 /// The largest initial window in segments. A connection with a larger window has practically no slow start.
 const INITIAL_WINDOW: u32 = 10_000;
 
-/// Resolves the network between hosts with these names and sites.
-pub(super) fn resolve(network: &Network, hosts: &[Placed<'_>], files: &Files) -> Result<plan::Network, Fault> {
+/// Resolves the network between hosts with these names and sites. `distances` are the round trips of `network`.
+pub(super) fn resolve(
+    network: &Network,
+    distances: Option<&Distances>,
+    hosts: &[Placed<'_>],
+    files: &Files,
+) -> Result<plan::Network, Fault> {
     let default = link("network.default", &network.default, files)?;
     let groups = groups(hosts);
-    let mut between = sites::between(&network.rtt, &groups, &default, files)?;
+    let (mut between, mut table) = (Vec::new(), plan::SiteTable::default());
+    if let Some(distances) = distances {
+        sites::note_unused(&network.rtt, distances, &groups, files);
+        match groups.iter().any(|group| group.sites.len() > 1) {
+            true => table = sites::table(distances, &groups, &default)?,
+            false => between = sites::between(distances, &groups, &default)?,
+        }
+    }
     if let Some(name) = &network.profile {
         between.extend(measured::between(name, &groups, hosts, network.shape, files)?);
     }
@@ -57,25 +71,47 @@ pub(super) fn resolve(network: &Network, hosts: &[Placed<'_>], files: &Files) ->
         let fault = Fault::new("network.tcp", "links lose segments, and nothing is modelled that repeats them");
         return Err(fault.help("give it `Tcp()`, or the links no `loss`"));
     }
-    Ok(plan::Network { default, between, tcp, sharing: network.sharing, shape: network.shape })
+    Ok(plan::Network { default, sites: table, between, tcp, sharing: network.sharing, shape: network.shape })
 }
 
 /// The consecutive hosts of one group.
 struct Group<'a> {
     name: &'a str,
-    site: &'a str,
+    /// The sites that the hosts take in turn, without repetition: at least one, and at most as many as hosts.
+    sites: Vec<&'a str>,
     hosts: Hosts,
+}
+
+impl Group<'_> {
+    /// The hosts on a site. `None` if there is none.
+    fn on(&self, site: &str) -> Option<Hosts> {
+        let place = self.sites.iter().position(|own| *own == site)? as u32;
+        let step = self.sites.len() as u32;
+        let Hosts { first, last, .. } = self.hosts;
+        let first = HostId(first.0 + place);
+        Some(Hosts { first, last: HostId(last.0 - (last.0 - first.0) % step), step })
+    }
+
+    /// The hosts of each site.
+    fn by_site(&self) -> Vec<Hosts> {
+        self.sites.iter().filter_map(|site| self.on(site)).collect()
+    }
 }
 
 fn groups<'a>(hosts: &'a [Placed<'_>]) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     for (id, placed) in (0..).map(HostId).zip(hosts) {
+        let site = placed.host.site.as_str();
         match groups.last_mut() {
-            Some(last) if last.name == placed.group => last.hosts.last = id,
-            _ => {
-                let hosts = Hosts { first: id, last: id };
-                groups.push(Group { name: placed.group, site: &placed.host.site, hosts });
+            Some(last) if last.name == placed.group => {
+                // A group's sites are all different, so they repeat from the second host of the first site on.
+                let repeats = last.sites.len() < last.hosts.count() || last.sites[0] == site;
+                if !repeats {
+                    last.sites.push(site);
+                }
+                last.hosts.last = id;
             }
+            _ => groups.push(Group { name: placed.group, sites: vec![site], hosts: Hosts::only(id) }),
         }
     }
     groups
@@ -83,21 +119,23 @@ fn groups<'a>(hosts: &'a [Placed<'_>]) -> Vec<Group<'a>> {
 
 /// Returns the hosts of a site or a group, or one host of a group, as in `t4[2]`.
 fn members(path: &str, name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
-    let known = || groups.iter().flat_map(|group| [group.site, group.name]).collect::<BTreeSet<&str>>();
+    let known = || {
+        let names = groups.iter().flat_map(|group| group.sites.iter().copied().chain([group.name]));
+        names.collect::<BTreeSet<&str>>()
+    };
     if let Some((group, index)) = member(name) {
         let Some(group) = groups.iter().find(|other| other.name == group) else {
             return Err(Fault::unknown(path, "host", name, known()));
         };
-        let count = group.hosts.last.0 - group.hosts.first.0 + 1;
+        let count = group.hosts.count() as u32;
         if index >= count {
             let fault = Fault::new(path, format!("there is no host `{name}`"));
             return Err(fault.help(format!("the group has {count}, counted from 0")));
         }
-        let host = HostId(group.hosts.first.0 + index);
-        return Ok(vec![Hosts { first: host, last: host }]);
+        return Ok(vec![Hosts::only(HostId(group.hosts.first.0 + index))]);
     }
-    let found: Vec<Hosts> =
-        groups.iter().filter(|group| group.site == name || group.name == name).map(|group| group.hosts).collect();
+    let named = |group: &Group<'_>| if group.name == name { Some(group.hosts) } else { group.on(name) };
+    let found: Vec<Hosts> = groups.iter().filter_map(named).collect();
     if found.is_empty() {
         return Err(Fault::unknown(path, "site or host", name, known()));
     }
@@ -107,7 +145,7 @@ fn members(path: &str, name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, F
 /// Returns the hosts of a site or a group, or one host of a group, each by its id.
 pub(super) fn hosts(path: &str, name: &str, hosts: &[Placed<'_>]) -> Result<Vec<HostId>, Fault> {
     let found = members(path, name, &groups(hosts))?;
-    Ok(found.into_iter().flat_map(|found| (found.first.0..=found.last.0).map(HostId)).collect())
+    Ok(found.iter().flat_map(Hosts::ids).collect())
 }
 
 pub(super) fn link(path: &str, link: &Link, files: &Files) -> Result<plan::Link, Fault> {

@@ -1,6 +1,6 @@
 //! JSON schemas of the types that are written as text with a meaning of their own, such as "80 ms".
 use crate::raw::Raw;
-use crate::schema::{Cache, Delay, Lengths, Limit, When, cache, delay, events, lengths};
+use crate::schema::{Cache, Delay, Lengths, Limit, Spread, When, cache, delay, events, lengths};
 use crate::units::{Frequency, Rate, Size, Time, Work};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -55,6 +55,20 @@ impl JsonSchema for Limit {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "title": "integer or `Off`" })
+    }
+}
+
+impl JsonSchema for Spread {
+    fn schema_name() -> Cow<'static, str> {
+        "Spread".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "title": "list of text, or `All`" })
     }
 }
 

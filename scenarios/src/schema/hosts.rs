@@ -1,8 +1,12 @@
 //! Where nodes live: machines, hosts, their devices and their NICs.
+use crate::input::excerpt;
+use crate::raw::{Raw, options};
 use crate::schema::limit::Limit;
 use crate::schema::network::Link;
 use crate::units::{Rate, Time, Work};
 use schemars::JsonSchema;
+use serde::de::{self, Deserializer};
+use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 /// A computer that several hosts share.
@@ -25,9 +29,12 @@ pub struct Host {
     /// The number of hosts. Without it: one host, or one for each client if the group is that of the clients.
     #[serde(default)]
     pub count: Option<u32>,
-    /// The place of the hosts, by which the network tells paths apart.
-    #[serde(default = "lan")]
-    pub site: String,
+    /// The place of the hosts, by which the network tells paths apart. Without it and without `sites`: `lan`.
+    #[serde(default)]
+    pub site: Option<String>,
+    /// The places that the hosts of the group take in turn, in place of `site`: a list of names, or `All`.
+    #[serde(default)]
+    pub sites: Option<Spread>,
     /// The machine that the hosts of the group share. Without it, each host has a machine of its own.
     #[serde(default)]
     pub machine: Option<String>,
@@ -48,6 +55,40 @@ pub struct Host {
     /// The link by which messages enter the host.
     #[serde(default)]
     pub ingress: Link,
+}
+
+/// The sites over which the hosts of a group are spread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// All sites that `network.rtt` names, in the order of its table.
+    All,
+    /// These sites, in this order. Written as a list of texts.
+    Over(Vec<String>),
+}
+
+impl Serialize for Spread {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Spread::All => serializer.serialize_unit_variant("Spread", 0, "All"),
+            Spread::Over(names) => names.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Spread {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Spread, D::Error> {
+        let raw = Raw::deserialize(deserializer)?;
+        match raw.text() {
+            "All" => Ok(Spread::All),
+            list if list.starts_with('[') => {
+                options().from_str(list).map(Spread::Over).map_err(|error| de::Error::custom(error.code))
+            }
+            other => {
+                let found = excerpt(other);
+                Err(de::Error::custom(format!("sites are a list of names, as [\"eu\", \"us\"], or `All`, not {found}")))
+            }
+        }
+    }
 }
 
 /// A device that executes blocks.
@@ -140,8 +181,4 @@ fn as_its_kind() -> f64 {
 
 fn h100() -> String {
     "h100".to_owned()
-}
-
-fn lan() -> String {
-    "lan".to_owned()
 }

@@ -77,7 +77,9 @@ pub enum RoundTrips {
     /// There is none: sites do not change delays.
     #[default]
     Off,
-    /// A set of world regions of the program. The sites of hosts are names of its regions.
+    /// A set of world regions of the program: `aws-2019` or `aws-2025`. The sites of hosts are names of its regions. If
+    /// the set has 90th percentiles, each direction draws its delay from a log-normal distribution for each message, so
+    /// that round trips have the set's median and 90th percentile; otherwise the delay is constant.
     Regions(String),
     /// A CSV file with times in ms: a matrix with the sites in its first row and column, or a list of pairs with the columns
     /// from, to, rtt_ms.

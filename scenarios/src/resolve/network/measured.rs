@@ -73,11 +73,16 @@ fn twice(profile: &str, first: (usize, &Way), second: (usize, &Way)) -> Fault {
     Fault::new(AT, message).help("a link is for both directions: keep one of the two")
 }
 
-/// Returns the hosts of a group or site that a profile names.
+/// Returns the hosts of a group or site that a profile names, each site of a group by itself.
 fn known(name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
-    members(AT, name, groups).map_err(|fault| {
+    let found = members(AT, name, groups).map_err(|fault| {
         let message = format!("{}, to which the profile has a link", fault.message);
         let help = "a profile of several links is for scenarios with its own groups or sites".to_owned();
         Fault { message, help: Some(help), ..fault }
-    })
+    })?;
+    let by_site = |hosts: Hosts| {
+        let group = groups.iter().find(|group| group.hosts == hosts);
+        group.map_or_else(|| vec![hosts], Group::by_site)
+    };
+    Ok(found.into_iter().flat_map(by_site).collect())
 }

@@ -1,8 +1,8 @@
-//! Delays between sites: the round trips of a matrix or a list, halved to one direction.
+//! Delays between sites: the round trips of a matrix or a list, as delays of one direction.
 use super::Group;
 use crate::files::{Files, Row, Table, TableError};
 use crate::input::{ROUND_TRIPS, excerpt};
-use crate::plan::{Between, Distribution, Drawn, Link};
+use crate::plan::{Between, Distribution, Drawn, Link, SiteTable};
 use crate::presets::regions;
 use crate::resolve::fault::Fault;
 use crate::resolve::hosts::ORCHESTRATOR;
@@ -11,65 +11,106 @@ use crate::units::Time;
 use actors::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The path of the round trips in a scenario.
+const AT: &str = "network.rtt";
+
+/// The largest number of sites of a plan that has a table of them. The table has a link for each ordered pair.
+const SITES: usize = 256;
+
 /// Round trips between pairs of sites.
-#[derive(Default)]
-struct Matrix {
+pub(in crate::resolve) struct Distances {
+    /// The name of the set of regions or of the file.
+    name: String,
     /// The number of each site by its name, in the order of their first occurrence.
     sites: BTreeMap<String, u32>,
-    /// The round trip from the first site to the second, with its line in the file.
-    round_trips: BTreeMap<(u32, u32), (Duration, u64)>,
+    /// The round trips from the first site to the second.
+    round_trips: BTreeMap<(u32, u32), RoundTrip>,
 }
 
-/// Returns links between any two groups on different sites: the default link, with half the round trip as its delay.
-pub(super) fn between(
-    rtt: &RoundTrips,
-    groups: &[Group<'_>],
-    default: &Link,
-    files: &Files,
-) -> Result<Vec<Between>, Fault> {
-    let path = "network.rtt";
-    let (name, matrix) = match rtt {
-        RoundTrips::Off => return Ok(Vec::new()),
-        RoundTrips::Regions(name) => (name, preset(name)?),
-        RoundTrips::Csv(file) => (file, Matrix::read(file, files).map_err(|error| Fault::table(path, error))?),
-    };
-    if let RoundTrips::Csv(file) = rtt {
-        let used: BTreeSet<&str> = groups.iter().map(|group| group.site).collect();
-        let unused: Vec<&str> = matrix.sites.keys().map(String::as_str).filter(|site| !used.contains(site)).collect();
-        note_unused(file, &unused, files);
+/// The round trip from one site to another.
+#[derive(Clone, Copy)]
+struct RoundTrip {
+    median: Duration,
+    p90: Option<Duration>,
+    /// The line in the file, counted from 1.
+    line: u64,
+}
+
+/// Returns the round trips of a scenario, or `None` if there are none.
+pub(in crate::resolve) fn distances(rtt: &RoundTrips, files: &Files) -> Result<Option<Distances>, Fault> {
+    match rtt {
+        RoundTrips::Off => Ok(None),
+        RoundTrips::Regions(name) => Distances::preset(name).map(Some),
+        RoundTrips::Csv(file) => Distances::read(file, files).map(Some).map_err(|error| Fault::table(AT, error)),
     }
+}
+
+/// Returns links between any two groups on different sites: the default link, with the delay between the sites. No
+/// group is spread over several sites.
+pub(super) fn between(distances: &Distances, groups: &[Group<'_>], default: &Link) -> Result<Vec<Between>, Fault> {
     let mut between = Vec::new();
     // The orchestrator has no site.
     let groups = || groups.iter().filter(|group| group.name != ORCHESTRATOR);
     for from in groups() {
-        if !matrix.sites.contains_key(from.site) {
-            let known = matrix.sites.keys().map(String::as_str);
-            let what = format!("site in `{name}` for the host `{}`, called", from.name);
-            return Err(Fault::unknown(path, &what, from.site, known));
-        }
+        distances.check(AT, from.name, from.sites[0])?;
         for to in groups() {
-            match matrix.one_way(from.site, to.site) {
-                Some(delay) => {
-                    let link =
-                        Link { delay: Distribution::Constant(delay), drawn: Drawn::PerMessage, ..default.clone() };
-                    between.push(Between { from: from.hosts, to: to.hosts, link });
-                }
-                None if from.site == to.site => {}
-                None => {
-                    let message = format!("`{name}` has no round trip from `{}` to `{}`", from.site, to.site);
-                    return Err(Fault::new(path, message).help("add the pair, or give it an entry of `network.links`"));
-                }
+            if let Some(link) = distances.link(from.sites[0], to.sites[0], default)? {
+                between.push(Between { from: from.hosts, to: to.hosts, link });
             }
         }
     }
     Ok(between)
 }
 
+/// Returns the same links as [`between`] by the sites of hosts, for groups that are spread over several sites. The first
+/// site is that of the orchestrator.
+pub(super) fn table(distances: &Distances, groups: &[Group<'_>], default: &Link) -> Result<SiteTable, Fault> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut of: Vec<u32> = Vec::new();
+    for group in groups {
+        let mut taken = Vec::new();
+        for &site in &group.sites {
+            if group.name == ORCHESTRATOR {
+                taken.push(0);
+                names.push(site);
+                continue;
+            }
+            distances.check(AT, group.name, site)?;
+            taken.push(*numbers.entry(site).or_insert_with(|| {
+                names.push(site);
+                names.len() as u32 - 1
+            }));
+        }
+        of.extend(taken.iter().cycle().take(group.hosts.count()));
+    }
+    if names.len() > SITES {
+        let message = format!("the hosts are on {} sites: there may be {SITES}", names.len() - 1);
+        return Err(Fault::new("hosts", message).help("spread them over fewer sites"));
+    }
+    let mut links = Vec::with_capacity(names.len() * names.len());
+    for (row, from) in names.iter().enumerate() {
+        for (column, to) in names.iter().enumerate() {
+            let with_orchestrator = row == 0 || column == 0;
+            let link = if with_orchestrator { None } else { distances.link(from, to, default)? };
+            links.push(link.unwrap_or_else(|| default.clone()));
+        }
+    }
+    Ok(SiteTable { names: names.into_iter().map(str::to_owned).collect(), of, links })
+}
+
+/// Notes which sites of a file no host is on: of two spellings of one site, one is meant.
+pub(super) fn note_unused(rtt: &RoundTrips, distances: &Distances, groups: &[Group<'_>], files: &Files) {
+    let RoundTrips::Csv(file) = rtt else { return };
+    let used: BTreeSet<&str> = groups.iter().flat_map(|group| group.sites.iter().copied()).collect();
+    let unused: Vec<&str> = distances.sites.keys().map(String::as_str).filter(|site| !used.contains(site)).collect();
+    note(file, &unused, files);
+}
+
 /// Sites that a note names.
 const NAMED: usize = 4;
 
-/// Says which sites of a table are no host's: of two spellings of one site, one is meant.
-fn note_unused(file: &str, unused: &[&str], files: &Files) {
+fn note(file: &str, unused: &[&str], files: &Files) {
     if unused.is_empty() {
         return;
     }
@@ -77,17 +118,6 @@ fn note_unused(file: &str, unused: &[&str], files: &Files) {
     let more = unused.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     files.note(&format!("{file}: no host's site is {}{more}", names.join(", ")));
-}
-
-fn preset(name: &str) -> Result<Matrix, Fault> {
-    let set = regions::regions(name)
-        .ok_or_else(|| Fault::unknown("network.rtt.0", "set of regions", name, regions::names()))?;
-    let mut matrix = Matrix::default();
-    for (from, to, rtt) in set.pairs() {
-        let pair = (matrix.site(from), matrix.site(to));
-        matrix.round_trips.insert(pair, (Duration::from_millis(u64::from(rtt)), 0));
-    }
-    Ok(matrix)
 }
 
 /// The accepted names of a list's columns: the names of this program, then those of RIPE Atlas' table of countries.
@@ -98,10 +128,26 @@ const ROUND_TRIP_MS: [&str; 2] = ["rtt_ms", "rtt_avg"];
 /// The hint for a pair or a site that occurs twice.
 const ONCE: &str = "leave one of them out; A to B beside B to A is no repetition, and the mean of both is taken";
 
-impl Matrix {
-    fn read(file: &str, files: &Files) -> Result<Matrix, TableError> {
+impl Distances {
+    fn named_set(name: &str) -> Distances {
+        Distances { name: name.to_owned(), sites: BTreeMap::new(), round_trips: BTreeMap::new() }
+    }
+
+    /// Returns the round trips of a set of regions.
+    fn preset(name: &str) -> Result<Distances, Fault> {
+        let set = regions::regions(name)
+            .ok_or_else(|| Fault::unknown(&format!("{AT}.0"), "set of regions", name, regions::names()))?;
+        let mut distances = Distances::named_set(name);
+        for regions::Pair { from, to, median, p90 } in set.pairs {
+            let pair = (distances.site(from), distances.site(to));
+            distances.round_trips.insert(pair, RoundTrip { median, p90, line: 0 });
+        }
+        Ok(distances)
+    }
+
+    fn read(file: &str, files: &Files) -> Result<Distances, TableError> {
         let mut table = files.table(file)?;
-        let mut matrix = Matrix::default();
+        let mut matrix = Distances::named_set(file);
         let [from, to, rtt] = [FROM, TO, ROUND_TRIP_MS]
             .map(|names| names.into_iter().find(|name| table.header.iter().any(|column| column == name)));
         if [from, to, rtt].iter().flatten().count() >= 2 {
@@ -191,9 +237,9 @@ impl Matrix {
             let error = row.wrong(at, format!("the table has more than {ROUND_TRIPS} round trips"));
             return Err(error.help("cut it to the sites of the scenario".to_owned()));
         }
-        match self.round_trips.insert(pair, (rtt, row.line())) {
+        match self.round_trips.insert(pair, RoundTrip { median: rtt, p90: None, line: row.line() }) {
             None => Ok(()),
-            Some((before, line)) => {
+            Some(RoundTrip { median: before, line, .. }) => {
                 let name = |site: u32| self.sites.iter().find(|known| *known.1 == site).map_or("", |known| known.0);
                 let (from, to) = (name(pair.0), name(pair.1));
                 let (before, rtt) = (Time(before.0), Time(rtt.0));
@@ -205,13 +251,68 @@ impl Matrix {
         }
     }
 
-    /// Half the round trip, where the round trip is the mean of the measurements from both ends, or the only
-    /// measurement. A 0 within a site means unknown.
-    fn one_way(&self, from: &str, to: &str) -> Option<Duration> {
-        let (from, to) = (*self.sites.get(from)?, *self.sites.get(to)?);
-        let measured = |pair: (u32, u32)| self.round_trips.get(&pair).map(|(rtt, _)| *rtt);
-        let (there, back) = (measured((from, to)), measured((to, from)));
-        let twice = there.or(back)? + back.or(there)?;
-        (from != to || twice > Duration::ZERO).then_some(Duration(twice.0 / 4))
+    /// The names of the sites, in the order of their first occurrence.
+    pub fn sites(&self) -> Vec<String> {
+        let mut names: Vec<(&String, &u32)> = self.sites.iter().collect();
+        names.sort_by_key(|(_, number)| **number);
+        names.into_iter().map(|(name, _)| name.clone()).collect()
     }
+
+    /// Checks that the site of a group is known. Errors point at the value at `path`.
+    pub fn check(&self, path: &str, group: &str, site: &str) -> Result<(), Fault> {
+        if self.sites.contains_key(site) {
+            return Ok(());
+        }
+        let what = format!("site in `{}` for the host `{group}`, called", self.name);
+        Err(Fault::unknown(path, &what, site, self.sites.keys().map(String::as_str)))
+    }
+
+    /// Returns the default link with the delay between two sites. `None` within a site whose round trip is unknown.
+    fn link(&self, from: &str, to: &str, default: &Link) -> Result<Option<Link>, Fault> {
+        match self.one_way(from, to) {
+            Some(delay) => Ok(Some(Link { delay, drawn: Drawn::PerMessage, ..default.clone() })),
+            None if from == to => Ok(None),
+            None => {
+                let message = format!("`{}` has no round trip from `{from}` to `{to}`", self.name);
+                Err(Fault::new(AT, message).help("add the pair, or give it an entry of `network.links`"))
+            }
+        }
+    }
+
+    /// The delay of one direction, where the round trip is the mean of the measurements from both ends, or the only
+    /// measurement. A 0 within a site means unknown.
+    fn one_way(&self, from: &str, to: &str) -> Option<Distribution> {
+        let (from, to) = (*self.sites.get(from)?, *self.sites.get(to)?);
+        let measured = |pair: (u32, u32)| self.round_trips.get(&pair);
+        let (there, back) = (measured((from, to)), measured((to, from)));
+        let (there, back) = (there.or(back)?, back.or(there)?);
+        let twice = there.median + back.median;
+        if from == to && twice == Duration::ZERO {
+            return None;
+        }
+        let tail = there.p90.or(back.p90).zip(back.p90.or(there.p90));
+        let tail = tail.map(|(there, back)| (there + back).as_secs_f64() / 2.0);
+        let sigma = tail.map_or(0.0, |p90| (p90 / (twice.as_secs_f64() / 2.0)).ln() / Z_90);
+        Some(half_of_log_normal(Duration(twice.0 / 4), sigma))
+    }
+}
+
+/// The 90th percentile of the standard normal distribution.
+const Z_90: f64 = 1.281_551_565_544_600_4;
+
+/// Returns the delay of one direction, where the sum of both directions is nearly log-normal with `sigma` and with twice
+/// the median `half`. A `sigma` that is not above 0, of a 90th percentile that is not above its median, gives a constant
+/// delay.
+///
+/// Both directions are independent and alike. Their sum has the mean and the variance of the log-normal distribution of
+/// the round trip (Fenton and Wilkinson's approximation: L. Fenton, IRE Transactions on Communications Systems 8, 1960).
+/// A log-normal distribution has the squared coefficient of variation exp(sigma^2) - 1, and a sum of two has half of it.
+fn half_of_log_normal(half: Duration, sigma: f64) -> Distribution {
+    if !(sigma > 0.0 && sigma.is_finite()) || half == Duration::ZERO {
+        return Distribution::Constant(half);
+    }
+    let whole = sigma * sigma;
+    let part = (1.0 + 2.0 * (whole.exp() - 1.0)).ln();
+    let median = half.as_secs_f64() * ((whole - part) / 2.0).exp();
+    Distribution::LogNormal { median: Duration::from_secs_f64(median), sigma: part.sqrt() }
 }
