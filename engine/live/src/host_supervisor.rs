@@ -6,10 +6,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use scenarios::plan::{Executor, Host, Plan};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::fmt;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -43,6 +45,50 @@ struct Member {
     watch: JoinHandle<()>,
 }
 
+/// How a child process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcessEnd {
+    /// The process exited with this code.
+    Exited(i32),
+    /// The signal with this number killed the process.
+    Killed { signal: i32, core_dumped: bool },
+    /// The exit status could not be read, for this reason.
+    Unknown(String),
+}
+
+impl ProcessEnd {
+    /// Interprets the result of waiting for a process.
+    fn of(waited: io::Result<ExitStatus>) -> ProcessEnd {
+        match waited {
+            Err(why) => ProcessEnd::Unknown(why.to_string()),
+            Ok(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => ProcessEnd::Exited(code),
+                (None, Some(signal)) => ProcessEnd::Killed { signal, core_dumped: status.core_dumped() },
+                (None, None) => ProcessEnd::Unknown(status.to_string()),
+            },
+        }
+    }
+
+    /// Whether the process was killed by SIGKILL, which is how the plan's crashes end it.
+    pub fn is_sigkill(&self) -> bool {
+        matches!(self, ProcessEnd::Killed { signal, .. } if *signal == Signal::KILL.as_raw())
+    }
+}
+
+impl fmt::Display for ProcessEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProcessEnd::Exited(code) => write!(f, "its process ended with exit status: {code}"),
+            ProcessEnd::Killed { signal, core_dumped } => {
+                // The standard library knows the names of signals; bit 7 of a raw status says that a core was dumped.
+                let status = ExitStatus::from_raw(signal | if *core_dumped { 0x80 } else { 0 });
+                write!(f, "its process ended with {status}")
+            }
+            ProcessEnd::Unknown(why) => write!(f, "its process cannot be watched: {why}"),
+        }
+    }
+}
+
 /// The data with which a child process finds the run.
 pub struct Meeting<'a> {
     pub orchestrator: SocketAddr,
@@ -56,7 +102,7 @@ impl HostSupervisor {
         HostSupervisor { members: Vec::new(), expected: Rc::default() }
     }
 
-    /// Starts the process of a host. `exited` is called with the exit status when the process ends.
+    /// Starts the process of a host. `exited` is called when the process ends.
     ///
     /// # Errors
     /// If the process cannot be spawned or its invitation cannot be written.
@@ -66,7 +112,7 @@ impl HostSupervisor {
         (host, incarnation): (HostId, u32),
         options: &Options,
         meeting: &Meeting<'_>,
-        exited: impl FnOnce(HostId, String) + 'static,
+        exited: impl FnOnce(HostId, ProcessEnd) + 'static,
     ) -> Result<(), LiveError> {
         let name = &plan.host(host).name;
         let failed = |why| LiveError::Spawn { host: name.clone(), exe: options.exe.clone(), why };
@@ -83,9 +129,9 @@ impl HostSupervisor {
         let kill = Rc::new(Notify::new());
         self.expected.borrow_mut().insert(host, incarnation);
         let expected = self.expected.clone();
-        let watch = spawn_local(watch(child, kill.clone(), move |status| {
+        let watch = spawn_local(watch(child, kill.clone(), move |end| {
             expected.borrow_mut().retain(|of, which| (*of, *which) != (host, incarnation));
-            exited(host, status);
+            exited(host, end);
         }));
         self.members.push(Member { host, pid, stdin, kill, watch });
         match invited {
@@ -143,7 +189,7 @@ fn command(options: &Options, host: &Host) -> Command {
 }
 
 /// Waits for the end of a process; `kill` kills it.
-async fn watch(mut child: Child, kill: Rc<Notify>, exited: impl FnOnce(String)) {
+async fn watch(mut child: Child, kill: Rc<Notify>, exited: impl FnOnce(ProcessEnd)) {
     let ended = tokio::select! {
         ended = child.wait() => ended,
         () = kill.notified() => match child.kill().await {
@@ -151,8 +197,27 @@ async fn watch(mut child: Child, kill: Rc<Notify>, exited: impl FnOnce(String)) 
             Err(why) => Err(why),
         },
     };
-    exited(match ended {
-        Ok(status) => format!("its process ended with {status}"),
-        Err(why) => format!("its process cannot be watched: {why}"),
-    });
+    exited(ProcessEnd::of(ended));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ProcessEnd;
+    use std::io;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    #[test]
+    fn only_a_sigkill_is_taken_for_a_crash_and_people_read_the_status() {
+        let end = |raw| ProcessEnd::of(Ok(ExitStatus::from_raw(raw)));
+        assert_eq!(end(9), ProcessEnd::Killed { signal: 9, core_dumped: false });
+        assert_eq!((end(9).is_sigkill(), end(9).to_string()), (true, "its process ended with signal: 9 (SIGKILL)".into()));
+        assert_eq!(end(0x86), ProcessEnd::Killed { signal: 6, core_dumped: true });
+        assert_eq!(end(0x86).to_string(), "its process ended with signal: 6 (SIGABRT) (core dumped)");
+        // An exit with code 9 is no signal.
+        assert_eq!((end(9 << 8), end(9 << 8).is_sigkill()), (ProcessEnd::Exited(9), false));
+        assert_eq!(end(1 << 8).to_string(), "its process ended with exit status: 1");
+        let unknown = ProcessEnd::of(Err(io::Error::other("signal: 9")));
+        assert_eq!((unknown.is_sigkill(), unknown.to_string().as_str()), (false, "its process cannot be watched: signal: 9"));
+    }
 }

@@ -1,6 +1,6 @@
 //! News from the child processes of a run.
 use super::control::{Answer, hear};
-use super::host_supervisor::Meeting;
+use super::host_supervisor::{Meeting, ProcessEnd};
 use super::wire::{FrameReader, Limits, WireError};
 use super::{Options, answers};
 use actors::id::HostId;
@@ -29,9 +29,10 @@ pub enum News {
         host: HostId,
         answer: Answer,
     },
+    /// The process of a host has ended.
     Exited {
         host: HostId,
-        why: String,
+        end: ProcessEnd,
     },
     /// The connection of a host's process has ended, or was closed for a protocol violation.
     HungUp {

@@ -64,7 +64,7 @@ async fn perform(
     let late = plan.late_hosts();
     for host in early(plan) {
         let sender = sender.clone();
-        let exited = move |host, why| drop(sender.send(News::Exited { host, why }));
+        let exited = move |host, end| drop(sender.send(News::Exited { host, end }));
         supervisor.start(plan, (host, 0), options, &meeting, exited).await?;
     }
     let gathered = tokio::select! {
@@ -184,10 +184,11 @@ async fn wait_for_hosts(
             Ok(Some(News::Joined { host, joined: caller, .. })) => {
                 joined.insert(host, *caller);
             }
-            Ok(Some(News::Exited { host, why })) if joined.contains_key(&host) => {
-                return Ok(Err(Outcome::HostLost { host, name: plan.host(host).name.clone(), why }));
+            Ok(Some(News::Exited { host, end })) if joined.contains_key(&host) => {
+                let name = plan.host(host).name.clone();
+                return Ok(Err(Outcome::HostLost { host, name, why: end.to_string() }));
             }
-            Ok(Some(News::Exited { host, why })) => return Err(not_joined(host, why)),
+            Ok(Some(News::Exited { host, end })) => return Err(not_joined(host, end.to_string())),
             Ok(Some(News::Answer { .. } | News::HungUp { .. }) | None) => {}
         }
     }

@@ -3,7 +3,7 @@ mod collect;
 
 use super::control::{ALIVE_EVERY, Answer, Order, Place, Report, say};
 use super::fault_schedule::{FaultAction, FaultSchedule};
-use super::host_supervisor::HostSupervisor;
+use super::host_supervisor::{HostSupervisor, ProcessEnd};
 use super::local::LocalHost;
 use super::news::{Joined, LOOK, Meet, News, interrupted, listen};
 use super::{LiveError, clock};
@@ -127,7 +127,7 @@ impl RunMonitor<'_> {
             News::Answer { host, answer: Answer::Events(more) } => self.records.entry(host).or_default().extend(more),
             News::Answer { answer: Answer::Over | Answer::Counted(_) | Answer::Alive, .. } => {}
             News::Joined { host, incarnation, joined } => self.joined(host, incarnation, *joined).await,
-            News::Exited { host, why } => self.exited(host, why).await,
+            News::Exited { host, end } => self.exited(host, end).await,
             News::HungUp { host, incarnation, why } => self.hung_up(host, incarnation, why).await,
         }
         None
@@ -251,7 +251,7 @@ impl RunMonitor<'_> {
         self.note_mishap(if before.is_some() { FaultKind::Restart } else { FaultKind::Join }, host, None);
         let incarnation = before.map_or(1, |incarnation| incarnation + 1);
         let news = self.news.clone();
-        let exited = move |host, why| drop(news.send(News::Exited { host, why }));
+        let exited = move |host, end| drop(news.send(News::Exited { host, end }));
         let started =
             self.supervisor.start(self.plan, (host, incarnation), self.meet.options, &self.meet.meeting, exited).await;
         self.away.remove(&host);
@@ -283,9 +283,9 @@ impl RunMonitor<'_> {
         self.hosts.insert(host, joined.orders);
     }
 
-    async fn exited(&mut self, host: HostId, why: String) {
+    async fn exited(&mut self, host: HostId, end: ProcessEnd) {
         self.stalled.remove(&host);
-        let at_a_step = self.crashed_at_step(host, &why);
+        let at_a_step = self.crashed_at_step(host, &end);
         if let Some(back) = at_a_step {
             self.note_mishap(FaultKind::Crash, host, None);
             if let Some(back) = back {
@@ -295,6 +295,7 @@ impl RunMonitor<'_> {
         let why = match at_a_step.is_some() || self.doomed.remove(&host) {
             true => "the scenario took it away".to_owned(),
             false => {
+                let why = end.to_string();
                 self.lost.push((host, why.clone()));
                 why
             }
@@ -336,9 +337,9 @@ impl RunMonitor<'_> {
 
     /// Whether a process ended because the plan crashes it at a step (outer `Some`), and the delay until the next
     /// process starts (inner `Some`, if there is one).
-    fn crashed_at_step(&self, host: HostId, why: &str) -> Option<Option<Duration>> {
+    fn crashed_at_step(&self, host: HostId, end: &ProcessEnd) -> Option<Option<Duration>> {
         let incarnation = self.book[host.0 as usize].map_or(0, |place| place.incarnation);
-        self.crash_at_step(host, incarnation).filter(|_| why.contains("signal: 9"))
+        self.crash_at_step(host, incarnation).filter(|_| end.is_sigkill())
     }
 
     /// Whether the plan crashes this incarnation of the host at a step (outer `Some`), and the delay until the next

@@ -43,14 +43,11 @@ impl RunMonitor<'_> {
                     deadline = Instant::now() + within;
                 }
                 News::Answer { host, answer: Answer::Over } => awaited.retain(|awaited| *awaited != host),
-                News::Exited { host, why } | News::HungUp { host, why, .. } => {
-                    let asked = self.crashed_at_step(host, &why).is_some() || self.doomed.contains(&host);
-                    if awaited.contains(&host) && !asked {
-                        self.lost.push((host, why));
-                    }
-                    awaited.retain(|awaited| *awaited != host);
-                    self.hosts.remove(&host);
+                News::Exited { host, end } => {
+                    let planned = self.crashed_at_step(host, &end).is_some();
+                    self.ended_early(host, planned, end.to_string(), &mut awaited);
                 }
+                News::HungUp { host, why, .. } => self.ended_early(host, false, why, &mut awaited),
                 News::Answer { answer: Answer::Report(Report::Broken { invariant, event }), .. } => {
                     *outcome = Outcome::Broken { invariant, event };
                 }
@@ -75,6 +72,16 @@ impl RunMonitor<'_> {
         *outcome = self.unasked(outcome.clone());
         events.extend(std::mem::take(&mut self.records).into_values().flatten());
         events
+    }
+
+    /// Handles the end of a host's process or connection before its whole record has arrived. The host is lost unless the
+    /// plan took it away: because a crash was `planned`, or because the process had been told to end.
+    fn ended_early(&mut self, host: HostId, planned: bool, why: String, awaited: &mut Vec<HostId>) {
+        if awaited.contains(&host) && !planned && !self.doomed.contains(&host) {
+            self.lost.push((host, why));
+        }
+        awaited.retain(|awaited| *awaited != host);
+        self.hosts.remove(&host);
     }
 
     /// Marks the host of a client as lost if the orchestrator gave the client up and the plan does not crash or remove
