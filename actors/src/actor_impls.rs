@@ -106,7 +106,7 @@ macro_rules! actor_impls {
                         self.handle(TypedMessage { from, body: $crate::actor_impls::unboxed!($kind, inner) }, world)
                     })*
                     // A refusal in answer to these messages could make two nodes refuse each other forever.
-                    Delivery::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Delivery::Computed(_) | Delivery::Woken(_) => {}
+                    Delivery::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Delivery::Computed(_) | Delivery::Woken(_) | Delivery::Leave(_) => {}
                     Delivery::Message(_) => self.handle(TypedMessage { from, body: $crate::actor_impls::Unhandled }, world),
                 }
             }
@@ -126,7 +126,7 @@ macro_rules! actor_impls {
                     $($crate::actor_impls::parcel!($kind, inner) => {
                         self.do_send(TypedMessage { from, body: $crate::actor_impls::unboxed!($kind, inner) })
                     })*
-                    Delivery::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Delivery::Computed(_) | Delivery::Woken(_) => {}
+                    Delivery::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Delivery::Computed(_) | Delivery::Woken(_) | Delivery::Leave(_) => {}
                     Delivery::Message(_) => self.do_send(TypedMessage { from, body: $crate::actor_impls::Unhandled }),
                 }
             }
@@ -141,6 +141,9 @@ macro_rules! parcel {
     };
     (Woken, $body:ident) => {
         Delivery::Woken($body)
+    };
+    (Leave, $body:ident) => {
+        Delivery::Leave($body)
     };
     ($kind:ident, $body:ident) => {
         Delivery::Message(Message::$kind($body))

@@ -21,7 +21,7 @@ use crate::dht::{Done, Key, State};
 use crate::id::{BlockRange, NodeId, RequestId};
 use crate::limits;
 use crate::message::{
-    Announce, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Opened, Ping, Pong, Present, Ready,
+    Announce, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Opened, Ping, PingPurpose, Pong, Present, Ready,
     Refused, Returned, Rpc, Ticket, Timer, Warm, Woken, Work,
 };
 use crate::policy::{Detection, Policies};
@@ -98,17 +98,8 @@ pub struct Core {
     finished: bool,
 }
 
-const LOAD: Ticket = Ticket(0);
+/// The index of the warm-up request. Timed requests are numbered from 1.
 const WARMUP: u32 = 0;
-
-/// The bit that marks the nonce of a heartbeat's ping. The other bits are the time at which the ping was sent. The DHT
-/// marks its pings with the next higher bit.
-const BEAT: u64 = 1 << 62;
-
-/// Returns the ticket of a request's `count`-th job. The count starts at 1, so that no ticket equals [`LOAD`].
-fn ticket(request: RequestId, count: u32) -> Ticket {
-    Ticket(u64::from(request.index) << 32 | u64::from(count))
-}
 
 impl Core {
     /// Returns a client that has not started yet.
@@ -147,7 +138,7 @@ impl Core {
 
     /// Loads the embedding and the LM head.
     pub fn on_start(&mut self, _now: Timestamp, out: &mut Vec<Effect>) {
-        out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load { blocks: None } }));
+        out.push(Effect::Compute(Job { ticket: Ticket::Load, work: Work::Load { blocks: None } }));
     }
 
     /// Begins the warm-up request when the orchestrator asks for it, unless a request is in flight or the timed run has
@@ -167,8 +158,8 @@ impl Core {
         }
     }
 
-    /// Begins the next micro-batch, or ends the timed run if none is left. With an arrival schedule, requests begin at
-    /// their own times: only the first call starts the schedule.
+    /// Begins the next request of a closed loop, or ends the timed run if none is left. Requests of an open loop begin
+    /// at their own times: only the first call starts the schedule.
     fn begin_next(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.config.arrivals.is_some() {
             if self.timed == 0 {
@@ -263,7 +254,7 @@ impl Core {
         self.pinged.clear();
         for peer in self.view.to_ping(self.config.blocks, pings, &mut draw) {
             // A pong is matched by peer and by round, so that a late pong of an earlier round is not counted.
-            let nonce = u64::from(self.rounds);
+            let nonce = PingPurpose::RoundTrip(self.rounds.into()).nonce();
             self.pinged.insert(peer, (nonce, now));
             send(out, peer, Message::Ping(Ping { nonce }));
         }
@@ -325,15 +316,15 @@ impl Core {
 
     /// Handles a finished job of the client's device. The client is present once its embedding and LM head are loaded.
     pub fn on_computed(&mut self, now: Timestamp, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
-        if done.ticket == LOAD {
-            if done.output.is_ok() {
-                send(out, self.config.orchestrator, Message::Present(Present));
+        match done.ticket {
+            Ticket::Load if done.output.is_ok() => send(out, self.config.orchestrator, Message::Present(Present)),
+            Ticket::Request { index, .. } => {
+                // `advance` drops the result if the request has ended since.
+                let id = RequestId { client: self.config.me, index };
+                self.advance(now, id, out, |request, turn| request.on_computed(turn, done));
             }
-            return;
+            Ticket::Load | Ticket::Release | Ticket::Benchmark | Ticket::Steps(_) => {}
         }
-        // `advance` drops the result if the request has ended since.
-        let id = RequestId { client: self.config.me, index: (done.ticket.0 >> 32) as u32 };
-        self.advance(now, id, out, |request, turn| request.on_computed(turn, done));
     }
 
     /// Passes a returned step to its request.
@@ -415,7 +406,7 @@ impl Core {
             self.advance(now, id, out, |request, turn| request.beat(turn, &mut detector, &mut pings));
         }
         self.detector = detector;
-        let ping = Message::Ping(Ping { nonce: BEAT | now.0 });
+        let ping = Message::Ping(Ping { nonce: PingPurpose::Heartbeat(now).nonce() });
         out.extend(pings.into_iter().map(|to| Effect::Send { to, message: ping.clone() }));
         self.keep_beating(now, out);
     }
@@ -453,8 +444,8 @@ impl Core {
         self.dht.on_pong(now, from, pong.nonce, out);
         self.detector.hear(now, from);
         let expected = self.pinged.get(&from).filter(|(nonce, _)| *nonce == pong.nonce);
-        if expected.is_none() && pong.nonce & BEAT != 0 {
-            let took = now.since(Timestamp(pong.nonce & !BEAT));
+        if let (None, PingPurpose::Heartbeat(sent)) = (expected, PingPurpose::of(pong.nonce)) {
+            let took = now.since(sent);
             self.detector.measured(now, from, took, &self.config.policies.pings);
         }
         if let Some((_, sent)) = expected {

@@ -5,9 +5,11 @@
 //! has none.
 mod activation;
 mod node_role;
+mod ping_purpose;
 
 pub use activation::{Activation, Buffer, Payload, WireType};
 pub use node_role::NodeRole;
+pub use ping_purpose::PingPurpose;
 
 pub use crate::dht::rpc::Rpc;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
@@ -58,8 +60,7 @@ pub enum Message {
     /// The answer to a [`Ping`].
     Pong(Pong),
     // -- sent by the world, never by a node --
-    /// The sender of this message has become unreachable. If the sender is the receiver itself, the receiver must leave
-    /// the swarm.
+    /// The sender of this message has become unreachable.
     Gone(Gone),
 }
 
@@ -237,6 +238,7 @@ pub struct Refused {
 /// A request for a [`Pong`]. Every node answers at once, even while its device works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {
+    /// A number that the pong repeats. Only the sender of the ping interprets it (see [`PingPurpose`]).
     pub nonce: u64,
 }
 
@@ -357,9 +359,20 @@ impl Failure {
 /// Token ids, `[batch, tokens]`, row-major; `None` in a world that does not compute values.
 pub type Ids = Option<Arc<Vec<u32>>>;
 
-/// The number that identifies a job among the jobs of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Ticket(pub u64);
+/// The purpose of a job, which identifies it among the jobs of one node that are in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ticket {
+    /// A job that loads the node's part of the model.
+    Load,
+    /// A job that frees the KV cache of a session.
+    Release,
+    /// A job of a peer's self-benchmark.
+    Benchmark,
+    /// A peer's job of steps, by its number.
+    Steps(u64),
+    /// A job for a client's request: the request's index, and the number of the job among the request's jobs.
+    Request { index: u32, job: u32 },
+}
 
 /// Work for the device of a node's host. Its end is reported by [`Computed`], except for [`Work::Release`].
 #[derive(Clone, Debug, PartialEq)]
@@ -427,6 +440,10 @@ pub enum Output {
     /// One token id for each row, in a world that computes values.
     Tokens(Ids),
 }
+
+/// The order of the world to leave the swarm: the process of the receiving node is about to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leave;
 
 /// A timer of the receiving node has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use crate::canary::{Canary, planted};
 use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::message::{
-    Activation, Close, Computed, Gone, Job, Load, Message, Output, Piece, Ping, Pong, Present, Refusal, Refused,
+    Activation, Close, Computed, Gone, Job, Leave, Load, Message, Output, Piece, Ping, Pong, Present, Refusal, Refused,
     Reroute, Rpc, Step, Ticket, Timer, Woken, Work,
 };
 use crate::policy::{Policies, Speeds};
@@ -69,8 +69,8 @@ pub struct Core {
     queue: Queue,
     /// The steps of the job that the device is computing; empty if the device is idle.
     running: Vec<Queued>,
-    /// The ticket of the latest job of steps.
-    tickets: u64,
+    /// The number of jobs of steps that the device has been given so far.
+    jobs: u64,
     meter: Meter,
     /// Whether the timer of the batching delay is running.
     gathering: bool,
@@ -86,11 +86,6 @@ pub struct Core {
     /// Whether the peer has told the orchestrator that lookups can find it.
     present: bool,
 }
-
-/// The ticket of jobs that load blocks or release the cache of a session.
-const LOAD: Ticket = Ticket(0);
-/// The ticket of self-benchmark jobs. Jobs of steps are numbered from 1.
-const TRIAL: Ticket = Ticket(u64::MAX);
 
 impl Core {
     /// A peer that has not started yet.
@@ -109,7 +104,7 @@ impl Core {
             sessions: Sessions::new(policies.admission, blocks, cache_bytes, cache_bytes_per_token_block),
             queue: Queue::new(policies.scheduling),
             running: Vec::new(),
-            tickets: LOAD.0,
+            jobs: 0,
             meter: Meter::default(),
             gathering: false,
             armed: false,
@@ -163,7 +158,7 @@ impl Core {
                 Turn::Serve(blocks) => {
                     self.give_up(now, out);
                     self.sessions.serve(blocks);
-                    out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Load { blocks: Some(blocks) } }));
+                    out.push(Effect::Compute(Job { ticket: Ticket::Load, work: Work::Load { blocks: Some(blocks) } }));
                     turns.push_back(Turn::Announce);
                 }
                 Turn::Announce => turns.extend(self.presence.prepare(now, out)),
@@ -250,8 +245,8 @@ impl Core {
             [only] => Work::Blocks(piece(only)),
             several => Work::Batch(several.iter_mut().map(piece).collect()),
         };
-        self.tickets += 1;
-        out.push(Effect::Compute(Job { ticket: Ticket(self.tickets), work }));
+        self.jobs += 1;
+        out.push(Effect::Compute(Job { ticket: Ticket::Steps(self.jobs), work }));
     }
 
     /// Handles the result of a job: forwards or refuses its steps, and gives the device the next job.
@@ -260,14 +255,11 @@ impl Core {
     ///
     /// If the result is not that of the job in progress, or its outputs do not match the steps of that job.
     pub fn on_computed(&mut self, now: Timestamp, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
-        if done.ticket == LOAD {
-            self.on_loaded(now, done, out);
-            return;
+        match done.ticket {
+            Ticket::Load => return self.on_loaded(now, done, out),
+            Ticket::Benchmark => return self.on_benchmarked(now, done, out),
+            ticket => assert_eq!(ticket, Ticket::Steps(self.jobs), "one job at a time"),
         }
-        if done.ticket == TRIAL {
-            return self.on_tried(now, done, out);
-        }
-        assert_eq!(done.ticket, Ticket(self.tickets), "one job at a time");
         let mut running = std::mem::take(&mut self.running);
         let (started, finished) = (done.started, done.finished);
         let took = finished.since(started);
@@ -351,7 +343,7 @@ impl Core {
             queued: self.queue.len() as u32,
         })));
         if !cached && !planted(Canary::StepCacheKept) {
-            out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: step.session } }));
+            out.push(Effect::Compute(Job { ticket: Ticket::Release, work: Work::Release { session: step.session } }));
         }
         self.sessions.keep(step.session, &step.activation);
         if let Some(session) = self.sessions.get(step.session) {
@@ -380,7 +372,7 @@ impl Core {
         let Some(self_benchmark) = &mut self.self_benchmark else { return };
         let block = self.presence.span().start;
         if let Some(benchmark) = self_benchmark.next() {
-            return out.push(Effect::Compute(Job { ticket: TRIAL, work: Work::Benchmark { block, benchmark } }));
+            return out.push(Effect::Compute(Job { ticket: Ticket::Benchmark, work: Work::Benchmark { block, benchmark } }));
         }
         self.presence.rate(now, self_benchmark.speed(self.config.place.speed), out);
         self.rated_at_last(now, out);
@@ -393,7 +385,7 @@ impl Core {
         self.follow(now, turns, out);
     }
 
-    fn on_tried(&mut self, now: Timestamp, done: Computed, out: &mut Vec<Effect>) {
+    fn on_benchmarked(&mut self, now: Timestamp, done: Computed, out: &mut Vec<Effect>) {
         let Some(self_benchmark) = &mut self.self_benchmark else { return };
         if done.output.is_err() {
             // A device that fails at a benchmark step of many tokens may still compute shorter steps. The peer keeps
@@ -467,12 +459,13 @@ impl Core {
         send(out, from, Message::Pong(Pong { nonce: ping.nonce, load }));
     }
 
-    /// Handles a node that is gone. If the node is this peer itself, the peer leaves the swarm and announces itself as
-    /// OFFLINE. Otherwise the peer closes the sessions of that node, because a client that is gone does not close them.
+    /// Leaves the swarm, and announces the peer as OFFLINE. Open sessions continue.
+    pub fn on_leave(&mut self, now: Timestamp, _from: NodeId, _: Leave, out: &mut Vec<Effect>) {
+        self.presence.leave(now, out);
+    }
+
+    /// Handles a node that is gone: closes its sessions, because a client that is gone does not close them.
     pub fn on_gone(&mut self, now: Timestamp, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
-        if from == self.config.me {
-            return self.presence.leave(now, out);
-        }
         for session in self.sessions.of_client(from).into_iter().filter(|_| !planted(Canary::GoneClientKept)) {
             self.on_close(now, from, Close { session }, out);
         }
@@ -498,6 +491,7 @@ crate::actor_impls::actor_impls!(Peer around Core {
     Ping => on_ping,
     Pong => on_pong,
     Gone => on_gone,
+    Leave => on_leave,
     Computed => on_computed,
     Woken => on_woken,
 });

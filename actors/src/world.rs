@@ -5,7 +5,7 @@
 //! rule). The contexts contain no logic of their own: `simulator` drives the one, and `live` implements the other.
 //! Actors have no other access to the outside: no futures, no `run_later`, no registry, no clock of their own.
 use crate::id::NodeId;
-use crate::message::{Computed, Job, Message, Timer, Woken};
+use crate::message::{Computed, Job, Leave, Message, Timer, Woken};
 use crate::record::Event;
 use crate::time::{Duration, Timestamp};
 use actix::{Actor, ActorContext, ActorState, Context};
@@ -36,7 +36,7 @@ pub trait World {
     fn act(&mut self, me: NodeId, think: impl FnOnce(Timestamp, &mut Vec<Effect>));
 }
 
-/// An input of an actor: a message of another node, the end of a job, or the end of a timer.
+/// An input of an actor: a message of another node, the end of a job or of a timer, or the order to leave.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivery {
     /// A message of another node, or a notice of the world.
@@ -45,6 +45,8 @@ pub enum Delivery {
     Computed(Computed),
     /// The end of a timer.
     Woken(Woken),
+    /// The order to leave the swarm.
+    Leave(Leave),
 }
 
 /// The interface of a simulated actor for the simulation kernel.

@@ -292,8 +292,7 @@ impl Node {
             (Node::Peer(core), Message::Close(body)) => core.on_close(now, from, body, out),
             (Node::Peer(core), Message::Ping(body)) => core.on_ping(now, from, body, out),
             (Node::Peer(core), Message::Pong(body)) => core.on_pong(now, from, body, out),
-            // `Gone` from the peer itself would be the world's order to leave.
-            (Node::Peer(core), Message::Gone(body)) if from != PEER => core.on_gone(now, from, body, out),
+            (Node::Peer(core), Message::Gone(body)) => core.on_gone(now, from, body, out),
             (Node::Client(core), Message::Warm(body)) => core.on_warm(now, from, body, out),
             (Node::Client(core), Message::Go(body)) => core.on_go(now, from, body, out),
             (Node::Client(core), Message::Rpc(body)) => core.on_rpc(now, from, *body, out),

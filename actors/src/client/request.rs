@@ -296,7 +296,7 @@ impl Request {
 
     fn compute(&mut self, turn: &mut RequestContext<'_>, phase: fn(Ticket) -> Phase, work: Work) {
         self.jobs += 1;
-        let ticket = super::ticket(self.id, self.jobs);
+        let ticket = Ticket::Request { index: self.id.index, job: self.jobs };
         self.phase = phase(ticket);
         self.step.submitted = turn.now;
         turn.out.push(Effect::Compute(Job { ticket, work }));

@@ -14,7 +14,7 @@ use super::rpc::{Body, Rpc};
 use super::table::{Contact, Table};
 use crate::id::NodeId;
 use crate::limits;
-use crate::message::{Message, Ping, Timer};
+use crate::message::{Message, Ping, PingPurpose, Timer};
 use crate::record::{Event, Purpose};
 use crate::seed::{Seed, SmallStream};
 use crate::time::{Duration, Timestamp};
@@ -87,9 +87,6 @@ enum Asked {
     },
     Ping,
 }
-
-/// The bit that marks the nonces of the DHT's pings, so that a core with pings of its own can tell them apart.
-const NONCE: u64 = 1 << 63;
 
 impl Node {
     pub fn new(config: Config) -> Node {
@@ -229,10 +226,8 @@ impl Node {
 
     /// Takes in the pong of a contact whose bucket is full. Returns whether the pong answers a ping of the DHT.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> bool {
-        if nonce & NONCE == 0 {
-            return false;
-        }
-        let id = (nonce & !NONCE) as u32;
+        let PingPurpose::Dht(request) = PingPurpose::of(nonce) else { return false };
+        let id = request as u32;
         if self.calls.get(&id).is_some_and(|call| matches!(call.what, Asked::Ping) && call.to.node == from) {
             let contact = self.calls.remove(&id).expect("it was just there").to;
             self.hear(now, contact, out);
@@ -427,7 +422,7 @@ impl Node {
         }
         if let Some(oldest) = self.table.heard(contact) {
             let id = self.expect(now, oldest, Asked::Ping);
-            let ping = Ping { nonce: NONCE | u64::from(id) };
+            let ping = Ping { nonce: PingPurpose::Dht(id.into()).nonce() };
             out.push(Effect::Send { to: oldest.node, message: Message::Ping(ping) });
         }
     }

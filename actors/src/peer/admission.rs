@@ -1,10 +1,10 @@
 //! Admission control of a peer: which sessions it opens, which wait for room in the KV cache, when it ends a session,
 //! and the trace events that record the reservations.
 use super::sessions::Entry;
-use super::{Core, LOAD, refuse, send};
+use super::{Core, refuse, send};
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, SessionId};
-use crate::message::{Close, Job, Message, Open, Opened, Refusal, Timer, Work};
+use crate::message::{Close, Job, Message, Open, Opened, Refusal, Ticket, Timer, Work};
 use crate::policy::Lifetime;
 use crate::record::{Event, Reserved};
 use crate::time::{Duration, Timestamp};
@@ -129,7 +129,7 @@ impl Core {
         }
         self.note_cache(now, close.session, None, out);
         if !planted(Canary::DeviceCacheKept) {
-            out.push(Effect::Compute(Job { ticket: LOAD, work: Work::Release { session: close.session } }));
+            out.push(Effect::Compute(Job { ticket: Ticket::Release, work: Work::Release { session: close.session } }));
         }
         self.admit_the_waiting(now, out);
     }

@@ -9,7 +9,7 @@ use crate::dht::Record;
 use crate::dht::record::State;
 use crate::id::{BlockRange, NodeId};
 use crate::limits;
-use crate::message::{Message, Ping};
+use crate::message::{Message, Ping, PingPurpose};
 use crate::route::{Pings, RoundTrip};
 use crate::seed::SmallStream;
 use crate::time::{Duration, Timestamp};
@@ -17,9 +17,6 @@ use crate::world::Effect;
 use rand::seq::IndexedRandom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// The bit that marks the nonces of the probe's pings. It is below the bits that mark the DHT's pings and heartbeats.
-const NONCE: u64 = 1 << 61;
 
 /// The state of a peer's next-hop probe.
 #[derive(Debug, Default)]
@@ -93,7 +90,7 @@ impl NextHopProbe {
         self.pinged.clear();
         for peer in chosen {
             self.pinged.insert(peer, now);
-            let ping = Ping { nonce: NONCE | self.rounds };
+            let ping = Ping { nonce: PingPurpose::NextHop(self.rounds).nonce() };
             out.push(Effect::Send { to: peer, message: Message::Ping(ping) });
         }
         self.phase = if self.pinged.is_empty() { Phase::Resting } else { Phase::Pinging };
@@ -103,7 +100,7 @@ impl NextHopProbe {
     /// Records the round trip of an answered ping. Returns whether this answer ends the round. Answers of earlier
     /// rounds and second answers are ignored.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, pings: &Pings) -> bool {
-        if nonce != NONCE | self.rounds {
+        if PingPurpose::of(nonce) != PingPurpose::NextHop(self.rounds) {
             return false;
         }
         let Some(sent) = self.pinged.remove(&from) else { return false };

@@ -18,7 +18,7 @@ use actix::Actor;
 use actors::id::{HostId, NodeId};
 use actors::invariants::message_account::Account;
 use actors::invariants::{Invariant, InvariantChecker};
-use actors::message::{Computed, Gone, Job, Message, Refusal, Timer, Woken, Work};
+use actors::message::{Computed, Job, Leave, Message, Refusal, Timer, Woken, Work};
 use actors::record::Event;
 use actors::time::{Duration, Timestamp};
 use actors::world::{self, Delivery, Effect, Host, Post};
@@ -192,7 +192,7 @@ impl LocalHost {
     pub fn leave(&self) {
         for (me, node) in self.plan.nodes() {
             if node.host == self.here && matches!(node.role, Role::Peer { .. }) {
-                self.post(me, me, Delivery::Message(Message::Gone(Gone)));
+                self.post(me, me, Delivery::Leave(Leave));
             }
         }
     }

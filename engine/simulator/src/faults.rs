@@ -7,7 +7,7 @@
 use super::{ActorTable, SimEvent, Simulation};
 use actors::id::{HostId, NodeId};
 use actors::limits;
-use actors::message::{Gone, Message};
+use actors::message::{Gone, Leave, Message};
 use actors::record::FaultKind;
 use actors::time::{Duration, Timestamp};
 use actors::world::{ActorSlot, Delivery, SimContext};
@@ -352,8 +352,7 @@ impl Simulation<'_> {
         life.leaving = true;
         self.queue.schedule(now + limits::FAREWELL, SimEvent::Departs(host));
         for node in faults.nodes(host) {
-            self.account.sent += 1;
-            self.post(node, node, Delivery::Message(Message::Gone(Gone)));
+            self.post(node, node, Delivery::Leave(Leave));
         }
     }
 

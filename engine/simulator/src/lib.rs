@@ -488,7 +488,7 @@ fn is_upkeep(parcel: &Delivery) -> bool {
     match parcel {
         Delivery::Message(message) => message.is_upkeep(),
         Delivery::Woken(woken) => woken.0.is_upkeep(),
-        Delivery::Computed(_) => false,
+        Delivery::Computed(_) | Delivery::Leave(_) => false,
     }
 }
 

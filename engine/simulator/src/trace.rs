@@ -1,6 +1,6 @@
 //! A running hash of every delivery: equal hashes mean equal runs.
 use actors::id::NodeId;
-use actors::message::{Message, Returned, Step};
+use actors::message::{Leave, Message, Returned, Step, Ticket};
 use actors::time::Timestamp;
 use actors::world::Delivery;
 
@@ -27,6 +27,19 @@ fn fold(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
 }
 
+/// The content of an order to leave, which no timer has.
+const LEAVE: u64 = 1 << 32;
+
+#[inline]
+fn ticket(ticket: Ticket) -> u64 {
+    match ticket {
+        Ticket::Load | Ticket::Release => 0,
+        Ticket::Benchmark => u64::MAX,
+        Ticket::Steps(number) => number,
+        Ticket::Request { index, job } => u64::from(index) << 32 | u64::from(job),
+    }
+}
+
 /// Hashes the content that distinguishes deliveries with the same time, sender and receiver.
 #[inline]
 fn content(parcel: &Delivery) -> u64 {
@@ -44,7 +57,8 @@ fn content(parcel: &Delivery) -> u64 {
             rpc.kind().bytes().fold(u64::from(rpc.id), |hash, byte| fold(hash, u64::from(byte)))
         }
         Delivery::Message(message) => message.kind().bytes().fold(0, |hash, byte| fold(hash, u64::from(byte))),
-        Delivery::Computed(computed) => fold(computed.ticket.0, computed.started.0),
+        Delivery::Computed(computed) => fold(ticket(computed.ticket), computed.started.0),
         Delivery::Woken(woken) => woken.0 as u64,
+        Delivery::Leave(Leave) => LEAVE,
     }
 }

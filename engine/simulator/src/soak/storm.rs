@@ -12,7 +12,7 @@ use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::invariants::InvariantChecker;
 use actors::limits;
 use actors::message::{
-    Activation, Close, Computed, Gone, Job, Message, Next, Open, Output, Piece, Refusal, Refused, Reroute, Step, Timer,
+    Activation, Close, Computed, Gone, Job, Leave, Message, Next, Open, Output, Piece, Refusal, Refused, Reroute, Step, Timer,
     WireType, Woken, Work,
 };
 use actors::peer::{Admission, Config, Core, presence};
@@ -463,7 +463,7 @@ impl Storm {
 
     fn leave(&mut self) -> Result<(), String> {
         self.left = true;
-        self.tell(|peer, now, out| peer.on_gone(now, ME, Gone, out))?;
+        self.tell(|peer, now, out| peer.on_leave(now, ME, Leave, out))?;
         self.agree()
     }
 
