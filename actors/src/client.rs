@@ -46,13 +46,10 @@ pub struct Config {
     pub dht: node::Config,
     /// The block range of the whole model.
     pub blocks: BlockRange,
-    /// The number of timed requests, which run one after another. Not used if `arrivals` is set.
-    pub micro_batches: u32,
-    /// The batch and the lengths of each micro-batch. The warm-up request has the same, but generates one token. An
-    /// arrival schedule gives its requests their own.
-    pub asked: Asked,
-    /// An open-loop schedule of requests, in place of the micro-batches.
-    pub arrivals: Option<Arrivals>,
+    /// The size of the warm-up request.
+    pub warm_up: Asked,
+    /// The timed requests.
+    pub workload: Workload,
     /// The policies of the swarm.
     pub policies: Policies,
     /// The longest time that a request may take.
@@ -63,6 +60,25 @@ pub struct Config {
     pub prompts: Option<Prompts>,
     /// Stop tokens: a request ends early once its first row has generated one of them.
     pub stops: Vec<u32>,
+}
+
+/// The timed requests of one client.
+#[derive(Clone, Debug)]
+pub enum Workload {
+    /// A closed loop: this many requests of equal size, each of which begins when the one before has ended.
+    Closed { requests: u32, asked: Asked },
+    /// An open loop: each request begins at its own time, whether or not earlier requests have ended.
+    Open(Arrivals),
+}
+
+impl Workload {
+    /// Returns the number of timed requests.
+    fn requests(&self) -> u32 {
+        match self {
+            Workload::Closed { requests, .. } => *requests,
+            Workload::Open(arrivals) => arrivals.due.len() as u32,
+        }
+    }
 }
 
 /// The state machine of a client.
@@ -106,11 +122,11 @@ impl Core {
     ///
     /// # Panics
     ///
-    /// Panics if a request has no rows or no prompt tokens, or if there are more requests than a session's id can
-    /// number.
+    /// Panics if the warm-up request has no rows or no prompt tokens, or if there are more requests than a session's id
+    /// can number.
     pub fn new(config: Config) -> Core {
-        assert!(config.asked.batch > 0 && config.asked.prompt > 0, "the plan gives every request a token");
-        assert!(config.micro_batches < limits::REQUESTS_PER_CLIENT, "the plan keeps to what a session's id can name");
+        assert!(config.warm_up.batch > 0 && config.warm_up.prompt > 0, "the plan gives every request a token");
+        assert!(config.workload.requests() < limits::REQUESTS_PER_CLIENT, "the plan keeps to what a session's id can name");
         let (dht, keys) = (Node::new(config.dht.clone()), Key::of_blocks(config.blocks.end));
         Core {
             config,
@@ -145,8 +161,7 @@ impl Core {
     /// begun.
     pub fn on_warm(&mut self, now: Timestamp, from: NodeId, _: Warm, out: &mut Vec<Effect>) {
         if from == self.config.orchestrator && self.requests.is_empty() && self.timed == 0 {
-            let asked = Asked { generate: 1, ..self.config.asked };
-            self.begin(now, WARMUP, now, asked, out);
+            self.begin(now, WARMUP, now, self.config.warm_up, out);
         }
     }
 
@@ -161,21 +176,20 @@ impl Core {
     /// Begins the next request of a closed loop, or ends the timed run if none is left. Requests of an open loop begin
     /// at their own times: only the first call starts the schedule.
     fn begin_next(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        if self.config.arrivals.is_some() {
-            if self.timed == 0 {
-                self.take_due(now, out);
+        match self.config.workload {
+            Workload::Closed { requests, asked } if self.timed < requests => {
+                self.timed += 1;
+                self.begin(now, self.timed, now, asked, out);
             }
-        } else if self.timed < self.config.micro_batches {
-            self.timed += 1;
-            self.begin(now, self.timed, now, self.config.asked, out);
+            Workload::Open(_) if self.timed == 0 => self.take_due(now, out),
+            Workload::Closed { .. } | Workload::Open(_) => {}
         }
         self.finish_if_over(now, out);
     }
 
     /// Reports to the orchestrator, once, that all timed requests are over.
     fn finish_if_over(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        let all = self.config.arrivals.as_ref().map_or(self.config.micro_batches, |arrivals| arrivals.due.len() as u32);
-        if !self.finished && self.timed == all && self.requests.is_empty() {
+        if !self.finished && self.timed == self.config.workload.requests() && self.requests.is_empty() {
             self.finished = true;
             send(out, self.config.orchestrator, Message::Finished(Finished { at: now }));
         }

@@ -1,6 +1,6 @@
 //! Tests of nodes with hostile messages: a node that gets any well-formed messages from any sender neither panics nor
 //! exceeds its KV cache budget.
-use actors::client::{self, Asked};
+use actors::client::{self, Asked, Workload};
 use actors::dht::bootstrap;
 use actors::dht::key::Key;
 use actors::dht::node;
@@ -243,9 +243,8 @@ fn nodes(policies: &Policies) -> Vec<Node> {
             orchestrator: ORCHESTRATOR,
             dht: dht(CLIENT, true),
             blocks,
-            micro_batches: 3,
-            asked: Asked { batch: 1, prompt: 2, generate: 3 },
-            arrivals: None,
+            warm_up: Asked { batch: 1, prompt: 2, generate: 1 },
+            workload: Workload::Closed { requests: 3, asked: Asked { batch: 1, prompt: 2, generate: 3 } },
             policies: policies.clone(),
             timeout: Duration::from_secs(600),
             seed: Seed(1),

@@ -14,7 +14,7 @@ use actors::id::{NodeId, SessionId};
 use actors::message::{Activation, Forwarding, Message, Step};
 use actors::record::{Looked, Purpose};
 use rows::{NetworkParts, Parts, RequestRow, RunRows, TokenRow};
-use scenarios::plan::{Objective, Plan};
+use scenarios::plan::{Objective, Plan, WorkloadKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The measures of one run of one cell.
@@ -144,7 +144,7 @@ impl Measures {
 
     /// Adds the offered and the achieved request rate, and the goodput.
     fn load(&mut self, fold: &RunRows, plan: &Plan, wall: Option<u64>) {
-        if let (Some(open), Some(released)) = (&plan.open, fold.released) {
+        if let (WorkloadKind::Open(open), Some(released)) = (plan.workload_kind(), fold.released) {
             let rate = |count: usize, ns: u64| (ns > 0).then(|| per_second(count as f64, ns));
             self.set("requested_rate_per_s", rate(open.arrivals.len(), open.horizon.0));
             let sent = || fold.timed().filter(|row| !row.shed()).map(|row| row.sent);

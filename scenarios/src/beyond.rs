@@ -1,5 +1,5 @@
 //! Warnings about values beyond the model's context or the end of the run, which are allowed but rarely intended.
-use crate::plan::Plan;
+use crate::plan::{Plan, WorkloadKind};
 use crate::resolve::{self, model};
 use crate::schema::events::Due;
 use crate::schema::{Lives, Scenario, ScheduledFault};
@@ -44,8 +44,10 @@ pub(crate) fn after(scenario: &Scenario, plan: &Plan, end: Duration) -> usize {
 /// Warns of an event that begins after the last request has arrived.
 fn late(index: usize, event: &ScheduledFault, plan: &Plan) -> Option<String> {
     let begins = begins(event, plan.ready_within)?;
-    let Some(open) = &plan.open else { return after_closed(index, begins, plan) };
-    let last = open.horizon;
+    let last = match plan.workload_kind() {
+        WorkloadKind::Closed { micro_batches } => return after_closed(index, begins, plan, micro_batches),
+        WorkloadKind::Open(open) => open.horizon,
+    };
     if begins <= last {
         return None;
     }
@@ -58,8 +60,7 @@ fn late(index: usize, event: &ScheduledFault, plan: &Plan) -> Option<String> {
 }
 
 /// Warns of an event that begins after every client of a closed workload has ended its last request.
-fn after_closed(index: usize, begins: Duration, plan: &Plan) -> Option<String> {
-    let requests = plan.workload.micro_batches;
+fn after_closed(index: usize, begins: Duration, plan: &Plan, requests: u32) -> Option<String> {
     let end = Duration(plan.timeout.0.saturating_mul(u64::from(requests)));
     let (one, begins_at, end_at) = (Time::from(plan.timeout), Time::from(begins), Time::from(end));
     let how = if requests == 1 { format!("one request of {one}") } else { format!("{requests} requests of {one}") };

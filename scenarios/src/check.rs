@@ -3,7 +3,7 @@ use crate::adapt::{self, Adaptation, Adapted};
 use crate::cell::CellKey;
 use crate::error::ScenarioError;
 use crate::load::Loaded;
-use crate::plan::{Executor, Plan, Role, Sharing, Weights};
+use crate::plan::{Executor, Plan, Role, Sharing, Weights, WorkloadKind};
 use crate::resolve::{model, session_bytes};
 use crate::sweep::{Cell, Overrides};
 use crate::units::Size;
@@ -120,7 +120,10 @@ fn adapt(adapted: &mut Vec<Adapted>, cell: &Cell, plan: &Plan) {
 /// The largest number of sessions that the workload can have open at once: one for each client of a closed-loop
 /// workload, and one for each request in flight of an open-loop workload.
 fn sessions(plan: &Plan) -> u64 {
-    let Some(open) = &plan.open else { return plan.clients().count() as u64 };
+    let open = match plan.workload_kind() {
+        WorkloadKind::Closed { .. } => return plan.clients().count() as u64,
+        WorkloadKind::Open(open) => open,
+    };
     let mut requests: BTreeMap<NodeId, u64> = BTreeMap::new();
     for arrival in &open.arrivals {
         *requests.entry(arrival.client).or_default() += 1;

@@ -46,7 +46,8 @@ pub struct Plan {
     pub policies: Policies,
     pub workload: Workload,
     pub tokens: Tokens,
-    /// The requests of an open-loop workload, in place of the workload's micro-batches.
+    /// The requests of an open-loop workload, in place of the workload's micro-batches. [`Plan::workload_kind`] tells the two
+    /// kinds of workload apart.
     pub open: Option<Open>,
     pub objectives: Objectives,
     /// The longest time that a request may take.
@@ -324,6 +325,15 @@ pub struct Open {
     pub in_flight: u32,
 }
 
+/// The kind of a plan's workload, with what only this kind has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WorkloadKind<'a> {
+    /// A closed loop: each client runs this many requests of the workload's size, one after another.
+    Closed { micro_batches: u32 },
+    /// An open loop: requests arrive at fixed times and have their own sizes.
+    Open(&'a Open),
+}
+
 /// A request of an open-loop workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
@@ -400,28 +410,36 @@ impl Plan {
         self.host(node.host).devices().nth(node.device as usize).expect("a plan names devices that there are")
     }
 
+    /// The kind of the workload: a closed or an open loop.
+    pub fn workload_kind(&self) -> WorkloadKind<'_> {
+        match &self.open {
+            Some(open) => WorkloadKind::Open(open),
+            None => WorkloadKind::Closed { micro_batches: self.workload.micro_batches },
+        }
+    }
+
     /// The number of timed requests of all clients together.
     pub fn requests(&self) -> u64 {
-        match &self.open {
-            Some(open) => open.arrivals.len() as u64,
-            None => self.clients().count() as u64 * u64::from(self.workload.micro_batches),
+        match self.workload_kind() {
+            WorkloadKind::Open(open) => open.arrivals.len() as u64,
+            WorkloadKind::Closed { micro_batches } => self.clients().count() as u64 * u64::from(micro_batches),
         }
     }
 
     /// The number of tokens that all timed requests generate, over all rows.
     pub fn tokens(&self) -> u64 {
         let rows = u64::from(self.workload.batch);
-        match &self.open {
-            Some(open) => rows * open.arrivals.iter().map(|arrival| u64::from(arrival.generate)).sum::<u64>(),
-            None => rows * self.requests() * u64::from(self.workload.generate),
+        match self.workload_kind() {
+            WorkloadKind::Open(open) => rows * open.arrivals.iter().map(|arrival| u64::from(arrival.generate)).sum::<u64>(),
+            WorkloadKind::Closed { .. } => rows * self.requests() * u64::from(self.workload.generate),
         }
     }
 
     /// The number of tokens of the longest request: prompt and answer of one row.
     pub fn longest(&self) -> u32 {
-        match &self.open {
-            Some(open) => open.arrivals.iter().map(|arrival| arrival.prompt + arrival.generate).max().unwrap_or(0),
-            None => self.workload.prompt + self.workload.generate,
+        match self.workload_kind() {
+            WorkloadKind::Open(open) => open.arrivals.iter().map(|arrival| arrival.prompt + arrival.generate).max().unwrap_or(0),
+            WorkloadKind::Closed { .. } => self.workload.prompt + self.workload.generate,
         }
     }
 

@@ -1,5 +1,5 @@
 //! An open-loop schedule: each request begins at its own time, whether or not the requests before it are over.
-use super::{Asked, Config, Core, Failure};
+use super::{Asked, Config, Core, Failure, Workload};
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, RequestId};
 use crate::message::Timer;
@@ -28,7 +28,7 @@ pub struct Due {
 impl Core {
     /// Begins or sheds every request that is due, and sets a timer for the next one.
     pub(super) fn take_due(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        while let Some(arrivals) = &self.config.arrivals {
+        while let Workload::Open(arrivals) = &self.config.workload {
             let Some(due) = arrivals.due.get(self.timed as usize) else { break };
             let (intended, asked) = (self.released + due.at, due.asked);
             if intended > now {
@@ -57,8 +57,8 @@ impl Core {
 impl Config {
     /// Returns the route that the schedule gives for a request, or `None` if the routing policy chooses it.
     pub(super) fn given_route(&self, request: RequestId) -> Option<&[NodeId]> {
-        let due = &self.arrivals.as_ref()?.due;
-        let route = &due.get((request.index as usize).checked_sub(1)?)?.route;
+        let Workload::Open(arrivals) = &self.workload else { return None };
+        let route = &arrivals.due.get((request.index as usize).checked_sub(1)?)?.route;
         (!route.is_empty()).then_some(route)
     }
 }

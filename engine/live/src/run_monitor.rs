@@ -12,7 +12,7 @@ use actors::limits;
 use actors::record::{Event, FaultKind};
 use actors::time::{Duration, Timestamp};
 use rustix::process::Signal;
-use scenarios::plan::{Plan, What, When};
+use scenarios::plan::{Plan, What, When, WorkloadKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -159,11 +159,12 @@ impl RunMonitor<'_> {
     /// Returns an upper bound on the duration of a run that keeps its own time limits.
     fn longest(&self) -> StdDuration {
         let plan = self.plan;
-        let requests = u64::from(plan.workload.micro_batches) + 1;
-        let coming =
-            plan.open.as_ref().and_then(|open| open.arrivals.last()).map_or(0, |last| last.at.0 + plan.timeout.0);
-        let longest =
-            plan.ready_within.0.saturating_add(plan.timeout.0.saturating_mul(requests)).saturating_add(coming);
+        let timed = match plan.workload_kind() {
+            WorkloadKind::Closed { micro_batches } => plan.timeout.0.saturating_mul(micro_batches.into()),
+            WorkloadKind::Open(open) => open.arrivals.last().map_or(0, |last| last.at.0 + plan.timeout.0),
+        };
+        let warm_up = plan.timeout.0;
+        let longest = plan.ready_within.0.saturating_add(warm_up).saturating_add(timed);
         // tokio's timers are limited to some decades.
         StdDuration::from_nanos(longest).min(StdDuration::from_secs(10 * 365 * 86_400)) + GRACE
     }

@@ -14,6 +14,7 @@ use actors::message::{Failure, Refusal};
 use actors::policy::Recovery;
 use actors::record::{Abort, Ended, Event};
 use actors::world::panic_text;
+use scenarios::plan::{Plan, WorkloadKind};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::catch_unwind;
@@ -151,7 +152,7 @@ pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
         match wanted.outcome {
             Ok(()) => {}
             // Whether a client may send such a request depends on the times at which others end.
-            Err(Failure::Shed) if drawn.plan.open.is_some() => continue,
+            Err(Failure::Shed) if sheds(&drawn.plan) => continue,
             Err(Failure::Refused(_, Refusal::CacheFull)) if drawn.tight => continue,
             Err(Failure::Timeout) if drawn.hurries() => continue,
             Err(_) if drawn.chooses() => continue,
@@ -204,7 +205,7 @@ fn may_fail(drawn: &Drawn, why: Failure) -> bool {
     match why {
         // Client devices do not fail.
         Failure::ClientDevice | Failure::ClientNotFinite(_) => false,
-        Failure::Shed => drawn.plan.open.is_some(),
+        Failure::Shed => sheds(&drawn.plan),
         Failure::Timeout => drawn.uncovered || drawn.hurries(),
         Failure::NoRoute | Failure::PeerLost(_) | Failure::Refused(..) => {
             drawn.uncovered
@@ -214,6 +215,11 @@ fn may_fail(drawn: &Drawn, why: Failure) -> bool {
                 || drawn.tight && !drawn.plan.faults.is_empty() && matches!(why, Failure::PeerLost(_))
         }
     }
+}
+
+/// Whether clients of this plan shed requests while too many are in flight.
+fn sheds(plan: &Plan) -> bool {
+    matches!(plan.workload_kind(), WorkloadKind::Open(_))
 }
 
 fn ends(events: &[Event]) -> BTreeMap<RequestId, &Ended> {

@@ -3,7 +3,7 @@ use actors::dht::{bootstrap, node};
 use actors::id::{HostId, NodeId};
 use actors::placement::Speed;
 use actors::{client, orchestrator, peer};
-use scenarios::plan::{Arrival, Plan, Role};
+use scenarios::plan::{Arrival, Plan, Role, WorkloadKind};
 use scenarios::tokens::Prompts;
 use std::sync::Arc;
 
@@ -70,29 +70,33 @@ fn orchestrator_of(plan: &Plan, me: NodeId) -> orchestrator::Config {
 fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
     let work = plan.workload;
     let batch = u16::try_from(work.batch).expect("a plan keeps to limits::BATCH");
-    let mut asked = client::Asked { batch, prompt: work.prompt, generate: work.generate };
-    let arrivals = plan.open.as_ref().map(|open| {
-        let mine = open.arrivals.iter().filter(|arrival| arrival.client == me);
-        // A client warms up with the prompt of its first request. A client without any request warms up with the prompt
-        // of the run's first request.
-        if let Some(first) = mine.clone().chain(&open.arrivals).next() {
-            asked.prompt = first.prompt;
+    let asked = |prompt, generate| client::Asked { batch, prompt, generate };
+    let (warm_up, workload) = match plan.workload_kind() {
+        WorkloadKind::Closed { micro_batches: requests } => {
+            let asked = asked(work.prompt, work.generate);
+            (client::Asked { generate: 1, ..asked }, client::Workload::Closed { requests, asked })
         }
-        let due = |arrival: &Arrival| client::Due {
-            at: arrival.at,
-            asked: client::Asked { batch, prompt: arrival.prompt, generate: arrival.generate },
-            route: arrival.route.clone(),
-        };
-        client::Arrivals { due: mine.map(due).collect(), in_flight: open.in_flight }
-    });
+        WorkloadKind::Open(open) => {
+            let mine = open.arrivals.iter().filter(|arrival| arrival.client == me);
+            // A client warms up with the prompt of its first request. A client without any request warms up with the
+            // prompt of the run's first request.
+            let first = mine.clone().chain(&open.arrivals).next();
+            let due = |arrival: &Arrival| client::Due {
+                at: arrival.at,
+                asked: asked(arrival.prompt, arrival.generate),
+                route: arrival.route.clone(),
+            };
+            let arrivals = client::Arrivals { due: mine.map(due).collect(), in_flight: open.in_flight };
+            (asked(first.map_or(work.prompt, |first| first.prompt), 1), client::Workload::Open(arrivals))
+        }
+    };
     client::Config {
         me,
         orchestrator: Plan::ORCHESTRATOR,
         dht: dht_of(plan, me, true),
         blocks: plan.blocks(),
-        micro_batches: work.micro_batches,
-        asked,
-        arrivals,
+        warm_up,
+        workload,
         policies: plan.policies.clone(),
         timeout: plan.timeout,
         seed: plan.seed,

@@ -1,7 +1,7 @@
 //! The verdict on whether a run's figures can be believed.
 use actors::id::{NodeId, RequestId};
 use rows::{RequestRow, RunRows};
-use scenarios::plan::Plan;
+use scenarios::plan::{Plan, WorkloadKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -153,7 +153,10 @@ fn doubts(fold: &RunRows, plan: &Plan, judgement: &mut Judgement) {
         judgement.add(Verdict::Suspect, format!("clocks disagree in {rows} requests: parts were cut to fit"));
     }
     // Requests with their own arrival times have different lengths, so the first one is not comparable with the others.
-    let alike = plan.open.is_none().then(|| first_batch_slower(fold)).flatten();
+    let alike = match plan.workload_kind() {
+        WorkloadKind::Closed { .. } => first_batch_slower(fold),
+        WorkloadKind::Open(_) => None,
+    };
     if let Some(slower) = alike.filter(|&slower| slower > STATIONARY_WITHIN) {
         let percent = slower * 100.0;
         judgement.add(Verdict::Suspect, format!("not warm: the first micro-batch computed {percent:.0} % slower"));

@@ -3,7 +3,7 @@ use actors::id::NodeId;
 use actors::message::Failure;
 use actors::record::{Drained, Ended, Event};
 use actors::time::Timestamp;
-use scenarios::plan::Plan;
+use scenarios::plan::{Plan, WorkloadKind};
 use std::collections::BTreeMap;
 use topology::outcome::{Outcome, Run};
 
@@ -28,7 +28,10 @@ pub(super) fn check(plan: &Plan, run: &Run) -> Result<(), String> {
     if let Some(late) = sent.iter().find(|ended| ended.at.since(ended.sent) > plan.timeout) {
         return Err(format!("request {:?} took longer than the timeout of {}", late.request, plan.timeout));
     }
-    let allowed = plan.open.as_ref().map_or(1, |open| open.in_flight as usize);
+    let allowed = match plan.workload_kind() {
+        WorkloadKind::Closed { .. } => 1,
+        WorkloadKind::Open(open) => open.in_flight as usize,
+    };
     match most_at_once(&sent).into_iter().find(|(_, most)| *most > allowed) {
         Some((client, most)) => Err(format!("{client} had {most} requests in flight, and may have {allowed}")),
         None => Ok(()),
