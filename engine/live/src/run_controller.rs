@@ -3,17 +3,16 @@
 //! The actors implement the swarm's behaviour; this module only manages their processes.
 use super::control::{Greeting, Order, Place, Purpose, Token, say};
 use super::core_lease::Leases;
-use super::fault_schedule::FaultSchedule;
 use super::host_supervisor::{Expected, HostSupervisor, Meeting, staffed};
 use super::local::{Directory, LocalHost};
 use super::news::{Joined, Meet, News, interrupted, listen};
-use super::run_monitor::RunMonitor;
+use super::run_monitor::{RunMonitor, RunSetup};
 use super::{LiveError, Options, clock, door};
 use actors::id::HostId;
 use actors::record::Event;
 use scenarios::plan::Plan;
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
@@ -24,7 +23,6 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
-use topology::holders::Holders;
 use topology::outcome::{Outcome, Run};
 
 /// The time that a host has for an answer, and to exit, when the user has ended the run.
@@ -61,7 +59,6 @@ async fn perform(
     spawn_local(open_door(listener, token, local.clone(), sender.clone(), supervisor.expected.clone()));
 
     let meeting = Meeting { orchestrator, token, leases };
-    let late = plan.late_hosts();
     for host in early(plan) {
         let sender = sender.clone();
         let exited = move |host, end| drop(sender.send(News::Exited { host, end }));
@@ -86,43 +83,24 @@ async fn perform(
     let here = LocalHost::spawn_actors(plan.clone(), HostId(0), directory, leases, reporter);
     let here = here.map_err(LiveError::io("raising the orchestrator"))?;
     let _ = local.set(here.clone());
-    let mut watch = RunMonitor {
-        plan,
-        local: here,
-        supervisor,
-        meet: Meet { options, meeting },
-        news: sender.clone(),
-        hosts: BTreeMap::new(),
-        book: book.clone(),
-        started,
-        released: None,
-        schedule: FaultSchedule::of(plan, started),
-        doomed: BTreeSet::new(),
-        away: late,
-        wanted: BTreeSet::new(),
-        stalled: BTreeMap::new(),
-        holders: Holders::of(plan),
-        silent: BTreeMap::new(),
-        lost: Vec::new(),
-        cut: Vec::new(),
-        cut_by: BTreeMap::new(),
-        records: BTreeMap::new(),
-    };
+    let meet = Meet { options, meeting };
+    let setup = RunSetup { plan, local: here, supervisor, meet, news: sender.clone(), started };
+    let mut monitor = RunMonitor::new(setup, book.clone());
     for (host, Joined { mut orders, answers, .. }) in gathered {
         let spawn_actors = Order::Raise { plan: Box::new(plan.as_ref().clone()), book: book.clone(), started };
         // A process that cannot be told has ended or hangs. Its exit, or the end of `ready_within`, will be noticed.
         let _ = timeout(options.join_within, say(&mut orders, &spawn_actors)).await;
         spawn_local(listen(plan.clone(), (host, 0), answers, sender.clone()));
-        watch.hosts.insert(host, orders);
+        monitor.add(host, orders);
     }
-    let mut outcome = watch.over(&mut news, reports, interrupt).await?;
+    let mut outcome = monitor.over(&mut news, reports, interrupt).await?;
     let within = match outcome {
         Outcome::Interrupted => options.dismiss_within.min(INTERRUPTED_WITHIN),
         _ => options.dismiss_within,
     };
-    let events = watch.collect(&mut news, &mut outcome, within).await;
+    let events = monitor.collect(&mut news, &mut outcome, within).await;
     let deadline = Instant::now() + options.dismiss_within;
-    let account = watch.count_mail(&mut news, &mut outcome, deadline).await;
+    let account = monitor.count_mail(&mut news, &mut outcome, deadline).await;
     Ok(Run { account, ..run_of(outcome, events) })
 }
 

@@ -24,7 +24,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use topology::holders::Holders;
-use topology::outcome::{Outcome, ranges};
+use topology::outcome::Outcome;
 
 /// The time that a run may take beyond the sum of its own time limits before it is ended as a deadlock.
 const GRACE: StdDuration = StdDuration::from_secs(30);
@@ -33,42 +33,88 @@ const GRACE: StdDuration = StdDuration::from_secs(30);
 /// can silence a host for a few seconds; a host that is silent for longer than the upper bound does not recover.
 const SILENT_FOR: (StdDuration, StdDuration) = (StdDuration::from_secs(10), StdDuration::from_secs(30));
 
-/// The state of a live run that has begun, as the orchestrator's process knows it.
+/// The supervision of a live run that has begun, in the orchestrator's process.
 pub struct RunMonitor<'a> {
+    setup: RunSetup<'a>,
+    schedule: FaultSchedule,
+    /// The time of the barrier's release, once it is known.
+    released: Option<Timestamp>,
+    processes: Processes,
+    losses: Losses,
+    /// The events that each host has sent so far.
+    records: BTreeMap<HostId, Vec<Event>>,
+}
+
+/// The data with which a live run begins.
+pub struct RunSetup<'a> {
     pub plan: &'a Arc<Plan>,
+    /// The orchestrator's own host.
     pub local: Rc<LocalHost>,
     pub supervisor: &'a mut HostSupervisor,
     pub meet: Meet<'a>,
+    /// The channel to which the listeners of processes send.
     pub news: UnboundedSender<News>,
-    /// The control connections to the running hosts.
-    pub hosts: BTreeMap<HostId, OwnedWriteHalf>,
-    /// The addresses where hosts listen and their incarnations, by host id.
-    pub book: Vec<Option<Place>>,
     pub started: Timestamp,
-    pub released: Option<Timestamp>,
-    pub schedule: FaultSchedule,
-    /// Hosts whose processes have been told to end, but have not ended yet.
-    pub doomed: BTreeSet<HostId>,
-    /// Hosts that have no process at present: they crashed, left, or are not yet there.
-    pub away: BTreeSet<HostId>,
-    /// Hosts that must be started again as soon as their last process has ended.
-    pub wanted: BTreeSet<HostId>,
-    /// Stalled hosts, and the number of stalls that each is in.
-    pub stalled: BTreeMap<HostId, u32>,
-    pub holders: Holders,
-    /// The number of consecutive looks at which a live host had said nothing since the last look.
-    pub silent: BTreeMap<HostId, u32>,
-    /// Hosts whose processes ended unplanned, and how.
-    pub lost: Vec<(HostId, String)>,
-    /// Broken connections between hosts, by the host at the remote end. Connections closed for a protocol violation
-    /// come first.
-    pub cut: Vec<(HostId, String)>,
-    /// The hosts that have lost their connection to a host, by the host at the remote end.
-    pub cut_by: BTreeMap<HostId, BTreeSet<HostId>>,
-    pub records: BTreeMap<HostId, Vec<Event>>,
 }
 
-impl RunMonitor<'_> {
+/// The state of the hosts' processes.
+struct Processes {
+    /// The control connections to the running hosts.
+    hosts: BTreeMap<HostId, OwnedWriteHalf>,
+    /// The addresses where hosts listen and their incarnations, by host id.
+    book: Vec<Option<Place>>,
+    /// Hosts whose processes have been told to end, but have not ended yet.
+    doomed: BTreeSet<HostId>,
+    /// Hosts that have no process at present: they crashed, left, or are not yet there.
+    away: BTreeSet<HostId>,
+    /// Hosts that must be started again as soon as their last process has ended.
+    wanted: BTreeSet<HostId>,
+    /// Stalled hosts, and the number of stalls that each is in.
+    stalled: BTreeMap<HostId, u32>,
+    /// The number of consecutive looks at which a live host had said nothing since the last look.
+    silent: BTreeMap<HostId, u32>,
+}
+
+/// The unplanned losses of a run, and the blocks that losses leave uncovered.
+struct Losses {
+    holders: Holders,
+    /// Hosts whose processes ended unplanned, and how.
+    lost: Vec<(HostId, String)>,
+    /// Broken connections between hosts, by the host at the remote end. Connections closed for a protocol violation
+    /// come first.
+    cut: Vec<(HostId, String)>,
+    /// The hosts that have lost their connection to a host, by the host at the remote end.
+    cut_by: BTreeMap<HostId, BTreeSet<HostId>>,
+}
+
+impl<'a> RunMonitor<'a> {
+    /// Begins the supervision of a run whose first processes listen at the addresses of `book`. No control connection
+    /// is known yet (see [`RunMonitor::add`]).
+    pub fn new(setup: RunSetup<'a>, book: Vec<Option<Place>>) -> RunMonitor<'a> {
+        let plan = setup.plan;
+        RunMonitor {
+            schedule: FaultSchedule::of(plan, setup.started),
+            released: None,
+            processes: Processes {
+                hosts: BTreeMap::new(),
+                book,
+                doomed: BTreeSet::new(),
+                away: plan.late_hosts(),
+                wanted: BTreeSet::new(),
+                stalled: BTreeMap::new(),
+                silent: BTreeMap::new(),
+            },
+            losses: Losses { holders: Holders::of(plan), lost: Vec::new(), cut: Vec::new(), cut_by: BTreeMap::new() },
+            records: BTreeMap::new(),
+            setup,
+        }
+    }
+
+    /// Adds the control connection to a running host.
+    pub fn add(&mut self, host: HostId, orders: OwnedWriteHalf) {
+        self.processes.hosts.insert(host, orders);
+    }
+
     /// Supervises the run until the orchestrator has drained the latencies, or something ends the run earlier.
     ///
     /// # Errors
@@ -86,7 +132,7 @@ impl RunMonitor<'_> {
         look_for_silence.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(action) = self.schedule.take(clock::now()) {
-                if let (FaultAction::GiveUp, Some(outcome)) = (&action, self.holders.outcome(self.plan)) {
+                if let (FaultAction::GiveUp, Some(outcome)) = (&action, self.losses.holders.outcome(self.setup.plan)) {
                     return Ok(outcome);
                 }
                 self.carry_out(action).await;
@@ -120,7 +166,7 @@ impl RunMonitor<'_> {
     /// Handles news from a child. Returns a report, with the host that sent it, for [`RunMonitor::judge`].
     async fn hear(&mut self, news: News) -> Option<(HostId, Report)> {
         if let News::Answer { host, .. } = &news {
-            self.silent.remove(host);
+            self.processes.silent.remove(host);
         }
         match news {
             News::Answer { host, answer: Answer::Report(report) } => return Some((host, report)),
@@ -137,28 +183,28 @@ impl RunMonitor<'_> {
     /// still, or get no CPU time.
     fn give_up_silent(&mut self) {
         let (least, most) = SILENT_FOR;
-        let patience = StdDuration::from_nanos(self.plan.timeout.0).clamp(least, most);
-        for host in self.hosts.keys().copied().collect::<Vec<_>>() {
-            if self.stalled.get(&host).is_some_and(|stalls| *stalls > 0) || self.doomed.contains(&host) {
-                self.silent.remove(&host);
+        let patience = StdDuration::from_nanos(self.setup.plan.timeout.0).clamp(least, most);
+        for host in self.processes.hosts.keys().copied().collect::<Vec<_>>() {
+            if self.processes.stalled.get(&host).is_some_and(|stalls| *stalls > 0) || self.processes.doomed.contains(&host) {
+                self.processes.silent.remove(&host);
                 continue;
             }
-            let looks = self.silent.entry(host).or_default();
+            let looks = self.processes.silent.entry(host).or_default();
             *looks += 1;
             if ALIVE_EVERY * *looks > patience {
-                self.silent.remove(&host);
+                self.processes.silent.remove(&host);
                 let why = format!("its process stands still: it has said nothing for {} s", patience.as_secs());
-                tracing::warn!("host `{}` is lost: {why}", self.plan.host(host).name);
-                self.lost.push((host, why));
+                tracing::warn!("host `{}` is lost: {why}", self.setup.plan.host(host).name);
+                self.losses.lost.push((host, why));
                 // The end of the process is handled as that of any other.
-                self.supervisor.signal(host, Signal::KILL);
+                self.setup.supervisor.signal(host, Signal::KILL);
             }
         }
     }
 
     /// Returns an upper bound on the duration of a run that keeps its own time limits.
     fn longest(&self) -> StdDuration {
-        let plan = self.plan;
+        let plan = self.setup.plan;
         let timed = match plan.workload_kind() {
             WorkloadKind::Closed { micro_batches } => plan.timeout.0.saturating_mul(micro_batches.into()),
             WorkloadKind::Open(open) => open.arrivals.last().map_or(0, |last| last.at.0 + plan.timeout.0),
@@ -173,12 +219,12 @@ impl RunMonitor<'_> {
         self.released = Some(at);
         self.schedule.release(at);
         self.note_windows(at);
-        self.local.released(at);
+        self.setup.local.released(at);
         self.tell_all(&Order::Released { at }).await;
     }
 
     async fn tell_all(&mut self, order: &Order) {
-        for orders in self.hosts.values_mut() {
+        for orders in self.processes.hosts.values_mut() {
             // A host that cannot be told is itself lost, and its exit will be noticed.
             let _ = say(orders, order).await;
         }
@@ -192,16 +238,16 @@ impl RunMonitor<'_> {
     }
 
     fn note_mishap(&mut self, fault: FaultKind, host: HostId, lasts: Option<Duration>) {
-        self.note(self.plan.fault_event_at(clock::now(), fault, &[host], lasts));
+        self.note(self.setup.plan.fault_event_at(clock::now(), fault, &[host], lasts));
     }
 
     /// Records the fault windows at their starts: slow devices, slow links and partitions, which the hosts look up
     /// themselves.
     fn note_windows(&mut self, released: Timestamp) {
-        for fault in self.plan.faults.iter().filter(|fault| is_window(&fault.what)) {
+        for fault in self.setup.plan.faults.iter().filter(|fault| is_window(&fault.what)) {
             match fault.at {
-                When::Start(after) => self.note(self.plan.fault_event(self.started + after, &fault.what)),
-                When::Release(after) => self.note(self.plan.fault_event(released + after, &fault.what)),
+                When::Start(after) => self.note(self.setup.plan.fault_event(self.setup.started + after, &fault.what)),
+                When::Release(after) => self.note(self.setup.plan.fault_event(released + after, &fault.what)),
                 When::Steps { .. } => {}
             }
         }
@@ -209,7 +255,7 @@ impl RunMonitor<'_> {
 
     async fn carry_out(&mut self, action: FaultAction) {
         match action {
-            FaultAction::Crash(host) | FaultAction::Leave(host) if self.away.contains(&host) => {}
+            FaultAction::Crash(host) | FaultAction::Leave(host) if self.processes.away.contains(&host) => {}
             FaultAction::Crash(host) => self.note_mishap(FaultKind::Crash, host, None),
             FaultAction::Leave(host) => self.note_mishap(FaultKind::Leave, host, None),
             FaultAction::Stall(host, lasts) => self.note_mishap(FaultKind::Stall, host, Some(lasts)),
@@ -217,29 +263,29 @@ impl RunMonitor<'_> {
         }
         match action {
             FaultAction::Crash(host) => {
-                self.doomed.insert(host);
-                self.supervisor.signal(host, Signal::KILL);
+                self.processes.doomed.insert(host);
+                self.setup.supervisor.signal(host, Signal::KILL);
             }
             FaultAction::Leave(host) => {
-                self.doomed.insert(host);
-                if let Some(orders) = self.hosts.get_mut(&host) {
+                self.processes.doomed.insert(host);
+                if let Some(orders) = self.processes.hosts.get_mut(&host) {
                     let _ = say(orders, &Order::Leave).await;
                 }
             }
-            FaultAction::Begin(host) if self.away.contains(&host) => self.begin(host).await,
+            FaultAction::Begin(host) if self.processes.away.contains(&host) => self.begin(host).await,
             FaultAction::Begin(host) => {
-                self.wanted.insert(host);
+                self.processes.wanted.insert(host);
             }
             FaultAction::Stall(host, lasts) => {
-                *self.stalled.entry(host).or_default() += 1;
-                self.supervisor.signal(host, Signal::STOP);
+                *self.processes.stalled.entry(host).or_default() += 1;
+                self.setup.supervisor.signal(host, Signal::STOP);
                 self.schedule.add(clock::now() + lasts, FaultAction::Resume(host));
             }
             FaultAction::Resume(host) => {
-                let stalls = self.stalled.entry(host).or_default();
+                let stalls = self.processes.stalled.entry(host).or_default();
                 *stalls = stalls.saturating_sub(1);
                 if *stalls == 0 {
-                    self.supervisor.signal(host, Signal::CONT);
+                    self.setup.supervisor.signal(host, Signal::CONT);
                 }
             }
             FaultAction::GiveUp => {}
@@ -248,44 +294,44 @@ impl RunMonitor<'_> {
 
     /// Starts the next process of a host.
     async fn begin(&mut self, host: HostId) {
-        let before = self.book[host.0 as usize].map(|place| place.incarnation);
+        let before = self.processes.book[host.0 as usize].map(|place| place.incarnation);
         self.note_mishap(if before.is_some() { FaultKind::Restart } else { FaultKind::Join }, host, None);
         let incarnation = before.map_or(1, |incarnation| incarnation + 1);
-        let news = self.news.clone();
+        let news = self.setup.news.clone();
         let exited = move |host, end| drop(news.send(News::Exited { host, end }));
         let started =
-            self.supervisor.start(self.plan, (host, incarnation), self.meet.options, &self.meet.meeting, exited).await;
-        self.away.remove(&host);
-        self.doomed.remove(&host);
+            self.setup.supervisor.start(self.setup.plan, (host, incarnation), self.setup.meet.options, &self.setup.meet.meeting, exited).await;
+        self.processes.away.remove(&host);
+        self.processes.doomed.remove(&host);
         if let Err(why) = started {
-            self.lost.push((host, why.to_string()));
+            self.losses.lost.push((host, why.to_string()));
         }
     }
 
     /// Handles the join of a host that was away: the others learn its address before it can dial them.
     async fn joined(&mut self, host: HostId, incarnation: u32, mut joined: Joined) {
-        let expected = self.book[host.0 as usize].map_or(1, |place| place.incarnation + 1);
-        if self.hosts.contains_key(&host) || incarnation != expected {
+        let expected = self.processes.book[host.0 as usize].map_or(1, |place| place.incarnation + 1);
+        if self.processes.hosts.contains_key(&host) || incarnation != expected {
             return;
         }
         let place = Place { address: SocketAddr::from((Ipv4Addr::LOCALHOST, joined.port)), incarnation };
-        self.book[host.0 as usize] = Some(place);
-        self.local.here_again(host, place);
+        self.processes.book[host.0 as usize] = Some(place);
+        self.setup.local.here_again(host, place);
         self.tell_all(&Order::Here { host, place }).await;
-        self.cut_by.remove(&host);
-        let (plan, book, started) = (Box::new(self.plan.as_ref().clone()), self.book.clone(), self.started);
+        self.losses.cut_by.remove(&host);
+        let (plan, book, started) = (Box::new(self.setup.plan.as_ref().clone()), self.processes.book.clone(), self.setup.started);
         // A process that cannot be told has ended or hangs.
         let spawn_actors = Order::Raise { plan, book, started };
-        let _ = timeout(self.meet.options.join_within, say(&mut joined.orders, &spawn_actors)).await;
+        let _ = timeout(self.setup.meet.options.join_within, say(&mut joined.orders, &spawn_actors)).await;
         if let Some(at) = self.released {
             let _ = say(&mut joined.orders, &Order::Released { at }).await;
         }
-        spawn_local(listen(self.plan.clone(), (host, incarnation), joined.answers, self.news.clone()));
-        self.hosts.insert(host, joined.orders);
+        spawn_local(listen(self.setup.plan.clone(), (host, incarnation), joined.answers, self.setup.news.clone()));
+        self.processes.hosts.insert(host, joined.orders);
     }
 
     async fn exited(&mut self, host: HostId, end: ProcessEnd) {
-        self.stalled.remove(&host);
+        self.processes.stalled.remove(&host);
         let at_a_step = self.crashed_at_step(host, &end);
         if let Some(back) = at_a_step {
             self.note_mishap(FaultKind::Crash, host, None);
@@ -293,36 +339,36 @@ impl RunMonitor<'_> {
                 self.schedule.add(clock::now() + back, FaultAction::Begin(host));
             }
         }
-        let why = match at_a_step.is_some() || self.doomed.remove(&host) {
+        let why = match at_a_step.is_some() || self.processes.doomed.remove(&host) {
             true => "the scenario took it away".to_owned(),
             false => {
                 let why = end.to_string();
-                self.lost.push((host, why.clone()));
+                self.losses.lost.push((host, why.clone()));
                 why
             }
         };
-        self.away.insert(host);
+        self.processes.away.insert(host);
         self.gone(host, why).await;
-        if self.wanted.remove(&host) {
+        if self.processes.wanted.remove(&host) {
             self.begin(host).await;
         }
     }
 
     /// Handles a running process that has closed its connection, or was cut off for a protocol violation.
     async fn hung_up(&mut self, host: HostId, incarnation: u32, why: String) {
-        let present = self.book[host.0 as usize].is_some_and(|place| place.incarnation == incarnation);
-        if present && self.hosts.contains_key(&host) && !self.doomed.contains(&host) {
-            tracing::warn!("host `{}` is lost: {why}", self.plan.host(host).name);
-            self.lost.push((host, why.clone()));
+        let present = self.processes.book[host.0 as usize].is_some_and(|place| place.incarnation == incarnation);
+        if present && self.processes.hosts.contains_key(&host) && !self.processes.doomed.contains(&host) {
+            tracing::warn!("host `{}` is lost: {why}", self.setup.plan.host(host).name);
+            self.losses.lost.push((host, why.clone()));
             self.gone(host, why).await;
         }
     }
 
     /// Handles the end of a host's present process: its nodes are unreachable.
     async fn gone(&mut self, host: HostId, why: String) {
-        let incarnation = self.book[host.0 as usize].map_or(0, |place| place.incarnation);
-        self.hosts.remove(&host);
-        self.local.lose_host(host, incarnation);
+        let incarnation = self.processes.book[host.0 as usize].map_or(0, |place| place.incarnation);
+        self.processes.hosts.remove(&host);
+        self.setup.local.lose_host(host, incarnation);
         self.tell_all(&Order::Gone { host, incarnation }).await;
         self.note_unreachable(host, why);
     }
@@ -330,8 +376,8 @@ impl RunMonitor<'_> {
     /// Schedules the end of the run if the host does not come back and was the last with some blocks. Before the
     /// barrier's release the orchestrator aborts the run itself.
     fn note_unreachable(&mut self, host: HostId, why: String) {
-        let back = self.wanted.contains(&host) || self.schedule.begins(host);
-        if !back && self.holders.lose(self.plan, host, why) && self.released.is_some() {
+        let back = self.processes.wanted.contains(&host) || self.schedule.begins(host);
+        if !back && self.losses.holders.lose(self.setup.plan, host, why) && self.released.is_some() {
             self.schedule.add(clock::now() + limits::LAST_ANSWERS, FaultAction::GiveUp);
         }
     }
@@ -339,7 +385,7 @@ impl RunMonitor<'_> {
     /// Whether a process ended because the plan crashes it at a step (outer `Some`), and the delay until the next
     /// process starts (inner `Some`, if there is one).
     fn crashed_at_step(&self, host: HostId, end: &ProcessEnd) -> Option<Option<Duration>> {
-        let incarnation = self.book[host.0 as usize].map_or(0, |place| place.incarnation);
+        let incarnation = self.processes.book[host.0 as usize].map_or(0, |place| place.incarnation);
         self.crash_at_step(host, incarnation).filter(|_| end.is_sigkill())
     }
 
@@ -347,7 +393,7 @@ impl RunMonitor<'_> {
     /// process starts (inner `Some`, if there is one).
     fn crash_at_step(&self, host: HostId, incarnation: u32) -> Option<Option<Duration>> {
         let here = |fault: &&scenarios::plan::Fault| matches!(fault.at, When::Steps { host: at, .. } if at == host);
-        let fault = self.plan.faults.iter().filter(here).nth(incarnation as usize)?;
+        let fault = self.setup.plan.faults.iter().filter(here).nth(incarnation as usize)?;
         match fault.what {
             What::Crash { back, .. } => Some(back),
             _ => None,
@@ -365,7 +411,7 @@ impl RunMonitor<'_> {
             Report::Panicked { node, what } => Ok(Some(Outcome::Panicked { node, what })),
             Report::Broken { invariant, event } => Ok(Some(Outcome::Broken { invariant, event })),
             Report::LoadFailed { node, what } => {
-                let host = self.plan.nodes.get(node.0 as usize).map(|node| self.plan.host(node.host).name.clone());
+                let host = self.setup.plan.nodes.get(node.0 as usize).map(|node| self.setup.plan.host(node.host).name.clone());
                 Err(LiveError::Load { host: host.unwrap_or_default(), what })
             }
             Report::LinkLost { host, why, lied } => {
@@ -380,55 +426,22 @@ impl RunMonitor<'_> {
     /// Records that `by` has lost its connection to `host`.
     fn note_cut(&mut self, by: HostId, host: HostId, why: String, lied: bool) {
         // The links of a host that the plan crashes or removes are expected to break.
-        if self.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
+        if self.setup.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
             return;
         }
-        tracing::warn!("a connection to host `{}` is lost: {why}", self.plan.host(host).name);
+        tracing::warn!("a connection to host `{}` is lost: {why}", self.setup.plan.host(host).name);
         // A host that is cut off for a protocol violation loses its end of the connection too, and may report that
         // first.
-        let at = if lied { 0 } else { self.cut.len() };
-        self.cut.insert(at, (host, why.clone()));
+        let at = if lied { 0 } else { self.losses.cut.len() };
+        self.losses.cut.insert(at, (host, why.clone()));
         // A connection is not restored: a host that no client can reach serves no request any more.
-        let by_whom = self.cut_by.entry(host).or_default();
+        let by_whom = self.losses.cut_by.entry(host).or_default();
         by_whom.insert(by);
         let mut clients =
-            self.plan.clients().map(|(_, node)| node.host).filter(|client| self.hosts.contains_key(client));
+            self.setup.plan.clients().map(|(_, node)| node.host).filter(|client| self.processes.hosts.contains_key(client));
         // A host whose process has ended is skipped here: the exit status explains more than the broken connections.
-        if self.hosts.contains_key(&host) && clients.all(|client| by_whom.contains(&client)) {
+        if self.processes.hosts.contains_key(&host) && clients.all(|client| by_whom.contains(&client)) {
             self.note_unreachable(host, why);
-        }
-    }
-
-    /// Returns the outcome that the orchestrator has recorded.
-    fn end(&self, event: Event) -> Outcome {
-        match event {
-            Event::Drained(drained) => self.explained(Outcome::Done(*drained)),
-            Event::Aborted { why, .. } => self.explained(Outcome::Aborted(why)),
-            _ => Outcome::Interrupted,
-        }
-    }
-
-    /// Returns the outcome of a run that has lost blocks for good: the unplanned loss of a process that held them, if
-    /// there is one.
-    fn unasked(&self, outcome: Outcome) -> Outcome {
-        let Outcome::BlocksLost { blocks, hosts } = &outcome else { return outcome };
-        let held = |host: &HostId| hosts.iter().any(|(name, _)| *name == self.plan.host(*host).name);
-        let Some((host, why)) = self.lost.iter().find(|(host, _)| held(host)) else { return outcome };
-        let why = format!("{why}; no peer holds {} any more", ranges(blocks));
-        Outcome::HostLost { host: *host, name: self.plan.host(*host).name.clone(), why }
-    }
-
-    /// Returns the outcome, or the loss of a host that explains it.
-    fn explained(&self, outcome: Outcome) -> Outcome {
-        // A cut connection may have had no effect; a lost process has lost at least its record.
-        let cut = if outcome.is_ok() { None } else { self.cut.first() };
-        match self.lost.first().or(cut) {
-            Some((host, why)) => Outcome::HostLost {
-                host: *host,
-                name: self.plan.hosts.get(host.0 as usize).map(|host| host.name.clone()).unwrap_or_default(),
-                why: why.clone(),
-            },
-            None => outcome,
         }
     }
 }

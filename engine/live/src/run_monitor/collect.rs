@@ -1,4 +1,4 @@
-//! The end of a live run: collects every host's record, and counts the messages between hosts.
+//! The end of a live run: collects every host's record, counts the messages between hosts, and finds the outcome.
 use super::{RunMonitor, falls};
 use crate::control::{Answer, Order, Report};
 use crate::news::News;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout_at};
-use topology::outcome::Outcome;
+use topology::outcome::{Outcome, ranges};
 
 /// The delay before hosts are asked again for their message counts.
 const COUNT_AGAIN: Duration = Duration::from_millis(2);
@@ -26,14 +26,14 @@ impl RunMonitor<'_> {
         within: Duration,
     ) -> Vec<Event> {
         let drained = matches!(outcome, Outcome::Done(_));
-        self.local.stop();
-        let mut events = self.local.take_events();
+        self.setup.local.stop();
+        let mut events = self.setup.local.take_events();
         // A stalled process cannot answer, so it is resumed.
-        for host in self.stalled.keys() {
-            self.supervisor.signal(*host, Signal::CONT);
+        for host in self.processes.stalled.keys() {
+            self.setup.supervisor.signal(*host, Signal::CONT);
         }
         self.tell_all(&Order::Stop { drained }).await;
-        let mut awaited: Vec<HostId> = self.hosts.keys().copied().collect();
+        let mut awaited: Vec<HostId> = self.processes.hosts.keys().copied().collect();
         let mut deadline = Instant::now() + within;
         while !awaited.is_empty() {
             let Ok(Some(heard)) = timeout_at(deadline, news.recv()).await else { break };
@@ -60,10 +60,10 @@ impl RunMonitor<'_> {
             }
         }
         for host in awaited {
-            self.lost.push((host, format!("it did not send its record within {within:?}")));
-            self.hosts.remove(&host);
+            self.losses.lost.push((host, format!("it did not send its record within {within:?}")));
+            self.processes.hosts.remove(&host);
             // Who stands still does not end by itself either.
-            self.supervisor.signal(host, Signal::KILL);
+            self.setup.supervisor.signal(host, Signal::KILL);
         }
         if let Outcome::Done(_) | Outcome::Aborted(_) | Outcome::HostLost { .. } = outcome {
             self.lose_unfinished(&events);
@@ -77,11 +77,11 @@ impl RunMonitor<'_> {
     /// Handles the end of a host's process or connection before its whole record has arrived. The host is lost unless the
     /// plan took it away: because a crash was `planned`, or because the process had been told to end.
     fn ended_early(&mut self, host: HostId, planned: bool, why: String, awaited: &mut Vec<HostId>) {
-        if awaited.contains(&host) && !planned && !self.doomed.contains(&host) {
-            self.lost.push((host, why));
+        if awaited.contains(&host) && !planned && !self.processes.doomed.contains(&host) {
+            self.losses.lost.push((host, why));
         }
         awaited.retain(|awaited| *awaited != host);
-        self.hosts.remove(&host);
+        self.processes.hosts.remove(&host);
     }
 
     /// Marks the host of a client as lost if the orchestrator gave the client up and the plan does not crash or remove
@@ -92,11 +92,11 @@ impl RunMonitor<'_> {
             of_orchestrator.iter().any(is_it)
         };
         let drained = of_orchestrator.iter().any(|event| matches!(event, Event::Drained(_)));
-        for (client, node) in self.plan.clients() {
-            if drained && !finished(client) && !self.plan.faults.iter().any(|fault| falls(&fault.what, node.host)) {
-                let known = self.cut.iter().find(|(host, _)| *host == node.host);
+        for (client, node) in self.setup.plan.clients() {
+            if drained && !finished(client) && !self.setup.plan.faults.iter().any(|fault| falls(&fault.what, node.host)) {
+                let known = self.losses.cut.iter().find(|(host, _)| *host == node.host);
                 let why = known.map_or("the orchestrator lost its connection to it".to_owned(), |(_, why)| why.clone());
-                self.lost.push((node.host, why));
+                self.losses.lost.push((node.host, why));
             }
         }
     }
@@ -112,7 +112,7 @@ impl RunMonitor<'_> {
         if !matches!(outcome, Outcome::Done(_)) {
             return None;
         }
-        self.local.seal();
+        self.setup.local.seal();
         let mut last = None;
         loop {
             let (accounts, complete) = self.accounts(news, deadline).await;
@@ -123,7 +123,7 @@ impl RunMonitor<'_> {
                 Ok(account) => return Some(account),
                 Err(gap) if complete && Instant::now() < deadline => last = Some(gap),
                 Err(Gap { from, to, account, in_flight }) => {
-                    let name = |host| self.plan.host(host).name.clone();
+                    let name = |host| self.setup.plan.host(host).name.clone();
                     *outcome = Outcome::Unbalanced { way: Some((name(from), name(to))), account, in_flight };
                     return None;
                 }
@@ -135,8 +135,8 @@ impl RunMonitor<'_> {
     /// Returns the present counts of every running process, and whether all have answered.
     async fn accounts(&mut self, news: &mut UnboundedReceiver<News>, deadline: Instant) -> (Vec<Account>, bool) {
         self.tell_all(&Order::Count).await;
-        let mut accounts = vec![self.local.account()];
-        let mut awaited: Vec<HostId> = self.hosts.keys().copied().collect();
+        let mut accounts = vec![self.setup.local.account()];
+        let mut awaited: Vec<HostId> = self.processes.hosts.keys().copied().collect();
         while !awaited.is_empty() {
             let Ok(Some(heard)) = timeout_at(deadline, news.recv()).await else { return (accounts, false) };
             match heard {
@@ -146,11 +146,46 @@ impl RunMonitor<'_> {
                 }
                 News::Exited { host, .. } | News::HungUp { host, .. } => {
                     awaited.retain(|awaited| *awaited != host);
-                    self.hosts.remove(&host);
+                    self.processes.hosts.remove(&host);
                 }
                 News::Answer { .. } | News::Joined { .. } => {}
             }
         }
         (accounts, true)
+    }
+
+    // -- the outcome --
+
+    /// Returns the outcome that the orchestrator has recorded.
+    pub(super) fn end(&self, event: Event) -> Outcome {
+        match event {
+            Event::Drained(drained) => self.explained(Outcome::Done(*drained)),
+            Event::Aborted { why, .. } => self.explained(Outcome::Aborted(why)),
+            _ => Outcome::Interrupted,
+        }
+    }
+
+    /// Returns the outcome of a run that has lost blocks for good: the unplanned loss of a process that held them, if
+    /// there is one.
+    fn unasked(&self, outcome: Outcome) -> Outcome {
+        let Outcome::BlocksLost { blocks, hosts } = &outcome else { return outcome };
+        let held = |host: &HostId| hosts.iter().any(|(name, _)| *name == self.setup.plan.host(*host).name);
+        let Some((host, why)) = self.losses.lost.iter().find(|(host, _)| held(host)) else { return outcome };
+        let why = format!("{why}; no peer holds {} any more", ranges(blocks));
+        Outcome::HostLost { host: *host, name: self.setup.plan.host(*host).name.clone(), why }
+    }
+
+    /// Returns the outcome, or the loss of a host that explains it.
+    fn explained(&self, outcome: Outcome) -> Outcome {
+        // A cut connection may have had no effect; a lost process has lost at least its record.
+        let cut = if outcome.is_ok() { None } else { self.losses.cut.first() };
+        match self.losses.lost.first().or(cut) {
+            Some((host, why)) => Outcome::HostLost {
+                host: *host,
+                name: self.setup.plan.hosts.get(host.0 as usize).map(|host| host.name.clone()).unwrap_or_default(),
+                why: why.clone(),
+            },
+            None => outcome,
+        }
     }
 }
