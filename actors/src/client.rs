@@ -21,8 +21,8 @@ use crate::dht::{Done, Key, State};
 use crate::id::{BlockRange, NodeId, RequestId};
 use crate::limits;
 use crate::message::{
-    Announce, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Opened, Ping, PingPurpose, Pong, Present, Ready,
-    Refused, Returned, Rpc, Ticket, Timer, Warm, Woken, Work,
+    Announce, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Opened, Ping, PingPurpose, Pong,
+    Present, Ready, Refused, Returned, Rpc, Ticket, Timer, Warm, Woken, Work,
 };
 use crate::policy::{Detection, Policies};
 use crate::record::{Event, Pinged};
@@ -126,7 +126,10 @@ impl Core {
     /// can number.
     pub fn new(config: Config) -> Core {
         assert!(config.warm_up.batch > 0 && config.warm_up.prompt > 0, "the plan gives every request a token");
-        assert!(config.workload.requests() < limits::REQUESTS_PER_CLIENT, "the plan keeps to what a session's id can name");
+        assert!(
+            config.workload.requests() < limits::REQUESTS_PER_CLIENT,
+            "the plan keeps to what a session's id can name"
+        );
         let (dht, keys) = (Node::new(config.dht.clone()), Key::of_blocks(config.blocks.end));
         Core {
             config,

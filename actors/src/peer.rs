@@ -372,7 +372,8 @@ impl Core {
         let Some(self_benchmark) = &mut self.self_benchmark else { return };
         let block = self.presence.span().start;
         if let Some(benchmark) = self_benchmark.next() {
-            return out.push(Effect::Compute(Job { ticket: Ticket::Benchmark, work: Work::Benchmark { block, benchmark } }));
+            return out
+                .push(Effect::Compute(Job { ticket: Ticket::Benchmark, work: Work::Benchmark { block, benchmark } }));
         }
         self.presence.rate(now, self_benchmark.speed(self.config.place.speed), out);
         self.rated_at_last(now, out);

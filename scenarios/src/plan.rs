@@ -430,7 +430,9 @@ impl Plan {
     pub fn tokens(&self) -> u64 {
         let rows = u64::from(self.workload.batch);
         match self.workload_kind() {
-            WorkloadKind::Open(open) => rows * open.arrivals.iter().map(|arrival| u64::from(arrival.generate)).sum::<u64>(),
+            WorkloadKind::Open(open) => {
+                rows * open.arrivals.iter().map(|arrival| u64::from(arrival.generate)).sum::<u64>()
+            }
             WorkloadKind::Closed { .. } => rows * self.requests() * u64::from(self.workload.generate),
         }
     }
@@ -438,7 +440,9 @@ impl Plan {
     /// The number of tokens of the longest request: prompt and answer of one row.
     pub fn longest(&self) -> u32 {
         match self.workload_kind() {
-            WorkloadKind::Open(open) => open.arrivals.iter().map(|arrival| arrival.prompt + arrival.generate).max().unwrap_or(0),
+            WorkloadKind::Open(open) => {
+                open.arrivals.iter().map(|arrival| arrival.prompt + arrival.generate).max().unwrap_or(0)
+            }
             WorkloadKind::Closed { .. } => self.workload.prompt + self.workload.generate,
         }
     }

@@ -211,13 +211,19 @@ mod tests {
     fn only_a_sigkill_is_taken_for_a_crash_and_people_read_the_status() {
         let end = |raw| ProcessEnd::of(Ok(ExitStatus::from_raw(raw)));
         assert_eq!(end(9), ProcessEnd::Killed { signal: 9, core_dumped: false });
-        assert_eq!((end(9).is_sigkill(), end(9).to_string()), (true, "its process ended with signal: 9 (SIGKILL)".into()));
+        assert_eq!(
+            (end(9).is_sigkill(), end(9).to_string()),
+            (true, "its process ended with signal: 9 (SIGKILL)".into())
+        );
         assert_eq!(end(0x86), ProcessEnd::Killed { signal: 6, core_dumped: true });
         assert_eq!(end(0x86).to_string(), "its process ended with signal: 6 (SIGABRT) (core dumped)");
         // An exit with code 9 is no signal.
         assert_eq!((end(9 << 8), end(9 << 8).is_sigkill()), (ProcessEnd::Exited(9), false));
         assert_eq!(end(1 << 8).to_string(), "its process ended with exit status: 1");
         let unknown = ProcessEnd::of(Err(io::Error::other("signal: 9")));
-        assert_eq!((unknown.is_sigkill(), unknown.to_string().as_str()), (false, "its process cannot be watched: signal: 9"));
+        assert_eq!(
+            (unknown.is_sigkill(), unknown.to_string().as_str()),
+            (false, "its process cannot be watched: signal: 9")
+        );
     }
 }

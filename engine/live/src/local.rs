@@ -58,38 +58,65 @@ pub struct LocalHost {
     itself: Weak<LocalHost>,
     here: HostId,
     plan: Arc<Plan>,
-    token: Token,
     incarnation: u32,
-    /// The address where each host listens, by host id.
-    book: RefCell<Vec<Option<Place>>>,
-    windows: RefCell<FaultWindows>,
-    /// The messages that wait for the end of a partition, by destination host, in order.
-    waiting: RefCell<BTreeMap<HostId, VecDeque<Waiting>>>,
-    /// The number of steps that this process may still receive, if the plan crashes it at a step.
-    doom: Cell<Option<u64>>,
     /// The mailboxes of this host's nodes, by node id.
     posts: RefCell<Vec<Option<Box<dyn Post>>>>,
-    /// The connections to the other hosts, by host id.
+    connections: Connections,
+    /// The devices in the plan's order; empty if no node of this host computes.
+    devices: Vec<Device>,
+    slowdown: DeviceSlowdown,
+    shaper: Option<RefCell<Shaper>>,
+    windows: RefCell<FaultWindows>,
+    /// The number of steps that this process may still receive, if the plan crashes it at a step.
+    doom: Cell<Option<u64>>,
+    record: Recorder,
+    /// Warnings that other hosts can cause without limit.
+    astray: Warnings,
+    /// True when the run is over, so that connections may end.
+    stopping: Cell<bool>,
+    /// True while messages are counted: no node sends any more.
+    sealed: Cell<bool>,
+}
+
+/// The connections to the other hosts of the run.
+struct Connections {
+    /// The token that admits a connection to the other hosts.
+    token: Token,
+    /// The address where each host listens, by host id.
+    book: RefCell<Vec<Option<Place>>>,
+    /// The connections, by host id.
     links: RefCell<Vec<RemoteHost>>,
     /// The last incarnation of each host that connected, by host id.
     callers: RefCell<Vec<Option<u32>>>,
     /// The number of connections that wait until the orchestrator announces the process that dialled.
     ahead: Cell<usize>,
     places_changed: Notify,
-    /// Warnings that other hosts can cause without limit.
-    astray: Warnings,
-    /// The devices in the plan's order; empty if no node of this host computes.
-    devices: Vec<Device>,
-    slowdown: DeviceSlowdown,
-    shaper: Option<RefCell<Shaper>>,
+    /// The messages that wait for the end of a partition, by destination host, in order.
+    waiting: RefCell<BTreeMap<HostId, VecDeque<Waiting>>>,
+}
+
+impl Connections {
+    /// The connections of a process that has not dialled another of the `hosts` yet and was not dialled by one.
+    fn new(token: Token, book: Vec<Option<Place>>, hosts: usize) -> Connections {
+        Connections {
+            token,
+            book: RefCell::new(book),
+            links: RefCell::new(vec![RemoteHost::Unknown; hosts]),
+            callers: RefCell::new(vec![None; hosts]),
+            ahead: Cell::new(0),
+            places_changed: Notify::new(),
+            waiting: RefCell::default(),
+        }
+    }
+}
+
+/// What this host observes: its events, checked as they happen, and the numbers of messages that it sends and delivers.
+struct Recorder {
     events: RefCell<Vec<Event>>,
     checker: RefCell<InvariantChecker>,
+    /// The channel to the run controller.
     reports: UnboundedSender<Report>,
     account: RefCell<Counts>,
-    /// True when the run is over, so that connections may end.
-    stopping: Cell<bool>,
-    /// True while messages are counted: no node sends any more.
-    sealed: Cell<bool>,
 }
 
 impl LocalHost {
@@ -141,33 +168,29 @@ impl LocalHost {
             When::Steps { host, count } if host == here => Some(count),
             _ => None,
         };
-        let mut lives: Vec<u32> = book.iter().map(|place| place.map_or(0, |place| place.incarnation)).collect();
-        lives[here.0 as usize] = incarnation;
+        let mut incarnations: Vec<u32> = book.iter().map(|place| place.map_or(0, |place| place.incarnation)).collect();
+        incarnations[here.0 as usize] = incarnation;
         // Each incarnation of the host crashes at the next step count of the plan.
         let doom = plan.faults.iter().filter_map(mine).nth(incarnation as usize);
         let host = Rc::new_cyclic(|itself| LocalHost {
             itself: itself.clone(),
             here,
-            links: RefCell::new(vec![RemoteHost::Unknown; plan.hosts.len()]),
-            callers: RefCell::new(vec![None; plan.hosts.len()]),
-            ahead: Cell::new(0),
-            places_changed: Notify::new(),
-            astray: Warnings::new("messages and calls led nowhere"),
             plan: plan.clone(),
-            token,
             incarnation,
-            book: RefCell::new(book),
-            windows: RefCell::new(windows),
-            waiting: RefCell::default(),
-            doom: Cell::new(doom),
             posts: RefCell::new(posts),
+            connections: Connections::new(token, book, plan.hosts.len()),
             devices,
             slowdown,
             shaper,
-            events: RefCell::default(),
-            checker: RefCell::new(InvariantChecker::of_a_host()),
-            reports,
-            account: RefCell::new(Counts::of(lives.into_iter())),
+            windows: RefCell::new(windows),
+            doom: Cell::new(doom),
+            record: Recorder {
+                events: RefCell::default(),
+                checker: RefCell::new(InvariantChecker::of_a_host()),
+                reports,
+                account: RefCell::new(Counts::of(incarnations.into_iter())),
+            },
+            astray: Warnings::new("messages and calls led nowhere"),
             stopping: Cell::new(false),
             sealed: Cell::new(false),
         });
@@ -179,7 +202,7 @@ impl LocalHost {
 
     /// Takes the events recorded here so far; the record is empty afterwards.
     pub fn take_events(&self) -> Vec<Event> {
-        self.events.take()
+        self.record.events.take()
     }
 
     /// Sets the time of the barrier's release, from which some faults count.
@@ -199,7 +222,7 @@ impl LocalHost {
 
     /// Whether no node here holds a session.
     pub fn is_idle(&self) -> bool {
-        self.checker.borrow().holding().is_none()
+        self.record.checker.borrow().holding().is_none()
     }
 
     /// Marks the run as over: from now on a connection that ends is not reported as lost.
@@ -214,9 +237,9 @@ impl LocalHost {
 
     /// Returns the counts of messages sent from here and delivered here so far.
     pub fn account(&self) -> Account {
-        let waiting = self.waiting.borrow();
+        let waiting = self.connections.waiting.borrow();
         let waits = |there: HostId| waiting.get(&there).map_or(0, |queue| queue.len() as u64);
-        Account { host: self.here, incarnation: self.incarnation, tallies: self.account.borrow().tallies(waits) }
+        Account { host: self.here, incarnation: self.incarnation, tallies: self.record.account.borrow().tallies(waits) }
     }
 
     /// Checks for open sessions after a run that was drained. Returns the report of a broken invariant if a node here
@@ -229,10 +252,10 @@ impl LocalHost {
             return None;
         }
         let deadline = clock::now() + CLOSED_WITHIN;
-        while self.checker.borrow().holding().is_some() && clock::now() < deadline {
+        while self.record.checker.borrow().holding().is_some() && clock::now() < deadline {
             tokio::time::sleep(StdDuration::from_millis(1)).await;
         }
-        let kept = *self.checker.borrow().holding()?;
+        let kept = *self.record.checker.borrow().holding()?;
         Some(Report::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(kept)) })
     }
 
@@ -263,13 +286,13 @@ impl LocalHost {
     fn hand_over(&self, from: NodeId, incarnation: u32, to: NodeId, message: Message) {
         if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
             post.post(from, Delivery::Message(message));
-            self.account.borrow_mut().delivered(self.plan.node(from).host, incarnation);
+            self.record.account.borrow_mut().delivered(self.plan.node(from).host, incarnation);
         }
     }
 
     fn report(&self, report: Report) {
         // The receiver is gone only when the run is over.
-        let _ = self.reports.send(report);
+        let _ = self.record.reports.send(report);
     }
 
     // -- effects of actors --
@@ -303,7 +326,7 @@ impl LocalHost {
     }
 
     fn record(&self, event: Event) {
-        if let Err(invariant) = self.checker.borrow_mut().check(&event) {
+        if let Err(invariant) = self.record.checker.borrow_mut().check(&event) {
             self.report(Report::Broken { invariant, event: Box::new(event.clone()) });
         }
         if let Event::Released { at } = event {
@@ -312,7 +335,7 @@ impl LocalHost {
         if matches!(event, Event::Drained(_) | Event::Aborted { .. }) {
             self.report(Report::Ended(Box::new(event.clone())));
         }
-        self.events.borrow_mut().push(event);
+        self.record.events.borrow_mut().push(event);
     }
 }
 

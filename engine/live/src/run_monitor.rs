@@ -185,7 +185,9 @@ impl<'a> RunMonitor<'a> {
         let (least, most) = SILENT_FOR;
         let patience = StdDuration::from_nanos(self.setup.plan.timeout.0).clamp(least, most);
         for host in self.processes.hosts.keys().copied().collect::<Vec<_>>() {
-            if self.processes.stalled.get(&host).is_some_and(|stalls| *stalls > 0) || self.processes.doomed.contains(&host) {
+            if self.processes.stalled.get(&host).is_some_and(|stalls| *stalls > 0)
+                || self.processes.doomed.contains(&host)
+            {
                 self.processes.silent.remove(&host);
                 continue;
             }
@@ -299,8 +301,11 @@ impl<'a> RunMonitor<'a> {
         let incarnation = before.map_or(1, |incarnation| incarnation + 1);
         let news = self.setup.news.clone();
         let exited = move |host, end| drop(news.send(News::Exited { host, end }));
-        let started =
-            self.setup.supervisor.start(self.setup.plan, (host, incarnation), self.setup.meet.options, &self.setup.meet.meeting, exited).await;
+        let started = self
+            .setup
+            .supervisor
+            .start(self.setup.plan, (host, incarnation), self.setup.meet.options, &self.setup.meet.meeting, exited)
+            .await;
         self.processes.away.remove(&host);
         self.processes.doomed.remove(&host);
         if let Err(why) = started {
@@ -319,7 +324,8 @@ impl<'a> RunMonitor<'a> {
         self.setup.local.here_again(host, place);
         self.tell_all(&Order::Here { host, place }).await;
         self.losses.cut_by.remove(&host);
-        let (plan, book, started) = (Box::new(self.setup.plan.as_ref().clone()), self.processes.book.clone(), self.setup.started);
+        let (plan, book, started) =
+            (Box::new(self.setup.plan.as_ref().clone()), self.processes.book.clone(), self.setup.started);
         // A process that cannot be told has ended or hangs.
         let spawn_actors = Order::Raise { plan, book, started };
         let _ = timeout(self.setup.meet.options.join_within, say(&mut joined.orders, &spawn_actors)).await;
@@ -411,7 +417,8 @@ impl<'a> RunMonitor<'a> {
             Report::Panicked { node, what } => Ok(Some(Outcome::Panicked { node, what })),
             Report::Broken { invariant, event } => Ok(Some(Outcome::Broken { invariant, event })),
             Report::LoadFailed { node, what } => {
-                let host = self.setup.plan.nodes.get(node.0 as usize).map(|node| self.setup.plan.host(node.host).name.clone());
+                let host =
+                    self.setup.plan.nodes.get(node.0 as usize).map(|node| self.setup.plan.host(node.host).name.clone());
                 Err(LiveError::Load { host: host.unwrap_or_default(), what })
             }
             Report::LinkLost { host, why, lied } => {
@@ -437,8 +444,12 @@ impl<'a> RunMonitor<'a> {
         // A connection is not restored: a host that no client can reach serves no request any more.
         let by_whom = self.losses.cut_by.entry(host).or_default();
         by_whom.insert(by);
-        let mut clients =
-            self.setup.plan.clients().map(|(_, node)| node.host).filter(|client| self.processes.hosts.contains_key(client));
+        let mut clients = self
+            .setup
+            .plan
+            .clients()
+            .map(|(_, node)| node.host)
+            .filter(|client| self.processes.hosts.contains_key(client));
         // A host whose process has ended is skipped here: the exit status explains more than the broken connections.
         if self.processes.hosts.contains_key(&host) && clients.all(|client| by_whom.contains(&client)) {
             self.note_unreachable(host, why);

@@ -41,13 +41,13 @@ impl LocalHost {
         if self.sealed.get() {
             return;
         }
-        self.account.borrow_mut().sent(there);
+        self.record.account.borrow_mut().sent(there);
         if there == self.here {
-            self.account.borrow_mut().arrived(there, self.incarnation);
+            self.record.account.borrow_mut().arrived(there, self.incarnation);
             return self.hand_over(from, self.incarnation, to, message);
         }
         if message.is_swarm_traffic() && !self.windows.borrow().is_empty() {
-            let mut waiting = self.waiting.borrow_mut();
+            let mut waiting = self.connections.waiting.borrow_mut();
             if let Some(queue) = waiting.get_mut(&there) {
                 return queue.push_back((from, to, message));
             }
@@ -76,7 +76,7 @@ impl LocalHost {
             if host.sealed.get() {
                 return;
             }
-            let waited = host.waiting.borrow_mut().remove(&there).unwrap_or_default();
+            let waited = host.connections.waiting.borrow_mut().remove(&there).unwrap_or_default();
             for (from, to, message) in waited {
                 host.transmit(from, to, there, message);
             }
@@ -85,7 +85,7 @@ impl LocalHost {
 
     fn transmit(&self, from: NodeId, to: NodeId, there: HostId, message: Message) {
         let Some(link) = self.link(there) else {
-            self.account.borrow_mut().lost(there);
+            self.record.account.borrow_mut().lost(there);
             return self.bounce(from, to);
         };
         let passage = match &self.shaper {
@@ -103,14 +103,14 @@ impl LocalHost {
             Err(why) => Err(why.to_string()),
         };
         if let Err(why) = sent {
-            self.lose_link(there, self.life_of(there), &why);
+            self.lose_link(there, self.incarnation_of(there), &why);
         }
     }
 
     /// Returns the link to another host, and dials it if there is none. Returns `None` if that host is lost.
     fn link(&self, there: HostId) -> Option<Rc<Link>> {
         let index = there.0 as usize;
-        match &self.links.borrow()[index] {
+        match &self.connections.links.borrow()[index] {
             RemoteHost::Lost => return None,
             RemoteHost::Linked(link) => return Some(link.clone()),
             RemoteHost::Unknown => {}
@@ -119,7 +119,7 @@ impl LocalHost {
         self.adopt(there, link.clone());
         let host = self.itself.upgrade()?;
         let dialled = link.clone();
-        let incarnation = self.life_of(there);
+        let incarnation = self.incarnation_of(there);
         spawn_local(async move {
             match host.dial(there).await {
                 Ok((reader, writer)) => {
@@ -135,9 +135,9 @@ impl LocalHost {
 
     /// Makes `link` the link to `there`, and starts its writer task.
     fn adopt(&self, there: HostId, link: Rc<Link>) {
-        self.links.borrow_mut()[there.0 as usize] = RemoteHost::Linked(link.clone());
+        self.connections.links.borrow_mut()[there.0 as usize] = RemoteHost::Linked(link.clone());
         let Some(host) = self.itself.upgrade() else { return };
-        let incarnation = self.life_of(there);
+        let incarnation = self.incarnation_of(there);
         spawn_local(async move {
             let why = link.write().await;
             host.lose_link(there, incarnation, &why.to_string());
@@ -149,7 +149,7 @@ impl LocalHost {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (reader, mut writer) = stream.into_split();
-        let (token, host, incarnation) = (self.token, self.here, self.incarnation);
+        let (token, host, incarnation) = (self.connections.token, self.here, self.incarnation);
         let greeting = Greeting { token, host, incarnation, purpose: Purpose::Letters };
         writer.write_all(&wire::plain(Kind::Greeting, &greeting)?).await?;
         Ok((reader, writer))
@@ -185,13 +185,15 @@ impl LocalHost {
             Some(known) if incarnation < known => Err(format!("{}, and process {known} has taken its place", claim())),
             // The orchestrator's own process starts all others, so it knows each of them before it can dial.
             _ if self.here == HostId(0) => Err(format!("{}, which was not started", claim())),
-            _ if self.ahead.get() >= limits::STRANGERS => Err(format!("{}, and too many wait to be known", claim())),
+            _ if self.connections.ahead.get() >= limits::STRANGERS => {
+                Err(format!("{}, and too many wait to be known", claim()))
+            }
             _ => {
-                self.ahead.set(self.ahead.get() + 1);
+                self.connections.ahead.set(self.connections.ahead.get() + 1);
                 let claim = claim();
                 spawn_local(async move {
                     let announced = host.announced(there, incarnation).await;
-                    host.ahead.set(host.ahead.get() - 1);
+                    host.connections.ahead.set(host.connections.ahead.get() - 1);
                     let welcomed = match announced {
                         true => host.welcome(there, incarnation, reader, writer),
                         false => Err(format!("{claim}, of which the orchestrator has said nothing")),
@@ -211,7 +213,7 @@ impl LocalHost {
     async fn announced(&self, there: HostId, incarnation: u32) -> bool {
         let known = async {
             while self.place_of(there).is_none_or(|place| place.incarnation < incarnation) {
-                self.places_changed.notified().await;
+                self.connections.places_changed.notified().await;
             }
         };
         let in_time = tokio::time::timeout(Duration::from_nanos(limits::CALLS_AHEAD.0), known).await.is_ok();
@@ -229,13 +231,13 @@ impl LocalHost {
         let Some(host) = self.itself.upgrade() else { return Ok(()) };
         let index = there.0 as usize;
         let name = &self.plan.host(there).name;
-        let called = self.callers.borrow_mut()[index].replace(incarnation);
+        let called = self.connections.callers.borrow_mut()[index].replace(incarnation);
         if called == Some(incarnation) {
             return Err(format!("it says that it is host `{name}`, which has called before"));
         }
         reader.limits = Limits::of(&self.plan);
         // Both hosts may have dialled at once; then each sends on its own connection and reads from both.
-        let remote = self.links.borrow()[index].clone();
+        let remote = self.connections.links.borrow()[index].clone();
         let spare = match remote {
             RemoteHost::Unknown => {
                 self.adopt(there, Link::connected(writer));
@@ -280,7 +282,7 @@ impl LocalHost {
         if !self.plan.node(from).role.party().may_say(&message) {
             return Err(format!("it sent a {} from {from}, which no such node sends", message.kind()));
         }
-        self.account.borrow_mut().arrived(there, incarnation);
+        self.record.account.borrow_mut().arrived(there, incarnation);
         // Warm-up steps are excluded by their request: the first counted step may arrive before the notice of the
         // barrier's release.
         if matches!(&message, Message::Step(step) if !step.session.request().is_warmup()) {
@@ -325,26 +327,26 @@ impl LocalHost {
     /// Handles the announcement of a host's process: a late host, or the next incarnation of a known one.
     pub fn here_again(&self, there: HostId, place: Place) {
         let index = there.0 as usize;
-        if there == self.here || index >= self.plan.hosts.len() || place.incarnation < self.life_of(there) {
+        if there == self.here || index >= self.plan.hosts.len() || place.incarnation < self.incarnation_of(there) {
             return;
         }
-        if place.incarnation > self.life_of(there) {
+        if place.incarnation > self.incarnation_of(there) {
             // Nodes that have not noticed the end of the old process learn it now.
-            self.mark_lost(there, self.life_of(there));
-            self.links.borrow_mut()[index] = RemoteHost::Unknown;
+            self.mark_lost(there, self.incarnation_of(there));
+            self.connections.links.borrow_mut()[index] = RemoteHost::Unknown;
         }
-        self.account.borrow_mut().began(there, place.incarnation);
-        self.book.borrow_mut()[index] = Some(place);
-        self.places_changed.notify_waiters();
+        self.record.account.borrow_mut().began(there, place.incarnation);
+        self.connections.book.borrow_mut()[index] = Some(place);
+        self.connections.places_changed.notify_waiters();
     }
 
     /// Returns the last announced address of a host.
     fn place_of(&self, there: HostId) -> Option<Place> {
-        self.book.borrow().get(there.0 as usize).copied().flatten()
+        self.connections.book.borrow().get(there.0 as usize).copied().flatten()
     }
 
     /// Returns the known incarnation of a host.
-    fn life_of(&self, there: HostId) -> u32 {
+    fn incarnation_of(&self, there: HostId) -> u32 {
         self.place_of(there).map_or(0, |place| place.incarnation)
     }
 
@@ -361,15 +363,18 @@ impl LocalHost {
     /// lost.
     fn mark_lost(&self, there: HostId, incarnation: u32) -> bool {
         let index = there.0 as usize;
-        if incarnation != self.life_of(there) {
+        if incarnation != self.incarnation_of(there) {
             return false;
         }
-        self.account.borrow_mut().broke(there);
-        let known = self.links.borrow().get(index).is_some_and(|remote| !matches!(remote, RemoteHost::Lost));
+        self.record.account.borrow_mut().broke(there);
+        let known =
+            self.connections.links.borrow().get(index).is_some_and(|remote| !matches!(remote, RemoteHost::Lost));
         if self.stopping.get() || !known || there == self.here {
             return false;
         }
-        if let RemoteHost::Linked(link) = std::mem::replace(&mut self.links.borrow_mut()[index], RemoteHost::Lost) {
+        if let RemoteHost::Linked(link) =
+            std::mem::replace(&mut self.connections.links.borrow_mut()[index], RemoteHost::Lost)
+        {
             link.close();
         }
         for (gone, _) in self.plan.nodes().filter(|(_, node)| node.host == there) {

@@ -93,7 +93,8 @@ impl RunMonitor<'_> {
         };
         let drained = of_orchestrator.iter().any(|event| matches!(event, Event::Drained(_)));
         for (client, node) in self.setup.plan.clients() {
-            if drained && !finished(client) && !self.setup.plan.faults.iter().any(|fault| falls(&fault.what, node.host)) {
+            if drained && !finished(client) && !self.setup.plan.faults.iter().any(|fault| falls(&fault.what, node.host))
+            {
                 let known = self.losses.cut.iter().find(|(host, _)| *host == node.host);
                 let why = known.map_or("the orchestrator lost its connection to it".to_owned(), |(_, why)| why.clone());
                 self.losses.lost.push((node.host, why));

@@ -12,8 +12,8 @@ use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::invariants::InvariantChecker;
 use actors::limits;
 use actors::message::{
-    Activation, Close, Computed, Gone, Job, Leave, Message, Next, Open, Output, Piece, Refusal, Refused, Reroute, Step, Timer,
-    WireType, Woken, Work,
+    Activation, Close, Computed, Gone, Job, Leave, Message, Next, Open, Output, Piece, Refusal, Refused, Reroute, Step,
+    Timer, WireType, Woken, Work,
 };
 use actors::peer::{Admission, Config, Core, presence};
 use actors::placement::Speed;
