@@ -4,6 +4,7 @@ use crate::place;
 use crate::print::{errln, print_table};
 use crate::run_writer::SweepWriter;
 use crate::sweep::{Batch, Sweep, threads};
+use actors::record::Event;
 use miette::miette;
 use reports::manifest::World;
 use reports::write::RunDir;
@@ -24,17 +25,19 @@ impl Sweep {
     pub fn simulate(&self, batch: &Batch, twice: bool) -> Result<(RunDir, u8), Exit> {
         let pool = Pool { threads: threads(self.jobs), twice, interrupt: &INTERRUPT };
         let mut writer = SweepWriter::new(self, batch, World::Sim)?;
-        pool.run(&batch.plans, |index, finished| {
-            writer.keep(index, Ok(same_twice(finished, batch.plans[index].cell)?))
-        })?;
+        pool.run(
+            &batch.plans,
+            |_| Vec::new(),
+            |index, finished| writer.keep(index, Ok(same_twice(finished, batch.plans[index].cell)?)),
+        )?;
         writer.finish()
     }
 }
 
 /// Returns the run, or an error if a second run of the same plan gave other events.
-fn same_twice(finished: Finished, cell: u32) -> Result<Run, Exit> {
+fn same_twice(finished: Finished<Vec<Event>>, cell: u32) -> Result<Run, Exit> {
     if finished.deterministic {
-        return Ok(finished.run);
+        return Ok(Run { events: finished.recorder, ..finished.run });
     }
     let message = "two runs of one plan differed: this is a fault of swarmbench";
     Err(Exit { code: 9, report: miette!("cell {cell}: {message}") })
@@ -51,9 +54,10 @@ mod tests {
     fn two_runs_that_differ_have_an_exit_code_of_their_own() {
         let sweep = Sweep::of("nano", Vec::new(), None);
         let plan = &sweep.batch().unwrap_or_else(|stop| panic!("{:?}", stop.report)).plans[0];
-        let (run, deterministic) = is_deterministic(plan, HORIZON);
-        let differed = Finished { run: run.clone(), deterministic: false };
+        let mut recorder = Vec::new();
+        let (run, deterministic) = is_deterministic(plan, HORIZON, &mut recorder);
+        let differed = Finished { run: run.clone(), recorder: recorder.clone(), deterministic: false };
         assert_eq!(same_twice(differed, 3).map_err(|stop| stop.code).err(), Some(9));
-        assert!(same_twice(Finished { run, deterministic }, 3).is_ok());
+        assert!(same_twice(Finished { run, recorder, deterministic }, 3).is_ok());
     }
 }

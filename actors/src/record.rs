@@ -10,11 +10,17 @@ use crate::placement::Speed;
 use crate::time::{Duration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// A sink for the events of a run.
+/// A sink for the events of a run, which takes them as they happen.
 pub trait Recorder {
     fn record(&mut self, event: Event);
+
+    /// Whether the recorder has use for further events. A simulation ends soon after it has not, as interrupted.
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
+/// Keeps every event in memory.
 impl Recorder for Vec<Event> {
     fn record(&mut self, event: Event) {
         self.push(event);

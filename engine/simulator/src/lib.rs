@@ -24,7 +24,7 @@ use actors::id::{HostId, NodeId};
 use actors::invariants::{Invariant, InvariantChecker, MessageAccount};
 use actors::limits;
 use actors::message::{Job, Message, NodeRole, Returned, Woken, Work};
-use actors::record::{Carried, Event};
+use actors::record::{Carried, Event, Recorder};
 use actors::time::{Duration, Timestamp};
 use actors::world::{ActorSlot, Delivery, Effect, SimContext, panic_text};
 use device::{Begun, Devices, Slot};
@@ -40,20 +40,37 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use topology::outcome::{Outcome, Run};
 use trace::Trace;
 
-/// Runs `plan` to its end, or for at most `horizon` deliveries.
+/// Runs `plan` to its end, or for at most `horizon` deliveries. The run keeps all of its events in memory.
 pub fn run(plan: &Plan, horizon: u64) -> Run {
-    let mut simulation = Simulation::new(plan, ActorTable::of(plan).seats);
-    let outcome = simulation.run(horizon);
-    simulation.over(outcome)
+    collected(Simulation::of(plan), horizon)
 }
 
-/// Runs `plan` with the measured job times of a live run of it.
-pub fn run_observed(plan: &Plan, horizon: u64, observed: Observed) -> Run {
-    let mut simulation = Simulation::new(plan, ActorTable::of(plan).seats);
-    simulation.devices.observing(observed);
-    let outcome = simulation.run(horizon);
-    simulation.over(outcome)
+/// Runs `plan` to its end, or for at most `horizon` deliveries. The recorder gets the events, soon after they happen,
+/// and the run keeps none of them. If the recorder closes before the run's end, the run is interrupted.
+pub fn run_into(plan: &Plan, horizon: u64, recorder: &mut dyn Recorder) -> Run {
+    Simulation::of(plan).recorded(horizon, recorder)
 }
+
+/// Runs `plan` with the measured job times of a live run of it. The run keeps all of its events in memory.
+pub fn run_observed(plan: &Plan, horizon: u64, observed: Observed) -> Run {
+    collected(Simulation::observing(plan, observed), horizon)
+}
+
+/// Runs `plan` with the measured job times of a live run of it, and passes its events to the recorder as [`run_into`]
+/// does.
+pub fn run_observed_into(plan: &Plan, horizon: u64, observed: Observed, recorder: &mut dyn Recorder) -> Run {
+    Simulation::observing(plan, observed).recorded(horizon, recorder)
+}
+
+fn collected(simulation: Simulation<'_>, horizon: u64) -> Run {
+    let mut events = Vec::new();
+    let run = simulation.recorded(horizon, &mut events);
+    Run { events, ..run }
+}
+
+/// The number of deliveries after which the events so far are passed to the recorder. They are few enough to stay in
+/// the processor's cache.
+const PASSED_ON_AFTER: u64 = 1024;
 
 /// The number of deliveries after which a run is aborted. That is an hour of simulation, far beyond the need of any
 /// plan within the limits.
@@ -150,6 +167,18 @@ impl<'p> Simulation<'p> {
         }
     }
 
+    /// Creates a simulation of `plan` with the actors of its nodes.
+    fn of(plan: &'p Plan) -> Simulation<'p> {
+        Simulation::new(plan, ActorTable::of(plan).seats)
+    }
+
+    /// Creates a simulation of `plan` with the measured job times of a live run of it.
+    fn observing(plan: &'p Plan, observed: Observed) -> Simulation<'p> {
+        let mut simulation = Simulation::of(plan);
+        simulation.devices.observing(observed);
+        simulation
+    }
+
     /// Stops the recording of the events of links, so that the event loop can be measured over more messages than
     /// memory holds.
     pub fn unrecorded(mut self) -> Self {
@@ -170,6 +199,22 @@ impl<'p> Simulation<'p> {
             run.schedule_faults(false);
             run.deliver_until(horizon)
         })
+    }
+
+    /// Runs to the end, or for at most `horizon` deliveries, and passes the events to the recorder.
+    fn recorded(mut self, horizon: u64, recorder: &mut dyn Recorder) -> Run {
+        let mut until = horizon.min(PASSED_ON_AFTER);
+        let mut outcome = self.run(until);
+        loop {
+            self.events.drain(..).for_each(|event| recorder.record(event));
+            match outcome {
+                Outcome::Horizon { .. } if !recorder.is_open() => return self.over(Outcome::Interrupted),
+                Outcome::Horizon { .. } if until < horizon => {}
+                end => return self.over(end),
+            }
+            until = horizon.min(until + PASSED_ON_AFTER);
+            outcome = self.resume(until);
+        }
     }
 
     /// Continues a run that ended at its horizon, up to `horizon` deliveries in total.
@@ -492,11 +537,28 @@ fn is_upkeep(parcel: &Delivery) -> bool {
     }
 }
 
-/// Runs `plan` twice. Returns the first run, and whether both had equal traces and equal events.
-pub fn is_deterministic(plan: &Plan, horizon: u64) -> (Run, bool) {
-    let (once, again) = (run(plan, horizon), run(plan, horizon));
-    let same = once.trace == again.trace && once.events == again.events;
-    (once, same)
+/// Runs `plan` twice, both runs side by side. Returns the first run, whose events the recorder gets, and whether both
+/// had equal traces, outcomes and events.
+pub fn is_deterministic(plan: &Plan, horizon: u64, recorder: &mut dyn Recorder) -> (Run, bool) {
+    let (mut once, mut again) = (Simulation::of(plan), Simulation::of(plan));
+    let mut until = horizon.min(PASSED_ON_AFTER);
+    let mut outcomes = (once.run(until), again.run(until));
+    let mut same = true;
+    loop {
+        same &= once.events == again.events;
+        again.events.clear();
+        once.events.drain(..).for_each(|event| recorder.record(event));
+        let (first, second) = outcomes;
+        let at_horizon = matches!((&first, &second), (Outcome::Horizon { .. }, Outcome::Horizon { .. }));
+        if !at_horizon || until >= horizon || !recorder.is_open() {
+            let open = recorder.is_open();
+            let ended = |outcome| if at_horizon && !open { Outcome::Interrupted } else { outcome };
+            let (once, again) = (once.over(ended(first)), again.over(ended(second)));
+            return (once.clone(), same && once.trace == again.trace && once.outcome == again.outcome);
+        }
+        until = horizon.min(until + PASSED_ON_AFTER);
+        outcomes = (once.resume(until), again.resume(until));
+    }
 }
 
 const _: () = assert!(size_of::<SimEvent>() <= 80, "the slab of the queue is touched by every event");

@@ -1,5 +1,6 @@
 //! Many simulations in parallel, each on one thread, with their results in the order of their plans.
-use super::{HORIZON, is_deterministic, run};
+use super::{HORIZON, is_deterministic, run_into};
+use actors::record::Recorder;
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,32 +16,38 @@ pub struct Pool<'a> {
     pub interrupt: &'a AtomicBool,
 }
 
-/// A finished simulation.
-pub struct Finished {
+/// A finished simulation. Its events are in its recorder.
+pub struct Finished<R> {
     pub run: Run,
+    pub recorder: R,
     /// Whether two runs of the plan were equal; true if it ran only once.
     pub deterministic: bool,
 }
 
 impl Pool<'_> {
-    /// Runs `plans` and passes each result to `each`, in the order of the plans, until `each` fails or the interrupt is
-    /// set.
+    /// Runs `plans`, each with a recorder of its own from `recorder`, and passes each result to `each`, in the order of
+    /// the plans, until `each` fails or the interrupt is set.
     ///
     /// # Errors
     /// Returns the first error of `each`.
-    pub fn run<E>(&self, plans: &[Plan], mut each: impl FnMut(usize, Finished) -> Result<(), E>) -> Result<(), E> {
+    pub fn run<R: Recorder + Send, E>(
+        &self,
+        plans: &[Plan],
+        recorder: impl Fn(usize) -> R + Sync,
+        mut each: impl FnMut(usize, Finished<R>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let threads = self.threads.clamp(1, plans.len().max(1));
             let (sender, receiver) = mpsc::sync_channel(2 * threads);
             let start = |_| {
-                let (sender, next, stop) = (sender.clone(), &next, &stop);
+                let (sender, next, stop, recorder) = (sender.clone(), &next, &stop, &recorder);
                 let work = move || {
                     while !stop.load(Ordering::Relaxed) && !self.interrupt.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(plan) = plans.get(index) else { break };
-                        if sender.send((index, self.finish(plan))).is_err() {
+                        if sender.send((index, self.finish(plan, recorder(index)))).is_err() {
                             break;
                         }
                     }
@@ -53,7 +60,7 @@ impl Pool<'_> {
             if started == 0 {
                 let wanted = |_: &_| !self.interrupt.load(Ordering::Relaxed);
                 let mut rest = plans.iter().enumerate().take_while(wanted);
-                return rest.try_for_each(|(index, plan)| each(index, self.finish(plan)));
+                return rest.try_for_each(|(index, plan)| each(index, self.finish(plan, recorder(index))));
             }
             let mut early = BTreeMap::new();
             let mut due = 0;
@@ -71,12 +78,53 @@ impl Pool<'_> {
         })
     }
 
-    fn finish(&self, plan: &Plan) -> Finished {
-        if self.twice {
-            let (run, deterministic) = is_deterministic(plan, HORIZON);
-            Finished { run, deterministic }
-        } else {
-            Finished { run: run(plan, HORIZON), deterministic: true }
+    fn finish<R: Recorder>(&self, plan: &Plan, mut recorder: R) -> Finished<R> {
+        let (run, deterministic) = match self.twice {
+            true => is_deterministic(plan, HORIZON, &mut recorder),
+            false => (run_into(plan, HORIZON, &mut recorder), true),
+        };
+        Finished { run, recorder, deterministic }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{HORIZON, run, run_into};
+    use actors::record::{Event, Recorder};
+    use actors::seed::Seed;
+    use scenarios::Overrides;
+    use scenarios::plan::Plan;
+    use topology::outcome::Outcome;
+
+    /// Keeps events until there are so many.
+    struct Until(usize, Vec<Event>);
+
+    impl Recorder for Until {
+        fn record(&mut self, event: Event) {
+            self.1.push(event);
         }
+
+        fn is_open(&self) -> bool {
+            self.1.len() < self.0
+        }
+    }
+
+    fn plan() -> Plan {
+        let cells = scenarios::load("churn").expect("it is there").cells(&Overrides::default()).expect("cells");
+        cells[0].plan(Seed(1), 0).expect("a plan")
+    }
+
+    #[test]
+    fn a_recorder_gets_the_events_that_a_run_would_keep_and_a_closed_one_ends_the_run() {
+        let plan = plan();
+        let whole = run(&plan, HORIZON);
+        let mut recorder = Until(usize::MAX, Vec::new());
+        let recorded = run_into(&plan, HORIZON, &mut recorder);
+        assert!(recorded.events.is_empty() && recorder.1 == whole.events);
+        assert_eq!((recorded.outcome, recorded.trace), (whole.outcome, whole.trace));
+        let mut recorder = Until(1000, Vec::new());
+        let cut = run_into(&plan, HORIZON, &mut recorder);
+        assert_eq!(cut.outcome, Outcome::Interrupted);
+        assert!(recorder.1.len() < whole.events.len() && whole.events.starts_with(&recorder.1));
     }
 }
