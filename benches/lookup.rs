@@ -73,7 +73,7 @@ impl ActorSlot for Lone {
             Delivery::Message(Message::Rpc(rpc)) => {
                 self.act(world, |node, now, out| drop(node.on_rpc(now, from, *rpc, out)));
             }
-            Delivery::Message(Message::Ping(ping)) => self.act(world, |_, _, out| out.push(ping.answer(from))),
+            Delivery::Message(Message::Ping(ping)) => self.act(world, |_, _, out| out.push(Effect::pong(from, ping))),
             Delivery::Message(Message::Pong(pong)) => {
                 self.act(world, |node, now, out| _ = node.on_pong(now, from, pong.nonce, out));
             }

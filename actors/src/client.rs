@@ -15,14 +15,15 @@ pub use arrivals::{Arrivals, Due};
 pub use prompts::Prompts;
 pub use request::Asked;
 
+use crate::announce::Announce;
 use crate::canary::{Canary, planted};
 use crate::dht::node::{self, Node};
 use crate::dht::{Done, Key, State};
 use crate::id::{BlockRange, NodeId, RequestId};
 use crate::limits;
 use crate::message::{
-    Announce, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Opened, Ping, PingPurpose, Pong,
-    Present, Ready, Refused, Returned, Rpc, Ticket, Timer, Warm, Woken, Work,
+    Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Opened, Ping, PingPurpose, Pong, Present,
+    Ready, Refused, Returned, Rpc, Ticket, Timer, Warm, Woken, Work,
 };
 use crate::policy::{Detection, Policies};
 use crate::record::{Event, Pinged};
@@ -453,7 +454,7 @@ impl Core {
 
     /// Answers a ping.
     pub fn on_ping(&mut self, _now: Timestamp, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
-        out.push(ping.answer(from));
+        out.push(Effect::pong(from, ping));
     }
 
     /// Handles a pong. It updates the failure detector and, if it answers a ping of the last round, the view.

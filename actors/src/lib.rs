@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod actor_impls;
+pub mod announce;
 pub mod canary;
 pub mod client;
 pub mod dht;

@@ -11,11 +11,10 @@ pub use activation::{Activation, Buffer, Payload, WireType};
 pub use node_role::NodeRole;
 pub use ping_purpose::PingPurpose;
 
+use crate::announce::Load;
 pub use crate::dht::rpc::Rpc;
 use crate::id::{BlockRange, NodeId, RequestId, SessionId};
-pub use crate::peer::Benchmark;
 use crate::time::{Duration, Timestamp};
-use crate::world::Effect;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -104,42 +103,6 @@ pub struct Latency {
 pub struct Finished {
     /// The time at which the last request ended, on the client's clock.
     pub at: Timestamp,
-}
-
-/// The description that a peer publishes of itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Announce {
-    pub peer: NodeId,
-    pub blocks: BlockRange,
-    /// The blocks per second of one-token steps (Petals' `inference_rps`), for the router.
-    pub inference_rps: f64,
-    /// The peer's load at the time of the announcement. Later answers of the peer carry newer loads.
-    pub load: Load,
-    /// The measured round-trip times to peers that may follow on a route (Petals' `next_pings`); empty if none was
-    /// measured.
-    pub next: Vec<(NodeId, Duration)>,
-}
-
-/// The load of a peer. A peer sends its load with its announcements, when it opens a session, and when it is pinged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Load {
-    /// The number of tokens of one row for which the peer's KV caches still have room, over all of its blocks (Petals'
-    /// `cache_tokens_left`).
-    pub cache_tokens: u32,
-    /// The number of open sessions.
-    pub sessions: u32,
-    /// The moving average of the duration of a one-token step, in microseconds; where several steps are computed
-    /// together, each counts with its share. 0 before the first step.
-    pub step: u32,
-    /// The share of the last one to two seconds in which the peer's device worked for it, in thousandths.
-    pub busy: u16,
-}
-
-/// The load that is assumed before any is known: an idle peer with unlimited room.
-impl Default for Load {
-    fn default() -> Load {
-        Load { cache_tokens: u32::MAX, sessions: 0, step: 0, busy: 0 }
-    }
 }
 
 /// One hop of a route: a peer, and the block range that it computes.
@@ -249,13 +212,6 @@ pub struct Pong {
     pub nonce: u64,
     /// The load of a peer; nodes that are not peers send [`Load::default`].
     pub load: Load,
-}
-
-impl Ping {
-    /// Returns the effect that sends the pong of a node without a load to `from`, the sender of the ping.
-    pub fn answer(self, from: NodeId) -> Effect {
-        Effect::Send { to: from, message: Message::Pong(Pong { nonce: self.nonce, load: Load::default() }) }
-    }
 }
 
 /// The reason why a node does not do what it was asked. It is typed so that the sender can act on it.
@@ -414,6 +370,17 @@ pub struct Piece {
     pub position: u32,
     pub max_length: u32,
     pub input: Activation,
+}
+
+/// One step of a peer's self-benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Benchmark {
+    /// The number of tokens in the step.
+    pub tokens: u32,
+    /// The number of tokens that are in the KV cache already. At 0 the step begins a new cache.
+    pub position: u32,
+    /// The number of tokens that the cache must have room for.
+    pub max_length: u32,
 }
 
 /// The end of a job.

@@ -125,7 +125,7 @@ impl Core {
     }
 
     pub fn on_ping(&mut self, _now: Timestamp, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
-        out.push(ping.answer(from));
+        out.push(Effect::pong(from, ping));
     }
 
     pub fn on_woken(&mut self, now: Timestamp, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {

@@ -15,11 +15,12 @@ pub use queue::Scheduling;
 pub use self_benchmark::Benchmark;
 pub use sessions::Admission;
 
+use crate::announce::Load;
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, SessionId};
 use crate::limits;
 use crate::message::{
-    Activation, Close, Computed, Gone, Job, Leave, Load, Message, Output, Piece, Ping, Pong, Present, Refusal, Refused,
+    Activation, Close, Computed, Gone, Job, Leave, Message, Output, Piece, Ping, Pong, Present, Refusal, Refused,
     Reroute, Rpc, Step, Ticket, Timer, Woken, Work,
 };
 use crate::policy::{Policies, Speeds};

@@ -4,8 +4,9 @@
 //! Both contexts are defined in this crate because the `Actor` impl must be in the crate of the actor (Rust's orphan
 //! rule). The contexts contain no logic of their own: `simulator` drives the one, and `live` implements the other.
 //! Actors have no other access to the outside: no futures, no `run_later`, no registry, no clock of their own.
+use crate::announce::Load;
 use crate::id::NodeId;
-use crate::message::{Computed, Job, Leave, Message, Timer, Woken};
+use crate::message::{Computed, Job, Leave, Message, Ping, Pong, Timer, Woken};
 use crate::record::Event;
 use crate::time::{Duration, Timestamp};
 use actix::{Actor, ActorContext, ActorState, Context};
@@ -25,6 +26,13 @@ pub enum Effect {
     Compute(Job),
     /// Gives an event to the recorder.
     Record(Event),
+}
+
+impl Effect {
+    /// Returns the effect that sends the pong of a node without a load to `from`, the sender of `ping`.
+    pub fn pong(from: NodeId, ping: Ping) -> Effect {
+        Effect::Send { to: from, message: Message::Pong(Pong { nonce: ping.nonce, load: Load::default() }) }
+    }
 }
 
 /// The world of an actor: the simulation or the live swarm.

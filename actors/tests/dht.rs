@@ -1,11 +1,12 @@
 //! Tests of several DHT nodes together: which nodes keep a record, which find it, and whether it survives dead nodes.
+use actors::announce::{Announce, Load};
 use actors::dht::key::Key;
 use actors::dht::node::{Config, Done, Node};
 use actors::dht::rpc::{Body, Rpc};
 use actors::dht::{Kademlia, Record, State};
 use actors::id::{BlockRange, NodeId};
 use actors::limits;
-use actors::message::{Announce, Load, Message};
+use actors::message::Message;
 use actors::record::{Event, Looked};
 use actors::seed::{Seed, Stream};
 use actors::time::{Duration, Timestamp};
@@ -102,7 +103,7 @@ impl Swarm {
                 }
                 Delivery::TypedMessage { from, to, message: Message::Ping(ping) } => {
                     self.with(to, |_, _, out| {
-                        out.push(ping.answer(from));
+                        out.push(Effect::pong(from, ping));
                         Vec::new()
                     });
                 }

@@ -1,5 +1,6 @@
 //! Tests of nodes with hostile messages: a node that gets any well-formed messages from any sender neither panics nor
 //! exceeds its KV cache budget.
+use actors::announce::{Announce, Load};
 use actors::client::{self, Asked, Workload};
 use actors::dht::bootstrap;
 use actors::dht::key::Key;
@@ -10,9 +11,8 @@ use actors::dht::table::Contact;
 use actors::dht::{Record, State};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::message::{
-    Activation, Announce, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Load, Message, Next, NotFinite,
-    Open, Opened, Output, Ping, Pong, Present, Ready, Refusal, Refused, Reroute, Returned, Step, Warm, WireType, Woken,
-    Work,
+    Activation, Close, Computed, Failure, Finished, Go, Gone, Job, Latency, Message, Next, NotFinite, Open, Opened,
+    Output, Ping, Pong, Present, Ready, Refusal, Refused, Reroute, Returned, Step, Warm, WireType, Woken, Work,
 };
 use actors::orchestrator;
 use actors::peer::{self, presence};

@@ -28,7 +28,7 @@ impl Core {
     }
 
     pub fn on_ping(&mut self, _now: Timestamp, from: NodeId, ping: Ping, out: &mut Vec<Effect>) {
-        out.push(ping.answer(from));
+        out.push(Effect::pong(from, ping));
     }
 
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {

@@ -3,10 +3,10 @@
 //! Each block has a key, and each peer that serves the block has a subkey under it. A record lives until it expires: a
 //! dead peer is forgotten because it does not announce itself again. A peer may announce only itself.
 use super::key::Key;
+use crate::announce::Announce;
 use crate::canary::{Canary, planted};
 use crate::id::NodeId;
 use crate::limits;
-use crate::message::Announce;
 use crate::time::{Duration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -205,10 +205,10 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::{Places, Record, State, Store};
+    use crate::announce::{Announce, Load};
     use crate::dht::key::Key;
     use crate::id::{BlockRange, NodeId};
     use crate::limits;
-    use crate::message::{Announce, Load};
     use crate::time::{Duration, Timestamp};
     use std::sync::Arc;
 

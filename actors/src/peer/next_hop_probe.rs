@@ -139,10 +139,11 @@ impl NextHopProbe {
 #[cfg(test)]
 mod tests {
     use super::NextHopProbe;
+    use crate::announce::{Announce, Load};
     use crate::dht::record::{Record, State};
     use crate::id::{BlockRange, NodeId};
     use crate::limits;
-    use crate::message::{Announce, Load, Message};
+    use crate::message::Message;
     use crate::route::Pings;
     use crate::seed::Seed;
     use crate::time::{Duration, Timestamp};

@@ -6,10 +6,11 @@
 //! announcement it measures the round trips to possible next hops (see `next_hop_probe.rs`). A peer that chooses its
 //! blocks checks from time to time whether it is needed more at other blocks. If it is, the peer announces OFFLINE for
 //! the old blocks and loads the new ones.
+use crate::announce::{Announce, Load};
 use crate::dht::node::{self, Node};
 use crate::dht::{Done, Key, Record, State};
 use crate::id::{BlockRange, NodeId};
-use crate::message::{Announce, Load, Timer};
+use crate::message::Timer;
 use crate::peer::next_hop_probe::NextHopProbe;
 use crate::placement::{self, Placement, Speed};
 use crate::record::{Event, Rated, Serving};

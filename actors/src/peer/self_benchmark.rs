@@ -5,6 +5,7 @@
 //! This module is a pure state machine: it returns the next step, and is given the time that each step took on the
 //! device. The first step of each kind is a warm-up and does not count. The network's throughput is not measured but
 //! taken from the configuration.
+use crate::message::Benchmark;
 use crate::placement::Speed;
 use crate::policy::Probe;
 use crate::time::{Duration, Timestamp};
@@ -28,17 +29,6 @@ struct Kind {
     worked: Duration,
     /// The start of the warm-up on the device.
     began: Option<Timestamp>,
-}
-
-/// One step of the self-benchmark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Benchmark {
-    /// The number of tokens in the step.
-    pub tokens: u32,
-    /// The number of tokens that are in the KV cache already. At 0 the step begins a new cache.
-    pub position: u32,
-    /// The number of tokens that the cache must have room for.
-    pub max_length: u32,
 }
 
 impl SelfBenchmark {
@@ -92,7 +82,8 @@ impl SelfBenchmark {
 
 #[cfg(test)]
 mod tests {
-    use super::{Benchmark, SelfBenchmark};
+    use super::SelfBenchmark;
+    use crate::message::Benchmark;
     use crate::placement::Speed;
     use crate::policy::Probe;
     use crate::time::{Duration, Timestamp};

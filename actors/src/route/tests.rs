@@ -1,7 +1,8 @@
 //! Property tests of routes over random swarms, a comparison of the shortest path with all paths, and examples.
 use super::{Ask, Bans, Costs, Pings, Routing, View, Weight};
+use crate::announce::{Announce, Load};
 use crate::id::{BlockRange, NodeId};
-use crate::message::{Announce, Hop, Load};
+use crate::message::Hop;
 use crate::time::{Duration, Timestamp};
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::{collection, option, sample};

@@ -4,8 +4,9 @@
 //! pure data structure: a client reports its observations to the view, and asks it for a route.
 use super::ban::{Ban, Bans};
 use super::ping::{Pings, RoundTrip};
+use crate::announce::{Announce, Load};
 use crate::id::{BlockRange, NodeId};
-use crate::message::{Announce, Hop, Load};
+use crate::message::Hop;
 use crate::time::{Duration, Timestamp};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
@@ -200,8 +201,8 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::View;
+    use crate::announce::{Announce, Load};
     use crate::id::{BlockRange, NodeId};
-    use crate::message::{Announce, Load};
     use crate::route::ban::Bans;
     use crate::route::ping::Pings;
     use crate::seed::Seed;

@@ -188,8 +188,9 @@ impl Drawn {
 #[cfg(test)]
 mod tests {
     use super::{Busy, Drawn, MessageOverheads, factor};
+    use actors::announce::Load;
     use actors::id::{NodeId, RequestId, SessionId};
-    use actors::message::{Close, Load, Message, Opened};
+    use actors::message::{Close, Message, Opened};
     use actors::seed::Seed;
     use actors::time::{Duration, Timestamp};
     use links::Passage;

@@ -4,13 +4,14 @@ use super::{Directory, LocalHost};
 use crate::control::{Greeting, Place, Purpose, Report, Token};
 use crate::door;
 use crate::wire::{Envelope, FrameReader, Incoming, Kind, Limits, bytes_of_mut, letter, plain};
+use actors::announce::Load;
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
 use actors::invariants::message_account::{Account, Tally, settle};
+use actors::message::Next;
 use actors::message::{
     Activation, Buffer, Close, Go, Gone, Message, Open, Opened, Payload, Ping, Present, Refusal, Refused, Reroute,
     Step, WireType,
 };
-use actors::message::{Load, Next};
 use actors::seed::Seed;
 use scenarios::plan::Plan;
 use std::net::SocketAddr;

@@ -1,11 +1,12 @@
 //! Tests of the wire format: frames survive a round trip, invalid bytes return an error, and no bytes cause a panic.
 use super::*;
+use actors::announce::{Announce, Load};
 use actors::dht::Key;
 use actors::dht::record::{Held, Record, State};
 use actors::dht::rpc::{Body, Rpc};
 use actors::dht::table::Contact;
 use actors::id::{BlockRange, RequestId, SessionId};
-use actors::message::{Announce, Close, Latency, Load, Next, Open, Ping, Present, Step, WireType};
+use actors::message::{Close, Latency, Next, Open, Ping, Present, Step, WireType};
 use actors::time::{Duration, Timestamp};
 use proptest::prelude::*;
 

@@ -1,10 +1,10 @@
 //! A comparison of a DHT node's store with a plain list that follows the same rules: for each peer, the latest record
 //! that has not expired.
 use super::draw::Chance;
+use actors::announce::{Announce, Load};
 use actors::dht::key::Key;
 use actors::dht::record::{Record, State, Store};
 use actors::id::{BlockRange, NodeId};
-use actors::message::{Announce, Load};
 use actors::seed::Seed;
 use actors::time::{Duration, Timestamp};
 use std::collections::BTreeMap;
