@@ -1,6 +1,6 @@
 //! Tests that a simulation shows the properties of a device beyond its roofline: stragglers, jitter, overheads,
 //! observed times.
-use actors::peer::Scheduling;
+use actors::policy::Scheduling;
 use actors::record::Event;
 use actors::seed::Seed;
 use actors::time::Duration;

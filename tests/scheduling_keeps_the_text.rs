@@ -4,7 +4,7 @@ mod nano;
 
 use actors::id::RequestId;
 use actors::message::Forwarding;
-use actors::peer::{Admission, Scheduling};
+use actors::policy::{Admission, Scheduling};
 use actors::record::{Ended, Event, Served};
 use actors::time::Duration;
 use scenarios::plan::{Plan, Role, Weights, Workload};

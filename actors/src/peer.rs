@@ -11,10 +11,6 @@ mod queue;
 mod self_benchmark;
 mod sessions;
 
-pub use queue::Scheduling;
-pub use self_benchmark::Benchmark;
-pub use sessions::Admission;
-
 use crate::announce::Load;
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, SessionId};

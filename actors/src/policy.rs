@@ -1,17 +1,20 @@
 //! The policies by which the nodes of a swarm work together. A scenario chooses them, and what-if runs change them.
+mod admission;
 mod lifetime;
 mod prefill;
 mod recovery;
+mod scheduling;
 mod speeds;
 
+pub use admission::Admission;
 pub use lifetime::Lifetime;
 pub use prefill::Prefill;
 pub use recovery::{Detection, Recovery, Retry};
+pub use scheduling::Scheduling;
 pub use speeds::{Probe, Speeds};
 
 use crate::dht::Kademlia;
 use crate::message::Forwarding;
-use crate::peer::{Admission, Scheduling};
 use crate::placement::Placement;
 use crate::route::{Bans, Costs, Pings, Routing};
 use crate::time::Duration;

@@ -2,7 +2,7 @@
 use crate::plan::{Distribution, Link, Overhead, Plan, Role, Sharing};
 use actors::id::HostId;
 use actors::message::Forwarding;
-use actors::peer::Scheduling;
+use actors::policy::Scheduling;
 use actors::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -2,8 +2,7 @@
 //! its value in the plan.
 use actors::id::BlockRange;
 use actors::message::Forwarding;
-use actors::peer::{Admission, Scheduling};
-use actors::policy::{Policies, Prefill, Probe, Recovery, Speeds};
+use actors::policy::{Admission, Policies, Prefill, Probe, Recovery, Scheduling, Speeds};
 use actors::route::Routing;
 use actors::seed::Seed;
 use actors::time::Duration;

@@ -9,23 +9,10 @@ use crate::history::History;
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
 use crate::message::{Activation, Message, Open, Refusal, Returned, Step};
-use crate::policy::Lifetime;
+use crate::policy::{Admission, Lifetime};
 use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-
-/// The policy for a session for which there is no room in the KV cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Admission {
-    /// The peer refuses the session at once.
-    #[default]
-    Refuse,
-    /// The session waits at most this long for other sessions to close; then the peer refuses it. A session that waits
-    /// at one peer of its route keeps its reservations at the peers before it. Two sessions that wait for each other's
-    /// reservations are therefore stuck until this time is over.
-    Wait(Duration),
-}
 
 /// An open session.
 pub struct Session {

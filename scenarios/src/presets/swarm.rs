@@ -13,8 +13,7 @@ use crate::schema::{Cache, Limit, Scenario};
 use crate::units::{Rate, Time};
 use actors::dht::Search;
 use actors::message::Forwarding;
-use actors::peer::Scheduling;
-use actors::policy::{Prefill, Recovery};
+use actors::policy::{Prefill, Recovery, Scheduling};
 use ron::error::SpannedError;
 use std::ops::Range;
 

@@ -6,9 +6,8 @@ use crate::plan::{Node, Role};
 use crate::schema::{self, Limit, Swarm};
 use actors::id::NodeId;
 use actors::limits;
-use actors::peer::{Admission, Scheduling};
 use actors::placement::Placement;
-use actors::policy::{self, Lifetime, Policies, Prefill};
+use actors::policy::{self, Admission, Lifetime, Policies, Prefill, Scheduling};
 use actors::route;
 use actors::time;
 

@@ -2,8 +2,7 @@
 use super::text;
 use actors::dht::Search;
 use actors::message::Forwarding;
-use actors::peer::Scheduling;
-use actors::policy::{Prefill, Recovery};
+use actors::policy::{Prefill, Recovery, Scheduling};
 use actors::route::Weight;
 use proptest::collection;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};

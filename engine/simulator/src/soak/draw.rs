@@ -1,9 +1,8 @@
 //! Drawing of a swarm from a seed: its shape, peers, clients, policies, network and faults.
 use actors::id::{BlockRange, HostId, NodeId};
 use actors::message::{Forwarding, WireType};
-use actors::peer::{Admission, Scheduling};
 use actors::placement::Placement;
-use actors::policy::{Detection, Lifetime, Policies, Prefill, Recovery, Retry};
+use actors::policy::{Admission, Detection, Lifetime, Policies, Prefill, Recovery, Retry, Scheduling};
 use actors::route::{Bans, Routing, Weight};
 use actors::seed::{Seed, Stream};
 use actors::time::Duration;

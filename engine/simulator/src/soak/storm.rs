@@ -15,9 +15,9 @@ use actors::message::{
     Activation, Close, Computed, Gone, Job, Leave, Message, Next, Open, Output, Piece, Refusal, Refused, Reroute, Step,
     Timer, WireType, Woken, Work,
 };
-use actors::peer::{Admission, Config, Core, presence};
+use actors::peer::{Config, Core, presence};
 use actors::placement::Speed;
-use actors::policy::{Lifetime, Policies};
+use actors::policy::{Admission, Lifetime, Policies};
 use actors::record::Event;
 use actors::seed::Seed;
 use actors::time::{Duration, Timestamp};
