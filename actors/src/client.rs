@@ -7,6 +7,7 @@ mod arrivals;
 mod context;
 mod failure_detector;
 mod hop_session;
+mod peer_trouble;
 mod prompts;
 mod recovery;
 mod request;

@@ -8,6 +8,7 @@
 //! failed.
 use super::context::RequestContext;
 use super::hop_session::State;
+use super::peer_trouble::{PeerTrouble, Stage};
 use super::request::{Phase, Progress, Request};
 use crate::canary::{Canary, planted};
 use crate::id::{BlockRange, NodeId, SessionId};
@@ -19,43 +20,6 @@ use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use Progress::{Going, Over};
 use std::ops::Range;
-
-/// A failure that a request has not recovered from yet.
-///
-/// The failure begins with the first lost peer, or with a route that could not be found. It ends when a step returns
-/// after the repair, once all tokens from before a restart are generated again.
-pub(super) struct PeerTrouble {
-    /// The latest reason. The request ends with it once no retries are left.
-    why: Failure,
-    /// The lost peers, in the order in which the request noticed.
-    lost: Vec<NodeId>,
-    /// The peers that the next try must not use, because they have refused.
-    pub avoid: Vec<NodeId>,
-    /// The time at which the client last heard from the first lost peer, or last sent it a step or an `Open`.
-    heard: Timestamp,
-    /// The time at which the request noticed the failure.
-    noticed: Timestamp,
-    /// The start of the lost time that no step has been charged with yet.
-    since: Timestamp,
-    stage: Stage,
-    /// Whether the last try found no peers for some blocks.
-    unrouted: bool,
-    /// The number of tries so far.
-    tries: u32,
-    /// Tokens of each row that have to be computed again, summed over all tries.
-    replayed: u32,
-}
-
-/// The stage of a recovery: what the request waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The request waits until this time before its next try.
-    Waiting(Timestamp),
-    /// The request waits for its new sessions to open.
-    Opening,
-    /// The new sessions have been open since this time, and the request waits for the step to return.
-    Mended(Timestamp),
-}
 
 impl Recovery {
     /// Whether the inputs of sessions are kept, to be sent again.
@@ -373,23 +337,5 @@ impl Request {
         let resumed = turn.now;
         let failover = Failover { request: self.id, lost, heard, noticed, mended, resumed, tries, replayed };
         turn.out.push(Effect::Record(Event::Failover(Box::new(failover))));
-    }
-}
-
-impl PeerTrouble {
-    fn new(why: Failure, heard: Timestamp, now: Timestamp) -> PeerTrouble {
-        let (lost, avoid) = (Vec::new(), Vec::new());
-        PeerTrouble {
-            why,
-            lost,
-            avoid,
-            heard,
-            noticed: now,
-            since: now,
-            stage: Stage::Opening,
-            unrouted: false,
-            tries: 0,
-            replayed: 0,
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! which requests exist and when the next one begins. [`super::recovery`] has the recovery from failed peers.
 use super::context::RequestContext;
 use super::hop_session::{HopSession, State};
-use super::recovery::PeerTrouble;
+use super::peer_trouble::PeerTrouble;
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, RequestId, SessionId};
 use crate::message::{

@@ -1,0 +1,60 @@
+//! A failure of peers that a request has not recovered from yet.
+use crate::id::NodeId;
+use crate::message::Failure;
+use crate::time::Timestamp;
+
+/// A failure that a request has not recovered from yet.
+///
+/// The failure begins with the first lost peer, or with a route that could not be found. It ends when a step returns
+/// after the repair, once all tokens from before a restart are generated again.
+pub(super) struct PeerTrouble {
+    /// The latest reason. The request ends with it once no retries are left.
+    pub why: Failure,
+    /// The lost peers, in the order in which the request noticed.
+    pub lost: Vec<NodeId>,
+    /// The peers that the next try must not use, because they have refused.
+    pub avoid: Vec<NodeId>,
+    /// The time at which the client last heard from the first lost peer, or last sent it a step or an `Open`.
+    pub heard: Timestamp,
+    /// The time at which the request noticed the failure.
+    pub noticed: Timestamp,
+    /// The start of the lost time that no step has been charged with yet.
+    pub since: Timestamp,
+    pub stage: Stage,
+    /// Whether the last try found no peers for some blocks.
+    pub unrouted: bool,
+    /// The number of tries so far.
+    pub tries: u32,
+    /// Tokens of each row that have to be computed again, summed over all tries.
+    pub replayed: u32,
+}
+
+/// The stage of a recovery: what the request waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The request waits until this time before its next try.
+    Waiting(Timestamp),
+    /// The request waits for its new sessions to open.
+    Opening,
+    /// The new sessions have been open since this time, and the request waits for the step to return.
+    Mended(Timestamp),
+}
+
+impl PeerTrouble {
+    /// Returns a failure that was noticed `now`, before the first try. The client last heard from the lost peer at `heard`.
+    pub fn new(why: Failure, heard: Timestamp, now: Timestamp) -> PeerTrouble {
+        let (lost, avoid) = (Vec::new(), Vec::new());
+        PeerTrouble {
+            why,
+            lost,
+            avoid,
+            heard,
+            noticed: now,
+            since: now,
+            stage: Stage::Opening,
+            unrouted: false,
+            tries: 0,
+            replayed: 0,
+        }
+    }
+}
