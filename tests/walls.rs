@@ -1,6 +1,6 @@
 //! Tests which package may import which, by `cargo metadata` and the sources.
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,6 +34,7 @@ fn sources(dir: &str) -> Vec<(PathBuf, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("a text file");
+                let text = text.replace("#[cfg(test)]\nmod tests;", "");
                 let code = text.split("#[cfg(test)]").next().unwrap_or_default();
                 let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
                 found.push((path, lines.collect::<Vec<_>>().join("\n")));
@@ -88,6 +89,117 @@ const LIBRARIES: [&str; 10] = [
     "engine/rows/src",
     "engine/calibration/src",
 ];
+
+/// A graph of modules: for each module, the modules that it imports. The root of the crate is the empty name.
+type Imports = BTreeMap<String, BTreeSet<String>>;
+
+/// Returns the modules of the crate in `dir`, each with the modules that its `crate::` and `super::` paths lead to.
+/// Names that a module re-exports belong to that module.
+fn imports(dir: &str) -> Imports {
+    let module = |path: &Path| {
+        let path = path.strip_prefix(root().join(dir)).expect("a file of the crate").with_extension("");
+        let name = path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("::");
+        if name == "lib" || name == "main" { String::new() } else { name }
+    };
+    let files = sources(dir).into_iter().map(|(path, code)| (module(&path), code));
+    let codes: BTreeMap<String, String> = files.filter(|(module, _)| !module.ends_with("tests")).collect();
+    let named = |path: &[String]| {
+        let names = (1..=path.len()).rev().map(|len| path[..len].join("::"));
+        names.into_iter().find(|name| codes.contains_key(name)).unwrap_or_default()
+    };
+    let needs = |(module, code): (&String, &String)| {
+        let needed = paths(module, code).iter().map(|path| named(path)).filter(|needed| needed != module).collect();
+        (module.clone(), needed)
+    };
+    codes.iter().map(needs).collect()
+}
+
+/// Returns the paths in `code` that begin with `crate::` or `super::`, as segments from the root of the crate. A group
+/// in braces gives one path for each of its members.
+fn paths(module: &str, code: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for (at, start) in code.match_indices("crate::").chain(code.match_indices("super::")) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let (mut prefix, mut rest) = (Vec::new(), &code[at + start.len()..]);
+        if start == "super::" {
+            prefix = module.split("::").map(str::to_owned).collect();
+            prefix.pop();
+            while let Some(upper) = rest.strip_prefix("super::") {
+                prefix.pop();
+                rest = upper;
+            }
+        }
+        path(&prefix, rest, &mut found);
+    }
+    found
+}
+
+/// Reads the path at the start of `rest`, appends it with its groups to `found`, and returns the code behind it.
+fn path<'a>(prefix: &[String], rest: &'a str, found: &mut Vec<Vec<String>>) -> &'a str {
+    let (mut path, mut rest) = (prefix.to_vec(), rest.trim_start());
+    while !rest.starts_with('{') {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        path.push(rest[..end].to_owned());
+        rest = &rest[end..];
+        match rest.strip_prefix("::") {
+            Some(more) => rest = more,
+            None => {
+                found.push(path);
+                return rest;
+            }
+        }
+    }
+    while !rest.is_empty() && !rest.starts_with('}') {
+        rest = self::path(&path, &rest[1..], found);
+        rest = &rest[rest.find([',', '}']).unwrap_or(rest.len())..];
+    }
+    rest.strip_prefix('}').unwrap_or(rest)
+}
+
+/// Returns the shortest chain of imports from `module` back to itself, if there is any.
+fn circle(imports: &Imports, module: &str) -> Option<Vec<String>> {
+    let (mut seen, mut chains) = (BTreeSet::new(), VecDeque::from([vec![module.to_owned()]]));
+    while let Some(chain) = chains.pop_front() {
+        for needed in imports.get(chain.last()?).into_iter().flatten() {
+            let longer = [&chain[..], &[needed.clone()]].concat();
+            if needed == module {
+                return Some(longer);
+            }
+            if seen.insert(needed) {
+                chains.push_back(longer);
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn modules_of_a_crate_import_in_no_circle() {
+    let mut found = 0;
+    for crate_ in LIBRARIES.into_iter().chain(["cli"]) {
+        let imports = imports(crate_);
+        found += imports.values().map(BTreeSet::len).sum::<usize>();
+        let circles = imports.keys().filter_map(|module| circle(&imports, module));
+        let shortest = circles.min_by_key(Vec::len).map(|circle| circle.join(" -> "));
+        assert_eq!(shortest, None, "modules of {crate_} import each other");
+    }
+    assert!(found > 500, "{found} imports: the paths of modules are not found");
+}
+
+#[test]
+fn import_circles_are_found() {
+    let code =
+        "use crate::{one::A, two::{B, three}};\nuse super::super::four as five; super_::six; $crate::seven::$kind";
+    let paths: Vec<String> = paths("m::n::o", code).iter().map(|path| path.join("::")).collect();
+    assert_eq!(paths, ["one::A", "two::B", "two::three", "seven::", "m::four"]);
+    let imports = [("a", "b"), ("b", "c"), ("c", "b")];
+    let imports = imports.map(|(module, needed)| (module.to_owned(), BTreeSet::from([needed.to_owned()]))).into();
+    assert_eq!(circle(&imports, "a"), None);
+    assert_eq!(circle(&imports, "b").expect("a circle").join(" -> "), "b -> c -> b");
+}
 
 #[test]
 fn crates_import_downwards_only() {
