@@ -41,7 +41,7 @@ impl fmt::Debug for SessionId {
 
 impl SessionId {
     /// Returns the id with 24 bits of client, 24 bits of request and 16 bits of session number `leg`, within
-    /// `limits::{NODES, REQUESTS_PER_CLIENT, LEGS_PER_REQUEST}`.
+    /// `limits::{NODES, REQUESTS_PER_CLIENT, SESSIONS_PER_REQUEST}`.
     pub fn new(request: RequestId, leg: u16) -> SessionId {
         SessionId(u64::from(request.client.0) << 40 | u64::from(request.index & 0xff_ffff) << 16 | u64::from(leg))
     }

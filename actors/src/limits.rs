@@ -80,7 +80,7 @@ pub const REQUESTS_PER_CLIENT: u32 = 1 << 24;
 
 /// The maximum number of sessions of one request over all its routes. A session's id has 16 bits for the session
 /// number.
-pub const LEGS_PER_REQUEST: u32 = 1 << 16;
+pub const SESSIONS_PER_REQUEST: u32 = 1 << 16;
 
 /// The maximum number of faults of one plan. Each takes about a hundred bytes of the plan, and a host that joins a live
 /// run receives all of them.

@@ -203,7 +203,7 @@ impl Request {
     pub(super) fn name(&mut self, route: Vec<Hop>, now: Timestamp) -> Option<Vec<HopSession>> {
         let first = self.counted;
         self.counted += route.len() as u32;
-        if self.counted > crate::limits::LEGS_PER_REQUEST {
+        if self.counted > crate::limits::SESSIONS_PER_REQUEST {
             return None;
         }
         let hop_session = |(hop, hop_session)| HopSession::new(hop, SessionId::new(self.id, hop_session as u16), now);
