@@ -68,8 +68,8 @@ impl ActorSlot for Lone {
         world.act(self.me, |_, out| out.extend([wake(joins, Timer::Announce), wake(settled, Timer::Place)]));
     }
 
-    fn deliver(&mut self, from: NodeId, parcel: Delivery, world: &mut SimContext) {
-        match parcel {
+    fn deliver(&mut self, from: NodeId, delivery: Delivery, world: &mut SimContext) {
+        match delivery {
             Delivery::Message(Message::Rpc(rpc)) => {
                 self.act(world, |node, now, out| drop(node.on_rpc(now, from, *rpc, out)));
             }

@@ -83,7 +83,7 @@ fn a_message_that_nobody_sent_is_named_with_its_way() {
         // its one connection is still accepted.
         let mut call = insider.call("swarmbench:forged-client0", peer.1.host);
         let ping = Envelope { from: peer.0, to: client.0, passage: None, message: Message::Ping(Ping { nonce: 1 }) };
-        let frame = wire::letter(&ping).expect("a frame").first;
+        let frame = wire::message_frame(&ping).expect("a frame").first;
         frame.slices().iter().for_each(|part| call.write_all(part).expect("it is heard"));
         // The connection is kept open: a broken connection would excuse missing messages, though not additional ones.
         let run = running.join().expect("it ends");

@@ -48,7 +48,7 @@ macro_rules! actor_impls {
         }
 
         $(
-            impl<W: Unpin + 'static> actix::Handler<$crate::message::TypedMessage<$crate::message::$kind>> for $actor<W>
+            impl<W: Unpin + 'static> actix::Handler<$crate::message::Inbound<$crate::message::$kind>> for $actor<W>
             where
                 Self: actix::Actor<Context: $crate::world::World>,
             {
@@ -57,31 +57,31 @@ macro_rules! actor_impls {
                 #[inline]
                 fn handle(
                     &mut self,
-                    letter: $crate::message::TypedMessage<$crate::message::$kind>,
+                    inbound: $crate::message::Inbound<$crate::message::$kind>,
                     world: &mut Self::Context,
                 ) {
                     let core = &mut self.core;
                     $crate::world::World::act(world, core.me(), |now, out| {
-                        core.$method(now, letter.from, letter.body, out)
+                        core.$method(now, inbound.from, inbound.body, out)
                     });
                 }
             }
         )*
 
-        impl<W: Unpin + 'static> actix::Handler<$crate::message::TypedMessage<$crate::actor_impls::Unhandled>> for $actor<W>
+        impl<W: Unpin + 'static> actix::Handler<$crate::message::Inbound<$crate::actor_impls::Unhandled>> for $actor<W>
         where
             Self: actix::Actor<Context: $crate::world::World>,
         {
             type Result = ();
 
-            fn handle(&mut self, letter: $crate::message::TypedMessage<$crate::actor_impls::Unhandled>, world: &mut Self::Context) {
+            fn handle(&mut self, inbound: $crate::message::Inbound<$crate::actor_impls::Unhandled>, world: &mut Self::Context) {
                 let refused = $crate::message::Refused {
                     session: None,
                     why: $crate::message::Refusal::NotUnderstood,
                 };
                 $crate::world::World::act(world, self.core.me(), |_, out| {
                     out.push($crate::world::Effect::Send {
-                        to: letter.from,
+                        to: inbound.from,
                         message: $crate::message::Message::Refused(refused),
                     })
                 });
@@ -93,21 +93,21 @@ macro_rules! actor_impls {
             fn deliver(
                 &mut self,
                 from: $crate::id::NodeId,
-                parcel: $crate::world::Delivery,
+                delivery: $crate::world::Delivery,
                 world: &mut $crate::world::SimContext,
             ) {
                 use actix::Handler;
-                use $crate::message::{TypedMessage, Message};
+                use $crate::message::{Inbound, Message};
                 use $crate::world::Delivery;
                 // Whether any kind is left for the last arms depends on the actor.
                 #[allow(unreachable_patterns)]
-                match parcel {
-                    $($crate::actor_impls::parcel!($kind, inner) => {
-                        self.handle(TypedMessage { from, body: $crate::actor_impls::unboxed!($kind, inner) }, world)
+                match delivery {
+                    $($crate::actor_impls::delivery_pattern!($kind, inner) => {
+                        self.handle(Inbound { from, body: $crate::actor_impls::unboxed!($kind, inner) }, world)
                     })*
                     // A refusal in answer to these messages could make two nodes refuse each other forever.
                     Delivery::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Delivery::Computed(_) | Delivery::Woken(_) | Delivery::Leave(_) => {}
-                    Delivery::Message(_) => self.handle(TypedMessage { from, body: $crate::actor_impls::Unhandled }, world),
+                    Delivery::Message(_) => self.handle(Inbound { from, body: $crate::actor_impls::Unhandled }, world),
                 }
             }
 
@@ -117,17 +117,17 @@ macro_rules! actor_impls {
         }
 
         impl $crate::world::Post for actix::Addr<$actor<$crate::world::Live>> {
-            fn post(&self, from: $crate::id::NodeId, parcel: $crate::world::Delivery) {
-                use $crate::message::{TypedMessage, Message};
+            fn post(&self, from: $crate::id::NodeId, delivery: $crate::world::Delivery) {
+                use $crate::message::{Inbound, Message};
                 use $crate::world::Delivery;
                 // Whether any kind is left for the last arms depends on the actor.
                 #[allow(unreachable_patterns)]
-                match parcel {
-                    $($crate::actor_impls::parcel!($kind, inner) => {
-                        self.do_send(TypedMessage { from, body: $crate::actor_impls::unboxed!($kind, inner) })
+                match delivery {
+                    $($crate::actor_impls::delivery_pattern!($kind, inner) => {
+                        self.do_send(Inbound { from, body: $crate::actor_impls::unboxed!($kind, inner) })
                     })*
                     Delivery::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Delivery::Computed(_) | Delivery::Woken(_) | Delivery::Leave(_) => {}
-                    Delivery::Message(_) => self.do_send(TypedMessage { from, body: $crate::actor_impls::Unhandled }),
+                    Delivery::Message(_) => self.do_send(Inbound { from, body: $crate::actor_impls::Unhandled }),
                 }
             }
         }
@@ -135,7 +135,7 @@ macro_rules! actor_impls {
 }
 
 /// Expands to the pattern of a delivery of one kind.
-macro_rules! parcel {
+macro_rules! delivery_pattern {
     (Computed, $body:ident) => {
         Delivery::Computed($body)
     };
@@ -166,4 +166,4 @@ macro_rules! unboxed {
     };
 }
 
-pub(crate) use {actor_impls, parcel, unboxed};
+pub(crate) use {actor_impls, delivery_pattern, unboxed};

@@ -36,7 +36,7 @@ pub enum Invariant {
     #[error("what waits is bounded")]
     QueuesBounded,
     #[error("what is sent is delivered, lost or in flight")]
-    MailBalanced,
+    MessagesBalanced,
 }
 
 /// A checker of the invariants over the events of one host, or of a whole simulation.

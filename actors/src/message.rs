@@ -66,7 +66,7 @@ pub enum Message {
 /// A message in the form in which the `Handler` of its type receives it.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-pub struct TypedMessage<M: 'static> {
+pub struct Inbound<M: 'static> {
     pub from: NodeId,
     pub body: M,
 }

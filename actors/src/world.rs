@@ -62,13 +62,13 @@ pub trait ActorSlot {
     /// Starts the actor. The kernel calls this once, before the first delivery.
     fn start(&mut self, world: &mut SimContext);
     /// Calls the `Handler` for the type of the delivery.
-    fn deliver(&mut self, from: NodeId, parcel: Delivery, world: &mut SimContext);
+    fn deliver(&mut self, from: NodeId, delivery: Delivery, world: &mut SimContext);
 }
 
 /// The interface of a live actor for its host.
 pub trait Post {
     /// Puts the delivery into the actor's mailbox, for the `Handler` of its type.
-    fn post(&self, from: NodeId, parcel: Delivery);
+    fn post(&self, from: NodeId, delivery: Delivery);
 }
 
 // -- the simulated world: the virtual time, and a buffer of effects that the kernel empties --
@@ -120,7 +120,7 @@ pub trait Host {
 thread_local! {
     static HOST: RefCell<Option<Rc<dyn Host>>> = const { RefCell::new(None) };
     /// Effect buffers that are not in use, kept so that a message does not allocate one.
-    static TRAYS: RefCell<Vec<Vec<Effect>>> = const { RefCell::new(Vec::new()) };
+    static SPARE_BUFFERS: RefCell<Vec<Vec<Effect>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Makes `host` carry out the effects of every actor of this arbiter (thread).
@@ -145,13 +145,13 @@ impl<A: Actor<Context = Self>> World for Context<A> {
     /// If no host is installed on this arbiter.
     fn act(&mut self, me: NodeId, think: impl FnOnce(Timestamp, &mut Vec<Effect>)) {
         let host = host();
-        let mut effect_buffer = TRAYS.with(|trays| trays.borrow_mut().pop()).unwrap_or_default();
+        let mut effect_buffer = SPARE_BUFFERS.with(|buffers| buffers.borrow_mut().pop()).unwrap_or_default();
         match catch_unwind(AssertUnwindSafe(|| think(host.now(), &mut effect_buffer))) {
             Ok(()) => host.carry(me, &mut effect_buffer),
             Err(panic) => host.panicked(me, panic_text(panic.as_ref())),
         }
         effect_buffer.clear();
-        TRAYS.with(|trays| trays.borrow_mut().push(effect_buffer));
+        SPARE_BUFFERS.with(|buffers| buffers.borrow_mut().push(effect_buffer));
     }
 }
 

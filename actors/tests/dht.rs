@@ -30,7 +30,7 @@ struct Swarm {
 }
 
 enum Delivery {
-    TypedMessage { from: NodeId, to: NodeId, message: Message },
+    Message { from: NodeId, to: NodeId, message: Message },
     Woken(NodeId),
 }
 
@@ -70,10 +70,10 @@ impl Swarm {
         let mut out = Vec::new();
         self.done.extend(act(node, self.now, &mut out).into_iter().map(|done| (me, done)));
         for effect in out {
-            let (after, parcel) = match effect {
+            let (after, delivery) = match effect {
                 Effect::Send { to, message } => (
                     Duration::from_millis(self.stream.random_range(1..80)),
-                    Delivery::TypedMessage { from: me, to, message },
+                    Delivery::Message { from: me, to, message },
                 ),
                 Effect::Wake { after, .. } => (after, Delivery::Woken(me)),
                 Effect::Record(Event::Looked(looked)) => {
@@ -83,7 +83,7 @@ impl Swarm {
                 other => panic!("the DHT does not {other:?}"),
             };
             self.sequence += 1;
-            self.under_way.insert((self.now + after, self.sequence), parcel);
+            self.under_way.insert((self.now + after, self.sequence), delivery);
         }
     }
 
@@ -94,24 +94,24 @@ impl Swarm {
             if *at > until {
                 break;
             }
-            let ((at, _), parcel) = self.under_way.pop_first().expect("it was just there");
+            let ((at, _), delivery) = self.under_way.pop_first().expect("it was just there");
             self.now = at;
-            match parcel {
+            match delivery {
                 Delivery::Woken(me) => self.with(me, |node, now, out| node.on_woken(now, out)),
-                Delivery::TypedMessage { from, to, message: Message::Rpc(rpc) } => {
+                Delivery::Message { from, to, message: Message::Rpc(rpc) } => {
                     self.with(to, |node, now, out| node.on_rpc(now, from, *rpc, out));
                 }
-                Delivery::TypedMessage { from, to, message: Message::Ping(ping) } => {
+                Delivery::Message { from, to, message: Message::Ping(ping) } => {
                     self.with(to, |_, _, out| {
                         out.push(Effect::pong(from, ping));
                         Vec::new()
                     });
                 }
-                Delivery::TypedMessage { from, to, message: Message::Pong(pong) } => self.with(to, |node, now, out| {
+                Delivery::Message { from, to, message: Message::Pong(pong) } => self.with(to, |node, now, out| {
                     assert!(node.on_pong(now, from, pong.nonce, out));
                     Vec::new()
                 }),
-                Delivery::TypedMessage { message, .. } => panic!("{} is not of the DHT", message.kind()),
+                Delivery::Message { message, .. } => panic!("{} is not of the DHT", message.kind()),
             }
         }
         self.now = until;

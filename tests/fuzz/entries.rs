@@ -76,7 +76,7 @@ fn read_frames(bytes: &[u8], limits: Limits) {
         match reader.next().poll_now() {
             Ok(Some(Incoming::Greeting(body))) => drop(fuzz::greeting(&body)),
             Ok(Some(Incoming::Control(body))) => drop(fuzz::control(&body)),
-            Ok(Some(Incoming::TypedMessage(_))) => {}
+            Ok(Some(Incoming::Message(_))) => {}
             Ok(None) | Err(_) => return,
         }
     }
@@ -224,7 +224,7 @@ pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
     }
     let (loaded, _, plan) = nano();
     match entry {
-        "frames" => vec![step(), letter(Message::Present(Present))],
+        "frames" => vec![step(), message(Message::Present(Present))],
         "greeting" => fuzz::frames(&plan).expect("frames").into(),
         "plan" => {
             let [_, order] = fuzz::frames(&plan).expect("frames");
@@ -247,9 +247,9 @@ pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
     }
 }
 
-fn letter(message: Message) -> Vec<u8> {
+fn message(message: Message) -> Vec<u8> {
     let envelope = wire::Envelope { from: NodeId(3), to: NodeId(4), passage: None, message };
-    let wire::Frame { first, chunks } = wire::letter(&envelope).expect("a small frame");
+    let wire::Frame { first, chunks } = wire::message_frame(&envelope).expect("a small frame");
     let units = std::iter::once(first).chain(chunks.into_iter().flatten());
     units.flat_map(|unit| unit.slices().iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>()).collect()
 }
@@ -259,5 +259,5 @@ fn step() -> Vec<u8> {
     let data = Some(Arc::new(Payload::Buffer(Buffer::zeroed(hollow.bytes() as usize))));
     let request = actors::id::RequestId { client: NodeId(4), index: 1 };
     let session = actors::id::SessionId::new(request, 1);
-    letter(Message::Step(Step { session, position: 9, activation: Activation { data, ..hollow } }))
+    message(Message::Step(Step { session, position: 9, activation: Activation { data, ..hollow } }))
 }

@@ -2,7 +2,7 @@
 //! every message to its neighbour, over a link with a random delay and through a real `Handler`.
 use actix::{Actor, Handler};
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
-use actors::message::{Activation, Message, Step, TypedMessage, WireType};
+use actors::message::{Activation, Message, Step, Inbound, WireType};
 use actors::seed::{Seed, mix};
 use actors::time::Duration;
 use actors::world::{ActorSlot, Delivery, Effect, SimContext, World};
@@ -24,14 +24,14 @@ impl Actor for Runner {
     type Context = SimContext;
 }
 
-impl Handler<TypedMessage<Step>> for Runner {
+impl Handler<Inbound<Step>> for Runner {
     type Result = ();
 
-    fn handle(&mut self, letter: TypedMessage<Step>, world: &mut SimContext) {
+    fn handle(&mut self, inbound: Inbound<Step>, world: &mut SimContext) {
         let (next, seen) = (self.next, &mut self.seen);
         world.act(self.me, |now, out| {
             *seen = mix(*seen ^ now.0);
-            out.push(Effect::Send { to: next, message: Message::Step(letter.body) });
+            out.push(Effect::Send { to: next, message: Message::Step(inbound.body) });
         });
     }
 }
@@ -42,9 +42,9 @@ impl ActorSlot for Runner {
         world.act(self.me, |_, out| out.push(Effect::Send { to: next, message: Message::Step(step) }));
     }
 
-    fn deliver(&mut self, from: NodeId, parcel: Delivery, world: &mut SimContext) {
-        let Delivery::Message(Message::Step(body)) = parcel else { unreachable!("a ring carries steps") };
-        self.handle(TypedMessage { from, body }, world);
+    fn deliver(&mut self, from: NodeId, delivery: Delivery, world: &mut SimContext) {
+        let Delivery::Message(Message::Step(body)) = delivery else { unreachable!("a ring carries steps") };
+        self.handle(Inbound { from, body }, world);
     }
 }
 

@@ -21,9 +21,9 @@ impl MessageAccount {
     ///
     /// # Errors
     ///
-    /// [`Invariant::MailBalanced`] if the counts do not add up.
+    /// [`Invariant::MessagesBalanced`] if the counts do not add up.
     pub fn balance(&self, in_flight: u64) -> Result<(), Invariant> {
-        if self.sent == self.delivered + self.lost + in_flight { Ok(()) } else { Err(Invariant::MailBalanced) }
+        if self.sent == self.delivered + self.lost + in_flight { Ok(()) } else { Err(Invariant::MessagesBalanced) }
     }
 }
 
@@ -129,8 +129,8 @@ mod tests {
     fn a_world_that_sees_all_counts_all() {
         let account = MessageAccount { sent: 9, delivered: 6, lost: 2 };
         assert_eq!(account.balance(1), Ok(()));
-        assert_eq!(account.balance(0), Err(Invariant::MailBalanced), "one has vanished");
-        assert_eq!(account.balance(2), Err(Invariant::MailBalanced), "one came twice");
+        assert_eq!(account.balance(0), Err(Invariant::MessagesBalanced), "one has vanished");
+        assert_eq!(account.balance(2), Err(Invariant::MessagesBalanced), "one came twice");
     }
 
     #[test]

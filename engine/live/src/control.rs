@@ -67,7 +67,7 @@ pub enum Purpose {
     /// A host joins the run, and accepts connections of other hosts on this port.
     Join { port: u16 },
     /// The connection carries messages between the nodes of two hosts.
-    Letters,
+    Messages,
 }
 
 /// A control frame from the orchestrator's process to a host's process.

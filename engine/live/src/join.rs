@@ -93,7 +93,7 @@ async fn join(invitation: Invitation) -> Result<(), LiveError> {
 /// Accepts the connections of hosts that know the token.
 async fn open_door(listener: TcpListener, local: Rc<LocalHost>, token: super::control::Token) {
     super::door::attend(listener, token, move |greeting, reader, writer| match greeting.purpose {
-        Purpose::Letters => local.answer(&greeting, reader, writer),
+        Purpose::Messages => local.answer(&greeting, reader, writer),
         Purpose::Join { .. } => Err("it wants to join the run here, where there is no orchestrator".to_owned()),
     })
     .await;

@@ -71,7 +71,7 @@ pub struct LocalHost {
     doom: Cell<Option<u64>>,
     record: Recorder,
     /// Warnings that other hosts can cause without limit.
-    astray: Warnings,
+    warnings: Warnings,
     /// True when the run is over, so that connections may end.
     stopping: Cell<bool>,
     /// True while messages are counted: no node sends any more.
@@ -190,7 +190,7 @@ impl LocalHost {
                 reports,
                 account: RefCell::new(Counts::of(incarnations.into_iter())),
             },
-            astray: Warnings::new("messages and calls led nowhere"),
+            warnings: Warnings::new("messages and calls led nowhere"),
             stopping: Cell::new(false),
             sealed: Cell::new(false),
         });
@@ -276,9 +276,9 @@ impl LocalHost {
         }
     }
 
-    fn post(&self, from: NodeId, to: NodeId, parcel: Delivery) {
+    fn post(&self, from: NodeId, to: NodeId, delivery: Delivery) {
         if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
-            post.post(from, parcel);
+            post.post(from, delivery);
         }
     }
 
@@ -317,7 +317,7 @@ impl LocalHost {
         };
         match given {
             Err(refused) if answered => self.post(me, me, Delivery::Computed(refused)),
-            Err(_) => self.astray.warn(|| {
+            Err(_) => self.warnings.warn(|| {
                 let node = self.plan.called(me);
                 format!("{node} cannot release a session's cache: its device's queue is full")
             }),

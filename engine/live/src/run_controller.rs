@@ -100,7 +100,7 @@ async fn perform(
     };
     let events = monitor.collect(&mut news, &mut outcome, within).await;
     let deadline = Instant::now() + options.dismiss_within;
-    let account = monitor.count_mail(&mut news, &mut outcome, deadline).await;
+    let account = monitor.count_messages(&mut news, &mut outcome, deadline).await;
     Ok(Run { account, ..run_of(outcome, events) })
 }
 
@@ -130,7 +130,7 @@ async fn open_door(
                 let joined = Box::new(Joined { port, orders: writer, answers: reader });
                 news.send(News::Joined { host, incarnation, joined }).map_err(|_| "the run is over".to_owned())
             }
-            Purpose::Letters => match local.get() {
+            Purpose::Messages => match local.get() {
                 Some(local) => local.answer(&greeting, reader, writer),
                 None => Err(format!("host {} calls before all have joined, and knows nobody's address yet", host.0)),
             },

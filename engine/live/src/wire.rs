@@ -84,7 +84,7 @@ pub enum Kind {
     /// A frame between the orchestrator's process and a host's process.
     Control = 2,
     /// A message between nodes, with its tensor if it has one.
-    TypedMessage = 3,
+    Message = 3,
     /// A message between nodes whose tensor follows in chunks.
     Parted = 4,
     Chunk = 5,
@@ -157,7 +157,7 @@ impl Header {
         let kind = match bytes[5] {
             1 => Kind::Greeting,
             2 => Kind::Control,
-            3 => Kind::TypedMessage,
+            3 => Kind::Message,
             4 => Kind::Parted,
             5 => Kind::Chunk,
             other => return Err(WireError::Kind(other)),
@@ -295,12 +295,12 @@ impl Iterator for Chunks {
 ///
 /// # Errors
 /// If the control part or the tensor is over the limit of a frame.
-pub fn letter(envelope: &Envelope) -> Result<Frame, WireError> {
+pub fn message_frame(envelope: &Envelope) -> Result<Frame, WireError> {
     let head = body(envelope)?;
     let control = head.len() - HEADER_BYTES;
     let data = activation(&envelope.message).and_then(|activation| activation.data.as_ref());
     let Some(payload) = data else {
-        let header = Header { kind: Kind::TypedMessage, values: Values::None, control, tensor: 0 };
+        let header = Header { kind: Kind::Message, values: Values::None, control, tensor: 0 };
         return Ok(Frame { first: Unit::new(header, head, None), chunks: None });
     };
     let (values, tensor) = match payload.as_ref() {
@@ -311,7 +311,7 @@ pub fn letter(envelope: &Envelope) -> Result<Frame, WireError> {
         return Err(WireError::TensorTooLarge { bytes: tensor, limit: limits::FRAME_TENSOR_BYTES });
     }
     let parted = tensor > limits::FRAME_CHUNK_BYTES;
-    let kind = if parted { Kind::Parted } else { Kind::TypedMessage };
+    let kind = if parted { Kind::Parted } else { Kind::Message };
     let header = Header { kind, values, control, tensor };
     if parted {
         let chunks = Chunks { payload: payload.clone(), at: 0, end: tensor };

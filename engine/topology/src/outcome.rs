@@ -19,7 +19,7 @@ pub enum Outcome {
     Broken { invariant: Invariant, event: Box<Event> },
     #[error(
         "the run broke the invariant `{}`{}: {} were sent, {} delivered, {} lost, {in_flight} in flight",
-        Invariant::MailBalanced, between(way), account.sent, account.delivered, account.lost
+        Invariant::MessagesBalanced, between(way), account.sent, account.delivered, account.lost
     )]
     Unbalanced {
         /// The names of the sending and the receiving host, if the account covers only the messages from one host to

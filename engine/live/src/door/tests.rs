@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::unbounded_channel;
 
 fn greeting(token: Token) -> Vec<u8> {
-    wire::plain(Kind::Greeting, &Greeting { token, host: HostId(3), incarnation: 0, purpose: Purpose::Letters })
+    wire::plain(Kind::Greeting, &Greeting { token, host: HostId(3), incarnation: 0, purpose: Purpose::Messages })
         .unwrap()
 }
 

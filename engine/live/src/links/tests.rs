@@ -1,7 +1,7 @@
 //! Tests of a link over a real socket: everything arrives, whole frames overtake chunks, and a reset connection is
 //! noticed.
 use super::*;
-use crate::wire::{Envelope, FrameReader, Incoming, Limits, letter};
+use crate::wire::{Envelope, FrameReader, Incoming, Limits, message_frame};
 use actors::id::{NodeId, RequestId, SessionId};
 use actors::message::{Activation, Buffer, Close, Message, Payload, Step, WireType};
 use std::sync::Arc;
@@ -48,16 +48,16 @@ fn what_the_socket_does_not_take_follows_and_small_frames_overtake() {
         tokio::task::spawn_local(link.clone().write());
         // The message has 48 MB, more than a socket accepts at once.
         let sent = large(3_000);
-        link.send(letter(&sent).unwrap()).unwrap();
+        link.send(message_frame(&sent).unwrap()).unwrap();
         assert!(link.outbound.borrow().bytes > 0, "some of it waits");
         for count in 0..3 {
-            link.send(letter(&small(count)).unwrap()).unwrap();
+            link.send(message_frame(&small(count)).unwrap()).unwrap();
         }
         let mut reader = FrameReader::new(remote, LIMITS);
         for count in 0..3 {
-            assert_eq!(reader.next().await.unwrap(), Some(Incoming::TypedMessage(small(count))));
+            assert_eq!(reader.next().await.unwrap(), Some(Incoming::Message(small(count))));
         }
-        assert_eq!(reader.next().await.unwrap(), Some(Incoming::TypedMessage(sent)));
+        assert_eq!(reader.next().await.unwrap(), Some(Incoming::Message(sent)));
         assert_eq!(link.outbound.borrow().bytes, 0, "nothing is left, and nothing was counted twice");
     });
 }
@@ -71,12 +71,12 @@ fn what_is_sent_while_dialling_leaves_once_connected() {
         tokio::task::spawn_local(link.clone().write());
         let sent: Vec<_> = (0..5).map(small).collect();
         for envelope in &sent {
-            link.send(letter(envelope).unwrap()).unwrap();
+            link.send(message_frame(envelope).unwrap()).unwrap();
         }
         link.connect(writer);
         let mut reader = FrameReader::new(remote, LIMITS);
         for envelope in sent {
-            assert_eq!(reader.next().await.unwrap(), Some(Incoming::TypedMessage(envelope)));
+            assert_eq!(reader.next().await.unwrap(), Some(Incoming::Message(envelope)));
         }
     });
 }
@@ -85,7 +85,7 @@ fn what_is_sent_while_dialling_leaves_once_connected() {
 fn a_link_takes_no_more_than_its_limit() {
     run(async {
         let link = Link::dialling();
-        let frame = || letter(&large(60_000)).unwrap();
+        let frame = || message_frame(&large(60_000)).unwrap();
         // Each frame has 983 MB, and none is sent.
         assert!(link.send(frame()).is_ok());
         assert!(link.send(frame()).is_ok());
@@ -103,7 +103,7 @@ fn a_connection_that_the_other_side_has_reset_is_an_error() {
         drop(remote);
         let broken = async {
             loop {
-                if let Err(why) = link.send(letter(&small(1)).unwrap()) {
+                if let Err(why) = link.send(message_frame(&small(1)).unwrap()) {
                     return why;
                 }
                 tokio::task::yield_now().await;

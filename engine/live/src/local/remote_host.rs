@@ -33,7 +33,7 @@ pub(super) enum RemoteHost {
 impl LocalHost {
     pub(super) fn send(&self, from: NodeId, to: NodeId, message: Message) {
         let Some(node) = self.plan.nodes.get(to.0 as usize) else {
-            self.astray.warn(|| format!("{} sends to {to}, which is not in the plan", self.plan.called(from)));
+            self.warnings.warn(|| format!("{} sends to {to}, which is not in the plan", self.plan.called(from)));
             self.bounce(from, to);
             return;
         };
@@ -98,7 +98,7 @@ impl LocalHost {
             }
             _ => None,
         };
-        let sent = match wire::letter(&Envelope { from, to, passage, message }) {
+        let sent = match wire::message_frame(&Envelope { from, to, passage, message }) {
             Ok(frame) => link.send(frame).map_err(|why| why.to_string()),
             Err(why) => Err(why.to_string()),
         };
@@ -150,7 +150,7 @@ impl LocalHost {
         stream.set_nodelay(true)?;
         let (reader, mut writer) = stream.into_split();
         let (token, host, incarnation) = (self.connections.token, self.here, self.incarnation);
-        let greeting = Greeting { token, host, incarnation, purpose: Purpose::Letters };
+        let greeting = Greeting { token, host, incarnation, purpose: Purpose::Messages };
         writer.write_all(&wire::plain(Kind::Greeting, &greeting)?).await?;
         Ok((reader, writer))
     }
@@ -199,7 +199,7 @@ impl LocalHost {
                         false => Err(format!("{claim}, of which the orchestrator has said nothing")),
                     };
                     if let Err(why) = welcomed {
-                        host.astray.warn(|| format!("a connection was dropped: {why}"));
+                        host.warnings.warn(|| format!("a connection was dropped: {why}"));
                     }
                 });
                 Ok(())
@@ -260,12 +260,12 @@ impl LocalHost {
     ) {
         let (why, lied) = loop {
             match reader.next().await {
-                Ok(Some(Incoming::TypedMessage(envelope))) => {
+                Ok(Some(Incoming::Message(envelope))) => {
                     if let Err(why) = self.deliver(there, incarnation, envelope) {
                         break (why, true);
                     }
                 }
-                Ok(Some(_)) => break ("it sent something else than letters".to_owned(), true),
+                Ok(Some(_)) => break ("it sent something else than messages".to_owned(), true),
                 Ok(None) => break ("it closed the connection".to_owned(), false),
                 Err(why) => break (why.to_string(), !matches!(why, WireError::Io(_) | WireError::CutShort)),
             }
@@ -277,7 +277,7 @@ impl LocalHost {
         let Envelope { from, to, passage, message } = envelope;
         let sits = |node: NodeId, host| self.plan.nodes.get(node.0 as usize).is_some_and(|node| node.host == host);
         if !sits(from, there) || !sits(to, self.here) {
-            return Err(format!("it sent a letter from {from} to {to}, who do not sit there and here"));
+            return Err(format!("it sent a message from {from} to {to}, who do not sit there and here"));
         }
         if !self.plan.node(from).role.party().may_say(&message) {
             return Err(format!("it sent a {} from {from}, which no such node sends", message.kind()));

@@ -3,7 +3,7 @@
 use super::{Directory, LocalHost};
 use crate::control::{Greeting, Place, Purpose, Report, Token};
 use crate::door;
-use crate::wire::{Envelope, FrameReader, Incoming, Kind, Limits, bytes_of_mut, letter, plain};
+use crate::wire::{Envelope, FrameReader, Incoming, Kind, Limits, bytes_of_mut, message_frame, plain};
 use actors::announce::Load;
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
 use actors::invariants::message_account::{Account, Tally, settle};
@@ -68,7 +68,7 @@ impl Alone {
     /// Dials as one of the processes of `host`.
     async fn call(&self, host: HostId, incarnation: u32) -> (FrameReader<OwnedReadHalf>, OwnedWriteHalf) {
         let (reader, mut writer) = TcpStream::connect(self.door).await.expect("it listens").into_split();
-        let greeting = Greeting { token: self.token, host, incarnation, purpose: Purpose::Letters };
+        let greeting = Greeting { token: self.token, host, incarnation, purpose: Purpose::Messages };
         writer.write_all(&plain(Kind::Greeting, &greeting).expect("a frame")).await.expect("it is heard");
         (FrameReader::new(reader, Limits::of(&self.plan)), writer)
     }
@@ -102,7 +102,7 @@ impl Alone {
 }
 
 fn bytes(from: NodeId, to: NodeId, message: Message) -> Vec<u8> {
-    let frame = letter(&Envelope { from, to, passage: None, message }).expect("a frame");
+    let frame = message_frame(&Envelope { from, to, passage: None, message }).expect("a frame");
     frame.first.slices().iter().flat_map(|slice| slice.to_vec()).collect()
 }
 
@@ -115,9 +115,9 @@ fn header(kind: u8, values: u8, control: u32, tensor: u32) -> Vec<u8> {
 async fn hear(reader: &mut FrameReader<OwnedReadHalf>, to: NodeId) -> Message {
     loop {
         match timeout(SOON, reader.next()).await.expect("it answers").expect("a frame") {
-            Some(Incoming::TypedMessage(envelope))
+            Some(Incoming::Message(envelope))
                 if matches!(envelope.message, Message::Rpc(_) | Message::Present(_)) => {}
-            Some(Incoming::TypedMessage(envelope)) => {
+            Some(Incoming::Message(envelope)) => {
                 assert_eq!(envelope.to, to);
                 return envelope.message;
             }
@@ -162,8 +162,8 @@ fn offences(here: &Alone) -> Vec<(Vec<u8>, &'static str)> {
         (header(3, 0, 100, 0), "ended within a frame"),
         (garbled, "control part cannot be read"),
         (lies, "came with an activation of"),
-        (plain(Kind::Control, &7_u32).expect("a frame"), "something else than letters"),
-        (plain(Kind::Greeting, &7_u32).expect("a frame"), "something else than letters"),
+        (plain(Kind::Control, &7_u32).expect("a frame"), "something else than messages"),
+        (plain(Kind::Greeting, &7_u32).expect("a frame"), "something else than messages"),
         (bytes(client, me, Message::Ping(Ping { nonce: 1 })), "do not sit there and here"),
         (bytes(NodeId(u32::MAX), me, Message::Ping(Ping { nonce: 1 })), "do not sit there and here"),
         (bytes(other, NodeId(u32::MAX), Message::Ping(Ping { nonce: 1 })), "do not sit there and here"),
@@ -286,7 +286,7 @@ fn what_names_an_unknown_session_or_another_ones_is_refused_and_nothing_comes_of
 }
 
 #[test]
-fn a_letter_that_vanishes_between_two_hosts_is_missing_in_their_accounts() {
+fn a_message_that_vanishes_between_two_hosts_is_missing_in_their_accounts() {
     run(async {
         let here = Alone::spawn_actors().await;
         let (me, _, client) = here.nodes();

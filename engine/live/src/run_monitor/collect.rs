@@ -104,7 +104,7 @@ impl RunMonitor<'_> {
 
     /// Returns the message account of a run that was drained, if sent = delivered + lost + in flight except for losses
     /// on broken connections. Otherwise `outcome` becomes [`Outcome::Unbalanced`].
-    pub async fn count_mail(
+    pub async fn count_messages(
         &mut self,
         news: &mut UnboundedReceiver<News>,
         outcome: &mut Outcome,

@@ -13,7 +13,7 @@ const READ: usize = 64 << 10;
 pub enum Incoming {
     Greeting(Vec<u8>),
     Control(Vec<u8>),
-    TypedMessage(Envelope),
+    Message(Envelope),
 }
 
 /// The reading end of a connection.
@@ -65,14 +65,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 Kind::Greeting | Kind::Control if header.tensor > 0 => return Err(WireError::NoActivation),
                 Kind::Greeting => return Ok(Some(Incoming::Greeting(self.take(header.control).to_vec()))),
                 Kind::Control => return Ok(Some(Incoming::Control(self.take(header.control).to_vec()))),
-                Kind::TypedMessage | Kind::Parted => {
-                    if let Some(envelope) = self.letter(header).await? {
-                        return Ok(Some(Incoming::TypedMessage(envelope)));
+                Kind::Message | Kind::Parted => {
+                    if let Some(envelope) = self.read_message(header).await? {
+                        return Ok(Some(Incoming::Message(envelope)));
                     }
                 }
                 Kind::Chunk => {
                     if let Some(envelope) = self.chunk(header).await? {
-                        return Ok(Some(Incoming::TypedMessage(envelope)));
+                        return Ok(Some(Incoming::Message(envelope)));
                     }
                 }
             }
@@ -80,10 +80,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Reads a message with its tensor; returns `None` if the tensor follows in chunks.
-    async fn letter(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
+    async fn read_message(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
         let mut envelope: Envelope = read(self.take(header.control))?;
         let digests = header.values == Values::Digests;
-        if header.values == Values::None && header.tensor == 0 && header.kind == Kind::TypedMessage {
+        if header.values == Values::None && header.tensor == 0 && header.kind == Kind::Message {
             return Ok(Some(envelope));
         }
         let said = activation(&envelope.message).ok_or(WireError::NoActivation)?.carried_bytes(digests);

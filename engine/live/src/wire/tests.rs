@@ -40,7 +40,7 @@ fn to_vec(unit: &Unit) -> Vec<u8> {
 
 /// Returns a frame's bytes, with the chunks after its message.
 fn bytes(envelope: &Envelope) -> Vec<u8> {
-    let Frame { first, chunks } = letter(envelope).unwrap();
+    let Frame { first, chunks } = message_frame(envelope).unwrap();
     chunks.into_iter().flatten().fold(to_vec(&first), |mut all, unit| {
         all.extend(to_vec(&unit));
         all
@@ -134,14 +134,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn letters_come_out_as_they_went_in(
+    fn messages_come_out_as_they_went_in(
         sent in proptest::collection::vec((messages(), passages()), 1..6),
         piece in 1..100_000usize,
     ) {
         let sent: Vec<_> = sent.into_iter().map(|(message, passage)| envelope(message, passage)).collect();
         let stream: Vec<u8> = sent.iter().flat_map(bytes).collect();
         let heard = read_all(&stream, piece, LIMITS).unwrap();
-        let sent: Vec<_> = sent.into_iter().map(Incoming::TypedMessage).collect();
+        let sent: Vec<_> = sent.into_iter().map(Incoming::Message).collect();
         prop_assert_eq!(heard, sent);
     }
 
@@ -175,7 +175,7 @@ proptest! {
 
     #[test]
     fn no_control_part_makes_it_panic(control in proptest::collection::vec(any::<u8>(), 0..200), tensor in 0..64usize) {
-        let header = Header { kind: Kind::TypedMessage, values: Values::Buffer, control: control.len(), tensor };
+        let header = Header { kind: Kind::Message, values: Values::Buffer, control: control.len(), tensor };
         let stream = [&header.encode()[..], &control, &vec![7; tensor]].concat();
         let _ = read_all(&stream, 4096, LIMITS);
     }
@@ -186,7 +186,7 @@ fn a_large_tensor_goes_in_chunks_and_other_frames_pass_between() {
     let whole = envelope(step(1, 1, 65_535, WireType::F32, 3), None);
     let large = envelope(step(10, 1, 65_535, WireType::F32, 3), None);
     let small = envelope(Message::Present(Present), None);
-    let Frame { first, chunks } = letter(&large).unwrap();
+    let Frame { first, chunks } = message_frame(&large).unwrap();
     let chunks: Vec<_> = chunks.expect("2.6 MB are more than a chunk").collect();
     assert!(chunks.len() > 5 && chunks.iter().all(|unit| unit.left() <= HEADER_BYTES + limits::FRAME_CHUNK_BYTES));
     let mut stream = to_vec(&first);
@@ -195,17 +195,17 @@ fn a_large_tensor_goes_in_chunks_and_other_frames_pass_between() {
         stream.extend(bytes(if at % 2 == 0 { &small } else { &whole }));
     }
     let heard = read_all(&stream, 10_000, LIMITS).unwrap();
-    let letters: Vec<_> =
-        heard.iter().map(|incoming| if let Incoming::TypedMessage(it) = incoming { it } else { panic!() }).collect();
-    assert_eq!(letters.len(), chunks.len() + 1);
-    assert_eq!(letters.iter().filter(|letter| ***letter == large).count(), 1);
-    assert_eq!(*letters[0], small);
+    let messages: Vec<_> =
+        heard.iter().map(|incoming| if let Incoming::Message(it) = incoming { it } else { panic!() }).collect();
+    assert_eq!(messages.len(), chunks.len() + 1);
+    assert_eq!(messages.iter().filter(|message| ***message == large).count(), 1);
+    assert_eq!(*messages[0], small);
 }
 
 #[test]
 fn what_is_over_the_limit_is_refused_by_its_header_alone() {
     let refuse = |control, tensor, limits: Limits| {
-        let header = Header { kind: Kind::TypedMessage, values: Values::Buffer, control, tensor };
+        let header = Header { kind: Kind::Message, values: Values::Buffer, control, tensor };
         read_all(&header.encode(), 64, limits).unwrap_err()
     };
     let over = refuse(10, LIMITS.tensor + 1, LIMITS);
@@ -245,7 +245,7 @@ fn chunks_that_nobody_announced_are_refused() {
 #[test]
 fn a_unit_that_is_written_bit_by_bit_leaves_nothing_out() {
     let envelope = envelope(step(2, 1, 50, WireType::F32, 5), None);
-    let Frame { mut first, .. } = letter(&envelope).unwrap();
+    let Frame { mut first, .. } = message_frame(&envelope).unwrap();
     let mut written = Vec::new();
     while first.left() > 0 {
         let [head, tail] = first.slices();
