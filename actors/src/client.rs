@@ -393,7 +393,7 @@ impl Core {
             Timer::ReadyTimeout
             | Timer::Admission
             | Timer::Lifetime
-            | Timer::Gather
+            | Timer::BatchWait
             | Timer::Announce
             | Timer::AnnounceAgain
             | Timer::NextHopProbe

@@ -399,7 +399,7 @@ pub enum Output {
     /// The weights of a [`Work::Load`] are loaded.
     Loaded,
     /// A [`Work::Benchmark`] has been measured.
-    Tried,
+    Benchmarked,
     /// The hidden states after a [`Work::Embed`] or a [`Work::Blocks`].
     Hidden(Activation),
     /// The hidden states of each piece of a [`Work::Batch`], in order.
@@ -436,7 +436,7 @@ pub enum Timer {
     /// A peer checks which sessions have exceeded their lifetime.
     Lifetime,
     /// A peer's batching delay is over: the peer computes the steps that have arrived.
-    Gather,
+    BatchWait,
     /// A node of the DHT checks which of its requests were not answered in time.
     Dht,
     /// A peer repeats its periodic announcement.

@@ -24,7 +24,7 @@ use crate::record::{Event, Served};
 use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 use meter::Meter;
-use presence::{Presence, Turn};
+use presence::{Presence, PresenceAction};
 use queue::{Queue, Queued};
 use self_benchmark::SelfBenchmark;
 use sessions::Sessions;
@@ -70,7 +70,7 @@ pub struct Core {
     jobs: u64,
     meter: Meter,
     /// Whether the timer of the batching delay is running.
-    gathering: bool,
+    batch_waits: bool,
     /// Whether the timer for sessions that wait for room is running.
     armed: bool,
     /// Whether the timer for sessions that exceed their lifetime is running.
@@ -79,7 +79,7 @@ pub struct Core {
     /// The self-benchmark in progress, if any.
     self_benchmark: Option<SelfBenchmark>,
     /// Whether the self-benchmark has ended, with or without a result.
-    rated: bool,
+    benchmarked: bool,
     /// Whether the peer has told the orchestrator that lookups can find it.
     present: bool,
 }
@@ -96,14 +96,14 @@ impl Core {
         Core {
             presence: Presence::new(place.clone()),
             self_benchmark: None,
-            rated: false,
+            benchmarked: false,
             present: false,
             sessions: Sessions::new(policies.admission, blocks, cache_bytes, cache_bytes_per_token_block),
             queue: Queue::new(policies.scheduling),
             running: Vec::new(),
             jobs: 0,
             meter: Meter::default(),
-            gathering: false,
+            batch_waits: false,
             armed: false,
             timing: false,
             config,
@@ -143,33 +143,33 @@ impl Core {
 
     /// Starts the peer: it joins the DHT, and loads its blocks unless it chooses them later.
     pub fn on_start(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        let turns = self.presence.start(now, out);
-        self.follow(now, turns, out);
+        let actions = self.presence.start(now, out);
+        self.follow(now, actions, out);
     }
 
     /// Carries out the actions that the presence in the DHT requests, and the actions that follow from them.
-    fn follow(&mut self, now: Timestamp, turns: Vec<Turn>, out: &mut Vec<Effect>) {
-        let mut turns = VecDeque::from(turns);
-        while let Some(turn) = turns.pop_front() {
-            match turn {
-                Turn::Serve(blocks) => {
+    fn follow(&mut self, now: Timestamp, actions: Vec<PresenceAction>, out: &mut Vec<Effect>) {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            match action {
+                PresenceAction::Serve(blocks) => {
                     self.give_up(now, out);
                     self.sessions.serve(blocks);
                     out.push(Effect::Compute(Job { ticket: Ticket::Load, work: Work::Load { blocks: Some(blocks) } }));
-                    turns.push_back(Turn::Announce);
+                    actions.push_back(PresenceAction::Announce);
                 }
-                Turn::Announce => turns.extend(self.presence.prepare(now, out)),
-                Turn::AnnounceNow => {
+                PresenceAction::Announce => actions.extend(self.presence.prepare(now, out)),
+                PresenceAction::AnnounceNow => {
                     let load = self.load(now);
-                    turns.extend(self.presence.announce(now, load, out));
+                    actions.extend(self.presence.announce(now, load, out));
                 }
                 // The peer reports itself present only once lookups find it. Otherwise a warm-up could begin before its
                 // route exists.
-                Turn::Found if !self.present => {
+                PresenceAction::Found if !self.present => {
                     self.present = true;
                     send(out, self.config.orchestrator, Message::Present(Present));
                 }
-                Turn::Found => {}
+                PresenceAction::Found => {}
             }
         }
     }
@@ -213,9 +213,9 @@ impl Core {
         if after == Duration::ZERO || !pushed {
             return self.compute_next(out);
         }
-        if self.running.is_empty() && !self.gathering {
-            self.gathering = true;
-            out.push(Effect::Wake { after, timer: Timer::Gather });
+        if self.running.is_empty() && !self.batch_waits {
+            self.batch_waits = true;
+            out.push(Effect::Wake { after, timer: Timer::BatchWait });
         }
     }
 
@@ -274,7 +274,7 @@ impl Core {
                     self.finish(now, queued, activation, (started, finished), out);
                 }
             }
-            Ok(Output::Loaded | Output::Tried | Output::Tokens(_)) => {
+            Ok(Output::Loaded | Output::Benchmarked | Output::Tokens(_)) => {
                 unreachable!("a job through blocks gives hidden states")
             }
             Err(why) => {
@@ -355,17 +355,17 @@ impl Core {
         if done.output.is_err() {
             return;
         }
-        if let (Speeds::Measured { decode, forward }, false) = (self.config.policies.speeds, self.rated) {
+        if let (Speeds::Measured { decode, forward }, false) = (self.config.policies.speeds, self.benchmarked) {
             self.self_benchmark = Some(SelfBenchmark::new(decode, forward));
-            return self.try_next(now, out);
+            return self.benchmark_next(now, out);
         }
-        let turns = self.presence.on_loaded(now, out);
-        self.follow(now, turns, out);
+        let actions = self.presence.on_loaded(now, out);
+        self.follow(now, actions, out);
     }
 
     /// Starts the next step of the self-benchmark. After the last one, records the measured speed and lets the peer go
     /// online.
-    fn try_next(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+    fn benchmark_next(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         let Some(self_benchmark) = &mut self.self_benchmark else { return };
         let block = self.presence.span().start;
         if let Some(benchmark) = self_benchmark.next() {
@@ -373,14 +373,14 @@ impl Core {
                 .push(Effect::Compute(Job { ticket: Ticket::Benchmark, work: Work::Benchmark { block, benchmark } }));
         }
         self.presence.rate(now, self_benchmark.speed(self.config.place.speed), out);
-        self.rated_at_last(now, out);
+        self.end_benchmark(now, out);
     }
 
     /// Ends the self-benchmark and lets the peer go online.
-    fn rated_at_last(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        (self.self_benchmark, self.rated) = (None, true);
-        let turns = self.presence.on_loaded(now, out);
-        self.follow(now, turns, out);
+    fn end_benchmark(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        (self.self_benchmark, self.benchmarked) = (None, true);
+        let actions = self.presence.on_loaded(now, out);
+        self.follow(now, actions, out);
     }
 
     fn on_benchmarked(&mut self, now: Timestamp, done: Computed, out: &mut Vec<Effect>) {
@@ -388,48 +388,48 @@ impl Core {
         if done.output.is_err() {
             // A device that fails at a benchmark step of many tokens may still compute shorter steps. The peer keeps
             // the speed from its configuration.
-            return self.rated_at_last(now, out);
+            return self.end_benchmark(now, out);
         }
         self_benchmark.took(done.started, done.finished);
-        self.try_next(now, out);
+        self.benchmark_next(now, out);
     }
 
     /// Passes a DHT message to the peer's DHT node.
     pub fn on_rpc(&mut self, now: Timestamp, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) {
         let done = self.presence.node.on_rpc(now, from, rpc, out);
-        let turns = self.presence.take(now, done, out);
-        self.follow(now, turns, out);
+        let actions = self.presence.take(now, done, out);
+        self.follow(now, actions, out);
     }
 
     /// Handles the answer to a ping of the DHT node or of the next-hop probe.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
-        let turns = self.presence.on_pong(now, from, pong.nonce, out);
-        self.follow(now, turns, out);
+        let actions = self.presence.on_pong(now, from, pong.nonce, out);
+        self.follow(now, actions, out);
     }
 
     /// Handles a timer of the peer that has fired.
     pub fn on_woken(&mut self, now: Timestamp, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
-        let turns = match woken.0 {
+        let actions = match woken.0 {
             Timer::Dht => {
                 let done = self.presence.node.on_woken(now, out);
                 self.presence.take(now, done, out)
             }
             Timer::Announce => {
                 out.push(Effect::Wake { after: self.presence.node.rules().announce, timer: Timer::Announce });
-                vec![Turn::Announce]
+                vec![PresenceAction::Announce]
             }
-            Timer::AnnounceAgain => vec![Turn::Announce],
+            Timer::AnnounceAgain => vec![PresenceAction::Announce],
             Timer::NextHopProbe => self.presence.on_pings_over(),
             Timer::Place => self.presence.on_place(now, out),
             Timer::Admission => return self.on_admission(now, out),
             Timer::Lifetime => return self.on_lifetime(now, out),
-            Timer::Gather => {
-                self.gathering = false;
+            Timer::BatchWait => {
+                self.batch_waits = false;
                 return self.compute_next(out);
             }
             _ => return,
         };
-        self.follow(now, turns, out);
+        self.follow(now, actions, out);
     }
 
     /// Makes another session the next hop of one of this peer's sessions. The new next hop gets the kept outputs from
@@ -467,8 +467,8 @@ impl Core {
         for session in self.sessions.of_client(from).into_iter().filter(|_| !planted(Canary::GoneClientKept)) {
             self.on_close(now, from, Close { session }, out);
         }
-        let turns = self.presence.on_gone(now, from, out);
-        self.follow(now, turns, out);
+        let actions = self.presence.on_gone(now, from, out);
+        self.follow(now, actions, out);
     }
 }
 

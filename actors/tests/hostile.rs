@@ -336,7 +336,7 @@ fn compute(now: Timestamp, job: Job) -> Option<Computed> {
         Work::Blocks(piece) => Output::Hidden(piece.input),
         Work::Batch(pieces) => Output::Batch(pieces.into_iter().map(|piece| piece.input).collect()),
         Work::Head { .. } => Output::Tokens(None),
-        Work::Benchmark { .. } => Output::Tried,
+        Work::Benchmark { .. } => Output::Benchmarked,
         Work::Release { .. } => return None,
     };
     Some(Computed { ticket: job.ticket, started: now, finished: now, output: Ok(output) })

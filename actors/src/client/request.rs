@@ -319,7 +319,7 @@ impl Request {
         match done.output {
             Ok(Output::Hidden(activation)) => self.leave(turn, activation),
             Ok(Output::Tokens(ids)) => self.on_tokens(turn, ids),
-            Ok(Output::Loaded | Output::Tried | Output::Batch(_)) => {
+            Ok(Output::Loaded | Output::Benchmarked | Output::Batch(_)) => {
                 unreachable!("a client neither loads twice nor computes batches")
             }
             Err(Refusal::NotFinite(what)) => Over(Err(Failure::ClientNotFinite(what))),

@@ -27,7 +27,7 @@ impl Meter {
     /// per step (`took` / `steps`) enters the average of one-token steps.
     #[inline]
     pub fn worked(&mut self, now: Timestamp, took: Duration, steps: u32, decode: bool) {
-        self.turn(now);
+        self.advance(now);
         self.busy += took;
         if decode && steps > 0 {
             let share = took.0 / u64::from(steps);
@@ -39,7 +39,7 @@ impl Meter {
     }
 
     #[inline]
-    fn turn(&mut self, now: Timestamp) {
+    fn advance(&mut self, now: Timestamp) {
         let passed = now.since(self.window);
         if passed < WINDOW {
             return;
@@ -52,7 +52,7 @@ impl Meter {
     /// The busy share of the last complete window and the current one together, in thousandths (0 to 1000). A job
     /// counts in the window in which it ends, with its whole duration; the result is clamped to 1000.
     pub fn busy(&mut self, now: Timestamp) -> u16 {
-        self.turn(now);
+        self.advance(now);
         let (busy, of) = (self.before + self.busy, WINDOW + now.since(self.window));
         (busy.0.saturating_mul(1000) / of.0).min(1000) as u16
     }

@@ -57,7 +57,7 @@ pub struct Presence {
 
 /// An action that the presence requests from the peer.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum PresenceAction {
     /// Close all sessions, load these blocks, and announce them.
     Serve(BlockRange),
     /// Announce the peer after a round of the next-hop probe, if one is due.
@@ -103,28 +103,28 @@ impl Presence {
 
     /// Joins the DHT and starts the periodic announcements. A peer with fixed blocks begins to load them; a peer that
     /// chooses its blocks waits for a random delay first (see [`Placement::delay`]).
-    pub fn start(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn start(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<PresenceAction> {
         let done = self.node.join(now, out);
-        let mut turns = self.take(now, done, out);
+        let mut actions = self.take(now, done, out);
         match self.config.chooses {
             Some(placement) => {
                 let after = Placement::draw(placement.delay, &mut self.stream);
                 out.push(Effect::Wake { after, timer: Timer::Place });
             }
-            None => turns.insert(0, self.serve(now, self.span, out)),
+            None => actions.insert(0, self.serve(now, self.span, out)),
         }
         out.push(Effect::Wake { after: self.node.rules().announce, timer: Timer::Announce });
-        turns
+        actions
     }
 
-    fn serve(&mut self, now: Timestamp, blocks: BlockRange, out: &mut Vec<Effect>) -> Turn {
+    fn serve(&mut self, now: Timestamp, blocks: BlockRange, out: &mut Vec<Effect>) -> PresenceAction {
         self.span = blocks;
         self.next_hop_probe.stop();
-        self.turn_to(now, State::Joining, out);
-        Turn::Serve(blocks)
+        self.change_state(now, State::Joining, out);
+        PresenceAction::Serve(blocks)
     }
 
-    fn turn_to(&mut self, at: Timestamp, state: State, out: &mut Vec<Effect>) {
+    fn change_state(&mut self, at: Timestamp, state: State, out: &mut Vec<Effect>) {
         self.state = state;
         let serving = Serving { peer: self.config.dht.me, at, blocks: self.span, state };
         out.push(Effect::Record(Event::Serving(Box::new(serving))));
@@ -138,18 +138,18 @@ impl Presence {
     }
 
     /// Goes online once the blocks are loaded, unless the peer has left the swarm.
-    pub fn on_loaded(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn on_loaded(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<PresenceAction> {
         if self.left {
             return Vec::new();
         }
-        self.turn_to(now, State::Online, out);
-        if self.joined { vec![Turn::Announce] } else { Vec::new() }
+        self.change_state(now, State::Online, out);
+        if self.joined { vec![PresenceAction::Announce] } else { Vec::new() }
     }
 
     /// Prepares an announcement: begins a round of the next-hop probe if the peer is online and in the DHT. The
     /// announcement follows at once if there is nothing to measure, and otherwise when the round ends. Does nothing if
     /// a round is in progress.
-    pub fn prepare(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn prepare(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<PresenceAction> {
         if self.next_hop_probe.is_busy() {
             return Vec::new();
         }
@@ -159,29 +159,29 @@ impl Presence {
             }
             _ => None,
         };
-        let Some(blocks) = begun else { return vec![Turn::AnnounceNow] };
+        let Some(blocks) = begun else { return vec![PresenceAction::AnnounceNow] };
         let keys = self.keys[blocks.start as usize..blocks.end as usize].to_vec();
         let done = self.node.probe_next_hops(now, &keys, out);
         self.take(now, done, out)
     }
 
     /// Ends the probe's round when its timer fires, without the peers that have not answered.
-    pub fn on_pings_over(&mut self) -> Vec<Turn> {
-        if self.next_hop_probe.end() { vec![Turn::AnnounceNow] } else { Vec::new() }
+    pub fn on_pings_over(&mut self) -> Vec<PresenceAction> {
+        if self.next_hop_probe.end() { vec![PresenceAction::AnnounceNow] } else { Vec::new() }
     }
 
     /// Handles the answer to a ping of the DHT node or of the next-hop probe. The peer announces itself if this answer
     /// ends the probe's round.
-    pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> Vec<PresenceAction> {
         if self.node.on_pong(now, from, nonce, out)
             || !self.next_hop_probe.on_pong(now, from, nonce, &self.config.pings)
         {
             return Vec::new();
         }
-        vec![Turn::AnnounceNow]
+        vec![PresenceAction::AnnounceNow]
     }
 
-    fn ping_onward(&mut self, now: Timestamp, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<Turn> {
+    fn ping_next_hops(&mut self, now: Timestamp, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<PresenceAction> {
         if !self.next_hop_probe.is_busy() {
             return None;
         }
@@ -193,12 +193,12 @@ impl Presence {
             out.push(Effect::Wake { after, timer: Timer::NextHopProbe });
             return None;
         }
-        Some(Turn::AnnounceNow)
+        Some(PresenceAction::AnnounceNow)
     }
 
     /// Stores a record with the peer's state, speed, load and round trips under the keys of its blocks. Does nothing
     /// before the peer has joined the DHT, or while it is offline.
-    pub fn announce(&mut self, now: Timestamp, load: Load, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn announce(&mut self, now: Timestamp, load: Load, out: &mut Vec<Effect>) -> Vec<PresenceAction> {
         if !self.joined || self.state == State::Offline {
             return Vec::new();
         }
@@ -220,17 +220,17 @@ impl Presence {
     }
 
     /// Handles the results of DHT lookups and announcements.
-    pub fn take(&mut self, now: Timestamp, done: Vec<Done>, out: &mut Vec<Effect>) -> Vec<Turn> {
-        let mut turns = Vec::new();
+    pub fn take(&mut self, now: Timestamp, done: Vec<Done>, out: &mut Vec<Effect>) -> Vec<PresenceAction> {
+        let mut actions = Vec::new();
         for done in done {
             match done {
                 Done::Joined => {
                     self.joined = true;
-                    turns.push(Turn::Announce);
+                    actions.push(PresenceAction::Announce);
                 }
                 Done::Announced { record, kept } if record.state == State::Online => {
                     if kept > 0 {
-                        turns.push(Turn::Found);
+                        actions.push(PresenceAction::Found);
                     } else {
                         // No node has stored the record. The peer tries again after one timeout rather than after the
                         // announcement period, so that lookups find it sooner.
@@ -238,16 +238,16 @@ impl Presence {
                     }
                 }
                 Done::Announced { .. } => {}
-                Done::Found(records) => turns.extend(self.place(now, &records, out)),
-                Done::NextHopProbe(records) => turns.extend(self.ping_onward(now, &records, out)),
+                Done::Found(records) => actions.extend(self.place(now, &records, out)),
+                Done::NextHopProbe(records) => actions.extend(self.ping_next_hops(now, &records, out)),
             }
         }
-        turns
+        actions
     }
 
     /// Looks up the records of all blocks, to choose the first blocks or to check whether to move. Called by a timer
     /// that is restarted each time with a random delay. A peer that is loading blocks skips the check.
-    pub fn on_place(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn on_place(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<PresenceAction> {
         let Some(placement) = self.config.chooses.filter(|_| !self.left) else { return Vec::new() };
         let after = Placement::draw(placement.period, &mut self.stream);
         out.push(Effect::Wake { after, timer: Timer::Place });
@@ -259,7 +259,7 @@ impl Presence {
     }
 
     /// Chooses the first blocks of a peer that is offline, or moves a peer that is online if that pays.
-    fn place(&mut self, now: Timestamp, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<Turn> {
+    fn place(&mut self, now: Timestamp, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<PresenceAction> {
         let placement = self.config.chooses.filter(|_| !self.left)?;
         let mut spans = placement::spans(records);
         let (me, layers) = (self.config.dht.me, self.config.layers);
@@ -287,7 +287,7 @@ impl Presence {
 
     /// Announces OFFLINE for the blocks that the peer served.
     fn withdraw(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        self.turn_to(now, State::Offline, out);
+        self.change_state(now, State::Offline, out);
         let announce = Announce {
             peer: self.config.dht.me,
             blocks: self.span,
@@ -303,12 +303,12 @@ impl Presence {
 
     /// Handles a node that cannot be reached any more: tells the DHT node, and ends the probe's round if it waited only
     /// for that node.
-    pub fn on_gone(&mut self, now: Timestamp, from: NodeId, out: &mut Vec<Effect>) -> Vec<Turn> {
+    pub fn on_gone(&mut self, now: Timestamp, from: NodeId, out: &mut Vec<Effect>) -> Vec<PresenceAction> {
         let done = self.node.on_gone(now, from, out);
-        let mut turns = self.take(now, done, out);
+        let mut actions = self.take(now, done, out);
         if self.next_hop_probe.on_gone(from) {
-            turns.push(Turn::AnnounceNow);
+            actions.push(PresenceAction::AnnounceNow);
         }
-        turns
+        actions
     }
 }

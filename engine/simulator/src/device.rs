@@ -245,7 +245,7 @@ impl<'p> Devices<'p> {
         let bytes = match &computed.output {
             Ok(Output::Hidden(given)) => given.bytes(),
             Ok(Output::Batch(given)) => given.iter().map(Activation::bytes).sum(),
-            Ok(Output::Loaded | Output::Tried | Output::Tokens(_)) | Err(_) => 0,
+            Ok(Output::Loaded | Output::Benchmarked | Output::Tokens(_)) | Err(_) => 0,
         };
         self.overhead(slot).way_back(bytes, computed.finished.since(computed.started))
     }
@@ -408,7 +408,7 @@ impl<'p> Devices<'p> {
     fn output(&mut self, node: NodeId, work: Work) -> Output {
         match work {
             Work::Load { .. } | Work::Release { .. } => Output::Loaded,
-            Work::Benchmark { .. } => Output::Tried,
+            Work::Benchmark { .. } => Output::Benchmarked,
             Work::Embed { batch, tokens, position, ids } => {
                 let hidden = u16::try_from(self.plan.model.shape.hidden).expect("a plan keeps to limits::HIDDEN");
                 let hollow = Activation { tokens, batch, hidden, dtype: self.plan.model.wire, data: None };

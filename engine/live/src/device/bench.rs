@@ -89,7 +89,7 @@ impl Bench {
                 let tokens = self.choose(&logits, request, output)?;
                 Ok(Output::Tokens(Some(Arc::new(tokens))))
             }
-            Work::Benchmark { block, benchmark } => self.try_step(node, block, benchmark).map(|()| Output::Tried),
+            Work::Benchmark { block, benchmark } => self.benchmark_step(node, block, benchmark).map(|()| Output::Benchmarked),
             Work::Release { session } => {
                 self.release(node, session);
                 Ok(Output::Tokens(None))
@@ -163,7 +163,7 @@ impl Bench {
     }
 
     /// Runs one self-benchmark step on a constant input, since the values do not affect the duration.
-    fn try_step(&mut self, node: NodeId, block: u32, benchmark: Benchmark) -> Result<(), Fault> {
+    fn benchmark_step(&mut self, node: NodeId, block: u32, benchmark: Benchmark) -> Result<(), Fault> {
         let (device, _) = self.opened.as_ref().ok_or(Fault::NotLoaded(node))?;
         let shape = (1, benchmark.tokens as usize, self.plan.model.shape.hidden as usize);
         let x = Tensor::full(0.01f32, shape, device)?;
