@@ -93,12 +93,12 @@ fn is_cut_off(mut call: TcpStream) -> bool {
     answer.is_empty() && !kept
 }
 
-/// Joins the run at the orchestrator as process `life` of `host`, and returns the connection.
-fn join(insider: &Insider, host: u32, life: u32) -> TcpStream {
+/// Joins the run at the orchestrator as process `incarnation` of `host`, and returns the connection.
+fn join(insider: &Insider, host: u32, incarnation: u32) -> TcpStream {
     let orchestrator = insider.invitation()["orchestrator"].as_str().expect("an address").to_owned();
     let mut stream = TcpStream::connect(orchestrator).expect("it listens");
     // The fields are token, host, incarnation, purpose (join) and the listening port.
-    let greeting = wire::plain(Kind::Greeting, &(insider.token(), host, life, 0_u8, 1_u16)).expect("a frame");
+    let greeting = wire::plain(Kind::Greeting, &(insider.token(), host, incarnation, 0_u8, 1_u16)).expect("a frame");
     stream.write_all(&greeting).expect("it is heard");
     stream
 }
@@ -111,17 +111,17 @@ fn who_joins_or_calls_as_a_host_that_is_not_expected_is_cut_off_and_the_run_is_u
         let running = scope.spawn(|| run(&plan, &insider.options(), &AtomicBool::new(false)));
         insider::await_work("swarmbench:claims-client0");
         // The cases are unknown hosts, the orchestrator, hosts that have joined, and processes that were never started.
-        for (host, life) in [(9_999, 0), (u32::MAX, 0), (0, 0), (0, 1), (1, 0), (5, 0), (1, 1), (1, u32::MAX)] {
-            assert!(is_cut_off(join(&insider, host, life)), "host {host}, process {life} is let in");
+        for (host, incarnation) in [(9_999, 0), (u32::MAX, 0), (0, 0), (0, 1), (1, 0), (5, 0), (1, 1), (1, u32::MAX)] {
+            assert!(is_cut_off(join(&insider, host, incarnation)), "host {host}, process {incarnation} is let in");
         }
         // All connections are opened first, since a process that the orchestrator might still announce is kept waiting
         // for some seconds.
         let mut calls = Vec::new();
-        for (host, life) in [(9_999, 0), (u32::MAX, 0), (0, 1), (5, 0), (1, u32::MAX)] {
-            calls.push((host, life, insider.claim("swarmbench:claims-client0", host, life)));
+        for (host, incarnation) in [(9_999, 0), (u32::MAX, 0), (0, 1), (5, 0), (1, u32::MAX)] {
+            calls.push((host, incarnation, insider.claim("swarmbench:claims-client0", host, incarnation)));
         }
-        for (host, life, call) in calls {
-            assert!(is_cut_off(call), "host {host}, process {life} is let in by a client");
+        for (host, incarnation, call) in calls {
+            assert!(is_cut_off(call), "host {host}, process {incarnation} is let in by a client");
         }
         running.join().expect("it ends").expect("the run has begun")
     });

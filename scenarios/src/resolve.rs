@@ -278,7 +278,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
                 *turn += 1;
                 (*turn - 1) % computers.hosts[host as usize].host.devices().count() as u32
             });
-            nodes.push(peer(scenario, model, computers, group, Seat { host, device, blocks }));
+            nodes.push(peer(scenario, model, computers, group, PeerPlace { host, device, blocks }));
         }
     }
     nodes.extend(computers.of(on).map(|host| own(HostId(host), Role::Client)));
@@ -286,7 +286,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
 }
 
 /// The placement of a peer: its host, and its blocks.
-struct Seat {
+struct PeerPlace {
     host: u32,
     device: u32,
     blocks: BlockRange,
@@ -297,9 +297,9 @@ fn peer(
     model: &plan::Model,
     computers: &Computers<'_>,
     group: &schema::Peers,
-    seat: Seat,
+    place: PeerPlace,
 ) -> Node {
-    let Seat { host, device, blocks } = seat;
+    let PeerPlace { host, device, blocks } = place;
     let place = &computers.hosts[host as usize].host;
     let swarm = &scenario.swarm;
     let cost = place.devices().nth(device as usize).map_or(&place.device.cost, |device| &device.cost);

@@ -43,10 +43,10 @@ impl Insider {
         serde_json::from_value(self.invitation()["token"].clone()).expect("a token")
     }
 
-    /// Connects to the process called `title` with a greeting as process `life` of `host`.
-    pub fn claim(&self, title: &str, host: u32, life: u32) -> TcpStream {
+    /// Connects to the process called `title` with a greeting as process `incarnation` of `host`.
+    pub fn claim(&self, title: &str, host: u32, incarnation: u32) -> TcpStream {
         let port = soon("it does not listen", || listening(title).first().copied());
-        let greeting = wire::plain(Kind::Greeting, &(self.token(), host, life, 1_u8)).expect("a frame");
+        let greeting = wire::plain(Kind::Greeting, &(self.token(), host, incarnation, 1_u8)).expect("a frame");
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
         stream.write_all(&greeting).expect("it is heard");
         stream

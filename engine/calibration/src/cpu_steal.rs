@@ -22,13 +22,13 @@ impl CpuSteal {
     /// lengths, the remaining length at a job's end is exponential with the same mean. The share
     /// `last / every * exp(-LONG / last)` of the hand-overs is then long, and their mean excess over LONG is the mean
     /// of all lengths.
-    pub fn fit(ways: &[f64]) -> CpuSteal {
-        let long: Vec<f64> = ways.iter().filter(|way| **way > LONG).map(|way| way - LONG).collect();
+    pub fn fit(hand_overs: &[f64]) -> CpuSteal {
+        let long: Vec<f64> = hand_overs.iter().filter(|hand_over| **hand_over > LONG).map(|hand_over| hand_over - LONG).collect();
         if long.len() < ENOUGH {
             return CpuSteal::default();
         }
         let last = long.iter().sum::<f64>() / long.len() as f64;
-        let share = long.len() as f64 / ways.len() as f64;
+        let share = long.len() as f64 / hand_overs.len() as f64;
         // A larger share of long hand-overs would have another cause than steal.
         let every = last / share * (-LONG / last).exp();
         if every > last.max(1e-3) { CpuSteal { every, last } } else { CpuSteal::default() }
@@ -54,16 +54,16 @@ mod tests {
         };
         let (mut start, mut end) = (0.0, 0.0);
         // The data has a hand-over of 10 us each millisecond, for ten minutes.
-        let mut ways = Vec::new();
+        let mut hand_overs = Vec::new();
         for now in (0..600_000).map(|at| 1e-3 * f64::from(at)) {
             while end < now {
                 start = end + exponential(every);
                 end = start + exponential(last);
             }
-            ways.push(10e-6 + if start <= now { end - now } else { 0.0 });
+            hand_overs.push(10e-6 + if start <= now { end - now } else { 0.0 });
         }
-        let found = CpuSteal::fit(&ways);
+        let found = CpuSteal::fit(&hand_overs);
         assert!((found.every / every - 1.0).abs() < 0.1 && (found.last / last - 1.0).abs() < 0.1, "{found:?}");
-        assert_eq!(CpuSteal::fit(&ways[..50]), CpuSteal::default(), "what comes once or twice may have been anything");
+        assert_eq!(CpuSteal::fit(&hand_overs[..50]), CpuSteal::default(), "what comes once or twice may have been anything");
     }
 }

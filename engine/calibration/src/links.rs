@@ -26,7 +26,7 @@ const SHARES: usize = 20;
 type Ends = (String, String);
 
 #[derive(Default)]
-struct Way {
+struct Samples {
     /// The round trips in seconds.
     round_trips: Vec<f64>,
     /// The seconds per frame, by the bytes of the frame.
@@ -34,25 +34,25 @@ struct Way {
 }
 
 pub(super) fn fit(seen: &[ObservedRun], from_device: f64) -> Vec<profile::Way> {
-    let mut ways: BTreeMap<Ends, Way> = BTreeMap::new();
+    let mut samples: BTreeMap<Ends, Samples> = BTreeMap::new();
     // Runs with a shaped network are used only if all runs have one, because they do not show the machine's own
     // network.
     let imposed = seen.iter().all(|run| run.plan.network.shape);
     for run in seen.iter().filter(|run| imposed || !run.plan.network.shape) {
-        round_trips(run, &mut ways);
-        frames(run, from_device, &mut ways);
+        round_trips(run, &mut samples);
+        frames(run, from_device, &mut samples);
     }
-    ways.into_iter().filter_map(|(ends, way)| path(ends, way)).collect()
+    samples.into_iter().filter_map(|(ends, samples)| path(ends, samples)).collect()
 }
 
-fn path((from, to): Ends, way: Way) -> Option<profile::Way> {
+fn path((from, to): Ends, samples: Samples) -> Option<profile::Way> {
     let points =
-        way.frames.iter().filter_map(|(bytes, times)| Some((*bytes as f64, rows::stats::steady_mean(times.clone())?)));
+        samples.frames.iter().filter_map(|(bytes, times)| Some((*bytes as f64, rows::stats::steady_mean(times.clone())?)));
     let points: Vec<(f64, f64)> = points.collect();
     let slope = Line::through(&points).per_byte;
-    let mut trips = match way.round_trips.len() >= PINGS {
-        true => way.round_trips,
-        false => way.frames.into_values().next().unwrap_or_default().iter().map(|seconds| 2.0 * seconds).collect(),
+    let mut trips = match samples.round_trips.len() >= PINGS {
+        true => samples.round_trips,
+        false => samples.frames.into_values().next().unwrap_or_default().iter().map(|seconds| 2.0 * seconds).collect(),
     };
     trips.sort_by(f64::total_cmp);
     let rtt: Vec<_> = shares(&trips).into_iter().map(time).collect();
@@ -74,20 +74,20 @@ fn shares(values: &[f64]) -> Vec<f64> {
 }
 
 /// Adds the round trips of pings. The first ping to a peer waits for the connection, so it is left out.
-fn round_trips(run: &ObservedRun, ways: &mut BTreeMap<Ends, Way>) {
+fn round_trips(run: &ObservedRun, samples: &mut BTreeMap<Ends, Samples>) {
     let mut connected = BTreeSet::new();
     let mut pings = run.pings.clone();
     pings.sort_by_key(|ping| ping.at);
     for ping in pings {
         if !connected.insert((ping.client, ping.peer)) {
-            let way = ways.entry(ends(&run.plan, ping.client, ping.peer)).or_default();
-            way.round_trips.push(ping.took.as_secs_f64());
+            let samples = samples.entry(ends(&run.plan, ping.client, ping.peer)).or_default();
+            samples.round_trips.push(ping.took.as_secs_f64());
         }
     }
 }
 
 /// Adds the frames of steps whose frames all pass between the client and one group of peers.
-fn frames(run: &ObservedRun, from_device: f64, ways: &mut BTreeMap<Ends, Way>) {
+fn frames(run: &ObservedRun, from_device: f64, samples: &mut BTreeMap<Ends, Samples>) {
     let mut routes: BTreeMap<RequestId, BTreeSet<Ends>> = BTreeMap::new();
     for hop in &run.hops {
         routes.entry(hop.request).or_default().insert(ends(&run.plan, hop.request.client, hop.peer));
@@ -102,7 +102,7 @@ fn frames(run: &ObservedRun, from_device: f64, ways: &mut BTreeMap<Ends, Way>) {
         let waited = step.network.map_or(0.0, |network| seconds(network.send_queue));
         let returns = (2.0 + f64::from(step.hops)) * from_device;
         let took = (seconds(step.parts.network) - waited - returns).max(0.0) / f64::from(count);
-        ways.entry(ends.clone()).or_default().frames.entry(bytes).or_default().push(took);
+        samples.entry(ends.clone()).or_default().frames.entry(bytes).or_default().push(took);
     }
 }
 

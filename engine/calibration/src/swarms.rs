@@ -48,7 +48,7 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
             other.cell
         ));
     }
-    let hosts = Cast::of(base)?;
+    let hosts = HostTemplates::of(base)?;
     let prompts = spread(plans.iter().map(|plan| plan.workload.prompt), PROMPTS);
     let batches = spread(plans.iter().map(|plan| plan.workload.batch), BATCHES);
     let mut swarms = Vec::new();
@@ -82,9 +82,9 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
 pub fn probes(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     let base = plans.first().ok_or("there is nothing to calibrate for")?;
     let prompts = spread(plans.iter().map(|plan| plan.workload.prompt), PROMPTS);
-    let cast = Cast::of(base)?;
+    let templates = HostTemplates::of(base)?;
     let probe = |prompt: u32| {
-        let mut probe = cast.swarm(base, 1, base.workload.batch, prompt);
+        let mut probe = templates.swarm(base, 1, base.workload.batch, prompt);
         probe.workload.micro_batches = PROBED;
         probe
     };
@@ -92,14 +92,14 @@ pub fn probes(plans: &[Plan]) -> Result<Vec<Plan>, String> {
 }
 
 /// The hosts of the calibration swarms.
-struct Cast {
+struct HostTemplates {
     peer: Host,
     client: Host,
     cache_bytes: u64,
 }
 
-impl Cast {
-    fn of(plan: &Plan) -> Result<Cast, String> {
+impl HostTemplates {
+    fn of(plan: &Plan) -> Result<HostTemplates, String> {
         let (peer, client) = (plan.peers().next(), plan.clients().next());
         let (Some((_, peer)), Some((_, client))) = (peer, client) else {
             return Err("the scenario has no peer or no client".to_owned());
@@ -121,7 +121,7 @@ impl Cast {
                 ));
             }
         }
-        Ok(Cast { peer, client, cache_bytes })
+        Ok(HostTemplates { peer, client, cache_bytes })
     }
 
     /// Returns a swarm of clients and two peers, which hold a quarter and three quarters of the blocks, with prompts of
@@ -133,14 +133,14 @@ impl Cast {
         let mut plan = base.clone();
         plan.hosts.truncate(1);
         plan.nodes.truncate(2);
-        let mut seat = |host: &Host, name: String, role: Role| {
+        let mut add = |host: &Host, name: String, role: Role| {
             let (egress, ingress) = (Link::FREE, Link::FREE);
             plan.nodes.push(Node { host: HostId(plan.hosts.len() as u32), device: 0, role });
             plan.hosts.push(Host { name, egress, ingress, ..host.clone() });
         };
         for (index, (start, end)) in spans.enumerate() {
             let (blocks, cache_bytes) = (BlockRange { start, end }, self.cache_bytes);
-            seat(
+            add(
                 &self.peer,
                 format!("peer/{index}"),
                 Role::Peer {
@@ -154,7 +154,7 @@ impl Cast {
             );
         }
         for index in 0..clients {
-            seat(&self.client, format!("client/{index}"), Role::Client);
+            add(&self.client, format!("client/{index}"), Role::Client);
         }
         loopback(&mut plan);
         plan.policies.forwarding = Forwarding::Relay;

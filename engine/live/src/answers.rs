@@ -20,7 +20,7 @@ pub fn check(plan: &Plan, host: HostId, incarnation: u32, answer: &Answer) -> Re
         }
         Answer::Counted(account) => account.tallies.iter().try_for_each(|tally| known(plan, tally.there)),
         Answer::Report(report) => match report {
-            Report::Panicked { node, .. } | Report::LoadFailed { node, .. } => sits(plan, host, *node),
+            Report::Panicked { node, .. } | Report::LoadFailed { node, .. } => runs_on(plan, host, *node),
             Report::Broken { event, .. } => recorded(plan, host, event),
             Report::LinkLost { host: there, .. } => known(plan, *there),
             Report::Released { .. } | Report::Ended(_) => {
@@ -37,9 +37,9 @@ fn known(plan: &Plan, host: HostId) -> Result<(), String> {
     Err(format!("it spoke of host {}, and the plan has {}", host.0, plan.hosts.len()))
 }
 
-fn sits(plan: &Plan, host: HostId, node: NodeId) -> Result<(), String> {
+fn runs_on(plan: &Plan, host: HostId, node: NodeId) -> Result<(), String> {
     match plan.nodes.get(node.0 as usize) {
-        Some(seat) if seat.host == host => Ok(()),
+        Some(node) if node.host == host => Ok(()),
         Some(_) => Err(format!("it spoke for {}, which is on another host", plan.called(node))),
         None => Err(format!("it spoke for {node}, and the plan has {} nodes", plan.nodes.len())),
     }
@@ -68,7 +68,7 @@ fn recorded(plan: &Plan, host: HostId, event: &Event) -> Result<(), String> {
         | Event::Drained(_)
         | Event::Aborted { .. } => return Err("it recorded what only the orchestrator's process sees".to_owned()),
     };
-    sits(plan, host, node)
+    runs_on(plan, host, node)
 }
 
 #[cfg(test)]

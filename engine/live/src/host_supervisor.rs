@@ -21,8 +21,8 @@ use tokio::task::{JoinHandle, spawn_local};
 
 /// Returns the hosts that run in a process of their own: all hosts that have a node, except the orchestrator's.
 pub fn staffed(plan: &Plan) -> impl Iterator<Item = HostId> {
-    let seats: BTreeSet<HostId> = plan.nodes.iter().map(|node| node.host).collect();
-    seats.into_iter().filter(|host| *host != HostId(0) && (host.0 as usize) < plan.hosts.len())
+    let hosts: BTreeSet<HostId> = plan.nodes.iter().map(|node| node.host).collect();
+    hosts.into_iter().filter(|host| *host != HostId(0) && (host.0 as usize) < plan.hosts.len())
 }
 
 /// The supervisor of the child processes of one run.

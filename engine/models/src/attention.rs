@@ -20,7 +20,7 @@ pub struct Attention {
 }
 
 /// One session's part of a pass through a block: its KV cache, and its share of the pass's tokens.
-pub struct Seat<'a> {
+pub struct BatchEntry<'a> {
     pub cache: &'a mut BlockCache,
     pub step: &'a Step,
     pub batch: usize,
@@ -53,18 +53,18 @@ struct Part {
 }
 
 impl Attention {
-    /// Maps `x`, [batch, tokens, hidden] of a single seat or [1, rows x tokens of all seats, hidden], to an output of
-    /// the same shape. Appends the keys and values of `x` to the seats' caches.
-    pub fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor> {
+    /// Maps `x`, [batch, tokens, hidden] of a single entry or [1, rows x tokens of all entries, hidden], to an output of
+    /// the same shape. Appends the keys and values of `x` to the entries' caches.
+    pub fn forward(&self, x: &Tensor, entries: &mut [BatchEntry<'_>]) -> Result<Tensor> {
         let qkv = self.qkv.forward(x, Activation::Identity)?;
-        let mixed = match seats {
+        let mixed = match entries {
             [only] => self.attend(&qkv, only)?,
             several => {
                 let (mut first, mut mixed) = (0, Vec::with_capacity(several.len()));
-                for seat in several {
-                    let rows = seat.batch * seat.tokens;
-                    let own = qkv.narrow(1, first, rows)?.reshape((seat.batch, seat.tokens, ()))?;
-                    mixed.push(self.attend(&own, seat)?.reshape((1, rows, ()))?);
+                for entry in several {
+                    let rows = entry.batch * entry.tokens;
+                    let own = qkv.narrow(1, first, rows)?.reshape((entry.batch, entry.tokens, ()))?;
+                    mixed.push(self.attend(&own, entry)?.reshape((1, rows, ()))?);
                     first += rows;
                 }
                 Tensor::cat(&mixed, 1)?
@@ -74,15 +74,15 @@ impl Attention {
     }
 
     /// Maps `qkv`, [batch, tokens, heads of all three x head_dim], to [batch, tokens, heads x head_dim].
-    fn attend(&self, qkv: &Tensor, seat: &mut Seat<'_>) -> Result<Tensor> {
+    fn attend(&self, qkv: &Tensor, entry: &mut BatchEntry<'_>) -> Result<Tensor> {
         let all = self.heads + 2 * self.kv_heads;
-        let qkv = qkv.reshape((seat.batch, seat.tokens, all, ()))?;
+        let qkv = qkv.reshape((entry.batch, entry.tokens, all, ()))?;
         let heads = |first, count| qkv.narrow(2, first, count)?.transpose(1, 2)?.contiguous();
-        let q = seat.step.positions.rotate(heads(0, self.heads)?)?;
-        let k = seat.step.positions.rotate(heads(self.heads, self.kv_heads)?)?;
+        let q = entry.step.positions.rotate(heads(0, self.heads)?)?;
+        let k = entry.step.positions.rotate(heads(self.heads, self.kv_heads)?)?;
         let v = heads(self.heads + self.kv_heads, self.kv_heads)?;
-        seat.cache.append(seat.step.position, &k, &v)?;
-        attend(&q, seat.cache, seat.step)
+        entry.cache.append(entry.step.position, &k, &v)?;
+        attend(&q, entry.cache, entry.step)
     }
 }
 

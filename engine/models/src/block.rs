@@ -1,5 +1,5 @@
 //! One decoder block of any family.
-use super::attention::Seat;
+use super::attention::BatchEntry;
 use super::error::ModelError;
 use super::linear::Linear;
 use candle_core::Tensor;
@@ -9,7 +9,7 @@ pub trait Block: Send {
     /// Returns the matrices of the block; a step multiplies by each of them once.
     fn matrices(&self) -> Vec<&Linear>;
 
-    /// Maps `x`, [batch, tokens, hidden] of a single seat or [1, rows x tokens of all seats, hidden], to an output of
-    /// the same shape. Appends the keys and values of `x` to the seats' caches.
-    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor, ModelError>;
+    /// Maps `x`, [batch, tokens, hidden] of a single entry or [1, rows x tokens of all entries, hidden], to an output of
+    /// the same shape. Appends the keys and values of `x` to the entries' caches.
+    fn forward(&self, x: &Tensor, entries: &mut [BatchEntry<'_>]) -> Result<Tensor, ModelError>;
 }

@@ -1,6 +1,6 @@
 //! BLOOM (BigScience 2022): ALiBi, biases, tanh GELU, and a norm after the embedding. The computation is that of
 //! Hugging Face's `BloomForCausalLM`.
-use super::attention::{Attention, Seat};
+use super::attention::{Attention, BatchEntry};
 use super::block::Block;
 use super::config::{BloomForm, Config};
 use super::embedding_and_head::Parts;
@@ -24,10 +24,10 @@ impl Block for BloomBlock {
         vec![&self.attention.qkv, &self.attention.out, &self.up, &self.down]
     }
 
-    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor, ModelError> {
+    fn forward(&self, x: &Tensor, entries: &mut [BatchEntry<'_>]) -> Result<Tensor, ModelError> {
         let normed = self.attention_norm.forward(x)?;
         let residual = if self.residual_after_norm { &normed } else { x };
-        let x = (residual + self.attention.forward(&normed, seats)?)?;
+        let x = (residual + self.attention.forward(&normed, entries)?)?;
         let normed = self.ffn_norm.forward(&x)?;
         let residual = if self.residual_after_norm { &normed } else { &x };
         let wide = self.up.forward(&normed, Activation::GeluTanh)?;

@@ -1,6 +1,6 @@
 //! Llama (Touvron et al. 2023; Grattafiori et al. 2024): rotary positions, RMS norm, SwiGLU, grouped queries. The
 //! computation is that of Hugging Face's `LlamaForCausalLM`.
-use super::attention::{Attention, Seat};
+use super::attention::{Attention, BatchEntry};
 use super::block::Block;
 use super::config::{Config, LlamaForm};
 use super::embedding_and_head::Parts;
@@ -24,8 +24,8 @@ impl Block for LlamaBlock {
         vec![&self.attention.qkv, &self.attention.out, &self.gate_up, &self.down]
     }
 
-    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor, ModelError> {
-        let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, seats)?)?;
+    fn forward(&self, x: &Tensor, entries: &mut [BatchEntry<'_>]) -> Result<Tensor, ModelError> {
+        let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, entries)?)?;
         let wide = self.gate_up.forward(&self.ffn_norm.forward(&x)?, Activation::Identity)?;
         Ok((&x + self.down.forward(&candle_nn::ops::swiglu(&wide)?, Activation::Identity)?)?)
     }

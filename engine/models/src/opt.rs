@@ -1,6 +1,6 @@
 //! OPT (Zhang et al. 2022): learned positions, biases, ReLU. The computation is that of Hugging Face's
 //! `OPTForCausalLM`.
-use super::attention::{Attention, Seat};
+use super::attention::{Attention, BatchEntry};
 use super::block::Block;
 use super::config::{Config, OptForm};
 use super::embedding_and_head::{Learned, Parts};
@@ -27,12 +27,12 @@ impl Block for OptBlock {
         vec![&self.attention.qkv, &self.attention.out, &self.fc1, &self.fc2]
     }
 
-    fn forward(&self, x: &Tensor, seats: &mut [Seat<'_>]) -> Result<Tensor, ModelError> {
+    fn forward(&self, x: &Tensor, entries: &mut [BatchEntry<'_>]) -> Result<Tensor, ModelError> {
         if self.norm_first {
-            let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, seats)?)?;
+            let x = (x + self.attention.forward(&self.attention_norm.forward(x)?, entries)?)?;
             Ok((&x + self.feed_forward(&self.ffn_norm.forward(&x)?)?)?)
         } else {
-            let x = self.attention_norm.forward(&(x + self.attention.forward(x, seats)?)?)?;
+            let x = self.attention_norm.forward(&(x + self.attention.forward(x, entries)?)?)?;
             self.ffn_norm.forward(&(&x + self.feed_forward(&x)?)?)
         }
     }

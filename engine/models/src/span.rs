@@ -1,5 +1,5 @@
 //! Consecutive blocks loaded on a device: the block range that a peer serves.
-use super::attention::{Seat, Step};
+use super::attention::{BatchEntry, Step};
 use super::block::Block;
 use super::cache::Cache;
 use super::config::Config;
@@ -127,14 +127,14 @@ impl BlockSpan {
             }
         };
         for index in blocks.start..blocks.end {
-            let seats = parts.iter_mut().zip(&steps).zip(&sizes).map(|((part, step), &(batch, tokens))| Seat {
+            let entries = parts.iter_mut().zip(&steps).zip(&sizes).map(|((part, step), &(batch, tokens))| BatchEntry {
                 cache: &mut part.cache.blocks[(index - part.cache.range.start) as usize],
                 step,
                 batch,
                 tokens,
             });
             let block = &self.blocks[(index - self.range.start) as usize];
-            x = block.forward(&x, &mut seats.collect::<Vec<_>>()).map_err(overflow(NotFinite::After(index)))?;
+            x = block.forward(&x, &mut entries.collect::<Vec<_>>()).map_err(overflow(NotFinite::After(index)))?;
             // On a GPU the check would wait for each block, so only the last one is checked.
             if device.is_cpu() || index + 1 == blocks.end {
                 check_finite(&x, String::new).map_err(overflow(NotFinite::After(index)))?;
