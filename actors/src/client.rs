@@ -11,6 +11,7 @@ mod peer_trouble;
 mod prompts;
 mod recovery;
 mod request;
+mod strategy;
 
 pub use arrivals::{Arrivals, Due};
 pub use prompts::Prompts;

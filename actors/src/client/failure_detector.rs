@@ -8,9 +8,10 @@
 use super::context::RequestContext;
 use super::hop_session::State;
 use super::request::{Phase, Progress, Request};
+use super::strategy::Strategy;
 use crate::id::NodeId;
 use crate::limits;
-use crate::message::{Failure, Forwarding};
+use crate::message::Failure;
 use crate::policy::{Admission, Detection, Policies};
 use crate::route::{Pings, RoundTrip};
 use crate::time::{Duration, Timestamp};
@@ -73,10 +74,10 @@ impl FailureDetector {
 
 impl Request {
     /// Whether the request waits for this hop session: for its `Opened`, or for a step that it may hold.
-    fn waits_for(&self, hop_session: usize, forwarding: Forwarding) -> bool {
+    fn waits_for(&self, hop_session: usize, strategy: &dyn Strategy) -> bool {
         match (self.hop_sessions[hop_session].state, self.phase) {
             (State::Asked, _) => true,
-            (State::Open, Phase::Away(at)) => forwarding == Forwarding::Push || at == hop_session,
+            (State::Open, Phase::Away(at)) => strategy.may_hold(at, hop_session),
             _ => false,
         }
     }
@@ -97,8 +98,8 @@ impl Request {
     /// Returns the time of the earliest timeout among the hop sessions that the request waits for. The timeout holds
     /// even if the peer answers pings. Returns `None` if the request waits for no peer.
     pub fn overdue(&self, policies: &Policies) -> Option<Timestamp> {
-        let awaited =
-            (0..self.hop_sessions.len()).filter(|hop_session| self.waits_for(*hop_session, policies.forwarding));
+        let strategy = policies.forwarding.strategy();
+        let awaited = (0..self.hop_sessions.len()).filter(|hop_session| self.waits_for(*hop_session, strategy));
         awaited.map(|hop_session| self.waiting + self.allowed(hop_session, policies)).min()
     }
 
@@ -110,12 +111,12 @@ impl Request {
         detector: &mut FailureDetector,
         pings: &mut BTreeSet<NodeId>,
     ) -> Progress {
-        let (detection, forwarding) = (turn.config.policies.detection, turn.config.policies.forwarding);
+        let (detection, strategy) = (turn.config.policies.detection, turn.config.policies.forwarding.strategy());
         let unknown = turn.config.policies.costs.unknown_rtt;
         let waited = turn.now.since(self.waiting);
         let mut failed = Vec::new();
         for hop_session in 0..self.hop_sessions.len() {
-            if !self.waits_for(hop_session, forwarding) {
+            if !self.waits_for(hop_session, strategy) {
                 continue;
             }
             let peer = self.hop_sessions[hop_session].hop.peer;

@@ -7,13 +7,14 @@
 //! skip the tokens that they have already. Recovery therefore works wherever on the route the step was when the peer
 //! failed.
 use super::context::RequestContext;
-use super::hop_session::State;
+use super::hop_session::{HopSession, State};
 use super::peer_trouble::{PeerTrouble, Stage};
 use super::request::{Phase, Progress, Request};
+use super::strategy::{Strategy, all_gaps};
 use crate::canary::{Canary, planted};
 use crate::id::{BlockRange, NodeId, SessionId};
 use crate::limits;
-use crate::message::{Failure, Forwarding, Message, Refusal, Reroute, Step, Timer};
+use crate::message::{Failure, Message, Refusal, Step, Timer};
 use crate::policy::Recovery;
 use crate::record::{Event, Failover};
 use crate::time::{Duration, Timestamp};
@@ -87,28 +88,25 @@ impl Request {
         self.lose(turn, hop_session, failure, false)
     }
 
-    /// Whether the request cannot continue before a lost hop session is replaced. With `Forwarding::Relay`, a later hop
-    /// is not needed before the step gets there.
-    fn is_due(&self, forwarding: Forwarding) -> bool {
-        let opening = self.failure.as_ref().is_some_and(|failure| failure.stage == Stage::Opening);
+    /// Whether the request cannot continue before a lost hop session is replaced.
+    fn is_due(&self, strategy: &dyn Strategy) -> bool {
+        let is_lost = || self.hop_sessions.iter().any(HopSession::is_lost);
+        let is_replacement_lost = || {
+            self.failure.as_ref().is_some_and(|failure| failure.stage == Stage::Opening)
+                && self.hop_sessions.iter().any(|hop_session| hop_session.fresh && hop_session.is_lost())
+        };
         match self.phase {
             Phase::Finding => false,
-            Phase::Opening(_) => self.hop_sessions.iter().any(|hop_session| hop_session.is_lost()),
-            Phase::Away(at) if forwarding == Forwarding::Relay => {
-                self.hop_sessions[at].is_lost()
-                    || opening && self.hop_sessions.iter().any(|hop_session| hop_session.fresh && hop_session.is_lost())
-            }
-            Phase::Away(_) => self.hop_sessions.iter().any(|hop_session| hop_session.is_lost()),
-            Phase::Embedding(_) | Phase::Heading(_) => {
-                opening && self.hop_sessions.iter().any(|hop_session| hop_session.fresh && hop_session.is_lost())
-            }
+            Phase::Opening(_) => is_lost(),
+            Phase::Away(at) => strategy.is_blocked(&self.hop_sessions, at) || is_replacement_lost(),
+            Phase::Embedding(_) | Phase::Heading(_) => is_replacement_lost(),
         }
     }
 
     /// Starts the next try if a lost hop session has to be replaced now: at once if it is the first try of this failure,
     /// else after a wait. Does nothing while the request waits already.
     pub(super) fn mend_if_due(&mut self, turn: &mut RequestContext<'_>) -> Progress {
-        if !self.is_due(turn.config.policies.forwarding) {
+        if !self.is_due(turn.config.policies.forwarding.strategy()) {
             return Going;
         }
         if matches!(self.failure.as_deref(), Some(PeerTrouble { stage: Stage::Waiting(_), .. })) {
@@ -223,22 +221,11 @@ impl Request {
         self.take_route(turn)
     }
 
-    /// Returns the hop sessions to replace, as ranges of adjacent hops. With `Forwarding::Relay`, while a step is away,
-    /// the only range is the one that starts at the step's hop.
-    fn runs(&self, forwarding: Forwarding) -> Vec<Range<usize>> {
-        let end = |from: usize| {
-            from + self.hop_sessions[from..].iter().take_while(|hop_session| hop_session.is_wanting()).count()
-        };
-        match (forwarding, self.phase) {
-            (Forwarding::Relay, Phase::Away(at)) => {
-                std::iter::once(at..end(at)).filter(|run| !run.is_empty()).collect()
-            }
-            _ => {
-                let begins = |&at: &usize| {
-                    self.hop_sessions[at].is_wanting() && (at == 0 || !self.hop_sessions[at - 1].is_wanting())
-                };
-                (0..self.hop_sessions.len()).filter(begins).map(|from| from..end(from)).collect()
-            }
+    /// Returns the hop sessions to replace, as ranges of adjacent hops.
+    fn gaps(&self, strategy: &dyn Strategy) -> Vec<Range<usize>> {
+        match self.phase {
+            Phase::Away(at) => strategy.gaps(&self.hop_sessions, at),
+            _ => all_gaps(&self.hop_sessions),
         }
     }
 
@@ -246,19 +233,19 @@ impl Request {
     fn replace(&mut self, turn: &mut RequestContext<'_>) -> Progress {
         let avoid = self.failure.as_ref().map_or(Vec::new(), |failure| failure.avoid.clone());
         // From the last range to the first, so that the indices of earlier hops stay valid.
-        for run in self.runs(turn.config.policies.forwarding).into_iter().rev() {
-            let (first, last) = (&self.hop_sessions[run.start], &self.hop_sessions[run.end - 1]);
+        for gap in self.gaps(turn.config.policies.forwarding.strategy()).into_iter().rev() {
+            let (first, last) = (&self.hop_sessions[gap.start], &self.hop_sessions[gap.end - 1]);
             let blocks = BlockRange { start: first.hop.blocks.start, end: last.hop.blocks.end };
             let route = turn.route(self.id, blocks, self.asked.cache_tokens(), &avoid);
             let Some(mut hop_sessions) = route.and_then(|route| self.name(route, turn.now)) else {
                 return self.without_route(turn);
             };
             hop_sessions.iter_mut().for_each(|hop_session| hop_session.fresh = true);
-            hop_sessions[0].history = std::mem::take(&mut self.hop_sessions[run.start].history);
+            hop_sessions[0].history = std::mem::take(&mut self.hop_sessions[gap.start].history);
             if !planted(Canary::ReplacedSessionKept) {
-                Request::close(&self.hop_sessions[run.clone()], turn.out);
+                Request::close(&self.hop_sessions[gap.clone()], turn.out);
             }
-            self.hop_sessions.splice(run, hop_sessions);
+            self.hop_sessions.splice(gap, hop_sessions);
         }
         for hop_session in 0..self.hop_sessions.len() {
             if self.hop_sessions[hop_session].fresh {
@@ -275,17 +262,10 @@ impl Request {
         {
             return;
         }
-        let runs = self.runs(turn.config.policies.forwarding);
-        for run in runs {
-            self.hop_sessions[run.clone()].iter_mut().for_each(|hop_session| hop_session.fresh = false);
-            if run.start == 0 || turn.config.policies.forwarding == Forwarding::Relay {
-                self.replay(turn, run.start);
-            } else {
-                let (before, next) = (&self.hop_sessions[run.start - 1], self.hop_sessions[run.start].as_next());
-                let reroute = Reroute { session: before.session, next, from: 0 };
-                turn.send(before.hop.peer, Message::Reroute(Box::new(reroute)));
-                (self.waiting, self.burden) = (turn.now, u64::from(self.position) * self.token_bytes());
-            }
+        let strategy = turn.config.policies.forwarding.strategy();
+        for gap in self.gaps(strategy) {
+            self.hop_sessions[gap.clone()].iter_mut().for_each(|hop_session| hop_session.fresh = false);
+            strategy.replay(self, turn, gap.start);
         }
         if let Some(failure) = &mut self.failure {
             failure.replayed += self.position;
@@ -298,7 +278,7 @@ impl Request {
     }
 
     /// Sends a new peer all inputs of its predecessor, as one step from position 0.
-    fn replay(&mut self, turn: &mut RequestContext<'_>, hop_session: usize) {
+    pub(super) fn replay(&mut self, turn: &mut RequestContext<'_>, hop_session: usize) {
         let to = &mut self.hop_sessions[hop_session];
         let Some(activation) = to.history.since(u32::from(planted(Canary::ReplayOffByOne))) else { return };
         to.hear(turn.now);
@@ -309,7 +289,7 @@ impl Request {
 
     /// Returns the bytes of one token's hidden states for all rows, from the history of the first hop; 0 if that is
     /// empty.
-    fn token_bytes(&self) -> u64 {
+    pub(super) fn token_bytes(&self) -> u64 {
         let tokens = u64::from(self.hop_sessions[0].history.tokens()).max(1);
         self.hop_sessions[0].history.bytes() / tokens
     }

@@ -8,7 +8,7 @@ use super::peer_trouble::PeerTrouble;
 use crate::canary::{Canary, planted};
 use crate::id::{NodeId, RequestId, SessionId};
 use crate::message::{
-    Activation, Close, Computed, Failure, Forwarding, Hop, Ids, Job, Message, Open, Output, Refusal, Returned, Step,
+    Activation, Close, Computed, Failure, Hop, Ids, Job, Message, Open, Output, Refusal, Returned, Step,
     Ticket, Work,
 };
 use crate::policy::Recovery;
@@ -213,8 +213,7 @@ impl Request {
     /// Asks the peer of a hop for its session.
     pub(super) fn open(&mut self, turn: &mut RequestContext<'_>, hop_session: usize) {
         let policies = &turn.config.policies;
-        let pushed = policies.forwarding == Forwarding::Push;
-        let next = if pushed { self.hop_sessions.get(hop_session + 1).map(HopSession::as_next) } else { None };
+        let next = policies.forwarding.strategy().next(&self.hop_sessions, hop_session);
         let following = self.hop_sessions.get(hop_session + 1);
         let complete = following.is_none_or(|next| !next.fresh && next.proven);
         let cached = policies.recovery != Recovery::Cacheless;
@@ -357,16 +356,15 @@ impl Request {
         self.mend_if_due(turn)
     }
 
-    /// Handles a step that a peer has returned. With `Forwarding::Relay`, sends it on to the next hop. A step that is late
+    /// Handles a step that a peer has returned, and sends it to the next hop if it is not the last. A step that is late
     /// or from the wrong hop is ignored.
     pub fn on_returned(&mut self, turn: &mut RequestContext<'_>, from: NodeId, returned: Returned) -> Progress {
         let Returned(mut step) = returned;
         let Some(hop_session) = self.leg_of(from, step.session) else { return Going };
         self.hop_sessions[hop_session].hear(turn.now);
-        let relayed = turn.config.policies.forwarding == Forwarding::Relay;
+        let strategy = turn.config.policies.forwarding.strategy();
         let expected = match self.phase {
-            Phase::Away(at) if relayed => at == hop_session,
-            Phase::Away(_) => hop_session + 1 == self.hop_sessions.len(),
+            Phase::Away(at) => strategy.returns_from(at, hop_session, self.hop_sessions.len()),
             _ => false,
         };
         // A replayed step starts at an earlier position than the current step, but ends at the same one.
@@ -375,7 +373,7 @@ impl Request {
         if !expected || !present || step.activation.batch != self.asked.batch {
             return Going;
         }
-        let Some(next) = self.hop_sessions.get_mut(hop_session + 1).filter(|_| relayed) else {
+        let Some(next) = self.hop_sessions.get_mut(hop_session + 1) else {
             return self.on_through(turn, step.activation);
         };
         step.session = next.session;
