@@ -291,9 +291,9 @@ impl Core {
     ) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let Core { config, view, draws, .. } = self;
-        let mut turn = RequestContext { config, view, draws, now, out, look: false };
-        let progress = act(request, &mut turn);
-        let look = turn.look;
+        let mut context = RequestContext { config, view, draws, now, out, look: false };
+        let progress = act(request, &mut context);
+        let look = context.look;
         if look {
             self.find(now, out);
         }
@@ -328,8 +328,8 @@ impl Core {
             // was gone. No other node would close the session.
             return send(out, from, Message::Close(Close { session: opened.session }));
         }
-        self.advance(now, opened.session.request(), out, |request, turn| {
-            request.on_opened(turn, opened.session);
+        self.advance(now, opened.session.request(), out, |request, context| {
+            request.on_opened(context, opened.session);
             Progress::Going
         });
     }
@@ -341,7 +341,7 @@ impl Core {
             Ticket::Request { index, .. } => {
                 // `advance` drops the result if the request has ended since.
                 let id = RequestId { client: self.config.me, index };
-                self.advance(now, id, out, |request, turn| request.on_computed(turn, done));
+                self.advance(now, id, out, |request, context| request.on_computed(context, done));
             }
             Ticket::Load | Ticket::Release | Ticket::Benchmark | Ticket::Steps(_) => {}
         }
@@ -350,13 +350,13 @@ impl Core {
     /// Passes a returned step to its request.
     pub fn on_returned(&mut self, now: Timestamp, from: NodeId, returned: Returned, out: &mut Vec<Effect>) {
         let id = returned.0.session.request();
-        self.advance(now, id, out, |request, turn| request.on_returned(turn, from, returned));
+        self.advance(now, id, out, |request, context| request.on_returned(context, from, returned));
     }
 
     /// Passes a refusal to the request of its session. A refusal without a session is ignored.
     pub fn on_refused(&mut self, now: Timestamp, from: NodeId, refused: Refused, out: &mut Vec<Effect>) {
         let Some(session) = refused.session else { return };
-        self.advance(now, session.request(), out, |request, turn| request.on_refused(turn, from, session, refused.why));
+        self.advance(now, session.request(), out, |request, context| request.on_refused(context, from, session, refused.why));
     }
 
     /// Handles the notice that a peer is gone. The peer is banned, and absent from the view until a lookup finds it
@@ -367,7 +367,7 @@ impl Core {
         let done = self.dht.on_gone(now, from, out);
         self.on_done(now, done, out);
         for id in self.those(|request| request.peers().any(|peer| peer == from)) {
-            self.advance(now, id, out, |request, turn| request.on_gone(turn, from));
+            self.advance(now, id, out, |request, context| request.on_gone(context, from));
         }
     }
 
@@ -423,7 +423,7 @@ impl Core {
         let mut pings = BTreeSet::new();
         let mut detector = std::mem::take(&mut self.detector);
         for id in self.those(|_| true) {
-            self.advance(now, id, out, |request, turn| request.beat(turn, &mut detector, &mut pings));
+            self.advance(now, id, out, |request, context| request.beat(context, &mut detector, &mut pings));
         }
         self.detector = detector;
         let ping = Message::Ping(Ping { nonce: PingPurpose::Heartbeat(now).nonce() });
@@ -477,8 +477,8 @@ impl Core {
             self.pinged.remove(&from);
         }
         for id in self.those(|request| request.peers().any(|peer| peer == from)) {
-            self.advance(now, id, out, |request, turn| {
-                request.hear(turn, from);
+            self.advance(now, id, out, |request, context| {
+                request.hear(context, from);
                 Progress::Going
             });
         }

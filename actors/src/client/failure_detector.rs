@@ -107,39 +107,39 @@ impl Request {
     /// Declares failed, and bans, the peers that were silent for too long or whose timeout has passed.
     pub fn beat(
         &mut self,
-        turn: &mut RequestContext<'_>,
+        context: &mut RequestContext<'_>,
         detector: &mut FailureDetector,
         pings: &mut BTreeSet<NodeId>,
     ) -> Progress {
-        let (detection, strategy) = (turn.config.policies.detection, turn.config.policies.forwarding.strategy());
-        let unknown = turn.config.policies.costs.unknown_rtt;
-        let waited = turn.now.since(self.waiting);
+        let (detection, strategy) = (context.config.policies.detection, context.config.policies.forwarding.strategy());
+        let unknown = context.config.policies.costs.unknown_rtt;
+        let waited = context.now.since(self.waiting);
         let mut failed = Vec::new();
         for hop_session in 0..self.hop_sessions.len() {
             if !self.waits_for(hop_session, strategy) {
                 continue;
             }
             let peer = self.hop_sessions[hop_session].hop.peer;
-            let silent = self.hop_sessions[hop_session].pinged.map(|at| turn.now.since(at));
+            let silent = self.hop_sessions[hop_session].pinged.map(|at| context.now.since(at));
             let patience = detector.patience(peer, &detection, unknown, self.burden);
             let gave_up = detection.missed > 0 && silent.is_some_and(|silent| silent >= patience);
             if let (true, Some(since)) = (gave_up, self.hop_sessions[hop_session].pinged) {
                 detector.give_up(peer, since, patience);
             }
-            if gave_up || waited >= self.allowed(hop_session, &turn.config.policies) {
-                turn.view.ban(turn.now, peer, &turn.config.policies.bans);
+            if gave_up || waited >= self.allowed(hop_session, &context.config.policies) {
+                context.view.ban(context.now, peer, &context.config.policies.bans);
                 failed.push((self.hop_sessions[hop_session].session, peer));
             } else if detection.missed > 0 && waited >= detection.heartbeat {
                 // One ping at a time: on a slow link, further pings would themselves delay the answer.
                 if self.hop_sessions[hop_session].pinged.is_none() {
-                    self.hop_sessions[hop_session].pinged = Some(turn.now);
+                    self.hop_sessions[hop_session].pinged = Some(context.now);
                     pings.insert(peer);
                 }
             }
         }
         for (session, peer) in failed {
             let Some(hop_session) = self.hop_session(session) else { continue };
-            let progress = self.lose(turn, hop_session, Failure::PeerLost(peer), false);
+            let progress = self.lose(context, hop_session, Failure::PeerLost(peer), false);
             if progress != Progress::Going {
                 return progress;
             }
@@ -148,11 +148,11 @@ impl Request {
     }
 
     /// Notes on all hop sessions of a peer that it was heard.
-    pub fn hear(&mut self, turn: &RequestContext<'_>, peer: NodeId) {
+    pub fn hear(&mut self, context: &RequestContext<'_>, peer: NodeId) {
         self.hop_sessions
             .iter_mut()
             .filter(|hop_session| hop_session.hop.peer == peer)
-            .for_each(|hop_session| hop_session.hear(turn.now));
+            .for_each(|hop_session| hop_session.hear(context.now));
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) enum Stage {
     /// The request waits for its new sessions to open.
     Opening,
     /// The new sessions have been open since this time, and the request waits for the step to return.
-    Mended(Timestamp),
+    Replaced(Timestamp),
 }
 
 impl PeerTrouble {

@@ -34,7 +34,7 @@ impl Request {
     /// says that the peer's process no longer exists, so that no message needs to be sent to it.
     pub(super) fn lose(
         &mut self,
-        turn: &mut RequestContext<'_>,
+        context: &mut RequestContext<'_>,
         hop_session: usize,
         why: Failure,
         gone: bool,
@@ -43,18 +43,18 @@ impl Request {
             return Going;
         }
         self.hop_sessions[hop_session].state = State::Lost { why, gone };
-        if turn.config.policies.recovery == Recovery::Off {
+        if context.config.policies.recovery == Recovery::Off {
             return Over(Err(why));
         }
-        self.mend_if_due(turn)
+        self.recover_if_due(context)
     }
 
     /// Marks as lost the hop sessions of a peer that is gone, except those that were not asked for yet.
-    pub fn on_gone(&mut self, turn: &mut RequestContext<'_>, peer: NodeId) -> Progress {
+    pub fn on_gone(&mut self, context: &mut RequestContext<'_>, peer: NodeId) -> Progress {
         for hop_session in 0..self.hop_sessions.len() {
             // `lose` may replace the hop sessions, or all of them, while the loop runs.
             if self.hop_sessions.get(hop_session).is_some_and(|it| it.hop.peer == peer && it.state != State::Idle) {
-                let progress = self.lose(turn, hop_session, Failure::PeerLost(peer), true);
+                let progress = self.lose(context, hop_session, Failure::PeerLost(peer), true);
                 if progress != Going {
                     return progress;
                 }
@@ -67,25 +67,25 @@ impl Request {
     /// the inputs to send again, the request begins anew. Otherwise the hop session is lost.
     pub fn on_refused(
         &mut self,
-        turn: &mut RequestContext<'_>,
+        context: &mut RequestContext<'_>,
         from: NodeId,
         session: SessionId,
         why: Refusal,
     ) -> Progress {
-        let Some(hop_session) = self.leg_of(from, session) else { return Going };
-        self.hop_sessions[hop_session].hear(turn.now);
+        let Some(hop_session) = self.hop_session_of(from, session) else { return Going };
+        self.hop_sessions[hop_session].hear(context.now);
         let failure = Failure::Refused(from, why);
-        if turn.config.policies.recovery == Recovery::Off || matches!(why, Refusal::NotFinite(_)) {
+        if context.config.policies.recovery == Recovery::Off || matches!(why, Refusal::NotFinite(_)) {
             return Over(Err(failure));
         }
         if why == Refusal::NotKept {
-            self.note(turn, hop_session, failure);
-            return self.start_over(turn);
+            self.note(context, hop_session, failure);
+            return self.start_over(context);
         }
         if let Some(failure) = &mut self.failure {
             failure.avoid.push(self.hop_sessions[hop_session].hop.peer);
         }
-        self.lose(turn, hop_session, failure, false)
+        self.lose(context, hop_session, failure, false)
     }
 
     /// Whether the request cannot continue before a lost hop session is replaced.
@@ -105,8 +105,8 @@ impl Request {
 
     /// Starts the next try if a lost hop session has to be replaced now: at once if it is the first try of this failure,
     /// else after a wait. Does nothing while the request waits already.
-    pub(super) fn mend_if_due(&mut self, turn: &mut RequestContext<'_>) -> Progress {
-        if !self.is_due(turn.config.policies.forwarding.strategy()) {
+    pub(super) fn recover_if_due(&mut self, context: &mut RequestContext<'_>) -> Progress {
+        if !self.is_due(context.config.policies.forwarding.strategy()) {
             return Going;
         }
         if matches!(self.failure.as_deref(), Some(PeerTrouble { stage: Stage::Waiting(_), .. })) {
@@ -114,22 +114,22 @@ impl Request {
         }
         for hop_session in 0..self.hop_sessions.len() {
             if let State::Lost { why, .. } = self.hop_sessions[hop_session].state {
-                self.note(turn, hop_session, why);
+                self.note(context, hop_session, why);
             }
         }
         match &self.failure {
-            Some(failure) if failure.tries > 0 => self.wait(turn),
-            _ => self.try_again(turn),
+            Some(failure) if failure.tries > 0 => self.wait(context),
+            _ => self.try_again(context),
         }
     }
 
     /// Notes the lost peer of a hop session and the reason in the request's failure, and begins one if there is none.
-    fn note(&mut self, turn: &RequestContext<'_>, hop_session: usize, why: Failure) {
+    fn note(&mut self, context: &RequestContext<'_>, hop_session: usize, why: Failure) {
         let (peer, heard) = (self.hop_sessions[hop_session].hop.peer, self.hop_sessions[hop_session].heard);
         if self.failure.is_none() && matches!(self.phase, Phase::Opening(_)) && self.step.setup.0 == 0 {
-            self.step.setup = turn.now.since(self.step.began);
+            self.step.setup = context.now.since(self.step.began);
         }
-        let failure = self.failure.get_or_insert_with(|| Box::new(PeerTrouble::new(why, heard, turn.now)));
+        let failure = self.failure.get_or_insert_with(|| Box::new(PeerTrouble::new(why, heard, context.now)));
         failure.why = why;
         if !failure.lost.contains(&peer) {
             failure.lost.push(peer);
@@ -141,39 +141,39 @@ impl Request {
 
     /// Handles the case that no known peers cover the blocks, or that the request has used up its session ids. The
     /// request waits for its next try, or fails with `Recovery::Off`.
-    pub(super) fn without_route(&mut self, turn: &mut RequestContext<'_>) -> Progress {
-        if turn.config.policies.recovery == Recovery::Off {
+    pub(super) fn without_route(&mut self, context: &mut RequestContext<'_>) -> Progress {
+        if context.config.policies.recovery == Recovery::Off {
             return Over(Err(Failure::NoRoute));
         }
         if self.failure.is_none() {
             if matches!(self.phase, Phase::Finding) && self.step.setup.0 == 0 {
-                self.step.setup = turn.now.since(self.step.began);
+                self.step.setup = context.now.since(self.step.began);
             }
-            self.failure = Some(Box::new(PeerTrouble::new(Failure::NoRoute, turn.now, turn.now)));
+            self.failure = Some(Box::new(PeerTrouble::new(Failure::NoRoute, context.now, context.now)));
         }
         self.failure.iter_mut().for_each(|failure| failure.unrouted = true);
-        self.wait(turn)
+        self.wait(context)
     }
 
     /// Waits before the next try, longer each time, and starts a lookup meanwhile. The request fails if no retries are
     /// left.
-    fn wait(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+    fn wait(&mut self, context: &mut RequestContext<'_>) -> Progress {
         let Some(failure) = &mut self.failure else { return Going };
-        if failure.tries >= turn.config.policies.retry.limit {
+        if failure.tries >= context.config.policies.retry.limit {
             return Over(Err(failure.why));
         }
-        let wait = if planted(Canary::RetriesWithoutWait) { Duration::ZERO } else { turn.wait(failure.tries.max(1)) };
+        let wait = if planted(Canary::RetriesWithoutWait) { Duration::ZERO } else { context.wait(failure.tries.max(1)) };
         failure.avoid.clear();
-        failure.stage = Stage::Waiting(turn.now + wait);
-        turn.look = true;
-        turn.out.push(Effect::Wake { after: wait, timer: Timer::Retry });
+        failure.stage = Stage::Waiting(context.now + wait);
+        context.look = true;
+        context.out.push(Effect::Wake { after: wait, timer: Timer::Retry });
         Going
     }
 
     /// Handles the end of a wait: tries again if this request's own wait is over.
-    pub fn on_retry(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+    pub fn on_retry(&mut self, context: &mut RequestContext<'_>) -> Progress {
         match self.failure.as_deref() {
-            Some(PeerTrouble { stage: Stage::Waiting(until), .. }) if *until <= turn.now => self.try_again(turn),
+            Some(PeerTrouble { stage: Stage::Waiting(until), .. }) if *until <= context.now => self.try_again(context),
             _ => Going,
         }
     }
@@ -191,15 +191,15 @@ impl Request {
 
     /// Begins the next try. The request begins anew if its route was not complete yet, if the policy is `Restart`, or if
     /// the history is too long to replay. Otherwise it replaces the lost hop sessions.
-    pub(super) fn try_again(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+    pub(super) fn try_again(&mut self, context: &mut RequestContext<'_>) -> Progress {
         let Some(failure) = &mut self.failure else { return Going };
         failure.tries += 1;
         (failure.stage, failure.unrouted) = (Stage::Opening, false);
         let anew = matches!(self.phase, Phase::Finding | Phase::Opening(_));
-        if anew || turn.config.policies.recovery == Recovery::Restart || self.is_too_long_to_replay() {
-            self.start_over(turn)
+        if anew || context.config.policies.recovery == Recovery::Restart || self.is_too_long_to_replay() {
+            self.start_over(context)
         } else {
-            self.replace(turn)
+            self.replace(context)
         }
     }
 
@@ -210,15 +210,15 @@ impl Request {
     }
 
     /// Closes all sessions and begins the request anew on another route.
-    fn start_over(&mut self, turn: &mut RequestContext<'_>) -> Progress {
-        Request::close(&self.hop_sessions, turn.out);
+    fn start_over(&mut self, context: &mut RequestContext<'_>) -> Progress {
+        Request::close(&self.hop_sessions, context.out);
         self.hop_sessions.clear();
         if let Some(failure) = &mut self.failure {
             failure.stage = Stage::Opening;
             failure.replayed += self.position;
         }
         (self.position, self.made, self.phase) = (0, 0, Phase::Finding);
-        self.take_route(turn)
+        self.take_route(context)
     }
 
     /// Returns the hop sessions to replace, as ranges of adjacent hops.
@@ -230,61 +230,61 @@ impl Request {
     }
 
     /// Replaces the failed peers by others, and asks all of the new ones for sessions at once.
-    fn replace(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+    fn replace(&mut self, context: &mut RequestContext<'_>) -> Progress {
         let avoid = self.failure.as_ref().map_or(Vec::new(), |failure| failure.avoid.clone());
         // From the last range to the first, so that the indices of earlier hops stay valid.
-        for gap in self.gaps(turn.config.policies.forwarding.strategy()).into_iter().rev() {
+        for gap in self.gaps(context.config.policies.forwarding.strategy()).into_iter().rev() {
             let (first, last) = (&self.hop_sessions[gap.start], &self.hop_sessions[gap.end - 1]);
             let blocks = BlockRange { start: first.hop.blocks.start, end: last.hop.blocks.end };
-            let route = turn.route(self.id, blocks, self.asked.cache_tokens(), &avoid);
-            let Some(mut hop_sessions) = route.and_then(|route| self.name(route, turn.now)) else {
-                return self.without_route(turn);
+            let route = context.route(self.id, blocks, self.asked.cache_tokens(), &avoid);
+            let Some(mut hop_sessions) = route.and_then(|route| self.name(route, context.now)) else {
+                return self.without_route(context);
             };
             hop_sessions.iter_mut().for_each(|hop_session| hop_session.fresh = true);
             hop_sessions[0].history = std::mem::take(&mut self.hop_sessions[gap.start].history);
             if !planted(Canary::ReplacedSessionKept) {
-                Request::close(&self.hop_sessions[gap.clone()], turn.out);
+                Request::close(&self.hop_sessions[gap.clone()], context.out);
             }
             self.hop_sessions.splice(gap, hop_sessions);
         }
         for hop_session in 0..self.hop_sessions.len() {
             if self.hop_sessions[hop_session].fresh {
-                self.open(turn, hop_session);
+                self.open(context, hop_session);
             }
         }
         Going
     }
 
     /// Replays the inputs once all new sessions are open, and does nothing before that.
-    pub(super) fn resume_if_open(&mut self, turn: &mut RequestContext<'_>) {
+    pub(super) fn resume_if_open(&mut self, context: &mut RequestContext<'_>) {
         let opening = self.failure.as_ref().is_some_and(|failure| failure.stage == Stage::Opening);
         if !opening || self.hop_sessions.iter().any(|hop_session| hop_session.fresh && hop_session.state != State::Open)
         {
             return;
         }
-        let strategy = turn.config.policies.forwarding.strategy();
+        let strategy = context.config.policies.forwarding.strategy();
         for gap in self.gaps(strategy) {
             self.hop_sessions[gap.clone()].iter_mut().for_each(|hop_session| hop_session.fresh = false);
-            strategy.replay(self, turn, gap.start);
+            strategy.replay(self, context, gap.start);
         }
         if let Some(failure) = &mut self.failure {
             failure.replayed += self.position;
         }
         // With `Forwarding::Push`, the step may have returned in the meantime. The failure has then cost it no time.
         if !matches!(self.phase, Phase::Away(_)) {
-            self.failure.iter_mut().for_each(|failure| failure.since = turn.now);
+            self.failure.iter_mut().for_each(|failure| failure.since = context.now);
         }
-        self.mended(turn.now);
+        self.peers_replaced(context.now);
     }
 
     /// Sends a new peer all inputs of its predecessor, as one step from position 0.
-    pub(super) fn replay(&mut self, turn: &mut RequestContext<'_>, hop_session: usize) {
+    pub(super) fn replay(&mut self, context: &mut RequestContext<'_>, hop_session: usize) {
         let to = &mut self.hop_sessions[hop_session];
         let Some(activation) = to.history.since(u32::from(planted(Canary::ReplayOffByOne))) else { return };
-        to.hear(turn.now);
-        (self.waiting, self.burden) = (turn.now, activation.bytes());
+        to.hear(context.now);
+        (self.waiting, self.burden) = (context.now, activation.bytes());
         let step = Step { session: to.session, position: 0, activation };
-        turn.send(self.hop_sessions[hop_session].hop.peer, Message::Step(step));
+        context.send(self.hop_sessions[hop_session].hop.peer, Message::Step(step));
     }
 
     /// Returns the bytes of one token's hidden states for all rows, from the history of the first hop; 0 if that is
@@ -295,27 +295,27 @@ impl Request {
     }
 
     /// Notes that the failed peers are replaced, and charges the lost time to the current step.
-    pub(super) fn mended(&mut self, now: Timestamp) {
+    pub(super) fn peers_replaced(&mut self, now: Timestamp) {
         let Some(failure) = &mut self.failure else { return };
-        failure.stage = Stage::Mended(now);
+        failure.stage = Stage::Replaced(now);
         self.step.recovery += now.since(failure.since.max(self.step.left));
         failure.since = now;
     }
 
     /// Ends and records the failure, now that a step has returned. After a restart, this waits until all earlier tokens
     /// are generated again.
-    pub(super) fn recovered(&mut self, turn: &mut RequestContext<'_>) {
+    pub(super) fn recovered(&mut self, context: &mut RequestContext<'_>) {
         let caught_up = self.made == self.generated;
         match self.failure.as_deref() {
-            Some(PeerTrouble { stage: Stage::Mended(_), .. }) if caught_up => {}
+            Some(PeerTrouble { stage: Stage::Replaced(_), .. }) if caught_up => {}
             _ => return,
         }
         let Some(failure) = self.failure.take() else { return };
-        let PeerTrouble { lost, heard, noticed, stage: Stage::Mended(mended), tries, replayed, .. } = *failure else {
+        let PeerTrouble { lost, heard, noticed, stage: Stage::Replaced(mended), tries, replayed, .. } = *failure else {
             return;
         };
-        let resumed = turn.now;
+        let resumed = context.now;
         let failover = Failover { request: self.id, lost, heard, noticed, mended, resumed, tries, replayed };
-        turn.out.push(Effect::Record(Event::Failover(Box::new(failover))));
+        context.out.push(Effect::Record(Event::Failover(Box::new(failover))));
     }
 }

@@ -169,32 +169,32 @@ impl Request {
     }
 
     /// Returns the index of the hop with this session if `peer` is its peer. A peer cannot answer for another one.
-    pub(super) fn leg_of(&self, peer: NodeId, session: SessionId) -> Option<usize> {
+    pub(super) fn hop_session_of(&self, peer: NodeId, session: SessionId) -> Option<usize> {
         self.hop_session(session).filter(|hop_session| self.hop_sessions[*hop_session].hop.peer == peer)
     }
 
     /// Whether the request has asked `peer` for this session and still waits for it.
     pub fn awaits(&self, peer: NodeId, session: SessionId) -> bool {
-        self.leg_of(peer, session).is_some_and(|hop_session| self.hop_sessions[hop_session].state == State::Asked)
+        self.hop_session_of(peer, session).is_some_and(|hop_session| self.hop_sessions[hop_session].state == State::Asked)
     }
 
     /// Handles the answer of the first lookup.
-    pub fn on_found(&mut self, turn: &mut RequestContext<'_>) -> Progress {
-        self.discovery = turn.now.since(self.sent);
-        self.take_route(turn)
+    pub fn on_found(&mut self, context: &mut RequestContext<'_>) -> Progress {
+        self.discovery = context.now.since(self.sent);
+        self.take_route(context)
     }
 
     /// Chooses a new route, and opens a session at each of its hops, one after another, as Petals does.
-    pub fn take_route(&mut self, turn: &mut RequestContext<'_>) -> Progress {
+    pub fn take_route(&mut self, context: &mut RequestContext<'_>) -> Progress {
         let without = self.failure.as_ref().map_or(Vec::new(), |failure| failure.avoid.clone());
-        let route = turn.route(self.id, turn.config.blocks, self.asked.cache_tokens(), &without);
-        let Some(hop_sessions) = route.and_then(|route| self.name(route, turn.now)) else {
-            return self.without_route(turn);
+        let route = context.route(self.id, context.config.blocks, self.asked.cache_tokens(), &without);
+        let Some(hop_sessions) = route.and_then(|route| self.name(route, context.now)) else {
+            return self.without_route(context);
         };
         self.attempt = hop_sessions[0].session;
         self.hop_sessions = hop_sessions;
         self.phase = Phase::Opening(0);
-        self.open(turn, 0);
+        self.open(context, 0);
         Going
     }
 
@@ -211,8 +211,8 @@ impl Request {
     }
 
     /// Asks the peer of a hop for its session.
-    pub(super) fn open(&mut self, turn: &mut RequestContext<'_>, hop_session: usize) {
-        let policies = &turn.config.policies;
+    pub(super) fn open(&mut self, context: &mut RequestContext<'_>, hop_session: usize) {
+        let policies = &context.config.policies;
         let next = policies.forwarding.strategy().next(&self.hop_sessions, hop_session);
         let following = self.hop_sessions.get(hop_session + 1);
         let complete = following.is_none_or(|next| !next.fresh && next.proven);
@@ -230,52 +230,52 @@ impl Request {
             wanted: if fresh && complete && cached { self.position } else { 0 },
         };
         self.hop_sessions[hop_session].state = State::Asked;
-        self.hop_sessions[hop_session].hear(turn.now);
-        (self.waiting, self.burden) = (turn.now, 0);
-        turn.view.opening(hop.peer);
-        turn.send(hop.peer, Message::Open(Box::new(open)));
+        self.hop_sessions[hop_session].hear(context.now);
+        (self.waiting, self.burden) = (context.now, 0);
+        context.view.opening(hop.peer);
+        context.send(hop.peer, Message::Open(Box::new(open)));
     }
 
     /// Handles an opened session: opens the next hop's session, or starts the prefill or the replay once all are open.
-    pub fn on_opened(&mut self, turn: &mut RequestContext<'_>, session: SessionId) {
+    pub fn on_opened(&mut self, context: &mut RequestContext<'_>, session: SessionId) {
         let Some(hop_session) =
             self.hop_session(session).filter(|hop_session| self.hop_sessions[*hop_session].state == State::Asked)
         else {
             return;
         };
         self.hop_sessions[hop_session].state = State::Open;
-        self.hop_sessions[hop_session].hear(turn.now);
+        self.hop_sessions[hop_session].hear(context.now);
         match self.phase {
             Phase::Opening(at) if at == hop_session && hop_session + 1 < self.hop_sessions.len() => {
                 self.phase = Phase::Opening(hop_session + 1);
-                self.open(turn, hop_session + 1);
+                self.open(context, hop_session + 1);
             }
             Phase::Opening(at) if at == hop_session => {
-                let took = turn.now.since(self.sent) - self.discovery;
+                let took = context.now.since(self.sent) - self.discovery;
                 self.sessions.get_or_insert(took);
                 if self.failure.is_none() {
-                    self.step.setup = turn.now.since(self.step.began);
+                    self.step.setup = context.now.since(self.step.began);
                 } else if self.made == self.generated {
-                    self.mended(turn.now);
+                    self.peers_replaced(context.now);
                 }
-                self.embed_prompt(turn);
+                self.embed_prompt(context);
             }
-            _ => self.resume_if_open(turn),
+            _ => self.resume_if_open(context),
         }
     }
 
-    fn draw_prompt(&self, turn: &RequestContext<'_>) -> Ids {
+    fn draw_prompt(&self, context: &RequestContext<'_>) -> Ids {
         let (batch, length) = (usize::from(self.asked.batch), self.asked.prompt as usize);
-        let prompts = turn.config.prompts.as_ref()?;
-        Some(Arc::new(prompts.draw(turn.config.seed, self.id, batch, length)))
+        let prompts = context.config.prompts.as_ref()?;
+        Some(Arc::new(prompts.draw(context.config.seed, self.id, batch, length)))
     }
 
     /// Starts the next step of the prefill, at the request's position: the whole prompt or its next chunk.
-    fn embed_prompt(&mut self, turn: &mut RequestContext<'_>) {
+    fn embed_prompt(&mut self, context: &mut RequestContext<'_>) {
         let (from, length) = (self.position as usize, self.asked.prompt as usize);
-        let tokens = turn.config.policies.prefill.next(self.asked.prompt - self.position);
+        let tokens = context.config.policies.prefill.next(self.asked.prompt - self.position);
         // The prompt is drawn once, and kept until its last chunk is given to the device.
-        let whole = self.prompt.take().or_else(|| self.draw_prompt(turn));
+        let whole = self.prompt.take().or_else(|| self.draw_prompt(context));
         let ids = whole.as_ref().map(|ids| match tokens == self.asked.prompt {
             true => ids.clone(),
             false => {
@@ -284,25 +284,25 @@ impl Request {
             }
         });
         self.prompt = whole.filter(|_| from + (tokens as usize) < length);
-        self.embed(turn, tokens, ids);
+        self.embed(context, tokens, ids);
     }
 
-    fn embed(&mut self, turn: &mut RequestContext<'_>, tokens: u32, ids: Ids) {
+    fn embed(&mut self, context: &mut RequestContext<'_>, tokens: u32, ids: Ids) {
         self.step.tokens = tokens;
         let (batch, position) = (self.asked.batch, self.position);
-        self.compute(turn, Phase::Embedding, Work::Embed { batch, tokens, position, ids });
+        self.compute(context, Phase::Embedding, Work::Embed { batch, tokens, position, ids });
     }
 
-    fn compute(&mut self, turn: &mut RequestContext<'_>, phase: fn(Ticket) -> Phase, work: Work) {
+    fn compute(&mut self, context: &mut RequestContext<'_>, phase: fn(Ticket) -> Phase, work: Work) {
         self.jobs += 1;
         let ticket = Ticket::Request { index: self.id.index, job: self.jobs };
         self.phase = phase(ticket);
-        self.step.submitted = turn.now;
-        turn.out.push(Effect::Compute(Job { ticket, work }));
+        self.step.submitted = context.now;
+        context.out.push(Effect::Compute(Job { ticket, work }));
     }
 
     /// Handles a finished job of the client's device: an embedding goes to the first hop, and the LM head gives a token.
-    pub fn on_computed(&mut self, turn: &mut RequestContext<'_>, done: Computed) -> Progress {
+    pub fn on_computed(&mut self, context: &mut RequestContext<'_>, done: Computed) -> Progress {
         if !matches!(self.phase, Phase::Embedding(ticket) | Phase::Heading(ticket) if ticket == done.ticket) {
             return Going;
         }
@@ -316,8 +316,8 @@ impl Request {
             }
         }
         match done.output {
-            Ok(Output::Hidden(activation)) => self.leave(turn, activation),
-            Ok(Output::Tokens(ids)) => self.on_tokens(turn, ids),
+            Ok(Output::Hidden(activation)) => self.leave(context, activation),
+            Ok(Output::Tokens(ids)) => self.on_tokens(context, ids),
             Ok(Output::Loaded | Output::Benchmarked | Output::Batch(_)) => {
                 unreachable!("a client neither loads twice nor computes batches")
             }
@@ -327,42 +327,42 @@ impl Request {
     }
 
     /// Sends an embedded step to the first hop.
-    fn leave(&mut self, turn: &mut RequestContext<'_>, activation: Activation) -> Progress {
+    fn leave(&mut self, context: &mut RequestContext<'_>, activation: Activation) -> Progress {
         let first = &mut self.hop_sessions[0];
         let mut step = Step { session: first.session, position: self.position, activation };
-        if turn.config.policies.recovery.keeps() {
+        if context.config.policies.recovery.keeps() {
             first.history.append(&step.activation);
         }
-        if turn.config.policies.recovery == Recovery::Cacheless {
+        if context.config.policies.recovery == Recovery::Cacheless {
             step.position = 0;
             step.activation = first.history.since(0).unwrap_or(step.activation);
         }
         if self.made == self.generated {
-            self.step.left = turn.now;
+            self.step.left = context.now;
         }
-        self.pass(turn, 0, step)
+        self.pass(context, 0, step)
     }
 
     /// Sends a step to a hop, or starts the recovery that has to come first.
-    fn pass(&mut self, turn: &mut RequestContext<'_>, hop_session: usize, step: Step) -> Progress {
+    fn pass(&mut self, context: &mut RequestContext<'_>, hop_session: usize, step: Step) -> Progress {
         self.phase = Phase::Away(hop_session);
         let to = &mut self.hop_sessions[hop_session];
         // A hop session that has to be replaced gets this step later, as the end of the replay.
         if !to.is_wanting() {
-            to.hear(turn.now);
-            (self.waiting, self.burden) = (turn.now, step.activation.bytes());
-            turn.out.push(Effect::Send { to: to.hop.peer, message: Message::Step(step) });
+            to.hear(context.now);
+            (self.waiting, self.burden) = (context.now, step.activation.bytes());
+            context.out.push(Effect::Send { to: to.hop.peer, message: Message::Step(step) });
         }
-        self.mend_if_due(turn)
+        self.recover_if_due(context)
     }
 
     /// Handles a step that a peer has returned, and sends it to the next hop if it is not the last. A step that is late
     /// or from the wrong hop is ignored.
-    pub fn on_returned(&mut self, turn: &mut RequestContext<'_>, from: NodeId, returned: Returned) -> Progress {
+    pub fn on_returned(&mut self, context: &mut RequestContext<'_>, from: NodeId, returned: Returned) -> Progress {
         let Returned(mut step) = returned;
-        let Some(hop_session) = self.leg_of(from, step.session) else { return Going };
-        self.hop_sessions[hop_session].hear(turn.now);
-        let strategy = turn.config.policies.forwarding.strategy();
+        let Some(hop_session) = self.hop_session_of(from, step.session) else { return Going };
+        self.hop_sessions[hop_session].hear(context.now);
+        let strategy = context.config.policies.forwarding.strategy();
         let expected = match self.phase {
             Phase::Away(at) => strategy.returns_from(at, hop_session, self.hop_sessions.len()),
             _ => false,
@@ -374,10 +374,10 @@ impl Request {
             return Going;
         }
         let Some(next) = self.hop_sessions.get_mut(hop_session + 1) else {
-            return self.on_through(turn, step.activation);
+            return self.on_through(context, step.activation);
         };
         step.session = next.session;
-        match turn.config.policies.recovery {
+        match context.config.policies.recovery {
             Recovery::Cacheless => {
                 next.history.clear();
                 next.history.append(&step.activation);
@@ -390,63 +390,63 @@ impl Request {
             }
             Recovery::Restart | Recovery::Off => {}
         }
-        self.pass(turn, hop_session + 1, step)
+        self.pass(context, hop_session + 1, step)
     }
 
     /// Handles a step that has passed all hops: sends the next chunk of the prompt, computes the LM head, or ends the
     /// request if no token was asked for.
-    fn on_through(&mut self, turn: &mut RequestContext<'_>, activation: Activation) -> Progress {
+    fn on_through(&mut self, context: &mut RequestContext<'_>, activation: Activation) -> Progress {
         self.hop_sessions
             .iter_mut()
             .filter(|hop_session| !hop_session.is_wanting())
             .for_each(|hop_session| hop_session.proven = true);
-        self.recovered(turn);
+        self.recovered(context);
         let through = self.position + self.step.tokens;
         if through < self.asked.prompt {
             self.position = through;
-            self.embed_prompt(turn);
+            self.embed_prompt(context);
             return Going;
         }
         if self.asked.generate == 0 {
-            self.record_step(turn);
+            self.record_step(context);
             return Over(Ok(()));
         }
-        self.compute(turn, Phase::Heading, Work::Head { request: self.id, output: self.made + 1, input: activation });
+        self.compute(context, Phase::Heading, Work::Head { request: self.id, output: self.made + 1, input: activation });
         Going
     }
 
     /// Handles a new token of each row: ends the request or starts its next decode step.
-    fn on_tokens(&mut self, turn: &mut RequestContext<'_>, ids: Ids) -> Progress {
+    fn on_tokens(&mut self, context: &mut RequestContext<'_>, ids: Ids) -> Progress {
         self.made += 1;
         self.position += self.step.tokens;
         if self.made + u32::from(planted(Canary::TokenDoubledAfterRestart)) <= self.generated {
             // The token was generated before a restart already.
             if self.made == self.generated {
-                self.mended(turn.now);
+                self.peers_replaced(context.now);
             }
-            self.embed(turn, 1, ids);
+            self.embed(context, 1, ids);
             return Going;
         }
         self.generated = self.made;
         let first = ids.as_ref().and_then(|ids| ids.first());
         self.output.extend(first);
-        let stopped = first.is_some_and(|id| turn.config.stops.contains(id));
+        let stopped = first.is_some_and(|id| context.config.stops.contains(id));
         self.position -= self.step.tokens;
-        self.record_step(turn);
+        self.record_step(context);
         self.position += self.step.tokens;
         if stopped || self.generated == self.asked.generate {
             return Over(Ok(()));
         }
-        self.step = StepCost::begin(turn.now);
-        self.embed(turn, 1, ids);
+        self.step = StepCost::begin(context.now);
+        self.embed(context, 1, ids);
         Going
     }
 
-    fn record_step(&self, turn: &mut RequestContext<'_>) {
+    fn record_step(&self, context: &mut RequestContext<'_>) {
         // A chunked prefill counts as one step of the request.
         let prompt = self.asked.prompt;
         let (position, tokens) = if self.position < prompt { (0, prompt) } else { (self.position, self.step.tokens) };
-        turn.out.push(Effect::Record(Event::Stepped(Stepped {
+        context.out.push(Effect::Record(Event::Stepped(Stepped {
             session: self.attempt,
             request: self.id,
             position,
@@ -454,7 +454,7 @@ impl Request {
             batch: self.asked.batch,
             output: self.generated,
             began: self.step.began,
-            seen: turn.now,
+            seen: context.now,
             setup: self.step.setup,
             client_queue: self.step.queue,
             client: self.step.compute,

@@ -25,7 +25,7 @@ pub(super) trait Strategy {
     fn gaps(&self, hop_sessions: &[HopSession], at: usize) -> Vec<Range<usize>>;
 
     /// Has the inputs of the lost hop session sent to the new hop session at `hop`.
-    fn replay(&self, request: &mut Request, turn: &mut RequestContext<'_>, hop: usize);
+    fn replay(&self, request: &mut Request, context: &mut RequestContext<'_>, hop: usize);
 }
 
 impl Forwarding {
@@ -64,8 +64,8 @@ impl Strategy for Relay {
         if gap.is_empty() { Vec::new() } else { vec![gap] }
     }
 
-    fn replay(&self, request: &mut Request, turn: &mut RequestContext<'_>, hop: usize) {
-        request.replay(turn, hop);
+    fn replay(&self, request: &mut Request, context: &mut RequestContext<'_>, hop: usize) {
+        request.replay(context, hop);
     }
 }
 
@@ -94,12 +94,12 @@ impl Strategy for Push {
         all_gaps(hop_sessions)
     }
 
-    fn replay(&self, request: &mut Request, turn: &mut RequestContext<'_>, hop: usize) {
-        let Some(before) = hop.checked_sub(1) else { return request.replay(turn, hop) };
+    fn replay(&self, request: &mut Request, context: &mut RequestContext<'_>, hop: usize) {
+        let Some(before) = hop.checked_sub(1) else { return request.replay(context, hop) };
         let (before, next) = (&request.hop_sessions[before], request.hop_sessions[hop].as_next());
         let reroute = Reroute { session: before.session, next, from: 0 };
-        turn.send(before.hop.peer, Message::Reroute(Box::new(reroute)));
-        (request.waiting, request.burden) = (turn.now, u64::from(request.position) * request.token_bytes());
+        context.send(before.hop.peer, Message::Reroute(Box::new(reroute)));
+        (request.waiting, request.burden) = (context.now, u64::from(request.position) * request.token_bytes());
     }
 }
 
