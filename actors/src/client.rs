@@ -12,6 +12,7 @@ mod prompts;
 mod recovery;
 mod request;
 mod strategy;
+mod times;
 
 pub use arrivals::{Arrivals, Due};
 pub use prompts::Prompts;
@@ -356,7 +357,9 @@ impl Core {
     /// Passes a refusal to the request of its session. A refusal without a session is ignored.
     pub fn on_refused(&mut self, now: Timestamp, from: NodeId, refused: Refused, out: &mut Vec<Effect>) {
         let Some(session) = refused.session else { return };
-        self.advance(now, session.request(), out, |request, context| request.on_refused(context, from, session, refused.why));
+        self.advance(now, session.request(), out, |request, context| {
+            request.on_refused(context, from, session, refused.why)
+        });
     }
 
     /// Handles the notice that a peer is gone. The peer is banned, and absent from the view until a lookup finds it
@@ -405,11 +408,11 @@ impl Core {
     /// Ends the requests whose deadline has passed, and sets the timer for the next deadline.
     fn look_at_deadlines(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.armed = false;
-        for id in self.those(|request| now >= request.deadline) {
+        for id in self.those(|request| now >= request.spec.deadline) {
             self.settle(now, id, Err(Failure::Timeout), out);
         }
         // A timeout may have begun the next request, and that has armed the timer already.
-        let next = self.requests.values().map(|request| request.deadline).min();
+        let next = self.requests.values().map(|request| request.spec.deadline).min();
         if let (false, Some(next)) = (self.armed, next) {
             self.armed = true;
             out.push(Effect::Wake { after: next.since(now), timer: Timer::Deadline });

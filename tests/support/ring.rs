@@ -2,7 +2,7 @@
 //! every message to its neighbour, over a link with a random delay and through a real `Handler`.
 use actix::{Actor, Handler};
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
-use actors::message::{Activation, Message, Step, Inbound, WireType};
+use actors::message::{Activation, Inbound, Message, Step, WireType};
 use actors::seed::{Seed, mix};
 use actors::time::Duration;
 use actors::world::{ActorSlot, Delivery, Effect, SimContext, World};

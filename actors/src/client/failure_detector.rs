@@ -100,7 +100,7 @@ impl Request {
     pub fn overdue(&self, policies: &Policies) -> Option<Timestamp> {
         let strategy = policies.forwarding.strategy();
         let awaited = (0..self.hop_sessions.len()).filter(|hop_session| self.waits_for(*hop_session, strategy));
-        awaited.map(|hop_session| self.waiting + self.allowed(hop_session, policies)).min()
+        awaited.map(|hop_session| self.awaited.since + self.allowed(hop_session, policies)).min()
     }
 
     /// Handles a heartbeat. Adds to `pings` the peers that the request waits for and has no unanswered ping to.
@@ -113,7 +113,7 @@ impl Request {
     ) -> Progress {
         let (detection, strategy) = (context.config.policies.detection, context.config.policies.forwarding.strategy());
         let unknown = context.config.policies.costs.unknown_rtt;
-        let waited = context.now.since(self.waiting);
+        let waited = context.now.since(self.awaited.since);
         let mut failed = Vec::new();
         for hop_session in 0..self.hop_sessions.len() {
             if !self.waits_for(hop_session, strategy) {
@@ -121,7 +121,7 @@ impl Request {
             }
             let peer = self.hop_sessions[hop_session].hop.peer;
             let silent = self.hop_sessions[hop_session].pinged.map(|at| context.now.since(at));
-            let patience = detector.patience(peer, &detection, unknown, self.burden);
+            let patience = detector.patience(peer, &detection, unknown, self.awaited.bytes);
             let gave_up = detection.missed > 0 && silent.is_some_and(|silent| silent >= patience);
             if let (true, Some(since)) = (gave_up, self.hop_sessions[hop_session].pinged) {
                 detector.give_up(peer, since, patience);

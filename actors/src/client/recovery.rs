@@ -9,7 +9,7 @@
 use super::context::RequestContext;
 use super::hop_session::{HopSession, State};
 use super::peer_trouble::{PeerTrouble, Stage};
-use super::request::{Phase, Progress, Request};
+use super::request::{Awaited, Phase, Progress, Request};
 use super::strategy::{Strategy, all_gaps};
 use crate::canary::{Canary, planted};
 use crate::id::{BlockRange, NodeId, SessionId};
@@ -126,8 +126,8 @@ impl Request {
     /// Notes the lost peer of a hop session and the reason in the request's failure, and begins one if there is none.
     fn note(&mut self, context: &RequestContext<'_>, hop_session: usize, why: Failure) {
         let (peer, heard) = (self.hop_sessions[hop_session].hop.peer, self.hop_sessions[hop_session].heard);
-        if self.failure.is_none() && matches!(self.phase, Phase::Opening(_)) && self.step.setup.0 == 0 {
-            self.step.setup = context.now.since(self.step.began);
+        if self.failure.is_none() && matches!(self.phase, Phase::Opening(_)) && self.times.step.setup.0 == 0 {
+            self.times.step.setup = context.now.since(self.times.step.began);
         }
         let failure = self.failure.get_or_insert_with(|| Box::new(PeerTrouble::new(why, heard, context.now)));
         failure.why = why;
@@ -146,8 +146,8 @@ impl Request {
             return Over(Err(Failure::NoRoute));
         }
         if self.failure.is_none() {
-            if matches!(self.phase, Phase::Finding) && self.step.setup.0 == 0 {
-                self.step.setup = context.now.since(self.step.began);
+            if matches!(self.phase, Phase::Finding) && self.times.step.setup.0 == 0 {
+                self.times.step.setup = context.now.since(self.times.step.began);
             }
             self.failure = Some(Box::new(PeerTrouble::new(Failure::NoRoute, context.now, context.now)));
         }
@@ -162,7 +162,8 @@ impl Request {
         if failure.tries >= context.config.policies.retry.limit {
             return Over(Err(failure.why));
         }
-        let wait = if planted(Canary::RetriesWithoutWait) { Duration::ZERO } else { context.wait(failure.tries.max(1)) };
+        let wait =
+            if planted(Canary::RetriesWithoutWait) { Duration::ZERO } else { context.wait(failure.tries.max(1)) };
         failure.avoid.clear();
         failure.stage = Stage::Waiting(context.now + wait);
         context.look = true;
@@ -215,9 +216,9 @@ impl Request {
         self.hop_sessions.clear();
         if let Some(failure) = &mut self.failure {
             failure.stage = Stage::Opening;
-            failure.replayed += self.position;
+            failure.replayed += self.tokens.position;
         }
-        (self.position, self.made, self.phase) = (0, 0, Phase::Finding);
+        (self.tokens.position, self.tokens.made, self.phase) = (0, 0, Phase::Finding);
         self.take_route(context)
     }
 
@@ -236,7 +237,7 @@ impl Request {
         for gap in self.gaps(context.config.policies.forwarding.strategy()).into_iter().rev() {
             let (first, last) = (&self.hop_sessions[gap.start], &self.hop_sessions[gap.end - 1]);
             let blocks = BlockRange { start: first.hop.blocks.start, end: last.hop.blocks.end };
-            let route = context.route(self.id, blocks, self.asked.cache_tokens(), &avoid);
+            let route = context.route(self.spec.id, blocks, self.spec.asked.cache_tokens(), &avoid);
             let Some(mut hop_sessions) = route.and_then(|route| self.name(route, context.now)) else {
                 return self.without_route(context);
             };
@@ -268,7 +269,7 @@ impl Request {
             strategy.replay(self, context, gap.start);
         }
         if let Some(failure) = &mut self.failure {
-            failure.replayed += self.position;
+            failure.replayed += self.tokens.position;
         }
         // With `Forwarding::Push`, the step may have returned in the meantime. The failure has then cost it no time.
         if !matches!(self.phase, Phase::Away(_)) {
@@ -282,7 +283,7 @@ impl Request {
         let to = &mut self.hop_sessions[hop_session];
         let Some(activation) = to.history.since(u32::from(planted(Canary::ReplayOffByOne))) else { return };
         to.hear(context.now);
-        (self.waiting, self.burden) = (context.now, activation.bytes());
+        self.awaited = Awaited { since: context.now, bytes: activation.bytes() };
         let step = Step { session: to.session, position: 0, activation };
         context.send(self.hop_sessions[hop_session].hop.peer, Message::Step(step));
     }
@@ -298,14 +299,14 @@ impl Request {
     pub(super) fn peers_replaced(&mut self, now: Timestamp) {
         let Some(failure) = &mut self.failure else { return };
         failure.stage = Stage::Replaced(now);
-        self.step.recovery += now.since(failure.since.max(self.step.left));
+        self.times.step.recovery += now.since(failure.since.max(self.times.step.left));
         failure.since = now;
     }
 
     /// Ends and records the failure, now that a step has returned. After a restart, this waits until all earlier tokens
     /// are generated again.
     pub(super) fn recovered(&mut self, context: &mut RequestContext<'_>) {
-        let caught_up = self.made == self.generated;
+        let caught_up = self.tokens.made == self.tokens.generated;
         match self.failure.as_deref() {
             Some(PeerTrouble { stage: Stage::Replaced(_), .. }) if caught_up => {}
             _ => return,
@@ -315,7 +316,7 @@ impl Request {
             return;
         };
         let resumed = context.now;
-        let failover = Failover { request: self.id, lost, heard, noticed, mended, resumed, tries, replayed };
+        let failover = Failover { request: self.spec.id, lost, heard, noticed, mended, resumed, tries, replayed };
         context.out.push(Effect::Record(Event::Failover(Box::new(failover))));
     }
 }

@@ -3,7 +3,7 @@
 //! it.
 use super::context::RequestContext;
 use super::hop_session::HopSession;
-use super::request::Request;
+use super::request::{Awaited, Request};
 use crate::message::{Forwarding, Message, Next, Reroute};
 use std::ops::Range;
 
@@ -99,7 +99,8 @@ impl Strategy for Push {
         let (before, next) = (&request.hop_sessions[before], request.hop_sessions[hop].as_next());
         let reroute = Reroute { session: before.session, next, from: 0 };
         context.send(before.hop.peer, Message::Reroute(Box::new(reroute)));
-        (request.waiting, request.burden) = (context.now, u64::from(request.position) * request.token_bytes());
+        request.awaited =
+            Awaited { since: context.now, bytes: u64::from(request.tokens.position) * request.token_bytes() };
     }
 }
 

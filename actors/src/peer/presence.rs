@@ -181,7 +181,12 @@ impl Presence {
         vec![PresenceAction::AnnounceNow]
     }
 
-    fn ping_next_hops(&mut self, now: Timestamp, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<PresenceAction> {
+    fn ping_next_hops(
+        &mut self,
+        now: Timestamp,
+        records: &[Arc<Record>],
+        out: &mut Vec<Effect>,
+    ) -> Option<PresenceAction> {
         if !self.next_hop_probe.is_busy() {
             return None;
         }

@@ -23,7 +23,8 @@ impl CpuSteal {
     /// `last / every * exp(-LONG / last)` of the hand-overs is then long, and their mean excess over LONG is the mean
     /// of all lengths.
     pub fn fit(hand_overs: &[f64]) -> CpuSteal {
-        let long: Vec<f64> = hand_overs.iter().filter(|hand_over| **hand_over > LONG).map(|hand_over| hand_over - LONG).collect();
+        let long: Vec<f64> =
+            hand_overs.iter().filter(|hand_over| **hand_over > LONG).map(|hand_over| hand_over - LONG).collect();
         if long.len() < ENOUGH {
             return CpuSteal::default();
         }
@@ -64,6 +65,10 @@ mod tests {
         }
         let found = CpuSteal::fit(&hand_overs);
         assert!((found.every / every - 1.0).abs() < 0.1 && (found.last / last - 1.0).abs() < 0.1, "{found:?}");
-        assert_eq!(CpuSteal::fit(&hand_overs[..50]), CpuSteal::default(), "what comes once or twice may have been anything");
+        assert_eq!(
+            CpuSteal::fit(&hand_overs[..50]),
+            CpuSteal::default(),
+            "what comes once or twice may have been anything"
+        );
     }
 }

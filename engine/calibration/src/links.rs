@@ -46,8 +46,10 @@ pub(super) fn fit(seen: &[ObservedRun], from_device: f64) -> Vec<profile::Way> {
 }
 
 fn path((from, to): Ends, samples: Samples) -> Option<profile::Way> {
-    let points =
-        samples.frames.iter().filter_map(|(bytes, times)| Some((*bytes as f64, rows::stats::steady_mean(times.clone())?)));
+    let points = samples
+        .frames
+        .iter()
+        .filter_map(|(bytes, times)| Some((*bytes as f64, rows::stats::steady_mean(times.clone())?)));
     let points: Vec<(f64, f64)> = points.collect();
     let slope = Line::through(&points).per_byte;
     let mut trips = match samples.round_trips.len() >= PINGS {

@@ -89,7 +89,9 @@ impl Bench {
                 let tokens = self.choose(&logits, request, output)?;
                 Ok(Output::Tokens(Some(Arc::new(tokens))))
             }
-            Work::Benchmark { block, benchmark } => self.benchmark_step(node, block, benchmark).map(|()| Output::Benchmarked),
+            Work::Benchmark { block, benchmark } => {
+                self.benchmark_step(node, block, benchmark).map(|()| Output::Benchmarked)
+            }
             Work::Release { session } => {
                 self.release(node, session);
                 Ok(Output::Tokens(None))

@@ -115,8 +115,7 @@ fn header(kind: u8, values: u8, control: u32, tensor: u32) -> Vec<u8> {
 async fn hear(reader: &mut FrameReader<OwnedReadHalf>, to: NodeId) -> Message {
     loop {
         match timeout(SOON, reader.next()).await.expect("it answers").expect("a frame") {
-            Some(Incoming::Message(envelope))
-                if matches!(envelope.message, Message::Rpc(_) | Message::Present(_)) => {}
+            Some(Incoming::Message(envelope)) if matches!(envelope.message, Message::Rpc(_) | Message::Present(_)) => {}
             Some(Incoming::Message(envelope)) => {
                 assert_eq!(envelope.to, to);
                 return envelope.message;

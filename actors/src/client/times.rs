@@ -1,0 +1,49 @@
+//! The times of a request that its client measures.
+use crate::time::{Duration, Timestamp};
+
+/// The times of a request that the client measures.
+pub(super) struct Times {
+    /// The time from `sent` until the first lookup's answer; zero if the client had a view already.
+    pub discovery: Duration,
+    /// The time from `sent` until all sessions of a route were open for the first time, without `discovery`.
+    pub sessions: Option<Duration>,
+    pub step: StepCost,
+}
+
+impl Times {
+    /// The times of a request that begins now.
+    pub fn begin(now: Timestamp) -> Times {
+        Times { discovery: Duration::ZERO, sessions: None, step: StepCost::begin(now) }
+    }
+}
+
+/// The parts of a step that the client itself measures.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StepCost {
+    /// The time at which the step began.
+    pub began: Timestamp,
+    /// Tokens of each row that the step sends. In a chunked prefill, the tokens of the current chunk.
+    pub tokens: u32,
+    /// The time from the step's start until all sessions were open, or until the first failure before that.
+    pub setup: Duration,
+    /// The time for which the step's jobs waited in the queue of the client's device.
+    pub queue: Duration,
+    /// The time for which the client's device computed the step's jobs.
+    pub compute: Duration,
+    /// The part of `compute` that the embedding took.
+    pub embedding: Duration,
+    /// The time that the step lost through failures.
+    pub recovery: Duration,
+    /// The time at which the current job was given to the device.
+    pub submitted: Timestamp,
+    /// The time at which the step last left for the peers. Tokens that are generated again after a restart do not
+    /// change it.
+    pub left: Timestamp,
+}
+
+impl StepCost {
+    /// The cost of a step that begins now.
+    pub fn begin(now: Timestamp) -> StepCost {
+        StepCost { began: now, left: now, ..StepCost::default() }
+    }
+}
