@@ -1,7 +1,7 @@
 //! The built-in scenarios.
 
 /// The name and the text of each scenario, in the order in which they are listed. The first one is meant for beginners.
-pub const LIBRARY: [(&str, &str); 26] = [
+pub const LIBRARY: [(&str, &str); 27] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
     ("heatmap", include_str!("../library/heatmap.ron")),
@@ -18,6 +18,7 @@ pub const LIBRARY: [(&str, &str); 26] = [
     ("nano", include_str!("../library/nano.ron")),
     ("open-loop", include_str!("../library/open-loop.ron")),
     ("wan-regions", include_str!("../library/wan-regions.ron")),
+    ("internet-scale", include_str!("../library/internet-scale.ron")),
     ("discovery", include_str!("../library/discovery.ron")),
     ("slow-start", include_str!("../library/slow-start.ron")),
     ("flexgen-petals-opt6.7b", include_str!("../library/flexgen-petals-opt6.7b.ron")),
