@@ -136,12 +136,14 @@ impl<'a> Index<'a> {
             hops.retain(within);
             ways.retain(|way| hops.iter().any(|hop| hop.session == way.session));
         }
-        // An activation without a hop was lost, which happens only in a step that had to recover.
+        // An activation without a hop was lost, which happens only in a step that had to recover. A peer that replaces
+        // another one later sends the result of the last replayed position to the next peer, which ignores it.
         if step.recovery == Duration::ZERO && !hops.is_empty() {
             let with = |way: &Carried, hop: &Served| {
                 (way.session, way.position, way.tokens) == (hop.session, hop.position, hop.tokens)
             };
-            ways.retain(|way| hops.iter().any(|hop| with(way, hop)));
+            let takes_part = |node| node == step.request.client || hops.iter().any(|hop| hop.peer == node);
+            ways.retain(|way| takes_part(way.from) && takes_part(way.to) && hops.iter().any(|hop| with(way, hop)));
         }
         (hops, ways)
     }
