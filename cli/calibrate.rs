@@ -183,7 +183,7 @@ pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<ObservedRun, 
             report: miette!("a run of the calibration failed: {}", plan.in_words(&outcome.to_string())),
         });
     }
-    Ok(observe(plan.clone(), round, Machine::here().cores, &events))
+    Ok(observe(plan.clone(), round, &events))
 }
 
 /// Prints a summary of the profile for people.
@@ -206,26 +206,13 @@ fn print(profile: &Profile) {
         sayln!("  head, rows               {}", points(&measured.head));
     }
     let over = &profile.overhead;
+    sayln!("to the device {}, back {}; a lease's hand-over {}", over.to_device, over.from_device, over.hand_over);
     sayln!(
-        "to the device {}, back {}, each and {} a kilobyte; a lease's hand-over {}",
-        over.to_device,
-        over.from_device,
-        over.per_kilobyte_copied,
-        over.hand_over
-    );
-    sayln!(
-        "each end of a frame {} and {} a kilobyte, varying by {}; up to {} after idleness, half of it after {}",
+        "each end of a frame {} and {} a kilobyte; up to {} after idleness, half of it after {}",
         over.frame,
         over.per_kilobyte,
-        over.sigma,
         over.idle,
         over.half_after
-    );
-    sayln!(
-        "among others' frames {:.0} % longer; a session's opening {}; a frame that was held {}",
-        100.0 * over.cache_interference,
-        over.opening,
-        over.held
     );
     if over.cpu_steal.every > Time(0) {
         let ms = |time: Time| time.duration().as_secs_f64() * 1e3;

@@ -42,20 +42,16 @@ fn a_straggler_is_slower_by_its_factor() {
 #[test]
 fn jitter_changes_each_job_and_hardly_their_sum() {
     let steady = latency(&quickstart(1, |_| {}));
-    let factors: Vec<f64> = vec![0.8, 0.9, 1.0, 1.1, 1.2];
-    for jitter in [Jitter::LogNormal { sigma: 0.2 }, Jitter::Quantiles(factors)] {
-        let plan = quickstart(1, |cost| cost.jitter = jitter.clone());
-        let jittery = latency(&plan);
-        assert_ne!(jittery, steady);
-        assert!((jittery / steady - 1.0).abs() < 0.05, "{jitter:?}: {jittery} against {steady}");
-        assert_eq!(latency(&plan), jittery, "the same seed draws the same");
-    }
+    let plan = quickstart(1, |cost| cost.jitter = Jitter::LogNormal { sigma: 0.2 });
+    let jittery = latency(&plan);
+    assert_ne!(jittery, steady);
+    assert!((jittery / steady - 1.0).abs() < 0.05, "{jittery} against {steady}");
+    assert_eq!(latency(&plan), jittery, "the same seed draws the same");
 }
 
 #[test]
 fn overheads_are_paid_where_they_arise() {
-    let base = quickstart(1, |_| {});
-    let plain = latency(&base);
+    let plain = latency(&quickstart(1, |_| {}));
     let with = |change: fn(&mut Cost)| (latency(&quickstart(1, change)) - plain) * 1e6;
     // A request of one row, 8 tokens and two peers has 8 steps of 4 jobs: embedding, two block ranges, head.
     let jobs = 8.0 * 4.0;
@@ -67,14 +63,6 @@ fn overheads_are_paid_where_they_arise() {
     let ends = 2.0 * (8.0 * 4.0 + 4.0) + 2.0;
     let frame = with(|cost| cost.overhead.frame = Duration::from_micros(5));
     assert!((frame - 5.0 * ends).abs() < 0.5, "{frame} us for {ends} ends of 5 us");
-    // A session is opened with each of the two peers.
-    assert!((with(|cost| cost.overhead.opening = Duration::from_micros(9)) - 2.0 * 9.0).abs() < 0.5);
-    // Each row of hidden states is copied 6 times: to and from each of the two peers, from the embedding, and to the
-    // head.
-    let width = f64::from(base.model.shape.hidden) * 4.0;
-    let rows = f64::from(base.workload.prompt) + 7.0;
-    let copied = with(|cost| cost.overhead.per_copied = 1e-9);
-    assert!((copied - 6.0 * rows * width * 1e-3).abs() < 0.5, "{copied} us");
     // A single client never waits for a lease.
     assert!(with(|cost| cost.overhead.hand_over = Duration::from_micros(50)).abs() < 1e-6);
     let two = |change: fn(&mut Cost)| latency(&quickstart(2, change));
@@ -100,7 +88,7 @@ fn observed_times_give_the_run_that_they_were_observed_in() {
 #[test]
 fn batches_and_parts_of_steps_are_observed_as_they_were_computed() {
     let of = |slow: f64, jitter: Jitter, scheduling: Scheduling| {
-        let mut plan = quickstart(6, |cost| (cost.slow, cost.jitter) = (slow, jitter.clone()));
+        let mut plan = quickstart(6, |cost| (cost.slow, cost.jitter) = (slow, jitter));
         plan.policies.scheduling = scheduling;
         plan
     };

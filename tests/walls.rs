@@ -68,7 +68,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("models", &["actors", "scenarios"]),
     ("live", &["actors", "scenarios", "links", "topology", "models"]),
     ("rows", &["actors", "scenarios"]),
-    ("calibration", &["actors", "scenarios", "rows", "simulator"]),
+    ("calibration", &["actors", "scenarios", "rows"]),
     ("reports", &["actors", "scenarios", "rows"]),
     (
         "swarmbench",

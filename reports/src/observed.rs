@@ -32,8 +32,8 @@ pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
         let Some(plan) = plans.iter().find(|plan| plan.cell == row.cell) else { continue };
         let plan = Plan { repeat: row.repeat, ..plan.clone() };
         let (hops, tokens, pings) = (Vec::new(), Vec::new(), Vec::new());
-        let (cores, round) = (run.manifest.machine.cores, round + row.repeat);
-        seen.insert((row.cell, row.repeat), ObservedRun { plan, hops, tokens, pings, cores, round });
+        let round = round + row.repeat;
+        seen.insert((row.cell, row.repeat), ObservedRun { plan, hops, tokens, pings, round });
     }
     let columns = sheet::read(&dir.join("hops.parquet"), &HOP)?;
     for at in 0..columns.ints("cell").len() {

@@ -4,15 +4,17 @@
 //! of one or more models, because the time of a block depends on its dimensions and its number format. A scenario with
 //! any other model is refused, because its figures would have to be guessed.
 use crate::input::{self, InputError};
-use crate::plan;
+use crate::plan::{self, Jitter};
 use crate::raw;
 use crate::shape::{Arch, Shape, WeightType};
 use crate::units::{Rate, Time};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+mod removed;
 mod way;
 
+use removed::ReadOverhead;
 pub use way::Way;
 
 /// The version of the profile format that this program reads and writes.
@@ -32,6 +34,7 @@ pub struct Profile {
     /// The time that the first job after the start takes longer.
     #[serde(default)]
     pub first_job: Time,
+    /// The random variation of the times of jobs. `calibrate` measures none: the author of a profile assumes it.
     #[serde(default)]
     pub jitter: Jitter,
     #[serde(default)]
@@ -105,39 +108,18 @@ pub struct At {
     pub times: Vec<(u32, Time)>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub enum Jitter {
-    #[default]
-    Off,
-    LogNormal {
-        sigma: f64,
-    },
-    /// Quantiles of factors with mean 1, in ascending order, equally spaced from the least to the greatest.
-    Quantiles(Vec<f64>),
-}
-
 /// The time that a host adds to computing and to the network; see [`plan::Overhead`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(from = "ReadOverhead")]
 pub struct Overhead {
     pub to_device: Time,
     pub from_device: Time,
-    /// The time for each thousand bytes of activations that a job receives or returns.
-    pub per_kilobyte_copied: Time,
     pub hand_over: Time,
     pub frame: Time,
     /// The time for each thousand bytes of a frame at the sender, and again at the receiver.
     pub per_kilobyte: Time,
     pub idle: Time,
     pub half_after: Time,
-    pub opening: Time,
-    pub held: Time,
-    pub serving: u32,
-    pub sigma: f64,
-    #[serde(alias = "company")]
-    pub cache_interference: f64,
-    #[serde(alias = "steal")]
     pub cpu_steal: CpuSteal,
 }
 
@@ -263,26 +245,13 @@ impl Profile {
         {
             return wrong(format!("`left` of `cold` is {}: a share, below 1", cold.left));
         }
-        let Overhead { sigma, cache_interference, cpu_steal, .. } = self.overhead;
-        for (name, value) in [("sigma", sigma), ("cache_interference", cache_interference)] {
-            if !(value.is_finite() && (0.0..=10.0).contains(&value)) {
-                return wrong(format!("`{name}` of `overhead` is {value}: from 0 to 10"));
-            }
-        }
-        if cpu_steal.every.0 > 0 && (cpu_steal.every.0 < 1_000_000 || cpu_steal.last.0 > cpu_steal.every.0) {
-            return wrong(format!(
-                "cores are stolen for {} every {}: at most for as long, and 1 ms",
-                cpu_steal.last, cpu_steal.every
-            ));
+        let CpuSteal { every, last } = self.overhead.cpu_steal;
+        if every.0 > 0 && (every.0 < 1_000_000 || last.0 > every.0) {
+            return wrong(format!("cores are stolen for {last} every {every}: at most for as long, and 1 ms"));
         }
         match &self.jitter {
             Jitter::LogNormal { sigma } if !(sigma.is_finite() && (0.0..=3.0).contains(sigma)) => {
                 wrong(format!("sigma is {sigma}: it is the deviation of ln(time), from 0 to 3"))
-            }
-            Jitter::Quantiles(factors)
-                if factors.len() < 2 || !factors.is_sorted() || !factors.iter().all(|f| f.is_finite() && *f > 0.0) =>
-            {
-                wrong("the factors of `jitter` must be two or more, above 0, and ascend".to_owned())
             }
             _ => Ok(()),
         }
@@ -315,7 +284,7 @@ impl Profile {
             half_after: half_after.duration(),
             left,
         };
-        cost.jitter = self.jitter.resolve();
+        cost.jitter = self.jitter;
         cost.overhead = self.overhead.resolve();
         Ok(())
     }
@@ -335,32 +304,16 @@ impl std::fmt::Display for Served {
     }
 }
 
-impl Jitter {
-    fn resolve(&self) -> plan::Jitter {
-        match self {
-            Jitter::Off => plan::Jitter::Off,
-            Jitter::LogNormal { sigma } => plan::Jitter::LogNormal { sigma: *sigma },
-            Jitter::Quantiles(factors) => plan::Jitter::Quantiles(factors.clone()),
-        }
-    }
-}
-
 impl Overhead {
     pub fn resolve(&self) -> plan::Overhead {
         plan::Overhead {
             to_device: self.to_device.duration(),
             from_device: self.from_device.duration(),
-            per_copied: self.per_kilobyte_copied.duration().as_secs_f64() / 1e3,
             hand_over: self.hand_over.duration(),
             frame: self.frame.duration(),
             per_byte: self.per_kilobyte.duration().as_secs_f64() / 1e3,
             idle: self.idle.duration(),
             half_after: self.half_after.duration(),
-            opening: self.opening.duration(),
-            held: self.held.duration(),
-            serving: self.serving,
-            sigma: self.sigma,
-            cache_interference: self.cache_interference,
             cpu_steal: plan::CpuSteal { every: self.cpu_steal.every.duration(), last: self.cpu_steal.last.duration() },
         }
     }

@@ -103,12 +103,11 @@ fn each_device(plan: &mut Plan, of_peers: bool, factor: f64) {
 }
 
 fn overheads(over: &mut Overhead, factor: f64) {
-    let Overhead { to_device, from_device, hand_over, frame, idle, opening, held, .. } = over;
-    for span in [to_device, from_device, hand_over, frame, idle, opening, held] {
+    let Overhead { to_device, from_device, hand_over, frame, idle, .. } = over;
+    for span in [to_device, from_device, hand_over, frame, idle] {
         *span = scaled(*span, factor);
     }
     over.per_byte *= factor;
-    over.per_copied *= factor;
 }
 
 fn scaled(span: Duration, factor: f64) -> Duration {

@@ -78,11 +78,8 @@ pub(super) fn scale(drift: &Drift, cost: &mut Cost, shapes: &[Shape]) {
     // The hand-over of a lease wakes a thread, as the hand-over to a device does.
     over.hand_over = scaled(over.hand_over, drift.to_device);
     over.idle = scaled(over.idle, (drift.to_device + drift.from_device + drift.frame) / 3.0);
-    for span in [&mut over.frame, &mut over.opening, &mut over.held] {
-        *span = scaled(*span, drift.frame);
-    }
+    over.frame = scaled(over.frame, drift.frame);
     over.per_byte *= drift.frame;
-    over.per_copied *= drift.from_device;
 }
 
 /// Interpolates linearly between the sizes. Beyond them the nearest value applies, and 1 if there are none.

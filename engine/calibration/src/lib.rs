@@ -1,11 +1,10 @@
 //! Calibration: fitting a profile of a machine's devices and transport to the rows of live runs.
 //!
-//! The fit is robust because it uses medians: the median of each kind of job over all runs. Medians leave out the tail.
-//! The tail returns as the jitter, and the tables are raised by the jitter's mean. The code does not distinguish runs
-//! made for calibration from other runs.
+//! The fit is robust because it uses medians: the median of each kind of job over all runs. Medians leave out the tail,
+//! so all times are raised by the mean of the jobs' times over their medians. The code does not distinguish runs made
+//! for calibration from other runs.
 #![forbid(unsafe_code)]
 
-mod cache_interference;
 mod cold_cache;
 mod cpu_steal;
 mod drift;
@@ -20,7 +19,6 @@ pub mod swarms;
 mod terms;
 mod wake_up;
 
-use cache_interference::{CacheInterference, among_other_clients};
 pub use drift::drift_of;
 pub use drift_timeline::DriftTimeline;
 pub use rows::ObservedRun;
@@ -31,9 +29,9 @@ use actors::record::Event;
 use cold_cache::ColdCache;
 use jobs::{Job, Phase};
 use rows::RunRows;
-use rows::stats::{median, pairwise_gap, quantile};
-use scenarios::plan::Plan;
-use scenarios::profile::{At, Jitter, Measured, Overhead, Profile, Served, Spread, VERSION};
+use rows::stats::{median, pairwise_gap, steady_mean};
+use scenarios::plan::{Jitter, Plan};
+use scenarios::profile::{At, Measured, Overhead, Profile, Served, Spread, VERSION};
 use scenarios::units::Time;
 
 /// An error that prevents the fit of a profile, or the preparation of a plan with one.
@@ -43,39 +41,6 @@ pub enum CalibrationError {
     TooLittle { what: String },
     #[error(transparent)]
     Profile(#[from] scenarios::profile::ProfileError),
-}
-
-/// The number of rounds that correct the cost of cache interference. Each round adds the part that a simulation with
-/// the present cost still lacks.
-const INTERFERENCE_ROUNDS: u32 = 3;
-
-/// Fits a profile to live runs. `hand_over` is the time that a core lease takes to pass from one process to the next; it was
-/// measured separately and is used if no run contains such a pass.
-///
-/// The cost of cache interference is the time that live messages take beyond messages in a simulation of the same run, so
-/// this function also simulates the runs.
-///
-/// # Errors
-/// There are no runs, the runs are of several models, or they have no timed step.
-pub fn fit(
-    seen: &[ObservedRun],
-    hand_over: Option<Time>,
-    name: &str,
-    source: &str,
-) -> Result<Profile, CalibrationError> {
-    let mut profile = fit_alone(seen, hand_over, name, source)?;
-    for _ in 0..INTERFERENCE_ROUNDS {
-        let mut cache_interference = CacheInterference::default();
-        for run in seen.iter().filter(|run| among_other_clients(run)) {
-            let mut plan = run.plan.clone();
-            prepare(&mut plan, Some(&profile))?;
-            let events = simulator::run(&plan, simulator::HORIZON).events;
-            cache_interference.compare(run, &observe(plan, run.round, run.cores, &events));
-        }
-        let cache_interference = (profile.overhead.cache_interference + cache_interference.more()).clamp(0.0, 10.0);
-        profile.overhead.cache_interference = (cache_interference * 1e3).round() / 1e3;
-    }
-    Ok(profile)
 }
 
 /// Gives the plan the costs of `profile`. Unless the scenario shapes its network, also replaces the network by the
@@ -97,17 +62,17 @@ pub fn prepare(plan: &mut Plan, profile: Option<&Profile>) -> Result<(), Calibra
 }
 
 /// Returns the rows of a run's events, with its plan.
-pub fn observe(plan: Plan, round: u32, cores: u32, events: &[Event]) -> ObservedRun {
+pub fn observe(plan: Plan, round: u32, events: &[Event]) -> ObservedRun {
     let RunRows { hops, tokens, pings, .. } = RunRows::of(events);
-    ObservedRun { plan, hops, tokens, pings, cores, round }
+    ObservedRun { plan, hops, tokens, pings, round }
 }
 
-/// The number of quantiles in the jitter.
-const QUANTILES: usize = 21;
-
-/// Fits a profile to live runs without the cost of cache interference, see [`CacheInterference`]. `hand_over` is a
-/// separate measurement, used if no run shows any.
-fn fit_alone(
+/// Fits a profile to live runs. `hand_over` is the time that a core lease takes to pass from one process to the next; it was
+/// measured separately and is used if no run contains such a pass.
+///
+/// # Errors
+/// There are no runs, the runs are of several models, or they have no timed step.
+pub fn fit(
     seen: &[ObservedRun],
     hand_over: Option<Time>,
     name: &str,
@@ -133,7 +98,7 @@ fn fit_alone(
     let blocks = jobs::Blocks::fit(&warm, per_job);
     let factor = |job: &Job| Some(job.seconds / (blocks.predict(job)? + cold.of_job(job)));
     let factors: Vec<f64> = jobs.iter().filter_map(factor).collect();
-    let (jitter, mean) = jitter(factors);
+    let mean = steady_mean(factors).filter(|mean| mean.is_finite() && *mean > 0.0).unwrap_or(1.0);
     let raised = |seconds: f64| time(seconds * mean);
     let points = |points: &[(u32, f64)]| points.iter().map(|(size, s)| (*size, raised(*s))).collect::<Vec<_>>();
     let (embed, head) = embedding_and_head::ends(seen, &heads, &cold);
@@ -155,32 +120,20 @@ fn fit_alone(
             head: plain(head),
         }],
         first_job: time(jobs::first_job(seen, &blocks, mean)),
-        jitter,
+        jitter: Jitter::Off,
         overhead: Overhead {
             to_device: time(overhead.to_device),
             from_device: time(overhead.from_device),
-            per_kilobyte_copied: time(overhead.per_copied * 1e3),
             hand_over: if overhead.hand_over > 0.0 { time(overhead.hand_over) } else { hand_over.unwrap_or_default() },
             frame: time(ends.start),
             per_kilobyte: time(ends.per_byte * 1e3),
             idle: time(overhead.wake.idle),
             half_after: time(overhead.wake.half_after),
-            opening: time(overhead.opening),
-            held: time(overhead.held),
-            serving: serving(&first.plan, first.cores),
-            sigma: (overhead.sigma * 1e3).round() / 1e3,
-            cache_interference: 0.0,
             cpu_steal: overhead.cpu_steal.written(),
         },
         links: links::fit(seen, overhead.from_device),
         spread: Some(spread(seen, &warm, &blocks)),
     })
-}
-
-/// Returns the number of cores left to the network, if jobs are limited to the cores of the leases; otherwise 0.
-fn serving(plan: &Plan, cores: u32) -> u32 {
-    let machine = plan.peers().next().map(|(_, peer)| plan.host(peer.host).machine);
-    machine.and_then(|machine| plan.computing_cores(machine)).map_or(0, |computing| cores.saturating_sub(computing))
 }
 
 fn threads(plan: &Plan) -> u32 {
@@ -189,21 +142,6 @@ fn threads(plan: &Plan) -> u32 {
         Some(scenarios::plan::Executor::Cpu { threads }) => *threads,
         _ => 0,
     }
-}
-
-/// Returns the jitter as quantiles of the factors over the medians, scaled to mean 1, and the mean before scaling.
-fn jitter(mut factors: Vec<f64>) -> (Jitter, f64) {
-    factors.sort_by(f64::total_cmp);
-    let Some(top) = quantile(&factors, 0.995) else { return (Jitter::Off, 1.0) };
-    let at = |index: usize| quantile(&factors, index as f64 / (QUANTILES - 1) as f64).unwrap_or(1.0).min(top);
-    let quantiles: Vec<f64> = (0..QUANTILES).map(at).collect();
-    // A value drawn linearly between the quantiles has this mean.
-    let mean = quantiles.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0).sum::<f64>() / (QUANTILES - 1) as f64;
-    if !(mean.is_finite() && mean > 0.0 && quantiles[0] > 0.0) {
-        return (Jitter::Off, 1.0);
-    }
-    let rounded = |q: &f64| (q / mean * 1e4).round() / 1e4;
-    (Jitter::Quantiles(quantiles.iter().map(rounded).collect()), mean)
 }
 
 /// Returns the relative distance between the rounds.
@@ -256,21 +194,19 @@ mod tests {
                 .flat_map(|host| host.devices_mut())
                 .for_each(|device| device.cost.overhead = overhead);
             let events = simulator::run(&plan, HORIZON).events;
-            observe(plan, 0, 2, &events)
+            observe(plan, 0, &events)
         };
         swarms.into_iter().map(watched).collect()
     }
 
     #[test]
-    fn what_company_costs_is_found_beside_what_clients_wait_for_each_other() {
+    fn overheads_are_found_again_in_simulated_runs() {
         let [frame, to_device, from_device, hand_over] = [7_000, 9_000, 8_000, 20_000].map(Duration);
-        let alone =
-            Overhead { frame, per_byte: 2e-10, to_device, from_device, hand_over, serving: 1, ..Overhead::NONE };
-        for cache_interference in [0.0, 0.5, 1.0] {
-            let seen = seen(Overhead { cache_interference, ..alone });
-            let profile = fit(&seen, None, "here", "a simulation").expect("a profile");
-            let found = profile.overhead.cache_interference;
-            assert!((found - cache_interference).abs() < 0.1, "{found}, not {cache_interference}");
-        }
+        let truth = Overhead { frame, per_byte: 2e-10, to_device, from_device, hand_over, ..Overhead::NONE };
+        let found = fit(&seen(truth), None, "here", "a simulation").expect("a profile").overhead.resolve();
+        let near = |found: Duration, truth: Duration| (found.as_secs_f64() / truth.as_secs_f64() - 1.0).abs() < 0.05;
+        assert!(near(found.frame, frame) && (found.per_byte / 2e-10 - 1.0).abs() < 0.05, "{found:?}");
+        assert!(near(found.to_device, to_device) && near(found.from_device, from_device), "{found:?}");
+        assert!(near(found.hand_over, hand_over), "{found:?}");
     }
 }

@@ -4,15 +4,14 @@ use super::wake_up::Start;
 use actors::id::{NodeId, RequestId, SessionId};
 use actors::message::{Activation, Forwarding, Message, Step};
 use rows::ObservedRun;
-use rows::stats::steady_mean;
 use rows::{HopRow, TokenRow};
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 
 /// Returns the times of the frames of a run's steps from one peer to the next, which both peers stamp, so that other
 /// traffic does not matter. If a step has only one peer, the time is the network's part of the step without the
-/// hand-overs from devices. The client's hand-over has no stamp and is taken as `back` of its bytes.
-pub(super) fn starts(run: &ObservedRun, back: impl Fn(u64) -> f64) -> Vec<Start> {
+/// hand-overs from devices. The client's two hand-overs have no stamps and are taken as `back` seconds each.
+pub(super) fn starts(run: &ObservedRun, back: f64) -> Vec<Start> {
     let mut routes: BTreeMap<(RequestId, u32), Vec<&HopRow>> = BTreeMap::new();
     for hop in run.hops.iter().filter(|hop| !hop.request.is_warmup()) {
         routes.entry((hop.request, hop.position)).or_default().push(hop);
@@ -36,9 +35,7 @@ pub(super) fn starts(run: &ObservedRun, back: impl Fn(u64) -> f64) -> Vec<Start>
         match &route[..] {
             _ if route.len() != usize::from(step.hops) => {}
             [hop] => {
-                let returns = back(activation(&run.plan, step).bytes())
-                    + back(0)
-                    + seconds(hop.sent.saturating_sub(hop.finished));
+                let returns = 2.0 * back + seconds(hop.sent.saturating_sub(hop.finished));
                 let away = seconds(hop.sent.saturating_sub(hop.received));
                 let seconds = seconds(step.parts.network) - returns;
                 starts.push(of(4, vec![still(hop), away, away], seconds));
@@ -71,16 +68,7 @@ pub(super) fn frames_of(plan: &Plan, step: &TokenRow) -> (u32, u64) {
     (count, message.wire_bytes())
 }
 
-pub(super) fn activation(plan: &Plan, step: &TokenRow) -> Activation {
+fn activation(plan: &Plan, step: &TokenRow) -> Activation {
     let hidden = u16::try_from(plan.model.shape.hidden).unwrap_or(u16::MAX);
     Activation { tokens: step.tokens, batch: step.batch, hidden, dtype: plan.model.wire, data: None }
-}
-
-/// Returns the mean delay of a shaped frame after its scheduled time, in seconds; `None` if no step shows it.
-pub(super) fn held(run: &ObservedRun, back: f64) -> Option<f64> {
-    let late = run.tokens.iter().filter(|step| !step.request.is_warmup()).filter_map(|step| {
-        let returns = (2.0 + f64::from(step.hops)) * back;
-        Some((seconds(step.network?.other) - returns).max(0.0) / f64::from(frames_of(&run.plan, step).0))
-    });
-    steady_mean(late.collect())
 }

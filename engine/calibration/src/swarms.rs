@@ -30,7 +30,7 @@ const PINGED: Duration = Duration::from_millis(2);
 
 /// The delays of the shaped swarms. They exceed the time of a frame itself, are short enough to give many frames, and
 /// differ enough to show the cost of idle devices.
-const HELD: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(12)];
+const DELAYS: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(12)];
 
 /// The maximum number of clients in the swarm that is never idle.
 const CLIENTS: u32 = 4;
@@ -65,7 +65,7 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     if clients > 1 {
         swarms.push(hosts.swarm(base, clients.min(CLIENTS), batches[0], prompts[0]));
     }
-    for delay in HELD {
+    for delay in DELAYS {
         let mut shaped = hosts.swarm(base, 1, batches[0], prompts[0]);
         shaped.network.default = Link::new(Distribution::Constant(delay), None);
         shaped.network.shape = true;

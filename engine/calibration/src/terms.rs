@@ -1,6 +1,6 @@
 //! The terms of the host model. Each term can be removed from a profile to show its effect.
 use crate::DriftTimeline;
-use scenarios::profile::{ColdCache, CpuSteal, Jitter, Profile};
+use scenarios::profile::{ColdCache, CpuSteal, Profile};
 use scenarios::units::Time;
 use std::fmt;
 use std::str::FromStr;
@@ -10,30 +10,16 @@ use std::str::FromStr;
 pub enum Term {
     /// The time from a node's request for a job until its device starts it, and from the job's end until the node knows.
     DeviceHandOver,
-    /// The time to copy activations to and from a device.
-    Copying,
     /// The time from the end of one job until the next one has the core lease.
     LeaseHandOver,
     /// The time that each message takes at its sender and at its receiver (the `o` of the LogP model).
     MessageOverhead,
-    /// The random variation of the time that a message takes at its sender and at its receiver.
-    MessageSpread,
     /// The longer time of everything that starts after idling.
     WakeUp,
-    /// The time that a peer takes to open a session.
-    SessionOpening,
-    /// The delay of messages that a shaped live run has held back.
-    ShaperDelay,
-    /// The queue of messages for the cores that no job computes on.
-    SharedCores,
-    /// The longer time of messages among those of other clients.
-    CacheInterference,
     /// The time for which the hypervisor runs other machines on a core (as in /proc/stat).
     CpuSteal,
     /// The longer time of blocks whose weights have left the CPU caches.
     ColdCache,
-    /// The random variation of the times of jobs.
-    ComputeSpread,
     /// The speed of the machine around each live cell, relative to the profile.
     Drift,
     /// The error of the profile at each prompt size, as the probes show it.
@@ -41,20 +27,13 @@ pub enum Term {
 }
 
 /// Each term with its name on the command line.
-pub const TERMS: [(&str, Term); 15] = [
+pub const TERMS: [(&str, Term); 8] = [
     ("device-hand-over", Term::DeviceHandOver),
-    ("copying", Term::Copying),
     ("lease-hand-over", Term::LeaseHandOver),
     ("message-overhead", Term::MessageOverhead),
-    ("message-spread", Term::MessageSpread),
     ("wake-up", Term::WakeUp),
-    ("session-opening", Term::SessionOpening),
-    ("shaper-delay", Term::ShaperDelay),
-    ("shared-cores", Term::SharedCores),
-    ("cache-interference", Term::CacheInterference),
     ("cpu-steal", Term::CpuSteal),
     ("cold-cache", Term::ColdCache),
-    ("compute-spread", Term::ComputeSpread),
     ("drift", Term::Drift),
     ("size-factors", Term::SizeFactors),
 ];
@@ -71,18 +50,11 @@ impl Term {
         let over = &mut profile.overhead;
         match self {
             Term::DeviceHandOver => (over.to_device, over.from_device) = (Time(0), Time(0)),
-            Term::Copying => over.per_kilobyte_copied = Time(0),
             Term::LeaseHandOver => over.hand_over = Time(0),
             Term::MessageOverhead => (over.frame, over.per_kilobyte) = (Time(0), Time(0)),
-            Term::MessageSpread => over.sigma = 0.0,
             Term::WakeUp => over.idle = Time(0),
-            Term::SessionOpening => over.opening = Time(0),
-            Term::ShaperDelay => over.held = Time(0),
-            Term::SharedCores => over.serving = 0,
-            Term::CacheInterference => over.cache_interference = 0.0,
             Term::CpuSteal => over.cpu_steal = CpuSteal::default(),
             Term::ColdCache => profile.models.iter_mut().for_each(|model| model.cold_cache = ColdCache::default()),
-            Term::ComputeSpread => profile.jitter = Jitter::Off,
             Term::Drift | Term::SizeFactors => {}
         }
     }
@@ -115,5 +87,7 @@ mod tests {
             assert_eq!((name.parse(), term.to_string()), (Ok(term), name.to_owned()));
         }
         assert!("cpu_steal".parse::<Term>().is_err_and(|why| why.contains("cpu-steal")));
+        let removed = "copying".parse::<Term>().expect_err("a removed term is none");
+        assert!(TERMS.iter().all(|(name, _)| removed.contains(name)), "{removed}");
     }
 }

@@ -17,7 +17,7 @@ const MOST: usize = 20;
 #[derive(Clone, Debug)]
 pub(super) struct Start {
     pub round: u32,
-    /// The bytes of each start.
+    /// The bytes of each start; 0 for hand-overs to and from devices.
     pub bytes: u64,
     /// The number of starts.
     pub count: u32,

@@ -10,8 +10,6 @@ pub struct ObservedRun {
     pub hops: Vec<HopRow>,
     pub tokens: Vec<TokenRow>,
     pub pings: Vec<Pinged>,
-    /// The number of cores that the run had.
-    pub cores: u32,
     /// The round that the run belongs to. All runs of a round are made before the next round begins, so figures that
     /// differ between rounds show how much the machine itself drifts.
     pub round: u32,

@@ -10,7 +10,6 @@ use actors::id::{HostId, NodeId, SessionId};
 use actors::message::{Activation, Computed, Job, Output, Piece, Work};
 use actors::seed::SmallStream;
 use actors::time::{Duration, Timestamp};
-use rand::RngExt;
 use rand_distr::{Distribution, LogNormal};
 use scenarios::cost;
 use scenarios::plan::{Cost, Jitter, Overhead, Plan, Weights};
@@ -76,7 +75,6 @@ fn is_of(work: &Work, session: SessionId) -> bool {
 enum Factor {
     One,
     LogNormal(Box<(LogNormal<f64>, SmallStream)>),
-    Quantiles(Box<(Vec<f64>, SmallStream)>),
 }
 
 impl Factor {
@@ -90,7 +88,6 @@ impl Factor {
                 let drawn = LogNormal::new(-sigma * sigma / 2.0, *sigma);
                 drawn.map_or(Factor::One, |drawn| Factor::LogNormal(Box::new((drawn, stream()))))
             }
-            Jitter::Quantiles(factors) => Factor::Quantiles(Box::new((factors.clone(), stream()))),
         }
     }
 
@@ -98,12 +95,6 @@ impl Factor {
         let factor = match self {
             Factor::One => return time,
             Factor::LogNormal(drawn) => drawn.0.sample(&mut drawn.1),
-            Factor::Quantiles(drawn) => {
-                let (factors, stream) = (&drawn.0, &mut drawn.1);
-                let at = stream.random::<f64>() * (factors.len() - 1) as f64;
-                let below = (at as usize).min(factors.len() - 2);
-                factors[below] + (factors[below + 1] - factors[below]) * (at - below as f64)
-            }
         };
         Duration::from_secs_f64(time.as_secs_f64() * factor)
     }
@@ -242,12 +233,7 @@ impl<'p> Devices<'p> {
 
     /// Returns the time from the end of a job until its node has the result.
     pub fn way_back(&self, slot: Slot, computed: &Computed) -> Duration {
-        let bytes = match &computed.output {
-            Ok(Output::Hidden(given)) => given.bytes(),
-            Ok(Output::Batch(given)) => given.iter().map(Activation::bytes).sum(),
-            Ok(Output::Loaded | Output::Benchmarked | Output::Tokens(_)) | Err(_) => 0,
-        };
-        self.overhead(slot).way_back(bytes, computed.finished.since(computed.started))
+        self.overhead(slot).way_back(computed.finished.since(computed.started))
     }
 
     /// Returns the time until a device that waited for a core lease begins its first job after the lease is handed to
@@ -260,14 +246,8 @@ impl<'p> Devices<'p> {
     /// Submits a job of `node` to its device. Returns the job's end if the device has a lease for it at once.
     pub fn submit(&mut self, now: Timestamp, node: NodeId, job: Job) -> Option<Begun> {
         let slot = self.of_node[node.0 as usize];
-        let bytes = match &job.work {
-            Work::Blocks(piece) => piece.input.bytes(),
-            Work::Batch(pieces) => pieces.iter().map(|piece| piece.input.bytes()).sum(),
-            Work::Head { input, .. } => input.bytes(),
-            Work::Embed { .. } | Work::Load { .. } | Work::Benchmark { .. } | Work::Release { .. } => 0,
-        };
         let idle = now.since(self.devices[slot.0 as usize].until);
-        let ready = now + self.overhead(slot).way_there(bytes, idle);
+        let ready = now + self.overhead(slot).way_there(idle);
         let device = &mut self.devices[slot.0 as usize];
         device.jobs.push_back(Waiting { node, job, ready, released: Vec::new() });
         if device.jobs.len() > 1 {

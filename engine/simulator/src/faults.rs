@@ -204,7 +204,7 @@ impl Simulation<'_> {
                 && !faults.is_down(there)
             {
                 self.account.sent += 1;
-                self.transmit(to, from, Message::Gone(Gone));
+                self.transmit(to, from, self.world.now, Message::Gone(Gone));
             }
             return None;
         }
@@ -310,7 +310,7 @@ impl Simulation<'_> {
                 if node == Plan::ORCHESTRATOR {
                     self.post(dead, node, Delivery::Message(Message::Gone(Gone)));
                 } else {
-                    self.transmit(dead, node, Message::Gone(Gone));
+                    self.transmit(dead, node, self.world.now, Message::Gone(Gone));
                 }
             }
         }

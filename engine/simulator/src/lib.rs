@@ -5,8 +5,6 @@
 //! same run, byte for byte.
 #![forbid(unsafe_code)]
 mod actor_table;
-mod cache_interference;
-mod core_queue;
 mod cpu_steal;
 mod device;
 mod echo;
@@ -86,9 +84,9 @@ pub struct Simulation<'p> {
     queue: EventQueue<SimEvent>,
     network: Network<'p>,
     /// The network in place of `network` if bandwidth is shared fairly.
-    fair: Option<Box<Fair<'p, (NodeId, NodeId, Message)>>>,
+    fair: Option<Box<Fair<'p, (NodeId, NodeId, Timestamp, Message)>>>,
     devices: Devices<'p>,
-    ends: MessageOverheads,
+    overheads: MessageOverheads,
     /// The state of the plan's faults; `None` if the plan has none.
     faults: Option<Box<Faults<'p>>>,
     world: SimContext,
@@ -115,8 +113,12 @@ enum SimEvent {
         life: u32,
         parcel: Delivery,
     },
-    /// The first byte of a message has reached the receiver's NIC.
-    Arrive { from: NodeId, to: NodeId, passage: Box<Passage>, message: Message },
+    /// A message enters the network, because its sender is done with it.
+    Depart { from: NodeId, to: NodeId, life: u32, message: Message },
+    /// The first byte of a message has reached the receiver's NIC. The sender was done with the message at this time.
+    Arrive { from: NodeId, to: NodeId, passage: Box<(Passage, Timestamp)>, message: Message },
+    /// The last byte of a message has reached its receiver, which a shaped network has held for this time.
+    Receive { from: NodeId, to: NodeId, life: u32, held: Duration, message: Message },
     /// A device has finished its job of this version.
     JobDone(Slot, u32),
     /// A transfer begins or ends, if the rates still have this version.
@@ -150,7 +152,7 @@ impl<'p> Simulation<'p> {
             network: Network::new(plan),
             fair: (plan.network.sharing == Sharing::Fair).then(|| Box::new(Fair::new(plan))),
             devices: Devices::new(plan),
-            ends: MessageOverheads::of(plan),
+            overheads: MessageOverheads::of(plan),
             faults: Faults::of(plan),
             world: SimContext::default(),
             checker: InvariantChecker::of_a_run(),
@@ -255,13 +257,17 @@ impl<'p> Simulation<'p> {
     fn happen(&mut self, now: Timestamp, event: SimEvent) {
         self.world.now = now;
         match event {
-            SimEvent::Deliver { from, to, life, parcel } => match self.ends.put_off(now, from, to) {
-                None => self.deliver(from, to, life, parcel),
-                Some(at) => self.queue.schedule(at, SimEvent::Deliver { from, to, life, parcel }),
-            },
+            SimEvent::Deliver { from, to, life, parcel } => self.deliver(from, to, life, parcel),
+            SimEvent::Depart { from, to, life, message } => self.enter_network(from, to, life, message),
             SimEvent::Arrive { from, to, mut passage, message } => {
-                self.network.arrive(self.hosts[to.0 as usize], &mut passage, message.wire_bytes());
-                self.carry(from, to, &passage, message);
+                let (passage, left) = &mut *passage;
+                self.network.arrive(self.hosts[to.0 as usize], passage, message.wire_bytes());
+                self.carry(from, to, *left, passage, message);
+            }
+            SimEvent::Receive { from, to, life, held, message } => {
+                let at = self.overheads.receive(now, to, &message, held);
+                let parcel = Delivery::Message(message);
+                self.queue.schedule(at, SimEvent::Deliver { from, to, life, parcel });
             }
             SimEvent::JobDone(slot, version) => self.finish_job(slot, version),
             SimEvent::Settled(version) => self.settle(version),
@@ -316,7 +322,7 @@ impl<'p> Simulation<'p> {
     fn in_flight(&self) -> u64 {
         let queued = self.queue.iter().filter(|event| match event {
             SimEvent::Deliver { parcel, .. } => matches!(parcel, Delivery::Message(_)),
-            SimEvent::Arrive { .. } => true,
+            SimEvent::Depart { .. } | SimEvent::Arrive { .. } | SimEvent::Receive { .. } => true,
             _ => false,
         });
         let sharing = self.fair.as_ref().map_or(0, |fair| fair.len());
@@ -401,31 +407,47 @@ impl<'p> Simulation<'p> {
         if let Some(faults) = &mut self.faults {
             faults.connect(here, there);
         }
-        self.transmit(from, to, message);
+        let left = self.overheads.send(now, from, &message);
+        if left > now && self.overheads.precede_the_network() {
+            let life = self.life(from);
+            return self.queue.schedule(left, SimEvent::Depart { from, to, life, message });
+        }
+        self.transmit(from, to, left, message);
     }
 
-    /// Sends a message over the network, with either way of sharing bandwidth.
+    /// Lets a message enter the network. What a process that has died was sending is lost.
+    #[cold]
+    fn enter_network(&mut self, from: NodeId, to: NodeId, life: u32, message: Message) {
+        match self.life(from) == life {
+            true => self.transmit(from, to, self.world.now, message),
+            false => self.account.lost += 1,
+        }
+    }
+
+    /// Sends a message over the network, with either way of sharing bandwidth. Its sender is done with it at `left`,
+    /// which is now or, if the network is shaped, later.
     #[inline(always)]
-    fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
+    fn transmit(&mut self, from: NodeId, to: NodeId, left: Timestamp, message: Message) {
         let now = self.world.now;
         let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         if let Some(fair) = &mut self.fair {
             let bytes = message.wire_bytes();
-            fair.offer(now, (here, there), bytes, (from, to, message));
+            fair.offer(now, (here, there), bytes, (from, to, left, message));
             return self.await_settling();
         }
         let passage = self.network.depart(now, here, there, message.wire_bytes());
         if self.network.receives_freely(there) {
-            self.carry(from, to, &passage, message);
+            self.carry(from, to, left, &passage, message);
         } else {
-            let passage = Box::new(passage);
-            self.queue.schedule(passage.first, SimEvent::Arrive { from, to, passage, message });
+            let (first, passage) = (passage.first, Box::new((passage, left)));
+            self.queue.schedule(first, SimEvent::Arrive { from, to, passage, message });
         }
     }
 
-    /// Schedules the delivery of a message that has passed every queue. It is delivered with its last byte.
+    /// Schedules the delivery of a message that has passed every queue. It is delivered with its last byte, or when its
+    /// receiver is done with it.
     #[inline(always)]
-    fn carry(&mut self, from: NodeId, to: NodeId, passage: &Passage, message: Message) {
+    fn carry(&mut self, from: NodeId, to: NodeId, left: Timestamp, passage: &Passage, message: Message) {
         let hindered = self.faults.as_mut().map(|faults| {
             let mut passage = *passage;
             faults.hinder(self.hosts[from.0 as usize], self.hosts[to.0 as usize], &mut passage);
@@ -445,8 +467,12 @@ impl<'p> Simulation<'p> {
                 propagation: passage.propagation,
             }));
         }
-        let at = self.ends.delivered(from, to, passage, &message).max(self.world.now);
-        self.post_at(at, from, to, Delivery::Message(message));
+        let at = passage.last.max(left).max(self.world.now);
+        if self.overheads.are_none() {
+            return self.post_at(at, from, to, Delivery::Message(message));
+        }
+        let (life, held) = (self.life(to), self.overheads.held(left, at));
+        self.queue.schedule(at, SimEvent::Receive { from, to, life, held, message });
     }
 
     #[inline]
@@ -456,8 +482,14 @@ impl<'p> Simulation<'p> {
 
     #[inline(always)]
     fn post_at(&mut self, at: Timestamp, from: NodeId, to: NodeId, parcel: Delivery) {
-        let life = self.faults.as_ref().map_or(0, |faults| faults.life(self.hosts[to.0 as usize]));
+        let life = self.life(to);
         self.queue.schedule(at, SimEvent::Deliver { from, to, life, parcel });
+    }
+
+    /// Returns the present incarnation of a node's host.
+    #[inline]
+    fn life(&self, of: NodeId) -> u32 {
+        self.faults.as_ref().map_or(0, |faults| faults.life(self.hosts[of.0 as usize]))
     }
 
     fn await_settling(&mut self) {
@@ -468,8 +500,8 @@ impl<'p> Simulation<'p> {
 
     fn settle(&mut self, version: u64) {
         let Some(fair) = self.fair.as_mut().filter(|fair| fair.version() == version) else { return };
-        for (passage, (from, to, message)) in fair.take(self.world.now) {
-            self.carry(from, to, &passage, message);
+        for (passage, (from, to, left, message)) in fair.take(self.world.now) {
+            self.carry(from, to, left, &passage, message);
         }
         self.await_settling();
     }
@@ -492,7 +524,7 @@ impl<'p> Simulation<'p> {
                 self.deliver(node, node, life, parcel);
             }
             way => {
-                let at = self.ends.held_up(now, node, now, now + way);
+                let at = self.overheads.held_up(now, node, now, now + way);
                 self.post_at(at, node, node, parcel);
             }
         }

@@ -141,15 +141,31 @@ impl ColdCache {
 }
 
 /// The random factor of a job's time, with mean 1, drawn from the device's own random stream.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "ReadJitter")]
 pub enum Jitter {
+    #[default]
     Off,
     /// `exp(N(-sigma^2 / 2, sigma))`.
-    LogNormal {
-        sigma: f64,
-    },
-    /// Quantiles of measured factors in ascending order, equally spaced, with linear interpolation between them.
-    Quantiles(Vec<f64>),
+    LogNormal { sigma: f64 },
+}
+
+/// The jitter in a file. Version 0.1 measured quantiles of it, which are read as no jitter.
+#[derive(Deserialize)]
+#[serde(rename = "Jitter", deny_unknown_fields)]
+enum ReadJitter {
+    Off,
+    LogNormal { sigma: f64 },
+    Quantiles(#[expect(dead_code, reason = "it is read to be ignored")] Vec<f64>),
+}
+
+impl From<ReadJitter> for Jitter {
+    fn from(read: ReadJitter) -> Jitter {
+        match read {
+            ReadJitter::Off | ReadJitter::Quantiles(_) => Jitter::Off,
+            ReadJitter::LogNormal { sigma } => Jitter::LogNormal { sigma },
+        }
+    }
 }
 
 /// The time that a host adds to computing and to the declared network. `calibrate` measures it.
@@ -160,9 +176,6 @@ pub struct Overhead {
     pub to_device: Duration,
     /// The time from the end of a job until its node is notified.
     pub from_device: Duration,
-    /// Seconds for each byte of activations that a job receives, and for each byte that it returns. Each direction is
-    /// one copy.
-    pub per_copied: f64,
     /// The time from the end of one job until the next one, which waited for its core lease, gets it.
     pub hand_over: Duration,
     /// The time that a frame takes at the sender, and again at the receiver.
@@ -175,20 +188,6 @@ pub struct Overhead {
     /// `hand_over`, and the time since the node's last frame for `frame`.
     pub idle: Duration,
     pub half_after: Duration,
-    /// The time that a peer takes from receiving a request to open a session until it sends the confirmation.
-    pub opening: Duration,
-    /// The time by which a frame that `shape: true` holds back is delivered too late.
-    pub held: Duration,
-    /// The number of cores on which the machine sends and receives the frames of all its hosts. Frames wait for a free
-    /// core. 0 means that no frame waits for another.
-    pub serving: u32,
-    /// The random variation of the cost of frames: the cost is multiplied by exp(N(-sigma^2 / 2, sigma)) at the sender
-    /// and at the receiver. 0 means no variation.
-    pub sigma: f64,
-    /// The share by which a frame takes longer at the sender or receiver if the last frames of the machine were all of
-    /// other clients, because those have replaced the contents of its caches. If some of those frames were of the same
-    /// client, the share is proportionally smaller.
-    pub cache_interference: f64,
     pub cpu_steal: CpuSteal,
 }
 
@@ -210,33 +209,22 @@ impl Overhead {
     pub const NONE: Overhead = Overhead {
         to_device: Duration::ZERO,
         from_device: Duration::ZERO,
-        per_copied: 0.0,
         hand_over: Duration::ZERO,
         frame: Duration::ZERO,
         per_byte: 0.0,
         idle: Duration::ZERO,
         half_after: Duration::ZERO,
-        opening: Duration::ZERO,
-        held: Duration::ZERO,
-        serving: 0,
-        sigma: 0.0,
-        cache_interference: 0.0,
         cpu_steal: CpuSteal::NONE,
     };
 
-    /// The time from a node's request for a job with `bytes` of activations until a device that was idle for `idle`
-    /// begins the job.
-    pub fn way_there(&self, bytes: u64, idle: Duration) -> Duration {
-        self.to_device + self.woken(idle) + Duration::from_secs_f64(bytes as f64 * self.per_copied)
+    /// The time from a node's request for a job until a device that was idle for `idle` begins the job.
+    pub fn way_there(&self, idle: Duration) -> Duration {
+        self.to_device + self.woken(idle)
     }
 
-    /// The time from the end of a job, which returns `bytes` and took `took`, until its node is notified.
-    pub fn way_back(&self, bytes: u64, took: Duration) -> Duration {
-        match *self {
-            // The common case without a measured profile, which avoids floating point.
-            Overhead { from_device: Duration::ZERO, idle: Duration::ZERO, per_copied: 0.0, .. } => Duration::ZERO,
-            _ => self.from_device + self.woken(took) + Duration::from_secs_f64(bytes as f64 * self.per_copied),
-        }
+    /// The time from the end of a job that took `took` until its node is notified.
+    pub fn way_back(&self, took: Duration) -> Duration {
+        self.from_device + self.woken(took)
     }
 
     /// The time from the end of one job until the next one begins, which has waited for the core lease for `waited`.
@@ -244,15 +232,9 @@ impl Overhead {
         self.hand_over + self.woken(waited)
     }
 
-    /// The time that a frame takes at a node whose last frame was `idle` ago, without the time of its bytes.
-    pub fn end_of_frame(&self, idle: Duration) -> Duration {
-        self.frame + self.woken(idle)
-    }
-
-    /// The time of a frame at the sender or receiver, including cache interference. `takes` is the time without it, and
-    /// `share` the share of the machine's last frames that were of other clients.
-    pub fn among_others(&self, takes: Duration, share: f64) -> Duration {
-        Duration((takes.0 as f64 * (1.0 + self.cache_interference * share)) as u64)
+    /// The time that a frame of `bytes` takes at its sender or receiver, a node whose last frame was `idle` ago.
+    pub fn of_frame(&self, bytes: u64, idle: Duration) -> Duration {
+        self.frame + Duration::from_secs_f64(bytes as f64 * self.per_byte) + self.woken(idle)
     }
 
     fn woken(&self, still: Duration) -> Duration {
