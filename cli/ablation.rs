@@ -7,10 +7,9 @@ use crate::sweep::DRAWS;
 use calibration::{DriftTimeline, Term, prepare};
 use miette::miette;
 use reports::cells::{CellRow, CellStatus};
-use reports::measures::Measures;
+use reports::measures::MeasureRecorder;
 use reports::read::Run;
 use reports::twin::{Gap, ProbedRun, Recording, Twin, errors};
-use rows::RunRows;
 use rows::stats::median;
 use scenarios::cell::CellKey;
 use scenarios::plan::Plan;
@@ -187,10 +186,9 @@ fn predict(recorded: &Recorded, without: String, terms: &[Term]) -> Result<Row, 
             shaped.push(plan.cell);
         }
         for plan in crate::sweep::drawn(&plan, DRAWS) {
-            let run = simulator::run(&plan, HORIZON);
-            let measures = Measures::of(&RunRows::of(&run.events), &plan);
-            let status = CellStatus::Done;
-            rows.push(CellRow::new(key, plan.repeat, &status, &measures));
+            let mut recorder = MeasureRecorder::new(&plan);
+            simulator::run_into(&plan, HORIZON, &mut recorder);
+            rows.push(CellRow::new(key, plan.repeat, &CellStatus::Done, &recorder.measures()));
         }
     }
     let repeats = recorded.measured.manifest.repeats() * DRAWS;

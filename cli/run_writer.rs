@@ -8,7 +8,7 @@ use actors::record::Event;
 use reports::cells::CellStatus;
 use reports::manifest::{Build, Manifest, World};
 use reports::measures::Verdict;
-use reports::write::{RunDir, RunWriter};
+use reports::write::{RecordedRun, Recorders, RunDir, RunWriter};
 use scenarios::plan::Plan;
 use std::path::Path;
 use topology::outcome::{Outcome, Run};
@@ -28,6 +28,14 @@ pub struct SweepWriter<'b> {
     failures: Vec<String>,
     /// Runs that ended before some events of their scenario began, and what is to be said of the first.
     too_late: (usize, Option<String>),
+}
+
+/// Where the rows of a run come from.
+enum Rows<'r> {
+    /// All events of the run.
+    Events(Vec<Event>),
+    /// The recorder of the run, which has written most rows.
+    Recorded(Box<RecordedRun<'r>>),
 }
 
 impl<'b> SweepWriter<'b> {
@@ -64,8 +72,26 @@ impl<'b> SweepWriter<'b> {
         })
     }
 
+    /// Returns what makes the recorders of the sweep's runs.
+    pub fn recorders(&self) -> Recorders {
+        self.writer.recorders()
+    }
+
+    /// Writes a run that has all of its events, or the reason why it could not start.
     pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Exit> {
-        self.write(index, run).map_err(|stop| self.left(stop))
+        let (run, events) = match run {
+            Ok(mut run) => {
+                let events = std::mem::take(&mut run.events);
+                (Ok(run), events)
+            }
+            Err(why) => (Err(why), Vec::new()),
+        };
+        self.write(index, run, Rows::Events(events)).map_err(|stop| self.left(stop))
+    }
+
+    /// Writes a run whose events were recorded as they happened.
+    pub fn keep_recorded(&mut self, index: usize, run: Run, recorded: RecordedRun<'_>) -> Result<(), Exit> {
+        self.write(index, Ok(run), Rows::Recorded(Box::new(recorded))).map_err(|stop| self.left(stop))
     }
 
     /// An error that ends the sweep, with where the runs are that were written.
@@ -73,10 +99,10 @@ impl<'b> SweepWriter<'b> {
         left(stop, self.kept, self.writer.partial_dir())
     }
 
-    fn write(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Exit> {
+    fn write(&mut self, index: usize, run: Result<Run, String>, rows: Rows<'_>) -> Result<(), Exit> {
         let (key, plan) = (&self.batch.keys[index], &self.batch.plans[index]);
-        let (status, lost, events, trace) = match run {
-            Ok(Run { outcome, events, trace, .. }) => {
+        let (status, lost, trace) = match run {
+            Ok(Run { outcome, trace, .. }) => {
                 if let Outcome::Done(drained) = &outcome
                     && let Some(told) = self.batch.events_missed(plan, drained.wall)
                 {
@@ -84,11 +110,11 @@ impl<'b> SweepWriter<'b> {
                     self.too_late.1.get_or_insert(told);
                 }
                 let (status, lost) = status_of(plan, &outcome);
-                (status, lost, events, trace)
+                (status, lost, trace)
             }
             Err(why) => {
                 let (label, detail) = ("not_started".to_owned(), plan.in_words(&why));
-                (CellStatus::Failed { label, detail }, 0, Vec::new(), None)
+                (CellStatus::Failed { label, detail }, 0, None)
             }
         };
         let said = match (&status, lost) {
@@ -107,10 +133,15 @@ impl<'b> SweepWriter<'b> {
                 "interrupted".to_owned()
             }
         };
-        self.writer.cell(key, plan, status, &events)?;
-        #[cfg(feature = "live")]
-        if self.world == World::Live {
-            self.keep_texts(plan, &events)?;
+        match rows {
+            Rows::Recorded(recorded) => _ = self.writer.add(key, status, *recorded)?,
+            Rows::Events(events) => {
+                self.writer.cell(key, plan, status, &events)?;
+                #[cfg(feature = "live")]
+                if self.world == World::Live {
+                    self.keep_texts(plan, &events)?;
+                }
+            }
         }
         if let Some(hash) = trace {
             self.writer.trace_hash(plan, hash);

@@ -9,7 +9,7 @@ use miette::miette;
 use reports::sensitivity::{Effect, Sensitivity};
 use scenarios::plan::Plan;
 use scenarios::sensitivity::{Input, choices};
-use simulator::{HORIZON, run};
+use simulator::{HORIZON, run_into};
 use topology::outcome::Outcome;
 
 #[derive(Args)]
@@ -88,7 +88,7 @@ fn figures(plans: &[Plan]) -> Result<(f64, f64), Exit> {
     let (mut throughput, mut latency) = (0.0, 0.0);
     for plan in plans {
         let failed = |why: String| Exit { code: 4, report: miette!("cell {} failed: {why}", plan.cell) };
-        let drained = match run(plan, HORIZON).outcome {
+        let drained = match run_into(plan, HORIZON, &mut ()).outcome {
             Outcome::Done(drained) => drained,
             other => return Err(failed(plan.in_words(&other.to_string()))),
         };

@@ -4,7 +4,6 @@ use crate::place;
 use crate::print::{errln, print_table};
 use crate::run_writer::SweepWriter;
 use crate::sweep::{Batch, Sweep, threads};
-use actors::record::Event;
 use miette::miette;
 use reports::manifest::World;
 use reports::write::RunDir;
@@ -25,19 +24,23 @@ impl Sweep {
     pub fn simulate(&self, batch: &Batch, twice: bool) -> Result<(RunDir, u8), Exit> {
         let pool = Pool { threads: threads(self.jobs), twice, interrupt: &INTERRUPT };
         let mut writer = SweepWriter::new(self, batch, World::Sim)?;
+        let recorders = writer.recorders();
         pool.run(
             &batch.plans,
-            |_| Vec::new(),
-            |index, finished| writer.keep(index, Ok(same_twice(finished, batch.plans[index].cell)?)),
+            |index| recorders.begin(batch.keys[index].index, &batch.plans[index], Some(&INTERRUPT)),
+            |index, finished| {
+                let (run, recorded) = same_twice(finished, batch.plans[index].cell)?;
+                writer.keep_recorded(index, run, recorded)
+            },
         )?;
         writer.finish()
     }
 }
 
-/// Returns the run, or an error if a second run of the same plan gave other events.
-fn same_twice(finished: Finished<Vec<Event>>, cell: u32) -> Result<Run, Exit> {
+/// Returns the run and its recorder, or an error if a second run of the same plan gave other events.
+fn same_twice<R>(finished: Finished<R>, cell: u32) -> Result<(Run, R), Exit> {
     if finished.deterministic {
-        return Ok(Run { events: finished.recorder, ..finished.run });
+        return Ok((finished.run, finished.recorder));
     }
     let message = "two runs of one plan differed: this is a fault of swarmbench";
     Err(Exit { code: 9, report: miette!("cell {cell}: {message}") })
@@ -54,9 +57,9 @@ mod tests {
     fn two_runs_that_differ_have_an_exit_code_of_their_own() {
         let sweep = Sweep::of("nano", Vec::new(), None);
         let plan = &sweep.batch().unwrap_or_else(|stop| panic!("{:?}", stop.report)).plans[0];
-        let mut recorder = Vec::new();
+        let mut recorder = ();
         let (run, deterministic) = is_deterministic(plan, HORIZON, &mut recorder);
-        let differed = Finished { run: run.clone(), recorder: recorder.clone(), deterministic: false };
+        let differed = Finished { run: run.clone(), recorder, deterministic: false };
         assert_eq!(same_twice(differed, 3).map_err(|stop| stop.code).err(), Some(9));
         assert!(same_twice(Finished { run, recorder, deterministic }, 3).is_ok());
     }

@@ -22,7 +22,7 @@ use reports::twin::{ProbedRun, Recording, Twin};
 use scenarios::plan::Plan;
 use scenarios::profile::Profile;
 use simulator::observed::Observed;
-use simulator::{HORIZON, run, run_observed};
+use simulator::{HORIZON, run_into, run_observed_into};
 use std::path::PathBuf;
 use topology::outcome::{Outcome, Run};
 
@@ -187,11 +187,12 @@ fn predict(
         }
         for index in (index * DRAWS as usize..).take(DRAWS as usize) {
             let plan = &batch.plans[index];
+            let mut recorder = writer.recorders().begin(batch.keys[index].index, plan, None);
             let run = match times {
-                Times::Calibrated => run(plan, HORIZON),
-                Times::Observed => run_observed(plan, HORIZON, observed.clone()),
+                Times::Calibrated => run_into(plan, HORIZON, &mut recorder),
+                Times::Observed => run_observed_into(plan, HORIZON, observed.clone(), &mut recorder),
             };
-            writer.keep(index, Ok(run))?;
+            writer.keep_recorded(index, run, recorder)?;
         }
     }
     let (sim, mut code) = writer.finish()?;

@@ -199,6 +199,22 @@ fn a_sweep_that_is_interrupted_says_how_much_of_it_was_run() {
 }
 
 #[test]
+fn a_long_run_that_is_interrupted_keeps_the_rows_that_it_had_come_to() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let child = start(dir.path(), &["sim", "nano", "--set", "workload.micro_batches=1000000"]);
+    let growing = dir.path().join("runs/.partial-nano-sim-001/parts/tokens-000000-000000.new");
+    wait_until("rows of a run under way", || fs::metadata(&growing).is_ok_and(|file| file.len() > 0));
+    send(&child, Signal::INT);
+    ended(child, 130);
+    let run = dir.path().join("runs/nano-sim-001");
+    let manifest = manifest(&run);
+    assert_eq!((&manifest["interrupted"], &manifest["runs_done"]), (&true.into(), &0.into()));
+    assert!(manifest["tokens"]["rows"].as_u64().is_some_and(|rows| rows >= 65_536), "{manifest}");
+    assert!(run.join("tokens.parquet").exists() && !run.join("parts").exists());
+    expect_code(dir.path(), &["report", "runs/nano-sim-001"], 0);
+}
+
+#[test]
 fn what_a_killed_sweep_leaves_is_drawn_and_said_to_be_partial() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut child = start(dir.path(), &LONG);

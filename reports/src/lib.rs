@@ -7,6 +7,7 @@ pub mod chart;
 pub mod claim;
 pub mod draw;
 pub mod error;
+mod figures;
 pub mod files;
 pub mod load;
 pub mod manifest;

@@ -76,6 +76,9 @@ pub struct Manifest {
     pub requests: Option<u64>,
     pub tokens: Kept,
     pub hops: Kept,
+    /// Which requests' rows were left out of which runs; empty if all rows were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thinned: Vec<Thinned>,
     /// What a person should know of the runs beside their figures.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -84,12 +87,25 @@ pub struct Manifest {
     pub cells: Vec<CellKey>,
 }
 
-/// The number of rows of a kind, and the number of rows kept. Above a limit, only the rows of every n-th request are
-/// kept.
+/// The number of rows of a kind, and the number of rows kept. Beyond a limit, only the rows of every n-th request of a
+/// run are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     pub rows: u64,
     pub of: u64,
+}
+
+/// How the rows of one run were thinned out. The requests of the run are numbered from 0 in the order of their first
+/// rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thinned {
+    /// The file: `tokens` or `hops`.
+    pub file: String,
+    pub cell: u32,
+    pub repeat: u32,
+    /// (row, n): from this row of the run on, counted from 0 over all rows of the file's kind, only rows of requests
+    /// with a number divisible by n were kept.
+    pub every: Vec<(u64, u64)>,
 }
 
 /// The build of the program that made the run.
@@ -142,6 +158,7 @@ impl Manifest {
             requests: Some(0),
             tokens: Kept::default(),
             hops: Kept::default(),
+            thinned: Vec::new(),
             notes: Vec::new(),
             cells: Vec::new(),
         }

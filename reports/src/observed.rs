@@ -35,33 +35,39 @@ pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
         let round = round + row.repeat;
         seen.insert((row.cell, row.repeat), ObservedRun { plan, hops, tokens, pings, round });
     }
-    let columns = sheet::read(&dir.join("hops.parquet"), &HOP)?;
-    for at in 0..columns.ints("cell").len() {
-        if let Some((key, row)) = hop(&columns, at)
-            && let Some(of) = seen.get_mut(&key)
-        {
-            of.hops.push(row);
+    sheet::scan(&dir.join("hops.parquet"), &HOP, |columns| {
+        for at in 0..columns.ints("cell").len() {
+            if let Some((key, row)) = hop(columns, at)
+                && let Some(of) = seen.get_mut(&key)
+            {
+                of.hops.push(row);
+            }
         }
-    }
-    let columns = sheet::read(&dir.join("tokens.parquet"), &TOKEN)?;
-    for at in 0..columns.ints("cell").len() {
-        if let Some((key, row)) = token(&columns, at)
-            && let Some(of) = seen.get_mut(&key)
-        {
-            of.tokens.push(row);
+        Ok(())
+    })?;
+    sheet::scan(&dir.join("tokens.parquet"), &TOKEN, |columns| {
+        for at in 0..columns.ints("cell").len() {
+            if let Some((key, row)) = token(columns, at)
+                && let Some(of) = seen.get_mut(&key)
+            {
+                of.tokens.push(row);
+            }
         }
-    }
+        Ok(())
+    })?;
     let path = dir.join("pings.parquet");
     // Versions that recorded none wrote no file. A sweep that is not whole has its rows in parts.
     if path.exists() || sheet::has_parts(dir) {
-        let columns = sheet::read(&path, &PING)?;
-        for at in 0..columns.ints("cell").len() {
-            if let Some((key, row)) = ping(&columns, at)
-                && let Some(of) = seen.get_mut(&key)
-            {
-                of.pings.push(row);
+        sheet::scan(&path, &PING, |columns| {
+            for at in 0..columns.ints("cell").len() {
+                if let Some((key, row)) = ping(columns, at)
+                    && let Some(of) = seen.get_mut(&key)
+                {
+                    of.pings.push(row);
+                }
             }
-        }
+            Ok(())
+        })?;
     }
     Ok(seen.into_values().collect())
 }
@@ -124,7 +130,7 @@ struct Figures<'a> {
 
 impl Figures<'_> {
     fn maybe(&self, name: &str) -> Option<u64> {
-        u64::try_from(self.columns.ints(name).get(self.at).copied().flatten()?).ok()
+        u64::try_from(self.columns.int(name, self.at)?).ok()
     }
 
     fn small(&self, name: &str) -> Option<u32> {

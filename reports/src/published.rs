@@ -163,7 +163,7 @@ fn name(measure: &Measure) -> String {
 }
 
 fn value(system: &System, figure: &Figure, plan: &Plan, fold: &RunRows) -> Option<f64> {
-    let released = fold.released?.0;
+    let released = fold.rare.released?.0;
     let (from, till) = system.window.map_or((0, u64::MAX), |(from, till)| (released + from.0, released + till.0));
     let times = |wanted: &dyn Fn(&TokenRow) -> bool, time: &dyn Fn(&TokenRow) -> u64| {
         let rows = fold.tokens.iter().filter(|row| !row.request.is_warmup() && (from..=till).contains(&row.seen));

@@ -84,22 +84,23 @@ impl Run {
     pub fn latencies(&self) -> Result<Vec<Latency>> {
         let path = self.dir.join("requests.parquet");
         let names = ["cell", "repeat", "warmup", "outcome", "e2el_ns", "ttft_ns", "tpot_ns"];
-        let columns = sheet::read(&path, &names)?;
-        let int = |name: &str, at: usize| columns.ints(name).get(at).copied().flatten();
-        let ms = |name: &str, at: usize| int(name, at).map(|ns| ns as f64 / 1e6);
-        let timed = columns.flags("warmup").iter().zip(columns.texts("outcome"));
-        let wanted = timed.enumerate().filter(|(_, (warmup, outcome))| !**warmup && *outcome == "ok");
-        let latency = |at: usize| {
-            let of = |name: &str| u32::try_from(int(name, at).unwrap_or(-1)).ok();
-            let Some((cell, repeat)) = of("cell").zip(of("repeat")) else {
-                let why = format!("row {at} is of no cell and repetition");
-                return Err(Error::Damaged { path: path.clone(), why });
-            };
-            let latency =
-                |e2el_ms| Latency { cell, repeat, e2el_ms, ttft_ms: ms("ttft_ns", at), tpot_ms: ms("tpot_ns", at) };
-            Ok(ms("e2el_ns", at).map(latency))
-        };
-        wanted.filter_map(|(at, _)| latency(at).transpose()).collect()
+        let (mut latencies, mut before) = (Vec::new(), 0);
+        sheet::scan(&path, &names, |columns| {
+            let timed = columns.flags("warmup").iter().zip(columns.texts("outcome"));
+            for (at, _) in timed.enumerate().filter(|(_, (warmup, outcome))| !**warmup && *outcome == "ok") {
+                let ms = |name: &str| columns.int(name, at).map(|ns| ns as f64 / 1e6);
+                let of = |name: &str| u32::try_from(columns.int(name, at).unwrap_or(-1)).ok();
+                let Some((cell, repeat)) = of("cell").zip(of("repeat")) else {
+                    return Err(format!("row {} is of no cell and repetition", before + at));
+                };
+                if let Some(e2el_ms) = ms("e2el_ns") {
+                    latencies.push(Latency { cell, repeat, e2el_ms, ttft_ms: ms("ttft_ns"), tpot_ms: ms("tpot_ns") });
+                }
+            }
+            before += columns.flags("warmup").len();
+            Ok(())
+        })?;
+        Ok(latencies)
     }
 }
 
@@ -138,16 +139,21 @@ fn check_requests(dir: &Path, kept: Option<u64>, rows: &[CellRow]) -> Result<()>
     if is_absent(&path) {
         return Ok(());
     }
-    let columns = sheet::read(&path, &["cell", "repeat"])?;
     let known: BTreeSet<(i64, i64)> = rows.iter().map(|row| (row.cell.into(), row.repeat.into())).collect();
-    let of = |name: &str| columns.ints(name).iter().map(|number| number.unwrap_or(-1));
-    match of("cell").zip(of("repeat")).enumerate().find(|(_, run)| !known.contains(run)) {
-        None => Ok(()),
-        Some((at, (cell, repeat))) => {
-            let why = format!("row {at} is of cell {cell}, repetition {repeat}, which cells.csv does not have");
-            Err(Error::Damaged { path, why })
+    let (mut before, mut last) = (0, None);
+    sheet::scan(&path, &["cell", "repeat"], |columns| {
+        let of = |name: &str| columns.ints(name).iter().map(|number| number.unwrap_or(-1));
+        for (at, run) in of("cell").zip(of("repeat")).enumerate() {
+            // The rows of one run are next to each other.
+            if last != Some(run) && !known.contains(&run) {
+                let ((cell, repeat), at) = (run, before + at);
+                return Err(format!("row {at} is of cell {cell}, repetition {repeat}, which cells.csv does not have"));
+            }
+            last = Some(run);
         }
-    }
+        before += columns.ints("cell").len();
+        Ok(())
+    })
 }
 
 /// Whether there is nothing of this name; a broken link is there, and is refused when it is read.

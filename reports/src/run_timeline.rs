@@ -7,7 +7,8 @@ mod timeline;
 pub use coverage::{Coverage, Holes};
 
 use crate::error::{Error, Result};
-use rows::RunRows;
+use crate::figures::RunFigures;
+use rows::{RareEvents, RunRows};
 use scenarios::input::{TABLE_BYTES, open_within};
 use scenarios::plan::Plan;
 use serde::de::DeserializeOwned;
@@ -118,12 +119,18 @@ pub struct RunTimeline {
 }
 
 impl RunTimeline {
-    /// Returns the timeline of one run; empty if the barrier was never released.
-    pub fn of(fold: &RunRows, plan: &Plan, cell: u32) -> RunTimeline {
-        let Some((released, till)) = fold.window() else { return RunTimeline::default() };
+    /// Returns the timeline of one run whose rows are all there; empty if the barrier was never released.
+    pub fn of(rows: &RunRows, plan: &Plan, cell: u32) -> RunTimeline {
+        RunTimeline::of_figures(&RunFigures::of(rows, plan), &rows.rare, cell)
+    }
+
+    /// Returns the timeline of one run from its figures.
+    pub(crate) fn of_figures(figures: &RunFigures<'_>, rare: &RareEvents, cell: u32) -> RunTimeline {
+        let plan = figures.plan;
+        let Some((released, till)) = rare.window() else { return RunTimeline::default() };
         let since = |at: u64| at as i64 - released.0 as i64;
         let run = (cell, plan.repeat);
-        let coverage = Coverage::of(fold, plan.model.shape.layers);
+        let coverage = Coverage::of(rare, plan.model.shape.layers);
         let covers = coverage.stretches(till).map(|(from, till, served)| Cover {
             cell,
             repeat: plan.repeat,
@@ -133,7 +140,7 @@ impl RunTimeline {
             blocks: coverage.blocks(),
         });
         let faults =
-            fold.fault_events.iter().filter(|fault_events| fault_events.at <= till).map(|fault_events| TimelineFault {
+            rare.fault_events.iter().filter(|fault_events| fault_events.at <= till).map(|fault_events| TimelineFault {
                 cell,
                 repeat: plan.repeat,
                 at_ns: since(fault_events.at.0),
@@ -141,7 +148,7 @@ impl RunTimeline {
                 what: fault_events.fault.label().to_owned(),
                 on: fault_events.nodes.iter().map(|node| plan.called(*node)).collect::<Vec<_>>().join(" "),
             });
-        let (bins, busy) = timeline::bins(fold, plan, run);
+        let (bins, busy) = timeline::bins(figures, rare, run);
         RunTimeline { bins, busy, covers: covers.collect(), faults: faults.collect() }
     }
 

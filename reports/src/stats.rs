@@ -88,7 +88,7 @@ pub struct Distribution {
 impl Distribution {
     /// Summarises a sample; `None` for an empty sample.
     pub fn of(mut values: Vec<f64>) -> Option<Distribution> {
-        values.sort_by(f64::total_cmp);
+        values.sort_unstable_by(f64::total_cmp);
         let sample = Sample::of(&values)?;
         Some(Distribution {
             count: values.len(),

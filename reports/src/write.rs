@@ -3,31 +3,31 @@
 //! All files go to `.partial-<name>` beside their final place, with `complete: false` in the manifest. The directory is
 //! renamed once all files are written and synced. A run that stops before leaves the partial directory with the rows so
 //! far. An interrupted sweep is also renamed, but stays marked as incomplete.
+mod recorder;
+
 use crate::cells::{self, CellRow, CellStatus};
 use crate::claim::Claim;
 use crate::draw;
 use crate::error::{Error, Result};
 use crate::files::{write_json, write_synced};
 use crate::load::CpuTime;
-use crate::manifest::{Kept, Manifest, fnv1a, unix_now};
+use crate::manifest::{Manifest, fnv1a, unix_now};
 use crate::measures::{Judgement, Measures, Verdict};
 use crate::read::Run;
 use crate::run_timeline::{RunTimeline, TimelineWriter};
-use crate::sheet::{self, Row, Sheet};
+use crate::sheet::{self, CHUNK, Sheet};
 use crate::summary;
 use crate::table::Table;
 use actors::record::{Event, Looked, Pinged, Transcript};
-use rows::{HopRow, RequestRow, RunRows, TokenRow};
+use recorder::Finished;
+pub use recorder::{RecordedRun, Recorders};
+use rows::{HopRow, RequestRow, TokenRow};
 use scenarios::cell::CellKey;
 use scenarios::plan::{self, Plan};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-
-/// The maximum number of token rows, and of hop rows, kept of one run of a cell. Above it only the rows of every n-th
-/// request are kept, so that a long run does not fill the disk (a hop takes about 60 bytes there).
-const ROWS_PER_RUN: usize = 200_000;
 
 /// A finished run directory.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ pub struct RunWriter {
     details: Vec<summary::Detail>,
     sheets: Option<Sheets>,
     events: BufWriter<File>,
+    recorders: Recorders,
 }
 
 struct Sheets {
@@ -70,9 +71,23 @@ impl RunWriter {
     /// # Errors
     /// The directory or a file in it cannot be created.
     pub fn create(parent: &Path, manifest: Manifest, scenario_text: &str, plans: &[Plan]) -> Result<RunWriter> {
+        RunWriter::create_in_chunks(parent, manifest, scenario_text, plans, CHUNK)
+    }
+
+    /// Creates a directory as [`RunWriter::create`] does, whose parquet files have row groups of at most `chunk` rows.
+    ///
+    /// # Errors
+    /// The directory or a file in it cannot be created.
+    pub fn create_in_chunks(
+        parent: &Path,
+        manifest: Manifest,
+        scenario_text: &str,
+        plans: &[Plan],
+        chunk: usize,
+    ) -> Result<RunWriter> {
         let claim = Claim::new(parent, &format!("{}-{}", manifest.scenario, manifest.world))?;
         let dir = claim.partial();
-        let created = RunWriter::begin(claim, manifest, scenario_text, plans);
+        let created = RunWriter::begin(claim, manifest, scenario_text, plans, chunk.clamp(1, CHUNK));
         if created.is_err() {
             // The directory holds no results yet.
             let _ = fs::remove_dir_all(&dir);
@@ -80,7 +95,13 @@ impl RunWriter {
         created
     }
 
-    fn begin(claim: Claim, mut manifest: Manifest, scenario_text: &str, plans: &[Plan]) -> Result<RunWriter> {
+    fn begin(
+        claim: Claim,
+        mut manifest: Manifest,
+        scenario_text: &str,
+        plans: &[Plan],
+        chunk: usize,
+    ) -> Result<RunWriter> {
         let dir = claim.partial();
         let mut first: BTreeMap<u32, &Plan> = BTreeMap::new();
         for plan in plans {
@@ -98,18 +119,19 @@ impl RunWriter {
         unfinished.verdict.add(Verdict::Suspect, "unfinished");
         write_json(&dir.join("manifest.json"), &unfinished)?;
         let sheets = Sheets {
-            requests: Sheet::create(&dir, "requests")?,
-            tokens: Sheet::create(&dir, "tokens")?,
-            hops: Sheet::create(&dir, "hops")?,
-            lookups: Sheet::create(&dir, "lookups")?,
-            pings: Sheet::create(&dir, "pings")?,
+            requests: Sheet::create(&dir, "requests", chunk)?,
+            tokens: Sheet::create(&dir, "tokens", chunk)?,
+            hops: Sheet::create(&dir, "hops", chunk)?,
+            lookups: Sheet::create(&dir, "lookups", chunk)?,
+            pings: Sheet::create(&dir, "pings", chunk)?,
             course: TimelineWriter::create(&dir)?,
         };
         let path = dir.join("events.jsonl");
         let events = BufWriter::new(File::create(&path).map_err(Error::io(&path))?);
         let (rows, details) = (Vec::new(), Vec::new());
         let start = CpuTime::now();
-        Ok(RunWriter { claim, dir, manifest, start, rows, details, sheets: Some(sheets), events })
+        let recorders = Recorders::new(dir.clone(), chunk);
+        Ok(RunWriter { claim, dir, manifest, start, rows, details, sheets: Some(sheets), events, recorders })
     }
 
     /// Returns the directory of the run's files until the run is finished.
@@ -122,22 +144,53 @@ impl RunWriter {
         self.manifest.cells_planned
     }
 
-    /// Adds one run of a cell. A failed run is added too, with the rows that it produced. Returns its row of
-    /// `cells.csv`.
+    /// Returns what makes the recorders of runs, which write rows while the runs go on.
+    pub fn recorders(&self) -> Recorders {
+        self.recorders.clone()
+    }
+
+    /// Adds one run of a cell with all of its events, in any order. A failed run is added too, with the rows that it
+    /// produced. Returns its row of `cells.csv`.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn cell(&mut self, key: &CellKey, plan: &Plan, status: CellStatus, events: &[Event]) -> Result<&CellRow> {
+        let mut run = self.recorders.begin_in_any_order(key.index, plan);
+        run.take_all(events);
+        self.add(key, status, run)
+    }
+
+    /// Adds one run of a cell whose events were recorded as they happened. A failed run is added too, with the rows that
+    /// it produced. Returns its row of `cells.csv`.
+    ///
+    /// # Errors
+    /// A file cannot be written, or could not be written during the run.
+    pub fn add(&mut self, key: &CellKey, status: CellStatus, run: RecordedRun<'_>) -> Result<&CellRow> {
         let same = |row: &CellRow| row.axes.iter().map(|axis| &axis.0).eq(key.values.iter().map(|axis| &axis.0));
         if !self.rows.first().is_none_or(same) {
             return Err(Error::OtherAxes { cell: key.index });
         }
-        let fold = RunRows::of(events);
-        let measures = Measures::of(&fold, plan);
+        let Finished { plan, mut figures, rare, parts, lines, thinned } = run.finish()?;
+        let course = RunTimeline::of_figures(&figures, &rare, key.index);
+        let measures = Measures::of_figures(&mut figures, &rare);
+        drop(figures);
         let row = CellRow::new(key, plan.repeat, &status, &measures);
         self.details.push(summary::Detail::new(&row, &status, &measures));
-        self.write_rare(key.index, plan.repeat, events)?;
-        self.write_rows(key.index, plan, fold)?;
+        lines.copy(&mut self.events).and_then(|()| self.events.flush()).map_err(Error::io(&self.dir))?;
+        if let Some(sheets) = &mut self.sheets {
+            sheets.course.add(&course)?;
+            *self.manifest.requests.get_or_insert(0) += parts.count;
+            sheets.requests.append(parts.requests)?;
+            sheets.tokens.append(parts.tokens)?;
+            sheets.hops.append(parts.hops)?;
+            sheets.lookups.append(parts.lookups)?;
+            sheets.pings.append(parts.pings)?;
+        }
+        for (kept, thinned) in [&mut self.manifest.tokens, &mut self.manifest.hops].into_iter().zip(thinned) {
+            kept.rows += thinned.kept.rows;
+            kept.of += thinned.kept.of;
+            self.manifest.thinned.extend(thinned.said(key.index, plan.repeat));
+        }
         self.rows.push(row);
         // A killed sweep keeps the rows of the runs that it completed. The row of `cells.csv` is written last.
         let path = self.dir.join("cells.csv");
@@ -171,38 +224,6 @@ impl RunWriter {
     /// Adds the trace hash of a simulated run to the manifest.
     pub fn trace_hash(&mut self, plan: &Plan, hash: u64) {
         self.manifest.trace_hashes.push((plan.cell, plan.repeat, format!("{hash:016x}")));
-    }
-
-    fn write_rare(&mut self, cell: u32, repeat: u32, events: &[Event]) -> Result<()> {
-        let filed = |event: &&Event| {
-            let rows = matches!(event, Event::Stepped(_) | Event::Served(_) | Event::Carried(_));
-            let looked = matches!(event, Event::Looked(_) | Event::Pinged(_));
-            rows || looked || matches!(event, Event::Ended(_) | Event::Reserved(_) | Event::Routed(_))
-        };
-        for event in events.iter().filter(|event| !filed(event)) {
-            let line = serde_json::json!({ "cell": cell, "repeat": repeat, "event": event });
-            writeln!(self.events, "{line}").map_err(Error::io(&self.dir))?;
-        }
-        self.events.flush().map_err(Error::io(&self.dir))
-    }
-
-    fn write_rows(&mut self, cell: u32, plan: &Plan, fold: RunRows) -> Result<()> {
-        let Some(sheets) = &mut self.sheets else { return Ok(()) };
-        let repeat = plan.repeat;
-        sheets.course.add(&RunTimeline::of(&fold, plan, cell))?;
-        fold.lookups.into_iter().for_each(|row| sheets.lookups.push(cell, repeat, row));
-        fold.pings.into_iter().for_each(|row| sheets.pings.push(cell, repeat, row));
-        let order: BTreeMap<_, _> = fold.requests.iter().enumerate().map(|(at, row)| (row.request, at)).collect();
-        let at = |request| order.get(&request).copied().unwrap_or(0);
-        *self.manifest.requests.get_or_insert(0) += fold.requests.len() as u64;
-        fold.requests.into_iter().for_each(|row| sheets.requests.push(cell, repeat, row));
-        keep(&mut sheets.tokens, &mut self.manifest.tokens, (cell, repeat), fold.tokens, |row| at(row.request));
-        keep(&mut sheets.hops, &mut self.manifest.hops, (cell, repeat), fold.hops, |row| at(row.request));
-        sheets.requests.end_run(cell, repeat)?;
-        sheets.tokens.end_run(cell, repeat)?;
-        sheets.hops.end_run(cell, repeat)?;
-        sheets.lookups.end_run(cell, repeat)?;
-        sheets.pings.end_run(cell, repeat)
     }
 
     /// Adds a note about the runs to the manifest and the report.
@@ -264,22 +285,6 @@ impl RunWriter {
         write_synced(&self.dir.join("cells.csv"), cells::to_csv(&self.rows)?.as_bytes())?;
         let cells = summary::cells(&self.rows, self.manifest.repeats());
         write_json(&self.dir.join("summary.json"), &summary::to_json(&cells, &mut self.details))
-    }
-}
-
-/// Adds rows to a sheet, or those of every n-th request if there are too many.
-fn keep<R: Row>(
-    sheet: &mut Sheet<R>,
-    kept: &mut Kept,
-    (cell, repeat): (u32, u32),
-    rows: Vec<R>,
-    request: impl Fn(&R) -> usize,
-) {
-    let every = rows.len().div_ceil(ROWS_PER_RUN).max(1);
-    kept.of += rows.len() as u64;
-    for row in rows.into_iter().filter(|row| request(row).is_multiple_of(every)) {
-        kept.rows += 1;
-        sheet.push(cell, repeat, row);
     }
 }
 

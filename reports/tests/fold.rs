@@ -137,7 +137,7 @@ fn a_client_that_was_lost_with_its_record_is_not_blamed_for_the_barrier() {
         _ => true,
     });
     let fold = RunRows::of(&events);
-    let released = fold.released.expect("a release").0;
+    let released = fold.rare.released.expect("a release").0;
     let rows: Vec<_> = fold.timed().filter(|row| row.request.client == lost).collect();
     assert!(!rows.is_empty() && rows.iter().all(|row| row.outcome == "cut" && row.sent >= released), "{rows:?}");
     let measures = Measures::of(&fold, &plan);
@@ -175,7 +175,7 @@ fn the_four_figures_are_the_contracts() {
     let sketch = Sketch { clients: 3, micro_batches: 2, batch: 2, generate: 4, ..Sketch::default() };
     let fold = RunRows::of(&sketch.events());
     let measures = Measures::of(&fold, &sketch.plan(0, 0));
-    let drained = fold.drained.as_ref().expect("the run ended");
+    let drained = fold.rare.drained.as_ref().expect("the run ended");
     let get = |column: &str| measures.get(column).unwrap_or_else(|| panic!("no {column}"));
     assert_eq!(get("total_tokens"), f64::from(3 * 2 * 2 * 4));
     assert!((get("throughput_tokens_per_s") - drained.throughput()).abs() < 1e-9);
@@ -236,7 +236,7 @@ fn discovery_is_the_clients_lookups_and_coverage_what_peers_say() {
     assert_eq!((get(&plain, "lookup_hops_mean"), get(&plain, "lookup_questions_mean")), (2.0, 5.0));
     assert_eq!((get(&plain, "coverage_mean"), get(&plain, "holes"), get(&plain, "hole_s")), (1.0, 0.0, 0.0));
     // A peer's own lookups do not count as the clients'. The second of two peers crashes halfway and is not replaced.
-    let (released, end) = RunRows::of(&events).window().expect("it was released");
+    let (released, end) = RunRows::of(&events).rare.window().expect("it was released");
     let halfway = Timestamp((released.0 + end.0) / 2);
     let crash = FaultEvent { at: halfway, fault: FaultKind::Crash, nodes: vec![NodeId(3)], lasts: None };
     events.push(Event::FaultEvent(Box::new(crash)));

@@ -184,7 +184,7 @@ fn the_course_of_a_run_comes_back_and_its_tokens_are_all_of_them() {
     let sketch = Sketch { batch: 3, micro_batches: 4, ..Sketch::default() };
     let mut events = sketch.events();
     let stall = FaultEvent {
-        at: RunRows::of(&events).released.expect("it was released") + Duration::from_millis(40),
+        at: RunRows::of(&events).rare.released.expect("it was released") + Duration::from_millis(40),
         fault: FaultKind::Stall,
         nodes: vec![NodeId(2)],
         lasts: Some(Duration::from_millis(15)),

@@ -6,7 +6,7 @@ use super::parts::{NetworkParts, Parts};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::message::Failure;
 use actors::record::{Carried, Ended, Served, Stepped};
-use actors::time::Duration;
+use actors::time::{Duration, Timestamp};
 
 /// One request: one `generate()` of a client.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,25 +121,25 @@ impl RequestRow {
         !self.ok() && !self.shed()
     }
 
-    /// Builds a request's row. `steps` are the steps of the request, in order. `hops` are the request's hops at peers,
-    /// which replace the stamps of a client whose record is lost.
-    pub(super) fn of<'a>(
+    /// Builds a request's row from the sums over its steps. `at_peers` is the first time at which a peer received a step
+    /// of the request, and the last time at which one sent a result; these replace the stamps of a client whose record
+    /// is lost.
+    pub(super) fn of(
         request: RequestId,
         ended: Option<&Ended>,
-        steps: &[TokenRow],
-        hops: impl Iterator<Item = &'a Served> + Clone,
+        steps: &StepSums,
+        at_peers: Option<(Timestamp, Timestamp)>,
     ) -> RequestRow {
-        let first = steps.first();
-        let received = || hops.clone().map(|hop| hop.received.0).min();
-        let served = || hops.clone().map(|hop| hop.sent.0).max();
-        let sent = ended.map(|e| e.sent.0).or(first.map(|s| s.began)).or_else(received).unwrap_or(0);
-        let end = ended.map(|e| e.at.0).or(steps.last().map(|s| s.seen)).or_else(served).unwrap_or(sent);
+        let first = steps.first.as_ref();
+        let (received, served) = (at_peers.map(|at| at.0.0), at_peers.map(|at| at.1.0));
+        let sent = ended.map(|e| e.sent.0).or(first.map(|s| s.began)).or(received).unwrap_or(0);
+        let end = ended.map(|e| e.at.0).or(steps.last.map(|s| s.1)).or(served).unwrap_or(sent);
         let intended = ended.map_or(sent, |e| e.intended.0);
-        let token = |output| steps.iter().find(|step| step.output == output).map(|step| step.seen);
-        let generated = ended.map_or_else(|| steps.iter().map(|s| s.output).max().unwrap_or(0), |e| e.generated);
+        let generated = ended.map_or_else(|| steps.output.map_or(0, |last| last.0), |e| e.generated);
+        let token = |number| steps.output.filter(|(output, _)| *output == number).map(|(_, seen)| seen);
         let mut row = RequestRow {
             request,
-            session: ended.map(|e| e.session).or(first.map(|s| s.session)),
+            session: ended.map(|e| e.session).or(first.map(|s| s.key.0)),
             intended,
             sent,
             ended: end,
@@ -150,7 +150,7 @@ impl RequestRow {
             outcome: ended.map_or("cut", |e| e.outcome.map_or_else(|failure| failure.label(), |()| "ok")),
             route: ended.map(|e| e.route.clone()).unwrap_or_default(),
             schedule_delay: sent.saturating_sub(intended),
-            ttft: token(1).map(|at| at.saturating_sub(sent)),
+            ttft: steps.first_output.map(|at| at.saturating_sub(sent)),
             tpot: None,
             e2el: end.saturating_sub(sent),
             ntpot: None,
@@ -159,11 +159,11 @@ impl RequestRow {
             parts: Parts::default(),
             network: None,
             unfinished: 0,
-            bytes: sum_if_all(steps.iter().map(|step| step.bytes)),
-            suspect: end < sent || steps.iter().any(|step| step.suspect),
+            bytes: steps.bytes.filter(|_| steps.count > 0),
+            suspect: end < sent || steps.suspect,
         };
         row.ntpot = (generated > 0).then(|| divide(row.e2el, u64::from(generated)));
-        if let (true, Some(t1), Some(tn)) = (generated > 1, token(1), token(generated)) {
+        if let (true, Some(t1), Some(tn)) = (generated > 1, steps.first_output, token(generated)) {
             row.tpot = Some(divide(tn.saturating_sub(t1), u64::from(generated - 1)));
         }
         row.take_parts(steps);
@@ -172,20 +172,90 @@ impl RequestRow {
 
     /// Sets the parts to the sum over the steps. A completed request has no unfinished time, because each step begins
     /// where the previous step ended.
-    fn take_parts(&mut self, steps: &[TokenRow]) {
-        let mut measured = Parts::default();
-        steps.iter().for_each(|step| measured.add(&step.parts));
-        let seen = measured.sum();
+    fn take_parts(&mut self, steps: &StepSums) {
+        let seen = steps.parts.sum();
         if seen > self.e2el {
-            (self.parts, self.suspect) = (Parts::within(self.e2el, measured).0, true);
+            (self.parts, self.suspect) = (Parts::within(self.e2el, steps.parts).0, true);
         } else {
-            self.parts = measured;
+            self.parts = steps.parts;
             self.unfinished = self.e2el - seen;
             self.suspect |= self.ok() && self.unfinished > 0;
         }
-        let mut network = NetworkParts::default();
-        let known = steps.iter().all(|step| step.network.inspect(|parts| network.add(parts)).is_some());
-        self.network = (known && !steps.is_empty()).then(|| NetworkParts::within(self.parts.network, network).0);
+        let network = steps.network.filter(|_| steps.count > 0);
+        self.network = network.map(|network| NetworkParts::within(self.parts.network, network).0);
+    }
+}
+
+/// The sums over the steps of a request, from which its row is made.
+#[derive(Clone, Debug)]
+pub(super) struct StepSums {
+    count: u64,
+    first: Option<FirstStep>,
+    /// The session and position of the last step, and the time at which it ended.
+    last: Option<((SessionId, u32), u64)>,
+    /// The time of the first output token.
+    first_output: Option<u64>,
+    /// The number and the time of the last output token.
+    output: Option<(u32, u64)>,
+    parts: Parts,
+    /// `None` if they are not known of every step.
+    network: Option<NetworkParts>,
+    bytes: Option<u64>,
+    suspect: bool,
+}
+
+/// The first step of a request, by session and position.
+#[derive(Clone, Copy, Debug)]
+struct FirstStep {
+    key: (SessionId, u32),
+    began: u64,
+    batch: u16,
+    tokens: u32,
+}
+
+impl Default for StepSums {
+    fn default() -> StepSums {
+        StepSums {
+            count: 0,
+            first: None,
+            last: None,
+            first_output: None,
+            output: None,
+            parts: Parts::default(),
+            network: Some(NetworkParts::default()),
+            bytes: Some(0),
+            suspect: false,
+        }
+    }
+}
+
+impl StepSums {
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn add(&mut self, row: &TokenRow) {
+        let key = (row.session, row.position);
+        self.count += 1;
+        if self.first.is_none_or(|first| key < first.key) {
+            self.first = Some(FirstStep { key, began: row.began, batch: row.batch, tokens: row.tokens });
+        }
+        if self.last.is_none_or(|last| key >= last.0) {
+            self.last = Some((key, row.seen));
+        }
+        if row.output == 1 {
+            self.first_output.get_or_insert(row.seen);
+        }
+        if self.output.is_none_or(|(last, _)| row.output > last) {
+            self.output = Some((row.output, row.seen));
+        }
+        self.parts.add(&row.parts);
+        self.network = self.network.zip(row.network).map(|(mut sum, parts)| {
+            sum.add(&parts);
+            sum
+        });
+        self.bytes = self.bytes.zip(row.bytes).map(|(sum, bytes)| sum + bytes);
+        self.suspect |= row.suspect;
     }
 }
 
@@ -233,7 +303,7 @@ impl TokenRow {
 }
 
 impl HopRow {
-    pub(super) fn of(hop: &Served, ways: &[&Carried]) -> HopRow {
+    pub(super) fn of(hop: &Served, ways: &[Carried]) -> HopRow {
         HopRow {
             request: hop.request,
             session: hop.session,
@@ -249,8 +319,8 @@ impl HopRow {
             sent: hop.sent.0,
             peer_queue: hop.started.since(hop.received).0,
             compute: hop.finished.since(hop.started).0,
-            inward: ways.iter().find(|way| way.to == hop.peer).map(|way| Way::of(way)),
-            outward: ways.iter().find(|way| way.from == hop.peer).map(|way| Way::of(way)),
+            inward: ways.iter().find(|way| way.to == hop.peer).map(Way::of),
+            outward: ways.iter().find(|way| way.from == hop.peer).map(Way::of),
         }
     }
 }
@@ -259,12 +329,6 @@ impl Way {
     fn of(way: &Carried) -> Way {
         Way { bytes: way.bytes, queue: way.queue.0, transmit: way.transmit.0, propagation: way.propagation.0 }
     }
-}
-
-fn sum_if_all(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
-    let mut some = false;
-    let sum = values.inspect(|_| some = true).sum::<Option<u64>>();
-    sum.filter(|_| some)
 }
 
 /// Divides and rounds to the nearest integer.

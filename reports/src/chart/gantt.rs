@@ -96,18 +96,24 @@ pub fn gantt(source: &Source) -> Result<Picture> {
 
 /// Returns the first timed requests of the first repetition.
 fn first_requests(run: &Labelled, cell: u32) -> Result<Vec<Request>> {
-    let tokens = sheet::read(
-        &run.dir.join("tokens.parquet"),
-        &["cell", "repeat", "client", "request", "position", "tokens", "began_ns", "seen_ns"],
-    )?;
+    let keys = ["cell", "repeat", "request"];
+    let here = |of: &Columns, at: usize| {
+        let [in_cell, repeat, request] = keys.map(|name| of.int(name, at).unwrap_or(-1));
+        in_cell == i64::from(cell) && repeat == 0 && request == 1
+    };
+    // The steps are keyed by the position at their end, which their hops share.
+    let mut requests: BTreeMap<i64, BTreeMap<i64, Step>> = BTreeMap::new();
+    let names = ["client", "position", "tokens", "began_ns", "seen_ns"];
+    sheet::scan_where(&run.dir.join("tokens.parquet"), &keys, here, &names, |tokens, rows| {
+        for at in rows {
+            let [client, position, count, began, seen] = names.map(|name| tokens.int(name, *at).unwrap_or(0));
+            requests.entry(client).or_default().insert(position + count, Step { began, seen, hops: Vec::new() });
+        }
+    })?;
     let names = [
-        "cell",
-        "repeat",
         "client",
-        "request",
         "position",
         "tokens",
-        "hop",
         "peer",
         "received_ns",
         "started_ns",
@@ -120,38 +126,27 @@ fn first_requests(run: &Labelled, cell: u32) -> Result<Vec<Request>> {
         "out_transmit_ns",
         "out_propagation_ns",
     ];
-    let hops = sheet::read(&run.dir.join("hops.parquet"), &names)?;
-    let get = |of: &Columns, name: &str, at: usize| of.ints(name).get(at).copied().flatten();
-    let here = |of: &Columns, at: usize| {
-        let [in_cell, repeat, request] = ["cell", "repeat", "request"].map(|name| get(of, name, at).unwrap_or(-1));
-        in_cell == i64::from(cell) && repeat == 0 && request == 1
-    };
-    // The steps are keyed by the position at their end, which their hops share.
-    let mut requests: BTreeMap<i64, BTreeMap<i64, Step>> = BTreeMap::new();
-    for at in (0..tokens.ints("cell").len()).filter(|at| here(&tokens, *at)) {
-        let [client, position, count, began, seen] =
-            ["client", "position", "tokens", "began_ns", "seen_ns"].map(|name| get(&tokens, name, at).unwrap_or(0));
-        requests.entry(client).or_default().insert(position + count, Step { began, seen, hops: Vec::new() });
-    }
-    for at in (0..hops.ints("cell").len()).filter(|at| here(&hops, *at)) {
-        let value = |name: &str| get(&hops, name, at).unwrap_or(0);
-        let way = |side: &str| {
-            let part = |part: &str| get(&hops, &format!("{side}_{part}_ns"), at);
-            Some(part("queue")? + part("transmit")? + part("propagation")?)
-        };
-        let steps = requests.get_mut(&value("client"));
-        if let Some(step) = steps.and_then(|steps| steps.get_mut(&(value("position") + value("tokens")))) {
-            step.hops.push(Hop {
-                peer: value("peer"),
-                received: value("received_ns"),
-                started: value("started_ns"),
-                finished: value("finished_ns"),
-                sent: value("sent_ns"),
-                inward: way("in"),
-                outward: way("out"),
-            });
+    sheet::scan_where(&run.dir.join("hops.parquet"), &keys, here, &names, |hops, rows| {
+        for at in rows {
+            let value = |name: &str| hops.int(name, *at).unwrap_or(0);
+            let way = |side: &str| {
+                let part = |part: &str| hops.int(&format!("{side}_{part}_ns"), *at);
+                Some(part("queue")? + part("transmit")? + part("propagation")?)
+            };
+            let steps = requests.get_mut(&value("client"));
+            if let Some(step) = steps.and_then(|steps| steps.get_mut(&(value("position") + value("tokens")))) {
+                step.hops.push(Hop {
+                    peer: value("peer"),
+                    received: value("received_ns"),
+                    started: value("started_ns"),
+                    finished: value("finished_ns"),
+                    sent: value("sent_ns"),
+                    inward: way("in"),
+                    outward: way("out"),
+                });
+            }
         }
-    }
+    })?;
     let first = requests.into_iter().take(REQUESTS).map(|(client, steps)| {
         let mut steps: Vec<Step> = steps.into_values().take(STEPS).collect();
         steps.iter_mut().for_each(|step| step.hops.sort_by_key(|hop| hop.received));

@@ -6,7 +6,7 @@ use actors::dht::State;
 use actors::id::{BlockRange, NodeId};
 use actors::record::FaultKind;
 use actors::time::{Duration, Timestamp};
-use rows::RunRows;
+use rows::RareEvents;
 use std::collections::BTreeMap;
 
 /// The number of served blocks from each change on.
@@ -72,13 +72,13 @@ impl Count {
 
 impl Coverage {
     /// Returns the coverage of a model with this number of blocks.
-    pub fn of(fold: &RunRows, blocks: u32) -> Coverage {
+    pub fn of(rare: &RareEvents, blocks: u32) -> Coverage {
         // If a host crashes and restarts at one instant, the crash comes before the announcements of the new start.
         let mut changes: Vec<(Timestamp, u8, Change)> = Vec::new();
-        for fault_events in fold.fault_events.iter().filter(|fault_events| fault_events.fault == FaultKind::Crash) {
+        for fault_events in rare.fault_events.iter().filter(|fault_events| fault_events.fault == FaultKind::Crash) {
             changes.extend(fault_events.nodes.iter().map(|node| (fault_events.at, 0, Change::Away(*node))));
         }
-        for serving in &fold.serving {
+        for serving in &rare.serving {
             let change = match serving.state {
                 State::Online => Change::Serves(serving.peer, serving.blocks),
                 State::Joining | State::Offline => Change::Away(serving.peer),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn coverage(events: &[Event], blocks: u32) -> Coverage {
-        Coverage::of(&RunRows::of(events), blocks)
+        Coverage::of(&RunRows::of(events).rare, blocks)
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! A run in short intervals of equal width: output tokens, requests in flight, and the utilisation of the peers.
 use super::{Bin, Busy};
+use crate::figures::{RunFigures, split};
 use actors::id::NodeId;
-use rows::RunRows;
-use scenarios::plan::Plan;
+use rows::RareEvents;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The maximum number of intervals. Their width is 1, 2 or 5 times a power of ten ns.
 const BINS: u64 = 120;
@@ -14,8 +14,8 @@ const PEERS: usize = 64;
 
 /// Returns the intervals from the release to the last client's end, which the last interval may exceed, and the
 /// utilisation of single peers, which only the first repetition has.
-pub(super) fn bins(fold: &RunRows, plan: &Plan, (cell, repeat): (u32, u32)) -> (Vec<Bin>, Vec<Busy>) {
-    let Some((released, end)) = fold.window() else { return Default::default() };
+pub(super) fn bins(figures: &RunFigures<'_>, rare: &RareEvents, (cell, repeat): (u32, u32)) -> (Vec<Bin>, Vec<Busy>) {
+    let Some((released, end)) = rare.window() else { return Default::default() };
     let length = end.since(released).0;
     if length == 0 {
         return Default::default();
@@ -23,30 +23,19 @@ pub(super) fn bins(fold: &RunRows, plan: &Plan, (cell, repeat): (u32, u32)) -> (
     let width = width(length);
     let count = length.div_ceil(width) as usize;
     let (mut tokens, mut under_way) = (vec![0u64; count], vec![0u64; count]);
-    for token in fold.tokens.iter().filter(|token| token.output > 0 && !token.request.is_warmup()) {
+    for (rows, seen) in &figures.arrivals {
         // Tokens that arrive at the very end of the run belong to its last interval.
-        if token.seen >= released.0 && token.seen <= end.0 {
-            let at = ((token.seen - released.0) / width).min(count as u64 - 1);
-            tokens[at as usize] += u64::from(token.batch);
+        for seen in seen.iter().filter(|seen| (released.0..=end.0).contains(seen)) {
+            let at = ((seen - released.0) / width).min(count as u64 - 1);
+            tokens[at as usize] += u64::from(*rows);
         }
     }
-    let spread = |into: &mut [u64], from: u64, till: u64| {
-        let (from, till) = (from.max(released.0) - released.0, till.clamp(released.0, end.0) - released.0);
-        let mut from = from.min(till);
-        while from < till {
-            let at = from / width;
-            let next = till.min((at + 1) * width);
-            into[at as usize] += next - from;
-            from = next;
-        }
-    };
-    fold.timed().for_each(|row| spread(&mut under_way, row.sent, row.ended));
-    // A peer computes one job at a time, so steps that end at one instant belong to one job.
-    let mut jobs = BTreeSet::new();
-    let mut busy: BTreeMap<NodeId, Vec<u64>> = plan.peers().map(|(id, _)| (id, vec![0; count])).collect();
-    for hop in fold.hops.iter().filter(|hop| jobs.insert((hop.peer, hop.finished))) {
-        spread(busy.entry(hop.peer).or_insert_with(|| vec![0; count]), hop.started, hop.finished);
+    for row in &figures.requests {
+        let [from, till] = [row.sent, row.ended].map(|at| at.clamp(released.0, end.0) - released.0);
+        split(from, till, width, |at, ns| under_way[at as usize] += ns);
     }
+    let mut busy: BTreeMap<NodeId, Vec<u64>> = figures.plan.peers().map(|(id, _)| (id, vec![0; count])).collect();
+    busy.extend(figures.jobs.intervals(end.0, width, count));
     let share = |ns: u64| ns as f64 / width as f64;
     let bin = |at: usize| Bin {
         cell,

@@ -38,14 +38,21 @@ impl Columns {
     }
 }
 
-/// Reads the named columns of a parquet file of a run directory.
+/// The columns that are read first, and whether a row is wanted by them.
+pub type Wanted<'a> = (&'a [&'a str], &'a dyn Fn(&Columns, usize) -> bool);
+
+/// Takes the columns of a group, and its wanted rows. An error is damage of the file.
+pub type Each<'a> = &'a mut dyn FnMut(&Columns, &[usize]) -> std::result::Result<(), String>;
+
+/// Reads the named columns of a parquet file of a run directory, group by group. They are read only in groups with a
+/// wanted row.
 ///
 /// # Errors
 /// The file cannot be read, is damaged, or is no file of a run.
-pub fn read(path: &Path, names: &[&str]) -> Result<Columns> {
+pub fn scan(path: &Path, wanted: Wanted<'_>, names: &[&str], each: Each<'_>) -> Result<()> {
     let (file, length) = input::open(path).map_err(Error::Input)?;
-    let columns = guard(|| decode(&file, length, names));
-    columns.and_then(|columns| columns).map_err(Error::damaged(path))
+    let done = guard(|| decode(&file, length, wanted, names, each));
+    done.and_then(|done| done).map_err(Error::damaged(path))
 }
 
 /// Counts the rows of a parquet file of a run directory by its footer.
@@ -67,49 +74,78 @@ fn footer(file: &File) -> std::result::Result<SerializedFileReader<File>, String
     SerializedFileReader::new(file.try_clone().map_err(text)?).map_err(text)
 }
 
-fn decode(file: &File, length: u64, names: &[&str]) -> std::result::Result<Columns, String> {
+fn decode(
+    file: &File,
+    length: u64,
+    (keys, wanted): Wanted<'_>,
+    names: &[&str],
+    each: Each<'_>,
+) -> std::result::Result<(), String> {
     let reader = footer(file)?;
     let rows = bounds::rows(reader.metadata())?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
-    let mut wanted: Vec<(usize, &str)> = Vec::new();
+    let (mut first, mut then): (Vec<(usize, &str)>, Vec<(usize, &str)>) = Default::default();
     for (at, column) in schema.columns().iter().enumerate() {
-        if let Some(name) = names.iter().find(|name| **name == column.path().string()) {
-            if wanted.iter().any(|known| known.1 == *name) {
-                return Err(format!("it has the column {name} twice"));
-            }
-            wanted.push((at, name));
+        let path = column.path().string();
+        let asked = |names: &[&str]| names.iter().position(|name| *name == path);
+        let (into, name) = match (asked(keys), asked(names)) {
+            (Some(key), _) => (&mut first, keys[key]),
+            (None, Some(name)) => (&mut then, names[name]),
+            (None, None) => continue,
+        };
+        if into.iter().any(|known| known.1 == name) {
+            return Err(format!("it has the column {name} twice"));
         }
+        into.push((at, name));
     }
     // These two columns name the row's run, and every version has written them.
     for name in ["cell", "repeat"] {
-        if names.contains(&name) && !wanted.iter().any(|known| known.1 == name) {
+        let asked = keys.contains(&name) || names.contains(&name);
+        if asked && !first.iter().chain(&then).any(|known| known.1 == name) {
             return Err(format!("it has no column {name}"));
         }
     }
-    let most = bounds::memory(length);
-    let mut columns = Columns { left: most, ..Columns::default() };
-    if rows.saturating_mul(wanted.len() as u64) > most {
-        return Err(format!("its {rows} rows of {} columns are too many for a file of {length} bytes", wanted.len()));
+    let (most, count) = (bounds::memory(length), first.len() + then.len());
+    if rows.saturating_mul(count as u64) > most {
+        return Err(format!("its {rows} rows of {count} columns are too many for a file of {length} bytes"));
     }
+    let mut left = most;
     for at in 0..reader.num_row_groups() {
         let group = reader.get_row_group(at).map_err(text)?;
         let rows = usize::try_from(group.metadata().num_rows()).map_err(text)?;
-        for &(column, name) in &wanted {
-            let of = |why: String| format!("column {name}, group {at}: {why}");
-            bounds::chunk(file, group.metadata().column(column), rows as u64).map_err(of)?;
-            let reader = group.get_column_reader(column).map_err(|why| of(text(why)))?;
-            columns.append(name, reader, rows).map_err(of)?;
+        let mut columns = Columns { left, ..Columns::default() };
+        let take = |columns: &mut Columns, which: &[(usize, &str)]| {
+            which.iter().try_for_each(|&(column, name)| {
+                let of = |why: String| format!("column {name}, group {at}: {why}");
+                bounds::chunk(file, group.metadata().column(column), rows as u64).map_err(of)?;
+                let reader = group.get_column_reader(column).map_err(|why| of(text(why)))?;
+                columns.append(name, reader, rows).map_err(of)
+            })
+        };
+        take(&mut columns, &first)?;
+        let chosen: Vec<usize> = (0..rows).filter(|row| wanted(&columns, *row)).collect();
+        if !chosen.is_empty() {
+            take(&mut columns, &then)?;
+            each(&columns, &chosen)?;
         }
+        left = columns.left;
     }
-    Ok(columns)
+    Ok(())
 }
 
 impl Columns {
-    /// Appends the rows of another file.
-    pub(super) fn extend(&mut self, more: Columns) {
-        more.ints.into_iter().for_each(|(name, values)| self.ints.entry(name).or_default().extend(values));
-        more.texts.into_iter().for_each(|(name, values)| self.texts.entry(name).or_default().extend(values));
-        more.flags.into_iter().for_each(|(name, values)| self.flags.entry(name).or_default().extend(values));
+    /// Appends the rows of another group.
+    pub(super) fn extend(&mut self, more: &Columns) {
+        more.ints.iter().for_each(|(name, values)| self.ints.entry(name.clone()).or_default().extend(values));
+        more.texts
+            .iter()
+            .for_each(|(name, texts)| self.texts.entry(name.clone()).or_default().extend_from_slice(texts));
+        more.flags.iter().for_each(|(name, flags)| self.flags.entry(name.clone()).or_default().extend(flags));
+    }
+
+    /// Returns a number of a row; `None` if the file has no such column, or the row no such number.
+    pub fn int(&self, name: &str, row: usize) -> Option<i64> {
+        self.ints(name).get(row).copied().flatten()
     }
 
     /// Appends a group's values of a column.
