@@ -18,10 +18,9 @@ pub use arrivals::{Arrivals, Due};
 pub use prompts::Prompts;
 pub use request::Asked;
 
-use crate::announce::Announce;
 use crate::canary::{Canary, planted};
 use crate::dht::node::{self, Node};
-use crate::dht::{Done, Key, State};
+use crate::dht::{Done, Key, Record, State};
 use crate::id::{BlockRange, NodeId, RequestId};
 use crate::limits;
 use crate::message::{
@@ -38,6 +37,7 @@ use context::RequestContext;
 use failure_detector::FailureDetector;
 use request::{Progress, Request};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The settings that the plan gives to one client.
 #[derive(Clone, Debug)]
@@ -243,12 +243,14 @@ impl Core {
         for done in done {
             let Done::Found(records) = done else { continue };
             self.finding = false;
-            let online = records.iter().filter(|record| record.state == State::Online);
-            self.on_found(now, online.map(|record| record.announce.clone()).collect(), out);
+            let mut online = records;
+            online.retain(|record| record.state == State::Online);
+            online.shrink_to_fit();
+            self.on_found(now, online, out);
         }
     }
 
-    fn on_found(&mut self, now: Timestamp, peers: Vec<Announce>, out: &mut Vec<Effect>) {
+    fn on_found(&mut self, now: Timestamp, peers: Vec<Arc<Record>>, out: &mut Vec<Effect>) {
         let first = self.view.age(now).is_none();
         self.view.refresh(now, peers);
         self.ping_around(now, out);
@@ -260,8 +262,9 @@ impl Core {
             self.advance(now, id, out, Request::on_found);
         }
         // Requests that wait for a route try again at once, now that the peers cover all blocks.
-        if covers(&self.view, self.config.blocks, now) {
-            for id in self.those(Request::is_unrouted) {
+        let unrouted = self.those(Request::is_unrouted);
+        if !unrouted.is_empty() && covers(&self.view, self.config.blocks, now) {
+            for id in unrouted {
                 self.advance(now, id, out, Request::try_again);
             }
         }

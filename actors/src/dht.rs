@@ -28,6 +28,10 @@ pub struct Kademlia {
     pub k: u16,
     /// The number of queries that a lookup has in flight at once.
     pub alpha: u16,
+    /// The number of queries that all lookups of one operation together have in flight at once (hivemind's
+    /// `num_workers`). A plan of an earlier version has no such limit.
+    #[serde(default = "unlimited")]
+    pub parallel: u16,
     /// The number of nodes that keep a record.
     pub replicas: u16,
     /// When a lookup of records ends.
@@ -52,11 +56,16 @@ pub enum Search {
     First,
 }
 
+fn unlimited() -> u16 {
+    u16::MAX
+}
+
 impl Default for Kademlia {
     fn default() -> Kademlia {
         Kademlia {
             k: 20,
             alpha: 3,
+            parallel: 32,
             replicas: 5,
             search: Search::Latest,
             timeout: Duration::from_secs(3),

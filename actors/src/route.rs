@@ -126,15 +126,16 @@ impl View {
         pings: &Pings,
         ask: &Ask<'_>,
     ) -> Option<Vec<Hop>> {
-        let usable = |known: &&Known| known.present && !ask.without.contains(&known.id());
-        let mut credits: Vec<f64> = self.all_mut().iter().filter(|known| usable(known)).map(|k| k.credit).collect();
-        let peers: Vec<&Known> = self.present().filter(usable).collect();
+        let usable = |known: &Known<'_>| !ask.without.contains(&known.id());
+        let peers: Vec<Known<'_>> = self.present().filter(usable).collect();
         let estimate = |by_load| Estimate { ask, costs, pings, now, by_load };
+        let mut credits = Vec::new();
         let mut route = match routing {
             Routing::MinLatency => shortest::shortest(&peers, &estimate(false)),
             Routing::LoadAware => shortest::shortest(&peers, &estimate(true)),
             Routing::Random(weight) => weighted::random(&peers, ask, *weight, costs.unknown_rps, now),
             Routing::RoundRobin(weight) => {
+                credits = peers.iter().map(|known| known.seen.credit).collect();
                 weighted::in_turns(&peers, ask, *weight, costs.unknown_rps, now, &mut credits)
             }
             Routing::Fixed(route) => follow(&peers, ask, route),
@@ -144,9 +145,9 @@ impl View {
             },
         }?;
         route.iter_mut().take(usize::from(planted(Canary::RouteGap))).for_each(|hop| hop.blocks.end -= 1);
-        if matches!(routing, Routing::RoundRobin(_)) {
-            let usable = self.all_mut().iter_mut().filter(|known| usable(&&**known));
-            usable.zip(credits).for_each(|(known, credit)| known.credit = credit);
+        if !credits.is_empty() {
+            let ids: Vec<NodeId> = peers.iter().map(|known| known.id()).collect();
+            ids.into_iter().zip(credits).for_each(|(peer, credit)| self.credit(peer, credit));
         }
         (route.len() <= limits::HOPS_PER_ROUTE).then_some(route)
     }
@@ -154,7 +155,7 @@ impl View {
 
 /// The route through the given peers in their order, each from the block where the one before ended. Peers that do not
 /// hold the next block are skipped. Returns `None` if a given peer is not usable or a block is left uncovered.
-fn follow(peers: &[&Known], ask: &Ask<'_>, given: &[NodeId]) -> Option<Vec<Hop>> {
+fn follow(peers: &[Known<'_>], ask: &Ask<'_>, given: &[NodeId]) -> Option<Vec<Hop>> {
     let (mut block, mut route) = (ask.blocks.start, Vec::new());
     for peer in given {
         let known = peers.iter().find(|known| known.id() == *peer)?;

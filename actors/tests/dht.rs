@@ -317,7 +317,7 @@ fn nobody_speaks_for_another_and_floods_are_cut_short() {
     let config = Config { me: NodeId(0), bootstrap: None, seed: Seed(1), rules: rules(), client: false };
     let (mut node, mut out) = (Node::new(config), Vec::new());
     let rpc = |body| Rpc { id: 1, key: None, body };
-    let keys: Vec<Key> = (0..1000).map(|key| Key([key, 0, 0, 0])).collect();
+    let keys: Vec<Key> = (0..1000).map(|key| Key(key)).collect();
     let lives = Duration(u64::MAX);
     let store = |peer| rpc(Body::Store { record: record(NodeId(peer), Timestamp(0)), lives, keys: keys.clone() });
     node.on_rpc(Timestamp(0), NodeId(2), store(1), &mut out);
@@ -329,7 +329,7 @@ fn nobody_speaks_for_another_and_floods_are_cut_short() {
     node.on_rpc(Timestamp(0), NodeId(2), rpc(Body::FindValue { targets: keys.clone() }), &mut out);
     let Some(Effect::Send { to: NodeId(2), message: Message::Rpc(answer) }) = out.last() else { panic!("no answer") };
     let Body::Values { held, .. } = answer.body.clone() else { panic!("{}", answer.kind()) };
-    assert_eq!((held.len(), held[0].keys.len()), (1, limits::DHT_KEYS_PER_CALL));
+    assert_eq!((held.records.len(), held.keys.len()), (1, limits::DHT_KEYS_PER_CALL));
     // Answers without a request change nothing.
     let sent = out.len();
     node.on_rpc(Timestamp(0), NodeId(2), rpc(Body::Stored { kept: 1 }), &mut out);

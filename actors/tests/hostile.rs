@@ -122,16 +122,14 @@ impl Liar {
     }
 
     fn rpc(&mut self) -> Message {
-        let held = |liar: &mut Liar| {
-            let keys = (0..liar.of(3)).map(|_| liar.number() as u16).collect();
-            Held { record: liar.record(), lives: Duration(liar.long()), keys }
-        };
         let body = match self.of(6) {
             0 => Body::FindNode { targets: self.keys() },
             1 => Body::FindValue { targets: self.keys() },
             2 => Body::Nodes { contacts: self.contacts() },
             3 => {
-                let held = (0..self.of(5)).map(|_| held(self)).collect();
+                let keys = (0..self.of(3)).map(|_| self.number() as u16).collect();
+                let held =
+                    Held { records: (0..self.of(5)).map(|_| self.record()).collect(), keys, pairs: self.number() };
                 Body::Values { contacts: self.contacts(), held }
             }
             4 => Body::Store { record: self.record(), lives: Duration(self.long()), keys: self.keys() },

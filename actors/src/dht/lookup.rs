@@ -4,41 +4,44 @@
 //! nearest known one, the rest of the `k` nearest nodes are queried all at once (Maymounkov and Mazieres 2002, section
 //! 2.3). Nodes that do not respond are skipped. The lookup is pure: [`super::node`] sends the queries and handles their
 //! timeouts.
-use super::key::Key;
+//!
+//! A lookup remembers no more nodes than it may need. Those beyond the `k` nearest serve only to replace silent ones, so
+//! the nearest [`KEPT`] times `k` are enough, and a response's farther nodes are dropped by one comparison each.
+use super::key::{Distance, Key};
 use super::table::Contact;
 use crate::id::NodeId;
+
+/// The number of nodes that a lookup remembers, in units of `k`. If more than half of the remembered nodes are silent,
+/// the lookup learns of others only from further responses.
+const KEPT: usize = 2;
 
 /// A lookup of the nodes nearest to a key.
 pub struct Lookup {
     target: Key,
     k: usize,
     alpha: usize,
-    /// The known nodes, in the order in which they were learnt. A large swarm has hundreds of them, so only the small
-    /// entries of `order` are sorted.
+    /// The known nodes, nearest first.
     candidates: Vec<Candidate>,
-    /// The first word of each candidate's distance and its index in `candidates`, nearest first.
-    order: Vec<(u64, u32)>,
+    /// The greatest distance at which a node is one of the `k` nearest known ones, silent ones left out.
+    reach: Distance,
     /// The number of queries in flight.
     under_way: usize,
     /// The number of responses since the last one that contained a node nearer to the key than all earlier nodes.
     fruitless: usize,
 }
 
+#[derive(Clone, Copy)]
 struct Candidate {
-    key: Key,
+    distance: Distance,
     node: NodeId,
     /// The number of successive queries up to and including the one to this node; 1 if the node was known at the start.
     depth: u16,
     state: State,
 }
 
-impl Candidate {
-    fn contact(&self) -> Contact {
-        Contact { key: self.key, node: self.node }
-    }
-}
+const _: () = assert!(size_of::<Candidate>() <= 16, "a client that looks up all blocks has thousands of candidates");
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Fresh,
     Asked,
@@ -49,16 +52,25 @@ enum State {
 impl Lookup {
     /// Starts a lookup of the `k` nodes nearest to `target`, from the `known` nodes.
     pub fn new(target: Key, k: usize, alpha: usize, known: &[Contact]) -> Lookup {
-        let (candidates, order) = (Vec::with_capacity(2 * known.len()), Vec::with_capacity(2 * known.len()));
-        let mut lookup = Lookup { target, k, alpha, candidates, order, under_way: 0, fruitless: 0 };
+        let candidates = Vec::with_capacity(known.len());
+        let reach = Key(u64::MAX);
+        let mut lookup = Lookup { target, k, alpha, candidates, reach, under_way: 0, fruitless: 0 };
         for contact in known {
             lookup.learn(*contact, 1);
         }
+        lookup.measure();
         lookup
     }
 
     pub fn target(&self) -> Key {
         self.target
+    }
+
+    /// Returns the greatest distance at which a node may be queried: every node that this lookup would query now or
+    /// later, of those it knows, is at most as far away.
+    #[inline]
+    pub fn reach(&self) -> Distance {
+        self.reach
     }
 
     /// Returns the next node to query, and counts it as queried; `None` while enough queries are in flight, or if no
@@ -68,22 +80,25 @@ impl Lookup {
         if self.under_way >= parallel {
             return None;
         }
-        let next = self.nearest().find(|at| self.candidates[*at].state == State::Fresh)?;
-        let next = &mut self.candidates[next];
+        let responsive = self.candidates.iter_mut().filter(|candidate| candidate.state != State::Silent);
+        let next = responsive.take(self.k).find(|candidate| candidate.state == State::Fresh)?;
         next.state = State::Asked;
         self.under_way += 1;
-        Some(next.contact())
+        Some(Contact { key: next.distance.distance(self.target), node: next.node })
     }
 
     /// Counts `contact` as queried if this lookup would query it now or later, and returns whether it did. The caller
     /// uses this for a node that it queries anyway for another lookup.
     pub fn join(&mut self, contact: Contact) -> bool {
-        let Ok(place) = self.find(contact.key) else { return false };
-        let at = self.order[place].1 as usize;
-        if self.candidates[at].state != State::Fresh || place >= self.k && !self.nearest().any(|near| near == at) {
+        let distance = contact.key.distance(self.target);
+        if distance > self.reach {
             return false;
         }
-        self.candidates[at].state = State::Asked;
+        let Ok(place) = self.find(distance) else { return false };
+        if self.candidates[place].state != State::Fresh {
+            return false;
+        }
+        self.candidates[place].state = State::Asked;
         self.under_way += 1;
         true
     }
@@ -91,67 +106,75 @@ impl Lookup {
     /// Takes in the response of a queried node: the nodes nearest to the target that it knows.
     pub fn on_answer(&mut self, from: Key, contacts: &[Contact]) {
         let Some(depth) = self.settle(from, State::Answered) else { return };
-        let nearest = self.order.first().map(|(_, at)| *at);
+        let nearest = self.candidates.first().map(|candidate| candidate.distance);
         for contact in contacts {
             self.learn(*contact, depth + 1);
         }
-        let nearer = self.order.first().map(|(_, at)| *at) != nearest;
+        self.measure();
+        let nearer = self.candidates.first().map(|candidate| candidate.distance) != nearest;
         self.fruitless = if nearer { 0 } else { self.fruitless + 1 };
     }
 
     /// Notes that a queried node does not respond.
     pub fn on_silence(&mut self, from: Key) {
         self.settle(from, State::Silent);
+        self.measure();
     }
 
     /// Whether the `k` nearest responsive nodes have all been queried and have responded.
     pub fn is_over(&self) -> bool {
-        self.under_way == 0 && self.nearest().all(|at| self.candidates[at].state == State::Answered)
+        self.under_way == 0 && self.nearest().all(|candidate| candidate.state == State::Answered)
     }
 
     /// Returns the `count` nearest nodes that have responded, nearest first.
     pub fn closest(&self, count: usize) -> impl Iterator<Item = Contact> {
-        self.sorted().filter(|candidate| candidate.state == State::Answered).map(Candidate::contact).take(count)
+        let answered = self.candidates.iter().filter(|candidate| candidate.state == State::Answered);
+        let contact =
+            |candidate: &Candidate| Contact { key: candidate.distance.distance(self.target), node: candidate.node };
+        answered.map(contact).take(count)
     }
 
     /// Returns the number of successive queries that led to the nearest responding node; 0 if no node responded.
     pub fn hops(&self) -> u16 {
-        let nearest = self.sorted().find(|candidate| candidate.state == State::Answered);
+        let nearest = self.candidates.iter().find(|candidate| candidate.state == State::Answered);
         nearest.map_or(0, |candidate| candidate.depth)
     }
 
-    /// Returns the candidates, nearest first.
-    fn sorted(&self) -> impl Iterator<Item = &Candidate> {
-        self.order.iter().map(|(_, at)| &self.candidates[*at as usize])
+    /// Returns the `k` nearest candidates, without those that did not respond.
+    fn nearest(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().filter(|candidate| candidate.state != State::Silent).take(self.k)
     }
 
-    /// Returns the indices of the `k` nearest candidates, without those that did not respond.
-    fn nearest(&self) -> impl Iterator<Item = usize> {
-        let places = self.order.iter().map(|(_, at)| *at as usize);
-        places.filter(|at| self.candidates[*at].state != State::Silent).take(self.k)
+    fn measure(&mut self) {
+        let last = self.nearest().nth(self.k.saturating_sub(1)).map(|candidate| candidate.distance);
+        self.reach = last.unwrap_or(Key(u64::MAX));
     }
 
-    /// Returns the position of a key in `order`, or the position at which it would be inserted.
+    /// Returns the position of the candidate at a distance, or the position at which it would be inserted.
     #[inline]
-    fn find(&self, key: Key) -> Result<usize, usize> {
-        let distance = key.distance(self.target);
-        self.order.binary_search_by(|(first, at)| {
-            let whole = || self.candidates[*at as usize].key.distance(self.target);
-            first.cmp(&distance.0[0]).then_with(|| whole().cmp(&distance))
-        })
+    fn find(&self, distance: Distance) -> Result<usize, usize> {
+        self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance)
     }
 
+    #[inline]
     fn learn(&mut self, contact: Contact, depth: u16) {
-        if let Err(place) = self.find(contact.key) {
-            let Contact { key, node } = contact;
-            self.order.insert(place, (key.distance(self.target).0[0], self.candidates.len() as u32));
-            self.candidates.push(Candidate { key, node, depth, state: State::Fresh });
+        let (distance, kept) = (contact.key.distance(self.target), KEPT * self.k);
+        if self.candidates.get(kept - 1).is_some_and(|last| last.distance < distance) {
+            return;
+        }
+        if let Err(place) = self.find(distance) {
+            self.candidates.insert(place, Candidate { distance, node: contact.node, depth, state: State::Fresh });
+            // A node that was queried is kept until it has answered, so that its answer is counted.
+            while self.candidates.len() > kept && self.candidates.last().is_some_and(|last| last.state != State::Asked)
+            {
+                self.candidates.pop();
+            }
         }
     }
 
     fn settle(&mut self, from: Key, state: State) -> Option<u16> {
-        let place = self.find(from).ok()?;
-        let candidate = &mut self.candidates[self.order[place].1 as usize];
+        let place = self.find(from.distance(self.target)).ok()?;
+        let candidate = &mut self.candidates[place];
         if candidate.state != State::Asked {
             return None;
         }

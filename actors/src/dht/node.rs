@@ -22,7 +22,7 @@ use crate::world::Effect;
 use rand::RngExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use task::Task;
+use task::{Question, Task};
 
 /// The configuration of a DHT node.
 #[derive(Clone, Debug)]
@@ -168,18 +168,17 @@ impl Node {
             known.extend(self.bootstrap.filter(|_| self.table.is_empty()));
             lookups.push(Lookup::new(*key, k, alpha, &known));
         }
-        let mut task = Task::new(purpose, now, lookups, announce);
+        let mut task = Task::new(purpose, now, lookups, announce, self.rules.parallel);
         if matches!(purpose, Purpose::Find | Purpose::NextHopProbe) {
-            for key in keys {
-                task.find(self.store.under(now, *key).map(|(record, _)| record));
+            for (index, key) in (0..).zip(keys) {
+                task.find(index, &self.store.held(now, &[*key]).records);
             }
         }
-        let all = task.all();
         let id = self.next_task;
         self.next_task = self.next_task.wrapping_add(1);
         self.tasks.insert(id, task);
         let mut done = Vec::new();
-        self.advance(now, id, &all, out, &mut done);
+        self.advance(now, id, out, &mut done);
         self.arm(now, out);
         done
     }
@@ -212,8 +211,10 @@ impl Node {
                 }
                 self.say(from, rpc.id, Body::Stored { kept }, out);
             }
-            Body::Nodes { contacts } => self.on_found(now, from, rpc.id, contacts, &[], out, &mut done),
-            Body::Values { contacts, held } => self.on_found(now, from, rpc.id, contacts, &held, out, &mut done),
+            Body::Nodes { contacts } => {
+                self.on_found(now, from, rpc.id, contacts, Held::default(), out, &mut done);
+            }
+            Body::Values { contacts, held } => self.on_found(now, from, rpc.id, contacts, held, out, &mut done),
             Body::Stored { kept } => {
                 if let Some(Asked::Store { task }) = self.answered(from, rpc.id) {
                     self.stored(task, kept > 0, &mut done);
@@ -261,13 +262,14 @@ impl Node {
             match call.what {
                 Asked::Ping => {}
                 Asked::Store { task } => {
-                    self.note_silence(task, call.to.key, &[]);
+                    if let Some(task) = self.tasks.get_mut(&task) {
+                        task.silent += 1;
+                    }
                     self.stored(task, false, &mut done);
                 }
-                Asked::Find { task, mut lookups } => {
+                Asked::Find { task, lookups } => {
                     self.note_silence(task, call.to.key, &lookups);
-                    lookups.sort_unstable();
-                    self.advance(now, task, &lookups, out, &mut done);
+                    self.advance(now, task, out, &mut done);
                 }
             }
         }
@@ -291,15 +293,16 @@ impl Node {
 
     // -- requests --
 
-    /// Sends every query that a task may send after its lookups `changed` have changed. Ends the task if nothing is
-    /// left to query or to wait for.
-    fn advance(&mut self, now: Timestamp, id: u32, changed: &[u16], out: &mut Vec<Effect>, done: &mut Vec<Done>) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        let questions = task.questions(changed);
-        let over = questions.is_empty() && task.has_looked();
-        for (contact, lookups, body) in questions {
-            self.ask(now, contact, Asked::Find { task: id, lookups }, body, out);
+    /// Sends every query that a task may send now. Ends the task if nothing is left to query or to wait for.
+    fn advance(&mut self, now: Timestamp, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
+        let Some(mut task) = self.tasks.remove(&id) else { return };
+        let mut asks = false;
+        while let Some(Question { to, lookups, body }) = task.next_question() {
+            asks = true;
+            self.ask(now, to, Asked::Find { task: id, lookups }, body, out);
         }
+        let over = !asks && task.has_looked();
+        self.tasks.insert(id, task);
         if over {
             self.looked(now, id, out, done);
         }
@@ -338,20 +341,21 @@ impl Node {
         from: NodeId,
         id: u32,
         mut contacts: Vec<Contact>,
-        held: &[Held],
+        mut held: Held,
         out: &mut Vec<Effect>,
         done: &mut Vec<Done>,
     ) {
         let Some(call) = self.calls.get(&id).filter(|call| call.to.node == from) else { return };
         let (key, me) = (call.to.key, self.me.key);
-        let Some(Asked::Find { task: id, mut lookups }) = self.answered(from, id) else { return };
+        let Some(Asked::Find { task: id, lookups }) = self.answered(from, id) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
         contacts.truncate(limits::DHT_CONTACTS_PER_ANSWER);
         contacts.retain(|contact| contact.key != me);
-        let held = &held[..held.len().min(limits::DHT_RECORDS_PER_ANSWER)];
-        task.on_answer(key, &lookups, &contacts, held, self.rules.search);
-        lookups.sort_unstable();
-        self.advance(now, id, &lookups, out, done);
+        if held.records.len() > limits::DHT_RECORDS_PER_ANSWER {
+            held.records = held.records[..limits::DHT_RECORDS_PER_ANSWER].into();
+        }
+        task.on_answer(key, &lookups, &contacts, &held, self.rules.search);
+        self.advance(now, id, out, done);
     }
 
     // -- results --
@@ -365,7 +369,8 @@ impl Node {
                 self.tasks.remove(&id);
                 done.push(Done::Joined);
                 let (me, stream) = (self.me.key, &mut self.stream);
-                let remote: Vec<Key> = self.table.lacking().map(|bits| me.neighbour(bits, stream.random())).collect();
+                let remote: Vec<Key> =
+                    self.table.lacking().map(|bits| me.neighbour(bits, stream.random::<[u64; 4]>()[0])).collect();
                 if !remote.is_empty() && !self.client {
                     done.extend(self.begin(now, Purpose::Fill, &remote, None, out));
                 }

@@ -48,18 +48,27 @@ impl Record {
     }
 }
 
-/// A record in a message. It carries its remaining lifetime, because the clocks of hosts differ.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The records in a response. Nodes of one process share the list, for hundreds of clients ask for the same one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Held {
-    pub record: Arc<Record>,
-    /// The remaining lifetime of the record.
-    pub lives: Duration,
-    /// The queried keys under which the record is stored.
+    /// The latest record of each peer, in the order of node ids.
+    pub records: Arc<[Arc<Record>]>,
+    /// The queried keys under which at least one of the records is stored.
     pub keys: Places,
+    /// The number of pairs of a record and a queried key under which it is stored.
+    pub pairs: u32,
 }
 
-/// A subset of the keys of a query, as a bit for each index of a key. It is a bit set so that the records of a response
-/// need no allocation.
+impl Held {
+    /// Returns the bytes of the records on the wire, each with the time of its expiry and the indices of its keys.
+    pub fn wire_bytes(&self) -> u64 {
+        let most = self.records.len() as u64 * self.keys.len() as u64;
+        let records = self.records.iter().map(|record| record.wire_bytes() + 8);
+        records.sum::<u64>() + 2 * u64::from(self.pairs).min(most)
+    }
+}
+
+/// A subset of the keys of a query, as a bit for each index of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places([u64; 4]);
 
@@ -99,15 +108,44 @@ impl FromIterator<u16> for Places {
 /// The records that a node keeps for others.
 #[derive(Default)]
 pub struct Store {
-    keys: BTreeMap<Key, BTreeMap<NodeId, Entry>>,
+    keys: BTreeMap<Key, Subkeys>,
     len: usize,
     /// A lower bound of the earliest expiry: no record expires before this time.
     sweep_at: Timestamp,
 }
 
+/// The records under one key.
+#[derive(Default)]
+struct Subkeys {
+    entries: BTreeMap<NodeId, Entry>,
+    list: Option<List>,
+}
+
+/// The unexpired records under a key. They are queried far more often than they change.
+struct List {
+    records: Arc<[Arc<Record>]>,
+    /// The earliest expiry of a record of the list.
+    until: Timestamp,
+}
+
 struct Entry {
     record: Arc<Record>,
     expires: Timestamp,
+}
+
+impl Subkeys {
+    fn unexpired(&self, now: Timestamp) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(move |entry| entry.expires > now || planted(Canary::ExpiredRecordServed))
+    }
+
+    fn list(&mut self, now: Timestamp) -> &Arc<[Arc<Record>]> {
+        if self.list.as_ref().is_none_or(|list| list.until <= now) {
+            let records = self.unexpired(now).map(|entry| entry.record.clone()).collect();
+            let until = self.unexpired(now).map(|entry| entry.expires).min().unwrap_or(Timestamp(u64::MAX));
+            self.list = Some(List { records, until });
+        }
+        &self.list.as_ref().expect("it was just made").records
+    }
 }
 
 impl Store {
@@ -125,65 +163,62 @@ impl Store {
     pub fn keep(&mut self, now: Timestamp, key: Key, record: &Arc<Record>, lives: Duration) -> bool {
         if self.len >= limits::DHT_RECORDS {
             self.sweep(now);
-            let held = self.keys.get(&key).is_some_and(|subkeys| subkeys.contains_key(&record.peer()));
+            let held = self.keys.get(&key).is_some_and(|under| under.entries.contains_key(&record.peer()));
             if !held && self.len >= limits::DHT_RECORDS {
                 return false;
             }
         }
-        let subkeys = self.keys.entry(key).or_default();
+        let under = self.keys.entry(key).or_default();
         let expires = now + lives;
         self.sweep_at = if self.len == 0 { expires } else { self.sweep_at.min(expires) };
-        match subkeys.get_mut(&record.peer()) {
+        match under.entries.get_mut(&record.peer()) {
             Some(entry)
                 if entry.record.version > record.version
                     && entry.expires > now
                     && !planted(Canary::OlderRecordWins) =>
             {
-                true
+                return true;
             }
-            Some(entry) => {
-                *entry = Entry { record: record.clone(), expires };
-                true
-            }
+            Some(entry) => *entry = Entry { record: record.clone(), expires },
             None => {
-                subkeys.insert(record.peer(), Entry { record: record.clone(), expires });
+                under.entries.insert(record.peer(), Entry { record: record.clone(), expires });
                 self.len += 1;
-                true
             }
         }
+        under.list = None;
+        true
     }
 
     /// Returns the unexpired records under `key` in the order of their peers, each with its remaining lifetime.
     pub fn under(&self, now: Timestamp, key: Key) -> impl Iterator<Item = (&Arc<Record>, Duration)> {
-        let entries = self.keys.get(&key).into_iter().flat_map(BTreeMap::values);
-        let lives = move |entry: &&Entry| entry.expires > now || planted(Canary::ExpiredRecordServed);
-        entries.filter(lives).map(move |entry| (&entry.record, entry.expires.since(now)))
+        let entries = self.keys.get(&key).into_iter().flat_map(move |under| under.unexpired(now));
+        entries.map(move |entry| (&entry.record, entry.expires.since(now)))
     }
 
-    /// Returns the latest record of each peer under the keys, with the indices of its keys; at most
-    /// [`limits::DHT_RECORDS_PER_ANSWER`] records.
-    pub fn held(&self, now: Timestamp, keys: &[Key]) -> Vec<Held> {
-        let subkeys = |key: &Key| self.keys.get(key).map_or(0, BTreeMap::len);
-        let mut held: Vec<(NodeId, Held)> = Vec::with_capacity(keys.iter().map(subkeys).max().unwrap_or(0));
+    /// Returns the latest record of each peer under the keys; at most [`limits::DHT_RECORDS_PER_ANSWER`] records.
+    pub fn held(&mut self, now: Timestamp, keys: &[Key]) -> Held {
+        let (mut places, mut pairs) = (Places::default(), 0);
+        let mut lists: Vec<Arc<[Arc<Record>]>> = Vec::new();
         for (index, key) in keys.iter().enumerate() {
-            // Under each key, the records are in the order of their peers.
-            let mut at = 0;
-            for (record, lives) in self.under(now, *key) {
-                let peer = record.peer();
-                at += held[at..].partition_point(|(known, _)| *known < peer);
-                if held.get(at).is_none_or(|(known, _)| *known != peer) {
-                    held.insert(at, (peer, Held { record: record.clone(), lives, keys: Places::default() }));
-                }
-                let entry = &mut held[at].1;
-                // A peer that has moved has left an older record under the keys of its old blocks.
-                if record.version > entry.record.version {
-                    (entry.record, entry.lives) = (record.clone(), lives);
-                }
-                entry.keys.add(index);
-                at += 1;
+            let Some(under) = self.keys.get_mut(key) else { continue };
+            let list = under.list(now);
+            if !list.is_empty() {
+                places.add(index);
+                pairs += list.len() as u32;
+                lists.push(list.clone());
             }
         }
-        held.into_iter().map(|(_, held)| held).take(limits::DHT_RECORDS_PER_ANSWER).collect()
+        let most = limits::DHT_RECORDS_PER_ANSWER;
+        let records = match lists.as_slice() {
+            [] => Arc::default(),
+            [list] if list.len() <= most => list.clone(),
+            lists => {
+                let mut latest = LatestRecords::default();
+                lists.iter().for_each(|list| latest.add(list));
+                latest.into_iter().take(most).collect()
+            }
+        };
+        Held { records, keys: places, pairs }
     }
 
     /// Removes the expired records.
@@ -192,13 +227,65 @@ impl Store {
             return;
         }
         let (mut len, mut next) = (0, Timestamp(u64::MAX));
-        self.keys.retain(|_, subkeys| {
-            subkeys.retain(|_, entry| entry.expires > now);
-            len += subkeys.len();
-            next = subkeys.values().fold(next, |next, entry| next.min(entry.expires));
-            !subkeys.is_empty()
+        self.keys.retain(|_, under| {
+            under.entries.retain(|_, entry| entry.expires > now);
+            under.list = None;
+            len += under.entries.len();
+            next = under.entries.values().fold(next, |next, entry| next.min(entry.expires));
+            !under.entries.is_empty()
         });
         (self.len, self.sweep_at) = (len, next);
+    }
+}
+
+/// The latest record of each peer, out of many lists.
+#[derive(Default)]
+pub struct LatestRecords {
+    /// The record of each peer, by node id.
+    by_peer: Vec<Option<Arc<Record>>>,
+    len: usize,
+}
+
+impl LatestRecords {
+    /// Returns the number of peers.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds records. Of two records of a peer the later is kept, and of equally late ones the first. Records of nodes
+    /// beyond [`limits::NODES`] are ignored.
+    pub fn add(&mut self, records: &[Arc<Record>]) {
+        for record in records {
+            let peer = record.peer().0 as usize;
+            if peer >= self.by_peer.len() {
+                if peer >= limits::NODES {
+                    continue;
+                }
+                self.by_peer.resize(peer + 1, None);
+            }
+            match &mut self.by_peer[peer] {
+                Some(latest) if Arc::ptr_eq(latest, record) || latest.version >= record.version => {}
+                known => {
+                    // A peer that has moved has left an older record under the keys of its old blocks.
+                    self.len += usize::from(known.is_none());
+                    *known = Some(record.clone());
+                }
+            }
+        }
+    }
+}
+
+impl IntoIterator for LatestRecords {
+    type Item = Arc<Record>;
+    type IntoIter = std::iter::Flatten<std::vec::IntoIter<Option<Arc<Record>>>>;
+
+    /// The records in the order of node ids.
+    fn into_iter(self) -> Self::IntoIter {
+        self.by_peer.into_iter().flatten()
     }
 }
 
@@ -228,22 +315,21 @@ mod tests {
     #[test]
     fn what_stands_under_several_keys_is_told_once_with_its_latest_record() {
         let mut store = Store::default();
-        let keys = [1, 2, 3].map(|key| Key([key; 4]));
+        let keys = [1, 2, 3].map(|key| Key(key));
         for (key, peer, version) in [(0, 5, 1), (0, 2, 1), (1, 5, 3), (2, 9, 1), (2, 2, 1)] {
             assert!(store.keep(Timestamp(version), keys[key], &record(peer, version), LIVES));
         }
         let held = store.held(Timestamp(10), &keys);
-        let told: Vec<_> =
-            held.iter().map(|held| (held.record.peer().0, held.record.version.0, held.keys.iter().collect())).collect();
-        assert_eq!(told, [(2, 1, vec![0, 2]), (5, 3, vec![0, 1]), (9, 1, vec![2])]);
-        assert_eq!(held.iter().map(|held| held.keys.len()).sum::<usize>(), 5);
+        let told: Vec<_> = held.records.iter().map(|record| (record.peer().0, record.version.0)).collect();
+        assert_eq!(told, [(2, 1), (5, 3), (9, 1)]);
+        assert_eq!((held.keys.iter().collect::<Vec<_>>(), held.pairs), (vec![0, 1, 2], 5));
         let places: Places = [255, 0, 64, 256, 9999].into_iter().collect();
         assert_eq!(places.iter().collect::<Vec<_>>(), [0, 64, 255], "there is none beyond the last");
     }
 
     #[test]
     fn a_record_lives_until_it_expires_and_a_later_one_takes_its_place() {
-        let (mut store, key) = (Store::default(), Key([1; 4]));
+        let (mut store, key) = (Store::default(), Key(1));
         assert!(store.keep(Timestamp(0), key, &record(1, 1), LIVES));
         assert!(store.keep(Timestamp(0), key, &record(2, 1), LIVES));
         assert!(store.keep(Timestamp(50), key, &record(1, 2), LIVES));
@@ -254,7 +340,7 @@ mod tests {
         assert_eq!(under(60), [(2, 90), (1, 40)]);
         assert_eq!(under(100), [(2, 50)]);
         assert!(under(150).is_empty());
-        assert_eq!(store.under(Timestamp(0), Key([2; 4])).count(), 0);
+        assert_eq!(store.under(Timestamp(0), Key(2)).count(), 0);
         store.sweep(Timestamp(120));
         assert_eq!(store.len(), 1);
         store.sweep(Timestamp(150));
@@ -266,14 +352,14 @@ mod tests {
         let mut store = Store::default();
         let (one, another) = (record(1, 1), record(2, 1));
         for key in 0..limits::DHT_RECORDS as u64 {
-            assert!(store.keep(Timestamp(key), Key([key, 0, 0, 0]), &one, Duration(limits::DHT_RECORDS as u64)));
+            assert!(store.keep(Timestamp(key), Key(key), &one, Duration(limits::DHT_RECORDS as u64)));
         }
         let now = Timestamp(limits::DHT_RECORDS as u64 - 1);
-        assert!(!store.keep(now, Key([0; 4]), &another, LIVES));
-        assert!(!store.keep(now, Key([u64::MAX; 4]), &another, LIVES));
-        assert!(!store.keys.contains_key(&Key([u64::MAX; 4])), "what is refused leaves nothing");
-        assert!(store.keep(now, Key([0; 4]), &one, LIVES), "what is there may be renewed");
-        assert!(store.keep(now + Duration(10), Key([u64::MAX; 4]), &another, LIVES));
+        assert!(!store.keep(now, Key(0), &another, LIVES));
+        assert!(!store.keep(now, Key(u64::MAX), &another, LIVES));
+        assert!(!store.keys.contains_key(&Key(u64::MAX)), "what is refused leaves nothing");
+        assert!(store.keep(now, Key(0), &one, LIVES), "what is there may be renewed");
+        assert!(store.keep(now + Duration(10), Key(u64::MAX), &another, LIVES));
         assert!(store.len() <= limits::DHT_RECORDS);
     }
 }

@@ -29,7 +29,7 @@ pub enum Body {
     /// The response to `FindNode`: the contacts nearest to any of the targets, each once.
     Nodes { contacts: Vec<Contact> },
     /// The response to `FindValue`: the contacts nearest to any of the targets, and the records under the targets.
-    Values { contacts: Vec<Contact>, held: Vec<Held> },
+    Values { contacts: Vec<Contact>, held: Held },
     /// A request to store a record under some keys, for the lifetime `lives`.
     Store { record: Arc<Record>, lives: Duration, keys: Vec<Key> },
     /// The response to `Store`: the number of keys under which the record is kept.
@@ -48,16 +48,15 @@ impl Rpc {
         }
     }
 
-    /// Returns the bytes of the message on the wire: keys, contacts with their addresses, and records.
+    /// Returns the bytes of the message on the wire: keys of 256 bits, contacts with their addresses, and records.
     pub fn wire_bytes(&self) -> u64 {
         const KEY: u64 = 32;
         // A key, an IPv4 address and a port.
         const CONTACT: u64 = KEY + 6;
-        let held = |held: &Held| held.record.wire_bytes() + 8 + 2 * held.keys.len() as u64;
         KEY + match &self.body {
             Body::FindNode { targets } | Body::FindValue { targets } => KEY * targets.len() as u64,
             Body::Nodes { contacts } => CONTACT * contacts.len() as u64,
-            Body::Values { contacts, held: all } => CONTACT * contacts.len() as u64 + all.iter().map(held).sum::<u64>(),
+            Body::Values { contacts, held } => CONTACT * contacts.len() as u64 + held.wire_bytes(),
             Body::Store { record, keys, .. } => record.wire_bytes() + 8 + KEY * keys.len() as u64,
             Body::Stored { .. } => 2,
         }

@@ -15,36 +15,56 @@ pub(super) struct Reach {
     peers: Vec<(BlockRange, bool)>,
     /// For each block of the route, whether a peer that is not banned holds it.
     free: Vec<bool>,
-    /// For each block of the route, the indices of the peers that the route may enter there.
-    enter: Vec<Vec<usize>>,
+    /// The indices of the peers that the route may enter at each block, block by block.
+    enter: Vec<u32>,
+    /// The end of each block's part of `enter`.
+    ends: Vec<usize>,
 }
 
 impl Reach {
     /// The possible hops through `peers` of a route over `blocks`.
-    pub fn of(peers: &[&Known], blocks: BlockRange, now: Timestamp) -> Reach {
-        let mut free = vec![false; blocks.len() as usize];
-        let banned = |peer: &Known| peer.is_banned(now) && !planted(Canary::BannedPeerTaken);
+    pub fn of(peers: &[Known<'_>], blocks: BlockRange, now: Timestamp) -> Reach {
+        let banned = |peer: &Known<'_>| peer.is_banned(now) && !planted(Canary::BannedPeerTaken);
         let spans: Vec<_> = peers.iter().map(|peer| (peer.announce.blocks, banned(peer))).collect();
-        let inside = |span: BlockRange| span.start.max(blocks.start)..span.end.min(blocks.end);
+        let inside = |span: BlockRange| {
+            let (start, end) = (span.start.max(blocks.start), span.end.min(blocks.end));
+            start.saturating_sub(blocks.start) as usize..end.saturating_sub(blocks.start) as usize
+        };
+        let mut free = vec![false; blocks.len() as usize];
         for &(span, _) in spans.iter().filter(|(_, banned)| !banned) {
-            inside(span).for_each(|block| free[(block - blocks.start) as usize] = true);
+            inside(span).for_each(|at| free[at] = true);
         }
-        let mut enter = vec![Vec::new(); blocks.len() as usize];
-        for (index, &(span, banned)) in spans.iter().enumerate() {
-            for at in inside(span).map(|block| (block - blocks.start) as usize) {
-                if !banned || !free[at] {
-                    enter[at].push(index);
-                }
+        let enters = |banned: bool, at: usize| !banned || !free[at];
+        let mut ends = vec![0; free.len() + 1];
+        for &(span, banned) in &spans {
+            inside(span).filter(|at| enters(banned, *at)).for_each(|at| ends[at + 1] += 1);
+        }
+        for at in 1..ends.len() {
+            ends[at] += ends[at - 1];
+        }
+        // `ends[at]` is the beginning of the part of block `at` now, and becomes its end as the part is filled.
+        let mut enter = vec![0; ends.last().copied().unwrap_or(0)];
+        for (index, &(span, banned)) in (0..).zip(&spans) {
+            for at in inside(span).filter(|at| enters(banned, *at)) {
+                enter[ends[at]] = index;
+                ends[at] += 1;
             }
         }
-        Reach { blocks, peers: spans, free, enter }
+        Reach { blocks, peers: spans, free, enter, ends }
     }
 
     /// The indices of the peers that a route may enter at `block`, in ascending order, each with the block where the
     /// route leaves the peer (exclusive).
     pub fn entering(&self, block: u32) -> impl Iterator<Item = (usize, u32)> {
         let at = (block - self.blocks.start) as usize;
-        self.enter[at].iter().filter_map(move |&index| Some((index, self.end(index, block)?)))
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        let indices = self.enter[start..self.ends[at]].iter().map(|index| *index as usize);
+        indices.filter_map(move |index| Some((index, self.end(index, block)?)))
+    }
+
+    /// Whether a ban on the peer is in force.
+    pub fn is_banned(&self, index: usize) -> bool {
+        self.peers[index].1
     }
 
     /// The block where a route that enters the peer at `block` leaves it (exclusive): the end of the peer's range, or

@@ -12,10 +12,11 @@ use crate::seed::mix;
 use crate::time::{Duration, Timestamp};
 use std::collections::BTreeMap;
 
-/// The best rest of a route from a peer that is entered at a block.
+/// The best rest of a route after a peer.
 #[derive(Clone, Copy)]
 struct Rest {
-    /// The estimated time from the peer's computation to the end of the route, including the way back to the client.
+    /// The estimated time from the end of the peer's computation to the end of the route, including the way back to the
+    /// client.
     seconds: f64,
     /// The index of the next peer; `None` if the peer is the last hop.
     next: Option<usize>,
@@ -38,26 +39,26 @@ impl Estimate<'_> {
     }
 
     /// The time of one message between the client and the peer.
-    fn client(&self, peer: &Known) -> f64 {
+    pub(super) fn client(&self, peer: &Known<'_>) -> f64 {
         self.one_way(peer.rtt(self.now, self.pings.expiry))
     }
 
     /// The cost of entering a peer, without the transfer to it: the overhead of handling a step, and a fixed time if
     /// the peer has no room for the session in its KV cache.
-    fn entry(&self, peer: &Known) -> f64 {
-        let short = u64::from(peer.load.cache_tokens) < self.ask.cache_tokens;
+    pub(super) fn entry(&self, peer: &Known<'_>) -> f64 {
+        let short = u64::from(peer.load().cache_tokens) < self.ask.cache_tokens;
         let wait = if short { self.costs.short_cache.as_secs_f64() } else { 0.0 };
         self.costs.overhead.as_secs_f64() + wait
     }
 
     /// The time of one message from one peer to the next, by the round trip that the first one announces.
-    fn between(&self, from: &Known, to: &Known) -> f64 {
+    pub(super) fn between(&self, from: &Known<'_>, to: &Known<'_>) -> f64 {
         let next = &from.announce.next;
         self.one_way(next.iter().find(|(peer, _)| *peer == to.id()).map(|(_, rtt)| *rtt))
     }
 
     /// The time to compute `blocks` blocks at the peer and, if load counts, to wait there.
-    fn work(&self, peer: &Known, blocks: u32) -> f64 {
+    pub(super) fn work(&self, peer: &Known<'_>, blocks: u32) -> f64 {
         let rps = peer.announce.inference_rps;
         let rps = if rps.is_finite() && rps > 0.0 { rps } else { self.costs.unknown_rps };
         let load = if self.by_load { self.costs.load * self.waiting(peer, f64::from(blocks) / rps) } else { 0.0 };
@@ -74,75 +75,141 @@ impl Estimate<'_> {
     ///
     /// Both random terms come from one number per peer, which is derived from `ask.draw`. The randomness keeps clients
     /// with the same information from all choosing the same route.
-    fn waiting(&self, peer: &Known, expected: f64) -> f64 {
-        let known = peer.load_at.is_some_and(|at| self.now.since(at) <= self.pings.expiry);
-        let load = if known { peer.load } else { peer.announce.load };
+    fn waiting(&self, peer: &Known<'_>, expected: f64) -> f64 {
+        let recent = peer.seen.load.filter(|(_, at)| self.now.since(*at) <= self.pings.expiry);
+        let load = recent.map_or(peer.announce.load, |(load, _)| load);
         let step = if load.step == 0 { expected } else { f64::from(load.step) * 1e-6 };
         let chance = mix(self.ask.draw ^ u64::from(peer.id().0)) as f64 / u64::MAX as f64;
         let heard = f64::from(load.busy) / 1000.0 * f64::from(load.sessions);
-        step * (heard * (0.5 + chance) + f64::from(peer.opened) + chance)
+        step * (heard * (0.5 + chance) + f64::from(peer.seen.opened) + chance)
     }
 }
 
 /// The route of least estimated time, or `None` if no route covers every block. Ties go to the lower node id.
-pub(super) fn shortest(peers: &[&Known], estimate: &Estimate<'_>) -> Option<Vec<Hop>> {
-    let blocks = estimate.ask.blocks;
-    let reach = Reach::of(peers, blocks, estimate.now);
-    let mut rests: BTreeMap<(u32, usize), Rest> = BTreeMap::new();
-    // For each block, the peers that may be entered there, each with its cost to the end of the route, the cheapest
-    // first.
-    let mut orders: BTreeMap<u32, Vec<(f64, usize)>> = BTreeMap::new();
-    for block in (blocks.start..blocks.end).rev() {
-        let mut order = Vec::new();
-        for (index, end) in reach.entering(block) {
-            let peer = peers[index];
-            let rest = if end == blocks.end {
-                Some(Rest { seconds: estimate.client(peer), next: None })
-            } else {
-                orders.get(&end).and_then(|order| onwards(peers, index, (end, order), &rests, estimate))
-            };
-            let Some(rest) = rest else { continue };
-            let seconds = rest.seconds + estimate.work(peer, end - block);
-            rests.insert((block, index), Rest { seconds, ..rest });
-            order.push((estimate.entry(peer) + seconds, index));
-        }
-        // The peers are in the order of their ids, and the sort is stable, so ties stay in that order.
-        order.sort_by(|a, b| a.0.total_cmp(&b.0));
-        orders.insert(block, order);
-    }
-    let start = orders.get(&blocks.start)?;
-    let whole = |&(seconds, index): &(f64, usize)| seconds + estimate.client(peers[index]);
-    let mut at = start.iter().min_by(|a, b| whole(a).total_cmp(&whole(b)).then(a.1.cmp(&b.1))).map(|(_, index)| *index);
-    let (mut block, mut route) = (blocks.start, Vec::new());
-    while let Some(index) = at {
-        let end = reach.end(index, block)?;
-        route.push(Hop { peer: peers[index].id(), blocks: BlockRange { start: block, end } });
-        at = rests.get(&(block, index))?.next;
-        block = end;
-    }
-    (block == blocks.end).then_some(route)
+pub(super) fn shortest(peers: &[Known<'_>], estimate: &Estimate<'_>) -> Option<Vec<Hop>> {
+    let reach = Reach::of(peers, estimate.ask.blocks, estimate.now);
+    Search::new(peers, &reach, estimate).route()
 }
 
-/// The best rest of a route after the peer at `index` leaves it at `block`; `order` is the list of peers that may
-/// follow, the cheapest first. Only the peers with an announced round trip, and the cheapest of all others, have to be
-/// compared: the others all have the same unknown round trip.
-fn onwards(
-    peers: &[&Known],
-    index: usize,
-    (block, order): (u32, &[(f64, usize)]),
-    rests: &BTreeMap<(u32, usize), Rest>,
-    estimate: &Estimate<'_>,
-) -> Option<Rest> {
-    let from = peers[index];
-    let next = &from.announce.next;
-    let near = next.iter().filter_map(|(id, _)| {
-        let to = peers.binary_search_by_key(id, |peer| peer.id()).ok()?;
-        let rest = rests.get(&(block, to))?;
-        Some((estimate.entry(peers[to]) + rest.seconds, to))
-    });
-    let named = |to: usize| next.iter().any(|(peer, _)| *peer == peers[to].id());
-    let remote = order.iter().find(|(_, to)| !named(*to)).copied();
-    let all = near.chain(remote).map(|(rest, to)| (rest + estimate.between(from, peers[to]), to));
-    let best = all.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
-    Some(Rest { seconds: best.0, next: Some(best.1) })
+/// A search for the shortest route, from the last block to the first.
+struct Search<'a> {
+    peers: &'a [Known<'a>],
+    reach: &'a Reach,
+    estimate: &'a Estimate<'a>,
+    blocks: BlockRange,
+    /// For each peer, the cost of entering it, and the best rest of a route after its whole range. Wherever a route
+    /// enters a peer that is not banned, it leaves the peer at the same block.
+    entries: Vec<f64>,
+    rests: Vec<Option<Rest>>,
+    /// The best rests after banned peers, by the block at which they are entered.
+    banned: BTreeMap<(u32, usize), Rest>,
+    /// For each block, the peers with the least cost from entering them there to the end of the route, each with that
+    /// cost, the cheapest first. There are enough of them that a peer which names round trips to some of them finds the
+    /// cheapest of all others among them.
+    cheapest: Vec<Vec<(f64, usize)>>,
+    most: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(peers: &'a [Known<'a>], reach: &'a Reach, estimate: &'a Estimate<'a>) -> Search<'a> {
+        let blocks = estimate.ask.blocks;
+        let named = peers.iter().map(|peer| peer.announce.next.len()).max().unwrap_or(0);
+        Search {
+            peers,
+            reach,
+            estimate,
+            blocks,
+            entries: peers.iter().map(|peer| estimate.entry(peer)).collect(),
+            rests: vec![None; peers.len()],
+            banned: BTreeMap::new(),
+            cheapest: vec![Vec::new(); blocks.len() as usize],
+            most: named + 1,
+        }
+    }
+
+    fn route(mut self) -> Option<Vec<Hop>> {
+        let mut first: Option<(f64, usize)> = None;
+        for block in (self.blocks.start..self.blocks.end).rev() {
+            for (index, end) in self.reach.entering(block) {
+                let Some(rest) = self.rest(index, block, end) else { continue };
+                let seconds = self.entries[index] + self.seconds(index, end - block, rest);
+                if block == self.blocks.start {
+                    let whole = seconds + self.estimate.client(&self.peers[index]);
+                    // The peers come in the order of their ids, so the first of equal ones stays.
+                    if first.is_none_or(|(least, _)| whole.total_cmp(&least).is_lt()) {
+                        first = Some((whole, index));
+                    }
+                } else {
+                    self.offer(block, seconds, index);
+                }
+            }
+        }
+        let mut at = Some(first?.1);
+        let (mut block, mut route) = (self.blocks.start, Vec::new());
+        while let Some(index) = at {
+            let end = self.reach.end(index, block)?;
+            route.push(Hop { peer: self.peers[index].id(), blocks: BlockRange { start: block, end } });
+            at = self.known_rest(index, block)?.next;
+            block = end;
+        }
+        (block == self.blocks.end).then_some(route)
+    }
+
+    /// The time of a peer's computation of `blocks` blocks and of the rest of the route.
+    fn seconds(&self, index: usize, blocks: u32, rest: Rest) -> f64 {
+        rest.seconds + self.estimate.work(&self.peers[index], blocks)
+    }
+
+    /// The best rest after a peer that is entered at `block` and left at `end`, or `None` if no route goes on there.
+    fn rest(&mut self, index: usize, block: u32, end: u32) -> Option<Rest> {
+        if let Some(rest) = self.known_rest(index, block) {
+            return Some(rest);
+        }
+        let rest = if end == self.blocks.end {
+            Some(Rest { seconds: self.estimate.client(&self.peers[index]), next: None })
+        } else {
+            self.onwards(index, end)
+        }?;
+        if self.reach.is_banned(index) {
+            self.banned.insert((block, index), rest);
+        } else {
+            self.rests[index] = Some(rest);
+        }
+        Some(rest)
+    }
+
+    fn known_rest(&self, index: usize, block: u32) -> Option<Rest> {
+        if self.reach.is_banned(index) { self.banned.get(&(block, index)).copied() } else { self.rests[index] }
+    }
+
+    /// The best rest of a route after the peer at `index`, which is left at `block`. Only the peers to which it announces
+    /// a round trip, and the cheapest of all others, have to be compared: the others all have the same unknown round trip.
+    fn onwards(&self, index: usize, block: u32) -> Option<Rest> {
+        let (from, peers) = (&self.peers[index], self.peers);
+        let next = &from.announce.next;
+        let near = next.iter().filter_map(|(id, _)| {
+            let to = peers.binary_search_by_key(id, |peer| peer.id()).ok()?;
+            let end = self.reach.end(to, block)?;
+            let rest = self.known_rest(to, block)?;
+            Some((self.entries[to] + self.seconds(to, end - block, rest), to))
+        });
+        let named = |to: usize| next.iter().any(|(peer, _)| *peer == peers[to].id());
+        let order = &self.cheapest[(block - self.blocks.start) as usize];
+        let remote = order.iter().find(|(_, to)| !named(*to)).copied();
+        let all = near.chain(remote).map(|(rest, to)| (rest + self.estimate.between(from, &peers[to]), to));
+        let best = all.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
+        Some(Rest { seconds: best.0, next: Some(best.1) })
+    }
+
+    /// Adds a peer to the cheapest ones of a block, if it is one of them. Peers are offered in the order of their ids.
+    #[inline]
+    fn offer(&mut self, block: u32, seconds: f64, index: usize) {
+        let order = &mut self.cheapest[(block - self.blocks.start) as usize];
+        if order.len() == self.most && order.last().is_some_and(|(most, _)| most.total_cmp(&seconds).is_le()) {
+            return;
+        }
+        let at = order.partition_point(|(other, _)| other.total_cmp(&seconds).is_le());
+        order.insert(at, (seconds, index));
+        order.truncate(self.most);
+    }
 }

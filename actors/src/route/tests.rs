@@ -1,11 +1,16 @@
 //! Property tests of routes over random swarms, a comparison of the shortest path with all paths, and examples.
-use super::{Ask, Bans, Costs, Pings, Routing, View, Weight};
+mod plain;
+
+use super::shortest::{Estimate, shortest};
+use super::{Ask, Bans, Costs, Known, Pings, Routing, View, Weight};
+use crate::dht::{Record, State};
 use crate::announce::{Announce, Load};
 use crate::id::{BlockRange, NodeId};
 use crate::message::Hop;
 use crate::time::{Duration, Timestamp};
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::{collection, option, sample};
+use std::sync::Arc;
 
 const BLOCKS: BlockRange = BlockRange { start: 0, end: 16 };
 const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -13,6 +18,14 @@ const NOW: Timestamp = Timestamp(1_000_000_000);
 fn announce(peer: u32, start: u32, end: u32, inference_rps: f64) -> Announce {
     let blocks = BlockRange { start, end };
     Announce { peer: NodeId(peer), blocks, inference_rps, load: Load::default(), next: Vec::new() }
+}
+
+fn record(announce: Announce) -> Arc<Record> {
+    Arc::new(Record { announce, state: State::Online, throughput: 1.0, version: NOW })
+}
+
+fn records(announced: impl IntoIterator<Item = Announce>) -> Vec<Arc<Record>> {
+    announced.into_iter().map(record).collect()
 }
 
 fn ask(blocks: BlockRange) -> Ask<'static> {
@@ -57,7 +70,7 @@ fn swarm(most: usize) -> impl Strategy<Value = Vec<Drawn>> {
 
 fn view_of(swarm: &[Drawn]) -> View {
     let mut view = View::default();
-    view.refresh(NOW, swarm.iter().map(|peer| peer.announce.clone()).collect());
+    view.refresh(NOW, records(swarm.iter().map(|peer| peer.announce.clone())));
     for peer in swarm {
         if let Some(rtt) = peer.rtt {
             view.measured(NOW, peer.announce.peer, rtt, &Pings::default());
@@ -153,6 +166,15 @@ proptest! {
     }
 
     #[test]
+    fn the_fast_search_takes_the_route_of_the_plain_one(swarm in swarm(60), by_load: bool, draw: u64) {
+        let view = view_of(&swarm);
+        let (ask, costs, pings) = (Ask { draw, ..ask(BLOCKS) }, Costs::default(), Pings::default());
+        let estimate = Estimate { ask: &ask, costs: &costs, pings: &pings, now: NOW, by_load };
+        let peers: Vec<Known<'_>> = view.present().collect();
+        prop_assert_eq!(shortest(&peers, &estimate), plain::plain(&peers, &estimate));
+    }
+
+    #[test]
     fn whoever_is_out_of_the_question_is_not_taken(swarm in swarm(24), routing in routing(), out in any::<sample::Index>()) {
         let Some(out) = (!swarm.is_empty()).then(|| out.get(&swarm).announce.peer) else { return Ok(()) };
         let without = [out];
@@ -166,7 +188,7 @@ proptest! {
 fn fewer_hops_and_faster_peers_win() {
     let mut view = View::default();
     let all = [announce(1, 0, 4, 100.0), announce(2, 4, 8, 100.0), announce(3, 4, 8, 900.0), announce(4, 0, 2, 5000.0)];
-    view.refresh(NOW, all.to_vec());
+    view.refresh(NOW, records(all));
     let route = choose(&mut view, &Routing::MinLatency, &ask(BlockRange { start: 0, end: 8 })).expect("covered");
     assert_eq!(peers(&route), [1, 3]);
 }
@@ -180,7 +202,7 @@ fn only_the_herd_crowds_one_of_four_replicas() {
         let mut counts = [0; 4];
         for client in 0..40u64 {
             let mut view = View::default();
-            view.refresh(NOW, (0..4).map(|peer| announce(peer, 0, 8, 100.0)).collect());
+            view.refresh(NOW, records((0..4).map(|peer| announce(peer, 0, 8, 100.0))));
             let asked = Ask { draw: crate::seed::mix(client), ..ask(blocks) };
             counts[peers(&choose(&mut view, &routing, &asked).expect("covered"))[0] as usize] += 1;
         }
@@ -195,7 +217,7 @@ fn only_the_herd_crowds_one_of_four_replicas() {
 #[test]
 fn load_sends_the_next_session_elsewhere() {
     let mut view = View::default();
-    view.refresh(NOW, vec![announce(1, 0, 8, 100.0), announce(2, 0, 8, 50.0)]);
+    view.refresh(NOW, records([announce(1, 0, 8, 100.0), announce(2, 0, 8, 50.0)]));
     let asked = ask(BlockRange { start: 0, end: 8 });
     let first = |view: &mut View| peers(&choose(view, &Routing::LoadAware, &asked).expect("covered"))[0];
     assert_eq!(first(&mut view), 1);
@@ -208,7 +230,7 @@ fn load_sends_the_next_session_elsewhere() {
 #[test]
 fn turns_are_as_even_as_the_weights() {
     let mut view = View::default();
-    view.refresh(NOW, vec![announce(1, 0, 8, 300.0), announce(2, 0, 8, 100.0)]);
+    view.refresh(NOW, records([announce(1, 0, 8, 300.0), announce(2, 0, 8, 100.0)]));
     let asked = ask(BlockRange { start: 0, end: 8 });
     let mut turns = |weight| -> Vec<u32> {
         let turn = |_| peers(&choose(&mut view, &Routing::RoundRobin(weight), &asked).expect("covered"))[0];
@@ -223,7 +245,7 @@ fn turns_are_as_even_as_the_weights() {
 #[test]
 fn a_given_route_is_followed_or_there_is_none() {
     let mut view = View::default();
-    view.refresh(NOW, vec![announce(1, 0, 4, 1.0), announce(2, 4, 8, 1.0), announce(3, 0, 8, 1e4)]);
+    view.refresh(NOW, records([announce(1, 0, 4, 1.0), announce(2, 4, 8, 1.0), announce(3, 0, 8, 1e4)]));
     let asked = ask(BlockRange { start: 0, end: 8 });
     let fixed = |route: &[u32]| Routing::Fixed(route.iter().copied().map(NodeId).collect());
     let mut taken = |routing: &Routing, asked: &Ask<'_>| choose(&mut view, routing, asked).map(|route| peers(&route));

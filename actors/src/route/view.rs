@@ -2,35 +2,37 @@
 //!
 //! Lookups supply announcements, pings supply round trips, and some messages of a peer carry its load. The view is a
 //! pure data structure: a client reports its observations to the view, and asks it for a route.
+//!
+//! The announcements are shared with everybody who has found the same record. A view of its own holds only what its node
+//! has seen itself, of the few peers that it has dealt with.
 use super::ban::{Ban, Bans};
 use super::ping::{Pings, RoundTrip};
 use crate::announce::{Announce, Load};
+use crate::dht::Record;
 use crate::id::{BlockRange, NodeId};
 use crate::message::Hop;
 use crate::time::{Duration, Timestamp};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// A node's view of the peers, in the order of their ids.
+/// A node's view of the peers.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    known: Vec<Known>,
+    /// The latest records of the peers that are present, in the order of their ids.
+    records: Vec<Arc<Record>>,
+    /// What this node has seen itself of each peer. It is kept while a peer is absent.
+    seen: BTreeMap<NodeId, Seen>,
     /// The time when the last lookup's result arrived; `None` before the first.
     refreshed: Option<Timestamp>,
 }
 
-/// The knowledge about one peer.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// The peer's latest announcement.
-    pub announce: Announce,
-    /// Whether the peer was announced in the last lookup or since, and has not become unreachable after that. Bans and
-    /// round trips are kept while a peer is absent.
-    pub present: bool,
-    /// The load that the peer last reported itself, or else the load in its announcement.
-    pub load: Load,
-    /// The time when the peer reported its load; `None` if the load is from the announcement.
-    pub load_at: Option<Timestamp>,
+/// What a node has seen of a peer itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// The load that the peer has last reported, and when.
+    pub load: Option<(Load, Timestamp)>,
     /// The number of sessions that this node has opened at the peer since the peer last reported its load.
     pub opened: u32,
     /// The averaged round trip; `None` if none was measured.
@@ -41,60 +43,58 @@ pub struct Known {
     pub credit: f64,
 }
 
-impl Known {
-    fn new(announce: Announce) -> Known {
-        Known {
-            load: announce.load,
-            announce,
-            present: true,
-            load_at: None,
-            opened: 0,
-            round_trip: None,
-            ban: None,
-            credit: 0.0,
-        }
-    }
+static NOTHING: Seen = Seen { load: None, opened: 0, round_trip: None, ban: None, credit: 0.0 };
 
+/// The knowledge about one present peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The peer's latest announcement.
+    pub announce: &'a Announce,
+    pub seen: &'a Seen,
+}
+
+impl Known<'_> {
     /// The node id of the peer.
     pub fn id(&self) -> NodeId {
         self.announce.peer
     }
 
+    /// The load that the peer last reported itself, or else the load in its announcement.
+    pub fn load(&self) -> Load {
+        self.seen.load.map_or(self.announce.load, |(load, _)| load)
+    }
+
     /// Whether a ban on the peer is in force.
     pub fn is_banned(&self, now: Timestamp) -> bool {
-        self.ban.is_some_and(|ban| ban.holds(now))
+        self.seen.is_banned(now)
     }
 
     /// The averaged round trip; `None` if the last measurement is missing or older than `expiry`.
     pub fn rtt(&self, now: Timestamp, expiry: Duration) -> Option<Duration> {
-        self.round_trip.and_then(|trip| trip.within(now, expiry))
+        self.seen.round_trip.and_then(|trip| trip.within(now, expiry))
+    }
+}
+
+impl Seen {
+    /// Whether a ban on the peer is in force.
+    pub fn is_banned(&self, now: Timestamp) -> bool {
+        self.ban.is_some_and(|ban| ban.holds(now))
     }
 }
 
 impl View {
-    /// Replaces the set of present peers by the result of a lookup. A peer that is missing from the result is absent
-    /// until it is announced again.
-    pub fn refresh(&mut self, now: Timestamp, announced: Vec<Announce>) {
+    /// Replaces the set of present peers by the result of a lookup: one record of each peer, in the order of their ids.
+    /// A peer that is missing from the result is absent until it is announced again.
+    pub fn refresh(&mut self, now: Timestamp, records: Vec<Arc<Record>>) {
+        debug_assert!(records.is_sorted_by(|a, b| a.peer() < b.peer()), "a lookup's result is in the order of ids");
         self.refreshed = Some(now);
-        self.known.iter_mut().for_each(|known| known.present = false);
-        for announce in announced {
-            self.learn(announce);
-        }
-    }
-
-    /// Adds or updates one peer by its announcement and marks the peer as present. The announced load is ignored if the
-    /// peer has reported its load itself.
-    pub fn learn(&mut self, announce: Announce) {
-        match self.known.binary_search_by_key(&announce.peer, Known::id) {
-            Ok(at) => {
-                let known = &mut self.known[at];
-                if known.load_at.is_none() {
-                    known.load = announce.load;
-                }
-                known.announce = announce;
-                known.present = true;
+        let before = std::mem::replace(&mut self.records, records);
+        let mut present = self.records.iter().map(|record| record.peer()).peekable();
+        for peer in before.iter().map(|record| record.peer()) {
+            while present.next_if(|present| *present < peer).is_some() {}
+            if present.next_if_eq(&peer).is_none() {
+                self.seen.entry(peer).or_default();
             }
-            Err(at) => self.known.insert(at, Known::new(announce)),
         }
     }
 
@@ -105,66 +105,81 @@ impl View {
 
     /// Marks a peer that cannot be reached as absent until it is announced again.
     pub fn lose(&mut self, peer: NodeId) {
-        if let Some(known) = self.get_mut(peer) {
-            known.present = false;
+        if let Ok(at) = self.place(peer) {
+            self.records.remove(at);
+            self.seen.entry(peer).or_default();
         }
     }
 
     /// Bans the peer from now on. The length of the ban grows by [`Bans::growth`] with each ban since the last success.
     pub fn ban(&mut self, now: Timestamp, peer: NodeId, bans: &Bans) {
-        if let Some(known) = self.get_mut(peer) {
-            known.ban = Some(bans.next(now, known.ban));
+        if let Some(seen) = self.seen_of(peer) {
+            seen.ban = Some(bans.next(now, seen.ban));
         }
     }
 
     /// Forgets the bans of a peer that has served successfully.
     pub fn pardon(&mut self, peer: NodeId) {
-        if let Some(known) = self.get_mut(peer) {
-            known.ban = None;
+        if let Some(seen) = self.seen.get_mut(&peer) {
+            seen.ban = None;
         }
     }
 
     /// Records that a ping to the peer was answered after `took`.
     pub fn measured(&mut self, now: Timestamp, peer: NodeId, took: Duration, pings: &Pings) {
-        if let Some(known) = self.get_mut(peer) {
-            known.round_trip = Some(RoundTrip::after(known.round_trip, now, took, pings));
+        if let Some(seen) = self.seen_of(peer) {
+            seen.round_trip = Some(RoundTrip::after(seen.round_trip, now, took, pings));
         }
     }
 
     /// Records the load that the peer has reported, and resets its count of sessions opened since the report.
     pub fn heard(&mut self, now: Timestamp, peer: NodeId, load: Load) {
-        if let Some(known) = self.get_mut(peer) {
-            (known.load, known.load_at, known.opened) = (load, Some(now), 0);
+        if let Some(seen) = self.seen_of(peer) {
+            (seen.load, seen.opened) = (Some((load, now)), 0);
         }
     }
 
     /// Counts a session that this node is about to open at the peer.
     pub fn opening(&mut self, peer: NodeId) {
-        if let Some(known) = self.get_mut(peer) {
-            known.opened += 1;
+        if let Some(seen) = self.seen_of(peer) {
+            seen.opened += 1;
         }
     }
 
-    /// The knowledge about a peer, present or absent; `None` if it was never announced.
-    pub fn get(&self, peer: NodeId) -> Option<&Known> {
-        let at = self.known.binary_search_by_key(&peer, Known::id).ok()?;
-        Some(&self.known[at])
+    /// The knowledge about a peer; `None` if the peer is absent.
+    pub fn get(&self, peer: NodeId) -> Option<Known<'_>> {
+        let record = &self.records[self.place(peer).ok()?];
+        Some(Known { announce: &record.announce, seen: self.seen.get(&peer).unwrap_or(&NOTHING) })
     }
 
-    fn get_mut(&mut self, peer: NodeId) -> Option<&mut Known> {
-        let at = self.known.binary_search_by_key(&peer, Known::id).ok()?;
-        Some(&mut self.known[at])
+    fn place(&self, peer: NodeId) -> Result<usize, usize> {
+        self.records.binary_search_by_key(&peer, |record| record.peer())
+    }
+
+    /// What this node has seen of a peer, present or absent; `None` if the peer was never announced.
+    fn seen_of(&mut self, peer: NodeId) -> Option<&mut Seen> {
+        if self.place(peer).is_ok() {
+            return Some(self.seen.entry(peer).or_default());
+        }
+        self.seen.get_mut(&peer)
     }
 
     /// The peers that are present, including banned ones, in the order of their ids.
-    pub fn present(&self) -> impl Iterator<Item = &Known> {
-        self.known.iter().filter(|known| known.present)
+    pub fn present(&self) -> impl Iterator<Item = Known<'_>> {
+        // Both are in the order of ids, so one pass joins them.
+        let mut seen = self.seen.iter().peekable();
+        self.records.iter().map(move |record| {
+            let peer = record.peer();
+            while seen.next_if(|(id, _)| **id < peer).is_some() {}
+            let seen = seen.next_if(|(id, _)| **id == peer).map_or(&NOTHING, |(_, seen)| seen);
+            Known { announce: &record.announce, seen }
+        })
     }
 
     /// The first banned peer of `route` that could be avoided in part: some block of its hop is held by a present peer
     /// that is neither banned nor in `without`.
     pub fn needless(&self, now: Timestamp, route: &[Hop], without: &[NodeId]) -> Option<NodeId> {
-        let banned = |hop: &&Hop| self.get(hop.peer).is_some_and(|peer| peer.is_banned(now));
+        let banned = |hop: &&Hop| self.seen.get(&hop.peer).is_some_and(|seen| seen.is_banned(now));
         let free = |hop: &&Hop| {
             let usable = self.present().filter(|peer| !peer.is_banned(now) && !without.contains(&peer.id()));
             usable
@@ -174,8 +189,11 @@ impl View {
         route.iter().filter(banned).find(free).map(|hop| hop.peer)
     }
 
-    pub(super) fn all_mut(&mut self) -> &mut [Known] {
-        &mut self.known
+    /// Replaces the credit of a present peer in weighted round robin.
+    pub(super) fn credit(&mut self, peer: NodeId, credit: f64) {
+        if let Some(seen) = self.seen_of(peer) {
+            seen.credit = credit;
+        }
     }
 
     /// The peers to ping for a route over `blocks`, in the order of their ids: a random sample of up to `pings.fanout`
@@ -189,7 +207,7 @@ impl View {
         let mut chosen = Vec::new();
         for block in [blocks.start, middle, blocks.end - 1] {
             let holders: Vec<NodeId> =
-                self.present().filter(|known| known.announce.blocks.contains(block)).map(Known::id).collect();
+                self.present().filter(|known| known.announce.blocks.contains(block)).map(|known| known.id()).collect();
             chosen.extend(holders.sample(draw, pings.fanout as usize));
         }
         chosen.sort_unstable();
@@ -202,15 +220,18 @@ impl View {
 mod tests {
     use super::View;
     use crate::announce::{Announce, Load};
+    use crate::dht::{Record, State};
     use crate::id::{BlockRange, NodeId};
     use crate::route::ban::Bans;
     use crate::route::ping::Pings;
     use crate::seed::Seed;
     use crate::time::{Duration, Timestamp};
+    use std::sync::Arc;
 
-    fn announce(peer: u32, start: u32, end: u32) -> Announce {
-        let blocks = BlockRange { start, end };
-        Announce { peer: NodeId(peer), blocks, inference_rps: 100.0, load: Load::default(), next: Vec::new() }
+    fn announce(peer: u32, start: u32, end: u32) -> Arc<Record> {
+        let (peer, blocks) = (NodeId(peer), BlockRange { start, end });
+        let announce = Announce { peer, blocks, inference_rps: 100.0, load: Load::default(), next: Vec::new() };
+        Arc::new(Record { announce, state: State::Online, throughput: 1.0, version: Timestamp::default() })
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -221,7 +242,7 @@ mod tests {
     fn a_peer_that_comes_back_is_found_again_with_what_was_known_of_it() {
         let mut view = View::default();
         assert_eq!(view.age(at(1)), None);
-        view.refresh(at(1), vec![announce(2, 0, 4), announce(1, 4, 8)]);
+        view.refresh(at(1), vec![announce(1, 4, 8), announce(2, 0, 4)]);
         view.measured(at(2), NodeId(1), Duration::from_millis(40), &Pings::default());
         view.lose(NodeId(1));
         assert_eq!(view.present().map(|known| known.id()).collect::<Vec<_>>(), [NodeId(2)]);
@@ -239,7 +260,7 @@ mod tests {
         let mut now = at(0);
         for _ in 0..3 {
             view.ban(now, peer, &bans);
-            let known = view.get(peer).expect("it is known").clone();
+            let known = view.get(peer).expect("it is known");
             let end =
                 (0..1000).map(|s| now + Duration::from_secs(s)).find(|at| !known.is_banned(*at)).expect("released");
             released.push(end.since(now));
@@ -256,12 +277,16 @@ mod tests {
         let mut view = View::default();
         view.refresh(at(0), vec![announce(1, 0, 8)]);
         view.opening(NodeId(1));
-        assert_eq!(view.get(NodeId(1)).map(|known| known.opened), Some(1));
+        assert_eq!(view.get(NodeId(1)).map(|known| known.seen.opened), Some(1));
         let load = Load { sessions: 3, ..Load::default() };
         view.heard(at(1), NodeId(1), load);
         view.refresh(at(2), vec![announce(1, 0, 8)]);
         let known = view.get(NodeId(1)).expect("it is known");
-        assert_eq!((known.opened, known.load), (0, load), "an announcement is older than what the peer says itself");
+        assert_eq!(
+            (known.seen.opened, known.load()),
+            (0, load),
+            "an announcement is older than what the peer says itself"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rand::RngExt;
 
 impl Weight {
     /// The weight of a peer. It is never zero, so that a peer that is needed can always be chosen.
-    fn of(self, peer: &Known, unknown_rps: f64) -> f64 {
+    fn of(self, peer: &Known<'_>, unknown_rps: f64) -> f64 {
         let length = f64::from(peer.announce.blocks.len().max(1));
         let rps = peer.announce.inference_rps;
         let rps = if rps.is_finite() && rps > 0.0 { rps } else { unknown_rps };
@@ -24,7 +24,7 @@ impl Weight {
 /// A route that takes at each hop a holder of the next block, drawn in proportion to the weights. With the number of
 /// blocks as the weight this is Petals' `max_throughput` mode.
 pub(super) fn random(
-    peers: &[&Known],
+    peers: &[Known<'_>],
     ask: &Ask<'_>,
     weight: Weight,
     unknown_rps: f64,
@@ -47,7 +47,7 @@ pub(super) fn random(
 /// robin, which spreads the choices of each peer as evenly over time as the weights allow. `credits` holds the credit
 /// of each of `peers` from earlier choices, and is updated.
 pub(super) fn in_turns(
-    peers: &[&Known],
+    peers: &[Known<'_>],
     ask: &Ask<'_>,
     weight: Weight,
     unknown_rps: f64,
@@ -73,7 +73,7 @@ pub(super) fn in_turns(
 /// Builds a route by following one peer after another to the end of its range. `choose` picks one of the peers that may
 /// be entered at the next block, given by index. Returns `None` if there is no such peer.
 fn walk(
-    peers: &[&Known],
+    peers: &[Known<'_>],
     ask: &Ask<'_>,
     now: Timestamp,
     mut choose: impl FnMut(&[usize]) -> usize,

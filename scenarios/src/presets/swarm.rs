@@ -66,11 +66,12 @@ pub fn petals() -> Swarm {
             relayed: 0.2,
             unknown: Rate(100_000_000),
         },
-        // hivemind's DHT; server/server.py `update_period` (records expire after two periods); sequence_manager.py
+        // hivemind's DHT, and sequence_manager.py `num_workers`; server/server.py `update_period` (records expire after two periods); sequence_manager.py
         // `update_period`
         dht: Kademlia {
             k: 20,
             alpha: 3,
+            parallel: 32,
             replicas: 5,
             search: Search::Latest,
             timeout: s(3),

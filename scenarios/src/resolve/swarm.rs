@@ -192,10 +192,11 @@ fn speeds(written: &schema::Throughput) -> Result<policy::Speeds, Fault> {
 }
 
 fn dht(written: &schema::Kademlia) -> Result<actors::dht::Kademlia, Fault> {
-    let schema::Kademlia { k, alpha, replicas, search, timeout, announce, expiry, refresh } = written;
+    let schema::Kademlia { k, alpha, parallel, replicas, search, timeout, announce, expiry, refresh } = written;
     for (name, value) in [("k", *k), ("alpha", *alpha), ("replicas", *replicas)] {
         bounded(&format!("swarm.dht.{name}"), name, u32::from(value), 1, limits::DHT_CONTACTS_PER_ANSWER as u32)?;
     }
+    bounded("swarm.dht.parallel", "parallel", u32::from(*parallel), 1, u32::from(u16::MAX))?;
     if expiry.0 <= announce.0 {
         let fault = Fault::new("swarm.dht.expiry", "records expire before their peers announce themselves again");
         return Err(fault.help("Petals' records live for two periods of `announce`"));
@@ -206,6 +207,7 @@ fn dht(written: &schema::Kademlia) -> Result<actors::dht::Kademlia, Fault> {
     Ok(actors::dht::Kademlia {
         k: *k,
         alpha: *alpha,
+        parallel: *parallel,
         replicas: *replicas,
         search: *search,
         timeout: positive("swarm.dht.timeout", *timeout)?,

@@ -265,6 +265,8 @@ pub struct Kademlia {
     pub k: u16,
     /// The number of queries that a lookup has in flight.
     pub alpha: u16,
+    /// The number of queries that all lookups of one operation have in flight together, such as those of all blocks.
+    pub parallel: u16,
     /// The number of nodes that store a record.
     pub replicas: u16,
     /// When a lookup of records ends.
@@ -293,9 +295,10 @@ pub struct Placement {
 
 impl Default for Kademlia {
     fn default() -> Kademlia {
-        let dht::Kademlia { k, alpha, replicas, search, timeout, announce, expiry, refresh } = dht::Kademlia::default();
+        let dht::Kademlia { k, alpha, parallel, replicas, search, timeout, announce, expiry, refresh } =
+            dht::Kademlia::default();
         let (timeout, announce, expiry, refresh) = (timeout.into(), announce.into(), expiry.into(), refresh.into());
-        Kademlia { k, alpha, replicas, search, timeout, announce, expiry, refresh }
+        Kademlia { k, alpha, parallel, replicas, search, timeout, announce, expiry, refresh }
     }
 }
 

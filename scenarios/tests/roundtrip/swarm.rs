@@ -50,10 +50,11 @@ pub fn swarm() -> impl Strategy<Value = Swarm> {
     ];
     let admission = prop_oneof![Just(Admission::Refuse), any::<u64>().prop_map(|ns| Admission::Wait(Time(ns)))];
     let search = prop_oneof![Just(Search::Latest), Just(Search::First)];
-    let dht = (any::<[u16; 3]>(), search, any::<[u64; 4]>()).prop_map(
-        |([k, alpha, replicas], search, [timeout, announce, expiry, refresh])| Kademlia {
+    let dht = (any::<[u16; 4]>(), search, any::<[u64; 4]>()).prop_map(
+        |([k, alpha, parallel, replicas], search, [timeout, announce, expiry, refresh])| Kademlia {
             k,
             alpha,
+            parallel,
             replicas,
             search,
             timeout: Time(timeout),

@@ -1,16 +1,16 @@
 //! A task: lookups that began together, and the use of their result. The task is pure: the node sends the queries and
 //! handles their timeouts.
 use crate::dht::Search;
-use crate::dht::key::Key;
+use crate::dht::key::{Distance, Key};
 use crate::dht::lookup::Lookup;
-use crate::dht::record::{Held, Record};
+use crate::dht::record::{Held, LatestRecords, Record};
 use crate::dht::rpc::Body;
 use crate::dht::table::Contact;
 use crate::id::NodeId;
 use crate::limits;
 use crate::record::{Looked, Purpose};
 use crate::time::{Duration, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Lookups that began together.
@@ -18,10 +18,22 @@ pub(super) struct Task {
     pub purpose: Purpose,
     began: Timestamp,
     lookups: Vec<Lookup>,
-    /// The lookups that need no more responses.
-    satisfied: BTreeSet<u16>,
-    /// The latest record of each peer, in the order of node ids.
-    found: Vec<(NodeId, Arc<Record>)>,
+    /// For each lookup, its key and its reach (see [`Lookup::reach`]), in arrays of their own: each query is offered to
+    /// every lookup, and nearly all of them reject it by this comparison. A lookup that needs no more responses reaches
+    /// nowhere.
+    targets: Vec<Key>,
+    reaches: Vec<Option<Distance>>,
+    /// The lookups that may have queries to send, each once.
+    ready: VecDeque<u16>,
+    is_ready: Vec<bool>,
+    /// The number of lookups that need more responses.
+    open: usize,
+    /// The number of queries in flight, and their maximum.
+    under_way: u32,
+    parallel: u32,
+    /// The records found so far, and the records of the last response under the key of each lookup.
+    found: LatestRecords,
+    last: Vec<Option<Arc<[Arc<Record>]>>>,
     /// The record to store at the nodes that the lookups find, and its lifetime.
     pub announce: Option<(Arc<Record>, Duration)>,
     /// The number of STORE requests in flight.
@@ -32,102 +44,165 @@ pub(super) struct Task {
     pub silent: u32,
 }
 
+/// A query that a task sends: to whom, for which lookups, and its body.
+pub(super) struct Question {
+    pub to: Contact,
+    pub lookups: Vec<u16>,
+    pub body: Body,
+}
+
 impl Task {
+    /// Begins a task with at most `parallel` queries in flight.
     pub fn new(
         purpose: Purpose,
         began: Timestamp,
         lookups: Vec<Lookup>,
         announce: Option<(Arc<Record>, Duration)>,
+        parallel: u16,
     ) -> Task {
-        let (satisfied, found) = (BTreeSet::new(), Vec::new());
-        Task { purpose, began, lookups, satisfied, found, announce, storing: 0, kept: 0, asked: 0, silent: 0 }
+        let count = lookups.len() as u16;
+        let mut task = Task {
+            purpose,
+            began,
+            targets: lookups.iter().map(Lookup::target).collect(),
+            reaches: lookups.iter().map(|lookup| Some(lookup.reach())).collect(),
+            open: lookups.len(),
+            lookups,
+            ready: (0..count).collect(),
+            is_ready: vec![true; usize::from(count)],
+            under_way: 0,
+            parallel: u32::from(parallel.max(1)),
+            found: LatestRecords::default(),
+            last: vec![None; usize::from(count)],
+            announce,
+            storing: 0,
+            kept: 0,
+            asked: 0,
+            silent: 0,
+        };
+        (0..count).for_each(|index| task.close_if_over(index));
+        task
     }
 
-    /// Takes in records. The later of two records of a peer is kept.
-    pub fn find<'a>(&mut self, records: impl IntoIterator<Item = &'a Arc<Record>>) {
-        let mut at = 0;
-        for record in records {
-            let peer = record.peer();
-            // A response lists the peers in the order of their ids, so the next peer is often the one after the last.
-            if self.found.get(at).is_none_or(|(known, _)| *known != peer) {
-                at = self.found.partition_point(|(known, _)| *known < peer);
-            }
-            match self.found.get_mut(at) {
-                Some((known, latest)) if *known == peer => {
-                    if !Arc::ptr_eq(latest, record) && latest.version < record.version {
-                        *latest = record.clone();
-                    }
-                }
-                _ => self.found.insert(at, (peer, record.clone())),
-            }
-            at += 1;
+    /// Takes in the records under the key of a lookup. The later of two records of a peer is kept.
+    pub fn find(&mut self, index: u16, records: &Arc<[Arc<Record>]>) {
+        // The nodes that keep a key nearly always hold the same records.
+        let same = |last: &Arc<[Arc<Record>]>| {
+            last.len() == records.len() && last.iter().zip(records.iter()).all(|(a, b)| Arc::ptr_eq(a, b))
+        };
+        let last = &mut self.last[usize::from(index)];
+        if !last.as_ref().is_some_and(same) {
+            self.found.add(records);
+            *last = Some(records.clone());
         }
     }
 
-    /// Returns the records that were found.
+    /// Returns the records that were found, in the order of their peers.
     pub fn into_found(self) -> Vec<Arc<Record>> {
-        self.found.into_iter().map(|(_, record)| record).collect()
+        let mut found = Vec::with_capacity(self.found.len());
+        found.extend(self.found);
+        found
     }
 
-    /// Returns the indices of all lookups.
-    pub fn all(&self) -> Vec<u16> {
-        (0..self.lookups.len() as u16).collect()
+    /// Returns the next query that may be sent now, and counts it as sent. `None` while enough queries are in flight, or
+    /// if no lookup has one.
+    pub fn next_question(&mut self) -> Option<Question> {
+        while self.under_way < self.parallel {
+            let index = *self.ready.front()?;
+            let lookup = usize::from(index);
+            let next = self.reaches[lookup].and_then(|_| self.lookups[lookup].next_to_ask());
+            let Some(contact) = next else {
+                self.ready.pop_front();
+                self.is_ready[lookup] = false;
+                continue;
+            };
+            self.under_way += 1;
+            self.asked += 1;
+            let lookups = self.joining(index, contact);
+            let targets = lookups.iter().map(|index| self.targets[usize::from(*index)]).collect();
+            let body = match self.purpose {
+                Purpose::Find | Purpose::NextHopProbe => Body::FindValue { targets },
+                Purpose::Join | Purpose::Fill | Purpose::Announce => Body::FindNode { targets },
+            };
+            return Some(Question { to: contact, lookups, body });
+        }
+        None
     }
 
-    /// Returns every query that may be sent now: the contact, the lookups that the query serves, and its body. The
-    /// contacts count as queried from now on.
-    ///
-    /// `changed` are the lookups that have begun or got a response since the last call, in ascending order. Other
-    /// lookups have no more queries than they had then.
-    pub fn questions(&mut self, changed: &[u16]) -> Vec<(Contact, Vec<u16>, Body)> {
-        let mut questions = Vec::new();
-        for &index in changed {
-            while !self.satisfied.contains(&index) {
-                let Some(contact) = self.lookups[usize::from(index)].next_to_ask() else { break };
-                // One query to a contact contains every key for which a lookup wants to query it.
-                let mut wanted = vec![index];
-                for other in 0..self.lookups.len() as u16 {
-                    let open = wanted.len() < limits::DHT_KEYS_PER_CALL && !self.satisfied.contains(&other);
-                    if open && other != index && self.lookups[usize::from(other)].join(contact) {
-                        wanted.push(other);
-                    }
-                }
-                let targets = wanted.iter().map(|index| self.lookups[usize::from(*index)].target()).collect();
-                let body = match self.purpose {
-                    Purpose::Find | Purpose::NextHopProbe => Body::FindValue { targets },
-                    Purpose::Join | Purpose::Fill | Purpose::Announce => Body::FindNode { targets },
-                };
-                questions.push((contact, wanted, body));
+    /// Returns the lookups that one query to `contact` serves: `first`, and every other one that wants to query it.
+    fn joining(&mut self, first: u16, contact: Contact) -> Vec<u16> {
+        let mut joining = vec![first];
+        for (other, (target, reach)) in self.targets.iter().zip(&self.reaches).enumerate() {
+            // `None` is less than every distance.
+            if *reach >= Some(contact.key.distance(*target))
+                && other != usize::from(first)
+                && joining.len() < limits::DHT_KEYS_PER_CALL
+                && self.lookups[other].join(contact)
+            {
+                joining.push(other as u16);
             }
         }
-        self.asked += questions.len() as u32;
-        questions
+        joining
     }
 
     /// Takes in the response of the node `from` to the query for these lookups.
-    pub fn on_answer(&mut self, from: Key, lookups: &[u16], near: &[Contact], held: &[Held], search: Search) {
-        for index in lookups {
-            self.lookups[usize::from(*index)].on_answer(from, near);
+    pub fn on_answer(&mut self, from: Key, lookups: &[u16], near: &[Contact], held: &Held, search: Search) {
+        self.under_way -= 1;
+        let mut keys = held.keys.iter().filter_map(|place| lookups.get(place));
+        if let Some(first) = keys.next() {
+            self.find(*first, &held.records);
         }
-        self.find(held.iter().map(|held| &held.record));
         if search == Search::First {
-            let places = held.iter().flat_map(|held| held.keys.iter());
-            self.satisfied.extend(places.filter_map(|place| lookups.get(place)));
+            held.keys.iter().filter_map(|place| lookups.get(place)).for_each(|index| self.close(*index));
         }
+        for &index in lookups {
+            self.lookups[usize::from(index)].on_answer(from, near);
+        }
+        // The lookups of a query are not in their order: the one that asked first comes first.
+        let mut changed = lookups.to_vec();
+        changed.sort_unstable();
+        changed.into_iter().for_each(|index| self.changed(index));
     }
 
     /// Notes that the node `from` will not answer the query for these lookups.
     pub fn on_silence(&mut self, from: Key, lookups: &[u16]) {
+        self.under_way -= 1;
         self.silent += 1;
-        for index in lookups {
-            self.lookups[usize::from(*index)].on_silence(from);
+        for &index in lookups {
+            self.lookups[usize::from(index)].on_silence(from);
+            self.changed(index);
         }
     }
 
-    /// Whether all lookups are over: none has a query left to send or to wait for.
+    /// Notes that a lookup may have further queries, or may be over.
+    fn changed(&mut self, index: u16) {
+        let lookup = usize::from(index);
+        if self.reaches[lookup].is_none() {
+            return;
+        }
+        self.reaches[lookup] = Some(self.lookups[lookup].reach());
+        self.close_if_over(index);
+        if self.reaches[lookup].is_some() && !std::mem::replace(&mut self.is_ready[lookup], true) {
+            self.ready.push_back(index);
+        }
+    }
+
+    fn close_if_over(&mut self, index: u16) {
+        if self.lookups[usize::from(index)].is_over() {
+            self.close(index);
+        }
+    }
+
+    /// Ends a lookup that needs no more responses.
+    fn close(&mut self, index: u16) {
+        if self.reaches[usize::from(index)].take().is_some() {
+            self.open -= 1;
+        }
+    }
+
+    /// Whether all lookups are over: none needs more responses.
     pub fn has_looked(&self) -> bool {
-        let mut lookups = (0..).zip(&self.lookups);
-        lookups.all(|(index, lookup)| self.satisfied.contains(&index) || lookup.is_over())
+        self.open == 0
     }
 
     /// Returns the event that reports the lookups of `node`.

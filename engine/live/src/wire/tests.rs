@@ -72,7 +72,7 @@ fn messages() -> impl Strategy<Value = Message> {
     let node = any::<u32>().prop_map(NodeId);
     prop_oneof![
         Just(Message::Present(Present)),
-        (any::<u32>(), any::<[u64; 4]>()).prop_map(|(id, key)| {
+        (any::<u32>(), any::<u64>()).prop_map(|(id, key)| {
             let body = Body::FindValue { targets: vec![Key(key); 3] };
             Message::Rpc(Box::new(Rpc { id, key: Some(Key(key)), body }))
         }),
@@ -93,8 +93,8 @@ fn messages() -> impl Strategy<Value = Message> {
             let next = vec![(peer, Duration(7)); count / 4];
             let announce = Announce { peer, blocks, inference_rps: 0.5, load, next };
             let record = Arc::new(Record { announce, state: State::Online, throughput: 2.5, version: Timestamp(9) });
-            let held = vec![Held { record, lives: Duration(11), keys: [0, 7].into_iter().collect() }; count];
-            let contacts = vec![Contact { key: Key([1, 2, 3, 4]), node: peer }; count];
+            let held = Held { records: vec![record; count].into(), keys: [0, 7].into_iter().collect(), pairs: 3 };
+            let contacts = vec![Contact { key: Key(4), node: peer }; count];
             Message::Rpc(Box::new(Rpc { id: 5, key: None, body: Body::Values { contacts, held } }))
         }),
         (node.clone(), any::<u16>(), any::<bool>()).prop_map(|(peer, leg, last)| {
