@@ -99,32 +99,37 @@ pub fn better(spans: &Spans, me: NodeId, layers: u32, quality: f64, stream: &mut
     if place == mine {
         return None;
     }
+    // Moves keep the sum over all blocks, so no moves raise the weakest block above the mean.
+    let mean = (served.iter().sum::<f64>() + throughput * f64::from(mine.len())) / served.len() as f64;
+    if before / (mean * (1.0 + EPSILON)) >= quality {
+        return None;
+    }
     add(&mut served, mine, throughput * EPSILON);
-    let mut spans = spans.clone();
-    spans.insert(me, (place, throughput));
     add(&mut served, place, throughput);
-    follow(&mut spans, &mut served, stream);
+    let moved =
+        |(id, (span, throughput)): (&NodeId, &(BlockRange, f64))| (if *id == me { place } else { *span }, *throughput);
+    follow(spans.iter().map(moved).collect(), &mut served, stream);
     let after = weakest(&served);
     (before / after < quality - EPSILON).then_some(place)
 }
 
 const EPSILON: f64 = 1e-3;
 
-/// Moves all peers to where they are needed most, in random order, until no peer moves any more or
-/// [`limits::PLACEMENT_ROUNDS`] rounds are over.
-fn follow(spans: &mut Spans, served: &mut [f64], stream: &mut SmallStream) {
-    let mut order: Vec<NodeId> = spans.keys().copied().collect();
+/// Moves all peers, each with its block range and throughput, to where they are needed most, in random order, until no
+/// peer moves any more or [`limits::PLACEMENT_ROUNDS`] rounds are over.
+fn follow(mut peers: Vec<(BlockRange, f64)>, served: &mut [f64], stream: &mut SmallStream) {
+    let mut order: Vec<u32> = (0..peers.len() as u32).collect();
     for _ in 0..limits::PLACEMENT_ROUNDS {
         let mut moved = false;
         order.shuffle(stream);
         for peer in &order {
-            let (span, throughput) = spans[peer];
-            add(served, span, -throughput * (1.0 + EPSILON));
+            let (span, throughput) = &mut peers[*peer as usize];
+            add(served, *span, -*throughput * (1.0 + EPSILON));
             let place = window(served, span.len());
-            add(served, span, throughput * EPSILON);
-            moved |= place != span;
-            spans.insert(*peer, (place, throughput));
-            add(served, place, throughput);
+            add(served, *span, *throughput * EPSILON);
+            moved |= place != *span;
+            *span = place;
+            add(served, place, *throughput);
         }
         if !moved {
             break;
@@ -154,28 +159,60 @@ fn weakest(served: &[f64]) -> f64 {
 
 /// Returns the block range of `length` blocks whose sorted throughputs are lexicographically least, and the first of
 /// several equal ones.
+///
+/// The range must contain the weakest block, and of the ranges that do, as many as possible of the next weakest blocks
+/// one after another: a few steps leave a single range.
 fn window(served: &[f64], length: u32) -> BlockRange {
+    let length = length as usize;
+    // The ranges that are not worse than others so far: those that start in `starts`.
+    let mut starts = 0..served.len() - length + 1;
+    let mut done: Option<f64> = None;
+    while starts.len() > 1 {
+        // The weakest block beyond those that were looked at, within the ranges that are left.
+        let within = starts.start..starts.end - 1 + length;
+        let rest = served[within.clone()]
+            .iter()
+            .copied()
+            .filter(|value| done.is_none_or(|done| value.total_cmp(&done).is_gt()));
+        let Some(weakest) = rest.min_by(f64::total_cmp) else { break };
+        done = Some(weakest);
+        let mut equal = within.clone().filter(|block| served[*block].total_cmp(&weakest).is_eq());
+        let (Some(block), None) = (equal.next(), equal.next()) else {
+            return window_of_equals(served, length, starts);
+        };
+        let holding = (block + 1).saturating_sub(length).max(starts.start)..(block + 1).min(starts.end);
+        if !holding.is_empty() {
+            starts = holding;
+        }
+    }
+    BlockRange { start: starts.start as u32, end: (starts.start + length) as u32 }
+}
+
+/// Returns the same as [`window`] for ranges that start in `starts`, by comparing all of them. Needed where blocks are
+/// equally weak.
+fn window_of_equals(served: &[f64], length: usize, starts: std::ops::Range<usize>) -> BlockRange {
     let sorted = |start: usize| {
-        let mut blocks = served[start..start + length as usize].to_vec();
+        let mut blocks = served[start..start + length].to_vec();
         blocks.sort_unstable_by(f64::total_cmp);
         blocks
     };
     let less = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne());
-    let (mut best, mut least) = (0, sorted(0));
-    for start in 1..=served.len() - length as usize {
+    let (mut best, mut least) = (starts.start, sorted(starts.start));
+    for start in starts.skip(1) {
         let blocks = sorted(start);
         if less(&blocks, &least).is_some_and(std::cmp::Ordering::is_lt) {
             (best, least) = (start, blocks);
         }
     }
-    BlockRange { start: best as u32, end: best as u32 + length }
+    BlockRange { start: best as u32, end: (best + length) as u32 }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Spans, Speed, better, choose, throughputs, weakest};
+    use super::{Spans, Speed, better, choose, throughputs, weakest, window, window_of_equals};
     use crate::id::{BlockRange, NodeId};
     use crate::seed::Seed;
+    use proptest::collection;
     use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
 
     const QUALITY: f64 = 0.75;
@@ -186,6 +223,18 @@ mod tests {
             (NodeId(id), (BlockRange { start: *start, end: *end }, *throughput))
         };
         numbered.map(span).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_window_is_the_plain_one(served in collection::vec(0..40u32, 1..60), length in 1..60u32, apart: bool) {
+            // With `apart`, no two blocks are equally weak.
+            let value = |(block, served): (usize, &u32)| f64::from(*served) + if apart { block as f64 * 1e-3 } else { 0.0 };
+            let served: Vec<f64> = served.iter().enumerate().map(value).collect();
+            let length = length.min(served.len() as u32);
+            let all = 0..served.len() - length as usize + 1;
+            prop_assert_eq!(window(&served, length), window_of_equals(&served, length as usize, all));
+        }
     }
 
     #[test]

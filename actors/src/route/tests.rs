@@ -3,8 +3,8 @@ mod plain;
 
 use super::shortest::{Estimate, shortest};
 use super::{Ask, Bans, Costs, Known, Pings, Routing, View, Weight};
-use crate::dht::{Record, State};
 use crate::announce::{Announce, Load};
+use crate::dht::{Record, State};
 use crate::id::{BlockRange, NodeId};
 use crate::message::Hop;
 use crate::time::{Duration, Timestamp};
