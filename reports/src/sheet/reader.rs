@@ -84,7 +84,7 @@ fn decode(
     let reader = footer(file)?;
     let rows = bounds::rows(reader.metadata())?;
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
-    let (mut first, mut then): (Vec<(usize, &str)>, Vec<(usize, &str)>) = Default::default();
+    let [mut first, mut then] = [Vec::<(usize, &str)>::new(), Vec::new()];
     for (at, column) in schema.columns().iter().enumerate() {
         let path = column.path().string();
         let asked = |names: &[&str]| names.iter().position(|name| *name == path);
