@@ -125,7 +125,7 @@ fn what_cannot_be_generated_is_said() {
     let folder = folder.to_str().expect("a plain path");
     for (code, arguments, why) in [
         (3, vec![folder, "--prompt", "hello"], "tokenizer.json"),
-        (3, vec![folder, "--ids", "1,200"], "token id 200 is not in a vocabulary of 200"),
+        (3, vec![folder, "--ids", "1,200"], "the token id 200 is outside the vocabulary"),
         (3, vec![folder, "--ids", "1", "--new", "64"], "64 positions"),
         (3, vec![folder, "--ids", "1", "--peers", "5"], "4 blocks cannot be shared by 5 peers"),
         (3, vec!["nowhere", "--ids", "1"], "nowhere/config.json"),
@@ -156,8 +156,8 @@ fn a_folder_that_cannot_be_loaded_is_refused_before_a_swarm_is_started() {
     let folder = dir.path().to_str().expect("a plain path");
     let refused = expect_code(dir.path(), &["generate", folder, "--ids", "1"], 3);
     let said = self::said(&refused).replace("/ ", "/");
-    assert!(said.contains("model.safetensors: tensor `") && said.contains("cut short"), "{said}");
-    assert_eq!((said.matches("cut short").count(), said.contains("ERROR")), (1, false), "{said}");
+    assert!(said.contains("model.safetensors: the tensor `") && said.contains("truncated"), "{said}");
+    assert_eq!((said.matches("truncated").count(), said.contains("ERROR")), (1, false), "{said}");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_scenario_is_held_against_the_folder_that_it_names() {
     let said = expect_code(dir.path(), &set("model.weights=Dir(\"small\")").each_ref().map(String::as_str), 3);
     let said = self::said(&said);
     assert!(
-        said.contains("--set model.weights") && said.contains("the scenario's shape is not the folder's"),
+        said.contains("--set model.weights") && said.contains("the scenario and the model folder disagree"),
         "{said}"
     );
     let said = expect_code(dir.path(), &set("model.weights=Dir(\"gone\")").each_ref().map(String::as_str), 3);

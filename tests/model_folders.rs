@@ -55,7 +55,7 @@ fn what_cannot_be_written_is_said() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     write(dir.path(), "opt-125m", &["--scale", "0.1", "--vocab", "300"]);
     for (code, arguments, why) in [
-        (1, vec!["opt-125m", "--out", "x"], "holds a model already"),
+        (1, vec!["opt-125m", "--out", "x"], "already holds a model"),
         (2, vec!["opt-1t", "--out", "y"], "there is no opt-1t; of this family there are opt-125m,"),
         (2, vec!["opt-125m", "--out", "y", "--scale", "0"], "--scale of 0"),
         (2, vec!["opt-125m", "--out", "y", "--scale", "1e9"], "layers is"),
@@ -189,8 +189,8 @@ fn weights_that_nothing_takes_are_warned_of_by_name_and_number() {
         let spare = Tensor::full(0.5f32, 8, &Device::Cpu).expect("a tensor");
         tensors.insert("model.layers.0.self_attn.rotary_emb.inv_freq".to_owned(), spare);
     });
-    let warning = "6 tensors of the folder are not used, since config.json does not ask for them (`attention_bias` \
-                   would): model.layers.0.self_attn.k_proj.bias, model.layers.0.self_attn.q_proj.bias, \
+    let warning = "6 tensors of the folder are not used, since config.json does not require them (but would with \
+                   `attention_bias: true`): model.layers.0.self_attn.k_proj.bias, model.layers.0.self_attn.q_proj.bias, \
                    model.layers.0.self_attn.v_proj.bias, model.layers.1.self_attn.k_proj.bias and 2 more";
     let (text, said) = generate(dir.path(), &IDS, 0);
     assert_eq!((said.matches(warning).count(), &text["ids"]), (1, &plain["ids"]), "{said}");
@@ -207,7 +207,7 @@ fn weights_that_nothing_takes_are_warned_of_by_name_and_number() {
     let config = std::fs::read_to_string(&path).expect("it was written");
     std::fs::write(&path, config.replace("\"attention_bias\": false", "\"attention_bias\": true")).expect("writable");
     let (_, said) = generate(dir.path(), &IDS, 3);
-    assert!(said.contains("there is no tensor `model.layers.0.self_attn.o_proj.bias`"), "{said}");
+    assert!(said.contains("the tensor `model.layers.0.self_attn.o_proj.bias` is missing"), "{said}");
 }
 
 #[test]

@@ -166,23 +166,29 @@ fn check(shape: &Shape, names: &Names) -> Result<(), String> {
         (&names.max_positions, max_positions, limits::TOKENS_PER_REQUEST),
     ];
     if let Some((name, size, most)) = sizes.into_iter().find(|(_, size, most)| *size == 0 || size > most) {
-        return Err(format!("{name} is {size}: it may be 1 to {most}"));
+        return Err(format!("{name} is {size}, but it must be from 1 to {most}"));
     }
     if !hidden.is_multiple_of(heads) {
-        return Err(format!("{} {hidden} is not a multiple of {heads}, {}", names.hidden, names.heads));
+        return Err(format!("{} is {hidden}, which is not a multiple of the {heads} of {}", names.hidden, names.heads));
     }
     if !heads.is_multiple_of(kv_heads) {
-        return Err(format!("{} {heads} is not a multiple of {kv_heads}, {}", names.heads, names.kv_heads));
+        return Err(format!(
+            "{} is {heads}, which is not a multiple of the {kv_heads} of {}",
+            names.heads, names.kv_heads
+        ));
     }
     if arch == Arch::Llama && !shape.head_dim().is_multiple_of(2) {
         let (width, heads) = (&names.hidden, &names.heads);
-        return Err(format!("rotary positions want an even head size, and {width} / {heads} is {}", shape.head_dim()));
+        return Err(format!("rotary positions need an even head size, but {width} / {heads} is {}", shape.head_dim()));
     }
     if arch == Arch::Bloom && Some(ffn) != hidden.checked_mul(4) {
-        return Err(format!("BLOOM's ffn is 4 x hidden: {ffn} does not go with {hidden}"));
+        return Err(format!(
+            "the ffn size of BLOOM must be 4 times the hidden size, but ffn is {ffn} and hidden is \
+            {hidden}"
+        ));
     }
     if arch != Arch::Llama && heads != kv_heads {
-        return Err(format!("{arch:?} has no grouped-query attention: kv_heads must be heads"));
+        return Err(format!("{arch:?} has no grouped-query attention, so kv_heads must equal heads"));
     }
     Ok(())
 }

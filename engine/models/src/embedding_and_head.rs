@@ -57,7 +57,13 @@ impl EmbeddingAndHead {
     pub fn embed(&self, ids: &[u32], batch: usize, position: usize) -> Result<Tensor, ModelError> {
         let vocab = self.config.vocab();
         if batch == 0 || ids.is_empty() || !ids.len().is_multiple_of(batch) {
-            return Err(ModelError::Input { found: vec![ids.len()], wanted: format!("ids of {batch} equal rows") });
+            return Err(ModelError::Input {
+                found: vec![ids.len()],
+                wanted: format!(
+                    "ids for {batch} rows of equal \
+                length"
+                ),
+            });
         }
         if let Some(id) = ids.iter().copied().find(|id| *id as usize >= vocab) {
             return Err(ModelError::Token { id, vocab });

@@ -13,58 +13,66 @@ pub enum ModelError {
     Io { path: PathBuf, why: io::Error },
     #[error(transparent)]
     File(#[from] InputError),
-    #[error("{}: this is a Git LFS pointer to a file of {} bytes, not the file: run `git lfs pull` in the folder", path.display(), size(bytes))]
+    #[error("{}: the file is a Git LFS pointer to a file of {} bytes, not the weights themselves; run `git lfs \
+        pull` in the folder", path.display(), size(bytes))]
     LfsPointer { path: PathBuf, bytes: Option<u64> },
     #[error("{}: {why}", path.display())]
     Config { path: PathBuf, why: String },
-    #[error("{}: there is neither model.safetensors nor model.safetensors.index.json{hint}", path.display())]
+    #[error("{}: the folder has neither model.safetensors nor model.safetensors.index.json{hint}", path.display())]
     NoWeights { path: PathBuf, hint: String },
-    #[error("{} holds a model already ({name}): name another folder, or empty it", path.display())]
+    #[error("the folder {} already holds a model ({name}); name another folder, or empty this one", path.display())]
     Occupied { path: PathBuf, name: &'static str },
-    #[error("{} is there: another program writes a model into the folder, or was killed while it did; name another folder, or remove it if no program writes there", path.display())]
+    #[error("the file {} exists: another program is writing a model into the folder, or was killed while it wrote; \
+        name another folder, or remove the file if no program writes there", path.display())]
     Claimed { path: PathBuf },
-    #[error("interrupted: no model was written")]
+    #[error("the command was interrupted, and no model was written")]
     Interrupted,
-    #[error("{} has room for {:.3} GB, and the model takes {:.3} GB", path.display(), *free as f64 / 1e9, *needed as f64 / 1e9)]
+    #[error("the file system of {} has room for {:.3} GB, but the model takes {:.3} GB; free some space, or write \
+        to another folder", path.display(), *free as f64 / 1e9, *needed as f64 / 1e9)]
     Room { path: PathBuf, needed: u64, free: u64 },
     #[error("{}: the safetensors header is not valid: {why}", path.display())]
     Header { path: PathBuf, why: String },
-    #[error("{}: there is no tensor `{tensor}`, which config.json asks for", path.display())]
+    #[error("{}: the tensor `{tensor}` is missing, but config.json requires it", path.display())]
     Missing { path: PathBuf, tensor: String },
-    #[error("{}: in place of the tensor `{tensor}` there is `{packed}`, which AWQ and GPTQ use; such checkpoints are not supported: use the folder of the unquantised model", path.display())]
+    #[error("{}: the checkpoint has the tensor `{packed}` of AWQ or GPTQ in place of `{tensor}`; checkpoints with \
+        packed weights are not supported, so use the folder of the unquantised model", path.display())]
     Packed { path: PathBuf, tensor: String, packed: String },
     #[error("{what} are not finite")]
     NotFinite { what: String },
     /// The blocks' values overflow: computing them again gives the same.
-    #[error("values of the tensor `{tensor}`, held as {format}, are out of range: hold it in a wider type")]
+    #[error("the tensor `{tensor}` has values outside the range of {format}; choose a wider type for the weights")]
     OutOfRange { tensor: String, format: &'static str },
     #[error(transparent)]
     Overflow(#[from] NotFinite),
-    #[error("{}: tensor `{tensor}` has shape {found:?}, config.json makes it {wanted:?}", path.display())]
+    #[error("{}: the tensor `{tensor}` has the shape {found:?}, but config.json implies {wanted:?}", path.display())]
     WrongShape { path: PathBuf, tensor: String, found: Vec<usize>, wanted: Vec<usize> },
-    #[error("{}: tensor `{tensor}` is of type {found}; F32, F16 and BF16 can be read", path.display())]
+    #[error("{}: the tensor `{tensor}` has the type {found}; only F32, F16 and BF16 can be read", path.display())]
     WrongType { path: PathBuf, tensor: String, found: String },
-    #[error("{}: tensor `{tensor}` should end at byte {end}, but the file has {length} bytes: is it cut short?", path.display())]
+    #[error("{}: the tensor `{tensor}` ends at byte {end}, but the file has only {length} bytes; the file is \
+        probably truncated, so download it again", path.display())]
     Truncated { path: PathBuf, tensor: String, end: u64, length: u64 },
-    #[error("the scenario's shape is not the folder's: {what} is {asked} in the plan and {found} in {}", path.display())]
+    #[error("the scenario and the model folder disagree: {what} is {asked} in the scenario, and {found} in {}", path.display())]
     ShapeDiffers { path: PathBuf, what: &'static str, asked: String, found: String },
-    #[error("a model with these dimensions cannot be built: {0}")]
+    #[error("no model can be built with these dimensions: {0}")]
     Shape(String),
-    #[error("tensor `{tensor}` has rows of {row} values; {format} weights want a multiple of {multiple}")]
+    #[error(
+        "the tensor `{tensor}` has rows of {row} values, but {format} needs a multiple of {multiple}; choose \
+        another type for the weights"
+    )]
     RowLength { tensor: String, row: usize, format: &'static str, multiple: usize },
-    #[error("blocks {asked} asked, but {held} are held")]
+    #[error("blocks {asked} were requested, but only blocks {held} are loaded")]
     Blocks { asked: BlockRange, held: BlockRange },
-    #[error("a step at position {asked} came to a cache that holds {held} tokens")]
+    #[error("the step begins at position {asked}, but the KV cache holds {held} tokens")]
     Position { asked: usize, held: usize },
-    #[error("{tokens} tokens at position {position} do not fit: there is room for {capacity}")]
+    #[error("the step adds {tokens} tokens at position {position}, but there is room for {capacity} positions in all")]
     Full { position: usize, tokens: usize, capacity: usize },
-    #[error("an input of shape {found:?} came where {wanted} is wanted")]
+    #[error("the input has the shape {found:?}, but the layer needs {wanted}")]
     Input { found: Vec<usize>, wanted: String },
     #[error("{}: {why}", path.display())]
     Text { path: PathBuf, why: String },
-    #[error("token id {id} is not in a vocabulary of {vocab}")]
+    #[error("the token id {id} is outside the vocabulary, whose {vocab} ids begin at 0")]
     Token { id: u32, vocab: usize },
-    #[error("an echo model has no weights: only the simulation knows it")]
+    #[error("an echo model has no weights, so it can only be simulated")]
     Echo,
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

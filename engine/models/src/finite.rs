@@ -51,7 +51,7 @@ pub fn check_squares(x: &Tensor) -> Result<(), ModelError> {
     if cpu.as_slice::<f32>()?[start..end].chunks(width).all(|row| sum_of_squares(row).is_finite()) {
         return Ok(());
     }
-    Err(ModelError::NotFinite { what: "hidden states before a norm, squared and added up,".to_owned() })
+    Err(ModelError::NotFinite { what: "the sums of squared hidden states in a norm".to_owned() })
 }
 
 /// Says of values that are not finite that they are those of `what`.

@@ -60,20 +60,27 @@ impl Index {
     /// # Errors
     /// If the text is no index, or names a file outside of its folder.
     pub fn parse(text: &str) -> Result<Index, String> {
-        let map = Keys::parse(text)?.object("weight_map")?.ok_or("there is no `weight_map`")?;
+        let map = Keys::parse(text)?.object("weight_map")?.ok_or("the key `weight_map` is missing")?;
         let plain = |name: &str| Path::new(name).components().count() == 1 && !name.contains("..");
         let mut weight_map = BTreeMap::new();
         for (tensor, file) in map.into_entries() {
             let quoted = excerpt(&tensor);
             let Some(file) = file.as_str() else {
-                return Err(format!("`{quoted}` is {}: the name of a file is expected", excerpt(&file.to_string())));
+                return Err(format!(
+                    "`{quoted}` is {}, but the name of a file is expected",
+                    excerpt(&file.to_string())
+                ));
             };
             if !plain(file) {
-                return Err(format!("`{}` is not a file of the folder", excerpt(file)));
+                return Err(format!("the file name `{}` does not name a file directly in the folder", excerpt(file)));
             }
             let before = weight_map.insert(tensor, file.to_owned());
             if let Some(before) = before.filter(|before| before != file) {
-                return Err(format!("`{quoted}` is there twice, in {} and in {}", excerpt(&before), excerpt(file)));
+                return Err(format!(
+                    "the tensor `{quoted}` is listed twice, in {} and in {}; keep one of the two",
+                    excerpt(&before),
+                    excerpt(file)
+                ));
             }
         }
         Ok(Index { weight_map })
@@ -114,7 +121,11 @@ impl Folder {
                 None => return Err(ModelError::Missing { path, tensor: tensor.clone() }),
                 Some((number, _)) if folder.files[*number].0 != path => {
                     let other = shown(&folder.files[*number].0);
-                    let why = format!("the tensor `{}` is in {other}, and not in {file}", excerpt(tensor));
+                    let why = format!(
+                        "the tensor `{}` is in the file {other}, but the index says {file}; correct \
+                        the index",
+                        excerpt(tensor)
+                    );
                     return Err(ModelError::config(&index, why));
                 }
                 Some(_) => {}
@@ -138,7 +149,7 @@ impl Folder {
         let (mut file, _) = input::open(path)?;
         file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(&mut data)).map_err(ModelError::io(path))?;
         let tensor = Tensor::from_raw_buffer(&data, dtype, &spec.dims, &Device::Cpu)?.to_dtype(DType::F32)?;
-        check_finite(&tensor, || format!("{}: values of the tensor `{name}`", path.display()))?;
+        check_finite(&tensor, || format!("{}: the values of the tensor `{name}`", path.display()))?;
         Ok(tensor)
     }
 
@@ -245,7 +256,8 @@ impl Folder {
             let name = entry.name.clone();
             if let Some((before, _)) = self.entries.insert(name.clone(), (number, entry)) {
                 let (first, here) = (shown(&self.files[before].0), shown(path));
-                let why = format!("the tensor `{}` is in {first} and in {here}: keep one", excerpt(&name));
+                let why =
+                    format!("the tensor `{}` is both in {first} and in {here}; keep one of the two", excerpt(&name));
                 return Err(ModelError::config(&self.dir.join(INDEX), why));
             }
         }
@@ -278,12 +290,15 @@ fn other_weights(dir: &Path) -> String {
     let named = |ends: &[&str]| names.iter().find(|name| ends.iter().any(|end| name.ends_with(end)));
     if let Some(name) = named(&[".safetensors"]) {
         return match name.contains("-of-") {
-            true => format!(", and {name} is one of several files: the index says which tensor is in which, add it"),
-            false => format!(", but {name}: name it {WEIGHTS} if it has the whole model"),
+            true => format!(
+                "; {name} is one of several files, so add the index, which says in which file each \
+                tensor is"
+            ),
+            false => format!(", but it has {name}; rename that file to {WEIGHTS} if it has the whole model"),
         };
     }
     match named(&[".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"]) {
-        Some(name) => format!(", and {name} is not read: convert it to safetensors"),
+        Some(name) => format!("; {name} has a format that cannot be read, so convert it to safetensors"),
         None => String::new(),
     }
 }

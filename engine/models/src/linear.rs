@@ -85,7 +85,7 @@ impl Weight {
             let held = tensor.to_dtype(dtype)?.to_device(device)?;
             if dtype != DType::F32 {
                 // A value beyond the range of the type has become infinite.
-                check_finite(&held, || format!("values of the tensor `{name}`, held as {dtype:?},"))?;
+                check_finite(&held, || format!("the values of the tensor `{name}`, converted to {dtype:?},"))?;
             }
             Ok(Weight::Plain(held))
         };

@@ -13,13 +13,19 @@ pub enum PromptError {
     Model(#[from] ModelError),
     #[error(transparent)]
     File(#[from] InputError),
-    #[error("random weights have no tokenizer that turns text into ids")]
+    #[error(
+        "a model with random weights has no tokenizer, so its prompts cannot be texts; give token ids, or \
+        weights from a folder with a tokenizer.json"
+    )]
     NoTokenizer,
-    #[error("{path}: no line of it is a prompt")]
+    #[error("{path}: the file has no prompt, since every line is blank")]
     NoLine { path: String },
-    #[error("a prompt gives {found} tokens, and the workload wants {wanted} of each: `{start}`")]
+    #[error(
+        "the prompt that begins with `{start}` has {found} tokens, but the workload needs {wanted} of each \
+        prompt; give a longer prompt, or lower `prompt` in the workload"
+    )]
     Short { start: String, found: usize, wanted: u32 },
-    #[error("token id {id} is not in a vocabulary of {vocab}")]
+    #[error("the token id {id} is outside the vocabulary, whose {vocab} ids begin at 0")]
     Token { id: u32, vocab: u32 },
 }
 

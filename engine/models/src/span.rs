@@ -70,7 +70,7 @@ impl BlockSpan {
         if batch == 0 || max_length == 0 {
             return Err(ModelError::Input {
                 found: vec![batch, max_length],
-                wanted: "a batch and a length".to_owned(),
+                wanted: "a batch and a length above 0".to_owned(),
             });
         }
         Ok(Cache::new(&self.config, blocks, batch, max_length, self.compute, &self.device)?)

@@ -52,7 +52,7 @@ impl Text {
         let mut file: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         file.retain(|key, value| PARTS.contains(&key.as_str()) && !value.is_null());
         if !file.contains_key("model") {
-            return Err("there is no `model`".to_owned());
+            return Err("the key `model` is missing".to_owned());
         }
         let growth = bounds::growth(&file)?;
         let parsed =
@@ -69,8 +69,8 @@ impl Text {
         if self.growth > 1 && (text.len() as u64).saturating_mul(self.growth) > NORMALIZED_BYTES {
             let (bytes, growth) = (text.len(), self.growth);
             let why = format!(
-                "its normalizer may make a text {growth} times as long, and with a prompt of {bytes} bytes that is more \
-                 than {NORMALIZED_BYTES} bytes: give a shorter prompt"
+                "the normalizer of the tokenizer may make a text {growth} times as long, which for a prompt of \
+                 {bytes} bytes is more than the limit of {NORMALIZED_BYTES} bytes; give a shorter prompt"
             );
             return Err(ModelError::Text { path: self.path.clone(), why });
         }

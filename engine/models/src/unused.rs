@@ -46,19 +46,20 @@ pub fn warnings(config: &Config, folder: &Folder) -> Vec<String> {
         let (tensors, them) = if one { ("tensor", "it") } else { ("tensors", "them") };
         let are = if one { "is" } else { "are" };
         warnings.push(format!(
-            "{count} {tensors} of the folder {are} not used, since config.json does not ask for {them}{}: {first}{more}",
-            asking(config, &names).map(|key| format!(" (`{key}` would)")).unwrap_or_default()
+            "{count} {tensors} of the folder {are} not used, since config.json does not require {them}{}: \
+             {first}{more}",
+            asking(config, &names).map(|key| format!(" (but would with `{key}: true`)")).unwrap_or_default()
         ));
     }
     // A file that cannot be read is the error of whoever loads it.
     if has_another_head(config, folder).unwrap_or(false) {
         warnings.push(format!(
-            "the tensor {HEAD} of the folder has other values than the embedding and is not used, since config.json says \
-             tie_word_embeddings: true"
+            "the tensor {HEAD} of the folder differs from the embedding and is not used, since config.json says \
+             `tie_word_embeddings: true`"
         ));
     }
     if folder.passes_over_an_index() {
-        warnings.push(format!("{WEIGHTS} is read, and {INDEX} beside it is not"));
+        warnings.push(format!("the weights are read from {WEIGHTS}, and {INDEX} in the same folder is ignored"));
     }
     warnings
 }

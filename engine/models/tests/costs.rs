@@ -70,7 +70,7 @@ fn an_inspection_names_what_is_missing_and_what_is_not_used() {
     let held = inspect(dir.path()).expect("headers are sound");
     assert_eq!(held.unused.len(), 16);
     assert!(held.unused.iter().all(|name| name.starts_with("model.decoder.layers.1.")), "{:?}", held.unused);
-    let wrong = "`model.decoder.layers.0.fc1.weight` has shape [1024, 256], config.json makes it [512, 256]";
+    let wrong = "`model.decoder.layers.0.fc1.weight` has the shape [1024, 256], but config.json implies [512, 256]";
     assert!(held.missing.iter().any(|why| why.contains(wrong)), "{:?}", held.missing);
     let shown = held.to_string();
     assert_eq!(shown.lines().filter(|line| line.starts_with("unused")).count(), 9, "{shown}");

@@ -62,12 +62,12 @@ fn configurations_that_cannot_be_executed_say_why() {
     let cases = [
         ("\"model_type\": \"opt\"", "\"model_type\": \"gpt2\"", "gpt2"),
         ("\"relu\"", "\"gelu\"", "gelu"),
-        ("\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "a multiple of 3, `num_attention_heads`"),
+        ("\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "a multiple of the 3 of `num_attention_heads`"),
         ("\"num_attention_heads\": 2", "\"num_attention_heads\": 0", "`num_attention_heads` is 0"),
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4000000000", "`num_hidden_layers` is 4000000000"),
         ("\"vocab_size\": 20", "\"vocab_size\": 4294967295", "`vocab_size` is 4294967295"),
-        ("\"word_embed_proj_dim\": 16", "\"word_embed_proj_dim\": 0", "word_embed_proj_dim is 0"),
-        ("\"model_type\": \"opt\",", "", "no model_type"),
+        ("\"word_embed_proj_dim\": 16", "\"word_embed_proj_dim\": 0", "`word_embed_proj_dim` is 0"),
+        ("\"model_type\": \"opt\",", "", "`model_type` is missing"),
         ("\"hidden_size\": 16,", "", "hidden_size"),
         ("\"hidden_size\": 16", "\"hidden_size\": -16", "-16"),
         ("{", "[", "expected"),
@@ -123,7 +123,7 @@ fn numbers_that_would_make_nothing_of_a_text_are_refused() {
             "\"rope_scaling\": null",
             "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \
              \"high_freq_factor\": 4, \"original_max_position_embeddings\": 8192}",
-            "low_freq_factor 4 is not below",
+            "low_freq_factor of 4, which must be below",
         ),
         (Arch::Llama, "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\"}", "`yarn`"),
     ];
@@ -171,7 +171,7 @@ fn of_shards_the_one_that_is_wrong_is_named() {
     fs::write(last, &bytes[..bytes.len() - 1]).expect("writable");
     let why = Source::folder(dir.path()).and_then(|source| source.check()).expect_err("it is cut short").to_string();
     let name = last.file_name().expect("a name").to_string_lossy().into_owned();
-    assert!(why.contains(&name) && why.contains("cut short"), "{why}");
+    assert!(why.contains(&name) && why.contains("truncated"), "{why}");
     fs::remove_file(last).expect("it is there");
     let why = load(dir.path(), WeightType::F32).expect_err("a shard is gone").to_string();
     assert!(why.contains(&name), "{why}");
@@ -200,7 +200,7 @@ fn weights_in_another_format_are_named() {
     let dir = checkpoint();
     fs::rename(dir.path().join("model.safetensors"), dir.path().join("pytorch_model.bin")).expect("writable");
     let why = load(dir.path(), WeightType::F32).expect_err("there are no safetensors").to_string();
-    assert!(why.contains("pytorch_model.bin is not read"), "{why}");
+    assert!(why.contains("pytorch_model.bin has a format that cannot be read"), "{why}");
 }
 
 #[test]
@@ -237,8 +237,8 @@ fn a_tensor_is_in_the_shard_that_the_index_names() {
     let last = name(&shard(dir.path(), 2));
     set(dir.path(), &|map| _ = map.insert(tensor.to_owned(), last.clone().into()));
     let why = load(dir.path(), WeightType::F32).expect_err("it is in another shard").to_string();
-    assert!(why.contains(&format!("the tensor `{tensor}` is in model-0000")), "{why}");
-    assert!(why.contains(&format!("and not in {last}")), "{why}");
+    assert!(why.contains(&format!("the tensor `{tensor}` is in the file model-0000")), "{why}");
+    assert!(why.contains(&format!("but the index says {last}")), "{why}");
 
     // Two shards have it.
     let dir = sharded(4096);
@@ -249,7 +249,7 @@ fn a_tensor_is_in_the_shard_that_the_index_names() {
     }
     candle_core::safetensors::save(&tensors, &last).expect("writable");
     let why = load(dir.path(), WeightType::F32).expect_err("it is there twice").to_string();
-    assert!(why.contains(&format!("is in {} and in {}: keep one", name(&first), name(&last))), "{why}");
+    assert!(why.contains(&format!("is both in {} and in {}; keep one", name(&first), name(&last))), "{why}");
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn names_of_one_value_may_be_there_twice_if_they_agree() {
             r#""rope_theta": 5, "rope_parameters": {"rope_theta": 10}"#,
             ["`rope_theta` is 10 in `rope_parameters`", "5 in"],
         ),
-        (r#""head_dim": 32"#, ["`head_dim` is 32", "`hidden_size` 64"]),
+        (r#""head_dim": 32"#, ["`head_dim` is 32", "`hidden_size` of 64"]),
         (r#""quantization_config": {"quant_method": "awq", "bits": 4}"#, ["quantization_config", "`awq`"]),
     ] {
         let why = llama(more).expect_err(more);
@@ -334,7 +334,10 @@ fn the_whole_file_goes_before_an_index_beside_it() {
     fs::copy(other.path().join("model.safetensors"), dir.path().join("model.safetensors")).expect("writable");
     assert_eq!(first(dir.path()), first(other.path()));
     let warnings = inspect(dir.path()).expect("sound").warnings;
-    assert_eq!(warnings, ["model.safetensors is read, and model.safetensors.index.json beside it is not"]);
+    assert_eq!(
+        warnings,
+        ["the weights are read from model.safetensors, and model.safetensors.index.json in the same folder is ignored"]
+    );
     // An invalid index is not read either.
     fs::write(dir.path().join("model.safetensors.index.json"), "stale").expect("writable");
     assert_eq!(first(dir.path()), first(other.path()));
@@ -366,7 +369,7 @@ fn weights_that_are_packed_or_lack_their_index_are_told() {
     tensors.insert("model.decoder.layers.0.fc1.qweight".to_owned(), weight);
     candle_core::safetensors::save(&tensors, &path).expect("writable");
     let why = load(dir.path(), WeightType::F32).expect_err("it is packed").to_string();
-    assert!(why.contains("layers.0.fc1.qweight`, which AWQ and GPTQ use"), "{why}");
+    assert!(why.contains("layers.0.fc1.qweight` of AWQ or GPTQ"), "{why}");
 
     let dir = sharded(4096);
     fs::remove_file(dir.path().join("model.safetensors.index.json")).expect("it was written");
@@ -403,7 +406,7 @@ fn a_tied_head_that_is_stored_alone_is_the_embedding() {
         tensors.insert("lm_head.weight".to_owned(), head);
         candle_core::safetensors::save(&tensors, &path).expect("writable");
         let warnings = inspect(dir.path()).expect("sound").warnings.concat();
-        assert!(warnings.contains("lm_head.weight of the folder has other values than the embedding"), "{warnings}");
+        assert!(warnings.contains("lm_head.weight of the folder differs from the embedding"), "{warnings}");
     }
 }
 

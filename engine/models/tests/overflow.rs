@@ -81,8 +81,8 @@ fn values_beyond_the_scales_of_quantised_blocks_are_refused_by_their_name() {
             let dir = checkpoint(Arch::Llama, hidden);
             multiply(dir.path(), "layers.1.mlp.down_proj.weight", *by);
             let why = scores(dir.path(), held).expect_err("an f16 ends at 65504").to_string();
-            let name = "values of the tensor `model.layers.1.mlp.down_proj.weight`";
-            assert!(why.contains(name) && why.contains(&format!("held as {held:?}, are out of range")), "{by}: {why}");
+            let name = "the tensor `model.layers.1.mlp.down_proj.weight` has values";
+            assert!(why.contains(name) && why.contains(&format!("outside the range of {held:?}")), "{by}: {why}");
         }
         // Large, and still within the range: the block is not lost.
         let dir = checkpoint(Arch::Llama, hidden);
@@ -140,7 +140,7 @@ fn numbers_of_a_configuration_have_a_range_each() {
     let bloom = r#"{"model_type": "bloom", "n_layer": 2, "n_head": 2, "n_embed": 16, "vocab_size": 20,
                     "layer_norm_epsilon": 1e300}"#;
     let why = Config::parse(bloom).expect_err("no layer norm has it");
-    assert!(why.contains("`layer_norm_epsilon` is 1e+300: a number from 1e-15 to 0.1 is expected"), "{why}");
+    assert!(why.contains("`layer_norm_epsilon` is 1e+300, but a number from 1e-15 to 0.1 is expected"), "{why}");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn sizes_out_of_range_are_named_as_they_are_written() {
             let mut config: serde_json::Value = serde_json::from_str(&text(arch)).expect("JSON");
             config[key] = 0.into();
             let why = Config::parse(&config.to_string()).expect_err(key);
-            assert!(why.contains(&format!("`{key}` is 0: it may be 1 to ")), "{arch:?}: {why}");
+            assert!(why.contains(&format!("`{key}` is 0, but it must be from 1 to ")), "{arch:?}: {why}");
         }
     }
     let why = Config::parse(&text(Arch::Llama).replace("\"silu\"", &format!("{:?}", "x".repeat(100_000))));

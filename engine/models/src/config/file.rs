@@ -44,26 +44,34 @@ impl Config {
     pub fn parse(text: &str) -> Result<Config, String> {
         let keys = Keys::parse(text)?;
         let Some(model_type) = keys.text(&["model_type"])? else {
-            return Err("there is no model_type: it says whether this is opt, bloom or llama".to_owned());
+            return Err("the key `model_type` is missing; it must be opt, bloom or llama".to_owned());
         };
         let (config, names) = match model_type.as_str() {
             "opt" => opt(&keys)?,
             "bloom" => bloom(&keys)?,
             "llama" => llama(&keys)?,
-            other => return Err(format!("model_type `{}` is not one of opt, bloom, llama", excerpt(other))),
+            other => {
+                return Err(format!(
+                    "the model_type `{}` is not supported; only opt, bloom and llama are",
+                    excerpt(other)
+                ));
+            }
         };
         unquantised(&keys)?;
         check(&config.shape, &names)?;
         match &config.form {
-            Form::Opt(form) if form.embed_width == 0 || form.embed_width > limits::HIDDEN as usize => {
-                Err(format!("word_embed_proj_dim is {}: it may be 1 to {}", form.embed_width, limits::HIDDEN))
-            }
+            Form::Opt(form) if form.embed_width == 0 || form.embed_width > limits::HIDDEN as usize => Err(format!(
+                "`word_embed_proj_dim` is {}, but it must be from 1 to {}",
+                form.embed_width,
+                limits::HIDDEN
+            )),
             Form::Llama(LlamaForm {
                 rope_scaling: RopeScaling::Llama3 { low_freq_factor: low, high_freq_factor: high, .. },
                 ..
-            }) if low >= high => {
-                Err(format!("rope scaling: low_freq_factor {low} is not below high_freq_factor {high}"))
-            }
+            }) if low >= high => Err(format!(
+                "the rope scaling has a low_freq_factor of {low}, which must be below its \
+                    high_freq_factor of {high}"
+            )),
             _ => Ok(config),
         }
     }
@@ -150,10 +158,10 @@ impl Config {
 /// Reads an `OPTConfig`, with transformers' defaults.
 fn opt(keys: &Keys) -> Result<(Config, Names), String> {
     if let Some(name) = keys.text(&["activation_function"])?.filter(|name| name != "relu") {
-        return Err(format!("activation_function `{}`: OPT blocks have relu", excerpt(&name)));
+        return Err(format!("the activation_function `{}` is not supported for OPT; only relu is", excerpt(&name)));
     }
     if !keys.flag("layer_norm_elementwise_affine", true)? {
-        return Err("layer_norm_elementwise_affine: false is not supported".to_owned());
+        return Err("`layer_norm_elementwise_affine: false` is not supported".to_owned());
     }
     let (hidden, heads) = (keys.needed(&["hidden_size"])?, keys.needed(&["num_attention_heads"])?);
     let shape = Shape {
@@ -219,12 +227,13 @@ fn bloom(keys: &Keys) -> Result<(Config, Names), String> {
 /// Reads a `LlamaConfig`, with transformers' defaults.
 fn llama(keys: &Keys) -> Result<(Config, Names), String> {
     if let Some(name) = keys.text(&["hidden_act"])?.filter(|name| name != "silu") {
-        return Err(format!("hidden_act `{}`: Llama blocks have silu", excerpt(&name)));
+        return Err(format!("the hidden_act `{}` is not supported for Llama; only silu is", excerpt(&name)));
     }
     let (hidden, heads) = (keys.needed(&["hidden_size"])?, keys.needed(&["num_attention_heads"])?);
     if let Some(head_dim) = keys.count(&["head_dim"])?.filter(|head_dim| head_dim.checked_mul(heads) != Some(hidden)) {
         return Err(format!(
-            "`head_dim` is {head_dim}: {heads} heads of it are not `hidden_size` {hidden}, which is not supported"
+            "`head_dim` is {head_dim}, which times {heads} heads is not the `hidden_size` of {hidden}; such models \
+             are not supported"
         ));
     }
     let shape = Shape {
@@ -273,21 +282,23 @@ fn rope(keys: &Keys) -> Result<(f64, RopeScaling), String> {
     if let [(_, _, a), (_, _, b)] = read.as_slice()
         && a != b
     {
-        return Err("`rope_parameters` and `rope_scaling` differ, and both are names of one value: keep one".to_owned());
+        return Err("`rope_parameters` and `rope_scaling` are two names of the same settings, but their values \
+            differ; keep one of them"
+            .to_owned());
     }
     let thetas = read.iter().filter_map(|(name, theta, _)| theta.map(|theta| (*name, theta)));
     let outer = keys.number("rope_theta", ROPE_THETA)?.map(|theta| ("config.json", theta));
     let thetas: Vec<(&str, f64)> = thetas.chain(outer).collect();
     if let Some(pair) = thetas.windows(2).find(|pair| pair[0].1 != pair[1].1) {
         let [(a, first), (b, second)] = [pair[0], pair[1]];
-        return Err(format!("`rope_theta` is {first} in `{a}` and {second} in `{b}`: keep one"));
+        return Err(format!("`rope_theta` is {first} in `{a}` and {second} in `{b}`; keep one of the two"));
     }
     let theta = thetas.first().map_or(10_000.0, |(_, theta)| *theta);
     Ok((theta, read.first().map_or(RopeScaling::Unscaled, |(_, _, scaling)| *scaling)))
 }
 
 fn scaling(keys: &Keys) -> Result<RopeScaling, String> {
-    let need = |name: &str, range| keys.number(name, range)?.ok_or(format!("rope scaling wants a {name}"));
+    let need = |name: &str, range| keys.number(name, range)?.ok_or(format!("the rope scaling lacks the key `{name}`"));
     match keys.text(&["rope_type", "type"])?.as_deref().unwrap_or("default") {
         "default" => Ok(RopeScaling::Unscaled),
         "linear" => Ok(RopeScaling::Linear { factor: need("factor", ROPE_FACTOR)? }),
@@ -297,7 +308,9 @@ fn scaling(keys: &Keys) -> Result<RopeScaling, String> {
             high_freq_factor: need("high_freq_factor", FREQUENCY_FACTOR)?,
             original_positions: need("original_max_position_embeddings", POSITIONS)?,
         }),
-        other => Err(format!("rope scaling `{}` is not one of default, linear, llama3", excerpt(other))),
+        other => {
+            Err(format!("the rope scaling `{}` is not supported; only default, linear and llama3 are", excerpt(other)))
+        }
     }
 }
 
@@ -307,8 +320,8 @@ fn unquantised(keys: &Keys) -> Result<(), String> {
     let Some(packing) = keys.object("quantization_config")? else { return Ok(()) };
     let method = packing.text(&["quant_method"])?.map_or("unknown".to_owned(), |method| excerpt(&method));
     Err(format!(
-        "`quantization_config` has the quant_method `{method}`: such weights are not read; use the folder of the \
-         unquantised model, and hold its weights as Int8 or Int4 if they are to be small"
+        "`quantization_config` has the quant_method `{method}`, whose weights cannot be read; use the folder of the \
+         unquantised model, and choose Int8 or Int4 as the type of its weights to save memory"
     ))
 }
 

@@ -25,7 +25,7 @@ impl Keys {
     pub fn of(value: Json) -> Result<Keys, String> {
         match value {
             Json::Object(entries) => Ok(Keys(entries)),
-            other => Err(format!("an object is expected, not {}", shown(&other))),
+            other => Err(format!("an object is expected, but the value is {}", shown(&other))),
         }
     }
 
@@ -70,7 +70,7 @@ impl Keys {
             Some(count) => Ok(count),
             None => match self.find(names)? {
                 Some(found) => Err(unexpected(found, "a whole number is expected")),
-                None => Err(format!("there is no `{}`", names[0])),
+                None => Err(format!("the key `{}` is missing", names[0])),
             },
         }
     }
@@ -89,7 +89,7 @@ impl Keys {
     /// # Errors
     /// If the value is no text, or two names have different values.
     pub fn text(&self, names: &[&str]) -> Result<Option<String>, String> {
-        self.optional(names, |value| value.as_str().map(str::to_owned), "a text is expected")
+        self.optional(names, |value| value.as_str().map(str::to_owned), "a string is expected")
     }
 
     /// Returns true or false; `default` if the key is absent.
@@ -145,14 +145,14 @@ fn same(a: &Json, b: &Json) -> bool {
 fn conflict((a, first): (&str, &Json), (b, second): (&str, &Json)) -> String {
     let (first, second) = (shown(first), shown(second));
     if a == b {
-        return format!("`{a}` is there twice, as {first} and as {second}: keep one");
+        return format!("the key `{a}` occurs twice, with the values {first} and {second}; keep one of them");
     }
-    format!("`{a}` is {first} and `{b}` is {second}, and both are names of one value: keep one")
+    format!("`{a}` is {first} and `{b}` is {second}, but both are names of the same setting; keep one of them")
 }
 
 /// Returns an error that names the key.
 pub fn unexpected((name, value): (&str, &Json), expected: &str) -> String {
-    format!("`{name}` is {}: {expected}", shown(value))
+    format!("`{name}` is {}, but {expected}", shown(value))
 }
 
 /// The beginning of a value as JSON.
@@ -176,9 +176,12 @@ mod tests {
         assert_eq!(keys(r#"{"n_embed": 64, "hidden_size": null}"#).count(&names), Ok(Some(64)));
         assert_eq!(keys(r#"{"n_embed": null}"#).count(&names), Ok(None));
         let error = keys(r#"{"n_embed": 64, "hidden_size": 32}"#).count(&names).expect_err("they differ");
-        assert_eq!(error, "`n_embed` is 64 and `hidden_size` is 32, and both are names of one value: keep one");
+        assert_eq!(
+            error,
+            "`n_embed` is 64 and `hidden_size` is 32, but both are names of the same setting; keep one of them"
+        );
         let error = keys(r#"{"n_embed": 64, "n_embed": 32}"#).count(&names).expect_err("they differ");
-        assert_eq!(error, "`n_embed` is there twice, as 64 and as 32: keep one");
+        assert_eq!(error, "the key `n_embed` occurs twice, with the values 64 and 32; keep one of them");
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
         let inner = keys(r#"{"rope_scaling": {"factor": 2.0, "factor": 4.0}}"#).object("rope_scaling");
         let error =
             inner.expect("an object").expect("it is there").number("factor", 1.0..=9.0).expect_err("it is twice");
-        assert_eq!(error, "`factor` is there twice, as 2.0 and as 4.0: keep one");
+        assert_eq!(error, "the key `factor` occurs twice, with the values 2.0 and 4.0; keep one of them");
     }
 
     #[test]
@@ -200,10 +203,13 @@ mod tests {
             let error = keys(&format!(r#"{{"n": {text}}}"#)).needed(&["n"]).expect_err(text);
             assert!(error.starts_with(found) && error.contains("a whole number"), "{error}");
         }
-        assert_eq!(keys(r#"{"n": null}"#).needed(&["n"]), Err("`n` is null: a whole number is expected".to_owned()));
-        assert_eq!(keys("{}").needed(&["n", "m"]), Err("there is no `n`".to_owned()));
+        assert_eq!(
+            keys(r#"{"n": null}"#).needed(&["n"]),
+            Err("`n` is null, but a whole number is expected".to_owned())
+        );
+        assert_eq!(keys("{}").needed(&["n", "m"]), Err("the key `n` is missing".to_owned()));
         let flag = keys(r#"{"flag": null}"#).flag("flag", true);
-        assert_eq!(flag, Err("`flag` is null: true or false is expected".to_owned()));
+        assert_eq!(flag, Err("`flag` is null, but true or false is expected".to_owned()));
         assert_eq!(keys("{}").flag("flag", true), Ok(true));
         let long = keys(&format!("{{\"n\": \"{}\"}}", "ö".repeat(1000))).number("n", 0.0..=1.0).expect_err("a text");
         assert!(long.len() < 200, "{long}");

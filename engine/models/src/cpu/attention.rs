@@ -51,7 +51,12 @@ impl CustomOp3 for Attend<'_> {
         let (cached, kv_heads, capacity, width) = kl.shape().dims4()?;
         let fits = cached == batch && width == head_dim && heads.is_multiple_of(kv_heads) && kl.dims() == vl.dims();
         if !fits || self.position + tokens > capacity || self.slopes.is_some_and(|slopes| slopes.len() != heads) {
-            bail!("attend: q {:?} at {} does not go with a cache of {:?}", ql.dims(), self.position, kl.dims())
+            bail!(
+                "attention: the query of shape {:?} at position {} does not match a KV cache of shape {:?}",
+                ql.dims(),
+                self.position,
+                kl.dims()
+            )
         }
         let (q, k, v) = (slice_of(q, ql)?, slice_of(k, kl)?, slice_of(v, vl)?);
         let sizes = Sizes { heads, kv_heads, tokens, capacity, head_dim };
@@ -103,7 +108,7 @@ impl Attend<'_> {
 fn slice_of<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
-        _ => bail!("attend: wants contiguous f32"),
+        _ => bail!("attention: the tensor must be contiguous and of type f32"),
     }
 }
 

@@ -35,12 +35,12 @@ impl CustomOp2 for PlainLinear<'_> {
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, w: &CpuStorage, wl: &Layout) -> Result<(CpuStorage, Shape)> {
         let (outputs, inputs) = wl.shape().dims2()?;
         let (x, shape) = self.0.rows(x, xl, outputs, inputs)?;
-        let Some((start, end)) = wl.contiguous_offsets() else { bail!("linear: the weight must be contiguous") };
+        let Some((start, end)) = wl.contiguous_offsets() else { bail!("linear layer: the weight must be contiguous") };
         let y = match w {
             CpuStorage::F32(w) => self.0.all(x, &w[start..end], outputs, inputs),
             CpuStorage::F16(w) => self.0.all(x, &w[start..end], outputs, inputs),
             CpuStorage::BF16(w) => self.0.all(x, &w[start..end], outputs, inputs),
-            _ => bail!("linear: weights are f32, f16 or bf16"),
+            _ => bail!("linear layer: the weight must be of type f32, f16 or bf16"),
         };
         Ok((CpuStorage::F32(y), shape))
     }
@@ -73,7 +73,7 @@ impl CustomOp1 for QuantisedLinear<'_> {
         let y = match self.weight.dtype() {
             GgmlDType::Q8_0 => self.finish.all::<Q8>(x, bytes.as_chunks().0, outputs, inputs),
             GgmlDType::Q4_0 => self.finish.all::<Q4>(x, bytes.as_chunks().0, outputs, inputs),
-            other => bail!("linear: weights of {other:?} have no kernel"),
+            other => bail!("linear layer: there is no kernel for weights of type {other:?}"),
         };
         Ok((CpuStorage::F32(y), shape))
     }
@@ -91,12 +91,21 @@ impl<'a> Finish<'a> {
         let mut dims = layout.dims().to_vec();
         match dims.last_mut() {
             Some(last) if *last == inputs => *last = outputs,
-            _ => bail!("linear: x is {:?} and the weight {:?}", layout.dims(), [outputs, inputs]),
+            _ => bail!(
+                "linear layer: the input of shape {:?} does not match the weight of shape {:?}",
+                layout.dims(),
+                [outputs, inputs]
+            ),
         }
         if self.bias.is_some_and(|bias| bias.len() != outputs) {
-            bail!("linear: the bias has not {outputs} values")
+            bail!("linear layer: the bias must have {outputs} values")
         }
-        let Some((start, end)) = layout.contiguous_offsets() else { bail!("linear: x must be contiguous") };
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            bail!(
+                "linear layer: the input must be \
+            contiguous"
+            )
+        };
         Ok((&x.as_slice::<f32>()?[start..end], dims.into()))
     }
 

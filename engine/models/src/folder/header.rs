@@ -34,13 +34,13 @@ pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
     let (mut file, length) = input::open(path)?;
     check_no_pointer(path, length)?;
     let mut size = [0; 8];
-    file.read_exact(&mut size).map_err(|_| wrong("the file has less than 8 bytes".to_owned()))?;
+    file.read_exact(&mut size).map_err(|_| wrong("the file has fewer than 8 bytes".to_owned()))?;
     let size = u64::from_le_bytes(size);
     if size > length.saturating_sub(8) {
-        return Err(wrong(format!("it claims {size} bytes of a file of {length}")));
+        return Err(wrong(format!("the header claims {size} bytes, but the file has {length}")));
     }
     if size > SAFETENSORS_HEADER_BYTES {
-        return Err(wrong(format!("it has {size} bytes; at most {SAFETENSORS_HEADER_BYTES} are read")));
+        return Err(wrong(format!("the header has {size} bytes, and at most {SAFETENSORS_HEADER_BYTES} are read")));
     }
     let mut text = vec![0; size as usize];
     file.read_exact(&mut text).map_err(ModelError::io(path))?;
@@ -57,14 +57,14 @@ pub fn entries(text: &[u8], base: u64) -> Result<Vec<Entry>, String> {
     let listed = Keys::parse_bytes(text)?.into_entries().into_iter().filter(|(name, _)| name != "__metadata__");
     let mut entries = Vec::new();
     for (name, value) in listed {
-        let wrong = |why| format!("tensor `{}`: {why}", excerpt(&name));
+        let wrong = |why| format!("the tensor `{}`: {why}", excerpt(&name));
         let described = Described::read(value).map_err(wrong)?;
         entries.push(entry(name, described, base)?);
     }
     entries.sort_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
     let pairs = entries.iter().zip(entries.iter().skip(1));
     if let Some((a, b)) = pairs.into_iter().find(|(a, b)| b.start < a.end) {
-        return Err(format!("the tensors `{}` and `{}` lie in the same bytes", excerpt(&a.name), excerpt(&b.name)));
+        return Err(format!("the tensors `{}` and `{}` overlap in the file", excerpt(&a.name), excerpt(&b.name)));
     }
     let mut names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     names.sort_unstable();
@@ -78,16 +78,24 @@ fn entry(name: String, described: Described, base: u64) -> Result<Entry, String>
     let Described { dtype, shape, data_offsets: [start, end] } = described;
     let quoted = excerpt(&name);
     if end < start {
-        return Err(format!("tensor `{quoted}` ends at {end}, before it starts at {start}"));
+        return Err(format!("the tensor `{quoted}` ends at byte {end}, before its start at byte {start}"));
     }
     let bytes = width(&dtype).and_then(|width| shape.iter().try_fold(width, |bytes, side| bytes.checked_mul(*side)));
     if width(&dtype).is_some() && bytes != Some(end - start) {
         let (shape, taken) = (excerpt(&format!("{shape:?}")), end - start);
-        return Err(format!("tensor `{quoted}` of shape {shape} in {dtype} does not take {taken} bytes"));
+        return Err(format!(
+            "the tensor `{quoted}` of shape {shape} in {dtype} has {taken} bytes, which its shape \
+            and type do not give"
+        ));
     }
     let dims = shape.iter().map(|side| usize::try_from(*side)).collect::<Result<_, _>>();
     Ok(Entry {
-        dims: dims.map_err(|_| format!("tensor `{quoted}`: {shape:?} is no shape"))?,
+        dims: dims.map_err(|_| {
+            format!(
+                "the tensor `{quoted}` has the shape {shape:?}, which is too large for this \
+            machine"
+            )
+        })?,
         start: start.saturating_add(base),
         end: end.saturating_add(base),
         name,
@@ -115,7 +123,7 @@ impl Described {
     fn read(value: Json) -> Result<Described, String> {
         let keys = Keys::of(value)?;
         let numbers = |name: &str| match keys.find(&[name])? {
-            None => Err(format!("there is no `{name}`")),
+            None => Err(format!("the key `{name}` is missing")),
             Some((_, Json::List(values))) if values.iter().all(|value| value.as_u64().is_some()) => {
                 Ok(values.iter().filter_map(Json::as_u64).collect::<Vec<_>>())
             }
@@ -123,9 +131,12 @@ impl Described {
         };
         let data_offsets = <[u64; 2]>::try_from(numbers("data_offsets")?);
         Ok(Described {
-            dtype: keys.text(&["dtype"])?.ok_or("there is no `dtype`")?,
+            dtype: keys.text(&["dtype"])?.ok_or("the key `dtype` is missing")?,
             shape: numbers("shape")?,
-            data_offsets: data_offsets.map_err(|_| "`data_offsets` are two: where the tensor begins and ends")?,
+            data_offsets: data_offsets.map_err(|_| {
+                "`data_offsets` must have two numbers, the first byte of the \
+                tensor and the byte after its last"
+            })?,
         })
     }
 }
@@ -158,15 +169,15 @@ mod tests {
             |text: &str| format!(r#""good": {{"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, {text}"#);
         for (text, why) in [
             (r#""bad": {"dtype": "F32", "shape": [2], "data_offsets": [4, 8]}"#, "`bad` of shape [2] in F32"),
-            (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [8, 4]}"#, "`bad` ends at 4"),
+            (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [8, 4]}"#, "`bad` ends at byte 4"),
             (r#""bad": {"dtype": "F32", "shape": [9223372036854775807, 9], "data_offsets": [4, 8]}"#, "`bad` of shape"),
             (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}"#, "`bad`: `data_offsets` is [-4,0]"),
-            (r#""bad": {"dtype": "F32", "data_offsets": [4, 8]}"#, "`bad`: there is no `shape`"),
+            (r#""bad": {"dtype": "F32", "data_offsets": [4, 8]}"#, "`bad`: the key `shape` is missing"),
             (
                 r#""bad": {"dtype": "F32", "shape": [1], "shape": [2], "data_offsets": [4, 8]}"#,
-                "`bad`: `shape` is there twice, as [1] and as [2]",
+                "`bad`: the key `shape` occurs twice, with the values [1] and [2]",
             ),
-            (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [2, 6]}"#, "`good` and `bad` lie in the same"),
+            (r#""bad": {"dtype": "F32", "shape": [1], "data_offsets": [2, 6]}"#, "`good` and `bad` overlap"),
             (r#""good": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}"#, "`good` is listed twice"),
         ] {
             let said = header(&tensor(text)).expect_err(text);

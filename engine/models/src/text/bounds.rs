@@ -35,12 +35,16 @@ impl Bounds {
                     self.growth = self.growth.saturating_mul(times.max(1));
                 }
                 if self.steps > TOKENIZER_STEPS {
-                    return Err(format!("it has more than {TOKENIZER_STEPS} steps that replace text"));
+                    return Err(format!(
+                        "the part has more than {TOKENIZER_STEPS} steps that replace text, which is \
+                        the limit"
+                    ));
                 }
                 if self.growth > TOKENIZER_GROWTH {
                     let kind = map.get("type").and_then(Value::as_str).unwrap_or_default();
                     return Err(format!(
-                        "with the step {}, it could make a text more than {TOKENIZER_GROWTH} times as long",
+                        "with the step {}, the part could make a text more than {TOKENIZER_GROWTH} times as long, \
+                         which is the limit",
                         excerpt(kind)
                     ));
                 }
@@ -78,11 +82,11 @@ fn times(step: &Map<String, Value>) -> Result<Option<u64>, String> {
 /// trie, the trie, and the replacements with a zero byte behind each.
 fn longest_replacement(base64: &str) -> Result<u64, String> {
     let bytes = decode(base64).ok_or("`precompiled_charsmap` is not base64")?;
-    let (length, rest) = bytes.split_first_chunk::<4>().ok_or("`precompiled_charsmap` has less than 4 bytes")?;
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or("`precompiled_charsmap` has fewer than 4 bytes")?;
     let length = u32::from_le_bytes(*length) as usize;
-    let replacements = rest
-        .get(length..)
-        .ok_or_else(|| format!("`precompiled_charsmap` claims a trie of {length} bytes, and {} follow", rest.len()))?;
+    let replacements = rest.get(length..).ok_or_else(|| {
+        format!("`precompiled_charsmap` claims a trie of {length} bytes, but only {} bytes follow", rest.len())
+    })?;
     Ok(replacements.split(|byte| *byte == 0).map(<[u8]>::len).max().unwrap_or(0) as u64)
 }
 
@@ -142,8 +146,8 @@ mod tests {
         let long = json!({ "type": "Replace", "pattern": { "Regex": "." }, "content": "x".repeat(3_000_000) });
         assert!(of(long).expect_err("3 MB for each character").contains("the step Replace"));
         for (map, why) in [
-            ("/////wAAAAAAAAAA", "claims a trie of 4294967295 bytes, and 8 follow"),
-            ("AAA", "has less than 4 bytes"),
+            ("/////wAAAAAAAAAA", "claims a trie of 4294967295 bytes, but only 8 bytes follow"),
+            ("AAA", "has fewer than 4 bytes"),
             ("?", "is not base64"),
         ] {
             let said = of(json!({ "type": "Precompiled", "precompiled_charsmap": map })).expect_err(map);
