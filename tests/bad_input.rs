@@ -59,9 +59,9 @@ fn blocks_that_nobody_serves_are_named() {
 fn a_swarm_that_is_too_large_is_refused_by_its_counts() {
     let dir = tempfile::tempdir().expect("a directory");
     for (set, words) in [
-        ("hosts.0.count=200000", "200000 peers share 4 blocks evenly: 199996 would have none"),
+        ("hosts.0.count=200000", "200000 peers cannot share 4 blocks evenly, because 199996 of them would have none"),
         ("hosts.0.count=262145", "it may be at most 262144"),
-        ("workload.clients=1000000", "clients is 1000000: it may be at most 262144"),
+        ("workload.clients=1000000", "clients is 1000000, but must be at most 262144"),
         ("workload.clients=262144", "a swarm of 262146 hosts and 262146 peers and clients is too large"),
     ] {
         let output = expect_code(dir.path(), &["check", "quickstart", "--set", set], 3);

@@ -85,7 +85,7 @@ fn a_profile_is_a_regular_file() {
     fs::create_dir(dir.path().join("folder.ron")).expect("created");
     let output = expect_code(dir.path(), &["twin", "quickstart", "--profile", "folder.ron"], 3);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("folder.ron: this is a directory; only regular files are read"), "{stderr}");
+    assert!(stderr.contains("folder.ron: the path is a directory, but only regular files are read"), "{stderr}");
     let marked = "\u{feff}Profile(version: 2, name: \"other\", source: \"\", models: [])";
     fs::write(dir.path().join("marked.ron"), marked).expect("written");
     let output = expect_code(dir.path(), &["twin", "quickstart", "--profile", "marked.ron"], 3);

@@ -29,8 +29,9 @@ fn context(scenario: &Scenario, plan: &Plan) -> Option<String> {
         Arch::Bloom => "ALiBi",
     };
     Some(format!(
-        "the longest request has {longest} tokens, prompt and answer together, and the model's context ends at {}: \
-         {positions} can be computed beyond it, so times hold, but a trained model's text would make no sense",
+        "the longest request has {longest} tokens, prompt and answer together, but the model's context ends at {}: \
+         {positions} can be computed beyond this length, so the times are valid, but the text of a trained \
+         model would make no sense",
         own.max_positions
     ))
 }
@@ -52,11 +53,13 @@ fn late(index: usize, event: &ScheduledFault, plan: &Plan) -> Option<String> {
         return None;
     }
     let fate = match last + plan.timeout < begins {
-        true => format!("the last of them has ended by {}, so it cannot happen", Time::from(last + plan.timeout)),
-        false => "it happens only if one of them is still under way".to_owned(),
+        true => {
+            format!("the last request has ended by {}, so the event cannot happen", Time::from(last + plan.timeout))
+        }
+        false => "the event happens only if a request is still in flight then".to_owned(),
     };
     let (begins, last) = (Time::from(begins), Time::from(last));
-    Some(format!("`events.{index}` begins at {begins}, and requests come until {last}: {fate}"))
+    Some(format!("`events.{index}` begins at {begins}, but requests arrive only until {last}: {fate}"))
 }
 
 /// Warns of an event that begins after every client of a closed workload has ended its last request.
@@ -66,8 +69,8 @@ fn after_closed(index: usize, begins: Duration, plan: &Plan, requests: u32) -> O
     let how = if requests == 1 { format!("one request of {one}") } else { format!("{requests} requests of {one}") };
     (begins > end).then(|| {
         format!(
-            "`events.{index}` begins at {begins_at}, and the run has ended by {end_at}, since each client sends at most \
-             {how}: it cannot happen"
+            "`events.{index}` cannot happen: it begins at {begins_at}, but the run has ended by {end_at}, since \
+             each client sends at most {how}"
         )
     })
 }

@@ -136,7 +136,10 @@ fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
     let mut warnings = Vec::new();
     let (sessions, most) = (sessions(plan), limits::SESSIONS_PER_PEER as u64);
     if sessions > most {
-        let text = format!("{sessions} sessions may be open at once, and a peer holds {most}: it may refuse some");
+        let text = format!(
+            "{sessions} sessions may be open at once, but a peer holds at most {most}, so a peer may \
+            refuse some"
+        );
         warnings.push((Kind::Sessions, sessions as f64, text));
     }
     let block = session_bytes(plan, BlockRange { start: 0, end: 1 });
@@ -153,8 +156,8 @@ fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
             Kind::Cache,
             excess,
             format!(
-                "{} (blocks {blocks}) has a KV cache of {}, room for {fit} sessions of {}, and {sessions} may be open \
-                 at once: it may refuse some{}",
+                "{} (blocks {blocks}) may refuse sessions: its KV cache of {} has room for {fit} sessions of {}, \
+                 but {sessions} may be open at once{}",
                 plan.called(id),
                 Size(cache),
                 Size(session),
@@ -174,7 +177,7 @@ fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
     let idle: Vec<_> = idle.collect();
     if let Some((count, devices, name)) = idle.iter().rev().max_by_key(|(idle, ..)| idle) {
         let others = others(idle.len() - 1, "host");
-        let text = format!("{count} of the {devices} devices of {name} compute for nobody{others}");
+        let text = format!("{count} of the {devices} devices of {name} are used by no peer or client{others}");
         warnings.push((Kind::Devices, *count as f64, text));
     }
     warnings
@@ -184,8 +187,8 @@ fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
 fn others(count: usize, what: &str) -> String {
     match count {
         0 => String::new(),
-        1 => format!("; so it is for one other {what}"),
-        _ => format!("; so it is for {count} other {what}s"),
+        1 => format!("; the same holds for one other {what}"),
+        _ => format!("; the same holds for {count} other {what}s"),
     }
 }
 
@@ -194,7 +197,11 @@ fn others(count: usize, what: &str) -> String {
 pub fn live_obstacles(plan: &Plan) -> Vec<String> {
     let mut obstacles = Vec::new();
     if plan.model.weights == Weights::Echo {
-        obstacles.push("an echo model has no weights; to run one: --set 'model.weights=Random(seed: 1)'".to_owned());
+        obstacles.push(
+            "an echo model has no weights and cannot run live; give the model weights: --set \
+            'model.weights=Random(seed: 1)'"
+                .to_owned(),
+        );
     }
     let mut machines = BTreeSet::new();
     for (index, group) in groups(plan).into_iter().enumerate() {
@@ -217,14 +224,14 @@ pub fn live_obstacles(plan: &Plan) -> Vec<String> {
         let cpus: Vec<u32> = cpus.collect();
         if let Some((path, device)) = absent {
             obstacles.push(format!(
-                "{names}: the device {} is not on this machine, only the simulation knows it; to run on a CPU: \
+                "{names}: the device {} is not on this machine and can only be simulated; to run on a CPU instead: \
                  --set '{path}=Cpu(threads: 1)'",
                 device.name
             ));
         } else if cpus.len() > 1 && cpus.iter().any(|threads| *threads > 1) {
             obstacles.push(format!(
-                "{names}: CPU devices of one process share its threads, so each may have one alone; give each \
-                 `Cpu(threads: 1)`, or make them hosts of one machine"
+                "{names}: the CPU devices of a host share the threads of one process, so each may have only one \
+                 thread; give each device `Cpu(threads: 1)`, or make the devices separate hosts of one machine"
             ));
         } else {
             machines.extend(group.iter().map(|host| plan.hosts[*host].machine));
@@ -232,15 +239,15 @@ pub fn live_obstacles(plan: &Plan) -> Vec<String> {
     }
     if machines.len() > 1 {
         obstacles.push(format!(
-            "its CPUs are of {} machines, and this is one: hosts that share it must take turns on its cores; \
-             --set 'machines=[Machine(name: \"here\")]' and for each of its hosts --set hosts.0.machine=here",
+            "the scenario has CPUs of {} machines, but a live run has only this machine, whose cores the hosts must \
+             share in turn; --set 'machines=[Machine(name: \"here\")]' and for each host --set hosts.0.machine=here",
             machines.len()
         ));
     }
     if plan.network.shape && plan.network.sharing == Sharing::Fair {
         obstacles.push(
-            "a host that shapes its frames does not know what else is on its way to the other's: max-min fair sharing \
-             is the simulation's alone; --set network.sharing=Fifo, or --set network.shape=false"
+            "max-min fair sharing can only be simulated, since a host that shapes its frames live does not know the \
+             traffic of other hosts; --set network.sharing=Fifo, or --set network.shape=false"
                 .to_owned(),
         );
     }

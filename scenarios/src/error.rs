@@ -21,7 +21,7 @@ pub enum ScenarioError {
         #[help]
         help: Option<String>,
     },
-    #[error("there is no scenario `{}`, neither a file nor one of the library", brief(name))]
+    #[error("the scenario `{}` is neither a file nor in the library", brief(name))]
     #[diagnostic(code(scenario::unknown))]
     Unknown {
         name: String,
@@ -132,11 +132,12 @@ pub(crate) fn explain(code: &ron::Error) -> (String, Option<String>) {
             let first = chars.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
             let help = match other {
                 ron::Error::ExpectedComma => Some(
-                    "close the bracket before this, or put a comma; a quantity is text with its unit (\"10 ms\"), a count a whole number",
+                    "close the bracket before this place, or insert a comma; write a quantity as a string with its \
+                     unit (\"10 ms\"), and a count as a whole number",
                 ),
                 ron::Error::ExpectedInteger => Some("write a whole number, without quotes"),
                 ron::Error::ExpectedFloat => Some("write a number without quotes or unit; a share of 5 % is 0.05"),
-                ron::Error::IntegerOutOfBounds => Some("a count is a whole number from 0 on"),
+                ron::Error::IntegerOutOfBounds => Some("write a count as a whole number that is not negative"),
                 _ => None,
             };
             (first + chars.as_str(), help.map(str::to_owned))

@@ -76,8 +76,8 @@ impl Files {
     pub fn times(&self, path: &str, column: &str) -> Result<Arc<[Duration]>, TableError> {
         kept(&self.times, (path.to_owned(), column.to_owned()), || {
             let unit = table::unit_of(column).ok_or_else(|| {
-                let message = format!("the column `{column}` does not say the unit of its times");
-                TableError::file(path, message).help("its name must end in _s, _ms, _us or _ns".to_owned())
+                let message = format!("the name of the column `{column}` does not give the unit of its times");
+                TableError::file(path, message).help("end the column's name in _s, _ms, _us or _ns".to_owned())
             })?;
             self.samples(path, column, |row, at| row.time(at, unit))
         })
@@ -95,12 +95,13 @@ impl Files {
         while let Some(row) = table.read()? {
             if samples.len() == SAMPLES {
                 let error = row.wrong(at, format!("the column `{column}` has more than {SAMPLES} samples"));
-                return Err(error.help("cut the file to fewer rows: a part of so many says the same".to_owned()));
+                return Err(error
+                    .help("cut the file to fewer rows; a part of the samples gives the same distribution".to_owned()));
             }
             samples.push(read(row, at)?);
         }
         if samples.is_empty() {
-            Err(table.heading(at, "there are no rows below the heading"))
+            Err(table.heading(at, "the file has no rows below the heading"))
         } else {
             Ok(samples.into())
         }
@@ -157,7 +158,7 @@ mod tests {
             assert_eq!(files.counts(name, "when").expect("counts")[..], [1, 2]);
         }
         let why = files.times("a.csv", "rtt_mss").expect_err("a typo");
-        assert_eq!(why.to_string(), "a.csv: the column `rtt_mss` does not say the unit of its times");
+        assert_eq!(why.to_string(), "a.csv: the name of the column `rtt_mss` does not give the unit of its times");
         let why = files.times("a.csv", "rt_ms").expect_err("a typo");
         assert_eq!(why.to_string(), "a.csv:2:1: the heading has no column `rt_ms`");
         assert_eq!(why.help.as_deref(), Some("did you mean `rtt_ms`?"));
@@ -167,6 +168,6 @@ mod tests {
         assert_eq!(why, "b.csv:4:1: `soon` is not a time in ms");
         std::fs::write(dir.path().join("c.csv"), "rtt_ms\n").expect("it is written");
         let why = files.times("c.csv", "rtt_ms").expect_err("no rows").to_string();
-        assert_eq!(why, "c.csv:1:1: there are no rows below the heading");
+        assert_eq!(why, "c.csv:1:1: the file has no rows below the heading");
     }
 }

@@ -23,7 +23,7 @@ pub fn guard<T>(parse: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        format!("the parser failed on it: {}", text.as_deref().unwrap_or("a panic without a message"))
+        format!("the parser of the file panicked: {}", text.as_deref().unwrap_or("a panic without a message"))
     })
 }
 

@@ -101,8 +101,8 @@ pub fn shortened_to(text: &str, most: usize) -> String {
 }
 
 /// What is said of a file that begins with a byte order mark of UTF-16, and what to do about it.
-pub const UTF16: &str = "the file is UTF-16 text, and UTF-8 is read";
-pub const UTF16_HELP: &str = "save it as UTF-8, or: iconv -f UTF-16 -t UTF-8 FILE > OTHER";
+pub const UTF16: &str = "the file is UTF-16 text, but UTF-8 is expected";
+pub const UTF16_HELP: &str = "save the file as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8 FILE > OTHER";
 
 /// Whether bytes begin with a byte order mark of UTF-16, in either order. They are no UTF-8.
 pub fn is_utf16(bytes: &[u8]) -> bool {
@@ -114,11 +114,11 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
 pub enum InputError {
     #[error("{}: {why}", path.display())]
     Io { path: PathBuf, why: io::Error },
-    #[error("{}: this is {found}; only regular files are read", path.display())]
+    #[error("{}: the path is {found}, but only regular files are read", path.display())]
     NotRegular { path: PathBuf, found: &'static str },
-    #[error("{}: the file has {found} bytes; at most {limit} are read", path.display())]
+    #[error("{}: the file has {found} bytes, but at most {limit} are read", path.display())]
     TooLarge { path: PathBuf, found: u64, limit: u64 },
-    #[error("{}: byte {at} is not UTF-8 text", path.display())]
+    #[error("{}: the file is not UTF-8 text; its byte {at} is not valid", path.display())]
     NotUtf8 { path: PathBuf, at: usize },
     #[error("{}: {UTF16}: {UTF16_HELP}", path.display())]
     Utf16 { path: PathBuf },

@@ -44,7 +44,7 @@ pub(crate) fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>
     let more = names.len().saturating_sub(LISTED);
     names.truncate(LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    (!names.is_empty()).then(|| format!("there is {}{more}", names.join(", ")))
+    (!names.is_empty()).then(|| format!("the known names are {}{more}", names.join(", ")))
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ impl Only {
     /// The reason why the text is not a filter.
     pub fn parse(text: &str) -> Result<Only, String> {
         let clause = |clause: &str| {
-            let (path, value) =
-                clause.split_once('=').ok_or_else(|| format!("`{}` is not path=value", clause.trim()))?;
+            let (path, value) = clause
+                .split_once('=')
+                .ok_or_else(|| format!("`{}` does not have the form path=value", clause.trim()))?;
             Ok((path.trim().to_owned(), value.trim_start_matches('=').trim().to_owned()))
         };
         text.split("&&").map(clause).collect::<Result<_, String>>().map(Only)
@@ -48,6 +49,6 @@ mod tests {
         let takes = |text: &str| Only::parse(text).expect("clauses").takes(&cell);
         assert!(takes("b=Push") && takes("a.delay == 0.01 s && b = Push"));
         assert!(!takes("b=Relay") && !takes("a.delay=20 ms && b=Push") && !takes("c=1"));
-        assert_eq!(Only::parse("b=Push && c").expect_err("no value"), "`c` is not path=value");
+        assert_eq!(Only::parse("b=Push && c").expect_err("no value"), "`c` does not have the form path=value");
     }
 }

@@ -205,22 +205,22 @@ impl<'a> Parts<'a> {
 }
 
 fn no_such(text: &str, at: &str, parts: &Parts<'_>, seen: &Path, name: &str) -> NoSuchPath {
-    let inside = if seen.0.is_empty() { "a scenario".to_owned() } else { format!("`{seen}`") };
+    let inside = if seen.0.is_empty() { "the scenario".to_owned() } else { format!("`{seen}`") };
     let (message, help) = match parts {
         Parts::Fields(fields) => {
             let names: Vec<&str> = fields.iter().map(|(field, _)| *field).collect();
             let meant = nearest::nearest(name, names.iter().copied()).map(|name| format!("did you mean `{name}`? "));
-            let help = format!("{}its fields are {}", meant.unwrap_or_default(), names.join(", "));
+            let help = format!("{}the fields are {}", meant.unwrap_or_default(), names.join(", "));
             (format!("{inside} has no field `{name}`"), Some(help))
         }
         Parts::Items(items) => (
             format!("{inside} has no item `{name}`"),
             Some(match items.len() {
-                0 => "it is empty".to_owned(),
-                count => format!("its items are 0 to {}", count - 1),
+                0 => "the list is empty".to_owned(),
+                count => format!("the items are numbered 0 to {}", count - 1),
             }),
         ),
-        Parts::Leaf => (format!("{inside} has no parts, so no `{name}`"), None),
+        Parts::Leaf => (format!("{inside} is a single value without fields, so it has no `{name}`"), None),
     };
     NoSuchPath { message, help, reached: range_in(text, at) }
 }
@@ -314,11 +314,14 @@ Scenario(
         };
         assert_eq!(
             wrong("hosts.0.cont"),
-            ("`hosts.0` has no field `cont`".to_owned(), "did you mean `count`? its fields are name, count".to_owned())
+            ("`hosts.0` has no field `cont`".to_owned(), "did you mean `count`? the fields are name, count".to_owned())
         );
-        assert_eq!(wrong("hosts.7"), ("`hosts` has no item `7`".to_owned(), "its items are 0 to 1".to_owned()));
-        assert_eq!(wrong("name.x").0, "`name` has no parts, so no `x`");
-        assert!(wrong("hots").1.starts_with("did you mean `hosts`? its fields are name, hosts, peers"));
+        assert_eq!(
+            wrong("hosts.7"),
+            ("`hosts` has no item `7`".to_owned(), "the items are numbered 0 to 1".to_owned())
+        );
+        assert_eq!(wrong("name.x").0, "`name` is a single value without fields, so it has no `x`");
+        assert!(wrong("hots").1.starts_with("did you mean `hosts`? the fields are name, hosts, peers"));
     }
 
     #[test]

@@ -143,17 +143,17 @@ pub struct Spread {
 /// The reason why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    #[error("there is no profile `{name}`, neither the file {path} nor one that comes with the program")]
+    #[error("the profile `{name}` is neither the file {path} nor one that comes with the program")]
     Unknown { name: String, path: String },
     #[error("the profile cannot be read: {0}")]
     Unreadable(InputError),
     #[error("{path}:{line}:{column}: {message}")]
     Written { path: String, line: usize, column: usize, message: String },
-    #[error("the profile `{name}` is of version {found}, this program reads {VERSION}")]
+    #[error("the profile `{name}` has version {found}, but this program reads version {VERSION}; calibrate again")]
     Version { name: String, found: u32 },
-    #[error("in the profile `{name}`: {what}")]
+    #[error("the profile `{name}` is not valid: {what}")]
     Meaning { name: String, what: String },
-    #[error("the profile `{name}` has no figures for {wanted}; it has them for {known}")]
+    #[error("the profile `{name}` has no measured times for {wanted}; it has times for {known}")]
     NotMeasured { name: String, wanted: String, known: String },
 }
 
@@ -216,7 +216,7 @@ impl Profile {
         for measured in &self.models {
             let curve = |name, points: &[(u32, Time)]| match rising(points) {
                 true => Ok(()),
-                false => wrong(format!("the sizes of `{name}` must begin above 0 and rise")),
+                false => wrong(format!("the sizes of `{name}` must be above 0 and ascend")),
             };
             curve("embed", &measured.embed)?;
             curve("head", &measured.head)?;
@@ -225,17 +225,22 @@ impl Profile {
                 let sizes = |row: &At| row.times.iter().map(|point| point.0).collect::<Vec<_>>();
                 if !rows.windows(2).all(|pair| pair[0].context < pair[1].context && sizes(&pair[0]) == sizes(&pair[1]))
                 {
-                    return wrong(format!("the contexts of `{name}` must rise, and all have the same sizes"));
+                    return wrong(format!("the contexts of `{name}` must ascend, and all must have the same sizes"));
                 }
             }
         }
         for path in &self.links {
             if path.rtt.is_empty() || !path.rtt.is_sorted() {
-                return wrong(format!("the round trips from {} to {} must be there, and ascend", path.from, path.to));
+                return wrong(format!(
+                    "the link from {} to {} must have at least one round trip, and its round trips \
+                    must ascend",
+                    path.from, path.to
+                ));
             }
             if path.bandwidth == Some(Rate(0)) {
                 return wrong(format!(
-                    "from {} to {} there is no bandwidth: leave it out for no limit",
+                    "the link from {} to {} has a bandwidth of 0, so it delivers nothing; leave `bandwidth` out for \
+                     a link without limit",
                     path.from, path.to
                 ));
             }
@@ -243,15 +248,19 @@ impl Profile {
         if let Some(Measured { cold_cache: cold, .. }) =
             self.models.iter().find(|of| !(0.0..1.0).contains(&of.cold_cache.left))
         {
-            return wrong(format!("`left` of `cold` is {}: a share, below 1", cold.left));
+            return wrong(format!("`left` of `cold` is {}, but must be a share from 0 to below 1", cold.left));
         }
         let CpuSteal { every, last } = self.overhead.cpu_steal;
         if every.0 > 0 && (every.0 < 1_000_000 || last.0 > every.0) {
-            return wrong(format!("cores are stolen for {last} every {every}: at most for as long, and 1 ms"));
+            return wrong(format!(
+                "the CPU steal lasts {} in every {}, but it must not last longer than its period, and the period \
+                 must be at least 1 ms",
+                last, every
+            ));
         }
         match &self.jitter {
             Jitter::LogNormal { sigma } if !(sigma.is_finite() && (0.0..=3.0).contains(sigma)) => {
-                wrong(format!("sigma is {sigma}: it is the deviation of ln(time), from 0 to 3"))
+                wrong(format!("sigma, the standard deviation of ln(time), is {sigma}, but must be from 0 to 3"))
             }
             _ => Ok(()),
         }

@@ -45,7 +45,7 @@ mod tests {
         let text = crate::load("nano").expect("it is there").text().to_owned();
         assert!(text.contains("ready_within"));
         let old = text.replace("ready_within", "muster");
-        let read = |text: &str| crate::schema::Scenario::from_ron(text).expect("a scenario");
+        let read = |text: &str| crate::schema::Scenario::from_ron(text).expect("the scenario");
         assert_eq!(read(&old), read(&text));
     }
 }

@@ -42,7 +42,11 @@ pub(crate) struct Run {
 
 pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan, Fault> {
     if scenario.version != schema::VERSION {
-        let message = format!("this program reads version {}, not {}", schema::VERSION, scenario.version);
+        let message = format!(
+            "this program reads scenarios of version {}, but the version given is {}",
+            schema::VERSION,
+            scenario.version
+        );
         return Err(Fault::new("version", message));
     }
     bounded("sweep.repeat", "repeat", scenario.sweep.repeat, 1, u32::MAX)?;
@@ -107,7 +111,12 @@ fn charted(chart: &Chart, at: &str, text: &str) -> Result<(), Fault> {
         }
         Chart::Heatmap(x, y) => known(0, x).and_then(|()| known(1, y)),
         Chart::Only(only, chart) => {
-            let wrong = |why| Fault::new(&format!("{at}.0"), why).help("join several with &&");
+            let wrong = |why| {
+                Fault::new(&format!("{at}.0"), why).help(
+                    "write a filter as path=value, and join \
+                several with &&",
+                )
+            };
             Only::parse(only).map_err(wrong)?.paths().try_for_each(|path| known(0, path))?;
             charted(chart, &format!("{at}.1"), text)
         }
@@ -129,8 +138,8 @@ fn named(path: &str, what: &str, name: &str) -> Result<(), Fault> {
     if !name.is_empty() && name.trim() == name && name.chars().all(plain) {
         return Ok(());
     }
-    let fault = Fault::new(path, format!("a {what} cannot be called `{}`", name.escape_debug()));
-    Err(fault.help(r"a name is not empty, has no space around it, and none of / \ [ ] >"))
+    let fault = Fault::new(path, format!("`{}` cannot be the name of a {what}", name.escape_debug()));
+    Err(fault.help(r"a name must not be empty, begin or end with a space, or contain any of / \ [ ] >"))
 }
 
 /// Run directories are called after their scenario.
@@ -138,30 +147,42 @@ fn fit_for_directories(name: &str) -> Result<(), Fault> {
     // File systems have names of up to 255 bytes; the world, a number and a mark of what is partial come to it.
     const MOST: usize = 200;
     if name.starts_with('.') {
-        let message = format!("a scenario cannot be called `{name}`: the directories of its results would be hidden");
-        return Err(Fault::new("name", message).help("a name does not begin with a dot"));
+        let message = format!(
+            "`{name}` cannot be the name of a scenario, because the directories of its results \
+            would be hidden"
+        );
+        return Err(Fault::new("name", message).help("give the scenario a name that does not begin with a dot"));
     }
     if name.len() > MOST {
         let message =
-            format!("the name of the scenario has {} bytes, too many for the name of a directory", name.len());
-        return Err(Fault::new("name", message).help("give it a name of at most 200 bytes"));
+            format!("the name of the scenario has {} bytes, which is too long for the name of a directory", name.len());
+        return Err(Fault::new("name", message).help("give the scenario a name of at most 200 bytes"));
     }
     Ok(())
 }
 
 fn positive(path: &str, time: crate::units::Time) -> Result<actors::time::Duration, Fault> {
-    if time.0 == 0 { Err(Fault::new(path, "nothing can be done in no time")) } else { Ok(time.duration()) }
+    if time.0 == 0 { Err(Fault::new(path, "the time is 0, but must be longer")) } else { Ok(time.duration()) }
 }
 
 fn objectives(measure: &schema::Measure) -> Result<plan::Objectives, Fault> {
     if let Some(share) = measure.slo_share {
         if !(0.0..=1.0).contains(&share) {
-            return Err(Fault::new("measure.slo_share", format!("slo_share is {share}: it is a share from 0 to 1")));
+            return Err(Fault::new(
+                "measure.slo_share",
+                format!(
+                    "slo_share is {share}, but must be a share from 0 to \
+                1"
+                ),
+            ));
         }
         if measure.slo.is_empty() {
-            let fault =
-                Fault::new("measure.slo_share", "a share of requests must be good, and nothing says what is good");
-            return Err(fault.help("add for example `slo: [Ttft(\"500 ms\")]`"));
+            let fault = Fault::new(
+                "measure.slo_share",
+                "slo_share requires a share of good requests, but the scenario has \
+                    no objective that says which requests are good",
+            );
+            return Err(fault.help("add an objective, for example `slo: [Ttft(\"500 ms\")]`"));
         }
     }
     let limit = |slo: &schema::Slo| match slo {
@@ -192,8 +213,8 @@ fn sized(scenario: &Scenario, layers: u32) -> Result<(), Fault> {
     let nodes = counts.iter().map(|count| u64::from(*count)).sum::<u64>() + u64::from(scenario.workload.clients());
     if total.max(nodes) > limits::NODES as u64 {
         let (message, most) = (format!("a swarm of {total} hosts and {nodes} peers and clients"), limits::NODES);
-        let fault = Fault::new("hosts", format!("{message} is too large: it may have {most} of either"));
-        return Err(fault.help("lower `count` of its hosts or peers, or the workload's `clients`"));
+        let fault = Fault::new("hosts", format!("{message} is too large; at most {most} of each are allowed"));
+        return Err(fault.help("lower `count` of the hosts or peers, or the workload's `clients`"));
     }
     spans::enough(&scenario.peers, &counts, layers)
 }
@@ -202,8 +223,8 @@ fn sized(scenario: &Scenario, layers: u32) -> Result<(), Fault> {
 fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) -> Result<Vec<Node>, Fault> {
     let on = scenario.workload.on();
     if scenario.peers.is_empty() {
-        let fault = Fault::new("peers", "a swarm of zero peers serves no block");
-        return Err(fault.help("add a group: Peers(on: \"name of a host\", span: Even)"));
+        let fault = Fault::new("peers", "the swarm has no peers, so no block is served");
+        return Err(fault.help("add a group of peers: Peers(on: \"name of a host\", span: Even)"));
     }
     let names = scenario.hosts.iter().map(|host| host.name.as_str());
     let mut counts = Vec::new();
@@ -214,15 +235,20 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
             let of_group = computers.of(placed::group_of(&group.on)).count();
             let fault = Fault::unknown(&at, "host", &group.on, names.clone());
             return Err(if of_group > 0 {
-                fault.help(format!("the group has {of_group}, counted from 0"))
+                fault.help(format!("the group has {of_group} hosts, counted from 0"))
             } else {
                 fault
             });
         }
         if placed::group_of(&group.on) == on {
-            let fault =
-                Fault::new("workload.on", format!("the hosts `{on}` hold peers: clients have hosts of their own"));
-            return Err(fault.help("add a host for the clients; name one `machine` for both if they share it"));
+            let fault = Fault::new(
+                "workload.on",
+                format!(
+                    "the hosts `{on}` hold peers, but clients must have hosts of \
+                    their own"
+                ),
+            );
+            return Err(fault.help("add a host for the clients; give both the same `machine` if they share one"));
         }
         bounded(&format!("peers.{index}.count"), "count", group.count, 1, limits::NODES as u32)?;
         let devices = scenario
@@ -235,9 +261,10 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
                 &format!("peers.{index}.device"),
                 format!("the hosts `{}` have no device {device}", group.on),
             );
-            return Err(
-                fault.help(format!("they have {devices}, counted from 0; give them more: also: [Preset(\"a100\")]"))
-            );
+            return Err(fault.help(format!(
+                "each of these hosts has {devices}, counted from 0; to give each one more, \
+                    write: also: [Preset(\"a100\")]"
+            )));
         }
         counts.push(count.saturating_mul(group.count));
     }
@@ -245,8 +272,14 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         return Err(Fault::unknown("workload.on", "host", on, names));
     }
     if let Some((group, _)) = placed::member(on) {
-        let fault = Fault::new("workload.on", format!("`{on}` is one host: each client has a host of its own"));
-        return Err(fault.help(format!("name the group: on: \"{group}\"")));
+        let fault = Fault::new(
+            "workload.on",
+            format!(
+                "`{on}` is a single host, but each client must have a host of \
+            its own"
+            ),
+        );
+        return Err(fault.help(format!("name the whole group: on: \"{group}\"")));
     }
     let peers: BTreeSet<u32> = scenario.peers.iter().flat_map(|group| computers.of(&group.on)).collect();
     for (index, host) in scenario.hosts.iter().enumerate() {
@@ -262,7 +295,11 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     }
     swarm::within("swarm.throughput.relayed", scenario.swarm.throughput.relayed, 0.0, 1.0)?;
     if scenario.swarm.throughput.unknown.0 == 0 {
-        return Err(Fault::new("swarm.throughput.unknown", "a NIC without bandwidth carries no token"));
+        return Err(Fault::new(
+            "swarm.throughput.unknown",
+            "the bandwidth is 0, so the NIC carries no token; give a \
+            bandwidth above 0",
+        ));
     }
     let spans = spans::resolve(&scenario.peers, &counts, model.shape.layers)?;
     let orchestrator = HostId(0);
@@ -324,8 +361,14 @@ fn roomy(plan: &Plan) -> Result<(), Fault> {
         let session = session_bytes(plan, blocks);
         if session > cache_bytes {
             let (session, cache) = (crate::units::Size(session), crate::units::Size(cache_bytes));
-            let message = format!("a session takes {session} of KV cache for blocks {blocks}, a peer has {cache}");
-            return Err(Fault::new("swarm.cache", message).help("raise `swarm.cache`, or ask for fewer tokens or rows"));
+            let message = format!(
+                "a session takes {session} of KV cache for blocks {blocks}, but a peer has only \
+                {cache}"
+            );
+            return Err(Fault::new("swarm.cache", message).help(
+                "raise `swarm.cache`, or lower the tokens or the \
+                batch of the requests",
+            ));
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ use std::sync::Arc;
 const RUNS: u64 = 1 << 16;
 
 /// The help for two flags, or two values, of which only one can hold.
-const LEAVE_ONE_OUT: &str = "leave one of the two out";
+const LEAVE_ONE_OUT: &str = "remove one of the two";
 
 /// The overrides of the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,9 +126,15 @@ impl Loaded {
         if runs <= RUNS {
             return Ok(());
         }
-        let message = format!("{cells} cells, {repeat} repetitions each, are {runs} runs: a sweep has at most {RUNS}");
+        let message = format!(
+            "the sweep has {cells} cells with {repeat} repetitions each, which are {runs} runs, \
+            but at most {RUNS} are allowed"
+        );
         let fault = resolve::Fault::new("sweep.repeat", message);
-        Err(origin.blame(fault.help("repeat less, or run a part of the cells at a time: --only 'PATH=VALUE'")))
+        Err(origin.blame(fault.help(
+            "use fewer repetitions, or run a part of the cells at a time: --only \
+            'PATH=VALUE'",
+        )))
     }
 
     /// Returns the cells of the sweep, in its order.
@@ -183,7 +189,7 @@ impl Loaded {
     }
 
     fn too_many(&self, cells: u64, overrides: &Overrides) -> ScenarioError {
-        let message = format!("the axes and cases give {cells} cells: a sweep has at most {RUNS}");
+        let message = format!("the axes and cases give {cells} cells, but a sweep has at most {RUNS}");
         let help = Some("give fewer axes, or fewer values".to_owned());
         match overrides.axis.last() {
             Some((path, values)) => ScenarioError::Flag { flag: format!("--axis {path}={values}"), message, help },
@@ -206,13 +212,13 @@ impl Loaded {
             if let (true, From::Flag(flag)) =
                 (axes.touches(&assignment.path) || cases.touches(&assignment.path), &assignment.from)
             {
-                let help = Some("use --axis path=a,b,c".to_owned());
-                let message = "a sweep is not set but given".to_owned();
+                let help = Some("use --axis path=a,b,c to give an axis".to_owned());
+                let message = "the axes and cases of a sweep cannot be changed with --set".to_owned();
                 return Err(ScenarioError::Flag { flag: flag.clone(), message, help });
             }
             let dropped = origin.assignments.iter().find(|before| assignment.path.contains(&before.path));
             if let Some(From::Flag(before)) = dropped.map(|dropped| &dropped.from) {
-                let message = format!("it takes the place of `{}`, given before", error::brief(before));
+                let message = format!("the option overrides `{}`, which is given before", error::brief(before));
                 return Err(origin.blame_value(&assignment, resolve::Fault::new("", message).help(LEAVE_ONE_OUT)));
             }
             (text, scenario) = origin.assign(&text, &assignment)?;
@@ -266,7 +272,7 @@ impl Varied {
                 overrides.axis[..at].iter().find(|(other, _)| over.contains(&Path::dotted(other)))
             {
                 let message = format!(
-                    "it takes the place of `{}`, given before",
+                    "the option overrides `{}`, which is given before",
                     error::brief(&format!("--axis {other}={before}"))
                 );
                 let (flag, help) = (format!("--axis {path}={values}"), Some(LEAVE_ONE_OUT.to_owned()));
@@ -280,7 +286,7 @@ impl Varied {
             // contradict each other.
             if let Some((axis, values)) = overrides.axis.iter().find(|(axis, _)| set.contains(&Path::dotted(axis))) {
                 let axis = format!("--axis {axis}={values}");
-                let message = format!("{} varies what this sets", error::brief(&axis));
+                let message = format!("the option sets a value that {} varies", error::brief(&axis));
                 let help = Some(LEAVE_ONE_OUT.to_owned());
                 return Err(ScenarioError::Flag { flag: format!("--set {path}={value}"), message, help });
             }
@@ -371,7 +377,7 @@ fn axis(path: &str, values: &str) -> Result<Vec<Assignment>, ScenarioError> {
     let flag = format!("--axis {path}={values}");
     let values: Vec<String> = paths::split(values).into_iter().map(|value| value.trim().to_owned()).collect();
     if values.iter().any(String::is_empty) {
-        let message = "an axis needs values with commas between".to_owned();
+        let message = "the axis needs values, separated by commas".to_owned();
         return Err(ScenarioError::Flag { flag, message, help: None });
     }
     let value = |value| Assignment { path: Path::dotted(path), value, from: From::Flag(flag.clone()) };
@@ -429,13 +435,22 @@ fn names(fields: &[(&str, &str)]) -> Vec<String> {
 fn select(cells: Vec<Cell>, text: &str) -> Result<Vec<Cell>, ScenarioError> {
     let wrong =
         |message: String, help: Option<String>| ScenarioError::Flag { flag: format!("--only {text}"), message, help };
-    let only = Only::parse(text).map_err(|why| wrong(why, Some("join several with &&".to_owned())))?;
+    let only = Only::parse(text).map_err(|why| {
+        wrong(
+            why,
+            Some(
+                "write a filter as path=value, and join several with \
+        &&"
+                .to_owned(),
+            ),
+        )
+    })?;
     let known: Vec<String> =
         cells.first().map(|cell| cell.key.values.iter().map(|(path, _)| path.clone()).collect()).unwrap_or_default();
     for path in only.paths() {
         if !known.iter().any(|name| name == path) {
             let help = nearest::hint(path, known.iter().map(String::as_str));
-            return Err(wrong(format!("the sweep does not vary `{path}`"), help));
+            return Err(wrong(format!("the sweep does not vary the path `{path}`"), help));
         }
     }
     let cells: Vec<Cell> = cells.into_iter().filter(|cell| only.takes(&cell.key.values)).collect();

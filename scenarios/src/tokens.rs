@@ -40,13 +40,13 @@ impl Sampling {
     /// The name of the first field that is out of range, and the reason.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            return Err(("temperature", format!("a temperature of {} is not a number from 0 on", self.temperature)));
+            return Err(("temperature", format!("the temperature is {}, but must be 0 or more", self.temperature)));
         }
         if self.top_k == Some(0) {
-            return Err(("top_k", "a top_k of 0 leaves no token".to_owned()));
+            return Err(("top_k", "top_k is 0, which leaves no token to choose; give at least 1".to_owned()));
         }
         match self.top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
-            Some(p) => Err(("top_p", format!("a top_p of {p} is not above 0 and at most 1"))),
+            Some(p) => Err(("top_p", format!("top_p is {p}, but must be above 0 and at most 1"))),
             None => Ok(()),
         }
     }

@@ -194,17 +194,17 @@ const SPELLINGS: [(&str, &str); 66] = [
 /// An error in the text of a quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    #[error("missing unit: write for example \"{number} {}\"", likely(number, *dimension))]
+    #[error("the unit is missing: write for example \"{number} {}\"", likely(number, *dimension))]
     MissingUnit { number: String, dimension: Dimension },
-    #[error("unknown unit `{unit}`: {}", suggestion(unit, *dimension))]
+    #[error("the unit `{unit}` is unknown: {}", suggestion(unit, *dimension))]
     UnknownUnit { unit: String, dimension: Dimension },
     #[error("`{unit}` is not a unit of {}: {}", dimension.name(), suggestion(unit, *dimension))]
     WrongDimension { unit: String, dimension: Dimension },
     #[error("`{0}` is not a number followed by a unit")]
     NotANumber(String),
-    #[error("`{0}` has a comma: decimals stand behind a point, and nothing stands between thousands")]
+    #[error("`{0}` has a comma: write a decimal point instead, and no separator between thousands")]
     Comma(String),
-    #[error("`{0}` is negative, and such a quantity is 0 or more")]
+    #[error("`{0}` is negative, but this quantity must be 0 or more")]
     Negative(String),
     #[error("`{0}` is too large")]
     TooLarge(String),

@@ -43,7 +43,7 @@ fn every_mistake_is_shown_where_it_is_and_what_to_do() {
 #[test]
 fn what_is_neither_a_file_nor_in_the_library_is_said() {
     let error = scenarios::load("quikstart").expect_err("a typo");
-    assert_eq!(error.to_string(), "there is no scenario `quikstart`, neither a file nor one of the library");
+    assert_eq!(error.to_string(), "the scenario `quikstart` is neither a file nor in the library");
     assert_eq!(error.help().expect("a hint").to_string(), "did you mean `quickstart`, a scenario of the library?");
 }
 

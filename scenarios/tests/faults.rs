@@ -185,17 +185,17 @@ fn mistakes_in_a_file_of_times_away_are_shown_where_they_are() {
     assert_eq!(said("# seen\r\nhost,from,till\r\n\r\na[1],4 s,5e0 s\r\n"), Ok(2));
     for (table, expected) in [
         ("# seen\r\nhost,from,till\r\n\r\n# one\r\na[1],4 s,soon\r\n", "away.csv:5:10: `soon` is not a number"),
-        ("host,from,till\n\na[1],4,5 s\n", "away.csv:3:6: missing unit: write for example \"4 ms\""),
-        ("host,from,till\na[1],,5 s\n", "away.csv:2:6: the field is empty: a time with its unit is expected"),
+        ("host,from,till\n\na[1],4,5 s\n", "away.csv:3:6: the unit is missing: write for example \"4 ms\""),
+        ("host,from,till\na[1],,5 s\n", "away.csv:2:6: the field is empty, but a time with its unit is expected"),
         ("host,from,till\na[1],5 s,4 s\n", "away.csv:2:6: `a[1]` is away from 5 s till 4 s"),
         ("host,from,till\n\nb9,1 s,2 s\n", "away.csv:3:1: there is no"),
         (
             "host,from,till\na[1],1 s,2 s\n\na[1],1 s,3 s\n",
-            "away.csv:4:6: `a[1]` goes twice at 1 s, as line 2 says already",
+            "away.csv:4:6: `a[1]` has two absences from 1 s, which line 2 gives already",
         ),
         (
             "host,from,till\na[1],1 s,9 s\na[2],2 s,3 s\na,5 s,12 s\n",
-            "away.csv:4:3: `a[1]` goes at 5 s, and is away till 9 s by line 2",
+            "away.csv:4:3: `a[1]` leaves at 5 s, but is already absent till 9 s according to line 2",
         ),
         ("host;from;till\na[1];1,5 s;9 s\n", "away.csv:2:6: `1,5 s` has a comma: decimals stand behind a point"),
         ("host,from,to\na[1],1 s,2 s\n", "away.csv:1:1: the heading has no column `till`"),
@@ -219,10 +219,13 @@ fn what_a_file_of_times_away_leaves_open_is_noted() {
         loaded.notes()
     };
     assert_eq!(notes("host,from,till\na[1],4 s,5 s\n"), [""; 0]);
-    assert_eq!(notes("host,from,till\n"), ["away.csv: there are no rows below the heading: no host is ever away"]);
-    let late = "away.csv: 2 absences that begin after `until`, 60 s, are left out; the first is in line 3";
+    assert_eq!(
+        notes("host,from,till\n"),
+        ["away.csv: the file has no rows below the heading, so no host is ever absent"]
+    );
+    let late = "away.csv: 2 absences are ignored, because they begin after `until`, 60 s; the first is in line 3";
     assert_eq!(notes("host,from,till\na[1],4 s,5 s\na[1],60 s,61 s\na[1],2 min,3 min\n"), [late]);
-    assert_eq!(notes("host,from,till,why\na[1],4 s,5 s,x\n"), ["away.csv: the column `why` has no meaning here"]);
+    assert_eq!(notes("host,from,till,why\na[1],4 s,5 s,x\n"), ["away.csv: the column `why` is not used"]);
 }
 
 #[test]

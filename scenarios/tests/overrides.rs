@@ -143,11 +143,14 @@ fn a_mistake_in_a_flag_names_the_flag() {
     for (set, message) in [
         (("workload.promt", "3"), "--set workload.promt=3: `workload` has no field `promt`"),
         (("workload.prompt", "many"), "--set workload.prompt=many: expected integer"),
-        (("network.default.delay", "10"), "--set network.default.delay=10: missing unit: write for example \"10 ms\""),
-        (("measure.timeout", "10 mss"), "--set measure.timeout=10 mss: unknown unit `mss`: did you mean `ms`?"),
+        (
+            ("network.default.delay", "10"),
+            "--set network.default.delay=10: the unit is missing: write for example \"10 ms\"",
+        ),
+        (("measure.timeout", "10 mss"), "--set measure.timeout=10 mss: the unit `mss` is unknown: did you mean `ms`?"),
         (("swarm.forwarding", "push"), "--set swarm.forwarding=push: unknown variant `push` of `Forwarding`"),
-        (("workload.clients", "0"), "--set workload.clients=0: clients is 0: it must be at least 1"),
-        (("sweep.axes", "{}"), "--set sweep.axes={}: a sweep is not set but given"),
+        (("workload.clients", "0"), "--set workload.clients=0: clients is 0, but must be at least 1"),
+        (("sweep.axes", "{}"), "--set sweep.axes={}: the axes and cases of a sweep cannot be changed with --set"),
         // A value must not change the text around it.
         (("workload.prompt", "3, generate: 5"), "--set workload.prompt=3, generate: 5: expected integer"),
     ] {
@@ -161,7 +164,7 @@ fn a_mistake_in_a_flag_names_the_flag() {
 fn a_mistake_that_a_flag_makes_elsewhere_names_the_flag() {
     // An axis over the rate also touches the workload, but the faulty value is in another field.
     let none = refused("open-loop", &over(&[("workload.duration", "0 s")], &[]));
-    assert_eq!(none, "--set workload.duration=0 s: no request comes");
+    assert_eq!(none, "--set workload.duration=0 s: no request arrives during the workload");
     // The frame is too large because of its rows. The file's prompt is unchanged.
     let rows = refused("nano", &over(&[("workload.batch", "4096"), ("model.shape.hidden", "65532")], &[]));
     assert!(
@@ -176,15 +179,14 @@ fn a_mistake_that_a_flag_makes_elsewhere_names_the_flag() {
 fn a_sweep_has_no_more_runs_than_can_be_planned() {
     let often = Overrides { repeat: Some(4_000_000_000), ..Overrides::default() };
     let said = loaded("quickstart").cells(&often).expect_err("24 thousand million runs").to_string();
-    let expected =
-        "--repeat 4000000000: 6 cells, 4000000000 repetitions each, are 24000000000 runs: a sweep has at most 65536";
+    let expected = "--repeat 4000000000: the sweep has 6 cells with 4000000000 repetitions each, which are 24000000000 runs, but at most 65536 are allowed";
     assert_eq!(said, expected);
     let values = (1..=300).map(|value| value.to_string()).collect::<Vec<_>>().join(",");
     let axes: Vec<_> = ["workload.prompt", "workload.generate", "workload.batch", "workload.clients"]
         .map(|path| (path, values.as_str()))
         .to_vec();
     let said = refused("nano", &over(&[], &axes));
-    assert!(said.contains("the axes and cases give 8100000000 cells: a sweep has at most 65536"), "{said}");
+    assert!(said.contains("the axes and cases give 8100000000 cells, but a sweep has at most 65536"), "{said}");
     // Selected cells may have more repetitions.
     let only = Some("workload.prompt=16 && workload.generate=1".to_owned());
     let one = Overrides { repeat: Some(65_536), only, ..Overrides::default() };
@@ -194,7 +196,7 @@ fn a_sweep_has_no_more_runs_than_can_be_planned() {
 #[test]
 fn a_path_is_set_or_varied() {
     let both = over(&[("workload.prompt", "8")], &[("workload.prompt", "8,16")]);
-    let expected = "--set workload.prompt=8: --axis workload.prompt=8,16 varies what this sets";
+    let expected = "--set workload.prompt=8: the option sets a value that --axis workload.prompt=8,16 varies";
     assert_eq!(refused("quickstart", &both), expected);
     let above = over(&[("network.default", "Link(delay: \"1 ms\")")], &[("network.default.delay", "1 ms,2 ms")]);
     assert!(refused("quickstart", &above).contains("varies what this sets"));
@@ -228,7 +230,7 @@ fn a_plan_survives_its_text() {
 #[test]
 fn what_a_later_flag_would_drop_is_refused_with_both() {
     let twice = over(&[("workload.prompt", "8"), ("workload.prompt", "16")], &[]);
-    let expected = "--set workload.prompt=16: it takes the place of `--set workload.prompt=8`, given before";
+    let expected = "--set workload.prompt=16: the option overrides `--set workload.prompt=8`, which is given before";
     assert_eq!(refused("nano", &twice), expected);
     // The whole part after one of its fields.
     let above = over(&[("network.default.delay", "3 ms"), ("network.default", "Link()")], &[]);
@@ -238,7 +240,8 @@ fn what_a_later_flag_would_drop_is_refused_with_both() {
     let repeat = Overrides { repeat: Some(3), ..over(&[("sweep.repeat", "2")], &[]) };
     assert!(refused("nano", &repeat).contains("--repeat 3: it takes the place of `--set sweep.repeat=2`"));
     let axes = over(&[], &[("workload.prompt", "1,2"), ("workload.prompt", "3,4")]);
-    let expected = "--axis workload.prompt=3,4: it takes the place of `--axis workload.prompt=1,2`, given before";
+    let expected =
+        "--axis workload.prompt=3,4: the option overrides `--axis workload.prompt=1,2`, which is given before";
     assert_eq!(refused("nano", &axes), expected);
 }
 
@@ -266,7 +269,7 @@ fn a_long_flag_is_told_without_its_middle() {
 #[test]
 fn a_scenario_is_called_as_its_directories_can_be() {
     let said = refused("nano", &over(&[("name", "\".\"")], &[]));
-    assert!(said.contains("a scenario cannot be called `.`"), "{said}");
+    assert!(said.contains("`.` cannot be the name of a scenario"), "{said}");
     let said = refused("nano", &over(&[("name", &"n".repeat(300))], &[]));
     assert!(said.contains("has 300 bytes, too many for the name of a directory"), "{said}");
     assert_eq!(cells("nano", &over(&[("name", "\"é☃\"")], &[])).len(), 1);

@@ -108,7 +108,7 @@ fn what_is_no_file_is_said_once() {
         (error.to_string(), help)
     };
     let (missing, help) = said("quickstart.ron");
-    assert_eq!(missing, "there is no scenario `quickstart.ron`, neither a file nor one of the library");
+    assert_eq!(missing, "the scenario `quickstart.ron` is neither a file nor in the library");
     assert_eq!(help, "did you mean `quickstart`, a scenario of the library?");
     let (_, help) = said("nofile.ron");
     assert_eq!(help, "give the path of a scenario file, or the name of one that `swarmbench library` lists");

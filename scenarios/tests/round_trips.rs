@@ -43,13 +43,16 @@ fn what_a_table_leaves_open_is_noted() {
     let dir = tempfile::tempdir().expect("a directory");
     for (table, notes) in [
         ("from,to,rtt_ms\na,b,10\n", &[][..]),
-        ("from,to,rtt_ms\na,b,10\nA,B,20\n", &["rtt.csv: no host's site is `A`, `B`"]),
-        ("from,to,rtt_ms\na,b,10\nc,d,1\ne,f,1\n", &["rtt.csv: no host's site is `c`, `d`, `e`, `f`"]),
+        ("from,to,rtt_ms\na,b,10\nA,B,20\n", &["rtt.csv: the table has sites that no host is at: `A`, `B`"]),
+        (
+            "from,to,rtt_ms\na,b,10\nc,d,1\ne,f,1\n",
+            &["rtt.csv: the table has sites that no host is at: `c`, `d`, `e`, `f`"],
+        ),
         (
             "from,to,rtt_ms\na,b,10\nc,d,1\ne,f,1\ng,h,1\n",
-            &["rtt.csv: no host's site is `c`, `d`, `e`, `f` and 2 more"],
+            &["rtt.csv: the table has sites that no host is at: `c`, `d`, `e`, `f` and 2 more"],
         ),
-        ("site,a,b\na,0,10\n", &["rtt.csv: the site `b` has a column and no row"]),
+        ("site,a,b\na,0,10\n", &["rtt.csv: the site `b` has a column but no row"]),
     ] {
         let (delays, said) = read(dir.path(), table).expect(table);
         assert_eq!(
@@ -81,16 +84,22 @@ fn what_stands_twice_is_refused_with_both_places() {
     for (table, expected) in [
         (
             "from,to,rtt_ms\na,b,1331\n# later\nb,a,3\na,b,5741\n",
-            "rtt.csv:5:1: the round trip from `a` to `b` is given a second time: 5.741 s here, 1.331 s in line 2",
+            "rtt.csv:5:1: the round trip from `a` to `b` is given twice: 5.741 s here, and 1.331 s in line 2",
         ),
         (
             "from,to,rtt_ms\na,b,10\na,b,10\n",
-            "rtt.csv:3:1: the round trip from `a` to `b` is given a second time: 10 ms here, 10 ms in line 2",
+            "rtt.csv:3:1: the round trip from `a` to `b` is given twice: 10 ms here, and 10 ms in line 2",
         ),
-        ("site,a,b\na,0,10\nb,10,0\na,0,12\n", "rtt.csv:4:1: the site `a` has a second row, the first is line 2"),
-        ("site,a,b,a\na,0,10,1\n", "rtt.csv:1:10: the column `a` is named twice, here and at column 6"),
-        ("from,to,rtt_ms,RTT_ms\na,b,1,2\n", "rtt.csv:1:16: the column `RTT_ms` is named twice, in two spellings"),
-        ("from,to,rtt_ms,rtt_ms\na,b,1,2\n", "rtt.csv:1:16: the column `rtt_ms` is named twice, here and at column 9"),
+        ("site,a,b\na,0,10\nb,10,0\na,0,12\n", "rtt.csv:4:1: the site `a` has a second row; its first row is line 2"),
+        ("site,a,b,a\na,0,10,1\n", "rtt.csv:1:10: the heading names the column `a` twice, here and at column 6"),
+        (
+            "from,to,rtt_ms,RTT_ms\na,b,1,2\n",
+            "rtt.csv:1:16: the heading names the column `RTT_ms` twice, in two spellings",
+        ),
+        (
+            "from,to,rtt_ms,rtt_ms\na,b,1,2\n",
+            "rtt.csv:1:16: the heading names the column `rtt_ms` twice, here and at column 9",
+        ),
     ] {
         let said = delays(dir.path(), table).expect_err(table).to_string();
         assert!(said.contains("sites.ron:12:") && said.contains(expected), "{said}\nshould say: {expected}");
@@ -104,13 +113,13 @@ fn what_is_no_round_trip_is_shown_where_it_is() {
         ("from,to,rtt_ms\r\n\r\na,b,-\r\n", "rtt.csv:3:5: `-` is not a time in ms"),
         ("from,to,rtt_ms\na,b,NaN\n", "rtt.csv:2:5: `NaN` is not a time in ms"),
         ("from;to;rtt_ms\na;b;1,5\n", "rtt.csv:2:5: `1,5` is not a time in ms"),
-        ("from,to,rtt_ms\na,b,1 s\n", "rtt.csv:2:5: `1 s` has another unit than its column, whose times are in ms"),
-        ("from,to,rtt_ms\na,,1\n", "rtt.csv:2:3: the field is empty: the name of a site is expected"),
+        ("from,to,rtt_ms\na,b,1 s\n", "rtt.csv:2:5: `1 s` does not have the unit of its column, whose times are in ms"),
+        ("from,to,rtt_ms\na,,1\n", "rtt.csv:2:3: the field is empty, but the name of a site is expected"),
         ("from,to,rtt\na,b,1\n", "rtt.csv:1:1: the heading has no column `rtt_ms`"),
         ("site,a,b\na,0,x\n", "rtt.csv:2:5: `x` is not a time in ms"),
-        ("from,to,rtt_ms\nc,b,1\n", "there is no site in `rtt.csv` for the host `peer`, called `a`"),
+        ("from,to,rtt_ms\nc,b,1\n", "the site `a` of the host `peer` is not in `rtt.csv`"),
         ("from,to,rtt_ms\na,c,1\nb,c,2\n", "`rtt.csv` has no round trip from `a` to `b`"),
-        ("site,a,\na,0,1\n", "rtt.csv:2:5: the heading names no site above this round trip"),
+        ("site,a,\na,0,1\n", "rtt.csv:2:5: the column of this round trip has no site in the heading"),
     ] {
         let said = delays(dir.path(), table).expect_err(table).to_string();
         assert!(said.contains("sites.ron:12:") && said.contains(expected), "{said}\nshould say: {expected}");

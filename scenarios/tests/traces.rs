@@ -93,19 +93,22 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
     for (said, expected) in [
         (ours("2,20", "soon,20"), "trace.csv:3:1: `soon` is not a time in s"),
         (ours("2,20", "NaN,20"), "trace.csv:3:1: `NaN` is not a time in s"),
-        (ours("2,20", "20 ms,20"), "trace.csv:3:1: `20 ms` has another unit than its column, whose times are in s"),
+        (ours("2,20", "20 ms,20"), "trace.csv:3:1: `20 ms` does not have the unit of its column, whose times are in s"),
         (ours("30,6", "30,six"), "trace.csv:4:8: `six` is not a number of tokens"),
         (ours("30,6", "30,-6"), "trace.csv:4:8: `-6` is not a number of tokens"),
         (ours("30,6", "-,6"), "trace.csv:4:5: `-` is not a number of tokens"),
-        (ours("30,6", "30.5,6"), "trace.csv:4:5: `30.5` is not a whole number, and a number of tokens is one"),
-        (ours("30,6", ",6"), "trace.csv:4:5: the field is empty: a number of tokens is expected"),
-        (ours("10,4,1", "10,4,7"), "trace.csv:2:10: a request of client 7, and there are 2"),
+        (ours("30,6", "30.5,6"), "trace.csv:4:5: `30.5` is not a whole number, but a number of tokens must be one"),
+        (ours("30,6", ",6"), "trace.csv:4:5: the field is empty, but a number of tokens is expected"),
+        (
+            ours("10,4,1", "10,4,7"),
+            "trace.csv:2:10: the request names client 7, but the workload has 2 clients, numbered from 0",
+        ),
         (ours("10,4,1", "10,4,b"), "trace.csv:2:10: `b` is not a client's number"),
         (ours("10,4,1", "0,4,1"), "trace.csv:2:5: a request of 0 tokens"),
-        (ours("box/0>far", "box/0>fur"), "trace.csv:3:10: there is no peer's host `fur`"),
+        (ours("box/0>far", "box/0>fur"), "trace.csv:3:10: the peer's host `fur` does not exist"),
         (ours("box/0>far", "box>far"), "trace.csv:3:10: the host `box` has 2 peers"),
-        (ours("box/0>far", "box/2"), "trace.csv:3:10: there is no peer's host `box/2`"),
-        (ours("2,20,5,0,box/0>far", "2,20"), "trace.csv:3:3: the row has 2 fields, and the heading has 5"),
+        (ours("box/0>far", "box/2"), "trace.csv:3:10: the peer's host `box/2` does not exist"),
+        (ours("2,20,5,0,box/0>far", "2,20"), "trace.csv:3:3: the row has 2 fields, but the heading has 5"),
         (ours("prompt", "promt"), "trace.csv:1:1: the heading has no column `prompt`"),
         (
             wrong(&AZURE.replacen("18:17:05", "18:77:05", 1), "Azure2023"),
@@ -113,11 +116,11 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
         ),
         (
             wrong(&AZURE.replacen(".0319600,", ".0319600Z,", 1), "Azure2023"),
-            "trace.csv:3:1: `2023-11-16 18:17:04.0319600Z` has an offset from UTC, and the times above have none",
+            "trace.csv:3:1: `2023-11-16 18:17:04.0319600Z` has an offset from UTC, but the times above have none",
         ),
         (wrong(OURS, "Azure2023"), "trace.csv:1:1: the heading has no column `TIMESTAMP`"),
         (wrong("", "Ours"), "trace.csv: the file is empty"),
-        (wrong("at_s,prompt,generate\n", "Ours"), "trace.csv: no request is in the part that is taken"),
+        (wrong("at_s,prompt,generate\n", "Ours"), "trace.csv: the selected part of the trace has no request"),
     ] {
         assert!(said.contains("traced.ron:") && said.contains(expected), "{said}\nshould say: {expected}");
     }
@@ -131,21 +134,24 @@ fn a_column_that_nothing_reads_is_an_error_until_it_is_ignored() {
         (error.to_string(), error.help().map(|help| help.to_string()).unwrap_or_default())
     };
     let (said, help) = error(&OURS.replacen("route", "rute", 1), "Ours");
-    assert!(said.contains("trace.csv:1:29: unknown column `rute`"), "{said}");
+    assert!(said.contains("trace.csv:1:29: the column `rute` is unknown"), "{said}");
     assert_eq!(help, "did you mean `route`?");
     let noted = OURS.replacen("route", "remark", 1);
     let (said, help) = error(&noted, "Ours");
-    assert!(said.contains("trace.csv:1:29: unknown column `remark`"), "{said}");
-    assert_eq!(help, "if it has no meaning here, say so: `ignore: [\"remark\"]`");
+    assert!(said.contains("trace.csv:1:29: the column `remark` is unknown"), "{said}");
+    assert_eq!(help, "if the column is to be ignored, write: `ignore: [\"remark\"]`");
     let ignored = open(dir.path(), &noted, "Ours", &[("workload.ignore", "[\"remark\"]")]).expect("it is ignored");
     assert!(ignored.arrivals.iter().all(|one| one.route.is_empty()));
     let (said, _) = error(&OURS.replacen("client,route", "route,route", 1), "Ours");
-    assert!(said.contains("trace.csv:1:28: the column `route` is named twice, here and at column 22"), "{said}");
+    assert!(
+        said.contains("trace.csv:1:28: the heading names the column `route` twice, here and at column 22"),
+        "{said}"
+    );
     // Other formats may have further columns.
     open(dir.path(), &AZURE.replace("\n", ",x\n"), "Azure2023", &[]).expect("a further column");
     // The heading of another format is recognised.
-    assert_eq!(error(AZURE, "Ours").1, "the heading is that of `columns: Azure2023`");
-    assert_eq!(error(BURST, "Ours").1, "the heading is that of `columns: BurstGpt`");
+    assert_eq!(error(AZURE, "Ours").1, "the heading matches `columns: Azure2023`; use that format");
+    assert_eq!(error(BURST, "Ours").1, "the heading matches `columns: BurstGpt`; use that format");
     assert_eq!(error(MOONCAKE, "Ours").1, "write `columns: Mooncake` or `columns: QwenBailian`");
 }
 
@@ -175,7 +181,7 @@ fn published_formats_are_read() {
     assert_eq!(notes, [""; 0]);
     let (requests, notes) = said(BURST, "BurstGpt", &[]);
     assert_eq!(requests, [(us(0), 472, 18), (us(40_000_000), 1087, 230), (us(113_500_000), 417, 276)]);
-    let failed = "requests that failed, with no response tokens or none in their prompt";
+    let failed = "they are requests that failed or have no prompt tokens or no response tokens";
     assert_eq!(notes, [format!("trace.csv: 1 of 4 rows were left out: {failed}")]);
     assert_eq!(said(MOONCAKE, "Mooncake", &[]).0, [(us(0), 6758, 500), (us(3_000_000), 7322, 490)]);
     assert_eq!(said(QWEN, "QwenBailian", &[]).0, [(us(0), 521, 132), (us(1_386_000), 900, 2)]);
@@ -191,8 +197,11 @@ fn lines_that_are_no_requests_are_shown() {
         open(dir.path(), &MOONCAKE.replacen(from, to, 1), "Mooncake", &[]).expect_err("it is wrong")
     };
     for (said, expected) in [
-        (wrong("7322", "null"), "trace.csv:2:40: this is not a request of `columns: Mooncake`: invalid type: null"),
-        (wrong("7322", "73.5"), "trace.csv:2:21: `73.5` is not a whole number, and a number of tokens is one"),
+        (
+            wrong("7322", "null"),
+            "trace.csv:2:40: the line is not a request of the format `columns: Mooncake`: invalid type: null",
+        ),
+        (wrong("7322", "73.5"), "trace.csv:2:21: `73.5` is not a whole number, but a number of tokens must be one"),
         (wrong("7322", "-1"), "trace.csv:2:21: `-1` is not a number of tokens"),
         (wrong("490", "5000000000"), "trace.csv:2:43: `5000000000` is too large for a number of tokens"),
         (wrong("\"output_length\": 490,", ""), "missing field `output_length`"),
@@ -240,8 +249,8 @@ fn a_packed_trace_of_any_length_takes_little_and_too_many_requests_are_refused()
     }
     let packed = gz.finish().expect("packed");
     let error = read(dir.path(), &packed, "Ours", &[]).expect_err("more than a plan holds");
-    assert!(error.to_string().contains("more than 1048576 requests come"), "{error}");
-    assert_eq!(error.help().expect("what to do").to_string(), "cut the trace: give it a `duration` or a `limit`");
+    assert!(error.to_string().contains("the workload has more than 1048576 requests, which is the limit"), "{error}");
+    assert_eq!(error.help().expect("what to do").to_string(), "cut the trace with a `duration` or a `limit`");
     let (open, _) = read(dir.path(), &packed, "Ours", &[("workload.limit", "3")]).expect("a part");
     assert_eq!(open.arrivals.len(), 3);
 }

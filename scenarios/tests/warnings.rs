@@ -18,11 +18,11 @@ fn an_event_after_the_last_request_is_told_with_both_times() {
     };
     assert_eq!(
         said("\"6000 s\"", "600 s"),
-        "`events.0` begins at 6000 s, and requests come until 300 s: the last of them has ended by 900 s, so it cannot happen"
+        "`events.0` begins at 6000 s, but requests arrive only until 300 s: the last request has ended by 900 s, so the event cannot happen"
     );
     assert_eq!(
         said("\"350 s\"", "600 s"),
-        "`events.0` begins at 350 s, and requests come until 300 s: it happens only if one of them is still under way"
+        "`events.0` begins at 350 s, but requests arrive only until 300 s: the event happens only if a request is still in flight then"
     );
     assert_eq!(said("\"299 s\"", "600 s"), "");
     // The start is earlier than the barrier's release, at most by the time that the swarm may take to be ready.
@@ -53,7 +53,7 @@ fn a_request_beyond_the_models_context_is_told_or_refused() {
     let long = [("workload.longest", "100000"), ("workload.prompt", "9000"), ("swarm.cache", "900 GiB")];
     let found = warnings("open-loop", &long);
     assert!(
-        found.iter().any(|warning| warning.contains("and the model's context ends at 8192: rotary positions")),
+        found.iter().any(|warning| warning.contains("but the model's context ends at 8192: rotary positions")),
         "{found:?}"
     );
     assert!(warnings("open-loop", &[]).iter().all(|warning| !warning.contains("context")));
@@ -66,6 +66,6 @@ fn a_request_beyond_the_models_context_is_told_or_refused() {
     let said = opt.expect_err("no position is left").to_string();
     assert_eq!(
         said,
-        "--set workload.prompt=2048: prompt 2048 and generate 128 need 2176 positions, the model has learned 512"
+        "--set workload.prompt=2048: `prompt` of 2048 and `generate` of 128 need 2176 positions, the model has learned 512"
     );
 }

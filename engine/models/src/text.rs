@@ -240,7 +240,7 @@ mod tests {
         survives(&WORDS.replace("\"decoder\": null", strip));
         let text = Text::parse(WORDS).expect("a tokenizer");
         let error = text.guarded::<()>(|_| panic!("out of bounds")).expect_err("it panics").to_string();
-        assert_eq!(error, "tokenizer.json: the parser failed on it: out of bounds");
+        assert_eq!(error, "tokenizer.json: the parser of the file panicked: out of bounds");
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use std::path::Path;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The hint for a file that is too long.
-const CUT: &str = "cut it to its first rows, as in: head -n 100000 FILE > SHORT";
+const CUT: &str = "cut the file to its first rows, for example with: head -n 100000 FILE > SHORT";
 
 pub(crate) struct Lines {
     /// The name of the file in errors.
@@ -53,7 +53,10 @@ impl Lines {
         if self.blank <= BLANK_BYTES {
             return Ok(());
         }
-        let message = format!("more than {BLANK_BYTES} bytes of lines up to here are empty or comments");
+        let message = format!(
+            "the file has more than {BLANK_BYTES} bytes of empty lines and comments up to here, \
+            which is the limit"
+        );
         Err(TableError::at(&self.file, self.line, 1, message))
     }
 
@@ -70,18 +73,21 @@ impl Lines {
         let wrong = |column: u32, message: String| TableError::at(file, line, column, message);
         let limit = LINE_BYTES + 1;
         let read = self.reader.as_mut().take(limit).read_until(b'\n', &mut self.buffer);
-        let read = read.map_err(|error| wrong(1, format!("the file cannot be read on from here: {error}")))? as u64;
+        let read = read.map_err(|error| wrong(1, format!("reading the file failed at this line: {error}")))? as u64;
         self.bytes += read;
         if read == 0 {
             self.line -= 1;
             return Ok(None);
         }
         if read == limit {
-            let message = format!("this line has more than {LINE_BYTES} bytes: this is not a table of lines");
+            let message = format!(
+                "the line has more than {LINE_BYTES} bytes, so the file is probably not a table \
+                of text"
+            );
             return Err(wrong(1, message));
         }
         if self.bytes > self.limit {
-            let message = format!("the file has more than {} bytes up to here: at most so many are read", self.limit);
+            let message = format!("the file has more than {} bytes up to here, which is the limit", self.limit);
             return Err(wrong(1, message).help(CUT.to_owned()));
         }
         let first = line == 1;
@@ -91,15 +97,15 @@ impl Lines {
         let text = std::str::from_utf8(&self.buffer).map_err(|error| {
             let column = String::from_utf8_lossy(&self.buffer[..error.valid_up_to()]).chars().count() as u32 + 1;
             let byte = self.buffer[error.valid_up_to()];
-            wrong(column, format!("the byte {byte:#04x} is not UTF-8 text"))
+            wrong(column, format!("the byte {byte:#04x} is not valid UTF-8"))
         })?;
         let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\r').unwrap_or(text);
         let text = if first { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
         if let Some(at) = text.find('\r') {
             let column = text[..at].chars().count() as u32 + 1;
-            return Err(wrong(column, "a carriage return stands within the line".to_owned())
-                .help("end lines with LF or CR LF, as in: tr '\\r' '\\n' < FILE > OTHER".to_owned()));
+            return Err(wrong(column, "the line contains a carriage return".to_owned())
+                .help("end each line with LF or CR LF, for example with: tr '\\r' '\\n' < FILE > OTHER".to_owned()));
         }
         Ok(Some(text))
     }
@@ -155,16 +161,19 @@ mod tests {
     #[test]
     fn bytes_that_are_no_lines_of_text_are_refused_where_they_are() {
         assert_eq!(of("a\nä,\u{7f}x".as_bytes()), ["a", "ä,\u{7f}x"]);
-        assert_eq!(of(b"a\n\xc3\xa4,\xff\n"), ["a", "f:2:3: the byte 0xff is not UTF-8 text"]);
-        assert_eq!(of(b"\xff\xfea\0"), ["f:1:1: the file is UTF-16 text, and UTF-8 is read"]);
-        assert_eq!(of(b"a,b\r1,2\r"), ["f:1:4: a carriage return stands within the line"]);
+        assert_eq!(of(b"a\n\xc3\xa4,\xff\n"), ["a", "f:2:3: the byte 0xff is not valid UTF-8"]);
+        assert_eq!(of(b"\xff\xfea\0"), ["f:1:1: the file is UTF-16 text, but UTF-8 is expected"]);
+        assert_eq!(of(b"a,b\r1,2\r"), ["f:1:4: the line contains a carriage return"]);
     }
 
     #[test]
     fn a_packed_file_that_unpacks_without_end_is_refused_by_its_length() {
         let bomb = packed(&vec![b'x'; 40 << 20]);
         assert!(bomb.len() < 50_000);
-        assert_eq!(of(&bomb), ["f:1:1: this line has more than 1048576 bytes: this is not a table of lines"]);
+        assert_eq!(
+            of(&bomb),
+            ["f:1:1: the line has more than 1048576 bytes, so the file is probably not a table of text"]
+        );
         let mut cut = packed(b"a\n1\n2\n");
         cut.truncate(cut.len() - 6);
         assert!(of(&cut).last().is_some_and(|last| last.contains(": the file cannot be read on from here")));
@@ -190,7 +199,7 @@ mod tests {
                 Err(why) => break why.to_string(),
             }
         };
-        assert_eq!(why, "f:250:1: the file has more than 999 bytes up to here: at most so many are read");
+        assert_eq!(why, "f:250:1: the file has more than 999 bytes up to here, which is the limit");
     }
 
     #[test]
@@ -201,11 +210,11 @@ mod tests {
         assert!(made.success());
         assert_eq!(
             lines(&pipe),
-            [format!("{}: this is a pipe, socket or device; only regular files are read", pipe.display())]
+            [format!("{}: the path is a pipe, socket or device, but only regular files are read", pipe.display())]
         );
         assert_eq!(
             lines(dir.path()),
-            [format!("{}: this is a directory; only regular files are read", dir.path().display())]
+            [format!("{}: the path is a directory, but only regular files are read", dir.path().display())]
         );
     }
 }

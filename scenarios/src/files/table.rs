@@ -49,7 +49,7 @@ impl Table {
         if !record(&mut table.lines, None, &mut heading)? {
             return Err(TableError::file(
                 &table.lines.file,
-                "the file is empty: a table begins with its columns' names",
+                "the file is empty; a table must begin with the names of its columns",
             ));
         }
         table.separator = fields::separator(&heading.text);
@@ -76,8 +76,8 @@ impl Table {
             None => Ok(Some(first)),
             Some(again) => {
                 let column = self.row_of(&self.heading).column(first);
-                let message = format!("the column `{name}` is named twice, here and at column {column}");
-                Err(self.heading(again, message).help("rename one of them, or leave it out".to_owned()))
+                let message = format!("the heading names the column `{name}` twice, here and at column {column}");
+                Err(self.heading(again, message).help("rename or remove one of the two columns".to_owned()))
             }
         }
     }
@@ -103,7 +103,7 @@ impl Table {
         let (found, expected) = (self.row.fields.len(), self.header.len());
         let row = self.row_of(&self.row);
         if found != expected {
-            let message = format!("the row has {found} fields, and the heading has {expected}");
+            let message = format!("the row has {found} fields, but the heading has {expected}");
             return Err(row.wrong(expected.min(found - 1), message));
         }
         Ok(Some(row))
@@ -139,7 +139,7 @@ fn record(lines: &mut Lines, separator: Option<u8>, record: &mut Record) -> Resu
             _ => {
                 fields::split(&record.text, separator, &mut record.fields);
                 let row = Row { file: &lines.file, record };
-                return Err(row.wrong(record.fields.len() - 1, "a quote is opened here and not closed"));
+                return Err(row.wrong(record.fields.len() - 1, "the quote that opens here is never closed"));
             }
         }
     }
@@ -193,8 +193,8 @@ impl<'t> Row<'t> {
             Ok((_, true)) | Err(NumberError::TooLarge) => {
                 Err(self.wrong(at, format!("`{text}` is too large for a {what}")))
             }
-            Ok((_, false)) => Err(self.wrong(at, format!("`{text}` is not a whole number, and a {what} is one"))),
-            Err(_) if text.is_empty() => Err(self.wrong(at, format!("the field is empty: a {what} is expected"))),
+            Ok((_, false)) => Err(self.wrong(at, format!("`{text}` is not a whole number, but a {what} must be one"))),
+            Err(_) if text.is_empty() => Err(self.wrong(at, format!("the field is empty, but a {what} is expected"))),
             Err(_) => Err(self.wrong(at, format!("`{text}` is not a {what}"))),
         }
     }
@@ -212,12 +212,12 @@ impl<'t> Row<'t> {
             return Ok(Time(time));
         }
         let message = match text.is_empty() {
-            true => "the field is empty: a time with its unit is expected".to_owned(),
+            true => "the field is empty, but a time with its unit is expected".to_owned(),
             false => error.to_string(),
         };
         let help = match error {
             UnitError::Comma(_) => POINT,
-            _ => "a time here says its unit, as in `12.5 s`",
+            _ => "write the time with its unit, as in `12.5 s`",
         };
         Err(self.wrong(at, message).help(help.to_owned()))
     }
@@ -229,12 +229,15 @@ impl<'t> Row<'t> {
         let number = text.strip_suffix(unit).map_or(&*text, str::trim_end);
         match number::scaled(number, nanoseconds(unit)) {
             Ok((time, _)) => Ok(Duration(time)),
-            Err(NumberError::TooLarge) => Err(wrong(format!("`{text}` is too long a time"))),
-            Err(_) if text.is_empty() => Err(wrong(format!("the field is empty: a time in {unit} is expected"))),
+            Err(NumberError::TooLarge) => Err(wrong(format!("the time `{text}` is too long"))),
+            Err(_) if text.is_empty() => Err(wrong(format!("the field is empty, but a time in {unit} is expected"))),
             Err(_) if text.parse::<Time>().is_ok() => {
-                Err(wrong(format!("`{text}` has another unit than its column, whose times are in {unit}")))
+                Err(wrong(format!("`{text}` does not have the unit of its column, whose times are in {unit}")))
             }
-            Err(NumberError::Negative) => Err(wrong(format!("`{text}` is below 0: a time in {unit} is expected"))),
+            Err(NumberError::Negative) => Err(wrong(format!(
+                "`{text}` is negative, but a time in {unit} must be 0 \
+                or more"
+            ))),
             Err(NumberError::NotANumber) if number::scaled(&number.replacen(',', ".", 1), 1).is_ok() => {
                 Err(wrong(format!("`{text}` is not a time in {unit}")).help(POINT.to_owned()))
             }
@@ -244,7 +247,7 @@ impl<'t> Row<'t> {
 }
 
 /// What to do about a comma in a number.
-const POINT: &str = "decimals stand behind a point, and nothing stands between thousands";
+const POINT: &str = "write a decimal point instead of the comma, and no separator between thousands";
 
 /// The units of times in tables.
 const UNITS: [&str; 4] = ["s", "ms", "us", "ns"];

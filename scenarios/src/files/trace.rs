@@ -86,7 +86,8 @@ impl Files {
         };
         let file = &cut.file;
         self.note(&format!(
-            "{file}:{line}:{column}: this request is earlier than the one above it: the whole file was read and sorted"
+            "{file}:{line}:{column}: this request is earlier than the one above, so the whole file was read and \
+             sorted"
         ));
         let begin = match begin(cut.columns) {
             Some(begin) => begin,
@@ -111,7 +112,8 @@ impl Files {
                 let file = &cut.file;
                 let reached = if part.is_full() { "limit" } else { "duration" };
                 self.note(&format!(
-                    "{file} was read up to line {line}, where `{reached}` is reached: later rows are taken to be later in time"
+                    "{file} was read only up to line {line}, where `{reached}` is reached; all later rows are \
+                     assumed to be later in time"
                 ));
                 break;
             }
@@ -158,8 +160,8 @@ impl Files {
         let (skipped, read) = (rows.skipped, rows.read);
         if skipped > 0 {
             let why = match cut.columns {
-                Columns::BurstGpt => "requests that failed, with no response tokens or none in their prompt",
-                _ => "requests without a token in their prompt",
+                Columns::BurstGpt => "they are requests that failed or have no prompt tokens or no response tokens",
+                _ => "they are requests without prompt tokens",
             };
             self.note(&format!("{}: {skipped} of {read} rows were left out: {why}", cut.file));
         }

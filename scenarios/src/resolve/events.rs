@@ -41,7 +41,10 @@ pub(super) fn resolve(events: &[ScheduledFault], swarm: &Swarm<'_>) -> Result<Ve
             drafts.push(Draft { fault: plan::Fault { at, what }, event });
             if drafts.len() > limits::FAULTS {
                 let message = format!("the events give more than {} faults", limits::FAULTS);
-                return Err(Fault::new(&format!("events.{event}"), message).help("let them end earlier, or be rarer"));
+                return Err(Fault::new(&format!("events.{event}"), message).help(
+                    "let the events end earlier, or \
+                    happen less often",
+                ));
             }
             Ok(())
         };
@@ -78,7 +81,7 @@ impl Swarm<'_> {
             ScheduledFault::Degrade { what, by, at: when, lasts } => {
                 let (when, lasts) = (timed(&at, when)?, lasting(&at, *lasts)?);
                 if !(1.0..=FACTOR).contains(by) {
-                    let message = format!("`by` is {by}: it is from 1 to {FACTOR}");
+                    let message = format!("`by` is {by}, but must be from 1 to {FACTOR}");
                     return Err(Fault::new(&format!("{at}.by"), message));
                 }
                 self.degrade(&at, what, *by, lasts, &mut |what| keep(when, what))?;
@@ -103,7 +106,7 @@ impl Swarm<'_> {
                 bounded(&format!("{at}.most"), "most", *most, 1, limits::FAULTS as u32)?;
                 let failure = Geometric::new(*rate).ok().filter(|_| *rate > 0.0);
                 let failure = failure.ok_or_else(|| {
-                    Fault::new(&format!("{at}.rate"), format!("rate is {rate}: it is above 0 and at most 1"))
+                    Fault::new(&format!("{at}.rate"), format!("rate is {rate}, but must be above 0 and at most 1"))
                 })?;
                 for host in self.peers(&at, on)? {
                     let mut stream = self.seed.stream("step failures", u64::from(host.0), event as u64);
@@ -167,8 +170,8 @@ impl Swarm<'_> {
     /// Returns the hosts of each group of a partition. No host may be in two groups.
     fn groups(&self, at: &str, groups: &[Vec<String>]) -> Result<Vec<Vec<HostId>>, Fault> {
         if groups.len() < 2 {
-            let fault = Fault::new(&format!("{at}.groups"), "a partition is between two groups or more");
-            return Err(fault.help("for example groups: [[\"peer[0]\"], [\"peer[1]\", \"client\"]]"));
+            let fault = Fault::new(&format!("{at}.groups"), "a partition needs at least two groups");
+            return Err(fault.help("write for example groups: [[\"peer[0]\"], [\"peer[1]\", \"client\"]]"));
         }
         let mut seen = BTreeSet::<HostId>::new();
         let mut resolved = Vec::new();
@@ -180,7 +183,13 @@ impl Swarm<'_> {
                     hosts.insert(host);
                     if seen.contains(&host) {
                         let name = &self.hosts[host.0 as usize].host.name;
-                        return Err(Fault::new(&path, format!("`{name}` is on two sides of the partition")));
+                        return Err(Fault::new(
+                            &path,
+                            format!(
+                                "`{name}` is in two groups of the partition; name each \
+                            host once"
+                            ),
+                        ));
                     }
                 }
             }
@@ -205,8 +214,17 @@ impl Swarm<'_> {
             None => Ok(hosts),
             Some(other) => {
                 let name = &self.hosts[other.0 as usize].host.name;
-                let fault = Fault::new(&path, format!("`{name}` holds no peer: only peers come and go"));
-                Err(fault.help("stalls, partitions and slow devices may befall clients as well"))
+                let fault = Fault::new(
+                    &path,
+                    format!(
+                        "`{name}` holds no peer, but only the hosts of peers can \
+                    crash, leave, join or restart"
+                    ),
+                );
+                Err(fault.help(
+                    "name a host with peers; only stalls, partitions and slow devices or links can also \
+                    affect clients",
+                ))
             }
         }
     }
@@ -229,25 +247,54 @@ impl Swarm<'_> {
             match fault.what {
                 What::Crash { .. } if matches!(fault.at, When::Steps { .. }) => {
                     if timed.contains(&host) || late.contains(&host) {
-                        let what = format!("`{name}` crashes at a step, and comes or goes at a time as well");
-                        return blame(what, "nobody knows which is first: use one of them, with `back`");
+                        let what = format!(
+                            "`{name}` crashes at a step in one event, and joins, leaves, crashes or \
+                            restarts at a time in another"
+                        );
+                        return blame(
+                            what,
+                            "the order of the two events would be undefined; keep one of them, with \
+                            `back`",
+                        );
                     }
                     continue;
                 }
                 What::Crash { .. } | What::Leave { .. } if !here => {
-                    let what = format!("`{name}` cannot {} {time}: it is not there", fault.what.kind().label());
+                    let what = format!(
+                        "`{name}` cannot {} {time}, because the host is absent then",
+                        fault.what.kind().label()
+                    );
                     let waits = late.contains(&host) && !joined.contains(&host);
-                    return blame(what, if waits { "it joins only later" } else { "give it a Restart before" });
+                    return blame(
+                        what,
+                        if waits {
+                            "let the host join before"
+                        } else {
+                            "give the host a Restart \
+                        before"
+                        },
+                    );
                 }
                 What::Join { .. } if !joined.insert(host) => {
-                    return blame(format!("`{name}` joins twice"), "a host that has gone comes back by a Restart");
+                    return blame(
+                        format!("`{name}` joins twice, but a host can join only once"),
+                        "to bring back a \
+                        host that has crashed or left, use a Restart",
+                    );
                 }
                 What::Restart { .. } if here => {
-                    let what = format!("`{name}` cannot restart {time}: it has not crashed or left before");
-                    return blame(what, "give it a Crash or a Leave before");
+                    let what = format!(
+                        "`{name}` cannot restart {time}, because the host has not crashed or left \
+                        before"
+                    );
+                    return blame(what, "give the host a Crash or a Leave before");
                 }
                 What::Restart { .. } if late.contains(&host) && !joined.contains(&host) => {
-                    return blame(format!("`{name}` cannot restart {time}: it has not joined"), "use Join alone");
+                    return blame(
+                        format!("`{name}` cannot restart {time}, because the host has not joined yet"),
+                        "use \
+                        only a Join",
+                    );
                 }
                 What::Crash { .. } | What::Leave { .. } => present.insert(host, false),
                 What::Join { .. } | What::Restart { .. } => present.insert(host, true),
@@ -274,8 +321,14 @@ pub(super) fn served(plan: &plan::Plan, events: &[ScheduledFault]) -> Result<(),
     match served.iter().position(|served| !served) {
         None => Ok(()),
         Some(block) => {
-            let message = format!("block {block} is served by no peer until this host joins: nobody could warm up");
-            Err(Fault::new(&format!("events.{event}.on"), message).help("let another peer serve it from the start"))
+            let message = format!(
+                "block {block} is served by no peer until this host joins, so no client could \
+                finish its warm-up"
+            );
+            Err(Fault::new(&format!("events.{event}.on"), message).help(
+                "let another peer serve the block from the \
+                start",
+            ))
         }
     }
 }
@@ -300,15 +353,15 @@ fn timed(at: &str, when: &crate::schema::When) -> Result<When, Fault> {
         Due::Start(after) => Ok(When::Start(after)),
         Due::Release(after) => Ok(When::Release(after)),
         Due::Steps(_) => {
-            let fault = Fault::new(&format!("{at}.at"), "only a crash happens at a step");
-            Err(fault.help("write a time after the barrier's release, as in at: \"5 s\""))
+            let fault = Fault::new(&format!("{at}.at"), "only a crash can happen at a step");
+            Err(fault.help("write a time after the start of the timed run, as in at: \"5 s\""))
         }
     }
 }
 
 fn lasting(at: &str, lasts: Time) -> Result<Duration, Fault> {
     if lasts.0 == 0 {
-        return Err(Fault::new(&format!("{at}.for"), "what lasts no time does not happen"));
+        return Err(Fault::new(&format!("{at}.for"), "the event lasts 0 s; give a duration above 0"));
     }
     Ok(lasts.duration())
 }

@@ -29,7 +29,7 @@ impl Fault {
     /// Returns the error for an unknown name, with the most similar known name.
     pub fn unknown<'a>(path: &str, what: &str, name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Fault {
         let help = nearest::hint(name, known);
-        Fault { help, ..Fault::new(path, format!("there is no {what} `{name}`")) }
+        Fault { help, ..Fault::new(path, format!("the {what} `{name}` does not exist")) }
     }
 
     /// Returns an error in a table that the value at `path` names.
@@ -52,10 +52,10 @@ impl Fault {
 /// Checks that `value` is within `least..=most`.
 pub(crate) fn bounded(path: &str, what: &str, value: u32, least: u32, most: u32) -> Result<(), Fault> {
     if value < least {
-        return Err(Fault::new(path, format!("{what} is {value}: it must be at least {least}")));
+        return Err(Fault::new(path, format!("{what} is {value}, but must be at least {least}")));
     }
     if value > most {
-        return Err(Fault::new(path, format!("{what} is {value}: it may be at most {most}")));
+        return Err(Fault::new(path, format!("{what} is {value}, but must be at most {most}")));
     }
     Ok(())
 }

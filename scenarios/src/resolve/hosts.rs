@@ -44,11 +44,11 @@ fn unique<'a>(path: &str, what: &str, names: impl Iterator<Item = &'a str>) -> R
         let at = format!("{path}.{index}.name");
         named(&at, what, name)?;
         if name == ORCHESTRATOR {
-            let fault = Fault::new(&at, format!("a {what} cannot be called `{name}`"));
-            return Err(fault.help("the program has a host of this name: choose another"));
+            let fault = Fault::new(&at, format!("`{name}` cannot be the name of a {what}"));
+            return Err(fault.help("the program has a host of this name; choose another name"));
         }
         if !seen.insert(name) {
-            return Err(Fault::new(&at, format!("there are two {what}s `{name}`")));
+            return Err(Fault::new(&at, format!("two {what}s have the name `{name}`")));
         }
     }
     Ok(())
@@ -57,7 +57,14 @@ fn unique<'a>(path: &str, what: &str, names: impl Iterator<Item = &'a str>) -> R
 fn named_machine(index: usize, machine: &Machine, scenario: &Scenario) -> Result<plan::Machine, Fault> {
     let at = format!("machines.{index}");
     if !scenario.hosts.iter().any(|host| host.machine.as_ref() == Some(&machine.name)) {
-        return Err(Fault::new(&format!("{at}.name"), format!("no host is on machine `{}`", machine.name)));
+        return Err(Fault::new(
+            &format!("{at}.name"),
+            format!(
+                "no host is on the machine `{}`; remove the machine, \
+            or name it in a host",
+                machine.name
+            ),
+        ));
     }
     let leases = match machine.leases {
         Limit::Off => None,
@@ -81,7 +88,7 @@ fn place<'a>(
     let at = format!("hosts.{index}");
     let count = count(&at, group, scenario)?;
     if !(group.slow.is_finite() && group.slow > 0.0) {
-        let message = format!("slow is {}: it is how many times slower the device is, above 0", group.slow);
+        let message = format!("slow, the factor by which the device is slower, is {}, but must be above 0", group.slow);
         return Err(Fault::new(&format!("{at}.slow"), message));
     }
     let sites = sites(&at, group, inputs.distances)?;
@@ -100,7 +107,7 @@ fn place<'a>(
             let names = scenario.machines.iter().map(|machine| machine.name.as_str());
             let unknown = || {
                 let fault = Fault::unknown(&format!("{at}.machine"), "machine", name, names);
-                let declare = format!("declare it: machines: [Machine(name: \"{name}\")]");
+                let declare = format!("declare the machine: machines: [Machine(name: \"{name}\")]");
                 if fault.help.is_some() { fault } else { fault.help(declare) }
             };
             Some(known.ok_or_else(unknown)? as u32)
@@ -182,8 +189,11 @@ pub(super) fn count(at: &str, group: &Host, scenario: &Scenario) -> Result<u32, 
     let at = format!("{at}.count");
     let count = match (group.count, group.name == on) {
         (Some(count), true) if count != clients => {
-            let message = format!("{count} hosts for {clients} clients: each client has a host of its own");
-            return Err(Fault::new(&at, message).help("leave `count` out: one host is made for each client"));
+            let message = format!(
+                "the group has {count} hosts for {clients} clients, but each client must have a \
+                host of its own"
+            );
+            return Err(Fault::new(&at, message).help("leave `count` out, and each client gets a host"));
         }
         (Some(count), _) => count,
         (None, true) => clients,
@@ -288,9 +298,9 @@ impl Inputs<'_> {
         applied.map_err(|error| {
             let help = match error {
                 ProfileError::Unknown { .. } => nearest::hint(name, profile::names()),
-                ProfileError::NotMeasured { .. } => {
-                    Some("measure it on the machine that has the device: swarmbench calibrate SCENARIO".to_owned())
-                }
+                ProfileError::NotMeasured { .. } => Some(
+                    "measure the model on the machine that has the device: swarmbench calibrate SCENARIO".to_owned(),
+                ),
                 _ => None,
             };
             Fault { help, ..Fault::new(at, error.to_string()) }
@@ -304,12 +314,24 @@ fn stem(name: &str) -> String {
 }
 
 fn work(at: &str, flops: Work) -> Result<f64, Fault> {
-    let idle = || Fault::new(&format!("{at}.flops"), "a device without FLOP/s never ends a job");
+    let idle = || {
+        Fault::new(
+            &format!("{at}.flops"),
+            "the device has 0 FLOP/s, so it never ends a job; give a value \
+        above 0",
+        )
+    };
     if flops == Work(0) { Err(idle()) } else { Ok(flops.0 as f64) }
 }
 
 fn rate(at: &str, bandwidth: Rate) -> Result<f64, Fault> {
-    let idle = || Fault::new(&format!("{at}.bandwidth"), "a device without bandwidth never ends a job");
+    let idle = || {
+        Fault::new(
+            &format!("{at}.bandwidth"),
+            "the device has a bandwidth of 0, so it never ends a job; \
+        give a value above 0",
+        )
+    };
     if bandwidth == Rate(0) { Err(idle()) } else { Ok(bandwidth.bytes_per_second()) }
 }
 
@@ -318,7 +340,7 @@ fn table(at: &str, table: &Table) -> Result<plan::Table, Fault> {
         let rising =
             points.windows(2).all(|pair| pair[0].0 < pair[1].0) && points.first().is_none_or(|first| first.0 > 0);
         if !rising {
-            let message = format!("the points of `{name}` must begin above 0 and rise");
+            let message = format!("the sizes of the points of `{name}` must be above 0 and ascend");
             return Err(Fault::new(&format!("{at}.table.{name}"), message));
         }
         let point = |(size, time): &(u32, Time)| (f64::from(*size), time.duration().as_secs_f64());

@@ -78,24 +78,33 @@ fn check(shape: &Shape) -> Result<(), Fault> {
     let Shape { hidden, heads, kv_heads, .. } = *shape;
     if hidden % heads != 0 {
         let near = (1..=hidden).rev().find(|h| *h < heads && hidden % h == 0).unwrap_or(1);
-        return Err(Fault::new("model.shape.heads", format!("hidden {hidden} is not divisible by {heads} heads"))
-            .help(format!("{near} heads divide it")));
+        return Err(Fault::new(
+            "model.shape.heads",
+            format!(
+                "the hidden size {hidden} is not divisible by {heads} \
+            heads"
+            ),
+        )
+        .help(format!("use a number of heads that divides the hidden size, for example {near}")));
     }
     if heads % kv_heads != 0 {
-        let message = format!("{heads} heads cannot share {kv_heads} heads of keys and values evenly");
+        let message = format!("the number of heads, {heads}, is not a multiple of kv_heads, {kv_heads}");
         return Err(Fault::new("model.shape.kv_heads", message));
     }
     if shape.arch != Arch::Llama && kv_heads != heads {
-        let message = format!("{:?} has as many heads of keys and values as of queries", shape.arch);
+        let message = format!("{:?} has no grouped-query attention, so kv_heads must equal heads", shape.arch);
         return Err(Fault::new("model.shape.kv_heads", message).help("leave `kv_heads` out, or use the Llama family"));
     }
     if shape.arch == Arch::Bloom && u64::from(shape.ffn) != 4 * u64::from(hidden) {
-        let message =
-            format!("BLOOM's ffn is four times its hidden size: {}, not {}", 4 * u64::from(hidden), shape.ffn);
+        let message = format!(
+            "the ffn size of BLOOM must be 4 times the hidden size, {}, but is {}",
+            4 * u64::from(hidden),
+            shape.ffn
+        );
         return Err(Fault::new("model.shape.ffn", message).help("leave `ffn` out, or use another family"));
     }
     if shape.arch == Arch::Llama && !shape.head_dim().is_multiple_of(2) {
-        let message = format!("rotary positions turn pairs: {} values a head are odd", shape.head_dim());
+        let message = format!("rotary positions need an even head size, but hidden / heads is {}", shape.head_dim());
         return Err(Fault::new("model.shape.heads", message));
     }
     Ok(())

@@ -63,13 +63,20 @@ pub(super) fn resolve(
         }
     }
     if between.len() > ENTRIES {
-        let message = format!("{} links between groups of hosts are more than {ENTRIES}", between.len());
-        return Err(Fault::new("network", message).help("make fewer groups: one for each site"));
+        let message = format!(
+            "the network has {} links between groups of hosts, but at most {ENTRIES} are allowed",
+            between.len()
+        );
+        return Err(Fault::new("network", message).help("use fewer groups of hosts, for example one for each site"));
     }
     let tcp = tcp(network.tcp)?;
     if network.tcp == Transport::Off && (default.loss > 0.0 || between.iter().any(|path| path.link.loss > 0.0)) {
-        let fault = Fault::new("network.tcp", "links lose segments, and nothing is modelled that repeats them");
-        return Err(fault.help("give it `Tcp()`, or the links no `loss`"));
+        let fault = Fault::new(
+            "network.tcp",
+            "links lose segments, but without a TCP model no segment would be \
+            sent again",
+        );
+        return Err(fault.help("write `tcp: Tcp()`, or leave `loss` out of the links"));
     }
     Ok(plan::Network { default, sites: table, between, tcp, sharing: network.sharing, shape: network.shape })
 }
@@ -129,8 +136,8 @@ fn members(path: &str, name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, F
         };
         let count = group.hosts.count() as u32;
         if index >= count {
-            let fault = Fault::new(path, format!("there is no host `{name}`"));
-            return Err(fault.help(format!("the group has {count}, counted from 0")));
+            let fault = Fault::new(path, format!("the host `{name}` does not exist"));
+            return Err(fault.help(format!("the group has {count} hosts, counted from 0")));
         }
         return Ok(vec![Hosts::only(HostId(group.hosts.first.0 + index))]);
     }
@@ -169,11 +176,15 @@ impl Given<'_> {
         };
         let (delay, jitter) = (distribution("delay", self.delay)?, distribution("jitter", self.jitter)?);
         if self.bandwidth == Some(Rate(0)) {
-            let fault = Fault::new(&format!("{path}.bandwidth"), "a link without bandwidth delivers nothing");
+            let fault = Fault::new(
+                &format!("{path}.bandwidth"),
+                "the link has a bandwidth of 0, so it delivers \
+                nothing",
+            );
             return Err(fault.help("leave `bandwidth` out for a link without limit"));
         }
         if !(0.0..=0.5).contains(&self.loss) {
-            let message = format!("loss is {}: it is a share of segments, from 0 to 0.5", self.loss);
+            let message = format!("loss is {}, but must be a share of segments from 0 to 0.5", self.loss);
             return Err(Fault::new(&format!("{path}.loss"), message));
         }
         let bandwidth = self.bandwidth.map(Rate::bytes_per_second);
@@ -191,16 +202,22 @@ fn tcp(transport: Transport) -> Result<plan::Tcp, Fault> {
     bounded(&at("initial_window"), "initial_window", initial_window, 1, INITIAL_WINDOW)?;
     for (field, Size(bytes), least) in [("mss", mss, 1), ("header", header, 0)] {
         if !(least..=SEGMENT).contains(&bytes) {
-            let message = format!("{field} is {}: a segment's is from {least} to {SEGMENT} B", Size(bytes));
+            let message = format!("{field} is {}, but must be from {least} to {SEGMENT} B", Size(bytes));
             return Err(Fault::new(&at(field), message));
         }
     }
     if window != Size(0) && window < mss {
-        let message = format!("a window of {window} holds no segment of {mss}");
+        let message = format!("the window of {window} is smaller than one segment of {mss}");
         return Err(Fault::new(&at("window"), message).help("write \"0 B\" for a window without limit"));
     }
     if least_timeout > Time(60_000_000_000) {
-        return Err(Fault::new(&at("least_timeout"), format!("{least_timeout} is more than a minute")));
+        return Err(Fault::new(
+            &at("least_timeout"),
+            format!(
+                "least_timeout is {least_timeout}, but must be at most \
+            a minute"
+            ),
+        ));
     }
     Ok(plan::Tcp {
         handshake,

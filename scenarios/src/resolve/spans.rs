@@ -11,7 +11,11 @@ pub(super) fn enough(peers: &[Peers], counts: &[u32], layers: u32) -> Result<(),
         return Ok(());
     }
     let index = peers.iter().position(|group| group.span == BlockSpan::Even).unwrap_or(0);
-    let message = format!("{even_peers} peers share {layers} blocks evenly: {} would have none", even_peers - layers);
+    let message = format!(
+        "{even_peers} peers cannot share {layers} blocks evenly, because {} of them would have \
+        none",
+        even_peers - layers
+    );
     Err(Fault::new(&format!("peers.{index}.span"), message).help("use fewer hosts, or Blocks(start, end)"))
 }
 
@@ -27,14 +31,17 @@ pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Ve
             BlockSpan::Even => even.by_ref().take(count as usize).collect(),
             BlockSpan::Blocks(start, end) => {
                 if start >= end || end > layers {
-                    let message = format!("blocks {start}..{end} are not among the {layers} of the model");
+                    let message = format!("blocks {start}..{end} are not a valid range of the model's {layers} blocks");
                     return Err(Fault::new(&format!("peers.{index}.span"), message));
                 }
                 vec![BlockRange { start, end }; count as usize]
             }
             BlockSpan::Capacity { blocks } => {
                 if blocks == 0 || blocks > layers {
-                    let message = format!("a peer cannot choose {blocks} of the {layers} blocks of the model");
+                    let message = format!(
+                        "a peer cannot choose {blocks} of the model's {layers} blocks; give a \
+                        number from 1 to {layers}"
+                    );
                     return Err(Fault::new(&format!("peers.{index}.span.blocks"), message));
                 }
                 vec![BlockRange { start: 0, end: blocks }; count as usize]
@@ -67,8 +74,11 @@ fn covered(spans: &[Vec<BlockRange>], layers: u32, room: u32) -> Result<(), Faul
     }
     let left = served.iter().filter(|served| !**served).count() as u32;
     if room > 0 && left > room {
-        let message = format!("{left} of {layers} blocks are left to peers that choose, who have room for {room}");
-        return Err(Fault::new("peers", message).help("use more hosts, or a larger Capacity"));
+        let message = format!(
+            "{left} of {layers} blocks are left to the peers that choose their blocks, but these \
+            have room for only {room}"
+        );
+        return Err(Fault::new("peers", message).help("use more hosts with peers, or a larger Capacity"));
     }
     let hole = served.iter().position(|served| !served).filter(|_| room == 0);
     let Some(start) = hole else { return Ok(()) };

@@ -91,14 +91,14 @@ pub(super) fn peer_on(at: &str, name: &str, hosts: &[Placed<'_>], nodes: &[Node]
         (None, &[only]) if !name.contains('/') => Some(only),
         (None, [_, _, ..]) => {
             let fault = Fault::new(at, format!("the host `{host}` has {} peers", here.len()));
-            return Err(fault.help(format!("say which, counted from 0: \"{host}/0\"")));
+            return Err(fault.help(format!("say which peer is meant, counted from 0: \"{host}/0\"")));
         }
         (place, here) => place.and_then(|place| here.get(place).copied()),
     };
     found.ok_or_else(|| {
         let fault = Fault::unknown(at, "peer's host", name, peers().map(|(_, host)| host));
         match (fault.help.is_some(), peers().next()) {
-            (false, Some((_, host))) => fault.help(format!("a host of a group is named like `{host}`")),
+            (false, Some((_, host))) => fault.help(format!("write a host of a group like `{host}`")),
             _ => fault,
         }
     })
@@ -167,7 +167,10 @@ fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
             let path = format!("swarm.detection.{path}");
             return Err(Fault::new(
                 &path,
-                format!("{time} is shorter than {SHORTEST}, below which pings are all there is"),
+                format!(
+                    "the time is {time}, but must be at least {SHORTEST}, since shorter ones would flood the \
+                    network with pings"
+                ),
             ));
         }
     }
@@ -198,11 +201,18 @@ fn dht(written: &schema::Kademlia) -> Result<actors::dht::Kademlia, Fault> {
     }
     bounded("swarm.dht.parallel", "parallel", u32::from(*parallel), 1, u32::from(u16::MAX))?;
     if expiry.0 <= announce.0 {
-        let fault = Fault::new("swarm.dht.expiry", "records expire before their peers announce themselves again");
-        return Err(fault.help("Petals' records live for two periods of `announce`"));
+        let fault = Fault::new(
+            "swarm.dht.expiry",
+            "the DHT records expire before their peers announce themselves \
+            again",
+        );
+        return Err(fault.help("raise `expiry`; in Petals, records live for two periods of `announce`"));
     }
     if expiry.duration() > limits::DHT_LIFE {
-        return Err(Fault::new("swarm.dht.expiry", format!("no record lives longer than {}", limits::DHT_LIFE)));
+        return Err(Fault::new(
+            "swarm.dht.expiry",
+            format!("the lifetime of a DHT record must be at most {}", limits::DHT_LIFE),
+        ));
     }
     Ok(actors::dht::Kademlia {
         k: *k,
@@ -229,5 +239,5 @@ pub(super) fn within(path: &str, value: f64, least: f64, most: f64) -> Result<f6
     if (least..=most).contains(&value) {
         return Ok(value);
     }
-    Err(Fault::new(path, format!("{value} is not between {least} and {most}")))
+    Err(Fault::new(path, format!("the value is {value}, but must be from {least} to {most}")))
 }

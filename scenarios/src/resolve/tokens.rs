@@ -25,7 +25,10 @@ pub(super) fn resolve(
         Prompts::Lines(_) => false,
     };
     if none {
-        return Err(Fault::new("prompts", "there is no prompt in the list").help("or leave it out: prompts are random"));
+        return Err(Fault::new("prompts", "the list of prompts is empty").help(
+            "add a prompt, or leave `prompts` out \
+            for random prompts",
+        ));
     }
     if let Prompts::Ids(rows) = &prompts {
         for row in rows {
@@ -33,8 +36,15 @@ pub(super) fn resolve(
         }
     }
     if let (Prompts::Texts(_) | Prompts::Lines(_), plan::Weights::Random { .. }) = (&prompts, &model.weights) {
-        let fault = Fault::new("prompts", "random weights have no tokenizer that turns text into ids");
-        return Err(fault.help("take weights from a folder that holds a tokenizer.json: model.weights=Dir(\"..\")"));
+        let fault = Fault::new(
+            "prompts",
+            "a model with random weights has no tokenizer, so its prompts cannot be \
+            texts",
+        );
+        return Err(fault.help(
+            "give token ids, or take the weights from a folder with a tokenizer.json: \
+            model.weights=Dir(\"..\")",
+        ));
     }
     Ok(plan::Tokens { prompts, sampling, stops: Vec::new(), scores: 0 })
 }
@@ -42,10 +52,11 @@ pub(super) fn resolve(
 /// Checks that a prompt's ids are in the vocabulary, and that the prompt has as many tokens as the workload needs.
 fn ids(ids: &[u32], vocab: u32, wanted: u32) -> Result<(), String> {
     match ids.iter().find(|id| **id >= vocab) {
-        Some(id) => Err(format!("token id {id} is not in a vocabulary of {vocab}")),
-        None if (ids.len() as u64) < u64::from(wanted) => {
-            Err(format!("a prompt of {} ids is shorter than the workload's {wanted}", ids.len()))
-        }
+        Some(id) => Err(format!("the token id {id} is outside the vocabulary, whose {vocab} ids begin at 0")),
+        None if (ids.len() as u64) < u64::from(wanted) => Err(format!(
+            "the list has a prompt of {} ids, but the workload needs prompts of at least {wanted}",
+            ids.len()
+        )),
         None => Ok(()),
     }
 }

@@ -109,9 +109,12 @@ fn open(mut coming: Coming, batch: u32, longest: Option<u32>) -> Result<Asked, F
     bounded("workload.in_flight", "in_flight", in_flight, 1, limits::SESSIONS_PER_PEER as u32)?;
     if wanted.is_empty() {
         return Err(match file {
-            Some(file) => Fault::new("workload.file", format!("{file}: no request is in the part that is taken"))
-                .help("take another part with `skip` and `duration`, or the `columns` of another format"),
-            None => Fault::new("workload", "no request comes").help("give it more time, or a higher rate"),
+            Some(file) => Fault::new("workload.file", format!("{file}: the selected part of the trace has no request"))
+                .help("select another part with `skip` and `duration`, or give the `columns` of another format"),
+            None => Fault::new("workload", "no request arrives during the workload").help(
+                "give the workload a \
+                longer duration, or a higher rate",
+            ),
         });
     }
     if let Some(longest) = longest {
@@ -126,7 +129,8 @@ fn open(mut coming: Coming, batch: u32, longest: Option<u32>) -> Result<Asked, F
             || u64::from(request.prompt) + u64::from(request.generate) > u64::from(limits::TOKENS_PER_REQUEST)
         {
             let message = format!(
-                "a request of {} tokens that wants {} more: it has a prompt, and both are at most {} together",
+                "the request has {} prompt tokens and generates {}, but it needs at least one prompt token, and \
+                 both are at most {} together",
                 request.prompt,
                 request.generate,
                 limits::TOKENS_PER_REQUEST
@@ -158,11 +162,11 @@ fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), F
     };
     if model.shape.arch == Arch::Opt && positions > shape.max_positions {
         let needs = if closed {
-            format!("prompt {prompt} and generate {generate} need {positions}")
+            format!("`prompt` of {prompt} and `generate` of {generate} need {positions}")
         } else {
             format!("the longest request needs {positions}")
         };
-        let message = format!("{needs} positions, the model has learned {}", shape.max_positions);
+        let message = format!("{needs} positions, but the model has only {} learned positions", shape.max_positions);
         let alone = prompt + WARM_UP > shape.max_positions;
         let path = match (closed, alone) {
             (false, _) => "workload",
@@ -170,22 +174,28 @@ fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), F
             (true, false) => "workload.generate",
         };
         let fault = Fault::new(path, message);
-        return Err(if closed { fault } else { fault.help(format!("cut it: `longest: {}`", shape.max_positions)) });
+        return Err(if closed {
+            fault
+        } else {
+            fault.help(format!("cut the requests: `longest: {}`", shape.max_positions))
+        });
     }
     let (tokens, what) = longest_step(&scenario.swarm, prompt, positions);
     let frame = |tokens: u32| u64::from(batch) * u64::from(tokens) * model.wire.row_bytes(model.shape.hidden as u16);
     if frame(tokens) > limits::FRAME_TENSOR_BYTES as u64 {
-        let message = format!("{what} of {tokens} tokens in {batch} rows is a frame of {} bytes", frame(tokens));
+        let message = format!("{what} of {tokens} tokens in {batch} rows gives a message of {} bytes", frame(tokens));
         let most = limits::FRAME_TENSOR_BYTES;
         let help = match u32::try_from(most as u64 / frame(1).max(1)).unwrap_or(u32::MAX) {
-            0 => format!("a frame may have {most} bytes: ask for fewer rows"),
+            0 => format!("a message may have at most {most} bytes; lower the batch"),
             _ if scenario.swarm.recovery == Recovery::Cacheless => {
                 format!(
-                    "a frame may have {most} bytes: ask for less, or let peers keep caches (`swarm.recovery: Replay`)"
+                    "a message may have at most {most} bytes; lower the tokens or the batch, or let peers keep KV \
+                     caches (`swarm.recovery: Replay`)"
                 )
             }
             fit => format!(
-                "a frame may have {most} bytes: ask for less, or set `swarm.prefill: Chunked(tokens: {})`",
+                "a message may have at most {most} bytes; lower the tokens or the batch, or set `swarm.prefill: \
+                 Chunked(tokens: {})`",
                 fit.min(512)
             ),
         };
@@ -209,8 +219,9 @@ fn few_enough(path: &str, count: usize) -> Result<(), Fault> {
     if count <= limits::ARRIVALS {
         return Ok(());
     }
-    let fault = Fault::new(path, format!("more than {} requests come", limits::ARRIVALS));
-    Err(fault.help("let them come for a shorter time"))
+    let fault =
+        Fault::new(path, format!("the workload has more than {} requests, which is the limit", limits::ARRIVALS));
+    Err(fault.help("give the workload a shorter duration, or fewer requests"))
 }
 
 fn length_of(path: &str, lengths: &Lengths, files: &Files) -> Result<crate::schema::lengths::Drawn, Fault> {

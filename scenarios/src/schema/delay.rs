@@ -121,15 +121,15 @@ impl Written {
     fn distribution(self, files: &Files) -> Result<Distribution, Fault> {
         match self {
             Written::Uniform { low, high } if low > high => {
-                Err(format!("low is {low} and high is {high}: swap them").into())
+                Err(format!("low is {low} and high is {high}, but low must not be above high; swap them").into())
             }
             Written::Uniform { low, high } => Ok(Distribution::Uniform { low: low.duration(), high: high.duration() }),
             Written::Normal { mean, std } => Ok(Distribution::Normal { mean: mean.duration(), std: std.duration() }),
             Written::LogNormal { sigma, .. } if !(sigma.is_finite() && (0.0..=10.0).contains(&sigma)) => {
-                Err(format!("sigma is {sigma}: it is the deviation of ln(delay), from 0 to 10").into())
+                Err(format!("sigma, the standard deviation of ln(delay), is {sigma}, but must be from 0 to 10").into())
             }
             Written::LogNormal { median: Time(0), .. } => {
-                Err("the median of a log-normal delay is above 0".to_owned().into())
+                Err("the median of a log-normal delay is 0, but must be above 0".to_owned().into())
             }
             Written::LogNormal { median, sigma } => Ok(Distribution::LogNormal { median: median.duration(), sigma }),
             Written::Gamma { shape, scale } => {
@@ -157,10 +157,10 @@ impl Written {
 /// Shapes beyond these draw nothing but the least or numbers beyond any clock.
 fn shaped(shape: f64, scale: Time) -> Result<(f64, Duration), String> {
     if !(shape.is_finite() && (0.1..=1000.0).contains(&shape)) {
-        return Err(format!("shape is {shape}: it is a number from 0.1 to 1000"));
+        return Err(format!("shape is {shape}, but must be from 0.1 to 1000"));
     }
     if scale == Time(0) {
-        return Err("scale is 0: it is the length of time that the distribution stretches by".to_owned());
+        return Err("scale is 0, but must be a time above 0".to_owned());
     }
     Ok((shape, scale.duration()))
 }

@@ -209,7 +209,7 @@ impl When {
         }
         match options().from_str(text).map_err(delay::Fault::Written)? {
             Written::Start(after) => Ok(Due::Start(after.duration())),
-            Written::Steps(0) => Err(delay::Fault::Meaning("steps are counted from 1".to_owned())),
+            Written::Steps(0) => Err(delay::Fault::Meaning("the step is 0, but steps are counted from 1".to_owned())),
             Written::Steps(count) => Ok(Due::Steps(count)),
         }
     }

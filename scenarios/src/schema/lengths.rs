@@ -77,19 +77,24 @@ impl Lengths {
 impl Written {
     fn drawn(self, files: &Files) -> Result<Drawn, Fault> {
         match self {
-            Written::Uniform { low, high } if low > high => Err(format!("low is {low} and high is {high}: swap them").into()),
+            Written::Uniform { low, high } if low > high => Err(format!(
+                "low is {low} and high is {high}, but low \
+                must not be above high; swap them"
+            )
+            .into()),
             Written::Uniform { low, high } => Ok(Drawn::Uniform { low, high }),
             Written::Normal { mean, std } if mean.is_finite() && mean >= 1.0 => Normal::new(mean, std)
                 .map(Drawn::Normal)
-                .map_err(|_| format!("std is {std}: it is a number of tokens, not below 0").into()),
-            Written::Normal { mean, .. } => Err(format!("the mean is {mean}: it is at least one token").into()),
+                .map_err(|_| format!("std is {std}, but must be a number of tokens that is not negative").into()),
+            Written::Normal { mean, .. } => Err(format!("the mean is {mean}, but must be at least one token").into()),
             Written::LogNormal { median, sigma }
                 if median.is_finite() && median >= 1.0 && (0.0..=10.0).contains(&sigma) =>
             {
                 LogNormal::new(median.ln(), sigma).map(Drawn::LogNormal).map_err(|why| why.to_string().into())
             }
             Written::LogNormal { median, sigma } => Err(format!(
-                "the median is {median} and sigma {sigma}: at least one token, and the deviation of ln(tokens) from 0 to 10"
+                "the median is {median} and sigma is {sigma}, but the median must be at least one token, and sigma, \
+                 the standard deviation of ln(tokens), must be from 0 to 10"
             )
             .into()),
             Written::Empirical { file, column } => Ok(Drawn::Empirical(files.counts(&file, &column)?)),

@@ -28,7 +28,7 @@ impl<'de> Deserialize<'de> for Limit {
             number => number
                 .parse()
                 .map(Limit::Of)
-                .map_err(|_| de::Error::custom(format!("it is a number or `Off`, not `{number}`"))),
+                .map_err(|_| de::Error::custom(format!("a number or `Off` is expected, but the value is `{number}`"))),
         }
     }
 }

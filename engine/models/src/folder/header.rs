@@ -84,8 +84,8 @@ fn entry(name: String, described: Described, base: u64) -> Result<Entry, String>
     if width(&dtype).is_some() && bytes != Some(end - start) {
         let (shape, taken) = (excerpt(&format!("{shape:?}")), end - start);
         return Err(format!(
-            "the tensor `{quoted}` of shape {shape} in {dtype} has {taken} bytes, which its shape \
-            and type do not give"
+            "the tensor `{quoted}` of shape {shape} in {dtype} takes {taken} bytes, \
+             which does not match its shape and type"
         ));
     }
     let dims = shape.iter().map(|side| usize::try_from(*side)).collect::<Result<_, _>>();

@@ -108,8 +108,8 @@ fn fields(table: &Table, columns: Columns, names: [&str; 3], ignore: &[String]) 
         if !OURS.contains(&name.as_str()) && !ignore.contains(name) {
             let unused = OURS.into_iter().filter(|known| !table.header.iter().any(|column| column == known));
             let help = nearest::nearest(name, unused).map(|known| format!("did you mean `{known}`?"));
-            let ignored = format!("if it has no meaning here, say so: `ignore: [{name:?}]`");
-            return Err(table.heading(index, format!("unknown column `{name}`")).help(help.unwrap_or(ignored)));
+            let ignored = format!("if the column is to be ignored, write: `ignore: [{name:?}]`");
+            return Err(table.heading(index, format!("the column `{name}` is unknown")).help(help.unwrap_or(ignored)));
         }
     }
     Ok(Fields { at, prompt, generate, client: table.find("client")?, route: table.find("route")? })
@@ -121,11 +121,11 @@ fn proposed(table: &Table, columns: Columns, error: TableError) -> TableError {
         required(*other).is_some_and(|names| names.iter().all(|name| table.header.iter().any(|column| column == name)))
     };
     if table.header.first().is_some_and(|first| first.starts_with('{')) {
-        let message = format!("the file begins with JSON, and `columns: {columns:?}` is CSV");
+        let message = format!("the file begins with JSON, but `columns: {columns:?}` is a CSV format");
         return table.heading(0, message).help("write `columns: Mooncake` or `columns: QwenBailian`".to_owned());
     }
     match CSV.iter().find(|other| has(other)) {
-        Some(other) => error.help(format!("the heading is that of `columns: {other:?}`")),
+        Some(other) => error.help(format!("the heading matches `columns: {other:?}`; use that format")),
         None => error,
     }
 }
@@ -156,12 +156,18 @@ fn recorded(row: &Row<'_>, at: &Fields, columns: Columns, clock: &mut Option<Clo
 fn time_of_day(row: &Row<'_>, at: usize, clock: &mut Option<Clock>) -> Result<Duration, TableError> {
     let text = row.text(at);
     let (time, found) = timestamp(&text).ok_or_else(|| {
-        row.wrong(at, format!("`{text}` is not a time as in `2024-05-10 00:00:00.5` or `2024-05-10 00:00:00.5+00:00`"))
+        row.wrong(
+            at,
+            format!(
+                "`{text}` is not a timestamp such as `2024-05-10 00:00:00.5` or `2024-05-10 \
+            00:00:00.5+00:00`"
+            ),
+        )
     })?;
     if *clock.get_or_insert(found) != found {
         let message = match found {
-            Clock::Local => format!("`{text}` has no offset from UTC, and the times above have one"),
-            Clock::Offset => format!("`{text}` has an offset from UTC, and the times above have none"),
+            Clock::Local => format!("`{text}` has no offset from UTC, but the times above have one"),
+            Clock::Offset => format!("`{text}` has an offset from UTC, but the times above have none"),
         };
         return Err(row.wrong(at, message));
     }
@@ -182,15 +188,15 @@ fn json(lines: &mut Lines, columns: Columns) -> Result<Option<Recorded>, TableEr
         let line: Line = serde_json::from_str(text).map_err(|error| {
             let why = error.to_string();
             let why = why.split(" at line ").next().unwrap_or_default();
-            let message = format!("this is not a request of `columns: {columns:?}`: {why}");
+            let message = format!("the line is not a request of the format `columns: {columns:?}`: {why}");
             let error = TableError::at(&file, number, column(error.column().saturating_sub(1)), message);
-            error.help(format!("a line has {EXAMPLE}, and may have more"))
+            error.help(format!("write each line like {EXAMPLE}; further keys are ignored"))
         })?;
         let place = |key: &str| column(text.find(&format!("\"{key}\"")).unwrap_or(0));
         let read = |key: &str, value: &Number, factor: u64, what: &str| {
             match scaled(&value.to_string(), factor) {
                 Ok((value, exact)) if exact || factor > 1 => Ok(value),
-                Ok(_) => Err(format!("`{value}` is not a whole number, and a {what} is one")),
+                Ok(_) => Err(format!("`{value}` is not a whole number, but a {what} must be one")),
                 Err(number::NumberError::TooLarge) => Err(format!("`{value}` is too large for a {what}")),
                 Err(_) => Err(format!("`{value}` is not a {what}")),
             }

@@ -40,7 +40,10 @@ pub(super) fn times(
         }
         Lives::Weibull { mean_up, mean_down, shape } => {
             if !(0.1..=100.0).contains(shape) {
-                return Err(Fault::new(&format!("{at}.shape"), format!("shape is {shape}: it is from 0.1 to 100")));
+                return Err(Fault::new(
+                    &format!("{at}.shape"),
+                    format!("shape is {shape}, but must be from 0.1 to 100"),
+                ));
             }
             let weibull = |field: &str, mean: Time| {
                 // The mean of Weibull(scale, shape) is scale x Gamma(1 + 1 / shape).
@@ -65,7 +68,11 @@ pub(super) fn times(
 
 fn positive(at: &str, field: &str, mean: Time) -> Result<f64, Fault> {
     if mean.0 == 0 {
-        return Err(Fault::new(&format!("{at}.{field}"), "a mean of no time: hosts would come and go without end"));
+        return Err(Fault::new(
+            &format!("{at}.{field}"),
+            "the mean is 0, so hosts would leave and return endlessly; \
+            give a mean above 0",
+        ));
     }
     Ok(mean.duration().as_secs_f64())
 }
@@ -92,7 +99,8 @@ fn drawn(
             let till = from + Duration::from_secs_f64(down(&mut stream)).max(Duration(1));
             gaps.push(Gap { host, from, till });
             if gaps.len() > limits::FAULTS {
-                let message = format!("churn until then gives more than {} faults", limits::FAULTS);
+                let message =
+                    format!("the churn up to this time gives more than {} faults, which is the limit", limits::FAULTS);
                 return Err(Fault::new(&format!("events.{event}.until"), message));
             }
             now = till;
@@ -126,7 +134,13 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) 
             None => Fault::new(&format!("{at}{field}"), message),
         };
         if from >= till {
-            return Err(wrong("", format!("`{host}` is away from {from} till {till}: it must end after it begins")));
+            return Err(wrong(
+                "",
+                format!(
+                    "`{host}` is absent from {from} till {till}, but an absence must end after \
+                it begins"
+                ),
+            ));
         }
         let named = swarm.hosts(at, host).map_err(|fault| {
             let help = fault.help.clone();
@@ -134,7 +148,7 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) 
         })?;
         for id in named {
             if !known.contains(&id) {
-                return Err(wrong(".host", format!("`{host}` is not one of the hosts that churn")));
+                return Err(wrong(".host", format!("`{host}` is not one of the hosts that the event names with `on`")));
             }
             let gap = Gap { host: id, from: from.duration(), till: till.duration() };
             if gap.from >= until {
@@ -144,9 +158,9 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) 
                 continue;
             }
             if let Some((_, before)) = gaps.insert((id, gap.from), (gap, index)) {
-                let before = lines[before].1.as_ref().map(|place| format!(", as line {} says already", place.line));
+                let before = lines[before].1.as_ref().map(|place| format!(", which line {} gives already", place.line));
                 let before = before.unwrap_or_default();
-                return Err(wrong(".from", format!("`{host}` goes twice at {from}{before}")));
+                return Err(wrong(".from", format!("`{host}` has two absences from {from}{before}")));
             }
         }
     }
@@ -155,19 +169,21 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) 
             continue;
         }
         let (name, till) = (&swarm.hosts[host.0 as usize].host.name, Time(before.till.0));
-        let above = lines[*earlier].1.as_ref().map(|place| format!(" by line {}", place.line)).unwrap_or_default();
-        let message = format!("`{name}` goes at {}, and is away till {till}{above}", Time(from.0));
+        let above =
+            lines[*earlier].1.as_ref().map(|place| format!(" according to line {}", place.line)).unwrap_or_default();
+        let message = format!("`{name}` leaves at {}, but is already absent till {till}{above}", Time(from.0));
         let (at, place, _) = &lines[*index];
         return Err(match place {
             Some(Place { file, line, from, .. }) => Fault::table(at, TableError::at(file, *line, *from, message)),
             None => Fault::new(&format!("{at}.from"), message),
         }
-        .help("join the two absences, or let the second begin later"));
+        .help("merge the two absences, or let the second begin later"));
     }
     if let Some((Place { file, line, .. }, count)) = late {
         let until = Time(until.0);
         swarm.files.note(&format!(
-            "{file}: {count} absences that begin after `until`, {until}, are left out; the first is in line {line}"
+            "{file}: {count} absences are ignored, because they begin after `until`, {until}; the first is in line \
+             {line}"
         ));
     }
     Ok(gaps.into_values().map(|(gap, _)| gap).collect())
@@ -180,19 +196,20 @@ fn read(files: &Files, path: &str) -> Result<Vec<(Place, Away)>, TableError> {
     let (mut rows, file) = (Vec::new(), Arc::from(path));
     for name in table.header.iter().enumerate().filter(|(at, _)| ![host, from, till].contains(at)).map(|named| named.1)
     {
-        files.note(&format!("{path}: the column `{}` has no meaning here", excerpt(name)));
+        files.note(&format!("{path}: the column `{}` is not used", excerpt(name)));
     }
     while let Some(row) = table.read()? {
         if rows.len() == limits::FAULTS {
-            let error = row.wrong(0, format!("the file has more than {} rows, and each is a fault", limits::FAULTS));
-            return Err(error.help("cut it to fewer rows".to_owned()));
+            let error =
+                row.wrong(0, format!("the file has more than {} rows, which is the limit of faults", limits::FAULTS));
+            return Err(error.help("cut the file to fewer rows".to_owned()));
         }
         let place = Place { file: Arc::clone(&file), line: row.line(), host: row.column(host), from: row.column(from) };
         let away = Away { host: row.text(host).into_owned(), from: row.quantity(from)?, till: row.quantity(till)? };
         rows.push((place, away));
     }
     if rows.is_empty() {
-        files.note(&format!("{path}: there are no rows below the heading: no host is ever away"));
+        files.note(&format!("{path}: the file has no rows below the heading, so no host is ever absent"));
     }
     Ok(rows)
 }

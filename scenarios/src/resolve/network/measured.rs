@@ -39,7 +39,10 @@ pub(super) fn between(
     match &profile.links[..] {
         [] => {
             let fault = Fault::new(AT, format!("the profile `{name}` has no links"));
-            return Err(fault.help("measure them: swarmbench calibrate SCENARIO, or --from a live run"));
+            return Err(fault.help(
+                "measure the links with swarmbench calibrate SCENARIO, or with swarmbench \
+                calibrate --from and a live run",
+            ));
         }
         [path] => {
             let pairs = groups.iter().flat_map(|a| groups.iter().map(move |b| (a.hosts, b.hosts)));
@@ -70,14 +73,15 @@ fn twice(profile: &str, first: (usize, &Way), second: (usize, &Way)) -> Fault {
         format!("link {} (from `{}` to `{}`, {median} round trip)", at + 1, way.from, way.to)
     };
     let message = format!("in the profile `{profile}`, {} and {} join the same hosts", link(first), link(second));
-    Fault::new(AT, message).help("a link is for both directions: keep one of the two")
+    Fault::new(AT, message).help("each link applies to both directions; keep one of the two")
 }
 
 /// Returns the hosts of a group or site that a profile names, each site of a group by itself.
 fn known(name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
     let found = members(AT, name, groups).map_err(|fault| {
-        let message = format!("{}, to which the profile has a link", fault.message);
-        let help = "a profile of several links is for scenarios with its own groups or sites".to_owned();
+        let message = format!("{}, but the profile has a link to it", fault.message);
+        let help =
+            "use a profile with several links only in a scenario that has the same groups or sites of hosts".to_owned();
         Fault { message, help: Some(help), ..fault }
     })?;
     let by_site = |hosts: Hosts| {

@@ -117,7 +117,7 @@ fn note(file: &str, unused: &[&str], files: &Files) {
     let names: Vec<String> = unused.iter().take(NAMED).map(|site| format!("`{}`", excerpt(site))).collect();
     let more = unused.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    files.note(&format!("{file}: no host's site is {}{more}", names.join(", ")));
+    files.note(&format!("{file}: the table has sites that no host is at: {}{more}", names.join(", ")));
 }
 
 /// The accepted names of a list's columns: the names of this program, then those of RIPE Atlas' table of countries.
@@ -126,7 +126,7 @@ const TO: [&str; 2] = ["to", "cty2"];
 const ROUND_TRIP_MS: [&str; 2] = ["rtt_ms", "rtt_avg"];
 
 /// The hint for a pair or a site that occurs twice.
-const ONCE: &str = "leave one of them out; A to B beside B to A is no repetition, and the mean of both is taken";
+const ONCE: &str = "remove one of the two; only A to B and B to A may both be given, and then their mean is used";
 
 impl Distances {
     fn named_set(name: &str) -> Distances {
@@ -158,7 +158,13 @@ impl Distances {
             ];
             for (at, name) in table.header.iter().enumerate().filter(|(at, _)| !columns.contains(at)) {
                 if columns.iter().any(|column| table.header[*column].eq_ignore_ascii_case(name)) {
-                    return Err(table.heading(at, format!("the column `{name}` is named twice, in two spellings")));
+                    return Err(table.heading(
+                        at,
+                        format!(
+                            "the heading names the column `{name}` twice, in two \
+                        spellings"
+                        ),
+                    ));
                 }
             }
             matrix.read_list(&mut table, columns)?;
@@ -167,10 +173,10 @@ impl Distances {
             let rows: BTreeSet<u32> = matrix.round_trips.keys().map(|pair| pair.0).collect();
             let columns = table.header.iter().skip(1).filter(|name| !name.is_empty());
             for name in columns.filter(|name| matrix.sites.get(*name).is_none_or(|site| !rows.contains(site))) {
-                files.note(&format!("{file}: the site `{}` has a column and no row", excerpt(name)));
+                files.note(&format!("{file}: the site `{}` has a column but no row", excerpt(name)));
             }
         }
-        if matrix.sites.is_empty() { Err(table.heading(0, "the table names no site")) } else { Ok(matrix) }
+        if matrix.sites.is_empty() { Err(table.heading(0, "the table has no sites")) } else { Ok(matrix) }
     }
 
     fn read_list(&mut self, table: &mut Table, [from, to, rtt]: [usize; 3]) -> Result<(), TableError> {
@@ -193,7 +199,7 @@ impl Distances {
         while let Some(row) = table.read()? {
             let from = self.named(&row, 0)?;
             if let Some(line) = rows.insert(from, row.line()) {
-                let message = format!("the site `{}` has a second row, the first is line {line}", row.text(0));
+                let message = format!("the site `{}` has a second row; its first row is line {line}", row.text(0));
                 return Err(row.wrong(0, message).help(ONCE.to_owned()));
             }
             for (column, to) in names.iter().enumerate().skip(1) {
@@ -201,7 +207,7 @@ impl Distances {
                     continue;
                 }
                 if to.is_empty() {
-                    return Err(row.wrong(column, "the heading names no site above this round trip"));
+                    return Err(row.wrong(column, "the column of this round trip has no site in the heading"));
                 }
                 let to = self.site(to);
                 self.add(&row, (from, to), column, row.time(column, "ms")?)?;
@@ -214,7 +220,7 @@ impl Distances {
     fn named(&mut self, row: &Row<'_>, at: usize) -> Result<u32, TableError> {
         let name = row.text(at);
         if name.is_empty() {
-            Err(row.wrong(at, "the field is empty: the name of a site is expected"))
+            Err(row.wrong(at, "the field is empty, but the name of a site is expected"))
         } else {
             Ok(self.site(&name))
         }
@@ -235,7 +241,7 @@ impl Distances {
     fn add(&mut self, row: &Row<'_>, pair: (u32, u32), at: usize, rtt: Duration) -> Result<(), TableError> {
         if self.round_trips.len() == ROUND_TRIPS {
             let error = row.wrong(at, format!("the table has more than {ROUND_TRIPS} round trips"));
-            return Err(error.help("cut it to the sites of the scenario".to_owned()));
+            return Err(error.help("cut the table to the sites of the scenario".to_owned()));
         }
         match self.round_trips.insert(pair, RoundTrip { median: rtt, p90: None, line: row.line() }) {
             None => Ok(()),
@@ -244,7 +250,7 @@ impl Distances {
                 let (from, to) = (name(pair.0), name(pair.1));
                 let (before, rtt) = (Time(before.0), Time(rtt.0));
                 let message = format!(
-                    "the round trip from `{from}` to `{to}` is given a second time: {rtt} here, {before} in line {line}"
+                    "the round trip from `{from}` to `{to}` is given twice: {rtt} here, and {before} in line {line}"
                 );
                 Err(row.wrong(at, message).help(ONCE.to_owned()))
             }
@@ -263,8 +269,8 @@ impl Distances {
         if self.sites.contains_key(site) {
             return Ok(());
         }
-        let what = format!("site in `{}` for the host `{group}`, called", self.name);
-        Err(Fault::unknown(path, &what, site, self.sites.keys().map(String::as_str)))
+        let message = format!("the site `{site}` of the host `{group}` is not in `{}`", self.name);
+        Err(Fault { message, ..Fault::unknown(path, "site", site, self.sites.keys().map(String::as_str)) })
     }
 
     /// Returns the default link with the delay between two sites. `None` within a site whose round trip is unknown.
@@ -274,7 +280,7 @@ impl Distances {
             None if from == to => Ok(None),
             None => {
                 let message = format!("`{}` has no round trip from `{from}` to `{to}`", self.name);
-                Err(Fault::new(AT, message).help("add the pair, or give it an entry of `network.links`"))
+                Err(Fault::new(AT, message).help("add the pair to the table, or give it an entry in `network.links`"))
             }
         }
     }

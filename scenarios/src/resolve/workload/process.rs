@@ -23,8 +23,8 @@ pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result
     let distance = Distance::new(*process)?;
     let (duration, requests) = match (duration, requests) {
         (None, None) => {
-            let fault = Fault::new("workload", "requests come for ever");
-            return Err(fault.help("give it a `duration` or a number of `requests`"));
+            let fault = Fault::new("workload", "the workload has no end");
+            return Err(fault.help("give the workload a `duration` or a number of `requests`"));
         }
         (duration, requests) => {
             (duration.map_or(f64::INFINITY, |time| time.duration().as_secs_f64()), requests.unwrap_or(u32::MAX))
@@ -67,7 +67,7 @@ impl Distance {
             Process::Poisson => Ok(Distance::Exponential),
             Process::Gamma { cv } => {
                 let gamma = (0.01..=100.0).contains(&cv).then(|| Gamma::new(1.0 / (cv * cv), cv * cv).ok()).flatten();
-                let message = format!("cv is {cv}: it is a coefficient of variation from 0.01 to 100");
+                let message = format!("cv is {cv}, but must be a coefficient of variation from 0.01 to 100");
                 gamma.map(Distance::Gamma).ok_or_else(|| Fault::new("workload.process.cv", message))
             }
         }
@@ -96,17 +96,23 @@ impl Rate {
             if points.last().is_some_and(|(before, _)| at <= *before) {
                 return Err(Fault::new(
                     &format!("workload.ramp.{index}"),
-                    "the points of a ramp are later each than the last",
+                    "the time of this point of the ramp is not later than that of the point before",
                 ));
             }
             points.push((at, rate.per_second()));
         }
         if points.iter().all(|(_, rate)| *rate == 0.0) {
-            return Err(Fault::new("workload.rate", "at this rate no request comes"));
+            return Err(Fault::new("workload.rate", "the rate is always 0, so no request arrives"));
         }
         let most = limits::ARRIVALS as f64;
         if let Some((_, rate)) = points.iter().find(|(_, rate)| *rate > most) {
-            return Err(Fault::new("workload.rate", format!("{rate} requests a second are more than {most}")));
+            return Err(Fault::new(
+                "workload.rate",
+                format!(
+                    "the rate is {rate} requests a second, but must be at \
+                most {most}"
+                ),
+            ));
         }
         Ok(Rate { points })
     }

@@ -12,7 +12,7 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
         return Ok((Vec::new(), Duration::ZERO));
     };
     if !(1e-6..=1e6).contains(speed) {
-        return Err(Fault::new("workload.speed", format!("speed is {speed}: it is a factor from 1e-6 to 1e6")));
+        return Err(Fault::new("workload.speed", format!("speed is {speed}, but must be a factor from 1e-6 to 1e6")));
     }
     let cut = Cut {
         file: file.clone(),
@@ -24,14 +24,20 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
     };
     let recorded = files.trace(&cut).map_err(|error| Fault::table("workload.file", error))?;
     few_enough("workload.file", recorded.len())
-        .map_err(|fault| fault.help("cut the trace: give it a `duration` or a `limit`"))?;
+        .map_err(|fault| fault.help("cut the trace with a `duration` or a `limit`"))?;
     let mut wanted = Vec::with_capacity(recorded.len());
     for (index, request) in recorded.iter().enumerate() {
         let client = request.client.unwrap_or(index as u32 % clients);
         if client >= *clients {
-            let message = format!("a request of client {client}, and there are {clients}");
+            let message = format!(
+                "the request names client {client}, but the workload has {clients} clients, \
+                numbered from 0"
+            );
             let error = TableError::at(file, request.place.line, request.place.client, message);
-            return Err(Fault::table("workload.clients", error).help("the clients of a trace count from 0"));
+            return Err(Fault::table("workload.clients", error).help(
+                "raise `clients`, or correct the numbers in the \
+                trace",
+            ));
         }
         let names = request.route.split('>').map(str::trim).filter(|name| !name.is_empty());
         wanted.push(Wanted {
