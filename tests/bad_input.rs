@@ -60,7 +60,7 @@ fn a_swarm_that_is_too_large_is_refused_by_its_counts() {
     let dir = tempfile::tempdir().expect("a directory");
     for (set, words) in [
         ("hosts.0.count=200000", "200000 peers cannot share 4 blocks evenly, because 199996 of them would have none"),
-        ("hosts.0.count=262145", "it may be at most 262144"),
+        ("hosts.0.count=262145", "count is 262145, but must be at most 262144"),
         ("workload.clients=1000000", "clients is 1000000, but must be at most 262144"),
         ("workload.clients=262144", "a swarm of 262146 hosts and 262146 peers and clients is too large"),
     ] {
@@ -80,12 +80,15 @@ fn what_is_no_regular_file_is_refused_as_such_wherever_a_file_is_named() {
     let set = |profile: &str| format!("hosts.0.device=Profile({profile:?})");
     let (pipe, looped, device) = (set("pipe.ron"), set("loop.ron"), set("/dev/zero"));
     for (arguments, words) in [
-        (vec!["check", "pipe.ron"], "this is a pipe, socket or device; only regular files are read"),
+        (vec!["check", "pipe.ron"], "the path is a pipe, socket or device, but only regular files are read"),
         (vec!["check", "loop.ron"], "symbolic links"),
-        (vec!["check", "quickstart", "--set", &pipe], "this is a pipe, socket or device; only regular files are read"),
+        (
+            vec!["check", "quickstart", "--set", &pipe],
+            "the path is a pipe, socket or device, but only regular files are read",
+        ),
         (
             vec!["check", "quickstart", "--set", &device],
-            "this is a pipe, socket or device; only regular files are read",
+            "the path is a pipe, socket or device, but only regular files are read",
         ),
         (vec!["check", "quickstart", "--set", &looped], "symbolic links"),
     ] {

@@ -62,7 +62,7 @@ fn what_cannot_be_written_is_said() {
         (2, vec!["opt-125m", "--out", "y", "--layers", "0"], "layers is 0"),
         (2, vec!["opt-125m", "--out", "y", "--set", "model.dtype=F16"], "--set is for scenarios"),
         (2, vec!["nano", "--out", "y", "--layers", "3"], "--layers and --vocab are for published models"),
-        (2, vec!["opt-125m", "--out", "y", "--shard-size", "3"], "missing unit"),
+        (2, vec!["opt-125m", "--out", "y", "--shard-size", "3"], "the unit is missing"),
         (2, vec!["nobody", "--out", "y"], "nobody"),
     ] {
         let said = expect_code(dir.path(), &[&["model", "write"], arguments.as_slice()].concat(), code);

@@ -43,8 +43,8 @@ fn requests_that_were_left_out_are_counted_by_check_and_sim() {
     fs::write(dir.path().join("trace.csv"), REQUESTS).expect("a file");
     for command in ["check", "sim"] {
         let said = said(dir.path(), command, "BurstGpt", 0);
-        assert!(said.contains("note: trace.csv: 1 of 4 rows were left out: requests that failed"), "{said}");
-        assert!(said.contains("note: trace.csv was read up to line 5, where `limit` is reached"), "{said}");
+        assert!(said.contains("note: trace.csv: 1 of 4 rows were left out: they are requests that failed"), "{said}");
+        assert!(said.contains("note: trace.csv was read only up to line 5, where `limit` is reached"), "{said}");
     }
 }
 
@@ -73,7 +73,7 @@ fn a_pair_that_is_given_twice_names_both_lines() {
         fs::write(dir.path().join("rtt.csv"), table).expect("a file");
         let said = said(dir.path(), "sim", "BurstGpt", 3);
         assert!(said.contains("traced.ron:12:") && said.contains("rtt.csv:4:"), "{said}");
-        assert!(said.contains("from `a` to `b` is given a second time") && said.contains("in line 2"), "{said}");
+        assert!(said.contains("from `a` to `b` is given twice") && said.contains("in line 2"), "{said}");
     }
 }
 

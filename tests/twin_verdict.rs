@@ -90,5 +90,5 @@ fn a_profile_is_a_regular_file() {
     fs::write(dir.path().join("marked.ron"), marked).expect("written");
     let output = expect_code(dir.path(), &["twin", "quickstart", "--profile", "marked.ron"], 3);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("is of version 2"), "a byte order mark is no part of it: {stderr}");
+    assert!(stderr.contains("has version 2"), "a byte order mark is no part of it: {stderr}");
 }

@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(nearest("push", ["Relay", "Push"]), Some("Push"));
         assert_eq!(nearest("zzz", ["Relay", "Push"]), None);
         assert_eq!(nearest("x", ["helix-a100", "nano"]), None);
-        assert_eq!(hint("zzz", ["a", "b"]).as_deref(), Some("there is `a`, `b`"));
+        assert_eq!(hint("zzz", ["a", "b"]).as_deref(), Some("the known names are `a`, `b`"));
         assert_eq!(hint("zzz", []), None);
         let names: Vec<String> = (0..100).map(|at| format!("{at}-{}", "x".repeat(1000))).collect();
         let long = hint(&"x".repeat(1_000_000), names.iter().map(String::as_str)).expect("a choice");

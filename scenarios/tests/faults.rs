@@ -187,8 +187,8 @@ fn mistakes_in_a_file_of_times_away_are_shown_where_they_are() {
         ("# seen\r\nhost,from,till\r\n\r\n# one\r\na[1],4 s,soon\r\n", "away.csv:5:10: `soon` is not a number"),
         ("host,from,till\n\na[1],4,5 s\n", "away.csv:3:6: the unit is missing: write for example \"4 ms\""),
         ("host,from,till\na[1],,5 s\n", "away.csv:2:6: the field is empty, but a time with its unit is expected"),
-        ("host,from,till\na[1],5 s,4 s\n", "away.csv:2:6: `a[1]` is away from 5 s till 4 s"),
-        ("host,from,till\n\nb9,1 s,2 s\n", "away.csv:3:1: there is no"),
+        ("host,from,till\na[1],5 s,4 s\n", "away.csv:2:6: `a[1]` is absent from 5 s till 4 s"),
+        ("host,from,till\n\nb9,1 s,2 s\n", "away.csv:3:1: the site or host `b9` does not exist"),
         (
             "host,from,till\na[1],1 s,2 s\n\na[1],1 s,3 s\n",
             "away.csv:4:6: `a[1]` has two absences from 1 s, which line 2 gives already",
@@ -197,7 +197,7 @@ fn mistakes_in_a_file_of_times_away_are_shown_where_they_are() {
             "host,from,till\na[1],1 s,9 s\na[2],2 s,3 s\na,5 s,12 s\n",
             "away.csv:4:3: `a[1]` leaves at 5 s, but is already absent till 9 s according to line 2",
         ),
-        ("host;from;till\na[1];1,5 s;9 s\n", "away.csv:2:6: `1,5 s` has a comma: decimals stand behind a point"),
+        ("host;from;till\na[1];1,5 s;9 s\n", "away.csv:2:6: `1,5 s` has a comma: write a decimal point"),
         ("host,from,to\na[1],1 s,2 s\n", "away.csv:1:1: the heading has no column `till`"),
     ] {
         let said = said(table).expect_err(table);

@@ -121,7 +121,7 @@ fn a_choice_keeps_the_index_of_its_cells() {
     assert_eq!(slow.len(), 16);
     assert!(refused("quickstart", &only("workload.promt=64")).contains("does not vary `workload.promt`"));
     assert!(refused("quickstart", &only("workload.prompt=65")).contains("no cell"));
-    assert!(refused("quickstart", &only("workload.prompt")).contains("not path=value"));
+    assert!(refused("quickstart", &only("workload.prompt")).contains("does not have the form path=value"));
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_mistake_that_a_flag_makes_elsewhere_names_the_flag() {
     // The frame is too large because of its rows. The file's prompt is unchanged.
     let rows = refused("nano", &over(&[("workload.batch", "4096"), ("model.shape.hidden", "65532")], &[]));
     assert!(
-        rows.starts_with("--set model.shape.hidden=65532: a prompt of 8 tokens in 4096 rows is a frame of"),
+        rows.starts_with("--set model.shape.hidden=65532: a prompt of 8 tokens in 4096 rows gives a message of"),
         "{rows}"
     );
     let axis = refused("nano", &over(&[("model.shape.hidden", "65532")], &[("workload.batch", "4096")]));
@@ -199,7 +199,7 @@ fn a_path_is_set_or_varied() {
     let expected = "--set workload.prompt=8: the option sets a value that --axis workload.prompt=8,16 varies";
     assert_eq!(refused("quickstart", &both), expected);
     let above = over(&[("network.default", "Link(delay: \"1 ms\")")], &[("network.default.delay", "1 ms,2 ms")]);
-    assert!(refused("quickstart", &above).contains("varies what this sets"));
+    assert!(refused("quickstart", &above).contains("the option sets a value that"));
     // A value that is set below an axis applies in every cell.
     let below =
         over(&[("network.default.delay", "3 ms")], &[("network.default", "Link(),Link(bandwidth: \"1 Gbit/s\")")]);
@@ -214,7 +214,7 @@ fn what_the_live_world_lacks_is_cured_as_it_says() {
     let cpus = [("hosts.0.device", "Cpu(threads: 1)"), ("hosts.1.device", "Cpu(threads: 1)")];
     let apart = plan(&cells("flexgen-petals-opt6.7b", &over(&cpus, &[]))[0]);
     assert_eq!(apart.hosts[1].device.executor, Executor::Cpu { threads: 1 });
-    assert!(live_obstacles(&apart)[0].contains("its CPUs are of 7 machines"));
+    assert!(live_obstacles(&apart)[0].contains("the scenario has CPUs of 7 machines"));
     let here = [("machines", "[Machine(name: \"here\")]"), ("hosts.0.machine", "here"), ("hosts.1.machine", "here")];
     let together = plan(&cells("flexgen-petals-opt6.7b", &over(&[&cpus[..], &here[..]].concat(), &[]))[0]);
     assert_eq!((live_obstacles(&together), together.machines.len()), (vec![], 1));
@@ -234,11 +234,11 @@ fn what_a_later_flag_would_drop_is_refused_with_both() {
     assert_eq!(refused("nano", &twice), expected);
     // The whole part after one of its fields.
     let above = over(&[("network.default.delay", "3 ms"), ("network.default", "Link()")], &[]);
-    assert!(refused("nano", &above).contains("takes the place of `--set network.default.delay=3 ms`"));
+    assert!(refused("nano", &above).contains("the option overrides `--set network.default.delay=3 ms`"));
     let below = over(&[("network.default", "Link()"), ("network.default.delay", "3 ms")], &[]);
     assert_eq!(cells("nano", &below).len(), 1);
     let repeat = Overrides { repeat: Some(3), ..over(&[("sweep.repeat", "2")], &[]) };
-    assert!(refused("nano", &repeat).contains("--repeat 3: it takes the place of `--set sweep.repeat=2`"));
+    assert!(refused("nano", &repeat).contains("--repeat 3: the option overrides `--set sweep.repeat=2`"));
     let axes = over(&[], &[("workload.prompt", "1,2"), ("workload.prompt", "3,4")]);
     let expected =
         "--axis workload.prompt=3,4: the option overrides `--axis workload.prompt=1,2`, which is given before";
@@ -261,7 +261,7 @@ fn a_long_flag_is_told_without_its_middle() {
     let values = (1..=500).map(|value| format!("{value} mss")).collect::<Vec<_>>().join(",");
     let said = refused("nano", &over(&[], &[("network.default.delay", &values)]));
     assert!(said.starts_with("--axis network.default.delay=1 mss,2 mss") && said.len() < 2_000, "{said}");
-    assert!(said.contains("500 mss: unknown unit `mss`"), "{said}");
+    assert!(said.contains("500 mss: the unit `mss` is unknown"), "{said}");
     let name = "x".repeat(100_000);
     assert!(load(&name).expect_err("there is none").to_string().len() < 1_000);
 }
@@ -271,6 +271,6 @@ fn a_scenario_is_called_as_its_directories_can_be() {
     let said = refused("nano", &over(&[("name", "\".\"")], &[]));
     assert!(said.contains("`.` cannot be the name of a scenario"), "{said}");
     let said = refused("nano", &over(&[("name", &"n".repeat(300))], &[]));
-    assert!(said.contains("has 300 bytes, too many for the name of a directory"), "{said}");
+    assert!(said.contains("has 300 bytes, which is too long for the name of a directory"), "{said}");
     assert_eq!(cells("nano", &over(&[("name", "\"é☃\"")], &[])).len(), 1);
 }

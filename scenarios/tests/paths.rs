@@ -113,7 +113,7 @@ fn what_is_no_file_is_said_once() {
     let (_, help) = said("nofile.ron");
     assert_eq!(help, "give the path of a scenario file, or the name of one that `swarmbench library` lists");
     let (folder, _) = said(dir.path().to_str().expect("a plain path"));
-    assert!(folder.ends_with("this is a directory; only regular files are read"), "{folder}");
+    assert!(folder.ends_with("the path is a directory, but only regular files are read"), "{folder}");
 }
 
 #[test]

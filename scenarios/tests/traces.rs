@@ -104,7 +104,7 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
             "trace.csv:2:10: the request names client 7, but the workload has 2 clients, numbered from 0",
         ),
         (ours("10,4,1", "10,4,b"), "trace.csv:2:10: `b` is not a client's number"),
-        (ours("10,4,1", "0,4,1"), "trace.csv:2:5: a request of 0 tokens"),
+        (ours("10,4,1", "0,4,1"), "trace.csv:2:5: the request has 0 prompt tokens"),
         (ours("box/0>far", "box/0>fur"), "trace.csv:3:10: the peer's host `fur` does not exist"),
         (ours("box/0>far", "box>far"), "trace.csv:3:10: the host `box` has 2 peers"),
         (ours("box/0>far", "box/2"), "trace.csv:3:10: the peer's host `box/2` does not exist"),
@@ -112,7 +112,7 @@ fn what_is_wrong_is_said_with_file_line_and_column() {
         (ours("prompt", "promt"), "trace.csv:1:1: the heading has no column `prompt`"),
         (
             wrong(&AZURE.replacen("18:17:05", "18:77:05", 1), "Azure2023"),
-            "trace.csv:4:1: `2023-11-16 18:77:05.9799600` is not a time as in",
+            "trace.csv:4:1: `2023-11-16 18:77:05.9799600` is not a timestamp such as",
         ),
         (
             wrong(&AZURE.replacen(".0319600,", ".0319600Z,", 1), "Azure2023"),
@@ -206,7 +206,7 @@ fn lines_that_are_no_requests_are_shown() {
         (wrong("490", "5000000000"), "trace.csv:2:43: `5000000000` is too large for a number of tokens"),
         (wrong("\"output_length\": 490,", ""), "missing field `output_length`"),
         (wrong("[0, 14]}", ""), "trace.csv:2:"),
-        (open(dir.path(), BURST, "Mooncake", &[]).expect_err("CSV"), "trace.csv:1:1: this is not a request"),
+        (open(dir.path(), BURST, "Mooncake", &[]).expect_err("CSV"), "trace.csv:1:1: the line is not a request"),
     ] {
         assert!(said.contains("traced.ron:") && said.contains(expected), "{said}\nshould say: {expected}");
     }
@@ -219,15 +219,15 @@ fn a_trace_in_order_is_read_up_to_its_cut_and_another_is_sorted() {
     let ordered = "at_s,prompt,generate\n0,1,1\n1,2,1\n2,3,1\nnever,4,1\n";
     let (requests, notes) = said(ordered, "Ours", &cut);
     assert_eq!(requests, [(ms(0), 1, 1), (ms(1000), 2, 1)]);
-    let later = "later rows are taken to be later in time";
-    assert_eq!(notes, [format!("trace.csv was read up to line 4, where `limit` is reached: {later}")]);
+    let later = "all later rows are assumed to be later in time";
+    assert_eq!(notes, [format!("trace.csv was read only up to line 4, where `limit` is reached; {later}")]);
     let (requests, notes) = said(ordered, "Ours", &[("workload.duration", "1 s")]);
     assert_eq!(requests, [(ms(0), 1, 1), (ms(1000), 2, 1)]);
-    assert_eq!(notes, [format!("trace.csv was read up to line 4, where `duration` is reached: {later}")]);
+    assert_eq!(notes, [format!("trace.csv was read only up to line 4, where `duration` is reached; {later}")]);
     let disordered = "at_s,prompt,generate\n1,2,1\n0,1,1\n2,3,1\n1,4,1\n";
     let (requests, notes) = said(disordered, "Ours", &cut);
     assert_eq!(requests, [(ms(0), 1, 1), (ms(1000), 2, 1)]);
-    let note = "this request is earlier than the one above it: the whole file was read and sorted";
+    let note = "this request is earlier than the one above, so the whole file was read and sorted";
     assert_eq!(notes, [format!("trace.csv:3:1: {note}")]);
     let all = said(disordered, "Ours", &[]).0;
     assert_eq!(all.iter().map(|one| one.1).collect::<Vec<_>>(), [1, 2, 4, 3]);

@@ -47,17 +47,20 @@ fn rows_keep_their_lines_whatever_stands_between_them() {
 #[test]
 fn rows_and_headings_that_do_not_fit_are_refused_where_they_are() {
     for (text, expected) in [
-        ("", "t.csv: the file is empty: a table begins with its columns' names"),
-        ("# none\n\n", "t.csv: the file is empty: a table begins with its columns' names"),
-        ("a,b\n\n1\n", "t.csv:3:1: the row has 1 fields, and the heading has 2"),
-        ("a,b\n1,2, 3\n", "t.csv:2:6: the row has 3 fields, and the heading has 2"),
-        ("a,b\n1,\"2\n3,4\n", "t.csv:2:3: a quote is opened here and not closed"),
+        ("", "t.csv: the file is empty; a table must begin with the names of its columns"),
+        ("# none\n\n", "t.csv: the file is empty; a table must begin with the names of its columns"),
+        ("a,b\n\n1\n", "t.csv:3:1: the row has 1 fields, but the heading has 2"),
+        ("a,b\n1,2, 3\n", "t.csv:2:6: the row has 3 fields, but the heading has 2"),
+        ("a,b\n1,\"2\n3,4\n", "t.csv:2:3: the quote that opens here is never closed"),
     ] {
         assert_eq!(rows(text), Err(expected.to_owned()));
     }
     let table = table("at_s, prompt ,prompt\n").expect("a heading");
     let said = |column: &str| table.column(column).expect_err("no such column");
-    assert_eq!(said("prompt").to_string(), "t.csv:1:15: the column `prompt` is named twice, here and at column 7");
+    assert_eq!(
+        said("prompt").to_string(),
+        "t.csv:1:15: the heading names the column `prompt` twice, here and at column 7"
+    );
     assert_eq!(said("promt").to_string(), "t.csv:1:1: the heading has no column `promt`");
     assert_eq!(said("promt").help.as_deref(), Some("did you mean `prompt`?"));
 }
@@ -75,13 +78,13 @@ fn fields_that_are_unambiguous_are_read_and_others_are_shown() {
         assert_eq!(time(field), Ok(Duration(ns)), "{field}");
     }
     for (field, expected) in [
-        ("", "t.csv:2:3: the field is empty: a time in ms is expected"),
+        ("", "t.csv:2:3: the field is empty, but a time in ms is expected"),
         ("NaN", "t.csv:2:4: `NaN` is not a time in ms"),
         ("-", "t.csv:2:4: `-` is not a time in ms"),
-        ("-3", "t.csv:2:4: `-3` is below 0: a time in ms is expected"),
+        ("-3", "t.csv:2:4: `-3` is negative, but a time in ms must be 0 or more"),
         ("0,5", "t.csv:2:4: `0,5` is not a time in ms"),
-        ("10 s", "t.csv:2:4: `10 s` has another unit than its column, whose times are in ms"),
-        ("1e30", "t.csv:2:4: `1e30` is too long a time"),
+        ("10 s", "t.csv:2:4: `10 s` does not have the unit of its column, whose times are in ms"),
+        ("1e30", "t.csv:2:4: the time `1e30` is too long"),
         ("soon", "t.csv:2:4: `soon` is not a time in ms"),
     ] {
         assert_eq!(time(field), Err(expected.to_owned()));
@@ -90,8 +93,8 @@ fn fields_that_are_unambiguous_are_read_and_others_are_shown() {
         assert_eq!(tokens(field), Ok(count));
     }
     for (field, expected) in [
-        (" ", "t.csv:2:1: the field is empty: a number of tokens is expected"),
-        ("12.5", "t.csv:2:1: `12.5` is not a whole number, and a number of tokens is one"),
+        (" ", "t.csv:2:1: the field is empty, but a number of tokens is expected"),
+        ("12.5", "t.csv:2:1: `12.5` is not a whole number, but a number of tokens must be one"),
         ("nan", "t.csv:2:1: `nan` is not a number of tokens"),
         ("-6", "t.csv:2:1: `-6` is not a number of tokens"),
         ("5e9", "t.csv:2:1: `5e9` is too large for a number of tokens"),

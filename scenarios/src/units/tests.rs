@@ -108,20 +108,20 @@ fn no_unit_of_another_magnitude_is_suggested() {
 #[test]
 fn what_is_wrong_is_said() {
     let said = |text: &str| text.parse::<Time>().expect_err(text).to_string();
-    assert_eq!(said("10"), "missing unit: write for example \"10 ms\"");
-    assert_eq!(said("10 mss"), "unknown unit `mss`: did you mean `ms`?");
+    assert_eq!(said("10"), "the unit is missing: write for example \"10 ms\"");
+    assert_eq!(said("10 mss"), "the unit `mss` is unknown: did you mean `ms`?");
     assert_eq!(said("10 Mbit/s"), "`Mbit/s` is not a unit of time: the units of time are s, ms, us, ns, min, h");
     for bad in ["", "ms", "1.2.3 ms", ". ms", "5. ms", "-ms", "e3 ms"] {
         assert_eq!(bad.parse::<Time>(), Err(UnitError::NotANumber(bad.to_owned())), "{bad}");
     }
-    assert_eq!(said("-1.0 us"), "`-1.0 us` is negative, and such a quantity is 0 or more");
-    let comma = "has a comma: decimals stand behind a point, and nothing stands between thousands";
+    assert_eq!(said("-1.0 us"), "`-1.0 us` is negative, but this quantity must be 0 or more");
+    let comma = "has a comma: write a decimal point instead, and no separator between thousands";
     for bad in ["100,5 ms", "1,000 ms", "1,5e3 ms"] {
         assert_eq!(said(bad), format!("`{bad}` {comma}"));
     }
     let size = |text: &str| text.parse::<Size>().expect_err(text).to_string();
-    assert_eq!(size("17179869184"), "missing unit: write for example \"17179869184 B\"");
-    assert_eq!(size("64"), "missing unit: write for example \"64 GiB\"");
+    assert_eq!(size("17179869184"), "the unit is missing: write for example \"17179869184 B\"");
+    assert_eq!(size("64"), "the unit is missing: write for example \"64 GiB\"");
     assert!(said("1e99999999999 s").contains("too large"));
     assert!(said("99999999999 s").contains("too large"));
     assert!(said(&format!("{} s", "9".repeat(60))).contains("too large"));
