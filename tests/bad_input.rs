@@ -80,15 +80,15 @@ fn what_is_no_regular_file_is_refused_as_such_wherever_a_file_is_named() {
     let set = |profile: &str| format!("hosts.0.device=Profile({profile:?})");
     let (pipe, looped, device) = (set("pipe.ron"), set("loop.ron"), set("/dev/zero"));
     for (arguments, words) in [
-        (vec!["check", "pipe.ron"], "the path is a pipe, socket or device, but only regular files are read"),
+        (vec!["check", "pipe.ron"], "the path is a pipe, a socket or a device, but only regular files are read"),
         (vec!["check", "loop.ron"], "symbolic links"),
         (
             vec!["check", "quickstart", "--set", &pipe],
-            "the path is a pipe, socket or device, but only regular files are read",
+            "the path is a pipe, a socket or a device, but only regular files are read",
         ),
         (
             vec!["check", "quickstart", "--set", &device],
-            "the path is a pipe, socket or device, but only regular files are read",
+            "the path is a pipe, a socket or a device, but only regular files are read",
         ),
         (vec!["check", "quickstart", "--set", &looped], "symbolic links"),
     ] {

@@ -81,7 +81,7 @@ fn where_nobody_can_take_over_the_outcome_names_the_host_and_what_it_said() {
     let run = run_and_lie("nobody", &plan);
     let Outcome::HostLost { host, name, why } = &run.outcome else { panic!("{}", run.outcome) };
     assert_eq!((*host, name.as_str()), (FIRST, "nobody-peer0"));
-    assert!(why.contains("what came is not a frame"), "{why}");
+    assert!(why.contains("the received bytes are not a frame of this protocol"), "{why}");
     assert!(run.events.iter().any(|event| matches!(event, Event::Drained(_))), "the run ended in order");
 }
 

@@ -183,7 +183,7 @@ fn a_host_started_by_hand_says_what_it_is() {
     let child = Command::new(env!("CARGO_BIN_EXE_swarmbench")).arg("host").stdin(std::process::Stdio::null()).output();
     let output = child.unwrap();
     assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("child process of a live run"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("only for the processes that a live run starts"));
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_host_that_stands_still_is_noticed_and_named() {
         let run = run_and_signal(&plan, "-STOP", &format!("frozen-{host}-{host}"));
         let Outcome::HostLost { name, why, .. } = &run.outcome else { panic!("{}", run.outcome) };
         assert_eq!(*name, format!("frozen-{host}-{host}"));
-        assert!(why.contains("its process stands still"), "{why}");
+        assert!(why.contains("the process has stopped responding"), "{why}");
         assert!(
             run.events.iter().any(|event| matches!(event, Event::Ended(it) if it.outcome.is_ok())),
             "what was done is kept"

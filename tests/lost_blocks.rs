@@ -55,8 +55,8 @@ fn expect_lost(run: &Run, host: &str, because: &str) {
 #[test]
 fn a_crash_of_the_only_holder_ends_the_run_in_both_worlds() {
     let plan = plan("crash", vec![at_a_step(None)]);
-    expect_lost(&simulator::run(&plan, HORIZON), "crash-peer0", "it crashed at a step, as the scenario asks");
-    expect_lost(&live(&plan), "crash-peer0", "the scenario took it away");
+    expect_lost(&simulator::run(&plan, HORIZON), "crash-peer0", "the scenario crashed the host at a step");
+    expect_lost(&live(&plan), "crash-peer0", "the scenario removed the host");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_leave_of_the_only_holder_ends_the_run_in_both_worlds() {
     plan.faults[0] = Fault { at: When::Release(Duration::from_millis(300)), what: What::Leave { host: PEER } };
     for run in [simulator::run(&plan, HORIZON), live(&plan)] {
         assert!(matches!(run.outcome, Outcome::BlocksLost { .. }), "{}", run.outcome);
-        assert!(run.outcome.to_string().contains("`leave-peer0` is gone for good"), "{}", run.outcome);
+        assert!(run.outcome.to_string().contains("`leave-peer0` does not come back"), "{}", run.outcome);
         assert!(finished(&run) > 0);
     }
 }

@@ -40,7 +40,7 @@ fn ends(run: &Run) -> (BTreeMap<RequestId, Ended>, Timestamp) {
     for event in &run.events {
         match event {
             Event::Ended(ended) if !ended.request.is_warmup() => {
-                assert!(ends.insert(ended.request, (**ended).clone()).is_none(), "a request ends once");
+                assert!(ends.insert(ended.request, (**ended).clone()).is_none(), "a request ends exactly once");
             }
             Event::Released { at } => released = *at,
             _ => {}

@@ -118,5 +118,9 @@ fn who_waits_for_room_gets_it() {
     assert_eq!(texts(&expected), texts(&retried));
     hasty.policies.recovery = actors::policy::Recovery::Off;
     let run = run(&hasty, HORIZON);
-    assert!(run.outcome.to_string().contains("its KV cache has no room"), "{}", run.outcome);
+    assert!(
+        run.outcome.to_string().contains("the KV cache of the peer has no room for the session"),
+        "{}",
+        run.outcome
+    );
 }

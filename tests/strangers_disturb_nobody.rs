@@ -155,7 +155,7 @@ fn warnings_about_strangers_are_counted_and_not_repeated() {
     let output = run.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    let warnings = said.lines().filter(|line| line.contains("the connection of a stranger")).count() as u64;
+    let warnings = said.lines().filter(|line| line.contains("a connection of an unknown program")).count() as u64;
     assert_eq!(warnings, REPEATED_WARNINGS, "{said}");
     assert!(said.contains(&format!("{} more connections", 200 - REPEATED_WARNINGS)), "{said}");
 }

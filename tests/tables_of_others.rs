@@ -84,7 +84,7 @@ fn a_pipe_is_not_waited_for() {
     let made = std::process::Command::new("mkfifo").arg(dir.path().join("trace.csv")).status().expect("mkfifo runs");
     assert!(made.success());
     let said = said(dir.path(), "check", "Ours", 3);
-    assert!(said.contains("trace.csv: this is a pipe, socket or device"), "{said}");
+    assert!(said.contains("trace.csv: the path is a pipe, a socket or a device"), "{said}");
 }
 
 #[test]

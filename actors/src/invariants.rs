@@ -15,27 +15,27 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A condition that must hold in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Invariant {
-    #[error("no timed work before the barrier's release")]
+    #[error("no timed work happens before the start of the timed run")]
     NothingBeforeTheBarrier,
-    #[error("a request ends once")]
+    #[error("a request ends exactly once")]
     OneEnd,
-    #[error("tokens come once and in order")]
+    #[error("the tokens of a request arrive once and in order")]
     TokensContiguous,
-    #[error("a peer's cache grows only at its end")]
+    #[error("the KV cache of a session grows only at its end")]
     CacheContiguous,
-    #[error("the parts of a step are within its time")]
+    #[error("the parts of a step's latency do not exceed the whole")]
     PartsWithinWhole,
-    #[error("a peer reserves no more KV cache than it has, and what is used is the sum over its sessions")]
+    #[error("a peer reserves no more KV cache than it has, and the reserved size is the sum over its sessions")]
     CacheWithinBudget,
-    #[error("no peer holds KV cache once the run is drained")]
+    #[error("no peer holds KV cache after the run is drained")]
     CacheFreed,
-    #[error("a route covers every block once")]
+    #[error("a route covers every block exactly once")]
     RouteCovers,
-    #[error("a route contains a banned peer only if no other peer holds its blocks")]
+    #[error("a route contains a banned peer only if no other peer serves its blocks")]
     BansRespected,
-    #[error("what waits is bounded")]
+    #[error("every queue is within its limit")]
     QueuesBounded,
-    #[error("what is sent is delivered, lost or in flight")]
+    #[error("every sent message is delivered, lost or in flight")]
     MessagesBalanced,
 }
 

@@ -218,25 +218,25 @@ pub struct Pong {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// The queue of steps is full, too many sessions are open, or the session is open or waiting already.
-    #[error("its queue is full")]
+    #[error("the queue of the peer is full")]
     Busy,
     /// The KV cache has no room for the session, or too many sessions wait for room already.
-    #[error("its KV cache has no room")]
+    #[error("the KV cache of the peer has no room for the session")]
     CacheFull,
     /// The peer does not serve the requested blocks.
-    #[error("it does not serve these blocks")]
+    #[error("the peer does not serve the requested blocks")]
     NotServing,
     /// The receiver has no session with this id.
-    #[error("it knows no such session")]
+    #[error("the peer has no session with this id")]
     UnknownSession,
     /// The step leaves a gap after the tokens that the session has accepted, has no tokens, or has the wrong batch size.
-    #[error("the step does not follow the last one")]
+    #[error("the step does not follow the tokens that the session has accepted")]
     OutOfOrder,
     /// The step exceeds the maximum length of its session, or the session to open exceeds the limits of batch or length.
-    #[error("the step is larger than its session allows")]
+    #[error("the step or the session is larger than the peer allows")]
     TooLong,
     /// The device failed to execute the step.
-    #[error("its device failed to execute the step")]
+    #[error("the device of the peer failed to execute the step")]
     DeviceFailed,
     /// Every peer with the same weights would fail in the same way, so the request is not tried again.
     #[error("{0}")]
@@ -245,23 +245,23 @@ pub enum Refusal {
     #[error("the peer has not kept the outputs that it was asked to send again")]
     NotKept,
     /// The session has exceeded its lifetime.
-    #[error("the session has lasted as long as it may")]
+    #[error("the session has exceeded its maximum lifetime")]
     Expired,
     /// The node does not handle messages of this kind.
-    #[error("it does not handle such messages")]
+    #[error("the node does not handle messages of this kind")]
     NotUnderstood,
 }
 
 /// The place in the model where values were not finite, so that no token can be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum NotFinite {
-    #[error("hidden states of the embedding are not finite")]
+    #[error("the hidden states after the embedding are not finite")]
     Embedding,
-    #[error("hidden states that came to block {0} are not finite")]
+    #[error("the hidden states that entered block {0} are not finite")]
     Before(u32),
-    #[error("hidden states after block {0} are not finite")]
+    #[error("the hidden states after block {0} are not finite")]
     After(u32),
-    #[error("scores are not finite")]
+    #[error("the scores of the next token are not finite")]
     Scores,
 }
 
@@ -273,25 +273,25 @@ pub struct Gone;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
     /// No route covers every block.
-    #[error("no route covers every block")]
+    #[error("no route of known peers covers every block")]
     NoRoute,
     /// A peer refused the request.
-    #[error("{0} refused: {1}")]
+    #[error("{0} refused the request: {1}")]
     Refused(NodeId, Refusal),
     /// A peer was lost.
-    #[error("{0} was lost")]
+    #[error("{0} became unreachable")]
     PeerLost(NodeId),
     /// The client's own device failed.
-    #[error("the client's own device failed")]
+    #[error("the device of the client failed")]
     ClientDevice,
     /// Values on the client's own device were not finite.
-    #[error("on the client's own device, {0}")]
+    #[error("on the device of the client, {0}")]
     ClientNotFinite(NotFinite),
     /// The request exceeded its timeout.
-    #[error("timed out")]
+    #[error("the request exceeded its timeout")]
     Timeout,
     /// The request was not sent, because its client already had the maximum number of requests in flight.
-    #[error("its client had as many under way as it may")]
+    #[error("the request was not sent, because its client already had the maximum number of requests in flight")]
     Shed,
 }
 

@@ -403,12 +403,12 @@ impl Drained {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Abort {
     /// Some nodes were not up before the timeout of the readiness phase.
-    #[error("{missing} of {expected} nodes did not come up in time, {such_as} among them")]
+    #[error("{missing} of {expected} nodes were not ready before the timeout `ready_within`, among them {such_as}")]
     NotPresent { missing: u32, expected: u32, such_as: NodeId },
     /// The warm-up of a client failed.
     #[error("the warm-up of {client} failed: {why}")]
     WarmupFailed { client: NodeId, why: Failure },
     /// A node was lost before the barrier's release.
-    #[error("{0} was lost before the timed run began")]
+    #[error("{0} became unreachable before the timed run began")]
     LostEarly(NodeId),
 }

@@ -288,7 +288,7 @@ fn damage_to_any_file_is_an_error_that_names_it() {
         let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
         assert!(made.success());
         let why = read().expect_err("a pipe").to_string();
-        assert!(why.contains(name) && why.contains("a pipe, socket or device"), "{why}");
+        assert!(why.contains(name) && why.contains("a pipe, a socket or a device"), "{why}");
         std::fs::rename(&aside, &path).expect("moved back");
     }
     read().expect("whole again");

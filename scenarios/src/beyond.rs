@@ -30,8 +30,8 @@ fn context(scenario: &Scenario, plan: &Plan) -> Option<String> {
     };
     Some(format!(
         "the longest request has {longest} tokens, prompt and answer together, but the model's context ends at {}: \
-         {positions} can be computed beyond this length, so the times are valid, but the text of a trained \
-         model would make no sense",
+         {positions} can be computed beyond this length, so the times are valid, but the text of a trained model \
+         would make no sense",
         own.max_positions
     ))
 }
@@ -69,8 +69,8 @@ fn after_closed(index: usize, begins: Duration, plan: &Plan, requests: u32) -> O
     let how = if requests == 1 { format!("one request of {one}") } else { format!("{requests} requests of {one}") };
     (begins > end).then(|| {
         format!(
-            "`events.{index}` cannot happen: it begins at {begins_at}, but the run has ended by {end_at}, since \
-             each client sends at most {how}"
+            "`events.{index}` cannot happen: it begins at {begins_at}, but the run has ended by {end_at}, since each \
+             client sends at most {how}"
         )
     })
 }

@@ -137,8 +137,7 @@ fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
     let (sessions, most) = (sessions(plan), limits::SESSIONS_PER_PEER as u64);
     if sessions > most {
         let text = format!(
-            "{sessions} sessions may be open at once, but a peer holds at most {most}, so a peer may \
-            refuse some"
+            "{sessions} sessions may be open at once, but a peer holds at most {most}, so a peer may refuse some"
         );
         warnings.push((Kind::Sessions, sessions as f64, text));
     }
@@ -156,8 +155,8 @@ fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
             Kind::Cache,
             excess,
             format!(
-                "{} (blocks {blocks}) may refuse sessions: its KV cache of {} has room for {fit} sessions of {}, \
-                 but {sessions} may be open at once{}",
+                "{} (blocks {blocks}) may refuse sessions: its KV cache of {} has room for {fit} sessions of {}, but \
+                 {sessions} may be open at once{}",
                 plan.called(id),
                 Size(cache),
                 Size(session),
@@ -199,7 +198,7 @@ pub fn live_obstacles(plan: &Plan) -> Vec<String> {
     if plan.model.weights == Weights::Echo {
         obstacles.push(
             "an echo model has no weights and cannot run live; give the model weights: --set \
-            'model.weights=Random(seed: 1)'"
+             'model.weights=Random(seed: 1)'"
                 .to_owned(),
         );
     }

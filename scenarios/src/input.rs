@@ -133,7 +133,7 @@ pub fn open(path: &Path) -> Result<(File, u64), InputError> {
     // The type is checked before the file is opened, because opening a named pipe waits for its other end.
     let kind = std::fs::metadata(path).map_err(io)?.file_type();
     if !kind.is_file() {
-        let found = if kind.is_dir() { "a directory" } else { "a pipe, socket or device" };
+        let found = if kind.is_dir() { "a directory" } else { "a pipe, a socket or a device" };
         return Err(InputError::NotRegular { path: path.to_owned(), found });
     }
     let file = File::open(path).map_err(io)?;

@@ -232,15 +232,14 @@ impl Profile {
         for path in &self.links {
             if path.rtt.is_empty() || !path.rtt.is_sorted() {
                 return wrong(format!(
-                    "the link from {} to {} must have at least one round trip, and its round trips \
-                    must ascend",
+                    "the link from {} to {} must have at least one round trip, and its round trips must ascend",
                     path.from, path.to
                 ));
             }
             if path.bandwidth == Some(Rate(0)) {
                 return wrong(format!(
-                    "the link from {} to {} has a bandwidth of 0, so it delivers nothing; leave `bandwidth` out for \
-                     a link without limit",
+                    "the link from {} to {} has a bandwidth of 0, so it delivers nothing; leave `bandwidth` out for a \
+                     link without limit",
                     path.from, path.to
                 ));
             }
@@ -253,8 +252,8 @@ impl Profile {
         let CpuSteal { every, last } = self.overhead.cpu_steal;
         if every.0 > 0 && (every.0 < 1_000_000 || last.0 > every.0) {
             return wrong(format!(
-                "the CPU steal lasts {} in every {}, but it must not last longer than its period, and the period \
-                 must be at least 1 ms",
+                "the CPU steal lasts {} in every {}, but it must not last longer than its period, and the period must \
+                 be at least 1 ms",
                 last, every
             ));
         }

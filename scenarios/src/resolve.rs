@@ -112,10 +112,7 @@ fn charted(chart: &Chart, at: &str, text: &str) -> Result<(), Fault> {
         Chart::Heatmap(x, y) => known(0, x).and_then(|()| known(1, y)),
         Chart::Only(only, chart) => {
             let wrong = |why| {
-                Fault::new(&format!("{at}.0"), why).help(
-                    "write a filter as path=value, and join \
-                several with &&",
-                )
+                Fault::new(&format!("{at}.0"), why).help("write a filter as path=value, and join several with &&")
             };
             Only::parse(only).map_err(wrong)?.paths().try_for_each(|path| known(0, path))?;
             charted(chart, &format!("{at}.1"), text)
@@ -148,8 +145,7 @@ fn fit_for_directories(name: &str) -> Result<(), Fault> {
     const MOST: usize = 200;
     if name.starts_with('.') {
         let message = format!(
-            "`{name}` cannot be the name of a scenario, because the directories of its results \
-            would be hidden"
+            "`{name}` cannot be the name of a scenario, because the directories of its results would be hidden"
         );
         return Err(Fault::new("name", message).help("give the scenario a name that does not begin with a dot"));
     }
@@ -170,17 +166,14 @@ fn objectives(measure: &schema::Measure) -> Result<plan::Objectives, Fault> {
         if !(0.0..=1.0).contains(&share) {
             return Err(Fault::new(
                 "measure.slo_share",
-                format!(
-                    "slo_share is {share}, but must be a share from 0 to \
-                1"
-                ),
+                format!("slo_share is {share}, but must be a share from 0 to 1"),
             ));
         }
         if measure.slo.is_empty() {
             let fault = Fault::new(
                 "measure.slo_share",
-                "slo_share requires a share of good requests, but the scenario has \
-                    no objective that says which requests are good",
+                "slo_share requires a share of good requests, but the scenario has no objective that says which \
+                 requests are good",
             );
             return Err(fault.help("add an objective, for example `slo: [Ttft(\"500 ms\")]`"));
         }
@@ -243,10 +236,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         if placed::group_of(&group.on) == on {
             let fault = Fault::new(
                 "workload.on",
-                format!(
-                    "the hosts `{on}` hold peers, but clients must have hosts of \
-                    their own"
-                ),
+                format!("the hosts `{on}` hold peers, but clients must have hosts of their own"),
             );
             return Err(fault.help("add a host for the clients; give both the same `machine` if they share one"));
         }
@@ -262,8 +252,8 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
                 format!("the hosts `{}` have no device {device}", group.on),
             );
             return Err(fault.help(format!(
-                "each of these hosts has {devices}, counted from 0; to give each one more, \
-                    write: also: [Preset(\"a100\")]"
+                "each of these hosts has {devices}, counted from 0; to give each one more, write: also: \
+                 [Preset(\"a100\")]"
             )));
         }
         counts.push(count.saturating_mul(group.count));
@@ -272,13 +262,8 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
         return Err(Fault::unknown("workload.on", "host", on, names));
     }
     if let Some((group, _)) = placed::member(on) {
-        let fault = Fault::new(
-            "workload.on",
-            format!(
-                "`{on}` is a single host, but each client must have a host of \
-            its own"
-            ),
-        );
+        let fault =
+            Fault::new("workload.on", format!("`{on}` is a single host, but each client must have a host of its own"));
         return Err(fault.help(format!("name the whole group: on: \"{group}\"")));
     }
     let peers: BTreeSet<u32> = scenario.peers.iter().flat_map(|group| computers.of(&group.on)).collect();
@@ -297,8 +282,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     if scenario.swarm.throughput.unknown.0 == 0 {
         return Err(Fault::new(
             "swarm.throughput.unknown",
-            "the bandwidth is 0, so the NIC carries no token; give a \
-            bandwidth above 0",
+            "the bandwidth is 0, so the NIC carries no token; give a bandwidth above 0",
         ));
     }
     let spans = spans::resolve(&scenario.peers, &counts, model.shape.layers)?;
@@ -361,14 +345,10 @@ fn roomy(plan: &Plan) -> Result<(), Fault> {
         let session = session_bytes(plan, blocks);
         if session > cache_bytes {
             let (session, cache) = (crate::units::Size(session), crate::units::Size(cache_bytes));
-            let message = format!(
-                "a session takes {session} of KV cache for blocks {blocks}, but a peer has only \
-                {cache}"
-            );
-            return Err(Fault::new("swarm.cache", message).help(
-                "raise `swarm.cache`, or lower the tokens or the \
-                batch of the requests",
-            ));
+            let message =
+                format!("a session takes {session} of KV cache for blocks {blocks}, but a peer has only {cache}");
+            return Err(Fault::new("swarm.cache", message)
+                .help("raise `swarm.cache`, or lower the tokens or the batch of the requests"));
         }
     }
     Ok(())

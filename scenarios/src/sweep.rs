@@ -127,14 +127,12 @@ impl Loaded {
             return Ok(());
         }
         let message = format!(
-            "the sweep has {cells} cells with {repeat} repetitions each, which are {runs} runs, \
-            but at most {RUNS} are allowed"
+            "the sweep has {cells} cells with {repeat} repetitions each, which are {runs} runs, but at most {RUNS} \
+             are allowed"
         );
         let fault = resolve::Fault::new("sweep.repeat", message);
-        Err(origin.blame(fault.help(
-            "use fewer repetitions, or run a part of the cells at a time: --only \
-            'PATH=VALUE'",
-        )))
+        Err(origin
+            .blame(fault.help("use fewer repetitions, or run a part of the cells at a time: --only 'PATH=VALUE'")))
     }
 
     /// Returns the cells of the sweep, in its order.
@@ -435,16 +433,8 @@ fn names(fields: &[(&str, &str)]) -> Vec<String> {
 fn select(cells: Vec<Cell>, text: &str) -> Result<Vec<Cell>, ScenarioError> {
     let wrong =
         |message: String, help: Option<String>| ScenarioError::Flag { flag: format!("--only {text}"), message, help };
-    let only = Only::parse(text).map_err(|why| {
-        wrong(
-            why,
-            Some(
-                "write a filter as path=value, and join several with \
-        &&"
-                .to_owned(),
-            ),
-        )
-    })?;
+    let only = Only::parse(text)
+        .map_err(|why| wrong(why, Some("write a filter as path=value, and join several with &&".to_owned())))?;
     let known: Vec<String> =
         cells.first().map(|cell| cell.key.values.iter().map(|(path, _)| path.clone()).collect()).unwrap_or_default();
     for path in only.paths() {

@@ -19,7 +19,10 @@ fn numbers_of_nodes_and_hosts_become_names() {
     let (peer, client) = (plan.called(NodeId(3)), plan.called(NodeId(4)));
     assert!(peer.starts_with("peer") && client.starts_with("client"), "{peer} {client}");
     let why = Abort::WarmupFailed { client: NodeId(4), why: Failure::Refused(NodeId(3), Refusal::CacheFull) };
-    let said = format!("the warm-up of {client} failed: {peer} refused: its KV cache has no room");
+    let said = format!(
+        "the warm-up of {client} failed: {peer} refused the request: the KV cache of the peer has no room for the \
+         session"
+    );
     assert_eq!(plan.in_words(&why.to_string()), said);
     let missing = Abort::NotPresent { missing: 1, expected: 4, such_as: NodeId(0) };
     assert!(plan.in_words(&missing.to_string()).ends_with("the orchestrator among them"));

@@ -18,11 +18,13 @@ fn an_event_after_the_last_request_is_told_with_both_times() {
     };
     assert_eq!(
         said("\"6000 s\"", "600 s"),
-        "`events.0` begins at 6000 s, but requests arrive only until 300 s: the last request has ended by 900 s, so the event cannot happen"
+        "`events.0` begins at 6000 s, but requests arrive only until 300 s: the last request has ended by 900 s, so \
+         the event cannot happen"
     );
     assert_eq!(
         said("\"350 s\"", "600 s"),
-        "`events.0` begins at 350 s, but requests arrive only until 300 s: the event happens only if a request is still in flight then"
+        "`events.0` begins at 350 s, but requests arrive only until 300 s: the event happens only if a request is \
+         still in flight then"
     );
     assert_eq!(said("\"299 s\"", "600 s"), "");
     // The start is earlier than the barrier's release, at most by the time that the swarm may take to be ready.
@@ -40,8 +42,8 @@ fn an_event_after_the_end_of_a_closed_workload_is_told_with_the_bound() {
     let crash = |at: &str| said(&format!("[Crash(on: \"peer[0]\", at: \"{at}\", back: \"1 s\")]"));
     assert_eq!(
         crash("6000 s"),
-        "`events.0` cannot happen: it begins at 6000 s, but the run has ended by 600 s, since each client sends at most 10 \
-         requests of 60 s"
+        "`events.0` cannot happen: it begins at 6000 s, but the run has ended by 600 s, since each client sends at \
+         most 10 requests of 60 s"
     );
     assert_eq!(crash("600 s"), "");
     let slow = "[Degrade(what: Device(\"peer[0]\"), by: 2.0, at: \"601 s\", for: \"1 s\")]";
@@ -66,6 +68,7 @@ fn a_request_beyond_the_models_context_is_told_or_refused() {
     let said = opt.expect_err("no position is left").to_string();
     assert_eq!(
         said,
-        "--set workload.prompt=2048: `prompt` of 2048 and `generate` of 128 need 2176 positions, but the model has only 512 learned positions"
+        "--set workload.prompt=2048: `prompt` of 2048 and `generate` of 128 need 2176 positions, but the model has \
+         only 512 learned positions"
     );
 }

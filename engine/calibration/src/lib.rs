@@ -37,7 +37,7 @@ use scenarios::units::Time;
 /// An error that prevents the fit of a profile, or the preparation of a plan with one.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
-    #[error("nothing can be calibrated from these runs: {what}")]
+    #[error("no profile can be fitted to these runs: {what}")]
     TooLittle { what: String },
     #[error(transparent)]
     Profile(#[from] scenarios::profile::ProfileError),
@@ -79,14 +79,14 @@ pub fn fit(
     source: &str,
 ) -> Result<Profile, CalibrationError> {
     let too_little = |what: &str| CalibrationError::TooLittle { what: what.to_owned() };
-    let first = seen.first().ok_or_else(|| too_little("there are no runs"))?;
+    let first = seen.first().ok_or_else(|| too_little("the list of runs is empty"))?;
     let served = Served::of(&first.plan.model.shape, first.plan.model.block_type);
     if seen.iter().any(|run| Served::of(&run.plan.model.shape, run.plan.model.block_type) != served) {
-        return Err(too_little("the runs are of several models"));
+        return Err(too_little("the runs serve several models; give runs of one model"));
     }
     let (jobs, gaps) = jobs::of(seen);
     if !jobs.iter().any(|job| job.phase == Phase::Decode) && !jobs.iter().any(|job| job.phase == Phase::Prefill) {
-        return Err(too_little("no timed step was computed"));
+        return Err(too_little("the runs have no timed step"));
     }
     let (heads, between_heads) = jobs::heads(seen);
     let cold = ColdCache::fit((&jobs, &gaps), (&heads, &between_heads));

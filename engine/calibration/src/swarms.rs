@@ -41,10 +41,10 @@ const CLIENTS: u32 = 4;
 /// # Errors
 /// Returns the reason why these plans cannot be measured on this machine.
 pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
-    let base = plans.first().ok_or("there is nothing to calibrate for")?;
+    let base = plans.first().ok_or("the scenario has no cell to calibrate for")?;
     if let Some(other) = plans.iter().find(|plan| plan.model != base.model) {
         return Err(format!(
-            "cells 0 and {} serve different models: calibrate them one by one, with --set or --only",
+            "cells 0 and {} serve different models; calibrate for one model at a time, with --set or --only",
             other.cell
         ));
     }
@@ -80,7 +80,7 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
 /// # Errors
 /// Returns the reason why these plans cannot be measured on this machine.
 pub fn probes(plans: &[Plan]) -> Result<Vec<Plan>, String> {
-    let base = plans.first().ok_or("there is nothing to calibrate for")?;
+    let base = plans.first().ok_or("the scenario has no cell to calibrate for")?;
     let prompts = spread(plans.iter().map(|plan| plan.workload.prompt), PROMPTS);
     let templates = HostTemplates::of(base)?;
     let probe = |prompt: u32| {
@@ -102,7 +102,7 @@ impl HostTemplates {
     fn of(plan: &Plan) -> Result<HostTemplates, String> {
         let (peer, client) = (plan.peers().next(), plan.clients().next());
         let (Some((_, peer)), Some((_, client))) = (peer, client) else {
-            return Err("the scenario has no peer or no client".to_owned());
+            return Err("the scenario must have a peer and a client".to_owned());
         };
         let Role::Peer { cache_bytes, .. } = peer.role else { return Err("a peer holds blocks".to_owned()) };
         // Each host has one device, without the other devices beside it.
@@ -115,8 +115,8 @@ impl HostTemplates {
         for host in [&peer, &client] {
             if host.device.executor == Executor::Elsewhere {
                 return Err(format!(
-                    "the device {} of host {} is not on this machine: give it one with an executor, \
-                     --set 'hosts.0.device=Cpu(threads: 1)'",
+                    "the device {} of host {} is not on this machine; give the host a device that runs here, for \
+                     example --set 'hosts.0.device=Cpu(threads: 1)'",
                     host.device.name, host.name
                 ));
             }

@@ -73,7 +73,7 @@ impl FromStr for Term {
     fn from_str(text: &str) -> Result<Term, String> {
         let found = TERMS.iter().find(|(name, _)| *name == text).map(|(_, term)| *term);
         let names = || TERMS.map(|(name, _)| name).join(", ");
-        found.ok_or_else(|| format!("`{text}` is no term of the host model; the terms are {}", names()))
+        found.ok_or_else(|| format!("`{text}` is not a term of the host model; the terms are {}", names()))
     }
 }
 

@@ -15,16 +15,17 @@ pub fn check(plan: &Plan, host: HostId, incarnation: u32, answer: &Answer) -> Re
     match answer {
         Answer::Over | Answer::Alive => Ok(()),
         Answer::Events(events) => events.iter().try_for_each(|event| recorded(plan, host, event)),
-        Answer::Counted(account) if (account.host, account.incarnation) != (host, incarnation) => {
-            Err(format!("it gave the account of process {} of host {}", account.incarnation, account.host.0))
-        }
+        Answer::Counted(account) if (account.host, account.incarnation) != (host, incarnation) => Err(format!(
+            "the process sent the message account of process {} of host {}",
+            account.incarnation, account.host.0
+        )),
         Answer::Counted(account) => account.tallies.iter().try_for_each(|tally| known(plan, tally.there)),
         Answer::Report(report) => match report {
             Report::Panicked { node, .. } | Report::LoadFailed { node, .. } => runs_on(plan, host, *node),
             Report::Broken { event, .. } => recorded(plan, host, event),
             Report::LinkLost { host: there, .. } => known(plan, *there),
             Report::Released { .. } | Report::Ended(_) => {
-                Err("it reported what only the orchestrator's process knows".to_owned())
+                Err("the process sent a report that only the orchestrator's process may send".to_owned())
             }
         },
     }
@@ -34,14 +35,14 @@ fn known(plan: &Plan, host: HostId) -> Result<(), String> {
     if (host.0 as usize) < plan.hosts.len() {
         return Ok(());
     }
-    Err(format!("it spoke of host {}, and the plan has {}", host.0, plan.hosts.len()))
+    Err(format!("the process named host {}, but the plan has {} hosts", host.0, plan.hosts.len()))
 }
 
 fn runs_on(plan: &Plan, host: HostId, node: NodeId) -> Result<(), String> {
     match plan.nodes.get(node.0 as usize) {
-        Some(node) if node.host == host => Ok(()),
-        Some(_) => Err(format!("it spoke for {}, which is on another host", plan.called(node))),
-        None => Err(format!("it spoke for {node}, and the plan has {} nodes", plan.nodes.len())),
+        Some(seat) if seat.host == host => Ok(()),
+        Some(_) => Err(format!("the process spoke for {}, which is on another host", plan.called(node))),
+        None => Err(format!("the process spoke for {node}, but the plan has {} nodes", plan.nodes.len())),
     }
 }
 
@@ -66,7 +67,9 @@ fn recorded(plan: &Plan, host: HostId, event: &Event) -> Result<(), String> {
         | Event::FaultEvent(_)
         | Event::Finished { .. }
         | Event::Drained(_)
-        | Event::Aborted { .. } => return Err("it recorded what only the orchestrator's process sees".to_owned()),
+        | Event::Aborted { .. } => {
+            return Err("the process sent an event that only the orchestrator's process may record".to_owned());
+        }
     };
     runs_on(plan, host, node)
 }
@@ -110,16 +113,16 @@ mod tests {
         for (answer, said) in [
             (account(there, 3, here), "the account of process 3 of host"),
             (account(here, 2, there), "the account of process 2 of host"),
-            (account(here, 3, nowhere.0), "spoke of host 9999"),
+            (account(here, 3, nowhere.0), "named host 9999"),
             (failed(client.0), "on another host"),
             (failed(nowhere.1), "spoke for node 9999"),
-            (lost(nowhere.0), "spoke of host 9999"),
+            (lost(nowhere.0), "named host 9999"),
             (pinged(client.0), "on another host"),
             (pinged(nowhere.1), "spoke for node 9999"),
-            (Answer::Report(Report::Released { at: Timestamp::default() }), "only the orchestrator's process knows"),
+            (Answer::Report(Report::Released { at: Timestamp::default() }), "only the orchestrator's process may send"),
             (
                 Answer::Events(vec![Event::Released { at: Timestamp::default() }]),
-                "only the orchestrator's process sees",
+                "only the orchestrator's process may record",
             ),
         ] {
             let why = check(&plan, here, 3, &answer).expect_err(said);

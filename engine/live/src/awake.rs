@@ -18,5 +18,12 @@ pub fn keep() -> Option<File> {
         latency.write_all(&0i32.to_ne_bytes())?;
         Ok(latency)
     };
-    request().inspect_err(|why| tracing::info!("cores may sleep between frames: /dev/cpu_dma_latency: {why}")).ok()
+    request()
+        .inspect_err(|why| {
+            tracing::info!(
+                "CPU cores may enter sleep states between messages, which adds latency, because /dev/cpu_dma_latency \
+                 cannot be written: {why}"
+            )
+        })
+        .ok()
 }

@@ -20,7 +20,7 @@ const TURNS: usize = 150;
 /// # Errors
 /// If the lock files of the leases cannot be created or locked.
 pub fn hand_over(plan: &Plan) -> Result<Duration, LiveError> {
-    let dir = Leases::new().map_err(LiveError::io("making a directory for core leases"))?;
+    let dir = Leases::new().map_err(LiveError::io("creating a directory for core leases"))?;
     let _awake = awake::keep();
     let machine = plan.peers().next().map_or(0, |(_, peer)| plan.host(peer.host).machine);
     let cores = Cores::of(plan, machine);

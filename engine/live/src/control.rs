@@ -183,10 +183,14 @@ pub async fn greeted(reader: &mut FrameReader<OwnedReadHalf>, token: &Token) -> 
     let heard = tokio::time::timeout(GREETING_WITHIN, reader.next()).await;
     let greeting: Greeting = match heard {
         Ok(Ok(Some(Incoming::Greeting(body)))) => wire::read(&body).map_err(|why| why.to_string())?,
-        Ok(Ok(Some(_))) => return Err("it sent something else before it greeted".to_owned()),
-        Ok(Ok(None)) => return Err("it closed without a word".to_owned()),
+        Ok(Ok(Some(_))) => return Err("the connection sent another frame before its greeting".to_owned()),
+        Ok(Ok(None)) => return Err("the connection was closed before its greeting".to_owned()),
         Ok(Err(why)) => return Err(why.to_string()),
-        Err(_) => return Err(format!("it did not greet within {GREETING_WITHIN:?}")),
+        Err(_) => return Err(format!("the connection sent no greeting within {GREETING_WITHIN:?}")),
     };
-    if greeting.token.is(token) { Ok(greeting) } else { Err("it does not know the token of this run".to_owned()) }
+    if greeting.token.is(token) {
+        Ok(greeting)
+    } else {
+        Err("the greeting does not have the token of this run".to_owned())
+    }
 }

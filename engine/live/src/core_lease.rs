@@ -189,7 +189,7 @@ fn lock(file: &File) -> io::Result<()> {
 
 fn unlock(file: &File) {
     if let Err(why) = flock(file, FlockOperation::Unlock) {
-        tracing::error!("a core lease cannot be given back: {why}");
+        tracing::error!("a core lease cannot be released: {why}");
     }
 }
 

@@ -54,7 +54,7 @@ mod kernel {
         let mut set = CpuSet::new();
         cores.iter().for_each(|core| set.set(*core));
         if let Err(why) = sched_setaffinity(None, &set) {
-            tracing::warn!("jobs and the network's threads share cores: {why}");
+            tracing::warn!("the thread cannot be pinned, so jobs and network threads share cores: {why}");
         }
     }
 }

@@ -22,13 +22,14 @@ pub async fn attend(
 ) {
     let welcome = Rc::new(welcome);
     let strangers = Rc::new(Cell::new(0));
-    let dropped =
-        Rc::new(Warnings::new("connections of strangers, or of hosts that the plan does not expect, were dropped"));
+    let dropped = Rc::new(Warnings::new(
+        "connections of unknown programs, or of hosts that the plan does not expect, were dropped",
+    ));
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(caller) => caller,
             Err(why) => {
-                dropped.warn(|| format!("a connection could not be taken: {why}"));
+                dropped.warn(|| format!("a connection could not be accepted: {why}"));
                 // The process has most likely run out of file descriptors, and some may become free.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -36,7 +37,9 @@ pub async fn attend(
         };
         if strangers.get() >= limits::STRANGERS {
             let waiting = limits::STRANGERS;
-            dropped.warn(|| format!("a connection was dropped: {waiting} have not introduced themselves yet"));
+            dropped.warn(|| {
+                format!("a connection was dropped, because {waiting} others have not sent their greeting yet")
+            });
             continue;
         }
         strangers.set(strangers.get() + 1);
@@ -47,7 +50,7 @@ pub async fn attend(
             match known.map(|(greeting, reader, writer)| welcome(greeting, reader, writer)) {
                 Ok(Ok(())) => {}
                 Ok(Err(why)) => dropped.warn(|| format!("a connection from {from} was dropped: {why}")),
-                Err(why) => dropped.warn(|| format!("the connection of a stranger at {from} was dropped: {why}")),
+                Err(why) => dropped.warn(|| format!("a connection of an unknown program at {from} was dropped: {why}")),
             }
         });
     }

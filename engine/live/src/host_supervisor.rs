@@ -82,9 +82,9 @@ impl fmt::Display for ProcessEnd {
             ProcessEnd::Killed { signal, core_dumped } => {
                 // The standard library knows the names of signals; bit 7 of a raw status says that a core was dumped.
                 let status = ExitStatus::from_raw(signal | if *core_dumped { 0x80 } else { 0 });
-                write!(f, "its process ended with {status}")
+                write!(f, "the process ended with {status}")
             }
-            ProcessEnd::Unknown(why) => write!(f, "its process cannot be watched: {why}"),
+            ProcessEnd::Unknown(why) => write!(f, "waiting for the process failed: {why}"),
         }
     }
 }
@@ -148,7 +148,7 @@ impl HostSupervisor {
         if let Some(pid) = member.and_then(|member| member.pid)
             && let Err(why) = kill_process(pid, signal)
         {
-            tracing::warn!("a signal to process {} was not sent: {why}", pid.as_raw_nonzero());
+            tracing::warn!("sending a signal to process {} failed: {why}", pid.as_raw_nonzero());
         }
     }
 

@@ -41,7 +41,9 @@ pub fn host_main() -> Result<(), LiveError> {
 fn die_with_parent() {
     #[cfg(target_os = "linux")]
     if let Err(why) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
-        tracing::warn!("this process may outlive the run: {why}");
+        tracing::warn!(
+            "this process may outlive the run, because the kernel cannot be told to end it with its parent: {why}"
+        );
     }
 }
 
@@ -49,7 +51,7 @@ fn invitation() -> Result<Invitation, LiveError> {
     let mut line = String::new();
     // The read is limited to 64 KiB. The rest of stdin is only watched for its end.
     let read = std::io::stdin().lock().take(1 << 16).read_line(&mut line);
-    read.map_err(LiveError::io("reading how to join the run from stdin"))?;
+    read.map_err(LiveError::io("reading the run's invitation from stdin"))?;
     serde_json::from_str(&line).map_err(|why| LiveError::Invitation { why: why.to_string() })
 }
 
@@ -70,13 +72,17 @@ fn watch_stdin() -> Result<(), LiveError> {
 
 async fn join(invitation: Invitation) -> Result<(), LiveError> {
     let Invitation { orchestrator, token, host: here, incarnation, leases } = invitation;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(LiveError::io("listening"))?;
-    let port = listener.local_addr().map_err(LiveError::io("listening"))?.port();
-    let stream = TcpStream::connect(orchestrator).await.map_err(LiveError::io("calling the orchestrator"))?;
-    stream.set_nodelay(true).map_err(LiveError::io("calling the orchestrator"))?;
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(LiveError::io("opening a TCP listener"))?;
+    let port = listener.local_addr().map_err(LiveError::io("opening a TCP listener"))?.port();
+    let stream = TcpStream::connect(orchestrator).await.map_err(LiveError::io("connecting to the orchestrator"))?;
+    stream.set_nodelay(true).map_err(LiveError::io("connecting to the orchestrator"))?;
     let (reader, mut control) = stream.into_split();
     let greeting = Greeting { token, host: here, incarnation, purpose: Purpose::Join { port } };
-    control.write_all(&wire::plain(Kind::Greeting, &greeting)?).await.map_err(LiveError::io("joining"))?;
+    control
+        .write_all(&wire::plain(Kind::Greeting, &greeting)?)
+        .await
+        .map_err(LiveError::io("sending the greeting to the orchestrator"))?;
     let mut orders = FrameReader::new(reader, Limits::CONTROL);
     let Some(Order::Raise { plan, book, started }) = hear::<Order>(&mut orders).await? else {
         return Err(LiveError::Dismissed);
@@ -85,7 +91,8 @@ async fn join(invitation: Invitation) -> Result<(), LiveError> {
     let directory = Directory { book, token, incarnation, started };
     let plan = Arc::new(*plan);
     let falls = falls(&plan, here);
-    let local = LocalHost::spawn_actors(plan, here, directory, &leases, sender).map_err(LiveError::io("rising"))?;
+    let local = LocalHost::spawn_actors(plan, here, directory, &leases, sender)
+        .map_err(LiveError::io("starting the actors of the host"))?;
     spawn_local(open_door(listener, local.clone(), token));
     serve(&local, orders, control, reports, falls).await
 }
@@ -94,7 +101,11 @@ async fn join(invitation: Invitation) -> Result<(), LiveError> {
 async fn open_door(listener: TcpListener, local: Rc<LocalHost>, token: super::control::Token) {
     super::door::attend(listener, token, move |greeting, reader, writer| match greeting.purpose {
         Purpose::Messages => local.answer(&greeting, reader, writer),
-        Purpose::Join { .. } => Err("it wants to join the run here, where there is no orchestrator".to_owned()),
+        Purpose::Join { .. } => {
+            Err("the connection asks to join the run, but only the orchestrator's process accepts \
+            hosts"
+                .to_owned())
+        }
     })
     .await;
 }

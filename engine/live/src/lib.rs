@@ -80,7 +80,7 @@ pub enum LiveError {
     Elsewhere { host: String, device: String },
     #[error("the process of host `{host}` cannot be started from {}: {why}", exe.display())]
     Spawn { host: String, exe: PathBuf, why: io::Error },
-    #[error("host `{host}` has not joined the run: {why}")]
+    #[error("host `{host}` did not join the run: {why}")]
     NotJoined { host: String, why: String },
     #[error("host `{host}` cannot load its part of the model: {what}")]
     Load { host: String, what: String },
@@ -91,10 +91,11 @@ pub enum LiveError {
     #[error(transparent)]
     Wire(#[from] wire::WireError),
     #[error(
-        "this is a child process of a live run, started by the one that conducts it, which says how to join: {why}"
+        "the command `host` is only for the processes that a live run starts, and stdin has no valid invitation to a \
+         run: {why}"
     )]
     Invitation { why: String },
-    #[error("the orchestrator has ended the connection")]
+    #[error("the orchestrator closed the connection")]
     Dismissed,
 }
 
@@ -140,14 +141,14 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
 pub fn device_obstacles(plan: &Plan) -> Vec<String> {
     let obstacle = |(host, device): (&scenarios::plan::Host, &scenarios::plan::Device)| match device.executor {
         Executor::Cuda { .. } if !cfg!(feature = "cuda") => Some(format!(
-            "host {}: this build has no CUDA; build it with `cargo build --release --features cuda`, \
-             or give the host a CPU: device: Cpu(threads: 1)",
+            "host {}: this build of swarmbench has no CUDA support; build with `cargo build --release --features \
+             cuda`, or give the host a CPU: device: Cpu(threads: 1)",
             host.name
         )),
         Executor::Cuda { ordinal } => candle_core::Device::new_cuda(ordinal as usize).err().map(|why| {
             format!(
-                "host {}: CUDA device {ordinal} cannot be opened ({why}); `nvidia-smi -L` lists those that are here, \
-                 counted from 0",
+                "host {}: CUDA device {ordinal} cannot be opened ({why}); `nvidia-smi -L` lists the GPUs of this \
+                 machine, counted from 0",
                 host.name
             )
         }),

@@ -38,9 +38,12 @@ struct Outbound {
 pub enum LinkError {
     #[error("the connection broke: {0}")]
     Io(io::Error),
-    #[error("it was given up")]
+    #[error("the connection was closed")]
     Closed,
-    #[error("{bytes} bytes wait for it, and the limit is {}", limits::LINK_QUEUE_BYTES)]
+    #[error(
+        "{bytes} bytes wait to be sent on the connection, which is more than the limit of {}",
+        limits::LINK_QUEUE_BYTES
+    )]
     Full { bytes: usize },
 }
 

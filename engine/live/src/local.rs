@@ -190,7 +190,7 @@ impl LocalHost {
                 reports,
                 account: RefCell::new(Counts::of(incarnations.into_iter())),
             },
-            warnings: Warnings::new("messages and calls led nowhere"),
+            warnings: Warnings::new("messages or connections had no valid destination"),
             stopping: Cell::new(false),
             sealed: Cell::new(false),
         });
@@ -319,7 +319,7 @@ impl LocalHost {
             Err(refused) if answered => self.post(me, me, Delivery::Computed(refused)),
             Err(_) => self.warnings.warn(|| {
                 let node = self.plan.called(me);
-                format!("{node} cannot release a session's cache: its device's queue is full")
+                format!("{node} cannot release the KV cache of a session, because the queue of its device is full")
             }),
             Ok(()) => {}
         }

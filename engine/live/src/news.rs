@@ -66,7 +66,7 @@ pub async fn listen(
     let (why, lied) = loop {
         let answer = match hear::<Answer>(&mut answers).await {
             Ok(Some(answer)) => answer,
-            Ok(None) => break ("it closed its connection to the orchestrator".to_owned(), false),
+            Ok(None) => break ("the process closed its connection to the orchestrator".to_owned(), false),
             Err(WireError::Io(why)) => break (why.to_string(), false),
             Err(why) => break (why.to_string(), true),
         };

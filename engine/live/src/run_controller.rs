@@ -33,7 +33,7 @@ const INTERRUPTED_WITHIN: Duration = Duration::from_secs(2);
 /// # Errors
 /// If the run cannot be set up, or a node cannot load its part of the model.
 pub async fn control_run(plan: Arc<Plan>, options: &Options, interrupt: &AtomicBool) -> Result<Run, LiveError> {
-    let leases = Leases::new().map_err(LiveError::io("making a directory for core leases"))?;
+    let leases = Leases::new().map_err(LiveError::io("creating a directory for core leases"))?;
     let mut supervisor = HostSupervisor::new();
     let ended = perform(&plan, options, interrupt, leases.path(), &mut supervisor).await;
     let within = match interrupt.load(Ordering::Relaxed) {
@@ -51,8 +51,9 @@ async fn perform(
     leases: &Path,
     supervisor: &mut HostSupervisor,
 ) -> Result<Run, LiveError> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(LiveError::io("listening"))?;
-    let orchestrator = listener.local_addr().map_err(LiveError::io("listening"))?;
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(LiveError::io("opening a TCP listener"))?;
+    let orchestrator = listener.local_addr().map_err(LiveError::io("opening a TCP listener"))?;
     let token = Token::draw().map_err(LiveError::io("drawing the run's token"))?;
     let (sender, mut news) = unbounded_channel();
     let local: Rc<OnceCell<Rc<LocalHost>>> = Rc::default();
@@ -81,7 +82,7 @@ async fn perform(
     let started = clock::now();
     let directory = Directory { book: book.clone(), token, incarnation: 0, started };
     let here = LocalHost::spawn_actors(plan.clone(), HostId(0), directory, leases, reporter);
-    let here = here.map_err(LiveError::io("raising the orchestrator"))?;
+    let here = here.map_err(LiveError::io("starting the actors of the orchestrator"))?;
     let _ = local.set(here.clone());
     let meet = Meet { options, meeting };
     let setup = RunSetup { plan, local: here, supervisor, meet, news: sender.clone(), started };
@@ -122,7 +123,7 @@ async fn open_door(
                 let mut expected = expected.borrow_mut();
                 if port == 0 || expected.get(&host) != Some(&incarnation) {
                     return Err(format!(
-                        "process {incarnation} of host {} wants to join the run, and none is expected",
+                        "process {incarnation} of host {} asks to join the run, but is not expected",
                         host.0
                     ));
                 }
@@ -132,7 +133,7 @@ async fn open_door(
             }
             Purpose::Messages => match local.get() {
                 Some(local) => local.answer(&greeting, reader, writer),
-                None => Err(format!("host {} calls before all have joined, and knows nobody's address yet", host.0)),
+                None => Err(format!("host {} connects before all hosts have joined the run", host.0)),
             },
         }
     })
@@ -157,7 +158,7 @@ async fn wait_for_hosts(
         let not_joined = |host: HostId, why| LiveError::NotJoined { host: plan.host(host).name.clone(), why };
         match timeout_at(deadline, news.recv()).await {
             Err(_) => {
-                return Err(not_joined(missing, format!("nothing was heard of it for {:?}", options.join_within)));
+                return Err(not_joined(missing, format!("the process sent nothing for {:?}", options.join_within)));
             }
             Ok(Some(News::Joined { host, joined: caller, .. })) => {
                 joined.insert(host, *caller);

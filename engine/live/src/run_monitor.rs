@@ -195,8 +195,8 @@ impl<'a> RunMonitor<'a> {
             *looks += 1;
             if ALIVE_EVERY * *looks > patience {
                 self.processes.silent.remove(&host);
-                let why = format!("its process stands still: it has said nothing for {} s", patience.as_secs());
-                tracing::warn!("host `{}` is lost: {why}", self.setup.plan.host(host).name);
+                let why = format!("the process has stopped responding: it has sent nothing for {} s", patience.as_secs());
+                tracing::warn!("host `{}` was lost: {why}", self.setup.plan.host(host).name);
                 self.losses.lost.push((host, why));
                 // The end of the process is handled as that of any other.
                 self.setup.supervisor.signal(host, Signal::KILL);
@@ -346,7 +346,7 @@ impl<'a> RunMonitor<'a> {
             }
         }
         let why = match at_a_step.is_some() || self.processes.doomed.remove(&host) {
-            true => "the scenario took it away".to_owned(),
+            true => "the scenario removed the host".to_owned(),
             false => {
                 let why = end.to_string();
                 self.losses.lost.push((host, why.clone()));
@@ -364,7 +364,7 @@ impl<'a> RunMonitor<'a> {
     async fn hung_up(&mut self, host: HostId, incarnation: u32, why: String) {
         let present = self.processes.book[host.0 as usize].is_some_and(|place| place.incarnation == incarnation);
         if present && self.processes.hosts.contains_key(&host) && !self.processes.doomed.contains(&host) {
-            tracing::warn!("host `{}` is lost: {why}", self.setup.plan.host(host).name);
+            tracing::warn!("host `{}` was lost: {why}", self.setup.plan.host(host).name);
             self.losses.lost.push((host, why.clone()));
             self.gone(host, why).await;
         }
@@ -436,7 +436,7 @@ impl<'a> RunMonitor<'a> {
         if self.setup.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
             return;
         }
-        tracing::warn!("a connection to host `{}` is lost: {why}", self.setup.plan.host(host).name);
+        tracing::warn!("a connection to host `{}` was lost: {why}", self.setup.plan.host(host).name);
         // A host that is cut off for a protocol violation loses its end of the connection too, and may report that
         // first.
         let at = if lied { 0 } else { self.losses.cut.len() };

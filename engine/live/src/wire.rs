@@ -36,27 +36,27 @@ const VERSION: u8 = 1;
 pub enum WireError {
     #[error("the connection broke: {0}")]
     Io(io::Error),
-    #[error("what came is not a frame")]
+    #[error("the received bytes are not a frame of this protocol")]
     NotAFrame,
-    #[error("a frame of version {0} came; this is version {VERSION}")]
+    #[error("a frame of protocol version {0} was received, but this program has version {VERSION}")]
     Version(u8),
-    #[error("a frame of unknown kind {0} came")]
+    #[error("a frame of unknown kind {0} was received")]
     Kind(u8),
-    #[error("a tensor part of unknown kind {0} came")]
+    #[error("a tensor of unknown kind {0} was received")]
     Values(u8),
-    #[error("a frame's control part of {bytes} bytes is over the limit of {limit}")]
+    #[error("the control part of a frame has {bytes} bytes, which is more than the limit of {limit}")]
     ControlTooLarge { bytes: usize, limit: usize },
-    #[error("a frame's tensor of {bytes} bytes is over the limit of {limit}")]
+    #[error("the tensor of a frame has {bytes} bytes, which is more than the limit of {limit}")]
     TensorTooLarge { bytes: usize, limit: usize },
-    #[error("a frame's control part cannot be read: {0}")]
+    #[error("the control part of a frame cannot be read: {0}")]
     Control(postcard::Error),
-    #[error("{0} bytes are left over behind a frame's control part")]
+    #[error("{0} bytes follow the control part of a frame, but none are expected")]
     LeftOver(usize),
-    #[error("a tensor of {carried} bytes came with an activation of {said}")]
+    #[error("a frame has a tensor of {carried} bytes, but its activation has {said}")]
     TensorSize { said: u64, carried: usize },
-    #[error("a tensor came with a frame that has no activation")]
+    #[error("a frame has a tensor, but its message has no activation")]
     NoActivation,
-    #[error("received a chunk of a message that was not announced")]
+    #[error("a chunk of a message was received, but the message was not announced")]
     StrayChunk,
     #[error("the connection ended within a frame")]
     CutShort,

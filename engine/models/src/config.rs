@@ -183,8 +183,7 @@ fn check(shape: &Shape, names: &Names) -> Result<(), String> {
     }
     if arch == Arch::Bloom && Some(ffn) != hidden.checked_mul(4) {
         return Err(format!(
-            "the ffn size of BLOOM must be 4 times the hidden size, but ffn is {ffn} and hidden is \
-            {hidden}"
+            "the ffn size of BLOOM must be 4 times the hidden size, but ffn is {ffn} and hidden is {hidden}"
         ));
     }
     if arch != Arch::Llama && heads != kv_heads {

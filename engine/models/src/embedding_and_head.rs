@@ -59,10 +59,7 @@ impl EmbeddingAndHead {
         if batch == 0 || ids.is_empty() || !ids.len().is_multiple_of(batch) {
             return Err(ModelError::Input {
                 found: vec![ids.len()],
-                wanted: format!(
-                    "ids for {batch} rows of equal \
-                length"
-                ),
+                wanted: format!("ids for {batch} rows of equal length"),
             });
         }
         if let Some(id) = ids.iter().copied().find(|id| *id as usize >= vocab) {

@@ -13,8 +13,8 @@ pub enum ModelError {
     Io { path: PathBuf, why: io::Error },
     #[error(transparent)]
     File(#[from] InputError),
-    #[error("{}: the file is a Git LFS pointer to a file of {} bytes, not the weights themselves; run `git lfs \
-        pull` in the folder", path.display(), size(bytes))]
+    #[error("{}: the file is a Git LFS pointer to a file of {} bytes, not the weights themselves; run `git lfs pull` \
+        in the folder", path.display(), size(bytes))]
     LfsPointer { path: PathBuf, bytes: Option<u64> },
     #[error("{}: {why}", path.display())]
     Config { path: PathBuf, why: String },
@@ -27,8 +27,8 @@ pub enum ModelError {
     Claimed { path: PathBuf },
     #[error("the command was interrupted, and no model was written")]
     Interrupted,
-    #[error("the file system of {} has room for {:.3} GB, but the model takes {:.3} GB; free some space, or write \
-        to another folder", path.display(), *free as f64 / 1e9, *needed as f64 / 1e9)]
+    #[error("the file system of {} has room for {:.3} GB, but the model takes {:.3} GB; free some space, or write to \
+        another folder", path.display(), *free as f64 / 1e9, *needed as f64 / 1e9)]
     Room { path: PathBuf, needed: u64, free: u64 },
     #[error("{}: the safetensors header is not valid: {why}", path.display())]
     Header { path: PathBuf, why: String },
@@ -48,16 +48,16 @@ pub enum ModelError {
     WrongShape { path: PathBuf, tensor: String, found: Vec<usize>, wanted: Vec<usize> },
     #[error("{}: the tensor `{tensor}` has the type {found}; only F32, F16 and BF16 can be read", path.display())]
     WrongType { path: PathBuf, tensor: String, found: String },
-    #[error("{}: the tensor `{tensor}` ends at byte {end}, but the file has only {length} bytes; the file is \
-        probably truncated, so download it again", path.display())]
+    #[error("{}: the tensor `{tensor}` ends at byte {end}, but the file has only {length} bytes; the file is probably \
+        truncated, so download it again", path.display())]
     Truncated { path: PathBuf, tensor: String, end: u64, length: u64 },
     #[error("the scenario and the model folder disagree: {what} is {asked} in the scenario, and {found} in {}", path.display())]
     ShapeDiffers { path: PathBuf, what: &'static str, asked: String, found: String },
     #[error("no model can be built with these dimensions: {0}")]
     Shape(String),
     #[error(
-        "the tensor `{tensor}` has rows of {row} values, but {format} needs a multiple of {multiple}; choose \
-        another type for the weights"
+        "the tensor `{tensor}` has rows of {row} values, but {format} needs a multiple of {multiple}; choose another \
+         type for the weights"
     )]
     RowLength { tensor: String, row: usize, format: &'static str, multiple: usize },
     #[error("blocks {asked} were requested, but only blocks {held} are loaded")]

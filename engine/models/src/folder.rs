@@ -122,8 +122,7 @@ impl Folder {
                 Some((number, _)) if folder.files[*number].0 != path => {
                     let other = shown(&folder.files[*number].0);
                     let why = format!(
-                        "the tensor `{}` is in the file {other}, but the index says {file}; correct \
-                        the index",
+                        "the tensor `{}` is in the file {other}, but the index says {file}; correct the index",
                         excerpt(tensor)
                     );
                     return Err(ModelError::config(&index, why));
@@ -290,10 +289,9 @@ fn other_weights(dir: &Path) -> String {
     let named = |ends: &[&str]| names.iter().find(|name| ends.iter().any(|end| name.ends_with(end)));
     if let Some(name) = named(&[".safetensors"]) {
         return match name.contains("-of-") {
-            true => format!(
-                "; {name} is one of several files, so add the index, which says in which file each \
-                tensor is"
-            ),
+            true => {
+                format!("; {name} is one of several files, so add the index, which says in which file each tensor is")
+            }
             false => format!(", but it has {name}; rename that file to {WEIGHTS} if it has the whole model"),
         };
     }

@@ -14,15 +14,15 @@ pub enum PromptError {
     #[error(transparent)]
     File(#[from] InputError),
     #[error(
-        "a model with random weights has no tokenizer, so its prompts cannot be texts; give token ids, or \
-        weights from a folder with a tokenizer.json"
+        "a model with random weights has no tokenizer, so its prompts cannot be texts; give token ids, or weights \
+         from a folder with a tokenizer.json"
     )]
     NoTokenizer,
     #[error("{path}: the file has no prompt, since every line is blank")]
     NoLine { path: String },
     #[error(
-        "the prompt that begins with `{start}` has {found} tokens, but the workload needs {wanted} of each \
-        prompt; give a longer prompt, or lower `prompt` in the workload"
+        "the prompt that begins with `{start}` has {found} tokens, but the workload needs {wanted} of each prompt; \
+         give a longer prompt, or lower `prompt` in the workload"
     )]
     Short { start: String, found: usize, wanted: u32 },
     #[error("the token id {id} is outside the vocabulary, whose {vocab} ids begin at 0")]

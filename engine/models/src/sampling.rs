@@ -117,10 +117,13 @@ mod tests {
             for temperature in [0.0, 1.0] {
                 let sampling = Sampling { temperature, ..Sampling::GREEDY };
                 let error = choose(&sampling, &logits, &mut Seed(7).stream("sampling", 0, 0)).expect_err("not finite");
-                assert_eq!(error.to_string(), "scores are not finite");
+                assert_eq!(error.to_string(), "the scores of the next token are not finite");
             }
             let error = greedy(&Tensor::new(&[[1f32, 2.0, 3.0], logits], &Device::Cpu).expect("a tensor"));
-            assert_eq!(error.expect_err("the second row is not finite").to_string(), "scores are not finite");
+            assert_eq!(
+                error.expect_err("the second row is not finite").to_string(),
+                "the scores of the next token are not finite"
+            );
         }
     }
 

@@ -48,16 +48,19 @@ fn squares_that_overflow_in_a_norm_make_no_zeros() {
         scores(dir.path(), WeightType::F32).expect("nothing was changed");
         multiply(dir.path(), name, 1e20);
         let why = scores(dir.path(), WeightType::F32).expect_err("squares of 1e20 are no f32").to_string();
-        assert_eq!(why, "hidden states after block 1 are not finite", "{arch:?}");
+        assert_eq!(why, "the hidden states after block 1 are not finite", "{arch:?}");
     }
     // The last norm's, behind the blocks; and that of the embedding.
     let dir = checkpoint(Arch::Llama, 64);
     multiply(dir.path(), "layers.1.mlp.up_proj.weight", 1e20);
-    assert_eq!(scores(dir.path(), WeightType::F32).expect_err("no scores").to_string(), "scores are not finite");
+    assert_eq!(
+        scores(dir.path(), WeightType::F32).expect_err("no scores").to_string(),
+        "the scores of the next token are not finite"
+    );
     let dir = checkpoint(Arch::Bloom, 64);
     multiply(dir.path(), "word_embeddings.weight", 1e20);
     let why = scores(dir.path(), WeightType::F32).expect_err("a norm behind the embedding").to_string();
-    assert_eq!(why, "hidden states of the embedding are not finite");
+    assert_eq!(why, "the hidden states after the embedding are not finite");
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn a_sum_of_both_infinities_does_not_pass_a_relu_as_zero() {
     multiply(dir.path(), "layers.0.fc1.weight", 1e38);
     multiply(dir.path(), "layers.0.final_layer_norm.weight", 1e4);
     let why = scores(dir.path(), WeightType::F32).expect_err("infinity less infinity").to_string();
-    assert_eq!(why, "hidden states after block 0 are not finite");
+    assert_eq!(why, "the hidden states after block 0 are not finite");
 }
 
 #[test]
@@ -217,5 +220,5 @@ fn hidden_states_that_overflow_name_the_block() {
     let ends = EmbeddingAndHead::load(&source, WeightType::F32, &Device::Cpu).expect("finite weights");
     let mut cache = span.cache(all, 1, 4).expect("a cache");
     let why = span.forward(&mut cache, 0, &ends.embed(&[3, 7], 1, 0).expect("ids")).expect_err("it overflows");
-    assert_eq!(why.to_string(), "hidden states after block 1 are not finite");
+    assert_eq!(why.to_string(), "the hidden states after block 1 are not finite");
 }

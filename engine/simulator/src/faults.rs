@@ -176,7 +176,7 @@ impl Simulation<'_> {
                 if wanted {
                     self.start_again(host);
                 }
-                self.look_for_lost_blocks(host, "it crashed, as the scenario asks");
+                self.look_for_lost_blocks(host, "the scenario crashed the host");
             }
             What::Restart { host } | What::Join { host } => {
                 self.begin_start(host);
@@ -223,7 +223,7 @@ impl Simulation<'_> {
                     self.expect_start(here);
                     self.queue.schedule(self.world.now + back, SimEvent::Starts(here));
                 }
-                self.look_for_lost_blocks(here, "it crashed at a step, as the scenario asks");
+                self.look_for_lost_blocks(here, "the scenario crashed the host at a step");
                 return None;
             }
         }
@@ -373,7 +373,7 @@ impl Simulation<'_> {
         if wanted {
             self.start_again(host);
         }
-        self.look_for_lost_blocks(host, "it left, as the scenario asks");
+        self.look_for_lost_blocks(host, "the scenario made the host leave");
     }
 
     fn stall(&mut self, host: HostId, lasts: Duration) {

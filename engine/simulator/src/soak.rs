@@ -75,14 +75,14 @@ impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |request: &RequestId| format!("request {} of {}", request.index, request.client);
         match self {
-            Wrong::Ended(outcome) => write!(f, "the run ended otherwise than by draining: {outcome}"),
+            Wrong::Ended(outcome) => write!(f, "the run did not end normally: {outcome}"),
             Wrong::Text { request, wanted, got } => {
                 let at = wanted.iter().zip(got).take_while(|(wanted, got)| wanted == got).count();
-                write!(f, "{} has another text than without faults, from token {} on", name(request), at + 1)
+                write!(f, "{} has another text than in the run without faults, from token {} on", name(request), at + 1)
             }
-            Wrong::Missing { request } => write!(f, "{} has no end", name(request)),
+            Wrong::Missing { request } => write!(f, "{} never ended", name(request)),
             Wrong::Failed { request, why } => write!(f, "{} failed without need: {why}", name(request)),
-            Wrong::Undetermined => write!(f, "two runs differ"),
+            Wrong::Undetermined => write!(f, "two runs of the same seed differ"),
             Wrong::Figures(what) => write!(f, "{what}"),
             Wrong::Peer(what) => write!(f, "a peer under random load {what}"),
             Wrong::Records(what) => write!(f, "{what}"),

@@ -7,18 +7,19 @@ use actors::time::Timestamp;
 /// The end of a run, simulated or live.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Outcome {
-    #[error("done")]
+    #[error("the run has ended")]
     Done(Drained),
-    #[error("the run stalled at {} s: no events are pending, and the orchestrator has not finished the run", at.0 as f64 / 1e9)]
+    #[error("the simulation stalled at {} s: no events are pending, but the orchestrator has not finished the run", at.0 as f64 / 1e9)]
     Deadlock { at: Timestamp },
     #[error("{node} panicked: {what}")]
     Panicked { node: NodeId, what: String },
-    #[error("the run did not end within {events} events")]
+    #[error("the simulation did not end within {events} events")]
     Horizon { events: u64 },
-    #[error("the run broke the invariant `{invariant}` at {event:?}")]
+    #[error("the run violated the invariant `{invariant}` at the event {event:?}")]
     Broken { invariant: Invariant, event: Box<Event> },
     #[error(
-        "the run broke the invariant `{}`{}: {} were sent, {} delivered, {} lost, {in_flight} in flight",
+        "the run violated the invariant `{}`{}: {} messages were sent, {} delivered, {} lost, and {in_flight} are in \
+         flight",
         Invariant::MessagesBalanced, between(way), account.sent, account.delivered, account.lost
     )]
     Unbalanced {
@@ -29,7 +30,8 @@ pub enum Outcome {
         in_flight: u64,
     },
     #[error(
-        "the run broke the invariant `{}`: the device of {node} holds the cache of {session:?}, which is closed",
+        "the run violated the invariant `{}`: the device of {node} still holds the KV cache of {session:?}, which is \
+         closed",
         Invariant::CacheFreed
     )]
     CacheKept { node: NodeId, session: SessionId },
@@ -37,13 +39,13 @@ pub enum Outcome {
     Aborted(Abort),
     #[error("the process of host `{name}` was lost: {why}")]
     HostLost { host: HostId, name: String, why: String },
-    #[error("no peer holds {} any more, and none will: {}", ranges(blocks), departed(hosts))]
+    #[error("the run cannot continue, because no peer serves {} any more: {}", ranges(blocks), departed(hosts))]
     BlocksLost {
         blocks: Vec<BlockRange>,
         /// The hosts that held these blocks and are gone for good, each with the reason.
         hosts: Vec<(String, String)>,
     },
-    #[error("interrupted")]
+    #[error("the run was interrupted")]
     Interrupted,
 }
 
@@ -79,7 +81,7 @@ pub fn ranges(blocks: &[BlockRange]) -> String {
 
 fn departed(hosts: &[(String, String)]) -> String {
     let hosts: Vec<String> =
-        hosts.iter().map(|(name, why)| format!("host `{name}` is gone for good ({why})")).collect();
+        hosts.iter().map(|(name, why)| format!("host `{name}` does not come back ({why})")).collect();
     hosts.join(", ")
 }
 

@@ -54,8 +54,7 @@ impl Lines {
             return Ok(());
         }
         let message = format!(
-            "the file has more than {BLANK_BYTES} bytes of empty lines and comments up to here, \
-            which is the limit"
+            "the file has more than {BLANK_BYTES} bytes of empty lines and comments up to here, which is the limit"
         );
         Err(TableError::at(&self.file, self.line, 1, message))
     }
@@ -80,10 +79,8 @@ impl Lines {
             return Ok(None);
         }
         if read == limit {
-            let message = format!(
-                "the line has more than {LINE_BYTES} bytes, so the file is probably not a table \
-                of text"
-            );
+            let message =
+                format!("the line has more than {LINE_BYTES} bytes, so the file is probably not a table of text");
             return Err(wrong(1, message));
         }
         if self.bytes > self.limit {
@@ -210,7 +207,7 @@ mod tests {
         assert!(made.success());
         assert_eq!(
             lines(&pipe),
-            [format!("{}: the path is a pipe, socket or device, but only regular files are read", pipe.display())]
+            [format!("{}: the path is a pipe, a socket or a device, but only regular files are read", pipe.display())]
         );
         assert_eq!(
             lines(dir.path()),

@@ -234,10 +234,9 @@ impl<'t> Row<'t> {
             Err(_) if text.parse::<Time>().is_ok() => {
                 Err(wrong(format!("`{text}` does not have the unit of its column, whose times are in {unit}")))
             }
-            Err(NumberError::Negative) => Err(wrong(format!(
-                "`{text}` is negative, but a time in {unit} must be 0 \
-                or more"
-            ))),
+            Err(NumberError::Negative) => {
+                Err(wrong(format!("`{text}` is negative, but a time in {unit} must be 0 or more")))
+            }
             Err(NumberError::NotANumber) if number::scaled(&number.replacen(',', ".", 1), 1).is_ok() => {
                 Err(wrong(format!("`{text}` is not a time in {unit}")).help(POINT.to_owned()))
             }

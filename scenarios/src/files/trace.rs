@@ -86,8 +86,7 @@ impl Files {
         };
         let file = &cut.file;
         self.note(&format!(
-            "{file}:{line}:{column}: this request is earlier than the one above, so the whole file was read and \
-             sorted"
+            "{file}:{line}:{column}: this request is earlier than the one above, so the whole file was read and sorted"
         ));
         let begin = match begin(cut.columns) {
             Some(begin) => begin,
@@ -112,8 +111,8 @@ impl Files {
                 let file = &cut.file;
                 let reached = if part.is_full() { "limit" } else { "duration" };
                 self.note(&format!(
-                    "{file} was read only up to line {line}, where `{reached}` is reached; all later rows are \
-                     assumed to be later in time"
+                    "{file} was read only up to line {line}, where `{reached}` is reached; all later rows are assumed \
+                     to be later in time"
                 ));
                 break;
             }

@@ -41,10 +41,8 @@ pub(super) fn resolve(events: &[ScheduledFault], swarm: &Swarm<'_>) -> Result<Ve
             drafts.push(Draft { fault: plan::Fault { at, what }, event });
             if drafts.len() > limits::FAULTS {
                 let message = format!("the events give more than {} faults", limits::FAULTS);
-                return Err(Fault::new(&format!("events.{event}"), message).help(
-                    "let the events end earlier, or \
-                    happen less often",
-                ));
+                return Err(Fault::new(&format!("events.{event}"), message)
+                    .help("let the events end earlier, or happen less often"));
             }
             Ok(())
         };
@@ -185,10 +183,7 @@ impl Swarm<'_> {
                         let name = &self.hosts[host.0 as usize].host.name;
                         return Err(Fault::new(
                             &path,
-                            format!(
-                                "`{name}` is in two groups of the partition; name each \
-                            host once"
-                            ),
+                            format!("`{name}` is in two groups of the partition; name each host once"),
                         ));
                     }
                 }
@@ -216,14 +211,10 @@ impl Swarm<'_> {
                 let name = &self.hosts[other.0 as usize].host.name;
                 let fault = Fault::new(
                     &path,
-                    format!(
-                        "`{name}` holds no peer, but only the hosts of peers can \
-                    crash, leave, join or restart"
-                    ),
+                    format!("`{name}` holds no peer, but only the hosts of peers can crash, leave, join or restart"),
                 );
                 Err(fault.help(
-                    "name a host with peers; only stalls, partitions and slow devices or links can also \
-                    affect clients",
+                    "name a host with peers; only stalls, partitions and slow devices or links can also affect clients",
                 ))
             }
         }
@@ -248,13 +239,12 @@ impl Swarm<'_> {
                 What::Crash { .. } if matches!(fault.at, When::Steps { .. }) => {
                     if timed.contains(&host) || late.contains(&host) {
                         let what = format!(
-                            "`{name}` crashes at a step in one event, and joins, leaves, crashes or \
-                            restarts at a time in another"
+                            "`{name}` crashes at a step in one event, and joins, leaves, crashes or restarts at a \
+                             time in another"
                         );
                         return blame(
                             what,
-                            "the order of the two events would be undefined; keep one of them, with \
-                            `back`",
+                            "the order of the two events would be undefined; keep one of them, with `back`",
                         );
                     }
                     continue;
@@ -267,33 +257,24 @@ impl Swarm<'_> {
                     let waits = late.contains(&host) && !joined.contains(&host);
                     return blame(
                         what,
-                        if waits {
-                            "let the host join before"
-                        } else {
-                            "give the host a Restart \
-                        before"
-                        },
+                        if waits { "let the host join before" } else { "give the host a Restart before" },
                     );
                 }
                 What::Join { .. } if !joined.insert(host) => {
                     return blame(
                         format!("`{name}` joins twice, but a host can join only once"),
-                        "to bring back a \
-                        host that has crashed or left, use a Restart",
+                        "to bring back a host that has crashed or left, use a Restart",
                     );
                 }
                 What::Restart { .. } if here => {
-                    let what = format!(
-                        "`{name}` cannot restart {time}, because the host has not crashed or left \
-                        before"
-                    );
+                    let what =
+                        format!("`{name}` cannot restart {time}, because the host has not crashed or left before");
                     return blame(what, "give the host a Crash or a Leave before");
                 }
                 What::Restart { .. } if late.contains(&host) && !joined.contains(&host) => {
                     return blame(
                         format!("`{name}` cannot restart {time}, because the host has not joined yet"),
-                        "use \
-                        only a Join",
+                        "use only a Join",
                     );
                 }
                 What::Crash { .. } | What::Leave { .. } => present.insert(host, false),
@@ -322,13 +303,10 @@ pub(super) fn served(plan: &plan::Plan, events: &[ScheduledFault]) -> Result<(),
         None => Ok(()),
         Some(block) => {
             let message = format!(
-                "block {block} is served by no peer until this host joins, so no client could \
-                finish its warm-up"
+                "block {block} is served by no peer until this host joins, so no client could finish its warm-up"
             );
-            Err(Fault::new(&format!("events.{event}.on"), message).help(
-                "let another peer serve the block from the \
-                start",
-            ))
+            Err(Fault::new(&format!("events.{event}.on"), message)
+                .help("let another peer serve the block from the start"))
         }
     }
 }

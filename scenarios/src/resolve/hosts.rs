@@ -59,11 +59,7 @@ fn named_machine(index: usize, machine: &Machine, scenario: &Scenario) -> Result
     if !scenario.hosts.iter().any(|host| host.machine.as_ref() == Some(&machine.name)) {
         return Err(Fault::new(
             &format!("{at}.name"),
-            format!(
-                "no host is on the machine `{}`; remove the machine, \
-            or name it in a host",
-                machine.name
-            ),
+            format!("no host is on the machine `{}`; remove the machine, or name it in a host", machine.name),
         ));
     }
     let leases = match machine.leases {
@@ -190,8 +186,7 @@ pub(super) fn count(at: &str, group: &Host, scenario: &Scenario) -> Result<u32, 
     let count = match (group.count, group.name == on) {
         (Some(count), true) if count != clients => {
             let message = format!(
-                "the group has {count} hosts for {clients} clients, but each client must have a \
-                host of its own"
+                "the group has {count} hosts for {clients} clients, but each client must have a host of its own"
             );
             return Err(Fault::new(&at, message).help("leave `count` out, and each client gets a host"));
         }
@@ -314,13 +309,8 @@ fn stem(name: &str) -> String {
 }
 
 fn work(at: &str, flops: Work) -> Result<f64, Fault> {
-    let idle = || {
-        Fault::new(
-            &format!("{at}.flops"),
-            "the device has 0 FLOP/s, so it never ends a job; give a value \
-        above 0",
-        )
-    };
+    let idle =
+        || Fault::new(&format!("{at}.flops"), "the device has 0 FLOP/s, so it never ends a job; give a value above 0");
     if flops == Work(0) { Err(idle()) } else { Ok(flops.0 as f64) }
 }
 
@@ -328,8 +318,7 @@ fn rate(at: &str, bandwidth: Rate) -> Result<f64, Fault> {
     let idle = || {
         Fault::new(
             &format!("{at}.bandwidth"),
-            "the device has a bandwidth of 0, so it never ends a job; \
-        give a value above 0",
+            "the device has a bandwidth of 0, so it never ends a job; give a value above 0",
         )
     };
     if bandwidth == Rate(0) { Err(idle()) } else { Ok(bandwidth.bytes_per_second()) }

@@ -80,10 +80,7 @@ fn check(shape: &Shape) -> Result<(), Fault> {
         let near = (1..=hidden).rev().find(|h| *h < heads && hidden % h == 0).unwrap_or(1);
         return Err(Fault::new(
             "model.shape.heads",
-            format!(
-                "the hidden size {hidden} is not divisible by {heads} \
-            heads"
-            ),
+            format!("the hidden size {hidden} is not divisible by {heads} heads"),
         )
         .help(format!("use a number of heads that divides the hidden size, for example {near}")));
     }

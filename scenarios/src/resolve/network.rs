@@ -71,11 +71,8 @@ pub(super) fn resolve(
     }
     let tcp = tcp(network.tcp)?;
     if network.tcp == Transport::Off && (default.loss > 0.0 || between.iter().any(|path| path.link.loss > 0.0)) {
-        let fault = Fault::new(
-            "network.tcp",
-            "links lose segments, but without a TCP model no segment would be \
-            sent again",
-        );
+        let fault =
+            Fault::new("network.tcp", "links lose segments, but without a TCP model no segment would be sent again");
         return Err(fault.help("write `tcp: Tcp()`, or leave `loss` out of the links"));
     }
     Ok(plan::Network { default, sites: table, between, tcp, sharing: network.sharing, shape: network.shape })
@@ -176,11 +173,8 @@ impl Given<'_> {
         };
         let (delay, jitter) = (distribution("delay", self.delay)?, distribution("jitter", self.jitter)?);
         if self.bandwidth == Some(Rate(0)) {
-            let fault = Fault::new(
-                &format!("{path}.bandwidth"),
-                "the link has a bandwidth of 0, so it delivers \
-                nothing",
-            );
+            let fault =
+                Fault::new(&format!("{path}.bandwidth"), "the link has a bandwidth of 0, so it delivers nothing");
             return Err(fault.help("leave `bandwidth` out for a link without limit"));
         }
         if !(0.0..=0.5).contains(&self.loss) {
@@ -213,10 +207,7 @@ fn tcp(transport: Transport) -> Result<plan::Tcp, Fault> {
     if least_timeout > Time(60_000_000_000) {
         return Err(Fault::new(
             &at("least_timeout"),
-            format!(
-                "least_timeout is {least_timeout}, but must be at most \
-            a minute"
-            ),
+            format!("least_timeout is {least_timeout}, but must be at most a minute"),
         ));
     }
     Ok(plan::Tcp {

@@ -12,8 +12,7 @@ pub(super) fn enough(peers: &[Peers], counts: &[u32], layers: u32) -> Result<(),
     }
     let index = peers.iter().position(|group| group.span == BlockSpan::Even).unwrap_or(0);
     let message = format!(
-        "{even_peers} peers cannot share {layers} blocks evenly, because {} of them would have \
-        none",
+        "{even_peers} peers cannot share {layers} blocks evenly, because {} of them would have none",
         even_peers - layers
     );
     Err(Fault::new(&format!("peers.{index}.span"), message).help("use fewer hosts, or Blocks(start, end)"))
@@ -39,8 +38,7 @@ pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Ve
             BlockSpan::Capacity { blocks } => {
                 if blocks == 0 || blocks > layers {
                     let message = format!(
-                        "a peer cannot choose {blocks} of the model's {layers} blocks; give a \
-                        number from 1 to {layers}"
+                        "a peer cannot choose {blocks} of the model's {layers} blocks; give a number from 1 to {layers}"
                     );
                     return Err(Fault::new(&format!("peers.{index}.span.blocks"), message));
                 }
@@ -75,8 +73,8 @@ fn covered(spans: &[Vec<BlockRange>], layers: u32, room: u32) -> Result<(), Faul
     let left = served.iter().filter(|served| !**served).count() as u32;
     if room > 0 && left > room {
         let message = format!(
-            "{left} of {layers} blocks are left to the peers that choose their blocks, but these \
-            have room for only {room}"
+            "{left} of {layers} blocks are left to the peers that choose their blocks, but these have room for only \
+             {room}"
         );
         return Err(Fault::new("peers", message).help("use more hosts with peers, or a larger Capacity"));
     }

@@ -168,8 +168,8 @@ fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
             return Err(Fault::new(
                 &path,
                 format!(
-                    "the time is {time}, but must be at least {SHORTEST}, since shorter ones would flood the \
-                    network with pings"
+                    "the time is {time}, but must be at least {SHORTEST}, since shorter ones would flood the network \
+                     with pings"
                 ),
             ));
         }
@@ -201,11 +201,8 @@ fn dht(written: &schema::Kademlia) -> Result<actors::dht::Kademlia, Fault> {
     }
     bounded("swarm.dht.parallel", "parallel", u32::from(*parallel), 1, u32::from(u16::MAX))?;
     if expiry.0 <= announce.0 {
-        let fault = Fault::new(
-            "swarm.dht.expiry",
-            "the DHT records expire before their peers announce themselves \
-            again",
-        );
+        let fault =
+            Fault::new("swarm.dht.expiry", "the DHT records expire before their peers announce themselves again");
         return Err(fault.help("raise `expiry`; in Petals, records live for two periods of `announce`"));
     }
     if expiry.duration() > limits::DHT_LIFE {

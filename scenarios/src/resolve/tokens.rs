@@ -25,10 +25,8 @@ pub(super) fn resolve(
         Prompts::Lines(_) => false,
     };
     if none {
-        return Err(Fault::new("prompts", "the list of prompts is empty").help(
-            "add a prompt, or leave `prompts` out \
-            for random prompts",
-        ));
+        return Err(Fault::new("prompts", "the list of prompts is empty")
+            .help("add a prompt, or leave `prompts` out for random prompts"));
     }
     if let Prompts::Ids(rows) = &prompts {
         for row in rows {
@@ -36,14 +34,10 @@ pub(super) fn resolve(
         }
     }
     if let (Prompts::Texts(_) | Prompts::Lines(_), plan::Weights::Random { .. }) = (&prompts, &model.weights) {
-        let fault = Fault::new(
-            "prompts",
-            "a model with random weights has no tokenizer, so its prompts cannot be \
-            texts",
-        );
+        let fault =
+            Fault::new("prompts", "a model with random weights has no tokenizer, so its prompts cannot be texts");
         return Err(fault.help(
-            "give token ids, or take the weights from a folder with a tokenizer.json: \
-            model.weights=Dir(\"..\")",
+            "give token ids, or take the weights from a folder with a tokenizer.json: model.weights=Dir(\"..\")",
         ));
     }
     Ok(plan::Tokens { prompts, sampling, stops: Vec::new(), scores: 0 })

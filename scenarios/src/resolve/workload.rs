@@ -111,10 +111,8 @@ fn open(mut coming: Coming, batch: u32, longest: Option<u32>) -> Result<Asked, F
         return Err(match file {
             Some(file) => Fault::new("workload.file", format!("{file}: the selected part of the trace has no request"))
                 .help("select another part with `skip` and `duration`, or give the `columns` of another format"),
-            None => Fault::new("workload", "no request arrives during the workload").help(
-                "give the workload a \
-                longer duration, or a higher rate",
-            ),
+            None => Fault::new("workload", "no request arrives during the workload")
+                .help("give the workload a longer duration, or a higher rate"),
         });
     }
     if let Some(longest) = longest {
@@ -129,8 +127,8 @@ fn open(mut coming: Coming, batch: u32, longest: Option<u32>) -> Result<Asked, F
             || u64::from(request.prompt) + u64::from(request.generate) > u64::from(limits::TOKENS_PER_REQUEST)
         {
             let message = format!(
-                "the request has {} prompt tokens and generates {}, but it needs at least one prompt token, and \
-                 both are at most {} together",
+                "the request has {} prompt tokens and generates {}, but it needs at least one prompt token, and both \
+                 are at most {} together",
                 request.prompt,
                 request.generate,
                 limits::TOKENS_PER_REQUEST

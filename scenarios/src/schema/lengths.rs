@@ -77,11 +77,9 @@ impl Lengths {
 impl Written {
     fn drawn(self, files: &Files) -> Result<Drawn, Fault> {
         match self {
-            Written::Uniform { low, high } if low > high => Err(format!(
-                "low is {low} and high is {high}, but low \
-                must not be above high; swap them"
-            )
-            .into()),
+            Written::Uniform { low, high } if low > high => {
+                Err(format!("low is {low} and high is {high}, but low must not be above high; swap them").into())
+            }
             Written::Uniform { low, high } => Ok(Drawn::Uniform { low, high }),
             Written::Normal { mean, std } if mean.is_finite() && mean >= 1.0 => Normal::new(mean, std)
                 .map(Drawn::Normal)

@@ -19,15 +19,15 @@ pub enum Fault {
     Model(#[from] ModelError),
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
-    #[error("it panicked: {0}")]
+    #[error("the executor panicked: {0}")]
     Panic(String),
-    #[error("its core lease failed: {0}")]
+    #[error("the executor could not take a core lease: {0}")]
     Lease(String),
-    #[error("{0} has loaded nothing that can do this")]
+    #[error("{0} has not loaded the part of the model that the job needs")]
     NotLoaded(NodeId),
-    #[error("the plan gives {0} nothing to load")]
+    #[error("the plan gives {0} no part of the model to load")]
     NothingToLoad(NodeId),
-    #[error("an activation came without its values, or with other than it says")]
+    #[error("the activation has no values, or their number does not match its shape")]
     NoValues,
     #[error("the device is not on this machine")]
     Elsewhere,

@@ -33,7 +33,7 @@ pub(super) enum RemoteHost {
 impl LocalHost {
     pub(super) fn send(&self, from: NodeId, to: NodeId, message: Message) {
         let Some(node) = self.plan.nodes.get(to.0 as usize) else {
-            self.warnings.warn(|| format!("{} sends to {to}, which is not in the plan", self.plan.called(from)));
+            self.warnings.warn(|| format!("{} sent a message to {to}, which is not in the plan", self.plan.called(from)));
             self.bounce(from, to);
             return;
         };
@@ -174,19 +174,19 @@ impl LocalHost {
         let Greeting { host: there, incarnation, .. } = *greeting;
         let Some(host) = self.itself.upgrade() else { return Ok(()) };
         let Some(name) = self.plan.hosts.get(there.0 as usize).map(|host| &host.name) else {
-            return Err(format!("it says that it is host {}, and the plan has {}", there.0, self.plan.hosts.len()));
+            return Err(format!("the greeting names host {}, but the plan has {} hosts", there.0, self.plan.hosts.len()));
         };
         if there == self.here || !self.plan.nodes.iter().any(|node| node.host == there) {
-            return Err(format!("it says that it is host `{name}`, which does not call here"));
+            return Err(format!("the greeting names host `{name}`, which does not connect to this host"));
         }
-        let claim = || format!("it says that it is process {incarnation} of host `{name}`");
+        let claim = || format!("the greeting names process {incarnation} of host `{name}`");
         match self.place_of(there).map(|place| place.incarnation) {
             Some(known) if incarnation == known => self.welcome(there, incarnation, reader, writer),
-            Some(known) if incarnation < known => Err(format!("{}, and process {known} has taken its place", claim())),
+            Some(known) if incarnation < known => Err(format!("{}, but process {known} has replaced it", claim())),
             // The orchestrator's own process starts all others, so it knows each of them before it can dial.
-            _ if self.here == HostId(0) => Err(format!("{}, which was not started", claim())),
+            _ if self.here == HostId(0) => Err(format!("{}, but the orchestrator has not started it", claim())),
             _ if self.connections.ahead.get() >= limits::STRANGERS => {
-                Err(format!("{}, and too many wait to be known", claim()))
+                Err(format!("{}, but too many unannounced processes are waiting", claim()))
             }
             _ => {
                 self.connections.ahead.set(self.connections.ahead.get() + 1);
@@ -196,7 +196,7 @@ impl LocalHost {
                     host.connections.ahead.set(host.connections.ahead.get() - 1);
                     let welcomed = match announced {
                         true => host.welcome(there, incarnation, reader, writer),
-                        false => Err(format!("{claim}, of which the orchestrator has said nothing")),
+                        false => Err(format!("{claim}, which the orchestrator has not announced")),
                     };
                     if let Err(why) = welcomed {
                         host.warnings.warn(|| format!("a connection was dropped: {why}"));
@@ -233,7 +233,7 @@ impl LocalHost {
         let name = &self.plan.host(there).name;
         let called = self.connections.callers.borrow_mut()[index].replace(incarnation);
         if called == Some(incarnation) {
-            return Err(format!("it says that it is host `{name}`, which has called before"));
+            return Err(format!("the greeting names host `{name}`, which is connected already"));
         }
         reader.limits = Limits::of(&self.plan);
         // Both hosts may have dialled at once; then each sends on its own connection and reads from both.
@@ -244,7 +244,7 @@ impl LocalHost {
                 None
             }
             RemoteHost::Linked(_) => Some(writer),
-            RemoteHost::Lost => return Err(format!("it says that it is host `{name}`, which was cut off")),
+            RemoteHost::Lost => return Err(format!("the greeting names host `{name}`, whose connection was closed for good")),
         };
         spawn_local(host.read(there, incarnation, reader, spare));
         Ok(())
@@ -265,8 +265,8 @@ impl LocalHost {
                         break (why, true);
                     }
                 }
-                Ok(Some(_)) => break ("it sent something else than messages".to_owned(), true),
-                Ok(None) => break ("it closed the connection".to_owned(), false),
+                Ok(Some(_)) => break ("the host sent a frame that is not a message".to_owned(), true),
+                Ok(None) => break ("the host closed the connection".to_owned(), false),
                 Err(why) => break (why.to_string(), !matches!(why, WireError::Io(_) | WireError::CutShort)),
             }
         };
@@ -277,10 +277,10 @@ impl LocalHost {
         let Envelope { from, to, passage, message } = envelope;
         let sits = |node: NodeId, host| self.plan.nodes.get(node.0 as usize).is_some_and(|node| node.host == host);
         if !sits(from, there) || !sits(to, self.here) {
-            return Err(format!("it sent a message from {from} to {to}, who do not sit there and here"));
+            return Err(format!("the host sent a message from {from} to {to}, but these nodes are not on the two hosts of the connection"));
         }
         if !self.plan.node(from).role.party().may_say(&message) {
-            return Err(format!("it sent a {} from {from}, which no such node sends", message.kind()));
+            return Err(format!("the host sent a {} from {from}, a node that may not send such messages", message.kind()));
         }
         self.record.account.borrow_mut().arrived(there, incarnation);
         // Warm-up steps are excluded by their request: the first counted step may arrive before the notice of the

@@ -60,7 +60,7 @@ impl RunMonitor<'_> {
             }
         }
         for host in awaited {
-            self.losses.lost.push((host, format!("it did not send its record within {within:?}")));
+            self.losses.lost.push((host, format!("the process did not send its events within {within:?}")));
             self.processes.hosts.remove(&host);
             // Who stands still does not end by itself either.
             self.setup.supervisor.signal(host, Signal::KILL);
@@ -96,7 +96,7 @@ impl RunMonitor<'_> {
             if drained && !finished(client) && !self.setup.plan.faults.iter().any(|fault| falls(&fault.what, node.host))
             {
                 let known = self.losses.cut.iter().find(|(host, _)| *host == node.host);
-                let why = known.map_or("the orchestrator lost its connection to it".to_owned(), |(_, why)| why.clone());
+                let why = known.map_or("the orchestrator lost its connection to the host".to_owned(), |(_, why)| why.clone());
                 self.losses.lost.push((node.host, why));
             }
         }
@@ -172,7 +172,7 @@ impl RunMonitor<'_> {
         let Outcome::BlocksLost { blocks, hosts } = &outcome else { return outcome };
         let held = |host: &HostId| hosts.iter().any(|(name, _)| *name == self.setup.plan.host(*host).name);
         let Some((host, why)) = self.losses.lost.iter().find(|(host, _)| held(host)) else { return outcome };
-        let why = format!("{why}; no peer holds {} any more", ranges(blocks));
+        let why = format!("{why}; no peer serves {} any more", ranges(blocks));
         Outcome::HostLost { host: *host, name: self.setup.plan.host(*host).name.clone(), why }
     }
 

@@ -69,8 +69,7 @@ impl Config {
                 rope_scaling: RopeScaling::Llama3 { low_freq_factor: low, high_freq_factor: high, .. },
                 ..
             }) if low >= high => Err(format!(
-                "the rope scaling has a low_freq_factor of {low}, which must be below its \
-                    high_freq_factor of {high}"
+                "the rope scaling has a low_freq_factor of {low}, which must be below its high_freq_factor of {high}"
             )),
             _ => Ok(config),
         }
@@ -282,9 +281,11 @@ fn rope(keys: &Keys) -> Result<(f64, RopeScaling), String> {
     if let [(_, _, a), (_, _, b)] = read.as_slice()
         && a != b
     {
-        return Err("`rope_parameters` and `rope_scaling` are two names of the same settings, but their values \
-            differ; keep one of them"
-            .to_owned());
+        return Err(
+            "`rope_parameters` and `rope_scaling` are two names of the same settings, but their values differ; \
+            keep one of them"
+                .to_owned(),
+        );
     }
     let thetas = read.iter().filter_map(|(name, theta, _)| theta.map(|theta| (*name, theta)));
     let outer = keys.number("rope_theta", ROPE_THETA)?.map(|theta| ("config.json", theta));

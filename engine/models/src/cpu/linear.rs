@@ -101,10 +101,7 @@ impl<'a> Finish<'a> {
             bail!("linear layer: the bias must have {outputs} values")
         }
         let Some((start, end)) = layout.contiguous_offsets() else {
-            bail!(
-                "linear layer: the input must be \
-            contiguous"
-            )
+            bail!("linear layer: the input must be contiguous")
         };
         Ok((&x.as_slice::<f32>()?[start..end], dims.into()))
     }

@@ -84,17 +84,14 @@ fn entry(name: String, described: Described, base: u64) -> Result<Entry, String>
     if width(&dtype).is_some() && bytes != Some(end - start) {
         let (shape, taken) = (excerpt(&format!("{shape:?}")), end - start);
         return Err(format!(
-            "the tensor `{quoted}` of shape {shape} in {dtype} takes {taken} bytes, \
-             which does not match its shape and type"
+            "the tensor `{quoted}` of shape {shape} in {dtype} takes {taken} bytes, which does not match its shape \
+             and type"
         ));
     }
     let dims = shape.iter().map(|side| usize::try_from(*side)).collect::<Result<_, _>>();
     Ok(Entry {
         dims: dims.map_err(|_| {
-            format!(
-                "the tensor `{quoted}` has the shape {shape:?}, which is too large for this \
-            machine"
-            )
+            format!("the tensor `{quoted}` has the shape {shape:?}, which is too large for this machine")
         })?,
         start: start.saturating_add(base),
         end: end.saturating_add(base),
@@ -133,10 +130,9 @@ impl Described {
         Ok(Described {
             dtype: keys.text(&["dtype"])?.ok_or("the key `dtype` is missing")?,
             shape: numbers("shape")?,
-            data_offsets: data_offsets.map_err(|_| {
-                "`data_offsets` must have two numbers, the first byte of the \
-                tensor and the byte after its last"
-            })?,
+            data_offsets: data_offsets.map_err(
+                |_| "`data_offsets` must have two numbers, the first byte of the tensor and the byte after its last",
+            )?,
         })
     }
 }

@@ -36,8 +36,7 @@ impl Bounds {
                 }
                 if self.steps > TOKENIZER_STEPS {
                     return Err(format!(
-                        "the part has more than {TOKENIZER_STEPS} steps that replace text, which is \
-                        the limit"
+                        "the part has more than {TOKENIZER_STEPS} steps that replace text, which is the limit"
                     ));
                 }
                 if self.growth > TOKENIZER_GROWTH {

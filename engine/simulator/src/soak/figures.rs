@@ -23,7 +23,7 @@ pub(super) fn check(plan: &Plan, run: &Run) -> Result<(), String> {
         ..drained.clone()
     };
     if *drained != wanted {
-        return Err(format!("the run gives {drained:?}, its requests {wanted:?}"));
+        return Err(format!("the totals of the run are {drained:?}, but its requests sum to {wanted:?}"));
     }
     if let Some(late) = sent.iter().find(|ended| ended.at.since(ended.sent) > plan.timeout) {
         return Err(format!("request {:?} took longer than the timeout of {}", late.request, plan.timeout));
@@ -33,7 +33,7 @@ pub(super) fn check(plan: &Plan, run: &Run) -> Result<(), String> {
         WorkloadKind::Open(open) => open.in_flight as usize,
     };
     match most_at_once(&sent).into_iter().find(|(_, most)| *most > allowed) {
-        Some((client, most)) => Err(format!("{client} had {most} requests in flight, and may have {allowed}")),
+        Some((client, most)) => Err(format!("{client} had {most} requests in flight, but may have at most {allowed}")),
         None => Ok(()),
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn records(seed: u64) -> Result<(), String> {
         let got: BTreeMap<NodeId, Timestamp> =
             held.records.iter().map(|record| (record.peer(), record.version)).collect();
         if got != wanted {
-            return Err(format!("at {now:?} a node serves the records {got:?} in place of {wanted:?}"));
+            return Err(format!("at {now:?} a node serves the records {got:?}, but should serve {wanted:?}"));
         }
     }
     Ok(())

@@ -197,7 +197,9 @@ impl Storm {
                 Effect::Send { .. } => {}
                 Effect::Wake { after, timer } => self.timers.push((self.now + after, timer)),
                 Effect::Record(event) => {
-                    self.checker.check(&event).map_err(|invariant| format!("breaks `{invariant}` at {event:?}"))?;
+                    self.checker
+                        .check(&event)
+                        .map_err(|invariant| format!("violates the invariant `{invariant}` at the event {event:?}"))?;
                     if let Event::Reserved(reserved) = &event
                         && reserved.bytes.is_none()
                     {
@@ -269,7 +271,10 @@ impl Storm {
             };
             let next = if held.cached { held.computed } else { 0 };
             if piece.position != next || held.queued == 0 {
-                return Err(format!("computes position {} of {session:?}, which has {next}", piece.position));
+                return Err(format!(
+                    "computes position {} of {session:?}, whose next position is {next}",
+                    piece.position
+                ));
             }
             (held.queued, held.running) = (held.queued - 1, held.running + 1);
             self.queued -= 1;
@@ -445,7 +450,7 @@ impl Storm {
             lifetime.left(until.since(held.opened), idle) == Some(Duration::ZERO)
         };
         if let Some((session, _)) = self.open.iter().find(|(_, held)| over(held)) {
-            return Err(format!("lets {session:?} last longer than it may"));
+            return Err(format!("lets {session:?} exceed its maximum lifetime"));
         }
         self.agree()
     }

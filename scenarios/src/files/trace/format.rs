@@ -158,10 +158,7 @@ fn time_of_day(row: &Row<'_>, at: usize, clock: &mut Option<Clock>) -> Result<Du
     let (time, found) = timestamp(&text).ok_or_else(|| {
         row.wrong(
             at,
-            format!(
-                "`{text}` is not a timestamp such as `2024-05-10 00:00:00.5` or `2024-05-10 \
-            00:00:00.5+00:00`"
-            ),
+            format!("`{text}` is not a timestamp such as `2024-05-10 00:00:00.5` or `2024-05-10 00:00:00.5+00:00`"),
         )
     })?;
     if *clock.get_or_insert(found) != found {

@@ -70,8 +70,7 @@ fn positive(at: &str, field: &str, mean: Time) -> Result<f64, Fault> {
     if mean.0 == 0 {
         return Err(Fault::new(
             &format!("{at}.{field}"),
-            "the mean is 0, so hosts would leave and return endlessly; \
-            give a mean above 0",
+            "the mean is 0, so hosts would leave and return endlessly; give a mean above 0",
         ));
     }
     Ok(mean.duration().as_secs_f64())
@@ -136,10 +135,7 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) 
         if from >= till {
             return Err(wrong(
                 "",
-                format!(
-                    "`{host}` is absent from {from} till {till}, but an absence must end after \
-                it begins"
-                ),
+                format!("`{host}` is absent from {from} till {till}, but an absence must end after it begins"),
             ));
         }
         let named = swarm.hosts(at, host).map_err(|fault| {

@@ -40,8 +40,8 @@ pub(super) fn between(
         [] => {
             let fault = Fault::new(AT, format!("the profile `{name}` has no links"));
             return Err(fault.help(
-                "measure the links with swarmbench calibrate SCENARIO, or with swarmbench \
-                calibrate --from and a live run",
+                "measure the links with swarmbench calibrate SCENARIO, or with swarmbench calibrate --from and a live \
+                 run",
             ));
         }
         [path] => {

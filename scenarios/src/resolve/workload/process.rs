@@ -108,10 +108,7 @@ impl Rate {
         if let Some((_, rate)) = points.iter().find(|(_, rate)| *rate > most) {
             return Err(Fault::new(
                 "workload.rate",
-                format!(
-                    "the rate is {rate} requests a second, but must be at \
-                most {most}"
-                ),
+                format!("the rate is {rate} requests a second, but must be at most {most}"),
             ));
         }
         Ok(Rate { points })

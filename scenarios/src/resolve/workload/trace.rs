@@ -29,15 +29,12 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
     for (index, request) in recorded.iter().enumerate() {
         let client = request.client.unwrap_or(index as u32 % clients);
         if client >= *clients {
-            let message = format!(
-                "the request names client {client}, but the workload has {clients} clients, \
-                numbered from 0"
-            );
+            let message =
+                format!("the request names client {client}, but the workload has {clients} clients, numbered from 0");
             let error = TableError::at(file, request.place.line, request.place.client, message);
-            return Err(Fault::table("workload.clients", error).help(
-                "raise `clients`, or correct the numbers in the \
-                trace",
-            ));
+            return Err(
+                Fault::table("workload.clients", error).help("raise `clients`, or correct the numbers in the trace")
+            );
         }
         let names = request.route.split('>').map(str::trim).filter(|name| !name.is_empty());
         wanted.push(Wanted {

@@ -29,13 +29,13 @@ impl Storm {
             kept_bytes,
         };
         if is != wanted {
-            return Err(format!("holds {is:?} in place of {wanted:?}"));
+            return Err(format!("holds {is:?}, but should hold {wanted:?}"));
         }
         if self.used > self.budget
             || self.queued > limits::QUEUED_STEPS_PER_PEER
             || self.waiting.len() > limits::WAITING_SESSIONS_PER_PEER
         {
-            return Err(format!("holds more than it may: {is:?}"));
+            return Err(format!("holds more than its limits allow: {is:?}"));
         }
         if let Some((first, held)) = self.waiting.front()
             && held.need <= self.budget - self.used
