@@ -141,7 +141,10 @@ impl Recorded {
             let row = measured.rows.iter().find(|row| (row.cell, row.repeat) == (*cell, *repeat));
             let (Some(plan), Some(row)) = (plan, row) else {
                 let live = live.display();
-                let why = format!("{}: {live} has no repetition {repeat} of cell {cell}", twin.display());
+                let why = format!(
+                    "the twin {} needs repetition {repeat} of cell {cell}, which the live run {live} does not have",
+                    twin.display()
+                );
                 return Err(Exit { code: 1, report: miette!("{why}") });
             };
             // The file has one plan per cell. The plans of its repetitions differ only in their random streams.

@@ -97,7 +97,7 @@ pub fn save(profile: &Profile, path: &Path) -> Result<(), Exit> {
     let text = text(profile)?;
     if let Err(why) = reports::files::write_synced(&place::target(path), text.as_bytes()) {
         say!("{text}");
-        let report = miette!("the profile was not saved and stands on the standard output instead: {why}");
+        let report = miette!("the profile could not be saved and was printed to the standard output instead: {why}");
         return Err(Exit { code: 1, report });
     }
     errln!("{}", path.display());
@@ -130,7 +130,8 @@ pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<
     let swarms = calibration::swarms::swarms(plans).map_err(|why| Exit { code: 3, report: miette!("{why}") })?;
     let options = Options::new(std::env::current_exe()?);
     let runs = swarms.len() as u64 * u64::from(rounds);
-    let task = format!("measuring this machine by {runs} short live runs, {} in each of {rounds} rounds", swarms.len());
+    let task =
+        format!("measuring this machine with {runs} short live runs, {} in each of {rounds} rounds", swarms.len());
     let progress = Progress::new("calibrate", runs, &task)?;
     let hand_over = Time(live::calibrate::hand_over(&swarms[0])?.0);
     let mut seen = Vec::new();
@@ -163,11 +164,14 @@ fn part(
     source: &str,
 ) -> Result<Measured, Exit> {
     if over == 0 {
-        let why = format!("interrupted before the first of {rounds} rounds was over: no profile can be fitted");
+        let why = format!(
+            "the calibration was interrupted before the first of {rounds} rounds was complete, so no profile can be \
+             fitted"
+        );
         return Err(Exit { code: INTERRUPTED, report: miette!("{why}") });
     }
     seen.retain(|run| run.round < over);
-    let how = format!("interrupted: the profile is fitted to {over} of {rounds} rounds");
+    let how = format!("the calibration was interrupted, so the profile is fitted to {over} of {rounds} rounds");
     let source = format!("{source}, {over} of {rounds} rounds");
     let profile = fit(&seen, Some(hand_over), name, &source).map_err(unfit)?;
     Ok(Measured { profile, interrupted: Some(how) })

@@ -32,7 +32,10 @@ mod without_live {
 
     /// The reason why this build cannot run anything live.
     pub fn device_obstacles(_: &Plan) -> Vec<String> {
-        vec!["this build of swarmbench only simulates: build it with its default features".to_owned()]
+        vec![
+            "this build of swarmbench can only simulate; build swarmbench with its default features to run live"
+                .to_owned(),
+        ]
     }
 
     /// A simulation needs neither weights nor tokenizers, so this build does not check them.

@@ -78,7 +78,7 @@ fn family(name: &str) -> Result<Arch, String> {
         "opt" => Ok(Arch::Opt),
         "bloom" => Ok(Arch::Bloom),
         "llama" => Ok(Arch::Llama),
-        _ => Err("the families are opt, bloom and llama".to_owned()),
+        _ => Err("the family must be opt, bloom or llama".to_owned()),
     }
 }
 
@@ -92,8 +92,8 @@ pub fn generate(asked: &Generate) -> Done {
     let usage = |why: String| Exit { code: 2, report: miette!("{why}") };
     sampling.check().map_err(|(_, why)| usage(why))?;
     if sampling.temperature == 0.0 && (asked.top_k.is_some() || asked.top_p.is_some()) {
-        let why = "--top-k and --top-p choose what a token is drawn from, and at a temperature of 0 the best is taken";
-        return Err(usage(format!("{why}: give --temperature too")));
+        let why = "--top-k and --top-p have no effect at a temperature of 0, which always takes the best token";
+        return Err(usage(format!("{why}; give --temperature too")));
     }
     let config = Config::read(&asked.folder).map_err(refuse)?;
     let prompt = prompt(asked, &config)?;
@@ -134,27 +134,37 @@ fn prompt(asked: &Generate, config: &Config) -> Result<Vec<u32>, Exit> {
         (Some(ids), _) => ids.clone(),
         (None, Some(text)) => {
             let tokenizer = Text::open(&asked.folder).map_err(|why| {
-                refuse(format!("a prompt as text needs the folder's tokenizer; give --ids instead: {why}"))
+                refuse(format!(
+                    "a prompt as text needs the tokenizer of the folder, so repair the tokenizer or give --ids \
+                     instead: {why}"
+                ))
             })?;
             tokenizer.encode(text).map_err(refuse)?
         }
         (None, None) => Vec::new(),
     };
     if ids.is_empty() {
-        return Err(refuse("the prompt has no token"));
+        return Err(refuse("the prompt has no tokens; give at least one"));
     }
     if let Some(id) = ids.iter().find(|id| **id >= shape.vocab) {
-        return Err(refuse(format!("token id {id} is not in a vocabulary of {}", shape.vocab)));
+        return Err(refuse(format!(
+            "the token id {id} is outside the vocabulary, whose {} ids begin at 0",
+            shape.vocab
+        )));
     }
     let (length, new, most) = (ids.len() as u64, u64::from(asked.new), u64::from(shape.max_positions));
     if asked.run_as.unwrap_or(shape.arch) != Arch::Bloom && length + new > most {
         return Err(refuse(format!(
-            "{length} tokens of prompt and {new} new ones are more than the model's {most} positions: ask for fewer"
+            "the prompt of {length} tokens and {new} new tokens need more than the model's {most} positions; shorten \
+             the prompt or lower --new"
         )));
     }
     let peers = asked.peers(shape.layers);
     if peers > shape.layers {
-        return Err(refuse(format!("{} blocks cannot be shared by {peers} peers", shape.layers)));
+        return Err(refuse(format!(
+            "the model's {} blocks cannot be shared by {peers} peers; lower --peers",
+            shape.layers
+        )));
     }
     Ok(ids)
 }
@@ -162,10 +172,17 @@ fn prompt(asked: &Generate, config: &Config) -> Result<Vec<u32>, Exit> {
 /// Resolves the plan of the swarm from a generated scenario.
 fn plan(asked: &Generate, config: &Config, prompt: &[u32]) -> Result<Plan, Exit> {
     let shape = &config.shape;
-    let folder = asked.folder.to_str().ok_or_else(|| refuse("the folder's name is not Unicode"))?;
+    let folder = asked
+        .folder
+        .to_str()
+        .ok_or_else(|| refuse("the name of the folder is not valid Unicode; rename the folder"))?;
     let (run_as, weights) = match asked.run_as.filter(|arch| *arch != shape.arch) {
         Some(arch) => {
-            errln!("{:?} run as {arch:?}: with random weights, since the folder's do not carry over", shape.arch);
+            errln!(
+                "the {:?} model runs as {arch:?} with random weights, because the weights of the folder fit only \
+                 their own family",
+                shape.arch
+            );
             (format!("run_as: {arch:?}, "), format!("Random(seed: {})", asked.seed))
         }
         None => (String::new(), format!("Dir({folder:?})")),

@@ -206,7 +206,7 @@ fn run(command: Command) -> u8 {
     if !is_host(&command)
         && let Err(why) = signals::listen()
     {
-        errln!("signals cannot be listened to: {why}");
+        errln!("the handler for signals such as Ctrl-C cannot be installed: {why}");
         return 1;
     }
     let done = match command {

@@ -83,11 +83,11 @@ fn config(asked: &Write) -> Result<Config, Exit> {
     match published(&asked.what)? {
         Some((name, shape)) => {
             if !asked.set.is_empty() {
-                return Err(usage(format!("--set is for scenarios, and {} is a published model", asked.what)));
+                return Err(usage(format!("--set applies only to scenarios, but {} is a published model", asked.what)));
             }
             let scale = asked.scale.unwrap_or(1.0);
             if !(scale.is_finite() && scale > 0.0) {
-                return Err(usage(format!("a --scale of {scale} is not a number above 0")));
+                return Err(usage(format!("--scale is {scale}, but must be above 0")));
             }
             let mut shape = shape.scaled(scale);
             shape.layers = asked.layers.unwrap_or(shape.layers);
@@ -97,7 +97,8 @@ fn config(asked: &Write) -> Result<Config, Exit> {
         None if asked.scale.is_some() || asked.layers.is_some() || asked.vocab.is_some() => {
             let what = &asked.what;
             Err(usage(format!(
-                "--scale, --layers and --vocab are for published models, {what} is none; --set is for scenarios"
+                "--scale, --layers and --vocab apply only to published models, but {what} is a scenario; use --set \
+                 instead"
             )))
         }
         None => Config::of(&of_scenario(asked)?).map_err(cannot),
@@ -140,7 +141,10 @@ fn published(what: &str) -> Result<Option<(&str, Shape)>, Exit> {
     match presets::models::shape(arch, name) {
         Some(shape) => Ok(Some((name, shape))),
         None if Path::new(what).exists() => Ok(None),
-        None => Err(usage(format!("there is no {what}; of this family there are {}", names(family, arch).join(", ")))),
+        None => Err(usage(format!(
+            "the published model {what} does not exist; the models of this family are {}",
+            names(family, arch).join(", ")
+        ))),
     }
 }
 

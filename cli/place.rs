@@ -24,7 +24,7 @@ fn try_file(dir: &Path) -> io::Result<()> {
 
 /// Returns an error if no file can be created in the directory.
 fn writable(option: &str, dir: &Path) -> Result<(), Exit> {
-    try_file(dir).map_err(|why| refuse(option, format!("no file can be made in {}: {why}", dir.display())))
+    try_file(dir).map_err(|why| refuse(option, format!("no file can be created in {}: {why}", dir.display())))
 }
 
 /// An error if nothing can be made in the directory for temporary files, where the hosts of a live run meet.
@@ -32,10 +32,11 @@ pub fn temporary() -> Result<(), Exit> {
     let dir = std::env::temp_dir();
     try_file(&dir).map_err(|why| {
         let set = std::env::var_os("TMPDIR").is_some();
-        let which = if set { "which TMPDIR names" } else { "which stands for TMPDIR where that is not set" };
-        let help = "set TMPDIR to a directory that can be written";
+        let which =
+            if set { "the directory that TMPDIR names" } else { "the default directory when TMPDIR is not set" };
+        let help = "set TMPDIR to a directory that is writable and has free space";
         let dir = dir.display();
-        Exit { code: 1, report: miette!(help = help, "no file can be made in {dir}, {which}: {why}") }
+        Exit { code: 1, report: miette!(help = help, "no file can be created in {dir}, {which}: {why}") }
     })
 }
 
@@ -55,11 +56,11 @@ pub fn directory(out: &Path) -> Result<(), Exit> {
     let option = format!("--out {}", out.display());
     let mut nearest = out.to_owned();
     while std::fs::symlink_metadata(&nearest).is_err_and(|why| why.kind() == io::ErrorKind::NotFound) {
-        nearest = parent(&nearest).ok_or_else(|| refuse(&option, "no directory above it exists"))?;
+        nearest = parent(&nearest).ok_or_else(|| refuse(&option, "none of its parent directories exists"))?;
     }
     let found = std::fs::metadata(&nearest).map_err(|why| failed(&option, &nearest, &why))?;
     if !found.is_dir() {
-        return Err(refuse(&option, format!("{} is no directory", nearest.display())));
+        return Err(refuse(&option, format!("{} is not a directory", nearest.display())));
     }
     writable(&option, &nearest)
 }
@@ -72,25 +73,25 @@ pub fn file(out: &Path) -> Result<(), Exit> {
     }
     let link = std::fs::symlink_metadata(out).is_ok_and(|found| found.is_symlink());
     match std::fs::metadata(out) {
-        Ok(found) if found.is_dir() => return Err(refuse(&option, "it is a directory; name a file in it")),
+        Ok(found) if found.is_dir() => return Err(refuse(&option, "the path is a directory; name a file in it")),
         Ok(found) if !found.is_file() => {
-            return Err(refuse(&option, "it is no regular file; name a file, or /dev/stdout"));
+            return Err(refuse(&option, "the path is not a regular file; name a file, or /dev/stdout"));
         }
         Ok(_) => drop(File::options().write(true).open(out).map_err(|why| failed(&option, out, &why))?),
         Err(why) if why.kind() == io::ErrorKind::NotFound && link => {
-            return Err(refuse(&option, "it is a symbolic link to what does not exist"));
+            return Err(refuse(&option, "the path is a symbolic link whose target does not exist"));
         }
         Err(why) if why.kind() == io::ErrorKind::NotFound => {}
         Err(why) => return Err(failed(&option, out, &why)),
     }
     if out.as_os_str().as_bytes().ends_with(b"/") {
-        return Err(refuse(&option, "a name that ends in / is that of a directory; name a file in it"));
+        return Err(refuse(&option, "a path that ends in / names a directory; name a file in it"));
     }
     // A link is followed: the file that it names is the one that is replaced.
     let out = &target(out);
-    let parent = parent(out).ok_or_else(|| refuse(&option, "it names no file"))?;
+    let parent = parent(out).ok_or_else(|| refuse(&option, "the path names no file"))?;
     if !parent.exists() {
-        return Err(refuse(&option, format!("the directory {} does not exist; make it first", parent.display())));
+        return Err(refuse(&option, format!("the directory {} does not exist; create it first", parent.display())));
     }
     writable(&option, &parent)
 }
@@ -115,14 +116,14 @@ mod tests {
         assert_eq!(why(file(&at("new.ron"))), None);
         assert_eq!(why(file(&at("taken"))), None);
         assert_eq!(why(file("/dev/stdout".as_ref())), None);
-        assert!(why(file("/dev/full".as_ref())).expect("a device").contains("no regular file"));
+        assert!(why(file("/dev/full".as_ref())).expect("a device").contains("not a regular file"));
         assert!(why(file(&at("new/"))).expect("a directory is meant").contains("ends in /"));
         std::os::unix::fs::symlink(at("nowhere"), at("dangling")).expect("a link");
         assert!(why(file(&at("dangling"))).expect("it leads nowhere").contains("symbolic link"));
         fs::remove_file(at("dangling")).expect("removed");
         assert!(why(directory(&at("taken/b"))).expect("a file is in the way").contains("taken"));
-        assert!(why(directory(&at("taken"))).expect("a file is in the way").contains("is no directory"));
-        assert!(why(file(&at("a/new.ron"))).expect("no parent").contains("make it first"));
+        assert!(why(directory(&at("taken"))).expect("a file is in the way").contains("is not a directory"));
+        assert!(why(file(&at("a/new.ron"))).expect("no parent").contains("create it first"));
         assert!(why(file(dir.path())).expect("a directory").contains("name a file in it"));
         assert!(why(directory("/proc/1/runs".as_ref())).is_some() && why(file("/proc/none.ron".as_ref())).is_some());
         assert_eq!(fs::read_dir(dir.path()).expect("there").count(), 1, "nothing was made");

@@ -28,8 +28,8 @@ pub fn published(wanted: &Arguments) -> Done {
     if let Some(name) = wanted.scenarios.iter().find(|name| !systems.iter().any(|system| system.scenario == **name)) {
         let mut known: Vec<&str> = systems.iter().map(|system| system.scenario.as_str()).collect();
         known.dedup();
-        let help = format!("there are figures of {}", known.join(", "));
-        return Err(Exit { code: 2, report: miette!(help = help, "nothing was published of {name}") });
+        let help = format!("the scenarios with published figures are {}", known.join(", "));
+        return Err(Exit { code: 2, report: miette!(help = help, "there are no published figures for `{name}`") });
     }
     systems.retain(|system| wanted.scenarios.is_empty() || wanted.scenarios.contains(&system.scenario));
     let _heeding = Heeding::new();
@@ -45,7 +45,7 @@ pub fn published(wanted: &Arguments) -> Done {
         _ => say!("{}", all.markdown()),
     }
     if !all.not_simulated.is_empty() {
-        errln!("interrupted: not simulated: {}", all.not_simulated.join(", "));
+        errln!("the command was interrupted; these scenarios were not simulated: {}", all.not_simulated.join(", "));
         return Ok(INTERRUPTED);
     }
     Ok(0)
@@ -57,7 +57,12 @@ fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<
     let overrides = Overrides { set: set.to_vec(), only: system.only.clone(), ..Overrides::default() };
     let cells = load(&system.scenario).and_then(|loaded| loaded.cells(&overrides)).map_err(bad_scenario)?;
     let [cell] = &cells[..] else {
-        let message = format!("{} cells of {} are meant by one figure", cells.len(), system.scenario);
+        let message = format!(
+            "a published figure needs exactly one cell, but {} cells of {} match; remove the --set that adds or \
+             removes cells",
+            cells.len(),
+            system.scenario
+        );
         return Err(Exit { code: 3, report: miette!(message) });
     };
     let mut runs = Vec::new();

@@ -36,7 +36,10 @@ pub fn replay(wanted: &Replay) -> Done {
     }
     let off = wanted.fail_above.map_or(0, |limit| twin.beyond(limit).count());
     if off > 0 {
-        errln!("{off} of {} errors are above the limit and their noise floor", twin.errors.len());
+        errln!(
+            "{off} of {} prediction errors are above both the limit of --fail-above and their noise floor",
+            twin.errors.len()
+        );
         return Ok(OFF);
     }
     Ok(0)

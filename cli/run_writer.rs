@@ -170,7 +170,7 @@ impl<'b> SweepWriter<'b> {
             Ok(said) => said,
             // The figures are valid without the text, so the sweep continues.
             Err(why) => {
-                errln!("note: what was said cannot be turned into text: {why}");
+                errln!("note: the generated token ids cannot be decoded to text: {why}");
                 return Ok(());
             }
         };
@@ -194,7 +194,7 @@ impl<'b> SweepWriter<'b> {
         if let (runs, Some(first)) = &self.too_late {
             let note = match *runs {
                 1 => first.clone(),
-                runs => format!("{first}; so it was in {runs} of {} runs", self.kept),
+                runs => format!("{first}; the same holds in {runs} of {} runs", self.kept),
             };
             errln!("note: {note}");
             self.writer.note(note);
@@ -237,7 +237,7 @@ fn left(stop: Exit, kept: usize, dir: &Path) -> Exit {
         return stop;
     }
     let dir = dir.display();
-    let why = format!("the sweep ended after {kept} runs, which `swarmbench report {dir}` draws");
+    let why = format!("the sweep ended after {kept} runs, which are saved; `swarmbench report {dir}` draws them");
     Exit { code: stop.code, report: stop.report.wrap_err(why) }
 }
 
@@ -255,7 +255,7 @@ fn objectives_missed(plans: &[Plan], dir: &RunDir) -> Result<bool, Exit> {
             missed = true;
             let (cell, repeat) = (row.cell, row.repeat);
             errln!(
-                "cell {cell} ({repeat}): {:.1} % of requests are good, {:.1} % must be",
+                "cell {cell}, repetition {repeat}: {:.1} % of the requests meet the objectives, but {:.1} % must",
                 share * 100.0,
                 wanted * 100.0
             );

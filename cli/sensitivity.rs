@@ -64,7 +64,7 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
         Format::Md => say!("{}", found.markdown()),
     }
     if let Some(why) = &missing {
-        errln!("note: the chart is missing: {why}");
+        errln!("note: the chart could not be drawn: {why}");
     }
     errln!("{}", dir.display());
     if let Some(missing) = found.missing() {
@@ -92,7 +92,7 @@ fn figures(plans: &[Plan]) -> Result<(f64, f64), Exit> {
             Outcome::Done(drained) => drained,
             other => return Err(failed(plan.in_words(&other.to_string()))),
         };
-        let mean = drained.mean_latency_s().ok_or_else(|| failed("no request was served".to_owned()))?;
+        let mean = drained.mean_latency_s().ok_or_else(|| failed("no request succeeded".to_owned()))?;
         // Requests for no token have no token throughput, so requests per second are used instead.
         let tokens = drained.total_tokens.max(u64::from(drained.requests)) as f64;
         throughput += (tokens / drained.wall.as_secs_f64().max(1e-9)).ln();

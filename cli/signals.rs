@@ -60,7 +60,10 @@ pub fn listen() -> io::Result<()> {
             }
             counted = Some(now);
             if HEEDING.load(Ordering::SeqCst) > 0 && !INTERRUPT.swap(true, Ordering::SeqCst) {
-                errln!("interrupted: what runs is given up; once more ends the program at once");
+                errln!(
+                    "interrupted: the current run is abandoned and completed runs are saved; a second signal ends the \
+                     program at once"
+                );
             } else {
                 errln!("interrupted");
                 std::process::exit(i32::from(INTERRUPTED));

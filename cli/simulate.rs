@@ -15,7 +15,7 @@ pub fn sim(sweep: &Sweep, twice: bool) -> Done {
     let (dir, code) = sweep.simulate(&sweep.ready()?, twice)?;
     print_table(&dir.table, sweep.format)?;
     if twice {
-        errln!("deterministic: every run was the same twice");
+        errln!("deterministic: both runs of every cell were identical");
     }
     Ok(code)
 }
@@ -42,7 +42,7 @@ fn same_twice<R>(finished: Finished<R>, cell: u32) -> Result<(Run, R), Exit> {
     if finished.deterministic {
         return Ok((finished.run, finished.recorder));
     }
-    let message = "two runs of one plan differed: this is a fault of swarmbench";
+    let message = "two runs of the same plan differ, which is a bug in swarmbench; please report it";
     Err(Exit { code: 9, report: miette!("cell {cell}: {message}") })
 }
 

@@ -110,7 +110,7 @@ pub fn run(wanted: &Soak) -> Result<u8, Exit> {
         began.elapsed().as_secs_f64(),
     );
     if interrupted() && done < wanted.seeds {
-        errln!("interrupted: {done} of {} swarms were simulated", wanted.seeds);
+        errln!("the soak was interrupted: {done} of {} swarms were simulated", wanted.seeds);
         return Ok(INTERRUPTED);
     }
     Ok(if wrong.is_empty() { 0 } else { 1 })

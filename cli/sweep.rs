@@ -46,7 +46,7 @@ pub struct Sweep {
 
 pub fn assignment(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').map(|(path, value)| (path.trim().to_owned(), value.trim().to_owned()));
-    parts.filter(|(path, _)| !path.is_empty()).ok_or_else(|| format!("`{text}` is not PATH=VALUE"))
+    parts.filter(|(path, _)| !path.is_empty()).ok_or_else(|| format!("`{text}` does not have the form PATH=VALUE"))
 }
 
 /// The accepted numbers of simulations at a time.
@@ -102,7 +102,7 @@ impl Batch {
         let (missed, all) = cell.events_after(plan, end);
         let which = if self.cells.len() == 1 { String::new() } else { format!("cell {}: ", plan.cell) };
         let end = format!("{:.3} s", end.as_secs_f64());
-        (missed > 0).then(|| format!("{which}{missed} of {all} events did not happen: the run ended at {end}"))
+        (missed > 0).then(|| format!("{which}{missed} of {all} events did not happen, because the run ended at {end}"))
     }
 
     /// The summary of the sweep, with its warnings.

@@ -61,7 +61,7 @@ pub fn fraction(text: &str) -> Result<f64, String> {
     let (number, whole) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 100.0));
     let value = number.trim().parse::<f64>().ok().map(|value| value / whole);
     let sound = value.filter(|value| value.is_finite() && *value >= 0.0);
-    sound.ok_or_else(|| format!("`{text}` is no share: say 10% or 0.1"))
+    sound.ok_or_else(|| format!("`{text}` is not a share; write for example 10% or 0.1"))
 }
 
 pub fn twin(wanted: &Arguments) -> Done {
@@ -84,7 +84,7 @@ pub fn twin(wanted: &Arguments) -> Done {
             if let Some(how) = interrupted {
                 let dir = reports::claim::directory(&sweep.out, &format!("{name}-twin"))?;
                 save(&profile, &dir.join("profile.ron"))?;
-                errln!("{how}, and no cell was run; --profile takes it");
+                errln!("{how}, and no cell was run; use the saved profile with --profile");
                 return Ok(INTERRUPTED);
             }
             Some(profile)
@@ -95,7 +95,7 @@ pub fn twin(wanted: &Arguments) -> Done {
         if let Some(profile) = &profile {
             save(profile, &live.dir.join("profile.ron"))?;
         }
-        errln!("interrupted before a cell was run live: there is nothing to compare");
+        errln!("the twin was interrupted before any cell was run live, so there is no comparison");
         return Ok(INTERRUPTED);
     }
     let ablated = match wanted.without.as_slice() {
@@ -138,7 +138,10 @@ pub fn twin(wanted: &Arguments) -> Done {
     let code = live.code.max(code);
     let off = wanted.fail_above.map_or(0, |limit| twin.beyond(limit).count());
     if code == 0 && off > 0 {
-        errln!("{off} of {} errors are above the limit and their noise floor", twin.errors.len());
+        errln!(
+            "{off} of {} prediction errors are above both the limit of --fail-above and their noise floor",
+            twin.errors.len()
+        );
         return Ok(OFF);
     }
     Ok(code)
@@ -151,7 +154,8 @@ fn leave_out(sweep: &Sweep, batch: &mut Batch, cells: &str) -> Result<Vec<Plan>,
     let fitted = Sweep { only: Some(cells.to_owned()), repeat: Some(1), set, ..sweep.clone() }.batch()?;
     batch.remove(&fitted);
     if batch.plans.is_empty() {
-        let why = format!("--fit `{cells}` takes every cell for the profile: no cell is left to compare");
+        let why =
+            format!("--fit `{cells}` uses every cell for the profile, so no cell is left to compare; name fewer cells");
         return Err(Exit { code: 2, report: miette!("{why}") });
     }
     Ok(fitted.plans)
@@ -201,7 +205,7 @@ fn predict(
     let twin = twin.with_times_of(name, live.recording(batch));
     let (dir, missing) = twin.write(&sweep.out)?;
     if let Some(why) = missing {
-        errln!("note: the chart of the twin is missing: {why}");
+        errln!("note: the chart of the twin could not be drawn: {why}");
         code = code.max(1);
     }
     if let Some(profile) = profile {

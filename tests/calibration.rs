@@ -110,5 +110,5 @@ fn a_machine_is_measured_with_its_links_and_a_scenario_is_simulated_by_them() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("has no links"));
     let simulated = ["calibrate", "--from", "runs/quickstart-sim-001", "--out", "it.ron"];
     let refused = expect_code(at, &simulated, 1);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("there is nothing to learn from it"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("only live runs can be calibrated from"));
 }

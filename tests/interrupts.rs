@@ -145,7 +145,7 @@ fn a_directory_for_temporary_files_that_cannot_be_used_is_named_before_anything_
         let output = command.output().expect("the program starts");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
-        assert!(stderr.contains("/nonexistent, which TMPDIR names"), "{stderr}");
+        assert!(stderr.contains("/nonexistent, the directory that TMPDIR names"), "{stderr}");
     }
     assert_eq!(fs::read_dir(dir.path()).expect("there").count(), 1, "only the model");
 }
@@ -184,7 +184,7 @@ fn a_sweep_that_is_interrupted_says_how_much_of_it_was_run() {
         wait_for_runs(dir.path());
         signals.iter().for_each(|signal| send(&child, *signal));
         let (stdout, stderr) = ended(child, 130);
-        assert_eq!(stderr.matches("interrupted: what runs is given up").count(), 1, "{stderr}");
+        assert_eq!(stderr.matches("interrupted: the current run is abandoned").count(), 1, "{stderr}");
         let run = dir.path().join("runs/quickstart-sim-001");
         let manifest = manifest(&run);
         let count = |name: &str| manifest[name].as_u64().expect("a count");

@@ -96,10 +96,10 @@ fn a_model_that_is_not_known_is_compared_with_the_models() {
 fn a_file_that_cannot_be_used_is_named_once_with_the_reason() {
     let dir = tempfile::tempdir().expect("a directory");
     let once = |said: &str, what: &str| assert_eq!(said.matches(what).count(), 1, "{said}");
-    once(&refused(dir.path(), &["report", "nowhere"], 1), "it has no manifest.json");
+    once(&refused(dir.path(), &["report", "nowhere"], 1), "the directory has no manifest.json");
     std::fs::write(dir.path().join("file"), "x").expect("a file");
     let said = refused(dir.path(), &["sim", "nano", "--out", "file"], 1);
-    once(&said, "file is no directory");
+    once(&said, "file is not a directory");
     std::fs::create_dir(dir.path().join("folder")).expect("a folder");
     let said = refused(dir.path(), &["check", "folder"], 3);
     assert!(said.contains("folder") && said.contains("directory"), "{said}");
@@ -134,7 +134,7 @@ fn an_event_that_did_not_happen_is_told_and_kept() {
     let dir = tempfile::tempdir().expect("a directory");
     let late = ["--set", "events=[Crash(on: \"peer[0]\", at: \"30 s\", back: \"1 s\")]"];
     let output = expect_code(dir.path(), &[&["sim", "nano"], &late[..]].concat(), 0);
-    let told = "1 of 1 events did not happen: the run ended at ";
+    let told = "1 of 1 events did not happen, because the run ended at ";
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains(&format!("note: {told}")), "{stderr}");
     let run = dir.path().join("runs/nano-sim-001");
@@ -156,7 +156,7 @@ fn requests_of_a_failed_run_are_left_out_and_said_to_be() {
     assert!(stdout.contains("INVALID: the run failed, so ") && stdout.contains("left out"), "{stdout}");
     assert!(!stdout.contains("too few samples"), "{stdout}");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("no run came to its end without a failure") && !stderr.contains("succeeded"), "{stderr}");
+    assert!(stderr.contains("no run ended without a failure") && !stderr.contains("succeeded"), "{stderr}");
 }
 
 #[test]

@@ -56,12 +56,16 @@ fn what_cannot_be_written_is_said() {
     write(dir.path(), "opt-125m", &["--scale", "0.1", "--vocab", "300"]);
     for (code, arguments, why) in [
         (1, vec!["opt-125m", "--out", "x"], "already holds a model"),
-        (2, vec!["opt-1t", "--out", "y"], "there is no opt-1t; of this family there are opt-125m,"),
-        (2, vec!["opt-125m", "--out", "y", "--scale", "0"], "--scale of 0"),
+        (
+            2,
+            vec!["opt-1t", "--out", "y"],
+            "the published model opt-1t does not exist; the models of this family are opt-125m,",
+        ),
+        (2, vec!["opt-125m", "--out", "y", "--scale", "0"], "--scale is 0"),
         (2, vec!["opt-125m", "--out", "y", "--scale", "1e9"], "layers is"),
         (2, vec!["opt-125m", "--out", "y", "--layers", "0"], "layers is 0"),
-        (2, vec!["opt-125m", "--out", "y", "--set", "model.dtype=F16"], "--set is for scenarios"),
-        (2, vec!["nano", "--out", "y", "--layers", "3"], "--layers and --vocab are for published models"),
+        (2, vec!["opt-125m", "--out", "y", "--set", "model.dtype=F16"], "--set applies only to scenarios"),
+        (2, vec!["nano", "--out", "y", "--layers", "3"], "--layers and --vocab apply only to published models"),
         (2, vec!["opt-125m", "--out", "y", "--shard-size", "3"], "the unit is missing"),
         (2, vec!["nobody", "--out", "y"], "nobody"),
     ] {

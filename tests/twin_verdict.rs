@@ -55,7 +55,7 @@ fn a_twin_repeats_its_cells_and_ends_with_a_verdict() {
 
     // On a pipe, the program prints each phase when it begins, and then its progress.
     let lines: Vec<&str> = stderr.lines().collect();
-    assert!(lines[0].starts_with("calibrate: measuring this machine by "), "{stderr}");
+    assert!(lines[0].starts_with("calibrate: measuring this machine with "), "{stderr}");
     let measured = lines.iter().filter(|line| line.starts_with("calibrate ")).count();
     assert!((2..=11).contains(&measured), "{stderr}");
     for begun in ["live: 3 live runs of 1 cell", "sim: 15 simulations of 1 cell"] {

@@ -129,7 +129,7 @@ pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
     let header = csv.headers().map_err(Error::damaged(path))?.clone();
     let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
     let find = |name: &str| {
-        let missing = || damaged(format!("it has no column {name}"));
+        let missing = || damaged(format!("the file has no column {name}"));
         header.iter().position(|column| column == name).ok_or_else(missing)
     };
     let [cell, repeat, status] = [find("cell")?, find("repeat")?, find("status")?];
@@ -142,7 +142,7 @@ pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
         let text = |at: usize| record.get(at).unwrap_or_default();
         let integer = |at: usize| {
             let name = header.get(at).unwrap_or_default();
-            let wrong = |_| damaged(format!("line {line}, column {name}: {:?} is no whole number", text(at)));
+            let wrong = |_| damaged(format!("line {line}, column {name}: {:?} is not a whole number", text(at)));
             text(at).parse::<u32>().map_err(wrong)
         };
         let axis = |at: usize| (header.get(at).unwrap_or_default().to_owned(), text(at).to_owned());
@@ -150,7 +150,7 @@ pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
             let (name, found) = (header.get(at).unwrap_or_default(), text(at));
             match found.parse::<f64>() {
                 Ok(value) if value.is_finite() => Ok((name.to_owned(), value)),
-                _ => Err(damaged(format!("line {line}, column {name}: {found:?} is no finite number"))),
+                _ => Err(damaged(format!("line {line}, column {name}: {found:?} is not a finite number"))),
             }
         };
         let reasons = text(reasons).split(REASONS).filter(|reason| !reason.is_empty()).map(str::to_owned);
@@ -162,7 +162,7 @@ pub fn read_csv(path: &Path) -> Result<Vec<CellRow>> {
             judgement: Judgement {
                 verdict: parse_verdict(text(verdict)).ok_or_else(|| {
                     let found = text(verdict);
-                    damaged(format!("line {line}, column verdict: {found:?} is none of VALID, SUSPECT, INVALID"))
+                    damaged(format!("line {line}, column verdict: {found:?} is not one of VALID, SUSPECT, INVALID"))
                 })?,
                 reasons: reasons.collect(),
             },

@@ -82,7 +82,7 @@ impl Source {
     fn without_figures(&self) -> &'static str {
         match self.cells().any(|(_, cell)| cell.runs > cell.failed) {
             true => "no timed request succeeded",
-            false => "no run came to its end without a failure, and requests of other runs are left out",
+            false => "no run ended without a failure, and the requests of failed runs are left out",
         }
     }
 
@@ -116,7 +116,7 @@ pub fn draw(chart: &Chart, source: &Source) -> Result<Vec<Picture>> {
             let which = group::label(only.values());
             let narrowed = source.only(&only, &which);
             if narrowed.cells().next().is_none() {
-                return Err(impossible("only", format!("no cell has {text}")));
+                return Err(impossible("only", format!("no cell has the values {text}")));
             }
             let mut pictures = draw(chart, &narrowed)?;
             pictures.iter_mut().for_each(|picture| picture.name += &format!("-{}", slug(&which)));

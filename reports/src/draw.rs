@@ -57,7 +57,7 @@ fn open(run_dirs: &[PathBuf]) -> Result<Vec<Run>> {
 
 fn place(runs: &[Run], charts: &[Chart], out: Option<&Path>) -> Result<Drawing> {
     let Some(first) = runs.first() else {
-        return Err(Error::NotARun { path: PathBuf::new(), why: "no run was named".to_owned() });
+        return Err(Error::NotARun { path: PathBuf::new(), why: "the command line names no run directory".to_owned() });
     };
     let dir = match out {
         Some(out) => out.to_owned(),
@@ -80,10 +80,10 @@ pub(crate) fn into(dir: &Path, runs: &[Run], charts: &[Chart]) -> Drawing {
     };
     match Source::of(runs) {
         Ok(source) => charts.iter().for_each(|wanted| drawing.draw(wanted, &source)),
-        Err(error) => drawing.unwritten.push(format!("no chart was drawn: {error}")),
+        Err(error) => drawing.unwritten.push(format!("no chart could be drawn: {error}")),
     }
     if let Err(error) = write_synced(&dir.join("report.md"), drawing.markdown(runs).as_bytes()) {
-        drawing.unwritten.push(format!("report.md is missing: {error}"));
+        drawing.unwritten.push(format!("report.md could not be written: {error}"));
     }
     drawing
 }
@@ -93,17 +93,19 @@ impl Drawing {
         match chart::draw(wanted, source) {
             Ok(pictures) => pictures.iter().for_each(|picture| self.add(picture)),
             Err(error @ Error::Chart { .. }) => {
-                self.notes.push(format!("{} was not drawn: {error}", chart::title(wanted)));
+                self.notes.push(format!("the chart {} could not be drawn: {error}", chart::title(wanted)));
             }
             // A file of the run that is damaged, not a chart that the run cannot fill.
-            Err(error) => self.unwritten.push(format!("{} was not drawn: {error}", chart::title(wanted))),
+            Err(error) => {
+                self.unwritten.push(format!("the chart {} could not be drawn: {error}", chart::title(wanted)))
+            }
         }
     }
 
     fn add(&mut self, picture: &Picture) {
         match picture.write(&self.dir.join("charts")) {
             Ok(()) => self.charts.push((picture.name.clone(), picture.title.clone())),
-            Err(error) => self.unwritten.push(format!("the chart {} is missing: {error}", picture.name)),
+            Err(error) => self.unwritten.push(format!("the chart {} could not be written: {error}", picture.name)),
         }
     }
 

@@ -11,21 +11,24 @@ pub enum Error {
     Input(scenarios::input::InputError),
     #[error("{path} is not a run directory: {why}")]
     NotARun { path: PathBuf, why: String },
-    #[error("{parent} has no free number for a directory {stem}-<n>: use another --out")]
+    #[error("every number for a directory {stem}-<n> in {parent} is taken; use another --out")]
     NoNumber { parent: PathBuf, stem: String },
-    #[error("{path}: its format is {found}, this version reads {known}; redraw it with the version that wrote it")]
+    #[error(
+        "{path}: the run directory has format {found}, but this version reads format {known}; use the version of \
+         swarmbench that wrote the directory"
+    )]
     Format { path: PathBuf, found: u64, known: u32 },
     #[error("{path}: {why}")]
     Damaged { path: PathBuf, why: String },
-    #[error("cell {cell} varies other fields than the first cell did")]
+    #[error("cell {cell} sets other fields than the first cell does; give the same fields in every case")]
     OtherAxes { cell: u32 },
-    #[error("the chart {chart}: {why}")]
+    #[error("the chart {chart} cannot be drawn: {why}")]
     Chart { chart: String, why: String },
     #[error("{what} could not be written: {why}")]
     Encode { what: &'static str, why: String },
-    #[error("nothing can be calibrated from {path}: {why}")]
+    #[error("{path} cannot be used for calibration: {why}")]
     NotLive { path: PathBuf, why: String },
-    #[error("the two runs have no cell (combination of swept values) in common: {why}")]
+    #[error("the two runs cannot be compared cell by cell (a cell is one combination of swept values): {why}")]
     NoTwin { why: String },
 }
 

@@ -64,11 +64,14 @@ impl MachineLoad {
 impl fmt::Display for MachineLoad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        parts.extend(self.average_at_start.map(|average| format!("load average {:.1} at the start", average[0])));
+        parts.extend(
+            self.average_at_start.map(|average| format!("the load average was {:.1} at the start", average[0])),
+        );
         for (when, shares) in [("before", self.before), ("during", self.during)] {
             let of = |CpuShares { others, stolen, .. }| {
                 format!(
-                    "{when} the run {} of CPU time to other programs and {} stolen",
+                    "{when} the run, {} of the CPU time went to other programs and {} was stolen by other virtual \
+                     machines",
                     percent(others),
                     percent(stolen)
                 )

@@ -22,7 +22,7 @@ pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
     let run = Run::open(dir)?;
     let wrong = |what: &str| Error::NotLive { path: dir.to_owned(), why: what.to_owned() };
     if run.manifest.world != World::Live {
-        return Err(wrong("it was simulated: there is nothing to learn from it"));
+        return Err(wrong("the run was simulated, and only live runs can be calibrated from"));
     }
     let plans = read::plans(dir)?;
     let mut seen: BTreeMap<Key, ObservedRun> = BTreeMap::new();

@@ -30,7 +30,10 @@ impl Published {
             text += &format!("\nPrompts, one by one:\n\n{}", queries(&self.queries));
         }
         if !self.not_simulated.is_empty() {
-            text += &format!("\ninterrupted: not simulated: {}\n", self.not_simulated.join(", "));
+            text += &format!(
+                "\nThe command was interrupted; these scenarios were not simulated: {}\n",
+                self.not_simulated.join(", ")
+            );
         }
         text
     }

@@ -38,7 +38,7 @@ impl Run {
     pub fn open(dir: &Path) -> Result<Run> {
         let path = dir.join("manifest.json");
         if !path.exists() {
-            return Err(Error::NotARun { path: dir.to_owned(), why: "it has no manifest.json".to_owned() });
+            return Err(Error::NotARun { path: dir.to_owned(), why: "the directory has no manifest.json".to_owned() });
         }
         let text = input::read_text(&path, MANIFEST_BYTES).map_err(Error::Input)?;
         // The format is checked first, because another format may have other fields.
@@ -114,7 +114,7 @@ fn check_count(path: PathBuf, kept: u64) -> Result<()> {
     match sheet::rows(&path)? {
         rows if rows == kept => Ok(()),
         rows => {
-            let why = format!("it has {rows} rows; the manifest says that {kept} were kept");
+            let why = format!("the file has {rows} rows, but the manifest says that {kept} were kept");
             Err(Error::Damaged { path, why })
         }
     }
@@ -126,7 +126,7 @@ fn check_cells(path: &Path, manifest: &Manifest, rows: &[CellRow]) -> Result<()>
     if found == ran {
         return Ok(());
     }
-    let why = format!("it has {found} rows of runs that ended; the manifest says that {ran} did");
+    let why = format!("the file has {found} rows of runs that ended, but the manifest counts {ran}");
     Err(Error::Damaged { path: path.to_owned(), why })
 }
 
@@ -147,7 +147,7 @@ fn check_requests(dir: &Path, kept: Option<u64>, rows: &[CellRow]) -> Result<()>
             // The rows of one run are next to each other.
             if last != Some(run) && !known.contains(&run) {
                 let ((cell, repeat), at) = (run, before + at);
-                return Err(format!("row {at} is of cell {cell}, repetition {repeat}, which cells.csv does not have"));
+                return Err(format!("row {at} belongs to cell {cell}, repetition {repeat}, which cells.csv does not have"));
             }
             last = Some(run);
         }
@@ -173,7 +173,10 @@ pub fn plans(dir: &Path) -> Result<Vec<Plan>> {
         let device = |node: &Node| plan.hosts.get(node.host.0 as usize)?.devices().nth(node.device as usize);
         if let Some((id, node)) = plan.nodes().find(|(_, node)| device(node).is_none()) {
             let (host, device) = (node.host.0, node.device);
-            let why = format!("cell {}: {id} is on device {device} of host {host}, which the plan lacks", plan.cell);
+            let why = format!(
+                "cell {}: {id} is on device {device} of host {host}, but the plan has no such device",
+                plan.cell
+            );
             return Err(Error::Damaged { path, why });
         }
     }

@@ -73,11 +73,11 @@ impl Busy {
         let texts = row.thousandths.split(' ').filter(|text| !text.is_empty());
         let share = |text: &str| match text.parse::<u32>() {
             Ok(share) if share <= MOST_THOUSANDTHS => Ok(share),
-            _ => Err(format!("{text:?} is no number of thousandths from 0 to {MOST_THOUSANDTHS}")),
+            _ => Err(format!("{text:?} is not a number of thousandths from 0 to {MOST_THOUSANDTHS}")),
         };
         let thousandths: Vec<u32> = texts.map(share).collect::<std::result::Result<_, _>>()?;
         if thousandths.len() > MOST_BINS {
-            return Err(format!("{} spans of a run; there are {MOST_BINS} at most", thousandths.len()));
+            return Err(format!("the row has {} time intervals, but a run has at most {MOST_BINS}", thousandths.len()));
         }
         Ok(Busy { cell: row.cell, peer: row.peer, thousandths })
     }
@@ -162,7 +162,7 @@ impl RunTimeline {
                 instants([bin.from_ns, bin.till_ns])?;
                 let shares = [bin.under_way, bin.peers_busy];
                 match shares.iter().find(|share| !(share.is_finite() && (0.0..=MOST).contains(*share))) {
-                    Some(share) => Err(format!("{share} is no mean of a span: from 0 to {MOST}")),
+                    Some(share) => Err(format!("the mean {share} is not within 0 to {MOST}")),
                     None => Ok(bin),
                 }
             })?,
@@ -170,7 +170,10 @@ impl RunTimeline {
             covers: read(&dir.join("coverage.csv"), |cover: Cover| {
                 instants([cover.from_ns, cover.till_ns])?;
                 if cover.served > cover.blocks {
-                    return Err(format!("{} blocks are served of {}", cover.served, cover.blocks));
+                    return Err(format!(
+                        "the row has {} served blocks, but the model has only {}",
+                        cover.served, cover.blocks
+                    ));
                 }
                 Ok(cover)
             })?,
@@ -264,6 +267,6 @@ fn instants([from, till]: [i64; 2]) -> std::result::Result<(), String> {
     if from <= till && from >= -LONGEST && till <= LONGEST {
         Ok(())
     } else {
-        Err(format!("from {from} to {till} ns is no span of a run of {LONGEST} ns at most"))
+        Err(format!("the interval from {from} to {till} ns is not valid in a run of at most {LONGEST} ns"))
     }
 }

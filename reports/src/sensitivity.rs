@@ -57,7 +57,9 @@ impl Sensitivity {
 
     /// Says which inputs were not varied, if any.
     pub fn missing(&self) -> Option<String> {
-        (!self.not_varied.is_empty()).then(|| format!("interrupted: not varied: {}", self.not_varied.join(", ")))
+        (!self.not_varied.is_empty()).then(|| {
+            format!("the analysis was interrupted; these inputs were not varied: {}", self.not_varied.join(", "))
+        })
     }
 
     fn rows(&self) -> Vec<[String; 5]> {

@@ -32,7 +32,7 @@ impl Cell {
     /// A cell of which no run was begun.
     pub(crate) fn not_run(key: &CellKey, planned: u32) -> Cell {
         let mut judgement = Judgement::default();
-        judgement.add(Verdict::Suspect, format!("0 of {planned} repetitions were run to their end"));
+        judgement.add(Verdict::Suspect, format!("0 of {planned} repetitions have ended"));
         let (axes, samples) = (key.values.clone(), BTreeMap::new());
         Cell { cell: key.index, axes, planned, runs: 0, failed: 0, judgement, samples }
     }
@@ -57,13 +57,13 @@ fn summarise(cell: u32, rows: &[&CellRow], repeats: u32) -> Cell {
     ended.iter().for_each(|row| judgement.absorb(&row.judgement));
     let (runs, planned) = (ended.len() as u32, repeats.max(rows.len() as u32));
     if runs < planned {
-        judgement.add(Verdict::Suspect, format!("{runs} of {planned} repetitions were run to their end"));
+        judgement.add(Verdict::Suspect, format!("{runs} of {planned} repetitions have ended"));
     }
     let completed: u64 = done.iter().filter_map(|row| row.get("completed")).map(|count| count as u64).sum();
     let needed = samples_needed(0.5);
     let left_out = left_out(&ended);
     if completed < needed as u64 && (completed > 0 || left_out == 0) {
-        let reason = format!("too few samples: {completed} requests, a median needs {needed}");
+        let reason = format!("there are too few samples: {completed} requests, but a median needs {needed}");
         judgement.add(Verdict::Suspect, reason);
     }
     if left_out > 0 {

@@ -144,10 +144,10 @@ impl Twin {
     pub fn of(live: &Run, sim: &Run) -> Result<Twin> {
         let wrong = |why: &str| Err(Error::NoTwin { why: why.to_owned() });
         if (live.manifest.world, sim.manifest.world) != (World::Live, World::Sim) {
-            return wrong("one must be a live run and the other a simulated one");
+            return wrong("one of the two must be a live run, and the other a simulated run");
         }
         if live.manifest.scenario != sim.manifest.scenario {
-            return wrong("they are of different scenarios");
+            return wrong("the two runs have different scenarios");
         }
         let named = |run: &Run| Some(format!("{} {}", run.manifest.world, run.manifest.partial()?));
         Twin::new(live, errors(live, &sim.cells()), [live, sim].into_iter().filter_map(named).collect())
@@ -178,7 +178,7 @@ impl Twin {
                     verdict,
                 })
             }
-            _ => Err(Error::NoTwin { why: "no cell was done in both with a measure to compare".to_owned() }),
+            _ => Err(Error::NoTwin { why: "no cell with a measure to compare was completed in both runs".to_owned() }),
         }
     }
 

@@ -253,7 +253,7 @@ impl RunWriter {
         if !self.manifest.charts_missing.is_empty()
             && let Err(error) = write_json(&self.dir.join("manifest.json"), &self.manifest)
         {
-            unwritten.push(format!("manifest.json does not say which charts are missing: {error}"));
+            unwritten.push(format!("the list of missing charts could not be written to manifest.json: {error}"));
         }
         let path = self.claim.settle()?;
         Ok(RunDir { path, verdict: self.manifest.verdict, table: drawing.table, notes: drawing.notes, unwritten })

@@ -92,7 +92,7 @@ fn a_chart_that_cannot_be_written_leaves_the_data_whole_and_is_said_to_be_missin
     let run = Run::open(&done.path).expect("readable");
     assert!(run.manifest.complete && run.manifest.verdict.verdict == done.verdict.verdict);
     assert_eq!(run.latencies().expect("readable").len(), 6);
-    let said = "the chart latency-cdf is missing: ";
+    let said = "the chart latency-cdf could not be written: ";
     let report = std::fs::read_to_string(done.path.join("report.md")).expect("there");
     for missing in [&done.unwritten, &run.manifest.charts_missing, &vec![report]] {
         assert!(missing.iter().any(|why| why.contains(said) && why.contains("charts")), "{missing:?}");
@@ -248,20 +248,20 @@ fn damage_to_any_file_is_an_error_that_names_it() {
         bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
     };
     for (name, bytes, said) in [
-        ("requests.parquet", damaged("requests.parquet", half), "it was cut"),
+        ("requests.parquet", damaged("requests.parquet", half), "it is truncated"),
         ("requests.parquet", damaged("requests.parquet", no_parquet), "of another kind"),
         ("requests.parquet", damaged("requests.parquet", long_footer), "4294967295 bytes"),
-        ("requests.parquet", Vec::new(), "it has 0 bytes"),
+        ("requests.parquet", Vec::new(), "the file has 0 bytes"),
         ("requests.parquet", damaged("hops.parquet", |_| ()), "the manifest says"),
         (
             "cells.csv",
             replace("cells.csv", "\n0,0,done", "\n3,0,done"),
-            "requests.parquet: row 0 is of cell 0, repetition 0",
+            "requests.parquet: row 0 belongs to cell 0, repetition 0",
         ),
         (
             "cells.csv",
             damaged("cells.csv", |bytes| bytes.truncate(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0) + 1)),
-            "it has 0 rows of runs that ended; the manifest says that 1 did",
+            "the file has 0 rows of runs that ended, but the manifest counts 1",
         ),
         // This file belongs to another run and is valid by itself.
         ("hops.parquet", damaged("tokens.parquet", |_| ()), "the manifest says"),
@@ -269,7 +269,11 @@ fn damage_to_any_file_is_an_error_that_names_it() {
         ("cells.csv", replace("cells.csv", "0,0,done", "0,first,done"), "line 2, column repeat: \"first\""),
         ("busy.csv", replace("busy.csv", "0,2,", "0,2,idle "), "line 2: \"idle\""),
         ("timeline.csv", replace("timeline.csv", "0,0,0,", "0,0,99999999999999,"), "line 2: from 99999999999999"),
-        ("coverage.csv", damaged("coverage.csv", |bytes| bytes.extend(b"0,0,0,1,3,2\n")), "3 blocks are served of 2"),
+        (
+            "coverage.csv",
+            damaged("coverage.csv", |bytes| bytes.extend(b"0,0,0,1,3,2\n")),
+            "the row has 3 served blocks, but the model has only 2",
+        ),
         ("manifest.json", damaged("manifest.json", half), "EOF"),
     ] {
         let path = dir.join(name);
@@ -277,7 +281,7 @@ fn damage_to_any_file_is_an_error_that_names_it() {
         std::fs::write(&path, bytes).expect("damaged");
         let why = read().expect_err(said).to_string();
         std::fs::write(&path, whole).expect("mended");
-        assert!((why.contains(name) || said.contains("row 0 is of cell")) && why.contains(said), "{name}: {why}");
+        assert!((why.contains(name) || said.contains("row 0 belongs to cell")) && why.contains(said), "{name}: {why}");
     }
     read().expect("whole again");
     for name in ["requests.parquet", "cells.csv"] {

@@ -164,7 +164,7 @@ fn damaged(bytes: &[u8], read: fn(&Path) -> Result<(), String>) {
         let told = read(dir);
         fs::write(&path, whole).expect("the directory can be written to");
         if let Err(why) = told {
-            let words = ["run directory", "format", "unfinished", "calibrated", "the manifest"];
+            let words = ["run directory", "format", "unfinished", "calibration", "the manifest"];
             let named = why.contains(name) || words.iter().any(|word| why.contains(word));
             assert!(named, "the error does not say that {name} is damaged: {why}");
         }

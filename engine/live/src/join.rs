@@ -102,9 +102,7 @@ async fn open_door(listener: TcpListener, local: Rc<LocalHost>, token: super::co
     super::door::attend(listener, token, move |greeting, reader, writer| match greeting.purpose {
         Purpose::Messages => local.answer(&greeting, reader, writer),
         Purpose::Join { .. } => {
-            Err("the connection asks to join the run, but only the orchestrator's process accepts \
-            hosts"
-                .to_owned())
+            Err("the connection asks to join the run, but only the orchestrator's process accepts hosts".to_owned())
         }
     })
     .await;

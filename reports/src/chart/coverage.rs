@@ -35,7 +35,7 @@ pub fn over_time(source: &Source) -> Result<Picture> {
     let places = || series.iter().flat_map(|series| &series.points).map(|point| point.x);
     let (low, high) = (places().fold(0.0, f64::min), places().fold(f64::MIN, f64::max));
     if high <= low {
-        return Err(impossible(name, "no peer said that it serves"));
+        return Err(impossible(name, "no peer announced the blocks that it serves"));
     }
     let x = Scale::Linear { low, high };
     lines::draw(lines::Chart {

@@ -65,11 +65,11 @@ enum Mark {
 pub fn gantt(source: &Source) -> Result<Picture> {
     let name = "gantt";
     let (Some(run), Some(cell)) = (source.runs.first(), source.runs.first().and_then(|run| run.cells.first())) else {
-        return Err(impossible(name, "there is no run"));
+        return Err(impossible(name, "the directory has no run"));
     };
     let requests = first_requests(run, cell.cell)?;
     if requests.is_empty() {
-        return Err(impossible(name, "no timed request of the first cell was kept"));
+        return Err(impossible(name, "the files of the run have no timed request of the first cell"));
     }
     let plans = read::plans(&run.dir)?;
     let plan = plans.iter().find(|plan| plan.cell == cell.cell);

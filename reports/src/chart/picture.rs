@@ -42,7 +42,7 @@ impl Picture {
         let tree = Tree::from_str(&resize(drawing, size), &options).map_err(|error| wrong(error.to_string()))?;
         let pixels = (size.0 as f32 * ZOOM, size.1 as f32 * ZOOM);
         let mut pixmap =
-            Pixmap::new(pixels.0 as u32, pixels.1 as u32).ok_or_else(|| wrong("it is empty".to_owned()))?;
+            Pixmap::new(pixels.0 as u32, pixels.1 as u32).ok_or_else(|| wrong("the picture is empty".to_owned()))?;
         resvg::render(&tree, Transform::from_scale(ZOOM, ZOOM), &mut pixmap.as_mut());
         let png = pixmap.encode_png().map_err(|error| wrong(error.to_string()))?;
         let svg = tree.to_string(&WriteOptions::default());

@@ -33,7 +33,7 @@ pub fn draw(title: &str, note: &str, groups: &[Group]) -> Result<Picture> {
         .collect();
     let groups: Vec<_> = groups.into_iter().filter(|(_, points): &(&str, Vec<_>)| !points.is_empty()).collect();
     if groups.is_empty() {
-        return Err(impossible(name, "no cell has a measure in both worlds"));
+        return Err(impossible(name, "no cell has a measure both live and simulated"));
     }
     let columns = groups.len().min(2);
     let rows = groups.len().div_ceil(columns);

@@ -54,7 +54,7 @@ pub fn timeline(source: &Source) -> Result<Picture> {
     let left_out = panels.len().saturating_sub(PANELS);
     panels.truncate(PANELS);
     if panels.is_empty() {
-        return Err(impossible(name, "no run got as far as its barrier's release"));
+        return Err(impossible(name, "no run reached the start of its timed part"));
     }
     let title = format!("{}: throughput over time", source.scenario);
     let more = if left_out > 0 { format!("; {left_out} more cells are not shown") } else { String::new() };

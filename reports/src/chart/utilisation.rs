@@ -44,7 +44,7 @@ pub fn strips(source: &Source) -> Result<Picture> {
         }
     }
     if all.is_empty() {
-        return Err(impossible(name, "no run got as far as its barrier's release"));
+        return Err(impossible(name, "no run reached the start of its timed part"));
     }
     let title = format!("{}: how busy the peers are", source.scenario);
     let more = if more > 0 { format!("; {more} more cells are not shown") } else { String::new() };

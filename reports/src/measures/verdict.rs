@@ -68,9 +68,9 @@ pub(super) fn judge(figures: &RunFigures<'_>, rare: &RareEvents) -> Judgement {
 
 fn ending(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement) {
     if let Some(why) = &rare.aborted {
-        judgement.add(Verdict::Invalid, format!("the run was given up: {why}"));
+        judgement.add(Verdict::Invalid, format!("the run was aborted: {why}"));
     } else if rare.drained.is_none() {
-        judgement.add(Verdict::Invalid, "the run did not reach its end");
+        judgement.add(Verdict::Invalid, "the run did not end");
     }
     if let Some(released) = rare.released {
         // A request without a session has no record of its client, which was lost. Its stamps are those of peers.
@@ -79,7 +79,7 @@ fn ending(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement
         if early > 0 {
             // The clocks of different machines agree only approximately.
             let verdict = if figures.plan.machines.len() > 1 { Verdict::Suspect } else { Verdict::Invalid };
-            judgement.add(verdict, format!("{early} timed requests were sent before the barrier's release"));
+            judgement.add(verdict, format!("{early} timed requests were sent before the start of the timed run"));
         }
     }
 }
@@ -91,7 +91,7 @@ fn counts(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement
     let counts = &figures.counts;
     if counts.wrong > 0 {
         let wrong = counts.wrong;
-        judgement.add(Verdict::Invalid, format!("{wrong} successful requests gave other than the tokens asked for"));
+        judgement.add(Verdict::Invalid, format!("{wrong} successful requests have another number of tokens than requested"));
     }
     if let Some((request, generated, seen)) = counts.miscounted {
         let name = format!("request {} of {}", request.index, request.client);
@@ -100,8 +100,8 @@ fn counts(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement
     let clients = figures.plan.clients().count() as u64;
     let (failed, expected, tokens) = (counts.ok < counts.timed, figures.plan.tokens(), counts.tokens);
     if rare.drained.is_some() && !failed && rare.finished.len() as u64 == clients && tokens != expected {
-        let sum = format!("{tokens} tokens, not the {expected} of the plan");
-        judgement.add(Verdict::Invalid, format!("token counts do not add up: {sum}"));
+        let sum = format!("the requests have {tokens} tokens, but the plan has {expected}");
+        judgement.add(Verdict::Invalid, format!("the token counts do not add up: {sum}"));
     }
 }
 
@@ -112,7 +112,7 @@ fn agreement(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgem
     let unfinished = figures.plan.clients().filter(|(id, _)| !rare.finished.contains_key(id));
     let lost: Vec<String> = unfinished.map(|(id, _)| id.to_string()).collect();
     if !lost.is_empty() {
-        judgement.add(Verdict::Suspect, format!("lost in the run: {}", lost.join(", ")));
+        judgement.add(Verdict::Suspect, format!("clients were lost during the run: {}", lost.join(", ")));
         return;
     }
     let counts = &figures.counts;
@@ -126,7 +126,8 @@ fn agreement(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgem
         ("ns of wall clock", drained.wall.0, stamped),
     ] {
         if said != found {
-            judgement.add(Verdict::Invalid, format!("the orchestrator drained {said} {what}, the events have {found}"));
+            judgement
+                .add(Verdict::Invalid, format!("the orchestrator counted {said} {what}, but the events have {found}"));
         }
     }
 }
@@ -138,7 +139,7 @@ fn doubts(figures: &RunFigures<'_>, judgement: &mut Judgement) {
     }
     if counts.suspect > 0 {
         let rows = counts.suspect;
-        judgement.add(Verdict::Suspect, format!("clocks disagree in {rows} requests: parts were cut to fit"));
+        judgement.add(Verdict::Suspect, format!("the clocks of hosts disagree in {rows} requests, whose parts were cut to fit"));
     }
     // Requests with their own arrival times have different lengths, so the first one is not comparable with the others.
     let alike = match figures.plan.workload_kind() {
@@ -147,11 +148,14 @@ fn doubts(figures: &RunFigures<'_>, judgement: &mut Judgement) {
     };
     if let Some(slower) = alike.filter(|&slower| slower > STATIONARY_WITHIN) {
         let percent = slower * 100.0;
-        judgement.add(Verdict::Suspect, format!("not warm: the first micro-batch computed {percent:.0} % slower"));
+        judgement.add(
+            Verdict::Suspect,
+            format!("the peers were not warm: the first micro-batch computed {percent:.0} % slower"),
+        );
     }
     let delay = counts.schedule_delay_max as f64;
     if counts.timed > 0 && delay > SATURATED_FROM * counts.e2el as f64 / counts.timed as f64 {
-        judgement.add(Verdict::Suspect, "the generator is saturated: requests were sent late");
+        judgement.add(Verdict::Suspect, "the load generator is saturated, so requests were sent late");
     }
 }
 

@@ -40,15 +40,17 @@ pub(super) fn memory(length: u64) -> u64 {
 pub(super) fn footer(source: &impl ChunkReader) -> Result<(), String> {
     let length = source.len();
     if length < 12 {
-        return Err(format!("it has {length} bytes; a parquet file has 12 at least"));
+        return Err(format!("the file has {length} bytes, but a Parquet file has at least 12"));
     }
     let tail = source.get_bytes(length - 8, 8).map_err(|why| why.to_string())?;
     if &tail[4..] != MAGIC {
-        return Err("it does not end as a parquet file does: it was cut, or is of another kind".to_owned());
+        return Err("the file does not end like a Parquet file, so it is truncated or of another kind".to_owned());
     }
     let footer = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
     if footer > length - 12 || footer > FOOTER_BYTES {
-        return Err(format!("its footer claims {footer} bytes of a file of {length}; at most {FOOTER_BYTES} are read"));
+        return Err(format!(
+            "the footer claims {footer} bytes of a file of {length} bytes, and at most {FOOTER_BYTES} are read"
+        ));
     }
     Ok(())
 }
@@ -59,14 +61,19 @@ pub(super) fn rows(metadata: &ParquetMetaData) -> Result<u64, String> {
     for (at, group) in metadata.row_groups().iter().enumerate() {
         match u64::try_from(group.num_rows()) {
             Ok(rows @ 1..) if rows <= CHUNK as u64 => sum += rows,
-            _ => return Err(format!("group {at} claims {} rows; a group has 1 to {CHUNK}", group.num_rows())),
+            _ => {
+                return Err(format!(
+                    "row group {at} claims {} rows, but a row group has 1 to {CHUNK}",
+                    group.num_rows()
+                ));
+            }
         }
     }
     let claimed = metadata.file_metadata().num_rows();
     if u64::try_from(claimed) == Ok(sum) {
         Ok(sum)
     } else {
-        Err(format!("its footer claims {claimed} rows, its groups have {sum}"))
+        Err(format!("the footer claims {claimed} rows, but the row groups have {sum}"))
     }
 }
 
@@ -77,14 +84,19 @@ pub(super) fn chunk(source: &impl ChunkReader, chunk: &ColumnChunkMetaData, rows
     let within = |(start, bytes): &(u64, u64)| start.checked_add(*bytes).is_some_and(|end| end <= source.len());
     let Some((start, bytes)) = range.filter(within) else {
         let claimed = chunk.compressed_size();
-        return Err(format!("it claims {claimed} bytes from byte {start} on, of a file of {}", source.len()));
+        return Err(format!(
+            "the column claims {claimed} bytes from byte {start} on, but the file has {} bytes",
+            source.len()
+        ));
     };
     if !matches!(chunk.compression(), Compression::ZSTD(_) | Compression::UNCOMPRESSED) {
-        return Err(format!("its compression is {}; runs write ZSTD", chunk.compression()));
+        return Err(format!("the column has the compression {}, but swarmbench writes ZSTD", chunk.compression()));
     }
     let most = if chunk.column_type() == Type::BYTE_ARRAY { TEXT_BYTES } else { FIXED_BYTES };
     if bytes > most {
-        return Err(format!("it claims {bytes} compressed bytes; a column of a group has {most} at most"));
+        return Err(format!(
+            "the column claims {bytes} compressed bytes, but a column of a row group has at most {most}"
+        ));
     }
     let bytes = source.get_bytes(start, bytes as usize).map_err(|why| why.to_string())?;
     pages(&bytes, rows, most)
@@ -102,32 +114,36 @@ fn pages(mut bytes: &[u8], rows: u64, most: u64) -> Result<(), String> {
         uncompressed += plain;
         let rest = &bytes[left..];
         if packed > rest.len() as u64 {
-            return Err(format!("a page claims {packed} bytes where {} are left", rest.len()));
+            return Err(format!("a page claims {packed} bytes, but only {} are left", rest.len()));
         }
         if uncompressed > most {
-            return Err(format!("its pages claim {uncompressed} uncompressed bytes; a column has {most} at most"));
+            return Err(format!("the pages claim {uncompressed} uncompressed bytes, but a column has at most {most}"));
         }
         match (kind, data, dictionary) {
             (Some(DATA), Some(count), None) => values += size(Some(count), "values")?.max(1),
             (Some(DICTIONARY), None, Some(count)) if first => {
                 let count = size(Some(count), "values")?;
                 if count > rows {
-                    return Err(format!("a dictionary claims {count} values where the group has {rows} rows"));
+                    return Err(format!("a dictionary claims {count} values, but the row group has {rows} rows"));
                 }
             }
-            _ => return Err("it has a page of a kind that runs do not write".to_owned()),
+            _ => return Err("the column has a page of a kind that swarmbench does not write".to_owned()),
         }
         if values > rows {
-            return Err(format!("its pages claim {values} values or more where the group has {rows} rows"));
+            return Err(format!("the pages claim {values} values or more, but the row group has {rows} rows"));
         }
         first = false;
         bytes = &rest[packed as usize..];
     }
-    if values == rows { Ok(()) } else { Err(format!("its pages have {values} values where the group has {rows} rows")) }
+    if values == rows {
+        Ok(())
+    } else {
+        Err(format!("the pages have {values} values, but the row group has {rows} rows"))
+    }
 }
 
 fn size(claimed: Option<i64>, of: &str) -> Result<u64, String> {
-    let claimed = claimed.ok_or_else(|| format!("a page's header does not say how many {of} it has"))?;
+    let claimed = claimed.ok_or_else(|| format!("the header of a page lacks the number of {of}"))?;
     match i32::try_from(claimed).ok().and_then(|claimed| u64::try_from(claimed).ok()) {
         Some(size) => Ok(size),
         None => Err(format!("a page claims {claimed} {of}")),
@@ -234,7 +250,7 @@ impl Header<'_> {
                 return Ok(value);
             }
         }
-        Err("a page's header has a number of more than 64 bits".to_owned())
+        Err("the header of a page has a number of more than 64 bits".to_owned())
     }
 
     fn byte(&mut self) -> Result<u8, String> {
@@ -244,8 +260,8 @@ impl Header<'_> {
     }
 }
 
-const CUT: &str = "a page's header is cut";
-const UNKNOWN: &str = "a page's header has a field that runs do not write";
+const CUT: &str = "the header of a page is truncated";
+const UNKNOWN: &str = "the header of a page has a field that swarmbench does not write";
 
 #[cfg(test)]
 mod tests {
@@ -276,14 +292,14 @@ mod tests {
             (page(0, &[8], &[8], &HUGE, &payload), "2147483647 values"),
             (page(2, &[8], &[8], &HUGE, &payload), "a dictionary claims 2147483647 values"),
             (page(0, &HUGE, &[8], &[4], &payload), "2147483647 uncompressed bytes"),
-            (page(0, &[8], &HUGE, &[4], &payload), "2147483647 bytes where 4 are left"),
+            (page(0, &[8], &HUGE, &[4], &payload), "2147483647 bytes, but only 4 are left"),
             (page(0, &MINUS_ONE, &[8], &[4], &payload), "a page claims -1 uncompressed bytes"),
             (page(0, &[8], &[8], &MINUS_ONE, &payload), "a page claims -1 values"),
-            (page(0, &[8], &[8], &[2], &payload), "1 values where the group has 2 rows"),
-            (page(3, &[8], &[8], &[4], &payload), "a kind that runs do not write"),
+            (page(0, &[8], &[8], &[2], &payload), "1 values, but the row group has 2 rows"),
+            (page(3, &[8], &[8], &[4], &payload), "a kind that swarmbench does not write"),
             // One header ends within its first number, and one has a list.
-            (vec![0x15, 0x80], "cut"),
-            (vec![0x19, 0x00], "a field that runs do not write"),
+            (vec![0x15, 0x80], "truncated"),
+            (vec![0x19, 0x00], "a field that swarmbench does not write"),
         ] {
             let why = pages(&bytes, 2, TEXT_BYTES).expect_err(said);
             assert!(why.contains(said), "{why}");

@@ -94,7 +94,7 @@ fn decode(
             (None, None) => continue,
         };
         if into.iter().any(|known| known.1 == name) {
-            return Err(format!("it has the column {name} twice"));
+            return Err(format!("the file has the column {name} twice"));
         }
         into.push((at, name));
     }
@@ -102,7 +102,7 @@ fn decode(
     for name in ["cell", "repeat"] {
         let asked = keys.contains(&name) || names.contains(&name);
         if asked && !first.iter().chain(&then).any(|known| known.1 == name) {
-            return Err(format!("it has no column {name}"));
+            return Err(format!("the file has no column {name}"));
         }
     }
     let (most, count) = (bounds::memory(length), first.len() + then.len());
@@ -116,7 +116,7 @@ fn decode(
         let mut columns = Columns { left, ..Columns::default() };
         let take = |columns: &mut Columns, which: &[(usize, &str)]| {
             which.iter().try_for_each(|&(column, name)| {
-                let of = |why: String| format!("column {name}, group {at}: {why}");
+                let of = |why: String| format!("column {name}, row group {at}: {why}");
                 bounds::chunk(file, group.metadata().column(column), rows as u64).map_err(of)?;
                 let reader = group.get_column_reader(column).map_err(|why| of(text(why)))?;
                 columns.append(name, reader, rows).map_err(of)
@@ -159,7 +159,7 @@ impl Columns {
                 self.take((rows * size_of::<Option<i64>>()) as u64)?;
                 let beyond = |value: &&i64| name != "session" && value.unsigned_abs() > LARGEST.unsigned_abs();
                 if let Some(value) = values.iter().find(beyond) {
-                    return Err(format!("it holds {value}; a run's numbers are at most {LARGEST}"));
+                    return Err(format!("the column holds {value}, but the numbers of a run are at most {LARGEST}"));
                 }
                 let into = self.ints.entry(name.to_owned()).or_default();
                 if levels.is_empty() {
@@ -184,17 +184,17 @@ impl Columns {
                 self.take(rows as u64)?;
                 self.flags.entry(name.to_owned()).or_default().extend(values);
             }
-            _ => return Err("its values are of a type that runs do not write".to_owned()),
+            _ => return Err("the values have a type that swarmbench does not write".to_owned()),
         }
         Ok(())
     }
 
     fn take(&mut self, bytes: u64) -> std::result::Result<(), String> {
-        self.left = self.left.checked_sub(bytes).ok_or("its values take more memory than a file of its length may")?;
+        self.left = self.left.checked_sub(bytes).ok_or("the values take more memory than a file of this length may")?;
         Ok(())
     }
 }
 
 fn whole(read: usize, rows: usize) -> std::result::Result<(), String> {
-    if read == rows { Ok(()) } else { Err(format!("{read} values were read where the group has {rows} rows")) }
+    if read == rows { Ok(()) } else { Err(format!("{read} values were read, but the row group has {rows} rows")) }
 }

@@ -25,13 +25,15 @@ impl TwinVerdict {
         };
         let mut text = match (beyond.first(), &busy) {
             _ if judged.is_empty() => {
-                "each cell was run live once, so errors cannot be told from noise: --repeat 3 shows the noise"
+                "each cell was run live only once, so prediction errors cannot be told from noise; use --repeat 3 to \
+                 measure the noise"
                     .to_owned()
             }
-            (None, Some(_)) => format!("errors are within its noise in all {count}"),
-            (None, None) => format!("prediction within its noise in all {count}"),
+            (None, Some(_)) => format!("the prediction errors are within the noise of the machine in all {count}"),
+            (None, None) => format!("the prediction is within the measured noise in all {count}"),
             (Some((worst, noise)), _) => format!(
-                "prediction off by more than noise in {} of {count}, most in {} at {} ({:+.1} %, noise {:.1} %)",
+                "the prediction is off by more than the noise in {} of {count}, most in {} at {} ({:+.1} %, noise \
+                 {:.1} %)",
                 beyond.len(),
                 worst.name(),
                 worst.values,
@@ -40,7 +42,7 @@ impl TwinVerdict {
             ),
         };
         if let Some(busy) = busy {
-            let again = if beyond.is_empty() { "" } else { "; run it again when the machine is idle" };
+            let again = if beyond.is_empty() { "" } else { "; run the twin again when the machine is idle" };
             text = format!("{busy}; {text}{again}");
         }
         TwinVerdict { beyond_noise: beyond.len(), judged: judged.len(), text }
@@ -70,11 +72,11 @@ mod tests {
     #[test]
     fn errors_within_noise_are_said_to_be() {
         let errors = [gap("prompt=16", 0.12, Some(0.2), Some(0.1)), gap("prompt=64", -0.58, Some(0.3), Some(0.6))];
-        let quiet = "prediction within its noise in all 2 measures";
+        let quiet = "the prediction is within the measured noise in all 2 measures";
         assert_eq!(text(&errors, machine(0.01)), quiet);
         assert_eq!(text(&errors, None), quiet, "nothing is known of the machine");
-        let busy = "this machine was busy: 37 % of its CPU time went to other programs; \
-                    errors are within its noise in all 2 measures";
+        let busy = "this machine was busy: 37 % of its CPU time went to other programs; the prediction errors are \
+            within the noise of the machine in all 2 measures";
         assert_eq!(text(&errors, machine(0.37)), busy);
     }
 
@@ -85,12 +87,11 @@ mod tests {
             gap("prompt=64", 0.5, Some(0.45), Some(0.1)),
             gap("prompt=128", 0.01, Some(0.02), Some(0.03)),
         ];
-        let off =
-            "prediction off by more than noise in 2 of 3 measures, most in ttft at prompt=16 (+12.0 %, noise 3.0 %)";
+        let off = "the prediction is off by more than the noise in 2 of 3 measures, most in ttft at prompt=16 (+12.0 %, noise 3.0 %)";
         assert_eq!(text(&errors, machine(0.0)), off);
         let busy = format!(
-            "this machine was busy: 37 % of its CPU time went to other programs; {off}; \
-             run it again when the machine is idle"
+            "this machine was busy: 37 % of its CPU time went to other programs; {off}; run the twin again when the \
+             machine is idle"
         );
         assert_eq!(text(&errors, machine(0.37)), busy);
         assert_eq!(TwinVerdict::of(&errors, None).beyond_noise, 2);

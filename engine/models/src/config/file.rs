@@ -282,8 +282,8 @@ fn rope(keys: &Keys) -> Result<(f64, RopeScaling), String> {
         && a != b
     {
         return Err(
-            "`rope_parameters` and `rope_scaling` are two names of the same settings, but their values differ; \
-            keep one of them"
+            "`rope_parameters` and `rope_scaling` are two names of the same settings, but their values differ; keep \
+             one of them"
                 .to_owned(),
         );
     }
