@@ -20,22 +20,22 @@ use topology::outcome::Run;
 
 #[derive(Args)]
 pub struct Calibrate {
-    /// The scenario whose model, devices and sizes are measured: a file, or a name of the library
+    /// The scenario whose model, devices and request sizes are measured: a file, or a name from the library
     #[arg(default_value = "quickstart", conflicts_with = "from")]
     scenario: String,
-    /// Fit the profile to these run directories of a live run instead
+    /// Fit the profile to these directories of live runs, instead of measuring
     #[arg(long, num_args = 1..)]
     from: Vec<PathBuf>,
-    /// The profile to write
+    /// The file of the profile to write
     #[arg(long)]
     out: PathBuf,
-    /// How often everything is measured
+    /// The number of measurement rounds
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Put a value over the scenario's
+    /// Set a field of the scenario to a value
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
-    /// Measure only for the cells with these values: `path=value`, joined by `&&`
+    /// Measure only for the cells with these values: `path=value`, several joined by `&&`
     #[arg(long)]
     only: Option<String>,
 }

@@ -20,45 +20,45 @@ use topology::outcome::{Outcome, Run};
 
 #[derive(Args)]
 pub struct Generate {
-    /// A Hugging Face folder: config.json, safetensors, and tokenizer.json where text is to go in or out
+    /// A Hugging Face model folder with config.json, safetensors, and tokenizer.json (needed only for text)
     folder: PathBuf,
     /// The prompt as text
     #[arg(long, conflicts_with = "ids", required_unless_present = "ids")]
     prompt: Option<String>,
-    /// The prompt as token ids, with commas between
+    /// The prompt as token ids, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "ID,ID,...")]
     ids: Option<Vec<u32>>,
-    /// How many peers share the blocks, each a process; two if not given, where there are as many blocks
+    /// The number of peers that share the blocks, each in its own process [default: 2, or 1 for a single block]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     peers: Option<u32>,
-    /// How many tokens to generate at most
+    /// The maximum number of tokens to generate
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     new: u32,
-    /// Run the folder's dimensions as another family, with random weights: its own do not carry over
+    /// Run a model of another family with the dimensions of the folder's model, and with random weights
     #[arg(long, value_parser = family)]
     run_as: Option<Arch>,
-    /// What weights are held in
+    /// The number format of the weights in memory
     #[arg(long, default_value = "F32", value_parser = ["F32", "F16", "Bf16", "Int8", "Int4"])]
     dtype: String,
-    /// Threads of each process
+    /// The number of threads of each process
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::THREADS)))]
     threads: u32,
-    /// Divides the scores before a token is drawn by them; 0 takes the best token
+    /// The sampling temperature; 0 always takes the most probable token
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     temperature: f32,
-    /// Draw among the best so many
+    /// Sample only from this number of most probable tokens
     #[arg(long, allow_negative_numbers = true)]
     top_k: Option<u32>,
-    /// Draw among the best whose probabilities add up to this
+    /// Sample only from the most probable tokens whose probabilities add up to this value
     #[arg(long, allow_negative_numbers = true)]
     top_p: Option<f32>,
-    /// What sampling, and random weights, draw from
+    /// The seed of the sampling and of random weights
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Go on after an end-of-sequence token
+    /// Continue after an end-of-sequence token
     #[arg(long)]
     ignore_eos: bool,
-    /// Also print the best scores from which the last token was chosen
+    /// Print also the highest scores (logits) from which the last token was chosen
     #[arg(long, num_args = 0..=1, default_missing_value = "10", value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     logits: Option<u32>,

@@ -38,10 +38,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use sweep::Sweep;
 
-/// Measures decentralised LLM inference, and predicts it.
+/// Measures and predicts the performance of decentralised LLM inference.
 ///
-/// One graph of actors runs a scenario in two worlds: live, over real TCP with candle computing real transformer blocks,
-/// and simulated, on a virtual clock. SCENARIO is a path, or the name of a scenario of the library.
+/// The same actors run a scenario in two worlds: live, over real TCP with transformer blocks that candle computes, and
+/// simulated, on a virtual clock. SCENARIO is the path of a file, or the name of a scenario of the built-in library.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Arguments {
@@ -59,93 +59,94 @@ fn is_host(command: &Command) -> bool {
     };
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok, 1 internal or I/O, 2 usage, 3 bad scenario, 4 some cells or requests \
-                          failed, 5 objectives missed, 7 measurement invalid, 8 swarm not ready, 9 not deterministic, \
-                          10 prediction off by more than --fail-above, 130 interrupted";
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 internal or I/O error, 2 wrong command line, 3 wrong scenario, 4 some cells or \
+                          requests failed, 5 objectives missed, 7 measurement invalid, 8 swarm not ready, 9 simulation not \
+                          deterministic, 10 prediction error above --fail-above, 130 interrupted";
 
 #[derive(Subcommand)]
 enum Command {
     #[cfg(feature = "live")]
-    /// Run the sweep over real TCP and candle, its hosts as child processes
+    /// Run a sweep live: each host is a child process, over real TCP and with candle
     #[command(
         after_help = "Examples:\n  swarmbench live quickstart\n  swarmbench live quickstart --set network.shape=true --set 'network.default.delay=20 ms'"
     )]
     Live(Sweep),
-    /// Run the same sweep in the simulated network
+    /// Run a sweep in the simulated network
     #[command(
         after_help = "Examples:\n  swarmbench sim quickstart\n  swarmbench sim quickstart --axis workload.clients=1,2,4 --repeat 3\n  swarmbench sim my.ron --only 'workload.prompt=16 && swarm.forwarding=Push'"
     )]
     Sim {
         #[command(flatten)]
         sweep: Sweep,
-        /// Run every cell twice and compare, event for event
+        /// Run every cell twice, and compare the two runs event by event
         #[arg(long)]
         check_determinism: bool,
     },
     #[cfg(feature = "live")]
-    /// Run both on this machine, and print how far the prediction was off
+    /// Run a sweep live and simulated on this machine, and print the prediction errors
     #[command(
         after_help = "Examples:\n  swarmbench twin quickstart\n  swarmbench twin my.ron --repeat 3 --observed --fail-above 10%"
     )]
     Twin(twin::Arguments),
-    /// Predict the live runs of a twin again, without running anything live
+    /// Simulate the live runs of a twin again, without running anything live
     #[cfg(feature = "live")]
     #[command(
         after_help = "Examples:\n  swarmbench replay runs/quickstart-twin-001\n  swarmbench replay runs/quickstart-twin-001 --without cpu-steal,cold-cache"
     )]
     Replay(replay::Replay),
-    /// Vary one input of a scenario after another, and show which moves the result most
+    /// Vary the inputs of a scenario one at a time, and show which one changes the result most
     #[command(after_help = "Example: swarmbench sensitivity flexgen-petals-opt30b --by 20")]
     Sensitivity(sensitivity::Arguments),
     #[cfg(feature = "live")]
-    /// Measure this machine's devices and transport into a profile that a scenario can name
+    /// Measure the devices and the transport of this machine, and write a profile that a scenario can name
     #[command(
         after_help = "Examples:\n  swarmbench calibrate quickstart --out here.ron\n  swarmbench calibrate --from runs/quickstart-live-001 --out here.ron"
     )]
     Calibrate(calibrate::Calibrate),
-    /// Validate a scenario and every cell of its sweep
+    /// Check a scenario and every cell of its sweep for errors
     #[command(after_help = "Example: swarmbench check my.ron")]
     Check(Sweep),
     /// List the cells of a sweep
     #[command(after_help = "Example: swarmbench plan quickstart --axis 'network.default.delay=1 ms,10 ms'")]
     Plan(Sweep),
-    /// Draw the charts and tables of run directories, again or together
+    /// Draw the charts and tables of one or more run directories
     #[command(after_help = "Example: swarmbench report runs/quickstart-live-001 runs/quickstart-sim-001 --out both")]
     Report {
+        /// The run directories
         #[arg(required = true)]
         runs: Vec<PathBuf>,
-        /// Where to write; a single run is redrawn in its own directory
+        /// The directory for the report; without this option, a single run is redrawn in its own directory
         #[arg(long)]
         out: Option<PathBuf>,
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
     #[cfg(feature = "live")]
-    /// Generate text with a local live swarm on a checkpoint
+    /// Generate text from a checkpoint with a local live swarm
     #[command(
         after_help = "Examples:\n  swarmbench generate models/opt-125m --prompt \"A swarm of\" --new 16 --peers 2\n  swarmbench generate models/opt-125m --ids 5,17,3 --temperature 0.8 --seed 3"
     )]
     Generate(Box<generate::Generate>),
     #[cfg(feature = "live")]
-    /// Write random checkpoints, or look at a folder
+    /// Write a checkpoint with random weights, or inspect a model folder
     #[command(
         subcommand,
         after_help = "Examples:\n  swarmbench model write opt-125m --scale 0.5 --out models/half\n  swarmbench model inspect models/half"
     )]
     Model(model::Model),
-    /// Simulate systems that others have measured, and print what was published beside it
+    /// Simulate systems that others have measured, and compare with the published figures
     #[command(after_help = "Examples:\n  swarmbench published\n  swarmbench published helix-a100")]
     Published(published::Arguments),
-    /// Draw swarms with faults from seeds, simulate them, and look whether any loses, doubles or changes a token
+    /// Simulate random swarms with faults, and check that none loses, duplicates or changes a token
     #[command(after_help = "Example: swarmbench soak --seeds 1000")]
     Soak(soak::Soak),
-    /// List the scenarios of the library
+    /// List the scenarios of the built-in library
     #[command(after_help = "Example: swarmbench library")]
     Library,
-    /// Print the JSON schema of scenarios, or their reference
+    /// Print the JSON schema of scenario files, or their reference
     #[command(after_help = "Example: swarmbench schema > scenario.schema.json")]
     Schema {
-        /// The reference as Markdown, in place of the JSON schema
+        /// Print the scenario reference as Markdown instead of the JSON schema
         #[arg(long)]
         markdown: bool,
     },
@@ -153,16 +154,19 @@ enum Command {
     #[command(
         after_help = "Example: swarmbench completions bash > ~/.local/share/bash-completion/completions/swarmbench"
     )]
-    Completions { shell: Shell },
-    /// Print the manual page, or write one for each command into a folder
+    Completions {
+        /// The shell that reads the script
+        shell: Shell,
+    },
+    /// Print the manual page, or write one page for each command into a folder
     #[command(after_help = "Examples:\n  swarmbench man | man -l -\n  swarmbench man --out ~/.local/share/man/man1")]
     Man {
-        /// The folder for the pages of all commands
+        /// The folder for the manual pages of all commands
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
     #[cfg(feature = "live")]
-    /// One process of a live run; started by `live`, not by people
+    /// The process of one host of a live run, which only live runs start
     #[command(hide = true)]
     Host,
 }

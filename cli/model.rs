@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
 pub enum Model {
-    /// Write a random checkpoint: config.json, safetensors, and a tokenizer of bytes where the vocabulary has room for it
+    /// Write a checkpoint with random weights: config.json, safetensors, and a byte tokenizer if the vocabulary is large enough
     Write(Write),
-    /// Print what a folder holds, and what each block costs
+    /// Print the contents of a model folder, and the cost of each block
     Inspect {
-        /// A Hugging Face folder
+        /// A Hugging Face model folder
         folder: PathBuf,
         #[arg(long, value_enum, default_value_t)]
         format: Plain,
@@ -29,27 +29,27 @@ pub enum Model {
 
 #[derive(Args)]
 pub struct Write {
-    /// A published model (opt-125m, bloom-560m, llama-3-8b, ...), or a scenario whose model is meant
+    /// A published model (opt-125m, bloom-560m, llama-3-8b, ...), or a scenario whose model is written
     what: String,
-    /// The folder to write; it must not hold a model yet
+    /// The folder to write, which must not contain a model
     #[arg(long)]
     out: PathBuf,
-    /// What the weights are drawn from
+    /// The seed of the random weights
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Of a published model: how much of its layers and of its heads; a head keeps its width [default: 1]
+    /// For a published model: the factor of the numbers of layers and heads; the head size is kept [default: 1]
     #[arg(long)]
     scale: Option<f64>,
-    /// Of a published model: so many layers, whatever the scale
+    /// For a published model: the number of layers, whatever the scale
     #[arg(long)]
     layers: Option<u32>,
-    /// Of a published model: so many tokens in its vocabulary
+    /// For a published model: the number of tokens in the vocabulary
     #[arg(long)]
     vocab: Option<u32>,
-    /// Of a scenario: put a value over its own
+    /// For a scenario: set a field to a value
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
-    /// Write several files of at most this ("500 MB"), and the index of which tensor is in which; else one file
+    /// Split the weights into files of at most this size ("500 MB") with an index; without this option, write one file
     #[arg(long, value_name = "SIZE")]
     shard_size: Option<Size>,
 }

@@ -13,9 +13,9 @@ use simulator::{HORIZON, run};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Only these scenarios
+    /// The names of the scenarios to simulate; without names, all scenarios with published figures
     scenarios: Vec<String>,
-    /// Put a value over the scenarios'
+    /// Set a field of the scenarios to a value
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = crate::sweep::assignment)]
     set: Vec<(String, String)>,
     #[arg(long, value_enum, default_value_t)]

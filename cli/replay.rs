@@ -9,12 +9,12 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Replay {
-    /// The directory of the twin, `runs/quickstart-twin-001`; that of its live run must be beside it
+    /// The directory of the twin, such as `runs/quickstart-twin-001`; the directory of its live run must be next to it
     twin: PathBuf,
-    /// Predict again without this term of the host model, and print the errors with and without it
+    /// Simulate again without this term of the host model, and print the errors with and without the term
     #[arg(long, value_name = "TERM", value_delimiter = ',')]
     without: Vec<Term>,
-    /// Exit with 10 if any error is larger than this: `10%` or `0.1`; an error within its noise floor does not count
+    /// Exit with code 10 if a prediction error exceeds this limit (`10%` or `0.1`) and its noise floor
     #[arg(long, value_parser = fraction)]
     fail_above: Option<f64>,
     #[arg(long, value_enum, default_value_t)]

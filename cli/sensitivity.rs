@@ -16,7 +16,7 @@ use topology::outcome::Outcome;
 pub struct Arguments {
     #[command(flatten)]
     sweep: Sweep,
-    /// By how many per cent numbers are varied, down and up
+    /// The percentage by which each number is decreased and increased
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=90))]
     by: u32,
 }

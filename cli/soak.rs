@@ -14,13 +14,13 @@ use std::time::Instant;
 
 #[derive(Args)]
 pub struct Soak {
-    /// How many swarms to draw
+    /// The number of random swarms
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// The seed of the first; the others count up from it
+    /// The seed of the first swarm; each further swarm has the next seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Simulations at a time; as many as there are cores if not given
+    /// The number of simulations that run in parallel [default: the number of cores]
     #[arg(long, value_parser = jobs())]
     jobs: Option<u32>,
 }

@@ -17,27 +17,27 @@ use std::path::PathBuf;
 
 #[derive(Args, Clone)]
 pub struct Sweep {
-    /// A file, or the name of a scenario of the library
+    /// The path of a scenario file, or the name of a scenario of the library
     pub scenario: String,
-    /// Where run directories go
+    /// The directory in which run directories are created
     #[arg(long, default_value = "runs")]
     pub out: PathBuf,
-    /// Everything random follows from this
+    /// The seed of all random choices
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Put a value over the scenario's, in every cell
+    /// Set a field of the scenario to a value in every cell
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = assignment)]
     pub set: Vec<(String, String)>,
-    /// Sweep a path over values
+    /// Sweep a field of the scenario over values
     #[arg(long = "axis", value_name = "PATH=A,B,C", value_parser = assignment)]
     pub axis: Vec<(String, String)>,
-    /// Run only the cells with these values: `path=value`, joined by `&&`
+    /// Run only the cells with these values: `path=value`, several joined by `&&`
     #[arg(long)]
     pub only: Option<String>,
-    /// How often to run each cell
+    /// The number of repetitions of each cell
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: Option<u32>,
-    /// Simulations at a time; as many as there are cores if not given
+    /// The number of simulations that run in parallel [default: the number of cores]
     #[arg(long, value_parser = jobs())]
     pub jobs: Option<u32>,
     #[arg(long, value_enum, default_value_t)]

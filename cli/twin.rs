@@ -37,22 +37,22 @@ const REPEATS: u32 = 3;
 pub struct Arguments {
     #[command(flatten)]
     sweep: Sweep,
-    /// Simulate also with the computing times observed in the live run itself: what is off then is not the devices' speed
+    /// Simulate also with the computing times of the live run itself, which excludes errors in the speed of devices
     #[arg(long)]
     observed: bool,
-    /// The profile of this machine; measured first if none is given
+    /// The profile of this machine; without this option, the machine is measured first
     #[arg(long)]
     profile: Option<PathBuf>,
-    /// How often everything is measured for the profile
+    /// The number of measurement rounds for the profile
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Predict again without this term of the host model, and print the errors with and without it
+    /// Simulate again without this term of the host model, and print the errors with and without the term
     #[arg(long, value_name = "TERM", value_delimiter = ',')]
     without: Vec<Term>,
-    /// Measure the profile for the sizes of these cells alone, and compare only the others: `path=value`, joined by `&&`
+    /// Measure the profile only for these cells, and compare only the others: `path=value`, several joined by `&&`
     #[arg(long, value_name = "CELLS", conflicts_with = "profile")]
     fit: Option<String>,
-    /// Exit with 10 if any error is larger than this: `10%` or `0.1`; an error within its noise floor does not count
+    /// Exit with code 10 if a prediction error exceeds this limit (`10%` or `0.1`) and its noise floor
     #[arg(long, value_parser = fraction)]
     fail_above: Option<f64>,
 }

@@ -127,11 +127,7 @@ fn what_cannot_be_generated_is_said() {
         (3, vec![folder, "--prompt", "hello"], "tokenizer.json"),
         (3, vec![folder, "--ids", "1,200"], "the token id 200 is outside the vocabulary"),
         (3, vec![folder, "--ids", "1", "--new", "64"], "64 positions"),
-        (
-            3,
-            vec![folder, "the model's --ids", "1", "--peers", "5"],
-            "4 blocks cannot be shared by 5 peers; lower --peers",
-        ),
+        (3, vec![folder, "--ids", "1", "--peers", "5"], "the model's 4 blocks cannot be shared by 5 peers"),
         (3, vec!["nowhere", "--ids", "1"], "nowhere/config.json"),
         (2, vec![folder], "--prompt"),
         (2, vec![folder, "--ids", "1,x"], "invalid value"),
