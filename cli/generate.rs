@@ -62,6 +62,7 @@ pub struct Generate {
     #[arg(long, num_args = 0..=1, default_missing_value = "10", value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     logits: Option<u32>,
+    /// The output format of the result
     #[arg(long, value_enum, default_value_t)]
     format: Plain,
 }

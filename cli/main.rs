@@ -59,9 +59,9 @@ fn is_host(command: &Command) -> bool {
     };
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 internal or I/O error, 2 wrong command line, 3 wrong scenario, 4 some cells or \
-                          requests failed, 5 objectives missed, 7 measurement invalid, 8 swarm not ready, 9 simulation not \
-                          deterministic, 10 prediction error above --fail-above, 130 interrupted";
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 internal or I/O error, 2 wrong command line, 3 wrong scenario, 4 some cells \
+                          or requests failed, 5 objectives missed, 7 measurement invalid, 8 swarm not ready, 9 \
+                          simulation not deterministic, 10 prediction error above --fail-above, 130 interrupted";
 
 #[derive(Subcommand)]
 enum Command {
@@ -118,6 +118,7 @@ enum Command {
         /// The directory for the report; without this option, a single run is redrawn in its own directory
         #[arg(long)]
         out: Option<PathBuf>,
+        /// The output format of the result
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },

@@ -16,12 +16,13 @@ use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
 pub enum Model {
-    /// Write a checkpoint with random weights: config.json, safetensors, and a byte tokenizer if the vocabulary is large enough
+    /// Write a checkpoint with random weights: config.json, safetensors, and a byte tokenizer if the vocabulary allows
     Write(Write),
     /// Print the contents of a model folder, and the cost of each block
     Inspect {
         /// A Hugging Face model folder
         folder: PathBuf,
+        /// The output format of the result
         #[arg(long, value_enum, default_value_t)]
         format: Plain,
     },

@@ -18,6 +18,7 @@ pub struct Arguments {
     /// Set a field of the scenarios to a value
     #[arg(long = "set", value_name = "PATH=VALUE", value_parser = crate::sweep::assignment)]
     set: Vec<(String, String)>,
+    /// The output format of the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

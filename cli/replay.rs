@@ -17,6 +17,7 @@ pub struct Replay {
     /// Exit with code 10 if a prediction error exceeds this limit (`10%` or `0.1`) and its noise floor
     #[arg(long, value_parser = fraction)]
     fail_above: Option<f64>,
+    /// The output format of the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

@@ -40,6 +40,7 @@ pub struct Sweep {
     /// The number of simulations that run in parallel [default: the number of cores]
     #[arg(long, value_parser = jobs())]
     pub jobs: Option<u32>,
+    /// The output format of the result
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
