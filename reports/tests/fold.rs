@@ -98,7 +98,7 @@ proptest! {
         let judgement = Measures::of(&fold, &sketch.plan(0, 0)).judgement;
         let expected = if sketch.fails { Verdict::Suspect } else { Verdict::Valid };
         // A few steps of jittered computing may look like a run that is not warm.
-        let jitter = judgement.reasons.iter().all(|reason| reason.starts_with("not warm"));
+        let jitter = judgement.reasons.iter().all(|reason| reason.starts_with("the peers were not warm"));
         prop_assert!(judgement.verdict == expected || jitter, "{:?}", judgement);
     }
 
@@ -219,7 +219,7 @@ fn peers_that_were_slow_at_first_are_not_warm_and_slow_peers_that_came_first_are
         let mut fold = RunRows::of(&sketch.events());
         fold.hops.iter_mut().filter(|hop| hop.request.index == 1).for_each(spoil);
         let judgement = Measures::of(&fold, &sketch.plan(0, 0)).judgement;
-        judgement.reasons.iter().any(|reason| reason.starts_with("not warm"))
+        judgement.reasons.iter().any(|reason| reason.starts_with("the peers were not warm"))
     };
     assert!(judged(&|hop| hop.compute *= 3), "the same peers were slower");
     assert!(!judged(&|hop| (hop.compute, hop.peer) = (hop.compute * 3, NodeId(77))), "another peer is slower");

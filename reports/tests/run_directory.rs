@@ -268,7 +268,11 @@ fn damage_to_any_file_is_an_error_that_names_it() {
         ("cells.csv", replace("cells.csv", "VALID", "FINE"), "column verdict: \"FINE\""),
         ("cells.csv", replace("cells.csv", "0,0,done", "0,first,done"), "line 2, column repeat: \"first\""),
         ("busy.csv", replace("busy.csv", "0,2,", "0,2,idle "), "line 2: \"idle\""),
-        ("timeline.csv", replace("timeline.csv", "0,0,0,", "0,0,99999999999999,"), "line 2: from 99999999999999"),
+        (
+            "timeline.csv",
+            replace("timeline.csv", "0,0,0,", "0,0,99999999999999,"),
+            "line 2: the interval from 99999999999999",
+        ),
         (
             "coverage.csv",
             damaged("coverage.csv", |bytes| bytes.extend(b"0,0,0,1,3,2\n")),

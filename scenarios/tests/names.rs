@@ -25,7 +25,7 @@ fn numbers_of_nodes_and_hosts_become_names() {
     );
     assert_eq!(plan.in_words(&why.to_string()), said);
     let missing = Abort::NotPresent { missing: 1, expected: 4, such_as: NodeId(0) };
-    assert!(plan.in_words(&missing.to_string()).ends_with("the orchestrator among them"));
+    assert!(plan.in_words(&missing.to_string()).ends_with("among them the orchestrator"));
     let session = SessionId::new(RequestId { client: NodeId(4), index: 2 }, 1);
     let debug = plan.in_words(&format!("{session:?} {:?}", HostId(1)));
     let host = &plan.host(HostId(1)).name;

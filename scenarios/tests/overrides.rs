@@ -119,7 +119,7 @@ fn a_choice_keeps_the_index_of_its_cells() {
     assert_eq!(chosen.iter().map(|cell| cell.key.index).collect::<Vec<_>>(), [4]);
     let slow = cells("flexgen-petals-opt30b", &only("hosts.0.egress.delay=0.1 s"));
     assert_eq!(slow.len(), 16);
-    assert!(refused("quickstart", &only("workload.promt=64")).contains("does not vary `workload.promt`"));
+    assert!(refused("quickstart", &only("workload.promt=64")).contains("does not vary the path `workload.promt`"));
     assert!(refused("quickstart", &only("workload.prompt=65")).contains("no cell"));
     assert!(refused("quickstart", &only("workload.prompt")).contains("does not have the form path=value"));
 }

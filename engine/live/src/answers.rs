@@ -111,8 +111,8 @@ mod tests {
             assert_eq!(check(&plan, host, 3, &answer), Ok(()));
         }
         for (answer, said) in [
-            (account(there, 3, here), "the account of process 3 of host"),
-            (account(here, 2, there), "the account of process 2 of host"),
+            (account(there, 3, here), "the message account of process 3 of host"),
+            (account(here, 2, there), "the message account of process 2 of host"),
             (account(here, 3, nowhere.0), "named host 9999"),
             (failed(client.0), "on another host"),
             (failed(nowhere.1), "spoke for node 9999"),

@@ -101,7 +101,7 @@ mod tests {
     fn one_repetition_shows_no_noise() {
         let single = gap("prompt=16", 0.12, None, None);
         let text_of_one = text(std::slice::from_ref(&single), machine(0.0));
-        assert!(text_of_one.contains("run live once") && text_of_one.contains("--repeat 3"), "{text_of_one}");
+        assert!(text_of_one.contains("run live only once") && text_of_one.contains("--repeat 3"), "{text_of_one}");
         let some = text(&[single, gap("prompt=64", 0.01, Some(0.1), Some(0.1))], None);
         assert!(some.ends_with("in all 1 measures (1 more were not repeated)"), "{some}");
     }

@@ -118,7 +118,10 @@ mod tests {
         assert_eq!(fault.message, "blocks 24..27 of 32 are served by no peer");
         assert!(resolve(&[], &[], 32).expect_err("nobody").message.contains("0..32 of 32"));
         assert!(
-            resolve(&[group(BlockSpan::Even)], &[33], 32).expect_err("too many").message.contains("1 would have none")
+            resolve(&[group(BlockSpan::Even)], &[33], 32)
+                .expect_err("too many")
+                .message
+                .contains("1 of them would have none")
         );
         assert!(resolve(&[group(BlockSpan::Blocks(8, 33))], &[1], 32).expect_err("too far").message.contains("8..33"));
         assert!(resolve(&[group(BlockSpan::Blocks(0, 20)), group(BlockSpan::Blocks(10, 32))], &[1, 1], 32).is_ok());

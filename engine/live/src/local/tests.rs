@@ -159,7 +159,7 @@ fn offences(here: &Alone) -> Vec<(Vec<u8>, &'static str)> {
         (header(9, 0, 16, 0), "unknown kind"),
         (header(5, 2, 0, 8), "was not announced"),
         (header(3, 0, 100, 0), "ended within a frame"),
-        (garbled, "control part cannot be read"),
+        (garbled, "control part of a frame cannot be read"),
         (lies, "but its activation has"),
         (plain(Kind::Control, &7_u32).expect("a frame"), "a frame that is not a message"),
         (plain(Kind::Greeting, &7_u32).expect("a frame"), "a frame that is not a message"),
