@@ -195,7 +195,8 @@ impl<'a> RunMonitor<'a> {
             *looks += 1;
             if ALIVE_EVERY * *looks > patience {
                 self.processes.silent.remove(&host);
-                let why = format!("the process has stopped responding: it has sent nothing for {} s", patience.as_secs());
+                let why =
+                    format!("the process has stopped responding: it has sent nothing for {} s", patience.as_secs());
                 tracing::warn!("host `{}` was lost: {why}", self.setup.plan.host(host).name);
                 self.losses.lost.push((host, why));
                 // The end of the process is handled as that of any other.

@@ -174,7 +174,11 @@ impl LocalHost {
         let Greeting { host: there, incarnation, .. } = *greeting;
         let Some(host) = self.itself.upgrade() else { return Ok(()) };
         let Some(name) = self.plan.hosts.get(there.0 as usize).map(|host| &host.name) else {
-            return Err(format!("the greeting names host {}, but the plan has {} hosts", there.0, self.plan.hosts.len()));
+            return Err(format!(
+                "the greeting names host {}, but the plan has {} hosts",
+                there.0,
+                self.plan.hosts.len()
+            ));
         };
         if there == self.here || !self.plan.nodes.iter().any(|node| node.host == there) {
             return Err(format!("the greeting names host `{name}`, which does not connect to this host"));
@@ -244,7 +248,9 @@ impl LocalHost {
                 None
             }
             RemoteHost::Linked(_) => Some(writer),
-            RemoteHost::Lost => return Err(format!("the greeting names host `{name}`, whose connection was closed for good")),
+            RemoteHost::Lost => {
+                return Err(format!("the greeting names host `{name}`, whose connection was closed for good"));
+            }
         };
         spawn_local(host.read(there, incarnation, reader, spare));
         Ok(())
@@ -277,10 +283,15 @@ impl LocalHost {
         let Envelope { from, to, passage, message } = envelope;
         let sits = |node: NodeId, host| self.plan.nodes.get(node.0 as usize).is_some_and(|node| node.host == host);
         if !sits(from, there) || !sits(to, self.here) {
-            return Err(format!("the host sent a message from {from} to {to}, but these nodes are not on the two hosts of the connection"));
+            return Err(format!(
+                "the host sent a message from {from} to {to}, but these nodes are not on the two hosts of the connection"
+            ));
         }
         if !self.plan.node(from).role.party().may_say(&message) {
-            return Err(format!("the host sent a {} from {from}, a node that may not send such messages", message.kind()));
+            return Err(format!(
+                "the host sent a {} from {from}, a node that may not send such messages",
+                message.kind()
+            ));
         }
         self.record.account.borrow_mut().arrived(there, incarnation);
         // Warm-up steps are excluded by their request: the first counted step may arrive before the notice of the

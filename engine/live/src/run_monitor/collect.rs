@@ -96,7 +96,8 @@ impl RunMonitor<'_> {
             if drained && !finished(client) && !self.setup.plan.faults.iter().any(|fault| falls(&fault.what, node.host))
             {
                 let known = self.losses.cut.iter().find(|(host, _)| *host == node.host);
-                let why = known.map_or("the orchestrator lost its connection to the host".to_owned(), |(_, why)| why.clone());
+                let why =
+                    known.map_or("the orchestrator lost its connection to the host".to_owned(), |(_, why)| why.clone());
                 self.losses.lost.push((node.host, why));
             }
         }
