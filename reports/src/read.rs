@@ -91,7 +91,7 @@ impl Run {
                 let ms = |name: &str| columns.int(name, at).map(|ns| ns as f64 / 1e6);
                 let of = |name: &str| u32::try_from(columns.int(name, at).unwrap_or(-1)).ok();
                 let Some((cell, repeat)) = of("cell").zip(of("repeat")) else {
-                    return Err(format!("row {} is of no cell and repetition", before + at));
+                    return Err(format!("row {} has no valid cell and repetition", before + at));
                 };
                 if let Some(e2el_ms) = ms("e2el_ns") {
                     latencies.push(Latency { cell, repeat, e2el_ms, ttft_ms: ms("ttft_ns"), tpot_ms: ms("tpot_ns") });

@@ -95,7 +95,7 @@ fn counts(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement
     }
     if let Some((request, generated, seen)) = counts.miscounted {
         let name = format!("request {} of {}", request.index, request.client);
-        judgement.add(Verdict::Invalid, format!("{name} gave {generated} tokens, {seen} were seen"));
+        judgement.add(Verdict::Invalid, format!("{name} reports {generated} tokens, but {seen} token events were recorded"));
     }
     let clients = figures.plan.clients().count() as u64;
     let (failed, expected, tokens) = (counts.ok < counts.timed, figures.plan.tokens(), counts.tokens);
