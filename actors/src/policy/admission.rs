@@ -1,15 +1,26 @@
 //! The policy of a peer for sessions that find no room in its KV cache.
 use crate::time::Duration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The policy for a session for which there is no room in the KV cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Admission {
-    /// The peer refuses the session at once.
+/// How a peer treats a new session that finds no room in its KV cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub enum Admission<T = Duration> {
+    /// The session is refused at once.
     #[default]
     Refuse,
-    /// The session waits at most this long for other sessions to close; then the peer refuses it. A session that waits
-    /// at one peer of its route keeps its reservations at the peers before it. Two sessions that wait for each other's
-    /// reservations are therefore stuck until this time is over.
-    Wait(Duration),
+    /// The session waits up to this time for others to close, then it is refused. It keeps its reservations at the peers
+    /// before it on the route, so two sessions that wait for each other's reservations are stuck until this time is over.
+    Wait(T),
+}
+
+impl<T> Admission<T> {
+    /// Returns the same policy with its time converted by `to`.
+    pub fn map<U>(self, to: impl Fn(T) -> U) -> Admission<U> {
+        match self {
+            Admission::Refuse => Admission::Refuse,
+            Admission::Wait(longest) => Admission::Wait(to(longest)),
+        }
+    }
 }

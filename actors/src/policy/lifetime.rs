@@ -1,15 +1,25 @@
 //! The limits on a session's lifetime.
 use crate::time::Duration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The limits on a session's lifetime. Without them, a session that its client never closes would hold its KV cache for
+/// How long a session may last at a peer. Without a limit, a session that its client never closes holds its KV cache for
 /// ever.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lifetime {
-    /// The longest time without a step. Zero means no limit. Petals: 300 s (`step_timeout` of its servers).
-    pub idle: Duration,
-    /// The longest time from opening to closing. Zero means no limit. Petals: 1800 s (`session_timeout`).
-    pub longest: Duration,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(bound = "T: JsonSchema + Serialize + Default")]
+pub struct Lifetime<T = Duration> {
+    /// The longest time without a step; zero: no limit. Petals: 300 s (`step_timeout` of its servers).
+    pub idle: T,
+    /// The longest time in total; zero: no limit. Petals: 1800 s (`session_timeout`).
+    pub longest: T,
+}
+
+impl<T> Lifetime<T> {
+    /// Returns the same limits with each time converted by `to`.
+    pub fn map<U>(self, to: impl Fn(T) -> U) -> Lifetime<U> {
+        Lifetime { idle: to(self.idle), longest: to(self.longest) }
+    }
 }
 
 impl Lifetime {

@@ -3,32 +3,39 @@ use crate::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The settings by which a client detects that a peer it waits for has failed. A broken connection is detected at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Detection {
-    /// The time between two heartbeats, at which a client pings the peers that it waits for. A node answers at once,
-    /// however busy its device is.
-    pub heartbeat: Duration,
-    /// The number of heartbeats after which a peer that does not answer a ping has failed. The time is longer while the
-    /// peer's pongs are known to be slow. With 0, the client sends no pings, as in Petals.
+/// How a client notices that a peer has failed. A connection that breaks is noticed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
+pub struct Detection<T = Duration> {
+    /// The interval at which a client pings the peers that it waits for. A node answers at once, however busy its device is.
+    pub heartbeat: T,
+    /// The number of heartbeats without an answer after which a peer has failed; 0: no pings, as in Petals. The time is
+    /// longer while the peer's answers are known to be slow.
     pub missed: u32,
-    /// The time after which a step that has not returned has failed, even if the peer answers pings. It also limits the
-    /// opening of a session. Petals: 180 s for a request of its transport, which is its only detection of a dead
-    /// server.
-    pub step_timeout: Duration,
-    /// The time after which a session that is not open yet has failed. The longest wait that the admission policy
-    /// allows is added to it. Petals: 5 s (`connect_timeout`).
-    pub open_timeout: Duration,
+    /// A step that takes longer has failed, even if peers answer pings, and so has a session that takes longer to open.
+    /// Petals: 180 s, its only detection of a dead server.
+    pub step_timeout: T,
+    /// A session that is not open after this time plus the wait of `admission` has failed. Petals: 5 s.
+    pub open_timeout: T,
 }
 
-impl Default for Detection {
-    fn default() -> Detection {
+impl<T: From<Duration>> Default for Detection<T> {
+    fn default() -> Detection<T> {
         Detection {
-            heartbeat: Duration::from_secs(1),
+            heartbeat: Duration::from_secs(1).into(),
             missed: 5,
-            step_timeout: Duration::from_secs(600),
-            open_timeout: Duration::from_secs(600),
+            step_timeout: Duration::from_secs(600).into(),
+            open_timeout: Duration::from_secs(600).into(),
         }
+    }
+}
+
+impl<T> Detection<T> {
+    /// Returns the same settings with each time converted by `to`.
+    pub fn map<U>(self, to: impl Fn(T) -> U) -> Detection<U> {
+        let Detection { heartbeat, missed, step_timeout, open_timeout } = self;
+        Detection { heartbeat: to(heartbeat), missed, step_timeout: to(step_timeout), open_timeout: to(open_timeout) }
     }
 }
 

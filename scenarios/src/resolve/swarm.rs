@@ -4,10 +4,11 @@ use super::placed::{Placed, member};
 use super::positive;
 use crate::plan::{Node, Role};
 use crate::schema::{self, Limit, Swarm};
+use crate::units::Time;
 use actors::id::NodeId;
 use actors::limits;
 use actors::placement::Placement;
-use actors::policy::{self, Admission, Lifetime, Policies, Prefill, Scheduling};
+use actors::policy::{self, Detection, Policies, Prefill, Scheduling};
 use actors::route;
 use actors::time;
 
@@ -29,7 +30,7 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
         bans: bans(&swarm.bans)?,
         forwarding: swarm.forwarding,
         prefill: prefill(swarm.prefill)?,
-        detection: detection(&swarm.detection)?,
+        detection: detection(swarm.detection)?,
         recovery: swarm.recovery,
         retry: policy::Retry {
             limit: match swarm.retry.limit {
@@ -42,11 +43,8 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
         },
         scheduling: scheduling(swarm.scheduling)?,
         batch_wait: swarm.batch_wait.duration(),
-        admission: match swarm.admission {
-            schema::Admission::Refuse => Admission::Refuse,
-            schema::Admission::Wait(longest) => Admission::Wait(longest.duration()),
-        },
-        lifetime: Lifetime { idle: swarm.lifetime.idle.duration(), longest: swarm.lifetime.longest.duration() },
+        admission: swarm.admission.map(Time::duration),
+        lifetime: swarm.lifetime.map(Time::duration),
         speeds: speeds(&swarm.throughput)?,
         dht: dht(&swarm.dht)?,
         placement: placement(&swarm.placement)?,
@@ -159,8 +157,8 @@ fn bans(written: &schema::Bans) -> Result<route::Bans, Fault> {
     Ok(route::Bans { first: written.first.duration(), growth })
 }
 
-fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
-    let schema::Detection { heartbeat, missed, step_timeout, open_timeout } = written;
+fn detection(written: schema::Detection) -> Result<Detection, Fault> {
+    let schema::Detection { heartbeat, missed: _, step_timeout, open_timeout } = written;
     let times = [("heartbeat", heartbeat), ("step_timeout", step_timeout), ("open_timeout", open_timeout)];
     for (path, time) in times {
         if time.duration() < SHORTEST {
@@ -174,8 +172,7 @@ fn detection(written: &schema::Detection) -> Result<policy::Detection, Fault> {
             ));
         }
     }
-    let (step_timeout, open_timeout) = (step_timeout.duration(), open_timeout.duration());
-    Ok(policy::Detection { heartbeat: heartbeat.duration(), missed: *missed, step_timeout, open_timeout })
+    Ok(written.map(Time::duration))
 }
 
 /// Checks the self-benchmark: probes are at most as large as a step may be, and have at least one step.

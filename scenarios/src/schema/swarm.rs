@@ -11,6 +11,15 @@ use actors::route::{self, Weight};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// [`policy::Detection`] with times as text.
+pub type Detection = policy::Detection<Time>;
+
+/// [`policy::Lifetime`] with times as text.
+pub type Lifetime = policy::Lifetime<Time>;
+
+/// [`policy::Admission`] with times as text.
+pub type Admission = policy::Admission<Time>;
+
 /// The policies of clients and peers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -96,17 +105,6 @@ pub enum Routing {
     Replay,
 }
 
-/// How a peer treats a new session that finds no room in its KV cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub enum Admission {
-    /// The session is refused at once.
-    #[default]
-    Refuse,
-    /// The session waits up to this time for others to close, then it is refused.
-    Wait(Time),
-}
-
 /// The terms of the estimated time of a route. The defaults are those of Petals (`sequence_manager.py`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -155,20 +153,6 @@ pub struct Bans {
     pub growth: f64,
 }
 
-/// How a client notices that a peer has failed. A connection that breaks is noticed at once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Detection {
-    /// The interval at which a client pings the peers that it waits for.
-    pub heartbeat: Time,
-    /// The number of heartbeats without an answer after which a peer has failed; 0: no pings, as in Petals.
-    pub missed: u32,
-    /// A step that takes longer has failed, even if peers answer pings. Petals: 180 s.
-    pub step_timeout: Time,
-    /// A session that is not open after this time plus the wait of `admission` has failed. Petals: 5 s.
-    pub open_timeout: Time,
-}
-
 /// How often a client tries again. The first try comes at once; the waits between further tries double.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -181,16 +165,6 @@ pub struct Retry {
     pub most: Time,
     /// The largest relative change of a wait, drawn at random, from 0 to 1.
     pub jitter: f64,
-}
-
-/// How long a session may last at a peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Lifetime {
-    /// The longest time without a step; zero: no limit. Petals: 300 s.
-    pub idle: Time,
-    /// The longest time in total; zero: no limit. Petals: 1800 s.
-    pub longest: Time,
 }
 
 /// The throughput that a peer announces, for block placement and for routing by throughput: the lower of what its device
@@ -233,14 +207,6 @@ pub struct Probe {
     /// The time after which no further step begins; zero: no limit.
     #[serde(default)]
     pub most: Time,
-}
-
-impl Default for Detection {
-    fn default() -> Detection {
-        let policy::Detection { heartbeat, missed, step_timeout, open_timeout } = policy::Detection::default();
-        let (heartbeat, step_timeout, open_timeout) = (heartbeat.into(), step_timeout.into(), open_timeout.into());
-        Detection { heartbeat, missed, step_timeout, open_timeout }
-    }
 }
 
 impl Default for Retry {
