@@ -66,33 +66,49 @@ pub enum Weight {
 }
 
 /// The terms of the estimated time of a route. The defaults are those of Petals (`sequence_manager.py`), except `load`,
-/// which Petals does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Costs {
-    /// The time that each peer needs to handle a step (`overhead_delay`).
-    pub overhead: Duration,
-    /// The round trip that is assumed where none is known (`default_delay`).
-    pub unknown_rtt: Duration,
-    /// The upper limit of a round trip: longer ones are clamped to it (`max_delay`).
-    pub longest_rtt: Duration,
-    /// The time added for a peer whose KV cache has no room for the session (`alloc_delay`).
-    pub short_cache: Duration,
-    /// The speed assumed for a peer that announces none, in blocks per second (`default_inference_rps`).
+/// which Petals does not have; names in parentheses are its own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
+pub struct Costs<T = Duration> {
+    /// The time that each peer of the route adds (`overhead_delay`).
+    pub overhead: T,
+    /// The round trip to a peer whose round trip is not known (`default_delay`).
+    pub unknown_rtt: T,
+    /// The largest round trip that is counted; longer ones are clamped to it (`max_delay`).
+    pub longest_rtt: T,
+    /// The time that a peer without room for the session in its KV cache adds (`alloc_delay`).
+    pub short_cache: T,
+    /// The speed of a peer that announces none, in blocks per second (`default_inference_rps`).
     pub unknown_rps: f64,
-    /// The weight of the expected waiting time under [`Routing::LoadAware`]: one second of waiting counts as this many
-    /// seconds. Petals has no such term.
+    /// `LoadAware`: the factor by which expected queueing time counts.
     pub load: f64,
 }
 
-impl Default for Costs {
-    fn default() -> Costs {
+impl<T: From<Duration>> Default for Costs<T> {
+    fn default() -> Costs<T> {
         Costs {
-            overhead: Duration::from_millis(18),
-            unknown_rtt: Duration::from_millis(150),
-            longest_rtt: Duration::from_secs(5),
-            short_cache: Duration::from_secs(10),
+            overhead: Duration::from_millis(18).into(),
+            unknown_rtt: Duration::from_millis(150).into(),
+            longest_rtt: Duration::from_secs(5).into(),
+            short_cache: Duration::from_secs(10).into(),
             unknown_rps: 300.0,
             load: 1.0,
+        }
+    }
+}
+
+impl<T> Costs<T> {
+    /// Returns the same terms with each time converted by `to`.
+    pub fn map<U>(self, to: impl Fn(T) -> U) -> Costs<U> {
+        let Costs { overhead, unknown_rtt, longest_rtt, short_cache, unknown_rps, load } = self;
+        Costs {
+            overhead: to(overhead),
+            unknown_rtt: to(unknown_rtt),
+            longest_rtt: to(longest_rtt),
+            short_cache: to(short_cache),
+            unknown_rps,
+            load,
         }
     }
 }

@@ -1,20 +1,29 @@
 //! Bans: a peer that has failed is avoided for a time that grows with every consecutive failure.
 use crate::time::{Duration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The durations for which failed peers are avoided. The defaults are those of Petals: `ban_timeout` of 15 s, doubled
-/// with each further failure until a success resets it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Bans {
-    /// The length of the first ban.
-    pub first: Duration,
-    /// The factor by which each further ban is longer than the one before.
+/// How long a client avoids a peer that has failed it. The defaults are those of Petals (`ban_timeout`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
+pub struct Bans<T = Duration> {
+    /// The time of the first ban.
+    pub first: T,
+    /// The factor by which each ban in a row is longer than the one before. A success ends the row.
     pub growth: f64,
 }
 
-impl Default for Bans {
-    fn default() -> Bans {
-        Bans { first: Duration::from_secs(15), growth: 2.0 }
+impl<T: From<Duration>> Default for Bans<T> {
+    fn default() -> Bans<T> {
+        Bans { first: Duration::from_secs(15).into(), growth: 2.0 }
+    }
+}
+
+impl<T> Bans<T> {
+    /// Returns the same settings with the time converted by `to`.
+    pub fn map<U>(self, to: impl Fn(T) -> U) -> Bans<U> {
+        Bans { first: to(self.first), growth: self.growth }
     }
 }
 

@@ -1,32 +1,49 @@
 //! Round trips, which are measured by pings, averaged, and ignored once they are old.
 use crate::time::{Duration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The settings of pings and of the averages of round trips. The defaults are those of Petals (`ping.py`,
-/// `sequence_manager.py`, `server.py`), except `middle`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Pings {
-    /// The number of peers that a client pings after a lookup for each of three positions of a route: first, middle and
-    /// last. With 0 it pings none.
+/// How nodes measure round trips. The defaults are those of Petals (`ping.py`, `sequence_manager.py`, `server.py`), except
+/// `middle`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
+pub struct Pings<T = Duration> {
+    /// The number of peers that a client pings after a lookup, for each of the first, middle and last peers of a route; 0:
+    /// none.
     pub fanout: u32,
-    /// The period at which a client pings between its lookups. With zero it never does.
-    pub every: Duration,
-    /// The number of possible next hops, holders of the block after its own range, that a peer pings before each
-    /// announcement. With 0 it pings none.
+    /// The interval at which a client pings between lookups; zero: never.
+    pub every: T,
+    /// The number of peers that a peer pings at each announcement, among those that serve the block after its last one; 0:
+    /// none.
     pub next: u32,
-    /// The number of peers holding blocks inside its own range that a peer pings before each announcement. It is 5 in
-    /// Petals, where a route may leave a peer before the end of its range. Here a route follows a peer to the end of
-    /// its range unless the peer is banned, so the default is 0.
+    /// The number of peers that a peer pings at each announcement, among those that serve blocks inside its own range.
+    /// Petals: 5, because its routes may leave a peer before the end of its range.
     pub middle: u32,
-    /// The weight of the newest round trip in the exponential average, from 0 to 1.
+    /// The weight of the newest round trip in the exponential moving average, from 0 to 1.
     pub smoothing: f64,
-    /// The time after the last measurement for which a round trip is used.
-    pub expiry: Duration,
+    /// How long a measured round trip is used.
+    pub expiry: T,
 }
 
-impl Default for Pings {
-    fn default() -> Pings {
-        Pings { fanout: 3, every: Duration::ZERO, next: 5, middle: 0, smoothing: 0.2, expiry: Duration::from_secs(300) }
+impl<T: From<Duration>> Default for Pings<T> {
+    fn default() -> Pings<T> {
+        Pings {
+            fanout: 3,
+            every: Duration::ZERO.into(),
+            next: 5,
+            middle: 0,
+            smoothing: 0.2,
+            expiry: Duration::from_secs(300).into(),
+        }
+    }
+}
+
+impl<T> Pings<T> {
+    /// Returns the same settings with each time converted by `to`.
+    pub fn map<U>(self, to: impl Fn(T) -> U) -> Pings<U> {
+        let Pings { fanout, every, next, middle, smoothing, expiry } = self;
+        Pings { fanout, every: to(every), next, middle, smoothing, expiry: to(expiry) }
     }
 }
 

@@ -9,7 +9,7 @@ use actors::id::NodeId;
 use actors::limits;
 use actors::placement::Placement;
 use actors::policy::{self, Detection, Policies, Prefill, Scheduling};
-use actors::route;
+use actors::route::{self, Bans, Costs, Pings};
 use actors::time;
 
 /// The largest number of pings at once.
@@ -25,9 +25,9 @@ const SHORTEST: time::Duration = time::Duration::from_millis(1);
 pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Policies, Fault> {
     Ok(Policies {
         routing: routing(&swarm.routing, hosts, nodes)?,
-        costs: costs(&swarm.costs)?,
-        pings: pings(&swarm.pings)?,
-        bans: bans(&swarm.bans)?,
+        costs: costs(swarm.costs)?,
+        pings: pings(swarm.pings)?,
+        bans: bans(swarm.bans)?,
         forwarding: swarm.forwarding,
         prefill: prefill(swarm.prefill)?,
         detection: detection(swarm.detection)?,
@@ -102,30 +102,18 @@ pub(super) fn peer_on(at: &str, name: &str, hosts: &[Placed<'_>], nodes: &[Node]
     })
 }
 
-fn costs(written: &schema::Costs) -> Result<route::Costs, Fault> {
-    let schema::Costs { overhead, unknown_rtt, longest_rtt, short_cache, unknown_rps, load } = written;
-    Ok(route::Costs {
-        overhead: overhead.duration(),
-        unknown_rtt: unknown_rtt.duration(),
-        longest_rtt: longest_rtt.duration(),
-        short_cache: short_cache.duration(),
-        unknown_rps: within("swarm.costs.unknown_rps", *unknown_rps, 1e-9, 1e12)?,
-        load: within("swarm.costs.load", *load, 0.0, 1e6)?,
-    })
+fn costs(written: schema::Costs) -> Result<Costs, Fault> {
+    within("swarm.costs.unknown_rps", written.unknown_rps, 1e-9, 1e12)?;
+    within("swarm.costs.load", written.load, 0.0, 1e6)?;
+    Ok(written.map(Time::duration))
 }
 
-fn pings(written: &schema::Pings) -> Result<route::Pings, Fault> {
+fn pings(written: schema::Pings) -> Result<Pings, Fault> {
     bounded("swarm.pings.fanout", "fanout", written.fanout, 0, FANOUT)?;
     bounded("swarm.pings.next", "next", written.next, 0, FANOUT)?;
     bounded("swarm.pings.middle", "middle", written.middle, 0, FANOUT)?;
-    Ok(route::Pings {
-        fanout: written.fanout,
-        every: written.every.duration(),
-        next: written.next,
-        middle: written.middle,
-        smoothing: within("swarm.pings.smoothing", written.smoothing, 0.0, 1.0)?,
-        expiry: written.expiry.duration(),
-    })
+    within("swarm.pings.smoothing", written.smoothing, 0.0, 1.0)?;
+    Ok(written.map(Time::duration))
 }
 
 /// Checks the prefill policy. Chunks must have at least one token, because empty chunks make no progress.
@@ -152,9 +140,9 @@ fn scheduling(written: Scheduling) -> Result<Scheduling, Fault> {
     Ok(written)
 }
 
-fn bans(written: &schema::Bans) -> Result<route::Bans, Fault> {
-    let growth = within("swarm.bans.growth", written.growth, 1.0, 1e3)?;
-    Ok(route::Bans { first: written.first.duration(), growth })
+fn bans(written: schema::Bans) -> Result<Bans, Fault> {
+    within("swarm.bans.growth", written.growth, 1.0, 1e3)?;
+    Ok(written.map(Time::duration))
 }
 
 fn detection(written: schema::Detection) -> Result<Detection, Fault> {

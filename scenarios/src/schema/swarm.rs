@@ -11,6 +11,15 @@ use actors::route::{self, Weight};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// [`route::Costs`] with times as text.
+pub type Costs = route::Costs<Time>;
+
+/// [`route::Pings`] with times as text.
+pub type Pings = route::Pings<Time>;
+
+/// [`route::Bans`] with times as text.
+pub type Bans = route::Bans<Time>;
+
 /// [`policy::Detection`] with times as text.
 pub type Detection = policy::Detection<Time>;
 
@@ -103,54 +112,6 @@ pub enum Routing {
     Fixed(Vec<String>),
     /// The route that a trace gives for each request; `MinLatency` for a request without one.
     Replay,
-}
-
-/// The terms of the estimated time of a route. The defaults are those of Petals (`sequence_manager.py`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Costs {
-    /// The time that each peer of the route adds.
-    pub overhead: Time,
-    /// The round trip to a peer whose round trip is not known.
-    pub unknown_rtt: Time,
-    /// The largest round trip that is counted; longer ones are clamped to it.
-    pub longest_rtt: Time,
-    /// The time that a peer without room for the session in its KV cache adds.
-    pub short_cache: Time,
-    /// The speed of a peer that announces none, in blocks per second.
-    pub unknown_rps: f64,
-    /// `LoadAware`: the factor by which expected queueing time counts.
-    pub load: f64,
-}
-
-/// How nodes measure round trips. The defaults are those of Petals.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pings {
-    /// The number of peers that a client pings after a lookup, for each of the first, middle and last peers of a route; 0:
-    /// none.
-    pub fanout: u32,
-    /// The interval at which a client pings between lookups; zero: never.
-    pub every: Time,
-    /// The number of peers that a peer pings at each announcement, among those that serve the block after its last one; 0:
-    /// none.
-    pub next: u32,
-    /// The number of peers that a peer pings at each announcement, among those that serve blocks inside its own range.
-    pub middle: u32,
-    /// The weight of the newest round trip in the exponential moving average, from 0 to 1.
-    pub smoothing: f64,
-    /// How long a measured round trip is used.
-    pub expiry: Time,
-}
-
-/// How long a client avoids a peer that has failed it. The defaults are those of Petals.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Bans {
-    /// The time of the first ban.
-    pub first: Time,
-    /// The factor by which each ban in a row is longer than the one before.
-    pub growth: f64,
 }
 
 /// How often a client tries again. The first try comes at once; the waits between further tries double.
@@ -272,34 +233,5 @@ impl Default for Placement {
     fn default() -> Placement {
         let actors::placement::Placement { period, quality, delay } = actors::placement::Placement::default();
         Placement { period: period.into(), quality, delay: delay.into() }
-    }
-}
-
-impl Default for Costs {
-    fn default() -> Costs {
-        let route::Costs { overhead, unknown_rtt, longest_rtt, short_cache, unknown_rps, load } =
-            route::Costs::default();
-        Costs {
-            overhead: overhead.into(),
-            unknown_rtt: unknown_rtt.into(),
-            longest_rtt: longest_rtt.into(),
-            short_cache: short_cache.into(),
-            unknown_rps,
-            load,
-        }
-    }
-}
-
-impl Default for Pings {
-    fn default() -> Pings {
-        let route::Pings { fanout, every, next, middle, smoothing, expiry } = route::Pings::default();
-        Pings { fanout, every: every.into(), next, middle, smoothing, expiry: expiry.into() }
-    }
-}
-
-impl Default for Bans {
-    fn default() -> Bans {
-        let route::Bans { first, growth } = route::Bans::default();
-        Bans { first: first.into(), growth }
     }
 }
