@@ -21,29 +21,31 @@ pub use key::Key;
 pub use node::{Done, Node};
 pub use record::{Record, State};
 
-/// The parameters of the DHT, the same for all of its nodes. The defaults are those of Petals on hivemind 1.1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Kademlia {
-    /// The maximum number of contacts in a bucket, and the number of nodes that a lookup finds.
+/// The distributed hash table (Kademlia) by which peers announce themselves and are found. The defaults are those of
+/// Petals on hivemind 1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
+pub struct Kademlia<T = Duration> {
+    /// The size of a bucket, and the number of nodes that a lookup finds.
     pub k: u16,
-    /// The number of queries that a lookup has in flight at once.
+    /// The number of queries that a lookup has in flight.
     pub alpha: u16,
-    /// The number of queries that all lookups of one operation together have in flight at once (hivemind's
-    /// `num_workers`). A plan of an earlier version has no such limit.
-    #[serde(default = "unlimited")]
+    /// The number of queries that all lookups of one operation have in flight together, such as those of all blocks
+    /// (hivemind's `num_workers`).
     pub parallel: u16,
-    /// The number of nodes that keep a record.
+    /// The number of nodes that store a record.
     pub replicas: u16,
     /// When a lookup of records ends.
     pub search: Search,
     /// The timeout of a query.
-    pub timeout: Duration,
+    pub timeout: T,
     /// The interval at which a peer announces itself.
-    pub announce: Duration,
-    /// The lifetime of a record that is not announced again.
-    pub expiry: Duration,
-    /// The maximum age of a client's view of the swarm.
-    pub refresh: Duration,
+    pub announce: T,
+    /// The time after which a record expires unless it is announced again.
+    pub expiry: T,
+    /// The age from which on a client looks up the peers again before it begins a request.
+    pub refresh: T,
 }
 
 /// When a lookup of records ends.
@@ -56,22 +58,27 @@ pub enum Search {
     First,
 }
 
-fn unlimited() -> u16 {
-    u16::MAX
-}
-
-impl Default for Kademlia {
-    fn default() -> Kademlia {
+impl<T: From<Duration>> Default for Kademlia<T> {
+    fn default() -> Kademlia<T> {
         Kademlia {
             k: 20,
             alpha: 3,
             parallel: 32,
             replicas: 5,
             search: Search::Latest,
-            timeout: Duration::from_secs(3),
-            announce: Duration::from_secs(60),
-            expiry: Duration::from_secs(120),
-            refresh: Duration::from_secs(60),
+            timeout: Duration::from_secs(3).into(),
+            announce: Duration::from_secs(60).into(),
+            expiry: Duration::from_secs(120).into(),
+            refresh: Duration::from_secs(60).into(),
         }
+    }
+}
+
+impl<T> Kademlia<T> {
+    /// Returns the same parameters with each time converted by `to`.
+    pub fn map<U>(self, to: impl Fn(T) -> U) -> Kademlia<U> {
+        let Kademlia { k, alpha, parallel, replicas, search, timeout, announce, expiry, refresh } = self;
+        let [timeout, announce, expiry, refresh] = [timeout, announce, expiry, refresh].map(to);
+        Kademlia { k, alpha, parallel, replicas, search, timeout, announce, expiry, refresh }
     }
 }

@@ -12,25 +12,35 @@ use crate::seed::SmallStream;
 use crate::time::Duration;
 use rand::RngExt;
 use rand::seq::SliceRandom;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The settings of peers that choose their blocks. The defaults are Petals'.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Placement {
-    /// The mean time between two checks whether to move. Each time is drawn uniformly from 0 to twice this.
-    pub period: Duration,
-    /// A peer moves if the weakest block's throughput is less than this fraction of its throughput after the move.
+/// How peers with `span: Capacity` choose their blocks. The defaults are those of Petals.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
+pub struct Placement<T = Duration> {
+    /// The mean interval at which a peer considers moving; each is drawn uniformly from 0 to twice this.
+    pub period: T,
+    /// A peer moves if the throughput of the weakest block, divided by that after the best move, is below this.
     pub quality: f64,
-    /// The mean time that a new peer waits before it chooses, drawn uniformly from 0 to twice this. The wait lets each
-    /// of several peers that start together see what the others have chosen.
-    pub delay: Duration,
+    /// The mean time that a new peer waits before it chooses, drawn uniformly from 0 to twice this, so that each of several
+    /// peers that start together sees what the others have chosen.
+    pub delay: T,
 }
 
-impl Default for Placement {
-    fn default() -> Placement {
-        Placement { period: Duration::from_secs(60), quality: 0.75, delay: Duration::from_secs(5) }
+impl<T: From<Duration>> Default for Placement<T> {
+    fn default() -> Placement<T> {
+        Placement { period: Duration::from_secs(60).into(), quality: 0.75, delay: Duration::from_secs(5).into() }
+    }
+}
+
+impl<T> Placement<T> {
+    /// Returns the same settings with each time converted by `to`.
+    pub fn map<U>(self, to: impl Fn(T) -> U) -> Placement<U> {
+        Placement { period: to(self.period), quality: self.quality, delay: to(self.delay) }
     }
 }
 

@@ -1,25 +1,46 @@
 //! The source of the speed that a peer announces.
 use crate::time::Duration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The source of the speed that a peer announces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Speeds {
-    /// The cost model of the peer's device, as the simulation uses it.
+/// How a peer knows the speed of its device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, bound(deserialize = "T: Deserialize<'de> + Default"))]
+#[schemars(bound = "T: JsonSchema + Serialize + Default")]
+pub enum Speeds<T = Duration> {
+    /// From the cost model of its device, in both worlds.
     #[default]
     Told,
-    /// A self-benchmark on one of the peer's blocks, before the peer announces itself. In a simulation, it runs on the
-    /// modelled device.
-    Measured { decode: Probe, forward: Probe },
+    /// It measures one of its blocks before it announces itself, as in Petals; a simulated peer measures the modelled device.
+    Measured {
+        /// The measurement of one-token steps.
+        decode: Probe<T>,
+        /// The measurement of longer steps.
+        forward: Probe<T>,
+    },
 }
 
-/// The steps of a peer's self-benchmark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
+/// A measurement that a peer makes of its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(bound = "T: JsonSchema + Serialize + Default")]
+pub struct Probe<T = Duration> {
     /// The tokens of each step.
     pub tokens: u32,
-    /// The number of measured steps. One warm-up step before them is not measured.
+    /// The number of measured steps. One step before them is not measured.
     pub steps: u32,
-    /// The time after which no further step begins, except that at least one step is measured. Zero means no limit.
-    pub most: Duration,
+    /// The time after which no further step begins, except that at least one is measured; zero: no limit.
+    #[serde(default)]
+    pub most: T,
+}
+
+impl<T> Speeds<T> {
+    /// Returns the same source with each time converted by `to`.
+    pub fn map<U>(self, to: impl Fn(T) -> U) -> Speeds<U> {
+        let probe = |Probe { tokens, steps, most }| Probe { tokens, steps, most: to(most) };
+        match self {
+            Speeds::Told => Speeds::Told,
+            Speeds::Measured { decode, forward } => Speeds::Measured { decode: probe(decode), forward: probe(forward) },
+        }
+    }
 }

@@ -5,10 +5,11 @@ use super::positive;
 use crate::plan::{Node, Role};
 use crate::schema::{self, Limit, Swarm};
 use crate::units::Time;
+use actors::dht::Kademlia;
 use actors::id::NodeId;
 use actors::limits;
 use actors::placement::Placement;
-use actors::policy::{self, Detection, Policies, Prefill, Scheduling};
+use actors::policy::{self, Detection, Policies, Prefill, Scheduling, Speeds};
 use actors::route::{self, Bans, Costs, Pings};
 use actors::time;
 
@@ -45,9 +46,9 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
         batch_wait: swarm.batch_wait.duration(),
         admission: swarm.admission.map(Time::duration),
         lifetime: swarm.lifetime.map(Time::duration),
-        speeds: speeds(&swarm.throughput)?,
-        dht: dht(&swarm.dht)?,
-        placement: placement(&swarm.placement)?,
+        speeds: speeds(swarm.throughput.speeds)?,
+        dht: dht(swarm.dht)?,
+        placement: placement(swarm.placement)?,
     })
 }
 
@@ -164,27 +165,23 @@ fn detection(written: schema::Detection) -> Result<Detection, Fault> {
 }
 
 /// Checks the self-benchmark: probes are at most as large as a step may be, and have at least one step.
-fn speeds(written: &schema::Throughput) -> Result<policy::Speeds, Fault> {
-    let probe = |name: &str, probe: &schema::Probe| {
-        let at = format!("swarm.throughput.speeds.{name}");
-        bounded(&format!("{at}.tokens"), "tokens", probe.tokens, 1, PROBE_TOKENS)?;
-        bounded(&format!("{at}.steps"), "steps", probe.steps, 1, PROBE_STEPS)?;
-        Ok(policy::Probe { tokens: probe.tokens, steps: probe.steps, most: probe.most.duration() })
-    };
-    Ok(match &written.speeds {
-        schema::Speeds::Told => policy::Speeds::Told,
-        schema::Speeds::Measured { decode, forward } => {
-            policy::Speeds::Measured { decode: probe("decode", decode)?, forward: probe("forward", forward)? }
+fn speeds(written: schema::Speeds) -> Result<Speeds, Fault> {
+    if let schema::Speeds::Measured { decode, forward } = written {
+        for (name, probe) in [("decode", decode), ("forward", forward)] {
+            let at = format!("swarm.throughput.speeds.{name}");
+            bounded(&format!("{at}.tokens"), "tokens", probe.tokens, 1, PROBE_TOKENS)?;
+            bounded(&format!("{at}.steps"), "steps", probe.steps, 1, PROBE_STEPS)?;
         }
-    })
+    }
+    Ok(written.map(Time::duration))
 }
 
-fn dht(written: &schema::Kademlia) -> Result<actors::dht::Kademlia, Fault> {
-    let schema::Kademlia { k, alpha, parallel, replicas, search, timeout, announce, expiry, refresh } = written;
-    for (name, value) in [("k", *k), ("alpha", *alpha), ("replicas", *replicas)] {
+fn dht(written: schema::Kademlia) -> Result<Kademlia, Fault> {
+    let schema::Kademlia { k, alpha, parallel, replicas, timeout, announce, expiry, .. } = written;
+    for (name, value) in [("k", k), ("alpha", alpha), ("replicas", replicas)] {
         bounded(&format!("swarm.dht.{name}"), name, u32::from(value), 1, limits::DHT_CONTACTS_PER_ANSWER as u32)?;
     }
-    bounded("swarm.dht.parallel", "parallel", u32::from(*parallel), 1, u32::from(u16::MAX))?;
+    bounded("swarm.dht.parallel", "parallel", u32::from(parallel), 1, u32::from(u16::MAX))?;
     if expiry.0 <= announce.0 {
         let fault =
             Fault::new("swarm.dht.expiry", "the DHT records expire before their peers announce themselves again");
@@ -196,25 +193,15 @@ fn dht(written: &schema::Kademlia) -> Result<actors::dht::Kademlia, Fault> {
             format!("the lifetime of a DHT record must be at most {}", limits::DHT_LIFE),
         ));
     }
-    Ok(actors::dht::Kademlia {
-        k: *k,
-        alpha: *alpha,
-        parallel: *parallel,
-        replicas: *replicas,
-        search: *search,
-        timeout: positive("swarm.dht.timeout", *timeout)?,
-        announce: positive("swarm.dht.announce", *announce)?,
-        expiry: expiry.duration(),
-        refresh: refresh.duration(),
-    })
+    positive("swarm.dht.timeout", timeout)?;
+    positive("swarm.dht.announce", announce)?;
+    Ok(written.map(Time::duration))
 }
 
-fn placement(written: &schema::Placement) -> Result<Placement, Fault> {
-    Ok(Placement {
-        period: positive("swarm.placement.period", written.period)?,
-        quality: within("swarm.placement.quality", written.quality, 0.0, 1.0)?,
-        delay: written.delay.duration(),
-    })
+fn placement(written: schema::Placement) -> Result<Placement, Fault> {
+    positive("swarm.placement.period", written.period)?;
+    within("swarm.placement.quality", written.quality, 0.0, 1.0)?;
+    Ok(written.map(Time::duration))
 }
 
 pub(super) fn within(path: &str, value: f64, least: f64, most: f64) -> Result<f64, Fault> {

@@ -4,8 +4,9 @@
 use crate::schema::cache::Cache;
 use crate::schema::limit::Limit;
 use crate::units::{Rate, Size, Time};
-use actors::dht::{self, Search};
+use actors::dht;
 use actors::message::Forwarding;
+use actors::placement;
 use actors::policy::{self, Prefill, Recovery, Scheduling};
 use actors::route::{self, Weight};
 use schemars::JsonSchema;
@@ -28,6 +29,18 @@ pub type Lifetime = policy::Lifetime<Time>;
 
 /// [`policy::Admission`] with times as text.
 pub type Admission = policy::Admission<Time>;
+
+/// [`policy::Speeds`] with times as text.
+pub type Speeds = policy::Speeds<Time>;
+
+/// [`policy::Probe`] with times as text.
+pub type Probe = policy::Probe<Time>;
+
+/// [`dht::Kademlia`] with times as text.
+pub type Kademlia = dht::Kademlia<Time>;
+
+/// [`placement::Placement`] with times as text.
+pub type Placement = placement::Placement<Time>;
 
 /// The policies of clients and peers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -141,35 +154,6 @@ pub struct Throughput {
     pub unknown: Rate,
 }
 
-/// How a peer knows the speed of its device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub enum Speeds {
-    /// From the cost model of its device, in both worlds.
-    #[default]
-    Told,
-    /// It measures one of its blocks when it starts, as in Petals; a simulated peer measures the modelled device.
-    Measured {
-        /// The measurement of one-token steps.
-        decode: Probe,
-        /// The measurement of longer steps.
-        forward: Probe,
-    },
-}
-
-/// A measurement that a peer makes of its device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Probe {
-    /// The tokens of each step.
-    pub tokens: u32,
-    /// The number of steps.
-    pub steps: u32,
-    /// The time after which no further step begins; zero: no limit.
-    #[serde(default)]
-    pub most: Time,
-}
-
 impl Default for Retry {
     fn default() -> Retry {
         let policy::Retry { limit, first, most, jitter } = policy::Retry::default();
@@ -180,58 +164,5 @@ impl Default for Retry {
 impl Default for Throughput {
     fn default() -> Throughput {
         Throughput { speeds: Speeds::default(), relayed: 0.2, unknown: Rate(100_000_000) }
-    }
-}
-
-/// The distributed hash table (Kademlia) by which peers announce themselves and are found. The defaults are those of
-/// Petals on hivemind 1.1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Kademlia {
-    /// The size of a bucket, and the number of nodes that a lookup finds.
-    pub k: u16,
-    /// The number of queries that a lookup has in flight.
-    pub alpha: u16,
-    /// The number of queries that all lookups of one operation have in flight together, such as those of all blocks.
-    pub parallel: u16,
-    /// The number of nodes that store a record.
-    pub replicas: u16,
-    /// When a lookup of records ends.
-    pub search: Search,
-    /// The timeout of a query.
-    pub timeout: Time,
-    /// The interval at which a peer announces itself.
-    pub announce: Time,
-    /// The time after which a record expires unless it is announced again.
-    pub expiry: Time,
-    /// The age from which on a client looks up the peers again before it begins a request.
-    pub refresh: Time,
-}
-
-/// How peers with `span: Capacity` choose their blocks. The defaults are those of Petals.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Placement {
-    /// The mean interval at which a peer considers moving; each is drawn uniformly from 0 to twice this.
-    pub period: Time,
-    /// A peer moves if the throughput of the weakest block, divided by that after the best move, is below this.
-    pub quality: f64,
-    /// The mean time that a new peer waits before it chooses.
-    pub delay: Time,
-}
-
-impl Default for Kademlia {
-    fn default() -> Kademlia {
-        let dht::Kademlia { k, alpha, parallel, replicas, search, timeout, announce, expiry, refresh } =
-            dht::Kademlia::default();
-        let (timeout, announce, expiry, refresh) = (timeout.into(), announce.into(), expiry.into(), refresh.into());
-        Kademlia { k, alpha, parallel, replicas, search, timeout, announce, expiry, refresh }
-    }
-}
-
-impl Default for Placement {
-    fn default() -> Placement {
-        let actors::placement::Placement { period, quality, delay } = actors::placement::Placement::default();
-        Placement { period: period.into(), quality, delay: delay.into() }
     }
 }
