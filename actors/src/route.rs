@@ -21,26 +21,46 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shortest::Estimate;
 
-/// The policy by which a client chooses its route.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Routing {
-    /// The path of least estimated time by round trips and the announced speed of the peers, as Petals routes for
-    /// generation. It does not consider load: clients with the same information choose the same route.
+// `P` is how a peer is named: by its node in a plan, and by its host in a scenario.
+/// How a client chooses the peers of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub enum Routing<P = NodeId> {
+    /// The route of the least estimated time: round trips, overhead of each peer and announced speed. Petals uses it for
+    /// generation (`min_latency`). It ignores load: clients that know the same choose the same route.
     #[default]
     MinLatency,
-    /// The path of [`Routing::MinLatency`], with the time that a step is expected to wait at a peer added to the
-    /// estimate. The waiting time is estimated from the load that the peers report.
+    /// `MinLatency` plus the expected queueing time at each peer, from the load that peers announce.
     LoadAware,
-    /// A random choice at each hop among the holders of the next block, in proportion to their weights. With the number
-    /// of blocks as the weight this is Petals' `max_throughput` mode.
+    /// A random route. Peers are drawn by their weight; `Random(Span)` is the `max_throughput` mode of Petals.
     Random(Weight),
-    /// Weighted round robin at each hop among the holders of the next block.
+    /// Peers in turn, each as often as its weight says.
     RoundRobin(Weight),
-    /// Always these peers, in this order, each to the end of its block range.
-    Fixed(Vec<NodeId>),
-    /// The route that each request carries, for example from a trace. A request without a route, such as a warm-up,
-    /// takes the route of [`Routing::MinLatency`].
+    /// Always the peers on the given hosts, in this order, each up to the end of its blocks.
+    Fixed(Vec<P>),
+    /// The route that a trace gives for each request; `MinLatency` for a request without one.
     Replay,
+}
+
+impl<P> Routing<P> {
+    /// Returns the same policy with each peer of a fixed route converted by `to`, which gets the peer's index on the route.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `to`.
+    pub fn try_map<Q, E>(self, to: impl Fn(usize, P) -> Result<Q, E>) -> Result<Routing<Q>, E> {
+        Ok(match self {
+            Routing::MinLatency => Routing::MinLatency,
+            Routing::LoadAware => Routing::LoadAware,
+            Routing::Random(weight) => Routing::Random(weight),
+            Routing::RoundRobin(weight) => Routing::RoundRobin(weight),
+            Routing::Fixed(peers) => {
+                let peers = peers.into_iter().enumerate().map(|(index, peer)| to(index, peer));
+                Routing::Fixed(peers.collect::<Result<_, _>>()?)
+            }
+            Routing::Replay => Routing::Replay,
+        })
+    }
 }
 
 impl Routing {

@@ -10,7 +10,7 @@ use actors::id::NodeId;
 use actors::limits;
 use actors::placement::Placement;
 use actors::policy::{self, Detection, Policies, Prefill, Scheduling, Speeds};
-use actors::route::{self, Bans, Costs, Pings};
+use actors::route::{Bans, Costs, Pings, Routing};
 use actors::time;
 
 /// The largest number of pings at once.
@@ -25,7 +25,7 @@ const SHORTEST: time::Duration = time::Duration::from_millis(1);
 
 pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Policies, Fault> {
     Ok(Policies {
-        routing: routing(&swarm.routing, hosts, nodes)?,
+        routing: routing(swarm.routing.clone(), hosts, nodes)?,
         costs: costs(swarm.costs)?,
         pings: pings(swarm.pings)?,
         bans: bans(swarm.bans)?,
@@ -52,21 +52,8 @@ pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
     })
 }
 
-fn routing(written: &schema::Routing, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<route::Routing, Fault> {
-    Ok(match written {
-        schema::Routing::MinLatency => route::Routing::MinLatency,
-        schema::Routing::LoadAware => route::Routing::LoadAware,
-        schema::Routing::Random(weight) => route::Routing::Random(*weight),
-        schema::Routing::RoundRobin(weight) => route::Routing::RoundRobin(*weight),
-        schema::Routing::Fixed(names) => {
-            let named = names
-                .iter()
-                .enumerate()
-                .map(|(index, name)| peer_on(&format!("swarm.routing.0.{index}"), name, hosts, nodes));
-            route::Routing::Fixed(named.collect::<Result<_, _>>()?)
-        }
-        schema::Routing::Replay => route::Routing::Replay,
-    })
+fn routing(written: schema::Routing, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Routing, Fault> {
+    written.try_map(|index, name| peer_on(&format!("swarm.routing.0.{index}"), &name, hosts, nodes))
 }
 
 /// Returns the peer on the host with this name. If several are on it, a number selects one: `box/1` is the second peer

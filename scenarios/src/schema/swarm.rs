@@ -8,9 +8,12 @@ use actors::dht;
 use actors::message::Forwarding;
 use actors::placement;
 use actors::policy::{self, Prefill, Recovery, Scheduling};
-use actors::route::{self, Weight};
+use actors::route;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// [`route::Routing`] with peers named by their hosts.
+pub type Routing = route::Routing<String>;
 
 /// [`route::Costs`] with times as text.
 pub type Costs = route::Costs<Time>;
@@ -105,26 +108,6 @@ impl Default for Swarm {
             cache: Cache::Bytes(Size(4 << 30)),
         }
     }
-}
-
-/// How a client chooses the peers of a route.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub enum Routing {
-    /// The route of the least estimated time: round trips, overhead of each peer and announced speed. Petals uses it for
-    /// generation (`min_latency`).
-    #[default]
-    MinLatency,
-    /// `MinLatency` plus the expected queueing time at each peer, from the load that peers announce.
-    LoadAware,
-    /// A random route. Peers are drawn by their weight; `Random(Span)` is the `max_throughput` mode of Petals.
-    Random(Weight),
-    /// Peers in turn, each as often as its weight says.
-    RoundRobin(Weight),
-    /// Always the peers on the given hosts, in this order, each up to the end of its blocks.
-    Fixed(Vec<String>),
-    /// The route that a trace gives for each request; `MinLatency` for a request without one.
-    Replay,
 }
 
 /// How often a client tries again. The first try comes at once; the waits between further tries double.
