@@ -1,5 +1,5 @@
 //! Tests that no timed request begins before every client is warm and the orchestrator has released the barrier, live
-//! and simulated.
+//! and simulated; and that nobody warms up where the plan has no warm-up.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -18,7 +18,12 @@ fn plan() -> Plan {
     nano::plan(2, CLIENTS, Forwarding::Relay, work)
 }
 
-fn check(events: &[Event]) {
+fn without_warm_up() -> Plan {
+    Plan { warm_up: false, ..plan() }
+}
+
+/// Checks the events of a run in which `warmed` clients warm up.
+fn check(events: &[Event], warmed: u32) {
     let released: Vec<Timestamp> =
         events.iter().filter_map(|event| if let Event::Released { at } = event { Some(*at) } else { None }).collect();
     let [released] = released[..] else { panic!("one barrier, not {}", released.len()) };
@@ -42,16 +47,19 @@ fn check(events: &[Event]) {
             _ => {}
         }
     }
-    assert_eq!((ready, warm, timed), (CLIENTS, CLIENTS, 3 * CLIENTS));
+    assert_eq!((ready, warm, timed), (warmed, warmed, 3 * CLIENTS));
 }
 
 #[test]
 fn in_the_simulation() {
-    check(&simulator::run(&plan(), HORIZON).events);
+    check(&simulator::run(&plan(), HORIZON).events, CLIENTS);
+    check(&simulator::run(&without_warm_up(), HORIZON).events, 0);
 }
 
 #[test]
 fn live() {
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
-    check(&live::run(&plan(), &options, &AtomicBool::new(false)).expect("it begins").events);
+    let run = |plan: &Plan| live::run(plan, &options, &AtomicBool::new(false)).expect("it begins").events;
+    check(&run(&plan()), CLIENTS);
+    check(&run(&without_warm_up()), 0);
 }

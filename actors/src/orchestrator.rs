@@ -17,6 +17,8 @@ pub struct Config {
     pub clients: Vec<NodeId>,
     /// The timeout of the readiness phase, within which all nodes must be up.
     pub ready_within: Duration,
+    /// Whether each client warms up before the timed run.
+    pub warm_up: bool,
 }
 
 /// The state machine of the orchestrator.
@@ -71,7 +73,7 @@ impl Core {
         }
         out.push(Effect::Record(Event::Present { node: from, at: now }));
         if self.awaited.is_empty() {
-            self.turn_to(Phase::Warmup, out);
+            if self.config.warm_up { self.turn_to(Phase::Warmup, out) } else { self.release(now, out) }
         }
     }
 
@@ -85,11 +87,16 @@ impl Core {
         }
         out.push(Effect::Record(Event::Ready { client: from, at: now }));
         if self.awaited.len() <= usize::from(planted(Canary::BarrierOffByOne)) {
-            self.released = now;
-            self.last_end = now;
-            out.push(Effect::Record(Event::Released { at: now }));
-            self.turn_to(Phase::Timed, out);
+            self.release(now, out);
         }
+    }
+
+    /// Releases the barrier: the timed run begins.
+    fn release(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        self.released = now;
+        self.last_end = now;
+        out.push(Effect::Record(Event::Released { at: now }));
+        self.turn_to(Phase::Timed, out);
     }
 
     pub fn on_latency(&mut self, _now: Timestamp, from: NodeId, latency: Latency, _out: &mut Vec<Effect>) {

@@ -226,6 +226,7 @@ fn nodes(policies: &Policies) -> Vec<Node> {
             peers,
             clients,
             ready_within: Duration::from_secs(60),
+            warm_up: true,
         })),
         Node::Bootstrap(Box::new(bootstrap::Core::new(dht(BOOTSTRAP, false)))),
         Node::Peer(Box::new(peer::Core::new(peer::Config {

@@ -147,7 +147,9 @@ fn check_requests(dir: &Path, kept: Option<u64>, rows: &[CellRow]) -> Result<()>
             // The rows of one run are next to each other.
             if last != Some(run) && !known.contains(&run) {
                 let ((cell, repeat), at) = (run, before + at);
-                return Err(format!("row {at} belongs to cell {cell}, repetition {repeat}, which cells.csv does not have"));
+                return Err(format!(
+                    "row {at} belongs to cell {cell}, repetition {repeat}, which cells.csv does not have"
+                ));
             }
             last = Some(run);
         }

@@ -54,8 +54,15 @@ pub struct Plan {
     pub timeout: Duration,
     /// The longest time that the swarm may take to become ready before the warm-up.
     pub ready_within: Duration,
+    /// Whether each client has one request answered before the timed run.
+    #[serde(default = "yes")]
+    pub warm_up: bool,
     /// The injected faults, in the order of [`When`].
     pub faults: Vec<Fault>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The model that is executed, after any adaptation to another architecture.

@@ -85,6 +85,7 @@ pub(crate) fn plan(scenario: &Scenario, run: Run, files: &Files) -> Result<Plan,
         objectives: objectives(&scenario.measure)?,
         timeout: positive("measure.timeout", scenario.measure.timeout)?,
         ready_within: positive("measure.ready_within", scenario.measure.ready_within)?,
+        warm_up: scenario.measure.warm_up,
         faults,
     };
     roomy(&plan)?;

@@ -142,6 +142,9 @@ pub struct Measure {
     /// The longest time from the start of the swarm until every peer has announced its blocks and every client is ready.
     #[serde(alias = "muster")]
     pub ready_within: Time,
+    /// Whether each client has one request answered before the timed run. Without this warm-up, the first requests also pay
+    /// for discovery and for new connections, as those of new clients of a public swarm do.
+    pub warm_up: bool,
     /// Objectives that a request must meet to count as good. Times count from the instant the request was due.
     pub slo: Vec<Slo>,
     /// The least share of good requests, from 0 to 1. A run with a smaller share ends the program with exit code 5.
@@ -162,7 +165,13 @@ pub enum Slo {
 
 impl Default for Measure {
     fn default() -> Measure {
-        Measure { timeout: Time(600_000_000_000), ready_within: Time(60_000_000_000), slo: Vec::new(), slo_share: None }
+        Measure {
+            timeout: Time(600_000_000_000),
+            ready_within: Time(60_000_000_000),
+            warm_up: true,
+            slo: Vec::new(),
+            slo_share: None,
+        }
     }
 }
 

@@ -342,10 +342,10 @@ fn workload() -> impl Strategy<Value = Workload> {
 
 fn measure() -> impl Strategy<Value = Measure> {
     let slo = any::<u64>().prop_map(|time| [Slo::Ttft(Time(time)), Slo::Tpot(Time(time)), Slo::E2el(Time(time))]);
-    (any::<[u64; 2]>(), collection::vec(slo, 0..2), option::of(0.0..1.0f64)).prop_map(
-        |([timeout, ready_within], slo, slo_share)| {
+    (any::<[u64; 2]>(), any::<bool>(), collection::vec(slo, 0..2), option::of(0.0..1.0f64)).prop_map(
+        |([timeout, ready_within], warm_up, slo, slo_share)| {
             let slo = slo.into_iter().flatten().collect();
-            Measure { timeout: Time(timeout), ready_within: Time(ready_within), slo, slo_share }
+            Measure { timeout: Time(timeout), ready_within: Time(ready_within), warm_up, slo, slo_share }
         },
     )
 }

@@ -69,6 +69,7 @@ pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload
         objectives: Default::default(),
         timeout: Duration::from_secs(60),
         ready_within: Duration::from_secs(30),
+        warm_up: true,
         faults: Vec::new(),
     }
 }

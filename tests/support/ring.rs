@@ -96,6 +96,7 @@ pub fn plan(count: u32) -> Plan {
         objectives: Default::default(),
         timeout: Duration::ZERO,
         ready_within: Duration::ZERO,
+        warm_up: true,
         faults: Vec::new(),
     }
 }

@@ -64,6 +64,7 @@ fn orchestrator_of(plan: &Plan, me: NodeId) -> orchestrator::Config {
         peers: plan.peers().filter(|(_, node)| !late.contains(&node.host)).map(|(id, _)| id).collect(),
         clients: plan.clients().map(|(id, _)| id).collect(),
         ready_within: plan.ready_within,
+        warm_up: plan.warm_up,
     }
 }
 

@@ -91,11 +91,13 @@ fn counts(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement
     let counts = &figures.counts;
     if counts.wrong > 0 {
         let wrong = counts.wrong;
-        judgement.add(Verdict::Invalid, format!("{wrong} successful requests have another number of tokens than requested"));
+        judgement
+            .add(Verdict::Invalid, format!("{wrong} successful requests have another number of tokens than requested"));
     }
     if let Some((request, generated, seen)) = counts.miscounted {
         let name = format!("request {} of {}", request.index, request.client);
-        judgement.add(Verdict::Invalid, format!("{name} reports {generated} tokens, but {seen} token events were recorded"));
+        judgement
+            .add(Verdict::Invalid, format!("{name} reports {generated} tokens, but {seen} token events were recorded"));
     }
     let clients = figures.plan.clients().count() as u64;
     let (failed, expected, tokens) = (counts.ok < counts.timed, figures.plan.tokens(), counts.tokens);
@@ -139,7 +141,10 @@ fn doubts(figures: &RunFigures<'_>, judgement: &mut Judgement) {
     }
     if counts.suspect > 0 {
         let rows = counts.suspect;
-        judgement.add(Verdict::Suspect, format!("the clocks of hosts disagree in {rows} requests, whose parts were cut to fit"));
+        judgement.add(
+            Verdict::Suspect,
+            format!("the clocks of hosts disagree in {rows} requests, whose parts were cut to fit"),
+        );
     }
     // Requests with their own arrival times have different lengths, so the first one is not comparable with the others.
     let alike = match figures.plan.workload_kind() {

@@ -107,7 +107,9 @@ fn decode(
     }
     let (most, count) = (bounds::memory(length), first.len() + then.len());
     if rows.saturating_mul(count as u64) > most {
-        return Err(format!("the file claims {rows} rows of {count} columns, which are too many for its {length} bytes"));
+        return Err(format!(
+            "the file claims {rows} rows of {count} columns, which are too many for its {length} bytes"
+        ));
     }
     let mut left = most;
     for at in 0..reader.num_row_groups() {

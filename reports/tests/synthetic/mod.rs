@@ -124,6 +124,7 @@ impl Sketch {
             objectives: Default::default(),
             timeout: Duration::from_secs(600),
             ready_within: Duration::from_secs(60),
+            warm_up: true,
             faults: Vec::new(),
         }
     }

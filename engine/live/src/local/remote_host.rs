@@ -33,7 +33,8 @@ pub(super) enum RemoteHost {
 impl LocalHost {
     pub(super) fn send(&self, from: NodeId, to: NodeId, message: Message) {
         let Some(node) = self.plan.nodes.get(to.0 as usize) else {
-            self.warnings.warn(|| format!("{} sent a message to {to}, which is not in the plan", self.plan.called(from)));
+            self.warnings
+                .warn(|| format!("{} sent a message to {to}, which is not in the plan", self.plan.called(from)));
             self.bounce(from, to);
             return;
         };

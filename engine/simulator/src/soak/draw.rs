@@ -243,6 +243,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         open,
         timeout: PATIENT,
         ready_within: Duration::from_secs(60),
+        warm_up: true,
         faults: Vec::new(),
     }
 }
