@@ -26,13 +26,39 @@ impl Seed {
 
     /// Returns the small stream `name` for the numbers `a` and `b`, as [`Seed::stream`] does, in less memory.
     pub fn small_stream(self, name: &str, a: u64, b: u64) -> SmallStream {
-        SmallStream::seed_from_u64(self.derive(name, a, b).0)
+        self.named(name).small_stream(a, b)
     }
 
     /// Returns the seed for a part of the run that draws its own streams (a repetition, a cell).
     pub fn derive(self, name: &str, a: u64, b: u64) -> Seed {
-        let named = name.bytes().fold(mix(self.0), |hash, byte| mix(hash ^ u64::from(byte)));
-        Seed(mix(mix(named ^ a).wrapping_add(b)))
+        self.named(name).derive(a, b)
+    }
+
+    /// Returns the seed of all streams with this name. It makes many streams faster than [`Seed::small_stream`].
+    pub fn named(self, name: &str) -> NamedSeed {
+        NamedSeed(name.bytes().fold(mix(self.0), |hash, byte| mix(hash ^ u64::from(byte))))
+    }
+
+    /// Returns the small stream of this seed itself, for a seed that was derived for one stream.
+    pub fn into_small_stream(self) -> SmallStream {
+        SmallStream::seed_from_u64(self.0)
+    }
+}
+
+/// A seed and the name of streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedSeed(u64);
+
+impl NamedSeed {
+    /// Returns what [`Seed::derive`] returns for the name.
+    #[inline]
+    pub fn derive(self, a: u64, b: u64) -> Seed {
+        Seed(mix(mix(self.0 ^ a).wrapping_add(b)))
+    }
+
+    /// Returns what [`Seed::small_stream`] returns for the name.
+    pub fn small_stream(self, a: u64, b: u64) -> SmallStream {
+        self.derive(a, b).into_small_stream()
     }
 }
 
