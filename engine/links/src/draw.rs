@@ -30,24 +30,41 @@ pub(super) enum Rare {
 }
 
 impl Delay {
-    /// Returns the delay of a link between the hosts `a` and `b`, or of a NIC of the host `b`, for which `a` is 0.
-    /// `name` is the kind of the link. A delay that is drawn once per pair comes from a stream of its own, so it is the
-    /// same in both directions.
-    pub fn of(link: &Link, seed: Seed, name: &str, a: u32, b: u32) -> Delay {
-        let mut delay = Delay::new(&link.delay);
-        if link.drawn == Drawn::PerPair {
-            let mut stream = seed.small_stream(&format!("{name} once"), u64::from(a.min(b)), u64::from(a.max(b)));
-            delay = Delay::Constant(delay.draw(&mut stream));
+    /// Returns the delay of a NIC of `host`. `name` is the kind of the NIC. A delay that is drawn once comes from a stream
+    /// of its own.
+    pub fn of_nic(link: &Link, seed: Seed, name: &str, host: u32) -> Delay {
+        if link.drawn == Drawn::PerMessage {
+            return Delay::with_jitter(link);
         }
-        match link.jitter {
-            Distribution::Constant(Duration::ZERO) => delay,
-            ref jitter => Delay::Rare(Box::new(Rare::Sum(delay, Delay::new(jitter)))),
+        let mut stream = seed.small_stream(&format!("{name} once"), 0, u64::from(host));
+        let constant = Delay::Constant(Delay::new(&link.delay).draw(&mut stream));
+        Delay::jitter(link).map_or(constant.clone(), |jitter| constant.plus(jitter))
+    }
+
+    /// Returns the delay of a link for each message, with its jitter.
+    pub fn with_jitter(link: &Link) -> Delay {
+        let delay = Delay::new(&link.delay);
+        match Delay::jitter(link) {
+            None => delay,
+            Some(jitter) => delay.plus(jitter),
+        }
+    }
+
+    /// Returns the jitter of a link, or `None` if it has none.
+    pub fn jitter(link: &Link) -> Option<Delay> {
+        (link.jitter != Distribution::ZERO).then(|| Delay::new(&link.jitter))
+    }
+
+    fn plus(self, jitter: Delay) -> Delay {
+        match (self, jitter) {
+            (Delay::Constant(delay), Delay::Constant(jitter)) => Delay::Constant((delay + jitter).min(LONGEST)),
+            (delay, jitter) => Delay::Rare(Box::new(Rare::Sum(delay, jitter))),
         }
     }
 
     /// Invalid parameters, which a valid plan does not have, give a constant delay: the mean, median, scale or lower
     /// bound.
-    fn new(distribution: &Distribution) -> Delay {
+    pub fn new(distribution: &Distribution) -> Delay {
         let seconds = |span: &Duration| span.as_secs_f64();
         let rare = |rare: Rare| Delay::Rare(Box::new(rare));
         match distribution {
@@ -98,7 +115,7 @@ impl Delay {
 }
 
 /// The upper bound of a drawn delay. Heavy-tailed distributions exceed it now and then.
-const LONGEST: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Rare {
     fn draw(&self, stream: &mut SmallStream) -> Duration {
@@ -118,13 +135,12 @@ mod tests {
     use super::Delay;
     use actors::seed::Seed;
     use actors::time::Duration;
-    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
     use scenarios::plan::{Distribution, Drawn, Link};
 
     /// Returns the mean and the standard deviation of many draws, in seconds.
     fn moments(distribution: Distribution) -> (f64, f64) {
         const DRAWS: usize = 200_000;
-        let delay = Delay::of(&Link::new(distribution, None), Seed(1), "path", 0, 1);
+        let delay = Delay::with_jitter(&Link::new(distribution, None));
         let mut stream = Seed(2).small_stream("test", 0, 0);
         let drawn: Vec<f64> = (0..DRAWS).map(|_| delay.draw(&mut stream).as_secs_f64()).collect();
         let mean = drawn.iter().sum::<f64>() / DRAWS as f64;
@@ -160,20 +176,17 @@ mod tests {
         near(Distribution::Empirical(samples.into()), 4.0 * ms, 12.5f64.sqrt() * ms);
     }
 
-    proptest! {
-        #[test]
-        fn drawn_once_it_is_the_same_for_both_directions_and_jitter_comes_on_top(seed: u64, a in 0..50u32, b in 0..50u32) {
-            let delay = Distribution::Uniform { low: Duration::from_millis(1), high: Duration::from_millis(100) };
-            let link = Link { drawn: Drawn::PerPair, ..Link::new(delay, None) };
-            let mut stream = Seed(9).small_stream("test", 0, 0);
-            let there = Delay::of(&link, Seed(seed), "path", a, b).draw(&mut stream);
-            prop_assert_eq!(there, Delay::of(&link, Seed(seed), "path", b, a).draw(&mut stream));
-            let jitter = Distribution::Uniform { low: Duration::ZERO, high: Duration::from_millis(3) };
-            let jittery = Delay::of(&Link { jitter, ..link }, Seed(seed), "path", a, b);
-            for _ in 0..20 {
-                let drawn = jittery.draw(&mut stream);
-                prop_assert!(drawn >= there && drawn <= there + Duration::from_millis(3));
-            }
+    #[test]
+    fn a_nic_with_a_delay_that_is_drawn_once_has_its_jitter_on_top() {
+        let uniform =
+            |low, high| Distribution::Uniform { low: Duration::from_millis(low), high: Duration::from_millis(high) };
+        let link = Link { drawn: Drawn::PerPair, ..Link::new(uniform(1, 100), None) };
+        let mut stream = Seed(9).small_stream("test", 0, 0);
+        let once = Delay::of_nic(&link, Seed(3), "egress", 7).draw(&mut stream);
+        let jittery = Delay::of_nic(&Link { jitter: uniform(0, 3), ..link }, Seed(3), "egress", 7);
+        for _ in 0..20 {
+            let drawn = jittery.draw(&mut stream);
+            assert!(drawn >= once && drawn <= once + Duration::from_millis(3), "{drawn}, not {once} and up to 3 ms");
         }
     }
 }

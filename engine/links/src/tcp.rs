@@ -59,6 +59,27 @@ impl Framing {
     }
 }
 
+/// Whether a window limits connections. Without windows and without loss, there is no sender.
+pub(super) fn is_windowed(tcp: &Tcp) -> bool {
+    tcp.initial_window.is_some() || tcp.window.is_some()
+}
+
+/// Returns the initial and the maximum window of a connection with this probability of loss.
+fn windows(tcp: &Tcp, loss: f64) -> (u64, u64) {
+    let lossy = if loss > 0.0 { (MATHIS * tcp.mss as f64 / loss.sqrt()) as u64 } else { u64::MAX };
+    let most = tcp.window.unwrap_or(u64::MAX).min(lossy).max(tcp.mss);
+    (tcp.initial_window.unwrap_or(u64::MAX).min(most), most)
+}
+
+/// Returns the largest message that leaves a connection without loss at its initial window, and that does not stall.
+///
+/// A window w grows to twice the bytes that were in flight, so more than w / 2 bytes make it larger. More than w bytes
+/// stall.
+pub(super) fn quiet(tcp: &Tcp) -> u64 {
+    let (initial, most) = windows(tcp, 0.0);
+    if initial == most { initial } else { initial / 2 }
+}
+
 /// The sending side of a connection.
 pub(super) struct Sender {
     tcp: Tcp,
@@ -89,33 +110,26 @@ pub(super) struct Held {
 }
 
 impl Sender {
-    /// Returns the sender, or `None` if neither a window nor loss is modelled.
-    pub fn new(tcp: &Tcp, ns_per_byte: f64, round_trip: Duration, loss: f64, stream: SmallStream) -> Option<Sender> {
-        if tcp.initial_window.is_none() && tcp.window.is_none() && loss == 0.0 {
-            return None;
-        }
-        let lossy = if loss > 0.0 { (MATHIS * tcp.mss as f64 / loss.sqrt()) as u64 } else { u64::MAX };
-        let most = tcp.window.unwrap_or(u64::MAX).min(lossy).max(tcp.mss);
-        Some(Sender {
+    pub fn new(tcp: &Tcp, ns_per_byte: f64, round_trip: Duration, loss: f64, stream: SmallStream) -> Sender {
+        let (window, most) = windows(tcp, loss);
+        Sender {
             tcp: *tcp,
             framing: Framing::of(tcp),
             ns_per_byte,
             round_trip,
             timeout: round_trip + tcp.least_timeout,
             loss,
-            window: tcp.initial_window.unwrap_or(u64::MAX).min(most),
+            window,
             most,
             free: Timestamp::default(),
             stream,
-        })
+        }
     }
 
     /// Adds a message of `bytes` of payload that is ready to leave at `ready`, and returns its delays.
     pub fn send(&mut self, ready: Timestamp, bytes: u64) -> Held {
         let start = ready.max(self.free);
-        if self.tcp.idle_restart {
-            self.rest(start.since(self.free));
-        }
+        self.window = self.rested(start.since(self.free));
         let wait = self.stall(bytes) + self.repeat(bytes);
         let transmit = self.transmit(bytes);
         self.free = start + wait + transmit;
@@ -128,15 +142,25 @@ impl Sender {
         self.free = now;
     }
 
+    /// Whether a message that begins at `now` or later has the delays that it has on a new connection.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        let (initial, _) = windows(&self.tcp, self.loss);
+        self.free <= now && self.rested(now.since(self.free)) == initial
+    }
+
     fn transmit(&self, bytes: u64) -> Duration {
         Duration((self.framing.bytes(bytes) as f64 * self.ns_per_byte).round() as u64)
     }
 
-    /// Shrinks the window after a time without bytes in flight.
-    fn rest(&mut self, idle: Duration) {
-        let Some(initial) = self.tcp.initial_window else { return };
-        let timeouts = (idle.0 / self.timeout.0.max(1)).min(63);
-        self.window = self.window.min((self.window >> timeouts).max(initial));
+    /// Returns the window after a time without bytes in flight.
+    fn rested(&self, idle: Duration) -> u64 {
+        match self.tcp.initial_window {
+            Some(initial) if self.tcp.idle_restart => {
+                let timeouts = (idle.0 / self.timeout.0.max(1)).min(63);
+                self.window.min((self.window >> timeouts).max(initial))
+            }
+            _ => self.window,
+        }
     }
 
     /// Returns the time spent waiting for acknowledgements while `bytes` are sent, and grows the window.

@@ -10,7 +10,7 @@ use actors::id::HostId;
 use actors::message::{Message, Returned};
 use actors::record::{Carried, Event};
 use actors::time::{Duration, Timestamp};
-use links::{Framing, Passage, Path, Stage};
+use links::{LinkTable, Passage, Path, Stage};
 use scenarios::plan::Plan;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -26,7 +26,7 @@ const SPIN: Duration = Duration::from_micros(150);
 /// The link model of one host's swarm traffic.
 pub struct Shaper {
     here: HostId,
-    framing: Framing,
+    links: LinkTable,
     egress: Stage,
     ingress: Stage,
     paths: BTreeMap<HostId, Way>,
@@ -53,7 +53,7 @@ impl Shaper {
         thread::Builder::new().name("shaper".to_owned()).spawn(move || hold(&frames, &arrivals))?;
         Ok(Shaper {
             here,
-            framing: Framing::of(&plan.network.tcp),
+            links: LinkTable::of(plan),
             egress: Stage::egress(&host.egress, plan.seed, here.0),
             ingress: Stage::ingress(&host.ingress, plan.seed, here.0),
             paths: BTreeMap::new(),
@@ -62,20 +62,13 @@ impl Shaper {
         })
     }
 
-    fn way(&mut self, plan: &Plan, there: HostId) -> &mut Way {
-        let here = self.here;
-        self.paths.entry(there).or_insert_with(|| Way { path: Path::of(plan, here, there), connected: false })
-    }
-
     /// Computes the sender's half of a message's passage to the host `there`.
-    pub fn depart(&mut self, plan: &Plan, there: HostId, message: &Message) -> Passage {
-        let way = self.way(plan, there);
-        let handshake = if way.connected { Duration::ZERO } else { way.path.handshake() };
+    pub fn depart(&mut self, there: HostId, message: &Message) -> Passage {
+        let Shaper { here, links, egress, paths, .. } = self;
+        let way = way(paths, links, *here, there);
+        let handshake = if way.connected { Duration::ZERO } else { way.path.handshake(links, *here, there) };
         way.connected = true;
-        // The fields are borrowed separately, since the path and the NIC are both needed mutably.
-        let Shaper { paths, egress, .. } = self;
-        let path = &mut paths.get_mut(&there).expect("made above").path;
-        path.depart(egress, clock::now(), message.wire_bytes(), handshake)
+        way.path.depart(links, (*here, there), egress, clock::now(), message.wire_bytes(), handshake)
     }
 
     /// Computes the receiver's half of a frame's passage. Returns the message if it is due now and no other frame is
@@ -83,10 +76,10 @@ impl Shaper {
     pub fn arrive(&mut self, plan: &Plan, mut passage: Passage, frame: Held) -> (Option<Message>, Option<Event>) {
         let Held { from, to, ref message, .. } = frame;
         if let Some(node) = plan.nodes.get(from.0 as usize) {
-            self.way(plan, node.host).connected = true;
+            way(&mut self.paths, &mut self.links, self.here, node.host).connected = true;
         }
         let bytes = message.wire_bytes();
-        self.ingress.pass(&mut passage, self.framing.bytes(bytes));
+        self.ingress.pass(&mut passage, self.links.framing().bytes(bytes));
         let carried = match message {
             Message::Step(step) | Message::Returned(Returned(step)) => Some(Event::Carried(Carried {
                 session: step.session,
@@ -114,6 +107,10 @@ impl Shaper {
     pub fn delivered(&mut self) {
         self.held = self.held.saturating_sub(1);
     }
+}
+
+fn way<'p>(paths: &'p mut BTreeMap<HostId, Way>, links: &mut LinkTable, here: HostId, there: HostId) -> &'p mut Way {
+    paths.entry(there).or_insert_with(|| Way { path: Path::new(links, here, there), connected: false })
 }
 
 /// Holds frames until their delivery times. Frames with the same time keep their order of arrival.

@@ -82,7 +82,7 @@ pub struct Simulation<'p> {
     /// The role of each node, which only debug assertions read.
     parties: Vec<NodeRole>,
     queue: EventQueue<SimEvent>,
-    network: Network<'p>,
+    network: Network,
     /// The network in place of `network` if bandwidth is shared fairly.
     fair: Option<Box<Fair<'p, (NodeId, NodeId, Timestamp, Message)>>>,
     devices: Devices<'p>,

@@ -1,20 +1,22 @@
 //! The simulated network: the link model of every host's NICs and of every path in use.
+mod contacts;
 pub mod fair;
+mod paths;
 
 use actors::id::HostId;
 use actors::time::{Duration, Timestamp};
-use links::{Framing, Passage, Path, Stage};
+use links::{Framing, LinkTable, Passage, Stage};
+use paths::Paths;
 use scenarios::plan::Plan;
 
-pub struct Network<'p> {
-    plan: &'p Plan,
+pub struct Network {
+    links: LinkTable,
     framing: Framing,
     egress: Vec<Stage>,
     ingress: Vec<Stage>,
     /// The NICs that have no effect. This copy takes two bytes per host, because it is read for every message.
     free: Vec<Free>,
-    /// For each host, the paths by which it has sent.
-    ways: Vec<Ways>,
+    paths: Paths,
 }
 
 /// Which NICs of a host have neither delay nor bandwidth limit.
@@ -24,47 +26,24 @@ struct Free {
     ingress: bool,
 }
 
-/// The paths by which a host has sent. A large swarm has hundreds per host, so the sorted entries are small.
-struct Ways {
-    /// The destination of the last message and the index of its path. The next message often has the same destination.
-    last: (HostId, u32),
-    /// The destinations in ascending order, each with the index of its path.
-    order: Vec<(HostId, u32)>,
-    paths: Vec<Path>,
-}
-
-impl Ways {
-    const NONE: Ways = Ways { last: (HostId(u32::MAX), 0), order: Vec::new(), paths: Vec::new() };
-
-    #[inline]
-    fn place(&self, to: HostId) -> Result<u32, usize> {
-        if self.last.0 == to {
-            return Ok(self.last.1);
-        }
-        self.order.binary_search_by_key(&to, |(host, _)| *host).map(|at| self.order[at].1)
+impl Network {
+    pub fn new(plan: &Plan) -> Network {
+        Network::with_bound(plan, paths::BOUND)
     }
 
-    fn add(&mut self, at: usize, to: HostId, path: Path) -> u32 {
-        let place = self.paths.len() as u32;
-        self.order.insert(at, (to, place));
-        self.paths.push(path);
-        place
-    }
-}
-
-impl<'p> Network<'p> {
-    pub fn new(plan: &'p Plan) -> Network<'p> {
+    /// Returns the network of `plan`, which drops idle paths whenever it has `bound` paths or more.
+    fn with_bound(plan: &Plan, bound: usize) -> Network {
         let hosts = || plan.hosts.iter().zip(0..);
         let egress: Vec<Stage> = hosts().map(|(host, id)| Stage::egress(&host.egress, plan.seed, id)).collect();
         let ingress: Vec<Stage> = hosts().map(|(host, id)| Stage::ingress(&host.ingress, plan.seed, id)).collect();
         let free = |(egress, ingress): (&Stage, &Stage)| Free { egress: egress.is_free(), ingress: ingress.is_free() };
         Network {
-            plan,
+            links: LinkTable::of(plan),
             framing: Framing::of(&plan.network.tcp),
             free: egress.iter().zip(&ingress).map(free).collect(),
             egress,
             ingress,
-            ways: hosts().map(|_| Ways::NONE).collect(),
+            paths: Paths::new(plan.hosts.len(), bound),
         }
     }
 
@@ -72,31 +51,14 @@ impl<'p> Network<'p> {
     /// the two have no connection yet.
     #[inline]
     pub fn depart(&mut self, now: Timestamp, from: HostId, to: HostId, bytes: u64) -> Passage {
-        let index = |host: HostId| host.0 as usize;
-        let (place, handshake) = match self.ways[index(from)].place(to) {
-            Ok(place) => (place, Duration::ZERO),
-            Err(at) => self.connect(from, to, at),
-        };
-        let ways = &mut self.ways[index(from)];
-        ways.last = (to, place);
-        let path = &mut ways.paths[place as usize];
-        if self.free[index(from)].egress {
-            path.depart_freely(now, bytes, handshake)
+        let Network { links, paths, egress, free, .. } = self;
+        let (path, handshake) = paths.get(links, now, from, to);
+        let host = from.0 as usize;
+        if free[host].egress {
+            path.depart_freely(links, (from, to), now, bytes, handshake)
         } else {
-            path.depart(&mut self.egress[index(from)], now, bytes, handshake)
+            path.depart(links, (from, to), &mut egress[host], now, bytes, handshake)
         }
-    }
-
-    /// Adds the path from `from` to `to` at the position `at` of the order. Returns its index and the time of
-    /// connection set-up.
-    #[cold]
-    fn connect(&mut self, from: HostId, to: HostId, at: usize) -> (u32, Duration) {
-        let mut path = Path::of(self.plan, from, to);
-        // One connection serves both directions, whichever host opened it.
-        let connected = self.ways[to.0 as usize].place(from).is_ok();
-        let handshake = if connected { Duration::ZERO } else { path.handshake() };
-        path.stays();
-        (self.ways[from.0 as usize].add(at, to, path), handshake)
     }
 
     /// Whether the ingress NIC of `to` has no effect, so that the receiver's half can be skipped.
@@ -110,3 +72,6 @@ impl<'p> Network<'p> {
         self.ingress[to.0 as usize].pass(passage, self.framing.bytes(bytes));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,6 @@ use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
 fn sender(tcp: Tcp, bandwidth: f64, round_trip: Duration, loss: f64) -> Sender {
     Sender::new(&tcp, 1e9 / bandwidth, round_trip, loss, Seed(1).small_stream("loss", 0, 1))
-        .expect("something is modelled")
 }
 
 const SLOW: Tcp = Tcp { initial_window: Some(14_480), ..Tcp::PIPE };

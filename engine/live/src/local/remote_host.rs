@@ -91,7 +91,7 @@ impl LocalHost {
         };
         let passage = match &self.shaper {
             Some(shaper) if message.is_swarm_traffic() => {
-                let mut passage = shaper.borrow_mut().depart(&self.plan, there, &message);
+                let mut passage = shaper.borrow_mut().depart(there, &message);
                 if !self.windows.borrow().is_empty() {
                     passage.stretch(self.windows.borrow().slow_link(clock::now(), self.here, there));
                 }

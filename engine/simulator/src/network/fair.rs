@@ -3,13 +3,14 @@
 use actors::id::HostId;
 use actors::time::{Duration, Timestamp};
 use links::share::{NONE, max_min};
-use links::{Framing, Passage, Path, Stage};
+use links::{Framing, LinkTable, Passage, Path, Stage};
 use scenarios::plan::{Link, Plan};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The transfers in progress, each with its message.
 pub struct Fair<'p, T> {
     plan: &'p Plan,
+    links: LinkTable,
     framing: Framing,
     connections: BTreeMap<(HostId, HostId), Connection<T>>,
     now: Timestamp,
@@ -21,6 +22,7 @@ pub struct Fair<'p, T> {
 
 /// A connection in one direction. The first transfer in the queue is being sent.
 struct Connection<T> {
+    pair: (HostId, HostId),
     path: Path,
     /// The bandwidth of the path itself in bytes per second, if it has a limit.
     capacity: Option<f64>,
@@ -57,6 +59,7 @@ impl<'p, T> Fair<'p, T> {
         let hosts = || plan.hosts.iter().zip(0..);
         Fair {
             plan,
+            links: LinkTable::of(plan),
             framing: Framing::of(&plan.network.tcp),
             connections: BTreeMap::new(),
             now: Timestamp::default(),
@@ -78,16 +81,17 @@ impl<'p, T> Fair<'p, T> {
         let connection = self.connections.entry((from, to));
         let new = matches!(connection, std::collections::btree_map::Entry::Vacant(_));
         let connection = connection.or_insert_with(|| Connection {
-            path: Path::of(self.plan, from, to),
+            pair: (from, to),
+            path: Path::new(&mut self.links, from, to),
             capacity: self.plan.network.link(from, to).bandwidth,
             queue: VecDeque::new(),
             state: State::Idle,
         });
         // One connection serves both directions, whichever host opened it.
-        let handshake = if new && !back { connection.path.handshake() } else { Duration::ZERO };
+        let handshake = if new && !back { connection.path.handshake(&self.links, from, to) } else { Duration::ZERO };
         connection.queue.push_back(Transfer { sent: now, handshake, payload, carried });
         if connection.state == State::Idle {
-            connection.turn(now);
+            connection.turn(&self.links, now);
         }
         self.settle();
     }
@@ -113,11 +117,11 @@ impl<'p, T> Fair<'p, T> {
                 State::Flowing { since, left, .. } if left <= CRUMB => {
                     let Some(transfer) = connection.queue.pop_front() else { continue };
                     let nics = [&mut self.egress[from.0 as usize], &mut self.ingress[to.0 as usize]];
-                    let passage = connection.end(now, since, &transfer, nics, self.framing);
+                    let passage = connection.end(now, since, &transfer, nics, &self.links);
                     done.push((passage, transfer.carried));
                     connection.state = State::Idle;
                     if !connection.queue.is_empty() {
-                        connection.turn(now);
+                        connection.turn(&self.links, now);
                     }
                 }
                 _ => {}
@@ -177,9 +181,9 @@ impl<'p, T> Fair<'p, T> {
 
 impl<T> Connection<T> {
     /// Begins the first transfer in the queue.
-    fn turn(&mut self, now: Timestamp) {
+    fn turn(&mut self, links: &LinkTable, now: Timestamp) {
         let Some(first) = self.queue.front() else { return };
-        let wait = self.path.admit(now + first.handshake, first.payload);
+        let wait = self.path.admit(links, self.pair, now + first.handshake, first.payload);
         self.state = State::Held { until: now + first.handshake + wait };
     }
 
@@ -204,13 +208,13 @@ impl<T> Connection<T> {
         since: Timestamp,
         transfer: &Transfer<T>,
         nics: [&mut Stage; 2],
-        framing: Framing,
+        links: &LinkTable,
     ) -> Passage {
-        let slowest = nics.iter().map(|nic| nic.ns_per_byte()).fold(self.path.stage().ns_per_byte(), f64::max);
-        let alone = Duration((framing.bytes(transfer.payload) as f64 * slowest).round() as u64);
+        let slowest = nics.iter().map(|nic| nic.ns_per_byte()).fold(self.path.ns_per_byte(links), f64::max);
+        let alone = Duration((links.framing().bytes(transfer.payload) as f64 * slowest).round() as u64);
         let transmit = alone.min(now.since(since));
         let [egress, ingress] = nics;
-        let propagation = egress.propagation() + self.path.stage().propagation() + ingress.propagation();
+        let propagation = egress.propagation() + self.path.propagation(links) + ingress.propagation();
         let queue = now.since(transfer.sent) - transfer.handshake - transmit;
         self.path.left(now);
         let passage = Passage::whole(transfer.sent, queue, transfer.handshake + propagation, transmit);

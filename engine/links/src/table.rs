@@ -1,0 +1,319 @@
+//! The links of a plan, prepared once for all paths that use them.
+//!
+//! A swarm of thousands of hosts has millions of paths over a few links. A path ([`Path`](crate::Path)) is therefore small, and what
+//! many paths have in common is here: the distributions of delays, the bandwidths, the losses and the parameters of TCP.
+use crate::draw::{Delay, LONGEST};
+use crate::ns_per_byte;
+use crate::tcp::{self, Framing, Sender};
+use actors::id::HostId;
+use actors::seed::{NamedSeed, Seed, SmallStream, mix};
+use actors::time::{Duration, Timestamp};
+use hashbrown::HashTable;
+use scenarios::plan::{Drawn, Link, Network, Plan};
+
+/// The links of a plan and its NICs, prepared for drawing.
+pub struct LinkTable {
+    /// A copy of the plan's network. It stays at one address, so the address of a link in it identifies the link.
+    network: Box<Network>,
+    /// The links that are in use by some path.
+    links: Vec<PreparedLink>,
+    /// The address of each link of `links`, with its index.
+    indices: HashTable<(usize, u32)>,
+    nics: Vec<Nics>,
+    /// For each host, the nanoseconds per byte of its egress and ingress NIC. This copy is read for every message.
+    rates: Vec<[f64; 2]>,
+    /// Whether some NIC loses segments.
+    lossy_nics: bool,
+    framing: Framing,
+    /// Whether a window limits connections.
+    windowed: bool,
+    /// The largest message that neither stalls at the initial window nor changes it.
+    quiet: u64,
+    streams: Streams,
+}
+
+/// The random streams of paths. Each is named after its purpose and the two hosts.
+struct Streams {
+    path: NamedSeed,
+    path_once: NamedSeed,
+    round_trip: NamedSeed,
+    loss: NamedSeed,
+}
+
+/// The two NICs of a host.
+struct Nics {
+    egress: Nic,
+    ingress: Nic,
+}
+
+struct Nic {
+    delay: Delay,
+    loss: f64,
+}
+
+/// A link of the plan, for all pairs of hosts that it connects.
+struct PreparedLink {
+    /// The delay, with jitter unless it is drawn once per pair.
+    delay: Delay,
+    /// Whether `delay` is drawn once per pair.
+    once: bool,
+    /// The jitter on top of a delay that is drawn once per pair, if there is any.
+    jitter: Option<Delay>,
+    ns_per_byte: f64,
+    loss: f64,
+}
+
+/// The delay of a message from one host to another over a link or NIC.
+pub(crate) enum PairDelay<'l> {
+    Constant(Duration),
+    Drawn(&'l Delay),
+    /// A constant of the pair, and a jitter that is drawn for each message.
+    Jittery(Duration, &'l Delay),
+}
+
+impl<'l> From<&'l Delay> for PairDelay<'l> {
+    fn from(delay: &'l Delay) -> PairDelay<'l> {
+        match delay {
+            Delay::Constant(constant) => PairDelay::Constant(*constant),
+            drawn => PairDelay::Drawn(drawn),
+        }
+    }
+}
+
+impl PairDelay<'_> {
+    fn is_constant(&self) -> bool {
+        matches!(self, PairDelay::Constant(_))
+    }
+
+    fn draw(&self, stream: &mut SmallStream) -> Duration {
+        match self {
+            PairDelay::Constant(delay) => *delay,
+            PairDelay::Drawn(delay) => delay.draw(stream),
+            PairDelay::Jittery(constant, jitter) => (*constant + jitter.draw(stream)).min(LONGEST),
+        }
+    }
+}
+
+impl PreparedLink {
+    fn of(link: &Link) -> PreparedLink {
+        let (loss, ns_per_byte) = (link.loss, ns_per_byte(link));
+        match link.drawn {
+            Drawn::PerMessage => {
+                PreparedLink { delay: Delay::with_jitter(link), once: false, jitter: None, ns_per_byte, loss }
+            }
+            Drawn::PerPair => PreparedLink {
+                delay: Delay::new(&link.delay),
+                once: true,
+                jitter: Delay::jitter(link),
+                ns_per_byte,
+                loss,
+            },
+        }
+    }
+
+    /// Returns the delay between two hosts. The part that is drawn once per pair is the same in both directions.
+    fn between(&self, streams: &Streams, from: HostId, to: HostId) -> PairDelay<'_> {
+        if !self.once {
+            return PairDelay::from(&self.delay);
+        }
+        let (a, b) = (u64::from(from.0.min(to.0)), u64::from(from.0.max(to.0)));
+        let constant = match &self.delay {
+            Delay::Constant(constant) => *constant,
+            drawn => drawn.draw(&mut streams.path_once.small_stream(a, b)),
+        };
+        match &self.jitter {
+            None => PairDelay::Constant(constant),
+            Some(Delay::Constant(jitter)) => PairDelay::Constant((constant + *jitter).min(LONGEST)),
+            Some(jitter) => PairDelay::Jittery(constant, jitter),
+        }
+    }
+}
+
+impl LinkTable {
+    /// Returns the links of `plan`.
+    pub fn of(plan: &Plan) -> LinkTable {
+        let nics = plan.hosts.iter().map(|host| (&host.egress, &host.ingress));
+        LinkTable::new(nics, &plan.network, plan.seed)
+    }
+
+    /// Returns the links of `network` between hosts with these egress and ingress NICs, in the order of host ids.
+    pub fn new<'l>(nics: impl Iterator<Item = (&'l Link, &'l Link)>, network: &Network, seed: Seed) -> LinkTable {
+        let (mut prepared, mut rates, mut lossy_nics) = (Vec::new(), Vec::new(), false);
+        for ((egress, ingress), host) in nics.zip(0..) {
+            let nic = |link: &Link, name| Nic { delay: Delay::of_nic(link, seed, name, host), loss: link.loss };
+            prepared.push(Nics { egress: nic(egress, "egress"), ingress: nic(ingress, "ingress") });
+            rates.push([ns_per_byte(egress), ns_per_byte(ingress)]);
+            lossy_nics |= egress.loss > 0.0 || ingress.loss > 0.0;
+        }
+        LinkTable {
+            links: Vec::new(),
+            indices: HashTable::new(),
+            nics: prepared,
+            rates,
+            lossy_nics,
+            framing: Framing::of(&network.tcp),
+            windowed: tcp::is_windowed(&network.tcp),
+            quiet: tcp::quiet(&network.tcp),
+            streams: Streams {
+                path: seed.named("path"),
+                path_once: seed.named("path once"),
+                round_trip: seed.named("round trip"),
+                loss: seed.named("loss"),
+            },
+            network: Box::new(network.clone()),
+        }
+    }
+
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Prepares the links of both directions between two hosts, and returns the index of the one from `from` to `to`.
+    pub(crate) fn connect(&mut self, from: HostId, to: HostId) -> u32 {
+        self.prepare(to, from);
+        self.prepare(from, to)
+    }
+
+    /// Returns the delay between two hosts of the link with this index.
+    pub(crate) fn delay(&self, link: u32, from: HostId, to: HostId) -> PairDelay<'_> {
+        self.links[link as usize].between(&self.streams, from, to)
+    }
+
+    /// Returns the random stream of the delays of a path. That of a path which is made again is named after the time too.
+    pub(crate) fn stream(&self, from: HostId, to: HostId, again: Option<Timestamp>) -> SmallStream {
+        named(self.streams.path, from, to, again)
+    }
+
+    /// Returns the TCP sender of a connection that loses segments, or `None` if no link on the way does.
+    pub(crate) fn lossy_sender(
+        &self,
+        from: HostId,
+        to: HostId,
+        link: u32,
+        again: Option<Timestamp>,
+    ) -> Option<Box<Sender>> {
+        let lossy = self.loss(from, to, link) > 0.0;
+        lossy.then(|| self.sender(from, to, link, named(self.streams.loss, from, to, again)))
+    }
+
+    /// Returns the index of the link from one host to another, which is prepared if it has not been in use yet.
+    fn prepare(&mut self, from: HostId, to: HostId) -> u32 {
+        let LinkTable { network, links, indices, .. } = self;
+        let link = network.link(from, to);
+        let address = std::ptr::from_ref(link).addr();
+        if let Some(&(_, index)) = indices.find(hash(address), |(other, _)| *other == address) {
+            return index;
+        }
+        let index = links.len() as u32;
+        links.push(PreparedLink::of(link));
+        indices.insert_unique(hash(address), (address, index), |(address, _)| hash(*address));
+        index
+    }
+
+    /// Returns the link from one host to another, which is prepared with the path between them.
+    fn prepared(&self, from: HostId, to: HostId) -> &PreparedLink {
+        let address = std::ptr::from_ref(self.network.link(from, to)).addr();
+        let known = self.indices.find(hash(address), |(other, _)| *other == address);
+        let (_, index) = known.expect("a path prepares its links");
+        &self.links[*index as usize]
+    }
+
+    /// Returns the delays from one host to another and back. A TCP handshake crosses both directions once before the
+    /// first byte of data may leave (RFC 9293, section 3.5), and acknowledgements cross the reverse direction.
+    fn round_trip(&self, from: HostId, to: HostId) -> [PairDelay<'_>; 6] {
+        let (a, b) = (&self.nics[from.0 as usize], &self.nics[to.0 as usize]);
+        let there = self.prepared(from, to).between(&self.streams, from, to);
+        let back = self.prepared(to, from).between(&self.streams, to, from);
+        let [out, inward, other_out, other_inward] =
+            [&a.egress, &a.ingress, &b.egress, &b.ingress].map(|nic| PairDelay::from(&nic.delay));
+        [out, there, other_inward, other_out, back, inward]
+    }
+
+    /// Draws the time of a connection's set-up, one round trip. The draws come from `stream` or, if there is none, from
+    /// the stream that the path from `from` to `to` would have.
+    pub(crate) fn handshake(&self, from: HostId, to: HostId, stream: Option<&mut SmallStream>) -> Duration {
+        if !self.network.tcp.handshake {
+            return Duration::ZERO;
+        }
+        let delays = self.round_trip(from, to);
+        match stream {
+            Some(stream) => delays.iter().map(|delay| delay.draw(stream)).sum(),
+            None => sum(&delays, || self.stream(from, to, None)),
+        }
+    }
+
+    /// Returns the TCP sender of a connection without loss.
+    pub(crate) fn lossless_sender(&self, from: HostId, to: HostId, link: u32) -> Box<Sender> {
+        // Nothing is drawn from the stream of losses.
+        self.sender(from, to, link, named(self.streams.loss, from, to, None))
+    }
+
+    fn sender(&self, from: HostId, to: HostId, link: u32, losses: SmallStream) -> Box<Sender> {
+        let first = sum(&self.round_trip(from, to), || named(self.streams.round_trip, from, to, None));
+        let (ns_per_byte, loss) = (self.slowest(from, to, link), self.loss(from, to, link));
+        Box::new(Sender::new(&self.network.tcp, ns_per_byte, first, loss, losses))
+    }
+
+    /// Returns the probability that a link or NIC on the way loses a segment.
+    fn loss(&self, from: HostId, to: HostId, link: u32) -> f64 {
+        let loss = self.links[link as usize].loss;
+        if loss == 0.0 && !self.lossy_nics {
+            return 0.0;
+        }
+        let (a, b) = (&self.nics[from.0 as usize].egress, &self.nics[to.0 as usize].ingress);
+        1.0 - [a.loss, loss, b.loss].iter().map(|loss| 1.0 - loss).product::<f64>()
+    }
+
+    // -- read for every message --
+
+    /// Returns the nanoseconds per byte of a path's own link, between the NICs; 0 if the bandwidth is unlimited.
+    #[inline]
+    pub(crate) fn ns_per_byte(&self, link: u32) -> f64 {
+        self.links[link as usize].ns_per_byte
+    }
+
+    /// Returns the nanoseconds per byte of the slowest link or NIC from one host to another.
+    #[inline]
+    pub(crate) fn slowest(&self, from: HostId, to: HostId, link: u32) -> f64 {
+        let ([egress, _], [_, ingress]) = (self.rates[from.0 as usize], self.rates[to.0 as usize]);
+        egress.max(self.ns_per_byte(link)).max(ingress)
+    }
+
+    /// Returns the distribution of a link's delay for each message, without a part that is drawn once per pair.
+    #[inline]
+    pub(crate) fn each_delay(&self, link: u32) -> &Delay {
+        let link = &self.links[link as usize];
+        link.jitter.as_ref().unwrap_or(&link.delay)
+    }
+
+    #[inline]
+    pub(crate) fn is_windowed(&self) -> bool {
+        self.windowed
+    }
+
+    /// Whether a message of `payload` bytes neither stalls at the initial window nor changes it.
+    #[inline]
+    pub(crate) fn is_quiet(&self, payload: u64) -> bool {
+        payload <= self.quiet
+    }
+}
+
+fn sum(delays: &[PairDelay<'_>], stream: impl FnOnce() -> SmallStream) -> Duration {
+    if delays.iter().all(PairDelay::is_constant) {
+        return delays
+            .iter()
+            .map(|delay| if let PairDelay::Constant(delay) = delay { *delay } else { Duration::ZERO })
+            .sum();
+    }
+    let mut stream = stream();
+    delays.iter().map(|delay| delay.draw(&mut stream)).sum()
+}
+
+fn named(streams: NamedSeed, from: HostId, to: HostId, again: Option<Timestamp>) -> SmallStream {
+    let first = streams.derive(u64::from(from.0), u64::from(to.0));
+    again.map_or(first, |now| first.derive("again", now.0, 0)).into_small_stream()
+}
+
+fn hash(address: usize) -> u64 {
+    mix(address as u64)
+}

@@ -1,0 +1,90 @@
+//! Which host has sent to which: a bit for each pair, or less memory where hosts send to few others.
+use actors::id::HostId;
+
+/// A set of ordered pairs of hosts.
+pub struct Contacts {
+    /// For each host, the hosts that it has sent to.
+    rows: Vec<Row>,
+}
+
+enum Row {
+    /// The hosts in ascending order.
+    Few(Vec<u32>),
+    /// A bit for each host.
+    Many(Box<[u64]>),
+}
+
+impl Contacts {
+    pub fn new(hosts: usize) -> Contacts {
+        Contacts { rows: (0..hosts).map(|_| Row::Few(Vec::new())).collect() }
+    }
+
+    pub fn contains(&self, from: HostId, to: HostId) -> bool {
+        match &self.rows[from.0 as usize] {
+            Row::Few(hosts) => hosts.binary_search(&to.0).is_ok(),
+            Row::Many(bits) => bits[to.0 as usize / 64] >> (to.0 % 64) & 1 == 1,
+        }
+    }
+
+    /// Adds a pair. Returns whether it is new.
+    pub fn insert(&mut self, from: HostId, to: HostId) -> bool {
+        let words = self.rows.len().div_ceil(64);
+        let row = &mut self.rows[from.0 as usize];
+        match row {
+            Row::Few(hosts) => {
+                let Err(at) = hosts.binary_search(&to.0) else { return false };
+                // From here on, the bits take less memory than the list.
+                if hosts.len() >= 2 * words {
+                    let mut bits = vec![0; words].into_boxed_slice();
+                    hosts.iter().chain([&to.0]).for_each(|&host| set(&mut bits, host));
+                    *row = Row::Many(bits);
+                } else {
+                    hosts.insert(at, to.0);
+                }
+                true
+            }
+            Row::Many(bits) => {
+                let new = bits[to.0 as usize / 64] >> (to.0 % 64) & 1 == 0;
+                set(bits, to.0);
+                new
+            }
+        }
+    }
+
+    /// Returns the bytes that the pairs take.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        let row = |row: &Row| match row {
+            Row::Few(hosts) => hosts.capacity() * size_of::<u32>(),
+            Row::Many(bits) => size_of_val(&**bits),
+        };
+        self.rows.iter().map(|of| size_of::<Row>() + row(of)).sum()
+    }
+}
+
+fn set(bits: &mut [u64], host: u32) {
+    bits[host as usize / 64] |= 1 << (host % 64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Contacts;
+    use actors::id::HostId;
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn a_pair_is_new_once(pairs in proptest::collection::vec((0..150u32, 0..150u32), 1..400), of in 1..150u32) {
+            let (mut contacts, mut expected) = (Contacts::new(150), BTreeSet::new());
+            for (from, to) in pairs {
+                let from = from % of;
+                prop_assert_eq!(contacts.insert(HostId(from), HostId(to)), expected.insert((from, to)));
+                prop_assert!(contacts.contains(HostId(from), HostId(to)));
+            }
+            for (from, to) in (0..150).flat_map(|from| (0..150).map(move |to| (from, to))) {
+                prop_assert_eq!(contacts.contains(HostId(from), HostId(to)), expected.contains(&(from, to)));
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The paths in use. A path that is idle, as most paths of a large swarm are most of the time, takes no memory.
+use super::contacts::Contacts;
+use actors::id::HostId;
+use actors::seed::mix;
+use actors::time::{Duration, Timestamp};
+use hashbrown::HashTable;
+use links::{LinkTable, Path};
+
+/// The number of paths below which none is dropped. They take 32 MiB.
+pub const BOUND: usize = 1 << 18;
+
+/// The paths by which hosts have sent, in a table without order.
+///
+/// Whenever the table is full, it drops the idle paths. A dropped path is made again by the next message and then behaves
+/// as before, except that it draws from new random streams.
+pub struct Paths {
+    table: HashTable<DirectedPath>,
+    /// The pairs of hosts of which the first has sent to the second, whether or not their path was dropped.
+    sent: Contacts,
+    bound: usize,
+    /// The number of paths at which idle paths are dropped: `bound` or, if more paths were not idle the last time, twice
+    /// as many as these.
+    full: usize,
+}
+
+/// A path with its two hosts. It is as large as a cache line.
+#[repr(align(64))]
+struct DirectedPath {
+    from: HostId,
+    to: HostId,
+    path: Path,
+}
+
+const _: () = assert!(size_of::<DirectedPath>() == 64, "a message touches one cache line of its path");
+
+impl Paths {
+    pub fn new(hosts: usize, bound: usize) -> Paths {
+        Paths { table: HashTable::new(), sent: Contacts::new(hosts), bound, full: bound }
+    }
+
+    /// Returns the path from one host to another, and the time of connection set-up if the two have no connection yet.
+    #[inline]
+    pub fn get(&mut self, links: &mut LinkTable, now: Timestamp, from: HostId, to: HostId) -> (&mut Path, Duration) {
+        let Paths { table, sent, bound, full } = self;
+        match table.find_entry(hash(from, to), |entry| entry.from == from && entry.to == to) {
+            Ok(entry) => (&mut entry.into_mut().path, Duration::ZERO),
+            Err(absent) => {
+                let table = absent.into_table();
+                if table.len() >= *full {
+                    drop_idle(table, now);
+                    *full = table.len().saturating_mul(2).max(*bound);
+                }
+                make(table, sent, links, now, from, to)
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Returns the bytes that paths and contacts take.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.table.allocation_size() + self.sent.bytes()
+    }
+}
+
+#[cold]
+fn make<'t>(
+    table: &'t mut HashTable<DirectedPath>,
+    sent: &mut Contacts,
+    links: &mut LinkTable,
+    now: Timestamp,
+    from: HostId,
+    to: HostId,
+) -> (&'t mut Path, Duration) {
+    let (path, handshake) = if sent.insert(from, to) {
+        let mut path = Path::new(links, from, to);
+        // One connection serves both directions, whichever host opened it.
+        let connected = sent.contains(to, from);
+        let handshake = if connected { Duration::ZERO } else { path.handshake(links, from, to) };
+        (path, handshake)
+    } else {
+        (Path::again(links, from, to, now), Duration::ZERO)
+    };
+    let path = DirectedPath { from, to, path };
+    let entry = table.insert_unique(hash(from, to), path, |path| hash(path.from, path.to));
+    (&mut entry.into_mut().path, handshake)
+}
+
+#[cold]
+fn drop_idle(table: &mut HashTable<DirectedPath>, now: Timestamp) {
+    table.retain(|path| !path.path.is_idle(now));
+}
+
+#[inline]
+fn hash(from: HostId, to: HostId) -> u64 {
+    mix(u64::from(from.0) << 32 | u64::from(to.0))
+}
