@@ -5,14 +5,21 @@
 //! link with a random delay. The bare loop does the same with a binary heap, the message inline in the event, and one
 //! random draw for the delay; it has no actors, no links and no trace. The last lines of the output are the figures:
 //! CPU nanoseconds per message, the best of several runs that alternate between the two loops.
+//!
+//! The line `network` measures the simulated network alone. Each of 10,000 clients exchanges two small messages with
+//! 1,300 of 2,000 peers, as lookups in a DHT do: nanoseconds per message between hosts that have not communicated yet,
+//! nanoseconds per message between the last 50,000 pairs again, and the memory that remains for a pair of hosts.
 #[path = "../tests/support/ring.rs"]
 mod ring;
 
+use actors::id::HostId;
 use actors::seed::{Seed, mix};
+use actors::time::{Duration as Span, Timestamp};
 use criterion::{Criterion, Throughput};
 use rand::RngExt;
 use ring::LONGEST_DELAY;
-use scenarios::plan::Plan;
+use scenarios::plan::{Distribution, Link, Network as PlannedNetwork, Plan, Tcp};
+use simulator::network::Network;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hint::black_box;
@@ -71,6 +78,45 @@ fn figures(count: u32, messages: u64) {
     println!("ring actors={count} ours_ns={ours_ns:.1} bare_ns={bare_ns:.1} ratio={:.2}", ours_ns / bare_ns);
 }
 
+fn network() {
+    const PEERS: u32 = 2_000;
+    const CLIENTS: u32 = 10_000;
+    const PEERS_OF_CLIENT: u32 = 1_300;
+    const REUSED: u64 = 50_000;
+    let mut plan = ring::plan(PEERS + CLIENTS);
+    let tcp = Tcp { initial_window: Some(14_480), idle_restart: true, header: 66, ..Tcp::PIPE };
+    plan.network =
+        PlannedNetwork { tcp, ..PlannedNetwork::of(Link::new(Distribution::Constant(Span::from_millis(40)), None)) };
+    for host in &mut plan.hosts {
+        host.egress = Link::new(Distribution::ZERO, Some(1.25e7));
+        host.ingress = host.egress.clone();
+    }
+    let mut network = Network::new(&plan);
+    let mut now = Timestamp(0);
+    let mut exchange = |network: &mut Network, pair: u64| {
+        let (client, round) = (pair as u32 % CLIENTS, pair as u32 / CLIENTS);
+        let (client, peer) = (HostId(PEERS + client), HostId((client * 7 + round * 3) % PEERS));
+        for (from, to) in [(client, peer), (peer, client)] {
+            let mut passage = network.depart(now, from, to, 200);
+            network.arrive(to, &mut passage, 200);
+            black_box(passage);
+            now = now + Span::from_micros(5);
+        }
+    };
+    let pairs = u64::from(CLIENTS * PEERS_OF_CLIENT);
+    let clock = Instant::now();
+    (0..pairs).for_each(|pair| exchange(&mut network, pair));
+    let fresh_ns = clock.elapsed().as_nanos() as f64 / (2 * pairs) as f64;
+    let bytes = network.bytes() as f64;
+    let clock = Instant::now();
+    for _ in 0..20 {
+        (pairs - REUSED..pairs).for_each(|pair| exchange(&mut network, pair));
+    }
+    let reused_ns = clock.elapsed().as_nanos() as f64 / (20 * 2 * REUSED) as f64;
+    let each = bytes / pairs as f64;
+    println!("network pairs={pairs} fresh_ns={fresh_ns:.0} reused_ns={reused_ns:.0} bytes_per_pair={each:.1}");
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().sample_size(10);
     let mut group = criterion.benchmark_group("ring");
@@ -86,4 +132,5 @@ fn main() {
     criterion.final_summary();
     figures(1_000, 4_000_000);
     figures(100_000, 2_000_000);
+    network();
 }

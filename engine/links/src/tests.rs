@@ -18,8 +18,7 @@ fn link(delay_ms: u64, bandwidth: Option<f64>) -> Link {
 
 /// Returns the links of the hosts A and B, with `there` from A to B, `back` from B to A, and these NICs of each host.
 fn links(there: &Link, back: &Link, nics: [(&Link, &Link); 2], tcp: &Tcp, seed: Seed) -> LinkTable {
-    let only = |host| Hosts { first: host, last: host };
-    let back = Between { from: only(B), to: only(A), link: back.clone() };
+    let back = Between { from: Hosts::only(B), to: Hosts::only(A), link: back.clone() };
     let network = Network { between: vec![back], tcp: *tcp, ..Network::of(there.clone()) };
     LinkTable::new(nics.into_iter(), &network, seed)
 }

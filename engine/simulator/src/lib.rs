@@ -11,7 +11,7 @@ mod echo;
 pub mod event_queue;
 mod faults;
 mod message_overheads;
-mod network;
+pub mod network;
 pub mod observed;
 pub mod pool;
 pub mod soak;

@@ -4,11 +4,12 @@ pub mod fair;
 mod paths;
 
 use actors::id::HostId;
-use actors::time::{Duration, Timestamp};
+use actors::time::Timestamp;
 use links::{Framing, LinkTable, Passage, Stage};
 use paths::Paths;
 use scenarios::plan::Plan;
 
+/// The links, paths and NICs of one simulation.
 pub struct Network {
     links: LinkTable,
     framing: Framing,
@@ -70,6 +71,11 @@ impl Network {
     /// Computes the receiver's half, when the first byte has reached the ingress NIC.
     pub fn arrive(&mut self, to: HostId, passage: &mut Passage, bytes: u64) {
         self.ingress[to.0 as usize].pass(passage, self.framing.bytes(bytes));
+    }
+
+    /// Returns the bytes of memory that the paths take, and the record of which host has sent to which.
+    pub fn bytes(&self) -> usize {
+        self.paths.bytes()
     }
 }
 

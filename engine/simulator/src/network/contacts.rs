@@ -52,7 +52,6 @@ impl Contacts {
     }
 
     /// Returns the bytes that the pairs take.
-    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         let row = |row: &Row| match row {
             Row::Few(hosts) => hosts.capacity() * size_of::<u32>(),

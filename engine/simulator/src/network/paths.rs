@@ -61,7 +61,6 @@ impl Paths {
     }
 
     /// Returns the bytes that paths and contacts take.
-    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.table.allocation_size() + self.sent.bytes()
     }

@@ -96,7 +96,7 @@ fn idle_pairs_take_bits_and_no_paths() {
         }
     }
     assert!(most <= BOUND, "{most} paths");
-    let bytes = network.paths.bytes() as f64 / f64::from(pairs);
+    let bytes = network.bytes() as f64 / f64::from(pairs);
     assert!(bytes < 0.5, "{bytes} bytes for an idle pair");
 }
 
