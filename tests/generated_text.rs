@@ -132,7 +132,7 @@ fn what_cannot_be_generated_is_said() {
         (2, vec![folder], "--prompt"),
         (2, vec![folder, "--ids", "1,x"], "invalid value"),
         (2, vec![folder, "--ids", "1", "--temperature", "-1"], "temperature"),
-        (2, vec![folder, "--ids", "1", "--temperature", "1", "--top-p", "1.5"], "top_p of 1.5"),
+        (2, vec![folder, "--ids", "1", "--temperature", "1", "--top-p", "1.5"], "top_p is 1.5"),
         (2, vec![folder, "--ids", "1", "--top-k", "5"], "give --temperature too"),
         (2, vec![folder, "--ids", "1", "--logits", "0"], "--logits"),
         (2, vec![folder, "--ids", "1", "--threads", "100000"], "--threads"),

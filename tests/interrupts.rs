@@ -52,7 +52,7 @@ fn a_model_that_is_interrupted_leaves_nothing_of_it() {
         // Another program is refused, and takes nothing away.
         let output = expect_code(dir.path(), &["model", "write", "nano", "--out", out], 1);
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(stderr.contains("another program writes a model") && growing.exists(), "{stderr}");
+        assert!(stderr.contains("another program is writing a") && growing.exists(), "{stderr}");
         send(&child, Signal::INT);
         let (_, stderr) = ended(child, 130);
         assert!(stderr.contains("no model was written"), "{stderr}");

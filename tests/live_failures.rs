@@ -106,7 +106,7 @@ fn a_killed_peer_that_nobody_can_replace_ends_the_run_where_requests_would_wait_
     // The loss of a process that nobody asked for, and what comes of it.
     let Outcome::HostLost { name, why, .. } = &run.outcome else { panic!("{}", run.outcome) };
     assert_eq!(name, "irreplaceable-peer1");
-    assert!(why.contains("signal: 9") && why.contains("no peer holds Blocks(2, 4) any more"), "{why}");
+    assert!(why.contains("signal: 9") && why.contains("no peer serves Blocks(2, 4) any more"), "{why}");
     let finished = run.events.iter().filter(|event| matches!(event, Event::Ended(it) if it.outcome.is_ok())).count();
     assert!(finished > 0, "what came before the loss is kept");
     assert_eq!(processes("irreplaceable"), NONE);

@@ -164,7 +164,7 @@ fn circle(imports: &Imports, module: &str) -> Option<Vec<String>> {
     let (mut seen, mut chains) = (BTreeSet::new(), VecDeque::from([vec![module.to_owned()]]));
     while let Some(chain) = chains.pop_front() {
         for needed in imports.get(chain.last()?).into_iter().flatten() {
-            let longer = [&chain[..], &[needed.clone()]].concat();
+            let longer = [&chain[..], std::slice::from_ref(needed)].concat();
             if needed == module {
                 return Some(longer);
             }

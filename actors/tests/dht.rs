@@ -317,7 +317,7 @@ fn nobody_speaks_for_another_and_floods_are_cut_short() {
     let config = Config { me: NodeId(0), bootstrap: None, seed: Seed(1), rules: rules(), client: false };
     let (mut node, mut out) = (Node::new(config), Vec::new());
     let rpc = |body| Rpc { id: 1, key: None, body };
-    let keys: Vec<Key> = (0..1000).map(|key| Key(key)).collect();
+    let keys: Vec<Key> = (0..1000).map(Key).collect();
     let lives = Duration(u64::MAX);
     let store = |peer| rpc(Body::Store { record: record(NodeId(peer), Timestamp(0)), lives, keys: keys.clone() });
     node.on_rpc(Timestamp(0), NodeId(2), store(1), &mut out);

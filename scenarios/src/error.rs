@@ -1,7 +1,7 @@
 //! The errors of scenarios: the message, the place and a hint, worded for the author of the scenario.
 use crate::input::{InputError, shortened, shortened_to};
-use crate::nearest;
 use crate::source::Source;
+use crate::suggest;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use std::ops::Range;
 
@@ -112,10 +112,10 @@ pub(crate) fn explain(code: &ron::Error) -> (String, Option<String>) {
     let of = |outer: &Option<String>| outer.as_ref().map(|name| format!(" of `{name}`")).unwrap_or_default();
     match code {
         ron::Error::NoSuchStructField { expected, found, outer } => {
-            (format!("unknown field `{found}`{}", of(outer)), nearest::hint(found, expected.iter().copied()))
+            (format!("unknown field `{found}`{}", of(outer)), suggest::hint(found, expected.iter().copied()))
         }
         ron::Error::NoSuchEnumVariant { expected, found, outer } => {
-            (format!("unknown variant `{found}`{}", of(outer)), nearest::hint(found, expected.iter().copied()))
+            (format!("unknown variant `{found}`{}", of(outer)), suggest::hint(found, expected.iter().copied()))
         }
         ron::Error::MissingStructField { field, outer } => {
             (format!("missing field `{field}`{}", of(outer)), Some(format!("add `{field}: ..`")))

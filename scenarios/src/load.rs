@@ -3,12 +3,12 @@ use crate::error::ScenarioError;
 use crate::files::Files;
 use crate::input;
 use crate::library;
-use crate::nearest;
 use crate::origin::Origin;
 use crate::renamed;
 use crate::resolve;
 use crate::schema::Scenario;
 use crate::source::Source;
+use crate::suggest;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,8 +54,8 @@ fn original_folder(path: &Path, folder: &Path) -> Option<PathBuf> {
 fn unknown(scenario: &str) -> ScenarioError {
     // The user may have added a folder or an extension to the name of a built-in scenario.
     let stem = Path::new(scenario).file_stem().map_or(scenario.into(), std::ffi::OsStr::to_string_lossy);
-    let names = library::names().filter(|name| !is_file_name(scenario) || nearest::is_slip(&stem, name));
-    let help = match nearest::nearest(&stem, names) {
+    let names = library::names().filter(|name| !is_file_name(scenario) || suggest::is_slip(&stem, name));
+    let help = match suggest::nearest(&stem, names) {
         Some(name) => format!("did you mean `{name}`, a scenario of the library?"),
         None => "give the path of a scenario file, or the name of one that `swarmbench library` lists".to_owned(),
     };

@@ -3,9 +3,9 @@
 //! `ron::Value` drops the names of structs and variants, so an override edits the text instead. The byte range of a
 //! path is found one level at a time with ron's own parser, the new value is inserted there, and the whole text is
 //! parsed again with its types.
-use crate::nearest;
 use crate::raw::options;
 use crate::renamed;
+use crate::suggest;
 use ron::value::RawValue;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -209,7 +209,7 @@ fn no_such(text: &str, at: &str, parts: &Parts<'_>, seen: &Path, name: &str) -> 
     let (message, help) = match parts {
         Parts::Fields(fields) => {
             let names: Vec<&str> = fields.iter().map(|(field, _)| *field).collect();
-            let meant = nearest::nearest(name, names.iter().copied()).map(|name| format!("did you mean `{name}`? "));
+            let meant = suggest::nearest(name, names.iter().copied()).map(|name| format!("did you mean `{name}`? "));
             let help = format!("{}the fields are {}", meant.unwrap_or_default(), names.join(", "));
             (format!("{inside} has no field `{name}`"), Some(help))
         }

@@ -5,13 +5,13 @@ use crate::cell::CellKey;
 use crate::error::{self, ScenarioError};
 use crate::files::Files;
 use crate::load::Loaded;
-use crate::nearest;
 use crate::only::Only;
 use crate::origin::{Assignment, From, Origin};
 use crate::paths::{self, Parts, Path};
 use crate::plan::Plan;
 use crate::resolve::{self, Run};
 use crate::schema::{Scenario, Sweep};
+use crate::suggest;
 use crate::warning_kind::Kind;
 use actors::seed::Seed;
 use actors::time::Duration;
@@ -439,7 +439,7 @@ fn select(cells: Vec<Cell>, text: &str) -> Result<Vec<Cell>, ScenarioError> {
         cells.first().map(|cell| cell.key.values.iter().map(|(path, _)| path.clone()).collect()).unwrap_or_default();
     for path in only.paths() {
         if !known.iter().any(|name| name == path) {
-            let help = nearest::hint(path, known.iter().map(String::as_str));
+            let help = suggest::hint(path, known.iter().map(String::as_str));
             return Err(wrong(format!("the sweep does not vary the path `{path}`"), help));
         }
     }

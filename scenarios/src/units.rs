@@ -265,7 +265,7 @@ fn suggestion(unit: &str, dimension: Dimension) -> String {
         return format!("did you mean `{first}`, or {}?", others.join(", "));
     }
     let like = known().filter(|symbol| unit.chars().nth(1).is_some() && are_alike(symbol, unit));
-    match crate::nearest::nearest(unit, like) {
+    match crate::suggest::nearest(unit, like) {
         Some(symbol) => format!("did you mean `{symbol}`?"),
         None => format!("the units of {} are {}", dimension.name(), known().collect::<Vec<_>>().join(", ")),
     }

@@ -170,7 +170,7 @@ fn wrong_sites_are_refused_where_they_are_written() {
         (
             "[\"Tokyo\", \"Londn\"]",
             "second",
-            "there is no site in `aws-2019` for the host `gpu`, called `Londn`",
+            "the site `Londn` of the host `gpu` is not in `aws-2019`",
             "did you mean `London`?",
         ),
         (

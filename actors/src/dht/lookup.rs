@@ -41,6 +41,14 @@ struct Candidate {
 
 const _: () = assert!(size_of::<Candidate>() <= 16, "a client that looks up all blocks has thousands of candidates");
 
+/// A response that is being taken in.
+#[derive(Clone, Copy)]
+pub struct Answer {
+    /// The depth of its contacts, and the distance of the nearest node that was known before.
+    depth: u16,
+    nearest: Option<Distance>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Fresh,
@@ -103,15 +111,30 @@ impl Lookup {
         true
     }
 
-    /// Takes in the response of a queried node: the nodes nearest to the target that it knows.
-    pub fn on_answer(&mut self, from: Key, contacts: &[Contact]) {
-        let Some(depth) = self.settle(from, State::Answered) else { return };
-        let nearest = self.candidates.first().map(|candidate| candidate.distance);
-        for contact in contacts {
-            self.learn(*contact, depth + 1);
-        }
+    #[cfg(test)]
+    fn on_answer(&mut self, from: Key, contacts: &[Contact]) {
+        let Some(answer) = self.begin_answer(from) else { return };
+        contacts.iter().for_each(|contact| self.take(answer, *contact));
+        self.end_answer(answer);
+    }
+
+    /// Counts a queried node as one that has responded. Its contacts are taken in one by one until the response ends, so
+    /// that the caller may leave out those that the lookup has taken in before. `None` if no query to the node is open.
+    pub fn begin_answer(&mut self, from: Key) -> Option<Answer> {
+        let depth = self.settle(from, State::Answered)?;
+        Some(Answer { depth: depth + 1, nearest: self.candidates.first().map(|candidate| candidate.distance) })
+    }
+
+    /// Takes in a contact of a response.
+    #[inline]
+    pub fn take(&mut self, answer: Answer, contact: Contact) {
+        self.learn(contact, answer.depth);
+    }
+
+    /// Ends the response, and counts whether it had a node nearer to the key than all earlier ones.
+    pub fn end_answer(&mut self, answer: Answer) {
         self.measure();
-        let nearer = self.candidates.first().map(|candidate| candidate.distance) != nearest;
+        let nearer = self.candidates.first().map(|candidate| candidate.distance) != answer.nearest;
         self.fruitless = if nearer { 0 } else { self.fruitless + 1 };
     }
 

@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn what_stands_under_several_keys_is_told_once_with_its_latest_record() {
         let mut store = Store::default();
-        let keys = [1, 2, 3].map(|key| Key(key));
+        let keys = [1, 2, 3].map(Key);
         for (key, peer, version) in [(0, 5, 1), (0, 2, 1), (1, 5, 3), (2, 9, 1), (2, 2, 1)] {
             assert!(store.keep(Timestamp(version), keys[key], &record(peer, version), LIVES));
         }

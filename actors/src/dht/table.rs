@@ -7,6 +7,7 @@
 //! therefore stay, and a flood of new contacts cannot displace them.
 use super::key::Key;
 use crate::id::NodeId;
+use crate::limits;
 use serde::{Deserialize, Serialize};
 
 /// A node and its id in the key space.
@@ -118,7 +119,7 @@ impl Table {
                 break;
             }
             let first = near.len();
-            near.extend(self.buckets[group].iter().flat_map(|bucket| bucket.contacts.iter().copied()));
+            self.buckets[group].iter().for_each(|bucket| near.extend_from_slice(&bucket.contacts));
             let (group, wanted) = (&mut near[first..], end - first);
             if group.len() > wanted {
                 group.select_nth_unstable_by_key(wanted - 1, |contact| contact.key.distance(target));
@@ -139,8 +140,16 @@ impl Table {
             targets => {
                 let mut all = Vec::with_capacity(targets.len() * count);
                 targets.iter().for_each(|target| self.add_nearest(*target, count, &mut all));
-                all.sort_unstable_by_key(|contact| contact.key);
-                all.dedup_by_key(|contact| contact.key);
+                // A bit for each node. Ids beyond those of a plan come from strangers, and may occur twice.
+                let most = all.iter().map(|contact| contact.node.0 as usize).max().unwrap_or(0);
+                let mut seen = vec![0_u64; most.min(limits::NODES) / 64 + 1];
+                all.retain(|contact| {
+                    let Some(word) = seen.get_mut(contact.node.0 as usize / 64) else { return true };
+                    let bit = 1 << (contact.node.0 % 64);
+                    let new = *word & bit == 0;
+                    *word |= bit;
+                    new
+                });
                 all
             }
         }

@@ -2,9 +2,11 @@
 //!
 //! A route follows a peer to the end of its block range, as in Petals. A banned peer is skipped, except for blocks that
 //! only banned peers hold, so that bans never make the swarm unreachable.
+use super::Ask;
 use super::view::Known;
 use crate::canary::{Canary, planted};
 use crate::id::BlockRange;
+use crate::message::Hop;
 use crate::time::Timestamp;
 
 /// The possible hops of a route over a range of blocks.
@@ -83,4 +85,27 @@ impl Reach {
             false => Some(end),
         }
     }
+}
+
+/// Builds a route by following one peer after another to the end of its range. `choose` picks one of the peers that may
+/// be entered at the next block, given by index. Returns `None` if there is no such peer.
+pub(super) fn walk(
+    peers: &[Known<'_>],
+    ask: &Ask<'_>,
+    now: Timestamp,
+    mut choose: impl FnMut(&[usize]) -> usize,
+) -> Option<Vec<Hop>> {
+    let reach = Reach::of(peers, ask.blocks, now);
+    let (mut block, mut route) = (ask.blocks.start, Vec::new());
+    while block < ask.blocks.end {
+        let candidates: Vec<usize> = reach.entering(block).map(|(index, _)| index).collect();
+        if candidates.is_empty() {
+            return None;
+        }
+        let index = choose(&candidates);
+        let end = reach.end(index, block)?;
+        route.push(Hop { peer: peers[index].id(), blocks: BlockRange { start: block, end } });
+        block = end;
+    }
+    Some(route)
 }

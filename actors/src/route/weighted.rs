@@ -1,8 +1,7 @@
 //! Routes that distribute requests by weight: random choice and weighted round robin.
-use super::reach::Reach;
+use super::reach::walk;
 use super::view::Known;
 use super::{Ask, Weight};
-use crate::id::BlockRange;
 use crate::message::Hop;
 use crate::seed::{Seed, mix};
 use crate::time::Timestamp;
@@ -68,27 +67,4 @@ pub(super) fn in_turns(
         credits[chosen] -= 1.0;
         chosen
     })
-}
-
-/// Builds a route by following one peer after another to the end of its range. `choose` picks one of the peers that may
-/// be entered at the next block, given by index. Returns `None` if there is no such peer.
-fn walk(
-    peers: &[Known<'_>],
-    ask: &Ask<'_>,
-    now: Timestamp,
-    mut choose: impl FnMut(&[usize]) -> usize,
-) -> Option<Vec<Hop>> {
-    let reach = Reach::of(peers, ask.blocks, now);
-    let (mut block, mut route) = (ask.blocks.start, Vec::new());
-    while block < ask.blocks.end {
-        let candidates: Vec<usize> = reach.entering(block).map(|(index, _)| index).collect();
-        if candidates.is_empty() {
-            return None;
-        }
-        let index = choose(&candidates);
-        let end = reach.end(index, block)?;
-        route.push(Hop { peer: peers[index].id(), blocks: BlockRange { start: block, end } });
-        block = end;
-    }
-    Some(route)
 }

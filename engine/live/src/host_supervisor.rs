@@ -78,7 +78,7 @@ impl ProcessEnd {
 impl fmt::Display for ProcessEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ProcessEnd::Exited(code) => write!(f, "its process ended with exit status: {code}"),
+            ProcessEnd::Exited(code) => write!(f, "the process ended with exit status: {code}"),
             ProcessEnd::Killed { signal, core_dumped } => {
                 // The standard library knows the names of signals; bit 7 of a raw status says that a core was dumped.
                 let status = ExitStatus::from_raw(signal | if *core_dumped { 0x80 } else { 0 });
@@ -213,17 +213,17 @@ mod tests {
         assert_eq!(end(9), ProcessEnd::Killed { signal: 9, core_dumped: false });
         assert_eq!(
             (end(9).is_sigkill(), end(9).to_string()),
-            (true, "its process ended with signal: 9 (SIGKILL)".into())
+            (true, "the process ended with signal: 9 (SIGKILL)".into())
         );
         assert_eq!(end(0x86), ProcessEnd::Killed { signal: 6, core_dumped: true });
-        assert_eq!(end(0x86).to_string(), "its process ended with signal: 6 (SIGABRT) (core dumped)");
+        assert_eq!(end(0x86).to_string(), "the process ended with signal: 6 (SIGABRT) (core dumped)");
         // An exit with code 9 is no signal.
         assert_eq!((end(9 << 8), end(9 << 8).is_sigkill()), (ProcessEnd::Exited(9), false));
-        assert_eq!(end(1 << 8).to_string(), "its process ended with exit status: 1");
+        assert_eq!(end(1 << 8).to_string(), "the process ended with exit status: 1");
         let unknown = ProcessEnd::of(Err(io::Error::other("signal: 9")));
         assert_eq!(
             (unknown.is_sigkill(), unknown.to_string().as_str()),
-            (false, "its process cannot be watched: signal: 9")
+            (false, "the process cannot be watched: signal: 9")
         );
     }
 }

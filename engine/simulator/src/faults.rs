@@ -5,6 +5,7 @@
 //! crashed host are lost. A stall and a partition lose nothing, because TCP retransmits: messages sent meanwhile arrive
 //! later, in order.
 use super::{ActorTable, SimEvent, Simulation};
+use crate::network::contacts::Contacts;
 use actors::id::{HostId, NodeId};
 use actors::limits;
 use actors::message::{Gone, Leave, Message};
@@ -13,7 +14,7 @@ use actors::time::{Duration, Timestamp};
 use actors::world::{ActorSlot, Delivery, SimContext};
 use links::Passage;
 use scenarios::plan::{Plan, What, When};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use topology::fault_windows::FaultWindows;
 use topology::holders::Holders;
 use topology::spawn;
@@ -24,7 +25,7 @@ pub(super) struct Faults<'p> {
     /// The incarnation and state of each host, indexed by host.
     lives: Vec<Life>,
     /// The pairs of hosts with a connection, the lower id first.
-    links: BTreeSet<(HostId, HostId)>,
+    links: Contacts,
     /// The arrival of the last message of each direction, because a connection delivers in order.
     last: BTreeMap<(HostId, HostId), Timestamp>,
     released: bool,
@@ -86,7 +87,7 @@ impl<'p> Faults<'p> {
             }
         }
         let windows = FaultWindows::of(plan, Timestamp::default());
-        let (links, last) = (BTreeSet::new(), BTreeMap::new());
+        let (links, last) = (Contacts::new(plan.hosts.len()), BTreeMap::new());
         Some(Box::new(Faults { plan, windows, lives, links, last, released: false, holders: Holders::of(plan) }))
     }
 
@@ -109,11 +110,16 @@ impl<'p> Faults<'p> {
 
     /// Records that two hosts have a connection.
     pub fn connect(&mut self, a: HostId, b: HostId) {
-        self.links.insert((a.min(b), a.max(b)));
+        if self.links.insert(a, b) {
+            self.links.insert(b, a);
+        }
     }
 
     /// Applies slow links and partitions to a message, and keeps the order of its connection.
     pub fn hinder(&mut self, from: HostId, to: HostId, passage: &mut Passage) {
+        if self.windows.is_empty() {
+            return;
+        }
         let by = self.windows.slow_link(passage.sent, from, to);
         if by > 1.0 {
             passage.stretch(by);
@@ -286,17 +292,9 @@ impl Simulation<'_> {
         let held = life.held.drain(..);
         self.account.lost += held.filter(|(.., parcel)| matches!(parcel, Delivery::Message(_))).count() as u64;
         let gone = faults.nodes(host);
-        let linked: Vec<HostId> = {
-            let other = |&(a, b): &(HostId, HostId)| match () {
-                () if a == host => Some(b),
-                () if b == host => Some(a),
-                () => None,
-            };
-            faults.links.iter().filter_map(other).filter(|other| *other != HostId(0)).collect()
-        };
-        faults.links.retain(|(a, b)| *a != host && *b != host);
+        let linked = faults.links.part(host).into_iter().filter(|other| *other != HostId(0));
         // The orchestrator's host has a connection to every host.
-        let told: Vec<NodeId> = linked.into_iter().chain([HostId(0)]).flat_map(|other| faults.nodes(other)).collect();
+        let told: Vec<NodeId> = linked.chain([HostId(0)]).flat_map(|other| faults.nodes(other)).collect();
         for node in &gone {
             self.seats[node.0 as usize] = Box::new(Vacant);
             self.checker.lost(*node);

@@ -84,7 +84,7 @@ pub struct Simulation<'p> {
     queue: EventQueue<SimEvent>,
     network: Network,
     /// The network in place of `network` if bandwidth is shared fairly.
-    fair: Option<Box<Fair<'p, (NodeId, NodeId, Timestamp, Message)>>>,
+    fair: Option<Box<Fair<'p, Sent>>>,
     devices: Devices<'p>,
     overheads: MessageOverheads,
     /// The state of the plan's faults; `None` if the plan has none.
@@ -104,6 +104,9 @@ pub struct Simulation<'p> {
     stillness: Duration,
     end: Option<Outcome>,
 }
+
+/// A message on its way: its sender, its receiver, the time at which it was sent, and the message.
+type Sent = (NodeId, NodeId, Timestamp, Message);
 
 enum SimEvent {
     Deliver {
@@ -325,7 +328,7 @@ impl<'p> Simulation<'p> {
             SimEvent::Depart { .. } | SimEvent::Arrive { .. } | SimEvent::Receive { .. } => true,
             _ => false,
         });
-        let sharing = self.fair.as_ref().map_or(0, |fair| fair.len());
+        let sharing = self.fair.as_ref().map_or(0, |fair| fair.in_transit());
         let held = self.faults.as_ref().map_or(0, |faults| faults.held());
         (queued.count() + sharing + held) as u64
     }

@@ -1,6 +1,6 @@
 //! The simulated network: the link model of every host's NICs and of every path in use.
-mod contacts;
-pub mod fair;
+pub(crate) mod contacts;
+pub(crate) mod fair;
 mod paths;
 
 use actors::id::HostId;

@@ -38,7 +38,7 @@ pub fn over_time(source: &Source) -> Result<Picture> {
         return Err(impossible(name, "no peer announced the blocks that it serves"));
     }
     let x = Scale::Linear { low, high };
-    lines::draw(lines::Chart {
+    lines::draw(lines::LineChart {
         name: name.to_owned(),
         title: format!("{}: blocks served", source.scenario),
         note: "share of the model's blocks that some peer serves; mean over repetitions".to_owned(),

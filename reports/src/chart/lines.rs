@@ -25,7 +25,7 @@ pub(super) struct Point {
 }
 
 /// The contents of a line chart.
-pub(super) struct Chart {
+pub(super) struct LineChart {
     pub name: String,
     pub title: String,
     pub note: String,
@@ -94,7 +94,7 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
         None => (Scale::Names { count: places.len() }, (0..places.len()).map(|at| at as f64).collect()),
     };
     let x_ticks = x_ticks.into_iter().zip(places).map(|(value, label)| Tick { value, label }).collect();
-    draw(Chart {
+    draw(LineChart {
         title: format!("{}: {quantity} against {}", source.scenario, table::short(path)),
         note: repetitions_note(source, column),
         x_name: table::short(path),
@@ -161,7 +161,7 @@ pub fn pareto(source: &Source, path: &str) -> Result<Picture> {
     let x_ticks = x.ticks(6);
     let y = Scale::of_quantities(ends(&series));
     let (first, last) = (places.first().cloned().unwrap_or_default(), places.last().cloned().unwrap_or_default());
-    draw(Chart {
+    draw(LineChart {
         title: format!("{}: latency against throughput", source.scenario),
         note: format!("along each line {} goes from {first} to {last}", table::short(path)),
         x_name: "throughput [tokens/s]".to_owned(),
@@ -226,7 +226,7 @@ pub fn cdf(source: &Source) -> Result<Picture> {
         return Err(impossible(name, source.without_figures()));
     }
     let x = Scale::of_places(places);
-    draw(Chart {
+    draw(LineChart {
         name: name.to_owned(),
         title: format!("{}: request latency, cumulative", source.scenario),
         note: "share of timed requests that took at most so long; repetitions pooled".to_owned(),
@@ -250,7 +250,7 @@ struct Layout {
     legend_y: f64,
 }
 
-fn layout(chart: &Chart, axes: &Axes, entries: &[Entry]) -> Layout {
+fn layout(chart: &LineChart, axes: &Axes, entries: &[Entry]) -> Layout {
     let count = chart.facets.len();
     let columns = if count == 1 {
         1
@@ -279,7 +279,7 @@ fn layout(chart: &Chart, axes: &Axes, entries: &[Entry]) -> Layout {
     Layout { size, areas, columns, legend_y }
 }
 
-pub(super) fn draw(chart: Chart) -> Result<Picture> {
+pub(super) fn draw(chart: LineChart) -> Result<Picture> {
     let y_ticks = if chart.steps { share_ticks() } else { chart.y.ticks(6) };
     let axes = Axes { x: chart.x.clone(), x_ticks: chart.x_ticks.clone(), y: chart.y.clone(), y_ticks };
     // Series with the same label have the same look in every panel.

@@ -7,7 +7,7 @@ use super::fields;
 use super::lines::Lines;
 use super::number::{self, NumberError};
 use crate::input::LINE_BYTES;
-use crate::nearest;
+use crate::suggest;
 use crate::units::{Time, UnitError};
 use actors::time::Duration;
 use std::borrow::Cow;
@@ -63,7 +63,7 @@ impl Table {
     /// Returns the index of the column `name`. An absent column is an error.
     pub fn column(&self, name: &str) -> Result<usize, TableError> {
         self.find(name)?.ok_or_else(|| {
-            let hint = nearest::hint(name, self.header.iter().map(String::as_str));
+            let hint = suggest::hint(name, self.header.iter().map(String::as_str));
             self.heading(0, format!("the heading has no column `{name}`")).help(hint)
         })
     }

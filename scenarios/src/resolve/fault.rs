@@ -1,10 +1,10 @@
 //! An error in the meaning of a scenario, with the path of the value that caused it.
 use crate::error::explain;
 use crate::files::TableError;
-use crate::nearest;
 use crate::paths::Path;
 use crate::schema::delay;
 use crate::source;
+use crate::suggest;
 use std::ops::Range;
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Fault {
 
     /// Returns the error for an unknown name, with the most similar known name.
     pub fn unknown<'a>(path: &str, what: &str, name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Fault {
-        let help = nearest::hint(name, known);
+        let help = suggest::hint(name, known);
         Fault { help, ..Fault::new(path, format!("the {what} `{name}` does not exist")) }
     }
 

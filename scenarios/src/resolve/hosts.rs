@@ -4,11 +4,11 @@ use super::network::Distances;
 use super::placed::{Computers, Placed};
 use super::{named, network};
 use crate::files::Files;
-use crate::nearest;
 use crate::plan;
 use crate::presets::devices;
 use crate::profile::{self, ProfileError};
 use crate::schema::{Device, Host, Limit, Machine, Scenario, Spread, Table};
+use crate::suggest;
 use crate::units::{Rate, Time, Work};
 use actors::limits;
 use std::collections::BTreeSet;
@@ -292,7 +292,7 @@ impl Inputs<'_> {
         let applied = profile::load(name, self.files.folder()).and_then(|profile| profile.apply(cost, self.model));
         applied.map_err(|error| {
             let help = match error {
-                ProfileError::Unknown { .. } => nearest::hint(name, profile::names()),
+                ProfileError::Unknown { .. } => suggest::hint(name, profile::names()),
                 ProfileError::NotMeasured { .. } => Some(
                     "measure the model on the machine that has the device: swarmbench calibrate SCENARIO".to_owned(),
                 ),

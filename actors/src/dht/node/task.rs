@@ -26,6 +26,8 @@ pub(super) struct Task {
     /// The lookups that may have queries to send, each once.
     ready: VecDeque<u16>,
     is_ready: Vec<bool>,
+    /// The lookups that have taken in each contact, by node id: some words of bits for each node.
+    taught: Vec<u64>,
     /// The number of lookups that need more responses.
     open: usize,
     /// The number of queries in flight, and their maximum.
@@ -70,6 +72,7 @@ impl Task {
             lookups,
             ready: (0..count).collect(),
             is_ready: vec![true; usize::from(count)],
+            taught: Vec::new(),
             under_way: 0,
             parallel: u32::from(parallel.max(1)),
             found: LatestRecords::default(),
@@ -155,13 +158,50 @@ impl Task {
         if search == Search::First {
             held.keys.iter().filter_map(|place| lookups.get(place)).for_each(|index| self.close(*index));
         }
-        for &index in lookups {
-            self.lookups[usize::from(index)].on_answer(from, near);
-        }
+        self.teach(from, lookups, near);
         // The lookups of a query are not in their order: the one that asked first comes first.
         let mut changed = lookups.to_vec();
         changed.sort_unstable();
         changed.into_iter().for_each(|index| self.changed(index));
+    }
+
+    /// Takes the contacts of a response into the lookups of its query. Responses repeat contacts again and again, so each
+    /// contact is taken into each lookup once.
+    fn teach(&mut self, from: Key, lookups: &[u16], near: &[Contact]) {
+        let words = self.lookups.len().div_ceil(64);
+        let mut asking = vec![0_u64; words];
+        let mut answers = vec![None; self.lookups.len()];
+        for &index in lookups {
+            let index = usize::from(index);
+            answers[index] = self.lookups[index].begin_answer(from);
+            asking[index / 64] |= u64::from(answers[index].is_some()) << (index % 64);
+        }
+        for contact in near {
+            let first = contact.node.0 as usize * words;
+            if contact.node.0 as usize >= limits::NODES {
+                continue;
+            }
+            if self.taught.len() < first + words {
+                self.taught.resize(first + words, 0);
+            }
+            for (word, asking) in asking.iter().enumerate() {
+                let taught = &mut self.taught[first + word];
+                let mut new = asking & !*taught;
+                *taught |= asking;
+                while new != 0 {
+                    let index = 64 * word + new.trailing_zeros() as usize;
+                    if let Some(answer) = answers[index] {
+                        self.lookups[index].take(answer, *contact);
+                    }
+                    new &= new - 1;
+                }
+            }
+        }
+        for (lookup, answer) in self.lookups.iter_mut().zip(answers) {
+            if let Some(answer) = answer {
+                lookup.end_answer(answer);
+            }
+        }
     }
 
     /// Notes that the node `from` will not answer the query for these lookups.

@@ -51,6 +51,25 @@ impl Contacts {
         }
     }
 
+    /// Removes all pairs of which `host` is a part, from a set that has each pair in both orders. Returns the other hosts
+    /// of the pairs in ascending order.
+    pub fn part(&mut self, host: HostId) -> Vec<HostId> {
+        let others: Vec<u32> = match std::mem::replace(&mut self.rows[host.0 as usize], Row::Few(Vec::new())) {
+            Row::Few(hosts) => hosts,
+            Row::Many(bits) => {
+                let set = |other: &u32| bits[*other as usize / 64] >> (other % 64) & 1 == 1;
+                (0..self.rows.len() as u32).filter(set).collect()
+            }
+        };
+        for other in &others {
+            match &mut self.rows[*other as usize] {
+                Row::Few(hosts) => hosts.retain(|known| *known != host.0),
+                Row::Many(bits) => bits[host.0 as usize / 64] &= !(1 << (host.0 % 64)),
+            }
+        }
+        others.into_iter().map(HostId).collect()
+    }
+
     /// Returns the bytes that the pairs take.
     pub fn bytes(&self) -> usize {
         let row = |row: &Row| match row {
@@ -73,6 +92,22 @@ mod tests {
     use std::collections::BTreeSet;
 
     proptest! {
+        #[test]
+        fn who_parts_has_no_pair_left(pairs in proptest::collection::vec((0..150u32, 0..150u32), 1..400), gone in 0..150u32) {
+            let mut contacts = Contacts::new(150);
+            for &(a, b) in &pairs {
+                contacts.insert(HostId(a), HostId(b));
+                contacts.insert(HostId(b), HostId(a));
+            }
+            let others: std::collections::BTreeSet<u32> =
+                pairs.iter().flat_map(|&(a, b)| [(a, b), (b, a)]).filter(|(a, _)| *a == gone).map(|(_, b)| b).collect();
+            let parted: Vec<u32> = contacts.part(HostId(gone)).into_iter().map(|host| host.0).collect();
+            proptest::prop_assert_eq!(parted, others.into_iter().collect::<Vec<_>>());
+            for (a, b) in pairs {
+                proptest::prop_assert_eq!(contacts.contains(HostId(a), HostId(b)), a != gone && b != gone);
+            }
+        }
+
         #[test]
         fn a_pair_is_new_once(pairs in proptest::collection::vec((0..150u32, 0..150u32), 1..400), of in 1..150u32) {
             let (mut contacts, mut expected) = (Contacts::new(150), BTreeSet::new());

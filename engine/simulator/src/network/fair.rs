@@ -97,7 +97,7 @@ impl<'p, T> Fair<'p, T> {
     }
 
     /// Returns the number of messages in transit.
-    pub fn len(&self) -> usize {
+    pub fn in_transit(&self) -> usize {
         self.connections.values().map(|connection| connection.queue.len()).sum()
     }
 

@@ -4,8 +4,8 @@ use super::{Place, Recorded};
 use crate::files::lines::Lines;
 use crate::files::number::{self, scaled};
 use crate::files::{Row, Table, TableError};
-use crate::nearest;
 use crate::schema::Columns;
+use crate::suggest;
 use actors::time::Duration;
 use serde::Deserialize;
 use serde_json::Number;
@@ -107,7 +107,7 @@ fn fields(table: &Table, columns: Columns, names: [&str; 3], ignore: &[String]) 
     for (index, name) in table.header.iter().enumerate() {
         if !OURS.contains(&name.as_str()) && !ignore.contains(name) {
             let unused = OURS.into_iter().filter(|known| !table.header.iter().any(|column| column == known));
-            let help = nearest::nearest(name, unused).map(|known| format!("did you mean `{known}`?"));
+            let help = suggest::nearest(name, unused).map(|known| format!("did you mean `{known}`?"));
             let ignored = format!("if the column is to be ignored, write: `ignore: [{name:?}]`");
             return Err(table.heading(index, format!("the column `{name}` is unknown")).help(help.unwrap_or(ignored)));
         }

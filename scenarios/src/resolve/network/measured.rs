@@ -1,10 +1,10 @@
 //! Links between hosts from the measurements of a profile.
 use super::{Fault, Group, members};
 use crate::files::Files;
-use crate::nearest;
 use crate::plan::{Between, Hosts, Overhead};
 use crate::profile::{self, ProfileError, Way};
 use crate::resolve::placed::Placed;
+use crate::suggest;
 use std::collections::BTreeMap;
 
 const AT: &str = "network.profile";
@@ -24,7 +24,7 @@ pub(super) fn between(
 ) -> Result<Vec<Between>, Fault> {
     let profile = profile::load(name, files.folder()).map_err(|error| {
         let help =
-            matches!(error, ProfileError::Unknown { .. }).then(|| nearest::hint(name, profile::names())).flatten();
+            matches!(error, ProfileError::Unknown { .. }).then(|| suggest::hint(name, profile::names())).flatten();
         Fault { help, ..Fault::new(AT, error.to_string()) }
     })?;
     let overhead = |of: Hosts| match shaped {
