@@ -91,7 +91,12 @@ fn make<'t>(
 
 #[cold]
 fn drop_idle(table: &mut HashTable<DirectedPath>, now: Timestamp) {
-    table.retain(|path| !path.path.is_idle(now));
+    // Cleared and filled again: places from which single paths are removed would count as taken and let the table grow.
+    let busy: Vec<DirectedPath> = table.extract_if(|path| !path.path.is_idle(now)).collect();
+    table.clear();
+    for path in busy {
+        table.insert_unique(hash(path.from, path.to), path, |path| hash(path.from, path.to));
+    }
 }
 
 #[inline]
