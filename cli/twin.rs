@@ -268,7 +268,7 @@ impl Live {
     fn run(sweep: &Sweep, batch: &Batch, profile: Option<&Profile>) -> Result<Live, Exit> {
         let options = Options::new(std::env::current_exe()?);
         let mut probes = Probes::new(batch, profile)?;
-        // Before there is a run directory: where the first probe fails, there is nothing to keep.
+        // The first probe runs before the run directory is created, so a probe that fails leaves no empty directory.
         probes.look(&options)?;
         let mut writer = SweepWriter::new(sweep, batch, World::Live)?;
         let mut order: Vec<usize> = (0..batch.plans.len()).collect();

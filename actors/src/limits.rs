@@ -52,7 +52,8 @@ pub const HOPS_PER_ROUTE: usize = 1024;
 /// The maximum batch size of one request. The wire format has 16 bits for it.
 pub const BATCH: u32 = 4096;
 
-/// The maximum number of tokens of one request, prompt and generation together. It exceeds any context window of today.
+/// The maximum number of tokens of one request, prompt and generation together. It exceeds the context windows of
+/// nearly all models of today, and bounds what a mistyped length can ask for.
 pub const TOKENS_PER_REQUEST: u32 = 1 << 20;
 
 /// The maximum hidden size. The wire format has 16 bits for it.

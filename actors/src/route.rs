@@ -93,7 +93,7 @@ pub enum Weight {
 pub struct Costs<T = Duration> {
     /// The time that each peer of the route adds (`overhead_delay`).
     pub overhead: T,
-    /// The round trip to a peer whose round trip is not known (`default_delay`).
+    /// The round trip that is assumed for a peer that has not been measured (`default_delay`).
     pub unknown_rtt: T,
     /// The largest round trip that is counted; longer ones are clamped to it (`max_delay`).
     pub longest_rtt: T,

@@ -65,7 +65,7 @@ pub struct Measured {
     #[serde(default)]
     #[serde(alias = "cold")]
     pub cold_cache: ColdCache,
-    /// The times of the embedding, over the new tokens of all rows.
+    /// The measured times of the embedding, each with its number of new tokens, summed over the rows of the batch.
     #[serde(default)]
     pub embed: Vec<(u32, Time)>,
     /// The times of final norm, LM head and sampling, over rows.

@@ -7,7 +7,7 @@ use actors::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// A numeric input that can be scaled.
+/// A numeric parameter of the scenario that the sensitivity analysis multiplies by a factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     Delay,

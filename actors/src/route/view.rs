@@ -196,9 +196,9 @@ impl View {
         }
     }
 
-    /// The peers to ping for a route over `blocks`, in the order of their ids: a random sample of up to `pings.fanout`
-    /// holders of each of the first block, a random block and the last block, as in Petals' clients
-    /// (`sequence_manager.py`, `max_pinged`). A peer that is sampled more than once appears once.
+    /// The peers to ping before a route over `blocks` is chosen: for three of the blocks (the first, a random one and the
+    /// last) up to `pings.fanout` random holders of that block, as in Petals' clients (`sequence_manager.py`,
+    /// `max_pinged`). They are in the order of their ids, each once.
     pub fn to_ping(&self, blocks: BlockRange, pings: &Pings, draw: &mut impl Rng) -> Vec<NodeId> {
         if blocks.is_empty() {
             return Vec::new();

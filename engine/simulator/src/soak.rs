@@ -25,7 +25,7 @@ pub use draw::{Drawn, draw};
 /// The number of deliveries after which a drawn swarm counts as stuck: a thousand times what a swarm needs.
 const HORIZON: u64 = 20_000_000;
 
-/// The statistics of a soaked swarm.
+/// The statistics of one swarm of a soak test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Soaked {
     pub requests: u32,

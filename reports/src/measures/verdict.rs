@@ -73,7 +73,7 @@ fn ending(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement
         judgement.add(Verdict::Invalid, "the run did not end");
     }
     if let Some(released) = rare.released {
-        // A request without a session has no record of its client, which was lost. Its stamps are those of peers.
+        // If a client was lost, its own records of its requests are lost too, and only the times of peers are left.
         let stamped = figures.requests.iter().filter(|row| row.recorded);
         let early = stamped.filter(|row| row.sent < released.0).count();
         if early > 0 {

@@ -66,7 +66,8 @@ pub struct SiteTable {
 }
 
 impl SiteTable {
-    /// The link between the sites of two hosts, for one direction. `None` if the table is empty.
+    /// The link from the site of `from` to the site of `to`; the opposite direction may differ. `None` if the table of
+    /// sites is empty.
     pub fn link(&self, from: HostId, to: HostId) -> Option<&Link> {
         let site = |host: HostId| self.of.get(host.0 as usize).map(|site| *site as usize);
         self.links.get(site(from)? * self.names.len() + site(to)?)

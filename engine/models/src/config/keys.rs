@@ -3,7 +3,8 @@ use super::json::Json;
 use scenarios::input::excerpt;
 use std::ops::RangeInclusive;
 
-/// A JSON object with its keys as written: a key may occur twice, and a value may have several names.
+/// A JSON object with its keys as written: a key may occur twice, and some settings may be
+/// written under any of several keys.
 #[derive(Debug)]
 pub struct Keys(Vec<(String, Json)>);
 
