@@ -137,7 +137,7 @@ fn what_cannot_be_generated_is_said() {
         (2, vec![folder, "--ids", "1", "--logits", "0"], "--logits"),
         (2, vec![folder, "--ids", "1", "--threads", "100000"], "--threads"),
         (2, vec![folder, "--ids", "1", "--format", "csv"], "--format"),
-        (2, vec![folder, "--ids", "1", "--run-as", "gpt"], "opt, bloom and llama"),
+        (2, vec![folder, "--ids", "1", "--run-as", "gpt"], "opt, bloom or llama"),
     ] {
         let said = expect_code(dir.path(), &[&["generate"], arguments.as_slice()].concat(), code);
         let said = self::said(&said);

@@ -223,7 +223,7 @@ mod tests {
         let unknown = ProcessEnd::of(Err(io::Error::other("signal: 9")));
         assert_eq!(
             (unknown.is_sigkill(), unknown.to_string().as_str()),
-            (false, "the process cannot be watched: signal: 9")
+            (false, "waiting for the process failed: signal: 9")
         );
     }
 }
