@@ -1,5 +1,5 @@
 //! The macro that generates the actix actors around the cores, with one dispatch table from message kinds to `Handler`s
-//! for both worlds.
+//! for the simulated and the live world.
 //!
 //! The simulation calls the handler directly (`deliver`); in the live world, actix delivers from a mailbox (`post`). A
 //! message of a kind that an actor does not handle is answered by a typed refusal.
@@ -99,13 +99,14 @@ macro_rules! actor_impls {
                 use actix::Handler;
                 use $crate::message::{Inbound, Message};
                 use $crate::world::Delivery;
-                // Whether any kind is left for the last arms depends on the actor.
+                // If the actor handles every kind of delivery, the last arms cannot be reached.
                 #[allow(unreachable_patterns)]
                 match delivery {
                     $($crate::actor_impls::delivery_pattern!($kind, inner) => {
                         self.handle(Inbound { from, body: $crate::actor_impls::unboxed!($kind, inner) }, world)
                     })*
-                    // A refusal in answer to these messages could make two nodes refuse each other forever.
+                    // An actor without a handler for one of these deliveries ignores it. To answer a refusal or a pong
+                    // with a refusal could make two nodes refuse each other forever.
                     Delivery::Message(Message::Refused(_) | Message::Pong(_) | Message::Gone(_)) | Delivery::Computed(_) | Delivery::Woken(_) | Delivery::Leave(_) => {}
                     Delivery::Message(_) => self.handle(Inbound { from, body: $crate::actor_impls::Unhandled }, world),
                 }
@@ -120,7 +121,7 @@ macro_rules! actor_impls {
             fn post(&self, from: $crate::id::NodeId, delivery: $crate::world::Delivery) {
                 use $crate::message::{Inbound, Message};
                 use $crate::world::Delivery;
-                // Whether any kind is left for the last arms depends on the actor.
+                // If the actor handles every kind of delivery, the last arms cannot be reached.
                 #[allow(unreachable_patterns)]
                 match delivery {
                     $($crate::actor_impls::delivery_pattern!($kind, inner) => {

@@ -20,7 +20,7 @@ canaries! {
     // -- peer --
     /// The device keeps the KV cache of a session that is closed.
     DeviceCacheKept,
-    /// The device keeps the cache that a session without a cache needed for one step.
+    /// The device keeps the temporary KV cache that one step of a session without a KV cache needed.
     StepCacheKept,
     /// The queue of steps has no bound.
     QueueUnbounded,
@@ -38,9 +38,9 @@ canaries! {
     WaitingNeverEnds,
     /// The bytes that a closed session kept for a replay are still counted.
     ClosedHistoryCounted,
-    /// A session that waits behind one that is closed keeps waiting although there is room.
+    /// When a waiting session is closed, the sessions behind it keep waiting although there is room.
     RoomUnused,
-    /// The expiry of a session that becomes idle is checked only when a busy one would expire.
+    /// The peer checks whether a session has been idle for too long only when another limit would end a session.
     IdleLookedAtLate,
     /// A session never expires.
     SessionNeverExpires,
@@ -61,20 +61,20 @@ canaries! {
     ReplayOffByOne,
     /// A token that was generated before a restart is recorded again.
     TokenDoubledAfterRestart,
-    /// An answer to an earlier step is taken for the answer to the present one.
+    /// A client takes the answer to an earlier step for the answer to the current step.
     LateAnswerAccepted,
-    /// The session at a peer that was replaced stays open.
+    /// A client does not close its session at a peer that it has replaced.
     ReplacedSessionKept,
-    /// A client has more requests in flight than it may.
+    /// A client exceeds its maximum number of requests in flight.
     InFlightUnbounded,
     /// A request may take twice its timeout.
     DeadlineDoubled,
-    /// Attempts follow one another without a wait.
+    /// A client retries after a failure without waiting.
     RetriesWithoutWait,
     // -- routes --
     /// A route leaves out a block.
     RouteGap,
-    /// A banned peer is part of a route although others serve its blocks.
+    /// A banned peer is part of a route although other peers serve its blocks.
     BannedPeerTaken,
     // -- DHT --
     /// A record is served after it has expired.

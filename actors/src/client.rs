@@ -44,7 +44,7 @@ use std::sync::Arc;
 pub struct Config {
     /// The client's own node.
     pub me: NodeId,
-    /// The node that gives the barrier's release and gets the client's reports.
+    /// The orchestrator's node. It releases the barrier (sends `Go`) and gets the client's reports.
     pub orchestrator: NodeId,
     /// The settings of the client's DHT node.
     pub dht: node::Config,
@@ -56,11 +56,11 @@ pub struct Config {
     pub workload: Workload,
     /// The policies of the swarm.
     pub policies: Policies,
-    /// The longest time that a request may take.
+    /// The timeout of a request, counted from the time at which the client begins the request.
     pub timeout: Duration,
     /// The seed of the run. The client's random streams are derived from it.
     pub seed: Seed,
-    /// The source of the prompts' tokens, in a world that computes values.
+    /// The source of the prompts' token ids; `None` in a world that computes no values.
     pub prompts: Option<Prompts>,
     /// Stop tokens: a request ends early once its first row has generated one of them.
     pub stops: Vec<u32>,
@@ -94,7 +94,7 @@ pub struct Core {
     dht: Node,
     /// The DHT keys under which peers announce each block, in the order of the blocks.
     keys: Vec<Key>,
-    /// Whether a lookup is under way.
+    /// Whether a DHT lookup of all blocks is in progress.
     finding: bool,
     /// The requests in flight.
     requests: BTreeMap<RequestId, Request>,
@@ -104,13 +104,14 @@ pub struct Core {
     draws: u32,
     /// The failure detector for the peers that requests wait for.
     detector: FailureDetector,
-    /// The number of ping rounds so far.
+    /// The number of rounds of round-trip pings that the client has begun so far.
     rounds: u32,
-    /// The last round's pings that were not answered yet: the nonce, and the time at which the ping was sent.
+    /// The unanswered pings of the last round that measures round-trip times: for each peer, the ping's nonce and send
+    /// time.
     pinged: BTreeMap<NodeId, (u64, Timestamp)>,
-    /// Whether the deadline timer is running. The client has one for all requests.
+    /// Whether the deadline timer is running. One deadline timer serves all requests.
     armed: bool,
-    /// Whether the heartbeat timer is running. The client has one for all requests.
+    /// Whether the heartbeat timer is running. One heartbeat timer serves all requests.
     beating: bool,
     /// The time at which the client received the barrier's release.
     released: Timestamp,
@@ -202,8 +203,8 @@ impl Core {
         }
     }
 
-    /// Begins a request that was due at `intended`. It uses the present view if there is one, and a lookup is started if
-    /// the view is missing or too old.
+    /// Begins a request that was due at `intended`. The request takes its route from the client's view if there is one.
+    /// A lookup is started if the view is missing or older than the policy's `refresh`.
     fn begin(&mut self, now: Timestamp, index: u32, intended: Timestamp, asked: Asked, out: &mut Vec<Effect>) {
         let id = RequestId { client: self.config.me, index };
         let late = if planted(Canary::DeadlineDoubled) { self.config.timeout } else { Duration::ZERO };
@@ -222,7 +223,7 @@ impl Core {
         self.keep_beating(now, out);
     }
 
-    /// Starts one lookup of all blocks, unless one is under way.
+    /// Starts one DHT lookup of all blocks, unless one is in progress.
     fn find(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if !self.finding {
             self.finding = true;
@@ -237,8 +238,8 @@ impl Core {
         self.on_done(now, done, out);
     }
 
-    /// Handles finished DHT operations. The records of a lookup go into the view, but only of peers that are online: a
-    /// peer that still loads its blocks cannot be a hop yet.
+    /// Handles finished DHT operations. The view takes only the found records of online peers: a peer that still loads
+    /// its blocks cannot be a hop yet.
     fn on_done(&mut self, now: Timestamp, done: Vec<Done>, out: &mut Vec<Effect>) {
         for done in done {
             let Done::Found(records) = done else { continue };
@@ -261,7 +262,7 @@ impl Core {
         for id in self.those(|request| request.is_finding() && !request.is_stuck()) {
             self.advance(now, id, out, Request::on_found);
         }
-        // Requests that wait for a route try again at once, now that the peers cover all blocks.
+        // Requests that wait for a route try again at once if the peers that the lookup has found cover all blocks.
         let unrouted = self.those(Request::is_unrouted);
         if !unrouted.is_empty() && covers(&self.view, self.config.blocks, now) {
             for id in unrouted {
@@ -343,7 +344,7 @@ impl Core {
         match done.ticket {
             Ticket::Load if done.output.is_ok() => send(out, self.config.orchestrator, Message::Present(Present)),
             Ticket::Request { index, .. } => {
-                // `advance` drops the result if the request has ended since.
+                // `advance` drops the result if the request has ended while the device computed the job.
                 let id = RequestId { client: self.config.me, index };
                 self.advance(now, id, out, |request, context| request.on_computed(context, done));
             }
@@ -414,7 +415,7 @@ impl Core {
         for id in self.those(|request| now >= request.spec.deadline) {
             self.settle(now, id, Err(Failure::Timeout), out);
         }
-        // A timeout may have begun the next request, and that has armed the timer already.
+        // The end of a request may have begun the next request, which has then started the deadline timer already.
         let next = self.requests.values().map(|request| request.spec.deadline).min();
         if let (false, Some(next)) = (self.armed, next) {
             self.armed = true;
@@ -422,8 +423,8 @@ impl Core {
         }
     }
 
-    /// Handles a heartbeat: pings each peer that some request waits for, once, and declares failed those that were
-    /// silent for too long.
+    /// Handles the end of the heartbeat timer: pings once each peer that a request waits for, and declares failed the
+    /// peers that were silent for too long.
     fn beat(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.beating = false;
         let mut pings = BTreeSet::new();
@@ -447,7 +448,7 @@ impl Core {
         let after = if missed > 0 {
             heartbeat
         } else {
-            // Without pings, nothing has to be checked before the earliest timeout.
+            // If the failure detector sends no pings, nothing has to be checked before the earliest timeout.
             let due = self.requests.values().filter_map(|request| request.overdue(policies)).min();
             due.map_or(Duration(u64::MAX), |due| due.since(now)).min(step_timeout).min(open_timeout)
         };
@@ -465,7 +466,8 @@ impl Core {
         out.push(Effect::pong(from, ping));
     }
 
-    /// Handles a pong. It updates the failure detector and, if it answers a ping of the last round, the view.
+    /// Handles a pong. Every pong updates the failure detector. The answer to a ping of the last round that measures
+    /// round-trip times also updates the view.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
         self.dht.on_pong(now, from, pong.nonce, out);
         self.detector.hear(now, from);
@@ -493,8 +495,8 @@ impl Core {
 
 /// Whether the peers that are present and not banned cover all `blocks` together.
 ///
-/// Banned peers do not count, because the DHT may still name a peer that has just been lost. A retry for each such
-/// answer would use up all retries at once.
+/// Banned peers do not count, because a lookup may still find the record of a peer that has just been lost. A retry
+/// after each such lookup would use up all retries at once.
 fn covers(view: &View, blocks: BlockRange, now: Timestamp) -> bool {
     let mut block = blocks.start;
     while block < blocks.end {

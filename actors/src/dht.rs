@@ -1,7 +1,7 @@
 //! The DHT: Kademlia (Maymounkov and Mazieres 2002). Peers announce in it which blocks they serve, and clients look the
 //! peers up.
 //!
-//! Every peer is a full [`node`]. A client is a node that only looks up. The orchestrator's host runs a [`bootstrap`]
+//! Every peer is a full [`node`]. A client's node only looks up records. The orchestrator's host runs a [`bootstrap`]
 //! node, which newcomers query first. Several keys of one lookup travel together, as in hivemind. The `replicas` nodes
 //! nearest to a key keep its records. A record stays alive because its peer announces it again; the nodes that keep it
 //! do not pass it on. Records are not cached along the path of a lookup.

@@ -9,7 +9,7 @@
 use crate::id::BlockRange;
 use crate::seed::mix;
 
-/// The value of a position that was never written.
+/// The value of the hash chain at a position that was never written.
 const HOLE: u64 = 0x0000_dead_0000_dead;
 
 /// Returns the embedding of a token: its digest before the first block.
@@ -131,7 +131,7 @@ mod tests {
             for changed in changes.into_iter().flatten() {
                 prop_assert_ne!(changed, whole(&tokens));
             }
-            // A cache that was lost before the last token.
+            // The cache is lost before the last token is computed.
             let mut last = embedded(&tokens).split_off(tokens.len() - 1);
             Cache::new(blocks(0, 8), 1).forward(tokens.len() - 1, &mut last);
             prop_assert_ne!(last[0], whole(&tokens));

@@ -1,7 +1,7 @@
-//! The invariants of a run, checked on its events as they happen, in both worlds.
+//! The invariants of a run, checked on its events as they happen, in the simulation and in the live swarm.
 //!
-//! A broken invariant is a bug of the swarm, never a fault of the scenario. It ends the run with an error that names
-//! the invariant.
+//! A broken invariant is a bug in the code of the swarm, never an error in the scenario. It ends the run with an error
+//! that names the invariant.
 pub mod message_account;
 
 pub use message_account::MessageAccount;
@@ -65,7 +65,7 @@ impl InvariantChecker {
         InvariantChecker::default()
     }
 
-    /// Takes in an event.
+    /// Checks an event against the earlier events.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl InvariantChecker {
     fn check_step(&mut self, step: &Stepped) -> Result<(), Invariant> {
         self.timed(step.request)?;
         let seen = self.outputs.entry(step.request).or_default();
-        // The prefill of a request that generates no token has output 0, once, and nothing comes after it.
+        // A request that generates no token has one step, its prefill, which has output 0.
         if step.output != *seen + 1 && !(step.output == 0 && step.position == 0) {
             return Err(Invariant::TokensContiguous);
         }
@@ -158,8 +158,8 @@ impl InvariantChecker {
         }
     }
 
-    /// Returns the reservation of any session that a peer still holds. When a run is over and all of its messages have
-    /// arrived, there must be none.
+    /// Returns one of the reservations that peers still hold. When a run is over and all of its messages have arrived,
+    /// there must be none (`None`).
     pub fn holding(&self) -> Option<&Reserved> {
         self.held.values().next()
     }
@@ -181,7 +181,7 @@ impl InvariantChecker {
         if served.queued as usize > limits::QUEUED_STEPS_PER_PEER {
             return Err(Invariant::QueuesBounded);
         }
-        // A peer may learn of the end of a request only after its last step.
+        // A peer may compute further steps of a request that has ended, until it learns of the end.
         if !served.cached || self.ended.contains(&served.request) {
             return Ok(());
         }

@@ -10,9 +10,9 @@ pub const SESSIONS_PER_PEER: usize = 1024;
 /// the peer can hold.
 pub const WAITING_SESSIONS_PER_PEER: usize = SESSIONS_PER_PEER;
 
-/// The maximum number of steps that wait for a peer's device. A session has at most one step in flight, so as many
-/// sessions can wait. Any further step is refused as `Busy`. The bound is needed because actix mailboxes are unbounded
-/// for `do_send`.
+/// The maximum number of steps that wait for a peer's device. A session has at most one step in flight, so at most one
+/// step of each session waits. Any further step is refused as `Busy`. The bound is needed because actix mailboxes are
+/// unbounded for `do_send`.
 pub const QUEUED_STEPS_PER_PEER: usize = SESSIONS_PER_PEER;
 
 /// The maximum number of records that a node of the DHT keeps, one for each block and peer. With 5 replicas this

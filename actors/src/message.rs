@@ -25,7 +25,8 @@ pub enum Message {
     // -- the measured protocol: orchestrator and clients --
     /// To the orchestrator: this node is up, its weights are loaded, and it has announced itself.
     Present(Present),
-    /// To a client: run the warm-up request (one token, with the cell's own prompt and batch), then send [`Ready`].
+    /// To a client: run the warm-up request (one token, with the prompt length and the batch size of the timed
+    /// requests), then send [`Ready`].
     Warm(Warm),
     /// To the orchestrator: the warm-up is over.
     Ready(Ready),
@@ -238,7 +239,8 @@ pub enum Refusal {
     /// The device failed to execute the step.
     #[error("the device of the peer failed to execute the step")]
     DeviceFailed,
-    /// Every peer with the same weights would fail in the same way, so the request is not tried again.
+    /// Values of the step were not finite. Every peer with the same weights would fail in the same way, so the request
+    /// is not tried again.
     #[error("{0}")]
     NotFinite(NotFinite),
     /// The peer has not kept the hidden states that it is asked to send again.
@@ -408,7 +410,7 @@ pub enum Output {
     Tokens(Ids),
 }
 
-/// The order of the world to leave the swarm: the process of the receiving node is about to end.
+/// The world's command to a node to leave the swarm: the process of the receiving node is about to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leave;
 

@@ -25,11 +25,11 @@ pub struct Config {
 pub struct Core {
     config: Config,
     phase: Phase,
-    /// The nodes that the present phase still waits for.
+    /// The nodes that the orchestrator still waits for in its current phase.
     awaited: BTreeSet<NodeId>,
     released: Timestamp,
     last_end: Timestamp,
-    /// The first reported latency of each timed request. They are summed up when every client has finished.
+    /// The first reported latency of each timed request. The latencies are summed up when every client has finished.
     latencies: BTreeMap<RequestId, Latency>,
 }
 

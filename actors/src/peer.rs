@@ -147,7 +147,7 @@ impl Core {
         self.follow(now, actions, out);
     }
 
-    /// Carries out the actions that the presence in the DHT requests, and the actions that follow from them.
+    /// Carries out the actions that [`Presence`] requests, and the actions that follow from them.
     fn follow(&mut self, now: Timestamp, actions: Vec<PresenceAction>, out: &mut Vec<Effect>) {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
@@ -291,8 +291,8 @@ impl Core {
         self.running = running;
         let results = out.len();
         self.compute_next(out);
-        // The effect that gives the device its next job comes first: to send a result takes a live host tens of
-        // microseconds.
+        // The effect that gives the device its next job is moved before the effects that send results, because a live
+        // host needs tens of microseconds to send a result.
         out[first..].rotate_left(results - first);
     }
 

@@ -1,10 +1,10 @@
 //! The placement of peers that may choose their blocks: Petals' rules for the first choice and for moves.
 //!
 //! All functions are pure functions over the records of a swarm. A new peer takes the block range of its length whose
-//! blocks are served worst. From time to time, a peer checks whether it should move. It supposes that it, and then
-//! every other peer, moves to where it is needed most, and checks whether the swarm's weakest block would gain enough
-//! (`petals/server/block_selection.py` at 22afba6). While all blocks are served, no peer makes a move that leaves one
-//! unserved.
+//! blocks are served worst. From time to time, a peer checks whether it should move. It simulates its own move to the
+//! blocks where it is needed most, and then such moves of all other peers, and checks whether the swarm's weakest block
+//! would gain enough (`petals/server/block_selection.py` at 22afba6). While all blocks are served, no peer makes a move
+//! that leaves one unserved.
 use crate::dht::record::{Record, State};
 use crate::id::{BlockRange, NodeId};
 use crate::limits;
@@ -82,15 +82,16 @@ pub fn spans(records: &[Arc<Record>]) -> Spans {
 }
 
 /// Returns the block range where a new peer with room for `length` of the model's `layers` blocks is needed most. The
-/// range has all blocks if the peer has room for more.
+/// range has all `layers` blocks if `length` is greater.
 pub fn choose(spans: &Spans, length: u32, layers: u32) -> BlockRange {
     window(&throughputs(spans, layers), length.min(layers))
 }
 
 /// Returns the block range that `me` should move to, or `None` if it should stay.
 ///
-/// `me` stays if the weakest block has at least the fraction `quality` of its throughput after the move and the moves
-/// that would follow. It also stays if all blocks are served now and one would be unserved without `me`.
+/// `me` stays if the throughput of the weakest block now is at least `quality` times its throughput after the move of
+/// `me` and the moves of other peers that would follow. It also stays if all blocks are served now and one would be
+/// unserved without `me`.
 ///
 /// # Panics
 ///
@@ -109,7 +110,7 @@ pub fn better(spans: &Spans, me: NodeId, layers: u32, quality: f64, stream: &mut
     if place == mine {
         return None;
     }
-    // Moves keep the sum over all blocks, so no moves raise the weakest block above the mean.
+    // Moves do not change the sum of the throughputs of all blocks, so no moves raise the weakest block above the mean.
     let mean = (served.iter().sum::<f64>() + throughput * f64::from(mine.len())) / served.len() as f64;
     if before / (mean * (1.0 + EPSILON)) >= quality {
         return None;
@@ -170,15 +171,16 @@ fn weakest(served: &[f64]) -> f64 {
 /// Returns the block range of `length` blocks whose sorted throughputs are lexicographically least, and the first of
 /// several equal ones.
 ///
-/// The range must contain the weakest block, and of the ranges that do, as many as possible of the next weakest blocks
-/// one after another: a few steps leave a single range.
+/// Each step keeps the candidate ranges that contain the weakest block, then the next weakest block, and so on, unless
+/// no candidate contains that block. A few steps leave a single range.
 fn window(served: &[f64], length: u32) -> BlockRange {
     let length = length as usize;
-    // The ranges that are not worse than others so far: those that start in `starts`.
+    // The candidate ranges are those whose first block is in `starts`.
     let mut starts = 0..served.len() - length + 1;
     let mut done: Option<f64> = None;
     while starts.len() > 1 {
-        // The weakest block beyond those that were looked at, within the ranges that are left.
+        // The next step uses the weakest block within the candidate ranges, apart from blocks that earlier steps have
+        // used.
         let within = starts.start..starts.end - 1 + length;
         let rest = served[within.clone()]
             .iter()

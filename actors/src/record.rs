@@ -1,4 +1,4 @@
-//! The events of a run. All reports are made from these events, in both worlds.
+//! The events of a run. All reports are made from these events, both for simulations and for live runs.
 //!
 //! An event carries timestamps of the clock of the host that observed it. The durations inside one event come from one
 //! clock and are therefore exact. The time that passed between hosts is the remainder of an interval that one host
@@ -14,18 +14,18 @@ use serde::{Deserialize, Serialize};
 pub trait Recorder {
     fn record(&mut self, event: Event);
 
-    /// Whether the recorder has use for further events. A simulation ends soon after it has not, as interrupted.
+    /// Whether the recorder still takes events. A simulation ends as interrupted soon after this becomes false.
     fn is_open(&self) -> bool {
         true
     }
 }
 
-/// Keeps no event, for runs of which only the outcome counts.
+/// A recorder that drops every event, for runs of which only the outcome counts.
 impl Recorder for () {
     fn record(&mut self, _: Event) {}
 }
 
-/// Keeps every event in memory.
+/// A recorder that keeps every event in memory.
 impl Recorder for Vec<Event> {
     fn record(&mut self, event: Event) {
         self.push(event);
@@ -93,7 +93,8 @@ pub struct Stepped {
     pub output: u32,
     /// The start of the step: the arrival of the last token, or the time at which the request was sent.
     pub began: Timestamp,
-    /// The time at which the token was known; without a token, the time at which the last activation returned.
+    /// The time at which the client had the output token; if the step produced no token, the time at which the last
+    /// activation returned.
     pub seen: Timestamp,
     /// The duration of discovery, routing and session set-up before the first step.
     pub setup: Duration,
@@ -129,7 +130,7 @@ pub struct Served {
     pub finished: Timestamp,
     /// The time at which the result was handed to the link.
     pub sent: Timestamp,
-    /// The number of steps that wait at the peer at that time.
+    /// The number of steps that wait at the peer at the time `sent`.
     pub queued: u32,
 }
 
@@ -158,7 +159,7 @@ pub struct Routed {
     pub at: Timestamp,
     pub blocks: BlockRange,
     pub hops: Vec<Hop>,
-    /// A banned peer on the route although other peers serve some of its blocks; `None` in a correct run.
+    /// A banned peer that the route uses although other peers serve some of its blocks; `None` in a correct run.
     pub needless: Option<NodeId>,
 }
 
@@ -231,7 +232,7 @@ pub struct Failover {
     pub mended: Timestamp,
     /// The time at which the delayed step returned.
     pub resumed: Timestamp,
-    /// The number of attempts.
+    /// The number of attempts to recover.
     pub tries: u32,
     /// The number of tokens of each row that had to be computed again.
     pub replayed: u32,
@@ -373,21 +374,22 @@ pub struct FaultEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drained {
     pub at: Timestamp,
-    /// The time from the barrier's release until the last client's end, by that client's own clock.
+    /// The time from the barrier's release, on the orchestrator's clock, until the last client finished, on that
+    /// client's clock.
     pub wall: Duration,
     pub requests: u32,
     pub failed: u32,
     /// The number of requests that were not sent because their clients already had the maximum number of requests in
     /// flight.
     pub shed: u32,
-    /// The number of generated tokens; P x M x B x T if no request failed.
+    /// The number of generated tokens of all timed requests, summed over the rows of each request's batch.
     pub total_tokens: u64,
     /// The sum of the latencies of the requests that succeeded.
     pub latency_sum: Duration,
 }
 
 impl Drained {
-    /// Returns the tokens per second of `wall`; 0 for an empty run.
+    /// Returns `total_tokens` divided by `wall`, in tokens per second; 0 for an empty run.
     pub fn throughput(&self) -> f64 {
         if self.wall == Duration::ZERO { 0.0 } else { self.total_tokens as f64 / self.wall.as_secs_f64() }
     }

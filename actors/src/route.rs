@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shortest::Estimate;
 
-// `P` is how a peer is named: by its node in a plan, and by its host in a scenario.
+// The type parameter `P` identifies a peer: by its node id in a plan, and by its host's name in a scenario.
 /// How a client chooses the peers of a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

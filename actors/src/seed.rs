@@ -45,7 +45,7 @@ impl Seed {
     }
 }
 
-/// A seed and the name of streams.
+/// A seed combined with the name of the streams that are derived from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamedSeed(u64);
 

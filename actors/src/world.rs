@@ -2,8 +2,9 @@
 //! which an actor can run.
 //!
 //! Both contexts are defined in this crate because the `Actor` impl must be in the crate of the actor (Rust's orphan
-//! rule). The contexts contain no logic of their own: `simulator` drives the one, and `live` implements the other.
-//! Actors have no other access to the outside: no futures, no `run_later`, no registry, no clock of their own.
+//! rule). The contexts contain no logic of their own: the crate `simulator` drives the simulated one, and the crate
+//! `live` implements the live one. Actors have no other access to the outside: no futures, no `run_later`, no registry,
+//! no clock of their own.
 use crate::announce::Load;
 use crate::id::NodeId;
 use crate::message::{Computed, Job, Leave, Message, Ping, Pong, Timer, Woken};
@@ -39,8 +40,8 @@ impl Effect {
 pub trait World {
     /// Returns the present time on this node's clock.
     fn now(&self) -> Timestamp;
-    /// Runs `think`, a pure function of the present time, and then carries out the effects that it pushes. Never
-    /// blocks, never fails.
+    /// Runs `think`, a pure function of the present time, and then carries out the effects that it pushes. The call
+    /// neither blocks nor fails.
     fn act(&mut self, me: NodeId, think: impl FnOnce(Timestamp, &mut Vec<Effect>));
 }
 
@@ -137,8 +138,8 @@ impl<A: Actor<Context = Self>> World for Context<A> {
         host().now()
     }
 
-    /// Catches a panic of `think`. Under actix, a panic would leave a live process whose mailbox discards every
-    /// message.
+    /// Catches a panic of `think`. Under actix, a panic would leave a live process in which the mailbox of the actor
+    /// discards every message.
     ///
     /// # Panics
     ///

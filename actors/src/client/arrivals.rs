@@ -46,7 +46,7 @@ impl Core {
         self.finish_if_over(now, out);
     }
 
-    /// Ends the current request with [`Failure::Shed`], without having begun it.
+    /// Sheds the request with the index `timed`: ends it with [`Failure::Shed`], without having begun it.
     fn shed(&mut self, now: Timestamp, intended: Timestamp, asked: Asked, out: &mut Vec<Effect>) {
         let id = RequestId { client: self.config.me, index: self.timed };
         self.requests.insert(id, super::Request::new(id, asked, intended, now, now));

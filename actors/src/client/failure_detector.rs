@@ -1,10 +1,10 @@
 //! The failure detector: a peer that a client waits for has failed if it stays silent for too long after a ping.
 //!
-//! A node answers a ping at once, however busy its device is. Silence therefore means that the node or the network
-//! has failed. If a peer was declared failed and is heard again, the alarm was false, and the client's patience with
-//! it grows: to twice the old patience or to 1.5 times the silence, whichever is longer, up to
-//! [`limits::LONGEST_PATIENCE`]. False alarms thus end, however short the heartbeat is. No peer is declared failed
-//! within the time that its pongs are expected to take.
+//! A node answers a ping at once, however busy its device is. Silence therefore means that the node or the network has
+//! failed. If a peer was declared failed and is heard again, the alarm was false, and the client's patience with it
+//! grows: to twice the old patience or to 1.5 times the silence, whichever is longer, up to
+//! [`limits::LONGEST_PATIENCE`]. False alarms thus end, however short the heartbeat interval is. No peer is declared
+//! failed within the time that its pongs are expected to take.
 use super::context::RequestContext;
 use super::hop_session::State;
 use super::request::{Phase, Progress, Request};
@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct FailureDetector {
     /// The peers that were declared failed at least once.
     silent: BTreeMap<NodeId, Suspect>,
-    /// The round-trip times of all pings, heartbeats included. The estimate of a route's time does not use those of
-    /// heartbeats.
+    /// The round-trip times of all pings, heartbeats included. The router's estimate of a route's time does not use the
+    /// round-trip times of heartbeats.
     trips: BTreeMap<NodeId, RoundTrip>,
 }
 
@@ -82,7 +82,7 @@ impl Request {
         }
     }
 
-    /// Returns the timeout of what the request waits for at this hop session: opening the session, or a step.
+    /// Returns the timeout of the answer that the request awaits from this hop session: `Opened`, or a computed step.
     fn allowed(&self, hop_session: usize, policies: &Policies) -> Duration {
         let Detection { step_timeout, open_timeout, .. } = policies.detection;
         let admission = match policies.admission {
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn false_alarms_come_to_an_end_however_short_the_heartbeat() {
         let detection = Detection { heartbeat: Duration::from_millis(1), missed: 1, ..Detection::default() };
-        // A link that always takes this long, with no known round-trip time.
+        // A peer whose answers always take this number of seconds, and whose round-trip time is not known.
         for seconds in [1, 5, 30, 59] {
             let (mut detector, peer, mut alarms) = (FailureDetector::default(), NodeId(3), 0);
             let silent = Duration::from_secs(seconds);
@@ -208,8 +208,7 @@ mod tests {
             assert_eq!(alarms, 1, "one alarm teaches how long silence may last");
             assert!(detector.patience(peer, &detection, Duration::ZERO, 0) <= limits::LONGEST_PATIENCE);
         }
-        // Silence that always lasts just as long as the patience: each alarm comes after twice the time of the alarm
-        // before.
+        // Every silence lasts just as long as the patience with the peer, so the patience doubles with each alarm.
         let (mut detector, peer, mut alarms) = (FailureDetector::default(), NodeId(3), 0);
         while detector.patience(peer, &detection, Duration::ZERO, 0) < limits::LONGEST_PATIENCE {
             let patience = detector.patience(peer, &detection, Duration::ZERO, 0);

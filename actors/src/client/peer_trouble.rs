@@ -6,11 +6,11 @@ use crate::time::Timestamp;
 /// A failure that a request has not recovered from yet.
 ///
 /// The failure begins with the first lost peer, or with a route that could not be found. It ends when a step returns
-/// after the repair, once all tokens from before a restart are generated again.
+/// after the lost peers were replaced, or, after a restart, once all earlier tokens are generated again.
 pub(super) struct PeerTrouble {
-    /// The latest reason. The request ends with it once no retries are left.
+    /// The reason of the latest loss. The request ends with this reason once no retries are left.
     pub why: Failure,
-    /// The lost peers, in the order in which the request noticed.
+    /// The lost peers, in the order in which the request noticed their loss.
     pub lost: Vec<NodeId>,
     /// The peers that the next try must not use, because they have refused.
     pub avoid: Vec<NodeId>,
@@ -18,12 +18,12 @@ pub(super) struct PeerTrouble {
     pub heard: Timestamp,
     /// The time at which the request noticed the failure.
     pub noticed: Timestamp,
-    /// The start of the lost time that no step has been charged with yet.
+    /// The start of the lost time that is not counted in a step's recovery time yet.
     pub since: Timestamp,
     pub stage: Stage,
     /// Whether the last try found no peers for some blocks.
     pub unrouted: bool,
-    /// The number of tries so far.
+    /// The number of tries to recover so far.
     pub tries: u32,
     /// Tokens of each row that have to be computed again, summed over all tries.
     pub replayed: u32,

@@ -1,11 +1,11 @@
-//! Recovery of a request from failed peers. The policy decides whether it replaces the peers and replays, or restarts.
+//! Recovery of a request from failed peers. The policy decides whether the request replaces the peers and replays its
+//! inputs, or restarts.
 //!
-//! A lost peer is replaced only for its own blocks, perhaps by several peers. The new peers get sessions with new
-//! ids, so that a late message of an old session is never taken for one of a new session. The new peers then get the
-//! inputs of the lost one again. With `Forwarding::Relay`, and at the first hop, the client sends them from its own
-//! history. With `Forwarding::Push`, the peer of the hop before sends again what it has kept. The peers of later hops
-//! skip the tokens that they have already. Recovery therefore works wherever on the route the step was when the peer
-//! failed.
+//! A lost peer is replaced only for its own blocks, perhaps by several peers. The new peers get sessions with new ids,
+//! so that a late message of an old session is never taken for one of a new session. The new peers then get the inputs
+//! of the lost peer again. With `Forwarding::Relay`, and at the first hop, the client sends them from its own history.
+//! With `Forwarding::Push`, the peer of the previous hop sends its kept outputs again. The peers of later hops skip the
+//! tokens that they have already. Recovery therefore works no matter at which hop the step was when the peer failed.
 use super::context::RequestContext;
 use super::hop_session::{HopSession, State};
 use super::peer_trouble::{PeerTrouble, Stage};
@@ -23,7 +23,7 @@ use Progress::{Going, Over};
 use std::ops::Range;
 
 impl Recovery {
-    /// Whether the inputs of sessions are kept, to be sent again.
+    /// Whether the inputs of sessions are kept, so that they can be sent again to a peer that replaces a failed one.
     pub(super) fn keeps(self) -> bool {
         matches!(self, Recovery::Replay | Recovery::Cacheless)
     }
@@ -49,10 +49,10 @@ impl Request {
         self.recover_if_due(context)
     }
 
-    /// Marks as lost the hop sessions of a peer that is gone, except those that were not asked for yet.
+    /// Marks as lost the hop sessions of a peer that is gone, except those that the client has not asked for yet.
     pub fn on_gone(&mut self, context: &mut RequestContext<'_>, peer: NodeId) -> Progress {
         for hop_session in 0..self.hop_sessions.len() {
-            // `lose` may replace the hop sessions, or all of them, while the loop runs.
+            // `lose` may replace some or all hop sessions while the loop runs, so `get` checks every index.
             if self.hop_sessions.get(hop_session).is_some_and(|it| it.hop.peer == peer && it.state != State::Idle) {
                 let progress = self.lose(context, hop_session, Failure::PeerLost(peer), true);
                 if progress != Going {
@@ -63,8 +63,9 @@ impl Request {
         Going
     }
 
-    /// Handles a peer's refusal. A refusal because of a value that is not finite ends the request. If a peer has not kept
-    /// the inputs to send again, the request begins anew. Otherwise the hop session is lost.
+    /// Handles a peer's refusal. A refusal because of a value that is not finite ends the request. If the peer has not
+    /// kept the hidden states that it was asked to send again, the request begins anew. Otherwise the hop session is
+    /// lost.
     pub fn on_refused(
         &mut self,
         context: &mut RequestContext<'_>,
@@ -123,7 +124,8 @@ impl Request {
         }
     }
 
-    /// Notes the lost peer of a hop session and the reason in the request's failure, and begins one if there is none.
+    /// Notes in the request's failure that the peer of a hop session is lost, and why. Begins a failure if the request
+    /// has none.
     fn note(&mut self, context: &RequestContext<'_>, hop_session: usize, why: Failure) {
         let (peer, heard) = (self.hop_sessions[hop_session].hop.peer, self.hop_sessions[hop_session].heard);
         if self.failure.is_none() && matches!(self.phase, Phase::Opening(_)) && self.times.step.setup.0 == 0 {
@@ -204,7 +206,8 @@ impl Request {
         }
     }
 
-    /// Whether the history of a peer that has to be replaced does not fit into one frame.
+    /// Whether the history of a hop session that has to be replaced exceeds one frame. A replay must fit into one
+    /// frame.
     fn is_too_long_to_replay(&self) -> bool {
         let most = limits::FRAME_TENSOR_BYTES as u64;
         self.hop_sessions.iter().any(|hop_session| hop_session.is_wanting() && hop_session.history.bytes() > most)
@@ -256,7 +259,7 @@ impl Request {
         Going
     }
 
-    /// Replays the inputs once all new sessions are open, and does nothing before that.
+    /// Replays the inputs of the lost sessions once all new sessions are open, and does nothing before that.
     pub(super) fn resume_if_open(&mut self, context: &mut RequestContext<'_>) {
         let opening = self.failure.as_ref().is_some_and(|failure| failure.stage == Stage::Opening);
         if !opening || self.hop_sessions.iter().any(|hop_session| hop_session.fresh && hop_session.state != State::Open)
@@ -271,14 +274,15 @@ impl Request {
         if let Some(failure) = &mut self.failure {
             failure.replayed += self.tokens.position;
         }
-        // With `Forwarding::Push`, the step may have returned in the meantime. The failure has then cost it no time.
+        // With `Forwarding::Push`, the step may have returned while the new sessions were opened. The failure has then
+        // cost the step no time.
         if !matches!(self.phase, Phase::Away(_)) {
             self.failure.iter_mut().for_each(|failure| failure.since = context.now);
         }
         self.peers_replaced(context.now);
     }
 
-    /// Sends a new peer all inputs of its predecessor, as one step from position 0.
+    /// Sends a new peer all inputs of the peer that it replaces, as one step from position 0.
     pub(super) fn replay(&mut self, context: &mut RequestContext<'_>, hop_session: usize) {
         let to = &mut self.hop_sessions[hop_session];
         let Some(activation) = to.history.since(u32::from(planted(Canary::ReplayOffByOne))) else { return };
@@ -288,8 +292,8 @@ impl Request {
         context.send(self.hop_sessions[hop_session].hop.peer, Message::Step(step));
     }
 
-    /// Returns the bytes of one token's hidden states for all rows, from the history of the first hop; 0 if that is
-    /// empty.
+    /// Returns the bytes of one token's hidden states for all rows, from the history of the first hop; 0 if that
+    /// history is empty.
     pub(super) fn token_bytes(&self) -> u64 {
         let tokens = u64::from(self.hop_sessions[0].history.tokens()).max(1);
         self.hop_sessions[0].history.bytes() / tokens

@@ -82,9 +82,9 @@ pub(super) struct Tokens {
 
 /// The message to a peer whose answer the request waits for: the last `Open`, step or `Reroute`.
 pub(super) struct Awaited {
-    /// The time at which the client sent it.
+    /// The time at which the client sent the message.
     pub since: Timestamp,
-    /// Bytes of hidden states that a peer has to receive because of it.
+    /// Bytes of hidden states that a peer has to receive because of the message.
     pub bytes: u64,
 }
 
@@ -97,7 +97,7 @@ pub(super) enum Phase {
     Opening(usize),
     /// The request waits for the embedding of its next step, computed by this job.
     Embedding(Ticket),
-    /// The step is at the peer of this hop. With `Forwarding::Push`, it may be at any later hop.
+    /// The step is at the peer of this hop. With `Forwarding::Push`, the step may also be at any later hop.
     Away(usize),
     /// The request waits for its next token: this job computes the LM head.
     Heading(Ticket),
@@ -134,12 +134,12 @@ impl Request {
     }
 
     /// Returns the index of the hop with this session. Returns `None` if the session is not part of the current route,
-    /// as for a late answer of an earlier session.
+    /// for example if a late answer names an earlier session.
     pub(super) fn hop_session(&self, session: SessionId) -> Option<usize> {
         self.hop_sessions.iter().position(|hop_session| hop_session.session == session)
     }
 
-    /// Returns the index of the hop with this session if `peer` is its peer. A peer cannot answer for another one.
+    /// Returns the index of the hop with this session if `peer` serves that hop. A peer cannot answer for another peer.
     pub(super) fn hop_session_of(&self, peer: NodeId, session: SessionId) -> Option<usize> {
         self.hop_session(session).filter(|hop_session| self.hop_sessions[*hop_session].hop.peer == peer)
     }
@@ -279,7 +279,7 @@ impl Request {
         if !matches!(self.phase, Phase::Embedding(ticket) | Phase::Heading(ticket) if ticket == done.ticket) {
             return Going;
         }
-        // The time to generate tokens again after a restart counts as recovery alone.
+        // The time in which tokens are generated again after a restart counts only as recovery, not as device time.
         if self.tokens.made == self.tokens.generated {
             self.times.step.queue += done.started.since(self.times.step.submitted);
             let took = done.finished.since(done.started);
@@ -316,11 +316,12 @@ impl Request {
         self.pass(context, 0, step)
     }
 
-    /// Sends a step to a hop, or starts the recovery that has to come first.
+    /// Sends a step to a hop, or starts the recovery if the request cannot continue without it.
     fn pass(&mut self, context: &mut RequestContext<'_>, hop_session: usize, step: Step) -> Progress {
         self.phase = Phase::Away(hop_session);
         let to = &mut self.hop_sessions[hop_session];
-        // A hop session that has to be replaced gets this step later, as the end of the replay.
+        // A hop session that is lost or not replayed yet gets no step now: the replay of its inputs will end with this
+        // step.
         if !to.is_wanting() {
             to.hear(context.now);
             self.awaited = Awaited { since: context.now, bytes: step.activation.bytes() };
@@ -397,7 +398,7 @@ impl Request {
         self.tokens.made += 1;
         self.tokens.position += self.times.step.tokens;
         if self.tokens.made + u32::from(planted(Canary::TokenDoubledAfterRestart)) <= self.tokens.generated {
-            // The token was generated before a restart already.
+            // The request generated this token once already, before its restart.
             if self.tokens.made == self.tokens.generated {
                 self.peers_replaced(context.now);
             }

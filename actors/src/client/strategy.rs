@@ -1,6 +1,6 @@
 //! The two ways in which steps pass from hop to hop, as a client sees them: with `Forwarding::Relay` every step returns
-//! to the client after each hop; with `Forwarding::Push` each peer sends it to the next one, and the last peer returns
-//! it.
+//! to the client after each hop; with `Forwarding::Push` each peer sends the step to the next peer, and the last peer
+//! returns it to the client.
 use super::context::RequestContext;
 use super::hop_session::HopSession;
 use super::request::{Awaited, Request};
@@ -9,7 +9,8 @@ use std::ops::Range;
 
 /// The parts of a request that depend on how its steps pass from hop to hop.
 pub(super) trait Strategy {
-    /// Returns the session to which the peer of `hop` sends its outputs. With `None`, it returns them to the client.
+    /// Returns the session to which the peer of `hop` sends its outputs. With `None`, the peer returns its outputs to
+    /// the client.
     fn next(&self, hop_sessions: &[HopSession], hop: usize) -> Option<Next>;
 
     /// Whether the peer of `hop` may hold the step that the client has sent to hop `at`.
@@ -24,12 +25,12 @@ pub(super) trait Strategy {
     /// Returns the hop sessions to replace while the step is at hop `at`, as ranges of adjacent hops.
     fn gaps(&self, hop_sessions: &[HopSession], at: usize) -> Vec<Range<usize>>;
 
-    /// Has the inputs of the lost hop session sent to the new hop session at `hop`.
+    /// Causes the inputs of the lost hop session to be sent again, to the new hop session at `hop`.
     fn replay(&self, request: &mut Request, context: &mut RequestContext<'_>, hop: usize);
 }
 
 impl Forwarding {
-    /// Returns what a client does with this forwarding.
+    /// Returns the client's strategy for this kind of forwarding.
     pub(super) fn strategy(self) -> &'static dyn Strategy {
         match self {
             Forwarding::Relay => &Relay,
@@ -38,8 +39,8 @@ impl Forwarding {
     }
 }
 
-/// The strategy of [`Forwarding::Relay`]: the client knows at which hop the step is, and needs only that hop. It keeps
-/// the inputs of every hop, and sends them again itself.
+/// The strategy of [`Forwarding::Relay`]: the client knows at which hop the step is, and needs only that hop. The
+/// client keeps the inputs of every hop, and sends them again itself.
 struct Relay;
 
 impl Strategy for Relay {

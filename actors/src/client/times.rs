@@ -3,9 +3,11 @@ use crate::time::{Duration, Timestamp};
 
 /// The times of a request that the client measures.
 pub(super) struct Times {
-    /// The time from `sent` until the first lookup's answer; zero if the client had a view already.
+    /// The time from the beginning of the request until the first lookup's answer; zero if the client had a view
+    /// already.
     pub discovery: Duration,
-    /// The time from `sent` until all sessions of a route were open for the first time, without `discovery`.
+    /// The time from the beginning of the request until all sessions of a route were open for the first time, minus
+    /// `discovery`.
     pub sessions: Option<Duration>,
     pub step: StepCost,
 }
@@ -37,7 +39,7 @@ pub(super) struct StepCost {
     /// The time at which the current job was given to the device.
     pub submitted: Timestamp,
     /// The time at which the step last left for the peers. Tokens that are generated again after a restart do not
-    /// change it.
+    /// change this time.
     pub left: Timestamp,
 }
 

@@ -22,7 +22,7 @@ pub struct Lookup {
     alpha: usize,
     /// The known nodes, nearest first.
     candidates: Vec<Candidate>,
-    /// The greatest distance at which a node is one of the `k` nearest known ones, silent ones left out.
+    /// The greatest distance at which a node is one of the `k` nearest known nodes that are not silent.
     reach: Distance,
     /// The number of queries in flight.
     under_way: usize,
@@ -44,7 +44,8 @@ const _: () = assert!(size_of::<Candidate>() <= 16, "a client that looks up all 
 /// A response that is being taken in.
 #[derive(Clone, Copy)]
 pub struct Answer {
-    /// The depth of its contacts, and the distance of the nearest node that was known before.
+    /// The depth of the response's contacts (`depth`), and the distance of the nearest node that was known before the
+    /// response (`nearest`).
     depth: u16,
     nearest: Option<Distance>,
 }
@@ -74,8 +75,8 @@ impl Lookup {
         self.target
     }
 
-    /// Returns the greatest distance at which a node may be queried: every node that this lookup would query now or
-    /// later, of those it knows, is at most as far away.
+    /// Returns the greatest distance from the target at which this lookup may query a node. Every known node that the
+    /// lookup would query, now or later, is within this distance.
     #[inline]
     pub fn reach(&self) -> Distance {
         self.reach
@@ -118,8 +119,9 @@ impl Lookup {
         self.end_answer(answer);
     }
 
-    /// Counts a queried node as one that has responded. Its contacts are taken in one by one until the response ends, so
-    /// that the caller may leave out those that the lookup has taken in before. `None` if no query to the node is open.
+    /// Counts a queried node as one that has responded. The caller then passes the response's contacts to
+    /// [`Lookup::take`] one by one, without those that the lookup has taken in before, and calls
+    /// [`Lookup::end_answer`]. `None` if no query to the node is open.
     pub fn begin_answer(&mut self, from: Key) -> Option<Answer> {
         let depth = self.settle(from, State::Answered)?;
         Some(Answer { depth: depth + 1, nearest: self.candidates.first().map(|candidate| candidate.distance) })

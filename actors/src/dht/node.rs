@@ -1,9 +1,10 @@
-//! A node of the DHT, as a part of a core: its routing table, the records that it keeps, and its lookups in progress.
+//! A node of the DHT, which is a part of an actor's core: its routing table, the records that it keeps, and its lookups
+//! in progress.
 //!
 //! A full node answers queries and is listed in the tables of others; a client-mode node only looks up. The node is
 //! pure like the core around it: the call that ends a lookup returns the result as [`Done`]. The node has one timer,
-//! for queries that were not answered, and the timer runs only while queries are open. The owner repeats the
-//! announcements.
+//! for queries that were not answered, and the timer runs only while queries are open. The core that owns the node
+//! repeats the announcements.
 mod task;
 
 use super::Kademlia;
@@ -65,7 +66,7 @@ pub struct Node {
     /// The open requests, in the order in which they were sent, which is also the order of their deadlines.
     calls: BTreeMap<u32, Call>,
     next_call: u32,
-    /// Whether the timer is running.
+    /// Whether the timer for unanswered requests is running.
     armed: bool,
     stream: SmallStream,
 }
@@ -225,7 +226,8 @@ impl Node {
         done
     }
 
-    /// Takes in the pong of a contact whose bucket is full. Returns whether the pong answers a ping of the DHT.
+    /// Handles a pong, which may come from a contact that was pinged because its bucket is full. Returns whether the
+    /// pong answers a ping of the DHT.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> bool {
         let PingPurpose::Dht(request) = PingPurpose::of(nonce) else { return false };
         let id = request as u32;
@@ -385,8 +387,8 @@ impl Node {
         }
     }
 
-    /// Stores the task's record under each of its keys at the nodes nearest to the key. The keys of one node share
-    /// requests, as far as they fit into one.
+    /// Stores the task's record under each of its keys at the nodes nearest to the key. Keys that are stored at the
+    /// same node share a STORE request, up to the maximum number of keys of one request.
     fn store_at_nearest(&mut self, now: Timestamp, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
         let task = self.tasks.get_mut(&id).expect("its lookups were under way");
         let (record, lives) = task.announce.clone().expect("an announcement says what");
@@ -419,7 +421,7 @@ impl Node {
         done.push(Done::Announced { record, kept: task.kept });
     }
 
-    // -- the table and the timer --
+    // -- the routing table and the timer --
 
     fn hear(&mut self, now: Timestamp, contact: Contact, out: &mut Vec<Effect>) {
         if contact.node == self.me.node {
@@ -444,7 +446,7 @@ impl Node {
     }
 }
 
-/// Returns the keys within the bound of a request; further keys are ignored.
+/// Returns the first [`limits::DHT_KEYS_PER_CALL`] of `keys`, the maximum of one request. Further keys are ignored.
 fn bounded(keys: &[Key]) -> &[Key] {
     &keys[..keys.len().min(limits::DHT_KEYS_PER_CALL)]
 }

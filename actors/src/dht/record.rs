@@ -17,8 +17,8 @@ use std::sync::Arc;
 pub enum State {
     /// The peer has left, or is about to serve other blocks.
     Offline,
-    /// The peer is loading its weights. Other peers count on it when they choose their blocks, but no route uses it
-    /// yet.
+    /// The peer is loading its weights. Other peers count on this peer when they choose their blocks, but no route uses
+    /// it yet.
     Joining,
     /// The peer serves its blocks.
     Online,
@@ -48,7 +48,8 @@ impl Record {
     }
 }
 
-/// The records in a response. Nodes of one process share the list, for hundreds of clients ask for the same one.
+/// The records in a response. Nodes of one process share one list of records, because hundreds of clients query the
+/// same records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// The latest record of each peer, in the order of node ids.
@@ -68,7 +69,7 @@ impl Held {
     }
 }
 
-/// A subset of the keys of a query, as a bit for each index of a key.
+/// A subset of the keys of a query: one bit for each key, by the key's index in the query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places([u64; 4]);
 
@@ -121,7 +122,7 @@ struct Subkeys {
     list: Option<List>,
 }
 
-/// The unexpired records under a key. They are queried far more often than they change.
+/// The unexpired records under a key, kept as a list because they are queried far more often than they change.
 struct List {
     records: Arc<[Arc<Record>]>,
     /// The earliest expiry of a record of the list.
@@ -159,7 +160,7 @@ impl Store {
     }
 
     /// Stores `record` under `key` until it expires. The record replaces an older one of the same peer; a newer one
-    /// that has not expired stays. Returns false only if there is no room.
+    /// that has not expired stays. Returns false only if the store has no room.
     pub fn keep(&mut self, now: Timestamp, key: Key, record: &Arc<Record>, lives: Duration) -> bool {
         if self.len >= limits::DHT_RECORDS {
             self.sweep(now);
@@ -238,7 +239,7 @@ impl Store {
     }
 }
 
-/// The latest record of each peer, out of many lists.
+/// The latest record of each peer, collected from many lists of records.
 #[derive(Default)]
 pub struct LatestRecords {
     /// The record of each peer, by node id.

@@ -1,4 +1,5 @@
-//! The requests and responses of the DHT. Its `PING` is [`crate::message::Message::Ping`], which every node answers.
+//! The requests and responses of the DHT. Kademlia's `PING` is [`crate::message::Message::Ping`], which every node
+//! answers.
 //!
 //! One query may contain several keys, as in hivemind, on which Petals runs. All blocks of a model are looked up
 //! together, and a node that is near to several of their keys is queried once.

@@ -29,9 +29,9 @@ pub struct Table {
 
 #[derive(Default)]
 struct Bucket {
-    /// The contacts, the least recently seen first.
+    /// The contacts of the bucket, the least recently seen first.
     contacts: Vec<Contact>,
-    /// The contact that takes the place of the first contact if that one does not answer.
+    /// The contact that takes the place of the bucket's first contact if the first contact does not answer a ping.
     newcomer: Option<Contact>,
 }
 
@@ -48,8 +48,8 @@ impl Table {
         self.len == 0
     }
 
-    /// Notes that the node has heard from `contact`. Returns the contact that has to be pinged if the bucket is full
-    /// and no ping is open for it.
+    /// Notes that the node has heard from `contact`. If the bucket of a new `contact` is full and none of the bucket's
+    /// contacts is being pinged, returns the contact that has to be pinged.
     pub fn heard(&mut self, contact: Contact) -> Option<Contact> {
         let bits = self.me.common_bits(contact.key) as usize;
         if bits >= Key::BITS as usize {
@@ -62,7 +62,7 @@ impl Table {
         if let Some(at) = bucket.contacts.iter().position(|known| known.key == contact.key) {
             bucket.contacts.remove(at);
             bucket.contacts.push(contact);
-            // The pinged contact is alive.
+            // The first contact is the one that is pinged. It is alive, so the newcomer is forgotten.
             if at == 0 {
                 bucket.newcomer = None;
             }
@@ -77,7 +77,8 @@ impl Table {
         if asked_already { None } else { bucket.contacts.first().copied() }
     }
 
-    /// Removes a contact that did not answer. The newcomer that waits for its bucket, if any, takes its place.
+    /// Removes a contact that did not answer. The newcomer that waits for room in the same bucket, if any, takes the
+    /// place of the removed contact.
     pub fn silent(&mut self, contact: Contact) {
         let Some(bucket) = self.buckets.get_mut(self.me.common_bits(contact.key) as usize) else { return };
         if bucket.newcomer.is_some_and(|newcomer| newcomer.key == contact.key) {
@@ -140,7 +141,8 @@ impl Table {
             targets => {
                 let mut all = Vec::with_capacity(targets.len() * count);
                 targets.iter().for_each(|target| self.add_nearest(*target, count, &mut all));
-                // A bit for each node. Ids beyond those of a plan come from strangers, and may occur twice.
+                // One bit for each node id that a plan can contain. Greater ids come from nodes outside the plan. Their
+                // contacts may occur twice.
                 let most = all.iter().map(|contact| contact.node.0 as usize).max().unwrap_or(0);
                 let mut seen = vec![0_u64; most.min(limits::NODES) / 64 + 1];
                 all.retain(|contact| {

@@ -30,19 +30,20 @@ impl MessageAccount {
 /// The counts of one process for the messages between its host and one other process (or itself), in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// The other host.
+    /// The host of the other process.
     pub there: HostId,
-    /// The incarnation of the other host, which identifies one of its processes.
+    /// The incarnation of the other process, which tells it from earlier and later processes of its host.
     pub incarnation: u32,
-    /// The number of messages that nodes here have sent to nodes there.
+    /// The number of messages that nodes of this process have sent to nodes of the other process.
     pub sent: u64,
     /// The part of `sent` that found no connection. The sender was told that the receiver is unreachable.
     pub lost: u64,
-    /// The part of `sent` that still waits here for the end of a partition.
+    /// The part of `sent` that still waits in the sending process for the end of a partition.
     pub waiting: u64,
-    /// The number of messages from nodes there that were delivered to nodes here.
+    /// The number of messages from nodes of the other process that were delivered to nodes of this process.
     pub delivered: u64,
-    /// The number of messages that have arrived from there and wait here for their delivery time.
+    /// The number of messages that have arrived from the other process and wait in this process for their delivery
+    /// time.
     pub held: u64,
     /// Whether the connection broke. Messages that were on it are lost.
     pub broken: bool,
@@ -54,7 +55,7 @@ impl Tally {
     }
 }
 
-/// All counts of one process.
+/// All message counts of one process: one tally for each process that it has exchanged messages with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub host: HostId,

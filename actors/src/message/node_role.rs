@@ -1,8 +1,8 @@
 //! Node roles, and the messages that a node of each role may send.
 //!
-//! A world whose nodes run in separate processes checks every message from another process against this table. It does
-//! not check the receiver: an honest node may have been given a wrong node id, and a receiver that does not understand
-//! a message refuses it.
+//! A world whose nodes run in separate processes checks every message from another process with [`NodeRole::may_say`].
+//! It does not check the receiver: an honest node may have been given a wrong node id, and a receiver that does not
+//! understand a message refuses it.
 use super::Message;
 
 /// The role of a node, as far as the protocol distinguishes roles.

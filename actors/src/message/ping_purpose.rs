@@ -7,8 +7,8 @@ use crate::time::Timestamp;
 /// round trips. All pongs arrive at the node, and the purpose tells whose ping a pong answers. The receiver of a ping
 /// echoes the nonce and does not interpret it.
 ///
-/// The highest bit of a nonce that is set, if it is one of the three highest, marks the purpose. The other bits hold the
-/// value of the variant, so values have 63, 62 or 61 bits.
+/// The highest set bit of a nonce encodes the purpose: bit 63, bit 62, bit 61, or none of these three. The bits below
+/// it hold the value of the variant, so values have 63, 62 or 61 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PingPurpose {
     /// The DHT checks whether a contact is still there, with the request of this number.

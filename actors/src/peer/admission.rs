@@ -82,7 +82,8 @@ impl Core {
             return;
         }
         let after = match self.sessions.expiring(now, lifetime) {
-            // A session with a step in progress may become idle at once, and then expire `idle` later.
+            // A session whose step is in progress may become idle right away, and would then expire after
+            // `lifetime.idle`. The timer must not end later than that.
             Some((_, after)) if lifetime.idle > Duration::ZERO && !planted(Canary::IdleLookedAtLate) => {
                 after.min(lifetime.idle)
             }

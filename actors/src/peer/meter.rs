@@ -16,7 +16,7 @@ pub struct Meter {
     window: Timestamp,
     /// Busy time in the current window.
     busy: Duration,
-    /// Busy time in the window before it; zero if no job ended in it.
+    /// Busy time in the window before the current one; zero if no job ended in that window.
     before: Duration,
     /// The exponential average of the time of a one-token step, in ns; 0 before the first one.
     step: u64,

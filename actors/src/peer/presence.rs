@@ -263,7 +263,8 @@ impl Presence {
         self.take(now, done, out)
     }
 
-    /// Chooses the first blocks of a peer that is offline, or moves a peer that is online if that pays.
+    /// Chooses the first blocks of a peer that is offline, or moves a peer that is online if the swarm's weakest block
+    /// gains enough (see [`placement::better`]).
     fn place(&mut self, now: Timestamp, records: &[Arc<Record>], out: &mut Vec<Effect>) -> Option<PresenceAction> {
         let placement = self.config.chooses.filter(|_| !self.left)?;
         let mut spans = placement::spans(records);

@@ -16,7 +16,7 @@ pub struct Queued {
     pub blocks: BlockRange,
     /// The time when the step arrived at this peer.
     pub received: Timestamp,
-    /// The first block that is not computed yet. Only a step that is computed block by block moves it.
+    /// The first block that is not computed yet. This index moves only for a step that is computed block by block.
     pub next_block: u32,
     /// The device time of the parts computed so far. It stays zero for a step that is computed as a whole.
     pub worked: Duration,
@@ -82,7 +82,7 @@ impl Queue {
         self.waiting.retain(|queued| queued.step.session != session);
     }
 
-    /// Moves the steps of the next job into `job`, which must be empty. It stays empty only if no step waits.
+    /// Moves the steps of the next job into `job`, which must be empty. `job` stays empty only if no step waits.
     #[inline]
     pub fn take(&mut self, job: &mut Vec<Queued>) {
         match self.scheduling {

@@ -64,8 +64,8 @@ impl SelfBenchmark {
         }
     }
 
-    /// The measured speed. The network's throughput is taken from `told`, and so is the speed of a kind that has no
-    /// measurement.
+    /// The measured speed. The network's throughput is taken from `told`, the configured speed, and so is the speed of
+    /// a kind that has no measurement.
     pub fn speed(&self, told: Speed) -> Speed {
         let rate = |kind: &Kind, otherwise: f64| match kind.worked {
             Duration::ZERO => otherwise,

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// An open session.
 pub struct Session {
-    /// The request that opened the session, with the next hop as changed since by a `Reroute`.
+    /// The `Open` message of the session. A later `Reroute` replaces the next hop in it.
     pub open: Open,
     /// Bytes of KV cache that are reserved for the session.
     pub reserved: u64,
@@ -28,11 +28,11 @@ pub struct Session {
     /// The time when the session was opened.
     opened: Timestamp,
     /// The time when the session's last step was finished, or when the session was opened if none was. The idle time
-    /// counts from here while the session has no step in progress.
+    /// counts from this time while the session has no step in progress.
     pub active: Timestamp,
-    /// The outputs of the session from position 0 on, kept to be sent again after a failure. Without a cache, the
-    /// outputs of the last step only. `None` if the client did not ask for it, or once the outputs were too large to
-    /// keep.
+    /// The outputs of the session from position 0 on, kept to be sent again after a failure. In a session without a KV
+    /// cache, the outputs of the last step only. `None` if the client did not ask to keep them, or once the outputs
+    /// were too large to keep.
     pub kept: Option<History>,
 }
 
@@ -59,7 +59,7 @@ struct Waiting {
     due: Timestamp,
 }
 
-/// The result of a request to open a session that was not refused.
+/// The result of an `Open` message that the peer does not refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// The session is open.
@@ -182,8 +182,8 @@ impl Sessions {
         Some((from, session))
     }
 
-    /// Removes and returns the oldest waiting session if it has waited for the longest allowed time. All sessions may
-    /// wait equally long, so the oldest is due first.
+    /// Removes and returns the oldest waiting session if it has waited for the longest allowed time. The longest
+    /// allowed time is the same for all sessions, so the oldest is due first.
     pub fn overdue(&mut self, now: Timestamp) -> Option<(NodeId, SessionId)> {
         let due = self.due().is_some_and(|due| due <= now) && !planted(Canary::WaitingNeverEnds);
         due.then(|| self.waiting.pop_front()).flatten().map(|waiting| (waiting.from, waiting.open.session))
@@ -273,9 +273,9 @@ impl Sessions {
         }))
     }
 
-    /// Keeps an output of the session, if its client asked for that. If the kept outputs would exceed the size of one
-    /// frame, or those of all sessions the limit [`limits::KEPT_BYTES`], the session drops all it has kept and keeps
-    /// nothing from then on.
+    /// Keeps an output of the session for a replay, if the session's client asked for that. If the kept outputs would
+    /// exceed the size of one frame, or those of all sessions the limit [`limits::KEPT_BYTES`], the session drops all
+    /// it has kept and keeps nothing from then on.
     pub fn keep(&mut self, session: SessionId, computed: &Activation) {
         let Some(session) = self.open.get_mut(&session) else { return };
         let Some(kept) = &mut session.kept else { return };

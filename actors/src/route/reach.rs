@@ -44,7 +44,8 @@ impl Reach {
         for at in 1..ends.len() {
             ends[at] += ends[at - 1];
         }
-        // `ends[at]` is the beginning of the part of block `at` now, and becomes its end as the part is filled.
+        // `ends[at]` is now the beginning of the part of `enter` for block `at`, and becomes the part's end as the part
+        // is filled.
         let mut enter = vec![0; ends.last().copied().unwrap_or(0)];
         for (index, &(span, banned)) in (0..).zip(&spans) {
             for at in inside(span).filter(|at| enters(banned, *at)) {

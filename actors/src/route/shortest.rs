@@ -33,7 +33,7 @@ pub(super) struct Estimate<'a> {
 }
 
 impl Estimate<'_> {
-    /// Half of a round trip, which is clamped to `longest_rtt`; half of `unknown_rtt` if it is not known.
+    /// Half of the round trip `rtt`, which is clamped to `longest_rtt`; half of `unknown_rtt` if `rtt` is `None`.
     fn one_way(&self, rtt: Option<Duration>) -> f64 {
         rtt.unwrap_or(self.costs.unknown_rtt).min(self.costs.longest_rtt).as_secs_f64() / 2.0
     }
@@ -57,7 +57,7 @@ impl Estimate<'_> {
         self.one_way(next.iter().find(|(peer, _)| *peer == to.id()).map(|(_, rtt)| *rtt))
     }
 
-    /// The time to compute `blocks` blocks at the peer and, if load counts, to wait there.
+    /// The time to compute `blocks` blocks at the peer and, with `by_load`, to wait there for other steps.
     pub(super) fn work(&self, peer: &Known<'_>, blocks: u32) -> f64 {
         let rps = peer.announce.inference_rps;
         let rps = if rps.is_finite() && rps > 0.0 { rps } else { self.costs.unknown_rps };
@@ -97,15 +97,17 @@ struct Search<'a> {
     reach: &'a Reach,
     estimate: &'a Estimate<'a>,
     blocks: BlockRange,
-    /// For each peer, the cost of entering it, and the best rest of a route after its whole range. Wherever a route
-    /// enters a peer that is not banned, it leaves the peer at the same block.
+    /// For each peer, the cost of entering it (`entries`), and the best rest of a route after its whole range
+    /// (`rests`). One rest is enough for a peer that is not banned, because every route leaves such a peer at the end
+    /// of its range.
     entries: Vec<f64>,
     rests: Vec<Option<Rest>>,
-    /// The best rests after banned peers, by the block at which they are entered.
+    /// The best rests of a route after banned peers, by the block where the route enters the peer, and the peer's
+    /// index.
     banned: BTreeMap<(u32, usize), Rest>,
     /// For each block, the peers with the least cost from entering them there to the end of the route, each with that
-    /// cost, the cheapest first. There are enough of them that a peer which names round trips to some of them finds the
-    /// cheapest of all others among them.
+    /// cost, the cheapest first. Each list has up to `most` peers, one more than any peer announces round trips to. It
+    /// therefore contains the cheapest peer to which a given peer announces none.
     cheapest: Vec<Vec<(f64, usize)>>,
     most: usize,
 }
@@ -135,7 +137,8 @@ impl<'a> Search<'a> {
                 let seconds = self.entries[index] + self.seconds(index, end - block, rest);
                 if block == self.blocks.start {
                     let whole = seconds + self.estimate.client(&self.peers[index]);
-                    // The peers come in the order of their ids, so the first of equal ones stays.
+                    // The peers come in the order of their ids, and of two equal routes the first is kept, so ties go
+                    // to the lower id.
                     if first.is_none_or(|(least, _)| whole.total_cmp(&least).is_lt()) {
                         first = Some((whole, index));
                     }
@@ -160,7 +163,8 @@ impl<'a> Search<'a> {
         rest.seconds + self.estimate.work(&self.peers[index], blocks)
     }
 
-    /// The best rest after a peer that is entered at `block` and left at `end`, or `None` if no route goes on there.
+    /// The best rest of a route after a peer that it enters at `block` and leaves at `end`, or `None` if no peer can
+    /// follow.
     fn rest(&mut self, index: usize, block: u32, end: u32) -> Option<Rest> {
         if let Some(rest) = self.known_rest(index, block) {
             return Some(rest);
@@ -182,8 +186,9 @@ impl<'a> Search<'a> {
         if self.reach.is_banned(index) { self.banned.get(&(block, index)).copied() } else { self.rests[index] }
     }
 
-    /// The best rest of a route after the peer at `index`, which is left at `block`. Only the peers to which it announces
-    /// a round trip, and the cheapest of all others, have to be compared: the others all have the same unknown round trip.
+    /// The best rest of a route after it leaves the peer at `index` at `block`. Only the peers to which it announces a
+    /// round trip, and the cheapest of all others, have to be compared: the others all have the same unknown round
+    /// trip.
     fn onwards(&self, index: usize, block: u32) -> Option<Rest> {
         let (from, peers) = (&self.peers[index], self.peers);
         let next = &from.announce.next;

@@ -3,8 +3,8 @@
 //! Lookups supply announcements, pings supply round trips, and some messages of a peer carry its load. The view is a
 //! pure data structure: a client reports its observations to the view, and asks it for a route.
 //!
-//! The announcements are shared with everybody who has found the same record. A view of its own holds only what its node
-//! has seen itself, of the few peers that it has dealt with.
+//! Views that contain the same record may share one copy of it. A view owns only its node's own observations of the few
+//! peers that the node has dealt with.
 use super::ban::{Ban, Bans};
 use super::ping::{Pings, RoundTrip};
 use crate::announce::{Announce, Load};
@@ -22,16 +22,16 @@ use std::sync::Arc;
 pub struct View {
     /// The latest records of the peers that are present, in the order of their ids.
     records: Vec<Arc<Record>>,
-    /// What this node has seen itself of each peer. It is kept while a peer is absent.
+    /// This node's own observations of each peer. They are kept while the peer is absent.
     seen: BTreeMap<NodeId, Seen>,
     /// The time when the last lookup's result arrived; `None` before the first.
     refreshed: Option<Timestamp>,
 }
 
-/// What a node has seen of a peer itself.
+/// A node's own observations of a peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
-    /// The load that the peer has last reported, and when.
+    /// The load that the peer has last reported, and the time of that report.
     pub load: Option<(Load, Timestamp)>,
     /// The number of sessions that this node has opened at the peer since the peer last reported its load.
     pub opened: u32,
@@ -132,7 +132,8 @@ impl View {
         }
     }
 
-    /// Records the load that the peer has reported, and resets its count of sessions opened since the report.
+    /// Records the load that the peer has reported, and resets the number of sessions that this node has opened at the
+    /// peer since the report.
     pub fn heard(&mut self, now: Timestamp, peer: NodeId, load: Load) {
         if let Some(seen) = self.seen_of(peer) {
             (seen.load, seen.opened) = (Some((load, now)), 0);
@@ -156,7 +157,7 @@ impl View {
         self.records.binary_search_by_key(&peer, |record| record.peer())
     }
 
-    /// What this node has seen of a peer, present or absent; `None` if the peer was never announced.
+    /// This node's own observations of a peer; `None` if the peer is absent and was never observed.
     fn seen_of(&mut self, peer: NodeId) -> Option<&mut Seen> {
         if self.place(peer).is_ok() {
             return Some(self.seen.entry(peer).or_default());
@@ -166,7 +167,7 @@ impl View {
 
     /// The peers that are present, including banned ones, in the order of their ids.
     pub fn present(&self) -> impl Iterator<Item = Known<'_>> {
-        // Both are in the order of ids, so one pass joins them.
+        // The records and the observations are both in the order of node ids, so one pass joins them.
         let mut seen = self.seen.iter().peekable();
         self.records.iter().map(move |record| {
             let peer = record.peer();
@@ -196,9 +197,9 @@ impl View {
         }
     }
 
-    /// The peers to ping before a route over `blocks` is chosen: for three of the blocks (the first, a random one and the
-    /// last) up to `pings.fanout` random holders of that block, as in Petals' clients (`sequence_manager.py`,
-    /// `max_pinged`). They are in the order of their ids, each once.
+    /// The peers to ping before a route over `blocks` is chosen: for three of the blocks (the first, a random one and
+    /// the last) up to `pings.fanout` random holders of that block, as in Petals' clients (`sequence_manager.py`,
+    /// `max_pinged`). The result is in the order of node ids, each peer once.
     pub fn to_ping(&self, blocks: BlockRange, pings: &Pings, draw: &mut impl Rng) -> Vec<NodeId> {
         if blocks.is_empty() {
             return Vec::new();

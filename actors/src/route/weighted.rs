@@ -61,7 +61,7 @@ pub(super) fn in_turns(
     walk(peers, ask, now, |candidates| {
         let total: f64 = candidates.iter().map(|index| weights[*index]).sum();
         candidates.iter().for_each(|index| credits[*index] += weights[*index] / total);
-        // Of several peers with the highest credit, the first is taken.
+        // If several peers have the highest credit, the first of them is taken.
         let chosen = candidates.iter().copied().rev().max_by(|a, b| credits[*a].total_cmp(&credits[*b]));
         let chosen = chosen.unwrap_or(candidates[0]);
         credits[chosen] -= 1.0;

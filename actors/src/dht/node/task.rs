@@ -18,22 +18,22 @@ pub(super) struct Task {
     pub purpose: Purpose,
     began: Timestamp,
     lookups: Vec<Lookup>,
-    /// For each lookup, its key and its reach (see [`Lookup::reach`]), in arrays of their own: each query is offered to
-    /// every lookup, and nearly all of them reject it by this comparison. A lookup that needs no more responses reaches
-    /// nowhere.
+    /// The key of each lookup (`targets`) and its reach (`reaches`, see [`Lookup::reach`]; `None` once the lookup needs
+    /// no more responses). Each query is offered to every lookup, and nearly all lookups reject it by their reach, so
+    /// both have arrays of their own.
     targets: Vec<Key>,
     reaches: Vec<Option<Distance>>,
-    /// The lookups that may have queries to send, each once.
+    /// The indices of the lookups that may have queries to send, each once.
     ready: VecDeque<u16>,
     is_ready: Vec<bool>,
-    /// The lookups that have taken in each contact, by node id: some words of bits for each node.
+    /// For each node id, a set of bits: the lookups that have taken in the node as a contact.
     taught: Vec<u64>,
     /// The number of lookups that need more responses.
     open: usize,
-    /// The number of queries in flight, and their maximum.
+    /// The number of queries in flight (`under_way`), and its maximum (`parallel`).
     under_way: u32,
     parallel: u32,
-    /// The records found so far, and the records of the last response under the key of each lookup.
+    /// The records found so far (`found`), and for each lookup the records under its key in the last response (`last`).
     found: LatestRecords,
     last: Vec<Option<Arc<[Arc<Record>]>>>,
     /// The record to store at the nodes that the lookups find, and its lifetime.
@@ -89,7 +89,8 @@ impl Task {
 
     /// Takes in the records under the key of a lookup. The later of two records of a peer is kept.
     pub fn find(&mut self, index: u16, records: &Arc<[Arc<Record>]>) {
-        // The nodes that keep a key nearly always hold the same records.
+        // The nodes that store the records of one key nearly always hold the same records, so equal records are not
+        // merged again.
         let same = |last: &Arc<[Arc<Record>]>| {
             last.len() == records.len() && last.iter().zip(records.iter()).all(|(a, b)| Arc::ptr_eq(a, b))
         };
@@ -107,8 +108,8 @@ impl Task {
         found
     }
 
-    /// Returns the next query that may be sent now, and counts it as sent. `None` while enough queries are in flight, or
-    /// if no lookup has one.
+    /// Returns the next query that may be sent now, and counts it as sent. `None` while enough queries are in flight,
+    /// or if no lookup has a query to send.
     pub fn next_question(&mut self) -> Option<Question> {
         while self.under_way < self.parallel {
             let index = *self.ready.front()?;
@@ -136,7 +137,7 @@ impl Task {
     fn joining(&mut self, first: u16, contact: Contact) -> Vec<u16> {
         let mut joining = vec![first];
         for (other, (target, reach)) in self.targets.iter().zip(&self.reaches).enumerate() {
-            // `None` is less than every distance.
+            // The reach of a lookup that is over is `None`, which is less than every distance.
             if *reach >= Some(contact.key.distance(*target))
                 && other != usize::from(first)
                 && joining.len() < limits::DHT_KEYS_PER_CALL
@@ -159,14 +160,14 @@ impl Task {
             held.keys.iter().filter_map(|place| lookups.get(place)).for_each(|index| self.close(*index));
         }
         self.teach(from, lookups, near);
-        // The lookups of a query are not in their order: the one that asked first comes first.
+        // `lookups` is not sorted: its first lookup is the one that chose the query.
         let mut changed = lookups.to_vec();
         changed.sort_unstable();
         changed.into_iter().for_each(|index| self.changed(index));
     }
 
-    /// Takes the contacts of a response into the lookups of its query. Responses repeat contacts again and again, so each
-    /// contact is taken into each lookup once.
+    /// Takes the contacts of a response into the lookups of its query. Many responses contain the same contacts, so
+    /// each contact is taken into each lookup only once.
     fn teach(&mut self, from: Key, lookups: &[u16], near: &[Contact]) {
         let words = self.lookups.len().div_ceil(64);
         let mut asking = vec![0_u64; words];

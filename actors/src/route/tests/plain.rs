@@ -1,5 +1,5 @@
-//! The shortest route by a plain search that keeps the best rest after every peer at every block and compares all peers:
-//! the reference for the fast one.
+//! The shortest route by a plain search that keeps the best rest after every peer at every block and compares all
+//! peers: the reference for the fast search in `route/shortest.rs`.
 use crate::id::BlockRange;
 use crate::message::Hop;
 use crate::route::reach::Reach;
