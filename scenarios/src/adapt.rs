@@ -1,34 +1,35 @@
-//! Adaptation of a model to another architecture: the dimensions that are kept, those that change, and the difference
-//! of the work.
+//! Adaptation of a model to another architecture: the dimensions that stay the same, the dimensions that change, and
+//! how much the work differs.
 //!
-//! The adapted model keeps the length and the four dimensions that determine the cost of a layer and the memory of a
-//! model (hidden size, heads, layers, vocabulary). The other dimensions follow the conventions of the other family.
-//! Weights are not kept: an adapted model does the work of the original, but does not give its answers.
+//! The adapted model keeps the number of positions and the four dimensions that determine the cost of a layer and the
+//! memory of a model (hidden size, heads, layers, vocabulary). The other dimensions follow the conventions of the new
+//! family. Weights are not kept: an adapted model does the work of the original, but does not give the original's
+//! answers.
 use crate::columns::Columns;
 use crate::cost::{block_flops, block_params, cache_values, client_params, head_params};
 use crate::presets::models;
 use crate::shape::{Arch, Shape, WeightType};
 use std::fmt;
 
-/// A shape and its adapted shape.
+/// A model's shape before and after its adaptation to another architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adaptation {
     pub from: Shape,
     pub to: Shape,
 }
 
-/// One dimension, with its names in the configurations of the two families.
+/// One dimension of a model, with its name and value in the `config.json` of the original and of the adapted family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     pub from: (&'static str, u32),
     pub to: (&'static str, u32),
 }
 
-/// One measure of the work, before and after the adaptation.
+/// One measure of a model's work, such as FLOPs a token, before and after the adaptation to another architecture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Distance {
     pub measure: &'static str,
-    /// The values on which the measure depends in addition to the dimensions. May be empty.
+    /// The values on which the measure depends in addition to the model's dimensions, as text. Empty if there are none.
     pub given: String,
     pub unit: &'static str,
     pub original: f64,
@@ -36,7 +37,7 @@ pub struct Distance {
 }
 
 impl Adaptation {
-    /// Adapts `source` to `arch`. The shape stays the same if it already is of that family.
+    /// Adapts `source` to `arch`. The shape stays the same if `source` is already of that family.
     pub fn of(source: &Shape, arch: Arch) -> Adaptation {
         let own = *source;
         let to = match own.arch == arch {
@@ -50,14 +51,14 @@ impl Adaptation {
         self.from.arch != self.to.arch
     }
 
-    /// The dimensions that are kept, then those that the other family determines.
+    /// Returns the dimensions that the adapted model keeps, then those that its new family determines.
     pub fn mapping(&self) -> Vec<Mapping> {
         let (from, to) = (fields(&self.from), fields(&self.to));
         from.into_iter().zip(to).map(|(from, to)| Mapping { from, to }).collect()
     }
 
-    /// The differences of the work for one token after `context` tokens, with weights in `weight_type` and
-    /// `cache_value_bytes` bytes per cached value.
+    /// Returns how the original's and the adapted model's work for one token differ. The token has `context` tokens
+    /// before it, weights are in `weight_type`, and a cached value has `cache_value_bytes` bytes.
     pub fn distances(&self, weight_type: WeightType, cache_value_bytes: u32, context: u32) -> [Distance; 4] {
         let params = |shape: &Shape| f64::from(shape.layers) * block_params(shape) + client_params(shape);
         let flops =
@@ -77,7 +78,8 @@ impl Adaptation {
     }
 }
 
-/// A shape's dimensions under their names in the family's `config.json`. The order is the same for every family.
+/// Returns a shape's dimensions under their names in the `config.json` of its family. The order is the same for every
+/// family.
 fn fields(shape: &Shape) -> [(&'static str, u32); 7] {
     let [heads, layers, kv_heads, ffn, positions] = match shape.arch {
         Arch::Opt => {
@@ -104,12 +106,12 @@ fn fields(shape: &Shape) -> [(&'static str, u32); 7] {
 }
 
 impl Distance {
-    /// The difference as a fraction of the original; 0 if nothing changed.
+    /// The change of the measure as a fraction of the original's value; 0 if the value is the same.
     pub fn relative(&self) -> f64 {
         if self.original == self.adapted { 0.0 } else { self.adapted / self.original - 1.0 }
     }
 
-    /// Formats a value of this measure.
+    /// Formats a value of this measure with a suitable scale.
     fn scaled(&self, value: f64) -> String {
         let (value, prefix) = match value {
             value if value >= 1e9 => (value / 1e9, "G"),
@@ -120,18 +122,18 @@ impl Distance {
     }
 }
 
-/// A model of a sweep that is run as another family, and its cells.
+/// A model that some cells of a sweep run as another family, and these cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapted {
     pub adaptation: Adaptation,
-    /// The numbers of the cells, in order.
+    /// The numbers of the cells that run the adapted model, in ascending order.
     pub cells: Vec<u32>,
-    /// The differences, each with its cells, because a varied value may change a measure.
+    /// The differences of the work, each with the numbers of its cells, because a varied value may change a measure.
     pub distances: Vec<(Distance, Vec<u32>)>,
 }
 
 impl Adapted {
-    /// Adds the adaptation of a cell to the list of those of earlier cells.
+    /// Adds the adaptation of one cell's model to `list`, which holds the adaptations of earlier cells.
     pub fn add(list: &mut Vec<Adapted>, cell: u32, adaptation: Adaptation, distances: [Distance; 4]) {
         let at = list.iter().position(|adapted| adapted.adaptation == adaptation).unwrap_or_else(|| {
             list.push(Adapted { adaptation, cells: Vec::new(), distances: Vec::new() });
@@ -151,8 +153,8 @@ impl Adapted {
     }
 }
 
-/// Prints two tables: the dimensions under the names of both families, and the measures. Each measure is shown with the
-/// values on which it depends, and with its cells if it does not hold for all.
+/// Prints two tables: the dimensions under the names of both families, and the measures of the work. Each measure is
+/// shown with the values on which it depends, and with its cells if it does not hold for all cells.
 impl fmt::Display for Adapted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, to) = (format!("{:?}", self.adaptation.from.arch), format!("{:?}", self.adaptation.to.arch));
@@ -160,7 +162,7 @@ impl fmt::Display for Adapted {
         let mut rows = vec![[from.clone(), String::new(), to.clone(), String::new(), String::new()]];
         for Mapping { from: (from, was), to: (to, is) } in self.adaptation.mapping() {
             let row = [from.to_owned(), was.to_string(), to.to_owned(), is.to_string(), String::new()];
-            // Key heads are left out if both families have only one number of heads.
+            // The number of key heads has the same row as the number of heads if neither family tells them apart.
             if !rows.contains(&row) {
                 rows.push(row);
             }
@@ -181,10 +183,10 @@ impl fmt::Display for Adapted {
     }
 }
 
-/// The measures in the order in which they are shown.
+/// The names of the measures of a model's work, in the order in which they are shown.
 const DISTANCES: [&str; 4] = ["parameters", "weight bytes", "KV bytes a token", "FLOPs a token"];
 
-/// Prints rows as a table, with the columns that `right` selects aligned right.
+/// Prints `rows` as a table. `right` selects the columns that are aligned right.
 fn table(f: &mut fmt::Formatter<'_>, rows: &[[String; 5]], right: [bool; 5]) -> fmt::Result {
     let columns = Columns::of(rows, &right);
     rows.iter().try_for_each(|row| writeln!(f, "  {}", columns.line(row)))
@@ -236,7 +238,7 @@ mod tests {
     fn opt_as_bloom_has_the_same_blocks_and_no_table_of_positions() {
         let source = shape(Arch::Opt, "30b").expect("a preset");
         let [params, bytes, cached, flops] = Adaptation::of(&source, Arch::Bloom).distances(WeightType::Int8, 2, 512);
-        // BLOOM lacks 2050 learned positions and has a norm after the embedding.
+        // OPT's 2050 learned positions are absent from BLOOM, which has a norm after the embedding instead.
         assert_eq!(params.original - params.adapted, 2050.0 * 7168.0 - 2.0 * 7168.0);
         assert_eq!(bytes.relative(), params.relative());
         assert_eq!((flops.relative(), cached.relative()), (0.0, 0.0));

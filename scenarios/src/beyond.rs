@@ -15,8 +15,8 @@ pub(crate) fn warnings(scenario: &Scenario, plan: &Plan) -> Vec<(Kind, f64, Stri
     context.into_iter().chain(scenario.events.iter().enumerate().filter_map(late)).collect()
 }
 
-/// Warns of requests longer than the context for which the model was trained. Learned positions (OPT) end there, so a
-/// longer request is an error elsewhere. Rotary positions and ALiBi can be computed for longer requests.
+/// Warns of requests longer than the context for which the model was trained. Learned positions (OPT) end at that
+/// context, and another check refuses longer requests. Rotary positions and ALiBi can be computed for longer requests.
 fn context(scenario: &Scenario, plan: &Plan) -> Option<String> {
     let own = model::shape(&scenario.model.shape).ok()?;
     let longest = plan.longest().max(plan.workload.prompt + resolve::WARM_UP);
@@ -36,8 +36,8 @@ fn context(scenario: &Scenario, plan: &Plan) -> Option<String> {
     ))
 }
 
-/// Returns the number of events that begin later than `end` after the barrier's release. Events without a fixed time do
-/// not count.
+/// Returns the number of events that begin later than the time `end` after the barrier's release. Events without a
+/// fixed time are not counted.
 pub(crate) fn after(scenario: &Scenario, plan: &Plan, end: Duration) -> usize {
     scenario.events.iter().filter(|event| begins(event, plan.ready_within).is_some_and(|begins| begins > end)).count()
 }
@@ -75,8 +75,8 @@ fn after_closed(index: usize, begins: Duration, plan: &Plan, requests: u32) -> O
     })
 }
 
-/// Returns the earliest time after the barrier's release at which an event can begin, or `None` if its time is not
-/// fixed.
+/// Returns the earliest time after the barrier's release at which `event` can begin, or `None` if the event has no
+/// fixed time.
 fn begins(event: &ScheduledFault, ready_within: Duration) -> Option<Duration> {
     let at = match event {
         ScheduledFault::Crash { at, .. }

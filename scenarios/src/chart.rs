@@ -1,4 +1,4 @@
-//! The charts that a scenario can ask for. Their paths are those of scenario fields, for example `workload.prompt`.
+//! The charts that a scenario can request. Charts refer to scenario fields by path, for example `workload.prompt`.
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ pub enum Chart {
     Only(String, Box<Chart>),
 }
 
-/// The largest number of series that can be told apart in a chart, and of bars that can be read side by side.
+/// The largest number of series in a chart that can be told apart, and of bars that can be read side by side.
 const SERIES: usize = 8;
 const BARS: usize = 32;
 

@@ -14,13 +14,13 @@ use actors::seed::Seed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// A summary of a sweep.
+/// A summary of a checked sweep: its cells, hosts, adapted models and warnings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     pub name: String,
     pub repeats: u32,
     pub cells: Vec<CellSummary>,
-    /// The models that are run as another family.
+    /// The models that the sweep runs as another family.
     pub adapted: Vec<Adapted>,
     /// Warnings about values that are allowed but rarely intended, at most one of each kind.
     pub warnings: Vec<Warning>,
@@ -29,7 +29,7 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CellSummary {
     pub key: CellKey,
-    /// The number of hosts without the orchestrator's.
+    /// The number of hosts, not counting the orchestrator's host.
     pub hosts: usize,
     pub peers: usize,
     pub clients: usize,
@@ -39,11 +39,11 @@ pub struct CellSummary {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Warning {
     kind: Kind,
-    /// The severity in the worst cell.
+    /// The severity of the warning in the worst cell. Severities of one kind of warning can be compared.
     excess: f64,
-    /// The message for the worst cell.
+    /// The text of the warning for the worst cell.
     pub text: String,
-    /// The worst cell, if the sweep varies anything.
+    /// The key of the cell where the warning is most severe. `None` if the sweep varies nothing.
     pub worst: Option<CellKey>,
     /// The numbers of all cells that have this warning, in order.
     pub cells: Vec<u32>,
@@ -84,11 +84,11 @@ impl Summary {
         Summary { name, repeats, cells: Vec::new(), adapted: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Adds a cell with the plan of one of its repetitions.
+    /// Adds a cell to the summary, with the plan of one of the cell's repetitions.
     pub fn add(&mut self, cell: &Cell, plan: &Plan) {
         adapt(&mut self.adapted, cell, plan);
         for (kind, excess, text) in warnings(plan).into_iter().chain(cell.warnings(plan)) {
-            // The only cell of a sweep needs no name.
+            // A warning does not name the cell if the sweep has only one.
             let worst = Some(cell.key.clone()).filter(|key| !key.values.is_empty());
             match self.warnings.iter_mut().find(|known| known.kind == kind) {
                 Some(known) => {
@@ -105,8 +105,8 @@ impl Summary {
     }
 }
 
-/// Records the dimensions that an adapted model keeps, and how its work differs from the original's at the workload's
-/// last token.
+/// Records the dimensions that an adapted model keeps, and how its work for the workload's last token differs from the
+/// original's.
 fn adapt(adapted: &mut Vec<Adapted>, cell: &Cell, plan: &Plan) {
     let Ok(own) = model::shape(&cell.scenario.model.shape) else { return };
     let adaptation = Adaptation::of(&own, plan.model.shape.arch);
@@ -117,8 +117,8 @@ fn adapt(adapted: &mut Vec<Adapted>, cell: &Cell, plan: &Plan) {
     }
 }
 
-/// The largest number of sessions that the workload can have open at once: one for each client of a closed-loop
-/// workload, and one for each request in flight of an open-loop workload.
+/// Returns the largest number of sessions that the workload can have open at once: one for each client of a closed-loop
+/// workload, or one for each request in flight of an open-loop workload.
 fn sessions(plan: &Plan) -> u64 {
     let open = match plan.workload_kind() {
         WorkloadKind::Closed { .. } => return plan.clients().count() as u64,
@@ -131,7 +131,8 @@ fn sessions(plan: &Plan) -> u64 {
     requests.values().map(|requests| u64::from(open.in_flight).min(*requests)).sum()
 }
 
-/// Returns the warnings of a plan, at most one of each kind, with the severity and the text of the worst place.
+/// Returns the warnings of a plan, at most one of each kind. Each has the severity and the text for the most affected
+/// host, peer or event.
 fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
     let mut warnings = Vec::new();
     let (sessions, most) = (sessions(plan), limits::SESSIONS_PER_PEER as u64);
@@ -182,7 +183,7 @@ fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
     warnings
 }
 
-/// The end of a warning that names one of `count` places: how many others there are.
+/// Returns the end of a warning that names one place of several: the warning also holds for `count` other places.
 fn others(count: usize, what: &str) -> String {
     match count {
         0 => String::new(),
@@ -191,8 +192,8 @@ fn others(count: usize, what: &str) -> String {
     }
 }
 
-/// Returns what a live run on one machine cannot do of a plan, and what would be needed instead. Empty if a live run is
-/// possible.
+/// Returns a text for each part of a plan that a live run on one machine cannot execute, with what would be needed
+/// instead. The list is empty if a live run is possible.
 pub fn live_obstacles(plan: &Plan) -> Vec<String> {
     let mut obstacles = Vec::new();
     if plan.model.weights == Weights::Echo {
@@ -253,7 +254,7 @@ pub fn live_obstacles(plan: &Plan) -> Vec<String> {
     obstacles
 }
 
-/// The hosts of each group of the scenario, in its order, without the orchestrator's.
+/// Returns the hosts of each host group, in the order of the scenario, without the orchestrator's host.
 fn groups(plan: &Plan) -> Vec<Vec<usize>> {
     let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
     for (index, host) in plan.hosts.iter().enumerate().skip(1) {

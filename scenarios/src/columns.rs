@@ -5,7 +5,7 @@ const GAP: &str = "  ";
 
 #[derive(Clone, Debug)]
 pub struct Columns {
-    /// For each column, its width in characters, and whether it is aligned right.
+    /// The width of each column in characters, and whether the column is aligned right.
     columns: Vec<(usize, bool)>,
 }
 
@@ -29,7 +29,7 @@ impl Columns {
         self.padded(row.as_ref()).join(GAP).trim_end().to_owned()
     }
 
-    /// The line under a heading.
+    /// The line of dashes under a table's heading on a terminal.
     pub fn rule(&self) -> String {
         self.columns.iter().map(|(width, _)| "─".repeat(*width)).collect::<Vec<_>>().join(GAP)
     }
@@ -39,7 +39,7 @@ impl Columns {
         format!("| {} |", self.padded(row.as_ref()).join(" | "))
     }
 
-    /// The line under the heading of a Markdown table. Its columns are at least three characters wide.
+    /// The line under the heading of a Markdown table. Each column of the line is at least three characters wide.
     pub fn markdown_rule(&self) -> String {
         let rule = |&(width, right): &(usize, bool)| match right {
             true => format!("{}:", "-".repeat(width.saturating_sub(1))),

@@ -2,7 +2,7 @@
 //!
 //! The simulator's devices and a peer's announced speed both use this module, so they cannot disagree. This module does
 //! *not* cover queueing, core leases and [`Cost::first_job`], which depend on what the device did before, nor
-//! [`Cost::jitter`], which is random. The cold share of the weights is an argument.
+//! [`Cost::jitter`], which is random. The share of the weights that is cold is an argument.
 //!
 //! The time of a job is a roofline, max(FLOPs / achieved rate, bytes / achieved bandwidth) for each block, plus fixed
 //! overheads (Williams, Waterman and Patterson 2009; for transformers: Pope et al. 2022, "Efficiently Scaling
@@ -22,8 +22,8 @@ pub struct Item {
     pub position: u32,
 }
 
-/// The time of `blocks` blocks over `tokens` new tokens in each of `batch` rows, with `position` tokens in their
-/// caches.
+/// The time of `blocks` blocks for `tokens` new tokens in each of `batch` rows. Each row has `position` tokens in its
+/// KV cache.
 #[inline]
 pub fn blocks_time(cost: &Cost, model: &Model, blocks: u32, batch: u32, tokens: u32, position: u32) -> Duration {
     batch_time(cost, model, blocks, std::iter::once(Item { rows: batch, tokens, position }))
@@ -31,10 +31,10 @@ pub fn blocks_time(cost: &Cost, model: &Model, blocks: u32, batch: u32, tokens: 
 
 /// The time of `blocks` blocks over several items in one batch, which share the cost of the weights.
 ///
-/// With the roofline, the FLOPs and cache bytes of the items add up, and the weights are streamed once. With a table,
-/// one-token steps are a decode batch and longer steps a prefill batch. If the batch has both, all its tokens take the
-/// time of a prefill in the matrices, and its one-token steps add the attention over their contexts. A prefill takes at
-/// least the time of a one-token step of one row, because it streams the same weights.
+/// With the roofline, the FLOPs and cache bytes of the items add up, and the weights are read from memory once. With a
+/// measured table, one-token steps are a decode batch and longer steps a prefill batch. If the batch has both, the
+/// matmuls of all tokens take the time of a prefill, and the one-token steps add the attention over their contexts. A
+/// prefill takes at least the time of a one-token step of one row, because both read the same weights.
 pub fn batch_time(cost: &Cost, model: &Model, blocks: u32, items: impl Iterator<Item = Item>) -> Duration {
     let mut batch = Batch::default();
     let (mut flops, mut bytes) = (0.0, block_weight_bytes(&model.shape, model.block_type));
@@ -53,14 +53,14 @@ pub fn batch_time(cost: &Cost, model: &Model, blocks: u32, items: impl Iterator<
     slowed(cost, Duration::from_secs_f64(per_block * f64::from(blocks)) + per_job)
 }
 
-/// The sums with which a measured table is looked up.
+/// The sums over a batch's items by which its time is looked up in a measured table.
 #[derive(Default)]
 struct Batch {
-    /// `decodes`: rows of one-token steps. `decoded`: the tokens before these steps, summed over rows.
+    /// `decodes`: the number of rows of one-token steps. `decoded`: the tokens before these steps, summed over rows.
     decodes: f64,
     decoded: f64,
-    /// `prefills`: new tokens of longer steps. `prefilled`: the tokens before these steps, counted once for each new
-    /// token.
+    /// `prefills`: the number of new tokens of longer steps. `prefilled`: the tokens before these steps, counted once
+    /// for each new token.
     prefills: f64,
     prefilled: f64,
 }
@@ -77,7 +77,8 @@ impl Batch {
         }
     }
 
-    /// Returns the seconds per block and the time per job, if the table has points for this kind of job.
+    /// Returns the seconds per block and the fixed time per job, or `None` if the table has no points for this kind of
+    /// job.
     fn measured(&self, table: &Table) -> Option<(f64, Duration)> {
         let context = if self.decodes > 0.0 { self.decoded / self.decodes } else { 0.0 };
         if self.prefills == 0.0 {
@@ -93,7 +94,7 @@ impl Batch {
     }
 }
 
-/// The time of the embedding lookup of `tokens` tokens in each of `batch` rows. Each token reads one row of the
+/// The time of the embedding lookup for `tokens` tokens in each of `batch` rows. Each token reads one row of the
 /// embedding table.
 pub fn embed_time(cost: &Cost, model: &Model, batch: u32, tokens: u32) -> Duration {
     let count = f64::from(batch) * f64::from(tokens);
@@ -106,7 +107,7 @@ pub fn embed_time(cost: &Cost, model: &Model, batch: u32, tokens: u32) -> Durati
     slowed(cost, Duration::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
-/// The time of the LM head over the last token of each of `batch` rows: final norm, the `[vocab, hidden]` matmul, and
+/// The time of the LM head for the last token of each of `batch` rows: final norm, the `[vocab, hidden]` matmul, and
 /// sampling.
 pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Duration {
     if let Some(seconds) = cost.ends.as_ref().and_then(|ends| measured(&ends.head, f64::from(batch))) {
@@ -118,12 +119,12 @@ pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Duration {
     slowed(cost, Duration::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
-/// The cold-cache penalty of `blocks` blocks whose weights are cold to this share: the time that is added to the job.
+/// The cold-cache penalty of `blocks` blocks, a time that is added to the job. `share` of their weights is cold.
 pub fn cold_blocks_time(cost: &Cost, blocks: u32, share: f64) -> Duration {
     Duration(cold_time(cost, cost.cold.per_block, share).0 * u64::from(blocks))
 }
 
-/// The cold-cache penalty of an LM head whose weights are cold to this share: the time that is added to the job.
+/// The cold-cache penalty of an LM head, a time that is added to the job. `share` of its weights is cold.
 pub fn cold_head_time(cost: &Cost, share: f64) -> Duration {
     cold_time(cost, cost.cold.head, share)
 }
@@ -135,21 +136,21 @@ fn cold_time(cost: &Cost, all: Duration, share: f64) -> Duration {
     slowed(cost, Duration::from_secs_f64(all.as_secs_f64() * share))
 }
 
-/// Blocks per second in one-token steps of one row on an empty cache. A Petals server measures and announces this value
-/// (`inference_rps` in `petals/server/throughput.py`: one block, batch 1, one token).
+/// Blocks per second in one-token steps of one row with an empty KV cache. A Petals server measures and announces this
+/// value (`inference_rps` in `petals/server/throughput.py`: one block, batch 1, one token).
 pub fn inference_rps(cost: &Cost, model: &Model) -> f64 {
     let seconds = blocks_time(cost, model, 1, 1, 1, 0).as_secs_f64();
     1.0 / seconds.max(1e-9)
 }
 
-/// Blocks per second times tokens in a step of 1024 tokens (Petals' `forward_rps`).
+/// Blocks per second times tokens, in a step of 1024 tokens. A Petals server announces this value as `forward_rps`.
 pub fn forward_rps(cost: &Cost, model: &Model) -> f64 {
     const TOKENS: u32 = 1024;
     f64::from(TOKENS) / blocks_time(cost, model, 1, 1, TOKENS, 0).as_secs_f64().max(1e-9)
 }
 
-/// Tokens per second that a host's NIC carries, with 16-bit activation values: the lesser of the two directions. A
-/// direction without a limit counts as `unknown` bytes per second (`petals/server/throughput.py`).
+/// Tokens per second that a host's NIC carries in its slower direction, with 16-bit activation values. A direction
+/// without a limit counts as `unknown` bytes per second (`petals/server/throughput.py`).
 pub fn network_rps(egress: &Link, ingress: &Link, model: &Model, unknown: f64) -> f64 {
     let known = egress.bandwidth.into_iter().chain(ingress.bandwidth).reduce(f64::min);
     known.unwrap_or(unknown) / (2.0 * f64::from(model.shape.hidden))
@@ -163,7 +164,7 @@ pub fn block_params(shape: &Shape) -> f64 {
     let (hidden, ffn) = (f64::from(shape.hidden), f64::from(shape.ffn));
     matmul_params(shape)
         + match shape.arch {
-            // q, k, v, o: 4 h; the FFN: f + h; two layer norms with bias: 4 h
+            // q, k, v and o have 4 h biases, the FFN has f + h, and the two layer norms have 4 h weights and biases.
             Arch::Opt | Arch::Bloom => 9.0 * hidden + ffn,
             Arch::Llama => 2.0 * hidden,
         }
@@ -174,12 +175,12 @@ pub fn block_weight_bytes(shape: &Shape, weight_type: WeightType) -> f64 {
     block_params(shape) * weight_type.bytes()
 }
 
-/// The number of parameters of the LM head's matrix, which has the size of the embedding table, tied or not.
+/// The number of parameters of the LM head's matrix, which is as large as the embedding table. Tying does not matter.
 pub fn head_params(shape: &Shape) -> f64 {
     f64::from(shape.vocab) * f64::from(shape.hidden)
 }
 
-/// The number of parameters outside the blocks: embedding table, learned positions (two of OPT's are never used),
+/// The number of parameters outside the blocks: embedding table, learned positions (of which OPT never uses two),
 /// norms, and the LM head if it is not tied to the embedding table.
 pub fn client_params(shape: &Shape) -> f64 {
     let hidden = f64::from(shape.hidden);
@@ -197,23 +198,23 @@ pub fn cache_values(shape: &Shape) -> f64 {
     2.0 * f64::from(shape.kv_heads) * f64::from(shape.head_dim())
 }
 
-/// FLOPs of one block: two for each matmul parameter and token, and `4 h` for each pair of a query and a key that it
-/// attends to.
+/// FLOPs of one block: two for each matmul parameter and token, and `4 h` for each pair of a query and a key that the
+/// query attends to.
 pub fn block_flops(shape: &Shape, batch: u32, tokens: u32, position: u32) -> f64 {
     let (batch, new, before) = (f64::from(batch), f64::from(tokens), f64::from(position));
-    // The i-th new token attends to `before + i` keys, including its own.
+    // The i-th new token attends to `before + i` keys, including the key of the token itself.
     let pairs = new * before + new * (new + 1.0) / 2.0;
     batch * (2.0 * matmul_params(shape) * new + 4.0 * f64::from(shape.hidden) * pairs)
 }
 
 /// Bytes that one block reads from memory: its weights once, and the keys and values of every row's context once.
 ///
-/// Activations are left out: they stay in the caches of a CPU, and are below a percent on a GPU.
+/// Activations are left out: on a CPU they stay in the processor's caches, and on a GPU they are below one percent.
 pub fn block_bytes(model: &Model, batch: u32, tokens: u32, position: u32) -> f64 {
     block_weight_bytes(&model.shape, model.block_type) + cache_bytes(model, batch, tokens, position)
 }
 
-/// Bytes of keys and values that one block reads and writes.
+/// Bytes of keys and values that one block reads from and writes to the KV cache.
 fn cache_bytes(model: &Model, batch: u32, tokens: u32, position: u32) -> f64 {
     let context = f64::from(batch) * (f64::from(position) + f64::from(tokens));
     context * cache_values(&model.shape) * f64::from(model.cache_value_bytes)
@@ -231,13 +232,13 @@ fn roofline_seconds(roofline: &Roofline, flops: f64, bytes: f64) -> f64 {
     (flops / roofline.flops).max(bytes / roofline.bandwidth)
 }
 
-/// The time of a job on a device that is `cost.slow` times slower than others of its kind.
+/// Returns `time` multiplied by `cost.slow`, the factor by which this device is slower than others of its kind.
 #[inline]
 fn slowed(cost: &Cost, time: Duration) -> Duration {
     if cost.slow == 1.0 { time } else { Duration::from_secs_f64(time.as_secs_f64() * cost.slow) }
 }
 
-/// Interpolates the seconds on a curve; `None` if the curve has no points.
+/// Interpolates seconds on a curve of (size, seconds) points. `None` if the curve has no points.
 fn measured(curve: &[(f64, f64)], size: f64) -> Option<f64> {
     let (xs, ys): (Vec<f64>, Vec<f64>) = curve.iter().copied().unzip();
     (!xs.is_empty()).then(|| grid::line(&xs, &ys, size))

@@ -75,7 +75,7 @@ impl ScenarioError {
     }
 }
 
-/// Returns a flag as a message repeats it: without its middle if it is long.
+/// Returns a command-line flag for use in a message: long flags without their middle.
 pub(crate) fn brief(flag: &str) -> String {
     const REPEATED: usize = 400;
     shortened_to(flag, REPEATED)

@@ -1,4 +1,4 @@
-//! The tables that a scenario names: samples, round trips, arrivals, times away.
+//! The tables that a scenario names: samples of delays or lengths, round trips, arrivals, absences of hosts.
 //!
 //! Tables are read when a cell is planned, so that a plan contains their data and needs no file. Rows are read one at a
 //! time, and only the needed values are kept, once for all cells of a sweep. Paths are relative to the scenario's
@@ -22,14 +22,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use trace::{Cut, Recorded};
 
-/// The data that have been read so far.
+/// The files of a scenario, and the data that have been read from them so far.
 #[derive(Debug)]
 pub(crate) struct Files {
     folder: PathBuf,
     times: Cache<(String, String), [Duration]>,
     counts: Cache<(String, String), [u32]>,
     traces: Cache<Cut, [Recorded]>,
-    /// Notes for the user about the files that were read.
+    /// Notes for the user about the files that have been read.
     notes: Mutex<BTreeSet<String>>,
 }
 
@@ -72,7 +72,7 @@ impl Files {
         })
     }
 
-    /// Reads the durations in a column. The column's name ends with their unit.
+    /// Reads the durations in a column. The column's name ends with the unit of the durations.
     pub fn times(&self, path: &str, column: &str) -> Result<Arc<[Duration]>, TableError> {
         kept(&self.times, (path.to_owned(), column.to_owned()), || {
             let unit = table::unit_of(column).ok_or_else(|| {
@@ -118,7 +118,7 @@ impl Files {
     }
 }
 
-/// Returns the value that is stored for a key, or reads and stores it.
+/// Returns the value that is stored for a key. If there is none, reads the value and stores it.
 fn kept<K: Ord, V: ?Sized>(
     cache: &Cache<K, V>,
     key: K,

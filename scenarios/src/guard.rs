@@ -4,14 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 thread_local! {
-    /// The number of guarded calls that are active on this thread.
+    /// The number of calls of [`guard`] that are active on this thread.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Calls `parse`, and returns the panic's message as the error if it panics.
 ///
 /// The panic is not printed, because the caller reports the file that caused it. Stack overflows and failed allocations
-/// still end the process, so the caller must first limit the input's size and counts.
+/// still end the process, so the caller must limit the input's size and counts before it calls `guard`.
 ///
 /// # Errors
 /// If `parse` panics.
@@ -33,7 +33,7 @@ fn silence() {
     HOOK.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |info| {
-            // The access fails only while the thread ends, and then no guarded call is active.
+            // `try_with` fails only while the thread ends, and then no guarded call is active.
             if DEPTH.try_with(Cell::get).unwrap_or(0) == 0 {
                 before(info);
             }

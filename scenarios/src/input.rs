@@ -11,38 +11,41 @@ use std::path::{Path, PathBuf};
 /// some thousand measured points.
 pub const TEXT_BYTES: u64 = 64 << 20;
 
-/// The limit of a `config.json`, `tokenizer_config.json` or shard index, in bytes. Published ones have at most some MB.
+/// The limit of a `config.json`, `tokenizer_config.json` or shard index, in bytes. Published files have at most some
+/// MB.
 pub const CONFIG_BYTES: u64 = 16 << 20;
 
-/// The limit of the JSON header of a safetensors file, in bytes. It takes some 100 bytes a tensor, and published files
-/// have at most some 10,000 tensors.
+/// The limit of the JSON header of a safetensors file, in bytes. A header has some 100 bytes a tensor, and published
+/// files have at most some 10,000 tensors.
 pub const SAFETENSORS_HEADER_BYTES: u64 = 32 << 20;
 
-/// The limit of a `tokenizer.json`, in bytes. The largest published ones have 35 MB.
+/// The limit of a `tokenizer.json`, in bytes. The largest published files have 35 MB.
 pub const TOKENIZER_BYTES: u64 = 128 << 20;
 
-/// The limit of the steps of a tokenizer that replace text. Published ones have at most ten.
+/// The limit of the number of a tokenizer's steps that replace text. Published tokenizers have at most ten.
 pub const TOKENIZER_STEPS: usize = 64;
 
-/// The limit of the factor by which a tokenizer may lengthen a text before it cuts it into tokens. Published ones have
-/// some forty, for the longest replacement of a single character.
+/// The limit of the factor by which a tokenizer may lengthen a text before it splits the text into tokens. Published
+/// tokenizers have a factor of some forty, for the longest replacement of a single character.
 pub const TOKENIZER_GROWTH: u64 = 1024;
 
-/// The limit of a prompt after all replacements of its tokenizer, in bytes. The library keeps some twenty bytes for each.
+/// The limit of a prompt after all replacements of its tokenizer, in bytes. The tokenizers library keeps some twenty
+/// bytes of memory for each byte.
 pub const NORMALIZED_BYTES: u64 = 256 << 20;
 
 /// The limit of a file of prompts, in bytes: some hundred prompts as long as the longest contexts of today.
 pub const PROMPT_BYTES: u64 = 64 << 20;
 
-/// The limit of the `manifest.json` of a run directory, in bytes. The 65,536 runs that a sweep may have take some sixty
-/// bytes each, 4 MB together; reading takes some sixteen times the length of memory.
+/// The limit of the `manifest.json` of a run directory, in bytes. A sweep has at most 65,536 runs of some sixty bytes
+/// each, 4 MB together. Reading a manifest takes memory of some sixteen times its length.
 pub const MANIFEST_BYTES: u64 = 16 << 20;
 
 /// The limit of the `plan.ron` of a run directory, in bytes: some hundred bytes for each of a million nodes, in each of
 /// some cells.
 pub const PLAN_BYTES: u64 = 1 << 30;
 
-/// The limit of a CSV table of a run directory, in bytes: a hundred columns for each of a million runs.
+/// The limit of a CSV table of a run directory, in bytes: some ten bytes for each of a hundred columns of a million
+/// runs.
 pub const TABLE_BYTES: u64 = 1 << 30;
 
 /// The limit of the footer of a parquet file of a run directory, in bytes: some kilobytes for each of a thousand groups
@@ -53,27 +56,29 @@ pub const FOOTER_BYTES: u64 = 16 << 20;
 /// limit bounds time, not memory. Public traces of a week have over 1 GB.
 pub const STREAM_BYTES: u64 = 4 << 30;
 
-/// The limit of a table of round trips, samples or times away, in bytes after unpacking: a million rows of a hundred bytes.
+/// The limit of a table of round trips, samples or absences of hosts, in bytes after unpacking: over two million rows
+/// of a hundred bytes.
 pub const SMALL_STREAM_BYTES: u64 = 256 << 20;
 
 /// The limit of all empty lines and comments of a table together, in bytes.
 pub const BLANK_BYTES: u64 = 4 << 20;
 
-/// The limit of one line of a table, in bytes. A line is the only part of a stream that is in memory as a whole. A line
-/// of a matrix of a thousand sites has 10 kB; a request of a million tokens with the hash of each of its blocks has
-/// some 100 kB.
+/// The limit of one line of a table, in bytes. Tables are read line by line, so only one line is in memory as a whole.
+/// A line of a matrix of a thousand sites has 10 kB; a request of a million tokens with the hash of each block of
+/// tokens has some 100 kB.
 pub const LINE_BYTES: u64 = 1 << 20;
 
-/// The limit of the number of samples in a table's column, 8 bytes each. A delay keeps a thousand quantiles of them.
+/// The limit of the number of samples in a table's column, 8 bytes each. A delay keeps a thousand quantiles of the
+/// samples.
 pub const SAMPLES: usize = 1 << 22;
 
 /// The limit of the number of round trips in a table, 50 bytes each: enough for a matrix of a thousand sites.
 pub const ROUND_TRIPS: usize = 1 << 20;
 
-/// Characters of a quoted text of a file: enough to find it there.
+/// The number of characters of a file's text that an error quotes: enough to find the text in the file.
 const EXCERPT: usize = 60;
 
-/// The beginning of a text of somebody else's file, as errors quote it: a name may be as long as its file.
+/// Returns the beginning of a text from an input file, for errors: a name may be as long as its file.
 pub fn excerpt(text: &str) -> String {
     match text.char_indices().nth(EXCERPT) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -81,10 +86,10 @@ pub fn excerpt(text: &str) -> String {
     }
 }
 
-/// Characters of a message that is shown whole.
+/// The largest number of characters of a message that is shown in full.
 const MESSAGE: usize = 1000;
 
-/// A parser's message about a file, without the middle of what it quotes: it may quote the whole file.
+/// Returns a parser's message about a file, without its middle if it is long: the message may quote the whole file.
 pub fn shortened(message: &str) -> String {
     shortened_to(message, MESSAGE)
 }
@@ -100,11 +105,11 @@ pub fn shortened_to(text: &str, most: usize) -> String {
     format!("{begin}...{end}")
 }
 
-/// What is said of a file that begins with a byte order mark of UTF-16, and what to do about it.
+/// The error for a file that begins with a byte order mark of UTF-16. `UTF16_HELP` is its help text.
 pub const UTF16: &str = "the file is UTF-16 text, but UTF-8 is expected";
 pub const UTF16_HELP: &str = "save the file as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8 FILE > OTHER";
 
-/// Whether bytes begin with a byte order mark of UTF-16, in either order. They are no UTF-8.
+/// Whether bytes begin with a byte order mark of UTF-16, big-endian or little-endian. Such bytes are not valid UTF-8.
 pub fn is_utf16(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])
 }
@@ -130,7 +135,7 @@ pub enum InputError {
 /// If the file cannot be opened, or is a directory, named pipe, socket or device.
 pub fn open(path: &Path) -> Result<(File, u64), InputError> {
     let io = |why| InputError::Io { path: path.to_owned(), why };
-    // The type is checked before the file is opened, because opening a named pipe waits for its other end.
+    // The type is checked before the file is opened, because opening a named pipe waits for a writer.
     let kind = std::fs::metadata(path).map_err(io)?.file_type();
     if !kind.is_file() {
         let found = if kind.is_dir() { "a directory" } else { "a pipe, a socket or a device" };

@@ -1,6 +1,7 @@
 //! The built-in scenarios.
 
-/// The name and the text of each scenario, in the order in which they are listed. The first one is meant for beginners.
+/// The name and the text of each built-in scenario, in the order in which they are listed. The first one is meant for
+/// beginners.
 pub const LIBRARY: [(&str, &str); 27] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
@@ -31,14 +32,15 @@ pub const LIBRARY: [(&str, &str); 27] = [
     ("helix-t4", include_str!("../library/helix-t4.ron")),
 ];
 
-/// The tables that these scenarios name. A built-in table is read only if there is no file at its path.
+/// The path and the text of each table that built-in scenarios name. A built-in table is read only if there is no file
+/// at its path.
 pub(crate) const TABLES: [(&str, &str); 3] = [
     ("helix-a100.csv", include_str!("../published/helix-a100.csv")),
     ("helix-l4.csv", include_str!("../published/helix-l4.csv")),
     ("helix-t4.csv", include_str!("../published/helix-t4.csv")),
 ];
 
-/// Returns the text of the built-in scenario with this name.
+/// Returns the text of the built-in scenario called `name`, or `None`.
 pub fn find(name: &str) -> Option<&'static str> {
     LIBRARY.iter().find(|entry| entry.0 == name).map(|entry| entry.1)
 }

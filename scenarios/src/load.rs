@@ -12,7 +12,7 @@ use crate::suggest;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A scenario as text and as parsed.
+/// A scenario, as its original text and parsed.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub(crate) source: Arc<Source>,
@@ -40,7 +40,8 @@ pub fn load(scenario: &str) -> Result<Loaded, ScenarioError> {
     }
 }
 
-/// Where a scenario lay whose copy is in a run directory: the files that it names are found from there.
+/// Returns the folder of the scenario of which a run directory holds a copy. Paths in the copy are relative to that
+/// folder. `None` if `path` is not such a copy.
 fn original_folder(path: &Path, folder: &Path) -> Option<PathBuf> {
     let manifest = folder.join("manifest.json");
     if path.file_name()? != "scenario.ron" || !manifest.is_file() {
@@ -62,14 +63,14 @@ fn unknown(scenario: &str) -> ScenarioError {
     ScenarioError::Unknown { name: scenario.to_owned(), help: Some(help) }
 }
 
-/// Whether a person means a file: then a name of the library is a likely mistake only if it is almost the same.
+/// Whether the user means a file. Then a built-in scenario is suggested only if its name is almost the same.
 fn is_file_name(scenario: &str) -> bool {
     scenario.contains('/') || scenario.ends_with(".ron")
 }
 
 impl Loaded {
-    /// Parses the text of a scenario. `name` names the scenario in errors; the files that it names are found from
-    /// its folder.
+    /// Parses the text of a scenario. `name` names the scenario in errors. If it is a path, paths in the scenario are
+    /// relative to its folder.
     ///
     /// # Errors
     /// If the text is not a scenario.
@@ -77,7 +78,7 @@ impl Loaded {
         Loaded::read_from(name, text, Path::new(name).parent().unwrap_or(Path::new("")))
     }
 
-    /// The same with the files that it names in `folder`.
+    /// Parses the text of a scenario called `name`. Paths in the scenario are relative to `folder`.
     fn read_from(name: &str, text: String, folder: &Path) -> Result<Loaded, ScenarioError> {
         let source = Arc::new(Source { name: name.to_owned(), text });
         let scenario = Scenario::from_ron(&source.text).map_err(|error| ScenarioError::syntax(&source, &error))?;
@@ -88,7 +89,7 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// The folder, absolute, in which the files are that the scenario names; nothing for a scenario of the library.
+    /// The absolute path of the folder to which paths in the scenario are relative. `None` for a built-in scenario.
     pub fn folder(&self) -> Option<PathBuf> {
         if library::find(self.source.name.trim_end_matches(".ron")).is_some() && !Path::new(&self.source.name).exists()
         {
@@ -106,7 +107,8 @@ impl Loaded {
         &self.scenario
     }
 
-    /// Notes about the files that the plans made so far have read, for example rows that were left out or not read.
+    /// Notes about the files that have been read for plans so far, for example about rows that were left out or not
+    /// read.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = renamed::notes(self.text());
         notes.extend(self.files.notes());

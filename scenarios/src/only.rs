@@ -1,7 +1,7 @@
 //! A filter of a sweep's cells by their values: `workload.prompt=512 && swarm.forwarding=Push`.
 use crate::units::magnitude;
 
-/// The conditions as (path, value). A cell must meet all of them.
+/// A filter of cells: the conditions as (path, value), all of which a cell must meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Only(Vec<(String, String)>);
 
@@ -24,13 +24,13 @@ impl Only {
         self.0.iter().map(|(path, _)| path.as_str())
     }
 
-    /// The conditions as (path, value), in the order of the text.
+    /// The conditions of the filter as (path, value), in the order of its text.
     pub fn values(&self) -> &[(String, String)] {
         &self.0
     }
 
-    /// Whether a cell with these values meets all conditions. Quantities are compared as numbers, so `1 s` equals `1000
-    /// ms`.
+    /// Whether a cell with these values meets all conditions of the filter. Quantities are compared as numbers, so
+    /// `1 s` equals `1000 ms`.
     pub fn takes(&self, values: &[(String, String)]) -> bool {
         let same = |found: &str, wanted: &str| {
             found == wanted || (magnitude(found).is_some() && magnitude(found) == magnitude(wanted))

@@ -1,4 +1,5 @@
-//! The origins of a cell's values. An error can then point at the place in the file or at the flag that gave the value.
+//! The origins of a cell's values, so that an error can point at the place in the file or at the flag that gave the
+//! value.
 use crate::error::{ScenarioError, explain};
 use crate::input::shortened;
 use crate::paths::{self, NoSuchPath, Path};
@@ -9,7 +10,7 @@ use crate::source::{self, Source};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The text of a scenario, and the overrides applied to it.
+/// The text of a scenario, and the overrides that have been applied to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub source: Arc<Source>,
@@ -42,7 +43,7 @@ impl Origin {
         Origin { source, assignments: Vec::new() }
     }
 
-    /// Returns the scenario without one of the overrides, or `None` if the rest is not a valid scenario.
+    /// Returns the scenario with all overrides except `left_out`, or `None` if this is not a valid scenario.
     pub fn without(&self, left_out: &Assignment) -> Option<Scenario> {
         let written = Scenario::from_ron(&self.source.text).ok()?;
         let base =
@@ -69,7 +70,7 @@ impl Origin {
         ScenarioError::at(&self.source, range, message, help)
     }
 
-    /// Assigns a value in a canonical text. Returns the new canonical text and the scenario that it describes.
+    /// Assigns a value in a scenario's canonical text. Returns the new canonical text and the new scenario.
     pub fn assign(&self, text: &str, assignment: &Assignment) -> Result<(String, Scenario), ScenarioError> {
         let range = paths::locate(text, &assignment.path).map_err(|missing| self.no_such(assignment, missing))?;
         let mut refused = match self.try_value(text, &range, &assignment.value) {
@@ -90,8 +91,8 @@ impl Origin {
         Err(self.reject(assignment, part, message, help))
     }
 
-    /// Returns the canonical text with `value` at `range` and the scenario that it describes, or the error and the part
-    /// of the value that caused it.
+    /// Replaces the value at `range` of a canonical text by `value`. Returns the new text and the new scenario, or the
+    /// error and the part of `value` that caused it.
     fn try_value(&self, text: &str, range: &Range<usize>, value: &str) -> Result<(String, Scenario), Rejected> {
         // The value is parsed alone first, because a value with an unbalanced bracket could change the text around it.
         Raw::new(value).map_err(|error| (error.code, None))?;
@@ -133,7 +134,7 @@ impl Origin {
         match &assignment.from {
             From::Flag(_) => self.reject(assignment, None, message, help),
             From::File(range) => {
-                // The path is the map key before the value.
+                // The path of the assignment is the key of a map, written before the value.
                 let key = format!("\"{}\"", assignment.path);
                 let start = self.source.text[..range.start].rfind(&key).unwrap_or(range.start);
                 let end = if start < range.start { start + key.len() } else { range.end };
@@ -143,7 +144,8 @@ impl Origin {
     }
 }
 
-/// The range of an assignment's value that caused a fault: the value at `path`, or the range `within` that value.
+/// Returns the range of an assignment's value that caused a fault: the value at `path`, or the range `within` of that
+/// value.
 fn blamed(assignment: &Assignment, path: &Path, within: Option<Range<usize>>) -> Option<Range<usize>> {
     if !assignment.path.contains(path) {
         return None;

@@ -36,12 +36,12 @@ impl Path {
         self
     }
 
-    /// Whether one of the paths contains the other, or both are equal.
+    /// Whether this path contains `other`, `other` contains this path, or both are equal.
     pub fn touches(&self, other: &Path) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| a == b)
     }
 
-    /// The rest of this path below `ancestor`, which must contain this path.
+    /// Returns the parts of this path after `ancestor`, which must contain this path.
     pub fn below(&self, ancestor: &Path) -> Path {
         Path(self.0.iter().skip(ancestor.0.len()).cloned().collect())
     }
@@ -58,16 +58,16 @@ impl fmt::Display for Path {
     }
 }
 
-/// The error of a path that does not exist.
+/// The error for a path that does not exist in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoSuchPath {
     pub message: String,
     pub help: Option<String>,
-    /// The byte range of the deepest part of the path that exists.
+    /// The byte range of the value at the longest existing prefix of the path.
     pub reached: Range<usize>,
 }
 
-/// The parts of a value, as slices of its text.
+/// The fields or items of a value, as slices of its text.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Parts<'a> {
     /// The (name, value) pairs of a struct or of a map.
@@ -92,7 +92,7 @@ pub(crate) fn values<'a>(text: &'a str, paths: &[Path]) -> Vec<&'a str> {
     paths.iter().map(|path| descend(text, text, &root, path).map_or("", |range| &text[range])).collect()
 }
 
-/// Returns the byte range of a path that is relative to `value`.
+/// Returns the byte range in `value` of the value at `path`, which is relative to `value`.
 pub(crate) fn locate_in(value: &str, path: &Path) -> Result<Range<usize>, NoSuchPath> {
     descend(value, trim(value), &open(trim(value)), path)
 }
@@ -138,13 +138,13 @@ pub(crate) fn split(list: &str) -> Vec<&str> {
     values
 }
 
-/// Returns the name before a struct's parenthesis, or the name of a unit variant. Empty if the value has no name.
+/// Returns the name before a struct's parenthesis, or the name of a unit variant. Empty for a value without a name.
 pub(crate) fn name(value: &str) -> &str {
     let end = value.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(value.len());
     if value.starts_with(|c: char| c.is_alphabetic()) { &value[..end] } else { "" }
 }
 
-/// Returns the parts of a value, one level down.
+/// Returns the fields or items of a value, without splitting these further.
 pub(crate) fn open(value: &str) -> Parts<'_> {
     let body = value[name(value).len()..].trim_start();
     let Ok(mut deserializer) = ron::Deserializer::from_str_with_options(body, &options()) else { return Parts::Leaf };
@@ -159,7 +159,7 @@ pub(crate) fn open(value: &str) -> Parts<'_> {
     }
 }
 
-/// Returns the parts of the whole text of a scenario, which may begin with attributes and comments.
+/// Returns the fields of a scenario from its whole text, which may begin with attributes and comments.
 fn root(text: &str) -> Parts<'_> {
     let Ok(mut deserializer) = ron::Deserializer::from_str_with_options(text, &options()) else { return Parts::Leaf };
     deserializer.deserialize_struct("Scenario", &[], Fields).map_or(Parts::Leaf, Parts::Fields)
@@ -170,7 +170,7 @@ fn tuple(body: &str) -> Parts<'_> {
     deserializer.deserialize_tuple(0, Items).map_or(Parts::Leaf, Parts::Items)
 }
 
-/// Returns a value on one line for people, without the quotes of a string.
+/// Formats a value for people: on one line, and a string without its quotes.
 pub(crate) fn plain(value: &str) -> String {
     if let Ok(text) = options().from_str::<String>(value) {
         return text;
@@ -235,7 +235,7 @@ fn range_in(text: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-/// Deserializes the fields of a struct or map: each name, and the text of each value.
+/// Deserializes the fields of a struct or map into the name and the text of the value of each.
 struct Fields;
 
 impl<'de> Visitor<'de> for Fields {
@@ -254,7 +254,7 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// Deserializes the items of a list or tuple: the text of each.
+/// Deserializes the items of a list or tuple into the text of each.
 struct Items;
 
 impl<'de> Visitor<'de> for Items {

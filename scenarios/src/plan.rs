@@ -1,5 +1,5 @@
-//! The plan: one cell of a sweep with every value explicit. It contains no defaults, ranges, presets or random choices
-//! that are still open.
+//! The plan: one cell of a sweep with every value explicit. A plan contains no defaults, ranges, presets or random
+//! choices that are still open.
 //!
 //! The live run and the simulation execute the same plan, and a host that joins a live run receives the plan over the
 //! network. Node ids are indices into `nodes`, host ids into `hosts`, and machine numbers into `machines`.
@@ -29,7 +29,8 @@ pub use network::{Between, Hosts, Network, SiteTable};
 pub struct Plan {
     /// The scenario's name.
     pub scenario: String,
-    /// The number of the cell in the sweep. The cell and the repetition are counted from 0.
+    /// The number of the cell in the sweep, counted from 0. `repeat`, the number of the repetition, is also counted
+    /// from 0.
     pub cell: u32,
     pub repeat: u32,
     pub seed: Seed,
@@ -37,27 +38,27 @@ pub struct Plan {
     pub chance: Seed,
     pub model: Model,
     pub machines: Vec<Machine>,
-    /// The hosts. `hosts[0]` is the orchestrator's.
+    /// The hosts of the plan. `hosts[0]` is the orchestrator's host.
     pub hosts: Vec<Host>,
-    /// The nodes: `nodes[0]` is the orchestrator, `nodes[1]` the bootstrap node of the DHT; then come the peers, then
-    /// the clients.
+    /// The nodes of the plan: `nodes[0]` is the orchestrator, `nodes[1]` the bootstrap node of the DHT; the peers
+    /// follow, then the clients.
     pub nodes: Vec<Node>,
     pub network: Network,
     pub policies: Policies,
     pub workload: Workload,
     pub tokens: Tokens,
-    /// The requests of an open-loop workload, in place of the workload's micro-batches. [`Plan::workload_kind`] tells the two
-    /// kinds of workload apart.
+    /// The arrivals of an open-loop workload, which replace the micro-batches in `workload`. `None` for a closed loop.
+    /// [`Plan::workload_kind`] tells the two apart.
     pub open: Option<Open>,
     pub objectives: Objectives,
     /// The longest time that a request may take.
     pub timeout: Duration,
     /// The longest time that the swarm may take to become ready before the warm-up.
     pub ready_within: Duration,
-    /// Whether each client has one request answered before the timed run.
+    /// Whether each client completes one request before the timed run.
     #[serde(default = "yes")]
     pub warm_up: bool,
-    /// The injected faults, in the order of [`When`].
+    /// The injected faults, ordered by [`When::key`].
     pub faults: Vec<Fault>,
 }
 
@@ -74,9 +75,9 @@ pub struct Model {
     /// The number format of the weights of the client's embedding and LM head.
     #[serde(alias = "ends_type")]
     pub client_type: WeightType,
-    /// The number format of activations between nodes.
+    /// The number format of activations in messages between nodes.
     pub wire: WireType,
-    /// Bytes of one value in the KV cache.
+    /// The size of one value in the KV cache, in bytes.
     pub cache_value_bytes: u32,
     pub weights: Weights,
 }
@@ -91,10 +92,10 @@ impl Model {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Weights {
-    /// Random weights. Each tensor is drawn from its own stream of this seed, so every node that needs a tensor gets
-    /// the same values.
+    /// Random weights. Each tensor is drawn from its own random stream of this seed, so all nodes that need a tensor
+    /// draw the same values.
     Random { seed: u64 },
-    /// A Hugging Face folder, as a path relative to the working directory.
+    /// Weights from a Hugging Face folder, given as a path relative to the working directory.
     Dir(String),
     /// No weights. The simulation computes hashes of the contents that the caches should have (see [`actors::echo`]).
     Echo,
@@ -104,8 +105,8 @@ pub enum Weights {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     pub name: String,
-    /// The number of core leases: how many jobs may compute at once over all devices of the machine, first come, first
-    /// served. `None` for no limit.
+    /// The number of core leases: how many jobs may compute at once on all devices of the machine. Jobs get leases in
+    /// the order of their requests. `None` for no limit.
     pub leases: Option<u32>,
 }
 
@@ -117,13 +118,14 @@ pub struct Host {
     pub device: Device,
     /// Further devices of the host. Each has its own queue of jobs and computes independently of the others.
     pub also: Vec<Device>,
-    /// The outgoing and incoming links of the host's NIC. A message also crosses the path's own link.
+    /// `egress` and `ingress`: the outgoing and incoming links of the host's NIC. A message also crosses the link of
+    /// the path between the two hosts.
     pub egress: Link,
     pub ingress: Link,
 }
 
 impl Host {
-    /// The host's devices, in the order of [`Node::device`].
+    /// The host's devices. [`Node::device`] is an index into them.
     pub fn devices(&self) -> impl Iterator<Item = &Device> {
         std::iter::once(&self.device).chain(&self.also)
     }
@@ -136,7 +138,7 @@ impl Host {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     pub host: HostId,
-    /// The index of the host's device that computes for this node. Nodes that share a device take turns, first come,
+    /// The index of the host's device that computes for this node. Nodes that share a device are served first come,
     /// first served.
     pub device: u32,
     pub role: Role,
@@ -148,16 +150,17 @@ pub enum Role {
     /// The DHT node that new nodes contact first.
     Bootstrap,
     Peer {
-        /// The blocks that the peer serves. If the peer chooses its blocks (`chooses`), only the length of the range
-        /// counts.
+        /// The blocks that the peer serves. If the peer chooses its blocks itself (`chooses`), only the length of the
+        /// range matters.
         blocks: BlockRange,
         chooses: bool,
         cache_bytes: u64,
-        /// Blocks per second in one-token steps.
+        /// The announced speed in blocks per second, for one-token steps.
         inference_rps: f64,
-        /// Blocks per second times tokens, in a step of 1024 tokens.
+        /// The announced speed in blocks per second times tokens, for a step of 1024 tokens.
         forward_rps: f64,
-        /// Tokens per second that the peer's NIC carries. A peer that is reached through a relay has a reduced value.
+        /// The announced tokens per second that the peer's NIC carries. The value is reduced if the peer is reached
+        /// through a relay.
         network_rps: f64,
     },
     Client,
@@ -175,18 +178,19 @@ impl Role {
     }
 }
 
-/// One direction of a link.
+/// The properties of a link in one direction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
     /// The one-way propagation delay.
     pub delay: Distribution,
-    /// How often `delay` is drawn.
+    /// How often a value of `delay` is drawn.
     pub drawn: Drawn,
     /// A random time that is added to the delay of each message.
     pub jitter: Distribution,
-    /// Bytes per second. `None` for no limit.
+    /// The bandwidth in bytes per second. `None` for no limit.
     pub bandwidth: Option<f64>,
-    /// The share of segments that are lost, each independently. TCP retransmits them, so loss becomes delay.
+    /// The share of TCP segments that are lost, each independently. TCP retransmits lost segments, so loss becomes
+    /// delay.
     pub loss: f64,
 }
 
@@ -194,7 +198,7 @@ impl Link {
     /// A link that adds no delay and has no limit.
     pub const FREE: Link = Link::new(Distribution::ZERO, None);
 
-    /// Returns a link with a delay that is drawn for each message, and a bandwidth in bytes per second.
+    /// Returns a link with this bandwidth in bytes per second and a delay that is drawn for each message.
     pub const fn new(delay: Distribution, bandwidth: Option<f64>) -> Link {
         Link { delay, drawn: Drawn::PerMessage, jitter: Distribution::ZERO, bandwidth, loss: 0.0 }
     }
@@ -210,7 +214,7 @@ pub enum Drawn {
     PerPair,
 }
 
-/// A distribution of delays. Draws are never negative, and links keep the order of the messages of a connection.
+/// A distribution of delays. Draws are never negative, and links deliver the messages of a connection in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Distribution {
     Constant(Duration),
@@ -218,12 +222,12 @@ pub enum Distribution {
         low: Duration,
         high: Duration,
     },
-    /// A normal distribution whose negative draws become 0.
+    /// A normal distribution. Negative draws are replaced by 0.
     Normal {
         mean: Duration,
         std: Duration,
     },
-    /// `exp(N(ln median, sigma))`.
+    /// A log-normal distribution: `exp(N(ln median, sigma))`.
     LogNormal {
         median: Duration,
         sigma: f64,
@@ -233,17 +237,17 @@ pub enum Distribution {
         shape: f64,
         scale: Duration,
     },
-    /// P(X > x) = (scale / x)^shape for x >= scale.
+    /// A Pareto distribution: P(X > x) = (scale / x)^shape for x >= scale.
     Pareto {
         scale: Duration,
         shape: f64,
     },
-    /// P(X > x) = exp(-(x / scale)^shape).
+    /// A Weibull distribution: P(X > x) = exp(-(x / scale)^shape).
     Weibull {
         scale: Duration,
         shape: f64,
     },
-    /// One of these values, all equally likely, in ascending order.
+    /// A uniform choice among these values, which are in ascending order.
     Empirical(Arc<[Duration]>),
 }
 
@@ -251,31 +255,31 @@ impl Distribution {
     pub const ZERO: Distribution = Distribution::Constant(Duration::ZERO);
 }
 
-/// The effects of TCP that are modelled on top of links. `links::tcp` contains the formulas.
+/// The effects of TCP that are modelled in addition to links. `links::tcp` contains the formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tcp {
-    /// Whether connecting costs a round trip.
+    /// Whether opening a connection takes a round trip.
     pub handshake: bool,
     /// Payload bytes of a full segment.
     pub mss: u64,
-    /// Bytes of headers on the wire with each segment.
+    /// Bytes of protocol headers that each segment has on the wire.
     pub header: u64,
-    /// The congestion window of a new connection in bytes. The window doubles each round trip. `None` for no slow
-    /// start.
+    /// The congestion window of a new connection in bytes, which then doubles each round trip (slow start). `None` for
+    /// no slow start.
     pub initial_window: Option<u64>,
     /// Whether a connection loses a part of its window while it is idle for longer than its retransmission timeout.
     pub idle_restart: bool,
-    /// Bytes that may be in flight without acknowledgement. `None` for no limit.
+    /// Bytes of a connection that may be in flight without acknowledgement. `None` for no limit.
     pub window: Option<u64>,
-    /// The least time that is added to the round trip to get the retransmission timeout.
+    /// The smallest time that is added to the round trip to get the retransmission timeout.
     pub least_timeout: Duration,
 }
 
 impl Tcp {
-    /// No effects of TCP: connecting takes no time.
+    /// The settings without any effect of TCP: connecting takes no time.
     pub const OFF: Tcp = Tcp { handshake: false, ..Tcp::PIPE };
 
-    /// Only the handshake: connecting costs a round trip.
+    /// The settings with the handshake as the only effect of TCP: connecting takes a round trip.
     pub const PIPE: Tcp = Tcp {
         handshake: true,
         mss: 1448,
@@ -314,17 +318,17 @@ pub struct Tokens {
     /// The sampling of tokens. Every choice draws from its own random stream, which is named after the request and the
     /// token's position in the request.
     pub sampling: Sampling,
-    /// The stop tokens. A request ends early if its first row generates one of them. Benchmarks have none, so that a
-    /// request always generates the given number of tokens.
+    /// The stop tokens. A request ends early if its first row generates one of them. Benchmarks have no stop tokens, so
+    /// that a request always generates the given number of tokens.
     pub stops: Vec<u32>,
-    /// The number of best scores that are recorded for each chosen token.
+    /// The number of highest scores that are recorded for each chosen token.
     pub scores: u32,
 }
 
 /// An open-loop workload: requests arrive at fixed times, whether or not earlier requests have ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Open {
-    /// The requests, ordered by time.
+    /// The requests, ordered by time of arrival.
     pub arrivals: Vec<Arrival>,
     /// The time during which requests arrive. The number of requests divided by this time is the offered rate.
     pub horizon: Duration,
@@ -332,7 +336,7 @@ pub struct Open {
     pub in_flight: u32,
 }
 
-/// The kind of a plan's workload, with what only this kind has.
+/// The kind of a plan's workload, with the values that only this kind has.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum WorkloadKind<'a> {
     /// A closed loop: each client runs this many requests of the workload's size, one after another.
@@ -353,22 +357,23 @@ pub struct Arrival {
     pub route: Vec<NodeId>,
 }
 
-/// The service level objectives of requests.
+/// The service level objectives (SLOs) of requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Objectives {
     pub limits: Vec<Objective>,
-    /// The least share of requests that must meet the limits. `None` if no run fails because of them.
+    /// The share of requests that must meet all limits. A run with a smaller share fails. `None` if the share is not
+    /// checked.
     pub share: Option<f64>,
 }
 
-/// A limit on one time of a request, measured from the instant at which the request was due.
+/// A limit on one time of a request, measured from the time at which the request was due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Objective {
-    /// The longest time to the first token.
+    /// The limit on the time to the first token.
     Ttft(Duration),
-    /// The longest mean time between tokens.
+    /// The limit on the mean time between tokens.
     Tpot(Duration),
-    /// The longest time to the end of the request.
+    /// The limit on the time to the end of the request.
     E2el(Duration),
 }
 
@@ -396,8 +401,8 @@ impl Plan {
         &self.hosts[id.0 as usize]
     }
 
-    /// The number of cores of a machine on which jobs run: as many as its core leases can use. `None` if the machine
-    /// has no core leases.
+    /// The number of cores of a machine that can run jobs: as many as its core leases can use. `None` if the machine
+    /// has no limit on core leases.
     pub fn computing_cores(&self, machine: u32) -> Option<u32> {
         let leases = self.machines.get(machine as usize)?.leases?;
         let devices = self.hosts.iter().filter(|host| host.machine == machine).flat_map(|host| host.devices());
@@ -417,7 +422,7 @@ impl Plan {
         self.host(node.host).devices().nth(node.device as usize).expect("a plan names devices that there are")
     }
 
-    /// The kind of the workload: a closed or an open loop.
+    /// The kind of the plan's workload: a closed or an open loop.
     pub fn workload_kind(&self) -> WorkloadKind<'_> {
         match &self.open {
             Some(open) => WorkloadKind::Open(open),
@@ -433,7 +438,7 @@ impl Plan {
         }
     }
 
-    /// The number of tokens that all timed requests generate, over all rows.
+    /// The number of tokens that all timed requests generate in all their rows.
     pub fn tokens(&self) -> u64 {
         let rows = u64::from(self.workload.batch);
         match self.workload_kind() {
@@ -444,7 +449,7 @@ impl Plan {
         }
     }
 
-    /// The number of tokens of the longest request: prompt and answer of one row.
+    /// The number of tokens in one row of the longest request, prompt and answer together.
     pub fn longest(&self) -> u32 {
         match self.workload_kind() {
             WorkloadKind::Open(open) => {
@@ -465,7 +470,7 @@ impl Plan {
     }
 }
 
-/// Returns the plans as text, which shows people the resolved values of a run.
+/// Writes plans as RON text, for people who want to see the resolved values of a run.
 ///
 /// # Errors
 /// If a value cannot be written as RON.

@@ -1,8 +1,8 @@
 //! Device profiles: RON files of measurements that a scenario names, as in `device: Profile("t4.ron")`.
 //!
 //! `calibrate` writes a profile of this machine; profiles of published measurements are built in. A profile has figures
-//! of one or more models, because the time of a block depends on its dimensions and its number format. A scenario with
-//! any other model is refused, because its figures would have to be guessed.
+//! of one or more models, because the time of a block depends on the model's dimensions and number format. A scenario
+//! with any other model is refused, because the figures of that model would have to be guessed.
 use crate::input::{self, InputError};
 use crate::plan::{self, Jitter};
 use crate::raw;
@@ -25,13 +25,14 @@ pub const VERSION: u32 = 1;
 pub struct Profile {
     pub version: u32,
     pub name: String,
-    /// The source of the figures: a publication with its licence, or the machine and the command of the measurement.
+    /// The source of the profile's figures: a publication with its licence, or the machine and the command of the
+    /// measurement.
     pub source: String,
     /// The number of threads of a CPU; 0 for other devices.
     #[serde(default)]
     pub threads: u32,
     pub models: Vec<Measured>,
-    /// The time that the first job after the start takes longer.
+    /// The time by which the first job after the start takes longer than other jobs.
     #[serde(default)]
     pub first_job: Time,
     /// The random variation of the times of jobs. `calibrate` measures none: the author of a profile assumes it.
@@ -42,12 +43,12 @@ pub struct Profile {
     /// The measured links between hosts.
     #[serde(default)]
     pub links: Vec<Way>,
-    /// The differences between repeated measurements of these figures.
+    /// How much repeated measurements of the profile's figures differ. `None` if they were not repeated.
     #[serde(default)]
     pub spread: Option<Spread>,
 }
 
-/// The figures of one model.
+/// The figures that were measured with one model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
@@ -55,10 +56,10 @@ pub struct Measured {
     /// The fixed time of a job, in addition to its blocks.
     #[serde(default)]
     pub per_job: Time,
-    /// The times of one block in steps of more than one token, over the new tokens of all rows.
+    /// The times of one block in steps of more than one token, by the number of new tokens of all rows.
     #[serde(default)]
     pub prefill: Vec<At>,
-    /// The times of one block in one-token steps, over rows.
+    /// The times of one block in one-token steps, by the number of rows.
     #[serde(default)]
     pub decode: Vec<At>,
     /// The cold-cache penalty.
@@ -68,7 +69,7 @@ pub struct Measured {
     /// The measured times of the embedding, each with its number of new tokens, summed over the rows of the batch.
     #[serde(default)]
     pub embed: Vec<(u32, Time)>,
-    /// The times of final norm, LM head and sampling, over rows.
+    /// The times of final norm, LM head and sampling together, by the number of rows.
     #[serde(default)]
     pub head: Vec<(u32, Time)>,
 }
@@ -99,8 +100,8 @@ pub struct Served {
     pub dtype: WeightType,
 }
 
-/// A row of a table: (size, time) pairs for one number of tokens before the new ones. All rows of a table have the same
-/// sizes.
+/// Measured times as (size, time) pairs, for one number of tokens before the new ones. All rows of a table have the
+/// same sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct At {
@@ -131,7 +132,7 @@ pub struct CpuSteal {
     pub last: Time,
 }
 
-/// The differences between repetitions: the medians of |a - b| / mean over pairs of repetitions.
+/// How much repeated measurements differ: the medians of |a - b| / mean over pairs of repetitions, as fractions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spread {
@@ -265,7 +266,7 @@ impl Profile {
         }
     }
 
-    /// Puts the figures that were measured with `model` into `cost`.
+    /// Replaces the figures in `cost` by those that were measured with `model`.
     ///
     /// # Errors
     /// If the profile has no figures of this model.

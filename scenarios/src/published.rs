@@ -46,24 +46,24 @@ pub struct Figure {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Miss {
-    /// The largest known error, as a fraction of the published value. A test fails if the prediction gets worse.
+    /// The largest known error, as a fraction of the published value. A test fails if the error becomes larger.
     pub by: f64,
-    /// The reason.
+    /// The reason for the error of the prediction.
     pub why: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Measure {
-    /// One-token steps that ended in the window, per second.
+    /// The number of one-token steps per second that ended in the measurement window.
     DecodeThroughput,
-    /// A quantile of the times of one-token steps, in ms.
+    /// The quantile (0 to 1) of the times of one-token steps, in ms.
     DecodeLatency(f64),
-    /// A quantile of the times to the first token, in ms, over requests whose first token came in the window. If the
-    /// published system opens no sessions, the time begins when the prompt is sent, without the time for finding a
-    /// route and opening sessions.
+    /// The quantile (0 to 1) of the times to the first token, in ms, over requests whose first token came in the
+    /// measurement window. If the published system opens no sessions, the time begins when the prompt is sent, and
+    /// excludes finding a route and opening sessions.
     PromptLatency(f64),
-    /// The value of a column of `cells.csv`.
+    /// The value of the column with this name of `cells.csv`.
     Column(String),
 }
 
@@ -77,8 +77,8 @@ pub struct Query {
 }
 
 impl System {
-    /// Returns the requests on which the published figures are based, in the order of the trace. Empty if the system
-    /// names no trace.
+    /// Returns the requests on which the system's published figures are based, in the order of the trace. Empty if the
+    /// system names no trace.
     ///
     /// # Errors
     /// If a column of the trace cannot be read.

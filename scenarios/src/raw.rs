@@ -29,12 +29,13 @@ impl<'de> Deserialize<'de> for Raw {
     }
 }
 
-/// The options of the dialect: an optional value is written without `Some`, and a newtype as its inner value.
+/// Returns the options of the scenarios' dialect of RON: optional values are written without `Some`, and newtypes as
+/// their inner value.
 pub(crate) fn options() -> ron::Options {
     ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME | Extensions::UNWRAP_NEWTYPES)
 }
 
-/// Returns the canonical text of a value: every field, with struct names.
+/// Returns the canonical text of a value, which has every field and the names of structs.
 pub(crate) fn print<T: Serialize>(value: &T) -> Result<String, ron::Error> {
     options().to_string_pretty(value, ron::ser::PrettyConfig::new().struct_names(true))
 }

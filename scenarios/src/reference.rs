@@ -35,7 +35,7 @@ struct Pages {
     text: String,
 }
 
-/// The types that are mentioned and have no section yet.
+/// The types that the reference has mentioned and that have no section yet.
 #[derive(Default)]
 struct Queue {
     seen: BTreeSet<String>,
@@ -153,12 +153,12 @@ fn variants(schema: &Value) -> Option<&[Value]> {
     ["oneOf", "anyOf"].iter().find_map(|several| schema.get(*several)?.as_array()).map(Vec::as_slice)
 }
 
-/// The name and the content of a variant with fields.
+/// Returns the name and the content of a variant with fields, or `None` for another variant.
 fn held(variant: &Value) -> Option<(&String, &Value)> {
     variant["properties"].as_object()?.iter().next()
 }
 
-/// Formats a default value as in a scenario; a dash for an optional field.
+/// Formats a field's default value as a scenario writes it. An optional field has a dash.
 fn default(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "none".to_owned(),

@@ -1,6 +1,6 @@
 //! Scenario fields that had another name in version 0.1. The old names are accepted until version 0.3 and give a note.
 
-/// The old name, and the current path of the field.
+/// Each renamed field: its old name, and its current path.
 const RENAMED: [(&str, &str); 3] =
     [("muster", "measure.ready_within"), ("gather", "swarm.batch_wait"), ("ends", "model.client_dtype")];
 

@@ -1,6 +1,6 @@
-//! Resolves a scenario into a plan: all values are chosen, named, counted and checked.
+//! Resolves a scenario into a plan: chooses, names, counts and checks all values.
 //!
-//! The same scenario with the same profiles gives the same plan. A value that is not possible gives a [`Fault`] with
+//! The same scenario, seed, cell, repetition and files give the same plan. An impossible value gives a [`Fault`] with
 //! the path of the value.
 use crate::chart::Chart;
 use crate::cost;
@@ -32,7 +32,7 @@ pub(crate) use fault::Fault;
 /// The number of tokens that a client generates in its warm-up before the barrier.
 pub(crate) const WARM_UP: u32 = 1;
 
-/// The run of a sweep for which a plan is made.
+/// The cell, the repetition and the seed for which a plan is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub seed: Seed,
@@ -140,9 +140,10 @@ fn named(path: &str, what: &str, name: &str) -> Result<(), Fault> {
     Err(fault.help(r"a name must not be empty, begin or end with a space, or contain any of / \ [ ] >"))
 }
 
-/// Run directories are called after their scenario.
+/// Checks that a scenario's name can be part of the name of a run directory.
 fn fit_for_directories(name: &str) -> Result<(), Fault> {
-    // File systems have names of up to 255 bytes; the world, a number and a mark of what is partial come to it.
+    // Names in a file system have at most 255 bytes. The rest is for the kind of run, a number and the suffix of a
+    // partial run.
     const MOST: usize = 200;
     if name.starts_with('.') {
         let message = format!(
@@ -187,7 +188,8 @@ fn objectives(measure: &schema::Measure) -> Result<plan::Objectives, Fault> {
     Ok(plan::Objectives { limits: measure.slo.iter().map(limit).collect(), share: measure.slo_share })
 }
 
-/// The swarm is not too large, and has blocks for all: found from its counts alone, before a host of it is made.
+/// Checks that the swarm is not too large and that the model has enough blocks for its peers. Only counts are used, so
+/// that no memory is taken for a swarm that is too large.
 fn sized(scenario: &Scenario, layers: u32) -> Result<(), Fault> {
     let mut hosts = BTreeMap::new();
     let mut total = 0u64;
@@ -290,7 +292,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     let orchestrator = HostId(0);
     let own = |host, role| Node { host, device: 0, role };
     let mut nodes = vec![own(orchestrator, Role::Orchestrator), own(orchestrator, Role::Bootstrap)];
-    // For each host, the number of peers that have been assigned a device in turn.
+    // For each host, the number of its peers that have been assigned to one of its devices so far.
     let mut turns = vec![0; computers.hosts.len()];
     for (group, spans) in scenario.peers.iter().zip(spans) {
         let hosts = computers.of(&group.on).flat_map(|host| std::iter::repeat_n(host, group.count as usize));
@@ -307,7 +309,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     Ok(nodes)
 }
 
-/// The placement of a peer: its host, and its blocks.
+/// The host and the blocks of a peer.
 struct PeerPlace {
     host: u32,
     device: u32,
@@ -355,7 +357,8 @@ fn roomy(plan: &Plan) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Bytes that a session of the workload reserves in the KV cache of a peer that computes `blocks` of its route.
+/// Returns the bytes that a session of the workload reserves in the KV cache of a peer that computes `blocks` of the
+/// session's route.
 pub(crate) fn session_bytes(plan: &Plan, blocks: BlockRange) -> u64 {
     let length = u64::from(plan.longest().max(plan.workload.prompt + WARM_UP));
     u64::from(plan.workload.batch) * length * u64::from(blocks.len()) * plan.cache_bytes_per_token_block()

@@ -30,7 +30,7 @@ impl Input {
         }
     }
 
-    /// Returns the plan with this input multiplied by `factor`, or `None` if the plan does not have this input.
+    /// Returns the plan with this input multiplied by `factor`. `None` if the plan does not have the input.
     pub fn scaled(self, plan: &Plan, factor: f64) -> Option<Plan> {
         let mut changed = plan.clone();
         match self {
@@ -66,7 +66,7 @@ pub fn choices(plan: &Plan) -> Vec<(String, Plan)> {
     offer("forwarding: Push", &|plan| plan.policies.forwarding = Forwarding::Push);
     offer("sharing: Fifo", &|plan| plan.network.sharing = Sharing::Fifo);
     offer("sharing: Fair", &|plan| plan.network.sharing = Sharing::Fair);
-    // The largest batches in practice: all waiting steps, up to a common limit.
+    // The largest batches that are used in practice: all waiting steps, up to a usual limit.
     let together = Scheduling::Continuous { tokens: 512, steps: 64 };
     let batches = |plan: &Plan| {
         matches!(plan.policies.scheduling, Scheduling::Continuous { .. } | Scheduling::PrefillThenDecode { .. })

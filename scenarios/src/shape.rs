@@ -21,7 +21,7 @@ pub struct Shape {
     pub layers: u32,
     pub hidden: u32,
     pub heads: u32,
-    /// The number of key and value heads. It equals `heads` without grouped-query attention.
+    /// The number of key and value heads, which equals `heads` without grouped-query attention.
     pub kv_heads: u32,
     pub ffn: u32,
     pub vocab: u32,
@@ -34,8 +34,8 @@ impl Shape {
     }
 
     /// Returns the shape with `scale` times the layers and the heads, at least one of each. The width of a head, the
-    /// ratio of query heads to key heads, the ratio of the FFN, the vocabulary and the positions stay the same. A
-    /// dimension that would overflow is set to the largest value of its type.
+    /// ratio of query heads to key heads, the ratio of the FFN's width to the hidden size, the vocabulary and the
+    /// positions stay the same. A dimension that would overflow is set to the largest value of its type.
     pub fn scaled(&self, scale: f64) -> Shape {
         let times = |count: u32| ((f64::from(count) * scale).round() as u32).max(1);
         let kv_heads = times(self.kv_heads);

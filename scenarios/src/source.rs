@@ -6,7 +6,7 @@ use std::ops::Range;
 /// The original text of a scenario, with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The file's path, or the scenario's name in the library.
+    /// The path of the file, or the name of the built-in scenario.
     pub name: String,
     pub text: String,
 }
@@ -24,8 +24,8 @@ impl Source {
         range(&self.text, error)
     }
 
-    /// The byte range of a path's value. If the text does not contain the path, the range of its nearest ancestor is
-    /// returned.
+    /// The byte range of the value at a path. If the text does not contain the path, the range of its nearest ancestor
+    /// is returned.
     pub(crate) fn written(&self, path: &Path) -> Range<usize> {
         paths::locate(&self.text, path).unwrap_or_else(|missing| self.first_line(missing.reached))
     }
@@ -37,8 +37,8 @@ impl Source {
     }
 }
 
-/// The byte range in `text` that an error of ron refers to. Ron reports the position of its cursor after the last token
-/// that it read.
+/// The byte range in `text` to which an error of ron refers. Ron only reports the position of its cursor, which is
+/// after the last token that it read.
 pub(crate) fn range(text: &str, error: &SpannedError) -> Range<usize> {
     let end = byte(text, error.span.end);
     let read = &text[..end];

@@ -1,10 +1,10 @@
 //! Suggestions for misspelt names.
 use crate::input::excerpt;
 
-/// Bytes of a word that may be a typo: a longer one is like no name.
+/// The largest length in bytes of a word that may be a misspelt name. Longer words are not compared with names.
 const LONGEST: usize = 200;
 
-/// Names of a choice that are listed.
+/// The largest number of candidates that a hint lists.
 const LISTED: usize = 40;
 
 /// Returns the candidate that is most similar to `word`, or `None` if no candidate is similar enough. If several are
@@ -25,12 +25,13 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 /// 0.9 in a word of three or more letters.
 fn likeness(word: &str, name: &str) -> f64 {
     let slip = word.len() > 2 && strsim::damerau_levenshtein(word, name) == 1;
-    // A letter or two begin many names.
+    // A word of one or two letters is similar to every name that begins with it, so it is compared only with short
+    // names.
     let alike = if word.len() > 2 || 2 * word.len() >= name.len() { strsim::jaro_winkler(word, name) } else { 0.0 };
     alike.max(if slip { 0.9 } else { 0.0 })
 }
 
-/// Whether the two are the same but for one slip of the fingers.
+/// Whether `word` and `name` differ by at most one typing error, regardless of case.
 pub(crate) fn is_slip(word: &str, name: &str) -> bool {
     strsim::damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase()) <= 1
 }

@@ -1,5 +1,5 @@
-//! The cells of a sweep. Each cell is a complete scenario with the values of one point and the overrides of the command
-//! line.
+//! The cells of a sweep. Each cell is a complete scenario with the values of one point of the sweep and the overrides
+//! of the command line.
 use crate::beyond;
 use crate::cell::CellKey;
 use crate::error::{self, ScenarioError};
@@ -22,16 +22,17 @@ use std::sync::Arc;
 /// and a plan takes some ten kilobytes.
 const RUNS: u64 = 1 << 16;
 
-/// The help for two flags, or two values, of which only one can hold.
+/// The help for two flags, or two values, of which only one can apply.
 const LEAVE_ONE_OUT: &str = "remove one of the two";
 
 /// The overrides of the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// (path, value). The value replaces every value of the file, and removes the file's axes over this path.
+    /// Values as (path, value). A value replaces every value of the file at this path, and removes the file's axes over
+    /// this path.
     pub set: Vec<(String, String)>,
-    /// (path, values separated by commas). The axis replaces the file's axis over the same path, or is added to the
-    /// axes.
+    /// Axes as (path, values separated by commas). An axis replaces the file's axis over the same path, or is added to
+    /// the file's axes.
     pub axis: Vec<(String, String)>,
     pub repeat: Option<u32>,
     /// The filter of cells: `path=value`, several joined by `&&`. Only cells with these values are run.
@@ -48,8 +49,8 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Resolves one repetition of the cell into a plan. All random choices are derived from `seed`, the cell's number
-    /// and `repeat`.
+    /// Resolves one repetition of the cell into a plan. All random choices are derived from `seed`, the number of the
+    /// cell, and `repeat`, the number of the repetition.
     ///
     /// # Errors
     /// If the scenario of the cell is not valid.
@@ -57,8 +58,8 @@ impl Cell {
         let run = Run { seed, cell: self.key.index, repeat };
         resolve::plan(&self.scenario, run, &self.files).map_err(|mut fault| {
             let cause = self.cause(&fault, run);
-            // The first cell is valid, so the fault of a later cell depends on its varied values. The message shows
-            // them.
+            // The first cell is valid, so the fault of a later cell depends on the varied values. The message therefore
+            // shows these values.
             if self.key.index > 0 {
                 let values: Vec<_> = self.key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
                 fault.message = format!("{} (cell {}: {})", fault.message, self.key.index, values.join(", "));
@@ -70,8 +71,9 @@ impl Cell {
         })
     }
 
-    /// Returns the override that makes the plan fail, if the fault's path is not in an override. Without this override,
-    /// the plan succeeds or its fault is at another path. Flags are tried before values of the file's sweep.
+    /// Returns the override that makes the plan fail, unless the fault's path is within an override. Without the
+    /// returned override, the plan succeeds or its fault is at another path. Flags are tried before values of the
+    /// file's sweep.
     fn cause(&self, fault: &resolve::Fault, run: Run) -> Option<&Assignment> {
         let assignments = &self.origin.assignments;
         if assignments.iter().any(|assignment| assignment.path.contains(&fault.path)) {
@@ -91,8 +93,8 @@ impl Cell {
         elsewhere
     }
 
-    /// Returns the number of events of the scenario that begin later than `end` after the barrier's release, and the
-    /// number of all its events.
+    /// Returns the number of events of the scenario that begin later than the time `end` after the barrier's release,
+    /// and the number of all its events.
     pub fn events_after(&self, plan: &Plan, end: Duration) -> (usize, usize) {
         (beyond::after(&self.scenario, plan, end), self.scenario.events.len())
     }
@@ -104,7 +106,7 @@ impl Cell {
 }
 
 impl Cell {
-    /// Returns an error that points at the value of `path`, for problems that only the execution can find.
+    /// Returns an error that points at the value of `path`, for problems that only a run of the plan can find.
     pub fn reject(&self, path: &str, why: String) -> ScenarioError {
         self.origin.blame(resolve::Fault::new(path, why))
     }
@@ -120,7 +122,7 @@ impl Loaded {
         Ok(scenario.sweep.repeat)
     }
 
-    /// Returns an error if a sweep has too many runs.
+    /// Returns an error if a sweep of `cells` cells with `repeat` repetitions each has too many runs.
     fn few_enough(&self, cells: usize, repeat: u32, origin: &Origin) -> Result<(), ScenarioError> {
         let runs = (cells as u64).saturating_mul(u64::from(repeat));
         if runs <= RUNS {
@@ -135,7 +137,7 @@ impl Loaded {
             .blame(fault.help("use fewer repetitions, or run a part of the cells at a time: --only 'PATH=VALUE'")))
     }
 
-    /// Returns the cells of the sweep, in its order.
+    /// Returns the cells in the order of the sweep.
     ///
     /// # Errors
     /// If an override, an axis or a case is not valid, or if there are too many cells or runs.
@@ -154,7 +156,7 @@ impl Loaded {
         // point and the text and scenario after each, so that they are reused.
         let mut trail: Vec<(Assignment, (String, Scenario))> = Vec::new();
         for mut point in points {
-            // A value that is set below a varied path is set again after the varied value.
+            // If an override sets a path below a varied path, it is applied again after the varied value.
             let late = |set: &&Assignment| point.iter().any(|varied| varied.path.contains(&set.path));
             let late: Vec<_> = sets.iter().filter(late).cloned().collect();
             point.extend(late);
@@ -195,7 +197,8 @@ impl Loaded {
         }
     }
 
-    /// Returns the scenario before anything is varied, and the origins of its values.
+    /// Returns the scenario with the overrides that set values and without varied values, and the origins of its
+    /// values.
     fn base(&self, overrides: &Overrides) -> Result<(Scenario, Origin), ScenarioError> {
         let mut origin = Origin::of(self.source.clone());
         let sweep = Sweep { repeat: self.scenario.sweep.repeat, ..Sweep::default() };
@@ -231,7 +234,7 @@ fn set((path, value): &(String, String)) -> Assignment {
     Assignment { path: Path::dotted(path), value: value.clone(), from }
 }
 
-/// The varied values of a sweep.
+/// The axes and cases of a sweep: the values that it varies.
 struct Varied {
     axes: Vec<Vec<Assignment>>,
     cases: Vec<Vec<Assignment>>,
@@ -293,13 +296,14 @@ impl Varied {
         Ok(varied)
     }
 
-    /// Refuses an axis that has the same value twice, in whatever notation: the two cells would be the same. `text` is the
-    /// scenario that takes the values.
+    /// Refuses an axis that has the same value twice, also in different notations, because the two cells would be the
+    /// same. `text` is the scenario to which the values are assigned.
     fn distinct(&self, text: &str, origin: &Origin) -> Result<(), ScenarioError> {
         for axis in &self.axes {
             let mut seen: BTreeMap<String, &Assignment> = BTreeMap::new();
             for value in axis {
-                // A value that does not fit its path is refused later, with the reason.
+                // A value that is not valid at its path is kept as it is here. A later check refuses it with the
+                // reason.
                 let meant = origin.assign(text, value).map_or_else(|_| value.value.clone(), |(text, _)| text);
                 if let Some(before) = seen.insert(meant, value) {
                     let message = match before.value == value.value {
@@ -313,7 +317,7 @@ impl Varied {
         Ok(())
     }
 
-    /// Adds an axis of the command line, which replaces the file's axis and case values at its path.
+    /// Adds an axis of the command line, which replaces the file's axis and case values at the same path.
     fn replace(&mut self, axis: Vec<Assignment>) {
         let Some(first) = axis.first() else { return };
         self.cases.iter_mut().for_each(|case| case.retain(|value| !first.path.contains(&value.path)));
@@ -329,8 +333,9 @@ impl Varied {
         self.cases.iter_mut().for_each(|case| case.retain(|value| !path.contains(&value.path)));
     }
 
-    /// Returns the points of the sweep: the grid of the axes, the first axis slowest; then, for each case, the grid of
-    /// the axes that the case does not name. If there are too many points, their number is the error.
+    /// Returns the points of the sweep: all combinations of the axes' values, with the first axis varied slowest; then,
+    /// for each case, all combinations of the axes that the case does not name. If there are too many points, the error
+    /// is their number.
     fn points(&self) -> Result<Vec<Vec<Assignment>>, u64> {
         let all: Vec<&[Assignment]> = self.axes.iter().map(Vec::as_slice).collect();
         let mut points = if all.is_empty() && !self.cases.is_empty() { Vec::new() } else { grid(&all, &[])? };
@@ -345,8 +350,8 @@ impl Varied {
         if count > RUNS { Err(count) } else { Ok(points) }
     }
 
-    /// Returns the paths that name a cell. A varied path is split into its fields if its values are structs with the
-    /// same fields. Fields with the same value in all cells are then left out.
+    /// Returns the paths whose values identify a cell. A varied path is split into its fields if its values are structs
+    /// with the same fields. Fields with the same value in all cells are then left out.
     fn leaves(&self, texts: &[String]) -> Vec<Path> {
         let mut varied: Vec<Path> = Vec::new();
         for assignment in self.axes.iter().chain(&self.cases).flatten() {
@@ -354,7 +359,7 @@ impl Varied {
                 varied.push(assignment.path.clone());
             }
         }
-        // For each path, its values over all texts.
+        // For each varied path, its different values in all texts.
         let mut found = vec![BTreeSet::new(); varied.len()];
         for text in texts {
             for (found, value) in found.iter_mut().zip(paths::values(text, &varied)) {
@@ -382,8 +387,8 @@ fn axis(path: &str, values: &str) -> Result<Vec<Assignment>, ScenarioError> {
     Ok(values.into_iter().map(value).collect())
 }
 
-/// Returns every combination of the axes' values, each followed by `case`. If there are too many, their number is the
-/// error.
+/// Returns every combination of the axes' values, each followed by the values of `case`. If there are too many
+/// combinations, the error is their number.
 fn grid(axes: &[&[Assignment]], case: &[Assignment]) -> Result<Vec<Vec<Assignment>>, u64> {
     let count = axes.iter().fold(1u64, |count, axis| count.saturating_mul(axis.len() as u64));
     if count > RUNS {
@@ -429,7 +434,7 @@ fn names(fields: &[(&str, &str)]) -> Vec<String> {
     fields.iter().map(|(name, _)| (*name).to_owned()).collect()
 }
 
-/// Returns the cells that match a filter.
+/// Returns the cells that match the filter `text`.
 fn select(cells: Vec<Cell>, text: &str) -> Result<Vec<Cell>, ScenarioError> {
     let wrong =
         |message: String, help: Option<String>| ScenarioError::Flag { flag: format!("--only {text}"), message, help };

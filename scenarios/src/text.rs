@@ -19,7 +19,7 @@ impl Scenario {
 }
 
 impl Plan {
-    /// Returns the text of the plan that a run directory keeps.
+    /// Returns the RON text of the plan, as a run directory keeps it.
     ///
     /// # Errors
     /// If a value cannot be written as RON.

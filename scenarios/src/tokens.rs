@@ -1,4 +1,4 @@
-//! Which tokens go into a swarm, and how those that come out of it are chosen.
+//! The source of the input tokens of requests, and the sampling of output tokens.
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Quantities with units: "80 ms" or "100 Mbit/s".
 //!
-//! Inside the program a quantity is an integer in its base unit, so printing loses nothing: a quantity that is printed
-//! and read again is the same quantity (a property test checks this).
+//! A quantity is stored as an integer in its base unit, so printing is exact: a quantity that is printed and read again
+//! is the same quantity (a property test checks this).
 mod number;
 
 use actors::time::Duration;
@@ -28,7 +28,7 @@ pub enum Dimension {
 }
 
 impl Dimension {
-    /// An example for hints.
+    /// An example of a quantity of this dimension, for hints.
     fn example(self) -> &'static str {
         match self {
             Dimension::Time => "ms",
@@ -52,7 +52,7 @@ impl Dimension {
         }
     }
 
-    /// The base unit of [`magnitude`], for chart axes. Empty for plain numbers.
+    /// The unit in which [`magnitude`] returns quantities of this dimension, for chart axes. Empty for plain numbers.
     pub fn base_unit(self) -> &'static str {
         match self {
             Dimension::Time => "s",
@@ -120,7 +120,7 @@ const READ_ONLY: [&str; 19] = [
 ];
 
 /// Other spellings of unambiguous units. A lowercase b is a bit and an uppercase B a byte (IEC 80000-13), as in Mbps
-/// and MBps. `KB` is not among them, because people use it for 1000 and for 1024 bytes.
+/// and MBps. `KB` is not listed, because people use it for 1000 and for 1024 bytes.
 const SPELLINGS: [(&str, &str); 66] = [
     // The micro sign and the Greek letter mu look the same.
     ("\u{b5}s", "us"),
@@ -210,10 +210,11 @@ pub enum UnitError {
     TooLarge(String),
 }
 
-/// Numbers from here on are counts of the base unit, as other programs print them.
+/// A size, rate or speed that has no unit and is at least this large is probably in base units, as other programs
+/// print.
 const BASE_COUNT: f64 = 1e6;
 
-/// The unit of an example for a number without one: one that a person may have left out.
+/// Returns the unit for an example in the error of a number without a unit: the unit that was probably left out.
 fn likely(number: &str, dimension: Dimension) -> &'static str {
     let is_count = number.parse::<f64>().is_ok_and(|number| number >= BASE_COUNT);
     match dimension {
@@ -222,13 +223,13 @@ fn likely(number: &str, dimension: Dimension) -> &'static str {
     }
 }
 
-/// Units that are spelt like `unit` but for the case of letters, where that leaves a choice between magnitudes.
+/// Returns units of `dimension` that `unit` may mean although its spelling differs in case or is ambiguous.
 fn alternatives(unit: &str, dimension: Dimension) -> Vec<&'static str> {
-    // Of milli and mega, of a bit and a byte, nobody knows which is meant.
+    // `m` may mean minutes or milliseconds.
     if unit == "m" && dimension == Dimension::Time {
         return vec!["min", "ms"];
     }
-    // A capital prefix with a small b is a number of bits.
+    // An uppercase prefix before a lowercase b, as in `Mb`, means bits, so no unit of bytes is suggested.
     let is_bits = unit.starts_with(|c: char| c.is_ascii_uppercase()) && unit.ends_with('b');
     if dimension == Dimension::Size && is_bits {
         return Vec::new();
@@ -249,8 +250,9 @@ fn alternatives(unit: &str, dimension: Dimension) -> Vec<&'static str> {
     found
 }
 
-/// Suggests a unit in place of `unit`: the unit of the dimension that has a similar spelling and the same magnitude, or
-/// all units of the dimension. A unit of another magnitude is never suggested, because it would change the results.
+/// Returns a hint for the unknown unit `unit`: the units that it may mean, or one of `dimension` with a similar
+/// spelling and the same prefix, or all units of `dimension`. A unit of another magnitude is never suggested alone,
+/// because it would change the results.
 fn suggestion(unit: &str, dimension: Dimension) -> String {
     let known = || UNITS.iter().filter(|unit| unit.1 == dimension).map(|unit| unit.0);
     if let (true, Dimension::Size | Dimension::Rate) = (unit.starts_with("KB"), dimension) {
@@ -271,9 +273,9 @@ fn suggestion(unit: &str, dimension: Dimension) -> String {
     }
 }
 
-/// Whether two spellings have the same prefix, and both are of bytes or neither is.
+/// Whether two spellings of units have the same prefix, and both or neither are units of bytes.
 fn are_alike(symbol: &str, unit: &str) -> bool {
-    // There is no fraction of a bit or of a FLOP, so a lowercase m or t can only mean the uppercase prefix there.
+    // There are no fractions of a bit or of a FLOP, so a lowercase m or t in their units can only mean mega or tera.
     let any_case = ["bit", "flop"].iter().any(|name| unit.to_lowercase().contains(name));
     let prefix = |text: &str| text.chars().next().map(|c| if any_case { c.to_ascii_lowercase() } else { c });
     let bytes = |text: &str| text.contains('B') || text.contains("byte");
@@ -282,7 +284,7 @@ fn are_alike(symbol: &str, unit: &str) -> bool {
     prefix(symbol) == prefix(unit) && bytes(symbol) == bytes(unit) && binary(symbol) == binary(unit)
 }
 
-/// Returns the size of a quantity in the magnitude's unit of its dimension, or a plain number.
+/// Parses a quantity of any dimension. Returns its value in [`Dimension::base_unit`], or the value of a plain number.
 pub fn magnitude(text: &str) -> Option<(f64, Dimension)> {
     let text = text.trim();
     if let Ok(number) = text.parse::<f64>() {
@@ -329,13 +331,13 @@ fn parse(text: &str, dimension: Dimension) -> Result<u64, UnitError> {
     }
 }
 
-/// Prints the simplest exact text, in the largest unit that needs at most three decimals.
+/// Prints a quantity exactly, in the largest unit that needs at most three decimals.
 fn print(base: u64, dimension: Dimension, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let units = UNITS.iter().filter(|unit| unit.1 == dimension && !READ_ONLY.contains(&unit.0));
     for &(symbol, _, factor) in units {
         let thousandths = u128::from(base % factor) * 1000;
-        // A value below one unit is printed in a smaller unit (half a second as 500 ms), except for frequencies: half a
-        // request a second is not printed as 30 a minute.
+        // A value below one of a unit is printed in a smaller unit (half a second as 500 ms). Frequencies are an
+        // exception: half a request a second is not printed as 30 a minute.
         let small = base != 0 && base < factor && dimension != Dimension::Frequency;
         if small || !thousandths.is_multiple_of(u128::from(factor)) {
             continue;
@@ -432,7 +434,8 @@ impl Rate {
     }
 }
 
-/// Deserializes a quantity of a dimension. For a bare number the error names the missing unit.
+/// Deserializes a quantity of the given dimension. If the value is a bare number, the error says that the unit is
+/// missing.
 struct Text(Dimension);
 
 impl Visitor<'_> for Text {

@@ -1,4 +1,4 @@
-//! Kinds of warnings, so that a sweep shows one of each.
+//! The kinds of warnings. A sweep shows at most one warning of each kind.
 
 /// The kind of a warning. Warnings of one kind differ only in their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

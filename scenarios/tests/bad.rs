@@ -1,6 +1,7 @@
-//! Errors in a scenario are reported with their place, in plain words, and with a hint.
+//! Tests that errors in a scenario are reported with their place, in plain words, and with a hint.
 //!
-//! Each file of `bad/` contains one mistake. It begins with the expected error (line:column: message) and its help.
+//! Each file of `bad/` contains one mistake, and begins with the expected error (line:column: message) and its help
+//! text.
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use proptest::prelude::{ProptestConfig, Strategy, any, proptest};
 use scenarios::library::LIBRARY;

@@ -1,4 +1,4 @@
-//! Events become faults of named hosts, drawn from the seed and ordered.
+//! Tests that the events of a scenario become faults of named hosts, drawn from the seed and in order.
 use actors::id::HostId;
 use actors::seed::Seed;
 use actors::time::Duration;
@@ -100,7 +100,7 @@ fn a_node_is_called_by_its_role_and_its_host() {
     assert_eq!(called[5..], ["peer[0]", "peer[1]", "client[0]", "client[1]"]);
 }
 
-/// For each host, the times at which it leaves and returns.
+/// Returns the times at which each host leaves (`false`) and returns (`true`).
 fn lives(plan: &Plan) -> BTreeMap<HostId, Vec<(u64, bool)>> {
     let mut lives: BTreeMap<HostId, Vec<(u64, bool)>> = BTreeMap::new();
     for fault in &plan.faults {
@@ -181,7 +181,7 @@ fn mistakes_in_a_file_of_times_away_are_shown_where_they_are() {
         let cells = loaded.cells(&Overrides { set, ..Overrides::default() }).expect("cells");
         cells[0].plan(Seed(1), 0).map(|plan| plan.faults.len()).map_err(|error| error.to_string())
     };
-    // Lines are counted as an editor shows them, with any line ends, and including empty lines and comments.
+    // Line numbers in errors count all lines of the file, with any line ends, including empty lines and comments.
     assert_eq!(said("# seen\r\nhost,from,till\r\n\r\na[1],4 s,5e0 s\r\n"), Ok(2));
     for (table, expected) in [
         ("# seen\r\nhost,from,till\r\n\r\n# one\r\na[1],4 s,soon\r\n", "away.csv:5:10: `soon` is not a number"),

@@ -1,4 +1,5 @@
-//! Every built-in scenario can be loaded, swept and planned, and begins with its question and its expected answer.
+//! Tests that every built-in scenario can be loaded, swept and planned, and begins with its question and its expected
+//! answer.
 use actors::id::HostId;
 use actors::message::Forwarding;
 use actors::seed::Seed;
@@ -38,8 +39,9 @@ fn every_file_is_in_the_table_and_opens_with_its_question() {
 fn every_cell_of_every_scenario_has_a_plan_and_nothing_to_warn_of() {
     for (name, _) in LIBRARY {
         let summary = library(name).check(&Overrides::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        // Helix' authors asked LLaMA 30B for more tokens than its context of 2048, and these scenarios repeat that. In a
-        // swarm of thousands no peer has room for all requests at once.
+        // Two warnings are expected. The `helix` scenarios repeat requests of Helix' authors that are longer than LLaMA
+        // 30B's context of 2048 tokens. In `internet-scale`, with thousands of peers, no peer has room for all requests
+        // at once.
         let expected = |text: &str| match name {
             "internet-scale" => text.contains("may be open at once"),
             _ => name.starts_with("helix") && text.contains("context ends at 2048"),
@@ -81,7 +83,7 @@ fn flexgen_opt30b_is_the_benchmark_of_the_paper() {
     let loaded = library("flexgen-petals-opt30b");
     assert_eq!(loaded.repeats(&Overrides::default()).expect("repeats"), 3);
     let plans = plans("flexgen-petals-opt30b");
-    // 3 networks x 2 batches x (3 prompts with 32 new tokens, 5 more lengths of a prompt of 512)
+    // 3 networks x 2 batches x (3 prompts with 32 new tokens, and 5 more answer lengths with a prompt of 512)
     assert_eq!(plans.len(), 3 * 2 * (3 + 5));
     for plan in &plans {
         let shape = &plan.model.shape;

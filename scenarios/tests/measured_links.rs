@@ -1,9 +1,10 @@
-//! Links of a profile: each pair of groups has one. Two links for the same hosts are refused, and the error names both.
+//! Tests of the links of a profile: each pair of groups has one. Two links for the same hosts are refused, and the
+//! error names both.
 use actors::seed::Seed;
 use scenarios::{Overrides, ScenarioError};
 use std::path::Path;
 
-/// The number of links in the plan of three groups on two sites that uses a profile with the given links.
+/// Returns the number of links in the plan of three groups on two sites, with a profile that has the links `links`.
 fn ways(dir: &Path, links: &[(&str, &str, &str)]) -> Result<usize, ScenarioError> {
     let link = |(from, to, rtt): &(&str, &str, &str)| format!("(from: {from:?}, to: {to:?}, rtt: [{rtt:?}])");
     let links = links.iter().map(link).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! Messages for people name nodes and hosts as the scenario does, not by number.
+//! Tests that messages for people name nodes and hosts as the scenario does, not by number.
 use actors::id::{HostId, NodeId, RequestId, SessionId};
 use actors::message::{Failure, Refusal};
 use actors::record::Abort;

@@ -1,4 +1,4 @@
-//! The overrides of the command line: values, axes, and filters of cells.
+//! Tests of the overrides of the command line: values, axes, and filters of cells.
 use actors::message::Forwarding;
 use actors::seed::Seed;
 use actors::time::Duration;
@@ -78,7 +78,8 @@ fn what_is_set_is_not_varied() {
     let fixed = cells("quickstart", &over(&[("workload.prompt", "24")], &[]));
     assert_eq!(values(&fixed, "workload.generate"), ["1", "8", "16"]);
     assert!(fixed.iter().all(|cell| plan(cell).workload.prompt == 24));
-    // The cases of the second sweep then equal cells of the grid, and are not doubled.
+    // With a fixed `workload.generate`, the cases of the file's sweep equal cells of its grid. Each cell still occurs
+    // once.
     let flexgen = cells("flexgen-petals-opt30b", &over(&[("workload.generate", "8")], &[]));
     assert_eq!(flexgen.len(), 3 * 2 * 3);
 }
@@ -151,7 +152,7 @@ fn a_mistake_in_a_flag_names_the_flag() {
         (("swarm.forwarding", "push"), "--set swarm.forwarding=push: unknown variant `push` of `Forwarding`"),
         (("workload.clients", "0"), "--set workload.clients=0: clients is 0, but must be at least 1"),
         (("sweep.axes", "{}"), "--set sweep.axes={}: the axes and cases of a sweep cannot be changed with --set"),
-        // A value must not change the text around it.
+        // The text of a value must not be able to change other fields of the scenario.
         (("workload.prompt", "3, generate: 5"), "--set workload.prompt=3, generate: 5: expected integer"),
     ] {
         assert_eq!(refused("quickstart", &over(&[set], &[])), message);
@@ -162,10 +163,10 @@ fn a_mistake_in_a_flag_names_the_flag() {
 
 #[test]
 fn a_mistake_that_a_flag_makes_elsewhere_names_the_flag() {
-    // An axis over the rate also touches the workload, but the faulty value is in another field.
+    // The file has an axis over the rate, which is also part of the workload, but the faulty value is the duration.
     let none = refused("open-loop", &over(&[("workload.duration", "0 s")], &[]));
     assert_eq!(none, "--set workload.duration=0 s: no request arrives during the workload");
-    // The frame is too large because of its rows. The file's prompt is unchanged.
+    // The frame is too large because of the two overrides, not because of the file's prompt.
     let rows = refused("nano", &over(&[("workload.batch", "4096"), ("model.shape.hidden", "65532")], &[]));
     assert!(
         rows.starts_with("--set model.shape.hidden=65532: a prompt of 8 tokens in 4096 rows gives a message of"),
@@ -187,7 +188,7 @@ fn a_sweep_has_no_more_runs_than_can_be_planned() {
         .to_vec();
     let said = refused("nano", &over(&[], &axes));
     assert!(said.contains("the axes and cases give 8100000000 cells, but a sweep has at most 65536"), "{said}");
-    // Selected cells may have more repetitions.
+    // The limit of runs applies to the selected cells, so a single cell may have more repetitions than a whole sweep.
     let only = Some("workload.prompt=16 && workload.generate=1".to_owned());
     let one = Overrides { repeat: Some(65_536), only, ..Overrides::default() };
     assert_eq!(loaded("quickstart").cells(&one).expect("as many as there may be").len(), 1);
@@ -200,7 +201,7 @@ fn a_path_is_set_or_varied() {
     assert_eq!(refused("quickstart", &both), expected);
     let above = over(&[("network.default", "Link(delay: \"1 ms\")")], &[("network.default.delay", "1 ms,2 ms")]);
     assert!(refused("quickstart", &above).contains("the option sets a value that"));
-    // A value that is set below an axis applies in every cell.
+    // An override of a path below an axis applies in every cell.
     let below =
         over(&[("network.default.delay", "3 ms")], &[("network.default", "Link(),Link(bandwidth: \"1 Gbit/s\")")]);
     assert_eq!(cells("nano", &below).len(), 2);
@@ -232,7 +233,7 @@ fn what_a_later_flag_would_drop_is_refused_with_both() {
     let twice = over(&[("workload.prompt", "8"), ("workload.prompt", "16")], &[]);
     let expected = "--set workload.prompt=16: the option overrides `--set workload.prompt=8`, which is given before";
     assert_eq!(refused("nano", &twice), expected);
-    // The whole part after one of its fields.
+    // An override of the whole link comes after an override of one of the link's fields.
     let above = over(&[("network.default.delay", "3 ms"), ("network.default", "Link()")], &[]);
     assert!(refused("nano", &above).contains("the option overrides `--set network.default.delay=3 ms`"));
     let below = over(&[("network.default", "Link()"), ("network.default.delay", "3 ms")], &[]);

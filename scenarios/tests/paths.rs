@@ -1,5 +1,5 @@
-//! Every path of a scenario is relative to the scenario's folder, and a byte order mark at the start of a file is
-//! ignored.
+//! Tests that every path in a scenario is relative to the scenario's folder, and that a byte order mark at the start of
+//! a file is ignored.
 use actors::seed::Seed;
 use scenarios::plan::{Plan, Weights};
 use scenarios::tokens::Prompts;
@@ -22,7 +22,7 @@ const SCENARIO: &str = r#"Scenario(
 
 const PROFILE: &str = include_str!("../profiles/helix-a100.ron");
 
-/// A folder, other than the working directory, with a scenario and the files that the scenario may name.
+/// Creates a folder, other than the working directory, with a scenario and the files that the scenario may name.
 fn folder(mark: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     for (name, text) in [

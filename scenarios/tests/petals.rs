@@ -1,5 +1,5 @@
-//! `swarm: Petals` matches Petals (bigscience-workshop/petals at 22afba6): every constant of Petals is a field, and has
-//! its value in the plan.
+//! Tests that `swarm: Petals` matches Petals (bigscience-workshop/petals at 22afba6): every constant of Petals is a
+//! field, and has its value in the plan.
 use actors::id::BlockRange;
 use actors::message::Forwarding;
 use actors::policy::{Admission, Policies, Prefill, Probe, Recovery, Scheduling, Speeds};
@@ -31,7 +31,8 @@ const fn s(seconds: u64) -> Duration {
 #[test]
 fn sessions_and_failures() {
     let Policies { forwarding, prefill, detection, bans, retry, recovery, lifetime, .. } = petals(&[]).policies;
-    // Petals has pushed since 2023, and sends the whole prompt in one message.
+    // Petals' servers push activations to the next server since 2023, and its clients send the whole prompt in one
+    // message.
     assert_eq!((forwarding, prefill), (Forwarding::Push, Prefill::Whole));
     assert_eq!(detection.open_timeout, s(5), "a stream is opened within");
     assert_eq!((detection.missed, detection.step_timeout), (0, s(180)), "nothing but the request's timeout notices");
@@ -59,7 +60,7 @@ fn routes() {
 fn announcements_and_placement() {
     let Policies { dht, placement, speeds, .. } = petals(&[]).policies;
     assert_eq!((dht.announce, dht.expiry), (s(60), s(120)));
-    // Petals' command line replaces the library's default with these values.
+    // The command line of Petals' server has these values as defaults, in place of the Python library's.
     let slower = petals(&[("swarm.dht.announce", "120 s"), ("swarm.dht.expiry", "240 s")]).policies.dht;
     assert_eq!((slower.announce, slower.expiry), (s(120), s(240)));
     assert_eq!((placement.period, placement.quality), (s(60), 0.75));
@@ -67,7 +68,7 @@ fn announcements_and_placement() {
     assert_eq!(speeds, Speeds::Measured { decode: probe(1, 100), forward: probe(1024, 10) });
 }
 
-/// Tokens per second that the peers' network carries, as the peers announce it.
+/// Returns the tokens per second that a peer announces as the speed of its network.
 fn network_rps(plan: &Plan) -> f64 {
     let Role::Peer { network_rps, .. } = plan.peers().next().expect("a peer").1.role else { unreachable!("a peer") };
     network_rps
@@ -76,7 +77,7 @@ fn network_rps(plan: &Plan) -> f64 {
 #[test]
 fn throughput_of_the_network() {
     let plan = petals(&[]);
-    // 100 Mbit/s if the bandwidth is unknown, and 16 bits a value.
+    // An unknown bandwidth counts as 100 Mbit/s, and an activation value has 16 bits.
     let hidden = f64::from(plan.model.shape.hidden);
     assert_eq!(network_rps(&plan), 100e6 / 16.0 / hidden);
     let relayed = petals(&[("peers.0.relayed", "true")]);

@@ -1,4 +1,4 @@
-//! A plan makes explicit everything that its scenario leaves open.
+//! Tests that a plan makes explicit everything that its scenario leaves open.
 use actors::id::{HostId, NodeId};
 use actors::message::WireType;
 use actors::route::Routing;

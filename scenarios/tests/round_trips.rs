@@ -1,15 +1,16 @@
-//! Round trips between sites from files: each pair must be given once, and every mistake is reported with its line.
+//! Tests of round trips between sites from files: each pair must be given once, and every mistake is reported with its
+//! line.
 use actors::seed::Seed;
 use scenarios::plan::Distribution;
 use scenarios::{Overrides, ScenarioError};
 use std::path::Path;
 
-/// The one-way delays between the sites `a` and `b`, in both directions, in ms.
+/// Returns the one-way delays between the sites `a` and `b` with the round trips in `table`, in both directions, in ms.
 fn delays(dir: &Path, table: &str) -> Result<Vec<f64>, ScenarioError> {
     read(dir, table).map(|(delays, _)| delays)
 }
 
-/// The same, and what is noted of the file.
+/// Returns the one-way delays between the sites `a` and `b` in ms, and the notes about the file of round trips.
 fn read(dir: &Path, table: &str) -> Result<(Vec<f64>, Vec<String>), ScenarioError> {
     std::fs::write(dir.join("rtt.csv"), table).expect("it is written");
     let text = r#"#![enable(implicit_some, unwrap_newtypes)]

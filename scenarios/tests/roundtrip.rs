@@ -1,4 +1,4 @@
-//! Any scenario that is printed and read again is the same scenario.
+//! Tests that any scenario that is printed and read again is the same scenario.
 #[path = "roundtrip/swarm.rs"]
 mod swarm;
 

@@ -1,5 +1,5 @@
-//! The hosts of one group may be spread over sites. Paths between sites and events at a site then concern hosts of all
-//! groups.
+//! Tests of groups whose hosts are spread over several sites. Paths between sites and events at a site then affect
+//! hosts of all groups.
 use actors::id::HostId;
 use actors::seed::Seed;
 use actors::time::Duration;
@@ -67,7 +67,7 @@ fn the_plan_has_a_link_for_each_pair_of_sites_and_none_for_pairs_of_groups() {
     assert!(every, "the rest of a link is the default's");
 }
 
-/// A scenario in which every group has one site has the same links as one whose groups are spread.
+/// Paths between two sites have the same link whether groups are spread over several sites or each is on one site.
 #[test]
 fn spread_hosts_have_the_links_of_hosts_of_one_site() {
     let spread = plan(&[]);
@@ -128,7 +128,8 @@ fn sites_without_round_trips_are_names_for_links_and_events() {
     assert_eq!(plan.hosts[9].site, "b");
 }
 
-/// A plan of a file from before hosts were spread over sites is read, and a plan without spread hosts is written like it.
+/// A plan without spread hosts is written without a table of sites, as earlier versions wrote it, and can be read
+/// again.
 #[test]
 fn a_plan_without_spread_hosts_is_the_text_that_it_was() {
     let apart = plan(&[("hosts.0.sites", "None"), ("hosts.2.sites", "None"), ("network.rtt", "Off")]);
@@ -141,7 +142,7 @@ fn a_plan_without_spread_hosts_is_the_text_that_it_was() {
     assert_eq!(Plan::from_ron(&text).expect("it is read"), spread);
 }
 
-/// A live host gets its plan in a binary format, which has no names of fields.
+/// A live host receives its plan in a binary format that has no names of fields.
 #[test]
 fn a_network_is_the_same_after_a_format_without_names() {
     let hosts = Hosts { first: HostId(1), last: HostId(7), step: 3 };

@@ -1,4 +1,5 @@
-//! Traces are read exactly and cut as requested, and their errors name the file, the line and the column.
+//! Tests that traces are read exactly and cut as requested, and that their errors name the file, the line and the
+//! column.
 use actors::seed::Seed;
 use actors::time::Duration;
 use flate2::{Compression, write::GzEncoder};
@@ -48,12 +49,12 @@ fn open(dir: &Path, trace: &str, columns: &str, set: &[(&str, &str)]) -> Result<
     read(dir, trace.as_bytes(), columns, set).map(|(open, _)| open).map_err(|error| error.to_string())
 }
 
-/// The time of each request, its prompt's length, and its number of new tokens.
+/// Returns the time, the length of the prompt and the number of new tokens of each request.
 fn requests(open: &Open) -> Vec<(Duration, u32, u32)> {
     open.arrivals.iter().map(|one| (one.at, one.prompt, one.generate)).collect()
 }
 
-/// The requests of a trace that is written to a file, with the notes about the file.
+/// Writes `trace` to a file. Returns its requests and the notes about the file.
 fn said(trace: &str, columns: &str, set: &[(&str, &str)]) -> (Vec<(Duration, u32, u32)>, Vec<String>) {
     let dir = tempfile::tempdir().expect("a directory");
     let (open, notes) = read(dir.path(), trace.as_bytes(), columns, set).expect("it is sound");
@@ -76,7 +77,7 @@ fn azures_columns_give_arrivals_and_lengths() {
 fn our_columns_may_say_client_and_route() {
     let dir = tempfile::tempdir().expect("a directory");
     let open = open(dir.path(), OURS, "Ours", &[]).expect("it is sound");
-    // The nodes are the orchestrator, the bootstrap node, three peers and two clients.
+    // The plan's nodes are the orchestrator, the bootstrap node, three peers and two clients, in this order.
     let of: Vec<_> =
         open.arrivals.iter().map(|one| (one.client.0, one.route.iter().map(|peer| peer.0).collect())).collect();
     assert_eq!(of, [(6, vec![3]), (5, vec![2, 4]), (5, vec![])]);
@@ -147,9 +148,9 @@ fn a_column_that_nothing_reads_is_an_error_until_it_is_ignored() {
         said.contains("trace.csv:1:28: the heading names the column `route` twice, here and at column 22"),
         "{said}"
     );
-    // Other formats may have further columns.
+    // Formats other than this program's own may have further columns.
     open(dir.path(), &AZURE.replace("\n", ",x\n"), "Azure2023", &[]).expect("a further column");
-    // The heading of another format is recognised.
+    // The heading of a trace in another format is recognised, and that format is suggested.
     assert_eq!(error(AZURE, "Ours").1, "the heading matches `columns: Azure2023`; use that format");
     assert_eq!(error(BURST, "Ours").1, "the heading matches `columns: BurstGpt`; use that format");
     assert_eq!(error(MOONCAKE, "Ours").1, "write `columns: Mooncake` or `columns: QwenBailian`");
@@ -215,7 +216,7 @@ fn lines_that_are_no_requests_are_shown() {
 #[test]
 fn a_trace_in_order_is_read_up_to_its_cut_and_another_is_sorted() {
     let (ms, cut) = (Duration::from_millis, [("workload.limit", "2")]);
-    // The row after the cut shows where the part ends, and no later row is read.
+    // The first row beyond the limit is read to find the end of the part, and no later row is read.
     let ordered = "at_s,prompt,generate\n0,1,1\n1,2,1\n2,3,1\nnever,4,1\n";
     let (requests, notes) = said(ordered, "Ours", &cut);
     assert_eq!(requests, [(ms(0), 1, 1), (ms(1000), 2, 1)]);
@@ -231,7 +232,7 @@ fn a_trace_in_order_is_read_up_to_its_cut_and_another_is_sorted() {
     assert_eq!(notes, [format!("trace.csv:3:1: {note}")]);
     let all = said(disordered, "Ours", &[]).0;
     assert_eq!(all.iter().map(|one| one.1).collect::<Vec<_>>(), [1, 2, 4, 3]);
-    // A trace of timestamps begins with its earliest request, at any place in the file.
+    // The times of a trace with timestamps count from its earliest request, wherever that is in the file.
     let lines: Vec<&str> = AZURE.lines().collect();
     let reversed = [lines[0], lines[3], lines[2], lines[1], ""].join("\n");
     let skip = [("workload.skip", "10 ms"), ("workload.duration", "1 s")];

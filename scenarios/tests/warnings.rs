@@ -1,4 +1,4 @@
-//! Values beyond the model's context, and events after the end of the run, give warnings with both figures.
+//! Tests that values beyond the model's context, and events after the end of the run, give warnings with both figures.
 use scenarios::{Overrides, load};
 
 fn warnings(name: &str, set: &[(&str, &str)]) -> Vec<String> {
@@ -27,7 +27,8 @@ fn an_event_after_the_last_request_is_told_with_both_times() {
          still in flight then"
     );
     assert_eq!(said("\"299 s\"", "600 s"), "");
-    // The start is earlier than the barrier's release, at most by the time that the swarm may take to be ready.
+    // An event at `Start` counts from the start of the run, which is before the barrier's release by at most
+    // `ready_within`.
     assert_eq!(said("Start(\"350 s\")", "600 s"), "");
     assert!(said("Start(\"6000 s\")", "600 s").contains("cannot happen"));
     assert_eq!(said("Steps(9)", "600 s"), "");
@@ -62,7 +63,7 @@ fn a_request_beyond_the_models_context_is_told_or_refused() {
     let bloom = [("model.shape", "Bloom(\"560m\")"), ("workload.prompt", "2048"), ("swarm.cache", "9 GiB")];
     let found = warnings("nano", &bloom);
     assert!(found.iter().any(|warning| warning.contains("has 2176 tokens") && warning.contains("ALiBi")), "{found:?}");
-    // A request beyond the learned positions is an error.
+    // A request beyond OPT's learned positions is an error and not a warning.
     let set = vec![("workload.prompt".to_owned(), "2048".to_owned())];
     let opt = load("nano").expect("it reads").check(&Overrides { set, ..Overrides::default() });
     let said = opt.expect_err("no position is left").to_string();

@@ -1,16 +1,16 @@
-//! Interpolation and extrapolation of measured times: linear, and never less time for more work.
+//! Interpolation and extrapolation of measured times: linear, and more work never takes less time.
 use crate::plan::Grid;
 
 impl Grid {
-    /// Makes a grid of one context, 0, from seconds over sizes, for a table without contexts.
+    /// Makes a grid with the single context 0 from (size, seconds) points that were measured without contexts.
     pub fn flat(points: &[(f64, f64)]) -> Grid {
         Grid::new(&[(0.0, points.to_vec())])
     }
 
     /// Makes a monotone grid from rows of (context, points), all with the same sizes. Measured times that decrease
-    /// while the work grows are noise; they are replaced by the nearest times that do not decrease (isotonic regression
-    /// by pooling adjacent violators, Ayer et al. 1955). The first pass goes along sizes and the second along contexts;
-    /// the second keeps the order that the first made.
+    /// while the work grows are noise. They are replaced by the nearest times that do not decrease (isotonic regression
+    /// by pooling adjacent violators, Ayer et al. 1955), first along sizes and then along contexts. The pass along
+    /// contexts keeps times non-decreasing along sizes.
     pub fn new(rows: &[(f64, Vec<(f64, f64)>)]) -> Grid {
         let sizes: Vec<f64> = rows.first().map(|row| row.1.iter().map(|point| point.0).collect()).unwrap_or_default();
         if sizes.is_empty() {
@@ -33,15 +33,16 @@ impl Grid {
 
     /// Returns the seconds of one block for `size` and `context`, or `None` if the grid is empty.
     ///
-    /// Between points the time is linear. Below the smallest size it follows the first line, but is at least the
-    /// proportional share of the first time. Above the largest size it follows the last line. Below the first context
-    /// it is the time at the first context. Beyond the last context the time of attention grows with size times
-    /// context, at the steepest measured rate.
+    /// Between points the time is interpolated linearly. Below the smallest size the line through the first two points
+    /// is extended, but the time is at least the first time multiplied by `size` / smallest size. Above the largest
+    /// size the line through the last two points is extended. Below the first context the time is that of the first
+    /// context. Beyond the last context the time of attention grows with size times context, at the steepest measured
+    /// rate.
     pub fn seconds(&self, size: f64, context: f64) -> Option<f64> {
         let last = self.contexts.len().checked_sub(1)?;
         let measured = (self.sizes[0]..=self.sizes[self.sizes.len() - 1]).contains(&size);
-        // Outside the measured sizes the lines of different contexts may cross. The maximum ensures that a longer
-        // context never takes less time.
+        // The extrapolated lines of two contexts may cross outside the measured sizes. The maximum over this and all
+        // shorter contexts ensures that a longer context never takes less time.
         let row = |at: usize| {
             let from = if measured { at } else { 0 };
             (from..=at).map(|at| line(&self.sizes, self.row(at), size)).fold(0.0, f64::max)
@@ -76,9 +77,9 @@ impl Grid {
     }
 }
 
-/// Interpolates linearly between points with ascending x, and extrapolates along the outer lines. Below the first point
-/// the result is at least the proportional share of the first value, because the line may reach zero while a device
-/// still needs time. A single point is a constant.
+/// Interpolates linearly between points with ascending x, and extends the first and the last line beyond them. Below
+/// the first point the result is at least the first value multiplied by `x` / first x, because the line may reach zero
+/// while a device still needs time. A single point gives a constant.
 pub(super) fn line(xs: &[f64], ys: &[f64], x: f64) -> f64 {
     let (Some(&first), true) = (ys.first(), xs.len() > 1) else { return ys.first().copied().unwrap_or(0.0) };
     let right = xs.partition_point(|point| *point < x).clamp(1, xs.len() - 1);
@@ -88,9 +89,9 @@ pub(super) fn line(xs: &[f64], ys: &[f64], x: f64) -> f64 {
     if x < xs[0] { y.max(first * x / xs[0]) } else { y.max(0.0) }
 }
 
-/// Replaces the values by the nearest non-decreasing sequence, in least squares.
+/// Replaces `values` by the nearest non-decreasing sequence in the sense of least squares.
 pub(super) fn pool(values: &mut [f64]) {
-    // Blocks of (mean, length) with ascending means.
+    // The pooled runs of values as (mean, length), with ascending means.
     let mut blocks: Vec<(f64, usize)> = Vec::with_capacity(values.len());
     for &value in values.iter() {
         let mut block = (value, 1);
@@ -111,7 +112,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::{Strategy, prop_assert, proptest};
 
-    /// Arbitrary measurements over many orders of magnitude.
+    /// Grids of arbitrary times over many orders of magnitude.
     fn grid() -> impl Strategy<Value = Grid> {
         (1usize..6, 1usize..5).prop_flat_map(|(sizes, contexts)| {
             let rising = |count| {

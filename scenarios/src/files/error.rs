@@ -5,8 +5,8 @@ use crate::input::{InputError, shortened};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}{message}")]
 pub(crate) struct TableError {
-    /// The prefix of the message: the file, or `file:line:column` (line and column counted from 1, column in
-    /// characters), and a colon. Empty if the message names the position.
+    /// The prefix of the message: the file, or `file:line:column` (both counted from 1, the column in characters), and
+    /// a colon. Empty if the message itself names the position.
     place: String,
     pub message: String,
     pub help: Option<String>,
@@ -18,12 +18,12 @@ impl TableError {
     }
 
     pub fn at(file: &str, line: u64, column: u32, message: impl Into<String>) -> TableError {
-        // A field may be as long as its line.
+        // A message is shortened because it may quote a field, which may be as long as its line.
         let message = shortened(&message.into());
         TableError { place: format!("{file}:{line}:{column}: "), message, help: None }
     }
 
-    /// Returns the error of a file that cannot be opened. The input error already names the file.
+    /// Converts the error of a file that cannot be opened. The input error already names the file.
     pub fn input(error: &InputError) -> TableError {
         TableError { place: String::new(), message: error.to_string(), help: None }
     }

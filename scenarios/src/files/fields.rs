@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Returns the separator of a heading: a comma if it contains one, or else a semicolon, or else a tab.
+/// Returns the separator of a table's heading: a comma if the heading contains one, or else a semicolon, or else a tab.
 pub(super) fn separator(heading: &str) -> u8 {
     let mut fields = Vec::new();
     let separates = |separator: &&u8| {
@@ -13,7 +13,7 @@ pub(super) fn separator(heading: &str) -> u8 {
     *b",;\t".iter().find(separates).unwrap_or(&b',')
 }
 
-/// Finds the fields of a record, including quotes, and returns the start of the last one.
+/// Stores the byte ranges of a record's fields, including their quotes, and returns the start of the last field.
 pub(super) fn split(record: &str, separator: u8, fields: &mut Vec<Range<usize>>) -> usize {
     fields.clear();
     let start = scan(record, separator, |field| fields.push(field)).0;
@@ -26,8 +26,8 @@ pub(super) fn is_open(record: &str, separator: u8) -> bool {
     scan(record, separator, |_| {}).1
 }
 
-/// Calls `field` for every field except the last. Returns the start of the last field, and whether its quote is open at
-/// the end.
+/// Calls `field` with the byte range of every field except the last. Returns the start of the last field, and whether
+/// the quote of the last field is still open at the end.
 fn scan(record: &str, separator: u8, mut field: impl FnMut(Range<usize>)) -> (usize, bool) {
     if !record.contains('"') {
         let mut start = 0;
@@ -55,16 +55,16 @@ fn scan(record: &str, separator: u8, mut field: impl FnMut(Range<usize>)) -> (us
     (start, state == State::Quoted)
 }
 
-/// The state of the scan within a field.
+/// The state of the scan of a CSV record within a field.
 #[derive(Clone, Copy, PartialEq)]
 enum State {
-    /// Only spaces, or nothing.
+    /// The field is empty so far, or has only spaces.
     Begin,
-    /// After an opening quote.
+    /// The scan is after an opening quote and before its closing quote.
     Quoted,
-    /// After a quote within quotes: it closes the field, or is the first of two that stand for one quote.
+    /// The last character is a quote within a quoted field: the closing quote, or the first of two that mean one quote.
     Closed,
-    /// In a field without an opening quote. Quotes have no meaning in such a field.
+    /// The field has no opening quote. Quotes within it have no meaning.
     Plain,
 }
 

@@ -6,10 +6,10 @@ use flate2::bufread::MultiGzDecoder;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-/// The first bytes of a gzip file.
+/// The magic number at the start of a gzip file (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// The hint for a file that is too long.
+/// The help text for a file that is too long.
 const CUT: &str = "cut the file to its first rows, for example with: head -n 100000 FILE > SHORT";
 
 pub(crate) struct Lines {
@@ -19,14 +19,15 @@ pub(crate) struct Lines {
     buffer: Vec<u8>,
     line: u64,
     bytes: u64,
-    /// Bytes that are read at most, unpacked.
+    /// The largest number of bytes that may be read, after unpacking.
     limit: u64,
-    /// Bytes of lines that said nothing.
+    /// The number of bytes in empty lines and comments so far.
     blank: u64,
 }
 
 impl Lines {
-    /// Opens the regular file at `path`. Errors name it `file`.
+    /// Opens the regular file at `path`, of which at most `limit` unpacked bytes may be read. Errors call the file
+    /// `file`.
     pub fn open(file: &str, path: &Path, limit: u64) -> Result<Lines, TableError> {
         let (opened, _) = input::open(path).map_err(|error| TableError::input(&error))?;
         let mut plain = BufReader::with_capacity(1 << 16, opened);
@@ -47,7 +48,7 @@ impl Lines {
         Lines { file: file.to_owned(), reader, buffer: Vec::new(), line: 0, bytes: 0, limit, blank: 0 }
     }
 
-    /// Counts the line that was read last as one that says nothing: a file of such lines is not read to its end.
+    /// Counts the line that was read last as empty or a comment. A file with too many bytes of such lines is refused.
     pub fn pass_over(&mut self) -> Result<(), TableError> {
         self.blank += self.buffer.len() as u64;
         if self.blank <= BLANK_BYTES {
@@ -64,7 +65,7 @@ impl Lines {
         self.line
     }
 
-    /// Reads the next line, without its line end; `None` after the last.
+    /// Reads the next line, without its line end. Returns `None` after the last line.
     pub fn read(&mut self) -> Result<Option<&str>, TableError> {
         self.buffer.clear();
         self.line += 1;
@@ -116,7 +117,7 @@ mod tests {
     use std::io::Write;
     use std::path::Path;
 
-    /// Returns every line with its number, followed by the error if there is one.
+    /// Returns every line with its number, and at the end the error if reading fails.
     fn lines(path: &Path) -> Vec<String> {
         let mut lines = match Lines::open("f", path, 64 << 20) {
             Ok(lines) => lines,
@@ -187,7 +188,7 @@ mod tests {
             let why = table.read().map(|_| ()).expect_err("no rows").to_string();
             assert!(why.contains("bytes of empty lines and comments up to here"), "{why}");
         }
-        // A file of rows ends at its limit.
+        // A file that consists of rows is refused once its unpacked bytes exceed the limit.
         std::fs::write(&path, packed("1,2\n".repeat(1000).as_bytes())).expect("written");
         let mut table = Table::new(Lines::open("f", &path, 999).expect("opened")).expect("a heading");
         let why = loop {

@@ -1,9 +1,9 @@
 //! Decimal numbers in the notations of other programs: `10`, `10.5`, `1e1`, `9e-05`.
 //!
-//! They are parsed exactly and not as floating point, so that a time is exactly the one in the table.
+//! The numbers are parsed exactly, not as floating point, so that a time is exactly the one in the table.
 
-/// The largest number of significant digits that are kept. Multiplied by the largest factor, 10^11, such a number still
-/// fits 128 bits, and it has many more digits than the largest result.
+/// The largest number of significant digits that are kept. A number with so many digits, multiplied by the largest
+/// factor, 10^11, still fits 128 bits. It has many more digits than the largest result, a `u64`.
 const DIGITS: usize = 27;
 
 /// The reason why a text cannot be used as a number.
@@ -14,8 +14,8 @@ pub(crate) enum NumberError {
     TooLarge,
 }
 
-/// Returns the number multiplied by `factor` and rounded to the nearest integer (halves up), and whether the result is
-/// exact.
+/// Returns the number in `text` multiplied by `factor`, rounded to the nearest integer (halves up), and whether the
+/// result is exact.
 ///
 /// `factor` is at most 10^11.
 pub(crate) fn scaled(text: &str, factor: u64) -> Result<(u64, bool), NumberError> {
@@ -42,7 +42,7 @@ pub(crate) fn scaled(text: &str, factor: u64) -> Result<(u64, bool), NumberError
     }
     let dropped = significant().skip(DIGITS);
     let exact = dropped.clone().all(|digit| digit == b'0');
-    // The number is `product` x 10^`shift`.
+    // The scaled number is `product` x 10^`shift`.
     let product = number * u128::from(factor);
     let shift = exponent - after.len() as i64 + dropped.count() as i64;
     let power = 10u128.checked_pow(shift.unsigned_abs().min(1000) as u32);
@@ -57,7 +57,7 @@ pub(crate) fn scaled(text: &str, factor: u64) -> Result<(u64, bool), NumberError
     Ok((u64::try_from(result).map_err(|_| NumberError::TooLarge)?, exact))
 }
 
-/// Parses an exponent. Exponents beyond a thousand are clamped to a thousand.
+/// Parses the exponent of a number. Exponents beyond a thousand, of either sign, are clamped to a thousand.
 fn whole(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {

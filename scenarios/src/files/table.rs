@@ -25,7 +25,7 @@ pub(crate) struct Table {
     row: Record,
 }
 
-/// The text of a row, which may contain line ends within quotes, and its fields.
+/// The text of a table's row, which may contain line ends within quotes, and the byte ranges of its fields.
 #[derive(Default)]
 struct Record {
     text: String,
@@ -41,7 +41,7 @@ pub(crate) struct Row<'t> {
 }
 
 impl Table {
-    /// Reads the heading.
+    /// Reads the heading of a table.
     pub fn new(lines: Lines) -> Result<Table, TableError> {
         let mut table =
             Table { lines, header: Vec::new(), heading: Record::default(), separator: b',', row: Record::default() };
@@ -87,7 +87,7 @@ impl Table {
         self.row_of(&self.heading).wrong(at, message)
     }
 
-    /// Reads the next row; `None` after the last.
+    /// Reads the next row. Returns `None` after the last row.
     pub fn read(&mut self) -> Result<Option<Row<'_>>, TableError> {
         loop {
             if !record(&mut self.lines, Some(self.separator), &mut self.row)? {
@@ -115,7 +115,7 @@ impl Table {
 }
 
 /// Reads the next record: a line that is neither empty nor a comment, and further lines while a quote is open. If
-/// `separator` is `None`, the separator is found in the line itself.
+/// `separator` is `None`, the record is a heading, and its separator is found in its text.
 fn record(lines: &mut Lines, separator: Option<u8>, record: &mut Record) -> Result<bool, TableError> {
     record.text.clear();
     while record.text.is_empty() {
@@ -147,7 +147,7 @@ fn record(lines: &mut Lines, separator: Option<u8>, record: &mut Record) -> Resu
 }
 
 impl<'t> Row<'t> {
-    /// A field without quotes and surrounding whitespace.
+    /// A field's text without its quotes and the whitespace around it.
     pub fn text(&self, at: usize) -> Cow<'t, str> {
         self.record.fields.get(at).map_or(Cow::Borrowed(""), |field| fields::plain(&self.record.text[field.clone()]))
     }
@@ -157,7 +157,7 @@ impl<'t> Row<'t> {
         self.place(0).0
     }
 
-    /// The column in which a field begins in its line, in characters, counted from 1.
+    /// The position of a field's first character in its line, counted in characters from 1.
     pub fn column(&self, at: usize) -> u32 {
         self.place(at).1
     }
@@ -206,7 +206,7 @@ impl<'t> Row<'t> {
             Ok(time) => return Ok(time),
             Err(error) => error,
         };
-        // Quantities of scenarios have no exponents, but those of other programs may.
+        // The quantities of scenarios have no exponents, but other programs may write numbers with exponents.
         let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
         if let (Ok((time, _)), true) = (number::scaled(number.trim_end(), nanoseconds(unit)), UNITS.contains(&unit)) {
             return Ok(Time(time));
@@ -222,7 +222,7 @@ impl<'t> Row<'t> {
         Err(self.wrong(at, message).help(help.to_owned()))
     }
 
-    /// Parses a duration in `unit`. The number may be followed by this unit.
+    /// Parses a duration in `unit`, which may also follow the number.
     pub fn time(&self, at: usize, unit: &str) -> Result<Duration, TableError> {
         let text = self.text(at);
         let wrong = |message: String| self.wrong(at, message);
@@ -245,13 +245,13 @@ impl<'t> Row<'t> {
     }
 }
 
-/// What to do about a comma in a number.
+/// The help text for a number with a comma.
 const POINT: &str = "write a decimal point instead of the comma, and no separator between thousands";
 
-/// The units of times in tables.
+/// The units of time that the name of a table's column may end with.
 const UNITS: [&str; 4] = ["s", "ms", "us", "ns"];
 
-/// The unit at the end of a column's name.
+/// Returns the unit of time at the end of a column's name, as in `delay_ms`.
 pub(crate) fn unit_of(column: &str) -> Option<&str> {
     let (_, unit) = column.rsplit_once('_')?;
     UNITS.contains(&unit).then_some(unit)

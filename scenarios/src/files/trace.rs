@@ -1,8 +1,8 @@
-//! Requests from trace files, cut to the wanted part.
+//! Requests from trace files, cut to the part that a scenario replays.
 //!
-//! A trace that is ordered by time is read up to the end of the part. Other traces are read up to three times: to find
-//! that they are not in order, to find the earliest request, and to collect the part. A trace of any length therefore
-//! only needs the memory of the part.
+//! A trace that is ordered by time is read up to the end of the part. Any other trace is read up to three times: to
+//! detect that it is not in order, to find the earliest request, and to collect the part. The memory therefore depends
+//! on the length of the part, not of the trace.
 mod format;
 mod timestamp;
 
@@ -14,39 +14,40 @@ use actors::time::Duration;
 use format::Rows;
 use std::sync::{Arc, PoisonError};
 
-/// The largest number of requests that are kept of all traces together. Cells may cut their traces differently.
+/// The largest number of requests that are kept from all traces together. The cells of a sweep may cut their traces
+/// differently.
 const KEPT: usize = 2 * ARRIVALS;
 
-/// The part of a trace that a scenario wants.
+/// The part of a trace that a scenario replays.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cut {
     pub file: String,
     pub columns: Columns,
-    /// The columns of the file to ignore.
+    /// The names of the file's columns that are ignored.
     pub ignore: Vec<String>,
     /// The time from the beginning of the trace to the beginning of the part.
     pub skip: Duration,
-    /// The time from the beginning of the part to its end.
+    /// The duration of the part. `None` if the part extends to the end of the trace.
     pub duration: Option<Duration>,
-    /// The largest number of requests.
+    /// The largest number of requests in the part. `None` for no limit.
     pub limit: Option<u32>,
 }
 
-/// A request of a trace.
+/// A request that was read from a trace.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recorded {
-    /// The time of arrival: in a cut trace since the beginning of the part, otherwise since the origin of the file's
-    /// times.
+    /// The time of arrival. In a cut trace it counts from the beginning of the part, otherwise from the zero of the
+    /// file's times.
     pub at: Duration,
     pub prompt: u32,
     pub generate: u32,
     pub client: Option<u32>,
-    /// The names of the peers' hosts, separated by `>`.
+    /// The names of the hosts of the request's peers, in the order of the route and separated by `>`.
     pub route: String,
     pub place: Place,
 }
 
-/// The position of a request in its file: its line, and the columns of its fields (0 for a field that is absent).
+/// The position of a request in its file: its line, and the column of each of its fields (0 for an absent field).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub line: u64,
@@ -56,16 +57,16 @@ pub(crate) struct Place {
     pub route: u32,
 }
 
-/// The result of a pass over the file.
+/// The result of reading a trace once from its beginning.
 enum Pass {
     Done(Vec<Recorded>),
-    /// The request at this position is earlier than the one above it.
+    /// The trace is not ordered by time: the request at this position is earlier than the request before it.
     Disordered(Place),
 }
 
 impl Files {
-    /// Returns the part of a trace, ordered by time. If the part has more than [`ARRIVALS`] requests, [`ARRIVALS`] + 1
-    /// are returned.
+    /// Returns the part `cut` of a trace, ordered by time. If the part has more than [`ARRIVALS`] requests,
+    /// [`ARRIVALS`] + 1 are returned.
     pub fn trace(&self, cut: &Cut) -> Result<Arc<[Recorded]>, TableError> {
         let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(trace) = traces.get(cut) {
@@ -95,7 +96,7 @@ impl Files {
         self.sorted(cut, begin + cut.skip)
     }
 
-    /// Returns the part of a trace whose rows are in order.
+    /// Returns the part `cut` of a trace whose rows are ordered by time, or where the order is broken.
     fn in_order(&self, cut: &Cut) -> Result<Pass, TableError> {
         let mut rows = self.rows(cut)?;
         let (mut start, mut last) = (begin(cut.columns).map(|begin| begin + cut.skip), Duration::ZERO);
@@ -167,18 +168,18 @@ impl Files {
     }
 }
 
-/// The beginning of a trace if the format defines it: times of this program's own format start at 0. Other formats
-/// begin with their first request.
+/// Returns the beginning of a trace if its format defines one: times in this program's own format count from 0. Traces
+/// in other formats begin with their earliest request.
 fn begin(columns: Columns) -> Option<Duration> {
     (columns == Columns::Ours).then_some(Duration::ZERO)
 }
 
-/// The part of a trace while it is collected.
+/// The requests that have been collected so far for a part of a trace.
 struct Part {
     requests: Vec<Recorded>,
     duration: Duration,
-    /// The largest number of requests to collect. One more than a plan may hold is enough to detect that there are too
-    /// many.
+    /// The largest number of requests to collect: one more than a plan may hold, which is enough to detect that there
+    /// are too many.
     most: usize,
     limited: bool,
 }

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Device {
     pub name: String,
-    /// The executor of live runs.
+    /// The executor that runs the device's jobs in a live run.
     pub executor: Executor,
-    /// The cost model of the simulation.
+    /// The cost model of the device in the simulation.
     pub cost: Cost,
 }
 
@@ -24,25 +24,25 @@ pub enum Executor {
 }
 
 /// The cost model of a device's jobs. The time of a job is the sum of its computing time and its cold-cache penalty
-/// (`cold`), multiplied by `slow` and by a draw of `jitter`. The first job after the start takes `first_job` more
-/// (kernels are compiled, caches are filled).
+/// (`cold`), multiplied by `slow` and by a draw of `jitter`. The first job after the device's start takes `first_job`
+/// longer (kernels are compiled, caches are filled).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     pub roofline: Roofline,
     /// Measured times of blocks. If present, they replace the roofline for blocks.
     pub table: Option<Table>,
-    /// Measured times of the embedding and the LM head. If present, they replace the roofline for these.
+    /// Measured times of the embedding and the LM head. If present, they replace the roofline for both.
     pub ends: Option<Ends>,
     pub first_job: Duration,
     pub cold: ColdCache,
     pub jitter: Jitter,
-    /// The factor by which this device is slower than others of its kind. A straggler has more than 1.
+    /// The factor by which this device is slower than others of its kind. Stragglers have a factor above 1.
     pub slow: f64,
     pub overhead: Overhead,
 }
 
 impl Cost {
-    /// Returns the cost of a device with this roofline and no other terms.
+    /// Returns the cost model with this roofline and nothing else.
     pub const fn of(roofline: Roofline) -> Cost {
         Cost {
             roofline,
@@ -57,8 +57,8 @@ impl Cost {
     }
 }
 
-/// The roofline model: max(FLOPs / rate, bytes / bandwidth) plus overheads (Williams, Waterman and Patterson 2009), at
-/// achieved rates.
+/// The roofline model: max(FLOPs / rate, bytes / bandwidth) plus overheads (Williams, Waterman and Patterson 2009).
+/// Rates are achieved rates, not peaks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Roofline {
     /// FLOP/s achieved on large matmuls.
@@ -69,38 +69,39 @@ pub struct Roofline {
     pub per_job: Duration,
 }
 
-/// Measured times: seconds per block, and a fixed time per job.
+/// Measured times of blocks: seconds per block, and a fixed time per job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
-    /// Steps of more than one token. Sizes are new tokens over all rows of the job; contexts are tokens before them.
+    /// Times of steps of more than one token. Sizes are new tokens, summed over all rows of the job; contexts are
+    /// tokens before them.
     pub prefill: Grid,
-    /// One-token steps. Sizes are rows; contexts are tokens before the new one.
+    /// Times of one-token steps. Sizes are numbers of rows; contexts are tokens before the new one.
     pub decode: Grid,
     pub per_job: Duration,
 }
 
-/// Seconds over sizes and contexts. [`crate::cost`] documents the interpolation. An empty grid means that nothing was
-/// measured.
+/// A table of measured seconds by size and context. [`crate::cost`] documents the interpolation. An empty grid means
+/// that nothing was measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
     /// The sizes in ascending order, the first above 0.
     pub sizes: Vec<f64>,
     /// The contexts in ascending order.
     pub contexts: Vec<f64>,
-    /// The times in seconds: all sizes of the first context, then those of the next. They never decrease along sizes or
-    /// contexts.
+    /// The times in seconds: all sizes of the first context, then those of the next. Times never decrease with size or
+    /// context.
     pub seconds: Vec<f64>,
 }
 
-/// Measured seconds over a size, as (size, seconds) in ascending order.
+/// Measured times by size, as (size, seconds) in ascending order of size.
 pub type Curve = Vec<(f64, f64)>;
 
 /// Measured seconds of a client's embedding and LM head.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ends {
-    /// The embedding, over new tokens of all rows.
+    /// Seconds of the embedding, by the number of new tokens of all rows.
     pub embed: Curve,
-    /// Final norm, LM head and sampling, over rows.
+    /// Seconds of final norm, LM head and sampling together, by the number of rows.
     pub head: Curve,
 }
 
@@ -108,18 +109,18 @@ pub struct Ends {
 ///
 /// A job reads its cold weights from memory. After the job the share `left` of them is still cold, because caches do
 /// not keep everything that was read once. At a time `g` after the job began, the share `g / (g + half_after)` of the
-/// weights that were not cold has become cold again. The time counts from start to start, because a long job reads its
-/// weights one after another: even the weights of a peer that serves all blocks and is never idle become cold between
-/// two reads.
+/// weights that were not cold has become cold again. `g` counts from the start of one job to the start of the next,
+/// because a long job reads its weights one after another: even the weights of a peer that serves all blocks and is
+/// never idle become cold between two reads.
 ///
-/// Fitted to live runs of `twin-suite` on two cores of a server that neighbours share: the one-token steps of eight
-/// blocks of 3 MB took 2.3 ms after a prefill of 13 ms, 2.0 ms two steps later, and 1.65 ms after ten.
+/// The model was fitted to live runs of `twin-suite` on two cores of a server shared with other tenants: the one-token
+/// steps of eight blocks of 3 MB took 2.3 ms after a prefill of 13 ms, 2.0 ms two steps later, and 1.65 ms after ten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ColdCache {
-    /// The time that is added for each block of a job if all its weights are cold. The added time is proportional to
-    /// the cold share.
+    /// The time that is added for each block of a job if all weights of the block are cold. The added time is
+    /// proportional to the cold share.
     pub per_block: Duration,
-    /// The time that is added for an LM head if all its weights are cold.
+    /// The time that is added for an LM head if all its weights are cold, in proportion to the cold share.
     pub head: Duration,
     pub half_after: Duration,
     pub left: f64,
@@ -129,12 +130,12 @@ impl ColdCache {
     pub const OFF: ColdCache =
         ColdCache { per_block: Duration::ZERO, head: Duration::ZERO, half_after: Duration::ZERO, left: 0.0 };
 
-    /// The share of warm weights that has become cold after the time `since`.
+    /// The share of warm weights that has become cold when a time of `since` has passed.
     pub fn share(half_after: Duration, since: Duration) -> f64 {
         since.0 as f64 / (since.0 as f64 + half_after.0 as f64).max(1.0)
     }
 
-    /// The share of the weights that is cold now. The last job began `since` ago, and found the share `before` cold.
+    /// The share of the weights that is cold now. The last job began `since` ago, when the share `before` was cold.
     pub fn again(&self, before: f64, since: Duration) -> f64 {
         1.0 - (1.0 - before * self.left) * (1.0 - ColdCache::share(self.half_after, since))
     }
@@ -146,11 +147,11 @@ impl ColdCache {
 pub enum Jitter {
     #[default]
     Off,
-    /// `exp(N(-sigma^2 / 2, sigma))`.
+    /// A log-normal distribution with mean 1: `exp(N(-sigma^2 / 2, sigma))`.
     LogNormal { sigma: f64 },
 }
 
-/// The jitter in a file. Version 0.1 measured quantiles of it, which are read as no jitter.
+/// The jitter as it is read from a file. Files of version 0.1 may have measured quantiles, which are read as no jitter.
 #[derive(Deserialize)]
 #[serde(rename = "Jitter", deny_unknown_fields)]
 enum ReadJitter {
@@ -176,27 +177,27 @@ pub struct Overhead {
     pub to_device: Duration,
     /// The time from the end of a job until its node is notified.
     pub from_device: Duration,
-    /// The time from the end of one job until the next one, which waited for its core lease, gets it.
+    /// The time from the end of a job until the next job, which waits for the same core lease, gets the lease.
     pub hand_over: Duration,
-    /// The time that a frame takes at the sender, and again at the receiver.
+    /// The fixed time that a frame takes at the sender, and again at the receiver.
     pub frame: Duration,
     /// Seconds for each byte of a frame at the sender, and again at the receiver.
     pub per_byte: f64,
-    /// The largest time that is added to each of these overheads if a thread or a connection was idle before. After an
-    /// idle time `g` the share `g / (g + half_after)` of it is added. The idle time is the time since the device's last
-    /// job for `to_device`, the time of the job itself for `from_device`, the time of the wait for the core lease for
-    /// `hand_over`, and the time since the node's last frame for `frame`.
+    /// The largest time that is added to `to_device`, `from_device`, `hand_over` and `frame` if a thread or a
+    /// connection was idle before. After an idle time `g` the share `g / (g + half_after)` of it is added. The idle
+    /// time is the time since the device's last job for `to_device`, the time of the job itself for `from_device`, the
+    /// time of the wait for the core lease for `hand_over`, and the time since the node's last frame for `frame`.
     pub idle: Duration,
     pub half_after: Duration,
     pub cpu_steal: CpuSteal,
 }
 
 /// CPU steal: a hypervisor takes the cores of a virtual machine away for some time although they have work (Linux
-/// counts this as `steal` in /proc/stat). The interval between two such times and their lengths are exponentially
+/// counts this as `steal` in /proc/stat). The lengths of these times and the intervals between them are exponentially
 /// distributed. The fields are the means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuSteal {
-    /// The mean interval for each core. 0 means never.
+    /// The mean interval between two times of CPU steal on one core. 0 means that no time is stolen.
     pub every: Duration,
     pub last: Duration,
 }
@@ -227,12 +228,14 @@ impl Overhead {
         self.from_device + self.woken(took)
     }
 
-    /// The time from the end of one job until the next one begins, which has waited for the core lease for `waited`.
+    /// The time from the end of one job until the next job begins, which has waited for the same core lease for
+    /// `waited`.
     pub fn handed_over(&self, waited: Duration) -> Duration {
         self.hand_over + self.woken(waited)
     }
 
-    /// The time that a frame of `bytes` takes at its sender or receiver, a node whose last frame was `idle` ago.
+    /// The time that a frame of `bytes` bytes takes at one node, its sender or its receiver. The node's last frame was
+    /// `idle` ago.
     pub fn of_frame(&self, bytes: u64, idle: Duration) -> Duration {
         self.frame + Duration::from_secs_f64(bytes as f64 * self.per_byte) + self.woken(idle)
     }

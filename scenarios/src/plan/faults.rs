@@ -1,5 +1,5 @@
-//! The faults of a plan: drawn, counted and ordered in advance, so that the live run and the simulation inject the same
-//! ones.
+//! The faults of a plan. They are drawn, counted and ordered in advance, so that the live run and the simulation inject
+//! the same faults.
 use super::Plan;
 use actors::id::HostId;
 use actors::record::{Event, FaultEvent, FaultKind};
@@ -13,16 +13,16 @@ pub struct Fault {
     pub what: What,
 }
 
-/// The time at which a fault happens.
+/// The time or the step at which a fault happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
-    /// This long after the start of the run, even if the barrier has not been released.
+    /// The fault happens at this time after the start of the run, even if the barrier has not been released.
     Start(Duration),
-    /// This long after the barrier's release.
+    /// The fault happens at this time after the barrier's release.
     Release(Duration),
-    /// The step at which the fault happens: when the `count`-th step (counted from 1) reaches `host`. Steps are counted
-    /// from the barrier's release, or from the host's last start if that is later. The step is lost with the host. If a
-    /// host has several such faults, they happen one after another, and each counts from the one before.
+    /// The fault happens when the `count`-th step (counted from 1) reaches `host`. Steps are counted from the barrier's
+    /// release, or from the host's last start if that is later. The step is lost with the host. If a host has several
+    /// such faults, they happen one after another, and each counts from the one before.
     Steps { host: HostId, count: u64 },
 }
 
@@ -41,7 +41,7 @@ impl When {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum What {
     /// The host's process is killed, and its connections break. `back` is set only for a crash at a step: the host
-    /// restarts after that time. A crash at a time has a separate `Restart` instead.
+    /// restarts when this time has passed. A crash at a time has a separate `Restart` fault instead.
     Crash { host: HostId, back: Option<Duration> },
     /// A host that has crashed or left restarts with empty state.
     Restart { host: HostId },
@@ -50,11 +50,11 @@ pub enum What {
     Leave { host: HostId },
     /// A host that was not present at the start joins.
     Join { host: HostId },
-    /// The host does nothing for the time `lasts` and loses nothing. Neither the host nor other nodes are notified.
+    /// The host does nothing for the time `lasts` and keeps its state. Neither the host nor other nodes are notified.
     Stall { host: HostId, lasts: Duration },
     /// A job that the host's device begins during the fault takes `by` times as long.
     SlowDevice { host: HostId, by: f64, lasts: Duration },
-    /// The paths from the hosts of `from` to the hosts of `to` become slower, including the NICs. For messages sent
+    /// The paths from each host of `from` to each host of `to` become slower, including the NICs. For messages sent
     /// during the fault, delays are multiplied by `by` and bandwidths are divided by `by`.
     SlowLink { from: Vec<HostId>, to: Vec<HostId>, by: f64, lasts: Duration },
     /// Messages between hosts of different groups wait until the partition ends. A host that is in no group reaches all
@@ -98,7 +98,7 @@ impl What {
         }
     }
 
-    /// The duration of the fault, or `None` if the fault does not end on its own.
+    /// The duration of the fault. `None` for a fault that has no end of its own, such as a crash.
     pub fn lasts(&self) -> Option<Duration> {
         match *self {
             What::Stall { lasts, .. }
@@ -111,7 +111,7 @@ impl What {
 }
 
 impl Plan {
-    /// The hosts that are not present at the start of the run and join later.
+    /// The hosts that are absent at the start of the run and join later.
     pub fn late_hosts(&self) -> BTreeSet<HostId> {
         let joins = |fault: &Fault| match fault.what {
             What::Join { host } => Some(host),

@@ -1,9 +1,9 @@
-//! Names of nodes and hosts for people. The other parts of a plan identify them by number.
+//! Names of nodes and hosts for people. A plan otherwise identifies nodes and hosts by number.
 use super::{Plan, Role};
 use actors::id::{HostId, NodeId};
 
 impl Plan {
-    /// The name of a node for people: its role and its host.
+    /// The name of a node for people, made of its role and its host's name, for example `peer gpu[0]`.
     pub fn called(&self, node: NodeId) -> String {
         let Some(seat) = self.nodes.get(node.0 as usize) else { return node.to_string() };
         let role = match seat.role {
@@ -15,7 +15,7 @@ impl Plan {
         let host = &self.host(seat.host).name;
         // The name of a host group may already begin with the role.
         let name = if host.starts_with(role) { host.clone() } else { format!("{role} {host}") };
-        // Several nodes on one host are numbered as in routes: `box/1` is the second.
+        // Several nodes of a role on one host are numbered from 0 as in routes: `box/1` is the second.
         let before = self.nodes[..node.0 as usize].iter().filter(|other| other.host == seat.host);
         match before.filter(|other| other.role.party() == seat.role.party()).count() {
             0 => name,
@@ -36,7 +36,7 @@ impl Plan {
             let number = &from[kind.before.len()..];
             let digits = number.bytes().take_while(u8::is_ascii_digit).count();
             let name = number[..digits].parse().ok().and_then(|id| self.name(kind, id));
-            // The end of a longer word, as in "anode 4", is not a match.
+            // `node 4` at the end of a longer word, as in `anode 4`, is not a match.
             let within = before.ends_with(|c: char| c.is_alphanumeric());
             match name.filter(|_| !within && number[digits..].starts_with(kind.after)) {
                 Some(name) => {
@@ -60,7 +60,7 @@ impl Plan {
     }
 }
 
-/// A notation of node or host numbers.
+/// A notation in which texts contain the number of a node or host, such as `NodeId(4)`.
 struct Kind {
     of: Of,
     before: &'static str,

@@ -1,4 +1,4 @@
-//! The network of a plan: which link lies between the NICs of any two hosts.
+//! The network of a plan: the link between the NICs of any two hosts.
 use super::{Link, Sharing, Tcp};
 use actors::id::HostId;
 use serde::ser::{SerializeStruct, Serializer};
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Network {
-    /// The link of every path that neither `between` nor `sites` names, except within a host, where messages cost
-    /// nothing.
+    /// The link of every path that neither `between` nor `sites` names. Messages within a host use no link and take no
+    /// time.
     pub default: Link,
-    /// The links between the sites of hosts, if a group of hosts is spread over several sites.
+    /// The links between the sites of hosts. The table is empty unless a group of hosts is spread over several sites.
     #[serde(default)]
     pub sites: SiteTable,
     /// The links of single paths. They take precedence over `sites`. If several entries match a path, the last one
@@ -17,26 +17,26 @@ pub struct Network {
     pub between: Vec<Between>,
     pub tcp: Tcp,
     pub sharing: Sharing,
-    /// Whether a live run delays its real frames as these links would.
+    /// Whether a live run delays its real frames as the links of the plan would.
     pub shape: bool,
 }
 
 impl Network {
-    /// A network with the same link between any two hosts. Connecting costs a round trip; no other effect of TCP is
-    /// modelled.
+    /// Returns a network with the same link between any two hosts. Connecting takes a round trip; no other effect of
+    /// TCP is modelled.
     pub fn of(default: Link) -> Network {
         let (sites, between) = (SiteTable::default(), Vec::new());
         Network { default, sites, between, tcp: Tcp::PIPE, sharing: Sharing::Fifo, shape: false }
     }
 
-    /// The link between the NICs of two hosts, for one direction.
+    /// The link from the NIC of `from` to the NIC of `to`, in this direction only.
     pub fn link(&self, from: HostId, to: HostId) -> &Link {
         let named = self.between.iter().rfind(|between| between.from.holds(from) && between.to.holds(to));
         named.map(|between| &between.link).or_else(|| self.sites.link(from, to)).unwrap_or(&self.default)
     }
 }
 
-/// Texts for people leave an empty table of sites out. Binary formats, which store no names of fields, contain it.
+/// An empty table of sites is left out in text formats. Binary formats, which store no names of fields, contain it.
 impl Serialize for Network {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Network { default, sites, between, tcp, sharing, shape } = self;
@@ -61,20 +61,20 @@ pub struct SiteTable {
     pub names: Vec<String>,
     /// For each host, the index of its site in `names`.
     pub of: Vec<u32>,
-    /// The links. The one from site `a` to site `b` is `links[a * names.len() + b]`.
+    /// The links between sites. The link from site `a` to site `b` is `links[a * names.len() + b]`.
     pub links: Vec<Link>,
 }
 
 impl SiteTable {
-    /// The link from the site of `from` to the site of `to`; the opposite direction may differ. `None` if the table of
-    /// sites is empty.
+    /// The link from the site of `from` to the site of `to`. The opposite direction may have another link. `None` if
+    /// the table of sites is empty.
     pub fn link(&self, from: HostId, to: HostId) -> Option<&Link> {
         let site = |host: HostId| self.of.get(host.0 as usize).map(|site| *site as usize);
         self.links.get(site(from)? * self.names.len() + site(to)?)
     }
 }
 
-/// A link for the paths from any host of one range to any host of another, in one direction.
+/// A link for the paths from each host of `from` to each host of `to`, in this direction only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Between {
     pub from: Hosts,
@@ -82,8 +82,8 @@ pub struct Between {
     pub link: Link,
 }
 
-/// Hosts at equal distances: `first`, `first + step` and so on up to `last`, which is one of them. With a step of 1 they
-/// are consecutive.
+/// Hosts with equally spaced ids: `first`, `first + step` and so on up to `last`, which is included. With a step of 1
+/// the ids are consecutive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct Hosts {
     pub first: HostId,
@@ -97,7 +97,7 @@ fn one() -> u32 {
 }
 
 impl Hosts {
-    /// The range that contains one host.
+    /// Returns the range that contains only `host`.
     pub fn only(host: HostId) -> Hosts {
         Hosts { first: host, last: host, step: 1 }
     }
@@ -110,13 +110,13 @@ impl Hosts {
         ((self.last.0 - self.first.0) / self.step.max(1)) as usize + 1
     }
 
-    /// The hosts, in ascending order.
+    /// The ids of the hosts, in ascending order.
     pub fn ids(&self) -> impl Iterator<Item = HostId> + use<> {
         (self.first.0..=self.last.0).step_by(self.step.max(1) as usize).map(HostId)
     }
 }
 
-/// Texts for people leave a step of 1 out.
+/// A step of 1 is left out in text formats.
 impl Serialize for Hosts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Hosts { first, last, step } = self;

@@ -8,11 +8,11 @@
 //!
 //! The cost of quantised weights is the cost of their kernels, not of their bytes. FlexGen's row for Petals (Sheng et
 //! al. 2023, OPT-6.7B, int8 by LLM.int8() on one T4, prompt 512, 32 new tokens; 6 clients with batches of 2) is 8.25
-//! tokens/s: 7.76 s for the 64 tokens of a batch. The prefill's FLOPs take 0.5 s of these and the weights' bytes 0.8 s;
-//! the rest over 32 blocks and 32 steps is 6.2 ms a block. Petals' Llama-2-70B in 4 bits on three T4s makes 2.29
-//! steps/s: 437 ms less 15 ms of network and 30 ms of LM head is 4.9 ms a block. Bytes take 1.8 ms of it, which leaves
-//! 3.1 ms. BLOOM-176B in int8 on three A100s makes 1.71 steps/s: 585 ms less the network and the LM head on a CPU is
-//! below 5 ms a block. Bytes take 1.6 ms of it, which also leaves 3 ms.
+//! tokens/s: 7.76 s for the 64 tokens of a batch. The prefill's FLOPs take 0.5 s of the 7.76 s and the weights' bytes
+//! 0.8 s; the rest, divided by 32 blocks and 32 steps, is 6.2 ms a block. Petals' Llama-2-70B in 4 bits on three T4s
+//! makes 2.29 steps/s: 437 ms less 15 ms of network and 30 ms of LM head is 4.9 ms a block. Reading the bytes takes 1.8
+//! ms of it, which leaves 3.1 ms. BLOOM-176B in int8 on three A100s makes 1.71 steps/s: 585 ms less the network and the
+//! LM head on a CPU is below 5 ms a block. Reading the bytes takes 1.6 ms of it, which also leaves 3 ms.
 //!
 //! `per_job` of GPUs is the copy of activations to the host and back, 1 ms a hop in Helix's runs. `first_job` is the
 //! order of magnitude of loading CUDA modules and cuBLAS, not a measurement.
@@ -29,13 +29,13 @@ struct Gpu {
     per_int8_block: Duration,
 }
 
-/// The added time per block of LLM.int8() on a T4. `QUANTISED` is the added time of 4-bit weights on a T4, and of
-/// either format on newer GPUs (see above).
+/// The added time per block of LLM.int8() on a T4. `QUANTISED` is the added time of 4-bit weights on a T4, and of int8
+/// or 4-bit weights on newer GPUs. The module's documentation derives both.
 const INT8_ON_T4: Duration = Duration::from_micros(6_200);
 const QUANTISED: Duration = Duration::from_micros(3_100);
 
 const GPUS: [Gpu; 6] = [
-    // 320 GB/s and 65 TFLOP/s of fp16 at peak; LLaMA-30B: 1,000 tokens in 41 ms, 5,000 in 208 ms.
+    // T4: 320 GB/s and 65 TFLOP/s of fp16 at peak. LLaMA-30B takes 41 ms a layer for 1,000 tokens and 208 ms for 5,000.
     Gpu {
         name: "t4",
         flops: 26e12,
@@ -43,7 +43,7 @@ const GPUS: [Gpu; 6] = [
         per_block: Duration::from_micros(690),
         per_int8_block: INT8_ON_T4,
     },
-    // 300 GB/s and 121 TFLOP/s at peak; 1,000 tokens in 24 ms, 5,000 in 106 ms.
+    // L4: 300 GB/s and 121 TFLOP/s at peak. LLaMA-30B takes 24 ms a layer for 1,000 tokens and 106 ms for 5,000.
     Gpu {
         name: "l4",
         flops: 48e12,
@@ -51,7 +51,7 @@ const GPUS: [Gpu; 6] = [
         per_block: Duration::from_micros(490),
         per_int8_block: QUANTISED,
     },
-    // A100-40G: 1,555 GB/s and 312 TFLOP/s at peak; 1,000 tokens in 5 ms, 5,000 in 22 ms.
+    // A100-40G: 1,555 GB/s and 312 TFLOP/s at peak. LLaMA-30B takes 5 ms a layer for 1,000 tokens and 22 ms for 5,000.
     Gpu {
         name: "a100",
         flops: 235e12,
@@ -59,8 +59,8 @@ const GPUS: [Gpu; 6] = [
         per_block: Duration::from_micros(60),
         per_int8_block: QUANTISED,
     },
-    // An estimate: the A100's fractions (82 % and 75 %) of 936 GB/s and 71 TFLOP/s (fp16 into fp32; NVIDIA's white
-    // paper of GA102), and the A100's time per block.
+    // RTX 3090, an estimate: the A100's fractions (82 % and 75 %) of 936 GB/s and 71 TFLOP/s at peak (fp16 into fp32;
+    // NVIDIA's white paper of GA102), and the A100's time per block.
     Gpu {
         name: "rtx3090",
         flops: 53e12,
@@ -68,7 +68,8 @@ const GPUS: [Gpu; 6] = [
         per_block: Duration::from_micros(60),
         per_int8_block: QUANTISED,
     },
-    // An estimate: the same fractions of 3.35 TB/s and 989 TFLOP/s (dense; NVIDIA's data sheet of H100 SXM).
+    // H100, an estimate: the A100's fractions (82 % and 75 %) of 3.35 TB/s and 989 TFLOP/s (dense; NVIDIA's data sheet
+    // of H100 SXM).
     Gpu {
         name: "h100",
         flops: 740e12,
@@ -76,7 +77,7 @@ const GPUS: [Gpu; 6] = [
         per_block: Duration::from_micros(60),
         per_int8_block: QUANTISED,
     },
-    // 4.8 TB/s and 989 TFLOP/s at peak. Measured with PyTorch: 4.3 TB/s copied (90 %), 770 to 800 TFLOP/s of bf16
+    // H200: 4.8 TB/s and 989 TFLOP/s at peak. Measured with PyTorch: 4.3 TB/s copied (90 %), 770 to 800 TFLOP/s of bf16
     // matmul (78 %). No model was run: the times per block are the A100's, an estimate.
     Gpu {
         name: "h200",
@@ -87,8 +88,8 @@ const GPUS: [Gpu; 6] = [
     },
 ];
 
-/// A client's CPU of eight virtual cores (four cores of a cloud Xeon): 4 x 75 GFLOP/s of fp32 matmul, and 30 GB/s, the
-/// memory bandwidth of such a share of a socket's channels.
+/// The CPU of a client with eight virtual cores (four cores of a cloud Xeon): 4 x 75 GFLOP/s of fp32 matmul, and 30
+/// GB/s, the share of a socket's memory bandwidth that four cores get.
 const CPU_8: Roofline = Roofline {
     flops: 300e9,
     bandwidth: 30e9,
@@ -96,7 +97,7 @@ const CPU_8: Roofline = Roofline {
     per_job: Duration::from_micros(200),
 };
 
-/// Returns the cost of the device with this name, with blocks of `weight_type`. `None` if the name is unknown.
+/// Returns the cost model of the device called `name`, with blocks of `weight_type`. `None` if the name is unknown.
 pub fn cost(name: &str, weight_type: WeightType) -> Option<Cost> {
     if name == "cpu-8" {
         return Some(Cost { first_job: Duration::from_millis(5), ..Cost::of(CPU_8) });
@@ -112,15 +113,15 @@ pub fn cost(name: &str, weight_type: WeightType) -> Option<Cost> {
     Some(Cost { first_job: Duration::from_secs(1), ..Cost::of(roofline) })
 }
 
-/// The names of all devices.
+/// The names of all built-in devices.
 pub fn names() -> Vec<&'static str> {
     GPUS.iter().map(|gpu| gpu.name).chain(["cpu-8"]).collect()
 }
 
-/// The cost of a CPU with this number of threads, based on a 2.8 GHz Xeon with AVX-512: one thread streams 9 GB/s and
+/// The cost model of a CPU with `threads` threads, based on a 2.8 GHz Xeon with AVX-512: one thread streams 9 GB/s and
 /// two stream 18. One thread multiplies matrices at 90 GFLOP/s, and a second one on the same core adds at most a tenth,
-/// so cores count. Overheads are those of candle's op dispatch: some twenty ops of two microseconds a block.
-/// `calibrate` measures the values of a real machine.
+/// so cores count, not threads. Overheads are those of candle's op dispatch: some twenty ops of two microseconds a
+/// block. `calibrate` measures the values of a real machine.
 pub fn cpu(threads: u32) -> Cost {
     // With more than eight threads the memory channels of the socket are the limit.
     let streams = f64::from(threads.clamp(1, 8));

@@ -1,7 +1,7 @@
 //! The dimensions of published models, from the `config.json` of their Hugging Face repositories.
 use crate::shape::{Arch, Shape};
 
-/// Name, layers, hidden size, heads.
+/// A model as name, number of layers, hidden size and number of heads.
 type Row = (&'static str, u32, u32, u32);
 
 /// OPT (Zhang et al. 2022, table 1): `facebook/opt-*`, vocabulary 50272, 2048 learned positions, ffn = 4 hidden.
@@ -58,7 +58,7 @@ pub fn shape(arch: Arch, name: &str) -> Option<Shape> {
     }
 }
 
-/// The names of a family's models.
+/// The names of a family's published models.
 pub fn names(arch: Arch) -> Vec<&'static str> {
     match arch {
         Arch::Opt => OPT.iter().map(|row| row.0).collect(),
@@ -67,7 +67,7 @@ pub fn names(arch: Arch) -> Vec<&'static str> {
     }
 }
 
-/// A family's default width of the FFN: 4 hidden; for Llama 8/3 hidden, rounded up to a multiple of 256
+/// A family's default width of the FFN: 4 hidden. For Llama it is 8/3 hidden, rounded up to a multiple of 256
 /// (`llama/model.py`).
 pub fn ffn(arch: Arch, hidden: u32) -> u32 {
     match arch {

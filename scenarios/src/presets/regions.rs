@@ -1,11 +1,11 @@
-//! Round trips between regions of the world. The tables beside this file name their sources and licences.
+//! Round trips between regions of the world. The CSV files in `regions/` name their sources and licences.
 use actors::time::Duration;
 
 /// A set of regions, and the round trips between them.
 pub struct Regions {
-    /// The regions, in the order of the table.
+    /// The names of the regions, in the order of the CSV matrix.
     pub names: Vec<&'static str>,
-    /// The round trips of every ordered pair of regions that the table has.
+    /// The round trips of every ordered pair of regions that the CSV matrix has.
     pub pairs: Vec<Pair>,
 }
 
@@ -35,7 +35,7 @@ const SETS: [Tables; 2] = [
     },
 ];
 
-/// Returns the set with this name.
+/// Returns the set of regions called `name`, or `None`.
 pub fn regions(name: &str) -> Option<Regions> {
     let tables = SETS.iter().find(|tables| tables.name == name)?;
     let p90s = tables.p90.map(matrix);
@@ -51,7 +51,7 @@ pub fn regions(name: &str) -> Option<Regions> {
     Some(Regions { names, pairs })
 }
 
-/// The names of the sets.
+/// The names of all built-in sets of regions.
 pub fn names() -> impl Iterator<Item = &'static str> + Clone {
     SETS.iter().map(|tables| tables.name)
 }

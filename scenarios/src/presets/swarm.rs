@@ -1,8 +1,9 @@
-//! Presets of all policies of a swarm: `swarm: Petals(cache: "8 GiB")` overrides single fields of the preset.
+//! Presets of all policies of a swarm. A scenario can override single fields of a preset:
+//! `swarm: Petals(cache: "8 GiB")`.
 //!
 //! Fields that are left out of `Swarm(..)` take this program's defaults. Fields that are left out of `Petals(..)` take
-//! those of Petals, at any depth: `Petals(detection: Detection(missed: 5))` keeps Petals' timeouts. The canonical text
-//! has every field and no preset.
+//! the values of Petals, at any depth: `Petals(detection: Detection(missed: 5))` keeps Petals' timeouts. The canonical
+//! text of a scenario has every field and no preset.
 use crate::paths::{self, Parts, Path};
 use crate::raw::{self, options};
 use crate::schema::swarm::{
@@ -33,31 +34,32 @@ pub fn petals() -> Swarm {
             longest_rtt: s(5),
             short_cache: s(10),
             unknown_rps: 300.0,
-            // Petals has no such term, and MinLatency does not use it.
+            // Petals' cost of a route has no load term, and MinLatency ignores this value.
             load: 1.0,
         },
         // client/config.py `max_pinged`; server/server.py `_ping_next_servers`; utils/ping.py `PingAggregator`. A
         // client pings only after a lookup.
         pings: Pings { fanout: 3, every: Time(0), next: 5, middle: 5, smoothing: 0.2, expiry: s(300) },
-        // client/config.py `ban_timeout`, which sequence_manager.py doubles
+        // client/config.py `ban_timeout`, which client/routing/sequence_manager.py doubles (`growth`)
         bans: Bans { first: s(15), growth: 2.0 },
-        // client/inference_session.py: servers push since 2023
+        // client/inference_session.py: servers push activations to the next server since 2023
         forwarding: Forwarding::Push,
         prefill: Prefill::Whole,
-        // client/config.py `request_timeout`, `connect_timeout`: no heartbeat
+        // client/config.py `request_timeout`, `connect_timeout`. Petals has no heartbeat.
         detection: Detection { heartbeat: s(1), missed: 0, step_timeout: s(180), open_timeout: s(5) },
         recovery: Recovery::Replay,
         // client/config.py `min_backoff`, `max_backoff`, `max_retries`
         retry: Retry { limit: Limit::Off, first: s(1), most: s(60), jitter: 0.0 },
-        // server/task_pool.py, `max_chunk_size_bytes` aside: up to 128 tokens of work go through a span as one task
+        // server/task_pool.py: up to 128 tokens pass all blocks of a server as one task. `max_chunk_size_bytes` is not
+        // modelled.
         scheduling: Scheduling::Split { whole: 128 },
-        // Petals' runtime starts a task as soon as there is one.
+        // Petals' runtime starts a task as soon as one is queued.
         batch_wait: Time(0),
         // server/memory_cache.py `alloc_timeout`
         admission: Admission::Refuse,
         // server/server.py `step_timeout`, `session_timeout`
         lifetime: Lifetime { idle: s(300), longest: s(1800) },
-        // server/throughput.py
+        // server/throughput.py measures the speeds that a server announces.
         throughput: Throughput {
             speeds: Speeds::Measured {
                 decode: Probe { tokens: 1, steps: 100, most: Time(0) },
@@ -66,8 +68,8 @@ pub fn petals() -> Swarm {
             relayed: 0.2,
             unknown: Rate(100_000_000),
         },
-        // hivemind's DHT, and sequence_manager.py `num_workers`; server/server.py `update_period` (records expire after two periods); sequence_manager.py
-        // `update_period`
+        // hivemind's DHT; client/routing/sequence_manager.py `num_workers`, `update_period`; server/server.py
+        // `update_period` (records expire after two periods)
         dht: Kademlia {
             k: 20,
             alpha: 3,
@@ -79,7 +81,8 @@ pub fn petals() -> Swarm {
             expiry: s(120),
             refresh: s(60),
         },
-        // server/server.py `mean_balance_check_period`, `balance_quality`; `_choose_blocks` waits before its lookup
+        // server/server.py `mean_balance_check_period`, `balance_quality`; `_choose_blocks` waits before its lookup in
+        // the DHT
         placement: Placement { period: s(60), quality: 0.75, delay: s(5) },
         // server/server.py `attn_cache_tokens`
         cache: Cache::Tokens { full: 4096, grouped: 16_384 },
@@ -99,7 +102,7 @@ pub(crate) fn read(text: &str) -> Result<Scenario, SpannedError> {
     Ok(scenario)
 }
 
-/// The byte range of a preset that is used in place of a swarm's policies.
+/// Returns the byte range of the scenario's `swarm` if its value is a preset.
 fn preset(text: &str) -> Option<Range<usize>> {
     // Most texts have no preset, and a sweep parses thousands of texts.
     if !text.contains(PETALS) {
@@ -109,7 +112,8 @@ fn preset(text: &str) -> Option<Range<usize>> {
     (paths::name(&text[at.clone()]) == PETALS).then_some(at)
 }
 
-/// Returns `whole` with the fields that are written in `value` put over those at `path`.
+/// Returns `whole` with the fields that `value` contains overridden. `value` belongs at `path`; other fields of `whole`
+/// are kept.
 fn overlaid(whole: String, path: &Path, value: &str) -> String {
     let Ok(at) = paths::locate_in(&whole, path) else { return whole };
     let same = || {
@@ -126,7 +130,7 @@ fn overlaid(whole: String, path: &Path, value: &str) -> String {
     }
 }
 
-/// Converts an error that has no position of its own.
+/// Gives a position in the scenario's text to an error that has none: the start of the preset.
 fn misplaced(code: ron::Error, text: &str, at: &Range<usize>) -> SpannedError {
     let position = |at: usize| {
         let before = &text[..at];

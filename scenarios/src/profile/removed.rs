@@ -4,7 +4,7 @@ use crate::units::Time;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// The overhead in a file.
+/// The overhead of a profile as it is read from a file, with the removed fields.
 #[derive(Default, Deserialize)]
 #[serde(rename = "Overhead", deny_unknown_fields, default)]
 pub struct ReadOverhead {

@@ -4,7 +4,7 @@ use crate::units::{Rate, Time};
 use actors::time::Duration;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a ping or pong frame, which consists of a header only.
+/// The size of a ping or pong frame in bytes. Such a frame consists of a header only.
 const PING_BYTES: f64 = 64.0;
 
 /// The measured link between hosts of two groups or sites, in both directions.
@@ -13,20 +13,20 @@ const PING_BYTES: f64 = 64.0;
 pub struct Way {
     pub from: String,
     pub to: String,
-    /// Round trips of a small frame in ascending order, all equally likely. They include the send and receive overheads
-    /// of both frames.
+    /// The round trips of a small frame in ascending order, all equally likely. They include the send and receive
+    /// overheads of the ping and of the pong.
     pub rtt: Vec<Time>,
-    /// The bandwidth for large frames, including their send and receive overheads. `None` if fewer than two sizes were
-    /// measured.
+    /// The bandwidth for large frames, reduced by their send and receive overheads. `None` if fewer than two frame
+    /// sizes were measured.
     #[serde(default)]
     pub bandwidth: Option<Rate>,
 }
 
 impl Way {
-    /// Returns the link of one direction. `ends` is the sum of the send and receive overheads of a frame, and
-    /// `per_byte` their seconds for each byte; both are subtracted.
+    /// Returns the link of one direction, without overheads. `ends` is the sum of the send and receive overheads of a
+    /// frame, and `per_byte` the sum of their seconds for each byte; both are subtracted.
     ///
-    /// The two directions of a round trip are assumed to be equally distributed and independent. Each then has half the
+    /// The delays of the two directions are assumed to be equally distributed and independent. Each then has half the
     /// mean of the round trip and its standard deviation divided by the square root of two, so that the sum has the
     /// round trip's mean and variance. Negative delays become 0.
     pub fn link(&self, ends: Duration, per_byte: f64) -> Link {

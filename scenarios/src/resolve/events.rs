@@ -1,4 +1,4 @@
-//! Resolves events: the faults that people write become faults of hosts, drawn, checked and ordered.
+//! Resolves the events of a scenario into the faults of a plan, which are drawn, checked and ordered.
 use super::fault::{Fault, bounded};
 use super::network;
 use super::placed::Placed;
@@ -27,7 +27,7 @@ pub(super) struct Swarm<'a> {
     pub files: &'a Files,
 }
 
-/// A fault, and the index of the event that caused it.
+/// A fault of the plan, and the index of the scenario's event that caused it.
 struct Draft {
     fault: plan::Fault,
     event: usize,
@@ -159,7 +159,7 @@ impl Swarm<'_> {
                 let from = self.hosts(&format!("{at}.what.from"), from)?;
                 let to = self.hosts(&format!("{at}.what.to"), to)?;
                 keep(What::SlowLink { from: from.clone(), to: to.clone(), by, lasts })?;
-                // Within one group both directions are the same set of paths.
+                // If `from` and `to` are the same group, both directions are the same set of paths.
                 if *both && from != to { keep(What::SlowLink { from: to, to: from, by, lasts }) } else { Ok(()) }
             }
         }
@@ -198,8 +198,8 @@ impl Swarm<'_> {
         network::hosts(path, name, self.hosts)
     }
 
-    /// Returns the hosts that an event's `on` names. They must hold peers, because a client that is gone would leave
-    /// its requests open.
+    /// Returns the hosts that the field `on` of an event names. Each must hold a peer, because the requests of an
+    /// absent client would never end.
     fn peers(&self, at: &str, on: &str) -> Result<Vec<HostId>, Fault> {
         let path = format!("{at}.on");
         let hosts = self.hosts(&path, on)?;
@@ -225,7 +225,7 @@ impl Swarm<'_> {
         let is_join = |draft: &&Draft| matches!(draft.fault.what, What::Join { .. });
         let late: BTreeSet<HostId> =
             drafts.iter().filter(is_join).filter_map(|draft| draft.fault.what.host()).collect();
-        // Whether each host is present at this point. A host without an entry is present.
+        // Whether each host is present after the faults so far. A host without an entry is present.
         let mut present: BTreeMap<HostId, bool> = late.iter().map(|host| (*host, false)).collect();
         let mut joined: BTreeSet<HostId> = BTreeSet::new();
         let mut timed: BTreeSet<HostId> = BTreeSet::new();

@@ -10,7 +10,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub path: Path,
-    /// The part of the value's text that caused the error, if it is known.
+    /// The range of the value's text that caused the error, if it is known.
     pub within: Option<Range<usize>>,
     pub message: String,
     pub help: Option<String>,

@@ -1,4 +1,4 @@
-//! Resolves machines, hosts and devices: every host of every group, the orchestrator's first.
+//! Resolves machines, hosts and devices: the orchestrator's host first, then every host of every group.
 use super::fault::{Fault, bounded};
 use super::network::Distances;
 use super::placed::{Computers, Placed};
@@ -72,7 +72,7 @@ fn named_machine(index: usize, machine: &Machine, scenario: &Scenario) -> Result
     Ok(plan::Machine { name: machine.name.clone(), leases })
 }
 
-/// Adds the hosts of a group.
+/// Adds the hosts of a group to the plan's hosts.
 fn place<'a>(
     index: usize,
     group: &'a Host,
@@ -129,10 +129,10 @@ fn place<'a>(
     Ok(())
 }
 
-/// The site of hosts that name none.
+/// The name of the site of hosts whose group names no site.
 const LAN: &str = "lan";
 
-/// Returns the sites that the hosts of a group take in turn: at least one, and none twice.
+/// Returns the sites over which the hosts of a group are distributed in turn: at least one, and none twice.
 fn sites(at: &str, group: &Host, distances: Option<&Distances>) -> Result<Vec<String>, Fault> {
     let path = format!("{at}.sites");
     match (&group.site, &group.sites) {
@@ -178,8 +178,8 @@ fn sites(at: &str, group: &Host, distances: Option<&Distances>) -> Result<Vec<St
     }
 }
 
-/// Returns the number of hosts of a group: the given number, or one for each client if the group is that of the
-/// clients.
+/// Returns the number of hosts of a group: the given number, or the number of clients if the clients are on this group
+/// and no number is given.
 pub(super) fn count(at: &str, group: &Host, scenario: &Scenario) -> Result<u32, Fault> {
     let (on, clients) = (scenario.workload.on(), scenario.workload.clients());
     let at = format!("{at}.count");
@@ -198,7 +198,8 @@ pub(super) fn count(at: &str, group: &Host, scenario: &Scenario) -> Result<u32, 
     Ok(count)
 }
 
-/// Returns the orchestrator's machine: the machine of all hosts if they share one, or else a machine of its own.
+/// Returns the index of the orchestrator's machine: the machine of all other hosts if they share one, or else a new
+/// machine.
 fn orchestrators_machine(machines: &mut Vec<plan::Machine>, hosts: &[Placed<'_>]) -> u32 {
     match hosts {
         [first, rest @ ..] if rest.iter().all(|placed| placed.host.machine == first.host.machine) => first.host.machine,
@@ -209,7 +210,7 @@ fn orchestrators_machine(machines: &mut Vec<plan::Machine>, hosts: &[Placed<'_>]
     }
 }
 
-/// The inputs that hosts are resolved with, in addition to the scenario's description of each group.
+/// The inputs for resolving hosts, in addition to the scenario's description of each group.
 pub(super) struct Inputs<'a> {
     pub model: &'a plan::Model,
     /// The round trips between sites, if the scenario has any.

@@ -10,7 +10,8 @@ use crate::shape::{Arch, Shape, WeightType};
 use actors::limits;
 use actors::message::WireType;
 
-/// The largest number of layers: more than any known model has, and few enough for the routers' tables.
+/// The largest number of layers: more than any known model has, and few enough for the tables with which routes are
+/// computed.
 const LAYERS: u32 = limits::HOPS_PER_ROUTE as u32;
 
 pub(super) fn resolve(model: &Model, files: &Files) -> Result<plan::Model, Fault> {

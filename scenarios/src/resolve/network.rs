@@ -14,16 +14,17 @@ use std::collections::BTreeSet;
 
 pub(super) use sites::{Distances, distances};
 
-/// The largest number of entries of a plan's `between`. The first use of each path searches all entries.
+/// The largest number of entries of a plan's `between`. All entries are searched when a path is used for the first
+/// time.
 const ENTRIES: usize = 1 << 14;
 
-/// The largest payload of a segment, and the largest headers of a segment, in bytes.
+/// The largest payload of a TCP segment, and the largest headers of a TCP segment, in bytes.
 const SEGMENT: u64 = 65_535;
 
-/// The largest initial window in segments. A connection with a larger window has practically no slow start.
+/// The largest initial TCP window, in segments. A connection with a larger window has practically no slow start.
 const INITIAL_WINDOW: u32 = 10_000;
 
-/// Resolves the network between hosts with these names and sites. `distances` are the round trips of `network`.
+/// Resolves the network between `hosts`. `distances` holds the round trips between sites that the scenario gives.
 pub(super) fn resolve(
     network: &Network,
     distances: Option<&Distances>,
@@ -78,16 +79,17 @@ pub(super) fn resolve(
     Ok(plan::Network { default, sites: table, between, tcp, sharing: network.sharing, shape: network.shape })
 }
 
-/// The consecutive hosts of one group.
+/// A group of hosts, which have consecutive ids.
 struct Group<'a> {
     name: &'a str,
-    /// The sites that the hosts take in turn, without repetition: at least one, and at most as many as hosts.
+    /// The sites over which the hosts are distributed in turn, without repetition: at least one, and at most one for
+    /// each host.
     sites: Vec<&'a str>,
     hosts: Hosts,
 }
 
 impl Group<'_> {
-    /// The hosts on a site. `None` if there is none.
+    /// The hosts of the group on a site. `None` if the group has no host there.
     fn on(&self, site: &str) -> Option<Hosts> {
         let place = self.sites.iter().position(|own| *own == site)? as u32;
         let step = self.sites.len() as u32;
@@ -96,7 +98,7 @@ impl Group<'_> {
         Some(Hosts { first, last: HostId(last.0 - (last.0 - first.0) % step), step })
     }
 
-    /// The hosts of each site.
+    /// The hosts of the group, separately for each of its sites.
     fn by_site(&self) -> Vec<Hosts> {
         self.sites.iter().filter_map(|site| self.on(site)).collect()
     }
@@ -108,7 +110,7 @@ fn groups<'a>(hosts: &'a [Placed<'_>]) -> Vec<Group<'a>> {
         let site = placed.host.site.as_str();
         match groups.last_mut() {
             Some(last) if last.name == placed.group => {
-                // A group's sites are all different, so they repeat from the second host of the first site on.
+                // The sites of a group are all different, so they repeat as soon as the first site occurs again.
                 let repeats = last.sites.len() < last.hosts.count() || last.sites[0] == site;
                 if !repeats {
                     last.sites.push(site);
@@ -121,7 +123,7 @@ fn groups<'a>(hosts: &'a [Placed<'_>]) -> Vec<Group<'a>> {
     groups
 }
 
-/// Returns the hosts of a site or a group, or one host of a group, as in `t4[2]`.
+/// Returns the hosts that `name` means: all hosts of a site or of a group, or one host of a group, as in `t4[2]`.
 fn members(path: &str, name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
     let known = || {
         let names = groups.iter().flat_map(|group| group.sites.iter().copied().chain([group.name]));
@@ -146,7 +148,7 @@ fn members(path: &str, name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, F
     Ok(found)
 }
 
-/// Returns the hosts of a site or a group, or one host of a group, each by its id.
+/// Returns the ids of the hosts that `name` means: all hosts of a site or of a group, or one host of a group.
 pub(super) fn hosts(path: &str, name: &str, hosts: &[Placed<'_>]) -> Result<Vec<HostId>, Fault> {
     let found = members(path, name, &groups(hosts))?;
     Ok(found.iter().flat_map(Hosts::ids).collect())
@@ -157,7 +159,7 @@ pub(super) fn link(path: &str, link: &Link, files: &Files) -> Result<plan::Link,
     Given { delay, drawn: *drawn, jitter, bandwidth: *bandwidth, loss: *loss }.link(path, files)
 }
 
-/// The properties of a link, from the default link or from a link of single paths.
+/// The properties that a scenario gives for a link, either the default link or a link of single paths.
 struct Given<'a> {
     delay: &'a Delay,
     drawn: plan::Drawn,

@@ -1,4 +1,4 @@
-//! Hosts of a plan by the names of a scenario.
+//! The hosts of a plan, found by the names that a scenario uses.
 use crate::plan;
 
 /// A host of the plan, and the name of its group.
@@ -9,12 +9,13 @@ pub(super) struct Placed<'a> {
 
 pub(super) struct Computers<'a> {
     pub machines: Vec<plan::Machine>,
-    /// The hosts. The first one is the orchestrator's.
+    /// The hosts of the plan. The first one is the orchestrator's.
     pub hosts: Vec<Placed<'a>>,
 }
 
 impl Computers<'_> {
-    /// The ids of a group's hosts, in order, or the id of one host, if the name is that of a member, as in `gpu[0]`.
+    /// Returns the ids of the hosts that `name` means: all hosts of a group in order, or one member of a group, as in
+    /// `gpu[0]`.
     pub fn of(&self, name: &str) -> impl Iterator<Item = u32> {
         let (group, member) = match member(name) {
             Some((group, index)) => (group, Some(index)),
@@ -26,13 +27,13 @@ impl Computers<'_> {
     }
 }
 
-/// The group of a host's name and the host's index in it, counted from 0: `gpu[0]`.
+/// Splits the name of a member of a group, as in `gpu[0]`, into the group and the member's index, counted from 0.
 pub(super) fn member(name: &str) -> Option<(&str, u32)> {
     let (group, index) = name.strip_suffix(']')?.rsplit_once('[')?;
     Some((group, index.parse().ok()?))
 }
 
-/// The group in a name of hosts: `gpu` for `gpu` and for `gpu[0]`.
+/// Returns the group in a name of hosts: `gpu` for both `gpu` and `gpu[0]`.
 pub(super) fn group_of(name: &str) -> &str {
     member(name).map_or(name, |(group, _)| group)
 }

@@ -3,7 +3,7 @@ use super::fault::Fault;
 use crate::schema::{BlockSpan, Peers};
 use actors::id::BlockRange;
 
-/// Groups that share the blocks evenly have no more peers than there are blocks.
+/// Checks that the groups that share the blocks evenly have no more peers together than the model has blocks.
 pub(super) fn enough(peers: &[Peers], counts: &[u32], layers: u32) -> Result<(), Fault> {
     let evens = peers.iter().zip(counts).filter(|(group, _)| group.span == BlockSpan::Even);
     let even_peers = evens.fold(0u32, |sum, (_, count)| sum.saturating_add(*count));
@@ -54,14 +54,15 @@ pub(super) fn resolve(peers: &[Peers], counts: &[u32], layers: u32) -> Result<Ve
     Ok(spans)
 }
 
-/// Splits `layers` blocks evenly over `peers` peers. The first peers take the remainder.
+/// Splits `layers` blocks evenly over `peers` peers. The first peers get one block more if there is a remainder.
 fn split(layers: u32, peers: u32) -> Vec<BlockRange> {
     let (each, more) = (layers / peers, layers % peers);
     let start = |peer: u32| peer * each + peer.min(more);
     (0..peers).map(|peer| BlockRange { start: start(peer), end: start(peer + 1) }).collect()
 }
 
-/// Checks that every block has a peer, or that the peers that choose their blocks have room for it.
+/// Checks that every block is in a range of `spans`. If peers choose their own blocks, `room` is the number of blocks
+/// that they can serve, and only has to be enough for the remaining blocks.
 fn covered(spans: &[Vec<BlockRange>], layers: u32, room: u32) -> Result<(), Fault> {
     let mut served = vec![false; layers as usize];
     let mut distinct: Vec<BlockRange> = spans.concat();

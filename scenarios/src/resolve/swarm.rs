@@ -1,4 +1,4 @@
-//! Resolves the policies of the swarm: quantities are checked, and names of hosts are replaced by the nodes on them.
+//! Resolves the policies of the swarm: checks quantities, and replaces names of hosts by the nodes on them.
 use super::fault::{Fault, bounded};
 use super::placed::{Placed, member};
 use super::positive;
@@ -13,14 +13,14 @@ use actors::policy::{self, Detection, Policies, Prefill, Scheduling, Speeds};
 use actors::route::{Bans, Costs, Pings, Routing};
 use actors::time;
 
-/// The largest number of pings at once.
+/// The largest value of `fanout`, `next` and `middle` in `swarm.pings`, which are numbers of pings at once.
 const FANOUT: u32 = 1024;
 
-/// The largest number of tokens and of steps in a peer's self-benchmark.
+/// The largest number of tokens, and of steps, in a peer's self-benchmark.
 const PROBE_TOKENS: u32 = 65_536;
 const PROBE_STEPS: u32 = 100_000;
 
-/// The shortest heartbeat and the shortest timeout.
+/// The smallest allowed heartbeat interval and timeout.
 const SHORTEST: time::Duration = time::Duration::from_millis(1);
 
 pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Policies, Fault> {
@@ -56,8 +56,8 @@ fn routing(written: schema::Routing, hosts: &[Placed<'_>], nodes: &[Node]) -> Re
     written.try_map(|index, name| peer_on(&format!("swarm.routing.0.{index}"), &name, hosts, nodes))
 }
 
-/// Returns the peer on the host with this name. If several are on it, a number selects one: `box/1` is the second peer
-/// of the host `box`.
+/// Returns the peer on the host called `name`. If several peers are on the host, a number selects one: `box/1` is the
+/// second peer of the host `box`.
 pub(super) fn peer_on(at: &str, name: &str, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<NodeId, Fault> {
     let peers = || {
         let all = (0u32..).zip(nodes).filter(|(_, node)| matches!(node.role, Role::Peer { .. }));
@@ -151,7 +151,7 @@ fn detection(written: schema::Detection) -> Result<Detection, Fault> {
     Ok(written.map(Time::duration))
 }
 
-/// Checks the self-benchmark: probes are at most as large as a step may be, and have at least one step.
+/// Checks the self-benchmark: its probes have at most as many tokens as a step may have, and at least one step.
 fn speeds(written: schema::Speeds) -> Result<Speeds, Fault> {
     if let schema::Speeds::Measured { decode, forward } = written {
         for (name, probe) in [("decode", decode), ("forward", forward)] {

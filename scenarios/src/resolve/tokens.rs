@@ -1,4 +1,4 @@
-//! Resolves the tokens of prompts and the sampling.
+//! Resolves the token ids of prompts and the sampling.
 use super::fault::Fault;
 use super::place;
 use crate::files::Files;

@@ -1,4 +1,4 @@
-//! Resolves the workload: every form of it becomes explicit requests.
+//! Resolves the workload of a scenario, in any of its forms, into explicit requests.
 mod process;
 mod trace;
 
@@ -19,7 +19,7 @@ use actors::seed::Seed;
 use actors::time::Duration;
 use std::collections::BTreeMap;
 
-/// A request of an open-loop workload before its client's node is known.
+/// A request of an open-loop workload whose client has a number but no node id yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wanted {
     at: Duration,
@@ -33,23 +33,23 @@ pub(super) struct Wanted {
     place: Place,
 }
 
-/// A workload before the nodes are known.
+/// A resolved workload that contains no node ids yet.
 pub(super) struct Asked {
     pub workload: plan::Workload,
     pub open: Option<Coming>,
 }
 
-/// The requests of an open-loop workload.
+/// The requests of an open-loop workload that contain no node ids yet.
 pub(super) struct Coming {
     wanted: Vec<Wanted>,
     horizon: Duration,
     in_flight: u32,
-    /// The file of the trace, if there is one.
+    /// The name of the trace file, if the requests come from one.
     file: Option<String>,
 }
 
 impl Coming {
-    /// Replaces names by node ids.
+    /// Replaces numbers of clients and names of hosts by node ids.
     pub fn seated(self, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Open, Fault> {
         let clients: Vec<NodeId> =
             (0..).map(NodeId).zip(nodes).filter(|(_, node)| node.role == Role::Client).map(|(id, _)| id).collect();
@@ -151,7 +151,7 @@ fn open(mut coming: Coming, batch: u32, longest: Option<u32>) -> Result<Asked, F
 /// Checks that the longest request fits the model's positions, and that its messages fit a frame.
 fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), Fault> {
     let plan::Workload { batch, prompt, generate, .. } = asked.workload;
-    // The positions are those of the family that the scenario names, not of the family as which the model runs.
+    // The limit is that of the family that the scenario names, even if the model runs as another family.
     let shape = model::shape(&scenario.model.shape)?;
     let closed = asked.open.is_none();
     let positions = match &asked.open {
@@ -202,8 +202,9 @@ fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), F
     Ok(())
 }
 
-/// Returns the most tokens of a row that one step carries, and a description of them. The steps that a replacement peer
-/// receives after a failure do not count, because a request whose history is larger than a frame restarts.
+/// Returns the largest number of tokens of a row that one step carries, and a description of these tokens. The steps
+/// that restore a request on a replacement peer do not count, because a request whose history is larger than a frame
+/// restarts.
 fn longest_step(swarm: &Swarm, prompt: u32, positions: u32) -> (u32, &'static str) {
     match (swarm.recovery, swarm.prefill) {
         (Recovery::Cacheless, _) => (positions, "a prompt with its answer"),
@@ -212,7 +213,7 @@ fn longest_step(swarm: &Swarm, prompt: u32, positions: u32) -> (u32, &'static st
     }
 }
 
-/// Checks that a plan may hold so many requests.
+/// Checks that `count` requests are not more than a plan may hold.
 fn few_enough(path: &str, count: usize) -> Result<(), Fault> {
     if count <= limits::ARRIVALS {
         return Ok(());

@@ -1,7 +1,7 @@
-//! The number of a quantity, exact: no floating point comes between a text and its base units.
+//! The number of a quantity, converted to its base unit exactly, without floating point.
 use std::borrow::Cow;
 
-/// A decimal number and what follows it; nothing if it does not begin with a digit.
+/// Splits a text into a decimal number and the rest, the unit. `None` if the text does not begin with a number.
 pub(super) fn split(text: &str) -> Option<(&str, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -13,7 +13,7 @@ pub(super) fn split(text: &str) -> Option<(&str, &str)> {
     well_formed.then_some((number, unit.trim_start()))
 }
 
-/// The length of an exponent at the beginning of `text`, as in `e3` and `E-6`.
+/// The length in bytes of an exponent at the beginning of `text`, as in `e3` and `E-6`; 0 if there is none.
 fn exponent(text: &str) -> usize {
     let Some(rest) = text.strip_prefix(['e', 'E']) else { return 0 };
     let digits = rest.strip_prefix(['+', '-']).unwrap_or(rest);
@@ -23,10 +23,10 @@ fn exponent(text: &str) -> usize {
     }
 }
 
-/// Exponents that are written out; with larger ones a number is too large or nothing.
+/// The largest exponent that is written out as digits. A larger one makes a number too large, or 0 if it is negative.
 const EXPONENT: i32 = 60;
 
-/// A decimal number without an exponent, of the same value.
+/// Returns a decimal number of the same value without an exponent. `None` if the number is too large.
 fn written_out(number: &str) -> Option<Cow<'_, str>> {
     let Some((mantissa, exponent)) = number.split_once(['e', 'E']) else { return Some(Cow::Borrowed(number)) };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -49,7 +49,8 @@ fn written_out(number: &str) -> Option<Cow<'_, str>> {
     }))
 }
 
-/// `number` (decimal digits with at most one point, and perhaps an exponent) times `factor`, rounded down to a whole base unit.
+/// Returns `number` times `factor`, rounded down to an integer. `number` has decimal digits with at most one point, and
+/// may have an exponent. `None` if the result is too large.
 pub(super) fn exact(number: &str, factor: u64) -> Option<u64> {
     let number = &*written_out(number)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

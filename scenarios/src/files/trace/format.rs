@@ -14,7 +14,8 @@ use serde_json::Number;
 pub(super) struct Rows {
     source: Source,
     columns: Columns,
-    /// `read`: the rows that were read. `skipped`: the rows among them that are not requests that can be replayed.
+    /// `read`: the number of rows read so far. `skipped`: the number of these rows that are not requests and are left
+    /// out.
     pub read: u64,
     pub skipped: u64,
 }
@@ -24,7 +25,7 @@ enum Source {
     Json { lines: Lines },
 }
 
-/// The positions of the fields in a CSV file.
+/// The indices of a request's fields among the columns of a CSV file.
 struct Fields {
     at: usize,
     prompt: usize,
@@ -41,10 +42,11 @@ struct Line {
     output_length: Number,
 }
 
-/// The columns that this program's own format may have. `first_ms` holds the published times to the first token.
+/// The columns of this program's own format. `first_ms` holds published times to the first token, which are not
+/// replayed.
 const OURS: [&str; 6] = ["at_s", "prompt", "generate", "client", "route", "first_ms"];
 
-/// The required columns of the CSV formats: time, prompt, answer.
+/// Returns the names of a CSV format's required columns: time, prompt, answer. `None` for formats of JSON lines.
 fn required(columns: Columns) -> Option<[&'static str; 3]> {
     match columns {
         Columns::Ours => Some(["at_s", "prompt", "generate"]),
@@ -54,7 +56,7 @@ fn required(columns: Columns) -> Option<[&'static str; 3]> {
     }
 }
 
-/// The formats to suggest for an unknown heading.
+/// The CSV formats that may be suggested if a heading does not match the scenario's format.
 const CSV: [Columns; 3] = [Columns::Ours, Columns::Azure2023, Columns::BurstGpt];
 
 impl Rows {
@@ -70,7 +72,7 @@ impl Rows {
         Ok(Rows { source, columns, read: 0, skipped: 0 })
     }
 
-    /// Reads the next request; `None` after the last.
+    /// Reads the next request. Returns `None` after the last one.
     pub fn read(&mut self) -> Result<Option<Recorded>, TableError> {
         loop {
             let read = match &mut self.source {
@@ -83,7 +85,7 @@ impl Rows {
             let Some(request) = read else { return Ok(None) };
             self.read += 1;
             let failed = match self.columns {
-                // A file in this program's own format must not have such rows, so they are errors.
+                // A row that is not a request is an error in this program's own format.
                 Columns::Ours => false,
                 Columns::BurstGpt => request.prompt == 0 || request.generate == 0,
                 _ => request.prompt == 0,
@@ -96,8 +98,8 @@ impl Rows {
     }
 }
 
-/// Finds the fields of a format. In this program's own format an unknown column is taken for a misspelt one unless
-/// `ignore` names it. Other formats may have further columns.
+/// Finds the columns of a CSV format in the heading. In this program's own format an unknown column is refused as a
+/// misspelt one unless `ignore` names it. Other formats may have further columns.
 fn fields(table: &Table, columns: Columns, names: [&str; 3], ignore: &[String]) -> Result<Fields, TableError> {
     let required = |name: &str| table.column(name).map_err(|error| proposed(table, columns, error));
     let [at, prompt, generate] = [required(names[0])?, required(names[1])?, required(names[2])?];
@@ -115,7 +117,7 @@ fn fields(table: &Table, columns: Columns, names: [&str; 3], ignore: &[String]) 
     Ok(Fields { at, prompt, generate, client: table.find("client")?, route: table.find("route")? })
 }
 
-/// Returns the error of a missing column. If the heading is that of another format, the error suggests this format.
+/// Returns the error of a missing column. If the heading matches another format, the error suggests that format.
 fn proposed(table: &Table, columns: Columns, error: TableError) -> TableError {
     let has = |other: &Columns| {
         required(*other).is_some_and(|names| names.iter().all(|name| table.header.iter().any(|column| column == name)))
@@ -152,7 +154,7 @@ fn recorded(row: &Row<'_>, at: &Fields, columns: Columns, clock: &mut Option<Clo
     Ok(Recorded { at: time, prompt, generate, client, route, place })
 }
 
-/// Reads a timestamp. Either all timestamps of a file have an offset from UTC, or none.
+/// Reads the timestamp of a request. Either all timestamps of a file have an offset from UTC, or none has.
 fn time_of_day(row: &Row<'_>, at: usize, clock: &mut Option<Clock>) -> Result<Duration, TableError> {
     let text = row.text(at);
     let (time, found) = timestamp(&text).ok_or_else(|| {
@@ -171,7 +173,7 @@ fn time_of_day(row: &Row<'_>, at: usize, clock: &mut Option<Clock>) -> Result<Du
     Ok(time)
 }
 
-/// Reads the next request of JSON lines.
+/// Reads the next request of a trace of JSON lines.
 fn json(lines: &mut Lines, columns: Columns) -> Result<Option<Recorded>, TableError> {
     loop {
         let (file, number) = (lines.file.clone(), lines.number() + 1);
@@ -180,7 +182,7 @@ fn json(lines: &mut Lines, columns: Columns) -> Result<Option<Recorded>, TableEr
             lines.pass_over()?;
             continue;
         }
-        // The column of a byte, in characters.
+        // Converts a byte offset in the line to a column in characters, counted from 1.
         let column = |byte: usize| text.get(..byte).map_or(1, |before| before.chars().count() as u32 + 1);
         let line: Line = serde_json::from_str(text).map_err(|error| {
             let why = error.to_string();

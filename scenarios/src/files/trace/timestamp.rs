@@ -2,12 +2,12 @@
 use actors::time::Duration;
 use chrono::{DateTime, NaiveDateTime};
 
-/// Whether a timestamp contains an offset from UTC.
+/// The kind of a timestamp: with or without an offset from UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clock {
-    /// No offset: `2023-11-16 18:17:03.9799600`.
+    /// The timestamp has no offset: `2023-11-16 18:17:03.9799600`.
     Local,
-    /// An offset, as in `2024-05-10 00:00:00.009930+00:00` or `2024-05-10T00:00:00Z`.
+    /// The timestamp has an offset, as in `2024-05-10 00:00:00.009930+00:00` or `2024-05-10T00:00:00Z`.
     Offset,
 }
 

@@ -1,4 +1,4 @@
-//! The times at which churning hosts are away: drawn from the seed, or read from a trace.
+//! The times at which hosts with churn are absent: drawn from the seed, or read from a trace.
 use super::Swarm;
 use crate::files::{Files, TableError};
 use crate::input::excerpt;
@@ -13,14 +13,14 @@ use rand_distr::{Distribution as _, Exp, Weibull};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A period in which a host is away, as times after the barrier's release.
+/// A time for which a host is absent. Its beginning and end count from the barrier's release.
 pub(super) struct Gap {
     pub host: HostId,
     pub from: Duration,
     pub till: Duration,
 }
 
-/// Returns the periods away of `hosts` that begin before `until`. The periods of one host are in order.
+/// Returns the absences of `hosts` that begin before `until`. The absences of one host are in order of time.
 pub(super) fn times(
     swarm: &Swarm<'_>,
     event: usize,
@@ -76,7 +76,7 @@ fn positive(at: &str, field: &str, mean: Time) -> Result<f64, Fault> {
     Ok(mean.duration().as_secs_f64())
 }
 
-/// Draws the periods of each host from the host's own random stream. Every host is present at first.
+/// Draws the absences of each host from the host's own random stream. Every host is present at first.
 fn drawn(
     swarm: &Swarm<'_>,
     event: usize,
@@ -94,7 +94,7 @@ fn drawn(
             if from >= until {
                 break;
             }
-            // A host is away for at least 1 ns, because the order of two faults at the same instant would be undefined.
+            // An absence lasts at least 1 ns, because the order of two faults at the same instant would be undefined.
             let till = from + Duration::from_secs_f64(down(&mut stream)).max(Duration(1));
             gaps.push(Gap { host, from, till });
             if gaps.len() > limits::FAULTS {
@@ -108,7 +108,7 @@ fn drawn(
     Ok(gaps)
 }
 
-/// The position of a period in its file: its line, and the columns of its host and its beginning.
+/// The position of an absence in its file: its line, and the columns of its host and its beginning.
 struct Place {
     file: Arc<str>,
     line: u64,
@@ -116,13 +116,13 @@ struct Place {
     from: u32,
 }
 
-/// A period with its path in the scenario and its position in a file, if it comes from one.
+/// An absence with its path in the scenario, and with its position in a file if it was read from one.
 type Line = (String, Option<Place>, Away);
 
 fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) -> Result<Vec<Gap>, Fault> {
     let mut gaps: BTreeMap<(HostId, Duration), (Gap, usize)> = BTreeMap::new();
     let known: BTreeSet<HostId> = hosts.iter().copied().collect();
-    // Absences of a file that begin too late.
+    // The first absence that begins too late, and the number of such absences in the file.
     let mut late: Option<(&Place, u32)> = None;
     for (index, (at, place, Away { host, from, till })) in lines.iter().enumerate() {
         let wrong = |field: &str, message: String| match place {
@@ -185,7 +185,7 @@ fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) 
     Ok(gaps.into_values().map(|(gap, _)| gap).collect())
 }
 
-/// Reads the rows of a table with the columns `host`, `from` and `till`.
+/// Reads a table of absences with the columns `host`, `from` and `till`.
 fn read(files: &Files, path: &str) -> Result<Vec<(Place, Away)>, TableError> {
     let mut table = files.table(path)?;
     let [host, from, till] = [table.column("host")?, table.column("from")?, table.column("till")?];

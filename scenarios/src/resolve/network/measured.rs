@@ -1,4 +1,4 @@
-//! Links between hosts from the measurements of a profile.
+//! Links between hosts as a device profile has measured them.
 use super::{Fault, Group, members};
 use crate::files::Files;
 use crate::plan::{Between, Hosts, Overhead};
@@ -11,8 +11,7 @@ const AT: &str = "network.profile";
 
 /// Returns the links of the profile `name` between all groups and sites that it names. If the profile has a single
 /// link, it applies between any two groups.
-///
-/// The send and receive overheads of the profile's devices are subtracted from the measured link, because they are
+/// The send and receive overheads of the profile's devices are subtracted from the measured links, because they are
 /// added to each frame separately. They are not subtracted if live frames are `shaped`, because a shaped frame is held
 /// until the declared delay is over.
 pub(super) fn between(
@@ -49,7 +48,8 @@ pub(super) fn between(
             ways.extend(pairs.map(|(a, b)| way(path, a, b)));
         }
         paths => {
-            // The index of the profile's link that joins two groups. The link applies to both directions.
+            // For each pair of groups, the index of the profile's link that joins them. The link applies to both
+            // directions.
             let mut joined: BTreeMap<(Hosts, Hosts), usize> = BTreeMap::new();
             for (at, path) in paths.iter().enumerate() {
                 let (from, to) = (known(&path.from, groups)?, known(&path.to, groups)?);
@@ -66,7 +66,7 @@ pub(super) fn between(
     Ok(ways)
 }
 
-/// Returns the error for two links of a profile that join the same groups, so that the intended one is unknown.
+/// Returns the error for two links of a profile that join the same groups, so that it is unknown which is meant.
 fn twice(profile: &str, first: (usize, &Way), second: (usize, &Way)) -> Fault {
     let link = |(at, way): (usize, &Way)| {
         let median = way.rtt.get(way.rtt.len() / 2).copied().unwrap_or_default();
@@ -76,7 +76,7 @@ fn twice(profile: &str, first: (usize, &Way), second: (usize, &Way)) -> Fault {
     Fault::new(AT, message).help("each link applies to both directions; keep one of the two")
 }
 
-/// Returns the hosts of a group or site that a profile names, each site of a group by itself.
+/// Returns the hosts of the group or site that a profile calls `name`, separately for each site of a group.
 fn known(name: &str, groups: &[Group<'_>]) -> Result<Vec<Hosts>, Fault> {
     let found = members(AT, name, groups).map_err(|fault| {
         let message = format!("{}, but the profile has a link to it", fault.message);

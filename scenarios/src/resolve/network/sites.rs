@@ -1,4 +1,4 @@
-//! Delays between sites: the round trips of a matrix or a list, as delays of one direction.
+//! Delays between sites: round trips are read from a matrix or a list and become one-way delays.
 use super::Group;
 use crate::files::{Files, Row, Table, TableError};
 use crate::input::{ROUND_TRIPS, excerpt};
@@ -14,16 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The path of the round trips in a scenario.
 const AT: &str = "network.rtt";
 
-/// The largest number of sites of a plan that has a table of them. The table has a link for each ordered pair.
+/// The largest number of sites in a plan's table of sites, which has a link for each ordered pair of sites.
 const SITES: usize = 256;
 
 /// Round trips between pairs of sites.
 pub(in crate::resolve) struct Distances {
-    /// The name of the set of regions or of the file.
+    /// The name of the set of regions, or of the file, from which the round trips come.
     name: String,
-    /// The number of each site by its name, in the order of their first occurrence.
+    /// The number of each site, by the name of the site. Sites are numbered in the order of their first occurrence.
     sites: BTreeMap<String, u32>,
-    /// The round trips from the first site to the second.
+    /// The round trips by (from, to), as numbers of sites.
     round_trips: BTreeMap<(u32, u32), RoundTrip>,
 }
 
@@ -32,11 +32,11 @@ pub(in crate::resolve) struct Distances {
 struct RoundTrip {
     median: Duration,
     p90: Option<Duration>,
-    /// The line in the file, counted from 1.
+    /// The line of the file that gives the round trip, counted from 1.
     line: u64,
 }
 
-/// Returns the round trips of a scenario, or `None` if there are none.
+/// Returns the round trips between sites that a scenario gives, or `None` if it gives none.
 pub(in crate::resolve) fn distances(rtt: &RoundTrips, files: &Files) -> Result<Option<Distances>, Fault> {
     match rtt {
         RoundTrips::Off => Ok(None),
@@ -45,8 +45,8 @@ pub(in crate::resolve) fn distances(rtt: &RoundTrips, files: &Files) -> Result<O
     }
 }
 
-/// Returns links between any two groups on different sites: the default link, with the delay between the sites. No
-/// group is spread over several sites.
+/// Returns a link between any two groups on different sites: the default link, with the delay between the two sites.
+/// Every group must be on a single site.
 pub(super) fn between(distances: &Distances, groups: &[Group<'_>], default: &Link) -> Result<Vec<Between>, Fault> {
     let mut between = Vec::new();
     // The orchestrator has no site.
@@ -62,8 +62,8 @@ pub(super) fn between(distances: &Distances, groups: &[Group<'_>], default: &Lin
     Ok(between)
 }
 
-/// Returns the same links as [`between`] by the sites of hosts, for groups that are spread over several sites. The first
-/// site is that of the orchestrator.
+/// Returns the table of sites for groups that are spread over several sites. Its links are the default link with the
+/// delay between two sites. The first site is that of the orchestrator.
 pub(super) fn table(distances: &Distances, groups: &[Group<'_>], default: &Link) -> Result<SiteTable, Fault> {
     let mut names: Vec<&str> = Vec::new();
     let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
@@ -99,7 +99,8 @@ pub(super) fn table(distances: &Distances, groups: &[Group<'_>], default: &Link)
     Ok(SiteTable { names: names.into_iter().map(str::to_owned).collect(), of, links })
 }
 
-/// Notes which sites of a file no host is on: of two spellings of one site, one is meant.
+/// Adds a note about the sites of a file on which no host is. One of them may be another spelling of a site that is
+/// meant.
 pub(super) fn note_unused(rtt: &RoundTrips, distances: &Distances, groups: &[Group<'_>], files: &Files) {
     let RoundTrips::Csv(file) = rtt else { return };
     let used: BTreeSet<&str> = groups.iter().flat_map(|group| group.sites.iter().copied()).collect();
@@ -107,7 +108,7 @@ pub(super) fn note_unused(rtt: &RoundTrips, distances: &Distances, groups: &[Gro
     note(file, &unused, files);
 }
 
-/// Sites that a note names.
+/// The number of sites that a note lists by name.
 const NAMED: usize = 4;
 
 fn note(file: &str, unused: &[&str], files: &Files) {
@@ -120,12 +121,13 @@ fn note(file: &str, unused: &[&str], files: &Files) {
     files.note(&format!("{file}: the table has sites that no host is at: {}{more}", names.join(", ")));
 }
 
-/// The accepted names of a list's columns: the names of this program, then those of RIPE Atlas' table of countries.
+/// The accepted names of the columns in a list of round trips: this program's own name, then that of RIPE Atlas' table
+/// of countries.
 const FROM: [&str; 2] = ["from", "cty1"];
 const TO: [&str; 2] = ["to", "cty2"];
 const ROUND_TRIP_MS: [&str; 2] = ["rtt_ms", "rtt_avg"];
 
-/// The hint for a pair or a site that occurs twice.
+/// The help text for a pair or a site that occurs twice.
 const ONCE: &str = "remove one of the two; only A to B and B to A may both be given, and then their mean is used";
 
 impl Distances {
@@ -133,7 +135,7 @@ impl Distances {
         Distances { name: name.to_owned(), sites: BTreeMap::new(), round_trips: BTreeMap::new() }
     }
 
-    /// Returns the round trips of a set of regions.
+    /// Returns the round trips of the built-in set of regions called `name`.
     fn preset(name: &str) -> Result<Distances, Fault> {
         let set = regions::regions(name)
             .ok_or_else(|| Fault::unknown(&format!("{AT}.0"), "set of regions", name, regions::names()))?;
@@ -187,8 +189,8 @@ impl Distances {
         Ok(())
     }
 
-    /// Reads a matrix. The first column holds the sites, with any heading. An empty field means that the round trip is
-    /// unknown.
+    /// Reads a matrix of round trips. The first column holds the names of sites; its heading is ignored. An empty field
+    /// means that the round trip is unknown.
     fn read_matrix(&mut self, table: &mut Table) -> Result<(), TableError> {
         let names = table.header.clone();
         let columns: BTreeSet<&str> = names.iter().skip(1).map(String::as_str).collect();
@@ -216,7 +218,7 @@ impl Distances {
         Ok(())
     }
 
-    /// Returns the number of the site that a field names.
+    /// Returns the number of the site whose name is in field `at` of a row.
     fn named(&mut self, row: &Row<'_>, at: usize) -> Result<u32, TableError> {
         let name = row.text(at);
         if name.is_empty() {
@@ -273,7 +275,8 @@ impl Distances {
         Err(Fault { message, ..Fault::unknown(path, "site", site, self.sites.keys().map(String::as_str)) })
     }
 
-    /// Returns the default link with the delay between two sites. `None` within a site whose round trip is unknown.
+    /// Returns the default link with the delay between two sites. `None` if both are the same site and the round trip
+    /// within it is unknown.
     fn link(&self, from: &str, to: &str, default: &Link) -> Result<Option<Link>, Fault> {
         match self.one_way(from, to) {
             Some(delay) => Ok(Some(Link { delay, drawn: Drawn::PerMessage, ..default.clone() })),
@@ -285,8 +288,8 @@ impl Distances {
         }
     }
 
-    /// The delay of one direction, where the round trip is the mean of the measurements from both ends, or the only
-    /// measurement. A 0 within a site means unknown.
+    /// The one-way delay between two sites. The round trip is the mean of the measurements in both directions, or the
+    /// only measurement. A round trip of 0 within a site means that it is unknown.
     fn one_way(&self, from: &str, to: &str) -> Option<Distribution> {
         let (from, to) = (*self.sites.get(from)?, *self.sites.get(to)?);
         let measured = |pair: (u32, u32)| self.round_trips.get(&pair);
@@ -306,13 +309,14 @@ impl Distances {
 /// The 90th percentile of the standard normal distribution.
 const Z_90: f64 = 1.281_551_565_544_600_4;
 
-/// Returns the delay of one direction, where the sum of both directions is nearly log-normal with `sigma` and with twice
-/// the median `half`. A `sigma` that is not above 0, of a 90th percentile that is not above its median, gives a constant
+/// Returns the one-way delay whose sum over both directions is nearly log-normal, with `sigma` and with twice the
+/// median `half`. A `sigma` of 0 or less, which comes from a 90th percentile at or below the median, gives a constant
 /// delay.
 ///
-/// Both directions are independent and alike. Their sum has the mean and the variance of the log-normal distribution of
-/// the round trip (Fenton and Wilkinson's approximation: L. Fenton, IRE Transactions on Communications Systems 8, 1960).
-/// A log-normal distribution has the squared coefficient of variation exp(sigma^2) - 1, and a sum of two has half of it.
+/// Both directions are independent and equally distributed. Their sum has the mean and the variance of the log-normal
+/// distribution of the round trip (Fenton and Wilkinson's approximation: L. Fenton, IRE Transactions on Communications
+/// Systems 8, 1960). A log-normal distribution has the squared coefficient of variation exp(sigma^2) - 1, and a sum of
+/// two has half of it.
 fn half_of_log_normal(half: Duration, sigma: f64) -> Distribution {
     if !(sigma > 0.0 && sigma.is_finite()) || half == Duration::ZERO {
         return Distribution::Constant(half);

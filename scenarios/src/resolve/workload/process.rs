@@ -14,7 +14,7 @@ use actors::seed::{Seed, Stream};
 use actors::time::Duration;
 use rand_distr::{Distribution, Exp1, Gamma};
 
-/// Returns the requests of an open-loop workload, and the time over which they arrive.
+/// Returns the requests of an open-loop workload whose arrivals are drawn, and the time during which they arrive.
 pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result<(Vec<Wanted>, Duration), Fault> {
     let Workload::Open { clients, rate, process, ramp, duration, requests, prompt, generate, .. } = workload else {
         return Ok((Vec::new(), Duration::ZERO));
@@ -53,7 +53,7 @@ pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result
     Ok((wanted, if whole { Duration::from_secs_f64(duration) } else { last }))
 }
 
-/// A distribution of intervals with mean 1.
+/// A distribution of the intervals between arrivals, with mean 1.
 enum Distance {
     Constant,
     Exponential,
@@ -114,7 +114,8 @@ impl Rate {
         Ok(Rate { points })
     }
 
-    /// The time in seconds at which the integral of the rate reaches `count`, or `None` if the rate ends at 0 before.
+    /// The time in seconds at which the integral of the rate reaches `count`, or `None` if the rate falls to 0 before
+    /// that.
     fn reaches(&self, count: f64) -> Option<f64> {
         let mut left = count;
         for pair in self.points.windows(2) {

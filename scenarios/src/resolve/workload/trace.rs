@@ -6,7 +6,7 @@ use crate::resolve::fault::Fault;
 use crate::schema::Workload;
 use actors::time::Duration;
 
-/// Returns the requests of a trace, ordered by time, and the time over which they arrive.
+/// Returns the requests of a trace, ordered by time, and the time during which they arrive.
 pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted>, Duration), Fault> {
     let Workload::Trace { clients, file, columns, ignore, skip, duration, limit, speed, .. } = workload else {
         return Ok((Vec::new(), Duration::ZERO));
@@ -47,7 +47,7 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
         });
     }
     let last = wanted.last().map_or(Duration::ZERO, |wanted| wanted.at);
-    // If the trace was cut to a duration and not to a number of requests, the requests arrive over the whole duration.
+    // If the trace is cut to a duration and not by a number of requests, the requests arrive during the whole duration.
     let limited = limit.is_some_and(|limit| wanted.len() >= limit as usize);
     let whole =
         duration.filter(|_| !limited).map(|time| Duration::from_secs_f64(time.duration().as_secs_f64() / speed));

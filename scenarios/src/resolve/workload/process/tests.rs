@@ -28,7 +28,7 @@ fn distances_have_mean_one_and_their_own_spread() {
 #[test]
 fn a_ramp_is_its_integral() {
     let ramp = rate(0.0, &[(10.0, 2.0), (20.0, 2.0), (30.0, 0.0)]);
-    // A triangle of 10 requests, a rectangle of 20, and a triangle of 10.
+    // The integral of the ramp consists of a triangle of 10 requests, a rectangle of 20, and a triangle of 10.
     assert_eq!(ramp.reaches(10.0), Some(10.0));
     assert!((ramp.reaches(2.5).expect("it comes") - 5.0).abs() < 1e-12);
     assert_eq!(ramp.reaches(20.0), Some(15.0));
