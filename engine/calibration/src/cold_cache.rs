@@ -1,5 +1,5 @@
-//! The cold-cache penalty: the cost of weights that have left the CPU caches, from jobs that differ only in how cold
-//! their weights were.
+//! Fits the cold-cache penalty, the cost of weights that have left the CPU caches, from jobs that differ only in how
+//! much of their weights was cold.
 use super::jobs::{BUCKET, Gaps, Head, Job, Phase};
 use actors::time::Duration;
 use rows::stats::quantile;
@@ -8,10 +8,11 @@ use scenarios::profile;
 use scenarios::units::Time;
 use std::collections::BTreeMap;
 
-/// The fitted penalty in seconds, and the cold shares of the weights of all jobs and heads, by their indices.
+/// The fitted penalty in seconds, and the share of cold weights in each job and each head, by their indices in the
+/// runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ColdCache {
-    /// The parameters by which weights become cold and warm, without their cost.
+    /// How fast weights become cold and warm again, without what cold weights cost.
     law: plan::ColdCache,
     per_block: f64,
     head: f64,
@@ -19,20 +20,20 @@ pub(super) struct ColdCache {
     heads: Vec<f64>,
 }
 
-/// The candidate half times, as powers of two in ms (0.25 ms to 64 ms), and the candidate shares that a job leaves
-/// cold.
+/// `HALVES`: the candidates for the time after which half of the weights is cold, as powers of two in ms (0.25 to 64
+/// ms). `LEFT`: the candidates for the share that a job leaves cold.
 const HALVES: std::ops::Range<i32> = -2..7;
 const LEFT: [f64; 7] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9];
 
-/// The maximum share of a job's time that counts as cold-cache penalty, because warm weights take time too. The lowest
-/// few percent of the jobs may exceed it.
+/// The largest share of a job's time that may be cold-cache penalty, because warm weights take time too. About 5 % of
+/// the jobs, those with the lowest times, may exceed it.
 const MOST: f64 = 0.8;
 
 fn law(half_after: f64, left: f64) -> plan::ColdCache {
     plan::ColdCache { half_after: Duration::from_secs_f64(half_after), left, ..plan::ColdCache::OFF }
 }
 
-/// Returns the cold share for each of a sequence of jobs.
+/// Returns the share of cold weights for each job of a sequence, from the seconds between their starts.
 pub(super) fn shares(law: &plan::ColdCache, gaps: &[f64]) -> Vec<f64> {
     let mut before = 1.0;
     let next = |gap: &f64| {
@@ -42,12 +43,12 @@ pub(super) fn shares(law: &plan::ColdCache, gaps: &[f64]) -> Vec<f64> {
     gaps.iter().map(next).collect()
 }
 
-/// The index and the seconds of each of several similar jobs.
+/// A group of similar jobs: the index and the seconds of each.
 type Alike = Vec<(usize, f64)>;
 
 impl ColdCache {
-    /// Fits the penalty by least squares to the decode steps of peers (`jobs`) and of clients (`heads`). Steps are compared
-    /// only with steps of the same size and, for peers, of the same number of blocks and a similar context.
+    /// Fits the penalty by least squares to the decode steps of peers (`jobs`) and of clients (`heads`). Steps are
+    /// compared only if they have the same size and, for peers, the same number of blocks and a similar context.
     pub fn fit((jobs, gaps): (&[Job], &Gaps), (heads, between_heads): (&[Head], &Gaps)) -> ColdCache {
         let mut blocks: BTreeMap<(u32, u32, u32), Alike> = BTreeMap::new();
         for job in jobs.iter().filter(|job| job.phase == Phase::Decode) {
@@ -67,12 +68,12 @@ impl ColdCache {
         ColdCache { law, per_block, head, jobs: shares(&law, gaps), heads: of_heads }
     }
 
-    /// Returns the seconds of a peer's job that are cold-cache penalty.
+    /// Returns the part of a peer's job that is cold-cache penalty, in seconds.
     pub fn of_job(&self, job: &Job) -> f64 {
         self.per_block * f64::from(job.blocks) * self.jobs.get(job.at).copied().unwrap_or(0.0)
     }
 
-    /// Returns the seconds of a client's head that are cold-cache penalty.
+    /// Returns the part of a client's head computation that is cold-cache penalty, in seconds.
     pub fn of_head(&self, head: &Head) -> f64 {
         self.head * self.heads.get(head.at).copied().unwrap_or(0.0)
     }
@@ -89,7 +90,7 @@ impl ColdCache {
     }
 }
 
-/// Returns the groups of at least two jobs, with outliers clamped to the 5th and the 95th percentile of their group.
+/// Returns the groups that have at least two jobs, with times clamped to the 5th and the 95th percentile of the group.
 fn steady<K>(groups: BTreeMap<K, Alike>) -> Vec<Alike> {
     let mut groups: Vec<Alike> = groups.into_values().filter(|group| group.len() > 1).collect();
     for group in &mut groups {
@@ -102,8 +103,8 @@ fn steady<K>(groups: BTreeMap<K, Alike>) -> Vec<Alike> {
     groups
 }
 
-/// Returns (the seconds if all weights are cold, the remaining squared error), or `None` if times do not grow with the
-/// cold share.
+/// Returns (the seconds that fully cold weights cost, the remaining squared error), or `None` if times do not grow with
+/// the cold share.
 fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
     let (mut xx, mut xy, mut yy, mut whole) = (0.0, 0.0, 0.0, Vec::new());
     for group in groups {
@@ -114,7 +115,7 @@ fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
             xx += dx * dx;
             xy += dx * dy;
             yy += dy * dy;
-            // The penalty if it were all of the job's time.
+            // The cost of fully cold weights if this job's whole time were penalty: an upper bound.
             whole.push(seconds / shares[*at]);
         }
     }

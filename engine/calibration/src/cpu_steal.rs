@@ -1,16 +1,16 @@
-//! The fit of CPU steal: how often and for how long a core is taken from work. It uses the hand-overs from devices.
-//! These take some microseconds, but some milliseconds if the core that is to receive the result is stolen at that
-//! time.
+//! Fits CPU steal: how often and for how long the hypervisor takes a core from work. The fit uses the hand-overs of
+//! results from devices to their nodes. A hand-over takes microseconds, but milliseconds if the core that is to receive
+//! the result is stolen at that time.
 use super::time;
 use scenarios::profile;
 
-/// The minimum seconds of a hand-over that counts as stolen.
+/// The duration in seconds above which a hand-over from a device counts as delayed by steal.
 const LONG: f64 = 300e-6;
 
-/// The minimum number of long hand-overs for steal to be accepted.
+/// The number of long hand-overs that a run must have at least for a fit of steal.
 const ENOUGH: usize = 5;
 
-/// The mean seconds between two interruptions by steal, and the mean seconds that one lasts.
+/// `every`: the mean seconds between two interruptions by steal. `last`: the mean seconds of an interruption.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct CpuSteal {
     pub every: f64,

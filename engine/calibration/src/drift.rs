@@ -1,4 +1,4 @@
-//! The machine drift: the machine's present speed relative to the profile, from a short probe of fixed work.
+//! The machine drift: the ratio of a short probe's times now to the times that the profile predicts for the probe.
 use super::cold_cache::shares;
 use super::jobs::{gaps, of_peers};
 use super::overheads;
@@ -9,23 +9,22 @@ use rows::stats::{median, steady_mean};
 use scenarios::cost::{blocks_time, cold_blocks_time};
 use scenarios::plan::{Cost, Table};
 
-/// The constant error of a profile at one size.
+/// The lasting error of a profile at one prompt size, as factors on its times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
-    /// The number of tokens of a prefill, which is also the context of the decode steps that follow.
+    /// The number of tokens of the prompt, which is also about the context of the decode steps after it.
     pub size: u32,
     pub decode: f64,
     pub prefill: f64,
 }
 
-/// An approximate share of a block's weights that is cold in decode steps, see [`scenarios::plan::ColdCache`].
+/// The share of a block's weights that is assumed cold in decode steps, see [`scenarios::plan::ColdCache`].
 const OFTEN: f64 = 0.5;
 
-/// The minimum share of a table's time that remains after any correction by size.
+/// The smallest factor by which a correction by size may multiply a decode time of the cost table.
 const LEAST: f64 = 0.2;
 
-/// Returns the measured times relative to those predicted by the costs of the plan's devices; `None` if no step was
-/// measured.
+/// Returns the ratios of a run's measured times to those that the plan's costs predict; `None` if no step was measured.
 ///
 /// Decode uses the mean, because there are many steps, their times are skewed, and the profile gives means. Prefill
 /// uses the median, because a probe has few prefills, and a single disturbed one would dominate the mean. Overheads use
@@ -51,9 +50,9 @@ pub fn drift_of(seen: &ObservedRun) -> Option<Drift> {
     Some(Drift { decode: decode.or(prefill)?, prefill: prefill.or(decode)?, to_device, from_device, frame })
 }
 
-/// Scales the cost to a machine with this drift, and corrects the profile's errors at single sizes.
+/// Scales a device's cost to a machine with this drift, and corrects the profile's errors at single sizes.
 pub(super) fn scale(drift: &Drift, cost: &mut Cost, shapes: &[Shape]) {
-    // The common factor of the sizes applies to the whole device, because the cold-cache penalty is not in the table.
+    // The mean factor of all sizes scales the whole device, because the cold-cache penalty has no entry for each size.
     let common = shapes.iter().map(|shape| shape.decode.ln()).sum::<f64>() / shapes.len().max(1) as f64;
     let all = drift.decode * common.exp();
     cost.slow *= all;
@@ -75,14 +74,14 @@ pub(super) fn scale(drift: &Drift, cost: &mut Cost, shapes: &[Shape]) {
     let over = &mut cost.overhead;
     over.to_device = scaled(over.to_device, drift.to_device);
     over.from_device = scaled(over.from_device, drift.from_device);
-    // The hand-over of a lease wakes a thread, as the hand-over to a device does.
+    // Handing over a lease wakes a thread, as handing a job to a device does, so it drifts alike.
     over.hand_over = scaled(over.hand_over, drift.to_device);
     over.idle = scaled(over.idle, (drift.to_device + drift.from_device + drift.frame) / 3.0);
     over.frame = scaled(over.frame, drift.frame);
     over.per_byte *= drift.frame;
 }
 
-/// Interpolates linearly between the sizes. Beyond them the nearest value applies, and 1 if there are none.
+/// Interpolates a factor linearly between sizes. Outside of them the nearest size's factor applies; 1 without any size.
 fn shape(shapes: &[Shape], size: f64, part: impl Fn(&Shape) -> f64) -> f64 {
     let (xs, ys): (Vec<f64>, Vec<f64>) = shapes.iter().map(|shape| (f64::from(shape.size), part(shape))).unzip();
     let above = xs.partition_point(|at| *at < size);

@@ -10,7 +10,7 @@ use rows::stats::median;
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 
-/// The number of probes per size from which each size gets a factor of its own, and the number below which none does.
+/// `ENOUGH`: with this many probes per size, each size gets its own factor. `SOME`: below this number, no size does.
 const ENOUGH: usize = 8;
 const SOME: usize = 3;
 
@@ -19,22 +19,22 @@ const SOME: usize = 3;
 /// chance.
 const MUCH: f64 = 0.75;
 
-/// The candidate numbers of probes on either side.
+/// The candidates for the number of probes on either side of a cell whose median gives the speed at the cell.
 const REACHES: [usize; 5] = [1, 2, 4, 8, 16];
 
-/// The results of the probes of a run, in their order.
+/// The machine's speed over a run, from the results of its probes in order.
 #[derive(Clone, Debug, Default)]
 pub struct DriftTimeline {
     pub probes: Vec<Probed>,
-    /// The errors of the profile in decode and prefill, by size.
+    /// The lasting errors of the profile in decode and prefill at each size.
     shapes: Vec<Shape>,
     decode: FactorTimeline,
     prefill: FactorTimeline,
-    /// The factors of the hand-over to devices, the hand-over from devices, and frames.
+    /// The drifts of three overheads: the hand-over to devices, the hand-over from devices, and frames.
     over: [FactorTimeline; 3],
 }
 
-/// The logarithms of one factor over the probes.
+/// One of the drift's factors over time: its logarithm at each probe.
 #[derive(Clone, Debug, Default)]
 struct FactorTimeline {
     logs: Vec<Option<f64>>,
@@ -116,13 +116,13 @@ impl FactorTimeline {
         all.swap_remove(best)
     }
 
-    /// Returns the sum of the absolute errors by which the timeline predicts each probe from the others.
+    /// Returns the sum of the absolute differences between each probe and its prediction from the other probes.
     fn missed(&self) -> f64 {
         let misses = self.logs.iter().enumerate();
         misses.filter_map(|(at, log)| Some((self.around(at, at + 1)? - (*log)?).abs())).sum()
     }
 
-    /// Returns the median of the probes before `left` and from `right` on, up to `reach` on either side.
+    /// Returns the median of the probes before `left` and of those from `right` on, at most `reach` of each.
     fn around(&self, left: usize, right: usize) -> Option<f64> {
         let before = &self.logs[left.saturating_sub(self.reach)..left.min(self.logs.len())];
         let after = &self.logs[right.min(self.logs.len())..(right + self.reach).min(self.logs.len())];
@@ -134,7 +134,7 @@ impl FactorTimeline {
 mod tests {
     use super::{Drift, DriftTimeline, Probed};
 
-    /// Deterministic noise within 1 % of 0.
+    /// Returns noise between -1 % and 1 %, the same at each call.
     fn noise(at: usize) -> f64 {
         (at * 7919 % 200) as f64 / 1e4 - 0.01
     }
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn noise_is_told_by_many_probes_and_a_step_by_few() {
-        // Every fourth probe is disturbed.
+        // Every fourth probe is disturbed and 1.4 times as slow.
         let noisy = DriftTimeline::of(probes(60, |at| if at % 4 == 1 { 1.4 } else { 1.0 }));
         assert!(noisy.decode.reach > 1);
         assert!((0..60).all(|at| noisy.after(at).decode < 1.02), "the disturbed do not count");

@@ -1,4 +1,4 @@
-//! The times of embeddings and LM heads.
+//! Fits the times of embeddings and LM heads.
 use super::cold_cache::ColdCache;
 use super::estimate::seconds;
 use super::jobs::{Head, Points};
@@ -6,8 +6,8 @@ use rows::ObservedRun;
 use rows::stats::steady_mean;
 use std::collections::BTreeMap;
 
-/// Returns the (new tokens, seconds) of embeddings, which never fall with size, and the (rows, seconds) of LM heads
-/// with warm weights.
+/// Returns the points (new tokens, seconds) of embeddings, whose seconds never fall with the tokens, and the points
+/// (rows, seconds) of LM heads with warm weights.
 pub(super) fn ends(seen: &[ObservedRun], heads: &[Head], cold: &ColdCache) -> (Points, Points) {
     let (mut embed, mut head): (BTreeMap<u32, Vec<f64>>, BTreeMap<u32, Vec<f64>>) = Default::default();
     for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {

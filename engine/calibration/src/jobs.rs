@@ -1,4 +1,4 @@
-//! The times of jobs: of a block by phase, size and context, of a job beside its blocks, and of embedding and LM head.
+//! Fits the times of jobs: of a block, by phase, size and context, and of the part of a job that is not its blocks.
 use super::estimate::seconds;
 use rows::ObservedRun;
 use rows::stats::median;
@@ -11,21 +11,21 @@ pub(super) enum Phase {
     Decode,
 }
 
-/// One job of a peer.
+/// A peer's job, with its measured time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Job {
     pub phase: Phase,
-    /// The number of new tokens over all rows for a prefill, and of rows for a decode step.
+    /// The size of the job: for a prefill the new tokens over all rows, for a decode step the rows.
     pub size: u32,
     pub context: u32,
     pub blocks: u32,
     pub seconds: f64,
-    /// The index of the job in [`Gaps`].
+    /// The index of the job's gap in [`Gaps`].
     pub at: usize,
     pub round: u32,
 }
 
-/// Returns each hop with the seconds for which its device was idle before, counted from the end of the device's last
+/// Returns each hop with the seconds for which its device was idle before it, since the end of the device's last
 /// recorded job.
 pub(super) fn idle(run: &ObservedRun) -> Vec<(&HopRow, f64)> {
     let device = |hop: &HopRow| {
@@ -42,17 +42,17 @@ pub(super) fn idle(run: &ObservedRun) -> Vec<(&HopRow, f64)> {
     idle.collect()
 }
 
-/// The seconds from the start of the previous job, which read the same weights, to the start of each job. Jobs are
-/// ordered by peer and time. The first job of a peer has an infinite gap.
+/// For each job, the seconds from the start of the previous job on the same weights to its own start. Jobs are ordered
+/// by peer and time. A peer's first job has an infinite gap.
 pub(super) type Gaps = Vec<f64>;
 
-/// Returns the gaps of one peer's jobs, each given by its steps.
+/// Returns the gaps between one peer's jobs, each job given as its steps.
 pub(super) fn gaps(jobs: &[Vec<&HopRow>]) -> Gaps {
     let after = jobs.windows(2).map(|pair| seconds(pair[1][0].started.saturating_sub(pair[0][0].started)));
     std::iter::once(f64::INFINITY).chain(after).take(jobs.len()).collect()
 }
 
-/// Returns the steps of each job of each peer, in order. All steps of one job have the stamps of the job.
+/// Returns for each peer its jobs in order, each as its steps. Steps of one job have equal start and end times.
 pub(super) fn of_peers(run: &ObservedRun) -> Vec<Vec<Vec<&HopRow>>> {
     let mut peers: BTreeMap<u32, BTreeMap<(u64, u64), Vec<&HopRow>>> = BTreeMap::new();
     for hop in run.hops.iter().filter(|hop| !hop.blocks.is_empty()) {
@@ -61,8 +61,8 @@ pub(super) fn of_peers(run: &ObservedRun) -> Vec<Vec<Vec<&HopRow>>> {
     peers.into_values().map(|jobs| jobs.into_values().collect()).collect()
 }
 
-/// Returns the timed jobs of all runs, and the gaps before all jobs, timed or not. The size of a job is the sum over
-/// its steps: rows for decode, new tokens for prefill. Jobs that mix both phases are left out.
+/// Returns the jobs of all runs that count (no warm-ups), and the gaps before all jobs. The size of a job is the sum
+/// over its steps: rows for decode, new tokens for prefill. Jobs that mix both phases are left out.
 pub(super) fn of(seen: &[ObservedRun]) -> (Vec<Job>, Gaps) {
     let (mut jobs, mut all) = (Vec::new(), Vec::new());
     for run in seen {
@@ -92,11 +92,11 @@ fn job(steps: &[&HopRow], at: usize, round: u32) -> Option<Job> {
     })
 }
 
-/// The number of context tokens within which decode steps count as alike.
+/// The width of the ranges of context, in tokens, within which decode steps count as similar.
 pub(super) const BUCKET: u32 = 32;
 
-/// Returns the seconds of a job beside its blocks: the intercept of the decode steps' times over the number of blocks.
-/// 0 if all block ranges have equal length, because the two costs are then inseparable.
+/// Returns the seconds that a job takes beside its blocks: decode times extrapolated to 0 blocks. If all block ranges
+/// have equal length, the two costs cannot be separated, and the result is 0.
 pub(super) fn per_job(jobs: &[Job]) -> f64 {
     let mut groups: BTreeMap<(u32, u32), BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.phase == Phase::Decode) {
@@ -111,12 +111,12 @@ pub(super) fn per_job(jobs: &[Job]) -> f64 {
     median(intercepts.collect()).unwrap_or(0.0).max(0.0)
 }
 
-/// The seconds of a block, with those of a job beside its blocks.
+/// The fitted seconds of a block, and the seconds that a job takes beside its blocks.
 pub(super) struct Blocks {
     per_job: f64,
-    /// The points (new tokens, seconds).
+    /// The points (new tokens, seconds of a block) of prefills.
     pub prefill: Vec<(u32, f64)>,
-    /// The points (rows, seconds without context, seconds per token of context).
+    /// The points (rows, seconds of a block without context, seconds per token of context) of decode steps.
     decode: Vec<(u32, f64, f64)>,
     longest: u32,
 }
@@ -148,7 +148,8 @@ impl Blocks {
         Blocks { per_job, prefill, decode: decode.collect(), longest }
     }
 
-    /// Returns the rows (context, points) without context and at the longest observed context.
+    /// Returns the block's decode times as two rows (context, points): one without context, one at the longest
+    /// observed.
     pub fn decode(&self) -> Vec<(u32, Vec<(u32, f64)>)> {
         let row = |context: u32| {
             let point =
@@ -187,27 +188,27 @@ fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
         .iter()
         .fold((0.0, 0.0), |sum, point| (sum.0 + (point.0 - x) * (point.0 - x), sum.1 + (point.0 - x) * (point.1 - y)));
     let slope = if xx > 0.0 { (xy / xx).max(0.0) } else { 0.0 };
-    // A block takes time even with the shortest context.
+    // A block takes at least half of the shortest measured time, even without context.
     let least = points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min) * 0.5;
     let start = (y - slope * x).max(least);
     Some((start, if x > 0.0 { (y - start).max(0.0) / x } else { 0.0 }))
 }
 
-/// Points (count, seconds).
+/// Points (number of tokens or rows, seconds).
 pub(super) type Points = Vec<(u32, f64)>;
 
-/// One LM head computation of a client.
+/// A client's computation of an LM head, with its measured time.
 pub(super) struct Head {
     pub rows: u32,
-    /// Whether the head belongs to the first step of a request.
+    /// Whether the computation belongs to the first step of a request.
     pub prefill: bool,
     pub seconds: f64,
-    /// The index of the head in [`Gaps`].
+    /// The index of the computation's gap in [`Gaps`].
     pub at: usize,
 }
 
-/// Returns the timed heads of all runs, and the gaps before all heads, timed or not. The head of the previous step
-/// ended when a step began, so the gap is the step's time.
+/// Returns the head computations of all runs that count (no warm-ups), and the gaps before all of them. A step begins
+/// when the previous step's head ends, so the gap is the step's time.
 pub(super) fn heads(seen: &[ObservedRun]) -> (Vec<Head>, Gaps) {
     let (mut heads, mut all) = (Vec::new(), Vec::new());
     for run in seen {
@@ -227,7 +228,7 @@ pub(super) fn heads(seen: &[ObservedRun]) -> (Vec<Head>, Gaps) {
     (heads, all)
 }
 
-/// Returns the median excess of a peer's first job over later jobs of its size.
+/// Returns by how much a peer's first job exceeds its later jobs of the same size: the median over all peers.
 pub(super) fn first_job(seen: &[ObservedRun], blocks: &Blocks, mean: f64) -> f64 {
     let mut extra = Vec::new();
     for run in seen {

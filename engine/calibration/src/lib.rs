@@ -1,8 +1,8 @@
 //! Calibration: fitting a profile of a machine's devices and transport to the rows of live runs.
 //!
-//! The fit is robust because it uses medians: the median of each kind of job over all runs. Medians leave out the tail,
-//! so all times are raised by the mean of the jobs' times over their medians. The code does not distinguish runs made
-//! for calibration from other runs.
+//! The fit is robust because it takes the median of each kind of job over all runs. A median leaves out the long tail,
+//! so all fitted times are then multiplied by the ratio of the jobs' mean times to their medians. The code does not
+//! distinguish runs made for calibration from other runs.
 #![forbid(unsafe_code)]
 
 mod cold_cache;
@@ -43,8 +43,8 @@ pub enum CalibrationError {
     Profile(#[from] scenarios::profile::ProfileError),
 }
 
-/// Gives the plan the costs of `profile`. Unless the scenario shapes its network, also replaces the network by the
-/// machine's own loopback.
+/// Gives the plan's devices the costs of `profile`. Unless the scenario shapes its network, also replaces the network
+/// by the machine's own loopback.
 ///
 /// # Errors
 /// The profile has no figures for the plan's model.
@@ -61,14 +61,14 @@ pub fn prepare(plan: &mut Plan, profile: Option<&Profile>) -> Result<(), Calibra
     Ok(())
 }
 
-/// Returns the rows of a run's events, with its plan.
+/// Converts the events of a run of `plan` into rows; `round` is the round of runs that the run belongs to.
 pub fn observe(plan: Plan, round: u32, events: &[Event]) -> ObservedRun {
     let RunRows { hops, tokens, pings, .. } = RunRows::of(events);
     ObservedRun { plan, hops, tokens, pings, round }
 }
 
-/// Fits a profile to live runs. `hand_over` is the time that a core lease takes to pass from one process to the next; it was
-/// measured separately and is used if no run contains such a pass.
+/// Fits a profile to live runs. `hand_over` is the separately measured time that a core lease takes to pass from one
+/// process to another; it is used if no run contains such a hand-over.
 ///
 /// # Errors
 /// There are no runs, the runs are of several models, or they have no timed step.
@@ -144,7 +144,7 @@ fn threads(plan: &Plan) -> u32 {
     }
 }
 
-/// Returns the relative distance between the rounds.
+/// Returns the median relative difference between two rounds, for job times and for overheads.
 fn spread(seen: &[ObservedRun], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
     let rounds: std::collections::BTreeSet<u32> = seen.iter().map(|run| run.round).collect();
     let of_round = |round: &u32| {

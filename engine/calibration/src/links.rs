@@ -1,8 +1,8 @@
-//! The fit of the links between hosts: round trips from pings, and bandwidth from large frames.
+//! Fits the links between hosts: round trips from pings, and bandwidth from large frames.
 //!
-//! Clients ping peers, so the links are those between clients and peers, identified by the groups of their hosts. With
-//! too few pings, the smallest frames of steps replace them. A step's share of the network is then spread evenly over
-//! its frames. Single frames are not visible in it, so the resulting distribution is narrower than the true one.
+//! Clients ping peers, so the fitted links are those between clients and peers, one for each pair of host groups. With
+//! too few pings, the smallest frames of steps replace them. Only the sum of a step's frames is known, and it is
+//! divided evenly among the frames, so the resulting distribution is narrower than the true one.
 use super::estimate::seconds;
 use super::message_overheads::frames_of;
 use super::time;
@@ -16,27 +16,26 @@ use scenarios::profile;
 use scenarios::units::Rate;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The minimum number of pings that give a distribution.
+/// The smallest number of pings from which a distribution of round trips is made.
 const PINGS: usize = 20;
 
-/// The maximum number of round trips in a profile.
+/// The largest number of values that represent a distribution of round trips in a profile.
 const SHARES: usize = 20;
 
-/// The groups of both hosts, the client's first.
+/// The host groups at the two ends of a link, the client's first.
 type Ends = (String, String);
 
 #[derive(Default)]
 struct Samples {
     /// The round trips in seconds.
     round_trips: Vec<f64>,
-    /// The seconds per frame, by the bytes of the frame.
+    /// For each size of frame in bytes, the measured seconds per frame.
     frames: BTreeMap<u64, Vec<f64>>,
 }
 
 pub(super) fn fit(seen: &[ObservedRun], from_device: f64) -> Vec<profile::Way> {
     let mut samples: BTreeMap<Ends, Samples> = BTreeMap::new();
-    // Runs with a shaped network are used only if all runs have one, because they do not show the machine's own
-    // network.
+    // A shaped network hides the machine's own network, so runs with one are used only if no run is without.
     let imposed = seen.iter().all(|run| run.plan.network.shape);
     for run in seen.iter().filter(|run| imposed || !run.plan.network.shape) {
         round_trips(run, &mut samples);
@@ -62,8 +61,8 @@ fn path((from, to): Ends, samples: Samples) -> Option<profile::Way> {
     (!rtt.is_empty()).then_some(profile::Way { from, to, rtt, bandwidth })
 }
 
-/// Returns the means of at most `SHARES` equal parts of ascending values. Values above the 99.5th percentile are
-/// clamped to it: a round trip that another process delayed by a second is no property of the link.
+/// Divides ascending values into at most `SHARES` equal parts, and returns the parts' means. Values above the 99.5th
+/// percentile are clamped to it: a round trip that another process delayed by a second is no property of the link.
 fn shares(values: &[f64]) -> Vec<f64> {
     let Some(top) = quantile(values, 0.995) else { return Vec::new() };
     let count = SHARES.min(values.len());
@@ -75,7 +74,7 @@ fn shares(values: &[f64]) -> Vec<f64> {
     (0..count).map(mean).collect()
 }
 
-/// Adds the round trips of pings. The first ping to a peer waits for the connection, so it is left out.
+/// Adds the round trips of a run's pings. The first ping to a peer is left out, because it waits for the connection.
 fn round_trips(run: &ObservedRun, samples: &mut BTreeMap<Ends, Samples>) {
     let mut connected = BTreeSet::new();
     let mut pings = run.pings.clone();
@@ -88,7 +87,7 @@ fn round_trips(run: &ObservedRun, samples: &mut BTreeMap<Ends, Samples>) {
     }
 }
 
-/// Adds the frames of steps whose frames all pass between the client and one group of peers.
+/// Adds the times of frames, from steps whose frames all pass between the client and peers of one host group.
 fn frames(run: &ObservedRun, from_device: f64, samples: &mut BTreeMap<Ends, Samples>) {
     let mut routes: BTreeMap<RequestId, BTreeSet<Ends>> = BTreeMap::new();
     for hop in &run.hops {

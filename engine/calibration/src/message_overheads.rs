@@ -1,4 +1,4 @@
-//! The overheads of frames at their two ends, as runs show them.
+//! Extracts the send and receive overheads of frames from the rows of runs.
 use super::estimate::seconds;
 use super::wake_up::Start;
 use actors::id::{NodeId, RequestId, SessionId};
@@ -8,9 +8,9 @@ use rows::{HopRow, TokenRow};
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 
-/// Returns the times of the frames of a run's steps from one peer to the next, which both peers stamp, so that other
-/// traffic does not matter. If a step has only one peer, the time is the network's part of the step without the
-/// hand-overs from devices. The client's two hand-overs have no stamps and are taken as `back` seconds each.
+/// Returns the times of frames from one peer to the next, from the stamps of both peers; other traffic does not affect
+/// them. If a step has only one peer, the time is the network's part of the step without the hand-overs from devices.
+/// The client's two hand-overs have no stamps and are taken as `back` seconds each.
 pub(super) fn starts(run: &ObservedRun, back: f64) -> Vec<Start> {
     let mut routes: BTreeMap<(RequestId, u32), Vec<&HopRow>> = BTreeMap::new();
     for hop in run.hops.iter().filter(|hop| !hop.request.is_warmup()) {
@@ -19,7 +19,7 @@ pub(super) fn starts(run: &ObservedRun, back: f64) -> Vec<Start> {
     routes.values_mut().for_each(|route| route.sort_by_key(|hop| hop.hop));
     let mut steps: Vec<&TokenRow> = run.tokens.iter().filter(|step| !step.request.is_warmup()).collect();
     steps.sort_by_key(|step| step.began);
-    // The time at which each peer last sent.
+    // For each peer, the time at which it last sent a frame.
     let mut last: BTreeMap<NodeId, u64> = BTreeMap::new();
     let mut starts = Vec::new();
     for step in steps {

@@ -1,5 +1,5 @@
-//! The fit of the overheads that live hosts add to computing and to the declared network: the hand-over to and from a
-//! device, frames and leases.
+//! Fits the overheads that live hosts add to computing and to the declared network: those of handing jobs to devices
+//! and results back, of frames, and of core leases.
 use super::cpu_steal::CpuSteal;
 use super::estimate::seconds;
 use super::jobs::idle;
@@ -23,13 +23,13 @@ pub(super) struct Overheads {
     pub cpu_steal: CpuSteal,
 }
 
-/// Fits the overheads. The hand-over of leases is the median over rounds, so that a neighbour that was busy for a while
-/// spoils only one round's value.
+/// Fits the overheads. The hand-over of leases is the median over rounds, so that another process that was busy for a
+/// while spoils the value of one round only.
 pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
-    // A client that is alone waits for no other client.
+    // Only runs with one client are used, because a job then waits for no other client's job.
     let there: Vec<Start> = seen.iter().filter(|run| solitary(run)).flat_map(|run| ways_there(run)).collect();
     let back: Vec<Start> = seen.iter().flat_map(|run| ways_back(run)).collect();
-    // Frames are also taken from runs with one client, unless all runs have several.
+    // If some runs have one client, only they give the times of frames; otherwise all runs do.
     let crowded = !seen.iter().any(|run| solitary(run));
     let plain = |run: &&&ObservedRun| !run.plan.network.shape && (crowded || solitary(run));
     let frames_after = |back: f64| -> Vec<Start> {
@@ -50,8 +50,8 @@ pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
     }
 }
 
-/// Returns the factors by which a host's overheads have to be multiplied to match a run: the hand-over to a device, the
-/// hand-over from it, and frames.
+/// Returns the factors that turn a host's overheads `said` into those of a run: for the hand-over to a device, the
+/// hand-over from a device, and frames.
 pub(super) fn against(seen: &ObservedRun, said: &Overhead) -> [f64; 3] {
     let wake = Wake::of(said);
     let line = |span: Duration, per_byte: f64| Line { start: span.as_secs_f64(), per_byte };
@@ -90,9 +90,9 @@ pub(super) fn solitary(run: &ObservedRun) -> bool {
     run.plan.clients().count() == 1
 }
 
-/// Returns the time from the end of a peer's job until a waiting job of another peer begins, without the cost of waking
-/// up after the wait. The jobs of clients have no stamps. With four clients they lie within most of these gaps, but not
-/// within the lowest tenth, so the result is the 10th percentile.
+/// Returns the time from the end of a peer's job until another peer's waiting job begins, without the cost of waking up
+/// after the wait. Jobs of clients have no stamps: with four clients, such a job lies within most of these gaps, but
+/// not within the lowest tenth, so the result is the 10th percentile.
 fn hand_over(seen: &[&ObservedRun], wake: Wake) -> Option<f64> {
     let mut gaps = Vec::new();
     for run in seen.iter().filter(|run| run.plan.clients().count() > 1) {

@@ -1,38 +1,38 @@
 //! The calibration swarms: small swarms that measure a machine's devices and transport for a sweep.
 //!
-//! Each has one client or more and two peers with block ranges of different length, on the scenario's own machine with
-//! its leases and threads. The lengths allow the cost of a block and the cost of a job to be separated. Everything is
-//! measured under the conditions of its use, between real frames and other processes' work. The measured sizes follow
-//! from the sweep.
+//! Each swarm has one client or more and two peers with block ranges of different length, on the scenario's own machine
+//! with its leases and threads. The different lengths separate the cost of a block from the cost of a job. Everything
+//! is measured under the conditions of a sweep, between real frames and other processes' work. The measured sizes
+//! follow from the sweep.
 use actors::id::{BlockRange, HostId};
 use actors::message::Forwarding;
 use actors::time::Duration;
 use scenarios::plan::{Distribution, Executor, Host, Link, Network, Node, Plan, Role, Tcp};
 use std::collections::BTreeSet;
 
-/// The maximum numbers of prompt lengths and of batch sizes that are measured: the smallest, the largest, and evenly
-/// spaced ones between.
+/// The largest numbers of prompt lengths and of batch sizes that are measured: the smallest, the largest, and some
+/// evenly spaced between.
 const PROMPTS: usize = 6;
 const BATCHES: usize = 3;
 
-/// The number of decode steps after each prefill.
+/// The number of decode steps after each prefill of a calibration swarm.
 const DECODES: u32 = 24;
 
 /// The number of requests of each calibration swarm.
 const REQUESTS: u32 = 3;
 
-/// The number of requests of a probe: some tenths of a second of computing, during which a machine's speed varies.
+/// The number of requests of a probe. They take some tenths of a second of computing, within which the speed varies.
 const PROBED: u32 = 8;
 
-/// The interval between the client's pings in the swarm that measures round trips. It gives many pings in a step or
-/// two, and it is long enough that nothing waits for a ping.
+/// The interval between the client's pings in the swarm that measures round trips: short enough for many pings within a
+/// step or two, and long enough that no ping delays other work.
 const PINGED: Duration = Duration::from_millis(2);
 
-/// The delays of the shaped swarms. They exceed the time of a frame itself, are short enough to give many frames, and
-/// differ enough to show the cost of idle devices.
+/// The network delays of the shaped calibration swarms: longer than a frame itself takes, short enough to give many
+/// frames, and different enough to show the cost of idle devices.
 const DELAYS: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(12)];
 
-/// The maximum number of clients in the swarm that is never idle.
+/// The largest number of clients in the calibration swarm whose devices are never idle.
 const CLIENTS: u32 = 4;
 
 /// Returns the calibration swarms for `plans`, each as a plan: one for each size, one for round trips, one with devices
@@ -74,8 +74,8 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     Ok(swarms)
 }
 
-/// Returns the probes: short runs that show how fast the machine is at present, with the same work each time, one for
-/// each calibrated size.
+/// Returns the probes for `plans`, one for each calibrated size: short runs of always the same work, which show how
+/// fast the machine is at present.
 ///
 /// # Errors
 /// Returns the reason why these plans cannot be measured on this machine.
@@ -91,7 +91,7 @@ pub fn probes(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     Ok(prompts.into_iter().map(probe).collect())
 }
 
-/// The hosts of the calibration swarms.
+/// The hosts from which the calibration swarms are built.
 struct HostTemplates {
     peer: Host,
     client: Host,
@@ -105,7 +105,7 @@ impl HostTemplates {
             return Err("the scenario must have a peer and a client".to_owned());
         };
         let Role::Peer { cache_bytes, .. } = peer.role else { return Err("a peer holds blocks".to_owned()) };
-        // Each host has one device, without the other devices beside it.
+        // Each host of a calibration swarm has only the device on which its node computes.
         let alone = |node: &Node| {
             let host = plan.host(node.host).clone();
             let device = host.devices().nth(node.device as usize).unwrap_or(&host.device).clone();
@@ -176,7 +176,8 @@ pub fn loopback(plan: &mut Plan) {
     }
 }
 
-/// Returns at most `most` of the values: the smallest, the largest, and those nearest to even steps between in order.
+/// Returns at most `most` of the values in order: the smallest, the largest, and the nearest to even steps between
+/// them.
 fn spread(values: impl Iterator<Item = u32>, most: usize) -> Vec<u32> {
     let values: Vec<u32> = values.collect::<BTreeSet<_>>().into_iter().collect();
     if values.len() <= most {

@@ -8,25 +8,26 @@ use std::str::FromStr;
 /// One term of the host model: a cost beside computing and the declared network, or a drift of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Term {
-    /// The time from a node's request for a job until its device starts it, and from the job's end until the node knows.
+    /// The time from a node's request for a job until its device starts the job, and from the job's end until the node
+    /// knows.
     DeviceHandOver,
     /// The time from the end of one job until the next one has the core lease.
     LeaseHandOver,
     /// The time that each message takes at its sender and at its receiver (the `o` of the LogP model).
     MessageOverhead,
-    /// The longer time of everything that starts after idling.
+    /// The time by which a hand-over or a frame takes longer after an idle time.
     WakeUp,
     /// The time for which the hypervisor runs other machines on a core (as in /proc/stat).
     CpuSteal,
-    /// The longer time of blocks whose weights have left the CPU caches.
+    /// The time by which blocks take longer whose weights have left the CPU caches.
     ColdCache,
     /// The speed of the machine around each live cell, relative to the profile.
     Drift,
-    /// The error of the profile at each prompt size, as the probes show it.
+    /// The lasting errors of the profile at each prompt size, as found by the probes.
     SizeFactors,
 }
 
-/// Each term with its name on the command line.
+/// The terms, each with its name on the command line.
 pub const TERMS: [(&str, Term); 8] = [
     ("device-hand-over", Term::DeviceHandOver),
     ("lease-hand-over", Term::LeaseHandOver),

@@ -1,29 +1,29 @@
-//! The cost of waking up a thread or a connection. It grows with the idle time before, and with the bytes handed over.
+//! Fits the cost of waking up a thread or a connection, which grows with its idle time and with the bytes handed over.
 use super::estimate::middles;
 use actors::time::Duration;
 use scenarios::plan::{ColdCache, Overhead};
 use std::collections::BTreeMap;
 
-/// The candidate half times, as powers of two in ms: 0.25 ms to 64 ms.
+/// The candidates for the idle time that costs half of the most, as powers of two in ms: 0.25 ms to 64 ms.
 const HALVES: std::ops::Range<i32> = -2..7;
 
 /// The share of the remaining squared error that a wake-up cost must remove to be accepted.
 const WORTH: f64 = 0.1;
 
-/// The maximum weight of a group of similar starts, so that many of one kind do not outweigh all others.
+/// The largest weight of a group of similar starts, so that one frequent kind of start does not dominate the fit.
 const MOST: usize = 20;
 
-/// One start, or several similar starts in sequence, such as the frames of a step.
+/// A hand-over or a frame (a start), or several similar ones in a row, such as the frames of a step.
 #[derive(Clone, Debug)]
 pub(super) struct Start {
     pub round: u32,
     /// The bytes of each start; 0 for hand-overs to and from devices.
     pub bytes: u64,
-    /// The number of starts.
+    /// The number of starts in the row.
     pub count: u32,
     /// The idle seconds of those starts that followed a longer idle time.
     pub still: Vec<f64>,
-    /// The seconds of all starts together.
+    /// The seconds of all starts in the row together.
     pub seconds: f64,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Wake {
     pub half_after: f64,
 }
 
-/// The seconds of one start: a constant, and a cost per byte.
+/// The seconds that a start takes without idling before: a constant, plus a cost per byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Line {
     pub start: f64,
@@ -94,7 +94,7 @@ impl Line {
     }
 }
 
-/// Similar starts and their time: the median over the rounds of each round's mean.
+/// A group of similar starts, with the median over the rounds of each round's mean time.
 struct Group<'a> {
     bytes: f64,
     count: f64,
@@ -103,7 +103,7 @@ struct Group<'a> {
 }
 
 fn groups(starts: &[Start]) -> Vec<Group<'_>> {
-    // The key is the bytes, the count, and the power of two of the mean idle seconds.
+    // Starts are similar if they have equal bytes and counts, and mean idle times within the same power of two.
     let key = |start: &Start| {
         let mean = start.still.iter().sum::<f64>() / start.still.len().max(1) as f64;
         (start.bytes, start.count, mean.max(1e-6).log2().floor() as i32)
@@ -162,7 +162,7 @@ fn line(points: &[Point], idle: f64) -> (Line, f64) {
     (line, left)
 }
 
-/// Returns the argument from 0 to `most` at which a function that first falls and then rises is minimal.
+/// Returns the argument from 0 to `most` at which `of` is minimal; `of` must first fall and then rise.
 fn least(most: f64, of: impl Fn(f64) -> f64) -> f64 {
     let (mut low, mut high) = (0.0, most);
     for _ in 0..60 {

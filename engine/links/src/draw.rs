@@ -1,6 +1,6 @@
 //! Distributions of delay, prepared for drawing.
 //!
-//! Every message draws from these types, so they are kept small: the less common distributions are boxed.
+//! Every message draws its delays from these types, so they are kept small: the less common distributions are boxed.
 use actors::seed::{Seed, SmallStream};
 use actors::time::Duration;
 use rand::RngExt;
@@ -9,7 +9,7 @@ use rand_distr::{Distribution as _, Gamma, LogNormal, Normal, Pareto, Weibull};
 use scenarios::plan::{Distribution, Drawn, Link};
 use std::sync::Arc;
 
-/// The delay of one stage.
+/// The distribution of the delay of one stage (NIC or link), with its parameters prepared.
 #[derive(Clone)]
 pub(super) enum Delay {
     Constant(Duration),
@@ -25,13 +25,13 @@ pub(super) enum Rare {
     Pareto(Pareto<f64>),
     Weibull(Weibull<f64>),
     Empirical(Arc<[Duration]>),
-    /// The sum of a delay and its jitter.
+    /// A delay plus a jitter, both drawn for each message.
     Sum(Delay, Delay),
 }
 
 impl Delay {
-    /// Returns the delay of a NIC of `host`. `name` is the kind of the NIC. A delay that is drawn once comes from a stream
-    /// of its own.
+    /// Returns the delay of a NIC of `host`; `name` says which NIC. A delay that is fixed for the run is drawn here,
+    /// from a random stream of its own.
     pub fn of_nic(link: &Link, seed: Seed, name: &str, host: u32) -> Delay {
         if link.drawn == Drawn::PerMessage {
             return Delay::with_jitter(link);
@@ -41,7 +41,7 @@ impl Delay {
         Delay::jitter(link).map_or(constant.clone(), |jitter| constant.plus(jitter))
     }
 
-    /// Returns the delay of a link for each message, with its jitter.
+    /// Returns the delay that a link draws for each message, jitter included.
     pub fn with_jitter(link: &Link) -> Delay {
         let delay = Delay::new(&link.delay);
         match Delay::jitter(link) {
@@ -62,8 +62,8 @@ impl Delay {
         }
     }
 
-    /// Invalid parameters, which a valid plan does not have, give a constant delay: the mean, median, scale or lower
-    /// bound.
+    /// Prepares a distribution. Parameters that a valid plan does not have give a constant delay: the mean, the median,
+    /// the scale or the lower bound.
     pub fn new(distribution: &Distribution) -> Delay {
         let seconds = |span: &Duration| span.as_secs_f64();
         let rare = |rare: Rare| Delay::Rare(Box::new(rare));
@@ -114,7 +114,7 @@ impl Delay {
     }
 }
 
-/// The upper bound of a drawn delay. Heavy-tailed distributions exceed it now and then.
+/// The largest delay that is ever drawn; larger draws of heavy-tailed distributions are clamped to it.
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Rare {
@@ -163,9 +163,9 @@ mod tests {
         let mean = 10.0 * ms * half.exp();
         near(Distribution::LogNormal { median: span, sigma }, mean, mean * ((sigma * sigma).exp() - 1.0).sqrt());
         near(Distribution::Gamma { shape: 4.0, scale: span }, 40.0 * ms, 20.0 * ms);
-        // The mean, in units of the scale, is a/(a-1) and the variance is a/((a-1)^2 (a-2)).
+        // For a Pareto distribution of shape a, in units of the scale: mean a/(a-1), variance a/((a-1)^2 (a-2)).
         near(Distribution::Pareto { scale: span, shape: 5.0 }, 12.5 * ms, 10.0 * ms * (5.0f64 / 48.0).sqrt());
-        // For shape 2, Gamma(1 + 1/2) is sqrt(pi)/2 and Gamma(2) is 1.
+        // For a Weibull distribution of shape 2: Gamma(1 + 1/2) = sqrt(pi)/2, and Gamma(2) = 1.
         let mean = std::f64::consts::PI.sqrt() / 2.0;
         near(
             Distribution::Weibull { scale: span, shape: 2.0 },

@@ -1,4 +1,4 @@
-//! The link model: one pure core that both the simulated network and the traffic shaper of live runs call.
+//! The link model: one pure computation for both the simulated network and the traffic shaper of live runs.
 //!
 //! A message leaves through its host's egress NIC, crosses a path, and enters through the other host's ingress NIC.
 //! Each of the three is a stage with a propagation delay, drawn for each message, and a bandwidth with a queue in front
@@ -6,8 +6,8 @@
 //! sets the transfer time, as it does for a TCP stream of many segments. A path delivers messages in order, as a TCP
 //! connection does.
 //!
-//! The sender's side ([`Stage`] of the egress NIC, then [`Path`]) and the receiver's side can be computed without each
-//! other, so two processes can each compute their own half.
+//! The sender's half (the egress NIC's [`Stage`], then the [`Path`]) and the receiver's half (the ingress NIC's) can be
+//! computed independently, so two processes can each compute their own half.
 #![forbid(unsafe_code)]
 mod draw;
 mod path;
@@ -25,7 +25,7 @@ use draw::Delay;
 use scenarios::plan::Link;
 use serde::{Deserialize, Serialize};
 
-/// A message in transit: the times at which its first and its last byte leave the stages that it has passed so far.
+/// A message in transit: when its first and its last byte leave the last of the stages that it has passed so far.
 ///
 /// `last - sent = queue + propagation + transmit` holds exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,20 +57,20 @@ impl Passage {
         self.last.since(self.first)
     }
 
-    /// Delays the first byte until `start`. Bytes that arrive behind it are buffered meanwhile.
+    /// Delays the first byte until `start`. The bytes behind it arrive meanwhile and are buffered.
     fn wait_until(&mut self, start: Timestamp) {
         self.queue += start.since(self.first);
         self.first = self.first.max(start);
     }
 
-    /// Delays the whole message by `wait`, which counts as queueing.
+    /// Delays the whole message by `wait`, which counts as queueing time.
     pub fn hold(&mut self, wait: Duration) {
         self.queue += wait;
         self.first = self.first + wait;
         self.last = self.last + wait;
     }
 
-    /// Multiplies the propagation time and the transfer time by `by`. The queueing time stays. A factor below 1 counts as 1.
+    /// Multiplies the propagation and transfer times by `by`, at least 1. The queueing time stays the same.
     pub fn stretch(&mut self, by: f64) {
         let more = |span: Duration| Duration::from_secs_f64(span.as_secs_f64() * (by - 1.0).max(0.0));
         let (propagation, transmit) = (more(self.propagation), more(self.transmit()));

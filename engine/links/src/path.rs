@@ -1,4 +1,4 @@
-//! One direction between two hosts, from NIC to NIC, with the connection that runs over it.
+//! The path of messages from one host to another, between their NICs, and the TCP connection over it.
 use crate::draw::{Delay, LONGEST};
 use crate::table::{LinkTable, PairDelay};
 use crate::tcp::{Held, Sender};
@@ -7,21 +7,22 @@ use actors::id::HostId;
 use actors::seed::SmallStream;
 use actors::time::{Duration, Timestamp};
 
-/// The state of one direction between two hosts. Everything else is in the [`LinkTable`], which each method takes with
-/// the two hosts.
+/// The state of the path from one host to another. What many paths share is in the [`LinkTable`], which each method
+/// takes, with the two hosts.
 ///
-/// A large swarm has millions of pairs of hosts, most of which exchange a few small messages. Such a path is a small
-/// value without allocations, and may be dropped while it is idle.
+/// A large swarm has millions of pairs of hosts, most of which exchange few and small messages. The path of such a pair
+/// is a small value without allocations, and may be dropped while it is idle.
 pub struct Path {
-    /// The time at which the path can take the next message, unless a [`Sender`] keeps it.
+    /// The time at which the path can take the next message. Not used once the path has a [`Sender`], which has its
+    /// own.
     free: Timestamp,
     delivered: Timestamp,
     state: State,
 }
 
-/// The delay of a path's messages, and the rest of its state. Each variant has the index of the path's link.
+/// How a path's messages are delayed. Each variant has the index of the path's link in the [`LinkTable`].
 enum State {
-    /// All messages have the same delay. No random stream is made.
+    /// All messages have the same delay, so the path has no random stream.
     Constant {
         link: u32,
         delay: Duration,
@@ -36,12 +37,13 @@ enum State {
     },
 }
 
-/// The state of a path with a sender, or with both a constant and a drawn part of its delay.
+/// The state of a path that has a sender, or a delay with both a constant and a drawn part.
 #[derive(Default)]
 struct More {
     constant: Option<Duration>,
     stream: Option<SmallStream>,
-    /// The sender, once it is needed: if segments may be lost, or after a message that the initial window limits.
+    /// The TCP sender, kept from the start if segments may be lost, else from the first message that stalls at the
+    /// initial window or changes it.
     sender: Option<Box<Sender>>,
 }
 
@@ -84,8 +86,8 @@ impl Path {
         Path::make(links, from, to, None)
     }
 
-    /// Makes a path again that was dropped while it was idle ([`Path::is_idle`]). Its random streams are named after
-    /// `now` too, so that no draw comes twice.
+    /// Makes a path again that was dropped while idle ([`Path::is_idle`]). Its random streams are named after `now`
+    /// too, so that they do not repeat the draws of the dropped path.
     pub fn again(links: &mut LinkTable, from: HostId, to: HostId, now: Timestamp) -> Path {
         Path::make(links, from, to, Some(now))
     }
@@ -115,7 +117,7 @@ impl Path {
         self.state.more().sender.insert(sender)
     }
 
-    /// Draws the time of connection set-up before the first message: one round trip.
+    /// Draws the time of connection set-up, one round trip, before the first message.
     pub fn handshake(&mut self, links: &LinkTable, from: HostId, to: HostId) -> Duration {
         let stream = match &mut self.state {
             State::Constant { .. } => None,
@@ -143,7 +145,7 @@ impl Path {
         self.cross(links, (from, to), passage, payload)
     }
 
-    /// Computes the same half as [`Path::depart`] for an egress NIC without delay and without bandwidth limit.
+    /// Computes the same as [`Path::depart`] if the egress NIC has neither delay nor bandwidth limit.
     #[inline]
     pub fn depart_freely(
         &mut self,
@@ -181,11 +183,11 @@ impl Path {
         self.in_order(passage)
     }
 
-    /// Adds a message to the queue of the connection and returns its delays there; `None` if no effect of TCP limits the
-    /// connection.
+    /// Adds a message to the queue of the connection and returns its delays there, or `None` if the plan models no
+    /// effect of TCP on the connection.
     ///
-    /// The bottleneck, which is the slowest of both NICs and the path's own link, has one queue. The path's own link
-    /// needs no further queue: each message leaves it before it leaves the bottleneck.
+    /// The connection has one queue, at its bottleneck: the slowest of the two NICs and the path's own link. The link
+    /// needs no further queue, because each message leaves it before it leaves the bottleneck.
     #[inline]
     fn queue(&mut self, links: &LinkTable, pair: (HostId, HostId), ready: Timestamp, payload: u64) -> Option<Held> {
         if let Some(sender) = self.state.sender() {
@@ -199,8 +201,8 @@ impl Path {
             let sender = links.lossless_sender(from, to, self.state.link());
             return Some(self.begin_sender(sender).send(ready, payload));
         }
-        // The connection has a sender with the initial window, which such a message does not fill. The sender need not
-        // exist for that.
+        // A message that neither stalls at the initial window nor changes it has the same delays with a [`Sender`] as
+        // without, so none is made yet.
         let start = ready.max(self.free);
         let transmit = transmit(links.framing().bytes(payload), links.slowest(from, to, self.state.link()));
         self.free = start + transmit;
@@ -231,8 +233,8 @@ impl Path {
         }
     }
 
-    /// Whether nothing of the path's past affects a message that is sent at `now` or later, except that the random
-    /// streams have advanced. Such a path may be dropped and made again ([`Path::again`]).
+    /// Whether the path's past affects no message that is sent at `now` or later, except by the state of its random
+    /// streams. A path that is idle may be dropped and made again ([`Path::again`]).
     pub fn is_idle(&self, now: Timestamp) -> bool {
         let sender = match &self.state {
             State::More { more, .. } => more.sender.as_ref(),
@@ -248,14 +250,14 @@ impl Path {
         links.ns_per_byte(self.state.link())
     }
 
-    /// Returns how long a message waits for acknowledgements and retransmissions, if the idle connection begins to send
-    /// it at `start`.
+    /// Returns how long a message waits for acknowledgements and retransmissions if the connection, idle before, begins
+    /// to send it at `start`.
     pub fn admit(&mut self, links: &LinkTable, pair: (HostId, HostId), start: Timestamp, payload: u64) -> Duration {
         self.queue(links, pair, start, payload).map_or(Duration::ZERO, |held| held.wait)
     }
 
-    /// Records that the last byte of the current message left at `now`, because sharing delayed it beyond its time
-    /// alone.
+    /// Records that the current message's last byte left at `now`. Shared bandwidth may delay it beyond the time that
+    /// the message takes alone.
     pub fn left(&mut self, now: Timestamp) {
         match self.state.sender() {
             Some(sender) => sender.left(now),

@@ -5,7 +5,7 @@
 //! The flows of the full resource keep their rate, and the others continue to grow (Bertsekas and Gallager, Data
 //! Networks, section 6.5.2).
 
-/// A placeholder for an unused entry among the three resources of a flow.
+/// Marks an unused entry among the three resources of a flow.
 pub const NONE: u32 = u32::MAX;
 
 /// Returns the rate of each flow, in the unit of `capacities`. A flow is the list of resources that it crosses, as
@@ -51,7 +51,7 @@ mod tests {
     use super::{NONE, max_min};
     use proptest::prelude::{Strategy, prop_assert, proptest};
 
-    /// Computes the rates by raising all growing flows in small increments.
+    /// Computes max-min fair rates in a second way, by raising all growing flows in small increments of `drop`.
     fn drop_by_drop(capacities: &[f64], flows: &[[u32; 3]], drop: f64) -> Vec<f64> {
         let mut rates = vec![0.0; flows.len()];
         let mut left = capacities.to_vec();

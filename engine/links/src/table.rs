@@ -1,7 +1,8 @@
 //! The links of a plan, prepared once for all paths that use them.
 //!
-//! A swarm of thousands of hosts has millions of paths over a few links. A path ([`Path`](crate::Path)) is therefore small, and what
-//! many paths have in common is here: the distributions of delays, the bandwidths, the losses and the parameters of TCP.
+//! A swarm of thousands of hosts has millions of paths over a few links. A [`Path`](crate::Path) is therefore small,
+//! and this table holds what many paths share: the distributions of delays, the bandwidths, the losses and TCP's
+//! parameters.
 use crate::draw::{Delay, LONGEST};
 use crate::ns_per_byte;
 use crate::tcp::{self, Framing, Sender};
@@ -15,24 +16,25 @@ use scenarios::plan::{Drawn, Link, Network, Plan};
 pub struct LinkTable {
     /// A copy of the plan's network. It stays at one address, so the address of a link in it identifies the link.
     network: Box<Network>,
-    /// The links that are in use by some path.
+    /// The links of the plan that some path uses.
     links: Vec<PreparedLink>,
-    /// The address of each link of `links`, with its index.
+    /// For each link of `links`, its address in `network` and its index in `links`.
     indices: HashTable<(usize, u32)>,
     nics: Vec<Nics>,
-    /// For each host, the nanoseconds per byte of its egress and ingress NIC. This copy is read for every message.
+    /// For each host, the nanoseconds per byte of its (egress, ingress) NIC: a small copy, because every message reads
+    /// it.
     rates: Vec<[f64; 2]>,
     /// Whether some NIC loses segments.
     lossy_nics: bool,
     framing: Framing,
-    /// Whether a window limits connections.
+    /// Whether the plan's TCP has windows that limit connections.
     windowed: bool,
-    /// The largest message that neither stalls at the initial window nor changes it.
+    /// The largest message, in bytes, that neither stalls at TCP's initial window nor changes the window.
     quiet: u64,
     streams: Streams,
 }
 
-/// The random streams of paths. Each is named after its purpose and the two hosts.
+/// The seeds of the paths' random streams: one for each purpose, from which each pair of hosts derives its own.
 struct Streams {
     path: NamedSeed,
     path_once: NamedSeed,
@@ -51,13 +53,14 @@ struct Nic {
     loss: f64,
 }
 
-/// A link of the plan, for all pairs of hosts that it connects.
+/// A link of the plan, prepared for all pairs of hosts that it connects.
 struct PreparedLink {
-    /// The delay, with jitter unless it is drawn once per pair.
+    /// The delay: drawn for each message with its jitter, or once per pair of hosts without it (`once`).
     delay: Delay,
-    /// Whether `delay` is drawn once per pair.
+    /// Whether `delay` is drawn once per pair of hosts.
     once: bool,
-    /// The jitter on top of a delay that is drawn once per pair, if there is any.
+    /// The jitter that each message adds to a delay which is drawn once per pair of hosts; `None` if there is no
+    /// jitter.
     jitter: Option<Delay>,
     ns_per_byte: f64,
     loss: f64,
@@ -67,7 +70,7 @@ struct PreparedLink {
 pub(crate) enum PairDelay<'l> {
     Constant(Duration),
     Drawn(&'l Delay),
-    /// A constant of the pair, and a jitter that is drawn for each message.
+    /// A constant that belongs to the pair of hosts, plus a jitter that is drawn for each message.
     Jittery(Duration, &'l Delay),
 }
 
@@ -111,7 +114,7 @@ impl PreparedLink {
         }
     }
 
-    /// Returns the delay between two hosts. The part that is drawn once per pair is the same in both directions.
+    /// Returns a link's delay between two hosts. A part that is drawn once per pair is the same in both directions.
     fn between(&self, streams: &Streams, from: HostId, to: HostId) -> PairDelay<'_> {
         if !self.once {
             return PairDelay::from(&self.delay);
@@ -136,7 +139,7 @@ impl LinkTable {
         LinkTable::new(nics, &plan.network, plan.seed)
     }
 
-    /// Returns the links of `network` between hosts with these egress and ingress NICs, in the order of host ids.
+    /// Creates the table of `network` for hosts with these (egress, ingress) NICs, in the order of host ids.
     pub fn new<'l>(nics: impl Iterator<Item = (&'l Link, &'l Link)>, network: &Network, seed: Seed) -> LinkTable {
         let (mut prepared, mut rates, mut lossy_nics) = (Vec::new(), Vec::new(), false);
         for ((egress, ingress), host) in nics.zip(0..) {
@@ -168,23 +171,24 @@ impl LinkTable {
         self.framing
     }
 
-    /// Prepares the links of both directions between two hosts, and returns the index of the one from `from` to `to`.
+    /// Prepares the links of both directions between two hosts. Returns the index of the link from `from` to `to`.
     pub(crate) fn connect(&mut self, from: HostId, to: HostId) -> u32 {
         self.prepare(to, from);
         self.prepare(from, to)
     }
 
-    /// Returns the delay between two hosts of the link with this index.
+    /// Returns the delay from one host to another over the link with this index.
     pub(crate) fn delay(&self, link: u32, from: HostId, to: HostId) -> PairDelay<'_> {
         self.links[link as usize].between(&self.streams, from, to)
     }
 
-    /// Returns the random stream of the delays of a path. That of a path which is made again is named after the time too.
+    /// Returns the random stream of a path's delays. A path made again at the time `again` gets a stream named after it
+    /// too.
     pub(crate) fn stream(&self, from: HostId, to: HostId, again: Option<Timestamp>) -> SmallStream {
         named(self.streams.path, from, to, again)
     }
 
-    /// Returns the TCP sender of a connection that loses segments, or `None` if no link on the way does.
+    /// Returns a TCP sender that draws lost segments, or `None` if no link or NIC from one host to the other loses any.
     pub(crate) fn lossy_sender(
         &self,
         from: HostId,
@@ -196,7 +200,7 @@ impl LinkTable {
         lossy.then(|| self.sender(from, to, link, named(self.streams.loss, from, to, again)))
     }
 
-    /// Returns the index of the link from one host to another, which is prepared if it has not been in use yet.
+    /// Returns the index of the link from one host to another, and prepares the link if no path has used it yet.
     fn prepare(&mut self, from: HostId, to: HostId) -> u32 {
         let LinkTable { network, links, indices, .. } = self;
         let link = network.link(from, to);
@@ -210,7 +214,7 @@ impl LinkTable {
         index
     }
 
-    /// Returns the link from one host to another, which is prepared with the path between them.
+    /// Returns the link from one host to another; the path between them must have prepared it already.
     fn prepared(&self, from: HostId, to: HostId) -> &PreparedLink {
         let address = std::ptr::from_ref(self.network.link(from, to)).addr();
         let known = self.indices.find(hash(address), |(other, _)| *other == address);
@@ -229,8 +233,8 @@ impl LinkTable {
         [out, there, other_inward, other_out, back, inward]
     }
 
-    /// Draws the time of a connection's set-up, one round trip. The draws come from `stream` or, if there is none, from
-    /// the stream that the path from `from` to `to` would have.
+    /// Draws the time of connection set-up, one round trip, from `stream` or, if there is none, from the random stream
+    /// that the path from `from` to `to` would have.
     pub(crate) fn handshake(&self, from: HostId, to: HostId, stream: Option<&mut SmallStream>) -> Duration {
         if !self.network.tcp.handshake {
             return Duration::ZERO;
@@ -242,7 +246,7 @@ impl LinkTable {
         }
     }
 
-    /// Returns the TCP sender of a connection without loss.
+    /// Returns the TCP sender of a connection that loses no segments.
     pub(crate) fn lossless_sender(&self, from: HostId, to: HostId, link: u32) -> Box<Sender> {
         // Nothing is drawn from the stream of losses.
         self.sender(from, to, link, named(self.streams.loss, from, to, None))
@@ -254,7 +258,7 @@ impl LinkTable {
         Box::new(Sender::new(&self.network.tcp, ns_per_byte, first, loss, losses))
     }
 
-    /// Returns the probability that a link or NIC on the way loses a segment.
+    /// Returns the probability that a segment is lost from one host to another, at a NIC or on the link.
     fn loss(&self, from: HostId, to: HostId, link: u32) -> f64 {
         let loss = self.links[link as usize].loss;
         if loss == 0.0 && !self.lossy_nics {
@@ -279,7 +283,7 @@ impl LinkTable {
         egress.max(self.ns_per_byte(link)).max(ingress)
     }
 
-    /// Returns the distribution of a link's delay for each message, without a part that is drawn once per pair.
+    /// Returns the distribution that a link draws from for each message, without the part drawn once per pair of hosts.
     #[inline]
     pub(crate) fn each_delay(&self, link: u32) -> &Delay {
         let link = &self.links[link as usize];
@@ -291,7 +295,7 @@ impl LinkTable {
         self.windowed
     }
 
-    /// Whether a message of `payload` bytes neither stalls at the initial window nor changes it.
+    /// Whether a message of `payload` bytes neither stalls at TCP's initial window nor changes the window.
     #[inline]
     pub(crate) fn is_quiet(&self, payload: u64) -> bool {
         payload <= self.quiet

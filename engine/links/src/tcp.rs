@@ -41,7 +41,7 @@ const TIMEOUTS: u32 = 8;
 /// The constant C of Mathis et al. for a receiver that acknowledges every segment.
 const MATHIS: f64 = 1.224_744_871_391_589;
 
-/// The segment size and the header size, which determine the bytes on the wire of a message.
+/// The sizes of segments and of their headers, which turn a message's payload into bytes on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framing {
     mss: u64,
@@ -59,19 +59,19 @@ impl Framing {
     }
 }
 
-/// Whether a window limits connections. Without windows and without loss, there is no sender.
+/// Whether the plan's TCP has a window that limits connections. Without windows and losses there is no [`Sender`].
 pub(super) fn is_windowed(tcp: &Tcp) -> bool {
     tcp.initial_window.is_some() || tcp.window.is_some()
 }
 
-/// Returns the initial and the maximum window of a connection with this probability of loss.
+/// Returns the initial and the maximum window, in bytes, of a connection that loses segments with probability `loss`.
 fn windows(tcp: &Tcp, loss: f64) -> (u64, u64) {
     let lossy = if loss > 0.0 { (MATHIS * tcp.mss as f64 / loss.sqrt()) as u64 } else { u64::MAX };
     let most = tcp.window.unwrap_or(u64::MAX).min(lossy).max(tcp.mss);
     (tcp.initial_window.unwrap_or(u64::MAX).min(most), most)
 }
 
-/// Returns the largest message that leaves a connection without loss at its initial window, and that does not stall.
+/// Returns the largest message, in bytes, that neither stalls a loss-free connection nor changes its initial window.
 ///
 /// A window w grows to twice the bytes that were in flight, so more than w / 2 bytes make it larger. More than w bytes
 /// stall.
@@ -80,30 +80,30 @@ pub(super) fn quiet(tcp: &Tcp) -> u64 {
     if initial == most { initial } else { initial / 2 }
 }
 
-/// The sending side of a connection.
+/// The sending side of a TCP connection.
 pub(super) struct Sender {
     tcp: Tcp,
     framing: Framing,
-    /// Nanoseconds per byte at the bottleneck.
+    /// Nanoseconds per byte at the connection's bottleneck.
     ns_per_byte: f64,
     round_trip: Duration,
     timeout: Duration,
     loss: f64,
-    /// The current and the maximum window: bytes that may be in flight.
+    /// `window` and `most`: the current and the maximum window, the bytes that may be in flight unacknowledged.
     window: u64,
     most: u64,
     /// The time at which the last byte of the last message left the bottleneck.
     free: Timestamp,
-    /// The random stream of losses.
+    /// The random stream from which lost segments are drawn.
     stream: SmallStream,
 }
 
-/// The delays of a message at its connection.
+/// How a TCP connection delays one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     /// The time at which the connection begins to send the message.
     pub start: Timestamp,
-    /// The time of stalls and retransmissions after `start`.
+    /// The time of stalls and retransmissions while the message is sent, after `start`.
     pub wait: Duration,
     /// The time of the message's bytes on the wire at the bottleneck's rate.
     pub transmit: Duration,
@@ -136,13 +136,13 @@ impl Sender {
         Held { start, wait, transmit }
     }
 
-    /// Records that the last byte of the current message left at `now`, because sharing delayed it beyond its time
-    /// alone.
+    /// Records that the current message's last byte left at `now`. Shared bandwidth may delay it beyond the time that
+    /// the message takes alone.
     pub fn left(&mut self, now: Timestamp) {
         self.free = now;
     }
 
-    /// Whether a message that begins at `now` or later has the delays that it has on a new connection.
+    /// Whether a message that begins at `now` or later is delayed as it would be on a new connection.
     pub fn is_idle(&self, now: Timestamp) -> bool {
         let (initial, _) = windows(&self.tcp, self.loss);
         self.free <= now && self.rested(now.since(self.free)) == initial
@@ -152,7 +152,7 @@ impl Sender {
         Duration((self.framing.bytes(bytes) as f64 * self.ns_per_byte).round() as u64)
     }
 
-    /// Returns the window after a time without bytes in flight.
+    /// Returns the window, in bytes, after the connection has been idle for this time.
     fn rested(&self, idle: Duration) -> u64 {
         match self.tcp.initial_window {
             Some(initial) if self.tcp.idle_restart => {
@@ -163,7 +163,7 @@ impl Sender {
         }
     }
 
-    /// Returns the time spent waiting for acknowledgements while `bytes` are sent, and grows the window.
+    /// Returns how long the sender waits for acknowledgements while it sends `bytes`, and grows the window.
     fn stall(&mut self, bytes: u64) -> Duration {
         let (mut left, mut stalled) = (bytes, Duration::ZERO);
         // The acknowledgement of a window's first segment arrives one round trip after that segment was sent.
@@ -191,7 +191,7 @@ impl Sender {
         self.window = self.window.max(self.window.saturating_add(bytes).min(limit));
     }
 
-    /// Draws the losses of a message and returns the time of their retransmissions.
+    /// Draws the lost segments of a message, and returns how long their retransmissions take.
     fn repeat(&mut self, bytes: u64) -> Duration {
         if self.loss == 0.0 {
             return Duration::ZERO;

@@ -1,5 +1,5 @@
-//! Tests of the order, the sums and the speed of messages that cross links, and of paths against a model that keeps
-//! everything from the start.
+//! Tests of messages that cross links (their order, the sums of their parts, and the cost of a message), and of paths
+//! against a model that keeps all state from the start.
 use super::tcp::{self, Held, Sender};
 use super::{LinkTable, Passage, Path, Stage};
 use crate::draw::Delay;
@@ -65,7 +65,8 @@ fn a_stalling_connection_leaves_its_nic_to_others() {
     assert_eq!(small.last, Timestamp(0) + Duration::from_micros(80_000 + 100 + 50_000));
 }
 
-/// A path with all state from the start: its link as a stage, and a sender if anything of TCP is modelled.
+/// A path that keeps all of its state from the start: its link as a stage, and a sender if any effect of TCP is
+/// modelled.
 struct Eager {
     stage: Stage,
     round_trip: Vec<Delay>,
@@ -121,7 +122,7 @@ impl Eager {
     }
 }
 
-/// Returns the delay of a link between A and B. A part that is drawn once is made a constant first.
+/// Returns the delay of a link between hosts A and B. A delay drawn once per pair becomes a constant.
 fn between(link: &Link, seed: Seed) -> Delay {
     match link.drawn {
         Drawn::PerMessage => Delay::with_jitter(link),
@@ -161,8 +162,8 @@ fn any_tcp() -> impl Strategy<Value = Tcp> {
     )
 }
 
-/// Messages with the time since the one before and the bytes. Most are small, some exceed any window, and some come after
-/// a long rest.
+/// Draws messages as (nanoseconds since the one before, bytes). Most are small, some exceed any window, and some come
+/// after a long idle time.
 fn any_messages() -> impl Strategy<Value = Vec<(u64, u64)>> {
     let gap = prop_oneof![6 => 0..50_000_000u64, 1 => 0..20_000_000_000u64];
     let bytes = prop_oneof![3 => 1..2_000u64, 2 => 1..50_000u64, 1 => 1..400_000u64];
@@ -202,7 +203,7 @@ proptest! {
         tcp in any_tcp(),
         messages in any_messages(),
     ) {
-        // Only draws may differ, so nothing is drawn for each message.
+        // Nothing is drawn for each message: a path made again would draw other values, and only that may differ.
         let constant = |link: Link| Link { drawn: Drawn::PerPair, jitter: Distribution::ZERO, loss: 0.0, ..link };
         let (there, back, egress, ingress) = (constant(there), constant(back), constant(egress), constant(ingress));
         let mut links = links(&there, &back, [(&egress, &Link::FREE), (&Link::FREE, &ingress)], &tcp, Seed(2));

@@ -1,12 +1,12 @@
 //! Checks the answers of a host's process against the plan before the orchestrator's process uses them.
 //!
-//! The host's process knows the run's token. It can still be faulty, or claim to be the process of another host.
+//! The host's process knows the run's token, but it may be faulty or claim to be the process of another host.
 use super::control::{Answer, Report};
 use actors::id::{HostId, NodeId};
 use actors::record::Event;
 use scenarios::plan::Plan;
 
-/// Checks whether this process of `host` may send this answer.
+/// Checks whether the process of `host` with this incarnation may send `answer`.
 ///
 /// # Errors
 /// If the answer names another process, an unknown host, a node on another host, or an event that only the
@@ -46,7 +46,7 @@ fn runs_on(plan: &Plan, host: HostId, node: NodeId) -> Result<(), String> {
     }
 }
 
-/// Checks that the event is about a node on `host`: each event is recorded on the host of the node that it is about.
+/// Checks that an event which a process of `host` sent is about a node on `host`, where such events are recorded.
 fn recorded(plan: &Plan, host: HostId, event: &Event) -> Result<(), String> {
     let node = match event {
         Event::Stepped(stepped) => stepped.request.client,

@@ -1,16 +1,16 @@
-//! Inputs to a host's arbiter from other threads of its process.
+//! Inputs to a host's arbiter (the thread that runs its actors) from other threads of the same process.
 use actors::id::NodeId;
 use actors::message::{Computed, Message};
 use actors::record::Event;
 use actors::time::Timestamp;
 
-/// An input to the arbiter from another thread of this process.
+/// An input to the arbiter, the thread that runs the host's actors, from another thread of the process.
 pub enum Arrival {
     Computed {
         node: NodeId,
         computed: Computed,
     },
-    /// An event that the device records, in addition to the events of the nodes.
+    /// An event that the device's thread observed, to be recorded with the events of the nodes.
     Seen(Event),
     LoadFailed {
         node: NodeId,
@@ -20,7 +20,7 @@ pub enum Arrival {
     Held(Held),
 }
 
-/// A frame and its delivery time.
+/// A frame that the shaper holds until its delivery time, `until`.
 pub struct Held {
     pub until: Timestamp,
     pub from: NodeId,

@@ -4,8 +4,8 @@
 //! itself takes. On an idle two-core virtual machine the median of `cargo bench --bench hop` was 143-152 us with
 //! sleeping cores and 52-95 us with cores kept awake. A run therefore requests a CPU wake-up latency of 0 from the
 //! kernel, as cyclictest does (Linux, `Documentation/power/pm_qos_interface.rst`). The request lasts as long as the
-//! file is open, so it ends with this process, even if the process crashes. Users without permission to make the
-//! request (usually everyone but root) measure the wake-ups too.
+//! file is open, so it ends with this process, even if the process crashes. For users without permission to make the
+//! request (usually everyone but root), measured times include the wake-ups.
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 

@@ -7,10 +7,10 @@ use scenarios::plan::Plan;
 use std::sync::Mutex;
 use std::thread;
 
-/// How long each holder keeps the core lease: about as long as a decode step.
+/// How long each executor keeps the core lease in the measurement: about as long as a decode step.
 const HELD: Duration = Duration::from_micros(400);
 
-/// The number of leases that each of the two executors takes.
+/// The number of leases that each of the two executors takes in the measurement.
 const TURNS: usize = 150;
 
 /// Returns the hand-over time of a core lease: the time from its release by one executor until a waiting executor holds

@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 
-/// A run's secret: its own processes know it, and strangers do not.
+/// A run's secret, which only the processes of the run know.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token([u8; 16]);
 
@@ -45,18 +45,18 @@ pub struct Invitation {
     pub orchestrator: SocketAddr,
     pub token: Token,
     pub host: HostId,
-    /// The incarnation of the host that this process is; incarnation 0 exists from the start.
+    /// The incarnation of the host that the child process is to be; the first is 0.
     pub incarnation: u32,
     /// The directory of the lock files of the machine's core leases.
     pub leases: PathBuf,
 }
 
-/// The first frame on every connection.
+/// The content of the first frame that a dialling process sends on every connection.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Greeting {
     pub token: Token,
     pub host: HostId,
-    /// The incarnation of the host that dials. Claims of earlier incarnations are no longer valid.
+    /// The incarnation of the dialling process's host. Greetings of earlier incarnations are rejected.
     pub incarnation: u32,
     pub purpose: Purpose,
 }
@@ -73,14 +73,14 @@ pub enum Purpose {
 /// A control frame from the orchestrator's process to a host's process.
 #[derive(Serialize, Deserialize)]
 pub enum Order {
-    /// Spawn this host's actors of the plan. `book` has the listening addresses by host id; `started` is the start of
-    /// the run.
+    /// Spawn the actors that the plan puts on this host. `book` has the hosts' listening addresses by host id;
+    /// `started` is the start of the run.
     Raise { plan: Box<Plan>, book: Vec<Option<Place>>, started: Timestamp },
-    /// This process of the host has ended.
+    /// The process of `host` with this incarnation has ended.
     Gone { host: HostId, incarnation: u32 },
     /// A host that joined late or was restarted listens at `place`.
     Here { host: HostId, place: Place },
-    /// The barrier was released at `at`, on the clock that all processes share.
+    /// The barrier was released at `at`, by the clock that all processes of the machine share.
     Released { at: Timestamp },
     /// Leave the swarm gracefully, finish the open sessions, send all recorded events, and exit.
     Leave,
@@ -99,21 +99,21 @@ pub struct Place {
     pub incarnation: u32,
 }
 
-/// A control frame from a host's process to the orchestrator's process.
+/// A control frame from a host's process to the orchestrator's process, asked for or not.
 #[derive(Serialize, Deserialize)]
 pub enum Answer {
     Report(Report),
     /// A part of the recorded events, in order.
     Events(Vec<Event>),
-    /// All recorded events have been sent.
+    /// The host's process has sent all of its recorded events.
     Over,
     /// The counts of messages that the process has sent and received.
     Counted(Account),
-    /// Its process runs, whatever else it has to say: see [`ALIVE_EVERY`].
+    /// The process still runs. It sends this every [`ALIVE_EVERY`], beside all other answers.
     Alive,
 }
 
-/// The interval at which a host's process says that it runs.
+/// The interval at which a host's process reports to the orchestrator's process that it still runs.
 pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// A report of something that concerns the run as a whole.
@@ -143,11 +143,11 @@ pub enum Report {
     Released {
         at: Timestamp,
     },
-    /// The orchestrator has drained the latencies, or has aborted the run.
+    /// The orchestrator has recorded the run's end: it drained the latencies, or aborted the run.
     Ended(Box<Event>),
 }
 
-/// The largest number of events in one frame, so that a long run's record is sent in bounded pieces.
+/// The largest number of events in one control frame, so that a long run's events are sent in bounded pieces.
 pub const EVENTS_PER_FRAME: usize = 4096;
 
 /// The time limit for the greeting on a new connection.
@@ -162,7 +162,7 @@ pub async fn say(to: &mut (impl AsyncWrite + Unpin), what: &impl Serialize) -> R
     Ok(())
 }
 
-/// Reads the next control frame; returns `None` if the connection has closed between two frames.
+/// Reads the next control frame; returns `None` if the connection closes after a whole frame.
 ///
 /// # Errors
 /// If the connection breaks, or the frame is of another kind or cannot be decoded.

@@ -3,11 +3,11 @@
 //! The queue is a ticket lock made of file locks. An executor takes the next number and locks that number's file. It
 //! then waits for the lock on the previous number's file, then for a core; once it has the core, it unlocks its own
 //! file and so admits the next executor. At most one executor therefore waits for each file. That matters because the
-//! kernel wakes all waiters of one lock, and runs first not the waiter that came first but the one that has used the
-//! least CPU time (measured: clients overtook peers, and waited half as long as in a fair queue). A lock is released
-//! when its process dies, so a crash cannot block a core. A crash in the queue can let later executors run out of
-//! order, but the core's own lock still excludes them from each other. Without leases, four executors on two cores
-//! stretch each other's jobs, and compute timestamps are meaningless.
+//! kernel wakes all waiters of one lock, and runs first not the longest waiter but the one that has used the least CPU
+//! time (measured: clients overtook peers, and waited half as long as in a fair queue). A lock is released when its
+//! process dies, so a crash cannot block a core. A crash in the queue can let executors behind it overtake, but each
+//! core's own lock still admits only one executor at a time. Without leases, four executors on two cores stretch each
+//! other's jobs, and the start and end times of jobs are meaningless.
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -17,14 +17,14 @@ use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// One executor's access to the cores of its machine. Each executor opens its own, since a file lock belongs to an open
-/// file.
+/// One executor's access to the core queue of its machine. Each executor opens its own, since a file lock belongs to an
+/// open file.
 pub struct TicketLock {
-    /// The file with the next number; locked while an executor takes a number.
+    /// The file that holds the next free number; an executor locks it while it takes a number.
     next: File,
-    /// The files of the numbers: number `n` uses the file at index `n` modulo the count of files. There is one file
-    /// more than executors, and each executor has at most one number, so that no executor waits for a file that a
-    /// number other than its predecessor uses.
+    /// The lock files of the numbers: number `n` uses the file at index `n` modulo their count. There is one file more
+    /// than executors, and each executor has at most one number, so an executor never waits for a file that a number
+    /// other than the one before its own uses.
     turns: Vec<File>,
     cores: Vec<File>,
 }
@@ -38,32 +38,33 @@ pub struct Lease<'a> {
     core: &'a File,
 }
 
-/// The interval at which the first in the queue polls for a free core if there are several: no file lock can wait for
-/// any one of many.
+/// The interval at which the first executor in the queue looks for a free core if the machine has several: file locks
+/// cannot wait for whichever of several is released first.
 const LOOK: Duration = Duration::from_micros(20);
 
-/// The prefix of the names of directories for lock files.
+/// The prefix of the names of the directories that hold lock files.
 const PREFIX: &str = "swarmbench-";
 
-/// The file that the process of the orchestrator keeps locked as long as it lives.
+/// The name of a file in the directory that the orchestrator's process keeps locked as long as it lives.
 const IN_USE: &str = "in-use";
 
-/// A directory for the lock files of a run.
+/// The directory with the lock files of a run.
 pub struct Leases {
     dir: TempDir,
     _in_use: File,
 }
 
 impl Leases {
-    /// Creates a directory that only this user can enter, and removes the directories that killed processes have left.
-    /// Another user who could open a lock file could take the lock and stall a run that would still be reported as valid.
+    /// Creates a directory that only this user can enter, and removes directories that killed processes have left.
+    /// Other users could otherwise lock a file in it, which would stall a run that is still reported as valid.
     ///
     /// # Errors
     /// If the directory cannot be created.
     pub fn new() -> io::Result<Leases> {
         remove_stale(&std::env::temp_dir());
         let dir = tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir()?;
-        // The file gets its name after it is locked. A file of that name without a lock is that of a dead process.
+        // The lock file gets its final name only once it is locked, so an unlocked file of that name is a dead
+        // process's.
         let unlocked = dir.path().join("unlocked");
         let in_use = File::create(&unlocked)?;
         lock(&in_use)?;
@@ -91,8 +92,8 @@ fn remove_stale(parent: &Path) {
 }
 
 impl TicketLock {
-    /// Opens the queue for `cores` cores (at least 1) whose lock files are in `dir`. All executors of the machine must
-    /// pass the same `cores` and the same `executors`, the number of executors.
+    /// Opens the queue for `cores` cores (at least 1) whose lock files are in `dir`. `executors` is the number of
+    /// executors of the machine. All of them must pass the same two numbers.
     ///
     /// # Errors
     /// If a lock file cannot be created or opened.
@@ -106,12 +107,12 @@ impl TicketLock {
         Ok(TicketLock { next: open("next".to_owned())?, turns, cores })
     }
 
-    /// Waits until `turn` is the first of the queue, then for a core.
+    /// Waits until `turn` is the first in the queue, and then until a core is free.
     ///
     /// # Errors
     /// If a file cannot be locked.
     pub fn take(&self, turn: Turn) -> io::Result<Lease<'_>> {
-        // The number of files is added so that number 0 has a predecessor.
+        // The count of files is added so that number 0 has a number before it; the modulus hides the addition.
         let before = self.turn(turn.0 + self.turns.len() as u64 - 1);
         let core = lock(before).and_then(|()| {
             unlock(before);
@@ -121,8 +122,8 @@ impl TicketLock {
         Ok(Lease { core: core? })
     }
 
-    /// Leaves the queue for a job that will not run. Executors behind this place may then overtake some that are ahead
-    /// of it.
+    /// Gives a place in the queue up, for a job that will not run. Executors behind the place may then overtake some of
+    /// those ahead of it.
     pub fn give_up(&self, turn: Turn) {
         unlock(self.turn(turn.0));
     }
@@ -131,18 +132,18 @@ impl TicketLock {
         &self.turns[(number % self.turns.len() as u64) as usize]
     }
 
-    /// Takes the last place in the queue. Executors that come later wait until this place is taken with
-    /// [`TicketLock::take`] or abandoned with [`TicketLock::give_up`].
+    /// Takes the last place in the queue. Executors behind it wait until [`TicketLock::take`] uses the place or
+    /// [`TicketLock::give_up`] gives it up.
     ///
     /// # Errors
     /// If the file of the next number cannot be locked, read or written.
     pub fn line_up(&self) -> io::Result<Turn> {
         lock(&self.next)?;
-        // Each executor locks the file of its own number before another executor can take the next number, so that no two
+        // Each executor locks its own number's file before another executor can take the next number, so that no two
         // executors have the same number.
         let taken = || {
             let mut bytes = [0; 8];
-            // The file is empty until the first executor has taken a number.
+            // The file of the next number is empty until the first executor takes a number.
             let number = match self.next.read_at(&mut bytes, 0)? {
                 8 => u64::from_ne_bytes(bytes),
                 _ => 0,
@@ -226,7 +227,7 @@ mod tests {
         let _used = make("swarmbench-used", true);
         make("swarmbench-left", false);
         make("other-left", false);
-        // One that is being made.
+        // A directory that another process is just creating; it must stay.
         std::fs::create_dir(parent.path().join("swarmbench-new")).unwrap();
         remove_stale(parent.path());
         let there = |name: &str| parent.path().join(name).exists();
@@ -282,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_order_holds_among_many_that_come_again_and_again() {
-        // Three hold the lease for longer than the other three; an executor that has just released it goes to the end
+        // Three executors hold the lease for longer than the other three. After a release, an executor goes to the end
         // of the queue.
         let dir = tempfile::tempdir().unwrap();
         let served = Mutex::new(Vec::new());
@@ -303,7 +304,7 @@ mod tests {
             }
         });
         let served = served.into_inner().unwrap();
-        // Only the middle of the order is checked, when all six compete.
+        // At the beginning and at the end not all six executors compete, so only the middle is checked.
         let rounds = served[12..180].windows(6);
         let (all, count) =
             (rounds.clone().filter(|round| (0..6).all(|who| round.contains(&who))).count(), rounds.count());
@@ -340,12 +341,13 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let turnstiles: Vec<_> =
                 (0..executors).map(|_| TicketLock::open(dir.path(), 1, executors).unwrap()).collect();
-            // All are in the queue before the first asks for its core.
+            // All executors are in the queue before the first one waits for its core.
             let turns: Vec<_> = turnstiles.iter().map(|ticket_lock| ticket_lock.line_up().unwrap()).collect();
             let (sender, served) = std::sync::mpsc::channel();
             for (who, (ticket_lock, turn)) in turnstiles.into_iter().zip(turns).enumerate() {
                 let sender = sender.clone();
-                // The threads are not scoped: if one waited for ever, the test would hang.
+                // The threads are not scoped: a scope would wait for a thread that never gets the lease, and the test
+                // would hang.
                 thread::spawn(move || {
                     let lease = ticket_lock.take(turn).unwrap();
                     sender.send(who).unwrap();
@@ -363,7 +365,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [first, dead, last] = [(); 3].map(|()| TicketLock::open(dir.path(), 1, 3).unwrap());
         let lease = first.take(first.line_up().unwrap()).unwrap();
-        // The second executor takes a number and then closes all its files.
+        // The second executor takes a number and then closes all its files, as a process that dies does.
         let _turn = dead.line_up().unwrap();
         drop(dead);
         thread::scope(|scope| {

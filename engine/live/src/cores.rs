@@ -1,11 +1,11 @@
-//! Divides a machine's cores between computation and networking, where the machine has more cores than its leases use.
+//! Divides a machine's cores between computing and networking, if the machine has more cores than its leases use.
 //!
 //! By default the kernel sometimes wakes a node's thread on a core where another host's job has just begun, and lets
-//! that job run on for up to a millisecond. The 99th percentile of the time from a device's result to its arbiter was
-//! 900 us; with a single client, so that no other host computes meanwhile, it was 40 us. Hosts on machines of their own
-//! do not disturb each other in this way. The cores are therefore divided: jobs run on as many cores as the leases can
-//! use, and all other threads on the rest. Without leases, without spare cores, and on systems other than Linux, all
-//! threads run on all cores.
+//! that job run on for up to a millisecond. The 99th percentile of the time from the end of a job until the host's
+//! arbiter had the result was 900 us; with a single client, so that no other host computed meanwhile, it was 40 us.
+//! Hosts on machines of their own do not disturb each other in this way. The cores are therefore divided: jobs run on
+//! as many cores as the leases can use, and all other threads on the rest. Without leases, without spare cores, and on
+//! systems other than Linux, all threads run on all cores.
 use scenarios::plan::Plan;
 
 /// The division of this machine's cores, as the kernel's core numbers.
@@ -28,12 +28,12 @@ impl Cores {
         both.then(|| Cores { compute: compute.to_vec(), serve: serve.to_vec() })
     }
 
-    /// Confines the calling thread, and the threads that it will start, to the computing cores.
+    /// Confines the calling thread, and all threads that it starts from now on, to the computing cores.
     pub fn compute(&self) {
         kernel::confine(&self.compute);
     }
 
-    /// Confines the calling thread, and the threads that it will start, to the networking cores.
+    /// Confines the calling thread, and all threads that it starts from now on, to the networking cores.
     pub fn serve(&self) {
         kernel::confine(&self.serve);
     }
@@ -49,7 +49,7 @@ mod kernel {
         (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
     }
 
-    /// Confines the calling thread to `cores`. A failure is only logged.
+    /// Confines the calling thread to `cores`. A failure is logged and otherwise ignored.
     pub fn confine(cores: &[usize]) {
         let mut set = CpuSet::new();
         cores.iter().for_each(|core| set.set(*core));
@@ -66,7 +66,7 @@ mod kernel {
         Vec::new()
     }
 
-    /// Does nothing on this system.
+    /// Does nothing: only Linux can confine threads to cores here.
     pub fn confine(_: &[usize]) {}
 }
 

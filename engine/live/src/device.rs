@@ -1,10 +1,10 @@
 //! A host's device: one thread that owns candle, the weights and the KV caches, and executes one job at a time.
 //!
-//! Jobs enter through a bounded queue, and results return to the arbiter as [`Computed`]; the arbiter never blocks.
-//! Where hosts share a machine, a job holds a core lease while it runs, and its timestamps are taken while the lease is
-//! held. No job ends the thread: an error or a panic is the failure of that job alone. An idle device sleeps instead of
-//! spinning for its next job: a spinning device would keep the core that its arbiter needs to send the last result on
-//! (30 us of spinning cost 35 us per hop).
+//! Jobs enter through a bounded queue, and results return to the arbiter (the host's main thread) as [`Computed`]; the
+//! arbiter never blocks. Where hosts share a machine, a job holds a core lease while it runs, and its start and end are
+//! read from the clock while the lease is held. No job ends the thread: an error or a panic fails only its own job. An
+//! idle device sleeps instead of spinning: a spinning device would keep the core that its arbiter needs to send the
+//! last result on (30 us of spinning cost 35 us per hop).
 mod bench;
 mod blockwise;
 
@@ -29,26 +29,26 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use topology::fault_windows::FaultWindows;
 
-/// The arbiter's handle to a device.
+/// The handle by which a host's arbiter submits jobs to one of its devices.
 pub struct Device {
     jobs: Option<SyncSender<(NodeId, Job, Place)>>,
     line: Arc<Line>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A job's place in the queue for a core. `None` if the machine has no leases, or while another job of the device is
-/// ahead of it.
+/// The place of a device's first job in the machine's core queue. `None` if the machine has no leases, and for a job
+/// behind another job of the same device.
 type Place = Option<io::Result<Turn>>;
 
-/// A device's access to the core queue of its machine. The device has at most one place in that queue, for its first
-/// job.
+/// A device's access to the core queue of its machine. The device has at most one place in the core queue, for the
+/// first of its jobs.
 ///
 /// A job that finds its device idle is queued by the arbiter. A job that waits for another job is queued by the
 /// device's thread at the end of that job, before its lease is released. The order in the queue is therefore the order
 /// of events, as in the simulation, regardless of when and where the kernel schedules this thread.
 struct Line {
     ticket_lock: Option<TicketLock>,
-    /// The number of jobs that were submitted and are not yet done.
+    /// The number of jobs that were submitted and are not done yet.
     pending: Mutex<u32>,
 }
 
@@ -57,7 +57,7 @@ impl Line {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Marks a job as done, and returns the queue place of the next job, if there is one.
+    /// Marks the running job as done. If another job waits, takes a place in the core queue for it.
     fn end(&self) -> Place {
         let mut pending = self.pending();
         *pending = pending.saturating_sub(1);
@@ -86,14 +86,15 @@ impl Device {
         let line = Arc::new(Line { ticket_lock, pending: Mutex::new(0) });
         let worker = Worker { bench: Bench::new(plan, executor), line: line.clone(), slowdown, arrivals };
         let thread = thread::Builder::new().name("device".to_owned()).spawn(move || {
-            // The first job starts candle's thread pools, which inherit this thread's cores.
+            // The first job starts candle's thread pools, whose threads inherit the cores to which this thread is
+            // confined.
             cores.iter().for_each(Cores::compute);
             worker.work(&inbox);
         })?;
         Ok(Device { jobs: Some(jobs), line, thread: Some(thread) })
     }
 
-    /// Submits a job to the device. The error is the answer to a job that the device refuses: [`Refusal::Busy`].
+    /// Submits a job to the device. The error is the answer for the job's node if the device is [`Refusal::Busy`].
     pub fn give(&self, node: NodeId, job: Job) -> Result<(), Computed> {
         let (ticket, release) = (job.ticket, matches!(job.work, Work::Release { .. }));
         if let Some(jobs) = &self.jobs {
@@ -120,7 +121,7 @@ impl Drop for Device {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // The thread ends after its current job.
+            // The thread ends after the job that it is running.
             let _ = thread.join();
         }
     }
@@ -134,16 +135,16 @@ struct Worker {
     arrivals: UnboundedSender<Arrival>,
 }
 
-/// The factor by which the plan's faults slow the device at present.
+/// The factor by which the plan's slow-device faults lengthen jobs at present.
 #[derive(Clone)]
 pub struct DeviceSlowdown {
     here: HostId,
-    /// `None` if the plan never slows the device.
+    /// The plan's fault windows; `None` if the plan never slows a device.
     windows: Option<Arc<Mutex<FaultWindows>>>,
 }
 
 impl DeviceSlowdown {
-    /// Creates the slowdown of the host `here` from the plan's fault windows.
+    /// Creates the slowdown of the devices on the host `here` from the plan's fault windows.
     pub fn new(here: HostId, windows: FaultWindows) -> DeviceSlowdown {
         DeviceSlowdown { here, windows: (!windows.is_empty()).then(|| Arc::new(Mutex::new(windows))) }
     }
@@ -155,8 +156,8 @@ impl DeviceSlowdown {
         }
     }
 
-    /// Sleeps for the extra time that a slowed device would take for a job that began at `started`. Returns whether it
-    /// slept.
+    /// Sleeps for as long as the slowdown lengthens a job that began at `started` and has just ended. Returns whether
+    /// it slept.
     fn bear(&self, started: Timestamp) -> bool {
         let Some(windows) = &self.windows else { return false };
         let by = windows.lock().unwrap_or_else(PoisonError::into_inner).slow_device(started, self.here);
@@ -185,8 +186,8 @@ impl Worker {
             let Done { started, finished, result, mut lease } =
                 execute(&mut self.bench, &self.line, place, node, job.work);
             let finished = match self.slowdown.windows.is_some() {
-                // The lease is released before the next job is queued: otherwise the executors behind that job would
-                // wait during the sleep.
+                // The lease is released before the sleep and before the next job is queued: otherwise the executors
+                // queued behind that job would wait for as long as this thread sleeps.
                 true => {
                     drop(lease.take());
                     if self.slowdown.bear(started) { clock::now() } else { finished }
@@ -210,8 +211,8 @@ impl Worker {
                 let _ = self.arrivals.send(Arrival::Seen(Event::Scored(Box::new(scored))));
             }
             let computed = Computed { ticket: job.ticket, started, finished, output };
-            // The result is sent before the lease is released: after the release the kernel may run the next holder on
-            // this core at once.
+            // The result is sent before the lease is released: once it is, the kernel may at once run the next holder
+            // on this core, before this thread.
             if self.arrivals.send(Arrival::Computed { node, computed }).is_err() {
                 return;
             }

@@ -1,7 +1,7 @@
 //! Accepts connections to a host, and admits those that know the run's token.
 //!
-//! The socket is bound to loopback. A stranger's connection is closed without an answer. So is a connection that does
-//! not greet in time, or that arrives while too many others have not greeted yet.
+//! The socket is bound to loopback. A connection without the run's token is closed without an answer, and so is one
+//! that does not greet in time, or that arrives while too many others have not greeted yet.
 use super::control::{Greeting, Token, greeted};
 use super::warnings::Warnings;
 use super::wire::{FrameReader, Limits};
@@ -13,8 +13,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
-/// Accepts connections for ever, and passes each that has greeted with the right token to `welcome`, which returns the
-/// reason if it rejects one.
+/// Accepts connections for ever. Those that greet with the right token are passed to `welcome`, which returns the
+/// reason if it rejects a connection.
 pub async fn attend(
     listener: TcpListener,
     token: Token,
@@ -30,7 +30,8 @@ pub async fn attend(
             Ok(caller) => caller,
             Err(why) => {
                 dropped.warn(|| format!("a connection could not be accepted: {why}"));
-                // The process has most likely run out of file descriptors, and some may become free.
+                // An accept most likely fails because the process has run out of file descriptors; some may become free
+                // meanwhile.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }

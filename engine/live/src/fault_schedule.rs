@@ -1,4 +1,4 @@
-//! The schedule of the faults that the plan injects into a live run, ordered by due time.
+//! The schedule by which the run controller injects the plan's faults into a live run, ordered by due time.
 use actors::id::HostId;
 use actors::time::{Duration, Timestamp};
 use scenarios::plan::{Plan, What, When};
@@ -13,12 +13,12 @@ pub enum FaultAction {
     Begin(HostId),
     Stall(HostId, Duration),
     Resume(HostId),
-    /// End the run: some blocks are lost for good, and the last answers that had passed them have arrived.
+    /// End the run: some blocks are lost for good, and the responses that had passed those blocks have arrived.
     GiveUp,
 }
 
 impl FaultAction {
-    /// Returns the action for a fault. Returns `None` for a fault window, which the hosts look up themselves.
+    /// Returns the action that starts a fault; `None` for a partition, slow link or slow device, which hosts look up.
     fn of(what: &What) -> Option<FaultAction> {
         match *what {
             What::Crash { host, .. } => Some(FaultAction::Crash(host)),
@@ -33,7 +33,7 @@ impl FaultAction {
 /// Fault actions ordered by due time; actions due at the same time keep the plan's order.
 pub struct FaultSchedule {
     due: BTreeMap<(Timestamp, usize), FaultAction>,
-    /// The actions whose times count from the barrier's release.
+    /// The actions whose times count from the barrier's release, while the release is not known yet.
     later: Vec<(Duration, FaultAction)>,
     count: usize,
 }
@@ -46,14 +46,14 @@ impl FaultSchedule {
             match (fault.at, FaultAction::of(&fault.what)) {
                 (When::Start(after), Some(action)) => schedule.add(started + after, action),
                 (When::Release(after), Some(action)) => schedule.later.push((after, action)),
-                // The host counts its steps itself, and crashes itself.
+                // Faults at a number of steps: the host counts its steps itself, and kills its own process.
                 (When::Steps { .. }, _) | (_, None) => {}
             }
         }
         schedule
     }
 
-    /// Sets the barrier's release, and with it the due times of the faults that count from it.
+    /// Sets the time of the barrier's release, which gives the faults that count from it their due times.
     pub fn release(&mut self, at: Timestamp) {
         for (after, action) in std::mem::take(&mut self.later) {
             self.add(at + after, action);
@@ -66,7 +66,7 @@ impl FaultSchedule {
         self.count += 1;
     }
 
-    /// Whether the schedule still contains the start of a process of the host.
+    /// Whether a start of a process of `host` is still scheduled.
     pub fn begins(&self, host: HostId) -> bool {
         self.due
             .values()
@@ -79,7 +79,7 @@ impl FaultSchedule {
         self.due.keys().next().map(|(at, _)| *at)
     }
 
-    /// Removes and returns the next action that is due at `now`.
+    /// Removes and returns the first action that is due at `now` or was due earlier.
     pub fn take(&mut self, now: Timestamp) -> Option<FaultAction> {
         let first = self.due.first_entry().filter(|first| first.key().0 <= now)?;
         Some(first.remove())

@@ -1,4 +1,4 @@
-//! Entry points of the fuzz targets to the private messages between the processes of a live run.
+//! Entry points for the fuzz targets to the private formats in which the processes of a live run talk.
 use super::control::{Answer, Greeting, Invitation, Order, Purpose, Token};
 use super::wire::{self, Kind, WireError};
 use actors::id::HostId;
@@ -13,7 +13,7 @@ pub fn greeting(body: &[u8]) -> Result<(), WireError> {
     wire::read::<Greeting>(body).map(drop)
 }
 
-/// Reads the body of a control frame, as a host's process and as the run's controller do.
+/// Decodes the body of a control frame, both as a host's process and as the run controller would.
 ///
 /// # Errors
 /// If the bytes are neither an order nor an answer.

@@ -28,20 +28,20 @@ pub fn staffed(plan: &Plan) -> impl Iterator<Item = HostId> {
 /// The supervisor of the child processes of one run.
 pub struct HostSupervisor {
     members: Vec<Member>,
-    /// The processes that were started and have not joined the run yet. No other process may join.
+    /// The processes that were started and have not joined the run yet; processes that are not listed may not join.
     pub expected: Expected,
 }
 
-/// The incarnation of each host that is expected to join the run.
+/// The hosts whose processes are expected to join the run, each with its incarnation.
 pub type Expected = Rc<RefCell<BTreeMap<HostId, u32>>>;
 
 struct Member {
     host: HostId,
     pid: Option<Pid>,
-    /// Kept open, since the child process ends when its stdin closes.
+    /// The pipe to the child's stdin. It is kept open, because the child process ends when it closes.
     stdin: ChildStdin,
     kill: Rc<Notify>,
-    /// The task that ends with the process.
+    /// The task that waits for the end of the process.
     watch: JoinHandle<()>,
 }
 
@@ -57,7 +57,7 @@ pub enum ProcessEnd {
 }
 
 impl ProcessEnd {
-    /// Interprets the result of waiting for a process.
+    /// Converts what waiting for a process returned.
     fn of(waited: io::Result<ExitStatus>) -> ProcessEnd {
         match waited {
             Err(why) => ProcessEnd::Unknown(why.to_string()),
@@ -69,7 +69,7 @@ impl ProcessEnd {
         }
     }
 
-    /// Whether the process was killed by SIGKILL, which is how the plan's crashes end it.
+    /// Whether SIGKILL ended the process, which is also how the plan's crashes end a process.
     pub fn is_sigkill(&self) -> bool {
         matches!(self, ProcessEnd::Killed { signal, .. } if *signal == Signal::KILL.as_raw())
     }
@@ -80,7 +80,8 @@ impl fmt::Display for ProcessEnd {
         match self {
             ProcessEnd::Exited(code) => write!(f, "the process ended with exit status: {code}"),
             ProcessEnd::Killed { signal, core_dumped } => {
-                // The standard library knows the names of signals; bit 7 of a raw status says that a core was dumped.
+                // The standard library knows the names of signals. Bit 7 of a raw exit status means that a core was
+                // dumped.
                 let status = ExitStatus::from_raw(signal | if *core_dumped { 0x80 } else { 0 });
                 write!(f, "the process ended with {status}")
             }
@@ -89,7 +90,7 @@ impl fmt::Display for ProcessEnd {
     }
 }
 
-/// The data with which a child process finds the run.
+/// What a child process needs in order to join the run.
 pub struct Meeting<'a> {
     pub orchestrator: SocketAddr,
     pub token: Token,
@@ -135,7 +136,7 @@ impl HostSupervisor {
         }));
         self.members.push(Member { host, pid, stdin, kill, watch });
         match invited {
-            // The process has already ended; its watch task reports how.
+            // The child has ended before it read its invitation; the task that waits for it reports how it ended.
             Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
             invited => invited.map_err(failed),
         }
@@ -152,7 +153,7 @@ impl HostSupervisor {
         }
     }
 
-    /// Closes every child's stdin, which ends the child, and kills the children that do not end within this time.
+    /// Closes every child's stdin, which makes the children end, and kills those that have not ended after `within`.
     pub async fn dismiss(self, within: Duration) {
         let mut watches = Vec::new();
         for Member { stdin, kill, watch, .. } in self.members {
@@ -171,10 +172,11 @@ impl HostSupervisor {
 
 fn command(options: &Options, host: &Host) -> Command {
     let mut command = Command::new(&options.exe);
-    // A list of processes shows which host each process is.
+    // The first argument names the host, so that a list of processes tells them apart.
     command.arg0(format!("swarmbench:{}", host.name));
     command.args(&options.args).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
-    // A Ctrl-C at the terminal must only reach the process that controls the run, which ends the others in order.
+    // Each child has its own process group: Ctrl-C at the terminal reaches only the controlling process, which ends
+    // them.
     command.process_group(0);
     // Devices with more than one thread never share a process: see `scenarios::live_obstacles`.
     let threads = host.devices().filter_map(|device| match device.executor {
@@ -188,7 +190,7 @@ fn command(options: &Options, host: &Host) -> Command {
     command
 }
 
-/// Waits for the end of a process; `kill` kills it.
+/// Waits for the end of a process and calls `exited`. A notification through `kill` kills the process.
 async fn watch(mut child: Child, kill: Rc<Notify>, exited: impl FnOnce(ProcessEnd)) {
     let ended = tokio::select! {
         ended = child.wait() => ended,
@@ -217,7 +219,7 @@ mod tests {
         );
         assert_eq!(end(0x86), ProcessEnd::Killed { signal: 6, core_dumped: true });
         assert_eq!(end(0x86).to_string(), "the process ended with signal: 6 (SIGABRT) (core dumped)");
-        // An exit with code 9 is no signal.
+        // An exit with code 9 must not count as signal 9.
         assert_eq!((end(9 << 8), end(9 << 8).is_sigkill()), (ProcessEnd::Exited(9), false));
         assert_eq!(end(1 << 8).to_string(), "the process ended with exit status: 1");
         let unknown = ProcessEnd::of(Err(io::Error::other("signal: 9")));

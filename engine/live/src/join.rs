@@ -1,6 +1,6 @@
 //! A host's process: joins the run that it was invited to, spawns its actors, and sends its record at the end.
 //!
-//! The process ends when its stdin closes, so it ends with the process that started it, even if that one crashes.
+//! The process ends when its stdin closes. It therefore ends when its parent process ends, even after a crash.
 use super::control::{ALIVE_EVERY, Answer, EVENTS_PER_FRAME, Greeting, Invitation, Order, Purpose, Report, hear, say};
 use super::local::{Directory, LocalHost};
 use super::wire::{self, FrameReader, Kind, Limits};
@@ -19,11 +19,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_local;
 
-/// The interval at which a process that may be killed sends its recorded events; at most the events of one interval are
-/// lost.
+/// The interval at which a process that a fault may kill sends its recorded events. A kill loses at most the events of
+/// one interval.
 const HAND_OVER: Duration = Duration::from_nanos(limits::FAREWELL_LOOK.0);
 
-/// The exit code of a process whose parent has ended.
+/// The exit code of a child process whose parent process has ended.
 const ORPHANED: i32 = 4;
 
 /// Runs a child process of a live run from its start to its end.
@@ -37,7 +37,7 @@ pub fn host_main() -> Result<(), LiveError> {
     actix::System::new().block_on(join(invitation))
 }
 
-/// Makes the kernel kill this process when its parent dies. Watching stdin alone would not end a process that is stuck.
+/// Makes the kernel kill this process when its parent dies, because a process that is stuck does not notice its stdin.
 fn die_with_parent() {
     #[cfg(target_os = "linux")]
     if let Err(why) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
@@ -49,13 +49,13 @@ fn die_with_parent() {
 
 fn invitation() -> Result<Invitation, LiveError> {
     let mut line = String::new();
-    // The read is limited to 64 KiB. The rest of stdin is only watched for its end.
+    // At most 64 KiB are read. After the first line, stdin is only watched for its end.
     let read = std::io::stdin().lock().take(1 << 16).read_line(&mut line);
     read.map_err(LiveError::io("reading the run's invitation from stdin"))?;
     serde_json::from_str(&line).map_err(|why| LiveError::Invitation { why: why.to_string() })
 }
 
-/// Ends the process when stdin closes.
+/// Starts a thread that ends the process when stdin closes.
 fn watch_stdin() -> Result<(), LiveError> {
     let watch = || {
         let mut sink = [0; 64];
@@ -97,7 +97,7 @@ async fn join(invitation: Invitation) -> Result<(), LiveError> {
     serve(&local, orders, control, reports, falls).await
 }
 
-/// Accepts the connections of hosts that know the token.
+/// Accepts connections from those hosts of the run that know its token.
 async fn open_door(listener: TcpListener, local: Rc<LocalHost>, token: super::control::Token) {
     super::door::attend(listener, token, move |greeting, reader, writer| match greeting.purpose {
         Purpose::Messages => local.answer(&greeting, reader, writer),
@@ -113,7 +113,7 @@ fn falls(plan: &Plan, here: HostId) -> bool {
     plan.faults.iter().any(|fault| matches!(fault.what, What::Crash { host, .. } if host == here))
 }
 
-/// Sends the events recorded since the last call.
+/// Sends the events that were recorded since the last call to the orchestrator's process.
 async fn hand_over(local: &LocalHost, control: &mut OwnedWriteHalf) -> Result<(), LiveError> {
     for events in local.take_events().chunks(EVENTS_PER_FRAME) {
         say(control, &Answer::Events(events.to_vec())).await?;
@@ -129,7 +129,7 @@ async fn serve(
     mut reports: UnboundedReceiver<Report>,
     falls: bool,
 ) -> Result<(), LiveError> {
-    // Reading a frame cannot be cancelled without losing bytes, so a separate task reads.
+    // A cancelled read of a frame would lose bytes, so a separate task reads.
     let (sender, mut heard) = unbounded_channel();
     spawn_local(async move {
         while let Ok(Some(order)) = hear::<Order>(&mut orders).await {
@@ -168,8 +168,8 @@ async fn serve(
                     }
                     hand_over(local, &mut control).await?;
                     say(&mut control, &Answer::Over).await?;
-                    // Other hosts may still be sending their records, so the process leaves when the orchestrator
-                    // closes the connection.
+                    // Other hosts may still be sending their records, so this process stays until the orchestrator's
+                    // process closes the connection.
                     while let Some(order) = heard.recv().await {
                         if let Order::Count = order {
                             local.seal();
@@ -179,7 +179,7 @@ async fn serve(
                     return Ok(());
                 }
                 Some(Order::Raise { .. } | Order::Count) => return Err(LiveError::Dismissed),
-                // The orchestrator has closed the connection, and reports the reason itself.
+                // The orchestrator's process has closed the connection, and reports the reason itself.
                 None => return Ok(()),
             },
         }

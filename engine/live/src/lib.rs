@@ -52,8 +52,8 @@ pub struct Options {
     pub args: Vec<String>,
     /// The longest time from a child's start until it has joined.
     pub join_within: Duration,
-    /// The longest time that hosts may take to send their records after the run, and then again to exit before they are
-    /// killed. While a record arrives, each part of it restarts the time.
+    /// How long hosts may take to send their records after the run, and then again to exit before they are killed. Each
+    /// part of a record that arrives restarts the time for the records.
     pub dismiss_within: Duration,
 }
 
@@ -125,7 +125,7 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
     }
     let plan = Arc::new(plan);
     let _awake = awake::keep();
-    // The run has its own thread, since an arbiter and its host belong to one run.
+    // The run has a thread of its own, because its arbiter and actors must end with it.
     std::thread::scope(|scope| {
         let control = || actix::System::new().block_on(run_controller::control_run(plan.clone(), options, interrupt));
         let thread = std::thread::Builder::new().name("orchestrator".to_owned()).spawn_scoped(scope, control);
@@ -136,8 +136,8 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
     })
 }
 
-/// Returns the obstacles to executing the plan's devices with this build on this machine: CUDA is a feature of the
-/// build, and a GPU may be missing.
+/// Returns the reasons why this build cannot execute the plan's devices on this machine: the build may lack the feature
+/// CUDA, and the machine may lack a GPU.
 pub fn device_obstacles(plan: &Plan) -> Vec<String> {
     let obstacle = |(host, device): (&scenarios::plan::Host, &scenarios::plan::Device)| match device.executor {
         Executor::Cuda { .. } if !cfg!(feature = "cuda") => Some(format!(

@@ -1,8 +1,8 @@
 //! Connections between hosts: one for each pair, dialled by the host that sends first, and used in both directions.
 //!
-//! A frame is written immediately by its sender, without a task switch, until the socket would block. The remaining
-//! bytes wait in a bounded queue for the link's writer task. Large tensors are sent in chunks, and whole frames may be
-//! sent between chunks. A failed link is never restored: the process at its remote end is treated as gone.
+//! A sender writes its frame immediately, without a task switch, until the socket would block. The remaining bytes wait
+//! in a bounded queue for the link's writer task. Large tensors are sent in chunks, and whole frames may be sent
+//! between chunks. A failed link is never restored: the process at its other end counts as gone.
 use super::wire::{Chunks, Frame, HEADER_BYTES, Unit};
 use actors::limits;
 use std::cell::{Cell, RefCell};
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
-/// The sending end of a connection, which may still be dialled.
+/// The sending end of a connection to another host; frames wait while it is still being dialled.
 pub struct Link {
     outbound: RefCell<Outbound>,
     /// Wakes the writer task.
@@ -23,13 +23,13 @@ pub struct Link {
 #[derive(Default)]
 struct Outbound {
     socket: Option<Rc<OwnedWriteHalf>>,
-    /// The unit that is partly written.
+    /// The bytes that are partly written to the socket.
     current: Option<Unit>,
     whole: VecDeque<Unit>,
     parted: VecDeque<(Unit, Chunks)>,
-    /// The chunks of the message whose tensor is being sent.
+    /// The chunks that are still to be sent of the large message whose first part has been sent.
     chunks: Option<Chunks>,
-    /// The number of bytes in the queue.
+    /// The number of bytes in all queues of the link, headers included.
     bytes: usize,
 }
 
@@ -47,7 +47,7 @@ pub enum LinkError {
     Full { bytes: usize },
 }
 
-// Implemented by hand: with `#[from]` an error report would print the cause again, which the text contains already.
+// The conversion is written by hand: with `#[from]`, an error report would print the cause twice.
 impl From<io::Error> for LinkError {
     fn from(why: io::Error) -> LinkError {
         LinkError::Io(why)
@@ -76,7 +76,7 @@ impl Link {
         self.more.notify_one();
     }
 
-    /// Writes as much as the socket accepts, and queues the rest.
+    /// Writes as much of `frame` as the socket accepts, and queues the rest.
     ///
     /// # Errors
     /// If the connection is broken or the queue would exceed its limit.
@@ -110,7 +110,7 @@ impl Link {
                 let Some(socket) = self.outbound.borrow().socket.clone() else { break };
                 let writable = tokio::select! {
                     writable = socket.writable() => writable,
-                    // The link was closed meanwhile, or more frames were queued.
+                    // The link was closed while this task waited, or more frames were queued.
                     () = self.more.notified() => continue,
                 };
                 if let Err(why) = writable {
@@ -138,7 +138,7 @@ impl Outbound {
         }
     }
 
-    /// Writes until the queue is empty (returns true) or the socket would block (returns false).
+    /// Writes queued bytes until the queue is empty (returns true) or the socket would block (returns false).
     fn pump(&mut self) -> io::Result<bool> {
         let Some(socket) = self.socket.clone() else { return Ok(false) };
         loop {
@@ -161,7 +161,7 @@ impl Outbound {
         }
     }
 
-    /// Returns whole frames first, so that a decode step waits for at most one chunk of a prefill.
+    /// Takes what is to be written next. Whole frames come first, so that a decode step waits for at most one chunk.
     fn next(&mut self) -> Option<Unit> {
         if let Some(unit) = self.whole.pop_front() {
             return Some(unit);
@@ -173,7 +173,7 @@ impl Outbound {
         }
         let unit = self.chunks.as_mut().and_then(Iterator::next);
         if unit.is_some() {
-            // The tensor's bytes were counted when the message was queued.
+            // A chunk adds a header. The bytes of its tensor were counted when the message was queued.
             self.bytes += HEADER_BYTES;
         }
         if self.chunks.as_ref().is_some_and(|chunks| chunks.left() == 0) {

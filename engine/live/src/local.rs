@@ -1,7 +1,7 @@
-//! This process as a host: runs its actors, carries out their effects, and owns its device, its links and its record.
+//! One host in this process: runs its actors, carries out their effects, and owns its devices, links and record.
 //!
-//! Everything here runs on one arbiter. A token therefore crosses a host without a switch between threads, except to
-//! and from the device. Nothing here blocks: the result of a slow operation returns as an [`Arrival`] or through a
+//! A host runs on one arbiter, a single thread. A token therefore crosses a host without a switch between threads,
+//! except to and from the device. No call blocks: the result of a slow operation returns as an [`Arrival`] or through a
 //! link.
 mod message_account;
 mod remote_host;
@@ -39,7 +39,7 @@ use tokio::task::spawn_local;
 use topology::fault_windows::FaultWindows;
 use topology::spawn::{self, ActorSpawner};
 
-/// How long the close of a session may arrive after a run: enough for any shaped path and a busy machine.
+/// The longest time after a run for the close of a session to arrive: enough for any shaped path and a busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The data about the run that a process receives when it joins.
@@ -48,7 +48,7 @@ pub struct Directory {
     pub book: Vec<Option<Place>>,
     /// The token that admits a connection to the other hosts.
     pub token: Token,
-    /// The incarnation of its host that this process is.
+    /// The incarnation of the host as which the process joins.
     pub incarnation: u32,
     pub started: Timestamp,
 }
@@ -59,7 +59,7 @@ pub struct LocalHost {
     here: HostId,
     plan: Arc<Plan>,
     incarnation: u32,
-    /// The mailboxes of this host's nodes, by node id.
+    /// The mailboxes of this host's nodes, by node id; `None` for nodes of other hosts.
     posts: RefCell<Vec<Option<Box<dyn Post>>>>,
     connections: Connections,
     /// The devices in the plan's order; empty if no node of this host computes.
@@ -67,14 +67,14 @@ pub struct LocalHost {
     slowdown: DeviceSlowdown,
     shaper: Option<RefCell<Shaper>>,
     windows: RefCell<FaultWindows>,
-    /// The number of steps that this process may still receive, if the plan crashes it at a step.
+    /// The number of steps after which the process kills itself, if the plan crashes it at a number of steps.
     doom: Cell<Option<u64>>,
     record: Recorder,
-    /// Warnings that other hosts can cause without limit.
+    /// Warnings that other hosts can cause any number of times.
     warnings: Warnings,
-    /// True when the run is over, so that connections may end.
+    /// True once the run is over: a connection that ends is then no loss.
     stopping: Cell<bool>,
-    /// True while messages are counted: no node sends any more.
+    /// True while messages are counted after the run: no node may send any more.
     sealed: Cell<bool>,
 }
 
@@ -86,9 +86,9 @@ struct Connections {
     book: RefCell<Vec<Option<Place>>>,
     /// The connections, by host id.
     links: RefCell<Vec<RemoteHost>>,
-    /// The last incarnation of each host that connected, by host id.
+    /// For each host, the last incarnation of it that connected to this process.
     callers: RefCell<Vec<Option<u32>>>,
-    /// The number of connections that wait until the orchestrator announces the process that dialled.
+    /// The number of incoming connections that wait until the orchestrator announces the process that dialled them.
     ahead: Cell<usize>,
     places_changed: Notify,
     /// The messages that wait for the end of a partition, by destination host, in order.
@@ -96,7 +96,7 @@ struct Connections {
 }
 
 impl Connections {
-    /// The connections of a process that has not dialled another of the `hosts` yet and was not dialled by one.
+    /// Creates the state of a process that has no connection to any of the `hosts` yet.
     fn new(token: Token, book: Vec<Option<Place>>, hosts: usize) -> Connections {
         Connections {
             token,
@@ -144,7 +144,7 @@ impl LocalHost {
             let executors = neighbours.flat_map(|host| host.devices()).count();
             let divided = Cores::of(&plan, host.machine);
             for device in host.devices() {
-                // Each device has its own access to the core queue, as the devices of other processes have.
+                // Each device opens the core queue for itself, as the devices of other processes do.
                 let ticket_lock = leases.map(|cores| TicketLock::open(turns, cores, executors)).transpose()?;
                 let (executor, cores) = (device.executor.clone(), divided.clone());
                 devices.push(Device::start(
@@ -156,7 +156,8 @@ impl LocalHost {
                     sender.clone(),
                 )?);
             }
-            // The confinement comes after the devices' start, so that their threads have not inherited it.
+            // This thread is confined only after the devices have started, because their threads would inherit its
+            // cores.
             divided.iter().for_each(Cores::serve);
         }
         let shaper = match plan.network.shape {
@@ -170,7 +171,7 @@ impl LocalHost {
         };
         let mut incarnations: Vec<u32> = book.iter().map(|place| place.map_or(0, |place| place.incarnation)).collect();
         incarnations[here.0 as usize] = incarnation;
-        // Each incarnation of the host crashes at the next step count of the plan.
+        // The plan may list several crashes at a number of steps; each incarnation of the host takes the next one.
         let doom = plan.faults.iter().filter_map(mine).nth(incarnation as usize);
         let host = Rc::new_cyclic(|itself| LocalHost {
             itself: itself.clone(),
@@ -200,18 +201,19 @@ impl LocalHost {
         Ok(host)
     }
 
-    /// Takes the events recorded here so far; the record is empty afterwards.
+    /// Takes the events that this host has recorded so far, and empties its record.
     pub fn take_events(&self) -> Vec<Event> {
         self.record.events.take()
     }
 
-    /// Sets the time of the barrier's release, from which some faults count.
+    /// Sets the time of the barrier's release, from which some faults of the plan count.
     pub fn released(&self, at: Timestamp) {
         self.windows.borrow_mut().release(at);
         self.slowdown.release(at);
     }
 
-    /// Tells the peers here to leave: they withdraw from the DHT, accept no new sessions, and finish the open ones.
+    /// Tells the peers of this host to leave: they withdraw from the DHT, accept no new sessions, and finish the open
+    /// ones.
     pub fn leave(&self) {
         for (me, node) in self.plan.nodes() {
             if node.host == self.here && matches!(node.role, Role::Peer { .. }) {
@@ -220,7 +222,7 @@ impl LocalHost {
         }
     }
 
-    /// Whether no node here holds a session.
+    /// Whether no node of this host holds a session.
     pub fn is_idle(&self) -> bool {
         self.record.checker.borrow().holding().is_none()
     }
@@ -235,17 +237,17 @@ impl LocalHost {
         self.sealed.set(true);
     }
 
-    /// Returns the counts of messages sent from here and delivered here so far.
+    /// Returns the numbers of messages that this host has sent and delivered so far.
     pub fn account(&self) -> Account {
         let waiting = self.connections.waiting.borrow();
         let waits = |there: HostId| waiting.get(&there).map_or(0, |queue| queue.len() as u64);
         Account { host: self.here, incarnation: self.incarnation, tallies: self.record.account.borrow().tallies(waits) }
     }
 
-    /// Checks for open sessions after a run that was drained. Returns the report of a broken invariant if a node here
-    /// still holds a session after the close must have arrived.
+    /// Checks for open sessions after a run that was drained. Returns the report of a broken invariant if a node of
+    /// this host still holds a session when its close must have arrived.
     pub async fn left_over(&self, drained: bool) -> Option<Report> {
-        // A close can arrive long after the run if a host was partitioned, stalled or behind a slow link, so such plans
+        // After a partition, a stall or a slow link the close of a session can arrive long after the run, so such plans
         // are not checked.
         let hinders = |what: &What| matches!(what, What::Partition { .. } | What::Stall { .. } | What::SlowLink { .. });
         if !drained || self.plan.faults.iter().any(|fault| hinders(&fault.what)) {
@@ -259,7 +261,7 @@ impl LocalHost {
         Some(Report::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(kept)) })
     }
 
-    /// Delivers the inputs from other threads.
+    /// Delivers the inputs from other threads to this host's nodes.
     async fn receive(self: Rc<Self>, mut arrivals: UnboundedReceiver<Arrival>) {
         while let Some(arrival) = arrivals.recv().await {
             match arrival {
@@ -282,7 +284,7 @@ impl LocalHost {
         }
     }
 
-    /// Delivers a message to a node here; the sender may be here too.
+    /// Delivers a message to a node of this host, from a node of this host or of another.
     fn hand_over(&self, from: NodeId, incarnation: u32, to: NodeId, message: Message) {
         if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
             post.post(from, Delivery::Message(message));
@@ -291,7 +293,7 @@ impl LocalHost {
     }
 
     fn report(&self, report: Report) {
-        // The receiver is gone only when the run is over.
+        // Sending fails only when the run is over and the run controller has gone.
         let _ = self.record.reports.send(report);
     }
 
@@ -360,7 +362,7 @@ impl Host for LocalHost {
     }
 }
 
-/// Spawns node cores as live actors of a host.
+/// Spawns the state of nodes as live actors on a host.
 struct Spawning<'a>(&'a LocalHost);
 
 impl Spawning<'_> {

@@ -1,4 +1,4 @@
-//! News from the child processes of a run.
+//! What the run controller hears from the child processes of a run.
 use super::control::{Answer, hear};
 use super::host_supervisor::{Meeting, ProcessEnd};
 use super::wire::{FrameReader, Limits, WireError};
@@ -15,10 +15,10 @@ use tokio::time::sleep;
 /// The interval at which the interrupt flag is polled.
 pub const LOOK: Duration = Duration::from_millis(20);
 
-/// The longest time between the end of a process's connection and its exit, if it exits.
+/// How long to wait for a process's exit after its connection has ended, before only the connection is reported.
 const EXIT_WITHIN: Duration = Duration::from_secs(2);
 
-/// News from the child processes.
+/// What the run controller hears from or about a child process.
 pub enum News {
     Joined {
         host: HostId,
@@ -49,7 +49,7 @@ pub struct Joined {
     pub answers: FrameReader<OwnedReadHalf>,
 }
 
-/// The data with which the processes of a run are started.
+/// What the run controller needs to start a process and let it join.
 pub struct Meet<'a> {
     pub options: &'a Options,
     pub meeting: Meeting<'a>,
@@ -78,7 +78,7 @@ pub async fn listen(
         }
     };
     if !lied {
-        // The process has most likely ended, and its exit status gives the better reason.
+        // The process has most likely ended, and its exit status explains more than the closed connection.
         sleep(EXIT_WITHIN).await;
     }
     let _ = news.send(News::HungUp { host, incarnation, why });

@@ -1,6 +1,6 @@
 //! Controls one live run from the orchestrator's process: starts the hosts, supervises them, and ends the run.
 //!
-//! The actors implement the swarm's behaviour; this module only manages their processes.
+//! The actors implement the swarm's behaviour; the run controller only manages the processes that run the actors.
 use super::control::{Greeting, Order, Place, Purpose, Token, say};
 use super::core_lease::Leases;
 use super::host_supervisor::{Expected, HostSupervisor, Meeting, staffed};
@@ -25,7 +25,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
 use topology::outcome::{Outcome, Run};
 
-/// The time that a host has for an answer, and to exit, when the user has ended the run.
+/// How long hosts may take to answer, and then to exit, when the user has interrupted the run.
 const INTERRUPTED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs one cell from its start to the end of its processes.
@@ -89,7 +89,8 @@ async fn perform(
     let mut monitor = RunMonitor::new(setup, book.clone());
     for (host, Joined { mut orders, answers, .. }) in gathered {
         let spawn_actors = Order::Raise { plan: Box::new(plan.as_ref().clone()), book: book.clone(), started };
-        // A process that cannot be told has ended or hangs. Its exit, or the end of `ready_within`, will be noticed.
+        // A process that does not read its order has ended or hangs. Its exit, or the end of `ready_within`, reports
+        // that.
         let _ = timeout(options.join_within, say(&mut orders, &spawn_actors)).await;
         spawn_local(listen(plan.clone(), (host, 0), answers, sender.clone()));
         monitor.add(host, orders);
@@ -140,13 +141,13 @@ async fn open_door(
     .await;
 }
 
-/// Returns the hosts that exist from the start.
+/// Returns the hosts that exist from the start of the run and do not join later.
 fn early(plan: &Plan) -> impl Iterator<Item = HostId> {
     let late = plan.late_hosts();
     staffed(plan).filter(move |host| !late.contains(host))
 }
 
-/// Waits until every child that exists from the start has joined, or one that had joined is lost.
+/// Waits until every child that exists from the start has joined, or until one that has joined is lost.
 async fn wait_for_hosts(
     plan: &Plan,
     options: &Options,

@@ -26,11 +26,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use topology::holders::Holders;
 use topology::outcome::Outcome;
 
-/// The time that a run may take beyond the sum of its own time limits before it is ended as a deadlock.
+/// How much longer than the sum of its own time limits a run may take; then it is ended as a deadlock.
 const GRACE: StdDuration = StdDuration::from_secs(30);
 
-/// The bounds of the time after which a silent host is given up, which is else the timeout of a request. A busy machine
-/// can silence a host for a few seconds; a host that is silent for longer than the upper bound does not recover.
+/// A host that sends nothing is given up after the timeout of a request, but not before the first and not after the
+/// second time. A busy machine can silence a host for seconds; a host that is silent for longer than the second is
+/// stuck.
 const SILENT_FOR: (StdDuration, StdDuration) = (StdDuration::from_secs(10), StdDuration::from_secs(30));
 
 /// The supervision of a live run that has begun, in the orchestrator's process.
@@ -41,18 +42,18 @@ pub struct RunMonitor<'a> {
     released: Option<Timestamp>,
     processes: Processes,
     losses: Losses,
-    /// The events that each host has sent so far.
+    /// The events that each host has sent so far, by host.
     records: BTreeMap<HostId, Vec<Event>>,
 }
 
-/// The data with which a live run begins.
+/// What is needed to begin the supervision of a live run.
 pub struct RunSetup<'a> {
     pub plan: &'a Arc<Plan>,
     /// The orchestrator's own host.
     pub local: Rc<LocalHost>,
     pub supervisor: &'a mut HostSupervisor,
     pub meet: Meet<'a>,
-    /// The channel to which the listeners of processes send.
+    /// The channel to which the tasks that listen to processes send what they hear.
     pub news: UnboundedSender<News>,
     pub started: Timestamp,
 }
@@ -63,33 +64,33 @@ struct Processes {
     hosts: BTreeMap<HostId, OwnedWriteHalf>,
     /// The addresses where hosts listen and their incarnations, by host id.
     book: Vec<Option<Place>>,
-    /// Hosts whose processes have been told to end, but have not ended yet.
+    /// Hosts whose processes have been told to end and have not ended yet.
     doomed: BTreeSet<HostId>,
-    /// Hosts that have no process at present: they crashed, left, or are not yet there.
+    /// Hosts that have no process at present: they crashed, left, or have not joined yet.
     away: BTreeSet<HostId>,
-    /// Hosts that must be started again as soon as their last process has ended.
+    /// Hosts that must be started again as soon as their present process has ended.
     wanted: BTreeSet<HostId>,
-    /// Stalled hosts, and the number of stalls that each is in.
+    /// Stalled hosts, and for each the number of stalls in effect, which may overlap.
     stalled: BTreeMap<HostId, u32>,
-    /// The number of consecutive looks at which a live host had said nothing since the last look.
+    /// For each silent host, the number of checks in a row that found no frame from it since the check before.
     silent: BTreeMap<HostId, u32>,
 }
 
-/// The unplanned losses of a run, and the blocks that losses leave uncovered.
+/// The losses of hosts that the plan did not ask for, and the blocks that any losses leave without a peer.
 struct Losses {
     holders: Holders,
-    /// Hosts whose processes ended unplanned, and how.
+    /// Hosts whose processes ended although the plan did not ask for it, and how.
     lost: Vec<(HostId, String)>,
-    /// Broken connections between hosts, by the host at the remote end. Connections closed for a protocol violation
-    /// come first.
+    /// The hosts to which others have lost their connections, with the reason. Those that were disconnected for a
+    /// protocol violation come first.
     cut: Vec<(HostId, String)>,
-    /// The hosts that have lost their connection to a host, by the host at the remote end.
+    /// For each host, the other hosts that have lost their connection to it.
     cut_by: BTreeMap<HostId, BTreeSet<HostId>>,
 }
 
 impl<'a> RunMonitor<'a> {
-    /// Begins the supervision of a run whose first processes listen at the addresses of `book`. No control connection
-    /// is known yet (see [`RunMonitor::add`]).
+    /// Begins the supervision of a run whose first processes listen at the addresses of `book`. Control connections are
+    /// added with [`RunMonitor::add`].
     pub fn new(setup: RunSetup<'a>, book: Vec<Option<Place>>) -> RunMonitor<'a> {
         let plan = setup.plan;
         RunMonitor {
@@ -110,12 +111,12 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Adds the control connection to a running host.
+    /// Adds the control connection to a host whose process has joined.
     pub fn add(&mut self, host: HostId, orders: OwnedWriteHalf) {
         self.processes.hosts.insert(host, orders);
     }
 
-    /// Supervises the run until the orchestrator has drained the latencies, or something ends the run earlier.
+    /// Supervises the run until the orchestrator has drained the latencies, or something else ends the run first.
     ///
     /// # Errors
     /// If a node cannot load its part of the model.
@@ -128,7 +129,7 @@ impl<'a> RunMonitor<'a> {
         let began = Instant::now();
         let horizon = began + self.longest();
         let mut look_for_silence = interval(ALIVE_EVERY);
-        // If this process stood still itself, it has heard nobody: each look counts once.
+        // If this process itself was stopped, it could hear no host: missed ticks then count as one check, not as many.
         look_for_silence.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(action) = self.schedule.take(clock::now()) {
@@ -163,7 +164,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Handles news from a child. Returns a report, with the host that sent it, for [`RunMonitor::judge`].
+    /// Handles news from a child. If it is a report, returns the report for [`RunMonitor::judge`], with its sender.
     async fn hear(&mut self, news: News) -> Option<(HostId, Report)> {
         if let News::Answer { host, .. } = &news {
             self.processes.silent.remove(host);
@@ -179,8 +180,8 @@ impl<'a> RunMonitor<'a> {
         None
     }
 
-    /// Kills the live hosts that the plan does not stall and that have been silent for too long: their processes stand
-    /// still, or get no CPU time.
+    /// Kills the running hosts that the plan does not stall and that have been silent for too long: their processes are
+    /// stopped, or get no CPU time.
     fn give_up_silent(&mut self) {
         let (least, most) = SILENT_FOR;
         let patience = StdDuration::from_nanos(self.setup.plan.timeout.0).clamp(least, most);
@@ -199,13 +200,13 @@ impl<'a> RunMonitor<'a> {
                     format!("the process has stopped responding: it has sent nothing for {} s", patience.as_secs());
                 tracing::warn!("host `{}` was lost: {why}", self.setup.plan.host(host).name);
                 self.losses.lost.push((host, why));
-                // The end of the process is handled as that of any other.
+                // The process's exit is then handled as that of any other process.
                 self.setup.supervisor.signal(host, Signal::KILL);
             }
         }
     }
 
-    /// Returns an upper bound on the duration of a run that keeps its own time limits.
+    /// Returns the sum of the plan's time limits, which bounds the duration of a run that keeps them.
     fn longest(&self) -> StdDuration {
         let plan = self.setup.plan;
         let timed = match plan.workload_kind() {
@@ -214,7 +215,7 @@ impl<'a> RunMonitor<'a> {
         };
         let warm_up = plan.timeout.0;
         let longest = plan.ready_within.0.saturating_add(warm_up).saturating_add(timed);
-        // tokio's timers are limited to some decades.
+        // tokio's timers reach only some decades into the future.
         StdDuration::from_nanos(longest).min(StdDuration::from_secs(10 * 365 * 86_400)) + GRACE
     }
 
@@ -228,14 +229,14 @@ impl<'a> RunMonitor<'a> {
 
     async fn tell_all(&mut self, order: &Order) {
         for orders in self.processes.hosts.values_mut() {
-            // A host that cannot be told is itself lost, and its exit will be noticed.
+            // If a host cannot be told, its process has ended, and its exit will be handled.
             let _ = say(orders, order).await;
         }
     }
 
     // -- the plan's faults --
 
-    /// Records a fault here, since a crashing process cannot record it.
+    /// Records a fault of a host in this process, since a process that crashes cannot record it.
     fn note(&mut self, fault_events: Event) {
         self.records.entry(HostId(0)).or_default().push(fault_events);
     }
@@ -244,8 +245,8 @@ impl<'a> RunMonitor<'a> {
         self.note(self.setup.plan.fault_event_at(clock::now(), fault, &[host], lasts));
     }
 
-    /// Records the fault windows at their starts: slow devices, slow links and partitions, which the hosts look up
-    /// themselves.
+    /// Records the starts of slow devices, slow links and partitions, which the hosts look up themselves and do not
+    /// record.
     fn note_windows(&mut self, released: Timestamp) {
         for fault in self.setup.plan.faults.iter().filter(|fault| is_window(&fault.what)) {
             match fault.at {
@@ -295,7 +296,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Starts the next process of a host.
+    /// Starts the next process of a host, its next incarnation.
     async fn begin(&mut self, host: HostId) {
         let before = self.processes.book[host.0 as usize].map(|place| place.incarnation);
         self.note_mishap(if before.is_some() { FaultKind::Restart } else { FaultKind::Join }, host, None);
@@ -314,7 +315,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Handles the join of a host that was away: the others learn its address before it can dial them.
+    /// Handles a late or restarted host that joins. The other hosts learn its address before it can dial them.
     async fn joined(&mut self, host: HostId, incarnation: u32, mut joined: Joined) {
         let expected = self.processes.book[host.0 as usize].map_or(1, |place| place.incarnation + 1);
         if self.processes.hosts.contains_key(&host) || incarnation != expected {
@@ -327,7 +328,7 @@ impl<'a> RunMonitor<'a> {
         self.losses.cut_by.remove(&host);
         let (plan, book, started) =
             (Box::new(self.setup.plan.as_ref().clone()), self.processes.book.clone(), self.setup.started);
-        // A process that cannot be told has ended or hangs.
+        // If the order cannot be sent, the process has ended or hangs, which is handled elsewhere.
         let spawn_actors = Order::Raise { plan, book, started };
         let _ = timeout(self.setup.meet.options.join_within, say(&mut joined.orders, &spawn_actors)).await;
         if let Some(at) = self.released {
@@ -361,7 +362,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Handles a running process that has closed its connection, or was cut off for a protocol violation.
+    /// Handles a process that has closed its connection, or that was disconnected for a protocol violation.
     async fn hung_up(&mut self, host: HostId, incarnation: u32, why: String) {
         let present = self.processes.book[host.0 as usize].is_some_and(|place| place.incarnation == incarnation);
         if present && self.processes.hosts.contains_key(&host) && !self.processes.doomed.contains(&host) {
@@ -371,7 +372,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Handles the end of a host's present process: its nodes are unreachable.
+    /// Handles the end of a host's present process: tells the others that the host's nodes are unreachable.
     async fn gone(&mut self, host: HostId, why: String) {
         let incarnation = self.processes.book[host.0 as usize].map_or(0, |place| place.incarnation);
         self.processes.hosts.remove(&host);
@@ -380,8 +381,8 @@ impl<'a> RunMonitor<'a> {
         self.note_unreachable(host, why);
     }
 
-    /// Schedules the end of the run if the host does not come back and was the last with some blocks. Before the
-    /// barrier's release the orchestrator aborts the run itself.
+    /// Schedules the end of the run if the host does not come back and was the last to hold some blocks. Before the
+    /// barrier's release nothing is scheduled, because the orchestrator then aborts the run itself.
     fn note_unreachable(&mut self, host: HostId, why: String) {
         let back = self.processes.wanted.contains(&host) || self.schedule.begins(host);
         if !back && self.losses.holders.lose(self.setup.plan, host, why) && self.released.is_some() {
@@ -431,18 +432,18 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Records that `by` has lost its connection to `host`.
+    /// Records that the host `by` has lost its connection to `host`.
     fn note_cut(&mut self, by: HostId, host: HostId, why: String, lied: bool) {
         // The links of a host that the plan crashes or removes are expected to break.
         if self.setup.plan.faults.iter().any(|fault| falls(&fault.what, host)) {
             return;
         }
         tracing::warn!("a connection to host `{}` was lost: {why}", self.setup.plan.host(host).name);
-        // A host that is cut off for a protocol violation loses its end of the connection too, and may report that
-        // first.
+        // A host that is disconnected for a protocol violation loses its end of the connection too, and may report its
+        // own loss first.
         let at = if lied { 0 } else { self.losses.cut.len() };
         self.losses.cut.insert(at, (host, why.clone()));
-        // A connection is not restored: a host that no client can reach serves no request any more.
+        // Connections are not restored, so a host that no client can reach serves no request any more.
         let by_whom = self.losses.cut_by.entry(host).or_default();
         by_whom.insert(by);
         let mut clients = self
@@ -451,14 +452,14 @@ impl<'a> RunMonitor<'a> {
             .clients()
             .map(|(_, node)| node.host)
             .filter(|client| self.processes.hosts.contains_key(client));
-        // A host whose process has ended is skipped here: the exit status explains more than the broken connections.
+        // A host whose process has ended is not handled by its broken connections: the exit status explains more.
         if self.processes.hosts.contains_key(&host) && clients.all(|client| by_whom.contains(&client)) {
             self.note_unreachable(host, why);
         }
     }
 }
 
-/// Whether a fault is a fault window, which the hosts look up themselves.
+/// Whether a fault is a partition, slow link or slow device, whose time window the hosts look up themselves.
 fn is_window(what: &What) -> bool {
     matches!(what, What::SlowDevice { .. } | What::SlowLink { .. } | What::Partition { .. })
 }

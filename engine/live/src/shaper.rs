@@ -1,4 +1,5 @@
-//! Imposes the link model on real frames: a frame that arrives before its scheduled delivery time is held until then.
+//! Imposes the link model on real frames: a frame that arrives before its delivery time by the model is held until
+//! then.
 //!
 //! The sender computes its half of the frame's passage (egress NIC, path) and sends at once. The receiver adds its
 //! ingress NIC and holds the frame, so that the loopback's own delay is absorbed instead of added. tokio's timers are
@@ -20,7 +21,7 @@ use std::thread;
 use std::time::Duration as StdDuration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How long before the delivery time the thread wakes: the expected lateness of a timed sleep.
+/// How long before the delivery time the thread wakes and begins to spin: as late as a timed sleep is expected to end.
 const SPIN: Duration = Duration::from_micros(150);
 
 /// The link model of one host's swarm traffic.
@@ -31,19 +32,19 @@ pub struct Shaper {
     ingress: Stage,
     paths: BTreeMap<HostId, Way>,
     holding: Sender<Held>,
-    /// The number of frames that the thread holds, or that have left it and are not yet delivered.
+    /// The number of frames that the thread holds, or has passed on and that are not delivered yet.
     held: usize,
 }
 
 /// The path to one other host.
 struct Way {
     path: Path,
-    /// Whether a connection exists, dialled by either side; only its first frame pays for the handshake.
+    /// Whether either host has dialled a connection; only the first frame of a connection pays for the handshake.
     connected: bool,
 }
 
 impl Shaper {
-    /// Starts the thread, which sends held frames to `arrivals`.
+    /// Starts the shaper's thread, which sends held frames to `arrivals` at their delivery times.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -98,7 +99,7 @@ impl Shaper {
             return (Some(frame.message), carried);
         }
         self.held += 1;
-        // The thread ends only when this sender is dropped.
+        // Sending cannot fail: the thread ends only when this sender is dropped.
         let _ = self.holding.send(Held { until: passage.last, ..frame });
         (None, carried)
     }
@@ -141,7 +142,7 @@ fn hold(frames: &Receiver<Held>, arrivals: &UnboundedSender<Arrival>) {
     }
 }
 
-/// Waits for a frame that arrives before `until`; returns the timeout exactly at `until`.
+/// Waits for a frame that arrives before `until`. If none does, returns the timeout exactly at `until`.
 fn await_until(until: Timestamp, frames: &Receiver<Held>) -> Result<Held, RecvTimeoutError> {
     let left = until.since(clock::now());
     if left > SPIN {

@@ -1,4 +1,4 @@
-//! Warnings that strangers or other hosts can cause repeatedly: the first few are logged, and the others are only
+//! Warnings that other processes can cause any number of times: the first few are logged, and the others are only
 //! counted.
 use actors::limits::REPEATED_WARNINGS;
 use std::cell::Cell;
@@ -11,7 +11,7 @@ pub struct Warnings {
 }
 
 impl Warnings {
-    /// Creates warnings about `about`, a plural noun with its clause.
+    /// Creates warnings about `about`, a plural noun with its clause: `connections that were dropped`.
     pub fn new(about: &'static str) -> Warnings {
         Warnings { about, count: Cell::new(0) }
     }

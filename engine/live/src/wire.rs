@@ -4,8 +4,8 @@
 //! directly into the receiving buffer. A tensor larger than [`limits::FRAME_CHUNK_BYTES`] follows its message in
 //! chunks, and whole frames may be sent between the chunks. A connection carries at most one such message at a time.
 //!
-//! Reading any bytes returns a frame or a [`WireError`]. It allocates no more than the bytes that have arrived, or what
-//! [`Limits`] and the message itself allow.
+//! Reading arbitrary bytes returns a frame or a [`WireError`], and allocates no more than the larger of two amounts:
+//! the bytes that have arrived, and what [`Limits`] and the message itself allow.
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -62,7 +62,7 @@ pub enum WireError {
     CutShort,
 }
 
-// Implemented by hand: with `#[from]` an error report would print the cause again, which the texts contain already.
+// The conversion is written by hand: with `#[from]`, an error report would print the cause twice.
 impl From<io::Error> for WireError {
     fn from(why: io::Error) -> WireError {
         WireError::Io(why)
@@ -90,7 +90,7 @@ pub enum Kind {
     Chunk = 5,
 }
 
-/// The kind of the tensor part.
+/// What the tensor part of a frame contains, one byte of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Values {
@@ -99,7 +99,7 @@ enum Values {
     Buffer = 2,
 }
 
-/// The largest frame parts that a connection may carry, in bytes.
+/// The largest control part and the largest tensor part that a connection accepts in a frame, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub control: usize,
@@ -112,12 +112,12 @@ impl Limits {
     /// The limits of a connection between the orchestrator's process and a host's process.
     pub const CONTROL: Limits = Limits { control: limits::FRAME_CONTROL_BYTES, tensor: 0 };
 
-    /// Returns the limits for the messages of a plan. The largest activation is a session's whole history, which a
-    /// replacement peer receives again.
+    /// Returns the limits for the messages of a plan. The largest activation is the whole history of a session, which
+    /// is sent again to a peer that replaces a failed one.
     pub fn of(plan: &Plan) -> Limits {
-        // The extra token is the warm-up's, which generates one token regardless of the workload.
+        // One token is added for the warm-up, which generates one token regardless of the workload.
         let rows = u64::from(plan.workload.batch) * (u64::from(plan.longest()) + 1);
-        // A row's digest may be larger than its values.
+        // With echo values, a row is an 8-byte digest, which may be larger than the row's values on the wire.
         let row = plan
             .model
             .wire
@@ -180,12 +180,12 @@ impl Header {
     }
 }
 
-/// A message between two nodes, with its addresses.
+/// A message between two nodes, with its sender and receiver.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
     pub from: NodeId,
     pub to: NodeId,
-    /// The sender's half of a shaped passage.
+    /// The sender's half of the message's passage by the link model; `None` if the network is not shaped.
     pub passage: Option<Passage>,
     pub message: Message,
 }
@@ -257,7 +257,7 @@ impl Unit {
     }
 }
 
-/// A frame ready to be sent: its first unit, and the chunks that follow it.
+/// A frame ready to be sent: its first bytes, and the chunks of a large tensor that follow them.
 pub struct Frame {
     pub first: Unit,
     pub chunks: Option<Chunks>,

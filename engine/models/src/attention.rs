@@ -6,20 +6,20 @@ use super::linear::{Activation, Linear};
 use super::position::Positions;
 use candle_core::{D, DType, Device, Result, Tensor};
 
-/// The number of queries of a long prefill that are processed at a time. Small parts keep the scores small, and skip
-/// most of the scores that the causal mask would hide.
+/// The number of queries of a long prefill that are processed at a time. With small parts the scores stay small, and
+/// most of the scores that the causal mask would hide are not computed.
 const QUERIES: usize = 256;
 
 /// The attention layer of a block.
 pub struct Attention {
-    /// The fused projection; its rows are all query heads, then all key heads, then all value heads.
+    /// The fused projection. Its rows are those of all query heads, then of all key heads, then of all value heads.
     pub qkv: Linear,
     pub out: Linear,
     pub heads: usize,
     pub kv_heads: usize,
 }
 
-/// One session's part of a pass through a block: its KV cache, and its share of the pass's tokens.
+/// One session's entry in a pass through a block: the session's KV cache, and its share of the pass's tokens.
 pub struct BatchEntry<'a> {
     pub cache: &'a mut BlockCache,
     pub step: &'a Step,
@@ -27,34 +27,34 @@ pub struct BatchEntry<'a> {
     pub tokens: usize,
 }
 
-/// The data that the blocks of a block range share in one step.
+/// What one step computes once and all of its blocks share.
 pub struct Step {
     /// The position of the first new token.
     position: usize,
     positions: Positions,
-    /// `None` where the CPU kernels attend, since they apply the causal mask themselves.
+    /// The mask and bias; `None` if the CPU kernels attend, because they apply both themselves.
     tables: Option<Tables>,
 }
 
-/// The values that attention by matmuls adds to its scores.
+/// The mask and the bias that attention by matmuls adds to its scores.
 struct Tables {
     parts: Vec<Part>,
     /// The ALiBi bias of all keys: `[1, heads, 1, keys]`.
     bias: Option<Tensor>,
 }
 
-/// A part of the new tokens.
+/// A part of the new tokens, which attends in one matmul.
 struct Part {
     start: usize,
     tokens: usize,
-    /// 0 where a token may attend and -inf where not, `[tokens, length]`; `None` for a single token, which attends to
-    /// all keys.
+    /// 0 where a token may attend and -inf where it may not, `[tokens, length]`; `None` for a part of one token, which
+    /// attends to all keys.
     mask: Option<Tensor>,
 }
 
 impl Attention {
-    /// Maps `x`, [batch, tokens, hidden] of a single entry or [1, rows x tokens of all entries, hidden], to an output of
-    /// the same shape. Appends the keys and values of `x` to the entries' caches.
+    /// Maps `x`, [batch, tokens, hidden] of one entry or [1, rows x tokens of all entries, hidden], to an output of the
+    /// same shape. Appends the keys and values of `x` to the entries' caches.
     pub fn forward(&self, x: &Tensor, entries: &mut [BatchEntry<'_>]) -> Result<Tensor> {
         let qkv = self.qkv.forward(x, Activation::Identity)?;
         let mixed = match entries {
@@ -134,7 +134,7 @@ fn attend(q: &Tensor, cache: &BlockCache, step: &Step) -> Result<Tensor> {
     }
 }
 
-/// Attends by matmuls. `q` is scaled already, and its first token is at `position`.
+/// Attends by matmuls. `q` must be scaled already; its first token is at `position`.
 fn attend_by_matmul(q: &Tensor, cache: &BlockCache, position: usize, tables: &Tables) -> Result<Tensor> {
     let part = |part: &Part| {
         let (k, v) = cache.first(position + part.start + part.tokens)?;
@@ -147,8 +147,8 @@ fn attend_by_matmul(q: &Tensor, cache: &BlockCache, position: usize, tables: &Ta
     mixed.transpose(1, 2)?.flatten_from(D::Minus2)
 }
 
-/// Attends for one part. `q` is `[batch, heads, tokens, head_dim]`, `k` and `v` are `[batch, kv_heads, length,
-/// head_dim]`; the last token attends to all keys.
+/// Attends from one part of the new tokens. `q` is `[batch, heads, tokens, head_dim]`, `k` and `v` are `[batch,
+/// kv_heads, length, head_dim]`; the part's last token attends to all of these keys.
 fn attend_part(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
     let (batch, heads, tokens, head_dim) = q.dims4()?;
     let (_, kv_heads, length, _) = k.dims4()?;

@@ -6,10 +6,10 @@ use candle_core::Tensor;
 
 /// A decoder block.
 pub trait Block: Send {
-    /// Returns the matrices of the block; a step multiplies by each of them once.
+    /// Returns the block's matrices; a step multiplies by each of them once.
     fn matrices(&self) -> Vec<&Linear>;
 
-    /// Maps `x`, [batch, tokens, hidden] of a single entry or [1, rows x tokens of all entries, hidden], to an output of
-    /// the same shape. Appends the keys and values of `x` to the entries' caches.
+    /// Maps `x`, [batch, tokens, hidden] of one entry or [1, rows x tokens of all entries, hidden], to an output of the
+    /// same shape. Appends the keys and values of `x` to the entries' caches.
     fn forward(&self, x: &Tensor, entries: &mut [BatchEntry<'_>]) -> Result<Tensor, ModelError>;
 }

@@ -63,7 +63,7 @@ pub fn block(config: &Config, form: &BloomForm, tensors: &mut Tensors) -> Result
     }))
 }
 
-/// Returns the tensors outside the blocks.
+/// Returns the tensors outside the blocks: embedding, norms and LM head.
 pub fn client_specs(config: &Config) -> Specs {
     let (hidden, vocab) = (config.hidden(), config.vocab());
     let mut specs = Specs::under("");

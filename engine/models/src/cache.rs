@@ -1,4 +1,4 @@
-//! The KV cache of one session: allocated once for the session's whole length, and written in place.
+//! The KV cache of one session: allocated once for the session's whole length, and then written in place.
 use super::config::Config;
 use super::error::ModelError;
 use actors::id::BlockRange;
@@ -62,7 +62,7 @@ impl Cache {
         self.range
     }
 
-    /// Drops the tokens at position `length` and later, because a step is replayed or a speculated token was wrong.
+    /// Drops the tokens at position `length` and later, because a step is replayed or a speculated token was rejected.
     pub fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);
     }

@@ -14,19 +14,19 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The bytes of an f32, the type of all written values.
+/// The bytes of one written value, an f32.
 const VALUE: usize = 4;
 
-/// The folder within the model's folder in which the files grow. The program that has created it is the only one that
-/// writes there.
+/// The folder within the model's folder in which files are written before they are complete. Only the program that has
+/// created it writes there.
 const GROWING: &str = ".partial-model";
 
-/// A checkpoint with the same values as `Weights::Random` with the same seed.
+/// A random checkpoint to write, with the same values as `Weights::Random` with the same seed.
 pub struct Checkpoint {
     pub config: Config,
     pub seed: u64,
-    /// The largest number of bytes of values in one file; a single tensor that is larger gets a file of its own. `None`
-    /// writes one file.
+    /// The largest number of bytes of values in one file; a larger single tensor gets a file of its own. `None` writes
+    /// all tensors into one file.
     pub shard_bytes: Option<u64>,
 }
 
@@ -41,20 +41,20 @@ pub fn write_checkpoint(shape: &Shape, seed: u64, dir: &Path) -> Result<(), Mode
 impl Checkpoint {
     /// Writes the checkpoint into `dir`, which must not hold a model yet: `config.json`, `model.safetensors` (f32) or
     /// its shards with their index, and `tokenizer.json` if the vocabulary has at least 256 ids. Tensors are drawn one
-    /// at a time while they are written. The files grow in a folder of their own and are moved to `dir` when all are
-    /// complete, `config.json` last, so that a folder whose writing was interrupted is not a model.
+    /// at a time while they are written. The files are written in a temporary folder and moved to `dir` when all are
+    /// complete, `config.json` last, so a folder whose writing was interrupted does not count as a model.
     ///
     /// # Errors
-    /// If the folder holds a model already, another program writes one there, its file system has too little space, or
-    /// a file cannot be written. Nothing of the written files is left then.
+    /// If the folder holds a model already, another program is writing one there, its file system has too little space,
+    /// or a file cannot be written. The files written so far are then removed.
     pub fn write(&self, dir: &Path) -> Result<(), ModelError> {
         self.write_until(dir, &AtomicBool::new(false))
     }
 
-    /// As [`Checkpoint::write`], until `interrupt` is set.
+    /// Does the same as [`Checkpoint::write`], but stops when `interrupt` is set.
     ///
     /// # Errors
-    /// As [`Checkpoint::write`], and [`ModelError::Interrupted`].
+    /// Those of [`Checkpoint::write`], and [`ModelError::Interrupted`].
     pub fn write_until(&self, dir: &Path, interrupt: &AtomicBool) -> Result<(), ModelError> {
         let claim = Claim::new(dir)?;
         let taken = ["config.json", WEIGHTS, INDEX].into_iter().find(|name| dir.join(name).exists());
@@ -71,7 +71,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes the files, and returns their names in the order in which they are to be moved to the model's folder.
+    /// Writes the files, and returns their names in the order in which they must be moved to the model's folder.
     fn write_files(&self, dir: &Path, interrupt: &AtomicBool) -> Result<Vec<String>, ModelError> {
         let shape = &self.config.shape;
         let blocks = (0..shape.layers).map(|index| self.config.block_specs(index));
@@ -98,7 +98,7 @@ impl Checkpoint {
         for (name, specs) in files.iter().zip(&shards) {
             write_file(&dir.join(name), specs, &source, interrupt)?;
         }
-        // The files of weights before the index, and `config.json` at the very end.
+        // The weights are moved before their index, and `config.json` is moved last.
         let at = names.iter().position(|name| name != "tokenizer.json").unwrap_or(names.len());
         names.splice(at..at, files);
         Ok(names)
@@ -109,7 +109,7 @@ impl Checkpoint {
 struct Claim {
     dir: PathBuf,
     growing: PathBuf,
-    /// Folders that were not there before, the outermost first.
+    /// The folders that this program had to create, the outermost first.
     made: Vec<PathBuf>,
 }
 
@@ -122,7 +122,7 @@ impl Claim {
         for folder in absent {
             match fs::create_dir(&folder) {
                 Ok(()) => claim.made.push(folder),
-                // Another program has made it meanwhile.
+                // Another program has created the folder meanwhile.
                 Err(_) if folder.is_dir() => {}
                 Err(why) => return Err(claim.refused(ModelError::io(&folder)(why))),
             }
@@ -140,13 +140,13 @@ impl Claim {
         }
     }
 
-    /// The error of a claim that was not got: what grows there is another program's.
+    /// Returns the error `why` of a failed claim. The temporary folder is another program's then, so it is not removed.
     fn refused(mut self, why: ModelError) -> ModelError {
         self.growing = PathBuf::new();
         why
     }
 
-    /// Moves a whole file to its place.
+    /// Moves a complete file from the temporary folder to the model's folder.
     fn settle(&self, name: &str) -> Result<(), ModelError> {
         let place = self.dir.join(name);
         fs::rename(self.growing.join(name), &place).map_err(ModelError::io(&place))
@@ -154,7 +154,7 @@ impl Claim {
 }
 
 impl Drop for Claim {
-    /// Removes what is not whole, and the folders that were made and are empty.
+    /// Removes the temporary folder with its files, and those folders that the program created and left empty.
     fn drop(&mut self) {
         if !self.growing.as_os_str().is_empty() {
             let _ = fs::remove_dir_all(&self.growing);

@@ -32,7 +32,8 @@ pub enum Form {
 /// The settings of OPT models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptForm {
-    /// Whether the norms come before attention and feed-forward; the 350m checkpoint has them after the residuals.
+    /// Whether the norms come before attention and feed-forward, as in all but the 350m checkpoint, which has them
+    /// after.
     pub norm_first: bool,
     pub final_norm: bool,
     /// Width of the embedding (`word_embed_proj_dim`). If it differs from the hidden size, projections connect the two.
@@ -43,7 +44,7 @@ pub struct OptForm {
 /// The settings of BLOOM models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BloomForm {
-    /// The key `apply_residual_connection_post_layernorm`.
+    /// The key `apply_residual_connection_post_layernorm`: whether residuals are taken after the norm.
     pub residual_after_norm: bool,
 }
 
@@ -135,7 +136,7 @@ impl Config {
     }
 }
 
-/// What errors call the sizes of a shape: the scenario's words, or the keys of a `config.json` as they are written.
+/// The names of a shape's sizes in error messages: the scenario's words, or the keys as a `config.json` writes them.
 struct Names {
     layers: String,
     hidden: String,

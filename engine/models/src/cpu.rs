@@ -1,5 +1,5 @@
-//! Kernels for the two operations that take most of a CPU's time: linear layers and attention. Each exists for few rows
-//! or queries and for many.
+//! Kernels for the two operations that take most of a CPU's time: linear layers and attention. Each operation has one
+//! kernel for few rows or queries, and one for many.
 //!
 //! With few rows, a kernel reads memory once and computes little, so it should run at memory bandwidth. With many rows,
 //! it should run at the rate of the multipliers. candle's one-row matmul uses one thread, its matmul widens f16 and
@@ -24,12 +24,12 @@ use std::ops::Range;
 pub use attention::Attend;
 pub use linear::{Finish, PlainLinear, QuantisedLinear};
 
-/// The number of values that one thread reads in less time than it takes to wake another.
+/// The number of values that one thread reads in less time than waking another thread takes.
 const VALUES_ALONE: usize = 1 << 16;
 
-/// Calls `work` with ranges that together are `0..items`. Uses all threads if more than [`VALUES_ALONE`] values are
-/// read in total, otherwise only this one. The thread pool is candle's, whose threads spin: on a busy machine every use
-/// of the pool can cost a time slice.
+/// Calls `work` with ranges that together are `0..items`: on all threads if more than [`VALUES_ALONE`] values are read
+/// in total, otherwise on this thread only. The thread pool is candle's, whose threads spin: on a busy machine every
+/// use of the pool can cost a time slice.
 fn share(items: usize, values: usize, work: impl Fn(Range<usize>) + Sync) {
     if values <= VALUES_ALONE {
         work(0..items);

@@ -26,7 +26,7 @@ pub struct Parts {
     pub first_norm: Option<Norm>,
     pub last_norm: Option<Norm>,
     pub project_out: Option<Linear>,
-    /// The LM head; `None` if it is `tokens` again.
+    /// The LM head; `None` if the embedding `tokens` serves as the head too (tied).
     pub head: Option<Weight>,
 }
 

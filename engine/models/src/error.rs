@@ -1,4 +1,4 @@
-//! The errors from reading a folder of weights to choosing a token.
+//! The errors of loading and executing models, from reading a folder of weights to choosing a token.
 use actors::id::BlockRange;
 use actors::message::NotFinite;
 use scenarios::input::InputError;

@@ -1,4 +1,4 @@
-//! The choice of the family by the configuration.
+//! Chooses a model family's code by the configuration.
 use super::block::Block;
 use super::config::{Config, Form};
 use super::embedding_and_head::Parts;

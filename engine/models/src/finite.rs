@@ -16,7 +16,7 @@ pub fn first_not_finite(values: &[f32]) -> Option<usize> {
 /// Checks all values of a tensor, on any device.
 ///
 /// # Errors
-/// If one is not finite; `what` names the tensor in the plural.
+/// If a value is infinite or not a number; `what` describes the tensor's values, in the plural.
 pub fn check_finite(tensor: &Tensor, what: impl FnOnce() -> String) -> Result<(), ModelError> {
     let finite = match (tensor.device().is_cpu(), tensor.dtype()) {
         (true, DType::F32) => {
@@ -29,14 +29,15 @@ pub fn check_finite(tensor: &Tensor, what: impl FnOnce() -> String) -> Result<()
                 _ => true,
             }
         }
-        // Only one number is copied from a GPU: a sum is not finite if one of its terms is not.
+        // A sum is infinite or NaN if one of its terms is, so only one number is copied from a GPU.
         _ => tensor.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?.is_finite(),
     };
     if finite { Ok(()) } else { Err(ModelError::NotFinite { what: what() }) }
 }
 
-/// Checks that the squares of each row of `x`, over its last dimension, add up to a finite number, as a norm adds them: a
-/// norm with an infinite denominator makes zeros of finite values. On a CPU only, for a GPU would have to wait.
+/// Checks that the squares of each row of `x` (its last dimension) have a finite sum, because a norm whose denominator
+/// is infinite turns finite values into zeros. Checks on a CPU only; on a GPU the check would have to wait for the
+/// values.
 ///
 /// # Errors
 /// If the sum of a row is not finite.
@@ -54,7 +55,7 @@ pub fn check_squares(x: &Tensor) -> Result<(), ModelError> {
     Err(ModelError::NotFinite { what: "the sums of squared hidden states in a norm".to_owned() })
 }
 
-/// Says of values that are not finite that they are those of `what`.
+/// Returns a function that turns [`ModelError::NotFinite`] into an overflow of `what`.
 pub fn overflow(what: NotFinite) -> impl FnOnce(ModelError) -> ModelError {
     move |why| match why {
         ModelError::NotFinite { .. } => ModelError::Overflow(what),
@@ -62,10 +63,11 @@ pub fn overflow(what: NotFinite) -> impl FnOnce(ModelError) -> ModelError {
     }
 }
 
-/// How far a quantised value may be off, of the largest of its tensor: formats of four bits are off by at most an eighth.
+/// The accepted error of a quantised value, as a share of its tensor's largest; four-bit formats have at most an
+/// eighth.
 const NEAR: f32 = 0.25;
 
-/// Whether the quantised values `held`, in f32 on the CPU as `stored` are, stand for these.
+/// Whether the quantised values `held` are close to the original values `stored`; both are in f32 on the CPU.
 pub fn is_near(held: &Tensor, stored: &Tensor) -> Result<bool, ModelError> {
     let (held, stored) = (held.contiguous()?, stored.contiguous()?);
     let ((held, held_layout), (stored, layout)) = (held.storage_and_layout(), stored.storage_and_layout());
@@ -77,7 +79,7 @@ pub fn is_near(held: &Tensor, stored: &Tensor) -> Result<bool, ModelError> {
     };
     let (held, stored) = (&held[start..end], &stored[first..last]);
     let largest = stored.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-    // Not the other way round: what is no number is not near.
+    // `<=` is false for NaN, so a value that is not a number is not near.
     Ok(held.iter().zip(stored).all(|(held, stored)| (held - stored).abs() <= NEAR * largest))
 }
 

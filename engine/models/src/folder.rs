@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// The file that holds all tensors of an unsharded checkpoint.
 pub const WEIGHTS: &str = "model.safetensors";
-/// The index of a sharded checkpoint: which file holds which tensor.
+/// The name of the index of a sharded checkpoint, which lists the file of each tensor.
 pub const INDEX: &str = "model.safetensors.index.json";
 
 /// The prefixes that some files on the hub omit from their tensors' names.
@@ -32,24 +32,24 @@ pub fn parse_header(text: &[u8]) -> Result<usize, String> {
     header::entries(text, 0).map(|entries| entries.len())
 }
 
-/// The last parts of the names under which AWQ, GPTQ and compressed-tensors store a packed matrix.
+/// The endings of tensor names under which AWQ, GPTQ and compressed-tensors store a packed matrix.
 const PACKED: [&str; 3] = ["qweight", "weight_packed", "weight_q"];
 
-/// Bytes of two tensors that are compared at a time.
+/// The number of bytes of two tensors that are compared at a time.
 const COMPARED: usize = 1 << 20;
 
 /// The safetensors files of a folder, with their headers read.
 pub struct Folder {
     dir: PathBuf,
-    /// The number of the file and the entry in it, by tensor name.
+    /// For each tensor name, the index of its file and its entry in the file's header.
     entries: BTreeMap<String, (usize, Entry)>,
     /// The files and their sizes in bytes.
     files: Vec<(PathBuf, u64)>,
-    /// Whether there is an unread index beside the whole file.
+    /// Whether the folder has an index that is not read, because it also has `model.safetensors`.
     passed_over: bool,
 }
 
-/// The content of `model.safetensors.index.json`: the file of each tensor.
+/// The content of `model.safetensors.index.json`: the file name of each tensor.
 pub struct Index {
     weight_map: BTreeMap<String, String>,
 }
@@ -92,7 +92,7 @@ impl Index {
 }
 
 impl Folder {
-    /// Reads the headers of all files. The whole file `model.safetensors` takes precedence over an index, as in
+    /// Reads the headers of all files. An unsharded `model.safetensors` takes precedence over an index, as in
     /// transformers.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Folder {
         self.passed_over
     }
 
-    /// Reads the tensor of `spec`, in f32 on the CPU.
+    /// Reads the tensor that `spec` names, as f32 on the CPU.
     ///
     /// # Errors
     /// If the tensor is missing, packed, truncated, or of another shape or type, or if a value is not finite.
@@ -186,7 +186,7 @@ impl Folder {
         Ok(Found { path, name: &entry.name, start: entry.start, dtype })
     }
 
-    /// Whether the tensor `other` is not there, or has the same type, shape and bytes as that of `spec`.
+    /// Whether the tensor `other` is absent, or has the same type, shape and bytes as the tensor of `spec`.
     pub fn is_same(&self, spec: &TensorSpec, other: &str) -> Result<bool, ModelError> {
         let mut pair = Vec::with_capacity(2);
         for found in [self.find(spec), with_and_without_prefix(other).find_map(|name| self.entries.get(name))] {
@@ -240,7 +240,7 @@ impl Folder {
         names.flat_map(with_and_without_prefix).find_map(|name| self.entries.get(name))
     }
 
-    /// Returns the name of the packed tensor that replaces the weight `name`, if the folder is quantised.
+    /// Returns the name under which a quantised folder stores the weight `name` in packed form, if it does.
     fn packed(&self, name: &str) -> Option<String> {
         let layer = name.strip_suffix(".weight")?;
         let mut packed = PACKED.iter().map(|part| format!("{layer}.{part}"));
@@ -264,7 +264,7 @@ impl Folder {
     }
 }
 
-/// The name of a file of the folder.
+/// Returns the name of a file within the folder, for messages.
 fn shown(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }
@@ -281,7 +281,7 @@ fn with_and_without_prefix(name: &str) -> impl Iterator<Item = &str> {
     std::iter::once(name).chain(PREFIXES.iter().filter_map(move |prefix| name.strip_prefix(prefix)))
 }
 
-/// Names weights in `dir` that are not read, and says what to do about them.
+/// Lists the weights in `dir` that are in formats that are not read, and says what to do about them.
 fn other_weights(dir: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(dir) else { return String::new() };
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();

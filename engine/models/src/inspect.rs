@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The context length of the token whose work is reported.
+/// The context length, in tokens, of the decode step whose cost is reported.
 const CONTEXT: u32 = 512;
 
-/// The largest number of lines for missing, and for unused, tensors.
+/// The largest number of lines that list missing tensors, and the same for unused ones.
 const LINES: usize = 8;
 
 /// The contents of a Hugging Face folder.
@@ -25,14 +25,14 @@ pub struct Inspection {
     pub files: Vec<(PathBuf, u64)>,
     /// The number of tensors of each type.
     pub types: BTreeMap<String, usize>,
-    /// The holding of each block, in order.
+    /// What the folder holds of each block, in order.
     pub blocks: Vec<Holding>,
-    /// The holding outside the blocks: embedding, last norm and head.
+    /// What the folder holds outside the blocks: embedding, last norm and LM head.
     pub ends: Holding,
     /// The reasons why tensors that the configuration needs cannot be read: they are missing, truncated, or of another
     /// shape or type.
     pub missing: Vec<String>,
-    /// The tensors that the configuration does not use, except those that the family stores without need.
+    /// The tensors that the configuration does not use, except those that transformers ignores too.
     pub unused: Vec<String>,
     /// The reasons why the folder's output may differ from its authors'.
     pub warnings: Vec<String>,

@@ -15,7 +15,7 @@ pub struct Linear {
 
 struct Bias {
     tensor: Tensor,
-    /// The same values in f32 for the CPU kernels; empty on other devices.
+    /// The weights in f32 for the CPU kernels; empty on other devices.
     values: Vec<f32>,
 }
 
@@ -58,7 +58,7 @@ impl Linear {
         };
         match activation {
             Activation::Identity => Ok(y),
-            // candle's takes 0 in place of what is not a number: 0 times the input keeps an overflow one.
+            // candle's ReLU turns NaN into 0 and so hides an overflow; adding 0 times the input keeps NaN.
             Activation::Relu => y.relu()? + (&y * 0.0)?,
             Activation::GeluTanh => y.gelu(),
         }
@@ -84,7 +84,7 @@ impl Weight {
         let plain = |dtype| {
             let held = tensor.to_dtype(dtype)?.to_device(device)?;
             if dtype != DType::F32 {
-                // A value beyond the range of the type has become infinite.
+                // A value beyond the range of the type has become infinite in the conversion.
                 check_finite(&held, || format!("the values of the tensor `{name}`, converted to {dtype:?},"))?;
             }
             Ok(Weight::Plain(held))
@@ -94,7 +94,7 @@ impl Weight {
             WeightType::F16 => plain(DType::F16),
             WeightType::Bf16 => plain(DType::BF16),
             WeightType::Int8 => Weight::quantise(tensor, name, &[GgmlDType::Q8_0], "Int8", device),
-            // Both types take 4.5 bits per value; the one with the larger blocks is more exact.
+            // Both types take 4.5 bits per value; Q4K, with its larger blocks, is more exact.
             WeightType::Int4 => Weight::quantise(tensor, name, &[GgmlDType::Q4K, GgmlDType::Q4_0], "Int4", device),
         }
     }
@@ -112,15 +112,15 @@ impl Weight {
             return Err(ModelError::RowLength { tensor: name.to_owned(), row, format, multiple });
         };
         let held = QTensor::quantize_onto(tensor, *dtype, device)?;
-        // The scale of a block is an f16: a block of large values has an infinite one, or none.
+        // A block's scale is an f16, which large values may exceed: the block then decodes to other values.
         if !is_near(&held.dequantize(&Device::Cpu)?, tensor)? {
             return Err(ModelError::OutOfRange { tensor: name.to_owned(), format });
         }
         Ok(Weight::Quantised(Arc::new(held)))
     }
 
-    /// Computes `x W^T` with bias and activation by a CPU kernel. Returns `None` if there is no kernel for the device
-    /// and types.
+    /// Computes `x W^T` with bias and activation by a CPU kernel. Returns `None` if no kernel supports the device and
+    /// the types.
     fn fused(&self, x: &Tensor, finish: Finish<'_>) -> Option<Result<Tensor>> {
         if !x.device().is_cpu() || x.dtype() != DType::F32 {
             return None;

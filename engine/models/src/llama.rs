@@ -14,7 +14,7 @@ struct LlamaBlock {
     attention_norm: Norm,
     attention: Attention,
     ffn_norm: Norm,
-    /// The fused projection; its rows are the gate projection's, then the up projection's.
+    /// The fused projection. Its rows are those of the gate projection, then those of the up projection.
     gate_up: Linear,
     down: Linear,
 }

@@ -3,7 +3,7 @@ use super::error::ModelError;
 use super::finite::check_squares;
 use candle_core::Tensor;
 
-/// A norm with its weights.
+/// A norm with its parameters.
 pub enum Norm {
     /// Layer norm (Ba, Kiros and Hinton 2016).
     Layer { weight: Tensor, bias: Tensor, eps: f32 },

@@ -13,7 +13,7 @@ use actors::message::NotFinite;
 use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
 
-/// One session's part of a pass.
+/// One session's part of a pass through blocks.
 pub struct Part<'a> {
     pub cache: &'a mut Cache,
     /// The position of the first new token, which must be the number of tokens that the cache holds.
@@ -135,7 +135,7 @@ impl BlockSpan {
             });
             let block = &self.blocks[(index - self.range.start) as usize];
             x = block.forward(&x, &mut entries.collect::<Vec<_>>()).map_err(overflow(NotFinite::After(index)))?;
-            // On a GPU the check would wait for each block, so only the last one is checked.
+            // On a GPU each check waits for the block's result, so only the last block's is checked.
             if device.is_cpu() || index + 1 == blocks.end {
                 check_finite(&x, String::new).map_err(overflow(NotFinite::After(index)))?;
             }
@@ -160,7 +160,7 @@ impl BlockSpan {
         self.weights().map(|weight| weight.values() as u64).sum()
     }
 
-    /// The bytes of these weights as stored, which a decode step reads.
+    /// The bytes, as stored, of the weights that a decode step multiplies with and therefore reads.
     pub fn weight_bytes(&self) -> u64 {
         self.weights().map(|weight| weight.bytes() as u64).sum()
     }

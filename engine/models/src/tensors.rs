@@ -13,8 +13,8 @@ pub const HEAD: &str = "lm_head.weight";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     pub name: String,
-    /// Another tensor with the same values, which a folder may store instead of this one: the head that is tied to an
-    /// embedding.
+    /// Another tensor with the same values, which a folder may store instead: the LM head in place of the embedding
+    /// that it is tied to.
     pub shared_with: Option<&'static str>,
     pub dims: Vec<usize>,
     pub draw: Draw,
@@ -59,7 +59,8 @@ impl Specs {
         self.push(format!("{name}.weight"), vec![rows, width], Draw::Embedding);
     }
 
-    /// Adds the embedding of tokens; if the head is `tied` to it, a folder may store the head alone.
+    /// Adds the embedding of tokens. If the LM head is `tied` to it, a folder may store the head instead of the
+    /// embedding.
     pub fn tokens(&mut self, name: &str, rows: usize, width: usize, tied: bool) {
         self.embedding(name, rows, width);
         if let Some(spec) = self.list.last_mut().filter(|_| tied) {
@@ -130,7 +131,7 @@ impl Tensors {
         self.joined(name, &[name])
     }
 
-    /// The matrix `name`, which is that of `parts` under each other.
+    /// Takes the matrix `name`, which was joined from the matrices `parts`, one below the other.
     fn joined(&mut self, name: &str, parts: &[&str]) -> Result<Weight, ModelError> {
         let tensor = self.take(&format!("{name}.weight"))?;
         let full: Vec<String> = parts.iter().map(|part| format!("{}{part}.weight", self.prefix)).collect();

@@ -12,7 +12,7 @@ use tokenizers::Tokenizer;
 
 const TOKENIZER: &str = "tokenizer.json";
 
-/// The parts of the file that convert text to ids and back.
+/// The keys of a `tokenizer.json` that affect the conversion of text to ids and back.
 const PARTS: [&str; 7] =
     ["version", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"];
 
@@ -20,7 +20,7 @@ const PARTS: [&str; 7] =
 pub struct Text {
     path: PathBuf,
     tokenizer: Tokenizer,
-    /// How many times as long as it was a text may become before it is cut into tokens.
+    /// The largest factor by which the tokenizer may lengthen a text before it is cut into tokens.
     growth: u64,
 }
 
@@ -128,11 +128,11 @@ pub fn parse_end_of_sequence(text: &str) -> Result<Vec<u32>, String> {
     ids.ok_or_else(|| unexpected((name, value), "a token id or a list of them is expected"))
 }
 
-/// Returns a `tokenizer.json` of bytes for a vocabulary of at least 256 ids: ids below 256 are the bytes of UTF-8, and
-/// every other id is a token with the text `<id>`. An untrained checkpoint therefore accepts text, and its output can
-/// be printed.
+/// Returns a `tokenizer.json` for a vocabulary of at least 256 ids: an id below 256 is that byte of UTF-8, and every
+/// other id is a token with the text `<id>`. An untrained checkpoint therefore accepts text, and its output can be
+/// printed.
 pub(super) fn byte_tokenizer(vocab: u32) -> String {
-    // These are GPT-2's names of bytes: printable bytes are themselves, and the others start at 256.
+    // GPT-2's names for bytes: a printable byte is its own character, and the others have characters from 256 on.
     let prints = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let hidden = |byte: u32| (0..byte).filter(|before| !prints(*before)).count() as u32;
     let name = |id: u32| match id {
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_part_that_panics_is_an_error() {
-        // The decoder removes more characters than the text has.
+        // This decoder is told to remove more characters than the text has.
         let strip = r#""decoder": {"type": "Strip", "content": "a", "start": 1, "stop": 9}"#;
         survives(&WORDS.replace("\"decoder\": null", strip));
         let text = Text::parse(WORDS).expect("a tokenizer");

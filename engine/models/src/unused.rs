@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// The largest number of unused tensors that a warning names.
 const NAMES: usize = 4;
 
-/// Returns the names of the tensors that `config` does not use, except those that its family stores without need.
+/// Returns the names of the tensors that `config` does not use, except those that transformers ignores too.
 pub fn unused(config: &Config, folder: &Folder) -> Vec<String> {
     let blocks = (0..config.shape.layers).map(|index| config.block_specs(index));
     let specs = blocks.chain([config.client_specs()]).flat_map(|specs| specs.list);
@@ -19,8 +19,8 @@ pub fn unused(config: &Config, folder: &Folder) -> Vec<String> {
     names.filter(|name| !used.contains(*name) && !is_spare(config, name)).map(excerpt).collect()
 }
 
-/// Whether the head that is stored beside an embedding to which it is tied has other values than this: then the text is
-/// not that of whoever stored it. Reads both up to the first byte that differs.
+/// Whether the folder stores an LM head whose values differ from the embedding that it is tied to, so that its authors'
+/// texts differ. Reads both tensors up to the first byte that differs.
 fn has_another_head(config: &Config, folder: &Folder) -> Result<bool, ModelError> {
     let tokens = config.client_specs().list.into_iter().find(|spec| spec.shared_with == Some(HEAD));
     match tokens {
@@ -29,7 +29,7 @@ fn has_another_head(config: &Config, folder: &Folder) -> Result<bool, ModelError
     }
 }
 
-/// Whether transformers computes the tensor from others, and so ignores the stored one.
+/// Whether transformers ignores the stored tensor, because it computes the tensor from others.
 fn is_spare(config: &Config, name: &str) -> bool {
     let tied_head = config.tied && name == HEAD;
     tied_head || matches!(config.form, Form::Llama(_)) && name.ends_with("rotary_emb.inv_freq")
@@ -51,7 +51,7 @@ pub fn warnings(config: &Config, folder: &Folder) -> Vec<String> {
             asking(config, &names).map(|key| format!(" (but would with `{key}: true`)")).unwrap_or_default()
         ));
     }
-    // A file that cannot be read is the error of whoever loads it.
+    // If the file cannot be read, loading the model reports that error.
     if has_another_head(config, folder).unwrap_or(false) {
         warnings.push(format!(
             "the tensor {HEAD} of the folder differs from the embedding and is not used, since config.json says \
@@ -64,7 +64,7 @@ pub fn warnings(config: &Config, folder: &Folder) -> Vec<String> {
     warnings
 }
 
-/// Returns the configuration key that would use the unused tensors, if they are biases.
+/// Returns the configuration key that would make the model use the unused tensors, if they are biases.
 fn asking(config: &Config, names: &[String]) -> Option<&'static str> {
     let has = |part: &str| names.iter().any(|name| name.contains(part) && name.ends_with(".bias"));
     match &config.form {

@@ -8,11 +8,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
-/// The number of hops and transfers that ended requests hold together. They wait for the peers that still work on a
+/// The largest number of hops and transfers that requests may hold after their end, while peers may still work on a
 /// failed attempt.
 const HELD: usize = 1 << 16;
 
-/// The rare events of a run, and what the orchestrator recorded.
+/// The rare events of a run, which have no rows, and the orchestrator's final record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RareEvents {
     /// The time of the barrier's release, on the orchestrator's clock.
@@ -27,13 +27,13 @@ pub struct RareEvents {
     pub fault_events: Vec<FaultEvent>,
     pub drained: Option<Drained>,
     pub aborted: Option<Abort>,
-    /// The number of requests that ended more than once and of steps recorded twice. Both indicate a faulty merge.
+    /// How many requests ended twice and steps were recorded twice: 0 unless the processes' events were merged wrongly.
     pub duplicates: u32,
 }
 
 impl RareEvents {
-    /// Returns the measured window: from the barrier's release to the last client's end, or to the end by the
-    /// orchestrator's figure if that is later. `None` if the barrier was not released, or if no end is known.
+    /// Returns the measured window: from the barrier's release to the end of the last client, or to the end that the
+    /// orchestrator recorded if that is later. `None` if the barrier was not released or no end is known.
     pub fn window(&self) -> Option<(Timestamp, Timestamp)> {
         let released = self.released?;
         let drained = self.drained.as_ref().map(|drained| released + drained.wall);
@@ -58,58 +58,59 @@ impl RareEvents {
 
     fn sort(&mut self) {
         self.failovers.sort_by_key(|failover| (failover.request, failover.noticed));
-        // A peer may withdraw its old blocks and announce others at one instant. The stable sort keeps that order.
+        // A peer may withdraw its old blocks and announce others at one instant; the stable sort keeps the two in
+        // order.
         self.serving.sort_by_key(|serving| (serving.at, serving.peer));
         self.fault_events.sort_by(|a, b| (a.at, a.fault, &a.nodes).cmp(&(b.at, b.fault, &b.nodes)));
     }
 }
 
-/// Folds the events of one run into rows. It keeps the requests under way, and passes each row on when no later event
-/// can change it.
-///
-/// Events in the order of time give the rows of a step when the step is completed, and the row of a request when the
-/// request ends. A step that was delayed by failed peers waits, because a peer may still work on a failed attempt at it.
-/// Of such steps and of failed requests, at most 65,536 hops and transfers wait after the end of their requests;
+/// Folds the events of one run into rows. The fold keeps the requests in progress, and passes a row on as soon as no
+/// later event can change it.
+/// Given events in the order of time, the fold passes on a step's rows when the step is completed, and a request's row
+/// when the request ends. A step that failed peers delayed waits longer, because a peer may still work on a failed
+/// attempt. At most 65,536 hops and transfers of such steps and of failed requests wait after the end of their
+/// requests; beyond that, the request that ended first gets its rows.
 /// beyond that, the request that ended first gets its rows.
-///
+/// Given events in any other order, the fold passes on all rows at the end.
 /// Events in another order give all rows at the end.
 #[derive(Debug, Default)]
 pub struct RowFold {
     in_order: bool,
     open: BTreeMap<RequestId, OpenRequest>,
-    /// The requests that have ended and still hold something, in the order of their ends.
+    /// The requests that have ended and still hold hops or transfers, in the order of their ends.
     ended: VecDeque<RequestId>,
-    /// The number of hops and transfers that they hold.
+    /// The number of hops and transfers that the ended requests hold.
     held: usize,
     closed: BTreeMap<NodeId, Closed>,
     rare: RareEvents,
 }
 
-/// A request whose row is not complete.
+/// A request whose row has not been passed on yet.
 #[derive(Debug, Default)]
 struct OpenRequest {
     ended: Option<Box<Ended>>,
     /// The steps without a row, by session and position.
     steps: BTreeMap<(SessionId, u32), Stepped>,
-    /// The hops and the transfers without a row, by the position at their end. A replay begins earlier than the step
-    /// that it is for, and has the same end.
+    /// The hops and transfers without a row, by the position at which they end. A replay begins earlier than the step
+    /// that it is made for, and ends at the same position.
     served: BTreeMap<u32, Vec<Served>>,
     carried: BTreeMap<u32, Vec<Carried>>,
     sums: StepSums,
     /// The first time at which a peer received a step of the request, and the last time at which one sent a result.
     at_peers: Option<(Timestamp, Timestamp)>,
-    /// The number of the last output token.
+    /// The number of the last output token so far.
     output: Option<u32>,
     routed: bool,
-    /// Whether the request replaces failed peers, and whether a step has returned since.
+    /// `troubled`: whether the request is replacing failed peers. `resumed`: whether a step has returned since then.
     troubled: bool,
     resumed: bool,
 }
 
-/// The indices of a client's requests that have their rows.
+/// The indices of those requests of a client whose rows have been passed on.
 #[derive(Debug, Default)]
 struct Closed {
-    /// All indices below this one.
+    /// All indices below this one belong to the set.
     below: u32,
     others: BTreeSet<u32>,
 }
@@ -128,12 +129,12 @@ impl Closed {
 }
 
 impl RowFold {
-    /// Creates the fold of events that come in the order of time.
+    /// Creates a fold for events that arrive in the order of time.
     pub fn in_order() -> RowFold {
         RowFold { in_order: true, ..RowFold::default() }
     }
 
-    /// Creates the fold of events that come in any order, as a live run merges those of several processes.
+    /// Creates a fold for events in any order, such as the merged events of a live run's processes.
     pub fn in_any_order() -> RowFold {
         RowFold::default()
     }
@@ -156,7 +157,7 @@ impl RowFold {
             Event::Ended(ended) => self.end(ended, sink),
             Event::Routed(routed) if self.in_order => {
                 if let Some(open) = self.open(routed.request) {
-                    // A request is routed once, unless its peers fail.
+                    // A request is routed once, so a second routing means that its peers have failed.
                     (open.troubled, open.resumed) = (open.routed, false);
                     open.routed = true;
                 }
@@ -183,7 +184,7 @@ impl RowFold {
         self.rare
     }
 
-    /// Returns the request, or `None` if it has its row.
+    /// Returns the open request, or `None` if its row has been passed on already.
     fn open(&mut self, request: RequestId) -> Option<&mut OpenRequest> {
         match self.open.entry(request) {
             Entry::Occupied(open) => Some(open.into_mut()),
@@ -292,19 +293,19 @@ impl OpenRequest {
         sink.token(row);
     }
 
-    /// Returns the peers' and links' events of one attempt at a step. Other attempts at the request, before or after,
-    /// may end at the same position; their events are left out.
+    /// Returns the hops and transfers of one attempt at a step. Events of other attempts, before or after, may end at
+    /// the same position; they are left out.
     fn done_for(&self, step: &Stepped) -> (Vec<&Served>, Vec<&Carried>) {
         let mut hops: Vec<_> = self.served.range(ends(step)).flat_map(|(_, hops)| hops).collect();
         let mut ways: Vec<_> = self.carried.range(ends(step)).flat_map(|(_, ways)| ways).collect();
         let within = |hop: &&Served| (step.began..=step.seen).contains(&hop.received);
-        // If no hop lies within the step, the clocks disagree, and all hops are kept.
+        // If no hop lies within the step's time, the hosts' clocks disagree, and all hops are kept.
         if hops.iter().any(within) && !hops.iter().all(within) {
             hops.retain(within);
             ways.retain(|way| hops.iter().any(|hop| hop.session == way.session));
         }
-        // An activation without a hop was lost, which happens only in a step that had to recover. A peer that replaces
-        // another one later sends the result of the last replayed position to the next peer, which ignores it.
+        // A transfer without a hop was lost, which happens only in a step that had to recover. A peer that later
+        // replaces another sends the result of the last replayed position to the next peer, which ignores it.
         if step.recovery == Duration::ZERO && !hops.is_empty() {
             let with = |way: &Carried, hop: &Served| {
                 (way.session, way.position, way.tokens) == (hop.session, hop.position, hop.tokens)
@@ -315,7 +316,7 @@ impl OpenRequest {
         (hops, ways)
     }
 
-    /// Passes on the hops that end at `end` or before, except those of steps that wait.
+    /// Passes on the hops that end at position `end` or before, except those of steps that still wait.
     fn pass_on_until(&mut self, end: u32, sink: &mut impl RowSink) {
         let waits = |end: &u32| self.steps.values().any(|step| ends(step).contains(end));
         let due: Vec<u32> = self.served.range(..=end).map(|(end, _)| *end).filter(|end| !waits(end)).collect();
@@ -335,7 +336,7 @@ impl OpenRequest {
             let ways = self.carried.get(end).map_or(&[][..], Vec::as_slice);
             hops.iter().for_each(|hop| sink.hop(HopRow::of(hop, ways)));
         }
-        // A transfer alone makes no request: its step was not computed yet.
+        // A request without an end gets a row only if a peer received a step of it; a transfer does not show that.
         if self.ended.is_some() || self.sums.count() > 0 || self.at_peers.is_some() {
             sink.request(RequestRow::of(request, self.ended.as_deref(), &self.sums, self.at_peers));
         }

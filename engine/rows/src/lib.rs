@@ -1,7 +1,7 @@
 //! Conversion of one run's events into rows: requests, tokens (steps) and hops.
 //!
-//! [`RowFold`] takes the events one after another and passes finished rows to a [`RowSink`], so its memory does not grow
-//! with the run. [`RunRows`] has all rows of a short run, in the order of their keys, whatever the order of the events.
+//! [`RowFold`] takes the events one after another and passes finished rows to a [`RowSink`], so its memory does not
+//! grow with the run. [`RunRows`] has all rows of a short run, ordered by their keys, whatever the order of the events.
 //!
 //! The parts of a step sum exactly to its time, and the parts of a request to its latency. If the clocks of different
 //! hosts disagree, parts are reduced and the row is marked suspect; the sum never changes.
@@ -21,13 +21,13 @@ pub use rows::{HopRow, RequestRow, TokenRow};
 
 use actors::record::{Event, Looked, Pinged, Served};
 
-/// Takes the rows of a run as they are finished. All token rows and hop rows of a request come before its own row,
-/// except for hops of an attempt that failed and that a peer finished long after the request.
+/// Receives the rows of a run as they are finished. A request's token rows and hop rows come before its own row, except
+/// for hops of a failed attempt that a peer finished long after the request.
 pub trait RowSink {
     fn request(&mut self, row: RequestRow);
     fn token(&mut self, row: TokenRow);
     fn hop(&mut self, row: HopRow);
-    /// Takes a hop when it comes, before it has a row.
+    /// Receives a hop when its event arrives, before the hop has a row.
     fn served(&mut self, hop: &Served);
     fn looked(&mut self, looked: Looked);
     fn pinged(&mut self, pinged: Pinged);
@@ -63,7 +63,7 @@ impl RunRows {
         rows
     }
 
-    /// Returns the requests that count in timed statistics: all except warm-ups.
+    /// Returns the requests that count in the statistics: all except warm-ups.
     pub fn timed(&self) -> impl Iterator<Item = &RequestRow> {
         self.requests.iter().filter(|row| !row.warmup())
     }

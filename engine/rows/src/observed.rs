@@ -1,9 +1,9 @@
-//! The rows of one live run, with its plan.
+//! The rows of one live run together with its plan.
 use crate::{HopRow, TokenRow};
 use actors::record::Pinged;
 use scenarios::plan::Plan;
 
-/// The rows of one live run, as the calibration reads them.
+/// The rows of one live run, as the calibration uses them.
 #[derive(Clone, Debug)]
 pub struct ObservedRun {
     pub plan: Plan,

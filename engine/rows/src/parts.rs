@@ -1,7 +1,7 @@
 //! The parts of a time, which sum exactly to the whole.
 //!
-//! Each part except the network's was measured on one clock; the network's part is the rest. Measured parts exceed the
-//! whole only if clocks disagree. Later parts are then reduced first, and the caller is told.
+//! Each part except the network's is measured on one clock; the network's part is the rest of the whole. The measured
+//! parts exceed the whole only if clocks disagree. The last parts are then reduced first, and the caller is told.
 
 /// The parts of the time of a step or of a request, in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,22 +16,22 @@ pub struct Parts {
     pub peer_queue: u64,
     /// The time of the peers' blocks.
     pub compute: u64,
-    /// The rest: links, operating systems, and everything else without a stamp.
+    /// The rest of the time: links, operating systems, and everything else that is not measured.
     pub network: u64,
 }
 
-/// The known parts of the network's part, in ns, which sum exactly to it.
+/// The parts of the network's time that are known, in ns. Together with `other` they sum exactly to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetworkParts {
-    /// The time spent waiting for NICs and links.
+    /// The time spent waiting in the queues of NICs and links.
     pub send_queue: u64,
-    /// The bytes divided by the bandwidth.
+    /// The transfer time: the bytes divided by the bandwidth.
     pub transmit: u64,
     pub propagation: u64,
     pub other: u64,
 }
 
-/// The remainder of a whole while parts are taken off one after another. No part exceeds the remainder.
+/// What remains of a whole while parts are subtracted one after another. A part is reduced to what remains.
 struct Rest {
     left: u64,
     short: bool,

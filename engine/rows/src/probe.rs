@@ -1,10 +1,10 @@
 //! Probes: short live runs of fixed work, which show how fast the machine is at that time.
 use serde::{Deserialize, Serialize};
 
-/// Factors by which the profile's times are multiplied to give the times at the probe.
+/// The machine's drift: the factors that turn the profile's times into the times at a probe.
 ///
-/// One-token steps and longer steps drift apart: one-token steps wait for memory, which is shared with neighbours, and
-/// longer steps wait for the core.
+/// Decode and longer steps have separate factors: one-token steps wait for memory, which other machines of the
+/// hypervisor share, and longer steps wait for the core.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
     pub decode: f64,

@@ -1,14 +1,14 @@
 //! The rows of requests, tokens and hops. All times are in ns.
 //!
-//! Stamps are on the clock of the host that made them: a request's and a token's on the client's clock, a hop's on the
-//! peer's clock. Durations are measured on one clock, so they are exact.
+//! A time stamp is on the clock of the host that recorded it: the client's for requests and tokens, the peer's for
+//! hops. Each duration is measured on one clock, so it is exact.
 use super::parts::{NetworkParts, Parts};
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::message::Failure;
 use actors::record::{Carried, Ended, Served, Stepped};
 use actors::time::{Duration, Timestamp};
 
-/// One request: one `generate()` of a client.
+/// One request: one `generate()` call of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestRow {
     pub request: RequestId,
@@ -22,7 +22,7 @@ pub struct RequestRow {
     pub generate: u32,
     /// The number of generated tokens per row.
     pub generated: u32,
-    /// `ok`, the label of a failure, or `cut` if its end was never recorded.
+    /// `ok`, the label of a failure, or `cut` if the request's end was never recorded.
     pub outcome: &'static str,
     pub route: Vec<NodeId>,
     pub schedule_delay: u64,
@@ -38,10 +38,10 @@ pub struct RequestRow {
     /// The sum of the parts of the completed steps.
     pub parts: Parts,
     pub network: Option<NetworkParts>,
-    /// The time outside of completed steps, such as the step that a failure aborted. `parts` and `unfinished` sum to
-    /// `e2el`.
+    /// The time that belongs to no completed step, such as a step that a failure aborted. `parts` and `unfinished` sum
+    /// to `e2el`.
     pub unfinished: u64,
-    /// The bytes of the request's activations over all links, if the world records them.
+    /// The bytes of the request's activations over all links; `None` if the run does not record transfers.
     pub bytes: Option<u64>,
     pub suspect: bool,
 }
@@ -59,10 +59,10 @@ pub struct TokenRow {
     pub output: u32,
     pub began: u64,
     pub seen: u64,
-    /// seen - began: the TTFT for output 1, and the inter-token latency for later ones.
+    /// The time of the step, `seen` - `began`: the TTFT for output 1, and the inter-token latency for others.
     pub took: u64,
     pub parts: Parts,
-    /// The embedding's share of the client's part.
+    /// The time of the embedding, which is included in the client's part.
     pub embedding: u64,
     pub network: Option<NetworkParts>,
     pub hops: u16,
@@ -70,7 +70,7 @@ pub struct TokenRow {
     pub suspect: bool,
 }
 
-/// One step at one peer.
+/// One step of a request at one peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HopRow {
     pub request: RequestId,
@@ -87,9 +87,9 @@ pub struct HopRow {
     pub sent: u64,
     pub peer_queue: u64,
     pub compute: u64,
-    /// The transfer to the peer, if the world records it.
+    /// The transfer of the activation to the peer; `None` if the run does not record transfers.
     pub inward: Option<Way>,
-    /// The transfer from the peer, if the world records it.
+    /// The transfer of the activation from the peer; `None` if the run does not record transfers.
     pub outward: Option<Way>,
 }
 
@@ -111,7 +111,7 @@ impl RequestRow {
         self.outcome == "ok"
     }
 
-    /// Whether the request was shed: not sent, because its client had its maximum of requests in flight.
+    /// Whether the request was shed: the client did not send it, because too many of its requests were in flight.
     pub fn shed(&self) -> bool {
         self.outcome == Failure::Shed.label()
     }
@@ -121,9 +121,8 @@ impl RequestRow {
         !self.ok() && !self.shed()
     }
 
-    /// Builds a request's row from the sums over its steps. `at_peers` is the first time at which a peer received a step
-    /// of the request, and the last time at which one sent a result; these replace the stamps of a client whose record
-    /// is lost.
+    /// Builds a request's row from the sums over its steps. `at_peers` is when a peer first received a step of the
+    /// request, and when a peer last sent a result; these times replace those of a client whose record is lost.
     pub(super) fn of(
         request: RequestId,
         ended: Option<&Ended>,
@@ -186,7 +185,7 @@ impl RequestRow {
     }
 }
 
-/// The sums over the steps of a request, from which its row is made.
+/// The sums over the completed steps of a request, from which the request's row is made.
 #[derive(Clone, Debug)]
 pub(super) struct StepSums {
     count: u64,
@@ -198,7 +197,7 @@ pub(super) struct StepSums {
     /// The number and the time of the last output token.
     output: Option<(u32, u64)>,
     parts: Parts,
-    /// `None` if they are not known of every step.
+    /// The network's parts; `None` unless they are known for every step.
     network: Option<NetworkParts>,
     bytes: Option<u64>,
     suspect: bool,

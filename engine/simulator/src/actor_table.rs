@@ -1,4 +1,4 @@
-//! The simulation's table of actors.
+//! The table that holds every actor of a simulation.
 use actors::client::{self, Client};
 use actors::dht::bootstrap::{self, Bootstrap};
 use actors::orchestrator::{self, Orchestrator};

@@ -6,13 +6,14 @@ use rand_distr::{Distribution, Exp1};
 use scenarios::plan::{CpuSteal, Plan};
 use std::collections::VecDeque;
 
-/// The steal of each machine's cores that serve the network. A stolen core delays all nodes of its machine.
+/// For each machine, the CPU steal of the core that sends and receives messages. It delays all nodes of the machine.
 pub struct Serving {
     machines: Vec<Option<StealTimeline>>,
 }
 
 impl Serving {
-    /// Takes the first setting with steal of each machine from its nodes, or returns `None` if no core is ever stolen.
+    /// Reads (machine, CPU steal) of the nodes, and keeps each machine's first that is on. `None` if no machine has
+    /// any.
     pub fn of(plan: &Plan, cpu_steal: impl Iterator<Item = (usize, CpuSteal)>) -> Option<Serving> {
         let mut machines: Vec<Option<StealTimeline>> = plan.machines.iter().map(|_| None).collect();
         for (machine, cpu_steal) in cpu_steal {
@@ -22,8 +23,8 @@ impl Serving {
         machines.iter().any(Option::is_some).then_some(Serving { machines })
     }
 
-    /// Returns when work of `machine` from `from` to `until` ends if steal interrupts it. The result is `until` or
-    /// later. Intervals that ended before `now` are dropped.
+    /// Returns when work of `machine` that runs from `from` to `until` without steal ends with it: at `until` or later.
+    /// Forgets the stolen intervals that ended before `now`.
     pub fn through(&mut self, now: Timestamp, machine: usize, from: Timestamp, until: Timestamp) -> Timestamp {
         match &mut self.machines[machine] {
             Some(course) => course.through(now, from, until),
@@ -32,7 +33,7 @@ impl Serving {
     }
 }
 
-/// The intervals in which one core is stolen, drawn as far ahead as they were needed.
+/// The intervals in which one core is stolen. They are drawn only as far into the future as a caller has asked.
 struct StealTimeline {
     cpu_steal: CpuSteal,
     stream: SmallStream,
@@ -72,8 +73,8 @@ impl StealTimeline {
     }
 }
 
-/// The steal of a core that computes. Each job draws its own intervals, because such a core delays no other job except
-/// through the queue.
+/// The CPU steal of a core that runs jobs. Each job draws its own intervals, because the only other jobs that a stolen
+/// job delays are those queued behind it.
 pub struct Computing {
     cpu_steal: CpuSteal,
     stream: SmallStream,
@@ -84,7 +85,7 @@ impl Computing {
         (cpu_steal.every > Duration::ZERO).then(|| Box::new(Computing { cpu_steal, stream: stream() }))
     }
 
-    /// Returns the delay by steal of a job that takes `took`.
+    /// Returns the time that steal adds to a job that takes `took` without steal.
     pub fn within(&mut self, took: Duration) -> Duration {
         let (mut by, mut at) = (Duration::ZERO, exponential(self.cpu_steal.every, &mut self.stream));
         while at < took {

@@ -1,8 +1,8 @@
 //! The simulated devices: each executes one job at a time, first come, first served, at the plan's cost.
 //!
 //! Peers that share a device wait for it in one queue. The devices of one machine share its core leases, first come,
-//! first served, as live devices do. A live host's time beside computing (handing the job to the device's thread,
-//! handing over a lease) is the device's [`Overhead`].
+//! first served, as live devices do. A live host also spends time outside of the job itself, on handing the job to the
+//! device's thread and on handing over a lease; the device's [`Overhead`] models that time.
 use super::cpu_steal::Computing;
 use super::echo::Echo;
 use super::observed::Observed;
@@ -15,7 +15,7 @@ use scenarios::cost;
 use scenarios::plan::{Cost, Jitter, Overhead, Plan, Weights};
 use std::collections::VecDeque;
 
-/// The index of a device. The first device of each host has the host's number, and the further devices follow.
+/// The index of a device in the simulation. Each host's first device has the host's number; all further devices follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
@@ -27,9 +27,9 @@ pub struct Devices<'p> {
     /// For each node, the start of the last job that read its weights, and the share of the weights that was cold then.
     read: Vec<(Timestamp, f64)>,
     machines: Vec<Machine>,
-    /// The measured job times of a live run, which replace the plan's costs.
+    /// The measured job times of a live run, which replace the plan's costs; `None` to use the plan's costs.
     observed: Option<Observed>,
-    /// The computed values, if the plan's model has them.
+    /// The values that devices compute, if the plan's model has values and not only costs.
     echo: Option<Echo>,
 }
 
@@ -37,13 +37,13 @@ struct Device<'p> {
     host: HostId,
     machine: u32,
     cost: &'p Cost,
-    /// The queue of jobs. The first job runs once the device holds a lease.
+    /// The jobs, first come first. The first job runs once the device holds a core lease.
     jobs: VecDeque<Waiting>,
     started: Timestamp,
     /// The time at which the running job ends.
     until: Timestamp,
     running: bool,
-    /// The number of job ends scheduled or cancelled so far, see [`Begun`].
+    /// Counts the job ends that were scheduled or cancelled, so that a cancelled end is recognised (see [`Begun`]).
     version: u32,
     warmed_up: bool,
     factor: Factor,
@@ -57,12 +57,11 @@ struct Waiting {
     job: Job,
     /// The time at which the job reaches the device's thread.
     ready: Timestamp,
-    /// The sessions of the job that were released after the job was submitted. Their caches are freed when the job
-    /// ends.
+    /// Those of the job's sessions that were released while it waited or ran. Their caches are freed when the job ends.
     released: Vec<SessionId>,
 }
 
-/// Whether a job takes a step of `session` through blocks.
+/// Whether `work` takes a step of `session` through blocks.
 fn is_of(work: &Work, session: SessionId) -> bool {
     match work {
         Work::Blocks(piece) => piece.session == session,
@@ -71,14 +70,14 @@ fn is_of(work: &Work, session: SessionId) -> bool {
     }
 }
 
-/// The device's jitter, prepared for drawing, with the device's own random stream.
+/// The random factor on the time of a device's jobs, drawn from the device's own random stream.
 enum Factor {
     One,
     LogNormal(Box<(LogNormal<f64>, SmallStream)>),
 }
 
 impl Factor {
-    /// Returns the jitter of the device with this number on its host.
+    /// Creates the jitter of a device; `number` is the index of the device on its host.
     fn new(jitter: &Jitter, plan: &Plan, host: HostId, number: u64) -> Factor {
         let stream = || plan.chance.small_stream("device", host.0.into(), number);
         match jitter {
@@ -125,7 +124,7 @@ impl<'p> Device<'p> {
     }
 }
 
-/// Returns the time of a job by the plan's costs, on a device that is warm and without jitter.
+/// Returns the time of a job by the plan's costs, without jitter, on a device that has already run its first job.
 fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Duration {
     let model = &plan.model;
     match work {
@@ -140,13 +139,13 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Duration {
             let item = cost::Item { rows: 1, tokens: benchmark.tokens, position: benchmark.position };
             cost::batch_time(spec, model, 1, std::iter::once(item))
         }
-        // Loading precedes the warm-up, so it is outside of all measurements.
+        // Loading and releasing take no time: they happen outside of all measurements.
         Work::Load { .. } | Work::Release { .. } => Duration::ZERO,
     }
 }
 
-/// Returns the additional time of a job because a share of its weights is cold. That share follows from the time since
-/// the weights were `read` last and from the share that was cold then.
+/// Returns the time that a job takes longer because some of its weights are cold, and updates `read`: when the weights
+/// were last read, and which share of them was cold then.
 fn cold(spec: &Cost, work: &Work, read: &mut (Timestamp, f64), started: Timestamp) -> Duration {
     let blocks = match work {
         Work::Blocks(piece) => Some(piece.blocks.len()),
@@ -206,8 +205,8 @@ impl<'p> Devices<'p> {
         }
     }
 
-    /// Drops a node's cache of a session now, and once more when the jobs of that session that the device already has
-    /// are over.
+    /// Drops a node's cache of a session. If the device still has jobs of that session, their end drops the cache
+    /// again.
     pub fn release(&mut self, node: NodeId, session: SessionId) {
         let Some(echo) = &mut self.echo else { return };
         echo.release(node, session);
@@ -216,13 +215,13 @@ impl<'p> Devices<'p> {
         under_way.for_each(|waiting| waiting.released.push(session));
     }
 
-    /// Returns a session whose cache a node's device still holds, with that node. Always `None` if the plan's model has
+    /// Returns a node and a session whose KV cache the node's device still holds. Always `None` if the plan's model has
     /// no values.
     pub fn holding(&self) -> Option<(NodeId, SessionId)> {
         self.echo.as_ref().and_then(Echo::holding)
     }
 
-    /// Takes the times of jobs from a live run instead of the plan.
+    /// Makes jobs take the measured times of a live run instead of the plan's costs.
     pub fn observing(&mut self, observed: Observed) {
         self.observed = Some(observed);
     }
@@ -236,14 +235,13 @@ impl<'p> Devices<'p> {
         self.overhead(slot).way_back(computed.finished.since(computed.started))
     }
 
-    /// Returns the time until a device that waited for a core lease begins its first job after the lease is handed to
-    /// it.
+    /// Returns the time from handing a core lease to a device that waited for it until the device begins its first job.
     fn hand_over(&self, now: Timestamp, slot: Slot) -> Duration {
         let ready = self.devices[slot.0 as usize].jobs.front().map_or(now, |waiting| waiting.ready);
         self.overhead(slot).handed_over(now.since(ready))
     }
 
-    /// Submits a job of `node` to its device. Returns the job's end if the device has a lease for it at once.
+    /// Submits a job of `node` to its device. Returns the scheduled end if the job begins at once, with a core lease.
     pub fn submit(&mut self, now: Timestamp, node: NodeId, job: Job) -> Option<Begun> {
         let slot = self.of_node[node.0 as usize];
         let idle = now.since(self.devices[slot.0 as usize].until);
@@ -270,7 +268,8 @@ impl<'p> Devices<'p> {
         Some(self.begin(now, slot))
     }
 
-    /// Begins the first job of a device that has its lease at `now`, as soon as the job has reached the device.
+    /// Begins the first job of a device that got its lease at `now`, or later if the job has not reached the device
+    /// yet.
     fn begin(&mut self, now: Timestamp, slot: Slot) -> Begun {
         let device = &mut self.devices[slot.0 as usize];
         let Waiting { node, job, ready, .. } = device.jobs.front().expect("a lease is asked for a job");
@@ -296,7 +295,7 @@ impl<'p> Devices<'p> {
         Begun { slot, host: device.host, until: device.until, version: device.version }
     }
 
-    /// Returns the host of a device and the version of its current job end.
+    /// Returns the host of a device, and the version of the device's current job end.
     pub fn version(&self, slot: Slot) -> (HostId, u32) {
         let device = &self.devices[slot.0 as usize];
         (device.host, device.version)
@@ -324,7 +323,7 @@ impl<'p> Devices<'p> {
         running.into_iter().map(later).collect()
     }
 
-    /// Drops the jobs of `host` and the caches of its nodes. Returns the jobs that begin with the leases it held.
+    /// Drops the jobs of `host` and the caches of `nodes`. Returns the jobs of other hosts that get the freed leases.
     pub fn crash(&mut self, now: Timestamp, host: HostId, nodes: &[NodeId]) -> Vec<Begun> {
         if let Some(echo) = &mut self.echo {
             nodes.iter().for_each(|node| echo.forget(*node));
@@ -367,7 +366,7 @@ impl<'p> Devices<'p> {
         let computed = Computed { ticket: job.ticket, started, finished: now, output };
         let machine = self.machine(slot);
         machine.leases = machine.leases.saturating_add(1);
-        // The device's next job queues behind the devices that already wait for the machine.
+        // The device's next job gets its lease only after the devices that already wait for a lease of the machine.
         let next = machine.waiting.pop_front();
         let handed_over = next.map(|next| {
             self.machine(next).leases -= 1;

@@ -1,11 +1,11 @@
-//! The values of an echo model, which simulated devices compute if the plan asks for values beside costs.
+//! An echo model's values, which simulated devices compute for plans that ask for values and not only for costs.
 use actors::echo::{self, Cache};
 use actors::id::{NodeId, SessionId};
 use actors::message::{Activation, Buffer, Ids, Payload, Piece};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The KV caches of all nodes.
+/// The KV caches of an echo model, of all nodes.
 pub struct Echo {
     vocab: u32,
     caches: BTreeMap<(NodeId, SessionId), Cache>,
@@ -16,8 +16,8 @@ impl Echo {
         Echo { vocab, caches: BTreeMap::new() }
     }
 
-    /// Embeds `ids`, of shape `[batch, tokens]` from `position` on, into digests in an activation with the shape of
-    /// `hollow`.
+    /// Embeds `ids`, `[batch, tokens]`, whose first tokens are at `position`. The result is `hollow` with digests as
+    /// values.
     pub fn embed(&self, position: u32, ids: &[u32], hollow: Activation) -> Activation {
         let places = (position..).take(hollow.tokens as usize).cycle();
         let digests = ids.iter().zip(places).map(|(id, position)| echo::embed(*id, position));

@@ -1,39 +1,38 @@
 //! The queue of future events, in the order of (time, sequence of scheduling).
 //!
 //! The queue is a hierarchical timing wheel in the manner of Varghese and Lauck (1987) with exact order. An event lies
-//! in the slot of the highest base-64 digit in which its time differs from the present time. It moves down a level when
-//! the clock reaches that slot. The events of a slot with few events move down no further: they are sorted and taken
-//! one after another, and events that are scheduled into their time meanwhile are inserted among them. Events at one
-//! instant always share a slot and stay in the order of scheduling, so they need no sequence number. The events
-//! themselves lie in a slab; only a time and an index move. Nothing is allocated once the slots have grown to a run's
-//! size.
+//! in the slot of the highest base-64 digit in which its time differs from the present time. The event moves down a
+//! level when the clock reaches that slot. The events of a slot with few events move down no further: they are sorted
+//! and taken one after another, and a new event that is due among them is inserted there. Events at one instant always
+//! share a slot and stay in the order of scheduling, so they need no sequence number. The events themselves stay in a
+//! slab; only a time and an index move. Nothing is allocated once the slots have grown to a run's size.
 use actors::time::Timestamp;
 
 const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 const LEVELS: usize = 64usize.div_ceil(BITS as usize);
 
-/// The number of events up to which sorting a slot costs less than moving its events down a level.
+/// The largest number of events in a slot for which sorting costs less than moving the events down a level.
 const FEW: usize = 16;
 
-/// The number of sorted events above which an insertion before others moves most of them back to the wheel.
+/// The number of sorted events above which an insertion among them moves most of them back to the wheel.
 const MANY: usize = 64;
 
-/// The event queue of a simulation. Time never runs backwards: no event may be scheduled before the event that was
-/// taken last.
+/// The event queue of a simulation. Time never runs backwards: no event may be scheduled earlier than the last one
+/// taken.
 pub struct EventQueue<E> {
     now: u64,
     len: usize,
     slots: Vec<Vec<Entry>>,
     /// For each level, one bit per slot, set if the slot is not empty.
     occupied: [u64; LEVELS],
-    /// All events up to `until`, in order. The first `taken` of them have been taken already.
+    /// The events due at `until` or earlier, in order. The first `taken` entries have been taken already.
     next: Vec<Entry>,
     taken: usize,
     until: u64,
     slab: Vec<Option<E>>,
     vacant: Vec<u32>,
-    /// A buffer that is reused when a slot is emptied into lower ones.
+    /// A buffer for the entries of a slot while they move to lower slots; kept to avoid allocations.
     moving: Vec<Entry>,
 }
 
@@ -112,9 +111,9 @@ impl<E> EventQueue<E> {
         }
     }
 
-    /// Moves all but the first few sorted events back into the wheel. The kept events are all events of one slot that
-    /// contains the present time. Until the clock reaches the end of that slot, every later event differs from it in
-    /// the same digit.
+    /// Moves all but the first few sorted events back into the wheel. The kept events end where a slot ends that
+    /// contains the present time: until then, every later event differs from the clock in the digit by which it was
+    /// placed.
     fn shorten(&mut self) {
         let (mut until, mut kept) = (self.until, self.next.len());
         for level in (0..LEVELS as u32).rev() {
@@ -159,7 +158,7 @@ impl<E> EventQueue<E> {
         Some((Timestamp(at), event))
     }
 
-    /// Makes the earliest slot the sorted events. A slot of many entries is first emptied into the slots below it.
+    /// Sorts the events of the earliest slot. If they are many, moves them to lower slots first.
     fn descend(&mut self) {
         self.next.clear();
         self.taken = 0;
@@ -178,8 +177,8 @@ impl<E> EventQueue<E> {
                 return;
             }
             std::mem::swap(&mut self.moving, entries);
-            // With the earliest time as the new present, every other entry differs from it in a lower digit than
-            // before.
+            // The earliest time in the slot becomes the present time, so every other entry now differs from it in a
+            // lower digit.
             self.now = self.moving.iter().map(|entry| entry.at).min().expect("an occupied slot holds an entry");
             for position in 0..self.moving.len() {
                 self.place(self.moving[position]);
@@ -224,7 +223,7 @@ mod tests {
             prop_assert_eq!(queue.take_next(), None);
         }
 
-        /// Compares the two when hundreds of events lie within one slot, far ahead of the last taken event, many at one
+        /// Compares the queue with a heap when hundreds of events lie within one slot, far in the future, many at one
         /// instant.
         #[test]
         fn crowded_slots_keep_the_order(

@@ -1,9 +1,9 @@
 //! The execution of a plan's faults: hosts that crash, restart, join, leave or stall, and links that are cut or slow.
 //!
 //! A crash aborts the work of the host's nodes and its devices. Every host with a connection to the crashed host
-//! receives `Gone` after the link's delay, and so does every host that sends to it later. Messages on their way to the
-//! crashed host are lost. A stall and a partition lose nothing, because TCP retransmits: messages sent meanwhile arrive
-//! later, in order.
+//! receives `Gone` after the link's delay, and so does every host that sends to the crashed host afterwards. Messages
+//! on their way to it are lost. A stall and a partition lose nothing, because TCP retransmits: messages sent meanwhile
+//! arrive after the fault's end, in order.
 use super::{ActorTable, SimEvent, Simulation};
 use crate::network::contacts::Contacts;
 use actors::id::{HostId, NodeId};
@@ -26,7 +26,7 @@ pub(super) struct Faults<'p> {
     lives: Vec<Life>,
     /// The pairs of hosts with a connection, the lower id first.
     links: Contacts,
-    /// The arrival of the last message of each direction, because a connection delivers in order.
+    /// The arrival time of the last message from one host to another; no later message of the pair arrives before it.
     last: BTreeMap<(HostId, HostId), Timestamp>,
     released: bool,
     holders: Holders,
@@ -35,19 +35,20 @@ pub(super) struct Faults<'p> {
 #[derive(Default)]
 struct Life {
     state: State,
-    /// The number of incarnations that have ended. Deliveries for an earlier incarnation are dropped.
+    /// The number of ended incarnations of the host. Deliveries for an earlier incarnation than the present are
+    /// dropped.
     ended: u32,
     /// The deliveries that arrived while the host was stalled.
     held: Vec<(NodeId, NodeId, Delivery)>,
-    /// The crashes of the host after a number of steps, each with the time until it starts again, if it does.
+    /// The crashes at a number of steps: that number, and the time until the host starts again (`None` if it does not).
     crashes: VecDeque<(u64, Option<Duration>)>,
-    /// The steps received since the barrier's release or the last start, whichever is later.
+    /// The steps that the host has received since the barrier's release or its own last start, whichever is later.
     steps: u64,
-    /// Whether the host has been told to leave. Its process ends when it holds no session any more.
+    /// Whether the host has been told to leave. Its process then ends as soon as it holds no session.
     leaving: bool,
-    /// Whether the host starts again once it has left.
+    /// Whether the host starts again after it has left.
     wanted: bool,
-    /// The number of starts of the host that are still to come.
+    /// The number of starts of the host that are scheduled and have not happened yet.
     starts: u32,
 }
 
@@ -108,14 +109,14 @@ impl<'p> Faults<'p> {
         }
     }
 
-    /// Records that two hosts have a connection.
+    /// Records that the hosts `a` and `b` have a connection.
     pub fn connect(&mut self, a: HostId, b: HostId) {
         if self.links.insert(a, b) {
             self.links.insert(b, a);
         }
     }
 
-    /// Applies slow links and partitions to a message, and keeps the order of its connection.
+    /// Delays a message by the active slow links and partitions, but never beyond the order of its connection.
     pub fn hinder(&mut self, from: HostId, to: HostId, passage: &mut Passage) {
         if self.windows.is_empty() {
             return;
@@ -132,12 +133,12 @@ impl<'p> Faults<'p> {
         *last = passage.last;
     }
 
-    /// Returns the factor by which a job that begins now takes longer.
+    /// Returns the factor by which slow-device faults lengthen a job that begins on `host` at `now`.
     pub fn slow_device(&self, now: Timestamp, host: HostId) -> f64 {
         self.windows.slow_device(now, host)
     }
 
-    /// Returns the number of messages that wait for stalled hosts.
+    /// Returns the number of messages that arrived at stalled hosts and are not yet delivered.
     pub fn held(&self) -> usize {
         let held = self.lives.iter().flat_map(|life| &life.held);
         held.filter(|(.., parcel)| matches!(parcel, Delivery::Message(_))).count()
@@ -149,7 +150,7 @@ impl<'p> Faults<'p> {
 }
 
 impl Simulation<'_> {
-    /// Schedules the faults that count from the start of the run or, with `released`, from the barrier's release.
+    /// Schedules the faults whose times count from the barrier's release (`released`) or from the start of the run.
     pub(super) fn schedule_faults(&mut self, released: bool) {
         let Some(faults) = &mut self.faults else { return };
         if released {
@@ -167,7 +168,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// Carries out a fault.
+    /// Carries out the plan's fault with this index.
     pub(super) fn strike(&mut self, index: u32) {
         let Some(faults) = &self.faults else { return };
         let what = &faults.plan.faults[index as usize].what;
@@ -190,19 +191,20 @@ impl Simulation<'_> {
             }
             What::Leave { host } => self.leave(host),
             What::Stall { host, lasts } => self.stall(host, lasts),
-            // These faults are looked up when a message is sent or a job begins.
+            // Slow devices, slow links and partitions need no action: they are looked up whenever a job begins or a
+            // message is sent.
             What::SlowDevice { .. } | What::SlowLink { .. } | What::Partition { .. } => {}
         }
     }
 
-    /// Returns a delivery that reaches its node now, or `None` if it is lost or waits for a stalled host.
+    /// Returns the delivery if its node receives it now; `None` if it is lost, or is kept for a stalled host.
     pub(super) fn admit(&mut self, from: NodeId, to: NodeId, parcel: Delivery, life: u32) -> Option<Delivery> {
         let Some(faults) = &mut self.faults else { return Some(parcel) };
         let (there, here) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         let it = &mut faults.lives[here.0 as usize];
         if it.state == State::Down || it.ended != life {
             self.account.lost += u64::from(matches!(parcel, Delivery::Message(_)));
-            // Senders with a connection to an earlier incarnation were told of its end by the crash.
+            // A sender that had a connection to the ended incarnation was told of the crash when it happened.
             if let Delivery::Message(message) = &parcel
                 && (it.state, it.ended) == (State::Down, life)
                 && there != here
@@ -236,7 +238,7 @@ impl Simulation<'_> {
         Some(parcel)
     }
 
-    /// Restarts a host that crashed at a step.
+    /// Starts a host again that crashed after a number of steps.
     pub(super) fn return_from_crash(&mut self, host: HostId) {
         if let Some(faults) = &self.faults {
             self.events.push(faults.plan.fault_event_at(self.world.now, FaultKind::Restart, &[host], None));
@@ -261,7 +263,7 @@ impl Simulation<'_> {
     }
 
     /// Schedules the end of the run if the host is down for good and was the last holder of some blocks. Before the
-    /// barrier's release the orchestrator itself aborts the run.
+    /// barrier's release nothing is scheduled, because the orchestrator itself then aborts the run.
     fn look_for_lost_blocks(&mut self, host: HostId, why: &str) {
         let now = self.world.now;
         let Some(faults) = &mut self.faults else { return };
@@ -272,8 +274,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Ends the run because blocks are lost for good. Responses that had already passed those blocks have arrived by
-    /// now.
+    /// Ends the run because blocks are lost for good. It is called late enough that every response that had already
+    /// passed those blocks has arrived.
     pub(super) fn give_up(&mut self) {
         if let Some(outcome) = self.faults.as_ref().and_then(|faults| faults.holders.outcome(faults.plan)) {
             self.end.get_or_insert(outcome);
@@ -320,7 +322,7 @@ impl Simulation<'_> {
         let plan = faults.plan;
         let life = &mut faults.lives[host.0 as usize];
         if life.leaving && life.state != State::Down {
-            // The next process of the host begins when the present one has ended.
+            // The host's present process is still running; the next one starts when it has ended.
             life.wanted = true;
             return;
         }
@@ -338,7 +340,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// Tells the host's nodes to leave, as a signal to their process does: peers withdraw their records and finish
+    /// Tells the host's nodes to leave, as a signal to a live process does: peers withdraw their records and finish
     /// their open sessions.
     fn leave(&mut self, host: HostId) {
         let now = self.world.now;

@@ -38,24 +38,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use topology::outcome::{Outcome, Run};
 use trace::Trace;
 
-/// Runs `plan` to its end, or for at most `horizon` deliveries. The run keeps all of its events in memory.
+/// Simulates `plan` to its end, or for at most `horizon` deliveries. The returned run holds all of its events.
 pub fn run(plan: &Plan, horizon: u64) -> Run {
     collected(Simulation::of(plan), horizon)
 }
 
-/// Runs `plan` to its end, or for at most `horizon` deliveries. The recorder gets the events, soon after they happen,
-/// and the run keeps none of them. If the recorder closes before the run's end, the run is interrupted.
+/// Simulates `plan` to its end, or for at most `horizon` deliveries. The events go to the recorder soon after they
+/// happen, and the returned run has none. If the recorder closes before the run's end, the run is interrupted.
 pub fn run_into(plan: &Plan, horizon: u64, recorder: &mut dyn Recorder) -> Run {
     Simulation::of(plan).recorded(horizon, recorder)
 }
 
-/// Runs `plan` with the measured job times of a live run of it. The run keeps all of its events in memory.
+/// Simulates `plan` with the job times that a live run of it measured. The returned run holds all of its events.
 pub fn run_observed(plan: &Plan, horizon: u64, observed: Observed) -> Run {
     collected(Simulation::observing(plan, observed), horizon)
 }
 
-/// Runs `plan` with the measured job times of a live run of it, and passes its events to the recorder as [`run_into`]
-/// does.
+/// Simulates `plan` with the job times that a live run of it measured, and passes the events to the recorder as
+/// [`run_into`] does.
 pub fn run_observed_into(plan: &Plan, horizon: u64, observed: Observed, recorder: &mut dyn Recorder) -> Run {
     Simulation::observing(plan, observed).recorded(horizon, recorder)
 }
@@ -66,12 +66,12 @@ fn collected(simulation: Simulation<'_>, horizon: u64) -> Run {
     Run { events, ..run }
 }
 
-/// The number of deliveries after which the events so far are passed to the recorder. They are few enough to stay in
-/// the processor's cache.
+/// The number of deliveries between two hand-overs of events to the recorder: few enough for the events to stay in the
+/// processor's cache.
 const PASSED_ON_AFTER: u64 = 1024;
 
-/// The number of deliveries after which a run is aborted. That is an hour of simulation, far beyond the need of any
-/// plan within the limits.
+/// The number of deliveries after which a run is aborted: about an hour of computing, far more than any plan within the
+/// limits needs.
 pub const HORIZON: u64 = 4_000_000_000;
 
 /// A simulation in progress, with one actor in `seats` for each node of the plan.
@@ -79,11 +79,11 @@ pub struct Simulation<'p> {
     seats: Vec<Box<dyn ActorSlot>>,
     /// The host of each node.
     hosts: Vec<HostId>,
-    /// The role of each node, which only debug assertions read.
+    /// The role of each node; only debug assertions read it.
     parties: Vec<NodeRole>,
     queue: EventQueue<SimEvent>,
     network: Network,
-    /// The network in place of `network` if bandwidth is shared fairly.
+    /// The network whose transfers share bandwidth fairly; it replaces `network` if the plan asks for it.
     fair: Option<Box<Fair<'p, Sent>>>,
     devices: Devices<'p>,
     overheads: MessageOverheads,
@@ -98,7 +98,7 @@ pub struct Simulation<'p> {
     recording: bool,
     /// The node that is handling an event at present.
     thinking: Option<NodeId>,
-    /// The time of the last event other than upkeep, and the time until which the run waits for the next such event.
+    /// `progressed`: the time of the last event that was not upkeep. `still_at`: when the run ends if no other comes.
     progressed: Timestamp,
     still_at: Timestamp,
     stillness: Duration,
@@ -112,27 +112,28 @@ enum SimEvent {
     Deliver {
         from: NodeId,
         to: NodeId,
-        /// The incarnation of the receiver's host that the delivery is for.
+        /// The incarnation of the receiver's host to which the delivery was sent.
         life: u32,
         parcel: Delivery,
     },
-    /// A message enters the network, because its sender is done with it.
+    /// A message enters the network: its sender has finished sending it.
     Depart { from: NodeId, to: NodeId, life: u32, message: Message },
-    /// The first byte of a message has reached the receiver's NIC. The sender was done with the message at this time.
+    /// The first byte of a message has reached the receiver's NIC. The timestamp is when the sender had finished
+    /// sending.
     Arrive { from: NodeId, to: NodeId, passage: Box<(Passage, Timestamp)>, message: Message },
-    /// The last byte of a message has reached its receiver, which a shaped network has held for this time.
+    /// The last byte of a message has reached its receiver. `held` is how long a shaped network held it; otherwise 0.
     Receive { from: NodeId, to: NodeId, life: u32, held: Duration, message: Message },
-    /// A device has finished its job of this version.
+    /// A device has finished a job, unless the device's job end has another version by now.
     JobDone(Slot, u32),
-    /// A transfer begins or ends, if the rates still have this version.
+    /// A transfer of the fairly shared network begins or ends, unless its rates have another version by now.
     Settled(u64),
-    /// A fault of the plan begins.
+    /// The plan's fault with this index begins.
     Strikes(u32),
-    /// A host that crashed at a step starts again.
+    /// A host that crashed at a number of steps starts again.
     Starts(HostId),
     /// A stalled host resumes.
     Stirs(HostId),
-    /// A leaving host checks whether its process may end.
+    /// A leaving host checks whether its process may end now.
     Departs(HostId),
     /// The run ends because blocks are lost for good.
     GivesUp,
@@ -184,8 +185,8 @@ impl<'p> Simulation<'p> {
         simulation
     }
 
-    /// Stops the recording of the events of links, so that the event loop can be measured over more messages than
-    /// memory holds.
+    /// Stops the recording of the links' events, so that a benchmark can deliver more messages than memory could hold
+    /// events.
     pub fn unrecorded(mut self) -> Self {
         self.recording = false;
         self
@@ -206,7 +207,7 @@ impl<'p> Simulation<'p> {
         })
     }
 
-    /// Runs to the end, or for at most `horizon` deliveries, and passes the events to the recorder.
+    /// Runs the simulation to its end, or for at most `horizon` deliveries, and passes the events to the recorder.
     fn recorded(mut self, horizon: u64, recorder: &mut dyn Recorder) -> Run {
         let mut until = horizon.min(PASSED_ON_AFTER);
         let mut outcome = self.run(until);
@@ -229,7 +230,7 @@ impl<'p> Simulation<'p> {
 
     /// Returns the outcome of `act`. If an actor panics in it, the outcome names the actor.
     fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
-        // One guard covers all messages, because a guard per message would be a call that prevents inlining.
+        // One guard covers all messages: a guard for each message would be a call that the compiler cannot inline.
         match catch_unwind(AssertUnwindSafe(|| act(self))) {
             Ok(outcome) => outcome,
             Err(panic) => match self.thinking.take() {
@@ -255,7 +256,7 @@ impl<'p> Simulation<'p> {
         self.end.take().expect("the loop ends with one")
     }
 
-    // The functions on a message's path are inlined into one: each call would move the message once more.
+    // Every function that a message passes through is inlined here, because each call would copy the message once more.
     #[inline(always)]
     fn happen(&mut self, now: Timestamp, event: SimEvent) {
         self.world.now = now;
@@ -282,8 +283,8 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// Returns the run that ended in `outcome`. A drained run is first checked for leaks and for balanced message
-    /// counts.
+    /// Returns the result of a run that ended in `outcome`. If all clients have finished, it first checks that no
+    /// session is left and that the message counts balance.
     fn over(mut self, outcome: Outcome) -> Run {
         let (trace, delivered, recorded) = (Some(self.trace.value()), self.delivered, self.events.len());
         let outcome = match outcome {
@@ -295,7 +296,7 @@ impl<'p> Simulation<'p> {
         Run { outcome, events: self.events, trace, delivered, account }
     }
 
-    /// Delivers the messages that are in flight at the end of a run until no peer holds a session, and balances the
+    /// Delivers the messages still in flight at the end of a run until no peer holds a session, and then checks the
     /// message account.
     fn clear_up(&mut self, outcome: Outcome) -> Outcome {
         let until = self.world.now + self.stillness;
@@ -359,15 +360,15 @@ impl<'p> Simulation<'p> {
         self.think(to, |seat, world| seat.deliver(from, parcel, world));
     }
 
-    /// Records that an event other than upkeep has happened. The run then waits for the next one as long as the plan's
-    /// `stillness`, which exceeds every wait of the plan.
+    /// Records that an event other than upkeep has happened. The run then waits for the next such event as long as
+    /// `stillness`, which exceeds every wait in the plan.
     #[inline]
     fn progress(&mut self) {
         self.progressed = self.world.now;
         self.still_at = self.world.now + self.stillness;
     }
 
-    /// Lets an actor handle an event, then carries out its effects.
+    /// Lets the actor of a node handle an event, then carries out the actor's effects.
     #[inline]
     fn think(&mut self, me: NodeId, act: impl FnOnce(&mut dyn ActorSlot, &mut SimContext)) {
         let seat = self.seats[me.0 as usize].as_mut();
@@ -418,7 +419,8 @@ impl<'p> Simulation<'p> {
         self.transmit(from, to, left, message);
     }
 
-    /// Lets a message enter the network. What a process that has died was sending is lost.
+    /// Lets a message enter the network, unless its sender's process has died while it was sending: then the message is
+    /// lost.
     #[cold]
     fn enter_network(&mut self, from: NodeId, to: NodeId, life: u32, message: Message) {
         match self.life(from) == life {
@@ -427,8 +429,8 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// Sends a message over the network, with either way of sharing bandwidth. Its sender is done with it at `left`,
-    /// which is now or, if the network is shaped, later.
+    /// Sends a message over the fairly shared network or the other. `left` is when its sender has finished sending it:
+    /// now or, if the network is shaped, later.
     #[inline(always)]
     fn transmit(&mut self, from: NodeId, to: NodeId, left: Timestamp, message: Message) {
         let now = self.world.now;
@@ -447,8 +449,8 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// Schedules the delivery of a message that has passed every queue. It is delivered with its last byte, or when its
-    /// receiver is done with it.
+    /// Schedules the delivery of a message that has passed every queue: when its last byte arrives or, if receiving
+    /// takes time, when the receiver has finished receiving it.
     #[inline(always)]
     fn carry(&mut self, from: NodeId, to: NodeId, left: Timestamp, passage: &Passage, message: Message) {
         let hindered = self.faults.as_mut().map(|faults| {
@@ -562,7 +564,7 @@ impl<'p> Simulation<'p> {
     }
 }
 
-/// Whether a delivery is upkeep of the swarm, which continues forever.
+/// Whether a delivery is upkeep of the swarm: it goes on for ever, so it is no progress of the run.
 #[inline]
 fn is_upkeep(parcel: &Delivery) -> bool {
     match parcel {
@@ -572,7 +574,7 @@ fn is_upkeep(parcel: &Delivery) -> bool {
     }
 }
 
-/// Runs `plan` twice, both runs side by side. Returns the first run, whose events the recorder gets, and whether both
+/// Simulates `plan` twice, side by side. Returns the first run, whose events go to the recorder, and whether both runs
 /// had equal traces, outcomes and events.
 pub fn is_deterministic(plan: &Plan, horizon: u64, recorder: &mut dyn Recorder) -> (Run, bool) {
     let (mut once, mut again) = (Simulation::of(plan), Simulation::of(plan));

@@ -1,22 +1,22 @@
-//! Per-message send and receive overheads: the time that a message takes at its sender and at its receiver for encoding,
-//! copying, system calls and waking a thread. The time in the network is not part of it.
+//! Per-message send and receive overheads: the time that a message takes at its sender and at its receiver for
+//! encoding, copying, system calls and waking a thread. The time in the network is not part of the overheads.
 //!
-//! Without a shaped network, a message enters the network when its sender is done with it. With `shape: true` a live run
-//! holds a message until its scheduled time, which counts from the sender's request. The overheads are then absorbed as
-//! long as they are smaller than the network's time.
+//! Without a shaped network, a message enters the network when its sender has finished sending it. With `shape: true` a
+//! live run holds a message until its scheduled time, which counts from the sender's request. The time in the network
+//! then contains the overheads, as long as they are shorter.
 use super::cpu_steal::Serving;
 use actors::id::NodeId;
 use actors::message::Message;
 use actors::time::{Duration, Timestamp};
 use scenarios::plan::{Overhead, Plan};
 
-/// The overheads of each node's host; `of_node` is empty if no host has any, so that messages skip the computation.
+/// The message overheads of each node's host. `of_node` is empty if no host has any, which saves the computation.
 pub struct MessageOverheads {
     of_node: Vec<Overhead>,
     /// The machine of each node.
     machines: Vec<usize>,
-    /// The time at which each node is done with its messages so far. A node handles one at a time, because it is one
-    /// thread.
+    /// The time at which each node finishes the last message that it sends or receives. A node is one thread, so it
+    /// handles one message at a time.
     until: Vec<Timestamp>,
     cpu_steal: Option<Serving>,
     shaped: bool,
@@ -43,25 +43,26 @@ impl MessageOverheads {
         self.of_node.is_empty()
     }
 
-    /// Whether messages enter the network only when their senders are done with them.
+    /// Whether messages enter the network only when their senders have finished sending them.
     #[inline]
     pub fn precede_the_network(&self) -> bool {
         !self.shaped
     }
 
-    /// Returns for how long a message has been held that reached its receiver at `at` and left its sender at `left`.
+    /// Returns how long a shaped network held a message that its sender finished at `left` and that arrived at `at`;
+    /// else 0.
     pub fn held(&self, left: Timestamp, at: Timestamp) -> Duration {
         if self.shaped { at.since(left) } else { Duration::ZERO }
     }
 
-    /// Begins to send a message at `now`. Returns when its sender is done with it.
+    /// Begins to send a message at `now`. Returns when its sender has finished sending it.
     #[inline]
     pub fn send(&mut self, now: Timestamp, from: NodeId, message: &Message) -> Timestamp {
         if self.are_none() { now } else { self.handle(now, from, message, Duration::ZERO) }
     }
 
-    /// Begins to receive a message that a shaped network has held for `held` at its receiver. Returns when the receiver
-    /// has it.
+    /// Begins to receive a message that a shaped network has held for `held`. Returns when its receiver has finished
+    /// receiving it.
     pub fn receive(&mut self, now: Timestamp, to: NodeId, message: &Message, held: Duration) -> Timestamp {
         self.handle(now, to, message, held)
     }
@@ -76,7 +77,7 @@ impl MessageOverheads {
         until
     }
 
-    /// Returns when work of `node` from `from` to `until` ends: later than `until` if steal interrupts its core.
+    /// Returns when work of `node` that runs from `from` to `until` without steal ends with the steal of its core.
     #[inline]
     pub fn held_up(&mut self, now: Timestamp, node: NodeId, from: Timestamp, until: Timestamp) -> Timestamp {
         match &mut self.cpu_steal {
@@ -101,7 +102,8 @@ mod tests {
         MessageOverheads { of_node: vec![overhead; 2], machines: vec![0; 2], until, cpu_steal: None, shaped: false }
     }
 
-    /// Returns when `node` is done with a message that it begins to receive at `now`, held for `held`.
+    /// Returns when `node` finishes a message that it begins to receive at `now` and that the network has held for
+    /// `held`.
     fn received(overheads: &mut MessageOverheads, now: u64, node: u32, held: u64) -> u64 {
         let session = SessionId::new(RequestId { client: NodeId(0), index: 1 }, 0);
         let message = Message::Close(Close { session });

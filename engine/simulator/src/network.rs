@@ -15,7 +15,7 @@ pub struct Network {
     framing: Framing,
     egress: Vec<Stage>,
     ingress: Vec<Stage>,
-    /// The NICs that have no effect. This copy takes two bytes per host, because it is read for every message.
+    /// For each host, which of its NICs have no effect: a copy of two bytes per host, because every message reads it.
     free: Vec<Free>,
     paths: Paths,
 }
@@ -32,7 +32,7 @@ impl Network {
         Network::with_bound(plan, paths::BOUND)
     }
 
-    /// Returns the network of `plan`, which drops idle paths whenever it has `bound` paths or more.
+    /// Creates the network of `plan`, which drops idle paths whenever it holds at least `bound` paths.
     fn with_bound(plan: &Plan, bound: usize) -> Network {
         let hosts = || plan.hosts.iter().zip(0..);
         let egress: Vec<Stage> = hosts().map(|(host, id)| Stage::egress(&host.egress, plan.seed, id)).collect();
@@ -48,8 +48,8 @@ impl Network {
         }
     }
 
-    /// Computes the sender's half: from the host `from` and over the path to the host `to`, with connection set-up if
-    /// the two have no connection yet.
+    /// Computes the sender's half of a message's passage: the egress NIC of `from` and the path to `to`, with
+    /// connection set-up if the two hosts have no connection yet.
     #[inline]
     pub fn depart(&mut self, now: Timestamp, from: HostId, to: HostId, bytes: u64) -> Passage {
         let Network { links, paths, egress, free, .. } = self;
@@ -68,12 +68,12 @@ impl Network {
         self.free[to.0 as usize].ingress
     }
 
-    /// Computes the receiver's half, when the first byte has reached the ingress NIC.
+    /// Computes the receiver's half of a message's passage, after its first byte has reached the ingress NIC of `to`.
     pub fn arrive(&mut self, to: HostId, passage: &mut Passage, bytes: u64) {
         self.ingress[to.0 as usize].pass(passage, self.framing.bytes(bytes));
     }
 
-    /// Returns the bytes of memory that the paths take, and the record of which host has sent to which.
+    /// Returns the bytes of memory of the paths and of the record of which hosts have sent to which.
     pub fn bytes(&self) -> usize {
         self.paths.bytes()
     }

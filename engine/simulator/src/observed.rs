@@ -1,7 +1,7 @@
 //! The measured job times of a live run, replayed in the order of their starts.
 //!
-//! With them, a simulation predicts everything except the computation: queueing, scheduling and the network. A job of a
-//! kind that the live run did not have takes the time of the plan's costs.
+//! A simulation with measured job times predicts everything except the computation: queueing, scheduling and the
+//! network. A job of a kind that the live run did not have takes the time of the plan's costs.
 use actors::id::{BlockRange, NodeId};
 use actors::message::{Piece, Work};
 use actors::record::{Event, Served};
@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 /// The number of context tokens in one bucket. The time of a decode step hardly changes within a bucket.
 const BUCKET: u32 = 16;
 
-/// The key of similar jobs: the node, the phase, the new tokens summed over all rows, and the bucket of the context.
-/// The context of a job is the mean context of its steps.
+/// What makes jobs similar: the same node and phase, the same new tokens summed over all rows, and a mean context of
+/// the job's steps in the same bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     node: NodeId,
@@ -23,35 +23,35 @@ struct Kind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// The blocks, with this number of steps in one job.
+    /// A peer's job: its blocks, run on this number of steps at once.
     Blocks { steps: u32 },
-    /// The embedding and the head of one step.
+    /// A client's job: the embedding or the LM head of one step.
     Ends,
 }
 
-/// The measured time of a job. For a client's step it is the time of the embedding.
+/// The measured times of one peer's job, or of a client's embedding and LM head for one step.
 #[derive(Clone, Copy, Debug)]
 struct Time {
     took: Duration,
-    /// The time of the head, for a client's step.
+    /// The time of the LM head if the times are a client's.
     head: Duration,
-    /// The blocks that were computed. A simulated step over fewer blocks takes its share of the time.
+    /// The blocks that the live job computed. A simulated job of fewer blocks takes a proportional share of its time.
     blocks: BlockRange,
 }
 
-/// The measured times of each kind, in the order of their starts. The last time of a kind repeats if more are needed.
+/// The measured times of each kind of job, in the order of the jobs' starts. The last one repeats if more are needed.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     times: BTreeMap<Kind, VecDeque<Time>>,
-    /// The time of the next head of each client, which belongs to the step that was embedded last.
+    /// For each client, the time of its next LM head; it belongs to the step that the client embedded last.
     heads: BTreeMap<NodeId, Duration>,
 }
 
 impl Observed {
-    /// Collects the times from all events of a live run, in any order.
+    /// Collects the job times from all events of a live run, given in any order.
     pub fn of(events: &[Event]) -> Observed {
         let mut stamped = Vec::new();
-        // All steps of one job have the stamps of the job.
+        // All steps of one job have equal start and end times.
         let mut jobs: BTreeMap<(NodeId, Timestamp, Timestamp), Vec<&Served>> = BTreeMap::new();
         for event in events {
             match event {
@@ -81,7 +81,7 @@ impl Observed {
         observed
     }
 
-    /// Returns the time of the next job of this kind, or `None` if none was measured.
+    /// Returns the next measured time of jobs like `work` of `node`, or `None` if none was measured.
     pub fn take(&mut self, node: NodeId, work: &Work) -> Option<Duration> {
         let of_piece = |piece: &Piece| (u32::from(piece.input.batch) * piece.input.tokens, piece.position);
         match work {
@@ -104,9 +104,9 @@ impl Observed {
         }
     }
 
-    /// Returns the time of `blocks` in a job of this kind. If the kind was not measured, the measured kind with the
-    /// same node, steps and tokens and the nearest context replaces it: the composition of batches depends on
-    /// microseconds, so contexts differ between runs.
+    /// Returns the measured time of a job of this kind on `blocks`. A kind that was not measured takes the time of the
+    /// one with the same node, phase and tokens and the nearest context. Contexts differ between runs because
+    /// microseconds decide which steps share a batch.
     fn next(&mut self, kind: Kind, blocks: BlockRange) -> Option<Time> {
         let like = match self.times.contains_key(&kind) {
             true => kind,
@@ -132,7 +132,7 @@ impl Observed {
     }
 }
 
-/// Returns the kind of a job. Each item of `steps` is the new tokens over all rows and the context of one step.
+/// Returns the kind of a job with these steps, each given as (new tokens over all rows, context).
 fn of_job(node: NodeId, steps: impl Iterator<Item = (u32, u32)>) -> Kind {
     let (mut count, mut tokens, mut contexts) = (0, 0u32, 0u64);
     for (new, context) in steps {

@@ -1,4 +1,4 @@
-//! Many simulations in parallel, each on one thread, with their results in the order of their plans.
+//! Runs many simulations in parallel, each on one thread, and returns their results in the order of their plans.
 use super::{HORIZON, is_deterministic, run_into};
 use actors::record::Recorder;
 use scenarios::plan::Plan;
@@ -12,11 +12,11 @@ pub struct Pool<'a> {
     pub threads: usize,
     /// Whether to run each plan twice and compare the two runs.
     pub twice: bool,
-    /// A flag that, once set, keeps further simulations from beginning.
+    /// Once set, no further simulation begins.
     pub interrupt: &'a AtomicBool,
 }
 
-/// A finished simulation. Its events are in its recorder.
+/// A finished simulation. Its events have gone to its recorder.
 pub struct Finished<R> {
     pub run: Run,
     pub recorder: R,
@@ -25,7 +25,7 @@ pub struct Finished<R> {
 }
 
 impl Pool<'_> {
-    /// Runs `plans`, each with a recorder of its own from `recorder`, and passes each result to `each`, in the order of
+    /// Simulates `plans`, each with its own recorder from `recorder`, and passes each result to `each`, in the order of
     /// the plans, until `each` fails or the interrupt is set.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ mod tests {
     use scenarios::plan::Plan;
     use topology::outcome::Outcome;
 
-    /// Keeps events until there are so many.
+    /// A recorder for tests that closes after this number of events.
     struct Until(usize, Vec<Event>);
 
     impl Recorder for Until {

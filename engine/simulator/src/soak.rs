@@ -64,7 +64,7 @@ pub enum Wrong {
         why: Failure,
     },
     Undetermined,
-    /// The run's aggregate figures do not follow from its events.
+    /// The run's aggregate statistics do not follow from its events.
     Figures(String),
     /// A peer under a random load of sessions and steps differs from the reference state that the test keeps.
     Peer(String),
@@ -90,7 +90,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Soaks the peer, the DHT node and the swarm of `seed`. With `twice`, the swarm's run must also repeat exactly.
+/// Tests the peer, the DHT node and the swarm of `seed`. With `twice`, the swarm's run must also repeat exactly.
 ///
 /// # Errors
 /// Returns the first difference from the expected behaviour.
@@ -100,7 +100,7 @@ pub fn soak(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     swarm(seed, twice)
 }
 
-/// Stresses one peer with the sessions and steps of `seed`.
+/// Stress-tests one peer with the sessions and steps that `seed` draws.
 ///
 /// # Errors
 /// Returns the first difference from the model of the peer, or the text of a panic.
@@ -108,7 +108,7 @@ pub fn storm(seed: u64) -> Result<(), Wrong> {
     guarded(|| storm::storm(seed)).map_err(Wrong::Peer)
 }
 
-/// Stresses one DHT node with the records of `seed`.
+/// Stress-tests one DHT node with the records that `seed` draws.
 ///
 /// # Errors
 /// Returns the first difference from the model of the store, or the text of a panic.
@@ -129,7 +129,7 @@ fn guarded(act: impl FnOnce() -> Result<(), String> + std::panic::UnwindSafe) ->
 pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     let drawn = draw(seed);
     let run = crate::run(&drawn.plan, HORIZON);
-    // The requests that were in flight have no end.
+    // The run ended because blocks were lost, so the requests that were in flight have no end.
     let gave_up = matches!(run.outcome, Outcome::BlocksLost { .. }) && drawn.uncovered;
     if !gave_up && !drained(&drawn, &run)? {
         return Ok(Soaked { delivered: run.delivered, ..Soaked::default() });
@@ -151,7 +151,8 @@ pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     for (request, wanted) in ends(&calm.events) {
         match wanted.outcome {
             Ok(()) => {}
-            // Whether a client may send such a request depends on the times at which others end.
+            // Whether a client sends or sheds such a request depends on when its other requests end, which faults
+            // change.
             Err(Failure::Shed) if sheds(&drawn.plan) => continue,
             Err(Failure::Refused(_, Refusal::CacheFull)) if drawn.tight => continue,
             Err(Failure::Timeout) if drawn.hurries() => continue,
@@ -185,7 +186,8 @@ pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     Ok(soaked)
 }
 
-/// Whether a run was drained. `false` if a request's timeout or a session's lifetime is too short even for the warm-up.
+/// Whether all clients finished. `false` if a request's timeout or a session's lifetime is too short even for the
+/// warm-up.
 ///
 /// # Errors
 /// Returns any other outcome.
@@ -198,12 +200,12 @@ fn drained(drawn: &Drawn, run: &Run) -> Result<bool, Wrong> {
     }
 }
 
-/// Whether a request has a reason to fail: blocks that no peer serves for longer than clients retry, or clients that do
-/// not retry.
+/// Whether a request may fail for the reason `why`. Valid reasons are blocks that no peer serves for longer than
+/// clients retry, and clients that do not retry.
 fn may_fail(drawn: &Drawn, why: Failure) -> bool {
     let policies = &drawn.plan.policies;
     match why {
-        // Client devices do not fail.
+        // A simulated client's device never fails.
         Failure::ClientDevice | Failure::ClientNotFinite(_) => false,
         Failure::Shed => sheds(&drawn.plan),
         Failure::Timeout => drawn.uncovered || drawn.hurries(),
@@ -211,13 +213,14 @@ fn may_fail(drawn: &Drawn, why: Failure) -> bool {
             drawn.uncovered
                 || policies.recovery == Recovery::Off && (!drawn.plan.faults.is_empty() || drawn.tight)
                 || drawn.tight && (why == Failure::NoRoute || matches!(why, Failure::Refused(_, Refusal::CacheFull)))
-                // Waiting for cache that others have reserved uses up retries that a fault needs as well.
+                // Waiting for cache that other sessions have reserved uses up retries, which are then missing after a
+                // fault.
                 || drawn.tight && !drawn.plan.faults.is_empty() && matches!(why, Failure::PeerLost(_))
         }
     }
 }
 
-/// Whether clients of this plan shed requests while too many are in flight.
+/// Whether clients of this plan may shed requests because too many are in flight.
 fn sheds(plan: &Plan) -> bool {
     matches!(plan.workload_kind(), WorkloadKind::Open(_))
 }

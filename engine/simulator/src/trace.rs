@@ -21,13 +21,13 @@ impl Trace {
     }
 }
 
-/// Adds a word to the hash with one multiplication, as the Rust compiler's FxHash does.
+/// Adds a word to the hash by one rotation and one multiplication, as the Rust compiler's FxHash does.
 #[inline]
 fn fold(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
 }
 
-/// The content of an order to leave, which no timer has.
+/// The hash content of an order to leave; no timer has the same.
 const LEAVE: u64 = 1 << 32;
 
 #[inline]
@@ -40,7 +40,7 @@ fn ticket(ticket: Ticket) -> u64 {
     }
 }
 
-/// Hashes the content that distinguishes deliveries with the same time, sender and receiver.
+/// Returns what distinguishes a delivery from others with the same time, sender and receiver, for hashing.
 #[inline]
 fn content(parcel: &Delivery) -> u64 {
     let step = |step: &Step| {

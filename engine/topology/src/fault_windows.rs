@@ -1,5 +1,5 @@
-//! Faults that last for a time, as a pure lookup for both the simulated and the live world: which hosts are cut off
-//! from each other, which devices and links are slow, and until when.
+//! The faults that have a duration, as a lookup without side effects for both simulated and live runs: which hosts are
+//! cut off from each other, which devices and links are slow, and until when.
 use actors::id::HostId;
 use actors::time::{Duration, Timestamp};
 use scenarios::plan::{Plan, What, When};

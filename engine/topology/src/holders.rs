@@ -1,15 +1,15 @@
-//! Which hosts hold each block, so that a run ends when some blocks are lost for good.
+//! Which hosts hold each block. A run ends when the last holder of a block is gone for good.
 //!
-//! Without this check, every remaining request would retry until it times out. A run continues in two cases in which
-//! the scenario asks for it: with `recovery: Off` requests fail at once and the run ends normally, and with a retry
-//! policy without a limit clients are meant to wait.
+//! Without this check, every remaining request would retry until it times out. A run continues nevertheless in two
+//! cases: with `recovery: Off` requests fail at once and the run ends normally, and with a retry policy without a limit
+//! clients are meant to wait.
 use crate::outcome::Outcome;
 use actors::id::{BlockRange, HostId};
 use actors::policy::Recovery;
 use scenarios::plan::{Plan, Role};
 use std::collections::BTreeMap;
 
-/// The number of peers of each block that are or will be present, and the hosts that are gone for good.
+/// The number of peers of each block that are or will still be present, and the hosts that are gone for good.
 pub struct Holders {
     /// The number of peers that may hold each block, indexed by block.
     peers: Vec<u32>,

@@ -1,5 +1,5 @@
-//! Everything the two worlds share about one run: which actors are spawned from a plan, which fault windows are open,
-//! which hosts hold each block, and how the run ended.
+//! What simulated and live runs share: which actors are spawned from a plan, which faults are active, which hosts hold
+//! each block, and how the run ended.
 #![forbid(unsafe_code)]
 
 pub mod fault_windows;

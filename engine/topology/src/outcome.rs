@@ -1,4 +1,4 @@
-//! How a run ended, with the node, host or session that caused it where there is one.
+//! How a run ended, and the node, host or session that caused its end if there is one.
 use actors::id::{BlockRange, HostId, NodeId, SessionId};
 use actors::invariants::{Invariant, MessageAccount};
 use actors::record::{Abort, Drained, Event};
@@ -23,8 +23,7 @@ pub enum Outcome {
         Invariant::MessagesBalanced, between(way), account.sent, account.delivered, account.lost
     )]
     Unbalanced {
-        /// The names of the sending and the receiving host, if the account covers only the messages from one host to
-        /// another.
+        /// The names of the sending and the receiving host if `account` covers only the messages from one to the other.
         way: Option<(String, String)>,
         account: MessageAccount,
         in_flight: u64,
@@ -42,7 +41,7 @@ pub enum Outcome {
     #[error("the run cannot continue, because no peer serves {} any more: {}", ranges(blocks), departed(hosts))]
     BlocksLost {
         blocks: Vec<BlockRange>,
-        /// The hosts that held these blocks and are gone for good, each with the reason.
+        /// The hosts that held the lost blocks and are gone for good, each with the reason.
         hosts: Vec<(String, String)>,
     },
     #[error("the run was interrupted")]
@@ -73,7 +72,7 @@ impl Outcome {
     }
 }
 
-/// Ranges of blocks as a scenario writes them.
+/// Formats block ranges as a scenario writes them.
 pub fn ranges(blocks: &[BlockRange]) -> String {
     let ranges: Vec<String> = blocks.iter().map(|range| format!("Blocks({}, {})", range.start, range.end)).collect();
     ranges.join(", ")

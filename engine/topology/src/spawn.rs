@@ -1,4 +1,4 @@
-//! Construction of the actors of a plan, shared by the simulated and the live world.
+//! Construction of the actors of a plan, for simulated and live runs alike.
 use actors::dht::{bootstrap, node};
 use actors::id::{HostId, NodeId};
 use actors::placement::Speed;
@@ -7,9 +7,9 @@ use scenarios::plan::{Arrival, Plan, Role, WorkloadKind};
 use scenarios::tokens::Prompts;
 use std::sync::Arc;
 
-/// Adds actors to a world, simulated or live. Each method takes the state of one new node.
+/// Adds actors to a simulation or to a live host. Each method takes the state of one new node.
 pub trait ActorSpawner {
-    /// Whether this world computes values, so that clients need prompts.
+    /// Whether the run computes values and not only costs, so that clients need prompts.
     fn computes_values(&self) -> bool;
     fn orchestrator(&mut self, core: orchestrator::Core);
     fn bootstrap(&mut self, core: bootstrap::Core);
@@ -106,8 +106,8 @@ fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
     }
 }
 
-/// Returns the prompts of the client `me`. Texts and lines become ids before any host of a live run gets the plan, so a
-/// plan that still holds them gives random prompts.
+/// Returns the prompts of the client `me`. A live run converts texts and files of prompts to token ids before any host
+/// gets the plan; a plan in which they are not converted gives random prompts.
 pub fn prompts_of(plan: &Plan, me: NodeId) -> client::Prompts {
     match &plan.tokens.prompts {
         Prompts::Ids(rows) => {

@@ -1,4 +1,4 @@
-//! The contents of a device: the weights of its host's nodes and the KV caches of their sessions, and how jobs use
+//! The contents of a device: the weights of its host's nodes and the KV caches of their sessions. Executes jobs on
 //! them.
 use super::blockwise;
 use crate::wire;
@@ -34,7 +34,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What the node that asked is told.
+    /// Returns the reason for the failure as the node that submitted the job is told it.
     pub fn refusal(&self) -> Refusal {
         match self {
             Fault::Model(ModelError::Overflow(what)) => Refusal::NotFinite(*what),
@@ -52,13 +52,13 @@ pub struct Bench {
     spans: BTreeMap<NodeId, models::BlockSpan>,
     ends: BTreeMap<NodeId, EmbeddingAndHead>,
     caches: BTreeMap<(NodeId, SessionId), Cache>,
-    /// The KV caches of peers that run their self-benchmark.
+    /// The KV caches that peers use for their self-benchmarks, by peer.
     trials: BTreeMap<NodeId, Cache>,
     scores: Option<Vec<(u32, f32)>>,
 }
 
 impl Bench {
-    /// Creates a device that has loaded nothing.
+    /// Creates a device with nothing loaded.
     pub fn new(plan: Arc<Plan>, executor: Executor) -> Bench {
         let (spans, ends, caches) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Bench { plan, executor, opened: None, spans, ends, caches, trials: BTreeMap::new(), scores: None }
@@ -100,7 +100,7 @@ impl Bench {
     }
 
     /// Chooses a token for each row of `logits`, `[batch, vocab]`, with the plan's sampling. The random draw depends
-    /// only on the request and the token's index in it, not on earlier draws.
+    /// only on the request and on `output`, the token's number in it, not on earlier draws.
     fn choose(&mut self, logits: &Tensor, request: RequestId, output: u32) -> Result<Vec<u32>, Fault> {
         let Tokens { sampling, scores, .. } = &self.plan.tokens;
         if *scores == 0 && sampling.temperature == 0.0 {
@@ -110,20 +110,20 @@ impl Bench {
         if *scores > 0 {
             self.scores = rows.first().map(|row| models::best_scores(row, *scores as usize));
         }
-        // The index counts clients only, not all nodes, so that a text is the same with any number of peers.
+        // The stream is named after the client's index among the clients, so that more peers do not change a text.
         let client = self.plan.clients().position(|(node, _)| node == request.client).unwrap_or(0);
         let whose = (client as u64) << 32 | u64::from(request.index);
         let mut stream = self.plan.seed.stream("sampling", whose, u64::from(output));
         Ok(rows.iter().map(|row| models::choose(sampling, row, &mut stream)).collect::<Result<_, _>>()?)
     }
 
-    /// Returns the name of a node as a person knows it.
+    /// Returns a node's name for log and error messages.
     pub fn called(&self, node: NodeId) -> String {
         self.plan.called(node)
     }
 
-    /// Takes the best scores of the last choice. Returns `None` if the plan does not ask for scores or they were
-    /// already taken.
+    /// Takes the best scores from which the last token was chosen. `None` if the plan does not ask for scores, or if
+    /// they were already taken.
     pub fn take_scores(&mut self) -> Option<Vec<(u32, f32)>> {
         self.scores.take()
     }
@@ -133,8 +133,8 @@ impl Bench {
         let Some(blocks) = pieces.first().map(|piece| piece.blocks) else { return Ok(Vec::new()) };
         let inputs = pieces.iter().map(|piece| self.tensor(&piece.input)).collect::<Result<Vec<_>, _>>()?;
         let span = self.spans.get(&node).ok_or(Fault::NotLoaded(node))?;
-        // The caches are removed from the map so that all can be written at once; they are put back even after an
-        // error.
+        // The caches leave the map so that all of them can be borrowed mutably at once; they return to the map even
+        // after an error.
         let mut caches = Vec::with_capacity(pieces.len());
         for piece in pieces {
             let cache = match self.caches.remove(&(node, piece.session)) {
@@ -164,7 +164,7 @@ impl Bench {
         pieces.iter().zip(outputs?).map(|(piece, y)| activation(&y, &piece.input)).collect()
     }
 
-    /// Runs one self-benchmark step on a constant input, since the values do not affect the duration.
+    /// Runs one step of a self-benchmark. Its input is constant, since the values do not affect the duration.
     fn benchmark_step(&mut self, node: NodeId, block: u32, benchmark: Benchmark) -> Result<(), Fault> {
         let (device, _) = self.opened.as_ref().ok_or(Fault::NotLoaded(node))?;
         let shape = (1, benchmark.tokens as usize, self.plan.model.shape.hidden as usize);
@@ -175,7 +175,7 @@ impl Bench {
             None => span.cache(BlockRange { start: block, end: block + 1 }, 1, benchmark.max_length as usize)?,
         };
         let y = span.forward(&mut cache, benchmark.position as usize, &x)?;
-        // Copying values to the host waits until a GPU has finished the step.
+        // A GPU computes asynchronously; copying values to the host's memory waits until it has finished the step.
         y.narrow(1, 0, 1)?.flatten_all()?.to_vec1::<f32>()?;
         if benchmark.position + benchmark.tokens < benchmark.max_length {
             self.trials.insert(node, cache);
@@ -191,7 +191,7 @@ impl Bench {
         let (device, source) = self.opened.as_ref().ok_or(Fault::NotLoaded(node))?;
         match (plan.nodes.get(node.0 as usize).map(|node| &node.role), blocks) {
             (Some(Role::Peer { .. }), Some(blocks)) => {
-                // The old blocks are dropped first, to free memory for the new ones.
+                // The node's old blocks are dropped first, to free memory for the new ones.
                 self.spans.remove(&node);
                 self.caches.retain(|(owner, _), _| *owner != node);
                 self.spans.insert(node, models::BlockSpan::load(source, blocks, plan.model.block_type, device)?);

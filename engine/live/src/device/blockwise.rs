@@ -1,8 +1,8 @@
 //! Blockwise int8 activations: each block of consecutive values of a token has a scale, its largest magnitude divided
 //! by 127.
 //!
-//! The bytes of one token's hidden state are contiguous: first its scales as f32, then its values as i8. Tokens can
-//! therefore be split off and joined without unpacking. The last block of a token may be shorter than the others.
+//! The bytes of one token's hidden state are contiguous: first its scales as f32, then its values as i8. Packed tokens
+//! can therefore be split and joined without unpacking. The last block of a token may be shorter than the others.
 
 /// Packs `values`, rows of `hidden` values, into `bytes`, whose length is `WireType::row_bytes` times the number of
 /// rows.
@@ -23,7 +23,7 @@ pub fn pack(values: &[f32], hidden: usize, block: usize, bytes: &mut [u8]) {
     }
 }
 
-/// Unpacks the values. Each differs from the original by at most half a scale.
+/// Unpacks `count` values in rows of `hidden`. Each differs from the original by at most half a scale.
 pub fn unpack(bytes: &[u8], count: usize, hidden: usize, block: usize) -> Vec<f32> {
     let scales = 4 * hidden.div_ceil(block);
     let mut values = Vec::with_capacity(count);

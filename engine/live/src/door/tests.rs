@@ -1,4 +1,4 @@
-//! Connections with the token are admitted; all others are dropped, and disturb no host.
+//! Tests that connections with the token are admitted, and that all others are dropped and disturb no host.
 use super::*;
 use crate::control::{Purpose, say};
 use crate::wire::{self, Kind};

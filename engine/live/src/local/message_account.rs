@@ -1,17 +1,17 @@
 //! Counts of the messages that a process has sent and received, for each other host.
 //!
-//! A count is a number in a table, so counting adds no cost to a hop. Each count belongs to one incarnation of the
-//! other host; the next incarnation starts at 0.
+//! A count is a number in a table, so counting costs a hop next to nothing. Each count belongs to one incarnation of
+//! the other host; the next incarnation's count starts at 0.
 use actors::id::HostId;
 use actors::invariants::message_account::Tally;
 
-/// Counts by host id, including this process's own host.
+/// The counts for each other host and for this process's own, by host id.
 pub(super) struct Counts(Vec<Count>);
 
 #[derive(Clone)]
 struct Count {
     tally: Tally,
-    /// The number of messages that arrived. The difference to the delivered ones is held until their delivery times.
+    /// The number of messages that arrived. Those not yet delivered are held until their delivery times.
     arrived: u64,
 }
 
@@ -28,22 +28,22 @@ impl Counts {
         }
     }
 
-    /// Counts a message from a node here to a node of that host.
+    /// Counts a message from a node of this process to a node of the host `there`.
     pub fn sent(&mut self, there: HostId) {
         self.change(there, |count| count.tally.sent += 1);
     }
 
-    /// Counts a message that cannot be sent because the host is lost.
+    /// Counts a message that cannot be sent because the host `there` is lost.
     pub fn lost(&mut self, there: HostId) {
         self.change(there, |count| count.tally.lost += 1);
     }
 
-    /// Counts a message that arrived from this incarnation of the host; other incarnations are ignored.
+    /// Counts a message that arrived from this incarnation of `there`, unless that is not the present one.
     pub fn arrived(&mut self, there: HostId, incarnation: u32) {
         self.change(there, |count| count.arrived += u64::from(count.tally.incarnation == incarnation));
     }
 
-    /// Counts a message delivered to a node here.
+    /// Counts a message from this incarnation of `there` that was delivered to a node of this process.
     pub fn delivered(&mut self, there: HostId, incarnation: u32) {
         self.change(there, |count| count.tally.delivered += u64::from(count.tally.incarnation == incarnation));
     }
@@ -62,7 +62,8 @@ impl Counts {
         });
     }
 
-    /// Returns the tallies that are not zero. `waiting` returns the number of messages that wait here for a host.
+    /// Returns the tallies that are not zero. `waiting` gives the number of messages that still wait to be sent to a
+    /// host.
     pub fn tallies(&self, waiting: impl Fn(HostId) -> u64) -> Vec<Tally> {
         let tally = |count: &Count| Tally {
             waiting: waiting(count.tally.there),

@@ -19,10 +19,10 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::spawn_local;
 
-/// A message that waits for the end of a partition: its sender, its receiver and the message.
+/// A message that a partition holds back: its sender, its receiver and the message.
 pub(super) type Waiting = (NodeId, NodeId, Message);
 
-/// The state of another host as seen from here.
+/// What this process knows about the connection to another host.
 #[derive(Clone)]
 pub(super) enum RemoteHost {
     Unknown,
@@ -60,12 +60,13 @@ impl LocalHost {
         self.transmit(from, to, there, message);
     }
 
-    /// Tells a sender that the receiver is gone.
+    /// Tells the sender of a message that its receiver is gone.
     fn bounce(&self, from: NodeId, to: NodeId) {
         self.post(to, from, Delivery::Message(Message::Gone(Gone)));
     }
 
-    /// Sends the waiting messages at the end of the partition, which is `until` unless another partition follows.
+    /// Sends the messages that wait for `there` at `until`, the end of a partition, or later if another partition
+    /// follows.
     fn flush_at(&self, there: HostId, until: Timestamp) {
         let Some(host) = self.itself.upgrade() else { return };
         spawn_local(async move {
@@ -108,7 +109,7 @@ impl LocalHost {
         }
     }
 
-    /// Returns the link to another host, and dials it if there is none. Returns `None` if that host is lost.
+    /// Returns the link to the host `there`, and dials it if there is none. Returns `None` if the host is lost.
     fn link(&self, there: HostId) -> Option<Rc<Link>> {
         let index = there.0 as usize;
         match &self.connections.links.borrow()[index] {
@@ -188,7 +189,7 @@ impl LocalHost {
         match self.place_of(there).map(|place| place.incarnation) {
             Some(known) if incarnation == known => self.welcome(there, incarnation, reader, writer),
             Some(known) if incarnation < known => Err(format!("{}, but process {known} has replaced it", claim())),
-            // The orchestrator's own process starts all others, so it knows each of them before it can dial.
+            // The orchestrator's process starts all others, so it knows of every process before that process can dial.
             _ if self.here == HostId(0) => Err(format!("{}, but the orchestrator has not started it", claim())),
             _ if self.connections.ahead.get() >= limits::STRANGERS => {
                 Err(format!("{}, but too many unannounced processes are waiting", claim()))
@@ -212,9 +213,9 @@ impl LocalHost {
         }
     }
 
-    /// Waits until the orchestrator has announced this incarnation of a host. The announcement travels on another
-    /// connection than the greeting, so it may arrive later. Returns false if the wait times out or a later incarnation
-    /// is announced.
+    /// Waits until the orchestrator has announced this incarnation of a host. The announcement and the greeting travel
+    /// on different connections, so the greeting may arrive first. Returns false if the wait times out or a later
+    /// incarnation is announced.
     async fn announced(&self, there: HostId, incarnation: u32) -> bool {
         let known = async {
             while self.place_of(there).is_none_or(|place| place.incarnation < incarnation) {
@@ -225,7 +226,7 @@ impl LocalHost {
         in_time && self.place_of(there).is_some_and(|place| place.incarnation == incarnation)
     }
 
-    /// Accepts the only connection that this process of another host may dial.
+    /// Accepts the connection that a process of `there` has dialled. Each process may dial this one only once.
     fn welcome(
         &self,
         there: HostId,
@@ -257,7 +258,7 @@ impl LocalHost {
         Ok(())
     }
 
-    /// Reads messages until the connection ends. `_spare` keeps the connection's other direction open.
+    /// Reads messages until the connection ends. `_spare` is not written to; it keeps the sending direction open.
     async fn read(
         self: Rc<Self>,
         there: HostId,
@@ -295,8 +296,8 @@ impl LocalHost {
             ));
         }
         self.record.account.borrow_mut().arrived(there, incarnation);
-        // Warm-up steps are excluded by their request: the first counted step may arrive before the notice of the
-        // barrier's release.
+        // Warm-up steps do not count. They are recognised by their request, because the first counted step may arrive
+        // before the notice of the barrier's release.
         if matches!(&message, Message::Step(step) if !step.session.request().is_warmup()) {
             self.step_closer_to_doom();
         }
@@ -319,12 +320,12 @@ impl LocalHost {
 
     // -- losing --
 
-    /// Handles a lost connection. The process at its other end is treated as lost too.
+    /// Handles a lost connection: the process at its other end counts as lost too.
     fn lose_link(&self, there: HostId, incarnation: u32, why: &str) {
         self.cut_off(there, incarnation, why.to_owned(), false);
     }
 
-    /// Marks a host as lost and reports it. `lied` is true if the connection was closed for a protocol violation.
+    /// Marks a host as lost and reports it. `lied` says that the connection was closed for a protocol violation.
     fn cut_off(&self, host: HostId, incarnation: u32, why: String, lied: bool) {
         if self.mark_lost(host, incarnation) {
             self.report(Report::LinkLost { host, why, lied });
@@ -336,14 +337,15 @@ impl LocalHost {
         self.mark_lost(there, incarnation);
     }
 
-    /// Handles the announcement of a host's process: a late host, or the next incarnation of a known one.
+    /// Handles the announcement of a host's new process: of a host that joins late, or of a known host's next
+    /// incarnation.
     pub fn here_again(&self, there: HostId, place: Place) {
         let index = there.0 as usize;
         if there == self.here || index >= self.plan.hosts.len() || place.incarnation < self.incarnation_of(there) {
             return;
         }
         if place.incarnation > self.incarnation_of(there) {
-            // Nodes that have not noticed the end of the old process learn it now.
+            // Nodes that have not noticed the end of the host's old process are told of it now.
             self.mark_lost(there, self.incarnation_of(there));
             self.connections.links.borrow_mut()[index] = RemoteHost::Unknown;
         }
@@ -362,7 +364,7 @@ impl LocalHost {
         self.place_of(there).map_or(0, |place| place.incarnation)
     }
 
-    /// Counts a received step, and kills this process if the plan lets it crash at this step.
+    /// Counts a received step, and kills this process if the plan crashes it at this number of steps.
     fn step_closer_to_doom(&self) {
         let Some(left) = self.doom.get() else { return };
         if left <= 1 {
@@ -371,8 +373,8 @@ impl LocalHost {
         self.doom.set(Some(left - 1));
     }
 
-    /// Tells every node here, once, that the nodes of `there` are gone. Returns whether the host was not yet marked as
-    /// lost.
+    /// Tells every node of this process, once, that the nodes of `there` are gone. Returns false if `there` was already
+    /// marked as lost.
     fn mark_lost(&self, there: HostId, incarnation: u32) -> bool {
         let index = there.0 as usize;
         if incarnation != self.incarnation_of(there) {

@@ -1,5 +1,5 @@
-//! Tests of a host that others reach over real sockets: a host that violates the protocol is cut off by name, and the
-//! others are still answered.
+//! Tests of a host that others reach over real sockets: a host that violates the protocol is disconnected and named,
+//! and the others are still answered.
 use super::{Directory, LocalHost};
 use crate::control::{Greeting, Place, Purpose, Report, Token};
 use crate::door;
@@ -35,7 +35,7 @@ struct Alone {
     token: Token,
     reports: UnboundedReceiver<Report>,
     _leases: tempfile::TempDir,
-    /// The listener that stands for all other hosts; it accepts no connections.
+    /// The one listener at which all other hosts seem to listen; it accepts no connections.
     others: TcpListener,
 }
 
@@ -65,7 +65,7 @@ impl Alone {
         Alone { plan, host, door, token, reports, _leases: leases, others }
     }
 
-    /// Dials as one of the processes of `host`.
+    /// Dials the tested host as this incarnation of `host`.
     async fn call(&self, host: HostId, incarnation: u32) -> (FrameReader<OwnedReadHalf>, OwnedWriteHalf) {
         let (reader, mut writer) = TcpStream::connect(self.door).await.expect("it listens").into_split();
         let greeting = Greeting { token: self.token, host, incarnation, purpose: Purpose::Messages };
@@ -73,13 +73,13 @@ impl Alone {
         (FrameReader::new(reader, Limits::of(&self.plan)), writer)
     }
 
-    /// Announces this process of a host, as the orchestrator would.
+    /// Announces this incarnation of `host`, as the orchestrator would.
     fn announce(&self, host: HostId, incarnation: u32) {
         let address = self.others.local_addr().expect("a port");
         self.host.here_again(host, Place { address, incarnation });
     }
 
-    /// Returns the next lost connection: its host and the reason.
+    /// Waits for the next report of a lost connection, and returns its host and the reason.
     async fn lost(&mut self) -> (HostId, String) {
         loop {
             match timeout(SOON, self.reports.recv()).await.expect("it notices").expect("it lives") {
@@ -89,7 +89,7 @@ impl Alone {
         }
     }
 
-    /// Returns the peer of this host, another peer, and a client.
+    /// Returns the peer of the tested host, another peer, and a client.
     fn nodes(&self) -> (NodeId, NodeId, NodeId) {
         let mut peers = self.plan.peers().map(|(id, _)| id);
         let (me, other) = (peers.next().expect("a peer"), peers.next().expect("another"));
@@ -106,12 +106,12 @@ fn bytes(from: NodeId, to: NodeId, message: Message) -> Vec<u8> {
     frame.first.slices().iter().flat_map(|slice| slice.to_vec()).collect()
 }
 
-/// A header in wire format: kind, kind of the tensor, bytes of the control part and of the tensor.
+/// Encodes a frame header: its kind, its kind of tensor part, and the bytes of its control part and of its tensor.
 fn header(kind: u8, values: u8, control: u32, tensor: u32) -> Vec<u8> {
     [b"SwRM".as_slice(), &[1, kind, values, 0], &control.to_le_bytes(), &tensor.to_le_bytes()].concat()
 }
 
-/// Returns the next message to a node, skipping DHT lookups and announcements.
+/// Returns the next message to the node `to` that is neither a DHT lookup nor an announcement.
 async fn hear(reader: &mut FrameReader<OwnedReadHalf>, to: NodeId) -> Message {
     loop {
         match timeout(SOON, reader.next()).await.expect("it answers").expect("a frame") {
@@ -141,12 +141,12 @@ fn step(session: SessionId, values: usize) -> Message {
     Message::Step(Step { session, position: 0, activation })
 }
 
-/// Messages that violate the protocol although their host is known, each with the expected text of the report.
+/// Frames from a known host that violate the protocol, each with the text that the report must contain.
 fn offences(here: &Alone) -> Vec<(Vec<u8>, &'static str)> {
     let (me, other, client) = here.nodes();
     let hollow = Activation { tokens: 1, batch: 1, hidden: 64, dtype: WireType::F32, data: None };
     let lies = bytes(other, me, Message::Step(Step { session: session(client), position: 0, activation: hollow }));
-    // The control part is from a step of 256 bytes, and the header announces 8 bytes.
+    // The control part belongs to a step with a tensor of 256 bytes, but the header announces 8 bytes.
     let lies = [header(3, 2, (lies.len() - 16) as u32, 8), lies[16..].to_vec(), vec![0; 8]].concat();
     let present = bytes(other, me, Message::Present(Present));
     let garbled = [present[..16].to_vec(), vec![0xff; present.len() - 16]].concat();
@@ -180,7 +180,7 @@ fn a_known_host_that_says_what_no_honest_one_does_is_cut_off_by_name_and_theothe
         let (me, other, client) = here.nodes();
         let (mut honest, mut voice) = here.call(here.home(client), 0).await;
         for (incarnation, (noise, said)) in (1..).zip(offences(&here)) {
-            // Each connection is from a new incarnation of the host, announced by the orchestrator.
+            // Each connection comes from a new incarnation of the host, which the orchestrator has announced.
             here.announce(here.home(other), incarnation);
             let (mut remote, mut liar) = here.call(here.home(other), incarnation).await;
             liar.write_all(&noise).await.expect("it is heard");
@@ -188,7 +188,7 @@ fn a_known_host_that_says_what_no_honest_one_does_is_cut_off_by_name_and_theothe
             let (host, why) = here.lost().await;
             assert_eq!(host, here.home(other), "{why}");
             assert!(why.contains(said), "{why:?} is to say {said:?}");
-            // The connection is closed, after any messages that were sent before.
+            // The connection must be closed, possibly after messages that were sent before.
             let closed = async { while let Ok(Some(_)) = remote.next().await {} };
             timeout(SOON, closed).await.expect("it hangs up");
             voice
@@ -215,8 +215,8 @@ fn a_greeting_that_is_not_of_the_plan_is_turned_away_and_costs_nobody_a_connecti
             let closed = async { while let Ok(Some(_)) = remote.next().await {} };
             timeout(SOON, closed).await.unwrap_or_else(|_| panic!("{host:?} is not turned away"));
         }
-        // A process that the orchestrator has not announced waits for the announcement, and replaces no other process
-        // meanwhile.
+        // A process that the orchestrator has not announced must wait for the announcement, and must not replace
+        // another process while it waits.
         let (mut early, _early) = here.call(here.home(client), u32::MAX).await;
         let (mut unknown, mut next) = here.call(here.home(other), 1).await;
         next.write_all(&bytes(other, me, Message::Ping(Ping { nonce: 5 }))).await.expect("it is heard");
@@ -309,7 +309,7 @@ fn a_message_that_vanishes_between_two_hosts_is_missing_in_their_accounts() {
         assert_eq!((gap.from, gap.to), (account.host, there));
         let gap = settle(&[account.clone(), counted(8, 7)]).expect_err("a ping has vanished");
         assert_eq!((gap.from, gap.to), (there, account.host));
-        // No node sends any more, so the counts stay as they are.
+        // After sealing, no node sends, so the counts must stay as they are.
         voice.write_all(&bytes(client, me, Message::Ping(Ping { nonce: 8 }))).await.expect("it is heard");
         assert!(timeout(Duration::from_millis(100), heard.next()).await.is_err(), "no pong");
     });

@@ -11,14 +11,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout_at};
 use topology::outcome::{Outcome, ranges};
 
-/// The delay before hosts are asked again for their message counts.
+/// The delay before the hosts are asked for their message counts again, because the counts do not balance yet.
 const COUNT_AGAIN: Duration = Duration::from_millis(2);
 
 impl RunMonitor<'_> {
-    /// Stops every host and collects its record, as long as no gap between parts is longer than `within`.
+    /// Stops every host and collects its record. A host is lost if it sends no part of its record for `within`.
     ///
-    /// A broken invariant that a host then reports replaces `outcome`. So does the loss of a host before its whole
-    /// record has arrived: the run may have been drained because of that loss.
+    /// A broken invariant that a host reports meanwhile replaces `outcome`. So does the loss of a host before its whole
+    /// record has arrived: the run may have been drained only because of that loss.
     pub async fn collect(
         &mut self,
         news: &mut UnboundedReceiver<News>,
@@ -28,7 +28,7 @@ impl RunMonitor<'_> {
         let drained = matches!(outcome, Outcome::Done(_));
         self.setup.local.stop();
         let mut events = self.setup.local.take_events();
-        // A stalled process cannot answer, so it is resumed.
+        // A process that a fault has stopped cannot answer, so it is resumed.
         for host in self.processes.stalled.keys() {
             self.setup.supervisor.signal(*host, Signal::CONT);
         }
@@ -51,7 +51,7 @@ impl RunMonitor<'_> {
                 News::Answer { answer: Answer::Report(Report::Broken { invariant, event }), .. } => {
                     *outcome = Outcome::Broken { invariant, event };
                 }
-                // The report was in flight when the orchestrator had drained the last latency.
+                // The report was still on its way when the orchestrator had drained the last latency.
                 News::Answer { host: by, answer: Answer::Report(Report::LinkLost { host, why, lied }) } => {
                     self.note_cut(by, host, why, lied);
                 }
@@ -62,7 +62,7 @@ impl RunMonitor<'_> {
         for host in awaited {
             self.losses.lost.push((host, format!("the process did not send its events within {within:?}")));
             self.processes.hosts.remove(&host);
-            // Who stands still does not end by itself either.
+            // A process that is stopped or stuck does not end by itself either.
             self.setup.supervisor.signal(host, Signal::KILL);
         }
         if let Outcome::Done(_) | Outcome::Aborted(_) | Outcome::HostLost { .. } = outcome {
@@ -74,8 +74,8 @@ impl RunMonitor<'_> {
         events
     }
 
-    /// Handles the end of a host's process or connection before its whole record has arrived. The host is lost unless the
-    /// plan took it away: because a crash was `planned`, or because the process had been told to end.
+    /// Handles the end of a host's process or connection before its whole record has arrived. The host counts as lost
+    /// unless the plan ended it: by a crash (`planned`), or because its process had been told to end.
     fn ended_early(&mut self, host: HostId, planned: bool, why: String, awaited: &mut Vec<HostId>) {
         if awaited.contains(&host) && !planned && !self.processes.doomed.contains(&host) {
             self.losses.lost.push((host, why));
@@ -103,8 +103,8 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// Returns the message account of a run that was drained, if sent = delivered + lost + in flight except for losses
-    /// on broken connections. Otherwise `outcome` becomes [`Outcome::Unbalanced`].
+    /// Returns the message account of a run that was drained. If sent = delivered + lost + in flight does not hold,
+    /// other than by losses on broken connections, `outcome` becomes [`Outcome::Unbalanced`].
     pub async fn count_messages(
         &mut self,
         news: &mut UnboundedReceiver<News>,
@@ -118,8 +118,8 @@ impl RunMonitor<'_> {
         let mut last = None;
         loop {
             let (accounts, complete) = self.accounts(news, deadline).await;
-            // A host that does not answer in time is not judged, but a gap that complete counts had shown before still
-            // counts.
+            // If a host does not answer in time, the counts are incomplete, and only a gap that the last complete
+            // counts showed counts.
             let settled = if complete { settle(&accounts) } else { last.map_or_else(|| settle(&accounts), Err) };
             match settled {
                 Ok(account) => return Some(account),
@@ -134,7 +134,7 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// Returns the present counts of every running process, and whether all have answered.
+    /// Asks every running process for its present message counts. Returns them, and whether all have answered.
     async fn accounts(&mut self, news: &mut UnboundedReceiver<News>, deadline: Instant) -> (Vec<Account>, bool) {
         self.tell_all(&Order::Count).await;
         let mut accounts = vec![self.setup.local.account()];
@@ -158,7 +158,7 @@ impl RunMonitor<'_> {
 
     // -- the outcome --
 
-    /// Returns the outcome that the orchestrator has recorded.
+    /// Returns the outcome that the orchestrator's last event means.
     pub(super) fn end(&self, event: Event) -> Outcome {
         match event {
             Event::Drained(drained) => self.explained(Outcome::Done(*drained)),
@@ -167,8 +167,8 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// Returns the outcome of a run that has lost blocks for good: the unplanned loss of a process that held them, if
-    /// there is one.
+    /// If a run has lost blocks for good because a process that held them ended unplanned, returns that loss as the
+    /// outcome.
     fn unasked(&self, outcome: Outcome) -> Outcome {
         let Outcome::BlocksLost { blocks, hosts } = &outcome else { return outcome };
         let held = |host: &HostId| hosts.iter().any(|(name, _)| *name == self.setup.plan.host(*host).name);
@@ -177,9 +177,9 @@ impl RunMonitor<'_> {
         Outcome::HostLost { host: *host, name: self.setup.plan.host(*host).name.clone(), why }
     }
 
-    /// Returns the outcome, or the loss of a host that explains it.
+    /// Returns the loss of a host as the outcome if one explains `outcome`; otherwise `outcome` itself.
     fn explained(&self, outcome: Outcome) -> Outcome {
-        // A cut connection may have had no effect; a lost process has lost at least its record.
+        // A lost process always matters, because its record is lost; a cut connection matters only if the run failed.
         let cut = if outcome.is_ok() { None } else { self.losses.cut.first() };
         match self.losses.lost.first().or(cut) {
             Some((host, why)) => Outcome::HostLost {

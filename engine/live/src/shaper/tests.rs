@@ -1,4 +1,4 @@
-//! Tests that frames leave in order at the time of the link model, neither earlier nor much later.
+//! Tests that frames leave in order, not before their delivery times by the link model, and not much later.
 use super::*;
 use actors::id::{NodeId, RequestId, SessionId};
 use actors::message::Close;
@@ -24,7 +24,7 @@ fn frames_are_held_to_within_a_millisecond_of_their_instant() {
         late.push(now.since(until));
     }
     late.sort();
-    // Only the best result is checked: a busy machine may preempt the thread at any other.
+    // Only the least lateness is checked, because a busy machine may preempt the thread at any other frame.
     assert!(late[0] < Duration::from_millis(1), "{} late", late[0]);
     drop(holding);
     thread.join().unwrap();

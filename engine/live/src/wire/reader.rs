@@ -20,14 +20,14 @@ pub enum Incoming {
 pub struct FrameReader<R> {
     source: R,
     pub limits: Limits,
-    /// `buffer[start..end]` has arrived and is not yet consumed.
+    /// The range `start..end` of `buffer` holds bytes that have arrived and are not consumed yet.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     parted: Option<Parted>,
 }
 
-/// A message whose tensor is arriving in chunks.
+/// A message in chunks, some of which have not arrived yet.
 struct Parted {
     envelope: Envelope,
     digests: bool,
@@ -41,7 +41,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         FrameReader { source, limits, buffer: vec![0; READ], start: 0, end: 0, parted: None }
     }
 
-    /// Reads the next frame; returns `None` if the other side has closed the connection between two frames.
+    /// Reads the next frame; returns `None` if the other side closes the connection after a whole frame.
     ///
     /// # Errors
     /// If the connection breaks or ends within a frame, or the bytes are not a valid frame within the limits.
@@ -103,7 +103,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(Some(envelope))
     }
 
-    /// Reads one more chunk; returns the message if the chunk completes it.
+    /// Reads one more chunk of a tensor; returns the message if the chunk completes it.
     async fn chunk(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
         let mut parted = self.parted.take().ok_or(WireError::StrayChunk)?;
         let end = parted.filled + header.tensor;
@@ -120,7 +120,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(Some(parted.envelope))
     }
 
-    /// Waits until the buffer holds `count` bytes; returns false if the stream ends earlier.
+    /// Reads until the buffer holds `count` unconsumed bytes; returns false if the stream ends first.
     async fn batch_wait(&mut self, count: usize) -> Result<bool, WireError> {
         while self.end - self.start < count {
             if self.start > 0 {
@@ -146,7 +146,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         &self.buffer[at..at + count]
     }
 
-    /// Fills `target` with the next bytes, first from the buffer, then directly from the stream.
+    /// Fills `target` with the next bytes: first from the buffer, then directly from the stream.
     async fn fill(&mut self, target: &mut [u8]) -> Result<(), WireError> {
         let here = target.len().min(self.end - self.start);
         let (from_buffer, from_stream) = target.split_at_mut(here);

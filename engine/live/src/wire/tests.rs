@@ -12,13 +12,13 @@ use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { control: 1 << 20, tensor: 4 << 20 };
 
-/// Reads the whole stream through a pipe of `piece` bytes.
+/// Reads all frames of `bytes` through a pipe that holds `piece` bytes.
 fn read_all(bytes: &[u8], piece: usize, limits: Limits) -> Result<Vec<Incoming>, WireError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let (mut near, remote) = tokio::io::duplex(piece.max(1));
         let writing = async move {
-            // The write fails if the reader has returned an error, which is expected.
+            // The write fails if the reader has already returned an error, which some tests expect.
             let _ = tokio::io::AsyncWriteExt::write_all(&mut near, bytes).await;
         };
         let reading = async move {
@@ -219,7 +219,7 @@ fn what_is_over_the_limit_is_refused_by_its_header_alone() {
 #[test]
 fn a_tensor_must_be_what_its_activation_says() {
     let mut stream = bytes(&envelope(step(1, 1, 8, WireType::F32, 1), None));
-    // The header claims 28 bytes, and the activation has 32.
+    // The header now claims a tensor of 28 bytes, but the activation has 32.
     stream[12..16].copy_from_slice(&28u32.to_le_bytes());
     let why = read_all(&stream, 4096, LIMITS).unwrap_err();
     assert!(matches!(why, WireError::TensorSize { said: 32, carried: 28 }), "{why}");

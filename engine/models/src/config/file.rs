@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// What a norm adds to a variance: published models have 1e-12 to 1e-5.
+/// The accepted values that a norm adds to a variance; published models have 1e-12 to 1e-5.
 const EPSILON: RangeInclusive<f64> = 1e-15..=0.1;
 
-/// The base of rotary positions: published models have 1e4 to 5e10.
+/// The accepted bases of rotary positions; published models have 1e4 to 5e10.
 const ROPE_THETA: RangeInclusive<f64> = 1.0..=1e12;
 
-/// How far positions are stretched: published models have 2 to 64.
+/// The accepted factors by which positions are stretched; published models have 2 to 64.
 const ROPE_FACTOR: RangeInclusive<f64> = 1.0..=1e4;
 
-/// Between which wavelengths Llama 3 stretches: published models have 1 and 4.
+/// The accepted `low_freq_factor` and `high_freq_factor` of Llama 3's positions; published models have 1 and 4.
 const FREQUENCY_FACTOR: RangeInclusive<f64> = 1e-3..=1e4;
 
-/// Positions of the first training.
+/// The accepted context lengths of the original training, in tokens.
 const POSITIONS: RangeInclusive<f64> = 1.0..=limits::TOKENS_PER_REQUEST as f64;
 
 impl Config {
@@ -75,7 +75,7 @@ impl Config {
         }
     }
 
-    /// Returns the text of a `config.json` that [`Config::read`] accepts.
+    /// Formats the configuration as a `config.json` that [`Config::read`] accepts.
     pub fn to_json(&self) -> String {
         let shape = &self.shape;
         let mut value = match &self.form {
@@ -205,7 +205,7 @@ fn bloom(keys: &Keys) -> Result<(Config, Names), String> {
         kv_heads: heads,
         ffn: hidden.saturating_mul(4),
         vocab: keys.needed(&["vocab_size"])?,
-        // The default is BLOOM's training length; ALiBi positions themselves have no limit.
+        // The default is the length with which BLOOM was trained; ALiBi itself has no longest position.
         max_positions: keys.count(&["seq_length"])?.unwrap_or(2048),
     };
     let residual_after_norm = keys.flag("apply_residual_connection_post_layernorm", false)?;
@@ -315,7 +315,7 @@ fn scaling(keys: &Keys) -> Result<RopeScaling, String> {
     }
 }
 
-/// Returns an error that names the quantisation method if the weights were packed by one, since packed weights cannot
+/// Returns an error that names the quantisation method if the checkpoint's weights are quantised: packed weights cannot
 /// be read.
 fn unquantised(keys: &Keys) -> Result<(), String> {
     let Some(packing) = keys.object("quantization_config")? else { return Ok(()) };

@@ -1,8 +1,8 @@
-//! JSON as it is written: every key of an object is kept, in its order, so that one that is there twice is seen.
+//! JSON that keeps every key of an object, in the order of the text, so that a key that occurs twice is noticed.
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// A value of a file that somebody else wrote.
+/// A JSON value from an untrusted file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json {
     Null,

@@ -17,12 +17,12 @@ impl Keys {
         Keys::parse_bytes(text.as_bytes())
     }
 
-    /// The same of bytes that may be no text.
+    /// Reads the bytes of a JSON object, which may be no UTF-8 text.
     pub fn parse_bytes(bytes: &[u8]) -> Result<Keys, String> {
         Keys::of(serde_json::from_slice(bytes).map_err(|error| error.to_string())?)
     }
 
-    /// The keys of a value that is an object.
+    /// Returns the keys of `value`, which must be an object.
     pub fn of(value: Json) -> Result<Keys, String> {
         match value {
             Json::Object(entries) => Ok(Keys(entries)),
@@ -46,7 +46,8 @@ impl Keys {
         }
     }
 
-    /// The one of `names` that is written, as errors quote it; the first of them where none is.
+    /// Returns, in backquotes, the first key of the object that is one of `names`, or the first of `names` if there is
+    /// none.
     pub fn name(&self, names: &[&'static str]) -> String {
         let written = self.0.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str());
         let name = written.into_iter().find(|name| names.contains(name)).unwrap_or(names[0]);
@@ -79,7 +80,7 @@ impl Keys {
     /// Returns the number within `range` at `name`, or `None` if the key is absent or null.
     ///
     /// # Errors
-    /// If the value is no number within it, or the key occurs twice with different values.
+    /// If the value is no number within `range`, or the key occurs twice with different values.
     pub fn number(&self, name: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, String> {
         let within = |value: &Json| value.as_f64().filter(|number| range.contains(number));
         self.optional(&[name], within, &format!("a number from {:?} to {:?} is expected", range.start(), range.end()))
@@ -93,15 +94,15 @@ impl Keys {
         self.optional(names, |value| value.as_str().map(str::to_owned), "a string is expected")
     }
 
-    /// Returns true or false; `default` if the key is absent.
+    /// Returns the boolean at `name`, or `default` if the key is absent.
     ///
     /// # Errors
     /// If the value is neither true nor false, or the key occurs twice with different values.
     pub fn flag(&self, name: &str, default: bool) -> Result<bool, String> {
         match self.find(&[name])? {
             None => Ok(default),
-            // A null value is an error instead of the default, since transformers reads null as false whatever the
-            // default is.
+            // A null value is an error and does not give the default, since transformers reads null as false whatever
+            // the default is.
             Some((_, Json::Flag(flag))) => Ok(*flag),
             Some(found) => Err(unexpected(found, "true or false is expected")),
         }
@@ -119,7 +120,7 @@ impl Keys {
         }
     }
 
-    /// Returns the key and the value under one of `names`. A null value is replaced by a value under another name.
+    /// Returns the key and the value under one of `names`. A null value counts only if no other name has a value.
     ///
     /// # Errors
     /// If two names have different values.
@@ -137,12 +138,12 @@ impl Keys {
     }
 }
 
-/// Whether two values are equal: 1 and 1.0 are one number.
+/// Whether two JSON values are equal; 1 and 1.0 count as one number.
 fn same(a: &Json, b: &Json) -> bool {
     a == b || a.as_f64().is_some_and(|number| Some(number) == b.as_f64())
 }
 
-/// Two names of one value that do not agree.
+/// Returns the error for two keys that mean the same setting and have different values.
 fn conflict((a, first): (&str, &Json), (b, second): (&str, &Json)) -> String {
     let (first, second) = (shown(first), shown(second));
     if a == b {
@@ -151,12 +152,12 @@ fn conflict((a, first): (&str, &Json), (b, second): (&str, &Json)) -> String {
     format!("`{a}` is {first} and `{b}` is {second}, but both are names of the same setting; keep one of them")
 }
 
-/// Returns an error that names the key.
+/// Returns the error for a value that is not as `expected`; it names the key.
 pub fn unexpected((name, value): (&str, &Json), expected: &str) -> String {
     format!("`{name}` is {}, but {expected}", shown(value))
 }
 
-/// The beginning of a value as JSON.
+/// Returns the beginning of a value, as JSON, for an error message.
 fn shown(value: &Json) -> String {
     excerpt(&value.to_string())
 }

@@ -10,15 +10,15 @@ use super::simd::Simd;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
 use std::sync::Mutex;
 
-/// The largest number of new tokens of a sequence that are processed query by query; more queries fill the lanes of a
-/// panel.
+/// The largest number of new tokens of a sequence that are processed query by query; more queries are processed in
+/// panels, whose lanes they fill.
 const FEW_QUERIES: usize = 8;
 
-/// The op over `q`, [batch, heads, tokens, head_dim] contiguous, and the whole caches of keys and values, [batch,
-/// kv_heads, capacity, head_dim] contiguous, all f32. Returns [batch, tokens, heads x head_dim].
+/// The candle op that attends from `q`, [batch, heads, tokens, head_dim], to the whole caches of keys and values,
+/// [batch, kv_heads, capacity, head_dim], all contiguous f32. Returns [batch, tokens, heads x head_dim].
 pub struct Attend<'a> {
-    /// The position of q's first token. The keys that the token sees are at lower positions of the cache, and its own
-    /// key is at this one.
+    /// The position of `q`'s first token. The token attends to the keys at lower positions of the cache and to its own
+    /// key, which is at this position.
     pub position: usize,
     pub scale: f32,
     /// The ALiBi slopes, one for each head, or `None`.
@@ -112,7 +112,7 @@ fn slice_of<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     }
 }
 
-/// The query heads that share one key head, of one batch row.
+/// A unit of work: the query heads that share one key head, of one batch row.
 struct Unit<'a> {
     /// [group, tokens, head_dim]
     q: &'a [f32],
@@ -225,7 +225,7 @@ fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, weights: &[f32], v: &[f32], 
     }
 }
 
-/// Mixes the columns of `PARTS` registers from `start` on.
+/// Mixes the columns from `start` on that fill `PARTS` registers.
 #[inline(always)]
 fn mix_columns<S: Simd<LANES>, const LANES: usize, const PARTS: usize>(
     simd: S,
@@ -307,8 +307,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
-        /// The sizes are not multiples of the tile sizes, with and without cached tokens, and with and without grouped
-        /// queries.
+        /// Compares sizes that are not multiples of the tile sizes, with and without cached tokens, and with and
+        /// without grouped queries.
         #[test]
         fn many_queries_are_softmax_attention(
             batch in 1usize..3,

@@ -1,4 +1,4 @@
-//! Runs a kernel as compiled for the best instruction set of this processor.
+//! Runs a kernel in the version compiled for the best instruction set of this processor.
 use super::simd::{Portable, Simd};
 use std::sync::LazyLock;
 
@@ -40,7 +40,7 @@ pub fn run_at(level: Level, kernel: impl Kernel) {
         // SAFETY: LEVEL is Avx2 or higher only if the processor has every feature that the function is compiled for.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { avx2(kernel) },
-        // SAFETY: as above.
+        // SAFETY: LEVEL is Avx512 only if the processor has every feature that the function is compiled for.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512(kernel) },
     }

@@ -58,7 +58,7 @@ pub fn tile<S: Simd<LANES>, V: Value, const LANES: usize, const R: usize, const 
 ) -> [[f32; M]; R] {
     let length = rows[0].len();
     let whole = length / LANES;
-    // The slices get one known length, so that the loop checks one index.
+    // All slices get one length that the compiler knows, so that the loop checks one index only.
     let mut row_chunks: [&[[V; LANES]]; R] = [&[]; R];
     for r in 0..R {
         row_chunks[r] = &rows[r].as_chunks::<LANES>().0[..whole];
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn tiles_are_dot_products_at_any_length_and_type() {
         for length in [0, 1, 7, 8, 16, 17, 31, 64, 100] {
-            // Small whole numbers are exact in every type and order.
+            // Small whole numbers are exact in every type, and their sums in every order.
             let vector =
                 |seed: usize| (0..length).map(|i| ((i * 7 + seed * 13) % 11) as f32 - 5.0).collect::<Vec<f32>>();
             let (a, b, x, y) = (vector(1), vector(2), vector(3), vector(4));

@@ -28,7 +28,7 @@ pub fn exp<const FUSED: bool>(x: f32) -> f32 {
 /// Returns `tanh x`, computed from the exponential.
 #[inline(always)]
 pub fn tanh<const FUSED: bool>(x: f32) -> f32 {
-    // tanh is 1 in f32 for x above 9.
+    // For x above 9, tanh x rounds to 1 in f32.
     let e = exp::<FUSED>(2.0 * x.clamp(-9.0, 9.0));
     (e - 1.0) / (e + 1.0)
 }

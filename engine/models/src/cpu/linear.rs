@@ -16,7 +16,7 @@ use std::ops::Range;
 /// The largest number of rows for which reading the weights dominates the time.
 const FEW_ROWS: usize = 16;
 
-/// The operations after the products: bias and activation.
+/// What follows the products of a linear layer: bias and activation.
 #[derive(Clone, Copy)]
 pub struct Finish<'a> {
     /// One bias value for each output, or `None`.
@@ -24,7 +24,8 @@ pub struct Finish<'a> {
     pub activation: Activation,
 }
 
-/// The op over `x`, [.., inputs] in f32, and `W`, [outputs, inputs] in f32, f16 or bf16, both contiguous.
+/// The candle op that multiplies `x`, [.., inputs] in f32, with `W`, [outputs, inputs] in f32, f16 or bf16, both
+/// contiguous.
 pub struct PlainLinear<'a>(pub Finish<'a>);
 
 impl CustomOp2 for PlainLinear<'_> {
@@ -46,16 +47,16 @@ impl CustomOp2 for PlainLinear<'_> {
     }
 }
 
-/// The op over `x`, [.., inputs] in f32 and contiguous, and a quantised `W`, [outputs, inputs]. The products use the
-/// decoded values of the blocks in f32: `x` is not quantised.
+/// The candle op that multiplies `x`, [.., inputs] in contiguous f32, with a quantised `W`, [outputs, inputs]. The
+/// products use the decoded values of `W` in f32; `x` is not quantised.
 pub struct QuantisedLinear<'a> {
     pub weight: &'a QTensor,
     pub finish: Finish<'a>,
 }
 
 impl QuantisedLinear<'_> {
-    /// Whether there is a kernel for the type. For Q4K candle's own product is faster: it rearranges such weights and
-    /// multiplies whole numbers.
+    /// Whether there is a kernel for the quantised type. For Q4K there is none, because candle's own product is faster:
+    /// it rearranges such weights and multiplies whole numbers.
     pub fn knows(dtype: GgmlDType) -> bool {
         matches!(dtype, GgmlDType::Q8_0 | GgmlDType::Q4_0)
     }
@@ -114,7 +115,7 @@ impl<'a> Finish<'a> {
         }
     }
 
-    /// Returns the bias and activation for a range of outputs.
+    /// Restricts the bias to a range of outputs; the activation stays the same.
     fn of(self, outputs: Range<usize>) -> Finish<'a> {
         Finish { bias: self.bias.map(|bias| &bias[outputs]), ..self }
     }
@@ -126,7 +127,7 @@ fn finish<S: Simd<LANES>, const LANES: usize>(activation: Activation, values: &m
         Activation::Identity => {}
         Activation::Relu => {
             for y in values.iter_mut() {
-                // Not `max`, which takes 0 in place of what is not a number: an overflow must stay one.
+                // `max` would turn NaN into 0 and so hide an overflow; this comparison keeps NaN.
                 *y = if *y < 0.0 { 0.0 } else { *y };
             }
         }
@@ -138,7 +139,7 @@ fn finish<S: Simd<LANES>, const LANES: usize>(activation: Activation, values: &m
     }
 }
 
-/// Both variants are compiled; the branch on a constant is optimised away.
+/// `fused` is a constant at each call, so the compiler removes the branch.
 #[inline(always)]
 fn gelu(x: f32, fused: bool) -> f32 {
     if fused { gelu_tanh::<true>(x) } else { gelu_tanh::<false>(x) }
@@ -172,8 +173,8 @@ mod tests {
         }
     }
 
-    /// Both results round once per product, so the tolerance is a few f32 rounding errors at the size of a sum of so
-    /// many inputs.
+    /// Both results round after each product, so the tolerance is a few f32 rounding errors of a sum of this many
+    /// inputs.
     fn assert_agree(ours: Tensor, theirs: Tensor, inputs: usize, what: &str) {
         let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
         assert!(error < 1e-5 * (inputs as f32).sqrt().max(4.0), "{what}: {error}");
@@ -204,8 +205,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// The sizes are not multiples of the block sizes: rows of a panel, inputs of a block, outputs of a tile and of
-        /// a chunk.
+        /// The sizes are not multiples of the kernel's: of a panel's rows, a block's inputs, and the outputs of a tile
+        /// and of a chunk.
         #[test]
         fn many_rows_are_a_matmul_with_bias_and_activation(
             rows in 17usize..300,
@@ -219,7 +220,7 @@ mod tests {
         }
     }
 
-    /// The reference multiplies with the blocks as candle decodes them.
+    /// Compares the kernel with products of the blocks' values as candle decodes them.
     fn compare_quantised(rows: usize, inputs: usize, outputs: usize, dtype: GgmlDType, activation: Activation) {
         let noise = |dims: (usize, usize)| Tensor::randn(0f32, 1.0, dims, &Device::Cpu).expect("noise");
         let (x, w) =

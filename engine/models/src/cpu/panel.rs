@@ -4,7 +4,7 @@
 use super::simd::Simd;
 use std::ops::Range;
 
-/// Two registers: one input of as many vectors as the registers have lanes.
+/// Two registers with one lane for each vector: one input of all of these vectors.
 pub type Pair<const LANES: usize> = [[f32; LANES]; 2];
 
 /// The number of vectors packed together: one panel of the widest registers, or several of narrower ones.

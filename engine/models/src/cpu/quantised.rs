@@ -7,11 +7,11 @@ pub trait Sink<S: Simd<LANES>, const LANES: usize> {
     fn take(&mut self, simd: S, at: usize, values: S::F);
 }
 
-/// A block of values that share their scales.
+/// A block of quantised values that share a scale.
 pub trait Block {
     const COUNT: usize;
 
-    /// Passes every value to `to` once. Registers have 8 or 16 lanes.
+    /// Passes each value of the block to `to` once, `LANES` (8 or 16) at a time.
     fn decode<S: Simd<LANES>, const LANES: usize>(&self, simd: S, to: &mut impl Sink<S, LANES>);
 }
 

@@ -1,15 +1,15 @@
 //! Vector registers of one instruction set, behind a safe interface.
 //!
-//! A value of such a type proves that the processor has the instructions: only [`super::dispatch`] creates one, after a
-//! check. Every method is inlined into the function that dispatch compiles for the instruction set; otherwise each
-//! register operation would be a call.
+//! A value of a register type proves that the processor has the instructions, because only [`super::dispatch`] creates
+//! one, after a check. Every method is inlined into the function that dispatch compiles for the instruction set;
+//! otherwise each register operation would be a call.
 #![allow(unsafe_code)]
 
 /// The operations of an instruction set on registers of `LANES` f32 values.
 pub trait Simd<const LANES: usize>: Copy {
     /// A register of `LANES` f32 values.
     type F: Copy;
-    /// Whether a multiply-add is one instruction, for the values that do not fill a register.
+    /// Whether a multiply-add of single values, those that do not fill a register, is one instruction.
     const FUSED: bool;
     /// The largest number of rows in a tile two registers wide, such that the tile and its inputs fit the registers.
     const TILE: usize;

@@ -8,11 +8,11 @@ pub trait Unit: Copy + Send + Sync {
     /// The number of values in the unit.
     const VALUES: usize;
 
-    /// Decodes the values of `units` into `to`.
+    /// Decodes the values of `units` into `to` as f32.
     fn widen<S: Simd<LANES>, const LANES: usize>(simd: S, units: &[Self], to: &mut [f32]);
 
-    /// Returns `sums[r][m] = rows[r] . xs[m]`; all rows have the length of the first, and each of `xs` has the number
-    /// of its values.
+    /// Returns `sums[r][m] = rows[r] . xs[m]`. All rows have as many units as the first, and each of `xs` has as many
+    /// values as a row.
     fn tile<S: Simd<LANES>, const LANES: usize, const R: usize, const M: usize>(
         simd: S,
         rows: [&[Self]; R],
@@ -64,8 +64,8 @@ macro_rules! blocks {
                 rows: [&[Self]; R],
                 xs: [&[f32]; M],
             ) -> [[f32; M]; R] {
-                // Each addition to a sum waits for the one before; a single vector therefore needs several sums, while
-                // several vectors have enough.
+                // An addition must wait for the one before it to the same sum. One vector therefore needs several sums
+                // at a time; several vectors have them anyway.
                 match M {
                     1 => sum_blocks::<_, S, LANES, R, M, 4>(simd, rows, xs),
                     _ => sum_blocks::<_, S, LANES, R, M, 1>(simd, rows, xs),

@@ -1,6 +1,6 @@
-//! The header of a safetensors file, which lists the tensors and their byte ranges. It is parsed here, instead of by
-//! the safetensors crate, so that an error names the tensor, and so that a tensor of an unsupported type that is never
-//! requested is no error.
+//! The header of a safetensors file, which lists the tensors and their byte ranges. It is parsed here, and not by the
+//! safetensors crate, so that errors name the tensor, and so that an unsupported type is an error only if its tensor is
+//! requested.
 //!
 //! The format: 8 bytes with the header's length, little-endian; the header, a JSON object from a tensor's name to its
 //! type, its shape, and its start and end after the header; then the values.
@@ -20,7 +20,7 @@ pub struct Entry {
     pub dims: Vec<usize>,
     /// The first byte of the tensor in the file.
     pub start: u64,
-    /// The byte after the tensor's last one in the file.
+    /// The position in the file after the tensor's last byte.
     pub end: u64,
 }
 
@@ -47,13 +47,13 @@ pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
     entries(&text, 8 + size).map(|entries| (entries, length)).map_err(wrong)
 }
 
-/// Parses a header. `base` is the byte of the file at which the values begin.
+/// Parses a header. `base` is the position in the file at which the tensors' values begin.
 ///
 /// # Errors
 /// If the text is no header, a tensor's byte range, shape and type are inconsistent, two tensors overlap, or a name
 /// occurs twice.
 pub fn entries(text: &[u8], base: u64) -> Result<Vec<Entry>, String> {
-    // `__metadata__` is free text about the file.
+    // The key `__metadata__` holds free text about the file, not a tensor.
     let listed = Keys::parse_bytes(text)?.into_entries().into_iter().filter(|(name, _)| name != "__metadata__");
     let mut entries = Vec::new();
     for (name, value) in listed {
@@ -100,7 +100,7 @@ fn entry(name: String, described: Described, base: u64) -> Result<Entry, String>
     })
 }
 
-/// Returns the bytes of a value, for the supported types.
+/// Returns the bytes of one value of the type, or `None` if the type is not supported.
 fn width(dtype: &str) -> Option<u64> {
     match dtype {
         "F32" => Some(4),

@@ -1,14 +1,14 @@
-//! How long a tokenizer can make a text, found before the library that computes it reads the file: a few bytes of JSON may
-//! ask it for more memory than there is.
+//! Bounds how much longer a tokenizer can make a text. The bounds are checked before the tokenizers library reads the
+//! file, because a few bytes of JSON may make the library allocate more memory than there is.
 use scenarios::input::{TOKENIZER_GROWTH, TOKENIZER_STEPS, excerpt};
 use serde_json::{Map, Value};
 
-/// Checks the parts of a `tokenizer.json` that replace text, and returns how many times as long as it was a text may
-/// become before it is cut into tokens.
+/// Checks the parts of a `tokenizer.json` that replace text. Returns the largest factor by which they may lengthen a
+/// text before it is cut into tokens.
 ///
 /// # Errors
-/// If a part would make a text longer than [`TOKENIZER_GROWTH`] times, if there are more than [`TOKENIZER_STEPS`] of them,
-/// or if a precompiled map says another length than it has.
+/// If a part could make a text longer than [`TOKENIZER_GROWTH`] times, if it has more than [`TOKENIZER_STEPS`] steps,
+/// or if a precompiled map states another length than it has.
 pub fn growth(file: &Map<String, Value>) -> Result<u64, String> {
     let part = |name: &str| {
         let mut bounds = Bounds { growth: 1, steps: 0 };
@@ -25,7 +25,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// Counts the steps of a value, those of sequences within it too.
+    /// Adds the steps of a JSON value to the bounds, including those in nested sequences.
     fn add(&mut self, value: &Value) -> Result<(), String> {
         match value {
             Value::Array(values) => values.iter().try_for_each(|value| self.add(value)),
@@ -54,7 +54,7 @@ impl Bounds {
     }
 }
 
-/// How many times as long as it was a step may make a text; nothing if it replaces none.
+/// Returns the largest factor by which a step may lengthen a text; `None` if the step replaces no text.
 fn times(step: &Map<String, Value>) -> Result<Option<u64>, String> {
     let text = |name: &str| step.get(name).and_then(Value::as_str);
     let times = match text("type") {
@@ -62,11 +62,11 @@ fn times(step: &Map<String, Value>) -> Result<Option<u64>, String> {
             let content = text("content").unwrap_or_default().len() as u64;
             match step.get("pattern").and_then(|pattern| pattern.get("String")?.as_str()) {
                 Some(pattern) if !pattern.is_empty() => content.div_ceil(pattern.len() as u64),
-                // A regular expression may match at every byte, and between two of them.
+                // A regular expression may match at every byte, and also between any two bytes.
                 _ => content + 1,
             }
         }
-        // At the beginning of a text, however short that is.
+        // `Prepend` adds its text once to any text, and the shortest has one byte.
         Some("Prepend") => text("prepend").unwrap_or_default().len() as u64 + 1,
         Some("Precompiled") => match text("precompiled_charsmap") {
             Some(map) => longest_replacement(map)?,
@@ -77,8 +77,8 @@ fn times(step: &Map<String, Value>) -> Result<Option<u64>, String> {
     Ok(Some(times))
 }
 
-/// The longest text that a precompiled map of characters puts in place of one. The map is four bytes with the length of a
-/// trie, the trie, and the replacements with a zero byte behind each.
+/// Returns the bytes of the longest replacement for a character in a precompiled map. The map is the length of a trie
+/// in four bytes, the trie, and the replacements, each followed by a zero byte.
 fn longest_replacement(base64: &str) -> Result<u64, String> {
     let bytes = decode(base64).ok_or("`precompiled_charsmap` is not base64")?;
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or("`precompiled_charsmap` has fewer than 4 bytes")?;
@@ -89,7 +89,7 @@ fn longest_replacement(base64: &str) -> Result<u64, String> {
     Ok(replacements.split(|byte| *byte == 0).map(<[u8]>::len).max().unwrap_or(0) as u64)
 }
 
-/// The bytes of a text in base64 (RFC 4648).
+/// Decodes a text in base64 (RFC 4648); `None` if it is none.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').bytes();
     let (mut bytes, mut held, mut bits) = (Vec::with_capacity(text.len() / 4 * 3), 0u32, 0);

@@ -1,4 +1,4 @@
-//! Which host has sent to which: a bit for each pair, or less memory where hosts send to few others.
+//! A record of which host has sent to which: a bit for each pair, or a list for hosts that send to few others.
 use actors::id::HostId;
 
 /// A set of ordered pairs of hosts.
@@ -8,9 +8,9 @@ pub struct Contacts {
 }
 
 enum Row {
-    /// The hosts in ascending order.
+    /// The other hosts in ascending order.
     Few(Vec<u32>),
-    /// A bit for each host.
+    /// A bit for each host of the swarm, set if the host is in the set.
     Many(Box<[u64]>),
 }
 
@@ -26,14 +26,14 @@ impl Contacts {
         }
     }
 
-    /// Adds a pair. Returns whether it is new.
+    /// Adds the pair of a sender and a receiver. Returns whether it is new.
     pub fn insert(&mut self, from: HostId, to: HostId) -> bool {
         let words = self.rows.len().div_ceil(64);
         let row = &mut self.rows[from.0 as usize];
         match row {
             Row::Few(hosts) => {
                 let Err(at) = hosts.binary_search(&to.0) else { return false };
-                // From here on, the bits take less memory than the list.
+                // Above this length the list takes more memory than a bit for each host.
                 if hosts.len() >= 2 * words {
                     let mut bits = vec![0; words].into_boxed_slice();
                     hosts.iter().chain([&to.0]).for_each(|&host| set(&mut bits, host));
@@ -51,8 +51,8 @@ impl Contacts {
         }
     }
 
-    /// Removes all pairs of which `host` is a part, from a set that has each pair in both orders. Returns the other hosts
-    /// of the pairs in ascending order.
+    /// Removes all pairs that contain `host`, from a set that has each pair in both orders. Returns the hosts that were
+    /// paired with it, in ascending order.
     pub fn part(&mut self, host: HostId) -> Vec<HostId> {
         let others: Vec<u32> = match std::mem::replace(&mut self.rows[host.0 as usize], Row::Few(Vec::new())) {
             Row::Few(hosts) => hosts,
@@ -70,7 +70,7 @@ impl Contacts {
         others.into_iter().map(HostId).collect()
     }
 
-    /// Returns the bytes that the pairs take.
+    /// Returns the bytes of memory that the pairs take.
     pub fn bytes(&self) -> usize {
         let row = |row: &Row| match row {
             Row::Few(hosts) => hosts.capacity() * size_of::<u32>(),

@@ -1,5 +1,5 @@
 //! Transfers that share NICs and paths max-min fairly, as fluid flows. Each connection carries one message at a time,
-//! and all connections flow at once. The rates are computed anew whenever a transfer begins or ends.
+//! and all connections flow at the same time. The rates are computed anew whenever a transfer begins or ends.
 use actors::id::HostId;
 use actors::time::{Duration, Timestamp};
 use links::share::{NONE, max_min};
@@ -16,15 +16,15 @@ pub struct Fair<'p, T> {
     now: Timestamp,
     egress: Vec<Stage>,
     ingress: Vec<Stage>,
-    /// The version of the rates, which grows when the time of the next change may have changed.
+    /// The version of the rates. It grows whenever the time of the next begin or end of a transfer may have changed.
     version: u64,
 }
 
-/// A connection in one direction. The first transfer in the queue is being sent.
+/// One direction of a connection. The first transfer in the queue is the one being sent.
 struct Connection<T> {
     pair: (HostId, HostId),
     path: Path,
-    /// The bandwidth of the path itself in bytes per second, if it has a limit.
+    /// The bandwidth of the path without its NICs, in bytes per second; `None` if it is unlimited.
     capacity: Option<f64>,
     queue: VecDeque<Transfer<T>>,
     state: State,
@@ -33,7 +33,7 @@ struct Connection<T> {
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Idle,
-    /// The connection is being set up, or waits for acknowledgements. It uses no bandwidth until then.
+    /// Until this time the connection uses no bandwidth: it is being set up, or waits for acknowledgements.
     Held {
         until: Timestamp,
     },
@@ -51,7 +51,7 @@ struct Transfer<T> {
     carried: T,
 }
 
-/// The number of remaining bytes below which a transfer has ended: less than half a nanosecond's worth at any rate.
+/// A transfer with at most this many bytes left has ended. At any rate they take less than half a nanosecond.
 const CRUMB: f64 = 1e-6;
 
 impl<'p, T> Fair<'p, T> {
@@ -69,12 +69,12 @@ impl<'p, T> Fair<'p, T> {
         }
     }
 
-    /// Returns the version of the rates for which [`Fair::next`] holds.
+    /// Returns the version of the rates from which [`Fair::next`] computes its time.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Adds a message of `payload` bytes.
+    /// Adds a message of `payload` bytes to the queue of the connection from one host to another.
     pub fn offer(&mut self, now: Timestamp, (from, to): (HostId, HostId), payload: u64, carried: T) {
         self.advance(now);
         let back = self.connections.contains_key(&(to, from));
@@ -87,7 +87,7 @@ impl<'p, T> Fair<'p, T> {
             queue: VecDeque::new(),
             state: State::Idle,
         });
-        // One connection serves both directions, whichever host opened it.
+        // A connection serves both directions, so it needs a handshake only if neither host has opened it.
         let handshake = if new && !back { connection.path.handshake(&self.links, from, to) } else { Duration::ZERO };
         connection.queue.push_back(Transfer { sent: now, handshake, payload, carried });
         if connection.state == State::Idle {
@@ -101,13 +101,13 @@ impl<'p, T> Fair<'p, T> {
         self.connections.values().map(|connection| connection.queue.len()).sum()
     }
 
-    /// Returns the time of the next beginning or end of a transfer, or `None` if no connection is in use.
+    /// Returns the next time at which a transfer begins or ends, or `None` if there is no transfer.
     pub fn next(&self) -> Option<Timestamp> {
         self.connections.values().filter_map(|connection| connection.next(self.now)).min()
     }
 
-    /// Removes the messages that have passed their last queue at `now`. Returns each message's passage and its
-    /// contents.
+    /// Removes the messages whose last byte has passed every NIC and path at `now`. Returns the passage and the content
+    /// of each.
     pub fn take(&mut self, now: Timestamp) -> Vec<(Passage, T)> {
         self.advance(now);
         let mut done = Vec::new();
@@ -131,7 +131,7 @@ impl<'p, T> Fair<'p, T> {
         done
     }
 
-    /// Subtracts the bytes that have flowed since the last call.
+    /// Subtracts from each transfer the bytes that have flowed since the last call.
     fn advance(&mut self, now: Timestamp) {
         let passed = now.since(self.now).as_secs_f64();
         self.now = now;
@@ -180,7 +180,7 @@ impl<'p, T> Fair<'p, T> {
 }
 
 impl<T> Connection<T> {
-    /// Begins the first transfer in the queue.
+    /// Begins the first transfer in the queue of the connection.
     fn turn(&mut self, links: &LinkTable, now: Timestamp) {
         let Some(first) = self.queue.front() else { return };
         let wait = self.path.admit(links, self.pair, now + first.handshake, first.payload);
@@ -201,7 +201,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Returns the passage of a transfer whose last byte has passed everything with a bandwidth limit.
+    /// Returns the passage of a transfer whose last byte passes the last bandwidth limit at `now`.
     fn end(
         &mut self,
         now: Timestamp,

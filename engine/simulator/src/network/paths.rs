@@ -1,4 +1,5 @@
-//! The paths in use. A path that is idle, as most paths of a large swarm are most of the time, takes no memory.
+//! The paths in use between hosts. An idle path takes no memory; in a large swarm, most paths are idle most of the
+//! time.
 use super::contacts::Contacts;
 use actors::id::HostId;
 use actors::seed::mix;
@@ -6,24 +7,24 @@ use actors::time::{Duration, Timestamp};
 use hashbrown::HashTable;
 use links::{LinkTable, Path};
 
-/// The number of paths below which none is dropped. They take 32 MiB.
+/// The number of paths below which no path is dropped. That many paths take 32 MiB.
 pub const BOUND: usize = 1 << 18;
 
-/// The paths by which hosts have sent, in a table without order.
-///
-/// Whenever the table is full, it drops the idle paths. A dropped path is made again by the next message and then behaves
+/// The paths over which hosts have sent, in a hash table.
+/// Whenever the table is full, idle paths are dropped. The next message makes a dropped path again, which then behaves
+/// as before, except that it draws from new random streams.
 /// as before, except that it draws from new random streams.
 pub struct Paths {
     table: HashTable<DirectedPath>,
-    /// The pairs of hosts of which the first has sent to the second, whether or not their path was dropped.
+    /// The pairs (sender, receiver) of hosts that have sent; a pair stays here when its path is dropped.
     sent: Contacts,
     bound: usize,
-    /// The number of paths at which idle paths are dropped: `bound` or, if more paths were not idle the last time, twice
-    /// as many as these.
+    /// The number of paths at which idle paths are dropped next: `bound`, or twice the number of paths that were not
+    /// idle at the last time if that is larger.
     full: usize,
 }
 
-/// A path with its two hosts. It is as large as a cache line.
+/// A path with its sending and its receiving host. The struct is as large as a cache line.
 #[repr(align(64))]
 struct DirectedPath {
     from: HostId,
@@ -60,7 +61,7 @@ impl Paths {
         self.table.len()
     }
 
-    /// Returns the bytes that paths and contacts take.
+    /// Returns the bytes of memory that the paths and the pairs of hosts take.
     pub fn bytes(&self) -> usize {
         self.table.allocation_size() + self.sent.bytes()
     }
@@ -77,7 +78,7 @@ fn make<'t>(
 ) -> (&'t mut Path, Duration) {
     let (path, handshake) = if sent.insert(from, to) {
         let mut path = Path::new(links, from, to);
-        // One connection serves both directions, whichever host opened it.
+        // A connection serves both directions, so it exists already if the other host has sent.
         let connected = sent.contains(to, from);
         let handshake = if connected { Duration::ZERO } else { path.handshake(links, from, to) };
         (path, handshake)
@@ -91,7 +92,7 @@ fn make<'t>(
 
 #[cold]
 fn drop_idle(table: &mut HashTable<DirectedPath>, now: Timestamp) {
-    // Cleared and filled again: places from which single paths are removed would count as taken and let the table grow.
+    // The table is cleared and filled again, because removing single entries would leave tombstones that let it grow.
     let busy: Vec<DirectedPath> = table.extract_if(|path| !path.path.is_idle(now)).collect();
     table.clear();
     for path in busy {

@@ -1,4 +1,4 @@
-//! Tests of dropped paths: what they take, and that messages do not notice.
+//! Tests that dropping idle paths bounds the memory and does not change the passages of messages.
 use super::Network;
 use actors::id::HostId;
 use actors::seed::Seed;
@@ -34,8 +34,8 @@ fn slow_start() -> Tcp {
     Tcp { initial_window: Some(14_480), idle_restart: true, header: 66, ..Tcp::PIPE }
 }
 
-/// Returns the passages of messages, each with the time since the one before, its two hosts and its bytes, and the number
-/// of paths at the end.
+/// Sends messages and returns their passages, and the number of paths at the end. A message is the time since the one
+/// before, its two hosts and its bytes.
 fn passages(network: &mut Network, messages: &[(u64, u32, u32, u64)]) -> (Vec<Passage>, usize) {
     let mut now = Timestamp(0);
     let passage = |&(gap, from, to, bytes): &(u64, u32, u32, u64)| {

@@ -1,4 +1,4 @@
-//! Drawing of a swarm from a seed: its shape, peers, clients, policies, network and faults.
+//! Draws a swarm from a seed: its model, peers, clients, policies, network and faults.
 use actors::id::{BlockRange, HostId, NodeId};
 use actors::message::{Forwarding, WireType};
 use actors::placement::Placement;
@@ -14,7 +14,7 @@ use scenarios::plan::{
 use scenarios::shape::{Arch, Shape, WeightType};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A swarm, and the properties of its faults that excuse a failed request.
+/// A drawn swarm, and the properties of it that excuse a failed request.
 #[derive(Clone, Debug)]
 pub struct Drawn {
     pub plan: Plan,
@@ -31,7 +31,8 @@ impl Drawn {
         self.plan.timeout < PATIENT
     }
 
-    /// Whether peers choose their blocks. Full coverage of the blocks then depends on when each peer looks.
+    /// Whether peers choose their blocks. Whether all blocks are covered then depends on when each peer checks its
+    /// placement.
     pub fn chooses(&self) -> bool {
         self.plan.peers().any(|(_, node)| matches!(node.role, Role::Peer { chooses: true, .. }))
     }
@@ -42,7 +43,7 @@ pub fn draw(seed: u64) -> Drawn {
     let mut chance = Chance::new(Seed(seed).stream("soak", 0, 0));
     let layers = chance.of(2..=9);
     let mut peers: Vec<BlockRange> = Vec::new();
-    // Each block has at least two peers, and mostly more, in block ranges that are cut anew for each copy of the model.
+    // Two to four copies of the model, each cut anew into block ranges, give each block at least two peers.
     for _ in 0..chance.of(2..=4) {
         let mut start = 0;
         while start < layers {
@@ -59,13 +60,13 @@ pub fn draw(seed: u64) -> Drawn {
     let Faults { mut faults, uncovered, lost_clients } = drawn_faults;
     faults.sort_by_key(|fault| fault.at.key());
     plan.faults = faults;
-    // Faults that outlast the retries may fail a request. Clients that retry for longer have no such excuse.
+    // A request may fail if faults last longer than clients retry; otherwise their duration is no excuse.
     let uncovered = uncovered || troubled(&plan) > shortest_patience(&plan.policies.retry);
     let tight = draw_caches(&mut plan, &mut chance);
     Drawn { plan, uncovered, tight, lost_clients }
 }
 
-/// Limits the duration of sessions or requests in some swarms.
+/// Limits the lifetime of sessions in some swarms, and the duration of requests in some.
 fn draw_bounds(plan: &mut Plan, chance: &mut Chance) {
     let seconds = |chance: &mut Chance| chance.span(Duration::from_secs(10), Duration::from_secs(60));
     if chance.is(15) && plan.policies.recovery != Recovery::Off {
@@ -77,7 +78,7 @@ fn draw_bounds(plan: &mut Plan, chance: &mut Chance) {
     }
 }
 
-/// Returns the maximum total time for which hosts and links are away, if the faults follow one another.
+/// Returns the total time for which faults hinder hosts and links, if no two faults overlap: the worst case.
 fn troubled(plan: &Plan) -> Duration {
     let mut crashed = BTreeMap::new();
     let mut sum = Duration::ZERO;
@@ -97,12 +98,12 @@ fn troubled(plan: &Plan) -> Duration {
     sum
 }
 
-/// Returns the minimum time for which a client retries one token. Each wait may be drawn as short as its half.
+/// Returns the shortest time for which a client retries one token, with each wait drawn at its minimum.
 fn shortest_patience(retry: &Retry) -> Duration {
     (1..retry.limit).map(|count| retry.wait(count, 0)).fold(Duration::ZERO, |sum, wait| sum + wait)
 }
 
-/// Limits the caches of some swarms to little more than one session of each client at each peer.
+/// In some swarms, limits each peer's cache to little more than one session of each client. Returns whether it did.
 fn draw_caches(plan: &mut Plan, chance: &mut Chance) -> bool {
     if !chance.is(20) {
         return false;
@@ -117,7 +118,7 @@ fn draw_caches(plan: &mut Plan, chance: &mut Chance) -> bool {
     true
 }
 
-/// The seed's own random stream.
+/// The random stream from which a seed's swarm is drawn.
 pub(super) struct Chance(Stream);
 
 impl Chance {
@@ -134,7 +135,7 @@ impl Chance {
         self.0.random_range(0..100) < percent
     }
 
-    /// Draws a duration, spread evenly over orders of magnitude.
+    /// Draws a duration between `least` and `most` whose logarithm is uniform.
     pub fn span(&mut self, least: Duration, most: Duration) -> Duration {
         let (least, most) = ((least.0.max(1) as f64).ln(), (most.0.max(1) as f64).ln());
         Duration(self.0.random_range(least..=most).exp() as u64)
@@ -147,7 +148,7 @@ impl Chance {
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 
-/// A timeout that no request reaches.
+/// A request timeout so long that no request reaches it.
 const PATIENT: Duration = Duration::from_secs(1800);
 
 fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut Chance) -> Plan {
@@ -166,8 +167,8 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     hosts.push(host("orchestrator".to_owned(), 0, chance));
     nodes.push(Node { host: HostId(0), device: 0, role: Role::Orchestrator });
     nodes.push(Node { host: HostId(0), device: 0, role: Role::Bootstrap });
-    // Peers that choose their blocks have equal capacity. The ranges that were cut then only serve to choose the
-    // faults.
+    // Peers that choose their blocks all hold the same number of blocks. The block ranges drawn before then only decide
+    // which hosts may fail.
     let chooses = chance.is(12);
     let roles = peers.iter().map(|&blocks| Role::Peer {
         blocks: if chooses { BlockRange { start: 0, end: blocks.len() } } else { blocks },
@@ -177,7 +178,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         forward_rps: 100.0,
         network_rps: 100.0,
     });
-    // Neighbouring peers may share one process, on one device or each on its own.
+    // Two or three successive peers may share one host process, on one device or each on a device of its own.
     let together = if chance.is(25) { chance.of(2..=3) } else { 1 };
     let mut seat = |role, fresh: bool, chance: &mut Chance| {
         let id = hosts.len() as u32 - u32::from(!fresh);
@@ -211,7 +212,8 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     };
     let mut policies = policies(chance);
     if chooses {
-        // A gap that the peers leave at first is closed when they check their placement again.
+        // Blocks that no peer has chosen at first are covered when peers check their placement again; clients wait for
+        // that.
         policies.retry.limit = 60;
         if policies.recovery == Recovery::Off {
             policies.recovery = Recovery::Replay;
@@ -248,7 +250,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     }
 }
 
-/// Draws requests with their own arrival times, each at most as long as the workload's.
+/// Draws requests with arrival times. Each request is at most as long as `longest`.
 fn open(nodes: &[Node], longest: &Workload, chance: &mut Chance) -> Open {
     let clients = (0u32..).zip(nodes).filter(|(_, node)| node.role == Role::Client).map(|(id, _)| NodeId(id));
     let clients: Vec<NodeId> = clients.collect();
@@ -300,7 +302,7 @@ fn policies(chance: &mut Chance) -> Policies {
         _ => Recovery::Off,
     };
     let detection = match recovery {
-        // Without recovery, nothing compensates for a false alarm.
+        // Without recovery, a false alarm of the failure detector fails the request, so the detector has its defaults.
         Recovery::Off => Detection::default(),
         _ => Detection {
             heartbeat: chance.span(MS, Duration::from_secs(2)),
@@ -360,15 +362,15 @@ struct Faults {
 
 impl Faults {
     fn draw(&mut self, plan: &Plan, peers: &[BlockRange], layers: u32, chance: &mut Chance) {
-        // If peers choose their blocks, a crash may leave blocks without a peer until others have moved.
+        // If peers choose their blocks, a crash may leave blocks without a peer until other peers have moved to them.
         self.uncovered |= plan.peers().any(|(_, node)| matches!(node.role, Role::Peer { chooses: true, .. }));
-        // The number of peers of each block that are present all the time or return soon.
+        // For each block, the number of its peers that are present throughout or return soon after a crash.
         let mut lasting = vec![0u32; layers as usize];
         let blocks = |span: BlockRange| span.start as usize..span.end as usize;
         for span in peers {
             lasting[blocks(*span)].iter_mut().for_each(|count| *count += 1);
         }
-        // A fault of a host affects all of its peers.
+        // A fault of a host affects all peers on it, so they are grouped by host.
         let mut hosts: BTreeMap<HostId, Vec<u32>> = BTreeMap::new();
         for ((_, node), span) in plan.peers().zip(peers) {
             let holds = hosts.entry(node.host).or_insert_with(|| vec![0; layers as usize]);
@@ -385,7 +387,7 @@ impl Faults {
             match chance.of(0..=9) {
                 0..=3 => self.crash(host, chance),
                 4 | 5 => self.crash_at_steps(host, chance),
-                // The host is gone for good.
+                // The host crashes or leaves and never comes back.
                 6 if spared || chance.is(10) => {
                     let at = self.time(chance);
                     let how = chance.one(&[What::Crash { host, back: None }, What::Leave { host }]);
@@ -415,7 +417,7 @@ impl Faults {
         }
     }
 
-    /// Draws slow links, slow devices and partitions, all of which end.
+    /// Draws slow links, slow devices and partitions, each with an end.
     fn draw_ways(&mut self, plan: &Plan, chance: &mut Chance) {
         let others: Vec<HostId> = (1..plan.hosts.len() as u32).map(HostId).collect();
         for _ in 0..chance.of(0..=3) {
@@ -443,7 +445,7 @@ impl Faults {
         self.faults.push(Fault { at, what });
     }
 
-    /// Draws crashes, each followed by a restart.
+    /// Draws crashes of `host`, each followed by a restart.
     fn crash(&mut self, host: HostId, chance: &mut Chance) {
         let mut at = Duration::ZERO;
         for _ in 0..chance.of(1..=4) {

@@ -1,4 +1,4 @@
-//! A check of a run's figures against its events.
+//! A check of a run's aggregate statistics against its events.
 use actors::id::NodeId;
 use actors::message::Failure;
 use actors::record::{Drained, Ended, Event};
@@ -7,7 +7,7 @@ use scenarios::plan::{Plan, WorkloadKind};
 use std::collections::BTreeMap;
 use topology::outcome::{Outcome, Run};
 
-/// Checks that the orchestrator's figures are the sums over the requests, and that every client kept to its limits.
+/// Checks that the orchestrator's statistics are the sums over the requests, and that no client exceeded its limits.
 pub(super) fn check(plan: &Plan, run: &Run) -> Result<(), String> {
     let ended: Vec<&Ended> = run.events.iter().filter_map(timed).collect();
     let sent: Vec<&Ended> = ended.iter().copied().filter(|ended| ended.outcome != Err(Failure::Shed)).collect();

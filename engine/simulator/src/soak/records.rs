@@ -1,4 +1,4 @@
-//! A comparison of a DHT node's store with a plain list that follows the same rules: for each peer, the latest record
+//! Compares a DHT node's store with a plain list that follows the store's rules: for each peer, keep the latest record
 //! that has not expired.
 use super::draw::Chance;
 use actors::announce::{Announce, Load};
@@ -18,7 +18,7 @@ pub(super) fn records(seed: u64) -> Result<(), String> {
     let mut chance = Chance::new(Seed(seed).stream("records", 0, 0));
     let keys: Vec<Key> = (0..KEYS).map(|key| Key(u64::from(key) + 1)).collect();
     let (mut store, mut now) = (Store::default(), Timestamp::default());
-    // By key and peer, the version and the time of expiry.
+    // For each (key, peer), the record's version and its time of expiry.
     let mut list: BTreeMap<(usize, NodeId), (Timestamp, Timestamp)> = BTreeMap::new();
     for _ in 0..chance.of(10..=60) {
         now = now + Duration(u64::from(chance.of(0..=30)));

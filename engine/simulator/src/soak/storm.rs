@@ -1,9 +1,9 @@
-//! A storm: a stress test in which one peer is given more sessions and steps than it may take, by clients and other
+//! A storm: a stress test that gives one peer more sessions and steps than the peer may take, from clients and from
 //! nodes that ignore the protocol.
 //!
-//! A model of the peer follows the messages: which sessions are open, which wait and since when, how many steps are
-//! queued, and which KV caches the device holds. The peer must agree with the model after every message, must refuse
-//! everything beyond a limit, and must hold nothing once every session is closed.
+//! A model of the peer (a second, simple implementation) follows the messages: which sessions are open, which wait and
+//! since when, how many steps are queued, and which KV caches the device holds. The peer must agree with the model
+//! after every message, refuse everything beyond a limit, and hold nothing once every session is closed.
 mod agree;
 
 use super::draw::{Chance, MS, scheduling};
@@ -29,10 +29,10 @@ const CLIENTS: u32 = 3;
 const STRANGER: NodeId = NodeId(99);
 const LAYERS: u32 = 3;
 const TOKEN_BYTES: u64 = 8;
-/// The maximum number of a peer's timers within 20 s: far more than it has sessions in a storm.
+/// The largest number of timers that a peer may fire within 20 s: far more than it has sessions in a storm.
 const WAKES: u32 = 10_000;
 
-/// Gives a peer the storm of a seed, and returns the first difference from the model.
+/// Runs the storm of a seed against a peer, and returns the first difference between the peer and its model.
 pub(super) fn storm(seed: u64) -> Result<(), String> {
     let mut chance = Chance::new(Seed(seed).stream("storm", 0, 0));
     match chance.of(0..=15) {
@@ -42,7 +42,7 @@ pub(super) fn storm(seed: u64) -> Result<(), String> {
     }
 }
 
-/// Sends more steps than the queue may hold, while the device computes the first of them.
+/// Sends more steps than the peer's queue may hold, while the device computes the first of them.
 fn flood(storm: &mut Storm, chance: &mut Chance) -> Result<(), String> {
     let sessions = chance.of(1..=4);
     for _ in 0..sessions {
@@ -58,7 +58,7 @@ fn flood(storm: &mut Storm, chance: &mut Chance) -> Result<(), String> {
     storm.over()
 }
 
-/// Opens more sessions than a peer may hold, or more than may wait.
+/// Opens more sessions than a peer may hold, or more than may wait for cache.
 fn crowd(chance: &mut Chance) -> Result<(), String> {
     let waiting = chance.is(70);
     let budget = need(if waiting { 16 } else { 1 << 20 });
@@ -87,20 +87,21 @@ fn mixed(storm: &mut Storm, chance: &mut Chance) -> Result<(), String> {
     storm.over()
 }
 
-/// Returns the bytes of KV cache of a session with this number of tokens.
+/// Returns the bytes of KV cache that a session of `tokens` tokens needs.
 fn need(tokens: u64) -> u64 {
     tokens * u64::from(LAYERS) * TOKEN_BYTES
 }
 
-/// The model's state of a session.
+/// What the model knows about a session.
 struct Held {
     need: u64,
     longest: u32,
     cached: bool,
-    /// The tokens that the peer has accepted, and those that it has computed.
+    /// `sent`: tokens of the steps that the peer has accepted. `computed`: tokens of those that the device has
+    /// finished.
     sent: u32,
     computed: u32,
-    /// The steps in the queue, and those in the job that the device computes.
+    /// `queued`: steps of the session in the peer's queue. `running`: those in the job that the device computes.
     queued: usize,
     running: usize,
     opened: Timestamp,
@@ -115,14 +116,14 @@ struct Storm {
     checker: InvariantChecker,
     timers: Vec<(Timestamp, Timer)>,
     job: Option<Job>,
-    /// The KV caches that the device holds.
+    /// The sessions whose KV caches the device holds.
     caches: BTreeSet<SessionId>,
     open: BTreeMap<SessionId, Held>,
     waiting: VecDeque<(SessionId, Held)>,
-    /// The sums over all sessions: reserved bytes, and steps in the queue.
+    /// `used`: bytes that all sessions have reserved. `queued`: steps of all sessions in the peer's queue.
     used: u64,
     queued: usize,
-    /// The session that was requested last, until the peer has answered.
+    /// The session that a client has requested and the peer has not answered yet.
     asked: Option<(SessionId, Held)>,
     lost: Option<NodeId>,
     left: bool,
@@ -179,7 +180,8 @@ impl Storm {
         Ok(storm)
     }
 
-    /// Lets the peer handle an event and follows its effects. Returns its refusals, each with its receiver.
+    /// Lets the peer handle an event, and carries its effects out in the model. Returns the peer's refusals with their
+    /// receivers.
     fn tell(
         &mut self,
         act: impl FnOnce(&mut Core, Timestamp, &mut Vec<Effect>),
@@ -321,7 +323,7 @@ impl Storm {
         self.agree()
     }
 
-    /// Sends the next step of a session, for which the queue may have no room.
+    /// Sends the next step of a drawn session; the peer must refuse it if the queue has no room.
     fn step(&mut self, chance: &mut Chance) -> Result<(), String> {
         let Some(session) = self.one(chance) else { return Ok(()) };
         let Some(held) = self.open.get_mut(&session) else { return Ok(()) };
@@ -339,7 +341,7 @@ impl Storm {
         self.send(session, position, tokens, full)
     }
 
-    /// Sends a step again that the peer already has.
+    /// Sends a step once more that the peer has already received.
     fn repeat(&mut self, chance: &mut Chance) -> Result<(), String> {
         let Some(session) = self.one(chance) else { return Ok(()) };
         let sent = self.open.get(&session).filter(|held| held.cached).map_or(0, |held| held.sent);
@@ -362,7 +364,7 @@ impl Storm {
         }
     }
 
-    /// Ends the device's job.
+    /// Ends the job that the device computes.
     fn finish(&mut self) -> Result<(), String> {
         let Some(job) = self.job.take() else { return Ok(()) };
         let mut outputs = Vec::new();
@@ -406,7 +408,7 @@ impl Storm {
         self.agree()
     }
 
-    /// Sends a message in the name of another node.
+    /// Sends a message about a session from a node that has no part in it; the peer must not obey.
     fn disturb(&mut self, chance: &mut Chance) -> Result<(), String> {
         let Some(session) = self.one(chance) else { return Ok(()) };
         let count = self.open.len();

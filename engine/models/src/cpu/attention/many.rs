@@ -8,7 +8,7 @@ use super::super::simd::Simd;
 use super::{Attend, Sizes};
 use std::sync::Mutex;
 
-/// The number of keys whose weights are mixed at a time; so many stay in the first-level cache.
+/// The number of keys whose weights are mixed at a time; that many weights stay in the first-level cache.
 const KEYS: usize = 256;
 
 impl Attend<'_> {
@@ -56,7 +56,7 @@ impl Attend<'_> {
     }
 }
 
-/// Successive queries of one head.
+/// A piece of work: up to [`VECTORS`] successive queries of one head.
 pub(super) struct Piece<'a> {
     /// The queries, [queries, head_dim], up to [`VECTORS`] of them.
     pub q: &'a [f32],
@@ -197,7 +197,7 @@ fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, v: &[f32], weights: &[Pair<L
     let width = mixed.len();
     mixed.as_flattened_mut().as_flattened_mut().fill(0.0);
     for (weights, v) in weights.chunks(KEYS).zip(v.chunks(KEYS * width)) {
-        // A head's size is a multiple of these numbers, but not of a full tile.
+        // A head's number of values is a multiple of 8, 4 and 2, but not always of a full tile.
         let d = match S::TILE {
             12 => mix_by::<S, LANES, 8>(simd, v, weights, mixed, 0),
             6 => mix_by::<S, LANES, 4>(simd, v, weights, mixed, 0),

@@ -8,8 +8,8 @@ use super::{Finish, finish};
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// The number of outputs that a thread computes at a time: enough that the cost of distributing them is negligible
-/// beside reading their weights.
+/// The number of outputs that a thread computes at a time: enough that distributing the work costs little beside
+/// reading the outputs' weights.
 const OUTPUTS: usize = 32;
 
 /// Maps `x`, [rows, inputs], with `weights`, [outputs, inputs] in units, to [rows, outputs].
@@ -95,7 +95,8 @@ fn values<S: Simd<LANES>, U: Unit, const LANES: usize>(
         }
         while m < rows {
             match step {
-                // With few rows, more weight rows at once hide the cost of a row's last, partial register.
+                // With few rows of x, more weight rows at a time hide the cost of each row's last register, which is
+                // not full.
                 8 => tiles::<S, U, LANES, 8, 1>(simd, x, weights, inputs, m, o, y),
                 4 => tiles::<S, U, LANES, 4, 1>(simd, x, weights, inputs, m, o, y),
                 _ => tiles::<S, U, LANES, 1, 1>(simd, x, weights, inputs, m, o, y),

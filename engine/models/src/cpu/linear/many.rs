@@ -14,8 +14,8 @@ use std::sync::{Mutex, MutexGuard};
 const OUTPUTS: usize = 96;
 /// The number of outputs of the largest tile. The outputs of a piece of work are a multiple of it.
 const TILE: usize = 12;
-/// The number of inputs that are processed at a time: a panel of so many, and a tile's weights, stay in the first-level
-/// cache. The number is a multiple of every quantised type's block size.
+/// The number of inputs that are processed at a time: that many inputs of a panel and of a tile's weights stay in the
+/// first-level cache. It is a multiple of every quantised type's block size.
 const INPUTS: usize = 256;
 
 /// Maps `x`, [rows, inputs], with `weights`, [outputs, inputs] in units, to [rows, outputs].
@@ -112,8 +112,7 @@ impl<U: Unit> Kernel for Multiply<'_, U> {
     }
 }
 
-/// Multiplies tile by tile. Rows beyond `outputs` that fill the last tile are multiplied too, and their results are
-/// ignored.
+/// Multiplies tile by tile. The last tile may have weight rows beyond `outputs`; their results are ignored.
 #[inline(always)]
 fn tiles<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,
@@ -173,8 +172,7 @@ mod tests {
     use crate::linear::Activation;
     use std::sync::Mutex;
 
-    /// Small whole numbers are summed exactly in any order, so every instruction set and the plain sum agree to the
-    /// bit.
+    /// Small whole numbers sum exactly in any order, so all instruction sets must agree with the plain sum to the bit.
     #[test]
     fn every_instruction_set_gives_the_same() {
         let values = |seed: usize, count: usize| {

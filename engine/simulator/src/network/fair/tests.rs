@@ -1,4 +1,4 @@
-//! Tests of the shares, sums and order of fluid transfers.
+//! Tests of fluid transfers: their shares of the bandwidth, the sums of their parts, and their order.
 use super::*;
 use actors::seed::Seed;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
@@ -15,7 +15,7 @@ const HOSTS: &str = r#"Scenario(
     workload: Closed(on: "client", clients: 1, prompt: 1, generate: 1),
 )"#;
 
-/// Returns a plan of hosts whose NICs have these bandwidths in bytes per second, with a delay of 10 ms between any two.
+/// Returns a plan of hosts with these (egress, ingress) bandwidths in bytes per second, 10 ms apart from each other.
 fn plan(nics: &[(Option<f64>, Option<f64>)], tcp: Tcp) -> Plan {
     let hosts = Loaded::read("hosts", HOSTS.to_owned()).expect("a scenario");
     let cells = hosts.cells(&Overrides::default()).expect("a cell");
@@ -30,7 +30,7 @@ fn plan(nics: &[(Option<f64>, Option<f64>)], tcp: Tcp) -> Plan {
     plan
 }
 
-/// Offers each message at its time and returns the passages in the order of completion.
+/// Offers each message at its time. Returns the messages' indices and passages in the order of completion.
 fn run(plan: &Plan, messages: &[(u64, u32, u32, u64)]) -> Vec<(usize, Passage)> {
     let mut fair = Fair::new(plan);
     let (mut done, mut offered) = (Vec::new(), 0);

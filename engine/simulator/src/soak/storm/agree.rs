@@ -1,4 +1,4 @@
-//! Checks of a peer's holdings after every message of a storm, and of their release after the last.
+//! Checks of what a peer holds: that it is what the model says after every message of a storm, and nothing at the end.
 use super::Storm;
 use actors::id::SessionId;
 use actors::limits;
