@@ -74,7 +74,7 @@ impl Ablation {
     /// The comparison of the whole model's prediction with the live run.
     ///
     /// # Errors
-    /// No cell was done live.
+    /// No cell was run live.
     pub fn twin(&self, recorded: &Recorded) -> Result<Twin, Exit> {
         let partial = recorded.measured.manifest.partial().map(|why| format!("live {why}"));
         let errors = self.rows.first().map(|row| row.errors.clone()).unwrap_or_default();
@@ -147,7 +147,7 @@ impl Recorded {
                 );
                 return Err(Exit { code: 1, report: miette!("{why}") });
             };
-            // The file has one plan per cell. The plans of its repetitions differ only in their random streams.
+            // `plan.ron` has one plan per cell. The plans of its repetitions differ only in their random streams.
             let plan = Plan { repeat: *repeat, ..plan.clone() };
             let chance = if *repeat == 0 { plan.chance } else { plan.chance.derive("repeat", (*repeat).into(), 0) };
             let key = CellKey { index: *cell, values: row.axes.clone() };
@@ -158,7 +158,7 @@ impl Recorded {
 }
 
 impl Row {
-    /// The parts of the table by whether their cells are shaped; `None` for all cells.
+    /// The parts of the table: all cells (`None`), and cells without and with a shaped network.
     fn parts() -> [(&'static str, Option<bool>); 3] {
         [("all", None), ("bare", Some(false)), ("shaped", Some(true))]
     }

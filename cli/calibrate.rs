@@ -1,4 +1,5 @@
-//! `calibrate`: measures this machine's devices and transport into a profile, or fits one to runs that were made before.
+//! `calibrate`: measures this machine's devices and transport into a profile, or fits one to runs that were made
+//! before.
 use crate::exit::{Done, Exit, INTERRUPT};
 use crate::place;
 use crate::print::{errln, say, sayln};
@@ -87,12 +88,12 @@ pub fn unfit(why: CalibrationError) -> Exit {
     Exit { code: 3, report: miette!("{why}") }
 }
 
-/// A profile as it stands in a file.
+/// Returns the text of a profile's file.
 fn text(profile: &Profile) -> Result<String, Exit> {
     Ok(format!("#![enable(implicit_some, unwrap_newtypes)]\n{}\n", profile.to_ron()?))
 }
 
-/// Writes a profile to a file, or to the standard output if that cannot be: it may have taken minutes to measure.
+/// Writes a profile to a file, or to stdout if the file cannot be written, because measuring may have taken minutes.
 pub fn save(profile: &Profile, path: &Path) -> Result<(), Exit> {
     let text = text(profile)?;
     if let Err(why) = reports::files::write_synced(&place::target(path), text.as_bytes()) {
@@ -117,7 +118,7 @@ pub fn read_profile(path: &std::path::Path) -> Result<Profile, Exit> {
 /// The result of measuring this machine.
 pub struct Measured {
     pub profile: Profile,
-    /// The number of rounds that were measured, as a message, if a signal interrupted the measurement.
+    /// A message with the number of measured rounds, if a signal interrupted the measurement.
     pub interrupted: Option<String>,
 }
 

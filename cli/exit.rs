@@ -10,7 +10,7 @@ pub struct Exit {
     pub report: miette::Report,
 }
 
-/// An error without an own exit code is internal or I/O.
+/// An error without an exit code of its own is an internal or I/O error.
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Exit {
     fn from(error: E) -> Exit {
         Exit { code: 1, report: miette::Report::from_err(error) }
@@ -21,5 +21,5 @@ pub fn bad_scenario(error: impl Diagnostic + Send + Sync + 'static) -> Exit {
     Exit { code: 3, report: miette::Report::new(error) }
 }
 
-/// Set by the first signal: the current run is abandoned, and completed runs are saved.
+/// Whether a first signal has come. Commands then abandon the current run and save the completed runs.
 pub static INTERRUPT: AtomicBool = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! `generate`: a local live swarm on a checkpoint, and the text it makes.
+//! `generate`: runs a local live swarm on a checkpoint, and prints the generated text.
 use crate::exit::{Done, Exit, INTERRUPT, bad_scenario};
 use crate::place;
 use crate::print::{Plain, errln, sayln};
@@ -68,7 +68,7 @@ pub struct Generate {
 }
 
 impl Generate {
-    /// The number of peers that share so many blocks.
+    /// The number of peers that share the `layers` blocks of the model.
     fn peers(&self, layers: u32) -> u32 {
         self.peers.unwrap_or(layers.clamp(1, 2))
     }
@@ -217,7 +217,7 @@ fn plan(asked: &Generate, config: &Config, prompt: &[u32]) -> Result<Plan, Exit>
     let cell = cells.first().expect("a scenario without a sweep has one cell");
     let mut plan = cell.plan(Seed(asked.seed), 0).map_err(bad_scenario)?;
     plan.tokens.sampling = Sampling { temperature: asked.temperature, top_k: asked.top_k, top_p: asked.top_p };
-    // With its scores each token is recorded as it comes, so that an interrupted run has those that it had come to.
+    // Recording scores also records every token when it is chosen, so that an interrupted run has its tokens so far.
     plan.tokens.scores = asked.logits.unwrap_or(1);
     if !asked.ignore_eos {
         plan.tokens.stops = end_of_sequence(&asked.folder).map_err(refuse)?;
@@ -240,7 +240,7 @@ fn scores<'a>(run: &'a Run, ended: &Ended) -> Option<&'a Scored> {
     })
 }
 
-/// The tokens of the request as far as it had come.
+/// The tokens that the request generated before the run ended.
 fn so_far(run: &Run) -> Vec<u32> {
     let chosen = run.events.iter().filter_map(|event| match event {
         Event::Scored(scored) if !scored.request.is_warmup() => Some((scored.output, scored.token?)),
@@ -249,7 +249,7 @@ fn so_far(run: &Run) -> Vec<u32> {
     chosen.collect::<BTreeMap<u32, u32>>().into_values().collect()
 }
 
-/// Prints the tokens of an answer, and the text that they are of.
+/// Prints the tokens of an answer, and their text.
 fn tell(asked: &Generate, prompt: &[u32], output: &[u32], scored: Option<&Scored>) -> Result<(), Exit> {
     let text = match Text::is_in(&asked.folder) {
         true => {

@@ -184,15 +184,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// The longest line of an error of the command line that is shown as it is.
+/// The maximum bytes of a line of a command-line error that is shown in full.
 const LONGEST: usize = 1000;
 
-/// The characters of a report that are shown: a path or a name in it may be of any length.
+/// The maximum characters of an error report that are shown, because a path or a name in it may have any length.
 const LONGEST_REPORT: usize = 20_000;
 
 /// Prints the requested help, or the error in the command line.
 fn refuse(usage: &clap::Error) -> u8 {
-    // An argument that takes screens is not repeated as a whole.
+    // A very long argument is shortened in the message.
     let text = usage.to_string();
     if usage.use_stderr() && text.lines().any(|line| line.len() > LONGEST) {
         text.lines().for_each(|line| errln!("{}", scenarios::shortened(line)));
@@ -207,7 +207,7 @@ fn refuse(usage: &clap::Error) -> u8 {
 
 /// Runs a command, and prints the error if it fails.
 fn run(command: Command) -> u8 {
-    // A host process ends when its controller orders it to.
+    // A host process does not listen for signals: it ends when its controller orders it to.
     if !is_host(&command)
         && let Err(why) = signals::listen()
     {
@@ -247,7 +247,7 @@ fn run(command: Command) -> u8 {
     })
 }
 
-/// Runs the process of a host. Its stderr is that of the process that started it.
+/// Runs the process of a host. The host inherits stderr from the process that started it.
 #[cfg(feature = "live")]
 fn host() -> u8 {
     live::host_main().map_or_else(

@@ -27,7 +27,7 @@ fn writable(option: &str, dir: &Path) -> Result<(), Exit> {
     try_file(dir).map_err(|why| refuse(option, format!("no file can be created in {}: {why}", dir.display())))
 }
 
-/// An error if nothing can be made in the directory for temporary files, where the hosts of a live run meet.
+/// Returns an error if nothing can be created in the directory for temporary files, which live runs need.
 pub fn temporary() -> Result<(), Exit> {
     let dir = std::env::temp_dir();
     try_file(&dir).map_err(|why| {
@@ -45,7 +45,7 @@ pub fn is_stdout(path: &Path) -> bool {
     ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|stdout| path == Path::new(stdout))
 }
 
-/// The parent of a path. A relative path of one name lies in the working directory.
+/// The parent of a path. For a relative path of one name, the parent is the working directory.
 fn parent(path: &Path) -> Option<PathBuf> {
     let parent = path.parent()?;
     Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() })
@@ -87,7 +87,7 @@ pub fn file(out: &Path) -> Result<(), Exit> {
     if out.as_os_str().as_bytes().ends_with(b"/") {
         return Err(refuse(&option, "a path that ends in / names a directory; name a file in it"));
     }
-    // A link is followed: the file that it names is the one that is replaced.
+    // A symbolic link is followed, because the file that it points to is the one that is replaced.
     let out = &target(out);
     let parent = parent(out).ok_or_else(|| refuse(&option, "the path names no file"))?;
     if !parent.exists() {
@@ -96,7 +96,7 @@ pub fn file(out: &Path) -> Result<(), Exit> {
     writable(&option, &parent)
 }
 
-/// Returns the file that a path means: the target of a symbolic link.
+/// Returns the path with symbolic links resolved, or the path itself if it does not exist.
 pub fn target(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

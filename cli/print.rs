@@ -58,7 +58,7 @@ pub fn message(text: Arguments) {
 
 /// Shows on stderr the log messages that `RUST_LOG` selects, or warnings if it is not set.
 pub fn log() {
-    // Without those of the library that paints charts: it tells of letters that the bundled font lacks.
+    // Warnings of `usvg`, which renders charts, are hidden: they are about letters that the bundled font lacks.
     let quiet = || "warn,usvg=error".into();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| quiet());
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr_is_terminal());
@@ -66,7 +66,7 @@ pub fn log() {
     subscriber.with_writer(io::stderr).log_internal_errors(false).init();
 }
 
-/// So many things of a kind: `1 cell`, `2 cells`.
+/// Returns a number with its noun in the singular or plural: `1 cell`, `2 cells`.
 pub fn count(number: u64, kind: &str) -> String {
     if number == 1 { format!("1 {kind}") } else { format!("{number} {kind}s") }
 }

@@ -25,7 +25,7 @@ impl Progress {
         Ok(Progress { name, bar })
     }
 
-    /// Counts a step. A pipe gets a line after every tenth part.
+    /// Counts a step. A pipe gets a line after every tenth of all steps.
     pub fn step(&self) {
         self.count();
         let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
@@ -54,7 +54,7 @@ impl Progress {
     }
 }
 
-/// Whether step `done` of `all` completes another tenth part.
+/// Whether step `done` of `all` completes another tenth of the steps.
 fn is_told(done: u64, all: u64) -> bool {
     all > 0 && done * STEPS / all > done.saturating_sub(1) * STEPS / all
 }

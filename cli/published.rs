@@ -1,4 +1,4 @@
-//! `published`: simulates systems with published measurements, and prints both figures side by side.
+//! `published`: simulates systems with published measurements, and prints predicted and published figures side by side.
 use crate::exit::{Done, Exit, bad_scenario};
 use crate::print::{Format, errln, say};
 use crate::signals::{Heeding, INTERRUPTED, interrupted};
@@ -39,7 +39,7 @@ pub fn published(wanted: &Arguments) -> Done {
             all.not_simulated.push(system.scenario.clone());
         }
     }
-    // Some scenarios stand for several systems.
+    // A scenario that stands for several systems is listed once.
     all.not_simulated.dedup();
     match wanted.format {
         Format::Json => say!("{}\n", serde_json::to_string_pretty(&all)?),
@@ -52,8 +52,8 @@ pub fn published(wanted: &Arguments) -> Done {
     Ok(0)
 }
 
-/// Simulates a system, and adds the comparison to `all`. Returns false if a signal came before the last run; the system is left
-/// out then.
+/// Simulates a system, and adds the comparison to `all`. Returns false if a signal came before the last run; the
+/// comparison is then left out.
 fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<bool, Exit> {
     let overrides = Overrides { set: set.to_vec(), only: system.only.clone(), ..Overrides::default() };
     let cells = load(&system.scenario).and_then(|loaded| loaded.cells(&overrides)).map_err(bad_scenario)?;

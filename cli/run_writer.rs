@@ -26,11 +26,11 @@ pub struct SweepWriter<'b> {
     _heeding: Heeding,
     /// The labels of failed runs, and of runs with failed requests.
     failures: Vec<String>,
-    /// Runs that ended before some events of their scenario began, and what is to be said of the first.
+    /// The number of runs that ended before some events of their scenario began, and a note on the first such run.
     too_late: (usize, Option<String>),
 }
 
-/// Where the rows of a run come from.
+/// The source of a run's rows.
 enum Rows<'r> {
     /// All events of the run.
     Events(Vec<Event>),
@@ -72,12 +72,12 @@ impl<'b> SweepWriter<'b> {
         })
     }
 
-    /// Returns what makes the recorders of the sweep's runs.
+    /// Returns the factory of the recorders of the sweep's runs.
     pub fn recorders(&self) -> Recorders {
         self.writer.recorders()
     }
 
-    /// Writes a run that has all of its events, or the reason why it could not start.
+    /// Writes a run that holds all of its events, or the reason why it could not start.
     pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Exit> {
         let (run, events) = match run {
             Ok(mut run) => {
@@ -94,7 +94,7 @@ impl<'b> SweepWriter<'b> {
         self.write(index, Ok(run), Rows::Recorded(Box::new(recorded))).map_err(|stop| self.left(stop))
     }
 
-    /// An error that ends the sweep, with where the runs are that were written.
+    /// Adds the directory of the completed runs to an error that ends the sweep.
     pub fn left(&self, stop: Exit) -> Exit {
         left(stop, self.kept, self.writer.partial_dir())
     }
@@ -231,7 +231,7 @@ fn build() -> Build {
     }
 }
 
-/// Adds to the error of a sweep that could not be written further where its completed runs are.
+/// Adds the directory of the `kept` completed runs to an error that ended their sweep.
 fn left(stop: Exit, kept: usize, dir: &Path) -> Exit {
     if kept == 0 {
         return stop;

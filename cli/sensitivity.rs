@@ -1,4 +1,4 @@
-//! `sensitivity`: varies one input of a scenario after another, and shows which moves the result most.
+//! `sensitivity`: varies one input of a scenario after another, and shows which one changes the result most.
 use crate::exit::{Done, Exit};
 use crate::place;
 use crate::print::{Format, errln, say, width};
@@ -74,7 +74,7 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
     Ok(u8::from(missing.is_some()))
 }
 
-/// Returns the plans with the change, where it is possible. `None` if it is possible for no plan.
+/// Returns the plans, changed where the change is possible, or `None` if it is possible for no plan.
 fn varied(plans: &[Plan], change: impl Fn(&Plan) -> Option<Plan>) -> Option<Vec<Plan>> {
     let changed: Vec<Option<Plan>> = plans.iter().map(change).collect();
     let any = changed.iter().any(Option::is_some);

@@ -1,8 +1,8 @@
 //! Signals that ask the program to end: ^C (INT), TERM and HUP. All three have the same effect.
 //!
-//! If a command has results to save or files to remove, the first signal makes the command abandon the current run, save the
-//! completed ones and say what they are. A second signal ends the program at once, and so does the first one if there is
-//! nothing to save.
+//! If a command has results to save or files to remove, the first signal makes the command abandon the current run,
+//! save the completed ones and say what they are. A second signal ends the program at once, and so does the first one
+//! if there is nothing to save.
 use crate::exit::INTERRUPT;
 use crate::print::errln;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};

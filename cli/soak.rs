@@ -37,7 +37,7 @@ fn show(seed: u64) {
     }
 }
 
-/// Prints the events of a swarm without its steps.
+/// Prints the events of a swarm, except the frequent ones such as steps.
 fn tell(seed: u64) {
     let plan = draw(seed).plan;
     for event in simulator::run(&plan, simulator::HORIZON).events {
@@ -48,7 +48,7 @@ fn tell(seed: u64) {
     }
 }
 
-/// One of so many swarms is simulated twice and compared.
+/// One swarm in this many is simulated twice, and the two runs are compared.
 const SAMPLE: u64 = 16;
 
 pub fn run(wanted: &Soak) -> Result<u8, Exit> {

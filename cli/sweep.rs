@@ -55,7 +55,7 @@ pub fn jobs() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=i64::from(limits::THREADS))
 }
 
-/// The number of threads for so many simulations at a time.
+/// The number of threads for `jobs` simulations at a time.
 pub fn threads(jobs: Option<u32>) -> usize {
     jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |jobs| jobs as usize)
 }
@@ -97,7 +97,8 @@ impl Batch {
         Chart::suited(&axes.filter(|(_, values)| *values > 1).collect::<Vec<_>>(), self.cells.len())
     }
 
-    /// Returns a note on how many events of the scenario did not happen in a run that ended `end` after the barrier's release, if any.
+    /// Returns a note on how many events of the scenario did not happen in a run that ended `end` after the barrier's
+    /// release, or `None` if all happened.
     pub fn events_missed(&self, plan: &Plan, end: Duration) -> Option<String> {
         let cell = self.cells.iter().find(|cell| cell.key.index == plan.cell)?;
         let (missed, all) = cell.events_after(plan, end);
@@ -230,9 +231,8 @@ impl Sweep {
     }
 }
 
-/// The number of simulations of each live run. Small random differences decide whether clients fall into step and stay
-/// so, and the prediction is the mean over the simulations: single runs of a swarm of three clients differed by up to
-/// 15 %.
+/// The number of simulations of each live run. The prediction is their mean. Small random differences decide whether
+/// clients fall into step with each other: single runs of a swarm of three clients differed by up to 15 %.
 pub const DRAWS: u32 = 5;
 
 /// Returns the plan `times` times with different random streams. The first one is the plan itself.

@@ -149,7 +149,7 @@ pub fn twin(wanted: &Arguments) -> Done {
 
 /// Removes the cells with these values from the batch, and returns their plans.
 fn leave_out(sweep: &Sweep, batch: &mut Batch, cells: &str) -> Result<Vec<Plan>, Exit> {
-    // Once each, however often the sweep is to be repeated.
+    // The profile is fitted to one repetition of each cell, however often the sweep repeats it.
     let set = sweep.set.iter().filter(|(path, _)| path != "sweep.repeat").cloned().collect();
     let fitted = Sweep { only: Some(cells.to_owned()), repeat: Some(1), set, ..sweep.clone() }.batch()?;
     batch.remove(&fitted);
@@ -223,7 +223,7 @@ fn profiled(plan: &Plan) -> bool {
     plan.hosts.iter().skip(1).flat_map(|host| host.devices()).all(|device| device.cost.table.is_some())
 }
 
-/// The live half of a twin.
+/// The live runs of a twin.
 struct Live {
     dir: PathBuf,
     code: u8,
@@ -294,7 +294,7 @@ impl Live {
     }
 }
 
-/// Short live runs of fixed work. Their sizes alternate. Their plans have the profile's device times.
+/// Short live runs of fixed work, whose sizes alternate. Their plans have the device times of the profile.
 struct Probes {
     /// The plans of the probes. Empty if no profile gives their expected times.
     plans: Vec<Plan>,

@@ -1,6 +1,6 @@
 //! `cells.csv`: one row per cell and repetition. The columns are the same in every run, except for those of the sweep.
 //!
-//! A simulated run's file holds no real time and no path, so two runs with one seed give the same bytes.
+//! The file of a simulation holds no wall-clock time and no path, so two runs with the same seed give the same bytes.
 use crate::error::{Error, Result};
 use crate::measures::{COLUMNS, Judgement, Measures, Verdict};
 use scenarios::cell::CellKey;
@@ -47,7 +47,8 @@ impl CellRow {
     pub fn new(key: &CellKey, repeat: u32, status: &CellStatus, measures: &Measures) -> CellRow {
         let values = COLUMNS.iter().filter_map(|column| {
             let text = measures.get(&column.name).map(number)?;
-            // Values are kept as they are written, so that a report from a file equals the one at the end of the run.
+            // The value is rounded as in the file, so that a report drawn from the file equals the report at the end of
+            // the run.
             Some((column.name.clone(), text.parse().ok()?))
         });
         let failures = measures.failures.iter().map(|(label, count)| format!("{label}:{count}"));
@@ -95,7 +96,7 @@ impl CellRow {
     }
 }
 
-/// Returns the file's text, with rows in the order of the sweep.
+/// Returns the text of `cells.csv`, with rows in the order of the sweep.
 ///
 /// # Errors
 /// The rows cannot be encoded as CSV.
@@ -117,8 +118,8 @@ pub fn to_csv(rows: &[CellRow]) -> Result<String> {
     String::from_utf8(bytes).map_err(Error::encode("cells.csv"))
 }
 
-/// Reads the file. Columns that this version does not know count as axes only if they lie between the known ones. A
-/// last line without a line end was being written when its process died, so it is ignored.
+/// Reads `cells.csv`. An unknown column counts as an axis only if it lies between known columns. A last line without a
+/// line end is ignored, because its process died while it wrote the line.
 ///
 /// # Errors
 /// The file cannot be read, or is damaged.
@@ -177,7 +178,7 @@ fn parse_verdict(text: &str) -> Option<Verdict> {
     [Verdict::Valid, Verdict::Suspect, Verdict::Invalid].into_iter().find(|verdict| verdict.to_string() == text)
 }
 
-/// Formats a figure for a file: up to six decimals (of a millisecond, a nanosecond), without trailing zeros.
+/// Formats a number for a file with up to six decimals, which resolve a nanosecond in ms, and without trailing zeros.
 pub fn number(value: f64) -> String {
     let text = format!("{value:.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

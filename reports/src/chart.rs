@@ -92,8 +92,8 @@ impl Source {
     }
 }
 
-/// Draws one chart. `Heatmap` and `Discovery` return two pictures each. If the chart shows only some cells (`Only`), the
-/// names of its pictures end in the expression that selects them.
+/// Draws one chart. `Heatmap` and `Discovery` return two pictures each. If the chart shows only some cells (`Only`),
+/// the names of its pictures end in the expression that selects them.
 ///
 /// # Errors
 /// The runs lack the data of the chart, or the drawing fails.

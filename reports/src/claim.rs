@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The prefix of the names of incomplete directories.
 pub const PARTIAL: &str = ".partial-";
 
-/// The name of a directory: `stem` with `_` in place of what not every shell and file system takes as it is.
+/// Returns a directory's name: `stem` and the number, with `_` for characters that some shells or file systems reject.
 fn numbered(stem: &str, n: u32) -> String {
     let safe = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     format!("{}-{n:03}", stem.chars().map(safe).collect::<String>())
@@ -58,9 +58,9 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Tries the next number. Its holder may take the complete name just before the partial name becomes free. The
-    /// complete name is therefore checked after the partial directory was created, because no other program takes it
-    /// from then on.
+    /// Tries the next number. Another program may just have renamed its partial directory of this number to the
+    /// complete name, which frees the partial name. The complete name is therefore checked after the partial directory
+    /// was created: from then on no other program takes it.
     fn next(&mut self) -> Result<bool> {
         self.n = self
             .n
@@ -111,7 +111,7 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Barrier;
 
-    /// Returns the results of many threads that claim at the same time, several times.
+    /// Calls `claim` several times from many threads at once, and returns all results.
     fn together(claim: impl Fn() -> PathBuf + Sync) -> BTreeSet<PathBuf> {
         const THREADS: usize = 8;
         const TIMES: usize = 50;

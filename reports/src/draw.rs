@@ -95,7 +95,7 @@ impl Drawing {
             Err(error @ Error::Chart { .. }) => {
                 self.notes.push(format!("the chart {} could not be drawn: {error}", chart::title(wanted)));
             }
-            // A file of the run that is damaged, not a chart that the run cannot fill.
+            // This error means that a file of the run is damaged, not that the run lacks the chart's data.
             Err(error) => {
                 self.unwritten.push(format!("the chart {} could not be drawn: {error}", chart::title(wanted)))
             }

@@ -1,7 +1,7 @@
-//! The figures of one run that its measures and its timeline are made from, accumulated row by row.
+//! The figures of one run, accumulated row by row. The run's measures and its timeline are computed from them.
 //!
-//! Sums are kept as sums. Only what a quantile, an average in a given order, or a number within the measured window needs
-//! is kept for each request (56 bytes), for each token (16 bytes) and for each lookup (8 bytes).
+//! A sum takes no memory per row. Quantiles, averages in a given order, and counts within the measured window take 56
+//! bytes per request, 16 bytes per token and 8 bytes per lookup.
 mod jobs;
 
 pub(crate) use jobs::{Jobs, split};
@@ -27,19 +27,20 @@ pub struct RunFigures<'p> {
     open: BTreeMap<RequestId, StepFigures>,
     /// The gaps between tokens of timed requests that succeeded, in ms.
     pub(crate) gaps: Vec<f64>,
-    /// The arrivals of output tokens of timed requests, by the number of rows that got a token.
+    /// The arrival times of output tokens of timed requests, grouped by the number of rows that got a token.
     pub(crate) arrivals: BTreeMap<u16, Vec<u64>>,
-    /// The ends of the prefills of timed requests, and their tokens of all rows.
+    /// For each prefill of a timed request, its end and the number of its tokens over all rows.
     pub(crate) prefills: Vec<(u64, u64)>,
     pub(crate) counts: Counts,
-    /// The sums over timed requests that succeeded.
+    /// The parts of the latency, summed over timed requests that succeeded.
     pub(crate) parts: Parts,
-    /// `None` if a request's parts are not known.
+    /// The parts of the network's time, summed over timed requests that succeeded. `None` if a request's parts are
+    /// unknown.
     pub(crate) network: Option<NetworkParts>,
     pub(crate) by_client: BTreeMap<NodeId, ClientFigures>,
     pub(crate) failures: BTreeMap<&'static str, u32>,
-    /// The time of the peers' jobs in ns by peer and number of tokens: the number of steps and the sum, of each client's
-    /// first timed request and of later ones.
+    /// The peers' compute time by peer and number of tokens. The two pairs are for clients' first timed requests and
+    /// for later requests: the number of steps, and the sum of their times in ns.
     pub(crate) warmth: BTreeMap<(NodeId, u32), [(u64, u64); 2]>,
     pub(crate) jobs: Jobs,
     pub(crate) discovery: Discovery,
@@ -129,23 +130,23 @@ pub(crate) struct Counts {
     pub suspect: u64,
     /// The generated tokens of all rows, of all timed requests.
     pub tokens: u64,
-    /// The same of those that succeeded.
+    /// The generated tokens of all rows, of timed requests that succeeded.
     pub ok_tokens: u64,
-    /// The peers on the routes of those that succeeded.
+    /// The number of peers on the routes of timed requests that succeeded.
     pub hops: u64,
     pub e2el: u64,
     pub ok_e2el: u64,
     pub schedule_delay_max: u64,
-    /// The bytes of those that succeeded; `None` if they are not known of each.
+    /// The bytes of timed requests that succeeded; `None` if the bytes of a request are unknown.
     pub bytes: Option<u64>,
-    /// The bytes that follow from the plan.
+    /// The bytes computed from the plan, for runs whose bytes were not recorded.
     pub planned_bytes: u64,
-    /// The requests within every objective, and their tokens.
+    /// The number of requests that met every objective, and the number of their tokens.
     pub good: u64,
     pub good_tokens: u64,
     /// The successful requests with another number of tokens than they asked for, warm-ups included.
     pub wrong: u64,
-    /// The first successful request whose steps are not as many as its tokens: the request, its tokens, and its steps.
+    /// The first successful request with different numbers of tokens and steps: the request, its tokens, and its steps.
     pub miscounted: Option<(RequestId, u32, u32)>,
 }
 
@@ -164,7 +165,7 @@ pub(crate) struct ClientFigures {
 /// The clients' lookups of peers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Discovery {
-    /// The times in ms.
+    /// The durations of lookups in ms.
     pub took: Vec<f64>,
     pub hops: u64,
     pub hops_max: u16,
@@ -194,7 +195,7 @@ impl<'p> RunFigures<'p> {
         }
     }
 
-    /// Returns the figures of a run whose rows are all there.
+    /// Returns the figures of a complete run from its rows.
     pub fn of(rows: &RunRows, plan: &'p Plan) -> RunFigures<'p> {
         let mut figures = RunFigures::new(plan);
         rows.rare.released.into_iter().for_each(|at| figures.release(at));
@@ -213,7 +214,7 @@ impl<'p> RunFigures<'p> {
         self.jobs.release(at.0);
     }
 
-    /// Orders the requests. Call it once all rows are in.
+    /// Sorts the requests by client and index. Call this once all rows were added.
     pub fn sort(&mut self) {
         self.requests.sort_by_key(|figures| figures.request);
         self.warmups.sort_by_key(|warmup| warmup.request);
@@ -304,7 +305,7 @@ impl<'p> RunFigures<'p> {
     }
 
     pub(crate) fn add_lookup(&mut self, looked: &Looked) {
-        // Warm-ups are included.
+        // Lookups of warm-ups count too.
         if looked.purpose == Purpose::Find && self.clients.contains(&looked.node) {
             let discovery = &mut self.discovery;
             discovery.took.push(ms(looked.took.0));
@@ -338,7 +339,7 @@ impl RowSink for RunFigures<'_> {
     fn pinged(&mut self, _: Pinged) {}
 }
 
-/// A step of a job: what the figures of peers are made from.
+/// A step of a peer's job, from which the figures of peers are computed.
 #[derive(Clone, Copy, Debug)]
 pub struct JobStep {
     peer: NodeId,

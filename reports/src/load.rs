@@ -5,12 +5,12 @@ use std::fmt;
 use std::fs::read_to_string;
 use std::time::Duration;
 
-/// The time for which the machine is observed before a live run, while the run is idle: thirty ticks of the kernel's
-/// clock per core.
+/// The time for which the machine is observed before a live run begins: thirty ticks of the kernel's clock per core.
 const OBSERVED: Duration = Duration::from_millis(300);
 
-/// The minimum share of CPU time taken by others for which a machine counts as busy. Daemons of an idle machine take
-/// less. A tenth of one of two cores exceeds the differences between live repetitions on an idle machine.
+/// The share of CPU time taken by others from which on a machine counts as busy. Daemons of an idle machine take less.
+/// On a machine of two cores, the share is a tenth of one core, which exceeds the differences between live repetitions
+/// on an idle machine.
 const BUSY: f64 = 0.05;
 
 /// The load of the machine before and during a run. Values that the system does not report are `None`.
@@ -119,7 +119,7 @@ impl CpuTime {
         (all > 0).then_some(CpuTime { all, programs: user + nice + system, stolen, ours })
     }
 
-    /// Returns the shares in the next 0.3 s.
+    /// Observes the machine for 0.3 s and returns the shares of CPU time.
     fn observe(self) -> Option<CpuShares> {
         std::thread::sleep(OBSERVED);
         CpuTime::now()?.since(&self)

@@ -42,7 +42,8 @@ pub struct Manifest {
     #[serde(default)]
     pub build: Build,
     pub scenario: String,
-    /// The folder of the scenario's file, from which the files that it names are found. Absent for one of the library.
+    /// The folder of the scenario's file, where relative paths in the scenario begin. Absent for a scenario of the
+    /// library.
     #[serde(default)]
     pub scenario_folder: Option<String>,
     /// The 64-bit FNV-1a hash of the scenario's text.
@@ -57,8 +58,8 @@ pub struct Manifest {
     /// The start in seconds since 1970.
     pub started_unix_s: u64,
     pub ended_unix_s: Option<u64>,
-    /// The number of cells of the sweep, and of the runs over all repetitions; 0 in directories of versions that did
-    /// not count them.
+    /// The number of cells of the sweep, and the number of runs over all repetitions. Both are 0 if the version that
+    /// wrote the directory did not count them.
     #[serde(default)]
     pub cells_planned: u32,
     #[serde(default)]
@@ -71,18 +72,18 @@ pub struct Manifest {
     pub charts_missing: Vec<String>,
     /// The trace hash of each simulated run in hexadecimal: (cell, repetition, hash).
     pub trace_hashes: Vec<(u32, u32, String)>,
-    /// Rows of `requests.parquet`. Absent in directories from before they were counted.
+    /// The number of rows of `requests.parquet`. Absent if the version that wrote the directory did not count them.
     #[serde(default)]
     pub requests: Option<u64>,
     pub tokens: Kept,
     pub hops: Kept,
-    /// Which requests' rows were left out of which runs; empty if all rows were kept.
+    /// How the rows of runs were thinned out; empty if all rows were kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thinned: Vec<Thinned>,
-    /// What a person should know of the runs beside their figures.
+    /// Notes on the runs for people, beside the figures.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// All cells of the sweep, while not all of them have been run.
+    /// All cells of the sweep; empty once all of them have been run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<CellKey>,
 }
@@ -169,8 +170,7 @@ impl Manifest {
         self.runs_planned.checked_div(self.cells_planned).unwrap_or(0)
     }
 
-    /// Counts the runs that ended by themselves, and judges them. Fewer runs than planned are no complete result, which
-    /// the verdict then states.
+    /// Counts the runs that ended by themselves, and judges them. If planned runs are missing, the verdict says so.
     pub(crate) fn count(&mut self, rows: &[CellRow]) {
         self.runs_done = rows.iter().filter(|row| row.done()).count() as u32;
         let ended = rows.iter().filter(|row| !row.interrupted());
@@ -193,7 +193,7 @@ impl Manifest {
         format!("{} of {planned} runs done, {} failed", self.runs_done, self.runs_failed)
     }
 
-    /// Returns the reason why this is no complete result, or `None` if it is complete.
+    /// Returns the reason why the result is incomplete, or `None` if it is complete.
     pub fn partial(&self) -> Option<String> {
         let how = if self.interrupted { "interrupted" } else { "unfinished" };
         (!self.complete).then(|| format!("{how}: {}", self.counts()))

@@ -1,7 +1,8 @@
-//! The measures of one run of one cell, as defined in docs/src/measures.md. The four of the contract come first.
+//! The measures of one run of one cell, as defined in docs/src/measures.md. The four figures of the FlexLLMGen
+//! benchmark come first.
 //!
-//! Latencies are those of timed requests that succeeded. Throughputs count every token between the barrier's release
-//! and the last client's end, that end included, also those of failed requests. Warm-ups count only for the cold start.
+//! Latencies are those of timed requests that succeeded. Throughputs count every token from the barrier's release up to
+//! and including the last client's end, also the tokens of failed requests. Warm-ups count only for the cold start.
 mod catalogue;
 mod verdict;
 
@@ -30,13 +31,13 @@ pub struct Measures {
 }
 
 impl Measures {
-    /// Returns the measures of a run whose rows are all there.
+    /// Returns the measures of a complete run from its rows.
     pub fn of(rows: &RunRows, plan: &Plan) -> Measures {
         Measures::of_figures(&mut RunFigures::of(rows, plan), &rows.rare)
     }
 
-    /// Returns the measures of a run from its figures, whose requests are in order. The gaps between tokens are taken out
-    /// of the figures.
+    /// Returns the measures of a run from its figures, whose requests are sorted. Moves the gaps between tokens out of
+    /// the figures.
     pub(crate) fn of_figures(figures: &mut RunFigures<'_>, rare: &RareEvents) -> Measures {
         let mut measures = Measures::default();
         measures.distribution("itl", std::mem::take(&mut figures.gaps));
@@ -90,7 +91,7 @@ impl Measures {
         self.set("time_to_recover_max_ms", recovered().reduce(f64::max));
     }
 
-    /// Adds the means over the clients' warm-ups.
+    /// Adds the measures of the cold start, which are means over the clients' warm-ups.
     fn cold_start(&mut self, figures: &RunFigures<'_>) {
         let warmups = || figures.warmups.iter();
         let whole = mean(warmups().map(|row| ms(row.e2el)));
@@ -153,8 +154,8 @@ impl Measures {
             let rate = |count: usize, ns: u64| (ns > 0).then(|| per_second(count as f64, ns));
             self.set("requested_rate_per_s", rate(open.arrivals.len(), open.horizon.0));
             let sent = || figures.requests.iter().filter(|row| !row.shed).map(|row| row.sent);
-            // The achieved rate is over the horizon of the offered rate, or over a longer time if the last request was
-            // sent late.
+            // The achieved rate is divided by the horizon of the offered rate, or by a longer time if the last request
+            // was sent after the horizon.
             let over = sent().max().unwrap_or(0).saturating_sub(released.0).max(open.horizon.0);
             self.set("achieved_rate_per_s", rate(sent().count(), over));
         }
@@ -228,7 +229,7 @@ impl Measures {
     }
 }
 
-/// Computes the measures of a run while it goes on, without its rows.
+/// Computes the measures of a run during the run, without storing its rows.
 #[derive(Debug)]
 pub struct MeasureRecorder<'p> {
     fold: RowFold,
@@ -241,7 +242,7 @@ impl<'p> MeasureRecorder<'p> {
         MeasureRecorder { fold: RowFold::in_order(), figures: RunFigures::new(plan) }
     }
 
-    /// Returns the measures of the run, which is over.
+    /// Returns the measures of the run once it has ended.
     pub fn measures(mut self) -> Measures {
         let rare = self.fold.finish(&mut self.figures);
         self.figures.sort();

@@ -13,8 +13,8 @@ use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Reads the observed runs of a live run directory: each repetition of each cell that ended and whose figures can be
-/// believed. Only rows that were kept are included. Each repetition of the sweep is one round, counted from `round`.
+/// Reads the observed runs of a live run directory: those runs that ended and whose figures can be believed. Rows that
+/// were thinned out are missing. Repetition `r` of the sweep is round `round + r`.
 ///
 /// # Errors
 /// The directory cannot be read or is damaged.
@@ -56,7 +56,7 @@ pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
         Ok(())
     })?;
     let path = dir.join("pings.parquet");
-    // Versions that recorded none wrote no file. A sweep that is not whole has its rows in parts.
+    // A version that recorded no pings wrote no file. An incomplete sweep has its rows in `parts/`.
     if path.exists() || sheet::has_parts(dir) {
         sheet::scan(&path, &PING, |columns| {
             for at in 0..columns.ints("cell").len() {

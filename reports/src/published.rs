@@ -18,7 +18,7 @@ pub struct Published {
     pub figures: Vec<Compared>,
     /// The comparisons query by query, for systems whose single queries are known.
     pub queries: Vec<Paired>,
-    /// Scenarios that were asked for and not simulated to their end, because a signal came.
+    /// The requested scenarios whose simulation a signal prevented or cut short.
     pub not_simulated: Vec<String>,
 }
 
@@ -107,7 +107,7 @@ pub fn compare(system: &System, measured: &[Query], runs: &[(Plan, RunRows)]) ->
     system.figures.iter().filter_map(compared).collect()
 }
 
-/// Returns the measured latencies of the prompts that count, in ms, in ascending order.
+/// Returns the measured latencies of the prompts whose first token lies in the system's window, in ms, ascending.
 fn prompts(system: &System, measured: &[Query]) -> Vec<f64> {
     let mut took: Vec<f64> = measured.iter().filter(|query| counts(system, query)).map(first_ms).collect();
     took.sort_by(f64::total_cmp);
@@ -123,8 +123,8 @@ fn first_ms(query: &Query) -> f64 {
     query.first.as_millis_f64()
 }
 
-/// Compares the prompts of simulated runs with the measured ones that count. `None` if a run has other prompts than
-/// those measured.
+/// Compares the prompts of simulated runs with the measured prompts whose first token lies in the system's window.
+/// `None` if a run has another number of prompts than were measured, or lacks a first token.
 pub fn paired(system: &System, measured: &[Query], runs: &[(Plan, RunRows)]) -> Option<Paired> {
     let mut errors = Vec::new();
     for (_, fold) in runs {

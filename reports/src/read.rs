@@ -120,7 +120,7 @@ fn check_count(path: PathBuf, kept: u64) -> Result<()> {
     }
 }
 
-/// Checks that the table of cells has a row for each run that the manifest counts.
+/// Checks that `cells.csv` has a row for each run that the manifest counts.
 fn check_cells(path: &Path, manifest: &Manifest, rows: &[CellRow]) -> Result<()> {
     let (found, ran) = (rows.iter().filter(|row| !row.interrupted()).count() as u32, manifest.ended());
     if found == ran {
@@ -130,7 +130,7 @@ fn check_cells(path: &Path, manifest: &Manifest, rows: &[CellRow]) -> Result<()>
     Err(Error::Damaged { path: path.to_owned(), why })
 }
 
-/// Checks that the requests are as many as the manifest says, and each of a run that the table of cells has.
+/// Checks that `requests.parquet` has as many rows as the manifest says, and only rows of runs in `cells.csv`.
 fn check_requests(dir: &Path, kept: Option<u64>, rows: &[CellRow]) -> Result<()> {
     let path = dir.join("requests.parquet");
     if let Some(kept) = kept {
@@ -144,7 +144,7 @@ fn check_requests(dir: &Path, kept: Option<u64>, rows: &[CellRow]) -> Result<()>
     sheet::scan(&path, &["cell", "repeat"], |columns| {
         let of = |name: &str| columns.ints(name).iter().map(|number| number.unwrap_or(-1));
         for (at, run) in of("cell").zip(of("repeat")).enumerate() {
-            // The rows of one run are next to each other.
+            // The rows of one run are adjacent, so only the first of them is looked up.
             if last != Some(run) && !known.contains(&run) {
                 let ((cell, repeat), at) = (run, before + at);
                 return Err(format!(
@@ -158,7 +158,7 @@ fn check_requests(dir: &Path, kept: Option<u64>, rows: &[CellRow]) -> Result<()>
     })
 }
 
-/// Whether there is nothing of this name; a broken link is there, and is refused when it is read.
+/// Whether no file has this name. A broken symbolic link counts as a file, and reading it gives an error.
 fn is_absent(path: &Path) -> bool {
     path.symlink_metadata().is_err()
 }

@@ -1,6 +1,5 @@
-//! The timeline of a run: throughput in short intervals, served blocks, and faults. These small tables beside the rows
-//! start at the barrier's release. Charts over time are drawn from them, so they do not depend on rows that were
-//! thinned out.
+//! The timeline of a run: throughput in short intervals, served blocks, and faults. These small tables start at the
+//! barrier's release. Charts over time are drawn from the tables, so rows that were thinned out do not change a chart.
 mod coverage;
 mod timeline;
 
@@ -22,7 +21,8 @@ const LONGEST: i64 = 1 << 60;
 /// The maximum number of requests in flight or of peers: more than any plan has.
 const MOST: f64 = 1e12;
 
-/// The maximum thousandths of an interval that a peer computes. Overlapping jobs count separately, so it exceeds 1000.
+/// The maximum utilisation of a peer in an interval, in thousandths. It exceeds 1000, because overlapping jobs count
+/// separately.
 const MOST_THOUSANDTHS: u32 = 1_000_000;
 
 /// The maximum number of intervals of a run. The writer makes fewer.
@@ -119,7 +119,7 @@ pub struct RunTimeline {
 }
 
 impl RunTimeline {
-    /// Returns the timeline of one run whose rows are all there; empty if the barrier was never released.
+    /// Returns the timeline of one complete run from its rows; empty if the barrier was never released.
     pub fn of(rows: &RunRows, plan: &Plan, cell: u32) -> RunTimeline {
         RunTimeline::of_figures(&RunFigures::of(rows, plan), &rows.rare, cell)
     }
@@ -185,7 +185,8 @@ impl RunTimeline {
     }
 }
 
-/// The bytes of a table that are written at once: more than a run has, so that a killed sweep leaves no partial line.
+/// The size in bytes of a table's write buffer. It exceeds the lines of a run, so a killed sweep leaves no partial
+/// line.
 const BUFFER: usize = 1 << 20;
 
 /// The writers of the timeline tables of a new run directory.

@@ -8,20 +8,20 @@ use scenarios::columns::Columns;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// One input, and the relative change of the results with it.
+/// One input, and the relative changes of the results when it is varied.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Effect {
     pub input: String,
-    /// The relative changes of the throughput: with less of the input or with the other choice, and with more of the
-    /// input.
+    /// The relative changes of the throughput: with a smaller value of the input (or the other choice), and with a
+    /// larger value.
     pub throughput: (f64, Option<f64>),
-    /// The relative changes of the mean latency, in the same order.
+    /// The relative changes of the mean latency: with a smaller value (or the other choice), and with a larger value.
     pub latency: (f64, Option<f64>),
 }
 
 impl Effect {
-    /// Computes the changes from (tokens/s, seconds per request) at the scenario's value, with less, and with more of
-    /// the input.
+    /// Computes the relative changes of an input. `base`, `less` and `more` are (tokens/s, seconds per request) with
+    /// the scenario's value, with a smaller value (or the other choice), and with a larger value.
     pub fn of(input: &str, base: (f64, f64), less: (f64, f64), more: Option<(f64, f64)>) -> Effect {
         let change = |now: f64, was: f64| now / was - 1.0;
         Effect {
@@ -44,7 +44,7 @@ pub struct Sensitivity {
     pub throughput_tokens_per_s: f64,
     pub mean_latency_s: f64,
     pub effects: Vec<Effect>,
-    /// Inputs that were not varied, because a signal came.
+    /// The inputs that were not varied, because a signal ended the command.
     pub not_varied: Vec<String>,
 }
 
@@ -113,7 +113,7 @@ impl Sensitivity {
                 let figures = [number(latency.0), maybe(latency.1), number(throughput.0), maybe(throughput.1)];
                 csv.write_record([effect.input.clone()].iter().chain(&figures))?;
             }
-            // Rows without figures.
+            // An input that was not varied gets a row without figures.
             for input in &self.not_varied {
                 csv.write_record([input, "", "", "", ""])?;
             }

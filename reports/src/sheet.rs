@@ -6,7 +6,7 @@
 //! A parquet file cannot be read without its footer, which is written last. During a sweep the rows of each run are
 //! therefore also written to a file of their own under `parts/`, group by group while the run goes on. Full groups are
 //! copied from there to the complete file as they are. The files of single runs are removed once the complete file has
-//! its name. If a sweep dies before, they are read instead of it.
+//! its name. If a sweep dies before, the files of single runs are read instead of the complete file.
 mod bounds;
 mod columns;
 mod reader;
@@ -113,7 +113,7 @@ pub struct Part<R> {
     chunk: usize,
     /// The rows that are in no chunk of the file yet.
     rows: Vec<Filed<R>>,
-    /// The file, once there was a full chunk, and the number of its chunks.
+    /// The file, which is created with the first full chunk, and the number of its chunks.
     file: Option<SerializedFileWriter<File>>,
     chunks: usize,
 }
@@ -128,8 +128,8 @@ pub struct FinishedPart<R> {
 }
 
 impl<R: Row> Part<R> {
-    /// Begins the rows of a run in the run directory `dir`, in chunks of `chunk` rows. A file appears with the first full
-    /// chunk.
+    /// Begins to write the rows of a run in the run directory `dir`, in chunks of `chunk` rows. The file is created
+    /// with the first full chunk.
     pub fn new(dir: &Path, name: &str, (cell, repeat): (u32, u32), chunk: usize) -> Part<R> {
         let path = dir.join(PARTS).join(format!("{name}-{cell:06}-{repeat:06}.parquet"));
         let growing = path.with_extension("new");
@@ -156,7 +156,7 @@ impl<R: Row> Part<R> {
         Ok(())
     }
 
-    /// Writes the rows in memory as a chunk of the file, which is begun with these properties if there is none yet.
+    /// Writes the rows in memory as a chunk of the file. Creates the file with `properties` if it does not exist yet.
     fn write_chunk(&mut self, properties: WriterPropertiesBuilder) -> Result<()> {
         R::sort(&mut self.rows);
         let file = match &mut self.file {
@@ -193,7 +193,7 @@ impl<R: Row> Part<R> {
 
 /// A parquet file that is being written, with the rows of all runs of a sweep.
 pub struct Sheet<R> {
-    /// The name of the complete file, and the name until then.
+    /// The final name of the file, and its name while it is being written.
     path: PathBuf,
     growing: PathBuf,
     writer: SerializedFileWriter<File>,
@@ -257,7 +257,7 @@ impl<R: Row> Sheet<R> {
     }
 }
 
-/// Removes the rows of single runs, once the complete files have their names.
+/// Removes the files of single runs. Call this once the complete files have their final names.
 ///
 /// # Errors
 /// The folder cannot be removed.
@@ -266,7 +266,7 @@ pub fn remove_parts(dir: &Path) -> Result<()> {
     if parts.exists() { fs::remove_dir_all(&parts).map_err(Error::io(&parts)) } else { Ok(()) }
 }
 
-/// Returns whether the rows of the directory are in files of single runs, because its sweep did not come to its end.
+/// Returns whether the rows of the directory are in files of single runs, because its sweep is incomplete.
 pub fn has_parts(dir: &Path) -> bool {
     dir.join(PARTS).exists()
 }
@@ -285,8 +285,8 @@ pub fn read(path: &Path, names: &[&str]) -> Result<Columns> {
     Ok(all)
 }
 
-/// Reads the named columns as [`read`] does, but group by group, so that only one group is in memory. An error of `each`
-/// is damage of the file.
+/// Reads the named columns as [`read`] does, but group by group, so that only one group is in memory. An error of
+/// `each` is reported as damage of the file.
 ///
 /// # Errors
 /// A file cannot be read or is damaged.
@@ -299,8 +299,8 @@ pub fn scan(
     files.iter().try_for_each(|file| reader::scan(file, (&[], &|_, _| true), names, &mut |columns, _| each(columns)))
 }
 
-/// Reads the named columns as [`scan`] does, in groups that have a wanted row by the columns `keys`. `each` gets the rows
-/// that are wanted.
+/// Reads the named columns as [`scan`] does, but only of groups with a wanted row. The columns `keys` decide which rows
+/// are wanted, and `each` gets these rows.
 ///
 /// # Errors
 /// A file cannot be read or is damaged.

@@ -12,8 +12,8 @@ pub const CONFIDENCE: f64 = 0.95;
 pub use rows::stats::quantile;
 
 /// Returns the order statistics between which the population's `p`-quantile lies with [`CONFIDENCE`], for any
-/// distribution. The ranks are those below and above which a binomial (n, p) has half of the remaining probability each
-/// (David and Nagaraja 2003, section 7.1). An end is `None` if no order statistic bounds it.
+/// distribution. A binomial (n, p) lies below the lower rank, and above the upper rank, with at most half of the
+/// remaining probability (David and Nagaraja 2003, section 7.1). An end is `None` if no order statistic bounds it.
 pub fn quantile_interval(sorted: &[f64], p: f64) -> (Option<f64>, Option<f64>) {
     let tail = (1.0 - CONFIDENCE) / 2.0;
     let n = sorted.len();
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_quantile_lies_between_the_ranks_that_a_binomial_gives() {
         // The ranks count from 1 and come from sums of the binomial (n, p) in exact arithmetic; `None` if no order
-        // statistic bounds.
+        // statistic bounds the quantile.
         for (n, p, ranks) in [
             (35, 0.5, (Some(12), Some(24))),
             (35, 0.95, (Some(30), None)),

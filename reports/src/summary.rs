@@ -86,13 +86,13 @@ fn summarise(cell: u32, rows: &[&CellRow], repeats: u32) -> Cell {
     }
 }
 
-/// Returns the number of requests that succeeded in failed runs. They are in no figure.
+/// Returns the number of requests that succeeded in failed runs. Such requests count in no figure.
 fn left_out(ended: &[&&CellRow]) -> u64 {
     let failed = ended.iter().filter(|row| !row.done());
     failed.filter_map(|row| row.get("completed")).map(|count| count as u64).sum()
 }
 
-/// The data of one run in `summary.json` that are not in its row.
+/// The data of one run in `summary.json` that are not in its row of `cells.csv`.
 #[derive(Clone, Debug)]
 pub struct Detail {
     cell: u32,

@@ -23,12 +23,12 @@ const MEASURES: [(&str, &str, &str); 5] = [
 
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Whether there are several runs, whose worlds then have a column of their own.
+    /// Whether the table shows several runs. If so, the runs' labels have a column.
     pub several: bool,
     pub rows: Vec<Row>,
     /// For each run, the counts of its sweep.
     pub sweeps: Vec<SweepCounts>,
-    /// For each incomplete run, the number of its planned runs that exist.
+    /// For each incomplete run directory, a note with the number of planned runs that it has.
     pub notes: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ pub struct Row {
     /// The label of the cell's run.
     pub run: String,
     pub cell: Cell,
-    /// Whether any run of the cell was begun. Tables for people leave out the cells of which none was.
+    /// Whether any run of the cell was begun. Tables for people leave out cells without a begun run.
     pub begun: bool,
 }
 
@@ -58,7 +58,7 @@ struct Strip {
     heading: String,
     right: bool,
     cells: Vec<String>,
-    /// The order in which columns are dropped in a narrow terminal: the highest first, and 0 never.
+    /// The rank by which columns are dropped in a narrow terminal: the highest is dropped first, and 0 never.
     rank: usize,
 }
 
@@ -143,7 +143,7 @@ impl Table {
         String::from_utf8(text.into_inner().unwrap_or_default()).unwrap_or_default()
     }
 
-    /// Returns each reason once, with the number of cells that have it.
+    /// Returns the distinct reasons of the verdicts, with the number of cells that have the reason.
     fn reasons(&self) -> Vec<(String, usize)> {
         let mut reasons: Vec<(String, usize)> = Vec::new();
         for row in self.begun() {
@@ -227,14 +227,14 @@ fn rows_of(run: &Run, label: &str) -> Vec<Row> {
     rows
 }
 
-/// Returns the headings, and a row for the cells of each line.
+/// Returns the headings, followed by the rows of cells.
 fn rows(strips: &[Strip]) -> Vec<Vec<String>> {
     let count = strips.iter().map(|strip| strip.cells.len()).max().unwrap_or(0);
     let row = |at: usize| strips.iter().map(|strip| strip.cells[at].clone()).collect();
     [strips.iter().map(|strip| strip.heading.clone()).collect()].into_iter().chain((0..count).map(row)).collect()
 }
 
-/// Returns the label of each run beside the others: its world, with a number if several runs have the same world.
+/// Returns a label for each of several runs: its world, with a number if several runs have the same world.
 pub fn labels(runs: &[Run]) -> Vec<String> {
     let world = |run: &Run| run.manifest.world.to_string();
     let same_scenario = runs.windows(2).all(|pair| pair[0].manifest.scenario == pair[1].manifest.scenario);
@@ -250,8 +250,8 @@ pub fn labels(runs: &[Run]) -> Vec<String> {
     numbered.collect()
 }
 
-/// Returns the last name of a path, or the last two names if the last is ambiguous. The name of a `count` is that of
-/// its parent.
+/// Returns the last name of a path, or the last two names if the last is ambiguous. For a path that ends in `count`,
+/// returns the name of its parent.
 pub fn short(path: &str) -> String {
     let names: Vec<&str> = path.split('.').filter(|name| name.parse::<u32>().is_err()).collect();
     match names.as_slice() {
@@ -263,7 +263,8 @@ pub fn short(path: &str) -> String {
     }
 }
 
-/// Returns the unit and the factor to it: seconds in place of milliseconds if the largest figure is 10 s or more.
+/// Returns the unit in which values are shown, and the factor that converts to it. Milliseconds become seconds if the
+/// largest value is 10 s or more.
 pub fn unit_for(unit: &'static str, values: impl Iterator<Item = f64>) -> (&'static str, f64) {
     let largest = values.fold(0.0, f64::max);
     if unit == "ms" && largest >= 10_000.0 { ("s", 1e-3) } else { (unit, 1.0) }

@@ -68,13 +68,13 @@ const BEFORE_NETWORK: [Part; 5] = [
     ("part_compute_ms", "peer compute", RGBColor(0, 158, 115)),
 ];
 
-/// Returns the parts with the network as one part, as both worlds measure it.
+/// Returns the parts of a latency with the network as one part. Both worlds measure these parts.
 pub fn parts() -> Vec<Part> {
     let network = ("part_network_ms", "network", RGBColor(0, 114, 178));
     BEFORE_NETWORK.into_iter().chain([network]).collect()
 }
 
-/// Returns the parts with four network parts in blue, as only the simulation measures them.
+/// Returns the parts of a latency with four network parts in blue, which are known only where links are modelled.
 pub fn fine_parts() -> Vec<Part> {
     let network = [
         ("part_send_queue_ms", "send queue", RGBColor(0, 62, 110)),

@@ -116,7 +116,7 @@ const PARTS: [(&str, &str); 6] = [
     ("part_network_ms", "network"),
 ];
 
-/// Returns the errors of a simulation of the cells of a live run. Cells are matched by their values of the sweep.
+/// Returns the errors of a simulation of the cells of a live run. Cells are matched by their swept values.
 pub fn errors(live: &Run, simulated: &[Cell]) -> Vec<Gap> {
     let mut errors = Vec::new();
     for measured in live.cells() {
@@ -131,16 +131,16 @@ pub fn errors(live: &Run, simulated: &[Cell]) -> Vec<Gap> {
 /// Compares a live run directory with a simulated one.
 ///
 /// # Errors
-/// A directory cannot be read, or the two runs are no live and simulated run of one scenario.
+/// A directory cannot be read, or the runs are not one live and one simulated run of the same scenario.
 pub fn compare(live: &Path, sim: &Path) -> Result<Twin> {
     Twin::of(&Run::open(live)?, &Run::open(sim)?)
 }
 
 impl Twin {
-    /// Compares two runs. Cells are matched by their values of the sweep.
+    /// Compares two runs. Cells are matched by their swept values.
     ///
     /// # Errors
-    /// The two runs are no live and simulated run of one scenario.
+    /// The runs are not one live and one simulated run of the same scenario.
     pub fn of(live: &Run, sim: &Run) -> Result<Twin> {
         let wrong = |why: &str| Err(Error::NoTwin { why: why.to_owned() });
         if (live.manifest.world, sim.manifest.world) != (World::Live, World::Sim) {
@@ -376,13 +376,13 @@ impl Gap {
     }
 }
 
-/// Returns `None` if either world lacks the measure, or if the live value is 0.
+/// Compares one measure of a cell. Returns `None` if either world lacks the measure, or if the live value is 0.
 fn gap(column: &'static str, live: &Cell, sim: &Cell, live_rows: &[&CellRow]) -> Option<Gap> {
     let (measured, predicted) = (live.mean(column)?, sim.mean(column)?);
     let error = Some((predicted - measured) / measured).filter(|error| error.is_finite())?;
     let values: Vec<f64> = live_rows.iter().filter_map(|row| row.get(column)).collect();
     let relative = |cell: &Cell| cell.get(column).and_then(|sample| Some(sample.half_width? / sample.mean));
-    // The relative widths of two means add in squares for their ratio.
+    // The relative width of a ratio is the root of the summed squares of the two means' relative widths.
     let confidence = relative(live).map(|width| width.hypot(relative(sim).unwrap_or(0.0)) * (1.0 + error));
     let word = |(path, value): &(String, String)| format!("{}={value}", short(path).replace(' ', "_"));
     let values_text = live.axes.iter().map(word).collect::<Vec<_>>().join(" ");

@@ -144,7 +144,7 @@ impl RunWriter {
         self.manifest.cells_planned
     }
 
-    /// Returns what makes the recorders of runs, which write rows while the runs go on.
+    /// Returns the factory of recorders, which write the rows of a run during the run.
     pub fn recorders(&self) -> Recorders {
         self.recorders.clone()
     }
@@ -160,8 +160,8 @@ impl RunWriter {
         self.add(key, status, run)
     }
 
-    /// Adds one run of a cell whose events were recorded as they happened. A failed run is added too, with the rows that
-    /// it produced. Returns its row of `cells.csv`.
+    /// Adds one run of a cell whose events were recorded as they happened. A failed run is added too, with the rows
+    /// that it produced. Returns its row of `cells.csv`.
     ///
     /// # Errors
     /// A file cannot be written, or could not be written during the run.
@@ -192,7 +192,7 @@ impl RunWriter {
             self.manifest.thinned.extend(thinned.said(key.index, plan.repeat));
         }
         self.rows.push(row);
-        // A killed sweep keeps the rows of the runs that it completed. The row of `cells.csv` is written last.
+        // The row of `cells.csv` is written last, so that a killed sweep has all rows of the runs in that file.
         let path = self.dir.join("cells.csv");
         let new = &self.rows[self.rows.len() - 1..];
         append(&path, cells::to_csv(new)?.as_str(), self.rows.len() > 1)?;
@@ -231,7 +231,7 @@ impl RunWriter {
         self.manifest.notes.push(note);
     }
 
-    /// Marks the sweep as interrupted by the user, so that no further run follows although some are planned.
+    /// Marks the sweep as interrupted by the user: no further run follows, although some are planned.
     pub fn interrupt(&mut self) {
         self.manifest.interrupted = true;
     }

@@ -1,4 +1,4 @@
-//! A breakdown of the mean latency: a bar for each cell, with its parts always in the same order.
+//! A breakdown of the mean latency: a bar for each cell, whose parts have the same order in all bars.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::group::{self, Keyed};
 use super::panel::{self, Area, Axes, Entry, LABEL, MARGIN, TICK};
@@ -16,7 +16,7 @@ struct Bar {
     parts: Vec<f64>,
 }
 
-/// Draws the breakdown. The parts of the network are separate only if every run has them.
+/// Draws the breakdown of the mean latency. The network's time is split into parts only if every run has these parts.
 ///
 /// # Errors
 /// No timed request succeeded, or the drawing fails.
@@ -49,8 +49,8 @@ pub fn breakdown(source: &Source) -> Result<Picture> {
     Picture::new(name, &title, &drawing, size, &rows)
 }
 
-/// Returns the end of the axis. It covers all bars, except for a few that are many times as long as the others and are
-/// cut.
+/// Returns the value at the end of the axis. All bars fit, except for a few that are many times as long as the others;
+/// those bars are cut off.
 fn reach(totals: impl Iterator<Item = f64>) -> f64 {
     const TIMES: f64 = 4.0;
     let mut totals: Vec<f64> = totals.collect();

@@ -1,4 +1,4 @@
-//! A canvas in fractional pixels over plotters' SVG backend, which counts in whole units.
+//! A canvas with fractional pixels on top of plotters' SVG backend, which has integer coordinates.
 //!
 //! Errors are reported only once, at the end: drawing to memory fails only because of a bug.
 use crate::theme::{self, FONT, INK, Marker};
@@ -65,7 +65,7 @@ pub fn text_width(text: &str, size: f64) -> f64 {
     theme::register();
     let font = (FONT, size * FONT_SCALE * FINE).into_font();
     let measured = font.box_size(text).map_or(0.0, |(width, _)| f64::from(width) / FINE);
-    // plotters measures with the font's height, which is slightly less than its size.
+    // plotters measures text with the font's height, which is slightly less than the font's size.
     measured * 1.03
 }
 

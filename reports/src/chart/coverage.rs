@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Draws the share of served blocks over time.
 ///
 /// # Errors
-/// The runs have no such data, or the drawing fails.
+/// The runs have no data on served blocks, or the drawing fails.
 pub fn over_time(source: &Source) -> Result<Picture> {
     let name = "coverage";
     let cells = group::keyed(source, &[]);
@@ -54,8 +54,8 @@ pub fn over_time(source: &Source) -> Result<Picture> {
     })
 }
 
-/// Returns the mean over the runs at each change, and once more at the end. A run that has not begun counts with no
-/// served block. A run that has ended does not count any more.
+/// Returns the mean share of served blocks over the runs, at each change and at the end. A run that has not begun
+/// counts with no served block. A run that has ended does not count.
 fn mean(runs: &[Vec<&Cover>]) -> Vec<Point> {
     let mut changes: Vec<i64> = runs.iter().flatten().map(|cover| cover.from_ns).collect();
     changes.sort_unstable();

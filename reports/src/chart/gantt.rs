@@ -18,7 +18,7 @@ use crate::theme;
 use scenarios::plan::Plan;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The number of requests shown: the first timed request of as many clients.
+/// The number of requests that the chart shows. They are the first timed requests of different clients.
 const REQUESTS: usize = 4;
 
 /// The number of steps shown per request: its prefill and some decode steps.
@@ -32,7 +32,7 @@ struct Hop {
     started: i64,
     finished: i64,
     sent: i64,
-    /// The times of the transfers to the peer and from it.
+    /// The durations in ns of the transfers to the peer and from the peer.
     inward: Option<i64>,
     outward: Option<i64>,
 }
@@ -53,7 +53,7 @@ struct Request {
 enum Mark {
     Waits(f64, f64),
     Computes(f64, f64),
-    /// The client's embedding or LM head, including the wait for its own device.
+    /// The client computes the embedding or the LM head, or waits for its device.
     Thinks(f64, f64),
     Token(f64),
 }
@@ -101,7 +101,7 @@ fn first_requests(run: &Labelled, cell: u32) -> Result<Vec<Request>> {
         let [in_cell, repeat, request] = keys.map(|name| of.int(name, at).unwrap_or(-1));
         in_cell == i64::from(cell) && repeat == 0 && request == 1
     };
-    // The steps are keyed by the position at their end, which their hops share.
+    // A step's key is the token position at its end, which all of its hops have too.
     let mut requests: BTreeMap<i64, BTreeMap<i64, Step>> = BTreeMap::new();
     let names = ["client", "position", "tokens", "began_ns", "seen_ns"];
     sheet::scan_where(&run.dir.join("tokens.parquet"), &keys, here, &names, |tokens, rows| {
@@ -204,7 +204,7 @@ fn draw(title: &str, requests: &[Request], plan: Option<&Plan>) -> std::result::
     }
     let place = |at: f64| area.x + area.width * axes.x.place(at);
     let colored = || requests.iter().enumerate().map(|(at, request)| (theme::PALETTE[at % theme::SERIES], request));
-    // Transfers are drawn below the bars, and waiting below computing.
+    // Bars cover transfers, and computing covers waiting, so what is covered is drawn first.
     for (color, request) in colored() {
         for (from, till) in ways(request) {
             let ends = [(place(time(from.1)), middle(from.0)), (place(time(till.1)), middle(till.0))];
@@ -239,7 +239,7 @@ fn draw(title: &str, requests: &[Request], plan: Option<&Plan>) -> std::result::
     Ok((drawing, size))
 }
 
-/// Returns where each activation was sent and where it was received, both as (node, time).
+/// Returns each transfer of an activation: its sending and its receipt, both as (node, time).
 fn ways(request: &Request) -> Vec<((i64, i64), (i64, i64))> {
     let (client, mut ways) = (request.client, Vec::new());
     for step in &request.steps {

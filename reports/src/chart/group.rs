@@ -10,13 +10,13 @@ use std::cmp::Reverse;
 /// The key of a series: (name, value) of each distinguishing path. With several runs, the run's label comes first.
 pub type Key = Vec<(String, String)>;
 
-/// Returns the value of a swept path in a cell. The value of a path swept as a structure joins those of its fields.
+/// Returns the value of a swept path in a cell. If the path was swept as a structure, joins the values of its fields.
 pub fn value(cell: &Cell, path: &str) -> Option<String> {
     if let Some(value) = cell.axis(path) {
         return Some(value.to_owned());
     }
     let inside = |axis: &str| axis.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    // A bandwidth without limit is the only value that a unit does not explain, so it is named.
+    // An unlimited bandwidth is the only value that has no unit to explain it, so it gets a name.
     let word = |value: &str| if value == "None" { "no limit".to_owned() } else { value.to_owned() };
     let parts: Vec<String> = cell.axes.iter().filter(|(axis, _)| inside(axis)).map(|(_, value)| word(value)).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
@@ -25,7 +25,7 @@ pub fn value(cell: &Cell, path: &str) -> Option<String> {
 /// Checks that some cell has a value of the path.
 ///
 /// # Errors
-/// No cell has one; the error names the swept paths.
+/// No cell has a value of the path; the error names the swept paths.
 pub fn checked(source: &Source, chart: &str, path: &str) -> Result<()> {
     if source.cells().any(|(_, cell)| value(cell, path).is_some()) {
         return Ok(());
@@ -88,8 +88,8 @@ fn names(source: &Source, on_axes: &[&str]) -> Vec<String> {
     names
 }
 
-/// Whether another path gives the same information. A field is redundant if an earlier field of the same name has the
-/// same value everywhere. A switch is redundant if another path determines it, such as a delay that exists only for
+/// Whether the path at index `at` is redundant. A field is redundant if an earlier field of the same name has the same
+/// value in every cell. A switch is redundant if another path determines it, such as a delay that exists only for
 /// shaped networks.
 fn said_by_another(axes: &[(&str, Vec<&str>)], at: usize) -> bool {
     let (axis, values) = &axes[at];
@@ -146,15 +146,15 @@ pub struct Facet {
 /// The number of panels up to which a chart is still clear at a glance.
 const PANELS: usize = 6;
 
-/// Splits the series into panels, each of at most seven series, with at most seven looks overall. Splits by numeric
-/// names into few panels come first, those with the fewest looks before others. Otherwise the split with the fewest
-/// panels is taken.
+/// Splits the series into panels of at most seven series, with at most seven looks (colour, marker, dashes) in total.
+/// Prefers a split by numeric values into at most `PANELS` panels, and among such splits the one with the fewest looks.
+/// If there is none, takes the split with the fewest panels.
 pub fn facets(keys: Vec<Key>) -> Vec<Facet> {
     if keys.len() <= SERIES {
         return vec![Facet { title: String::new(), by: Vec::new(), keys }];
     }
     let names: Vec<String> = keys[0].iter().map(|(name, _)| name.clone()).collect();
-    // Words (policies) are compared best within a panel, numbers across panels.
+    // Readers compare words (policies) best within a panel, and numbers across panels.
     let numeric = |by: &[&str]| {
         keys.iter().flatten().all(|(name, value)| !by.contains(&name.as_str()) || magnitude(value).is_some())
     };
@@ -175,7 +175,7 @@ pub fn facets(keys: Vec<Key>) -> Vec<Facet> {
     })
 }
 
-/// Returns each label of the series once: first those of the panel with the most series, then the others.
+/// Returns the distinct labels of the series. The labels of the panel with the most series come first.
 pub fn labels(facets: &[Facet]) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     let mut fullest: Vec<&Facet> = facets.iter().collect();
@@ -224,7 +224,7 @@ fn split_by(keys: &[Key], by: &[&str]) -> Vec<Facet> {
     facets.into_iter().map(|(_, facet)| facet).collect()
 }
 
-/// Returns the rest of a key that the panel's title does not contain.
+/// Returns the part of a key that the panel's title does not contain.
 pub fn within(facet: &Facet, key: &Key) -> Key {
     key.iter().filter(|(name, _)| !facet.by.contains(name)).cloned().collect()
 }

@@ -1,4 +1,4 @@
-//! A heatmap: a quantity over two swept values, with a coloured field and a figure for each pair.
+//! A heatmap: a quantity over two swept values, with a coloured field and a number for each pair of values.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::group::{self, Key, Keyed};
 use super::panel::{self, Area, LABEL, MARGIN, TICK};
@@ -70,7 +70,7 @@ fn batch_wait(source: &Source, (x, y): (&str, &str), column: &str, scale: f64) -
 }
 
 impl Map {
-    /// Whether colours follow the logarithm, which holds if the values span more than a decade.
+    /// Whether colours follow the logarithm of the value, as they do if the values span more than a decade.
     fn logarithmic(&self) -> bool {
         self.low > 0.0 && self.high / self.low > 10.0
     }
@@ -122,7 +122,7 @@ fn draw(
     let step = height + panel_title + 26.0;
     let used = columns as f64 * width + gap * (columns - 1) as f64;
     let wide = (left + used + right).max(text_width(title, panel::TITLE) * 1.1 + 2.0 * MARGIN).min(WIDTH);
-    // A map of one or two rows is lower than its colour scale.
+    // The colour scale has a minimum height, which exceeds the height of a map of one or two rows.
     let scale = height.clamp(120.0, 260.0);
     let high = (rows as f64 * step + 20.0).max(panel_title + scale + TICK);
     let size = (wide.ceil(), (panel::HEADING + high + MARGIN).ceil());

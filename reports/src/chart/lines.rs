@@ -1,4 +1,4 @@
-//! Line charts of quantities against a swept value with their intervals, and cumulative distributions.
+//! Line charts of quantities with their intervals against a swept value, and charts of cumulative distributions.
 use super::canvas::{Canvas, Lettering, Xy};
 use super::group::{self, Facet, Key, Keyed};
 use super::panel::{self, Area, Axes, Entry, LABEL, MARGIN};
@@ -20,7 +20,7 @@ pub(super) struct Series {
 pub(super) struct Point {
     pub x: f64,
     pub y: f64,
-    /// Half the width of the interval.
+    /// Half the width of the point's interval.
     pub half: Option<f64>,
 }
 
@@ -53,7 +53,7 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
     let (unit, scale) = table::unit_for(unit, source.cells().filter_map(|(_, cell)| cell.mean(column)));
     let cells = group::keyed(source, &[path]);
     let mut keys = group::distinct(&cells);
-    // Beside lines, a combination with only one value (an appended case) gives no line.
+    // A combination with only one value of the path, such as an appended case, is left out if others give lines.
     let values = |key: &Key| {
         let of_key = cells.iter().filter(|of| of.key == *key && of.cell.get(column).is_some());
         group::ordered(of_key.filter_map(|of| group::value(of.cell, path))).len()
@@ -214,7 +214,7 @@ pub fn cdf(source: &Source) -> Result<Picture> {
         }
         values.sort_unstable_by(f64::total_cmp);
         let share = |at: usize| (at + 1) as f64 / values.len() as f64;
-        // A curve of more points is a hundred megabytes for a million requests, and looks the same.
+        // With a point for each of a million requests, a curve takes a hundred megabytes and looks the same.
         let (every, last) = (values.len().div_ceil(CDF_POINTS).max(1), values.len().saturating_sub(1));
         let shown = values.iter().enumerate().filter(|(at, _)| at.is_multiple_of(every) || *at == last);
         let points: Vec<Point> = shown.map(|(at, &x)| Point { x, y: share(at), half: None }).collect();

@@ -77,7 +77,7 @@ impl Picture {
     }
 }
 
-/// Sets the SVG's size in px. plotters gives the size in its finer units, which the view box keeps.
+/// Sets the SVG's size in px. plotters writes the size in finer units, which stay in the view box.
 fn resize(drawing: &str, (width, height): (f64, f64)) -> String {
     let Some((head, rest)) = drawing.split_once("viewBox") else { return drawing.to_owned() };
     let tag = head.split_once("<svg").map_or("", |(before, _)| before);

@@ -12,7 +12,7 @@ pub enum Scale {
         low: f64,
         high: f64,
     },
-    /// The axis of names at equal distances: value `i` is the middle of the `i`-th.
+    /// The axis of names at equal distances. Value `i` is the middle of the space of the `i`-th name.
     Names {
         count: usize,
     },

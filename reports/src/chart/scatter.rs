@@ -8,7 +8,7 @@ use crate::cells::number;
 use crate::error::Result;
 use crate::theme;
 
-/// A cell's name, and one measure of it: live, simulated.
+/// A cell's name, and the live and the simulated value of one measure.
 pub type Pair = (String, f64, f64);
 
 /// The points of one measure.

@@ -33,7 +33,7 @@ impl Panel {
 /// Draws the throughput and the faults over time.
 ///
 /// # Errors
-/// The runs have no such data, or the drawing fails.
+/// The runs have no timeline, or the drawing fails.
 pub fn timeline(source: &Source) -> Result<Picture> {
     let name = "timeline";
     let courses = source.runs.iter().map(|run| RunTimeline::read(&run.dir)).collect::<Result<Vec<_>>>()?;
@@ -71,7 +71,7 @@ pub fn timeline(source: &Source) -> Result<Picture> {
     Picture::new(name, &title, &drawing, size, &rows)
 }
 
-/// Returns the look of a kind of fault.
+/// Returns the colour and the dashes of a kind of fault.
 fn look(what: &str) -> (RGBColor, &'static [f64]) {
     let at = match what {
         "crash" => 1,
@@ -99,7 +99,7 @@ fn draw(title: &str, note: &str, panels: &[Panel]) -> std::result::Result<(Strin
     }
     let left = MARGIN + 24.0 + axes.y_label_width() + 10.0;
     let height = if panels.len() == 1 { 260.0 } else { 120.0 };
-    // The space above holds the panel's title, if there are several panels, and two rows of names of affected hosts.
+    // The space above a panel holds its title, if there are several panels, and two rows of names of affected hosts.
     let above = if panels.iter().any(|panel| !panel.title.is_empty()) { 22.0 } else { 6.0 }
         + if entries.is_empty() { 0.0 } else { 26.0 };
     let step = above + height + 12.0;

@@ -1,5 +1,5 @@
-//! A tornado chart: a bar to each side of a middle line for less and for more of an input, with the longest bars on
-//! top.
+//! A tornado chart: for each input, one bar from a middle line for a smaller value and one for a larger value. The
+//! longest bars are on top.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::panel::{self, Entry, LABEL, MARGIN, TICK};
 use super::picture::Picture;
@@ -8,7 +8,8 @@ use crate::cells::number;
 use crate::error::Result;
 use crate::theme;
 
-/// The effect of one input: relative changes of the result, with less of it (or the other choice) and with more.
+/// The effect of one input: relative changes of the result with a smaller value of the input (or the other choice), and
+/// with a larger value.
 pub struct Bar {
     pub label: String,
     pub less: f64,
@@ -31,7 +32,7 @@ pub fn draw(title: &str, bars: &[Bar]) -> Result<Picture> {
         return Err(impossible(name, "no input changes the result"));
     }
     let labels = bars.iter().map(|bar| text_width(&bar.label, TICK)).fold(0.0, f64::max);
-    // Each side has room for a figure.
+    // Both sides have room for the number at the end of a bar.
     let room = text_width("+000.0 %", TICK) + 8.0;
     let (left, right) = (MARGIN + labels + 10.0 + room, WIDTH - MARGIN - room);
     let place = |share: f64| left + (right - left) * (share - low) / (high - low);
@@ -55,7 +56,7 @@ pub fn draw(title: &str, bars: &[Bar]) -> Result<Picture> {
         for (positive, at) in [(false, low), (true, high)] {
             let end = ends.iter().flatten().filter(|share| (**share > 0.0) == positive).copied();
             let far = end.fold(0.0f64, |far, share| if share.abs() > far.abs() { share } else { far });
-            // An input without effect gets its figure once.
+            // An input without effect gets its number on one side only.
             let nothing = !positive && ends.iter().flatten().all(|share| *share == 0.0);
             if (far == 0.0 || at == 0.0) && !nothing {
                 continue;

@@ -21,7 +21,7 @@ struct Strips {
     title: String,
     /// The length of the window in s.
     length: f64,
-    /// The names and the utilisation in each interval, in the order of the swarm.
+    /// The peers in the order of the swarm: their names, and their utilisation in each interval.
     peers: Vec<(String, Vec<f64>)>,
     left_out: usize,
 }
@@ -29,7 +29,7 @@ struct Strips {
 /// Draws the utilisation of each peer over time.
 ///
 /// # Errors
-/// The runs have no such data, or the drawing fails.
+/// The runs have no data on utilisation, or the drawing fails.
 pub fn strips(source: &Source) -> Result<Picture> {
     let name = "utilisation";
     let mut all = Vec::new();
@@ -62,7 +62,7 @@ pub fn strips(source: &Source) -> Result<Picture> {
     Picture::new(name, &title, &drawing, size, &rows)
 }
 
-/// Returns the strips from the release on, or `None` if there was no release.
+/// Returns a cell's strips from the barrier's release on, or `None` if the run has no timeline.
 fn strips_of(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>> {
     let course = RunTimeline::read(&run.dir)?;
     let busy: Vec<&Busy> = course.busy.iter().filter(|busy| busy.cell == cell).collect();
@@ -73,7 +73,7 @@ fn strips_of(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>>
     Ok(Some(chosen(plan, busy, title, length as f64 / 1e9)))
 }
 
-/// Returns the strips of the peers with the highest utilisation, if there are too many.
+/// Returns the strips of at most `PEERS` peers: those with the highest utilisation.
 fn chosen(plan: &Plan, mut busy: Vec<&Busy>, title: String, length: f64) -> Strips {
     let total = |busy: &Busy| busy.thousandths.iter().sum::<u32>();
     let shares = |busy: &Busy| busy.thousandths.iter().map(|share| f64::from(*share) / 1000.0).collect();
@@ -119,7 +119,7 @@ fn draw(title: &str, note: &str, all: &[Strips]) -> std::result::Result<(String,
             let width = area.width * x.place(strips.length) / shares.len().max(1) as f64;
             for (bin, share) in shares.iter().enumerate() {
                 let color = theme::cividis(share.clamp(0.0, 1.0));
-                // Each rectangle overlaps the next, which is drawn over it: edges that only touch would leave a seam.
+                // Each rectangle reaches under the next one, because rectangles that only touch would show a seam.
                 let beyond = if bin + 1 < shares.len() { 0.8 } else { 0.0 };
                 canvas.rect((area.x + bin as f64 * width, top + 1.0), (width + beyond, pitch - 2.0), color);
             }

@@ -5,15 +5,15 @@ use super::JobStep;
 use actors::id::{NodeId, RequestId, SessionId};
 use std::collections::{BTreeMap, VecDeque};
 
-/// The number of jobs of a peer whose steps may still come. A peer records the steps of a job together.
+/// The number of a peer's last jobs to which steps may still be added. A peer records the steps of a job together.
 const UNFINISHED: usize = 16;
 
-/// The number of jobs that are not yet in an interval. A run ends at its last client's end, which is known only then,
-/// and what peers compute afterwards does not count.
+/// The maximum number of jobs that wait to be assigned to intervals. They wait because compute time after the last
+/// client's end does not count, and that end is not known before.
 const PENDING: usize = 1 << 16;
 
-/// The maximum number of fine intervals. A timeline of at most 120 intervals of 1, 2 or 5 times a power of ten ns is made
-/// of them, so they are as wide as that power of ten.
+/// The maximum number of fine intervals. A timeline has at most 120 intervals, whose width is 1, 2 or 5 times a power
+/// of ten ns. Fine intervals are as wide as that power of ten, so that a timeline is summed from them.
 const FINE: u64 = 600;
 
 /// The jobs of all peers of a run.
@@ -21,25 +21,25 @@ const FINE: u64 = 600;
 pub struct Jobs {
     released: Option<u64>,
     peers: BTreeMap<NodeId, PeerJobs>,
-    /// The last jobs: peer, start and end.
+    /// The last jobs, which are in no interval yet: peer, start and end.
     pending: VecDeque<(NodeId, u64, u64)>,
     fine: FineBins,
 }
 
 #[derive(Debug, Default)]
 struct PeerJobs {
-    /// The time of the jobs with a step of a timed request.
+    /// The compute time in ns of ended jobs that have a step of a timed request.
     busy: u64,
     unfinished: Vec<Job>,
 }
 
-/// A job, with its first step by request, position, hop and session.
+/// A job. Its first step is the lowest one by request, position, hop and session.
 #[derive(Clone, Copy, Debug)]
 struct Job {
     finished: u64,
     started: u64,
     first: Order,
-    /// The first step of a timed request, and its time.
+    /// The job's first step that belongs to a timed request, and the step's compute time in ns.
     timed: Option<(Order, u64)>,
 }
 
@@ -81,7 +81,8 @@ impl Jobs {
         }
     }
 
-    /// Adds the part of a job after the release to the intervals. Without a release there is none.
+    /// Adds the part of a job after the barrier's release to the intervals. Does nothing if the barrier was not
+    /// released.
     fn spread(&mut self, peer: NodeId, started: u64, finished: u64) {
         if let Some(released) = self.released
             && finished > released
@@ -90,7 +91,7 @@ impl Jobs {
         }
     }
 
-    /// Ends the last jobs. Returns the time in ns that each peer computed for timed requests.
+    /// Returns the time in ns that each peer computed for timed requests, the last jobs included.
     pub(crate) fn busy(&self) -> BTreeMap<NodeId, u64> {
         let unfinished =
             |peer: &PeerJobs| peer.unfinished.iter().filter_map(|job| job.timed).map(|timed| timed.1).sum::<u64>();
@@ -167,7 +168,7 @@ impl FineBins {
         let bins = self.peers.entry(peer).or_default();
         split(from, till, self.width, |at, ns| {
             let at = at as u32;
-            // Jobs come nearly in order, so the place is near the end.
+            // Jobs are added nearly in order of time, so the search begins at the end.
             let place = bins.iter().rposition(|bin| bin.0 <= at);
             match place {
                 Some(place) if bins[place].0 == at => bins[place].1 += ns,

@@ -52,7 +52,7 @@ impl fmt::Display for Verdict {
 /// The relative slowdown of the first micro-batch's computing above which the run was not warm yet.
 const STATIONARY_WITHIN: f64 = 0.25;
 
-/// The maximum delay of sending, as a share of the mean latency, above which the load generator is the bottleneck.
+/// The share of the mean latency above which the longest delay of sending shows a saturated load generator.
 const SATURATED_FROM: f64 = 0.10;
 
 pub(super) fn judge(figures: &RunFigures<'_>, rare: &RareEvents) -> Judgement {
@@ -61,7 +61,7 @@ pub(super) fn judge(figures: &RunFigures<'_>, rare: &RareEvents) -> Judgement {
     counts(figures, rare, &mut judgement);
     agreement(figures, rare, &mut judgement);
     doubts(figures, &mut judgement);
-    // A person knows nodes by their names.
+    // A reason names nodes as the scenario does, because people do not know node ids.
     judgement.reasons.iter_mut().for_each(|reason| *reason = figures.plan.in_words(reason));
     judgement
 }
@@ -146,7 +146,7 @@ fn doubts(figures: &RunFigures<'_>, judgement: &mut Judgement) {
             format!("the clocks of hosts disagree in {rows} requests, whose parts were cut to fit"),
         );
     }
-    // Requests with their own arrival times have different lengths, so the first one is not comparable with the others.
+    // Requests of an open workload may differ in length, so the first one is not comparable with later ones.
     let alike = match figures.plan.workload_kind() {
         WorkloadKind::Closed { .. } => first_batch_slower(figures),
         WorkloadKind::Open(_) => None,
@@ -164,9 +164,9 @@ fn doubts(figures: &RunFigures<'_>, judgement: &mut Judgement) {
     }
 }
 
-/// Returns the relative excess of the peers' time for each client's first timed request over that for the later ones.
-/// Only steps at the same peer with the same number of tokens are compared, so that another route does not look like a
-/// cold start.
+/// Returns by which fraction the peers took longer for clients' first timed requests than for later requests. Only
+/// steps at the same peer with the same number of tokens are compared, so that another route does not look like a cold
+/// start.
 fn first_batch_slower(figures: &RunFigures<'_>) -> Option<f64> {
     let known = figures.warmth.values().filter(|[first, later]| first.0 > 0 && later.0 > 0);
     let as_later = |first: (u64, u64), later: (u64, u64)| first.0 as f64 * later.1 as f64 / later.0 as f64;

@@ -1,7 +1,7 @@
 //! The number of the model's blocks that have a serving peer, over time.
 //!
 //! A peer serves from its announcement as ONLINE until it announces another state or crashes. A stalled or partitioned
-//! peer continues to serve: no other peer has taken its place, and it has lost nothing.
+//! peer counts as serving, because its state is intact.
 use actors::dht::State;
 use actors::id::{BlockRange, NodeId};
 use actors::record::FaultKind;
@@ -62,8 +62,8 @@ impl Count {
         }
     }
 
-    /// Returns the server counts of `blocks`, clamped to the model, because a peer may announce blocks that the model
-    /// lacks.
+    /// Returns the number of serving peers of each block in `blocks`. The range is clamped to the model, because a peer
+    /// may announce blocks that the model lacks.
     fn span(&mut self, blocks: BlockRange) -> &mut [u32] {
         let end = (blocks.end as usize).min(self.servers.len());
         &mut self.servers[(blocks.start as usize).min(end)..end]
@@ -103,8 +103,7 @@ impl Coverage {
         self.blocks
     }
 
-    /// Returns the times from, until and the number of blocks served between them, in order and without gaps, until
-    /// `end`.
+    /// Returns consecutive time intervals without gaps until `end`: start, end, and the number of served blocks.
     pub fn stretches(&self, end: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp, u32)> {
         let ends = self.changes.iter().skip(1).map(|(at, _)| *at).chain([end]);
         let stretches =

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 /// The maximum number of intervals. Their width is 1, 2 or 5 times a power of ten ns.
 const BINS: u64 = 120;
 
-/// The maximum number of peers of a run with a row each, those with the highest utilisation. No chart shows more.
+/// The maximum number of peers of a run that get a row: those with the highest utilisation. No chart shows more.
 const PEERS: usize = 64;
 
-/// Returns the intervals from the release to the last client's end, which the last interval may exceed, and the
-/// utilisation of single peers, which only the first repetition has.
+/// Returns the intervals from the barrier's release to the last client's end, and the utilisation of single peers. The
+/// last interval may reach beyond that end. Only the first repetition has the utilisation of single peers.
 pub(super) fn bins(figures: &RunFigures<'_>, rare: &RareEvents, (cell, repeat): (u32, u32)) -> (Vec<Bin>, Vec<Busy>) {
     let Some((released, end)) = rare.window() else { return Default::default() };
     let length = end.since(released).0;

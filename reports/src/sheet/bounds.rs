@@ -8,21 +8,21 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::ChunkReader;
 use scenarios::input::FOOTER_BYTES;
 
-/// The maximum bytes in memory per byte of a file: the columns of a row take two hundred bytes, and at least two in a
-/// file.
+/// The maximum bytes in memory per byte of a file. The columns of a row take two hundred bytes in memory, and at least
+/// two bytes in a file.
 const MEMORY_PER_BYTE: u64 = 1 << 10;
 
 /// The bytes in memory allowed for a file of any length, because short files of constant columns have a higher ratio.
 const MEMORY_BASE: u64 = 16 << 20;
 
-/// The maximum bytes in memory for any file. Beyond it a machine of usual size would kill the program.
+/// The maximum bytes in memory for any file. A program that takes more would be killed on a machine of usual size.
 const MEMORY_MOST: u64 = 8 << 30;
 
-/// The maximum uncompressed bytes of a group's texts: a kilobyte for each row.
+/// The maximum uncompressed bytes of a row group's texts: a kilobyte for each row.
 const TEXT_BYTES: u64 = 64 << 20;
 
-/// The maximum uncompressed bytes of a group's values of fixed size: 8 bytes each, with room for level and dictionary
-/// index.
+/// The maximum uncompressed bytes of a row group's values of fixed size. A value takes 8 bytes, and the rest is room
+/// for its level and dictionary index.
 const FIXED_BYTES: u64 = 32 * CHUNK as u64;
 
 /// The maximum bytes of a page's header, whose largest part are the statistics of two texts.
@@ -217,7 +217,7 @@ impl Header<'_> {
             if head == 0 {
                 return Ok(());
             }
-            // A step of 0 would be followed by a full field number, which no header with so few fields needs.
+            // After a step of 0 a full field number follows. Page headers never need one, because they have few fields.
             id = id.checked_add(step).filter(|_| step > 0).ok_or(UNKNOWN)?;
             field(self, id, kind)?;
         }

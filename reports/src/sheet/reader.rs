@@ -38,14 +38,15 @@ impl Columns {
     }
 }
 
-/// The columns that are read first, and whether a row is wanted by them.
+/// The columns that are read first, and a function that decides by these columns whether a row is wanted.
 pub type Wanted<'a> = (&'a [&'a str], &'a dyn Fn(&Columns, usize) -> bool);
 
-/// Takes the columns of a group, and its wanted rows. An error is damage of the file.
+/// A function that takes the columns of a row group and the indices of its wanted rows. Its error is reported as damage
+/// of the file.
 pub type Each<'a> = &'a mut dyn FnMut(&Columns, &[usize]) -> std::result::Result<(), String>;
 
-/// Reads the named columns of a parquet file of a run directory, group by group. They are read only in groups with a
-/// wanted row.
+/// Reads the named columns of a parquet file of a run directory, group by group. Groups without a wanted row are
+/// skipped.
 ///
 /// # Errors
 /// The file cannot be read, is damaged, or is no file of a run.

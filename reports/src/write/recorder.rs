@@ -1,4 +1,4 @@
-//! The recorder of one run: writes its rows while it goes on, and thins out those of a long run.
+//! The recorder of one run: writes the rows during the run, and thins out the rows of a long run.
 use crate::error::{Error, Result};
 use crate::figures::RunFigures;
 use crate::manifest::{Kept, Thinned};
@@ -13,12 +13,12 @@ use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The number of token rows, and of hop rows, of one run after which only every second request of those before keeps its
-/// rows. So a run of n times as many rows keeps about log2(n) times as many, and does not fill the disk (a hop takes
-/// about 60 bytes there).
+/// The number of kept token rows, and of kept hop rows, of one run after which the stride doubles, so that half as many
+/// requests keep their rows. So a run with n times this number of rows keeps about log2(n) times this number, and does
+/// not fill the disk, where a hop takes about 60 bytes.
 const ROWS_PER_STRIDE: u64 = 200_000;
 
-/// The bytes of the lines of rare events that are in memory.
+/// The maximum bytes of lines of rare events in memory.
 const LINES: usize = 1 << 20;
 
 /// Makes the recorders of the runs of one run directory.
@@ -62,8 +62,8 @@ impl Recorders {
     }
 }
 
-/// One run that is being recorded. A recorder that cannot write closes, and its error is told when the run is added to
-/// the run directory.
+/// One run that is being recorded. A recorder that cannot write closes, and its error is reported when the run is added
+/// to the run directory.
 pub struct RecordedRun<'p> {
     cell: u32,
     plan: &'p Plan,
@@ -83,7 +83,7 @@ struct RunParts<'p> {
     pings: Part<Pinged>,
     /// The number of requests.
     count: u64,
-    /// The numbers of the requests under way, in the order of their first rows.
+    /// The numbers of the requests in flight. Requests are numbered in the order of their first rows.
     numbers: BTreeMap<RequestId, u64>,
     numbered: u64,
     thinned: [Thinning; 2],
@@ -91,7 +91,7 @@ struct RunParts<'p> {
     error: Option<Error>,
 }
 
-/// A run that is over, all of whose rows are written.
+/// A finished run with all of its rows written.
 pub(super) struct Finished<'p> {
     pub plan: &'p Plan,
     pub figures: RunFigures<'p>,
@@ -137,7 +137,7 @@ impl<'p> RecordedRun<'p> {
         released.for_each(|event| self.take_release(event));
         let served = |event: &&Event| matches!(event, Event::Served(_));
         events.iter().filter(|event| !served(event)).for_each(|event| self.take(event));
-        // The figures of a peer need its jobs in order.
+        // A peer's figures need its jobs in order of time.
         let mut jobs: Vec<&Event> = events.iter().filter(served).collect();
         jobs.sort_by_key(|event| match event {
             Event::Served(hop) => Some((hop.peer, hop.finished)),
@@ -189,7 +189,7 @@ fn is_rare(event: &Event) -> bool {
 }
 
 impl RunParts<'_> {
-    /// Whether a row of a request is kept; `of` is the index of its kind.
+    /// Whether a row of a request is kept; `of` is the index of the row's kind.
     fn keeps(&mut self, request: RequestId, of: usize) -> bool {
         let number = *self.numbers.entry(request).or_insert_with(|| {
             self.numbered += 1;
@@ -259,7 +259,7 @@ pub(super) struct Thinning {
     stride: u64,
     /// The number of rows kept with this stride.
     with_stride: u64,
-    /// The row at which each stride after the first began.
+    /// (row, stride): the row at which each stride after the first began.
     strides: Vec<(u64, u64)>,
 }
 
@@ -268,7 +268,7 @@ impl Thinning {
         Thinning { file, kept: Kept::default(), stride: 1, with_stride: 0, strides: Vec::new() }
     }
 
-    /// Whether the next row is kept, which is of the request with this number.
+    /// Whether the next row, which belongs to the request with this number, is kept. Counts the row.
     fn keeps(&mut self, number: u64) -> bool {
         if self.with_stride >= ROWS_PER_STRIDE {
             self.stride *= 2;
@@ -282,14 +282,14 @@ impl Thinning {
         keeps
     }
 
-    /// Returns what the manifest says of rows that were left out, if any were.
+    /// Returns the manifest's entry about rows that were left out, or `None` if all were kept.
     pub fn said(self, cell: u32, repeat: u32) -> Option<Thinned> {
         let left_out = self.kept.rows < self.kept.of;
         left_out.then(|| Thinned { file: self.file.to_owned(), cell, repeat, every: self.strides })
     }
 }
 
-/// The lines of rare events of a run, in memory and beyond some of them in a file.
+/// The lines of rare events of a run. They go to a file when they reach `LINES` bytes in memory.
 #[derive(Debug)]
 pub(super) struct Lines {
     path: PathBuf,
