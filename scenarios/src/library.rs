@@ -7,6 +7,7 @@ pub const LIBRARY: [(&str, &str); 27] = [
     ("clients", include_str!("../library/clients.ron")),
     ("heatmap", include_str!("../library/heatmap.ron")),
     ("twin-suite", include_str!("../library/twin-suite.ron")),
+    ("twin-wide", include_str!("../library/twin-wide.ron")),
     ("relay-vs-push", include_str!("../library/relay-vs-push.ron")),
     ("push-crossing", include_str!("../library/push-crossing.ron")),
     ("herd", include_str!("../library/herd.ron")),
