@@ -2,7 +2,7 @@
 
 /// The name and the text of each built-in scenario, in the order in which they are listed. The first one is meant for
 /// beginners.
-pub const LIBRARY: [(&str, &str); 27] = [
+pub const LIBRARY: [(&str, &str); 28] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),
     ("heatmap", include_str!("../library/heatmap.ron")),
