@@ -25,7 +25,7 @@ impl Progress {
         Ok(Progress { name, bar })
     }
 
-    /// Counts a step. A pipe gets a line after every tenth of all steps.
+    /// Counts a finished step and updates the progress display. A pipe gets one line for each 10 % of the steps.
     pub fn step(&self) {
         self.count();
         let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));

@@ -201,7 +201,7 @@ pub struct Scored {
     pub output: u32,
     /// The token that was chosen for the first row.
     pub token: Option<u32>,
-    /// The tokens of the first row with the highest scores, and their scores (logits), in descending order.
+    /// The highest-scoring tokens of the first row, with their scores (logits), in descending order of score.
     pub best: Vec<(u32, f32)>,
 }
 

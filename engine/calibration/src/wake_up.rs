@@ -19,7 +19,7 @@ pub(super) struct Start {
     pub round: u32,
     /// The bytes of each start; 0 for hand-overs to and from devices.
     pub bytes: u64,
-    /// The number of starts in the row.
+    /// The number of successive hand-overs or frames that this value stands for.
     pub count: u32,
     /// The idle seconds of those starts that followed a longer idle time.
     pub still: Vec<f64>,
