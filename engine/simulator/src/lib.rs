@@ -11,18 +11,20 @@ mod echo;
 pub mod event_queue;
 mod faults;
 mod message_overheads;
+mod message_transfer;
 pub mod network;
 pub mod observed;
 pub mod pool;
+mod run_end;
 pub mod soak;
 mod trace;
 
 use actor_table::ActorTable;
 use actors::id::{HostId, NodeId};
-use actors::invariants::{Invariant, InvariantChecker, MessageAccount};
+use actors::invariants::{InvariantChecker, MessageAccount};
 use actors::limits;
-use actors::message::{Job, Message, NodeRole, Returned, Woken, Work};
-use actors::record::{Carried, Event, Recorder};
+use actors::message::{Job, Message, NodeRole, Woken, Work};
+use actors::record::{Event, Recorder};
 use actors::time::{Duration, Timestamp};
 use actors::world::{ActorSlot, Delivery, Effect, SimContext, panic_text};
 use device::{Begun, Devices, Slot};
@@ -283,57 +285,6 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// Returns the result of a run that ended in `outcome`. If all clients have finished, it first checks that no
-    /// session is left and that the message counts balance.
-    fn over(mut self, outcome: Outcome) -> Run {
-        let (trace, delivered, recorded) = (Some(self.trace.value()), self.delivered, self.events.len());
-        let outcome = match outcome {
-            Outcome::Done(_) => self.guarded(|run| run.clear_up(outcome)),
-            other => other,
-        };
-        self.events.truncate(recorded);
-        let account = matches!(outcome, Outcome::Done(_)).then_some(self.account);
-        Run { outcome, events: self.events, trace, delivered, account }
-    }
-
-    /// Delivers the messages still in flight at the end of a run until no peer holds a session, and then checks the
-    /// message account.
-    fn clear_up(&mut self, outcome: Outcome) -> Outcome {
-        let until = self.world.now + self.stillness;
-        while self.end.is_none() && self.checker.holding().is_some() {
-            match self.queue.take_next() {
-                Some((now, event)) if now <= until => self.happen(now, event),
-                _ => break,
-            }
-        }
-        if let Some(end) = self.end.take() {
-            return end;
-        }
-        if let Some(kept) = self.checker.holding() {
-            return Outcome::Broken { invariant: Invariant::CacheFreed, event: Box::new(Event::Reserved(*kept)) };
-        }
-        if let Some((node, session)) = self.devices.holding() {
-            return Outcome::CacheKept { node, session };
-        }
-        let (account, in_flight) = (self.account, self.in_flight());
-        match account.balance(in_flight) {
-            Ok(()) => outcome,
-            Err(_) => Outcome::Unbalanced { way: None, account, in_flight },
-        }
-    }
-
-    /// Returns the number of messages in flight.
-    fn in_flight(&self) -> u64 {
-        let queued = self.queue.iter().filter(|event| match event {
-            SimEvent::Deliver { parcel, .. } => matches!(parcel, Delivery::Message(_)),
-            SimEvent::Depart { .. } | SimEvent::Arrive { .. } | SimEvent::Receive { .. } => true,
-            _ => false,
-        });
-        let sharing = self.fair.as_ref().map_or(0, |fair| fair.in_transit());
-        let held = self.faults.as_ref().map_or(0, |faults| faults.held());
-        (queued.count() + sharing + held) as u64
-    }
-
     /// Returns the number of deliveries so far.
     pub fn delivered(&self) -> u64 {
         self.delivered
@@ -399,87 +350,6 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    #[inline(always)]
-    fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
-        debug_assert!(self.parties[from.0 as usize].may_say(&message), "{from} sends a {}", message.kind());
-        self.account.sent += 1;
-        let now = self.world.now;
-        let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
-        if here == there || !message.is_swarm_traffic() {
-            return self.post_at(now, from, to, Delivery::Message(message));
-        }
-        if let Some(faults) = &mut self.faults {
-            faults.connect(here, there);
-        }
-        let left = self.overheads.send(now, from, &message);
-        if left > now && self.overheads.precede_the_network() {
-            let life = self.life(from);
-            return self.queue.schedule(left, SimEvent::Depart { from, to, life, message });
-        }
-        self.transmit(from, to, left, message);
-    }
-
-    /// Lets a message enter the network, unless its sender's process has died while it was sending: then the message is
-    /// lost.
-    #[cold]
-    fn enter_network(&mut self, from: NodeId, to: NodeId, life: u32, message: Message) {
-        match self.life(from) == life {
-            true => self.transmit(from, to, self.world.now, message),
-            false => self.account.lost += 1,
-        }
-    }
-
-    /// Sends a message over the fairly shared network or the other. `left` is when its sender has finished sending it:
-    /// now or, if the network is shaped, later.
-    #[inline(always)]
-    fn transmit(&mut self, from: NodeId, to: NodeId, left: Timestamp, message: Message) {
-        let now = self.world.now;
-        let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
-        if let Some(fair) = &mut self.fair {
-            let bytes = message.wire_bytes();
-            fair.offer(now, (here, there), bytes, (from, to, left, message));
-            return self.await_settling();
-        }
-        let passage = self.network.depart(now, here, there, message.wire_bytes());
-        if self.network.receives_freely(there) {
-            self.carry(from, to, left, &passage, message);
-        } else {
-            let (first, passage) = (passage.first, Box::new((passage, left)));
-            self.queue.schedule(first, SimEvent::Arrive { from, to, passage, message });
-        }
-    }
-
-    /// Schedules the delivery of a message that has passed every queue: when its last byte arrives or, if receiving
-    /// takes time, when the receiver has finished receiving it.
-    #[inline(always)]
-    fn carry(&mut self, from: NodeId, to: NodeId, left: Timestamp, passage: &Passage, message: Message) {
-        let hindered = self.faults.as_mut().map(|faults| {
-            let mut passage = *passage;
-            faults.hinder(self.hosts[from.0 as usize], self.hosts[to.0 as usize], &mut passage);
-            passage
-        });
-        let passage = hindered.as_ref().unwrap_or(passage);
-        if let (true, Message::Step(step) | Message::Returned(Returned(step))) = (self.recording, &message) {
-            self.events.push(Event::Carried(Carried {
-                session: step.session,
-                position: step.position,
-                tokens: step.activation.tokens,
-                from,
-                to,
-                bytes: message.wire_bytes(),
-                queue: passage.queue,
-                transmit: passage.transmit(),
-                propagation: passage.propagation,
-            }));
-        }
-        let at = passage.last.max(left).max(self.world.now);
-        if self.overheads.are_none() {
-            return self.post_at(at, from, to, Delivery::Message(message));
-        }
-        let (life, held) = (self.life(to), self.overheads.held(left, at));
-        self.queue.schedule(at, SimEvent::Receive { from, to, life, held, message });
-    }
-
     #[inline]
     fn post(&mut self, from: NodeId, to: NodeId, parcel: Delivery) {
         self.post_at(self.world.now, from, to, parcel);
@@ -495,20 +365,6 @@ impl<'p> Simulation<'p> {
     #[inline]
     fn life(&self, of: NodeId) -> u32 {
         self.faults.as_ref().map_or(0, |faults| faults.life(self.hosts[of.0 as usize]))
-    }
-
-    fn await_settling(&mut self) {
-        if let Some((at, version)) = self.fair.as_ref().and_then(|fair| Some((fair.next()?, fair.version()))) {
-            self.queue.schedule(at, SimEvent::Settled(version));
-        }
-    }
-
-    fn settle(&mut self, version: u64) {
-        let Some(fair) = self.fair.as_mut().filter(|fair| fair.version() == version) else { return };
-        for (passage, (from, to, left, message)) in fair.take(self.world.now) {
-            self.carry(from, to, left, &passage, message);
-        }
-        self.await_settling();
     }
 
     fn finish_job(&mut self, slot: Slot, version: u32) {
