@@ -128,35 +128,23 @@ impl Path {
     }
 
     /// Computes the sender's half for a message of `payload` bytes: through `nic`, the egress NIC of `from`, and over
-    /// this path. `handshake` is the time of connection set-up, or 0 if the connection exists.
+    /// this path. `nic` is `None` if the NIC has neither delay nor bandwidth limit. `handshake` is the time of connection
+    /// set-up, or 0 if the connection exists.
     #[inline]
     pub fn depart(
         &mut self,
         links: &LinkTable,
-        (from, to): (HostId, HostId),
-        nic: &mut Stage,
-        now: Timestamp,
-        payload: u64,
-        handshake: Duration,
-    ) -> Passage {
-        let mut passage = Passage::begin(now);
-        passage.propagate(handshake);
-        nic.pass(&mut passage, links.framing().bytes(payload));
-        self.cross(links, (from, to), passage, payload)
-    }
-
-    /// Computes the same as [`Path::depart`] if the egress NIC has neither delay nor bandwidth limit.
-    #[inline]
-    pub fn depart_freely(
-        &mut self,
-        links: &LinkTable,
         pair: (HostId, HostId),
+        nic: Option<&mut Stage>,
         now: Timestamp,
         payload: u64,
         handshake: Duration,
     ) -> Passage {
         let mut passage = Passage::begin(now);
         passage.propagate(handshake);
+        if let Some(nic) = nic {
+            nic.pass(&mut passage, links.framing().bytes(payload));
+        }
         self.cross(links, pair, passage, payload)
     }
 

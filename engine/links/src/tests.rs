@@ -36,7 +36,7 @@ fn the_slowest_stage_sets_the_transfer_time() {
     let nic = link(10, Some(1e6));
     let (links, mut path) = path(&link(1, Some(10e6)), &nic, &Link::FREE, &Tcp::PIPE);
     let mut egress = Stage::egress(&nic, Seed(1), 0);
-    let passage = path.depart(&links, (A, B), &mut egress, Timestamp(0), 1000, Duration::ZERO);
+    let passage = path.depart(&links, (A, B), Some(&mut egress), Timestamp(0), 1000, Duration::ZERO);
     assert_eq!(passage.last, Timestamp(0) + Duration::from_millis(10 + 1 + 1));
     assert_eq!(passage.transmit(), Duration::from_millis(1));
 }
@@ -59,9 +59,9 @@ fn a_stalling_connection_leaves_its_nic_to_others() {
     let mut egress = Stage::egress(&nic, Seed(3), 0);
     let (links, mut stalling) = path(&link(50, None), &nic, &Link::FREE, &slow);
     let (_, mut other) = path(&link(50, None), &nic, &Link::FREE, &slow);
-    let large = stalling.depart(&links, (A, B), &mut egress, Timestamp(0), 1_000_000, Duration::ZERO);
+    let large = stalling.depart(&links, (A, B), Some(&mut egress), Timestamp(0), 1_000_000, Duration::ZERO);
     assert!(large.last.since(Timestamp(0)) > Duration::from_millis(80 + 50 + 200), "{:?}", large.last);
-    let small = other.depart(&links, (A, B), &mut egress, Timestamp(0), 1_250, Duration::ZERO);
+    let small = other.depart(&links, (A, B), Some(&mut egress), Timestamp(0), 1_250, Duration::ZERO);
     assert_eq!(small.last, Timestamp(0) + Duration::from_micros(80_000 + 100 + 50_000));
 }
 
@@ -191,7 +191,7 @@ proptest! {
         let mut now = Timestamp(0);
         for (gap, bytes) in messages {
             now = now + Duration(gap);
-            let passage = path.depart(&links, (A, B), &mut nic, now, bytes, handshake);
+            let passage = path.depart(&links, (A, B), Some(&mut nic), now, bytes, handshake);
             prop_assert_eq!(passage, eager.depart(&mut other, now, bytes, handshake));
             handshake = Duration::ZERO;
         }
@@ -216,8 +216,8 @@ proptest! {
             if dropped.is_idle(now) {
                 dropped = Path::again(&mut links, A, B, now);
             }
-            let passage = kept.depart(&links, (A, B), &mut nic, now, bytes, Duration::ZERO);
-            prop_assert_eq!(passage, dropped.depart(&links, (A, B), &mut other, now, bytes, Duration::ZERO));
+            let passage = kept.depart(&links, (A, B), Some(&mut nic), now, bytes, Duration::ZERO);
+            prop_assert_eq!(passage, dropped.depart(&links, (A, B), Some(&mut other), now, bytes, Duration::ZERO));
         }
     }
 
@@ -278,7 +278,7 @@ proptest! {
         for (gap, bytes) in messages {
             now = now + Duration(gap);
             sent += bytes;
-            let mut passage: Passage = path.depart(&links, (A, B), &mut egress, now, bytes, Duration::ZERO);
+            let mut passage: Passage = path.depart(&links, (A, B), Some(&mut egress), now, bytes, Duration::ZERO);
             ingress.pass(&mut passage, super::Framing::of(&tcp).bytes(bytes));
             prop_assert!(passage.last >= last);
             prop_assert_eq!(passage.last.since(now), passage.queue + passage.propagation + passage.transmit());

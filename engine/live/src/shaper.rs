@@ -69,7 +69,7 @@ impl Shaper {
         let way = way(paths, links, *here, there);
         let handshake = if way.connected { Duration::ZERO } else { way.path.handshake(links, *here, there) };
         way.connected = true;
-        way.path.depart(links, (*here, there), egress, clock::now(), message.wire_bytes(), handshake)
+        way.path.depart(links, (*here, there), Some(egress), clock::now(), message.wire_bytes(), handshake)
     }
 
     /// Computes the receiver's half of a frame's passage. Returns the message if it is due now and no other frame is

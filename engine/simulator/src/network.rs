@@ -55,11 +55,8 @@ impl Network {
         let Network { links, paths, egress, free, .. } = self;
         let (path, handshake) = paths.get(links, now, from, to);
         let host = from.0 as usize;
-        if free[host].egress {
-            path.depart_freely(links, (from, to), now, bytes, handshake)
-        } else {
-            path.depart(links, (from, to), &mut egress[host], now, bytes, handshake)
-        }
+        let nic = if free[host].egress { None } else { Some(&mut egress[host]) };
+        path.depart(links, (from, to), nic, now, bytes, handshake)
     }
 
     /// Whether the ingress NIC of `to` has no effect, so that the receiver's half can be skipped.
