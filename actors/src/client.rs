@@ -264,7 +264,7 @@ impl Core {
         }
         // Requests that wait for a route try again at once if the peers that the lookup has found cover all blocks.
         let unrouted = self.those(Request::is_unrouted);
-        if !unrouted.is_empty() && covers(&self.view, self.config.blocks, now) {
+        if !unrouted.is_empty() && self.view.covers(self.config.blocks, now) {
             for id in unrouted {
                 self.advance(now, id, out, Request::try_again);
             }
@@ -491,23 +491,6 @@ impl Core {
             });
         }
     }
-}
-
-/// Whether the peers that are present and not banned cover all `blocks` together.
-///
-/// Banned peers do not count, because a lookup may still find the record of a peer that has just been lost. A retry
-/// after each such lookup would use up all retries at once.
-fn covers(view: &View, blocks: BlockRange, now: Timestamp) -> bool {
-    let mut block = blocks.start;
-    while block < blocks.end {
-        let trusted = view.present().filter(|known| !known.is_banned(now));
-        let spans = trusted.map(|known| known.announce.blocks).filter(|span| span.contains(block));
-        match spans.map(|span| span.end).max() {
-            Some(end) => block = end,
-            None => return false,
-        }
-    }
-    true
 }
 
 fn send(out: &mut Vec<Effect>, to: NodeId, message: Message) {

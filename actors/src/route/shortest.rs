@@ -88,11 +88,11 @@ impl Estimate<'_> {
 /// The route of least estimated time, or `None` if no route covers every block. Ties go to the lower node id.
 pub(super) fn shortest(peers: &[Known<'_>], estimate: &Estimate<'_>) -> Option<Vec<Hop>> {
     let reach = Reach::of(peers, estimate.ask.blocks, estimate.now);
-    Search::new(peers, &reach, estimate).route()
+    ShortestPath::new(peers, &reach, estimate).route()
 }
 
 /// A search for the shortest route, from the last block to the first.
-struct Search<'a> {
+struct ShortestPath<'a> {
     peers: &'a [Known<'a>],
     reach: &'a Reach,
     estimate: &'a Estimate<'a>,
@@ -112,11 +112,11 @@ struct Search<'a> {
     most: usize,
 }
 
-impl<'a> Search<'a> {
-    fn new(peers: &'a [Known<'a>], reach: &'a Reach, estimate: &'a Estimate<'a>) -> Search<'a> {
+impl<'a> ShortestPath<'a> {
+    fn new(peers: &'a [Known<'a>], reach: &'a Reach, estimate: &'a Estimate<'a>) -> ShortestPath<'a> {
         let blocks = estimate.ask.blocks;
         let named = peers.iter().map(|peer| peer.announce.next.len()).max().unwrap_or(0);
-        Search {
+        ShortestPath {
             peers,
             reach,
             estimate,

@@ -190,6 +190,23 @@ impl View {
         route.iter().filter(banned).find(free).map(|hop| hop.peer)
     }
 
+    /// Whether the peers that are present and not banned cover all `blocks` together.
+    ///
+    /// Banned peers do not count, because a lookup may still find the record of a peer that has just been lost. A retry
+    /// after each such lookup would use up all retries at once.
+    pub fn covers(&self, blocks: BlockRange, now: Timestamp) -> bool {
+        let mut block = blocks.start;
+        while block < blocks.end {
+            let trusted = self.present().filter(|known| !known.is_banned(now));
+            let spans = trusted.map(|known| known.announce.blocks).filter(|span| span.contains(block));
+            match spans.map(|span| span.end).max() {
+                Some(end) => block = end,
+                None => return false,
+            }
+        }
+        true
+    }
+
     /// Replaces the credit of a present peer in weighted round robin.
     pub(super) fn credit(&mut self, peer: NodeId, credit: f64) {
         if let Some(seen) = self.seen_of(peer) {
