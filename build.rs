@@ -1,15 +1,17 @@
-//! Tells the program which commit it is built from, where there is a repository: the run directories' manifests hold it.
+//! Passes the git commit of the sources to the compiler, if the sources are in a repository. The program writes this
+//! commit into the manifest of each run directory.
 use std::path::Path;
 use std::process::Command;
 
-/// What the program is made from, in the repository's root.
+/// The files and folders in the root of the repository from which the program is built.
 const SOURCES: [&str; 8] = ["cli", "build.rs", "Cargo.toml", "Cargo.lock", "actors", "engine", "reports", "scenarios"];
 
 fn main() {
-    // Sources are watched as well, so that a commit is never called unmodified after an edit. A watched file that is not
-    // there would make cargo build anew each time.
+    // Cargo runs this script again after an edit of the sources, so that edited sources are never recorded as an
+    // unmodified commit. Paths that do not exist are left out, because cargo would run the script at every build.
     SOURCES.iter().filter(|source| Path::new(source).exists()).for_each(|source| rerun_if_changed(source));
-    // A package unpacked inside another repository is not of that repository.
+    // If the package was unpacked inside another repository, the commit of that repository is not the commit of the
+    // package.
     if git(&["rev-parse", "--show-prefix"]).as_deref() != Some("") {
         return;
     }
@@ -30,7 +32,7 @@ fn rerun_if_changed(path: &str) {
     println!("cargo::rerun-if-changed={path}");
 }
 
-/// What git prints, or nothing where there is no git or no repository.
+/// Returns what git prints, or `None` if git is missing or fails, as it does outside of a repository.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())

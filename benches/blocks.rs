@@ -135,16 +135,16 @@ fn measure(criterion: &mut Criterion, case: &Case<'_>, bandwidth: f64, lines: &m
     }
 }
 
-/// Returns the bytes per second at which `threads` threads read memory that no cache holds. Each thread reads in
-/// several places at once, in the number that is fastest: a matrix is read in several rows at once, and one stream
-/// alone does not use all of a core's outstanding requests.
+/// Returns the bytes per second at which `threads` threads read memory that no cache holds. Each thread reads at 1, 4,
+/// 8 or 16 places at once, and the fastest of these numbers counts. A single place would not use all memory requests
+/// that a core can have in flight, and kernels too read several rows of a matrix at once.
 fn read_bandwidth(threads: usize) -> f64 {
     [read_in::<1>(threads), read_in::<4>(threads), read_in::<8>(threads), read_in::<16>(threads)]
         .into_iter()
         .fold(0.0, f64::max)
 }
 
-/// Returns the bandwidth with `STREAMS` places per thread; the best of several rounds.
+/// Returns the bytes per second if each thread reads at `STREAMS` places at once: the best of several rounds.
 fn read_in<const STREAMS: usize>(threads: usize) -> f64 {
     const WORDS: usize = 1 << 24;
     /// The number of u64 words in a cache line.
@@ -175,8 +175,8 @@ fn read_in<const STREAMS: usize>(threads: usize) -> f64 {
     (threads * WORDS * 8) as f64 / best
 }
 
-/// Returns the bytes per second, read and written, of an elementwise op, and the FLOP per second of a square bf16
-/// matmul (a multiply-add counts as two); the best of several rounds.
+/// Returns two rates of the GPU, each the best of several rounds: the bytes per second that an elementwise op reads and
+/// writes, and the FLOP per second of a square bf16 matmul (a multiply-add counts as two).
 fn gpu_floors(device: &Device) -> candle_core::Result<(f64, f64)> {
     const VALUES: usize = 1 << 28;
     const SIDE: usize = 8192;

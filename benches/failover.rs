@@ -1,10 +1,10 @@
 //! Measures how long a client waits for its next token when a peer of its route is killed by `kill -9` in the middle of
 //! a generation.
 //!
-//! Each run is live, with real processes: one client, a route of two peers, and a spare for each. The last peer of the
-//! route kills itself (SIGKILL) when a step arrives in mid-generation. The client then continues over the spare, which
-//! receives the history again. The reported figure is the longest time between two tokens of a request, which includes
-//! the kill, its detection, the replay and the next token.
+//! Each run is live, with real processes: one client, a route of two peers, and a spare for each peer. The last peer of
+//! the route kills itself (SIGKILL) when a step arrives in the middle of a generation. The client then continues with
+//! the spare, to which the earlier inputs are sent again. The reported figure is the longest time between two tokens of
+//! a request. It includes the kill, its detection, the replay and the next token.
 //!
 //! Run with `cargo bench --bench failover`, or with a number of runs after `--`.
 #[path = "../tests/support/doubled.rs"]
@@ -21,7 +21,7 @@ use scenarios::plan::{Fault, What, When, Workload};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-/// The default number of runs. A thousand runs would be more exact, but take ten minutes.
+/// The default number of runs. A thousand runs would give more exact quantiles, but take ten minutes.
 const RUNS: usize = 200;
 
 fn main() {
@@ -38,12 +38,12 @@ fn main() {
     );
 }
 
-/// Returns the longest wait for a token in a run whose last peer is killed.
+/// Returns the longest time between two tokens in a run in which the last peer of the route is killed.
 fn gap(run_number: u64) -> Duration {
     let work = Workload { micro_batches: 1, batch: 1, prompt: 16, generate: 64 };
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Relay, work));
     let host = HostId(3);
-    // The step of the kill varies over the generation with the number of the run.
+    // The step at which the peer is killed differs from run to run.
     let at = When::Steps { host, count: 8 + run_number % 48 };
     plan.faults = vec![Fault { at, what: What::Crash { host, back: None } }];
     let ran = run(&plan, &Options::new(env!("CARGO_BIN_EXE_swarmbench")), &AtomicBool::new(false)).expect("it begins");

@@ -1,9 +1,10 @@
-//! Measures the cost of a live hop beside its compute: a nano model over real processes and real TCP on one machine.
+//! Measures the cost of a live hop apart from its computation: a tiny model over real processes and real TCP on one
+//! machine.
 //!
-//! The cost of a hop is (a decode step's whole time - the compute that its peers have stamped - the client's own
-//! compute) / its hops. Everything between the timestamps of two devices counts, including wake-ups and core leases.
-//! There are one client and two peers of two blocks each, with hidden size 64. The first steps are left out as warm-up.
-//! The last lines of the output are the figures, in microseconds.
+//! The cost of a hop is the time of a decode step, minus the compute times that its peers have recorded, minus the
+//! client's own compute time, divided by the number of hops. It contains everything between the timestamps of two
+//! devices, including wake-ups and core leases. There are one client and two peers of two blocks each, with hidden size
+//! 64. The first steps are left out as warm-up. The last lines of the output are the results, in microseconds.
 #[path = "../tests/support/nano.rs"]
 mod nano;
 
@@ -19,7 +20,7 @@ use topology::outcome::Run;
 
 const PEERS: u32 = 2;
 const WORK: Workload = Workload { micro_batches: 4, batch: 1, prompt: 8, generate: 600 };
-/// The number of decode steps of each request that are left out.
+/// The number of decode steps at the start of each request that are left out as warm-up.
 const WARMUP: u32 = 50;
 
 fn main() {
@@ -46,16 +47,16 @@ fn main() {
 struct Parts {
     hop: Vec<f64>,
     step: Vec<f64>,
-    /// The job of one peer's device.
+    /// For each hop, the duration of the job on the peer's device.
     peer_compute: Vec<f64>,
-    /// The time from a step's arrival at a peer until its device begins.
+    /// For each hop, the time from the step's arrival at the peer until the peer's device begins.
     peer_queue: Vec<f64>,
-    /// The time from the end of the device's job until the peer sends the result.
+    /// For each hop, the time from the end of the device's job until the peer sends the result.
     peer_return: Vec<f64>,
-    /// Both jobs of the client: embedding and head.
+    /// For each step, the duration of both jobs of the client: embedding and LM head.
     client_compute: Vec<f64>,
     client_queue: Vec<f64>,
-    /// The time outside of devices and peers, divided by the hops.
+    /// For each step, the time outside of the client's device and of the peers, divided by the number of hops.
     network: Vec<f64>,
 }
 
@@ -115,7 +116,7 @@ fn micros(span: Duration) -> f64 {
     span.0 as f64 / 1e3
 }
 
-/// Returns the nearest-rank quantile.
+/// Returns the `q`-quantile of `values` by the nearest-rank method.
 fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

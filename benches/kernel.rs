@@ -1,5 +1,5 @@
-//! Measures the cost of an event: the simulation's own loop, with its links and its real `Handler`s, against a bare
-//! heap loop.
+//! Measures the cost of an event in the simulation's own loop, with its links and its real `Handler`s, and compares it
+//! with the cost in a bare loop over a heap.
 //!
 //! The load is a ring of N actors with N messages in flight: each actor passes every message to its neighbour over a
 //! link with a random delay. The bare loop does the same with a binary heap, the message inline in the event, and one

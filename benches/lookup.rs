@@ -1,11 +1,11 @@
 //! Measures the number of hops of a DHT lookup in swarms of up to 10,000 nodes, driven by the simulation's kernel.
 //!
-//! Every node is the real DHT node, alone on its host. The nodes join one after another through the first, as in a
-//! growing swarm; then randomly chosen nodes look up randomly chosen keys. The hops of a lookup are the consecutive
+//! Every node is the real DHT node, alone on its host. The nodes join one after another through the first node, as in a
+//! growing swarm. Then randomly chosen nodes look up randomly chosen keys. The hops of a lookup are the successive
 //! queries that led to the node nearest to the key.
 //!
-//! The bench prints a line for each size; if hops grew faster than the logarithm, the column `hops / log2 n` would grow
-//! with the size.
+//! The benchmark prints a line for each size. If the number of hops grew faster than the logarithm of the size, the
+//! column `hops / log2 n` would grow with the size.
 use actors::dht::key::Key;
 use actors::dht::node::{Config, Node};
 use actors::id::NodeId;
@@ -26,13 +26,13 @@ use std::time::Instant;
 mod ring;
 
 const SIZES: [u32; 6] = [30, 100, 300, 1_000, 3_000, 10_000];
-/// The number of lookups for each size.
+/// The number of lookups in a swarm of each size.
 const LOOKUPS: u32 = 2_000;
 /// The time between the joins of two nodes.
 const APART: Duration = Duration::from_millis(20);
 const SEED: Seed = Seed(1);
 
-/// A DHT node without any other role, which joins at its time and then looks up its share of the keys.
+/// A DHT node without any other role. It joins at a given time and then looks up its share of the keys.
 struct Lone {
     me: NodeId,
     node: Node,
@@ -95,7 +95,7 @@ fn plan(count: u32) -> Plan {
     Plan { network: Network::of(Link::new(delay, None)), ..ring::plan(count) }
 }
 
-/// Returns the hops of all lookups in a swarm of `count` nodes, in order.
+/// Returns the number of hops of each lookup in a swarm of `count` nodes, in ascending order.
 fn hops(count: u32) -> Vec<u16> {
     let plan = plan(count);
     let mut stream = SEED.stream("lookups", u64::from(count), 0);
@@ -120,7 +120,7 @@ fn hops(count: u32) -> Vec<u16> {
 }
 
 fn main() {
-    // `cargo test` runs benches too, only as a smoke test, so that two sizes suffice.
+    // `cargo test` also runs this benchmark, but only as a smoke test, for which two sizes are enough.
     let sizes = if std::env::args().any(|argument| argument == "--bench") { &SIZES[..] } else { &SIZES[..2] };
     println!("{:>7} {:>10} {:>9} {:>14} {:>9}", "nodes", "mean hops", "p99 hops", "hops / log2 n", "took s");
     for &count in sizes {

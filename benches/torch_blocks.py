@@ -1,12 +1,12 @@
-"""OPT blocks by PyTorch beside those of this repository: same shapes, held types and threads, in one run.
+"""Compares the speed of OPT blocks in PyTorch and in this repository, with the same shapes, weight types and threads.
 
     cargo bench -p models --bench blocks --no-run          # names the program
     python benches/torch_blocks.py PROGRAM [--threads 2] [--rounds 3] [--filter 125m]
 
-Wants a Python with torch (its CPU build is enough). Rounds of both alternate, since a machine drifts; what is printed is
-the best of each over all rounds, and their ratio. A decode step comes at a context of 512, a prefill has 256 tokens; both
-write their keys and values into a cache that is allocated before. Torch multiplies f32 and bf16 as they are held, with
-its own fused attention.
+Needs a Python with torch (its CPU build is enough). Rounds of PyTorch and of this repository alternate, because the
+speed of a machine drifts. The script prints the best time of each over all rounds, and their ratio. A decode step has a
+context of 512 tokens, and a prefill has 256 tokens. Both write their keys and values into a cache that is allocated in
+advance. PyTorch multiplies f32 and bf16 weights in the type in which they are held, with its own fused attention.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 CONTEXT, PREFILL = 512, 256
-# name: (hidden, heads, blocks); the blocks are as many as `blocks.rs` runs, so that weights come from memory.
+# name: (hidden, heads, blocks). The number of blocks is that of `blocks.rs`: so many that weights come from memory.
 SHAPES = {"125m": (768, 12, 6), "1.3b": (2048, 32, 2)}
 TYPES = {"F32": torch.float32, "Bf16": torch.bfloat16}
 STEPS = [("decode", 1, 1), ("decode", 8, 1), ("prefill", 1, PREFILL)]
@@ -50,7 +50,7 @@ class Block:
 
 
 def torch_ms(blocks, hidden, heads, dtype, step, batch, tokens, seconds):
-    """The best step of some seconds' worth, in ms a block."""
+    """Returns the time of the fastest step within `seconds`, in ms per block."""
     position = CONTEXT if step == "decode" else 0
     shape = (batch, heads, CONTEXT + 1, hidden // heads)
     caches = [(torch.randn(shape).to(dtype), torch.randn(shape).to(dtype)) for _ in blocks]
@@ -66,7 +66,7 @@ def torch_ms(blocks, hidden, heads, dtype, step, batch, tokens, seconds):
 
 
 def ours_ms(program, filter, threads):
-    """What `blocks.rs` measured: the step's name to (ms a block, times the floor)."""
+    """Returns the results of `blocks.rs`: for the name of each step, ms per block, and its ratio to the lower bound."""
     environment = dict(os.environ, RAYON_NUM_THREADS=str(threads), CANDLE_NUM_THREADS=str(threads))
     ran = subprocess.run([program, "--bench", filter], env=environment, capture_output=True, text=True, check=True)
     found = re.findall(r"^block (\S+) ms=([\d.]+) floor_ms=[\d.]+ ratio=([\d.]+)", ran.stdout, re.M)
@@ -75,11 +75,11 @@ def ours_ms(program, filter, threads):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("program", help="the bench `blocks`, built in release")
+    arguments.add_argument("program", help="the program of the benchmark `blocks`, built in release mode")
     arguments.add_argument("--threads", type=int, default=os.cpu_count())
     arguments.add_argument("--rounds", type=int, default=3)
-    arguments.add_argument("--seconds", type=float, default=1.0, help="that torch gets for a step in each round")
-    arguments.add_argument("--filter", default="", help="a part of the names of shapes and types, as in 125m/F32")
+    arguments.add_argument("--seconds", type=float, default=1.0, help="seconds for each step of torch in a round")
+    arguments.add_argument("--filter", default="", help="part of the names of the steps to run, as in 125m/F32")
     asked = arguments.parse_args()
     torch.set_num_threads(asked.threads)
     rows = []

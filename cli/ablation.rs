@@ -47,7 +47,8 @@ struct Row {
 }
 
 impl Ablation {
-    /// Predicts the live cells with the whole model, without each of the terms, and without all of them.
+    /// Predicts the live cells several times: with the whole host model, then without one of `terms` at a time, and, if
+    /// there are several terms, without all of them.
     ///
     /// # Errors
     /// The profile has no figures for the model of a cell.
@@ -71,7 +72,7 @@ impl Ablation {
         Ok(Ablation { rows })
     }
 
-    /// The comparison of the whole model's prediction with the live run.
+    /// Returns the comparison of the live runs with their prediction by the whole host model.
     ///
     /// # Errors
     /// No cell was run live.
@@ -105,7 +106,7 @@ impl Ablation {
         text
     }
 
-    /// Writes the table as CSV. Errors are fractions.
+    /// Writes the table as CSV, with errors as fractions of the live values.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -158,7 +159,8 @@ impl Recorded {
 }
 
 impl Row {
-    /// The parts of the table: all cells (`None`), and cells without and with a shaped network.
+    /// The parts of the table: all cells (`None`), the cells without a shaped network (`Some(false)`), and the cells
+    /// with one.
     fn parts() -> [(&'static str, Option<bool>); 3] {
         [("all", None), ("bare", Some(false)), ("shaped", Some(true))]
     }
@@ -168,7 +170,7 @@ impl Row {
         self.errors.iter().filter(wanted)
     }
 
-    /// The median and the mean of the absolute errors.
+    /// The median and the mean of the absolute errors in a part of the table.
     fn spread(&self, shaped: Option<bool>) -> [Option<f64>; 2] {
         let sizes: Vec<f64> = self.of(shaped).map(|gap| gap.error.abs()).collect();
         let mean = (!sizes.is_empty()).then(|| sizes.iter().sum::<f64>() / sizes.len() as f64);

@@ -1,5 +1,5 @@
-//! `calibrate`: measures this machine's devices and transport into a profile, or fits one to runs that were made
-//! before.
+//! `calibrate`: measures the devices and the transport of this machine and writes a profile, or fits a profile to
+//! earlier live runs.
 use crate::exit::{Done, Exit, INTERRUPT};
 use crate::place;
 use crate::print::{errln, say, sayln};
@@ -105,10 +105,10 @@ pub fn save(profile: &Profile, path: &Path) -> Result<(), Exit> {
     Ok(())
 }
 
-/// Reads a profile.
+/// Reads a profile from a file.
 ///
 /// # Errors
-/// The file cannot be read, or is no profile.
+/// The file cannot be read, or it is not a profile.
 pub fn read_profile(path: &std::path::Path) -> Result<Profile, Exit> {
     let bad = |why: String| Exit { code: 3, report: miette!("{why}") };
     let text = input::read_text(path, input::TEXT_BYTES).map_err(|why| bad(why.to_string()))?;
@@ -122,8 +122,8 @@ pub struct Measured {
     pub interrupted: Option<String>,
 }
 
-/// Runs the small swarms of a sweep `rounds` times, each time in a different order, and fits a profile to the runs.
-/// After a signal, the profile is fitted to the rounds that are complete.
+/// Runs the calibration swarms of a sweep `rounds` times, each time in a different order, and fits a profile to these
+/// runs. After a signal, the profile is fitted to the complete rounds.
 ///
 /// # Errors
 /// If a run fails, if no profile can be fitted, or if a signal comes before the first round is complete.
@@ -195,7 +195,7 @@ pub fn watch(plan: &Plan, round: u32, options: &Options) -> Result<ObservedRun, 
 fn print(profile: &Profile) {
     for measured in &profile.models {
         sayln!("{}", measured.model);
-        sayln!("  a job beside its blocks  {}", measured.per_job);
+        sayln!("  a job without its blocks {}", measured.per_job);
         for row in &measured.prefill {
             let points: Vec<String> = row.times.iter().map(|(tokens, time)| format!("{tokens}: {time}")).collect();
             sayln!("  a block, new tokens      {}", points.join("  "));
@@ -213,7 +213,7 @@ fn print(profile: &Profile) {
     let over = &profile.overhead;
     sayln!("to the device {}, back {}; a lease's hand-over {}", over.to_device, over.from_device, over.hand_over);
     sayln!(
-        "each end of a frame {} and {} a kilobyte; up to {} after idleness, half of it after {}",
+        "sending or receiving a frame {} and {} a kilobyte; up to {} more after an idle time, half of that after {}",
         over.frame,
         over.per_kilobyte,
         over.idle,
@@ -233,7 +233,7 @@ fn print(profile: &Profile) {
     if let Some(spread) = &profile.spread {
         let percent = |fraction: f64| format!("{:.1} %", 100.0 * fraction);
         sayln!(
-            "{} rounds, apart by {} in computing and by {} in overheads",
+            "{} rounds, which differ by {} in computing and by {} in overheads (median)",
             spread.repetitions,
             percent(spread.compute),
             percent(spread.overhead)

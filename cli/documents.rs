@@ -29,7 +29,7 @@ pub fn completions(command: &mut Command, shell: Shell) -> Done {
 /// Prints the manual page of the program, or writes the pages of all its commands into a folder.
 ///
 /// # Errors
-/// If the folder cannot be made or written; the text names it.
+/// If the folder cannot be created or written. The error names the folder.
 pub fn manual(command: Command, out: Option<&Path>) -> Done {
     let Some(folder) = out else {
         let mut page = Vec::new();

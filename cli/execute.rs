@@ -1,8 +1,8 @@
-//! The execution that this build supports. Without the feature `live` a build can only simulate, and contains neither
-//! devices nor models.
+//! The parts of live execution that depend on the build. A build without the feature `live` can only simulate, and
+//! contains neither devices nor models.
 use scenarios::plan::Plan;
 
-/// A problem with the files of a plan's model or prompts, and the path in the scenario.
+/// A problem with the files of a plan's model or prompts. `path` is the field of the scenario that names the files.
 pub struct Unsuited {
     pub path: &'static str,
     pub why: String,
@@ -41,7 +41,7 @@ mod without_live {
     /// A simulation needs neither weights nor tokenizers, so this build does not check them.
     ///
     /// # Errors
-    /// None.
+    /// This build returns no error.
     pub fn check_files(_: &Plan) -> Result<Vec<String>, Unsuited> {
         Ok(Vec::new())
     }

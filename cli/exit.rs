@@ -4,13 +4,13 @@ use std::sync::atomic::AtomicBool;
 
 pub type Done = Result<u8, Exit>;
 
-/// The error with which a command ends.
+/// The error with which a command ends, and its exit code.
 pub struct Exit {
     pub code: u8,
     pub report: miette::Report,
 }
 
-/// An error without an exit code of its own is an internal or I/O error.
+/// All other errors end a command with exit code 1, which stands for internal and I/O errors.
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Exit {
     fn from(error: E) -> Exit {
         Exit { code: 1, report: miette::Report::from_err(error) }
@@ -21,5 +21,6 @@ pub fn bad_scenario(error: impl Diagnostic + Send + Sync + 'static) -> Exit {
     Exit { code: 3, report: miette::Report::new(error) }
 }
 
-/// Whether a first signal has come. Commands then abandon the current run and save the completed runs.
+/// Whether a signal has asked the command to end. The command then abandons the current run and saves the completed
+/// runs.
 pub static INTERRUPT: AtomicBool = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! `live`: runs a sweep over real TCP with real blocks.
+//! `live`: runs a sweep over real TCP with real transformer blocks.
 use crate::exit::INTERRUPT;
 use crate::exit::{Done, Exit};
 use crate::place;

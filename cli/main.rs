@@ -40,8 +40,8 @@ use sweep::Sweep;
 
 /// Measures and predicts the performance of decentralised LLM inference.
 ///
-/// The same actors run a scenario in two worlds: live, over real TCP with transformer blocks that candle computes, and
-/// simulated, on a virtual clock. SCENARIO is the path of a file, or the name of a scenario of the built-in library.
+/// The same actors run a scenario live, over real TCP with transformer blocks that candle computes, or simulated, on a
+/// virtual clock. SCENARIO is the path of a file, or the name of a scenario of the built-in library.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Arguments {
@@ -184,15 +184,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// The maximum bytes of a line of a command-line error that is shown in full.
+/// If a line of a command-line error has more bytes than this, the lines of the error are shortened.
 const LONGEST: usize = 1000;
 
-/// The maximum characters of an error report that are shown, because a path or a name in it may have any length.
+/// The maximum number of characters of an error report that are shown. There is a limit, because a path or a name in
+/// the report may have any length.
 const LONGEST_REPORT: usize = 20_000;
 
 /// Prints the requested help, or the error in the command line.
 fn refuse(usage: &clap::Error) -> u8 {
-    // A very long argument is shortened in the message.
+    // The error repeats the wrong argument, which may be very long.
     let text = usage.to_string();
     if usage.use_stderr() && text.lines().any(|line| line.len() > LONGEST) {
         text.lines().for_each(|line| errln!("{}", scenarios::shortened(line)));

@@ -38,7 +38,8 @@ pub struct Write {
     /// The seed of the random weights
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// For a published model: the factor of the numbers of layers and heads; the head size is kept [default: 1]
+    /// For a published model: multiply the numbers of layers and heads by this factor and keep the head size [default:
+    /// 1]
     #[arg(long)]
     scale: Option<f64>,
     /// For a published model: the number of layers, whatever the scale
@@ -127,14 +128,15 @@ fn neither(what: &str) -> Exit {
     Exit { code: 2, report: miette!(help = help, "`{what}` is neither a published model nor a scenario") }
 }
 
-/// The families of published models, and the prefixes of their names.
+/// The prefixes of the names of published models, with the model family of each prefix.
 const FAMILIES: [(&str, Arch); 3] = [("opt", Arch::Opt), ("bloom", Arch::Bloom), ("llama", Arch::Llama)];
 
 fn names(family: &str, arch: Arch) -> Vec<String> {
     presets::models::names(arch).iter().map(|name| format!("{family}-{name}")).collect()
 }
 
-/// Returns the model and its name within its family, or `None` if `what` does not begin with a family's prefix.
+/// Returns the shape of a published model and its name within its family. Returns `None` if `what` does not begin with
+/// the prefix of a family, or if no such model is published and `what` is an existing path.
 fn published(what: &str) -> Result<Option<(&str, Shape)>, Exit> {
     let Some((family, name)) = what.split_once('-') else { return Ok(None) };
     let Some((_, arch)) = FAMILIES.iter().find(|known| known.0 == family) else { return Ok(None) };

@@ -14,10 +14,11 @@ fn failed(option: &str, path: &Path, why: &io::Error) -> Exit {
     refuse(option, format!("{}: {why}", path.display()))
 }
 
-/// The bytes that a file system must have free before results are produced.
+/// The number of bytes that must fit on the file system before a command produces results.
 const ROOM: usize = 64 << 10;
 
-/// Creates an unnamed temporary file in the directory and writes to it, which leaves nothing behind.
+/// Checks that a file can be created in the directory and that `ROOM` bytes fit in it. The file is temporary and has no
+/// name, so nothing is left behind.
 fn try_file(dir: &Path) -> io::Result<()> {
     tempfile::tempfile_in(dir).and_then(|mut file| file.write_all(&vec![0; ROOM]))
 }
@@ -40,7 +41,7 @@ pub fn temporary() -> Result<(), Exit> {
     })
 }
 
-/// Whether a path is that of the standard output.
+/// Whether a path names the standard output.
 pub fn is_stdout(path: &Path) -> bool {
     ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|stdout| path == Path::new(stdout))
 }

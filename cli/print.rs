@@ -51,7 +51,8 @@ pub fn result(text: Arguments) {
     keep(io::stdout().lock().write_fmt(text));
 }
 
-/// Writes messages to stderr in one piece. An error is ignored, because there is no other stream on which to report it.
+/// Writes a message to stderr in one piece. If this fails, the error is ignored, because there is no other stream on
+/// which to report it.
 pub fn message(text: Arguments) {
     let _ = io::stderr().lock().write_all(text.to_string().as_bytes());
 }
@@ -75,7 +76,8 @@ pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Keeps the first error. A closed pipe is not an error: its reader (`head`) has read enough.
+/// Keeps the first error of writing results, for [`finish`]. A closed pipe is not an error: its reader, such as `head`,
+/// has read enough.
 pub fn keep(written: io::Result<()>) {
     if let Err(why) = written
         && why.kind() != ErrorKind::BrokenPipe

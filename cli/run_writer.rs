@@ -20,7 +20,7 @@ pub struct SweepWriter<'b> {
     world: World,
     progress: Progress,
     kept: usize,
-    /// Whether the last run was interrupted.
+    /// Whether a signal interrupted a run.
     cut: bool,
     /// While the writer exists, the first signal saves the completed runs instead of ending the program.
     _heeding: Heeding,
@@ -34,7 +34,7 @@ pub struct SweepWriter<'b> {
 enum Rows<'r> {
     /// All events of the run.
     Events(Vec<Event>),
-    /// The recorder of the run, which has written most rows.
+    /// The recorder of the run, which has already written most of the run's rows.
     Recorded(Box<RecordedRun<'r>>),
 }
 
@@ -72,12 +72,12 @@ impl<'b> SweepWriter<'b> {
         })
     }
 
-    /// Returns the factory of the recorders of the sweep's runs.
+    /// Returns the factory that makes the recorder of each run of the sweep.
     pub fn recorders(&self) -> Recorders {
         self.writer.recorders()
     }
 
-    /// Writes a run that holds all of its events, or the reason why it could not start.
+    /// Writes a run together with all of its events, or the reason why the run could not start.
     pub fn keep(&mut self, index: usize, run: Result<Run, String>) -> Result<(), Exit> {
         let (run, events) = match run {
             Ok(mut run) => {
@@ -164,7 +164,8 @@ impl<'b> SweepWriter<'b> {
     }
 
     #[cfg(feature = "live")]
-    /// Writes the texts of requests with given prompts, and shows the first one.
+    /// Writes the prompts and the answers of a run whose scenario gives its prompts as text or ids, and shows the first
+    /// prompt with its answer.
     fn keep_texts(&mut self, plan: &Plan, events: &[Event]) -> Result<(), Exit> {
         let said = match live::texts(plan, events) {
             Ok(said) => said,
@@ -221,7 +222,7 @@ impl<'b> SweepWriter<'b> {
     }
 }
 
-/// The commit and the features of this build, as `build.rs` found them.
+/// The commit from which this program was built, as `build.rs` found it, and the features of the build.
 fn build() -> Build {
     let features = [("cuda", cfg!(feature = "cuda"))].into_iter().filter(|feature| feature.1);
     Build {
@@ -241,7 +242,8 @@ fn left(stop: Exit, kept: usize, dir: &Path) -> Exit {
     Exit { code: stop.code, report: stop.report.wrap_err(why) }
 }
 
-/// Whether a run has a smaller share of good requests than its scenario requires. Prints a line for each such run.
+/// Whether in some run a smaller share of the requests met the objectives than its scenario requires. Prints a line for
+/// each such run.
 fn objectives_missed(plans: &[Plan], dir: &RunDir) -> Result<bool, Exit> {
     if plans.iter().all(|plan| plan.objectives.share.is_none()) {
         return Ok(false);
@@ -264,7 +266,7 @@ fn objectives_missed(plans: &[Plan], dir: &RunDir) -> Result<bool, Exit> {
     Ok(missed)
 }
 
-/// The beginning of a text that may be long.
+/// The first characters of a text that may be long.
 fn shortened(text: &str) -> String {
     const CHARS: usize = 60;
     let more = if text.chars().count() > CHARS { ".." } else { "" };

@@ -74,7 +74,8 @@ pub fn sensitivity(wanted: &Arguments) -> Done {
     Ok(u8::from(missing.is_some()))
 }
 
-/// Returns the plans, changed where the change is possible, or `None` if it is possible for no plan.
+/// Returns all plans, with the change applied to each plan for which it is possible, or `None` if it is possible for no
+/// plan.
 fn varied(plans: &[Plan], change: impl Fn(&Plan) -> Option<Plan>) -> Option<Vec<Plan>> {
     let changed: Vec<Option<Plan>> = plans.iter().map(change).collect();
     let any = changed.iter().any(Option::is_some);
@@ -82,8 +83,8 @@ fn varied(plans: &[Plan], change: impl Fn(&Plan) -> Option<Plan>) -> Option<Vec<
     any.then(|| plans.iter().zip(changed).map(each).collect())
 }
 
-/// Returns the geometric means over all plans of tokens/s and of seconds per request. With geometric means a large cell
-/// counts as much as a small one.
+/// Returns the geometric means over all plans of tokens/s and of seconds per request. With geometric means, a slow cell
+/// counts as much as a fast one.
 fn figures(plans: &[Plan]) -> Result<(f64, f64), Exit> {
     let (mut throughput, mut latency) = (0.0, 0.0);
     for plan in plans {

@@ -1,8 +1,8 @@
 //! Signals that ask the program to end: ^C (INT), TERM and HUP. All three have the same effect.
 //!
 //! If a command has results to save or files to remove, the first signal makes the command abandon the current run,
-//! save the completed ones and say what they are. A second signal ends the program at once, and so does the first one
-//! if there is nothing to save.
+//! save the completed runs and report which they are. A second signal ends the program at once. If there is nothing to
+//! save or to remove, the first signal already does.
 use crate::exit::INTERRUPT;
 use crate::print::errln;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -19,10 +19,10 @@ const SAME: Duration = Duration::from_millis(200);
 /// The exit code of a program that was interrupted.
 pub const INTERRUPTED: u8 = 130;
 
-/// The number of [`Heeding`] values, which let the program continue after the first signal.
+/// The number of existing [`Heeding`] values. If it is above 0, the first signal does not end the program.
 static HEEDING: AtomicUsize = AtomicUsize::new(0);
 
-/// While a value of this type exists, the first signal only sets [`INTERRUPT`], and the command ends on its own.
+/// While a value of this type exists, the first signal only sets [`INTERRUPT`]. The command checks it and ends itself.
 pub struct Heeding(());
 
 impl Heeding {

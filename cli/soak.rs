@@ -25,7 +25,7 @@ pub struct Soak {
     jobs: Option<u32>,
 }
 
-/// Prints the scenario that is drawn from a seed, to debug one swarm.
+/// Prints the random swarm that belongs to a seed, and its faults, to debug a single swarm.
 fn show(seed: u64) {
     let plan = draw(seed).plan;
     sayln!("{:?}\n{:?}", plan.workload, plan.policies);
@@ -37,7 +37,7 @@ fn show(seed: u64) {
     }
 }
 
-/// Prints the events of a swarm, except the frequent ones such as steps.
+/// Simulates the random swarm that belongs to a seed, and prints its events, except frequent ones such as steps.
 fn tell(seed: u64) {
     let plan = draw(seed).plan;
     for event in simulator::run(&plan, simulator::HORIZON).events {
@@ -82,7 +82,7 @@ pub fn run(wanted: &Soak) -> Result<u8, Exit> {
         }
     };
     thread::scope(|scope| {
-        // This thread works too, because the system may have room for fewer threads than requested.
+        // This thread works too, because the system may refuse to start further threads.
         let _ = (1..threads).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).count();
         work();
     });

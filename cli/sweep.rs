@@ -50,12 +50,12 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
     parts.filter(|(path, _)| !path.is_empty()).ok_or_else(|| format!("`{text}` does not have the form PATH=VALUE"))
 }
 
-/// The accepted numbers of simulations at a time.
+/// The parser of the option `--jobs`, the number of simulations that run in parallel.
 pub fn jobs() -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=i64::from(limits::THREADS))
 }
 
-/// The number of threads for `jobs` simulations at a time.
+/// The number of threads that run `jobs` simulations in parallel. `None` means as many as there are cores.
 pub fn threads(jobs: Option<u32>) -> usize {
     jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |jobs| jobs as usize)
 }
@@ -85,7 +85,7 @@ impl Batch {
         self.plans.retain(|_| *of_plans.next().expect("one for each plan"));
     }
 
-    /// The charts that the scenario asks for, or charts that suit the varied paths.
+    /// The charts that the scenario asks for or, if it asks for none, charts that suit the swept fields.
     pub fn charts(&self) -> Vec<Chart> {
         let asked = &self.scenario().report;
         if !asked.is_empty() {
@@ -120,7 +120,7 @@ impl Batch {
         self.cells.iter().zip(self.plans.chunk_by(|a, b| a.cell == b.cell).filter_map(<[Plan]>::first))
     }
 
-    /// Repeats each plan `times` times in succession, with other random streams for the simulation.
+    /// Repeats each plan `times` times in succession. Each copy has its own random streams for the simulation.
     pub fn drawn(self, times: u32) -> Batch {
         let keys = self.keys.iter().flat_map(|key| std::iter::repeat_n(key.clone(), times as usize)).collect();
         Batch { keys, plans: self.plans.iter().flat_map(|plan| drawn(plan, times)).collect(), ..self }
@@ -142,7 +142,7 @@ impl Batch {
         let mut warnings = Vec::new();
         let mut last: Option<&Plan> = None;
         for (cell, plan) in self.firsts() {
-            // The next cell often uses the same model, tokens and workload, and needs no second check.
+            // The next cell often has the same model, tokens and workload. Its files are then not checked again.
             let same = |last: &Plan| {
                 (&last.model, &last.tokens, &last.workload) == (&plan.model, &plan.tokens, &plan.workload)
                     && last.open == plan.open
@@ -159,7 +159,7 @@ impl Batch {
 }
 
 impl Sweep {
-    /// The sweep of a scenario with some overrides, and the default of every other option.
+    /// The sweep of a scenario with these overrides. Every other option has its default value.
     pub fn of(scenario: &str, set: Vec<(String, String)>, only: Option<String>) -> Sweep {
         Sweep {
             scenario: scenario.to_owned(),
@@ -174,8 +174,8 @@ impl Sweep {
         }
     }
 
-    /// This sweep with at least `least` repetitions of each cell. If the command line gives a number of repetitions, it
-    /// is kept.
+    /// Returns this sweep with at least `least` repetitions of each cell. If the command line gives a number of
+    /// repetitions, that number is kept, even if it is smaller.
     ///
     /// # Errors
     /// If the scenario or an override is not valid.
@@ -231,11 +231,13 @@ impl Sweep {
     }
 }
 
-/// The number of simulations of each live run. The prediction is their mean. Small random differences decide whether
-/// clients fall into step with each other: single runs of a swarm of three clients differed by up to 15 %.
+/// The number of simulations of each live run, each with its own random streams. The prediction is the mean of their
+/// results, because single simulations differ: small random differences decide whether the steps of several clients
+/// coincide. Single runs of a swarm of three clients differed by up to 15 %.
 pub const DRAWS: u32 = 5;
 
-/// Returns the plan `times` times with different random streams. The first one is the plan itself.
+/// Returns `times` copies of the plan, which differ in their random streams. The first copy has the random streams of
+/// the plan itself.
 pub fn drawn(plan: &Plan, times: u32) -> impl Iterator<Item = Plan> {
     (0..times).map(move |draw| Plan {
         repeat: plan.repeat * times + draw,

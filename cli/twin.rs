@@ -1,7 +1,8 @@
 //! `twin`: runs a scenario live, simulates it with this machine's calibrated devices, and prints the differences.
 //!
-//! The machine's speed drifts with the load of its neighbours. Live cells therefore run in random order, each between
-//! two short probes of fixed work, and each is simulated with the device speed that its probes measured.
+//! The machine's speed drifts, for example with the load of other virtual machines on the same server. Live cells
+//! therefore run in random order, each between two short probes of fixed work, and each is simulated with the device
+//! speed that its probes measured.
 use crate::ablation::{Ablation, LiveCell, Recorded};
 use crate::calibrate::{Measured, measure, read_profile, save, unfit, watch};
 use crate::exit::{Done, Exit, INTERRUPT};
@@ -29,8 +30,8 @@ use topology::outcome::{Outcome, Run};
 /// The exit code if an error of the prediction exceeds `--fail-above`.
 pub const OFF: u8 = 10;
 
-/// The least number of live runs of each cell, unless the command line gives a number. Fewer repetitions show no noise,
-/// and an error cannot be judged without the noise.
+/// The least number of live runs of each cell, unless the command line gives a number. The differences between the live
+/// runs of a cell are the measurement noise, with which the prediction error is compared.
 const REPEATS: u32 = 3;
 
 #[derive(Args)]
@@ -102,7 +103,7 @@ pub fn twin(wanted: &Arguments) -> Done {
         [] => None,
         terms => Some(Ablation::of(&live.recorded(&batch, profile.as_ref())?, terms)?),
     };
-    // The run directory keeps the plans in the form in which they are simulated.
+    // The plans are changed in place, so that the run directory of the simulation has the plans as they are simulated.
     for measured in &live.cells {
         let plan = &mut batch.plans[measured.index];
         prepare(plan, profile.as_ref()).map_err(unfit)?;
@@ -110,7 +111,7 @@ pub fn twin(wanted: &Arguments) -> Done {
     }
     let batch = batch.drawn(DRAWS);
     let mut twin = predict(sweep, &batch, &live, Times::Calibrated, profile.as_ref())?;
-    // The result with observed times is shown beside that with calibrated times, for comparison.
+    // With --observed, the summary of the prediction with calibrated times is shown too, for comparison.
     let mut beside = None;
     if wanted.observed {
         beside = Some(twin.seen.last_line());
@@ -231,7 +232,8 @@ struct Live {
     drift: DriftTimeline,
 }
 
-/// A live run of a cell: the index of its plan, the probe before it, and the observed times of its jobs.
+/// A live run of a cell: the index of its plan, the index of the last probe before it, and the observed times of its
+/// jobs.
 struct Watched {
     index: usize,
     probe: usize,
@@ -239,7 +241,8 @@ struct Watched {
 }
 
 impl Live {
-    /// Returns the live runs with their probes, to predict them with and without terms.
+    /// Returns the live runs with their probes, from which they can be predicted with and without terms of the host
+    /// model.
     fn recorded(&self, batch: &Batch, profile: Option<&Profile>) -> Result<Recorded, Exit> {
         let cell = |watched: &Watched| LiveCell {
             plan: batch.plans[watched.index].clone(),
@@ -294,17 +297,18 @@ impl Live {
     }
 }
 
-/// Short live runs of fixed work, whose sizes alternate. Their plans have the device times of the profile.
+/// Short live runs that do the same work each time and show the machine's speed. Successive probes have different
+/// prompt sizes. The plans of the probes have the device times of the profile.
 struct Probes {
     /// The plans of the probes. Empty if no profile gives their expected times.
     plans: Vec<Plan>,
-    /// The measured speeds so far, with the sizes of the probes.
+    /// The results of the probes so far: the prompt size of each and the measured speed.
     seen: Vec<Probed>,
 }
 
 impl Probes {
     fn new(batch: &Batch, profile: Option<&Profile>) -> Result<Probes, Exit> {
-        // Cells of different models have no common probe.
+        // If no probe can be made for these cells, the live runs are made without probes.
         let mut plans = probes(&batch.plans).unwrap_or_default();
         plans.retain(|plan| profile.is_some() || profiled(plan));
         plans.iter_mut().try_for_each(|plan| prepare(plan, profile)).map_err(unfit)?;

@@ -1,5 +1,5 @@
-//! Tests that bad input causes a clear error with the documented exit code, at the place in the file, and leaves
-//! nothing behind.
+//! Tests that bad input causes a clear error with the documented exit code and the place in the file, and that no files
+//! are left behind.
 #[path = "support/command.rs"]
 mod command;
 
@@ -121,7 +121,7 @@ fn a_device_that_is_not_here_is_said_before_anything_is_started() {
 #[test]
 fn requests_that_run_out_of_time_fail_and_their_cell_keeps_its_figures() {
     let dir = tempfile::tempdir().expect("a directory");
-    // The short prompt's warm-up finishes within the timeout; the long answers of the timed requests do not.
+    // With these settings the warm-up finishes within the timeout, but the long answers of the timed requests do not.
     let set = ["--set", "measure.timeout=20 ms", "--set", "workload.generate=400", "--set", "workload.prompt=8"];
     expect_code(dir.path(), &[&["sim", "quickstart"], &set[..]].concat(), 4);
     let cells = fs::read_to_string(dir.path().join("runs/quickstart-sim-001/cells.csv")).expect("the cells");

@@ -1,4 +1,4 @@
-//! Tests that the same plan generates the same number of tokens over the same routes, live and simulated.
+//! Tests that a live run and a simulation of the same plan generate the same number of tokens over the same routes.
 #[path = "support/nano.rs"]
 mod nano;
 

@@ -1,5 +1,5 @@
-//! Tests that a profile fitted to a live run states the run's conditions, and that a simulation with that profile has
-//! the same conditions.
+//! Tests that a profile that is fitted to a live run states the run's network conditions, and that a simulation with
+//! this profile has the same conditions.
 #[path = "support/command.rs"]
 mod command;
 
@@ -9,7 +9,7 @@ use scenarios::profile::Profile;
 use std::fs;
 use std::path::Path;
 
-/// A scenario with a lone client that alternates between near and far peers.
+/// A scenario with one client that alternates between a near and a far peer.
 const TWO_WAYS: &str = r#"#![enable(implicit_some, unwrap_newtypes)]
 Scenario(
     version: 1,
@@ -110,5 +110,5 @@ fn a_machine_is_measured_with_its_links_and_a_scenario_is_simulated_by_them() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("has no links"));
     let simulated = ["calibrate", "--from", "runs/quickstart-sim-001", "--out", "it.ron"];
     let refused = expect_code(at, &simulated, 1);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("only live runs can be calibrated from"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("a profile can be fitted only to live runs"));
 }

@@ -1,5 +1,5 @@
-//! Tests that soaking finds each canary, a bug that is planted on purpose, and finds nothing with the same seeds
-//! without it. A release build has no canaries, so there is nothing to find.
+//! Tests that the soak tests find each canary (a bug that is planted on purpose), and find nothing with the same seeds
+//! without the canary. A release build contains no canaries, so there is nothing to test.
 #![cfg(debug_assertions)]
 use actors::canary::{Canary, plant};
 use simulator::soak::{self, Wrong};
@@ -18,7 +18,8 @@ fn swarm(seed: u64) -> Result<(), Wrong> {
     soak::swarm(seed, false).map(drop)
 }
 
-/// Soaks one seed after another until the canary is found, then soaks the same seeds without it.
+/// Runs the soak test with one seed after another until it finds the canary, and then the same seeds without the
+/// canary.
 fn finds(canary: Canary, soak: fn(u64) -> Result<(), Wrong>, seeds: Range<u64>) {
     let planted = plant(canary);
     let found = seeds.clone().find(|seed| soak(*seed).is_err());
@@ -31,7 +32,7 @@ fn finds(canary: Canary, soak: fn(u64) -> Result<(), Wrong>, seeds: Range<u64>) 
     }
 }
 
-/// Defines one test per canary: its name, the canary, the kind of soaking that finds it, and the range of seeds to try.
+/// Defines one test for each canary: the test's name, the canary, the soak test that finds it, and the seeds to try.
 macro_rules! canaries {
     ($($name:ident: $canary:ident, $soak:ident $seeds:expr;)*) => {
         $(#[test]

@@ -1,5 +1,5 @@
-//! Tests that a prompt sent in chunks gives the same text as one sent whole, live and simulated, despite failures
-//! meanwhile.
+//! Tests, live and simulated, that a prompt that is sent in chunks gives the same text as a prompt that is sent whole,
+//! even if peers fail meanwhile.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/nano.rs"]
@@ -53,8 +53,8 @@ fn prefills(run: &Run) -> Vec<Stepped> {
     run.events.iter().filter_map(first).collect()
 }
 
-/// Returns a plan with an echo model, whose text reveals every token that a KV cache lacks, has twice or has in the
-/// wrong place.
+/// Returns a plan with an echo model. Its text changes if a KV cache lacks a token, has it twice or has it in the wrong
+/// place.
 fn echo(forwarding: Forwarding, prefill: Prefill) -> Plan {
     let mut plan = nano::plan(3, 2, forwarding, WORK);
     plan.model.weights = Weights::Echo;
@@ -92,7 +92,7 @@ fn a_peer_that_fails_between_chunks_is_replaced_without_a_trace() {
     for recovery in [Recovery::Replay, Recovery::Restart, Recovery::Cacheless] {
         for forwarding in [Forwarding::Relay, Forwarding::Push] {
             let mut plan = doubled(Prefill::Chunked { tokens: 4 }, recovery, forwarding);
-            // The third of six chunks is lost with its peer.
+            // The peer crashes with the third of six chunks.
             for host in [HostId(1), HostId(3)] {
                 let what = What::Crash { host, back: Some(Duration::from_millis(5)) };
                 plan.faults.push(Fault { at: When::Steps { host, count: 3 }, what });

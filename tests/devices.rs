@@ -1,5 +1,5 @@
-//! Tests that a simulation shows the properties of a device beyond its roofline: stragglers, jitter, overheads,
-//! observed times.
+//! Tests that a simulation models the properties of devices that the roofline lacks: stragglers, jitter, overheads, and
+//! job times that were observed in a live run.
 use actors::policy::Scheduling;
 use actors::record::Event;
 use actors::seed::Seed;
@@ -25,7 +25,7 @@ fn quickstart(clients: u32, change: impl Fn(&mut Cost)) -> Plan {
     plan
 }
 
-/// Returns the mean duration of a request in seconds.
+/// Returns the mean latency of a request in seconds.
 fn latency(plan: &Plan) -> f64 {
     match run(plan, HORIZON).outcome {
         Outcome::Done(drained) => drained.mean_latency_s().expect("requests were served"),
@@ -53,17 +53,18 @@ fn jitter_changes_each_job_and_hardly_their_sum() {
 fn overheads_are_paid_where_they_arise() {
     let plain = latency(&quickstart(1, |_| {}));
     let with = |change: fn(&mut Cost)| (latency(&quickstart(1, change)) - plain) * 1e6;
-    // A request of one row, 8 tokens and two peers has 8 steps of 4 jobs: embedding, two block ranges, head.
+    // A request of one row and 8 tokens over two peers has 8 steps of 4 jobs each: embedding, two block ranges, LM
+    // head.
     let jobs = 8.0 * 4.0;
     assert!((with(|cost| cost.overhead.to_device = Duration::from_micros(10)) - 10.0 * jobs).abs() < 0.5);
     assert!((with(|cost| cost.overhead.from_device = Duration::from_micros(7)) - 7.0 * jobs).abs() < 0.5);
-    // With relay, a step has 4 frames, and opening a session has 2 per peer; each frame has a send and a receive
-    // overhead. A request begins after its client has sent the close of the previous session to each of the two peers,
-    // which adds 2 sends.
+    // With relay, a step has 4 frames, and opening a session has 2 frames for each peer. Each frame has a send overhead
+    // and a receive overhead. A request begins after its client has sent a message to each of the two peers that closes
+    // the previous session, which adds 2 send overheads.
     let ends = 2.0 * (8.0 * 4.0 + 4.0) + 2.0;
     let frame = with(|cost| cost.overhead.frame = Duration::from_micros(5));
     assert!((frame - 5.0 * ends).abs() < 0.5, "{frame} us for {ends} ends of 5 us");
-    // A single client never waits for a lease.
+    // A single client never waits for a core lease, so the hand-over of leases takes no time.
     assert!(with(|cost| cost.overhead.hand_over = Duration::from_micros(50)).abs() < 1e-6);
     let two = |change: fn(&mut Cost)| latency(&quickstart(2, change));
     assert!(two(|cost| cost.overhead.hand_over = Duration::from_micros(50)) > two(|_| {}));
@@ -73,7 +74,7 @@ fn overheads_are_paid_where_they_arise() {
 fn observed_times_give_the_run_that_they_were_observed_in() {
     let jittery = quickstart(1, |cost| cost.jitter = Jitter::LogNormal { sigma: 0.4 });
     let seen = run(&jittery, HORIZON);
-    // The plan itself has no jitter, and devices ten times as fast.
+    // The plan that replays the times has no jitter, and its devices are ten times as fast.
     let plan = quickstart(1, |cost| cost.slow = 0.1);
     let replayed = run_observed(&plan, HORIZON, Observed::of(&seen.events));
     let (Outcome::Done(seen), Outcome::Done(replayed)) = (&seen.outcome, &replayed.outcome) else {
@@ -83,8 +84,8 @@ fn observed_times_give_the_run_that_they_were_observed_in() {
     assert!(off.abs() < 1e-6, "off by {off}");
 }
 
-/// Tests that a simulation of steady devices with the times observed on devices with jitter takes as long as the
-/// observed one, batched steps included.
+/// Simulates devices with jitter, and then devices without jitter that take the job times observed in the first
+/// simulation. Both simulations must take equally long, batched steps included.
 #[test]
 fn batches_and_parts_of_steps_are_observed_as_they_were_computed() {
     let of = |slow: f64, jitter: Jitter, scheduling: Scheduling| {
@@ -110,7 +111,8 @@ fn batches_and_parts_of_steps_are_observed_as_they_were_computed() {
         };
         let batched = matches!(scheduling, Scheduling::Continuous { .. } | Scheduling::PrefillThenDecode { .. });
         assert_eq!(most(&seen.events) > 2, batched, "{scheduling:?}");
-        // The plan itself has devices twenty times as slow, so hardly any job may take its time from the plan.
+        // The plan that replays the times has devices twenty times as slow, so hardly any job may take its time from
+        // the plan.
         let replayed = run_observed(&of(20.0, Jitter::Off, scheduling), HORIZON, Observed::of(&seen.events));
         let (Outcome::Done(seen), Outcome::Done(replayed)) = (&seen.outcome, &replayed.outcome) else {
             panic!("{} and {}", seen.outcome, replayed.outcome)

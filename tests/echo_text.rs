@@ -1,5 +1,5 @@
-//! Tests that an echo model gives the same text for any distribution of its blocks, and another text if any part of its
-//! input differs.
+//! Tests that an echo model gives the same text however its blocks are distributed over peers, and another text if any
+//! part of its input differs.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -11,7 +11,7 @@ use simulator::{HORIZON, run};
 
 const WORK: Workload = Workload { micro_batches: 2, batch: 2, prompt: 9, generate: 6 };
 
-/// Returns a plan with eight blocks over routes of `hops` peers. There are always four peers, so that every client
+/// Returns a plan with eight blocks, whose routes have `hops` peers. There are always four peers, so that every client
 /// keeps its node id.
 fn plan(hops: u32, forwarding: Forwarding, seed: u64) -> Plan {
     let mut plan = nano::plan(4, 2, forwarding, WORK);

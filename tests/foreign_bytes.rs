@@ -1,5 +1,5 @@
-//! Tests that foreign bytes never cause a panic, a hang or disproportionate memory use: the corpora of the fuzz targets
-//! are replayed, and their seeds are mutated by a seeded generator.
+//! Tests that input from other programs never causes a panic, a hang or disproportionate memory use. The corpora of the
+//! fuzz targets are replayed, and a seeded generator mutates valid inputs.
 #[path = "fuzz/entries.rs"]
 mod entries;
 
@@ -9,14 +9,14 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use std::{fs, thread};
 
-/// The largest number of bytes that one input may allocate at once: the limits of each kind for inputs of a few
-/// kilobytes.
+/// The largest number of bytes that may be allocated at one time while an input of a few kilobytes is read. The
+/// program's own limits must keep every kind of input below it.
 const MEMORY: u64 = 192 << 20;
 
-/// The time after which an input counts as a hang and not as a slow machine: inputs take milliseconds.
+/// The time after which an input counts as a hang. Inputs normally take milliseconds, even on a slow machine.
 const HANG: Duration = Duration::from_secs(120);
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
+/// The random generator SplitMix64 (Steele, Lea and Flood 2014).
 struct Random(u64);
 
 impl Random {
@@ -30,8 +30,8 @@ impl Random {
     }
 }
 
-/// Bytes that parsers read as lengths: the largest numbers of each width, as fixed-size and as variable-length
-/// integers.
+/// Bytes that parsers read as huge lengths: the largest numbers of each width, as integers of fixed and of variable
+/// length.
 const LENGTHS: [&[u8]; 6] = [
     &[0xff, 0xff, 0xff, 0x7f],
     &[0xff; 8],
@@ -41,8 +41,8 @@ const LENGTHS: [&[u8]; 6] = [
     b"99999999999999999999",
 ];
 
-/// Applies one to three changes: bits are flipped, bytes replaced by huge lengths, pieces removed or doubled, or the
-/// end is cut off.
+/// Applies one to three random changes: it flips bits, replaces bytes by huge lengths, removes or doubles pieces, or
+/// cuts the end off.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.below(3) {
         if bytes.is_empty() {
@@ -75,7 +75,8 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Calls an entry for each input in a separate thread, which announces each input before it begins.
+/// Calls an entry for each input, in a separate thread that announces each input before it passes the input to the
+/// entry.
 fn run(entry: Entry, inputs: impl Iterator<Item = (String, Vec<u8>)> + Send + 'static) {
     let (sender, told) = channel();
     let thread = thread::spawn(move || {
@@ -99,7 +100,7 @@ fn run(entry: Entry, inputs: impl Iterator<Item = (String, Vec<u8>)> + Send + 's
     assert!(thread.join().is_ok(), "{last} made it panic");
 }
 
-/// Mutates the seeds and the corpus of an entry for `rounds` rounds.
+/// Calls an entry with its seeds and its corpus, and then with `rounds` mutations of these.
 #[track_caller]
 fn attack(name: &'static str, rounds: u64) {
     let mut bases = seeds(name);
@@ -114,7 +115,7 @@ fn attack(name: &'static str, rounds: u64) {
     run(entry(name), whole.chain(mutated));
 }
 
-/// Returns the files of an entry's corpus, by name.
+/// Returns the files of an entry's corpus, sorted by name.
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };

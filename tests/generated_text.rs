@@ -1,5 +1,6 @@
-//! Tests that `generate` prints the model's text: the same greedy text over 1, 2 and 4 peers in processes over TCP as
-//! in one process without a swarm; and for checkpoints of transformers, the text that transformers generates.
+//! Tests that `generate` prints the model's text. Over 1, 2 and 4 peers, in processes that communicate over TCP, the
+//! greedy text is the same as in one process without a swarm. For checkpoints of the library transformers, it is the
+//! text that transformers generates.
 #[path = "support/command.rs"]
 mod command;
 
@@ -30,7 +31,7 @@ fn ids(said: &Value) -> Vec<u32> {
     said["ids"].as_array().expect("ids").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
 }
 
-/// Generates a greedy text from all blocks in this process.
+/// Generates a greedy text in this process, without a swarm.
 fn alone(folder: &Path, prompt: &[u32]) -> Vec<u32> {
     let source = Source::folder(folder).expect("a checkpoint");
     let all = BlockRange { start: 0, end: source.config().shape.layers };
@@ -145,7 +146,7 @@ fn what_cannot_be_generated_is_said() {
     }
 }
 
-/// There is exactly one error and no log line, since no process is started.
+/// The program prints exactly one error and no log line, since it starts no process.
 #[test]
 fn a_folder_that_cannot_be_loaded_is_refused_before_a_swarm_is_started() {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -201,8 +202,8 @@ fn a_live_run_of_real_prompts_keeps_its_text_and_shows_some() {
     std::fs::write(dir.path().join("said.ron"), LIVE).expect("writable");
     let shown = expect_code(dir.path(), &["live", "said.ron"], 0);
     let lines = std::fs::read_to_string(dir.path().join("runs/said-live-001/texts.jsonl")).expect("it was written");
-    // The prompts come from a file beside the scenario, with a byte order mark, and do not depend on the working
-    // directory.
+    // Now the prompts come from a file beside the scenario, which begins with a byte order mark. The file is found from
+    // any working directory.
     let (texts, file) = ("Texts([\"A swarm of bees\", \"Many peers\"])", "Lines(\"prompts.txt\")");
     std::fs::write(dir.path().join("said.ron"), LIVE.replace(texts, file)).expect("writable");
     std::fs::write(dir.path().join("prompts.txt"), "\u{feff}A swarm of bees\n\nMany peers\n").expect("writable");

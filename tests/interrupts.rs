@@ -1,4 +1,4 @@
-//! Tests that completed runs stay readable and state their share of the plan, however the program is ended.
+//! Tests that an interrupted program keeps its completed runs readable and says how many of the planned runs they are.
 #[path = "support/command.rs"]
 mod command;
 
@@ -49,7 +49,7 @@ fn a_model_that_is_interrupted_leaves_nothing_of_it() {
         let child = start(dir.path(), &["model", "write", "opt-1.3b", "--out", out]);
         let growing = dir.path().join(out).join(".partial-model/model.safetensors");
         wait_until("a file that grows", || fs::metadata(&growing).is_ok_and(|file| file.len() > 0));
-        // Another program is refused, and takes nothing away.
+        // A second program that writes to the same folder is refused, and removes none of its files.
         let output = expect_code(dir.path(), &["model", "write", "nano", "--out", out], 1);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains("another program is writing a") && growing.exists(), "{stderr}");
@@ -114,7 +114,7 @@ fn tokens_that_were_generated_before_a_signal_are_printed() {
     let dir = tempfile::tempdir().expect("a directory");
     let model = ["model", "write", "opt-125m", "--scale", "0.5", "--vocab", "300", "--out", "w"];
     expect_code(dir.path(), &model, 0);
-    // The machine may be busy: the signal is to come after the first token and before the last.
+    // The signal must come after the first token and before the last. On a busy machine this takes several attempts.
     for seconds in [1, 2, 4, 8, 16] {
         let child = start(dir.path(), &["generate", "w", "--ids", "5,7", "--new", "2000", "--ignore-eos"]);
         sleep(Duration::from_secs(seconds));
@@ -150,7 +150,7 @@ fn a_directory_for_temporary_files_that_cannot_be_used_is_named_before_anything_
     assert_eq!(fs::read_dir(dir.path()).expect("there").count(), 1, "only the model");
 }
 
-/// Waits until the process has a handler for INT.
+/// Waits until the process has installed a handler for SIGINT.
 fn wait_for_handler(child: &Child) {
     wait_until("a signal handler", || {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
@@ -159,7 +159,7 @@ fn wait_for_handler(child: &Child) {
     });
 }
 
-/// Waits until some runs are in the partial directory.
+/// Waits until the run directory, which is not complete yet, contains some runs.
 fn wait_for_runs(dir: &Path) {
     let cells = dir.join("runs/.partial-quickstart-sim-001/cells.csv");
     wait_until("some runs", || fs::read_to_string(&cells).is_ok_and(|text| text.lines().count() > 5));
@@ -244,8 +244,8 @@ fn every_command_ends_with_a_word() {
         let dir = tempfile::tempdir().expect("a directory");
         let child = start(dir.path(), arguments);
         wait_for_handler(&child);
-        // Two signals more than 0.2 s apart count as two: if the command handles the first by saving its results, the
-        // second ends it at once.
+        // Two signals count as two if they are more than 0.2 s apart. The command handles the first by saving its
+        // results, and the second ends it at once.
         send(&child, Signal::TERM);
         sleep(Duration::from_millis(500));
         if child.id() > 0 {

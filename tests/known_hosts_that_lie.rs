@@ -1,5 +1,5 @@
-//! Tests a host of the run that sends garbage after its valid greeting. Its connection is closed; the hosts that need
-//! it continue with others, or the run reports which host it lost and why.
+//! Tests a host of the run that sends garbage after its valid greeting. Its connection must be closed. The hosts that
+//! need it must continue with other hosts, or the run must report which host it lost and why.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/insider.rs"]
@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 use topology::outcome::{Outcome, Run};
 
-/// The first hop of every route while it is available.
+/// The host of the first hop of every route while it is available.
 const FIRST: HostId = HostId(1);
 
 fn plan(test: &str) -> Plan {
@@ -32,8 +32,8 @@ fn plan(test: &str) -> Plan {
     plan
 }
 
-/// Runs the plan, and sends garbage to the client's host in the middle of the run, on a connection that claims to be
-/// from the first peer's host.
+/// Runs the plan. In the middle of the run, sends garbage to the client's host on a connection that claims to come from
+/// the first peer's host.
 fn run_and_lie(test: &str, plan: &Plan) -> Run {
     let insider = Insider::new();
     let client = format!("swarmbench:{test}-client0");
@@ -76,7 +76,7 @@ fn garbage_from_a_peer_costs_that_peer_and_no_token() {
 fn where_nobody_can_take_over_the_outcome_names_the_host_and_what_it_said() {
     let mut plan = plan("nobody");
     plan.policies.recovery = Recovery::Off;
-    // The spare holds the other half of the blocks, so that no peer can replace the first one.
+    // Here the spare holds the other half of the blocks, so that no peer can replace the first one.
     plan.nodes[3].role = plan.nodes[5].role.clone();
     let run = run_and_lie("nobody", &plan);
     let Outcome::HostLost { host, name, why } = &run.outcome else { panic!("{}", run.outcome) };
@@ -85,7 +85,7 @@ fn where_nobody_can_take_over_the_outcome_names_the_host_and_what_it_said() {
     assert!(run.events.iter().any(|event| matches!(event, Event::Drained(_))), "the run ended in order");
 }
 
-/// Whether the other side closes the connection without an answer.
+/// Whether the other side closes the connection without sending anything.
 fn is_cut_off(mut call: TcpStream) -> bool {
     call.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
     let mut answer = Vec::new();
@@ -97,7 +97,8 @@ fn is_cut_off(mut call: TcpStream) -> bool {
 fn join(insider: &Insider, host: u32, incarnation: u32) -> TcpStream {
     let orchestrator = insider.invitation()["orchestrator"].as_str().expect("an address").to_owned();
     let mut stream = TcpStream::connect(orchestrator).expect("it listens");
-    // The fields are token, host, incarnation, purpose (join) and the listening port.
+    // The fields of a greeting are the token, the host, the incarnation, the purpose (0: to join) and the listening
+    // port.
     let greeting = wire::plain(Kind::Greeting, &(insider.token(), host, incarnation, 0_u8, 1_u16)).expect("a frame");
     stream.write_all(&greeting).expect("it is heard");
     stream
@@ -110,12 +111,13 @@ fn who_joins_or_calls_as_a_host_that_is_not_expected_is_cut_off_and_the_run_is_u
     let run = thread::scope(|scope| {
         let running = scope.spawn(|| run(&plan, &insider.options(), &AtomicBool::new(false)));
         insider::await_work("swarmbench:claims-client0");
-        // The cases are unknown hosts, the orchestrator, hosts that have joined, and processes that were never started.
+        // The cases are unknown hosts, the orchestrator's host, hosts that have joined already, and processes that were
+        // never started.
         for (host, incarnation) in [(9_999, 0), (u32::MAX, 0), (0, 0), (0, 1), (1, 0), (5, 0), (1, 1), (1, u32::MAX)] {
             assert!(is_cut_off(join(&insider, host, incarnation)), "host {host}, process {incarnation} is let in");
         }
-        // All connections are opened first, since a process that the orchestrator might still announce is kept waiting
-        // for some seconds.
+        // All connections are opened before any is read: a connection of a process that the orchestrator might still
+        // announce is kept waiting for some seconds.
         let mut calls = Vec::new();
         for (host, incarnation) in [(9_999, 0), (u32::MAX, 0), (0, 1), (5, 0), (1, u32::MAX)] {
             calls.push((host, incarnation, insider.claim("swarmbench:claims-client0", host, incarnation)));

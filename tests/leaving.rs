@@ -1,5 +1,5 @@
-//! Tests that a peer told to leave finishes its open sessions, accepts no new ones, and ends, while the others continue
-//! without it; both live and simulated.
+//! Tests that a peer that is told to leave finishes its open sessions, accepts no new sessions, and ends, while the
+//! other peers continue without it, in live and in simulated runs.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/nano.rs"]
@@ -17,7 +17,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use topology::outcome::Run;
 
-/// The host of the second half of every route while it is available; the spare for that half is the next host.
+/// The host of the second half of the blocks on every route while it is available. The next host is the spare for that
+/// half.
 const LEAVER: HostId = HostId(3);
 const SPARE: HostId = HostId(4);
 
@@ -79,14 +80,14 @@ fn texts(run: &Run) -> Vec<(RequestId, Vec<u32>)> {
     texts
 }
 
-/// Compares a run with the same run without faults. `heard` is the longest time until the peer receives the order to
-/// leave.
+/// Compares a run with the same run without faults. `heard` is the longest time that the order to leave may take to
+/// reach the peer.
 fn leaves_in_order(plan: &Plan, run: &Run, calm: &Run, heard: Duration) {
     assert!(run.outcome.is_ok() && calm.outcome.is_ok(), "{} {}", run.outcome, calm.outcome);
     assert_eq!(texts(run), texts(calm));
     let (leaver, told) = (peer_on(plan, LEAVER), left_at(run));
 
-    // The leaving process ends before the next one begins.
+    // The process that leaves has ended before its successor begins.
     let offline = servings(run, leaver).into_iter().find(|it| it.at >= told && it.state == State::Offline);
     let goodbye = offline.expect("it says goodbye").at;
     assert!(goodbye.since(told) <= heard, "{}", goodbye.since(told));
@@ -111,7 +112,7 @@ fn leaves_in_order(plan: &Plan, run: &Run, calm: &Run, heard: Duration) {
     let moved = |event: &Event| matches!(event, Event::Failover(failover) if failover.replayed > 0);
     assert!(!run.events.iter().any(moved), "nobody had to be given again what it held");
 
-    // The other peers continue without it.
+    // The other peers continue without the peer that has left.
     let spare = peer_on(plan, SPARE);
     let served = |event: &Event| match event {
         Event::Served(hop) if hop.peer == spare => hop.received > goodbye,

@@ -1,4 +1,4 @@
-//! Tests that failures of a live run are named, that measurements are kept, and that no process is left behind.
+//! Tests that a failed live run reports its cause and keeps its measurements, and that no process is left behind.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use topology::outcome::{Outcome, Run};
 
-/// More work than any test waits for.
+/// A workload that is longer than any test waits.
 const LONG: Workload = Workload { micro_batches: 1_000, batch: 1, prompt: 4, generate: 100 };
 
 /// An empty list of processes.
@@ -38,7 +38,7 @@ fn plan(test: &str, work: Workload) -> Plan {
     plan
 }
 
-/// Returns the processes of the host, or of all hosts whose names begin with `host`.
+/// Returns the processes of all hosts whose names begin with `host`.
 fn processes(host: &str) -> Vec<u32> {
     let title = format!("swarmbench:{host}");
     let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -49,8 +49,8 @@ fn processes(host: &str) -> Vec<u32> {
     pids.filter(is_it).collect()
 }
 
-/// Returns the process of a host in the middle of the timed run: its arbiter has woken more often than start and
-/// warm-up require, and less often than all its requests will.
+/// Waits until a host is in the middle of the timed run, and returns its process. The thread that runs its actors has
+/// then woken more often than start and warm-up require, and less often than all its requests will require.
 fn await_work(host: &str) -> u32 {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -103,7 +103,7 @@ fn a_killed_peer_that_nobody_can_replace_ends_the_run_where_requests_would_wait_
     let mut plan = plan("irreplaceable", LONG);
     plan.policies.recovery = Recovery::Replay;
     let run = run_and_signal(&plan, "-KILL", "irreplaceable-peer1");
-    // The loss of a process that nobody asked for, and what comes of it.
+    // The outcome names the killed host. Its reason has the signal, and the blocks that nobody serves any more.
     let Outcome::HostLost { name, why, .. } = &run.outcome else { panic!("{}", run.outcome) };
     assert_eq!(name, "irreplaceable-peer1");
     assert!(why.contains("signal: 9") && why.contains("no peer serves Blocks(2, 4) any more"), "{why}");
@@ -192,7 +192,7 @@ fn a_host_that_stands_still_is_noticed_and_named() {
         let mut plan = plan(&format!("frozen-{host}"), Workload { micro_batches: 100, ..LONG });
         plan.timeout = time::Duration::from_secs(11);
         plan.policies.recovery = recovery;
-        // Clients are not to find out by themselves.
+        // With this detector, clients do not notice the loss by themselves.
         plan.policies.detection = Detection {
             step_timeout: plan.timeout,
             open_timeout: plan.timeout,

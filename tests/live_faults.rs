@@ -1,5 +1,5 @@
-//! Tests that the faults of a plan are applied to real processes (killed, restarted, stopped, partitioned), and that
-//! the run ends in order.
+//! Tests that the faults of a plan are applied to real processes, which are killed, restarted, stopped or partitioned,
+//! and that the run then ends normally.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/nano.rs"]
@@ -15,7 +15,7 @@ use scenarios::plan::{Fault, Plan, What, When, Workload};
 use std::sync::atomic::AtomicBool;
 use topology::outcome::{Outcome, Run};
 
-/// About a second of requests.
+/// A workload of about one second.
 const WORK: Workload = Workload { micro_batches: 60, batch: 1, prompt: 4, generate: 20 };
 
 const PEER: HostId = HostId(1);
@@ -23,7 +23,7 @@ const PEER: HostId = HostId(1);
 fn plan(test: &str, faults: Vec<Fault>) -> Plan {
     let mut plan = nano::plan(2, 1, Forwarding::Relay, WORK);
     plan.hosts.iter_mut().for_each(|host| host.name = format!("{test}-{}", host.name));
-    // No other peer could replace a lost one.
+    // The plan has no spare that could replace a lost peer, so recovery is off.
     plan.policies.recovery = Recovery::Off;
     plan.faults = faults;
     plan
@@ -50,7 +50,7 @@ fn released(run: &Run) -> Timestamp {
     run.events.iter().find_map(released).expect("the barrier was released")
 }
 
-/// Returns the steps that a node served after the release, in order.
+/// Returns the steps that a peer served after the barrier's release, in order.
 fn served(run: &Run, peer: NodeId) -> Vec<Served> {
     let release = released(run);
     let by = |event: &Event| match event {
@@ -97,7 +97,7 @@ fn tokens_after_a_kill_in_mid_generation_are_those_of_the_undisturbed_run() {
     assert!(undisturbed.outcome.is_ok() && killed.outcome.is_ok(), "{} {}", undisturbed.outcome, killed.outcome);
     let by = |run: &Run, host| served(run, plan.peers().find(|(_, node)| node.host == host).expect("a peer").0).len();
     assert_eq!(by(&undisturbed, HostId(4)), 0, "nobody is taken for lost that is not");
-    // The killed peer loses its 60th step. The spare serves the replayed history as one step, and then all later steps.
+    // The killed peer loses its 60th step. The spare serves the replayed inputs as one step, and then all later steps.
     assert!(by(&killed, HostId(4)) >= 60, "the spare has taken over, {}", by(&killed, HostId(4)));
     assert_eq!(texts(&killed), texts(&undisturbed));
     nobody_is_left("killed");
@@ -107,7 +107,7 @@ fn tokens_after_a_kill_in_mid_generation_are_those_of_the_undisturbed_run() {
 fn a_peer_that_leaves_finishes_what_it_holds() {
     let work = Workload { micro_batches: 1, batch: 1, prompt: 8, generate: 300 };
     let mut plan = doubled("leaving", work, vec![at(20, What::Leave { host: HostId(3) })]);
-    // An interrupted session would fail its request.
+    // Without recovery, an interrupted session would make its request fail.
     plan.policies.recovery = Recovery::Off;
     let run = live(&plan);
     assert!(run.outcome.is_ok(), "{}", run.outcome);
@@ -119,7 +119,7 @@ fn a_peer_that_leaves_finishes_what_it_holds() {
 #[test]
 fn a_restarted_peer_serves_again() {
     let work = Workload { micro_batches: 400, batch: 1, prompt: 4, generate: 10 };
-    // The spare crashes after the restart, so that the new process must serve the remaining requests.
+    // The spare crashes after the first peer has restarted, so the new process must serve the remaining requests.
     let faults = vec![
         at(100, What::Crash { host: HostId(3), back: None }),
         at(200, What::Restart { host: HostId(3) }),
@@ -151,7 +151,7 @@ fn a_stall_longer_than_detection_moves_the_session_and_keeps_its_text() {
 
 #[test]
 fn a_crash_that_was_asked_for_is_no_loss_of_the_run() {
-    // The crash is in about the eleventh of 60 requests.
+    // The crash happens in about the eleventh of 60 requests.
     let crash = Fault { at: When::Steps { host: PEER, count: 210 }, what: What::Crash { host: PEER, back: None } };
     let plan = plan("crash", vec![crash]);
     let run = live(&plan);
@@ -244,8 +244,8 @@ fn a_host_that_joins_later_is_found() {
 
 #[test]
 fn a_peer_that_nobody_can_replace_is_waited_for() {
-    // The DHT still names the peer after its clients have lost it. A client that retried immediately would have used
-    // all its tries when the peer is back.
+    // The DHT still names the peer after its clients have lost it. A client that retried immediately would have used up
+    // all of its tries by the time that the peer is back.
     let mut plan =
         plan("alone", vec![at(50, What::Crash { host: PEER, back: None }), at(250, What::Restart { host: PEER })]);
     plan.policies.recovery = Recovery::Replay;

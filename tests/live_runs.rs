@@ -1,4 +1,5 @@
-//! Tests live runs with child processes, real TCP and real transformer blocks: the tokens do not depend on their route.
+//! Tests live runs with child processes, real TCP and real transformer blocks: the generated tokens must not depend on
+//! the route.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -16,7 +17,7 @@ fn live(plan: &Plan) -> Run {
     run(plan, &Options::new(env!("CARGO_BIN_EXE_swarmbench")), &AtomicBool::new(false)).expect("the run begins")
 }
 
-/// Returns all requests in order, including warm-ups.
+/// Returns the ends of all requests in order, including warm-ups.
 fn ended(run: &Run) -> Vec<&Ended> {
     let all = run.events.iter();
     let mut ended: Vec<&Ended> =
@@ -47,7 +48,8 @@ fn every_request_is_served_with_the_tokens_it_asked_for() {
     assert!(
         ended.iter().all(|ended| ended.generated == ended.generate && ended.output.len() as u32 == ended.generated)
     );
-    // Each timed request has a prefill and three decode steps, each warm-up one prefill, over two hops.
+    // Each timed request has a prefill and three decode steps, and each warm-up has one prefill; every step has two
+    // hops.
     assert_eq!(served(&run).len(), 2 * (4 * 4 + 2));
 }
 
@@ -85,7 +87,7 @@ fn a_request_for_no_token_ends_when_its_prefill_returns() {
 
 #[test]
 fn a_prefill_of_many_chunks_comes_through() {
-    // 8 x 300 x 64 values are 614 KB, which is three chunks.
+    // The activation has 8 x 300 x 64 values, which are 614 KB: three chunks of a frame.
     let work = Workload { micro_batches: 1, batch: 8, prompt: 300, generate: 2 };
     let run = live(&nano::plan(2, 2, Forwarding::Relay, work));
     let Outcome::Done(drained) = &run.outcome else { panic!("{}", run.outcome) };
@@ -110,13 +112,13 @@ fn a_shaped_link_costs_what_the_model_says_and_little_more() {
         .iter()
         .map(|step| {
             let whole = step.seen.since(step.began);
-            // Relay over two peers crosses the path four times.
+            // With relay over two peers, a step crosses the path four times.
             assert!(whole >= Duration(4 * delay.0), "{whole} is less than four times {delay}");
             whole - Duration(4 * delay.0) - compute(step) - step.client
         })
         .min()
         .expect("ten steps");
-    // The minimum is the step that other work of the machine has disturbed least.
+    // The minimum is taken because it is the step that other work of the machine has disturbed least.
     assert!(over < Duration::from_millis(4), "four ways cost {over} too much");
     let carried = run.events.iter().filter(|event| matches!(event, Event::Carried(it) if it.propagation == delay));
     assert_eq!(carried.count(), 4 * (2 * 6 + 1), "each way of each step is accounted for");

@@ -1,4 +1,5 @@
-//! Tests that the rows of a simulation do not wait for its end, and are the same as those made from all of its events.
+//! Tests that rows of a simulation are made while it runs, and are the same as rows that are made from all of its
+//! events.
 use actors::record::Event;
 use actors::seed::Seed;
 use reports::measures::{MeasureRecorder, Measures};
@@ -14,7 +15,7 @@ fn plans(scenario: &str, set: &[(&str, &str)]) -> Vec<Plan> {
     cells.iter().map(|cell| cell.plan(Seed(3), 0).expect("a plan")).collect()
 }
 
-/// Folds events that come in order into rows, in the order of their keys.
+/// Converts events that come in the order of time into rows, and sorts the rows by their keys.
 fn in_order(events: &[Event]) -> RunRows {
     let (mut fold, mut rows) = (RowFold::in_order(), RunRows::default());
     events.iter().for_each(|event| fold.take(event, &mut rows));
@@ -45,7 +46,8 @@ fn rows_that_are_made_as_events_come_are_those_made_at_the_end() {
     }
 }
 
-/// The most requests without a row, and the most steps, hops and transfers without one, while a run goes on.
+/// Returns three numbers of a run with `requests` requests: the most requests without a row at one time, the most
+/// steps, hops and transfers without a row at one time, and the number of token rows.
 fn most_open(requests: u32) -> (usize, usize, usize) {
     let count = requests.to_string();
     let plan = plans("nano", &[("workload.micro_batches", &count)]).remove(0);

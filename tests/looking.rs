@@ -11,7 +11,7 @@ fn said(dir: &Path, arguments: &[&str]) -> String {
     String::from_utf8(expect_code(dir, arguments, 0).stdout).expect("text")
 }
 
-/// Returns stderr without the line breaks and bars of an error report.
+/// Returns stderr without line breaks and without the frame of an error report.
 fn refused(dir: &Path, arguments: &[&str], code: i32) -> String {
     let output = expect_code(dir, arguments, code);
     String::from_utf8_lossy(&output.stderr).replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ")
@@ -141,7 +141,7 @@ fn an_event_that_did_not_happen_is_told_and_kept() {
     for file in ["report.md", "manifest.json"] {
         assert!(std::fs::read_to_string(run.join(file)).expect("it is there").contains(told), "{file}");
     }
-    // The figures are those of a run without it.
+    // The results are the same as those of a run without the event.
     expect_code(dir.path(), &["sim", "nano"], 0);
     let cells = |run: &str| std::fs::read(dir.path().join(run).join("cells.csv")).expect("cells");
     assert_eq!(cells("runs/nano-sim-001"), cells("runs/nano-sim-002"));

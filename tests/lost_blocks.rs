@@ -1,5 +1,5 @@
-//! Tests that a run ends and names the lost blocks when no peer holds some blocks any more and none will again, live
-//! and simulated; a run that may still get them back continues.
+//! Tests live and simulated runs in which no peer holds some blocks any more. If no peer will ever hold them again, the
+//! run must end and name the lost blocks. Otherwise it must continue.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -14,7 +14,7 @@ use simulator::{self, HORIZON};
 use std::sync::atomic::AtomicBool;
 use topology::outcome::{Outcome, Run};
 
-/// The only host of the first half of the blocks.
+/// The only host that holds the first half of the blocks.
 const PEER: HostId = HostId(1);
 
 fn plan(test: &str, faults: Vec<Fault>) -> Plan {
@@ -25,7 +25,8 @@ fn plan(test: &str, faults: Vec<Fault>) -> Plan {
     plan
 }
 
-/// Returns a crash in the middle of a request, after some complete ones.
+/// Returns a crash in the middle of a request, after some completed requests. `back` is the time until the host
+/// restarts.
 fn at_a_step(back: Option<Duration>) -> Fault {
     Fault { at: When::Steps { host: PEER, count: 130 }, what: What::Crash { host: PEER, back } }
 }
@@ -39,8 +40,8 @@ fn finished(run: &Run) -> usize {
     run.events.iter().filter(ok).count()
 }
 
-/// Asserts that the run ended because of lost blocks, kept the earlier requests, and names the blocks, the host and the
-/// reason.
+/// Asserts that the run ended because of lost blocks, that it kept the earlier requests, and that its error names the
+/// lost blocks, the host and the reason.
 fn expect_lost(run: &Run, host: &str, because: &str) {
     let Outcome::BlocksLost { blocks, hosts } = &run.outcome else { panic!("{}", run.outcome) };
     assert_eq!(blocks, &[BlockRange { start: 0, end: 2 }]);
@@ -83,7 +84,7 @@ fn a_holder_that_comes_back_is_waited_for() {
 #[test]
 fn a_run_goes_on_as_long_as_one_holder_is_left() {
     let mut plan = plan("spare", vec![at_a_step(None)]);
-    // Both hosts hold all blocks.
+    // In this plan each of the two hosts holds all blocks.
     for node in &mut plan.nodes[2..4] {
         let Role::Peer { blocks, .. } = &mut node.role else { panic!("a peer") };
         *blocks = BlockRange { start: 0, end: 4 };

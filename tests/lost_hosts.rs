@@ -1,5 +1,5 @@
-//! Tests that a killed host process determines the outcome of a live run at any time: exit code 4, the host's name, and
-//! no blame for healthy hosts.
+//! Tests a live run whose host process is killed at different times. The run must end with exit code 4, name the killed
+//! host, and blame no healthy host.
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,14 +14,14 @@ fn start(out: &Path, clients: u32, requests: u32) -> Child {
     command.spawn().expect("the program starts")
 }
 
-/// Returns the children of a process whose host names begin with `title`.
+/// Returns the child processes of `parent` that belong to hosts whose names begin with `title`.
 fn children(parent: u32, title: &str) -> Vec<u32> {
     let pids = fs::read_dir("/proc").expect("there is a /proc").flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let is_it = |pid: &u32| {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
-        // The fields after the name are state and parent.
+        // After the process name, the fields are its state and its parent's id.
         let of = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
         let line = fs::read(process.join("cmdline")).unwrap_or_default();
         of == Some(parent) && line.starts_with(format!("swarmbench:{title}").as_bytes())
@@ -41,8 +41,8 @@ fn await_children(parent: u32, title: &str, count: usize) -> Vec<u32> {
     }
 }
 
-/// Waits until an arbiter has woken `wanted` times: it wakes some dozens of times in the warm-up, hundreds in the timed
-/// run.
+/// Waits until the thread that runs a host's actors (its arbiter) has woken `wanted` times. It wakes some dozens of
+/// times in the warm-up, and hundreds of times in the timed run.
 fn await_wakes(pid: u32, wanted: u64) {
     let wakes = || {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -55,7 +55,7 @@ fn await_wakes(pid: u32, wanted: u64) {
     }
 }
 
-/// Kills a client after it has woken `wakes` times, and checks the reported outcome.
+/// Kills a client's process after its arbiter has woken `wakes` times, and checks the reported outcome.
 fn kill_a_client(clients: u32, requests: u32, wakes: u64) {
     let dir = tempfile::tempdir().expect("a folder");
     let run = start(dir.path(), clients, requests);
@@ -70,16 +70,17 @@ fn kill_a_client(clients: u32, requests: u32, wakes: u64) {
     let when = format!("after {wakes} wakes, of {clients}");
     assert!(!said.contains("before the start of the timed run"), "{when}: {said}");
     assert_eq!(output.status.code(), Some(4), "{when}: {said}");
-    // If the killed process has not joined yet, the run does not start.
+    // If the killed process had not joined yet, the run does not start.
     assert!(said.contains("host_lost") || said.contains("not_started"), "{when}: {said}");
     assert!(said.contains(&format!("`{host}`")) && said.contains("signal: 9"), "{when}: {said}");
 }
 
 #[test]
 fn the_only_client_is_named_whenever_it_is_killed() {
-    // The times range from before the process has joined, over the warm-up, to the middle of the timed run.
+    // The numbers of wake-ups range from before the process has joined, over the warm-up, to the middle of the timed
+    // run.
     for wakes in [0, 3, 10, 30, 60, 100, 200, 500] {
-        // The run would take minutes.
+        // So many requests would take minutes, so the process is killed in the middle of the run.
         kill_a_client(1, 5_000, wakes);
     }
 }

@@ -1,5 +1,5 @@
 //! Tests that every message of a run is delivered, lost with a broken connection, or in flight. A run in which a
-//! message vanished or arrived twice names the two hosts. The simulation checks its own count in every run.
+//! message vanished or arrived twice must name the two hosts. Every simulation checks its own counts.
 #[path = "support/insider.rs"]
 mod insider;
 #[path = "support/nano.rs"]
@@ -79,13 +79,14 @@ fn a_message_that_nobody_sent_is_named_with_its_way() {
     let run = thread::scope(|scope| {
         let running = scope.spawn(|| run(&plan, &insider.options(), &AtomicBool::new(false)));
         insider::await_work("swarmbench:forged-client0");
-        // The client has dialled the peer, and the peer answers on that connection; the peer itself has not dialled, so
-        // its one connection is still accepted.
+        // The client has dialled the peer, and the peer answers on that connection. The peer itself has not dialled the
+        // client, so the client's host still accepts one connection in the peer's name.
         let mut call = insider.call("swarmbench:forged-client0", peer.1.host);
         let ping = Envelope { from: peer.0, to: client.0, passage: None, message: Message::Ping(Ping { nonce: 1 }) };
         let frame = wire::message_frame(&ping).expect("a frame").first;
         frame.slices().iter().for_each(|part| call.write_all(part).expect("it is heard"));
-        // The connection is kept open: a broken connection would excuse missing messages, though not additional ones.
+        // The connection is kept open, because a broken connection would excuse missing messages, though not additional
+        // ones.
         let run = running.join().expect("it ends");
         drop(call);
         run.expect("the run has begun")

@@ -1,5 +1,5 @@
-//! Tests of `model write` and `model inspect`: a random checkpoint of any published shape, in one file or several, and
-//! the contents of a folder.
+//! Tests of `model write` and `model inspect`: random checkpoints of published shapes, in one file or several, and the
+//! described contents of a folder.
 #[path = "support/command.rs"]
 mod command;
 
@@ -84,7 +84,7 @@ fn small(dir: &Path, arch: Arch) {
     write_checkpoint(&shape, 3, &dir.join("x")).expect("writable");
 }
 
-/// Edits the tensors of the folder `x`.
+/// Changes the tensors in the folder `x` by `edit`.
 fn change(dir: &Path, edit: impl FnOnce(&mut HashMap<String, Tensor>)) {
     let path = dir.join("x/model.safetensors");
     let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).expect("it was written");
@@ -92,7 +92,7 @@ fn change(dir: &Path, edit: impl FnOnce(&mut HashMap<String, Tensor>)) {
     candle_core::safetensors::save(&tensors, &path).expect("writable");
 }
 
-/// Returns the JSON on stdout and the stderr, on one line, of `generate` on the folder `x`.
+/// Runs `generate` on the folder `x`. Returns the JSON on its stdout, and its stderr on one line.
 fn generate(dir: &Path, more: &[&str], code: i32) -> (Value, String) {
     let arguments = [&["generate", "x", "--new", "4", "--format", "json"], more].concat();
     let output = expect_code(dir, &arguments, code);
@@ -150,7 +150,7 @@ fn hidden_states_that_overflow_end_the_run_with_their_cause() {
     let (ids, said) = generate(dir.path(), &IDS, 4);
     let cause = "peer[1] refused the request: the hidden states after block 1 are not finite";
     assert!(ids.is_null() && said.contains(&format!("the warm-up of client failed: {cause}")), "{ids} {said}");
-    // The peer was asked once: another would fail in the same way.
+    // The client asked only one peer, because another peer would fail in the same way.
     assert_eq!(said.matches("the device of peer[1] failed").count(), 1, "{said}");
 }
 
@@ -206,7 +206,7 @@ fn weights_that_nothing_takes_are_warned_of_by_name_and_number() {
     assert_eq!(checked.matches(warning).count(), 1, "{checked}");
     let live = words(&expect_code(dir.path(), &[&["live"], &set[..]].concat(), 0).stderr);
     assert_eq!(live.matches(warning).count(), 1, "{live}");
-    // With the changed key, the configuration requires all biases of the layer.
+    // With the changed key, the configuration requires all biases of a layer.
     let path = dir.path().join("x/config.json");
     let config = std::fs::read_to_string(&path).expect("it was written");
     std::fs::write(&path, config.replace("\"attention_bias\": false", "\"attention_bias\": true")).expect("writable");

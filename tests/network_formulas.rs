@@ -1,8 +1,8 @@
-//! Tests that each network setting of a scenario changes a simulation as its formula states. Each setting is made by
-//! its path, as a user would make it, and checked in the steps of the requests.
+//! Tests that each network setting of a scenario changes a simulation as the setting's formula states. Each setting is
+//! changed by its path, as a user would change it. The effect is checked in the steps of the requests.
 //!
-//! One client relays to one peer, whose computation takes negligible time. A step is therefore two frames, one in each
-//! direction.
+//! The scenario has one client and one peer, whose computation takes negligible time. A step is therefore two frames,
+//! one in each direction.
 use actors::record::{Event, Served, Stepped};
 use actors::seed::Seed;
 use scenarios::{Loaded, Overrides};
@@ -26,7 +26,7 @@ Scenario(
 )
 "#;
 
-/// Returns the bytes of a frame with `tokens` tokens: its header, and 1024 values of 4 bytes per token.
+/// Returns the bytes of a frame with `tokens` tokens: its header, and 1024 values of 4 bytes for each token.
 fn frame(tokens: u32) -> f64 {
     64.0 + 4096.0 * f64::from(tokens)
 }
@@ -52,7 +52,7 @@ fn simulate(set: &[(&str, &str)]) -> Run {
     simulate_in(None, set, 1)
 }
 
-/// Returns the seconds of each decode step of the timed requests.
+/// Returns the duration of each decode step of the timed requests, in seconds.
 fn decodes(run: &Run) -> Vec<f64> {
     steps(run).filter(|step| !step.request.is_warmup() && step.output > 1).map(|step| took(&step)).collect()
 }
@@ -61,12 +61,12 @@ fn steps(run: &Run) -> impl Iterator<Item = Stepped> {
     run.events.iter().filter_map(|event| if let Event::Stepped(step) = event { Some(*step) } else { None })
 }
 
-/// Returns the seconds of a step, without the opening of sessions.
+/// Returns the duration of a step without the opening of its sessions, in seconds.
 fn took(step: &Stepped) -> f64 {
     (step.seen.since(step.began) - step.setup).as_secs_f64()
 }
 
-/// Returns the seconds of the prefill of request `index` of the first client.
+/// Returns the duration of the prefill of request `index` of the first client, in seconds.
 fn prefill(run: &Run, index: u32) -> f64 {
     let first = steps(run).find(|step| step.request.index == index && step.output <= 1);
     took(&first.expect("it has a prefill"))
@@ -86,7 +86,7 @@ fn moments(values: &[f64]) -> (f64, f64) {
 fn a_step_has_the_mean_and_the_variance_of_two_delays() {
     let folder = tempfile::tempdir().expect("a directory");
     std::fs::write(folder.path().join("rtt.csv"), "rtt_ms\n10\n20\n30\n100\n").expect("it is written");
-    // Each case is (delay, mean in ms, variance in ms^2) of one direction.
+    // Each case is a delay of one direction with its mean (ms) and its variance (ms^2).
     let gamma_half = std::f64::consts::PI.sqrt() / 2.0;
     let normal = (0.25f64 / 2.0).exp();
     let cases = [
@@ -151,14 +151,14 @@ fn sites_are_half_a_round_trip_apart() {
 /// Each step of the client is a round trip, because its peer computes in no time.
 #[test]
 fn round_trips_between_regions_have_the_median_and_the_90th_percentile_of_the_table() {
-    // The means of both directions in the table, in ms.
+    // The medians and 90th percentiles are the means of both directions in the table, in ms.
     for (from, to, median, p90) in [
         ("ap-southeast-2", "eu-west-1", 255.665, 259.115),
         ("us-west-2", "me-south-1", 238.895, 269.005),
         ("ap-east-1", "ap-east-2", 18.495, 32.625),
     ] {
         let one = [("hosts.0.site", from), ("hosts.1.site", to)];
-        // The first client of two that are spread has the same round trips.
+        // With two clients on two sites, the first client has the same round trips.
         let both = format!("[{to:?}, \"eu-south-2\"]");
         let spread =
             [("hosts.0.site", from), ("hosts.1.site", "None"), ("hosts.1.sites", &both), ("workload.clients", "2")];
@@ -179,8 +179,8 @@ fn round_trips_between_regions_have_the_median_and_the_90th_percentile_of_the_ta
 #[test]
 fn the_slowest_of_nics_and_path_sets_the_time_of_its_direction() {
     let there = frame(250) / 1.25e6;
-    // A limit of 10 Mbit/s on the client's egress or the peer's ingress slows only the request; on the peer's egress or
-    // the client's ingress, only the reply; on the path, both.
+    // A limit of 10 Mbit/s on the client's egress NIC or the peer's ingress NIC slows only the request. On the peer's
+    // egress NIC or the client's ingress NIC it slows only the reply. On the path it slows both.
     let ten = "Link(bandwidth: \"10 Mbit/s\")";
     for (path, ways) in [
         ("hosts.1.egress", 1.0),
@@ -191,7 +191,7 @@ fn the_slowest_of_nics_and_path_sets_the_time_of_its_direction() {
     ] {
         near(prefill(&simulate(&[(path, ten)]), 1), ways * there, 1e-3);
     }
-    // A frame's bytes pass all stages concurrently, so only the slowest stage counts.
+    // The bytes of a frame pass all NICs and links concurrently, so only the slowest of these counts.
     near(
         prefill(
             &simulate(&[
@@ -206,7 +206,7 @@ fn the_slowest_of_nics_and_path_sets_the_time_of_its_direction() {
     );
 }
 
-/// Returns the seconds from the first step of two clients until a peer has received each of their prompts.
+/// Returns the times from the first step of two clients until a peer has received each client's prompt, in seconds.
 fn meetings(sharing: &str, same_nic: bool) -> Vec<f64> {
     let narrow = if same_nic { "hosts.0.ingress" } else { "network.default" };
     let set = [
@@ -262,7 +262,8 @@ fn connecting_costs_a_round_trip_once() {
         ended.expect("a warm-up")
     };
     let (off, on) = (over(&format!("Tcp({PLAIN})")), over(&plain_but("handshake: true")));
-    // The handshakes are with the peer, and with the bootstrap node if it was not connected before.
+    // The client makes one handshake with the peer, and one with the bootstrap node if it was not connected to it
+    // before.
     let trips = (cold(&on) - cold(&off)) / 0.1;
     assert!((trips - trips.round()).abs() < 1e-6 && (1.0..=2.0).contains(&trips.round()), "{trips} round trips");
     near(prefill(&on, 1), prefill(&off, 1), 0.0);
@@ -270,8 +271,8 @@ fn connecting_costs_a_round_trip_once() {
 
 #[test]
 fn a_window_that_begins_small_stalls_a_round_trip_for_each_doubling() {
-    // Each direction has a delay of 50 ms, and one stall of a round trip for each window but the last: 14,480, 28,960,
-    // .. bytes.
+    // Each direction has a delay of 50 ms. In addition, the sender stalls for one round trip after each window but the
+    // last. The windows are 14,480 bytes, 28,960 bytes, and so on.
     let stalls = |bytes: f64, window: f64| (bytes / window + 1.0).log2().ceil() - 1.0;
     for segments in [10.0, 2.0, 40.0] {
         let run = over(
@@ -300,8 +301,8 @@ fn an_idle_connection_begins_anew_where_that_is_switched_on() {
     near(again, first, 1e-3);
     let (first, again) = rested(false);
     near(first, 0.1 + 2.0 * 0.1 * 6.0, 1e-3);
-    // Without the restart, the warm-up's grown window is kept: 64 initial windows, which the prompt fills, so that it
-    // needs a second window.
+    // Without the restart, the window keeps the size to which the warm-up has grown it: 64 initial windows. The prompt
+    // fills this window and needs a second one.
     near(again, 0.1 + 2.0 * 0.1, 1e-3);
 }
 
@@ -316,7 +317,8 @@ fn a_window_limits_the_rate_to_itself_over_the_round_trip() {
 
 #[test]
 fn what_is_lost_comes_after_its_timeout() {
-    // A frame of one token has at most three segments, so only the timeout repeats them: R + 200 ms, doubled each time.
+    // A frame of one token has at most three segments, so only the timeout repeats them: R + 200 ms, which doubles each
+    // time.
     let (p, timeout) = (0.02f64, 0.3);
     let tail = 1.0 - (1.0 - p).powi(3);
     let expected = 0.1 + 2.0 * timeout * tail / (1.0 - 2.0 * tail);

@@ -1,5 +1,5 @@
-//! Tests that no timed request begins before every client is warm and the orchestrator has released the barrier, live
-//! and simulated; and that nobody warms up where the plan has no warm-up.
+//! Tests, live and simulated, that no timed request begins before every client is warm and the orchestrator has
+//! released the barrier, and that no client warms up if the plan has no warm-up.
 #[path = "support/nano.rs"]
 mod nano;
 

@@ -1,4 +1,4 @@
-//! Tests that the parts of every step sum exactly to its duration, and those of a request to its latency.
+//! Tests that the parts of every step sum exactly to its duration, and the parts of every request to its latency.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -11,8 +11,8 @@ use scenarios::plan::{Distribution, Link, Plan, Workload};
 use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;
 
-/// Returns a plan with many effects at once: two clients share two peers over jittery links with limited bandwidth, in
-/// relay or push.
+/// Returns a plan with many effects at once: two clients use two peers, over jittery links with limited bandwidth.
+/// `forwarding` is relay or push.
 fn plan(forwarding: Forwarding, generate: u32) -> Plan {
     let mut plan = nano::plan(2, 2, forwarding, Workload { micro_batches: 2, batch: 2, prompt: 40, generate });
     let delay = Distribution::LogNormal { median: Duration::from_micros(300), sigma: 0.4 };

@@ -1,5 +1,5 @@
-//! Tests that peers measure the distance to the peers of the next hop and announce it, and that clients route by it,
-//! live and simulated.
+//! Tests, live and simulated, that peers measure and announce the round trips to the peers of the next hop, and that
+//! clients route by these round trips.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/nano.rs"]
@@ -15,8 +15,8 @@ use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;
 use topology::outcome::Run;
 
-/// Returns a plan in which the first peer is far from the third, which has the lower id, and near to the fourth. All
-/// peers are equally far from the client.
+/// Returns a plan in which the first peer is far from the third peer and near to the fourth. The third has the lower
+/// id. All peers are equally far from the client.
 fn plan(next: u32) -> Plan {
     let work = Workload { micro_batches: 200, batch: 1, prompt: 4, generate: 4 };
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Push, work));

@@ -1,5 +1,5 @@
-//! Tests that peers run a self-benchmark if the scenario asks for it, and that clients route by the result, live and
-//! simulated.
+//! Tests, live and simulated, that peers run a self-benchmark if the scenario asks for it, and that clients route by
+//! the measured speeds.
 #[path = "support/doubled.rs"]
 mod doubled;
 #[path = "support/nano.rs"]
@@ -16,7 +16,7 @@ use simulator::HORIZON;
 use std::sync::atomic::AtomicBool;
 use topology::outcome::Run;
 
-/// Returns a plan that declares all peers equally fast, while the device of the first is thirty times slower.
+/// Returns a plan that declares all peers equally fast, although the device of the first peer is thirty times slower.
 fn plan(speeds: Speeds) -> Plan {
     let work = Workload { micro_batches: 2, batch: 1, prompt: 4, generate: 4 };
     let mut plan = doubled::doubled(nano::plan(4, 1, Forwarding::Relay, work));
@@ -66,7 +66,8 @@ fn the_slower_of_two_is_passed_over_in_both_worlds() {
     let plan = plan(measured());
     let run = simulator::run(&plan, HORIZON);
     holds(&plan, &run);
-    // In a live run this depends on the machine, and is not always true for so small a block.
+    // Checked only in the simulation: in a live run it depends on the machine, and is not always true for so small a
+    // block.
     assert!(
         rated(&run).iter().all(|rated| rated.speed.forward_rps > rated.speed.inference_rps),
         "tokens are cheaper together"

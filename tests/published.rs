@@ -1,4 +1,4 @@
-//! Tests that predictions of published systems have the error that the library states, and no larger one.
+//! Tests that each prediction of a published system has the error that the library states, and no larger error.
 use actors::seed::Seed;
 use reports::published::{RUNS, compare};
 use rows::RunRows;
@@ -22,7 +22,7 @@ fn no_prediction_is_worse_than_the_library_says() {
         let compared = compare(&system, &measured, &simulated.collect::<Vec<_>>());
         assert_eq!(compared.len(), system.figures.len(), "{}: a figure is not measured", system.scenario);
         for one in compared {
-            // A prediction that gets better passes.
+            // A prediction with a smaller error than stated passes the test.
             let most = one.missed.as_ref().map_or(one.within, |miss| miss.by);
             assert!(one.error.abs() <= most, "the prediction got worse: {one:?}");
         }

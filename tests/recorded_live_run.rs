@@ -1,7 +1,8 @@
-//! A live run that was recorded is predicted as well as when it was recorded, or within the noise of its repetitions.
+//! Tests that a recorded live run is predicted as well as when it was recorded, or at least within the noise of its
+//! repetitions.
 //!
-//! `swarmbench twin twin-suite --only 'workload.prompt=64 && hosts.0.count=2 && workload.clients=2' --rounds 3` recorded
-//! it; `tests/fixtures/recorded` keeps the files that `replay` reads.
+//! The command `swarmbench twin twin-suite --only 'workload.prompt=64 && hosts.0.count=2 && workload.clients=2'
+//! --rounds 3` recorded the run; `tests/fixtures/recorded` keeps the files that `replay` reads.
 #[path = "support/command.rs"]
 mod command;
 
@@ -11,10 +12,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// The largest increase of an error that random streams explain, as a fraction of the live value.
+/// The largest increase of a prediction's error that other random numbers can cause, as a fraction of the live value.
 const CHANCE: f64 = 0.02;
 
-/// The errors of the measures, or another figure of them.
+/// Returns the field `name` of each measure's prediction error.
 fn figures(twin: &Value, name: &str) -> BTreeMap<(String, String), f64> {
     let gaps = twin["errors"].as_array().expect("errors").iter();
     let text = |value: &Value| value.as_str().expect("a text").to_owned();

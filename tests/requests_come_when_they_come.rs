@@ -1,5 +1,6 @@
-//! Tests an open workload, live and simulated: each request is sent when it is due, regardless of earlier ones; it
-//! takes the route that the plan gives it; and it is shed if its client has the maximum number of requests in flight.
+//! Tests an open workload, live and simulated. Each request must be sent when it is due, regardless of earlier
+//! requests, and take the route that the plan gives it. It must be shed if its client has the maximum number of
+//! requests in flight.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use topology::outcome::{Outcome, Run};
 
-/// Returns a plan with twelve requests of growing lengths for two clients, `gap` apart.
+/// Returns a plan with twelve requests of growing lengths for two clients. The requests arrive `gap` apart.
 fn plan(gap: Duration, in_flight: u32) -> Plan {
     let longest = Workload { micro_batches: 0, batch: 1, prompt: 12, generate: 3 };
     let mut plan = nano::plan(2, 2, Forwarding::Push, longest);
@@ -80,7 +81,8 @@ fn live_and_never_early() {
     let plan = plan(Duration::from_millis(20), 64);
     let options = Options::new(env!("CARGO_BIN_EXE_swarmbench"));
     let run = live::run(&plan, &options, &AtomicBool::new(false)).expect("it begins");
-    // A busy machine may delay timers, so only the order is checked, and that no request is sent before its time.
+    // A busy machine may delay timers. Therefore only two things are checked: the order, and that no request is sent
+    // early.
     check(&plan, &run, Duration::from_secs(5));
 }
 

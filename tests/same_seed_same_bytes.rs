@@ -1,5 +1,5 @@
-//! Tests that a simulation is a function of scenario and seed: the same seed gives the same bytes, another seed gives
-//! others.
+//! Tests that a simulation depends only on its scenario and its seed: the same seed gives the same bytes, and another
+//! seed gives other bytes.
 #[path = "support/command.rs"]
 mod command;
 
@@ -7,7 +7,7 @@ use command::expect_code;
 use std::fs;
 use std::path::Path;
 
-/// The files of a run directory that contain results, and no data about the machine or the time of the run.
+/// The files of a run directory that contain only results, and no data about the machine or the time of the run.
 const RESULTS: [&str; 6] =
     ["cells.csv", "summary.json", "plan.ron", "requests.parquet", "tokens.parquet", "hops.parquet"];
 

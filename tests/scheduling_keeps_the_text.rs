@@ -1,4 +1,4 @@
-//! Tests that scheduling, batching and waiting for memory at a peer do not change the text of any request.
+//! Tests that the text of a request does not depend on how peers schedule and batch steps, or on waits for KV cache.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -18,7 +18,7 @@ fn plan(scheduling: Scheduling, admission: Admission) -> Plan {
     let mut plan = nano::plan(2, 5, Forwarding::Push, WORK);
     plan.model.weights = Weights::Echo;
     (plan.policies.scheduling, plan.policies.admission) = (scheduling, admission);
-    // The peers are slow and on machines of their own, so that steps wait for each other.
+    // Slow peers on machines of their own make steps wait for each other.
     for host in &mut plan.hosts {
         host.device.cost.roofline.per_block = Duration::from_millis(5);
     }
@@ -26,7 +26,7 @@ fn plan(scheduling: Scheduling, admission: Admission) -> Plan {
     plan
 }
 
-/// Returns the end of each timed request, and the steps that peers served.
+/// Returns the end of each timed request, and all steps that peers served.
 fn outcome(plan: &Plan) -> (BTreeMap<RequestId, Ended>, Vec<Served>) {
     let run = run(plan, HORIZON);
     let Outcome::Done(_) = &run.outcome else { panic!("{}", run.outcome) };
@@ -68,11 +68,12 @@ fn in_every_order_and_every_batch() {
 fn what_was_computed_together_stays_together_where_peers_gather() {
     let scheduling = Scheduling::PrefillThenDecode { tokens: 4096 };
     let (expected, _) = outcome(&plan(scheduling, Admission::Refuse));
-    // Counts the jobs of several steps at the first peer whose steps were also one job at the second.
+    // Counts the jobs with several steps at the first peer whose steps were also computed in one job at the second
+    // peer.
     let kept = |batch_wait: Duration| {
         let mut plan = plan(scheduling, Admission::Refuse);
         plan.policies.batch_wait = batch_wait;
-        // The path is slow: each message arrives 10 us later than the one before it.
+        // With this bandwidth each message arrives 10 us later than the one before it.
         plan.network.default.bandwidth = Some(1e8);
         let (ends, served) = outcome(&plan);
         assert_eq!(texts(&expected), texts(&ends), "gathering for {batch_wait}");
@@ -111,8 +112,8 @@ fn who_waits_for_room_gets_it() {
     let (waited, _) = outcome(&narrow(Admission::Wait(Duration::from_secs(60))));
     assert_eq!(texts(&expected), texts(&waited));
     assert!(waited.values().all(|ended| ended.outcome.is_ok()));
-    // The clients warm up at once. A millisecond is too short a wait for the third client, so it is refused and tries
-    // again.
+    // All clients warm up at the same time. A wait of one millisecond is too short for the third client, so its session
+    // is refused and the client tries again.
     let mut hasty = narrow(Admission::Wait(Duration::from_millis(1)));
     let (retried, _) = outcome(&hasty);
     assert_eq!(texts(&expected), texts(&retried));

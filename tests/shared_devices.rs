@@ -11,7 +11,7 @@ use simulator::{self, HORIZON};
 use std::sync::atomic::AtomicBool;
 use topology::outcome::{Outcome, Run};
 
-/// Returns a plan with two peers of two blocks each on one host, for four clients, without core leases.
+/// Returns a plan for four clients and two peers on one host, without core leases. Each peer has two blocks.
 fn plan(set: &[(&str, &str)]) -> Plan {
     let ours = [
         ("hosts.0.count", "1"),
@@ -22,7 +22,7 @@ fn plan(set: &[(&str, &str)]) -> Plan {
         ("workload.generate", "6"),
         ("swarm.forwarding", "Push"),
     ];
-    // A value of the caller takes the place of ours.
+    // A setting in `set` replaces the setting in `ours` with the same path.
     let kept = ours.iter().filter(|(path, _)| set.iter().all(|(other, _)| other != path));
     let set = kept.chain(set).map(|(path, value)| (path.to_string(), value.to_string())).collect();
     let cells = scenarios::load("quickstart").expect("it is there").cells(&Overrides { set, ..Overrides::default() });
@@ -53,7 +53,7 @@ fn texts(run: &Run) -> Vec<Vec<u32>> {
     ended.into_iter().map(|ended| ended.output).collect()
 }
 
-/// Returns the number of pairs of jobs of two peers that were computed at the same time.
+/// Returns the number of pairs of jobs, one of each peer, that were computed at the same time.
 fn overlaps(run: &Run, one: NodeId, other: NodeId) -> usize {
     let of = |peer: NodeId| {
         run.events.iter().filter_map(move |event| match event {
@@ -108,14 +108,14 @@ fn two_devices_of_a_host_take_turns_at_its_machines_cores() {
     }
 }
 
-/// Tests that the job queue of two peers on one device is as long as that of one peer with the work of both.
+/// Tests that two peers that share a device take as long as one peer that has the blocks and the work of both.
 #[test]
 fn two_peers_on_a_device_take_as_long_as_one_with_their_blocks() {
     let wall = |plan: &Plan| match simulated(plan).outcome {
         Outcome::Done(drained) => drained.wall.as_secs_f64(),
         other => panic!("{other}"),
     };
-    // Only the blocks take time.
+    // With these settings only the computation of blocks takes time.
     let free =
         [("network", "Network()"), ("hosts.1.device", "Custom(flops: \"1000 TFLOP/s\", bandwidth: \"1000 TB/s\")")];
     let device = ("hosts.0.device", "Custom(flops: \"1 TFLOP/s\", bandwidth: \"1 TB/s\", per_block: \"2 ms\")");

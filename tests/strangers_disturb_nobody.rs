@@ -1,5 +1,5 @@
-//! Tests that a live run drops every connection that does not belong to it: garbage, frames with false sizes, truncated
-//! frames, and silence neither end nor change the run.
+//! Tests that a live run drops every connection of an unknown program. Garbage, frames with false sizes, truncated
+//! frames and connections that send nothing neither end nor change the run.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -58,7 +58,7 @@ fn ports(name: &str) -> BTreeSet<u16> {
     ports
 }
 
-/// Connects to `port` and sends `noise`; returns whether the connection was dropped without an answer.
+/// Connects to `port` and sends the bytes `noise`. Returns whether the connection was dropped without an answer.
 fn disturb(port: u16, noise: &[u8], then: Option<Shutdown>) -> bool {
     let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return true };
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
@@ -73,14 +73,15 @@ fn disturb(port: u16, noise: &[u8], then: Option<Shutdown>) -> bool {
 }
 
 fn noises() -> Vec<Vec<u8>> {
-    // The header is magic, version, kind, kind of tensor, reserved, bytes of the control part and of the tensor.
+    // The fields of a header are: magic, version, kind, kind of tensor, reserved, bytes of the control part, bytes of
+    // the tensor.
     let header = |kind: u8, control: u32, tensor: u32| {
         let sizes = [control.to_le_bytes(), tensor.to_le_bytes()].concat();
         [b"SwRM".as_slice(), &[1, kind, 0, 0], &sizes].concat()
     };
     let frames = (0..6).flat_map(|kind| [header(kind, u32::MAX, 0), header(kind, 16, u32::MAX), header(kind, 100, 0)]);
     let garbage = [b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0; 16], vec![0xff; 1 << 20], vec![7; 3]];
-    // This frame is complete, but has a wrong token.
+    // This frame is complete, but its token is wrong.
     let guessed = [header(0, 24, 0), vec![1; 24]].concat();
     frames.chain(garbage).chain([guessed]).collect()
 }
@@ -115,7 +116,7 @@ fn a_run_goes_on_whoever_calls() {
             }
             called
         });
-        // A silent connection is dropped too, after some seconds.
+        // A connection that sends nothing is dropped too, after some seconds.
         let silent = scope.spawn(|| {
             let port = loop {
                 match ports("noisy").first() {

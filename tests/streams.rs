@@ -1,5 +1,5 @@
-//! Tests that a closed or full stream never causes a panic: results are saved, and results that could not be printed
-//! are an error.
+//! Tests that a closed or full output stream never causes a panic. Results are still saved, and it is an error if they
+//! could not be printed.
 use std::fs::{self, File, OpenOptions};
 use std::io::{PipeWriter, pipe};
 use std::os::unix::ffi::OsStrExt;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
-/// Commands that print on both streams, except those that measure for minutes.
+/// Commands that print on stdout and stderr, except for commands that measure for minutes.
 const COMMANDS: [&[&str]; 14] = [
     &["--help"],
     &["--version"],
@@ -25,7 +25,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["generate", "weights", "--ids", "1,2", "--new", "2"],
 ];
 
-/// Returns a pipe whose reader is closed.
+/// Returns the writing end of a pipe whose reading end is closed.
 fn closed() -> PipeWriter {
     pipe().expect("a pipe").1
 }
@@ -40,7 +40,7 @@ fn run(dir: &Path, arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Output {
     command.spawn().and_then(|child| child.wait_with_output()).expect("the program starts")
 }
 
-/// The exit code of each command with working streams.
+/// The exit code of each command of `COMMANDS` when its output streams work.
 static CODES: LazyLock<Vec<i32>> = LazyLock::new(|| {
     let dir = tempfile::tempdir().expect("a directory");
     let code = |arguments: &&[&str]| {
@@ -74,7 +74,7 @@ fn results_that_find_no_room_on_stdout_are_an_error_and_are_saved() {
     for (arguments, code) in COMMANDS.iter().zip(CODES.iter().copied()) {
         let output = run(dir.path(), arguments, full().into(), Stdio::piped());
         let said = String::from_utf8_lossy(&output.stderr);
-        // A command that fails prints no result.
+        // A command that fails anyway prints no result, so its exit code stays the same.
         let wanted = if code == 0 { 1 } else { code };
         assert_eq!(output.status.code(), Some(wanted), "{arguments:?}: {said}");
         assert_eq!(said.contains("results could not be written to stdout: No space left"), code == 0, "{said}");

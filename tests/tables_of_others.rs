@@ -1,4 +1,4 @@
-//! Tests that tables written by other programs are read unchanged, or refused with file, line, column and exit code 3.
+//! Tests that tables of other programs are read unchanged, or are refused with file, line, column and exit code 3.
 #[path = "support/command.rs"]
 mod command;
 
@@ -6,7 +6,8 @@ use command::expect_code;
 use std::fs;
 use std::path::Path;
 
-/// Returns the program's stderr, without line breaks, for a scenario that replays `trace.csv` in the format `columns`.
+/// Runs the program on a scenario that replays `trace.csv` in the format `columns`. Returns its stderr without line
+/// breaks.
 fn said(dir: &Path, command: &str, columns: &str, code: i32) -> String {
     let text = format!(
         r#"#![enable(implicit_some, unwrap_newtypes)]
@@ -59,7 +60,7 @@ fn the_scenario_of_a_run_directory_finds_its_files_from_anywhere() {
     expect_code(elsewhere.path(), &["sim", copy.to_str().expect("a plain path")], 0);
     let cells = |runs: &Path| fs::read(runs.join("runs/traced-sim-001/cells.csv")).expect("a table");
     assert_eq!(cells(dir.path()), cells(elsewhere.path()));
-    // Of the copy of a copy too.
+    // A copy of the copied scenario finds the tables too.
     let copy = elsewhere.path().join("runs/traced-sim-001/scenario.ron");
     expect_code(elsewhere.path(), &["check", copy.to_str().expect("a plain path")], 0);
 }

@@ -1,4 +1,5 @@
-//! Tests that a twin reports its progress, and at the end whether its prediction error was more than noise.
+//! Tests that `twin` reports its progress, and at the end whether its prediction error was larger than the noise of
+//! live runs.
 #[path = "support/command.rs"]
 mod command;
 
@@ -24,7 +25,7 @@ fn a_twin_repeats_its_cells_and_ends_with_a_verdict() {
     let runs = dir.path().join("runs");
     let (live, twin) = (runs.join("quickstart-live-001"), runs.join("quickstart-twin-001"));
 
-    // The scenario has one repetition, which cannot show noise; the twin therefore runs more.
+    // The scenario asks for one repetition, which cannot show noise. Therefore `twin` makes several live runs.
     let said = manifest(&live);
     assert_eq!(said["runs_done"], 3, "{said}");
     let json: Value = serde_json::from_slice(&fs::read(twin.join("twin.json")).expect("twin.json")).expect("JSON");
@@ -53,7 +54,7 @@ fn a_twin_repeats_its_cells_and_ends_with_a_verdict() {
     assert!(said["build"]["features"].is_array(), "{said}");
     assert!(manifest(&runs.join("quickstart-sim-001"))["load"]["before"].is_null(), "no load changes a simulation");
 
-    // On a pipe, the program prints each phase when it begins, and then its progress.
+    // If stderr is a pipe, the program prints each phase when the phase begins, and then its progress.
     let lines: Vec<&str> = stderr.lines().collect();
     assert!(lines[0].starts_with("calibrate: measuring this machine with "), "{stderr}");
     let measured = lines.iter().filter(|line| line.starts_with("calibrate ")).count();

@@ -1,4 +1,4 @@
-//! Tests which package may import which, by `cargo metadata` and the sources.
+//! Tests that each package imports only the packages that it may import, according to `cargo metadata` and the sources.
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -90,11 +90,11 @@ const LIBRARIES: [&str; 10] = [
     "engine/calibration/src",
 ];
 
-/// A graph of modules: for each module, the modules that it imports. The root of the crate is the empty name.
+/// A graph of modules: the modules that each module imports. The name of the crate's root is empty.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// Returns the modules of the crate in `dir`, each with the modules that its `crate::` and `super::` paths lead to.
-/// Names that a module re-exports belong to that module.
+/// Returns the modules of the crate in `dir`, each with the modules that its `crate::` and `super::` paths name. A name
+/// that a module re-exports counts as that module.
 fn imports(dir: &str) -> Imports {
     let module = |path: &Path| {
         let path = path.strip_prefix(root().join(dir)).expect("a file of the crate").with_extension("");
@@ -159,7 +159,7 @@ fn path<'a>(prefix: &[String], rest: &'a str, found: &mut Vec<Vec<String>>) -> &
     rest.strip_prefix('}').unwrap_or(rest)
 }
 
-/// Returns the shortest chain of imports from `module` back to itself, if there is any.
+/// Returns the shortest chain of imports from `module` back to itself, or `None` if there is none.
 fn circle(imports: &Imports, module: &str) -> Option<Vec<String>> {
     let (mut seen, mut chains) = (BTreeSet::new(), VecDeque::from([vec![module.to_owned()]]));
     while let Some(chain) = chains.pop_front() {
@@ -243,8 +243,8 @@ fn a_build_that_only_simulates_executes_no_model() {
     }
 }
 
-/// Only the actor implementations, the contexts of `world`, and `message`, which derives actix's trait, use actix. No
-/// core does.
+/// Only three kinds of code may use actix: the actor implementations, the contexts in `world`, and `message`, which
+/// derives actix's trait. No state machine may.
 #[test]
 fn cores_know_no_actix_and_no_tokio() {
     absent("actors/src", &["actor_impls.rs", "world.rs", "message.rs"], &["actix", "tokio"]);
@@ -261,7 +261,7 @@ fn cores_and_simulation_have_no_hidden_clock_chance_or_order() {
     absent("engine", &[], &["thread_rng", "rand::rng()"]);
 }
 
-/// `println!` and similar macros panic if a stream is closed or full.
+/// Only one place may use `println!` and similar macros, because they panic if a stream is closed or full.
 #[test]
 fn printing_has_one_place() {
     let printing = ["println!", "print!", "dbg!", "io::stdout", "io::stderr"];
@@ -271,7 +271,7 @@ fn printing_has_one_place() {
     absent("cli", &["print.rs"], &printing);
 }
 
-/// An error's text contains its cause. A cause that is chained too would be printed twice by an error report.
+/// The text of an error contains its cause. If the cause were chained too, an error report would print it twice.
 #[test]
 fn errors_say_their_causes_once() {
     for crate_ in LIBRARIES.into_iter().chain(["cli"]) {
@@ -286,7 +286,7 @@ fn errors_say_their_causes_once() {
     }
 }
 
-/// Only the CPU kernels have unsafe code.
+/// Tests that only the CPU kernels have unsafe code.
 #[test]
 fn unsafe_code_stays_in_the_models() {
     let ours = ["links", "topology", "simulator", "live", "rows", "calibration"].map(|name| format!("engine/{name}"));
@@ -297,7 +297,7 @@ fn unsafe_code_stays_in_the_models() {
     }
 }
 
-/// Canaries are bugs: only tests plant them, and no release build contains them.
+/// Tests that only tests plant canaries, which are bugs, and that no release build contains them.
 #[test]
 fn canaries_act_in_tests_only() {
     for dir in LIBRARIES.into_iter().chain(["cli"]) {

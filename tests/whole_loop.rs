@@ -1,4 +1,4 @@
-//! Tests the main workflow as a user does it: one scenario, live and simulated, one format of run directory, charts.
+//! Tests the main workflow of a user: one scenario, live and simulated runs, run directories of one format, and charts.
 #[path = "support/command.rs"]
 mod command;
 
@@ -6,7 +6,7 @@ use command::expect_code;
 use std::fs;
 use std::path::Path;
 
-/// The files of every run directory.
+/// The files that every run directory has.
 const FILES: [&str; 9] = [
     "manifest.json",
     "scenario.ron",
@@ -74,7 +74,7 @@ fn charts_that_are_set_are_the_charts_and_a_map_of_one_field_holds_its_scale() {
     let set = "report=[Heatmap(\"workload.prompt\", \"workload.generate\")]";
     let one = "workload.prompt=16 && workload.generate=8";
     let output = expect_code(dir.path(), &["sim", "quickstart", "--only", one, "--set", set, "--set", "name=one"], 0);
-    // The chart library would warn of anything drawn beyond a picture's edge.
+    // If anything were drawn beyond a picture's edge, the chart library would print a warning.
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!stderr.contains("WARN"), "{stderr}");
     let charts = charts(&dir.path().join("runs/one-sim-001"));

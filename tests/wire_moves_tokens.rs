@@ -1,5 +1,5 @@
-//! Measures how packing activations on the wire changes the output: prints the share of greedy tokens that stay the
-//! same.
+//! Measures how smaller number formats of activations on the wire change the output: prints the share of greedy tokens
+//! that stay the same.
 #[path = "support/nano.rs"]
 mod nano;
 
@@ -27,7 +27,8 @@ fn texts(wire: WireType) -> BTreeMap<RequestId, Vec<u32>> {
     run.events.into_iter().filter_map(text).collect()
 }
 
-/// Returns two shares of unchanged tokens: of all tokens, and of the first tokens, whose context is certainly the same.
+/// Returns the share of all tokens that are unchanged, and the share of first tokens that are unchanged. Only first
+/// tokens have the same context for certain.
 fn kept(whole: &BTreeMap<RequestId, Vec<u32>>, packed: &BTreeMap<RequestId, Vec<u32>>) -> (f64, f64) {
     let pairs = || whole.iter().map(|(request, text)| (text, &packed[request]));
     let all: Vec<bool> = pairs().flat_map(|(a, b)| a.iter().zip(b).map(|(a, b)| a == b)).collect();

@@ -1,18 +1,19 @@
-//! The macro that generates the actix actors around the cores, with one dispatch table from message kinds to `Handler`s
-//! for the simulated and the live world.
+//! The macro that generates an actix actor for each core (the pure state machine of a node). Live runs and simulations
+//! use the same dispatch table from message kinds to `Handler`s.
 //!
-//! The simulation calls the handler directly (`deliver`); in the live world, actix delivers from a mailbox (`post`). A
-//! message of a kind that an actor does not handle is answered by a typed refusal.
+//! In a simulation, `deliver` calls the handler directly. In a live run, `post` puts the message into the actor's actix
+//! mailbox. A message of a kind that the actor does not handle is answered with `Refusal::NotUnderstood`, except for
+//! refusals, pongs and `Gone`, which are ignored.
 
-/// The stand-in for a message of a kind for which an actor has no handler.
+/// Takes the place of a message body for whose kind the receiving actor has no handler.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub(crate) struct Unhandled;
 
-/// Generates the actix code around a core: the actor, one `Handler` for each message kind, and the dispatch table.
+/// Generates the actix code of a core: the actor, one `Handler` for each listed message kind, and the dispatch table.
 macro_rules! actor_impls {
     ($actor:ident around $core:ty { $($kind:ident => $method:ident),* $(,)? }) => {
-        /// The actor around the core, in the world `W`.
+        /// The actix actor that passes messages to its core. `W` is `Live` for live runs and `Sim` for simulations.
         pub struct $actor<W> {
             pub core: $core,
             world: std::marker::PhantomData<W>,
@@ -99,7 +100,7 @@ macro_rules! actor_impls {
                 use actix::Handler;
                 use $crate::message::{Inbound, Message};
                 use $crate::world::Delivery;
-                // If the actor handles every kind of delivery, the last arms cannot be reached.
+                // An actor that handles every kind of delivery never reaches the last arms of this `match`.
                 #[allow(unreachable_patterns)]
                 match delivery {
                     $($crate::actor_impls::delivery_pattern!($kind, inner) => {
@@ -121,7 +122,7 @@ macro_rules! actor_impls {
             fn post(&self, from: $crate::id::NodeId, delivery: $crate::world::Delivery) {
                 use $crate::message::{Inbound, Message};
                 use $crate::world::Delivery;
-                // If the actor handles every kind of delivery, the last arms cannot be reached.
+                // An actor that handles every kind of delivery never reaches the last arms of this `match`.
                 #[allow(unreachable_patterns)]
                 match delivery {
                     $($crate::actor_impls::delivery_pattern!($kind, inner) => {
@@ -135,7 +136,7 @@ macro_rules! actor_impls {
     };
 }
 
-/// Expands to the pattern of a delivery of one kind.
+/// Expands to the `match` pattern for deliveries of one kind.
 macro_rules! delivery_pattern {
     (Computed, $body:ident) => {
         Delivery::Computed($body)
@@ -151,7 +152,7 @@ macro_rules! delivery_pattern {
     };
 }
 
-/// Expands to the body of a message, taken out of its box if the kind is boxed.
+/// Expands to the body of a message of one kind. A body that `Message` keeps in a `Box` is moved out of the box.
 macro_rules! unboxed {
     (Rpc, $body:ident) => {
         *$body

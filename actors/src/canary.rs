@@ -1,90 +1,94 @@
 //! Canaries: bugs that are planted on purpose, so that the tests can prove that they find such bugs.
 //!
-//! A build with debug assertions contains the canaries. None acts before a test plants it with `plant`, and then it acts
-//! only on the thread of that test. A release build contains none: [`planted`] is constant there and `plant` is missing.
+//! A build with debug assertions contains the canaries. A canary has no effect until a test plants it with `plant`, and
+//! then only on the thread of that test. A build without debug assertions contains no canary: there, [`planted`] always
+//! returns false, and `plant` does not exist.
 
 macro_rules! canaries {
     ($($(#[$says:meta])* $canary:ident),* $(,)?) => {
-        /// A planted bug.
+        /// A bug that a test can plant on purpose.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Canary { $($(#[$says])* $canary),* }
 
         impl Canary {
-            /// All canaries.
+            /// All canaries, in the order of their declaration.
             pub const ALL: &[Canary] = &[$(Canary::$canary),*];
         }
     };
 }
 
 canaries! {
-    // -- peer --
-    /// The device keeps the KV cache of a session that is closed.
+    // -- bugs of a peer --
+    /// Planted bug: the device keeps a session's KV cache after the session is closed.
     DeviceCacheKept,
-    /// The device keeps the temporary KV cache that one step of a session without a KV cache needed.
+    /// Planted bug: in a session without a KV cache, the device keeps a step's temporary KV cache after the step.
     StepCacheKept,
-    /// The queue of steps has no bound.
+    /// Planted bug: a peer's queue of steps has no limit.
     QueueUnbounded,
-    /// The queue keeps the steps of a session that is closed.
+    /// Planted bug: a peer's queue keeps the steps of a session that has been closed.
     ClosedStepsKept,
-    /// A session opens although its KV cache exceeds the budget.
+    /// Planted bug: a peer opens a session although its KV cache budget has no room for the session.
     BudgetSkipped,
-    /// The number of sessions of a peer is not limited.
+    /// Planted bug: a peer does not limit the number of its open sessions.
     SessionsUnbounded,
-    /// The number of sessions that wait for room in the KV cache is not limited.
+    /// Planted bug: a peer does not limit the number of sessions that wait for room in its KV cache.
     WaitingUnbounded,
-    /// The session that began to wait last is admitted first.
+    /// Planted bug: a peer first admits the session that began to wait last for room in its KV cache.
     LastWaitingFirst,
-    /// A session waits for room without a timeout.
+    /// Planted bug: a session waits for room in the KV cache without a timeout.
     WaitingNeverEnds,
-    /// The bytes that a closed session kept for a replay are still counted.
+    /// Planted bug: the bytes that a session kept for a replay still count toward the peer's limit after the session is
+    /// closed.
     ClosedHistoryCounted,
-    /// When a waiting session is closed, the sessions behind it keep waiting although there is room.
+    /// Planted bug: after a waiting session is closed, the sessions behind it keep waiting although there is room for
+    /// them.
     RoomUnused,
-    /// The peer checks whether a session has been idle for too long only when another limit would end a session.
+    /// Planted bug: a peer sets its lifetime timer without regard to sessions that may become idle, so an idle session
+    /// may expire too late.
     IdleLookedAtLate,
-    /// A session never expires.
+    /// Planted bug: a session never expires, however old or idle it is.
     SessionNeverExpires,
-    /// A node closes the session of another node.
+    /// Planted bug: a peer lets a node close another node's session.
     StrangerCloses,
-    /// A node reroutes the session of another node.
+    /// Planted bug: a peer lets a node reroute another node's session.
     StrangerReroutes,
-    /// A peer keeps the sessions of a client that is gone.
+    /// Planted bug: a peer keeps the sessions of a client that has become unreachable.
     GoneClientKept,
-    /// A step that was computed already is computed again.
+    /// Planted bug: a peer computes a repeated step again instead of ignoring it.
     StepComputedTwice,
-    /// A step that is computed block by block is put behind later steps of its session.
+    /// Planted bug: a step that is computed block by block goes back into the queue behind later steps of its session.
     PartsOvertaken,
-    /// A peer that has left opens sessions.
+    /// Planted bug: a peer that has left the swarm still opens sessions.
     OpensAfterLeaving,
-    // -- client --
-    /// A replay leaves out the first token.
+    // -- bugs of a client --
+    /// Planted bug: a replay omits the first token.
     ReplayOffByOne,
-    /// A token that was generated before a restart is recorded again.
+    /// Planted bug: after a restart, a client records a token again that it recorded before the restart.
     TokenDoubledAfterRestart,
-    /// A client takes the answer to an earlier step for the answer to the current step.
+    /// Planted bug: a client accepts the answer to an earlier step as the answer to the current step.
     LateAnswerAccepted,
-    /// A client does not close its session at a peer that it has replaced.
+    /// Planted bug: a client does not close its session at a peer that it has replaced.
     ReplacedSessionKept,
-    /// A client exceeds its maximum number of requests in flight.
+    /// Planted bug: a client exceeds its maximum number of requests in flight.
     InFlightUnbounded,
-    /// A request may take twice its timeout.
+    /// Planted bug: a client ends a request only after twice its timeout.
     DeadlineDoubled,
-    /// A client retries after a failure without waiting.
+    /// Planted bug: a client retries after a failure without waiting.
     RetriesWithoutWait,
-    // -- routes --
-    /// A route leaves out a block.
+    // -- bugs of the choice of routes --
+    /// Planted bug: a route omits a block.
     RouteGap,
-    /// A banned peer is part of a route although other peers serve its blocks.
+    /// Planted bug: a route contains a banned peer although other peers serve its blocks.
     BannedPeerTaken,
-    // -- DHT --
-    /// A record is served after it has expired.
+    // -- bugs of a DHT node --
+    /// Planted bug: a DHT node returns a record that has expired.
     ExpiredRecordServed,
-    /// An older record takes the place of a newer one of the same peer.
+    /// Planted bug: in a DHT node, an older record of a peer replaces a newer record of the same peer.
     OlderRecordWins,
-    // -- orchestrator --
-    /// The barrier is released while one client still warms up.
+    // -- bugs of the orchestrator --
+    /// Planted bug: the orchestrator releases the barrier while one client still runs its warm-up.
     BarrierOffByOne,
-    /// The latency of a failed request is not counted.
+    /// Planted bug: the orchestrator does not count failed requests.
     FailureUncounted,
 }
 
@@ -93,26 +97,26 @@ thread_local! {
     static PLANTED: std::cell::Cell<Option<Canary>> = const { std::cell::Cell::new(None) };
 }
 
-/// Whether `canary` is planted on this thread.
+/// Returns whether a test has planted `canary` on this thread.
 #[cfg(debug_assertions)]
 #[inline]
 pub fn planted(canary: Canary) -> bool {
     PLANTED.get() == Some(canary)
 }
 
-/// Whether `canary` is planted: never, in a release build.
+/// Returns false: a build without debug assertions contains no canary.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub const fn planted(_: Canary) -> bool {
     false
 }
 
-/// Keeps a canary planted on the thread of a test until it is dropped.
+/// A guard that keeps a canary planted on the current thread. Dropping the guard removes the canary.
 #[cfg(debug_assertions)]
-#[must_use = "the canary is removed when this is dropped"]
+#[must_use = "the canary is removed when this guard is dropped"]
 pub struct Plant(std::marker::PhantomData<*const ()>);
 
-/// Plants `canary` on this thread, in place of any other.
+/// Plants `canary` on this thread, in place of any other canary, until the returned guard is dropped.
 #[cfg(debug_assertions)]
 pub fn plant(canary: Canary) -> Plant {
     PLANTED.set(Some(canary));

@@ -1,8 +1,8 @@
 //! A client: it finds peers, opens sessions along a route, generates tokens, and measures each request. Several
 //! requests may be in flight at once.
 //!
-//! The client computes the embedding and the LM head as jobs of its own device. It never starts a timed request before
-//! the barrier's release (`Go`).
+//! The client gives the embedding and the LM head to its own device as jobs. It starts no timed request before the
+//! orchestrator releases the barrier (sends `Go`).
 mod arrivals;
 mod context;
 mod failure_detector;
@@ -44,7 +44,7 @@ use std::sync::Arc;
 pub struct Config {
     /// The client's own node.
     pub me: NodeId,
-    /// The orchestrator's node. It releases the barrier (sends `Go`) and gets the client's reports.
+    /// The node of the orchestrator, which releases the barrier (sends `Go`) and receives the client's reports.
     pub orchestrator: NodeId,
     /// The settings of the client's DHT node.
     pub dht: node::Config,
@@ -60,16 +60,16 @@ pub struct Config {
     pub timeout: Duration,
     /// The seed of the run. The client's random streams are derived from it.
     pub seed: Seed,
-    /// The source of the prompts' token ids; `None` in a world that computes no values.
+    /// The source of the prompts' token ids; `None` in a run that computes only sizes and times, but no values.
     pub prompts: Option<Prompts>,
-    /// Stop tokens: a request ends early once its first row has generated one of them.
+    /// The ids of the stop tokens. A request ends early once its first row has generated a stop token.
     pub stops: Vec<u32>,
 }
 
 /// The timed requests of one client.
 #[derive(Clone, Debug)]
 pub enum Workload {
-    /// A closed loop: this many requests of equal size, each of which begins when the one before has ended.
+    /// A closed loop: `requests` requests of the size `asked`. Each begins when the one before has ended.
     Closed { requests: u32, asked: Asked },
     /// An open loop: each request begins at its own time, whether or not earlier requests have ended.
     Open(Arrivals),
@@ -92,22 +92,22 @@ pub struct Core {
     view: View,
     /// The client's DHT node.
     dht: Node,
-    /// The DHT keys under which peers announce each block, in the order of the blocks.
+    /// For each block of the model, in order, the DHT key under which peers announce that they serve the block.
     keys: Vec<Key>,
     /// Whether a DHT lookup of all blocks is in progress.
     finding: bool,
     /// The requests in flight.
     requests: BTreeMap<RequestId, Request>,
-    /// The number of timed requests begun so far. Requests that were shed count too.
+    /// The number of timed requests begun so far, including requests that were due but shed.
     timed: u32,
-    /// The number of random draws made so far for routes and retries.
+    /// The number of random values used so far, for routes and for waits before retries.
     draws: u32,
     /// The failure detector for the peers that requests wait for.
     detector: FailureDetector,
     /// The number of rounds of round-trip pings that the client has begun so far.
     rounds: u32,
-    /// The unanswered pings of the last round that measures round-trip times: for each peer, the ping's nonce and send
-    /// time.
+    /// The unanswered pings of the last round of round-trip pings: for each pinged peer, the nonce and the send time of
+    /// its ping.
     pinged: BTreeMap<NodeId, (u64, Timestamp)>,
     /// Whether the deadline timer is running. One deadline timer serves all requests.
     armed: bool,
@@ -127,13 +127,13 @@ impl Core {
     ///
     /// # Panics
     ///
-    /// Panics if the warm-up request has no rows or no prompt tokens, or if there are more requests than a session's id
-    /// can number.
+    /// Panics if the warm-up request has no rows or no prompt tokens, or if the number of timed requests is not below
+    /// [`limits::REQUESTS_PER_CLIENT`].
     pub fn new(config: Config) -> Core {
-        assert!(config.warm_up.batch > 0 && config.warm_up.prompt > 0, "the plan gives every request a token");
+        assert!(config.warm_up.batch > 0 && config.warm_up.prompt > 0, "the warm-up needs a row and a prompt token");
         assert!(
             config.workload.requests() < limits::REQUESTS_PER_CLIENT,
-            "the plan keeps to what a session's id can name"
+            "the client has more requests than a session id can number"
         );
         let (dht, keys) = (Node::new(config.dht.clone()), Key::of_blocks(config.blocks.end));
         Core {
@@ -160,20 +160,21 @@ impl Core {
         self.config.me
     }
 
-    /// Loads the embedding and the LM head.
+    /// Starts the job that loads the embedding and the LM head.
     pub fn on_start(&mut self, _now: Timestamp, out: &mut Vec<Effect>) {
         out.push(Effect::Compute(Job { ticket: Ticket::Load, work: Work::Load { blocks: None } }));
     }
 
-    /// Begins the warm-up request when the orchestrator asks for it, unless a request is in flight or the timed run has
-    /// begun.
+    /// Begins the warm-up request when the orchestrator asks for it, unless a request is in flight or the timed
+    /// requests have begun.
     pub fn on_warm(&mut self, now: Timestamp, from: NodeId, _: Warm, out: &mut Vec<Effect>) {
         if from == self.config.orchestrator && self.requests.is_empty() && self.timed == 0 {
             self.begin(now, WARMUP, now, self.config.warm_up, out);
         }
     }
 
-    /// Begins the timed run at the barrier's release, unless a request is in flight or the timed run has begun.
+    /// Begins the timed requests when the orchestrator releases the barrier, unless a request is in flight or the timed
+    /// requests have begun already.
     pub fn on_go(&mut self, now: Timestamp, from: NodeId, _: Go, out: &mut Vec<Effect>) {
         if from == self.config.orchestrator && self.requests.is_empty() && self.timed == 0 {
             self.released = now;
@@ -181,8 +182,8 @@ impl Core {
         }
     }
 
-    /// Begins the next request of a closed loop, or ends the timed run if none is left. Requests of an open loop begin
-    /// at their own times: only the first call starts the schedule.
+    /// In a closed loop, begins the next request. In an open loop, the first call starts the schedule, and later calls
+    /// begin nothing. Then reports the end if all timed requests are over.
     fn begin_next(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         match self.config.workload {
             Workload::Closed { requests, asked } if self.timed < requests => {
@@ -203,8 +204,9 @@ impl Core {
         }
     }
 
-    /// Begins a request that was due at `intended`. The request takes its route from the client's view if there is one.
-    /// A lookup is started if the view is missing or older than the policy's `refresh`.
+    /// Begins a request that was due at `intended`. If the client has a view of the peers, the request chooses its
+    /// route from the view at once. If the client has no view, or one older than the DHT's `refresh`, the client starts
+    /// a lookup of the peers.
     fn begin(&mut self, now: Timestamp, index: u32, intended: Timestamp, asked: Asked, out: &mut Vec<Effect>) {
         let id = RequestId { client: self.config.me, index };
         let late = if planted(Canary::DeadlineDoubled) { self.config.timeout } else { Duration::ZERO };
@@ -238,8 +240,8 @@ impl Core {
         self.on_done(now, done, out);
     }
 
-    /// Handles finished DHT operations. The view takes only the found records of online peers: a peer that still loads
-    /// its blocks cannot be a hop yet.
+    /// Handles finished DHT operations. Only the records of online peers enter the view: a peer that still loads its
+    /// blocks cannot be a hop of a route.
     fn on_done(&mut self, now: Timestamp, done: Vec<Done>, out: &mut Vec<Effect>) {
         for done in done {
             let Done::Found(records) = done else { continue };
@@ -307,8 +309,8 @@ impl Core {
         }
     }
 
-    /// Ends a request and reports its outcome to the orchestrator. A timed request is followed by the next one. A success
-    /// lifts the bans of the peers on the request's route.
+    /// Ends a request and reports its outcome to the orchestrator. After a timed request, begins the next one. After a
+    /// success, lifts the bans of the peers on the request's route.
     fn settle(&mut self, now: Timestamp, id: RequestId, outcome: Result<(), Failure>, out: &mut Vec<Effect>) {
         let Some(request) = self.requests.remove(&id) else { return };
         if outcome.is_ok() {
@@ -329,8 +331,8 @@ impl Core {
         self.view.heard(now, from, opened.load);
         let request = self.requests.get(&opened.session.request());
         if !request.is_some_and(|request| request.awaits(from, opened.session)) {
-            // The client has given this session up in the meantime, perhaps because an earlier incarnation of the peer
-            // was gone. No other node would close the session.
+            // The client gave this session up before it opened, perhaps because an earlier incarnation of the peer was
+            // lost. No other node would close the session.
             return send(out, from, Message::Close(Close { session: opened.session }));
         }
         self.advance(now, opened.session.request(), out, |request, context| {
@@ -339,7 +341,8 @@ impl Core {
         });
     }
 
-    /// Handles a finished job of the client's device. The client is present once its embedding and LM head are loaded.
+    /// Handles a finished job of the client's device. Once the embedding and the LM head are loaded, the client sends
+    /// [`Present`].
     pub fn on_computed(&mut self, now: Timestamp, _from: NodeId, done: Computed, out: &mut Vec<Effect>) {
         match done.ticket {
             Ticket::Load if done.output.is_ok() => send(out, self.config.orchestrator, Message::Present(Present)),
@@ -352,13 +355,13 @@ impl Core {
         }
     }
 
-    /// Passes a returned step to its request.
+    /// Passes a step that a peer has returned to the request that the step belongs to.
     pub fn on_returned(&mut self, now: Timestamp, from: NodeId, returned: Returned, out: &mut Vec<Effect>) {
         let id = returned.0.session.request();
         self.advance(now, id, out, |request, context| request.on_returned(context, from, returned));
     }
 
-    /// Passes a refusal to the request of its session. A refusal without a session is ignored.
+    /// Passes a refusal to the request whose session was refused. A refusal without a session is ignored.
     pub fn on_refused(&mut self, now: Timestamp, from: NodeId, refused: Refused, out: &mut Vec<Effect>) {
         let Some(session) = refused.session else { return };
         self.advance(now, session.request(), out, |request, context| {
@@ -366,8 +369,8 @@ impl Core {
         });
     }
 
-    /// Handles the notice that a peer is gone. The peer is banned, and absent from the view until a lookup finds it
-    /// again. Requests whose route uses it recover.
+    /// Handles the notice that a peer is unreachable. Bans the peer, removes it from the view until a lookup finds it
+    /// again, and lets the requests whose routes contain the peer recover.
     pub fn on_gone(&mut self, now: Timestamp, from: NodeId, _: Gone, out: &mut Vec<Effect>) {
         self.view.lose(from);
         self.view.ban(now, from, &self.config.policies.bans);
@@ -378,7 +381,7 @@ impl Core {
         }
     }
 
-    /// Handles a timer of the client.
+    /// Handles an expired timer of the client.
     pub fn on_woken(&mut self, now: Timestamp, _from: NodeId, woken: Woken, out: &mut Vec<Effect>) {
         match woken.0 {
             Timer::Deadline => self.look_at_deadlines(now, out),
@@ -423,8 +426,8 @@ impl Core {
         }
     }
 
-    /// Handles the end of the heartbeat timer: pings once each peer that a request waits for, and declares failed the
-    /// peers that were silent for too long.
+    /// Handles the heartbeat timer. Pings each peer that requests wait for, at most once, and declares failed the peers
+    /// that have not answered in time.
     fn beat(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.beating = false;
         let mut pings = BTreeSet::new();
@@ -466,8 +469,8 @@ impl Core {
         out.push(Effect::pong(from, ping));
     }
 
-    /// Handles a pong. Every pong updates the failure detector. The answer to a ping of the last round that measures
-    /// round-trip times also updates the view.
+    /// Handles a pong. Every pong updates the failure detector. A pong of the last round of round-trip pings also
+    /// updates the view.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
         self.dht.on_pong(now, from, pong.nonce, out);
         self.detector.hear(now, from);

@@ -1,10 +1,10 @@
 //! The DHT: Kademlia (Maymounkov and Mazieres 2002). Peers announce in it which blocks they serve, and clients look the
 //! peers up.
 //!
-//! Every peer is a full [`node`]. A client's node only looks up records. The orchestrator's host runs a [`bootstrap`]
-//! node, which newcomers query first. Several keys of one lookup travel together, as in hivemind. The `replicas` nodes
-//! nearest to a key keep its records. A record stays alive because its peer announces it again; the nodes that keep it
-//! do not pass it on. Records are not cached along the path of a lookup.
+//! Every peer is a full [`node`]; a client's node only looks up records. The orchestrator's host runs a [`bootstrap`]
+//! node, which new nodes query first. One query asks for several keys, as in hivemind. The `replicas` nodes nearest to
+//! a key store its records. A peer keeps its record alive by announcing it again; the nodes that store the record do
+//! not copy it to other nodes. Records are not cached along the path of a lookup.
 use crate::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,40 +21,44 @@ pub use key::Key;
 pub use node::{Done, Node};
 pub use record::{Record, State};
 
-/// The distributed hash table (Kademlia) by which peers announce themselves and are found. The defaults are those of
-/// Petals on hivemind 1.1.
+/// The parameters of the distributed hash table (Kademlia) in which peers announce themselves and clients look them up.
+/// The defaults are those of Petals on hivemind 1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
 pub struct Kademlia<T = Duration> {
-    /// The size of a bucket, and the number of nodes that a lookup finds.
+    /// The maximum number of contacts in a bucket of a routing table, and the number of nearest nodes that a lookup
+    /// finds.
     pub k: u16,
-    /// The number of queries that a lookup has in flight.
+    /// The maximum number of queries that one lookup has in flight. After `alpha` successive responses without a nearer
+    /// node, the maximum is `k`.
     pub alpha: u16,
-    /// The number of queries that all lookups of one operation have in flight together, such as those of all blocks
+    /// The maximum number of queries in flight over all lookups of one operation, such as the lookup of every block
     /// (hivemind's `num_workers`).
     pub parallel: u16,
-    /// The number of nodes that store a record.
+    /// The number of nodes that store a peer's record for one block: the nodes nearest to the block's key.
     pub replicas: u16,
-    /// When a lookup of records ends.
+    /// The condition that ends a lookup of records.
     pub search: Search,
-    /// The timeout of a query.
+    /// The timeout of one request to a DHT node.
     pub timeout: T,
-    /// The interval at which a peer announces itself.
+    /// The interval at which a peer repeats its announcement.
     pub announce: T,
-    /// The time after which a record expires unless it is announced again.
+    /// The time after which a peer's record expires unless the peer announces itself again.
     pub expiry: T,
-    /// The age from which on a client looks up the peers again before it begins a request.
+    /// A client that begins a request, or waits before a retry, starts a new lookup of all peers if its last lookup
+    /// ended longer ago than this. The request does not wait for the new lookup.
     pub refresh: T,
 }
 
-/// When a lookup of records ends.
+/// The condition that ends a lookup of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Search {
-    /// After the `k` nearest nodes have been asked. It finds the latest record of every peer.
+    /// The lookup ends after the `k` nearest nodes have answered. It finds the latest record of every peer.
     #[default]
     Latest,
-    /// After the first node that holds a record. It takes fewer queries, but may miss peers that other nodes know.
+    /// The lookup ends at the first answer that contains a record. It takes fewer queries, but may miss peers whose
+    /// records only other nodes store.
     First,
 }
 

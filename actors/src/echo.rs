@@ -1,11 +1,12 @@
-//! Echo blocks: in place of a transformer's values, they compute hashes of everything that the KV caches should hold.
+//! Echo blocks: in place of a transformer's hidden states, they compute hashes of everything that the KV caches must
+//! hold.
 //!
-//! The value of a token is one 64-bit digest. A block keeps a hash chain of its inputs, with one link for each
+//! The hidden state of a token is one 64-bit digest. A block keeps a hash chain of its inputs, with one link for each
 //! position. The block's output for a token is a hash of the chain up to that token. So the output of a block depends
 //! on every earlier input, its order and its position, like the output of a transformer block. A cache entry that is
-//! lost, stale, misplaced or of another session changes every token that follows. Equal generated texts therefore prove
-//! that the caches were equal. The result does not depend on how positions are split into steps, or blocks into block
-//! ranges.
+//! lost, stale, misplaced or from another session changes every later token. If two runs generate equal texts, their
+//! caches were therefore equal. The output does not depend on how the positions are split into steps, or the blocks
+//! into block ranges.
 use crate::id::BlockRange;
 use crate::seed::mix;
 
@@ -17,12 +18,13 @@ pub fn embed(token: u32, position: u32) -> u64 {
     mix(u64::from(token) << 32 | u64::from(position))
 }
 
-/// Returns the token that follows from a digest after the last block; it is less than `vocab` (0 if `vocab` is 0).
+/// Returns the id of the next token, which a digest after the last block determines. The id is less than `vocab`, or 0
+/// if `vocab` is 0.
 pub fn token(digest: u64, vocab: u32) -> u32 {
     (mix(digest) % u64::from(vocab.max(1))) as u32
 }
 
-/// The KV cache of one session over a range of blocks.
+/// The stand-in for the KV cache of one session over a range of blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cache {
     blocks: BlockRange,
@@ -41,18 +43,17 @@ impl Cache {
         self.blocks
     }
 
-    /// Computes all blocks of the cache on `digests`, `[batch, tokens]`, row-major, in place. The digests are those of
-    /// the positions from `position` on.
+    /// Passes `digests` (`[batch, tokens]`, row-major) in place through all blocks of the cache. The first token of
+    /// each row is at `position`.
     ///
-    /// The cache is truncated to `position` first, so that positions it already holds are overwritten and later ones
-    /// are dropped. If the cache ends before `position`, the positions between are filled with a marker of missing
-    /// entries.
+    /// The cache is truncated to `position` first, so that its entries from `position` on are dropped. If the cache
+    /// ends before `position`, the positions between are filled with a marker of missing entries.
     pub fn forward(&mut self, position: usize, digests: &mut [u64]) {
         self.forward_through(self.blocks, position, digests);
     }
 
-    /// Computes only the blocks `part` on `digests`, as [`Cache::forward`] does. The range `part` must lie within the
-    /// blocks of the cache.
+    /// Passes `digests` through only the blocks `part`, in the same way as [`Cache::forward`]. The range `part` must
+    /// lie within the blocks of the cache.
     pub fn forward_through(&mut self, part: BlockRange, position: usize, digests: &mut [u64]) {
         let tokens = digests.len() / self.batch.max(1);
         let blocks = u64::from(part.start)..u64::from(part.end);

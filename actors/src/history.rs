@@ -1,4 +1,5 @@
-//! The history of a session: the hidden states that were sent to it, kept for a replay to the session that replaces it.
+//! The history of a session: hidden states that are kept so that they can be sent again after a failure, to a session
+//! that replaces a lost one.
 use crate::message::Activation;
 
 /// The hidden states of a session's tokens, from position 0 on.
@@ -12,12 +13,12 @@ pub struct History {
 }
 
 impl History {
-    /// Returns the number of tokens of each row.
+    /// Returns the number of tokens that are kept for each row.
     pub fn tokens(&self) -> u32 {
         self.tokens
     }
 
-    /// Returns the bytes of the kept hidden states on the wire.
+    /// Returns the size of the kept hidden states on the wire, in bytes.
     pub fn bytes(&self) -> u64 {
         self.pieces.iter().map(Activation::bytes).sum()
     }
@@ -39,7 +40,7 @@ impl History {
         self.pieces.clear();
     }
 
-    /// Returns the tokens from `position` on as one activation; `None` if there are none.
+    /// Returns the hidden states from `position` on as one activation; `None` if no token from `position` on is kept.
     pub fn since(&mut self, position: u32) -> Option<Activation> {
         if position >= self.tokens {
             return None;

@@ -2,17 +2,18 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// An actor of the swarm. The plan numbers the nodes, and both worlds use the same numbers.
+/// The number of a node, which is one actor of the swarm. The plan numbers the nodes; live runs and simulations of the
+/// plan use the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u32);
 
-/// A host: one operating-system process of the live world, with one device; in the simulation, one machine with its
-/// NIC.
+/// The number of a host. A host has one or more devices and one NIC. In a live run, a host is one operating-system
+/// process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostId(pub u32);
 
-/// One `generate()` call of one client. Index 0 is the client's warm-up; the indices from 1 on are its timed
-/// micro-batches, in order.
+/// The id of a request, which is one `generate()` call of one client. Index 0 is the client's warm-up; the indices from
+/// 1 on are the client's timed requests, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId {
     pub client: NodeId,
@@ -28,8 +29,8 @@ impl RequestId {
 
 /// The id of a session. A session holds the KV cache of one request at one peer, for one hop of a route.
 ///
-/// The id contains the request and the number of the session among all sessions that the request has ever opened, at
-/// any peer. A late message of an old session can therefore not be mistaken for one of a newer session.
+/// The id contains the request and a number that counts all sessions of the request, at any peer. A late message of an
+/// old session can therefore not be mistaken for a message of a newer session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(u64);
 
@@ -40,8 +41,9 @@ impl fmt::Debug for SessionId {
 }
 
 impl SessionId {
-    /// Returns the id with 24 bits of client, 24 bits of request and 16 bits of session number `leg`, within
-    /// `limits::{NODES, REQUESTS_PER_CLIENT, SESSIONS_PER_REQUEST}`.
+    /// Returns the id of the request's session number `leg`: 24 bits for the client, 24 bits for the request's index
+    /// and 16 bits for `leg`. The numbers must be below `limits::NODES`, `limits::REQUESTS_PER_CLIENT` and
+    /// `limits::SESSIONS_PER_REQUEST`.
     pub fn new(request: RequestId, leg: u16) -> SessionId {
         SessionId(u64::from(request.client.0) << 40 | u64::from(request.index & 0xff_ffff) << 16 | u64::from(leg))
     }

@@ -1,4 +1,4 @@
-//! The invariants of a run, checked on its events as they happen, in the simulation and in the live swarm.
+//! The invariants of a run, checked on its events as they happen, in simulations and in live runs.
 //!
 //! A broken invariant is a bug in the code of the swarm, never an error in the scenario. It ends the run with an error
 //! that names the invariant.
@@ -15,47 +15,47 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A condition that must hold in every run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Invariant {
-    #[error("no timed work happens before the start of the timed run")]
+    #[error("no timed work may happen before the start of the timed run")]
     NothingBeforeTheBarrier,
-    #[error("a request ends exactly once")]
+    #[error("every request must end exactly once")]
     OneEnd,
-    #[error("the tokens of a request arrive once and in order")]
+    #[error("the tokens of a request must arrive once and in order")]
     TokensContiguous,
-    #[error("the KV cache of a session grows only at its end")]
+    #[error("every step must begin where the KV cache of its session ends")]
     CacheContiguous,
-    #[error("the parts of a step's latency do not exceed the whole")]
+    #[error("the measured parts of a step's latency must not exceed the whole latency")]
     PartsWithinWhole,
-    #[error("a peer reserves no more KV cache than it has, and the reserved size is the sum over its sessions")]
+    #[error("the KV cache that a peer has reserved must be the sum over its sessions and fit into its budget")]
     CacheWithinBudget,
-    #[error("no peer holds KV cache after the run is drained")]
+    #[error("no peer may hold KV cache once the run is over and all of its messages have arrived")]
     CacheFreed,
-    #[error("a route covers every block exactly once")]
+    #[error("a route must cover every block exactly once")]
     RouteCovers,
-    #[error("a route contains a banned peer only if no other peer serves its blocks")]
+    #[error("a route may contain a banned peer only if no other peer serves its blocks")]
     BansRespected,
-    #[error("every queue is within its limit")]
+    #[error("no queue of a peer may be longer than its limit")]
     QueuesBounded,
-    #[error("every sent message is delivered, lost or in flight")]
+    #[error("every sent message must be delivered, lost or in flight")]
     MessagesBalanced,
 }
 
-/// A checker of the invariants over the events of one host, or of a whole simulation.
+/// Checks the invariants over the events of one host of a live run, or of a whole run.
 #[derive(Default)]
 pub struct InvariantChecker {
     released: bool,
-    /// Whether the barrier's release is among the checked events. Only the orchestrator's host records it.
+    /// Whether the checked events include the barrier's release, which only the orchestrator's host records.
     watches_barrier: bool,
     ended: BTreeSet<RequestId>,
     outputs: BTreeMap<RequestId, u32>,
     caches: BTreeMap<(SessionId, NodeId), u32>,
-    /// The last reservation of each session at each peer.
+    /// The current reservation of KV cache of each session at each peer.
     held: BTreeMap<(NodeId, SessionId), Reserved>,
-    /// The bytes that the sessions of each peer hold together.
+    /// The bytes of KV cache that all sessions of each peer hold together.
     used: BTreeMap<NodeId, u64>,
 }
 
 impl InvariantChecker {
-    /// Returns a checker for the events of a whole run, the orchestrator's included.
+    /// Returns a checker for the events of a whole run, including the events of the orchestrator.
     pub fn of_a_run() -> InvariantChecker {
         InvariantChecker { watches_barrier: true, ..InvariantChecker::default() }
     }
@@ -69,7 +69,7 @@ impl InvariantChecker {
     ///
     /// # Errors
     ///
-    /// The invariant that the event breaks.
+    /// Returns the invariant that the event breaks.
     pub fn check(&mut self, event: &Event) -> Result<(), Invariant> {
         match event {
             Event::Released { .. } => self.released = true,
@@ -103,7 +103,7 @@ impl InvariantChecker {
     fn check_step(&mut self, step: &Stepped) -> Result<(), Invariant> {
         self.timed(step.request)?;
         let seen = self.outputs.entry(step.request).or_default();
-        // A request that generates no token has one step, its prefill, which has output 0.
+        // A request that generates no token has only one step: its prefill, with `output` 0.
         if step.output != *seen + 1 && !(step.output == 0 && step.position == 0) {
             return Err(Invariant::TokensContiguous);
         }
@@ -158,19 +158,19 @@ impl InvariantChecker {
         }
     }
 
-    /// Returns one of the reservations that peers still hold. When a run is over and all of its messages have arrived,
-    /// there must be none (`None`).
+    /// Returns one of the reservations of KV cache that peers still hold, or `None`. It must be `None` once a run is
+    /// over and all of its messages have arrived.
     pub fn holding(&self) -> Option<&Reserved> {
         self.held.values().next()
     }
 
-    /// Whether a peer holds any session.
+    /// Whether a peer holds KV cache for at least one session.
     pub fn holds(&self, peer: NodeId) -> bool {
         let first = SessionId::from_raw(0);
         self.held.range((peer, first)..).next().is_some_and(|((holder, _), _)| *holder == peer)
     }
 
-    /// Notes that a peer's process has ended. All of its reservations are dropped.
+    /// Notes that the process of a peer has ended: all reservations at the peer are dropped.
     pub fn lost(&mut self, peer: NodeId) {
         self.used.remove(&peer);
         self.held.retain(|(holder, _), _| *holder != peer);
@@ -261,7 +261,7 @@ mod tests {
         }))
     }
 
-    /// Returns the first invariant that these events break after the barrier's release.
+    /// Checks `events` after the barrier's release, and returns the first invariant that they break.
     fn broken(events: impl IntoIterator<Item = Event>) -> Option<Invariant> {
         let mut checker = InvariantChecker::of_a_run();
         let released = Event::Released { at: Timestamp(0) };
@@ -293,8 +293,8 @@ mod tests {
 
     const BUDGET: u64 = 100;
 
-    /// Returns the event that session `leg` of the request holds `bytes` from now on, and all sessions of the peer
-    /// together hold `used`.
+    /// Returns the event that the request's session number `leg` holds `bytes` of KV cache from now on, and that all
+    /// sessions of the peer together hold `used` bytes.
     fn reserved(leg: u16, bytes: Option<u64>, used: u64) -> Reserved {
         Reserved {
             session: SessionId::new(REQUEST, leg),

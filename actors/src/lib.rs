@@ -1,9 +1,9 @@
-//! The actors of the swarm: typed messages, pure state machines, thin actix actors, and the interface through which
-//! they act.
+//! The actors of the swarm: their typed messages, their pure state machines, the thin actix actors around these, and
+//! the interface through which the actors act on the outside.
 //!
 //! A *core* is a plain struct whose methods take an input and push [`world::Effect`]s. The actor around a core forwards
-//! messages to it. This crate uses no socket, no clock, no tensor library and no simulation kernel. [`world`] is the
-//! only interface to the outside, and the engine implements it twice: in the simulator and in the live swarm.
+//! messages to the core. This crate uses no socket, no clock, no tensor library and no simulation kernel. [`world`] is
+//! the only interface to the outside. The engine implements it twice: for simulations and for live runs.
 #![forbid(unsafe_code)]
 
 mod actor_impls;

@@ -1,8 +1,8 @@
 //! The typed messages between the nodes of the swarm, and the jobs that nodes give to devices.
 //!
 //! [`Message`] occupies at most 48 bytes (an assertion at compile time checks this): large or rare variants are boxed.
-//! An activation always states its size. It carries values only in worlds that compute values; a simulation of costs
-//! has none.
+//! An activation always states its size. It carries values only in a run that computes values, not in a simulation of
+//! sizes and times only.
 mod activation;
 mod node_role;
 mod ping_purpose;
@@ -19,52 +19,53 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// A message between two nodes, or a notice of the world to a node ([`Message::Gone`]).
+/// A message between two nodes, or a notice to a node from the runtime that carries messages ([`Message::Gone`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
-    // -- the measured protocol: orchestrator and clients --
-    /// To the orchestrator: this node is up, its weights are loaded, and it has announced itself.
+    // -- between the orchestrator and the other nodes: readiness, barrier and results --
+    /// From a client or a peer to the orchestrator: the sender is up and has loaded its weights. A peer has also
+    /// announced itself.
     Present(Present),
-    /// To a client: run the warm-up request (one token, with the prompt length and the batch size of the timed
-    /// requests), then send [`Ready`].
+    /// From the orchestrator to a client: run the warm-up request, then send [`Ready`]. The warm-up has the batch size
+    /// and the prompt length of a timed request, and generates one token.
     Warm(Warm),
-    /// To the orchestrator: the warm-up is over.
+    /// From a client to the orchestrator: the client's warm-up is over.
     Ready(Ready),
-    /// To a client: the barrier is released; start the timed requests.
+    /// From the orchestrator to a client: the barrier is released; start the timed requests.
     Go(Go),
-    /// To the orchestrator: the duration of one timed request.
+    /// From a client to the orchestrator: the latency of one timed request, or the reason of its failure.
     Latency(Latency),
-    /// To the orchestrator: all timed requests of this client are over.
+    /// From a client to the orchestrator: all timed requests of the client are over.
     Finished(Finished),
-    // -- discovery --
+    // -- discovery of peers --
     /// A request or a response of the DHT.
     Rpc(Box<Rpc>),
-    // -- sessions --
-    /// To a peer: open a session.
+    // -- sessions of a client at a peer --
+    /// From a client to a peer: open a session.
     Open(Box<Open>),
-    /// To the client: the session is open.
+    /// From a peer to a client: the session is open.
     Opened(Opened),
-    /// A step of a session on its way to the peer that computes it.
+    /// A step of a session, on its way to the peer that computes the step.
     Step(Step),
-    /// A computed step on its way back to the client.
+    /// A computed step, on its way back to the client.
     Returned(Returned),
-    /// To a peer: send the output of a session to another next session.
+    /// From a client to a peer: send the outputs of a session to another session of the next hop.
     Reroute(Box<Reroute>),
-    /// To a peer: close a session.
+    /// From a client to a peer: close a session.
     Close(Close),
-    /// To the sender of a message: the receiver does not do what the message asks for.
+    /// To the sender of an earlier message: the receiver of that message does not do what it asks for.
     Refused(Refused),
-    // -- liveness --
+    // -- checks whether a node is reachable --
     /// To any node: answer with a [`Pong`].
     Ping(Ping),
     /// The answer to a [`Ping`].
     Pong(Pong),
-    // -- sent by the world, never by a node --
-    /// The sender of this message has become unreachable.
+    // -- sent by the runtime that carries messages, never by a node --
+    /// The node that is named as the sender of this message has become unreachable.
     Gone(Gone),
 }
 
-/// A message in the form in which the `Handler` of its type receives it.
+/// A message of type `M` and its sender, as the actix `Handler` for `M` receives them.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub struct Inbound<M: 'static> {
@@ -72,15 +73,16 @@ pub struct Inbound<M: 'static> {
     pub body: M,
 }
 
-/// The body of [`Message::Present`]: the sender is up, its weights are loaded, and it has announced itself.
+/// The body of [`Message::Present`]: the sending client or peer is up and has loaded its weights. A peer has also
+/// announced itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Present;
 
-/// The body of [`Message::Warm`]: the receiver must run the warm-up request.
+/// The body of [`Message::Warm`]: the receiving client must run its warm-up request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warm;
 
-/// The result of a client's warm-up.
+/// The body of [`Message::Ready`]: the result of the client's warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     pub warmed: Result<(), Failure>,
@@ -90,7 +92,8 @@ pub struct Ready {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Go;
 
-/// The duration of one timed request: the whole `generate()`, prompt included.
+/// The body of [`Message::Latency`]: the result of one timed request. The latency covers the whole `generate()` call,
+/// prefill included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {
     pub request: RequestId,
@@ -102,7 +105,7 @@ pub struct Latency {
 /// The body of [`Message::Finished`]: all timed requests of the sending client are over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
-    /// The time at which the last request ended, on the client's clock.
+    /// The time at which the client's last request ended, on the client's clock.
     pub at: Timestamp,
 }
 
@@ -113,18 +116,18 @@ pub struct Hop {
     pub blocks: BlockRange,
 }
 
-/// Who sends a step from one peer to the next.
+/// How a step gets from one peer to the next: through the client, or directly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Forwarding {
     /// Each peer returns the step to the client, which sends it to the next peer.
     #[default]
     Relay,
-    /// Each peer sends the step directly to the next; the last returns it to the client.
+    /// Each peer sends the step directly to the next peer; the last peer returns it to the client.
     Push,
 }
 
-/// A request to a peer to open a session: to compute one hop of a route, with a KV cache of `max_length` tokens for
-/// each row.
+/// A request to a peer to open a session, in which the peer computes one hop of a route. The session's KV cache holds
+/// up to `max_length` tokens for each row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Open {
     pub session: SessionId,
@@ -132,7 +135,7 @@ pub struct Open {
     pub blocks: BlockRange,
     /// The index of the hop in the route.
     pub hop: u16,
-    /// The session that receives the output; `None` sends the output to the client.
+    /// The session of the next hop, which receives the outputs. With `None`, the peer sends the outputs to the client.
     pub next: Option<Next>,
     pub batch: u32,
     pub max_length: u32,
@@ -157,12 +160,12 @@ pub struct Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     pub session: SessionId,
-    /// The peer's load, this session included.
+    /// The peer's load, including the opened session.
     pub load: Load,
 }
 
-/// A request to a peer to send the output of `session` to another next session. The peer sends again the kept output
-/// from position `from` on, and sends all later output there too.
+/// A request to a peer to send the outputs of `session` to `next` from now on, in place of the session of the former
+/// next hop. The peer first sends `next` the outputs that it has kept, from position `from` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reroute {
     pub session: SessionId,
@@ -170,13 +173,13 @@ pub struct Reroute {
     pub from: u32,
 }
 
-/// One step of a session: the hidden states of new tokens on their way through the route.
+/// One step of a session: the hidden states of new tokens, on their way through the route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// The session that computes the step, or, in a [`Returned`], the session that has computed it.
     pub session: SessionId,
-    /// The number of tokens before this step's own. The session must have accepted at least as many. Tokens of the step
-    /// that the session has already accepted are skipped.
+    /// The number of tokens in each row before the step's tokens. The session must have accepted at least as many.
+    /// Tokens of the step that the session has accepted already are skipped.
     pub position: u32,
     pub activation: Activation,
 }
@@ -191,7 +194,7 @@ pub struct Close {
     pub session: SessionId,
 }
 
-/// The answer of a node that does not do what it was asked.
+/// The answer of a node that does not do what a message asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// The session that the refused message was about, if any.
@@ -211,15 +214,15 @@ pub struct Ping {
 pub struct Pong {
     /// The nonce of the ping.
     pub nonce: u64,
-    /// The load of a peer; nodes that are not peers send [`Load::default`].
+    /// The sender's load if the sender is a peer; all other nodes send [`Load::default`].
     pub load: Load,
 }
 
-/// The reason why a node does not do what it was asked. It is typed so that the sender can act on it.
+/// The reason why a node does not do what a message asks for. The sender of the message acts on the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// The queue of steps is full, too many sessions are open, or the session is open or waiting already.
-    #[error("the queue of the peer is full")]
+    /// The peer's queue of steps is full, too many sessions are open, or the session is open or waiting already.
+    #[error("the peer has too many steps or sessions, or has this session already")]
     Busy,
     /// The KV cache has no room for the session, or too many sessions wait for room already.
     #[error("the KV cache of the peer has no room for the session")]
@@ -227,13 +230,15 @@ pub enum Refusal {
     /// The peer does not serve the requested blocks.
     #[error("the peer does not serve the requested blocks")]
     NotServing,
-    /// The receiver has no session with this id.
+    /// The peer has no session with the id in the message.
     #[error("the peer has no session with this id")]
     UnknownSession,
-    /// The step leaves a gap after the tokens that the session has accepted, has no tokens, or has the wrong batch size.
-    #[error("the step does not follow the tokens that the session has accepted")]
+    /// The step has no tokens, has the wrong batch size, or leaves a gap after the tokens that its session has
+    /// accepted.
+    #[error("the step is empty, has the wrong batch size, or leaves a gap after the tokens of its session")]
     OutOfOrder,
-    /// The step exceeds the maximum length of its session, or the session to open exceeds the limits of batch or length.
+    /// The step exceeds the maximum length of its session, or the session to open exceeds the limit of its batch or
+    /// length.
     #[error("the step or the session is larger than the peer allows")]
     TooLong,
     /// The device failed to execute the step.
@@ -246,8 +251,8 @@ pub enum Refusal {
     /// The peer has not kept the hidden states that it is asked to send again.
     #[error("the peer has not kept the outputs that it was asked to send again")]
     NotKept,
-    /// The session has exceeded its lifetime.
-    #[error("the session has exceeded its maximum lifetime")]
+    /// The session has exceeded its maximum total time or its maximum idle time.
+    #[error("the session has exceeded its maximum total time or its maximum idle time")]
     Expired,
     /// The node does not handle messages of this kind.
     #[error("the node does not handle messages of this kind")]
@@ -267,21 +272,21 @@ pub enum NotFinite {
     Scores,
 }
 
-/// The body of [`Message::Gone`]: the sender is unreachable.
+/// The body of [`Message::Gone`]: the node that is named as the sender has become unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gone;
 
-/// The reason why a request ended without all of its tokens.
+/// The reason why a request ended before it had generated all of its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
-    /// No route covers every block.
+    /// No route of known peers covers every block.
     #[error("no route of known peers covers every block")]
     NoRoute,
-    /// A peer refused the request.
+    /// A peer refused a message of the request.
     #[error("{0} refused the request: {1}")]
     Refused(NodeId, Refusal),
-    /// A peer was lost.
-    #[error("{0} became unreachable")]
+    /// A peer became unreachable, or did not answer in time.
+    #[error("{0} became unreachable or did not answer in time")]
     PeerLost(NodeId),
     /// The client's own device failed.
     #[error("the device of the client failed")]
@@ -314,10 +319,10 @@ impl Failure {
     }
 }
 
-/// Token ids, `[batch, tokens]`, row-major; `None` in a world that does not compute values.
+/// Token ids, `[batch, tokens]`, row-major; `None` in a run that computes no values.
 pub type Ids = Option<Arc<Vec<u32>>>;
 
-/// The purpose of a job, which identifies it among the jobs of one node that are in progress.
+/// The purpose of a job. A node tells the results of its jobs apart by their tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ticket {
     /// A job that loads the node's part of the model.
@@ -326,7 +331,7 @@ pub enum Ticket {
     Release,
     /// A job of a peer's self-benchmark.
     Benchmark,
-    /// A peer's job of steps, by its number.
+    /// A peer's job that computes steps, with the job's number.
     Steps(u64),
     /// A job for a client's request: the request's index, and the number of the job among the request's jobs.
     Request { index: u32, job: u32 },
@@ -339,33 +344,34 @@ pub struct Job {
     pub work: Work,
 }
 
-/// The kinds of work of a device.
+/// The work of one job of a device.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
     /// Load the weights of these blocks in place of those that are loaded; `None` loads the embedding and the LM head.
     Load { blocks: Option<BlockRange> },
-    /// Turn token ids, `[batch, tokens]`, which begin at `position`, into hidden states.
+    /// Turn token ids into hidden states. `ids` is `[batch, tokens]`, and the first token of each row is at `position`.
     Embed { batch: u16, tokens: u32, position: u32, ids: Ids },
-    /// Compute one step, or a part of one.
+    /// Compute one step, or one step through some of its blocks.
     Blocks(Piece),
-    /// Compute steps of several sessions through the same blocks at once.
+    /// Compute steps of several sessions together, all through the same blocks.
     Batch(Vec<Piece>),
     /// Compute the final norm, the LM head and the sampling for the last position of each row. The result is output
     /// token `output` of `request`, counted from 1.
     Head { request: RequestId, output: u32, input: Activation },
-    /// Compute a step of made-up values through one block, into a KV cache of the peer's own, to measure its duration.
+    /// Measure one step of a peer's self-benchmark: compute made-up values through one block, with a KV cache that
+    /// belongs to no session.
     Benchmark { block: u32, benchmark: Benchmark },
     /// Free the KV cache of a session. This job is not answered by [`Computed`].
     Release { session: SessionId },
 }
 
-/// A step, or a part of one: hidden states that go through `blocks` and are appended to the session's KV cache at
-/// `position`.
+/// A step, or a step through some of its blocks: the hidden states `input` go through `blocks`, and extend the
+/// session's KV cache from `position` on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece {
     pub session: SessionId,
-    /// The block range that this job computes: all of `held`, or a part of it. The parts of a step are computed in
-    /// order.
+    /// The block range that this job computes: all or some of the blocks `held`. The jobs of one step compute their
+    /// blocks in order.
     pub blocks: BlockRange,
     /// The block range of the session's KV cache.
     pub held: BlockRange,
@@ -379,17 +385,18 @@ pub struct Piece {
 pub struct Benchmark {
     /// The number of tokens in the step.
     pub tokens: u32,
-    /// The number of tokens that are in the KV cache already. At 0 the step begins a new cache.
+    /// The number of tokens that the KV cache holds before the step. At 0, the step begins a new KV cache.
     pub position: u32,
-    /// The number of tokens that the cache must have room for.
+    /// The number of tokens for which the KV cache must have room.
     pub max_length: u32,
 }
 
-/// The end of a job.
+/// The report that a job of a device has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Computed {
     pub ticket: Ticket,
-    /// The time at which the job got the device (and the core lease, where hosts share a machine).
+    /// The time at which the job got the device (and a core lease, if the machine limits how many jobs compute at
+    /// once).
     pub started: Timestamp,
     pub finished: Timestamp,
     pub output: Result<Output, Refusal>,
@@ -406,11 +413,11 @@ pub enum Output {
     Hidden(Activation),
     /// The hidden states of each piece of a [`Work::Batch`], in order.
     Batch(Vec<Activation>),
-    /// One token id for each row, in a world that computes values.
+    /// The id of the next token of each row; `None` in a run that computes no values.
     Tokens(Ids),
 }
 
-/// The world's command to a node to leave the swarm: the process of the receiving node is about to end.
+/// The runtime's command to a node to leave the swarm, because the node's process is about to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leave;
 
@@ -421,33 +428,33 @@ pub struct Woken(pub Timer);
 /// The purpose of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timer {
-    /// A client checks whether a request has exceeded its timeout.
+    /// On expiry, a client checks whether a request has exceeded its timeout.
     Deadline,
-    /// A client checks whether the peers that it waits for are still reachable.
+    /// On expiry, a client checks whether the peers that it waits for are still reachable.
     Heartbeat,
-    /// A client retries after a failure.
+    /// On expiry, a client retries after a failure.
     Retry,
-    /// A client starts the request that is due.
+    /// On expiry, a client starts the requests of its open-loop schedule that are due.
     Arrival,
-    /// The orchestrator checks whether all nodes of the swarm are up.
+    /// On expiry, the orchestrator checks whether all nodes of the swarm are up.
     ReadyTimeout,
-    /// A client pings some peers again, to measure round-trip times.
+    /// On expiry, a client pings some peers again, to measure round-trip times.
     Pings,
-    /// A peer checks which sessions have waited too long for room in its KV cache.
+    /// On expiry, a peer checks which sessions have waited too long for room in its KV cache.
     Admission,
-    /// A peer checks which sessions have exceeded their lifetime.
+    /// On expiry, a peer checks which sessions have exceeded their lifetime.
     Lifetime,
-    /// A peer's batching delay is over: the peer computes the steps that have arrived.
+    /// On expiry, a peer's batching delay is over: the peer computes the steps that have arrived.
     BatchWait,
-    /// A node of the DHT checks which of its requests were not answered in time.
+    /// On expiry, a node of the DHT checks which of its requests were not answered in time.
     Dht,
-    /// A peer repeats its periodic announcement.
+    /// On expiry, a peer repeats its periodic announcement.
     Announce,
-    /// A peer announces itself once more, because no node kept its last announcement.
+    /// On expiry, a peer announces itself again, because no node stored its last announcement.
     AnnounceAgain,
-    /// A peer stops waiting for the pongs of its next-hop probe, and announces itself.
+    /// On expiry, a peer stops waiting for the pongs of its next-hop probe, and announces itself.
     NextHopProbe,
-    /// A peer that chooses its own blocks checks whether other blocks need it more.
+    /// On expiry, a peer that chooses its own blocks checks whether other blocks need it more.
     Place,
 }
 
@@ -475,10 +482,11 @@ kinds!(
 );
 
 impl Message {
-    /// Returns the bytes of the message on the wire: a frame header and a control part of typical size (64 bytes
-    /// together), plus the values of an activation or the body of a DHT message.
+    /// Returns the size of the message on the wire, in bytes: a frame header and a control part of typical size (64
+    /// bytes together), plus the values of an activation or the body of a DHT message.
     ///
-    /// Both worlds charge links with this number, so that a prediction does not depend on details of the encoding.
+    /// Live runs and simulations both charge links with this size, so that predictions do not depend on details of the
+    /// encoding.
     #[inline]
     pub fn wire_bytes(&self) -> u64 {
         const FRAME: u64 = 64;
@@ -496,8 +504,8 @@ impl Message {
         matches!(self, Message::Rpc(_) | Message::Ping(_) | Message::Pong(_))
     }
 
-    /// Whether the message is part of the measured work and not of the orchestration. Only such messages are shaped in
-    /// the live world and take time in a simulation.
+    /// Whether the message belongs to the measured work of the swarm, not to the orchestration. Only messages of the
+    /// measured work are shaped in a live run and take time in a simulation.
     #[inline]
     pub fn is_swarm_traffic(&self) -> bool {
         !matches!(
@@ -513,4 +521,4 @@ impl Message {
     }
 }
 
-const _: () = assert!(size_of::<Message>() <= 48, "a wide message makes every queue slower");
+const _: () = assert!(size_of::<Message>() <= 48, "a wider `Message` makes every queue slower");

@@ -1,8 +1,8 @@
 //! The peer: a server that holds a range of blocks, admits sessions, queues and computes their steps, and forwards the
 //! results to the next hop.
 //!
-//! The peer does not handle tensors or devices itself. It sends steps to the device as a job and gets the outputs back
-//! in a `Computed` message. At most one job of steps is in progress at a time.
+//! The peer does not handle tensors or devices itself. It sends steps to its device in a job, and gets their outputs
+//! back in a `Computed` message. At most one job with steps is in progress at a time.
 mod admission;
 mod meter;
 mod next_hop_probe;
@@ -35,11 +35,11 @@ use std::collections::VecDeque;
 pub struct Config {
     pub me: NodeId,
     pub orchestrator: NodeId,
-    /// The peer's DHT node, its blocks and its speed.
+    /// The configuration of the peer's DHT node, of its blocks and of its speed.
     pub place: presence::Config,
     /// The budget of the KV cache, in bytes.
     pub cache_bytes: u64,
-    /// Bytes that one token of one row takes in the KV cache of one block.
+    /// The bytes that one token of one row takes in the KV cache of one block.
     pub cache_bytes_per_token_block: u64,
     pub policies: Policies,
 }
@@ -53,9 +53,9 @@ pub struct Holdings {
     pub waiting: usize,
     /// The number of steps in the queue, without the steps of the job that the device is computing.
     pub steps: usize,
-    /// Bytes of KV cache that are reserved for open sessions.
+    /// The bytes of KV cache that are reserved for open sessions.
     pub cache_bytes: u64,
-    /// Bytes of hidden states that are kept for a replay after a failure.
+    /// The bytes of hidden states that are kept for a replay after a failure.
     pub kept_bytes: u64,
 }
 
@@ -66,7 +66,7 @@ pub struct Core {
     queue: Queue,
     /// The steps of the job that the device is computing; empty if the device is idle.
     running: Vec<Queued>,
-    /// The number of jobs of steps that the device has been given so far.
+    /// The number of jobs with steps that the device has been given so far.
     jobs: u64,
     meter: Meter,
     /// Whether the timer of the batching delay is running.
@@ -85,7 +85,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// A peer that has not started yet.
+    /// Creates a peer that has not started yet.
     ///
     /// # Panics
     ///
@@ -110,17 +110,17 @@ impl Core {
         }
     }
 
-    /// The node id of the peer.
+    /// Returns the node id of the peer.
     pub fn me(&self) -> NodeId {
         self.config.me
     }
 
-    /// Bytes of KV cache that are reserved now; 0 once every session is closed.
+    /// Returns the bytes of KV cache that are reserved now; 0 once every session is closed.
     pub fn cache_used(&self) -> u64 {
         self.sessions.used()
     }
 
-    /// The resources that the peer holds for its sessions now; all zero once every session is closed.
+    /// Returns the resources that the peer holds for its sessions now; all are zero once every session is closed.
     pub fn holdings(&self) -> Holdings {
         Holdings {
             sessions: self.sessions.len(),
@@ -131,7 +131,7 @@ impl Core {
         }
     }
 
-    /// The load that the peer reports in announcements, pongs and `Opened` messages.
+    /// Returns the load that the peer reports in announcements, pongs and `Opened` messages.
     fn load(&mut self, now: Timestamp) -> Load {
         Load {
             cache_tokens: u32::try_from(self.sessions.tokens_left()).unwrap_or(u32::MAX),
@@ -206,7 +206,7 @@ impl Core {
     }
 
     /// Gives an idle device its next job: at once, or after the batching delay if the step was pushed by another peer.
-    /// The delay lets the other steps arrive that the previous peer computed in the same job.
+    /// During this delay, the other steps that the previous peer computed in the same job can arrive.
     #[inline]
     fn batch_wait(&mut self, pushed: bool, out: &mut Vec<Effect>) {
         let after = self.config.policies.batch_wait;
@@ -457,7 +457,7 @@ impl Core {
         send(out, from, Message::Pong(Pong { nonce: ping.nonce, load }));
     }
 
-    /// Leaves the swarm, and announces the peer as OFFLINE. Open sessions continue.
+    /// Makes the peer leave the swarm: it announces itself as OFFLINE. Its open sessions continue.
     pub fn on_leave(&mut self, now: Timestamp, _from: NodeId, _: Leave, out: &mut Vec<Effect>) {
         self.presence.leave(now, out);
     }

@@ -22,12 +22,15 @@ use std::sync::Arc;
 #[serde(deny_unknown_fields, default)]
 #[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
 pub struct Placement<T = Duration> {
-    /// The mean interval at which a peer considers moving; each is drawn uniformly from 0 to twice this.
+    /// The mean time between two checks of a peer whether it should move. Each time is drawn uniformly from 0 to twice
+    /// the mean.
     pub period: T,
-    /// A peer moves if the throughput of the weakest block, divided by that after the best move, is below this.
+    /// A peer moves only if a ratio is below this value: the throughput of the swarm's weakest block now, divided by
+    /// its throughput after the move and the moves of other peers that would follow.
     pub quality: f64,
-    /// The mean time that a new peer waits before it chooses, drawn uniformly from 0 to twice this, so that each of several
-    /// peers that start together sees what the others have chosen.
+    /// The mean time that a new peer waits before it chooses its blocks. Each wait is drawn uniformly from 0 to twice
+    /// the mean. Peers that start together therefore choose at different times, and later ones see the choices of
+    /// earlier ones.
     pub delay: T,
 }
 
@@ -54,28 +57,28 @@ impl Placement {
 /// The speed of a peer, measured by itself or given by its device's cost model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
-    /// Blocks per second in steps of one token.
+    /// The number of blocks that the device computes per second in steps of one token.
     pub inference_rps: f64,
-    /// Blocks times tokens per second in steps of many tokens (1024 in Petals).
+    /// The device's speed in steps of many tokens (1024 in Petals): computed blocks times tokens, per second.
     pub forward_rps: f64,
-    /// Tokens per second that the peer's NIC carries.
+    /// The number of tokens per second whose activations the peer's NIC can carry.
     pub network_rps: f64,
 }
 
 impl Speed {
-    /// Returns the tokens per second of a peer with `blocks` blocks: the lesser of the device's rate and the network's
-    /// rate. The device's rate assumes that a request enters at any block of the range with equal probability, and so
-    /// uses `(blocks + 1) / 2` blocks on average (`petals/server/throughput.py`).
+    /// Returns the throughput of a peer with `blocks` blocks, in tokens per second: the lesser of its device's rate and
+    /// its NIC's rate. The device's rate assumes that a request enters the peer at any block of its range with equal
+    /// probability, and so uses `(blocks + 1) / 2` blocks on average (`petals/server/throughput.py`).
     pub fn throughput(&self, blocks: u32) -> f64 {
         (self.forward_rps / (f64::from(blocks + 1) / 2.0)).min(self.network_rps)
     }
 }
 
-/// The block range of each peer, and its throughput in tokens per second. Only peers that are online or joining.
+/// The block range and the throughput (in tokens per second) of each peer that is online or joining.
 pub type Spans = BTreeMap<NodeId, (BlockRange, f64)>;
 
-/// Returns the block ranges and throughputs of the peers in `records` that are online or joining and hold any block. A
-/// negative or NaN throughput counts as 0.
+/// Returns the block ranges and throughputs of those peers in `records` that are online or joining and hold at least
+/// one block. A negative or NaN throughput counts as 0.
 pub fn spans(records: &[Arc<Record>]) -> Spans {
     let there = records.iter().filter(|record| record.state >= State::Joining && !record.announce.blocks.is_empty());
     there.map(|record| (record.peer(), (record.announce.blocks, record.throughput.max(0.0)))).collect()
@@ -100,8 +103,8 @@ pub fn better(spans: &Spans, me: NodeId, layers: u32, quality: f64, stream: &mut
     let (mine, throughput) = *spans.get(&me)?;
     let mut served = throughputs(spans, layers);
     let before = weakest(&served);
-    // A little more than the peer's throughput is subtracted. Otherwise a remaining rounding error could cause a move.
-    // With equal candidates, the old range wins.
+    // Subtracts a little more than the peer's throughput. A rounding error therefore cannot make another range look
+    // weaker than the peer's present range, and the peer stays if both are equal.
     add(&mut served, mine, -throughput * (1.0 + EPSILON));
     if before > EPSILON && weakest(&served) <= 0.0 {
         return None;
@@ -110,7 +113,8 @@ pub fn better(spans: &Spans, me: NodeId, layers: u32, quality: f64, stream: &mut
     if place == mine {
         return None;
     }
-    // Moves do not change the sum of the throughputs of all blocks, so no moves raise the weakest block above the mean.
+    // Moves do not change the sum of the throughputs of all blocks, so no sequence of moves can raise the weakest block
+    // above the mean.
     let mean = (served.iter().sum::<f64>() + throughput * f64::from(mine.len())) / served.len() as f64;
     if before / (mean * (1.0 + EPSILON)) >= quality {
         return None;
@@ -126,8 +130,9 @@ pub fn better(spans: &Spans, me: NodeId, layers: u32, quality: f64, stream: &mut
 
 const EPSILON: f64 = 1e-3;
 
-/// Moves all peers, each with its block range and throughput, to where they are needed most, in random order, until no
-/// peer moves any more or [`limits::PLACEMENT_ROUNDS`] rounds are over.
+/// Moves the peers, each to the block range where it is needed most, in random order and again in each round. Ends
+/// after a round in which no peer moves, or after [`limits::PLACEMENT_ROUNDS`] rounds. `peers` has the block range and
+/// the throughput of each peer.
 fn follow(mut peers: Vec<(BlockRange, f64)>, served: &mut [f64], stream: &mut SmallStream) {
     let mut order: Vec<u32> = (0..peers.len() as u32).collect();
     for _ in 0..limits::PLACEMENT_ROUNDS {
@@ -148,7 +153,7 @@ fn follow(mut peers: Vec<(BlockRange, f64)>, served: &mut [f64], stream: &mut Sm
     }
 }
 
-/// Returns the tokens per second at each block, summed over the peers.
+/// Returns, for each block, the summed throughput of the peers that hold it, in tokens per second.
 fn throughputs(spans: &Spans, layers: u32) -> Vec<f64> {
     let mut served = vec![0.0; layers as usize];
     for (span, throughput) in spans.values() {
@@ -200,8 +205,8 @@ fn window(served: &[f64], length: u32) -> BlockRange {
     BlockRange { start: starts.start as u32, end: (starts.start + length) as u32 }
 }
 
-/// Returns the same as [`window`] for ranges that start in `starts`, by comparing all of them. Needed where blocks are
-/// equally weak.
+/// Returns the same range as [`window`], chosen from the ranges whose first block is in `starts`, by comparing all of
+/// them. [`window`] needs it where several blocks are equally weak.
 fn window_of_equals(served: &[f64], length: usize, starts: std::ops::Range<usize>) -> BlockRange {
     let sorted = |start: usize| {
         let mut blocks = served[start..start + length].to_vec();

@@ -48,7 +48,7 @@ pub struct Policies {
     /// peer one after another. Without the delay, the next peer would begin a job with the first of them and compute
     /// the others separately.
     pub batch_wait: Duration,
-    /// The policy of a peer for a session for which its KV cache has no room.
+    /// The policy of a peer for a new session that finds no room in its KV cache.
     pub admission: Admission,
     /// The limits on a session's lifetime.
     pub lifetime: Lifetime,
@@ -56,6 +56,6 @@ pub struct Policies {
     pub speeds: Speeds,
     /// The settings of the DHT.
     pub dht: Kademlia,
-    /// The placement of peers that choose their blocks.
+    /// The rules by which peers without fixed blocks choose their blocks.
     pub placement: Placement,
 }

@@ -49,7 +49,7 @@ pub enum Event {
     Reserved(Reserved),
     /// A client has chosen peers for a request.
     Routed(Box<Routed>),
-    /// The world has carried an activation over a link.
+    /// An activation was carried over a link.
     Carried(Carried),
     /// A client has chosen an output token.
     Scored(Box<Scored>),
@@ -61,7 +61,7 @@ pub enum Event {
     Looked(Box<Looked>),
     /// A client has received the pong of a peer.
     Pinged(Pinged),
-    /// The state of a peer with respect to its block range has changed.
+    /// The state of a peer as a server of its blocks (joining, online or offline) has changed.
     Serving(Box<Serving>),
     /// A peer has measured its own speed.
     Rated(Box<Rated>),
@@ -69,7 +69,8 @@ pub enum Event {
     FaultEvent(Box<FaultEvent>),
     /// A client has finished its timed requests.
     Finished { client: NodeId, at: Timestamp },
-    /// The run is over: the figures that the orchestrator made from the latencies of the clients.
+    /// The run is over. The event has the totals that the orchestrator computed from the latencies that clients
+    /// reported.
     Drained(Box<Drained>),
     /// The run was aborted.
     Aborted { at: Timestamp, why: Abort },
@@ -77,13 +78,13 @@ pub enum Event {
 
 /// A client has completed one step of a request: the prefill, or one decode step.
 ///
-/// `seen - began` is the whole time of the step. `setup`, `client_queue`, `client`, `recovery` and the durations of its
-/// hops in [`Served`] are parts of it; the remainder is the time of the network.
+/// `seen - began` is the whole time of the step. Its parts are `setup`, `client_queue`, `client`, `recovery` and the
+/// durations of the step's hops (see [`Served`]). The remainder is network time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stepped {
     pub session: SessionId,
     pub request: RequestId,
-    /// The number of tokens before this step's own.
+    /// The number of tokens in each row before the new tokens of this step.
     pub position: u32,
     /// The number of new tokens in each row: the prompt's length in a prefill, 1 in a decode step.
     pub tokens: u32,
@@ -91,20 +92,22 @@ pub struct Stepped {
     /// The index of the output token that the step produced, counted from 1; 0 for a prefill of a request that
     /// generates no token.
     pub output: u32,
-    /// The start of the step: the arrival of the last token, or the time at which the request was sent.
+    /// The start of the step: the arrival of the previous token or, in the first step, the time at which the request
+    /// was sent.
     pub began: Timestamp,
     /// The time at which the client had the output token; if the step produced no token, the time at which the last
     /// activation returned.
     pub seen: Timestamp,
-    /// The duration of discovery, routing and session set-up before the first step.
+    /// The duration of discovery, routing and session set-up, in a step that had to wait for them.
     pub setup: Duration,
-    /// The waiting time for the client's own device.
+    /// The time for which the step waited for the client's own device.
     pub client_queue: Duration,
     /// The compute time of embedding, LM head and sampling on the client's device.
     pub client: Duration,
     /// The part of `client` that the embedding took.
     pub embedding: Duration,
-    /// The time from when the client noticed that peers had failed until the step, or its replay, was sent again.
+    /// The time from the moment when the client noticed that peers had failed until it sent the step, or its replay,
+    /// again.
     pub recovery: Duration,
 }
 
@@ -130,7 +133,7 @@ pub struct Served {
     pub finished: Timestamp,
     /// The time at which the result was handed to the link.
     pub sent: Timestamp,
-    /// The number of steps that wait at the peer at the time `sent`.
+    /// The number of steps in the peer's queue at the time `sent`.
     pub queued: u32,
 }
 
@@ -146,9 +149,9 @@ pub struct Reserved {
     pub used: u64,
     /// The bytes that all sessions of the peer together may hold.
     pub budget: u64,
-    /// The number of sessions that are open from now on.
+    /// The number of sessions that are open at the peer from now on.
     pub open: u32,
-    /// The number of sessions that wait for room in the cache from now on.
+    /// The number of sessions that wait for room in the peer's KV cache from now on.
     pub waiting: u32,
 }
 
@@ -159,12 +162,13 @@ pub struct Routed {
     pub at: Timestamp,
     pub blocks: BlockRange,
     pub hops: Vec<Hop>,
-    /// A banned peer that the route uses although other peers serve some of its blocks; `None` in a correct run.
+    /// A banned peer that the route uses although peers that are not banned serve some of its blocks. A correct run
+    /// always has `None`.
     pub needless: Option<NodeId>,
 }
 
-/// The world has carried the activation of one step over one link. Only a world that knows the parts of the transfer
-/// time records this event.
+/// The activation of one step was carried over one link. Recorded only by simulations and by live runs that shape their
+/// traffic, because only these know the parts of the transfer time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Carried {
     pub session: SessionId,
@@ -173,11 +177,11 @@ pub struct Carried {
     pub from: NodeId,
     pub to: NodeId,
     pub bytes: u64,
-    /// The waiting time for the NICs and the link.
+    /// The time for which the message waited for the NICs, for the link and for earlier messages of its connection.
     pub queue: Duration,
-    /// The transmission time: bytes divided by bandwidth.
+    /// The transmission time: the message's bytes divided by the bandwidth.
     pub transmit: Duration,
-    /// The propagation delay, connection set-up included.
+    /// The propagation delay, including the connection set-up.
     pub propagation: Duration,
 }
 
@@ -192,8 +196,8 @@ pub struct Pinged {
     pub took: Duration,
 }
 
-/// A client has chosen an output token. Recorded only in a world that computes values and that was asked to keep the
-/// scores.
+/// A client has chosen an output token. Recorded only if the run computes values and was asked to keep the scores of
+/// tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scored {
     pub request: RequestId,
@@ -205,13 +209,13 @@ pub struct Scored {
     pub best: Vec<(u32, f32)>,
 }
 
-/// The transcript of a request with a given prompt: the first row of its batch.
+/// The prompt and the output of the first row of a request whose prompt is given, not random.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcript {
     pub request: RequestId,
-    /// The ids of the prompt as sent: truncated to the workload's prompt length.
+    /// The token ids of the prompt as it was sent: truncated to the workload's prompt length.
     pub prompt: Vec<u32>,
-    /// The ids of the generated tokens; if the request failed, those that were generated before the failure.
+    /// The ids of the generated tokens. If the request failed, the tokens that were generated before the failure.
     pub ids: Vec<u32>,
     /// The prompt and the generated tokens as text, without special tokens; `None` if there is no tokenizer.
     pub texts: Option<(String, String)>,
@@ -232,9 +236,9 @@ pub struct Failover {
     pub mended: Timestamp,
     /// The time at which the delayed step returned.
     pub resumed: Timestamp,
-    /// The number of attempts to recover.
+    /// The number of the client's attempts to recover from this failure.
     pub tries: u32,
-    /// The number of tokens of each row that had to be computed again.
+    /// The number of tokens of each row that peers computed a second time because of the failure.
     pub replayed: u32,
 }
 
@@ -247,8 +251,8 @@ pub struct Ended {
     pub intended: Timestamp,
     /// The time at which the client began the request.
     pub sent: Timestamp,
-    /// The end of the request: the arrival of the last token; the return of the last activation if the request
-    /// generates no token; or the failure.
+    /// The end of the request: the arrival of its last token, the return of its last activation if it generates no
+    /// token, or its failure.
     pub at: Timestamp,
     pub batch: u32,
     /// The number of prompt tokens of each row.
@@ -264,7 +268,7 @@ pub struct Ended {
     /// The peers of the request's last route, in the order of their hops.
     pub route: Vec<NodeId>,
     pub outcome: Result<(), Failure>,
-    /// The generated ids of row 0, in a world that computes values; otherwise empty.
+    /// The ids of the tokens that were generated for the first row; empty in a run that computes no values.
     pub output: Vec<u32>,
 }
 
@@ -273,9 +277,9 @@ pub struct Ended {
 pub enum Purpose {
     /// A node looks up its own id, to become known to its neighbours.
     Join,
-    /// A node looks for contacts for the buckets that have room.
+    /// A node looks for contacts with which to fill those buckets of its routing table that have room.
     Fill,
-    /// A node looks up which peers serve blocks.
+    /// A node looks up which peers serve which blocks.
     Find,
     /// A peer looks for the nodes that are to store its record.
     Announce,
@@ -294,7 +298,7 @@ pub struct Looked {
     pub keys: u32,
     /// The number of successive queries that led to the node nearest to a key; the maximum over all keys.
     pub hops: u16,
-    /// The total number of queries.
+    /// The number of queries that the lookup sent in total.
     pub asked: u32,
     /// The number of queries that were not answered.
     pub silent: u32,
@@ -312,7 +316,7 @@ pub struct Rated {
     pub throughput: f64,
 }
 
-/// The state of a peer with respect to its block range has changed.
+/// The state of a peer as a server of its blocks (joining, online or offline) has changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Serving {
     pub peer: NodeId,
@@ -332,7 +336,7 @@ pub enum FaultKind {
     Leave,
     /// A host that was not present at the start joins.
     Join,
-    /// A host does nothing for a time and loses nothing. No node is notified.
+    /// A host stops for a time, but loses no state and no message. No node is notified.
     Stall,
     /// The device of a host becomes slower for a time.
     SlowDevice,
@@ -343,7 +347,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Returns the name of the fault in texts for people.
+    /// Returns the fault's name, as it is shown to people.
     pub fn label(self) -> &'static str {
         match self {
             FaultKind::Crash => "crash",
@@ -358,8 +362,8 @@ impl FaultKind {
     }
 }
 
-/// A fault of the plan has occurred. The world that injects the fault records this event, since a node that crashes
-/// cannot.
+/// A fault of the plan has occurred. The simulation or the live run that injects the fault records this event, since a
+/// node that crashes cannot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaultEvent {
     pub at: Timestamp,
@@ -370,21 +374,22 @@ pub struct FaultEvent {
     pub lasts: Option<Duration>,
 }
 
-/// The orchestrator's own figures, made from the latencies of the clients. The benchmark reports these figures.
+/// The totals that the orchestrator computes from the latencies that clients report. The benchmark reports these
+/// totals.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drained {
     pub at: Timestamp,
-    /// The time from the barrier's release, on the orchestrator's clock, until the last client finished, on that
+    /// The time from the barrier's release, by the orchestrator's clock, until the last client finished, by that
     /// client's clock.
     pub wall: Duration,
     pub requests: u32,
     pub failed: u32,
-    /// The number of requests that were not sent because their clients already had the maximum number of requests in
+    /// The number of requests that were not sent because their client already had the maximum number of requests in
     /// flight.
     pub shed: u32,
     /// The number of generated tokens of all timed requests, summed over the rows of each request's batch.
     pub total_tokens: u64,
-    /// The sum of the latencies of the requests that succeeded.
+    /// The sum of the latencies of the successful requests.
     pub latency_sum: Duration,
 }
 

@@ -26,24 +26,27 @@ use shortest::Estimate;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Routing<P = NodeId> {
-    /// The route of the least estimated time: round trips, overhead of each peer and announced speed. Petals uses it for
-    /// generation (`min_latency`). It ignores load: clients that know the same choose the same route.
+    /// The route of the least estimated time: round trips, the overhead of each peer and the announced speeds. Petals
+    /// uses it for generation (`min_latency`). It ignores load: clients with the same information choose the same
+    /// route.
     #[default]
     MinLatency,
     /// `MinLatency` plus the expected queueing time at each peer, from the load that peers announce.
     LoadAware,
-    /// A random route. Peers are drawn by their weight; `Random(Span)` is the `max_throughput` mode of Petals.
+    /// A random route. Peers are chosen in proportion to their weights; `Random(Span)` is the `max_throughput` mode of
+    /// Petals.
     Random(Weight),
-    /// Peers in turn, each as often as its weight says.
+    /// Weighted round robin: the peers in turn, each as often as its weight says.
     RoundRobin(Weight),
     /// Always the peers on the given hosts, in this order, each up to the end of its blocks.
     Fixed(Vec<P>),
-    /// The route that a trace gives for each request; `MinLatency` for a request without one.
+    /// The route that the trace gives for each request; `MinLatency` for a request to which the trace gives none.
     Replay,
 }
 
 impl<P> Routing<P> {
-    /// Returns the same policy with each peer of a fixed route converted by `to`, which gets the peer's index on the route.
+    /// Returns the same policy with each peer of a fixed route converted by `to`, which gets the peer's index on the
+    /// route and the peer.
     ///
     /// # Errors
     ///
@@ -64,7 +67,7 @@ impl<P> Routing<P> {
 }
 
 impl Routing {
-    /// Whether this routing avoids banned peers for a request that carries the route `given`.
+    /// Whether this policy avoids banned peers for a request that carries the route `given`.
     pub fn heeds_bans(&self, given: Option<&[NodeId]>) -> bool {
         match self {
             Routing::MinLatency | Routing::LoadAware | Routing::Random(_) | Routing::RoundRobin(_) => true,
@@ -74,19 +77,19 @@ impl Routing {
     }
 }
 
-/// The weight of a peer when requests are distributed.
+/// The property of a peer by which `Random` and `RoundRobin` weight it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Weight {
     /// The number of blocks that the peer serves.
     #[default]
     Span,
-    /// The number of steps per second that the peer can take through its blocks.
+    /// The number of one-token steps per second that the peer can take through all of its blocks.
     Throughput,
 }
 
-/// The terms of the estimated time of a route. The defaults are those of Petals (`sequence_manager.py`), except `load`,
-/// which Petals does not have; names in parentheses are its own.
+/// The constants of a route's estimated time. The defaults are those of Petals (`sequence_manager.py`), except for
+/// `load`, which Petals does not have. The names in parentheses are the names that Petals uses.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
@@ -101,7 +104,7 @@ pub struct Costs<T = Duration> {
     pub short_cache: T,
     /// The speed of a peer that announces none, in blocks per second (`default_inference_rps`).
     pub unknown_rps: f64,
-    /// `LoadAware`: the factor by which expected queueing time counts.
+    /// The factor by which `LoadAware` multiplies the expected queueing time at each peer.
     pub load: f64,
 }
 
@@ -119,7 +122,7 @@ impl<T: From<Duration>> Default for Costs<T> {
 }
 
 impl<T> Costs<T> {
-    /// Returns the same terms with each time converted by `to`.
+    /// Returns the same constants with each time converted by `to`.
     pub fn map<U>(self, to: impl Fn(T) -> U) -> Costs<U> {
         let Costs { overhead, unknown_rtt, longest_rtt, short_cache, unknown_rps, load } = self;
         Costs {
@@ -138,10 +141,10 @@ impl<T> Costs<T> {
 pub struct Ask<'a> {
     /// The blocks that the route must cover, each exactly once.
     pub blocks: BlockRange,
-    /// The number of tokens for which the session needs room in each KV cache: its rows times its length.
+    /// The number of tokens for which the session needs room in each KV cache: the number of its rows times its length.
     pub cache_tokens: u64,
-    /// A random number that the client draws for each choice from its own random stream. It determines all random
-    /// decisions of the choice.
+    /// A random number that the client draws for each choice of a route. It determines all random decisions of the
+    /// choice.
     pub draw: u64,
     /// Peers that the route must not use.
     pub without: &'a [NodeId],
@@ -189,8 +192,8 @@ impl View {
     }
 }
 
-/// The route through the given peers in their order, each from the block where the one before ended. Peers that do not
-/// hold the next block are skipped. Returns `None` if a given peer is not usable or a block is left uncovered.
+/// Returns the route through the given peers in their order, each from the block where the one before ended. Peers that
+/// do not hold the next block are skipped. Returns `None` if a given peer is not usable or a block is left uncovered.
 fn follow(peers: &[Known<'_>], ask: &Ask<'_>, given: &[NodeId]) -> Option<Vec<Hop>> {
     let (mut block, mut route) = (ask.blocks.start, Vec::new());
     for peer in given {

@@ -1,7 +1,7 @@
 //! The seed of a run, and the named random streams that are derived from it.
 //!
-//! A stream depends only on the seed, its name and its two numbers. An additional peer or an additional draw elsewhere
-//! never changes it.
+//! A stream depends only on the seed, its name and its two numbers. An additional peer, or an additional random number
+//! from another stream, never changes it.
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub type Stream = ChaCha8Rng;
 
 /// The generator of streams that exist in large numbers, such as one for each link. It is portable too, and takes a
-/// tenth of the memory.
+/// tenth of the memory of [`Stream`].
 pub type SmallStream = Xoshiro256PlusPlus;
 
 /// The seed of a run. Everything random in the run is derived from it.
@@ -29,17 +29,18 @@ impl Seed {
         self.named(name).small_stream(a, b)
     }
 
-    /// Returns the seed for a part of the run that draws its own streams (a repetition, a cell).
+    /// Returns the seed of a part of the run that has random streams of its own, such as a cell or a repetition.
     pub fn derive(self, name: &str, a: u64, b: u64) -> Seed {
         self.named(name).derive(a, b)
     }
 
-    /// Returns the seed of all streams with this name. It makes many streams faster than [`Seed::small_stream`].
+    /// Returns the seed of all streams with this name. Many streams are made faster from it than with
+    /// [`Seed::small_stream`].
     pub fn named(self, name: &str) -> NamedSeed {
         NamedSeed(name.bytes().fold(mix(self.0), |hash, byte| mix(hash ^ u64::from(byte))))
     }
 
-    /// Returns the small stream of this seed itself, for a seed that was derived for one stream.
+    /// Returns the stream that this seed itself starts. It is meant for a seed that was derived for a single stream.
     pub fn into_small_stream(self) -> SmallStream {
         SmallStream::seed_from_u64(self.0)
     }
@@ -50,13 +51,13 @@ impl Seed {
 pub struct NamedSeed(u64);
 
 impl NamedSeed {
-    /// Returns what [`Seed::derive`] returns for the name.
+    /// Returns the same seed as [`Seed::derive`] with this name.
     #[inline]
     pub fn derive(self, a: u64, b: u64) -> Seed {
         Seed(mix(mix(self.0 ^ a).wrapping_add(b)))
     }
 
-    /// Returns what [`Seed::small_stream`] returns for the name.
+    /// Returns the same stream as [`Seed::small_stream`] with this name.
     pub fn small_stream(self, a: u64, b: u64) -> SmallStream {
         self.derive(a, b).into_small_stream()
     }

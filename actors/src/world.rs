@@ -1,5 +1,5 @@
-//! The interface between actors and the world: everything that an actor can observe and do, and the two contexts in
-//! which an actor can run.
+//! The interface between actors and their world, which is a simulation or a live host: everything that an actor can
+//! observe and do, and the two contexts in which an actor can run.
 //!
 //! Both contexts are defined in this crate because the `Actor` impl must be in the crate of the actor (Rust's orphan
 //! rule). The contexts contain no logic of their own: the crate `simulator` drives the simulated one, and the crate
@@ -30,13 +30,13 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Returns the effect that sends the pong of a node without a load to `from`, the sender of `ping`.
+    /// Returns the effect that answers `ping`, which came from the node `from`, with a pong that reports no load.
     pub fn pong(from: NodeId, ping: Ping) -> Effect {
         Effect::Send { to: from, message: Message::Pong(Pong { nonce: ping.nonce, load: Load::default() }) }
     }
 }
 
-/// The world of an actor: the simulation or the live swarm.
+/// The environment of an actor: the simulation or its live host.
 pub trait World {
     /// Returns the present time on this node's clock.
     fn now(&self) -> Timestamp;
@@ -48,7 +48,7 @@ pub trait World {
 /// An input of an actor: a message of another node, the end of a job or of a timer, or the order to leave.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivery {
-    /// A message of another node, or a notice of the world.
+    /// A message of another node, or the notice that a node is unreachable.
     Message(Message),
     /// The end of a job.
     Computed(Computed),
@@ -58,7 +58,7 @@ pub enum Delivery {
     Leave(Leave),
 }
 
-/// The interface of a simulated actor for the simulation kernel.
+/// The interface through which the simulation kernel calls an actor.
 pub trait ActorSlot {
     /// Starts the actor. The kernel calls this once, before the first delivery.
     fn start(&mut self, world: &mut SimContext);
@@ -66,15 +66,15 @@ pub trait ActorSlot {
     fn deliver(&mut self, from: NodeId, delivery: Delivery, world: &mut SimContext);
 }
 
-/// The interface of a live actor for its host.
+/// The interface through which a live host delivers to an actor.
 pub trait Post {
-    /// Puts the delivery into the actor's mailbox, for the `Handler` of its type.
+    /// Puts a delivery into the actor's mailbox. The actor handles it with the `Handler` for the type of its content.
     fn post(&self, from: NodeId, delivery: Delivery);
 }
 
 // -- the simulated world: the virtual time, and a buffer of effects that the kernel empties --
 
-/// Marks actors of the simulated world.
+/// Marks the actors of a simulation at compile time.
 pub struct Sim;
 
 /// The context of a simulated actor: the virtual time, and the effects that the actor has requested.
@@ -105,7 +105,7 @@ impl World for SimContext {
 
 // -- the live world: the host of the arbiter carries out the effects --
 
-/// Marks actors of the live world.
+/// Marks the actors of a live run at compile time.
 pub struct Live;
 
 /// The services of a live host for the actors on its arbiter.
@@ -120,7 +120,7 @@ pub trait Host {
 
 thread_local! {
     static HOST: RefCell<Option<Rc<dyn Host>>> = const { RefCell::new(None) };
-    /// Effect buffers that are not in use, kept so that a message does not allocate one.
+    /// Effect buffers that are not in use. They are kept, so that handling a message allocates none.
     static SPARE_BUFFERS: RefCell<Vec<Vec<Effect>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -1,4 +1,5 @@
-//! Tests of several DHT nodes together: which nodes keep a record, which find it, and whether it survives dead nodes.
+//! Tests of several DHT nodes together: which nodes store a record, which nodes find it, and whether it survives dead
+//! nodes.
 use actors::announce::{Announce, Load};
 use actors::dht::key::Key;
 use actors::dht::node::{Config, Done, Node};
@@ -16,7 +17,8 @@ use rand::RngExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Nodes, and messages in flight with random delays. A node that is `None` is dead, and messages to it are lost.
+/// A network of nodes, with messages in flight that have random delays. A node that is `None` is dead, and messages to
+/// it are lost.
 struct Swarm {
     seed: Seed,
     rules: Kademlia,
@@ -305,7 +307,7 @@ fn the_silent_cost_a_timeout_and_leave_the_table() {
     assert!(looked.took >= Duration::from_secs(3) && looked.took < Duration::from_secs(7), "{}", looked.took);
     let table = swarm.nodes[1].as_ref().expect("it lives").table();
     assert!(table.contact(NodeId(7)).is_none() && table.contact(NodeId(2)).is_some());
-    // A node that is reported gone leaves the table at once.
+    // A node that is reported as unreachable is removed from the routing table at once.
     swarm.kill(NodeId(9));
     swarm.with(NodeId(1), |node, now, out| node.on_gone(now, NodeId(9), out));
     let table = swarm.nodes[1].as_ref().expect("it lives").table();
@@ -330,7 +332,7 @@ fn nobody_speaks_for_another_and_floods_are_cut_short() {
     let Some(Effect::Send { to: NodeId(2), message: Message::Rpc(answer) }) = out.last() else { panic!("no answer") };
     let Body::Values { held, .. } = answer.body.clone() else { panic!("{}", answer.kind()) };
     assert_eq!((held.records.len(), held.keys.len()), (1, limits::DHT_KEYS_PER_CALL));
-    // Answers without a request change nothing.
+    // Answers to requests that were never sent change nothing.
     let sent = out.len();
     node.on_rpc(Timestamp(0), NodeId(2), rpc(Body::Stored { kept: 1 }), &mut out);
     node.on_rpc(Timestamp(0), NodeId(2), rpc(Body::Values { contacts: Vec::new(), held }), &mut out);

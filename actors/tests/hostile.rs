@@ -1,5 +1,5 @@
-//! Tests of nodes with hostile messages: a node that gets any well-formed messages from any sender neither panics nor
-//! exceeds its KV cache budget.
+//! Tests of nodes with hostile messages. A node that gets any well-formed messages from any senders must neither panic
+//! nor exceed its KV cache budget.
 use actors::announce::{Announce, Load};
 use actors::client::{self, Asked, Workload};
 use actors::dht::bootstrap;
@@ -325,8 +325,8 @@ impl Node {
     }
 }
 
-/// Returns the result of a device's job in a world that computes sizes but no values. Returns `None` for a job without
-/// a result.
+/// Returns the result of a device's job in a simulation that computes sizes but no values. Returns `None` for a job
+/// without a result.
 fn compute(now: Timestamp, job: Job) -> Option<Computed> {
     let hidden = |tokens, batch| Activation { tokens, batch, hidden: 8, dtype: WireType::F32, data: None };
     let output = match job.work {
@@ -341,8 +341,8 @@ fn compute(now: Timestamp, job: Job) -> Option<Computed> {
     Some(Computed { ticket: job.ticket, started: now, finished: now, output: Ok(output) })
 }
 
-/// Calls `what` on a node, and completes the jobs for its device at once. Timers are added to `timers`, and the
-/// messages that the node sends are dropped. Returns the number of these messages.
+/// Calls `what` with a node, and completes at once the jobs that the node gives to its device. Timers are added to
+/// `timers`, and the messages that the node sends are dropped. Returns the number of these messages.
 fn act(
     node: &mut Node,
     now: Timestamp,

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Whether a GPU computes what the CPU does, and how fast. For a machine with an NVIDIA GPU, its driver and the CUDA toolkit.
+# Checks that a GPU computes correct results, and measures its speed. Needs a GPU, its driver and the CUDA toolkit.
 #
-#   engine/cuda/check.sh [ORDINAL]      cuda:0 if not given
+#   engine/cuda/check.sh [ORDINAL]      checks the GPU cuda:ORDINAL; the default is 0
 #
-# 1  every architecture's fixtures on the GPU against transformers
-# 2  decode against the rate at which the card's memory is read, prefill against its matmuls (benches/blocks.rs)
-# 3  a live swarm whose peers share the card, and the same on the CPU
-# 4  that a card which is not there is refused, with exit code 3
+# 1  compares the results for the fixtures of every architecture with those of transformers
+# 2  compares decode with the GPU's memory bandwidth, and prefill with the speed of its matmuls (benches/blocks.rs)
+# 3  runs a live swarm whose peers share the GPU, and the same swarm on the CPU
+# 4  checks that a run on a GPU that does not exist is rejected with exit code 3
 #
-# Ends with the first that fails. The figures of 2 and 3 are printed, and nothing is asserted of them.
+# The script stops at the first step that fails. Steps 2 and 3 print figures, which are not checked.
 set -eu
 
 ordinal=${1:-0}

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Makes a CUDA toolkit good enough to build `--features cuda`, on a machine without GPU, driver or CUDA installation.
+# Makes a CUDA toolkit that suffices to build `--features cuda`, on a machine without GPU, driver or CUDA installation.
 #
-#   engine/cuda/toolkit.sh DIR              makes it in DIR, from PyPI's wheels (242 MiB) and a C compiler
-#   eval "$(engine/cuda/toolkit.sh DIR)"    the same, and sets what cargo needs to find it; then:
+#   engine/cuda/toolkit.sh DIR              makes it in DIR, from wheels of PyPI (242 MiB) and with a C compiler
+#   eval "$(engine/cuda/toolkit.sh DIR)"    does the same, and sets the variables with which cargo finds it; then:
 #   cargo build --release --features cuda
 #
-# Where the CUDA 13.0 toolkit is installed, none of this is needed. WHEELS=FOLDER takes the wheels from a folder, without
-# the network. CUDA_COMPUTE_CAP is the compute capability that is built for: 90 (H100, H200) if not set.
+# If the CUDA 13.0 toolkit is installed, this script is not needed. With WHEELS=FOLDER the wheels come from a folder
+# instead of the network. CUDA_COMPUTE_CAP is the compute capability of the build; the default is 90 (H100, H200).
 #
-# nvcc, its headers and the static runtime are NVIDIA's. The driver, cuBLAS and cuRAND are not needed to link: what stands
-# in for them are libraries with the same sonames and the names that cudarc declares. The program that comes out looks for
-# the real ones where it starts, and does not start without them.
+# nvcc, its headers and the static runtime are NVIDIA's. Linking needs neither the driver nor cuBLAS, cuRAND and NVRTC:
+# the script makes stub libraries with the same sonames and with the functions that cudarc declares. The built program
+# loads the real libraries when it starts, and does not start without them.
 set -eu
 
 [ $# -eq 1 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
@@ -19,7 +19,7 @@ dir=$(cd "$1" && pwd)
 root=$(cd "$(dirname "$0")/../.." && pwd)
 home=$dir/nvidia/cu13
 
-# The 13.0 line: a driver of the 580 branch refuses PTX of a newer one.
+# The toolkit is version 13.0, because a driver of the 580 branch rejects PTX of newer versions.
 wheels="nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96
         nvidia-cuda-cccl==13.0.85 nvidia-cuda-nvrtc==13.0.88 nvidia-curand==10.4.0.35"
 
@@ -35,7 +35,7 @@ unpack() {
     ln -sfn lib "$home/lib64"
 }
 
-# stub MODULE LIBRARY SONAME: a library that has every function that cudarc's MODULE declares, and does nothing.
+# stub MODULE LIBRARY SONAME: makes a library of empty functions, one for every function that cudarc's MODULE declares.
 stub() {
     grep -ohE 'fn (cu|nvrtc|cublas|curand)[A-Za-z0-9_]+ *\(' "$cudarc/src/$1/sys/mod.rs" |
         sed -E 's/fn ([A-Za-z0-9_]+).*/void \1(void){}/' | sort -u >"$home/lib/stubs/$2.c"

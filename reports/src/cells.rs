@@ -1,4 +1,5 @@
-//! `cells.csv`: one row per cell and repetition. The columns are the same in every run, except for those of the sweep.
+//! `cells.csv`: one row per cell and repetition. The columns are the same in every file, except for the columns of the
+//! swept fields.
 //!
 //! The file of a simulation holds no wall-clock time and no path, so two runs with the same seed give the same bytes.
 use crate::error::{Error, Result};
@@ -8,11 +9,11 @@ use scenarios::input::{TABLE_BYTES, read_text};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The end of a cell's run.
+/// How a run of a cell ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CellStatus {
     Done,
-    /// The run failed; `label` is one word, and `why` is a sentence.
+    /// The run failed. `label` is one word, and `detail` is a sentence.
     Failed {
         label: String,
         detail: String,
@@ -34,7 +35,7 @@ pub struct CellRow {
     /// The swept values of the cell: (path, value).
     pub axes: Vec<(String, String)>,
     pub judgement: Judgement,
-    /// The failures by label, as in `timeout:2 busy:1`.
+    /// The number of failed requests with each failure label, as in `timeout:2 busy:1`.
     pub failures: String,
     pub values: BTreeMap<String, f64>,
 }
@@ -118,8 +119,8 @@ pub fn to_csv(rows: &[CellRow]) -> Result<String> {
     String::from_utf8(bytes).map_err(Error::encode("cells.csv"))
 }
 
-/// Reads `cells.csv`. An unknown column counts as an axis only if it lies between known columns. A last line without a
-/// line end is ignored, because its process died while it wrote the line.
+/// Reads `cells.csv`. An unknown column counts as a swept field only if it lies between the column `status` and the
+/// first measure. A last line without a line end is ignored, because its process died while it wrote the line.
 ///
 /// # Errors
 /// The file cannot be read, or is damaged.
@@ -178,7 +179,8 @@ fn parse_verdict(text: &str) -> Option<Verdict> {
     [Verdict::Valid, Verdict::Suspect, Verdict::Invalid].into_iter().find(|verdict| verdict.to_string() == text)
 }
 
-/// Formats a number for a file with up to six decimals, which resolve a nanosecond in ms, and without trailing zeros.
+/// Formats a number for a file, with up to six decimals and without trailing zeros. With six decimals, a time in ms is
+/// exact to the nanosecond.
 pub fn number(value: f64) -> String {
     let text = format!("{value:.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

@@ -1,6 +1,7 @@
 //! Charts from the cells of one or several runs: each `scenarios::chart::Chart` becomes one or more pictures.
 //!
-//! Non-finite values never reach a drawing. A chart for which its run has no data gives an error with the reason.
+//! Non-finite values never reach a drawing. If the runs lack the data of a chart, the result is an error with the
+//! reason.
 mod bars;
 mod canvas;
 mod coverage;

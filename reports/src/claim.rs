@@ -1,4 +1,5 @@
-//! Result directories with unique numbers: two programs that claim one at the same instant get two numbers.
+//! Result directories with unique numbers: two programs that claim a directory at the same instant get different
+//! numbers.
 use crate::error::{Error, Result};
 use std::fs;
 use std::io::ErrorKind;

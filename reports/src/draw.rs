@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub struct Drawing {
     pub dir: PathBuf,
     pub table: Table,
-    /// The charts' file names in `charts/`, without extension, and their titles.
+    /// For each drawn chart, its file name in `charts/` without extension, and its title.
     pub charts: Vec<(String, String)>,
     /// The charts for which these runs have no data, with the reason.
     pub notes: Vec<String>,
@@ -43,7 +43,7 @@ pub fn draw(run_dirs: &[PathBuf], out: Option<&Path>) -> Result<Drawing> {
     place(&runs, &charts, out)
 }
 
-/// Draws given charts, in the same places as [`draw`].
+/// Draws `charts` instead of the charts of the runs' scenarios, into the same directory as [`draw`] would.
 ///
 /// # Errors
 /// A run directory cannot be read, or the directory of the report cannot be created.
@@ -135,7 +135,8 @@ impl Drawing {
             text += &format!("[PNG](charts/{name}.png) · [figures](charts/{name}.csv)\n");
         }
         self.missing().for_each(|note| text += &format!("\n> {note}\n"));
-        // Two runs that form a twin are compared. Other runs are drawn together.
+        // If the report is of a live run and a simulation of the same scenario, it also has the result of their
+        // comparison.
         if let [one, other] = runs
             && let Ok(twin) = Twin::of(one, other).or_else(|_| Twin::of(other, one))
         {

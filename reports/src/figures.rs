@@ -1,7 +1,7 @@
 //! The figures of one run, accumulated row by row. The run's measures and its timeline are computed from them.
 //!
-//! A sum takes no memory per row. Quantiles, averages in a given order, and counts within the measured window take 56
-//! bytes per request, 16 bytes per token and 8 bytes per lookup.
+//! Sums take no memory per row. Quantiles, averages whose terms are added in a fixed order, and counts within the
+//! measured window take 56 bytes per request, 16 bytes per token and 8 bytes per lookup.
 mod jobs;
 
 pub(crate) use jobs::{Jobs, split};
@@ -23,13 +23,14 @@ pub struct RunFigures<'p> {
     pub(crate) requests: Vec<RequestFigures>,
     /// The warm-ups that succeeded.
     pub(crate) warmups: Vec<Warmup>,
-    /// The steps of requests that have no row yet.
+    /// The steps so far of the requests that have not ended.
     open: BTreeMap<RequestId, StepFigures>,
     /// The gaps between tokens of timed requests that succeeded, in ms.
     pub(crate) gaps: Vec<f64>,
-    /// The arrival times of output tokens of timed requests, grouped by the number of rows that got a token.
+    /// The arrival times in ns of output tokens of timed requests, grouped by the number of rows of the request, each
+    /// of which gets a token at that time.
     pub(crate) arrivals: BTreeMap<u16, Vec<u64>>,
-    /// For each prefill of a timed request, its end and the number of its tokens over all rows.
+    /// For each prefill of a timed request, its end in ns and the number of its tokens over all rows.
     pub(crate) prefills: Vec<(u64, u64)>,
     pub(crate) counts: Counts,
     /// The parts of the latency, summed over timed requests that succeeded.
@@ -39,8 +40,8 @@ pub struct RunFigures<'p> {
     pub(crate) network: Option<NetworkParts>,
     pub(crate) by_client: BTreeMap<NodeId, ClientFigures>,
     pub(crate) failures: BTreeMap<&'static str, u32>,
-    /// The peers' compute time by peer and number of tokens. The two pairs are for clients' first timed requests and
-    /// for later requests: the number of steps, and the sum of their times in ns.
+    /// The compute times of steps, by the peer and the step's number of tokens. Each entry has two pairs (number of
+    /// steps, sum of their times in ns): one for the first timed request of each client, and one for later requests.
     pub(crate) warmth: BTreeMap<(NodeId, u32), [(u64, u64); 2]>,
     pub(crate) jobs: Jobs,
     pub(crate) discovery: Discovery,
@@ -58,11 +59,11 @@ pub(crate) struct RequestFigures {
     generated: u32,
     pub ok: bool,
     pub shed: bool,
-    /// Whether the client recorded the request.
+    /// Whether the client's record of the request exists. It is lost if the client is lost.
     pub recorded: bool,
 }
 
-/// The value of a time that does not exist.
+/// Stands for a time that a request does not have, such as its time to first token if it got no token.
 const ABSENT: u64 = u64::MAX;
 
 impl RequestFigures {
@@ -132,21 +133,25 @@ pub(crate) struct Counts {
     pub tokens: u64,
     /// The generated tokens of all rows, of timed requests that succeeded.
     pub ok_tokens: u64,
-    /// The number of peers on the routes of timed requests that succeeded.
+    /// The number of peers on the route, summed over timed requests that succeeded.
     pub hops: u64,
     pub e2el: u64,
     pub ok_e2el: u64,
     pub schedule_delay_max: u64,
-    /// The bytes of timed requests that succeeded; `None` if the bytes of a request are unknown.
+    /// The bytes of activations on links, summed over timed requests that succeeded; `None` if those of a request are
+    /// unknown.
     pub bytes: Option<u64>,
-    /// The bytes computed from the plan, for runs whose bytes were not recorded.
+    /// The bytes of activations on links as computed from the plan, for runs that did not record them.
     pub planned_bytes: u64,
-    /// The number of requests that met every objective, and the number of their tokens.
+    /// The number of requests that met every objective.
     pub good: u64,
+    /// The number of output tokens, over all rows, of the requests that met every objective.
     pub good_tokens: u64,
-    /// The successful requests with another number of tokens than they asked for, warm-ups included.
+    /// The number of successful requests that got another number of tokens than they asked for, warm-ups included. Such
+    /// a request makes the run invalid.
     pub wrong: u64,
-    /// The first successful request with different numbers of tokens and steps: the request, its tokens, and its steps.
+    /// The first successful request whose reported number of tokens differs from its number of recorded output tokens,
+    /// with these two numbers. Such a request makes the run invalid.
     pub miscounted: Option<(RequestId, u32, u32)>,
 }
 
@@ -154,11 +159,13 @@ pub(crate) struct Counts {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ClientFigures {
     pub first_sent: Option<u64>,
-    /// The number of decode steps of requests that succeeded, and their time.
+    /// The number of decode steps of requests that succeeded.
     pub steps: u64,
+    /// The total time in ns of these decode steps.
     pub step_time: u64,
-    /// The prompt tokens of all rows, and the time of the prefills.
+    /// The prompt tokens of all rows, of requests that succeeded.
     pub prefill_tokens: u64,
+    /// The total time in ns of the prefills of requests that succeeded.
     pub prefill_time: u64,
 }
 
@@ -209,7 +216,7 @@ impl<'p> RunFigures<'p> {
         figures
     }
 
-    /// Notes the time of the barrier's release, before which there is no timed work.
+    /// Sets the time of the barrier's release. No timed work happens before it.
     pub fn release(&mut self, at: Timestamp) {
         self.jobs.release(at.0);
     }
@@ -383,7 +390,7 @@ impl JobStep {
     }
 }
 
-/// Whether a request succeeded within every limit, counted from its scheduled time.
+/// Whether a request succeeded and met every limit. Latencies count from the time at which the request was due.
 fn is_good(row: &RequestRow, limits: &[Objective]) -> bool {
     let keeps = |limit: &Objective| match limit {
         Objective::Ttft(most) => row.ttft.is_none_or(|ttft| ttft + row.schedule_delay <= most.0),
@@ -393,7 +400,7 @@ fn is_good(row: &RequestRow, limits: &[Objective]) -> bool {
     row.ok() && limits.iter().all(keeps)
 }
 
-/// Returns the bytes of activations that a step sends over links by the plan.
+/// Returns the bytes of activations that a step sends over links, as computed from the plan.
 fn planned_bytes(row: &TokenRow, plan: &Plan) -> u64 {
     let ways = match plan.policies.forwarding {
         Forwarding::Relay => 2 * u64::from(row.hops),

@@ -8,16 +8,17 @@ use std::time::Duration;
 /// The time for which the machine is observed before a live run begins: thirty ticks of the kernel's clock per core.
 const OBSERVED: Duration = Duration::from_millis(300);
 
-/// The share of CPU time taken by others from which on a machine counts as busy. Daemons of an idle machine take less.
-/// On a machine of two cores, the share is a tenth of one core, which exceeds the differences between live repetitions
-/// on an idle machine.
+/// A machine counts as busy if others take at least this share of its CPU time. The daemons of an idle machine take
+/// less. On a machine with two cores, this share is a tenth of one core, which is more than live repetitions on an idle
+/// machine differ.
 const BUSY: f64 = 0.05;
 
 /// The load of the machine before and during a run. Values that the system does not report are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MachineLoad {
-    /// The mean numbers of runnable threads over the last 1, 5 and 15 minutes, at the start and at the end of the run.
+    /// The mean numbers of runnable threads over the 1, 5 and 15 minutes before the start of the run.
     pub average_at_start: Option<[f64; 3]>,
+    /// The mean numbers of runnable threads over the 1, 5 and 15 minutes before the end of the run.
     pub average_at_end: Option<[f64; 3]>,
     /// The shares of the CPU time in the 0.3 s before a live run began. `None` for a simulation, which no load changes.
     pub before: Option<CpuShares>,
@@ -83,7 +84,7 @@ impl fmt::Display for MachineLoad {
 }
 
 impl CpuShares {
-    /// Returns a sentence with the load by others, if it was large enough to disturb a measurement.
+    /// Returns a sentence about the CPU time that others took, if this was enough to disturb a measurement.
     pub fn busy(&self) -> Option<String> {
         if self.others + self.stolen < BUSY {
             return None;
@@ -158,7 +159,8 @@ mod tests {
         };
         let start = read("cpu  1000 100 200 5000 10 0 20 30 400 0\ncpu0 1 2 3", &process(50, 0));
         let end = read("cpu  1300 150 250 5400 10 0 20 80 500 0\ncpu0 1 2 3", &process(80, 190));
-        // 850 ticks: 400 of programs (220 of them of this program), 50 stolen, and 400 idle.
+        // 850 ticks lie between the readings: programs took 400 of them (this program 220), 50 were stolen, and 400
+        // were idle.
         let shares = end.since(&start).expect("time has passed");
         assert_eq!(shares, CpuShares { ours: 0.2588, others: 0.2118, stolen: 0.0588 });
         assert_eq!(start.since(&start), None);

@@ -32,8 +32,8 @@ impl fmt::Display for World {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
-    /// Whether every planned run ended or failed by itself, and all of its data were written. Charts are derived from
-    /// the data and do not count.
+    /// Whether every planned run has ended, done or failed but not interrupted, and the data of all runs were written.
+    /// Missing charts do not matter, because they are derived from the data.
     pub complete: bool,
     /// Whether a signal ended the sweep before its last run.
     #[serde(default)]
@@ -55,13 +55,14 @@ pub struct Manifest {
     pub machine: Machine,
     #[serde(default)]
     pub load: MachineLoad,
-    /// The start in seconds since 1970.
+    /// The time at which the sweep began, in seconds since 1970.
     pub started_unix_s: u64,
     pub ended_unix_s: Option<u64>,
-    /// The number of cells of the sweep, and the number of runs over all repetitions. Both are 0 if the version that
-    /// wrote the directory did not count them.
+    /// The number of cells of the sweep; 0 if the version that wrote the directory did not count them.
     #[serde(default)]
     pub cells_planned: u32,
+    /// The number of runs of the sweep: all repetitions of all cells. 0 if the version that wrote the directory did not
+    /// count them.
     #[serde(default)]
     pub runs_planned: u32,
     pub runs_done: u32,
@@ -77,10 +78,10 @@ pub struct Manifest {
     pub requests: Option<u64>,
     pub tokens: Kept,
     pub hops: Kept,
-    /// How the rows of runs were thinned out; empty if all rows were kept.
+    /// Which rows of runs were left out; empty if all rows were kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thinned: Vec<Thinned>,
-    /// Notes on the runs for people, beside the figures.
+    /// Notes on the runs, for people.
     #[serde(default)]
     pub notes: Vec<String>,
     /// All cells of the sweep; empty once all of them have been run.
@@ -88,24 +89,25 @@ pub struct Manifest {
     pub cells: Vec<CellKey>,
 }
 
-/// The number of rows of a kind, and the number of rows kept. Beyond a limit, only the rows of every n-th request of a
-/// run are kept.
+/// How many rows of a kind were kept. In a long run, only the rows of every n-th request are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
+    /// The number of kept rows.
     pub rows: u64,
+    /// The number of all rows.
     pub of: u64,
 }
 
-/// How the rows of one run were thinned out. The requests of the run are numbered from 0 in the order of their first
-/// rows.
+/// Which rows of one run were left out of a file. The requests of the run are numbered from 0 in the order of their
+/// first rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thinned {
     /// The file: `tokens` or `hops`.
     pub file: String,
     pub cell: u32,
     pub repeat: u32,
-    /// (row, n): from this row of the run on, counted from 0 over all rows of the file's kind, only rows of requests
-    /// with a number divisible by n were kept.
+    /// Pairs (row, n): from this row of the run on, the file has only the rows of requests whose number is divisible by
+    /// n. Rows are counted from 0, including those that were left out.
     pub every: Vec<(u64, u64)>,
 }
 
@@ -116,7 +118,7 @@ pub struct Build {
     pub commit: Option<String>,
     /// Whether the sources differed from that commit.
     pub modified: Option<bool>,
-    /// The optional features of the program that were built in.
+    /// The optional features with which the program was built.
     pub features: Vec<String>,
 }
 
@@ -170,7 +172,8 @@ impl Manifest {
         self.runs_planned.checked_div(self.cells_planned).unwrap_or(0)
     }
 
-    /// Counts the runs that ended by themselves, and judges them. If planned runs are missing, the verdict says so.
+    /// Sets the numbers of done and of failed runs, takes over the verdicts of these runs, and sets whether they are
+    /// all planned runs. Runs that a signal ended do not count.
     pub(crate) fn count(&mut self, rows: &[CellRow]) {
         self.runs_done = rows.iter().filter(|row| row.done()).count() as u32;
         let ended = rows.iter().filter(|row| !row.interrupted());
@@ -182,7 +185,7 @@ impl Manifest {
         }
     }
 
-    /// Runs that ended by themselves.
+    /// The number of runs that no signal ended: the done and the failed ones.
     pub fn ended(&self) -> u32 {
         self.runs_done.saturating_add(self.runs_failed)
     }

@@ -23,7 +23,7 @@ pub struct Measures {
     values: BTreeMap<String, f64>,
     /// The number of failed timed requests by reason.
     pub failures: BTreeMap<&'static str, u32>,
-    /// The share of the window during which each peer computed.
+    /// For each peer, by its node id, the share of the measured window during which it computed.
     pub peer_utilisation: BTreeMap<u32, f64>,
     /// The percentiles for which the sample is too small: (column, samples needed).
     pub withheld: Vec<(String, usize)>,
@@ -196,7 +196,7 @@ impl Measures {
         self.set("barrier_skew_ms", sent().max().zip(sent().min()).map(|(last, first)| ms(last - first)));
         let counts = &figures.counts;
         self.set("hop_count", (counts.ok > 0).then(|| counts.hops as f64 / counts.ok as f64));
-        // The bytes are those recorded, or those that follow from the plan.
+        // If some bytes were not recorded, the bytes that follow from the plan are used.
         let bytes = counts.bytes.unwrap_or(counts.planned_bytes);
         self.set("bytes_per_token", (counts.ok_tokens > 0).then(|| bytes as f64 / counts.ok_tokens as f64));
         self.set("petals_speed_steps_per_s", per_client(figures, |client| (client.steps, client.step_time)));
@@ -264,7 +264,8 @@ fn done<'f>(figures: &'f RunFigures<'_>) -> impl Iterator<Item = &'f RequestFigu
     figures.requests.iter().filter(|row| row.ok)
 }
 
-/// Returns the work per time of each client, averaged over the clients, as Petals' benchmarks do.
+/// Returns the work of a client per second, averaged over the clients as in the benchmarks of Petals. `of` returns a
+/// client's work and the time in ns that it took.
 fn per_client(figures: &RunFigures<'_>, of: fn(&ClientFigures) -> (u64, u64)) -> Option<f64> {
     let clients = figures.by_client.values().map(of).filter(|(_, took)| *took > 0);
     mean(clients.map(|(done, took)| done as f64 / (took as f64 / 1e9)))

@@ -13,8 +13,9 @@ use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Reads the observed runs of a live run directory: those runs that ended and whose figures can be believed. Rows that
-/// were thinned out are missing. Repetition `r` of the sweep is round `round + r`.
+/// Reads the runs of a live run directory for the calibration: only runs that are done and whose figures can be
+/// believed. Rows that were left out of a long run's files are missing. The first repetition gets the round number
+/// `round`, and each later repetition the next number.
 ///
 /// # Errors
 /// The directory cannot be read or is damaged.
@@ -22,13 +23,13 @@ pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
     let run = Run::open(dir)?;
     let wrong = |what: &str| Error::NotLive { path: dir.to_owned(), why: what.to_owned() };
     if run.manifest.world != World::Live {
-        return Err(wrong("the run was simulated, and only live runs can be calibrated from"));
+        return Err(wrong("the run was simulated, and a profile can be fitted only to live runs"));
     }
     let plans = read::plans(dir)?;
     let mut seen: BTreeMap<Key, ObservedRun> = BTreeMap::new();
     for row in run.rows.iter().filter(|row| row.status == "done" && row.judgement.verdict != Verdict::Invalid) {
-        // The file has one plan per cell, that of its first repetition. Other repetitions differ from it only in random
-        // draws.
+        // `plan.ron` has one plan per cell, the plan of its first repetition. The plans of other repetitions differ
+        // from it only in their random streams.
         let Some(plan) = plans.iter().find(|plan| plan.cell == row.cell) else { continue };
         let plan = Plan { repeat: row.repeat, ..plan.clone() };
         let (hops, tokens, pings) = (Vec::new(), Vec::new(), Vec::new());
@@ -56,7 +57,8 @@ pub fn observed_runs(dir: &Path, round: u32) -> Result<Vec<ObservedRun>> {
         Ok(())
     })?;
     let path = dir.join("pings.parquet");
-    // A version that recorded no pings wrote no file. An incomplete sweep has its rows in `parts/`.
+    // Old versions of swarmbench recorded no pings and wrote no file of pings. An incomplete sweep has its pings in
+    // `parts/`.
     if path.exists() || sheet::has_parts(dir) {
         sheet::scan(&path, &PING, |columns| {
             for at in 0..columns.ints("cell").len() {

@@ -9,7 +9,8 @@ use scenarios::published::{Figure, Measure, Miss, Query, System};
 use serde::Serialize;
 use std::ops::Range;
 
-/// The number of simulated runs, each with its own seed, whose mean is compared.
+/// The number of simulated runs of each system, which differ in their random streams. Their mean is compared with the
+/// published figure.
 pub const RUNS: u32 = 5;
 
 /// Published measurements of systems, compared with their predictions.
@@ -45,19 +46,20 @@ pub struct Compared {
     pub scenario: String,
     pub measure: String,
     pub published: f64,
-    /// The 95 % confidence interval of a published quantile whose sample is known. An end is `None` if the sample is
-    /// too small to bound it.
+    /// The 95 % confidence interval of the published figure, if the figure is a quantile whose sample is known. A bound
+    /// is `None` if the sample is too small for it.
     pub interval: Option<(Option<f64>, Option<f64>)>,
     pub predicted: f64,
-    /// The minimum and the maximum over the simulated runs.
+    /// The minimum and the maximum of the figure over the simulated runs.
     pub runs: (f64, f64),
     /// The relative error: (predicted - published) / published.
     pub error: f64,
-    /// The maximum error that is accepted.
+    /// The largest absolute relative error with which the prediction counts as correct.
     pub within: f64,
-    /// Whether a constant was fitted to this figure, so that it is no prediction.
+    /// Whether a constant of the simulation was fitted to the published figure, so that `predicted` is not a true
+    /// prediction.
     pub calibrated: bool,
-    /// The reason for an error above `within`, if it is known.
+    /// The reason why the error is above `within`, if the reason is known.
     pub missed: Option<Miss>,
 }
 
@@ -72,11 +74,13 @@ impl Compared {
 pub struct Paired {
     pub scenario: String,
     pub queries: usize,
-    /// The median of (predicted - measured) / measured over the prompts' latencies, and the median of its magnitude.
+    /// The median over the queries of the relative error (predicted - measured) / measured of the prompt latency.
     pub error: f64,
+    /// The median over the queries of the absolute value of the relative error.
     pub off: f64,
-    /// The shares of the queries with a magnitude of error up to 10 % and up to 20 %.
+    /// The share of the queries with an absolute relative error of at most 10 %.
     pub within_10: f64,
+    /// The share of the queries with an absolute relative error of at most 20 %.
     pub within_20: f64,
 }
 

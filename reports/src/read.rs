@@ -30,8 +30,8 @@ pub struct Latency {
 }
 
 impl Run {
-    /// Opens a run directory, complete or not; see `manifest.complete`. An incomplete one has only the runs in its
-    /// `cells.csv`.
+    /// Opens a run directory, complete or not; see `manifest.complete`. Of an incomplete directory, only the runs that
+    /// have a row in its `cells.csv` are opened.
     ///
     /// # Errors
     /// A file is missing, damaged, or of another format.
@@ -71,7 +71,8 @@ impl Run {
         summary::cells(&self.rows, self.manifest.repeats())
     }
 
-    /// Returns the cells of the sweep of which no run was begun, as far as the directory names them.
+    /// Returns the cells of an incomplete sweep that have no run in this directory. Empty if the manifest does not list
+    /// the cells of the sweep.
     pub fn cells_not_run(&self) -> Vec<Cell> {
         let absent = self.manifest.cells.iter().filter(|key| !self.rows.iter().any(|row| row.cell == key.index));
         absent.map(|key| Cell::not_run(key, self.manifest.repeats())).collect()
@@ -163,10 +164,10 @@ fn is_absent(path: &Path) -> bool {
     path.symlink_metadata().is_err()
 }
 
-/// Reads the plans of a run directory: one for each cell, that of its first repetition.
+/// Reads the plans of a run directory: for each cell, the plan of its first repetition.
 ///
 /// # Errors
-/// `plan.ron` cannot be read, or names hosts or devices that it lacks.
+/// `plan.ron` cannot be read, or a plan has a node on a host or device that the plan lacks.
 pub fn plans(dir: &Path) -> Result<Vec<Plan>> {
     let path = dir.join("plan.ron");
     let text = input::read_text(&path, PLAN_BYTES).map_err(Error::Input)?;

@@ -1,5 +1,6 @@
-//! The timeline of a run: throughput in short intervals, served blocks, and faults. These small tables start at the
-//! barrier's release. Charts over time are drawn from the tables, so rows that were thinned out do not change a chart.
+//! The timeline of a run: throughput in short intervals, served blocks, and faults. Its small tables begin at the
+//! barrier's release. Charts over time are drawn from these tables, so such a chart is complete even if a long run's
+//! rows were not all kept.
 mod coverage;
 mod timeline;
 
@@ -18,11 +19,11 @@ use std::path::Path;
 /// The maximum time in a run's tables: 36 years in ns, so that sums of several times do not overflow.
 const LONGEST: i64 = 1 << 60;
 
-/// The maximum number of requests in flight or of peers: more than any plan has.
+/// The maximum value of `under_way` and of `peers_busy` that is accepted. No plan has so many requests or peers.
 const MOST: f64 = 1e12;
 
-/// The maximum utilisation of a peer in an interval, in thousandths. It exceeds 1000, because overlapping jobs count
-/// separately.
+/// The maximum utilisation of a peer in an interval that is accepted, in thousandths. It exceeds 1000, because
+/// overlapping jobs count separately.
 const MOST_THOUSANDTHS: u32 = 1_000_000;
 
 /// The maximum number of intervals of a run. The writer makes fewer.

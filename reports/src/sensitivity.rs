@@ -40,8 +40,9 @@ impl Effect {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sensitivity {
     pub scenario: String,
-    /// The throughput and the mean latency, each the geometric mean over the cells.
+    /// The throughput with the scenario's own inputs: the geometric mean over the cells.
     pub throughput_tokens_per_s: f64,
+    /// The mean latency with the scenario's own inputs: the geometric mean over the cells.
     pub mean_latency_s: f64,
     pub effects: Vec<Effect>,
     /// The inputs that were not varied, because a signal ended the command.
@@ -55,7 +56,7 @@ impl Sensitivity {
         Sensitivity { scenario, throughput_tokens_per_s, mean_latency_s, effects, not_varied }
     }
 
-    /// Says which inputs were not varied, if any.
+    /// Returns a sentence that names the inputs that were not varied, or `None` if all were varied.
     pub fn missing(&self) -> Option<String> {
         (!self.not_varied.is_empty()).then(|| {
             format!("the analysis was interrupted; these inputs were not varied: {}", self.not_varied.join(", "))

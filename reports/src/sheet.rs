@@ -6,7 +6,7 @@
 //! A parquet file cannot be read without its footer, which is written last. During a sweep the rows of each run are
 //! therefore also written to a file of their own under `parts/`, group by group while the run goes on. Full groups are
 //! copied from there to the complete file as they are. The files of single runs are removed once the complete file has
-//! its name. If a sweep dies before, the files of single runs are read instead of the complete file.
+//! its final name. If a sweep is killed before that, the files of single runs are read instead of the complete file.
 mod bounds;
 mod columns;
 mod reader;
@@ -53,11 +53,11 @@ pub enum Get<R> {
     Flag(fn(&Filed<R>) -> bool),
 }
 
-/// A kind of row that has a file.
+/// A kind of row that has a parquet file of its own.
 pub trait Row: Sized + 'static {
     const FIELDS: &'static [Field<Self>];
 
-    /// Orders rows that are written together.
+    /// Sorts the rows of a chunk before they are written.
     fn sort(rows: &mut [Filed<Self>]);
 }
 
@@ -113,8 +113,9 @@ pub struct Part<R> {
     chunk: usize,
     /// The rows that are in no chunk of the file yet.
     rows: Vec<Filed<R>>,
-    /// The file, which is created with the first full chunk, and the number of its chunks.
+    /// The file, which is created with the first full chunk.
     file: Option<SerializedFileWriter<File>>,
+    /// The number of full chunks in the file.
     chunks: usize,
 }
 
@@ -123,7 +124,7 @@ pub struct FinishedPart<R> {
     path: PathBuf,
     /// The number of full chunks in the file.
     chunks: usize,
-    /// The rows after those of the full chunks.
+    /// The rows that are in none of the full chunks.
     rows: Vec<Filed<R>>,
 }
 
@@ -193,8 +194,9 @@ impl<R: Row> Part<R> {
 
 /// A parquet file that is being written, with the rows of all runs of a sweep.
 pub struct Sheet<R> {
-    /// The final name of the file, and its name while it is being written.
+    /// The final path of the file.
     path: PathBuf,
+    /// The path of the file while it is being written.
     growing: PathBuf,
     writer: SerializedFileWriter<File>,
     chunk: usize,

@@ -1,8 +1,8 @@
 //! Pure statistics of samples: quantiles with their order-statistic intervals, and means of repetitions with their t
 //! interval.
 //!
-//! A figure for which the sample is too small is withheld, with the number of samples that it needs. Finite input never
-//! gives a non-finite result.
+//! A quantile for which the sample is too small is withheld; the result is then the number of samples that the quantile
+//! needs. Finite input never gives a non-finite result.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -12,8 +12,9 @@ pub const CONFIDENCE: f64 = 0.95;
 pub use rows::stats::quantile;
 
 /// Returns the order statistics between which the population's `p`-quantile lies with [`CONFIDENCE`], for any
-/// distribution. A binomial (n, p) lies below the lower rank, and above the upper rank, with at most half of the
-/// remaining probability (David and Nagaraja 2003, section 7.1). An end is `None` if no order statistic bounds it.
+/// distribution. A binomial (n, p) variable lies below the lower rank with a probability of at most (1 -
+/// [`CONFIDENCE`]) / 2, and above the upper rank with at most the same probability (David and Nagaraja 2003, section
+/// 7.1). A bound is `None` if no order statistic is far enough out.
 pub fn quantile_interval(sorted: &[f64], p: f64) -> (Option<f64>, Option<f64>) {
     let tail = (1.0 - CONFIDENCE) / 2.0;
     let n = sorted.len();
@@ -33,16 +34,16 @@ pub fn quantile_interval(sorted: &[f64], p: f64) -> (Option<f64>, Option<f64>) {
     ends
 }
 
-/// Returns the number of samples with which order statistics can bound a `p`-quantile with [`CONFIDENCE`].
+/// Returns the smallest number of samples whose order statistics can bound a `p`-quantile with [`CONFIDENCE`].
 ///
 /// The widest such interval is [minimum, maximum], which covers the quantile with probability 1 - p^n - (1-p)^n (David
-/// and Nagaraja 2003, section 7.1). p50 needs 6, p90 29, p95 59, p99 299.
+/// and Nagaraja 2003, section 7.1). So p50 needs 6 samples, p90 needs 29, p95 needs 59, and p99 needs 299.
 pub fn samples_needed(p: f64) -> usize {
     let covers = |n: i32| 1.0 - p.powi(n) - (1.0 - p).powi(n) >= CONFIDENCE;
     (1..100_000).find(|&n| covers(n)).unwrap_or(100_000) as usize
 }
 
-/// A quantile, or the number of samples that it lacks.
+/// A quantile, or the number of samples that it needs if the sample is too small.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Percentile {
     Value(f64),
@@ -75,7 +76,7 @@ impl Percentile {
 pub struct Distribution {
     pub count: usize,
     pub mean: f64,
-    /// The standard deviation of the sample, with n - 1; `None` for one value.
+    /// The standard deviation of the sample, with the divisor n - 1; `None` for one value.
     pub std: Option<f64>,
     pub min: f64,
     pub max: f64,
@@ -109,11 +110,11 @@ impl Distribution {
 pub struct Sample {
     pub count: usize,
     pub mean: f64,
-    /// The standard deviation, with n - 1; `None` for one value.
+    /// The standard deviation, with the divisor n - 1; `None` for one value.
     pub std: Option<f64>,
-    /// The standard error: std / sqrt(n).
+    /// The standard error of the mean, std / sqrt(n); `None` for one value.
     pub stderr: Option<f64>,
-    /// Half the width of the 95 % t interval of the mean.
+    /// Half the width of the 95 % t interval of the mean; `None` for one value.
     pub half_width: Option<f64>,
 }
 
@@ -140,7 +141,8 @@ impl Sample {
     }
 }
 
-/// Returns the two-sided 95 % quantile of Student's t with `freedom` degrees of freedom; 0 counts as 1.
+/// Returns the factor by which a standard error is multiplied to give half of a 95 % interval: the 97.5 % quantile of
+/// Student's t distribution with `freedom` degrees of freedom. 0 degrees of freedom count as 1.
 pub fn t_quantile(freedom: usize) -> f64 {
     let student = StudentsT::new(0.0, 1.0, freedom.max(1) as f64).expect("its parameters are positive");
     student.inverse_cdf(1.0 - (1.0 - CONFIDENCE) / 2.0)

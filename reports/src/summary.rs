@@ -11,12 +11,14 @@ use std::collections::BTreeMap;
 pub struct Cell {
     pub cell: u32,
     pub axes: Vec<(String, String)>,
-    /// The number of planned repetitions, of those that ended, and of those that failed.
+    /// The number of planned repetitions.
     pub planned: u32,
+    /// The number of repetitions that have ended, without those that a signal ended.
     pub runs: u32,
+    /// The number of repetitions that have ended with a failure.
     pub failed: u32,
     pub judgement: Judgement,
-    /// For each measure, its sample over the repetitions that ended and have it.
+    /// For each measure, its sample over the repetitions that are done and have the measure.
     pub samples: BTreeMap<String, Sample>,
 }
 

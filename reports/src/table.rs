@@ -26,7 +26,7 @@ pub struct Table {
     /// Whether the table shows several runs. If so, the runs' labels have a column.
     pub several: bool,
     pub rows: Vec<Row>,
-    /// For each run, the counts of its sweep.
+    /// For each run directory, how much of its sweep was run.
     pub sweeps: Vec<SweepCounts>,
     /// For each incomplete run directory, a note with the number of planned runs that it has.
     pub notes: Vec<String>,
@@ -234,7 +234,8 @@ fn rows(strips: &[Strip]) -> Vec<Vec<String>> {
     [strips.iter().map(|strip| strip.heading.clone()).collect()].into_iter().chain((0..count).map(row)).collect()
 }
 
-/// Returns a label for each of several runs: its world, with a number if several runs have the same world.
+/// Returns a label for each run directory: `live` or `sim`, after the name of the scenario if the scenarios differ.
+/// Equal labels get a number.
 pub fn labels(runs: &[Run]) -> Vec<String> {
     let world = |run: &Run| run.manifest.world.to_string();
     let same_scenario = runs.windows(2).all(|pair| pair[0].manifest.scenario == pair[1].manifest.scenario);
@@ -250,8 +251,8 @@ pub fn labels(runs: &[Run]) -> Vec<String> {
     numbered.collect()
 }
 
-/// Returns the last name of a path, or the last two names if the last is ambiguous. For a path that ends in `count`,
-/// returns the name of its parent.
+/// Returns a short name for a swept path: its last field. A path that ends in `delay` or `bandwidth` also keeps the
+/// field before, unless that is `default`. A path that ends in `count` gives the field before `count`.
 pub fn short(path: &str) -> String {
     let names: Vec<&str> = path.split('.').filter(|name| name.parse::<u32>().is_err()).collect();
     match names.as_slice() {
@@ -290,7 +291,7 @@ pub fn significant(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// Formats a value with as many decimals as its mean.
+/// Formats a value with as many decimals as the text of its mean has.
 fn significant_like(value: f64, mean: &str) -> String {
     let decimals = mean.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     format!("{value:.decimals$}")

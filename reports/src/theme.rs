@@ -4,7 +4,7 @@ use plotters::style::RGBColor;
 use plotters::style::{FontStyle, register_font};
 use std::sync::Once;
 
-/// The bundled font, under the licence beside it.
+/// The bundled font in its normal weight. The licence of the font is in the same folder.
 pub const REGULAR: &[u8] = include_bytes!("../fonts/Inter-Regular.otf");
 pub const SEMIBOLD: &[u8] = include_bytes!("../fonts/Inter-SemiBold.otf");
 pub const FONT: &str = "Inter";
@@ -68,13 +68,14 @@ const BEFORE_NETWORK: [Part; 5] = [
     ("part_compute_ms", "peer compute", RGBColor(0, 158, 115)),
 ];
 
-/// Returns the parts of a latency with the network as one part. Both worlds measure these parts.
+/// Returns the parts of a latency with the network as one part. Both live runs and simulations measure these parts.
 pub fn parts() -> Vec<Part> {
     let network = ("part_network_ms", "network", RGBColor(0, 114, 178));
     BEFORE_NETWORK.into_iter().chain([network]).collect()
 }
 
-/// Returns the parts of a latency with four network parts in blue, which are known only where links are modelled.
+/// Returns the parts of a latency with four network parts in blue. These four are known only for simulations and for
+/// live runs with a shaped network.
 pub fn fine_parts() -> Vec<Part> {
     let network = [
         ("part_send_queue_ms", "send queue", RGBColor(0, 62, 110)),

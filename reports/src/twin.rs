@@ -29,7 +29,7 @@ const MEASURES: [(&str, &str, &str); 4] = [
     ("tpot_mean_ms", "tpot", "ms"),
 ];
 
-/// One measure of one cell in both worlds.
+/// One measure of one cell, live and simulated.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Gap {
     pub cell: u32,
@@ -40,7 +40,8 @@ pub struct Gap {
     pub sim: f64,
     /// The relative error: (sim - live) / live.
     pub error: f64,
-    /// Half the width of the error's 95 % interval over repetitions, as a fraction. `None` for one repetition.
+    /// Half the width of the 95 % confidence interval of `error`, as a fraction of the live value. `None` for one
+    /// repetition.
     pub confidence: Option<f64>,
     /// The noise floor of the live runs: the median of |a - b| / mean over pairs of repetitions of the cell. No
     /// prediction can be expected to have a smaller error. `None` for one repetition.
@@ -54,15 +55,16 @@ pub struct Gap {
 pub struct Twin {
     pub scenario: String,
     pub errors: Vec<Gap>,
-    /// The median of the errors' magnitudes.
+    /// The median of the absolute errors of all compared measures.
     pub median: f64,
+    /// The largest of the absolute errors.
     pub worst: f64,
     /// The source of the simulation's device times.
     pub times: String,
     /// The live run and its probes, from which the prediction can be repeated.
     #[serde(flatten)]
     pub recording: Recording,
-    /// The notes on those of the two runs that are incomplete.
+    /// A note for each of the two runs that is incomplete.
     pub partial: Vec<String>,
     /// The load of the machine during the live run.
     pub machine: Option<CpuShares>,
@@ -72,7 +74,7 @@ pub struct Twin {
 /// The live run of a twin, with the probes that show the machine's speed at each of its cells.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
-    /// The name of the live run's directory, which lies beside that of the twin.
+    /// The name of the live run's directory, which lies beside the directory of the twin.
     pub live: String,
     /// The machine's speed between the live cells, relative to the profile.
     pub probes: Vec<Probed>,
@@ -106,7 +108,7 @@ const HEADINGS: [&str; 7] = ["cell", "measure", "live", "sim", "error", "± 95 %
 /// The number of rows in the table of the largest errors.
 const WORST: usize = 10;
 
-/// The parts of a request's latency that both worlds measure.
+/// The parts of a request's latency that both live runs and simulations measure.
 const PARTS: [(&str, &str); 6] = [
     ("part_setup_ms", "set-up"),
     ("part_client_queue_ms", "client queue"),
@@ -157,7 +159,7 @@ impl Twin {
     /// incomplete runs.
     ///
     /// # Errors
-    /// There are no errors: no cell was completed in both worlds.
+    /// `errors` is empty, because no cell was completed both live and simulated.
     pub fn new(live: &Run, errors: Vec<Gap>, partial: Vec<String>) -> Result<Twin> {
         let mut sizes: Vec<f64> = errors.iter().map(|gap: &Gap| gap.error.abs()).collect();
         sizes.sort_by(f64::total_cmp);
@@ -189,12 +191,12 @@ impl Twin {
         self
     }
 
-    /// Returns the errors above `limit` that also exceed the noise floor.
+    /// Returns the errors that exceed both `limit` and their noise floor.
     pub fn beyond(&self, limit: f64) -> impl Iterator<Item = &Gap> {
         self.errors.iter().filter(move |gap| gap.error.abs() > limit.max(gap.noise_floor.unwrap_or(0.0)))
     }
 
-    /// Returns the errors, the largest first.
+    /// Returns the `WORST` largest errors, the largest first.
     fn worst_gaps(&self) -> Vec<&Gap> {
         let mut gaps: Vec<&Gap> = self.errors.iter().collect();
         gaps.sort_by(|a, b| b.error.abs().total_cmp(&a.error.abs()));
@@ -202,7 +204,7 @@ impl Twin {
         gaps
     }
 
-    /// Returns the median and the maximum magnitude of one measure's errors.
+    /// Returns the median and the maximum of the absolute errors of one measure, or `None` if no cell has the measure.
     pub fn of_measure(&self, measure: &str) -> Option<(f64, f64)> {
         let mut sizes: Vec<f64> =
             self.errors.iter().filter(|gap| gap.measure == measure).map(|gap| gap.error.abs()).collect();
@@ -210,8 +212,8 @@ impl Twin {
         Some((quantile(&sizes, 0.5)?, *sizes.last()?))
     }
 
-    /// Returns the comparison for a terminal. If the terminal is narrower than the table, the cells are on lines of
-    /// their own. The last line is the verdict.
+    /// Returns the comparison for a terminal. If the terminal is narrower than the table, the swept values of a cell
+    /// are on a line above its measures. The last line is the verdict.
     pub fn text(&self, width: Option<usize>) -> String {
         self.text_beside(width, None)
     }
@@ -356,8 +358,8 @@ impl Twin {
 }
 
 impl Gap {
-    /// Returns the part of the error that may be chance, as a fraction: the larger of noise floor and confidence.
-    /// `None` for one repetition.
+    /// Returns the size of an error that may be due to chance, as a fraction: the larger of `noise_floor` and
+    /// `confidence`. `None` for one repetition.
     pub fn noise(&self) -> Option<f64> {
         Some(self.noise_floor?.max(self.confidence.unwrap_or(0.0)))
     }
@@ -376,7 +378,8 @@ impl Gap {
     }
 }
 
-/// Compares one measure of a cell. Returns `None` if either world lacks the measure, or if the live value is 0.
+/// Compares one measure of a cell. Returns `None` if the live or the simulated cell lacks the measure, or if the live
+/// value is 0.
 fn gap(column: &'static str, live: &Cell, sim: &Cell, live_rows: &[&CellRow]) -> Option<Gap> {
     let (measured, predicted) = (live.mean(column)?, sim.mean(column)?);
     let error = Some((predicted - measured) / measured).filter(|error| error.is_finite())?;
@@ -399,7 +402,7 @@ fn gap(column: &'static str, live: &Cell, sim: &Cell, live_rows: &[&CellRow]) ->
     })
 }
 
-/// Returns the part of the mean latency with the largest difference between the worlds.
+/// Returns the part of the mean latency with the largest difference between the live and the simulated cell.
 fn most_off(live: &Cell, sim: &Cell) -> Option<(String, f64)> {
     let off = |(column, name): &(&str, &str)| Some(((*name).to_owned(), sim.mean(column)? - live.mean(column)?));
     PARTS.iter().filter_map(off).max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))

@@ -1,8 +1,8 @@
 //! Writing of a run directory, cell by cell during a run. The directory is either complete or marked as incomplete.
 //!
 //! All files go to `.partial-<name>` beside their final place, with `complete: false` in the manifest. The directory is
-//! renamed once all files are written and synced. A run that stops before leaves the partial directory with the rows so
-//! far. An interrupted sweep is also renamed, but stays marked as incomplete.
+//! renamed once all files are written and synced. If the program ends before, it leaves the partial directory with the
+//! rows so far. An interrupted sweep is also renamed, but stays marked as incomplete.
 mod recorder;
 
 use crate::cells::{self, CellRow, CellStatus};
@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 pub struct RunDir {
     pub path: PathBuf,
     pub verdict: Judgement,
-    /// The cells as the table shown at the end of a run.
+    /// The table of the cells that is shown at the end of a sweep.
     pub table: Table,
     /// The charts for which the run has no data, with the reason.
     pub notes: Vec<String>,
@@ -66,7 +66,8 @@ struct Sheets {
 }
 
 impl RunWriter {
-    /// Creates `<scenario>-<world>-<n>` under `parent`, with the smallest free `n`, for the runs of these plans.
+    /// Creates `<scenario>-live-<n>` or `<scenario>-sim-<n>` under `parent`, with the smallest free `n`, for the runs
+    /// of these plans.
     ///
     /// # Errors
     /// The directory or a file in it cannot be created.
@@ -134,7 +135,7 @@ impl RunWriter {
         Ok(RunWriter { claim, dir, manifest, start, rows, details, sheets: Some(sheets), events, recorders })
     }
 
-    /// Returns the directory of the run's files until the run is finished.
+    /// Returns the directory in which the files lie until the sweep is finished.
     pub fn partial_dir(&self) -> &Path {
         &self.dir
     }
@@ -144,7 +145,7 @@ impl RunWriter {
         self.manifest.cells_planned
     }
 
-    /// Returns the factory of recorders, which write the rows of a run during the run.
+    /// Returns the factory of recorders. A recorder writes the rows of one run during the run.
     pub fn recorders(&self) -> Recorders {
         self.recorders.clone()
     }
@@ -199,7 +200,8 @@ impl RunWriter {
         Ok(&self.rows[self.rows.len() - 1])
     }
 
-    /// Adds the transcripts of a cell's run to `texts.jsonl`, which only runs with given prompts have.
+    /// Adds the transcripts of a cell's run to `texts.jsonl`. Only runs whose scenario gives their prompts have
+    /// transcripts.
     ///
     /// # Errors
     /// The file cannot be written.

@@ -1,4 +1,5 @@
-//! Tests that parts sum exactly to the whole, for any clocks and any order of events.
+//! Tests that the parts of a latency sum exactly to the latency, whatever the clocks of hosts show and in whatever
+//! order events come.
 mod synthetic;
 
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
@@ -26,7 +27,7 @@ fn sketches() -> impl Strategy<Value = Sketch> {
     )
 }
 
-/// Generates stamps that no consistent clocks would give.
+/// Generates steps whose timestamps no consistent clocks would give.
 fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
     let step =
         (0..1_000_000u64, 0..1_000_000u64, 0..400_000u64, 0..400_000u64, [any::<u32>(), any::<u32>(), any::<u32>()]);
@@ -97,7 +98,7 @@ proptest! {
         prop_assert!(fold.requests.iter().all(|row| !row.suspect && (row.unfinished == 0 || !row.ok())));
         let judgement = Measures::of(&fold, &sketch.plan(0, 0)).judgement;
         let expected = if sketch.fails { Verdict::Suspect } else { Verdict::Valid };
-        // A few steps of jittered computing may look like a run that is not warm.
+        // With few steps, random computing times may look like those of peers that are not warm.
         let jitter = judgement.reasons.iter().all(|reason| reason.starts_with("the peers were not warm"));
         prop_assert!(judgement.verdict == expected || jitter, "{:?}", judgement);
     }

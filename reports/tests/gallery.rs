@@ -1,4 +1,5 @@
-//! Tests that draw every chart once, from a run of the shape of the FlexLLMGen sweep, and check its properties.
+//! Tests that draw every chart once, from a synthetic run with the axes of the FlexLLMGen sweep, and check the written
+//! files.
 mod synthetic;
 
 use actors::time::Duration;
@@ -37,7 +38,8 @@ fn charts() -> Vec<Chart> {
     ]
 }
 
-/// Returns a run of three networks, three prompts, four lengths and three repetitions.
+/// Writes the run directory of a synthetic sweep over three networks, three prompt lengths and four numbers of new
+/// tokens, with three repetitions of each cell.
 fn run(parent: &Path, world: World, seed: u64) -> RunDir {
     let manifest = Manifest::new("made-up", world, seed, charts(), vec!["swarmbench".to_owned()]);
     let plans: Vec<Plan> =

@@ -1,4 +1,5 @@
-//! Tests that a run directory is written while its run goes on, within bounds, and that nothing is lost by it.
+//! Tests that the rows of a run are written while the run goes on, that few rows are in memory at a time, and that no
+//! row is lost.
 mod synthetic;
 
 use actors::record::{Event, Recorder};
@@ -33,7 +34,8 @@ fn writer(parent: &Path, plans: &[Plan], chunk: usize) -> RunWriter {
     RunWriter::create_in_chunks(parent, manifest, "Scenario(..)", plans, chunk).expect("a new directory")
 }
 
-/// Writes two runs while they go on, in row groups of at most `chunk` rows, and returns the most rows in memory.
+/// Writes two runs while they go on, in row groups of at most `chunk` rows. Returns the run directory and the largest
+/// number of rows that were in memory.
 fn written(parent: &Path, chunk: usize) -> (std::path::PathBuf, usize) {
     let plans = [SKETCH.plan(0, 0), SKETCH.plan(0, 1)];
     let mut writer = writer(parent, &plans, chunk);
@@ -49,7 +51,7 @@ fn written(parent: &Path, chunk: usize) -> (std::path::PathBuf, usize) {
     (writer.finish().expect("finished").path, most)
 }
 
-/// Returns the rows of a file by these columns, sorted.
+/// Returns these columns of all rows of a file, sorted.
 fn rows(dir: &Path, name: &str, columns: &[&str]) -> Vec<Vec<Option<i64>>> {
     let read = sheet::read(&dir.join(name), columns).expect("readable");
     let count = read.ints(columns[0]).len();
@@ -113,7 +115,7 @@ fn a_recorder_that_cannot_write_closes_and_the_runs_before_are_kept() {
     events.iter().cloned().for_each(|event| run.record(event));
     writer.add(&key(0, &[]), CellStatus::Done, run).expect("written");
     let dir = writer.partial_dir().to_owned();
-    // A folder that no file can be made in, as on a full disk.
+    // No file can be created in `parts` any more, as on a full disk.
     let parts = dir.join("parts");
     std::fs::rename(&parts, dir.join("aside")).expect("moved");
     std::fs::write(&parts, "a file is in the way").expect("written");

@@ -263,7 +263,7 @@ fn damage_to_any_file_is_an_error_that_names_it() {
             damaged("cells.csv", |bytes| bytes.truncate(bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0) + 1)),
             "the file has 0 rows of runs that ended, but the manifest counts 1",
         ),
-        // This file belongs to another run and is valid by itself.
+        // The bytes are those of another file of the run, which is valid by itself.
         ("hops.parquet", damaged("tokens.parquet", |_| ()), "the manifest says"),
         ("cells.csv", replace("cells.csv", "VALID", "FINE"), "column verdict: \"FINE\""),
         ("cells.csv", replace("cells.csv", "0,0,done", "0,first,done"), "line 2, column repeat: \"first\""),
@@ -300,7 +300,7 @@ fn damage_to_any_file_is_an_error_that_names_it() {
         std::fs::rename(&aside, &path).expect("moved back");
     }
     read().expect("whole again");
-    // Large tables may be removed.
+    // A user may remove large tables such as this one.
     std::fs::remove_file(dir.join("hops.parquet")).expect("it is there");
     read().expect("without its hops");
 }
@@ -321,7 +321,7 @@ fn pings_of_a_directory_that_is_not_whole_are_learned_from() {
     events.push(Event::Pinged(Pinged { client, peer, at: at.expect("the release"), took: Duration::from_micros(20) }));
     writer.cell(&key(0, &[]), &plans[0], CellStatus::Done, &events).expect("written");
     let dir = writer.partial_dir().to_owned();
-    // As a process that is killed.
+    // This simulates a killed process.
     std::mem::forget(writer);
     let seen = reports::observed::observed_runs(&dir, 0).expect("readable");
     assert_eq!(seen.iter().map(|run| run.pings.len()).collect::<Vec<_>>(), [1]);

@@ -37,7 +37,7 @@ pub struct Distance {
 }
 
 impl Adaptation {
-    /// Adapts `source` to `arch`. The shape stays the same if `source` is already of that family.
+    /// Adapts `source` to `arch`. The shape stays the same if `source` already belongs to this family.
     pub fn of(source: &Shape, arch: Arch) -> Adaptation {
         let own = *source;
         let to = match own.arch == arch {
@@ -122,13 +122,14 @@ impl Distance {
     }
 }
 
-/// A model that some cells of a sweep run as another family, and these cells.
+/// A model that some cells of a sweep run as another family, with the numbers of these cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapted {
     pub adaptation: Adaptation,
     /// The numbers of the cells that run the adapted model, in ascending order.
     pub cells: Vec<u32>,
-    /// The differences of the work, each with the numbers of its cells, because a varied value may change a measure.
+    /// The measures of the model's work before and after the adaptation. Each has the numbers of the cells to which it
+    /// applies, because the sweep may vary a value on which the measure depends.
     pub distances: Vec<(Distance, Vec<u32>)>,
 }
 
@@ -147,14 +148,15 @@ impl Adapted {
                 None => adapted.distances.push((distance, vec![cell])),
             }
         }
-        // Entries of the same measure that differ between cells are placed next to each other.
+        // A measure has several entries if its values differ between cells. These entries are placed next to each
+        // other.
         let order = |measure| DISTANCES.iter().position(|known| *known == measure);
         adapted.distances.sort_by_key(|(distance, _)| order(distance.measure));
     }
 }
 
 /// Prints two tables: the dimensions under the names of both families, and the measures of the work. Each measure is
-/// shown with the values on which it depends, and with its cells if it does not hold for all cells.
+/// shown with the values on which it depends, and with its cells if it applies only to some of them.
 impl fmt::Display for Adapted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, to) = (format!("{:?}", self.adaptation.from.arch), format!("{:?}", self.adaptation.to.arch));
@@ -162,7 +164,8 @@ impl fmt::Display for Adapted {
         let mut rows = vec![[from.clone(), String::new(), to.clone(), String::new(), String::new()]];
         for Mapping { from: (from, was), to: (to, is) } in self.adaptation.mapping() {
             let row = [from.to_owned(), was.to_string(), to.to_owned(), is.to_string(), String::new()];
-            // The number of key heads has the same row as the number of heads if neither family tells them apart.
+            // A family without grouped-query attention has the same name for the numbers of heads and of key heads. If
+            // both families are like that, the two rows are equal, and one of them is left out.
             if !rows.contains(&row) {
                 rows.push(row);
             }

@@ -8,7 +8,7 @@ use crate::units::Time;
 use crate::warning_kind::Kind;
 use actors::time::Duration;
 
-/// Returns the warnings of one cell's plan: the kind, the severity and the text of each.
+/// Returns the warnings about one cell's plan, each as its kind, its severity and its text.
 pub(crate) fn warnings(scenario: &Scenario, plan: &Plan) -> Vec<(Kind, f64, String)> {
     let late = |(index, event)| late(index, event, plan).map(|text| (Kind::Event(index), 0.0, text));
     let context = context(scenario, plan).map(|text| (Kind::Context, f64::from(plan.longest()), text));

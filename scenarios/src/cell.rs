@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 pub struct CellKey {
     /// The number of the cell in the order of the sweep, counted from 0.
     pub index: u32,
-    /// The varied fields as (path, value as text). Every cell of a sweep has the same paths in the same order. A
-    /// structured value is split into its fields: an axis over `hosts.0.egress` gives `hosts.0.egress.delay` and
+    /// The varied fields as (path, value as text). Every cell of a sweep has the same paths in the same order. A struct
+    /// is split into its fields: an axis over `hosts.0.egress` gives the paths `hosts.0.egress.delay` and
     /// `hosts.0.egress.bandwidth`. String values have no quotes.
     pub values: Vec<(String, String)>,
 }

@@ -6,34 +6,37 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Chart {
-    /// Output throughput against a swept path, with a series for each combination of the other axes and error bars.
+    /// Output throughput against a swept path, with error bars, and with a series for each combination of the other
+    /// axes' values.
     ThroughputVs(String),
-    /// Mean request latency against a swept path, with a series for each combination of the other axes and error bars.
+    /// Mean request latency against a swept path, with error bars, and with a series for each combination of the other
+    /// axes' values.
     LatencyVs(String),
-    /// Request latency against output throughput. Each line joins the cells in the order of a swept path.
+    /// Request latency against output throughput. Each line joins cells in the order of the values of this swept path.
     Pareto(String),
-    /// Cumulative distribution of request latency.
+    /// Cumulative distribution of the latency of requests, for each cell.
     LatencyCdf,
-    /// Mean latency and throughput over two swept paths.
+    /// Mean request latency and output throughput over two swept paths.
     Heatmap(String, String),
     /// Stacked parts of the mean request latency, a bar for each cell.
     Breakdown,
-    /// The time and the hops of a client's lookup of the peers against a swept path.
+    /// The time and the number of hops of a client's lookup of peers in the DHT, against a swept path.
     Discovery(String),
     /// The share of the model's blocks that are served, over time.
     Coverage,
-    /// Throughput over time, with the injected faults.
+    /// Output throughput over time, with the injected faults.
     Timeline,
-    /// A few requests over time: computing, waiting and in transit.
+    /// The phases of a few requests over time: computing, waiting and in transit.
     Gantt,
     /// The share of time for which each peer computes, over time.
     Utilisation,
-    /// A chart of those cells alone that have some values: `Only("swarm.routing=LoadAware && workload.clients=16", Gantt)`.
+    /// A chart of only the cells that match a filter: `Only("swarm.routing=LoadAware && workload.clients=16", Gantt)`.
     Only(String, Box<Chart>),
 }
 
-/// The largest number of series in a chart that can be told apart, and of bars that can be read side by side.
+/// The largest number of series that can be told apart in a chart.
 const SERIES: usize = 8;
+/// The largest number of bars that can be read side by side in a chart.
 const BARS: usize = 32;
 
 impl Chart {

@@ -88,7 +88,7 @@ impl Summary {
     pub fn add(&mut self, cell: &Cell, plan: &Plan) {
         adapt(&mut self.adapted, cell, plan);
         for (kind, excess, text) in warnings(plan).into_iter().chain(cell.warnings(plan)) {
-            // A warning does not name the cell if the sweep has only one.
+            // If the sweep varies nothing, it has only one cell, which a warning does not name.
             let worst = Some(cell.key.clone()).filter(|key| !key.values.is_empty());
             match self.warnings.iter_mut().find(|known| known.kind == kind) {
                 Some(known) => {
@@ -105,8 +105,8 @@ impl Summary {
     }
 }
 
-/// Records the dimensions that an adapted model keeps, and how its work for the workload's last token differs from the
-/// original's.
+/// Records the dimensions that an adapted model keeps, and how the work for the last token of the longest request
+/// differs between the adapted and the original model.
 fn adapt(adapted: &mut Vec<Adapted>, cell: &Cell, plan: &Plan) {
     let Ok(own) = model::shape(&cell.scenario.model.shape) else { return };
     let adaptation = Adaptation::of(&own, plan.model.shape.arch);
@@ -183,7 +183,7 @@ fn warnings(plan: &Plan) -> Vec<(Kind, f64, String)> {
     warnings
 }
 
-/// Returns the end of a warning that names one place of several: the warning also holds for `count` other places.
+/// Returns the end of a warning that names one host or peer but applies to `count` others as well.
 fn others(count: usize, what: &str) -> String {
     match count {
         0 => String::new(),

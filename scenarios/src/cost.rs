@@ -2,7 +2,7 @@
 //!
 //! The simulator's devices and a peer's announced speed both use this module, so they cannot disagree. This module does
 //! *not* cover queueing, core leases and [`Cost::first_job`], which depend on what the device did before, nor
-//! [`Cost::jitter`], which is random. The share of the weights that is cold is an argument.
+//! [`Cost::jitter`], which is random. The share of the weights that is cold is an argument of the functions.
 //!
 //! The time of a job is a roofline, max(FLOPs / achieved rate, bytes / achieved bandwidth) for each block, plus fixed
 //! overheads (Williams, Waterman and Patterson 2009; for transformers: Pope et al. 2022, "Efficiently Scaling
@@ -53,15 +53,16 @@ pub fn batch_time(cost: &Cost, model: &Model, blocks: u32, items: impl Iterator<
     slowed(cost, Duration::from_secs_f64(per_block * f64::from(blocks)) + per_job)
 }
 
-/// The sums over a batch's items by which its time is looked up in a measured table.
+/// The sums over the items of a batch. The time of the batch is looked up by these sums in a measured table.
 #[derive(Default)]
 struct Batch {
-    /// `decodes`: the number of rows of one-token steps. `decoded`: the tokens before these steps, summed over rows.
+    /// The number of rows of one-token steps.
     decodes: f64,
+    /// The number of tokens before the one-token steps, summed over their rows.
     decoded: f64,
-    /// `prefills`: the number of new tokens of longer steps. `prefilled`: the tokens before these steps, counted once
-    /// for each new token.
+    /// The number of new tokens of longer steps, summed over their rows.
     prefills: f64,
+    /// The number of tokens before the longer steps, counted once for each of their new tokens.
     prefilled: f64,
 }
 
@@ -107,8 +108,8 @@ pub fn embed_time(cost: &Cost, model: &Model, batch: u32, tokens: u32) -> Durati
     slowed(cost, Duration::from_secs_f64(seconds) + cost.roofline.per_job)
 }
 
-/// The time of the LM head for the last token of each of `batch` rows: final norm, the `[vocab, hidden]` matmul, and
-/// sampling.
+/// The time of final norm, LM head (a matmul with `[vocab, hidden]` weights) and sampling, for the last token of each
+/// of `batch` rows.
 pub fn head_time(cost: &Cost, model: &Model, batch: u32) -> Duration {
     if let Some(seconds) = cost.ends.as_ref().and_then(|ends| measured(&ends.head, f64::from(batch))) {
         return slowed(cost, Duration::from_secs_f64(seconds));
@@ -143,7 +144,8 @@ pub fn inference_rps(cost: &Cost, model: &Model) -> f64 {
     1.0 / seconds.max(1e-9)
 }
 
-/// Blocks per second times tokens, in a step of 1024 tokens. A Petals server announces this value as `forward_rps`.
+/// The number of blocks per second in a step of 1024 tokens, multiplied by 1024. A Petals server announces this value
+/// as `forward_rps`.
 pub fn forward_rps(cost: &Cost, model: &Model) -> f64 {
     const TOKENS: u32 = 1024;
     f64::from(TOKENS) / blocks_time(cost, model, 1, 1, TOKENS, 0).as_secs_f64().max(1e-9)
@@ -175,12 +177,13 @@ pub fn block_weight_bytes(shape: &Shape, weight_type: WeightType) -> f64 {
     block_params(shape) * weight_type.bytes()
 }
 
-/// The number of parameters of the LM head's matrix, which is as large as the embedding table. Tying does not matter.
+/// The number of parameters of the LM head's matrix. It is as large as the embedding table, whether the two are tied or
+/// not.
 pub fn head_params(shape: &Shape) -> f64 {
     f64::from(shape.vocab) * f64::from(shape.hidden)
 }
 
-/// The number of parameters outside the blocks: embedding table, learned positions (of which OPT never uses two),
+/// The number of parameters outside the blocks: embedding table, learned positions (OPT has two more than it uses),
 /// norms, and the LM head if it is not tied to the embedding table.
 pub fn client_params(shape: &Shape) -> f64 {
     let hidden = f64::from(shape.hidden);

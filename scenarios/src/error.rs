@@ -5,7 +5,7 @@ use crate::suggest;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use std::ops::Range;
 
-/// Why a scenario cannot be used.
+/// The reason why a scenario cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ScenarioError {
     /// An error at a place in the file.
@@ -75,7 +75,7 @@ impl ScenarioError {
     }
 }
 
-/// Returns a command-line flag for use in a message: long flags without their middle.
+/// Returns a command-line flag for use in a message, without its middle if the flag is long.
 pub(crate) fn brief(flag: &str) -> String {
     const REPEATED: usize = 400;
     shortened_to(flag, REPEATED)

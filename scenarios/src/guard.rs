@@ -8,7 +8,7 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Calls `parse`, and returns the panic's message as the error if it panics.
+/// Calls `parse`. If `parse` panics, returns the message of the panic as the error.
 ///
 /// The panic is not printed, because the caller reports the file that caused it. Stack overflows and failed allocations
 /// still end the process, so the caller must limit the input's size and counts before it calls `guard`.

@@ -22,7 +22,7 @@ pub const SAFETENSORS_HEADER_BYTES: u64 = 32 << 20;
 /// The limit of a `tokenizer.json`, in bytes. The largest published files have 35 MB.
 pub const TOKENIZER_BYTES: u64 = 128 << 20;
 
-/// The limit of the number of a tokenizer's steps that replace text. Published tokenizers have at most ten.
+/// The largest number of steps of a tokenizer that replace text. Published tokenizers have at most ten.
 pub const TOKENIZER_STEPS: usize = 64;
 
 /// The limit of the factor by which a tokenizer may lengthen a text before it splits the text into tokens. Published
@@ -30,7 +30,7 @@ pub const TOKENIZER_STEPS: usize = 64;
 pub const TOKENIZER_GROWTH: u64 = 1024;
 
 /// The limit of a prompt after all replacements of its tokenizer, in bytes. The tokenizers library keeps some twenty
-/// bytes of memory for each byte.
+/// bytes of memory for each byte of the prompt, most of them for two offsets.
 pub const NORMALIZED_BYTES: u64 = 256 << 20;
 
 /// The limit of a file of prompts, in bytes: some hundred prompts as long as the longest contexts of today.
@@ -41,7 +41,7 @@ pub const PROMPT_BYTES: u64 = 64 << 20;
 pub const MANIFEST_BYTES: u64 = 16 << 20;
 
 /// The limit of the `plan.ron` of a run directory, in bytes: some hundred bytes for each of a million nodes, in each of
-/// some cells.
+/// several cells.
 pub const PLAN_BYTES: u64 = 1 << 30;
 
 /// The limit of a CSV table of a run directory, in bytes: some ten bytes for each of a hundred columns of a million
@@ -52,8 +52,8 @@ pub const TABLE_BYTES: u64 = 1 << 30;
 /// of 65,536 rows.
 pub const FOOTER_BYTES: u64 = 16 << 20;
 
-/// The limit of a trace, in bytes after unpacking. A trace is read as a stream and only the needed values are kept, so the
-/// limit bounds time, not memory. Public traces of a week have over 1 GB.
+/// The limit of a trace, in bytes after unpacking. A trace is read as a stream and only the needed values are kept, so
+/// the limit bounds time, not memory. Public traces of a week have over 1 GB.
 pub const STREAM_BYTES: u64 = 4 << 30;
 
 /// The limit of a table of round trips, samples or absences of hosts, in bytes after unpacking: over two million rows
@@ -68,11 +68,12 @@ pub const BLANK_BYTES: u64 = 4 << 20;
 /// tokens has some 100 kB.
 pub const LINE_BYTES: u64 = 1 << 20;
 
-/// The limit of the number of samples in a table's column, 8 bytes each. A delay keeps a thousand quantiles of the
-/// samples.
+/// The largest number of samples in a table's column. A sample takes 8 bytes of memory. A delay keeps only a thousand
+/// quantiles of the samples.
 pub const SAMPLES: usize = 1 << 22;
 
-/// The limit of the number of round trips in a table, 50 bytes each: enough for a matrix of a thousand sites.
+/// The largest number of round trips in a table, enough for a matrix of a thousand sites. A round trip takes 50 bytes
+/// of memory.
 pub const ROUND_TRIPS: usize = 1 << 20;
 
 /// The number of characters of a file's text that an error quotes: enough to find the text in the file.
@@ -105,8 +106,9 @@ pub fn shortened_to(text: &str, most: usize) -> String {
     format!("{begin}...{end}")
 }
 
-/// The error for a file that begins with a byte order mark of UTF-16. `UTF16_HELP` is its help text.
+/// The error for a file that begins with a byte order mark of UTF-16.
 pub const UTF16: &str = "the file is UTF-16 text, but UTF-8 is expected";
+/// The help text of the error [`UTF16`].
 pub const UTF16_HELP: &str = "save the file as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8 FILE > OTHER";
 
 /// Whether bytes begin with a byte order mark of UTF-16, big-endian or little-endian. Such bytes are not valid UTF-8.
@@ -114,7 +116,7 @@ pub fn is_utf16(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])
 }
 
-/// Why an input file was not read.
+/// The reason why an input file was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     #[error("{}: {why}", path.display())]

@@ -1,7 +1,7 @@
 //! The built-in scenarios.
 
-/// The name and the text of each built-in scenario, in the order in which they are listed. The first one is meant for
-/// beginners.
+/// The name and the text of each built-in scenario, in the order in which they are listed. The first scenario is meant
+/// for beginners.
 pub const LIBRARY: [(&str, &str); 28] = [
     ("quickstart", include_str!("../library/quickstart.ron")),
     ("clients", include_str!("../library/clients.ron")),

@@ -40,8 +40,8 @@ pub fn load(scenario: &str) -> Result<Loaded, ScenarioError> {
     }
 }
 
-/// Returns the folder of the scenario of which a run directory holds a copy. Paths in the copy are relative to that
-/// folder. `None` if `path` is not such a copy.
+/// If `path` is the copy of a scenario in a run directory, returns the folder of the original, to which paths in the
+/// copy are relative. Returns `None` for any other file.
 fn original_folder(path: &Path, folder: &Path) -> Option<PathBuf> {
     let manifest = folder.join("manifest.json");
     if path.file_name()? != "scenario.ron" || !manifest.is_file() {

@@ -235,7 +235,7 @@ fn range_in(text: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-/// Deserializes the fields of a struct or map into the name and the text of the value of each.
+/// Deserializes a struct or a map into pairs: the name of each field and the text of its value.
 struct Fields;
 
 impl<'de> Visitor<'de> for Fields {
@@ -254,7 +254,7 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// Deserializes the items of a list or tuple into the text of each.
+/// Deserializes a list or a tuple into the texts of its items.
 struct Items;
 
 impl<'de> Visitor<'de> for Items {

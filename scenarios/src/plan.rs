@@ -29,9 +29,9 @@ pub use network::{Between, Hosts, Network, SiteTable};
 pub struct Plan {
     /// The scenario's name.
     pub scenario: String,
-    /// The number of the cell in the sweep, counted from 0. `repeat`, the number of the repetition, is also counted
-    /// from 0.
+    /// The number of the cell in the sweep, counted from 0.
     pub cell: u32,
+    /// The number of the repetition of the cell, counted from 0.
     pub repeat: u32,
     pub seed: Seed,
     /// The seed of the simulation's random variation of devices and frames. A live run does not use this seed.
@@ -92,8 +92,8 @@ impl Model {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Weights {
-    /// Random weights. Each tensor is drawn from its own random stream of this seed, so all nodes that need a tensor
-    /// draw the same values.
+    /// Random weights. Each tensor has a random stream that is derived from this seed, so all nodes that need a tensor
+    /// compute the same values.
     Random { seed: u64 },
     /// Weights from a Hugging Face folder, given as a path relative to the working directory.
     Dir(String),
@@ -118,9 +118,9 @@ pub struct Host {
     pub device: Device,
     /// Further devices of the host. Each has its own queue of jobs and computes independently of the others.
     pub also: Vec<Device>,
-    /// `egress` and `ingress`: the outgoing and incoming links of the host's NIC. A message also crosses the link of
-    /// the path between the two hosts.
+    /// The outgoing link of the host's NIC. A message also crosses the link between the two hosts.
     pub egress: Link,
+    /// The incoming link of the host's NIC. A message also crosses the link between the two hosts.
     pub ingress: Link,
 }
 
@@ -157,10 +157,10 @@ pub enum Role {
         cache_bytes: u64,
         /// The announced speed in blocks per second, for one-token steps.
         inference_rps: f64,
-        /// The announced speed in blocks per second times tokens, for a step of 1024 tokens.
+        /// The announced number of blocks per second in a step of 1024 tokens, multiplied by 1024.
         forward_rps: f64,
-        /// The announced tokens per second that the peer's NIC carries. The value is reduced if the peer is reached
-        /// through a relay.
+        /// The announced number of tokens per second that the peer's NIC carries. It is reduced if other nodes reach
+        /// the peer through a relay.
         network_rps: f64,
     },
     Client,
@@ -183,7 +183,7 @@ impl Role {
 pub struct Link {
     /// The one-way propagation delay.
     pub delay: Distribution,
-    /// How often a value of `delay` is drawn.
+    /// How often a value of `delay` is sampled.
     pub drawn: Drawn,
     /// A random time that is added to the delay of each message.
     pub jitter: Distribution,
@@ -195,26 +195,28 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link that adds no delay and has no limit.
+    /// A link without a delay and without a bandwidth limit.
     pub const FREE: Link = Link::new(Distribution::ZERO, None);
 
-    /// Returns a link with this bandwidth in bytes per second and a delay that is drawn for each message.
+    /// Returns a link with this bandwidth in bytes per second and this delay, which is sampled for each message.
     pub const fn new(delay: Distribution, bandwidth: Option<f64>) -> Link {
         Link { delay, drawn: Drawn::PerMessage, jitter: Distribution::ZERO, bandwidth, loss: 0.0 }
     }
 }
 
-/// How often a delay is drawn.
+/// How often the delay of a link is sampled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Drawn {
-    /// For each message.
+    /// Once for each message.
     #[default]
     PerMessage,
-    /// Once for each network interface, or once for each pair of hosts and both directions.
+    /// Once for the whole run: for each network interface, and for each pair of hosts, with the same delay in both
+    /// directions.
     PerPair,
 }
 
-/// A distribution of delays. Draws are never negative, and links deliver the messages of a connection in order.
+/// A distribution of delays. Samples are never negative. Links deliver the messages of a connection in order, whatever
+/// the samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Distribution {
     Constant(Duration),
@@ -222,7 +224,7 @@ pub enum Distribution {
         low: Duration,
         high: Duration,
     },
-    /// A normal distribution. Negative draws are replaced by 0.
+    /// A normal distribution. Negative samples are replaced by 0.
     Normal {
         mean: Duration,
         std: Duration,
@@ -271,7 +273,7 @@ pub struct Tcp {
     pub idle_restart: bool,
     /// Bytes of a connection that may be in flight without acknowledgement. `None` for no limit.
     pub window: Option<u64>,
-    /// The smallest time that is added to the round trip to get the retransmission timeout.
+    /// The time that is added to the round trip to get the retransmission timeout.
     pub least_timeout: Duration,
 }
 
@@ -297,7 +299,8 @@ pub enum Sharing {
     /// One transfer after another.
     #[default]
     Fifo,
-    /// All at once, each with its max-min fair share of the bandwidth. A shaped live run cannot do that.
+    /// All transfers at once, each with its max-min fair share of the bandwidth. Live runs that shape their messages do
+    /// not support this.
     Fair,
 }
 
@@ -315,8 +318,8 @@ pub struct Workload {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tokens {
     pub prompts: Prompts,
-    /// The sampling of tokens. Every choice draws from its own random stream, which is named after the request and the
-    /// token's position in the request.
+    /// The sampling of tokens. Every sampled token uses a random stream of its own, which is derived from the request
+    /// and the token's position in the request.
     pub sampling: Sampling,
     /// The stop tokens. A request ends early if its first row generates one of them. Benchmarks have no stop tokens, so
     /// that a request always generates the given number of tokens.
@@ -401,8 +404,8 @@ impl Plan {
         &self.hosts[id.0 as usize]
     }
 
-    /// The number of cores of a machine that can run jobs: as many as its core leases can use. `None` if the machine
-    /// has no limit on core leases.
+    /// The number of cores of a machine that can run jobs at once: the number of its core leases, multiplied by the
+    /// largest number of threads of a device on the machine. `None` if the machine has no limit on core leases.
     pub fn computing_cores(&self, machine: u32) -> Option<u32> {
         let leases = self.machines.get(machine as usize)?.leases?;
         let devices = self.hosts.iter().filter(|host| host.machine == machine).flat_map(|host| host.devices());

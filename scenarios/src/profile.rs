@@ -2,7 +2,7 @@
 //!
 //! `calibrate` writes a profile of this machine; profiles of published measurements are built in. A profile has figures
 //! of one or more models, because the time of a block depends on the model's dimensions and number format. A scenario
-//! with any other model is refused, because the figures of that model would have to be guessed.
+//! with another model is refused, because the profile has no figures for that model.
 use crate::input::{self, InputError};
 use crate::plan::{self, Jitter};
 use crate::raw;
@@ -32,7 +32,7 @@ pub struct Profile {
     #[serde(default)]
     pub threads: u32,
     pub models: Vec<Measured>,
-    /// The time by which the first job after the start takes longer than other jobs.
+    /// The extra time that the first job after the start of a device takes.
     #[serde(default)]
     pub first_job: Time,
     /// The random variation of the times of jobs. `calibrate` measures none: the author of a profile assumes it.
@@ -43,7 +43,7 @@ pub struct Profile {
     /// The measured links between hosts.
     #[serde(default)]
     pub links: Vec<Way>,
-    /// How much repeated measurements of the profile's figures differ. `None` if they were not repeated.
+    /// How much repeated measurements of the profile's figures differ. `None` if the measurements were not repeated.
     #[serde(default)]
     pub spread: Option<Spread>,
 }
@@ -62,11 +62,11 @@ pub struct Measured {
     /// The times of one block in one-token steps, by the number of rows.
     #[serde(default)]
     pub decode: Vec<At>,
-    /// The cold-cache penalty.
+    /// The cold-cache penalty of the model's blocks and LM head.
     #[serde(default)]
     #[serde(alias = "cold")]
     pub cold_cache: ColdCache,
-    /// The measured times of the embedding, each with its number of new tokens, summed over the rows of the batch.
+    /// The times of the embedding, by the number of new tokens of all rows.
     #[serde(default)]
     pub embed: Vec<(u32, Time)>,
     /// The times of final norm, LM head and sampling together, by the number of rows.
@@ -100,8 +100,8 @@ pub struct Served {
     pub dtype: WeightType,
 }
 
-/// Measured times as (size, time) pairs, for one number of tokens before the new ones. All rows of a table have the
-/// same sizes.
+/// Measured times as (size, time) pairs for one context, which is the number of tokens before the new ones. All
+/// contexts of a table have the same sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct At {
@@ -109,7 +109,7 @@ pub struct At {
     pub times: Vec<(u32, Time)>,
 }
 
-/// The time that a host adds to computing and to the network; see [`plan::Overhead`].
+/// The times that a host adds to jobs and to messages; see [`plan::Overhead`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "ReadOverhead")]
 pub struct Overhead {
@@ -117,7 +117,7 @@ pub struct Overhead {
     pub from_device: Time,
     pub hand_over: Time,
     pub frame: Time,
-    /// The time for each thousand bytes of a frame at the sender, and again at the receiver.
+    /// The time that each thousand bytes of a frame take at the sender, and again at the receiver.
     pub per_kilobyte: Time,
     pub idle: Time,
     pub half_after: Time,
@@ -132,19 +132,22 @@ pub struct CpuSteal {
     pub last: Time,
 }
 
-/// How much repeated measurements differ: the medians of |a - b| / mean over pairs of repetitions, as fractions.
+/// How much the repetitions of a measurement differ on one machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spread {
+    /// The difference in the times of jobs: the median of |a - b| / mean(a, b) over all pairs (a, b) of repetitions.
     pub compute: f64,
+    /// The difference in the overheads: the median of |a - b| / mean(a, b) over all pairs (a, b) of repetitions.
     pub overhead: f64,
+    /// The number of repetitions.
     pub repetitions: u32,
 }
 
 /// The reason why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    #[error("the profile `{name}` is neither the file {path} nor one that comes with the program")]
+    #[error("the profile `{name}` is neither a file ({path}) nor a built-in profile")]
     Unknown { name: String, path: String },
     #[error("the profile cannot be read: {0}")]
     Unreadable(InputError),
@@ -248,7 +251,7 @@ impl Profile {
         if let Some(Measured { cold_cache: cold, .. }) =
             self.models.iter().find(|of| !(0.0..1.0).contains(&of.cold_cache.left))
         {
-            return wrong(format!("`left` of `cold` is {}, but must be a share from 0 to below 1", cold.left));
+            return wrong(format!("`left` of `cold_cache` is {}, but must be a share from 0 to below 1", cold.left));
         }
         let CpuSteal { every, last } = self.overhead.cpu_steal;
         if every.0 > 0 && (every.0 < 1_000_000 || last.0 > every.0) {

@@ -57,20 +57,21 @@ pub struct Miss {
 pub enum Measure {
     /// The number of one-token steps per second that ended in the measurement window.
     DecodeThroughput,
-    /// The quantile (0 to 1) of the times of one-token steps, in ms.
+    /// A quantile of the times of the one-token steps that ended in the measurement window, in ms. The argument is the
+    /// level of the quantile, from 0 to 1.
     DecodeLatency(f64),
-    /// The quantile (0 to 1) of the times to the first token, in ms, over requests whose first token came in the
-    /// measurement window. If the published system opens no sessions, the time begins when the prompt is sent, and
-    /// excludes finding a route and opening sessions.
+    /// A quantile of the times to the first token of the requests whose first token came in the measurement window, in
+    /// ms. The argument is the level of the quantile, from 0 to 1. The time begins when the prompt is sent. It does not
+    /// include finding a route and opening sessions, because the published systems open no sessions.
     PromptLatency(f64),
-    /// The value of the column with this name of `cells.csv`.
+    /// The value in the column of `cells.csv` that has this name.
     Column(String),
 }
 
 /// A request of a published run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Query {
-    /// The time at which the request was sent, since the beginning of the run.
+    /// The time from the beginning of the run until the request was sent.
     pub sent: Duration,
     /// The time to the first token.
     pub first: Duration,

@@ -158,7 +158,7 @@ fn held(variant: &Value) -> Option<(&String, &Value)> {
     variant["properties"].as_object()?.iter().next()
 }
 
-/// Formats a field's default value as a scenario writes it. An optional field has a dash.
+/// Formats a field's default value as a scenario writes it. The default of an optional field is `none`.
 fn default(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "none".to_owned(),

@@ -129,8 +129,8 @@ fn place(files: &Files, path: &str) -> String {
     files.folder().join(path).to_string_lossy().into_owned()
 }
 
-/// Checks a name: it must be distinguishable from others in print, and must not contain characters that are used in
-/// paths or in references to hosts.
+/// Checks a name of the scenario: it must be distinguishable from other names in print, and must not contain characters
+/// that have a meaning in paths or in references to hosts.
 fn named(path: &str, what: &str, name: &str) -> Result<(), Fault> {
     let plain = |c: char| !c.is_control() && !"/\\[]>".contains(c);
     if !name.is_empty() && name.trim() == name && name.chars().all(plain) {
@@ -142,8 +142,8 @@ fn named(path: &str, what: &str, name: &str) -> Result<(), Fault> {
 
 /// Checks that a scenario's name can be part of the name of a run directory.
 fn fit_for_directories(name: &str) -> Result<(), Fault> {
-    // Names in a file system have at most 255 bytes. The rest is for the kind of run, a number and the suffix of a
-    // partial run.
+    // Names in a file system have at most 255 bytes. The remaining bytes are for the kind of run, a number and the
+    // suffix of a partial run.
     const MOST: usize = 200;
     if name.starts_with('.') {
         let message = format!(
@@ -188,8 +188,8 @@ fn objectives(measure: &schema::Measure) -> Result<plan::Objectives, Fault> {
     Ok(plan::Objectives { limits: measure.slo.iter().map(limit).collect(), share: measure.slo_share })
 }
 
-/// Checks that the swarm is not too large and that the model has enough blocks for its peers. Only counts are used, so
-/// that no memory is taken for a swarm that is too large.
+/// Checks that the swarm is not too large and that the model has enough blocks for the peers. The check uses only
+/// counts, so a swarm that is too large takes no memory.
 fn sized(scenario: &Scenario, layers: u32) -> Result<(), Fault> {
     let mut hosts = BTreeMap::new();
     let mut total = 0u64;
@@ -292,7 +292,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     let orchestrator = HostId(0);
     let own = |host, role| Node { host, device: 0, role };
     let mut nodes = vec![own(orchestrator, Role::Orchestrator), own(orchestrator, Role::Bootstrap)];
-    // For each host, the number of its peers that have been assigned to one of its devices so far.
+    // For each host, the number of its peers that have been assigned to a device in turn so far.
     let mut turns = vec![0; computers.hosts.len()];
     for (group, spans) in scenario.peers.iter().zip(spans) {
         let hosts = computers.of(&group.on).flat_map(|host| std::iter::repeat_n(host, group.count as usize));
@@ -309,7 +309,7 @@ fn nodes(scenario: &Scenario, model: &plan::Model, computers: &Computers<'_>) ->
     Ok(nodes)
 }
 
-/// The host and the blocks of a peer.
+/// The host, the device and the blocks of a peer.
 struct PeerPlace {
     host: u32,
     device: u32,

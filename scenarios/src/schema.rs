@@ -50,21 +50,22 @@ pub const VERSION: u32 = 1;
 pub struct Scenario {
     /// The version of the scenario format: 1.
     pub version: u32,
-    /// The name of the scenario, which run directories begin with.
+    /// The name of the scenario. The names of its run directories begin with it.
     pub name: String,
-    /// A text for people.
+    /// A free text that describes the scenario to people.
     #[serde(default)]
     pub description: String,
     /// The model that the swarm serves.
     pub model: Model,
-    /// Computers that several hosts share. A host that names no machine has one of its own.
+    /// Computers that several hosts share. A host that names no machine has a machine of its own.
     #[serde(default)]
     pub machines: Vec<Machine>,
     /// Groups of equal hosts. A host is one process with a network interface and one or more devices.
     pub hosts: Vec<Host>,
-    /// Which hosts serve blocks, and which blocks.
+    /// The peers: which hosts serve blocks, and which blocks each peer serves.
     pub peers: Vec<Peers>,
-    /// The policies of clients and peers. `swarm: Petals` takes those of Petals, `Petals(field: ..)` changes some of them.
+    /// The policies of clients and peers. `Petals` selects the policies of Petals. `Petals(..)` does so too, except for
+    /// the fields in the parentheses.
     #[serde(default)]
     pub swarm: Swarm,
     /// The network between the hosts.
@@ -75,40 +76,42 @@ pub struct Scenario {
     /// The tokens of the prompts. A simulation needs them only with `weights: Echo`.
     #[serde(default)]
     pub prompts: Prompts,
-    /// How clients choose a token from its scores. A simulation needs it only with `weights: Echo`.
+    /// How clients choose the next token from the model's scores. A simulation needs it only with `weights: Echo`.
     #[serde(default)]
     pub sampling: Sampling,
-    /// Faults that are injected, each with its time.
+    /// The faults that are injected into a run.
     #[serde(default)]
     pub events: Vec<ScheduledFault>,
     #[serde(default)]
-    /// Timeouts of the measurement, and service level objectives.
+    /// The time limits, the warm-up and the service level objectives.
     pub measure: Measure,
-    /// The values that are varied.
+    /// The fields that are varied, their values, and the number of repetitions.
     #[serde(default)]
     pub sweep: Sweep,
-    /// The charts that are drawn. If there are none, charts that suit the sweep are drawn.
+    /// The charts of the report. If the list is empty, the report has charts that suit the sweep.
     #[serde(default)]
     pub report: Vec<Chart>,
 }
 
-/// Puts peers on every host of a group. Peers on one host are one process and exchange messages without a network.
+/// A group of peers on the hosts of a host group. All peers on one host run in one process and exchange messages
+/// without a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Peers {
-    /// A host group, or one host of it, counted from 0: `gpu[0]`.
+    /// The host group on which the peers run, or one of its hosts, counted from 0: `gpu[0]`.
     pub on: String,
-    /// The number of peers on each of these hosts.
+    /// The number of peers on each host that `on` names.
     #[serde(default = "one")]
     pub count: u32,
-    /// The device of the host that these peers share, counted from 0. Without it, the peers of a host take its devices in
-    /// turn.
+    /// The index of the host's device that these peers share, counted from 0. Without it, the peers of a host are
+    /// assigned to the host's devices in turn.
     #[serde(default)]
     pub device: Option<u32>,
     #[serde(default)]
     /// The blocks that each peer serves.
     pub span: BlockSpan,
-    /// Whether these peers are reached through a relay. They then announce less throughput (`swarm.throughput.relayed`).
+    /// Whether other nodes reach these peers through a relay. If so, the peers announce less throughput
+    /// (`swarm.throughput.relayed`).
     #[serde(default)]
     pub relayed: bool,
 }
@@ -121,33 +124,38 @@ fn one() -> u32 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum BlockSpan {
-    /// The blocks of the model are split evenly over all peers with this span. The first peers take the remainder.
+    /// The blocks of the model are split evenly over all peers with this span. If the blocks cannot be divided evenly,
+    /// the first peers serve one block more.
     #[default]
     Even,
     /// `Blocks(start, end)`: the blocks from `start` to `end` - 1, counted from 0, for every peer of the group.
     Blocks(u32, u32),
-    /// A number of consecutive blocks. The peer chooses them by `swarm.placement` and may move later.
+    /// A number of consecutive blocks. The peer chooses which ones, as `swarm.placement` says, and may choose others
+    /// later.
     Capacity {
         /// The number of blocks that the peer holds.
         blocks: u32,
     },
 }
 
-/// Timeouts of the measurement, and service level objectives.
+/// The time limits, the warm-up and the service level objectives of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Measure {
-    /// A request that takes longer has failed.
+    /// The longest time that a request may take. A request that takes longer has failed.
     pub timeout: Time,
-    /// The longest time from the start of the swarm until every peer has announced its blocks and every client is ready.
+    /// The longest time from the start of the swarm until every peer has announced its blocks and every client is
+    /// ready.
     #[serde(alias = "muster")]
     pub ready_within: Time,
-    /// Whether each client has one request answered before the timed run. Without this warm-up, the first requests also pay
-    /// for discovery and for new connections, as those of new clients of a public swarm do.
+    /// Whether each client completes one request before the timed run. Without this warm-up, the first timed requests
+    /// also take the time to discover peers and to open connections, like the first requests of new clients of a public
+    /// swarm.
     pub warm_up: bool,
     /// Objectives that a request must meet to count as good. Times count from the instant the request was due.
     pub slo: Vec<Slo>,
-    /// The least share of good requests, from 0 to 1. A run with a smaller share ends the program with exit code 5.
+    /// The least share of good requests, from 0 to 1. If the share is smaller in a run, the program ends with exit code
+    /// 5.
     pub slo_share: Option<f64>,
 }
 
@@ -155,11 +163,11 @@ pub struct Measure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Slo {
-    /// The longest time to the first token.
+    /// The longest allowed time to the first token.
     Ttft(Time),
-    /// The longest mean time between two tokens.
+    /// The longest allowed mean time between consecutive tokens.
     Tpot(Time),
-    /// The longest time to the last token.
+    /// The longest allowed time to the last token.
     E2el(Time),
 }
 
@@ -175,18 +183,19 @@ impl Default for Measure {
     }
 }
 
-/// The values that are varied. Each combination of values is a cell.
+/// The fields that a sweep varies, and their values. Each combination of values is a cell of the sweep.
 ///
-/// The cells are the grid of `axes`, the first axis slowest. Then each case adds its values, combined with the grid of the
-/// axes that it does not name. Equal combinations are one cell.
+/// The first cells are all combinations of the values of `axes`, with the first axis varied slowest. Each entry of
+/// `cases` then adds cells: its own values, combined with all values of the axes that it does not name. A combination
+/// that occurs twice is one cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sweep {
-    /// How often each cell is run, with different random streams.
+    /// The number of runs of each cell. Each run has random streams of its own.
     pub repeat: u32,
-    /// A map from the path of a field to its values, as in `{ "workload.clients": [1, 2, 4] }`.
+    /// A map from the path of each varied field to the field's values, as in `{ "workload.clients": [1, 2, 4] }`.
     pub axes: IndexMap<String, Vec<Raw>>,
-    /// Single points: each a map from the path of a field to its value.
+    /// Further combinations: each is a map from the paths of fields to one value for each field.
     pub cases: Vec<IndexMap<String, Raw>>,
 }
 

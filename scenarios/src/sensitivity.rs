@@ -1,4 +1,4 @@
-//! Variants of a plan for sensitivity analysis, each with one input changed.
+//! Variants of a plan for sensitivity analysis. Each variant has one input changed.
 use crate::plan::{Distribution, Link, Overhead, Plan, Role, Sharing};
 use actors::id::HostId;
 use actors::message::Forwarding;
@@ -66,7 +66,7 @@ pub fn choices(plan: &Plan) -> Vec<(String, Plan)> {
     offer("forwarding: Push", &|plan| plan.policies.forwarding = Forwarding::Push);
     offer("sharing: Fifo", &|plan| plan.network.sharing = Sharing::Fifo);
     offer("sharing: Fair", &|plan| plan.network.sharing = Sharing::Fair);
-    // The largest batches that are used in practice: all waiting steps, up to a usual limit.
+    // Batches as large as in practice: all waiting steps, up to 512 tokens and 64 steps.
     let together = Scheduling::Continuous { tokens: 512, steps: 64 };
     let batches = |plan: &Plan| {
         matches!(plan.policies.scheduling, Scheduling::Continuous { .. } | Scheduling::PrefillThenDecode { .. })
@@ -114,7 +114,7 @@ fn scaled(span: Duration, factor: f64) -> Duration {
     Duration::from_secs_f64(span.as_secs_f64() * factor)
 }
 
-/// Returns the distribution with every draw multiplied by `factor`.
+/// Returns the distribution of `factor` times a sample of `delay`.
 fn stretched(delay: &Distribution, factor: f64) -> Distribution {
     let by = |span: &Duration| scaled(*span, factor);
     match delay {

@@ -1,7 +1,7 @@
 //! Suggestions for misspelt names.
 use crate::input::excerpt;
 
-/// The largest length in bytes of a word that may be a misspelt name. Longer words are not compared with names.
+/// The largest length in bytes of a word for which a name is suggested. Longer words are not compared with names.
 const LONGEST: usize = 200;
 
 /// The largest number of candidates that a hint lists.

@@ -49,8 +49,8 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Resolves one repetition of the cell into a plan. All random choices are derived from `seed`, the number of the
-    /// cell, and `repeat`, the number of the repetition.
+    /// Resolves one repetition of the cell into a plan. `repeat` is the number of the repetition. All random choices
+    /// are derived from `seed`, the number of the cell and `repeat`.
     ///
     /// # Errors
     /// If the scenario of the cell is not valid.
@@ -58,8 +58,8 @@ impl Cell {
         let run = Run { seed, cell: self.key.index, repeat };
         resolve::plan(&self.scenario, run, &self.files).map_err(|mut fault| {
             let cause = self.cause(&fault, run);
-            // The first cell is valid, so the fault of a later cell depends on the varied values. The message therefore
-            // shows these values.
+            // Cells are planned in order, so the cells before this one are valid, and the fault depends on the varied
+            // values. The message therefore shows these values.
             if self.key.index > 0 {
                 let values: Vec<_> = self.key.values.iter().map(|(path, value)| format!("{path}={value}")).collect();
                 fault.message = format!("{} (cell {}: {})", fault.message, self.key.index, values.join(", "));

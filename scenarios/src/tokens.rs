@@ -2,32 +2,35 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The source of prompts. Requests take the prompts of a list in turn: first one for each client, then a second for each,
-/// and from the beginning again. Each prompt is cut to the length that the workload says, and must not be shorter.
+/// The source of the prompts' tokens. Each row of a request takes the next prompt of a list: first one row of each
+/// client, then a second row of each client, and so on. After the last prompt the list begins again. A prompt is
+/// truncated to the length that the workload gives, and must not be shorter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Prompts {
-    /// Random token ids, drawn uniformly from the vocabulary for each request.
+    /// Random token ids, sampled uniformly from the vocabulary for each request.
     #[default]
     Random,
-    /// Lists of token ids.
+    /// A list of prompts, each as its token ids.
     Ids(Vec<Vec<u32>>),
-    /// Texts. The `tokenizer.json` of the weights' folder turns them into token ids.
+    /// A list of prompts as texts. The `tokenizer.json` of the weights' folder turns them into token ids.
     Texts(Vec<String>),
-    /// A file with a text on each line. Empty lines are skipped.
+    /// A file with the text of a prompt on each line. Empty lines are skipped.
     Lines(String),
 }
 
-/// How a client chooses a token from its scores. The filters apply in this order, as in transformers.
+/// How a client chooses the next token from the model's scores. `temperature`, `top_k` and `top_p` apply in this order,
+/// as in Hugging Face transformers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampling {
-    /// The number that the scores are divided by; 0: the best token is taken (greedy).
+    /// The number by which the scores are divided. With 0, the token with the highest score is chosen (greedy
+    /// decoding).
     pub temperature: f32,
-    /// The number of best tokens among which one is drawn.
+    /// The number of tokens with the highest scores from which one is sampled. Without it: all tokens.
     pub top_k: Option<u32>,
-    /// Nucleus sampling (Holtzman et al. 2020): only the best tokens whose probabilities add up to this are drawn, including
-    /// the one that reaches it.
+    /// Nucleus sampling (Holtzman et al. 2020): the token is sampled from the smallest set of most probable tokens
+    /// whose probabilities add up to at least this value. Without it: all tokens.
     pub top_p: Option<f32>,
 }
 

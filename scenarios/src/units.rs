@@ -68,8 +68,7 @@ impl Dimension {
 /// A unit: its symbol, its dimension, and its size in base units.
 type Unit = (&'static str, Dimension, u64);
 
-/// All units, larger ones first within a dimension. Printing chooses the first suitable one in this order, bits before
-/// bytes.
+/// All units. A quantity is printed in the first suitable unit of its dimension in this order.
 const UNITS: [Unit; 40] = [
     ("s", Dimension::Time, 1_000_000_000),
     ("ms", Dimension::Time, 1_000_000),
@@ -210,8 +209,8 @@ pub enum UnitError {
     TooLarge(String),
 }
 
-/// A size, rate or speed that has no unit and is at least this large is probably in base units, as other programs
-/// print.
+/// A number without a unit that is at least this large is probably a size or a rate in the base unit, as other programs
+/// print it.
 const BASE_COUNT: f64 = 1e6;
 
 /// Returns the unit for an example in the error of a number without a unit: the unit that was probably left out.
@@ -229,7 +228,7 @@ fn alternatives(unit: &str, dimension: Dimension) -> Vec<&'static str> {
     if unit == "m" && dimension == Dimension::Time {
         return vec!["min", "ms"];
     }
-    // An uppercase prefix before a lowercase b, as in `Mb`, means bits, so no unit of bytes is suggested.
+    // An uppercase prefix before a lowercase b, as in `Mb`, means bits, so no byte unit is suggested.
     let is_bits = unit.starts_with(|c: char| c.is_ascii_uppercase()) && unit.ends_with('b');
     if dimension == Dimension::Size && is_bits {
         return Vec::new();

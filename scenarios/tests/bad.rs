@@ -1,4 +1,4 @@
-//! Tests that errors in a scenario are reported with their place, in plain words, and with a hint.
+//! Tests that an error in a scenario is reported with its place in the file, in plain words, and with a hint.
 //!
 //! Each file of `bad/` contains one mistake, and begins with the expected error (line:column: message) and its help
 //! text.

@@ -1,4 +1,5 @@
-//! Tests that the events of a scenario become faults of named hosts, drawn from the seed and in order.
+//! Tests that the events of a scenario become faults of the named hosts, in order of time, with random times that
+//! depend on the seed.
 use actors::id::HostId;
 use actors::seed::Seed;
 use actors::time::Duration;
@@ -100,7 +101,7 @@ fn a_node_is_called_by_its_role_and_its_host() {
     assert_eq!(called[5..], ["peer[0]", "peer[1]", "client[0]", "client[1]"]);
 }
 
-/// Returns the times at which each host leaves (`false`) and returns (`true`).
+/// Returns the times at which each host becomes absent (`false`) and present again (`true`).
 fn lives(plan: &Plan) -> BTreeMap<HostId, Vec<(u64, bool)>> {
     let mut lives: BTreeMap<HostId, Vec<(u64, bool)>> = BTreeMap::new();
     for fault in &plan.faults {
@@ -127,7 +128,7 @@ proptest! {
             prop_assert!(goes.clone().count() * 2 == times.len(), "who goes comes back");
             prop_assert!(goes.into_iter().all(|(at, _)| *at < s(300).0));
         }
-        // The draws of one host do not depend on other hosts.
+        // The random times of one host do not depend on other hosts.
         let alone = plan(&events.replace("eu", "a[1]"), seed);
         prop_assert_eq!(lives(&alone).remove(&HostId(2)), lives(&churned).remove(&HostId(2)));
     }

@@ -1,5 +1,5 @@
-//! Tests of the links of a profile: each pair of groups has one. Two links for the same hosts are refused, and the
-//! error names both.
+//! Tests of the links of a profile: each pair of host groups has at most one link. Two links for the same hosts are
+//! refused, and the error names both.
 use actors::seed::Seed;
 use scenarios::{Overrides, ScenarioError};
 use std::path::Path;

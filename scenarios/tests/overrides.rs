@@ -78,8 +78,8 @@ fn what_is_set_is_not_varied() {
     let fixed = cells("quickstart", &over(&[("workload.prompt", "24")], &[]));
     assert_eq!(values(&fixed, "workload.generate"), ["1", "8", "16"]);
     assert!(fixed.iter().all(|cell| plan(cell).workload.prompt == 24));
-    // With a fixed `workload.generate`, the cases of the file's sweep equal cells of its grid. Each cell still occurs
-    // once.
+    // With a fixed `workload.generate`, the cases of the file's sweep are the same as cells of its axes. Each cell
+    // still occurs once.
     let flexgen = cells("flexgen-petals-opt30b", &over(&[("workload.generate", "8")], &[]));
     assert_eq!(flexgen.len(), 3 * 2 * 3);
 }
@@ -163,7 +163,8 @@ fn a_mistake_in_a_flag_names_the_flag() {
 
 #[test]
 fn a_mistake_that_a_flag_makes_elsewhere_names_the_flag() {
-    // The file has an axis over the rate, which is also part of the workload, but the faulty value is the duration.
+    // The file also varies the rate, which is another field of the workload. The error must name the duration, which is
+    // wrong.
     let none = refused("open-loop", &over(&[("workload.duration", "0 s")], &[]));
     assert_eq!(none, "--set workload.duration=0 s: no request arrives during the workload");
     // The frame is too large because of the two overrides, not because of the file's prompt.

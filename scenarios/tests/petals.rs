@@ -60,7 +60,8 @@ fn routes() {
 fn announcements_and_placement() {
     let Policies { dht, placement, speeds, .. } = petals(&[]).policies;
     assert_eq!((dht.announce, dht.expiry), (s(60), s(120)));
-    // The command line of Petals' server has these values as defaults, in place of the Python library's.
+    // The command line of Petals' server has 120 s and 240 s as defaults. The defaults of its Python class are 60 s and
+    // 120 s.
     let slower = petals(&[("swarm.dht.announce", "120 s"), ("swarm.dht.expiry", "240 s")]).policies.dht;
     assert_eq!((slower.announce, slower.expiry), (s(120), s(240)));
     assert_eq!((placement.period, placement.quality), (s(60), 0.75));
@@ -68,7 +69,7 @@ fn announcements_and_placement() {
     assert_eq!(speeds, Speeds::Measured { decode: probe(1, 100), forward: probe(1024, 10) });
 }
 
-/// Returns the tokens per second that a peer announces as the speed of its network.
+/// Returns the number of tokens per second that a peer announces as the throughput of its network.
 fn network_rps(plan: &Plan) -> f64 {
     let Role::Peer { network_rps, .. } = plan.peers().next().expect("a peer").1.role else { unreachable!("a peer") };
     network_rps

@@ -128,8 +128,8 @@ fn sites_without_round_trips_are_names_for_links_and_events() {
     assert_eq!(plan.hosts[9].site, "b");
 }
 
-/// A plan without spread hosts is written without a table of sites, as earlier versions wrote it, and can be read
-/// again.
+/// A plan in which no host group has several sites is written without a table of sites, as in earlier versions, and can
+/// be read again.
 #[test]
 fn a_plan_without_spread_hosts_is_the_text_that_it_was() {
     let apart = plan(&[("hosts.0.sites", "None"), ("hosts.2.sites", "None"), ("network.rtt", "Off")]);
@@ -178,14 +178,14 @@ fn wrong_sites_are_refused_where_they_are_written() {
             "[\"Tokyo\", \"Tokyo\"]",
             "second",
             "the site `Tokyo` is listed twice",
-            "hosts take the sites in turn: make another group for a site with more hosts",
+            "the sites are assigned in turn: make another group for a site with more hosts",
         ),
-        ("[]", "list", "the hosts `gpu` have no site to be on", "list one or more, or leave `sites` out"),
+        ("[]", "list", "the list of sites of the hosts `gpu` is empty", "list at least one site, or leave `sites` out"),
         (
             "All, site: \"Tokyo\"",
             "list",
             "the hosts `gpu` have a `site` and `sites`",
-            "leave one of the two out: `site` is that of all hosts, `sites` are taken in turn",
+            "leave one of the two out: `site` is for all hosts, `sites` are assigned in turn",
         ),
     ] {
         let text = SCENARIO.replacen(r#"["Tokyo", "London", "Oregon"]"#, sites, 1);
@@ -197,7 +197,7 @@ fn wrong_sites_are_refused_where_they_are_written() {
     let off = SCENARIO.replace("Regions(\"aws-2019\")", "Off");
     let error = Loaded::read("spread.ron", off).and_then(|loaded| loaded.check(&Overrides::default()));
     let error = error.expect_err("no table names the sites").to_string();
-    assert!(error.starts_with("spread.ron:9:37: `All` are the sites of `network.rtt`, which names none"), "{error}");
+    assert!(error.starts_with("spread.ron:9:37: `sites: All` means the sites of `network.rtt`"), "{error}");
     let wrong = SCENARIO.replacen("sites: All", "sites: 3", 1);
     let error = Loaded::read("spread.ron", wrong).map(|_| ()).expect_err("not a list").to_string();
     assert!(error.contains("sites are a list of names"), "{error}");

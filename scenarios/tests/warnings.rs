@@ -1,4 +1,5 @@
-//! Tests that values beyond the model's context, and events after the end of the run, give warnings with both figures.
+//! Tests that values beyond the model's context, and events after the end of the run, give warnings that name both the
+//! value and its limit.
 use scenarios::{Overrides, load};
 
 fn warnings(name: &str, set: &[(&str, &str)]) -> Vec<String> {

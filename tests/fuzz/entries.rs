@@ -1,4 +1,5 @@
-//! The entry points for foreign bytes: one function for each kind, and the seeds from which mutation starts.
+//! The entry points for input from other programs: one function for each kind of input, and the seeds from which
+//! mutation starts.
 //!
 //! The fuzz targets call these functions. So does `tests/foreign_bytes.rs`, which replays the corpora and mutates them
 //! with a seeded generator. An entry panics only if the program has a bug.
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tempfile::TempDir;
 
-/// The function that reads one kind of foreign bytes.
+/// A function that reads one kind of input.
 pub type Entry = fn(&[u8]);
 
 /// All entries with the names of their targets and corpora.
@@ -55,12 +56,12 @@ pub fn entry(name: &str) -> Entry {
     found.unwrap_or_else(|| panic!("there is no entry {name}")).1
 }
 
-/// Reads a stream of frames from a host that has already greeted.
+/// Reads the bytes as frames from a host that has already sent its greeting.
 pub fn frames(bytes: &[u8]) {
     read_frames(bytes, Limits { control: 1 << 20, tensor: 4 << 20 });
 }
 
-/// Reads the first frame of a stranger, and the bytes as the body of a greeting and as an invitation.
+/// Reads the bytes as the first frame of an unknown program, as the body of a greeting, and as an invitation.
 pub fn greeting(bytes: &[u8]) {
     read_frames(bytes, Limits::GREETING);
     let _ = fuzz::greeting(bytes);
@@ -72,7 +73,7 @@ pub fn greeting(bytes: &[u8]) {
 fn read_frames(bytes: &[u8], limits: Limits) {
     let mut reader = FrameReader::new(bytes, limits);
     loop {
-        // Bytes in memory are always ready.
+        // A reader of bytes in memory never has to wait.
         match reader.next().poll_now() {
             Ok(Some(Incoming::Greeting(body))) => drop(fuzz::greeting(&body)),
             Ok(Some(Incoming::Control(body))) => drop(fuzz::control(&body)),
@@ -96,7 +97,7 @@ impl<F: Future> Now for F {
     }
 }
 
-/// Reads a plan in both formats: as a child process receives it, and as a run directory stores it.
+/// Reads the bytes as a plan in both of its formats: as a child process receives it, and as a run directory stores it.
 pub fn plan(bytes: &[u8]) {
     let _ = wire::read::<Plan>(bytes);
     let _ = fuzz::control(bytes);
@@ -120,7 +121,7 @@ pub fn profile(bytes: &[u8]) {
     }
 }
 
-/// The files of a run directory that are read back.
+/// The files of a run directory that the program reads back.
 pub const RUN_FILES: [&str; 12] = [
     "manifest.json",
     "cells.csv",
@@ -144,12 +145,12 @@ thread_local! {
     };
 }
 
-/// Reads a run directory in which one file has other bytes; the first byte selects the file.
+/// Reads a run directory in which one file is replaced by `bytes`. The first byte selects the file.
 pub fn run_directory(bytes: &[u8]) {
     damaged(bytes, open_run);
 }
 
-/// Damages one file as [`run_directory`] does, and draws the run's charts.
+/// Replaces one file as [`run_directory`] does, and draws the run's charts.
 pub fn report(bytes: &[u8]) {
     damaged(bytes, draw);
 }
@@ -187,7 +188,7 @@ fn open_run(dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Draws the charts of a run directory that need more than its cells.
+/// Draws those charts of a run directory that need more files than its table of cells.
 fn draw(dir: &Path) -> Result<(), String> {
     let charts = [Chart::Gantt, Chart::Utilisation, Chart::Timeline, Chart::Coverage, Chart::LatencyCdf];
     let out = dir.join("drawn");
@@ -198,7 +199,7 @@ fn draw(dir: &Path) -> Result<(), String> {
 pub fn run(parent: &Path) -> PathBuf {
     let (loaded, cell, plan) = nano();
     let ran = simulator::run(&plan, simulator::HORIZON);
-    // The manifest claims a live run, so that a fit accepts it.
+    // The manifest says that the run was live, because the calibration accepts only live runs.
     let manifest = Manifest::new("nano", World::Live, 1, Vec::new(), Vec::new());
     let mut writer =
         RunWriter::create(parent, manifest, loaded.text(), std::slice::from_ref(&plan)).expect("a new directory");
@@ -215,7 +216,7 @@ fn nano() -> (Loaded, Cell, Plan) {
     (loaded, cell, plan)
 }
 
-/// Returns the inputs from which the mutation of a kind starts: valid bytes, made by the program itself.
+/// Returns the inputs from which the mutation of an entry starts: valid bytes that the program itself has made.
 pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
     match entry {
         "config" | "safetensors" | "safetensors_index" | "tokenizer" => return models::seeds(entry),

@@ -1,4 +1,5 @@
-//! Entries for the files of a Hugging Face folder: its configuration, its weights and their index, and its tokenizer.
+//! Entries for the files of a Hugging Face model folder: its configuration, its weights, the index of its weights, and
+//! its tokenizer.
 use actors::id::BlockRange;
 use candle_core::Device;
 use models::{BlockSpan, Checkpoint, Config, EmbeddingAndHead, ModelError, Source, Text, end_of_sequence, inspect};
@@ -20,7 +21,7 @@ thread_local! {
     static SHARDS: (TempDir, PathBuf) = folder(Arch::Llama, Some(20_000));
 }
 
-/// Reads a `config.json` beside weights that it may not describe.
+/// Reads the bytes as a `config.json`, beside weights that may not match it.
 pub fn config(bytes: &[u8]) {
     WHOLE.with(|(_, dir)| damaged(dir, CONFIG, bytes, |dir| load(dir).and(end_of_sequence(dir).map(drop))));
 }
@@ -57,7 +58,7 @@ fn load(dir: &Path) -> Result<(), ModelError> {
     ends.embed(&[0], 1, 0).map(drop)
 }
 
-/// Reads a folder whose file `name` has the content `bytes`, and then restores the file.
+/// Reads a model folder whose file `name` is replaced by `bytes`, and then restores the file.
 fn damaged(dir: &Path, name: &str, bytes: &[u8], read: impl Fn(&Path) -> Result<(), ModelError>) {
     let path = dir.join(name);
     let whole = fs::read(&path).expect("the folder is whole");
@@ -70,7 +71,7 @@ fn damaged(dir: &Path, name: &str, bytes: &[u8], read: impl Fn(&Path) -> Result<
     }
 }
 
-/// Writes a small model, sharded by `shard_bytes`.
+/// Writes a small model to a temporary folder: in files of the size `shard_bytes`, or in one file if that is `None`.
 fn folder(arch: Arch, shard_bytes: Option<u64>) -> (TempDir, PathBuf) {
     let parent = tempfile::tempdir().expect("a temporary directory");
     let dir = parent.path().join("model");
@@ -80,7 +81,7 @@ fn folder(arch: Arch, shard_bytes: Option<u64>) -> (TempDir, PathBuf) {
     (parent, dir)
 }
 
-/// Returns valid files of each kind.
+/// Returns valid files for the entry of this name.
 pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
     let read = |arch, shard_bytes, name: &str| {
         let (_parent, dir) = folder(arch, shard_bytes);

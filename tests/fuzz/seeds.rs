@@ -1,4 +1,4 @@
-//! Writes the seeds of every target into its corpus: `cargo run --bin seeds`.
+//! Writes the seeds of every fuzz target into the target's corpus: `cargo run --bin seeds`.
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Entries for the tables that a scenario names: round trips, absences of hosts, samples, and traces in all of their
-//! formats.
+//! Entries for the tables that a scenario can name: round trips between sites, absences of hosts, samples, and traces
+//! in each of their formats.
 use actors::seed::Seed;
 use scenarios::{Loaded, Overrides};
 use std::fs;
@@ -19,18 +19,18 @@ thread_local! {
     };
 }
 
-/// Reads round trips between the sites `a`, `b` and `c`.
+/// Reads the bytes as a table of round trips between the sites `a`, `b` and `c`.
 pub fn round_trips(bytes: &[u8]) {
     plan(bytes, "rtt: Csv(\"table.csv\")", "", CLOSED);
 }
 
-/// Reads the times during which hosts are absent.
+/// Reads the bytes as a table of the times during which hosts are absent.
 pub fn times_away(bytes: &[u8]) {
     let churn = r#"events: [Churn(on: "peer", lives: File("table.csv"), until: "60 s")],"#;
     plan(bytes, "", churn, CLOSED);
 }
 
-/// Reads samples of a delay and of a prompt's length.
+/// Reads the bytes as samples of a delay and of a prompt's length.
 pub fn samples(bytes: &[u8]) {
     let delay = r#"default: Link(delay: Empirical(file: "table.csv", column: "rtt_ms", round_trip: true))"#;
     plan(bytes, delay, "", CLOSED);
@@ -77,14 +77,14 @@ Scenario(
         cell.plan(Seed(1), 0).map(drop).map_err(|why| why.to_string())
     });
     if let Err(why) = planned {
-        // For a request or frame that is too long, the error names the scenario's workload, which may depend on more
-        // than one table.
+        // If a request or a frame is too long, the error names the scenario's workload and no table, because the
+        // workload may depend on more than one table.
         let named = ["table.csv", "both are at most", "a prompt of"].iter().any(|words| why.contains(words));
         assert!(named, "the error does not name the table: {why}");
     }
 }
 
-/// Returns valid tables of each kind.
+/// Returns valid tables for the entry of this name.
 pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
     let texts: &[&str] = match entry {
         "round_trips" => &[

@@ -1,4 +1,4 @@
-//! Runs the program as a user does: arguments in, streams and an exit code out.
+//! Runs the program as a user does, with arguments, output streams and an exit code.
 use std::path::Path;
 use std::process::{Command, Output};
 

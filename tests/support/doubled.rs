@@ -1,11 +1,11 @@
-//! A plan with a spare for every peer, for tests and benches of failures.
+//! A plan with a spare for every peer, for tests and benchmarks of failures.
 use actors::id::BlockRange;
 use scenarios::plan::{Plan, Role};
 
 /// Changes a plan with four peers of two blocks each: each half of the blocks gets two peers, of which the one with the
 /// lower id is used first.
 pub fn doubled(mut plan: Plan) -> Plan {
-    // Round trips measured on a loopback would make the choice random.
+    // No pings: round trips measured on one machine would make the choice of peers random.
     (plan.policies.pings.fanout, plan.policies.pings.next) = (0, 0);
     let mut peers = 0;
     for node in &mut plan.nodes {

@@ -1,4 +1,5 @@
-//! A live run whose token the test knows, so that the test can connect to hosts as one of them.
+//! A live run whose secret token the test knows. The test can therefore connect to hosts as if it were a host of the
+//! run.
 use actors::id::HostId;
 use live::Options;
 use live::wire::{self, Kind};
@@ -10,11 +11,11 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 use tempfile::TempDir;
 
-/// A shell script that saves the invitation from a host process's stdin, and passes it on.
+/// A shell script that saves the invitation from a host process's stdin, and passes it on to the process.
 const TAP: &str = r#"IFS= read -r line; printf '%s\n' "$line" > "$2/new-$$"; mv "$2/new-$$" "$2/invitation"
 { printf '%s\n' "$line"; exec cat; } | exec "$1" host"#;
 
-/// Reads the invitations on the stdin of a run's hosts.
+/// Reads the invitations that a run sends to the stdin of its hosts.
 pub struct Insider {
     dir: TempDir,
 }
@@ -58,7 +59,8 @@ impl Insider {
     }
 }
 
-/// Waits until a host's processes have worked: their arbiter has woken more often than start and warm-up require.
+/// Waits until a host's processes have taken part in the timed run: their arbiters have woken more often than start and
+/// warm-up require.
 pub fn await_work(title: &str) {
     let wakes = |process: &PathBuf| {
         let status = fs::read_to_string(process.join("status")).ok()?;
@@ -78,11 +80,11 @@ fn soon<T>(otherwise: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Returns the process called `title` and the processes of its group, as folders of /proc.
+/// Returns the process called `title` and the other processes of its process group, as folders of /proc.
 fn family(title: &str) -> Vec<PathBuf> {
     let processes = || fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
     let called = |process: &PathBuf| fs::read(process.join("cmdline")).is_ok_and(|it| it.starts_with(title.as_bytes()));
-    // The fields after the last bracket, which ends the name, are state, parent and group.
+    // After the last bracket, which ends the process name, the fields are state, parent and process group.
     let group = |process: &Path| {
         let stat = fs::read_to_string(process.join("stat")).ok()?;
         stat.rsplit(')').next()?.split_whitespace().nth(2).map(str::to_owned)

@@ -1,4 +1,5 @@
-//! Plans of a nano model for live tests and benches: a few hosts on one machine, with real weights drawn from a seed.
+//! Plans of a tiny model for live tests and benchmarks: a few hosts on one machine, with real weights generated from a
+//! seed.
 use actors::id::{BlockRange, HostId};
 use actors::message::{Forwarding, WireType};
 use actors::policy::Policies;
@@ -9,8 +10,8 @@ use scenarios::plan::{
 };
 use scenarios::shape::{Arch, Shape, WeightType};
 
-/// Returns a plan with an OPT model of hidden size 64 over `peers` peers of two blocks each, and `clients` clients,
-/// each node on its own host.
+/// Returns a plan with an OPT model of hidden size 64, `peers` peers of two blocks each, and `clients` clients. Each
+/// node is on its own host.
 pub fn plan(peers: u32, clients: u32, forwarding: Forwarding, workload: Workload) -> Plan {
     let shape = Shape {
         arch: Arch::Opt,

@@ -1,5 +1,6 @@
-//! A ring of actors for the kernel's bench and its allocation test: N hosts with one actor each. Each actor passes
-//! every message to its neighbour, over a link with a random delay and through a real `Handler`.
+//! A ring of actors for the benchmark of the simulation kernel and for its allocation test: N hosts with one actor
+//! each. Each actor passes every message to its neighbour, over a link with a random delay and through a real
+//! `Handler`.
 use actix::{Actor, Handler};
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
 use actors::message::{Activation, Inbound, Message, Step, WireType};
@@ -13,7 +14,7 @@ use simulator::Simulation;
 
 pub const LONGEST_DELAY: Duration = Duration::from_millis(1);
 
-/// An actor of the ring: one `Handler`, which sends one message on.
+/// An actor of the ring. Its only `Handler` passes each message on.
 struct Runner {
     me: NodeId,
     next: NodeId,
@@ -53,7 +54,8 @@ fn step(node: NodeId) -> Step {
     Step { session: SessionId::new(RequestId { client: node, index: 1 }, 0), position: 0, activation }
 }
 
-/// Returns a plan with `count` hosts with one actor each; every path has a uniform delay and no bandwidth limit.
+/// Returns a plan with `count` hosts and one actor on each. Every path has a uniformly distributed delay and no
+/// bandwidth limit.
 pub fn plan(count: u32) -> Plan {
     let shape =
         Shape { arch: Arch::Opt, layers: 1, hidden: 64, heads: 1, kv_heads: 1, ffn: 256, vocab: 1, max_positions: 1 };
@@ -101,7 +103,8 @@ pub fn plan(count: u32) -> Plan {
     }
 }
 
-/// Returns a simulation of the ring after three rounds, which have set up its connections and grown its queues.
+/// Returns a simulation of the ring after three rounds of messages. These have set up all connections and grown all
+/// queues.
 pub fn turning(plan: &Plan) -> Simulation<'_> {
     let count = plan.nodes.len() as u32;
     let runner =

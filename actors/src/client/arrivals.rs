@@ -6,12 +6,13 @@ use crate::message::Timer;
 use crate::time::{Duration, Timestamp};
 use crate::world::Effect;
 
-/// The requests that arrive at one client.
+/// The schedule of the requests that arrive at one client.
 #[derive(Clone, Debug)]
 pub struct Arrivals {
-    /// The requests in the order of their times. The first one has the index 1.
+    /// The requests in the order of their times. The first request has the index 1.
     pub due: Vec<Due>,
-    /// The number of requests that may be in flight at once. A request that is due while so many are in flight is shed.
+    /// The maximum number of requests in flight at once. A request that becomes due while so many are in flight is
+    /// shed: it ends without being sent.
     pub in_flight: u32,
 }
 

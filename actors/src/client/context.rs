@@ -1,4 +1,4 @@
-//! The context in which a request acts: its client's settings, view and random draws, the time, and the effect buffer.
+//! The context in which a request acts: its client's settings, view and random values, the time, and the effect buffer.
 use super::Config;
 use crate::id::{BlockRange, NodeId, RequestId};
 use crate::message::{Hop, Message};
@@ -11,11 +11,11 @@ use crate::world::Effect;
 pub(super) struct RequestContext<'a> {
     pub config: &'a Config,
     pub view: &'a mut View,
-    /// The number of random draws that the client has made so far.
+    /// The number of random values that the client has used so far.
     pub draws: &'a mut u32,
     pub now: Timestamp,
     pub out: &'a mut Vec<Effect>,
-    /// Set by the request to ask the client for a new lookup of all blocks.
+    /// Whether the request asks the client for a new lookup of all blocks. The request sets this field.
     pub look: bool,
 }
 
@@ -24,14 +24,21 @@ impl RequestContext<'_> {
         self.out.push(Effect::Send { to, message });
     }
 
+    /// Whether the client's view is older than the DHT's `refresh`, or the known peers that are not banned no longer
+    /// cover all blocks.
+    pub fn is_view_outdated(&self) -> bool {
+        let is_old = self.view.age(self.now).is_none_or(|age| age > self.config.policies.dht.refresh);
+        is_old || !self.view.covers(self.config.blocks, self.now)
+    }
+
     /// Returns 64 random bits, from the client's own stream called `name`.
     fn draw(&mut self, name: &str) -> u64 {
         *self.draws += 1;
         self.config.seed.derive(name, u64::from(self.config.me.0), u64::from(*self.draws)).0
     }
 
-    /// Chooses a route over `blocks` for a request, through peers with room for `cache_tokens` tokens in their KV cache
-    /// and not through the peers in `without`. Records the route. Returns `None` if no such route is known.
+    /// Chooses a route over `blocks` for a request, and records the route. Each peer of the route needs room for
+    /// `cache_tokens` tokens in its KV cache, and must not be in `without`. Returns `None` if no such route is known.
     pub fn route(
         &mut self,
         request: RequestId,

@@ -1,10 +1,11 @@
-//! The failure detector: a peer that a client waits for has failed if it stays silent for too long after a ping.
+//! The failure detector: it declares a peer failed if a client waits for the peer and the peer does not answer a ping
+//! in time.
 //!
-//! A node answers a ping at once, however busy its device is. Silence therefore means that the node or the network has
-//! failed. If a peer was declared failed and is heard again, the alarm was false, and the client's patience with it
-//! grows: to twice the old patience or to 1.5 times the silence, whichever is longer, up to
-//! [`limits::LONGEST_PATIENCE`]. False alarms thus end, however short the heartbeat interval is. No peer is declared
-//! failed within the time that its pongs are expected to take.
+//! A node answers a ping at once, however busy its device is. A missing pong therefore means that the node or the
+//! network has failed. If the client hears again from a peer that it declared failed, the alarm was false. The client's
+//! patience with the peer, the time to wait for its pong, then grows: to twice the old patience or to 1.5 times the
+//! time without an answer, whichever is longer, up to [`limits::LONGEST_PATIENCE`]. False alarms thus end, however
+//! short the heartbeat interval is. The client waits for a pong at least as long as the pong is expected to take.
 use super::context::RequestContext;
 use super::hop_session::State;
 use super::request::{Phase, Progress, Request};
@@ -17,32 +18,32 @@ use crate::route::{Pings, RoundTrip};
 use crate::time::{Duration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a client has learnt about the silences and the round-trip times of each peer.
+/// What a client has learnt about each peer: false alarms and round-trip times.
 #[derive(Debug, Default)]
 pub(super) struct FailureDetector {
     /// The peers that were declared failed at least once.
     silent: BTreeMap<NodeId, Suspect>,
-    /// The round-trip times of all pings, heartbeats included. The router's estimate of a route's time does not use the
-    /// round-trip times of heartbeats.
+    /// The round-trip times of all pings to each peer, including the pings of heartbeats. The router, in contrast, does
+    /// not use the pings of heartbeats.
     trips: BTreeMap<NodeId, RoundTrip>,
 }
 
 /// A peer that was declared failed at least once.
 #[derive(Debug, Default)]
 struct Suspect {
-    /// The least time for which the peer may be silent after a ping.
+    /// The least time to wait for the peer's answer to a ping, learnt from false alarms.
     patience: Duration,
-    /// The start of the silence and the patience at that time, if the peer was declared failed and has not been heard
-    /// since.
+    /// If the peer was declared failed and the client has not heard from it since: the send time of the unanswered
+    /// ping, and the client's patience when it declared the peer failed.
     given_up: Option<(Timestamp, Duration)>,
 }
 
 impl FailureDetector {
-    /// Returns the time for which a peer may be silent after a ping.
+    /// Returns the time to wait for a peer's answer to a ping.
     ///
-    /// The time is the longest of three: `missed` heartbeats, the patience learnt from false alarms, and the longest
-    /// round-trip time to expect (`unknown` if no round-trip time of the peer is known). The time to receive
-    /// `burden` bytes over the slowest link is added, because the pong may wait behind them.
+    /// The time is the longest of three: `missed` heartbeat intervals, the patience learnt from false alarms, and the
+    /// longest round-trip time to expect (`unknown` if no round-trip time of the peer is known). The time to transfer
+    /// `burden` bytes over a link of rate [`limits::SLOWEST_LINK`] is added, because the pong may wait behind them.
     fn patience(&self, peer: NodeId, detection: &Detection, unknown: Duration, burden: u64) -> Duration {
         let learnt = self.silent.get(&peer).map_or(Duration::ZERO, |suspect| suspect.patience);
         let usual = detection.heartbeat.0.saturating_mul(u64::from(detection.missed)).max(learnt.0);
@@ -50,18 +51,19 @@ impl FailureDetector {
         Duration(usual).max(trip) + Duration::from_secs_f64(burden as f64 / limits::SLOWEST_LINK as f64)
     }
 
-    /// Notes that a peer was declared failed: it was pinged at `since` and was silent for at least `patience`.
+    /// Notes that a peer was declared failed: the ping that was sent at `since` was not answered within `patience`.
     pub fn give_up(&mut self, peer: NodeId, since: Timestamp, patience: Duration) {
         self.silent.entry(peer).or_default().given_up = Some((since, patience));
     }
 
-    /// Adds the round-trip time `took` of a ping.
+    /// Adds the measured round-trip time `took` of a ping to `peer`.
     pub fn measured(&mut self, now: Timestamp, peer: NodeId, took: Duration, pings: &Pings) {
         let trip = RoundTrip::after(self.trips.get(&peer).copied(), now, took, pings);
         self.trips.insert(peer, trip);
     }
 
-    /// Notes that a peer was heard. If it had been declared failed, the client becomes more patient with it.
+    /// Notes that the client has heard from a peer. If the peer had been declared failed, the client becomes more
+    /// patient with it.
     pub fn hear(&mut self, now: Timestamp, peer: NodeId) {
         let Some(suspect) = self.silent.get_mut(&peer) else { return };
         if let Some((since, patience)) = suspect.given_up.take() {
@@ -73,7 +75,8 @@ impl FailureDetector {
 }
 
 impl Request {
-    /// Whether the request waits for this hop session: for its `Opened`, or for a step that it may hold.
+    /// Whether the request waits for the peer of this hop session: for its `Opened`, or for a step that it may be
+    /// computing.
     fn waits_for(&self, hop_session: usize, strategy: &dyn Strategy) -> bool {
         match (self.hop_sessions[hop_session].state, self.phase) {
             (State::Asked, _) => true,
@@ -95,7 +98,7 @@ impl Request {
         }
     }
 
-    /// Returns the time of the earliest timeout among the hop sessions that the request waits for. The timeout holds
+    /// Returns the time of the earliest timeout among the hop sessions that the request waits for. The timeout applies
     /// even if the peer answers pings. Returns `None` if the request waits for no peer.
     pub fn overdue(&self, policies: &Policies) -> Option<Timestamp> {
         let strategy = policies.forwarding.strategy();
@@ -103,8 +106,9 @@ impl Request {
         awaited.map(|hop_session| self.awaited.since + self.allowed(hop_session, policies)).min()
     }
 
-    /// Handles a heartbeat. Adds to `pings` the peers that the request waits for and has no unanswered ping to.
-    /// Declares failed, and bans, the peers that were silent for too long or whose timeout has passed.
+    /// Handles a heartbeat, one expiry of the client's heartbeat timer. Adds to `pings` each peer that the request
+    /// waits for and that has no unanswered ping. Bans and declares failed each peer that has not answered a ping in
+    /// time, or whose timeout has passed.
     pub fn beat(
         &mut self,
         context: &mut RequestContext<'_>,
@@ -147,7 +151,7 @@ impl Request {
         Progress::Going
     }
 
-    /// Notes on all hop sessions of a peer that it was heard.
+    /// Notes for all hop sessions of a peer that the client has heard from the peer.
     pub fn hear(&mut self, context: &RequestContext<'_>, peer: NodeId) {
         self.hop_sessions
             .iter_mut()
@@ -208,7 +212,7 @@ mod tests {
             assert_eq!(alarms, 1, "one alarm teaches how long silence may last");
             assert!(detector.patience(peer, &detection, Duration::ZERO, 0) <= limits::LONGEST_PATIENCE);
         }
-        // Every silence lasts just as long as the patience with the peer, so the patience doubles with each alarm.
+        // Each answer arrives just when the patience is over, so the patience doubles with each alarm.
         let (mut detector, peer, mut alarms) = (FailureDetector::default(), NodeId(3), 0);
         while detector.patience(peer, &detection, Duration::ZERO, 0) < limits::LONGEST_PATIENCE {
             let patience = detector.patience(peer, &detection, Duration::ZERO, 0);

@@ -4,22 +4,23 @@ use crate::id::SessionId;
 use crate::message::{Failure, Hop, Next};
 use crate::time::Timestamp;
 
-/// One hop of a route with its session, from the client's side.
+/// One hop of a route and its session, as the client knows them.
 pub(super) struct HopSession {
     pub hop: Hop,
     pub session: SessionId,
     pub state: State,
-    /// Whether this hop session replaces a failed one and has not been sent the failed one's inputs yet.
+    /// Whether this hop session replaces a lost one and has not been sent the inputs of the lost one yet.
     pub fresh: bool,
-    /// Whether a step has returned through this hop session. Its KV cache then holds all earlier tokens.
+    /// Whether a step has passed this hop session and returned to the client. The session's KV cache then holds all
+    /// earlier tokens.
     pub proven: bool,
-    /// The inputs that were sent to this hop session, kept for a replay. With `Forwarding::Relay` the client keeps them
-    /// for every hop, else only for the first. With `Recovery::Cacheless` they are the whole prefix that the last step
-    /// carried.
+    /// The inputs that were sent to this hop session, kept for a replay. With `Forwarding::Relay` the client keeps the
+    /// inputs of every hop, with `Forwarding::Push` only of the first hop. With `Recovery::Cacheless`, the history is
+    /// the whole prefix that the last step carried.
     pub history: History,
     /// The time at which the client last heard from the peer, or last sent it a step or an `Open`.
     pub heard: Timestamp,
-    /// The time of the failure detector's ping, if the peer has not been heard from since.
+    /// The send time of the failure detector's ping, if the client has not heard from the peer since.
     pub pinged: Option<Timestamp>,
 }
 
@@ -52,7 +53,7 @@ impl HopSession {
         }
     }
 
-    /// Returns the address of this hop session for the hop before it.
+    /// Returns the peer and the session id of this hop, to which the previous hop sends its outputs.
     pub fn as_next(&self) -> Next {
         Next { peer: self.hop.peer, session: self.session }
     }
@@ -67,7 +68,7 @@ impl HopSession {
         self.is_lost() || self.fresh
     }
 
-    /// Whether the peer may hold the session, so that it has to be closed.
+    /// Whether the peer may hold the session, so that the client must send `Close`.
     pub fn to_close(&self) -> bool {
         matches!(self.state, State::Asked | State::Open | State::Lost { gone: false, .. })
     }

@@ -1,4 +1,4 @@
-//! A failure of peers that a request has not recovered from yet.
+//! A failure of a request's peers that the request has not recovered from yet.
 use crate::id::NodeId;
 use crate::message::Failure;
 use crate::time::Timestamp;
@@ -12,24 +12,24 @@ pub(super) struct PeerTrouble {
     pub why: Failure,
     /// The lost peers, in the order in which the request noticed their loss.
     pub lost: Vec<NodeId>,
-    /// The peers that the next try must not use, because they have refused.
+    /// The peers that the next try must not use, because they have refused the request.
     pub avoid: Vec<NodeId>,
     /// The time at which the client last heard from the first lost peer, or last sent it a step or an `Open`.
     pub heard: Timestamp,
     /// The time at which the request noticed the failure.
     pub noticed: Timestamp,
-    /// The start of the lost time that is not counted in a step's recovery time yet.
+    /// The lost time from this time on is not counted in a step's recovery time yet.
     pub since: Timestamp,
     pub stage: Stage,
     /// Whether the last try found no peers for some blocks.
     pub unrouted: bool,
     /// The number of tries to recover so far.
     pub tries: u32,
-    /// Tokens of each row that have to be computed again, summed over all tries.
+    /// The number of tokens of each row that have to be computed again, summed over all tries.
     pub replayed: u32,
 }
 
-/// The stage of a recovery: what the request waits for.
+/// The stage of a recovery, named after what the request waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The request waits until this time before its next try.
@@ -41,7 +41,8 @@ pub(super) enum Stage {
 }
 
 impl PeerTrouble {
-    /// Returns a failure that was noticed `now`, before the first try. The client last heard from the lost peer at `heard`.
+    /// Returns a failure that the request has noticed at `now`, before its first try to recover. The client last heard
+    /// from the lost peer at `heard`.
     pub fn new(why: Failure, heard: Timestamp, now: Timestamp) -> PeerTrouble {
         let (lost, avoid) = (Vec::new(), Vec::new());
         PeerTrouble {

@@ -1,16 +1,16 @@
-//! The source of the prompts' tokens, in a world that computes values.
+//! The source of the prompts' token ids, in a run that computes values.
 use crate::id::RequestId;
 use crate::seed::Seed;
 use rand::RngExt;
 use std::sync::Arc;
 
-/// The source of the prompts' tokens.
+/// The source of the token ids of a client's prompts.
 #[derive(Clone, Debug)]
 pub enum Prompts {
-    /// Token ids drawn uniformly from `0..vocab`.
+    /// Random token ids, with equal probability for each id in `0..vocab`.
     Random { vocab: u32 },
-    /// Given prompts, none of them empty. Each row of each request takes the next one: the client starts at
-    /// `rows[first]`, steps by `stride`, and wraps around at the end.
+    /// Given prompts, as token ids. No prompt is empty. Each row of each request takes the client's next prompt: the
+    /// first is `rows[first]`, each later one is `stride` further on, and the index wraps around at the end of `rows`.
     Given { rows: Arc<Vec<Vec<u32>>>, first: usize, stride: usize },
 }
 
@@ -20,7 +20,7 @@ impl Prompts {
     ///
     /// # Panics
     ///
-    /// Panics if `vocab` is 0 or `rows` is empty, unless the prompt to draw is empty too.
+    /// Panics if `vocab` is 0 and `batch` and `length` are not, or if `rows` is empty and `batch` is not 0.
     pub fn draw(&self, seed: Seed, request: RequestId, batch: usize, length: usize) -> Vec<u32> {
         match self {
             &Prompts::Random { vocab } => {
@@ -28,7 +28,7 @@ impl Prompts {
                 (0..batch * length).map(|_| stream.random_range(0..vocab)).collect()
             }
             Prompts::Given { rows, first, stride } => {
-                // The warm-up has index 0 and takes the same rows as the first request.
+                // The warm-up has index 0 and takes the same prompts as the first timed request.
                 let before = request.index.saturating_sub(1) as usize * batch;
                 let row = |row: usize| &rows[(first + (before + row) * stride) % rows.len()];
                 (0..batch).flat_map(|at| row(at).iter().cycle().take(length)).copied().collect()

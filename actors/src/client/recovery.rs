@@ -2,10 +2,11 @@
 //! inputs, or restarts.
 //!
 //! A lost peer is replaced only for its own blocks, perhaps by several peers. The new peers get sessions with new ids,
-//! so that a late message of an old session is never taken for one of a new session. The new peers then get the inputs
-//! of the lost peer again. With `Forwarding::Relay`, and at the first hop, the client sends them from its own history.
-//! With `Forwarding::Push`, the peer of the previous hop sends its kept outputs again. The peers of later hops skip the
-//! tokens that they have already. Recovery therefore works no matter at which hop the step was when the peer failed.
+//! so that a late message of an old session is never taken for one of a new session. The inputs of the lost peer are
+//! then sent to the new peers. With `Forwarding::Relay`, and at the first hop, the client sends the inputs from its own
+//! history. With `Forwarding::Push`, the peer of the previous hop sends its kept outputs again. The peers of later hops
+//! skip the tokens that they have accepted already. Recovery therefore works no matter at which hop the step was when
+//! the peer failed.
 use super::context::RequestContext;
 use super::hop_session::{HopSession, State};
 use super::peer_trouble::{PeerTrouble, Stage};
@@ -23,15 +24,15 @@ use Progress::{Going, Over};
 use std::ops::Range;
 
 impl Recovery {
-    /// Whether the inputs of sessions are kept, so that they can be sent again to a peer that replaces a failed one.
+    /// Whether the inputs of sessions are kept, so that they can be sent again to a peer that replaces a lost one.
     pub(super) fn keeps(self) -> bool {
         matches!(self, Recovery::Replay | Recovery::Cacheless)
     }
 }
 
 impl Request {
-    /// Marks a hop session as lost because of `why`, and recovers if the request cannot continue without it. `gone`
-    /// says that the peer's process no longer exists, so that no message needs to be sent to it.
+    /// Marks a hop session as lost because of `why`, and recovers if the request cannot continue without it. With
+    /// `gone`, the peer's process no longer exists, so no message needs to be sent to the peer.
     pub(super) fn lose(
         &mut self,
         context: &mut RequestContext<'_>,
@@ -63,9 +64,9 @@ impl Request {
         Going
     }
 
-    /// Handles a peer's refusal. A refusal because of a value that is not finite ends the request. If the peer has not
-    /// kept the hidden states that it was asked to send again, the request begins anew. Otherwise the hop session is
-    /// lost.
+    /// Handles a peer's refusal. The refusal ends the request if values were not finite, or if the policy is
+    /// `Recovery::Off`. If the peer has not kept the hidden states that it was asked to send again, the request begins
+    /// anew. In all other cases the hop session is lost.
     pub fn on_refused(
         &mut self,
         context: &mut RequestContext<'_>,
@@ -104,8 +105,8 @@ impl Request {
         }
     }
 
-    /// Starts the next try if a lost hop session has to be replaced now: at once if it is the first try of this failure,
-    /// else after a wait. Does nothing while the request waits already.
+    /// Starts the next try to recover if a lost hop session has to be replaced now: at once if it is the first try of
+    /// this failure, else after a wait. Does nothing while the request waits already.
     pub(super) fn recover_if_due(&mut self, context: &mut RequestContext<'_>) -> Progress {
         if !self.is_due(context.config.policies.forwarding.strategy()) {
             return Going;
@@ -141,8 +142,8 @@ impl Request {
         }
     }
 
-    /// Handles the case that no known peers cover the blocks, or that the request has used up its session ids. The
-    /// request waits for its next try, or fails with `Recovery::Off`.
+    /// Handles the case that no route over the blocks is known, or that the request has used up its session ids. The
+    /// request then waits for its next try. If the policy is `Recovery::Off`, the request fails.
     pub(super) fn without_route(&mut self, context: &mut RequestContext<'_>) -> Progress {
         if context.config.policies.recovery == Recovery::Off {
             return Over(Err(Failure::NoRoute));
@@ -157,8 +158,10 @@ impl Request {
         self.wait(context)
     }
 
-    /// Waits before the next try, longer each time, and starts a lookup meanwhile. The request fails if no retries are
-    /// left.
+    /// Waits before the next try, longer each time. The request fails if no retries are left. As in Petals
+    /// (`sequence_manager.py`, `on_request_failure`), a lookup starts during the wait only if the request found no
+    /// route, if the known peers that are not banned do not cover all blocks, or if the view is older than the DHT's
+    /// `refresh`.
     fn wait(&mut self, context: &mut RequestContext<'_>) -> Progress {
         let Some(failure) = &mut self.failure else { return Going };
         if failure.tries >= context.config.policies.retry.limit {
@@ -168,12 +171,13 @@ impl Request {
             if planted(Canary::RetriesWithoutWait) { Duration::ZERO } else { context.wait(failure.tries.max(1)) };
         failure.avoid.clear();
         failure.stage = Stage::Waiting(context.now + wait);
-        context.look = true;
+        context.look = failure.unrouted || context.is_view_outdated();
         context.out.push(Effect::Wake { after: wait, timer: Timer::Retry });
         Going
     }
 
-    /// Handles the end of a wait: tries again if this request's own wait is over.
+    /// Handles an expired retry timer, which may belong to another request: tries again if this request's own wait is
+    /// over.
     pub fn on_retry(&mut self, context: &mut RequestContext<'_>) -> Progress {
         match self.failure.as_deref() {
             Some(PeerTrouble { stage: Stage::Waiting(until), .. }) if *until <= context.now => self.try_again(context),
@@ -192,8 +196,8 @@ impl Request {
         matches!(self.failure.as_deref(), Some(PeerTrouble { stage: Stage::Waiting(_), unrouted: true, .. }))
     }
 
-    /// Begins the next try. The request begins anew if its route was not complete yet, if the policy is `Restart`, or if
-    /// the history is too long to replay. Otherwise it replaces the lost hop sessions.
+    /// Begins the next try. The request begins anew if not all sessions of its route were open yet, if the policy is
+    /// `Restart`, or if the history is too long to replay. Otherwise the request replaces the lost hop sessions.
     pub(super) fn try_again(&mut self, context: &mut RequestContext<'_>) -> Progress {
         let Some(failure) = &mut self.failure else { return Going };
         failure.tries += 1;
@@ -233,10 +237,10 @@ impl Request {
         }
     }
 
-    /// Replaces the failed peers by others, and asks all of the new ones for sessions at once.
+    /// Replaces the lost peers by other peers, and asks all new peers for sessions at once.
     fn replace(&mut self, context: &mut RequestContext<'_>) -> Progress {
         let avoid = self.failure.as_ref().map_or(Vec::new(), |failure| failure.avoid.clone());
-        // From the last range to the first, so that the indices of earlier hops stay valid.
+        // The last range is replaced first, so that the indices of earlier hops stay valid.
         for gap in self.gaps(context.config.policies.forwarding.strategy()).into_iter().rev() {
             let (first, last) = (&self.hop_sessions[gap.start], &self.hop_sessions[gap.end - 1]);
             let blocks = BlockRange { start: first.hop.blocks.start, end: last.hop.blocks.end };
@@ -299,7 +303,7 @@ impl Request {
         self.hop_sessions[0].history.bytes() / tokens
     }
 
-    /// Notes that the failed peers are replaced, and charges the lost time to the current step.
+    /// Notes that the lost peers are replaced, and adds the lost time to the recovery time of the current step.
     pub(super) fn peers_replaced(&mut self, now: Timestamp) {
         let Some(failure) = &mut self.failure else { return };
         failure.stage = Stage::Replaced(now);
@@ -307,8 +311,8 @@ impl Request {
         failure.since = now;
     }
 
-    /// Ends and records the failure, now that a step has returned. After a restart, this waits until all earlier tokens
-    /// are generated again.
+    /// Ends and records the failure when a step has returned after the lost peers were replaced. After a restart, the
+    /// failure ends once all earlier tokens are generated again.
     pub(super) fn recovered(&mut self, context: &mut RequestContext<'_>) {
         let caught_up = self.tokens.made == self.tokens.generated;
         match self.failure.as_deref() {

@@ -16,7 +16,8 @@ pub(super) trait Strategy {
     /// Whether the peer of `hop` may hold the step that the client has sent to hop `at`.
     fn may_hold(&self, at: usize, hop: usize) -> bool;
 
-    /// Whether the step that the client has sent to hop `at` of `hops` returns from `hop`.
+    /// Whether the step that the client has sent to hop `at` returns to the client from `hop`. The route has `hops`
+    /// hops.
     fn returns_from(&self, at: usize, hop: usize, hops: usize) -> bool;
 
     /// Whether the step that the client has sent to hop `at` cannot continue before a lost hop session is replaced.
@@ -25,7 +26,7 @@ pub(super) trait Strategy {
     /// Returns the hop sessions to replace while the step is at hop `at`, as ranges of adjacent hops.
     fn gaps(&self, hop_sessions: &[HopSession], at: usize) -> Vec<Range<usize>>;
 
-    /// Causes the inputs of the lost hop session to be sent again, to the new hop session at `hop`.
+    /// Causes the inputs of a lost hop session to be sent again, to the new hop session that replaces it at `hop`.
     fn replay(&self, request: &mut Request, context: &mut RequestContext<'_>, hop: usize);
 }
 

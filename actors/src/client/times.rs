@@ -7,24 +7,24 @@ pub(super) struct Times {
     /// already.
     pub discovery: Duration,
     /// The time from the beginning of the request until all sessions of a route were open for the first time, minus
-    /// `discovery`.
+    /// `discovery`; `None` before that.
     pub sessions: Option<Duration>,
     pub step: StepCost,
 }
 
 impl Times {
-    /// The times of a request that begins now.
+    /// Returns the times of a request that begins at `now`.
     pub fn begin(now: Timestamp) -> Times {
         Times { discovery: Duration::ZERO, sessions: None, step: StepCost::begin(now) }
     }
 }
 
-/// The parts of a step that the client itself measures.
+/// The parts of a step's time that the client itself measures.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StepCost {
     /// The time at which the step began.
     pub began: Timestamp,
-    /// Tokens of each row that the step sends. In a chunked prefill, the tokens of the current chunk.
+    /// The number of tokens of each row that the step sends; in a chunked prefill, the number in the current chunk.
     pub tokens: u32,
     /// The time from the step's start until all sessions were open, or until the first failure before that.
     pub setup: Duration,
@@ -38,13 +38,13 @@ pub(super) struct StepCost {
     pub recovery: Duration,
     /// The time at which the current job was given to the device.
     pub submitted: Timestamp,
-    /// The time at which the step last left for the peers. Tokens that are generated again after a restart do not
-    /// change this time.
+    /// The time at which the client last sent the step to the first hop. Tokens that are generated again after a
+    /// restart do not change this time.
     pub left: Timestamp,
 }
 
 impl StepCost {
-    /// The cost of a step that begins now.
+    /// Returns the times of a step that begins at `now`.
     pub fn begin(now: Timestamp) -> StepCost {
         StepCost { began: now, left: now, ..StepCost::default() }
     }

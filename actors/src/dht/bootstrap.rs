@@ -1,4 +1,5 @@
-//! The bootstrap node: a node that only takes part in the DHT, on the orchestrator's host. Newcomers query it first.
+//! The bootstrap node: a node on the orchestrator's host that takes part in the DHT and does nothing else. New nodes
+//! query it first.
 use super::node::{Config, Node};
 use super::rpc::Rpc;
 use crate::id::NodeId;

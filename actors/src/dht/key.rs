@@ -1,18 +1,18 @@
 //! The keys of the DHT: the ids of nodes and the keys of blocks in one space, under the XOR metric.
 //!
-//! A key is the first 64 bits of a hash. Real nodes have ids of 160 or 256 bits, and messages are charged for 256 bits,
-//! but the first 64 decide every comparison: among 262,144 nodes, the maximum of a plan, the probability that any two
-//! ids agree in all of them is 2 in a billion. Tables, lookups and messages hold many keys, so short ones save most of
-//! their memory.
+//! A key is the first 64 bits of a hash. Real nodes have ids of 160 or 256 bits, and the wire size of a message assumes
+//! 256 bits for each key. The first 64 bits decide every comparison: among 262,144 nodes, the maximum of a plan, the
+//! probability that any two ids agree in all 64 bits is 2 in a billion. Tables, lookups and messages hold many keys, so
+//! short keys save most of their memory.
 use crate::id::NodeId;
 use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// A point of the key space.
+/// A point of the key space: the id of a node, the key of a block, or the distance between two keys.
 ///
-/// The lesser of two distances is the nearer one.
+/// Keys are ordered as numbers. Among distances, the smaller one is nearer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key(pub u64);
 
@@ -23,7 +23,7 @@ impl Key {
     /// The number of bits of a key.
     pub const BITS: u32 = u64::BITS;
 
-    /// Returns the id of a node. A real node draws its id at random; here the id is derived from the run's seed.
+    /// Returns the id of a node. A real node chooses its id at random; here the id is derived from the run's seed.
     pub fn of_node(seed: Seed, node: NodeId) -> Key {
         Key::hash(&[b"node", &seed.0.to_be_bytes(), &node.0.to_be_bytes()])
     }
@@ -63,14 +63,14 @@ impl Key {
         self.distance(other).0.leading_zeros()
     }
 
-    /// Returns a key of bucket `bits`: the first `bits` bits of this key, then the next bit inverted, and the rest from
-    /// `chance`.
+    /// Returns a key that belongs to bucket `bits` of the node with this key: it has the first `bits` bits of this key,
+    /// the next bit inverted, and the remaining bits of `chance`.
     ///
     /// # Panics
     ///
     /// If `bits` is 64 or more.
     pub fn neighbour(self, bits: u32, chance: u64) -> Key {
-        assert!(bits < Key::BITS, "a bucket is the index of a bit");
+        assert!(bits < Key::BITS, "the index of a bucket must be less than 64");
         let rest = u64::MAX.checked_shr(bits + 1).unwrap_or(0);
         Key((self.0 & !rest | chance & rest) ^ 1 << (Key::BITS - 1 - bits))
     }

@@ -1,18 +1,18 @@
-//! One iterative lookup: it queries ever nearer nodes until the nearest nodes that respond have all been queried.
+//! One iterative lookup of the nodes nearest to a key. It queries ever nearer nodes until each of the `k` nearest has
+//! responded. Nodes that do not respond do not count.
 //!
 //! Up to `alpha` queries are in flight at once. After `alpha` successive responses without a node nearer than the
 //! nearest known one, the rest of the `k` nearest nodes are queried all at once (Maymounkov and Mazieres 2002, section
-//! 2.3). Nodes that do not respond are skipped. The lookup is pure: [`super::node`] sends the queries and handles their
-//! timeouts.
+//! 2.3). The lookup is a pure state machine: [`super::node`] sends the queries and handles their timeouts.
 //!
-//! A lookup remembers no more nodes than it may need. Those beyond the `k` nearest serve only to replace silent ones, so
-//! the nearest [`KEPT`] times `k` are enough, and a response's farther nodes are dropped by one comparison each.
+//! A lookup remembers only the nearest [`KEPT`] times `k` nodes. The nodes beyond the `k` nearest serve only to replace
+//! nodes that do not respond. The lookup drops each farther node of a response after one comparison.
 use super::key::{Distance, Key};
 use super::table::Contact;
 use crate::id::NodeId;
 
-/// The number of nodes that a lookup remembers, in units of `k`. If more than half of the remembered nodes are silent,
-/// the lookup learns of others only from further responses.
+/// A lookup remembers the nearest `KEPT * k` nodes. If more than half of them do not respond, the lookup learns of
+/// other nodes only from further responses.
 const KEPT: usize = 2;
 
 /// A lookup of the nodes nearest to a key.
@@ -22,11 +22,13 @@ pub struct Lookup {
     alpha: usize,
     /// The known nodes, nearest first.
     candidates: Vec<Candidate>,
-    /// The greatest distance at which a node is one of the `k` nearest known nodes that are not silent.
+    /// The distance of the `k`-th nearest known node, not counting nodes that did not respond. The maximum distance if
+    /// fewer nodes are known.
     reach: Distance,
     /// The number of queries in flight.
     under_way: usize,
-    /// The number of responses since the last one that contained a node nearer to the key than all earlier nodes.
+    /// The number of responses in a row, up to the latest, that contained no node nearer to the key than all nodes
+    /// known before.
     fruitless: usize,
 }
 
@@ -34,19 +36,20 @@ pub struct Lookup {
 struct Candidate {
     distance: Distance,
     node: NodeId,
-    /// The number of successive queries up to and including the one to this node; 1 if the node was known at the start.
+    /// The length of the chain of queries that ends with the query to this node: 1 if the node was known at the start,
+    /// else one more than the depth of the node whose response contained this node.
     depth: u16,
     state: State,
 }
 
 const _: () = assert!(size_of::<Candidate>() <= 16, "a client that looks up all blocks has thousands of candidates");
 
-/// A response that is being taken in.
+/// A response whose contacts are being added to a lookup.
 #[derive(Clone, Copy)]
 pub struct Answer {
-    /// The depth of the response's contacts (`depth`), and the distance of the nearest node that was known before the
-    /// response (`nearest`).
+    /// The depth of the response's contacts: one more than the depth of the node that has responded.
     depth: u16,
+    /// The distance of the nearest node that was known before the response.
     nearest: Option<Distance>,
 }
 
@@ -75,8 +78,8 @@ impl Lookup {
         self.target
     }
 
-    /// Returns the greatest distance from the target at which this lookup may query a node. Every known node that the
-    /// lookup would query, now or later, is within this distance.
+    /// Returns the distance from the target beyond which this lookup queries no node that it knows now, unless nearer
+    /// nodes fail to respond.
     #[inline]
     pub fn reach(&self) -> Distance {
         self.reach
@@ -96,8 +99,8 @@ impl Lookup {
         Some(Contact { key: next.distance.distance(self.target), node: next.node })
     }
 
-    /// Counts `contact` as queried if this lookup would query it now or later, and returns whether it did. The caller
-    /// uses this for a node that it queries anyway for another lookup.
+    /// Counts `contact` as queried if it is one of the nodes that this lookup would query itself. Returns whether it
+    /// was counted. The caller uses this for a node that it queries anyway for another lookup.
     pub fn join(&mut self, contact: Contact) -> bool {
         let distance = contact.key.distance(self.target);
         if distance > self.reach {
@@ -120,20 +123,20 @@ impl Lookup {
     }
 
     /// Counts a queried node as one that has responded. The caller then passes the response's contacts to
-    /// [`Lookup::take`] one by one, without those that the lookup has taken in before, and calls
-    /// [`Lookup::end_answer`]. `None` if no query to the node is open.
+    /// [`Lookup::take`] one by one, except contacts that the lookup has taken before, and calls [`Lookup::end_answer`].
+    /// Returns `None` if no query to the node is open.
     pub fn begin_answer(&mut self, from: Key) -> Option<Answer> {
         let depth = self.settle(from, State::Answered)?;
         Some(Answer { depth: depth + 1, nearest: self.candidates.first().map(|candidate| candidate.distance) })
     }
 
-    /// Takes in a contact of a response.
+    /// Adds a contact of a response to the known nodes.
     #[inline]
     pub fn take(&mut self, answer: Answer, contact: Contact) {
         self.learn(contact, answer.depth);
     }
 
-    /// Ends the response, and counts whether it had a node nearer to the key than all earlier ones.
+    /// Ends the response, and notes whether it contained a node nearer to the key than all nodes known before.
     pub fn end_answer(&mut self, answer: Answer) {
         self.measure();
         let nearer = self.candidates.first().map(|candidate| candidate.distance) != answer.nearest;
@@ -146,7 +149,7 @@ impl Lookup {
         self.measure();
     }
 
-    /// Whether the `k` nearest responsive nodes have all been queried and have responded.
+    /// Whether the `k` nearest nodes have all responded, not counting nodes that were found not to respond.
     pub fn is_over(&self) -> bool {
         self.under_way == 0 && self.nearest().all(|candidate| candidate.state == State::Answered)
     }
@@ -159,7 +162,8 @@ impl Lookup {
         answered.map(contact).take(count)
     }
 
-    /// Returns the number of successive queries that led to the nearest responding node; 0 if no node responded.
+    /// Returns the length of the chain of queries that ended with the query to the nearest responding node; 0 if no
+    /// node has responded.
     pub fn hops(&self) -> u16 {
         let nearest = self.candidates.iter().find(|candidate| candidate.state == State::Answered);
         nearest.map_or(0, |candidate| candidate.depth)
@@ -189,7 +193,7 @@ impl Lookup {
         }
         if let Err(place) = self.find(distance) {
             self.candidates.insert(place, Candidate { distance, node: contact.node, depth, state: State::Fresh });
-            // A node that was queried is kept until it has answered, so that its answer is counted.
+            // A node with an open query is kept, so that its response is counted.
             while self.candidates.len() > kept && self.candidates.last().is_some_and(|last| last.state != State::Asked)
             {
                 self.candidates.pop();

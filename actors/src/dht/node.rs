@@ -1,10 +1,10 @@
-//! A node of the DHT, which is a part of an actor's core: its routing table, the records that it keeps, and its lookups
-//! in progress.
+//! A node of the DHT, with its routing table, the records that it stores, and its lookups in progress. The core of an
+//! actor owns the node.
 //!
-//! A full node answers queries and is listed in the tables of others; a client-mode node only looks up. The node is
-//! pure like the core around it: the call that ends a lookup returns the result as [`Done`]. The node has one timer,
-//! for queries that were not answered, and the timer runs only while queries are open. The core that owns the node
-//! repeats the announcements.
+//! A full node answers queries and is listed in the routing tables of other nodes; a client-mode node only looks up
+//! records. The node is a pure state machine, like the core that owns it: the call that ends a lookup returns the
+//! result as [`Done`]. The node has one timer, for queries that were not answered, and the timer runs only while
+//! queries are open. The core that owns the node repeats the announcements.
 mod task;
 
 use super::Kademlia;
@@ -29,27 +29,28 @@ use task::{Question, Task};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub me: NodeId,
-    /// The node that is queried first; `None` for the bootstrap node itself.
+    /// The bootstrap node, which a node that joins queries first; `None` for the bootstrap node itself.
     pub bootstrap: Option<NodeId>,
-    /// The run's seed, from which the ids of nodes and the keys that a newcomer looks up are derived.
+    /// The run's seed. The ids of nodes, and the keys that a node looks up when it joins, are derived from it.
     pub seed: Seed,
     pub rules: Kademlia,
-    /// Whether the node only looks up (client mode). Other nodes neither query it nor list it.
+    /// Whether the node only looks up records (client mode). Other nodes do not query it, and do not list it in their
+    /// routing tables.
     pub client: bool,
 }
 
 /// The result of a lookup or of an announcement.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
-    /// The node has joined: others know it, and it knows some of them.
+    /// The node has joined the DHT: other nodes know it, and it knows some of them.
     Joined,
-    /// The latest record of each peer under the keys, in the order of node ids.
+    /// The result of [`Node::find`]: the latest record of each peer under the keys, in the order of node ids.
     Found(Vec<Arc<Record>>),
     /// The result of [`Node::probe_next_hops`]: the latest record of each peer under the keys, in the order of node
     /// ids.
     NextHopProbe(Vec<Arc<Record>>),
-    /// The announcement is over, and `kept` is the number of successful stores. Each STORE request that kept the record
-    /// counts once, and so does the node itself. It is 0 if no node kept the record.
+    /// The announcement is over. `kept` is the number of STORE requests after which a node has stored the record, plus
+    /// one if this node has stored the record itself. It is 0 if no node has stored the record.
     Announced { record: Arc<Record>, kept: usize },
 }
 
@@ -63,7 +64,8 @@ pub struct Node {
     store: Store,
     tasks: BTreeMap<u32, Task>,
     next_task: u32,
-    /// The open requests, in the order in which they were sent, which is also the order of their deadlines.
+    /// The requests to other nodes that are not answered yet, in the order in which they were sent, which is also the
+    /// order of their deadlines.
     calls: BTreeMap<u32, Call>,
     next_call: u32,
     /// Whether the timer for unanswered requests is running.
@@ -78,7 +80,7 @@ struct Call {
 }
 
 enum Asked {
-    /// A query for some lookups of a task.
+    /// A query that serves some of the lookups of a task.
     Find {
         task: u32,
         lookups: Vec<u16>,
@@ -122,7 +124,7 @@ impl Node {
         &self.store
     }
 
-    // -- requests of the owner --
+    // -- calls by the core that owns the node --
 
     /// Looks up the node's own id, which makes the node known to its nearest nodes, and then fills the buckets that
     /// have room.
@@ -135,13 +137,13 @@ impl Node {
         self.begin(now, Purpose::Find, keys, None, out)
     }
 
-    /// Looks up the records under `keys`, all keys at once, for the next-hop probe: the peers found may follow on a
-    /// route.
+    /// Looks up the records under `keys`, all keys at once, for the next-hop probe, which pings some of the peers
+    /// found.
     pub fn probe_next_hops(&mut self, now: Timestamp, keys: &[Key], out: &mut Vec<Effect>) -> Vec<Done> {
         self.begin(now, Purpose::NextHopProbe, keys, None, out)
     }
 
-    /// Stores `record` under each of `keys` at the nodes nearest to the key, with a lifetime of `lives`.
+    /// Stores `record` under each of `keys`, for the lifetime `lives`, at the nodes nearest to that key.
     pub fn announce(
         &mut self,
         now: Timestamp,
@@ -184,7 +186,7 @@ impl Node {
         done
     }
 
-    // -- messages of other nodes --
+    // -- messages from other nodes --
 
     pub fn on_rpc(&mut self, now: Timestamp, from: NodeId, rpc: Rpc, out: &mut Vec<Effect>) -> Vec<Done> {
         if let Some(key) = rpc.key {
@@ -204,7 +206,7 @@ impl Node {
             }
             Body::Store { record, lives, keys } => {
                 let mut kept = 0;
-                // A peer may announce only itself.
+                // A peer may announce only itself, so other records are not stored.
                 if record.peer() == from && !self.client {
                     for key in bounded(&keys) {
                         kept += u16::from(self.store.keep(now, *key, &record, lives.min(limits::DHT_LIFE)));
@@ -226,13 +228,13 @@ impl Node {
         done
     }
 
-    /// Handles a pong, which may come from a contact that was pinged because its bucket is full. Returns whether the
-    /// pong answers a ping of the DHT.
+    /// Handles a pong. The DHT pings the least recently seen contact of a full bucket, and a pong keeps this contact in
+    /// the routing table. Returns whether the pong answers a ping of the DHT.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> bool {
         let PingPurpose::Dht(request) = PingPurpose::of(nonce) else { return false };
         let id = request as u32;
         if self.calls.get(&id).is_some_and(|call| matches!(call.what, Asked::Ping) && call.to.node == from) {
-            let contact = self.calls.remove(&id).expect("it was just there").to;
+            let contact = self.calls.remove(&id).expect("the call was found above").to;
             self.hear(now, contact, out);
         }
         true
@@ -247,7 +249,7 @@ impl Node {
         self.lose(now, &lost, out)
     }
 
-    /// Handles the expiry of the timer: requests past their deadline count as unanswered.
+    /// Handles the expired timer: requests past their deadline count as unanswered.
     pub fn on_woken(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Done> {
         self.armed = false;
         let late = self.calls.iter().take_while(|(_, call)| call.deadline <= now);
@@ -285,7 +287,7 @@ impl Node {
         }
     }
 
-    /// Returns the contacts nearest to any of the targets, without the asking node itself.
+    /// Returns the contacts nearest to any of the targets, without the node that asks.
     fn nearest(&self, asker: NodeId, targets: &[Key]) -> Vec<Contact> {
         let mut near = self.table.closest_to_any(targets, usize::from(self.rules.k));
         near.retain(|contact| contact.node != asker);
@@ -293,7 +295,7 @@ impl Node {
         near
     }
 
-    // -- requests --
+    // -- requests to other nodes --
 
     /// Sends every query that a task may send now. Ends the task if nothing is left to query or to wait for.
     fn advance(&mut self, now: Timestamp, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
@@ -336,7 +338,7 @@ impl Node {
         self.calls.remove(&id).map(|call| call.what)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "an answer, and where to put what comes of it")]
+    #[expect(clippy::too_many_arguments, reason = "the parts of a response, and the buffers for effects and results")]
     fn on_found(
         &mut self,
         now: Timestamp,
@@ -360,11 +362,11 @@ impl Node {
         self.advance(now, id, out, done);
     }
 
-    // -- results --
+    // -- results of lookups and announcements --
 
     /// Handles the end of all lookups of a task.
     fn looked(&mut self, now: Timestamp, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
-        let task = self.tasks.get_mut(&id).expect("its lookups were under way");
+        let task = self.tasks.get_mut(&id).expect("the lookups of the task were in progress");
         out.push(Effect::Record(Event::Looked(Box::new(task.looked(now, self.me.node)))));
         match task.purpose {
             Purpose::Join => {
@@ -379,7 +381,7 @@ impl Node {
             }
             Purpose::Fill => drop(self.tasks.remove(&id)),
             Purpose::Find | Purpose::NextHopProbe => {
-                let task = self.tasks.remove(&id).expect("it was just there");
+                let task = self.tasks.remove(&id).expect("the task was found above");
                 let (purpose, found) = (task.purpose, task.into_found());
                 done.push(if purpose == Purpose::Find { Done::Found(found) } else { Done::NextHopProbe(found) });
             }
@@ -387,11 +389,11 @@ impl Node {
         }
     }
 
-    /// Stores the task's record under each of its keys at the nodes nearest to the key. Keys that are stored at the
-    /// same node share a STORE request, up to the maximum number of keys of one request.
+    /// Stores the task's record under each of its keys at the nodes nearest to the key. The keys that one node must
+    /// store share a STORE request, up to the maximum number of keys of one request.
     fn store_at_nearest(&mut self, now: Timestamp, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
-        let task = self.tasks.get_mut(&id).expect("its lookups were under way");
-        let (record, lives) = task.announce.clone().expect("an announcement says what");
+        let task = self.tasks.get_mut(&id).expect("the lookups of the task were in progress");
+        let (record, lives) = task.announce.clone().expect("an announcement has a record");
         let (here, stores) = task.holders(self.me, usize::from(self.rules.replicas));
         for key in here {
             task.kept |= usize::from(self.store.keep(now, key, &record, lives));
@@ -416,8 +418,8 @@ impl Node {
     }
 
     fn announced(&mut self, id: u32, done: &mut Vec<Done>) {
-        let task = self.tasks.remove(&id).expect("its stores were under way");
-        let (record, _) = task.announce.expect("an announcement says what");
+        let task = self.tasks.remove(&id).expect("the STORE requests of the task were in flight");
+        let (record, _) = task.announce.expect("an announcement has a record");
         done.push(Done::Announced { record, kept: task.kept });
     }
 
@@ -434,7 +436,7 @@ impl Node {
         }
     }
 
-    /// Starts the timer if it is not running and requests are open.
+    /// Starts the timer for unanswered requests, if requests are open and the timer is not running.
     fn arm(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         if self.armed {
             return;

@@ -1,7 +1,7 @@
 //! The records that peers announce in the DHT, and the bounded store in which a node keeps them.
 //!
-//! Each block has a key, and each peer that serves the block has a subkey under it. A record lives until it expires: a
-//! dead peer is forgotten because it does not announce itself again. A peer may announce only itself.
+//! Each block has a key, and each peer that serves the block has a subkey under it. A record is kept until it expires.
+//! A dead peer is therefore forgotten: it does not announce itself again. A peer may announce only itself.
 use super::key::Key;
 use crate::announce::Announce;
 use crate::canary::{Canary, planted};
@@ -24,13 +24,13 @@ pub enum State {
     Online,
 }
 
-/// The announcement of a peer, the same under the key of each of its blocks.
+/// The announcement of a peer. The same record is stored under the key of each of the peer's blocks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub announce: Announce,
     pub state: State,
-    /// The tokens per second through the peer's whole block range, limited by the network, for placement (Petals'
-    /// `throughput`).
+    /// The peer's throughput (as in Petals), in tokens per second: the lesser of its device's rate over its block range
+    /// and its network's rate. Peers use it to choose their blocks.
     pub throughput: f64,
     /// The time of the announcement on the announcer's clock. The later of two records of a peer is the valid one.
     pub version: Timestamp,
@@ -41,15 +41,15 @@ impl Record {
         self.announce.peer
     }
 
-    /// Returns the bytes of the record on the wire, without its keys: about the size of Petals' `ServerInfo` as
-    /// msgpack, with its signature.
+    /// Returns the size of the record on the wire, in bytes, without its keys. It is about the size of Petals'
+    /// `ServerInfo` as msgpack with its signature.
     pub fn wire_bytes(&self) -> u64 {
         192 + 12 * self.announce.next.len() as u64
     }
 }
 
-/// The records in a response. Nodes of one process share one list of records, because hundreds of clients query the
-/// same records.
+/// The records in a DHT response. The list of records is shared, not copied, because hundreds of clients of one process
+/// query the same records.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// The latest record of each peer, in the order of node ids.
@@ -61,7 +61,8 @@ pub struct Held {
 }
 
 impl Held {
-    /// Returns the bytes of the records on the wire, each with the time of its expiry and the indices of its keys.
+    /// Returns the size of the records on the wire, in bytes. Each record carries its expiry time and the indices of
+    /// its keys.
     pub fn wire_bytes(&self) -> u64 {
         let most = self.records.len() as u64 * self.keys.len() as u64;
         let records = self.records.iter().map(|record| record.wire_bytes() + 8);
@@ -73,7 +74,7 @@ impl Held {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places([u64; 4]);
 
-const _: () = assert!(limits::DHT_KEYS_PER_CALL <= 256, "a place is a bit");
+const _: () = assert!(limits::DHT_KEYS_PER_CALL <= 256, "`Places` has one bit for each of 256 keys");
 
 impl Places {
     /// Adds the index of a key. An index of 256 or more is ignored.
@@ -106,12 +107,12 @@ impl FromIterator<u16> for Places {
     }
 }
 
-/// The records that a node keeps for others.
+/// The DHT records that a node stores.
 #[derive(Default)]
 pub struct Store {
     keys: BTreeMap<Key, Subkeys>,
     len: usize,
-    /// A lower bound of the earliest expiry: no record expires before this time.
+    /// A lower bound of the earliest expiry: no stored record expires before this time.
     sweep_at: Timestamp,
 }
 
@@ -125,7 +126,7 @@ struct Subkeys {
 /// The unexpired records under a key, kept as a list because they are queried far more often than they change.
 struct List {
     records: Arc<[Arc<Record>]>,
-    /// The earliest expiry of a record of the list.
+    /// The earliest expiry among the records of the list.
     until: Timestamp,
 }
 
@@ -145,7 +146,7 @@ impl Subkeys {
             let until = self.unexpired(now).map(|entry| entry.expires).min().unwrap_or(Timestamp(u64::MAX));
             self.list = Some(List { records, until });
         }
-        &self.list.as_ref().expect("it was just made").records
+        &self.list.as_ref().expect("the list was made above").records
     }
 }
 
@@ -196,7 +197,7 @@ impl Store {
         entries.map(move |entry| (&entry.record, entry.expires.since(now)))
     }
 
-    /// Returns the latest record of each peer under the keys; at most [`limits::DHT_RECORDS_PER_ANSWER`] records.
+    /// Returns the latest record of each peer under `keys`, at most [`limits::DHT_RECORDS_PER_ANSWER`] records.
     pub fn held(&mut self, now: Timestamp, keys: &[Key]) -> Held {
         let (mut places, mut pairs) = (Places::default(), 0);
         let mut lists: Vec<Arc<[Arc<Record>]>> = Vec::new();
@@ -257,8 +258,8 @@ impl LatestRecords {
         self.len == 0
     }
 
-    /// Adds records. Of two records of a peer the later is kept, and of equally late ones the first. Records of nodes
-    /// beyond [`limits::NODES`] are ignored.
+    /// Adds records. If two records belong to the same peer, the later record is kept, or the one added first if both
+    /// are equally late. Records of nodes beyond [`limits::NODES`] are ignored.
     pub fn add(&mut self, records: &[Arc<Record>]) {
         for record in records {
             let peer = record.peer().0 as usize;
@@ -284,7 +285,7 @@ impl IntoIterator for LatestRecords {
     type Item = Arc<Record>;
     type IntoIter = std::iter::Flatten<std::vec::IntoIter<Option<Arc<Record>>>>;
 
-    /// The records in the order of node ids.
+    /// Returns the records in the order of their peers' node ids.
     fn into_iter(self) -> Self::IntoIter {
         self.by_peer.into_iter().flatten()
     }
@@ -334,7 +335,7 @@ mod tests {
         assert!(store.keep(Timestamp(0), key, &record(1, 1), LIVES));
         assert!(store.keep(Timestamp(0), key, &record(2, 1), LIVES));
         assert!(store.keep(Timestamp(50), key, &record(1, 2), LIVES));
-        // A late copy of the first record changes nothing.
+        // A late copy of the first record of peer 1 changes nothing.
         assert!(store.keep(Timestamp(60), key, &record(1, 1), LIVES));
         let under =
             |at| store.under(Timestamp(at), key).map(|(record, lives)| (record.version.0, lives.0)).collect::<Vec<_>>();

@@ -13,9 +13,9 @@ use std::sync::Arc;
 /// A request or a response of the DHT.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rpc {
-    /// The sender's number of the request, repeated in the response.
+    /// The number that the sender of a request gives to the request. The response repeats it.
     pub id: u32,
-    /// The sender's id; `None` for a client-mode node, which no other node lists in its table.
+    /// The sender's id; `None` for a client-mode node, which no other node adds to its routing table.
     pub key: Option<Key>,
     pub body: Body,
 }
@@ -27,11 +27,11 @@ pub enum Body {
     FindNode { targets: Vec<Key> },
     /// A query for the known contacts nearest to each of the targets, and for the records under the targets.
     FindValue { targets: Vec<Key> },
-    /// The response to `FindNode`: the contacts nearest to any of the targets, each once.
+    /// The response to `FindNode`: the contacts nearest to any of the targets, each contact once.
     Nodes { contacts: Vec<Contact> },
     /// The response to `FindValue`: the contacts nearest to any of the targets, and the records under the targets.
     Values { contacts: Vec<Contact>, held: Held },
-    /// A request to store a record under some keys, for the lifetime `lives`.
+    /// A request to store `record` under each of `keys`, for the lifetime `lives`.
     Store { record: Arc<Record>, lives: Duration, keys: Vec<Key> },
     /// The response to `Store`: the number of keys under which the record is kept.
     Stored { kept: u16 },
@@ -49,7 +49,8 @@ impl Rpc {
         }
     }
 
-    /// Returns the bytes of the message on the wire: keys of 256 bits, contacts with their addresses, and records.
+    /// Returns the size of the message on the wire, in bytes: keys of 256 bits, contacts with their addresses, and
+    /// records.
     pub fn wire_bytes(&self) -> u64 {
         const KEY: u64 = 32;
         // A key, an IPv4 address and a port.

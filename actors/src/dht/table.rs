@@ -1,10 +1,10 @@
-//! The routing table of a node: k-buckets of the contacts that the node has heard from, by the length of the prefix
-//! that they have in common with the node's id.
+//! The routing table of a node: the contacts that the node has heard from, in k-buckets. A contact belongs to the
+//! bucket whose index is the number of leading bits that the contact's id and the node's id have in common.
 //!
 //! A bucket holds at most `k` contacts, the least recently seen first. A newcomer to a full bucket waits while the
-//! least recently seen contact is pinged. If the contact answers, it moves to the end and the newcomer is forgotten; if
-//! not, the newcomer takes its place (Maymounkov and Mazieres 2002, section 2.2). Contacts that have been up for long
-//! therefore stay, and a flood of new contacts cannot displace them.
+//! least recently seen contact is pinged. If the contact answers, it moves to the end of the bucket, and the newcomer
+//! is forgotten. If it does not answer, the newcomer takes its place (Maymounkov and Mazieres 2002, section 2.2).
+//! Contacts that have been up for long therefore stay, and a flood of new contacts cannot displace them.
 use super::key::Key;
 use crate::id::NodeId;
 use crate::limits;
@@ -21,8 +21,8 @@ pub struct Contact {
 pub struct Table {
     me: Key,
     k: usize,
-    /// The buckets, indexed by the number of common bits. There is no bucket beyond the deepest that has ever held a
-    /// contact.
+    /// The buckets, indexed by the number of leading bits in common with the node's id. The last bucket is the deepest
+    /// that has ever held a contact.
     buckets: Vec<Bucket>,
     len: usize,
 }
@@ -62,7 +62,7 @@ impl Table {
         if let Some(at) = bucket.contacts.iter().position(|known| known.key == contact.key) {
             bucket.contacts.remove(at);
             bucket.contacts.push(contact);
-            // The first contact is the one that is pinged. It is alive, so the newcomer is forgotten.
+            // The first contact of a full bucket is the one that is pinged. It is alive, so the newcomer is forgotten.
             if at == 0 {
                 bucket.newcomer = None;
             }
@@ -105,11 +105,12 @@ impl Table {
         near
     }
 
-    /// Adds the `count` known contacts nearest to `target`, in no particular order.
+    /// Adds the `count` known contacts nearest to `target` to `near`, in no particular order.
     ///
-    /// The nearest contacts are those of the target's own bucket, which have more bits in common with the target than
-    /// all others. Next are those of all deeper buckets, which have as many bits in common with the target as this node
-    /// has. Then follow the other buckets, one after another outwards. Therefore only few contacts are examined.
+    /// The nearest contacts are in the target's own bucket: they have more leading bits in common with the target than
+    /// all other contacts. Next are the contacts of all deeper buckets, which have as many bits in common with the
+    /// target as this node has. Then follow the other buckets, from the deepest to bucket 0. The search stops once it
+    /// has enough contacts, so it examines only a few.
     fn add_nearest(&self, target: Key, count: usize, near: &mut Vec<Contact>) {
         let (bits, all) = (self.me.common_bits(target) as usize, self.buckets.len());
         let (own, inner) = (bits.min(all)..(bits + 1).min(all), (bits + 1).min(all)..all);
@@ -141,8 +142,8 @@ impl Table {
             targets => {
                 let mut all = Vec::with_capacity(targets.len() * count);
                 targets.iter().for_each(|target| self.add_nearest(*target, count, &mut all));
-                // One bit for each node id that a plan can contain. Greater ids come from nodes outside the plan. Their
-                // contacts may occur twice.
+                // One bit for each node id that a plan can contain. Contacts with greater ids, which no plan contains,
+                // may occur twice in the result.
                 let most = all.iter().map(|contact| contact.node.0 as usize).max().unwrap_or(0);
                 let mut seen = vec![0_u64; most.min(limits::NODES) / 64 + 1];
                 all.retain(|contact| {
@@ -161,8 +162,8 @@ impl Table {
         self.buckets.iter().flat_map(|bucket| bucket.contacts.iter().copied())
     }
 
-    /// Returns the indices of the buckets that are farther away than the nearest contact and have room. A newcomer
-    /// looks for contacts for these buckets.
+    /// Returns the indices of the buckets that have room and are farther away than the bucket of the nearest contact. A
+    /// node that joins looks up contacts for these buckets.
     pub fn lacking(&self) -> impl Iterator<Item = u32> {
         let nearest = self.buckets.iter().rposition(|bucket| !bucket.contacts.is_empty()).unwrap_or(0);
         let remote = (0..).zip(&self.buckets[..nearest.min(self.buckets.len())]);

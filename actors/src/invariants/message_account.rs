@@ -1,14 +1,14 @@
 //! Message accounting: the number of messages sent must equal those delivered, lost and in flight.
 //!
 //! A simulation sees every message and counts them all together in a [`MessageAccount`]. A process of a live run sees
-//! only one end of each link direction. For every other process it counts the messages sent there and the messages
-//! received from there in a [`Tally`]. When the run is over and no node sends any more, [`settle`] compares the two
-//! ends of each link direction.
+//! only one end of each link direction. It has one [`Tally`] for each other process, which counts the messages sent to
+//! that process and the messages received from it. When the run is over and no node sends any more, [`settle`] compares
+//! the two counts of each link direction.
 use super::Invariant;
 use crate::id::HostId;
 use serde::{Deserialize, Serialize};
 
-/// The counts of messages between nodes, in a world that sees all of them.
+/// The numbers of messages between the nodes of a run: sent, delivered and lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageAccount {
     pub sent: u64,
@@ -27,7 +27,8 @@ impl MessageAccount {
     }
 }
 
-/// The counts of one process for the messages between its host and one other process (or itself), in both directions.
+/// The numbers of messages, in both directions, between the nodes of one process and the nodes of another (or the same)
+/// process, as the first process has counted them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// The host of the other process.
@@ -36,16 +37,17 @@ pub struct Tally {
     pub incarnation: u32,
     /// The number of messages that nodes of this process have sent to nodes of the other process.
     pub sent: u64,
-    /// The part of `sent` that found no connection. The sender was told that the receiver is unreachable.
+    /// The number of messages in `sent` that were lost because there was no connection to the other process. The sender
+    /// was told that the receiver is unreachable.
     pub lost: u64,
-    /// The part of `sent` that still waits in the sending process for the end of a partition.
+    /// The number of messages in `sent` that still wait in the sending process for the end of a partition.
     pub waiting: u64,
     /// The number of messages from nodes of the other process that were delivered to nodes of this process.
     pub delivered: u64,
     /// The number of messages that have arrived from the other process and wait in this process for their delivery
     /// time.
     pub held: u64,
-    /// Whether the connection broke. Messages that were on it are lost.
+    /// Whether the connection to the other process broke. Messages that were on it are lost.
     pub broken: bool,
 }
 
@@ -55,7 +57,7 @@ impl Tally {
     }
 }
 
-/// All message counts of one process: one tally for each process that it has exchanged messages with.
+/// All message counts of one process: one [`Tally`] for each process with which it has exchanged messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub host: HostId,
@@ -71,7 +73,7 @@ impl Account {
     }
 }
 
-/// A link direction whose two ends have counted differently.
+/// A violation of message accounting: a link direction whose sender and receiver have counted differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub from: HostId,
@@ -138,7 +140,7 @@ mod tests {
     fn both_ends_of_a_way_agree() {
         let all = settle(&[account_of(1, 2, 7, 5), account_of(2, 1, 5, 7)]);
         assert_eq!(all, Ok(MessageAccount { sent: 12, delivered: 12, lost: 0 }));
-        // Within a host, the two ends are the same tally.
+        // A process counts the messages between its own nodes in one tally, which is the sender's and the receiver's.
         assert_eq!(settle(&[account_of(1, 1, 3, 3)]), Ok(MessageAccount { sent: 3, delivered: 3, lost: 0 }));
         let waits = with(account_of(1, 2, 7, 5), |tally| (tally.waiting, tally.lost) = (2, 1));
         let holds = with(account_of(2, 1, 5, 3), |tally| tally.held = 1);

@@ -1,4 +1,4 @@
-//! Activations: hidden states in transit, with their size, and with their values in worlds that compute values.
+//! Activations: hidden states in transit, with their size, and with their values in runs that compute values.
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ pub enum WireType {
     Bf16,
     /// Blockwise quantisation: one byte for each value, and an f32 scale for each block of values.
     Int8 {
-        /// The number of values of a block, along the hidden size.
+        /// The number of consecutive values of a hidden state that share one scale.
         block: u16,
     },
 }
 
 impl WireType {
-    /// Returns the bytes of the hidden state of one token of one row on the wire. The values of one hidden state are
-    /// contiguous.
+    /// Returns the bytes that the hidden state of one token of one row takes on the wire. The values of one hidden
+    /// state are contiguous.
     #[inline]
     pub fn row_bytes(self, hidden: u16) -> u64 {
         let hidden = u64::from(hidden);
@@ -42,8 +42,8 @@ pub struct Activation {
     pub batch: u16,
     pub hidden: u16,
     pub dtype: WireType,
-    /// The values; `None` in a simulation of costs, where only the size matters. The codec sends the values after the
-    /// control part of a frame, never through serde.
+    /// The values; `None` in a simulation that computes only costs, where only the size matters. The codec sends the
+    /// values after the control part of a frame, never through serde.
     #[serde(skip)]
     pub data: Option<Arc<Payload>>,
 }
@@ -61,13 +61,13 @@ impl Activation {
         self.tokens as usize * usize::from(self.batch)
     }
 
-    /// Returns the bytes of the tensor part of a frame, if there are values: 8 bytes for each hidden state if the
-    /// values are digests, otherwise [`Activation::bytes`].
+    /// Returns the bytes of the tensor part of a frame that carries the activation's values: 8 bytes for each hidden
+    /// state if the values are digests, otherwise [`Activation::bytes`].
     pub fn carried_bytes(&self, digests: bool) -> u64 {
         if digests { 8 * self.rows() as u64 } else { self.bytes() }
     }
 
-    /// Returns an activation of `tokens` tokens without values, with the same batch, hidden size and format.
+    /// Returns an activation of `tokens` tokens with the same batch, hidden size and format, but without values.
     pub fn hollow(&self, tokens: u32) -> Activation {
         Activation { tokens, data: None, ..*self }
     }
@@ -123,7 +123,7 @@ impl Activation {
 /// The values of an activation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Payload {
-    /// One hash for each row and token in place of its values, as 64-bit words (see [`crate::echo`]).
+    /// One hash for each token of each row in place of its hidden state, as a 64-bit word (see [`crate::echo`]).
     Digests(Buffer),
     /// The values, in little-endian order.
     Buffer(Buffer),
@@ -136,7 +136,7 @@ impl Payload {
         }
     }
 
-    /// Wraps `buffer` as values of the same kind.
+    /// Wraps `buffer` as digests if `self` has digests, otherwise as values.
     fn like(&self, buffer: Buffer) -> Payload {
         match self {
             Payload::Digests(_) => Payload::Digests(buffer),
@@ -213,7 +213,8 @@ mod tests {
     }
 
     proptest! {
-        /// A joined and then truncated activation equals one that was made at once.
+        /// An activation that was joined from parts, and then loses its first tokens, equals one that was made
+        /// directly.
         #[test]
         fn joining_and_skipping_keep_every_row(
             batch in 1..4u16,

@@ -1,8 +1,8 @@
 //! Node roles, and the messages that a node of each role may send.
 //!
-//! A world whose nodes run in separate processes checks every message from another process with [`NodeRole::may_say`].
-//! It does not check the receiver: an honest node may have been given a wrong node id, and a receiver that does not
-//! understand a message refuses it.
+//! In a live run, every process checks each message from another process with [`NodeRole::may_say`]. It does not check
+//! the receiver: an honest node may have been given a wrong node id, and a receiver that does not understand a message
+//! refuses it.
 use super::Message;
 
 /// The role of a node, as far as the protocol distinguishes roles.
@@ -31,7 +31,7 @@ impl NodeRole {
             Message::Opened(_) | Message::Returned(_) => self == NodeRole::Peer,
             Message::Rpc(_) | Message::Ping(_) => self != NodeRole::Orchestrator,
             Message::Pong(_) | Message::Refused(_) => true,
-            // Only the world itself sends this message.
+            // No node sends this message: the simulation or the live host creates it.
             Message::Gone(_) => false,
         }
     }

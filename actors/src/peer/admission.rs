@@ -43,7 +43,7 @@ impl Core {
         send(out, from, Message::Opened(Opened { session, load: self.load(now) }));
     }
 
-    /// Records the bytes that the session has reserved from now on; `None` if the session is over.
+    /// Records the `bytes` of KV cache that the session has reserved from now on; `None` if the session is over.
     fn note_cache(&self, at: Timestamp, session: SessionId, bytes: Option<u64>, out: &mut Vec<Effect>) {
         out.push(Effect::Record(Event::Reserved(Reserved {
             session,
@@ -119,7 +119,7 @@ impl Core {
             return;
         }
         let Some(session) = self.sessions.leave(close.session) else {
-            // The session was waiting: there may be room for the sessions behind it.
+            // If the session was waiting, there may be room now for the sessions behind it.
             if !planted(Canary::RoomUnused) {
                 self.admit_the_waiting(now, out);
             }

@@ -2,8 +2,8 @@
 //! The peer reports both to clients.
 use crate::time::{Duration, Timestamp};
 
-/// The length of a window in which busy time is counted. The reported share covers the last complete window and the
-/// current one.
+/// The length of a window in which busy time is counted. The reported busy fraction covers the last complete window and
+/// the current one.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// The newest job has the weight 1 / `SMOOTHING` in the exponential average of step times.
@@ -14,9 +14,9 @@ const SMOOTHING: u64 = 8;
 pub struct Meter {
     /// The start of the current window.
     window: Timestamp,
-    /// Busy time in the current window.
+    /// The busy time in the current window.
     busy: Duration,
-    /// Busy time in the window before the current one; zero if no job ended in that window.
+    /// The busy time in the window before the current one; zero if no job ended in that window.
     before: Duration,
     /// The exponential average of the time of a one-token step, in ns; 0 before the first one.
     step: u64,
@@ -49,15 +49,16 @@ impl Meter {
         self.window = Timestamp(now.0 - passed.0 % WINDOW.0);
     }
 
-    /// The busy share of the last complete window and the current one together, in thousandths (0 to 1000). A job
-    /// counts in the window in which it ends, with its whole duration; the result is clamped to 1000.
+    /// Returns the fraction of time in which the device was busy, in thousandths (0 to 1000), over the last complete
+    /// window and the current one. A job counts in the window in which it ends, with its whole duration; the result is
+    /// clamped to 1000.
     pub fn busy(&mut self, now: Timestamp) -> u16 {
         self.advance(now);
         let (busy, of) = (self.before + self.busy, WINDOW + now.since(self.window));
         (busy.0.saturating_mul(1000) / of.0).min(1000) as u16
     }
 
-    /// The average time of a one-token step, in microseconds, rounded up; 0 before the first one.
+    /// Returns the average time of a one-token step, in microseconds, rounded up; 0 before the first one.
     pub fn step(&self) -> u32 {
         u32::try_from(self.step.div_ceil(1000)).unwrap_or(u32::MAX)
     }

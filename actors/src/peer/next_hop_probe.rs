@@ -1,6 +1,6 @@
 //! The next-hop probe: a peer measures the round trips to possible next hops of a route before it announces itself, as
-//! Petals' servers do (`server.py`, `_ping_next_servers`). Routing takes these round trips as the costs of the edges
-//! from peer to peer.
+//! Petals' servers do (`server.py`, `_ping_next_servers`). The router takes these round trips as the network cost from
+//! one peer to the next.
 //!
 //! In one round, the peer looks up the holders of the block after its own range (and of the blocks inside its range, if
 //! configured), pings a few of them, and waits a short time for the answers. This module is a pure state machine: the
@@ -21,11 +21,12 @@ use std::sync::Arc;
 /// The state of a peer's next-hop probe.
 #[derive(Debug, Default)]
 pub struct NextHopProbe {
-    /// The averaged round trips of all rounds.
+    /// The average round-trip time to each pinged peer, over all rounds.
     trips: BTreeMap<NodeId, RoundTrip>,
     /// The peers of the current round that have not answered yet, with the send times of the pings.
     pinged: BTreeMap<NodeId, Timestamp>,
-    /// The number of rounds that reached the ping phase. It is part of the nonce, so that late answers are ignored.
+    /// The number of rounds that reached the ping phase. The number is part of each ping's nonce, so that late answers
+    /// of earlier rounds are ignored.
     rounds: u64,
     phase: Phase,
 }
@@ -62,9 +63,10 @@ impl NextHopProbe {
         self.pinged.clear();
     }
 
-    /// Takes the records that the lookup found, and pings a random sample of the holders: up to `pings.next` that hold
-    /// the block after `span`, and up to `pings.middle` that overlap `span` beyond its first block. Returns whether the
-    /// round now waits for answers; if not, the round has ended (or none was in its lookup phase).
+    /// Takes the records that the lookup found, and pings random peers among them: up to `pings.next` peers that serve
+    /// the block after `span`, and up to `pings.middle` peers that serve a block of `span` other than its first.
+    /// Returns true if the round now waits for answers. Returns false if the round has ended, or if no round was in its
+    /// lookup phase.
     pub fn found(
         &mut self,
         now: Timestamp,
@@ -109,7 +111,8 @@ impl NextHopProbe {
         self.pinged.is_empty() && self.end()
     }
 
-    /// Ends the wait for the peers that have not answered. Returns whether the round was waiting for answers.
+    /// Ends a round that waits for answers, without the peers that have not answered. Returns whether a round was
+    /// waiting.
     pub fn end(&mut self) -> bool {
         let was = self.phase == Phase::Pinging;
         if was {
@@ -124,8 +127,9 @@ impl NextHopProbe {
         self.pinged.remove(&node).is_some() && self.pinged.is_empty() && self.end()
     }
 
-    /// The round trips to announce, in the order of node ids: the averages that were measured within `pings.expiry`. If
-    /// there are more than [`limits::ROUND_TRIPS_PER_RECORD`], those measured longest ago are forgotten.
+    /// Returns the average round-trip times to announce, in the order of node ids. Forgets the peers that were last
+    /// measured longer than `pings.expiry` ago. Beyond [`limits::ROUND_TRIPS_PER_RECORD`] peers, forgets those that
+    /// were measured longest ago.
     pub fn round_trips(&mut self, now: Timestamp, pings: &Pings) -> Vec<(NodeId, Duration)> {
         self.trips.retain(|_, trip| trip.within(now, pings.expiry).is_some());
         while self.trips.len() > limits::ROUND_TRIPS_PER_RECORD {
@@ -164,7 +168,7 @@ mod tests {
         Timestamp::default() + Duration::from_millis(ms)
     }
 
-    /// The pings (receiver and nonce) of one round of peer 1, which holds blocks 2..6 of 12.
+    /// Returns the pings (receiver and nonce) of one round of peer 1, which holds the blocks 2..6 of 12.
     fn pinged(next_hop_probe: &mut NextHopProbe, pings: &Pings, records: &[Arc<Record>]) -> Vec<(u32, u64)> {
         let mut out = Vec::new();
         let mut draw = Seed(1).small_stream("test", 0, 0);

@@ -48,19 +48,19 @@ pub struct Presence {
     joined: bool,
     /// Whether the peer has left the swarm for good.
     left: bool,
-    /// The random stream of the placement: its delays and its moves.
+    /// The random stream for the delays and the moves of the placement.
     stream: SmallStream,
     next_hop_probe: NextHopProbe,
     /// The random stream that selects the peers to ping.
     draws: SmallStream,
 }
 
-/// An action that the presence requests from the peer.
+/// An action that [`Presence`] asks its peer to take.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PresenceAction {
     /// Close all sessions, load these blocks, and announce them.
     Serve(BlockRange),
-    /// Announce the peer after a round of the next-hop probe, if one is due.
+    /// Announce the peer, after a round of the next-hop probe if there is something to measure.
     Announce,
     /// Announce the peer at once in its current state.
     AnnounceNow,
@@ -69,13 +69,13 @@ pub enum PresenceAction {
 }
 
 impl Presence {
-    /// The presence of a peer that has not joined yet.
+    /// Returns the presence of a peer that has not joined the swarm yet.
     ///
     /// # Panics
     ///
     /// If `config.blocks` is empty.
     pub fn new(config: Config) -> Presence {
-        assert!(!config.blocks.is_empty(), "the plan gives every peer a block");
+        assert!(!config.blocks.is_empty(), "a peer needs at least one block");
         let (me, seed) = (config.dht.me, config.dht.seed);
         Presence {
             node: Node::new(config.dht.clone()),
@@ -130,7 +130,7 @@ impl Presence {
         out.push(Effect::Record(Event::Serving(Box::new(serving))));
     }
 
-    /// Replaces the speed by the result of the self-benchmark, and records it.
+    /// Replaces the configured speed by the result of the self-benchmark, and records the new speed.
     pub fn rate(&mut self, at: Timestamp, speed: Speed, out: &mut Vec<Effect>) {
         self.config.speed = speed;
         let (peer, throughput) = (self.config.dht.me, speed.throughput(self.span.len()));
@@ -192,7 +192,8 @@ impl Presence {
         }
         let me = (self.config.dht.me, self.span);
         if self.next_hop_probe.found(now, me, records, &self.config.pings, &mut self.draws, out) {
-            // The timer is short enough that the records do not expire while one peer does not answer.
+            // The timer is short enough that this peer's records do not expire while it waits for a peer that does not
+            // answer.
             let rules = self.node.rules();
             let after = rules.timeout.min(Duration(rules.announce.0 / 4));
             out.push(Effect::Wake { after, timer: Timer::NextHopProbe });
@@ -201,8 +202,8 @@ impl Presence {
         Some(PresenceAction::AnnounceNow)
     }
 
-    /// Stores a record with the peer's state, speed, load and round trips under the keys of its blocks. Does nothing
-    /// before the peer has joined the DHT, or while it is offline.
+    /// Stores a record with the peer's state, speed, load and round trips in the DHT, under the keys of the peer's
+    /// blocks. Does nothing before the peer has joined the DHT, or while it is offline.
     pub fn announce(&mut self, now: Timestamp, load: Load, out: &mut Vec<Effect>) -> Vec<PresenceAction> {
         if !self.joined || self.state == State::Offline {
             return Vec::new();

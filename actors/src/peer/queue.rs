@@ -25,7 +25,7 @@ pub struct Queued {
 }
 
 impl Queued {
-    /// The number of tokens over all rows.
+    /// Returns the number of tokens of the step, summed over all rows.
     fn tokens(&self) -> u64 {
         u64::from(self.step.activation.tokens) * u64::from(self.step.activation.batch)
     }
@@ -34,7 +34,7 @@ impl Queued {
         self.step.activation.tokens == 1
     }
 
-    /// The blocks that the step's next job computes.
+    /// Returns the blocks that the step's next job computes.
     pub fn part(&self, scheduling: Scheduling) -> BlockRange {
         match scheduling {
             Scheduling::Split { whole } if self.tokens() > u64::from(whole) => {
@@ -49,7 +49,8 @@ impl Queued {
 pub struct Queue {
     scheduling: Scheduling,
     waiting: VecDeque<Queued>,
-    /// Whether the last job was a prefill, so that decode steps are next. Only for [`Scheduling::PrefillThenDecode`].
+    /// Whether the last job was a prefill, so that decode steps are next. Only [`Scheduling::PrefillThenDecode`] uses
+    /// it.
     prefilled: bool,
 }
 
@@ -58,7 +59,7 @@ impl Queue {
         Queue { scheduling, waiting: VecDeque::new(), prefilled: false }
     }
 
-    /// The number of waiting steps.
+    /// Returns the number of waiting steps.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -101,8 +102,8 @@ impl Queue {
                 if job.is_empty() {
                     self.fill(job, u32::MAX, u32::MAX, Queued::is_decode);
                 }
-                // No step was found: each step of the kinds that were tried is behind an older step of the other kind
-                // in its own session. The oldest step is taken alone.
+                // No step was found, because each prefill or decode step that was tried is behind an older step of the
+                // other kind in its own session. The oldest step is taken alone.
                 if job.is_empty() {
                     job.extend(self.waiting.pop_front());
                 }
@@ -117,13 +118,13 @@ impl Queue {
         !queued.behind || self.waiting.iter().take(at).all(|older| older.step.session != session)
     }
 
-    /// Moves steps for which `wanted` is true into `job`, the oldest first: at most `steps` steps, of the same block
-    /// range, of different sessions, and of at most `tokens` tokens together. The first step is taken even if it has
-    /// more tokens.
+    /// Moves steps for which `wanted` is true into `job`, the oldest first. The job gets at most `steps` steps, with
+    /// the same block range, from different sessions, and with at most `tokens` tokens together. The first step is
+    /// taken even if it alone has more tokens.
     fn fill(&mut self, job: &mut Vec<Queued>, tokens: u32, steps: u32, wanted: impl Fn(&Queued) -> bool) {
         let mut left = u64::from(tokens);
         let mut at = 0;
-        // Once a prompt did not fit, no later prompt may overtake it.
+        // Once a prefill step did not fit, no later prefill step may overtake it.
         let mut prompts = true;
         while at < self.waiting.len() && job.len() < steps as usize {
             let queued = &self.waiting[at];
@@ -169,7 +170,7 @@ mod tests {
         }
     }
 
-    /// The session numbers of each job, until no step waits.
+    /// Takes jobs until no step waits, and returns the session numbers of each job.
     fn jobs(scheduling: Scheduling, steps: &[(u32, u32)]) -> Vec<Vec<u32>> {
         let mut queue = Queue::new(scheduling);
         steps.iter().for_each(|&(number, tokens)| queue.push(queued(number, 0, tokens, 4)));

@@ -13,9 +13,9 @@ use crate::time::{Duration, Timestamp};
 /// The progress of a self-benchmark.
 #[derive(Debug)]
 pub struct SelfBenchmark {
-    /// The decode steps and the forward steps, in this order.
+    /// The two kinds of steps: first decode steps, then forward steps.
     kinds: [Kind; 2],
-    /// The index of the kind that is being measured; 2 once both are done.
+    /// The index in `kinds` of the kind that is being measured; 2 once both are done.
     at: usize,
 }
 
@@ -27,18 +27,19 @@ struct Kind {
     steps: u32,
     /// The total device time of the steps, without the warm-up.
     worked: Duration,
-    /// The start of the warm-up on the device.
+    /// The time at which the device began the warm-up step.
     began: Option<Timestamp>,
 }
 
 impl SelfBenchmark {
-    /// A benchmark of `decode` steps into a growing cache, followed by `forward` steps that each begin a new cache.
+    /// Returns a benchmark of `decode` steps, which extend one KV cache, followed by `forward` steps, which each begin
+    /// a new KV cache.
     pub fn new(decode: Probe, forward: Probe) -> SelfBenchmark {
         let kind = |probe| Kind { probe, steps: 0, worked: Duration::ZERO, began: None };
         SelfBenchmark { kinds: [kind(decode), kind(forward)], at: 0 }
     }
 
-    /// The next step to run; `None` once the benchmark is complete.
+    /// Returns the next step to run; `None` once the benchmark is complete.
     pub fn next(&mut self) -> Option<Benchmark> {
         let grows = self.at == 0;
         let kind = self.kinds.get_mut(self.at)?;
@@ -64,8 +65,8 @@ impl SelfBenchmark {
         }
     }
 
-    /// The measured speed. The network's throughput is taken from `told`, the configured speed, and so is the speed of
-    /// a kind that has no measurement.
+    /// Returns the measured speed. The network's throughput, and the speed of a kind of steps without a measurement,
+    /// are taken from the configured speed `told`.
     pub fn speed(&self, told: Speed) -> Speed {
         let rate = |kind: &Kind, otherwise: f64| match kind.worked {
             Duration::ZERO => otherwise,

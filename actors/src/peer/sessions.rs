@@ -1,5 +1,5 @@
-//! The sessions of a peer: the open ones, and those that wait for room in the KV cache. The whole KV cache of a session
-//! is reserved when the session opens.
+//! The sessions of a peer: its open sessions, and the sessions that wait for room in its KV cache. The whole KV cache
+//! of a session is reserved when the session opens.
 //!
 //! Invariants: the reserved bytes never exceed the budget, and equal the sum over the open sessions. Waiting sessions
 //! are admitted in the order of arrival.
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Session {
     /// The `Open` message of the session. A later `Reroute` replaces the next hop in it.
     pub open: Open,
-    /// Bytes of KV cache that are reserved for the session.
+    /// The number of bytes of KV cache that are reserved for the session.
     pub reserved: u64,
     /// The number of tokens of each row in the steps accepted so far, whether computed or still queued. In a cached
     /// session the next step must begin at this position, or before it if it repeats tokens.
@@ -42,16 +42,16 @@ pub struct Sessions {
     blocks: BlockRange,
     /// The budget of the KV cache, in bytes.
     bytes: u64,
-    /// Bytes of the budget that are reserved.
+    /// The number of bytes of the budget that are reserved.
     used: u64,
-    /// Bytes of outputs that the sessions keep to send again.
+    /// The number of bytes of outputs that all sessions keep, to send them again after a failure.
     kept_bytes: u64,
     bytes_per_token_block: u64,
     open: BTreeMap<SessionId, Session>,
     waiting: VecDeque<Waiting>,
 }
 
-/// A session that waits for room.
+/// A session that waits for room in the KV cache.
 struct Waiting {
     from: NodeId,
     open: Open,
@@ -69,14 +69,14 @@ pub enum Entry {
 }
 
 impl Sessions {
-    /// No sessions yet, with a KV cache budget of `bytes` for a peer that serves `blocks`. One token of one row takes
-    /// `bytes_per_token_block` bytes in one block.
+    /// Returns an empty set of sessions for a peer that serves `blocks` with a KV cache budget of `bytes`. One token of
+    /// one row takes `bytes_per_token_block` bytes of KV cache in one block.
     pub fn new(admission: Admission, blocks: BlockRange, bytes: u64, bytes_per_token_block: u64) -> Sessions {
         let (open, waiting) = (BTreeMap::new(), VecDeque::new());
         Sessions { admission, blocks, bytes, used: 0, kept_bytes: 0, bytes_per_token_block, open, waiting }
     }
 
-    /// An open session; `None` if it waits or is unknown.
+    /// Returns an open session; `None` if the session waits or is unknown.
     pub fn get(&self, session: SessionId) -> Option<&Session> {
         self.open.get(&session)
     }
@@ -85,40 +85,40 @@ impl Sessions {
         self.open.get_mut(&session)
     }
 
-    /// The number of open sessions.
+    /// Returns the number of open sessions.
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// The number of sessions that wait for room.
+    /// Returns the number of sessions that wait for room in the KV cache.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Bytes of KV cache that are reserved.
+    /// Returns the number of bytes of KV cache that all open sessions have reserved.
     pub fn used(&self) -> u64 {
         self.used
     }
 
-    /// Bytes of hidden states that all sessions together keep for a replay.
+    /// Returns the number of bytes of outputs that all sessions keep, to send them again after a failure.
     pub fn kept_bytes(&self) -> u64 {
         self.kept_bytes
     }
 
-    /// The number of tokens of one row for which the KV cache still has room, if they go through all blocks of the
-    /// peer.
+    /// Returns the number of further tokens of one row that fit into the KV cache, if the tokens go through all blocks
+    /// of the peer.
     pub fn tokens_left(&self) -> u64 {
         (self.bytes - self.used) / (u64::from(self.blocks.len()) * self.bytes_per_token_block).max(1)
     }
 
-    /// Opens the session and reserves its KV cache, or lets it wait for room. No session overtakes those that wait
-    /// already.
+    /// Opens the session and reserves its KV cache, or lets the session wait for room. No session overtakes the
+    /// sessions that wait already.
     ///
     /// # Errors
     ///
     /// `NotServing` if the peer does not serve all of the session's blocks; `TooLong` if the batch is empty or the
     /// batch or the length exceeds its limit; `Busy` if too many sessions are open, or if the session is open or waits
-    /// already; `CacheFull` if there is no room, and the policy is to refuse, too many sessions wait already, or the
+    /// already; `CacheFull` if there is no room, and the policy is to refuse, or too many sessions wait already, or the
     /// session exceeds the whole budget.
     pub fn enter(&mut self, now: Timestamp, from: NodeId, open: Open) -> Result<Entry, Refusal> {
         let mine = self.blocks;
@@ -153,7 +153,7 @@ impl Sessions {
         self.open.contains_key(&session) || self.waiting.iter().any(|waiting| waiting.open.session == session)
     }
 
-    /// Bytes of KV cache that the session needs.
+    /// Returns the number of bytes of KV cache that the session needs.
     fn need(&self, open: &Open) -> u64 {
         // A session without a cache reserves nothing: it needs memory only while a step is computed, one step at a
         // time.
@@ -189,8 +189,8 @@ impl Sessions {
         due.then(|| self.waiting.pop_front()).flatten().map(|waiting| (waiting.from, waiting.open.session))
     }
 
-    /// The open session that expires next, and the time left to it: zero if it has expired already. `None` if no open
-    /// session has a limit that applies now.
+    /// Returns the open session that expires next, and its remaining time: zero if the session has expired already.
+    /// Returns `None` if no limit of the lifetime applies to an open session now.
     pub fn expiring(&self, now: Timestamp, lifetime: Lifetime) -> Option<(SessionId, Duration)> {
         let left = self.open.iter().filter(|_| !planted(Canary::SessionNeverExpires)).filter_map(|(id, session)| {
             let idle = (session.steps == 0).then(|| now.since(session.active));
@@ -199,7 +199,7 @@ impl Sessions {
         left.min_by_key(|(_, left)| *left)
     }
 
-    /// The time when the oldest waiting session is due to be refused.
+    /// Returns the time when the oldest waiting session is due to be refused.
     pub fn due(&self) -> Option<Timestamp> {
         self.waiting.front().map(|waiting| waiting.due)
     }
@@ -223,19 +223,19 @@ impl Sessions {
         self.blocks = blocks;
     }
 
-    /// The ids of all sessions: the open ones first, then those that wait.
+    /// Returns the ids of all sessions: the open sessions first, then the waiting sessions.
     pub fn all(&self) -> Vec<SessionId> {
         self.open.keys().copied().chain(self.waiting.iter().map(|waiting| waiting.open.session)).collect()
     }
 
-    /// The ids of all sessions of a client, open or waiting.
+    /// Returns the ids of all sessions of a client, open or waiting.
     pub fn of_client(&self, client: NodeId) -> Vec<SessionId> {
         self.all().into_iter().filter(|session| session.client() == client).collect()
     }
 
-    /// Checks an arriving step and returns it as it must be queued, without the tokens that the session has accepted
-    /// before. Such tokens come from a replacement of the previous peer, which may send them again. Returns `None` if
-    /// no new tokens are left.
+    /// Checks an arriving step, and returns the step to queue, without the tokens that the session has accepted before.
+    /// Accepted tokens may arrive again from a new peer that has replaced the peer of the previous hop. Returns `None`
+    /// if no new tokens are left.
     ///
     /// # Errors
     ///
@@ -273,9 +273,9 @@ impl Sessions {
         }))
     }
 
-    /// Keeps an output of the session for a replay, if the session's client asked for that. If the kept outputs would
-    /// exceed the size of one frame, or those of all sessions the limit [`limits::KEPT_BYTES`], the session drops all
-    /// it has kept and keeps nothing from then on.
+    /// Keeps an output of the session, to send it again after a failure, if the session's client asked for that. If the
+    /// session's kept outputs would exceed one frame, or the kept outputs of all sessions would exceed
+    /// [`limits::KEPT_BYTES`], the session drops its kept outputs and keeps nothing from then on.
     pub fn keep(&mut self, session: SessionId, computed: &Activation) {
         let Some(session) = self.open.get_mut(&session) else { return };
         let Some(kept) = &mut session.kept else { return };

@@ -10,8 +10,9 @@ pub enum Admission<T = Duration> {
     /// The session is refused at once.
     #[default]
     Refuse,
-    /// The session waits up to this time for others to close, then it is refused. It keeps its reservations at the peers
-    /// before it on the route, so two sessions that wait for each other's reservations are stuck until this time is over.
+    /// The session waits up to this time for other sessions to close, and is then refused. While it waits, it keeps its
+    /// reservations at the peers before it on the route. Two sessions that wait for each other's reservations are
+    /// therefore stuck until this time is over.
     Wait(T),
 }
 

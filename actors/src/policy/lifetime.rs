@@ -3,15 +3,16 @@ use crate::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How long a session may last at a peer. Without a limit, a session that its client never closes holds its KV cache for
-/// ever.
+/// The limits on how long a session may be open at a peer. Without a limit, a session that its client never closes
+/// holds its KV cache for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(bound = "T: JsonSchema + Serialize + Default")]
 pub struct Lifetime<T = Duration> {
-    /// The longest time without a step; zero: no limit. Petals: 300 s (`step_timeout` of its servers).
+    /// The longest time for which an open session may have no step; zero: no limit. Petals: 300 s (`step_timeout` of
+    /// its servers).
     pub idle: T,
-    /// The longest time in total; zero: no limit. Petals: 1800 s (`session_timeout`).
+    /// The longest time for which a session may be open in total; zero: no limit. Petals: 1800 s (`session_timeout`).
     pub longest: T,
 }
 
@@ -23,9 +24,9 @@ impl<T> Lifetime<T> {
 }
 
 impl Lifetime {
-    /// Returns the time that a session may still last, and zero if that time is over. The session has been open for
-    /// `open`, and without a step for `idle`. If `idle` is `None`, the session has a step in progress, and only the
-    /// limit on its whole time applies. Returns `None` if no limit applies.
+    /// Returns the time that a session may still last; zero if it has exceeded a limit, and `None` if no limit applies.
+    /// The session has been open for `open`, and its last step ended `idle` ago. If `idle` is `None`, a step of the
+    /// session is in progress, and only the limit on its total time applies.
     pub fn left(self, open: Duration, idle: Option<Duration>) -> Option<Duration> {
         let left = |may: Duration, has: Duration| (may > Duration::ZERO).then(|| may - has);
         let whole = left(self.longest, open);

@@ -9,10 +9,10 @@ pub enum Prefill {
     /// The whole prompt in one step, as in Petals.
     #[default]
     Whole,
-    /// The prompt in chunks. Each is sent when the one before has returned, so that steps of other sessions come between
-    /// (Agrawal et al. 2023, SARATHI).
+    /// The prompt in chunks. Each chunk is sent when the one before has returned, so that peers can compute steps of
+    /// other sessions in between (Agrawal et al. 2023, SARATHI).
     Chunked {
-        /// The tokens of a chunk, for each row.
+        /// The number of tokens of each row in one chunk.
         tokens: u32,
     },
 }

@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 #[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
 pub struct Detection<T = Duration> {
-    /// The interval at which a client pings the peers that it waits for. A node answers at once, however busy its device is.
+    /// The interval at which a client pings the peers that it waits for. A node answers at once, however busy its
+    /// device is.
     pub heartbeat: T,
-    /// The number of heartbeats without an answer after which a peer has failed; 0: no pings, as in Petals. The time is
-    /// longer while the peer's answers are known to be slow.
+    /// The number of unanswered heartbeats after which a peer counts as failed; 0: no pings, as in Petals. A client
+    /// waits longer for a peer whose answers are known to be slow.
     pub missed: u32,
-    /// A step that takes longer has failed, even if peers answer pings, and so has a session that takes longer to open.
+    /// The time after which a step, or the opening of a session, counts as failed even if the peers answer pings.
     /// Petals: 180 s, its only detection of a dead server.
     pub step_timeout: T,
-    /// A session that is not open after this time plus the wait of `admission` has failed. Petals: 5 s.
+    /// A session counts as failed if it is not open after this time plus the wait of `admission`. Petals: 5 s.
     pub open_timeout: T,
 }
 
@@ -42,8 +43,8 @@ impl<T> Detection<T> {
 /// How a client continues a request after a peer has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Recovery {
-    /// Other peers replace the failed one, and the client sends them the session's earlier inputs again. The other peers of
-    /// the route keep their caches.
+    /// Other peers replace the failed one, and the client sends them the session's earlier inputs again. The remaining
+    /// peers of the route keep their caches.
     #[default]
     Replay,
     /// The request starts anew on another route and generates its tokens again.
@@ -58,11 +59,11 @@ pub enum Recovery {
 /// try, and before every try if it knows no route.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
-    /// The number of tries for one token after which the request fails. With `u32::MAX` it never fails.
+    /// The number of tries for one token after which the request fails. With `u32::MAX` there is no limit.
     pub limit: u32,
-    /// The first wait. Each further one is twice as long.
+    /// The first wait between two tries for a token. Each further wait is twice as long.
     pub first: Duration,
-    /// The longest wait before the jitter is applied. With jitter, a wait may be longer than this.
+    /// The limit of a wait before the jitter is applied. With jitter, a wait may be longer than this limit.
     pub most: Duration,
     /// The largest fraction by which a wait is made longer or shorter, from 0 to 1. The client draws the fraction
     /// uniformly for each wait.

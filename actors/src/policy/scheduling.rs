@@ -11,10 +11,10 @@ pub enum Scheduling {
     Fifo,
     /// One step at a time, one-token steps before longer ones. Prompts wait while decode steps arrive.
     DecodeFirst,
-    /// One step at a time, first come, first served. Longer steps are computed block by block, with other steps between, as
-    /// in Petals (`inference_session.py`, `MAX_SHORT_INFERENCE_TOKENS`: 128).
+    /// One step at a time, first come, first served. Longer steps are computed block by block, with other steps
+    /// between, as in Petals (`inference_session.py`, `MAX_SHORT_INFERENCE_TOKENS`: 128).
     Split {
-        /// The largest number of tokens, over all rows, of a step that is computed as a whole.
+        /// The largest number of tokens, over all rows, of a step that is computed whole and not block by block.
         whole: u32,
     },
     /// Continuous batching (Yu et al. 2022, Orca): steps of several sessions in one job, in the order of arrival.
@@ -24,8 +24,8 @@ pub enum Scheduling {
         /// The largest number of steps of a job.
         steps: u32,
     },
-    /// Two kinds of jobs in turn: waiting prompts, then all waiting one-token steps, as the workers of Helix do around vLLM
-    /// 0.4 (Mei et al. 2025).
+    /// Two kinds of jobs in turn: waiting prompts, then all waiting one-token steps, as the workers of Helix do around
+    /// vLLM 0.4 (Mei et al. 2025).
     PrefillThenDecode {
         /// The largest number of prompt tokens of a job.
         tokens: u32,

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, bound(deserialize = "T: Deserialize<'de> + Default"))]
 #[schemars(bound = "T: JsonSchema + Serialize + Default")]
 pub enum Speeds<T = Duration> {
-    /// From the cost model of its device, in both worlds.
+    /// The peer takes the speed from the cost model of its device, in simulations and in live runs.
     #[default]
     Told,
-    /// It measures one of its blocks before it announces itself, as in Petals; a simulated peer measures the modelled device.
+    /// The peer measures one of its blocks before it announces itself, as in Petals. A simulated peer measures its
+    /// modelled device.
     Measured {
         /// The measurement of one-token steps.
         decode: Probe<T>,
@@ -20,16 +21,16 @@ pub enum Speeds<T = Duration> {
     },
 }
 
-/// A measurement that a peer makes of its device.
+/// The settings by which a peer measures the speed of its device for one length of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(bound = "T: JsonSchema + Serialize + Default")]
 pub struct Probe<T = Duration> {
-    /// The tokens of each step.
+    /// The number of tokens of each measured step.
     pub tokens: u32,
-    /// The number of measured steps. One step before them is not measured.
+    /// The number of measured steps. One further step before them warms up and is not measured.
     pub steps: u32,
-    /// The time after which no further step begins, except that at least one is measured; zero: no limit.
+    /// The time after which no further step is measured. At least one step is always measured. Zero: no limit.
     #[serde(default)]
     pub most: T,
 }

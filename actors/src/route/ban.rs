@@ -3,14 +3,15 @@ use crate::time::{Duration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How long a client avoids a peer that has failed it. The defaults are those of Petals (`ban_timeout`).
+/// The settings by which a client avoids a peer that has failed it. The defaults are those of Petals (`ban_timeout`).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
 pub struct Bans<T = Duration> {
-    /// The time of the first ban.
+    /// The duration of a peer's first ban.
     pub first: T,
-    /// The factor by which each ban in a row is longer than the one before. A success ends the row.
+    /// The factor by which each consecutive ban of a peer is longer than the one before. After a success, the next ban
+    /// has the duration `first` again.
     pub growth: f64,
 }
 
@@ -39,14 +40,14 @@ pub struct Ban {
 }
 
 impl Ban {
-    /// Whether the ban is still in force.
+    /// Whether the ban is still in force at `now`.
     pub fn holds(self, now: Timestamp) -> bool {
         now < self.until
     }
 }
 
 impl Bans {
-    /// The ban that starts now, after the ban `last`.
+    /// Returns the ban of a peer that fails at `now`. `last` is the peer's previous ban, if it has not succeeded since.
     pub fn next(&self, now: Timestamp, last: Option<Ban>) -> Ban {
         let before = last.map_or(0, |ban| ban.count).min(GROWING);
         let length = Duration::from_secs_f64(self.first.as_secs_f64() * self.growth.powi(before as i32));

@@ -3,26 +3,26 @@ use crate::time::{Duration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How nodes measure round trips. The defaults are those of Petals (`ping.py`, `sequence_manager.py`, `server.py`), except
-/// `middle`.
+/// The settings by which nodes measure round trips. The defaults are those of Petals (`ping.py`, `sequence_manager.py`,
+/// `server.py`), except for `middle`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
 pub struct Pings<T = Duration> {
-    /// The number of peers that a client pings after a lookup, for each of the first, middle and last peers of a route; 0:
-    /// none.
+    /// The number of peers that a client pings after a lookup for each of three blocks of the route: the first, a
+    /// random one and the last; 0: none.
     pub fanout: u32,
-    /// The interval at which a client pings between lookups; zero: never.
+    /// The interval at which a client pings peers between lookups; zero: never.
     pub every: T,
-    /// The number of peers that a peer pings at each announcement, among those that serve the block after its last one; 0:
-    /// none.
+    /// The number of peers that a peer pings at each announcement, among the peers that serve the block after its own
+    /// last block; 0: none.
     pub next: u32,
-    /// The number of peers that a peer pings at each announcement, among those that serve blocks inside its own range.
-    /// Petals: 5, because its routes may leave a peer before the end of its range.
+    /// The number of peers that a peer pings at each announcement, among the peers that serve blocks inside its own
+    /// block range. Petals: 5, because its routes may leave a peer before the end of that range.
     pub middle: u32,
     /// The weight of the newest round trip in the exponential moving average, from 0 to 1.
     pub smoothing: f64,
-    /// How long a measured round trip is used.
+    /// The age at which a measured round trip is no longer used.
     pub expiry: T,
 }
 
@@ -56,8 +56,8 @@ pub struct RoundTrip {
 }
 
 impl RoundTrip {
-    /// The round trip after a new measurement of `took`. If `last` is missing or has expired, the average starts anew
-    /// with `took` and the deviation with half of it.
+    /// Returns the averaged round trip after a new measurement of `took`. If `last`, the average so far, is missing or
+    /// has expired, the average starts anew with `took` and the deviation with half of it.
     pub fn after(last: Option<RoundTrip>, now: Timestamp, took: Duration, pings: &Pings) -> RoundTrip {
         let Some(RoundTrip { average, varies, .. }) = last.filter(|trip| trip.within(now, pings.expiry).is_some())
         else {
@@ -70,17 +70,17 @@ impl RoundTrip {
         RoundTrip { average: mixed(average, took, pings.smoothing), varies: mixed(varies, off, 0.25), at: now }
     }
 
-    /// The time after which an answer is late: the average plus four times the mean deviation (RFC 6298, 2.3).
+    /// Returns the time after which an answer is late: the average plus four times the mean deviation (RFC 6298, 2.3).
     pub fn longest(self) -> Duration {
         Duration(self.average.0.saturating_add(self.varies.0.saturating_mul(4)))
     }
 
-    /// The time of the last measurement.
+    /// Returns the time of the last measurement.
     pub fn at(self) -> Timestamp {
         self.at
     }
 
-    /// The average, or `None` if the last measurement is older than `expiry`.
+    /// Returns the average, or `None` if the last measurement is older than `expiry`.
     pub fn within(self, now: Timestamp, expiry: Duration) -> Option<Duration> {
         (now.since(self.at) <= expiry).then_some(self.average)
     }

@@ -9,7 +9,7 @@ use crate::id::BlockRange;
 use crate::message::Hop;
 use crate::time::Timestamp;
 
-/// The possible hops of a route over a range of blocks.
+/// The peers that a route over a range of blocks may enter at each block, and the block where it leaves each of them.
 pub(super) struct Reach {
     /// The blocks of the route.
     blocks: BlockRange,
@@ -19,12 +19,13 @@ pub(super) struct Reach {
     free: Vec<bool>,
     /// The indices of the peers that the route may enter at each block, block by block.
     enter: Vec<u32>,
-    /// The end of each block's part of `enter`.
+    /// For each block of the route, the index in `enter` where the entries of that block end.
     ends: Vec<usize>,
 }
 
 impl Reach {
-    /// The possible hops through `peers` of a route over `blocks`.
+    /// Finds the peers among `peers` that a route over `blocks` may enter at each block, with the bans in force at
+    /// `now`.
     pub fn of(peers: &[Known<'_>], blocks: BlockRange, now: Timestamp) -> Reach {
         let banned = |peer: &Known<'_>| peer.is_banned(now) && !planted(Canary::BannedPeerTaken);
         let spans: Vec<_> = peers.iter().map(|peer| (peer.announce.blocks, banned(peer))).collect();
@@ -56,8 +57,8 @@ impl Reach {
         Reach { blocks, peers: spans, free, enter, ends }
     }
 
-    /// The indices of the peers that a route may enter at `block`, in ascending order, each with the block where the
-    /// route leaves the peer (exclusive).
+    /// Returns the indices of the peers that a route may enter at `block`, in ascending order. Each index comes with
+    /// the block where the route leaves that peer (exclusive).
     pub fn entering(&self, block: u32) -> impl Iterator<Item = (usize, u32)> {
         let at = (block - self.blocks.start) as usize;
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
@@ -65,14 +66,14 @@ impl Reach {
         indices.filter_map(move |index| Some((index, self.end(index, block)?)))
     }
 
-    /// Whether a ban on the peer is in force.
+    /// Whether a ban on the peer at this index is in force.
     pub fn is_banned(&self, index: usize) -> bool {
         self.peers[index].1
     }
 
-    /// The block where a route that enters the peer at `block` leaves it (exclusive): the end of the peer's range, or
-    /// for a banned peer the first block that a peer without a ban holds, if that comes earlier. Returns `None` if the
-    /// route cannot enter the peer at `block`.
+    /// Returns the block where a route that enters the peer at `block` leaves it (exclusive). This is the end of the
+    /// peer's range. For a banned peer it is the first block that a peer without a ban holds, if that comes earlier.
+    /// Returns `None` if the route cannot enter the peer at `block`.
     pub fn end(&self, index: usize, block: u32) -> Option<u32> {
         let (span, banned) = *self.peers.get(index)?;
         if !self.blocks.contains(block) || !span.contains(block) {
@@ -88,8 +89,9 @@ impl Reach {
     }
 }
 
-/// Builds a route by following one peer after another to the end of its range. `choose` picks one of the peers that may
-/// be entered at the next block, given by index. Returns `None` if there is no such peer.
+/// Builds a route that follows one peer after another, each to the block where a route leaves it ([`Reach::end`]). At
+/// each hop, `choose` gets the indices of the peers that may be entered at the next block, and returns one of them.
+/// Returns `None` if no peer may be entered.
 pub(super) fn walk(
     peers: &[Known<'_>],
     ask: &Ask<'_>,

@@ -12,7 +12,7 @@ use crate::seed::mix;
 use crate::time::{Duration, Timestamp};
 use std::collections::BTreeMap;
 
-/// The best rest of a route after a peer.
+/// The best remainder of a route after one of its peers.
 #[derive(Clone, Copy)]
 struct Rest {
     /// The estimated time from the end of the peer's computation to the end of the route, including the way back to the
@@ -22,7 +22,7 @@ struct Rest {
     next: Option<usize>,
 }
 
-/// Estimates of the parts of a route's time. All its methods return seconds.
+/// The inputs of a route's estimated time. Each method estimates a part of that time, in seconds.
 pub(super) struct Estimate<'a> {
     pub ask: &'a Ask<'a>,
     pub costs: &'a Costs,
@@ -33,31 +33,33 @@ pub(super) struct Estimate<'a> {
 }
 
 impl Estimate<'_> {
-    /// Half of the round trip `rtt`, which is clamped to `longest_rtt`; half of `unknown_rtt` if `rtt` is `None`.
+    /// Returns half of the round trip `rtt`, which is clamped to `longest_rtt`; half of `unknown_rtt` if `rtt` is
+    /// `None`.
     fn one_way(&self, rtt: Option<Duration>) -> f64 {
         rtt.unwrap_or(self.costs.unknown_rtt).min(self.costs.longest_rtt).as_secs_f64() / 2.0
     }
 
-    /// The time of one message between the client and the peer.
+    /// Returns the time of one message between the client and the peer.
     pub(super) fn client(&self, peer: &Known<'_>) -> f64 {
         self.one_way(peer.rtt(self.now, self.pings.expiry))
     }
 
-    /// The cost of entering a peer, without the transfer to it: the overhead of handling a step, and a fixed time if
-    /// the peer has no room for the session in its KV cache.
+    /// Returns the cost of entering a peer, without the transfer to it: the overhead of handling a step and, if the
+    /// peer has no room for the session in its KV cache, a fixed time.
     pub(super) fn entry(&self, peer: &Known<'_>) -> f64 {
         let short = u64::from(peer.load().cache_tokens) < self.ask.cache_tokens;
         let wait = if short { self.costs.short_cache.as_secs_f64() } else { 0.0 };
         self.costs.overhead.as_secs_f64() + wait
     }
 
-    /// The time of one message from one peer to the next, by the round trip that the first one announces.
+    /// Returns the time of one message from the peer `from` to the peer `to`, by the round trip that `from` announces.
     pub(super) fn between(&self, from: &Known<'_>, to: &Known<'_>) -> f64 {
         let next = &from.announce.next;
         self.one_way(next.iter().find(|(peer, _)| *peer == to.id()).map(|(_, rtt)| *rtt))
     }
 
-    /// The time to compute `blocks` blocks at the peer and, with `by_load`, to wait there for other steps.
+    /// Returns the time to compute `blocks` blocks at the peer. With `by_load`, it includes the time to wait there for
+    /// other steps.
     pub(super) fn work(&self, peer: &Known<'_>, blocks: u32) -> f64 {
         let rps = peer.announce.inference_rps;
         let rps = if rps.is_finite() && rps > 0.0 { rps } else { self.costs.unknown_rps };
@@ -65,8 +67,8 @@ impl Estimate<'_> {
         f64::from(blocks) / rps + load
     }
 
-    /// The expected time that a step waits at the peer for the steps of other sessions. It is the time of one step
-    /// (`expected` if the peer has reported none) multiplied by the sum of three numbers of sessions:
+    /// Returns the expected time that a step waits at the peer for the steps of other sessions. It is the time of one
+    /// step (`expected` if the peer has reported none) multiplied by the sum of three numbers of sessions:
     ///
     /// - the reported number of sessions times the busy share of the device, times a random factor from 0.5 to 1.5
     ///   because the report is old;
@@ -85,7 +87,8 @@ impl Estimate<'_> {
     }
 }
 
-/// The route of least estimated time, or `None` if no route covers every block. Ties go to the lower node id.
+/// Returns the route of least estimated time, or `None` if no route covers every block. If several routes have equal
+/// times, the one with the lower node ids wins.
 pub(super) fn shortest(peers: &[Known<'_>], estimate: &Estimate<'_>) -> Option<Vec<Hop>> {
     let reach = Reach::of(peers, estimate.ask.blocks, estimate.now);
     ShortestPath::new(peers, &reach, estimate).route()
@@ -97,18 +100,19 @@ struct ShortestPath<'a> {
     reach: &'a Reach,
     estimate: &'a Estimate<'a>,
     blocks: BlockRange,
-    /// For each peer, the cost of entering it (`entries`), and the best rest of a route after its whole range
-    /// (`rests`). One rest is enough for a peer that is not banned, because every route leaves such a peer at the end
-    /// of its range.
+    /// For each peer, the cost of entering it.
     entries: Vec<f64>,
+    /// For each peer, the best remainder of a route after the peer's whole block range. One remainder is enough for a
+    /// peer that is not banned, because every route leaves such a peer at the end of its range.
     rests: Vec<Option<Rest>>,
-    /// The best rests of a route after banned peers, by the block where the route enters the peer, and the peer's
-    /// index.
+    /// The best remainders of routes after banned peers. The key is the block where the route enters the peer, and the
+    /// peer's index.
     banned: BTreeMap<(u32, usize), Rest>,
-    /// For each block, the peers with the least cost from entering them there to the end of the route, each with that
-    /// cost, the cheapest first. Each list has up to `most` peers, one more than any peer announces round trips to. It
-    /// therefore contains the cheapest peer to which a given peer announces none.
+    /// For each block, up to `most` of the peers that a route may enter there, the cheapest first. Each entry has the
+    /// cost from entering the peer to the end of the route, and the peer's index.
     cheapest: Vec<Vec<(f64, usize)>>,
+    /// One more than the largest number of round trips that a peer announces. Each list of `cheapest` therefore
+    /// contains the cheapest peer to which a given peer announces no round trip.
     most: usize,
 }
 
@@ -158,13 +162,13 @@ impl<'a> ShortestPath<'a> {
         (block == self.blocks.end).then_some(route)
     }
 
-    /// The time of a peer's computation of `blocks` blocks and of the rest of the route.
+    /// Returns the time in which the peer computes `blocks` blocks, plus the time of the remainder `rest` of the route.
     fn seconds(&self, index: usize, blocks: u32, rest: Rest) -> f64 {
         rest.seconds + self.estimate.work(&self.peers[index], blocks)
     }
 
-    /// The best rest of a route after a peer that it enters at `block` and leaves at `end`, or `None` if no peer can
-    /// follow.
+    /// Returns the best remainder of a route after the peer `index`, which the route enters at `block` and leaves at
+    /// `end`; `None` if no peer can follow.
     fn rest(&mut self, index: usize, block: u32, end: u32) -> Option<Rest> {
         if let Some(rest) = self.known_rest(index, block) {
             return Some(rest);
@@ -186,9 +190,9 @@ impl<'a> ShortestPath<'a> {
         if self.reach.is_banned(index) { self.banned.get(&(block, index)).copied() } else { self.rests[index] }
     }
 
-    /// The best rest of a route after it leaves the peer at `index` at `block`. Only the peers to which it announces a
-    /// round trip, and the cheapest of all others, have to be compared: the others all have the same unknown round
-    /// trip.
+    /// Returns the best remainder of a route that leaves the peer `index` at `block`. It compares only the peers to
+    /// which that peer announces a round trip, and the cheapest of all other peers. This is enough, because all other
+    /// peers have the same unknown round trip.
     fn onwards(&self, index: usize, block: u32) -> Option<Rest> {
         let (from, peers) = (&self.peers[index], self.peers);
         let next = &from.announce.next;
@@ -206,7 +210,8 @@ impl<'a> ShortestPath<'a> {
         Some(Rest { seconds: best.0, next: Some(best.1) })
     }
 
-    /// Adds a peer to the cheapest ones of a block, if it is one of them. Peers are offered in the order of their ids.
+    /// Adds a peer to the cheapest peers of a block if it is one of them. Must be called in ascending order of the
+    /// peers' ids.
     #[inline]
     fn offer(&mut self, block: u32, seconds: f64, index: usize) {
         let order = &mut self.cheapest[(block - self.blocks.start) as usize];

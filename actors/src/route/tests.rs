@@ -92,7 +92,7 @@ fn routing() -> impl Strategy<Value = Routing> {
     ]
 }
 
-/// The estimated time of a route in seconds: the sum of the terms as in Petals.
+/// Returns the estimated time of a route in seconds, as the sum of the terms that Petals uses.
 fn seconds(swarm: &[Drawn], route: &[Hop]) -> f64 {
     let costs = Costs::default();
     let one_way = |rtt: Option<Duration>| rtt.unwrap_or(costs.unknown_rtt).min(costs.longest_rtt).as_secs_f64() / 2.0;
@@ -252,7 +252,7 @@ fn a_given_route_is_followed_or_there_is_none() {
     assert_eq!(taken(&fixed(&[1, 2]), &asked), Some(vec![1, 2]));
     assert_eq!(taken(&fixed(&[1]), &asked), None);
     assert_eq!(taken(&fixed(&[1, 9]), &asked), None);
-    // Only the second part of the route is needed, as after a failure.
+    // After a failure, only a part of the route may be needed; here it is the second part.
     assert_eq!(taken(&fixed(&[1, 2]), &Ask { blocks: BlockRange { start: 4, end: 8 }, ..asked }), Some(vec![2]));
     let given = [NodeId(1), NodeId(2)];
     assert_eq!(taken(&Routing::Replay, &Ask { given: Some(&given), ..asked }), Some(vec![1, 2]));

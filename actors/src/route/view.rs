@@ -3,7 +3,7 @@
 //! Lookups supply announcements, pings supply round trips, and some messages of a peer carry its load. The view is a
 //! pure data structure: a client reports its observations to the view, and asks it for a route.
 //!
-//! Views that contain the same record may share one copy of it. A view owns only its node's own observations of the few
+//! Several views may share one copy of a record. A view owns only the observations that its node has made of the few
 //! peers that the node has dealt with.
 use super::ban::{Ban, Bans};
 use super::ping::{Pings, RoundTrip};
@@ -35,9 +35,9 @@ pub struct Seen {
     pub load: Option<(Load, Timestamp)>,
     /// The number of sessions that this node has opened at the peer since the peer last reported its load.
     pub opened: u32,
-    /// The averaged round trip; `None` if none was measured.
+    /// The averaged round trip to the peer; `None` if none was measured.
     pub round_trip: Option<RoundTrip>,
-    /// The latest ban, in force or expired; `None` after a success.
+    /// The latest ban of the peer, in force or expired; `None` if the peer has served successfully since.
     pub ban: Option<Ban>,
     /// The credit of the peer in weighted round robin.
     pub credit: f64,
@@ -45,7 +45,7 @@ pub struct Seen {
 
 static NOTHING: Seen = Seen { load: None, opened: 0, round_trip: None, ban: None, credit: 0.0 };
 
-/// The knowledge about one present peer.
+/// The record of one present peer, and the node's own observations of that peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     /// The peer's latest announcement.
@@ -54,29 +54,30 @@ pub struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// The node id of the peer.
+    /// Returns the node id of the peer.
     pub fn id(&self) -> NodeId {
         self.announce.peer
     }
 
-    /// The load that the peer last reported itself, or else the load in its announcement.
+    /// Returns the load that the peer last reported to this node, or else the load in its announcement.
     pub fn load(&self) -> Load {
         self.seen.load.map_or(self.announce.load, |(load, _)| load)
     }
 
-    /// Whether a ban on the peer is in force.
+    /// Whether a ban on the peer is in force at `now`.
     pub fn is_banned(&self, now: Timestamp) -> bool {
         self.seen.is_banned(now)
     }
 
-    /// The averaged round trip; `None` if the last measurement is missing or older than `expiry`.
+    /// Returns the averaged round trip; `None` if it was never measured, or its last measurement is older than
+    /// `expiry`.
     pub fn rtt(&self, now: Timestamp, expiry: Duration) -> Option<Duration> {
         self.seen.round_trip.and_then(|trip| trip.within(now, expiry))
     }
 }
 
 impl Seen {
-    /// Whether a ban on the peer is in force.
+    /// Whether a ban on the peer is in force at `now`.
     pub fn is_banned(&self, now: Timestamp) -> bool {
         self.ban.is_some_and(|ban| ban.holds(now))
     }
@@ -98,7 +99,7 @@ impl View {
         }
     }
 
-    /// The time since the last lookup's result; `None` before the first.
+    /// Returns the time since the result of the last lookup arrived; `None` before the first result.
     pub fn age(&self, now: Timestamp) -> Option<Duration> {
         self.refreshed.map(|at| now.since(at))
     }
@@ -147,7 +148,7 @@ impl View {
         }
     }
 
-    /// The knowledge about a peer; `None` if the peer is absent.
+    /// Returns the record of a peer and this node's observations of it; `None` if the peer is absent.
     pub fn get(&self, peer: NodeId) -> Option<Known<'_>> {
         let record = &self.records[self.place(peer).ok()?];
         Some(Known { announce: &record.announce, seen: self.seen.get(&peer).unwrap_or(&NOTHING) })
@@ -157,7 +158,7 @@ impl View {
         self.records.binary_search_by_key(&peer, |record| record.peer())
     }
 
-    /// This node's own observations of a peer; `None` if the peer is absent and was never observed.
+    /// Returns this node's own observations of a peer; `None` if the peer is absent and was never observed.
     fn seen_of(&mut self, peer: NodeId) -> Option<&mut Seen> {
         if self.place(peer).is_ok() {
             return Some(self.seen.entry(peer).or_default());
@@ -165,7 +166,7 @@ impl View {
         self.seen.get_mut(&peer)
     }
 
-    /// The peers that are present, including banned ones, in the order of their ids.
+    /// Returns the peers that are present, including banned peers, in the order of their ids.
     pub fn present(&self) -> impl Iterator<Item = Known<'_>> {
         // The records and the observations are both in the order of node ids, so one pass joins them.
         let mut seen = self.seen.iter().peekable();
@@ -177,8 +178,8 @@ impl View {
         })
     }
 
-    /// The first banned peer of `route` that could be avoided in part: some block of its hop is held by a present peer
-    /// that is neither banned nor in `without`.
+    /// Returns the first banned peer of `route` that could have been avoided for at least one block of its hop: a
+    /// present peer that is neither banned nor in `without` holds that block.
     pub fn needless(&self, now: Timestamp, route: &[Hop], without: &[NodeId]) -> Option<NodeId> {
         let banned = |hop: &&Hop| self.seen.get(&hop.peer).is_some_and(|seen| seen.is_banned(now));
         let free = |hop: &&Hop| {
@@ -192,8 +193,8 @@ impl View {
 
     /// Whether the peers that are present and not banned cover all `blocks` together.
     ///
-    /// Banned peers do not count, because a lookup may still find the record of a peer that has just been lost. A retry
-    /// after each such lookup would use up all retries at once.
+    /// Banned peers do not count: a lookup may still find the record of a peer that has just been lost. If it counted,
+    /// a client would retry after each such lookup and use up all of its retries at once.
     pub fn covers(&self, blocks: BlockRange, now: Timestamp) -> bool {
         let mut block = blocks.start;
         while block < blocks.end {
@@ -214,9 +215,9 @@ impl View {
         }
     }
 
-    /// The peers to ping before a route over `blocks` is chosen: for three of the blocks (the first, a random one and
-    /// the last) up to `pings.fanout` random holders of that block, as in Petals' clients (`sequence_manager.py`,
-    /// `max_pinged`). The result is in the order of node ids, each peer once.
+    /// Returns the peers to ping before a route over `blocks` is chosen. For each of three blocks (the first, a random
+    /// one and the last), these are up to `pings.fanout` random holders of the block, as in Petals' clients
+    /// (`sequence_manager.py`, `max_pinged`). The result is in the order of node ids, each peer once.
     pub fn to_ping(&self, blocks: BlockRange, pings: &Pings, draw: &mut impl Rng) -> Vec<NodeId> {
         if blocks.is_empty() {
             return Vec::new();

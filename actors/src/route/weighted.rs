@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 use rand::RngExt;
 
 impl Weight {
-    /// The weight of a peer. It is never zero, so that a peer that is needed can always be chosen.
+    /// Returns the weight of a peer. It is never zero, so that even the only holder of a block can be chosen.
     fn of(self, peer: &Known<'_>, unknown_rps: f64) -> f64 {
         let length = f64::from(peer.announce.blocks.len().max(1));
         let rps = peer.announce.inference_rps;
@@ -20,8 +20,8 @@ impl Weight {
     }
 }
 
-/// A route that takes at each hop a holder of the next block, drawn in proportion to the weights. With the number of
-/// blocks as the weight this is Petals' `max_throughput` mode.
+/// Returns a route that takes a random holder of the next block at each hop. The probability of a holder is
+/// proportional to its weight. With the number of blocks as the weight this is Petals' `max_throughput` mode.
 pub(super) fn random(
     peers: &[Known<'_>],
     ask: &Ask<'_>,
@@ -42,9 +42,9 @@ pub(super) fn random(
     })
 }
 
-/// A route that takes at each hop the holder of the next block with the highest credit. This is smooth weighted round
-/// robin, which spreads the choices of each peer as evenly over time as the weights allow. `credits` holds the credit
-/// of each of `peers` from earlier choices, and is updated.
+/// Returns a route that takes, at each hop, the holder of the next block with the highest credit. This is smooth
+/// weighted round robin, which spreads the choices of each peer as evenly over time as the weights allow. `credits` has
+/// the credit of each of `peers` after earlier choices, and is updated.
 pub(super) fn in_turns(
     peers: &[Known<'_>],
     ask: &Ask<'_>,

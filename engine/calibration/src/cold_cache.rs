@@ -1,5 +1,5 @@
-//! Fits the cold-cache penalty, the cost of weights that have left the CPU caches, from jobs that differ only in how
-//! much of their weights was cold.
+//! Fits the cold-cache penalty: the extra time that a job takes if its weights are cold, which means that they have
+//! left the CPU caches. The fit compares jobs that differ only in the share of cold weights.
 use super::jobs::{BUCKET, Gaps, Head, Job, Phase};
 use actors::time::Duration;
 use rows::stats::quantile;
@@ -8,32 +8,38 @@ use scenarios::profile;
 use scenarios::units::Time;
 use std::collections::BTreeMap;
 
-/// The fitted penalty in seconds, and the share of cold weights in each job and each head, by their indices in the
-/// runs.
+/// The fitted cold-cache penalty, and the share of cold weights in each computation from which it was fitted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ColdCache {
-    /// How fast weights become cold and warm again, without what cold weights cost.
+    /// How fast weights become cold, and what share of them a job leaves cold. The penalties in it are zero.
     law: plan::ColdCache,
+    /// The extra seconds of a block if all of its weights are cold.
     per_block: f64,
+    /// The extra seconds of an LM head if all of its weights are cold.
     head: f64,
+    /// The share of cold weights in each peer's job, by [`Job::at`].
     jobs: Vec<f64>,
+    /// The share of cold weights in each computation of an LM head, by [`Head::at`].
     heads: Vec<f64>,
 }
 
-/// `HALVES`: the candidates for the time after which half of the weights is cold, as powers of two in ms (0.25 to 64
-/// ms). `LEFT`: the candidates for the share that a job leaves cold.
+/// The candidates for the time after which half of the warm weights have become cold, as powers of two in ms: 0.25 ms
+/// to 64 ms.
 const HALVES: std::ops::Range<i32> = -2..7;
+
+/// The candidates for the share of the cold weights that are still cold after a job.
 const LEFT: [f64; 7] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9];
 
-/// The largest share of a job's time that may be cold-cache penalty, because warm weights take time too. About 5 % of
-/// the jobs, those with the lowest times, may exceed it.
+/// The largest share of a job's time that the fit may explain as cold-cache penalty, because jobs with warm weights
+/// take time too. About 5 % of the jobs, those with the lowest ratios of time to cold share, may exceed it.
 const MOST: f64 = 0.8;
 
 fn law(half_after: f64, left: f64) -> plan::ColdCache {
     plan::ColdCache { half_after: Duration::from_secs_f64(half_after), left, ..plan::ColdCache::OFF }
 }
 
-/// Returns the share of cold weights for each job of a sequence, from the seconds between their starts.
+/// Returns the share of cold weights at the start of each job. `gaps` has the seconds from the start of the previous
+/// job on the same weights to the start of each job. After an infinite gap, all weights are cold.
 pub(super) fn shares(law: &plan::ColdCache, gaps: &[f64]) -> Vec<f64> {
     let mut before = 1.0;
     let next = |gap: &f64| {
@@ -43,12 +49,13 @@ pub(super) fn shares(law: &plan::ColdCache, gaps: &[f64]) -> Vec<f64> {
     gaps.iter().map(next).collect()
 }
 
-/// A group of similar jobs: the index and the seconds of each.
+/// A group of similar computations: for each, its index in [`Gaps`] and its seconds (of one block, for a peer's job).
 type Alike = Vec<(usize, f64)>;
 
 impl ColdCache {
-    /// Fits the penalty by least squares to the decode steps of peers (`jobs`) and of clients (`heads`). Steps are
-    /// compared only if they have the same size and, for peers, the same number of blocks and a similar context.
+    /// Fits the cold-cache penalty by least squares to the times of decode steps: of the jobs of peers, and of the LM
+    /// heads of clients. Jobs are compared only if they have equal numbers of rows and of blocks, and similar contexts.
+    /// LM heads are compared only if they have equal numbers of rows.
     pub fn fit((jobs, gaps): (&[Job], &Gaps), (heads, between_heads): (&[Head], &Gaps)) -> ColdCache {
         let mut blocks: BTreeMap<(u32, u32, u32), Alike> = BTreeMap::new();
         for job in jobs.iter().filter(|job| job.phase == Phase::Decode) {
@@ -68,12 +75,12 @@ impl ColdCache {
         ColdCache { law, per_block, head, jobs: shares(&law, gaps), heads: of_heads }
     }
 
-    /// Returns the part of a peer's job that is cold-cache penalty, in seconds.
+    /// Returns the seconds of a peer's job that are cold-cache penalty.
     pub fn of_job(&self, job: &Job) -> f64 {
         self.per_block * f64::from(job.blocks) * self.jobs.get(job.at).copied().unwrap_or(0.0)
     }
 
-    /// Returns the part of a client's head computation that is cold-cache penalty, in seconds.
+    /// Returns the seconds of a client's LM head that are cold-cache penalty.
     pub fn of_head(&self, head: &Head) -> f64 {
         self.head * self.heads.get(head.at).copied().unwrap_or(0.0)
     }
@@ -90,7 +97,8 @@ impl ColdCache {
     }
 }
 
-/// Returns the groups that have at least two jobs, with times clamped to the 5th and the 95th percentile of the group.
+/// Returns the groups of at least two computations. In each group, times below its 5th percentile are raised to it, and
+/// times above its 95th percentile are lowered to it.
 fn steady<K>(groups: BTreeMap<K, Alike>) -> Vec<Alike> {
     let mut groups: Vec<Alike> = groups.into_values().filter(|group| group.len() > 1).collect();
     for group in &mut groups {
@@ -103,8 +111,8 @@ fn steady<K>(groups: BTreeMap<K, Alike>) -> Vec<Alike> {
     groups
 }
 
-/// Returns (the seconds that fully cold weights cost, the remaining squared error), or `None` if times do not grow with
-/// the cold share.
+/// Fits the times in the groups to their cold shares. Returns the extra seconds if all weights are cold, and the sum of
+/// squared errors that remains. Returns `None` if times do not grow with the cold share.
 fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
     let (mut xx, mut xy, mut yy, mut whole) = (0.0, 0.0, 0.0, Vec::new());
     for group in groups {
@@ -115,7 +123,8 @@ fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
             xx += dx * dx;
             xy += dx * dy;
             yy += dy * dy;
-            // The cost of fully cold weights if this job's whole time were penalty: an upper bound.
+            // An upper bound of the extra seconds if all weights are cold: the whole time of this computation counts as
+            // penalty.
             whole.push(seconds / shares[*at]);
         }
     }
@@ -135,11 +144,12 @@ mod tests {
     const LAW: plan::ColdCache =
         plan::ColdCache { half_after: Duration::from_millis(4), left: 0.8, ..plan::ColdCache::OFF };
 
-    /// Returns requests of thirty steps, each after a longer job. Cold weights cost `per_block` for each block.
+    /// Returns 900 decode jobs of four blocks and the gaps before them. If all weights are cold, a job takes
+    /// `per_block` seconds longer for each block.
     fn jobs(law: plan::ColdCache, gap: impl Fn(usize) -> f64, per_block: f64) -> (Vec<Job>, Vec<f64>) {
         let gaps: Vec<f64> = (0..900).map(|at| if at == 0 { f64::INFINITY } else { gap(at) }).collect();
         let job = |(at, share): (usize, f64)| {
-            // Deterministic noise of 1 %.
+            // Each time deviates by up to 1 %, in the same way in every run of the test.
             let noise = 1.0 + 0.01 * ((at * 7919 % 200) as f64 - 100.0) / 100.0;
             let seconds = (30e-6 + 4.0 * (150e-6 + per_block * share)) * noise;
             Job { phase: Phase::Decode, size: 1, context: 40, blocks: 4, seconds, at, round: 0 }
@@ -168,7 +178,7 @@ mod tests {
 
     #[test]
     fn caches_that_keep_what_was_read_once_leave_nothing_cold() {
-        // Half of the jobs follow at once, and half after a network delay.
+        // Half of the jobs start 0.3 ms after the job before them, and half after a network delay of at least 8 ms.
         let law = law(2e-3, 0.0);
         let gap = |at: usize| if at.is_multiple_of(2) { 3e-4 } else { 8e-3 + 2e-4 * (at % 60) as f64 };
         let cold = fit(&jobs(law, gap, 400e-6));

@@ -1,27 +1,30 @@
-//! Fits CPU steal: how often and for how long the hypervisor takes a core from work. The fit uses the hand-overs of
-//! results from devices to their nodes. A hand-over takes microseconds, but milliseconds if the core that is to receive
-//! the result is stolen at that time.
+//! Fits CPU steal: how often and for how long the hypervisor takes a core away from this machine. The fit uses the
+//! times in which devices hand results to their nodes. This takes microseconds, but milliseconds if the hypervisor has
+//! taken away the core on which the node waits for the result.
 use super::time;
 use scenarios::profile;
 
-/// The duration in seconds above which a hand-over from a device counts as delayed by steal.
+/// If it takes longer than these seconds to hand a result from a device to its node, the delay counts as CPU steal.
 const LONG: f64 = 300e-6;
 
-/// The number of long hand-overs that a run must have at least for a fit of steal.
+/// The least number of results that were delayed by more than `LONG` seconds from which CPU steal is fitted. With
+/// fewer, the machine counts as having no CPU steal.
 const ENOUGH: usize = 5;
 
-/// `every`: the mean seconds between two interruptions by steal. `last`: the mean seconds of an interruption.
+/// The fitted CPU steal of a core.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct CpuSteal {
+    /// The mean seconds from the end of an interruption to the start of the next.
     pub every: f64,
+    /// The mean seconds of an interruption.
     pub last: f64,
 }
 
 impl CpuSteal {
-    /// Fits the steal to hand-overs from devices, in seconds. If interruptions come at random times with exponential
-    /// lengths, the remaining length at a job's end is exponential with the same mean. The share
-    /// `last / every * exp(-LONG / last)` of the hand-overs is then long, and their mean excess over LONG is the mean
-    /// of all lengths.
+    /// Fits CPU steal to the seconds in which devices handed results to their nodes. The model is that interruptions
+    /// begin at random times and have exponentially distributed lengths. If an interruption is under way at a job's
+    /// end, its remaining length then has the same distribution. So the share `last / every * exp(-LONG / last)` of the
+    /// hand-overs takes longer than `LONG`, and these take on average `LONG + last`.
     pub fn fit(hand_overs: &[f64]) -> CpuSteal {
         let long: Vec<f64> =
             hand_overs.iter().filter(|hand_over| **hand_over > LONG).map(|hand_over| hand_over - LONG).collect();
@@ -30,7 +33,8 @@ impl CpuSteal {
         }
         let last = long.iter().sum::<f64>() / long.len() as f64;
         let share = long.len() as f64 / hand_overs.len() as f64;
-        // A larger share of long hand-overs would have another cause than steal.
+        // Delays that could only come from interruptions for half of the time or more, or in every millisecond, have
+        // another cause than CPU steal.
         let every = last / share * (-LONG / last).exp();
         if every > last.max(1e-3) { CpuSteal { every, last } } else { CpuSteal::default() }
     }
@@ -54,7 +58,7 @@ mod tests {
             -mean * ((mix(drawn) as f64 + 1.0) / 2f64.powi(64)).ln()
         };
         let (mut start, mut end) = (0.0, 0.0);
-        // The data has a hand-over of 10 us each millisecond, for ten minutes.
+        // For ten minutes, a device hands over a result every millisecond. Without CPU steal this takes 10 us.
         let mut hand_overs = Vec::new();
         for now in (0..600_000).map(|at| 1e-3 * f64::from(at)) {
             while end < now {

@@ -1,4 +1,5 @@
-//! The machine drift: the ratio of a short probe's times now to the times that the profile predicts for the probe.
+//! The machine drift: the ratio of the times that a short probe measures at present to the times that the profile
+//! predicts for it.
 use super::cold_cache::shares;
 use super::jobs::{gaps, of_peers};
 use super::overheads;
@@ -9,26 +10,27 @@ use rows::stats::{median, steady_mean};
 use scenarios::cost::{blocks_time, cold_blocks_time};
 use scenarios::plan::{Cost, Table};
 
-/// The lasting error of a profile at one prompt size, as factors on its times.
+/// The lasting error of a profile at one prompt size, as factors by which the profile's times must be multiplied.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
-    /// The number of tokens of the prompt, which is also about the context of the decode steps after it.
+    /// The number of tokens of the prompt. The decode steps after the prompt have about the same context.
     pub size: u32,
     pub decode: f64,
     pub prefill: f64,
 }
 
-/// The share of a block's weights that is assumed cold in decode steps, see [`scenarios::plan::ColdCache`].
+/// The share of a block's weights that is assumed to be cold at each decode step, see [`scenarios::plan::ColdCache`].
 const OFTEN: f64 = 0.5;
 
-/// The smallest factor by which a correction by size may multiply a decode time of the cost table.
+/// The smallest factor by which the correction for a prompt size may multiply a decode time of the cost table.
 const LEAST: f64 = 0.2;
 
-/// Returns the ratios of a run's measured times to those that the plan's costs predict; `None` if no step was measured.
+/// Returns the ratios of a run's measured times to the times that the costs in its plan predict, or `None` if the run
+/// has no timed step.
 ///
-/// Decode uses the mean, because there are many steps, their times are skewed, and the profile gives means. Prefill
-/// uses the median, because a probe has few prefills, and a single disturbed one would dominate the mean. Overheads use
-/// the mean.
+/// The ratio of decode steps is a mean, because a probe has many of them and the profile predicts mean times. The ratio
+/// of prefills is a median, because a probe has few prefills and a single disturbed one would dominate the mean. The
+/// ratios of overheads are means.
 pub fn drift_of(seen: &ObservedRun) -> Option<Drift> {
     let cost = |peer| &seen.plan.device(peer).cost;
     let (mut decode, mut prefill) = (Vec::new(), Vec::new());
@@ -50,9 +52,11 @@ pub fn drift_of(seen: &ObservedRun) -> Option<Drift> {
     Some(Drift { decode: decode.or(prefill)?, prefill: prefill.or(decode)?, to_device, from_device, frame })
 }
 
-/// Scales a device's cost to a machine with this drift, and corrects the profile's errors at single sizes.
+/// Multiplies a device's costs by the machine's drift, and by the factors that correct the profile's errors at single
+/// prompt sizes.
 pub(super) fn scale(drift: &Drift, cost: &mut Cost, shapes: &[Shape]) {
-    // The mean factor of all sizes scales the whole device, because the cold-cache penalty has no entry for each size.
+    // The geometric mean of the sizes' decode factors scales all costs of the device, so also the cold-cache penalty,
+    // which has no entry for each size.
     let common = shapes.iter().map(|shape| shape.decode.ln()).sum::<f64>() / shapes.len().max(1) as f64;
     let all = drift.decode * common.exp();
     cost.slow *= all;
@@ -74,14 +78,16 @@ pub(super) fn scale(drift: &Drift, cost: &mut Cost, shapes: &[Shape]) {
     let over = &mut cost.overhead;
     over.to_device = scaled(over.to_device, drift.to_device);
     over.from_device = scaled(over.from_device, drift.from_device);
-    // Handing over a lease wakes a thread, as handing a job to a device does, so it drifts alike.
+    // Handing over a core lease wakes a thread, as handing a job to a device does, so the same drift applies to both.
     over.hand_over = scaled(over.hand_over, drift.to_device);
     over.idle = scaled(over.idle, (drift.to_device + drift.from_device + drift.frame) / 3.0);
     over.frame = scaled(over.frame, drift.frame);
     over.per_byte *= drift.frame;
 }
 
-/// Interpolates a factor linearly between sizes. Outside of them the nearest size's factor applies; 1 without any size.
+/// Returns the factor at `size`, interpolated linearly between the sizes in `shapes`. Below the smallest of these sizes
+/// the factor of the smallest size applies, and above the largest the factor of the largest. If `shapes` is empty, the
+/// factor is 1.
 fn shape(shapes: &[Shape], size: f64, part: impl Fn(&Shape) -> f64) -> f64 {
     let (xs, ys): (Vec<f64>, Vec<f64>) = shapes.iter().map(|shape| (f64::from(shape.size), part(shape))).unzip();
     let above = xs.partition_point(|at| *at < size);

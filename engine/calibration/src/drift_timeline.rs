@@ -1,43 +1,50 @@
-//! The machine's speed over a run, from the probes made throughout it.
+//! The machine's speed in the course of a live sweep, from the probes that run between its cells.
 //!
-//! A probe is short and noisy, and the machine drifts. The speed at a cell is therefore the median of several probes on
-//! either side. Their number is the one that best predicts each probe from the others (leave-one-out cross-validation
-//! of the width of a running median). Probes alternate between the sizes of the sweep. A difference between sizes that
-//! lasts throughout is an error of the profile, not drift, and is corrected by size.
+//! A single probe is short, so its result is noisy, and the machine's speed drifts. The speed at a cell is therefore
+//! the median of several probes before and after the cell. Leave-one-out cross-validation chooses how many: the number
+//! with which the medians predict each probe best from the probes around it. Successive probes have different prompt
+//! sizes. A difference between sizes that lasts throughout the sweep is an error of the profile and not drift. It is
+//! corrected by a factor for each size.
 use super::drift::{Shape, scale};
 use rows::probe::{Drift, Probed};
 use rows::stats::median;
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 
-/// `ENOUGH`: with this many probes per size, each size gets its own factor. `SOME`: below this number, no size does.
+/// If every prompt size has at least this many probes, each size gets its own factor.
 const ENOUGH: usize = 8;
+
+/// If a prompt size has fewer probes than this, no size gets its own factor.
 const SOME: usize = 3;
 
-/// The maximum ratio of the timeline's error with size factors to its error without, if the sizes have between `SOME`
-/// and `ENOUGH` probes. It is below 1 because the factors come from the same probes, so some improvement is due to
-/// chance.
+/// If the size with the fewest probes has at least `SOME` but fewer than `ENOUGH` of them, the sizes get their own
+/// factors only if these reduce the timeline's prediction error to this share or less. Some reduction is due to chance,
+/// because the factors are fitted to the same probes.
 const MUCH: f64 = 0.75;
 
-/// The candidates for the number of probes on either side of a cell whose median gives the speed at the cell.
+/// The candidates for the number of probes before a cell, and of as many after it, whose median is the speed at the
+/// cell.
 const REACHES: [usize; 5] = [1, 2, 4, 8, 16];
 
-/// The machine's speed over a run, from the results of its probes in order.
+/// The machine's speed in the course of a live sweep.
 #[derive(Clone, Debug, Default)]
 pub struct DriftTimeline {
+    /// The results of the probes, in the order in which they ran.
     pub probes: Vec<Probed>,
-    /// The lasting errors of the profile in decode and prefill at each size.
+    /// The lasting errors of the profile at each prompt size.
     shapes: Vec<Shape>,
     decode: FactorTimeline,
     prefill: FactorTimeline,
-    /// The drifts of three overheads: the hand-over to devices, the hand-over from devices, and frames.
+    /// The drifts of three overheads: of handing jobs to devices, of handing results back, and of sending frames.
     over: [FactorTimeline; 3],
 }
 
-/// One of the drift's factors over time: its logarithm at each probe.
+/// One factor of the drift over time.
 #[derive(Clone, Debug, Default)]
 struct FactorTimeline {
+    /// The logarithm of the factor at each probe; `None` if the probe did not measure it.
     logs: Vec<Option<f64>>,
+    /// The number of probes before a cell, and of as many after it, whose median is used.
     reach: usize,
 }
 
@@ -73,7 +80,8 @@ impl DriftTimeline {
         self.shapes.clear();
     }
 
-    /// Scales the costs of the plan's devices to the drift between the probe of this index and the next.
+    /// Scales the costs of the plan's devices to the machine's speed between the probe with the index `probe` and the
+    /// next probe.
     pub fn apply(&self, probe: usize, plan: &mut Plan) {
         let drift = self.after(probe);
         for device in plan.hosts.iter_mut().flat_map(|host| host.devices_mut()) {
@@ -81,7 +89,7 @@ impl DriftTimeline {
         }
     }
 
-    /// Returns the drift between the probe of this index and the next.
+    /// Returns the drift between the probe with the index `probe` and the next probe.
     fn after(&self, probe: usize) -> Drift {
         let at = |course: &FactorTimeline| course.around(probe + 1, probe + 1).map_or(1.0, f64::exp);
         let [to_device, from_device, frame] = self.over.each_ref().map(at);
@@ -89,8 +97,8 @@ impl DriftTimeline {
     }
 }
 
-/// Removes each size's own factor from the logarithms and returns the factors. With some probes per size but not
-/// enough, all sizes have the factor 1 unless their own factors reduce the timeline's error much.
+/// Finds a factor for each prompt size, removes it from the logarithms of the probes with that size, and returns (size,
+/// factor) pairs. If there are too few probes for this (see `SOME`, `ENOUGH` and `MUCH`), all factors are 1.
 fn take_shape(sizes: &[u32], logs: &mut [Option<f64>]) -> Vec<(u32, f64)> {
     let mut by_size: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for (size, log) in sizes.iter().zip(logs.iter()) {
@@ -116,13 +124,15 @@ impl FactorTimeline {
         all.swap_remove(best)
     }
 
-    /// Returns the sum of the absolute differences between each probe and its prediction from the other probes.
+    /// Returns the sum of the absolute differences between each probe and the prediction of it from the probes around
+    /// it.
     fn missed(&self) -> f64 {
         let misses = self.logs.iter().enumerate();
         misses.filter_map(|(at, log)| Some((self.around(at, at + 1)? - (*log)?).abs())).sum()
     }
 
-    /// Returns the median of the probes before `left` and of those from `right` on, at most `reach` of each.
+    /// Returns the median of the last `reach` probes before the index `left` and the first `reach` probes from the
+    /// index `right` on, or of as many as there are.
     fn around(&self, left: usize, right: usize) -> Option<f64> {
         let before = &self.logs[left.saturating_sub(self.reach)..left.min(self.logs.len())];
         let after = &self.logs[right.min(self.logs.len())..(right + self.reach).min(self.logs.len())];
@@ -134,7 +144,7 @@ impl FactorTimeline {
 mod tests {
     use super::{Drift, DriftTimeline, Probed};
 
-    /// Returns noise between -1 % and 1 %, the same at each call.
+    /// Returns a random deviation from -0.01 to 0.01 for the probe with this index, the same at each call.
     fn noise(at: usize) -> f64 {
         (at * 7919 % 200) as f64 / 1e4 - 0.01
     }
@@ -154,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_sizes_are_off_by_is_told_from_the_hour() {
-        // The machine is slow in the second half.
+        // From probe 30 on, the machine takes 1.5 times as long.
         let timeline = DriftTimeline::of(probes(60, |at| if at < 30 { 1.0 } else { 1.5 }));
         for (at, level) in [(5, 1.0), (20, 1.0), (40, 1.5), (58, 1.5)] {
             let ratio = |size: usize| {
@@ -189,7 +199,7 @@ mod tests {
 
     #[test]
     fn noise_is_told_by_many_probes_and_a_step_by_few() {
-        // Every fourth probe is disturbed and 1.4 times as slow.
+        // Every fourth probe is disturbed and takes 1.4 times as long.
         let noisy = DriftTimeline::of(probes(60, |at| if at % 4 == 1 { 1.4 } else { 1.0 }));
         assert!(noisy.decode.reach > 1);
         assert!((0..60).all(|at| noisy.after(at).decode < 1.02), "the disturbed do not count");

@@ -6,8 +6,8 @@ use rows::ObservedRun;
 use rows::stats::steady_mean;
 use std::collections::BTreeMap;
 
-/// Returns the points (new tokens, seconds) of embeddings, whose seconds never fall with the tokens, and the points
-/// (rows, seconds) of LM heads with warm weights.
+/// Returns the fitted times of embeddings as (new tokens, seconds), and of LM heads with warm weights as (rows,
+/// seconds). The time of an embedding is at least that of every smaller embedding.
 pub(super) fn ends(seen: &[ObservedRun], heads: &[Head], cold: &ColdCache) -> (Points, Points) {
     let (mut embed, mut head): (BTreeMap<u32, Vec<f64>>, BTreeMap<u32, Vec<f64>>) = Default::default();
     for step in seen.iter().flat_map(|run| &run.tokens).filter(|step| !step.request.is_warmup() && step.output > 0) {

@@ -2,7 +2,7 @@
 use rows::stats::{median, steady_mean};
 use std::collections::BTreeMap;
 
-/// Returns for each kind the mean time of each round, and of these means the median. The input is (round, kind, time).
+/// Returns for each kind the median over the rounds of the mean time in a round. The input is (round, kind, time).
 pub(super) fn middles<K: Ord>(times: impl Iterator<Item = (u32, K, f64)>) -> BTreeMap<K, f64> {
     let mut kinds: BTreeMap<K, BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
     for (round, kind, time) in times {

@@ -1,4 +1,5 @@
-//! Fits the times of jobs: of a block, by phase, size and context, and of the part of a job that is not its blocks.
+//! Fits the times of peers' jobs: the time of a block by phase, size and context, and the time that a job takes in
+//! addition to its blocks.
 use super::estimate::seconds;
 use rows::ObservedRun;
 use rows::stats::median;
@@ -15,7 +16,7 @@ pub(super) enum Phase {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Job {
     pub phase: Phase,
-    /// The size of the job: for a prefill the new tokens over all rows, for a decode step the rows.
+    /// The size of the job: for a prefill the number of new tokens over all rows, for a decode step the number of rows.
     pub size: u32,
     pub context: u32,
     pub blocks: u32,
@@ -25,8 +26,8 @@ pub(super) struct Job {
     pub round: u32,
 }
 
-/// Returns each hop with the seconds for which its device was idle before it, since the end of the device's last
-/// recorded job.
+/// Returns each hop with the idle seconds of its device before the hop's job: the time since the device's previous
+/// recorded job ended, or since time 0 for the first job.
 pub(super) fn idle(run: &ObservedRun) -> Vec<(&HopRow, f64)> {
     let device = |hop: &HopRow| {
         let node = run.plan.node(hop.peer);
@@ -42,17 +43,18 @@ pub(super) fn idle(run: &ObservedRun) -> Vec<(&HopRow, f64)> {
     idle.collect()
 }
 
-/// For each job, the seconds from the start of the previous job on the same weights to its own start. Jobs are ordered
-/// by peer and time. A peer's first job has an infinite gap.
+/// For each job, the gap before it: the seconds from the start of the previous job on the same weights to the start of
+/// the job. Jobs are ordered by run, peer and time. The gap before a peer's first job is infinite.
 pub(super) type Gaps = Vec<f64>;
 
-/// Returns the gaps between one peer's jobs, each job given as its steps.
+/// Returns the gap before each of a peer's jobs. A job is given as the list of the steps that were computed together.
 pub(super) fn gaps(jobs: &[Vec<&HopRow>]) -> Gaps {
     let after = jobs.windows(2).map(|pair| seconds(pair[1][0].started.saturating_sub(pair[0][0].started)));
     std::iter::once(f64::INFINITY).chain(after).take(jobs.len()).collect()
 }
 
-/// Returns for each peer its jobs in order, each as its steps. Steps of one job have equal start and end times.
+/// Returns the jobs of each peer in the order of time. A job is the list of the steps that were computed together,
+/// which are those with equal start and end times.
 pub(super) fn of_peers(run: &ObservedRun) -> Vec<Vec<Vec<&HopRow>>> {
     let mut peers: BTreeMap<u32, BTreeMap<(u64, u64), Vec<&HopRow>>> = BTreeMap::new();
     for hop in run.hops.iter().filter(|hop| !hop.blocks.is_empty()) {
@@ -61,8 +63,9 @@ pub(super) fn of_peers(run: &ObservedRun) -> Vec<Vec<Vec<&HopRow>>> {
     peers.into_values().map(|jobs| jobs.into_values().collect()).collect()
 }
 
-/// Returns the jobs of all runs that count (no warm-ups), and the gaps before all jobs. The size of a job is the sum
-/// over its steps: rows for decode, new tokens for prefill. Jobs that mix both phases are left out.
+/// Returns the timed jobs of all runs, and the gaps before all jobs. Jobs with a step of a warm-up, and jobs that mix
+/// both phases, have a gap but are not among the timed jobs. The size of a job is the sum over its steps: of rows for
+/// decode, of new tokens for prefill.
 pub(super) fn of(seen: &[ObservedRun]) -> (Vec<Job>, Gaps) {
     let (mut jobs, mut all) = (Vec::new(), Vec::new());
     for run in seen {
@@ -92,11 +95,12 @@ fn job(steps: &[&HopRow], at: usize, round: u32) -> Option<Job> {
     })
 }
 
-/// The width of the ranges of context, in tokens, within which decode steps count as similar.
+/// Decode steps count as similar if their contexts lie in the same range of this many tokens.
 pub(super) const BUCKET: u32 = 32;
 
-/// Returns the seconds that a job takes beside its blocks: decode times extrapolated to 0 blocks. If all block ranges
-/// have equal length, the two costs cannot be separated, and the result is 0.
+/// Returns the seconds that a job takes in addition to its blocks: the times of decode steps, extrapolated to 0 blocks.
+/// If all jobs have equally many blocks, the cost of a job cannot be separated from that of its blocks, and the result
+/// is 0.
 pub(super) fn per_job(jobs: &[Job]) -> f64 {
     let mut groups: BTreeMap<(u32, u32), BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.phase == Phase::Decode) {
@@ -111,13 +115,14 @@ pub(super) fn per_job(jobs: &[Job]) -> f64 {
     median(intercepts.collect()).unwrap_or(0.0).max(0.0)
 }
 
-/// The fitted seconds of a block, and the seconds that a job takes beside its blocks.
+/// The fitted times of blocks, and the seconds that a job takes in addition to its blocks.
 pub(super) struct Blocks {
     per_job: f64,
     /// The points (new tokens, seconds of a block) of prefills.
     pub prefill: Vec<(u32, f64)>,
     /// The points (rows, seconds of a block without context, seconds per token of context) of decode steps.
     decode: Vec<(u32, f64, f64)>,
+    /// The longest context of an observed decode step, in tokens.
     longest: u32,
 }
 
@@ -148,8 +153,8 @@ impl Blocks {
         Blocks { per_job, prefill, decode: decode.collect(), longest }
     }
 
-    /// Returns the block's decode times as two rows (context, points): one without context, one at the longest
-    /// observed.
+    /// Returns the decode times of a block as (context, points) with points (rows of the step, seconds): one entry for
+    /// no context, and one for the longest observed context.
     pub fn decode(&self) -> Vec<(u32, Vec<(u32, f64)>)> {
         let row = |context: u32| {
             let point =
@@ -176,8 +181,8 @@ impl Blocks {
     }
 }
 
-/// Fits a line by least squares and returns (seconds without context, slope). The slope is at least 0, and 0 if all
-/// points have one x.
+/// Fits a line to (context, seconds) points by least squares, and returns (seconds without context, seconds per token
+/// of context). The seconds per token are at least 0, and they are 0 if all points have the same context.
 fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     let count = points.len() as f64;
     if points.is_empty() {
@@ -188,7 +193,7 @@ fn rising_line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
         .iter()
         .fold((0.0, 0.0), |sum, point| (sum.0 + (point.0 - x) * (point.0 - x), sum.1 + (point.0 - x) * (point.1 - y)));
     let slope = if xx > 0.0 { (xy / xx).max(0.0) } else { 0.0 };
-    // A block takes at least half of the shortest measured time, even without context.
+    // Even without context, a block is assumed to take at least half of the shortest measured time.
     let least = points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min) * 0.5;
     let start = (y - slope * x).max(least);
     Some((start, if x > 0.0 { (y - start).max(0.0) / x } else { 0.0 }))
@@ -200,15 +205,15 @@ pub(super) type Points = Vec<(u32, f64)>;
 /// A client's computation of an LM head, with its measured time.
 pub(super) struct Head {
     pub rows: u32,
-    /// Whether the computation belongs to the first step of a request.
+    /// Whether the step has several new tokens, as the prefill of a prompt has.
     pub prefill: bool,
     pub seconds: f64,
     /// The index of the computation's gap in [`Gaps`].
     pub at: usize,
 }
 
-/// Returns the head computations of all runs that count (no warm-ups), and the gaps before all of them. A step begins
-/// when the previous step's head ends, so the gap is the step's time.
+/// Returns the timed computations of LM heads in all runs, and the gaps before all computations, those of warm-ups
+/// included. A client's step begins when the LM head of its previous step ends, so the gap is the time of the step.
 pub(super) fn heads(seen: &[ObservedRun]) -> (Vec<Head>, Gaps) {
     let (mut heads, mut all) = (Vec::new(), Vec::new());
     for run in seen {
@@ -228,7 +233,8 @@ pub(super) fn heads(seen: &[ObservedRun]) -> (Vec<Head>, Gaps) {
     (heads, all)
 }
 
-/// Returns by how much a peer's first job exceeds its later jobs of the same size: the median over all peers.
+/// Returns the extra seconds of a peer's first job over the predicted mean time of jobs of its size: the median over
+/// all peers.
 pub(super) fn first_job(seen: &[ObservedRun], blocks: &Blocks, mean: f64) -> f64 {
     let mut extra = Vec::new();
     for run in seen {

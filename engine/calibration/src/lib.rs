@@ -1,8 +1,8 @@
 //! Calibration: fitting a profile of a machine's devices and transport to the rows of live runs.
 //!
-//! The fit is robust because it takes the median of each kind of job over all runs. A median leaves out the long tail,
-//! so all fitted times are then multiplied by the ratio of the jobs' mean times to their medians. The code does not
-//! distinguish runs made for calibration from other runs.
+//! The times of jobs are fitted to medians over similar jobs, so that single disturbed jobs do not change them. A
+//! median leaves out the long tail, so the fitted times of jobs are then multiplied by the mean ratio of measured to
+//! fitted times. A profile can be fitted to any live runs, whether they were made for calibration or not.
 #![forbid(unsafe_code)]
 
 mod cold_cache;
@@ -43,8 +43,8 @@ pub enum CalibrationError {
     Profile(#[from] scenarios::profile::ProfileError),
 }
 
-/// Gives the plan's devices the costs of `profile`. Unless the scenario shapes its network, also replaces the network
-/// by the machine's own loopback.
+/// Prepares a plan for the prediction of its live run on this machine: gives the devices the costs of `profile` and,
+/// unless the scenario shapes its network, replaces the network by the machine's loopback.
 ///
 /// # Errors
 /// The profile has no figures for the plan's model.
@@ -61,7 +61,8 @@ pub fn prepare(plan: &mut Plan, profile: Option<&Profile>) -> Result<(), Calibra
     Ok(())
 }
 
-/// Converts the events of a run of `plan` into rows; `round` is the round of runs that the run belongs to.
+/// Converts the events of a run of `plan` into rows. `round` is the number of the measurement round in which the run
+/// was made.
 pub fn observe(plan: Plan, round: u32, events: &[Event]) -> ObservedRun {
     let RunRows { hops, tokens, pings, .. } = RunRows::of(events);
     ObservedRun { plan, hops, tokens, pings, round }
@@ -144,7 +145,8 @@ fn threads(plan: &Plan) -> u32 {
     }
 }
 
-/// Returns the median relative difference between two rounds, for job times and for overheads.
+/// Returns how much the measurement rounds differ: the median relative difference between two rounds, in the times of
+/// jobs and in the sum of the overheads.
 fn spread(seen: &[ObservedRun], jobs: &[Job], blocks: &jobs::Blocks) -> Spread {
     let rounds: std::collections::BTreeSet<u32> = seen.iter().map(|run| run.round).collect();
     let of_round = |round: &u32| {

@@ -1,8 +1,10 @@
-//! Fits the links between hosts: round trips from pings, and bandwidth from large frames.
+//! Fits the links between hosts: round-trip times from pings, and bandwidths from how the times of frames grow with
+//! their bytes.
 //!
-//! Clients ping peers, so the fitted links are those between clients and peers, one for each pair of host groups. With
-//! too few pings, the smallest frames of steps replace them. Only the sum of a step's frames is known, and it is
-//! divided evenly among the frames, so the resulting distribution is narrower than the true one.
+//! Clients ping peers, so only links between clients and peers are fitted, one for each pair of a client's and a peer's
+//! host group. With too few pings, round-trip times are twice the times of the smallest frames. Only the total time of
+//! a step's frames is known, and it is divided evenly among the frames. The resulting distribution is therefore
+//! narrower than the true one.
 use super::estimate::seconds;
 use super::message_overheads::frames_of;
 use super::time;
@@ -16,26 +18,27 @@ use scenarios::profile;
 use scenarios::units::Rate;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The smallest number of pings from which a distribution of round trips is made.
+/// The smallest number of pings from which the distribution of a link's round-trip times is fitted.
 const PINGS: usize = 20;
 
-/// The largest number of values that represent a distribution of round trips in a profile.
+/// The largest number of values that represent the distribution of a link's round-trip times in a profile.
 const SHARES: usize = 20;
 
-/// The host groups at the two ends of a link, the client's first.
+/// The two host groups that a link connects: the group of the client, then the group of the peer.
 type Ends = (String, String);
 
 #[derive(Default)]
 struct Samples {
-    /// The round trips in seconds.
+    /// The round-trip times in seconds.
     round_trips: Vec<f64>,
-    /// For each size of frame in bytes, the measured seconds per frame.
+    /// The measured seconds of frames, by the frames' bytes.
     frames: BTreeMap<u64, Vec<f64>>,
 }
 
 pub(super) fn fit(seen: &[ObservedRun], from_device: f64) -> Vec<profile::Way> {
     let mut samples: BTreeMap<Ends, Samples> = BTreeMap::new();
-    // A shaped network hides the machine's own network, so runs with one are used only if no run is without.
+    // A shaped network hides the machine's own network, so runs with a shaped network are used only if there are no
+    // other runs.
     let imposed = seen.iter().all(|run| run.plan.network.shape);
     for run in seen.iter().filter(|run| imposed || !run.plan.network.shape) {
         round_trips(run, &mut samples);
@@ -61,8 +64,9 @@ fn path((from, to): Ends, samples: Samples) -> Option<profile::Way> {
     (!rtt.is_empty()).then_some(profile::Way { from, to, rtt, bandwidth })
 }
 
-/// Divides ascending values into at most `SHARES` equal parts, and returns the parts' means. Values above the 99.5th
-/// percentile are clamped to it: a round trip that another process delayed by a second is no property of the link.
+/// Divides ascending values into at most `SHARES` groups of equal size, and returns the mean of each group. Values
+/// above the 99.5th percentile are clamped to it: a round trip that another process delayed by a second is no property
+/// of the link.
 fn shares(values: &[f64]) -> Vec<f64> {
     let Some(top) = quantile(values, 0.995) else { return Vec::new() };
     let count = SHARES.min(values.len());
@@ -87,7 +91,8 @@ fn round_trips(run: &ObservedRun, samples: &mut BTreeMap<Ends, Samples>) {
     }
 }
 
-/// Adds the times of frames, from steps whose frames all pass between the client and peers of one host group.
+/// Adds the times of a run's frames. Only steps whose frames all pass between the client and peers of one host group
+/// are used.
 fn frames(run: &ObservedRun, from_device: f64, samples: &mut BTreeMap<Ends, Samples>) {
     let mut routes: BTreeMap<RequestId, BTreeSet<Ends>> = BTreeMap::new();
     for hop in &run.hops {
@@ -99,7 +104,8 @@ fn frames(run: &ObservedRun, from_device: f64, samples: &mut BTreeMap<Ends, Samp
         let mut route = routes.get(&step.request).into_iter().flatten();
         let (Some(ends), None) = (route.next(), route.next()) else { continue };
         let (count, bytes) = frames_of(&run.plan, step);
-        // Neither the queueing for a link nor the hand-over from a device is a property of the link.
+        // Waiting for a busy link, and the times in which devices hand results to nodes, are not properties of the
+        // link.
         let waited = step.network.map_or(0.0, |network| seconds(network.send_queue));
         let returns = (2.0 + f64::from(step.hops)) * from_device;
         let took = (seconds(step.parts.network) - waited - returns).max(0.0) / f64::from(count);

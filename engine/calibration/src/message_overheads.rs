@@ -1,4 +1,4 @@
-//! Extracts the send and receive overheads of frames from the rows of runs.
+//! Extracts the times of frames from the rows of runs, to fit the send and receive overheads of a frame.
 use super::estimate::seconds;
 use super::wake_up::Start;
 use actors::id::{NodeId, RequestId, SessionId};
@@ -8,9 +8,10 @@ use rows::{HopRow, TokenRow};
 use scenarios::plan::Plan;
 use std::collections::BTreeMap;
 
-/// Returns the times of frames from one peer to the next, from the stamps of both peers; other traffic does not affect
-/// them. If a step has only one peer, the time is the network's part of the step without the hand-overs from devices.
-/// The client's two hand-overs have no stamps and are taken as `back` seconds each.
+/// Returns the times of frames. For a step with several peers, they are the differences between the time at which a
+/// peer sent the frame and the time at which the next peer received it. For a step with one peer, the time is the
+/// network's part of the step minus the times in which devices handed results to their nodes. The two hand-overs at the
+/// client have no timestamps, so each of them counts as `back` seconds.
 pub(super) fn starts(run: &ObservedRun, back: f64) -> Vec<Start> {
     let mut routes: BTreeMap<(RequestId, u32), Vec<&HopRow>> = BTreeMap::new();
     for hop in run.hops.iter().filter(|hop| !hop.request.is_warmup()) {
@@ -31,7 +32,7 @@ pub(super) fn starts(run: &ObservedRun, back: f64) -> Vec<Start> {
             seconds(hop.received.saturating_sub(heard))
         };
         let of = |count, still, seconds| Start { round: run.round, bytes, count, still, seconds };
-        // A step in chunks or with a replay has other frames than its route suggests, so it is left out.
+        // A step that was sent in chunks or with a replay has other frames than its route suggests, so it is left out.
         match &route[..] {
             _ if route.len() != usize::from(step.hops) => {}
             [hop] => {

@@ -1,5 +1,5 @@
-//! Fits the overheads that live hosts add to computing and to the declared network: those of handing jobs to devices
-//! and results back, of frames, and of core leases.
+//! Fits the overheads that live hosts add to the times of computing and of the network: for handing jobs to devices and
+//! results back, for sending and receiving frames, and for handing over core leases.
 use super::cpu_steal::CpuSteal;
 use super::estimate::seconds;
 use super::jobs::idle;
@@ -23,13 +23,13 @@ pub(super) struct Overheads {
     pub cpu_steal: CpuSteal,
 }
 
-/// Fits the overheads. The hand-over of leases is the median over rounds, so that another process that was busy for a
-/// while spoils the value of one round only.
+/// Fits the overheads of hosts to runs. The time of handing over a core lease is the median over the rounds, so that a
+/// process that was busy for a while distorts only its own round.
 pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
-    // Only runs with one client are used, because a job then waits for no other client's job.
+    // Only runs with one client are used here, because their jobs never wait for the job of another client.
     let there: Vec<Start> = seen.iter().filter(|run| solitary(run)).flat_map(|run| ways_there(run)).collect();
     let back: Vec<Start> = seen.iter().flat_map(|run| ways_back(run)).collect();
-    // If some runs have one client, only they give the times of frames; otherwise all runs do.
+    // The times of frames come only from runs with one client, or from all runs if no run has just one client.
     let crowded = !seen.iter().any(|run| solitary(run));
     let plain = |run: &&&ObservedRun| !run.plan.network.shape && (crowded || solitary(run));
     let frames_after = |back: f64| -> Vec<Start> {
@@ -50,8 +50,8 @@ pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
     }
 }
 
-/// Returns the factors that turn a host's overheads `said` into those of a run: for the hand-over to a device, the
-/// hand-over from a device, and frames.
+/// Returns the ratios of a run's measured overheads to the overheads `said`: for handing jobs to devices, for handing
+/// results back, and for frames.
 pub(super) fn against(seen: &ObservedRun, said: &Overhead) -> [f64; 3] {
     let wake = Wake::of(said);
     let line = |span: Duration, per_byte: f64| Line { start: span.as_secs_f64(), per_byte };
@@ -65,7 +65,7 @@ pub(super) fn against(seen: &ObservedRun, said: &Overhead) -> [f64; 3] {
     [there, back, ratio(&frames, line(said.frame, said.per_byte))]
 }
 
-/// Returns the times from a step's arrival at a peer until its job begins.
+/// Returns the times from a step's arrival at a peer until the peer's device starts the step's job.
 fn ways_there(run: &ObservedRun) -> Vec<Start> {
     let start = |(hop, idle): (&HopRow, f64)| {
         let waited = seconds(hop.peer_queue);
@@ -75,7 +75,7 @@ fn ways_there(run: &ObservedRun) -> Vec<Start> {
     idle(run).into_iter().filter(|(hop, _)| !hop.request.is_warmup()).map(start).collect()
 }
 
-/// Returns the times from the end of a peer's job until the peer has its result.
+/// Returns the times from the end of a peer's job until the peer sends the result.
 fn ways_back(run: &ObservedRun) -> Vec<Start> {
     let start = |hop: &HopRow| {
         let seconds_back = seconds(hop.sent.saturating_sub(hop.finished));
@@ -90,9 +90,10 @@ pub(super) fn solitary(run: &ObservedRun) -> bool {
     run.plan.clients().count() == 1
 }
 
-/// Returns the time from the end of a peer's job until another peer's waiting job begins, without the cost of waking up
-/// after the wait. Jobs of clients have no stamps: with four clients, such a job lies within most of these gaps, but
-/// not within the lowest tenth, so the result is the 10th percentile.
+/// Returns the seconds from the end of a peer's job until the waiting job of another peer begins, without the cost of
+/// waking up after the wait. Jobs of clients have no timestamps. With four clients, a client's job lies within most of
+/// these gaps between peers' jobs, but not within the shortest tenth of them. The result is therefore the 10th
+/// percentile of the gaps.
 fn hand_over(seen: &[&ObservedRun], wake: Wake) -> Option<f64> {
     let mut gaps = Vec::new();
     for run in seen.iter().filter(|run| run.plan.clients().count() > 1) {

@@ -2,17 +2,18 @@
 //!
 //! Each swarm has one client or more and two peers with block ranges of different length, on the scenario's own machine
 //! with its leases and threads. The different lengths separate the cost of a block from the cost of a job. Everything
-//! is measured under the conditions of a sweep, between real frames and other processes' work. The measured sizes
-//! follow from the sweep.
+//! is measured under the conditions of the sweep: between real frames, and while other processes work. The measured
+//! prompt lengths and batch sizes are those of the sweep, or some of them.
 use actors::id::{BlockRange, HostId};
 use actors::message::Forwarding;
 use actors::time::Duration;
 use scenarios::plan::{Distribution, Executor, Host, Link, Network, Node, Plan, Role, Tcp};
 use std::collections::BTreeSet;
 
-/// The largest numbers of prompt lengths and of batch sizes that are measured: the smallest, the largest, and some
-/// evenly spaced between.
+/// The largest number of prompt lengths that are measured: the smallest and the largest of the sweep, and some between.
 const PROMPTS: usize = 6;
+
+/// The largest number of batch sizes that are measured: the smallest and the largest of the sweep, and one between.
 const BATCHES: usize = 3;
 
 /// The number of decode steps after each prefill of a calibration swarm.
@@ -21,22 +22,25 @@ const DECODES: u32 = 24;
 /// The number of requests of each calibration swarm.
 const REQUESTS: u32 = 3;
 
-/// The number of requests of a probe. They take some tenths of a second of computing, within which the speed varies.
+/// The number of requests of a probe. Together they compute for some tenths of a second, which averages out short
+/// variations of the machine's speed.
 const PROBED: u32 = 8;
 
-/// The interval between the client's pings in the swarm that measures round trips: short enough for many pings within a
-/// step or two, and long enough that no ping delays other work.
+/// The interval between the client's pings in the swarm that measures round-trip times. It is short enough for many
+/// pings within a step or two, and long enough that pings do not delay other work.
 const PINGED: Duration = Duration::from_millis(2);
 
-/// The network delays of the shaped calibration swarms: longer than a frame itself takes, short enough to give many
-/// frames, and different enough to show the cost of idle devices.
+/// The network delays of the calibration swarms with a shaped network. They are longer than the rest of a frame's time,
+/// short enough that a run has many frames, and different enough to show how the cost of waking up grows with the idle
+/// time.
 const DELAYS: [Duration; 2] = [Duration::from_millis(3), Duration::from_millis(12)];
 
 /// The largest number of clients in the calibration swarm whose devices are never idle.
 const CLIENTS: u32 = 4;
 
-/// Returns the calibration swarms for `plans`, each as a plan: one for each size, one for round trips, one with devices
-/// that are never idle if some plan has several clients, and those with devices that wait for a network.
+/// Returns the calibration swarms for `plans`, each as a plan: one for each pair of a batch size and a prompt length,
+/// one that measures round-trip times, and one for each of `DELAYS`, in which devices wait for the network. If a plan
+/// has several clients, there is also a swarm whose devices are never idle.
 ///
 /// # Errors
 /// Returns the reason why these plans cannot be measured on this machine.
@@ -74,8 +78,8 @@ pub fn swarms(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     Ok(swarms)
 }
 
-/// Returns the probes for `plans`, one for each calibrated size: short runs of always the same work, which show how
-/// fast the machine is at present.
+/// Returns the probes for `plans`, one for each calibrated prompt length. A probe is a short run that does the same
+/// work each time, so its times show how fast the machine is at present.
 ///
 /// # Errors
 /// Returns the reason why these plans cannot be measured on this machine.
@@ -104,7 +108,7 @@ impl HostTemplates {
         let (Some((_, peer)), Some((_, client))) = (peer, client) else {
             return Err("the scenario must have a peer and a client".to_owned());
         };
-        let Role::Peer { cache_bytes, .. } = peer.role else { return Err("a peer holds blocks".to_owned()) };
+        let Role::Peer { cache_bytes, .. } = peer.role else { return Err("the peer has no blocks".to_owned()) };
         // Each host of a calibration swarm has only the device on which its node computes.
         let alone = |node: &Node| {
             let host = plan.host(node.host).clone();
@@ -124,8 +128,8 @@ impl HostTemplates {
         Ok(HostTemplates { peer, client, cache_bytes })
     }
 
-    /// Returns a swarm of clients and two peers, which hold a quarter and three quarters of the blocks, with prompts of
-    /// `prompt` tokens.
+    /// Returns a swarm of `clients` clients and two peers. The first peer holds a quarter of the blocks, and the second
+    /// holds the others. Each request has `batch` rows and a prompt of `prompt` tokens.
     fn swarm(&self, base: &Plan, clients: u32, batch: u32, prompt: u32) -> Plan {
         let layers = base.model.shape.layers;
         let cut = (layers / 4).max(1);
@@ -166,9 +170,10 @@ impl HostTemplates {
     }
 }
 
-/// Replaces the plan's network by that of one machine, which has only the overheads of its hosts.
+/// Replaces the plan's network by the loopback of one machine: its links have no delay and no limit, so frames take
+/// only the time of the hosts' overheads.
 ///
-/// A live run without a shaped network has this network, whatever the scenario declares.
+/// A live run without a shaped network uses the loopback, whatever network the scenario describes.
 pub fn loopback(plan: &mut Plan) {
     plan.network = Network { tcp: Tcp::OFF, sharing: plan.network.sharing, ..Network::of(Link::FREE) };
     for host in &mut plan.hosts {
@@ -176,8 +181,8 @@ pub fn loopback(plan: &mut Plan) {
     }
 }
 
-/// Returns at most `most` of the values in order: the smallest, the largest, and the nearest to even steps between
-/// them.
+/// Returns at most `most` of the distinct values in ascending order: the smallest, the largest, and between them values
+/// at even steps in the sorted list.
 fn spread(values: impl Iterator<Item = u32>, most: usize) -> Vec<u32> {
     let values: Vec<u32> = values.collect::<BTreeSet<_>>().into_iter().collect();
     if values.len() <= most {

@@ -1,29 +1,32 @@
-//! The terms of the host model. Each term can be removed from a profile to show its effect.
+//! The terms of the host model: the costs that live hosts add to a prediction. A term can be left out of a prediction
+//! to show its effect.
 use crate::DriftTimeline;
 use scenarios::profile::{ColdCache, CpuSteal, Profile};
 use scenarios::units::Time;
 use std::fmt;
 use std::str::FromStr;
 
-/// One term of the host model: a cost beside computing and the declared network, or a drift of the machine.
+/// One term of the host model: a cost that live hosts add to computing and to the network, or a correction of the
+/// machine's speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Term {
-    /// The time from a node's request for a job until its device starts the job, and from the job's end until the node
-    /// knows.
+    /// The time from a node's request for a job until its device starts the job, and the time from the job's end until
+    /// the node is notified.
     DeviceHandOver,
-    /// The time from the end of one job until the next one has the core lease.
+    /// The time from the end of a job until the next job, which waits for the same core lease, gets the lease.
     LeaseHandOver,
     /// The time that each message takes at its sender and at its receiver (the `o` of the LogP model).
     MessageOverhead,
-    /// The time by which a hand-over or a frame takes longer after an idle time.
+    /// The extra time to hand over a job, a result or a core lease, or to send or receive a frame, if the thread or the
+    /// connection was idle before.
     WakeUp,
-    /// The time for which the hypervisor runs other machines on a core (as in /proc/stat).
+    /// The time for which the hypervisor gives a core to other virtual machines (`steal` in /proc/stat).
     CpuSteal,
-    /// The time by which blocks take longer whose weights have left the CPU caches.
+    /// The extra time of blocks and LM heads whose weights have left the CPU caches.
     ColdCache,
-    /// The speed of the machine around each live cell, relative to the profile.
+    /// The speed of the machine at the time of each live cell, relative to the profile.
     Drift,
-    /// The lasting errors of the profile at each prompt size, as found by the probes.
+    /// The correction of the lasting errors of the profile at each prompt size, which the probes show.
     SizeFactors,
 }
 
@@ -40,7 +43,7 @@ pub const TERMS: [(&str, Term); 8] = [
 ];
 
 impl Term {
-    /// Removes the term from the profile, or from the timeline of the machine's speed.
+    /// Removes the term from the profile or from the timeline of the machine's speed, whichever contains it.
     pub fn remove(self, profile: Option<&mut Profile>, drift: &mut DriftTimeline) {
         match self {
             Term::Drift => return drift.forget_drift(),

@@ -1,40 +1,46 @@
-//! Fits the cost of waking up a thread or a connection, which grows with its idle time and with the bytes handed over.
+//! Fits the time of hand-overs and frames: a constant, a cost per byte, and the cost of waking up a thread or a
+//! connection, which grows with its idle time.
 use super::estimate::middles;
 use actors::time::Duration;
 use scenarios::plan::{ColdCache, Overhead};
 use std::collections::BTreeMap;
 
-/// The candidates for the idle time that costs half of the most, as powers of two in ms: 0.25 ms to 64 ms.
+/// The candidates for the idle time after which waking up costs half of its maximum, as powers of two in ms: 0.25 ms to
+/// 64 ms.
 const HALVES: std::ops::Range<i32> = -2..7;
 
-/// The share of the remaining squared error that a wake-up cost must remove to be accepted.
+/// A cost of waking up is accepted only if it reduces the squared error of the fit by more than this share.
 const WORTH: f64 = 0.1;
 
-/// The largest weight of a group of similar starts, so that one frequent kind of start does not dominate the fit.
+/// The number of measurements beyond which a group of similar hand-overs or frames gets no more weight, so that one
+/// frequent kind does not dominate the fit.
 const MOST: usize = 20;
 
-/// A hand-over or a frame (a start), or several similar ones in a row, such as the frames of a step.
+/// The measured time of a hand-over or a frame, or of several similar ones in succession. A hand-over passes a job to a
+/// device, or its result back to the node. A frame passes a message from host to host.
 #[derive(Clone, Debug)]
 pub(super) struct Start {
     pub round: u32,
-    /// The bytes of each start; 0 for hand-overs to and from devices.
+    /// The bytes of each frame; 0 for hand-overs to and from devices.
     pub bytes: u64,
-    /// The number of successive hand-overs or frames that this value stands for.
+    /// The number of successive hand-overs or frames.
     pub count: u32,
-    /// The idle seconds of those starts that followed a longer idle time.
+    /// For each hand-over or frame before which its thread or connection was idle, the idle seconds.
     pub still: Vec<f64>,
-    /// The seconds of all starts in the row together.
+    /// The total seconds of all `count` hand-overs or frames.
     pub seconds: f64,
 }
 
-/// The cost of idling: after `g` idle seconds a start takes `idle * g / (g + half_after)` seconds longer.
+/// The cost of waking up a thread or a connection: after `g` idle seconds, a hand-over or a frame takes `idle * g / (g
+/// + half_after)` seconds longer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Wake {
     pub idle: f64,
     pub half_after: f64,
 }
 
-/// The seconds that a start takes without idling before: a constant, plus a cost per byte.
+/// The seconds of a hand-over or a frame without an idle time before it: the constant `start`, plus `per_byte` for each
+/// byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Line {
     pub start: f64,
@@ -51,8 +57,9 @@ impl Wake {
         self.idle * ColdCache::share(span(self.half_after), span(still))
     }
 
-    /// Fits the cost of idling that best predicts the starts of all kinds, where each kind has a line of its own. The
-    /// fit is by least squares of the errors relative to the measured times.
+    /// Fits one cost of waking up to several kinds of hand-overs and frames, each of which has a [`Line`] of its own.
+    /// The fit minimises the squares of the errors relative to the measured times. If the cost improves the fit too
+    /// little, the result is zero.
     pub fn fit(kinds: &[&[Start]]) -> Wake {
         let kinds: Vec<Vec<Group>> = kinds.iter().map(|starts| groups(starts)).collect();
         let best = |half_after: f64| {
@@ -71,8 +78,8 @@ impl Wake {
 }
 
 impl Line {
-    /// Fits a line through (bytes, seconds) with equal weight for relative errors. The line is flat if all points have
-    /// the same bytes.
+    /// Fits a line to (bytes, seconds) points by least squares of the relative errors. The cost per byte is 0 if all
+    /// points have the same bytes.
     pub fn through(points: &[(f64, f64)]) -> Line {
         let seen = points.iter().filter(|point| point.1 > 0.0);
         let points = seen.map(|&(bytes, y)| Point { bytes, share: 0.0, y, weight: 1.0 / (y * y) });
@@ -84,7 +91,7 @@ impl Line {
         line(&points, wake.idle).0
     }
 
-    /// Returns the seconds of a start without idling before.
+    /// Returns the seconds of a hand-over or a frame of `bytes` bytes without an idle time before it.
     pub fn of(&self, bytes: u64) -> f64 {
         self.start + self.per_byte * bytes as f64
     }
@@ -94,7 +101,8 @@ impl Line {
     }
 }
 
-/// A group of similar starts, with the median over the rounds of each round's mean time.
+/// A group of similar hand-overs or frames. `seconds` is the median over the measurement rounds of the mean time in a
+/// round.
 struct Group<'a> {
     bytes: f64,
     count: f64,
@@ -103,7 +111,8 @@ struct Group<'a> {
 }
 
 fn groups(starts: &[Start]) -> Vec<Group<'_>> {
-    // Starts are similar if they have equal bytes and counts, and mean idle times within the same power of two.
+    // Two values are similar if they have the same `bytes` and `count`, and if their mean idle seconds lie between the
+    // same two powers of two.
     let key = |start: &Start| {
         let mean = start.still.iter().sum::<f64>() / start.still.len().max(1) as f64;
         (start.bytes, start.count, mean.max(1e-6).log2().floor() as i32)
@@ -119,7 +128,8 @@ fn groups(starts: &[Start]) -> Vec<Group<'_>> {
     alike.into_iter().map(group).collect()
 }
 
-/// The mean start of a group.
+/// The mean hand-over or frame of a group. It takes `y` seconds, which contain `share` times the maximum cost of waking
+/// up.
 struct Point {
     bytes: f64,
     share: f64,
@@ -141,8 +151,8 @@ impl Group<'_> {
     }
 }
 
-/// Returns the line through the points after subtracting `idle` times their share, and the remaining weighted squared
-/// error. Neither coefficient of the line is below 0.
+/// Fits a line to the points after `idle` times `share` is subtracted from their seconds. Returns the line, whose
+/// coefficients are at least 0, and the weighted sum of squared errors that remains.
 fn line(points: &[Point], idle: f64) -> (Line, f64) {
     let rest = |point: &Point| point.y - idle * point.share;
     let sum = |of: &dyn Fn(&Point) -> f64| points.iter().map(|point| point.weight * of(point)).sum::<f64>();
@@ -176,7 +186,8 @@ fn least(most: f64, of: impl Fn(f64) -> f64) -> f64 {
 mod tests {
     use super::{Line, Start, Wake};
 
-    /// Returns starts of four sizes after shorter and longer idling, in three rounds of which one is slow throughout.
+    /// Returns frames of four sizes after idle times of different length, in three rounds. In the second round every
+    /// frame takes 1.6 times as long.
     fn starts(line: Line, wake: Wake, count: u32) -> Vec<Start> {
         let mut all = Vec::new();
         for round in 0..3 {
@@ -184,7 +195,7 @@ mod tests {
                 for at in 0..30 {
                     let still = vec![unit * f64::from(1 + at % 7); count as usize];
                     let mut start = Start { round, bytes, count, still, seconds: 0.0 };
-                    // Deterministic noise of 2 %.
+                    // Each time deviates by up to 2 %, in the same way in every run of the test.
                     let noise = 1.0 + 0.02 * f64::from((at * 7919 % 200) - 100) / 100.0;
                     start.seconds = line.predict(&start, wake) * noise * if round == 1 { 1.6 } else { 1.0 };
                     all.push(start);

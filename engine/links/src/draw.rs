@@ -1,6 +1,6 @@
-//! Distributions of delay, prepared for drawing.
+//! Distributions of delay, with parameters that are computed once, before the first random delay.
 //!
-//! Every message draws its delays from these types, so they are kept small: the less common distributions are boxed.
+//! Every message draws its delays from these types, so they are kept small: less common distributions are boxed.
 use actors::seed::{Seed, SmallStream};
 use actors::time::Duration;
 use rand::RngExt;
@@ -9,7 +9,7 @@ use rand_distr::{Distribution as _, Gamma, LogNormal, Normal, Pareto, Weibull};
 use scenarios::plan::{Distribution, Drawn, Link};
 use std::sync::Arc;
 
-/// The distribution of the delay of one stage (NIC or link), with its parameters prepared.
+/// The distribution of the delay of one NIC or link, with its parameters computed in advance.
 #[derive(Clone)]
 pub(super) enum Delay {
     Constant(Duration),
@@ -25,13 +25,13 @@ pub(super) enum Rare {
     Pareto(Pareto<f64>),
     Weibull(Weibull<f64>),
     Empirical(Arc<[Duration]>),
-    /// A delay plus a jitter, both drawn for each message.
+    /// The sum of a delay and a jitter, both drawn for each message.
     Sum(Delay, Delay),
 }
 
 impl Delay {
-    /// Returns the delay of a NIC of `host`; `name` says which NIC. A delay that is fixed for the run is drawn here,
-    /// from a random stream of its own.
+    /// Returns the delay of a NIC of `host`; `name` is `egress` or `ingress`. A delay that the plan draws once for the
+    /// whole run is drawn here, from a random stream of its own.
     pub fn of_nic(link: &Link, seed: Seed, name: &str, host: u32) -> Delay {
         if link.drawn == Drawn::PerMessage {
             return Delay::with_jitter(link);
@@ -62,8 +62,8 @@ impl Delay {
         }
     }
 
-    /// Prepares a distribution. Parameters that a valid plan does not have give a constant delay: the mean, the median,
-    /// the scale or the lower bound.
+    /// Converts a distribution of the plan. Invalid parameters, which no valid plan has, give a constant delay instead:
+    /// the mean, the median, the scale or the lower bound of the distribution.
     pub fn new(distribution: &Distribution) -> Delay {
         let seconds = |span: &Duration| span.as_secs_f64();
         let rare = |rare: Rare| Delay::Rare(Box::new(rare));
@@ -114,7 +114,7 @@ impl Delay {
     }
 }
 
-/// The largest delay that is ever drawn; larger draws of heavy-tailed distributions are clamped to it.
+/// The largest delay that is ever drawn. Larger random values of heavy-tailed distributions are reduced to it.
 pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Rare {
@@ -137,7 +137,7 @@ mod tests {
     use actors::time::Duration;
     use scenarios::plan::{Distribution, Drawn, Link};
 
-    /// Returns the mean and the standard deviation of many draws, in seconds.
+    /// Returns the mean and the standard deviation, in seconds, of many random values of a distribution.
     fn moments(distribution: Distribution) -> (f64, f64) {
         const DRAWS: usize = 200_000;
         let delay = Delay::with_jitter(&Link::new(distribution, None));

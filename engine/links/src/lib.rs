@@ -6,8 +6,8 @@
 //! sets the transfer time, as it does for a TCP stream of many segments. A path delivers messages in order, as a TCP
 //! connection does.
 //!
-//! The sender's half (the egress NIC's [`Stage`], then the [`Path`]) and the receiver's half (the ingress NIC's) can be
-//! computed independently, so two processes can each compute their own half.
+//! The stages of the sender (the egress NIC's [`Stage`] and the [`Path`]) and the stage of the receiver (the ingress
+//! NIC's [`Stage`]) can be computed independently, so the two hosts' processes can each compute their own stages.
 #![forbid(unsafe_code)]
 mod draw;
 mod path;
@@ -25,7 +25,7 @@ use draw::Delay;
 use scenarios::plan::Link;
 use serde::{Deserialize, Serialize};
 
-/// A message in transit: when its first and its last byte leave the last of the stages that it has passed so far.
+/// A message in transit: the times at which its first and its last byte leave the last stage that it has passed so far.
 ///
 /// `last - sent = queue + propagation + transmit` holds exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ impl Passage {
         self.last.since(self.first)
     }
 
-    /// Delays the first byte until `start`. The bytes behind it arrive meanwhile and are buffered.
+    /// Delays the message's first byte until `start`. The later bytes arrive meanwhile and are buffered.
     fn wait_until(&mut self, start: Timestamp) {
         self.queue += start.since(self.first);
         self.first = self.first.max(start);
@@ -70,7 +70,7 @@ impl Passage {
         self.last = self.last + wait;
     }
 
-    /// Multiplies the propagation and transfer times by `by`, at least 1. The queueing time stays the same.
+    /// Multiplies the propagation and transfer times by `by`, which is at least 1. The queueing time stays the same.
     pub fn stretch(&mut self, by: f64) {
         let more = |span: Duration| Duration::from_secs_f64(span.as_secs_f64() * (by - 1.0).max(0.0));
         let (propagation, transmit) = (more(self.propagation), more(self.transmit()));
@@ -88,7 +88,7 @@ impl Passage {
 /// A queue, a bandwidth and a propagation delay: one direction of a NIC.
 pub struct Stage {
     delay: Delay,
-    /// Nanoseconds per byte; 0 if the bandwidth is unlimited.
+    /// The nanoseconds per byte of the stage's bandwidth; 0 if the bandwidth is unlimited.
     ns_per_byte: f64,
     free: Timestamp,
     stream: SmallStream,
@@ -115,7 +115,7 @@ impl Stage {
         self.ns_per_byte == 0.0 && self.delay.is_zero()
     }
 
-    /// Returns the nanoseconds per byte; 0 if the bandwidth is unlimited.
+    /// Returns the nanoseconds per byte of the stage's bandwidth; 0 if the bandwidth is unlimited.
     pub fn ns_per_byte(&self) -> f64 {
         self.ns_per_byte
     }

@@ -7,20 +7,21 @@ use actors::id::HostId;
 use actors::seed::SmallStream;
 use actors::time::{Duration, Timestamp};
 
-/// The state of the path from one host to another. What many paths share is in the [`LinkTable`], which each method
-/// takes, with the two hosts.
+/// The state of the path from one host to another. The data that many paths share are in the [`LinkTable`], which each
+/// method takes, together with the two hosts.
 ///
 /// A large swarm has millions of pairs of hosts, most of which exchange few and small messages. The path of such a pair
 /// is a small value without allocations, and may be dropped while it is idle.
 pub struct Path {
-    /// The time at which the path can take the next message. Not used once the path has a [`Sender`], which has its
-    /// own.
+    /// The time at which the path can take the next message. Not used once the path has a [`Sender`], which keeps this
+    /// time itself.
     free: Timestamp,
     delivered: Timestamp,
     state: State,
 }
 
-/// How a path's messages are delayed. Each variant has the index of the path's link in the [`LinkTable`].
+/// The state that a path needs to delay its messages. Each variant has the index of the path's link in the
+/// [`LinkTable`].
 enum State {
     /// All messages have the same delay, so the path has no random stream.
     Constant {
@@ -37,7 +38,7 @@ enum State {
     },
 }
 
-/// The state of a path that has a sender, or a delay with both a constant and a drawn part.
+/// The state of a path that has a TCP sender, or a delay that is the sum of a constant and a random part.
 #[derive(Default)]
 struct More {
     constant: Option<Duration>,
@@ -86,8 +87,8 @@ impl Path {
         Path::make(links, from, to, None)
     }
 
-    /// Makes a path again that was dropped while idle ([`Path::is_idle`]). Its random streams are named after `now`
-    /// too, so that they do not repeat the draws of the dropped path.
+    /// Makes a path again that was dropped while idle ([`Path::is_idle`]). The name of its random streams includes
+    /// `now`, so that the new path does not repeat the random values of the dropped one.
     pub fn again(links: &mut LinkTable, from: HostId, to: HostId, now: Timestamp) -> Path {
         Path::make(links, from, to, Some(now))
     }
@@ -110,14 +111,14 @@ impl Path {
         path
     }
 
-    /// Continues the connection with `sender`.
+    /// Adds a TCP sender to the path, which takes over the path's queue.
     #[cold]
     fn begin_sender(&mut self, mut sender: Box<Sender>) -> &mut Sender {
         sender.left(self.free);
         self.state.more().sender.insert(sender)
     }
 
-    /// Draws the time of connection set-up, one round trip, before the first message.
+    /// Draws the time of connection set-up, which is one round trip. It must pass before the first message.
     pub fn handshake(&mut self, links: &LinkTable, from: HostId, to: HostId) -> Duration {
         let stream = match &mut self.state {
             State::Constant { .. } => None,
@@ -127,9 +128,10 @@ impl Path {
         links.handshake(from, to, stream)
     }
 
-    /// Computes the sender's half for a message of `payload` bytes: through `nic`, the egress NIC of `from`, and over
-    /// this path. `nic` is `None` if the NIC has neither delay nor bandwidth limit. `handshake` is the time of connection
-    /// set-up, or 0 if the connection exists.
+    /// Lets a message of `payload` bytes leave its host and cross this path, and returns its state before the
+    /// receiver's ingress NIC. `pair` is the sending and the receiving host. `nic` is the sender's egress NIC, or
+    /// `None` if that NIC has neither delay nor bandwidth limit. `handshake` is the time of connection set-up, or 0 if
+    /// the connection exists.
     #[inline]
     pub fn depart(
         &mut self,
@@ -171,8 +173,8 @@ impl Path {
         self.in_order(passage)
     }
 
-    /// Adds a message to the queue of the connection and returns its delays there, or `None` if the plan models no
-    /// effect of TCP on the connection.
+    /// Adds a message to the connection's queue and returns its delays in the queue. Returns `None` if the plan models
+    /// no effect of TCP on the connection.
     ///
     /// The connection has one queue, at its bottleneck: the slowest of the two NICs and the path's own link. The link
     /// needs no further queue, because each message leaves it before it leaves the bottleneck.
@@ -189,8 +191,8 @@ impl Path {
             let sender = links.lossless_sender(from, to, self.state.link());
             return Some(self.begin_sender(sender).send(ready, payload));
         }
-        // A message that neither stalls at the initial window nor changes it has the same delays with a [`Sender`] as
-        // without, so none is made yet.
+        // A message that neither stalls at the initial window nor changes it has the same delays with and without a
+        // [`Sender`]. For such a message no sender is created yet.
         let start = ready.max(self.free);
         let transmit = transmit(links.framing().bytes(payload), links.slowest(from, to, self.state.link()));
         self.free = start + transmit;
@@ -221,8 +223,8 @@ impl Path {
         }
     }
 
-    /// Whether the path's past affects no message that is sent at `now` or later, except by the state of its random
-    /// streams. A path that is idle may be dropped and made again ([`Path::again`]).
+    /// Whether earlier messages no longer affect any message that is sent at `now` or later. The state of the path's
+    /// random streams does not count. An idle path may be dropped and made again ([`Path::again`]).
     pub fn is_idle(&self, now: Timestamp) -> bool {
         let sender = match &self.state {
             State::More { more, .. } => more.sender.as_ref(),
@@ -231,21 +233,21 @@ impl Path {
         self.delivered <= now && sender.map_or(self.free <= now, |sender| sender.is_idle(now))
     }
 
-    // -- for networks that share bandwidth in another way --
+    // -- for networks that compute the shares of bandwidth in another way --
 
     /// Returns the nanoseconds per byte of the path's own link, between the NICs; 0 if the bandwidth is unlimited.
     pub fn ns_per_byte(&self, links: &LinkTable) -> f64 {
         links.ns_per_byte(self.state.link())
     }
 
-    /// Returns how long a message waits for acknowledgements and retransmissions if the connection, idle before, begins
-    /// to send it at `start`.
+    /// Returns how long a message waits for acknowledgements and retransmissions. The connection was idle before, and
+    /// begins to send the message at `start`.
     pub fn admit(&mut self, links: &LinkTable, pair: (HostId, HostId), start: Timestamp, payload: u64) -> Duration {
         self.queue(links, pair, start, payload).map_or(Duration::ZERO, |held| held.wait)
     }
 
-    /// Records that the current message's last byte left at `now`. Shared bandwidth may delay it beyond the time that
-    /// the message takes alone.
+    /// Records that the last byte of the current message left at `now`. Bandwidth that other messages share may make
+    /// this later than it would be for the message alone.
     pub fn left(&mut self, now: Timestamp) {
         match self.state.sender() {
             Some(sender) => sender.left(now),

@@ -1,15 +1,15 @@
 //! Max-min fair rates: the rates that many TCP flows over common bottlenecks approach in the long run.
 //!
-//! An allocation is max-min fair if no flow's rate can be raised without lowering the rate of a flow that has no more.
-//! The allocation is unique, and the water-filling algorithm finds it: all flows grow equally until a resource is full.
-//! The flows of the full resource keep their rate, and the others continue to grow (Bertsekas and Gallager, Data
-//! Networks, section 6.5.2).
+//! An allocation of rates is max-min fair if no flow's rate can be raised without lowering the rate of a flow that has
+//! no higher rate. The allocation is unique, and the water-filling algorithm finds it: the rates of all flows grow
+//! equally until a resource is fully used. The flows through this resource keep their rate, and the others continue to
+//! grow (Bertsekas and Gallager, Data Networks, section 6.5.2).
 
 /// Marks an unused entry among the three resources of a flow.
 pub const NONE: u32 = u32::MAX;
 
-/// Returns the rate of each flow, in the unit of `capacities`. A flow is the list of resources that it crosses, as
-/// indices of `capacities`. A flow without any resource has an infinite rate.
+/// Returns the max-min fair rate of each flow, in the unit of `capacities`. A flow is given by the resources that it
+/// crosses, as indices of `capacities`. A flow that crosses no resource has an infinite rate.
 pub fn max_min(capacities: &[f64], flows: &[[u32; 3]]) -> Vec<f64> {
     let mut rates = vec![f64::INFINITY; flows.len()];
     let mut left = capacities.to_vec();
@@ -70,7 +70,7 @@ mod tests {
         rates
     }
 
-    /// Generates resources, and flows that each cross at least one resource and none of them twice.
+    /// Generates resources, and flows that each cross one to three different resources.
     fn network() -> impl Strategy<Value = (Vec<f64>, Vec<[u32; 3]>)> {
         (2..6usize).prop_flat_map(|count| {
             let most = count as u32;

@@ -12,29 +12,29 @@ use actors::time::{Duration, Timestamp};
 use hashbrown::HashTable;
 use scenarios::plan::{Drawn, Link, Network, Plan};
 
-/// The links of a plan and its NICs, prepared for drawing.
+/// The links and NICs of a plan, with their distributions prepared for drawing.
 pub struct LinkTable {
-    /// A copy of the plan's network. It stays at one address, so the address of a link in it identifies the link.
+    /// A copy of the plan's network. It never moves, so the memory address of a link in it identifies the link.
     network: Box<Network>,
     /// The links of the plan that some path uses.
     links: Vec<PreparedLink>,
     /// For each link of `links`, its address in `network` and its index in `links`.
     indices: HashTable<(usize, u32)>,
     nics: Vec<Nics>,
-    /// For each host, the nanoseconds per byte of its (egress, ingress) NIC: a small copy, because every message reads
-    /// it.
+    /// For each host, the nanoseconds per byte of its egress NIC and of its ingress NIC. They are kept apart from
+    /// `nics`, because every message reads them.
     rates: Vec<[f64; 2]>,
     /// Whether some NIC loses segments.
     lossy_nics: bool,
     framing: Framing,
-    /// Whether the plan's TCP has windows that limit connections.
+    /// Whether the plan limits the windows of TCP connections.
     windowed: bool,
     /// The largest message, in bytes, that neither stalls at TCP's initial window nor changes the window.
     quiet: u64,
     streams: Streams,
 }
 
-/// The seeds of the paths' random streams: one for each purpose, from which each pair of hosts derives its own.
+/// The seeds of the paths' random streams: one seed for each purpose, from which each pair of hosts derives its stream.
 struct Streams {
     path: NamedSeed,
     path_once: NamedSeed,
@@ -55,7 +55,8 @@ struct Nic {
 
 /// A link of the plan, prepared for all pairs of hosts that it connects.
 struct PreparedLink {
-    /// The delay: drawn for each message with its jitter, or once per pair of hosts without it (`once`).
+    /// The distribution of the delay. If `once` is set, it is drawn once per pair of hosts, and excludes the jitter.
+    /// Otherwise it is drawn for each message, and includes the jitter.
     delay: Delay,
     /// Whether `delay` is drawn once per pair of hosts.
     once: bool,
@@ -66,11 +67,11 @@ struct PreparedLink {
     loss: f64,
 }
 
-/// The delay of a message from one host to another over a link or NIC.
+/// The delay of the messages from one host to another over one link or NIC.
 pub(crate) enum PairDelay<'l> {
     Constant(Duration),
     Drawn(&'l Delay),
-    /// A constant that belongs to the pair of hosts, plus a jitter that is drawn for each message.
+    /// A constant delay for the pair of hosts, plus a jitter that is drawn for each message.
     Jittery(Duration, &'l Delay),
 }
 
@@ -114,7 +115,8 @@ impl PreparedLink {
         }
     }
 
-    /// Returns a link's delay between two hosts. A part that is drawn once per pair is the same in both directions.
+    /// Returns the delay of this link between two hosts. A part that is drawn once per pair of hosts is the same in
+    /// both directions.
     fn between(&self, streams: &Streams, from: HostId, to: HostId) -> PairDelay<'_> {
         if !self.once {
             return PairDelay::from(&self.delay);
@@ -133,13 +135,14 @@ impl PreparedLink {
 }
 
 impl LinkTable {
-    /// Returns the links of `plan`.
+    /// Creates the table of the links and NICs of `plan`.
     pub fn of(plan: &Plan) -> LinkTable {
         let nics = plan.hosts.iter().map(|host| (&host.egress, &host.ingress));
         LinkTable::new(nics, &plan.network, plan.seed)
     }
 
-    /// Creates the table of `network` for hosts with these (egress, ingress) NICs, in the order of host ids.
+    /// Creates the table of the links of `network`. `nics` has the egress and the ingress NIC of each host, in the
+    /// order of host ids.
     pub fn new<'l>(nics: impl Iterator<Item = (&'l Link, &'l Link)>, network: &Network, seed: Seed) -> LinkTable {
         let (mut prepared, mut rates, mut lossy_nics) = (Vec::new(), Vec::new(), false);
         for ((egress, ingress), host) in nics.zip(0..) {
@@ -182,13 +185,13 @@ impl LinkTable {
         self.links[link as usize].between(&self.streams, from, to)
     }
 
-    /// Returns the random stream of a path's delays. A path made again at the time `again` gets a stream named after it
-    /// too.
+    /// Returns the random stream of a path's delays. `again` is the time at which the path is made again after it was
+    /// dropped. It is then part of the stream's name.
     pub(crate) fn stream(&self, from: HostId, to: HostId, again: Option<Timestamp>) -> SmallStream {
         named(self.streams.path, from, to, again)
     }
 
-    /// Returns a TCP sender that draws lost segments, or `None` if no link or NIC from one host to the other loses any.
+    /// Returns a TCP sender with random losses, or `None` if no link or NIC from one host to the other loses segments.
     pub(crate) fn lossy_sender(
         &self,
         from: HostId,
@@ -222,8 +225,9 @@ impl LinkTable {
         &self.links[*index as usize]
     }
 
-    /// Returns the delays from one host to another and back. A TCP handshake crosses both directions once before the
-    /// first byte of data may leave (RFC 9293, section 3.5), and acknowledgements cross the reverse direction.
+    /// Returns the delays of every NIC and link from one host to another and back. A TCP handshake crosses both
+    /// directions once before the first byte of data may leave (RFC 9293, section 3.5), and acknowledgements cross the
+    /// reverse direction.
     fn round_trip(&self, from: HostId, to: HostId) -> [PairDelay<'_>; 6] {
         let (a, b) = (&self.nics[from.0 as usize], &self.nics[to.0 as usize]);
         let there = self.prepared(from, to).between(&self.streams, from, to);
@@ -233,8 +237,8 @@ impl LinkTable {
         [out, there, other_inward, other_out, back, inward]
     }
 
-    /// Draws the time of connection set-up, one round trip, from `stream` or, if there is none, from the random stream
-    /// that the path from `from` to `to` would have.
+    /// Draws the time of connection set-up, which is one round trip. It takes random values from `stream`. If there is
+    /// none, it takes them from the random stream that a path from `from` to `to` would have.
     pub(crate) fn handshake(&self, from: HostId, to: HostId, stream: Option<&mut SmallStream>) -> Duration {
         if !self.network.tcp.handshake {
             return Duration::ZERO;
@@ -248,7 +252,7 @@ impl LinkTable {
 
     /// Returns the TCP sender of a connection that loses no segments.
     pub(crate) fn lossless_sender(&self, from: HostId, to: HostId, link: u32) -> Box<Sender> {
-        // Nothing is drawn from the stream of losses.
+        // The sender takes no random value from this stream, because it loses nothing.
         self.sender(from, to, link, named(self.streams.loss, from, to, None))
     }
 
@@ -268,7 +272,7 @@ impl LinkTable {
         1.0 - [a.loss, loss, b.loss].iter().map(|loss| 1.0 - loss).product::<f64>()
     }
 
-    // -- read for every message --
+    // -- methods that are called for every message --
 
     /// Returns the nanoseconds per byte of a path's own link, between the NICs; 0 if the bandwidth is unlimited.
     #[inline]
@@ -283,7 +287,8 @@ impl LinkTable {
         egress.max(self.ns_per_byte(link)).max(ingress)
     }
 
-    /// Returns the distribution that a link draws from for each message, without the part drawn once per pair of hosts.
+    /// Returns the distribution from which a link draws a delay for each message, without any part that is drawn once
+    /// per pair of hosts.
     #[inline]
     pub(crate) fn each_delay(&self, link: u32) -> &Delay {
         let link = &self.links[link as usize];

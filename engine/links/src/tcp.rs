@@ -1,7 +1,7 @@
 //! The delays that TCP adds to whole messages on a link: slow start, restart after idle, a limited window, and loss.
 //!
-//! A connection with round trip R sends over a bottleneck of rate B, in segments of `mss` bytes. The plan's `Tcp` can
-//! disable each part.
+//! A connection with round trip R sends over a bottleneck of rate B, in segments of `mss` bytes. The plan's `Tcp`
+//! settings can disable each of these effects.
 //!
 //! - **Slow start** (RFC 5681, section 3.1): the window w begins at `initial_window` (RFC 6928) and grows by the
 //!   bytes that are acknowledged, so it doubles with each window that a message fills. While w / B is less than the
@@ -34,8 +34,8 @@ use scenarios::plan::Tcp;
 /// The number of segments at a message's end whose loss causes too few duplicate acknowledgements for fast retransmit.
 const TAIL: u64 = 3;
 
-/// The maximum number of consecutive timeouts, each twice as long as the one before. Linux closes a connection after
-/// 15.
+/// The maximum number of consecutive timeouts of one loss in the model. Each lasts twice as long as the one before.
+/// Linux closes a connection after 15.
 const TIMEOUTS: u32 = 8;
 
 /// The constant C of Mathis et al. for a receiver that acknowledges every segment.
@@ -59,7 +59,7 @@ impl Framing {
     }
 }
 
-/// Whether the plan's TCP has a window that limits connections. Without windows and losses there is no [`Sender`].
+/// Whether the plan limits the windows of TCP connections. Without window limits and losses there is no [`Sender`].
 pub(super) fn is_windowed(tcp: &Tcp) -> bool {
     tcp.initial_window.is_some() || tcp.window.is_some()
 }
@@ -73,8 +73,8 @@ fn windows(tcp: &Tcp, loss: f64) -> (u64, u64) {
 
 /// Returns the largest message, in bytes, that neither stalls a loss-free connection nor changes its initial window.
 ///
-/// A window w grows to twice the bytes that were in flight, so more than w / 2 bytes make it larger. More than w bytes
-/// stall.
+/// A window of w bytes grows to twice the bytes that were in flight, so a message of more than w / 2 bytes makes it
+/// larger. A message of more than w bytes stalls.
 pub(super) fn quiet(tcp: &Tcp) -> u64 {
     let (initial, most) = windows(tcp, 0.0);
     if initial == most { initial } else { initial / 2 }
@@ -84,13 +84,14 @@ pub(super) fn quiet(tcp: &Tcp) -> u64 {
 pub(super) struct Sender {
     tcp: Tcp,
     framing: Framing,
-    /// Nanoseconds per byte at the connection's bottleneck.
+    /// The nanoseconds per byte at the connection's bottleneck.
     ns_per_byte: f64,
     round_trip: Duration,
     timeout: Duration,
     loss: f64,
-    /// `window` and `most`: the current and the maximum window, the bytes that may be in flight unacknowledged.
+    /// The current window: the number of bytes that may be in flight unacknowledged.
     window: u64,
+    /// The maximum window, in bytes.
     most: u64,
     /// The time at which the last byte of the last message left the bottleneck.
     free: Timestamp,
@@ -98,14 +99,14 @@ pub(super) struct Sender {
     stream: SmallStream,
 }
 
-/// How a TCP connection delays one message.
+/// The delays that a TCP connection causes for one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     /// The time at which the connection begins to send the message.
     pub start: Timestamp,
-    /// The time of stalls and retransmissions while the message is sent, after `start`.
+    /// The total duration of the stalls and retransmissions after `start`, while the message is sent.
     pub wait: Duration,
-    /// The time of the message's bytes on the wire at the bottleneck's rate.
+    /// The time that the message's bytes on the wire take at the bottleneck's rate.
     pub transmit: Duration,
 }
 
@@ -136,13 +137,13 @@ impl Sender {
         Held { start, wait, transmit }
     }
 
-    /// Records that the current message's last byte left at `now`. Shared bandwidth may delay it beyond the time that
-    /// the message takes alone.
+    /// Records that the last byte of the current message left at `now`. Bandwidth that other messages share may make
+    /// this time later than the one that [`Sender::send`] has computed.
     pub fn left(&mut self, now: Timestamp) {
         self.free = now;
     }
 
-    /// Whether a message that begins at `now` or later is delayed as it would be on a new connection.
+    /// Whether a message that begins at `now` or later has the same delays as on a new connection.
     pub fn is_idle(&self, now: Timestamp) -> bool {
         let (initial, _) = windows(&self.tcp, self.loss);
         self.free <= now && self.rested(now.since(self.free)) == initial
@@ -152,7 +153,7 @@ impl Sender {
         Duration((self.framing.bytes(bytes) as f64 * self.ns_per_byte).round() as u64)
     }
 
-    /// Returns the window, in bytes, after the connection has been idle for this time.
+    /// Returns the window, in bytes, after the connection has been idle for the time `idle`.
     fn rested(&self, idle: Duration) -> u64 {
         match self.tcp.initial_window {
             Some(initial) if self.tcp.idle_restart => {
@@ -163,7 +164,7 @@ impl Sender {
         }
     }
 
-    /// Returns how long the sender waits for acknowledgements while it sends `bytes`, and grows the window.
+    /// Returns how long the sender waits for acknowledgements while it sends `bytes` of payload, and grows the window.
     fn stall(&mut self, bytes: u64) -> Duration {
         let (mut left, mut stalled) = (bytes, Duration::ZERO);
         // The acknowledgement of a window's first segment arrives one round trip after that segment was sent.
@@ -191,7 +192,7 @@ impl Sender {
         self.window = self.window.max(self.window.saturating_add(bytes).min(limit));
     }
 
-    /// Draws the lost segments of a message, and returns how long their retransmissions take.
+    /// Chooses the lost segments of a message at random, and returns how long their retransmissions take.
     fn repeat(&mut self, bytes: u64) -> Duration {
         if self.loss == 0.0 {
             return Duration::ZERO;

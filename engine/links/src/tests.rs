@@ -1,5 +1,5 @@
-//! Tests of messages that cross links (their order, the sums of their parts, and the cost of a message), and of paths
-//! against a model that keeps all state from the start.
+//! Tests of messages that cross links (their order, the sums of their parts, and the cost of a message). Paths are
+//! compared with a simpler model of a path that keeps all of its state from the start.
 use super::tcp::{self, Held, Sender};
 use super::{LinkTable, Passage, Path, Stage};
 use crate::draw::Delay;
@@ -16,14 +16,15 @@ fn link(delay_ms: u64, bandwidth: Option<f64>) -> Link {
     Link::new(Distribution::Constant(Duration::from_millis(delay_ms)), bandwidth)
 }
 
-/// Returns the links of the hosts A and B, with `there` from A to B, `back` from B to A, and these NICs of each host.
+/// Returns the links between the hosts A and B: `there` from A to B, and `back` from B to A. `nics` has the egress and
+/// the ingress NIC of each host.
 fn links(there: &Link, back: &Link, nics: [(&Link, &Link); 2], tcp: &Tcp, seed: Seed) -> LinkTable {
     let back = Between { from: Hosts::only(B), to: Hosts::only(A), link: back.clone() };
     let network = Network { between: vec![back], tcp: *tcp, ..Network::of(there.clone()) };
     LinkTable::new(nics.into_iter(), &network, seed)
 }
 
-/// Returns the path from A over `nic`, `link` and `ingress` to B. The way back has no delay.
+/// Returns the path from A over `nic`, `link` and `ingress` to B. The direction from B to A has no delay.
 fn path(link: &Link, nic: &Link, ingress: &Link, tcp: &Tcp) -> (LinkTable, Path) {
     let free = &Link::FREE;
     let mut links = links(link, free, [(nic, free), (free, ingress)], tcp, Seed(3));
@@ -65,8 +66,8 @@ fn a_stalling_connection_leaves_its_nic_to_others() {
     assert_eq!(small.last, Timestamp(0) + Duration::from_micros(80_000 + 100 + 50_000));
 }
 
-/// A path that keeps all of its state from the start: its link as a stage, and a sender if any effect of TCP is
-/// modelled.
+/// A simple model of a path that keeps all of its state from the start: its link as a stage, and a TCP sender if any
+/// effect of TCP is modelled.
 struct Eager {
     stage: Stage,
     round_trip: Vec<Delay>,
@@ -76,7 +77,8 @@ struct Eager {
 }
 
 impl Eager {
-    /// Returns the path from A to B over these links, each from egress NIC to ingress NIC.
+    /// Returns the path from A to B. `there` and `back` are the egress NIC, the link and the ingress NIC of each
+    /// direction.
     fn new(there: [&Link; 3], back: [&Link; 3], tcp: &Tcp, seed: Seed) -> Eager {
         let stream = |name: &str| seed.small_stream(name, 0, 1);
         let delays = |links: [&Link; 3], from, to| {
@@ -122,7 +124,8 @@ impl Eager {
     }
 }
 
-/// Returns the delay of a link between hosts A and B. A delay drawn once per pair becomes a constant.
+/// Returns the delay of a link between the hosts A and B. A delay that is drawn once per pair of hosts becomes a
+/// constant.
 fn between(link: &Link, seed: Seed) -> Delay {
     match link.drawn {
         Drawn::PerMessage => Delay::with_jitter(link),
@@ -162,8 +165,8 @@ fn any_tcp() -> impl Strategy<Value = Tcp> {
     )
 }
 
-/// Draws messages as (nanoseconds since the one before, bytes). Most are small, some exceed any window, and some come
-/// after a long idle time.
+/// Generates messages as (nanoseconds since the message before, bytes). Most are small, some exceed any window, and
+/// some come after a long idle time.
 fn any_messages() -> impl Strategy<Value = Vec<(u64, u64)>> {
     let gap = prop_oneof![6 => 0..50_000_000u64, 1 => 0..20_000_000_000u64];
     let bytes = prop_oneof![3 => 1..2_000u64, 2 => 1..50_000u64, 1 => 1..400_000u64];
@@ -203,7 +206,8 @@ proptest! {
         tcp in any_tcp(),
         messages in any_messages(),
     ) {
-        // Nothing is drawn for each message: a path made again would draw other values, and only that may differ.
+        // No delay or loss is random here: a path that is made again would draw other random values, which is the only
+        // allowed difference.
         let constant = |link: Link| Link { drawn: Drawn::PerPair, jitter: Distribution::ZERO, loss: 0.0, ..link };
         let (there, back, egress, ingress) = (constant(there), constant(back), constant(egress), constant(ingress));
         let mut links = links(&there, &back, [(&egress, &Link::FREE), (&Link::FREE, &ingress)], &tcp, Seed(2));

@@ -41,12 +41,12 @@ fn known(plan: &Plan, host: HostId) -> Result<(), String> {
 fn runs_on(plan: &Plan, host: HostId, node: NodeId) -> Result<(), String> {
     match plan.nodes.get(node.0 as usize) {
         Some(seat) if seat.host == host => Ok(()),
-        Some(_) => Err(format!("the process spoke for {}, which is on another host", plan.called(node))),
-        None => Err(format!("the process spoke for {node}, but the plan has {} nodes", plan.nodes.len())),
+        Some(_) => Err(format!("the process reported about {}, which is on another host", plan.called(node))),
+        None => Err(format!("the process reported about {node}, but the plan has {} nodes", plan.nodes.len())),
     }
 }
 
-/// Checks that an event which a process of `host` sent is about a node on `host`, where such events are recorded.
+/// Checks that an event from the process of `host` is about a node on `host`.
 fn recorded(plan: &Plan, host: HostId, event: &Event) -> Result<(), String> {
     let node = match event {
         Event::Stepped(stepped) => stepped.request.client,
@@ -115,10 +115,10 @@ mod tests {
             (account(here, 2, there), "the message account of process 2 of host"),
             (account(here, 3, nowhere.0), "named host 9999"),
             (failed(client.0), "on another host"),
-            (failed(nowhere.1), "spoke for node 9999"),
+            (failed(nowhere.1), "reported about node 9999"),
             (lost(nowhere.0), "named host 9999"),
             (pinged(client.0), "on another host"),
-            (pinged(nowhere.1), "spoke for node 9999"),
+            (pinged(nowhere.1), "reported about node 9999"),
             (Answer::Report(Report::Released { at: Timestamp::default() }), "only the orchestrator's process may send"),
             (
                 Answer::Events(vec![Event::Released { at: Timestamp::default() }]),

@@ -10,7 +10,7 @@ pub enum Arrival {
         node: NodeId,
         computed: Computed,
     },
-    /// An event that the device's thread observed, to be recorded with the events of the nodes.
+    /// An event that the device's thread observed. The arbiter records it with the events of the nodes.
     Seen(Event),
     LoadFailed {
         node: NodeId,

@@ -3,9 +3,9 @@
 //! An idle core sleeps, and waking it delays the next frame by tens of microseconds, which is more than the frame
 //! itself takes. On an idle two-core virtual machine the median of `cargo bench --bench hop` was 143-152 us with
 //! sleeping cores and 52-95 us with cores kept awake. A run therefore requests a CPU wake-up latency of 0 from the
-//! kernel, as cyclictest does (Linux, `Documentation/power/pm_qos_interface.rst`). The request lasts as long as the
-//! file is open, so it ends with this process, even if the process crashes. For users without permission to make the
-//! request (usually everyone but root), measured times include the wake-ups.
+//! kernel, as the tool cyclictest does (Linux, `Documentation/power/pm_qos_interface.rst`). The request lasts as long
+//! as the file is open, so it ends with this process, even if the process crashes. For users without permission to make
+//! the request (usually everyone but root), measured times include the wake-ups.
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 

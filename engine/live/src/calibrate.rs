@@ -1,4 +1,5 @@
-//! Measures the part of a live host's overhead that the events of a run do not show.
+//! Measures how long a core lease takes to pass from one executor to the next. The events of a run do not show this
+//! overhead.
 use super::core_lease::{Leases, TicketLock};
 use super::cores::Cores;
 use super::{LiveError, awake, clock};
@@ -7,15 +8,15 @@ use scenarios::plan::Plan;
 use std::sync::Mutex;
 use std::thread;
 
-/// How long each executor keeps the core lease in the measurement: about as long as a decode step.
+/// How long each executor keeps the core lease in the measurement: about as long as one job of a decode step.
 const HELD: Duration = Duration::from_micros(400);
 
 /// The number of leases that each of the two executors takes in the measurement.
 const TURNS: usize = 150;
 
-/// Returns the hand-over time of a core lease: the time from its release by one executor until a waiting executor holds
-/// it. The result is the median of a few hundred hand-overs between two executors that alternate, on the cores that the
-/// plan's jobs run on.
+/// Returns the time from the release of a core lease by one executor until the waiting executor holds the lease. The
+/// result is the median of up to a few hundred such changes between two executors that alternate. They run on the cores
+/// on which the plan's jobs run.
 ///
 /// # Errors
 /// If the lock files of the leases cannot be created or locked.

@@ -1,5 +1,5 @@
-//! The control protocol between the orchestrator's process and a host's process: joining the run, reports, the run's
-//! end.
+//! The control protocol between the orchestrator's process and a host's process, for joining the run, reports and the
+//! end of the run.
 //!
 //! This protocol is separate from the swarm's own protocol (the messages of the crate `actors`). It only connects the
 //! processes of one run.
@@ -23,7 +23,7 @@ use tokio::net::tcp::OwnedReadHalf;
 pub struct Token([u8; 16]);
 
 impl Token {
-    /// Draws a token from the operating system's random source.
+    /// Creates a token of random bytes from the operating system.
     ///
     /// # Errors
     /// If the operating system provides no random bytes.
@@ -45,7 +45,8 @@ pub struct Invitation {
     pub orchestrator: SocketAddr,
     pub token: Token,
     pub host: HostId,
-    /// The incarnation of the host that the child process is to be; the first is 0.
+    /// The incarnation of the host that the child process is to be. It is 0 for a process that starts with the run, and
+    /// rises by 1 with each later process of the host.
     pub incarnation: u32,
     /// The directory of the lock files of the machine's core leases.
     pub leases: PathBuf,
@@ -56,7 +57,7 @@ pub struct Invitation {
 pub struct Greeting {
     pub token: Token,
     pub host: HostId,
-    /// The incarnation of the dialling process's host. Greetings of earlier incarnations are rejected.
+    /// The incarnation of the host as which the dialling process runs. Greetings of replaced incarnations are rejected.
     pub incarnation: u32,
     pub purpose: Purpose,
 }
@@ -84,39 +85,39 @@ pub enum Order {
     Released { at: Timestamp },
     /// Leave the swarm gracefully, finish the open sessions, send all recorded events, and exit.
     Leave,
-    /// The run is over: send all recorded events. `drained` is true if every client has finished, so that no session
-    /// may remain open.
+    /// The run is over: send all recorded events. `drained` is true if every client has finished; then no session may
+    /// remain open.
     Stop { drained: bool },
-    /// From now on no node sends: report the counts of messages sent and delivered. The order is repeated until all
-    /// messages in flight have arrived.
+    /// Let no node send any more messages, and report the counts of messages sent and delivered. The order is repeated
+    /// until all messages in flight have arrived.
     Count,
 }
 
-/// The address where a host listens, and the incarnation that listens there.
+/// The address where a host listens, and the incarnation of the host that listens there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub address: SocketAddr,
     pub incarnation: u32,
 }
 
-/// A control frame from a host's process to the orchestrator's process, asked for or not.
+/// A control frame from a host's process to the orchestrator's process: the reply to an order, or a report.
 #[derive(Serialize, Deserialize)]
 pub enum Answer {
     Report(Report),
-    /// A part of the recorded events, in order.
+    /// A part of the events that the process has recorded, in the order of recording.
     Events(Vec<Event>),
     /// The host's process has sent all of its recorded events.
     Over,
     /// The counts of messages that the process has sent and received.
     Counted(Account),
-    /// The process still runs. It sends this every [`ALIVE_EVERY`], beside all other answers.
+    /// The process still runs. It sends this answer every [`ALIVE_EVERY`], whatever else it sends.
     Alive,
 }
 
 /// The interval at which a host's process reports to the orchestrator's process that it still runs.
 pub const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
-/// A report of something that concerns the run as a whole.
+/// A report that concerns the run as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Report {
     Panicked {
@@ -143,7 +144,7 @@ pub enum Report {
     Released {
         at: Timestamp,
     },
-    /// The orchestrator has recorded the run's end: it drained the latencies, or aborted the run.
+    /// The orchestrator has recorded the end of the run: it has the latencies of all clients, or has aborted the run.
     Ended(Box<Event>),
 }
 
@@ -156,7 +157,7 @@ const GREETING_WITHIN: Duration = Duration::from_secs(5);
 /// Writes one control frame.
 ///
 /// # Errors
-/// If the frame is over the limit or cannot be written.
+/// If the frame is over its size limit or cannot be written.
 pub async fn say(to: &mut (impl AsyncWrite + Unpin), what: &impl Serialize) -> Result<(), WireError> {
     to.write_all(&wire::plain(Kind::Control, what)?).await?;
     Ok(())
@@ -165,7 +166,7 @@ pub async fn say(to: &mut (impl AsyncWrite + Unpin), what: &impl Serialize) -> R
 /// Reads the next control frame; returns `None` if the connection closes after a whole frame.
 ///
 /// # Errors
-/// If the connection breaks, or the frame is of another kind or cannot be decoded.
+/// If the connection breaks, or the frame is not a control frame or cannot be decoded.
 pub async fn hear<T: for<'a> Deserialize<'a>>(from: &mut FrameReader<OwnedReadHalf>) -> Result<Option<T>, WireError> {
     match from.next().await? {
         Some(Incoming::Control(body)) => wire::read(&body).map(Some),
@@ -174,7 +175,7 @@ pub async fn hear<T: for<'a> Deserialize<'a>>(from: &mut FrameReader<OwnedReadHa
     }
 }
 
-/// Reads the greeting of a new connection and checks its token. The error is the reason as text.
+/// Reads the greeting of a new connection and checks the token in it. The error is the reason as text.
 ///
 /// # Errors
 /// If the greeting is late, invalid or has a wrong token.

@@ -3,11 +3,11 @@
 //! The queue is a ticket lock made of file locks. An executor takes the next number and locks that number's file. It
 //! then waits for the lock on the previous number's file, then for a core; once it has the core, it unlocks its own
 //! file and so admits the next executor. At most one executor therefore waits for each file. That matters because the
-//! kernel wakes all waiters of one lock, and runs first not the longest waiter but the one that has used the least CPU
-//! time (measured: clients overtook peers, and waited half as long as in a fair queue). A lock is released when its
-//! process dies, so a crash cannot block a core. A crash in the queue can let executors behind it overtake, but each
-//! core's own lock still admits only one executor at a time. Without leases, four executors on two cores stretch each
-//! other's jobs, and the start and end times of jobs are meaningless.
+//! kernel wakes all waiters of a lock, and first runs the waiter that has used the least CPU time, not the one that has
+//! waited longest (measured: clients overtook peers, and waited half as long as in a fair queue). A lock is released
+//! when its process dies, so a crash cannot block a core. If a process dies in the queue, executors behind it may
+//! overtake executors ahead of it, but the lock of each core still admits only one executor at a time. Without leases,
+//! four executors on two cores slow each other down, and the durations of their jobs are meaningless.
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -17,20 +17,20 @@ use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// One executor's access to the core queue of its machine. Each executor opens its own, since a file lock belongs to an
-/// open file.
+/// One executor's access to the core queue of its machine. Each executor opens the lock files for itself, since a file
+/// lock belongs to an open file.
 pub struct TicketLock {
     /// The file that holds the next free number; an executor locks it while it takes a number.
     next: File,
-    /// The lock files of the numbers: number `n` uses the file at index `n` modulo their count. There is one file more
-    /// than executors, and each executor has at most one number, so an executor never waits for a file that a number
-    /// other than the one before its own uses.
+    /// The lock files of the numbers: number `n` uses the file at index `n` modulo the number of files. There is one
+    /// more file than executors, and each executor has at most one number. So an executor waits only for the executor
+    /// with the number before its own.
     turns: Vec<File>,
     cores: Vec<File>,
 }
 
 /// A place in the queue of the [`TicketLock`] that issued it.
-#[must_use = "those behind it wait until it is taken"]
+#[must_use = "the executors behind this place wait until it is taken or given up"]
 pub struct Turn(u64);
 
 /// A lease of one core, which the holder keeps until the lease is dropped.
@@ -38,14 +38,15 @@ pub struct Lease<'a> {
     core: &'a File,
 }
 
-/// The interval at which the first executor in the queue looks for a free core if the machine has several: file locks
-/// cannot wait for whichever of several is released first.
+/// The interval at which the first executor in the queue looks for a free core if the machine has several cores. The
+/// kernel has no call that waits for the first of several file locks to be released.
 const LOOK: Duration = Duration::from_micros(20);
 
 /// The prefix of the names of the directories that hold lock files.
 const PREFIX: &str = "swarmbench-";
 
-/// The name of a file in the directory that the orchestrator's process keeps locked as long as it lives.
+/// The name of the file that marks a directory as used: the orchestrator's process keeps it locked as long as the
+/// process lives.
 const IN_USE: &str = "in-use";
 
 /// The directory with the lock files of a run.
@@ -55,16 +56,16 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Creates a directory that only this user can enter, and removes directories that killed processes have left.
-    /// Other users could otherwise lock a file in it, which would stall a run that is still reported as valid.
+    /// Creates a directory that only this user can enter, and removes directories that killed processes have left. If
+    /// other users could lock a file in the directory, they could delay a run that is then reported as valid.
     ///
     /// # Errors
     /// If the directory cannot be created.
     pub fn new() -> io::Result<Leases> {
         remove_stale(&std::env::temp_dir());
         let dir = tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir()?;
-        // The lock file gets its final name only once it is locked, so an unlocked file of that name is a dead
-        // process's.
+        // The lock file gets its final name only once it is locked, so an unlocked file with that name belongs to a
+        // process that has died.
         let unlocked = dir.path().join("unlocked");
         let in_use = File::create(&unlocked)?;
         lock(&in_use)?;
@@ -93,7 +94,7 @@ fn remove_stale(parent: &Path) {
 
 impl TicketLock {
     /// Opens the queue for `cores` cores (at least 1) whose lock files are in `dir`. `executors` is the number of
-    /// executors of the machine. All of them must pass the same two numbers.
+    /// executors of the machine. All executors must pass the same `cores` and `executors`.
     ///
     /// # Errors
     /// If a lock file cannot be created or opened.
@@ -112,7 +113,8 @@ impl TicketLock {
     /// # Errors
     /// If a file cannot be locked.
     pub fn take(&self, turn: Turn) -> io::Result<Lease<'_>> {
-        // The count of files is added so that number 0 has a number before it; the modulus hides the addition.
+        // The number of files is added so that the subtraction cannot underflow for number 0. The index of the file,
+        // which is modulo this number, stays the same.
         let before = self.turn(turn.0 + self.turns.len() as u64 - 1);
         let core = lock(before).and_then(|()| {
             unlock(before);
@@ -122,8 +124,8 @@ impl TicketLock {
         Ok(Lease { core: core? })
     }
 
-    /// Gives a place in the queue up, for a job that will not run. Executors behind the place may then overtake some of
-    /// those ahead of it.
+    /// Gives up a place in the queue, for a job that will not run. Executors behind the place may then overtake
+    /// executors ahead of it.
     pub fn give_up(&self, turn: Turn) {
         unlock(self.turn(turn.0));
     }
@@ -139,8 +141,8 @@ impl TicketLock {
     /// If the file of the next number cannot be locked, read or written.
     pub fn line_up(&self) -> io::Result<Turn> {
         lock(&self.next)?;
-        // Each executor locks its own number's file before another executor can take the next number, so that no two
-        // executors have the same number.
+        // All of this happens under the lock on `next`: no two executors take the same number, and an executor finds
+        // the file of the number before its own locked.
         let taken = || {
             let mut bytes = [0; 8];
             // The file of the next number is empty until the first executor takes a number.
@@ -227,7 +229,7 @@ mod tests {
         let _used = make("swarmbench-used", true);
         make("swarmbench-left", false);
         make("other-left", false);
-        // A directory that another process is just creating; it must stay.
+        // A directory that another process is just creating must stay.
         std::fs::create_dir(parent.path().join("swarmbench-new")).unwrap();
         remove_stale(parent.path());
         let there = |name: &str| parent.path().join(name).exists();

@@ -3,9 +3,9 @@
 //! By default the kernel sometimes wakes a node's thread on a core where another host's job has just begun, and lets
 //! that job run on for up to a millisecond. The 99th percentile of the time from the end of a job until the host's
 //! arbiter had the result was 900 us; with a single client, so that no other host computed meanwhile, it was 40 us.
-//! Hosts on machines of their own do not disturb each other in this way. The cores are therefore divided: jobs run on
-//! as many cores as the leases can use, and all other threads on the rest. Without leases, without spare cores, and on
-//! systems other than Linux, all threads run on all cores.
+//! Hosts on separate machines do not disturb each other in this way. The cores are therefore divided: jobs run on as
+//! many cores as the leases can use, and all other threads on the remaining cores. Without leases, without spare cores,
+//! and on systems other than Linux, all threads run on all cores.
 use scenarios::plan::Plan;
 
 /// The division of this machine's cores, as the kernel's core numbers.
@@ -43,7 +43,7 @@ impl Cores {
 mod kernel {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-    /// Returns the cores that this process may use; an empty list on systems other than Linux.
+    /// Returns the cores that the calling thread may use; an empty list if the kernel does not report them.
     pub fn allowed() -> Vec<usize> {
         let Ok(set) = sched_getaffinity(None) else { return Vec::new() };
         (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
@@ -61,12 +61,12 @@ mod kernel {
 
 #[cfg(not(target_os = "linux"))]
 mod kernel {
-    /// Returns the cores that this process may use; an empty list on systems other than Linux.
+    /// Returns an empty list: the cores that a thread may use are known only on Linux.
     pub fn allowed() -> Vec<usize> {
         Vec::new()
     }
 
-    /// Does nothing: only Linux can confine threads to cores here.
+    /// Does nothing: threads are confined to cores only on Linux.
     pub fn confine(_: &[usize]) {}
 }
 

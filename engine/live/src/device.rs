@@ -1,10 +1,10 @@
-//! A host's device: one thread that owns candle, the weights and the KV caches, and executes one job at a time.
+//! A host's device: one thread that owns the weights and the KV caches, and executes one job at a time.
 //!
 //! Jobs enter through a bounded queue, and results return to the arbiter (the host's main thread) as [`Computed`]; the
-//! arbiter never blocks. Where hosts share a machine, a job holds a core lease while it runs, and its start and end are
-//! read from the clock while the lease is held. No job ends the thread: an error or a panic fails only its own job. An
-//! idle device sleeps instead of spinning: a spinning device would keep the core that its arbiter needs to send the
-//! last result on (30 us of spinning cost 35 us per hop).
+//! arbiter never blocks. If the machine has core leases, a job holds a lease while it runs, and the job's start and end
+//! are read from the clock while the lease is held. No job ends the thread: after an error or a panic only the job has
+//! failed. An idle device sleeps instead of spinning: a spinning device would occupy the core that the arbiter needs to
+//! send the last result (30 us of spinning cost 35 us per hop).
 mod bench;
 mod blockwise;
 
@@ -36,8 +36,8 @@ pub struct Device {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The place of a device's first job in the machine's core queue. `None` if the machine has no leases, and for a job
-/// behind another job of the same device.
+/// The place in the machine's core queue that was taken for a job. `None` if the machine has no leases, or if the job
+/// waits behind another job of the same device.
 type Place = Option<io::Result<Turn>>;
 
 /// A device's access to the core queue of its machine. The device has at most one place in the core queue, for the
@@ -94,7 +94,8 @@ impl Device {
         Ok(Device { jobs: Some(jobs), line, thread: Some(thread) })
     }
 
-    /// Submits a job to the device. The error is the answer for the job's node if the device is [`Refusal::Busy`].
+    /// Submits a job to the device. If the device's queue is full, returns as an error the answer for the job's node,
+    /// [`Refusal::Busy`].
     pub fn give(&self, node: NodeId, job: Job) -> Result<(), Computed> {
         let (ticket, release) = (job.ticket, matches!(job.work, Work::Release { .. }));
         if let Some(jobs) = &self.jobs {
@@ -211,8 +212,8 @@ impl Worker {
                 let _ = self.arrivals.send(Arrival::Seen(Event::Scored(Box::new(scored))));
             }
             let computed = Computed { ticket: job.ticket, started, finished, output };
-            // The result is sent before the lease is released: once it is, the kernel may at once run the next holder
-            // on this core, before this thread.
+            // The result is sent before the lease is released. Otherwise the kernel might run the next holder of the
+            // lease on this core before this thread sends the result.
             if self.arrivals.send(Arrival::Computed { node, computed }).is_err() {
                 return;
             }

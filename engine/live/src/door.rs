@@ -1,7 +1,7 @@
 //! Accepts connections to a host, and admits those that know the run's token.
 //!
-//! The socket is bound to loopback. A connection without the run's token is closed without an answer, and so is one
-//! that does not greet in time, or that arrives while too many others have not greeted yet.
+//! The socket is bound to loopback. A connection is closed without an answer if its greeting does not have the run's
+//! token or does not arrive in time, or if too many other connections have not sent their greetings yet.
 use super::control::{Greeting, Token, greeted};
 use super::warnings::Warnings;
 use super::wire::{FrameReader, Limits};
@@ -13,8 +13,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
-/// Accepts connections for ever. Those that greet with the right token are passed to `welcome`, which returns the
-/// reason if it rejects a connection.
+/// Accepts connections without end. If the greeting of a connection has the right token, passes the connection to
+/// `welcome`, which returns a reason if it rejects the connection.
 pub async fn attend(
     listener: TcpListener,
     token: Token,
@@ -30,8 +30,8 @@ pub async fn attend(
             Ok(caller) => caller,
             Err(why) => {
                 dropped.warn(|| format!("a connection could not be accepted: {why}"));
-                // An accept most likely fails because the process has run out of file descriptors; some may become free
-                // meanwhile.
+                // An accept most likely fails because the process has run out of file descriptors. Some of them may
+                // become free during the wait.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -57,7 +57,7 @@ pub async fn attend(
     }
 }
 
-/// A connection that has greeted with the right token.
+/// A connection whose greeting has the right token: the greeting, the receiving side and the sending side.
 type Known = (Greeting, FrameReader<OwnedReadHalf>, OwnedWriteHalf);
 
 async fn introduce(stream: TcpStream, token: &Token) -> Result<Known, String> {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub enum FaultAction {
     Crash(HostId),
     Leave(HostId),
-    /// Start the host's first process or its next incarnation.
+    /// Start a process of the host: the first one, or that of the next incarnation.
     Begin(HostId),
     Stall(HostId, Duration),
     Resume(HostId),
@@ -18,7 +18,8 @@ pub enum FaultAction {
 }
 
 impl FaultAction {
-    /// Returns the action that starts a fault; `None` for a partition, slow link or slow device, which hosts look up.
+    /// Returns the action that starts a fault. Returns `None` for a partition, slow link or slow device, which the
+    /// hosts apply by themselves.
     fn of(what: &What) -> Option<FaultAction> {
         match *what {
             What::Crash { host, .. } => Some(FaultAction::Crash(host)),
@@ -33,7 +34,7 @@ impl FaultAction {
 /// Fault actions ordered by due time; actions due at the same time keep the plan's order.
 pub struct FaultSchedule {
     due: BTreeMap<(Timestamp, usize), FaultAction>,
-    /// The actions whose times count from the barrier's release, while the release is not known yet.
+    /// The actions whose due times count from the barrier's release. They are kept here until the release is known.
     later: Vec<(Duration, FaultAction)>,
     count: usize,
 }
@@ -46,14 +47,14 @@ impl FaultSchedule {
             match (fault.at, FaultAction::of(&fault.what)) {
                 (When::Start(after), Some(action)) => schedule.add(started + after, action),
                 (When::Release(after), Some(action)) => schedule.later.push((after, action)),
-                // Faults at a number of steps: the host counts its steps itself, and kills its own process.
+                // A crash after a number of steps: the host's process counts its steps and kills itself.
                 (When::Steps { .. }, _) | (_, None) => {}
             }
         }
         schedule
     }
 
-    /// Sets the time of the barrier's release, which gives the faults that count from it their due times.
+    /// Sets the time of the barrier's release, and schedules the faults whose due times count from it.
     pub fn release(&mut self, at: Timestamp) {
         for (after, action) in std::mem::take(&mut self.later) {
             self.add(at + after, action);

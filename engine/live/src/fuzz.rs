@@ -1,4 +1,5 @@
-//! Entry points for the fuzz targets to the private formats in which the processes of a live run talk.
+//! Entry points for the fuzz targets: they decode and encode the private formats that the processes of a live run
+//! exchange.
 use super::control::{Answer, Greeting, Invitation, Order, Purpose, Token};
 use super::wire::{self, Kind, WireError};
 use actors::id::HostId;

@@ -19,7 +19,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 
-/// Returns the hosts that run in a process of their own: all hosts that have a node, except the orchestrator's.
+/// Returns the hosts that run in child processes: all hosts that have a node, except the orchestrator's host.
 pub fn staffed(plan: &Plan) -> impl Iterator<Item = HostId> {
     let hosts: BTreeSet<HostId> = plan.nodes.iter().map(|node| node.host).collect();
     hosts.into_iter().filter(|host| *host != HostId(0) && (host.0 as usize) < plan.hosts.len())
@@ -28,7 +28,7 @@ pub fn staffed(plan: &Plan) -> impl Iterator<Item = HostId> {
 /// The supervisor of the child processes of one run.
 pub struct HostSupervisor {
     members: Vec<Member>,
-    /// The processes that were started and have not joined the run yet; processes that are not listed may not join.
+    /// The processes that were started and have not joined the run yet. Other processes may not join.
     pub expected: Expected,
 }
 
@@ -57,7 +57,7 @@ pub enum ProcessEnd {
 }
 
 impl ProcessEnd {
-    /// Converts what waiting for a process returned.
+    /// Converts the result of waiting for a process.
     fn of(waited: io::Result<ExitStatus>) -> ProcessEnd {
         match waited {
             Err(why) => ProcessEnd::Unknown(why.to_string()),
@@ -69,7 +69,7 @@ impl ProcessEnd {
         }
     }
 
-    /// Whether SIGKILL ended the process, which is also how the plan's crashes end a process.
+    /// Whether SIGKILL ended the process. A crash that the plan contains ends a process with this signal.
     pub fn is_sigkill(&self) -> bool {
         matches!(self, ProcessEnd::Killed { signal, .. } if *signal == Signal::KILL.as_raw())
     }
@@ -90,7 +90,7 @@ impl fmt::Display for ProcessEnd {
     }
 }
 
-/// What a child process needs in order to join the run.
+/// The data that a child process needs to join the run.
 pub struct Meeting<'a> {
     pub orchestrator: SocketAddr,
     pub token: Token,
@@ -153,7 +153,7 @@ impl HostSupervisor {
         }
     }
 
-    /// Closes every child's stdin, which makes the children end, and kills those that have not ended after `within`.
+    /// Closes every child's stdin, which makes the children end. Kills children that have not ended after `within`.
     pub async fn dismiss(self, within: Duration) {
         let mut watches = Vec::new();
         for Member { stdin, kill, watch, .. } in self.members {
@@ -175,8 +175,8 @@ fn command(options: &Options, host: &Host) -> Command {
     // The first argument names the host, so that a list of processes tells them apart.
     command.arg0(format!("swarmbench:{}", host.name));
     command.args(&options.args).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
-    // Each child has its own process group: Ctrl-C at the terminal reaches only the controlling process, which ends
-    // them.
+    // Each child has its own process group: Ctrl-C at the terminal reaches only the controlling process, which ends the
+    // children.
     command.process_group(0);
     // Devices with more than one thread never share a process: see `scenarios::live_obstacles`.
     let threads = host.devices().filter_map(|device| match device.executor {

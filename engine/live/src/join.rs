@@ -37,7 +37,7 @@ pub fn host_main() -> Result<(), LiveError> {
     actix::System::new().block_on(join(invitation))
 }
 
-/// Makes the kernel kill this process when its parent dies, because a process that is stuck does not notice its stdin.
+/// Makes the kernel kill this process when its parent dies. A stuck process would not notice that its stdin closes.
 fn die_with_parent() {
     #[cfg(target_os = "linux")]
     if let Err(why) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
@@ -97,7 +97,7 @@ async fn join(invitation: Invitation) -> Result<(), LiveError> {
     serve(&local, orders, control, reports, falls).await
 }
 
-/// Accepts connections from those hosts of the run that know its token.
+/// Accepts connections from hosts that know the run's token.
 async fn open_door(listener: TcpListener, local: Rc<LocalHost>, token: super::control::Token) {
     super::door::attend(listener, token, move |greeting, reader, writer| match greeting.purpose {
         Purpose::Messages => local.answer(&greeting, reader, writer),
@@ -129,7 +129,7 @@ async fn serve(
     mut reports: UnboundedReceiver<Report>,
     falls: bool,
 ) -> Result<(), LiveError> {
-    // A cancelled read of a frame would lose bytes, so a separate task reads.
+    // The `select!` below would cancel a read, and a cancelled read of a frame loses bytes. So a separate task reads.
     let (sender, mut heard) = unbounded_channel();
     spawn_local(async move {
         while let Ok(Some(order)) = hear::<Order>(&mut orders).await {

@@ -1,8 +1,10 @@
-//! The live runtime: hosts as processes, real TCP between them, blocks executed by candle.
+//! The live runtime: each host is a process, hosts talk over real TCP connections, and the crate `models` executes the
+//! blocks.
 //!
 //! [`run`] controls one cell from this process. This process is host 0, which has the orchestrator and the bootstrap
-//! node. It starts a child process for every other host that has a node. Each process spawns its part of the same plan,
-//! with the same actors as the simulation. Every child has ended when `run` returns, even after an error.
+//! node. It starts a child process for every other host that has a node. Each process spawns the actors of its host's
+//! nodes. The code of the actors is the same as in a simulation. Every child has ended when `run` returns, even after
+//! an error.
 //!
 //! Hosts do not discover other machines, and other machines cannot connect: all sockets are bound to loopback.
 #![forbid(unsafe_code)]
@@ -47,13 +49,14 @@ use topology::outcome::Run;
 /// The options of a live run that are not part of its plan.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The program that child processes run, with `args`; it must call [`host_main`].
+    /// The program that child processes run. It must call [`host_main`].
     pub exe: PathBuf,
+    /// The command-line arguments of `exe`.
     pub args: Vec<String>,
-    /// The longest time from a child's start until it has joined.
+    /// The longest time from the start of a child process until it has joined the run.
     pub join_within: Duration,
-    /// How long hosts may take to send their records after the run, and then again to exit before they are killed. Each
-    /// part of a record that arrives restarts the time for the records.
+    /// The time limit of each step after the run: until the next part of any host's record arrives, until the message
+    /// counts balance, and until the processes have exited. Processes that have not exited by then are killed.
     pub dismiss_within: Duration,
 }
 
@@ -69,8 +72,8 @@ impl Options {
     }
 }
 
-/// The reason why a run could not start or be carried out. The end of a run that has begun is a
-/// [`topology::outcome::Outcome`].
+/// The reason why a live run could not be started or carried out. A run that was carried out has a
+/// [`topology::outcome::Outcome`] instead, which may be a failure.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     #[error(
@@ -105,11 +108,11 @@ impl LiveError {
     }
 }
 
-/// Runs one cell live, in processes of this machine, until the run is over or `interrupt` is set.
+/// Runs one cell of a sweep live, in processes on this machine, until the run is over or `interrupt` is set.
 ///
 /// # Errors
-/// If a device is not on this machine, the prompts cannot be loaded, a process cannot be started or does not join, or a
-/// node cannot load its part of the model.
+/// If a device of the plan is not on this machine, the prompts cannot be loaded, a process cannot be started or does
+/// not join the run, or a node cannot load its part of the model.
 ///
 /// # Panics
 /// If the orchestrator's thread panics.
@@ -125,7 +128,7 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
     }
     let plan = Arc::new(plan);
     let _awake = awake::keep();
-    // The run has a thread of its own, because its arbiter and actors must end with it.
+    // The run gets a new thread: the actix arbiter and its actors are bound to that thread, and end with it.
     std::thread::scope(|scope| {
         let control = || actix::System::new().block_on(run_controller::control_run(plan.clone(), options, interrupt));
         let thread = std::thread::Builder::new().name("orchestrator".to_owned()).spawn_scoped(scope, control);
@@ -136,8 +139,8 @@ pub fn run(plan: &Plan, options: &Options, interrupt: &AtomicBool) -> Result<Run
     })
 }
 
-/// Returns the reasons why this build cannot execute the plan's devices on this machine: the build may lack the feature
-/// CUDA, and the machine may lack a GPU.
+/// Returns the reasons why this build cannot run the plan's devices on this machine: the build may lack the feature
+/// `cuda`, and the machine may lack a GPU.
 pub fn device_obstacles(plan: &Plan) -> Vec<String> {
     let obstacle = |(host, device): (&scenarios::plan::Host, &scenarios::plan::Device)| match device.executor {
         Executor::Cuda { .. } if !cfg!(feature = "cuda") => Some(format!(
@@ -158,7 +161,7 @@ pub fn device_obstacles(plan: &Plan) -> Vec<String> {
     devices.filter_map(obstacle).collect()
 }
 
-/// Whether a node submits jobs to its host's device.
+/// Whether a node with this role submits jobs to the device of its host.
 fn computes(role: &Role) -> bool {
     matches!(role, Role::Peer { .. } | Role::Client)
 }

@@ -2,7 +2,7 @@
 //!
 //! A sender writes its frame immediately, without a task switch, until the socket would block. The remaining bytes wait
 //! in a bounded queue for the link's writer task. Large tensors are sent in chunks, and whole frames may be sent
-//! between chunks. A failed link is never restored: the process at its other end counts as gone.
+//! between chunks. A failed link is never restored: the process at the other end of the link counts as gone.
 use super::wire::{Chunks, Frame, HEADER_BYTES, Unit};
 use actors::limits;
 use std::cell::{Cell, RefCell};
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
-/// The sending end of a connection to another host; frames wait while it is still being dialled.
+/// The sending end of a connection to another host. Frames wait while the connection is still being dialled.
 pub struct Link {
     outbound: RefCell<Outbound>,
     /// Wakes the writer task.
@@ -23,7 +23,7 @@ pub struct Link {
 #[derive(Default)]
 struct Outbound {
     socket: Option<Rc<OwnedWriteHalf>>,
-    /// The bytes that are partly written to the socket.
+    /// The unit of which a part has been written to the socket.
     current: Option<Unit>,
     whole: VecDeque<Unit>,
     parted: VecDeque<(Unit, Chunks)>,
@@ -55,7 +55,7 @@ impl From<io::Error> for LinkError {
 }
 
 impl Link {
-    /// Creates a link that is being dialled; its frames wait.
+    /// Creates a link that is being dialled. Its frames wait until [`Link::connect`] is called.
     pub fn dialling() -> Rc<Link> {
         Rc::new(Link { outbound: RefCell::default(), more: Notify::new(), closed: Cell::new(false) })
     }
@@ -161,7 +161,7 @@ impl Outbound {
         }
     }
 
-    /// Takes what is to be written next. Whole frames come first, so that a decode step waits for at most one chunk.
+    /// Takes the next bytes to be written. Whole frames come first, so that a decode step waits for at most one chunk.
     fn next(&mut self) -> Option<Unit> {
         if let Some(unit) = self.whole.pop_front() {
             return Some(unit);

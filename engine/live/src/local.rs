@@ -1,8 +1,8 @@
-//! One host in this process: runs its actors, carries out their effects, and owns its devices, links and record.
+//! The host that runs in this process: runs the host's actors, carries out their effects, and owns the host's devices,
+//! links and record.
 //!
-//! A host runs on one arbiter, a single thread. A token therefore crosses a host without a switch between threads,
-//! except to and from the device. No call blocks: the result of a slow operation returns as an [`Arrival`] or through a
-//! link.
+//! A host runs on one arbiter, a single thread. A step therefore passes through a host without a thread switch, except
+//! to and from the device. No call blocks: the result of a slow operation returns as an [`Arrival`] or through a link.
 mod message_account;
 mod remote_host;
 
@@ -39,14 +39,15 @@ use tokio::task::spawn_local;
 use topology::fault_windows::FaultWindows;
 use topology::spawn::{self, ActorSpawner};
 
-/// The longest time after a run for the close of a session to arrive: enough for any shaped path and a busy machine.
+/// The time limit after a run for the messages that close sessions to arrive. It is enough for any shaped path and a
+/// busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The data about the run that a process receives when it joins.
 pub struct Directory {
     /// The address where each host listens, by host id.
     pub book: Vec<Option<Place>>,
-    /// The token that admits a connection to the other hosts.
+    /// The run's token. A host accepts only connections whose greeting has this token.
     pub token: Token,
     /// The incarnation of the host as which the process joins.
     pub incarnation: u32,
@@ -62,17 +63,17 @@ pub struct LocalHost {
     /// The mailboxes of this host's nodes, by node id; `None` for nodes of other hosts.
     posts: RefCell<Vec<Option<Box<dyn Post>>>>,
     connections: Connections,
-    /// The devices in the plan's order; empty if no node of this host computes.
+    /// The devices of this host in the plan's order; empty if no node of this host submits jobs.
     devices: Vec<Device>,
     slowdown: DeviceSlowdown,
     shaper: Option<RefCell<Shaper>>,
     windows: RefCell<FaultWindows>,
-    /// The number of steps after which the process kills itself, if the plan crashes it at a number of steps.
+    /// The number of steps until the process kills itself; `None` unless the plan crashes it after a number of steps.
     doom: Cell<Option<u64>>,
     record: Recorder,
     /// Warnings that other hosts can cause any number of times.
     warnings: Warnings,
-    /// True once the run is over: a connection that ends is then no loss.
+    /// True once the run is over. Connections that end after that are not reported as lost.
     stopping: Cell<bool>,
     /// True while messages are counted after the run: no node may send any more.
     sealed: Cell<bool>,
@@ -80,13 +81,13 @@ pub struct LocalHost {
 
 /// The connections to the other hosts of the run.
 struct Connections {
-    /// The token that admits a connection to the other hosts.
+    /// The run's token, which this host sends when it dials another host.
     token: Token,
     /// The address where each host listens, by host id.
     book: RefCell<Vec<Option<Place>>>,
     /// The connections, by host id.
     links: RefCell<Vec<RemoteHost>>,
-    /// For each host, the last incarnation of it that connected to this process.
+    /// For each host, its last incarnation that has dialled this process.
     callers: RefCell<Vec<Option<u32>>>,
     /// The number of incoming connections that wait until the orchestrator announces the process that dialled them.
     ahead: Cell<usize>,
@@ -110,7 +111,8 @@ impl Connections {
     }
 }
 
-/// What this host observes: its events, checked as they happen, and the numbers of messages that it sends and delivers.
+/// The record of a host: its events, which are checked against the invariants as they happen, and the numbers of
+/// messages that it sends and delivers.
 struct Recorder {
     events: RefCell<Vec<Event>>,
     checker: RefCell<InvariantChecker>,
@@ -120,7 +122,7 @@ struct Recorder {
 }
 
 impl LocalHost {
-    /// Spawns the actors of the host `here` on this arbiter.
+    /// Spawns the actors of the host `here` on the arbiter of the calling thread.
     ///
     /// # Errors
     /// If the lock files of the core leases cannot be opened, or a thread cannot be started.
@@ -156,8 +158,8 @@ impl LocalHost {
                     sender.clone(),
                 )?);
             }
-            // This thread is confined only after the devices have started, because their threads would inherit its
-            // cores.
+            // This thread is confined only after the devices have started, because the devices' threads would otherwise
+            // inherit its cores.
             divided.iter().for_each(Cores::serve);
         }
         let shaper = match plan.network.shape {
@@ -171,7 +173,8 @@ impl LocalHost {
         };
         let mut incarnations: Vec<u32> = book.iter().map(|place| place.map_or(0, |place| place.incarnation)).collect();
         incarnations[here.0 as usize] = incarnation;
-        // The plan may list several crashes at a number of steps; each incarnation of the host takes the next one.
+        // The plan may crash a host several times after a number of steps: the first such crash is that of the first
+        // incarnation, and so on.
         let doom = plan.faults.iter().filter_map(mine).nth(incarnation as usize);
         let host = Rc::new_cyclic(|itself| LocalHost {
             itself: itself.clone(),
@@ -206,7 +209,7 @@ impl LocalHost {
         self.record.events.take()
     }
 
-    /// Sets the time of the barrier's release, from which some faults of the plan count.
+    /// Sets the time of the barrier's release, from which the start times of some faults count.
     pub fn released(&self, at: Timestamp) {
         self.windows.borrow_mut().release(at);
         self.slowdown.release(at);
@@ -244,11 +247,12 @@ impl LocalHost {
         Account { host: self.here, incarnation: self.incarnation, tallies: self.record.account.borrow().tallies(waits) }
     }
 
-    /// Checks for open sessions after a run that was drained. Returns the report of a broken invariant if a node of
-    /// this host still holds a session when its close must have arrived.
+    /// Checks after a run that all sessions are closed. Returns the report of a broken invariant if a node of this host
+    /// still holds a session after the time limit. Checks nothing if `drained` is false: then a client has not
+    /// finished.
     pub async fn left_over(&self, drained: bool) -> Option<Report> {
-        // After a partition, a stall or a slow link the close of a session can arrive long after the run, so such plans
-        // are not checked.
+        // After a partition, a stall or a slow link, the message that closes a session can arrive long after the run.
+        // So runs with such faults are not checked.
         let hinders = |what: &What| matches!(what, What::Partition { .. } | What::Stall { .. } | What::SlowLink { .. });
         if !drained || self.plan.faults.iter().any(|fault| hinders(&fault.what)) {
             return None;
@@ -284,7 +288,7 @@ impl LocalHost {
         }
     }
 
-    /// Delivers a message to a node of this host, from a node of this host or of another.
+    /// Delivers a message from a node of any host to a node of this host.
     fn hand_over(&self, from: NodeId, incarnation: u32, to: NodeId, message: Message) {
         if let Some(Some(post)) = self.posts.borrow().get(to.0 as usize) {
             post.post(from, Delivery::Message(message));
@@ -362,7 +366,7 @@ impl Host for LocalHost {
     }
 }
 
-/// Spawns the state of nodes as live actors on a host.
+/// Spawns the live actors of a host.
 struct Spawning<'a>(&'a LocalHost);
 
 impl Spawning<'_> {

@@ -1,4 +1,4 @@
-//! What the run controller hears from the child processes of a run.
+//! The news that the run controller receives from and about the child processes of a run.
 use super::control::{Answer, hear};
 use super::host_supervisor::{Meeting, ProcessEnd};
 use super::wire::{FrameReader, Limits, WireError};
@@ -15,10 +15,11 @@ use tokio::time::sleep;
 /// The interval at which the interrupt flag is polled.
 pub const LOOK: Duration = Duration::from_millis(20);
 
-/// How long to wait for a process's exit after its connection has ended, before only the connection is reported.
+/// The time from the end of a process's connection until that end is reported. If the process has ended too, its exit
+/// is reported within this time, and explains more.
 const EXIT_WITHIN: Duration = Duration::from_secs(2);
 
-/// What the run controller hears from or about a child process.
+/// A piece of news from or about a child process, for the run controller.
 pub enum News {
     Joined {
         host: HostId,
@@ -42,14 +43,14 @@ pub enum News {
     },
 }
 
-/// A host that has joined and waits for the plan.
+/// A host's process that has joined the run and waits for the plan.
 pub struct Joined {
     pub port: u16,
     pub orders: OwnedWriteHalf,
     pub answers: FrameReader<OwnedReadHalf>,
 }
 
-/// What the run controller needs to start a process and let it join.
+/// The data with which the run controller starts a child process and lets it join the run.
 pub struct Meet<'a> {
     pub options: &'a Options,
     pub meeting: Meeting<'a>,

@@ -1,4 +1,5 @@
-//! Controls one live run from the orchestrator's process: starts the hosts, supervises them, and ends the run.
+//! Controls one live run from the orchestrator's process: starts the processes of the other hosts, supervises them, and
+//! ends the run.
 //!
 //! The actors implement the swarm's behaviour; the run controller only manages the processes that run the actors.
 use super::control::{Greeting, Order, Place, Purpose, Token, say};
@@ -25,10 +26,11 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
 use topology::outcome::{Outcome, Run};
 
-/// How long hosts may take to answer, and then to exit, when the user has interrupted the run.
+/// The time limits for the end of a run that the user has interrupted: for the next part of any host's record, and then
+/// for the processes to exit.
 const INTERRUPTED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Runs one cell from its start to the end of its processes.
+/// Carries out one live run, from the start to the end of its processes.
 ///
 /// # Errors
 /// If the run cannot be set up, or a node cannot load its part of the model.
@@ -89,8 +91,8 @@ async fn perform(
     let mut monitor = RunMonitor::new(setup, book.clone());
     for (host, Joined { mut orders, answers, .. }) in gathered {
         let spawn_actors = Order::Raise { plan: Box::new(plan.as_ref().clone()), book: book.clone(), started };
-        // A process that does not read its order has ended or hangs. Its exit, or the end of `ready_within`, reports
-        // that.
+        // A process that does not read the order has ended or hangs. The run then ends through the process's exit, or
+        // because the node does not become ready within `ready_within`.
         let _ = timeout(options.join_within, say(&mut orders, &spawn_actors)).await;
         spawn_local(listen(plan.clone(), (host, 0), answers, sender.clone()));
         monitor.add(host, orders);
@@ -141,13 +143,13 @@ async fn open_door(
     .await;
 }
 
-/// Returns the hosts that exist from the start of the run and do not join later.
+/// Returns the hosts whose processes start with the run, not through a later fault.
 fn early(plan: &Plan) -> impl Iterator<Item = HostId> {
     let late = plan.late_hosts();
     staffed(plan).filter(move |host| !late.contains(host))
 }
 
-/// Waits until every child that exists from the start has joined, or until one that has joined is lost.
+/// Waits until every process that starts with the run has joined it, or until a process that has joined ends.
 async fn wait_for_hosts(
     plan: &Plan,
     options: &Options,

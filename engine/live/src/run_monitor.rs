@@ -1,4 +1,5 @@
-//! Supervises a live run that has begun: carries out its faults, notices unplanned losses, and collects the record.
+//! Supervises a live run that has begun: carries out the plan's faults, notices unplanned losses of hosts, and collects
+//! the hosts' records.
 mod collect;
 
 use super::control::{ALIVE_EVERY, Answer, Order, Place, Report, say};
@@ -26,34 +27,34 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use topology::holders::Holders;
 use topology::outcome::Outcome;
 
-/// How much longer than the sum of its own time limits a run may take; then it is ended as a deadlock.
+/// The time that a run may take beyond the sum of the plan's time limits. A run that takes longer ends as a deadlock.
 const GRACE: StdDuration = StdDuration::from_secs(30);
 
-/// A host that sends nothing is given up after the timeout of a request, but not before the first and not after the
-/// second time. A busy machine can silence a host for seconds; a host that is silent for longer than the second is
-/// stuck.
+/// The minimum and the maximum of the time without a frame from a host after which the host counts as lost. Between
+/// them the time is the plan's request timeout. On a busy machine a working host may send nothing for seconds; a host
+/// that sends nothing for longer than the maximum is stuck.
 const SILENT_FOR: (StdDuration, StdDuration) = (StdDuration::from_secs(10), StdDuration::from_secs(30));
 
 /// The supervision of a live run that has begun, in the orchestrator's process.
 pub struct RunMonitor<'a> {
     setup: RunSetup<'a>,
     schedule: FaultSchedule,
-    /// The time of the barrier's release, once it is known.
+    /// The time at which the orchestrator released the barrier; `None` before the release.
     released: Option<Timestamp>,
     processes: Processes,
     losses: Losses,
-    /// The events that each host has sent so far, by host.
+    /// The recorded events that each host has sent so far.
     records: BTreeMap<HostId, Vec<Event>>,
 }
 
-/// What is needed to begin the supervision of a live run.
+/// The inputs of [`RunMonitor::new`], apart from the addresses of the hosts.
 pub struct RunSetup<'a> {
     pub plan: &'a Arc<Plan>,
-    /// The orchestrator's own host.
+    /// The orchestrator's host, which runs in this process.
     pub local: Rc<LocalHost>,
     pub supervisor: &'a mut HostSupervisor,
     pub meet: Meet<'a>,
-    /// The channel to which the tasks that listen to processes send what they hear.
+    /// The channel for news of the child processes: joins, answers, closed connections and exits.
     pub news: UnboundedSender<News>,
     pub started: Timestamp,
 }
@@ -62,7 +63,7 @@ pub struct RunSetup<'a> {
 struct Processes {
     /// The control connections to the running hosts.
     hosts: BTreeMap<HostId, OwnedWriteHalf>,
-    /// The addresses where hosts listen and their incarnations, by host id.
+    /// The listening address and the incarnation of each host, indexed by host id.
     book: Vec<Option<Place>>,
     /// Hosts whose processes have been told to end and have not ended yet.
     doomed: BTreeSet<HostId>,
@@ -72,25 +73,25 @@ struct Processes {
     wanted: BTreeSet<HostId>,
     /// Stalled hosts, and for each the number of stalls in effect, which may overlap.
     stalled: BTreeMap<HostId, u32>,
-    /// For each silent host, the number of checks in a row that found no frame from it since the check before.
+    /// For each host, the number of checks since its last frame arrived. A check takes place every [`ALIVE_EVERY`].
     silent: BTreeMap<HostId, u32>,
 }
 
-/// The losses of hosts that the plan did not ask for, and the blocks that any losses leave without a peer.
+/// The unplanned losses of hosts, and the blocks that planned and unplanned losses leave without a peer.
 struct Losses {
     holders: Holders,
-    /// Hosts whose processes ended although the plan did not ask for it, and how.
+    /// Hosts that were lost although the plan neither crashes nor removes them at that time, each with the reason.
     lost: Vec<(HostId, String)>,
-    /// The hosts to which others have lost their connections, with the reason. Those that were disconnected for a
-    /// protocol violation come first.
+    /// The hosts to which another host has lost its connection, each with the reason. Hosts that were disconnected for
+    /// a protocol violation come first.
     cut: Vec<(HostId, String)>,
     /// For each host, the other hosts that have lost their connection to it.
     cut_by: BTreeMap<HostId, BTreeSet<HostId>>,
 }
 
 impl<'a> RunMonitor<'a> {
-    /// Begins the supervision of a run whose first processes listen at the addresses of `book`. Control connections are
-    /// added with [`RunMonitor::add`].
+    /// Begins the supervision of a run. `book` has the listening addresses of the hosts that have joined so far. Their
+    /// control connections are added with [`RunMonitor::add`].
     pub fn new(setup: RunSetup<'a>, book: Vec<Option<Place>>) -> RunMonitor<'a> {
         let plan = setup.plan;
         RunMonitor {
@@ -116,7 +117,7 @@ impl<'a> RunMonitor<'a> {
         self.processes.hosts.insert(host, orders);
     }
 
-    /// Supervises the run until the orchestrator has drained the latencies, or something else ends the run first.
+    /// Supervises the run until the orchestrator has the latencies of all clients, or something else ends the run.
     ///
     /// # Errors
     /// If a node cannot load its part of the model.
@@ -129,7 +130,8 @@ impl<'a> RunMonitor<'a> {
         let began = Instant::now();
         let horizon = began + self.longest();
         let mut look_for_silence = interval(ALIVE_EVERY);
-        // If this process itself was stopped, it could hear no host: missed ticks then count as one check, not as many.
+        // A process that is stopped for a while receives no frames. If this process was stopped, all checks that it
+        // missed count as one.
         look_for_silence.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(action) = self.schedule.take(clock::now()) {
@@ -164,7 +166,8 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Handles news from a child. If it is a report, returns the report for [`RunMonitor::judge`], with its sender.
+    /// Handles news of a child process. If the news is a report, returns the report and its sender, for
+    /// [`RunMonitor::judge`].
     async fn hear(&mut self, news: News) -> Option<(HostId, Report)> {
         if let News::Answer { host, .. } = &news {
             self.processes.silent.remove(host);
@@ -180,8 +183,8 @@ impl<'a> RunMonitor<'a> {
         None
     }
 
-    /// Kills the running hosts that the plan does not stall and that have been silent for too long: their processes are
-    /// stopped, or get no CPU time.
+    /// Kills the process of each host that has sent nothing for too long: it has been stopped, or gets no CPU time.
+    /// Spares hosts that a fault stalls at present, and hosts that have been told to end.
     fn give_up_silent(&mut self) {
         let (least, most) = SILENT_FOR;
         let patience = StdDuration::from_nanos(self.setup.plan.timeout.0).clamp(least, most);
@@ -200,13 +203,13 @@ impl<'a> RunMonitor<'a> {
                     format!("the process has stopped responding: it has sent nothing for {} s", patience.as_secs());
                 tracing::warn!("host `{}` was lost: {why}", self.setup.plan.host(host).name);
                 self.losses.lost.push((host, why));
-                // The process's exit is then handled as that of any other process.
+                // The exit of the killed process is handled like that of any other process.
                 self.setup.supervisor.signal(host, Signal::KILL);
             }
         }
     }
 
-    /// Returns the sum of the plan's time limits, which bounds the duration of a run that keeps them.
+    /// Returns the longest time that a run may take: the sum of the plan's time limits, plus [`GRACE`].
     fn longest(&self) -> StdDuration {
         let plan = self.setup.plan;
         let timed = match plan.workload_kind() {
@@ -229,14 +232,15 @@ impl<'a> RunMonitor<'a> {
 
     async fn tell_all(&mut self, order: &Order) {
         for orders in self.processes.hosts.values_mut() {
-            // If a host cannot be told, its process has ended, and its exit will be handled.
+            // If the order cannot be sent, the process has ended, and its exit will be handled.
             let _ = say(orders, order).await;
         }
     }
 
     // -- the plan's faults --
 
-    /// Records a fault of a host in this process, since a process that crashes cannot record it.
+    /// Records a host's fault in the record of the orchestrator's process: a process that crashes cannot record its own
+    /// fault.
     fn note(&mut self, fault_events: Event) {
         self.records.entry(HostId(0)).or_default().push(fault_events);
     }
@@ -245,8 +249,8 @@ impl<'a> RunMonitor<'a> {
         self.note(self.setup.plan.fault_event_at(clock::now(), fault, &[host], lasts));
     }
 
-    /// Records the starts of slow devices, slow links and partitions, which the hosts look up themselves and do not
-    /// record.
+    /// Records the starts of slow devices, slow links and partitions. The hosts apply these faults by themselves and do
+    /// not record them.
     fn note_windows(&mut self, released: Timestamp) {
         for fault in self.setup.plan.faults.iter().filter(|fault| is_window(&fault.what)) {
             match fault.at {
@@ -296,7 +300,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Starts the next process of a host, its next incarnation.
+    /// Starts the process of a host's next incarnation.
     async fn begin(&mut self, host: HostId) {
         let before = self.processes.book[host.0 as usize].map(|place| place.incarnation);
         self.note_mishap(if before.is_some() { FaultKind::Restart } else { FaultKind::Join }, host, None);
@@ -362,7 +366,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Handles a process that has closed its connection, or that was disconnected for a protocol violation.
+    /// Handles a host's process that has closed its control connection or was disconnected for a protocol violation.
     async fn hung_up(&mut self, host: HostId, incarnation: u32, why: String) {
         let present = self.processes.book[host.0 as usize].is_some_and(|place| place.incarnation == incarnation);
         if present && self.processes.hosts.contains_key(&host) && !self.processes.doomed.contains(&host) {
@@ -372,7 +376,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Handles the end of a host's present process: tells the others that the host's nodes are unreachable.
+    /// Handles the end of a host's present process: tells the other hosts that this host's nodes are unreachable.
     async fn gone(&mut self, host: HostId, why: String) {
         let incarnation = self.processes.book[host.0 as usize].map_or(0, |place| place.incarnation);
         self.processes.hosts.remove(&host);
@@ -381,8 +385,8 @@ impl<'a> RunMonitor<'a> {
         self.note_unreachable(host, why);
     }
 
-    /// Schedules the end of the run if the host does not come back and was the last to hold some blocks. Before the
-    /// barrier's release nothing is scheduled, because the orchestrator then aborts the run itself.
+    /// Schedules the end of the run if the host does not come back and was the last host to hold some of the blocks.
+    /// Before the barrier's release nothing is scheduled: the orchestrator aborts such a run by itself.
     fn note_unreachable(&mut self, host: HostId, why: String) {
         let back = self.processes.wanted.contains(&host) || self.schedule.begins(host);
         if !back && self.losses.holders.lose(self.setup.plan, host, why) && self.released.is_some() {
@@ -390,15 +394,15 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Whether a process ended because the plan crashes it at a step (outer `Some`), and the delay until the next
-    /// process starts (inner `Some`, if there is one).
+    /// Returns `None` unless the process ended because the plan crashes it after a number of steps. The inner value is
+    /// the delay until the host's next process starts, or `None` if the host stays down.
     fn crashed_at_step(&self, host: HostId, end: &ProcessEnd) -> Option<Option<Duration>> {
         let incarnation = self.processes.book[host.0 as usize].map_or(0, |place| place.incarnation);
         self.crash_at_step(host, incarnation).filter(|_| end.is_sigkill())
     }
 
-    /// Whether the plan crashes this incarnation of the host at a step (outer `Some`), and the delay until the next
-    /// process starts (inner `Some`, if there is one).
+    /// Returns `None` unless the plan crashes this incarnation of the host after a number of steps. The inner value is
+    /// the delay until the host's next process starts, or `None` if the host stays down.
     fn crash_at_step(&self, host: HostId, incarnation: u32) -> Option<Option<Duration>> {
         let here = |fault: &&scenarios::plan::Fault| matches!(fault.at, When::Steps { host: at, .. } if at == host);
         let fault = self.setup.plan.faults.iter().filter(here).nth(incarnation as usize)?;
@@ -410,10 +414,10 @@ impl<'a> RunMonitor<'a> {
 
     // -- the run's end --
 
-    /// Returns the outcome that a report gives the run, or `None` if the run continues.
+    /// Returns the outcome of the run if the report of the host `by` ends the run, or `None` if the run continues.
     ///
     /// # Errors
-    /// If the report is a failed load.
+    /// If the report says that a node cannot load its part of the model.
     fn judge(&mut self, by: HostId, report: Report) -> Result<Option<Outcome>, LiveError> {
         match report {
             Report::Panicked { node, what } => Ok(Some(Outcome::Panicked { node, what })),
@@ -439,11 +443,11 @@ impl<'a> RunMonitor<'a> {
             return;
         }
         tracing::warn!("a connection to host `{}` was lost: {why}", self.setup.plan.host(host).name);
-        // A host that is disconnected for a protocol violation loses its end of the connection too, and may report its
-        // own loss first.
+        // A protocol violation closes the connection at both hosts, and the host that violated the protocol may report
+        // its loss first. The report of the violation itself therefore goes to the front.
         let at = if lied { 0 } else { self.losses.cut.len() };
         self.losses.cut.insert(at, (host, why.clone()));
-        // Connections are not restored, so a host that no client can reach serves no request any more.
+        // Lost connections are not restored, so a host that no client can reach serves no more requests.
         let by_whom = self.losses.cut_by.entry(host).or_default();
         by_whom.insert(by);
         let mut clients = self
@@ -452,7 +456,8 @@ impl<'a> RunMonitor<'a> {
             .clients()
             .map(|(_, node)| node.host)
             .filter(|client| self.processes.hosts.contains_key(client));
-        // A host whose process has ended is not handled by its broken connections: the exit status explains more.
+        // If the process of `host` has ended, the loss is handled at its exit, because the exit status explains more
+        // than a broken connection.
         if self.processes.hosts.contains_key(&host) && clients.all(|client| by_whom.contains(&client)) {
             self.note_unreachable(host, why);
         }

@@ -1,10 +1,10 @@
-//! Imposes the link model on real frames: a frame that arrives before its delivery time by the model is held until
-//! then.
+//! Applies the link model to real frames: the model computes a delivery time for each frame, and a frame that arrives
+//! earlier is held until that time.
 //!
-//! The sender computes its half of the frame's passage (egress NIC, path) and sends at once. The receiver adds its
-//! ingress NIC and holds the frame, so that the loopback's own delay is absorbed instead of added. tokio's timers are
-//! more than a millisecond late, so the shaper is a separate thread that sleeps until shortly before the delivery time
-//! and spins the rest.
+//! The sender computes the delays of its egress NIC and of the path, and sends the frame at once. The receiver adds the
+//! delay of its ingress NIC and holds the frame until the delivery time, so the real delay of the loopback is not added
+//! to the computed delays. tokio's timers fire more than a millisecond late, so the shaper is a separate thread that
+//! sleeps until shortly before the delivery time and then spins.
 use super::arrival::{Arrival, Held};
 use super::clock;
 use actors::id::HostId;
@@ -21,7 +21,8 @@ use std::thread;
 use std::time::Duration as StdDuration;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How long before the delivery time the thread wakes and begins to spin: as late as a timed sleep is expected to end.
+/// The time before a delivery time at which the thread wakes and begins to spin. A timed sleep is expected to end late
+/// by at most this time.
 const SPIN: Duration = Duration::from_micros(150);
 
 /// The link model of one host's swarm traffic.
@@ -39,7 +40,8 @@ pub struct Shaper {
 /// The path to one other host.
 struct Way {
     path: Path,
-    /// Whether either host has dialled a connection; only the first frame of a connection pays for the handshake.
+    /// Whether one of the two hosts has dialled the other. Only the first frame of a connection is delayed by the
+    /// handshake.
     connected: bool,
 }
 
@@ -63,7 +65,7 @@ impl Shaper {
         })
     }
 
-    /// Computes the sender's half of a message's passage to the host `there`.
+    /// Computes the delays of a message to the host `there` in this host's egress NIC and on the path.
     pub fn depart(&mut self, there: HostId, message: &Message) -> Passage {
         let Shaper { here, links, egress, paths, .. } = self;
         let way = way(paths, links, *here, there);
@@ -72,8 +74,9 @@ impl Shaper {
         way.path.depart(links, (*here, there), Some(egress), clock::now(), message.wire_bytes(), handshake)
     }
 
-    /// Computes the receiver's half of a frame's passage. Returns the message if it is due now and no other frame is
-    /// held; otherwise holds it. For a step, also returns the event with the cost of its passage.
+    /// Computes the delay of a frame in this host's ingress NIC, and so the frame's delivery time. Returns the message
+    /// if that time has come and no other frame is held; otherwise holds the frame. For a step or its result, also
+    /// returns the event that records the computed delays.
     pub fn arrive(&mut self, plan: &Plan, mut passage: Passage, frame: Held) -> (Option<Message>, Option<Event>) {
         let Held { from, to, ref message, .. } = frame;
         if let Some(node) = plan.nodes.get(from.0 as usize) {
@@ -142,7 +145,8 @@ fn hold(frames: &Receiver<Held>, arrivals: &UnboundedSender<Arrival>) {
     }
 }
 
-/// Waits for a frame that arrives before `until`. If none does, returns the timeout exactly at `until`.
+/// Waits for the next frame. If no frame arrives before `until`, returns the error `Timeout` as soon as `until` is
+/// reached.
 fn await_until(until: Timestamp, frames: &Receiver<Held>) -> Result<Held, RecvTimeoutError> {
     let left = until.since(clock::now());
     if left > SPIN {

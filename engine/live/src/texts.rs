@@ -1,4 +1,5 @@
-//! The transcripts of a live run with given prompts: the texts of its requests, if the checkpoint has a tokenizer.
+//! The transcripts of a live run whose scenario gives the prompts: the token ids of each request and, if the checkpoint
+//! has a tokenizer, the texts.
 use actors::record::{Event, Transcript};
 use models::{PromptError, Text, prompt_ids};
 use scenarios::plan::{Plan, Weights};
@@ -7,7 +8,7 @@ use std::path::Path;
 use topology::spawn;
 
 /// Returns the transcripts of the run's timed requests, in order of request. Returns an empty list if the prompts are
-/// random, since their texts are noise.
+/// random tokens, since these have no meaning.
 ///
 /// # Errors
 /// If the prompts cannot be loaded, the tokenizer cannot be opened, or tokens cannot be decoded.

@@ -5,13 +5,13 @@ use std::cell::Cell;
 
 /// Warnings of one kind. Dropping the value logs how many were left out.
 pub struct Warnings {
-    /// The subject of the warnings, in the plural: `connections that were dropped`.
+    /// The subject of the warnings in the plural, such as `connections that were dropped`.
     about: &'static str,
     count: Cell<u64>,
 }
 
 impl Warnings {
-    /// Creates warnings about `about`, a plural noun with its clause: `connections that were dropped`.
+    /// Creates a group of warnings. `about` is their subject in the plural, such as `connections that were dropped`.
     pub fn new(about: &'static str) -> Warnings {
         Warnings { about, count: Cell::new(0) }
     }

@@ -4,8 +4,8 @@
 //! directly into the receiving buffer. A tensor larger than [`limits::FRAME_CHUNK_BYTES`] follows its message in
 //! chunks, and whole frames may be sent between the chunks. A connection carries at most one such message at a time.
 //!
-//! Reading arbitrary bytes returns a frame or a [`WireError`], and allocates no more than the larger of two amounts:
-//! the bytes that have arrived, and what [`Limits`] and the message itself allow.
+//! Reading arbitrary bytes returns a frame or a [`WireError`]. The memory that it allocates is bounded by the number of
+//! bytes that have arrived, and by the size of the message's tensor, which must be within [`Limits`].
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -52,7 +52,7 @@ pub enum WireError {
     Control(postcard::Error),
     #[error("{0} bytes follow the control part of a frame, but none are expected")]
     LeftOver(usize),
-    #[error("a frame has a tensor of {carried} bytes, but its activation has {said}")]
+    #[error("a frame has a tensor of {carried} bytes, but its activation has {said} bytes")]
     TensorSize { said: u64, carried: usize },
     #[error("a frame has a tensor, but its message has no activation")]
     NoActivation,
@@ -90,7 +90,7 @@ pub enum Kind {
     Chunk = 5,
 }
 
-/// What the tensor part of a frame contains, one byte of the header.
+/// The kind of content of a frame's tensor part, one byte of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Values {
@@ -107,13 +107,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits of a connection that has not greeted yet.
+    /// The limits of a connection whose greeting has not arrived yet.
     pub const GREETING: Limits = Limits { control: limits::GREETING_BYTES, tensor: 0 };
     /// The limits of a connection between the orchestrator's process and a host's process.
     pub const CONTROL: Limits = Limits { control: limits::FRAME_CONTROL_BYTES, tensor: 0 };
 
     /// Returns the limits for the messages of a plan. The largest activation is the whole history of a session, which
-    /// is sent again to a peer that replaces a failed one.
+    /// is sent to a peer that replaces a failed peer.
     pub fn of(plan: &Plan) -> Limits {
         // One token is added for the warm-up, which generates one token regardless of the workload.
         let rows = u64::from(plan.workload.batch) * (u64::from(plan.longest()) + 1);
@@ -185,12 +185,12 @@ impl Header {
 pub struct Envelope {
     pub from: NodeId,
     pub to: NodeId,
-    /// The sender's half of the message's passage by the link model; `None` if the network is not shaped.
+    /// The delays of the message that the sender has computed by the link model; `None` if the message is not shaped.
     pub passage: Option<Passage>,
     pub message: Message,
 }
 
-/// Returns the activation of a message, if its kind has one.
+/// Returns the activation of a message, if messages of its kind have one.
 fn activation(message: &Message) -> Option<&Activation> {
     match message {
         Message::Step(step) | Message::Returned(Returned(step)) => Some(&step.activation),
@@ -216,7 +216,7 @@ pub fn bytes_of_mut(buffer: &mut Buffer) -> &mut [u8] {
     &mut bytemuck::cast_slice_mut(buffer.words_mut())[..len]
 }
 
-/// Bytes for one vectored write: header and control part, then a part of a tensor.
+/// Bytes for one vectored write: header and control part, then the bytes of a tensor or of a chunk of it.
 #[derive(Debug)]
 pub struct Unit {
     head: Vec<u8>,

@@ -1,18 +1,18 @@
 //! Causal self-attention over a KV cache (Vaswani et al. 2017), with grouped queries (Ainslie et al. 2023), and rotary
-//! positions or a linear bias. The computation is the same for every architecture once its weights are laid out.
+//! positions or a linear bias. The computation is the same for every architecture once its weights have this layout.
 use super::cache::BlockCache;
 use super::cpu::Attend;
 use super::linear::{Activation, Linear};
 use super::position::Positions;
 use candle_core::{D, DType, Device, Result, Tensor};
 
-/// The number of queries of a long prefill that are processed at a time. With small parts the scores stay small, and
-/// most of the scores that the causal mask would hide are not computed.
+/// The number of queries of a long prefill that are processed at a time. With small parts the matrix of scores stays
+/// small, and most of the scores that the causal mask would hide are not computed.
 const QUERIES: usize = 256;
 
 /// The attention layer of a block.
 pub struct Attention {
-    /// The fused projection. Its rows are those of all query heads, then of all key heads, then of all value heads.
+    /// The fused projection: first the rows of all query heads, then of all key heads, then of all value heads.
     pub qkv: Linear,
     pub out: Linear,
     pub heads: usize,
@@ -27,23 +27,24 @@ pub struct BatchEntry<'a> {
     pub tokens: usize,
 }
 
-/// What one step computes once and all of its blocks share.
+/// The data of a step that are computed once and used by all blocks.
 pub struct Step {
     /// The position of the first new token.
     position: usize,
     positions: Positions,
-    /// The mask and bias; `None` if the CPU kernels attend, because they apply both themselves.
+    /// The causal mask and the ALiBi bias. `None` if the CPU kernels compute the attention, because these kernels apply
+    /// both by themselves.
     tables: Option<Tables>,
 }
 
-/// The mask and the bias that attention by matmuls adds to its scores.
+/// The causal mask and the ALiBi bias, which are added to the scores if matmuls compute the attention.
 struct Tables {
     parts: Vec<Part>,
     /// The ALiBi bias of all keys: `[1, heads, 1, keys]`.
     bias: Option<Tensor>,
 }
 
-/// A part of the new tokens, which attends in one matmul.
+/// A part of the new tokens, whose scores one matmul computes.
 struct Part {
     start: usize,
     tokens: usize,
@@ -53,8 +54,8 @@ struct Part {
 }
 
 impl Attention {
-    /// Maps `x`, [batch, tokens, hidden] of one entry or [1, rows x tokens of all entries, hidden], to an output of the
-    /// same shape. Appends the keys and values of `x` to the entries' caches.
+    /// Maps `x` to an output of the same shape. With one entry `x` is [batch, tokens, hidden]; with several entries it
+    /// is [1, all rows' tokens of all entries, hidden]. Appends the keys and values of `x` to the entries' caches.
     pub fn forward(&self, x: &Tensor, entries: &mut [BatchEntry<'_>]) -> Result<Tensor> {
         let qkv = self.qkv.forward(x, Activation::Identity)?;
         let mixed = match entries {
@@ -73,7 +74,7 @@ impl Attention {
         self.out.forward(&mixed, Activation::Identity)
     }
 
-    /// Maps `qkv`, [batch, tokens, heads of all three x head_dim], to [batch, tokens, heads x head_dim].
+    /// Maps `qkv`, [batch, tokens, (heads + 2 kv_heads) x head_dim], to [batch, tokens, heads x head_dim].
     fn attend(&self, qkv: &Tensor, entry: &mut BatchEntry<'_>) -> Result<Tensor> {
         let all = self.heads + 2 * self.kv_heads;
         let qkv = qkv.reshape((entry.batch, entry.tokens, all, ()))?;
@@ -134,7 +135,7 @@ fn attend(q: &Tensor, cache: &BlockCache, step: &Step) -> Result<Tensor> {
     }
 }
 
-/// Attends by matmuls. `q` must be scaled already; its first token is at `position`.
+/// Computes the attention by matmuls. `q` must be scaled already; its first token is at `position`.
 fn attend_by_matmul(q: &Tensor, cache: &BlockCache, position: usize, tables: &Tables) -> Result<Tensor> {
     let part = |part: &Part| {
         let (k, v) = cache.first(position + part.start + part.tokens)?;
@@ -147,8 +148,8 @@ fn attend_by_matmul(q: &Tensor, cache: &BlockCache, position: usize, tables: &Ta
     mixed.transpose(1, 2)?.flatten_from(D::Minus2)
 }
 
-/// Attends from one part of the new tokens. `q` is `[batch, heads, tokens, head_dim]`, `k` and `v` are `[batch,
-/// kv_heads, length, head_dim]`; the part's last token attends to all of these keys.
+/// Computes the attention of one part of the new tokens. `q` is `[batch, heads, tokens, head_dim]`, `k` and `v` are
+/// `[batch, kv_heads, length, head_dim]`. The last token of the part attends to all of these keys.
 fn attend_part(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>, bias: Option<&Tensor>) -> Result<Tensor> {
     let (batch, heads, tokens, head_dim) = q.dims4()?;
     let (_, kv_heads, length, _) = k.dims4()?;

@@ -1,4 +1,4 @@
-//! BLOOM (BigScience 2022): ALiBi, biases, tanh GELU, and a norm after the embedding. The computation is that of
+//! BLOOM (BigScience 2022): ALiBi, biases, tanh GELU, and a norm after the embedding. The computation is the same as in
 //! Hugging Face's `BloomForCausalLM`.
 use super::attention::{Attention, BatchEntry};
 use super::block::Block;
@@ -35,7 +35,7 @@ impl Block for BloomBlock {
     }
 }
 
-/// Returns the tensors of block `index`.
+/// Lists the tensors of block `index`.
 pub fn block_specs(config: &Config, index: u32) -> Specs {
     let (hidden, ffn) = (config.hidden(), config.ffn());
     let mut specs = Specs::under(format!("transformer.h.{index}."));
@@ -63,7 +63,7 @@ pub fn block(config: &Config, form: &BloomForm, tensors: &mut Tensors) -> Result
     }))
 }
 
-/// Returns the tensors outside the blocks: embedding, norms and LM head.
+/// Lists the tensors outside the blocks: embedding, norms and LM head.
 pub fn client_specs(config: &Config) -> Specs {
     let (hidden, vocab) = (config.hidden(), config.vocab());
     let mut specs = Specs::under("");

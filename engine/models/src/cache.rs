@@ -4,7 +4,7 @@ use super::error::ModelError;
 use actors::id::BlockRange;
 use candle_core::{DType, Device, Result, Tensor};
 
-/// The KV caches of the blocks that one session uses of a loaded block range.
+/// The KV cache of one session for the blocks that the session uses, which are all or a part of a loaded block range.
 pub struct Cache {
     pub(super) range: BlockRange,
     pub(super) blocks: Vec<BlockCache>,
@@ -36,7 +36,7 @@ impl Cache {
         Ok(Cache { range, blocks, length: 0, batch, capacity })
     }
 
-    /// The number of tokens held in each row.
+    /// The number of tokens that each row holds.
     pub fn length(&self) -> usize {
         self.length
     }
@@ -52,7 +52,7 @@ impl Cache {
         tensors.map(|tensor| (tensor.elem_count() * tensor.dtype().size_in_bytes()) as u64).sum()
     }
 
-    /// The number of rows.
+    /// The number of rows (sequences) of the session.
     pub fn batch(&self) -> usize {
         self.batch
     }

@@ -14,35 +14,36 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The bytes of one written value, an f32.
+/// The size in bytes of one written value, an f32.
 const VALUE: usize = 4;
 
-/// The folder within the model's folder in which files are written before they are complete. Only the program that has
-/// created it writes there.
+/// The name of the folder, within the model's folder, in which files are written until they are complete. Only the
+/// program that has created this folder writes there.
 const GROWING: &str = ".partial-model";
 
-/// A random checkpoint to write, with the same values as `Weights::Random` with the same seed.
+/// A random checkpoint to be written. It has the same values as a plan's `Weights::Random` with the same seed.
 pub struct Checkpoint {
     pub config: Config,
     pub seed: u64,
-    /// The largest number of bytes of values in one file; a larger single tensor gets a file of its own. `None` writes
-    /// all tensors into one file.
+    /// The maximum total size of the tensors in one file, in bytes. A single tensor that is larger gets a file of its
+    /// own. With `None` all tensors are written into one file.
     pub shard_bytes: Option<u64>,
 }
 
-/// Writes the usual form of `shape` into one file; see [`Checkpoint::write`].
+/// Writes a random checkpoint with the dimensions `shape` and the usual settings of its architecture, all tensors in
+/// one file; see [`Checkpoint::write`].
 ///
 /// # Errors
-/// If the shape cannot be built, or for the errors of [`Checkpoint::write`].
+/// If no model can have these dimensions, or for the errors of [`Checkpoint::write`].
 pub fn write_checkpoint(shape: &Shape, seed: u64, dir: &Path) -> Result<(), ModelError> {
     Checkpoint { config: Config::of(shape)?, seed, shard_bytes: None }.write(dir)
 }
 
 impl Checkpoint {
     /// Writes the checkpoint into `dir`, which must not hold a model yet: `config.json`, `model.safetensors` (f32) or
-    /// its shards with their index, and `tokenizer.json` if the vocabulary has at least 256 ids. Tensors are drawn one
-    /// at a time while they are written. The files are written in a temporary folder and moved to `dir` when all are
-    /// complete, `config.json` last, so a folder whose writing was interrupted does not count as a model.
+    /// its shards with their index, and `tokenizer.json` if the vocabulary has at least 256 ids. Tensors are generated
+    /// one at a time while they are written. The files are written in a temporary folder and moved to `dir` when all
+    /// are complete, `config.json` last, so a folder whose writing was interrupted does not count as a model.
     ///
     /// # Errors
     /// If the folder holds a model already, another program is writing one there, its file system has too little space,
@@ -140,7 +141,8 @@ impl Claim {
         }
     }
 
-    /// Returns the error `why` of a failed claim. The temporary folder is another program's then, so it is not removed.
+    /// Returns the error `why` of a failed claim. If a temporary folder exists then, it belongs to another program and
+    /// is not removed.
     fn refused(mut self, why: ModelError) -> ModelError {
         self.growing = PathBuf::new();
         why
@@ -154,7 +156,7 @@ impl Claim {
 }
 
 impl Drop for Claim {
-    /// Removes the temporary folder with its files, and those folders that the program created and left empty.
+    /// Removes the temporary folder with its files, and the folders that the program created if they are empty.
     fn drop(&mut self) {
         if !self.growing.as_os_str().is_empty() {
             let _ = fs::remove_dir_all(&self.growing);

@@ -66,7 +66,7 @@ pub enum RopeScaling {
 }
 
 impl Config {
-    /// Returns the usual form of a shape's architecture.
+    /// Returns the configuration of a model with the dimensions `shape` and the usual settings of its architecture.
     ///
     /// # Errors
     /// If the shape's dimensions are out of range or inconsistent.
@@ -170,11 +170,11 @@ fn check(shape: &Shape, names: &Names) -> Result<(), String> {
         return Err(format!("{name} is {size}, but it must be from 1 to {most}"));
     }
     if !hidden.is_multiple_of(heads) {
-        return Err(format!("{} is {hidden}, which is not a multiple of the {heads} of {}", names.hidden, names.heads));
+        return Err(format!("{} is {hidden}, but it must be a multiple of {} ({heads})", names.hidden, names.heads));
     }
     if !heads.is_multiple_of(kv_heads) {
         return Err(format!(
-            "{} is {heads}, which is not a multiple of the {kv_heads} of {}",
+            "{} is {heads}, but it must be a multiple of {} ({kv_heads})",
             names.heads, names.kv_heads
         ));
     }

@@ -1,10 +1,10 @@
 //! Kernels for the two operations that take most of a CPU's time: linear layers and attention. Each operation has one
 //! kernel for few rows or queries, and one for many.
 //!
-//! With few rows, a kernel reads memory once and computes little, so it should run at memory bandwidth. With many rows,
-//! it should run at the rate of the multipliers. candle's one-row matmul uses one thread, its matmul widens f16 and
-//! bf16 weights in memory on every call, and its Int8 product quantises x too. These kernels widen in registers and use
-//! all threads. The plain candle path remains for all other cases, and tests compare the two.
+//! With few rows, a kernel reads memory once and computes little, so the memory bandwidth should be its limit. With
+//! many rows, the speed of the multipliers should be its limit. candle's one-row matmul uses one thread, its matmul
+//! widens f16 and bf16 weights in memory on every call, and its Int8 product quantises x too. These kernels widen in
+//! registers and use all threads. candle's own operations remain for all other cases, and tests compare both.
 //!
 //! A kernel is written once over [`simd::Simd`] and compiled for each instruction set of [`dispatch`], which picks one
 //! at run time. Only those two files contain unsafe code: the intrinsics, and the call of functions compiled for

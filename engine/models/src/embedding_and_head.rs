@@ -30,14 +30,14 @@ pub struct Parts {
     pub head: Option<Weight>,
 }
 
-/// Learned positions; the row of position 0 is `offset`.
+/// A table of learned position embeddings. Its row `offset` belongs to position 0.
 pub struct Learned {
     pub table: Tensor,
     pub offset: usize,
 }
 
 impl EmbeddingAndHead {
-    /// Loads the tensors outside the blocks, and no others.
+    /// Loads the embedding, the norms outside the blocks and the LM head, and no other tensors.
     ///
     /// # Errors
     /// If a tensor is missing, has the wrong shape or type, or cannot be read.
@@ -86,11 +86,11 @@ impl EmbeddingAndHead {
         Ok(x.to_dtype(DType::F32)?)
     }
 
-    /// Returns the scores of the next token, `[batch, vocab]` in f32, after the last token of `x`, `[batch, tokens,
-    /// hidden]`.
+    /// Returns the scores of the token that follows the last token of `x`. `x` is `[batch, tokens, hidden]`; the scores
+    /// are `[batch, vocab]` in f32.
     ///
     /// # Errors
-    /// If `x` has no token or another width.
+    /// If `x` has no token or not the model's hidden size, or if the norm overflows.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let tokens = match *x.dims() {
             [_, tokens, hidden] if tokens > 0 && hidden == self.config.hidden() => tokens,

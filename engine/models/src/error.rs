@@ -39,9 +39,9 @@ pub enum ModelError {
     Packed { path: PathBuf, tensor: String, packed: String },
     #[error("{what} are not finite")]
     NotFinite { what: String },
-    /// The blocks' values overflow: computing them again gives the same.
     #[error("the tensor `{tensor}` has values outside the range of {format}; choose a wider type for the weights")]
     OutOfRange { tensor: String, format: &'static str },
+    /// Computed values overflow. To repeat the computation is useless, since it gives the same result.
     #[error(transparent)]
     Overflow(#[from] NotFinite),
     #[error("{}: the tensor `{tensor}` has the shape {found:?}, but config.json implies {wanted:?}", path.display())]
@@ -64,7 +64,7 @@ pub enum ModelError {
     Blocks { asked: BlockRange, held: BlockRange },
     #[error("the step begins at position {asked}, but the KV cache holds {held} tokens")]
     Position { asked: usize, held: usize },
-    #[error("the step adds {tokens} tokens at position {position}, but there is room for {capacity} positions in all")]
+    #[error("the step adds {tokens} tokens at position {position}, but at most {capacity} tokens fit in total")]
     Full { position: usize, tokens: usize, capacity: usize },
     #[error("the input has the shape {found:?}, but the layer needs {wanted}")]
     Input { found: Vec<usize>, wanted: String },

@@ -1,4 +1,4 @@
-//! Chooses a model family's code by the configuration.
+//! Calls the code of the model family that the configuration names.
 use super::block::Block;
 use super::config::{Config, Form};
 use super::embedding_and_head::Parts;
@@ -7,7 +7,7 @@ use super::tensors::{Specs, Tensors};
 use super::{bloom, llama, opt};
 
 impl Config {
-    /// Returns the tensors of block `index`.
+    /// Lists the tensors of block `index`.
     pub(super) fn block_specs(&self, index: u32) -> Specs {
         match &self.form {
             Form::Opt(form) => opt::block_specs(self, form, index),
@@ -16,7 +16,7 @@ impl Config {
         }
     }
 
-    /// Returns the tensors outside the blocks (embedding, last norm and LM head).
+    /// Lists the tensors outside the blocks: embedding, norms and LM head.
     pub(super) fn client_specs(&self) -> Specs {
         match &self.form {
             Form::Opt(form) => opt::client_specs(self, form),

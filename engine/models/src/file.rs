@@ -1,12 +1,12 @@
-//! Files of a model folder: only regular files of bounded size; Git LFS pointers are rejected.
+//! Reads files of a model folder: only regular files of bounded size. Git LFS pointers are rejected.
 use super::error::ModelError;
 use scenarios::input;
 use std::path::Path;
 
-/// The bound on a Git LFS pointer's size: one has about 130 bytes, and the specification allows fewer than 1024.
+/// The size in bytes below which a Git LFS pointer must be, by the specification. A pointer has about 130 bytes.
 const POINTER_BYTES: u64 = 1024;
 
-/// Whether the folder has an entry of this name, of any kind; a pipe or a broken link is refused when it is read.
+/// Whether anything exists at `path`. A pipe or a broken link counts too, and is rejected when it is read.
 pub fn is_present(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
@@ -14,7 +14,7 @@ pub fn is_present(path: &Path) -> bool {
 /// Reads a text file of at most `limit` bytes.
 ///
 /// # Errors
-/// If the file cannot be read, is too large, is no UTF-8 text, or is a Git LFS pointer.
+/// If the file cannot be read, is too large, is not UTF-8 text, or is a Git LFS pointer.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, ModelError> {
     let text = input::read_text(path, limit)?;
     match pointer(text.as_bytes()) {
@@ -37,8 +37,8 @@ pub fn check_no_pointer(path: &Path, length: u64) -> Result<(), ModelError> {
     }
 }
 
-/// Returns the size that a Git LFS pointer states for its file (inner `None` if it states none), or outer `None` if
-/// `bytes` are no pointer.
+/// Returns `None` if `bytes` are not a Git LFS pointer. The inner value is the size that the pointer states for its
+/// file, or `None` if it states no size.
 fn pointer(bytes: &[u8]) -> Option<Option<u64>> {
     let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() < POINTER_BYTES as usize)?;
     let first = text.lines().next()?;

@@ -1,9 +1,9 @@
-//! Detection of values that are not finite, before a token is chosen by them.
+//! Detects values that are not finite, before a token is chosen with them.
 use super::error::ModelError;
 use actors::message::NotFinite;
 use candle_core::{DType, Storage, Tensor};
 
-/// The number of values that are checked together; the compiler vectorises the check of a chunk.
+/// The number of values in a chunk. The compiler vectorises the check of a chunk.
 const CHUNK: usize = 4096;
 
 /// Returns the index of the first value that is infinite or not a number.
@@ -63,8 +63,8 @@ pub fn overflow(what: NotFinite) -> impl FnOnce(ModelError) -> ModelError {
     }
 }
 
-/// The accepted error of a quantised value, as a share of its tensor's largest; four-bit formats have at most an
-/// eighth.
+/// The accepted error of a quantised value, as a fraction of the largest magnitude in the tensor. The error of four-bit
+/// formats is at most an eighth of it.
 const NEAR: f32 = 0.25;
 
 /// Whether the quantised values `held` are close to the original values `stored`; both are in f32 on the CPU.

@@ -1,4 +1,4 @@
-//! Tensors in the safetensors files of a Hugging Face folder, read one byte range at a time.
+//! Reads tensors from the safetensors files of a Hugging Face folder. Only the bytes of the requested tensor are read.
 //!
 //! Headers are not trusted: sizes and offsets are checked against the file before anything is allocated.
 mod header;
@@ -23,19 +23,19 @@ pub const INDEX: &str = "model.safetensors.index.json";
 /// The prefixes that some files on the hub omit from their tensors' names.
 const PREFIXES: [&str; 2] = ["model.", "transformer."];
 
-/// Reads the JSON header of a safetensors file, without the 8 bytes of its length, and returns the number of tensors
-/// that it lists.
+/// Parses the JSON header of a safetensors file, and returns the number of tensors that the header lists. `text` must
+/// not include the first 8 bytes of the file, which hold the header's length.
 ///
 /// # Errors
-/// If the text is no header, or if a tensor's byte range, shape and type are inconsistent.
+/// If the text is not a header, or if a tensor's byte range, shape and type are inconsistent.
 pub fn parse_header(text: &[u8]) -> Result<usize, String> {
     header::entries(text, 0).map(|entries| entries.len())
 }
 
-/// The endings of tensor names under which AWQ, GPTQ and compressed-tensors store a packed matrix.
+/// The endings of the names of tensors in which AWQ, GPTQ and compressed-tensors store a packed matrix.
 const PACKED: [&str; 3] = ["qweight", "weight_packed", "weight_q"];
 
-/// The number of bytes of two tensors that are compared at a time.
+/// The number of bytes that are read at a time when two tensors are compared.
 const COMPARED: usize = 1 << 20;
 
 /// The safetensors files of a folder, with their headers read.
@@ -49,7 +49,7 @@ pub struct Folder {
     passed_over: bool,
 }
 
-/// The content of `model.safetensors.index.json`: the file name of each tensor.
+/// The content of `model.safetensors.index.json`: the name of the file that has each tensor.
 pub struct Index {
     weight_map: BTreeMap<String, String>,
 }
@@ -58,7 +58,7 @@ impl Index {
     /// Reads the text of an index, whose files must all be in the index's own folder.
     ///
     /// # Errors
-    /// If the text is no index, or names a file outside of its folder.
+    /// If the text is not an index, or names a file outside of the index's folder.
     pub fn parse(text: &str) -> Result<Index, String> {
         let map = Keys::parse(text)?.object("weight_map")?.ok_or("the key `weight_map` is missing")?;
         let plain = |name: &str| Path::new(name).components().count() == 1 && !name.contains("..");
@@ -152,7 +152,8 @@ impl Folder {
         Ok(tensor)
     }
 
-    /// Checks that the tensor of `spec` exists, complete, with its shape and a readable type. Reads none of its values.
+    /// Checks that the folder has the tensor that `spec` names, with the shape of `spec`, with a type that can be read,
+    /// and with all of its bytes. Reads no values.
     ///
     /// # Errors
     /// If the tensor is missing, packed, truncated, or of another shape or type.
@@ -186,7 +187,8 @@ impl Folder {
         Ok(Found { path, name: &entry.name, start: entry.start, dtype })
     }
 
-    /// Whether the tensor `other` is absent, or has the same type, shape and bytes as the tensor of `spec`.
+    /// Returns false if the folder has both the tensor of `spec` and the tensor `other`, and their types, shapes or
+    /// bytes differ. Otherwise returns true.
     pub fn is_same(&self, spec: &TensorSpec, other: &str) -> Result<bool, ModelError> {
         let mut pair = Vec::with_capacity(2);
         for found in [self.find(spec), with_and_without_prefix(other).find_map(|name| self.entries.get(name))] {
@@ -269,7 +271,7 @@ fn shown(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }
 
-/// The location of a tensor.
+/// The file, name, start and type of a stored tensor.
 struct Found<'a> {
     path: &'a Path,
     name: &'a str,
@@ -281,7 +283,8 @@ fn with_and_without_prefix(name: &str) -> impl Iterator<Item = &str> {
     std::iter::once(name).chain(PREFIXES.iter().filter_map(move |prefix| name.strip_prefix(prefix)))
 }
 
-/// Lists the weights in `dir` that are in formats that are not read, and says what to do about them.
+/// Returns a hint for the error that `dir` has no weights: a file that may have weights, and what to do with the file.
+/// Returns an empty text if there is no such file.
 fn other_weights(dir: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(dir) else { return String::new() };
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();

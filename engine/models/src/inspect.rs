@@ -1,4 +1,5 @@
-//! The contents of a Hugging Face folder, and the costs of its blocks. Reads headers only.
+//! The contents of a Hugging Face folder, and the costs of its blocks. Reads headers only, except for a stored LM head
+//! that the configuration ties to the embedding.
 use super::config::Config;
 use super::error::ModelError;
 use super::folder::Folder;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// The context length, in tokens, of the decode step whose cost is reported.
 const CONTEXT: u32 = 512;
 
-/// The largest number of lines that list missing tensors, and the same for unused ones.
+/// The largest number of lines that list missing tensors, and the largest number of lines that list unused tensors.
 const LINES: usize = 8;
 
 /// The contents of a Hugging Face folder.
@@ -25,24 +26,25 @@ pub struct Inspection {
     pub files: Vec<(PathBuf, u64)>,
     /// The number of tensors of each type.
     pub types: BTreeMap<String, usize>,
-    /// What the folder holds of each block, in order.
+    /// The tensors of each block, in order.
     pub blocks: Vec<Holding>,
-    /// What the folder holds outside the blocks: embedding, last norm and LM head.
+    /// The tensors outside the blocks: embedding, norms and LM head.
     pub ends: Holding,
     /// The reasons why tensors that the configuration needs cannot be read: they are missing, truncated, or of another
     /// shape or type.
     pub missing: Vec<String>,
-    /// The tensors that the configuration does not use, except those that transformers ignores too.
+    /// The names of the stored tensors that the model does not use, except tensors that transformers ignores too.
     pub unused: Vec<String>,
-    /// The reasons why the folder's output may differ from its authors'.
+    /// The reasons why texts generated from the folder may differ from those of the model's authors.
     pub warnings: Vec<String>,
 }
 
-/// The tensors of the folder that belong to one part of the model.
+/// The number and the stored size of the parameters in one part of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
+    /// The number of parameters that the configuration requires.
     pub parameters: u64,
-    /// The size in bytes as stored.
+    /// The size of the stored tensors in bytes.
     pub bytes: u64,
 }
 

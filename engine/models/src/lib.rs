@@ -2,8 +2,8 @@
 //! and LM head.
 //!
 //! A [`Source`] is the origin of tensors: a Hugging Face folder, or a seed. A [`BlockSpan`] loads consecutive blocks
-//! from a source. A [`Cache`] holds the keys and values of one session for some of those blocks. An
-//! [`EmbeddingAndHead`] is the part that the client runs.
+//! from a source. A [`Cache`] holds the keys and values of one session for all or some blocks of a span. An
+//! [`EmbeddingAndHead`] is the part of the model that the client runs.
 //!
 //! All code here is synchronous, and used by one thread per device. The crate has no clock, no network and no actors,
 //! and never downloads anything. Invalid files cause a [`ModelError`] that names the file and the tensor.

@@ -15,11 +15,11 @@ pub struct Linear {
 
 struct Bias {
     tensor: Tensor,
-    /// The weights in f32 for the CPU kernels; empty on other devices.
+    /// The values of the bias in f32, for the CPU kernels; empty on other devices.
     values: Vec<f32>,
 }
 
-/// The activation after a linear layer.
+/// The activation function after a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     Identity,
@@ -71,10 +71,10 @@ impl Linear {
 }
 
 impl Weight {
-    /// Converts `tensor`, in f32 on the CPU, to the type `held`; `name` is used in errors.
+    /// Converts `tensor`, which is in f32 on the CPU, to the type `held`. Errors refer to the tensor as `name`.
     ///
     /// # Errors
-    /// If a value is out of the type's range, or the rows are not a multiple of the quantised block size.
+    /// If a value is out of the type's range, or the row length is not a multiple of the type's block size.
     pub fn new(
         tensor: &Tensor,
         name: &str,
@@ -112,7 +112,8 @@ impl Weight {
             return Err(ModelError::RowLength { tensor: name.to_owned(), row, format, multiple });
         };
         let held = QTensor::quantize_onto(tensor, *dtype, device)?;
-        // A block's scale is an f16, which large values may exceed: the block then decodes to other values.
+        // Each block has a scale in f16. If large values need a scale beyond the range of f16, the block decodes to
+        // wrong values.
         if !is_near(&held.dequantize(&Device::Cpu)?, tensor)? {
             return Err(ModelError::OutOfRange { tensor: name.to_owned(), format });
         }
@@ -154,7 +155,7 @@ impl Weight {
         }
     }
 
-    /// Returns the rows of the matrix with the numbers `ids` (an embedding lookup): `[ids, inputs]` in `compute`.
+    /// Returns the rows `ids` of the matrix (an embedding lookup): `[ids, inputs]` in the type `compute`.
     pub fn rows(&self, ids: &Tensor, compute: DType) -> Result<Tensor> {
         match self {
             Weight::Quantised(weight) => weight.embedding(ids)?.to_dtype(compute),

@@ -1,5 +1,5 @@
 //! Llama (Touvron et al. 2023; Grattafiori et al. 2024): rotary positions, RMS norm, SwiGLU, grouped queries. The
-//! computation is that of Hugging Face's `LlamaForCausalLM`.
+//! computation is the same as in Hugging Face's `LlamaForCausalLM`.
 use super::attention::{Attention, BatchEntry};
 use super::block::Block;
 use super::config::{Config, LlamaForm};
@@ -14,7 +14,7 @@ struct LlamaBlock {
     attention_norm: Norm,
     attention: Attention,
     ffn_norm: Norm,
-    /// The fused projection. Its rows are those of the gate projection, then those of the up projection.
+    /// The fused projection: first the rows of the gate projection, then the rows of the up projection.
     gate_up: Linear,
     down: Linear,
 }
@@ -31,7 +31,7 @@ impl Block for LlamaBlock {
     }
 }
 
-/// Returns the tensors of block `index`.
+/// Lists the tensors of block `index`.
 pub fn block_specs(config: &Config, form: &LlamaForm, index: u32) -> Specs {
     let (hidden, ffn, kv) = (config.hidden(), config.ffn(), config.kv_heads() * config.head_dim());
     let mut specs = Specs::under(format!("model.layers.{index}."));
@@ -60,7 +60,7 @@ pub fn block(config: &Config, tensors: &mut Tensors) -> Result<Box<dyn Block>, M
     }))
 }
 
-/// Returns the tensors outside the blocks.
+/// Lists the tensors outside the blocks: embedding, last norm and LM head.
 pub fn client_specs(config: &Config) -> Specs {
     let (hidden, vocab) = (config.hidden(), config.vocab());
     let mut specs = Specs::under("");

@@ -15,7 +15,7 @@ impl Norm {
     /// Normalises `x` over its last dimension.
     ///
     /// # Errors
-    /// If the squares of a row add up to no finite number.
+    /// If the sum of the squares of a row is not finite.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let x = x.contiguous()?;
         check_squares(&x)?;

@@ -1,4 +1,4 @@
-//! OPT (Zhang et al. 2022): learned positions, biases, ReLU. The computation is that of Hugging Face's
+//! OPT (Zhang et al. 2022): learned positions, biases, ReLU. The computation is the same as in Hugging Face's
 //! `OPTForCausalLM`.
 use super::attention::{Attention, BatchEntry};
 use super::block::Block;
@@ -44,7 +44,7 @@ impl OptBlock {
     }
 }
 
-/// Returns the tensors of block `index`.
+/// Lists the tensors of block `index`.
 pub fn block_specs(config: &Config, form: &OptForm, index: u32) -> Specs {
     let (hidden, ffn) = (config.hidden(), config.ffn());
     let mut specs = Specs::under(format!("model.decoder.layers.{index}."));
@@ -72,7 +72,7 @@ pub fn block(config: &Config, form: &OptForm, tensors: &mut Tensors) -> Result<B
     }))
 }
 
-/// Returns the tensors outside the blocks.
+/// Lists the tensors outside the blocks: embeddings, projections, last norm and LM head.
 pub fn client_specs(config: &Config, form: &OptForm) -> Specs {
     let (hidden, width, vocab) = (config.hidden(), form.embed_width, config.vocab());
     let mut specs = Specs::under("");

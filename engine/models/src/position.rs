@@ -10,7 +10,8 @@ pub enum Positions {
     Biased {
         slopes: Vec<f32>,
     },
-    /// RoPE (Su et al. 2021), which rotates the two halves of a head against each other: [tokens, head_dim / 2] each.
+    /// RoPE (Su et al. 2021), which rotates each value of a head's first half together with a value of the second half.
+    /// `cos` and `sin` are [tokens, head_dim / 2].
     Rotated {
         cos: Tensor,
         sin: Tensor,
@@ -53,8 +54,8 @@ impl Positions {
     }
 }
 
-/// Returns one slope for each head. If the number of heads is not a power of two, BLOOM's rule applies: the slopes of
-/// the next lower power of two, then every other slope of the next higher one.
+/// Returns one slope for each head. If the number of heads is not a power of two, BLOOM's rule applies: first the
+/// slopes for the next lower power of two, then every other slope for the next higher power of two.
 pub fn alibi_slopes(heads: usize) -> Vec<f32> {
     let low = 1 << heads.ilog2();
     let base = |heads: usize| 2f64.powf(-8.0 / heads as f64);
@@ -63,13 +64,13 @@ pub fn alibi_slopes(heads: usize) -> Vec<f32> {
     main.chain(rest).collect()
 }
 
-/// Returns the radians per position for each pair of a head's values.
+/// Returns the rotation of each pair of values in a head, in radians per position.
 fn frequencies(head_dim: usize, theta: f64, scaling: &RopeScaling) -> Vec<f64> {
     let plain = (0..head_dim / 2).map(|pair| theta.powf(-2.0 * pair as f64 / head_dim as f64));
     let scaled = |frequency: f64| match *scaling {
         RopeScaling::Unscaled => frequency,
         RopeScaling::Linear { factor } => frequency / factor,
-        // Llama 3.1 stretches long wavelengths, keeps short ones, and blends those between.
+        // Llama 3.1 stretches long wavelengths, keeps short wavelengths, and interpolates between the two.
         RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_positions } => {
             let turns = original_positions * frequency / std::f64::consts::TAU;
             let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);

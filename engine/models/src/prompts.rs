@@ -1,4 +1,4 @@
-//! The prompts of a plan as token ids; texts are encoded with the tokenizer of the weights' folder.
+//! The prompts of a plan as token ids. Texts are encoded with the tokenizer in the folder of the weights.
 use super::error::ModelError;
 use super::text::Text;
 use scenarios::input::{InputError, PROMPT_BYTES, read_text};

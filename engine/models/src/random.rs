@@ -1,17 +1,18 @@
-//! Weights drawn from a seed: a tensor has the same values wherever it is drawn, independent of the other tensors.
+//! Random weights from a seed. The values of a tensor depend only on the seed and on the tensor's name, dimensions and
+//! kind, not on the machine or on other tensors.
 //!
-//! The distribution is uniform, with 16 bits per value. That gives enough levels for a weight, halves the bytes to
-//! draw, and needs no transcendental function that could differ between machines.
+//! The distribution is uniform, with 16 bits per value. That gives enough levels for a weight, needs half as many
+//! random bytes as 32 bits, and needs no transcendental function that could differ between machines.
 use super::tensors::{Draw, TensorSpec};
 use actors::seed::Seed;
 use candle_core::{DType, Device, Result, Tensor};
 use rand::Rng;
 
-/// Draws the tensor of `spec` in f32 on the CPU. Its random stream is named after the tensor.
+/// Generates the tensor of `spec` in f32 on the CPU, from the random stream with the tensor's name.
 pub fn draw(seed: u64, spec: &TensorSpec) -> Result<Tensor> {
     let width = *spec.dims.last().unwrap_or(&1) as f64;
     let (mean, std) = match spec.draw {
-        // By LeCun et al. 1998: attention scores then have a standard deviation near 1 at any width.
+        // This is the scale of LeCun et al. 1998. Attention scores then have a standard deviation near 1 at any width.
         Draw::Matrix => (0.0, 1.0 / width.sqrt()),
         Draw::Embedding => (0.0, 1.0),
         Draw::Scale => (1.0, 0.05),

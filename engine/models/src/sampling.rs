@@ -1,4 +1,4 @@
-//! The choice of tokens from scores.
+//! Chooses tokens from the scores (logits) of a model.
 use super::error::ModelError;
 use super::finite::{check_finite, first_not_finite, overflow};
 use actors::message::NotFinite;
@@ -55,8 +55,8 @@ fn candidates(sampling: &Sampling, logits: &[f32]) -> Vec<(u32, f64)> {
     weighted
 }
 
-/// Returns the best `count` tokens of a row and their scores, the best first; equal scores are ordered by token id.
-/// Scores of -inf and NaN are left out.
+/// Returns the `count` tokens with the highest scores in a row, with their scores, the highest first. Tokens with equal
+/// scores are ordered by token id. Scores of -inf and NaN are left out.
 pub fn best_scores(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     let numbers = logits.iter().enumerate().filter(|(_, score)| **score > f32::NEG_INFINITY);
     let mut scored: Vec<(u32, f32)> = numbers.map(|(token, score)| (token as u32, *score)).collect();
@@ -70,7 +70,8 @@ pub fn best_scores(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     scored
 }
 
-/// Returns the best token of each row of `logits`, `[batch, vocab]`; among equal scores the lowest id.
+/// Returns the token with the highest score in each row of `logits`, `[batch, vocab]`; among tokens with equal scores
+/// the one with the lowest id.
 ///
 /// # Errors
 /// If a score is not finite.

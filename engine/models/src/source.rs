@@ -39,7 +39,7 @@ impl Source {
         }
     }
 
-    /// Creates a source of weights that are drawn tensor by tensor.
+    /// Creates a source of random weights. Each tensor is generated from `seed` when it is requested.
     pub fn random(config: Config, seed: u64) -> Source {
         Source { config, origin: Origin::Random { seed } }
     }
@@ -57,8 +57,8 @@ impl Source {
         &self.config
     }
 
-    /// Checks that every tensor of the model exists, complete, with the shape that the configuration gives it. Reads
-    /// headers only.
+    /// Checks that the folder has every tensor of the model with all of its bytes and with the shape that the
+    /// configuration implies. Reads headers only. Does nothing for random weights.
     ///
     /// # Errors
     /// If a tensor is missing, packed, truncated, or of another shape or type.
@@ -68,7 +68,8 @@ impl Source {
         blocks.chain([self.config.client_specs()]).flat_map(|specs| specs.list).try_for_each(|spec| folder.check(&spec))
     }
 
-    /// Returns the reasons why the folder's output may differ from its authors', one sentence each. Reads headers only.
+    /// Returns the reasons why texts generated from the folder may differ from those of the model's authors, one
+    /// sentence each. Reads headers only, except for a stored LM head that the configuration ties to the embedding.
     pub fn warnings(&self) -> Vec<String> {
         match &self.origin {
             Origin::Folder(folder) => warnings(&self.config, folder),
@@ -84,7 +85,7 @@ impl Source {
         }
     }
 
-    /// Loads a part of the model.
+    /// Loads the tensors of a part of the model.
     pub(super) fn part(&self, specs: Specs, weight_type: WeightType, device: &Device) -> Result<Tensors, ModelError> {
         let name = |spec: &TensorSpec| spec.name[specs.prefix.len()..].to_owned();
         let held =
@@ -94,8 +95,8 @@ impl Source {
     }
 }
 
-/// Returns the type of activations: f32 on a CPU and with quantised weights, which require it; on a GPU the weights'
-/// own type.
+/// Returns the type in which activations are computed: f32 on a CPU and with quantised weights, which require it; on a
+/// GPU the type of the weights.
 pub(super) fn compute_type(weight_type: WeightType, device: &Device) -> DType {
     match weight_type {
         WeightType::F16 if !device.is_cpu() => DType::F16,

@@ -13,7 +13,7 @@ use actors::message::NotFinite;
 use candle_core::{DType, Device, Tensor};
 use scenarios::shape::WeightType;
 
-/// One session's part of a pass through blocks.
+/// The input of one session to a batch that passes through blocks: its KV cache and its hidden states.
 pub struct Part<'a> {
     pub cache: &'a mut Cache,
     /// The position of the first new token, which must be the number of tokens that the cache holds.
@@ -76,8 +76,8 @@ impl BlockSpan {
         Ok(Cache::new(&self.config, blocks, batch, max_length, self.compute, &self.device)?)
     }
 
-    /// Runs the cache's blocks on `x`, `[batch, tokens, hidden]` in f32, the hidden states of tokens `position..`;
-    /// returns the same shape in f32. `position` must be the number of tokens in the cache.
+    /// Runs the blocks of `cache` on `x`, the hidden states of the tokens from `position` on. Input and output are
+    /// `[batch, tokens, hidden]` in f32. `position` must be the number of tokens in the cache.
     ///
     /// # Errors
     /// If the position, the shape or the capacity does not fit, or a value is not finite. The cache's length is then
@@ -90,8 +90,8 @@ impl BlockSpan {
 
     /// Runs `blocks` on steps of several sessions at once, with the results of [`BlockSpan::forward`] for each. Every
     /// matrix is read once for all sessions, and each session attends to its own cache. Every cache must contain
-    /// `blocks`. A cache with more blocks counts the step only after its last block has run. The outputs have the order
-    /// of `parts`.
+    /// `blocks`. If a cache contains more blocks, its length grows only when its last block has run. The outputs have
+    /// the order of `parts`.
     ///
     /// # Errors
     /// As for [`BlockSpan::forward`]; one session's error fails the whole pass.
@@ -135,7 +135,7 @@ impl BlockSpan {
             });
             let block = &self.blocks[(index - self.range.start) as usize];
             x = block.forward(&x, &mut entries.collect::<Vec<_>>()).map_err(overflow(NotFinite::After(index)))?;
-            // On a GPU each check waits for the block's result, so only the last block's is checked.
+            // On a GPU each check waits for the result of the block, so only the result of the last block is checked.
             if device.is_cpu() || index + 1 == blocks.end {
                 check_finite(&x, String::new).map_err(overflow(NotFinite::After(index)))?;
             }

@@ -1,9 +1,10 @@
-//! Checks that the files of a plan exist and match the plan. Reads headers only for weights.
+//! Checks that the files of a plan exist and match the plan. Reads only the headers of weight files, except to compare
+//! a stored LM head with the embedding to which the configuration ties it.
 use super::prompts::prompt_ids;
 use super::source::Source;
 use scenarios::plan::{Plan, Weights};
 
-/// The part of a scenario that does not fit its files: the path of the value, and the reason.
+/// A value of a scenario that does not fit the files that the scenario names: the path of the value, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsuited {
     pub path: &'static str,

@@ -1,4 +1,4 @@
-//! The tensors of a part of a model: their names, their shapes, and, once loaded, their values.
+//! The tensors of a part of a model: their names and shapes, and their values once they are loaded.
 use super::error::ModelError;
 use super::linear::{Linear, Weight};
 use super::norm::Norm;
@@ -13,8 +13,8 @@ pub const HEAD: &str = "lm_head.weight";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     pub name: String,
-    /// Another tensor with the same values, which a folder may store instead: the LM head in place of the embedding
-    /// that it is tied to.
+    /// The name of another tensor with the same values, which a folder may store instead of this tensor: the LM head,
+    /// if this tensor is the embedding to which the head is tied.
     pub shared_with: Option<&'static str>,
     pub dims: Vec<usize>,
     pub draw: Draw,
@@ -23,15 +23,15 @@ pub struct TensorSpec {
 /// How a random checkpoint fills a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Draw {
-    /// A linear layer's weight, which keeps the variance of its input.
+    /// The weight of a linear layer, scaled so that the layer's output has about the variance of its input.
     Matrix,
-    /// An embedding or a head, with unit variance.
+    /// An embedding or an LM head, with variance 1.
     Embedding,
-    /// A norm's weight, near 1.
+    /// The weight of a norm, with values near 1.
     Scale,
-    /// The last norm's weight, of either sign.
+    /// The weight of the norm before the LM head, with values of both signs.
     LastScale,
-    /// A bias, near 0.
+    /// A bias, with values near 0.
     Bias,
 }
 
@@ -42,7 +42,7 @@ impl TensorSpec {
     }
 }
 
-/// A list of the tensors of one part, which share a prefix.
+/// The list of the tensors of one part of a model. The name of each tensor begins with `prefix`.
 pub struct Specs {
     pub prefix: String,
     pub list: Vec<TensorSpec>,
@@ -54,13 +54,13 @@ impl Specs {
         Specs { prefix: prefix.into(), list: Vec::new() }
     }
 
-    /// Adds a table of `rows` vectors: tokens, positions, or a head.
+    /// Adds an embedding of tokens or positions, or an LM head: a tensor of `rows` vectors with `width` values each.
     pub fn embedding(&mut self, name: &str, rows: usize, width: usize) {
         self.push(format!("{name}.weight"), vec![rows, width], Draw::Embedding);
     }
 
-    /// Adds the embedding of tokens. If the LM head is `tied` to it, a folder may store the head instead of the
-    /// embedding.
+    /// Adds the embedding of tokens. If the LM head is `tied` to the embedding, a folder may store the head instead of
+    /// the embedding.
     pub fn tokens(&mut self, name: &str, rows: usize, width: usize, tied: bool) {
         self.embedding(name, rows, width);
         if let Some(spec) = self.list.last_mut().filter(|_| tied) {
@@ -68,7 +68,7 @@ impl Specs {
         }
     }
 
-    /// Adds a linear layer from `inputs` to `outputs`, stored `[outputs, inputs]`.
+    /// Adds a linear layer: the weight `[outputs, inputs]`, and the bias `[outputs]` if `bias` is true.
     pub fn linear(&mut self, name: &str, inputs: usize, outputs: usize, bias: bool) {
         self.push(format!("{name}.weight"), vec![outputs, inputs], Draw::Matrix);
         if bias {
@@ -76,24 +76,24 @@ impl Specs {
         }
     }
 
-    /// Adds a layer norm.
+    /// Adds a layer norm: a weight and a bias.
     pub fn layer_norm(&mut self, name: &str, width: usize) {
         self.push(format!("{name}.weight"), vec![width], Draw::Scale);
         self.push(format!("{name}.bias"), vec![width], Draw::Bias);
     }
 
-    /// Adds the layer norm before the head.
+    /// Adds the layer norm before the LM head: a weight and a bias.
     pub fn last_layer_norm(&mut self, name: &str, width: usize) {
         self.push(format!("{name}.weight"), vec![width], Draw::LastScale);
         self.push(format!("{name}.bias"), vec![width], Draw::Bias);
     }
 
-    /// Adds an RMS norm.
+    /// Adds an RMS norm, which has only a weight.
     pub fn rms_norm(&mut self, name: &str, width: usize) {
         self.push(format!("{name}.weight"), vec![width], Draw::Scale);
     }
 
-    /// Adds the RMS norm before the head.
+    /// Adds the RMS norm before the LM head.
     pub fn last_rms_norm(&mut self, name: &str, width: usize) {
         self.push(format!("{name}.weight"), vec![width], Draw::LastScale);
     }
@@ -103,8 +103,8 @@ impl Specs {
     }
 }
 
-/// The loaded tensors of one part, in f32 on the CPU, by their names without the part's prefix. Each tensor is taken
-/// once, and then converted to the type and device of its use.
+/// The loaded tensors of one part of a model, in f32 on the CPU, by their names without the part's prefix. Each tensor
+/// is taken out once, and then converted to the type and device on which it is used.
 pub struct Tensors {
     pub prefix: String,
     pub held: BTreeMap<String, Tensor>,
@@ -115,7 +115,7 @@ pub struct Tensors {
 }
 
 impl Tensors {
-    /// Takes a vector, or a small table, in the compute type.
+    /// Takes out a vector or a small table, converted to the compute type.
     ///
     /// # Errors
     /// If the tensor was not loaded, or was taken before.
@@ -123,7 +123,7 @@ impl Tensors {
         Ok(self.take(name)?.to_device(&self.device)?.to_dtype(self.compute)?)
     }
 
-    /// Takes a matrix in the weight type.
+    /// Takes out a matrix, converted to the weight type.
     ///
     /// # Errors
     /// If the tensor was not loaded or was taken before, or cannot be converted to the weight type.
@@ -131,14 +131,14 @@ impl Tensors {
         self.joined(name, &[name])
     }
 
-    /// Takes the matrix `name`, which was joined from the matrices `parts`, one below the other.
+    /// Takes out the matrix `name`, which was joined from the rows of the matrices `parts`, in this order.
     fn joined(&mut self, name: &str, parts: &[&str]) -> Result<Weight, ModelError> {
         let tensor = self.take(&format!("{name}.weight"))?;
         let full: Vec<String> = parts.iter().map(|part| format!("{}{part}.weight", self.prefix)).collect();
         Weight::new(&tensor, &full.join("` or `"), self.weight_type, &self.device)
     }
 
-    /// Takes a linear layer, with a bias if the part has one.
+    /// Takes out a linear layer, with a bias if a bias of the layer was loaded.
     ///
     /// # Errors
     /// If a tensor was not loaded or was taken before, or cannot be converted to the weight type.
@@ -153,7 +153,7 @@ impl Tensors {
         Ok(Linear::new(weight, bias)?)
     }
 
-    /// Takes several linear layers of the same input as one layer, whose outputs have the order of `names`.
+    /// Takes out several linear layers that have the same input, as one layer. Its outputs have the order of `names`.
     ///
     /// # Errors
     /// If a tensor was not loaded or was taken before, or cannot be converted to the weight type.
@@ -184,7 +184,7 @@ impl Tensors {
         Ok(())
     }
 
-    /// Takes a layer norm.
+    /// Takes out a layer norm.
     ///
     /// # Errors
     /// If a tensor was not loaded, or was taken before.
@@ -193,7 +193,7 @@ impl Tensors {
         Ok(Norm::Layer { weight, bias, eps: eps as f32 })
     }
 
-    /// Takes an RMS norm.
+    /// Takes out an RMS norm.
     ///
     /// # Errors
     /// If the tensor was not loaded, or was taken before.

@@ -28,7 +28,7 @@ impl Text {
     /// Reads `dir/tokenizer.json`.
     ///
     /// # Errors
-    /// If the file cannot be read, or is no tokenizer.
+    /// If the file cannot be read, or is not a tokenizer.
     pub fn open(dir: &Path) -> Result<Text, ModelError> {
         let path = dir.join(TOKENIZER);
         let text = read_text(&path, TOKENIZER_BYTES)?;
@@ -47,7 +47,7 @@ impl Text {
     /// would change a prompt.
     ///
     /// # Errors
-    /// If the text is no tokenizer.
+    /// If the text is not a tokenizer.
     pub fn parse(text: &str) -> Result<Text, String> {
         let mut file: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         file.retain(|key, value| PARTS.contains(&key.as_str()) && !value.is_null());
@@ -115,7 +115,7 @@ pub fn end_of_sequence(dir: &Path) -> Result<Vec<u32>, ModelError> {
 /// Reads `eos_token_id` in the text of a `generation_config.json` or `config.json`.
 ///
 /// # Errors
-/// If the text is no JSON object, or the key is neither an id nor a list of ids.
+/// If the text is not a JSON object, or the key's value is neither an id nor a list of ids.
 pub fn parse_end_of_sequence(text: &str) -> Result<Vec<u32>, String> {
     let keys = Keys::parse(text)?;
     let id = |value: &Json| value.as_u64().and_then(|id| u32::try_from(id).ok());
@@ -193,7 +193,7 @@ mod tests {
         assert!(why.to_string().contains("tokenizer.json"), "{why}");
     }
 
-    /// A damaged file causes an error, or a tokenizer that converts or returns errors, but no panic.
+    /// Checks that a damaged file causes no panic: neither when it is read nor when its tokenizer is used.
     fn survives(text: &str) {
         if let Ok(text) = Text::parse(text) {
             let ids = text.encode("a swarm </s> hums").unwrap_or_default();

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 /// The largest number of unused tensors that a warning names.
 const NAMES: usize = 4;
 
-/// Returns the names of the tensors that `config` does not use, except those that transformers ignores too.
+/// Returns the names of the stored tensors that a model with `config` does not use, except tensors that transformers
+/// ignores too.
 pub fn unused(config: &Config, folder: &Folder) -> Vec<String> {
     let blocks = (0..config.shape.layers).map(|index| config.block_specs(index));
     let specs = blocks.chain([config.client_specs()]).flat_map(|specs| specs.list);
@@ -19,8 +20,8 @@ pub fn unused(config: &Config, folder: &Folder) -> Vec<String> {
     names.filter(|name| !used.contains(*name) && !is_spare(config, name)).map(excerpt).collect()
 }
 
-/// Whether the folder stores an LM head whose values differ from the embedding that it is tied to, so that its authors'
-/// texts differ. Reads both tensors up to the first byte that differs.
+/// Whether the configuration ties the LM head to the embedding although the folder stores a head with other values.
+/// Reads both tensors up to the first byte that differs.
 fn has_another_head(config: &Config, folder: &Folder) -> Result<bool, ModelError> {
     let tokens = config.client_specs().list.into_iter().find(|spec| spec.shared_with == Some(HEAD));
     match tokens {
@@ -29,13 +30,15 @@ fn has_another_head(config: &Config, folder: &Folder) -> Result<bool, ModelError
     }
 }
 
-/// Whether transformers ignores the stored tensor, because it computes the tensor from others.
+/// Whether transformers ignores the stored tensor `name`: an LM head that is tied to the embedding, or the frequencies
+/// of rotary positions, which transformers computes itself.
 fn is_spare(config: &Config, name: &str) -> bool {
     let tied_head = config.tied && name == HEAD;
     tied_head || matches!(config.form, Form::Llama(_)) && name.ends_with("rotary_emb.inv_freq")
 }
 
-/// Returns the reasons why the folder's output may differ from its authors', one sentence each.
+/// Returns the reasons why texts generated from the folder may differ from those of the model's authors, one sentence
+/// each.
 pub fn warnings(config: &Config, folder: &Folder) -> Vec<String> {
     let names = unused(config, folder);
     let mut warnings = Vec::new();

@@ -47,7 +47,7 @@ fn flops_and_bytes_are_those_of_the_loaded_tensors() {
             // The FLOPs are those of one token's matmuls, without attention to its single key.
             let matmuls = block_flops(&shape, 1, 1, 0) - 4.0 * f64::from(shape.hidden);
             assert_eq!(2.0 * span.multiplied() as f64, 2.0 * matmuls, "{shape:?}");
-            // The matrices are all parameters but the norms and biases, which are below two percent even here.
+            // `weight_bytes` counts only the matrices. Norms and biases are below two percent even in this small model.
             let ratio = span.weight_bytes() as f64 / (2.0 * block_weight_bytes(&shape, weights));
             assert!(ratio > 0.98 && ratio <= 1.0, "{shape:?} as {weights:?}: {ratio}");
             let cache = span.cache(all, batch, length).expect("within the span");

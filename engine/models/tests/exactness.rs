@@ -22,7 +22,7 @@ const FIXTURES: [&str; 9] = [
 
 const TOLERANCE: f32 = 1e-4;
 
-/// A fixture, loaded as a swarm of several peers would load it.
+/// The model of a fixture, loaded in several block ranges as by the peers of a swarm.
 struct Swarm {
     ends: EmbeddingAndHead,
     spans: Vec<BlockSpan>,
@@ -123,7 +123,7 @@ fn greedy_text_is_that_of_transformers_over_any_number_of_spans() {
 
 #[test]
 fn narrower_weights_stay_near() {
-    // The rows of the other two fixtures are not multiples of the quantised block size.
+    // The row lengths of the other two fixtures are not multiples of the quantised block size.
     let quantised: Vec<&str> =
         FIXTURES.into_iter().filter(|name| !["opt-350m-form", "bloom-6-heads"].contains(name)).collect();
     let cases: [(WeightType, f32, &[&str]); 4] = [

@@ -62,7 +62,7 @@ fn configurations_that_cannot_be_executed_say_why() {
     let cases = [
         ("\"model_type\": \"opt\"", "\"model_type\": \"gpt2\"", "gpt2"),
         ("\"relu\"", "\"gelu\"", "gelu"),
-        ("\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "a multiple of the 3 of `num_attention_heads`"),
+        ("\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "a multiple of `num_attention_heads` (3)"),
         ("\"num_attention_heads\": 2", "\"num_attention_heads\": 0", "`num_attention_heads` is 0"),
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4000000000", "`num_hidden_layers` is 4000000000"),
         ("\"vocab_size\": 20", "\"vocab_size\": 4294967295", "`vocab_size` is 4294967295"),
@@ -232,7 +232,7 @@ fn a_tensor_is_in_the_shard_that_the_index_names() {
     let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
     let tensor = "model.decoder.layers.0.fc1.weight";
 
-    // The index names another shard than the one that has it.
+    // The index says that the tensor is in a shard that does not have it.
     let dir = sharded(4096);
     let last = name(&shard(dir.path(), 2));
     set(dir.path(), &|map| _ = map.insert(tensor.to_owned(), last.clone().into()));
@@ -240,7 +240,7 @@ fn a_tensor_is_in_the_shard_that_the_index_names() {
     assert!(why.contains(&format!("the tensor `{tensor}` is in the file model-0000")), "{why}");
     assert!(why.contains(&format!("but the index says {last}")), "{why}");
 
-    // Two shards have it.
+    // Two shards have the same tensor.
     let dir = sharded(4096);
     let (first, last) = (shard(dir.path(), 0), shard(dir.path(), 2));
     let mut tensors = candle_core::safetensors::load(&last, &Device::Cpu).expect("it was written");
@@ -338,7 +338,7 @@ fn the_whole_file_goes_before_an_index_beside_it() {
         warnings,
         ["the weights are read from model.safetensors, and model.safetensors.index.json in the same folder is ignored"]
     );
-    // An invalid index is not read either.
+    // The index is not read, so an invalid index causes no error.
     fs::write(dir.path().join("model.safetensors.index.json"), "stale").expect("writable");
     assert_eq!(first(dir.path()), first(other.path()));
 }
@@ -396,12 +396,12 @@ fn a_tied_head_that_is_stored_alone_is_the_embedding() {
         tensors.insert("lm_head.weight".to_owned(), embedding.clone());
         candle_core::safetensors::save(&tensors, &path).expect("writable");
         assert_eq!(logits().expect("the head is the embedding"), want, "{arch:?}");
-        // The head is unused if the embedding is stored too.
+        // If the embedding is stored too, the stored head is ignored without a warning.
         tensors.insert(name, embedding);
         candle_core::safetensors::save(&tensors, &path).expect("writable");
         let held = inspect(dir.path()).expect("sound");
         assert_eq!((held.unused, held.warnings), (vec![], vec![]), "{arch:?}");
-        // With other values it is the head of another model.
+        // A stored head with other values than the embedding causes a warning.
         let head = tensors["lm_head.weight"].affine(1.0, 0.5).expect("a tensor");
         tensors.insert("lm_head.weight".to_owned(), head);
         candle_core::safetensors::save(&tensors, &path).expect("writable");

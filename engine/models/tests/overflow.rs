@@ -1,5 +1,6 @@
-//! Finite weights whose values leave the range of a number, where they are held or where they are computed with, are an
-//! error that names the tensor or the block. They never become zeros, by which a token would be chosen all the same.
+//! Tests that an overflow is an error that names the tensor or the block, whether finite weights overflow when they are
+//! converted to another type or values overflow in the computation. An overflow must never turn into zeros, from which
+//! a token would be chosen without an error.
 use actors::id::BlockRange;
 use candle_core::{Device, Tensor};
 use models::{BlockSpan, Config, EmbeddingAndHead, ModelError, Source, choose, write_checkpoint};
@@ -24,7 +25,7 @@ fn multiply(dir: &Path, name: &str, by: f64) {
     candle_core::safetensors::save(&tensors, &path).expect("writable");
 }
 
-/// The scores after two tokens.
+/// Returns the scores of the token after two tokens.
 fn scores(dir: &Path, held: WeightType) -> Result<Vec<f32>, ModelError> {
     let source = Source::folder(dir)?;
     let all = BlockRange { start: 0, end: 2 };
@@ -50,7 +51,7 @@ fn squares_that_overflow_in_a_norm_make_no_zeros() {
         let why = scores(dir.path(), WeightType::F32).expect_err("squares of 1e20 are no f32").to_string();
         assert_eq!(why, "the hidden states after block 1 are not finite", "{arch:?}");
     }
-    // The last norm's, behind the blocks; and that of the embedding.
+    // The same overflow in the norm after the last block, and in the norm after the embedding.
     let dir = checkpoint(Arch::Llama, 64);
     multiply(dir.path(), "layers.1.mlp.up_proj.weight", 1e20);
     assert_eq!(
@@ -87,7 +88,7 @@ fn values_beyond_the_scales_of_quantised_blocks_are_refused_by_their_name() {
             let name = "the tensor `model.layers.1.mlp.down_proj.weight` has values";
             assert!(why.contains(name) && why.contains(&format!("outside the range of {held:?}")), "{by}: {why}");
         }
-        // Large, and still within the range: the block is not lost.
+        // Values that are large but within the range are accepted.
         let dir = checkpoint(Arch::Llama, hidden);
         multiply(dir.path(), "layers.1.mlp.down_proj.weight", 1e3);
         assert_ne!(scores(dir.path(), held).expect("within the range"), sound);
@@ -180,7 +181,7 @@ fn sizes_out_of_range_are_named_as_they_are_written() {
     assert!(why.expect_err("no such model").len() < 200);
 }
 
-/// Puts a value in place of a tensor's first.
+/// Replaces the first value of a tensor.
 fn set_first(dir: &Path, tensor: &str, value: f32) {
     let path = dir.join("model.safetensors");
     let mut bytes = std::fs::read(&path).expect("it was written");
@@ -201,7 +202,7 @@ fn weights_that_are_not_finite_are_refused_by_their_name() {
             assert!(why.contains("model.safetensors") && why.contains(tensor) && why.contains("not finite"), "{why}");
         }
     }
-    // Finite as it is stored, and not as it is held.
+    // This value is finite in F32, but not in F16.
     let dir = checkpoint(Arch::Opt, 64);
     set_first(dir.path(), "model.decoder.layers.1.fc2.weight", 70_000.0);
     scores(dir.path(), WeightType::F32).expect("F32 holds it");

@@ -1,5 +1,5 @@
-//! Tests that block ranges compute the same whether split or whole, step by step or at once, from a seed or from the
-//! folder written from that seed.
+//! Tests that the results do not depend on how the blocks are divided into ranges, on the number of tokens in a step,
+//! and on whether the weights come from a seed or from a folder that was written with that seed.
 use actors::id::BlockRange;
 use candle_core::{Device, Tensor};
 use models::{BlockSpan, Cache, EmbeddingAndHead, ModelError, Part, Source, greedy, write_checkpoint};
@@ -38,7 +38,8 @@ fn difference(a: &Tensor, b: &Tensor) -> f32 {
     largest().expect("shapes are equal")
 }
 
-/// Returns the last logits of 12 tokens per row, fed in chunks of `chunk` tokens through block ranges cut at `cuts`.
+/// Returns the logits after 12 tokens per row. The tokens pass in steps of `chunk` tokens through the block ranges that
+/// begin and end at `cuts`.
 fn run(source: &Source, cuts: &[u32], chunk: usize) -> Tensor {
     let ends = load_ends(source);
     let spans: Vec<BlockSpan> = cuts.windows(2).map(|cut| load_span(source, range(cut[0], cut[1]))).collect();
@@ -126,8 +127,8 @@ fn a_part_of_a_span_is_served_and_wrong_steps_are_refused() {
     assert!(matches!(ends.embed(&[1], 1, 64), Err(ModelError::Full { capacity: 64, .. })));
 }
 
-/// Runs three sessions at different positions, one of them with a prompt, in one pass and each alone; then again block
-/// by block.
+/// Checks that three sessions at different positions, one of them with a prompt, have nearly the same outputs in one
+/// batch as alone, with all blocks in one pass and with one block in each pass.
 #[test]
 fn a_batch_of_sessions_gives_what_each_gives_alone() {
     for arch in ARCHS {

@@ -1,4 +1,4 @@
-//! The fold of one run's events into rows, as the events come.
+//! The conversion of one run's events into rows, one event after another.
 use crate::rows::StepSums;
 use crate::{HopRow, RequestRow, RowSink, TokenRow};
 use actors::id::{NodeId, RequestId, SessionId};
@@ -8,7 +8,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 
-/// The largest number of hops and transfers that requests may hold after their end, while peers may still work on a
+/// The largest number of hops and transfers that are kept for requests after their end, while peers may still work on a
 /// failed attempt.
 const HELD: usize = 1 << 16;
 
@@ -27,13 +27,15 @@ pub struct RareEvents {
     pub fault_events: Vec<FaultEvent>,
     pub drained: Option<Drained>,
     pub aborted: Option<Abort>,
-    /// How many requests ended twice and steps were recorded twice: 0 unless the processes' events were merged wrongly.
+    /// The number of requests that ended twice plus the number of steps that were recorded twice. More than 0 means
+    /// that the events of a run's processes were merged wrongly.
     pub duplicates: u32,
 }
 
 impl RareEvents {
-    /// Returns the measured window: from the barrier's release to the end of the last client, or to the end that the
-    /// orchestrator recorded if that is later. `None` if the barrier was not released or no end is known.
+    /// Returns the measured window of time: from the barrier's release to the time at which the last client finished,
+    /// or to the end that the orchestrator recorded if that is later. Returns `None` if the barrier was not released or
+    /// no end is known.
     pub fn window(&self) -> Option<(Timestamp, Timestamp)> {
         let released = self.released?;
         let drained = self.drained.as_ref().map(|drained| released + drained.wall);
@@ -58,8 +60,8 @@ impl RareEvents {
 
     fn sort(&mut self) {
         self.failovers.sort_by_key(|failover| (failover.request, failover.noticed));
-        // A peer may withdraw its old blocks and announce others at one instant; the stable sort keeps the two in
-        // order.
+        // A peer may withdraw its old blocks and announce others at one instant; the stable sort keeps these two events
+        // in order.
         self.serving.sort_by_key(|serving| (serving.at, serving.peer));
         self.fault_events.sort_by(|a, b| (a.at, a.fault, &a.nodes).cmp(&(b.at, b.fault, &b.nodes)));
     }
@@ -67,20 +69,20 @@ impl RareEvents {
 
 /// Folds the events of one run into rows. The fold keeps the requests in progress, and passes a row on as soon as no
 /// later event can change it.
+///
 /// Given events in the order of time, the fold passes on a step's rows when the step is completed, and a request's row
-/// when the request ends. A step that failed peers delayed waits longer, because a peer may still work on a failed
-/// attempt. At most 65,536 hops and transfers of such steps and of failed requests wait after the end of their
-/// requests; beyond that, the request that ended first gets its rows.
-/// beyond that, the request that ended first gets its rows.
+/// when the request ends. The rows of a step that failed peers delayed come later, because a peer may still work on a
+/// failed attempt. At most 65,536 hops and transfers of such steps and of failed requests are kept after the end of
+/// their requests; beyond that number, the rows of the request that ended first are passed on.
+///
 /// Given events in any other order, the fold passes on all rows at the end.
-/// Events in another order give all rows at the end.
 #[derive(Debug, Default)]
 pub struct RowFold {
     in_order: bool,
     open: BTreeMap<RequestId, OpenRequest>,
-    /// The requests that have ended and still hold hops or transfers, in the order of their ends.
+    /// The requests that have ended and for which hops or transfers are still kept, in the order in which they ended.
     ended: VecDeque<RequestId>,
-    /// The number of hops and transfers that the ended requests hold.
+    /// The number of hops and transfers that are kept for requests that have ended.
     held: usize,
     closed: BTreeMap<NodeId, Closed>,
     rare: RareEvents,
@@ -92,25 +94,28 @@ struct OpenRequest {
     ended: Option<Box<Ended>>,
     /// The steps without a row, by session and position.
     steps: BTreeMap<(SessionId, u32), Stepped>,
-    /// The hops and transfers without a row, by the position at which they end. A replay begins earlier than the step
-    /// that it is made for, and ends at the same position.
+    /// The hops without a row, by the position at which they end. A replay begins earlier than the step for which it is
+    /// made, and ends at the same position.
     served: BTreeMap<u32, Vec<Served>>,
+    /// The transfers without a row, by the position at which they end.
     carried: BTreeMap<u32, Vec<Carried>>,
     sums: StepSums,
-    /// The first time at which a peer received a step of the request, and the last time at which one sent a result.
+    /// The first time at which a peer received a step of the request, and the last time at which a peer sent a result
+    /// of it.
     at_peers: Option<(Timestamp, Timestamp)>,
-    /// The number of the last output token so far.
+    /// The index of the last output token so far, counted from 1; `None` before the first.
     output: Option<u32>,
     routed: bool,
-    /// `troubled`: whether the request is replacing failed peers. `resumed`: whether a step has returned since then.
+    /// Whether the request is replacing failed peers.
     troubled: bool,
+    /// Whether a step has returned since the request began to replace failed peers.
     resumed: bool,
 }
 
-/// The indices of those requests of a client whose rows have been passed on.
+/// The set of the indices of a client's requests whose rows have been passed on.
 #[derive(Debug, Default)]
 struct Closed {
-    /// All indices below this one belong to the set.
+    /// All indices below this index belong to the set: the rows of their requests have been passed on.
     below: u32,
     others: BTreeSet<u32>,
 }
@@ -139,12 +144,12 @@ impl RowFold {
         RowFold::default()
     }
 
-    /// The number of requests that have begun and have no row yet.
+    /// Returns the number of requests that have begun and have no row yet.
     pub fn open_requests(&self) -> usize {
         self.open.len()
     }
 
-    /// The number of steps, hops and transfers that have no row yet.
+    /// Returns the number of steps, hops and transfers that have no row yet.
     pub fn waiting(&self) -> usize {
         self.open.values().map(|open| open.steps.len() + open.held()).sum()
     }
@@ -184,7 +189,7 @@ impl RowFold {
         self.rare
     }
 
-    /// Returns the open request, or `None` if its row has been passed on already.
+    /// Returns the request's data, or `None` if its row has been passed on already.
     fn open(&mut self, request: RequestId) -> Option<&mut OpenRequest> {
         match self.open.entry(request) {
             Entry::Occupied(open) => Some(open.into_mut()),
@@ -272,13 +277,14 @@ impl RowFold {
 }
 
 impl OpenRequest {
-    /// The number of hops and transfers that have no row yet.
+    /// Returns the number of hops and transfers that have no row yet.
     fn held(&self) -> usize {
         let hops = self.served.values().map(Vec::len).sum::<usize>();
         hops + self.carried.values().map(Vec::len).sum::<usize>()
     }
 
-    /// Orders hops and transfers with equal ends by time, so that the order of the events has no effect.
+    /// Sorts hops and transfers with equal end positions by time, so that the order of the events has no effect on
+    /// rows.
     fn sort(&mut self, ends: RangeInclusive<u32>) {
         let served = self.served.range_mut(ends.clone()).map(|(_, hops)| hops);
         served.for_each(|hops| hops.sort_by_key(|hop| (hop.hop, hop.received, hop.peer)));
@@ -293,8 +299,8 @@ impl OpenRequest {
         sink.token(row);
     }
 
-    /// Returns the hops and transfers of one attempt at a step. Events of other attempts, before or after, may end at
-    /// the same position; they are left out.
+    /// Returns the hops and transfers of the attempt that completed the step. Other attempts, before or after it, may
+    /// have events that end at the same position; these are left out.
     fn done_for(&self, step: &Stepped) -> (Vec<&Served>, Vec<&Carried>) {
         let mut hops: Vec<_> = self.served.range(ends(step)).flat_map(|(_, hops)| hops).collect();
         let mut ways: Vec<_> = self.carried.range(ends(step)).flat_map(|(_, ways)| ways).collect();
@@ -304,8 +310,8 @@ impl OpenRequest {
             hops.retain(within);
             ways.retain(|way| hops.iter().any(|hop| hop.session == way.session));
         }
-        // A transfer without a hop was lost, which happens only in a step that had to recover. A peer that later
-        // replaces another sends the result of the last replayed position to the next peer, which ignores it.
+        // Only a step that had to recover has lost transfers, which have no hop; other steps keep only transfers with a
+        // hop. A replacement peer sends the result of its last replayed position to the next peer, which ignores it.
         if step.recovery == Duration::ZERO && !hops.is_empty() {
             let with = |way: &Carried, hop: &Served| {
                 (way.session, way.position, way.tokens) == (hop.session, hop.position, hop.tokens)
@@ -336,14 +342,15 @@ impl OpenRequest {
             let ways = self.carried.get(end).map_or(&[][..], Vec::as_slice);
             hops.iter().for_each(|hop| sink.hop(HopRow::of(hop, ways)));
         }
-        // A request without an end gets a row only if a peer received a step of it; a transfer does not show that.
+        // A request without a recorded end gets a row only if a peer received a step of it. A transfer alone does not
+        // show that.
         if self.ended.is_some() || self.sums.count() > 0 || self.at_peers.is_some() {
             sink.request(RequestRow::of(request, self.ended.as_deref(), &self.sums, self.at_peers));
         }
     }
 }
 
-/// The positions at which the hops of a step may end. A prefill in chunks has several ends.
+/// Returns the positions at which the hops of a step may end. A prefill in chunks has several such positions.
 fn ends(step: &Stepped) -> RangeInclusive<u32> {
     step.position.saturating_add(1)..=step.position.saturating_add(step.tokens)
 }

@@ -1,10 +1,11 @@
 //! Conversion of one run's events into rows: requests, tokens (steps) and hops.
 //!
 //! [`RowFold`] takes the events one after another and passes finished rows to a [`RowSink`], so its memory does not
-//! grow with the run. [`RunRows`] has all rows of a short run, ordered by their keys, whatever the order of the events.
+//! grow with the run. [`RunRows`] has all rows of a short run, sorted by request or node, whatever the order of the
+//! events.
 //!
 //! The parts of a step sum exactly to its time, and the parts of a request to its latency. If the clocks of different
-//! hosts disagree, parts are reduced and the row is marked suspect; the sum never changes.
+//! hosts disagree, some parts are reduced and the row is marked as suspect. The sum stays exact.
 #![forbid(unsafe_code)]
 
 mod fold;
@@ -21,13 +22,13 @@ pub use rows::{HopRow, RequestRow, TokenRow};
 
 use actors::record::{Event, Looked, Pinged, Served};
 
-/// Receives the rows of a run as they are finished. A request's token rows and hop rows come before its own row, except
-/// for hops of a failed attempt that a peer finished long after the request.
+/// Receives the rows of a run as they are finished. A request's token rows and hop rows come before its own row. The
+/// exception are hops of a failed attempt that a peer finished long after the request.
 pub trait RowSink {
     fn request(&mut self, row: RequestRow);
     fn token(&mut self, row: TokenRow);
     fn hop(&mut self, row: HopRow);
-    /// Receives a hop when its event arrives, before the hop has a row.
+    /// Receives a hop as soon as its event arrives, before the hop's row is finished.
     fn served(&mut self, hop: &Served);
     fn looked(&mut self, looked: Looked);
     fn pinged(&mut self, pinged: Pinged);
@@ -50,7 +51,7 @@ pub struct RunRows {
 }
 
 impl RunRows {
-    /// Folds all events of a run, in any order.
+    /// Converts all events of a run, which may be in any order, into rows.
     pub fn of(events: &[Event]) -> RunRows {
         let (mut fold, mut rows) = (RowFold::in_any_order(), RunRows::default());
         events.iter().for_each(|event| fold.take(event, &mut rows));

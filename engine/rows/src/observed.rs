@@ -1,16 +1,16 @@
-//! The rows of one live run together with its plan.
+//! The rows of one live run, together with the run's plan.
 use crate::{HopRow, TokenRow};
 use actors::record::Pinged;
 use scenarios::plan::Plan;
 
-/// The rows of one live run, as the calibration uses them.
+/// The plan and the rows of one live run, from which the calibration fits a profile.
 #[derive(Clone, Debug)]
 pub struct ObservedRun {
     pub plan: Plan,
     pub hops: Vec<HopRow>,
     pub tokens: Vec<TokenRow>,
     pub pings: Vec<Pinged>,
-    /// The round that the run belongs to. All runs of a round are made before the next round begins, so figures that
-    /// differ between rounds show how much the machine itself drifts.
+    /// The number of the round of runs to which this run belongs. All runs of a round are made before the next round
+    /// begins. Differences between rounds therefore show how much the machine itself drifts.
     pub round: u32,
 }

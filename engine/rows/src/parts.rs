@@ -1,7 +1,8 @@
-//! The parts of a time, which sum exactly to the whole.
+//! The parts of the time of a step, of a request or of its network use. They sum exactly to the whole time.
 //!
 //! Each part except the network's is measured on one clock; the network's part is the rest of the whole. The measured
-//! parts exceed the whole only if clocks disagree. The last parts are then reduced first, and the caller is told.
+//! parts can exceed the whole only if the clocks of hosts disagree. The last parts are then reduced first, and the
+//! function reports that it reduced them.
 
 /// The parts of the time of a step or of a request, in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,28 +11,30 @@ pub struct Parts {
     pub setup: u64,
     /// The time spent waiting for the client's own device.
     pub client_queue: u64,
-    /// The time of embedding, LM head and sampling.
+    /// The time that the client computed: embedding, LM head and sampling.
     pub client: u64,
     /// The time spent waiting for the peers' devices.
     pub peer_queue: u64,
-    /// The time of the peers' blocks.
+    /// The time in which the peers computed their blocks.
     pub compute: u64,
     /// The rest of the time: links, operating systems, and everything else that is not measured.
     pub network: u64,
 }
 
-/// The parts of the network's time that are known, in ns. Together with `other` they sum exactly to it.
+/// The parts of the network's time, in ns. All but `other` are known from the link model, and all together sum exactly
+/// to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetworkParts {
     /// The time spent waiting in the queues of NICs and links.
     pub send_queue: u64,
-    /// The transfer time: the bytes divided by the bandwidth.
+    /// The transfer time: the activation's bytes divided by the bandwidth.
     pub transmit: u64,
     pub propagation: u64,
     pub other: u64,
 }
 
-/// What remains of a whole while parts are subtracted one after another. A part is reduced to what remains.
+/// The remainder of a whole time from which parts are subtracted one after another. No part may be larger than the
+/// remainder.
 struct Rest {
     left: u64,
     short: bool,
@@ -47,8 +50,8 @@ impl Rest {
 }
 
 impl Parts {
-    /// Returns the parts of `whole`, and whether a measured part had to be reduced. The network's part is the rest of
-    /// `whole`; `measured.network` is ignored.
+    /// Returns the parts of the time `whole`, and whether a measured part had to be reduced. The network's part is the
+    /// rest of `whole`; `measured.network` is ignored.
     pub fn within(whole: u64, measured: Parts) -> (Parts, bool) {
         let mut rest = Rest { left: whole, short: false };
         let mut parts = Parts {
@@ -78,8 +81,8 @@ impl Parts {
 }
 
 impl NetworkParts {
-    /// Returns the parts of `whole`, and whether a measured part had to be reduced. The part `other` is the rest of
-    /// `whole`; `measured.other` is ignored.
+    /// Returns the parts of the network time `whole`, and whether a known part had to be reduced. The part `other` is
+    /// the rest of `whole`; `measured.other` is ignored.
     pub fn within(whole: u64, measured: NetworkParts) -> (NetworkParts, bool) {
         let mut rest = Rest { left: whole, short: false };
         let mut parts = NetworkParts {

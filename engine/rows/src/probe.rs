@@ -1,7 +1,7 @@
 //! Probes: short live runs of fixed work, which show how fast the machine is at that time.
 use serde::{Deserialize, Serialize};
 
-/// The machine's drift: the factors that turn the profile's times into the times at a probe.
+/// The drift of a machine: the factors that turn the times in a profile into the times at a probe.
 ///
 /// Decode and longer steps have separate factors: one-token steps wait for memory, which other machines of the
 /// hypervisor share, and longer steps wait for the core.
@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 pub struct Drift {
     pub decode: f64,
     pub prefill: f64,
-    /// Factors of the overheads: the hand-over to a device, the hand-over from it, and frames.
+    /// The factor of the time that passes between a host's request for a job and the start of the job on a device.
     pub to_device: f64,
+    /// The factor of the time that passes between the end of a job on a device and the receipt of its result.
     pub from_device: f64,
+    /// The factor of the overhead of sending and receiving a frame.
     pub frame: f64,
 }
 
-/// One probe: the number of its prompts' tokens, and its times relative to the profile's if it measured any.
+/// One probe: the number of prompt tokens of its requests, and the drift that it measured, if it measured any.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probed {
     pub size: u32,

@@ -18,20 +18,21 @@ pub struct RequestRow {
     pub ended: u64,
     pub batch: u32,
     pub prompt: u32,
-    /// The number of requested tokens per row.
+    /// The number of requested output tokens of each row of the batch.
     pub generate: u32,
-    /// The number of generated tokens per row.
+    /// The number of generated tokens of each row of the batch.
     pub generated: u32,
     /// `ok`, the label of a failure, or `cut` if the request's end was never recorded.
     pub outcome: &'static str,
     pub route: Vec<NodeId>,
     pub schedule_delay: u64,
-    /// The time to first token; `None` if the request has no token.
+    /// The time to the first token; `None` if the request has generated no token.
     pub ttft: Option<u64>,
-    /// The mean time between tokens, rounded to the nearest ns; `None` for fewer than two tokens.
+    /// The mean time between successive output tokens, rounded to the nearest ns; `None` for fewer than two tokens.
     pub tpot: Option<u64>,
     pub e2el: u64,
-    /// The latency divided by the number of tokens, rounded to the nearest ns; `None` without a token.
+    /// The latency divided by the number of generated tokens of each row, rounded to the nearest ns; `None` without a
+    /// token.
     pub ntpot: Option<u64>,
     pub discovery: u64,
     pub sessions: u64,
@@ -55,14 +56,14 @@ pub struct TokenRow {
     /// The number of new input tokens of each row.
     pub tokens: u32,
     pub batch: u16,
-    /// The number of the output token, from 1; 0 for the prefill of a request that asks for no tokens.
+    /// The index of the output token, counted from 1; 0 for the prefill of a request that asks for no tokens.
     pub output: u32,
     pub began: u64,
     pub seen: u64,
     /// The time of the step, `seen` - `began`: the TTFT for output 1, and the inter-token latency for others.
     pub took: u64,
     pub parts: Parts,
-    /// The time of the embedding, which is included in the client's part.
+    /// The time of the embedding, which `parts.client` includes.
     pub embedding: u64,
     pub network: Option<NetworkParts>,
     pub hops: u16,
@@ -93,7 +94,7 @@ pub struct HopRow {
     pub outward: Option<Way>,
 }
 
-/// The delays of one activation on one link, in ns.
+/// The size of one activation, in bytes, and the parts of the time that it took from one node to another, in ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
     pub bytes: u64,
@@ -121,8 +122,9 @@ impl RequestRow {
         !self.ok() && !self.shed()
     }
 
-    /// Builds a request's row from the sums over its steps. `at_peers` is when a peer first received a step of the
-    /// request, and when a peer last sent a result; these times replace those of a client whose record is lost.
+    /// Builds a request's row from the sums over its steps. `at_peers` is the time at which a peer first received a
+    /// step of the request, and the time at which a peer last sent a result. These two times are used if the client's
+    /// own record of the request is lost.
     pub(super) fn of(
         request: RequestId,
         ended: Option<&Ended>,
@@ -194,10 +196,10 @@ pub(super) struct StepSums {
     last: Option<((SessionId, u32), u64)>,
     /// The time of the first output token.
     first_output: Option<u64>,
-    /// The number and the time of the last output token.
+    /// The index of the last output token, and the time at which it arrived.
     output: Option<(u32, u64)>,
     parts: Parts,
-    /// The network's parts; `None` unless they are known for every step.
+    /// The parts of the network's time; `None` unless they are known for every step.
     network: Option<NetworkParts>,
     bytes: Option<u64>,
     suspect: bool,
@@ -277,8 +279,8 @@ impl TokenRow {
             other: 0,
         };
         let network = (!ways.is_empty()).then(|| NetworkParts::within(parts.network, known));
-        // A failed attempt's jobs and transfers overlap with the recovery from it. Parts that exceed such a step are
-        // therefore no sign of disagreeing clocks.
+        // The jobs and transfers of a failed attempt overlap with the recovery. Parts that exceed the time of such a
+        // step are therefore no sign that clocks disagree.
         let overlaps = step.recovery > Duration::ZERO;
         let disordered = hops.iter().any(|hop| !(hop.received <= hop.started && hop.started <= hop.finished));
         TokenRow {
@@ -330,7 +332,7 @@ impl Way {
     }
 }
 
-/// Divides and rounds to the nearest integer.
+/// Returns `whole / count`, rounded to the nearest integer.
 fn divide(whole: u64, count: u64) -> u64 {
     (whole + count / 2) / count
 }

@@ -1,4 +1,5 @@
-//! A replay ends at the position of an earlier step. What is sent for the replay is no part of that step.
+//! Tests the rows of a step at whose position a later replay ends: the messages of the replay are not part of that
+//! step.
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::record::{Carried, Event, Served, Stepped};
 use actors::time::{Duration, Timestamp};
@@ -53,7 +54,8 @@ fn the_result_of_a_later_replay_belongs_to_no_earlier_step() {
         embedding: Duration::ZERO,
         recovery: Duration::ZERO,
     });
-    // The client, peer 2, peer 3, the client; later peer 5 replaces peer 2 and repeats its result to peer 3.
+    // The step goes from the client over peers 2 and 3 back to the client. Later, peer 5 replaces peer 2 and sends the
+    // same result to peer 3 again.
     let own = [served(0, 2, 10), served(1, 3, 21), carried(0, 9, 2), carried(1, 2, 3), carried(1, 3, 9), step];
     let row = |events: &[Event]| RunRows::of(events).tokens[0].clone();
     let alone = row(&own);

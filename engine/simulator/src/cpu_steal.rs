@@ -1,19 +1,19 @@
-//! CPU steal: cores of a virtual machine that stop although they have work, because other machines use the physical
-//! core.
+//! CPU steal: a core of a virtual machine stops although it has work, because the hypervisor uses the physical core for
+//! another machine.
 use actors::seed::{Seed, SmallStream};
 use actors::time::{Duration, Timestamp};
 use rand_distr::{Distribution, Exp1};
 use scenarios::plan::{CpuSteal, Plan};
 use std::collections::VecDeque;
 
-/// For each machine, the CPU steal of the core that sends and receives messages. It delays all nodes of the machine.
+/// For each machine, the CPU steal of the core that sends and receives the messages of all nodes on the machine.
 pub struct Serving {
     machines: Vec<Option<StealTimeline>>,
 }
 
 impl Serving {
-    /// Reads (machine, CPU steal) of the nodes, and keeps each machine's first that is on. `None` if no machine has
-    /// any.
+    /// Returns the CPU steal of all machines, or `None` if no machine has any. `cpu_steal` has the machine and the CPU
+    /// steal of each node. The first node of a machine with CPU steal decides for the machine.
     pub fn of(plan: &Plan, cpu_steal: impl Iterator<Item = (usize, CpuSteal)>) -> Option<Serving> {
         let mut machines: Vec<Option<StealTimeline>> = plan.machines.iter().map(|_| None).collect();
         for (machine, cpu_steal) in cpu_steal {
@@ -23,8 +23,8 @@ impl Serving {
         machines.iter().any(Option::is_some).then_some(Serving { machines })
     }
 
-    /// Returns when work of `machine` that runs from `from` to `until` without steal ends with it: at `until` or later.
-    /// Forgets the stolen intervals that ended before `now`.
+    /// Returns the time at which work on `machine` ends that begins at `from` and would end at `until` without CPU
+    /// steal. Forgets the stolen intervals that ended before `now`.
     pub fn through(&mut self, now: Timestamp, machine: usize, from: Timestamp, until: Timestamp) -> Timestamp {
         match &mut self.machines[machine] {
             Some(course) => course.through(now, from, until),
@@ -33,12 +33,13 @@ impl Serving {
     }
 }
 
-/// The intervals in which one core is stolen. They are drawn only as far into the future as a caller has asked.
+/// The random intervals in which one core is stolen. They are generated only as far into the future as callers have
+/// asked.
 struct StealTimeline {
     cpu_steal: CpuSteal,
     stream: SmallStream,
     ahead: VecDeque<(Timestamp, Timestamp)>,
-    /// The end of the last interval that was drawn.
+    /// The end of the last interval that was generated.
     drawn: Timestamp,
 }
 
@@ -73,8 +74,8 @@ impl StealTimeline {
     }
 }
 
-/// The CPU steal of a core that runs jobs. Each job draws its own intervals, because the only other jobs that a stolen
-/// job delays are those queued behind it.
+/// The CPU steal of a core that runs jobs. Each job draws stolen intervals of its own. This is enough, because a stolen
+/// job delays no other jobs than those queued behind it.
 pub struct Computing {
     cpu_steal: CpuSteal,
     stream: SmallStream,
@@ -85,7 +86,7 @@ impl Computing {
         (cpu_steal.every > Duration::ZERO).then(|| Box::new(Computing { cpu_steal, stream: stream() }))
     }
 
-    /// Returns the time that steal adds to a job that takes `took` without steal.
+    /// Returns the time that CPU steal adds to a job that takes `took` without CPU steal.
     pub fn within(&mut self, took: Duration) -> Duration {
         let (mut by, mut at) = (Duration::ZERO, exponential(self.cpu_steal.every, &mut self.stream));
         while at < took {
@@ -134,7 +135,7 @@ mod tests {
             let (from, until) = (at * second, (at + 1) * second);
             all += held_up(until, course.through(Timestamp(from), Timestamp(from), Timestamp(until)).0);
         }
-        // One second of work meets about ten interruptions of 2 ms.
+        // Each second of work is interrupted about ten times, for 2 ms on average.
         assert!((all / 2000.0 / 0.02 - 1.0).abs() < 0.05, "{all}");
         assert!(course.ahead.len() < 100, "those that are over are forgotten");
         let mut computing = Computing::of(STEAL, || Seed(5).small_stream("test", 0, 0)).unwrap();

@@ -1,8 +1,9 @@
-//! The simulated devices: each executes one job at a time, first come, first served, at the plan's cost.
+//! The simulated devices. Each executes one job at a time, first come, first served, and a job takes the time that the
+//! plan's cost model gives.
 //!
 //! Peers that share a device wait for it in one queue. The devices of one machine share its core leases, first come,
-//! first served, as live devices do. A live host also spends time outside of the job itself, on handing the job to the
-//! device's thread and on handing over a lease; the device's [`Overhead`] models that time.
+//! first served, as live devices do. A live host also spends time outside of the job itself: it passes the job to the
+//! device's thread, and passes a core lease on from one device to another. The device's [`Overhead`] models that time.
 use super::cpu_steal::Computing;
 use super::echo::Echo;
 use super::observed::Observed;
@@ -15,7 +16,8 @@ use scenarios::cost;
 use scenarios::plan::{Cost, Jitter, Overhead, Plan, Weights};
 use std::collections::VecDeque;
 
-/// The index of a device in the simulation. Each host's first device has the host's number; all further devices follow.
+/// The index of a device in the simulation. The first device of each host has the host's number; all other devices
+/// follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
@@ -24,7 +26,8 @@ pub struct Devices<'p> {
     devices: Vec<Device<'p>>,
     /// The device on which each node computes.
     of_node: Vec<Slot>,
-    /// For each node, the start of the last job that read its weights, and the share of the weights that was cold then.
+    /// For each node, the start of the last job that read its weights, and the share of the weights that was not in the
+    /// CPU's caches then.
     read: Vec<(Timestamp, f64)>,
     machines: Vec<Machine>,
     /// The measured job times of a live run, which replace the plan's costs; `None` to use the plan's costs.
@@ -37,13 +40,14 @@ struct Device<'p> {
     host: HostId,
     machine: u32,
     cost: &'p Cost,
-    /// The jobs, first come first. The first job runs once the device holds a core lease.
+    /// The jobs in the order of their arrival. The first job runs once the device holds a core lease.
     jobs: VecDeque<Waiting>,
     started: Timestamp,
     /// The time at which the running job ends.
     until: Timestamp,
     running: bool,
-    /// Counts the job ends that were scheduled or cancelled, so that a cancelled end is recognised (see [`Begun`]).
+    /// The number of job ends that were scheduled or cancelled so far. It tells a valid job end from a cancelled one
+    /// (see [`Begun`]).
     version: u32,
     warmed_up: bool,
     factor: Factor,
@@ -57,11 +61,12 @@ struct Waiting {
     job: Job,
     /// The time at which the job reaches the device's thread.
     ready: Timestamp,
-    /// Those of the job's sessions that were released while it waited or ran. Their caches are freed when the job ends.
+    /// The sessions of the job that were released while the job waited or ran. Their caches are freed when the job
+    /// ends.
     released: Vec<SessionId>,
 }
 
-/// Whether `work` takes a step of `session` through blocks.
+/// Whether `work` computes blocks for a step of `session`.
 fn is_of(work: &Work, session: SessionId) -> bool {
     match work {
         Work::Blocks(piece) => piece.session == session,
@@ -70,14 +75,14 @@ fn is_of(work: &Work, session: SessionId) -> bool {
     }
 }
 
-/// The random factor on the time of a device's jobs, drawn from the device's own random stream.
+/// The random factor by which each job's time is multiplied. It comes from the device's own random stream.
 enum Factor {
     One,
     LogNormal(Box<(LogNormal<f64>, SmallStream)>),
 }
 
 impl Factor {
-    /// Creates the jitter of a device; `number` is the index of the device on its host.
+    /// Creates the random factor of a device; `number` is the index of the device on its host.
     fn new(jitter: &Jitter, plan: &Plan, host: HostId, number: u64) -> Factor {
         let stream = || plan.chance.small_stream("device", host.0.into(), number);
         match jitter {
@@ -124,7 +129,8 @@ impl<'p> Device<'p> {
     }
 }
 
-/// Returns the time of a job by the plan's costs, without jitter, on a device that has already run its first job.
+/// Returns the time that a job takes by the plan's cost model, without jitter, and without the extra time of a device's
+/// first job.
 fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Duration {
     let model = &plan.model;
     match work {
@@ -144,8 +150,8 @@ fn planned(spec: &Cost, plan: &Plan, work: &Work) -> Duration {
     }
 }
 
-/// Returns the time that a job takes longer because some of its weights are cold, and updates `read`: when the weights
-/// were last read, and which share of them was cold then.
+/// Returns the extra time that a job takes because some of its weights are not in the CPU's caches, and updates `read`:
+/// the time at which the weights were last read, and the share of them that was not in the caches then.
 fn cold(spec: &Cost, work: &Work, read: &mut (Timestamp, f64), started: Timestamp) -> Duration {
     let blocks = match work {
         Work::Blocks(piece) => Some(piece.blocks.len()),
@@ -172,7 +178,8 @@ pub struct Begun {
     pub slot: Slot,
     pub host: HostId,
     pub until: Timestamp,
-    /// The version of the device's job end. A crash or a stall of the host makes an earlier version void.
+    /// The version of the device's job end. An event with an earlier version is ignored, because a crash or a stall of
+    /// the host has cancelled that job end.
     pub version: u32,
 }
 
@@ -205,8 +212,8 @@ impl<'p> Devices<'p> {
         }
     }
 
-    /// Drops a node's cache of a session. If the device still has jobs of that session, their end drops the cache
-    /// again.
+    /// Drops the KV cache of a session at a node. If the device still has jobs of that session, the cache is dropped
+    /// again when they end.
     pub fn release(&mut self, node: NodeId, session: SessionId) {
         let Some(echo) = &mut self.echo else { return };
         echo.release(node, session);
@@ -215,13 +222,13 @@ impl<'p> Devices<'p> {
         under_way.for_each(|waiting| waiting.released.push(session));
     }
 
-    /// Returns a node and a session whose KV cache the node's device still holds. Always `None` if the plan's model has
-    /// no values.
+    /// Returns a session whose KV cache a device still holds, and the node of that cache; `None` if there is none.
+    /// Always `None` if the plan's model computes no values.
     pub fn holding(&self) -> Option<(NodeId, SessionId)> {
         self.echo.as_ref().and_then(Echo::holding)
     }
 
-    /// Makes jobs take the measured times of a live run instead of the plan's costs.
+    /// Makes jobs take the times that were measured in a live run instead of the times of the plan's cost model.
     pub fn observing(&mut self, observed: Observed) {
         self.observed = Some(observed);
     }
@@ -235,13 +242,14 @@ impl<'p> Devices<'p> {
         self.overhead(slot).way_back(computed.finished.since(computed.started))
     }
 
-    /// Returns the time from handing a core lease to a device that waited for it until the device begins its first job.
+    /// Returns the time from the moment when a waiting device gets a core lease until it begins its first job.
     fn hand_over(&self, now: Timestamp, slot: Slot) -> Duration {
         let ready = self.devices[slot.0 as usize].jobs.front().map_or(now, |waiting| waiting.ready);
         self.overhead(slot).handed_over(now.since(ready))
     }
 
-    /// Submits a job of `node` to its device. Returns the scheduled end if the job begins at once, with a core lease.
+    /// Submits a job of `node` to its device. If the device gets a core lease and begins the job at once, returns the
+    /// job with its end.
     pub fn submit(&mut self, now: Timestamp, node: NodeId, job: Job) -> Option<Begun> {
         let slot = self.of_node[node.0 as usize];
         let idle = now.since(self.devices[slot.0 as usize].until);
@@ -268,8 +276,8 @@ impl<'p> Devices<'p> {
         Some(self.begin(now, slot))
     }
 
-    /// Begins the first job of a device that got its lease at `now`, or later if the job has not reached the device
-    /// yet.
+    /// Begins the first job of a device that got its core lease at `now`. The job begins later if it has not reached
+    /// the device yet.
     fn begin(&mut self, now: Timestamp, slot: Slot) -> Begun {
         let device = &mut self.devices[slot.0 as usize];
         let Waiting { node, job, ready, .. } = device.jobs.front().expect("a lease is asked for a job");
@@ -295,7 +303,7 @@ impl<'p> Devices<'p> {
         Begun { slot, host: device.host, until: device.until, version: device.version }
     }
 
-    /// Returns the host of a device, and the version of the device's current job end.
+    /// Returns the host of a device, and the present version of the device's job end.
     pub fn version(&self, slot: Slot) -> (HostId, u32) {
         let device = &self.devices[slot.0 as usize];
         (device.host, device.version)
@@ -323,7 +331,8 @@ impl<'p> Devices<'p> {
         running.into_iter().map(later).collect()
     }
 
-    /// Drops the jobs of `host` and the caches of `nodes`. Returns the jobs of other hosts that get the freed leases.
+    /// Drops the jobs of `host` and the KV caches of `nodes`. Returns the jobs of other hosts that begin because core
+    /// leases became free.
     pub fn crash(&mut self, now: Timestamp, host: HostId, nodes: &[NodeId]) -> Vec<Begun> {
         if let Some(echo) = &mut self.echo {
             nodes.iter().for_each(|node| echo.forget(*node));
@@ -351,8 +360,8 @@ impl<'p> Devices<'p> {
         begun
     }
 
-    /// Ends the running job of a device. Returns the job's node, its result, and the jobs that begin because it has
-    /// ended.
+    /// Ends the running job of a device. Returns the job's node, its result, and the jobs that begin because this job
+    /// has ended.
     pub fn finish(&mut self, now: Timestamp, slot: Slot) -> (NodeId, Computed, [Option<Begun>; 2]) {
         let device = &mut self.devices[slot.0 as usize];
         let Waiting { node, job, released, .. } = device.jobs.pop_front().expect("a running job is in the queue");
@@ -366,7 +375,8 @@ impl<'p> Devices<'p> {
         let computed = Computed { ticket: job.ticket, started, finished: now, output };
         let machine = self.machine(slot);
         machine.leases = machine.leases.saturating_add(1);
-        // The device's next job gets its lease only after the devices that already wait for a lease of the machine.
+        // The device's next job gets a core lease only after the other devices that already wait for a lease of this
+        // machine.
         let next = machine.waiting.pop_front();
         let handed_over = next.map(|next| {
             self.machine(next).leases -= 1;

@@ -1,11 +1,11 @@
-//! An echo model's values, which simulated devices compute for plans that ask for values and not only for costs.
+//! The values of an echo model. Simulated devices compute them for plans that ask for values and not only for costs.
 use actors::echo::{self, Cache};
 use actors::id::{NodeId, SessionId};
 use actors::message::{Activation, Buffer, Ids, Payload, Piece};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The KV caches of an echo model, of all nodes.
+/// The KV caches that all nodes have for an echo model.
 pub struct Echo {
     vocab: u32,
     caches: BTreeMap<(NodeId, SessionId), Cache>,
@@ -16,15 +16,15 @@ impl Echo {
         Echo { vocab, caches: BTreeMap::new() }
     }
 
-    /// Embeds `ids`, `[batch, tokens]`, whose first tokens are at `position`. The result is `hollow` with digests as
-    /// values.
+    /// Returns the embedding of `ids`, which are `[batch, tokens]`; the first token of each row is at `position`. The
+    /// result is `hollow` with digests as its values.
     pub fn embed(&self, position: u32, ids: &[u32], hollow: Activation) -> Activation {
         let places = (position..).take(hollow.tokens as usize).cycle();
         let digests = ids.iter().zip(places).map(|(id, position)| echo::embed(*id, position));
         filled(hollow, digests)
     }
 
-    /// Passes the input of `piece` through its blocks at `node`, and appends it to the session's cache.
+    /// Computes the blocks of `piece` on its input at `node`, and appends the input to the session's cache there.
     pub fn blocks(&mut self, node: NodeId, piece: Piece) -> Activation {
         let Piece { session, blocks, held, position, input, .. } = piece;
         let mut digests = digests(&input).to_vec();
@@ -42,7 +42,7 @@ impl Echo {
         Some(Arc::new(last.map(|digest| echo::token(*digest, self.vocab)).collect()))
     }
 
-    /// Returns a session whose cache some node holds, with that node.
+    /// Returns a node that holds a KV cache and the session of that cache; `None` if no node holds any.
     pub fn holding(&self) -> Option<(NodeId, SessionId)> {
         self.caches.keys().next().copied()
     }

@@ -1,4 +1,4 @@
-//! The queue of future events, in the order of (time, sequence of scheduling).
+//! The queue of future events, ordered by time; events at the same time keep the order in which they were scheduled.
 //!
 //! The queue is a hierarchical timing wheel in the manner of Varghese and Lauck (1987) with exact order. An event lies
 //! in the slot of the highest base-64 digit in which its time differs from the present time. The event moves down a
@@ -12,14 +12,14 @@ const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 const LEVELS: usize = 64usize.div_ceil(BITS as usize);
 
-/// The largest number of events in a slot for which sorting costs less than moving the events down a level.
+/// The largest number of events in a slot for which sorting costs less than moving the events to the next lower level.
 const FEW: usize = 16;
 
-/// The number of sorted events above which an insertion among them moves most of them back to the wheel.
+/// If an insertion makes the list of sorted events longer than this, most of them are moved back to the wheel.
 const MANY: usize = 64;
 
-/// The event queue of a simulation. Time never runs backwards: no event may be scheduled earlier than the last one
-/// taken.
+/// The event queue of a simulation. Time never runs backwards: no event may be scheduled for an earlier time than that
+/// of the last event taken.
 pub struct EventQueue<E> {
     now: u64,
     len: usize,
@@ -111,8 +111,8 @@ impl<E> EventQueue<E> {
         }
     }
 
-    /// Moves all but the first few sorted events back into the wheel. The kept events end where a slot ends that
-    /// contains the present time: until then, every later event differs from the clock in the digit by which it was
+    /// Moves all but the first few sorted events back into the wheel. The kept events reach to the end of a slot that
+    /// contains the present time. Until then, every later event differs from the clock in the digit by which it was
     /// placed.
     fn shorten(&mut self) {
         let (mut until, mut kept) = (self.until, self.next.len());
@@ -198,7 +198,8 @@ mod tests {
     use std::collections::BinaryHeap;
 
     proptest! {
-        /// Compares the queue with a heap of (time, sequence), with pushes between the pops and many ties.
+        /// Compares the queue with a heap ordered by (time, sequence). Insertions alternate with removals, and many
+        /// events have equal times.
         #[test]
         fn it_is_a_heap_of_time_and_sequence(steps in proptest::collection::vec((0..4u8, 0..70u32, 0..5u32), 1..400)) {
             let mut queue = EventQueue::default();
@@ -223,8 +224,8 @@ mod tests {
             prop_assert_eq!(queue.take_next(), None);
         }
 
-        /// Compares the queue with a heap when hundreds of events lie within one slot, far in the future, many at one
-        /// instant.
+        /// Compares the queue with a heap when hundreds of events lie within one slot, far in the future, many of them
+        /// at one instant.
         #[test]
         fn crowded_slots_keep_the_order(
             width in 1..100_000u64, delays in proptest::collection::vec((0..u64::MAX, 0..5u32), 300..900),

@@ -1,9 +1,9 @@
 //! The execution of a plan's faults: hosts that crash, restart, join, leave or stall, and links that are cut or slow.
 //!
-//! A crash aborts the work of the host's nodes and its devices. Every host with a connection to the crashed host
-//! receives `Gone` after the link's delay, and so does every host that sends to the crashed host afterwards. Messages
-//! on their way to it are lost. A stall and a partition lose nothing, because TCP retransmits: messages sent meanwhile
-//! arrive after the fault's end, in order.
+//! A crash aborts the work of the host's nodes and devices. Every host that has a connection to the crashed host
+//! receives `Gone` after the link's delay, and so does every host that sends to the crashed host later. Messages on
+//! their way to the crashed host are lost. A stall and a partition lose nothing, because TCP retransmits: messages sent
+//! meanwhile arrive after the fault's end, in order.
 use super::{ActorTable, SimEvent, Simulation};
 use crate::network::contacts::Contacts;
 use actors::id::{HostId, NodeId};
@@ -24,7 +24,7 @@ pub(super) struct Faults<'p> {
     windows: FaultWindows,
     /// The incarnation and state of each host, indexed by host.
     lives: Vec<Life>,
-    /// The pairs of hosts with a connection, the lower id first.
+    /// The pairs of hosts that have a connection, each in both orders.
     links: Contacts,
     /// The arrival time of the last message from one host to another; no later message of the pair arrives before it.
     last: BTreeMap<(HostId, HostId), Timestamp>,
@@ -35,20 +35,22 @@ pub(super) struct Faults<'p> {
 #[derive(Default)]
 struct Life {
     state: State,
-    /// The number of ended incarnations of the host. Deliveries for an earlier incarnation than the present are
-    /// dropped.
+    /// The number of the host's incarnations that have ended, which is the number of its present incarnation.
+    /// Deliveries for earlier incarnations are dropped.
     ended: u32,
-    /// The deliveries that arrived while the host was stalled.
+    /// The deliveries that arrived while the host was stalled, each with its sender and its receiver.
     held: Vec<(NodeId, NodeId, Delivery)>,
-    /// The crashes at a number of steps: that number, and the time until the host starts again (`None` if it does not).
+    /// The host's crashes that depend on the number of received steps: that number, and the time after which the host
+    /// restarts (`None` if it does not).
     crashes: VecDeque<(u64, Option<Duration>)>,
-    /// The steps that the host has received since the barrier's release or its own last start, whichever is later.
+    /// The number of steps that the host has received since the barrier's release or its own last start, whichever is
+    /// later.
     steps: u64,
     /// Whether the host has been told to leave. Its process then ends as soon as it holds no session.
     leaving: bool,
-    /// Whether the host starts again after it has left.
+    /// Whether the host starts again after it has left, because its next start was already due.
     wanted: bool,
-    /// The number of starts of the host that are scheduled and have not happened yet.
+    /// The number of scheduled starts of the host that have not happened yet.
     starts: u32,
 }
 
@@ -69,7 +71,7 @@ impl ActorSlot for Vacant {
 }
 
 impl<'p> Faults<'p> {
-    /// Returns the initial state of the plan's faults, or `None` if the plan has none.
+    /// Returns the state of the plan's faults at the start of a run, or `None` if the plan has no faults.
     pub fn of(plan: &'p Plan) -> Option<Box<Faults<'p>>> {
         if plan.faults.is_empty() {
             return None;
@@ -116,7 +118,8 @@ impl<'p> Faults<'p> {
         }
     }
 
-    /// Delays a message by the active slow links and partitions, but never beyond the order of its connection.
+    /// Delays a message by the slow links and partitions that are active when it is sent. If needed, delays it further,
+    /// so that it does not arrive before an earlier message from the same host to the same host.
     pub fn hinder(&mut self, from: HostId, to: HostId, passage: &mut Passage) {
         if self.windows.is_empty() {
             return;
@@ -133,7 +136,8 @@ impl<'p> Faults<'p> {
         *last = passage.last;
     }
 
-    /// Returns the factor by which slow-device faults lengthen a job that begins on `host` at `now`.
+    /// Returns the factor by which slow-device faults lengthen a job that begins on `host` at `now`; 1 if none is
+    /// active.
     pub fn slow_device(&self, now: Timestamp, host: HostId) -> f64 {
         self.windows.slow_device(now, host)
     }
@@ -150,7 +154,8 @@ impl<'p> Faults<'p> {
 }
 
 impl Simulation<'_> {
-    /// Schedules the faults whose times count from the barrier's release (`released`) or from the start of the run.
+    /// Schedules the plan's faults: with `released` those whose times count from the barrier's release, without it
+    /// those whose times count from the start of the run.
     pub(super) fn schedule_faults(&mut self, released: bool) {
         let Some(faults) = &mut self.faults else { return };
         if released {
@@ -191,20 +196,20 @@ impl Simulation<'_> {
             }
             What::Leave { host } => self.leave(host),
             What::Stall { host, lasts } => self.stall(host, lasts),
-            // Slow devices, slow links and partitions need no action: they are looked up whenever a job begins or a
+            // Slow devices, slow links and partitions need no action now: they are looked up whenever a job begins or a
             // message is sent.
             What::SlowDevice { .. } | What::SlowLink { .. } | What::Partition { .. } => {}
         }
     }
 
-    /// Returns the delivery if its node receives it now; `None` if it is lost, or is kept for a stalled host.
+    /// Returns the delivery if its node receives it now; `None` if the delivery is lost, or is kept for a stalled host.
     pub(super) fn admit(&mut self, from: NodeId, to: NodeId, parcel: Delivery, life: u32) -> Option<Delivery> {
         let Some(faults) = &mut self.faults else { return Some(parcel) };
         let (there, here) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         let it = &mut faults.lives[here.0 as usize];
         if it.state == State::Down || it.ended != life {
             self.account.lost += u64::from(matches!(parcel, Delivery::Message(_)));
-            // A sender that had a connection to the ended incarnation was told of the crash when it happened.
+            // A sender that had a connection to the crashed incarnation was already told of the crash when it happened.
             if let Delivery::Message(message) = &parcel
                 && (it.state, it.ended) == (State::Down, life)
                 && there != here
@@ -238,7 +243,7 @@ impl Simulation<'_> {
         Some(parcel)
     }
 
-    /// Starts a host again that crashed after a number of steps.
+    /// Restarts a host that crashed when it had received a given number of steps.
     pub(super) fn return_from_crash(&mut self, host: HostId) {
         if let Some(faults) = &self.faults {
             self.events.push(faults.plan.fault_event_at(self.world.now, FaultKind::Restart, &[host], None));
@@ -274,8 +279,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Ends the run because blocks are lost for good. It is called late enough that every response that had already
-    /// passed those blocks has arrived.
+    /// Ends the run because some blocks are lost for good. The event comes so late that every response that had already
+    /// passed these blocks has arrived.
     pub(super) fn give_up(&mut self) {
         if let Some(outcome) = self.faults.as_ref().and_then(|faults| faults.holders.outcome(faults.plan)) {
             self.end.get_or_insert(outcome);
@@ -340,8 +345,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Tells the host's nodes to leave, as a signal to a live process does: peers withdraw their records and finish
-    /// their open sessions.
+    /// Tells the host's nodes to leave, as a signal to a live process does. The peers then withdraw their records and
+    /// finish their open sessions.
     fn leave(&mut self, host: HostId) {
         let now = self.world.now;
         let Some(faults) = &mut self.faults else { return };

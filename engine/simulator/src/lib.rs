@@ -1,6 +1,6 @@
-//! The simulated world: one thread, a virtual clock in nanoseconds, and random draws from seeds of the plan only.
+//! The simulation of a plan: one thread, a virtual clock in nanoseconds, and random numbers only from the plan's seeds.
 //!
-//! The simulation takes the next event from the queue, delivers it to the same `Handler`s that run live, and carries
+//! The simulation takes the next event from the queue, delivers it to the `Handler`s that also run live, and carries
 //! out their effects: messages by the link model, jobs by the cost model, timers by the clock. The same plan gives the
 //! same run, byte for byte.
 #![forbid(unsafe_code)]
@@ -68,12 +68,12 @@ fn collected(simulation: Simulation<'_>, horizon: u64) -> Run {
     Run { events, ..run }
 }
 
-/// The number of deliveries between two hand-overs of events to the recorder: few enough for the events to stay in the
-/// processor's cache.
+/// The number of deliveries after which new events are passed on to the recorder: few enough for the events to stay in
+/// the processor's cache.
 const PASSED_ON_AFTER: u64 = 1024;
 
-/// The number of deliveries after which a run is aborted: about an hour of computing, far more than any plan within the
-/// limits needs.
+/// The number of deliveries after which a run is aborted. It takes about an hour to compute, and is far more than any
+/// plan within the limits needs.
 pub const HORIZON: u64 = 4_000_000_000;
 
 /// A simulation in progress, with one actor in `seats` for each node of the plan.
@@ -85,7 +85,7 @@ pub struct Simulation<'p> {
     parties: Vec<NodeRole>,
     queue: EventQueue<SimEvent>,
     network: Network,
-    /// The network whose transfers share bandwidth fairly; it replaces `network` if the plan asks for it.
+    /// The network in which transfers share bandwidth fairly. It replaces `network` if the plan asks for it.
     fair: Option<Box<Fair<'p, Sent>>>,
     devices: Devices<'p>,
     overheads: MessageOverheads,
@@ -100,14 +100,15 @@ pub struct Simulation<'p> {
     recording: bool,
     /// The node that is handling an event at present.
     thinking: Option<NodeId>,
-    /// `progressed`: the time of the last event that was not upkeep. `still_at`: when the run ends if no other comes.
+    /// The time of the last event that was not upkeep ([`is_upkeep`]).
     progressed: Timestamp,
+    /// The time at which the run ends if no further event comes that is not upkeep.
     still_at: Timestamp,
     stillness: Duration,
     end: Option<Outcome>,
 }
 
-/// A message on its way: its sender, its receiver, the time at which it was sent, and the message.
+/// A message in the network: its sender, its receiver, the time at which it was sent, and the message.
 type Sent = (NodeId, NodeId, Timestamp, Message);
 
 enum SimEvent {
@@ -120,24 +121,27 @@ enum SimEvent {
     },
     /// A message enters the network: its sender has finished sending it.
     Depart { from: NodeId, to: NodeId, life: u32, message: Message },
-    /// The first byte of a message has reached the receiver's NIC. The timestamp is when the sender had finished
-    /// sending.
+    /// The first byte of a message has reached the receiver's NIC. The timestamp is the time at which the sender had
+    /// finished sending it.
     Arrive { from: NodeId, to: NodeId, passage: Box<(Passage, Timestamp)>, message: Message },
-    /// The last byte of a message has reached its receiver. `held` is how long a shaped network held it; otherwise 0.
+    /// The last byte of a message has reached its receiver. `held` is the time for which a shaped network held the
+    /// message; 0 without a shaped network.
     Receive { from: NodeId, to: NodeId, life: u32, held: Duration, message: Message },
-    /// A device has finished a job, unless the device's job end has another version by now.
+    /// The device finishes its job. Ignored if the version of the device's job end has changed since this event was
+    /// scheduled.
     JobDone(Slot, u32),
-    /// A transfer of the fairly shared network begins or ends, unless its rates have another version by now.
+    /// A transfer of the fairly shared network begins or ends. Ignored if the version of the rates has changed since
+    /// this event was scheduled.
     Settled(u64),
     /// The plan's fault with this index begins.
     Strikes(u32),
-    /// A host that crashed at a number of steps starts again.
+    /// A host restarts that crashed when it had received a given number of steps.
     Starts(HostId),
     /// A stalled host resumes.
     Stirs(HostId),
     /// A leaving host checks whether its process may end now.
     Departs(HostId),
-    /// The run ends because blocks are lost for good.
+    /// The run ends because some blocks are lost for good.
     GivesUp,
 }
 
@@ -187,7 +191,7 @@ impl<'p> Simulation<'p> {
         simulation
     }
 
-    /// Stops the recording of the links' events, so that a benchmark can deliver more messages than memory could hold
+    /// Stops the recording of transfers over links. A benchmark can then deliver more messages than memory could hold
     /// events.
     pub fn unrecorded(mut self) -> Self {
         self.recording = false;
@@ -230,9 +234,9 @@ impl<'p> Simulation<'p> {
         self.guarded(|run| run.deliver_until(horizon))
     }
 
-    /// Returns the outcome of `act`. If an actor panics in it, the outcome names the actor.
+    /// Returns the outcome of `act`. If an actor panics during the call, the outcome names that actor.
     fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
-        // One guard covers all messages: a guard for each message would be a call that the compiler cannot inline.
+        // One guard covers all messages. A guard for each message would be a call that the compiler cannot inline.
         match catch_unwind(AssertUnwindSafe(|| act(self))) {
             Ok(outcome) => outcome,
             Err(panic) => match self.thinking.take() {
@@ -311,8 +315,8 @@ impl<'p> Simulation<'p> {
         self.think(to, |seat, world| seat.deliver(from, parcel, world));
     }
 
-    /// Records that an event other than upkeep has happened. The run then waits for the next such event as long as
-    /// `stillness`, which exceeds every wait in the plan.
+    /// Records that an event other than upkeep has happened. The run then waits for the next such event for the time
+    /// `stillness`, which is longer than every wait in the plan.
     #[inline]
     fn progress(&mut self) {
         self.progressed = self.world.now;
@@ -420,7 +424,8 @@ impl<'p> Simulation<'p> {
     }
 }
 
-/// Whether a delivery is upkeep of the swarm: it goes on for ever, so it is no progress of the run.
+/// Whether a delivery is upkeep of the swarm, such as a DHT message. Upkeep never ends, so it does not count as
+/// progress.
 #[inline]
 fn is_upkeep(parcel: &Delivery) -> bool {
     match parcel {

@@ -1,16 +1,16 @@
 //! Per-message send and receive overheads: the time that a message takes at its sender and at its receiver for
 //! encoding, copying, system calls and waking a thread. The time in the network is not part of the overheads.
 //!
-//! Without a shaped network, a message enters the network when its sender has finished sending it. With `shape: true` a
-//! live run holds a message until its scheduled time, which counts from the sender's request. The time in the network
-//! then contains the overheads, as long as they are shorter.
+//! Without a shaped network, a message enters the network when its sender has finished sending it. With `shape: true`,
+//! a live run holds a message until its scheduled time, which counts from the request to send it. The time in the
+//! network then includes the overheads, unless they are longer.
 use super::cpu_steal::Serving;
 use actors::id::NodeId;
 use actors::message::Message;
 use actors::time::{Duration, Timestamp};
 use scenarios::plan::{Overhead, Plan};
 
-/// The message overheads of each node's host. `of_node` is empty if no host has any, which saves the computation.
+/// The message overheads of each node's host. `of_node` is empty if no host has overheads, which saves computation.
 pub struct MessageOverheads {
     of_node: Vec<Overhead>,
     /// The machine of each node.
@@ -49,20 +49,20 @@ impl MessageOverheads {
         !self.shaped
     }
 
-    /// Returns how long a shaped network held a message that its sender finished at `left` and that arrived at `at`;
-    /// else 0.
+    /// Returns the time for which a shaped network held a message that its sender had finished sending at `left` and
+    /// that arrived at `at`; 0 if the network is not shaped.
     pub fn held(&self, left: Timestamp, at: Timestamp) -> Duration {
         if self.shaped { at.since(left) } else { Duration::ZERO }
     }
 
-    /// Begins to send a message at `now`. Returns when its sender has finished sending it.
+    /// Begins to send a message at `now`. Returns the time at which its sender has finished sending it.
     #[inline]
     pub fn send(&mut self, now: Timestamp, from: NodeId, message: &Message) -> Timestamp {
         if self.are_none() { now } else { self.handle(now, from, message, Duration::ZERO) }
     }
 
-    /// Begins to receive a message that a shaped network has held for `held`. Returns when its receiver has finished
-    /// receiving it.
+    /// Begins to receive a message that a shaped network has held for the time `held`. Returns the time at which its
+    /// receiver has finished receiving it.
     pub fn receive(&mut self, now: Timestamp, to: NodeId, message: &Message, held: Duration) -> Timestamp {
         self.handle(now, to, message, held)
     }
@@ -77,7 +77,7 @@ impl MessageOverheads {
         until
     }
 
-    /// Returns when work of `node` that runs from `from` to `until` without steal ends with the steal of its core.
+    /// Returns the time at which work of `node` ends that begins at `from` and would end at `until` without CPU steal.
     #[inline]
     pub fn held_up(&mut self, now: Timestamp, node: NodeId, from: Timestamp, until: Timestamp) -> Timestamp {
         match &mut self.cpu_steal {
@@ -102,8 +102,8 @@ mod tests {
         MessageOverheads { of_node: vec![overhead; 2], machines: vec![0; 2], until, cpu_steal: None, shaped: false }
     }
 
-    /// Returns when `node` finishes a message that it begins to receive at `now` and that the network has held for
-    /// `held`.
+    /// Returns the time at which `node` finishes a message that it begins to receive at `now` and that the network has
+    /// held for the time `held`.
     fn received(overheads: &mut MessageOverheads, now: u64, node: u32, held: u64) -> u64 {
         let session = SessionId::new(RequestId { client: NodeId(0), index: 1 }, 0);
         let message = Message::Close(Close { session });

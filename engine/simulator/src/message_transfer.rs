@@ -1,4 +1,5 @@
-//! The way of a message from its sender to its receiver: the sender's overhead, the network, and the receiver's overhead.
+//! The transfer of a message from its sender to its receiver: the sender's overhead, the network, and the receiver's
+//! overhead.
 use super::{SimEvent, Simulation};
 use actors::id::NodeId;
 use actors::message::{Message, Returned};
@@ -28,8 +29,7 @@ impl Simulation<'_> {
         self.transmit(from, to, left, message);
     }
 
-    /// Lets a message enter the network, unless its sender's process has died while it was sending: then the message is
-    /// lost.
+    /// Lets a message enter the network. The message is lost if its sender's process has died while sending it.
     #[cold]
     pub(super) fn enter_network(&mut self, from: NodeId, to: NodeId, life: u32, message: Message) {
         match self.life(from) == life {
@@ -38,8 +38,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Sends a message over the fairly shared network or the other. `left` is when its sender has finished sending it:
-    /// now or, if the network is shaped, later.
+    /// Sends a message over the fairly shared network if the plan has one, otherwise over the ordinary network. `left`
+    /// is the time at which the sender has finished sending it: now or, if the network is shaped, later.
     #[inline(always)]
     pub(super) fn transmit(&mut self, from: NodeId, to: NodeId, left: Timestamp, message: Message) {
         let now = self.world.now;
@@ -58,8 +58,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Schedules the delivery of a message that has passed every queue: when its last byte arrives or, if receiving
-    /// takes time, when the receiver has finished receiving it.
+    /// Schedules the delivery of a message that has passed every queue, for the time at which its last byte arrives. If
+    /// receiving takes time, the delivery is at the time at which the receiver has finished receiving it.
     #[inline(always)]
     pub(super) fn carry(&mut self, from: NodeId, to: NodeId, left: Timestamp, passage: &Passage, message: Message) {
         let hindered = self.faults.as_mut().map(|faults| {

@@ -15,12 +15,13 @@ pub struct Network {
     framing: Framing,
     egress: Vec<Stage>,
     ingress: Vec<Stage>,
-    /// For each host, which of its NICs have no effect: a copy of two bytes per host, because every message reads it.
+    /// For each host, which of its NICs have no effect. This is kept apart from the NICs in two bytes per host, because
+    /// every message reads it.
     free: Vec<Free>,
     paths: Paths,
 }
 
-/// Which NICs of a host have neither delay nor bandwidth limit.
+/// For each NIC of a host, whether it has neither delay nor bandwidth limit.
 #[derive(Clone, Copy)]
 struct Free {
     egress: bool,
@@ -48,8 +49,8 @@ impl Network {
         }
     }
 
-    /// Computes the sender's half of a message's passage: the egress NIC of `from` and the path to `to`, with
-    /// connection set-up if the two hosts have no connection yet.
+    /// Lets a message leave through the egress NIC of `from` and cross the path to `to`, with connection set-up if the
+    /// two hosts have no connection yet. The result is the message's state before the ingress NIC of `to`.
     #[inline]
     pub fn depart(&mut self, now: Timestamp, from: HostId, to: HostId, bytes: u64) -> Passage {
         let Network { links, paths, egress, free, .. } = self;
@@ -59,13 +60,13 @@ impl Network {
         path.depart(links, (from, to), nic, now, bytes, handshake)
     }
 
-    /// Whether the ingress NIC of `to` has no effect, so that the receiver's half can be skipped.
+    /// Whether the ingress NIC of `to` has no effect, so that [`Network::arrive`] can be skipped.
     #[inline]
     pub fn receives_freely(&self, to: HostId) -> bool {
         self.free[to.0 as usize].ingress
     }
 
-    /// Computes the receiver's half of a message's passage, after its first byte has reached the ingress NIC of `to`.
+    /// Lets a message, whose first byte has reached the ingress NIC of `to`, pass through that NIC.
     pub fn arrive(&mut self, to: HostId, passage: &mut Passage, bytes: u64) {
         self.ingress[to.0 as usize].pass(passage, self.framing.bytes(bytes));
     }

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 /// The number of context tokens in one bucket. The time of a decode step hardly changes within a bucket.
 const BUCKET: u32 = 16;
 
-/// What makes jobs similar: the same node and phase, the same new tokens summed over all rows, and a mean context of
-/// the job's steps in the same bucket.
+/// The properties that similar jobs share: the node, the phase, the number of new tokens summed over all rows, and the
+/// bucket of the mean context of the job's steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     node: NodeId,
@@ -23,7 +23,7 @@ struct Kind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    /// A peer's job: its blocks, run on this number of steps at once.
+    /// A peer's job: the peer computes its blocks for this number of steps together.
     Blocks { steps: u32 },
     /// A client's job: the embedding or the LM head of one step.
     Ends,
@@ -33,17 +33,18 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 struct Time {
     took: Duration,
-    /// The time of the LM head if the times are a client's.
+    /// The time of the LM head if the job is a client's; otherwise 0.
     head: Duration,
     /// The blocks that the live job computed. A simulated job of fewer blocks takes a proportional share of its time.
     blocks: BlockRange,
 }
 
-/// The measured times of each kind of job, in the order of the jobs' starts. The last one repeats if more are needed.
+/// The measured times of each kind of job, in the order of the jobs' starts. If more times are needed, the last time of
+/// the kind is used again.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     times: BTreeMap<Kind, VecDeque<Time>>,
-    /// For each client, the time of its next LM head; it belongs to the step that the client embedded last.
+    /// For each client, the time of its next LM head, which belongs to the step that the client has embedded last.
     heads: BTreeMap<NodeId, Duration>,
 }
 
@@ -81,7 +82,7 @@ impl Observed {
         observed
     }
 
-    /// Returns the next measured time of jobs like `work` of `node`, or `None` if none was measured.
+    /// Returns the next measured time of a job of `node` that is similar to `work`, or `None` if none was measured.
     pub fn take(&mut self, node: NodeId, work: &Work) -> Option<Duration> {
         let of_piece = |piece: &Piece| (u32::from(piece.input.batch) * piece.input.tokens, piece.position);
         match work {
@@ -104,9 +105,9 @@ impl Observed {
         }
     }
 
-    /// Returns the measured time of a job of this kind on `blocks`. A kind that was not measured takes the time of the
-    /// one with the same node, phase and tokens and the nearest context. Contexts differ between runs because
-    /// microseconds decide which steps share a batch.
+    /// Returns the measured time of a job of this kind on `blocks`. If no such job was measured, returns the time of a
+    /// job with the same node, phase and number of tokens and with the nearest context. Contexts differ between runs
+    /// because microseconds decide which steps share a batch.
     fn next(&mut self, kind: Kind, blocks: BlockRange) -> Option<Time> {
         let like = match self.times.contains_key(&kind) {
             true => kind,

@@ -10,9 +10,9 @@ use topology::outcome::Run;
 /// The settings for simulating a batch of plans.
 pub struct Pool<'a> {
     pub threads: usize,
-    /// Whether to run each plan twice and compare the two runs.
+    /// Whether to simulate each plan twice and compare the two runs.
     pub twice: bool,
-    /// Once set, no further simulation begins.
+    /// Once this is true, no further simulation begins.
     pub interrupt: &'a AtomicBool,
 }
 
@@ -20,13 +20,13 @@ pub struct Pool<'a> {
 pub struct Finished<R> {
     pub run: Run,
     pub recorder: R,
-    /// Whether two runs of the plan were equal; true if it ran only once.
+    /// Whether two simulations of the plan were equal; true if the plan was simulated only once.
     pub deterministic: bool,
 }
 
 impl Pool<'_> {
-    /// Simulates `plans`, each with its own recorder from `recorder`, and passes each result to `each`, in the order of
-    /// the plans, until `each` fails or the interrupt is set.
+    /// Simulates `plans` and passes each result to `each`, in the order of the plans. Each simulation gets a recorder
+    /// of its own from `recorder`. Ends early if `each` fails or the interrupt is set.
     ///
     /// # Errors
     /// Returns the first error of `each`.

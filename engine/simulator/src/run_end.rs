@@ -1,4 +1,4 @@
-//! The end of a run: what must hold once every client has finished.
+//! The end of a run, and the checks that a run has to pass once every client has finished.
 use super::{SimEvent, Simulation};
 use actors::invariants::Invariant;
 use actors::record::Event;

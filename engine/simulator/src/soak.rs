@@ -1,9 +1,9 @@
-//! Soak tests: swarms drawn from a seed, with faults, each simulated over an echo model and compared with its own run
-//! without faults.
+//! Soak tests: random swarms with faults. Each is simulated with an echo model and compared with a simulation of the
+//! same swarm without faults.
 //!
-//! A request that succeeds must have the same text as without faults. A request that fails must report why, and must
-//! have a valid reason. The same seed also drives a stress test of one peer with sessions and steps, and of one DHT
-//! node with records.
+//! A request that succeeds must have the same text as without faults. A request that fails must report a reason, and
+//! the reason must be valid. The same seed also generates two stress tests: one of a peer with sessions and steps, and
+//! one of a DHT node with records.
 mod draw;
 mod figures;
 mod records;
@@ -22,7 +22,7 @@ use topology::outcome::{Outcome, Run};
 
 pub use draw::{Drawn, draw};
 
-/// The number of deliveries after which a drawn swarm counts as stuck: a thousand times what a swarm needs.
+/// The number of deliveries after which a random swarm counts as stuck: a thousand times the number that a swarm needs.
 const HORIZON: u64 = 20_000_000;
 
 /// The statistics of one swarm of a soak test.
@@ -82,15 +82,16 @@ impl fmt::Display for Wrong {
             }
             Wrong::Missing { request } => write!(f, "{} never ended", name(request)),
             Wrong::Failed { request, why } => write!(f, "{} failed without need: {why}", name(request)),
-            Wrong::Undetermined => write!(f, "two runs of the same seed differ"),
+            Wrong::Undetermined => write!(f, "two simulations of the same seed differ"),
             Wrong::Figures(what) => write!(f, "{what}"),
-            Wrong::Peer(what) => write!(f, "a peer under random load {what}"),
+            Wrong::Peer(what) => write!(f, "in a test of one peer under random load, {what}"),
             Wrong::Records(what) => write!(f, "{what}"),
         }
     }
 }
 
-/// Tests the peer, the DHT node and the swarm of `seed`. With `twice`, the swarm's run must also repeat exactly.
+/// Runs all soak tests of `seed`: of a peer, of a DHT node and of a swarm. With `twice`, the simulation of the swarm
+/// must also give the same result when it is repeated.
 ///
 /// # Errors
 /// Returns the first difference from the expected behaviour.
@@ -100,7 +101,7 @@ pub fn soak(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     swarm(seed, twice)
 }
 
-/// Stress-tests one peer with the sessions and steps that `seed` draws.
+/// Stress-tests one peer with random sessions and steps that are generated from `seed`.
 ///
 /// # Errors
 /// Returns the first difference from the model of the peer, or the text of a panic.
@@ -108,7 +109,7 @@ pub fn storm(seed: u64) -> Result<(), Wrong> {
     guarded(|| storm::storm(seed)).map_err(Wrong::Peer)
 }
 
-/// Stress-tests one DHT node with the records that `seed` draws.
+/// Stress-tests one DHT node with random records that are generated from `seed`.
 ///
 /// # Errors
 /// Returns the first difference from the model of the store, or the text of a panic.
@@ -118,11 +119,11 @@ pub fn records(seed: u64) -> Result<(), Wrong> {
 
 /// Returns the result of `act`, or the text of its panic as an error.
 fn guarded(act: impl FnOnce() -> Result<(), String> + std::panic::UnwindSafe) -> Result<(), String> {
-    catch_unwind(act).unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(panic.as_ref()))))
+    catch_unwind(act).unwrap_or_else(|panic| Err(format!("the tested code panicked: {}", panic_text(panic.as_ref()))))
 }
 
-/// Simulates the swarm of `seed` with its faults and without them. With `twice`, the run with faults must repeat
-/// exactly.
+/// Simulates the random swarm of `seed` with its faults and without them. With `twice`, the simulation with faults must
+/// also give the same result when it is repeated.
 ///
 /// # Errors
 /// Returns the first difference from the expected behaviour.
@@ -151,8 +152,8 @@ pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     for (request, wanted) in ends(&calm.events) {
         match wanted.outcome {
             Ok(()) => {}
-            // Whether a client sends or sheds such a request depends on when its other requests end, which faults
-            // change.
+            // The request was shed. Whether a client sheds a request depends on when its other requests end, which
+            // faults change.
             Err(Failure::Shed) if sheds(&drawn.plan) => continue,
             Err(Failure::Refused(_, Refusal::CacheFull)) if drawn.tight => continue,
             Err(Failure::Timeout) if drawn.hurries() => continue,
@@ -186,8 +187,8 @@ pub fn swarm(seed: u64, twice: bool) -> Result<Soaked, Wrong> {
     Ok(soaked)
 }
 
-/// Whether all clients finished. `false` if a request's timeout or a session's lifetime is too short even for the
-/// warm-up.
+/// Returns whether all clients finished. `false` means that the warm-up failed because a request's timeout or a
+/// session's lifetime was too short for it.
 ///
 /// # Errors
 /// Returns any other outcome.
@@ -200,8 +201,8 @@ fn drained(drawn: &Drawn, run: &Run) -> Result<bool, Wrong> {
     }
 }
 
-/// Whether a request may fail for the reason `why`. Valid reasons are blocks that no peer serves for longer than
-/// clients retry, and clients that do not retry.
+/// Whether `why` is a valid reason for a request to fail. A request may fail if, for example, no peer serves some
+/// blocks for longer than clients retry, or if clients do not retry.
 fn may_fail(drawn: &Drawn, why: Failure) -> bool {
     let policies = &drawn.plan.policies;
     match why {
@@ -213,8 +214,7 @@ fn may_fail(drawn: &Drawn, why: Failure) -> bool {
             drawn.uncovered
                 || policies.recovery == Recovery::Off && (!drawn.plan.faults.is_empty() || drawn.tight)
                 || drawn.tight && (why == Failure::NoRoute || matches!(why, Failure::Refused(_, Refusal::CacheFull)))
-                // Waiting for cache that other sessions have reserved uses up retries, which are then missing after a
-                // fault.
+                // Waiting for room in a KV cache uses up retries. A later fault may then find too few retries left.
                 || drawn.tight && !drawn.plan.faults.is_empty() && matches!(why, Failure::PeerLost(_))
         }
     }

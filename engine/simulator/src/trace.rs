@@ -27,7 +27,7 @@ fn fold(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
 }
 
-/// The hash content of an order to leave; no timer has the same.
+/// The word that stands for an order to leave in the hash. No timer has this word.
 const LEAVE: u64 = 1 << 32;
 
 #[inline]
@@ -40,7 +40,7 @@ fn ticket(ticket: Ticket) -> u64 {
     }
 }
 
-/// Returns what distinguishes a delivery from others with the same time, sender and receiver, for hashing.
+/// Returns a word for the hash that distinguishes a delivery from others with the same time, sender and receiver.
 #[inline]
 fn content(parcel: &Delivery) -> u64 {
     let step = |step: &Step| {

@@ -1,5 +1,5 @@
-//! The faults that have a duration, as a lookup without side effects for both simulated and live runs: which hosts are
-//! cut off from each other, which devices and links are slow, and until when.
+//! The faults of a plan that last for a time, and the functions that look them up, in simulated and live runs: which
+//! hosts are cut off from each other, which devices and links are slow, and until when.
 use actors::id::HostId;
 use actors::time::{Duration, Timestamp};
 use scenarios::plan::{Plan, What, When};
@@ -68,8 +68,8 @@ impl FaultWindows {
         ends.max()
     }
 
-    /// Returns the factor by which the propagation and the transfer from host `a` to host `b` take longer at `now`: the
-    /// product of the factors of all active slow links, or 1 if there is none.
+    /// Returns the factor by which messages from host `a` to host `b` take longer to propagate and to transfer at
+    /// `now`: the product of the factors of all active slow links, or 1 if there is none.
     pub fn slow_link(&self, now: Timestamp, a: HostId, b: HostId) -> f64 {
         let factors = self.present(now).filter_map(|(what, _)| match what {
             What::SlowLink { from, to, by, .. } if from.contains(&a) && to.contains(&b) => Some(*by),

@@ -1,15 +1,15 @@
-//! Which hosts hold each block. A run ends when the last holder of a block is gone for good.
+//! A count of the peers that can still serve each block. A run ends when the last host with a block is gone for good.
 //!
-//! Without this check, every remaining request would retry until it times out. A run continues nevertheless in two
-//! cases: with `recovery: Off` requests fail at once and the run ends normally, and with a retry policy without a limit
-//! clients are meant to wait.
+//! Without this check, every remaining request would retry until it times out. A run continues in two cases: with
+//! `recovery: Off` its requests fail at once and it ends normally, and with a retry policy without a limit its clients
+//! are meant to wait.
 use crate::outcome::Outcome;
 use actors::id::{BlockRange, HostId};
 use actors::policy::Recovery;
 use scenarios::plan::{Plan, Role};
 use std::collections::BTreeMap;
 
-/// The number of peers of each block that are or will still be present, and the hosts that are gone for good.
+/// The number of peers that hold each block and are present or may still come, and the hosts that are gone for good.
 pub struct Holders {
     /// The number of peers that may hold each block, indexed by block.
     peers: Vec<u32>,
@@ -29,8 +29,8 @@ impl Holders {
         Holders { peers, gone: BTreeMap::new(), ends_run }
     }
 
-    /// Records that a host is gone for good. Returns whether the run has to end: a block lost its last peer by this
-    /// loss, and the policies do not make the run continue without it.
+    /// Records that the host is gone for good. Returns whether the run has to end: the host had the last peer of a
+    /// block, and the policies do not let the run continue without that block.
     pub fn lose(&mut self, plan: &Plan, host: HostId, why: String) -> bool {
         if self.gone.insert(host, why).is_some() {
             return false;

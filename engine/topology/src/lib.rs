@@ -1,5 +1,5 @@
-//! What simulated and live runs share: which actors are spawned from a plan, which faults are active, which hosts hold
-//! each block, and how the run ended.
+//! The code that simulated and live runs share: which actors a plan has, which faults are active, which hosts hold each
+//! block, and how a run ended.
 #![forbid(unsafe_code)]
 
 pub mod fault_windows;

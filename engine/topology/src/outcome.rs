@@ -1,10 +1,10 @@
-//! How a run ended, and the node, host or session that caused its end if there is one.
+//! The outcome of a run, with the node, host or session that caused its end if there is one.
 use actors::id::{BlockRange, HostId, NodeId, SessionId};
 use actors::invariants::{Invariant, MessageAccount};
 use actors::record::{Abort, Drained, Event};
 use actors::time::Timestamp;
 
-/// The end of a run, simulated or live.
+/// The way in which a run, simulated or live, has ended.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Outcome {
     #[error("the run has ended")]
@@ -23,7 +23,8 @@ pub enum Outcome {
         Invariant::MessagesBalanced, between(way), account.sent, account.delivered, account.lost
     )]
     Unbalanced {
-        /// The names of the sending and the receiving host if `account` covers only the messages from one to the other.
+        /// The names of the sending and the receiving host if `account` covers only the messages from that sender to
+        /// that receiver.
         way: Option<(String, String)>,
         account: MessageAccount,
         in_flight: u64,
@@ -66,7 +67,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the run was drained and no request failed.
+    /// Whether the run ended normally and no request failed.
     pub fn is_ok(&self) -> bool {
         self.label() == "ok"
     }
@@ -93,10 +94,10 @@ fn between(way: &Option<(String, String)>) -> String {
 pub struct Run {
     pub outcome: Outcome,
     pub events: Vec<Event>,
-    /// A hash of the time, the order and the content of every delivery. Only a simulation has one.
+    /// A hash of the time, the order and the content of every delivery; `None` for a live run.
     pub trace: Option<u64>,
     /// The number of deliveries by the simulation's event loop.
     pub delivered: u64,
-    /// The account of the messages between nodes, if the run was drained and its messages were counted.
+    /// The counts of all messages between nodes, if the run ended normally and its messages were counted.
     pub account: Option<MessageAccount>,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Adds actors to a simulation or to a live host. Each method takes the state of one new node.
 pub trait ActorSpawner {
-    /// Whether the run computes values and not only costs, so that clients need prompts.
+    /// Whether the run computes values, so that clients need prompts, and not only costs.
     fn computes_values(&self) -> bool;
     fn orchestrator(&mut self, core: orchestrator::Core);
     fn bootstrap(&mut self, core: bootstrap::Core);
@@ -107,7 +107,7 @@ fn client_of(plan: &Plan, me: NodeId, values: bool) -> client::Config {
 }
 
 /// Returns the prompts of the client `me`. A live run converts texts and files of prompts to token ids before any host
-/// gets the plan; a plan in which they are not converted gives random prompts.
+/// gets the plan. For texts and files that are not converted, this function returns random prompts.
 pub fn prompts_of(plan: &Plan, me: NodeId) -> client::Prompts {
     match &plan.tokens.prompts {
         Prompts::Ids(rows) => {

@@ -1,6 +1,7 @@
 //! A canvas with fractional pixels on top of plotters' SVG backend, which has integer coordinates.
 //!
-//! Errors are reported only once, at the end: drawing to memory fails only because of a bug.
+//! The first drawing error is kept until [`Canvas::finish`] returns it, because drawing to memory fails only if there
+//! is a bug.
 use crate::theme::{self, FONT, INK, Marker};
 use plotters::backend::SVGBackend;
 use plotters::coord::Shift;
@@ -12,7 +13,7 @@ use plotters::style::{Color, FontStyle, FontTransform, IntoFont, RGBColor, Shape
 /// The number of backend units per pixel.
 const FINE: f64 = 10.0;
 
-/// The factor by which plotters divides a font's size when it writes it.
+/// plotters divides the size of a font by this factor when it writes the SVG.
 const FONT_SCALE: f64 = 1.24;
 
 pub type Xy = (f64, f64);
@@ -176,7 +177,7 @@ fn stroke(color: RGBColor, width: f64) -> ShapeStyle {
     color.stroke_width((width * FINE).round() as u32)
 }
 
-/// Splits a path into its dashes, which continue around its corners.
+/// Splits a path into dashes. A dash that reaches a corner of the path continues around it.
 fn dashes(points: &[Xy], dash: &[f64]) -> Vec<Vec<Xy>> {
     let (mut pieces, mut piece) = (Vec::new(), Vec::new());
     let (mut at, mut left) = (0, dash[0]);

@@ -1,9 +1,9 @@
-//! A few requests over time: the device that works on them, their waiting, and their transfers. Lanes are clients and
-//! peers.
+//! A few requests over time: when a device computes them, when they wait, and when they are in transit. Each client and
+//! each peer has a lane.
 //!
-//! A slanted line is an activation in transit from lane to lane. If the world records the time of transfers, the line
-//! begins when the activation was sent. Otherwise it begins when the client began the step, so it includes the client's
-//! computing.
+//! A slanted line is an activation in transit from lane to lane. If the run recorded the times of transfers, the line
+//! from a client begins when the activation was sent. Otherwise it begins when the client began the step, so it
+//! includes the client's computing.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::group;
 use super::panel::{self, Area, Axes, Entry, LABEL, MARGIN, TICK};
@@ -32,8 +32,9 @@ struct Hop {
     started: i64,
     finished: i64,
     sent: i64,
-    /// The durations in ns of the transfers to the peer and from the peer.
+    /// The duration in ns of the transfer to the peer; `None` if the run did not record it.
     inward: Option<i64>,
+    /// The duration in ns of the transfer from the peer; `None` if the run did not record it.
     outward: Option<i64>,
 }
 
@@ -49,7 +50,7 @@ struct Request {
     steps: Vec<Step>,
 }
 
-/// One mark in a lane: its kind, and its start and end.
+/// One mark in a lane, with its start and end, or with its time.
 enum Mark {
     Waits(f64, f64),
     Computes(f64, f64),
@@ -94,14 +95,15 @@ pub fn gantt(source: &Source) -> Result<Picture> {
     Picture::new(name, &title, &drawing, size, &rows)
 }
 
-/// Returns the first timed requests of the first repetition.
+/// Returns the first timed request of up to `REQUESTS` clients, in the first repetition of a cell.
 fn first_requests(run: &Labelled, cell: u32) -> Result<Vec<Request>> {
     let keys = ["cell", "repeat", "request"];
     let here = |of: &Columns, at: usize| {
         let [in_cell, repeat, request] = keys.map(|name| of.int(name, at).unwrap_or(-1));
         in_cell == i64::from(cell) && repeat == 0 && request == 1
     };
-    // A step's key is the token position at its end, which all of its hops have too.
+    // The steps of a client, by the position of the first token after the step: `position + tokens`. The hops of a step
+    // have the same sum, which assigns them to the step.
     let mut requests: BTreeMap<i64, BTreeMap<i64, Step>> = BTreeMap::new();
     let names = ["client", "position", "tokens", "began_ns", "seen_ns"];
     sheet::scan_where(&run.dir.join("tokens.parquet"), &keys, here, &names, |tokens, rows| {
@@ -204,7 +206,7 @@ fn draw(title: &str, requests: &[Request], plan: Option<&Plan>) -> std::result::
     }
     let place = |at: f64| area.x + area.width * axes.x.place(at);
     let colored = || requests.iter().enumerate().map(|(at, request)| (theme::PALETTE[at % theme::SERIES], request));
-    // Bars cover transfers, and computing covers waiting, so what is covered is drawn first.
+    // Later drawings cover earlier ones. Transfers are drawn first, then waiting, and computing last.
     for (color, request) in colored() {
         for (from, till) in ways(request) {
             let ends = [(place(time(from.1)), middle(from.0)), (place(time(till.1)), middle(till.0))];
@@ -239,7 +241,8 @@ fn draw(title: &str, requests: &[Request], plan: Option<&Plan>) -> std::result::
     Ok((drawing, size))
 }
 
-/// Returns each transfer of an activation: its sending and its receipt, both as (node, time).
+/// Returns the transfers of a request's activations. Each transfer has its sending and its receipt, both as (node,
+/// time).
 fn ways(request: &Request) -> Vec<((i64, i64), (i64, i64))> {
     let (client, mut ways) = (request.client, Vec::new());
     for step in &request.steps {

@@ -1,4 +1,4 @@
-//! Grouping of cells into series, and of series into panels, by the swept values that are on no axis.
+//! Grouping of cells into series, and of series into panels, by the swept values that are not on an axis of the chart.
 use super::{Labelled, Source, impossible};
 use crate::error::Result;
 use crate::summary::Cell;
@@ -7,7 +7,8 @@ use crate::theme::SERIES;
 use scenarios::units::{Dimension, magnitude};
 use std::cmp::Reverse;
 
-/// The key of a series: (name, value) of each distinguishing path. With several runs, the run's label comes first.
+/// The key of a series: (name, value) of each swept field in which the series differ. With several runs, the run's
+/// label comes first.
 pub type Key = Vec<(String, String)>;
 
 /// Returns the value of a swept path in a cell. If the path was swept as a structure, joins the values of its fields.
@@ -43,7 +44,7 @@ pub struct Keyed<'a> {
     pub cell: &'a Cell,
 }
 
-/// Returns all cells of all runs.
+/// Returns all cells of all runs with their keys. `on_axes` are the swept paths on the axes of the chart.
 pub fn keyed<'a>(source: &'a Source, on_axes: &[&str]) -> Vec<Keyed<'a>> {
     let names = names(source, on_axes);
     let key = |run: &Labelled, cell: &Cell| {
@@ -148,7 +149,7 @@ const PANELS: usize = 6;
 
 /// Splits the series into panels of at most seven series, with at most seven looks (colour, marker, dashes) in total.
 /// Prefers a split by numeric values into at most `PANELS` panels, and among such splits the one with the fewest looks.
-/// If there is none, takes the split with the fewest panels.
+/// If no split has so few panels, takes the split with the fewest panels.
 pub fn facets(keys: Vec<Key>) -> Vec<Facet> {
     if keys.len() <= SERIES {
         return vec![Facet { title: String::new(), by: Vec::new(), keys }];

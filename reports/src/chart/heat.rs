@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::table::{self, significant};
 use crate::theme;
 
-/// The indices of the swept values x and y, and the value of the field.
+/// A field of a heatmap: the indices of its two swept values in `Map::xs` and `Map::ys`, and the quantity's value in
+/// the field.
 type Field = (usize, usize, f64);
 
 /// A panel: the values that its fields share, and the fields.

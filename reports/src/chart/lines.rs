@@ -20,7 +20,7 @@ pub(super) struct Series {
 pub(super) struct Point {
     pub x: f64,
     pub y: f64,
-    /// Half the width of the point's interval.
+    /// Half the width of the 95 % confidence interval of `y`; `None` for a value without an interval.
     pub half: Option<f64>,
 }
 
@@ -53,7 +53,8 @@ pub fn against(source: &Source, path: &str, (column, quantity, unit): Quantity) 
     let (unit, scale) = table::unit_for(unit, source.cells().filter_map(|(_, cell)| cell.mean(column)));
     let cells = group::keyed(source, &[path]);
     let mut keys = group::distinct(&cells);
-    // A combination with only one value of the path, such as an appended case, is left out if others give lines.
+    // A combination of the other swept values that has only one value of the path gives a point and not a line. It is
+    // left out if other combinations give lines.
     let values = |key: &Key| {
         let of_key = cells.iter().filter(|of| of.key == *key && of.cell.get(column).is_some());
         group::ordered(of_key.filter_map(|of| group::value(of.cell, path))).len()
@@ -191,7 +192,7 @@ fn repetitions_note(source: &Source, column: &str) -> String {
     }
 }
 
-/// The maximum number of points of a cumulative distribution, some tens for each pixel of its height.
+/// The maximum number of points of a cumulative distribution: some tens for each pixel of the chart's height.
 const CDF_POINTS: usize = 10_000;
 
 /// Draws the cumulative distribution of request latency, with a step line for each cell over all of its repetitions.
@@ -214,7 +215,8 @@ pub fn cdf(source: &Source) -> Result<Picture> {
         }
         values.sort_unstable_by(f64::total_cmp);
         let share = |at: usize| (at + 1) as f64 / values.len() as f64;
-        // With a point for each of a million requests, a curve takes a hundred megabytes and looks the same.
+        // Only some points are drawn: a curve with a point for each of a million requests would take a hundred
+        // megabytes and look the same.
         let (every, last) = (values.len().div_ceil(CDF_POINTS).max(1), values.len().saturating_sub(1));
         let shown = values.iter().enumerate().filter(|(at, _)| at.is_multiple_of(every) || *at == last);
         let points: Vec<Point> = shown.map(|(at, &x)| Point { x, y: share(at), half: None }).collect();

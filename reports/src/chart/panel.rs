@@ -39,8 +39,8 @@ impl Axes {
         self.y_ticks.iter().map(|tick| text_width(&tick.label, TICK)).fold(0.0, f64::max)
     }
 
-    /// Draws the grid, the axes and the tick labels. Labels of the x axis that would overlap are put into two rows or
-    /// left out.
+    /// Draws the grid, the axes and the tick labels. Labels of the x axis that would overlap are broken into several
+    /// lines or left out.
     pub fn draw(&self, canvas: &mut Canvas<'_>, area: Area, (x_labels, y_labels): (bool, bool)) {
         let (right, bottom) = (area.x + area.width, area.y + area.height);
         for tick in &self.y_ticks {
@@ -87,7 +87,7 @@ impl Axes {
         }
     }
 
-    /// Returns the number of rows that the labels of the x axis take.
+    /// Returns the number of text lines that the labels of the x axis take.
     pub fn x_label_rows(&self, width: f64) -> usize {
         let Scale::Names { count } = self.x else { return 1 };
         let room = width / count.max(1) as f64 - 6.0;
@@ -95,7 +95,7 @@ impl Axes {
     }
 }
 
-/// Breaks a label at its commas and spaces if it is wider than `room`.
+/// Breaks a label into lines, at commas or else at spaces, if it is wider than `room` px.
 pub fn wrap(label: &str, room: f64) -> Vec<String> {
     if text_width(label, TICK) <= room {
         return vec![label.to_owned()];
@@ -143,7 +143,7 @@ fn entry_width(entry: &Entry) -> f64 {
     SWATCH + text_width(&entry.label, LABEL) + 22.0
 }
 
-/// Returns the number of the legend's columns, which have equal width, and its height.
+/// Returns the number of columns of the legend, which have equal width, and the legend's height in px.
 fn legend_grid(entries: &[Entry], width: f64) -> (usize, f64) {
     let widest = entries.iter().map(entry_width).fold(1.0, f64::max);
     let columns = ((width / widest) as usize).clamp(1, entries.len().max(1));

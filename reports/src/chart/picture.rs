@@ -16,7 +16,7 @@ const ZOOM: f32 = 2.0;
 /// A finished chart.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    /// The name of its files, without extension.
+    /// The name of the picture's files, without extension.
     pub name: String,
     pub title: String,
     svg: String,

@@ -1,6 +1,7 @@
-//! Mapping of values to positions on an axis, and the axis's ticks. Only finite values are taken and returned.
+//! Mapping of values to positions on an axis, and the axis's ticks. Non-finite values are ignored, and positions and
+//! ticks are finite.
 
-/// An axis.
+/// An axis of a chart, which maps values to positions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scale {
     Linear {
@@ -38,7 +39,7 @@ impl Scale {
         Scale::Linear { low: low.min(0.0), high }
     }
 
-    /// Returns an axis for the values of an input, with little space around them.
+    /// Returns an axis for the values of an input, with a small margin on both sides.
     pub fn of_places(values: impl Iterator<Item = f64>) -> Scale {
         let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         let high = values.iter().copied().fold(f64::MIN, f64::max);

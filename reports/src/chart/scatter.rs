@@ -23,7 +23,7 @@ const BAND: f64 = 0.10;
 /// Draws a panel for each group.
 ///
 /// # Errors
-/// No cell has a measure in both worlds, or the drawing fails.
+/// No cell has a measure both live and simulated, or the drawing fails.
 pub fn draw(title: &str, note: &str, groups: &[Group]) -> Result<Picture> {
     let name = "twin";
     let finite = |p: &Pair| p.1.is_finite() && p.2.is_finite() && p.1 > 0.0 && p.2 > 0.0;

@@ -99,7 +99,7 @@ fn draw(title: &str, note: &str, panels: &[Panel]) -> std::result::Result<(Strin
     }
     let left = MARGIN + 24.0 + axes.y_label_width() + 10.0;
     let height = if panels.len() == 1 { 260.0 } else { 120.0 };
-    // The space above a panel holds its title, if there are several panels, and two rows of names of affected hosts.
+    // The space above a panel holds its title, if it has one, and two rows for the names of hosts that faults affected.
     let above = if panels.iter().any(|panel| !panel.title.is_empty()) { 22.0 } else { 6.0 }
         + if entries.is_empty() { 0.0 } else { 26.0 };
     let step = above + height + 12.0;
@@ -156,15 +156,15 @@ fn draw_panel(canvas: &mut Canvas<'_>, axes: &Axes, area: Area, panel: &Panel, l
     }
 }
 
-/// Draws the names of the hosts affected by faults, each at a free place in one of two rows. If some name has no place,
-/// none is drawn.
+/// Returns where to write the names of the hosts that faults affected: the fault, the middle of the name in px, and one
+/// of two rows. If some name has no free place in either row, no names at all are returned.
 fn names(
     faults: &[TimelineFault],
     area: Area,
     line: impl Fn(&TimelineFault) -> f64,
 ) -> Vec<(&TimelineFault, f64, usize)> {
     let (mut free, mut names) = ([f64::MIN; 2], Vec::new());
-    // Faults with a long name, such as a partition's list of hosts, get no name.
+    // Names that are too long are left out, such as the list of all hosts that a partition affects.
     for fault in faults.iter().filter(|fault| !fault.on.is_empty() && text_width(&fault.on, TICK) < 120.0) {
         let half = text_width(&fault.on, TICK) / 2.0;
         let center = line(fault).clamp(area.x + half, (area.x + area.width - half).max(area.x));

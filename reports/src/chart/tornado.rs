@@ -1,5 +1,5 @@
-//! A tornado chart: for each input, one bar from a middle line for a smaller value and one for a larger value. The
-//! longest bars are on top.
+//! A tornado chart: each input has two bars that begin at a middle line, one for a smaller value of the input and one
+//! for a larger value. The longest bars are on top.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::panel::{self, Entry, LABEL, MARGIN, TICK};
 use super::picture::Picture;
@@ -8,11 +8,12 @@ use crate::cells::number;
 use crate::error::Result;
 use crate::theme;
 
-/// The effect of one input: relative changes of the result with a smaller value of the input (or the other choice), and
-/// with a larger value.
+/// The effect of one input on the result.
 pub struct Bar {
     pub label: String,
+    /// The relative change of the result with a smaller value of the input or, for a choice, with the other choice.
     pub less: f64,
+    /// The relative change of the result with a larger value of the input; `None` for a choice.
     pub more: Option<f64>,
 }
 

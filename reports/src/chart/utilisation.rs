@@ -13,13 +13,15 @@ use crate::theme;
 use actors::id::NodeId;
 use scenarios::plan::Plan;
 
-/// The maximum numbers of cells and of peers per cell in one picture.
+/// The maximum number of cells in one picture.
 const CELLS: usize = 4;
+
+/// The maximum number of peers of a cell in one picture.
 const PEERS: usize = 24;
 
 struct Strips {
     title: String,
-    /// The length of the window in s.
+    /// The time in s from the barrier's release to the end of the last interval.
     length: f64,
     /// The peers in the order of the swarm: their names, and their utilisation in each interval.
     peers: Vec<(String, Vec<f64>)>,
@@ -62,7 +64,8 @@ pub fn strips(source: &Source) -> Result<Picture> {
     Picture::new(name, &title, &drawing, size, &rows)
 }
 
-/// Returns a cell's strips from the barrier's release on, or `None` if the run has no timeline.
+/// Returns the strips of a cell, which begin at the barrier's release, or `None` if the run has no timeline of the
+/// cell.
 fn strips_of(run: &Labelled, cell: u32, title: String) -> Result<Option<Strips>> {
     let course = RunTimeline::read(&run.dir)?;
     let busy: Vec<&Busy> = course.busy.iter().filter(|busy| busy.cell == cell).collect();

@@ -1,4 +1,4 @@
-//! The jobs of the peers: how long each computed, in the whole run and in short intervals.
+//! The jobs of the peers: how long each peer computed, in the whole run and in short intervals.
 //!
 //! A peer computes one job at a time, so steps that end at one instant belong to one job.
 use super::JobStep;
@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, VecDeque};
 /// The number of a peer's last jobs to which steps may still be added. A peer records the steps of a job together.
 const UNFINISHED: usize = 16;
 
-/// The maximum number of jobs that wait to be assigned to intervals. They wait because compute time after the last
-/// client's end does not count, and that end is not known before.
+/// The maximum number of jobs that wait to be assigned to intervals. They wait because compute time after the end of
+/// the last client does not count, and this end is known only when the run is over.
 const PENDING: usize = 1 << 16;
 
 /// The maximum number of fine intervals. A timeline has at most 120 intervals, whose width is 1, 2 or 5 times a power
-/// of ten ns. Fine intervals are as wide as that power of ten, so that a timeline is summed from them.
+/// of ten ns. Fine intervals are as wide as that power of ten, so an interval of the timeline is the sum of 1, 2 or 5
+/// fine ones.
 const FINE: u64 = 600;
 
 /// The jobs of all peers of a run.
@@ -124,7 +125,8 @@ impl Jobs {
     }
 }
 
-/// Splits a time at the borders of intervals of `width`.
+/// Splits the time from `from` to `till` at the borders of intervals of `width`. Calls `each` with the index of each
+/// interval and the length of its part.
 pub(crate) fn split(from: u64, till: u64, width: u64, mut each: impl FnMut(u64, u64)) {
     let mut from = from;
     while from < till {

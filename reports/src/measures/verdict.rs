@@ -5,15 +5,16 @@ use scenarios::plan::WorkloadKind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The verdict, ordered from good to bad.
+/// Whether the figures of a run can be believed. The values are ordered from good to bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
     #[default]
     Valid,
-    /// The figures are true, but something about the run makes them doubtful as an answer.
+    /// The figures are consistent, but something happened in the run that makes them unreliable, such as a failed
+    /// request.
     Suspect,
-    /// The figures are inconsistent.
+    /// The run failed or was interrupted, or its figures are inconsistent.
     Invalid,
 }
 
@@ -49,10 +50,10 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The relative slowdown of the first micro-batch's computing above which the run was not warm yet.
+/// If peers compute the first micro-batch more than this fraction slower than later ones, they were not warm.
 const STATIONARY_WITHIN: f64 = 0.25;
 
-/// The share of the mean latency above which the longest delay of sending shows a saturated load generator.
+/// If the longest delay in sending a request exceeds this share of the mean latency, the load generator was saturated.
 const SATURATED_FROM: f64 = 0.10;
 
 pub(super) fn judge(figures: &RunFigures<'_>, rare: &RareEvents) -> Judgement {
@@ -107,8 +108,8 @@ fn counts(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement
     }
 }
 
-/// Checks that the orchestrator's figures, which come from the latencies sent to it, equal those computed from the
-/// events.
+/// Checks that the figures of the orchestrator, which come from the latencies that clients send it, equal the figures
+/// that are computed from the events.
 fn agreement(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement) {
     let Some(drained) = &rare.drained else { return };
     let unfinished = figures.plan.clients().filter(|(id, _)| !rare.finished.contains_key(id));
@@ -143,7 +144,7 @@ fn doubts(figures: &RunFigures<'_>, judgement: &mut Judgement) {
         let rows = counts.suspect;
         judgement.add(
             Verdict::Suspect,
-            format!("the clocks of hosts disagree in {rows} requests, whose parts were cut to fit"),
+            format!("the clocks of hosts disagree in {rows} requests, so parts of their latencies were cut to fit"),
         );
     }
     // Requests of an open workload may differ in length, so the first one is not comparable with later ones.
@@ -164,9 +165,9 @@ fn doubts(figures: &RunFigures<'_>, judgement: &mut Judgement) {
     }
 }
 
-/// Returns by which fraction the peers took longer for clients' first timed requests than for later requests. Only
-/// steps at the same peer with the same number of tokens are compared, so that another route does not look like a cold
-/// start.
+/// Returns the fraction by which the peers took longer for the first timed request of each client than for later
+/// requests. Only steps at the same peer with the same number of tokens are compared, so that another route does not
+/// look like a cold start.
 fn first_batch_slower(figures: &RunFigures<'_>) -> Option<f64> {
     let known = figures.warmth.values().filter(|[first, later]| first.0 > 0 && later.0 > 0);
     let as_later = |first: (u64, u64), later: (u64, u64)| first.0 as f64 * later.1 as f64 / later.0 as f64;

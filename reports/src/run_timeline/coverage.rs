@@ -9,7 +9,7 @@ use actors::time::{Duration, Timestamp};
 use rows::RareEvents;
 use std::collections::BTreeMap;
 
-/// The number of served blocks from each change on.
+/// The number of served blocks over time, as a list of the changes of this number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
     blocks: u32,
@@ -21,18 +21,19 @@ pub struct Coverage {
 pub struct Holes {
     pub count: u32,
     pub time: Duration,
-    /// The mean and the minimum share of served blocks over time, from 0 to 1.
+    /// The mean over the window of the share of blocks that were served, from 0 to 1.
     pub mean: f64,
+    /// The lowest share of blocks that were served at any time in the window, from 0 to 1.
     pub least: f64,
 }
 
-/// The effect of a peer's announcement or end.
+/// The effect of a peer's announcement or crash.
 enum Change {
     Away(NodeId),
     Serves(NodeId, BlockRange),
 }
 
-/// The peers with their served blocks, and the number of peers of each block.
+/// The serving peers with their blocks, and for each block the number of peers that serve it.
 struct Count {
     peers: BTreeMap<NodeId, BlockRange>,
     servers: Vec<u32>,
@@ -111,7 +112,8 @@ impl Coverage {
         stretches.filter(|(from, till, _)| from < till)
     }
 
-    /// Returns the holes within a window, or `None` if no peer ever announced itself or the window is empty.
+    /// Returns the holes within a window, which are the intervals in which some block had no serving peer. Returns
+    /// `None` if no peer ever announced itself or the window is empty.
     pub fn holes(&self, from: Timestamp, till: Timestamp) -> Option<Holes> {
         if self.blocks == 0 || self.changes.is_empty() || till <= from {
             return None;

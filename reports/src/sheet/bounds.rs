@@ -18,11 +18,11 @@ const MEMORY_BASE: u64 = 16 << 20;
 /// The maximum bytes in memory for any file. A program that takes more would be killed on a machine of usual size.
 const MEMORY_MOST: u64 = 8 << 30;
 
-/// The maximum uncompressed bytes of a row group's texts: a kilobyte for each row.
+/// The maximum uncompressed bytes of a text column in a row group: a kilobyte for each row of a full group.
 const TEXT_BYTES: u64 = 64 << 20;
 
-/// The maximum uncompressed bytes of a row group's values of fixed size. A value takes 8 bytes, and the rest is room
-/// for its level and dictionary index.
+/// The maximum uncompressed bytes of a column of numbers or flags in a row group: 32 bytes for each row of a full
+/// group. A value takes 8 of them, and the others are for its level and its dictionary index.
 const FIXED_BYTES: u64 = 32 * CHUNK as u64;
 
 /// The maximum bytes of a page's header, whose largest part are the statistics of two texts.
@@ -36,7 +36,7 @@ pub(super) fn memory(length: u64) -> u64 {
     length.saturating_mul(MEMORY_PER_BYTE).saturating_add(MEMORY_BASE).min(MEMORY_MOST)
 }
 
-/// Checks that the footer lies within the file, and that it is no longer than footers are.
+/// Checks that the footer lies within the file, and that it has at most `FOOTER_BYTES` bytes.
 pub(super) fn footer(source: &impl ChunkReader) -> Result<(), String> {
     let length = source.len();
     if length < 12 {
@@ -217,7 +217,8 @@ impl Header<'_> {
             if head == 0 {
                 return Ok(());
             }
-            // After a step of 0 a full field number follows. Page headers never need one, because they have few fields.
+            // A step of 0 means that a full field number follows. Page headers never need one, because they have few
+            // fields.
             id = id.checked_add(step).filter(|_| step > 0).ok_or(UNKNOWN)?;
             field(self, id, kind)?;
         }
@@ -297,7 +298,7 @@ mod tests {
             (page(0, &[8], &[8], &MINUS_ONE, &payload), "a page claims -1 values"),
             (page(0, &[8], &[8], &[2], &payload), "1 values, but the row group has 2 rows"),
             (page(3, &[8], &[8], &[4], &payload), "a kind that swarmbench does not write"),
-            // One header ends within its first number, and one has a list.
+            // The first of these headers is cut off within a number. The second has a field of type list.
             (vec![0x15, 0x80], "truncated"),
             (vec![0x19, 0x00], "a field that swarmbench does not write"),
         ] {

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-/// The maximum number in a column, so that sums of several do not overflow: 36 years in ns. Session ids may be larger.
+/// The largest absolute value of a number in a column: 36 years in ns, so that sums of several numbers do not overflow.
+/// Only session ids may be larger.
 const LARGEST: i64 = 1 << 60;
 
 /// The requested columns, all of the same length.
@@ -19,7 +20,7 @@ pub struct Columns {
     ints: BTreeMap<String, Vec<Option<i64>>>,
     texts: BTreeMap<String, Vec<String>>,
     flags: BTreeMap<String, Vec<bool>>,
-    /// The bytes in memory that further values may take.
+    /// The bytes of memory that the values of further columns and groups may take.
     left: u64,
 }
 

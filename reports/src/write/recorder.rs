@@ -13,15 +13,15 @@ use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The number of kept token rows, and of kept hop rows, of one run after which the stride doubles, so that half as many
-/// requests keep their rows. So a run with n times this number of rows keeps about log2(n) times this number, and does
-/// not fill the disk, where a hop takes about 60 bytes.
+/// Each time that a run has kept this many more token rows, half as many of its requests as before keep their token
+/// rows. The same holds for hop rows. So a run with n times this number of rows keeps about log2(n) times this number.
+/// Without a limit a long run could fill the disk, where a hop row takes about 60 bytes.
 const ROWS_PER_STRIDE: u64 = 200_000;
 
-/// The maximum bytes of lines of rare events in memory.
+/// The number of bytes of rare events in memory at which they are written to a file.
 const LINES: usize = 1 << 20;
 
-/// Makes the recorders of the runs of one run directory.
+/// Makes the recorder of each run in one run directory.
 #[derive(Clone, Debug)]
 pub struct Recorders {
     dir: PathBuf,
@@ -33,7 +33,8 @@ impl Recorders {
         Recorders { dir, chunk }
     }
 
-    /// Begins a run of a cell whose events come in the order of time. The run is to end once `stop` is set.
+    /// Begins a run of a cell whose events come in the order of time. Once `stop` is set, the recorder is closed, and
+    /// the run must end.
     pub fn begin<'p>(&self, cell: u32, plan: &'p Plan, stop: Option<&'p AtomicBool>) -> RecordedRun<'p> {
         self.run(cell, plan, RowFold::in_order(), stop)
     }
@@ -87,7 +88,7 @@ struct RunParts<'p> {
     numbers: BTreeMap<RequestId, u64>,
     numbered: u64,
     thinned: [Thinning; 2],
-    /// The first error of a file.
+    /// The first error in writing a file.
     error: Option<Error>,
 }
 
@@ -189,7 +190,7 @@ fn is_rare(event: &Event) -> bool {
 }
 
 impl RunParts<'_> {
-    /// Whether a row of a request is kept; `of` is the index of the row's kind.
+    /// Whether a row of a request is kept. `of` is 0 for a token row and 1 for a hop row.
     fn keeps(&mut self, request: RequestId, of: usize) -> bool {
         let number = *self.numbers.entry(request).or_insert_with(|| {
             self.numbered += 1;

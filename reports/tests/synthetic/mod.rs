@@ -13,7 +13,7 @@ use scenarios::plan::{
 };
 use scenarios::shape::{Arch, Shape, WeightType};
 
-/// A synthetic run.
+/// The parameters of a synthetic run.
 #[derive(Clone, Copy, Debug)]
 pub struct Sketch {
     pub clients: u32,
@@ -25,7 +25,7 @@ pub struct Sketch {
     pub delay: Duration,
     /// Bytes per second.
     pub bandwidth: f64,
-    /// The seed of the jitter.
+    /// The seed of the random durations.
     pub seed: u64,
     /// Whether the run has `Carried` events, as simulations do.
     pub carried: bool,
@@ -195,7 +195,7 @@ struct Run {
 }
 
 impl Run {
-    /// Draws a duration from `span` to a fifth more.
+    /// Returns a random duration from `span` to 1.2 times `span`.
     fn about(&mut self, span: Duration) -> Duration {
         self.draws += 1;
         let share = mix(self.sketch.seed ^ mix(self.draws)) % 1000;
@@ -316,7 +316,7 @@ impl Run {
     }
 }
 
-/// Returns a cell's name.
+/// Returns the key of a cell.
 #[allow(dead_code, reason = "each test file is a crate of its own, and not every one names cells")]
 pub fn key(index: u32, values: &[(&str, &str)]) -> CellKey {
     CellKey { index, values: values.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect() }

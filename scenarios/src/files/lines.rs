@@ -21,7 +21,7 @@ pub(crate) struct Lines {
     bytes: u64,
     /// The largest number of bytes that may be read, after unpacking.
     limit: u64,
-    /// The number of bytes in empty lines and comments so far.
+    /// The number of bytes in the empty lines and comments that have been read so far.
     blank: u64,
 }
 

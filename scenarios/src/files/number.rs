@@ -2,8 +2,8 @@
 //!
 //! The numbers are parsed exactly, not as floating point, so that a time is exactly the one in the table.
 
-/// The largest number of significant digits that are kept. A number with so many digits, multiplied by the largest
-/// factor, 10^11, still fits 128 bits. It has many more digits than the largest result, a `u64`.
+/// The largest number of significant digits that are kept. A number with 27 digits, multiplied by the largest factor,
+/// 10^11, still fits 128 bits. It has more digits than any result, which is a `u64`.
 const DIGITS: usize = 27;
 
 /// The reason why a text cannot be used as a number.
@@ -57,7 +57,7 @@ pub(crate) fn scaled(text: &str, factor: u64) -> Result<(u64, bool), NumberError
     Ok((u64::try_from(result).map_err(|_| NumberError::TooLarge)?, exact))
 }
 
-/// Parses the exponent of a number. Exponents beyond a thousand, of either sign, are clamped to a thousand.
+/// Parses the exponent of a number. An exponent beyond 2^20, of either sign, is clamped to 2^20.
 fn whole(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {

@@ -36,8 +36,7 @@ pub(crate) struct Cut {
 /// A request that was read from a trace.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recorded {
-    /// The time of arrival. In a cut trace it counts from the beginning of the part, otherwise from the zero of the
-    /// file's times.
+    /// The time of arrival: in a cut trace after the beginning of the part, otherwise as in the file.
     pub at: Duration,
     pub prompt: u32,
     pub generate: u32,

@@ -24,8 +24,8 @@ pub enum Executor {
 }
 
 /// The cost model of a device's jobs. The time of a job is the sum of its computing time and its cold-cache penalty
-/// (`cold`), multiplied by `slow` and by a draw of `jitter`. The first job after the device's start takes `first_job`
-/// longer (kernels are compiled, caches are filled).
+/// (`cold`), multiplied by `slow` and by a random factor (`jitter`). The first job after the device's start takes the
+/// extra time `first_job`, because kernels are compiled and caches are filled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     pub roofline: Roofline,
@@ -36,13 +36,14 @@ pub struct Cost {
     pub first_job: Duration,
     pub cold: ColdCache,
     pub jitter: Jitter,
-    /// The factor by which this device is slower than others of its kind. Stragglers have a factor above 1.
+    /// The factor by which this device is slower than other devices of the same model. Stragglers have a factor above
+    /// 1.
     pub slow: f64,
     pub overhead: Overhead,
 }
 
 impl Cost {
-    /// Returns the cost model with this roofline and nothing else.
+    /// Returns a cost model with only this roofline: no measured times, random factors or overheads.
     pub const fn of(roofline: Roofline) -> Cost {
         Cost {
             roofline,
@@ -57,8 +58,8 @@ impl Cost {
     }
 }
 
-/// The roofline model: max(FLOPs / rate, bytes / bandwidth) plus overheads (Williams, Waterman and Patterson 2009).
-/// Rates are achieved rates, not peaks.
+/// The roofline model: max(FLOPs / FLOP rate, bytes / bandwidth) plus fixed times for each block and job (Williams,
+/// Waterman and Patterson 2009). Rates are achieved rates, not peaks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Roofline {
     /// FLOP/s achieved on large matmuls.
@@ -141,7 +142,7 @@ impl ColdCache {
     }
 }
 
-/// The random factor of a job's time, with mean 1, drawn from the device's own random stream.
+/// The random factor of a job's time, with mean 1. Each device has a random stream for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "ReadJitter")]
 pub enum Jitter {
@@ -169,7 +170,8 @@ impl From<ReadJitter> for Jitter {
     }
 }
 
-/// The time that a host adds to computing and to the declared network. `calibrate` measures it.
+/// The times that a host adds to its jobs and messages, beyond the device's computing time and the delays of the
+/// scenario's network. `calibrate` measures them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Overhead {
     /// The time from a node's request for a job until an idle device begins it: the handover to the device's thread and
@@ -177,27 +179,27 @@ pub struct Overhead {
     pub to_device: Duration,
     /// The time from the end of a job until its node is notified.
     pub from_device: Duration,
-    /// The time from the end of a job until the next job, which waits for the same core lease, gets the lease.
+    /// The time from the end of a job until the next job that waits for the same core lease gets this lease.
     pub hand_over: Duration,
     /// The fixed time that a frame takes at the sender, and again at the receiver.
     pub frame: Duration,
     /// Seconds for each byte of a frame at the sender, and again at the receiver.
     pub per_byte: f64,
-    /// The largest time that is added to `to_device`, `from_device`, `hand_over` and `frame` if a thread or a
-    /// connection was idle before. After an idle time `g` the share `g / (g + half_after)` of it is added. The idle
-    /// time is the time since the device's last job for `to_device`, the time of the job itself for `from_device`, the
-    /// time of the wait for the core lease for `hand_over`, and the time since the node's last frame for `frame`.
+    /// The extra time that is added to each of `to_device`, `from_device`, `hand_over` and `frame` after a long idle
+    /// time. After an idle time `g`, the share `g / (g + half_after)` of the extra time is added. For `to_device`, `g`
+    /// is the time since the device's last job; for `from_device`, the time of the job; for `hand_over`, the time of
+    /// the wait for the core lease; for `frame`, the time since the node's last frame.
     pub idle: Duration,
     pub half_after: Duration,
     pub cpu_steal: CpuSteal,
 }
 
-/// CPU steal: a hypervisor takes the cores of a virtual machine away for some time although they have work (Linux
-/// counts this as `steal` in /proc/stat). The lengths of these times and the intervals between them are exponentially
-/// distributed. The fields are the means.
+/// CPU steal: for some period, a hypervisor takes the cores of a virtual machine away although they have work (Linux
+/// counts this as `steal` in /proc/stat). The lengths of these periods and the intervals between them are exponentially
+/// distributed. The fields are the means of the two distributions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuSteal {
-    /// The mean interval between two times of CPU steal on one core. 0 means that no time is stolen.
+    /// The mean interval between two periods of CPU steal on one core. 0 means that no time is stolen.
     pub every: Duration,
     pub last: Duration,
 }
@@ -228,8 +230,8 @@ impl Overhead {
         self.from_device + self.woken(took)
     }
 
-    /// The time from the end of one job until the next job begins, which has waited for the same core lease for
-    /// `waited`.
+    /// The time from the end of one job until the next job begins. The next job has waited for the same core lease for
+    /// the time `waited`.
     pub fn handed_over(&self, waited: Duration) -> Duration {
         self.hand_over + self.woken(waited)
     }

@@ -1,5 +1,5 @@
-//! The faults of a plan. They are drawn, counted and ordered in advance, so that the live run and the simulation inject
-//! the same faults.
+//! The faults of a plan. Random faults are sampled when the plan is made, so that the live run and the simulation
+//! inject the same faults.
 use super::Plan;
 use actors::id::HostId;
 use actors::record::{Event, FaultEvent, FaultKind};
@@ -22,7 +22,7 @@ pub enum When {
     Release(Duration),
     /// The fault happens when the `count`-th step (counted from 1) reaches `host`. Steps are counted from the barrier's
     /// release, or from the host's last start if that is later. The step is lost with the host. If a host has several
-    /// such faults, they happen one after another, and each counts from the one before.
+    /// such faults, they happen one after another: each counts steps from the host's restart after the fault before it.
     Steps { host: HostId, count: u64 },
 }
 
@@ -45,14 +45,14 @@ pub enum What {
     Crash { host: HostId, back: Option<Duration> },
     /// A host that has crashed or left restarts with empty state.
     Restart { host: HostId },
-    /// The host's peer leaves and announces it. In the simulation the peer finishes the jobs that it has begun; in a
-    /// live run its process ends at once.
+    /// The host's peers announce that they leave, accept no new sessions and finish the open ones. Then the host's
+    /// process ends.
     Leave { host: HostId },
     /// A host that was not present at the start joins.
     Join { host: HostId },
-    /// The host does nothing for the time `lasts` and keeps its state. Neither the host nor other nodes are notified.
+    /// The host's process is stopped for the time `lasts` and keeps its state. No node is notified.
     Stall { host: HostId, lasts: Duration },
-    /// A job that the host's device begins during the fault takes `by` times as long.
+    /// A job that a device of the host begins during the fault takes `by` times as long.
     SlowDevice { host: HostId, by: f64, lasts: Duration },
     /// The paths from each host of `from` to each host of `to` become slower, including the NICs. For messages sent
     /// during the fault, delays are multiplied by `by` and bandwidths are divided by `by`.

@@ -15,7 +15,7 @@ impl Plan {
         let host = &self.host(seat.host).name;
         // The name of a host group may already begin with the role.
         let name = if host.starts_with(role) { host.clone() } else { format!("{role} {host}") };
-        // Several nodes of a role on one host are numbered from 0 as in routes: `box/1` is the second.
+        // Several nodes with the same role on one host are numbered from 0, as in routes: `box/1` is the second node.
         let before = self.nodes[..node.0 as usize].iter().filter(|other| other.host == seat.host);
         match before.filter(|other| other.role.party() == seat.role.party()).count() {
             0 => name,

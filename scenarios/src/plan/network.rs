@@ -9,7 +9,7 @@ pub struct Network {
     /// The link of every path that neither `between` nor `sites` names. Messages within a host use no link and take no
     /// time.
     pub default: Link,
-    /// The links between the sites of hosts. The table is empty unless a group of hosts is spread over several sites.
+    /// The links between the sites of hosts. The table is empty unless a host group is spread over several sites.
     #[serde(default)]
     pub sites: SiteTable,
     /// The links of single paths. They take precedence over `sites`. If several entries match a path, the last one

@@ -1,6 +1,6 @@
-//! The speed of published devices at achieved rates, each number with its source or its derivation.
+//! The achieved speed of built-in devices. Each number has its source or its derivation.
 //!
-//! The fp16 figures of T4, L4 and A100-40G are derived from Helix's profiles of vLLM 0.4 kernels (Mei et al., ASPLOS
+//! The fp16 numbers of T4, L4 and A100-40G are derived from Helix's profiles of vLLM 0.4 kernels (Mei et al., ASPLOS
 //! 2025, Thesys-lab/Helix-ASPLOS25, milliseconds per layer). Decode of two rows of LLaMA-30B (535 M parameters a layer,
 //! 1.07 GB) and of Llama-2-70B (856 M, 1.71 GB) gives two points of a line: its slope is the achieved bandwidth, its
 //! intercept the time per block. The points are T4 4.7 and 7.1 ms, L4 4.5 and 6.9 ms, A100 0.9 and 1.4 ms. Prefill of
@@ -14,8 +14,8 @@
 //! ms of it, which leaves 3.1 ms. BLOOM-176B in int8 on three A100s makes 1.71 steps/s: 585 ms less the network and the
 //! LM head on a CPU is below 5 ms a block. Reading the bytes takes 1.6 ms of it, which also leaves 3 ms.
 //!
-//! `per_job` of GPUs is the copy of activations to the host and back, 1 ms a hop in Helix's runs. `first_job` is the
-//! order of magnitude of loading CUDA modules and cuBLAS, not a measurement.
+//! `per_job` of GPUs is the time to copy activations to the host and back: 1 ms for each hop in Helix's runs.
+//! `first_job` is the order of magnitude of the time to load CUDA modules and cuBLAS, not a measurement.
 use crate::plan::{Cost, Roofline};
 use crate::shape::WeightType;
 use actors::time::Duration;
@@ -29,9 +29,10 @@ struct Gpu {
     per_int8_block: Duration,
 }
 
-/// The added time per block of LLM.int8() on a T4. `QUANTISED` is the added time of 4-bit weights on a T4, and of int8
-/// or 4-bit weights on newer GPUs. The module's documentation derives both.
+/// The added time per block of LLM.int8() on a T4. The module's documentation derives it.
 const INT8_ON_T4: Duration = Duration::from_micros(6_200);
+/// The added time per block of 4-bit weights on any GPU, and of int8 weights on GPUs newer than the T4. The module's
+/// documentation derives it.
 const QUANTISED: Duration = Duration::from_micros(3_100);
 
 const GPUS: [Gpu; 6] = [
@@ -59,8 +60,8 @@ const GPUS: [Gpu; 6] = [
         per_block: Duration::from_micros(60),
         per_int8_block: QUANTISED,
     },
-    // RTX 3090, an estimate: the A100's fractions (82 % and 75 %) of 936 GB/s and 71 TFLOP/s at peak (fp16 into fp32;
-    // NVIDIA's white paper of GA102), and the A100's time per block.
+    // RTX 3090, an estimate: the same fractions of the peak rates as on the A100, 82 % of 936 GB/s and 75 % of 71
+    // TFLOP/s (fp16 into fp32; NVIDIA's white paper of GA102), and the A100's time per block.
     Gpu {
         name: "rtx3090",
         flops: 53e12,
@@ -68,8 +69,8 @@ const GPUS: [Gpu; 6] = [
         per_block: Duration::from_micros(60),
         per_int8_block: QUANTISED,
     },
-    // H100, an estimate: the A100's fractions (82 % and 75 %) of 3.35 TB/s and 989 TFLOP/s (dense; NVIDIA's data sheet
-    // of H100 SXM).
+    // H100, an estimate: the same fractions of the peak rates as on the A100, 82 % of 3.35 TB/s and 75 % of 989 TFLOP/s
+    // (dense; NVIDIA's data sheet of H100 SXM).
     Gpu {
         name: "h100",
         flops: 740e12,
@@ -88,7 +89,7 @@ const GPUS: [Gpu; 6] = [
     },
 ];
 
-/// The CPU of a client with eight virtual cores (four cores of a cloud Xeon): 4 x 75 GFLOP/s of fp32 matmul, and 30
+/// A CPU with eight virtual cores (four cores of a cloud Xeon), for clients: 4 x 75 GFLOP/s of fp32 matmul, and 30
 /// GB/s, the share of a socket's memory bandwidth that four cores get.
 const CPU_8: Roofline = Roofline {
     flops: 300e9,
@@ -119,9 +120,9 @@ pub fn names() -> Vec<&'static str> {
 }
 
 /// The cost model of a CPU with `threads` threads, based on a 2.8 GHz Xeon with AVX-512: one thread streams 9 GB/s and
-/// two stream 18. One thread multiplies matrices at 90 GFLOP/s, and a second one on the same core adds at most a tenth,
-/// so cores count, not threads. Overheads are those of candle's op dispatch: some twenty ops of two microseconds a
-/// block. `calibrate` measures the values of a real machine.
+/// two threads 18 GB/s. One thread multiplies matrices at 90 GFLOP/s, and a second thread on the same core adds at most
+/// a tenth, so the arithmetic rate is that of one thread for each two. The overheads are candle's op dispatch: some
+/// twenty ops of two microseconds for each block. `calibrate` measures the values of a real machine.
 pub fn cpu(threads: u32) -> Cost {
     // With more than eight threads the memory channels of the socket are the limit.
     let streams = f64::from(threads.clamp(1, 8));

@@ -28,9 +28,9 @@ const BLOOM: [Row; 6] = [
     ("176b", 70, 14_336, 112),
 ];
 
-/// Llama: name, layers, hidden size, heads, key and value heads, ffn, vocabulary, positions. `30b` is of the first
-/// generation (Touvron et al. 2023a), `7b`, `13b` and `70b` of the second (2023b), `3-*` of the third (Dubey et al.
-/// 2024).
+/// Llama: name, layers, hidden size, heads, key and value heads, ffn, vocabulary, positions. `30b` is a model of the
+/// first generation (Touvron et al. 2023a), `7b`, `13b` and `70b` are models of the second (2023b), and `3-*` of the
+/// third (Dubey et al. 2024).
 const LLAMA: [(&str, [u32; 7]); 6] = [
     ("7b", [32, 4096, 32, 32, 11_008, 32_000, 4096]),
     ("13b", [40, 5120, 40, 40, 13_824, 32_000, 4096]),
@@ -67,8 +67,8 @@ pub fn names(arch: Arch) -> Vec<&'static str> {
     }
 }
 
-/// A family's default width of the FFN: 4 hidden. For Llama it is 8/3 hidden, rounded up to a multiple of 256
-/// (`llama/model.py`).
+/// Returns the FFN width that a family has by default: 4 x hidden. For Llama it is 8/3 x hidden, rounded up to a
+/// multiple of 256 (`llama/model.py`).
 pub fn ffn(arch: Arch, hidden: u32) -> u32 {
     match arch {
         Arch::Opt | Arch::Bloom => hidden.saturating_mul(4),
@@ -82,8 +82,8 @@ mod tests {
     use crate::cost::{block_params, head_params};
     use crate::shape::Arch;
 
-    /// The blocks and the embedding (tied in OPT and BLOOM) have the number of parameters in the model's name, in
-    /// billions.
+    /// The blocks and the embedding (tied in OPT and BLOOM) have together as many billions of parameters as the model's
+    /// name says.
     #[test]
     fn sizes_are_as_named() {
         let billions = |arch, name: &str| {

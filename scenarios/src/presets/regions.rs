@@ -5,7 +5,7 @@ use actors::time::Duration;
 pub struct Regions {
     /// The names of the regions, in the order of the CSV matrix.
     pub names: Vec<&'static str>,
-    /// The round trips of every ordered pair of regions that the CSV matrix has.
+    /// The round trips of all ordered pairs of regions for which the CSV matrix has a value.
     pub pairs: Vec<Pair>,
 }
 
@@ -13,7 +13,7 @@ pub struct Regions {
 pub struct Pair {
     pub from: &'static str,
     pub to: &'static str,
-    /// The median round trip. Zero within a region means that it is unknown.
+    /// The median round trip. A median of 0 within a region means that this round trip is unknown.
     pub median: Duration,
     /// The 90th percentile of the round trips, if it is known.
     pub p90: Option<Duration>,

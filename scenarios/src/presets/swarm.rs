@@ -40,7 +40,8 @@ pub fn petals() -> Swarm {
         // client/config.py `max_pinged`; server/server.py `_ping_next_servers`; utils/ping.py `PingAggregator`. A
         // client pings only after a lookup.
         pings: Pings { fanout: 3, every: Time(0), next: 5, middle: 5, smoothing: 0.2, expiry: s(300) },
-        // client/config.py `ban_timeout`, which client/routing/sequence_manager.py doubles (`growth`)
+        // client/config.py `ban_timeout`; client/routing/sequence_manager.py doubles it with each ban
+        // (`backoff_rate=2.0` of hivemind's `Blacklist`)
         bans: Bans { first: s(15), growth: 2.0 },
         // client/inference_session.py: servers push activations to the next server since 2023
         forwarding: Forwarding::Push,
@@ -50,12 +51,12 @@ pub fn petals() -> Swarm {
         recovery: Recovery::Replay,
         // client/config.py `min_backoff`, `max_backoff`, `max_retries`
         retry: Retry { limit: Limit::Off, first: s(1), most: s(60), jitter: 0.0 },
-        // server/task_pool.py: up to 128 tokens pass all blocks of a server as one task. `max_chunk_size_bytes` is not
-        // modelled.
+        // server/block_functions.py `MAX_SHORT_INFERENCE_TOKENS`: a step of up to 128 tokens passes all blocks of a
+        // server as one task. The lower limit for NF4 weights and `max_chunk_size_bytes` are not modelled.
         scheduling: Scheduling::Split { whole: 128 },
         // Petals' runtime starts a task as soon as one is queued.
         batch_wait: Time(0),
-        // server/memory_cache.py `alloc_timeout`
+        // server/handler.py `alloc_timeout`, which is 0 by default: a session without room is refused at once
         admission: Admission::Refuse,
         // server/server.py `step_timeout`, `session_timeout`
         lifetime: Lifetime { idle: s(300), longest: s(1800) },
@@ -81,8 +82,8 @@ pub fn petals() -> Swarm {
             expiry: s(120),
             refresh: s(60),
         },
-        // server/server.py `mean_balance_check_period`, `balance_quality`; `_choose_blocks` waits before its lookup in
-        // the DHT
+        // cli/run_server.py `--mean_balance_check_period`, `--balance_quality`; `_choose_blocks` of server/server.py
+        // waits before its lookup in the DHT
         placement: Placement { period: s(60), quality: 0.75, delay: s(5) },
         // server/server.py `attn_cache_tokens`
         cache: Cache::Tokens { full: 4096, grouped: 16_384 },
@@ -112,7 +113,7 @@ fn preset(text: &str) -> Option<Range<usize>> {
     (paths::name(&text[at.clone()]) == PETALS).then_some(at)
 }
 
-/// Returns `whole` with the fields that `value` contains overridden. `value` belongs at `path`; other fields of `whole`
+/// Returns the text `whole` in which the fields of `value` override the fields at `path`. All other fields of `whole`
 /// are kept.
 fn overlaid(whole: String, path: &Path, value: &str) -> String {
     let Ok(at) = paths::locate_in(&whole, path) else { return whole };
@@ -130,7 +131,7 @@ fn overlaid(whole: String, path: &Path, value: &str) -> String {
     }
 }
 
-/// Gives a position in the scenario's text to an error that has none: the start of the preset.
+/// Converts an error without a position into one at the place of the preset in the scenario's text.
 fn misplaced(code: ron::Error, text: &str, at: &Range<usize>) -> SpannedError {
     let position = |at: usize| {
         let before = &text[..at];

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The size of a ping or pong frame in bytes. Such a frame consists of a header only.
 const PING_BYTES: f64 = 64.0;
 
-/// The measured link between hosts of two groups or sites, in both directions.
+/// The measured link between the hosts of two groups or sites. It applies in both directions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Way {
@@ -16,15 +16,16 @@ pub struct Way {
     /// The round trips of a small frame in ascending order, all equally likely. They include the send and receive
     /// overheads of the ping and of the pong.
     pub rtt: Vec<Time>,
-    /// The bandwidth for large frames, reduced by their send and receive overheads. `None` if fewer than two frame
-    /// sizes were measured.
+    /// The measured bandwidth of large frames. It is lower than the bandwidth of the link alone, because it includes
+    /// the send and receive overheads. `None` if fewer than two frame sizes were measured.
     #[serde(default)]
     pub bandwidth: Option<Rate>,
 }
 
 impl Way {
-    /// Returns the link of one direction, without overheads. `ends` is the sum of the send and receive overheads of a
-    /// frame, and `per_byte` the sum of their seconds for each byte; both are subtracted.
+    /// Returns the link in one direction, without the overheads of the hosts. `ends` is the fixed overhead of a frame
+    /// at its sender and its receiver together, and `per_byte` the overhead of each byte at both together, in seconds.
+    /// Both are subtracted from the measured values.
     ///
     /// The delays of the two directions are assumed to be equally distributed and independent. Each then has half the
     /// mean of the round trip and its standard deviation divided by the square root of two, so that the sum has the

@@ -1,4 +1,5 @@
-//! Resolves the events of a scenario into the faults of a plan, which are drawn, checked and ordered.
+//! Resolves the events of a scenario into the faults of a plan: samples the random faults, then checks and orders all
+//! of them.
 use super::fault::{Fault, bounded};
 use super::network;
 use super::placed::Placed;
@@ -325,7 +326,7 @@ fn due(at: &str, when: &crate::schema::When) -> Result<Due, Fault> {
     when.resolve().map_err(|fault| Fault::delay(&path, when.text(), fault))
 }
 
-/// Resolves a time that must not be a step.
+/// Resolves the time of an event that cannot happen at a step.
 fn timed(at: &str, when: &crate::schema::When) -> Result<When, Fault> {
     match due(at, when)? {
         Due::Start(after) => Ok(When::Start(after)),

@@ -138,7 +138,7 @@ fn sites(at: &str, group: &Host, distances: Option<&Distances>) -> Result<Vec<St
     match (&group.site, &group.sites) {
         (Some(_), Some(_)) => {
             let fault = Fault::new(&path, format!("the hosts `{}` have a `site` and `sites`", group.name));
-            Err(fault.help("leave one of the two out: `site` is that of all hosts, `sites` are taken in turn"))
+            Err(fault.help("leave one of the two out: `site` is for all hosts, `sites` are assigned in turn"))
         }
         (site, None) => {
             let site = site.as_deref().unwrap_or(LAN);
@@ -147,9 +147,9 @@ fn sites(at: &str, group: &Host, distances: Option<&Distances>) -> Result<Vec<St
         }
         (None, Some(Spread::All)) => {
             let Some(distances) = distances else {
-                let fault = Fault::new(&path, "`All` are the sites of `network.rtt`, which names none");
+                let fault = Fault::new(&path, "`sites: All` means the sites of `network.rtt`, which names none");
                 return Err(
-                    fault.help("give it one, as network: Network(rtt: Regions(\"aws-2025\")), or list the sites")
+                    fault.help("name round trips, as network: Network(rtt: Regions(\"aws-2025\")), or list the sites")
                 );
             };
             let names = distances.sites();
@@ -158,8 +158,8 @@ fn sites(at: &str, group: &Host, distances: Option<&Distances>) -> Result<Vec<St
         }
         (None, Some(Spread::Over(names))) => {
             if names.is_empty() {
-                let fault = Fault::new(&path, format!("the hosts `{}` have no site to be on", group.name));
-                return Err(fault.help("list one or more, or leave `sites` out"));
+                let fault = Fault::new(&path, format!("the list of sites of the hosts `{}` is empty", group.name));
+                return Err(fault.help("list at least one site, or leave `sites` out"));
             }
             let mut seen = BTreeSet::new();
             for (index, name) in names.iter().enumerate() {
@@ -169,7 +169,7 @@ fn sites(at: &str, group: &Host, distances: Option<&Distances>) -> Result<Vec<St
                 if !seen.insert(name) {
                     let fault = Fault::new(&at, format!("the site `{name}` is listed twice"));
                     return Err(
-                        fault.help("hosts take the sites in turn: make another group for a site with more hosts")
+                        fault.help("the sites are assigned in turn: make another group for a site with more hosts")
                     );
                 }
             }
@@ -220,7 +220,7 @@ pub(super) struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
-    /// Returns a device with the settings of its host.
+    /// Returns the plan's device for a device of a host group, with the group's `slow` and `per_job`.
     fn hosted(&self, at: &str, device: &Device, group: &Host) -> Result<plan::Device, Fault> {
         let mut device = self.device(at, device)?;
         device.cost.slow = group.slow;
@@ -246,7 +246,8 @@ impl Inputs<'_> {
                 Ok(plan::Device { name: format!("cuda:{ordinal}"), executor, cost })
             }
             Device::Profile(name) => {
-                // If the profile has not measured the embedding and the LM head, they run on a CPU beside the device.
+                // If the profile has no times of the embedding and the LM head, these are computed at the speed of one
+                // CPU thread.
                 let mut cost = devices::cpu(1);
                 self.profiled(&format!("{at}.0"), name, &mut cost)?;
                 Ok(plan::Device { name: stem(name), executor: plan::Executor::Elsewhere, cost })

@@ -14,11 +14,11 @@ use std::collections::BTreeSet;
 
 pub(super) use sites::{Distances, distances};
 
-/// The largest number of entries of a plan's `between`. All entries are searched when a path is used for the first
-/// time.
+/// The largest number of entries of a plan's `between`. All entries are searched when two hosts exchange a message for
+/// the first time.
 const ENTRIES: usize = 1 << 14;
 
-/// The largest payload of a TCP segment, and the largest headers of a TCP segment, in bytes.
+/// The largest allowed size of a TCP segment's payload, and of its headers, in bytes.
 const SEGMENT: u64 = 65_535;
 
 /// The largest initial TCP window, in segments. A connection with a larger window has practically no slow start.
@@ -159,7 +159,7 @@ pub(super) fn link(path: &str, link: &Link, files: &Files) -> Result<plan::Link,
     Given { delay, drawn: *drawn, jitter, bandwidth: *bandwidth, loss: *loss }.link(path, files)
 }
 
-/// The properties that a scenario gives for a link, either the default link or a link of single paths.
+/// The properties that a scenario gives for a link: the default link, or a link between given sites or groups.
 struct Given<'a> {
     delay: &'a Delay,
     drawn: plan::Drawn,

@@ -13,14 +13,16 @@ use actors::policy::{self, Detection, Policies, Prefill, Scheduling, Speeds};
 use actors::route::{Bans, Costs, Pings, Routing};
 use actors::time;
 
-/// The largest value of `fanout`, `next` and `middle` in `swarm.pings`, which are numbers of pings at once.
+/// The largest value of `fanout`, `next` and `middle` in `swarm.pings`: the largest number of peers that a node pings
+/// at once.
 const FANOUT: u32 = 1024;
 
-/// The largest number of tokens, and of steps, in a peer's self-benchmark.
+/// The largest number of tokens of one step in a peer's self-benchmark.
 const PROBE_TOKENS: u32 = 65_536;
+/// The largest number of steps in a peer's self-benchmark.
 const PROBE_STEPS: u32 = 100_000;
 
-/// The smallest allowed heartbeat interval and timeout.
+/// The smallest allowed heartbeat interval, and the smallest allowed timeout, in `swarm.detection`.
 const SHORTEST: time::Duration = time::Duration::from_millis(1);
 
 pub(super) fn resolve(swarm: &Swarm, hosts: &[Placed<'_>], nodes: &[Node]) -> Result<Policies, Fault> {
@@ -151,7 +153,8 @@ fn detection(written: schema::Detection) -> Result<Detection, Fault> {
     Ok(written.map(Time::duration))
 }
 
-/// Checks the self-benchmark: its probes have at most as many tokens as a step may have, and at least one step.
+/// Checks the probes of the self-benchmark: each has at least one step and one token, and not more of both than
+/// allowed.
 fn speeds(written: schema::Speeds) -> Result<Speeds, Fault> {
     if let schema::Speeds::Measured { decode, forward } = written {
         for (name, probe) in [("decode", decode), ("forward", forward)] {

@@ -151,7 +151,7 @@ fn open(mut coming: Coming, batch: u32, longest: Option<u32>) -> Result<Asked, F
 /// Checks that the longest request fits the model's positions, and that its messages fit a frame.
 fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), Fault> {
     let plan::Workload { batch, prompt, generate, .. } = asked.workload;
-    // The limit is that of the family that the scenario names, even if the model runs as another family.
+    // The limit is that of the model in the scenario, even if the model runs as another family.
     let shape = model::shape(&scenario.model.shape)?;
     let closed = asked.open.is_none();
     let positions = match &asked.open {
@@ -213,7 +213,7 @@ fn longest_step(swarm: &Swarm, prompt: u32, positions: u32) -> (u32, &'static st
     }
 }
 
-/// Checks that `count` requests are not more than a plan may hold.
+/// Checks that a plan may hold `count` requests.
 fn few_enough(path: &str, count: usize) -> Result<(), Fault> {
     if count <= limits::ARRIVALS {
         return Ok(());

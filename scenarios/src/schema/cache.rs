@@ -1,4 +1,4 @@
-//! What the KV caches of a peer may take: bytes, or tokens in each of its blocks.
+//! The size of a peer's KV cache: bytes for the whole peer, or tokens for each of its blocks.
 use crate::raw::{Raw, options};
 use crate::units::Size;
 use schemars::JsonSchema;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cache {
-    /// Over all blocks; written as the size.
+    /// The size for all blocks of a peer together. A scenario writes only the size, such as `"4 GiB"`.
     Bytes(Size),
-    /// In each block of a peer, whatever they take: `full` of a model whose every head has keys and values of its own,
-    /// `grouped` where heads share them.
+    /// A number of tokens in each block of a peer: `full` for a model without grouped-query attention, `grouped` for a
+    /// model with it.
     Tokens { full: u32, grouped: u32 },
 }
 
@@ -21,7 +21,7 @@ pub enum Cache {
 pub(crate) enum Written {
     /// A number of tokens in each block of the peer.
     Tokens {
-        /// The number for models whose heads each have keys and values of their own.
+        /// The number for models without grouped-query attention.
         full: u32,
         /// The number for models with grouped-query attention.
         grouped: u32,
@@ -29,7 +29,7 @@ pub(crate) enum Written {
 }
 
 impl Cache {
-    /// Bytes of a peer with so many blocks.
+    /// Returns the size in bytes of the KV cache of a peer with `blocks` blocks.
     pub(crate) fn bytes(self, blocks: u32, bytes_per_token_block: u64, is_grouped: bool) -> u64 {
         match self {
             Cache::Bytes(size) => size.0,

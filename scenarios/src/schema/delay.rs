@@ -1,6 +1,7 @@
 //! A one-way delay: a constant ("10 ms") or a distribution (`LogNormal(median: "45 ms", sigma: 0.1)`).
 //!
-//! Kept as text until it is resolved, for no derived type reads both; so its errors know where in the text they are.
+//! A delay is kept as text until it is resolved, because no derived type reads both forms. Errors can then point at a
+//! position in this text.
 use crate::files::{Files, TableError};
 use crate::plan::Distribution;
 use crate::raw::{Raw, options};
@@ -20,7 +21,7 @@ impl Default for Delay {
     }
 }
 
-/// A one-way delay: a time, or a distribution. Negative draws are clamped to 0.
+/// A delay: a time, or a distribution. A negative sample is replaced by 0.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Delay")]
 pub(crate) enum Written {
@@ -66,25 +67,25 @@ pub(crate) enum Written {
         /// The shape parameter, from 0.1 to 1000.
         shape: f64,
     },
-    /// Samples of a CSV file, each as likely as the others.
+    /// The delays in a column of a CSV file, all equally likely.
     Empirical {
-        /// The file.
+        /// The path of the file.
         file: String,
-        /// The column of the samples. Its name ends in the unit, as `rtt_ms`.
+        /// The name of the column. It ends in the unit of the column's times, as `rtt_ms`.
         column: String,
-        /// Whether the samples are round trips; then half of each is taken.
+        /// Whether the column has round trips. If so, each delay is half of a round trip.
         #[serde(default)]
         round_trip: bool,
     },
 }
 
-/// What a delay's text does not say properly.
+/// The error in the text of a delay.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// With ron's position in the delay's own text.
+    /// A syntax error, with ron's position in the text of the delay.
     Written(ron::error::SpannedError),
     Meaning(String),
-    /// In a table that it names.
+    /// An error in a table that the delay names.
     Table(TableError),
 }
 
@@ -154,7 +155,8 @@ impl Written {
     }
 }
 
-/// Shapes beyond these draw nothing but the least or numbers beyond any clock.
+/// Checks the shape and the scale of a distribution. Other shapes would give delays that hardly vary, or delays too
+/// long for any clock.
 fn shaped(shape: f64, scale: Time) -> Result<(f64, Duration), String> {
     if !(shape.is_finite() && (0.1..=1000.0).contains(&shape)) {
         return Err(format!("shape is {shape}, but must be from 0.1 to 1000"));
@@ -165,7 +167,8 @@ fn shaped(shape: f64, scale: Time) -> Result<(f64, Duration), String> {
     Ok((shape, scale.duration()))
 }
 
-/// Ascending; where there are more than a plan may hold, the quantiles in the middle of as many equal shares.
+/// Sorts the samples. If there are more than [`limits::DELAY_SAMPLES`], returns that many evenly spaced quantiles of
+/// them.
 fn thinned(mut samples: Vec<Duration>) -> Vec<Duration> {
     samples.sort_unstable();
     let (count, most) = (samples.len(), limits::DELAY_SAMPLES);

@@ -1,11 +1,11 @@
-//! JSON schemas of the types that are written as text with a meaning of their own, such as "80 ms".
+//! JSON schemas of the types that a scenario writes in a notation of their own, such as "80 ms".
 use crate::raw::Raw;
 use crate::schema::{Cache, Delay, Lengths, Limit, Spread, When, cache, delay, events, lengths};
 use crate::units::{Frequency, Rate, Size, Time, Work};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
 
-/// A type that is written as a text, or as a number.
+/// Implements [`JsonSchema`] for a type that a scenario writes as a string or as a number.
 macro_rules! written_as {
     ($type:ty, $name:literal, $kind:literal, $title:literal) => {
         impl JsonSchema for $type {
@@ -72,7 +72,7 @@ impl JsonSchema for Spread {
     }
 }
 
-/// A type that is written as a plain value, or as one of the variants of an enum.
+/// Implements [`JsonSchema`] for a type that a scenario writes as a plain value or as a variant of the enum `$written`.
 macro_rules! plain_or {
     ($type:ty, $name:literal, $title:literal, $written:ty) => {
         impl JsonSchema for $type {

@@ -1,4 +1,4 @@
-//! What goes wrong in a run, and when: crashes, stalls, partitions, churn.
+//! The faults that a scenario injects into a run, and their times: crashes, stalls, partitions, churn.
 //!
 //! `on`, `from`, `to` name hosts: a group (`"t4"`), one of its hosts counted from 0 (`"t4[2]"`), or a site.
 use crate::raw::{Raw, options};
@@ -8,116 +8,116 @@ use actors::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A fault that is injected.
+/// A fault that is injected into a run.
 ///
 /// `on`, `from`, `to` and the groups of a partition name a host group (`"t4"`), one of its hosts counted from 0
 /// (`"t4[2]"`), or a site.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Event")]
 pub enum ScheduledFault {
-    /// Kills the process of each host. Nobody is told.
+    /// Kills the process of each host, without any announcement.
     Crash {
-        /// A host group, one host of it, or a site.
+        /// The affected hosts: a host group, one host of a group, or a site.
         on: String,
         /// The time of the crash.
         at: When,
-        /// The time from the crash until the host starts again with empty caches. Without it, only a `Restart` starts the
-        /// host again.
+        /// The time from the crash until the host starts again with empty caches. Without it, only a `Restart` starts
+        /// the host again.
         #[serde(default)]
         back: Option<Time>,
     },
-    /// Starts hosts that have crashed or left again, with empty caches.
+    /// Restarts hosts that have crashed or left. Their caches are then empty.
     Restart {
-        /// A host group, one host of it, or a site.
+        /// The affected hosts: a host group, one host of a group, or a site.
         on: String,
         /// The time of the restart.
         at: When,
     },
     /// Peers announce their departure, finish their sessions and open no new ones.
     Leave {
-        /// A host group, one host of it, or a site.
+        /// The affected hosts: a host group, one host of a group, or a site.
         on: String,
         /// The time of the announcement.
         at: When,
     },
-    /// Hosts are absent from the start and join later.
+    /// Hosts are absent at the start of the run and join later.
     Join {
-        /// A host group, one host of it, or a site.
+        /// The affected hosts: a host group, one host of a group, or a site.
         on: String,
         /// The time at which the hosts start.
         at: When,
     },
     /// Stops hosts and continues them later. Their state is kept.
     Stall {
-        /// A host group, one host of it, or a site.
+        /// The affected hosts: a host group, one host of a group, or a site.
         on: String,
         /// The time at which the hosts stop.
         at: When,
-        /// How long the hosts stand still.
+        /// How long the hosts are stopped.
         #[serde(rename = "for")]
         lasts: Time,
     },
     /// Makes devices or links slower for a while.
     Degrade {
-        /// The devices or the links.
+        /// The devices or the links that become slower.
         what: Part,
-        /// The factor by which jobs or transfers take longer.
+        /// The factor by which the jobs of the devices or the transfers of the links take longer.
         by: f64,
-        /// The time at which it begins.
+        /// The time at which the slowdown begins.
         at: When,
-        /// How long it lasts.
+        /// How long the slowdown lasts.
         #[serde(rename = "for")]
         lasts: Time,
     },
-    /// Cuts the network between groups of hosts. Hosts that no group names reach all others. Messages that are sent
-    /// meanwhile arrive when the partition is over, as over TCP.
+    /// Cuts the network between groups of hosts. A host that is in no group reaches all hosts. Messages that are sent
+    /// between groups during the partition arrive after its end, as over TCP.
     Partition {
-        /// The groups: each a list of host groups, hosts or sites.
+        /// The groups of the partition. Each is a list of host groups, single hosts or sites.
         groups: Vec<Vec<String>>,
-        /// The time at which it begins.
+        /// The time at which the partition begins.
         at: When,
-        /// How long it lasts.
+        /// How long the partition lasts.
         #[serde(rename = "for")]
         lasts: Time,
     },
-    /// Each host goes away and comes back, again and again.
+    /// Each host crashes or leaves and returns, again and again.
     Churn {
-        /// A host group, one host of it, or a site.
+        /// The affected hosts: a host group, one host of a group, or a site.
         on: String,
-        /// How long hosts stay and how long they are away.
+        /// How long hosts are present and how long they are absent.
         lives: Lives,
-        /// The time after the barrier's release from which on no host goes away any more.
+        /// The end of the churn, as a time after the barrier's release. No absence begins later.
         until: Time,
-        /// How a host goes away.
+        /// How a host becomes absent.
         #[serde(default)]
         by: Going,
     },
-    /// Each step that reaches a peer after the barrier's release crashes the peer's host with a probability.
+    /// Each step that reaches a peer after the barrier's release crashes the peer's host with the probability `rate`.
     StepFailures {
-        /// A host group, one host of it, or a site.
+        /// The affected hosts: a host group, one host of a group, or a site.
         on: String,
-        /// The probability, from 0 to 1.
+        /// The probability that a step crashes the host, above 0 and at most 1.
         rate: f64,
         /// The time from a crash until the host starts again with empty caches.
         back: Time,
-        /// The largest number of crashes of each host.
+        /// The largest number of crashes of each host. After them, no step crashes the host.
         #[serde(default = "thousand")]
         most: u32,
     },
 }
 
-/// The part that a `Degrade` makes slower.
+/// The devices or links that a `Degrade` makes slower.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Part {
-    /// The devices of a host group, one host of it, or a site: jobs take longer.
+    /// The devices of a host group, of one host of a group, or of a site. Their jobs take longer.
     Device(String),
-    /// The path from one host group or site to another, with both network interfaces: delays are longer and bandwidths
-    /// smaller.
+    /// The paths from one host group or site to another, including the network interfaces of their hosts. Delays become
+    /// longer and bandwidths smaller.
     Link {
-        /// A host group, one host of it, or a site.
+        /// The sending hosts: a host group, one host of a group, or a site.
         from: String,
-        /// A host group, one host of it, or a site.
+        /// The receiving hosts: a host group, one host of a group, or a site.
         to: String,
         /// Whether the opposite direction becomes slower as well.
         #[serde(default)]
@@ -125,29 +125,29 @@ pub enum Part {
     },
 }
 
-/// How long hosts stay and how long they are away.
+/// How long hosts are present and how long they are absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Lives {
-    /// Exponentially distributed times.
+    /// Exponentially distributed times of presence and of absence.
     Exponential {
-        /// The mean time that a host stays.
+        /// The mean time for which a host is present.
         mean_up: Time,
-        /// The mean time that a host is away.
+        /// The mean time for which a host is absent.
         mean_down: Time,
     },
-    /// Weibull-distributed times.
+    /// Weibull-distributed times of presence and of absence.
     Weibull {
-        /// The mean time that a host stays.
+        /// The mean time for which a host is present.
         mean_up: Time,
-        /// The mean time that a host is away.
+        /// The mean time for which a host is absent.
         mean_down: Time,
-        /// The shape parameter. Below 1, many times are short and a few are long.
+        /// The shape parameter of both distributions. Below 1, many times are short and a few are long.
         shape: f64,
     },
-    /// Given absences. Each names a host of `on`.
+    /// A list of absences. Each is the absence of one of the hosts that `on` names.
     Trace(Vec<Away>),
-    /// Given absences from a CSV file with the columns `host`, `from` and `till`, as in `peer[2],10 s,12.5 s`.
+    /// A CSV file of absences with the columns `host`, `from` and `till`, as in `peer[2],10 s,12.5 s`.
     File(String),
 }
 
@@ -155,25 +155,26 @@ pub enum Lives {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Away {
-    /// One host of a group, as `peer[2]`.
+    /// The absent host, as `peer[2]`.
     pub host: String,
-    /// The time at which the host goes away.
+    /// The time at which the absence begins.
     pub from: Time,
-    /// The time at which the host comes back.
+    /// The time at which the host returns.
     pub till: Time,
 }
 
-/// How a host goes away.
+/// How a host becomes absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Going {
-    /// Its process is killed.
+    /// The process of the host is killed.
     #[default]
     Crash,
-    /// It announces its departure and finishes its sessions.
+    /// The peers of the host announce their departure and finish their sessions.
     Leave,
 }
 
-/// The time of a fault: `"5 s"` after the barrier's release, `Start("5 s")` after the start of the run, or `Steps(12)`.
+/// The time of a fault: `"5 s"` means 5 s after the barrier's release, `Start("5 s")` means 5 s after the start of the
+/// run, and `Steps(12)` means the arrival of the host's twelfth step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct When(Raw);
@@ -184,11 +185,12 @@ pub struct When(Raw);
 pub(crate) enum Written {
     /// A time after the start of the run.
     Start(Time),
-    /// `Steps(12)`: when the host's twelfth step reaches it, counted from the barrier's release or from its own restart.
+    /// The arrival of a step at the host: `Steps(12)` is the twelfth step after the barrier's release, or after the
+    /// host's last restart if that is later.
     Steps(u64),
 }
 
-/// A `When` that has been read.
+/// A parsed `When`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Start(Duration),

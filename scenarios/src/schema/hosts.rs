@@ -1,4 +1,4 @@
-//! Where nodes live: machines, hosts, their devices and their NICs.
+//! The hardware of a swarm: machines, hosts, devices and network interfaces.
 use crate::input::excerpt;
 use crate::raw::{Raw, options};
 use crate::schema::limit::Limit;
@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 pub struct Machine {
     /// The name that hosts refer to.
     pub name: String,
-    /// The number of core leases: how many jobs of the machine may compute at once, first come, first served. `Off`: no limit.
+    /// The number of core leases: how many jobs of the machine may compute at once, first come, first served. `Off`: no
+    /// limit.
     #[serde(default = "leaving_one_core")]
     pub leases: Limit,
 }
@@ -26,33 +27,36 @@ pub struct Machine {
 pub struct Host {
     /// The name of the group. Its hosts are called `name[0]`, `name[1]` and so on.
     pub name: String,
-    /// The number of hosts. Without it: one host, or one for each client if the group is that of the clients.
+    /// The number of hosts. Without it: one host, or one host for each client if the clients run on this group.
     #[serde(default)]
     pub count: Option<u32>,
-    /// The place of the hosts, by which the network tells paths apart. Without it and without `sites`: `lan`.
+    /// The site of the hosts. The links of the network may depend on the sites of two hosts. Without `site` and
+    /// `sites`, the site is `lan`.
     #[serde(default)]
     pub site: Option<String>,
-    /// The places that the hosts of the group take in turn, in place of `site`: a list of names, or `All`.
+    /// The sites to which the hosts of the group are assigned in turn, in place of `site`: a list of names, or `All`.
     #[serde(default)]
     pub sites: Option<Spread>,
     /// The machine that the hosts of the group share. Without it, each host has a machine of its own.
     #[serde(default)]
     pub machine: Option<String>,
-    /// The device that executes blocks.
+    /// The device that computes for the peers or the client of the host.
     pub device: Device,
-    /// Further devices of each host. They compute in parallel; the peers of the host take the devices in turn.
+    /// Further devices of each host. All devices of a host compute in parallel, and the peers of the host are assigned
+    /// to the devices in turn.
     #[serde(default)]
     pub also: Vec<Device>,
     /// Simulation: the factor by which the devices of these hosts are slower than `device` says.
     #[serde(default = "as_its_kind")]
     pub slow: f64,
-    /// Simulation: time that the host adds to each job while its device waits, such as copies to and from a GPU.
+    /// Simulation: a fixed time that is added to each job, such as for copies to and from a GPU. The device is busy
+    /// meanwhile.
     #[serde(default)]
     pub per_job: Time,
-    /// The link by which messages leave the host.
+    /// The link through which messages leave the host.
     #[serde(default)]
     pub egress: Link,
-    /// The link by which messages enter the host.
+    /// The link through which messages enter the host.
     #[serde(default)]
     pub ingress: Link,
 }
@@ -62,7 +66,7 @@ pub struct Host {
 pub enum Spread {
     /// All sites that `network.rtt` names, in the order of its table.
     All,
-    /// These sites, in this order. Written as a list of texts.
+    /// The given sites, in this order. A scenario writes them as a list of strings.
     Over(Vec<String>),
 }
 
@@ -95,9 +99,9 @@ impl<'de> Deserialize<'de> for Spread {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Device {
-    /// Simulation: a device of the program's list, by its name.
+    /// Simulation only: a built-in device, by its name.
     Preset(String),
-    /// Simulation: a device with measured times, by the file of its profile or the name of a profile of the program.
+    /// Simulation only: a device with measured times, by the file of a profile or the name of a built-in profile.
     Profile(String),
     /// A GPU. Live runs need a build with CUDA.
     Cuda {
@@ -108,45 +112,46 @@ pub enum Device {
         #[serde(default = "h100")]
         like: String,
     },
-    /// Threads of a CPU. The fields other than `threads` are for the simulation.
+    /// A CPU. The fields other than `threads` affect only the simulation.
     Cpu {
         /// The number of threads.
         threads: u32,
-        /// The arithmetic rate, in place of the preset's.
+        /// The arithmetic rate. Without it: the rate of the profile or of the built-in CPU model.
         #[serde(default)]
         flops: Option<Work>,
-        /// The memory bandwidth at which weights are read, in place of the preset's.
+        /// The memory bandwidth at which weights are read. Without it: the bandwidth of the profile or of the built-in
+        /// CPU model.
         #[serde(default)]
         bandwidth: Option<Rate>,
-        /// Time that each block takes besides its arithmetic and memory traffic.
+        /// A fixed time of each block, in addition to its arithmetic and memory traffic.
         #[serde(default)]
         per_block: Option<Time>,
-        /// Time that each job takes besides its blocks.
+        /// A fixed time of each job, in addition to its blocks.
         #[serde(default)]
         per_job: Option<Time>,
-        /// Time that the first job of the process takes in addition.
+        /// The extra time that the first job of the process takes.
         #[serde(default)]
         first_job: Option<Time>,
         /// Measured times of one block, in place of the roofline model.
         #[serde(default)]
         table: Option<Table>,
-        /// The file of a profile, in place of the preset. Fields beside it override the profile.
+        /// The file of a profile, in place of the built-in CPU model. The other fields override values of the profile.
         #[serde(default)]
         profile: Option<String>,
     },
-    /// Simulation: a device described by its roofline.
+    /// Simulation only: a device that is described by its roofline.
     Custom {
         /// The arithmetic rate.
         flops: Work,
         /// The memory bandwidth at which weights are read.
         bandwidth: Rate,
-        /// Time that each block takes besides its arithmetic and memory traffic.
+        /// A fixed time of each block, in addition to its arithmetic and memory traffic.
         #[serde(default)]
         per_block: Time,
-        /// Time that each job takes besides its blocks.
+        /// A fixed time of each job, in addition to its blocks.
         #[serde(default)]
         per_job: Time,
-        /// Time that the first job of the process takes in addition.
+        /// The extra time that the first job of the process takes.
         #[serde(default)]
         first_job: Time,
         /// Measured times of one block, in place of the roofline model.
@@ -159,18 +164,18 @@ pub enum Device {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
-    /// Pairs (batch x tokens, time), for steps of more than one token.
+    /// Pairs (new tokens of all rows, time of one block), for steps of more than one token.
     #[serde(default)]
     pub prefill: Vec<(u32, Time)>,
-    /// Pairs (batch, time), for one-token steps.
+    /// Pairs (number of rows, time of one block), for one-token steps.
     #[serde(default)]
     pub decode: Vec<(u32, Time)>,
-    /// Time that each job takes besides its blocks.
+    /// A fixed time of each job, in addition to its blocks.
     #[serde(default)]
     pub per_job: Time,
 }
 
-/// Of two cores one computes, so that the transport has the other.
+/// One lease: on a machine with two cores, one core computes and the other is left to the transport.
 fn leaving_one_core() -> Limit {
     Limit::Of(1)
 }

@@ -1,7 +1,6 @@
-//! How many tokens: a number (`512`) or a distribution (`LogNormal(median: 512, sigma: 0.8)`).
+//! A number of tokens: a constant (`512`) or a distribution (`LogNormal(median: 512, sigma: 0.8)`).
 //!
-//! Kept as text until it is resolved, like a delay. What is drawn is rounded and at least 1 (0 for constants, where that is
-//! allowed).
+//! The number is kept as text until it is resolved, like a delay.
 use crate::files::Files;
 use crate::raw::{Raw, options};
 use crate::schema::delay::Fault;
@@ -16,7 +15,7 @@ use std::sync::Arc;
 #[serde(transparent)]
 pub struct Lengths(Raw);
 
-/// A number of tokens: a number, or a distribution. Draws are rounded and at least 1.
+/// A number of tokens: a constant, or a distribution. Samples of `Normal` and `LogNormal` are rounded and at least 1.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename = "Lengths")]
 pub(crate) enum Written {
@@ -41,16 +40,16 @@ pub(crate) enum Written {
         /// The standard deviation of ln(tokens), from 0 to 10.
         sigma: f64,
     },
-    /// Numbers of a CSV file, each as likely as the others.
+    /// The numbers in a column of a CSV file, all equally likely.
     Empirical {
-        /// The file.
+        /// The path of the file.
         file: String,
-        /// The column of the numbers.
+        /// The name of the column.
         column: String,
     },
 }
 
-/// Made ready to draw from.
+/// A parsed distribution of numbers of tokens.
 pub(crate) enum Drawn {
     Constant(u32),
     Uniform { low: u32, high: u32 },
@@ -102,7 +101,7 @@ impl Written {
 
 impl Drawn {
     pub fn draw(&self, stream: &mut Stream) -> u32 {
-        // Casts saturate.
+        // The cast clamps the number to the range of u32.
         let whole = |tokens: f64| (tokens.round() as u32).max(1);
         match self {
             Drawn::Constant(tokens) => *tokens,

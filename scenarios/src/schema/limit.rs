@@ -1,4 +1,4 @@
-//! A bound that is a number, or is `Off`: there is none.
+//! A limit: a number, or `Off` for no limit.
 use crate::raw::Raw;
 use serde::de::{self, Deserializer};
 use serde::ser::Serializer;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Written as the number.
+    /// A limit. A scenario writes only the number.
     Of(u32),
     Off,
 }

@@ -1,4 +1,4 @@
-//! Which model is served, and in which number formats.
+//! The model that a swarm serves, and its number formats.
 use crate::shape::{Arch, WeightType};
 use actors::message::WireType;
 use schemars::JsonSchema;
@@ -10,21 +10,22 @@ use serde::{Deserialize, Serialize};
 pub struct Model {
     /// The dimensions of the model.
     pub shape: Shape,
-    /// Executes the dimensions as blocks of another family. Hidden size, heads, layers and vocabulary carry over; the rest
-    /// follows the conventions of that family.
+    /// The family whose blocks are executed in place of the model's own. The hidden size and the numbers of heads,
+    /// layers, vocabulary tokens and positions stay the same; the other dimensions follow the conventions of that
+    /// family.
     #[serde(default)]
     pub run_as: Option<Arch>,
-    /// The number format of the weights of blocks.
+    /// The number format of the blocks' weights.
     #[serde(default = "f32_weights")]
     pub dtype: WeightType,
     /// The number format of the client's embedding and LM head.
     #[serde(default = "f32_weights", alias = "ends")]
     pub client_dtype: WeightType,
-    /// The number format of activations between nodes. Unless it is `Int8`, KV caches hold values in the same format.
-    /// Without it: `F32` if `dtype` is `F32`, else `F16`.
+    /// The number format of activations between nodes. Unless this format is `Int8`, KV caches have the same format.
+    /// Without `wire`: `F32` if `dtype` is `F32`, else `F16`.
     #[serde(default)]
     pub wire: Option<WireType>,
-    /// The weights of the model.
+    /// The source of the model's weights.
     #[serde(default)]
     pub weights: Weights,
 }
@@ -39,9 +40,9 @@ pub enum Shape {
     Bloom(String),
     /// A published Llama model by its version and size, as `Llama("3-8b")`.
     Llama(String),
-    /// Dimensions of one's own.
+    /// A model with the given dimensions.
     Custom {
-        /// The family, which says how a block computes.
+        /// The family, which determines how a block computes.
         arch: Arch,
         /// The number of blocks.
         layers: u32,
@@ -49,11 +50,11 @@ pub enum Shape {
         hidden: u32,
         /// The number of attention heads.
         heads: u32,
-        /// The number of heads of keys and values. Without it: as many as `heads`.
+        /// The number of key and value heads. Without it: as many as `heads`.
         #[serde(default)]
         kv_heads: Option<u32>,
-        /// The size of the feed-forward layer. Without it: 4 x hidden; for Llama 8/3 x hidden, rounded up to a multiple of
-        /// 256.
+        /// The size of the feed-forward layer. Without it: 4 x hidden; for Llama 8/3 x hidden, rounded up to a multiple
+        /// of 256.
         #[serde(default)]
         ffn: Option<u32>,
         /// The number of tokens of the vocabulary.
@@ -64,19 +65,19 @@ pub enum Shape {
     },
 }
 
-/// Where the weights come from.
+/// The source of a model's weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Weights {
-    /// Random weights.
+    /// Random weights. The model then has no tokenizer.
     Random {
         /// The seed of the weights.
         seed: u64,
     },
-    /// A Hugging Face folder with `config.json` and safetensors files.
+    /// The weights in a Hugging Face folder, which has a `config.json` and safetensors files.
     Dir(String),
-    /// Simulation: an echo model. Its tokens are hashes of everything that the KV caches should hold, so an entry that is
-    /// lost, doubled or misplaced changes the generated text.
+    /// Simulation only: an echo model, which has no weights. Each generated token is a hash of everything that the KV
+    /// caches should contain, so a cache entry that is lost, doubled or misplaced changes the generated text.
     Echo,
 }
 

@@ -1,22 +1,25 @@
-//! What lies between hosts: links, sites and how far they are apart, and what of TCP is modelled on top.
+//! The network between hosts: links, round trips between sites, and the modelled parts of TCP.
 use crate::plan::{Drawn, Sharing};
 use crate::schema::delay::Delay;
 use crate::units::{Rate, Size, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The network between hosts. A message also passes the sender's `egress` and the receiver's `ingress`.
+/// The network between hosts. A message passes the `egress` link of the sending host, the link between the two hosts,
+/// and the `ingress` link of the receiving host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// The path between two hosts that neither `rtt` nor an entry of `links` names.
+    /// The link between two hosts for which neither `rtt`, `profile` nor `links` gives another one.
     pub default: Link,
-    /// Round trips between sites. Half of one replaces the delay of `default` between hosts of different sites.
+    /// The round trips between sites. Between hosts whose sites have a round trip, half of it replaces the delay of
+    /// `default`.
     pub rtt: RoundTrips,
-    /// The file of a profile whose measured links are used between its host groups. A profile with a single link is used
-    /// for all paths.
+    /// The file of a profile with measured links. Each link applies between the two host groups or sites that it names.
+    /// If the profile has a single link, the link applies between all groups.
     pub profile: Option<String>,
-    /// Paths between given sites or host groups. The last entry that names a path decides, also over `rtt` and `profile`.
+    /// Links between given sites or host groups. They take precedence over `rtt` and `profile`. If several entries
+    /// apply to two hosts, the last one counts.
     pub links: Vec<Between>,
     /// The parts of TCP that are modelled.
     pub tcp: Transport,
@@ -32,40 +35,40 @@ pub struct Network {
 pub struct Link {
     /// The one-way delay.
     pub delay: Delay,
-    /// How often a random delay is drawn.
+    /// How often a value of `delay` is sampled, if it is a distribution.
     pub drawn: Drawn,
-    /// A further delay, drawn for each message.
+    /// A random time that is sampled for each message and added to its delay.
     pub jitter: Delay,
     /// The bandwidth. Without it: no limit.
     pub bandwidth: Option<Rate>,
-    /// The share of TCP segments that are lost, from 0 to 1.
+    /// The share of TCP segments that are lost, from 0 to 0.5.
     pub loss: f64,
 }
 
-/// The path from one site or host group to another.
+/// A link from one site or host group to another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Between {
-    /// A site, a host group, or one host of it.
+    /// The sending hosts: a site, a host group, or one host of a group.
     pub from: String,
-    /// A site, a host group, or one host of it.
+    /// The receiving hosts: a site, a host group, or one host of a group.
     pub to: String,
-    /// Whether the entry holds for the opposite direction as well.
+    /// Whether the link also applies in the opposite direction.
     #[serde(default)]
     pub both: bool,
     /// The one-way delay.
     #[serde(default)]
     pub delay: Delay,
-    /// How often a random delay is drawn.
+    /// How often a value of `delay` is sampled, if it is a distribution.
     #[serde(default)]
     pub drawn: Drawn,
-    /// A further delay, drawn for each message.
+    /// A random time that is sampled for each message and added to its delay.
     #[serde(default)]
     pub jitter: Delay,
     /// The bandwidth. Without it: no limit.
     #[serde(default)]
     pub bandwidth: Option<Rate>,
-    /// The share of TCP segments that are lost, from 0 to 1.
+    /// The share of TCP segments that are lost, from 0 to 0.5.
     #[serde(default)]
     pub loss: f64,
 }
@@ -74,15 +77,15 @@ pub struct Between {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum RoundTrips {
-    /// There is none: sites do not change delays.
+    /// No source: delays do not depend on sites.
     #[default]
     Off,
-    /// A set of world regions of the program: `aws-2019` or `aws-2025`. The sites of hosts are names of its regions. If
-    /// the set has 90th percentiles, each direction draws its delay from a log-normal distribution for each message, so
-    /// that round trips have the set's median and 90th percentile; otherwise the delay is constant.
+    /// A built-in set of world regions, `aws-2019` or `aws-2025`. The sites of hosts must be names of these regions. In
+    /// `aws-2019` delays are constant. In `aws-2025` the delay of each message is sampled from a log-normal
+    /// distribution, so that round trips have nearly the published median and 90th percentile.
     Regions(String),
-    /// A CSV file with times in ms: a matrix with the sites in its first row and column, or a list of pairs with the columns
-    /// from, to, rtt_ms.
+    /// A CSV file of round trips in ms: a matrix with the sites in its first row and column, or a list of pairs with
+    /// the columns from, to, rtt_ms.
     Csv(String),
 }
 
@@ -90,14 +93,14 @@ pub enum RoundTrips {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Transport {
-    /// Nothing: a link only has its delay, bandwidth and loss.
+    /// No part of TCP: a message takes only the delay, jitter and bandwidth of its links. Links must not lose segments.
     Off,
-    /// TCP as Linux has it over Ethernet.
+    /// TCP. The defaults of its fields are those of Linux over Ethernet.
     Tcp {
         /// Whether connecting takes a round trip.
         #[serde(default = "yes")]
         handshake: bool,
-        /// Whether the congestion window begins small and doubles with each round trip.
+        /// Whether the congestion window of a new connection begins small and doubles with each round trip.
         #[serde(default = "yes")]
         slow_start: bool,
         /// The first congestion window of slow start, in segments (RFC 6928).
@@ -106,23 +109,23 @@ pub enum Transport {
         /// Whether the congestion window of an idle connection shrinks (RFC 2861).
         #[serde(default = "yes")]
         idle_restart: bool,
-        /// The largest number of unacknowledged bytes; `"0 B"`: no limit.
+        /// The largest number of unacknowledged bytes of a connection. `"0 B"` means no limit.
         #[serde(default = "window")]
         window: Size,
-        /// The payload of a full segment.
+        /// The largest payload of a segment.
         #[serde(default = "mss")]
         mss: Size,
-        /// The headers of a segment.
+        /// The size of all headers of a segment.
         #[serde(default = "header")]
         header: Size,
-        /// The least time that the retransmission timeout adds to the round trip.
+        /// The time that is added to the round trip to get the retransmission timeout.
         #[serde(default = "least_timeout")]
         least_timeout: Time,
     },
 }
 
 impl Default for Transport {
-    /// Linux over Ethernet.
+    /// TCP with the defaults of Linux over Ethernet.
     fn default() -> Transport {
         Transport::Tcp {
             handshake: yes(),
@@ -141,28 +144,30 @@ fn yes() -> bool {
     true
 }
 
-/// RFC 6928, and Linux since 2.6.39.
+/// The initial window in segments, from RFC 6928 and Linux since 2.6.39.
 fn initial_window() -> u32 {
     10
 }
 
-/// Half of the 6 MiB that Linux lets a receive buffer grow to (`tcp_rmem`): the other half is the kernel's own overhead
-/// (`tcp_adv_win_scale`).
+/// The receive window: half of the 6 MiB to which a receive buffer of Linux may grow (`tcp_rmem`). The kernel reserves
+/// the other half for its own overhead (`tcp_adv_win_scale`).
 fn window() -> Size {
     Size(3 << 20)
 }
 
-/// An Ethernet frame's 1,500 bytes less 20 of IPv4, 20 of TCP and 12 of its timestamps.
+/// The payload of a segment: the 1,500 bytes of an Ethernet frame less 20 of the IPv4 header, 20 of the TCP header and
+/// 12 of the TCP timestamps.
 fn mss() -> Size {
     Size(1448)
 }
 
-/// Those 52 and the 14 of Ethernet, as NIC counters and `tc` count.
+/// The headers of a segment: 52 bytes of IPv4 and TCP with timestamps, and 14 of Ethernet, as NIC counters and `tc`
+/// count them.
 fn header() -> Size {
     Size(66)
 }
 
-/// Linux' `TCP_RTO_MIN`.
+/// `TCP_RTO_MIN` of Linux.
 fn least_timeout() -> Time {
     Time(200_000_000)
 }

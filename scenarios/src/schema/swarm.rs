@@ -1,6 +1,6 @@
-//! How the nodes of a swarm work together: the policies that what-ifs change.
+//! The policies of a swarm: how its nodes work together.
 //!
-//! What is not said is as `actors::policy::Policies` has it by default.
+//! A policy that a scenario leaves out has the default value of `actors::policy::Policies`.
 use crate::schema::cache::Cache;
 use crate::schema::limit::Limit;
 use crate::units::{Rate, Size, Time};
@@ -12,37 +12,37 @@ use actors::route;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// [`route::Routing`] with peers named by their hosts.
+/// [`route::Routing`] in which peers are identified by the names of their hosts.
 pub type Routing = route::Routing<String>;
 
-/// [`route::Costs`] with times as text.
+/// [`route::Costs`] with times that a scenario writes as text, such as `"80 ms"`.
 pub type Costs = route::Costs<Time>;
 
-/// [`route::Pings`] with times as text.
+/// [`route::Pings`] with times that a scenario writes as text, such as `"80 ms"`.
 pub type Pings = route::Pings<Time>;
 
-/// [`route::Bans`] with times as text.
+/// [`route::Bans`] with times that a scenario writes as text, such as `"80 ms"`.
 pub type Bans = route::Bans<Time>;
 
-/// [`policy::Detection`] with times as text.
+/// [`policy::Detection`] with times that a scenario writes as text, such as `"80 ms"`.
 pub type Detection = policy::Detection<Time>;
 
-/// [`policy::Lifetime`] with times as text.
+/// [`policy::Lifetime`] with times that a scenario writes as text, such as `"80 ms"`.
 pub type Lifetime = policy::Lifetime<Time>;
 
-/// [`policy::Admission`] with times as text.
+/// [`policy::Admission`] with times that a scenario writes as text, such as `"80 ms"`.
 pub type Admission = policy::Admission<Time>;
 
-/// [`policy::Speeds`] with times as text.
+/// [`policy::Speeds`] with times that a scenario writes as text, such as `"80 ms"`.
 pub type Speeds = policy::Speeds<Time>;
 
-/// [`policy::Probe`] with times as text.
+/// [`policy::Probe`] with times that a scenario writes as text, such as `"80 ms"`.
 pub type Probe = policy::Probe<Time>;
 
-/// [`dht::Kademlia`] with times as text.
+/// [`dht::Kademlia`] with times that a scenario writes as text, such as `"80 ms"`.
 pub type Kademlia = dht::Kademlia<Time>;
 
-/// [`placement::Placement`] with times as text.
+/// [`placement::Placement`] with times that a scenario writes as text, such as `"80 ms"`.
 pub type Placement = placement::Placement<Time>;
 
 /// The policies of clients and peers.
@@ -55,19 +55,19 @@ pub struct Swarm {
     pub costs: Costs,
     /// How nodes measure round trips.
     pub pings: Pings,
-    /// How long a client avoids a peer that has failed it.
+    /// How long a client avoids a peer after a failure of the peer.
     pub bans: Bans,
-    /// Who sends a step from one peer to the next.
+    /// Who sends the activations of a step from one peer to the next: the client, or the peer itself.
     pub forwarding: Forwarding,
-    /// The part of a prompt that one step carries.
+    /// How much of a prompt one step carries.
     pub prefill: Prefill,
     /// How a client notices that a peer has failed.
     pub detection: Detection,
     /// How a client continues a request after a peer has failed.
     pub recovery: Recovery,
-    /// How often and after which waits a client tries again.
+    /// How often a client tries again after a failure, and how long it waits before.
     pub retry: Retry,
-    /// The order in which a peer computes waiting steps, and how many of them are one job.
+    /// The order in which a peer computes waiting steps, and how many of them it computes as one job.
     pub scheduling: Scheduling,
     /// The batching delay: how long an idle peer waits for further steps before it starts a job.
     #[serde(alias = "gather")]
@@ -82,7 +82,8 @@ pub struct Swarm {
     pub dht: Kademlia,
     /// How peers with `span: Capacity` choose their blocks.
     pub placement: Placement,
-    /// The size of a peer's KV cache: `"4 GiB"` for the whole peer, or `Tokens(full: 4096, grouped: 16384)` for each block.
+    /// The size of a peer's KV cache: bytes for the whole peer, as `"4 GiB"`, or tokens for each of its blocks, as
+    /// `Tokens(full: 4096, grouped: 16384)`.
     pub cache: Cache,
 }
 
@@ -110,30 +111,33 @@ impl Default for Swarm {
     }
 }
 
-/// How often a client tries again. The first try comes at once; the waits between further tries double.
+/// How often a client tries again after a failure. The first try begins at once. The client waits before each further
+/// try, each time twice as long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
-    /// The number of tries for one token before the request has failed; `Off`: until the request times out.
+    /// The number of tries for one token after which the request fails. `Off`: the client tries until the request times
+    /// out.
     pub limit: Limit,
-    /// The first wait.
+    /// The first wait between two tries.
     pub first: Time,
     /// The longest wait, before `jitter` is applied.
     pub most: Time,
-    /// The largest relative change of a wait, drawn at random, from 0 to 1.
+    /// The largest fraction by which a wait is made longer or shorter, from 0 to 1. Each wait draws its own fraction at
+    /// random.
     pub jitter: f64,
 }
 
-/// The throughput that a peer announces, for block placement and for routing by throughput: the lower of what its device
-/// computes and what its network carries.
+/// The throughput that a peer announces: the lower of the throughputs of its device and of its network. Block placement
+/// and routing by throughput use it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Throughput {
-    /// How a peer knows the speed of its device.
+    /// How a peer learns the speed of its device.
     pub speeds: Speeds,
-    /// The factor on the network throughput of a peer that is reached through a relay. Petals: 0.2.
+    /// The factor by which a peer that is reached through a relay multiplies its network throughput. Petals uses 0.2.
     pub relayed: f64,
-    /// The bandwidth that is assumed for a host without a bandwidth limit. Petals: 100 Mbit/s.
+    /// The bandwidth that a peer announces for a host without a bandwidth limit. Petals uses 100 Mbit/s.
     pub unknown: Rate,
 }
 

@@ -1,5 +1,5 @@
-//! A task: lookups that began together, and the use of their result. The task is pure: the node sends the queries and
-//! handles their timeouts.
+//! A task of a DHT node: lookups that began together for one purpose, such as an announcement. The task is a pure state
+//! machine: the node sends the queries and handles their timeouts.
 use crate::dht::Search;
 use crate::dht::key::{Distance, Key};
 use crate::dht::lookup::Lookup;
@@ -13,40 +13,44 @@ use crate::time::{Duration, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Lookups that began together.
+/// Lookups that began together for one purpose, such as an announcement.
 pub(super) struct Task {
     pub purpose: Purpose,
     began: Timestamp,
     lookups: Vec<Lookup>,
-    /// The key of each lookup (`targets`) and its reach (`reaches`, see [`Lookup::reach`]; `None` once the lookup needs
-    /// no more responses). Each query is offered to every lookup, and nearly all lookups reject it by their reach, so
-    /// both have arrays of their own.
+    /// The key of each lookup, kept outside of the lookups because each query is compared with all keys.
     targets: Vec<Key>,
+    /// The [`Lookup::reach`] of each lookup; `None` once the lookup needs no more responses. The reaches are kept
+    /// outside of the lookups because each query is offered to all lookups, and nearly all reject it by their reach.
     reaches: Vec<Option<Distance>>,
-    /// The indices of the lookups that may have queries to send, each once.
+    /// The indices of the lookups that may have queries to send, each index once.
     ready: VecDeque<u16>,
     is_ready: Vec<bool>,
-    /// For each node id, a set of bits: the lookups that have taken in the node as a contact.
+    /// For each node id, one bit for each lookup: whether the lookup has taken the node as a contact.
     taught: Vec<u64>,
     /// The number of lookups that need more responses.
     open: usize,
-    /// The number of queries in flight (`under_way`), and its maximum (`parallel`).
+    /// The number of queries in flight.
     under_way: u32,
+    /// The maximum number of queries in flight.
     parallel: u32,
-    /// The records found so far (`found`), and for each lookup the records under its key in the last response (`last`).
+    /// The records found so far.
     found: LatestRecords,
+    /// For each lookup, the list of records that was last added for it, to recognise a list that arrives again.
     last: Vec<Option<Arc<[Arc<Record>]>>>,
-    /// The record to store at the nodes that the lookups find, and its lifetime.
+    /// The record to store at the nodes that the lookups find, and the record's lifetime; `None` if the task announces
+    /// nothing.
     pub announce: Option<(Arc<Record>, Duration)>,
     /// The number of STORE requests in flight.
     pub storing: u32,
-    /// The number of successful stores.
+    /// The number of STORE requests after which a node has stored the record, plus one if this node has stored the
+    /// record itself.
     pub kept: usize,
     asked: u32,
     pub silent: u32,
 }
 
-/// A query that a task sends: to whom, for which lookups, and its body.
+/// A query that a task sends: its receiver, the lookups that it serves, and its body.
 pub(super) struct Question {
     pub to: Contact,
     pub lookups: Vec<u16>,
@@ -87,7 +91,7 @@ impl Task {
         task
     }
 
-    /// Takes in the records under the key of a lookup. The later of two records of a peer is kept.
+    /// Adds the records that were found for a lookup. The later of two records of a peer is kept.
     pub fn find(&mut self, index: u16, records: &Arc<[Arc<Record>]>) {
         // The nodes that store the records of one key nearly always hold the same records, so equal records are not
         // merged again.
@@ -108,8 +112,8 @@ impl Task {
         found
     }
 
-    /// Returns the next query that may be sent now, and counts it as sent. `None` while enough queries are in flight,
-    /// or if no lookup has a query to send.
+    /// Returns the next query that may be sent now, and counts it as sent. Returns `None` while the maximum number of
+    /// queries is in flight, or if no lookup has a query to send.
     pub fn next_question(&mut self) -> Option<Question> {
         while self.under_way < self.parallel {
             let index = *self.ready.front()?;
@@ -133,7 +137,8 @@ impl Task {
         None
     }
 
-    /// Returns the lookups that one query to `contact` serves: `first`, and every other one that wants to query it.
+    /// Returns the lookups that one query to `contact` serves: `first`, and every other lookup that would query
+    /// `contact` too, up to the limit of keys in one query.
     fn joining(&mut self, first: u16, contact: Contact) -> Vec<u16> {
         let mut joining = vec![first];
         for (other, (target, reach)) in self.targets.iter().zip(&self.reaches).enumerate() {
@@ -149,7 +154,7 @@ impl Task {
         joining
     }
 
-    /// Takes in the response of the node `from` to the query for these lookups.
+    /// Handles the response of the node `from` to the query for these lookups.
     pub fn on_answer(&mut self, from: Key, lookups: &[u16], near: &[Contact], held: &Held, search: Search) {
         self.under_way -= 1;
         let mut keys = held.keys.iter().filter_map(|place| lookups.get(place));
@@ -166,8 +171,8 @@ impl Task {
         changed.into_iter().for_each(|index| self.changed(index));
     }
 
-    /// Takes the contacts of a response into the lookups of its query. Many responses contain the same contacts, so
-    /// each contact is taken into each lookup only once.
+    /// Passes the contacts of a response to the lookups that the query served. Many responses contain the same
+    /// contacts, so each lookup gets each contact only once.
     fn teach(&mut self, from: Key, lookups: &[u16], near: &[Contact]) {
         let words = self.lookups.len().div_ceil(64);
         let mut asking = vec![0_u64; words];

@@ -1,5 +1,5 @@
-//! The shortest route by a plain search that keeps the best rest after every peer at every block and compares all
-//! peers: the reference for the fast search in `route/shortest.rs`.
+//! The shortest route by a plain search, which tests the fast search of `route/shortest.rs`. The plain search keeps the
+//! best remainder of a route for every peer and every block, and compares all peers.
 use crate::id::BlockRange;
 use crate::message::Hop;
 use crate::route::reach::Reach;
@@ -7,7 +7,7 @@ use crate::route::shortest::Estimate;
 use crate::route::view::Known;
 use std::collections::BTreeMap;
 
-/// The best rest of a route from a peer that is entered at a block.
+/// The best remainder of a route from a peer that is entered at a given block.
 #[derive(Clone, Copy)]
 struct Rest {
     /// The estimated time from the peer's computation to the end of the route, including the way back to the client.
@@ -16,7 +16,8 @@ struct Rest {
     next: Option<usize>,
 }
 
-/// The route of least estimated time, or `None` if no route covers every block. Ties go to the lower node id.
+/// Returns the route of least estimated time, or `None` if no route covers every block. If several routes have equal
+/// times, the one with the lower node ids wins.
 pub(super) fn plain(peers: &[Known<'_>], estimate: &Estimate<'_>) -> Option<Vec<Hop>> {
     let blocks = estimate.ask.blocks;
     let reach = Reach::of(peers, blocks, estimate.now);
@@ -55,9 +56,9 @@ pub(super) fn plain(peers: &[Known<'_>], estimate: &Estimate<'_>) -> Option<Vec<
     (block == blocks.end).then_some(route)
 }
 
-/// The best rest of a route after the peer at `index` leaves it at `block`; `order` is the list of peers that may
-/// follow, the cheapest first. Only the peers with an announced round trip, and the cheapest of all others, have to be
-/// compared: the others all have the same unknown round trip.
+/// Returns the best remainder of a route that leaves the peer `index` at `block`. `order` lists the peers that may
+/// follow, the cheapest first. Only the peers to which `index` announces a round trip, and the cheapest of all other
+/// peers, have to be compared, because all other peers have the same unknown round trip.
 fn onwards(
     peers: &[Known<'_>],
     index: usize,

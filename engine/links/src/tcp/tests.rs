@@ -1,4 +1,5 @@
-//! Tests of slow start against the closed formula, of windows against their rate, and of loss against its formula.
+//! Tests of slow start against its closed formula, of windows against the rate that they allow, and of loss against its
+//! formula.
 use super::*;
 use actors::seed::Seed;
 use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
@@ -72,8 +73,8 @@ fn a_grown_window_stalls_no_more_until_the_connection_has_rested() {
     assert!(first.wait > Duration::from_millis(500), "{}", first.wait);
     let next = sender.send(sender.free, 7_000_000);
     assert_eq!(next.wait, Duration::ZERO);
-    // One timeout (300 ms) halves the window, which still covers the 1.25 MB in flight. Twenty timeouts leave the
-    // initial window.
+    // After an idle time of one timeout (300 ms) the window is half as large, which is still more than the 1.25 MB in
+    // flight. After twenty timeouts it is the initial window again.
     let soon = sender.free + Duration::from_millis(310);
     assert_eq!(sender.send(soon, 7_000_000).wait, Duration::ZERO);
     let late = sender.free + Duration::from_secs(6);
@@ -109,6 +110,6 @@ fn losses_come_as_often_as_they_should_and_cost_a_round_trip_or_a_timeout() {
     let share = |count: u64| count as f64 / MESSAGES as f64;
     assert!((share(timed_out) - (1.0 - 0.99f64.powi(3))).abs() < 0.003, "{}", share(timed_out));
     assert!((share(repeated) - (1.0 - 0.99f64.powi(7))).abs() < 0.004, "{}", share(repeated));
-    // Mathis et al. 1997 give the rate mss / R x sqrt(3/2) / sqrt(p).
+    // Mathis et al. 1997 give the rate mss / R x sqrt(3/2) / sqrt(p) for a long transfer.
     assert_eq!(sender.most, (1_448.0 * 1.5f64.sqrt() / loss.sqrt()) as u64);
 }

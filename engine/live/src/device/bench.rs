@@ -1,5 +1,5 @@
-//! The contents of a device: the weights of its host's nodes and the KV caches of their sessions. Executes jobs on
-//! them.
+//! The state of a device: the weights of its host's nodes and the KV caches of their sessions. Executes the nodes'
+//! jobs.
 use super::blockwise;
 use crate::wire;
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
@@ -34,7 +34,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Returns the reason for the failure as the node that submitted the job is told it.
+    /// Returns the reason that is sent to the node that submitted the failed job.
     pub fn refusal(&self) -> Refusal {
         match self {
             Fault::Model(ModelError::Overflow(what)) => Refusal::NotFinite(*what),
@@ -99,8 +99,9 @@ impl Bench {
         }
     }
 
-    /// Chooses a token for each row of `logits`, `[batch, vocab]`, with the plan's sampling. The random draw depends
-    /// only on the request and on `output`, the token's number in it, not on earlier draws.
+    /// Chooses a token for each row of `logits`, `[batch, vocab]`, with the plan's sampling. A random choice depends
+    /// only on the plan's seed, on the request and on `output`, the token's number in the request, not on earlier
+    /// choices.
     fn choose(&mut self, logits: &Tensor, request: RequestId, output: u32) -> Result<Vec<u32>, Fault> {
         let Tokens { sampling, scores, .. } = &self.plan.tokens;
         if *scores == 0 && sampling.temperature == 0.0 {
@@ -110,7 +111,8 @@ impl Bench {
         if *scores > 0 {
             self.scores = rows.first().map(|row| models::best_scores(row, *scores as usize));
         }
-        // The stream is named after the client's index among the clients, so that more peers do not change a text.
+        // The random stream depends on the client's index among the clients, not on its node id, so that more peers do
+        // not change a text.
         let client = self.plan.clients().position(|(node, _)| node == request.client).unwrap_or(0);
         let whose = (client as u64) << 32 | u64::from(request.index);
         let mut stream = self.plan.seed.stream("sampling", whose, u64::from(output));
@@ -122,8 +124,8 @@ impl Bench {
         self.plan.called(node)
     }
 
-    /// Takes the best scores from which the last token was chosen. `None` if the plan does not ask for scores, or if
-    /// they were already taken.
+    /// Takes the highest scores of the last choice of a token. Returns `None` if the plan does not ask for scores, or
+    /// if they were already taken.
     pub fn take_scores(&mut self) -> Option<Vec<(u32, f32)>> {
         self.scores.take()
     }

@@ -1,5 +1,5 @@
-//! Blockwise int8 activations: each block of consecutive values of a token has a scale, its largest magnitude divided
-//! by 127.
+//! Blockwise int8 activations: each block of consecutive values of a token has a scale, which is the block's largest
+//! magnitude divided by 127.
 //!
 //! The bytes of one token's hidden state are contiguous: first its scales as f32, then its values as i8. Packed tokens
 //! can therefore be split and joined without unpacking. The last block of a token may be shorter than the others.
@@ -23,7 +23,8 @@ pub fn pack(values: &[f32], hidden: usize, block: usize, bytes: &mut [u8]) {
     }
 }
 
-/// Unpacks `count` values in rows of `hidden`. Each differs from the original by at most half a scale.
+/// Unpacks `count` values in rows of `hidden` values. Each value differs from the original value by at most half of its
+/// block's scale.
 pub fn unpack(bytes: &[u8], count: usize, hidden: usize, block: usize) -> Vec<f32> {
     let scales = 4 * hidden.div_ceil(block);
     let mut values = Vec::with_capacity(count);

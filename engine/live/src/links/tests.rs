@@ -86,7 +86,7 @@ fn a_link_takes_no_more_than_its_limit() {
     run(async {
         let link = Link::dialling();
         let frame = || message_frame(&large(60_000)).unwrap();
-        // Each frame has 983 MB, and none is sent.
+        // Each frame has 983 MB, and none of its bytes are sent.
         assert!(link.send(frame()).is_ok());
         assert!(link.send(frame()).is_ok());
         let why = link.send(frame()).unwrap_err();

@@ -5,18 +5,18 @@
 use actors::id::HostId;
 use actors::invariants::message_account::Tally;
 
-/// The counts for each other host and for this process's own, by host id.
+/// The counts of messages for each host, including this process's own host, by host id.
 pub(super) struct Counts(Vec<Count>);
 
 #[derive(Clone)]
 struct Count {
     tally: Tally,
-    /// The number of messages that arrived. Those not yet delivered are held until their delivery times.
+    /// The number of messages that have arrived, including messages that are held until their delivery times.
     arrived: u64,
 }
 
 impl Counts {
-    /// Creates zero counts for hosts with these incarnations, by host id.
+    /// Creates counts of 0. `lives` has the present incarnation of each host, by host id.
     pub fn of(lives: impl Iterator<Item = u32>) -> Counts {
         let count = |(host, incarnation)| Count { tally: Tally::of(HostId(host), incarnation), arrived: 0 };
         Counts((0..).zip(lives).map(count).collect())
@@ -38,12 +38,13 @@ impl Counts {
         self.change(there, |count| count.tally.lost += 1);
     }
 
-    /// Counts a message that arrived from this incarnation of `there`, unless that is not the present one.
+    /// Counts a message that arrived from an incarnation of the host `there`, if that incarnation is the present one.
     pub fn arrived(&mut self, there: HostId, incarnation: u32) {
         self.change(there, |count| count.arrived += u64::from(count.tally.incarnation == incarnation));
     }
 
-    /// Counts a message from this incarnation of `there` that was delivered to a node of this process.
+    /// Counts a message that was delivered to a node of this process, if it came from the present incarnation of the
+    /// host `there`.
     pub fn delivered(&mut self, there: HostId, incarnation: u32) {
         self.change(there, |count| count.tally.delivered += u64::from(count.tally.incarnation == incarnation));
     }
@@ -62,8 +63,8 @@ impl Counts {
         });
     }
 
-    /// Returns the tallies that are not zero. `waiting` gives the number of messages that still wait to be sent to a
-    /// host.
+    /// Returns the counts for all hosts, except for hosts without any count. `waiting` returns the number of messages
+    /// that still wait to be sent to a host.
     pub fn tallies(&self, waiting: impl Fn(HostId) -> u64) -> Vec<Tally> {
         let tally = |count: &Count| Tally {
             waiting: waiting(count.tally.there),

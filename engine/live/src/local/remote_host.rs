@@ -22,7 +22,7 @@ use tokio::task::spawn_local;
 /// A message that a partition holds back: its sender, its receiver and the message.
 pub(super) type Waiting = (NodeId, NodeId, Message);
 
-/// What this process knows about the connection to another host.
+/// The state of the connection to another host, as this process knows it.
 #[derive(Clone)]
 pub(super) enum RemoteHost {
     Unknown,
@@ -60,13 +60,13 @@ impl LocalHost {
         self.transmit(from, to, there, message);
     }
 
-    /// Tells the sender of a message that its receiver is gone.
+    /// Tells the node `from`, which sent a message to `to`, that `to` is gone.
     fn bounce(&self, from: NodeId, to: NodeId) {
         self.post(to, from, Delivery::Message(Message::Gone(Gone)));
     }
 
-    /// Sends the messages that wait for `there` at `until`, the end of a partition, or later if another partition
-    /// follows.
+    /// Sends the waiting messages to the host `there` at `until`, when the partition ends. If another partition
+    /// follows, waits for its end too.
     fn flush_at(&self, there: HostId, until: Timestamp) {
         let Some(host) = self.itself.upgrade() else { return };
         spawn_local(async move {
@@ -135,7 +135,7 @@ impl LocalHost {
         Some(link)
     }
 
-    /// Makes `link` the link to `there`, and starts its writer task.
+    /// Makes `link` the link to the host `there`, and starts the link's writer task.
     fn adopt(&self, there: HostId, link: Rc<Link>) {
         self.connections.links.borrow_mut()[there.0 as usize] = RemoteHost::Linked(link.clone());
         let Some(host) = self.itself.upgrade() else { return };
@@ -159,7 +159,7 @@ impl LocalHost {
 
     // -- receiving --
 
-    /// Accepts a connection that another host has dialled and greeted on.
+    /// Accepts a connection that another host has dialled and on which its greeting has arrived.
     ///
     /// The dialling process knows the run's token, but may still claim to be another host. The greeting is therefore
     /// checked against the plan and against the incarnations that the orchestrator has announced. Each process may dial
@@ -189,7 +189,7 @@ impl LocalHost {
         match self.place_of(there).map(|place| place.incarnation) {
             Some(known) if incarnation == known => self.welcome(there, incarnation, reader, writer),
             Some(known) if incarnation < known => Err(format!("{}, but process {known} has replaced it", claim())),
-            // The orchestrator's process starts all others, so it knows of every process before that process can dial.
+            // The orchestrator's process starts all other processes, so it knows each of them before it can dial.
             _ if self.here == HostId(0) => Err(format!("{}, but the orchestrator has not started it", claim())),
             _ if self.connections.ahead.get() >= limits::STRANGERS => {
                 Err(format!("{}, but too many unannounced processes are waiting", claim()))
@@ -226,7 +226,8 @@ impl LocalHost {
         in_time && self.place_of(there).is_some_and(|place| place.incarnation == incarnation)
     }
 
-    /// Accepts the connection that a process of `there` has dialled. Each process may dial this one only once.
+    /// Accepts the connection that a process of the host `there` has dialled. Each process may dial this process only
+    /// once.
     fn welcome(
         &self,
         there: HostId,
@@ -242,7 +243,8 @@ impl LocalHost {
             return Err(format!("the greeting names host `{name}`, which is connected already"));
         }
         reader.limits = Limits::of(&self.plan);
-        // Both hosts may have dialled at once; then each sends on its own connection and reads from both.
+        // Both hosts may have dialled at once. Each host then sends on the connection that it has dialled, and reads
+        // from both connections.
         let remote = self.connections.links.borrow()[index].clone();
         let spare = match remote {
             RemoteHost::Unknown => {
@@ -296,8 +298,8 @@ impl LocalHost {
             ));
         }
         self.record.account.borrow_mut().arrived(there, incarnation);
-        // Warm-up steps do not count. They are recognised by their request, because the first counted step may arrive
-        // before the notice of the barrier's release.
+        // Warm-up steps do not count for a crash after a number of steps. They are recognised by their request, because
+        // the first counted step may arrive before the notice of the barrier's release.
         if matches!(&message, Message::Step(step) if !step.session.request().is_warmup()) {
             self.step_closer_to_doom();
         }
@@ -320,7 +322,7 @@ impl LocalHost {
 
     // -- losing --
 
-    /// Handles a lost connection: the process at its other end counts as lost too.
+    /// Handles a lost connection: the process at the other end of the connection counts as lost too.
     fn lose_link(&self, there: HostId, incarnation: u32, why: &str) {
         self.cut_off(there, incarnation, why.to_owned(), false);
     }
@@ -332,20 +334,19 @@ impl LocalHost {
         }
     }
 
-    /// Handles the orchestrator's order that a process of a host is gone.
+    /// Handles the orchestrator's notice that a process of a host has ended.
     pub fn lose_host(&self, there: HostId, incarnation: u32) {
         self.mark_lost(there, incarnation);
     }
 
-    /// Handles the announcement of a host's new process: of a host that joins late, or of a known host's next
-    /// incarnation.
+    /// Handles the announcement of a new process, either of a host that joins late or of a host's next incarnation.
     pub fn here_again(&self, there: HostId, place: Place) {
         let index = there.0 as usize;
         if there == self.here || index >= self.plan.hosts.len() || place.incarnation < self.incarnation_of(there) {
             return;
         }
         if place.incarnation > self.incarnation_of(there) {
-            // Nodes that have not noticed the end of the host's old process are told of it now.
+            // Nodes that have not been told of the end of the host's old process are told now.
             self.mark_lost(there, self.incarnation_of(there));
             self.connections.links.borrow_mut()[index] = RemoteHost::Unknown;
         }
@@ -354,12 +355,12 @@ impl LocalHost {
         self.connections.places_changed.notify_waiters();
     }
 
-    /// Returns the last announced address of a host.
+    /// Returns the last announced address and incarnation of a host.
     fn place_of(&self, there: HostId) -> Option<Place> {
         self.connections.book.borrow().get(there.0 as usize).copied().flatten()
     }
 
-    /// Returns the known incarnation of a host.
+    /// Returns the last announced incarnation of a host, or 0 if none has been announced.
     fn incarnation_of(&self, there: HostId) -> u32 {
         self.place_of(there).map_or(0, |place| place.incarnation)
     }
@@ -373,8 +374,9 @@ impl LocalHost {
         self.doom.set(Some(left - 1));
     }
 
-    /// Tells every node of this process, once, that the nodes of `there` are gone. Returns false if `there` was already
-    /// marked as lost.
+    /// Marks the host `there` as lost, and tells every node of this process that the nodes of `there` are gone. Tells
+    /// no node and returns false if the host was already marked, if `incarnation` is not the host's present one, or
+    /// once the run is over.
     fn mark_lost(&self, there: HostId, incarnation: u32) -> bool {
         let index = there.0 as usize;
         if incarnation != self.incarnation_of(there) {

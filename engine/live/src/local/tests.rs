@@ -35,7 +35,7 @@ struct Alone {
     token: Token,
     reports: UnboundedReceiver<Report>,
     _leases: tempfile::TempDir,
-    /// The one listener at which all other hosts seem to listen; it accepts no connections.
+    /// The listener whose address the tested host has for all other hosts. It accepts no connections.
     others: TcpListener,
 }
 
@@ -65,7 +65,7 @@ impl Alone {
         Alone { plan, host, door, token, reports, _leases: leases, others }
     }
 
-    /// Dials the tested host as this incarnation of `host`.
+    /// Dials the tested host as the process `incarnation` of `host`.
     async fn call(&self, host: HostId, incarnation: u32) -> (FrameReader<OwnedReadHalf>, OwnedWriteHalf) {
         let (reader, mut writer) = TcpStream::connect(self.door).await.expect("it listens").into_split();
         let greeting = Greeting { token: self.token, host, incarnation, purpose: Purpose::Messages };
@@ -73,7 +73,7 @@ impl Alone {
         (FrameReader::new(reader, Limits::of(&self.plan)), writer)
     }
 
-    /// Announces this incarnation of `host`, as the orchestrator would.
+    /// Announces the process `incarnation` of `host`, as the orchestrator would.
     fn announce(&self, host: HostId, incarnation: u32) {
         let address = self.others.local_addr().expect("a port");
         self.host.here_again(host, Place { address, incarnation });

@@ -11,14 +11,15 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout_at};
 use topology::outcome::{Outcome, ranges};
 
-/// The delay before the hosts are asked for their message counts again, because the counts do not balance yet.
+/// The time between two requests for the hosts' message counts, which are repeated until the counts balance.
 const COUNT_AGAIN: Duration = Duration::from_millis(2);
 
 impl RunMonitor<'_> {
-    /// Stops every host and collects its record. A host is lost if it sends no part of its record for `within`.
+    /// Stops every host and collects the records. If no part of any record arrives for `within`, the hosts whose
+    /// records are incomplete count as lost.
     ///
-    /// A broken invariant that a host reports meanwhile replaces `outcome`. So does the loss of a host before its whole
-    /// record has arrived: the run may have been drained only because of that loss.
+    /// Changes `outcome` if a host meanwhile reports a broken invariant, or is lost before its whole record has
+    /// arrived: without that loss the run might not have ended.
     pub async fn collect(
         &mut self,
         news: &mut UnboundedReceiver<News>,
@@ -51,7 +52,7 @@ impl RunMonitor<'_> {
                 News::Answer { answer: Answer::Report(Report::Broken { invariant, event }), .. } => {
                     *outcome = Outcome::Broken { invariant, event };
                 }
-                // The report was still on its way when the orchestrator had drained the last latency.
+                // The connection was lost before the run ended, but its report arrives only now.
                 News::Answer { host: by, answer: Answer::Report(Report::LinkLost { host, why, lied }) } => {
                     self.note_cut(by, host, why, lied);
                 }
@@ -62,7 +63,7 @@ impl RunMonitor<'_> {
         for host in awaited {
             self.losses.lost.push((host, format!("the process did not send its events within {within:?}")));
             self.processes.hosts.remove(&host);
-            // A process that is stopped or stuck does not end by itself either.
+            // The process is stopped or stuck, so it would not end by itself.
             self.setup.supervisor.signal(host, Signal::KILL);
         }
         if let Outcome::Done(_) | Outcome::Aborted(_) | Outcome::HostLost { .. } = outcome {
@@ -84,8 +85,8 @@ impl RunMonitor<'_> {
         self.processes.hosts.remove(&host);
     }
 
-    /// Marks the host of a client as lost if the orchestrator gave the client up and the plan does not crash or remove
-    /// it: the run may have been drained without that client's requests.
+    /// Marks a client's host as lost if the orchestrator gave up the client although the plan neither crashes nor
+    /// removes the host. The results of the run then lack requests of that client.
     fn lose_unfinished(&mut self, of_orchestrator: &[Event]) {
         let finished = |client| {
             let is_it = |event: &Event| matches!(event, Event::Finished { client: it, .. } if *it == client);
@@ -103,8 +104,9 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// Returns the message account of a run that was drained. If sent = delivered + lost + in flight does not hold,
-    /// other than by losses on broken connections, `outcome` becomes [`Outcome::Unbalanced`].
+    /// Returns the message counts of a run in which all clients have finished. If the number of sent messages is not
+    /// the sum of delivered, lost and in-flight messages, `outcome` becomes [`Outcome::Unbalanced`]. A message that is
+    /// missing on a broken connection counts as lost.
     pub async fn count_messages(
         &mut self,
         news: &mut UnboundedReceiver<News>,
@@ -118,8 +120,8 @@ impl RunMonitor<'_> {
         let mut last = None;
         loop {
             let (accounts, complete) = self.accounts(news, deadline).await;
-            // If a host does not answer in time, the counts are incomplete, and only a gap that the last complete
-            // counts showed counts.
+            // If a host does not answer in time, the new counts are incomplete. The gap in the last complete counts is
+            // then the result, if there was one.
             let settled = if complete { settle(&accounts) } else { last.map_or_else(|| settle(&accounts), Err) };
             match settled {
                 Ok(account) => return Some(account),
@@ -158,7 +160,7 @@ impl RunMonitor<'_> {
 
     // -- the outcome --
 
-    /// Returns the outcome that the orchestrator's last event means.
+    /// Returns the outcome of the run that follows from the orchestrator's last event.
     pub(super) fn end(&self, event: Event) -> Outcome {
         match event {
             Event::Drained(drained) => self.explained(Outcome::Done(*drained)),
@@ -167,8 +169,8 @@ impl RunMonitor<'_> {
         }
     }
 
-    /// If a run has lost blocks for good because a process that held them ended unplanned, returns that loss as the
-    /// outcome.
+    /// Returns the loss of a host as the outcome if the run lost blocks for good because a host that held them was lost
+    /// unplanned; otherwise returns `outcome`.
     fn unasked(&self, outcome: Outcome) -> Outcome {
         let Outcome::BlocksLost { blocks, hosts } = &outcome else { return outcome };
         let held = |host: &HostId| hosts.iter().any(|(name, _)| *name == self.setup.plan.host(*host).name);
@@ -177,7 +179,7 @@ impl RunMonitor<'_> {
         Outcome::HostLost { host: *host, name: self.setup.plan.host(*host).name.clone(), why }
     }
 
-    /// Returns the loss of a host as the outcome if one explains `outcome`; otherwise `outcome` itself.
+    /// Returns the loss of a host as the outcome if such a loss explains `outcome`; otherwise returns `outcome`.
     fn explained(&self, outcome: Outcome) -> Outcome {
         // A lost process always matters, because its record is lost; a cut connection matters only if the run failed.
         let cut = if outcome.is_ok() { None } else { self.losses.cut.first() };

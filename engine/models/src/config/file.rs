@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// The accepted values that a norm adds to a variance; published models have 1e-12 to 1e-5.
+/// The accepted values of epsilon, which a norm adds to a variance; published models have 1e-12 to 1e-5.
 const EPSILON: RangeInclusive<f64> = 1e-15..=0.1;
 
-/// The accepted bases of rotary positions; published models have 1e4 to 5e10.
+/// The accepted values of `rope_theta`, the base of rotary positions; published models have 1e4 to 5e10.
 const ROPE_THETA: RangeInclusive<f64> = 1.0..=1e12;
 
-/// The accepted factors by which positions are stretched; published models have 2 to 64.
+/// The accepted factors by which rotary positions are stretched; published models have 2 to 64.
 const ROPE_FACTOR: RangeInclusive<f64> = 1.0..=1e4;
 
 /// The accepted `low_freq_factor` and `high_freq_factor` of Llama 3's positions; published models have 1 and 4.
@@ -39,8 +39,8 @@ impl Config {
     /// Reads the text of a `config.json`.
     ///
     /// # Errors
-    /// If the text is no `config.json`, or if the model that it describes cannot be executed. The error names the key
-    /// and the value found there.
+    /// If the text is not a `config.json`, or if the model that it describes cannot be executed. The error names the
+    /// key and its value.
     pub fn parse(text: &str) -> Result<Config, String> {
         let keys = Keys::parse(text)?;
         let Some(model_type) = keys.text(&["model_type"])? else {
@@ -154,7 +154,7 @@ impl Config {
     }
 }
 
-/// Reads an `OPTConfig`, with transformers' defaults.
+/// Reads an `OPTConfig`. Missing keys have the same defaults as in transformers.
 fn opt(keys: &Keys) -> Result<(Config, Names), String> {
     if let Some(name) = keys.text(&["activation_function"])?.filter(|name| name != "relu") {
         return Err(format!("the activation_function `{}` is not supported for OPT; only relu is", excerpt(&name)));
@@ -193,7 +193,7 @@ fn opt(keys: &Keys) -> Result<(Config, Names), String> {
     Ok((Config { shape, form: Form::Opt(form), tied, eps: 1e-5 }, names))
 }
 
-/// Reads a `BloomConfig`, with transformers' defaults. Older files use GPT-2's key names.
+/// Reads a `BloomConfig`. Missing keys have the same defaults as in transformers. Older files use GPT-2's key names.
 fn bloom(keys: &Keys) -> Result<(Config, Names), String> {
     let (widths, head_counts) = (["hidden_size", "n_embed"], ["n_head", "num_attention_heads"]);
     let (hidden, heads) = (keys.needed(&widths)?, keys.needed(&head_counts)?);
@@ -205,7 +205,7 @@ fn bloom(keys: &Keys) -> Result<(Config, Names), String> {
         kv_heads: heads,
         ffn: hidden.saturating_mul(4),
         vocab: keys.needed(&["vocab_size"])?,
-        // The default is the length with which BLOOM was trained; ALiBi itself has no longest position.
+        // The default is the context length with which BLOOM was trained; ALiBi itself has no longest position.
         max_positions: keys.count(&["seq_length"])?.unwrap_or(2048),
     };
     let residual_after_norm = keys.flag("apply_residual_connection_post_layernorm", false)?;
@@ -223,7 +223,7 @@ fn bloom(keys: &Keys) -> Result<(Config, Names), String> {
     Ok((Config { shape, form: Form::Bloom(BloomForm { residual_after_norm }), tied, eps }, names))
 }
 
-/// Reads a `LlamaConfig`, with transformers' defaults.
+/// Reads a `LlamaConfig`. Missing keys have the same defaults as in transformers.
 fn llama(keys: &Keys) -> Result<(Config, Names), String> {
     if let Some(name) = keys.text(&["hidden_act"])?.filter(|name| name != "silu") {
         return Err(format!("the hidden_act `{}` is not supported for Llama; only silu is", excerpt(&name)));

@@ -3,8 +3,8 @@ use super::json::Json;
 use scenarios::input::excerpt;
 use std::ops::RangeInclusive;
 
-/// A JSON object with its keys as written: a key may occur twice, and some settings may be
-/// written under any of several keys.
+/// A JSON object with its keys as written: a key may occur twice, and some settings may be written under any of several
+/// keys.
 #[derive(Debug)]
 pub struct Keys(Vec<(String, Json)>);
 
@@ -12,12 +12,12 @@ impl Keys {
     /// Reads the text of a JSON object.
     ///
     /// # Errors
-    /// If the text is no JSON object.
+    /// If the text is not a JSON object.
     pub fn parse(text: &str) -> Result<Keys, String> {
         Keys::parse_bytes(text.as_bytes())
     }
 
-    /// Reads the bytes of a JSON object, which may be no UTF-8 text.
+    /// Reads the bytes of a JSON object. Bytes that are not UTF-8 are an error.
     pub fn parse_bytes(bytes: &[u8]) -> Result<Keys, String> {
         Keys::of(serde_json::from_slice(bytes).map_err(|error| error.to_string())?)
     }
@@ -37,7 +37,7 @@ impl Keys {
     /// Returns the object at `name`, or `None` if the key is absent or null.
     ///
     /// # Errors
-    /// If the value is no object, or the key occurs twice with different values.
+    /// If the value is not an object, or the key occurs twice with different values.
     pub fn object(&self, name: &str) -> Result<Option<Keys>, String> {
         match self.find(&[name])? {
             None | Some((_, Json::Null)) => Ok(None),
@@ -46,27 +46,28 @@ impl Keys {
         }
     }
 
-    /// Returns, in backquotes, the first key of the object that is one of `names`, or the first of `names` if there is
-    /// none.
+    /// Returns, in backquotes, the first key of the object that is one of `names` and has a value, or the first of
+    /// `names` if the object has no such key.
     pub fn name(&self, names: &[&'static str]) -> String {
         let written = self.0.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str());
         let name = written.into_iter().find(|name| names.contains(name)).unwrap_or(names[0]);
         format!("`{name}`")
     }
 
-    /// Returns the whole number under one of `names`, or `None` if all are absent or null.
+    /// Returns the whole number under one of the keys `names`, or `None` if all these keys are absent or null.
     ///
     /// # Errors
-    /// If the value is no whole number of 32 bits, or two names have different values.
+    /// If the value is not a whole number of 32 bits, or two of the keys have different values.
     pub fn count(&self, names: &[&str]) -> Result<Option<u32>, String> {
         let count = |value: &Json| value.as_u64().and_then(|value| u32::try_from(value).ok());
         self.optional(names, count, "a whole number from 0 to 4294967295 is expected")
     }
 
-    /// Returns the whole number under one of `names`, which has no default.
+    /// Returns the whole number under one of the keys `names`, at least one of which must be present.
     ///
     /// # Errors
-    /// If all are absent or null, the value is no whole number of 32 bits, or two names have different values.
+    /// If all these keys are absent or null, the value is not a whole number of 32 bits, or two of the keys have
+    /// different values.
     pub fn needed(&self, names: &[&str]) -> Result<u32, String> {
         match self.count(names)? {
             Some(count) => Ok(count),
@@ -80,16 +81,16 @@ impl Keys {
     /// Returns the number within `range` at `name`, or `None` if the key is absent or null.
     ///
     /// # Errors
-    /// If the value is no number within `range`, or the key occurs twice with different values.
+    /// If the value is not a number within `range`, or the key occurs twice with different values.
     pub fn number(&self, name: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, String> {
         let within = |value: &Json| value.as_f64().filter(|number| range.contains(number));
         self.optional(&[name], within, &format!("a number from {:?} to {:?} is expected", range.start(), range.end()))
     }
 
-    /// Returns the text under one of `names`, or `None` if all are absent or null.
+    /// Returns the text under one of the keys `names`, or `None` if all these keys are absent or null.
     ///
     /// # Errors
-    /// If the value is no text, or two names have different values.
+    /// If the value is not a text, or two of the keys have different values.
     pub fn text(&self, names: &[&str]) -> Result<Option<String>, String> {
         self.optional(names, |value| value.as_str().map(str::to_owned), "a string is expected")
     }
@@ -120,10 +121,11 @@ impl Keys {
         }
     }
 
-    /// Returns the key and the value under one of `names`. A null value counts only if no other name has a value.
+    /// Returns the key that is one of `names`, with its value. A key with the value null counts only if the other keys
+    /// of `names` have no value.
     ///
     /// # Errors
-    /// If two names have different values.
+    /// If two of the keys have different values.
     pub fn find(&self, names: &[&str]) -> Result<Option<(&str, &Json)>, String> {
         let mut found: Option<(&str, &Json)> = None;
         for (name, value) in self.0.iter().filter(|(name, _)| names.contains(&name.as_str())) {
@@ -152,7 +154,7 @@ fn conflict((a, first): (&str, &Json), (b, second): (&str, &Json)) -> String {
     format!("`{a}` is {first} and `{b}` is {second}, but both are names of the same setting; keep one of them")
 }
 
-/// Returns the error for a value that is not as `expected`; it names the key.
+/// Returns the error for a value that is not as `expected`. The error names the key of the value.
 pub fn unexpected((name, value): (&str, &Json), expected: &str) -> String {
     format!("`{name}` is {}, but {expected}", shown(value))
 }

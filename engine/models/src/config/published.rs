@@ -14,8 +14,8 @@ const LLAMA_1_EPSILON: f64 = 1e-6;
 const OPT_350M_EMBEDDING: usize = 2;
 
 impl Config {
-    /// Returns the configuration of the published model `name` of a family (`350m` of OPT, `3-8b` of Llama), in
-    /// `shape`, which may be a scaled version of the published one.
+    /// Returns the configuration of the published model `name`, such as `350m` of OPT or `3-8b` of Llama, with the
+    /// dimensions `shape`. The shape may be a scaled version of the published shape.
     ///
     /// # Errors
     /// If the shape's dimensions are out of range or inconsistent.
@@ -29,7 +29,7 @@ impl Config {
             }
             (Form::Llama(form), Arch::Llama, name) if name.starts_with("3-") => form.rope_theta = LLAMA_3_THETA,
             (Form::Llama(_), Arch::Llama, "30b") => config.eps = LLAMA_1_EPSILON,
-            // The other models have the usual form of their family.
+            // The other models have the usual settings of their family.
             _ => {}
         }
         Ok(config)

@@ -1,5 +1,5 @@
-//! Attention of new tokens to a KV cache. With few new tokens, every cached key and value is read once, by the thread
-//! that processes its head. With many, see [`many`].
+//! Attention of new tokens to a KV cache. With few new tokens, only one thread reads the cached keys and values of a
+//! head. For many new tokens, see [`many`].
 mod many;
 
 use super::dispatch::{self, Kernel};
@@ -10,8 +10,8 @@ use super::simd::Simd;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
 use std::sync::Mutex;
 
-/// The largest number of new tokens of a sequence that are processed query by query; more queries are processed in
-/// panels, whose lanes they fill.
+/// The largest number of new tokens of a sequence whose queries are processed one by one. More queries are processed in
+/// panels, with one query in each lane.
 const FEW_QUERIES: usize = 8;
 
 /// The candle op that attends from `q`, [batch, heads, tokens, head_dim], to the whole caches of keys and values,
@@ -92,7 +92,7 @@ impl Attend<'_> {
                     scores: &mut scores,
                     y: &mut part,
                 });
-                // The lock is held only while a few hundred bytes are copied.
+                // The lock is held only while the unit's output is copied.
                 let mut y = y.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 for (index, from) in part.chunks_exact(head_dim).enumerate() {
                     let (head, token) = (first + index / tokens, index % tokens);
@@ -112,12 +112,13 @@ fn slice_of<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     }
 }
 
-/// A unit of work: the query heads that share one key head, of one batch row.
+/// A unit of work: for one batch row, the group of query heads that share one key head.
 struct Unit<'a> {
-    /// [group, tokens, head_dim]
+    /// The queries, [group, tokens, head_dim].
     q: &'a [f32],
-    /// [capacity, head_dim]
+    /// The cached keys, [capacity, head_dim].
     k: &'a [f32],
+    /// The cached values, [capacity, head_dim].
     v: &'a [f32],
     slopes: Option<&'a [f32]>,
     position: usize,
@@ -126,7 +127,7 @@ struct Unit<'a> {
     head_dim: usize,
     /// Scratch space for one score per key.
     scores: &'a mut [f32],
-    /// [group, tokens, head_dim]
+    /// The output, [group, tokens, head_dim].
     y: &'a mut [f32],
 }
 
@@ -150,7 +151,7 @@ impl Kernel for Unit<'_> {
     }
 }
 
-/// `scores[i] = scale (query . k[i]) + slope i`
+/// Computes `scores[i] = scale * (query . k[i]) + slope * i`.
 #[inline(always)]
 fn score<S: Simd<LANES>, const LANES: usize>(
     simd: S,
@@ -185,7 +186,8 @@ fn exponentiate<const FUSED: bool>(scores: &mut [f32]) -> f32 {
     for score in scores.iter() {
         top = if *score > top { *score } else { top };
     }
-    // The first loop vectorises; the second has a fixed order of additions.
+    // The exponentials are computed in a loop of their own, which the compiler vectorises. The loops after it add them
+    // in a fixed order.
     for score in scores.iter_mut() {
         *score = exp::<FUSED>(*score - top);
     }
@@ -203,7 +205,7 @@ fn exponentiate<const FUSED: bool>(scores: &mut [f32]) -> f32 {
     sum
 }
 
-/// `y = factor * sum of weights[i] v[i]`
+/// Computes `y`: `factor` times the sum of `weights[i] * v[i]` over all `i`.
 #[inline(always)]
 fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, weights: &[f32], v: &[f32], factor: f32, y: &mut [f32]) {
     let mut column = 0;
@@ -225,7 +227,7 @@ fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, weights: &[f32], v: &[f32], 
     }
 }
 
-/// Mixes the columns from `start` on that fill `PARTS` registers.
+/// Computes [`mix`] for the columns that fill `PARTS` registers, from the column `start` on.
 #[inline(always)]
 fn mix_columns<S: Simd<LANES>, const LANES: usize, const PARTS: usize>(
     simd: S,
@@ -287,8 +289,8 @@ mod tests {
             let ours = q.apply_op3_no_bwd(&k, &v, &op).expect("shapes go together");
             let theirs = reference(&q, &k, &v, &op).expect("shapes go together");
             let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
-            // The bias moves scores into the tens, where the f32 rounding error of a score is as large as the last
-            // digits of a weight.
+            // The bias makes the scores as large as tens. The f32 rounding errors of such scores change the last digits
+            // of the weights, which the tolerance allows for.
             assert!(error < 2e-5, "{batch} x {heads}/{kv_heads} x {width}, {tokens} at {position}: {error}");
         }
     }

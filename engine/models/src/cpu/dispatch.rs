@@ -2,14 +2,15 @@
 use super::simd::{Portable, Simd};
 use std::sync::LazyLock;
 
-/// Work whose inner loops are worth compiling for each instruction set.
+/// A computation that is compiled for each instruction set.
 pub trait Kernel {
-    /// Runs the kernel. Implementations are `#[inline(always)]`, and so are all functions that they call in a loop,
-    /// since a function that is not inlined is compiled for the baseline. Closures cannot have that attribute.
+    /// Runs the kernel. Implementations must be `#[inline(always)]`, and so must all functions that they call in a
+    /// loop: a function that is not inlined is compiled for the target's baseline instructions only. Closures cannot
+    /// have that attribute.
     fn run<S: Simd<LANES>, const LANES: usize>(self, simd: S);
 }
 
-/// Instruction sets in ascending order: a processor has all levels below its own.
+/// Instruction sets in ascending order: a processor that has one level has all lower levels too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Portable,
@@ -27,12 +28,12 @@ static LEVEL: LazyLock<Level> = LazyLock::new(|| {
     Level::Portable
 });
 
-/// Runs the kernel as compiled for the processor's own level.
+/// Runs the kernel as compiled for the highest level of this processor.
 pub fn run(kernel: impl Kernel) {
     run_at(*LEVEL, kernel);
 }
 
-/// Runs the kernel as compiled for `level`, or for the processor's own level if that is lower.
+/// Runs the kernel as compiled for `level`, or for the highest level of this processor if that is lower.
 #[allow(unsafe_code)]
 pub fn run_at(level: Level, kernel: impl Kernel) {
     match level.min(*LEVEL) {

@@ -1,7 +1,7 @@
 //! Dot products of several rows with several vectors at once; each row is read once.
 use super::simd::Simd;
 
-/// A stored value that widens to f32.
+/// A type of stored values that can be widened to f32.
 pub trait Value: Copy + Send + Sync {
     fn widen(self) -> f32;
     fn load<S: Simd<LANES>, const LANES: usize>(simd: S, from: &[Self; LANES]) -> S::F;
@@ -43,7 +43,8 @@ impl Value for half::f16 {
     }
 }
 
-/// Returns `a * b + c`, in one instruction if the processor has one; without that, `mul_add` would be a slow call.
+/// Returns `a * b + c`, in one instruction if `FUSED`. On a processor without such an instruction, `f32::mul_add` would
+/// be a slow function call.
 #[inline(always)]
 pub fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }

@@ -2,7 +2,7 @@
 use super::dot::multiply_add;
 
 /// Returns `e^x` with a relative error below 3e-7, for x from -87 to 88. Returns 0 for x below -87, where f32
-/// underflows; larger x are clamped to 88.
+/// underflows, and `e^88` for x above 88.
 ///
 /// The algorithm is `expf` of Cephes (Moshier): x = n ln 2 + r, and a polynomial for `e^r`.
 #[inline(always)]

@@ -1,5 +1,5 @@
-//! `y = activation(x W^T + b)`: at the speed of reading the weights for few rows of x, at the speed of the multipliers
-//! for many.
+//! Computes `y = activation(x W^T + b)`. With few rows of x, the limit is the speed of reading the weights; with many
+//! rows, the speed of the multipliers.
 mod few;
 mod many;
 
@@ -16,7 +16,7 @@ use std::ops::Range;
 /// The largest number of rows for which reading the weights dominates the time.
 const FEW_ROWS: usize = 16;
 
-/// What follows the products of a linear layer: bias and activation.
+/// The last steps of a linear layer, after the products: bias and activation.
 #[derive(Clone, Copy)]
 pub struct Finish<'a> {
     /// One bias value for each output, or `None`.
@@ -55,8 +55,8 @@ pub struct QuantisedLinear<'a> {
 }
 
 impl QuantisedLinear<'_> {
-    /// Whether there is a kernel for the quantised type. For Q4K there is none, because candle's own product is faster:
-    /// it rearranges such weights and multiplies whole numbers.
+    /// Whether there is a kernel for the quantised type. There is no kernel for Q4K, because candle's own product is
+    /// faster: it rearranges Q4K weights in memory and multiplies integers.
     pub fn knows(dtype: GgmlDType) -> bool {
         matches!(dtype, GgmlDType::Q8_0 | GgmlDType::Q4_0)
     }
@@ -173,8 +173,7 @@ mod tests {
         }
     }
 
-    /// Both results round after each product, so the tolerance is a few f32 rounding errors of a sum of this many
-    /// inputs.
+    /// Checks that two results are equal within a few f32 rounding errors of a sum of `inputs` products.
     fn assert_agree(ours: Tensor, theirs: Tensor, inputs: usize, what: &str) {
         let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
         assert!(error < 1e-5 * (inputs as f32).sqrt().max(4.0), "{what}: {error}");
@@ -205,8 +204,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// The sizes are not multiples of the kernel's: of a panel's rows, a block's inputs, and the outputs of a tile
-        /// and of a chunk.
+        /// Most of the sizes are not multiples of the kernel's sizes: the rows of a panel, the inputs that are
+        /// processed at a time, and the outputs of a tile and of a piece of work.
         #[test]
         fn many_rows_are_a_matmul_with_bias_and_activation(
             rows in 17usize..300,
@@ -220,7 +219,7 @@ mod tests {
         }
     }
 
-    /// Compares the kernel with products of the blocks' values as candle decodes them.
+    /// Compares the kernel with a matmul of the weights as candle decodes them.
     fn compare_quantised(rows: usize, inputs: usize, outputs: usize, dtype: GgmlDType, activation: Activation) {
         let noise = |dims: (usize, usize)| Tensor::randn(0f32, 1.0, dims, &Device::Cpu).expect("noise");
         let (x, w) =

@@ -1,16 +1,17 @@
-//! Products of many vectors with many: one set of vectors is packed side by side in a panel, one lane each, and the
-//! values of the other set are broadcast over them. A tile of sums then fills the registers, and nothing is added
-//! across lanes.
+//! Dot products of many vectors with many other vectors. The vectors of one set are packed side by side in a panel, one
+//! vector in each lane, and each value of the other set is broadcast over the lanes. A tile of sums fills the
+//! registers, and no values are added across lanes.
 use super::simd::Simd;
 use std::ops::Range;
 
-/// Two registers with one lane for each vector: one input of all of these vectors.
+/// The values at one index of up to `2 * LANES` vectors, in two registers with one lane for each vector.
 pub type Pair<const LANES: usize> = [[f32; LANES]; 2];
 
-/// The number of vectors packed together: one panel of the widest registers, or several of narrower ones.
+/// The number of vectors that are packed together. With registers of 16 lanes they fill one panel, with 8 lanes two.
 pub const VECTORS: usize = 32;
 
-/// Allocates `values` values, with spare space so that [`aligned`] can begin at a cache line.
+/// Allocates a buffer for `values` values, with spare space so that the part from [`aligned`] can begin at a cache
+/// line.
 pub fn room(values: usize) -> Vec<f32> {
     vec![0.0; values + LINE]
 }
@@ -18,7 +19,8 @@ pub fn room(values: usize) -> Vec<f32> {
 /// The number of f32 values in a cache line.
 const LINE: usize = 16;
 
-/// Returns the part of `room` that begins at a cache line, since a register that crosses two lines is slow to load.
+/// Returns the part of a buffer from [`room()`] that begins at a cache line and has the requested length. A load of a
+/// register from two cache lines would be slow.
 pub fn aligned(room: &mut [f32]) -> &mut [f32] {
     let skip = room.as_ptr().align_offset(size_of::<[f32; LINE]>());
     let end = room.len() - LINE;
@@ -26,20 +28,20 @@ pub fn aligned(room: &mut [f32]) -> &mut [f32] {
     &mut room[skip..skip + end]
 }
 
-/// Returns the values as pairs of registers; a remainder is left out.
+/// Returns the values as pairs of registers, without values at the end that do not fill a pair.
 #[inline(always)]
 pub fn pairs<const LANES: usize>(values: &[f32]) -> &[Pair<LANES>] {
     values.as_chunks::<LANES>().0.as_chunks::<2>().0
 }
 
-/// Returns the values as mutable pairs of registers; a remainder is left out.
+/// Returns the values as mutable pairs of registers, without values at the end that do not fill a pair.
 #[inline(always)]
 pub fn pairs_mut<const LANES: usize>(values: &mut [f32]) -> &mut [Pair<LANES>] {
     values.as_chunks_mut::<LANES>().0.as_chunks_mut::<2>().0
 }
 
-/// Sets lane `v` of `panel[i]` to `factor x[v][i]`, for at most as many vectors as a pair has lanes; `x` is [vectors,
-/// length]. Lanes without a vector are unchanged.
+/// Sets lane `v` of `panel[i]` to `factor * x[v][i]`. `x` is [vectors, length], with at most as many vectors as a pair
+/// has lanes. Lanes without a vector are unchanged.
 #[inline(always)]
 pub fn pack<const LANES: usize>(x: &[f32], factor: f32, panel: &mut [Pair<LANES>]) {
     let length = panel.len();
@@ -51,7 +53,8 @@ pub fn pack<const LANES: usize>(x: &[f32], factor: f32, panel: &mut [Pair<LANES>
     }
 }
 
-/// Copies the first `columns.len()` of `sums`, for `vectors` vectors, to the columns of `y`, [vectors, width].
+/// Copies the first `columns.len()` pairs of `sums` to the columns `columns` of `y`, [vectors, width]: lane `v` of the
+/// pairs goes to row `v`.
 #[inline(always)]
 pub fn unpack<const LANES: usize>(sums: &[Pair<LANES>], vectors: usize, y: &mut [f32], columns: Range<usize>) {
     let width = y.len() / vectors;
@@ -63,7 +66,7 @@ pub fn unpack<const LANES: usize>(sums: &[Pair<LANES>], vectors: usize, y: &mut 
     }
 }
 
-/// Computes `sums[r] += rows[r] . panel`; the rows are as long as the panel.
+/// Adds to `sums[r]` the dot products of `rows[r]` with each vector of the panel. The rows are as long as the panel.
 #[inline(always)]
 pub fn add_rows<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,
@@ -88,7 +91,8 @@ pub fn add_rows<S: Simd<LANES>, const LANES: usize, const R: usize>(
     store(simd, tile, sums);
 }
 
-/// Computes `sums[r] += columns[..][first + r] . panel`; `columns` is [length of the panel, width].
+/// Adds to `sums[r]` the dot products of the column `first + r` of `columns` with each vector of the panel. `columns`
+/// is [length of the panel, width].
 #[inline(always)]
 pub fn add_columns<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,

@@ -1,8 +1,8 @@
 //! Blocks of quantised values in GGML's layout (ggml-common.h), which candle uses too.
 use super::simd::Simd;
 
-/// A destination for a block's decoded values: each call passes `LANES` of them, which start at index `at` of the
-/// block.
+/// A receiver of a block's decoded values. Each call of `take` passes `LANES` values; the index of the first of them in
+/// the block is `at`.
 pub trait Sink<S: Simd<LANES>, const LANES: usize> {
     fn take(&mut self, simd: S, at: usize, values: S::F);
 }
@@ -18,8 +18,8 @@ pub trait Block {
 /// `q8_0`: a scale in f16, then 32 values in i8.
 pub type Q8 = [u8; 2 + GROUP];
 
-/// `q4_0`: a scale in f16, then 16 bytes of two 4-bit values each, whose indexes differ by 16; the stored value 8 means
-/// 0.
+/// `q4_0`: a scale in f16, then 16 bytes. Byte `i` has value `i` in its lower four bits and value `i + 16` in its upper
+/// four bits. The stored number 8 stands for 0.
 pub type Q4 = [u8; 2 + GROUP / 2];
 
 /// The number of values in a block.
@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    /// Compares with candle's own decoding.
+    /// Compares the decoded values, and dot products with them, with the values that candle decodes.
     fn compare<U: Unit, const BYTES: usize>(dtype: GgmlDType, cast: fn(&[[u8; BYTES]]) -> &[U]) {
         const LENGTH: usize = 512;
         let noise = Tensor::randn(0f32, 0.3, (2, LENGTH), &Device::Cpu).expect("noise");

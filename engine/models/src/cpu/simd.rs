@@ -1,17 +1,18 @@
 //! Vector registers of one instruction set, behind a safe interface.
 //!
-//! A value of a register type proves that the processor has the instructions, because only [`super::dispatch`] creates
-//! one, after a check. Every method is inlined into the function that dispatch compiles for the instruction set;
-//! otherwise each register operation would be a call.
+//! A value of a type that implements [`Simd`] proves that the processor has the instructions, because only
+//! [`super::dispatch`] creates such a value, after a check. Every method is inlined into the function that dispatch
+//! compiles for the instruction set; otherwise each register operation would be a call.
 #![allow(unsafe_code)]
 
 /// The operations of an instruction set on registers of `LANES` f32 values.
 pub trait Simd<const LANES: usize>: Copy {
     /// A register of `LANES` f32 values.
     type F: Copy;
-    /// Whether a multiply-add of single values, those that do not fill a register, is one instruction.
+    /// Whether a multiply-add of single f32 values, as for values that do not fill a register, is one instruction.
     const FUSED: bool;
-    /// The largest number of rows in a tile two registers wide, such that the tile and its inputs fit the registers.
+    /// The number of rows of a tile that is two registers wide: the largest number for which the tile and its inputs
+    /// fit the processor's registers.
     const TILE: usize;
 
     fn splat(self, value: f32) -> Self::F;
@@ -131,8 +132,8 @@ pub mod x86 {
         }
     }
 
-    // SAFETY, for every block below: `self` proves that the processor has the instructions, and the pointers are to
-    // arrays as long as the register; the loads and stores are the unaligned ones.
+    // SAFETY, for every block below: `self` proves that the processor has the instructions. Each pointer points to an
+    // array as long as the register, and the loads and stores need no alignment.
     impl Simd<8> for Avx2 {
         type F = arch::__m256;
         const FUSED: bool = true;

@@ -1,9 +1,9 @@
-//! The units of a matrix row as stored: values of f32, f16 or bf16, or quantised blocks.
+//! The units in which a matrix row is stored: single values in f32, f16 or bf16, or quantised blocks.
 use super::dot::{self, Value};
 use super::quantised::{Block, Sink};
 use super::simd::Simd;
 
-/// A value, or a block of several values.
+/// A unit of a stored matrix row: one value, or a block of several values.
 pub trait Unit: Copy + Send + Sync {
     /// The number of values in the unit.
     const VALUES: usize;
@@ -64,8 +64,8 @@ macro_rules! blocks {
                 rows: [&[Self]; R],
                 xs: [&[f32]; M],
             ) -> [[f32; M]; R] {
-                // An addition must wait for the one before it to the same sum. One vector therefore needs several sums
-                // at a time; several vectors have them anyway.
+                // Each addition to a sum must wait for the previous addition to it. With one vector, each sum is
+                // therefore split into four parts; with several vectors there are enough independent sums.
                 match M {
                     1 => sum_blocks::<_, S, LANES, R, M, 4>(simd, rows, xs),
                     _ => sum_blocks::<_, S, LANES, R, M, 1>(simd, rows, xs),
@@ -105,7 +105,7 @@ fn sum_blocks<B: Block, S: Simd<LANES>, const LANES: usize, const R: usize, cons
     whole
 }
 
-/// A sink that stores the values in memory.
+/// A sink that stores the decoded values in memory.
 struct Store<'a>(&'a mut [f32]);
 
 impl<S: Simd<LANES>, const LANES: usize> Sink<S, LANES> for Store<'_> {
@@ -117,7 +117,8 @@ impl<S: Simd<LANES>, const LANES: usize> Sink<S, LANES> for Store<'_> {
     }
 }
 
-/// A sink that multiplies the values with those of several vectors at the same indexes, and adds the products.
+/// A sink that multiplies the decoded values with the values of several vectors at the same indexes, and adds the
+/// products to one sum for each vector.
 struct Dots<'a, F, const M: usize, const C: usize> {
     xs: [&'a [f32]; M],
     sums: &'a mut [[F; M]; C],

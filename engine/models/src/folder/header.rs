@@ -1,9 +1,10 @@
-//! The header of a safetensors file, which lists the tensors and their byte ranges. It is parsed here, and not by the
-//! safetensors crate, so that errors name the tensor, and so that an unsupported type is an error only if its tensor is
-//! requested.
+//! The header of a safetensors file, which lists the tensors and their byte ranges. The header is parsed here, and not
+//! by the safetensors crate, so that errors name the tensor, and so that a tensor of an unsupported type is an error
+//! only if it is requested.
 //!
-//! The format: 8 bytes with the header's length, little-endian; the header, a JSON object from a tensor's name to its
-//! type, its shape, and its start and end after the header; then the values.
+//! The file begins with the length of the header (8 bytes, little-endian). Then comes the header: a JSON object that
+//! maps a tensor's name to its type, its shape, and its first byte and end, counted from the end of the header. The
+//! values of the tensors follow.
 use super::super::config::{Json, Keys, unexpected};
 use super::super::error::ModelError;
 use super::super::file::check_no_pointer;
@@ -25,7 +26,7 @@ pub struct Entry {
 }
 
 /// Reads the header of the file at `path`. Returns its tensors, ordered by byte range, and the length of the file. A
-/// tensor may end after the file's end; the function that reads the tensor checks for that.
+/// tensor may end after the file's end; that is checked when the tensor is read.
 ///
 /// # Errors
 /// If the file cannot be read, is a Git LFS pointer, or its header is too large or invalid.
@@ -50,7 +51,7 @@ pub fn read(path: &Path) -> Result<(Vec<Entry>, u64), ModelError> {
 /// Parses a header. `base` is the position in the file at which the tensors' values begin.
 ///
 /// # Errors
-/// If the text is no header, a tensor's byte range, shape and type are inconsistent, two tensors overlap, or a name
+/// If the text is not a header, a tensor's byte range, shape and type are inconsistent, two tensors overlap, or a name
 /// occurs twice.
 pub fn entries(text: &[u8], base: u64) -> Result<Vec<Entry>, String> {
     // The key `__metadata__` holds free text about the file, not a tensor.
@@ -100,7 +101,7 @@ fn entry(name: String, described: Described, base: u64) -> Result<Entry, String>
     })
 }
 
-/// Returns the bytes of one value of the type, or `None` if the type is not supported.
+/// Returns the size of one value of the type in bytes, or `None` if the type is not supported.
 fn width(dtype: &str) -> Option<u64> {
     match dtype {
         "F32" => Some(4),
@@ -109,7 +110,7 @@ fn width(dtype: &str) -> Option<u64> {
     }
 }
 
-/// A header's description of a tensor.
+/// The description of a tensor in the header, before the description is checked.
 struct Described {
     dtype: String,
     shape: Vec<u64>,

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 /// text before it is cut into tokens.
 ///
 /// # Errors
-/// If a part could make a text longer than [`TOKENIZER_GROWTH`] times, if it has more than [`TOKENIZER_STEPS`] steps,
-/// or if a precompiled map states another length than it has.
+/// If a part could make a text more than [`TOKENIZER_GROWTH`] times as long, if a part has more than
+/// [`TOKENIZER_STEPS`] steps, or if a precompiled map states a wrong length.
 pub fn growth(file: &Map<String, Value>) -> Result<u64, String> {
     let part = |name: &str| {
         let mut bounds = Bounds { growth: 1, steps: 0 };
@@ -25,7 +25,7 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// Adds the steps of a JSON value to the bounds, including those in nested sequences.
+    /// Adds the steps of a JSON value to the bounds, including steps in nested sequences.
     fn add(&mut self, value: &Value) -> Result<(), String> {
         match value {
             Value::Array(values) => values.iter().try_for_each(|value| self.add(value)),
@@ -66,7 +66,7 @@ fn times(step: &Map<String, Value>) -> Result<Option<u64>, String> {
                 _ => content + 1,
             }
         }
-        // `Prepend` adds its text once to any text, and the shortest has one byte.
+        // `Prepend` adds its text once to each text, and the shortest text has one byte.
         Some("Prepend") => text("prepend").unwrap_or_default().len() as u64 + 1,
         Some("Precompiled") => match text("precompiled_charsmap") {
             Some(map) => longest_replacement(map)?,
@@ -77,8 +77,8 @@ fn times(step: &Map<String, Value>) -> Result<Option<u64>, String> {
     Ok(Some(times))
 }
 
-/// Returns the bytes of the longest replacement for a character in a precompiled map. The map is the length of a trie
-/// in four bytes, the trie, and the replacements, each followed by a zero byte.
+/// Returns the length in bytes of the longest replacement in a precompiled map. The map consists of the length of a
+/// trie (four bytes), the trie, and the replacements, each of which ends with a zero byte.
 fn longest_replacement(base64: &str) -> Result<u64, String> {
     let bytes = decode(base64).ok_or("`precompiled_charsmap` is not base64")?;
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or("`precompiled_charsmap` has fewer than 4 bytes")?;
@@ -89,7 +89,7 @@ fn longest_replacement(base64: &str) -> Result<u64, String> {
     Ok(replacements.split(|byte| *byte == 0).map(<[u8]>::len).max().unwrap_or(0) as u64)
 }
 
-/// Decodes a text in base64 (RFC 4648); `None` if it is none.
+/// Decodes a text in base64 (RFC 4648). Returns `None` if the text is not base64.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').bytes();
     let (mut bytes, mut held, mut bits) = (Vec::with_capacity(text.len() / 4 * 3), 0u32, 0);

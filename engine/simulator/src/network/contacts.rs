@@ -8,9 +8,9 @@ pub struct Contacts {
 }
 
 enum Row {
-    /// The other hosts in ascending order.
+    /// The ids of the hosts in ascending order.
     Few(Vec<u32>),
-    /// A bit for each host of the swarm, set if the host is in the set.
+    /// One bit for each host of the swarm, which is 1 if the host is in the set.
     Many(Box<[u64]>),
 }
 
@@ -33,7 +33,7 @@ impl Contacts {
         match row {
             Row::Few(hosts) => {
                 let Err(at) = hosts.binary_search(&to.0) else { return false };
-                // Above this length the list takes more memory than a bit for each host.
+                // From this length on, a list takes no less memory than a bit for each host of the swarm.
                 if hosts.len() >= 2 * words {
                     let mut bits = vec![0; words].into_boxed_slice();
                     hosts.iter().chain([&to.0]).for_each(|&host| set(&mut bits, host));
@@ -51,8 +51,8 @@ impl Contacts {
         }
     }
 
-    /// Removes all pairs that contain `host`, from a set that has each pair in both orders. Returns the hosts that were
-    /// paired with it, in ascending order.
+    /// Removes all pairs that contain `host`, and returns the other hosts of these pairs in ascending order. The set
+    /// must have each pair in both orders.
     pub fn part(&mut self, host: HostId) -> Vec<HostId> {
         let others: Vec<u32> = match std::mem::replace(&mut self.rows[host.0 as usize], Row::Few(Vec::new())) {
             Row::Few(hosts) => hosts,

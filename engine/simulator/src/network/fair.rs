@@ -16,7 +16,7 @@ pub struct Fair<'p, T> {
     now: Timestamp,
     egress: Vec<Stage>,
     ingress: Vec<Stage>,
-    /// The version of the rates. It grows whenever the time of the next begin or end of a transfer may have changed.
+    /// The version of the rates. It grows whenever the time at which the next transfer begins or ends may have changed.
     version: u64,
 }
 
@@ -33,7 +33,7 @@ struct Connection<T> {
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Idle,
-    /// Until this time the connection uses no bandwidth: it is being set up, or waits for acknowledgements.
+    /// Until this time the connection uses no bandwidth, because it is being set up or waits for acknowledgements.
     Held {
         until: Timestamp,
     },
@@ -51,7 +51,8 @@ struct Transfer<T> {
     carried: T,
 }
 
-/// A transfer with at most this many bytes left has ended. At any rate they take less than half a nanosecond.
+/// A transfer with at most this many bytes left counts as ended. At any rate, so few bytes take less than half a
+/// nanosecond.
 const CRUMB: f64 = 1e-6;
 
 impl<'p, T> Fair<'p, T> {
@@ -69,7 +70,7 @@ impl<'p, T> Fair<'p, T> {
         }
     }
 
-    /// Returns the version of the rates from which [`Fair::next`] computes its time.
+    /// Returns the version of the rates from which [`Fair::next`] computes its result.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -107,7 +108,7 @@ impl<'p, T> Fair<'p, T> {
     }
 
     /// Removes the messages whose last byte has passed every NIC and path at `now`. Returns the passage and the content
-    /// of each.
+    /// of each of these messages.
     pub fn take(&mut self, now: Timestamp) -> Vec<(Passage, T)> {
         self.advance(now);
         let mut done = Vec::new();
@@ -137,13 +138,14 @@ impl<'p, T> Fair<'p, T> {
         self.now = now;
         for connection in self.connections.values_mut() {
             if let State::Flowing { left, rate, .. } = &mut connection.state {
-                // Completions are scheduled in whole nanoseconds, rounded up, so the remaining bytes may fall below 0.
+                // Ends of transfers are scheduled in whole nanoseconds, rounded up, so the number of remaining bytes
+                // may fall below 0.
                 *left = if rate.is_finite() { *left - *rate * passed } else { 0.0 };
             }
         }
     }
 
-    /// Computes the rates of all flowing transfers anew.
+    /// Computes new rates for all transfers that use bandwidth.
     fn settle(&mut self) {
         self.version += 1;
         let (mut capacities, mut flows) = (Vec::new(), Vec::new());
@@ -180,7 +182,7 @@ impl<'p, T> Fair<'p, T> {
 }
 
 impl<T> Connection<T> {
-    /// Begins the first transfer in the queue of the connection.
+    /// Begins the transfer that is first in the queue of the connection.
     fn turn(&mut self, links: &LinkTable, now: Timestamp) {
         let Some(first) = self.queue.front() else { return };
         let wait = self.path.admit(links, self.pair, now + first.handshake, first.payload);

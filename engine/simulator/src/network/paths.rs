@@ -7,20 +7,20 @@ use actors::time::{Duration, Timestamp};
 use hashbrown::HashTable;
 use links::{LinkTable, Path};
 
-/// The number of paths below which no path is dropped. That many paths take 32 MiB.
+/// The number of paths below which no path is dropped. This number of paths takes 32 MiB.
 pub const BOUND: usize = 1 << 18;
 
 /// The paths over which hosts have sent, in a hash table.
+///
 /// Whenever the table is full, idle paths are dropped. The next message makes a dropped path again, which then behaves
-/// as before, except that it draws from new random streams.
 /// as before, except that it draws from new random streams.
 pub struct Paths {
     table: HashTable<DirectedPath>,
     /// The pairs (sender, receiver) of hosts that have sent; a pair stays here when its path is dropped.
     sent: Contacts,
     bound: usize,
-    /// The number of paths at which idle paths are dropped next: `bound`, or twice the number of paths that were not
-    /// idle at the last time if that is larger.
+    /// The number of paths at which idle paths are dropped next: `bound`, or twice the number of paths that were left
+    /// when paths were last dropped, if that is larger.
     full: usize,
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use scenarios::plan::{Distribution, Drawn, Host, Link, Plan, Tcp};
 use scenarios::{Loaded, Overrides};
 
-/// A swarm of two hosts beside the orchestrator's host.
+/// A scenario with two hosts and the orchestrator's host.
 const HOSTS: &str = r#"Scenario(
     version: 1,
     name: "hosts",
@@ -18,7 +18,7 @@ const HOSTS: &str = r#"Scenario(
     workload: Closed(on: "client", clients: 1, prompt: 1, generate: 1),
 )"#;
 
-/// Returns a plan of `count` hosts with `link` between any two of them, and a bandwidth limit of each NIC.
+/// Returns a plan of `count` hosts with `link` between any two of them. `nic` is the bandwidth of each NIC.
 fn plan(count: usize, link: Link, nic: Option<f64>, tcp: Tcp) -> Plan {
     let hosts = Loaded::read("hosts", HOSTS.to_owned()).expect("a scenario");
     let cells = hosts.cells(&Overrides::default()).expect("a cell");
@@ -34,8 +34,8 @@ fn slow_start() -> Tcp {
     Tcp { initial_window: Some(14_480), idle_restart: true, header: 66, ..Tcp::PIPE }
 }
 
-/// Sends messages and returns their passages, and the number of paths at the end. A message is the time since the one
-/// before, its two hosts and its bytes.
+/// Sends messages and returns their passages, and the number of paths at the end. A message is (time since the message
+/// before, sending host, receiving host, bytes).
 fn passages(network: &mut Network, messages: &[(u64, u32, u32, u64)]) -> (Vec<Passage>, usize) {
     let mut now = Timestamp(0);
     let passage = |&(gap, from, to, bytes): &(u64, u32, u32, u64)| {

@@ -1,4 +1,4 @@
-//! Draws a swarm from a seed: its model, peers, clients, policies, network and faults.
+//! Generates a random swarm from a seed: its model, peers, clients, policies, network and faults.
 use actors::id::{BlockRange, HostId, NodeId};
 use actors::message::{Forwarding, WireType};
 use actors::placement::Placement;
@@ -14,11 +14,11 @@ use scenarios::plan::{
 use scenarios::shape::{Arch, Shape, WeightType};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A drawn swarm, and the properties of it that excuse a failed request.
+/// A random swarm, and the properties that make a failed request acceptable.
 #[derive(Clone, Debug)]
 pub struct Drawn {
     pub plan: Plan,
-    /// Whether some blocks may have no serving peer for longer than clients retry.
+    /// Whether some blocks may be without a serving peer for longer than clients retry.
     pub uncovered: bool,
     /// Whether a peer's cache may have no room for a session for longer than clients retry.
     pub tight: bool,
@@ -26,7 +26,7 @@ pub struct Drawn {
 }
 
 impl Drawn {
-    /// Whether requests may time out without any fault.
+    /// Whether the request timeout is so short that requests may time out without any fault.
     pub fn hurries(&self) -> bool {
         self.plan.timeout < PATIENT
     }
@@ -38,12 +38,13 @@ impl Drawn {
     }
 }
 
-/// Draws the swarm of a seed.
+/// Generates the random swarm of a seed.
 pub fn draw(seed: u64) -> Drawn {
     let mut chance = Chance::new(Seed(seed).stream("soak", 0, 0));
     let layers = chance.of(2..=9);
     let mut peers: Vec<BlockRange> = Vec::new();
-    // Two to four copies of the model, each cut anew into block ranges, give each block at least two peers.
+    // The peers hold two to four copies of the model. Each copy is cut into block ranges of its own, so each block has
+    // at least two peers.
     for _ in 0..chance.of(2..=4) {
         let mut start = 0;
         while start < layers {
@@ -60,13 +61,14 @@ pub fn draw(seed: u64) -> Drawn {
     let Faults { mut faults, uncovered, lost_clients } = drawn_faults;
     faults.sort_by_key(|fault| fault.at.key());
     plan.faults = faults;
-    // A request may fail if faults last longer than clients retry; otherwise their duration is no excuse.
+    // A request may fail if the faults last longer than clients retry. Shorter faults are no valid reason for a failed
+    // request.
     let uncovered = uncovered || troubled(&plan) > shortest_patience(&plan.policies.retry);
     let tight = draw_caches(&mut plan, &mut chance);
     Drawn { plan, uncovered, tight, lost_clients }
 }
 
-/// Limits the lifetime of sessions in some swarms, and the duration of requests in some.
+/// In some swarms, limits the lifetime of sessions, and in some, the duration of requests.
 fn draw_bounds(plan: &mut Plan, chance: &mut Chance) {
     let seconds = |chance: &mut Chance| chance.span(Duration::from_secs(10), Duration::from_secs(60));
     if chance.is(15) && plan.policies.recovery != Recovery::Off {
@@ -78,7 +80,8 @@ fn draw_bounds(plan: &mut Plan, chance: &mut Chance) {
     }
 }
 
-/// Returns the total time for which faults hinder hosts and links, if no two faults overlap: the worst case.
+/// Returns the total time for which the faults hinder hosts and links in the worst case, in which no two faults
+/// overlap.
 fn troubled(plan: &Plan) -> Duration {
     let mut crashed = BTreeMap::new();
     let mut sum = Duration::ZERO;
@@ -98,12 +101,14 @@ fn troubled(plan: &Plan) -> Duration {
     sum
 }
 
-/// Returns the shortest time for which a client retries one token, with each wait drawn at its minimum.
+/// Returns the shortest time for which a client retries one token: the sum of its waits if each is as short as the
+/// jitter allows.
 fn shortest_patience(retry: &Retry) -> Duration {
     (1..retry.limit).map(|count| retry.wait(count, 0)).fold(Duration::ZERO, |sum, wait| sum + wait)
 }
 
-/// In some swarms, limits each peer's cache to little more than one session of each client. Returns whether it did.
+/// In some swarms, limits each peer's KV cache to little more than one session of each client. Returns whether it did
+/// so.
 fn draw_caches(plan: &mut Plan, chance: &mut Chance) -> bool {
     if !chance.is(20) {
         return false;
@@ -135,7 +140,7 @@ impl Chance {
         self.0.random_range(0..100) < percent
     }
 
-    /// Draws a duration between `least` and `most` whose logarithm is uniform.
+    /// Returns a random duration between `least` and `most` whose logarithm is uniformly distributed.
     pub fn span(&mut self, least: Duration, most: Duration) -> Duration {
         let (least, most) = ((least.0.max(1) as f64).ln(), (most.0.max(1) as f64).ln());
         Duration(self.0.random_range(least..=most).exp() as u64)
@@ -148,7 +153,7 @@ impl Chance {
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 
-/// A request timeout so long that no request reaches it.
+/// A request timeout that is so long that no request reaches it.
 const PATIENT: Duration = Duration::from_secs(1800);
 
 fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut Chance) -> Plan {
@@ -167,8 +172,8 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     hosts.push(host("orchestrator".to_owned(), 0, chance));
     nodes.push(Node { host: HostId(0), device: 0, role: Role::Orchestrator });
     nodes.push(Node { host: HostId(0), device: 0, role: Role::Bootstrap });
-    // Peers that choose their blocks all hold the same number of blocks. The block ranges drawn before then only decide
-    // which hosts may fail.
+    // Peers that choose their blocks all hold the same number of blocks. The block ranges that were drawn above then
+    // only decide which hosts may fail.
     let chooses = chance.is(12);
     let roles = peers.iter().map(|&blocks| Role::Peer {
         blocks: if chooses { BlockRange { start: 0, end: blocks.len() } } else { blocks },
@@ -212,8 +217,8 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     };
     let mut policies = policies(chance);
     if chooses {
-        // Blocks that no peer has chosen at first are covered when peers check their placement again; clients wait for
-        // that.
+        // Blocks that no peer has chosen at first are covered once peers check their placement again. Clients need many
+        // retries to wait for that.
         policies.retry.limit = 60;
         if policies.recovery == Recovery::Off {
             policies.recovery = Recovery::Replay;
@@ -250,7 +255,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     }
 }
 
-/// Draws requests with arrival times. Each request is at most as long as `longest`.
+/// Generates requests with arrival times. No request is longer than `longest`.
 fn open(nodes: &[Node], longest: &Workload, chance: &mut Chance) -> Open {
     let clients = (0u32..).zip(nodes).filter(|(_, node)| node.role == Role::Client).map(|(id, _)| NodeId(id));
     let clients: Vec<NodeId> = clients.collect();
@@ -302,7 +307,8 @@ fn policies(chance: &mut Chance) -> Policies {
         _ => Recovery::Off,
     };
     let detection = match recovery {
-        // Without recovery, a false alarm of the failure detector fails the request, so the detector has its defaults.
+        // Without recovery, a false alarm of the failure detector makes a request fail, so the detector keeps its
+        // defaults.
         Recovery::Off => Detection::default(),
         _ => Detection {
             heartbeat: chance.span(MS, Duration::from_secs(2)),
@@ -364,7 +370,7 @@ impl Faults {
     fn draw(&mut self, plan: &Plan, peers: &[BlockRange], layers: u32, chance: &mut Chance) {
         // If peers choose their blocks, a crash may leave blocks without a peer until other peers have moved to them.
         self.uncovered |= plan.peers().any(|(_, node)| matches!(node.role, Role::Peer { chooses: true, .. }));
-        // For each block, the number of its peers that are present throughout or return soon after a crash.
+        // For each block, the number of its peers that are present during the whole run or return soon after a crash.
         let mut lasting = vec![0u32; layers as usize];
         let blocks = |span: BlockRange| span.start as usize..span.end as usize;
         for span in peers {
@@ -417,7 +423,7 @@ impl Faults {
         }
     }
 
-    /// Draws slow links, slow devices and partitions, each with an end.
+    /// Adds random slow links, slow devices and partitions, each with an end.
     fn draw_ways(&mut self, plan: &Plan, chance: &mut Chance) {
         let others: Vec<HostId> = (1..plan.hosts.len() as u32).map(HostId).collect();
         for _ in 0..chance.of(0..=3) {
@@ -445,7 +451,7 @@ impl Faults {
         self.faults.push(Fault { at, what });
     }
 
-    /// Draws crashes of `host`, each followed by a restart.
+    /// Adds random crashes of `host`, each followed by a restart.
     fn crash(&mut self, host: HostId, chance: &mut Chance) {
         let mut at = Duration::ZERO;
         for _ in 0..chance.of(1..=4) {

@@ -7,7 +7,7 @@ use scenarios::plan::{Plan, WorkloadKind};
 use std::collections::BTreeMap;
 use topology::outcome::{Outcome, Run};
 
-/// Checks that the orchestrator's statistics are the sums over the requests, and that no client exceeded its limits.
+/// Checks that the orchestrator's totals are the sums over the requests, and that no client exceeded its limits.
 pub(super) fn check(plan: &Plan, run: &Run) -> Result<(), String> {
     let ended: Vec<&Ended> = run.events.iter().filter_map(timed).collect();
     let sent: Vec<&Ended> = ended.iter().copied().filter(|ended| ended.outcome != Err(Failure::Shed)).collect();
@@ -45,7 +45,7 @@ fn timed(event: &Event) -> Option<&Ended> {
     }
 }
 
-/// Returns the maximum number of requests that each client had in flight at once.
+/// Returns, for each client, the largest number of requests that it had in flight at once.
 fn most_at_once(sent: &[&Ended]) -> BTreeMap<NodeId, usize> {
     let mut most: BTreeMap<NodeId, usize> = BTreeMap::new();
     for one in sent {

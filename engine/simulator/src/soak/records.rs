@@ -13,12 +13,12 @@ use std::sync::Arc;
 const KEYS: u32 = 3;
 const PEERS: u32 = 4;
 
-/// Stores records at drawn times, and returns the first difference between the store and the list.
+/// Stores records at random times, and returns the first difference between the DHT node's store and the list.
 pub(super) fn records(seed: u64) -> Result<(), String> {
     let mut chance = Chance::new(Seed(seed).stream("records", 0, 0));
     let keys: Vec<Key> = (0..KEYS).map(|key| Key(u64::from(key) + 1)).collect();
     let (mut store, mut now) = (Store::default(), Timestamp::default());
-    // For each (key, peer), the record's version and its time of expiry.
+    // For each key and peer, the version of the record and the time at which it expires.
     let mut list: BTreeMap<(usize, NodeId), (Timestamp, Timestamp)> = BTreeMap::new();
     for _ in 0..chance.of(10..=60) {
         now = now + Duration(u64::from(chance.of(0..=30)));
@@ -41,7 +41,7 @@ pub(super) fn records(seed: u64) -> Result<(), String> {
         let got: BTreeMap<NodeId, Timestamp> =
             held.records.iter().map(|record| (record.peer(), record.version)).collect();
         if got != wanted {
-            return Err(format!("at {now:?} a node serves the records {got:?}, but should serve {wanted:?}"));
+            return Err(format!("at {now:?} the DHT node serves the records {got:?}, but should serve {wanted:?}"));
         }
     }
     Ok(())

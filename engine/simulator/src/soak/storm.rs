@@ -29,7 +29,7 @@ const CLIENTS: u32 = 3;
 const STRANGER: NodeId = NodeId(99);
 const LAYERS: u32 = 3;
 const TOKEN_BYTES: u64 = 8;
-/// The largest number of timers that a peer may fire within 20 s: far more than it has sessions in a storm.
+/// The largest number of timers of the peer that may fire within 20 s: far more than it has sessions in a storm.
 const WAKES: u32 = 10_000;
 
 /// Runs the storm of a seed against a peer, and returns the first difference between the peer and its model.
@@ -58,7 +58,7 @@ fn flood(storm: &mut Storm, chance: &mut Chance) -> Result<(), String> {
     storm.over()
 }
 
-/// Opens more sessions than a peer may hold, or more than may wait for cache.
+/// Opens more sessions than a peer may hold, or more sessions than may wait for room in its KV cache.
 fn crowd(chance: &mut Chance) -> Result<(), String> {
     let waiting = chance.is(70);
     let budget = need(if waiting { 16 } else { 1 << 20 });
@@ -92,17 +92,18 @@ fn need(tokens: u64) -> u64 {
     tokens * u64::from(LAYERS) * TOKEN_BYTES
 }
 
-/// What the model knows about a session.
+/// The model's state of one session.
 struct Held {
     need: u64,
     longest: u32,
     cached: bool,
-    /// `sent`: tokens of the steps that the peer has accepted. `computed`: tokens of those that the device has
-    /// finished.
+    /// The number of tokens in the steps of the session that the peer has accepted.
     sent: u32,
+    /// The number of tokens in the steps of the session that the device has finished.
     computed: u32,
-    /// `queued`: steps of the session in the peer's queue. `running`: those in the job that the device computes.
+    /// The number of the session's steps in the peer's queue.
     queued: usize,
+    /// The number of the session's steps in the job that the device computes.
     running: usize,
     opened: Timestamp,
     active: Timestamp,
@@ -120,10 +121,11 @@ struct Storm {
     caches: BTreeSet<SessionId>,
     open: BTreeMap<SessionId, Held>,
     waiting: VecDeque<(SessionId, Held)>,
-    /// `used`: bytes that all sessions have reserved. `queued`: steps of all sessions in the peer's queue.
+    /// The bytes of KV cache that all sessions together have reserved.
     used: u64,
+    /// The number of steps of all sessions in the peer's queue.
     queued: usize,
-    /// The session that a client has requested and the peer has not answered yet.
+    /// The session that a client has asked the peer to open, without an answer so far.
     asked: Option<(SessionId, Held)>,
     lost: Option<NodeId>,
     left: bool,
@@ -180,8 +182,8 @@ impl Storm {
         Ok(storm)
     }
 
-    /// Lets the peer handle an event, and carries its effects out in the model. Returns the peer's refusals with their
-    /// receivers.
+    /// Lets the peer handle an event, and applies the peer's effects to the model. Returns the peer's refusals with
+    /// their receivers.
     fn tell(
         &mut self,
         act: impl FnOnce(&mut Core, Timestamp, &mut Vec<Effect>),
@@ -201,7 +203,7 @@ impl Storm {
                 Effect::Record(event) => {
                     self.checker
                         .check(&event)
-                        .map_err(|invariant| format!("violates the invariant `{invariant}` at the event {event:?}"))?;
+                        .map_err(|invariant| format!("the peer violates `{invariant}` at the event {event:?}"))?;
                     if let Event::Reserved(reserved) = &event
                         && reserved.bytes.is_none()
                     {
@@ -226,7 +228,7 @@ impl Storm {
 
     fn opened(&mut self, session: SessionId) -> Result<(), String> {
         let held = match self.asked.take_if(|(asked, _)| *asked == session) {
-            Some(_) if !self.waiting.is_empty() => return Err(format!("{session:?} overtakes those that wait")),
+            Some(_) if !self.waiting.is_empty() => return Err(format!("{session:?} overtakes waiting sessions")),
             Some((_, held)) => held,
             None => {
                 let lost = self.lost;
@@ -235,7 +237,7 @@ impl Storm {
                 }
                 match self.waiting.pop_front() {
                     Some((first, held)) if first == session => held,
-                    first => return Err(format!("admits {session:?} before {:?}", first.map(|(id, _)| id))),
+                    first => return Err(format!("the peer admits {session:?} before {:?}", first.map(|(id, _)| id))),
                 }
             }
         };
@@ -249,7 +251,7 @@ impl Storm {
         let since = self.waiting[at].1.opened;
         match self.policies.admission {
             Admission::Wait(longest) if why == Refusal::CacheFull && self.now.since(since) >= longest => {}
-            _ => return Err(format!("refuses {session:?}, which waits for room, too early: {why}")),
+            _ => return Err(format!("the peer refuses {session:?}, which waits for room, too early: {why}")),
         }
         self.waiting.remove(at);
         Ok(())
@@ -264,17 +266,17 @@ impl Storm {
 
     fn submitted(&mut self, job: Job) -> Result<(), String> {
         if self.job.is_some() {
-            return Err("gives the device a second job".to_owned());
+            return Err("the peer gives the device a second job at once".to_owned());
         }
         for piece in pieces(&job) {
             let session = piece.session;
             let Some(held) = self.open.get_mut(&session) else {
-                return Err(format!("computes a step of {session:?}, which is closed"));
+                return Err(format!("the peer computes a step of {session:?}, which is closed"));
             };
             let next = if held.cached { held.computed } else { 0 };
             if piece.position != next || held.queued == 0 {
                 return Err(format!(
-                    "computes position {} of {session:?}, whose next position is {next}",
+                    "the peer computes position {} of {session:?}, whose next position is {next}",
                     piece.position
                 ));
             }
@@ -285,7 +287,7 @@ impl Storm {
         Ok(())
     }
 
-    // -- messages of other nodes --
+    // -- messages that other nodes send to the peer --
 
     fn open(&mut self, longest: u32, cached: bool) -> Result<(), String> {
         self.named += 1;
@@ -314,16 +316,16 @@ impl Storm {
         let asked = self.asked.take();
         match refusals.first().map(|(.., why)| *why) {
             Some(Refusal::NotServing) if self.left => {}
-            _ if self.left => return Err("opens a session after it has left".to_owned()),
+            _ if self.left => return Err("the peer opens a session after it has left".to_owned()),
             Some(Refusal::Busy) if full => {}
             Some(Refusal::CacheFull) if !fits => {}
-            Some(why) => return Err(format!("refuses {session:?} without need: {why}")),
+            Some(why) => return Err(format!("the peer refuses {session:?} without need: {why}")),
             None => self.waiting.extend(asked),
         }
         self.agree()
     }
 
-    /// Sends the next step of a drawn session; the peer must refuse it if the queue has no room.
+    /// Sends the next step of a random session. The peer must refuse it if, and only if, its queue has no room.
     fn step(&mut self, chance: &mut Chance) -> Result<(), String> {
         let Some(session) = self.one(chance) else { return Ok(()) };
         let Some(held) = self.open.get_mut(&session) else { return Ok(()) };
@@ -341,7 +343,7 @@ impl Storm {
         self.send(session, position, tokens, full)
     }
 
-    /// Sends a step once more that the peer has already received.
+    /// Sends a step that the peer has already received once more.
     fn repeat(&mut self, chance: &mut Chance) -> Result<(), String> {
         let Some(session) = self.one(chance) else { return Ok(()) };
         let sent = self.open.get(&session).filter(|held| held.cached).map_or(0, |held| held.sent);
@@ -359,12 +361,12 @@ impl Storm {
         let refusals = self.tell(|peer, now, out| peer.on_step(now, client, step, out))?;
         match (full, refusals.as_slice()) {
             (false, []) | (true, [(_, _, Refusal::Busy)]) => self.agree(),
-            (true, _) => Err(format!("takes a step although {} wait", self.queued)),
-            (false, [(.., why), ..]) => Err(format!("refuses a step of {session:?}: {why}")),
+            (true, _) => Err(format!("the peer takes a step although its queue is full with {} steps", self.queued)),
+            (false, [(.., why), ..]) => Err(format!("the peer refuses a step of {session:?} without need: {why}")),
         }
     }
 
-    /// Ends the job that the device computes.
+    /// Ends the device's current job.
     fn finish(&mut self) -> Result<(), String> {
         let Some(job) = self.job.take() else { return Ok(()) };
         let mut outputs = Vec::new();
@@ -403,7 +405,7 @@ impl Storm {
         self.waiting.retain(|(id, _)| *id != session);
         self.tell(|peer, now, out| peer.on_close(now, session.client(), Close { session }, out))?;
         if self.open.contains_key(&session) {
-            return Err(format!("does not close {session:?}"));
+            return Err(format!("the peer does not close {session:?}"));
         }
         self.agree()
     }
@@ -422,7 +424,7 @@ impl Storm {
             }
         };
         if obeys || self.open.len() != count {
-            return Err(format!("lets a stranger act on {session:?}"));
+            return Err(format!("the peer obeys a message about {session:?} from a node that has no part in it"));
         }
         self.agree()
     }
@@ -431,7 +433,7 @@ impl Storm {
         let until = self.now + time;
         for woken in 0.. {
             if woken > WAKES {
-                return Err(format!("is woken more than {WAKES} times within {time}"));
+                return Err(format!("the peer is woken more than {WAKES} times within {time}"));
             }
             let due =
                 (0..self.timers.len()).filter(|at| self.timers[*at].0 <= until).min_by_key(|at| self.timers[*at].0);
@@ -444,7 +446,7 @@ impl Storm {
         if let Admission::Wait(longest) = self.policies.admission
             && let Some((session, _)) = self.waiting.iter().find(|(_, held)| until.since(held.opened) >= longest)
         {
-            return Err(format!("lets {session:?} wait longer than {longest}"));
+            return Err(format!("the peer lets {session:?} wait longer than {longest}"));
         }
         let lifetime = self.policies.lifetime;
         let over = |held: &Held| {
@@ -452,7 +454,7 @@ impl Storm {
             lifetime.left(until.since(held.opened), idle) == Some(Duration::ZERO)
         };
         if let Some((session, _)) = self.open.iter().find(|(_, held)| over(held)) {
-            return Err(format!("lets {session:?} exceed its maximum lifetime"));
+            return Err(format!("the peer lets {session:?} exceed its maximum lifetime"));
         }
         self.agree()
     }
@@ -463,7 +465,7 @@ impl Storm {
         self.lost = None;
         self.waiting.retain(|(session, _)| session.client() != client);
         if self.open.keys().any(|session| session.client() == client) {
-            return Err(format!("holds sessions of {client}, which is gone"));
+            return Err(format!("the peer holds sessions of {client}, which is gone"));
         }
         self.agree()
     }

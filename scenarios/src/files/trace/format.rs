@@ -14,9 +14,9 @@ use serde_json::Number;
 pub(super) struct Rows {
     source: Source,
     columns: Columns,
-    /// `read`: the number of rows read so far. `skipped`: the number of these rows that are not requests and are left
-    /// out.
+    /// The number of rows that have been read so far.
     pub read: u64,
+    /// The number of rows among them that were left out, because they are not requests.
     pub skipped: u64,
 }
 

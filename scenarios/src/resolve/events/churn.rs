@@ -1,4 +1,4 @@
-//! The times at which hosts with churn are absent: drawn from the seed, or read from a trace.
+//! The times at which hosts with churn are absent: sampled from a distribution, or read from a trace.
 use super::Swarm;
 use crate::files::{Files, TableError};
 use crate::input::excerpt;
@@ -13,7 +13,7 @@ use rand_distr::{Distribution as _, Exp, Weibull};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A time for which a host is absent. Its beginning and end count from the barrier's release.
+/// An absence of a host. Its beginning and end are times after the barrier's release.
 pub(super) struct Gap {
     pub host: HostId,
     pub from: Duration,
@@ -76,7 +76,7 @@ fn positive(at: &str, field: &str, mean: Time) -> Result<f64, Fault> {
     Ok(mean.duration().as_secs_f64())
 }
 
-/// Draws the absences of each host from the host's own random stream. Every host is present at first.
+/// Samples the absences of each host from a random stream of this host. Every host is present at first.
 fn drawn(
     swarm: &Swarm<'_>,
     event: usize,
@@ -108,7 +108,7 @@ fn drawn(
     Ok(gaps)
 }
 
-/// The position of an absence in its file: its line, and the columns of its host and its beginning.
+/// The position of an absence in its file: the line of the absence, and the columns of its fields `host` and `from`.
 struct Place {
     file: Arc<str>,
     line: u64,
@@ -116,13 +116,13 @@ struct Place {
     from: u32,
 }
 
-/// An absence with its path in the scenario, and with its position in a file if it was read from one.
+/// An absence with its path in the scenario, and with its position in a file if it was read from a file.
 type Line = (String, Option<Place>, Away);
 
 fn seen(swarm: &Swarm<'_>, lines: Vec<Line>, hosts: &[HostId], until: Duration) -> Result<Vec<Gap>, Fault> {
     let mut gaps: BTreeMap<(HostId, Duration), (Gap, usize)> = BTreeMap::new();
     let known: BTreeSet<HostId> = hosts.iter().copied().collect();
-    // The first absence that begins too late, and the number of such absences in the file.
+    // The first absence of the file that begins after `until`, and the number of such absences.
     let mut late: Option<(&Place, u32)> = None;
     for (index, (at, place, Away { host, from, till })) in lines.iter().enumerate() {
         let wrong = |field: &str, message: String| match place {

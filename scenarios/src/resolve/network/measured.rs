@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 
 const AT: &str = "network.profile";
 
-/// Returns the links of the profile `name` between all groups and sites that it names. If the profile has a single
-/// link, it applies between any two groups.
+/// Returns the links of the profile `name` between all groups and sites that the profile names. A single link of a
+/// profile applies between any two groups.
 /// The send and receive overheads of the profile's devices are subtracted from the measured links, because they are
-/// added to each frame separately. They are not subtracted if live frames are `shaped`, because a shaped frame is held
-/// until the declared delay is over.
+/// added to each frame separately. They are not subtracted if live frames are `shaped`, because a shaped frame is
+/// delayed until the delay of the scenario's link is over, which includes the overheads.
 pub(super) fn between(
     name: &str,
     groups: &[Group<'_>],

@@ -45,11 +45,11 @@ pub(in crate::resolve) fn distances(rtt: &RoundTrips, files: &Files) -> Result<O
     }
 }
 
-/// Returns a link between any two groups on different sites: the default link, with the delay between the two sites.
-/// Every group must be on a single site.
+/// Returns a link for each pair of groups whose sites have a round trip: the default link, with the delay between the
+/// two sites. Every group must be on a single site.
 pub(super) fn between(distances: &Distances, groups: &[Group<'_>], default: &Link) -> Result<Vec<Between>, Fault> {
     let mut between = Vec::new();
-    // The orchestrator has no site.
+    // The orchestrator has no round trips to other hosts in the table.
     let groups = || groups.iter().filter(|group| group.name != ORCHESTRATOR);
     for from in groups() {
         distances.check(AT, from.name, from.sites[0])?;
@@ -99,8 +99,8 @@ pub(super) fn table(distances: &Distances, groups: &[Group<'_>], default: &Link)
     Ok(SiteTable { names: names.into_iter().map(str::to_owned).collect(), of, links })
 }
 
-/// Adds a note about the sites of a file on which no host is. One of them may be another spelling of a site that is
-/// meant.
+/// Adds a note for the user about the sites in a file of round trips that have no host, because such a site may be
+/// misspelt.
 pub(super) fn note_unused(rtt: &RoundTrips, distances: &Distances, groups: &[Group<'_>], files: &Files) {
     let RoundTrips::Csv(file) = rtt else { return };
     let used: BTreeSet<&str> = groups.iter().flat_map(|group| group.sites.iter().copied()).collect();
@@ -121,10 +121,12 @@ fn note(file: &str, unused: &[&str], files: &Files) {
     files.note(&format!("{file}: the table has sites that no host is at: {}{more}", names.join(", ")));
 }
 
-/// The accepted names of the columns in a list of round trips: this program's own name, then that of RIPE Atlas' table
-/// of countries.
+/// The accepted names of the column with the first site, in a list of round trips: this program's name, then the name
+/// in RIPE Atlas' table of countries.
 const FROM: [&str; 2] = ["from", "cty1"];
+/// The accepted names of the column with the second site: this program's name, then RIPE Atlas' name.
 const TO: [&str; 2] = ["to", "cty2"];
+/// The accepted names of the column with the round trip in ms: this program's name, then RIPE Atlas' name.
 const ROUND_TRIP_MS: [&str; 2] = ["rtt_ms", "rtt_avg"];
 
 /// The help text for a pair or a site that occurs twice.
@@ -309,14 +311,14 @@ impl Distances {
 /// The 90th percentile of the standard normal distribution.
 const Z_90: f64 = 1.281_551_565_544_600_4;
 
-/// Returns the one-way delay whose sum over both directions is nearly log-normal, with `sigma` and with twice the
-/// median `half`. A `sigma` of 0 or less, which comes from a 90th percentile at or below the median, gives a constant
-/// delay.
+/// Returns the distribution of a one-way delay. The round trip, which is the sum of two such delays, is nearly
+/// log-normal with the median `2 * half` and the parameter `sigma`. A `sigma` of 0 or less, which comes from a 90th
+/// percentile at or below the median, gives a constant delay.
 ///
-/// Both directions are independent and equally distributed. Their sum has the mean and the variance of the log-normal
-/// distribution of the round trip (Fenton and Wilkinson's approximation: L. Fenton, IRE Transactions on Communications
-/// Systems 8, 1960). A log-normal distribution has the squared coefficient of variation exp(sigma^2) - 1, and a sum of
-/// two has half of it.
+/// The delays of both directions are independent and equally distributed. Their sum has the mean and the variance of
+/// the log-normal distribution of the round trip (Fenton and Wilkinson's approximation: L. Fenton, IRE Transactions on
+/// Communications Systems 8, 1960). The squared coefficient of variation of a log-normal distribution is exp(sigma^2) -
+/// 1. That of the sum of two such delays is half of it.
 fn half_of_log_normal(half: Duration, sigma: f64) -> Distribution {
     if !(sigma > 0.0 && sigma.is_finite()) || half == Duration::ZERO {
         return Distribution::Constant(half);

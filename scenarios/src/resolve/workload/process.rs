@@ -1,8 +1,8 @@
 //! Open-loop arrivals: a renewal process of rate 1, whose time is scaled by the rate.
 //!
 //! Intervals with mean 1 are drawn (constant, exponential, or gamma with shape 1/cv^2). The k-th request arrives when
-//! the integral of the rate reaches the sum of the first k intervals (time rescaling; Brown et al. 2002). The draws
-//! therefore stay the same if the rate or the ramp changes.
+//! the integral of the rate reaches the sum of the first k intervals (time rescaling; Brown et al. 2002). The random
+//! intervals therefore stay the same if the rate or the ramp changes.
 use super::{Wanted, few_enough, length_of};
 use crate::files::Files;
 use crate::files::trace::Place;
@@ -14,7 +14,7 @@ use actors::seed::{Seed, Stream};
 use actors::time::Duration;
 use rand_distr::{Distribution, Exp1, Gamma};
 
-/// Returns the requests of an open-loop workload whose arrivals are drawn, and the time during which they arrive.
+/// Returns the requests of an open-loop workload with random arrivals, and the time during which they arrive.
 pub(super) fn arrivals(workload: &Workload, seed: Seed, files: &Files) -> Result<(Vec<Wanted>, Duration), Fault> {
     let Workload::Open { clients, rate, process, ramp, duration, requests, prompt, generate, .. } = workload else {
         return Ok((Vec::new(), Duration::ZERO));

@@ -1,5 +1,5 @@
-//! Attention with many queries: a panel of queries is multiplied with the keys, and a panel of weights with the values;
-//! softmax runs down the lanes.
+//! Attention with many queries, one query in each lane of a panel. The panel of queries is multiplied with the keys,
+//! softmax is computed for each lane, and the resulting panel of weights is multiplied with the values.
 use super::super::dispatch::{self, Kernel};
 use super::super::exp::exp;
 use super::super::panel::{self, Pair, VECTORS, add_columns, add_rows, aligned, pairs_mut, room};
@@ -8,11 +8,12 @@ use super::super::simd::Simd;
 use super::{Attend, Sizes};
 use std::sync::Mutex;
 
-/// The number of keys whose weights are mixed at a time; that many weights stay in the first-level cache.
+/// The number of keys whose values are weighted and added at a time. The weights of this many keys stay in the
+/// first-level cache.
 const KEYS: usize = 256;
 
 impl Attend<'_> {
-    /// Computes the same as [`Attend::few`]; one piece of work is [`VECTORS`] queries of one head.
+    /// Computes the same as [`Attend::few`]. One piece of work has up to [`VECTORS`] queries of one head.
     pub(super) fn many(&self, q: &[f32], k: &[f32], v: &[f32], batch: usize, sizes: &Sizes) -> Vec<f32> {
         let &Sizes { heads, kv_heads, tokens, capacity, head_dim } = sizes;
         let (width, held) = (heads * head_dim, capacity * head_dim);
@@ -27,8 +28,8 @@ impl Attend<'_> {
             let mut mixed = room(head_dim * VECTORS);
             let mut part = vec![0f32; VECTORS * head_dim];
             for piece in pieces {
-                // The last queries see the most keys. They come first, so that little work is left when a thread runs
-                // out of pieces.
+                // The last queries attend to the most keys. Their pieces are processed first, so that only short pieces
+                // are left when the first thread runs out of work.
                 let (index, row, head) = (parts - 1 - piece / rows, piece % rows / heads, piece % rows % heads);
                 let (first, kv) = (index * VECTORS, row * kv_heads + head / (heads / kv_heads));
                 let count = VECTORS.min(tokens - first);
@@ -58,23 +59,24 @@ impl Attend<'_> {
 
 /// A piece of work: up to [`VECTORS`] successive queries of one head.
 pub(super) struct Piece<'a> {
-    /// The queries, [queries, head_dim], up to [`VECTORS`] of them.
+    /// The queries, [queries, head_dim], at most [`VECTORS`] queries.
     pub q: &'a [f32],
-    /// [capacity, head_dim]
+    /// The cached keys, [capacity, head_dim].
     pub k: &'a [f32],
+    /// The cached values, [capacity, head_dim].
     pub v: &'a [f32],
     pub slope: f32,
     /// The position of the first query.
     pub position: usize,
     pub scale: f32,
     pub head_dim: usize,
-    /// Scratch space for [head_dim] pairs.
+    /// Scratch space for the packed queries: `head_dim` [`Pair`]s.
     pub panel: &'a mut [f32],
-    /// Scratch space for [keys] pairs.
+    /// Scratch space for the scores of the queries: one [`Pair`] for each key.
     pub scores: &'a mut [f32],
-    /// Scratch space for [head_dim] pairs.
+    /// Scratch space for the packed output: `head_dim` [`Pair`]s.
     pub mixed: &'a mut [f32],
-    /// [queries, head_dim]
+    /// The output, [queries, head_dim].
     pub y: &'a mut [f32],
 }
 
@@ -108,7 +110,7 @@ impl Kernel for Piece<'_> {
     }
 }
 
-/// `scores[i] = k[i] . panel`
+/// Computes `scores[i] = k[i] . panel`, the dot products of key `i` with each query.
 #[inline(always)]
 fn score<S: Simd<LANES>, const LANES: usize>(simd: S, k: &[f32], panel: &[Pair<LANES>], scores: &mut [Pair<LANES>]) {
     scores.as_flattened_mut().as_flattened_mut().fill(0.0);
@@ -120,7 +122,7 @@ fn score<S: Simd<LANES>, const LANES: usize>(simd: S, k: &[f32], panel: &[Pair<L
     score_by::<S, LANES, 1>(simd, k, panel, scores, i);
 }
 
-/// Scores the keys from `i` on, `R` at a time, and returns the next key.
+/// Computes the scores of the keys from `i` on, `R` keys at a time. Returns the first key that is left over.
 #[inline(always)]
 fn score_by<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,
@@ -141,7 +143,7 @@ fn score_by<S: Simd<LANES>, const LANES: usize, const R: usize>(
     i
 }
 
-/// Adds the ALiBi bias, and masks the keys after each query's own. The first query is at `position`.
+/// Adds the ALiBi bias, and masks for each query the keys at later positions. The first query is at `position`.
 #[inline(always)]
 fn bias<const LANES: usize>(scores: &mut [Pair<LANES>], slope: f32, position: usize) {
     if slope != 0.0 {
@@ -158,7 +160,7 @@ fn bias<const LANES: usize>(scores: &mut [Pair<LANES>], slope: f32, position: us
     }
 }
 
-/// Sets `scores[i] = e^(scores[i] - max)`, lane by lane, and returns the sums of the lanes.
+/// Sets `scores[i] = e^(scores[i] - max)` in each lane, and returns the sum of each lane.
 #[inline(always)]
 fn exponentiate<S: Simd<LANES>, const LANES: usize>(scores: &mut [Pair<LANES>]) -> Pair<LANES> {
     let mut top = [[f32::NEG_INFINITY; LANES]; 2];
@@ -191,13 +193,13 @@ fn exponentiate<S: Simd<LANES>, const LANES: usize>(scores: &mut [Pair<LANES>]) 
     sums
 }
 
-/// `mixed[d] = sum of weights[i] v[i][d]`
+/// Computes `mixed[d]`: the sum of `weights[i] * v[i][d]` over all `i`.
 #[inline(always)]
 fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, v: &[f32], weights: &[Pair<LANES>], mixed: &mut [Pair<LANES>]) {
     let width = mixed.len();
     mixed.as_flattened_mut().as_flattened_mut().fill(0.0);
     for (weights, v) in weights.chunks(KEYS).zip(v.chunks(KEYS * width)) {
-        // A head's number of values is a multiple of 8, 4 and 2, but not always of a full tile.
+        // The size of a head is usually a multiple of 8, 4 and 2, but often not of the largest tile.
         let d = match S::TILE {
             12 => mix_by::<S, LANES, 8>(simd, v, weights, mixed, 0),
             6 => mix_by::<S, LANES, 4>(simd, v, weights, mixed, 0),
@@ -207,7 +209,7 @@ fn mix<S: Simd<LANES>, const LANES: usize>(simd: S, v: &[f32], weights: &[Pair<L
     }
 }
 
-/// Mixes the columns from `d` on, `R` at a time, and returns the next column.
+/// Computes [`mix`] for the columns from `d` on, `R` columns at a time. Returns the first column that is left over.
 #[inline(always)]
 fn mix_by<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,

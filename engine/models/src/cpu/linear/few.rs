@@ -8,11 +8,12 @@ use super::{Finish, finish};
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// The number of outputs that a thread computes at a time: enough that distributing the work costs little beside
-/// reading the outputs' weights.
+/// The number of outputs that a thread computes at a time. It is so large that reading the weights of the outputs takes
+/// much longer than distributing the work.
 const OUTPUTS: usize = 32;
 
-/// Maps `x`, [rows, inputs], with `weights`, [outputs, inputs] in units, to [rows, outputs].
+/// Computes the output of a layer, [rows, outputs], from `x`, [rows, inputs], and `weights`, [outputs, inputs] in
+/// units.
 pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, last: Finish<'_>) -> Vec<f32> {
     let rows = x.len() / inputs;
     let y = Mutex::new(vec![0f32; rows * outputs]);
@@ -22,7 +23,7 @@ pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, las
             let range = block * OUTPUTS..outputs.min((block + 1) * OUTPUTS);
             let weights = &weights[range.start * inputs / U::VALUES..range.end * inputs / U::VALUES];
             dispatch::run(Block { x, weights, inputs, last: last.of(range.clone()), y: &mut part });
-            // The lock is held only while a few hundred bytes are copied.
+            // The lock is held only while the outputs are copied.
             put(&mut y.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), &part, range, outputs);
         }
     });
@@ -36,13 +37,13 @@ fn put(y: &mut [f32], part: &[f32], range: Range<usize>, outputs: usize) {
     }
 }
 
-/// A range of outputs for all rows of x.
+/// A piece of work: a range of outputs for all rows of x.
 struct Block<'a, U> {
     x: &'a [f32],
     weights: &'a [U],
     inputs: usize,
     last: Finish<'a>,
-    /// [rows, OUTPUTS]
+    /// The computed outputs, [rows, OUTPUTS].
     y: &'a mut [f32],
 }
 
@@ -67,7 +68,7 @@ impl<U: Unit> Kernel for Block<'_, U> {
     }
 }
 
-/// Multiplies weights that are plain values: a tile of them is loaded once for four rows of x.
+/// Multiplies weights that are plain values: each tile of weights is loaded once for four rows of x.
 #[inline(always)]
 fn values<S: Simd<LANES>, U: Unit, const LANES: usize>(
     simd: S,
@@ -95,8 +96,8 @@ fn values<S: Simd<LANES>, U: Unit, const LANES: usize>(
         }
         while m < rows {
             match step {
-                // With few rows of x, more weight rows at a time hide the cost of each row's last register, which is
-                // not full.
+                // The end of a weight row may not fill a register and then costs extra time. With fewer than four rows
+                // of x, eight weight rows at a time hide this cost.
                 8 => tiles::<S, U, LANES, 8, 1>(simd, x, weights, inputs, m, o, y),
                 4 => tiles::<S, U, LANES, 4, 1>(simd, x, weights, inputs, m, o, y),
                 _ => tiles::<S, U, LANES, 1, 1>(simd, x, weights, inputs, m, o, y),

@@ -1,5 +1,6 @@
-//! Linear layers with many rows of x: the rows are packed side by side in panels, and weights are broadcast over them.
-//! The weights are widened one block of inputs at a time, into a scratch buffer that stays in a core's cache.
+//! Linear layers with many rows of x. The rows are packed side by side in panels, one row in each lane, and each weight
+//! is broadcast over the lanes. The weights are widened to f32 one block of inputs at a time, into a scratch buffer
+//! that stays in a core's cache.
 use super::super::dispatch::{self, Kernel};
 use super::super::panel::{self, Pair, VECTORS, add_rows, aligned, pairs, pairs_mut, room};
 use super::super::share;
@@ -9,16 +10,17 @@ use super::{Finish, finish};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
-/// The number of outputs of one piece of work: together with [`INPUTS`], the widened weights fill half of a small
-/// second-level cache. The number is a multiple of every tile size.
+/// The largest number of outputs of one piece of work. The widened weights from [`INPUTS`] inputs to this many outputs
+/// fit half of a small second-level cache. The number is a multiple of every tile size.
 const OUTPUTS: usize = 96;
-/// The number of outputs of the largest tile. The outputs of a piece of work are a multiple of it.
+/// The number of outputs of the largest tile. The size of a piece of work is a multiple of this number.
 const TILE: usize = 12;
-/// The number of inputs that are processed at a time: that many inputs of a panel and of a tile's weights stay in the
-/// first-level cache. It is a multiple of every quantised type's block size.
+/// The number of inputs that are processed at a time. This many inputs of a panel and of the weights of a tile stay in
+/// the first-level cache. The number is a multiple of the block size of every quantised type with a kernel.
 const INPUTS: usize = 256;
 
-/// Maps `x`, [rows, inputs], with `weights`, [outputs, inputs] in units, to [rows, outputs].
+/// Computes the output of a layer, [rows, outputs], from `x`, [rows, inputs], and `weights`, [outputs, inputs] in
+/// units.
 pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, last: Finish<'_>) -> Vec<f32> {
     let rows = x.len() / inputs;
     let mut packed = room(rows.next_multiple_of(VECTORS) * inputs);
@@ -30,7 +32,7 @@ pub fn all<U: Unit>(x: &[f32], weights: &[U], outputs: usize, inputs: usize, las
         }
     });
     let mut y = vec![0f32; rows * outputs];
-    // Several threads write at once; a lock for each panel of rows serialises writes to the same rows.
+    // Several threads write to `y` at once. A lock for each group of rows serialises the writes to these rows.
     let places = y.chunks_mut(VECTORS * outputs).map(Mutex::new).collect::<Vec<_>>();
     let piece = outputs.div_ceil(4 * candle_core::utils::get_num_threads()).next_multiple_of(TILE).min(OUTPUTS);
     share(outputs.div_ceil(piece), rows * outputs * inputs, |pieces| {
@@ -71,16 +73,16 @@ impl Kernel for Pack<'_> {
     }
 }
 
-/// A range of outputs for all rows of x.
+/// A piece of work: the products for a range of outputs and all rows of x.
 struct Multiply<'a, U> {
     packed: &'a [f32],
     weights: &'a [U],
     inputs: usize,
     /// The number of outputs for which `wide` and `sums` have space.
     piece: usize,
-    /// Scratch space for [piece, INPUTS] values.
+    /// Scratch space for the widened weights, [piece, INPUTS].
     wide: &'a mut [f32],
-    /// Scratch space for [panels, piece] pairs.
+    /// The sums: `piece` [`Pair`]s for each panel.
     sums: &'a mut [f32],
 }
 
@@ -112,7 +114,8 @@ impl<U: Unit> Kernel for Multiply<'_, U> {
     }
 }
 
-/// Multiplies tile by tile. The last tile may have weight rows beyond `outputs`; their results are ignored.
+/// Multiplies the weights with a panel, tile by tile. The last tile may have rows beyond `outputs`, whose results are
+/// ignored.
 #[inline(always)]
 fn tiles<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,
@@ -132,7 +135,7 @@ fn tiles<S: Simd<LANES>, const LANES: usize, const R: usize>(
     }
 }
 
-/// Adds the bias, applies the activation for up to [`VECTORS`] rows, and copies the result to `y`.
+/// Adds the bias to the sums of up to [`VECTORS`] rows, applies the activation, and copies the results to `y`.
 struct Put<'a, 'b> {
     sums: &'a mut [f32],
     piece: usize,
@@ -172,7 +175,7 @@ mod tests {
     use crate::linear::Activation;
     use std::sync::Mutex;
 
-    /// Small whole numbers sum exactly in any order, so all instruction sets must agree with the plain sum to the bit.
+    /// Sums of small whole numbers are exact in any order, so all instruction sets must give exactly the plain sum.
     #[test]
     fn every_instruction_set_gives_the_same() {
         let values = |seed: usize, count: usize| {

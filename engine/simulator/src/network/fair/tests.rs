@@ -5,7 +5,7 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use scenarios::plan::{Distribution, Network, Sharing, Tcp};
 use scenarios::{Loaded, Overrides};
 
-/// A swarm of four hosts beside the orchestrator's host, which carries no transfer.
+/// A scenario with four hosts and the orchestrator's host, which carries no transfer.
 const HOSTS: &str = r#"Scenario(
     version: 1,
     name: "hosts",
@@ -15,7 +15,8 @@ const HOSTS: &str = r#"Scenario(
     workload: Closed(on: "client", clients: 1, prompt: 1, generate: 1),
 )"#;
 
-/// Returns a plan of hosts with these (egress, ingress) bandwidths in bytes per second, 10 ms apart from each other.
+/// Returns a plan of hosts with the given (egress, ingress) bandwidths in bytes per second. The delay between any two
+/// hosts is 10 ms.
 fn plan(nics: &[(Option<f64>, Option<f64>)], tcp: Tcp) -> Plan {
     let hosts = Loaded::read("hosts", HOSTS.to_owned()).expect("a scenario");
     let cells = hosts.cells(&Overrides::default()).expect("a cell");
@@ -30,7 +31,8 @@ fn plan(nics: &[(Option<f64>, Option<f64>)], tcp: Tcp) -> Plan {
     plan
 }
 
-/// Offers each message at its time. Returns the messages' indices and passages in the order of completion.
+/// Sends each message at its time. Returns the messages' indices and passages in the order in which the messages
+/// arrive.
 fn run(plan: &Plan, messages: &[(u64, u32, u32, u64)]) -> Vec<(usize, Passage)> {
     let mut fair = Fair::new(plan);
     let (mut done, mut offered) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! Tests of the rates, spreads and ramps of drawn arrivals.
+//! Tests of the rates, the variation and the ramps of random arrivals.
 use super::*;
 use proptest::prelude::{prop_assert, proptest};
 
