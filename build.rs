@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// The files and folders in the root of the repository from which the program is built.
+/// The files and folders in the root of the repository that the program is built of.
 const SOURCES: [&str; 8] = ["cli", "build.rs", "Cargo.toml", "Cargo.lock", "actors", "engine", "reports", "scenarios"];
 
 fn main() {

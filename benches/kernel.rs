@@ -18,12 +18,17 @@ use actors::time::{Duration as Span, Timestamp};
 use criterion::{Criterion, Throughput};
 use rand::RngExt;
 use ring::LONGEST_DELAY;
+use scenarios::Overrides;
 use scenarios::plan::{Distribution, Link, Network as PlannedNetwork, Plan, Tcp};
 use simulator::network::Network;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+
+/// The allocator of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn ours(plan: &Plan, messages: u64) -> Duration {
     let mut simulation = ring::turning(plan);
@@ -117,7 +122,43 @@ fn network() {
     println!("network pairs={pairs} fresh_ns={fresh_ns:.0} reused_ns={reused_ns:.0} bytes_per_pair={each:.1}");
 }
 
+/// Returns the first plan of the library scenario `internet-scale` with about `peers` peers, `clients` clients and
+/// `rate` requests per second.
+fn internet(peers: u32, clients: u32, rate: f64) -> Plan {
+    let mut set = vec![("workload.clients".to_owned(), clients.to_string())];
+    for (group, share) in [0.4, 0.2, 0.2, 0.15, 0.05].iter().enumerate() {
+        set.push((format!("hosts.{group}.count"), (f64::from(peers) * share).round().to_string()));
+    }
+    set.push(("workload.rate".to_owned(), format!("\"{rate} /s\"")));
+    let overrides = Overrides { set, ..Overrides::default() };
+    let cells = scenarios::load("internet-scale").and_then(|loaded| loaded.cells(&overrides)).expect("its cells");
+    cells[0].plan(Seed(1), 0).expect("a plan")
+}
+
+fn swarm(peers: u32, clients: u32, rate: f64, most: u64) {
+    let plan = internet(peers, clients, rate);
+    let clock = Instant::now();
+    let run = simulator::run_into(&plan, most, &mut ());
+    let ns = clock.elapsed().as_nanos() as f64 / run.delivered as f64;
+    println!("swarm peers={peers} clients={clients} events={} ns_per_event={ns:.0}", run.delivered);
+}
+
 fn main() {
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    if only.is_empty() || "ring".contains(&only) {
+        ring_against_bare();
+    }
+    if only.is_empty() || "network".contains(&only) {
+        network();
+    }
+    for peers in [50, 500, 2_000] {
+        if only.is_empty() || format!("swarm-{peers}").contains(&only) {
+            swarm(peers, 1_000, 2.0, 10_000_000);
+        }
+    }
+}
+
+fn ring_against_bare() {
     let mut criterion = Criterion::default().configure_from_args().sample_size(10);
     let mut group = criterion.benchmark_group("ring");
     for count in [1_000, 100_000] {
@@ -132,5 +173,4 @@ fn main() {
     criterion.final_summary();
     figures(1_000, 4_000_000);
     figures(100_000, 2_000_000);
-    network();
 }

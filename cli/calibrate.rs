@@ -126,7 +126,7 @@ pub struct Measured {
 /// runs. After a signal, the profile is fitted to the complete rounds.
 ///
 /// # Errors
-/// If a run fails, if no profile can be fitted, or if a signal comes before the first round is complete.
+/// If a run fails, if no profile can be fitted, or if a signal arrives before the first round is complete.
 pub fn measure(plans: &[Plan], rounds: u32, name: &str, source: &str) -> Result<Measured, Exit> {
     let swarms = calibration::swarms::swarms(plans).map_err(|why| Exit { code: 3, report: miette!("{why}") })?;
     let options = Options::new(std::env::current_exe()?);

@@ -58,7 +58,7 @@ pub struct Generate {
     /// Continue after an end-of-sequence token
     #[arg(long)]
     ignore_eos: bool,
-    /// Print also the highest scores (logits) from which the last token was chosen
+    /// Also print the highest scores (logits) of the candidates for the last token
     #[arg(long, num_args = 0..=1, default_missing_value = "10", value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
     logits: Option<u32>,

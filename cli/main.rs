@@ -38,6 +38,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use sweep::Sweep;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures and predicts the performance of decentralised LLM inference.
 ///
 /// The same actors run a scenario live, over real TCP with transformer blocks that candle computes, or simulated, on a

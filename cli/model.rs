@@ -30,7 +30,7 @@ pub enum Model {
 
 #[derive(Args)]
 pub struct Write {
-    /// A published model (opt-125m, bloom-560m, llama-3-8b, ...), or a scenario whose model is written
+    /// A published model (opt-125m, bloom-560m, llama-3-8b, ...), or a scenario, of which the model is written
     what: String,
     /// The folder to write, which must not contain a model
     #[arg(long)]

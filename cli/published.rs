@@ -52,7 +52,7 @@ pub fn published(wanted: &Arguments) -> Done {
     Ok(0)
 }
 
-/// Simulates a system, and adds the comparison to `all`. Returns false if a signal came before the last run; the
+/// Simulates a system, and adds the comparison to `all`. Returns false if a signal arrived before the last run; the
 /// comparison is then left out.
 fn of(system: &System, set: &[(String, String)], all: &mut Published) -> Result<bool, Exit> {
     let overrides = Overrides { set: set.to_vec(), only: system.only.clone(), ..Overrides::default() };

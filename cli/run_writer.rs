@@ -222,7 +222,7 @@ impl<'b> SweepWriter<'b> {
     }
 }
 
-/// The commit from which this program was built, as `build.rs` found it, and the features of the build.
+/// The commit of this program's source code, as `build.rs` found it, and the features of the build.
 fn build() -> Build {
     let features = [("cuda", cfg!(feature = "cuda"))].into_iter().filter(|feature| feature.1);
     Build {

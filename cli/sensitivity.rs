@@ -1,4 +1,4 @@
-//! `sensitivity`: varies one input of a scenario after another, and shows which one changes the result most.
+//! `sensitivity`: changes the inputs of a scenario one at a time, and shows which one changes the result most.
 use crate::exit::{Done, Exit};
 use crate::place;
 use crate::print::{Format, errln, say, width};

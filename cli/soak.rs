@@ -82,7 +82,7 @@ pub fn run(wanted: &Soak) -> Result<u8, Exit> {
         }
     };
     thread::scope(|scope| {
-        // This thread works too, because the system may refuse to start further threads.
+        // This thread simulates swarms too, in case the system refuses to start further threads.
         let _ = (1..threads).map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).count();
         work();
     });

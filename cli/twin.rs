@@ -30,8 +30,8 @@ use topology::outcome::{Outcome, Run};
 /// The exit code if an error of the prediction exceeds `--fail-above`.
 pub const OFF: u8 = 10;
 
-/// The least number of live runs of each cell, unless the command line gives a number. The differences between the live
-/// runs of a cell are the measurement noise, with which the prediction error is compared.
+/// The minimum number of live runs of each cell. A number on the command line overrides it. The differences between the
+/// live runs of a cell are the measurement noise, with which the prediction error is compared.
 const REPEATS: u32 = 3;
 
 #[derive(Args)]
@@ -50,7 +50,8 @@ pub struct Arguments {
     /// Simulate again without this term of the host model, and print the errors with and without the term
     #[arg(long, value_name = "TERM", value_delimiter = ',')]
     without: Vec<Term>,
-    /// Measure the profile only for these cells, and compare only the others: `path=value`, several joined by `&&`
+    /// Fit the profile to these cells, and compare live and simulated results only of the other cells. Select cells by
+    /// `path=value`, several conditions joined by `&&`
     #[arg(long, value_name = "CELLS", conflicts_with = "profile")]
     fit: Option<String>,
     /// Exit with code 10 if a prediction error exceeds this limit (`10%` or `0.1`) and its noise floor
@@ -184,7 +185,7 @@ fn predict(
     profile: Option<&Profile>,
 ) -> Result<Predicted, Exit> {
     let mut writer = SweepWriter::new(sweep, batch, World::Sim)?;
-    // A signal that came while cells ran live does not cancel the simulation of the cells that have run.
+    // If a signal stopped the live runs early, the cells that did run are simulated all the same.
     let before = interrupted();
     for Watched { index, observed, .. } in &live.cells {
         if interrupted() && !before {
@@ -241,7 +242,7 @@ struct Watched {
 }
 
 impl Live {
-    /// Returns the live runs with their probes, from which they can be predicted with and without terms of the host
+    /// Returns the live runs with their probes. These suffice to predict the runs with and without terms of the host
     /// model.
     fn recorded(&self, batch: &Batch, profile: Option<&Profile>) -> Result<Recorded, Exit> {
         let cell = |watched: &Watched| LiveCell {

@@ -1,5 +1,5 @@
-//! Tests that the soak tests find each canary (a bug that is planted on purpose), and find nothing with the same seeds
-//! without the canary. A release build contains no canaries, so there is nothing to test.
+//! Tests that the soak tests find each canary (a deliberate bug that a test switches on), and find nothing with the
+//! same seeds without the canary. A release build contains no canaries, so there is nothing to test.
 #![cfg(debug_assertions)]
 use actors::canary::{Canary, plant};
 use simulator::soak::{self, Wrong};

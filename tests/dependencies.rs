@@ -1,5 +1,5 @@
-//! Tests the dependencies in Cargo.lock: all come from one registry, and none needs a newer Rust version than
-//! Cargo.toml states.
+//! Tests the dependencies in Cargo.lock: all are from one registry, and none needs a newer Rust version than Cargo.toml
+//! states.
 use serde_json::Value;
 use std::process::Command;
 

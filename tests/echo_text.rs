@@ -11,8 +11,8 @@ use simulator::{HORIZON, run};
 
 const WORK: Workload = Workload { micro_batches: 2, batch: 2, prompt: 9, generate: 6 };
 
-/// Returns a plan with eight blocks, whose routes have `hops` peers. There are always four peers, so that every client
-/// keeps its node id.
+/// Returns a plan with eight blocks and routes of `hops` peers. There are always four peers, so that every client keeps
+/// its node id.
 fn plan(hops: u32, forwarding: Forwarding, seed: u64) -> Plan {
     let mut plan = nano::plan(4, 2, forwarding, WORK);
     plan.model.weights = Weights::Echo;

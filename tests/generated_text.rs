@@ -202,7 +202,7 @@ fn a_live_run_of_real_prompts_keeps_its_text_and_shows_some() {
     std::fs::write(dir.path().join("said.ron"), LIVE).expect("writable");
     let shown = expect_code(dir.path(), &["live", "said.ron"], 0);
     let lines = std::fs::read_to_string(dir.path().join("runs/said-live-001/texts.jsonl")).expect("it was written");
-    // Now the prompts come from a file beside the scenario, which begins with a byte order mark. The file is found from
+    // Now the prompts are in a file beside the scenario, which begins with a byte order mark. The file is found from
     // any working directory.
     let (texts, file) = ("Texts([\"A swarm of bees\", \"Many peers\"])", "Lines(\"prompts.txt\")");
     std::fs::write(dir.path().join("said.ron"), LIVE.replace(texts, file)).expect("writable");

@@ -114,7 +114,7 @@ fn tokens_that_were_generated_before_a_signal_are_printed() {
     let dir = tempfile::tempdir().expect("a directory");
     let model = ["model", "write", "opt-125m", "--scale", "0.5", "--vocab", "300", "--out", "w"];
     expect_code(dir.path(), &model, 0);
-    // The signal must come after the first token and before the last. On a busy machine this takes several attempts.
+    // The signal must arrive after the first token and before the last. On a busy machine this takes several attempts.
     for seconds in [1, 2, 4, 8, 16] {
         let child = start(dir.path(), &["generate", "w", "--ids", "5,7", "--new", "2000", "--ignore-eos"]);
         sleep(Duration::from_secs(seconds));

@@ -32,7 +32,7 @@ fn plan(test: &str) -> Plan {
     plan
 }
 
-/// Runs the plan. In the middle of the run, sends garbage to the client's host on a connection that claims to come from
+/// Runs the plan. In the middle of the run, sends garbage to the client's host on a connection that claims to be from
 /// the first peer's host.
 fn run_and_lie(test: &str, plan: &Plan) -> Run {
     let insider = Insider::new();

@@ -1,7 +1,7 @@
 //! Tests that each network setting of a scenario changes a simulation as the setting's formula states. Each setting is
 //! changed by its path, as a user would change it. The effect is checked in the steps of the requests.
 //!
-//! The scenario has one client and one peer, whose computation takes negligible time. A step is therefore two frames,
+//! The scenario has one client and one peer. Their computation takes negligible time. A step is therefore two frames,
 //! one in each direction.
 use actors::record::{Event, Served, Stepped};
 use actors::seed::Seed;

@@ -68,8 +68,7 @@ fn in_every_order_and_every_batch() {
 fn what_was_computed_together_stays_together_where_peers_gather() {
     let scheduling = Scheduling::PrefillThenDecode { tokens: 4096 };
     let (expected, _) = outcome(&plan(scheduling, Admission::Refuse));
-    // Counts the jobs with several steps at the first peer whose steps were also computed in one job at the second
-    // peer.
+    // Counts the first peer's jobs of several steps that the second peer also computed in one job.
     let kept = |batch_wait: Duration| {
         let mut plan = plan(scheduling, Admission::Refuse);
         plan.policies.batch_wait = batch_wait;

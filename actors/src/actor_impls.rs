@@ -5,7 +5,7 @@
 //! mailbox. A message of a kind that the actor does not handle is answered with `Refusal::NotUnderstood`, except for
 //! refusals, pongs and `Gone`, which are ignored.
 
-/// Takes the place of a message body for whose kind the receiving actor has no handler.
+/// Takes the place of a message body if the receiving actor has no handler for messages of this kind.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 pub(crate) struct Unhandled;

@@ -1,12 +1,12 @@
-//! Canaries: bugs that are planted on purpose, so that the tests can prove that they find such bugs.
+//! Canaries: deliberate bugs. Tests switch them on to prove that the soak tests find such bugs.
 //!
-//! A build with debug assertions contains the canaries. A canary has no effect until a test plants it with `plant`, and
-//! then only on the thread of that test. A build without debug assertions contains no canary: there, [`planted`] always
-//! returns false, and `plant` does not exist.
+//! A build with debug assertions contains the canaries. A canary has no effect until a test switches it on with
+//! `plant`, and then only on the thread of that test. A build without debug assertions contains no canary: there,
+//! [`planted`] always returns false, and `plant` does not exist.
 
 macro_rules! canaries {
     ($($(#[$says:meta])* $canary:ident),* $(,)?) => {
-        /// A bug that a test can plant on purpose.
+        /// A deliberate bug that a test can switch on.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Canary { $($(#[$says])* $canary),* }
 
@@ -19,76 +19,77 @@ macro_rules! canaries {
 
 canaries! {
     // -- bugs of a peer --
-    /// Planted bug: the device keeps a session's KV cache after the session is closed.
+    /// Deliberate bug: the device keeps a session's KV cache after the session is closed.
     DeviceCacheKept,
-    /// Planted bug: in a session without a KV cache, the device keeps a step's temporary KV cache after the step.
+    /// Deliberate bug: in a session without a KV cache, the device keeps a step's temporary KV cache after the step.
     StepCacheKept,
-    /// Planted bug: a peer's queue of steps has no limit.
+    /// Deliberate bug: a peer's queue of steps has no limit.
     QueueUnbounded,
-    /// Planted bug: a peer's queue keeps the steps of a session that has been closed.
+    /// Deliberate bug: a peer's queue keeps the steps of a session that has been closed.
     ClosedStepsKept,
-    /// Planted bug: a peer opens a session although its KV cache budget has no room for the session.
+    /// Deliberate bug: a peer opens a session although its KV cache budget has no room for the session.
     BudgetSkipped,
-    /// Planted bug: a peer does not limit the number of its open sessions.
+    /// Deliberate bug: a peer does not limit the number of its open sessions.
     SessionsUnbounded,
-    /// Planted bug: a peer does not limit the number of sessions that wait for room in its KV cache.
+    /// Deliberate bug: a peer does not limit the number of sessions that wait for room in its KV cache.
     WaitingUnbounded,
-    /// Planted bug: a peer first admits the session that began to wait last for room in its KV cache.
+    /// Deliberate bug: a peer first admits the session that began to wait last for room in its KV cache.
     LastWaitingFirst,
-    /// Planted bug: a session waits for room in the KV cache without a timeout.
+    /// Deliberate bug: a session waits for room in the KV cache without a timeout.
     WaitingNeverEnds,
-    /// Planted bug: the bytes that a session kept for a replay still count toward the peer's limit after the session is
-    /// closed.
+    /// Deliberate bug: the bytes that a session kept for a replay still count toward the peer's limit after the session
+    /// is closed.
     ClosedHistoryCounted,
-    /// Planted bug: after a waiting session is closed, the sessions behind it keep waiting although there is room for
-    /// them.
+    /// Deliberate bug: after a waiting session is closed, the sessions behind it keep waiting although there is room
+    /// for them.
     RoomUnused,
-    /// Planted bug: a peer sets its lifetime timer without regard to sessions that may become idle, so an idle session
-    /// may expire too late.
+    /// Deliberate bug: a peer sets its lifetime timer without regard to sessions that may become idle, so an idle
+    /// session may expire too late.
     IdleLookedAtLate,
-    /// Planted bug: a session never expires, however old or idle it is.
+    /// Deliberate bug: a session never expires, however old or idle it is.
     SessionNeverExpires,
-    /// Planted bug: a peer lets a node close another node's session.
+    /// Deliberate bug: a peer lets a node close another node's session.
     StrangerCloses,
-    /// Planted bug: a peer lets a node reroute another node's session.
+    /// Deliberate bug: a peer lets a node reroute another node's session.
     StrangerReroutes,
-    /// Planted bug: a peer keeps the sessions of a client that has become unreachable.
+    /// Deliberate bug: a peer keeps the sessions of a client that has become unreachable.
     GoneClientKept,
-    /// Planted bug: a peer computes a repeated step again instead of ignoring it.
+    /// Deliberate bug: a peer computes a repeated step again instead of ignoring it.
     StepComputedTwice,
-    /// Planted bug: a step that is computed block by block goes back into the queue behind later steps of its session.
+    /// Deliberate bug: a step that is computed block by block goes back into the queue behind later steps of its
+    /// session.
     PartsOvertaken,
-    /// Planted bug: a peer that has left the swarm still opens sessions.
+    /// Deliberate bug: a peer that has left the swarm still opens sessions.
     OpensAfterLeaving,
     // -- bugs of a client --
-    /// Planted bug: a replay omits the first token.
+    /// Deliberate bug: a replay omits the first token.
     ReplayOffByOne,
-    /// Planted bug: after a restart, a client records a token again that it recorded before the restart.
+    /// Deliberate bug: after a restart, a client records a token again that it recorded before the restart.
     TokenDoubledAfterRestart,
-    /// Planted bug: a client accepts the answer to an earlier step as the answer to the current step.
+    /// Deliberate bug: a client accepts the answer to an earlier step as the answer to the current step.
     LateAnswerAccepted,
-    /// Planted bug: a client does not close its session at a peer that it has replaced.
+    /// Deliberate bug: a client does not close its session at a peer that it has replaced.
     ReplacedSessionKept,
-    /// Planted bug: a client exceeds its maximum number of requests in flight.
+    /// Deliberate bug: a client exceeds its maximum number of requests in flight.
     InFlightUnbounded,
-    /// Planted bug: a client ends a request only after twice its timeout.
+    /// Deliberate bug: a client ends a request only after twice its timeout.
     DeadlineDoubled,
-    /// Planted bug: a client retries after a failure without waiting.
+    /// Deliberate bug: a client retries after a failure without waiting.
     RetriesWithoutWait,
     // -- bugs of the choice of routes --
-    /// Planted bug: a route omits a block.
+    /// Deliberate bug: a route omits a block.
     RouteGap,
-    /// Planted bug: a route contains a banned peer although other peers serve its blocks.
+    /// Deliberate bug: a route contains a banned peer although other peers serve its blocks.
     BannedPeerTaken,
     // -- bugs of a DHT node --
-    /// Planted bug: a DHT node returns a record that has expired.
+    /// Deliberate bug: a DHT node returns a record that has expired.
     ExpiredRecordServed,
-    /// Planted bug: in a DHT node, an older record of a peer replaces a newer record of the same peer.
+    /// Deliberate bug: in a DHT node, an older record of a peer replaces a newer record of the same peer.
     OlderRecordWins,
     // -- bugs of the orchestrator --
-    /// Planted bug: the orchestrator releases the barrier while one client still runs its warm-up.
+    /// Deliberate bug: the orchestrator releases the barrier while one client still runs its warm-up.
     BarrierOffByOne,
-    /// Planted bug: the orchestrator does not count failed requests.
+    /// Deliberate bug: the orchestrator does not count failed requests.
     FailureUncounted,
 }
 
@@ -97,7 +98,7 @@ thread_local! {
     static PLANTED: std::cell::Cell<Option<Canary>> = const { std::cell::Cell::new(None) };
 }
 
-/// Returns whether a test has planted `canary` on this thread.
+/// Whether a test has switched on the deliberate bug `canary` on this thread.
 #[cfg(debug_assertions)]
 #[inline]
 pub fn planted(canary: Canary) -> bool {
@@ -111,12 +112,12 @@ pub const fn planted(_: Canary) -> bool {
     false
 }
 
-/// A guard that keeps a canary planted on the current thread. Dropping the guard removes the canary.
+/// A guard that keeps a canary switched on, on the current thread. Dropping the guard switches the canary off.
 #[cfg(debug_assertions)]
-#[must_use = "the canary is removed when this guard is dropped"]
+#[must_use = "the canary is switched off when this guard is dropped"]
 pub struct Plant(std::marker::PhantomData<*const ()>);
 
-/// Plants `canary` on this thread, in place of any other canary, until the returned guard is dropped.
+/// Switches `canary` on, on this thread and in place of any other canary, until the returned guard is dropped.
 #[cfg(debug_assertions)]
 pub fn plant(canary: Canary) -> Plant {
     PLANTED.set(Some(canary));

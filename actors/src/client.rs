@@ -104,9 +104,9 @@ pub struct Core {
     draws: u32,
     /// The failure detector for the peers that requests wait for.
     detector: FailureDetector,
-    /// The number of rounds of round-trip pings that the client has begun so far.
+    /// The number of rounds of latency pings that the client has begun so far.
     rounds: u32,
-    /// The unanswered pings of the last round of round-trip pings: for each pinged peer, the nonce and the send time of
+    /// The unanswered pings of the latest round of latency pings: for each pinged peer, the nonce and the send time of
     /// its ping.
     pinged: BTreeMap<NodeId, (u64, Timestamp)>,
     /// Whether the deadline timer is running. One deadline timer serves all requests.
@@ -127,8 +127,8 @@ impl Core {
     ///
     /// # Panics
     ///
-    /// Panics if the warm-up request has no rows or no prompt tokens, or if the number of timed requests is not below
-    /// [`limits::REQUESTS_PER_CLIENT`].
+    /// Panics if the warm-up request has no rows or no prompt tokens, or if there are [`limits::REQUESTS_PER_CLIENT`]
+    /// or more timed requests.
     pub fn new(config: Config) -> Core {
         assert!(config.warm_up.batch > 0 && config.warm_up.prompt > 0, "the warm-up needs a row and a prompt token");
         assert!(
@@ -205,8 +205,8 @@ impl Core {
     }
 
     /// Begins a request that was due at `intended`. If the client has a view of the peers, the request chooses its
-    /// route from the view at once. If the client has no view, or one older than the DHT's `refresh`, the client starts
-    /// a lookup of the peers.
+    /// route from the view at once. If the client has no view, or one older than the DHT's `refresh` interval, the
+    /// client starts a lookup of the peers.
     fn begin(&mut self, now: Timestamp, index: u32, intended: Timestamp, asked: Asked, out: &mut Vec<Effect>) {
         let id = RequestId { client: self.config.me, index };
         let late = if planted(Canary::DeadlineDoubled) { self.config.timeout } else { Duration::ZERO };
@@ -355,7 +355,7 @@ impl Core {
         }
     }
 
-    /// Passes a step that a peer has returned to the request that the step belongs to.
+    /// Passes a step that a peer has returned to the step's request.
     pub fn on_returned(&mut self, now: Timestamp, from: NodeId, returned: Returned, out: &mut Vec<Effect>) {
         let id = returned.0.session.request();
         self.advance(now, id, out, |request, context| request.on_returned(context, from, returned));
@@ -469,7 +469,7 @@ impl Core {
         out.push(Effect::pong(from, ping));
     }
 
-    /// Handles a pong. Every pong updates the failure detector. A pong of the last round of round-trip pings also
+    /// Handles a pong. Every pong updates the failure detector. A pong of the latest round of latency pings also
     /// updates the view.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, pong: Pong, out: &mut Vec<Effect>) {
         self.dht.on_pong(now, from, pong.nonce, out);

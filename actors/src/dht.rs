@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod bootstrap;
+mod calls;
 pub mod key;
 pub mod lookup;
 pub mod node;
@@ -57,8 +58,8 @@ pub enum Search {
     /// The lookup ends after the `k` nearest nodes have answered. It finds the latest record of every peer.
     #[default]
     Latest,
-    /// The lookup ends at the first answer that contains a record. It takes fewer queries, but may miss peers whose
-    /// records only other nodes store.
+    /// The lookup ends at the first answer that contains a record. It takes fewer queries, but may miss peers that have
+    /// their records only on other nodes.
     First,
 }
 

@@ -16,8 +16,8 @@ pub const WAITING_SESSIONS_PER_PEER: usize = SESSIONS_PER_PEER;
 pub const QUEUED_STEPS_PER_PEER: usize = SESSIONS_PER_PEER;
 
 /// The maximum number of records that a node of the DHT stores; each peer has one record for each of its blocks. With 5
-/// replicas, the limit suffices for a thousand peers with 80 blocks each whose records are spread over a hundred nodes.
-/// A full store takes some megabytes.
+/// replicas, the limit suffices for a thousand peers with 80 blocks each, if their records are spread over a hundred
+/// nodes. A full store takes some megabytes.
 pub const DHT_RECORDS: usize = 16_384;
 
 /// The maximum number of keys in one DHT query or STORE request. Each block has one key, and the largest models have
@@ -91,14 +91,14 @@ pub const SESSIONS_PER_REQUEST: u32 = 1 << 16;
 /// joins a live run receives all faults.
 pub const FAULTS: usize = 1 << 18;
 
-/// The maximum size of the outputs that a peer keeps, over all of its sessions, to send them again after a failure, in
-/// bytes. It suffices for a hundred sessions of two thousand tokens of a large model. A session whose outputs would
+/// The maximum size in bytes of the outputs that a peer keeps to send them again after a failure, over all of its
+/// sessions. It suffices for a hundred sessions of two thousand tokens of a large model. A session whose outputs would
 /// exceed it keeps none; if its next hop then fails, the request restarts.
 pub const KEPT_BYTES: u64 = 8 << 30;
 
-/// The rate of the slowest link that the failure detector allows for, in bytes per second. To the time that it waits
-/// for a pong, the detector adds the time that the hidden states of the current step take over such a link, because the
-/// pong may be delayed behind them.
+/// The rate of the slowest link that the failure detector assumes, in bytes per second. To the time that it waits for a
+/// pong, the detector adds the time that the hidden states of the current step take over such a link, because the pong
+/// may be delayed behind them.
 pub const SLOWEST_LINK: u64 = 1 << 20;
 
 /// The longest time for which a client learns to wait for a peer's answer to a ping. The learnt time at least doubles
@@ -127,7 +127,7 @@ pub const FRAME_CHUNK_BYTES: usize = 256 << 10;
 /// greeting.
 pub const GREETING_BYTES: usize = 256;
 
-/// The maximum number of open connections from which no greeting has arrived yet. Further connections are dropped at
+/// The maximum number of open connections that have not sent their greeting yet. Further connections are dropped at
 /// once.
 pub const STRANGERS: usize = 1024;
 

@@ -49,11 +49,11 @@ pub enum Message {
     Step(Step),
     /// A computed step, on its way back to the client.
     Returned(Returned),
-    /// From a client to a peer: send the outputs of a session to another session of the next hop.
+    /// From a client to a peer: send the outputs of a session to a new next hop.
     Reroute(Box<Reroute>),
     /// From a client to a peer: close a session.
     Close(Close),
-    /// To the sender of an earlier message: the receiver of that message does not do what it asks for.
+    /// To the sender of an earlier message: the receiver of that message refuses the request in it.
     Refused(Refused),
     // -- checks whether a node is reachable --
     /// To any node: answer with a [`Pong`].
@@ -164,8 +164,8 @@ pub struct Opened {
     pub load: Load,
 }
 
-/// A request to a peer to send the outputs of `session` to `next` from now on, in place of the session of the former
-/// next hop. The peer first sends `next` the outputs that it has kept, from position `from` on.
+/// Asks a peer to send the outputs of `session` to a new next hop. `next` is the session at that hop; it replaces the
+/// session at the former one. The peer first sends its kept outputs from position `from` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reroute {
     pub session: SessionId,
@@ -194,7 +194,7 @@ pub struct Close {
     pub session: SessionId,
 }
 
-/// The answer of a node that does not do what a message asks for.
+/// The answer of a node that refuses a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// The session that the refused message was about, if any.
@@ -202,7 +202,7 @@ pub struct Refused {
     pub why: Refusal,
 }
 
-/// A request for a [`Pong`]. Every node answers at once, even while its device works.
+/// A request for a [`Pong`]. Every node answers at once, even while its device computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {
     /// A number that the pong repeats. Only the sender of the ping interprets it (see [`PingPurpose`]).
@@ -218,7 +218,7 @@ pub struct Pong {
     pub load: Load,
 }
 
-/// The reason why a node does not do what a message asks for. The sender of the message acts on the reason.
+/// The reason why a node refuses a message. The sender of the message acts on the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// The peer's queue of steps is full, too many sessions are open, or the session is open or waiting already.

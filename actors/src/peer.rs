@@ -186,15 +186,15 @@ impl Core {
         match accepted {
             Ok(None) => {}
             Ok(Some(queued)) => {
-                // A step from the client comes alone; a pushed step may be one of several that the previous peer
-                // computed in one job.
+                // A client sends its steps singly. A pushed step may be one of several that the previous peer computed
+                // in one job.
                 let pushed = from != queued.step.session.client();
                 self.queue.push(queued);
                 self.batch_wait(pushed, out);
             }
             Err((session, why)) => {
-                // A pushed step comes from the previous peer, but the client has to act on the refusal. The client is
-                // therefore always told, and the sender as well if the session is not open here.
+                // The sender of a pushed step is the previous peer, but the client has to act on the refusal. The
+                // client is therefore always told, and the sender as well if the session is not open here.
                 let client = session.client();
                 let to = if self.sessions.get(session).is_some() { client } else { from };
                 refuse(out, to, session, why);
@@ -432,9 +432,9 @@ impl Core {
         self.follow(now, actions, out);
     }
 
-    /// Makes another session the next hop of one of this peer's sessions. The new next hop gets the kept outputs from
-    /// position `reroute.from` on, and every later output. Only the session's client may ask for it. If the outputs
-    /// were not kept, the next hop changes all the same, and the client gets the refusal `NotKept`.
+    /// Changes the next hop of one of this peer's sessions. The new next hop gets the kept outputs from position
+    /// `reroute.from` on, and every later output. Only the session's client may ask for the change. If the outputs were
+    /// not kept, the next hop changes all the same, and the client gets the refusal `NotKept`.
     pub fn on_reroute(&mut self, _now: Timestamp, from: NodeId, reroute: Reroute, out: &mut Vec<Effect>) {
         let is_its_client = from == reroute.session.client() || planted(Canary::StrangerReroutes);
         let Some(session) = self.sessions.get_mut(reroute.session).filter(|_| is_its_client) else {

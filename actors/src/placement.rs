@@ -1,10 +1,10 @@
 //! The placement of peers that may choose their blocks: Petals' rules for the first choice and for moves.
 //!
-//! All functions are pure functions over the records of a swarm. A new peer takes the block range of its length whose
-//! blocks are served worst. From time to time, a peer checks whether it should move. It simulates its own move to the
-//! blocks where it is needed most, and then such moves of all other peers, and checks whether the swarm's weakest block
-//! would gain enough (`petals/server/block_selection.py` at 22afba6). While all blocks are served, no peer makes a move
-//! that leaves one unserved.
+//! All functions are pure functions over the records of a swarm. A new peer takes the range of blocks that are served
+//! worst, among the ranges of its own length. From time to time, a peer checks whether it should move. It simulates its
+//! own move to the blocks where it is needed most, and then such moves of all other peers, and checks whether the
+//! swarm's weakest block would gain enough (`petals/server/block_selection.py` at 22afba6). While all blocks are
+//! served, no peer makes a move that leaves one unserved.
 use crate::dht::record::{Record, State};
 use crate::id::{BlockRange, NodeId};
 use crate::limits;
@@ -61,7 +61,7 @@ pub struct Speed {
     pub inference_rps: f64,
     /// The device's speed in steps of many tokens (1024 in Petals): computed blocks times tokens, per second.
     pub forward_rps: f64,
-    /// The number of tokens per second whose activations the peer's NIC can carry.
+    /// The speed of the peer's NIC: the number of tokens per second for which it can carry the activations.
     pub network_rps: f64,
 }
 
@@ -173,14 +173,14 @@ fn weakest(served: &[f64]) -> f64 {
     served.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-/// Returns the block range of `length` blocks whose sorted throughputs are lexicographically least, and the first of
-/// several equal ones.
+/// Returns, among the ranges of `length` blocks, the range with the lexicographically least sorted throughputs. If
+/// several are equal, it returns the first of them.
 ///
 /// Each step keeps the candidate ranges that contain the weakest block, then the next weakest block, and so on, unless
 /// no candidate contains that block. A few steps leave a single range.
 fn window(served: &[f64], length: u32) -> BlockRange {
     let length = length as usize;
-    // The candidate ranges are those whose first block is in `starts`.
+    // The candidates are the ranges that begin at a block in `starts`.
     let mut starts = 0..served.len() - length + 1;
     let mut done: Option<f64> = None;
     while starts.len() > 1 {
@@ -205,8 +205,8 @@ fn window(served: &[f64], length: u32) -> BlockRange {
     BlockRange { start: starts.start as u32, end: (starts.start + length) as u32 }
 }
 
-/// Returns the same range as [`window`], chosen from the ranges whose first block is in `starts`, by comparing all of
-/// them. [`window`] needs it where several blocks are equally weak.
+/// Returns the same range as [`window`], by comparing all ranges that begin at a block in `starts`. [`window`] needs it
+/// where several blocks are equally weak.
 fn window_of_equals(served: &[f64], length: usize, starts: std::ops::Range<usize>) -> BlockRange {
     let sorted = |start: usize| {
         let mut blocks = served[start..start + length].to_vec();

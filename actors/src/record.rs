@@ -162,8 +162,8 @@ pub struct Routed {
     pub at: Timestamp,
     pub blocks: BlockRange,
     pub hops: Vec<Hop>,
-    /// A banned peer that the route uses although peers that are not banned serve some of its blocks. A correct run
-    /// always has `None`.
+    /// A banned peer that the route uses although some of its blocks are also served by unbanned peers. In a correct
+    /// run this is always `None`.
     pub needless: Option<NodeId>,
 }
 
@@ -209,7 +209,7 @@ pub struct Scored {
     pub best: Vec<(u32, f32)>,
 }
 
-/// The prompt and the output of the first row of a request whose prompt is given, not random.
+/// The prompt and the output of a request's first row. Only requests with given, not random, prompts have a transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcript {
     pub request: RequestId,

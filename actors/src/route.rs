@@ -26,9 +26,9 @@ use shortest::Estimate;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Routing<P = NodeId> {
-    /// The route of the least estimated time: round trips, the overhead of each peer and the announced speeds. Petals
-    /// uses it for generation (`min_latency`). It ignores load: clients with the same information choose the same
-    /// route.
+    /// The route of the least estimated time: round-trip times, the overhead of each peer and the announced speeds.
+    /// Petals uses it for generation (`min_latency`). It ignores load: clients with the same information choose the
+    /// same route.
     #[default]
     MinLatency,
     /// `MinLatency` plus the expected queueing time at each peer, from the load that peers announce.
@@ -96,9 +96,9 @@ pub enum Weight {
 pub struct Costs<T = Duration> {
     /// The time that each peer of the route adds (`overhead_delay`).
     pub overhead: T,
-    /// The round trip that is assumed for a peer that has not been measured (`default_delay`).
+    /// The round-trip time that is assumed for a peer that has not been measured (`default_delay`).
     pub unknown_rtt: T,
-    /// The largest round trip that is counted; longer ones are clamped to it (`max_delay`).
+    /// The maximum round-trip time; longer ones are clamped to it (`max_delay`).
     pub longest_rtt: T,
     /// The time that a peer without room for the session in its KV cache adds (`alloc_delay`).
     pub short_cache: T,

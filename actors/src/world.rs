@@ -20,8 +20,8 @@ use std::rc::Rc;
 pub enum Effect {
     /// Sends a message. The message is lost if the connection breaks; then [`crate::message::Gone`] arrives.
     Send { to: NodeId, message: Message },
-    /// Starts a timer, whose end arrives as [`crate::message::Woken`]. A timer cannot be cancelled: the actor checks at
-    /// its end whether the timer still matters.
+    /// Starts a timer. The end of the timer arrives as [`crate::message::Woken`]. A timer cannot be cancelled: the
+    /// actor checks at its end whether the timer still matters.
     Wake { after: Duration, timer: Timer },
     /// Gives a job to the device. The end of the job arrives as [`crate::message::Computed`].
     Compute(Job),

@@ -87,7 +87,7 @@ impl Source {
         }
     }
 
-    /// Returns every cell with the run that it belongs to.
+    /// Returns every cell with its run.
     fn cells(&self) -> impl Iterator<Item = (&Labelled, &Cell)> {
         self.runs.iter().flat_map(|run| run.cells.iter().map(move |cell| (run, cell)))
     }

@@ -147,8 +147,8 @@ pub(crate) struct Counts {
     pub good: u64,
     /// The number of output tokens, over all rows, of the requests that met every objective.
     pub good_tokens: u64,
-    /// The number of successful requests that got another number of tokens than they asked for, warm-ups included. Such
-    /// a request makes the run invalid.
+    /// The number of successful requests that got more or fewer tokens than they asked for, warm-ups included. Such a
+    /// request makes the run invalid.
     pub wrong: u64,
     /// The first successful request whose reported number of tokens differs from its number of recorded output tokens,
     /// with these two numbers. Such a request makes the run invalid.
@@ -346,7 +346,7 @@ impl RowSink for RunFigures<'_> {
     fn pinged(&mut self, _: Pinged) {}
 }
 
-/// A step of a peer's job, from which the figures of peers are computed.
+/// A step of a peer's job. The figures of peers are computed from these.
 #[derive(Clone, Copy, Debug)]
 pub struct JobStep {
     peer: NodeId,

@@ -26,8 +26,7 @@ pub struct MachineLoad {
     pub during: Option<CpuShares>,
 }
 
-/// The shares of the time of all CPUs of a machine, each from 0 to 1. The rest is idle time and the handling of
-/// interrupts.
+/// Shares of a machine's total CPU time, each from 0 to 1. The rest is idle time and the handling of interrupts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuShares {
     /// The share of this program and its child processes.
@@ -44,7 +43,7 @@ pub struct CpuTime {
     all: u64,
     programs: u64,
     stolen: u64,
-    /// The time of this process, and of its child processes that have ended and were waited for.
+    /// The CPU time of this process, and of its child processes that have ended and been reaped.
     ours: u64,
 }
 

@@ -36,8 +36,8 @@ impl Measures {
         Measures::of_figures(&mut RunFigures::of(rows, plan), &rows.rare)
     }
 
-    /// Returns the measures of a run from its figures, whose requests are sorted. Moves the gaps between tokens out of
-    /// the figures.
+    /// Computes the measures of a run from its figures. The figures' requests must be sorted. Moves the gaps between
+    /// tokens out of the figures.
     pub(crate) fn of_figures(figures: &mut RunFigures<'_>, rare: &RareEvents) -> Measures {
         let mut measures = Measures::default();
         measures.distribution("itl", std::mem::take(&mut figures.gaps));
@@ -237,7 +237,7 @@ pub struct MeasureRecorder<'p> {
 }
 
 impl<'p> MeasureRecorder<'p> {
-    /// Creates the recorder of a run of `plan`, whose events come in the order of time.
+    /// Creates the recorder of a run of `plan`. The run's events must be recorded in the order of time.
     pub fn new(plan: &'p Plan) -> MeasureRecorder<'p> {
         MeasureRecorder { fold: RowFold::in_order(), figures: RunFigures::new(plan) }
     }

@@ -46,8 +46,8 @@ pub struct Compared {
     pub scenario: String,
     pub measure: String,
     pub published: f64,
-    /// The 95 % confidence interval of the published figure, if the figure is a quantile whose sample is known. A bound
-    /// is `None` if the sample is too small for it.
+    /// The 95 % confidence interval of the published figure, if the figure is a quantile of a known sample. A bound is
+    /// `None` if the sample is too small for it.
     pub interval: Option<(Option<f64>, Option<f64>)>,
     pub predicted: f64,
     /// The minimum and the maximum of the figure over the simulated runs.
@@ -85,7 +85,7 @@ pub struct Paired {
 }
 
 /// Compares the figures of a system with the means of simulated runs. Figures that no run has are left out. `measured`
-/// are the queries from which the published figures were computed, if they are known.
+/// has the single queries behind the published figures, or is empty if they are unknown.
 pub fn compare(system: &System, measured: &[Query], runs: &[(Plan, RunRows)]) -> Vec<Compared> {
     let prompts = prompts(system, measured);
     let compared = |figure: &Figure| {
@@ -111,7 +111,8 @@ pub fn compare(system: &System, measured: &[Query], runs: &[(Plan, RunRows)]) ->
     system.figures.iter().filter_map(compared).collect()
 }
 
-/// Returns the measured latencies of the prompts whose first token lies in the system's window, in ms, ascending.
+/// Returns the measured latencies in ms of the prompts that got their first token within the system's time window, in
+/// ascending order.
 fn prompts(system: &System, measured: &[Query]) -> Vec<f64> {
     let mut took: Vec<f64> = measured.iter().filter(|query| counts(system, query)).map(first_ms).collect();
     took.sort_by(f64::total_cmp);
@@ -127,8 +128,9 @@ fn first_ms(query: &Query) -> f64 {
     query.first.as_millis_f64()
 }
 
-/// Compares the prompts of simulated runs with the measured prompts whose first token lies in the system's window.
-/// `None` if a run has another number of prompts than were measured, or lacks a first token.
+/// Compares the simulated latency of each prompt with the measured one. Only prompts that got their measured first
+/// token within the system's time window are compared. Returns `None` if a run does not have as many prompts as were
+/// measured, or if a compared prompt of a run has no first token.
 pub fn paired(system: &System, measured: &[Query], runs: &[(Plan, RunRows)]) -> Option<Paired> {
     let mut errors = Vec::new();
     for (_, fold) in runs {

@@ -34,7 +34,7 @@ pub fn quantile_interval(sorted: &[f64], p: f64) -> (Option<f64>, Option<f64>) {
     ends
 }
 
-/// Returns the smallest number of samples whose order statistics can bound a `p`-quantile with [`CONFIDENCE`].
+/// Returns the smallest sample size at which order statistics can bound a `p`-quantile with [`CONFIDENCE`].
 ///
 /// The widest such interval is [minimum, maximum], which covers the quantile with probability 1 - p^n - (1-p)^n (David
 /// and Nagaraja 2003, section 7.1). So p50 needs 6 samples, p90 needs 29, p95 needs 59, and p99 needs 299.
@@ -167,8 +167,8 @@ mod tests {
 
     #[test]
     fn a_quantile_lies_between_the_ranks_that_a_binomial_gives() {
-        // The ranks count from 1 and come from sums of the binomial (n, p) in exact arithmetic; `None` if no order
-        // statistic bounds the quantile.
+        // The ranks count from 1. They were computed from sums of the binomial (n, p) in exact arithmetic. `None`: no
+        // order statistic bounds the quantile.
         for (n, p, ranks) in [
             (35, 0.5, (Some(12), Some(24))),
             (35, 0.95, (Some(30), None)),

@@ -126,7 +126,7 @@ impl Table {
         header.extend(axes.iter().map(|(path, _)| path.clone()));
         header.extend(MEASURES.iter().flat_map(|(_, column, _)| [(*column).to_owned(), format!("{column}_ci95")]));
         header.extend(["planned", "runs", "failed", "verdict"].map(str::to_owned));
-        // Writing to memory does not fail, and every record has the length of the header.
+        // Writing to memory cannot fail, and every record has as many fields as the header.
         let _ = text.write_record(&header);
         for row in &self.rows {
             let mut record = vec![row.run.clone(), row.cell.cell.to_string()];

@@ -61,7 +61,7 @@ pub struct Twin {
     pub worst: f64,
     /// The source of the simulation's device times.
     pub times: String,
-    /// The live run and its probes, from which the prediction can be repeated.
+    /// The live run and its probes, so that the prediction can be repeated.
     #[serde(flatten)]
     pub recording: Recording,
     /// A note for each of the two runs that is incomplete.

@@ -75,7 +75,7 @@ impl RunWriter {
         RunWriter::create_in_chunks(parent, manifest, scenario_text, plans, CHUNK)
     }
 
-    /// Creates a directory as [`RunWriter::create`] does, whose parquet files have row groups of at most `chunk` rows.
+    /// Creates a directory as [`RunWriter::create`] does. Its parquet files have row groups of at most `chunk` rows.
     ///
     /// # Errors
     /// The directory or a file in it cannot be created.

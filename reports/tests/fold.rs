@@ -1,5 +1,5 @@
 //! Tests that the parts of a latency sum exactly to the latency, whatever the clocks of hosts show and in whatever
-//! order events come.
+//! order the events arrive.
 mod synthetic;
 
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
@@ -27,7 +27,7 @@ fn sketches() -> impl Strategy<Value = Sketch> {
     )
 }
 
-/// Generates steps whose timestamps no consistent clocks would give.
+/// Generates steps with timestamps that contradict each other.
 fn wild_steps() -> impl Strategy<Value = Vec<Event>> {
     let step =
         (0..1_000_000u64, 0..1_000_000u64, 0..400_000u64, 0..400_000u64, [any::<u32>(), any::<u32>(), any::<u32>()]);

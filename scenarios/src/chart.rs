@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Chart {
-    /// Output throughput against a swept path, with error bars, and with a series for each combination of the other
-    /// axes' values.
+    /// Output throughput, plotted against a swept path, with error bars. Each combination of the other axes' values has
+    /// its own series.
     ThroughputVs(String),
-    /// Mean request latency against a swept path, with error bars, and with a series for each combination of the other
-    /// axes' values.
+    /// Mean request latency, plotted against a swept path, with error bars. Each combination of the other axes' values
+    /// has its own series.
     LatencyVs(String),
     /// Request latency against output throughput. Each line joins cells in the order of the values of this swept path.
     Pareto(String),
     /// Cumulative distribution of the latency of requests, for each cell.
     LatencyCdf,
-    /// Mean request latency and output throughput over two swept paths.
+    /// Mean request latency and output throughput for each pair of values of two swept paths.
     Heatmap(String, String),
     /// Stacked parts of the mean request latency, a bar for each cell.
     Breakdown,
-    /// The time and the number of hops of a client's lookup of peers in the DHT, against a swept path.
+    /// The duration and the number of hops of a client's lookup of peers in the DHT, plotted against a swept path.
     Discovery(String),
     /// The share of the model's blocks that are served, over time.
     Coverage,
@@ -40,8 +40,8 @@ const SERIES: usize = 8;
 const BARS: usize = 32;
 
 impl Chart {
-    /// Returns the charts that suit a sweep whose scenario asks for none. `axes` are the varied paths and their numbers
-    /// of values, in the order of the sweep; `cells` is the number of cells.
+    /// Returns the charts that suit a sweep if its scenario asks for none. `axes` are the varied paths and their
+    /// numbers of values, in the order of the sweep; `cells` is the number of cells.
     pub fn suited(axes: &[(&str, usize)], cells: usize) -> Vec<Chart> {
         let longest = axes.iter().rev().max_by_key(|(_, values)| values);
         let mut charts = Vec::new();

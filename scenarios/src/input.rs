@@ -48,8 +48,8 @@ pub const PLAN_BYTES: u64 = 1 << 30;
 /// runs.
 pub const TABLE_BYTES: u64 = 1 << 30;
 
-/// The limit of the footer of a parquet file of a run directory, in bytes: some kilobytes for each of a thousand groups
-/// of 65,536 rows.
+/// The maximum size of a parquet footer in a run directory, in bytes: some kilobytes for each of a thousand groups of
+/// 65,536 rows.
 pub const FOOTER_BYTES: u64 = 16 << 20;
 
 /// The limit of a trace, in bytes after unpacking. A trace is read as a stream and only the needed values are kept, so
@@ -64,8 +64,8 @@ pub const SMALL_STREAM_BYTES: u64 = 256 << 20;
 pub const BLANK_BYTES: u64 = 4 << 20;
 
 /// The limit of one line of a table, in bytes. Tables are read line by line, so only one line is in memory as a whole.
-/// A line of a matrix of a thousand sites has 10 kB; a request of a million tokens with the hash of each block of
-/// tokens has some 100 kB.
+/// In a matrix of a thousand sites, a line has 10 kB. A request of a million tokens, with a hash for each block of
+/// tokens, has some 100 kB.
 pub const LINE_BYTES: u64 = 1 << 20;
 
 /// The largest number of samples in a table's column. A sample takes 8 bytes of memory. A delay keeps only a thousand

@@ -60,9 +60,9 @@ pub enum Measure {
     /// A quantile of the times of the one-token steps that ended in the measurement window, in ms. The argument is the
     /// level of the quantile, from 0 to 1.
     DecodeLatency(f64),
-    /// A quantile of the times to the first token of the requests whose first token came in the measurement window, in
-    /// ms. The argument is the level of the quantile, from 0 to 1. The time begins when the prompt is sent. It does not
-    /// include finding a route and opening sessions, because the published systems open no sessions.
+    /// A quantile of the times to the first token in ms, over the requests that got their first token within the
+    /// measurement window. The argument is the level of the quantile, from 0 to 1. The time begins when the prompt is
+    /// sent. It does not include finding a route and opening sessions, because the published systems open no sessions.
     PromptLatency(f64),
     /// The value in the column of `cells.csv` that has this name.
     Column(String),

@@ -19,7 +19,7 @@ impl Source {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// The byte range that an error of ron refers to.
+    /// The byte range to which an error of ron refers.
     pub(crate) fn range(&self, error: &SpannedError) -> Range<usize> {
         range(&self.text, error)
     }
@@ -77,7 +77,7 @@ fn word_end(text: &str, at: usize) -> usize {
     at + text[at..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len() - at)
 }
 
-/// The byte offset of a position whose column counts characters.
+/// The byte offset of a position. The position's column counts characters.
 fn byte(text: &str, position: Position) -> usize {
     let line_start = match position.line {
         0 | 1 => 0,

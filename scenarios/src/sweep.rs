@@ -350,8 +350,8 @@ impl Varied {
         if count > RUNS { Err(count) } else { Ok(points) }
     }
 
-    /// Returns the paths whose values identify a cell. A varied path is split into its fields if its values are structs
-    /// with the same fields. Fields with the same value in all cells are then left out.
+    /// Returns the paths that identify a cell by their values. A varied path is split into its fields if its values are
+    /// structs with the same fields. Fields with the same value in all cells are then left out.
     fn leaves(&self, texts: &[String]) -> Vec<Path> {
         let mut varied: Vec<Path> = Vec::new();
         for assignment in self.axes.iter().chain(&self.cases).flatten() {

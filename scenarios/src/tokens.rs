@@ -27,10 +27,11 @@ pub struct Sampling {
     /// The number by which the scores are divided. With 0, the token with the highest score is chosen (greedy
     /// decoding).
     pub temperature: f32,
-    /// The number of tokens with the highest scores from which one is sampled. Without it: all tokens.
+    /// The number of candidates: the next token is sampled from this many tokens with the highest scores. Without it,
+    /// all tokens are candidates.
     pub top_k: Option<u32>,
-    /// Nucleus sampling (Holtzman et al. 2020): the token is sampled from the smallest set of most probable tokens
-    /// whose probabilities add up to at least this value. Without it: all tokens.
+    /// Nucleus sampling (Holtzman et al. 2020): the next token is sampled from the most probable tokens, as few as have
+    /// a total probability of at least this value. Without it, all tokens are candidates.
     pub top_p: Option<f32>,
 }
 

@@ -234,7 +234,7 @@ fn what_a_later_flag_would_drop_is_refused_with_both() {
     let twice = over(&[("workload.prompt", "8"), ("workload.prompt", "16")], &[]);
     let expected = "--set workload.prompt=16: the option overrides `--set workload.prompt=8`, which is given before";
     assert_eq!(refused("nano", &twice), expected);
-    // An override of the whole link comes after an override of one of the link's fields.
+    // An override of the whole link follows an override of one of the link's fields.
     let above = over(&[("network.default.delay", "3 ms"), ("network.default", "Link()")], &[]);
     assert!(refused("nano", &above).contains("the option overrides `--set network.default.delay=3 ms`"));
     let below = over(&[("network.default", "Link()"), ("network.default.delay", "3 ms")], &[]);

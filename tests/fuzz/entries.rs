@@ -1,5 +1,5 @@
-//! The entry points for input from other programs: one function for each kind of input, and the seeds from which
-//! mutation starts.
+//! The entry points for input from other programs: one function for each kind of input, and the seeds, the inputs that
+//! are mutated.
 //!
 //! The fuzz targets call these functions. So does `tests/foreign_bytes.rs`, which replays the corpora and mutates them
 //! with a seeded generator. An entry panics only if the program has a bug.
@@ -216,7 +216,7 @@ fn nano() -> (Loaded, Cell, Plan) {
     (loaded, cell, plan)
 }
 
-/// Returns the inputs from which the mutation of an entry starts: valid bytes that the program itself has made.
+/// Returns the seeds of an entry, the inputs that are mutated: valid bytes that the program itself has made.
 pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
     match entry {
         "config" | "safetensors" | "safetensors_index" | "tokenizer" => return models::seeds(entry),

@@ -25,7 +25,7 @@ impl Insider {
         Insider { dir: tempfile::tempdir().expect("a folder") }
     }
 
-    /// Returns options for a run whose hosts the test will connect to.
+    /// Returns options for a run. The test will connect to the run's hosts.
     pub fn options(&self) -> Options {
         let dir = self.dir.path().to_str().expect("a plain path");
         let args = ["-c", TAP, "tap", env!("CARGO_BIN_EXE_swarmbench"), dir];

@@ -24,8 +24,8 @@ impl RequestContext<'_> {
         self.out.push(Effect::Send { to, message });
     }
 
-    /// Whether the client's view is older than the DHT's `refresh`, or the known peers that are not banned no longer
-    /// cover all blocks.
+    /// Whether the client's view is older than the DHT's `refresh` interval, or some block is no longer served by any
+    /// known, unbanned peer.
     pub fn is_view_outdated(&self) -> bool {
         let is_old = self.view.age(self.now).is_none_or(|age| age > self.config.policies.dht.refresh);
         is_old || !self.view.covers(self.config.blocks, self.now)

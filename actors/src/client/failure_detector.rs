@@ -107,8 +107,8 @@ impl Request {
     }
 
     /// Handles a heartbeat, one expiry of the client's heartbeat timer. Adds to `pings` each peer that the request
-    /// waits for and that has no unanswered ping. Bans and declares failed each peer that has not answered a ping in
-    /// time, or whose timeout has passed.
+    /// waits for and that has no unanswered ping. Bans each peer that has not answered a ping in time or has exceeded
+    /// its timeout, and declares the peer failed.
     pub fn beat(
         &mut self,
         context: &mut RequestContext<'_>,

@@ -5,8 +5,8 @@
 //! so that a late message of an old session is never taken for one of a new session. The inputs of the lost peer are
 //! then sent to the new peers. With `Forwarding::Relay`, and at the first hop, the client sends the inputs from its own
 //! history. With `Forwarding::Push`, the peer of the previous hop sends its kept outputs again. The peers of later hops
-//! skip the tokens that they have accepted already. Recovery therefore works no matter at which hop the step was when
-//! the peer failed.
+//! skip the tokens that they have accepted already. The request therefore continues correctly, whichever hop the step
+//! had reached when the peer failed.
 use super::context::RequestContext;
 use super::hop_session::{HopSession, State};
 use super::peer_trouble::{PeerTrouble, Stage};
@@ -160,8 +160,7 @@ impl Request {
 
     /// Waits before the next try, longer each time. The request fails if no retries are left. As in Petals
     /// (`sequence_manager.py`, `on_request_failure`), a lookup starts during the wait only if the request found no
-    /// route, if the known peers that are not banned do not cover all blocks, or if the view is older than the DHT's
-    /// `refresh`.
+    /// route, if no known, unbanned peer serves some block, or if the view is older than the DHT's `refresh` interval.
     fn wait(&mut self, context: &mut RequestContext<'_>) -> Progress {
         let Some(failure) = &mut self.failure else { return Going };
         if failure.tries >= context.config.policies.retry.limit {
@@ -191,7 +190,7 @@ impl Request {
     }
 
     /// Whether the request waits because it found no route. Such a request may try again as soon as peers are found. A
-    /// request whose peers keep failing must wait its full time.
+    /// request that waits because its peers keep failing must wait its full time.
     pub fn is_unrouted(&self) -> bool {
         matches!(self.failure.as_deref(), Some(PeerTrouble { stage: Stage::Waiting(_), unrouted: true, .. }))
     }

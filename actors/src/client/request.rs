@@ -68,7 +68,7 @@ pub(super) struct RequestSpec {
 /// The tokens of a request: how many of each row have been computed, and their ids.
 #[derive(Default)]
 pub(super) struct Tokens {
-    /// The number of tokens of each row that the peers' KV caches hold. The tokens of the current step come after them.
+    /// The number of tokens of each row that the peers' KV caches hold. The tokens of the current step follow these.
     pub position: u32,
     /// The number of tokens of each row generated since the request's last restart. After a restart, it is less than
     /// `generated` until the request has generated all earlier tokens again.
@@ -83,7 +83,7 @@ pub(super) struct Tokens {
     output: Vec<u32>,
 }
 
-/// The last message (`Open`, step or `Reroute`) that the request has sent to a peer and whose answer it waits for.
+/// The last message (`Open`, step or `Reroute`) that was sent to a peer for this request and is not answered yet.
 pub(super) struct Awaited {
     /// The time at which the client sent the message.
     pub since: Timestamp,
@@ -325,8 +325,8 @@ impl Request {
     fn pass(&mut self, context: &mut RequestContext<'_>, hop_session: usize, step: Step) -> Progress {
         self.phase = Phase::Away(hop_session);
         let to = &mut self.hop_sessions[hop_session];
-        // A hop session that is lost, or whose inputs are not replayed yet, gets no step now. The later replay of its
-        // inputs ends with this step.
+        // The hop session gets no step now if it is lost, or if its inputs are not replayed yet. The later replay of
+        // its inputs ends with this step.
         if !to.is_wanting() {
             to.hear(context.now);
             self.awaited = Awaited { since: context.now, bytes: step.activation.bytes() };
@@ -373,7 +373,7 @@ impl Request {
     }
 
     /// Handles a step that has passed all hops: sends the next chunk of the prompt, computes the LM head, or ends the
-    /// request if no token was asked for.
+    /// request if it asks for no tokens.
     fn on_through(&mut self, context: &mut RequestContext<'_>, activation: Activation) -> Progress {
         self.hop_sessions
             .iter_mut()

@@ -22,8 +22,8 @@ pub struct Lookup {
     alpha: usize,
     /// The known nodes, nearest first.
     candidates: Vec<Candidate>,
-    /// The distance of the `k`-th nearest known node, not counting nodes that did not respond. The maximum distance if
-    /// fewer nodes are known.
+    /// The distance of the `k`-th nearest known node; the maximum distance if fewer nodes are known. Nodes that did not
+    /// respond are not counted.
     reach: Distance,
     /// The number of queries in flight.
     under_way: usize,
@@ -37,7 +37,7 @@ struct Candidate {
     distance: Distance,
     node: NodeId,
     /// The length of the chain of queries that ends with the query to this node: 1 if the node was known at the start,
-    /// else one more than the depth of the node whose response contained this node.
+    /// else one more than the depth of the node that named this node in its response.
     depth: u16,
     state: State,
 }
@@ -78,8 +78,8 @@ impl Lookup {
         self.target
     }
 
-    /// Returns the distance from the target beyond which this lookup queries no node that it knows now, unless nearer
-    /// nodes fail to respond.
+    /// Returns the distance from the target up to which this lookup queries the nodes that it knows now. It queries
+    /// farther nodes only if nearer ones fail to respond.
     #[inline]
     pub fn reach(&self) -> Distance {
         self.reach
@@ -149,7 +149,7 @@ impl Lookup {
         self.measure();
     }
 
-    /// Whether the `k` nearest nodes have all responded, not counting nodes that were found not to respond.
+    /// Whether the `k` nearest nodes have all responded. Nodes that failed to respond are not counted.
     pub fn is_over(&self) -> bool {
         self.under_way == 0 && self.nearest().all(|candidate| candidate.state == State::Answered)
     }

@@ -8,6 +8,7 @@
 mod task;
 
 use super::Kademlia;
+use super::calls::Calls;
 use super::key::Key;
 use super::lookup::Lookup;
 use super::record::{Held, Record, Store};
@@ -49,8 +50,8 @@ pub enum Done {
     /// The result of [`Node::probe_next_hops`]: the latest record of each peer under the keys, in the order of node
     /// ids.
     NextHopProbe(Vec<Arc<Record>>),
-    /// The announcement is over. `kept` is the number of STORE requests after which a node has stored the record, plus
-    /// one if this node has stored the record itself. It is 0 if no node has stored the record.
+    /// The announcement is over. `kept` is the number of STORE requests that were answered with success, plus one if
+    /// this node has stored the record itself. It is 0 if no node has stored the record.
     Announced { record: Arc<Record>, kept: usize },
 }
 
@@ -62,12 +63,11 @@ pub struct Node {
     client: bool,
     table: Table,
     store: Store,
-    tasks: BTreeMap<u32, Task>,
+    tasks: BTreeMap<u32, Box<Task>>,
     next_task: u32,
     /// The requests to other nodes that are not answered yet, in the order in which they were sent, which is also the
     /// order of their deadlines.
-    calls: BTreeMap<u32, Call>,
-    next_call: u32,
+    calls: Calls<Call>,
     /// Whether the timer for unanswered requests is running.
     armed: bool,
     stream: SmallStream,
@@ -105,8 +105,7 @@ impl Node {
             store: Store::default(),
             tasks: BTreeMap::new(),
             next_task: 0,
-            calls: BTreeMap::new(),
-            next_call: 0,
+            calls: Calls::default(),
             armed: false,
             stream: seed.small_stream("dht", u64::from(me.node.0), 0),
         }
@@ -179,7 +178,7 @@ impl Node {
         }
         let id = self.next_task;
         self.next_task = self.next_task.wrapping_add(1);
-        self.tasks.insert(id, task);
+        self.tasks.insert(id, Box::new(task));
         let mut done = Vec::new();
         self.advance(now, id, out, &mut done);
         self.arm(now, out);
@@ -233,8 +232,8 @@ impl Node {
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, out: &mut Vec<Effect>) -> bool {
         let PingPurpose::Dht(request) = PingPurpose::of(nonce) else { return false };
         let id = request as u32;
-        if self.calls.get(&id).is_some_and(|call| matches!(call.what, Asked::Ping) && call.to.node == from) {
-            let contact = self.calls.remove(&id).expect("the call was found above").to;
+        if self.calls.get(id).is_some_and(|call| matches!(call.what, Asked::Ping) && call.to.node == from) {
+            let contact = self.calls.remove(id).expect("the call was found above").to;
             self.hear(now, contact, out);
         }
         true
@@ -245,7 +244,7 @@ impl Node {
         if let Some(contact) = self.table.contact(from) {
             self.table.silent(contact);
         }
-        let lost: Vec<u32> = self.calls.iter().filter(|(_, call)| call.to.node == from).map(|(id, _)| *id).collect();
+        let lost: Vec<u32> = self.calls.iter().filter(|(_, call)| call.to.node == from).map(|(id, _)| id).collect();
         self.lose(now, &lost, out)
     }
 
@@ -253,7 +252,7 @@ impl Node {
     pub fn on_woken(&mut self, now: Timestamp, out: &mut Vec<Effect>) -> Vec<Done> {
         self.armed = false;
         let late = self.calls.iter().take_while(|(_, call)| call.deadline <= now);
-        let late: Vec<u32> = late.map(|(id, _)| *id).collect();
+        let late: Vec<u32> = late.map(|(id, _)| id).collect();
         self.store.sweep(now);
         self.lose(now, &late, out)
     }
@@ -261,7 +260,7 @@ impl Node {
     fn lose(&mut self, now: Timestamp, calls: &[u32], out: &mut Vec<Effect>) -> Vec<Done> {
         let mut done = Vec::new();
         for id in calls {
-            let Some(call) = self.calls.remove(id) else { continue };
+            let Some(call) = self.calls.remove(*id) else { continue };
             self.table.silent(call.to);
             match call.what {
                 Asked::Ping => {}
@@ -299,15 +298,14 @@ impl Node {
 
     /// Sends every query that a task may send now. Ends the task if nothing is left to query or to wait for.
     fn advance(&mut self, now: Timestamp, id: u32, out: &mut Vec<Effect>, done: &mut Vec<Done>) {
-        let Some(mut task) = self.tasks.remove(&id) else { return };
         let mut asks = false;
-        while let Some(Question { to, lookups, body }) = task.next_question() {
+        loop {
+            let Some(task) = self.tasks.get_mut(&id) else { return };
+            let Some(Question { to, lookups, body }) = task.next_question() else { break };
             asks = true;
             self.ask(now, to, Asked::Find { task: id, lookups }, body, out);
         }
-        let over = !asks && task.has_looked();
-        self.tasks.insert(id, task);
-        if over {
+        if !asks && self.tasks[&id].has_looked() {
             self.looked(now, id, out, done);
         }
     }
@@ -319,11 +317,7 @@ impl Node {
 
     /// Registers a request that waits for an answer, and returns its number.
     fn expect(&mut self, now: Timestamp, to: Contact, what: Asked) -> u32 {
-        let id = self.next_call;
-        // The number wraps around, but an answer to an old request with the same number would have arrived long ago.
-        self.next_call = self.next_call.wrapping_add(1);
-        self.calls.insert(id, Call { to, deadline: now + self.rules.timeout, what });
-        id
+        self.calls.add(Call { to, deadline: now + self.rules.timeout, what })
     }
 
     fn say(&self, to: NodeId, id: u32, body: Body, out: &mut Vec<Effect>) {
@@ -332,10 +326,10 @@ impl Node {
     }
 
     fn answered(&mut self, from: NodeId, id: u32) -> Option<Asked> {
-        if self.calls.get(&id)?.to.node != from {
+        if self.calls.get(id)?.to.node != from {
             return None;
         }
-        self.calls.remove(&id).map(|call| call.what)
+        self.calls.remove(id).map(|call| call.what)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a response, and the buffers for effects and results")]
@@ -349,15 +343,13 @@ impl Node {
         out: &mut Vec<Effect>,
         done: &mut Vec<Done>,
     ) {
-        let Some(call) = self.calls.get(&id).filter(|call| call.to.node == from) else { return };
+        let Some(call) = self.calls.get(id).filter(|call| call.to.node == from) else { return };
         let (key, me) = (call.to.key, self.me.key);
         let Some(Asked::Find { task: id, lookups }) = self.answered(from, id) else { return };
         let Some(task) = self.tasks.get_mut(&id) else { return };
         contacts.truncate(limits::DHT_CONTACTS_PER_ANSWER);
         contacts.retain(|contact| contact.key != me);
-        if held.records.len() > limits::DHT_RECORDS_PER_ANSWER {
-            held.records = held.records[..limits::DHT_RECORDS_PER_ANSWER].into();
-        }
+        held.records.truncate(limits::DHT_RECORDS_PER_ANSWER);
         task.on_answer(key, &lookups, &contacts, &held, self.rules.search);
         self.advance(now, id, out, done);
     }
@@ -441,7 +433,7 @@ impl Node {
         if self.armed {
             return;
         }
-        if let Some(call) = self.calls.values().next() {
+        if let Some((_, call)) = self.calls.iter().next() {
             self.armed = true;
             out.push(Effect::Wake { after: call.deadline.since(now), timer: Timer::Dht });
         }

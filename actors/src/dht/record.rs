@@ -48,15 +48,67 @@ impl Record {
     }
 }
 
-/// The records in a DHT response. The list of records is shared, not copied, because hundreds of clients of one process
-/// query the same records.
+/// Records of different peers, in the order of node ids, with their size on the wire. Copies share one list, because
+/// hundreds of clients of one process query the same records.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Arc<[Arc<Record>]>", into = "Arc<[Arc<Record>]>")]
+pub struct RecordList {
+    records: Arc<[Arc<Record>]>,
+    wire_bytes: u64,
+}
+
+impl RecordList {
+    /// Whether `other` is the same list, or contains the same copies of records.
+    pub fn is(&self, other: &RecordList) -> bool {
+        let same = |(a, b): (&Arc<Record>, &Arc<Record>)| Arc::ptr_eq(a, b);
+        Arc::ptr_eq(&self.records, &other.records)
+            || self.records.len() == other.records.len() && self.records.iter().zip(&*other.records).all(same)
+    }
+
+    /// Removes all but the first `most` records.
+    pub fn truncate(&mut self, most: usize) {
+        if self.records.len() > most {
+            *self = self.records[..most].iter().cloned().collect();
+        }
+    }
+}
+
+impl From<Arc<[Arc<Record>]>> for RecordList {
+    fn from(records: Arc<[Arc<Record>]>) -> RecordList {
+        // Each record carries its expiry time.
+        let wire_bytes = records.iter().map(|record| record.wire_bytes() + 8).sum();
+        RecordList { records, wire_bytes }
+    }
+}
+
+impl From<RecordList> for Arc<[Arc<Record>]> {
+    fn from(list: RecordList) -> Arc<[Arc<Record>]> {
+        list.records
+    }
+}
+
+impl FromIterator<Arc<Record>> for RecordList {
+    fn from_iter<I: IntoIterator<Item = Arc<Record>>>(records: I) -> RecordList {
+        RecordList::from(records.into_iter().collect::<Arc<[_]>>())
+    }
+}
+
+impl std::ops::Deref for RecordList {
+    type Target = [Arc<Record>];
+
+    fn deref(&self) -> &[Arc<Record>] {
+        &self.records
+    }
+}
+
+/// The records in a DHT response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Held {
-    /// The latest record of each peer, in the order of node ids.
-    pub records: Arc<[Arc<Record>]>,
+    /// The latest record of each peer.
+    pub records: RecordList,
     /// The queried keys under which at least one of the records is stored.
     pub keys: Places,
-    /// The number of pairs of a record and a queried key under which it is stored.
+    /// The number of (record, key) pairs: each record counts once for each queried key under which it is stored.
     pub pairs: u32,
 }
 
@@ -65,8 +117,7 @@ impl Held {
     /// its keys.
     pub fn wire_bytes(&self) -> u64 {
         let most = self.records.len() as u64 * self.keys.len() as u64;
-        let records = self.records.iter().map(|record| record.wire_bytes() + 8);
-        records.sum::<u64>() + 2 * u64::from(self.pairs).min(most)
+        self.records.wire_bytes + 2 * u64::from(self.pairs).min(most)
     }
 }
 
@@ -125,7 +176,7 @@ struct Subkeys {
 
 /// The unexpired records under a key, kept as a list because they are queried far more often than they change.
 struct List {
-    records: Arc<[Arc<Record>]>,
+    records: RecordList,
     /// The earliest expiry among the records of the list.
     until: Timestamp,
 }
@@ -140,7 +191,7 @@ impl Subkeys {
         self.entries.values().filter(move |entry| entry.expires > now || planted(Canary::ExpiredRecordServed))
     }
 
-    fn list(&mut self, now: Timestamp) -> &Arc<[Arc<Record>]> {
+    fn list(&mut self, now: Timestamp) -> &RecordList {
         if self.list.as_ref().is_none_or(|list| list.until <= now) {
             let records = self.unexpired(now).map(|entry| entry.record.clone()).collect();
             let until = self.unexpired(now).map(|entry| entry.expires).min().unwrap_or(Timestamp(u64::MAX));
@@ -200,7 +251,7 @@ impl Store {
     /// Returns the latest record of each peer under `keys`, at most [`limits::DHT_RECORDS_PER_ANSWER`] records.
     pub fn held(&mut self, now: Timestamp, keys: &[Key]) -> Held {
         let (mut places, mut pairs) = (Places::default(), 0);
-        let mut lists: Vec<Arc<[Arc<Record>]>> = Vec::new();
+        let mut lists: Vec<RecordList> = Vec::new();
         for (index, key) in keys.iter().enumerate() {
             let Some(under) = self.keys.get_mut(key) else { continue };
             let list = under.list(now);
@@ -212,7 +263,7 @@ impl Store {
         }
         let most = limits::DHT_RECORDS_PER_ANSWER;
         let records = match lists.as_slice() {
-            [] => Arc::default(),
+            [] => RecordList::default(),
             [list] if list.len() <= most => list.clone(),
             lists => {
                 let mut latest = LatestRecords::default();

@@ -1,5 +1,5 @@
-//! The routing table of a node: the contacts that the node has heard from, in k-buckets. A contact belongs to the
-//! bucket whose index is the number of leading bits that the contact's id and the node's id have in common.
+//! The routing table of a node: the contacts that the node has heard from, in k-buckets. The number of leading bits
+//! that a contact's id and the node's id have in common is the index of the contact's bucket.
 //!
 //! A bucket holds at most `k` contacts, the least recently seen first. A newcomer to a full bucket waits while the
 //! least recently seen contact is pinged. If the contact answers, it moves to the end of the bucket, and the newcomer

@@ -73,7 +73,7 @@ impl Account {
     }
 }
 
-/// A violation of message accounting: a link direction whose sender and receiver have counted differently.
+/// A violation of message accounting: the sender and the receiver of one link direction have counted differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub from: HostId,
@@ -89,7 +89,7 @@ pub struct Gap {
 ///
 /// # Errors
 ///
-/// The first link direction whose counts do not add up.
+/// The first link direction with counts that do not add up.
 pub fn settle(accounts: &[Account]) -> Result<MessageAccount, Gap> {
     let mut all = MessageAccount::default();
     for from in accounts {

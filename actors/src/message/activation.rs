@@ -144,7 +144,7 @@ impl Payload {
         }
     }
 
-    /// Returns the bytes of one row of `activation`, whose values are `self`.
+    /// Returns the number of bytes of one row of `activation`; `self` is the payload of `activation`.
     fn row_bytes(&self, activation: &Activation) -> usize {
         activation.carried_bytes(matches!(self, Payload::Digests(_))) as usize / usize::from(activation.batch).max(1)
     }

@@ -4,21 +4,22 @@ use crate::time::Timestamp;
 /// The purpose of a ping, encoded in its nonce.
 ///
 /// Several parts of a node send pings independently: its DHT node, its failure detector, its next-hop probe and its
-/// measurement of round trips. All pongs arrive at the node, and the purpose tells which part sent the ping that a pong
-/// answers. The receiver of a ping echoes the nonce and does not interpret it.
+/// measurement of round-trip times. All pongs arrive at the node, and the purpose tells which part sent the ping that a
+/// pong answers. The receiver of a ping echoes the nonce and does not interpret it.
 ///
 /// The highest set bit of a nonce encodes the purpose: bit 63, bit 62, bit 61, or none of these three. The bits below
 /// it hold the value of the variant, so values have 63, 62 or 61 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PingPurpose {
-    /// The DHT checks whether a contact still answers. The value is the number of the DHT's request.
+    /// A ping of the DHT, which checks whether a contact still answers. The value is the number of the DHT's request.
     Dht(u64),
-    /// A client's failure detector checks a peer that a request waits for. The value is the time at which the ping was
-    /// sent.
+    /// A ping of a client's failure detector, which checks a peer that a request waits for. The value is the time at
+    /// which the ping was sent.
     Heartbeat(Timestamp),
-    /// A peer's next-hop probe measures round trips. The value is the number of the probe's round.
+    /// A ping of a peer's next-hop probe, which measures round-trip times. The value is the number of the probe round.
     NextHop(u64),
-    /// A client measures round trips. The value is the number of the client's round of pings.
+    /// A latency ping of a client, which measures round-trip times. The value is the number of the client's round of
+    /// latency pings.
     RoundTrip(u64),
 }
 

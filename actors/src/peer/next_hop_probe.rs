@@ -1,6 +1,6 @@
-//! The next-hop probe: a peer measures the round trips to possible next hops of a route before it announces itself, as
-//! Petals' servers do (`server.py`, `_ping_next_servers`). The router takes these round trips as the network cost from
-//! one peer to the next.
+//! The next-hop probe: a peer measures the round-trip times to possible next hops of a route before it announces
+//! itself, as Petals' servers do (`server.py`, `_ping_next_servers`). The router takes these times as the network cost
+//! from one peer to the next.
 //!
 //! In one round, the peer looks up the holders of the block after its own range (and of the blocks inside its range, if
 //! configured), pings a few of them, and waits a short time for the answers. This module is a pure state machine: the
@@ -40,8 +40,8 @@ enum Phase {
 }
 
 impl NextHopProbe {
-    /// Begins a round for a peer that holds `span` in a model of `layers` blocks. Returns the blocks whose holders the
-    /// caller must look up, or `None` if there is nothing to measure or a round is in progress.
+    /// Begins a round for a peer that holds `span` in a model of `layers` blocks. Returns the blocks for which the
+    /// caller must look up the holders, or `None` if there is nothing to measure or a round is in progress.
     pub fn begin(&mut self, span: BlockRange, layers: u32, pings: &Pings) -> Option<BlockRange> {
         let end = if pings.next > 0 { (span.end + 1).min(layers) } else { span.end };
         let start = if pings.middle > 0 { (span.start + 1).min(end) } else { span.end.min(end) };
@@ -99,7 +99,7 @@ impl NextHopProbe {
         self.phase == Phase::Pinging
     }
 
-    /// Records the round trip of an answered ping. Returns whether this answer ends the round. Answers of earlier
+    /// Records the round-trip time of an answered ping. Returns whether this answer ends the round. Answers of earlier
     /// rounds and second answers are ignored.
     pub fn on_pong(&mut self, now: Timestamp, from: NodeId, nonce: u64, pings: &Pings) -> bool {
         if PingPurpose::of(nonce) != PingPurpose::NextHop(self.rounds) {

@@ -3,9 +3,9 @@
 //!
 //! A peer joins the DHT while it loads its blocks. It announces itself as JOINING until the blocks are loaded, and as
 //! ONLINE from then on. It repeats the announcement periodically, so that its records do not expire. Before each ONLINE
-//! announcement it measures the round trips to possible next hops (see `next_hop_probe.rs`). A peer that chooses its
-//! blocks checks from time to time whether it is needed more at other blocks. If it is, the peer announces OFFLINE for
-//! the old blocks and loads the new ones.
+//! announcement it measures the round-trip times to possible next hops (see `next_hop_probe.rs`). A peer that chooses
+//! its blocks checks from time to time whether it is needed more at other blocks. If it is, the peer announces OFFLINE
+//! for the old blocks and loads the new ones.
 use crate::announce::{Announce, Load};
 use crate::dht::node::{self, Node};
 use crate::dht::{Done, Key, Record, State};
@@ -32,7 +32,7 @@ pub struct Config {
     pub chooses: Option<Placement>,
     /// The speed that the peer announces, unless a self-benchmark replaces it.
     pub speed: Speed,
-    /// How many possible next hops the peer pings, and how long it keeps the round trips.
+    /// How many possible next hops the peer pings, and how long it keeps the measured round-trip times.
     pub pings: Pings,
 }
 
@@ -202,7 +202,7 @@ impl Presence {
         Some(PresenceAction::AnnounceNow)
     }
 
-    /// Stores a record with the peer's state, speed, load and round trips in the DHT, under the keys of the peer's
+    /// Stores a record with the peer's state, speed, load and round-trip times in the DHT, under the keys of the peer's
     /// blocks. Does nothing before the peer has joined the DHT, or while it is offline.
     pub fn announce(&mut self, now: Timestamp, load: Load, out: &mut Vec<Effect>) -> Vec<PresenceAction> {
         if !self.joined || self.state == State::Offline {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 #[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
 pub struct Detection<T = Duration> {
-    /// The interval at which a client pings the peers that it waits for. A node answers at once, however busy its
+    /// The interval at which a client pings the peers for which it waits. A node answers at once, however busy its
     /// device is.
     pub heartbeat: T,
     /// The number of unanswered heartbeats after which a peer counts as failed; 0: no pings, as in Petals. A client

@@ -28,7 +28,7 @@ impl<T> Bans<T> {
     }
 }
 
-/// The number of consecutive bans after which their length no longer grows: 15 s x 2^16 is eleven days.
+/// After this number of consecutive bans, the length of the bans no longer grows: 15 s x 2^16 is eleven days.
 const GROWING: u32 = 16;
 
 /// The latest ban of a peer.

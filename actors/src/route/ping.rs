@@ -1,10 +1,10 @@
-//! Round trips, which are measured by pings, averaged, and ignored once they are old.
+//! Round-trip times: they are measured by pings, averaged, and ignored once they are old.
 use crate::time::{Duration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The settings by which nodes measure round trips. The defaults are those of Petals (`ping.py`, `sequence_manager.py`,
-/// `server.py`), except for `middle`.
+/// The settings by which nodes measure round-trip times. The defaults are those of Petals (`ping.py`,
+/// `sequence_manager.py`, `server.py`), except for `middle`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(bound = "T: JsonSchema + Serialize + From<Duration>")]
@@ -20,9 +20,9 @@ pub struct Pings<T = Duration> {
     /// The number of peers that a peer pings at each announcement, among the peers that serve blocks inside its own
     /// block range. Petals: 5, because its routes may leave a peer before the end of that range.
     pub middle: u32,
-    /// The weight of the newest round trip in the exponential moving average, from 0 to 1.
+    /// The weight of the newest round-trip time in the exponential moving average, from 0 to 1.
     pub smoothing: f64,
-    /// The age at which a measured round trip is no longer used.
+    /// The age at which a measured round-trip time is no longer used.
     pub expiry: T,
 }
 
@@ -47,7 +47,7 @@ impl<T> Pings<T> {
     }
 }
 
-/// The averaged round trip to a peer, and its mean deviation (as in RFC 6298).
+/// The average round-trip time to a peer, and its mean deviation (as in RFC 6298).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RoundTrip {
     average: Duration,
@@ -56,8 +56,8 @@ pub struct RoundTrip {
 }
 
 impl RoundTrip {
-    /// Returns the averaged round trip after a new measurement of `took`. If `last`, the average so far, is missing or
-    /// has expired, the average starts anew with `took` and the deviation with half of it.
+    /// Returns the average round-trip time after a new measurement of `took`. If `last`, the average so far, is missing
+    /// or has expired, the average starts anew with `took` and the deviation with half of it.
     pub fn after(last: Option<RoundTrip>, now: Timestamp, took: Duration, pings: &Pings) -> RoundTrip {
         let Some(RoundTrip { average, varies, .. }) = last.filter(|trip| trip.within(now, pings.expiry).is_some())
         else {

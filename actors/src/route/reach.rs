@@ -57,8 +57,8 @@ impl Reach {
         Reach { blocks, peers: spans, free, enter, ends }
     }
 
-    /// Returns the indices of the peers that a route may enter at `block`, in ascending order. Each index comes with
-    /// the block where the route leaves that peer (exclusive).
+    /// Returns the peers that a route may enter at `block`, in ascending order of their indices. Each entry has the
+    /// peer's index and the block where the route leaves the peer (exclusive).
     pub fn entering(&self, block: u32) -> impl Iterator<Item = (usize, u32)> {
         let at = (block - self.blocks.start) as usize;
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
@@ -72,8 +72,8 @@ impl Reach {
     }
 
     /// Returns the block where a route that enters the peer at `block` leaves it (exclusive). This is the end of the
-    /// peer's range. For a banned peer it is the first block that a peer without a ban holds, if that comes earlier.
-    /// Returns `None` if the route cannot enter the peer at `block`.
+    /// peer's range, but a route leaves a banned peer already at the first block that an unbanned peer holds. Returns
+    /// `None` if the route cannot enter the peer at `block`.
     pub fn end(&self, index: usize, block: u32) -> Option<u32> {
         let (span, banned) = *self.peers.get(index)?;
         if !self.blocks.contains(block) || !span.contains(block) {

@@ -33,8 +33,7 @@ pub(super) struct Estimate<'a> {
 }
 
 impl Estimate<'_> {
-    /// Returns half of the round trip `rtt`, which is clamped to `longest_rtt`; half of `unknown_rtt` if `rtt` is
-    /// `None`.
+    /// Returns half of the round-trip time `rtt`, clamped to `longest_rtt`; half of `unknown_rtt` if `rtt` is `None`.
     fn one_way(&self, rtt: Option<Duration>) -> f64 {
         rtt.unwrap_or(self.costs.unknown_rtt).min(self.costs.longest_rtt).as_secs_f64() / 2.0
     }
@@ -75,8 +74,8 @@ impl Estimate<'_> {
     /// - the number of sessions that this client has opened there since the report;
     /// - a random number from 0 to 1, for the sessions that other clients are opening at the same time.
     ///
-    /// Both random terms come from one number per peer, which is derived from `ask.draw`. The randomness keeps clients
-    /// with the same information from all choosing the same route.
+    /// Both random terms are computed from one random number per peer, which is derived from `ask.draw`. The randomness
+    /// keeps clients with the same information from all choosing the same route.
     fn waiting(&self, peer: &Known<'_>, expected: f64) -> f64 {
         let recent = peer.seen.load.filter(|(_, at)| self.now.since(*at) <= self.pings.expiry);
         let load = recent.map_or(peer.announce.load, |(load, _)| load);
@@ -141,8 +140,8 @@ impl<'a> ShortestPath<'a> {
                 let seconds = self.entries[index] + self.seconds(index, end - block, rest);
                 if block == self.blocks.start {
                     let whole = seconds + self.estimate.client(&self.peers[index]);
-                    // The peers come in the order of their ids, and of two equal routes the first is kept, so ties go
-                    // to the lower id.
+                    // The loop visits the peers in the order of their ids and keeps the first of two equal routes, so
+                    // ties go to the lower id.
                     if first.is_none_or(|(least, _)| whole.total_cmp(&least).is_lt()) {
                         first = Some((whole, index));
                     }

@@ -1,10 +1,10 @@
-//! A node's view of the peers: their block ranges, round trips and loads, and the bans on them.
+//! A node's view of the peers: their block ranges, round-trip times and loads, and the bans on them.
 //!
-//! Lookups supply announcements, pings supply round trips, and some messages of a peer carry its load. The view is a
-//! pure data structure: a client reports its observations to the view, and asks it for a route.
+//! Lookups supply announcements, pings supply round-trip times, and some messages of a peer carry its load. The view is
+//! a pure data structure: a client reports its observations to the view, and asks it for a route.
 //!
-//! Several views may share one copy of a record. A view owns only the observations that its node has made of the few
-//! peers that the node has dealt with.
+//! Several views may share one copy of a record. A view owns only the observations of the few peers that its node has
+//! used or measured.
 use super::ban::{Ban, Bans};
 use super::ping::{Pings, RoundTrip};
 use crate::announce::{Announce, Load};
@@ -35,7 +35,7 @@ pub struct Seen {
     pub load: Option<(Load, Timestamp)>,
     /// The number of sessions that this node has opened at the peer since the peer last reported its load.
     pub opened: u32,
-    /// The averaged round trip to the peer; `None` if none was measured.
+    /// The average round-trip time to the peer; `None` if none was measured.
     pub round_trip: Option<RoundTrip>,
     /// The latest ban of the peer, in force or expired; `None` if the peer has served successfully since.
     pub ban: Option<Ban>,
@@ -69,7 +69,7 @@ impl Known<'_> {
         self.seen.is_banned(now)
     }
 
-    /// Returns the averaged round trip; `None` if it was never measured, or its last measurement is older than
+    /// Returns the average round-trip time; `None` if it was never measured, or its last measurement is older than
     /// `expiry`.
     pub fn rtt(&self, now: Timestamp, expiry: Duration) -> Option<Duration> {
         self.seen.round_trip.and_then(|trip| trip.within(now, expiry))
@@ -191,7 +191,7 @@ impl View {
         route.iter().filter(banned).find(free).map(|hop| hop.peer)
     }
 
-    /// Whether the peers that are present and not banned cover all `blocks` together.
+    /// Whether every one of `blocks` is served by a present, unbanned peer.
     ///
     /// Banned peers do not count: a lookup may still find the record of a peer that has just been lost. If it counted,
     /// a client would retry after each such lookup and use up all of its retries at once.

@@ -8,14 +8,14 @@ use scenarios::profile;
 use scenarios::units::Time;
 use std::collections::BTreeMap;
 
-/// The fitted cold-cache penalty, and the share of cold weights in each computation from which it was fitted.
+/// The fitted cold-cache penalty, and the share of cold weights in each computation that the fit used.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ColdCache {
     /// How fast weights become cold, and what share of them a job leaves cold. The penalties in it are zero.
     law: plan::ColdCache,
-    /// The extra seconds of a block if all of its weights are cold.
+    /// The extra time of a block if all of its weights are cold, in seconds.
     per_block: f64,
-    /// The extra seconds of an LM head if all of its weights are cold.
+    /// The extra time of an LM head if all of its weights are cold, in seconds.
     head: f64,
     /// The share of cold weights in each peer's job, by [`Job::at`].
     jobs: Vec<f64>,
@@ -38,8 +38,8 @@ fn law(half_after: f64, left: f64) -> plan::ColdCache {
     plan::ColdCache { half_after: Duration::from_secs_f64(half_after), left, ..plan::ColdCache::OFF }
 }
 
-/// Returns the share of cold weights at the start of each job. `gaps` has the seconds from the start of the previous
-/// job on the same weights to the start of each job. After an infinite gap, all weights are cold.
+/// Returns the share of cold weights at the start of each job. For each job, `gaps` has the time from the start of the
+/// previous job on the same weights to the job's start, in seconds. After an infinite gap, all weights are cold.
 pub(super) fn shares(law: &plan::ColdCache, gaps: &[f64]) -> Vec<f64> {
     let mut before = 1.0;
     let next = |gap: &f64| {
@@ -49,7 +49,8 @@ pub(super) fn shares(law: &plan::ColdCache, gaps: &[f64]) -> Vec<f64> {
     gaps.iter().map(next).collect()
 }
 
-/// A group of similar computations: for each, its index in [`Gaps`] and its seconds (of one block, for a peer's job).
+/// A group of similar computations. Each has its index in [`Gaps`] and its time in seconds: for a peer's job, the time
+/// per block.
 type Alike = Vec<(usize, f64)>;
 
 impl ColdCache {
@@ -75,12 +76,12 @@ impl ColdCache {
         ColdCache { law, per_block, head, jobs: shares(&law, gaps), heads: of_heads }
     }
 
-    /// Returns the seconds of a peer's job that are cold-cache penalty.
+    /// Returns how much of a peer's job time is cold-cache penalty, in seconds.
     pub fn of_job(&self, job: &Job) -> f64 {
         self.per_block * f64::from(job.blocks) * self.jobs.get(job.at).copied().unwrap_or(0.0)
     }
 
-    /// Returns the seconds of a client's LM head that are cold-cache penalty.
+    /// Returns how much of the time of a client's LM head is cold-cache penalty, in seconds.
     pub fn of_head(&self, head: &Head) -> f64 {
         self.head * self.heads.get(head.at).copied().unwrap_or(0.0)
     }
@@ -111,8 +112,8 @@ fn steady<K>(groups: BTreeMap<K, Alike>) -> Vec<Alike> {
     groups
 }
 
-/// Fits the times in the groups to their cold shares. Returns the extra seconds if all weights are cold, and the sum of
-/// squared errors that remains. Returns `None` if times do not grow with the cold share.
+/// Fits the growth of the times in the groups with the share of cold weights. Returns the extra time in seconds if all
+/// weights are cold, and the remaining sum of squared errors. Returns `None` if times do not grow with this share.
 fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
     let (mut xx, mut xy, mut yy, mut whole) = (0.0, 0.0, 0.0, Vec::new());
     for group in groups {
@@ -123,7 +124,7 @@ fn slope(groups: &[Alike], shares: &[f64]) -> Option<(f64, f64)> {
             xx += dx * dx;
             xy += dx * dy;
             yy += dy * dy;
-            // An upper bound of the extra seconds if all weights are cold: the whole time of this computation counts as
+            // An upper bound of the extra time if all weights are cold: the whole time of this computation counts as
             // penalty.
             whole.push(seconds / shares[*at]);
         }

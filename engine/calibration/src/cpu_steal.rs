@@ -1,30 +1,32 @@
-//! Fits CPU steal: how often and for how long the hypervisor takes a core away from this machine. The fit uses the
-//! times in which devices hand results to their nodes. This takes microseconds, but milliseconds if the hypervisor has
-//! taken away the core on which the node waits for the result.
+//! Fits CPU steal: how often and for how long the hypervisor takes a core away from this machine. The fit uses the time
+//! that a device takes to hand a result to its node. This takes microseconds, but milliseconds if the hypervisor has
+//! taken away the node's core.
 use super::time;
 use scenarios::profile;
 
-/// If it takes longer than these seconds to hand a result from a device to its node, the delay counts as CPU steal.
+/// If handing a result from a device to its node takes more than this number of seconds, the excess counts as CPU
+/// steal.
 const LONG: f64 = 300e-6;
 
-/// The least number of results that were delayed by more than `LONG` seconds from which CPU steal is fitted. With
-/// fewer, the machine counts as having no CPU steal.
+/// The minimum number of results that took longer than `LONG`. With fewer, no CPU steal is fitted, and the machine
+/// counts as having none.
 const ENOUGH: usize = 5;
 
 /// The fitted CPU steal of a core.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct CpuSteal {
-    /// The mean seconds from the end of an interruption to the start of the next.
+    /// The mean time from the end of an interruption to the start of the next, in seconds.
     pub every: f64,
-    /// The mean seconds of an interruption.
+    /// The mean length of an interruption, in seconds.
     pub last: f64,
 }
 
 impl CpuSteal {
-    /// Fits CPU steal to the seconds in which devices handed results to their nodes. The model is that interruptions
-    /// begin at random times and have exponentially distributed lengths. If an interruption is under way at a job's
-    /// end, its remaining length then has the same distribution. So the share `last / every * exp(-LONG / last)` of the
-    /// hand-overs takes longer than `LONG`, and these take on average `LONG + last`.
+    /// Fits CPU steal to `hand_overs`: for each result, the time in seconds in which the device handed it to its node.
+    /// The model is that interruptions begin at random times and have exponentially distributed lengths. If an
+    /// interruption is under way at a job's end, its remaining length then has the same distribution. So the share
+    /// `last / every * exp(-LONG / last)` of the hand-overs takes longer than `LONG`, and these take on average `LONG +
+    /// last`.
     pub fn fit(hand_overs: &[f64]) -> CpuSteal {
         let long: Vec<f64> =
             hand_overs.iter().filter(|hand_over| **hand_over > LONG).map(|hand_over| hand_over - LONG).collect();
@@ -33,8 +35,8 @@ impl CpuSteal {
         }
         let last = long.iter().sum::<f64>() / long.len() as f64;
         let share = long.len() as f64 / hand_overs.len() as f64;
-        // Delays that could only come from interruptions for half of the time or more, or in every millisecond, have
-        // another cause than CPU steal.
+        // If interruptions had to take half of the time or more, or to follow each other within a millisecond, the
+        // delays have a different cause.
         let every = last / share * (-LONG / last).exp();
         if every > last.max(1e-3) { CpuSteal { every, last } } else { CpuSteal::default() }
     }

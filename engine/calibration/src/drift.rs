@@ -10,7 +10,8 @@ use rows::stats::{median, steady_mean};
 use scenarios::cost::{blocks_time, cold_blocks_time};
 use scenarios::plan::{Cost, Table};
 
-/// The lasting error of a profile at one prompt size, as factors by which the profile's times must be multiplied.
+/// The factors that correct a profile at one prompt size: the profile's times are multiplied by them. They are the same
+/// for the whole live sweep.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shape {
     /// The number of tokens of the prompt. The decode steps after the prompt have about the same context.

@@ -22,8 +22,8 @@ const SOME: usize = 3;
 /// because the factors are fitted to the same probes.
 const MUCH: f64 = 0.75;
 
-/// The candidates for the number of probes before a cell, and of as many after it, whose median is the speed at the
-/// cell.
+/// The speed at a cell is the median of the n probes before the cell and the n probes after it. These are the
+/// candidates for n.
 const REACHES: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// The machine's speed in the course of a live sweep.
@@ -31,7 +31,7 @@ const REACHES: [usize; 5] = [1, 2, 4, 8, 16];
 pub struct DriftTimeline {
     /// The results of the probes, in the order in which they ran.
     pub probes: Vec<Probed>,
-    /// The lasting errors of the profile at each prompt size.
+    /// The factors that correct the profile's times at each prompt size.
     shapes: Vec<Shape>,
     decode: FactorTimeline,
     prefill: FactorTimeline,
@@ -44,7 +44,7 @@ pub struct DriftTimeline {
 struct FactorTimeline {
     /// The logarithm of the factor at each probe; `None` if the probe did not measure it.
     logs: Vec<Option<f64>>,
-    /// The number of probes before a cell, and of as many after it, whose median is used.
+    /// The factor at a cell is the median over this many probes before the cell and as many after it.
     reach: usize,
 }
 

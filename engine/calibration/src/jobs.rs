@@ -26,8 +26,8 @@ pub(super) struct Job {
     pub round: u32,
 }
 
-/// Returns each hop with the idle seconds of its device before the hop's job: the time since the device's previous
-/// recorded job ended, or since time 0 for the first job.
+/// Returns each hop with the time in seconds for which its device was idle before the hop's job: since the end of the
+/// device's previous recorded job, or since time 0 for the first job.
 pub(super) fn idle(run: &ObservedRun) -> Vec<(&HopRow, f64)> {
     let device = |hop: &HopRow| {
         let node = run.plan.node(hop.peer);
@@ -115,12 +115,13 @@ pub(super) fn per_job(jobs: &[Job]) -> f64 {
     median(intercepts.collect()).unwrap_or(0.0).max(0.0)
 }
 
-/// The fitted times of blocks, and the seconds that a job takes in addition to its blocks.
+/// The fitted times of blocks, and the time that a job takes in addition to its blocks, in seconds.
 pub(super) struct Blocks {
     per_job: f64,
-    /// The points (new tokens, seconds of a block) of prefills.
+    /// The fitted times of prefills: (new tokens, seconds per block).
     pub prefill: Vec<(u32, f64)>,
-    /// The points (rows, seconds of a block without context, seconds per token of context) of decode steps.
+    /// The fitted times of decode steps: (rows, seconds per block without context, seconds per block and token of
+    /// context).
     decode: Vec<(u32, f64, f64)>,
     /// The longest context of an observed decode step, in tokens.
     longest: u32,
@@ -233,7 +234,7 @@ pub(super) fn heads(seen: &[ObservedRun]) -> (Vec<Head>, Gaps) {
     (heads, all)
 }
 
-/// Returns the extra seconds of a peer's first job over the predicted mean time of jobs of its size: the median over
+/// Returns by how many seconds a peer's first job exceeds the predicted mean time of jobs of its size: the median over
 /// all peers.
 pub(super) fn first_job(seen: &[ObservedRun], blocks: &Blocks, mean: f64) -> f64 {
     let mut extra = Vec::new();

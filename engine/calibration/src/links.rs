@@ -18,7 +18,7 @@ use scenarios::profile;
 use scenarios::units::Rate;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The smallest number of pings from which the distribution of a link's round-trip times is fitted.
+/// The distribution of a link's round-trip times is fitted only if there are at least this many pings.
 const PINGS: usize = 20;
 
 /// The largest number of values that represent the distribution of a link's round-trip times in a profile.
@@ -31,7 +31,7 @@ type Ends = (String, String);
 struct Samples {
     /// The round-trip times in seconds.
     round_trips: Vec<f64>,
-    /// The measured seconds of frames, by the frames' bytes.
+    /// The measured times of frames in seconds, by the size of the frame in bytes.
     frames: BTreeMap<u64, Vec<f64>>,
 }
 
@@ -65,7 +65,7 @@ fn path((from, to): Ends, samples: Samples) -> Option<profile::Way> {
 }
 
 /// Divides ascending values into at most `SHARES` groups of equal size, and returns the mean of each group. Values
-/// above the 99.5th percentile are clamped to it: a round trip that another process delayed by a second is no property
+/// above the 99.5th percentile are clamped to it: a time that another process has made a second longer is no property
 /// of the link.
 fn shares(values: &[f64]) -> Vec<f64> {
     let Some(top) = quantile(values, 0.995) else { return Vec::new() };
@@ -78,7 +78,8 @@ fn shares(values: &[f64]) -> Vec<f64> {
     (0..count).map(mean).collect()
 }
 
-/// Adds the round trips of a run's pings. The first ping to a peer is left out, because it waits for the connection.
+/// Adds the round-trip times of a run's pings. The first ping to a peer is left out, because it waits for the
+/// connection.
 fn round_trips(run: &ObservedRun, samples: &mut BTreeMap<Ends, Samples>) {
     let mut connected = BTreeSet::new();
     let mut pings = run.pings.clone();
@@ -91,8 +92,8 @@ fn round_trips(run: &ObservedRun, samples: &mut BTreeMap<Ends, Samples>) {
     }
 }
 
-/// Adds the times of a run's frames. Only steps whose frames all pass between the client and peers of one host group
-/// are used.
+/// Adds the times of a run's frames. Only steps are used that pass all their frames between the client and peers of one
+/// host group.
 fn frames(run: &ObservedRun, from_device: f64, samples: &mut BTreeMap<Ends, Samples>) {
     let mut routes: BTreeMap<RequestId, BTreeSet<Ends>> = BTreeMap::new();
     for hop in &run.hops {
@@ -104,8 +105,8 @@ fn frames(run: &ObservedRun, from_device: f64, samples: &mut BTreeMap<Ends, Samp
         let mut route = routes.get(&step.request).into_iter().flatten();
         let (Some(ends), None) = (route.next(), route.next()) else { continue };
         let (count, bytes) = frames_of(&run.plan, step);
-        // Waiting for a busy link, and the times in which devices hand results to nodes, are not properties of the
-        // link.
+        // The time for which frames queue for a busy link, and the time in which devices hand results to nodes, are not
+        // properties of the link, so they are subtracted.
         let waited = step.network.map_or(0.0, |network| seconds(network.send_queue));
         let returns = (2.0 + f64::from(step.hops)) * from_device;
         let took = (seconds(step.parts.network) - waited - returns).max(0.0) / f64::from(count);

@@ -29,7 +29,7 @@ pub(super) fn fit(seen: &[&ObservedRun]) -> Overheads {
     // Only runs with one client are used here, because their jobs never wait for the job of another client.
     let there: Vec<Start> = seen.iter().filter(|run| solitary(run)).flat_map(|run| ways_there(run)).collect();
     let back: Vec<Start> = seen.iter().flat_map(|run| ways_back(run)).collect();
-    // The times of frames come only from runs with one client, or from all runs if no run has just one client.
+    // The times of frames are taken only from runs with one client, or from all runs if no run has just one client.
     let crowded = !seen.iter().any(|run| solitary(run));
     let plain = |run: &&&ObservedRun| !run.plan.network.shape && (crowded || solitary(run));
     let frames_after = |back: f64| -> Vec<Start> {

@@ -95,7 +95,7 @@ pub fn probes(plans: &[Plan]) -> Result<Vec<Plan>, String> {
     Ok(prompts.into_iter().map(probe).collect())
 }
 
-/// The hosts from which the calibration swarms are built.
+/// The hosts that the calibration swarms are built of.
 struct HostTemplates {
     peer: Host,
     client: Host,

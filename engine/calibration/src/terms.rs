@@ -26,7 +26,7 @@ pub enum Term {
     ColdCache,
     /// The speed of the machine at the time of each live cell, relative to the profile.
     Drift,
-    /// The correction of the lasting errors of the profile at each prompt size, which the probes show.
+    /// The factors that correct the profile's times at each prompt size, measured by the probes.
     SizeFactors,
 }
 

@@ -25,9 +25,9 @@ pub(super) struct Start {
     pub bytes: u64,
     /// The number of successive hand-overs or frames.
     pub count: u32,
-    /// For each hand-over or frame before which its thread or connection was idle, the idle seconds.
+    /// For each hand-over or frame that its thread or connection made after being idle, the idle time in seconds.
     pub still: Vec<f64>,
-    /// The total seconds of all `count` hand-overs or frames.
+    /// The total time of all `count` hand-overs or frames, in seconds.
     pub seconds: f64,
 }
 
@@ -39,8 +39,8 @@ pub(super) struct Wake {
     pub half_after: f64,
 }
 
-/// The seconds of a hand-over or a frame without an idle time before it: the constant `start`, plus `per_byte` for each
-/// byte.
+/// The time in seconds of a hand-over or a frame that no idle time preceded: the constant `start`, plus `per_byte` for
+/// each byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Line {
     pub start: f64,
@@ -91,7 +91,7 @@ impl Line {
         line(&points, wake.idle).0
     }
 
-    /// Returns the seconds of a hand-over or a frame of `bytes` bytes without an idle time before it.
+    /// Returns the time in seconds of a hand-over or a frame of `bytes` bytes that no idle time preceded.
     pub fn of(&self, bytes: u64) -> f64 {
         self.start + self.per_byte * bytes as f64
     }
@@ -151,8 +151,8 @@ impl Group<'_> {
     }
 }
 
-/// Fits a line to the points after `idle` times `share` is subtracted from their seconds. Returns the line, whose
-/// coefficients are at least 0, and the weighted sum of squared errors that remains.
+/// Subtracts `idle * share` from the time of each point, and fits a line with coefficients of at least 0. Returns the
+/// line and the remaining weighted sum of squared errors.
 fn line(points: &[Point], idle: f64) -> (Line, f64) {
     let rest = |point: &Point| point.y - idle * point.share;
     let sum = |of: &dyn Fn(&Point) -> f64| points.iter().map(|point| point.weight * of(point)).sum::<f64>();

@@ -46,7 +46,7 @@ impl Passage {
         Passage { sent, first: sent, last: sent, queue: Duration::ZERO, propagation: Duration::ZERO }
     }
 
-    /// Returns a passage with the given parts, whose total time is their sum.
+    /// Returns a passage with the given parts. The passage's total time is the sum of the parts.
     pub fn whole(sent: Timestamp, queue: Duration, propagation: Duration, transmit: Duration) -> Passage {
         let first = sent + queue + propagation;
         Passage { sent, first, last: first + transmit, queue, propagation }

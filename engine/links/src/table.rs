@@ -34,7 +34,7 @@ pub struct LinkTable {
     streams: Streams,
 }
 
-/// The seeds of the paths' random streams: one seed for each purpose, from which each pair of hosts derives its stream.
+/// The seeds of the paths' random streams, one for each purpose. Each pair of hosts derives its own stream from a seed.
 struct Streams {
     path: NamedSeed,
     path_once: NamedSeed,
@@ -287,8 +287,8 @@ impl LinkTable {
         egress.max(self.ns_per_byte(link)).max(ingress)
     }
 
-    /// Returns the distribution from which a link draws a delay for each message, without any part that is drawn once
-    /// per pair of hosts.
+    /// Returns the distribution of the delay that a link samples for each message, without any part that is sampled
+    /// once per pair of hosts.
     #[inline]
     pub(crate) fn each_delay(&self, link: u32) -> &Delay {
         let link = &self.links[link as usize];

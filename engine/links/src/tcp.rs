@@ -31,7 +31,8 @@ use actors::time::{Duration, Timestamp};
 use rand::RngExt;
 use scenarios::plan::Tcp;
 
-/// The number of segments at a message's end whose loss causes too few duplicate acknowledgements for fast retransmit.
+/// The number of last segments of a message. If one of them is lost, too few duplicate acknowledgements follow for fast
+/// retransmit.
 const TAIL: u64 = 3;
 
 /// The maximum number of consecutive timeouts of one loss in the model. Each lasts twice as long as the one before.
@@ -95,7 +96,7 @@ pub(super) struct Sender {
     most: u64,
     /// The time at which the last byte of the last message left the bottleneck.
     free: Timestamp,
-    /// The random stream from which lost segments are drawn.
+    /// The random stream that decides which segments are lost.
     stream: SmallStream,
 }
 

@@ -166,7 +166,7 @@ fn any_tcp() -> impl Strategy<Value = Tcp> {
 }
 
 /// Generates messages as (nanoseconds since the message before, bytes). Most are small, some exceed any window, and
-/// some come after a long idle time.
+/// some follow a long idle time.
 fn any_messages() -> impl Strategy<Value = Vec<(u64, u64)>> {
     let gap = prop_oneof![6 => 0..50_000_000u64, 1 => 0..20_000_000_000u64];
     let bytes = prop_oneof![3 => 1..2_000u64, 2 => 1..50_000u64, 1 => 1..400_000u64];

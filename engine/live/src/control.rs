@@ -57,7 +57,8 @@ pub struct Invitation {
 pub struct Greeting {
     pub token: Token,
     pub host: HostId,
-    /// The incarnation of the host as which the dialling process runs. Greetings of replaced incarnations are rejected.
+    /// The number of the host's incarnation that the dialling process is. Greetings of replaced incarnations are
+    /// rejected.
     pub incarnation: u32,
     pub purpose: Purpose,
 }

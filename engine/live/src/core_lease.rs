@@ -79,7 +79,7 @@ impl Leases {
     }
 }
 
-/// Removes the directories of this user whose processes have died. A directory that cannot be removed is left.
+/// Removes the directories of this user's dead processes. A directory that cannot be removed is left.
 fn remove_stale(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
@@ -93,7 +93,7 @@ fn remove_stale(parent: &Path) {
 }
 
 impl TicketLock {
-    /// Opens the queue for `cores` cores (at least 1) whose lock files are in `dir`. `executors` is the number of
+    /// Opens the queue for `cores` cores (at least 1). Its lock files are in `dir`. `executors` is the number of
     /// executors of the machine. All executors must pass the same `cores` and `executors`.
     ///
     /// # Errors

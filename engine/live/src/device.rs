@@ -86,7 +86,7 @@ impl Device {
         let line = Arc::new(Line { ticket_lock, pending: Mutex::new(0) });
         let worker = Worker { bench: Bench::new(plan, executor), line: line.clone(), slowdown, arrivals };
         let thread = thread::Builder::new().name("device".to_owned()).spawn(move || {
-            // The first job starts candle's thread pools, whose threads inherit the cores to which this thread is
+            // The first job starts candle's thread pools. Their threads inherit the cores to which this thread is
             // confined.
             cores.iter().for_each(Cores::compute);
             worker.work(&inbox);
@@ -150,7 +150,7 @@ impl DeviceSlowdown {
         DeviceSlowdown { here, windows: (!windows.is_empty()).then(|| Arc::new(Mutex::new(windows))) }
     }
 
-    /// Sets the time of the barrier's release, from which some fault windows count.
+    /// Sets the time of the barrier's release. The times of some fault windows count from it.
     pub fn release(&self, at: Timestamp) {
         if let Some(windows) = &self.windows {
             windows.lock().unwrap_or_else(PoisonError::into_inner).release(at);

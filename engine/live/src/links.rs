@@ -27,7 +27,7 @@ struct Outbound {
     current: Option<Unit>,
     whole: VecDeque<Unit>,
     parted: VecDeque<(Unit, Chunks)>,
-    /// The chunks that are still to be sent of the large message whose first part has been sent.
+    /// The remaining chunks of the large message that is being sent.
     chunks: Option<Chunks>,
     /// The number of bytes in all queues of the link, headers included.
     bytes: usize,

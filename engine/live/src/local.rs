@@ -49,7 +49,7 @@ pub struct Directory {
     pub book: Vec<Option<Place>>,
     /// The run's token. A host accepts only connections whose greeting has this token.
     pub token: Token,
-    /// The incarnation of the host as which the process joins.
+    /// The number of the host's incarnation that the process is.
     pub incarnation: u32,
     pub started: Timestamp,
 }
@@ -209,7 +209,7 @@ impl LocalHost {
         self.record.events.take()
     }
 
-    /// Sets the time of the barrier's release, from which the start times of some faults count.
+    /// Sets the time of the barrier's release. The start times of some faults count from it.
     pub fn released(&self, at: Timestamp) {
         self.windows.borrow_mut().release(at);
         self.slowdown.release(at);
@@ -248,8 +248,8 @@ impl LocalHost {
     }
 
     /// Checks after a run that all sessions are closed. Returns the report of a broken invariant if a node of this host
-    /// still holds a session after the time limit. Checks nothing if `drained` is false: then a client has not
-    /// finished.
+    /// still holds a session after the time limit. If `drained` is false, a client has not finished, and nothing is
+    /// checked.
     pub async fn left_over(&self, drained: bool) -> Option<Report> {
         // After a partition, a stall or a slow link, the message that closes a session can arrive long after the run.
         // So runs with such faults are not checked.

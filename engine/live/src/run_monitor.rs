@@ -30,9 +30,9 @@ use topology::outcome::Outcome;
 /// The time that a run may take beyond the sum of the plan's time limits. A run that takes longer ends as a deadlock.
 const GRACE: StdDuration = StdDuration::from_secs(30);
 
-/// The minimum and the maximum of the time without a frame from a host after which the host counts as lost. Between
-/// them the time is the plan's request timeout. On a busy machine a working host may send nothing for seconds; a host
-/// that sends nothing for longer than the maximum is stuck.
+/// A host counts as lost if no frame from it arrives for the plan's request timeout, but for at least the first and at
+/// most the second of these times. On a busy machine a working host may send nothing for seconds; a host that sends
+/// nothing for longer than the maximum is stuck.
 const SILENT_FOR: (StdDuration, StdDuration) = (StdDuration::from_secs(10), StdDuration::from_secs(30));
 
 /// The supervision of a live run that has begun, in the orchestrator's process.
@@ -385,7 +385,7 @@ impl<'a> RunMonitor<'a> {
         self.note_unreachable(host, why);
     }
 
-    /// Schedules the end of the run if the host does not come back and was the last host to hold some of the blocks.
+    /// Schedules the end of the run if the host does not return and was the last host to hold some of the blocks.
     /// Before the barrier's release nothing is scheduled: the orchestrator aborts such a run by itself.
     fn note_unreachable(&mut self, host: HostId, why: String) {
         let back = self.processes.wanted.contains(&host) || self.schedule.begins(host);
@@ -394,15 +394,15 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Returns `None` unless the process ended because the plan crashes it after a number of steps. The inner value is
-    /// the delay until the host's next process starts, or `None` if the host stays down.
+    /// If the process ended because the plan crashes it after a number of steps, returns `Some` with the delay until
+    /// the host's next process starts, or `Some(None)` if the host stays down. Otherwise returns `None`.
     fn crashed_at_step(&self, host: HostId, end: &ProcessEnd) -> Option<Option<Duration>> {
         let incarnation = self.processes.book[host.0 as usize].map_or(0, |place| place.incarnation);
         self.crash_at_step(host, incarnation).filter(|_| end.is_sigkill())
     }
 
-    /// Returns `None` unless the plan crashes this incarnation of the host after a number of steps. The inner value is
-    /// the delay until the host's next process starts, or `None` if the host stays down.
+    /// If the plan crashes this incarnation of the host after a number of steps, returns `Some` with the delay until
+    /// the host's next process starts, or `Some(None)` if the host stays down. Otherwise returns `None`.
     fn crash_at_step(&self, host: HostId, incarnation: u32) -> Option<Option<Duration>> {
         let here = |fault: &&scenarios::plan::Fault| matches!(fault.at, When::Steps { host: at, .. } if at == host);
         let fault = self.setup.plan.faults.iter().filter(here).nth(incarnation as usize)?;
@@ -464,7 +464,8 @@ impl<'a> RunMonitor<'a> {
     }
 }
 
-/// Whether a fault is a partition, slow link or slow device, whose time window the hosts look up themselves.
+/// Whether a fault is a partition, slow link or slow device. The hosts look up the time windows of such faults
+/// themselves.
 fn is_window(what: &What) -> bool {
     matches!(what, What::SlowDevice { .. } | What::SlowLink { .. } | What::Partition { .. })
 }

@@ -25,7 +25,7 @@ use tokio::sync::mpsc::UnboundedSender;
 /// by at most this time.
 const SPIN: Duration = Duration::from_micros(150);
 
-/// The link model of one host's swarm traffic.
+/// Delays the frames of one host's swarm traffic, so that each arrives at the time that the link model computes.
 pub struct Shaper {
     here: HostId,
     links: LinkTable,
@@ -75,8 +75,8 @@ impl Shaper {
     }
 
     /// Computes the delay of a frame in this host's ingress NIC, and so the frame's delivery time. Returns the message
-    /// if that time has come and no other frame is held; otherwise holds the frame. For a step or its result, also
-    /// returns the event that records the computed delays.
+    /// if the delivery time has passed and no other frame is held; otherwise holds the frame. For a step or its result,
+    /// also returns the event that records the computed delays.
     pub fn arrive(&mut self, plan: &Plan, mut passage: Passage, frame: Held) -> (Option<Message>, Option<Event>) {
         let Held { from, to, ref message, .. } = frame;
         if let Some(node) = plan.nodes.get(from.0 as usize) {

@@ -216,7 +216,7 @@ pub fn bytes_of_mut(buffer: &mut Buffer) -> &mut [u8] {
     &mut bytemuck::cast_slice_mut(buffer.words_mut())[..len]
 }
 
-/// Bytes for one vectored write: header and control part, then the bytes of a tensor or of a chunk of it.
+/// The bytes of one vectored write: header and control part, then the tensor's bytes or a chunk of these.
 #[derive(Debug)]
 pub struct Unit {
     head: Vec<u8>,

@@ -44,7 +44,7 @@ struct Tables {
     bias: Option<Tensor>,
 }
 
-/// A part of the new tokens, whose scores one matmul computes.
+/// A part of the new tokens. One matmul computes the scores of this part.
 struct Part {
     start: usize,
     tokens: usize,

@@ -32,8 +32,8 @@ pub enum Form {
 /// The settings of OPT models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptForm {
-    /// Whether the norms come before attention and feed-forward, as in all but the 350m checkpoint, which has them
-    /// after.
+    /// Whether the norms are applied before attention and feed-forward. OPT-350m applies them after; all other
+    /// checkpoints apply them before.
     pub norm_first: bool,
     pub final_norm: bool,
     /// Width of the embedding (`word_embed_proj_dim`). If it differs from the hidden size, projections connect the two.

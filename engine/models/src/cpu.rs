@@ -28,7 +28,7 @@ pub use linear::{Finish, PlainLinear, QuantisedLinear};
 const VALUES_ALONE: usize = 1 << 16;
 
 /// Calls `work` with ranges that together are `0..items`: on all threads if more than [`VALUES_ALONE`] values are read
-/// in total, otherwise on this thread only. The thread pool is candle's, whose threads spin: on a busy machine every
+/// in total, otherwise on this thread only. The threads of the pool, which is candle's, spin: on a busy machine every
 /// use of the pool can cost a time slice.
 fn share(items: usize, values: usize, work: impl Fn(Range<usize>) + Sync) {
     if values <= VALUES_ALONE {

@@ -90,7 +90,7 @@ impl EmbeddingAndHead {
     /// are `[batch, vocab]` in f32.
     ///
     /// # Errors
-    /// If `x` has no token or not the model's hidden size, or if the norm overflows.
+    /// If `x` has no tokens, if its hidden size differs from the model's, or if the norm overflows.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let tokens = match *x.dims() {
             [_, tokens, hidden] if tokens > 0 && hidden == self.config.hidden() => tokens,

@@ -3,7 +3,7 @@ use super::error::ModelError;
 use scenarios::input;
 use std::path::Path;
 
-/// The size in bytes below which a Git LFS pointer must be, by the specification. A pointer has about 130 bytes.
+/// By its specification, a Git LFS pointer is smaller than this number of bytes. A pointer has about 130 bytes.
 const POINTER_BYTES: u64 = 1024;
 
 /// Whether anything exists at `path`. A pipe or a broken link counts too, and is rejected when it is read.

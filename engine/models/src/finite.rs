@@ -35,8 +35,8 @@ pub fn check_finite(tensor: &Tensor, what: impl FnOnce() -> String) -> Result<()
     if finite { Ok(()) } else { Err(ModelError::NotFinite { what: what() }) }
 }
 
-/// Checks that the squares of each row of `x` (its last dimension) have a finite sum, because a norm whose denominator
-/// is infinite turns finite values into zeros. Checks on a CPU only; on a GPU the check would have to wait for the
+/// Checks that the squares of each row of `x` (its last dimension) have a finite sum, because a norm with an infinite
+/// denominator turns finite values into zeros. Checks on a CPU only; on a GPU the check would have to wait for the
 /// values.
 ///
 /// # Errors

@@ -55,7 +55,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Reads the text of an index, whose files must all be in the index's own folder.
+    /// Reads the text of an index. All files that the index names must be in its own folder.
     ///
     /// # Errors
     /// If the text is not an index, or names a file outside of the index's folder.

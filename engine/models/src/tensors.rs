@@ -172,7 +172,7 @@ impl Tensors {
     /// Reorders the outputs of a linear layer from `[outer, inner, rest]` to `[inner, outer, rest]`.
     ///
     /// # Errors
-    /// If a tensor was not loaded, or has another number of rows.
+    /// If a tensor was not loaded, or cannot be reshaped to `[outer, inner, rest]`.
     pub fn regroup(&mut self, name: &str, outer: usize, inner: usize) -> Result<(), ModelError> {
         for part in ["weight", "bias"] {
             let name = format!("{name}.{part}");

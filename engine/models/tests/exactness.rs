@@ -33,7 +33,7 @@ struct Swarm {
 fn device() -> Device {
     let Ok(name) = std::env::var("SWARMBENCH_TEST_DEVICE") else { return Device::Cpu };
     let ordinal = name.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok());
-    let ordinal = ordinal.unwrap_or_else(|| panic!("SWARMBENCH_TEST_DEVICE is {name}, not cuda:0 or another number"));
+    let ordinal = ordinal.unwrap_or_else(|| panic!("SWARMBENCH_TEST_DEVICE is {name}; expected cuda:N"));
     Device::new_cuda(ordinal).unwrap_or_else(|why| panic!("{name}: {why}"))
 }
 
@@ -65,7 +65,8 @@ impl Swarm {
         Swarm { ends, spans, caches, batch }
     }
 
-    /// Returns the logits after `ids`, one row of tokens per batch row, whose first tokens are at `position`.
+    /// Returns the logits after `ids`, which has one row of tokens per batch row. The first token of each row is at
+    /// `position`.
     fn step(&mut self, ids: &[Vec<u32>], position: usize) -> Tensor {
         let mut x = self.ends.embed(&ids.concat(), self.batch, position).expect("ids fit the vocabulary");
         for (span, cache) in self.spans.iter().zip(&mut self.caches) {

@@ -1,6 +1,6 @@
 //! Tests that an overflow is an error that names the tensor or the block, whether finite weights overflow when they are
-//! converted to another type or values overflow in the computation. An overflow must never turn into zeros, from which
-//! a token would be chosen without an error.
+//! converted to another type or values overflow in the computation. An overflow must never turn into zeros, because a
+//! token would then be chosen without an error.
 use actors::id::BlockRange;
 use candle_core::{Device, Tensor};
 use models::{BlockSpan, Config, EmbeddingAndHead, ModelError, Source, choose, write_checkpoint};

@@ -1,5 +1,5 @@
 //! Tests that the results do not depend on how the blocks are divided into ranges, on the number of tokens in a step,
-//! and on whether the weights come from a seed or from a folder that was written with that seed.
+//! and on whether the weights are generated from a seed or read from a folder that was written with that seed.
 use actors::id::BlockRange;
 use candle_core::{Device, Tensor};
 use models::{BlockSpan, Cache, EmbeddingAndHead, ModelError, Part, Source, greedy, write_checkpoint};

@@ -71,9 +71,9 @@ impl RareEvents {
 /// later event can change it.
 ///
 /// Given events in the order of time, the fold passes on a step's rows when the step is completed, and a request's row
-/// when the request ends. The rows of a step that failed peers delayed come later, because a peer may still work on a
-/// failed attempt. At most 65,536 hops and transfers of such steps and of failed requests are kept after the end of
-/// their requests; beyond that number, the rows of the request that ended first are passed on.
+/// when the request ends. If failed peers delayed a step, its rows are passed on later, because a peer may still
+/// compute a failed attempt. At most 65,536 hops and transfers of such steps and of failed requests are kept after the
+/// end of their requests; beyond that number, the rows of the request that ended first are passed on.
 ///
 /// Given events in any other order, the fold passes on all rows at the end.
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ struct OpenRequest {
     resumed: bool,
 }
 
-/// The set of the indices of a client's requests whose rows have been passed on.
+/// The indices of those requests of a client that have had their row passed on.
 #[derive(Debug, Default)]
 struct Closed {
     /// All indices below this index belong to the set: the rows of their requests have been passed on.

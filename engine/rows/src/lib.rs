@@ -22,8 +22,8 @@ pub use rows::{HopRow, RequestRow, TokenRow};
 
 use actors::record::{Event, Looked, Pinged, Served};
 
-/// Receives the rows of a run as they are finished. A request's token rows and hop rows come before its own row. The
-/// exception are hops of a failed attempt that a peer finished long after the request.
+/// Receives the rows of a run as they are finished. It receives a request's token rows and hop rows before the
+/// request's own row. The exception are hops of a failed attempt that a peer finished long after the request.
 pub trait RowSink {
     fn request(&mut self, row: RequestRow);
     fn token(&mut self, row: TokenRow);

@@ -1,9 +1,9 @@
-//! The rows of one live run, together with the run's plan.
+//! The plan of one live run, and the rows of its result tables.
 use crate::{HopRow, TokenRow};
 use actors::record::Pinged;
 use scenarios::plan::Plan;
 
-/// The plan and the rows of one live run, from which the calibration fits a profile.
+/// The plan of one live run, and the rows of its result tables. The calibration fits a profile to such runs.
 #[derive(Clone, Debug)]
 pub struct ObservedRun {
     pub plan: Plan,

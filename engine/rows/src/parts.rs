@@ -33,8 +33,7 @@ pub struct NetworkParts {
     pub other: u64,
 }
 
-/// The remainder of a whole time from which parts are subtracted one after another. No part may be larger than the
-/// remainder.
+/// A whole time less the parts that have been subtracted from it so far. No part may be larger than this remainder.
 struct Rest {
     left: u64,
     short: bool,

@@ -187,7 +187,7 @@ impl RequestRow {
     }
 }
 
-/// The sums over the completed steps of a request, from which the request's row is made.
+/// The sums over the completed steps of a request. The request's row is made from them.
 #[derive(Clone, Debug)]
 pub(super) struct StepSums {
     count: u64,

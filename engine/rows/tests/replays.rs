@@ -1,5 +1,5 @@
-//! Tests the rows of a step at whose position a later replay ends: the messages of the replay are not part of that
-//! step.
+//! Tests the rows of a step when a later replay ends at the step's position: the messages of the replay are not part of
+//! that step.
 use actors::id::{BlockRange, NodeId, RequestId, SessionId};
 use actors::record::{Carried, Event, Served, Stepped};
 use actors::time::{Duration, Timestamp};

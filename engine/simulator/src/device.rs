@@ -75,7 +75,7 @@ fn is_of(work: &Work, session: SessionId) -> bool {
     }
 }
 
-/// The random factor by which each job's time is multiplied. It comes from the device's own random stream.
+/// The random factor by which each job's time is multiplied, sampled from the device's own random stream.
 enum Factor {
     One,
     LogNormal(Box<(LogNormal<f64>, SmallStream)>),
@@ -222,8 +222,8 @@ impl<'p> Devices<'p> {
         under_way.for_each(|waiting| waiting.released.push(session));
     }
 
-    /// Returns a session whose KV cache a device still holds, and the node of that cache; `None` if there is none.
-    /// Always `None` if the plan's model computes no values.
+    /// Returns a session that still has a KV cache on a device, and the cache's node; `None` if there is none. Always
+    /// `None` if the plan's model computes no values.
     pub fn holding(&self) -> Option<(NodeId, SessionId)> {
         self.echo.as_ref().and_then(Echo::holding)
     }

@@ -154,8 +154,8 @@ impl<'p> Faults<'p> {
 }
 
 impl Simulation<'_> {
-    /// Schedules the plan's faults: with `released` those whose times count from the barrier's release, without it
-    /// those whose times count from the start of the run.
+    /// Schedules the plan's faults. With `released`, these are the faults with times relative to the barrier's release;
+    /// without it, the faults with times relative to the start of the run.
     pub(super) fn schedule_faults(&mut self, released: bool) {
         let Some(faults) = &mut self.faults else { return };
         if released {
@@ -279,8 +279,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Ends the run because some blocks are lost for good. The event comes so late that every response that had already
-    /// passed these blocks has arrived.
+    /// Ends the run because some blocks are lost for good. The event is scheduled late enough for every response that
+    /// had already passed these blocks to arrive.
     pub(super) fn give_up(&mut self) {
         if let Some(outcome) = self.faults.as_ref().and_then(|faults| faults.holders.outcome(faults.plan)) {
             self.end.get_or_insert(outcome);

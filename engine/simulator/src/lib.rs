@@ -102,7 +102,8 @@ pub struct Simulation<'p> {
     thinking: Option<NodeId>,
     /// The time of the last event that was not upkeep ([`is_upkeep`]).
     progressed: Timestamp,
-    /// The time at which the run ends if no further event comes that is not upkeep.
+    /// The virtual time at which the run is given up as deadlocked if nothing but upkeep ([`is_upkeep`]) happens until
+    /// then.
     still_at: Timestamp,
     stillness: Duration,
     end: Option<Outcome>,
@@ -315,8 +316,8 @@ impl<'p> Simulation<'p> {
         self.think(to, |seat, world| seat.deliver(from, parcel, world));
     }
 
-    /// Records that an event other than upkeep has happened. The run then waits for the next such event for the time
-    /// `stillness`, which is longer than every wait in the plan.
+    /// Records that an event other than upkeep has happened. If no further such event happens within `stillness`, the
+    /// run is given up as deadlocked. `stillness` is longer than every wait in the plan.
     #[inline]
     fn progress(&mut self) {
         self.progressed = self.world.now;
@@ -424,8 +425,8 @@ impl<'p> Simulation<'p> {
     }
 }
 
-/// Whether a delivery is upkeep of the swarm, such as a DHT message. Upkeep never ends, so it does not count as
-/// progress.
+/// Whether a delivery is upkeep of the swarm: a DHT message, a ping, a pong or a recurring timer. Upkeep never ends, so
+/// it does not count as progress.
 #[inline]
 fn is_upkeep(parcel: &Delivery) -> bool {
     match parcel {
@@ -435,8 +436,8 @@ fn is_upkeep(parcel: &Delivery) -> bool {
     }
 }
 
-/// Simulates `plan` twice, side by side. Returns the first run, whose events go to the recorder, and whether both runs
-/// had equal traces, outcomes and events.
+/// Simulates `plan` twice, side by side. The first run's events go to the recorder. Returns the first run, and whether
+/// both runs had equal traces, outcomes and events.
 pub fn is_deterministic(plan: &Plan, horizon: u64, recorder: &mut dyn Recorder) -> (Run, bool) {
     let (mut once, mut again) = (Simulation::of(plan), Simulation::of(plan));
     let mut until = horizon.min(PASSED_ON_AFTER);

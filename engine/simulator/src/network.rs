@@ -66,12 +66,13 @@ impl Network {
         self.free[to.0 as usize].ingress
     }
 
-    /// Lets a message, whose first byte has reached the ingress NIC of `to`, pass through that NIC.
+    /// Passes a message through the ingress NIC of `to`. The message's first byte has reached this NIC.
     pub fn arrive(&mut self, to: HostId, passage: &mut Passage, bytes: u64) {
         self.ingress[to.0 as usize].pass(passage, self.framing.bytes(bytes));
     }
 
-    /// Returns the bytes of memory of the paths and of the record of which hosts have sent to which.
+    /// Returns the memory in bytes that is used by the paths, and by the record of the pairs of hosts that have
+    /// communicated.
     pub fn bytes(&self) -> usize {
         self.paths.bytes()
     }

@@ -64,7 +64,7 @@ pub enum Wrong {
         why: Failure,
     },
     Undetermined,
-    /// The run's aggregate statistics do not follow from its events.
+    /// The run's totals differ from the sums over its requests, or a client exceeded its limits.
     Figures(String),
     /// A peer under a random load of sessions and steps differs from the reference state that the test keeps.
     Peer(String),
@@ -78,7 +78,7 @@ impl fmt::Display for Wrong {
             Wrong::Ended(outcome) => write!(f, "the run did not end normally: {outcome}"),
             Wrong::Text { request, wanted, got } => {
                 let at = wanted.iter().zip(got).take_while(|(wanted, got)| wanted == got).count();
-                write!(f, "{} has another text than in the run without faults, from token {} on", name(request), at + 1)
+                write!(f, "{} differs from the run without faults from token {} on", name(request), at + 1)
             }
             Wrong::Missing { request } => write!(f, "{} never ended", name(request)),
             Wrong::Failed { request, why } => write!(f, "{} failed without need: {why}", name(request)),
@@ -201,8 +201,8 @@ fn drained(drawn: &Drawn, run: &Run) -> Result<bool, Wrong> {
     }
 }
 
-/// Whether `why` is a valid reason for a request to fail. A request may fail if, for example, no peer serves some
-/// blocks for longer than clients retry, or if clients do not retry.
+/// Whether `why` is a valid reason for a request to fail. For example, a request may fail if some blocks are not served
+/// for a longer time than clients spend on retries, or if clients do not retry.
 fn may_fail(drawn: &Drawn, why: Failure) -> bool {
     let policies = &drawn.plan.policies;
     match why {

@@ -9,7 +9,7 @@ use actors::policy::Recovery;
 use scenarios::plan::{Plan, Role};
 use std::collections::BTreeMap;
 
-/// The number of peers that hold each block and are present or may still come, and the hosts that are gone for good.
+/// The number of peers that hold each block and are present or may still join, and the hosts that are gone for good.
 pub struct Holders {
     /// The number of peers that may hold each block, indexed by block.
     peers: Vec<u32>,

@@ -1,4 +1,4 @@
-//! A breakdown of the mean latency: a bar for each cell, whose parts have the same order in all bars.
+//! A breakdown of the mean latency: a bar for each cell. The parts have the same order in all bars.
 use super::canvas::{Canvas, Lettering, text_width};
 use super::group::{self, Keyed};
 use super::panel::{self, Area, Axes, Entry, LABEL, MARGIN, TICK};

@@ -17,7 +17,8 @@ pub fn value(cell: &Cell, path: &str) -> Option<String> {
         return Some(value.to_owned());
     }
     let inside = |axis: &str| axis.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
-    // An unlimited bandwidth is the only value that has no unit to explain it, so it gets a name.
+    // The value `None` means an unlimited bandwidth. A reader could not guess that, so the chart says "no limit". Other
+    // values are clear by their units.
     let word = |value: &str| if value == "None" { "no limit".to_owned() } else { value.to_owned() };
     let parts: Vec<String> = cell.axes.iter().filter(|(axis, _)| inside(axis)).map(|(_, value)| word(value)).collect();
     (!parts.is_empty()).then(|| parts.join(", "))
@@ -37,7 +38,7 @@ pub fn checked(source: &Source, chart: &str, path: &str) -> Result<()> {
     Err(impossible(chart, format!("the sweep does not vary {path}; it varies {swept}")))
 }
 
-/// A cell of a run with its key: the values that are on no axis of the chart and not equal in all cells.
+/// A cell of a run with its key: the values that differ between cells and are on no axis of the chart.
 pub struct Keyed<'a> {
     pub key: Key,
     pub run: &'a Labelled,

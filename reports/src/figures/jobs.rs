@@ -12,8 +12,8 @@ const UNFINISHED: usize = 16;
 /// the last client does not count, and this end is known only when the run is over.
 const PENDING: usize = 1 << 16;
 
-/// The maximum number of fine intervals. A timeline has at most 120 intervals, whose width is 1, 2 or 5 times a power
-/// of ten ns. Fine intervals are as wide as that power of ten, so an interval of the timeline is the sum of 1, 2 or 5
+/// The maximum number of fine intervals. A timeline has at most 120 intervals. Each is 1, 2 or 5 times a power of ten
+/// ns wide. Fine intervals are as wide as that power of ten, so an interval of the timeline is the sum of 1, 2 or 5
 /// fine ones.
 const FINE: u64 = 600;
 
@@ -51,7 +51,7 @@ impl Jobs {
         self.released = Some(at);
     }
 
-    /// Adds a step of a job. The jobs of a peer come nearly in the order of their ends.
+    /// Adds a step of a job. A peer's jobs must be added nearly in the order of their ends.
     pub(super) fn add(&mut self, step: &JobStep) {
         let order = (step.request, step.position, step.hop, step.session);
         let timed = (!step.request.is_warmup()).then_some((order, step.compute));

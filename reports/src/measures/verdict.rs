@@ -50,7 +50,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// If peers compute the first micro-batch more than this fraction slower than later ones, they were not warm.
+/// Peers count as not warm if they compute the first micro-batch slower than later ones by more than this fraction.
 const STATIONARY_WITHIN: f64 = 0.25;
 
 /// If the longest delay in sending a request exceeds this share of the mean latency, the load generator was saturated.
@@ -93,7 +93,7 @@ fn counts(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement
     if counts.wrong > 0 {
         let wrong = counts.wrong;
         judgement
-            .add(Verdict::Invalid, format!("{wrong} successful requests have another number of tokens than requested"));
+            .add(Verdict::Invalid, format!("{wrong} successful requests got more or fewer tokens than they asked for"));
     }
     if let Some((request, generated, seen)) = counts.miscounted {
         let name = format!("request {} of {}", request.index, request.client);
@@ -108,8 +108,8 @@ fn counts(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement
     }
 }
 
-/// Checks that the figures of the orchestrator, which come from the latencies that clients send it, equal the figures
-/// that are computed from the events.
+/// Checks that the orchestrator's figures equal the figures that are computed from the events. The orchestrator
+/// computes its figures from the latencies that clients report.
 fn agreement(figures: &RunFigures<'_>, rare: &RareEvents, judgement: &mut Judgement) {
     let Some(drained) = &rare.drained else { return };
     let unfinished = figures.plan.clients().filter(|(id, _)| !rare.finished.contains_key(id));

@@ -25,7 +25,7 @@ const TEXT_BYTES: u64 = 64 << 20;
 /// group. A value takes 8 of them, and the others are for its level and its dictionary index.
 const FIXED_BYTES: u64 = 32 * CHUNK as u64;
 
-/// The maximum bytes of a page's header, whose largest part are the statistics of two texts.
+/// The maximum size of a page's header, in bytes. The largest part of a header are the statistics of two texts.
 const HEADER_BYTES: usize = 4 << 10;
 
 /// The magic bytes at the end of a parquet file, after the four bytes of its footer's length.

@@ -25,7 +25,7 @@ macro_rules! maybe {
         Get::Maybe(|$f: &Filed<_>| $value.map(|value| value as i64))
     };
 }
-/// Returns the extractor of one of the finer parts of the network's time.
+/// Returns a function that extracts one of the finer parts of the network time.
 macro_rules! fine {
     ($part:ident) => {
         Get::Maybe(|f: &Filed<_>| f.row.network.map(|NetworkParts { $part, .. }| $part as i64))

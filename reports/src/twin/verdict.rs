@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct TwinVerdict {
     /// The number of errors that are larger than their noise, see [`Gap::noise`].
     pub beyond_noise: usize,
-    /// The number of errors whose noise is known.
+    /// The number of errors with known noise.
     pub judged: usize,
     pub text: String,
 }

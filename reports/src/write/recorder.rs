@@ -33,13 +33,13 @@ impl Recorders {
         Recorders { dir, chunk }
     }
 
-    /// Begins a run of a cell whose events come in the order of time. Once `stop` is set, the recorder is closed, and
-    /// the run must end.
+    /// Begins a run of a cell. The run's events must be recorded in the order of time. Once `stop` is set, the recorder
+    /// is closed, and the run must end.
     pub fn begin<'p>(&self, cell: u32, plan: &'p Plan, stop: Option<&'p AtomicBool>) -> RecordedRun<'p> {
         self.run(cell, plan, RowFold::in_order(), stop)
     }
 
-    /// Begins a run of a cell whose events come in any order.
+    /// Begins a run of a cell. The run's events may be recorded in any order.
     pub(super) fn begin_in_any_order<'p>(&self, cell: u32, plan: &'p Plan) -> RecordedRun<'p> {
         self.run(cell, plan, RowFold::in_any_order(), None)
     }

@@ -31,7 +31,7 @@ impl Grid {
         self.seconds.is_empty()
     }
 
-    /// Returns the seconds of one block for `size` and `context`, or `None` if the grid is empty.
+    /// Returns the time of one block for `size` and `context` in seconds, or `None` if the grid is empty.
     ///
     /// Between points the time is interpolated linearly. Below the smallest size the line through the first two points
     /// is extended, but the time is at least the first time multiplied by `size` / smallest size. Above the largest
@@ -63,7 +63,7 @@ impl Grid {
         &self.seconds[at * self.sizes.len()..(at + 1) * self.sizes.len()]
     }
 
-    /// Seconds of attention for the tokens beyond the last measured context.
+    /// The time of attention to the part of the context beyond the last measured context, in seconds.
     fn attention(&self, size: f64, context: f64) -> f64 {
         let Some(last) = self.contexts.len().checked_sub(1).filter(|last| *last > 0) else { return 0.0 };
         let beyond = context - self.contexts[last];

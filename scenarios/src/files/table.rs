@@ -248,7 +248,7 @@ impl<'t> Row<'t> {
 /// The help text for a number with a comma.
 const POINT: &str = "write a decimal point instead of the comma, and no separator between thousands";
 
-/// The units of time that the name of a table's column may end with.
+/// The units of time with which the name of a table's column may end.
 const UNITS: [&str; 4] = ["s", "ms", "us", "ns"];
 
 /// Returns the unit of time at the end of a column's name, as in `delay_ms`.

@@ -95,7 +95,8 @@ impl Files {
         self.sorted(cut, begin + cut.skip)
     }
 
-    /// Returns the part `cut` of a trace whose rows are ordered by time, or where the order is broken.
+    /// Returns the part `cut` of a trace if its rows are in the order of time, or else the place where the order is
+    /// broken.
     fn in_order(&self, cut: &Cut) -> Result<Pass, TableError> {
         let mut rows = self.rows(cut)?;
         let (mut start, mut last) = (begin(cut.columns).map(|begin| begin + cut.skip), Duration::ZERO);
@@ -125,7 +126,7 @@ impl Files {
         Ok(Pass::Done(part.requests))
     }
 
-    /// The time of the earliest request of a trace whose rows are not in order.
+    /// The time of the earliest request of a trace that is not in the order of time.
     fn earliest(&self, cut: &Cut) -> Result<Duration, TableError> {
         let (mut rows, mut earliest) = (self.rows(cut)?, Duration(u64::MAX));
         while let Some(request) = rows.read()? {
@@ -134,7 +135,7 @@ impl Files {
         Ok(earliest)
     }
 
-    /// Returns the part of a trace whose rows are in any order. The part begins at `start`.
+    /// Returns the part of a trace that begins at `start`. The rows of the trace may be in any order.
     fn sorted(&self, cut: &Cut, start: Duration) -> Result<Vec<Recorded>, TableError> {
         let mut rows = self.rows(cut)?;
         let mut part = Part::new(cut);

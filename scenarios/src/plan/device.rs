@@ -81,8 +81,8 @@ pub struct Table {
     pub per_job: Duration,
 }
 
-/// A table of measured seconds by size and context. [`crate::cost`] documents the interpolation. An empty grid means
-/// that nothing was measured.
+/// A table of measured times by size and context. [`crate::cost`] documents the interpolation. An empty grid means that
+/// nothing was measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
     /// The sizes in ascending order, the first above 0.
@@ -97,12 +97,12 @@ pub struct Grid {
 /// Measured times by size, as (size, seconds) in ascending order of size.
 pub type Curve = Vec<(f64, f64)>;
 
-/// Measured seconds of a client's embedding and LM head.
+/// Measured times of a client's embedding and LM head.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ends {
-    /// Seconds of the embedding, by the number of new tokens of all rows.
+    /// The time of the embedding, by the number of new tokens of all rows.
     pub embed: Curve,
-    /// Seconds of final norm, LM head and sampling together, by the number of rows.
+    /// The time of final norm, LM head and sampling together, by the number of rows.
     pub head: Curve,
 }
 

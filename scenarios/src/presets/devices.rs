@@ -61,7 +61,7 @@ const GPUS: [Gpu; 6] = [
         per_int8_block: QUANTISED,
     },
     // RTX 3090, an estimate: the same fractions of the peak rates as on the A100, 82 % of 936 GB/s and 75 % of 71
-    // TFLOP/s (fp16 into fp32; NVIDIA's white paper of GA102), and the A100's time per block.
+    // TFLOP/s (fp16 inputs, fp32 accumulation; NVIDIA's GA102 white paper), and the A100's time per block.
     Gpu {
         name: "rtx3090",
         flops: 53e12,
@@ -70,7 +70,7 @@ const GPUS: [Gpu; 6] = [
         per_int8_block: QUANTISED,
     },
     // H100, an estimate: the same fractions of the peak rates as on the A100, 82 % of 3.35 TB/s and 75 % of 989 TFLOP/s
-    // (dense; NVIDIA's data sheet of H100 SXM).
+    // (without sparsity; NVIDIA's H100 SXM data sheet).
     Gpu {
         name: "h100",
         flops: 740e12,

@@ -129,7 +129,7 @@ fn place<'a>(
     Ok(())
 }
 
-/// The name of the site of hosts whose group names no site.
+/// The site name of hosts in a group that names no site.
 const LAN: &str = "lan";
 
 /// Returns the sites over which the hosts of a group are distributed in turn: at least one, and none twice.

@@ -29,7 +29,7 @@ pub(super) struct Wanted {
     client: u32,
     /// The route as names of hosts.
     route: Vec<String>,
-    /// The position of the request in its file, if it comes from a file.
+    /// The position of the request in the file that it was read from, if any.
     place: Place,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Coming {
     wanted: Vec<Wanted>,
     horizon: Duration,
     in_flight: u32,
-    /// The name of the trace file, if the requests come from one.
+    /// The name of the trace file, if the requests were read from one.
     file: Option<String>,
 }
 
@@ -202,9 +202,9 @@ fn fits(scenario: &Scenario, model: &plan::Model, asked: &Asked) -> Result<(), F
     Ok(())
 }
 
-/// Returns the largest number of tokens of a row that one step carries, and a description of these tokens. The steps
-/// that restore a request on a replacement peer do not count, because a request whose history is larger than a frame
-/// restarts.
+/// Returns the largest number of tokens per row that one step carries, and a description of these tokens. Steps that
+/// restore a request on a replacement peer do not count: if such a step would be larger than a frame, the request
+/// restarts instead.
 fn longest_step(swarm: &Swarm, prompt: u32, positions: u32) -> (u32, &'static str) {
     match (swarm.recovery, swarm.prefill) {
         (Recovery::Cacheless, _) => (positions, "a prompt with its answer"),

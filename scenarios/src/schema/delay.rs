@@ -73,7 +73,7 @@ pub(crate) enum Written {
         file: String,
         /// The name of the column. It ends in the unit of the column's times, as `rtt_ms`.
         column: String,
-        /// Whether the column has round trips. If so, each delay is half of a round trip.
+        /// Whether the column has round-trip times. If so, each delay is half of a round-trip time.
         #[serde(default)]
         round_trip: bool,
     },

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
-    /// The name that hosts refer to.
+    /// The name of the machine, by which hosts refer to it.
     pub name: String,
     /// The number of core leases: how many jobs of the machine may compute at once, first come, first served. `Off`: no
     /// limit.

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// The link between two hosts for which neither `rtt`, `profile` nor `links` gives another one.
+    /// The link between two hosts, if `rtt`, `profile` and `links` do not give one.
     pub default: Link,
-    /// The round trips between sites. Between hosts whose sites have a round trip, half of it replaces the delay of
-    /// `default`.
+    /// The round-trip times between sites. If the sites of two hosts have one, half of it replaces the delay of
+    /// `default` between the hosts.
     pub rtt: RoundTrips,
     /// The file of a profile with measured links. Each link applies between the two host groups or sites that it names.
     /// If the profile has a single link, the link applies between all groups.
@@ -73,7 +73,7 @@ pub struct Between {
     pub loss: f64,
 }
 
-/// The source of round trips between sites.
+/// The source of round-trip times between sites.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum RoundTrips {
@@ -84,8 +84,8 @@ pub enum RoundTrips {
     /// `aws-2019` delays are constant. In `aws-2025` the delay of each message is sampled from a log-normal
     /// distribution, so that round trips have nearly the published median and 90th percentile.
     Regions(String),
-    /// A CSV file of round trips in ms: a matrix with the sites in its first row and column, or a list of pairs with
-    /// the columns from, to, rtt_ms.
+    /// A CSV file of round-trip times in ms: a matrix with the sites in its first row and column, or a list of pairs
+    /// with the columns from, to, rtt_ms.
     Csv(String),
 }
 

@@ -53,9 +53,9 @@ pub struct Swarm {
     pub routing: Routing,
     /// The terms by which `MinLatency` and `LoadAware` estimate the time of a route.
     pub costs: Costs,
-    /// How nodes measure round trips.
+    /// How nodes measure round-trip times.
     pub pings: Pings,
-    /// How long a client avoids a peer after a failure of the peer.
+    /// How long a client avoids a peer that has failed.
     pub bans: Bans,
     /// Who sends the activations of a step from one peer to the next: the client, or the peer itself.
     pub forwarding: Forwarding,
@@ -65,7 +65,7 @@ pub struct Swarm {
     pub detection: Detection,
     /// How a client continues a request after a peer has failed.
     pub recovery: Recovery,
-    /// How often a client tries again after a failure, and how long it waits before.
+    /// How many times a client tries again after a failure, and how long it waits before each retry.
     pub retry: Retry,
     /// The order in which a peer computes waiting steps, and how many of them it computes as one job.
     pub scheduling: Scheduling,
@@ -111,8 +111,8 @@ impl Default for Swarm {
     }
 }
 
-/// How often a client tries again after a failure. The first try begins at once. The client waits before each further
-/// try, each time twice as long.
+/// How many times a client tries again after a failure, and how long it waits before each retry. The first retry begins
+/// at once. Before each further retry the client waits, each time twice as long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {

@@ -3,7 +3,7 @@
 use crate::dht::Search;
 use crate::dht::key::{Distance, Key};
 use crate::dht::lookup::Lookup;
-use crate::dht::record::{Held, LatestRecords, Record};
+use crate::dht::record::{Held, LatestRecords, Record, RecordList};
 use crate::dht::rpc::Body;
 use crate::dht::table::Contact;
 use crate::id::NodeId;
@@ -13,6 +13,9 @@ use crate::time::{Duration, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+/// If a query serves more lookups than this, the task remembers which contacts each lookup has taken in.
+const FEW: usize = 4;
+
 /// Lookups that began together for one purpose, such as an announcement.
 pub(super) struct Task {
     pub purpose: Purpose,
@@ -20,13 +23,15 @@ pub(super) struct Task {
     lookups: Vec<Lookup>,
     /// The key of each lookup, kept outside of the lookups because each query is compared with all keys.
     targets: Vec<Key>,
-    /// The [`Lookup::reach`] of each lookup; `None` once the lookup needs no more responses. The reaches are kept
-    /// outside of the lookups because each query is offered to all lookups, and nearly all reject it by their reach.
-    reaches: Vec<Option<Distance>>,
+    /// The [`Lookup::reach`] of each lookup, 0 once the lookup needs no more responses. The reaches are kept outside of
+    /// the lookups because each query is offered to all lookups, and nearly all reject it by their reach.
+    reaches: Vec<Distance>,
+    /// Whether each lookup needs more responses.
+    is_open: Vec<bool>,
     /// The indices of the lookups that may have queries to send, each index once.
     ready: VecDeque<u16>,
     is_ready: Vec<bool>,
-    /// For each node id, one bit for each lookup: whether the lookup has taken the node as a contact.
+    /// A bit mask for each node id: bit i is set once lookup i has taken in the node from a response.
     taught: Vec<u64>,
     /// The number of lookups that need more responses.
     open: usize,
@@ -37,14 +42,14 @@ pub(super) struct Task {
     /// The records found so far.
     found: LatestRecords,
     /// For each lookup, the list of records that was last added for it, to recognise a list that arrives again.
-    last: Vec<Option<Arc<[Arc<Record>]>>>,
+    last: Vec<Option<RecordList>>,
     /// The record to store at the nodes that the lookups find, and the record's lifetime; `None` if the task announces
     /// nothing.
     pub announce: Option<(Arc<Record>, Duration)>,
     /// The number of STORE requests in flight.
     pub storing: u32,
-    /// The number of STORE requests after which a node has stored the record, plus one if this node has stored the
-    /// record itself.
+    /// The number of STORE requests that were answered with success, plus one if this node has stored the record
+    /// itself.
     pub kept: usize,
     asked: u32,
     pub silent: u32,
@@ -71,7 +76,8 @@ impl Task {
             purpose,
             began,
             targets: lookups.iter().map(Lookup::target).collect(),
-            reaches: lookups.iter().map(|lookup| Some(lookup.reach())).collect(),
+            reaches: lookups.iter().map(Lookup::reach).collect(),
+            is_open: vec![true; lookups.len()],
             open: lookups.len(),
             lookups,
             ready: (0..count).collect(),
@@ -92,14 +98,11 @@ impl Task {
     }
 
     /// Adds the records that were found for a lookup. The later of two records of a peer is kept.
-    pub fn find(&mut self, index: u16, records: &Arc<[Arc<Record>]>) {
+    pub fn find(&mut self, index: u16, records: &RecordList) {
         // The nodes that store the records of one key nearly always hold the same records, so equal records are not
         // merged again.
-        let same = |last: &Arc<[Arc<Record>]>| {
-            last.len() == records.len() && last.iter().zip(records.iter()).all(|(a, b)| Arc::ptr_eq(a, b))
-        };
         let last = &mut self.last[usize::from(index)];
-        if !last.as_ref().is_some_and(same) {
+        if !last.as_ref().is_some_and(|last| last.is(records)) {
             self.found.add(records);
             *last = Some(records.clone());
         }
@@ -118,7 +121,7 @@ impl Task {
         while self.under_way < self.parallel {
             let index = *self.ready.front()?;
             let lookup = usize::from(index);
-            let next = self.reaches[lookup].and_then(|_| self.lookups[lookup].next_to_ask());
+            let next = if self.is_open[lookup] { self.lookups[lookup].next_to_ask() } else { None };
             let Some(contact) = next else {
                 self.ready.pop_front();
                 self.is_ready[lookup] = false;
@@ -142,9 +145,9 @@ impl Task {
     fn joining(&mut self, first: u16, contact: Contact) -> Vec<u16> {
         let mut joining = vec![first];
         for (other, (target, reach)) in self.targets.iter().zip(&self.reaches).enumerate() {
-            // The reach of a lookup that is over is `None`, which is less than every distance.
-            if *reach >= Some(contact.key.distance(*target))
+            if contact.key.distance(*target) <= *reach
                 && other != usize::from(first)
+                && self.is_open[other]
                 && joining.len() < limits::DHT_KEYS_PER_CALL
                 && self.lookups[other].join(contact)
             {
@@ -172,8 +175,19 @@ impl Task {
     }
 
     /// Passes the contacts of a response to the lookups that the query served. Many responses contain the same
-    /// contacts, so each lookup gets each contact only once.
+    /// contacts. If the query served many lookups, each of them gets each contact only once. For few lookups it is
+    /// cheaper to offer every contact again, which changes nothing.
     fn teach(&mut self, from: Key, lookups: &[u16], near: &[Contact]) {
+        if lookups.len() <= FEW {
+            for &index in lookups {
+                let lookup = &mut self.lookups[usize::from(index)];
+                if let Some(answer) = lookup.begin_answer(from) {
+                    near.iter().for_each(|contact| lookup.take(answer, *contact));
+                    lookup.end_answer(answer);
+                }
+            }
+            return;
+        }
         let words = self.lookups.len().div_ceil(64);
         let mut asking = vec![0_u64; words];
         let mut answers = vec![None; self.lookups.len()];
@@ -223,12 +237,12 @@ impl Task {
     /// Notes that a lookup may have further queries, or may be over.
     fn changed(&mut self, index: u16) {
         let lookup = usize::from(index);
-        if self.reaches[lookup].is_none() {
+        if !self.is_open[lookup] {
             return;
         }
-        self.reaches[lookup] = Some(self.lookups[lookup].reach());
+        self.reaches[lookup] = self.lookups[lookup].reach();
         self.close_if_over(index);
-        if self.reaches[lookup].is_some() && !std::mem::replace(&mut self.is_ready[lookup], true) {
+        if self.is_open[lookup] && !std::mem::replace(&mut self.is_ready[lookup], true) {
             self.ready.push_back(index);
         }
     }
@@ -241,7 +255,9 @@ impl Task {
 
     /// Ends a lookup that needs no more responses.
     fn close(&mut self, index: u16) {
-        if self.reaches[usize::from(index)].take().is_some() {
+        let lookup = usize::from(index);
+        if std::mem::replace(&mut self.is_open[lookup], false) {
+            self.reaches[lookup] = Key(0);
             self.open -= 1;
         }
     }

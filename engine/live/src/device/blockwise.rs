@@ -4,8 +4,8 @@
 //! The bytes of one token's hidden state are contiguous: first its scales as f32, then its values as i8. Packed tokens
 //! can therefore be split and joined without unpacking. The last block of a token may be shorter than the others.
 
-/// Packs `values`, rows of `hidden` values, into `bytes`, whose length is `WireType::row_bytes` times the number of
-/// rows.
+/// Packs `values`, rows of `hidden` values, into `bytes`. The length of `bytes` must be `WireType::row_bytes` times the
+/// number of rows.
 pub fn pack(values: &[f32], hidden: usize, block: usize, bytes: &mut [u8]) {
     let scales = 4 * hidden.div_ceil(block);
     for (row, bytes) in values.chunks(hidden).zip(bytes.chunks_mut(scales + hidden)) {

@@ -15,8 +15,8 @@ use topology::outcome::{Outcome, ranges};
 const COUNT_AGAIN: Duration = Duration::from_millis(2);
 
 impl RunMonitor<'_> {
-    /// Stops every host and collects the records. If no part of any record arrives for `within`, the hosts whose
-    /// records are incomplete count as lost.
+    /// Stops every host and collects the records. If no part of any record arrives for `within`, the hosts with
+    /// incomplete records count as lost.
     ///
     /// Changes `outcome` if a host meanwhile reports a broken invariant, or is lost before its whole record has
     /// arrived: without that loss the run might not have ended.

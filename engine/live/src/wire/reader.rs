@@ -28,7 +28,7 @@ pub struct FrameReader<R> {
     parted: Option<Parted>,
 }
 
-/// A message whose tensor arrives in chunks, some of which have not arrived yet.
+/// A message with a tensor that arrives in chunks. Some chunks have not arrived yet.
 struct Parted {
     envelope: Envelope,
     digests: bool,

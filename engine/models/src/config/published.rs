@@ -9,8 +9,8 @@ const LLAMA_3_THETA: f64 = 500_000.0;
 /// `rms_norm_eps` of Llama 1 (Touvron et al. 2023a).
 const LLAMA_1_EPSILON: f64 = 1e-6;
 
-/// The factor by which OPT-350m's embedding (`word_embed_proj_dim`, 512) is narrower than its hidden size (1024). The
-/// norms of OPT-350m come after the residuals.
+/// The factor by which OPT-350m's embedding (`word_embed_proj_dim`, 512) is narrower than its hidden size (1024).
+/// OPT-350m applies its norms after the residuals.
 const OPT_350M_EMBEDDING: usize = 2;
 
 impl Config {

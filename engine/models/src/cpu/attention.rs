@@ -10,8 +10,8 @@ use super::simd::Simd;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, bail};
 use std::sync::Mutex;
 
-/// The largest number of new tokens of a sequence whose queries are processed one by one. More queries are processed in
-/// panels, with one query in each lane.
+/// If a sequence has at most this many new tokens, their queries are processed one by one. More queries are processed
+/// in panels, with one query in each lane.
 const FEW_QUERIES: usize = 8;
 
 /// The candle op that attends from `q`, [batch, heads, tokens, head_dim], to the whole caches of keys and values,
@@ -290,7 +290,7 @@ mod tests {
             let theirs = reference(&q, &k, &v, &op).expect("shapes go together");
             let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
             // The bias makes the scores as large as tens. The f32 rounding errors of such scores change the last digits
-            // of the weights, which the tolerance allows for.
+            // of the weights; the tolerance includes this error.
             assert!(error < 2e-5, "{batch} x {heads}/{kv_heads} x {width}, {tokens} at {position}: {error}");
         }
     }

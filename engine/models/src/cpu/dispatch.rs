@@ -38,10 +38,10 @@ pub fn run(kernel: impl Kernel) {
 pub fn run_at(level: Level, kernel: impl Kernel) {
     match level.min(*LEVEL) {
         Level::Portable => kernel.run(Portable),
-        // SAFETY: LEVEL is Avx2 or higher only if the processor has every feature that the function is compiled for.
+        // SAFETY: LEVEL is Avx2 or higher only if the processor has every feature for which the function is compiled.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { avx2(kernel) },
-        // SAFETY: LEVEL is Avx512 only if the processor has every feature that the function is compiled for.
+        // SAFETY: LEVEL is Avx512 only if the processor has every feature for which the function is compiled.
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => unsafe { avx512(kernel) },
     }

@@ -2,9 +2,9 @@
 //! by the safetensors crate, so that errors name the tensor, and so that a tensor of an unsupported type is an error
 //! only if it is requested.
 //!
-//! The file begins with the length of the header (8 bytes, little-endian). Then comes the header: a JSON object that
-//! maps a tensor's name to its type, its shape, and its first byte and end, counted from the end of the header. The
-//! values of the tensors follow.
+//! The file begins with the length of the header (8 bytes, little-endian). The header follows: a JSON object that maps
+//! a tensor's name to its type, its shape, and its first byte and end, counted from the end of the header. The values
+//! of the tensors follow.
 use super::super::config::{Json, Keys, unexpected};
 use super::super::error::ModelError;
 use super::super::file::check_no_pointer;

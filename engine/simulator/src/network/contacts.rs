@@ -1,9 +1,10 @@
-//! A record of which host has sent to which: a bit for each pair, or a list for hosts that send to few others.
+//! A record of the pairs of hosts that have communicated: a bit for each pair, or a list for a host that sends to few
+//! others.
 use actors::id::HostId;
 
 /// A set of ordered pairs of hosts.
 pub struct Contacts {
-    /// For each host, the hosts that it has sent to.
+    /// For each host, the hosts to which it has sent messages.
     rows: Vec<Row>,
 }
 

@@ -70,7 +70,7 @@ impl<'p, T> Fair<'p, T> {
         }
     }
 
-    /// Returns the version of the rates from which [`Fair::next`] computes its result.
+    /// Returns the version of the current rates. A result of [`Fair::next`] holds only for the rates of one version.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -203,7 +203,7 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Returns the passage of a transfer whose last byte passes the last bandwidth limit at `now`.
+    /// Returns the passage of a transfer, given that its last byte passes the last bandwidth limit at `now`.
     fn end(
         &mut self,
         now: Timestamp,

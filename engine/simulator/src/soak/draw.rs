@@ -61,8 +61,7 @@ pub fn draw(seed: u64) -> Drawn {
     let Faults { mut faults, uncovered, lost_clients } = drawn_faults;
     faults.sort_by_key(|fault| fault.at.key());
     plan.faults = faults;
-    // A request may fail if the faults last longer than clients retry. Shorter faults are no valid reason for a failed
-    // request.
+    // A request may fail if the faults outlast the clients' retries. Shorter faults do not excuse a failed request.
     let uncovered = uncovered || troubled(&plan) > shortest_patience(&plan.policies.retry);
     let tight = draw_caches(&mut plan, &mut chance);
     Drawn { plan, uncovered, tight, lost_clients }
@@ -123,7 +122,7 @@ fn draw_caches(plan: &mut Plan, chance: &mut Chance) -> bool {
     true
 }
 
-/// The random stream from which a seed's swarm is drawn.
+/// The random stream that generates a seed's swarm.
 pub(super) struct Chance(Stream);
 
 impl Chance {
@@ -140,7 +139,7 @@ impl Chance {
         self.0.random_range(0..100) < percent
     }
 
-    /// Returns a random duration between `least` and `most` whose logarithm is uniformly distributed.
+    /// Returns a random duration between `least` and `most`. Its logarithm is uniformly distributed.
     pub fn span(&mut self, least: Duration, most: Duration) -> Duration {
         let (least, most) = ((least.0.max(1) as f64).ln(), (most.0.max(1) as f64).ln());
         Duration(self.0.random_range(least..=most).exp() as u64)

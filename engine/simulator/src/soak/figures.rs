@@ -1,4 +1,4 @@
-//! A check of a run's aggregate statistics against its events.
+//! Recomputes a run's totals from its events, and compares them with the orchestrator's totals.
 use actors::id::NodeId;
 use actors::message::Failure;
 use actors::record::{Drained, Ended, Event};

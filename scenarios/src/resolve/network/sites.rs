@@ -19,7 +19,7 @@ const SITES: usize = 256;
 
 /// Round trips between pairs of sites.
 pub(in crate::resolve) struct Distances {
-    /// The name of the set of regions, or of the file, from which the round trips come.
+    /// The name of the set of regions or of the file that gives the round-trip times.
     name: String,
     /// The number of each site, by the name of the site. Sites are numbered in the order of their first occurrence.
     sites: BTreeMap<String, u32>,
@@ -45,8 +45,8 @@ pub(in crate::resolve) fn distances(rtt: &RoundTrips, files: &Files) -> Result<O
     }
 }
 
-/// Returns a link for each pair of groups whose sites have a round trip: the default link, with the delay between the
-/// two sites. Every group must be on a single site.
+/// Returns a link for each pair of groups with a known round-trip time between their sites: the default link, with the
+/// delay between the two sites. Every group must be on a single site.
 pub(super) fn between(distances: &Distances, groups: &[Group<'_>], default: &Link) -> Result<Vec<Between>, Fault> {
     let mut between = Vec::new();
     // The orchestrator has no round trips to other hosts in the table.
@@ -99,8 +99,8 @@ pub(super) fn table(distances: &Distances, groups: &[Group<'_>], default: &Link)
     Ok(SiteTable { names: names.into_iter().map(str::to_owned).collect(), of, links })
 }
 
-/// Adds a note for the user about the sites in a file of round trips that have no host, because such a site may be
-/// misspelt.
+/// Adds a note for the user about sites that are in the file of round-trip times but have no host, because such a site
+/// may be misspelt.
 pub(super) fn note_unused(rtt: &RoundTrips, distances: &Distances, groups: &[Group<'_>], files: &Files) {
     let RoundTrips::Csv(file) = rtt else { return };
     let used: BTreeSet<&str> = groups.iter().flat_map(|group| group.sites.iter().copied()).collect();
@@ -312,13 +312,13 @@ impl Distances {
 const Z_90: f64 = 1.281_551_565_544_600_4;
 
 /// Returns the distribution of a one-way delay. The round trip, which is the sum of two such delays, is nearly
-/// log-normal with the median `2 * half` and the parameter `sigma`. A `sigma` of 0 or less, which comes from a 90th
-/// percentile at or below the median, gives a constant delay.
+/// log-normal with the median `2 * half` and the parameter `sigma`. A `sigma` of 0 or less gives a constant delay; it
+/// results from a 90th percentile at or below the median.
 ///
 /// The delays of both directions are independent and equally distributed. Their sum has the mean and the variance of
 /// the log-normal distribution of the round trip (Fenton and Wilkinson's approximation: L. Fenton, IRE Transactions on
-/// Communications Systems 8, 1960). The squared coefficient of variation of a log-normal distribution is exp(sigma^2) -
-/// 1. That of the sum of two such delays is half of it.
+/// Communications Systems 8, 1960). A log-normal distribution has the squared coefficient of variation `exp(sigma^2) -
+/// 1`, and the sum of two such delays has half of this.
 fn half_of_log_normal(half: Duration, sigma: f64) -> Distribution {
     if !(sigma > 0.0 && sigma.is_finite()) || half == Duration::ZERO {
         return Distribution::Constant(half);

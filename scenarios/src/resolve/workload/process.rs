@@ -1,4 +1,4 @@
-//! Open-loop arrivals: a renewal process of rate 1, whose time is scaled by the rate.
+//! Open-loop arrivals: a renewal process of rate 1. Its time is then scaled by the arrival rate.
 //!
 //! Intervals with mean 1 are drawn (constant, exponential, or gamma with shape 1/cv^2). The k-th request arrives when
 //! the integral of the rate reaches the sum of the first k intervals (time rescaling; Brown et al. 2002). The random

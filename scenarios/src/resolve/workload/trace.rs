@@ -47,7 +47,8 @@ pub(super) fn arrivals(workload: &Workload, files: &Files) -> Result<(Vec<Wanted
         });
     }
     let last = wanted.last().map_or(Duration::ZERO, |wanted| wanted.at);
-    // If the trace is cut to a duration and not by a number of requests, the requests arrive during the whole duration.
+    // `whole` is the time during which requests arrive: the whole `duration`, if it is set and the trace did not reach
+    // `limit` first. Otherwise requests arrive until the last request.
     let limited = limit.is_some_and(|limit| wanted.len() >= limit as usize);
     let whole =
         duration.filter(|_| !limited).map(|time| Duration::from_secs_f64(time.duration().as_secs_f64() / speed));

@@ -8,8 +8,8 @@ use super::super::simd::Simd;
 use super::{Attend, Sizes};
 use std::sync::Mutex;
 
-/// The number of keys whose values are weighted and added at a time. The weights of this many keys stay in the
-/// first-level cache.
+/// The values of this many keys are weighted and added at a time. The weights of so many keys stay in the first-level
+/// cache.
 const KEYS: usize = 256;
 
 impl Attend<'_> {

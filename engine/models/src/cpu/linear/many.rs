@@ -114,8 +114,8 @@ impl<U: Unit> Kernel for Multiply<'_, U> {
     }
 }
 
-/// Multiplies the weights with a panel, tile by tile. The last tile may have rows beyond `outputs`, whose results are
-/// ignored.
+/// Multiplies the weights with a panel, tile by tile. The last tile may have rows beyond `outputs`. The results of
+/// these rows are ignored.
 #[inline(always)]
 fn tiles<S: Simd<LANES>, const LANES: usize, const R: usize>(
     simd: S,
