@@ -176,63 +176,62 @@ fn weakest(served: &[f64]) -> f64 {
 /// Returns, among the ranges of `length` blocks, the range with the lexicographically least sorted throughputs. If
 /// several are equal, it returns the first of them.
 ///
-/// Each step keeps the candidate ranges that contain the weakest block, then the next weakest block, and so on, unless
-/// no candidate contains that block. A few steps leave a single range.
+/// Each step takes the next greater throughput, from the least on, and keeps the ranges in which most blocks have it.
+/// A few steps leave a single range.
 fn window(served: &[f64], length: u32) -> BlockRange {
     let length = length as usize;
-    // The candidates are the ranges that begin at a block in `starts`.
-    let mut starts = 0..served.len() - length + 1;
+    // The first blocks of the ranges that are kept.
+    let mut starts: Vec<usize> = (0..served.len() - length + 1).collect();
+    let mut counts: Vec<usize> = Vec::with_capacity(starts.len());
     let mut done: Option<f64> = None;
-    while starts.len() > 1 {
-        // The next step uses the weakest block within the candidate ranges, apart from blocks that earlier steps have
-        // used.
-        let within = starts.start..starts.end - 1 + length;
-        let rest = served[within.clone()]
-            .iter()
-            .copied()
-            .filter(|value| done.is_none_or(|done| value.total_cmp(&done).is_gt()));
+    while let [first, .., last] = starts[..] {
+        let within = &served[first..last + length];
+        let rest = within.iter().copied().filter(|value| done.is_none_or(|done| value.total_cmp(&done).is_gt()));
         let Some(weakest) = rest.min_by(f64::total_cmp) else { break };
         done = Some(weakest);
-        let mut equal = within.clone().filter(|block| served[*block].total_cmp(&weakest).is_eq());
-        let (Some(block), None) = (equal.next(), equal.next()) else {
-            return window_of_equals(served, length, starts);
-        };
-        let holding = (block + 1).saturating_sub(length).max(starts.start)..(block + 1).min(starts.end);
-        if !holding.is_empty() {
-            starts = holding;
+        let is_weakest = |block: usize| usize::from(served[block].total_cmp(&weakest).is_eq());
+        counts.clear();
+        let (mut count, mut begin, mut end) = (0, first, first);
+        for start in &starts {
+            (end..start + length).for_each(|block| count += is_weakest(block));
+            (begin..*start).for_each(|block| count -= is_weakest(block));
+            (begin, end) = (*start, start + length);
+            counts.push(count);
         }
+        let most = counts.iter().copied().max();
+        let mut count = counts.iter().copied();
+        starts.retain(|_| count.next() == most);
     }
-    BlockRange { start: starts.start as u32, end: (starts.start + length) as u32 }
-}
-
-/// Returns the same range as [`window`], by comparing all ranges that begin at a block in `starts`. [`window`] needs it
-/// where several blocks are equally weak.
-fn window_of_equals(served: &[f64], length: usize, starts: std::ops::Range<usize>) -> BlockRange {
-    let sorted = |start: usize| {
-        let mut blocks = served[start..start + length].to_vec();
-        blocks.sort_unstable_by(f64::total_cmp);
-        blocks
-    };
-    let less = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne());
-    let (mut best, mut least) = (starts.start, sorted(starts.start));
-    for start in starts.skip(1) {
-        let blocks = sorted(start);
-        if less(&blocks, &least).is_some_and(std::cmp::Ordering::is_lt) {
-            (best, least) = (start, blocks);
-        }
-    }
-    BlockRange { start: best as u32, end: (best + length) as u32 }
+    BlockRange { start: starts[0] as u32, end: (starts[0] + length) as u32 }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Spans, Speed, better, choose, throughputs, weakest, window, window_of_equals};
+    use super::{Spans, Speed, better, choose, throughputs, weakest, window};
     use crate::id::{BlockRange, NodeId};
     use crate::seed::Seed;
     use proptest::collection;
     use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, proptest};
 
     const QUALITY: f64 = 0.75;
+
+    /// Returns the same range as [`window`], by sorting the throughputs of every range.
+    fn window_of_equals(served: &[f64], length: usize, starts: std::ops::Range<usize>) -> BlockRange {
+        let sorted = |start: usize| {
+            let mut blocks = served[start..start + length].to_vec();
+            blocks.sort_unstable_by(f64::total_cmp);
+            blocks
+        };
+        let less = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne());
+        let (mut best, mut least) = (starts.start, sorted(starts.start));
+        for start in starts.skip(1) {
+            let blocks = sorted(start);
+            if less(&blocks, &least).is_some_and(std::cmp::Ordering::is_lt) {
+                (best, least) = (start, blocks);
+            }
+        }
+        BlockRange { start: best as u32, end: (best + length) as u32 }
+    }
 
     fn spans(of: &[(u32, u32, f64)]) -> Spans {
         let numbered = (1..).zip(of);

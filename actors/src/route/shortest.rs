@@ -99,6 +99,8 @@ struct ShortestPath<'a> {
     reach: &'a Reach,
     estimate: &'a Estimate<'a>,
     blocks: BlockRange,
+    /// The index in `peers` of each node id; `usize::MAX` for the ids of other nodes.
+    indices: Vec<usize>,
     /// For each peer, the cost of entering it.
     entries: Vec<f64>,
     /// For each peer, the best remainder of a route after the peer's whole block range. One remainder is enough for a
@@ -118,12 +120,15 @@ struct ShortestPath<'a> {
 impl<'a> ShortestPath<'a> {
     fn new(peers: &'a [Known<'a>], reach: &'a Reach, estimate: &'a Estimate<'a>) -> ShortestPath<'a> {
         let blocks = estimate.ask.blocks;
+        let mut indices = vec![usize::MAX; peers.last().map_or(0, |last| last.id().0 as usize + 1)];
+        peers.iter().enumerate().for_each(|(index, peer)| indices[peer.id().0 as usize] = index);
         let named = peers.iter().map(|peer| peer.announce.next.len()).max().unwrap_or(0);
         ShortestPath {
             peers,
             reach,
             estimate,
             blocks,
+            indices,
             entries: peers.iter().map(|peer| estimate.entry(peer)).collect(),
             rests: vec![None; peers.len()],
             banned: BTreeMap::new(),
@@ -196,7 +201,7 @@ impl<'a> ShortestPath<'a> {
         let (from, peers) = (&self.peers[index], self.peers);
         let next = &from.announce.next;
         let near = next.iter().filter_map(|(id, _)| {
-            let to = peers.binary_search_by_key(id, |peer| peer.id()).ok()?;
+            let to = self.indices.get(id.0 as usize).copied().filter(|index| *index < peers.len())?;
             let end = self.reach.end(to, block)?;
             let rest = self.known_rest(to, block)?;
             Some((self.entries[to] + self.seconds(to, end - block, rest), to))

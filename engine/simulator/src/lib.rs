@@ -122,9 +122,8 @@ enum SimEvent {
     },
     /// A message enters the network: its sender has finished sending it.
     Depart { from: NodeId, to: NodeId, life: u32, message: Message },
-    /// The first byte of a message has reached the receiver's NIC. The timestamp is the time at which the sender had
-    /// finished sending it.
-    Arrive { from: NodeId, to: NodeId, passage: Box<(Passage, Timestamp)>, message: Message },
+    /// The first byte of a message has reached the receiver's NIC.
+    Arrive { from: NodeId, to: NodeId, passage: Box<Arriving>, message: Message },
     /// The last byte of a message has reached its receiver. `held` is the time for which a shaped network held the
     /// message; 0 without a shaped network.
     Receive { from: NodeId, to: NodeId, life: u32, held: Duration, message: Message },
@@ -144,6 +143,15 @@ enum SimEvent {
     Departs(HostId),
     /// The run ends because some blocks are lost for good.
     GivesUp,
+}
+
+/// The passage of a message whose first byte reaches the receiver's NIC.
+struct Arriving {
+    passage: Passage,
+    /// The time at which the sender had finished sending.
+    left: Timestamp,
+    /// The message's size on the wire, kept here because the message itself is no longer in the processor's caches.
+    bytes: u64,
 }
 
 impl<'p> Simulation<'p> {
@@ -271,8 +279,8 @@ impl<'p> Simulation<'p> {
             SimEvent::Deliver { from, to, life, parcel } => self.deliver(from, to, life, parcel),
             SimEvent::Depart { from, to, life, message } => self.enter_network(from, to, life, message),
             SimEvent::Arrive { from, to, mut passage, message } => {
-                let (passage, left) = &mut *passage;
-                self.network.arrive(self.hosts[to.0 as usize], passage, message.wire_bytes());
+                let Arriving { passage, left, bytes } = &mut *passage;
+                self.network.arrive(self.hosts[to.0 as usize], passage, *bytes);
                 self.carry(from, to, *left, passage, message);
             }
             SimEvent::Receive { from, to, life, held, message } => {

@@ -1,6 +1,6 @@
 //! The transfer of a message from its sender to its receiver: the sender's overhead, the network, and the receiver's
 //! overhead.
-use super::{SimEvent, Simulation};
+use super::{Arriving, SimEvent, Simulation};
 use actors::id::NodeId;
 use actors::message::{Message, Returned};
 use actors::record::{Carried, Event};
@@ -49,11 +49,12 @@ impl Simulation<'_> {
             fair.offer(now, (here, there), bytes, (from, to, left, message));
             return self.await_settling();
         }
-        let passage = self.network.depart(now, here, there, message.wire_bytes());
+        let bytes = message.wire_bytes();
+        let passage = self.network.depart(now, here, there, bytes);
         if self.network.receives_freely(there) {
             self.carry(from, to, left, &passage, message);
         } else {
-            let (first, passage) = (passage.first, Box::new((passage, left)));
+            let (first, passage) = (passage.first, Box::new(Arriving { passage, left, bytes }));
             self.queue.schedule(first, SimEvent::Arrive { from, to, passage, message });
         }
     }
