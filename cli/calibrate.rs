@@ -52,7 +52,7 @@ pub fn calibrate(wanted: &Calibrate) -> Done {
     let place = format!("{} with {} cores", machine.cpu, machine.cores);
     let Measured { profile, interrupted } = if wanted.from.is_empty() {
         let sweep = Sweep::of(&wanted.scenario, wanted.set.clone(), wanted.only.clone());
-        let plans = sweep.batch()?.plans;
+        let plans = sweep.live_batch()?.plans;
         measure(&plans, wanted.rounds, &name, &format!("swarmbench calibrate {} on {place}", wanted.scenario))?
     } else {
         let mut seen = Vec::new();

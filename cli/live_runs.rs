@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 pub fn live(sweep: &Sweep) -> Done {
     place::directory(&sweep.out)?;
-    let (dir, code) = sweep.measure(&sweep.ready()?)?;
+    let (dir, code) = sweep.measure(&sweep.live_ready()?)?;
     print_table(&dir.table, sweep.format)?;
     Ok(code)
 }

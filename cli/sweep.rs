@@ -115,6 +115,12 @@ impl Batch {
         summary
     }
 
+    /// Prints the warnings of the sweep.
+    fn warned(self) -> Batch {
+        self.summary().warnings.iter().for_each(|warning| errln!("warning: {warning}"));
+        self
+    }
+
     /// Every cell with the plan of its first repetition.
     fn firsts(&self) -> impl Iterator<Item = (&Cell, &Plan)> {
         self.cells.iter().zip(self.plans.chunk_by(|a, b| a.cell == b.cell).filter_map(<[Plan]>::first))
@@ -223,11 +229,35 @@ impl Sweep {
         Ok(Batch { loaded, cells, keys, plans })
     }
 
-    /// Resolves the sweep to be run, and prints its warnings.
-    pub fn ready(&self) -> Result<Batch, Exit> {
-        let batch = self.batch()?;
-        batch.summary().warnings.iter().for_each(|warning| errln!("warning: {warning}"));
+    /// Resolves a sweep that is to run live. If the scenario names no machines, all hosts share the cores of this one.
+    ///
+    /// # Errors
+    /// If the scenario or an override is not valid.
+    #[cfg(feature = "live")]
+    pub fn live_batch(&self) -> Result<Batch, Exit> {
+        let mut batch = self.batch()?;
+        let several = |plan: &Plan| plan.hosts.iter().any(|host| host.machine != plan.hosts[0].machine);
+        if batch.scenario().machines.is_empty() && batch.plans.iter().any(several) {
+            let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+            batch.plans.iter_mut().for_each(|plan| plan.onto_one_machine(cores));
+            errln!(
+                "note: the scenario names no machines, so in a live run all of its hosts share the cores of this one \
+                 ({cores}) in turn; to run fewer or more jobs at once: --set 'machines=[Machine(name: \"here\", \
+                 leases: N)]' and for each host group --set hosts.0.machine=here"
+            );
+        }
         Ok(batch)
+    }
+
+    /// Resolves a sweep that is to be simulated, and prints its warnings.
+    pub fn ready(&self) -> Result<Batch, Exit> {
+        self.batch().map(Batch::warned)
+    }
+
+    /// Resolves a sweep that is to run live, and prints its warnings.
+    #[cfg(feature = "live")]
+    pub fn live_ready(&self) -> Result<Batch, Exit> {
+        self.live_batch().map(Batch::warned)
     }
 }
 

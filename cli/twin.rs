@@ -69,7 +69,7 @@ pub fn fraction(text: &str) -> Result<f64, String> {
 pub fn twin(wanted: &Arguments) -> Done {
     place::directory(&wanted.sweep.out)?;
     let sweep = &wanted.sweep.repeated_at_least(REPEATS)?;
-    let mut batch = sweep.ready()?;
+    let mut batch = sweep.live_ready()?;
     sweep.able(&batch)?;
     place::temporary()?;
     let fitted = wanted.fit.as_ref().map(|cells| leave_out(sweep, &mut batch, cells)).transpose()?;
@@ -153,7 +153,7 @@ pub fn twin(wanted: &Arguments) -> Done {
 fn leave_out(sweep: &Sweep, batch: &mut Batch, cells: &str) -> Result<Vec<Plan>, Exit> {
     // The profile is fitted to one repetition of each cell, however often the sweep repeats it.
     let set = sweep.set.iter().filter(|(path, _)| path != "sweep.repeat").cloned().collect();
-    let fitted = Sweep { only: Some(cells.to_owned()), repeat: Some(1), set, ..sweep.clone() }.batch()?;
+    let fitted = Sweep { only: Some(cells.to_owned()), repeat: Some(1), set, ..sweep.clone() }.live_batch()?;
     batch.remove(&fitted);
     if batch.plans.is_empty() {
         let why =

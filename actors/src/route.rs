@@ -26,8 +26,8 @@ use shortest::Estimate;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum Routing<P = NodeId> {
-    /// The route of the least estimated time: round-trip times, the overhead of each peer and the announced speeds.
-    /// Petals uses it for generation (`min_latency`). It ignores load: clients with the same information choose the
+    /// The route of the least time, as estimated from round-trip times, the overhead of each peer and the announced
+    /// speeds. Petals uses it for generation (`min_latency`). It ignores load: clients with the same information choose the
     /// same route.
     #[default]
     MinLatency,

@@ -180,8 +180,12 @@ impl<R: Row> Part<R> {
     /// The file cannot be written.
     pub fn finish(mut self) -> Result<FinishedPart<R>> {
         if !self.rows.is_empty() {
-            // A sweep may have thousands of these files, so they have no statistics and no dictionary.
-            let small = properties().set_statistics_enabled(EnabledStatistics::None).set_dictionary_enabled(false);
+            // A sweep may have thousands of these files, so they have no statistics and no dictionary, and they are not
+            // compressed: to begin the compression of a column costs more than to write its few rows.
+            let small = properties()
+                .set_statistics_enabled(EnabledStatistics::None)
+                .set_dictionary_enabled(false)
+                .set_compression(Compression::UNCOMPRESSED);
             self.write_chunk(small)?;
         }
         if let Some(file) = self.file {

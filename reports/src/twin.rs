@@ -218,7 +218,8 @@ impl Twin {
         self.text_beside(width, None)
     }
 
-    /// Returns the same text as [`Twin::text`], with the last line of another comparison before the verdict.
+    /// Returns the text of [`Twin::text`], and inserts `beside`, the last line of another comparison, above the
+    /// verdict.
     pub fn text_beside(&self, width: Option<usize>, beside: Option<&str>) -> String {
         let mut text = self.columns(width.unwrap_or(WIDTH));
         for (column, name, _) in MEASURES {

@@ -240,7 +240,8 @@ pub fn live_obstacles(plan: &Plan) -> Vec<String> {
     if machines.len() > 1 {
         obstacles.push(format!(
             "the scenario has CPUs of {} machines, but a live run has only this machine, whose cores the hosts must \
-             share in turn; --set 'machines=[Machine(name: \"here\")]' and for each host --set hosts.0.machine=here",
+             share in turn; leave `machines` and each host's `machine` out, or --set 'machines=[Machine(name: \"here\")]' \
+             and for each host --set hosts.0.machine=here",
             machines.len()
         ));
     }

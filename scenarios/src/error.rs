@@ -12,7 +12,7 @@ pub enum ScenarioError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     At(Box<At>),
-    /// An error in an override of the command line.
+    /// An error in an override that was given on the command line.
     #[error("{}: {}", brief(flag), shortened(message))]
     #[diagnostic(code(scenario::flag))]
     Flag {

@@ -404,6 +404,15 @@ impl Plan {
         &self.hosts[id.0 as usize]
     }
 
+    /// Moves all hosts to one machine with `cores` cores. The machine has a core lease for each core or, if devices have
+    /// several threads, for as many cores as the device with most threads uses; but at least one lease.
+    pub fn onto_one_machine(&mut self, cores: u32) {
+        self.machines = vec![Machine { name: "here".to_owned(), leases: Some(1) }];
+        self.hosts.iter_mut().for_each(|host| host.machine = 0);
+        let threads = self.computing_cores(0).unwrap_or(1);
+        self.machines[0].leases = Some((cores / threads).max(1));
+    }
+
     /// The number of cores of a machine that can run jobs at once: the number of its core leases, multiplied by the
     /// largest number of threads of a device on the machine. `None` if the machine has no limit on core leases.
     pub fn computing_cores(&self, machine: u32) -> Option<u32> {

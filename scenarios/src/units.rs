@@ -335,7 +335,7 @@ fn print(base: u64, dimension: Dimension, f: &mut fmt::Formatter<'_>) -> fmt::Re
     let units = UNITS.iter().filter(|unit| unit.1 == dimension && !READ_ONLY.contains(&unit.0));
     for &(symbol, _, factor) in units {
         let thousandths = u128::from(base % factor) * 1000;
-        // A value below one of a unit is printed in a smaller unit (half a second as 500 ms). Frequencies are an
+        // A value of less than 1 in its unit is printed in a smaller unit (half a second as 500 ms). Frequencies are an
         // exception: half a request a second is not printed as 30 a minute.
         let small = base != 0 && base < factor && dimension != Dimension::Frequency;
         if small || !thousandths.is_multiple_of(u128::from(factor)) {

@@ -246,8 +246,8 @@ impl Path {
         self.queue(links, pair, start, payload).map_or(Duration::ZERO, |held| held.wait)
     }
 
-    /// Records that the last byte of the current message left at `now`. Bandwidth that other messages share may make
-    /// this later than it would be for the message alone.
+    /// Records that the last byte of the current message left at `now`. If other messages share the bandwidth,
+    /// `now` may be later than it would be for the message alone.
     pub fn left(&mut self, now: Timestamp) {
         match self.state.sender() {
             Some(sender) => sender.left(now),

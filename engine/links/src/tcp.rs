@@ -138,8 +138,8 @@ impl Sender {
         Held { start, wait, transmit }
     }
 
-    /// Records that the last byte of the current message left at `now`. Bandwidth that other messages share may make
-    /// this time later than the one that [`Sender::send`] has computed.
+    /// Records that the last byte of the current message left at `now`. If other messages share the bandwidth,
+    /// this may be later than the time that [`Sender::send`] has computed.
     pub fn left(&mut self, now: Timestamp) {
         self.free = now;
     }

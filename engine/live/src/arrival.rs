@@ -4,7 +4,7 @@ use actors::message::{Computed, Message};
 use actors::record::Event;
 use actors::time::Timestamp;
 
-/// An input to the arbiter, the thread that runs the host's actors, from another thread of the process.
+/// An input that another thread of the process gives to the arbiter, which is the thread that runs the host's actors.
 pub enum Arrival {
     Computed {
         node: NodeId,

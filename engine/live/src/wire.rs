@@ -52,7 +52,7 @@ pub enum WireError {
     Control(postcard::Error),
     #[error("{0} bytes follow the control part of a frame, but none are expected")]
     LeftOver(usize),
-    #[error("a frame has a tensor of {carried} bytes, but its activation has {said} bytes")]
+    #[error("a frame carries a tensor of {carried} bytes, but its header describes an activation of {said} bytes")]
     TensorSize { said: u64, carried: usize },
     #[error("a frame has a tensor, but its message has no activation")]
     NoActivation,

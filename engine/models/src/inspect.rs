@@ -35,7 +35,7 @@ pub struct Inspection {
     pub missing: Vec<String>,
     /// The names of the stored tensors that the model does not use, except tensors that transformers ignores too.
     pub unused: Vec<String>,
-    /// The reasons why texts generated from the folder may differ from those of the model's authors.
+    /// The reasons why texts generated from the folder may differ from those of the authors' program.
     pub warnings: Vec<String>,
 }
 

@@ -55,8 +55,8 @@ fn candidates(sampling: &Sampling, logits: &[f32]) -> Vec<(u32, f64)> {
     weighted
 }
 
-/// Returns the `count` tokens with the highest scores in a row, with their scores, the highest first. Tokens with equal
-/// scores are ordered by token id. Scores of -inf and NaN are left out.
+/// Returns the `count` tokens that have the highest scores in one row of logits, and these scores, in descending order.
+/// Tokens with equal scores are ordered by token id. Scores of -inf and NaN are left out.
 pub fn best_scores(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     let numbers = logits.iter().enumerate().filter(|(_, score)| **score > f32::NEG_INFINITY);
     let mut scored: Vec<(u32, f32)> = numbers.map(|(token, score)| (token as u32, *score)).collect();

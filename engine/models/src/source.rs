@@ -68,7 +68,7 @@ impl Source {
         blocks.chain([self.config.client_specs()]).flat_map(|specs| specs.list).try_for_each(|spec| folder.check(&spec))
     }
 
-    /// Returns the reasons why texts generated from the folder may differ from those of the model's authors, one
+    /// Returns the reasons why texts generated from the folder may differ from those of the authors' program, one
     /// sentence each. Reads headers only, except for a stored LM head that the configuration ties to the embedding.
     pub fn warnings(&self) -> Vec<String> {
         match &self.origin {

@@ -37,7 +37,7 @@ fn is_spare(config: &Config, name: &str) -> bool {
     tied_head || matches!(config.form, Form::Llama(_)) && name.ends_with("rotary_emb.inv_freq")
 }
 
-/// Returns the reasons why texts generated from the folder may differ from those of the model's authors, one sentence
+/// Returns the reasons why texts generated from the folder may differ from those of the authors' program, one sentence
 /// each.
 pub fn warnings(config: &Config, folder: &Folder) -> Vec<String> {
     let names = unused(config, folder);

@@ -43,7 +43,7 @@ impl MessageOverheads {
         self.of_node.is_empty()
     }
 
-    /// Whether messages enter the network only when their senders have finished sending them.
+    /// Whether a message enters the network only after its sender's overhead for it has passed.
     #[inline]
     pub fn precede_the_network(&self) -> bool {
         !self.shaped
