@@ -8,7 +8,7 @@ use actors::record::Event;
 use reports::cells::CellStatus;
 use reports::manifest::{Build, Manifest, World};
 use reports::measures::Verdict;
-use reports::write::{RecordedRun, Recorders, RunDir, RunWriter};
+use reports::write::{Recorders, RunDir, RunWriter, WrittenRun};
 use scenarios::plan::Plan;
 use std::path::Path;
 use topology::outcome::{Outcome, Run};
@@ -34,8 +34,8 @@ pub struct SweepWriter<'b> {
 enum Rows<'r> {
     /// All events of the run.
     Events(Vec<Event>),
-    /// The recorder of the run, which has already written most of the run's rows.
-    Recorded(Box<RecordedRun<'r>>),
+    /// A run whose rows were written as they happened.
+    Recorded(Box<WrittenRun<'r>>),
 }
 
 impl<'b> SweepWriter<'b> {
@@ -90,8 +90,13 @@ impl<'b> SweepWriter<'b> {
     }
 
     /// Writes a run whose events were recorded as they happened.
-    pub fn keep_recorded(&mut self, index: usize, run: Run, recorded: RecordedRun<'_>) -> Result<(), Exit> {
-        self.write(index, Ok(run), Rows::Recorded(Box::new(recorded))).map_err(|stop| self.left(stop))
+    pub fn keep_recorded<'r>(
+        &mut self,
+        index: usize,
+        run: Run,
+        recorded: impl Into<WrittenRun<'r>>,
+    ) -> Result<(), Exit> {
+        self.write(index, Ok(run), Rows::Recorded(Box::new(recorded.into()))).map_err(|stop| self.left(stop))
     }
 
     /// Adds the directory of the completed runs to an error that ends the sweep.

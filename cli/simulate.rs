@@ -6,7 +6,7 @@ use crate::run_writer::SweepWriter;
 use crate::sweep::{Batch, Sweep, threads};
 use miette::miette;
 use reports::manifest::World;
-use reports::write::RunDir;
+use reports::write::{RunDir, WrittenRun};
 use simulator::pool::{Finished, Pool};
 use topology::outcome::Run;
 
@@ -28,6 +28,7 @@ impl Sweep {
         pool.run(
             &batch.plans,
             |index| recorders.begin(batch.keys[index].index, &batch.plans[index], Some(&INTERRUPT)),
+            WrittenRun::from,
             |index, finished| {
                 let (run, recorded) = same_twice(finished, batch.plans[index].cell)?;
                 writer.keep_recorded(index, run, recorded)

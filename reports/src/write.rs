@@ -20,7 +20,7 @@ use crate::summary;
 use crate::table::Table;
 use actors::record::{Event, Looked, Pinged, Transcript};
 use recorder::Finished;
-pub use recorder::{RecordedRun, Recorders};
+pub use recorder::{RecordedRun, Recorders, WrittenRun};
 use rows::{HopRow, RequestRow, TokenRow};
 use scenarios::cell::CellKey;
 use scenarios::plan::{self, Plan};
@@ -166,12 +166,12 @@ impl RunWriter {
     ///
     /// # Errors
     /// A file cannot be written, or could not be written during the run.
-    pub fn add(&mut self, key: &CellKey, status: CellStatus, run: RecordedRun<'_>) -> Result<&CellRow> {
+    pub fn add<'p>(&mut self, key: &CellKey, status: CellStatus, run: impl Into<WrittenRun<'p>>) -> Result<&CellRow> {
         let same = |row: &CellRow| row.axes.iter().map(|axis| &axis.0).eq(key.values.iter().map(|axis| &axis.0));
         if !self.rows.first().is_none_or(same) {
             return Err(Error::OtherAxes { cell: key.index });
         }
-        let Finished { plan, mut figures, rare, parts, lines, thinned } = run.finish()?;
+        let Finished { plan, mut figures, rare, parts, lines, thinned } = run.into().0?;
         let course = RunTimeline::of_figures(&figures, &rare, key.index);
         let measures = Measures::of_figures(&mut figures, &rare);
         drop(figures);

@@ -19,6 +19,7 @@ pub struct Pool<'a> {
 /// A finished simulation. Its events have gone to its recorder.
 pub struct Finished<R> {
     pub run: Run,
+    /// The recorder, or what was made of it.
     pub recorder: R,
     /// Whether two simulations of the plan were equal; true if the plan was simulated only once.
     pub deterministic: bool,
@@ -26,15 +27,17 @@ pub struct Finished<R> {
 
 impl Pool<'_> {
     /// Simulates `plans` and passes each result to `each`, in the order of the plans. Each simulation gets a recorder
-    /// of its own from `recorder`. Ends early if `each` fails or the interrupt is set.
+    /// of its own from `recorder`. After the simulation, its thread converts the recorder by `seal`. Ends early if
+    /// `each` fails or the interrupt is set.
     ///
     /// # Errors
     /// Returns the first error of `each`.
-    pub fn run<R: Recorder + Send, E>(
+    pub fn run<R: Recorder, S: Send, E>(
         &self,
         plans: &[Plan],
         recorder: impl Fn(usize) -> R + Sync,
-        mut each: impl FnMut(usize, Finished<R>) -> Result<(), E>,
+        seal: impl Fn(R) -> S + Sync,
+        mut each: impl FnMut(usize, Finished<S>) -> Result<(), E>,
     ) -> Result<(), E> {
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
@@ -42,12 +45,12 @@ impl Pool<'_> {
             let threads = self.threads.clamp(1, plans.len().max(1));
             let (sender, receiver) = mpsc::sync_channel(2 * threads);
             let start = |_| {
-                let (sender, next, stop, recorder) = (sender.clone(), &next, &stop, &recorder);
+                let (sender, next, stop, recorder, seal) = (sender.clone(), &next, &stop, &recorder, &seal);
                 let work = move || {
                     while !stop.load(Ordering::Relaxed) && !self.interrupt.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(plan) = plans.get(index) else { break };
-                        if sender.send((index, self.finish(plan, recorder(index)))).is_err() {
+                        if sender.send((index, self.finish(plan, recorder(index), seal))).is_err() {
                             break;
                         }
                     }
@@ -60,7 +63,7 @@ impl Pool<'_> {
             if started == 0 {
                 let wanted = |_: &_| !self.interrupt.load(Ordering::Relaxed);
                 let mut rest = plans.iter().enumerate().take_while(wanted);
-                return rest.try_for_each(|(index, plan)| each(index, self.finish(plan, recorder(index))));
+                return rest.try_for_each(|(index, plan)| each(index, self.finish(plan, recorder(index), &seal)));
             }
             let mut early = BTreeMap::new();
             let mut due = 0;
@@ -78,12 +81,12 @@ impl Pool<'_> {
         })
     }
 
-    fn finish<R: Recorder>(&self, plan: &Plan, mut recorder: R) -> Finished<R> {
+    fn finish<R: Recorder, S>(&self, plan: &Plan, mut recorder: R, seal: &impl Fn(R) -> S) -> Finished<S> {
         let (run, deterministic) = match self.twice {
             true => is_deterministic(plan, HORIZON, &mut recorder),
             false => (run_into(plan, HORIZON, &mut recorder), true),
         };
-        Finished { run, recorder, deterministic }
+        Finished { run, recorder: seal(recorder), deterministic }
     }
 }
 

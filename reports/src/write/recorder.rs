@@ -92,6 +92,16 @@ struct RunParts<'p> {
     error: Option<Error>,
 }
 
+/// A run that is over, with its rows written or the error that prevented it.
+pub struct WrittenRun<'p>(pub(super) Result<Finished<'p>>);
+
+impl<'p> From<RecordedRun<'p>> for WrittenRun<'p> {
+    /// Writes the rest of the run's rows.
+    fn from(run: RecordedRun<'p>) -> WrittenRun<'p> {
+        WrittenRun(run.finish())
+    }
+}
+
 /// A finished run with all of its rows written.
 pub(super) struct Finished<'p> {
     pub plan: &'p Plan,
@@ -153,7 +163,7 @@ impl<'p> RecordedRun<'p> {
         }
     }
 
-    pub(super) fn finish(mut self) -> Result<Finished<'p>> {
+    fn finish(mut self) -> Result<Finished<'p>> {
         let rare = self.fold.finish(&mut self.rows);
         let RunParts { mut figures, requests, tokens, hops, lookups, pings, count, thinned, error, .. } = self.rows;
         if let Some(error) = error {
