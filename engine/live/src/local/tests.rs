@@ -160,7 +160,7 @@ fn offences(here: &Alone) -> Vec<(Vec<u8>, &'static str)> {
         (header(5, 2, 0, 8), "was not announced"),
         (header(3, 0, 100, 0), "ended within a frame"),
         (garbled, "control part of a frame cannot be read"),
-        (lies, "but its activation has"),
+        (lies, "but its header describes an activation"),
         (plain(Kind::Control, &7_u32).expect("a frame"), "a frame that is not a message"),
         (plain(Kind::Greeting, &7_u32).expect("a frame"), "a frame that is not a message"),
         (bytes(client, me, Message::Ping(Ping { nonce: 1 })), "are not on the two hosts"),
