@@ -93,7 +93,11 @@ fn messages() -> impl Strategy<Value = Message> {
             let next = vec![(peer, Duration(7)); count / 4];
             let announce = Announce { peer, blocks, inference_rps: 0.5, load, next };
             let record = Arc::new(Record { announce, state: State::Online, throughput: 2.5, version: Timestamp(9) });
-            let held = Held { records: vec![record; count].into_iter().collect(), keys: [0, 7].into_iter().collect(), pairs: 3 };
+            let held = Held {
+                records: vec![record; count].into_iter().collect(),
+                keys: [0, 7].into_iter().collect(),
+                pairs: 3,
+            };
             let contacts = vec![Contact { key: Key(4), node: peer }; count];
             Message::Rpc(Box::new(Rpc { id: 5, key: None, body: Body::Values { contacts, held } }))
         }),
