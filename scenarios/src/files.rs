@@ -65,7 +65,7 @@ impl Files {
         Table::new(self.lines(path, SMALL_STREAM_BYTES)?)
     }
 
-    /// Reads the numbers of tokens in a column.
+    /// Reads a column of token counts.
     pub fn counts(&self, path: &str, column: &str) -> Result<Arc<[u32]>, TableError> {
         kept(&self.counts, (path.to_owned(), column.to_owned()), || {
             self.samples(path, column, |row, at| row.tokens(at))

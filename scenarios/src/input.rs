@@ -151,7 +151,7 @@ pub fn open(path: &Path) -> Result<(File, u64), InputError> {
 /// Opens a regular file of at most `limit` bytes, to be read in pieces.
 ///
 /// # Errors
-/// The errors of [`open`], and if the file is larger than `limit`.
+/// The errors of [`open`]. Also an error if the file is larger than `limit`.
 pub fn open_within(path: &Path, limit: u64) -> Result<File, InputError> {
     let (file, found) = open(path)?;
     if found > limit {
@@ -163,7 +163,7 @@ pub fn open_within(path: &Path, limit: u64) -> Result<File, InputError> {
 /// Reads a regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// The errors of [`open`], and if the file is larger than `limit`, also if the file grows beyond it while it is read.
+/// The errors of [`open`]. Also an error if the file is larger than `limit`, or grows beyond `limit` while it is read.
 pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, InputError> {
     let (file, found) = open(path)?;
     let too_large = |found| InputError::TooLarge { path: path.to_owned(), found, limit };

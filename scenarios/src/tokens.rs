@@ -2,8 +2,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The source of the prompts' tokens. Each row of a request takes the next prompt of a list: first one row of each
-/// client, then a second row of each client, and so on. After the last prompt the list begins again. A prompt is
+/// The source of the prompts' tokens. The prompts of a list are dealt out to the clients in turn, one for each row
+/// of their requests: to the first row of every client, then to the second row of every client, and so on. After the
+/// last prompt the list begins again. A prompt is
 /// truncated to the length that the workload gives, and must not be shorter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

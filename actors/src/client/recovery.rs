@@ -105,8 +105,8 @@ impl Request {
         }
     }
 
-    /// Starts the next try to recover if a lost hop session has to be replaced now: at once if it is the first try of
-    /// this failure, else after a wait. Does nothing while the request waits already.
+    /// Starts the next try to recover if the request cannot continue without a lost hop session. The first try after
+    /// a failure starts at once, a later one after a wait. Does nothing while the request waits already.
     pub(super) fn recover_if_due(&mut self, context: &mut RequestContext<'_>) -> Progress {
         if !self.is_due(context.config.policies.forwarding.strategy()) {
             return Going;

@@ -185,8 +185,8 @@ impl LinkTable {
         self.links[link as usize].between(&self.streams, from, to)
     }
 
-    /// Returns the random stream of a path's delays. If the path was dropped while idle and is made again, `again` is
-    /// the time of the latter. The stream's name then includes this time, so that the delays are not repeated.
+    /// Returns the random stream of a path's delays. If the path is made again after it was dropped while idle,
+    /// `again` is the present time. The stream's name then includes this time, so that the delays are not repeated.
     pub(crate) fn stream(&self, from: HostId, to: HostId, again: Option<Timestamp>) -> SmallStream {
         named(self.streams.path, from, to, again)
     }

@@ -33,7 +33,7 @@ pub struct Shaper {
     ingress: Stage,
     paths: BTreeMap<HostId, Way>,
     holding: Sender<Held>,
-    /// The number of frames that the thread holds, or has passed on and that are not delivered yet.
+    /// The number of undelivered frames: those that the thread holds, and those that it has passed on.
     held: usize,
 }
 

@@ -110,7 +110,8 @@ fn groups<'a>(hosts: &'a [Placed<'_>]) -> Vec<Group<'a>> {
         let site = placed.host.site.as_str();
         match groups.last_mut() {
             Some(last) if last.name == placed.group => {
-                // The sites of a group are all different, so they repeat as soon as the first site occurs again.
+                // The hosts of a group take its sites in turn, and no site is listed twice. So a repetition begins where
+                // the first site occurs again.
                 let repeats = last.sites.len() < last.hosts.count() || last.sites[0] == site;
                 if !repeats {
                     last.sites.push(site);

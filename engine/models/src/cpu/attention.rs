@@ -289,7 +289,7 @@ mod tests {
             let ours = q.apply_op3_no_bwd(&k, &v, &op).expect("shapes go together");
             let theirs = reference(&q, &k, &v, &op).expect("shapes go together");
             let error = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("same shape");
-            // The bias makes the scores as large as tens. The f32 rounding errors of such scores change the last digits
+            // The bias raises the scores to between 10 and 100. The f32 rounding errors of such scores change the last digits
             // of the weights; the tolerance includes this error.
             assert!(error < 2e-5, "{batch} x {heads}/{kv_heads} x {width}, {tokens} at {position}: {error}");
         }

@@ -96,7 +96,7 @@ fn values<S: Simd<LANES>, U: Unit, const LANES: usize>(
         }
         while m < rows {
             match step {
-                // The end of a weight row may not fill a register and then costs extra time. With fewer than four rows
+                // If the end of a weight row does not fill a register, it costs extra time. With fewer than four rows
                 // of x, eight weight rows at a time hide this cost.
                 8 => tiles::<S, U, LANES, 8, 1>(simd, x, weights, inputs, m, o, y),
                 4 => tiles::<S, U, LANES, 4, 1>(simd, x, weights, inputs, m, o, y),
